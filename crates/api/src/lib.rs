@@ -1,1 +1,32 @@
-//! The api crate.
+//! Types of Calico's data: `projectcalico.org/v3` resources and the stored IPAM records, with their keys, texts, defaults and rules.
+//!
+//! Nothing here reads or writes anything.
+
+pub mod affinity;
+pub mod block;
+pub mod cidr;
+pub mod handle;
+pub mod ipam_config;
+pub mod json;
+pub mod key;
+pub mod kind;
+pub mod node;
+pub mod pool;
+pub mod record;
+pub mod reservation;
+pub mod resource;
+pub mod time;
+
+pub use affinity::{Affinity, AffinityState};
+pub use block::{Attribute, Block, BlockHeader};
+pub use cidr::{BlockCidr, Cidr, Family};
+pub use handle::Handle;
+pub use ipam_config::{IpamConfig, Persistence};
+pub use jiff::Timestamp;
+pub use key::{HandleId, Key, Owner};
+pub use kind::{Kind, Scope};
+pub use node::Node;
+pub use pool::{Pool, PoolError, Use};
+pub use record::{DecodeError, Record, Revision, Value};
+pub use reservation::Reservation;
+pub use resource::{Metadata, Resource};

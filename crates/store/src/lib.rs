@@ -1,1 +1,26 @@
-//! The store crate.
+//! The store: one port, its backends, and the conformance suite that each must pass.
+//!
+//! Read, plan, commit: a caller reads a [`View`], a planner makes a [`Batch`] of it, and the store applies the batch write by write or, where the
+//! backend has transactions, in one. See [`Store`] for what every backend promises.
+
+pub mod any;
+pub mod batch;
+pub mod error;
+pub mod memory;
+pub mod port;
+pub mod read;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod view;
+pub mod watch;
+
+pub use any::AnyStore;
+pub use batch::{Batch, Current, Expect, Guard, Op, Operation, Outcome, Report, Transaction, Write};
+pub use error::{Refusal, StoreError, WatchError};
+pub use memory::MemoryStore;
+pub use port::{Store, Watch};
+pub use read::{Depth, Page, ReadSet, Scope, ScopeRead};
+pub use view::{Slot, View};
+pub use watch::Event;

@@ -1,0 +1,260 @@
+//! The stored form of an IPAM block (`libcalico-go/lib/backend/model/block.go`).
+//!
+//! Only what is stored, and its JSON; the rules by which a block changes are in crate `ipam`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::cidr::BlockCidr;
+use crate::key::Owner;
+use crate::time;
+
+/// What is known of an allocation: whose it is, or when it was given back.
+///
+/// Shared between the addresses that were taken together, and between copies of a block.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attribute {
+    /// The handle, as stored; compare with [`Attribute::handle`].
+    #[serde(rename = "handle_id", default, skip_serializing_if = "Option::is_none")]
+    pub handle_id: Option<String>,
+    /// The active owner: node, pod, namespace, timestamp and the like.
+    #[serde(
+        rename = "secondary",
+        default,
+        skip_serializing_if = "map_is_empty",
+        deserialize_with = "nullable"
+    )]
+    pub owner: BTreeMap<String, String>,
+    /// The owner to be, of an address that moves with a virtual machine.
+    #[serde(
+        rename = "alternateOwnerAttrs",
+        default,
+        skip_serializing_if = "map_is_empty",
+        deserialize_with = "nullable"
+    )]
+    pub alternate_owner: BTreeMap<String, String>,
+    /// When the address was released, to the second; it is cooling down from then on.
+    #[serde(rename = "releasedAt", default, skip_serializing_if = "Option::is_none", with = "seconds")]
+    pub released_at: Option<Timestamp>,
+}
+
+impl Attribute {
+    /// The handle, cut at the first carriage return (an old fault of Windows nodes left tails in stored data).
+    pub fn handle(&self) -> Option<&str> {
+        self.handle_id.as_deref().map(|id| id.split('\r').next().unwrap_or_default())
+    }
+}
+
+/// A block as stored.
+///
+/// Reading is lenient where Calico's is: an index may point past the attributes, an ordinal may stand in `unallocated` twice or lie
+/// outside; crate `ipam` says what is wrong with such a block. A negative index or ordinal is not readable at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// The network.
+    pub cidr: BlockCidr,
+    /// Who it is affine to, as stored (`host:node1`); see [`Block::owner`].
+    pub affinity: Option<Arc<str>>,
+    /// When the affinity was claimed, to the second.
+    pub affinity_claim_time: Option<Timestamp>,
+    /// By ordinal: the index into `attributes`, or `None` for a free address.
+    pub allocations: Vec<Option<u32>>,
+    /// The free ordinals: taken from the front, given back at the end. Never sorted.
+    pub unallocated: Vec<u32>,
+    /// Every one is referred to by some ordinal after a write.
+    pub attributes: Vec<Arc<Attribute>>,
+    /// Grows by one with every write; starts at the nanoseconds since 1970 of the creation.
+    pub sequence_number: u64,
+    /// By ordinal: `sequence_number` before the write that allocated it. Absent stands for 0. Sorted by ordinal.
+    pub sequence_numbers: Vec<(u32, u64)>,
+    /// Two-phase deletion, Kubernetes only; false in etcd.
+    pub deleted: bool,
+    /// A field of old releases that nobody acts on; kept.
+    pub legacy_host_affinity: Option<String>,
+}
+
+impl Block {
+    /// The owner, when the stored text names one that we know of.
+    pub fn owner(&self) -> Option<Owner> {
+        self.affinity.as_deref().and_then(Owner::from_affinity_text)
+    }
+
+    /// The attribute of an ordinal; `None` when it is free, or its index points nowhere.
+    pub fn attribute(&self, ordinal: u32) -> Option<&Arc<Attribute>> {
+        let index = (*self.allocations.get(ordinal as usize)?)?;
+        self.attributes.get(index as usize)
+    }
+
+    /// The sequence number with which an ordinal was allocated; 0 when none is recorded.
+    pub fn sequence_of(&self, ordinal: u32) -> u64 {
+        match self.sequence_numbers.binary_search_by_key(&ordinal, |(o, _)| *o) {
+            Ok(at) => self.sequence_numbers[at].1,
+            Err(_) => 0,
+        }
+    }
+
+    /// As it was created and nothing taken yet. Go writes such a block's `attributes` as `null`.
+    fn is_untouched(&self) -> bool {
+        self.attributes.is_empty()
+            && self.sequence_numbers.is_empty()
+            && self.unallocated.len() == self.allocations.len()
+            && self.unallocated.iter().enumerate().all(|(i, o)| i as u32 == *o)
+    }
+
+    /// What a search needs of it.
+    pub fn header(&self) -> BlockHeader {
+        BlockHeader {
+            affinity: self.affinity.clone(),
+            affinity_claim_time: self.affinity_claim_time,
+            free: self.unallocated.len() as u32,
+            sequence_number: self.sequence_number,
+        }
+    }
+}
+
+/// What a search over many blocks needs of each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockHeader {
+    /// As [`Block::affinity`].
+    pub affinity: Option<Arc<str>>,
+    /// As [`Block::affinity_claim_time`].
+    pub affinity_claim_time: Option<Timestamp>,
+    /// Number of ordinals in `unallocated`: those cooling down do not count as free.
+    pub free: u32,
+    /// As [`Block::sequence_number`].
+    pub sequence_number: u64,
+}
+
+/// The JSON of etcd and of the embedded store, fields in Go's order.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    cidr: String,
+    #[serde(default)]
+    affinity: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "seconds")]
+    affinity_claim_time: Option<Timestamp>,
+    #[serde(rename = "hostAffinity", default, skip_serializing_if = "Option::is_none")]
+    host_affinity: Option<String>,
+    #[serde(default, deserialize_with = "nullable")]
+    allocations: Vec<Option<u32>>,
+    #[serde(default, deserialize_with = "nullable")]
+    unallocated: Vec<u32>,
+    #[serde(default)]
+    attributes: Option<Vec<Arc<Attribute>>>,
+    #[serde(rename = "sequenceNumber", default)]
+    sequence_number: u64,
+    #[serde(rename = "sequenceNumberForAllocation", default, with = "sequences")]
+    sequence_numbers: Vec<(u32, u64)>,
+    #[serde(default)]
+    deleted: bool,
+}
+
+impl Serialize for Block {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Stored {
+            cidr: self.cidr.to_string(),
+            affinity: self.affinity.clone(),
+            affinity_claim_time: self.affinity_claim_time,
+            host_affinity: self.legacy_host_affinity.clone(),
+            allocations: self.allocations.clone(),
+            unallocated: self.unallocated.clone(),
+            attributes: (!self.is_untouched()).then(|| self.attributes.clone()),
+            sequence_number: self.sequence_number,
+            sequence_numbers: self.sequence_numbers.clone(),
+            deleted: self.deleted,
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Block {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let stored = Stored::deserialize(deserializer)?;
+        Ok(Block {
+            cidr: stored.cidr.parse().map_err(serde::de::Error::custom)?,
+            affinity: stored.affinity,
+            affinity_claim_time: stored.affinity_claim_time,
+            allocations: stored.allocations,
+            unallocated: stored.unallocated,
+            attributes: stored.attributes.unwrap_or_default(),
+            sequence_number: stored.sequence_number,
+            sequence_numbers: stored.sequence_numbers,
+            deleted: stored.deleted,
+            legacy_host_affinity: stored.host_affinity,
+        })
+    }
+}
+
+fn map_is_empty(map: &BTreeMap<String, String>) -> bool {
+    map.is_empty()
+}
+
+/// Go reads `null` as the empty value.
+pub(crate) fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    d: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(d)?.unwrap_or_default())
+}
+
+pub(crate) mod seconds {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(t: &Option<Timestamp>, s: S) -> Result<S::Ok, S::Error> {
+        t.map(time::rfc3339).serialize(s)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Timestamp>, D::Error> {
+        let text: Option<String> = Option::deserialize(d)?;
+        text.map(|t| {
+            time::parse_rfc3339(&t).ok_or_else(|| serde::de::Error::custom(format!("{t} is no time")))
+        })
+        .transpose()
+    }
+}
+
+/// Go writes a map with whole-number keys as text, sorted as text: "0", "1", "10", "2".
+mod sequences {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(numbers: &[(u32, u64)], s: S) -> Result<S::Ok, S::Error> {
+        let mut texts: Vec<(String, u64)> = numbers.iter().map(|(o, n)| (o.to_string(), *n)).collect();
+        texts.sort();
+        s.collect_map(texts)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<(u32, u64)>, D::Error> {
+        let map: Option<BTreeMap<u32, u64>> = Option::deserialize(d)?;
+        Ok(map.unwrap_or_default().into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNTOUCHED: &str = r#"{"cidr":"10.0.0.0/30","affinity":"host:node1","affinity_claim_time":"2026-08-01T10:00:00Z","allocations":[null,null,null,null],"unallocated":[0,1,2,3],"attributes":null,"sequenceNumber":1785578400123456789,"sequenceNumberForAllocation":{},"deleted":false}"#;
+    const USED: &str = r#"{"cidr":"10.0.0.0/30","affinity":null,"allocations":[0,null,null,1],"unallocated":[1,2],"attributes":[{"handle_id":"k8s-pod-network.5f2c","secondary":{"namespace":"default","node":"node1"}},{"releasedAt":"2026-08-01T10:05:00Z"}],"sequenceNumber":1785578400123456790,"sequenceNumberForAllocation":{"0":1785578400123456789,"3":7},"deleted":false}"#;
+
+    #[test]
+    fn stored_text_is_read_and_written_alike() {
+        for text in [UNTOUCHED, USED] {
+            let block: Block = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&block).unwrap(), text);
+        }
+        let block: Block = serde_json::from_str(USED).unwrap();
+        assert_eq!(block.sequence_of(3), 7);
+        assert_eq!(block.sequence_of(1), 0);
+        assert_eq!(block.attribute(0).unwrap().handle(), Some("k8s-pod-network.5f2c"));
+        assert!(block.attribute(1).is_none());
+    }
+
+    #[test]
+    fn a_block_of_sixteen_sorts_its_sequence_numbers_as_text() {
+        let mut block: Block = serde_json::from_str(UNTOUCHED).unwrap();
+        block.sequence_numbers = vec![(1, 1), (2, 2), (10, 3)];
+        assert!(serde_json::to_string(&block).unwrap().contains(r#"{"1":1,"10":3,"2":2}"#));
+    }
+}

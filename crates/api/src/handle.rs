@@ -1,0 +1,59 @@
+//! The stored form of a handle (`libcalico-go/lib/backend/model/ipam_handle.go`): its name stands in its key.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::cidr::BlockCidr;
+
+/// A handle as stored: how many addresses of each block bear it.
+///
+/// A count may be too high (a crash, or Calico's own over-counting); it is never too low. Blocks iterate in their text order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Handle {
+    /// Number of addresses by block.
+    pub blocks: BTreeMap<BlockCidr, u32>,
+    /// Two-phase deletion, Kubernetes only; false in etcd.
+    pub deleted: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    #[serde(default, deserialize_with = "crate::block::nullable")]
+    block: BTreeMap<String, i64>,
+    #[serde(default)]
+    deleted: bool,
+}
+
+impl Serialize for Handle {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let block = self.blocks.iter().map(|(b, n)| (b.to_string(), i64::from(*n))).collect();
+        Stored { block, deleted: self.deleted }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Handle {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let stored = Stored::deserialize(deserializer)?;
+        let mut blocks = BTreeMap::new();
+        for (text, count) in stored.block {
+            let block: BlockCidr = text.parse().map_err(serde::de::Error::custom)?;
+            *blocks.entry(block).or_default() += u32::try_from(count).unwrap_or(0);
+        }
+        Ok(Handle { blocks, deleted: stored.deleted })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text() {
+        let text = r#"{"block":{"10.0.0.0/26":1,"fd00:10:244::/122":2},"deleted":false}"#;
+        let read: Handle = serde_json::from_str(text).unwrap();
+        assert_eq!(read.blocks.values().sum::<u32>(), 3);
+        assert_eq!(serde_json::to_string(&read).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Handle>(r#"{"block":null}"#).unwrap(), Handle::default());
+    }
+}

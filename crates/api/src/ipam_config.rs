@@ -1,0 +1,72 @@
+//! The stored form of the allocator's configuration (`libcalico-go/lib/backend/model/ipam_config.go`).
+
+use serde::{Deserialize, Serialize};
+
+/// Blocks that a host may own when nothing else says how many (`libcalico-go/lib/ipam/ipam.go`).
+pub const DEFAULT_MAX_BLOCKS_PER_HOST: u32 = 20;
+
+/// Whether a virtual machine keeps its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Persistence {
+    /// It does.
+    Enabled,
+    /// It does not.
+    Disabled,
+}
+
+/// The allocator's configuration as stored. Values out of range can occur (`calicoctl ipam configure` takes them); the methods read
+/// them as Calico's allocator does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IpamConfig {
+    /// Addresses come only from blocks that the host owns.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub strict_affinity: bool,
+    /// Hosts claim blocks by themselves. In a stored record, absent is false.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub auto_allocate_blocks: bool,
+    /// Blocks that a host may own at most; 0 stands for the default.
+    #[serde(rename = "maxBlocksPerHost", default, skip_serializing_if = "is_zero")]
+    pub max_blocks_per_host: i64,
+    /// Whether a virtual machine keeps its address.
+    #[serde(rename = "kubeVirtVMAddressPersistence", default, skip_serializing_if = "Option::is_none")]
+    pub persistence: Option<Persistence>,
+    /// Seconds for which a released address is not assigned again.
+    #[serde(rename = "ipCooldownSeconds", default, skip_serializing_if = "is_zero")]
+    pub cooldown_seconds: i64,
+}
+
+impl Default for IpamConfig {
+    /// What holds while no record exists.
+    fn default() -> Self {
+        IpamConfig {
+            strict_affinity: false,
+            auto_allocate_blocks: true,
+            max_blocks_per_host: 0,
+            persistence: Some(Persistence::Enabled),
+            cooldown_seconds: 0,
+        }
+    }
+}
+
+fn is_false(b: &bool) -> bool {
+    !b
+}
+
+fn is_zero(n: &i64) -> bool {
+    *n == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn false_and_zero_vanish() {
+        let text = r#"{"strict_affinity":true,"auto_allocate_blocks":true,"maxBlocksPerHost":4,"kubeVirtVMAddressPersistence":"Enabled","ipCooldownSeconds":30}"#;
+        let read: IpamConfig = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), text);
+        let empty: IpamConfig = serde_json::from_str("{}").unwrap();
+        assert!(!empty.auto_allocate_blocks);
+        assert_eq!(serde_json::to_string(&empty).unwrap(), "{}");
+    }
+}

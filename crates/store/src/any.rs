@@ -1,0 +1,73 @@
+//! The backends that are built in, as one type.
+
+use std::time::Duration;
+
+use crate::batch::{Batch, Report};
+use crate::error::{StoreError, WatchError};
+use crate::memory::{MemoryStore, MemoryWatch};
+use crate::port::{Store, Watch};
+use crate::read::{ReadSet, Scope};
+#[cfg(feature = "sqlite")]
+use crate::sqlite::{SqliteStore, SqliteWatch};
+use crate::view::View;
+use crate::watch::Event;
+
+/// One of the backends.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AnyStore {
+    /// In memory.
+    Memory(MemoryStore),
+    /// The embedded store.
+    #[cfg(feature = "sqlite")]
+    Sqlite(SqliteStore),
+}
+
+/// A watch of one of the backends.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AnyWatch {
+    /// In memory.
+    Memory(MemoryWatch),
+    /// The embedded store.
+    #[cfg(feature = "sqlite")]
+    Sqlite(SqliteWatch),
+}
+
+impl Store for AnyStore {
+    type Watch = AnyWatch;
+
+    async fn read(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
+        match self {
+            AnyStore::Memory(store) => store.read(set, within).await,
+            #[cfg(feature = "sqlite")]
+            AnyStore::Sqlite(store) => store.read(set, within).await,
+        }
+    }
+
+    async fn commit(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {
+        match self {
+            AnyStore::Memory(store) => store.commit(batch, within).await,
+            #[cfg(feature = "sqlite")]
+            AnyStore::Sqlite(store) => store.commit(batch, within).await,
+        }
+    }
+
+    async fn watch(&self, scope: Scope) -> Result<AnyWatch, StoreError> {
+        Ok(match self {
+            AnyStore::Memory(store) => AnyWatch::Memory(store.watch(scope).await?),
+            #[cfg(feature = "sqlite")]
+            AnyStore::Sqlite(store) => AnyWatch::Sqlite(store.watch(scope).await?),
+        })
+    }
+}
+
+impl Watch for AnyWatch {
+    async fn next(&mut self) -> Result<Event, WatchError> {
+        match self {
+            AnyWatch::Memory(watch) => watch.next().await,
+            #[cfg(feature = "sqlite")]
+            AnyWatch::Sqlite(watch) => watch.next().await,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What to write, and what came of it.
+
+use std::sync::Arc;
+
+use api::{Key, Record, Revision, Value};
+
+use crate::error::Refusal;
+
+/// What a write expects to find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// Nothing.
+    Absent,
+    /// The record at that revision.
+    Revision(Revision),
+    /// What an earlier write of the same batch, counted from 0, left there. That write must be of the same key.
+    AsLeftBy(usize),
+}
+
+/// What a write does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// Stores the value.
+    Put(Arc<Value>),
+    /// Removes the record. Expects a revision or what an earlier write left, never [`Expect::Absent`].
+    Delete,
+}
+
+/// One write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Write {
+    /// Of which record.
+    pub key: Key,
+    /// What it must find.
+    pub expect: Expect,
+    /// What it does.
+    pub op: Op,
+}
+
+/// A record that is read, not written, and must not have changed. Kubernetes does not honour these: no invariant may rest on one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// Of which record.
+    pub key: Key,
+    /// At which revision; `None` for absent.
+    pub revision: Option<Revision>,
+}
+
+/// An ordered list of writes. Every prefix of it must be a legal state.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// The writes.
+    pub writes: Vec<Write>,
+    /// What must not have changed.
+    pub guards: Vec<Guard>,
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new() -> Batch {
+        Batch::default()
+    }
+
+    /// Adds a write that stores `value`; tells its index for [`Expect::AsLeftBy`].
+    pub fn put(&mut self, key: Key, expect: Expect, value: Value) -> usize {
+        self.push(Write { key, expect, op: Op::Put(Arc::new(value)) })
+    }
+
+    /// Adds a write that removes the record; tells its index.
+    pub fn delete(&mut self, key: Key, expect: Expect) -> usize {
+        self.push(Write { key, expect, op: Op::Delete })
+    }
+
+    /// Adds a write; tells its index.
+    pub fn push(&mut self, write: Write) -> usize {
+        self.writes.push(write);
+        self.writes.len() - 1
+    }
+
+    /// Adds a guard.
+    pub fn guard(&mut self, key: Key, revision: Option<Revision>) {
+        self.guards.push(Guard { key, revision });
+    }
+
+    /// Whether it writes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    /// Cuts the batch into transactions for a backend that has them: successive puts of a key are folded into one operation that
+    /// expects what the first one does and stores what the last one does. A delete and a create of the same key are never
+    /// folded, nor are more than `limit` operations (guards of the first transaction included) put together: there the batch is cut.
+    pub fn transactions(&self, limit: usize) -> Vec<Transaction> {
+        let mut out: Vec<Transaction> = Vec::new();
+        let mut now = Transaction::default();
+        for (index, write) in self.writes.iter().enumerate() {
+            let same = now.operations.iter().position(|op| op.key == write.key);
+            let fold = same.filter(|at| {
+                matches!(now.operations[*at].op, Op::Put(_))
+                    && matches!(write.expect, Expect::AsLeftBy(_))
+                    && matches!(write.op, Op::Put(_))
+            });
+            if let Some(at) = fold {
+                now.operations[at].op = write.op.clone();
+                now.operations[at].writes.push(index);
+                continue;
+            }
+            let guards = if out.is_empty() { self.guards.len() } else { 0 };
+            if same.is_some() || now.operations.len() + 1 + guards > limit.max(1 + guards) {
+                out.push(std::mem::take(&mut now));
+            }
+            now.operations.push(Operation {
+                key: write.key.clone(),
+                expect: write.expect.clone(),
+                op: write.op.clone(),
+                writes: vec![index],
+            });
+        }
+        if !now.operations.is_empty() {
+            out.push(now);
+        }
+        out
+    }
+}
+
+/// Operations on distinct keys that are applied together or not at all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Transaction {
+    /// The operations.
+    pub operations: Vec<Operation>,
+}
+
+/// Successive writes of one key, folded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    /// Of which record.
+    pub key: Key,
+    /// What the first write expects.
+    pub expect: Expect,
+    /// What the last write does.
+    pub op: Op,
+    /// The indexes of the writes in the batch.
+    pub writes: Vec<usize>,
+}
+
+/// What came of one write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It is stored; the new revision (of a delete: that of the deletion, where the backend tells).
+    Applied(Revision),
+    /// It is not stored, and never will be.
+    Refused(Refusal),
+    /// It may have been stored; the next batch must write or fence that record before it concludes anything from it.
+    Unknown(String),
+    /// An earlier one was refused, or unknown.
+    NotTried,
+}
+
+/// What is known of the record that a refused write found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Current {
+    /// Nothing; read it.
+    Unknown,
+    /// It does not exist.
+    Absent,
+    /// This.
+    Record(Arc<Record>),
+}
+
+/// What came of a batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// By write.
+    pub outcomes: Vec<Outcome>,
+    /// The index of a guard that did not hold; then nothing was written.
+    pub broken_guard: Option<usize>,
+}
+
+impl Report {
+    /// Whether every write was applied.
+    pub fn is_applied(&self) -> bool {
+        self.broken_guard.is_none() && self.outcomes.iter().all(|o| matches!(o, Outcome::Applied(_)))
+    }
+
+    /// The first refusal and the write that met it.
+    pub fn refusal(&self) -> Option<(usize, &Refusal)> {
+        self.outcomes.iter().enumerate().find_map(|(i, o)| match o {
+            Outcome::Refused(refusal) => Some((i, refusal)),
+            _ => None,
+        })
+    }
+
+    /// Whether any write may or may not have been applied.
+    pub fn has_unknown(&self) -> bool {
+        self.outcomes.iter().any(|o| matches!(o, Outcome::Unknown(_)))
+    }
+}

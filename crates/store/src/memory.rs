@@ -1,0 +1,238 @@
+//! A store in memory: the plainest keeper of the port's promises. Tests, simulations and what-if questions run on it.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use api::{Key, Record, Revision};
+use tokio::sync::watch as signal;
+
+use crate::batch::{Batch, Current, Expect, Op, Outcome, Report, Write};
+use crate::error::{Refusal, StoreError, WatchError};
+use crate::port::{Store, Watch};
+use crate::read::{Depth, ReadSet, Scope};
+use crate::view::{Slot, View};
+use crate::watch::Event;
+
+/// A store in memory. Clones share the data.
+#[derive(Clone, Debug)]
+pub struct MemoryStore {
+    state: Arc<Mutex<State>>,
+    changed: signal::Sender<i64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    records: BTreeMap<Key, Arc<Record>>,
+    revision: i64,
+    /// Every change, by revision; watches read on from where they are.
+    log: Vec<(i64, Key, Option<Arc<Record>>)>,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        MemoryStore { state: Arc::default(), changed: signal::Sender::new(0) }
+    }
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> MemoryStore {
+        MemoryStore::default()
+    }
+
+    /// All records, in the order of their keys.
+    pub fn records(&self) -> Vec<Arc<Record>> {
+        self.lock().records.values().cloned().collect()
+    }
+
+    /// Puts a record in place, whatever is there.
+    pub fn put(&self, key: Key, value: api::Value) {
+        let mut state = self.lock();
+        state.store(key, Some(Arc::new(value)));
+        self.changed.send_replace(state.revision);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic while the lock is held can only come between whole changes.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn store(&mut self, key: Key, value: Option<Arc<api::Value>>) -> Revision {
+        self.revision += 1;
+        let revision = Revision::from(self.revision);
+        let record = value.map(|value| {
+            Arc::new(Record { key: key.clone(), value: (*value).clone(), revision: revision.clone() })
+        });
+        match &record {
+            Some(record) => self.records.insert(key.clone(), record.clone()),
+            None => self.records.remove(&key),
+        };
+        self.log.push((self.revision, key, record));
+        revision
+    }
+
+    fn slot(&self, key: &Key, depth: Depth) -> Slot {
+        match self.records.get(key) {
+            None => Slot::Absent,
+            Some(record) => slot_of(record, depth),
+        }
+    }
+
+    fn holds(&self, write: &Write, before: &[Write], left: &[Outcome]) -> bool {
+        let now = self.records.get(&write.key).map(|record| &record.revision);
+        match &write.expect {
+            Expect::Absent => now.is_none(),
+            Expect::Revision(revision) => now == Some(revision),
+            Expect::AsLeftBy(index) => match (before.get(*index).map(|w| &w.op), left.get(*index)) {
+                (Some(Op::Put(_)), Some(Outcome::Applied(revision))) => now == Some(revision),
+                (Some(Op::Delete), Some(Outcome::Applied(_))) => now.is_none(),
+                _ => false,
+            },
+        }
+    }
+
+    fn scope(&self, scope: &Scope) -> impl Iterator<Item = &Arc<Record>> {
+        self.records.values().filter(move |record| scope.holds(&record.key))
+    }
+}
+
+/// The slot of a record that is known in full, to a wanted depth.
+pub(crate) fn slot_of(record: &Arc<Record>, depth: Depth) -> Slot {
+    match (depth, record.block()) {
+        (Depth::Key, _) => Slot::Key(record.revision.clone()),
+        (Depth::Header, Some(block)) => Slot::Header(block.header(), record.revision.clone()),
+        _ => Slot::Full(record.clone()),
+    }
+}
+
+impl Store for MemoryStore {
+    type Watch = MemoryWatch;
+
+    async fn read(&self, set: &ReadSet, _within: Duration) -> Result<View, StoreError> {
+        let state = self.lock();
+        let mut view = View::new();
+        for read in &set.scopes {
+            let after = read.page.as_ref().and_then(|page| page.after.clone());
+            let limit = read.page.as_ref().map_or(usize::MAX, |page| page.limit.max(1));
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let mut rest = state
+                .records
+                .range((from, Bound::Unbounded))
+                .filter(|(key, _)| read.scope.holds(key))
+                .peekable();
+            let mut last = None;
+            for (key, record) in rest.by_ref().take(limit) {
+                view.insert(key.clone(), slot_of(record, read.depth));
+                last = Some(key.clone());
+            }
+            match (rest.peek(), last) {
+                (Some(_), Some(last)) => view.paged(read.scope.clone(), last),
+                _ => view.complete(read.scope.clone(), read.depth),
+            }
+        }
+        for (key, depth) in &set.keys {
+            view.insert(key.clone(), state.slot(key, *depth));
+        }
+        view.set_revision(Revision::from(state.revision));
+        Ok(view)
+    }
+
+    async fn commit(&self, batch: &Batch, _within: Duration) -> Result<Report, StoreError> {
+        let mut state = self.lock();
+        let broken = batch.guards.iter().position(|guard| {
+            state.records.get(&guard.key).map(|record| &record.revision) != guard.revision.as_ref()
+        });
+        if broken.is_some() {
+            return Ok(Report {
+                outcomes: vec![Outcome::NotTried; batch.writes.len()],
+                broken_guard: broken,
+            });
+        }
+        let mut outcomes = Vec::with_capacity(batch.writes.len());
+        for write in &batch.writes {
+            if !state.holds(write, &batch.writes, &outcomes) {
+                let current = state
+                    .records
+                    .get(&write.key)
+                    .map_or(Current::Absent, |record| Current::Record(record.clone()));
+                outcomes.push(Outcome::Refused(Refusal::Conflict(current)));
+                break;
+            }
+            let value = match &write.op {
+                Op::Put(value) => Some(value.clone()),
+                Op::Delete => None,
+            };
+            outcomes.push(Outcome::Applied(state.store(write.key.clone(), value)));
+        }
+        outcomes.resize(batch.writes.len(), Outcome::NotTried);
+        self.changed.send_replace(state.revision);
+        Ok(Report { outcomes, broken_guard: None })
+    }
+
+    async fn watch(&self, scope: Scope) -> Result<MemoryWatch, StoreError> {
+        Ok(MemoryWatch {
+            store: self.clone(),
+            changed: self.changed.subscribe(),
+            scope,
+            queue: Vec::new().into_iter(),
+            seen: None,
+        })
+    }
+}
+
+/// A watch of a [`MemoryStore`].
+#[derive(Debug)]
+pub struct MemoryWatch {
+    store: MemoryStore,
+    changed: signal::Receiver<i64>,
+    scope: Scope,
+    queue: std::vec::IntoIter<Event>,
+    /// The revision up to which events were queued; `None` before the first.
+    seen: Option<i64>,
+}
+
+impl MemoryWatch {
+    fn gather(&mut self) -> Vec<Event> {
+        let state = self.store.lock();
+        let events = match self.seen {
+            None => {
+                let mut events = vec![Event::Init];
+                events.extend(state.scope(&self.scope).cloned().map(Event::InitApply));
+                events.push(Event::InitDone(Revision::from(state.revision)));
+                events
+            }
+            Some(seen) => {
+                let new = state.log.partition_point(|(revision, ..)| *revision <= seen);
+                state.log[new..]
+                    .iter()
+                    .filter(|(_, key, _)| self.scope.holds(key))
+                    .map(|(revision, key, record)| match record {
+                        Some(record) => Event::Apply(record.clone()),
+                        None => Event::Delete(key.clone(), Revision::from(*revision)),
+                    })
+                    .collect()
+            }
+        };
+        self.seen = Some(state.revision);
+        events
+    }
+}
+
+impl Watch for MemoryWatch {
+    async fn next(&mut self) -> Result<Event, WatchError> {
+        loop {
+            if let Some(event) = self.queue.next() {
+                return Ok(event);
+            }
+            self.changed.mark_unchanged();
+            self.queue = self.gather().into_iter();
+            if self.queue.len() == 0 && self.changed.changed().await.is_err() {
+                return Err(WatchError::Interrupted("the store is gone".to_string()));
+            }
+        }
+    }
+}

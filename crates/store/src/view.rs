@@ -1,0 +1,261 @@
+//! What was read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::{
+    Affinity, Block, BlockCidr, BlockHeader, Family, Handle, HandleId, IpamConfig, Key, Kind, Owner, Record,
+    Resource, Revision,
+};
+
+use crate::read::{Depth, Scope};
+
+/// What a view knows of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Slot {
+    /// It was read and does not exist.
+    Absent,
+    /// It exists.
+    Key(Revision),
+    /// It is a block with that header.
+    Header(BlockHeader, Revision),
+    /// All of it.
+    Full(Arc<Record>),
+}
+
+impl Slot {
+    /// The revision; `None` when absent.
+    pub fn revision(&self) -> Option<&Revision> {
+        match self {
+            Slot::Absent => None,
+            Slot::Key(revision) | Slot::Header(_, revision) => Some(revision),
+            Slot::Full(record) => Some(&record.revision),
+        }
+    }
+
+    /// How much is known; an absent record is known in full.
+    pub fn depth(&self) -> Depth {
+        match self {
+            Slot::Key(_) => Depth::Key,
+            Slot::Header(..) => Depth::Header,
+            Slot::Absent | Slot::Full(_) => Depth::Full,
+        }
+    }
+
+    /// The record, where all of it is known.
+    pub fn record(&self) -> Option<&Arc<Record>> {
+        if let Slot::Full(record) = self { Some(record) } else { None }
+    }
+}
+
+/// How much of a scope was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Extent {
+    /// All of it, to that depth.
+    Complete(Depth),
+    /// The pages up to and with that key.
+    UpTo(Key),
+}
+
+/// What was read. No snapshot: records may be of different moments.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    slots: BTreeMap<Key, Slot>,
+    scopes: BTreeMap<Scope, Extent>,
+    revision: Option<Revision>,
+}
+
+impl View {
+    /// A view of nothing.
+    pub fn new() -> View {
+        View::default()
+    }
+
+    /// Notes what was read of a record.
+    pub fn insert(&mut self, key: Key, slot: Slot) {
+        self.slots.insert(key, slot);
+    }
+
+    /// Notes a whole record.
+    pub fn insert_record(&mut self, record: Arc<Record>) {
+        self.slots.insert(record.key.clone(), Slot::Full(record));
+    }
+
+    /// Notes that all of a scope was read to that depth: what has no slot does not exist.
+    pub fn complete(&mut self, scope: Scope, depth: Depth) {
+        self.scopes.insert(scope, Extent::Complete(depth));
+    }
+
+    /// Notes that the pages of a scope were read up to `last`.
+    pub fn paged(&mut self, scope: Scope, last: Key) {
+        self.scopes.insert(scope, Extent::UpTo(last));
+    }
+
+    /// The store's revision at the read, where the backend has one for all (`resourceVersion` of a list).
+    pub fn revision(&self) -> Option<&Revision> {
+        self.revision.as_ref()
+    }
+
+    /// Notes the store's revision.
+    pub fn set_revision(&mut self, revision: Revision) {
+        self.revision = Some(revision);
+    }
+
+    /// What is known of a record; `None` when it was not read.
+    pub fn get(&self, key: &Key) -> Option<Slot> {
+        if let Some(slot) = self.slots.get(key) {
+            return Some(slot.clone());
+        }
+        self.in_complete_scope(key).then_some(Slot::Absent)
+    }
+
+    fn in_complete_scope(&self, key: &Key) -> bool {
+        self.scopes.iter().any(|(scope, extent)| matches!(extent, Extent::Complete(_)) && scope.holds(key))
+    }
+
+    /// All of a record: `None` when it was not read in full, `Some(None)` when it does not exist.
+    pub fn full(&self, key: &Key) -> Option<Option<&Arc<Record>>> {
+        match self.slots.get(key) {
+            Some(Slot::Full(record)) => Some(Some(record)),
+            Some(Slot::Absent) => Some(None),
+            Some(_) => None,
+            None => self.in_complete_scope(key).then_some(None),
+        }
+    }
+
+    /// Whether all of a scope was read to at least that depth.
+    pub fn is_complete(&self, scope: &Scope, depth: Depth) -> bool {
+        self.scopes.iter().any(|(read, extent)| {
+            read.covers(scope) && matches!(extent, Extent::Complete(to) if *to >= depth)
+        })
+    }
+
+    /// The last key of the pages that were read of a scope, where there are more.
+    pub fn page_end(&self, scope: &Scope) -> Option<&Key> {
+        match self.scopes.get(scope)? {
+            Extent::UpTo(key) => Some(key),
+            Extent::Complete(_) => None,
+        }
+    }
+
+    /// Every slot of a scope, in the order of [`Key`].
+    pub fn slots(&self, scope: &Scope) -> impl Iterator<Item = (&Key, &Slot)> {
+        let scope = scope.clone();
+        self.slots.iter().filter(move |(key, _)| scope.holds(key))
+    }
+
+    /// Takes over what a later read saw. Where both know a record, the later one holds.
+    pub fn absorb(&mut self, later: View) {
+        self.slots.extend(later.slots);
+        self.scopes.extend(later.scopes);
+        self.revision = later.revision.or(self.revision.take());
+    }
+
+    /// Forgets a record, and so that scopes which hold it are complete.
+    pub fn forget(&mut self, key: &Key) {
+        self.slots.remove(key);
+        self.scopes.retain(|scope, _| !scope.holds(key));
+    }
+
+    /// Forgets records of a scope, and that it is complete.
+    pub fn forget_scope(&mut self, scope: &Scope) {
+        self.slots.retain(|key, _| !scope.holds(key));
+        self.scopes.retain(|read, _| !scope.covers(read) && !read.covers(scope));
+    }
+
+    /// Number of slots that are not absent.
+    pub fn len(&self) -> usize {
+        self.slots.values().filter(|slot| **slot != Slot::Absent).count()
+    }
+
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Typed access. Each gives `None` for "not read in full" and `Some(None)` for "does not exist".
+impl View {
+    /// A block and its revision.
+    pub fn block(&self, block: BlockCidr) -> Option<Option<(&Block, &Revision)>> {
+        let record = self.full(&Key::Block(block))?;
+        Some(record.and_then(|r| r.block().map(|b| (b, &r.revision))))
+    }
+
+    /// An affinity and its revision.
+    pub fn affinity(&self, owner: &Owner, block: BlockCidr) -> Option<Option<(&Affinity, &Revision)>> {
+        let record = self.full(&Key::Affinity { owner: owner.clone(), block })?;
+        Some(record.and_then(|r| r.affinity().map(|a| (a, &r.revision))))
+    }
+
+    /// A handle and its revision.
+    pub fn handle(&self, id: &HandleId) -> Option<Option<(&Handle, &Revision)>> {
+        let record = self.full(&Key::Handle(id.clone()))?;
+        Some(record.and_then(|r| r.handle().map(|h| (h, &r.revision))))
+    }
+
+    /// The allocator's configuration, the defaults where there is none.
+    pub fn ipam_config(&self) -> Option<IpamConfig> {
+        let record = self.full(&Key::IpamConfig)?;
+        Some(record.and_then(|r| r.ipam_config().copied()).unwrap_or_default())
+    }
+
+    /// A resource and its revision.
+    pub fn resource(&self, key: &Key) -> Option<Option<(&Resource, &Revision)>> {
+        let record = self.full(key)?;
+        Some(record.and_then(|r| r.resource().map(|v| (v, &r.revision))))
+    }
+
+    /// The resources of a kind that were read in full, in the order of their names.
+    pub fn resources(&self, kind: Kind) -> impl Iterator<Item = (&Resource, &Revision)> {
+        let start = Key::global(kind, "");
+        self.slots
+            .range(start..)
+            .take_while(move |(key, _)| matches!(key, Key::Resource { kind: k, .. } if *k == kind))
+            .filter_map(|(_, slot)| slot.record())
+            .filter_map(|r| r.resource().map(|v| (v, &r.revision)))
+    }
+
+    /// The blocks to which an owner has an affinity, in any state, in the order of their text (that of etcd's keys); needs
+    /// the scope to have been read.
+    pub fn affine_blocks(&self, owner: &Owner, family: Family) -> Vec<(BlockCidr, &Affinity, &Revision)> {
+        let scope = Scope::Affinities { owner: Some(owner.clone()), family: Some(family) };
+        let mut found: Vec<_> = self
+            .slots(&scope)
+            .filter_map(|(key, slot)| {
+                let Key::Affinity { block, .. } = key else { return None };
+                let record = slot.record()?;
+                Some((*block, record.affinity()?, &record.revision))
+            })
+            .collect();
+        if found.len() > 1 {
+            found.sort_by_cached_key(|(block, ..)| block.key_text());
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(text: &str) -> Key {
+        Key::Block(text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_complete_scope_makes_the_rest_absent() {
+        let mut view = View::new();
+        assert_eq!(view.get(&block("10.0.0.0/26")), None);
+        view.insert(block("10.0.0.0/26"), Slot::Key(Revision::from(1)));
+        view.complete(Scope::Blocks { family: Some(Family::V4) }, Depth::Key);
+        assert_eq!(view.get(&block("10.0.0.64/26")), Some(Slot::Absent));
+        assert_eq!(view.get(&block("fd00::/122")), None);
+        assert_eq!(view.block("10.0.0.0/26".parse().unwrap()), None, "its key is known, not its value");
+        assert!(view.is_complete(&Scope::Blocks { family: Some(Family::V4) }, Depth::Key));
+        assert!(!view.is_complete(&Scope::Blocks { family: Some(Family::V4) }, Depth::Header));
+        assert!(!view.is_complete(&Scope::Blocks { family: None }, Depth::Key));
+        view.forget(&block("10.0.0.0/26"));
+        assert_eq!(view.get(&block("10.0.0.64/26")), None);
+    }
+}

@@ -1,1 +1,155 @@
-//! The label selector language.
+//! The label selector language of Calico: parse, print, evaluate.
+//!
+//! A [`Selector`] is a parsed expression such as `rack == "1" && !has(spare)`. What is accepted, the text
+//! it prints as, what it matches and the words of its errors are those of
+//! `libcalico-go/lib/selector/{tokenizer,parser}`. [`REFERENCE`] describes the language for its users.
+//!
+//! Two limits are this crate's own, so that hostile text cannot exhaust the stack: [`MAX_LENGTH`] and
+//! [`MAX_DEPTH`]. They hold for the canonical text too: what is accepted once is accepted again after
+//! it was printed.
+
+#![no_std]
+
+extern crate alloc;
+
+mod error;
+mod evaluate;
+mod hint;
+mod labels;
+mod lexer;
+mod node;
+mod parser;
+mod print;
+mod restrictions;
+
+use alloc::{
+    borrow::ToOwned,
+    collections::BTreeMap,
+    string::{String, ToString},
+    sync::Arc,
+};
+use core::{fmt, hash, str::FromStr};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest, Sha224};
+
+pub use error::ParseError;
+pub use labels::Labels;
+pub use lexer::MAX_LABEL_LENGTH;
+pub use parser::{MAX_DEPTH, MAX_LENGTH};
+pub use restrictions::Restriction;
+
+use node::Node;
+
+/// The reference page of the language, in Markdown, for administrators.
+pub const REFERENCE: &str = include_str!("reference.md");
+
+/// A parsed selector: immutable, and cheap to clone.
+///
+/// Two selectors are equal when their canonical texts are, which is when they are the same expression;
+/// expressions that merely match the same labels (`a == "1"` and `a in {"1"}`) differ.
+#[derive(Clone)]
+pub struct Selector(Arc<Parsed>);
+
+struct Parsed {
+    root: Node,
+    canonical: String,
+}
+
+impl Selector {
+    /// Parses `text`; text that is empty, or only spaces and tabs, is `all()`.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        let (root, canonical) = parser::parse(text).map_err(|error| error.with_hint_from(text))?;
+        Ok(Self(Arc::new(Parsed { root, canonical })))
+    }
+
+    /// The selector that matches everything.
+    pub fn all() -> Self {
+        Self(Arc::new(Parsed { root: Node::All, canonical: Node::All.to_string() }))
+    }
+
+    /// Tells whether `labels` satisfy this selector. Does not allocate.
+    pub fn matches<L: Labels + ?Sized>(&self, labels: &L) -> bool {
+        self.0.root.matches(labels)
+    }
+
+    /// Tells whether this is `all()` itself; other expressions may match everything too.
+    pub fn is_all(&self) -> bool {
+        matches!(self.0.root, Node::All)
+    }
+
+    /// Tells whether `global()` occurs anywhere in this selector.
+    pub fn has_global(&self) -> bool {
+        self.0.root.has_global()
+    }
+
+    /// The canonical text: one spelling for each expression, as Calico prints it.
+    ///
+    /// It parses to a selector that matches the same labels. It is not always the canonical text of
+    /// *that* selector: `!(!has(a))` prints as `!!has(a)`, which prints as `has(a)`.
+    pub fn canonical(&self) -> &str {
+        &self.0.canonical
+    }
+
+    /// The identifier under which Calico indexes selectors: `s:` and 38 characters of URL-safe base64
+    /// (`libcalico-go/lib/hash`).
+    pub fn unique_id(&self) -> String {
+        let digest = Sha224::new().chain_update("s:").chain_update(self.canonical()).finalize();
+        let mut id = "s:".to_owned();
+        URL_SAFE_NO_PAD.encode_string(digest, &mut id);
+        id
+    }
+
+    /// What each label must satisfy for this selector to match, by label name. A necessary condition
+    /// only, good for looking up candidates in an index; a label that is not listed is unrestricted.
+    pub fn restrictions(&self) -> BTreeMap<&str, Restriction<'_>> {
+        self.0.root.restrictions()
+    }
+}
+
+impl Default for Selector {
+    fn default() -> Self {
+        Self::all()
+    }
+}
+
+impl FromStr for Selector {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.canonical())
+    }
+}
+
+impl fmt::Debug for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Selector({})", self.canonical())
+    }
+}
+
+impl PartialEq for Selector {
+    fn eq(&self, other: &Self) -> bool {
+        self.canonical() == other.canonical()
+    }
+}
+
+impl Eq for Selector {}
+
+impl hash::Hash for Selector {
+    fn hash<H: hash::Hasher>(&self, state: &mut H) {
+        self.canonical().hash(state);
+    }
+}
+
+/// The canonical form of `text`, with all white space around it removed first, line breaks too. Text that
+/// cannot be parsed comes back as it is, only trimmed (`libcalico-go/lib/selector/selector.go`, `Normalise`).
+pub fn normalise(text: &str) -> String {
+    let text = text.trim();
+    Selector::parse(text).map_or_else(|_| text.to_owned(), |selector| selector.to_string())
+}

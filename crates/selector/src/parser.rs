@@ -1,0 +1,191 @@
+//! Tokens to an expression (`libcalico-go/lib/selector/parser/parser.go`). `!` binds tighter than `&&`, and that
+//! tighter than `||`.
+
+use alloc::{
+    boxed::Box,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use crate::{
+    error::{Kind as ErrorKind, ParseError},
+    lexer::{Kind, Token, tokenize},
+    node::{Comparison, Membership, Node, Values},
+};
+
+/// The most bytes a selector may have, as given and in its canonical form.
+pub const MAX_LENGTH: usize = 64 * 1024;
+
+/// The most levels a selector may have: of parentheses, and of operators within operators.
+///
+/// Parsing, printing and evaluating recurse no deeper than this, times the levels of precedence.
+pub const MAX_DEPTH: usize = 256;
+
+/// Parses `text` and prints it canonically.
+pub(crate) fn parse(text: &str) -> Result<(Node, String), ParseError> {
+    let refuse = |kind| Err(ParseError::new(kind, 0..text.len()));
+    if text.len() > MAX_LENGTH {
+        return refuse(ErrorKind::TooLong);
+    }
+    let node = expression(&tokenize(text)?)?;
+    if node.depth() > MAX_DEPTH {
+        return refuse(ErrorKind::TooDeep);
+    }
+    let canonical = node.to_string();
+    if canonical.len() > MAX_LENGTH {
+        return refuse(ErrorKind::TooLong);
+    }
+    Ok((node, canonical))
+}
+
+fn expression(tokens: &[Token<'_>]) -> Result<Node, ParseError> {
+    let mut parser = Parser { tokens, at: 0, depth: 0 };
+    if parser.here().kind == Kind::Eof {
+        return Ok(Node::All);
+    }
+    let node = parser.disjunction()?;
+    if parser.here().kind != Kind::Eof {
+        let rest = parser.rest().iter().map(Token::to_string).collect::<Vec<_>>().join(" ");
+        return Err(parser.error(ErrorKind::UnexpectedContent(rest)));
+    }
+    Ok(node)
+}
+
+struct Parser<'t, 'a> {
+    /// Ends with `Eof`, which nothing steps over; so there is always a token at `at`.
+    tokens: &'t [Token<'a>],
+    at: usize,
+    /// How many parentheses are open.
+    depth: usize,
+}
+
+impl<'t, 'a> Parser<'t, 'a> {
+    fn disjunction(&mut self) -> Result<Node, ParseError> {
+        let first = self.conjunction()?;
+        if self.here().kind != Kind::Or {
+            return Ok(first);
+        }
+        let mut operands = Vec::from([first]);
+        while self.eat(Kind::Or) {
+            operands.push(self.conjunction()?);
+        }
+        Ok(Node::Or(operands))
+    }
+
+    fn conjunction(&mut self) -> Result<Node, ParseError> {
+        let first = self.operation()?;
+        if self.here().kind != Kind::And {
+            return Ok(first);
+        }
+        let mut operands = Vec::from([first]);
+        while self.eat(Kind::And) {
+            operands.push(self.operation()?);
+        }
+        Ok(Node::And(operands))
+    }
+
+    /// A condition with any number of `!` before it, of which two cancel.
+    fn operation(&mut self) -> Result<Node, ParseError> {
+        let mut negated = false;
+        while self.eat(Kind::Not) {
+            negated = !negated;
+        }
+        let node = self.atom()?;
+        Ok(if negated { Node::Not(Box::new(node)) } else { node })
+    }
+
+    fn atom(&mut self) -> Result<Node, ParseError> {
+        let token = self.here();
+        let node = match token.kind {
+            Kind::Has => Node::Has(token.value.into()),
+            Kind::All => Node::All,
+            Kind::Global => Node::Global,
+            Kind::Label => return self.condition(),
+            Kind::LParen => return self.parenthesised(),
+            _ => return Err(self.error(ErrorKind::UnexpectedToken(token.to_string()))),
+        };
+        self.at += 1;
+        Ok(node)
+    }
+
+    fn parenthesised(&mut self) -> Result<Node, ParseError> {
+        if self.depth == MAX_DEPTH {
+            return Err(self.error(ErrorKind::TooDeep));
+        }
+        self.depth += 1;
+        self.at += 1;
+        let node = self.disjunction()?;
+        if !self.eat(Kind::RParen) {
+            return Err(self.error(ErrorKind::ExpectedParenthesis));
+        }
+        self.depth -= 1;
+        Ok(node)
+    }
+
+    /// A label, an operator, and a value or a set.
+    fn condition(&mut self) -> Result<Node, ParseError> {
+        // A label at the very end; what follows any other is looked at below.
+        let [label, operator, _, ..] = self.rest() else {
+            return Err(self.error(ErrorKind::UnexpectedEnd));
+        };
+        self.at += 1;
+        let comparison = match operator.kind {
+            Kind::Eq => Comparison::Equal,
+            Kind::Ne => Comparison::NotEqual,
+            Kind::Contains => Comparison::Contains,
+            Kind::StartsWith => Comparison::StartsWith,
+            Kind::EndsWith => Comparison::EndsWith,
+            Kind::In => return self.member(label.value, Membership::In),
+            Kind::NotIn => return self.member(label.value, Membership::NotIn),
+            _ => return Err(self.error(ErrorKind::ExpectedComparison(operator.to_string()))),
+        };
+        self.at += 1;
+        let value = self.here();
+        if !self.eat(Kind::StringLiteral) {
+            return Err(self.error(ErrorKind::ExpectedString));
+        }
+        Ok(Node::Compare { label: label.value.into(), comparison, value: value.value.into() })
+    }
+
+    /// What follows the label of `in` and `not in`. The set may be empty, and may end with a comma.
+    fn member(&mut self, label: &str, membership: Membership) -> Result<Node, ParseError> {
+        self.at += 1;
+        if !self.eat(Kind::LBrace) {
+            return Err(self.error(ErrorKind::ExpectedSet));
+        }
+        let mut values = Vec::new();
+        loop {
+            let token = self.here();
+            if !self.eat(Kind::StringLiteral) {
+                break;
+            }
+            values.push(token.value.into());
+            if !self.eat(Kind::Comma) {
+                break;
+            }
+        }
+        if !self.eat(Kind::RBrace) {
+            return Err(self.error(ErrorKind::ExpectedBrace));
+        }
+        Ok(Node::Member { label: label.into(), membership, values: Values::new(values) })
+    }
+
+    fn here(&self) -> &'t Token<'a> {
+        &self.tokens[self.at]
+    }
+
+    fn rest(&self) -> &'t [Token<'a>] {
+        &self.tokens[self.at..]
+    }
+
+    /// Steps over a token of this kind, which is never `Eof`.
+    fn eat(&mut self, kind: Kind) -> bool {
+        let found = self.here().kind == kind;
+        self.at += usize::from(found);
+        found
+    }
+
+    fn error(&self, kind: ErrorKind) -> ParseError {
+        ParseError::new(kind, self.here().span.clone())
+    }
+}

@@ -26,6 +26,11 @@ macro_rules! kinds {
                 match self { $(Kind::$kind => stringify!($kind),)* }
             }
 
+            /// The name of a list of them: `IPPoolList`.
+            pub fn list_kind(self) -> &'static str {
+                match self { $(Kind::$kind => concat!(stringify!($kind), "List"),)* }
+            }
+
             /// The name in keys and URLs: `ippools`.
             pub fn plural(self) -> &'static str {
                 match self { $(Kind::$kind => $plural,)* }

@@ -4,7 +4,10 @@
 
 pub mod affinity;
 pub mod block;
+mod canonical;
 pub mod cidr;
+pub mod decode;
+pub mod go;
 pub mod handle;
 pub mod ipam_config;
 pub mod json;
@@ -15,11 +18,13 @@ pub mod pool;
 pub mod record;
 pub mod reservation;
 pub mod resource;
+pub mod schema;
 pub mod time;
 
 pub use affinity::{Affinity, AffinityState};
 pub use block::{Attribute, Block, BlockHeader};
 pub use cidr::{BlockCidr, Cidr, Family};
+pub use decode::{InputError, decode_document};
 pub use handle::Handle;
 pub use ipam_config::{IpamConfig, Persistence};
 pub use jiff::Timestamp;

@@ -1,0 +1,189 @@
+//! Documents that somebody wrote, strictly decoded as `calicoctl` decodes them (`calicoctl/calicoctl/resourcemgr`, `sigs.k8s.io/yaml`,
+//! `encoding/json`).
+//!
+//! What is stored is read leniently instead, by [`Resource::from_json`].
+
+mod value;
+
+use serde_json::{Map, Value as Json};
+
+use crate::canonical;
+use crate::json;
+use crate::kind::Kind;
+use crate::resource::{API_VERSION, Resource};
+use crate::schema::{Field, LIST_META, Omit, Shape, Struct, Type};
+use value::Decoder;
+
+/// Why a document is no resource.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InputError {
+    /// A field that the kind does not have. The text stands alone: `calicoctl` puts nothing before it.
+    #[error("field in document is not recognized or is in the wrong location: {0}")]
+    UnknownField(String),
+    /// A value of the wrong type, or one that cannot be read. Holds Go's text.
+    #[error("error unmarshaling JSON: while decoding JSON: {0}")]
+    Json(String),
+    /// A kind or version that nobody knows.
+    #[error("unknown resource type ({kind}) and/or version ({version})")]
+    UnknownKind {
+        /// The kind, as it stands there.
+        kind: String,
+        /// The version, as it stands there.
+        version: String,
+    },
+    /// A typed list holds something else. (The original crashes.)
+    #[error("item {index} of {list} is of kind {kind}")]
+    ItemKind {
+        /// Counted from 1.
+        index: usize,
+        /// The kind of the list.
+        list: String,
+        /// The kind of the item.
+        kind: String,
+    },
+}
+
+/// Reads a document: an object, a typed list (`IPPoolList` with `items`), or a bare array of objects of any kinds.
+///
+/// Inside an array plain scalars are not turned into texts where a text is wanted (`name: 7` is an error), elsewhere they are, as the original's
+/// YAML reader does.
+///
+/// # Errors
+/// The first fault, in the order in which the original finds faults: fields sorted by name.
+pub fn decode_document(document: Json) -> Result<Vec<Resource>, InputError> {
+    match document {
+        Json::Null => Err(unknown_kind(&Map::new())),
+        Json::Array(items) => {
+            let mut kinds = Vec::with_capacity(items.len());
+            for item in &items {
+                kinds.push(array_item_map(item)?);
+            }
+            let mut wanted = Vec::with_capacity(items.len());
+            for map in kinds {
+                wanted.push(match target(map)? {
+                    Target::One(kind) => (kind, map),
+                    Target::List(_) => return Err(unknown_kind(map)),
+                });
+            }
+            wanted.into_iter().map(|(kind, map)| object(kind, map, false)).collect()
+        }
+        Json::Object(map) if type_text(&map, "kind").is_some() => match target(&map)? {
+            Target::One(kind) => object(kind, &map, true).map(|resource| vec![resource]),
+            Target::List(kind) => typed_list(kind, &map),
+        },
+        other => Err(InputError::Json(format!(
+            "json: cannot unmarshal {} into Go value of type []unstructured.Unstructured",
+            value::json_type(&other)
+        ))),
+    }
+}
+
+impl Resource {
+    /// Reads one object strictly: unknown fields and wrong types are errors. The result is canonical (see [`Resource::canonical`]).
+    ///
+    /// # Errors
+    /// As [`decode_document`]; a list is an unknown kind here.
+    pub fn from_input(json: Json) -> Result<Resource, InputError> {
+        match decode_document(json)? {
+            mut one if one.len() == 1 => Ok(one.remove(0)),
+            _ => Err(unknown_kind(&Map::new())),
+        }
+    }
+}
+
+enum Target {
+    One(Kind),
+    List(Kind),
+}
+
+fn target(map: &Map<String, Json>) -> Result<Target, InputError> {
+    let kind = type_text(map, "kind").unwrap_or_default();
+    let known =
+        |name: &str| Kind::from_name(name).filter(|_| type_text(map, "apiVersion") == Some(API_VERSION));
+    if let Some(kind) = known(kind) {
+        return Ok(Target::One(kind));
+    }
+    match kind.strip_suffix("List").and_then(known) {
+        Some(kind) => Ok(Target::List(kind)),
+        None => Err(unknown_kind(map)),
+    }
+}
+
+fn type_text<'a>(map: &'a Map<String, Json>, field: &str) -> Option<&'a str> {
+    map.get(field).and_then(Json::as_str).filter(|s| !s.is_empty())
+}
+
+fn unknown_kind(map: &Map<String, Json>) -> InputError {
+    let version = type_text(map, "apiVersion").unwrap_or_default();
+    // `schema.ParseGroupVersion` takes one slash at most.
+    let version = if version == "/" || version.matches('/').count() > 1 { "" } else { version };
+    InputError::UnknownKind {
+        kind: type_text(map, "kind").unwrap_or_default().to_string(),
+        version: version.strip_prefix('/').unwrap_or(version).to_string(),
+    }
+}
+
+fn array_item_map(item: &Json) -> Result<&Map<String, Json>, InputError> {
+    match item {
+        Json::Object(map) if type_text(map, "kind").is_some() => Ok(map),
+        Json::Object(_) | Json::Null => {
+            let text = json::to_go_text(&sorted(item));
+            Err(InputError::Json(format!("Object 'Kind' is missing in '{text}'")))
+        }
+        other => Err(InputError::Json(format!(
+            "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+            value::json_type(other)
+        ))),
+    }
+}
+
+fn sorted(json: &Json) -> Json {
+    match json {
+        Json::Object(map) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_by(|a, b| a.0.cmp(b.0));
+            Json::Object(entries.into_iter().map(|(k, v)| (k.clone(), sorted(v))).collect())
+        }
+        Json::Array(items) => Json::Array(items.iter().map(sorted).collect()),
+        other => other.clone(),
+    }
+}
+
+fn object(kind: Kind, map: &Map<String, Json>, coerce: bool) -> Result<Resource, InputError> {
+    let mut decoder = Decoder::new(coerce);
+    let decoded = decoder.object(kind.schema(), map);
+    decoder.finish()?;
+    resource(kind, decoded)
+}
+
+fn typed_list(kind: Kind, map: &Map<String, Json>) -> Result<Vec<Resource>, InputError> {
+    let item = Type { go: "", shape: Shape::Struct(kind.schema()) };
+    let mut decoder = Decoder::new(true);
+    let mut decoded = decoder.list(kind.list_kind(), map, &item, &LIST_META);
+    decoder.finish()?;
+    let items = decoded.shift_remove("items").and_then(|items| match items {
+        Json::Array(items) => Some(items),
+        _ => None,
+    });
+    let items = items.into_iter().flatten().enumerate();
+    let read = |(i, item): (usize, Json)| {
+        let Json::Object(item) = item else { return resource(kind, Map::new()) };
+        match type_text(&item, "kind") {
+            Some(other) if other != kind.name() => Err(InputError::ItemKind {
+                index: i + 1,
+                list: kind.list_kind().to_string(),
+                kind: other.to_string(),
+            }),
+            _ => resource(kind, item),
+        }
+    };
+    items.map(read).collect()
+}
+
+fn resource(kind: Kind, decoded: Map<String, Json>) -> Result<Resource, InputError> {
+    let decoded = canonical::object(kind.schema(), decoded);
+    Resource::from_json(kind, Json::Object(decoded)).map_err(|e| InputError::Json(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests;

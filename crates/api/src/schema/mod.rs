@@ -1,0 +1,192 @@
+//! The Go structs behind each kind, as tables: what decoding, canonical order, error texts and go-template names are made from.
+//!
+//! Sources: `api/pkg/apis/projectcalico/v3`, `libcalico-go/lib/apis/internalapi`, `k8s.io/apimachinery/pkg/apis/meta/v1`.
+
+mod bgp;
+mod cluster;
+mod controllers;
+mod meta;
+mod node;
+mod pool;
+mod workload;
+
+use crate::kind::Kind;
+
+pub use meta::{LIST_META, OBJECT_META};
+
+/// A Go struct.
+#[derive(Debug)]
+pub struct Struct {
+    /// Its Go name without the package: `IPPoolSpec`.
+    pub go: &'static str,
+    /// Its fields in Go's order, which is that of the JSON that Go writes.
+    pub fields: &'static [Field],
+}
+
+impl Struct {
+    /// The field of that JSON name: exactly, or else in any case, as Go's decoder finds it.
+    pub fn field(&self, json: &str) -> Option<&'static Field> {
+        let exact = self.fields.iter().find(|f| f.json == json);
+        exact.or_else(|| self.fields.iter().find(|f| f.json.eq_ignore_ascii_case(json)))
+    }
+
+    /// Whether a field has exactly that JSON name.
+    pub fn knows(&self, json: &str) -> bool {
+        self.fields.iter().any(|f| f.json == json)
+    }
+}
+
+/// A field of a Go struct.
+#[derive(Debug)]
+pub struct Field {
+    /// Its name in JSON.
+    pub json: &'static str,
+    /// Its name in Go, which is that in go-templates.
+    pub go: &'static str,
+    /// When it is left out of the JSON.
+    pub omit: Omit,
+    /// Its type.
+    pub ty: Type,
+}
+
+/// When Go leaves a field out of the JSON that it writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Omit {
+    /// Never: an absent field is written with its zero value.
+    Never,
+    /// Never, and an absent field is written as true. Go writes false here; see `IPAMConfigurationSpec`.
+    NeverTrue,
+    /// When it has its zero value (`omitempty` on a value).
+    Zero,
+    /// When it is absent, but not when it is zero (`omitempty` on a pointer).
+    Absent,
+}
+
+/// A Go type.
+#[derive(Debug)]
+pub struct Type {
+    /// Its text in error messages, pointers left out, as Go leaves them out: `v3.IPPoolSpec`, `[]string`.
+    pub go: &'static str,
+    /// What JSON it takes.
+    pub shape: Shape,
+}
+
+/// What JSON a Go type takes.
+#[derive(Debug)]
+pub enum Shape {
+    /// A string.
+    Text,
+    /// true or false.
+    Bool,
+    /// A whole number, both ends included.
+    Int {
+        /// The smallest.
+        min: i64,
+        /// The largest.
+        max: i64,
+    },
+    /// A number.
+    Float,
+    /// `map[string]string`.
+    Map,
+    /// A list.
+    List(&'static Type),
+    /// An object.
+    Struct(&'static Struct),
+    /// `numorstring.ASNumber`: a number, or a text in one of two notations; written as a number.
+    AsNumber,
+    /// `numorstring.Uint8OrString` (protocols, DSCP): a number of 8 bits or any text.
+    Uint8OrText,
+    /// `metav1.Time`: RFC 3339, kept to the second.
+    Time,
+    /// `metav1.Duration`: Go's notation for durations.
+    Duration,
+    /// Anything at all.
+    Any,
+}
+
+impl Kind {
+    /// The Go struct of the kind.
+    pub fn schema(self) -> &'static Struct {
+        match self {
+            Kind::IPPool => &pool::IP_POOL,
+            Kind::IPReservation => &pool::IP_RESERVATION,
+            Kind::IPAMConfiguration => &pool::IPAM_CONFIGURATION,
+            Kind::Node => &node::NODE,
+            Kind::WorkloadEndpoint => &workload::WORKLOAD_ENDPOINT,
+            Kind::ClusterInformation => &cluster::CLUSTER_INFORMATION,
+            Kind::Tier => &cluster::TIER,
+            Kind::BGPPeer => &bgp::BGP_PEER,
+            Kind::BGPConfiguration => &bgp::BGP_CONFIGURATION,
+            Kind::KubeControllersConfiguration => &controllers::KUBE_CONTROLLERS_CONFIGURATION,
+        }
+    }
+}
+
+const fn field(json: &'static str, go: &'static str, omit: Omit, ty: Type) -> Field {
+    Field { json, go, omit, ty }
+}
+
+const fn ty(go: &'static str, shape: Shape) -> Type {
+    Type { go, shape }
+}
+
+const fn text(go: &'static str) -> Type {
+    ty(go, Shape::Text)
+}
+
+const fn object(go: &'static str, of: &'static Struct) -> Type {
+    ty(go, Shape::Struct(of))
+}
+
+/// A list of objects.
+macro_rules! objects {
+    ($go:literal, $of:path) => {
+        Type { go: concat!("[]", $go), shape: Shape::List(&Type { go: $go, shape: Shape::Struct(&$of) }) }
+    };
+}
+use objects;
+
+const STRING: Type = text("string");
+const BOOL: Type = ty("bool", Shape::Bool);
+const INT: Type = ty("int", Shape::Int { min: i64::MIN, max: i64::MAX });
+const INT64: Type = ty("int64", Shape::Int { min: i64::MIN, max: i64::MAX });
+const INT32: Type = ty("int32", Shape::Int { min: i32::MIN as i64, max: i32::MAX as i64 });
+const UINT16: Type = ty("uint16", Shape::Int { min: 0, max: u16::MAX as i64 });
+const UINT8: Type = ty("uint8", Shape::Int { min: 0, max: u8::MAX as i64 });
+const STRING_MAP: Type = ty("map[string]string", Shape::Map);
+const STRINGS: Type = Type { go: "[]string", shape: Shape::List(&Type { go: "string", shape: Shape::Text }) };
+const DURATION: Type = ty("v1.Duration", Shape::Duration);
+const TIME: Type = ty("v1.Time", Shape::Time);
+const AS_NUMBER: Type = ty("numorstring.ASNumber", Shape::AsNumber);
+
+const KIND: Field = field("kind", "Kind", Omit::Zero, STRING);
+const API_VERSION: Field = field("apiVersion", "APIVersion", Omit::Zero, STRING);
+const METADATA: Field = field("metadata", "ObjectMeta", Omit::Never, object("v1.ObjectMeta", &OBJECT_META));
+const CONDITIONS: Type = objects!("v1.Condition", meta::CONDITION);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(s: &'static Struct, depth: u8) {
+        assert!(depth < 8, "{}", s.go);
+        for (i, f) in s.fields.iter().enumerate() {
+            let twice = s.fields[..i].iter().any(|g| g.json.eq_ignore_ascii_case(f.json) || g.go == f.go);
+            assert!(!twice, "{}.{} stands there twice", s.go, f.json);
+            match &f.ty.shape {
+                Shape::Struct(inner) => check(inner, depth + 1),
+                Shape::List(Type { shape: Shape::Struct(inner), .. }) => check(inner, depth + 1),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_unique_in_each_struct() {
+        for kind in Kind::ALL {
+            assert_eq!(kind.schema().go, kind.name());
+            check(kind.schema(), 0);
+        }
+    }
+}

@@ -96,9 +96,10 @@ impl Batch {
         for (index, write) in self.writes.iter().enumerate() {
             let same = now.operations.iter().position(|op| op.key == write.key);
             let fold = same.filter(|at| {
-                matches!(now.operations[*at].op, Op::Put(_))
-                    && matches!(write.expect, Expect::AsLeftBy(_))
-                    && matches!(write.op, Op::Put(_))
+                let before = &now.operations[*at];
+                let follows =
+                    matches!(&write.expect, Expect::AsLeftBy(index) if before.writes.last() == Some(index));
+                follows && matches!(before.op, Op::Put(_)) && matches!(write.op, Op::Put(_))
             });
             if let Some(at) = fold {
                 now.operations[at].op = write.op.clone();
@@ -152,7 +153,7 @@ pub enum Outcome {
     Refused(Refusal),
     /// It may have been stored; the next batch must write or fence that record before it concludes anything from it.
     Unknown(String),
-    /// An earlier one was refused, or unknown.
+    /// It is not stored: another was refused, earlier in the batch or in the same transaction, or is unknown.
     NotTried,
 }
 

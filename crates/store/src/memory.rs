@@ -129,10 +129,8 @@ impl Store for MemoryStore {
                 view.insert(key.clone(), slot_of(record, read.depth));
                 last = Some(key.clone());
             }
-            match (rest.peek(), last) {
-                (Some(_), Some(last)) => view.paged(read.scope.clone(), last),
-                _ => view.complete(read.scope.clone(), read.depth),
-            }
+            let is_cut = rest.peek().is_some();
+            view.page_read(read, last.filter(|_| is_cut));
         }
         for (key, depth) in &set.keys {
             view.insert(key.clone(), state.slot(key, *depth));

@@ -1,6 +1,6 @@
 //! What a request wants to read: typed keys and scopes, never raw prefixes.
 
-use api::{Family, Key, Kind, Owner};
+use api::{Family, Key, Kind, Owner, key};
 
 /// How much of a record is wanted. Backends may give more, never less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +57,16 @@ impl Scope {
             (Scope::Blocks { family }, Key::Block(block)) => family.is_none_or(|f| f == block.family()),
             (Scope::Handles, Key::Handle(_)) => true,
             _ => false,
+        }
+    }
+
+    /// The prefixes of etcd keys under which all of its records lie, each ending in `/`, in the order of text. Others lie there too: see [`Scope::holds`].
+    pub fn prefixes(&self) -> Vec<String> {
+        match self {
+            Scope::Resources { kind, namespace } => vec![key::resources_prefix(*kind, namespace.as_deref())],
+            Scope::Affinities { owner, family } => key::affinities_prefixes(owner.as_ref(), *family),
+            Scope::Blocks { family } => vec![key::blocks_prefix(*family)],
+            Scope::Handles => vec![key::handles_prefix().to_string()],
         }
     }
 

@@ -1,6 +1,7 @@
 //! What was read.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use api::{
@@ -8,7 +9,7 @@ use api::{
     Resource, Revision,
 };
 
-use crate::read::{Depth, Scope};
+use crate::read::{Depth, Scope, ScopeRead};
 
 /// What a view knows of a record.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,8 +54,30 @@ impl Slot {
 enum Extent {
     /// All of it, to that depth.
     Complete(Depth),
-    /// The pages up to and with that key.
-    UpTo(Key),
+    /// Successive pages of it, to that depth.
+    Pages {
+        /// After this key; from the start where `None`.
+        after: Option<Key>,
+        /// Up to and with this key; to the end where `None`.
+        last: Option<Key>,
+        depth: Depth,
+    },
+}
+
+impl Extent {
+    /// What both are together, where `later` was read after `self`.
+    fn joined(self, later: Extent) -> Extent {
+        match (self, later) {
+            (
+                Extent::Pages { after, last: Some(end), depth },
+                Extent::Pages { after: Some(start), last, depth: to },
+            ) if end == start => match (after, last) {
+                (None, None) => Extent::Complete(depth.min(to)),
+                (after, last) => Extent::Pages { after, last, depth: depth.min(to) },
+            },
+            (_, later) => later,
+        }
+    }
 }
 
 /// What was read. No snapshot: records may be of different moments.
@@ -71,9 +94,17 @@ impl View {
         View::default()
     }
 
-    /// Notes what was read of a record.
+    /// Notes what was read of a record. What is known already of the same revision in more depth stays.
     pub fn insert(&mut self, key: Key, slot: Slot) {
-        self.slots.insert(key, slot);
+        match self.slots.entry(key) {
+            Entry::Occupied(known) if is_deeper(known.get(), &slot) => {}
+            Entry::Occupied(mut known) => {
+                known.insert(slot);
+            }
+            Entry::Vacant(place) => {
+                place.insert(slot);
+            }
+        }
     }
 
     /// Notes a whole record.
@@ -83,12 +114,29 @@ impl View {
 
     /// Notes that all of a scope was read to that depth: what has no slot does not exist.
     pub fn complete(&mut self, scope: Scope, depth: Depth) {
-        self.scopes.insert(scope, Extent::Complete(depth));
+        let known = match self.scopes.get(&scope) {
+            Some(Extent::Complete(known)) => *known,
+            _ => depth,
+        };
+        self.scopes.insert(scope, Extent::Complete(depth.max(known)));
     }
 
-    /// Notes that the pages of a scope were read up to `last`.
+    /// Notes that the pages of a scope were read from its start up to `last`.
     pub fn paged(&mut self, scope: Scope, last: Key) {
-        self.scopes.insert(scope, Extent::UpTo(last));
+        self.scopes.insert(scope, Extent::Pages { after: None, last: Some(last), depth: Depth::Key });
+    }
+
+    /// Notes that `read` was done; `last` is the last key of its page where there are more, `None` where the scope ends with it. A last page
+    /// alone does not make the scope complete; absorbed by a view that holds all pages before it, it does.
+    pub fn page_read(&mut self, read: &ScopeRead, last: Option<Key>) {
+        match (read.page.as_ref().and_then(|page| page.after.clone()), last) {
+            (None, None) => self.complete(read.scope.clone(), read.depth),
+            _ if self.is_complete(&read.scope, read.depth) => {}
+            (after, last) => {
+                let extent = Extent::Pages { after, last, depth: read.depth };
+                self.scopes.insert(read.scope.clone(), extent);
+            }
+        }
     }
 
     /// The store's revision at the read, where the backend has one for all (`resourceVersion` of a list).
@@ -133,7 +181,7 @@ impl View {
     /// The last key of the pages that were read of a scope, where there are more.
     pub fn page_end(&self, scope: &Scope) -> Option<&Key> {
         match self.scopes.get(scope)? {
-            Extent::UpTo(key) => Some(key),
+            Extent::Pages { last, .. } => last.as_ref(),
             Extent::Complete(_) => None,
         }
     }
@@ -144,10 +192,20 @@ impl View {
         self.slots.iter().filter(move |(key, _)| scope.holds(key))
     }
 
-    /// Takes over what a later read saw. Where both know a record, the later one holds.
+    /// Takes over what a later read saw. Where both know a record, the later one holds, and what a scope that was read completely does
+    /// not have any more is gone.
     pub fn absorb(&mut self, later: View) {
+        if later.scopes.values().any(|extent| matches!(extent, Extent::Complete(_))) {
+            self.slots.retain(|key, _| !later.in_complete_scope(key));
+        }
         self.slots.extend(later.slots);
-        self.scopes.extend(later.scopes);
+        for (scope, extent) in later.scopes {
+            let extent = match self.scopes.remove(&scope) {
+                Some(known) => known.joined(extent),
+                None => extent,
+            };
+            self.scopes.insert(scope, extent);
+        }
         self.revision = later.revision.or(self.revision.take());
     }
 
@@ -235,9 +293,14 @@ impl View {
     }
 }
 
+fn is_deeper(known: &Slot, new: &Slot) -> bool {
+    known.depth() > new.depth() && known.revision().is_some() && known.revision() == new.revision()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::read::Page;
 
     fn block(text: &str) -> Key {
         Key::Block(text.parse().unwrap())
@@ -257,5 +320,52 @@ mod tests {
         assert!(!view.is_complete(&Scope::Blocks { family: None }, Depth::Key));
         view.forget(&block("10.0.0.0/26"));
         assert_eq!(view.get(&block("10.0.0.64/26")), None);
+    }
+
+    #[test]
+    fn the_deeper_knowledge_of_a_revision_stays() {
+        let key = block("10.0.0.0/26");
+        let mut view = View::new();
+        let value = api::Value::Affinity(Affinity::default());
+        let record = Record { key: key.clone(), value, revision: Revision::from(1) };
+        view.insert_record(Arc::new(record));
+        view.insert(key.clone(), Slot::Key(Revision::from(1)));
+        assert_eq!(view.get(&key).unwrap().depth(), Depth::Full);
+        view.insert(key.clone(), Slot::Key(Revision::from(2)));
+        assert_eq!(view.get(&key).unwrap(), Slot::Key(Revision::from(2)));
+        view.insert(key.clone(), Slot::Absent);
+        assert_eq!(view.get(&key).unwrap(), Slot::Absent);
+    }
+
+    fn page(after: Option<&Key>, keys: &[Key], is_last: bool) -> View {
+        let mut view = View::new();
+        for key in keys {
+            view.insert(key.clone(), Slot::Key(Revision::from(1)));
+        }
+        let page = Page { after: after.cloned(), limit: 1 };
+        let read = ScopeRead { scope: Scope::Blocks { family: None }, depth: Depth::Key, page: Some(page) };
+        view.page_read(&read, keys.last().filter(|_| !is_last).cloned());
+        view
+    }
+
+    #[test]
+    fn pages_make_a_scope_complete_only_together() {
+        let (all, a, b) = (Scope::Blocks { family: None }, block("10.0.0.0/26"), block("10.0.0.64/26"));
+        let last = page(Some(&a), std::slice::from_ref(&b), true);
+        assert!(!last.is_complete(&all, Depth::Key));
+        assert_eq!(last.page_end(&all), None);
+        let mut view = page(None, std::slice::from_ref(&a), false);
+        assert_eq!(view.page_end(&all), Some(&a));
+        view.absorb(last);
+        assert!(view.is_complete(&all, Depth::Key));
+        assert_eq!(view.len(), 2);
+    }
+
+    #[test]
+    fn what_a_later_complete_scope_lacks_is_gone() {
+        let mut view = page(None, &[block("10.0.0.0/26")], true);
+        view.absorb(page(None, &[block("10.0.0.64/26")], true));
+        assert_eq!(view.get(&block("10.0.0.0/26")), Some(Slot::Absent));
+        assert_eq!(view.len(), 1);
     }
 }

@@ -1,1 +1,243 @@
-//! The embedded store.
+//! The embedded store: one SQLite file that many processes of one machine share.
+//!
+//! # The file, for whoever looks into it
+//!
+//! ```text
+//! $ sqlite3 -readonly /var/lib/rackpool/rackpool.db
+//! sqlite> SELECT key, value FROM kv;
+//! /calico/ipam/v2/assignment/ipv4/block/10.0.0.0-26|{"cidr":"10.0.0.0/26","affinity":"host:node1", ...
+//! ```
+//!
+//! | where | what |
+//! |---|---|
+//! | `kv(key, revision, value)` | what etcd would hold, under the same keys and with the same bytes: `SELECT key, value FROM kv` is a complete export. `revision` is what Calico's `resourceVersion` is |
+//! | `log(revision, key)` | which key was changed or deleted with a revision; the last few thousand, for watches |
+//! | `counter(one, revision, trimmed)` | one row: the last revision given (it only grows, so a revision never means two states), and the highest that is no longer in `log` |
+//! | `PRAGMA application_id` | 1382764652 ("RkPl") |
+//! | `PRAGMA user_version` | the version of this schema: 1 |
+//!
+//! Beside the file lie `-wal`, which holds the latest commits, and `-shm`, which the processes share. **Both belong to the file:** copy with `backup` or `sqlite3 FILE
+//! ".backup COPY"`, never with `cp`, and remove none of them. A value that is changed by hand keeps its revision and has no line in `log`: neither
+//! compare-and-swap nor watches notice. To put contents back use `restore`, which gives every record a new revision.
+//!
+//! # How it works
+//!
+//! * A read is one snapshot. A batch is one `BEGIN IMMEDIATE` transaction and one sync (`synchronous=FULL`); what was answered as applied survives a
+//!   crash of the process and of the machine.
+//! * A locked file is tried again until `within` runs out, without holding up the thread meanwhile; the disk itself does hold it up. Who has waited longer asks more often.
+//! * A process that ends does not move `-wal` into the file; commits do that every 256 pages.
+//! * The file must be on a local filesystem; network filesystems are refused.
+
+mod backup;
+mod connection;
+mod fault;
+mod filesystem;
+mod reading;
+mod schema;
+mod watching;
+mod writing;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::watch as signal;
+use tokio::time::Instant;
+
+use crate::batch::{Batch, Report};
+use crate::error::StoreError;
+use crate::port::Store;
+use crate::read::{ReadSet, Scope};
+use crate::view::View;
+use api::Revision;
+use connection::Live;
+use fault::{Fault, file_error};
+pub use watching::SqliteWatch;
+
+/// What to do where there is no file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Missing {
+    /// Nothing until the first commit, which creates it; reads find nothing.
+    #[default]
+    CreateOnCommit,
+    /// Create it when it is opened.
+    Create,
+    /// Refuse to open.
+    Refuse,
+}
+
+/// How to open a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// What to do where there is no file.
+    pub missing: Missing,
+    /// Whether to create the directories above it, too, for its owner alone.
+    pub directories: bool,
+    /// How often a watch looks for commits of other processes.
+    pub poll: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { missing: Missing::default(), directories: false, poll: Duration::from_millis(50) }
+    }
+}
+
+/// The embedded store. Clones share the connection.
+///
+/// Its calls need a tokio runtime with time enabled.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+}
+
+/// What a store and its watches share.
+struct Shared {
+    path: PathBuf,
+    options: Options,
+    /// `None` until the file exists and was free to be looked at.
+    live: Mutex<Option<Live>>,
+    /// Grows with every commit through `live`.
+    committed: signal::Sender<u64>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("path", &self.path).field("options", &self.options).finish()
+    }
+}
+
+impl SqliteStore {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] when it is no database of ours, newer than this program, damaged, or on a network filesystem;
+    /// [`StoreError::Denied`] when this user may not. The text names the file and the remedy. The file is left as it was.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<SqliteStore, StoreError> {
+        let path = std::path::absolute(path.as_ref())
+            .map_err(|error| file_error(path.as_ref(), "opened", &error))?;
+        let create = options.missing == Missing::Create;
+        let refuse = options.missing == Missing::Refuse;
+        let shared = Shared { path, options, live: Mutex::new(None), committed: signal::Sender::new(0) };
+        let opened = shared.with(create, |conn| Ok(conn.is_some()));
+        match opened {
+            Ok(false) if refuse && !shared.path.exists() => {
+                let error = io::Error::from(io::ErrorKind::NotFound);
+                return Err(StoreError::Unusable(format!(
+                    "{} cannot be opened: {error}. Name the right file",
+                    shared.path.display()
+                )));
+            }
+            // Whoever is at work there now is waited for by the first call, which knows for how long.
+            Err(fault) if fault.is_busy() => {}
+            Err(fault) => return Err(fault.explain(&shared.path)),
+            Ok(_) => {}
+        }
+        Ok(SqliteStore { shared: Arc::new(shared) })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+}
+
+impl Shared {
+    /// Does something with the connection, which is opened first where it is not. `None` where there is no file, or an empty one; not with `create`.
+    fn with<T>(
+        &self,
+        create: bool,
+        act: impl FnOnce(Option<&Connection>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        // A panic while the lock is held rolls the transaction back with its statement.
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*live {
+            Some(live) => live.check_place(&self.path)?,
+            None if create => *live = Some(Live::create(&self.path, &self.options)?),
+            None => *live = Live::open(&self.path)?,
+        }
+        if let (Some(live), true) = (&*live, create) {
+            live.ready_to_write()?;
+        }
+        act(live.as_ref().map(|live| &live.conn))
+    }
+
+    /// As [`Shared::with`], tried again while others are in the way.
+    async fn patiently<T>(
+        &self,
+        within: Duration,
+        create: bool,
+        mut act: impl FnMut(Option<&Connection>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        let start = Instant::now();
+        loop {
+            let fault = match self.with(create, &mut act) {
+                Ok(done) => return Ok(done),
+                Err(fault) => fault,
+            };
+            let waited = start.elapsed();
+            let pause = pause_after(waited);
+            if !fault.is_busy() || waited + pause > within {
+                return Err(fault.explain(&self.path));
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// How long to leave a locked file alone. At first a commit's time, as it is likely to be free then; of many that wait, those who have waited longest
+/// ask most often, so that none is passed over for ever by newcomers.
+fn pause_after(waited: Duration) -> Duration {
+    Duration::from_millis(match waited.as_millis() {
+        0..4 => 1,
+        4..100 => 8,
+        100..400 => 4,
+        400..1000 => 2,
+        _ => 1,
+    })
+}
+
+impl Store for SqliteStore {
+    type Watch = SqliteWatch;
+
+    async fn read(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
+        self.shared
+            .patiently(within, false, |conn| match conn {
+                Some(conn) => reading::read(conn, set),
+                None => Ok(nothing(set)),
+            })
+            .await
+    }
+
+    async fn commit(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {
+        let report = self
+            .shared
+            .patiently(within, true, |conn| {
+                let conn = conn.expect("a file that does not exist is created");
+                writing::commit(conn, batch)
+            })
+            .await?;
+        self.shared.committed.send_modify(|count| *count += 1);
+        Ok(report)
+    }
+
+    async fn watch(&self, scope: Scope) -> Result<SqliteWatch, StoreError> {
+        Ok(SqliteWatch::new(self.shared.clone(), scope))
+    }
+}
+
+/// What a read finds where there is no file.
+fn nothing(set: &ReadSet) -> View {
+    let mut view = View::new();
+    for read in &set.scopes {
+        view.page_read(read, None);
+    }
+    for (key, _) in &set.keys {
+        view.insert(key.clone(), crate::view::Slot::Absent);
+    }
+    view.set_revision(Revision::from(0));
+    view
+}

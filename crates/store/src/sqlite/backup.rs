@@ -1,0 +1,147 @@
+//! Backups while the store is in use, and their way back.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, OpenFlags};
+
+use super::connection::{create_new, sync_directory};
+use super::fault::{Fault, file_error};
+use super::reading::counter;
+use super::schema::{self, Layout};
+use super::writing::{put, set_counter};
+use super::{SqliteStore, filesystem};
+use crate::error::StoreError;
+
+impl SqliteStore {
+    /// Copies the contents as of one moment into a new file, one that needs no others beside it. Commits go on meanwhile.
+    ///
+    /// # Errors
+    /// When the target exists or cannot be written, or there is nothing to copy. No half file is left behind.
+    pub async fn backup(&self, target: &Path, within: Duration) -> Result<(), StoreError> {
+        let target = std::path::absolute(target).map_err(|error| file_error(target, "created", &error))?;
+        filesystem::check(&target)?;
+        create_new(&target).map_err(|error| file_error(&target, "created", &error))?;
+        let copied = self
+            .shared
+            .patiently(within, false, |conn| match conn {
+                Some(conn) => copy(conn, &target).map_err(|fault| match fault.is_busy() {
+                    true => fault,
+                    false => fault.explain(&target).into(),
+                }),
+                None => Err(StoreError::Unusable(format!(
+                    "{} does not exist or is empty: there is nothing to back up",
+                    self.path().display()
+                ))
+                .into()),
+            })
+            .await;
+        let synced = copied.and_then(|()| {
+            let directory = target.parent().unwrap_or(&target);
+            sync_directory(directory).map_err(|error| file_error(&target, "created", &error))
+        });
+        if synced.is_err() {
+            // The error that led here says more than one of this.
+            let _ = fs::remove_file(&target);
+        }
+        synced
+    }
+
+    /// Puts the contents of a backup in the place of the present ones, in one transaction. Every record gets a new revision, higher than any
+    /// before, so that running processes see a change like any other: their compare-and-swaps fail, their watches start anew.
+    ///
+    /// # Errors
+    /// When the backup is no file of ours, newer than this program, or damaged; then nothing was changed.
+    pub async fn restore(&self, backup: &Path, within: Duration) -> Result<(), StoreError> {
+        let backup = std::path::absolute(backup).map_err(|error| file_error(backup, "opened", &error))?;
+        let source = open_backup(&backup).map_err(|fault| fault.explain(&backup))?;
+        self.shared
+            .patiently(within, true, |conn| {
+                swap(conn.expect("a file that does not exist is created"), &source, &backup)
+            })
+            .await?;
+        self.shared.committed.send_modify(|count| *count += 1);
+        Ok(())
+    }
+}
+
+fn copy(conn: &Connection, target: &Path) -> Result<(), Fault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut copy = Connection::open_with_flags(target, flags)?;
+    {
+        let backup = Backup::new(conn, &mut copy)?;
+        // In one step, under one snapshot: commits of others cannot make it begin again.
+        match backup.step(-1)? {
+            StepResult::Done => {}
+            _ => return Err(busy()),
+        }
+    }
+    // The copy says that it has a write-ahead log; alone and read-only it could not be opened.
+    copy.pragma_update(None, "journal_mode", "DELETE")?;
+    copy.close().map_err(|(_, error)| error.into())
+}
+
+fn busy() -> Fault {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+    Fault::Sql(rusqlite::Error::SqliteFailure(code, None))
+}
+
+fn open_backup(path: &Path) -> Result<Connection, Fault> {
+    fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => StoreError::Unusable(format!("{} does not exist", path.display())),
+        _ => file_error(path, "opened", &error),
+    })?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let source = Connection::open_with_flags(path, flags)?;
+    let file = path.display().to_string();
+    match schema::inspect(&source, &file)? {
+        Layout::Current => {}
+        Layout::Empty => return Err(StoreError::Unusable(format!("{file} is empty: it is no backup")).into()),
+        Layout::Older(version) => {
+            return Err(StoreError::Unusable(format!(
+                "{file} has the older schema version {version}: open a copy of it as a store first, which brings it up to date"
+            ))
+            .into());
+        }
+    }
+    let verdict: String = source.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if verdict == "ok" {
+        Ok(source)
+    } else {
+        Err(StoreError::Unusable(format!(
+            "{file} is damaged ({verdict}). Nothing was changed: use another backup"
+        ))
+        .into())
+    }
+}
+
+fn swap(conn: &Connection, source: &Connection, backup: &Path) -> Result<(), Fault> {
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    let swapped = replace_all(conn, source, backup).and_then(|()| Ok(conn.execute_batch("COMMIT")?));
+    if swapped.is_err() && !conn.is_autocommit() {
+        conn.execute_batch("ROLLBACK")?;
+    }
+    swapped
+}
+
+fn replace_all(conn: &Connection, source: &Connection, backup: &Path) -> Result<(), Fault> {
+    let of_backup = |fault: Fault| Fault::from(fault.explain(backup));
+    let sql_of_backup = |error: rusqlite::Error| of_backup(error.into());
+    let snapshot = source.unchecked_transaction().map_err(sql_of_backup)?;
+    let mut revision = counter(conn)?.0.max(counter(&snapshot).map_err(of_backup)?.0);
+    conn.execute("DELETE FROM kv", [])?;
+    conn.execute("DELETE FROM log", [])?;
+    let mut records =
+        snapshot.prepare("SELECT key, value FROM kv ORDER BY revision").map_err(sql_of_backup)?;
+    let mut rows = records.query([]).map_err(sql_of_backup)?;
+    while let Some(row) = rows.next().map_err(sql_of_backup)? {
+        let text = |column| row.get::<_, String>(column).map_err(sql_of_backup);
+        revision += 1;
+        put(conn, &text(0)?, &text(1)?, revision)?;
+    }
+    // At least one more even when nothing was in it: that no watch has seen it makes each start anew.
+    revision += 1;
+    set_counter(conn, revision, revision)
+}

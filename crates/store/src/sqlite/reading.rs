@@ -1,0 +1,131 @@
+//! Reads: one snapshot, keys by the primary key, scopes as ranges of it.
+
+use std::sync::Arc;
+
+use api::{DecodeError, Key, Record, Revision, Value};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::fault::Fault;
+use crate::error::StoreError;
+use crate::memory::slot_of;
+use crate::read::{Depth, ReadSet, Scope, ScopeRead};
+use crate::view::{Slot, View};
+
+/// Reads a set as of one moment.
+pub(super) fn read(conn: &Connection, set: &ReadSet) -> Result<View, Fault> {
+    let snapshot = conn.unchecked_transaction()?;
+    let mut view = View::new();
+    for read in &set.scopes {
+        read_scope(&snapshot, read, &mut view)?;
+    }
+    for (key, depth) in &set.keys {
+        view.insert(key.clone(), slot(&snapshot, key, *depth)?);
+    }
+    view.set_revision(Revision::from(counter(&snapshot)?.0));
+    Ok(view)
+}
+
+/// The file's revision, and the highest one that was trimmed off the log.
+pub(super) fn counter(conn: &Connection) -> Result<(i64, i64), Fault> {
+    let mut found = conn.prepare_cached("SELECT revision, trimmed FROM counter")?;
+    Ok(found.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?)
+}
+
+/// The revision of a record; `None` when it does not exist.
+pub(super) fn revision_of(conn: &Connection, path: &str) -> Result<Option<i64>, Fault> {
+    let mut found = conn.prepare_cached("SELECT revision FROM kv WHERE key = ?1")?;
+    Ok(found.query_row([path], |row| row.get(0)).optional()?)
+}
+
+/// Reads one record.
+pub(super) fn slot(conn: &Connection, key: &Key, depth: Depth) -> Result<Slot, Fault> {
+    let path = key.etcd_path();
+    if depth == Depth::Key {
+        let revision = revision_of(conn, &path)?;
+        return Ok(revision.map_or(Slot::Absent, |revision| Slot::Key(Revision::from(revision))));
+    }
+    let mut found = conn.prepare_cached("SELECT key, revision, value FROM kv WHERE key = ?1")?;
+    let mut rows = found.query([path])?;
+    let Some(row) = rows.next()? else { return Ok(Slot::Absent) };
+    let record = decode(key.clone(), row)?.map_err(StoreError::from)?;
+    Ok(slot_of(&record, depth))
+}
+
+fn read_scope(conn: &Connection, read: &ScopeRead, view: &mut View) -> Result<(), Fault> {
+    let after = read.page.as_ref().and_then(|page| page.after.as_ref());
+    let limit = read.page.as_ref().map_or(usize::MAX, |page| page.limit.max(1));
+    let mut last = None;
+    let mut count = 0;
+    let mut is_cut = false;
+    walk(conn, &read.scope, after, read.depth, |key, slot| {
+        is_cut = count == limit;
+        if !is_cut {
+            count += 1;
+            last = Some(key.clone());
+            view.insert(key, slot);
+        }
+        !is_cut
+    })?;
+    view.page_read(read, last.filter(|_| is_cut));
+    Ok(())
+}
+
+/// Every record of a scope in the order of the keys' text, until `visit` says that it is enough. Keys and values that cannot be
+/// understood are left out.
+pub(super) fn walk(
+    conn: &Connection,
+    scope: &Scope,
+    after: Option<&Key>,
+    depth: Depth,
+    mut visit: impl FnMut(Key, Slot) -> bool,
+) -> Result<(), Fault> {
+    // The least text that follows a key: a zero byte more.
+    let start = after.map(|key| key.etcd_path() + "\0").unwrap_or_default();
+    let mut found = conn.prepare_cached(match depth {
+        Depth::Key => "SELECT key, revision FROM kv WHERE key >= ?1 AND key < ?2 ORDER BY key",
+        _ => "SELECT key, revision, value FROM kv WHERE key >= ?1 AND key < ?2 ORDER BY key",
+    })?;
+    for prefix in scope.prefixes() {
+        let end = end_of(&prefix);
+        let from = if start > prefix { &start } else { &prefix };
+        let mut rows = found.query([from, &end])?;
+        while let Some(row) = rows.next()? {
+            let key = row.get_ref(0)?.as_str().ok().and_then(Key::from_etcd_path);
+            let Some(key) = key.filter(|key| scope.holds(key)) else { continue };
+            let slot = match depth {
+                Depth::Key => Slot::Key(Revision::from(row.get::<_, i64>(1)?)),
+                _ => match decode(key.clone(), row)? {
+                    Ok(record) => slot_of(&record, depth),
+                    Err(_) => continue,
+                },
+            };
+            if !visit(key, slot) {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The least text that is above every text with that prefix. Prefixes end in `/`.
+fn end_of(prefix: &str) -> String {
+    let mut end = prefix.trim_end_matches('/').to_string();
+    end.push('0');
+    end
+}
+
+/// Makes a record of a row (key, revision, value).
+pub(super) fn decode(key: Key, row: &Row<'_>) -> Result<Result<Arc<Record>, DecodeError>, Fault> {
+    let revision = Revision::from(row.get::<_, i64>(1)?);
+    let text = match row.get_ref(2)? {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+            std::str::from_utf8(bytes).map_err(|e| e.to_string())
+        }
+        other => Err(format!("a {} stands in its place", other.data_type())),
+    };
+    let value = text
+        .map_err(|reason| DecodeError { key: key.to_string(), reason })
+        .and_then(|text| Value::from_stored_text(&key, text));
+    Ok(value.map(|value| Arc::new(Record { key, value, revision })))
+}

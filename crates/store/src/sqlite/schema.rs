@@ -1,0 +1,96 @@
+//! What lies in the file, and of which version it is.
+
+use rusqlite::Connection;
+
+use super::fault::Fault;
+use crate::error::StoreError;
+
+/// `PRAGMA application_id` of our files: "RkPl".
+pub(super) const APPLICATION: i32 = 0x526B_506C;
+/// `PRAGMA user_version`: the version of the schema that this program writes.
+pub(super) const VERSION: i32 = 1;
+
+/// Number of changes that the log keeps at least; watches that fall further behind start anew.
+pub(super) const LOG_KEPT: i64 = 4096;
+/// The log is trimmed when it is so much longer: most commits do not touch its old end.
+pub(super) const LOG_SLACK: i64 = 512;
+
+/// Makes an empty database ours. `revision` stands before `value`, so that a walk over revisions reads no overflow pages.
+const CREATE: &str = "
+CREATE TABLE kv (
+    key TEXT NOT NULL PRIMARY KEY,
+    revision INTEGER NOT NULL,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE log (
+    revision INTEGER NOT NULL PRIMARY KEY,
+    key TEXT NOT NULL
+);
+CREATE TABLE counter (
+    one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    revision INTEGER NOT NULL,
+    trimmed INTEGER NOT NULL
+);
+INSERT INTO counter (one, revision, trimmed) VALUES (1, 0, 0);
+";
+
+/// How the schema of version `n + 1` is made of that of version `n`, by `n - 1`. Runs in one transaction with the change of `user_version`.
+const MIGRATIONS: [&str; VERSION as usize - 1] = [];
+
+/// What an opened database is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// Nothing is in it: it was just created, or its creation was cut short.
+    Empty,
+    /// Ours, at [`VERSION`].
+    Current,
+    /// Ours, of an earlier version.
+    Older(i32),
+}
+
+/// Tells what a database is.
+///
+/// # Errors
+/// For databases that are not ours, or newer than this program.
+pub(super) fn inspect(conn: &Connection, file: &str) -> Result<Layout, Fault> {
+    let application: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version: i32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match (application, version) {
+        (APPLICATION, VERSION) => Ok(Layout::Current),
+        (APPLICATION, older) if (1..VERSION).contains(&older) => Ok(Layout::Older(older)),
+        (APPLICATION, other) => Err(unusable(format!(
+            "{file} has schema version {other}; this program knows versions up to {VERSION}. Use the program's release that wrote the \
+             file, or a newer one"
+        ))),
+        (0, 0) if is_without_tables(conn)? => Ok(Layout::Empty),
+        (other, _) => Err(unusable(format!(
+            "{file} is a database of another program (its application_id is {other}, not {APPLICATION}). It was left as it is: name another file"
+        ))),
+    }
+}
+
+fn unusable(text: String) -> Fault {
+    StoreError::Unusable(text).into()
+}
+
+fn is_without_tables(conn: &Connection) -> Result<bool, Fault> {
+    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(tables == 0)
+}
+
+/// Makes the schema current. Runs in the caller's write transaction, in which `layout` was found.
+pub(super) fn bring_up(conn: &Connection, layout: Layout) -> Result<(), Fault> {
+    match layout {
+        Layout::Current => return Ok(()),
+        Layout::Empty => {
+            conn.execute_batch(CREATE)?;
+            conn.pragma_update(None, "application_id", APPLICATION)?;
+        }
+        Layout::Older(from) => {
+            for step in &MIGRATIONS[from as usize - 1..] {
+                conn.execute_batch(step)?;
+            }
+        }
+    }
+    Ok(conn.pragma_update(None, "user_version", VERSION)?)
+}

@@ -1,0 +1,149 @@
+//! Watches: `PRAGMA data_version` tells that another process has committed, the log tells what.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use api::{Key, Revision};
+use rusqlite::Connection;
+use tokio::sync::watch as signal;
+
+use super::Shared;
+use super::fault::Fault;
+use super::reading::{counter, decode, walk};
+use crate::error::WatchError;
+use crate::port::Watch;
+use crate::read::{Depth, Scope};
+use crate::view::Slot;
+use crate::watch::Event;
+
+/// A watch of a [`SqliteStore`](super::SqliteStore).
+#[derive(Debug)]
+pub struct SqliteWatch {
+    shared: Arc<Shared>,
+    committed: signal::Receiver<u64>,
+    scope: Scope,
+    queue: VecDeque<Event>,
+    /// The revision up to which events were queued; `None` before the first, and after an error.
+    seen: Option<i64>,
+    /// `PRAGMA data_version` at that time; `None` where it says nothing.
+    version: Option<i64>,
+}
+
+impl SqliteWatch {
+    pub(super) fn new(shared: Arc<Shared>, scope: Scope) -> SqliteWatch {
+        let committed = shared.committed.subscribe();
+        SqliteWatch { shared, committed, scope, queue: VecDeque::new(), seen: None, version: None }
+    }
+
+    /// Queues what is new. Another process in the way leaves everything as it was.
+    fn gather(&mut self) -> Result<(), Fault> {
+        let (scope, seen, known) = (&self.scope, self.seen, self.version);
+        let gathered = self.shared.with(false, |conn| match (conn, seen) {
+            (Some(conn), _) => {
+                let (events, now, version) = changes(conn, scope, seen, known)?;
+                Ok((events, now, Some(version)))
+            }
+            (None, Some(seen)) => Ok((Vec::new(), seen, None)),
+            (None, None) => Ok((vec![Event::Init, Event::InitDone(Revision::from(0))], 0, None)),
+        });
+        match gathered {
+            Ok((events, now, version)) => {
+                self.queue.extend(events);
+                self.seen = Some(now);
+                self.version = version;
+                Ok(())
+            }
+            Err(fault) if fault.is_busy() => Ok(()),
+            Err(fault) => {
+                self.seen = None;
+                self.version = None;
+                Err(fault)
+            }
+        }
+    }
+}
+
+impl Watch for SqliteWatch {
+    async fn next(&mut self) -> Result<Event, WatchError> {
+        loop {
+            if let Some(event) = self.queue.pop_front() {
+                return Ok(event);
+            }
+            if let Err(fault) = self.gather() {
+                let error = fault.explain(&self.shared.path);
+                return Err(if error.is_transient() {
+                    WatchError::Interrupted(error.to_string())
+                } else {
+                    WatchError::Store(error)
+                });
+            }
+            if self.queue.is_empty() {
+                let poll = self.shared.options.poll;
+                if tokio::time::timeout(poll, self.committed.changed()).await.is_ok() {
+                    // Commits through our own connection do not change its data version.
+                    self.version = None;
+                }
+            }
+        }
+    }
+}
+
+/// The events since `seen`, the revision up to which they reach, and the data version at that moment. Where the data version is still `known`, nothing is looked at.
+fn changes(
+    conn: &Connection,
+    scope: &Scope,
+    seen: Option<i64>,
+    known: Option<i64>,
+) -> Result<(Vec<Event>, i64, i64), Fault> {
+    let version: i64 = conn.pragma_query_value(None, "data_version", |row| row.get(0))?;
+    if let (Some(seen), true) = (seen, known == Some(version)) {
+        return Ok((Vec::new(), seen, version));
+    }
+    // A commit between that and this makes another data version, so it is looked at once more, never missed.
+    let snapshot = conn.unchecked_transaction()?;
+    let (now, trimmed) = counter(&snapshot)?;
+    let events = match seen {
+        Some(seen) if trimmed <= seen && seen <= now => since(&snapshot, scope, seen)?,
+        _ => state(&snapshot, scope, now)?,
+    };
+    Ok((events, now, version))
+}
+
+fn state(conn: &Connection, scope: &Scope, now: i64) -> Result<Vec<Event>, Fault> {
+    let mut events = vec![Event::Init];
+    walk(conn, scope, None, Depth::Full, |_, slot| {
+        if let Slot::Full(record) = slot {
+            events.push(Event::InitApply(record));
+        }
+        true
+    })?;
+    events.push(Event::InitDone(Revision::from(now)));
+    Ok(events)
+}
+
+/// The last change of every key of the scope since `seen`, in the order of revisions.
+fn since(conn: &Connection, scope: &Scope, seen: i64) -> Result<Vec<Event>, Fault> {
+    let mut found = conn.prepare_cached(
+        "SELECT log.key, log.revision, kv.value, kv.revision FROM log LEFT JOIN kv ON kv.key = log.key \
+         WHERE log.revision > ?1 ORDER BY log.revision DESC",
+    )?;
+    let mut rows = found.query([seen])?;
+    let mut told = HashSet::new();
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        let key = row.get_ref(0)?.as_str().ok().and_then(Key::from_etcd_path);
+        let Some(key) = key.filter(|key| scope.holds(key)) else { continue };
+        if !told.insert(key.clone()) {
+            continue;
+        }
+        let is_there = row.get::<_, Option<i64>>(3)?.is_some();
+        let record = if is_there { decode(key.clone(), row)?.ok() } else { None };
+        events.push(match record {
+            Some(record) => Event::Apply(record),
+            // A value that cannot be understood is left out of the scope, as in a read.
+            None => Event::Delete(key, Revision::from(row.get::<_, i64>(1)?)),
+        });
+    }
+    events.reverse();
+    Ok(events)
+}

@@ -1,0 +1,173 @@
+//! Commits: one SQLite transaction for a batch, hence one sync.
+
+use api::{Key, Revision};
+use rusqlite::Connection;
+
+use super::fault::{Fault, is_full};
+use super::reading::{counter, revision_of, slot};
+use super::schema::{LOG_KEPT, LOG_SLACK};
+use crate::batch::{Batch, Current, Expect, Op, Operation, Outcome, Report, Transaction};
+use crate::error::Refusal;
+use crate::read::Depth;
+use crate::view::Slot;
+
+/// Applies a batch. On an error nothing was applied.
+pub(super) fn commit(conn: &Connection, batch: &Batch) -> Result<Report, Fault> {
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    let mut applied = match apply(conn, batch) {
+        Ok(applied) => applied,
+        Err(fault) => {
+            roll_back(conn);
+            return Err(fault);
+        }
+    };
+    if !applied.has_written {
+        roll_back(conn);
+        return Ok(applied.report);
+    }
+    if let Err(error) = conn.execute_batch("COMMIT") {
+        roll_back(conn);
+        let fault = Fault::Sql(error);
+        if fault.is_busy() || matches!(&fault, Fault::Sql(error) if is_full(error)) {
+            return Err(fault);
+        }
+        // The frames may all have been written, and only their sync failed: after a crash they may be found, or not.
+        let Fault::Sql(error) = fault else { return Err(fault) };
+        for outcome in &mut applied.report.outcomes {
+            match outcome {
+                Outcome::Applied(_) => *outcome = Outcome::Unknown(error.to_string()),
+                Outcome::Refused(_) => *outcome = Outcome::NotTried,
+                _ => {}
+            }
+        }
+    }
+    Ok(applied.report)
+}
+
+/// After some errors SQLite has rolled back by itself.
+fn roll_back(conn: &Connection) {
+    if !conn.is_autocommit() {
+        // Only memory is concerned; nothing of the transaction was in the file.
+        let _ = conn.execute_batch("ROLLBACK");
+    }
+}
+
+struct Applied {
+    report: Report,
+    has_written: bool,
+}
+
+/// Applies one transaction of the batch after the other until one is refused; those before it stand.
+fn apply(conn: &Connection, batch: &Batch) -> Result<Applied, Fault> {
+    let mut report = Report { outcomes: vec![Outcome::NotTried; batch.writes.len()], broken_guard: None };
+    for (index, guard) in batch.guards.iter().enumerate() {
+        let found = revision_of(conn, &guard.key.etcd_path())?;
+        if !is_at(found, guard.revision.as_ref()) {
+            report.broken_guard = Some(index);
+            return Ok(Applied { report, has_written: false });
+        }
+    }
+    let (mut revision, trimmed) = counter(conn)?;
+    let first = revision;
+    for Transaction { operations } in batch.transactions(usize::MAX) {
+        let paths: Vec<String> = operations.iter().map(|operation| operation.key.etcd_path()).collect();
+        if let Some((at, current)) = refused(conn, batch, &report.outcomes, &operations, &paths)? {
+            report.outcomes[operations[at].writes[0]] = Outcome::Refused(Refusal::Conflict(current));
+            break;
+        }
+        for (operation, path) in operations.iter().zip(&paths) {
+            revision += 1;
+            store(conn, path, &operation.op, revision)?;
+            for write in &operation.writes {
+                report.outcomes[*write] = Outcome::Applied(Revision::from(revision));
+            }
+        }
+    }
+    if revision > first {
+        advance(conn, revision, trimmed)?;
+    }
+    Ok(Applied { report, has_written: revision > first })
+}
+
+/// The first operation of a transaction whose expectation fails, and what is there instead.
+fn refused(
+    conn: &Connection,
+    batch: &Batch,
+    outcomes: &[Outcome],
+    operations: &[Operation],
+    paths: &[String],
+) -> Result<Option<(usize, Current)>, Fault> {
+    for (at, (operation, path)) in operations.iter().zip(paths).enumerate() {
+        let found = revision_of(conn, path)?;
+        let holds = match &operation.expect {
+            Expect::Absent => found.is_none(),
+            Expect::Revision(revision) => is_at(found, Some(revision)),
+            Expect::AsLeftBy(index) => {
+                match (batch.writes.get(*index).map(|w| &w.op), outcomes.get(*index)) {
+                    (Some(Op::Put(_)), Some(Outcome::Applied(left))) => is_at(found, Some(left)),
+                    (Some(Op::Delete), Some(Outcome::Applied(_))) => found.is_none(),
+                    _ => false,
+                }
+            }
+        };
+        if !holds {
+            return Ok(Some((at, current(conn, &operation.key)?)));
+        }
+    }
+    Ok(None)
+}
+
+fn is_at(found: Option<i64>, wanted: Option<&Revision>) -> bool {
+    match (found, wanted) {
+        (None, None) => true,
+        (Some(found), Some(wanted)) => wanted.as_str() == found.to_string(),
+        _ => false,
+    }
+}
+
+fn current(conn: &Connection, key: &Key) -> Result<Current, Fault> {
+    match slot(conn, key, Depth::Full) {
+        Ok(Slot::Full(record)) => Ok(Current::Record(record)),
+        Ok(Slot::Absent) => Ok(Current::Absent),
+        // It is there and cannot be understood; whoever reads it is told why.
+        Ok(_) | Err(Fault::Store(_)) => Ok(Current::Unknown),
+        Err(fault) => Err(fault),
+    }
+}
+
+fn store(conn: &Connection, path: &str, op: &Op, revision: i64) -> Result<(), Fault> {
+    match op {
+        Op::Put(value) => put(conn, path, &value.to_stored_text(), revision)?,
+        Op::Delete => {
+            conn.prepare_cached("DELETE FROM kv WHERE key = ?1")?.execute([path])?;
+        }
+    }
+    let mut log = conn.prepare_cached("INSERT INTO log (revision, key) VALUES (?1, ?2)")?;
+    log.execute((revision, path))?;
+    Ok(())
+}
+
+/// Puts a text in place, without a line in the log.
+pub(super) fn put(conn: &Connection, path: &str, text: &str, revision: i64) -> Result<(), Fault> {
+    let mut put =
+        conn.prepare_cached("INSERT OR REPLACE INTO kv (key, revision, value) VALUES (?1, ?2, ?3)")?;
+    put.execute((path, revision, text))?;
+    Ok(())
+}
+
+/// Moves the counter on, and now and then cuts off the old end of the log.
+fn advance(conn: &Connection, revision: i64, trimmed: i64) -> Result<(), Fault> {
+    let mut keep = trimmed;
+    if revision - trimmed > LOG_KEPT + LOG_SLACK {
+        keep = revision - LOG_KEPT;
+        conn.execute("DELETE FROM log WHERE revision <= ?1", [keep])?;
+    }
+    set_counter(conn, revision, keep)
+}
+
+/// Sets the counter.
+pub(super) fn set_counter(conn: &Connection, revision: i64, trimmed: i64) -> Result<(), Fault> {
+    let mut set = conn.prepare_cached("UPDATE counter SET revision = ?1, trimmed = ?2")?;
+    set.execute((revision, trimmed))?;
+    Ok(())
+}

@@ -1,1 +1,31 @@
-//! The setup crate.
+//! From configuration file, environment and CNI fields to a store and a node name; and the one home of the real clock, of real
+//! randomness and of the process's environment.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), setup::SetupError> {
+//! let environment = setup::Environment::from_process();
+//! let settings = setup::Settings::from_environment(&environment)?;
+//! let datastore = setup::Datastore::choose(&settings, &environment)?;
+//! let store = setup::connect(&datastore, setup::ConnectOptions::default())?;
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod clock;
+mod connect;
+mod datastore;
+mod embedded;
+mod environment;
+mod error;
+mod file;
+mod node_name;
+mod settings;
+
+pub use clock::Clock;
+pub use connect::{ConnectOptions, connect};
+pub use datastore::{Datastore, EtcdSettings, KubernetesSettings, Tls};
+pub use embedded::MACHINE_STORE;
+pub use environment::Environment;
+pub use error::SetupError;
+pub use node_name::{DEFAULT_NODENAME_FILE, NodeNameError, node_name};
+pub use settings::{Field, Origin, Setting, Settings};

@@ -1,0 +1,50 @@
+//! The environment as a map.
+
+use std::collections::BTreeMap;
+
+/// Environment variables, taken once and handed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+}
+
+impl Environment {
+    /// The variables of this process. Bytes that are no UTF-8 read as U+FFFD.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the process's environment"
+    )]
+    pub fn from_process() -> Environment {
+        std::env::vars_os()
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+            .collect()
+    }
+
+    /// A variable, set and not empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.lookup(name).filter(|value| !value.is_empty())
+    }
+
+    /// A variable that is set, be it empty.
+    pub fn lookup(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
+        Environment { variables: variables.into_iter().map(|(n, v)| (n.into(), v.into())).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_is_set_but_not_given() {
+        let environment = Environment::from_iter([("A", ""), ("B", "b")]);
+        assert_eq!((environment.get("A"), environment.lookup("A")), (None, Some("")));
+        assert_eq!((environment.get("B"), environment.get("C")), (Some("b"), None));
+    }
+}

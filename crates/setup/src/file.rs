@@ -1,0 +1,161 @@
+//! The configuration file (`libcalico-go/lib/apiconfig/load.go`).
+
+use serde_json::{Map, Value as Json};
+
+use crate::error::SetupError;
+use crate::settings::{Field, Origin, Settings, TABLE, Type};
+
+const KIND: &str = "CalicoAPIConfig";
+
+impl Settings {
+    /// What a configuration file says: `document` is its content, read as YAML or JSON, `path` the file as the user named it. Nothing is taken from the environment, as
+    /// Calico takes nothing.
+    ///
+    /// # Errors
+    /// Unknown fields, wrong types, another `apiVersion` or `kind`.
+    pub fn from_file(path: &str, document: &Json) -> Result<Settings, SetupError> {
+        let wrong = |reason: String| SetupError::File { path: path.to_string(), reason };
+        let decoding = |reason: String| {
+            let while_decoding = "error unmarshaling JSON: while decoding JSON";
+            wrong(format!("failed to parse config as YAML/JSON: {while_decoding}: json: {reason}"))
+        };
+        let document = object(document, "Go value of type apiconfig.CalicoAPIConfig").map_err(decoding)?;
+        let (mut version, mut kind) = (String::new(), String::new());
+        let mut settings = Settings::default();
+        for (name, value) in document.into_iter().flatten() {
+            match name.to_ascii_lowercase().as_str() {
+                "apiversion" => {
+                    version = text(Type::Text, value, "apiVersion").map_err(decoding)?.unwrap_or_default()
+                }
+                "kind" => kind = text(Type::Text, value, "kind").map_err(decoding)?.unwrap_or_default(),
+                "metadata" => {
+                    object(value, "Go struct field CalicoAPIConfig.metadata of type v1.ObjectMeta")
+                        .map_err(decoding)?;
+                }
+                "spec" => settings.read_spec(path, value).map_err(decoding)?,
+                _ => return Err(decoding(format!("unknown field \"{name}\""))),
+            }
+        }
+        if version != api::resource::API_VERSION {
+            return Err(wrong(format!("invalid config file: unknown APIVersion '{version}'")));
+        }
+        if kind != KIND {
+            return Err(wrong(format!("invalid config file: expected kind '{KIND}', got '{kind}'")));
+        }
+        Ok(settings)
+    }
+
+    fn read_spec(&mut self, path: &str, spec: &Json) -> Result<(), String> {
+        let whole = "Go struct field CalicoAPIConfig.spec of type apiconfig.CalicoAPIConfigSpec";
+        for (name, value) in object(spec, whole)?.into_iter().flatten() {
+            let row = TABLE
+                .iter()
+                .find(|row| row.file.eq_ignore_ascii_case(name))
+                .ok_or_else(|| format!("unknown field \"{name}\""))?;
+            if let Some(value) = text(row.kind, value, &format!("spec.{}", row.file))? {
+                self.set(row.field, &value, Origin::File { field: row.file, path: path.to_string() });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn object<'j>(value: &'j Json, wanted: &str) -> Result<Option<&'j Map<String, Json>>, String> {
+    match value {
+        Json::Object(map) => Ok(Some(map)),
+        Json::Null => Ok(None),
+        other => Err(format!("cannot unmarshal {} into {wanted}", go_type(other))),
+    }
+}
+
+/// The value as text. A text field takes an unquoted number or truth value too, as Calico's YAML reader turns it into what the field wants.
+fn text(kind: Type, value: &Json, field: &str) -> Result<Option<String>, String> {
+    match (kind, value) {
+        (_, Json::Null) => Ok(None),
+        (Type::Text, Json::String(text)) => Ok(Some(text.clone())),
+        (Type::Text | Type::Float, Json::Number(number)) => Ok(Some(number.to_string())),
+        (Type::Int, Json::Number(number)) if number.is_i64() => Ok(Some(number.to_string())),
+        (Type::Text | Type::Bool, Json::Bool(truth)) => Ok(Some(truth.to_string())),
+        (kind, other) => {
+            let (found, wanted) = (go_type(other), kind.go());
+            Err(format!(
+                "cannot unmarshal {found} into Go struct field CalicoAPIConfig.{field} of type {wanted}"
+            ))
+        }
+    }
+}
+
+fn go_type(value: &Json) -> &'static str {
+    match value {
+        Json::Null => "null",
+        Json::Bool(_) => "bool",
+        Json::Number(_) => "number",
+        Json::String(_) => "string",
+        Json::Array(_) => "array",
+        Json::Object(_) => "object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(document: Json) -> Result<Settings, String> {
+        Settings::from_file("x.cfg", &document).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_file_is_read() {
+        let settings = read(json!({
+            "apiVersion": "projectcalico.org/v3", "kind": "CalicoAPIConfig", "metadata": null,
+            "spec": {"datastoreType": "etcdv3", "etcdendpoints": "http://a:1", "etcdPassword": 7,
+                     "k8sClientQPS": 1.5, "k8sDisableNodePoll": true, "kubeconfig": "", "rackpoolDB": "/x"}
+        }))
+        .unwrap();
+        assert_eq!(settings.value(Field::EtcdEndpoints), Some("http://a:1"));
+        assert_eq!(settings.value(Field::EtcdPassword), Some("7"));
+        assert_eq!(settings.value(Field::K8sClientQps), Some("1.5"));
+        assert_eq!(settings.value(Field::K8sDisableNodePoll), Some("true"));
+        assert_eq!(settings.value(Field::RackpoolDb), Some("/x"));
+        assert_eq!(settings.get(Field::Kubeconfig), None);
+        assert_eq!(
+            settings.get(Field::DatastoreType).unwrap().quoted(),
+            "datastoreType in x.cfg = \"etcdv3\""
+        );
+    }
+
+    /// Recorded in 135-config-file, but for the last two.
+    #[test]
+    fn what_is_wrong_with_a_file_is_said_as_recorded() {
+        let (v, k) = ("projectcalico.org/v3", "CalicoAPIConfig");
+        let decoding =
+            "failed to parse config as YAML/JSON: error unmarshaling JSON: while decoding JSON: json: ";
+        let rows = [
+            (json!(null), "invalid config file: unknown APIVersion ''".to_string()),
+            (
+                json!({"apiVersion": "v1", "kind": k}),
+                "invalid config file: unknown APIVersion 'v1'".to_string(),
+            ),
+            (
+                json!({"apiVersion": v, "kind": "Other"}),
+                "invalid config file: expected kind 'CalicoAPIConfig', got 'Other'".to_string(),
+            ),
+            (
+                json!({"apiVersion": v, "kind": k, "spec": {"nonsense": 1}}),
+                format!("{decoding}unknown field \"nonsense\""),
+            ),
+            (json!({"colour": 1}), format!("{decoding}unknown field \"colour\"")),
+            (
+                json!({"apiVersion": v, "kind": k, "spec": {"usePodCIDR": "yes"}}),
+                format!(
+                    "{decoding}cannot unmarshal string into Go struct field CalicoAPIConfig.spec.usePodCIDR of type bool"
+                ),
+            ),
+        ];
+        for (document, reason) in rows {
+            assert_eq!(read(document), Err(format!("syntax error in x.cfg: {reason}")));
+        }
+    }
+}

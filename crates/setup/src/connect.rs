@@ -1,29 +1,36 @@
 //! Opens the store that was chosen.
 
-use std::path::Path;
-
 use store::AnyStore;
 use store::sqlite::{Options, SqliteStore};
 
 use crate::datastore::Datastore;
 use crate::error::SetupError;
 
+pub use store::sqlite::Missing;
+
 /// How to open a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct ConnectOptions {
-    /// Whether to make the embedded store's file, and the directories above it, where they do not exist. True by default: a cluster begins
-    /// with the first command.
-    pub create: bool,
+    /// What to do where the embedded store's file does not exist. By default it is made by the first commit, so that a question makes no file.
+    pub missing: Missing,
+    /// Whether to make the directories above it with it. True by default.
+    pub directories: bool,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        ConnectOptions { create: true }
+        ConnectOptions { missing: Missing::CreateOnCommit, directories: true }
     }
 }
 
-/// Opens the store.
+impl ConnectOptions {
+    /// For those who need a store that is there: a missing file is an error, and is not made.
+    pub fn existing() -> ConnectOptions {
+        ConnectOptions { missing: Missing::Refuse, directories: false }
+    }
+}
+
+/// Opens the store. Its calls then need a tokio runtime with time enabled.
 ///
 /// # Errors
 /// A store that is not part of this build is an error, never another store in its place; and whatever keeps the store from opening.
@@ -33,8 +40,52 @@ pub fn connect(datastore: &Datastore, options: ConnectOptions) -> Result<AnyStor
         Err(SetupError::NotBuiltIn { datastore, chosen_by })
     };
     match datastore {
-        Datastore::Embedded { path, .. } => open(path, options),
+        Datastore::Embedded { path, .. } => {
+            let ConnectOptions { missing, directories } = options;
+            let options = Options { missing, directories, ..Options::default() };
+            Ok(AnyStore::Sqlite(SqliteStore::open(path, options)?))
+        }
         Datastore::Etcd(settings) => not_built_in(&settings.chosen_by),
         Datastore::Kubernetes(settings) => not_built_in(&settings.chosen_by),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Environment, Settings};
+
+    fn chosen(variables: &[(&str, &str)]) -> Datastore {
+        let environment: Environment = variables.iter().copied().collect();
+        Datastore::choose(&Settings::from_environment(&environment).unwrap(), &environment).unwrap()
+    }
+
+    #[test]
+    fn the_embedded_store_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b.db");
+        let datastore = chosen(&[("RACKPOOL_DB", path.to_str().unwrap())]);
+        let refused = connect(&datastore, ConnectOptions::existing()).unwrap_err().to_string();
+        assert!(refused.contains(path.to_str().unwrap()), "{refused}");
+        let options = ConnectOptions { missing: Missing::Create, ..ConnectOptions::default() };
+        assert!(matches!(connect(&datastore, options), Ok(AnyStore::Sqlite(_))));
+        assert!(path.exists());
+        assert!(connect(&datastore, ConnectOptions::existing()).is_ok());
+    }
+
+    #[test]
+    fn a_directory_is_no_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let datastore = chosen(&[("RACKPOOL_DB", dir.path().to_str().unwrap())]);
+        let error = connect(&datastore, ConnectOptions::default()).unwrap_err().to_string();
+        assert!(error.contains(dir.path().to_str().unwrap()), "{error}");
+    }
+
+    #[test]
+    fn another_store_is_never_replaced() {
+        let datastore = chosen(&[("ETCD_ENDPOINTS", "http://u:p@e:1"), ("RACKPOOL_DB", "/x")]);
+        let error = connect(&datastore, ConnectOptions::default()).unwrap_err().to_string();
+        let start = "the etcdv3 datastore was chosen by ETCD_ENDPOINTS = \"http://e:1\", but this build has only the embedded store; ";
+        assert!(error.starts_with(start), "{error}");
     }
 }

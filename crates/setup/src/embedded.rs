@@ -55,7 +55,8 @@ mod tests {
     #[test]
     fn the_default_place() {
         let all: &[(&str, &str)] = &[("HOME", "/h"), ("XDG_STATE_HOME", "/s")];
-        let rows: &[(bool, bool, &[(&str, &str)], Option<&str>)] = &[
+        type Row<'a> = (bool, bool, &'a [(&'a str, &'a str)], Option<&'a str>);
+        let rows: &[Row] = &[
             (true, false, all, Some(MACHINE_STORE)),
             (false, true, all, Some(MACHINE_STORE)),
             (false, false, all, Some("/s/rackpool/rackpool.db")),

@@ -49,14 +49,6 @@ pub enum SetupError {
         "no place for the embedded store: neither HOME nor XDG_STATE_HOME is set; name its file with RACKPOOL_DB"
     )]
     NoHome,
-    /// The directory of the embedded store cannot be made.
-    #[error("cannot make the directory {path} of the embedded store: {reason}")]
-    Directory {
-        /// The directory.
-        path: String,
-        /// The system's words.
-        reason: String,
-    },
     /// The store that was chosen is not part of this build.
     #[error(
         "the {datastore} datastore was chosen by {chosen_by}, but this build has only the embedded store; \

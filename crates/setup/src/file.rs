@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json};
 
 use crate::error::SetupError;
-use crate::settings::{Field, Origin, Settings, TABLE, Type};
+use crate::settings::{Origin, Settings, TABLE, Type};
 
 const KIND: &str = "CalicoAPIConfig";
 
@@ -101,6 +101,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::settings::Field;
 
     fn read(document: Json) -> Result<Settings, String> {
         Settings::from_file("x.cfg", &document).map_err(|e| e.to_string())

@@ -22,7 +22,7 @@ mod node_name;
 mod settings;
 
 pub use clock::Clock;
-pub use connect::{ConnectOptions, connect};
+pub use connect::{ConnectOptions, Missing, connect};
 pub use datastore::{Datastore, EtcdSettings, KubernetesSettings, Tls};
 pub use embedded::MACHINE_STORE;
 pub use environment::Environment;

@@ -171,6 +171,9 @@ impl BlockCidr {
     /// The largest number of host bits that a stored block is read with.
     pub const MAX_HOST_BITS: u8 = 16;
 
+    /// The block that comes before all others in the order of this type.
+    pub const LEAST: BlockCidr = BlockCidr(Cidr(IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 16))));
+
     /// The network as a block; `None` when it is larger than any block may be.
     pub fn new(cidr: Cidr) -> Option<BlockCidr> {
         (cidr.family().bits() - cidr.prefix() <= Self::MAX_HOST_BITS).then_some(BlockCidr(cidr))

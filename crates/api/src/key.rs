@@ -79,6 +79,11 @@ impl HandleId {
         (!id.is_empty() && !id.contains('/')).then(|| HandleId(id.to_string()))
     }
 
+    /// The name that comes before all others; no handle bears it.
+    pub fn least() -> HandleId {
+        HandleId(String::new())
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,6 +1,6 @@
 //! What a request wants to read: typed keys and scopes, never raw prefixes.
 
-use api::{Family, Key, Kind, Owner, key};
+use api::{BlockCidr, Family, HandleId, Key, Kind, Owner, key};
 
 /// How much of a record is wanted. Backends may give more, never less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +67,34 @@ impl Scope {
             Scope::Affinities { owner, family } => key::affinities_prefixes(owner.as_ref(), *family),
             Scope::Blocks { family } => vec![key::blocks_prefix(*family)],
             Scope::Handles => vec![key::handles_prefix().to_string()],
+        }
+    }
+
+    /// The least key, in the order of [`Key`], that may belong to it.
+    pub(crate) fn least(&self) -> Key {
+        let first = BlockCidr::LEAST;
+        match self {
+            Scope::Resources { kind, namespace } => {
+                Key::Resource { kind: *kind, namespace: namespace.clone(), name: String::new() }
+            }
+            Scope::Affinities { owner, .. } => {
+                let least = || Owner::Host(String::new());
+                Key::Affinity { owner: owner.clone().unwrap_or_else(least), block: first }
+            }
+            Scope::Blocks { .. } => Key::Block(first),
+            Scope::Handles => Key::Handle(HandleId::least()),
+        }
+    }
+
+    /// Whether keys at or after `key`, in the order of [`Key`], may belong to it; `key` is at or after [`Scope::least`].
+    pub(crate) fn may_hold_from(&self, key: &Key) -> bool {
+        match (self, key) {
+            (Scope::Resources { kind, .. }, Key::Resource { kind: k, .. }) => kind == k,
+            (Scope::Affinities { owner, .. }, Key::Affinity { owner: o, .. }) => {
+                owner.as_ref().is_none_or(|owner| owner == o)
+            }
+            (Scope::Blocks { .. }, Key::Block(_)) | (Scope::Handles, Key::Handle(_)) => true,
+            _ => false,
         }
     }
 

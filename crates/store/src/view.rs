@@ -49,33 +49,25 @@ impl Slot {
     }
 }
 
-/// How much of a scope was read.
+/// Successive pages of a scope that were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Extent {
-    /// All of it, to that depth.
-    Complete(Depth),
-    /// Successive pages of it, to that depth.
-    Pages {
-        /// After this key; from the start where `None`.
-        after: Option<Key>,
-        /// Up to and with this key; to the end where `None`.
-        last: Option<Key>,
-        depth: Depth,
-    },
+struct Pages {
+    /// After this key; from the start where `None`.
+    after: Option<Key>,
+    /// Up to and with this key; to the end where `None`.
+    last: Option<Key>,
+    /// To that depth.
+    depth: Depth,
 }
 
-impl Extent {
+impl Pages {
     /// What both are together, where `later` was read after `self`.
-    fn joined(self, later: Extent) -> Extent {
-        match (self, later) {
-            (
-                Extent::Pages { after, last: Some(end), depth },
-                Extent::Pages { after: Some(start), last, depth: to },
-            ) if end == start => match (after, last) {
-                (None, None) => Extent::Complete(depth.min(to)),
-                (after, last) => Extent::Pages { after, last, depth: depth.min(to) },
-            },
-            (_, later) => later,
+    fn joined(self, later: Pages) -> Pages {
+        match (self.last, later.after) {
+            (Some(end), Some(start)) if end == start => {
+                Pages { after: self.after, last: later.last, depth: self.depth.min(later.depth) }
+            }
+            (_, after) => Pages { after, ..later },
         }
     }
 }
@@ -84,7 +76,10 @@ impl Extent {
 #[derive(Clone, Debug, Default)]
 pub struct View {
     slots: BTreeMap<Key, Slot>,
-    scopes: BTreeMap<Scope, Extent>,
+    /// Scopes that were read whole, and to which depth.
+    complete: BTreeMap<Scope, Depth>,
+    /// Scopes of which pages were read.
+    pages: BTreeMap<Scope, Pages>,
     revision: Option<Revision>,
 }
 
@@ -114,16 +109,14 @@ impl View {
 
     /// Notes that all of a scope was read to that depth: what has no slot does not exist.
     pub fn complete(&mut self, scope: Scope, depth: Depth) {
-        let known = match self.scopes.get(&scope) {
-            Some(Extent::Complete(known)) => *known,
-            _ => depth,
-        };
-        self.scopes.insert(scope, Extent::Complete(depth.max(known)));
+        self.pages.remove(&scope);
+        let known = self.complete.entry(scope).or_insert(depth);
+        *known = depth.max(*known);
     }
 
     /// Notes that the pages of a scope were read from its start up to `last`.
     pub fn paged(&mut self, scope: Scope, last: Key) {
-        self.scopes.insert(scope, Extent::Pages { after: None, last: Some(last), depth: Depth::Key });
+        self.pages.insert(scope, Pages { after: None, last: Some(last), depth: Depth::Key });
     }
 
     /// Notes that `read` was done; `last` is the last key of its page where there are more, `None` where the scope ends with it. A last page
@@ -133,8 +126,7 @@ impl View {
             (None, None) => self.complete(read.scope.clone(), read.depth),
             _ if self.is_complete(&read.scope, read.depth) => {}
             (after, last) => {
-                let extent = Extent::Pages { after, last, depth: read.depth };
-                self.scopes.insert(read.scope.clone(), extent);
+                self.pages.insert(read.scope.clone(), Pages { after, last, depth: read.depth });
             }
         }
     }
@@ -158,7 +150,7 @@ impl View {
     }
 
     fn in_complete_scope(&self, key: &Key) -> bool {
-        self.scopes.iter().any(|(scope, extent)| matches!(extent, Extent::Complete(_)) && scope.holds(key))
+        self.complete.keys().any(|scope| scope.holds(key))
     }
 
     /// All of a record: `None` when it was not read in full, `Some(None)` when it does not exist.
@@ -173,38 +165,46 @@ impl View {
 
     /// Whether all of a scope was read to at least that depth.
     pub fn is_complete(&self, scope: &Scope, depth: Depth) -> bool {
-        self.scopes.iter().any(|(read, extent)| {
-            read.covers(scope) && matches!(extent, Extent::Complete(to) if *to >= depth)
-        })
+        self.complete.iter().any(|(read, to)| *to >= depth && read.covers(scope))
     }
 
     /// The last key of the pages that were read of a scope, where there are more.
     pub fn page_end(&self, scope: &Scope) -> Option<&Key> {
-        match self.scopes.get(scope)? {
-            Extent::Pages { last, .. } => last.as_ref(),
-            Extent::Complete(_) => None,
-        }
+        self.pages.get(scope)?.last.as_ref()
     }
 
     /// Every slot of a scope, in the order of [`Key`].
     pub fn slots(&self, scope: &Scope) -> impl Iterator<Item = (&Key, &Slot)> {
-        let scope = scope.clone();
-        self.slots.iter().filter(move |(key, _)| scope.holds(key))
+        let (within, scope) = (scope.clone(), scope.clone());
+        self.slots
+            .range(scope.least()..)
+            .take_while(move |(key, _)| within.may_hold_from(key))
+            .filter(move |(key, _)| scope.holds(key))
     }
 
-    /// Takes over what a later read saw. Where both know a record, the later one holds, and what a scope that was read completely does
-    /// not have any more is gone.
+    /// Takes over what a later read saw. Where both know a record, the later one holds (of two looks at one revision, the deeper), and what a
+    /// scope that was read completely does not have any more is gone.
     pub fn absorb(&mut self, later: View) {
-        if later.scopes.values().any(|extent| matches!(extent, Extent::Complete(_))) {
-            self.slots.retain(|key, _| !later.in_complete_scope(key));
+        if !later.complete.is_empty() {
+            self.slots.retain(|key, _| later.slots.contains_key(key) || !later.in_complete_scope(key));
         }
-        self.slots.extend(later.slots);
-        for (scope, extent) in later.scopes {
-            let extent = match self.scopes.remove(&scope) {
-                Some(known) => known.joined(extent),
-                None => extent,
+        for (key, slot) in later.slots {
+            self.insert(key, slot);
+        }
+        for (scope, depth) in later.complete {
+            self.complete(scope, depth);
+        }
+        for (scope, pages) in later.pages {
+            let pages = match self.pages.remove(&scope) {
+                Some(known) => known.joined(pages),
+                None => pages,
             };
-            self.scopes.insert(scope, extent);
+            match (&pages.after, &pages.last) {
+                (None, None) => self.complete(scope, pages.depth),
+                _ => {
+                    self.pages.insert(scope, pages);
+                }
+            }
         }
         self.revision = later.revision.or(self.revision.take());
     }
@@ -212,13 +212,14 @@ impl View {
     /// Forgets a record, and so that scopes which hold it are complete.
     pub fn forget(&mut self, key: &Key) {
         self.slots.remove(key);
-        self.scopes.retain(|scope, _| !scope.holds(key));
+        self.complete.retain(|scope, _| !scope.holds(key));
     }
 
     /// Forgets records of a scope, and that it is complete.
     pub fn forget_scope(&mut self, scope: &Scope) {
         self.slots.retain(|key, _| !scope.holds(key));
-        self.scopes.retain(|read, _| !scope.covers(read) && !read.covers(scope));
+        self.complete.retain(|read, _| !scope.covers(read) && !read.covers(scope));
+        self.pages.retain(|read, _| !scope.covers(read) && !read.covers(scope));
     }
 
     /// Number of slots that are not absent.

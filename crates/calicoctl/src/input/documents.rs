@@ -1,0 +1,168 @@
+//! Files, directories and standard input, split into the documents that they hold.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+
+use thiserror::Error;
+
+/// The length in bytes from which on a document, with the separator after it, is refused.
+pub const MAX_DOCUMENT: usize = 10 * 1024 * 1024;
+
+const SEPARATOR: &[u8] = b"\n---";
+
+/// One document of a file or of standard input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// The path of the file as it was given or found, or `-`.
+    pub source: String,
+    /// Counts from 0 in its source.
+    pub index: usize,
+    pub text: Vec<u8>,
+}
+
+/// What a path named, for messages about its emptiness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InputKind {
+    /// A file, or standard input.
+    File,
+    Directory,
+}
+
+impl InputKind {
+    /// The word for it: `no resources specified in directory manifests`.
+    pub fn word(self) -> &'static str {
+        match self {
+            InputKind::File => "file",
+            InputKind::Directory => "directory",
+        }
+    }
+}
+
+/// Why input could not be read. The texts are Go's.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    #[error("open {path}: {}", go_text(.source))]
+    Open { path: String, source: io::Error },
+    #[error("read {path}: {}", go_text(.source))]
+    Read { path: String, source: io::Error },
+    #[error("bufio.Scanner: token too long")]
+    TooLong,
+}
+
+/// Hands every document that `path` names to `visit`, in order, and stops at the first error.
+///
+/// * `-` is `stdin`.
+/// * A directory stands for its files that end in `.yaml`, `.yml` or `.json` (in any case), in the order of their names; its directories are
+///   entered in the same order if `recursive`. Unlike Calico, a link to a directory is followed when it is `path` itself.
+/// * Anything else is a file. A file without a single byte has no document; one of blanks or comments has one.
+///
+/// Documents come as they are read, so an earlier document's fault is met before a later file's.
+pub fn visit<E: From<ReadError>>(
+    path: &str,
+    recursive: bool,
+    stdin: &mut dyn Read,
+    visit: &mut dyn FnMut(Document) -> Result<(), E>,
+) -> Result<InputKind, E> {
+    if path == "-" {
+        let mut text = Vec::new();
+        stdin
+            .read_to_end(&mut text)
+            .map_err(|source| ReadError::Read { path: "/dev/stdin".to_owned(), source })?;
+        visit_text(path, &text, visit)?;
+        return Ok(InputKind::File);
+    }
+    if !Path::new(path).is_dir() {
+        visit_file(Path::new(path), visit)?;
+        return Ok(InputKind::File);
+    }
+    visit_directory(Path::new(path), recursive, visit)?;
+    Ok(InputKind::Directory)
+}
+
+fn visit_directory<E: From<ReadError>>(
+    directory: &Path,
+    recursive: bool,
+    visit: &mut dyn FnMut(Document) -> Result<(), E>,
+) -> Result<(), E> {
+    let open = |source| ReadError::Open { path: directory.display().to_string(), source };
+    let mut entries = fs::read_dir(directory).map_err(open)?.collect::<Result<Vec<_>, _>>().map_err(open)?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let path = clean(&entry.path());
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if recursive {
+                visit_directory(&path, recursive, visit)?;
+            }
+        } else if is_manifest(&path) {
+            visit_file(&path, visit)?;
+        }
+    }
+    Ok(())
+}
+
+fn visit_file<E: From<ReadError>>(path: &Path, visit: &mut dyn FnMut(Document) -> Result<(), E>) -> Result<(), E> {
+    let name = path.display().to_string();
+    let mut file = File::open(path).map_err(|source| ReadError::Open { path: name.clone(), source })?;
+    let mut text = Vec::new();
+    file.read_to_end(&mut text).map_err(|source| ReadError::Read { path: name.clone(), source })?;
+    visit_text(&name, &text, visit)
+}
+
+fn visit_text<E: From<ReadError>>(
+    source: &str,
+    text: &[u8],
+    visit: &mut dyn FnMut(Document) -> Result<(), E>,
+) -> Result<(), E> {
+    for (index, text) in split(text).enumerate() {
+        visit(Document { source: source.to_owned(), index, text: text?.to_vec() })?;
+    }
+    Ok(())
+}
+
+/// Splits text into documents: at a line that begins with `---`, the rest of which is dropped, wherever it stands, in a block scalar too
+/// (`libcalico-go/lib/util/yaml`). `---` at the very start is left to the YAML reader. After an error there is no more.
+///
+/// Calico drops a document without a word if the separator after it ends the text with something behind the dashes but no newline; here it
+/// is a document like the others.
+pub fn split(text: &[u8]) -> impl Iterator<Item = Result<&[u8], ReadError>> {
+    let mut rest = Some(text).filter(|text| !text.is_empty());
+    std::iter::from_fn(move || {
+        let text = rest.take()?;
+        let separator = text.windows(SEPARATOR.len()).position(|window| window == SEPARATOR);
+        let Some(at) = separator else {
+            return Some(if text.len() < MAX_DOCUMENT { Ok(text) } else { Err(ReadError::TooLong) });
+        };
+        let line = at + SEPARATOR.len();
+        let end = text[line..].iter().position(|&byte| byte == b'\n').map_or(text.len(), |newline| line + newline + 1);
+        if end > MAX_DOCUMENT {
+            return Some(Err(ReadError::TooLong));
+        }
+        rest = Some(&text[end..]).filter(|text| !text.is_empty());
+        Some(Ok(&text[..at]))
+    })
+}
+
+fn is_manifest(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    // Unlike Rust, Go sees an extension in a name that is nothing else.
+    [".yaml", ".yml", ".json"].iter().any(|extension| name.ends_with(extension))
+}
+
+/// The path without `.` in it, as Go's `filepath.Join` makes it.
+fn clean(path: &Path) -> PathBuf {
+    path.components().filter(|component| *component != Component::CurDir).collect()
+}
+
+/// An error of the operating system in Go's words: without its number, and in lower case.
+pub fn go_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error ").next().unwrap_or(&text);
+    let mut characters = text.chars();
+    characters.next().map(|first| first.to_lowercase().chain(characters).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

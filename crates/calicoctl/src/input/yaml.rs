@@ -1,0 +1,71 @@
+//! YAML and JSON text, read as Go's `sigs.k8s.io/yaml` reads it (goyaml.v2, YAML 1.1), with its error texts.
+//!
+//! JSON takes the same way, as in Go: it is read as YAML. The result is what Go's JSON step would see, with these conventions:
+//!
+//! * The keys of every object are sorted by bytes, since Go's JSON encoder sorts them. Keys that are numbers or booleans become strings.
+//! * Plain `y`, `yes`, `on`, `true` and their kin are booleans; numbers that YAML writes as integers are integers, all others are `f64`.
+//! * Go coerces a boolean or number into a string where the target field is a string. Types are not known here, so scalars stay as they
+//!   are; whoever decodes into types uses [`string_text`] for a string field, and [`crate::output::number::json_number`] for the text of a
+//!   number in an error message.
+//! * Nesting is bounded by [`MAX_DEPTH`], and alias expansion by goyaml's own ratio of alias-driven work, so hostile text gets an error.
+
+mod decode;
+mod go_syntax;
+pub(crate) mod resolve;
+mod scanner;
+mod source;
+pub(crate) mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::output::number;
+
+/// The deepest nesting that is accepted, aliases expanded (goyaml stops at 10000, which is more than a thread's stack should be asked for).
+pub const MAX_DEPTH: usize = 200;
+
+/// Why a document could not be read. The text is Go's, prefix included.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum YamlError {
+    /// The text is not YAML, or uses something goyaml refuses: an unknown anchor, a tag that does not fit, too much aliasing.
+    #[error("error converting YAML to JSON: yaml: {0}")]
+    Malformed(String),
+    /// Keys that stand more than once in a map, in the order met. Only [`read_strict`] reports these.
+    #[error("error converting YAML to JSON: yaml: unmarshal errors:\n  {}", .0.join("\n  "))]
+    Duplicates(Vec<String>),
+    /// Valid YAML that JSON cannot express: a null key, an infinite number.
+    #[error("error converting YAML to JSON: {0}")]
+    NotJson(String),
+}
+
+/// Reads the first document of `text`; of keys that stand twice in a map the later wins (Go's `yaml.Unmarshal`).
+///
+/// Empty text, and text of comments alone, is `null`.
+pub fn read(text: &[u8]) -> Result<Value, YamlError> {
+    decode::document(text, decode::Duplicates::LastWins)
+}
+
+/// Reads the first document of `text` and refuses keys that stand twice in a map (Go's `yaml.UnmarshalStrict`).
+///
+/// As in goyaml.v2, a key that a merge (`<<`) has set counts as set.
+pub fn read_strict(text: &[u8]) -> Result<Value, YamlError> {
+    decode::document(text, decode::Duplicates::Refused)
+}
+
+/// The text that Go stores when `value` stands where a string is wanted: itself for a string, `true`/`false` for a boolean, the digits of
+/// an integer, a float with the digits of a 32-bit one. `None` for null, objects and arrays, which Go does not coerce.
+pub fn string_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(value) => Some(value.to_string()),
+        Value::Number(value) => Some(match value.as_f64() {
+            Some(float) if value.is_f64() => number::general_32(float),
+            _ => value.to_string(),
+        }),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}

@@ -1,0 +1,312 @@
+//! Nodes to values, as `goyaml.v2/decode.go` fills an empty interface, and on to JSON as `sigs.k8s.io/yaml` converts.
+
+use std::cmp::Ordering;
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::HashSet;
+
+use base64::Engine;
+use serde_json::{Map, Number, Value};
+
+use super::go_syntax::go_syntax;
+use super::resolve::{Meaning, resolve};
+use super::tree::{Documents, NodeId, NodeKind, Scalar, Tree};
+use super::{MAX_DEPTH, YamlError};
+use crate::output::number;
+
+/// What to do with a key that is set already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Duplicates {
+    LastWins,
+    Refused,
+}
+
+/// What goyaml puts into an empty interface.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Decoded {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Float(f64),
+    Text(String),
+    List(Vec<Decoded>),
+    Map(BTreeMap<Key, Decoded>),
+}
+
+/// A scalar as a map key. As in Go, `1`, `1.0` and `"1"` are three keys. Null comes first, then text.
+#[derive(Debug, Clone)]
+pub(super) struct Key(pub(super) Decoded);
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let rank = |value: &Decoded| match value {
+            Decoded::Null => 0,
+            Decoded::Text(_) => 1,
+            Decoded::Bool(_) => 2,
+            Decoded::Int(_) => 3,
+            Decoded::Uint(_) => 4,
+            Decoded::Float(_) => 5,
+            // Never keys: refused before.
+            Decoded::List(_) | Decoded::Map(_) => 6,
+        };
+        match (&self.0, &other.0) {
+            (Decoded::Bool(a), Decoded::Bool(b)) => a.cmp(b),
+            (Decoded::Int(a), Decoded::Int(b)) => a.cmp(b),
+            (Decoded::Uint(a), Decoded::Uint(b)) => a.cmp(b),
+            (Decoded::Float(a), Decoded::Float(b)) => a.total_cmp(b),
+            (Decoded::Text(a), Decoded::Text(b)) => a.cmp(b),
+            (a, b) => rank(a).cmp(&rank(b)),
+        }
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Key {}
+
+/// Reads the first document; what follows it is not looked at.
+pub(super) fn document(text: &[u8], duplicates: Duplicates) -> Result<Value, YamlError> {
+    let Some(tree) = Documents::new(text).next_document().map_err(YamlError::Malformed)? else {
+        return Ok(Value::Null);
+    };
+    let mut decoder = Decoder { tree: &tree, duplicates, clashes: Vec::new(), expanding: HashSet::new(), work: Work::default() };
+    decoder.work.step(false).map_err(YamlError::Malformed)?;
+    let decoded = decoder.node(Tree::ROOT, 0).map_err(YamlError::Malformed)?;
+    if !decoder.clashes.is_empty() {
+        return Err(YamlError::Duplicates(decoder.clashes));
+    }
+    json(decoded).map_err(YamlError::NotJson)
+}
+
+struct Decoder<'a> {
+    tree: &'a Tree,
+    duplicates: Duplicates,
+    clashes: Vec<String>,
+    /// The alias nodes that are being expanded.
+    expanding: HashSet<NodeId>,
+    work: Work,
+}
+
+/// goyaml's guard against small documents that expand to huge ones: the share of the work that aliases cause is bounded.
+#[derive(Default)]
+struct Work {
+    steps: u64,
+    alias_steps: u64,
+}
+
+impl Work {
+    fn step(&mut self, in_alias: bool) -> Result<(), String> {
+        const LOW: f64 = 400_000.0;
+        const HIGH: f64 = 4_000_000.0;
+        self.steps += 1;
+        self.alias_steps += u64::from(in_alias);
+        let steps = self.steps as f64;
+        let allowed = 0.99 - 0.89 * ((steps.clamp(LOW, HIGH) - LOW) / (HIGH - LOW));
+        if self.alias_steps > 100 && self.steps > 1000 && self.alias_steps as f64 / steps > allowed {
+            return Err("document contains excessive aliasing".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl Decoder<'_> {
+    /// `depth` counts the collections around the node, aliases expanded.
+    fn node(&mut self, id: NodeId, depth: usize) -> Result<Decoded, String> {
+        self.enter(depth)?;
+        match &self.tree.node(id).kind {
+            NodeKind::Scalar(value) => scalar(value),
+            NodeKind::Sequence(items) => {
+                items.iter().map(|&item| self.node(item, depth + 1)).collect::<Result<_, _>>().map(Decoded::List)
+            }
+            NodeKind::Mapping(children) => {
+                let mut map = BTreeMap::new();
+                self.entries(children, &mut map, depth)?;
+                Ok(Decoded::Map(map))
+            }
+            NodeKind::Alias { name, target } => {
+                self.expand(id, name)?;
+                let value = self.node(*target, depth + 1)?;
+                self.expanding.remove(&id);
+                Ok(value)
+            }
+        }
+    }
+
+    fn enter(&mut self, depth: usize) -> Result<(), String> {
+        if depth > MAX_DEPTH {
+            return Err(format!("exceeded max depth of {MAX_DEPTH}"));
+        }
+        self.work.step(!self.expanding.is_empty())
+    }
+
+    fn expand(&mut self, alias: NodeId, name: &str) -> Result<(), String> {
+        if self.expanding.insert(alias) { Ok(()) } else { Err(format!("anchor '{name}' value contains itself")) }
+    }
+
+    fn entries(&mut self, children: &[NodeId], map: &mut BTreeMap<Key, Decoded>, depth: usize) -> Result<(), String> {
+        for pair in children.chunks_exact(2) {
+            let (key, value) = (pair[0], pair[1]);
+            if self.is_merge(key) {
+                self.merge(value, map, depth + 1)?;
+                continue;
+            }
+            let key = self.node(key, depth + 1)?;
+            if matches!(key, Decoded::List(_) | Decoded::Map(_)) {
+                return Err(format!("invalid map key: {}", go_syntax(&key)));
+            }
+            let line = self.tree.node(value).line + 1;
+            let value = self.node(value, depth + 1)?;
+            match map.entry(Key(key)) {
+                Entry::Occupied(entry) if self.duplicates == Duplicates::Refused => {
+                    let key = go_syntax(&entry.key().0);
+                    self.clashes.push(format!("line {line}: key {key} already set in map"));
+                }
+                entry => drop(entry.insert_entry(value)),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_merge(&self, key: NodeId) -> bool {
+        matches!(&self.tree.node(key).kind, NodeKind::Scalar(scalar)
+            if scalar.value == "<<" && (scalar.implicit || scalar.tag == "tag:yaml.org,2002:merge"))
+    }
+
+    /// Copies the entries of a map, or of a list of maps, into `map`: of a list the last first, so that the earlier ones win.
+    fn merge(&mut self, from: NodeId, map: &mut BTreeMap<Key, Decoded>, depth: usize) -> Result<(), String> {
+        match &self.tree.node(from).kind {
+            NodeKind::Sequence(maps) => {
+                maps.iter().rev().try_for_each(|&one| self.merge_one(one, map, depth))
+            }
+            _ => self.merge_one(from, map, depth),
+        }
+    }
+
+    fn merge_one(&mut self, from: NodeId, map: &mut BTreeMap<Key, Decoded>, depth: usize) -> Result<(), String> {
+        let wrong = "map merge requires map or sequence of maps as the value";
+        match &self.tree.node(from).kind {
+            NodeKind::Mapping(children) => {
+                self.enter(depth)?;
+                self.entries(children, map, depth)
+            }
+            NodeKind::Alias { name, target } => {
+                let NodeKind::Mapping(children) = &self.tree.node(*target).kind else { return Err(wrong.to_owned()) };
+                self.enter(depth)?;
+                self.expand(from, name)?;
+                self.enter(depth)?;
+                self.entries(children, map, depth)?;
+                self.expanding.remove(&from);
+                Ok(())
+            }
+            NodeKind::Scalar(_) | NodeKind::Sequence(_) => Err(wrong.to_owned()),
+        }
+    }
+}
+
+fn scalar(scalar: &Scalar) -> Result<Decoded, String> {
+    let text = || Decoded::Text(scalar.value.clone());
+    let short_tag = match scalar.tag.strip_prefix("tag:yaml.org,2002:") {
+        Some(short) => short,
+        None if scalar.tag.is_empty() && scalar.implicit => "",
+        None => return Ok(text()),
+    };
+    let meaning = match short_tag {
+        "" | "timestamp" => resolve(&scalar.value, false),
+        "bool" | "int" | "float" | "null" => resolve(&scalar.value, true),
+        "binary" => {
+            let without_breaks: String = scalar.value.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
+            return base64::engine::general_purpose::STANDARD
+                .decode(without_breaks)
+                .map(|bytes| Decoded::Text(String::from_utf8_lossy(&bytes).into_owned()))
+                .map_err(|_| "!!binary value contains invalid base64 data".to_owned());
+        }
+        _ => return Ok(text()),
+    };
+    let meaning = match (short_tag, meaning) {
+        ("float", Meaning::Int(value)) => Meaning::Float(value as f64),
+        (tag, meaning) if tag.is_empty() || meaning.tag()[2..] == *tag => meaning,
+        (tag, meaning) => {
+            return Err(format!("cannot decode {} `{}` as a !!{tag}", meaning.tag(), scalar.value));
+        }
+    };
+    Ok(match meaning {
+        Meaning::Null => Decoded::Null,
+        Meaning::Bool(value) => Decoded::Bool(value),
+        Meaning::Int(value) => Decoded::Int(value),
+        Meaning::Uint(value) => Decoded::Uint(value),
+        Meaning::Float(value) => Decoded::Float(value),
+        Meaning::Timestamp | Meaning::Text => text(),
+    })
+}
+
+/// Go converts all keys first and finds the numbers that JSON lacks only when it writes the text.
+fn json(value: Decoded) -> Result<Value, String> {
+    let mut infinite = None;
+    let value = convert(value, &mut infinite)?;
+    match infinite {
+        None => Ok(value),
+        Some(number) => Err(format!("json: unsupported value: {}", number::general(number))),
+    }
+}
+
+fn convert(value: Decoded, infinite: &mut Option<f64>) -> Result<Value, String> {
+    Ok(match value {
+        Decoded::Null => Value::Null,
+        Decoded::Bool(value) => Value::Bool(value),
+        Decoded::Int(value) => Value::Number(value.into()),
+        Decoded::Uint(value) => Value::Number(value.into()),
+        Decoded::Float(value) => match Number::from_f64(value) {
+            Some(number) => Value::Number(number),
+            None => {
+                infinite.get_or_insert(value);
+                Value::Null
+            }
+        },
+        Decoded::Text(value) => Value::String(value),
+        Decoded::List(items) => {
+            let items: Result<_, _> = items.into_iter().map(|item| convert(item, infinite)).collect();
+            Value::Array(items?)
+        }
+        Decoded::Map(entries) => {
+            let mut sorted = BTreeMap::new();
+            for (key, value) in entries {
+                sorted.insert(key_text(&key.0, &value)?, value);
+            }
+            let mut object = Map::new();
+            for (key, value) in sorted {
+                object.insert(key, convert(value, infinite)?);
+            }
+            Value::Object(object)
+        }
+    })
+}
+
+fn key_text(key: &Decoded, value: &Decoded) -> Result<String, String> {
+    let go_type = match key {
+        Decoded::Text(text) => return Ok(text.clone()),
+        Decoded::Int(value) => return Ok(value.to_string()),
+        Decoded::Bool(value) => return Ok(value.to_string()),
+        Decoded::Float(value) => {
+            return Ok(match number::general_32(*value) {
+                text if text == "+Inf" => ".inf".to_owned(),
+                text if text == "-Inf" => "-.inf".to_owned(),
+                text if text == "NaN" => ".nan".to_owned(),
+                text => text,
+            });
+        }
+        Decoded::Uint(_) => "uint64",
+        Decoded::Null | Decoded::List(_) | Decoded::Map(_) => "%!s(<nil>)",
+    };
+    let (key, value) = (go_syntax(key), go_syntax(value));
+    Err(format!("unsupported map key of type: {go_type}, key: {key}, value: {value}"))
+}

@@ -1,0 +1,233 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn reads(text: &str) -> Value {
+    let value = read_strict(text.as_bytes()).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+    assert_eq!(read(text.as_bytes()), Ok(value.clone()), "{text:?}");
+    value
+}
+
+fn refuses(text: &[u8], expected: &str) {
+    let error = read_strict(text).expect_err(&format!("{:?}", String::from_utf8_lossy(text)));
+    assert_eq!(error.to_string(), format!("error converting YAML to JSON: {expected}"));
+}
+
+/// Recorded in 042-malformed, and in 135-config-file.
+#[test]
+fn words_recorded_errors_as_goyaml_does() {
+    for (text, expected) in [
+        (
+            "apiVersion: projectcalico.org/v3\nkind: IPPool\n  metadata:\n name: x\n",
+            "yaml: line 3: mapping values are not allowed in this context",
+        ),
+        ("kind: [\n", "yaml: line 1: did not find expected node content"),
+        ("\tkind: x\n", "yaml: found character that cannot start any token"),
+        ("{\"kind\": \"IPPool\"", "yaml: line 1: did not find expected ',' or '}'"),
+        ("a: *nope\n", "yaml: unknown anchor 'nope' referenced"),
+        ("\u{1}\n", "yaml: control characters are not allowed"),
+        (
+            "metadata:\n  name: p\nspec:\n  cidr: 10.0.0.0/16\n  cidr: 10.1.0.0/16\n",
+            "yaml: unmarshal errors:\n  line 5: key \"cidr\" already set in map",
+        ),
+    ] {
+        refuses(text.as_bytes(), expected);
+    }
+    // A comma after the last entry is fine, which JSON would not allow.
+    assert_eq!(reads("{\"kind\": \"IPPool\",}"), json!({"kind": "IPPool"}));
+}
+
+/// The expected texts are what `sigs.k8s.io/yaml` 1.4 says.
+#[test]
+fn words_other_errors_as_goyaml_does() {
+    for (text, expected) in [
+        ("a: b: c\n", "yaml: mapping values are not allowed in this context"),
+        ("a: 1\nb\n", "yaml: line 3: could not find expected ':'"),
+        ("a:\n  - b\n c: d\n", "yaml: line 2: did not find expected key"),
+        ("a: \"b\n", "yaml: line 2: found unexpected end of stream"),
+        ("a: \"\\q\"\n", "yaml: found unknown escape character"),
+        ("a: \"\\", "yaml: found unknown escape character"),
+        ("a: @b\n", "yaml: found character that cannot start any token"),
+        ("a:\n\t b: c\n", "yaml: line 2: found character that cannot start any token"),
+        ("[a, b\nc: d\n", "yaml: line 1: did not find expected ',' or ']'"),
+        ("- a\nb: c\n", "yaml: line 1: did not find expected '-' indicator"),
+        ("a: - b\n", "yaml: block sequence entries are not allowed in this context"),
+        ("a: &\n", "yaml: did not find expected alphabetic or numeric character"),
+        ("a: |0\n b\n", "yaml: found an indentation indicator equal to 0"),
+        ("%YAML 1.2\n--- a\n", "yaml: found incompatible YAML document"),
+        ("a: !x!y z\n", "yaml: found undefined tag handle"),
+        ("a: !!int x\n", "yaml: cannot decode !!str `x` as a !!int"),
+        ("a: &a [*a]\n", "yaml: anchor 'a' value contains itself"),
+        ("a: {{ pool }}\n", "yaml: invalid map key: map[interface {}]interface {}{\"pool\":interface {}(nil)}"),
+        ("? [a, 1]\n: b\n", "yaml: invalid map key: []interface {}{\"a\", 1}"),
+        ("~: b\n", "unsupported map key of type: %!s(<nil>), key: <nil>, value: \"b\""),
+        ("a: .inf\n", "json: unsupported value: +Inf"),
+        ("<<: a\n", "yaml: map merge requires map or sequence of maps as the value"),
+        (
+            "a: 1\nb: {c: 2, c: 3}\na: 4\n1: x\n1: y\n",
+            "yaml: unmarshal errors:\n  line 2: key \"c\" already set in map\n  line 3: key \"a\" already set in map\n  line 5: key 1 \
+             already set in map",
+        ),
+    ] {
+        refuses(text.as_bytes(), expected);
+    }
+    refuses(b"a: \xff\n", "yaml: invalid leading UTF-8 octet");
+    refuses(b"a: \xc3(\n", "yaml: invalid trailing UTF-8 octet");
+    refuses(b"a: \xe0\x80\x80\n", "yaml: invalid length of a UTF-8 sequence");
+    refuses(b"a: \xc3", "yaml: incomplete UTF-8 octet sequence");
+}
+
+#[test]
+fn a_fault_far_behind_a_syntax_error_is_not_what_is_reported() {
+    let text = [b"a: @b\n".as_slice(), &[b'#'; 600], b"\x01"].concat();
+    refuses(&text, "yaml: found character that cannot start any token");
+    let text = [b"a: @b\n".as_slice(), &[b'#'; 100], b"\x01"].concat();
+    refuses(&text, "yaml: control characters are not allowed");
+}
+
+#[test]
+fn the_later_of_two_keys_wins_where_it_may() {
+    let text = b"kind: IPPool\nspec:\n  a: 1\n  a: 2\nkind: Node\n";
+    assert_eq!(read(text), Ok(json!({"kind": "Node", "spec": {"a": 2}})));
+    assert!(matches!(read_strict(text), Err(YamlError::Duplicates(clashes)) if clashes.len() == 2));
+}
+
+#[test]
+fn resolves_plain_scalars_under_yaml_1_1() {
+    for (text, expected) in [
+        ("y", json!(true)),
+        ("Yes", json!(true)),
+        ("on", json!(true)),
+        ("n", json!(false)),
+        ("OFF", json!(false)),
+        ("yeS", json!("yeS")),
+        ("~", json!(null)),
+        ("Null", json!(null)),
+        ("", json!(null)),
+        ("# nothing", json!(null)),
+        ("7", json!(7)),
+        ("-7", json!(-7)),
+        ("+7", json!(7)),
+        ("010", json!(8)),
+        ("0o17", json!(15)),
+        ("08", json!(8.0)),
+        ("0x1F", json!(31)),
+        ("0b101", json!(5)),
+        ("0b-1", json!(-1)),
+        ("1_000", json!(1000)),
+        ("18446744073709551615", json!(u64::MAX)),
+        ("99999999999999999999", json!(1e20)),
+        ("26.5", json!(26.5)),
+        (".5", json!(0.5)),
+        ("1.", json!(1.0)),
+        ("1e3", json!(1000.0)),
+        ("1e999", json!("1e999")),
+        ("0x", json!("0x")),
+        ("1.2.3", json!("1.2.3")),
+        ("10.0.0.0/16", json!("10.0.0.0/16")),
+        ("fd00::/8", json!("fd00::/8")),
+        ("1:30", json!("1:30")),
+        ("2026-01-02", json!("2026-01-02")),
+        ("2026-01-02T03:04:05Z", json!("2026-01-02T03:04:05Z")),
+        ("rack == \"0\"", json!("rack == \"0\"")),
+        ("'y'", json!("y")),
+        ("\"7\"", json!("7")),
+        ("!!str 7", json!("7")),
+        ("!!float 7", json!(7.0)),
+        ("!mine 7", json!("7")),
+        ("!!binary aGk=", json!("hi")),
+    ] {
+        assert_eq!(reads(text), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn reads_collections_and_block_scalars() {
+    for (text, expected) in [
+        ("b: 1\na: [x, {p: z}]\n", json!({"a": ["x", {"p": "z"}], "b": 1})),
+        ("y: z\n", json!({"true": "z"})),
+        ("a:\n- x\n- - y\n", json!({"a": ["x", ["y"]]})),
+        ("a: |\n  one\n   two\n", json!({"a": "one\n two\n"})),
+        ("a: >-\n  one\n  two\n\n  three\n", json!({"a": "one two\nthree"})),
+        ("a: |\n  no newline", json!({"a": "no newline"})),
+        ("a: one\n  two\n", json!({"a": "one two"})),
+        ("{a, b: c}", json!({"a": null, "b": "c"})),
+        ("[a: b, ? c]", json!([{"a": "b"}, {"c": null}])),
+        ("1: a\ntrue: b\n1.5: c\n", json!({"1": "a", "1.5": "c", "true": "b"})),
+        ("a: &x {p: 1, q: 2}\nb:\n  <<: *x\n  r: 3\n", json!({"a": {"p": 1, "q": 2}, "b": {"p": 1, "q": 2, "r": 3}})),
+        ("---\na: 1\n...\nb: [\n", json!({"a": 1})),
+        ("\u{feff}a: 1\r\nb: 2\r\n", json!({"a": 1, "b": 2})),
+    ] {
+        let value = reads(text);
+        assert_eq!(value, expected, "{text:?}");
+        assert_eq!(value.to_string(), expected.to_string(), "order of keys in {text:?}");
+    }
+}
+
+#[test]
+fn merged_keys_yield_or_clash_as_in_goyaml() {
+    let text = b"a: &x {p: 1}\nb:\n  <<: *x\n  p: 2\n";
+    assert_eq!(read(text), Ok(json!({"a": {"p": 1}, "b": {"p": 2}})));
+    refuses(text, "yaml: unmarshal errors:\n  line 4: key \"p\" already set in map");
+    let list = b"a: &x {p: 1}\nb: &y {p: 2}\nc:\n  <<: [*x, *y]\n";
+    assert_eq!(read(list).map(|value| value["c"].clone()), Ok(json!({"p": 1})));
+}
+
+#[test]
+fn reads_utf_16() {
+    let text: Vec<u8> = [0xFEFF].into_iter().chain("a: é\n".encode_utf16()).flat_map(u16::to_be_bytes).collect();
+    assert_eq!(read(&text), Ok(json!({"a": "é"})));
+}
+
+#[test]
+fn bounds_what_hostile_text_can_do() {
+    let laughs = (0..12).fold("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned(), |text, level| {
+        let items = vec![format!("*a{level}"); 10].join(",");
+        let next = level + 1;
+        format!("{text}a{next}: &a{next} [{items}]\n")
+    });
+    refuses(laughs.as_bytes(), "yaml: document contains excessive aliasing");
+
+    let deep = "[".repeat(100_000);
+    refuses(deep.as_bytes(), "yaml: line 1: exceeded max depth of 200");
+    let deep: String = (0..500).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
+    refuses(deep.as_bytes(), "yaml: line 201: exceeded max depth of 200");
+    let dashes = "- ".repeat(5000);
+    refuses(dashes.as_bytes(), "yaml: line 1: exceeded max depth of 200");
+
+    let chain = (0..50).fold("a0: &a0 x\n".to_owned(), |text, level| {
+        let next = level + 1;
+        format!("{text}a{next}: &a{next} {}*a{level}{}\n", "[".repeat(50), "]".repeat(50))
+    });
+    refuses(chain.as_bytes(), "yaml: exceeded max depth of 200");
+
+    let fine = format!("{}{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
+    assert!(read(fine.as_bytes()).is_ok());
+}
+
+#[test]
+fn scalars_become_strings_as_in_go() {
+    // Recorded in 041-wrong-types and 073-names-and-labels: `name: 7`, `nodeSelector: true`, a label's `y`.
+    for (text, expected) in [
+        ("7", Some("7")),
+        ("true", Some("true")),
+        ("y", Some("true")),
+        ("010", Some("8")),
+        ("1.10", Some("1.1")),
+        ("1e3", Some("1000")),
+        ("1234567.0", Some("1.234567e+06")),
+        ("0.1", Some("0.1")),
+        ("x", Some("x")),
+        ("~", None),
+        ("[]", None),
+        ("{}", None),
+    ] {
+        assert_eq!(string_text(&reads(text)).as_deref(), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn json_is_read_the_same_way() {
+    let text = r#"{"kind": "IPPool", "spec": {"natOutgoing": true, "blockSize": 26, "nodeSelector": "a == \"\u00e9\""}}"#;
+    assert_eq!(reads(text), serde_json::from_str::<Value>(text).unwrap());
+}

@@ -1,0 +1,462 @@
+//! Tokens to a tree of nodes, as `goyaml.v2/parserc.go` and `decode.go` build it.
+
+use std::collections::HashMap;
+
+use super::MAX_DEPTH;
+use super::scanner::{FoundBy, Problem, Scanner, Token, TokenKind};
+
+/// An index into [`Tree::nodes`].
+pub(crate) type NodeId = usize;
+
+/// One document. Aliases point at nodes, so the tree may contain itself.
+#[derive(Debug, Default)]
+pub(crate) struct Tree {
+    nodes: Vec<Node>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// Counted from 0.
+    pub(crate) line: usize,
+    pub(crate) kind: NodeKind,
+}
+
+#[derive(Debug)]
+pub(crate) enum NodeKind {
+    Scalar(Scalar),
+    Sequence(Vec<NodeId>),
+    /// Keys and values in turn.
+    Mapping(Vec<NodeId>),
+    Alias {
+        name: String,
+        target: NodeId,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) struct Scalar {
+    pub(crate) value: String,
+    /// Empty when there is none.
+    pub(crate) tag: String,
+    /// Whether a missing tag is to be guessed from the text (plain style).
+    pub(crate) implicit: bool,
+}
+
+impl Tree {
+    /// The root is always the first node.
+    pub(crate) const ROOT: NodeId = 0;
+
+    pub(crate) fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id]
+    }
+
+    fn add(&mut self, line: usize, kind: NodeKind) -> NodeId {
+        self.nodes.push(Node { line, kind });
+        self.nodes.len() - 1
+    }
+
+    fn add_empty(&mut self, line: usize) -> NodeId {
+        self.add(line, NodeKind::Scalar(Scalar { value: String::new(), tag: String::new(), implicit: true }))
+    }
+
+    fn adopt(&mut self, parent: NodeId, child: NodeId) {
+        if let NodeKind::Sequence(children) | NodeKind::Mapping(children) = &mut self.nodes[parent].kind {
+            children.push(child);
+        }
+    }
+}
+
+/// Parses documents one after the other, so that an error in a later one leaves the earlier ones usable.
+pub(crate) struct Documents {
+    scanner: Scanner,
+    started: bool,
+    /// Tag handles and what they stand for, in the document at hand.
+    handles: Vec<(String, String)>,
+    anchors: HashMap<String, NodeId>,
+    tree: Tree,
+}
+
+/// Why there is no tree: a problem of syntax, or one that goyaml words without a line.
+enum Failure {
+    Syntax(Problem),
+    Other(String),
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Failure::Syntax(problem)
+    }
+}
+
+type Parse<T> = Result<T, Failure>;
+
+impl Documents {
+    pub(crate) fn new(text: &[u8]) -> Documents {
+        Documents {
+            scanner: Scanner::new(text),
+            started: false,
+            handles: Vec::new(),
+            anchors: HashMap::new(),
+            tree: Tree::default(),
+        }
+    }
+
+    /// The next document, or `None` at the end of the stream. After an error there is nothing more to be had.
+    pub(crate) fn next_document(&mut self) -> Result<Option<Tree>, String> {
+        self.document().map_err(|failure| match failure {
+            Failure::Syntax(problem) => message(&problem),
+            Failure::Other(text) => text,
+        })
+    }
+
+    fn document(&mut self) -> Parse<Option<Tree>> {
+        self.tree = Tree::default();
+        self.anchors.clear();
+        let first = !self.started;
+        if first {
+            self.started = true;
+            self.scanner.peek()?;
+            self.scanner.take();
+        }
+        while !first && *self.peek()? == TokenKind::DocumentEnd {
+            self.scanner.take();
+        }
+        match self.peek()? {
+            TokenKind::StreamEnd => return Ok(None),
+            TokenKind::VersionDirective { .. } | TokenKind::TagDirective { .. } | TokenKind::DocumentStart => {
+                self.explicit_document()?;
+            }
+            _ if !first => self.explicit_document()?,
+            _ => {
+                self.directives()?;
+                self.node(true, false, 0)?;
+            }
+        }
+        if *self.peek()? == TokenKind::DocumentEnd {
+            self.scanner.take();
+        }
+        self.handles.clear();
+        Ok(Some(std::mem::take(&mut self.tree)))
+    }
+
+    fn explicit_document(&mut self) -> Parse<()> {
+        self.directives()?;
+        if *self.peek()? != TokenKind::DocumentStart {
+            return Err(self.problem("did not find expected <document start>", 0));
+        }
+        self.scanner.take();
+        match self.peek()? {
+            TokenKind::VersionDirective { .. }
+            | TokenKind::TagDirective { .. }
+            | TokenKind::DocumentStart
+            | TokenKind::DocumentEnd
+            | TokenKind::StreamEnd => {
+                let line = self.line();
+                self.tree.add_empty(line);
+            }
+            _ => drop(self.node(true, false, 0)?),
+        }
+        Ok(())
+    }
+
+    fn directives(&mut self) -> Parse<()> {
+        let mut versioned = false;
+        loop {
+            match self.peek()?.clone() {
+                TokenKind::VersionDirective { .. } if versioned => {
+                    return Err(self.problem("found duplicate %YAML directive", 0));
+                }
+                TokenKind::VersionDirective { major: 1, minor: 1 } => versioned = true,
+                TokenKind::VersionDirective { .. } => {
+                    return Err(self.problem("found incompatible YAML document", 0));
+                }
+                TokenKind::TagDirective { handle, .. } if self.handles.iter().any(|(known, _)| *known == handle) => {
+                    return Err(self.problem("found duplicate %TAG directive", 0));
+                }
+                TokenKind::TagDirective { handle, prefix } => self.handles.push((handle, prefix)),
+                _ => break,
+            }
+            self.scanner.take();
+        }
+        for (handle, prefix) in [("!", "!"), ("!!", "tag:yaml.org,2002:")] {
+            if !self.handles.iter().any(|(known, _)| known == handle) {
+                self.handles.push((handle.to_owned(), prefix.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// `indentless` is whether the items of a list may stand in the column of the key before it.
+    fn node(&mut self, block: bool, indentless: bool, depth: usize) -> Parse<NodeId> {
+        let Token { kind, line: start } = self.token()?.clone();
+        if let TokenKind::Alias(name) = kind {
+            self.scanner.take();
+            let Some(&target) = self.anchors.get(&name) else {
+                return Err(Failure::Other(format!("unknown anchor '{name}' referenced")));
+            };
+            return Ok(self.tree.add(start, NodeKind::Alias { name, target }));
+        }
+        let (anchor, tag) = self.properties(start)?;
+        let Token { kind, line } = self.token()?.clone();
+        let (node, contents): (NodeKind, fn(&mut Self, NodeId, usize) -> Parse<()>) = match kind {
+            TokenKind::BlockEntry if indentless => (NodeKind::Sequence(Vec::new()), Self::indentless_sequence),
+            TokenKind::Scalar { value, plain } => {
+                self.scanner.take();
+                let implicit = tag.is_empty() && plain || tag == "!";
+                return Ok(self.add_anchored(start, NodeKind::Scalar(Scalar { value, tag, implicit }), anchor));
+            }
+            TokenKind::FlowSequenceStart => (NodeKind::Sequence(Vec::new()), Self::flow_sequence),
+            TokenKind::FlowMappingStart => (NodeKind::Mapping(Vec::new()), Self::flow_mapping),
+            TokenKind::BlockSequenceStart if block => (NodeKind::Sequence(Vec::new()), Self::block_sequence),
+            TokenKind::BlockMappingStart if block => (NodeKind::Mapping(Vec::new()), Self::block_mapping),
+            _ if anchor.is_some() || !tag.is_empty() => {
+                let implicit = tag.is_empty();
+                let scalar = Scalar { value: String::new(), tag, implicit };
+                return Ok(self.add_anchored(start, NodeKind::Scalar(scalar), anchor));
+            }
+            _ => return Err(self.problem("did not find expected node content", start)),
+        };
+        if depth >= MAX_DEPTH {
+            return Err(Failure::Other(format!("line {}: exceeded max depth of {MAX_DEPTH}", line + 1)));
+        }
+        let id = self.add_anchored(start, node, anchor);
+        contents(self, id, depth + 1)?;
+        Ok(id)
+    }
+
+    fn add_anchored(&mut self, line: usize, kind: NodeKind, anchor: Option<String>) -> NodeId {
+        let id = self.tree.add(line, kind);
+        if let Some(anchor) = anchor {
+            self.anchors.insert(anchor, id);
+        }
+        id
+    }
+
+    /// An anchor and a tag in either order.
+    fn properties(&mut self, start: usize) -> Parse<(Option<String>, String)> {
+        let mut anchor = None;
+        let mut tag = None;
+        loop {
+            let Token { kind, line } = self.token()?.clone();
+            match kind {
+                TokenKind::Anchor(name) if anchor.is_none() => anchor = Some(name),
+                TokenKind::Tag { handle, suffix } if tag.is_none() => tag = Some((handle, suffix, line)),
+                _ => break,
+            }
+            self.scanner.take();
+        }
+        let tag = match tag {
+            None => String::new(),
+            Some((handle, suffix, _)) if handle.is_empty() => suffix,
+            Some((handle, suffix, line)) => match self.handles.iter().find(|(known, _)| *known == handle) {
+                Some((_, prefix)) => format!("{prefix}{suffix}"),
+                None => return Err(problem_at("found undefined tag handle", line, start)),
+            },
+        };
+        Ok((anchor, tag))
+    }
+
+    fn block_sequence(&mut self, parent: NodeId, depth: usize) -> Parse<()> {
+        let start = self.take_line();
+        loop {
+            match self.peek()? {
+                TokenKind::BlockEntry => {
+                    let line = self.take_line();
+                    match self.peek()? {
+                        TokenKind::BlockEntry | TokenKind::BlockEnd => self.empty(parent, line),
+                        _ => self.child(parent, true, false, depth)?,
+                    }
+                }
+                TokenKind::BlockEnd => {
+                    self.scanner.take();
+                    return Ok(());
+                }
+                _ => return Err(self.problem("did not find expected '-' indicator", start)),
+            }
+        }
+    }
+
+    fn indentless_sequence(&mut self, parent: NodeId, depth: usize) -> Parse<()> {
+        while *self.peek()? == TokenKind::BlockEntry {
+            let line = self.take_line();
+            match self.peek()? {
+                TokenKind::BlockEntry | TokenKind::Key | TokenKind::Value | TokenKind::BlockEnd => {
+                    self.empty(parent, line);
+                }
+                _ => self.child(parent, true, false, depth)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn block_mapping(&mut self, parent: NodeId, depth: usize) -> Parse<()> {
+        let start = self.take_line();
+        loop {
+            match self.peek()? {
+                TokenKind::Key => {
+                    let line = self.take_line();
+                    self.block_mapping_part(parent, line, depth)?;
+                }
+                TokenKind::BlockEnd => {
+                    self.scanner.take();
+                    return Ok(());
+                }
+                _ => return Err(self.problem("did not find expected key", start)),
+            }
+            match self.peek()? {
+                TokenKind::Value => {
+                    let line = self.take_line();
+                    self.block_mapping_part(parent, line, depth)?;
+                }
+                _ => self.empty(parent, self.line()),
+            }
+        }
+    }
+
+    fn block_mapping_part(&mut self, parent: NodeId, line: usize, depth: usize) -> Parse<()> {
+        match self.peek()? {
+            TokenKind::Key | TokenKind::Value | TokenKind::BlockEnd => self.empty(parent, line),
+            _ => self.child(parent, true, true, depth)?,
+        }
+        Ok(())
+    }
+
+    fn flow_sequence(&mut self, parent: NodeId, depth: usize) -> Parse<()> {
+        let start = self.take_line();
+        let mut first = true;
+        while *self.peek()? != TokenKind::FlowSequenceEnd {
+            if !first {
+                if *self.peek()? != TokenKind::FlowEntry {
+                    return Err(self.problem("did not find expected ',' or ']'", start));
+                }
+                self.scanner.take();
+            }
+            first = false;
+            match self.peek()? {
+                TokenKind::Key => self.flow_pair(parent, depth)?,
+                TokenKind::FlowSequenceEnd => break,
+                _ => self.child(parent, false, false, depth)?,
+            }
+        }
+        self.scanner.take();
+        Ok(())
+    }
+
+    /// A mapping of one entry that has no braces: `[a: b]`.
+    fn flow_pair(&mut self, parent: NodeId, depth: usize) -> Parse<()> {
+        let line = self.take_line();
+        let pair = self.tree.add(line, NodeKind::Mapping(Vec::new()));
+        self.tree.adopt(parent, pair);
+        match self.peek()? {
+            TokenKind::Value | TokenKind::FlowEntry | TokenKind::FlowSequenceEnd => {
+                // goyaml takes the token too.
+                let line = self.take_line();
+                self.empty(pair, line);
+            }
+            _ => self.child(pair, false, false, depth)?,
+        }
+        let line = self.token()?.line;
+        if *self.peek()? == TokenKind::Value {
+            self.scanner.take();
+            if !matches!(self.peek()?, TokenKind::FlowEntry | TokenKind::FlowSequenceEnd) {
+                return self.child(pair, false, false, depth);
+            }
+        }
+        self.empty(pair, line);
+        Ok(())
+    }
+
+    fn flow_mapping(&mut self, parent: NodeId, depth: usize) -> Parse<()> {
+        let start = self.take_line();
+        let mut first = true;
+        while *self.peek()? != TokenKind::FlowMappingEnd {
+            if !first {
+                if *self.peek()? != TokenKind::FlowEntry {
+                    return Err(self.problem("did not find expected ',' or '}'", start));
+                }
+                self.scanner.take();
+            }
+            first = false;
+            match self.peek()? {
+                TokenKind::Key => {
+                    self.scanner.take();
+                    match self.peek()? {
+                        TokenKind::Value | TokenKind::FlowEntry | TokenKind::FlowMappingEnd => {
+                            self.empty(parent, self.line());
+                        }
+                        _ => self.child(parent, false, false, depth)?,
+                    }
+                    self.flow_mapping_value(parent, depth)?;
+                }
+                TokenKind::FlowMappingEnd => break,
+                _ => {
+                    self.child(parent, false, false, depth)?;
+                    let line = self.token()?.line;
+                    self.empty(parent, line);
+                }
+            }
+        }
+        self.scanner.take();
+        Ok(())
+    }
+
+    fn flow_mapping_value(&mut self, parent: NodeId, depth: usize) -> Parse<()> {
+        if *self.peek()? == TokenKind::Value {
+            self.scanner.take();
+            if !matches!(self.peek()?, TokenKind::FlowEntry | TokenKind::FlowMappingEnd) {
+                return self.child(parent, false, false, depth);
+            }
+        }
+        self.empty(parent, self.line());
+        Ok(())
+    }
+
+    fn child(&mut self, parent: NodeId, block: bool, indentless: bool, depth: usize) -> Parse<()> {
+        let child = self.node(block, indentless, depth)?;
+        self.tree.adopt(parent, child);
+        Ok(())
+    }
+
+    fn empty(&mut self, parent: NodeId, line: usize) {
+        let child = self.tree.add_empty(line);
+        self.tree.adopt(parent, child);
+    }
+
+    fn token(&mut self) -> Parse<&Token> {
+        Ok(self.scanner.peek()?)
+    }
+
+    fn peek(&mut self) -> Parse<&TokenKind> {
+        Ok(&self.scanner.peek()?.kind)
+    }
+
+    /// The line of the token that was peeked at last.
+    fn line(&self) -> usize {
+        self.scanner.peeked_line()
+    }
+
+    /// Takes the token that was peeked at last; gives its line.
+    fn take_line(&mut self) -> usize {
+        self.scanner.take().map_or(0, |token| token.line)
+    }
+
+    /// A problem with the token that was peeked at last, inside of what began at line `context`.
+    fn problem(&self, text: &'static str, context: usize) -> Failure {
+        problem_at(text, self.line(), context)
+    }
+}
+
+fn problem_at(text: &'static str, line: usize, context_line: usize) -> Failure {
+    Failure::Syntax(Problem { text, found_by: FoundBy::Parser, line, context_line })
+}
+
+/// goyaml's message (`goyaml.v2/decode.go`, `fail`). The line it names is one too low for what the parser, not the scanner, found, and
+/// missing on the first line.
+fn message(problem: &Problem) -> String {
+    let line = match (problem.line, problem.found_by) {
+        (0, _) => problem.context_line,
+        (line, FoundBy::Scanner) => line + 1,
+        (line, _) => line,
+    };
+    if line == 0 { problem.text.to_owned() } else { format!("line {line}: {}", problem.text) }
+}

@@ -1,0 +1,92 @@
+//! What the user gets out: the `-o` option and the formats it names.
+
+pub mod json;
+pub mod number;
+pub mod table;
+pub mod tabwriter;
+pub mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+use thiserror::Error;
+
+/// A value of `-o`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// A table of the main columns.
+    Ps,
+    /// A table of all columns.
+    Wide,
+    Yaml,
+    Json,
+    /// A table of these columns, of which there is at least one. Whether a kind has them is not known here: see
+    /// [`FormatError::UnknownHeading`].
+    CustomColumns(Vec<String>),
+    /// A Go template.
+    GoTemplate(String),
+    /// The path of a file that holds a Go template.
+    GoTemplateFile(String),
+}
+
+/// What is wrong with a value of `-o`.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum FormatError {
+    /// No such format; names of formats are case-sensitive.
+    #[error("unrecognized output format '{0}'")]
+    Unrecognized(String),
+    #[error("need to specify a template")]
+    NoTemplate,
+    #[error("need to specify a template file")]
+    NoTemplateFile,
+    #[error("need to specify at least one column")]
+    NoColumn,
+    /// A kind does not have the column.
+    #[error("unknown heading {heading}, valid values are: {}", valid.join(", "))]
+    UnknownHeading {
+        heading: String,
+        /// All columns of the kind; Calico lists them in random order.
+        valid: Vec<String>,
+    },
+}
+
+impl Format {
+    /// Reads the value of `-o`.
+    pub fn parse(text: &str) -> Result<Format, FormatError> {
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        match (text, name) {
+            ("ps", _) => Ok(Format::Ps),
+            ("wide", _) => Ok(Format::Wide),
+            ("yaml", _) => Ok(Format::Yaml),
+            ("json", _) => Ok(Format::Json),
+            (_, "custom-columns") if value.is_empty() => Err(FormatError::NoColumn),
+            (_, "custom-columns") => Ok(Format::CustomColumns(value.split(',').map(str::to_owned).collect())),
+            (_, "go-template") if value.is_empty() => Err(FormatError::NoTemplate),
+            (_, "go-template") => Ok(Format::GoTemplate(value.to_owned())),
+            (_, "go-template-file") if value.is_empty() => Err(FormatError::NoTemplateFile),
+            (_, "go-template-file") => Ok(Format::GoTemplateFile(value.to_owned())),
+            _ => Err(FormatError::Unrecognized(text.to_owned())),
+        }
+    }
+}
+
+/// Joins items as the table columns do; with `limit`, text longer than that many bytes ends in `...` at that length. `limit` is at least 3.
+pub fn join_and_truncate<S: AsRef<str>>(items: &[S], separator: &str, limit: Option<usize>) -> String {
+    let mut text = String::new();
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            text.push_str(separator);
+        }
+        text.push_str(item.as_ref());
+        if let Some(limit) = limit.filter(|&limit| text.len() > limit) {
+            let keep = limit.saturating_sub(3);
+            let keep = (0..=keep).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+            text.truncate(keep);
+            text.push_str("...");
+            break;
+        }
+    }
+    text
+}

@@ -1,1 +1,22 @@
-//! The ipam crate.
+//! Allocation: blocks, affinities, handles, pools and reservations as values with small pure methods, one planner an operation, and the loop that
+//! reads, plans and commits.
+//!
+//! Nothing here knows which backend it runs on; nothing but [`run`] does anything.
+
+pub mod affinity;
+pub mod block;
+mod go_rand;
+mod go_rand_table;
+pub mod handle;
+pub mod plan;
+pub mod pools;
+pub mod reservations;
+pub mod ring;
+pub mod run;
+
+pub use block::{HostReserved, ReleaseIp};
+pub use plan::{
+    Address, AssignIp, AssignIpError, Assigned, AutoAssign, AutoAssignError, AutoAssigned, HandleRelease,
+    Plan, Planner, ReleaseAffinities, ReleaseByHandle, ReleaseIps, ReleasedIps, Which,
+};
+pub use run::{Effects, RunError, run};

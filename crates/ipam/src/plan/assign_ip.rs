@@ -1,0 +1,238 @@
+//! Assigns an address that the caller names (`libcalico-go/lib/ipam/ipam.go`, `AssignIP`): no selectors, reservations or limits are asked.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use api::{Attribute, Block, BlockCidr, HandleId, Key, Kind, Owner, Pool, Timestamp, Use, Value};
+use store::{Batch, Depth, Expect, ReadSet, Report, Scope, View};
+
+use crate::affinity::{self, Action, Seen};
+use crate::block::{self, AssignError};
+use crate::handle::{self, Counts};
+use crate::plan::auto_assign::give_up;
+use crate::plan::progress::{Intent, Overtaken, Progress};
+use crate::plan::{Plan, Planner};
+use crate::pools;
+
+/// A request for one address.
+#[derive(Clone, Debug)]
+pub struct AssignIp {
+    /// The address.
+    pub addr: IpAddr,
+    /// The host that it is for.
+    pub host: String,
+    /// What it is for; `None` leaves the pool's `allowedUses` out of it.
+    pub intended_use: Option<Use>,
+    /// The handle to release it by.
+    pub handle: Option<HandleId>,
+    /// Who gets it. Together with the handle, the request's identity.
+    pub attributes: BTreeMap<String, String>,
+    /// Addresses of the family that the handle may hold; when it holds this one already, that is success.
+    pub max_per_handle: Option<u32>,
+}
+
+/// Why the address cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AssignIpError {
+    /// No enabled pool holds it. (The line break is Calico's.)
+    #[error("The provided IP address is not in a configured pool\n")]
+    NoPool,
+    /// The pool that holds it is for other things.
+    #[error(
+        "IP address {addr} is in IP pool {pool:?}, which is not allowed for use {wanted:?} (allowedUses: [{allowed}])"
+    )]
+    Use {
+        /// The address.
+        addr: IpAddr,
+        /// The pool.
+        pool: String,
+        /// What it is wanted for.
+        wanted: &'static str,
+        /// What the pool is for.
+        allowed: String,
+    },
+    /// It is in use or cooling down, or its block is another's and affinity is strict.
+    #[error(transparent)]
+    Assign(#[from] AssignError),
+    /// The handle holds as many addresses as it may.
+    #[error(
+        "handle {handle} already has IP(s) allocated, cannot assign additional IP {addr} (maxAllocPerIPVersion={most})"
+    )]
+    HandleLimit {
+        /// The handle.
+        handle: HandleId,
+        /// The address.
+        addr: IpAddr,
+        /// Addresses of the family that it may hold.
+        most: u32,
+    },
+    /// The handle was released meanwhile.
+    #[error(transparent)]
+    Overtaken(#[from] Overtaken),
+}
+
+impl AssignIp {
+    /// The planner of this request.
+    pub fn planner(self) -> AssignIpPlanner {
+        let attribute = Attribute {
+            handle_id: self.handle.as_ref().map(|id| id.as_str().to_string()),
+            owner: self.attributes.clone(),
+            ..Attribute::default()
+        };
+        let owner = match self.intended_use {
+            Some(Use::LoadBalancer) => Owner::load_balancer(),
+            _ => Owner::Host(self.host.clone()),
+        };
+        let progress = Progress::new(Arc::new(attribute), self.handle.clone());
+        AssignIpPlanner { request: self, owner, progress }
+    }
+}
+
+/// The planner of [`AssignIp`].
+#[derive(Clone, Debug)]
+pub struct AssignIpPlanner {
+    request: AssignIp,
+    owner: Owner,
+    progress: Progress,
+}
+
+impl AssignIpPlanner {
+    fn pool<'a>(&self, view: &'a View) -> Result<&'a Arc<Pool>, AssignIpError> {
+        let addr = self.request.addr;
+        let pool = pools::all(view)
+            .find(|pool| pool.is_enabled() && pool.cidr.contains(addr))
+            .ok_or(AssignIpError::NoPool)?;
+        match self.request.intended_use {
+            Some(wanted) if !pool.allows(wanted) => Err(AssignIpError::Use {
+                addr,
+                pool: pool.name.clone(),
+                wanted: wanted.name(),
+                allowed: pool.allowed_uses.join(" "),
+            }),
+            _ => Ok(pool),
+        }
+    }
+
+    /// The addresses that the handle holds of the family, when it may hold no more.
+    fn limit(&self, view: &View) -> Option<(HandleId, u32)> {
+        let (most, id) = (self.request.max_per_handle?, self.request.handle.as_ref()?);
+        let (handle, _) = view.handle(id)??;
+        let family = api::Family::of(self.request.addr);
+        let held: u32 = handle.blocks.iter().filter(|(b, _)| b.family() == family).map(|(_, n)| n).sum();
+        (held + 1 > most).then(|| (id.clone(), most))
+    }
+
+    fn is_held(&self, view: &View, cidr: BlockCidr, id: &HandleId) -> bool {
+        let Some(Some((block, _))) = view.block(cidr) else { return false };
+        let ordinal = cidr.ordinal(self.request.addr);
+        ordinal.is_some_and(|ordinal| block::ordinals_of(block, id.as_str()).contains(&ordinal))
+    }
+
+    /// The block with the address taken, and what its write has to expect; writes what makes the block the owner's.
+    fn take(
+        &self,
+        batch: &mut Batch,
+        view: &View,
+        cidr: BlockCidr,
+        now: Timestamp,
+    ) -> Result<(Block, Expect), AssignIpError> {
+        let owner_text = self.owner.affinity_text();
+        let found = view.affinity(&self.owner, cidr).flatten();
+        let seen = affinity::seen(view, cidr, &owner_text);
+        let config = view.ipam_config().unwrap_or_default();
+        let stored = view.block(cidr).flatten();
+        let (mut block, expect) = match (affinity::action(found.map(|(a, _)| a.state), seen), stored) {
+            (Action::Heal, Some((stored, revision))) => {
+                let healed = affinity::heal(batch, &self.owner, found, stored, revision);
+                let mut block = stored.clone();
+                block::bump(&mut block);
+                (block, Expect::AsLeftBy(healed))
+            }
+            (_, Some((stored, revision))) => (stored.clone(), handle::at(revision)),
+            (_, None) => {
+                let block = block::create(cidr, &self.owner, None, now);
+                let created = affinity::claim(batch, &self.owner, found, block.clone());
+                (block, Expect::AsLeftBy(created))
+            }
+        };
+        block::collect(&mut block, now, config.cooldown_seconds);
+        let strict = config.strict_affinity.then_some(owner_text.as_str());
+        block::assign_addr(&mut block, self.request.addr, strict, self.progress.attribute())?;
+        if let (Seen::Anothers | Seen::Ownerless, Some((_, revision))) = (seen, found) {
+            affinity::drop_stale(batch, &self.owner, cidr, revision);
+        }
+        Ok((block, expect))
+    }
+}
+
+impl Planner for AssignIpPlanner {
+    type Answer = ();
+    type Error = AssignIpError;
+
+    fn reads(&self) -> ReadSet {
+        ReadSet::new()
+            .key(Key::IpamConfig)
+            .keys(self.request.handle.clone().map(Key::Handle))
+            .scope(Scope::kind(Kind::IPPool), Depth::Full)
+    }
+
+    fn plan(&mut self, view: &View, now: Timestamp, _seed: u64) -> Result<Plan<()>, AssignIpError> {
+        let pool = self.pool(view)?;
+        let cidr = pool.block_of(self.request.addr).ok_or(AssignIpError::NoPool)?;
+        let keys = [Key::Block(cidr), Key::Affinity { owner: self.owner.clone(), block: cidr }];
+        let missing: Vec<Key> = keys.into_iter().filter(|key| view.full(key).is_none()).collect();
+        if !missing.is_empty() {
+            return Ok(Plan::Fetch(ReadSet::new().keys(missing)));
+        }
+        self.progress.settle(view)?;
+        let mut batch = Batch::new();
+        let mut intent = Intent::default();
+        if self.progress.got(cidr.family()).next().is_none() {
+            if let Some((id, most)) = self.limit(view) {
+                return match self.is_held(view, cidr, &id) {
+                    true => Ok(Plan::Done(())),
+                    false => Err(AssignIpError::HandleLimit { handle: id, addr: self.request.addr, most }),
+                };
+            }
+            let (mut block, expect) = self.take(&mut batch, view, cidr, now)?;
+            if let Some(mut handle) = self.request.handle.as_ref().and_then(|id| handle::Draft::of(view, id))
+            {
+                let raise = Counts::from([(cidr, 1)]);
+                handle.raise(&mut batch, &raise);
+                intent.raise = Some((batch.writes.len() - 1, raise));
+                self.put(&mut batch, &mut intent, &mut block, expect);
+                if self.progress.leftover().values().any(|n| *n > 0) {
+                    handle.lower(&mut batch, self.progress.leftover());
+                    intent.take_back = batch.writes.len().checked_sub(1);
+                }
+            } else {
+                self.put(&mut batch, &mut intent, &mut block, expect);
+            }
+        }
+        self.progress.intend(intent);
+        Ok(if batch.is_empty() { Plan::Done(()) } else { Plan::Commit { batch, answer: () } })
+    }
+
+    fn observe(&mut self, report: &Report) {
+        self.progress.observe(report);
+    }
+
+    fn owes(&self) -> bool {
+        self.progress.owes()
+    }
+
+    fn give_up(&mut self, view: &View, now: Timestamp) -> Plan<()> {
+        give_up(&self.progress, view, now)
+    }
+}
+
+impl AssignIpPlanner {
+    fn put(&self, batch: &mut Batch, intent: &mut Intent, block: &mut Block, expect: Expect) {
+        let (cidr, sequence) = (block.cidr, block.sequence_number);
+        block::bump(block);
+        let index = batch.put(Key::Block(cidr), expect, Value::Block(block.clone()));
+        intent.fences.push((index, cidr));
+        intent.places.push((index, cidr, vec![self.request.addr], sequence));
+    }
+}

@@ -1,0 +1,237 @@
+//! One family of a request: the pools, the host's own blocks, and then whatever else may be taken from.
+
+use std::collections::BTreeMap;
+
+use api::{Block, BlockCidr, Family, IpamConfig, Key, Kind, Owner, Revision, Timestamp, ipam_config};
+use store::{Depth, ReadSet, Scope, View};
+
+use super::draft::{FamilyDraft, Source, Taking};
+use super::{Address, AutoAssign, AutoAssignError};
+use crate::affinity::{self, Action};
+use crate::block;
+use crate::plan::progress::Progress;
+use crate::pools::{self, Asker, Choice};
+use crate::reservations::Reserved;
+
+/// All that the plan of a family rests on.
+pub(super) struct Context<'a> {
+    pub view: &'a View,
+    pub request: &'a AutoAssign,
+    pub owner: &'a Owner,
+    pub owner_text: &'a str,
+    pub progress: &'a Progress,
+    pub reserved: &'a Reserved,
+    pub config: &'a IpamConfig,
+    pub now: Timestamp,
+    pub seed: u64,
+}
+
+impl Context<'_> {
+    /// What to do in a family, or what must be read to know.
+    pub fn draft(&self, family: Family) -> Result<FamilyDraft, ReadSet> {
+        let mut draft = FamilyDraft::new(family, self.request.wanted(family));
+        for (addr, block) in self.progress.got(family) {
+            draft.assigned.addresses.push(Address { addr, prefix: block.cidr().prefix() });
+        }
+        match self.search(family, &mut draft) {
+            Ok(()) => Ok(draft),
+            Err(Stop::Fetch(set)) => Err(set),
+            Err(Stop::Error(error)) => {
+                draft.assigned.error = Some(error);
+                Ok(draft)
+            }
+        }
+    }
+
+    fn search(&self, family: Family, draft: &mut FamilyDraft) -> Result<(), Stop> {
+        let node_labels = self.node_labels()?;
+        let asker = Asker {
+            host: &self.request.host,
+            node_labels,
+            namespace_labels: self.request.namespace_labels.as_ref(),
+            intended_use: self.request.intended_use,
+            host_reserved: self.request.host_reserved.as_ref(),
+        };
+        let choice = pools::choose(self.view, family, self.request.pools(family), asker)
+            .map_err(|error| Stop::Error(error.into()))?;
+
+        let affine = self.view.affine_blocks(self.owner, family);
+        let mut allowed = Vec::new();
+        let mut deselected = Vec::new();
+        for (cidr, affinity, _) in &affine {
+            if holds(&choice.pools, *cidr) {
+                allowed.push((*cidr, affinity.state));
+            } else if !holds(&choice.before_use, *cidr) && self.is_deselected(&choice, *cidr, node_labels) {
+                deselected.push(*cidr);
+            }
+        }
+        self.need_blocks(allowed.iter().map(|(cidr, _)| *cidr).chain(deselected.iter().copied()))?;
+        draft.deselected = deselected.into_iter().filter(|cidr| self.is_mine_and_empty(*cidr)).collect();
+
+        let mut owned = 0;
+        for (cidr, state) in allowed {
+            match affinity::action(Some(state), affinity::seen(self.view, cidr, self.owner_text)) {
+                Action::Use => {
+                    owned += 1;
+                    self.take_stored(draft, cidr, Source::Stored);
+                }
+                Action::Heal => {
+                    owned += 1;
+                    self.take_stored(draft, cidr, Source::Healed);
+                }
+                Action::Claim => {
+                    owned += 1;
+                    if draft.missing() > 0 && !self.reserved.covers(cidr) {
+                        self.take_claimed(draft, cidr, Source::Claimed);
+                    }
+                }
+                Action::Drop => draft.stale.push(cidr),
+                // Every block was read, and there is an affinity.
+                Action::Fetch | Action::Pass => {}
+            }
+        }
+        if draft.missing() > 0 {
+            self.take_more(draft, &choice, owned)?;
+        }
+        Ok(())
+    }
+
+    /// Claims, then borrows.
+    fn take_more(&self, draft: &mut FamilyDraft, choice: &Choice, mut owned: u32) -> Result<(), Stop> {
+        let limit = self.limit();
+        while draft.missing() > 0 {
+            if owned >= limit {
+                draft.tell(format!(
+                    "Need to allocate an IPAM block but could not - limit of {limit} blocks reached for this node"
+                ));
+                return Err(Stop::Error(AutoAssignError::BlockLimit));
+            }
+            if !self.config.auto_allocate_blocks {
+                return Err(Stop::Error(AutoAssignError::NoAutoAllocate));
+            }
+            if !self.claim_one(draft, choice)? {
+                break;
+            }
+            owned += 1;
+        }
+        if draft.missing() > 0 {
+            if self.config.strict_affinity {
+                draft.tell("No more free affine blocks and strict affinity enabled".to_string());
+            } else {
+                self.borrow(draft, choice)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The smaller of the request's limit and the configuration's, where both are given.
+    fn limit(&self) -> u32 {
+        let global = u32::try_from(self.config.max_blocks_per_host).unwrap_or(0);
+        match (self.request.max_blocks_per_host, global) {
+            (0, 0) => ipam_config::DEFAULT_MAX_BLOCKS_PER_HOST,
+            (0, limit) | (limit, 0) => limit,
+            (a, b) => a.min(b),
+        }
+    }
+
+    fn node_labels(&self) -> Result<Option<&BTreeMap<String, String>>, Stop> {
+        let Owner::Host(host) = self.owner else { return Ok(None) };
+        match self.view.resource(&Key::global(Kind::Node, host.as_str())) {
+            Some(Some((resource, _))) => Ok(Some(&resource.as_node().labels)),
+            _ => Err(Stop::Error(AutoAssignError::NoNode(host.clone()))),
+        }
+    }
+
+    /// Whether the pool of a block is enabled and its node selector leaves the node out. (A selector that cannot be read has failed the request
+    /// before, unless pools were named; then it decides nothing.)
+    fn is_deselected(
+        &self,
+        choice: &Choice,
+        block: BlockCidr,
+        labels: Option<&BTreeMap<String, String>>,
+    ) -> bool {
+        let pool = choice.enabled.iter().find(|pool| pool.cidr.contains(block.cidr().first()));
+        labels.is_some() && pool.is_some_and(|pool| pools::selects_node(pool, labels) == Ok(false))
+    }
+
+    fn is_mine_and_empty(&self, cidr: BlockCidr) -> bool {
+        let Some(Some((stored, _))) = self.view.block(cidr) else { return false };
+        stored.affinity.as_deref() == Some(self.owner_text) && block::is_empty(&self.collected(stored))
+    }
+
+    /// A copy of a block in which what has cooled down is free.
+    pub fn collected(&self, stored: &Block) -> Block {
+        let mut block = stored.clone();
+        block::collect(&mut block, self.now, self.config.cooldown_seconds);
+        block
+    }
+
+    /// Takes what is missing from a block of the owner's.
+    pub fn take_stored(&self, draft: &mut FamilyDraft, cidr: BlockCidr, source: impl Fn(Revision) -> Source) {
+        if draft.missing() == 0 || draft.takes_from(cidr) || self.reserved.covers(cidr) {
+            return;
+        }
+        let Some(Some((stored, revision))) = self.view.block(cidr) else { return };
+        let source = source(revision.clone());
+        let mut block = self.collected(stored);
+        if matches!(source, Source::Healed(_)) {
+            // The healing rewrites it once before.
+            block::bump(&mut block);
+        }
+        let strict = self.config.strict_affinity.then_some(self.owner_text);
+        // A mismatch cannot be: the block was seen to be the owner's.
+        let taken =
+            block::assign(&mut block, draft.missing(), strict, self.progress.attribute(), self.reserved);
+        if let Ok(addresses) = taken
+            && !addresses.is_empty()
+        {
+            draft.take(Taking { block, source, addresses });
+        }
+    }
+
+    /// Takes what is missing from a block that is to be created.
+    pub fn take_claimed(&self, draft: &mut FamilyDraft, cidr: BlockCidr, source: Source) {
+        let mut block = block::create(cidr, self.owner, self.request.host_reserved.as_ref(), self.now);
+        let taken = block::assign(
+            &mut block,
+            draft.missing(),
+            Some(self.owner_text),
+            self.progress.attribute(),
+            self.reserved,
+        );
+        draft.take(Taking { block, source, addresses: taken.unwrap_or_default() });
+    }
+
+    pub fn need_blocks(&self, blocks: impl Iterator<Item = BlockCidr>) -> Result<(), Stop> {
+        let unread: Vec<Key> = blocks.map(Key::Block).filter(|key| self.view.full(key).is_none()).collect();
+        if unread.is_empty() { Ok(()) } else { Err(Stop::Fetch(ReadSet::new().keys(unread))) }
+    }
+
+    /// All blocks of the family must be known to that depth.
+    pub fn need_all(&self, family: Family, depth: Depth) -> Result<(), Stop> {
+        let scope = Scope::Blocks { family: Some(family) };
+        if self.view.is_complete(&scope, depth) {
+            return Ok(());
+        }
+        let set = match depth {
+            Depth::Key => ReadSet::new().scope(scope, depth),
+            _ => {
+                let after = self.view.page_end(&scope).cloned();
+                ReadSet::new().page(scope, depth, store::Page { after, limit: super::claim::PAGE })
+            }
+        };
+        Err(Stop::Fetch(set))
+    }
+}
+
+/// Why a search does not go on.
+pub(super) enum Stop {
+    /// More must be read.
+    Fetch(ReadSet),
+    /// The request cannot be answered further.
+    Error(AutoAssignError),
+}
+
+fn holds(pools: &[std::sync::Arc<api::Pool>], block: BlockCidr) -> bool {
+    pools.iter().any(|pool| pool.cidr.contains(block.cidr().first()))
+}

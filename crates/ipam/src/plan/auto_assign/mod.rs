@@ -1,0 +1,389 @@
+//! Assigns addresses to a host from the pools that select it (`libcalico-go/lib/ipam/ipam.go`, `AutoAssign`): from its own blocks, then from
+//! blocks that it claims, then, unless affinity is strict, from others'. Both families in one batch.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use api::{Attribute, Cidr, Family, HandleId, Key, Kind, Owner, Timestamp, Use};
+use store::{Depth, ReadSet, Report, Scope, View};
+
+use crate::block::{self, HostReserved};
+use crate::plan::progress::{Overtaken, Progress};
+use crate::plan::{Plan, Planner};
+use crate::pools::PoolsError;
+use crate::reservations::Reserved;
+
+mod borrow;
+mod claim;
+mod draft;
+mod family;
+
+use draft::{Draft, FamilyDraft};
+
+/// A request for addresses.
+#[derive(Clone, Debug)]
+pub struct AutoAssign {
+    /// The host that they are for.
+    pub host: String,
+    /// What they are for.
+    pub intended_use: Use,
+    /// The handle to release them by.
+    pub handle: Option<HandleId>,
+    /// Who gets them: node, pod, namespace, timestamp... Together with the handle, the request's identity.
+    pub attributes: BTreeMap<String, String>,
+    /// How many IPv4 addresses.
+    pub v4: u32,
+    /// How many IPv6 addresses.
+    pub v6: u32,
+    /// IPv4 pools to take from, in that order, whatever they select; empty for those that select the host.
+    pub v4_pools: Vec<Cidr>,
+    /// The same for IPv6.
+    pub v6_pools: Vec<Cidr>,
+    /// The labels of the namespace, for pools' namespace selectors.
+    pub namespace_labels: Option<BTreeMap<String, String>>,
+    /// Blocks that the host may own in the pools of the request; 0 for what the configuration says.
+    pub max_blocks_per_host: u32,
+    /// Nothing is written unless every address of both families can be had.
+    pub all_or_nothing: bool,
+    /// What the host keeps of each of its blocks (Windows).
+    pub host_reserved: Option<HostReserved>,
+    /// Addresses of a family that the handle may hold; when it holds as many as are wanted already, those are the answer.
+    pub max_per_handle: Option<u32>,
+}
+
+impl AutoAssign {
+    /// A request for nothing yet, on a host.
+    pub fn new(host: impl Into<String>, intended_use: Use) -> AutoAssign {
+        AutoAssign {
+            host: host.into(),
+            intended_use,
+            handle: None,
+            attributes: BTreeMap::new(),
+            v4: 0,
+            v6: 0,
+            v4_pools: Vec::new(),
+            v6_pools: Vec::new(),
+            namespace_labels: None,
+            max_blocks_per_host: 0,
+            all_or_nothing: false,
+            host_reserved: None,
+            max_per_handle: None,
+        }
+    }
+
+    /// The planner of this request.
+    pub fn planner(self) -> AutoAssignPlanner {
+        let attribute = Attribute {
+            handle_id: self.handle.as_ref().map(|id| id.as_str().to_string()),
+            owner: self.attributes.clone(),
+            ..Attribute::default()
+        };
+        let owner = match self.intended_use {
+            Use::LoadBalancer => Owner::load_balancer(),
+            Use::Workload | Use::Tunnel => Owner::Host(self.host.clone()),
+        };
+        let progress = Progress::new(Arc::new(attribute), self.handle.clone());
+        AutoAssignPlanner { owner_text: owner.affinity_text(), owner, request: self, progress }
+    }
+
+    fn wanted(&self, family: Family) -> u32 {
+        match family {
+            Family::V4 => self.v4,
+            Family::V6 => self.v6,
+        }
+    }
+
+    fn pools(&self, family: Family) -> &[Cidr] {
+        match family {
+            Family::V4 => &self.v4_pools,
+            Family::V6 => &self.v6_pools,
+        }
+    }
+}
+
+/// Why addresses cannot be had, other than that there are not enough.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AutoAssignError {
+    /// There is no pool to take from.
+    #[error(transparent)]
+    Pools(#[from] PoolsError),
+    /// The node is not known. Create it.
+    #[error("resource does not exist: Node({0}) with error: <nil>")]
+    NoNode(String),
+    /// The host owns as many blocks as it may. Raise the limit, or release what is not needed.
+    #[error("cannot allocate new block due to per host block limit")]
+    BlockLimit,
+    /// The host's blocks are full and hosts may not claim others (`autoAllocateBlocks` is false).
+    #[error("failed to find or claim a block")]
+    NoAutoAllocate,
+    /// The handle holds as many addresses as it may.
+    #[error("handle {handle} already has {held} allocation(s), cannot allocate more (maxAlloc={most})")]
+    HandleLimit {
+        /// The handle.
+        handle: HandleId,
+        /// Addresses of the family that it holds.
+        held: u32,
+        /// Addresses of the family that it may hold.
+        most: u32,
+    },
+    /// The handle was released meanwhile.
+    #[error(transparent)]
+    Overtaken(#[from] Overtaken),
+}
+
+/// An address that was assigned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    /// The address.
+    pub addr: IpAddr,
+    /// The prefix length of its block.
+    pub prefix: u8,
+}
+
+/// What became of the request in one family.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assigned {
+    /// How many were wanted.
+    pub requested: u32,
+    /// Those assigned.
+    pub addresses: Vec<Address>,
+    /// Why there are not more.
+    pub messages: Vec<String>,
+    /// Why the search ended early.
+    pub error: Option<AutoAssignError>,
+}
+
+/// What became of the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AutoAssigned {
+    /// IPv4.
+    pub v4: Assigned,
+    /// IPv6.
+    pub v6: Assigned,
+}
+
+impl AutoAssigned {
+    /// The part of a family.
+    pub fn family(&self, family: Family) -> &Assigned {
+        match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        }
+    }
+
+    /// Whether every address that was wanted is there.
+    pub fn is_whole(&self) -> bool {
+        Family::BOTH.iter().all(|f| self.family(*f).addresses.len() >= self.family(*f).requested as usize)
+    }
+}
+
+impl Assigned {
+    /// Why there are fewer addresses than were wanted, in Calico's words; `None` when there are not.
+    pub fn shortage(&self, family: Family, host_reserved: Option<&HostReserved>) -> Option<String> {
+        if self.addresses.len() >= self.requested as usize {
+            return None;
+        }
+        let mut parts = vec![format!(
+            "Assigned {} out of {} requested {family} addresses",
+            self.addresses.len(),
+            self.requested
+        )];
+        parts.extend(self.messages.iter().cloned());
+        parts.extend(host_reserved.map(|reserved| format!("HostReservedAttr: {}", reserved.handle)));
+        Some(parts.join("; "))
+    }
+}
+
+/// The planner of [`AutoAssign`].
+#[derive(Clone, Debug)]
+pub struct AutoAssignPlanner {
+    request: AutoAssign,
+    owner: Owner,
+    owner_text: String,
+    progress: Progress,
+}
+
+impl AutoAssignPlanner {
+    fn families(&self) -> impl Iterator<Item = Family> + '_ {
+        Family::BOTH.into_iter().filter(|family| self.request.wanted(*family) > 0)
+    }
+
+    fn node_key(&self) -> Option<Key> {
+        matches!(self.owner, Owner::Host(_)).then(|| Key::global(Kind::Node, self.request.host.as_str()))
+    }
+
+    /// What the handle holds already, where the request limits that; `Ok(None)` when there is room.
+    fn held(&self, view: &View, family: Family) -> Result<Option<Vec<Address>>, AutoAssignError> {
+        let (Some(most), Some(id)) = (self.request.max_per_handle, &self.request.handle) else {
+            return Ok(None);
+        };
+        let Some(Some((handle, _))) = view.handle(id) else { return Ok(None) };
+        let wanted = self.request.wanted(family);
+        let counts = handle.blocks.iter().filter(|(block, _)| block.family() == family);
+        let held: u32 = counts.clone().map(|(_, n)| n).sum();
+        if held + wanted <= most {
+            return Ok(None);
+        }
+        let mut addresses = Vec::new();
+        for (cidr, _) in counts {
+            let Some(Some((block, _))) = view.block(*cidr) else { continue };
+            for ordinal in block::ordinals_of(block, id.as_str()) {
+                addresses.extend(cidr.addr(ordinal).map(|addr| Address { addr, prefix: family.bits() }));
+            }
+        }
+        match addresses.len() as u32 >= wanted {
+            true => Ok(Some(addresses)),
+            false => Err(AutoAssignError::HandleLimit { handle: id.clone(), held, most }),
+        }
+    }
+
+    /// Blocks of the handle, needed to tell what it holds.
+    fn unread_of_handle(&self, view: &View) -> Vec<Key> {
+        let (Some(_), Some(id)) = (self.request.max_per_handle, &self.request.handle) else {
+            return Vec::new();
+        };
+        let Some(Some((handle, _))) = view.handle(id) else { return Vec::new() };
+        handle.blocks.keys().filter(|b| view.block(**b).is_none()).map(|b| Key::Block(*b)).collect()
+    }
+}
+
+impl Planner for AutoAssignPlanner {
+    type Answer = AutoAssigned;
+    type Error = AutoAssignError;
+
+    fn reads(&self) -> ReadSet {
+        let family = match (self.request.v4 > 0, self.request.v6 > 0) {
+            (true, false) => Some(Family::V4),
+            (false, true) => Some(Family::V6),
+            _ => None,
+        };
+        ReadSet::new()
+            .key(Key::IpamConfig)
+            .keys(self.node_key())
+            .keys(self.request.handle.clone().map(Key::Handle))
+            .keys(self.progress.in_doubt().map(Key::Block))
+            .scope(Scope::kind(Kind::IPPool), Depth::Full)
+            .scope(Scope::kind(Kind::IPReservation), Depth::Full)
+            .scope(Scope::Affinities { owner: Some(self.owner.clone()), family }, Depth::Full)
+    }
+
+    fn plan(
+        &mut self,
+        view: &View,
+        now: Timestamp,
+        seed: u64,
+    ) -> Result<Plan<AutoAssigned>, AutoAssignError> {
+        let mut missing = self.progress.unread(view);
+        missing.extend(self.unread_of_handle(view));
+        if !missing.is_empty() {
+            return Ok(Plan::Fetch(ReadSet::new().keys(missing)));
+        }
+        self.progress.settle(view)?;
+
+        let reserved = reserved(view);
+        let config = view.ipam_config().unwrap_or_default();
+        let mut needs = ReadSet::new();
+        let mut drafts: Vec<FamilyDraft> = Vec::new();
+        for family in self.families() {
+            if let Some(addresses) = self.held(view, family)? {
+                drafts.push(FamilyDraft::held(family, self.request.wanted(family), addresses));
+                continue;
+            }
+            let context = family::Context {
+                view,
+                request: &self.request,
+                owner: &self.owner,
+                owner_text: &self.owner_text,
+                progress: &self.progress,
+                reserved: &reserved,
+                config: &config,
+                now,
+                seed,
+            };
+            match context.draft(family) {
+                Ok(draft) => {
+                    let failed = draft.assigned.error.is_some();
+                    drafts.push(draft);
+                    // An error in IPv4 ends the request, as it does in Calico.
+                    if failed {
+                        break;
+                    }
+                }
+                Err(more) => {
+                    needs.keys.extend(more.keys);
+                    needs.scopes.extend(more.scopes);
+                }
+            }
+        }
+        if !needs.is_empty() {
+            return Ok(Plan::Fetch(needs));
+        }
+        let mut answer = AutoAssigned::default();
+        answer.v4.requested = self.request.v4;
+        answer.v6.requested = self.request.v6;
+        for draft in &drafts {
+            match draft.family {
+                Family::V4 => answer.v4 = draft.assigned.clone(),
+                Family::V6 => answer.v6 = draft.assigned.clone(),
+            }
+        }
+        if self.request.all_or_nothing && !answer.is_whole() {
+            return Ok(self.without(answer, view, now));
+        }
+        let batch = Draft { owner: &self.owner, handle: self.request.handle.as_ref(), view }
+            .batch(drafts, &mut self.progress);
+        Ok(if batch.is_empty() { Plan::Done(answer) } else { Plan::Commit { batch, answer } })
+    }
+
+    fn observe(&mut self, report: &Report) {
+        self.progress.observe(report);
+    }
+
+    fn owes(&self) -> bool {
+        self.progress.owes()
+    }
+
+    fn give_up(&mut self, view: &View, now: Timestamp) -> Plan<()> {
+        give_up(&self.progress, view, now)
+    }
+}
+
+impl AutoAssignPlanner {
+    /// The answer when not all can be had and the request wants all: nothing assigned, and what earlier attempts got taken back.
+    fn without(&self, mut answer: AutoAssigned, view: &View, now: Timestamp) -> Plan<AutoAssigned> {
+        answer.v4.addresses.clear();
+        answer.v6.addresses.clear();
+        if !self.progress.owes() {
+            return Plan::Done(answer);
+        }
+        match give_up(&self.progress, view, now) {
+            Plan::Fetch(set) => Plan::Fetch(set),
+            Plan::Commit { batch, .. } => Plan::Commit { batch, answer },
+            Plan::Done(()) => Plan::Done(answer),
+        }
+    }
+}
+
+/// Takes back what a request's attempts left.
+pub(crate) fn give_up(progress: &Progress, view: &View, now: Timestamp) -> Plan<()> {
+    let missing: Vec<Key> = progress
+        .reads()
+        .keys
+        .into_iter()
+        .map(|(key, _)| key)
+        .filter(|key| view.full(key).is_none())
+        .collect();
+    if !missing.is_empty() {
+        return Plan::Fetch(ReadSet::new().keys(missing));
+    }
+    let batch = progress.take_all_back(view, now);
+    if batch.is_empty() { Plan::Done(()) } else { Plan::Commit { batch, answer: () } }
+}
+
+/// All reservations of a view together.
+pub(crate) fn reserved(view: &View) -> Reserved {
+    Reserved::of(
+        view.resources(Kind::IPReservation).flat_map(|(r, _)| r.as_reservation().cidrs.iter().copied()),
+    )
+}

@@ -1,0 +1,68 @@
+//! Planners: one file, or folder, an operation. A planner is a deterministic function of what was read, what was asked, the time and a seed. It
+//! reads nothing, writes nothing and knows no clock; [`run`](crate::run) does that for it.
+
+use api::Timestamp;
+use store::{Batch, ReadSet, Report, View};
+
+pub mod assign_ip;
+pub mod auto_assign;
+pub mod progress;
+pub mod release_affinities;
+pub mod release_by_handle;
+pub mod release_ips;
+
+pub use assign_ip::{AssignIp, AssignIpError};
+pub use auto_assign::{Address, Assigned, AutoAssign, AutoAssignError, AutoAssigned};
+pub use release_affinities::{ReleaseAffinities, ReleaseAffinitiesError, Which};
+pub use release_by_handle::{HandleRelease, ReleaseByHandle};
+pub use release_ips::{ReleaseIps, ReleaseIpsError, ReleasedIps};
+
+/// What a planner wants next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Plan<A> {
+    /// These are needed too; read them and ask again with the wider view.
+    Fetch(ReadSet),
+    /// Write this; if all of it is applied, that is the answer.
+    Commit {
+        /// What to write.
+        batch: Batch,
+        /// The answer, should it hold.
+        answer: A,
+    },
+    /// The answer, without a write. The view it rests on was read after the request arrived.
+    Done(A),
+}
+
+/// An operation.
+pub trait Planner {
+    /// What the operation gives.
+    type Answer;
+    /// Why it cannot.
+    type Error;
+
+    /// What to read at the start of each attempt.
+    fn reads(&self) -> ReadSet;
+
+    /// Plans. `now` and `seed` are the same for all calls of an attempt.
+    ///
+    /// # Errors
+    /// When the operation cannot succeed on what was read. It is then not tried again; what earlier attempts left is taken back
+    /// (see [`Planner::give_up`]).
+    fn plan(&mut self, view: &View, now: Timestamp, seed: u64) -> Result<Plan<Self::Answer>, Self::Error>;
+
+    /// Learns what came of the last batch that it planned, when not all of it was applied.
+    fn observe(&mut self, report: &Report) {
+        let _ = report;
+    }
+
+    /// Whether earlier attempts left something that is to be taken back if the operation ends without success.
+    fn owes(&self) -> bool {
+        false
+    }
+
+    /// Plans to take back what earlier attempts left. Called until it gives [`Plan::Done`], or a batch is applied whole.
+    fn give_up(&mut self, view: &View, now: Timestamp) -> Plan<()> {
+        let _ = (view, now);
+        Plan::Done(())
+    }
+}

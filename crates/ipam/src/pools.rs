@@ -1,0 +1,158 @@
+//! Which pools a request may take from, and in which order (`libcalico-go/lib/ipam/ipam.go`, `determinePools`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::{Cidr, Family, Kind, Pool, Use};
+use store::View;
+
+use crate::block::HostReserved;
+
+/// Why there is no pool to take from.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PoolsError {
+    /// The host keeps no, or too many, addresses of each block for itself.
+    #[error("HostReservedAttr has wrong parameters")]
+    HostReserved,
+    /// No pool of the family is enabled, or none has blocks large enough. Create or enable one.
+    #[error("cannot find a qualified ippool")]
+    NoneQualified,
+    /// A pool that the request names is not there. Name another, or create or enable it.
+    #[error("the given pool ({0}) does not exist, or is not enabled")]
+    NotThere(Cidr),
+    /// The request names a pool of the other family.
+    #[error("provided {wanted} IPPools list contains one or more {found} IPPools")]
+    Family {
+        /// The family of the list.
+        wanted: Family,
+        /// The other one.
+        found: Family,
+    },
+    /// A pool's selector cannot be read; nobody can be assigned anything until it is mended. The words are the parser's.
+    #[error("{error}")]
+    Selector {
+        /// The pool.
+        pool: String,
+        /// What the parser says.
+        error: String,
+    },
+    /// No pool selects the node. Label it, or give a pool another nodeSelector.
+    #[error("no configured Calico pools for node {0}")]
+    NoneForNode(String),
+    /// No pool that selects the node may be used for this.
+    #[error("cannot find a qualified ippool, no pools match the required use ({})", .0.name())]
+    NoneForUse(Use),
+}
+
+/// Who asks for addresses, as far as it decides about pools.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// The host, for messages.
+    pub host: &'a str,
+    /// The node's labels; `None` for askers that are no node.
+    pub node_labels: Option<&'a BTreeMap<String, String>>,
+    /// The namespace's labels; `None` counts as no labels.
+    pub namespace_labels: Option<&'a BTreeMap<String, String>>,
+    /// What the addresses are for.
+    pub intended_use: Use,
+    /// What the host keeps of each block.
+    pub host_reserved: Option<&'a HostReserved>,
+}
+
+/// The pools of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// Those to take from, in order.
+    pub pools: Vec<Arc<Pool>>,
+    /// Those that would do if their use were ignored, in order.
+    pub before_use: Vec<Arc<Pool>>,
+    /// All enabled ones of the family.
+    pub enabled: Vec<Arc<Pool>>,
+}
+
+/// The enabled pools of a family in the order of their names. Pools that cannot be read are left out.
+pub fn enabled(view: &View, family: Family) -> Vec<Arc<Pool>> {
+    all(view).filter(|pool| pool.is_enabled() && pool.family() == family).cloned().collect()
+}
+
+/// All pools that can be read, in the order of their names.
+pub fn all(view: &View) -> impl Iterator<Item = &Arc<Pool>> {
+    view.resources(Kind::IPPool).filter_map(|(resource, _)| resource.as_pool().ok())
+}
+
+/// Chooses. `requested`, when not empty, overrides selectors and assignment mode, and gives the order.
+pub fn choose(
+    view: &View,
+    family: Family,
+    requested: &[Cidr],
+    asker: Asker<'_>,
+) -> Result<Choice, PoolsError> {
+    if let Some(other) = requested.iter().find(|cidr| cidr.family() != family) {
+        return Err(PoolsError::Family { wanted: family, found: other.family() });
+    }
+    let longest = longest_prefix(family, asker.host_reserved)?;
+    let enabled = enabled(view, family);
+    let fits = |pool: &&Arc<Pool>| pool.block_size <= longest;
+    if !enabled.iter().any(|pool| fits(&pool)) {
+        return Err(PoolsError::NoneQualified);
+    }
+    let before_use: Vec<Arc<Pool>> = if requested.is_empty() {
+        let mut matching = Vec::new();
+        for pool in enabled.iter().filter(|pool| !pool.manual) {
+            if selects(pool, asker)? && fits(&pool) {
+                matching.push(pool.clone());
+            }
+        }
+        matching
+    } else {
+        let named = |cidr: &Cidr| {
+            let pool = enabled.iter().filter(fits).find(|pool| pool.cidr == *cidr);
+            pool.cloned().ok_or(PoolsError::NotThere(*cidr))
+        };
+        requested.iter().map(named).collect::<Result<_, _>>()?
+    };
+    if before_use.is_empty() {
+        return Err(PoolsError::NoneForNode(asker.host.to_string()));
+    }
+    let pools: Vec<_> = before_use.iter().filter(|pool| pool.allows(asker.intended_use)).cloned().collect();
+    if pools.is_empty() {
+        return Err(PoolsError::NoneForUse(asker.intended_use));
+    }
+    Ok(Choice { pools, before_use, enabled })
+}
+
+/// Whether a pool's selectors take the node and the namespace.
+fn selects(pool: &Pool, asker: Asker<'_>) -> Result<bool, PoolsError> {
+    if !selects_node(pool, asker.node_labels)? {
+        return Ok(false);
+    }
+    match &pool.namespace_selector {
+        Ok(selector) => Ok(match asker.namespace_labels {
+            Some(labels) => selector.matches(labels),
+            None => selector.matches(&()),
+        }),
+        Err(error) => Err(PoolsError::Selector { pool: pool.name.clone(), error: error.clone() }),
+    }
+}
+
+/// Whether a pool's node selector takes a node of those labels.
+pub fn selects_node(pool: &Pool, labels: Option<&BTreeMap<String, String>>) -> Result<bool, PoolsError> {
+    match &pool.node_selector {
+        Ok(selector) => Ok(match labels {
+            Some(labels) => selector.matches(labels),
+            None => selector.matches(&()),
+        }),
+        Err(error) => Err(PoolsError::Selector { pool: pool.name.clone(), error: error.clone() }),
+    }
+}
+
+/// The longest prefix of blocks that leave room beside what the host keeps: 3 + 1 addresses need three bits, so a /29.
+fn longest_prefix(family: Family, reserved: Option<&HostReserved>) -> Result<u8, PoolsError> {
+    let Some(reserved) = reserved else { return Ok(family.bits()) };
+    let count = reserved.at_start.saturating_add(reserved.at_end);
+    let bits = (u32::BITS - count.leading_zeros()) as u8;
+    match family.bits().checked_sub(bits) {
+        Some(prefix) if count > 0 && prefix > 0 => Ok(prefix),
+        _ => Err(PoolsError::HostReserved),
+    }
+}

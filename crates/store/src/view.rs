@@ -173,6 +173,11 @@ impl View {
         self.pages.get(scope)?.last.as_ref()
     }
 
+    /// Every slot, in the order of [`Key`].
+    pub fn all(&self) -> impl Iterator<Item = (&Key, &Slot)> {
+        self.slots.iter()
+    }
+
     /// Every slot of a scope, in the order of [`Key`].
     pub fn slots(&self, scope: &Scope) -> impl Iterator<Item = (&Key, &Slot)> {
         let (within, scope) = (scope.clone(), scope.clone());
@@ -192,7 +197,11 @@ impl View {
             self.insert(key, slot);
         }
         for (scope, depth) in later.complete {
-            self.complete(scope, depth);
+            // What is new or changed is known to the later depth alone.
+            let least = self.slots(&scope).map(|(_, slot)| slot.depth()).min().unwrap_or(depth);
+            let known = self.complete.get(&scope).map_or(depth, |known| *known.min(&least));
+            self.complete.remove(&scope);
+            self.complete(scope, depth.max(known));
         }
         for (scope, pages) in later.pages {
             let pages = match self.pages.remove(&scope) {
@@ -360,6 +369,17 @@ mod tests {
         view.absorb(last);
         assert!(view.is_complete(&all, Depth::Key));
         assert_eq!(view.len(), 2);
+    }
+
+    #[test]
+    fn a_scope_is_as_deep_as_its_shallowest_record() {
+        let all = Scope::Blocks { family: None };
+        let mut view = View::new();
+        view.complete(all.clone(), Depth::Full);
+        view.absorb(page(None, &[], true));
+        assert!(view.is_complete(&all, Depth::Full), "nothing is new");
+        view.absorb(page(None, &[block("10.0.0.0/26")], true));
+        assert!(!view.is_complete(&all, Depth::Full) && view.is_complete(&all, Depth::Key));
     }
 
     #[test]

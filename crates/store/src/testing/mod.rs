@@ -1,1 +1,9 @@
-//! Tools for tests.
+//! Tools for tests: what every backend must pass, and wrappers that count and that break things.
+
+pub mod conformance;
+pub mod counting;
+pub mod fault;
+
+pub use conformance::{Backend, Promises};
+pub use counting::{Counting, Counts, RecordType};
+pub use fault::{Chances, CommitFault, Faulty, Plan, Stale, Step};

@@ -1,0 +1,203 @@
+//! Watches: the order of events, folding, restarts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{Family, Key, Record};
+
+use super::Backend;
+use super::fixture::*;
+use crate::port::{Store, Watch};
+use crate::read::Scope;
+use crate::watch::Event;
+
+/// What somebody knows who follows a watch.
+#[derive(Default)]
+struct Replica {
+    records: BTreeMap<Key, Arc<Record>>,
+    /// Those told between `Init` and `InitDone`.
+    new: Option<BTreeMap<Key, Arc<Record>>>,
+    inits: usize,
+    events: usize,
+}
+
+impl Replica {
+    fn follow(&mut self, event: Event) {
+        self.events += 1;
+        match event {
+            Event::Init => {
+                assert!(self.new.is_none(), "Init within Init");
+                self.new = Some(BTreeMap::new());
+            }
+            Event::InitApply(record) => {
+                let new = self.new.as_mut().expect("InitApply follows Init");
+                assert!(new.insert(record.key.clone(), record).is_none(), "told twice");
+            }
+            Event::InitDone(_) => {
+                self.records = self.new.take().expect("InitDone follows Init");
+                self.inits += 1;
+            }
+            Event::Apply(record) => {
+                assert!(self.inits > 0 && self.new.is_none(), "Apply follows InitDone");
+                self.records.insert(record.key.clone(), record);
+            }
+            Event::Delete(key, _) => {
+                assert!(self.inits > 0 && self.new.is_none(), "Delete follows InitDone");
+                self.records.remove(&key);
+            }
+        }
+    }
+
+    /// Follows a watch until something holds.
+    async fn until(&mut self, watch: &mut impl Watch, done: impl Fn(&Replica) -> bool) {
+        let followed = async {
+            while !done(self) {
+                let event = watch.next().await.unwrap();
+                self.follow(event);
+            }
+        };
+        let in_time = tokio::time::timeout(WITHIN, followed).await;
+        assert!(in_time.is_ok(), "the event did not come; known: {:?}", self.records.keys());
+    }
+
+    fn value(&self, key: &Key) -> Option<&api::Value> {
+        self.records.get(key).map(|record| &record.value)
+    }
+}
+
+async fn started<S: Store>(store: &S, scope: Scope) -> (S::Watch, Replica) {
+    let mut watch = store.watch(scope).await.unwrap();
+    let mut replica = Replica::default();
+    replica.until(&mut watch, |replica| replica.inits == 1).await;
+    (watch, replica)
+}
+
+/// Init, every record, InitDone.
+pub async fn a_watch_begins_with_the_present_state<B: Backend>(backend: &B) {
+    let store = backend.fresh().await;
+    create(&store, &handle("a"), counted(1)).await;
+    let revision = create(&store, &handle("b"), counted(2)).await;
+    create(&store, &handle("gone"), counted(3)).await;
+    delete(&store, &handle("gone")).await;
+    let (_, replica) = started(&store, Scope::Handles).await;
+    assert_eq!(replica.events, 4);
+    assert_eq!(replica.records.keys().cloned().collect::<Vec<_>>(), [handle("a"), handle("b")]);
+    assert_eq!(replica.records[&handle("b")].revision, revision);
+}
+
+/// An empty scope.
+pub async fn a_watch_of_nothing_is_done_at_once<B: Backend>(backend: &B) {
+    let store = backend.fresh().await;
+    let (mut watch, mut replica) = started(&store, Scope::Handles).await;
+    assert_eq!(replica.events, 2);
+    create(&store, &handle("a"), counted(1)).await;
+    replica.until(&mut watch, |replica| replica.records.len() == 1).await;
+    assert_eq!(replica.inits, 1);
+}
+
+/// Creates, updates and deletes, one after the other.
+pub async fn a_watch_tells_changes_and_deletes<B: Backend>(backend: &B) {
+    let store = backend.fresh().await;
+    create(&store, &handle("old"), counted(1)).await;
+    let (mut watch, mut replica) = started(&store, Scope::Handles).await;
+    let revision = create(&store, &handle("a"), counted(1)).await;
+    replica.until(&mut watch, |replica| replica.value(&handle("a")).is_some()).await;
+    assert_eq!(replica.records[&handle("a")].revision, revision);
+    let revision = set(&store, &handle("a"), counted(2)).await;
+    replica.until(&mut watch, |replica| replica.value(&handle("a")) == Some(&counted(2))).await;
+    assert_eq!(replica.records[&handle("a")].revision, revision);
+    delete(&store, &handle("a")).await;
+    replica.until(&mut watch, |replica| replica.value(&handle("a")).is_none()).await;
+    create(&store, &handle("a"), counted(3)).await;
+    replica.until(&mut watch, |replica| replica.value(&handle("a")) == Some(&counted(3))).await;
+    delete(&store, &handle("old")).await;
+    replica.until(&mut watch, |replica| replica.value(&handle("old")).is_none()).await;
+    assert_eq!(replica.inits, 1);
+}
+
+/// Only what belongs to the scope is told.
+pub async fn a_watch_keeps_to_its_scope<B: Backend>(backend: &B) {
+    let store = backend.fresh().await;
+    let (mut watch, mut replica) = started(&store, Scope::Blocks { family: Some(Family::V6) }).await;
+    create(&store, &handle("a"), counted(1)).await;
+    let (v4, v6) = ("10.0.0.0/26", "fd00::/122");
+    create(&store, &block(v4), block_value(v4, &host("node1"), 1)).await;
+    delete(&store, &block(v4)).await;
+    create(&store, &block(v6), block_value(v6, &host("node1"), 1)).await;
+    replica.until(&mut watch, |replica| !replica.records.is_empty()).await;
+    assert_eq!(replica.records.keys().cloned().collect::<Vec<_>>(), [block(v6)]);
+    assert_eq!(replica.events, 3);
+}
+
+/// Changes may be folded, but the last state comes, and never an older one after a newer.
+pub async fn a_watch_ends_at_the_last_state<B: Backend>(backend: &B) {
+    let store = backend.fresh().await;
+    let (mut watch, mut replica) = started(&store, Scope::Handles).await;
+    for count in 1..=40 {
+        set(&store, &handle("a"), counted(count)).await;
+        if count % 10 == 0 {
+            delete(&store, &handle("a")).await;
+        }
+        set(&store, &handle("b"), counted(count)).await;
+    }
+    create(&store, &handle("end"), counted(1)).await;
+    let mut highest = 0;
+    while replica.value(&handle("end")).is_none() {
+        let event = tokio::time::timeout(WITHIN, watch.next()).await.unwrap().unwrap();
+        if let Event::Apply(record) = &event
+            && record.key == handle("b")
+        {
+            let count = record.handle().unwrap().blocks[&cidr("10.0.0.0/26")];
+            assert!(count > highest, "{count} after {highest}");
+            highest = count;
+        }
+        replica.follow(event);
+    }
+    // Order holds for a key: others may come after the end.
+    replica.until(&mut watch, |r| r.value(&handle("b")) == Some(&counted(40))).await;
+    replica.until(&mut watch, |r| r.value(&handle("a")).is_none()).await;
+}
+
+/// Giving up waiting, again and again, while things happen.
+pub async fn a_dropped_wait_loses_no_event<B: Backend>(backend: &B) {
+    let store = backend.fresh().await;
+    let (mut watch, mut replica) = started(&store, Scope::Handles).await;
+    for index in 0..30 {
+        create(&store, &handle(&format!("h{index}")), counted(index)).await;
+        let wait = Duration::from_micros(u64::from(index) * 100);
+        if let Ok(event) = tokio::time::timeout(wait, watch.next()).await {
+            replica.follow(event.unwrap());
+        }
+    }
+    replica.until(&mut watch, |replica| replica.records.len() == 30).await;
+    assert_eq!(replica.inits, 1);
+}
+
+/// A watch that is dropped and started again knows nothing of the past.
+pub async fn a_second_watch_starts_from_the_present<B: Backend>(backend: &B) {
+    let store = backend.fresh().await;
+    create(&store, &handle("a"), counted(1)).await;
+    create(&store, &handle("b"), counted(1)).await;
+    let (watch, _) = started(&store, Scope::Handles).await;
+    drop(watch);
+    delete(&store, &handle("a")).await;
+    set(&store, &handle("b"), counted(2)).await;
+    let (_watch, replica) = started(&store, Scope::Handles).await;
+    assert_eq!(replica.events, 3);
+    assert_eq!(replica.value(&handle("b")), Some(&counted(2)));
+}
+
+/// What cannot be understood is not told, and does not stop the watch.
+pub async fn a_watch_leaves_bad_values_out<B: Backend>(backend: &B) {
+    let store = backend.fresh().await;
+    create(&store, &handle("a"), counted(1)).await;
+    if !backend.put_text(&store, &handle("bad").etcd_path(), "nonsense").await {
+        return;
+    }
+    let (mut watch, mut replica) = started(&store, Scope::Handles).await;
+    assert_eq!(replica.records.len(), 1);
+    create(&store, &handle("b"), counted(1)).await;
+    replica.until(&mut watch, |replica| replica.records.len() == 2).await;
+    assert!(replica.value(&handle("bad")).is_none());
+}

@@ -1,0 +1,142 @@
+//! A store that counts what is asked of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use api::Key;
+
+use crate::batch::{Batch, Report};
+use crate::error::StoreError;
+use crate::port::Store;
+use crate::read::{ReadSet, Scope};
+use crate::view::{Slot, View};
+
+/// A type of record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RecordType {
+    /// A resource of any kind.
+    Resource,
+    /// The allocator's configuration.
+    IpamConfig,
+    /// An affinity.
+    Affinity,
+    /// A block.
+    Block,
+    /// A handle.
+    Handle,
+}
+
+impl From<&Key> for RecordType {
+    fn from(key: &Key) -> Self {
+        match key {
+            Key::Resource { .. } => RecordType::Resource,
+            Key::IpamConfig => RecordType::IpamConfig,
+            Key::Affinity { .. } => RecordType::Affinity,
+            Key::Block(_) => RecordType::Block,
+            Key::Handle(_) => RecordType::Handle,
+        }
+    }
+}
+
+/// What was counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Calls of [`Store::read`], failed ones too.
+    pub reads: u64,
+    /// Calls of [`Store::commit`], failed ones too.
+    pub commits: u64,
+    /// Calls of [`Store::watch`].
+    pub watches: u64,
+    /// Single keys asked for.
+    pub keys: u64,
+    /// Scopes, and pages of them, asked for.
+    pub scopes: u64,
+    /// Records that were found, by type. One that was found by its key and in a scope counts once for each read.
+    pub records: BTreeMap<RecordType, u64>,
+    /// Writes handed over, by type, applied or not.
+    pub writes: BTreeMap<RecordType, u64>,
+}
+
+impl Counts {
+    /// Records of all types that were found.
+    pub fn records_read(&self) -> u64 {
+        self.records.values().sum()
+    }
+
+    /// Writes of all types.
+    pub fn writes_sent(&self) -> u64 {
+        self.writes.values().sum()
+    }
+}
+
+/// A store that counts what is asked of another.
+#[derive(Debug, Default)]
+pub struct Counting<S> {
+    inner: S,
+    counts: Mutex<Counts>,
+}
+
+impl<S> Counting<S> {
+    /// Counts what is asked of `inner`.
+    pub fn new(inner: S) -> Counting<S> {
+        Counting { inner, counts: Mutex::default() }
+    }
+
+    /// The store underneath; what is asked of it directly is not counted.
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
+
+    /// What was counted since the start, or since the last [`Counting::reset`].
+    pub fn counts(&self) -> Counts {
+        self.lock().clone()
+    }
+
+    /// Begins anew; gives what was counted before.
+    pub fn reset(&self) -> Counts {
+        std::mem::take(&mut self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Store> Store for Counting<S> {
+    type Watch = S::Watch;
+
+    async fn read(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
+        {
+            let mut counts = self.lock();
+            counts.reads += 1;
+            counts.keys += set.keys.len() as u64;
+            counts.scopes += set.scopes.len() as u64;
+        }
+        let view = self.inner.read(set, within).await?;
+        let mut counts = self.lock();
+        for (key, slot) in view.all() {
+            if *slot != Slot::Absent {
+                *counts.records.entry(key.into()).or_default() += 1;
+            }
+        }
+        drop(counts);
+        Ok(view)
+    }
+
+    async fn commit(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {
+        {
+            let mut counts = self.lock();
+            counts.commits += 1;
+            for write in &batch.writes {
+                *counts.writes.entry((&write.key).into()).or_default() += 1;
+            }
+        }
+        self.inner.commit(batch, within).await
+    }
+
+    async fn watch(&self, scope: Scope) -> Result<S::Watch, StoreError> {
+        self.lock().watches += 1;
+        self.inner.watch(scope).await
+    }
+}

@@ -41,7 +41,10 @@ impl fmt::Display for Revision {
 
 /// The value of a record. Which variant stands under a key follows from the key's.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(clippy::large_enum_variant, reason = "values live in records and batches, which share them behind a pointer")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "values live in records and batches, which share them behind a pointer"
+)]
 pub enum Value {
     /// Under [`Key::Resource`].
     Resource(Resource),

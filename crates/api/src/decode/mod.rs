@@ -71,11 +71,16 @@ pub fn decode_document(document: Json) -> Result<Vec<Resource>, InputError> {
             Target::One(kind) => object(kind, &map, true).map(|resource| vec![resource]),
             Target::List(kind) => typed_list(kind, &map),
         },
-        other => Err(InputError::Json(format!(
-            "json: cannot unmarshal {} into Go value of type []unstructured.Unstructured",
-            value::json_type(&other)
-        ))),
+        other => Err(not_a_list(&other)),
     }
+}
+
+/// What is neither an object with a kind nor an array is at last tried as an array.
+fn not_a_list(json: &Json) -> InputError {
+    InputError::Json(format!(
+        "json: cannot unmarshal {} into Go value of type []unstructured.Unstructured",
+        value::json_type(json)
+    ))
 }
 
 impl Resource {
@@ -84,9 +89,12 @@ impl Resource {
     /// # Errors
     /// As [`decode_document`]; a list is an unknown kind here.
     pub fn from_input(json: Json) -> Result<Resource, InputError> {
-        match decode_document(json)? {
-            mut one if one.len() == 1 => Ok(one.remove(0)),
-            _ => Err(unknown_kind(&Map::new())),
+        match &json {
+            Json::Object(map) if matches!(target(map), Ok(Target::List(_))) => Err(unknown_kind(map)),
+            Json::Object(map) if type_text(map, "kind").is_some() => match target(map)? {
+                Target::One(kind) | Target::List(kind) => object(kind, map, true),
+            },
+            other => Err(not_a_list(other)),
         }
     }
 }

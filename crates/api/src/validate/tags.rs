@@ -1,0 +1,180 @@
+//! Go's field rules (`validate:"..."` tags) and the CRDs' rules for single values.
+
+use std::net::IpAddr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use selector::Selector;
+use serde_json::Value as Json;
+
+use super::FieldError;
+use crate::cidr::{Cidr, canonical_addr, parse_addr};
+
+/// A rule of a tag.
+pub(super) type Rule = (&'static str, fn(&str) -> bool);
+
+/// Checks a text field, when it is set.
+pub(super) fn check(faults: &mut Vec<FieldError>, go: &str, value: &Json, rule: Rule) {
+    if let Some(text) = value.as_str().filter(|s| !s.is_empty()) {
+        check_set(faults, go, text, rule);
+    }
+}
+
+/// Checks each text of a list.
+pub(super) fn check_each(faults: &mut Vec<FieldError>, go: &str, value: &Json, rule: Rule) {
+    for (i, text) in super::texts(value).enumerate() {
+        check_set(faults, &format!("{go}[{i}]"), text, rule);
+    }
+}
+
+/// Checks a text, set or not.
+pub(super) fn check_set(faults: &mut Vec<FieldError>, go: &str, text: &str, (tag, holds): Rule) {
+    if !holds(text) {
+        faults.push(fault(go, text, tag));
+    }
+}
+
+/// The fault of a value that breaks the rule of a tag.
+pub(super) fn fault(go: &str, value: &str, tag: &str) -> FieldError {
+    let name = go.rsplit('.').next().unwrap_or(go);
+    let reason = format!("Reason: failed to validate Field: {name} because of Tag: {tag} ");
+    FieldError::of_value(name, value, reason)
+}
+
+pub(super) const SELECTOR: Rule = ("selector", |s| Selector::parse(s).is_ok());
+pub(super) const NET: Rule = ("net", |s| cidr_or_ip(s).is_some_and(|(net, addr)| net.first() == addr));
+pub(super) const CIDR: Rule = ("cidr", |s| cidr_or_ip(s).is_some());
+pub(super) const CIDR_V4: Rule = ("cidrv4", |s| cidr_or_ip(s).is_some_and(|(_, addr)| addr.is_ipv4()));
+pub(super) const CIDR_V6: Rule = ("cidrv6", |s| cidr_or_ip(s).is_some_and(|(_, addr)| addr.is_ipv6()));
+pub(super) const IPV4: Rule = ("ipv4", |s| ip(s).is_some_and(|addr| addr.is_ipv4()));
+pub(super) const IPV6: Rule = ("ipv6", |s| ip(s).is_some_and(|addr| addr.is_ipv6()));
+pub(super) const IP: Rule = ("ip", |s| ip(s).is_some());
+pub(super) const IP_PORT: Rule = ("IP:port", |s| ip_port(s).is_some());
+pub(super) const REACHABLE_BY: Rule = ("reachableBy", |s| ip(s).is_some());
+pub(super) const NAME: Rule = ("name", is_subdomain);
+pub(super) const CONTAINER_ID: Rule = ("containerID", |s| {
+    let inside = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    s.bytes().all(inside) && ends(s, |b| b.is_ascii_alphanumeric())
+});
+pub(super) const INTERFACE: Rule = ("interface", |s| s == "*" || is_interface(s, "_.-"));
+pub(super) const IGNORED_INTERFACE: Rule = ("ignoredInterface", |s| s != "*" && is_interface(s, "_.*-"));
+pub(super) const MAC: Rule = ("mac", is_mac);
+pub(super) const PORT_NAME: Rule = ("portName", is_port_name);
+pub(super) const WIREGUARD_KEY: Rule =
+    ("wireguardPublicKey", |s| STANDARD.decode(s).is_ok_and(|key| key.len() == 32));
+
+/// `cnet.ParseCIDROrIP`: a network, or an address as a network of one; and the address as typed.
+pub(super) fn cidr_or_ip(text: &str) -> Option<(Cidr, IpAddr)> {
+    match Cidr::parse_unmasked(text) {
+        Ok(parsed) => Some(parsed),
+        Err(_) => ip(text).map(|addr| (Cidr::single(addr), addr)),
+    }
+}
+
+/// `net.ParseIP`.
+pub(super) fn ip(text: &str) -> Option<IpAddr> {
+    parse_addr(text).map(canonical_addr)
+}
+
+/// `processIPPort`: `<IP>`, `<IPv4>:<port>` or `[<IPv6>]:<port>`.
+pub(super) fn ip_port(text: &str) -> Option<IpAddr> {
+    let port = |text: &str| text.parse::<u16>().is_ok_and(|port| port > 0);
+    if let Some((addr, after)) = text.strip_prefix('[').and_then(|t| t.split_once("]:")) {
+        return port(after).then(|| ip(addr)).flatten();
+    }
+    match text.split_once(':') {
+        Some((addr, after)) if addr.contains('.') && !after.contains(':') => {
+            port(after).then(|| ip(addr)).flatten()
+        }
+        _ => ip(text),
+    }
+}
+
+/// A DNS-1123 label: `[a-z0-9]([-a-z0-9]*[a-z0-9])?`.
+pub(super) fn is_label(text: &str) -> bool {
+    let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    text.bytes().all(inside) && ends(text, |b| b != b'-')
+}
+
+/// A DNS-1123 subdomain: labels with dots between.
+pub(super) fn is_subdomain(text: &str) -> bool {
+    text.split('.').all(is_label)
+}
+
+/// Whether the first and the last character are as wanted; false for an empty text.
+pub(super) fn ends(text: &str, wanted: impl Fn(u8) -> bool) -> bool {
+    let bytes = text.as_bytes();
+    bytes.first().is_some_and(|b| wanted(*b)) && bytes.last().is_some_and(|b| wanted(*b))
+}
+
+fn is_interface(text: &str, others: &str) -> bool {
+    let inside = |c: char| c.is_ascii_alphanumeric() || others.contains(c);
+    (1..=15).contains(&text.len()) && text.chars().all(inside)
+}
+
+/// `net.ParseMAC`: 6, 8 or 20 bytes, `00:00`, `00-00` or `0000.0000`.
+fn is_mac(text: &str) -> bool {
+    let hex = |part: &str, len: usize| part.len() == len && part.bytes().all(|b| b.is_ascii_hexdigit());
+    let parts = |by: char, len: usize, counts: [usize; 3]| {
+        let parts: Vec<&str> = text.split(by).collect();
+        counts.contains(&parts.len()) && parts.iter().all(|part| hex(part, len))
+    };
+    parts(':', 2, [6, 8, 20]) || parts('-', 2, [6, 8, 20]) || parts('.', 4, [3, 4, 10])
+}
+
+/// `k8s.io/apimachinery/pkg/util/validation.IsValidPortName`.
+fn is_port_name(text: &str) -> bool {
+    let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=15).contains(&text.len())
+        && text.bytes().all(inside)
+        && text.bytes().any(|b| b.is_ascii_lowercase())
+        && !text.contains("--")
+        && ends(text, |b| b != b'-')
+}
+
+/// `format: cidr` of the CRDs, which still takes leading zeros in IPv4.
+pub(super) fn format_cidr(faults: &mut Vec<FieldError>, path: &str, value: &Json) {
+    let Some(text) = value.as_str() else { return };
+    let trim = |part: &str| match part.trim_start_matches('0') {
+        "" if !part.is_empty() => "0".to_string(),
+        rest => rest.to_string(),
+    };
+    let sloppy = match text.split_once('/') {
+        Some((addr, bits)) if !addr.contains(':') => {
+            format!("{}/{bits}", addr.split('.').map(trim).collect::<Vec<_>>().join("."))
+        }
+        _ => text.to_string(),
+    };
+    if sloppy.parse::<Cidr>().is_err() {
+        let quoted = crate::go::quote(text);
+        faults.push(FieldError::new(path, format!("{path} in body must be of type cidr: {quoted}")));
+    }
+}
+
+/// An enumeration of the CRDs.
+pub(super) fn one_of(faults: &mut Vec<FieldError>, path: &str, value: &Json, allowed: &[&str]) {
+    if value.as_str().is_some_and(|text| !allowed.contains(&text)) {
+        let list: Vec<String> = allowed.iter().map(|word| format!("\"{word}\"")).collect();
+        faults.push(FieldError::new(path, format!("supported values: {}", list.join(", "))));
+    }
+}
+
+/// A range of the CRDs, both ends included.
+pub(super) fn in_range(faults: &mut Vec<FieldError>, path: &str, value: &Json, min: i64, max: i64) {
+    let Some(number) = value.as_i64() else { return };
+    let text = if number < min {
+        format!("{path} in body should be greater than or equal to {min}")
+    } else if number > max {
+        format!("{path} in body should be less than or equal to {max}")
+    } else {
+        return;
+    };
+    faults.push(FieldError::new(path, text));
+}
+
+/// A length limit of the CRDs.
+pub(super) fn max_length(faults: &mut Vec<FieldError>, path: &str, value: &Json, max: usize) {
+    if value.as_str().is_some_and(|text| text.chars().count() > max) {
+        faults.push(FieldError::new(path, format!("may not be more than {max} bytes")));
+    }
+}

@@ -1,0 +1,179 @@
+//! The network configuration that the plugin reads from its standard input. It may hold tokens: nothing here is ever printed.
+
+mod schema;
+
+use serde_json::{Map, Value as Json};
+
+use crate::error::CniError;
+use crate::go_json;
+use crate::log::Level;
+
+/// The versions that can be configured, oldest first.
+pub const VERSIONS: [&str; 6] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0"];
+
+/// The configuration as far as the protocol looks at it: it is JSON, and the network has a good name.
+pub struct Document {
+    json: Json,
+    name: String,
+}
+
+impl Document {
+    /// Reads the text. Bytes that are no UTF-8 read as U+FFFD, as in Go.
+    ///
+    /// # Errors
+    /// Code 6 for what is no JSON or has a name that is no text, 7 for a name that is missing or bad.
+    pub fn parse(stdin: &[u8]) -> Result<Document, CniError> {
+        let decoding =
+            |e: String| CniError::new(CniError::DECODING, format!("error unmarshall network config: {e}"));
+        go_json::check(stdin).map_err(decoding)?;
+        let json: Json =
+            serde_json::from_str(&String::from_utf8_lossy(stdin)).map_err(|e| decoding(e.to_string()))?;
+        let found = schema::conform(&json, &schema::NAME_ONLY).map_err(decoding)?;
+        let name = text(&found, "name").to_string();
+        if name.is_empty() {
+            return Err(CniError::new(CniError::NETWORK, "missing network name"));
+        }
+        if !is_name(&name) {
+            return Err(
+                CniError::new(CniError::NETWORK, "invalid characters found in network name").with(name)
+            );
+        }
+        Ok(Document { json, name })
+    }
+
+    /// The version that it is written in; `0.1.0` where it does not say.
+    ///
+    /// # Errors
+    /// Code 6 for what is no text.
+    pub fn version(&self) -> Result<String, CniError> {
+        let found = schema::conform(&self.json, &schema::VERSION_ONLY).map_err(|e| {
+            CniError::new(CniError::DECODING, format!("decoding version from network config: {e}"))
+        })?;
+        let version = text(&found, "cniVersion");
+        Ok(if version.is_empty() { "0.1.0" } else { version }.to_string())
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    /// Code 999 for fields of a wrong type.
+    pub fn conf(&self) -> Result<Conf, CniError> {
+        let fields = schema::conform(&self.json, &schema::NET_CONF)
+            .map_err(|e| CniError::internal(format!("failed to load netconf: {e}")))?;
+        Ok(Conf { name: self.name.clone(), fields: Json::Object(fields) })
+    }
+}
+
+fn text<'m>(map: &'m Map<String, Json>, field: &str) -> &'m str {
+    map.get(field).and_then(Json::as_str).unwrap_or_default()
+}
+
+/// `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`: what names of networks and containers look like.
+pub fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+}
+
+/// The network configuration, its types checked.
+pub struct Conf {
+    name: String,
+    fields: Json,
+}
+
+impl Conf {
+    /// The name of the network.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All fields, for what is read elsewhere: the settings of the datastore.
+    pub fn fields(&self) -> &Json {
+        &self.fields
+    }
+
+    /// A text field by its path; `None` where it is missing or empty.
+    pub fn text(&self, path: &[&str]) -> Option<&str> {
+        self.at(path)?.as_str().filter(|text| !text.is_empty())
+    }
+
+    fn at(&self, path: &[&str]) -> Option<&Json> {
+        path.iter().try_fold(&self.fields, |at, step| at.get(*step))
+    }
+
+    /// Whether an IPv4 address is wanted: unless `assign_ipv4` is the text `false`.
+    pub fn wants_v4(&self) -> bool {
+        self.text(&["ipam", "assign_ipv4"]) != Some("false")
+    }
+
+    /// Whether an IPv6 address is wanted: only if `assign_ipv6` is the text `true`.
+    pub fn wants_v6(&self) -> bool {
+        self.text(&["ipam", "assign_ipv6"]) == Some("true")
+    }
+
+    /// The pools that are asked for, as CIDRs or names: `ipv4_pools` or `ipv6_pools`.
+    pub fn pools(&self, field: &str) -> Vec<&str> {
+        let list = self.at(&["ipam", field]).and_then(Json::as_array);
+        list.into_iter().flatten().filter_map(Json::as_str).collect()
+    }
+
+    /// Whether a Windows node has one network for all, and so one block.
+    pub fn is_single_network(&self) -> bool {
+        self.at(&["windows_use_single_network"]) == Some(&Json::Bool(true))
+    }
+
+    /// What to log; nothing but errors where it does not say.
+    pub fn log_level(&self) -> Level {
+        Level::named(self.text(&["log_level"]).unwrap_or_default())
+    }
+
+    /// Whether Kubernetes could be asked for the namespace's labels.
+    pub fn names_kubernetes(&self) -> bool {
+        self.text(&["policy", "type"]) == Some("k8s") || self.text(&["kubernetes", "kubeconfig"]).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conf(text: &str) -> Conf {
+        Document::parse(text.as_bytes()).unwrap().conf().unwrap()
+    }
+
+    #[test]
+    fn families() {
+        let rows = [
+            (r#"{"name":"n"}"#, true, false),
+            (r#"{"name":"n","ipam":{"assign_ipv4":"false","assign_ipv6":"true"}}"#, false, true),
+            (r#"{"name":"n","ipam":{"assign_ipv4":"False","assign_ipv6":"True"}}"#, true, false),
+            (r#"{"name":"n","ipam":{"assign_ipv4":"","assign_ipv6":""}}"#, true, false),
+        ];
+        for (text, v4, v6) in rows {
+            let conf = conf(text);
+            assert_eq!((conf.wants_v4(), conf.wants_v6()), (v4, v6), "{text}");
+        }
+    }
+
+    #[test]
+    fn fields_are_found() {
+        let conf = conf(
+            r#"{"name":"n","nodename":"x","policy":{"type":"k8s"},"ipam":{"ipv6_pools":["a","b"]},"windows_use_single_network":true}"#,
+        );
+        assert_eq!((conf.name(), conf.text(&["nodename"]), conf.text(&["hostname"])), ("n", Some("x"), None));
+        assert_eq!(conf.pools("ipv6_pools"), ["a", "b"]);
+        assert!(conf.pools("ipv4_pools").is_empty() && conf.is_single_network() && conf.names_kubernetes());
+    }
+
+    #[test]
+    fn the_version() {
+        let version = |text: &str| Document::parse(text.as_bytes()).unwrap().version().unwrap();
+        assert_eq!(version(r#"{"name":"n"}"#), "0.1.0");
+        assert_eq!(version(r#"{"name":"n","cniVersion":"1.0.0"}"#), "1.0.0");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_read_all_the_same() {
+        let document = Document::parse(b"{\"name\":\"n\",\"nodename\":\"\xff\"}").unwrap();
+        assert_eq!(document.conf().unwrap().text(&["nodename"]), Some("\u{fffd}"));
+    }
+}

@@ -1,0 +1,246 @@
+//! The types of a network configuration's fields, and what Go's decoder says of a value of another type (`cni-plugin/pkg/types/types.go`,
+//! `encoding/json/decode.go`).
+
+use serde_json::{Map, Value as Json};
+
+/// A type in Go.
+pub(crate) enum Type {
+    Text,
+    Bool,
+    Int,
+    Texts,
+    Struct(&'static Struct),
+    /// Not looked at.
+    Any,
+}
+
+/// A struct in Go.
+pub(crate) struct Struct {
+    /// Its name; empty where the type has none.
+    name: &'static str,
+    /// The type as Go prints it.
+    go: &'static str,
+    fields: &'static [(&'static str, Type)],
+}
+
+use Type::{Any, Bool, Int, Text, Texts};
+
+/// The whole network configuration. Fields that are not here are not looked at.
+pub(crate) const NET_CONF: Struct = Struct {
+    name: "NetConf",
+    go: "types.NetConf",
+    fields: &[
+        ("cniVersion", Text),
+        ("name", Text),
+        ("type", Text),
+        ("mode", Text),
+        ("vxlan_mac_prefix", Text),
+        ("vxlan_vni", Int),
+        ("ipam", Type::Struct(&IPAM)),
+        ("args", Any),
+        ("mtu", Int),
+        ("num_queues", Int),
+        ("nodename", Text),
+        ("nodename_file", Text),
+        ("ipam_lock_file", Text),
+        ("nodename_file_optional", Bool),
+        ("datastore_type", Text),
+        ("rackpool_db", Text),
+        ("etcd_endpoints", Text),
+        ("etcd_discovery_srv", Text),
+        ("log_level", Text),
+        ("log_file_path", Text),
+        ("log_file_max_size", Int),
+        ("log_file_max_age", Int),
+        ("log_file_max_count", Int),
+        ("policy", Type::Struct(&POLICY)),
+        ("kubernetes", Type::Struct(&KUBERNETES)),
+        ("etcd_authority", Text),
+        ("etcd_scheme", Text),
+        ("etcd_key_file", Text),
+        ("etcd_cert_file", Text),
+        ("etcd_ca_cert_file", Text),
+        ("hostname", Text),
+        ("include_default_routes", Bool),
+        ("windows_use_single_network", Bool),
+        ("calico_api_group", Text),
+        ("qps", Int),
+        ("burst", Int),
+    ],
+};
+
+const IPAM: Struct = Struct {
+    name: "",
+    go: r#"struct { Name string; Type string "json:\"type\""; Subnet string "json:\"subnet\""; AssignIpv4 *string "json:\"assign_ipv4\""; AssignIpv6 *string "json:\"assign_ipv6\""; IPv4Pools []string "json:\"ipv4_pools,omitempty\""; IPv6Pools []string "json:\"ipv6_pools,omitempty\"" }"#,
+    fields: &[
+        ("Name", Text),
+        ("type", Text),
+        ("subnet", Text),
+        ("assign_ipv4", Text),
+        ("assign_ipv6", Text),
+        ("ipv4_pools", Texts),
+        ("ipv6_pools", Texts),
+    ],
+};
+
+const POLICY: Struct = Struct {
+    name: "Policy",
+    go: "types.Policy",
+    fields: &[
+        ("type", Text),
+        ("k8s_api_root", Text),
+        ("k8s_auth_token", Text),
+        ("k8s_client_certificate", Text),
+        ("k8s_client_key", Text),
+        ("k8s_certificate_authority", Text),
+    ],
+};
+
+const KUBERNETES: Struct = Struct {
+    name: "Kubernetes",
+    go: "types.Kubernetes",
+    fields: &[("k8s_api_root", Text), ("kubeconfig", Text), ("node_name", Text)],
+};
+
+/// What the protocol layer looks at first: the name.
+pub(crate) const NAME_ONLY: Struct =
+    Struct { name: "", go: r#"struct { Name string "json:\"name\"" }"#, fields: &[("name", Text)] };
+
+/// And then: the version.
+pub(crate) const VERSION_ONLY: Struct = Struct {
+    name: "",
+    go: r#"struct { CNIVersion string "json:\"cniVersion\"" }"#,
+    fields: &[("cniVersion", Text)],
+};
+
+/// The fields that the struct has, under the names it has for them: Go takes any case, of two spellings the later, and a null for nothing.
+///
+/// # Errors
+/// The first value of a wrong type, in Go's words.
+pub(crate) fn conform(document: &Json, wanted: &Struct) -> Result<Map<String, Json>, String> {
+    let mut walk = Walk { path: Vec::new(), error: None };
+    let fields = match document {
+        Json::Object(object) => walk.object(object, wanted),
+        Json::Null => Map::new(),
+        other => {
+            return Err(format!(
+                "json: cannot unmarshal {} into Go value of type {}",
+                name_of(other),
+                wanted.go
+            ));
+        }
+    };
+    walk.error.map_or(Ok(fields), Err)
+}
+
+struct Walk {
+    path: Vec<&'static str>,
+    /// The first; Go decodes on after it.
+    error: Option<String>,
+}
+
+impl Walk {
+    fn object(&mut self, object: &Map<String, Json>, wanted: &Struct) -> Map<String, Json> {
+        let mut found = Map::new();
+        for (key, value) in object {
+            let Some((name, kind)) = wanted.fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(key))
+            else {
+                continue;
+            };
+            self.path.push(name);
+            if let Some(value) = self.value(value, kind, wanted.name) {
+                found.insert(name.to_string(), value);
+            }
+            self.path.pop();
+        }
+        found
+    }
+
+    fn value(&mut self, value: &Json, kind: &Type, owner: &str) -> Option<Json> {
+        let wanted = match (kind, value) {
+            (_, Json::Null) => return None,
+            (Type::Struct(inner), Json::Object(object)) => {
+                return Some(Json::Object(self.object(object, inner)));
+            }
+            (Texts, Json::Array(items)) => {
+                let texts: Vec<_> = items.iter().map(|item| self.value(item, &Text, owner)).collect();
+                // A null in a list of texts is an empty text.
+                return Some(texts.into_iter().map(|text| text.unwrap_or_else(|| "".into())).collect());
+            }
+            (Text, Json::String(_)) | (Bool, Json::Bool(_)) | (Any, _) => return Some(value.clone()),
+            (Int, Json::Number(number)) if number.is_i64() => return Some(value.clone()),
+            (Text, _) => "string",
+            (Bool, _) => "bool",
+            (Int, _) => "int",
+            (Texts, _) => "[]string",
+            (Type::Struct(inner), _) => inner.go,
+        };
+        let found = match (kind, value) {
+            (Int, Json::Number(number)) => format!("number {number}"),
+            _ => name_of(value).to_string(),
+        };
+        let path = self.path.join(".");
+        let error =
+            format!("json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {wanted}");
+        self.error.get_or_insert(error);
+        None
+    }
+}
+
+fn name_of(value: &Json) -> &'static str {
+    match value {
+        Json::Null => "null",
+        Json::Bool(_) => "bool",
+        Json::Number(_) => "number",
+        Json::String(_) => "string",
+        Json::Array(_) => "array",
+        Json::Object(_) => "object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn names_in_any_case_nulls_and_unknown_fields() {
+        let document = json!({"CNIVERSION": "1.0.0", "Name": "a", "name": "b", "qps": null, "colour": {}, "ipam": {"IPV4_Pools": ["p", null]}});
+        let found = conform(&document, &NET_CONF).unwrap();
+        assert_eq!(
+            Json::Object(found),
+            json!({"cniVersion": "1.0.0", "name": "b", "ipam": {"ipv4_pools": ["p", ""]}})
+        );
+        assert_eq!(conform(&Json::Null, &NET_CONF), Ok(Map::new()));
+    }
+
+    /// The texts of a wrong `ipam`, `assign_ipv4`, `ipv4_pools` and `qps` are recorded.
+    #[test]
+    fn wrong_types_are_named_as_go_names_them() {
+        let rows = [
+            (json!({"qps": "x"}), "string into Go struct field NetConf.qps of type int"),
+            (json!({"qps": 1.5}), "number 1.5 into Go struct field NetConf.qps of type int"),
+            (
+                json!({"ipam": {"assign_ipv4": false}}),
+                "bool into Go struct field .ipam.assign_ipv4 of type string",
+            ),
+            (
+                json!({"ipam": {"ipv4_pools": "p"}}),
+                "string into Go struct field .ipam.ipv4_pools of type []string",
+            ),
+            (
+                json!({"ipam": {"ipv4_pools": [1]}}),
+                "number into Go struct field .ipam.ipv4_pools of type string",
+            ),
+            (
+                json!({"policy": {"type": 1}, "qps": "x"}),
+                "number into Go struct field Policy.policy.type of type string",
+            ),
+            (json!([]), "array into Go value of type types.NetConf"),
+        ];
+        for (document, wanted) in rows {
+            assert_eq!(conform(&document, &NET_CONF), Err(format!("json: cannot unmarshal {wanted}")));
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! DEL: releases what the container holds. What is not there is released already.
+
+use ipam::{HandleRelease, ReleaseByHandle};
+
+use crate::error::CniError;
+use crate::log::Level;
+use crate::netns;
+use crate::protocol::Call;
+use crate::request::Request;
+
+/// Serves the request.
+///
+/// # Errors
+/// Code 999; the runtime then asks again. Code 8, after the release, for the plugin's own network namespace.
+pub fn del(request: &mut Request<'_>, call: &Call) -> Result<(), CniError> {
+    let mut handles: Vec<_> =
+        request.identity.handle().into_iter().chain(request.identity.legacy_handle()).collect();
+    handles.dedup();
+    let planner = ReleaseByHandle { handles, host: Some(request.identity.node.clone()) };
+    let released = {
+        let _lock = request.lock();
+        request.run(planner)?
+    };
+    for release in released {
+        let HandleRelease::Released(addresses) = release else { continue };
+        for addr in addresses {
+            let line = format!("released {addr} of {}", call.container);
+            request.log.say(Level::Info, line);
+        }
+    }
+    netns::check(call)
+}

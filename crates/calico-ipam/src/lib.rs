@@ -1,0 +1,134 @@
+//! rackpool's `calico-ipam`: the CNI plugin that gives addresses to containers and takes them back, in Calico's place.
+//!
+//! Everything that it reads and writes is in [`Io`], so that a test sees what a runtime sees.
+
+mod add;
+mod args;
+mod conf;
+mod del;
+mod error;
+mod flags;
+mod go_json;
+mod identity;
+mod lock;
+mod log;
+mod netns;
+mod pools;
+mod protocol;
+mod request;
+mod result;
+
+use std::io::{self, Read, Write};
+
+use serde_json::json;
+use setup::{Clock, Environment};
+
+use conf::VERSIONS;
+use error::CniError;
+use flags::Asked;
+use protocol::Call;
+use request::Request;
+
+/// The program's name and version.
+const VERSION: &str = concat!("rackpool ", env!("CARGO_PKG_VERSION"));
+
+/// What the program reads and writes.
+pub struct Io<'a> {
+    /// The arguments, without the program's name.
+    pub args: Vec<String>,
+    /// The environment.
+    pub environment: Environment,
+    /// The network configuration.
+    pub stdin: &'a mut dyn Read,
+    /// The result or the error object, nothing else.
+    pub stdout: &'a mut dyn Write,
+    /// The log.
+    pub stderr: &'a mut dyn Write,
+}
+
+/// Runs the program; gives its exit code. Where nobody reads what it writes, it ends quietly: with 1, as the runtime has no answer.
+pub fn run(io: Io<'_>) -> u8 {
+    let Io { args, environment, stdin, stdout, stderr } = io;
+    let written = match flags::parse(&args) {
+        Asked::Cni => return cni(&environment, stdin, stdout, stderr).unwrap_or(1),
+        Asked::Version => writeln!(stdout, "{VERSION}").map(|()| 0),
+        Asked::Help => write!(stderr, "{}", flags::USAGE).map(|()| 0),
+        Asked::Wrong(reason) => write!(stderr, "{reason}\n{}", flags::USAGE).map(|()| 2),
+        Asked::Upgrade => upgrade(&environment, stderr).map(|()| 1),
+    };
+    written.unwrap_or(1)
+}
+
+/// The migration from host-local moves the pods of a Kubernetes node, so it needs Kubernetes.
+fn upgrade(environment: &Environment, stderr: &mut dyn Write) -> io::Result<()> {
+    let reason = match environment.get("KUBERNETES_NODE_NAME") {
+        None => "KUBERNETES_NODE_NAME is not set",
+        Some(_) => {
+            "it needs the Kubernetes datastore, and this build has only the embedded store; nothing was changed"
+        }
+    };
+    writeln!(stderr, "calico-ipam -upgrade: cannot migrate from host-local: {reason}")
+}
+
+fn cni(
+    environment: &Environment,
+    stdin: &mut dyn Read,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> io::Result<u8> {
+    let answer = match Call::of(environment) {
+        Ok(None) => {
+            writeln!(stderr, "Calico CNI IPAM {VERSION}")?;
+            writeln!(stderr, "CNI protocol versions supported: {}", VERSIONS.join(", "))?;
+            return Ok(0);
+        }
+        Ok(Some(call)) => serve(&call, environment, stdin, stderr),
+        Err(error) => Err(error),
+    };
+    let (text, code) = match answer {
+        Ok(text) => (text, 0),
+        Err(error) => (result::text(&error.to_json()), 1),
+    };
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()?;
+    Ok(code)
+}
+
+/// Serves a call; gives what to print.
+fn serve(
+    call: &Call,
+    environment: &Environment,
+    stdin: &mut dyn Read,
+    stderr: &mut dyn Write,
+) -> Result<String, CniError> {
+    let command = call.command.as_str();
+    if command == "VERSION" {
+        let versions = json!({"cniVersion": "1.1.0", "supportedVersions": VERSIONS});
+        return Ok(format!("{versions}\n"));
+    }
+    let document = call.document(stdin)?;
+    match command {
+        "ADD" | "DEL" => {
+            let version = document.version()?;
+            protocol::check_version(&version)?;
+            let mut request = Request::accept(call, &document, environment, Clock::start(), stderr)?;
+            match command {
+                "ADD" => add::add(&mut request, call, &version),
+                _ => del::del(&mut request, call).map(|()| String::new()),
+            }
+        }
+        // Calico's CHECK looks at nothing but the version.
+        "CHECK" => {
+            let version = document.version()?;
+            protocol::check_command_version(command, &version, "0.4.0")?;
+            protocol::check_version(&version).map(|()| String::new())
+        }
+        // Of version 1.1.0, which is not among those that the plugin knows; so one of the two refusals always holds.
+        "GC" | "STATUS" => {
+            let version = document.version()?;
+            protocol::check_command_version(command, &version, "1.1.0")?;
+            protocol::check_version(&version).map(|()| String::new())
+        }
+        _ => Err(CniError::new(CniError::ENVIRONMENT, format!("unknown CNI_COMMAND: {command}"))),
+    }
+}

@@ -1,0 +1,186 @@
+//! The protocol: which variables a command needs, and what is checked in which order (`containernetworking/cni/pkg/skel`).
+
+use std::io::Read;
+
+use setup::Environment;
+
+use crate::conf::{Document, VERSIONS, is_name};
+use crate::error::CniError;
+
+/// What a command needs of the environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The command word.
+    pub command: String,
+    /// The container.
+    pub container: String,
+    /// The path of its network namespace; may be empty for DEL.
+    pub netns: String,
+    /// The interface in it.
+    pub interface: String,
+    /// `CNI_ARGS`.
+    pub args: String,
+    /// Whether the namespace may be the plugin's own.
+    pub netns_override: bool,
+}
+
+impl Call {
+    /// Takes the call from the environment; `None` when there is no command.
+    ///
+    /// # Errors
+    /// Code 4, naming all variables that are missing.
+    pub fn of(environment: &Environment) -> Result<Option<Call>, CniError> {
+        let variable = |name: &str| environment.get(name).unwrap_or_default().to_string();
+        let command = variable("CNI_COMMAND");
+        if command.is_empty() {
+            return Ok(None);
+        }
+        let needed: &[&str] = match command.as_str() {
+            "ADD" | "CHECK" => &["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH"],
+            "DEL" => &["CNI_CONTAINERID", "CNI_IFNAME", "CNI_PATH"],
+            "GC" | "STATUS" => &["CNI_PATH"],
+            _ => &[],
+        };
+        let missing: Vec<_> = needed.iter().copied().filter(|name| variable(name).is_empty()).collect();
+        if !missing.is_empty() {
+            let missing = missing.join(",");
+            let msg = format!("required env variables [{missing}] missing");
+            return Err(CniError::new(CniError::ENVIRONMENT, msg));
+        }
+        let netns_override = variable("CNI_NETNS_OVERRIDE");
+        Ok(Some(Call {
+            command,
+            container: variable("CNI_CONTAINERID"),
+            netns: variable("CNI_NETNS"),
+            interface: variable("CNI_IFNAME"),
+            args: variable("CNI_ARGS"),
+            netns_override: netns_override == "1" || netns_override.eq_ignore_ascii_case("true"),
+        }))
+    }
+
+    /// Reads the configuration and checks it, then the names of container and interface. The configuration goes before the command word: an
+    /// unknown command with a bad configuration reports that.
+    ///
+    /// # Errors
+    /// Codes 3 to 7.
+    pub fn document(&self, stdin: &mut dyn Read) -> Result<Document, CniError> {
+        let mut text = Vec::new();
+        stdin
+            .read_to_end(&mut text)
+            .map_err(|e| CniError::new(CniError::IO, format!("error reading from stdin: {e}")))?;
+        let document = Document::parse(&text)?;
+        if !matches!(self.command.as_str(), "GC" | "STATUS") {
+            check_container(&self.container)?;
+            check_interface(&self.interface)?;
+        }
+        Ok(document)
+    }
+}
+
+fn check_container(name: &str) -> Result<(), CniError> {
+    if name.is_empty() {
+        return Err(CniError::new(CniError::CONTAINER, "missing containerID"));
+    }
+    if !is_name(name) {
+        return Err(CniError::new(CniError::ENVIRONMENT, "invalid characters in containerID").with(name));
+    }
+    Ok(())
+}
+
+fn check_interface(name: &str) -> Result<(), CniError> {
+    let wrong = |msg: &str| Err(CniError::new(CniError::ENVIRONMENT, msg));
+    match name {
+        "" => wrong("interface name is empty"),
+        _ if name.len() > 15 => Err(CniError::new(CniError::ENVIRONMENT, "interface name is too long")
+            .with("interface name should be less than 16 characters")),
+        "." | ".." => wrong("interface name is . or .."),
+        _ if name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace()) => {
+            wrong("interface name contains / or : or whitespace characters")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks that a configuration of that version can be served.
+///
+/// # Errors
+/// Code 1.
+pub fn check_version(version: &str) -> Result<(), CniError> {
+    if VERSIONS.contains(&version) {
+        return Ok(());
+    }
+    let supported: Vec<_> = VERSIONS.iter().map(|v| format!("\"{v}\"")).collect();
+    let details = format!("config is {version:?}, plugin supports [{}]", supported.join(" "));
+    Err(CniError::new(CniError::VERSION, "incompatible CNI versions").with(details))
+}
+
+/// Checks that a command that came with a later version of the protocol is known to the configuration's, and to the plugin.
+///
+/// # Errors
+/// Code 1; code 6 for what is no version.
+pub fn check_command_version(command: &str, version: &str, since: &str) -> Result<(), CniError> {
+    let number = |text: &str| parse_version(text).map_err(|e| CniError::new(CniError::DECODING, e));
+    let refused =
+        |who: &str| Err(CniError::new(CniError::VERSION, format!("{who} version does not allow {command}")));
+    let configured = number(version)?;
+    if configured < number(since)? {
+        return refused("config");
+    }
+    let newest = VERSIONS[VERSIONS.len() - 1];
+    if number(newest)? < configured { refused("plugin") } else { Ok(()) }
+}
+
+fn parse_version(text: &str) -> Result<[i64; 3], String> {
+    let parts: Vec<_> = text.split('.').collect();
+    if parts.len() > 3 {
+        return Err(format!("invalid version {text:?}: too many parts"));
+    }
+    let mut numbers = [0; 3];
+    for ((number, part), name) in numbers.iter_mut().zip(parts).zip(["major", "minor", "micro"]) {
+        *number = part.parse().map_err(|_| {
+            format!("failed to convert {name} version part {part:?}: strconv.Atoi: parsing {part:?}: invalid syntax")
+        })?;
+    }
+    Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_of_later_versions() {
+        let rows = [
+            ("CHECK", "0.3.1", "0.4.0", Some("config version does not allow CHECK")),
+            ("CHECK", "0.4.0", "0.4.0", None),
+            ("CHECK", "1.0.0", "0.4.0", None),
+            ("CHECK", "1.1.0", "0.4.0", Some("plugin version does not allow CHECK")),
+            ("GC", "1.0.0", "1.1.0", Some("config version does not allow GC")),
+            ("GC", "1.1.0", "1.1.0", Some("plugin version does not allow GC")),
+            (
+                "GC",
+                "x.1",
+                "1.1.0",
+                Some(
+                    "failed to convert major version part \"x\": strconv.Atoi: parsing \"x\": invalid syntax",
+                ),
+            ),
+        ];
+        for (command, version, since, wanted) in rows {
+            let found = check_command_version(command, version, since).err().map(|e| e.msg);
+            assert_eq!(found.as_deref(), wanted, "{command} {version}");
+        }
+    }
+
+    #[test]
+    fn interfaces() {
+        for (name, good) in
+            [("eth0", true), ("é", true), ("aaaaaaaaaaaaaaa", true), ("aaaaaaaaaaaaaaaa", false)]
+        {
+            assert_eq!(check_interface(name).is_ok(), good, "{name}");
+        }
+        for name in ["", ".", "..", "a/b", "a:b", "a b", "a\tb"] {
+            assert!(check_interface(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,3 +1,49 @@
-//! Developer commands.
+//! Developer commands: `cargo xtask demo`, `cargo xtask test` and their kin.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod cargo;
+mod demo;
+mod dist;
+mod figures;
+mod needs;
+mod test;
+
+/// rackpool's developer commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version)]
+struct Xtask {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Performs the rack guide on a fresh store, with the real programs, and proves the result.
+    Demo(demo::Demo),
+    /// Runs everything that CI runs; installs what is missing where it can, or says what it needs.
+    Test(test::Test),
+    /// Builds the static x86_64 binaries that are handed out, in target/x86_64-unknown-linux-musl/dist.
+    Dist,
+    /// Measures whole processes and the planner on this machine, side by side with what they rest on.
+    Figures(figures::Figures),
+}
+
+fn main() -> ExitCode {
+    let done = match Xtask::parse().command {
+        Command::Demo(demo) => demo.run(),
+        Command::Test(test) => test.run(),
+        Command::Dist => dist::build().map(|dir| println!("{}", dir.display())),
+        Command::Figures(figures) => figures.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

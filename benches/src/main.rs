@@ -1,0 +1,71 @@
+//! Whole processes, measured side by side in one run: each round starts every program once, so that a machine that is slow for a while is slow for all of
+//! them. Told are medians over the rounds of what a program takes more than `/bin/true` in the same round.
+#![allow(clippy::print_stdout, reason = "a program for the terminal")]
+#![allow(clippy::disallowed_methods, reason = "it measures time")]
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+
+mod process;
+mod seed;
+mod table;
+
+use process::{Plugin, Programs};
+use table::Table;
+
+/// Measures whole processes.
+#[derive(Parser)]
+struct Arguments {
+    /// The folder of the programs to measure.
+    programs: PathBuf,
+    /// How often each is started.
+    #[arg(long, default_value_t = 60)]
+    rounds: usize,
+    /// Nodes of the large store.
+    #[arg(long, default_value_t = 5_000)]
+    nodes: u32,
+    /// Addresses in use on each of them.
+    #[arg(long, default_value_t = 30)]
+    addresses: u32,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let programs = Programs::in_folder(&arguments.programs)?;
+    let scratch = tempfile::tempdir()?;
+    let (small, large) = (scratch.path().join("small.db"), scratch.path().join("large.db"));
+    seed::store(&small, 1, 0)?;
+    println!(
+        "filling a store with {} nodes and {} addresses",
+        arguments.nodes,
+        arguments.nodes * arguments.addresses
+    );
+    seed::store(&large, arguments.nodes, arguments.addresses)?;
+
+    let mut table = Table::default();
+    for round in 0..arguments.rounds {
+        table.start_round();
+        table.note("one fdatasync of 4 KiB", process::sync_time(scratch.path())?, 0);
+        let nothing = process::nothing()?;
+        table.base(nothing.time);
+        for (name, database, node) in [("", &small, "node-0"), (", large store", &large, seed::NODE_MEASURED)]
+        {
+            let plugin = Plugin { programs: &programs, database, node, container: format!("bench-{round}") };
+            let add = plugin.run("ADD")?;
+            table.note(&format!("calico-ipam ADD{name}"), add.time, add.peak_kib);
+            let del = plugin.run("DEL")?;
+            table.note(&format!("calico-ipam DEL{name}"), del.time, del.peak_kib);
+        }
+        let plugin =
+            Plugin { programs: &programs, database: &small, node: "node-0", container: "v".to_string() };
+        let version = plugin.run("VERSION")?;
+        table.note("calico-ipam VERSION", version.time, version.peak_kib);
+        let get = programs.calicoctl(&small, &["get", "ippool"])?;
+        table.note("calicoctl get ippool", get.time, get.peak_kib);
+    }
+    print!("{table}");
+    println!("{}", table.ratio("calico-ipam ADD, large store", "calico-ipam ADD"));
+    Ok(())
+}

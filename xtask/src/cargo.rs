@@ -1,0 +1,43 @@
+//! Running cargo and finding what it built.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// The root of the workspace.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// A cargo command in the root of the workspace.
+pub fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(arguments).current_dir(root());
+    command
+}
+
+/// Runs a command; an error when it fails.
+pub fn run(command: &mut Command) -> Result<()> {
+    let shown = format!("{command:?}");
+    let status = command.status().with_context(|| format!("cannot start {shown}"))?;
+    if !status.success() {
+        bail!("{shown} failed ({status})");
+    }
+    Ok(())
+}
+
+/// Builds `calicoctl` and `calico-ipam` in the development profile and tells the folder that holds them.
+pub fn build_programs() -> Result<PathBuf> {
+    run(&mut cargo(&["build", "--quiet", "--package", "calicoctl", "--package", "calico-ipam"]))?;
+    Ok(target_dir()?.join("debug"))
+}
+
+/// The folder that cargo builds into.
+pub fn target_dir() -> Result<PathBuf> {
+    let out =
+        cargo(&["metadata", "--format-version=1", "--no-deps"]).output().context("cannot start cargo")?;
+    let metadata: serde_json::Value = serde_json::from_slice(&out.stdout).context("cargo metadata")?;
+    let dir = metadata["target_directory"].as_str().context("cargo metadata tells no target_directory")?;
+    Ok(PathBuf::from(dir))
+}

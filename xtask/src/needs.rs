@@ -1,0 +1,58 @@
+//! What a bare machine with a Rust toolchain lacks: installed where that can be done, or said plainly.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+/// A C compiler and the standard library for static programs.
+pub fn musl(target: &str) -> Result<()> {
+    let installed = Command::new("rustup").args(["target", "list", "--installed"]).output();
+    match installed {
+        Ok(out) if String::from_utf8_lossy(&out.stdout).lines().any(|line| line == target) => {}
+        Ok(_) => {
+            eprintln!("installing Rust's standard library for {target}");
+            let status = Command::new("rustup").args(["target", "add", target]).status()?;
+            if !status.success() {
+                bail!("the standard library for {target} is missing: rustup target add {target}");
+            }
+        }
+        // No rustup: the toolchain comes from elsewhere, and the build will tell.
+        Err(_) => {}
+    }
+    program("musl-gcc", "musl-tools", "a C compiler for static programs")
+}
+
+/// A program of a Debian package.
+pub fn program(name: &str, package: &str, what: &str) -> Result<()> {
+    if is_there(name) {
+        return Ok(());
+    }
+    if is_root() && is_there("apt-get") {
+        eprintln!("installing {package}: {what}");
+        apt(&["update", "-qq"])?;
+        apt(&["install", "-y", "-qq", "--no-install-recommends", package])?;
+        if is_there(name) {
+            return Ok(());
+        }
+    }
+    bail!("{name} is missing ({what}). Install it, on Debian: apt-get install {package}")
+}
+
+/// Whether a program is on the path.
+pub fn is_there(name: &str) -> bool {
+    let found =
+        Command::new("sh").args(["-c", "command -v \"$1\"", "sh", name]).stdout(Stdio::null()).status();
+    found.is_ok_and(|status| status.success())
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|out| out.stdout.trim_ascii() == b"0")
+}
+
+fn apt(arguments: &[&str]) -> Result<()> {
+    // Wait for somebody else's installation rather than fail.
+    let mut command = Command::new("apt-get");
+    command.args(["-o", "DPkg::Lock::Timeout=300"]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+    crate::cargo::run(command.stdout(Stdio::null()))
+}

@@ -1,0 +1,49 @@
+//! The arrows of the architecture: which crate may depend on which.
+
+use std::process::Command;
+
+/// Each crate, and the crates of the workspace that it may depend on. Development dependencies are not bound by this.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("selector", &[]),
+    ("api", &["selector"]),
+    ("store", &["api"]),
+    ("ipam", &["api", "selector", "store"]),
+    ("resources", &["api", "selector", "store", "ipam"]),
+    ("setup", &["api", "store"]),
+    ("calicoctl", &["selector", "api", "store", "ipam", "resources", "setup"]),
+    ("calico-ipam", &["api", "store", "ipam", "setup"]),
+    ("xtask", &["api"]),
+    ("benches", &["api", "store"]),
+];
+
+#[test]
+fn dependencies_point_one_way() {
+    let out = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--no-deps", "--manifest-path"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
+        .output()
+        .unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let names: Vec<&str> = packages.iter().map(|package| package["name"].as_str().unwrap()).collect();
+    let mut wrong = Vec::new();
+    for package in packages {
+        let name = package["name"].as_str().unwrap();
+        let Some((_, allowed)) = ARROWS.iter().find(|(known, _)| *known == name) else {
+            wrong.push(format!("{name} is not in the table"));
+            continue;
+        };
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let to = dependency["name"].as_str().unwrap();
+            if dependency["kind"].is_null() && names.contains(&to) && !allowed.contains(&to) {
+                wrong.push(format!("{name} must not depend on {to}"));
+            }
+        }
+    }
+    for (known, _) in ARROWS {
+        if !names.contains(known) {
+            wrong.push(format!("{known} is in the table but not in the workspace"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

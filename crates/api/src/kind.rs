@@ -1,6 +1,11 @@
 //! The kinds of `projectcalico.org/v3` resources that we know, as a table: a new kind is one entry.
 
+use std::cmp::Ordering;
 use std::fmt;
+
+use crate::columns::{self, Columns};
+use crate::resource::Resource;
+use crate::schema::{self, Struct};
 
 /// Whether a kind's names are unique in the cluster or in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +17,7 @@ pub enum Scope {
 }
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident, $plural:literal, $scope:ident, [$($alias:literal),*];)*) => {
+    ($($(#[$doc:meta])* $kind:ident, $plural:literal, $scope:ident, $table:ident, [$($alias:literal),*];)*) => {
         /// A kind of resource.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Kind { $($(#[$doc])* $kind,)* }
@@ -41,6 +46,16 @@ macro_rules! kinds {
                 match self { $(Kind::$kind => Scope::$scope,)* }
             }
 
+            /// The Go struct behind it.
+            pub fn schema(self) -> &'static Struct {
+                match self { $(Kind::$kind => &schema::$table,)* }
+            }
+
+            /// The columns in which it is shown.
+            pub fn columns(self) -> &'static Columns {
+                match self { $(Kind::$kind => &columns::$table,)* }
+            }
+
             /// What the command line also takes for it, in lower case.
             pub fn aliases(self) -> &'static [&'static str] {
                 match self { $(Kind::$kind => &[$($alias),*],)* }
@@ -51,25 +66,25 @@ macro_rules! kinds {
 
 kinds! {
     /// Addresses for workloads, tunnels or services, and what the network does with them.
-    IPPool, "ippools", Cluster, ["ippool", "ippools", "ipp", "ipps", "pool", "pools"];
+    IPPool, "ippools", Cluster, IP_POOL, ["ippool", "ippools", "ipp", "ipps", "pool", "pools"];
     /// Addresses that are not to be assigned automatically.
-    IPReservation, "ipreservations", Cluster, ["ipreservation", "ipreservations", "reservation", "reservations"];
+    IPReservation, "ipreservations", Cluster, IP_RESERVATION, ["ipreservation", "ipreservations", "reservation", "reservations"];
     /// The allocator's configuration.
-    IPAMConfiguration, "ipamconfigurations", Cluster, ["ipamconfiguration", "ipamconfigurations", "ipamconfig", "ipamconfigs"];
+    IPAMConfiguration, "ipamconfigurations", Cluster, IPAM_CONFIGURATION, ["ipamconfiguration", "ipamconfigurations", "ipamconfig", "ipamconfigs"];
     /// A host.
-    Node, "nodes", Cluster, ["node", "nodes", "no", "nos"];
+    Node, "nodes", Cluster, NODE, ["node", "nodes", "no", "nos"];
     /// A workload's attachment to the network.
-    WorkloadEndpoint, "workloadendpoints", Namespaced, ["workloadendpoint", "workloadendpoints", "wep", "weps"];
+    WorkloadEndpoint, "workloadendpoints", Namespaced, WORKLOAD_ENDPOINT, ["workloadendpoint", "workloadendpoints", "wep", "weps"];
     /// What the cluster is, and whether its data may be used.
-    ClusterInformation, "clusterinformations", Cluster, ["clusterinformation", "clusterinformations", "clusterinfo", "clusterinfos"];
+    ClusterInformation, "clusterinformations", Cluster, CLUSTER_INFORMATION, ["clusterinformation", "clusterinformations", "clusterinfo", "clusterinfos"];
     /// A group of policies; the allocator only creates those that each cluster has.
-    Tier, "tiers", Cluster, ["tier", "tiers"];
+    Tier, "tiers", Cluster, TIER, ["tier", "tiers"];
     /// A BGP peering.
-    BGPPeer, "bgppeers", Cluster, ["bgppeer", "bgppeers", "bgpp", "bgpps", "bp", "bps"];
+    BGPPeer, "bgppeers", Cluster, BGP_PEER, ["bgppeer", "bgppeers", "bgpp", "bgpps", "bp", "bps"];
     /// BGP settings, of the cluster or of a node.
-    BGPConfiguration, "bgpconfigurations", Cluster, ["bgpconfiguration", "bgpconfigurations", "bgpconfig", "bgpconfigs"];
+    BGPConfiguration, "bgpconfigurations", Cluster, BGP_CONFIGURATION, ["bgpconfiguration", "bgpconfigurations", "bgpconfig", "bgpconfigs"];
     /// Settings of Calico's controllers.
-    KubeControllersConfiguration, "kubecontrollersconfigurations", Cluster,
+    KubeControllersConfiguration, "kubecontrollersconfigurations", Cluster, KUBE_CONTROLLERS_CONFIGURATION,
         ["kubecontrollersconfiguration", "kubecontrollersconfigurations", "kubecontrollersconfig", "kubecontrollersconfigs"];
 }
 
@@ -84,6 +99,15 @@ impl Kind {
         Kind::ALL.iter().copied().find(|kind| kind.name() == name)
     }
 
+    /// The order in which a list is shown: that of the keys; tiers by their order first, those without one last.
+    pub fn compare(self, a: &Resource, b: &Resource) -> Ordering {
+        let order = |r: &Resource| match self {
+            Kind::Tier => r.field(&["spec", "order"]).and_then(|o| o.as_f64()).unwrap_or(f64::INFINITY),
+            _ => 0.0,
+        };
+        order(a).total_cmp(&order(b)).then_with(|| a.key().etcd_path().cmp(&b.key().etcd_path()))
+    }
+
     /// The kind that somebody typed, in any case.
     pub fn from_alias(typed: &str) -> Option<Kind> {
         let typed = typed.to_lowercase();
@@ -94,5 +118,43 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn tiers_are_listed_by_order() {
+        // Recorded in 082-clusterinformation; the last two are not.
+        let tier = |name: &str, order: serde_json::Value| {
+            Resource::from_json(Kind::Tier, json!({"metadata": {"name": name}, "spec": {"order": order}}))
+                .unwrap()
+        };
+        let mut tiers = [
+            tier("b", json!(null)),
+            tier("a", json!(null)),
+            tier("default", json!(1_000_000)),
+            tier("kube-admin", json!(1000)),
+            tier("kube-baseline", json!(1e7)),
+        ];
+        tiers.sort_by(|a, b| Kind::Tier.compare(a, b));
+        let names: Vec<&str> = tiers.iter().map(Resource::name).collect();
+        assert_eq!(names, ["kube-admin", "default", "kube-baseline", "a", "b"]);
+    }
+
+    #[test]
+    fn names_and_aliases_find_the_kind() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from_name(kind.name()), Some(*kind));
+            assert_eq!(Kind::from_plural(kind.plural()), Some(*kind));
+            assert_eq!(kind.list_kind(), format!("{kind}List"));
+            for alias in kind.aliases() {
+                assert_eq!(Kind::from_alias(&alias.to_uppercase()), Some(*kind));
+            }
+        }
     }
 }

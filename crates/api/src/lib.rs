@@ -5,7 +5,9 @@
 pub mod affinity;
 pub mod block;
 mod canonical;
+pub mod capability;
 pub mod cidr;
+pub mod columns;
 pub mod decode;
 pub mod defaults;
 pub mod go;
@@ -21,13 +23,16 @@ pub mod record;
 pub mod reservation;
 pub mod resource;
 pub mod schema;
+pub mod template;
 pub mod time;
 pub mod validate;
 pub mod wep_name;
 
 pub use affinity::{Affinity, AffinityState};
 pub use block::{Attribute, Block, BlockHeader};
+pub use capability::{Backend, NotSupported, Operation};
 pub use cidr::{BlockCidr, Cidr, Family};
+pub use columns::{Column, ColumnContext, Columns};
 pub use decode::{InputError, decode_document};
 pub use handle::Handle;
 pub use ipam_config::{IpamConfig, Persistence};

@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub(super) static BGP_PEER: Struct = Struct {
+pub(crate) static BGP_PEER: Struct = Struct {
     go: "BGPPeer",
     fields: &[
         KIND,
@@ -54,7 +54,7 @@ static SECRET_KEY: Struct = Struct {
     ],
 };
 
-pub(super) static BGP_CONFIGURATION: Struct = Struct {
+pub(crate) static BGP_CONFIGURATION: Struct = Struct {
     go: "BGPConfiguration",
     fields: &[
         KIND,

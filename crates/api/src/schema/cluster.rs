@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub(super) static CLUSTER_INFORMATION: Struct = Struct {
+pub(crate) static CLUSTER_INFORMATION: Struct = Struct {
     go: "ClusterInformation",
     fields: &[
         KIND,
@@ -23,7 +23,7 @@ static CLUSTER_INFORMATION_SPEC: Struct = Struct {
     ],
 };
 
-pub(super) static TIER: Struct = Struct {
+pub(crate) static TIER: Struct = Struct {
     go: "Tier",
     fields: &[
         KIND,

@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub(super) static KUBE_CONTROLLERS_CONFIGURATION: Struct = Struct {
+pub(crate) static KUBE_CONTROLLERS_CONFIGURATION: Struct = Struct {
     go: "KubeControllersConfiguration",
     fields: &[
         KIND,

@@ -10,9 +10,13 @@ mod node;
 mod pool;
 mod workload;
 
-use crate::kind::Kind;
-
+pub(crate) use bgp::{BGP_CONFIGURATION, BGP_PEER};
+pub(crate) use cluster::{CLUSTER_INFORMATION, TIER};
+pub(crate) use controllers::KUBE_CONTROLLERS_CONFIGURATION;
 pub use meta::{LIST_META, OBJECT_META};
+pub(crate) use node::NODE;
+pub(crate) use pool::{IP_POOL, IP_RESERVATION, IPAM_CONFIGURATION};
+pub(crate) use workload::WORKLOAD_ENDPOINT;
 
 /// A Go struct.
 #[derive(Debug)]
@@ -105,24 +109,6 @@ pub enum Shape {
     Any,
 }
 
-impl Kind {
-    /// The Go struct of the kind.
-    pub fn schema(self) -> &'static Struct {
-        match self {
-            Kind::IPPool => &pool::IP_POOL,
-            Kind::IPReservation => &pool::IP_RESERVATION,
-            Kind::IPAMConfiguration => &pool::IPAM_CONFIGURATION,
-            Kind::Node => &node::NODE,
-            Kind::WorkloadEndpoint => &workload::WORKLOAD_ENDPOINT,
-            Kind::ClusterInformation => &cluster::CLUSTER_INFORMATION,
-            Kind::Tier => &cluster::TIER,
-            Kind::BGPPeer => &bgp::BGP_PEER,
-            Kind::BGPConfiguration => &bgp::BGP_CONFIGURATION,
-            Kind::KubeControllersConfiguration => &controllers::KUBE_CONTROLLERS_CONFIGURATION,
-        }
-    }
-}
-
 const fn field(json: &'static str, go: &'static str, omit: Omit, ty: Type) -> Field {
     Field { json, go, omit, ty }
 }
@@ -168,6 +154,7 @@ const CONDITIONS: Type = objects!("v1.Condition", meta::CONDITION);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kind::Kind;
 
     fn check(s: &'static Struct, depth: u8) {
         assert!(depth < 8, "{}", s.go);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub(super) static NODE: Struct = Struct {
+pub(crate) static NODE: Struct = Struct {
     go: "Node",
     fields: &[
         KIND,

@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub(super) static IP_POOL: Struct = Struct {
+pub(crate) static IP_POOL: Struct = Struct {
     go: "IPPool",
     fields: &[
         KIND,
@@ -38,7 +38,7 @@ const ALLOWED_USES: Type = Type {
 static IP_POOL_STATUS: Struct =
     Struct { go: "IPPoolStatus", fields: &[field("conditions", "Conditions", Omit::Zero, CONDITIONS)] };
 
-pub(super) static IP_RESERVATION: Struct = Struct {
+pub(crate) static IP_RESERVATION: Struct = Struct {
     go: "IPReservation",
     fields: &[
         KIND,
@@ -53,7 +53,7 @@ static IP_RESERVATION_SPEC: Struct = Struct {
     fields: &[field("reservedCIDRs", "ReservedCIDRs", Omit::Zero, STRINGS)],
 };
 
-pub(super) static IPAM_CONFIGURATION: Struct = Struct {
+pub(crate) static IPAM_CONFIGURATION: Struct = Struct {
     go: "IPAMConfiguration",
     fields: &[
         KIND,

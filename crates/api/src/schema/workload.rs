@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub(super) static WORKLOAD_ENDPOINT: Struct = Struct {
+pub(crate) static WORKLOAD_ENDPOINT: Struct = Struct {
     go: "WorkloadEndpoint",
     fields: &[
         KIND,

@@ -21,6 +21,7 @@ use std::fmt;
 
 use serde_json::Value as Json;
 
+use crate::capability::Backend;
 use crate::defaults;
 use crate::kind::{Kind, Scope};
 use crate::resource::Resource;
@@ -119,13 +120,13 @@ pub fn client(resource: &Resource) -> Result<(), ValidationError> {
 }
 
 /// Checks what is to be created, as typed; `found` are the faults that the caller found by looking at other objects
-/// ([`overlap`]). What is stored afterwards is [`defaults::on_write`] of it.
+/// ([`overlap`]). What is stored afterwards is [`defaults::on_write`] of it. In Kubernetes layer 2 is left to the API server.
 ///
 /// # Errors
-/// The faults of the first layer that has any, in Calico's order.
-pub fn create(new: &Resource, found: Vec<FieldError>) -> Result<(), ValidationError> {
+/// The faults of the first stage that has any, in Calico's order: before defaults are applied, after it, and of the operation.
+pub fn create(new: &Resource, found: Vec<FieldError>, backend: Backend) -> Result<(), ValidationError> {
     before_write(new, None, found)?;
-    after_defaults(new)?;
+    after_defaults(new, backend)?;
     only_default(new)?;
     if let Some(version) = new.metadata().resource_version.as_deref().filter(|v| !v.is_empty()) {
         let reason = "field must not be set for a Create request";
@@ -138,9 +139,9 @@ pub fn create(new: &Resource, found: Vec<FieldError>) -> Result<(), ValidationEr
 ///
 /// # Errors
 /// As [`create`].
-pub fn update(new: &Resource, old: &Resource) -> Result<(), ValidationError> {
+pub fn update(new: &Resource, old: &Resource, backend: Backend) -> Result<(), ValidationError> {
     before_write(new, Some(old), Vec::new())?;
-    after_defaults(new)?;
+    after_defaults(new, backend)?;
     if new.kind() == Kind::BGPConfiguration {
         only_default(new)?;
     }
@@ -168,8 +169,12 @@ fn before_write(
     }
 }
 
-fn after_defaults(new: &Resource) -> Result<(), ValidationError> {
-    resource(&defaults::on_write(new))
+fn after_defaults(new: &Resource, backend: Backend) -> Result<(), ValidationError> {
+    let written = defaults::on_write(new);
+    match backend {
+        Backend::Kubernetes => client(&written),
+        Backend::Embedded | Backend::Etcd => resource(&written),
+    }
 }
 
 fn only_default(new: &Resource) -> Result<(), ValidationError> {

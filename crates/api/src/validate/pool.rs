@@ -177,7 +177,7 @@ fn expressions(pool: &Resource, text: &str) -> Vec<FieldError> {
             "IP Pool with AllowedUse LoadBalancer must have nodeSelector set to all()",
         ),
         (
-            Ok(!(uses("Tunnel") && !selector("namespaceSelector").is_empty())),
+            Ok(!uses("Tunnel") || selector("namespaceSelector").is_empty()),
             "IP Pool with AllowedUse Tunnel cannot have namespaceSelector",
         ),
         (

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::decode::InputError;
+use crate::decode::{InputError, decode_document};
 
 /// Runs of the original with one document each. Left out: what depends on other objects, and host bits, where our text differs on purpose.
 const RECORDED: &str = include_str!("../../tests/recorded/validation.json");
@@ -11,11 +11,12 @@ fn every_recorded_run() {
     let rows: Vec<Json> = serde_json::from_str(RECORDED).unwrap();
     let mut differing = Vec::new();
     for row in &rows {
-        let outcome = match Resource::from_input(row["document"].clone()) {
+        let outcome = match decode_document(row["document"].clone()) {
             Err(error) => format!("decode: {error}"),
-            Ok(document) => {
+            Ok(mut documents) => {
+                let document = documents.remove(0);
                 let checked = match row["command"].as_str().unwrap() {
-                    "create" => create(&with_default_namespace(document), Vec::new()),
+                    "create" => create(&with_default_namespace(document), Vec::new(), Backend::Etcd),
                     _ => resource(&document),
                 };
                 checked.err().map(|error| error.to_string()).unwrap_or_default()
@@ -65,7 +66,7 @@ fn host_bits_are_explained() {
         ),
     ] {
         assert_eq!(
-            text(create(&pool(json!({"cidr": cidr})), Vec::new())),
+            text(create(&pool(json!({"cidr": cidr})), Vec::new(), Backend::Etcd)),
             format!("error with field IPPool.Spec.CIDR = '{cidr}' ({value})")
         );
     }
@@ -89,7 +90,10 @@ fn pools_for_services() {
     ] {
         let mut spec = json!({"cidr": "10.0.0.0/24", "allowedUses": ["LoadBalancer"]});
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        assert_eq!(text(create(&pool(spec), Vec::new())), format!("error with field spec ({error})"));
+        assert_eq!(
+            text(create(&pool(spec), Vec::new(), Backend::Etcd)),
+            format!("error with field spec ({error})")
+        );
     }
 }
 
@@ -106,7 +110,7 @@ fn what_may_not_change() {
     let change = |old: &Json, new: Json| {
         let old = stored(old.clone());
         let new = pool(new).with(|metadata, _| *metadata = old.metadata().clone());
-        text(update(&new, &old))
+        text(update(&new, &old, Backend::Etcd))
     };
     // Recorded in 024-replace and, for the block size, in 036-pool-validation.
     for (new, error) in [
@@ -144,7 +148,7 @@ fn faults_across_objects_stand_among_the_others() {
     let cidr: crate::cidr::Cidr = "10.0.0.0/8".parse().unwrap();
     let found = vec![overlap("c", &cidr, "a", "10.0.0.0/16"), overlap("c", &cidr, "b", "10.1.0.0/16")];
     assert_eq!(
-        text(create(&new, found)),
+        text(create(&new, found, Backend::Etcd)),
         "error with the following fields:\n\
          -  IPPool.Spec.CIDR = '10.0.0.0/8' (IPPool(c) CIDR overlaps with IPPool(a) CIDR 10.0.0.0/16)\n\
          -  IPPool.Spec.CIDR = '10.0.0.0/8' (IPPool(c) CIDR overlaps with IPPool(b) CIDR 10.1.0.0/16)\n"
@@ -161,14 +165,66 @@ fn metadata_of_a_write() {
     let versioned =
         pool(json!({"cidr": "10.0.0.0/24"})).with(|m, _| m.resource_version = Some("12345".into()));
     assert_eq!(
-        text(create(&versioned, Vec::new())),
+        text(create(&versioned, Vec::new(), Backend::Etcd)),
         "error with field Metadata.ResourceVersion = '12345' (field must not be set for a Create request)"
     );
     let old = pool(json!({"cidr": "10.0.0.0/24"}));
     assert_eq!(
-        text(update(&old, &old)),
+        text(update(&old, &old, Backend::Etcd)),
         "error with field Metadata.ResourceVersion = '' (field must be set for an Update request)"
     );
+}
+
+#[test]
+fn limits() {
+    let ten = vec!["Workload"; 10];
+    assert_eq!(text(resource(&pool(json!({"cidr": "10.0.0.0/24", "allowedUses": ten})))), "");
+    let eleven = vec!["Workload"; 11];
+    assert_eq!(
+        text(resource(&pool(json!({"cidr": "10.0.0.0/24", "allowedUses": eleven})))),
+        "error with field spec.allowedUses (must have at most 10 items)"
+    );
+    let annotated = |len: usize| {
+        let pool = pool(json!({"cidr": "10.0.0.0/24"}));
+        text(resource(&pool.with(|m, _| {
+            m.annotations.insert("a".into(), "x".repeat(len));
+        })))
+    };
+    assert_eq!(annotated(256 * 1024 - 1), "");
+    assert!(annotated(256 * 1024).ends_with("(total size of annotations is too large by 1 bytes)"));
+}
+
+#[test]
+fn label_keys() {
+    let labelled = |key: &str| {
+        let pool = pool(json!({"cidr": "10.0.0.0/24"}));
+        text(resource(&pool.with(|m, _| {
+            m.labels.insert(key.into(), String::new());
+        })))
+    };
+    for key in ["a", "A_b.c-d", "example.com/x", &"x".repeat(63)] {
+        assert_eq!(labelled(key), "", "{key}");
+    }
+    for (key, reason) in [
+        ("/x", "prefix part must be non-empty"),
+        ("x/", "name part must be non-empty"),
+        ("Upper/x", "prefix part a lowercase RFC 1123 subdomain must consist of"),
+        ("-x", "name part must consist of"),
+        (&"x".repeat(64), "name part must be no more than 63 bytes"),
+    ] {
+        assert!(labelled(key).contains(reason), "{key}: {}", labelled(key));
+    }
+}
+
+#[test]
+fn the_client_layer_alone() {
+    // Kubernetes: the API server says the rest. Recorded in 036-pool-validation.
+    let nothing = pool(json!({"cidr": "10.0.0.0/24", "allowedUses": ["Nothing"], "blockSize": 19}));
+    assert_eq!(
+        text(client(&nothing)),
+        "error with field IPpool.AllowedUses = '[Nothing]' (unknown use: Nothing)"
+    );
+    assert_eq!(text(create(&nothing, Vec::new(), Backend::Kubernetes)), text(client(&nothing)));
 }
 
 #[test]
@@ -179,7 +235,7 @@ fn workload_endpoints() {
         full.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
         let json = json!({"apiVersion": "projectcalico.org/v3", "kind": "WorkloadEndpoint",
             "metadata": {"name": "n-k8s-p-eth0", "namespace": "default"}, "spec": full});
-        text(create(&Resource::from_input(json).unwrap(), Vec::new()))
+        text(create(&Resource::from_input(json).unwrap(), Vec::new(), Backend::Etcd))
     };
     for (spec, error) in [
         (json!({}), ""),

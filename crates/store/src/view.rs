@@ -198,7 +198,7 @@ impl View {
         }
         for (scope, depth) in later.complete {
             // What is new or changed is known to the later depth alone.
-            let least = self.slots(&scope).map(|(_, slot)| slot.depth()).min().unwrap_or(depth);
+            let least = self.slots(&scope).map(|(_, slot)| slot.depth()).min().unwrap_or(Depth::Full);
             let known = self.complete.get(&scope).map_or(depth, |known| *known.min(&least));
             self.complete.remove(&scope);
             self.complete(scope, depth.max(known));

@@ -1,5 +1,8 @@
 //! The embedded store passes the suite.
 
+// All of it is test code.
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use store::sqlite::{Options, SqliteStore};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::fault::{Fault, file_error};
+use super::fault::{Fault, file_error, not_a_database};
 use super::schema::{self, Layout};
 use super::{Options, filesystem};
 use crate::error::StoreError;
@@ -18,6 +18,9 @@ use crate::error::StoreError;
 /// Pages in the -wal file after which a commit moves them into the database. A process that finds itself alone reads all of the -wal file
 /// once, so a longer one makes every start slower, and a shorter one costs a sync more often.
 const CHECKPOINT_PAGES: u32 = 256;
+
+/// The smallest page of a database, in bytes.
+const LEAST_PAGE: u64 = 512;
 
 /// An open file that is known to be ours.
 pub(super) struct Live {
@@ -89,6 +92,8 @@ fn replaced(path: &Path) -> StoreError {
 /// The file under that name, if there is one.
 fn find(path: &Path) -> Result<Option<FileId>, StoreError> {
     match fs::metadata(path) {
+        // SQLite takes a file that is shorter than a page for an empty one, and would overwrite it.
+        Ok(found) if found.is_file() && (1..LEAST_PAGE).contains(&found.len()) => Err(not_a_database(path)),
         Ok(found) if found.is_file() => Ok(Some(FileId(found.dev(), found.ino()))),
         Ok(found) => {
             let what = if found.is_dir() { "a directory" } else { "a device, a pipe or a socket" };

@@ -59,9 +59,7 @@ fn explain(path: &Path, error: &SqlError) -> StoreError {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StoreError::Unavailable(format!(
             "{file} is kept locked by another process; `fuser {file}` tells which"
         )),
-        ErrorCode::NotADatabase => StoreError::Unusable(format!(
-            "{file} is not a database. It was left as it is: name another file, or move it away"
-        )),
+        ErrorCode::NotADatabase => not_a_database(path),
         ErrorCode::DatabaseCorrupt => StoreError::Unusable(format!(
             "{file} is damaged ({error}). It was left as it is: move it and its -wal file away and restore a backup, or save what is \
              readable with `sqlite3 {file} .recover`"
@@ -87,6 +85,14 @@ fn explain(path: &Path, error: &SqlError) -> StoreError {
         }
         _ => StoreError::Unusable(format!("{file}: {error} (code {extended})")),
     }
+}
+
+/// What is to be said of a file with something else in it.
+pub(super) fn not_a_database(path: &Path) -> StoreError {
+    StoreError::Unusable(format!(
+        "{} is not a database. It was left as it is: name another file, or move it away",
+        path.display()
+    ))
 }
 
 fn full(path: &Path) -> String {

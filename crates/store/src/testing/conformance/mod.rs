@@ -3,6 +3,9 @@
 //! A backend's test implements [`Backend`] and says `store::conformance!(MyBackend::new());`, which makes one test of every case (the crate needs `tokio`
 //! with `macros` and `rt`); or it runs [`suite`], where its cases cannot run side by side.
 
+// The cases are tests, though not compiled as such.
+#![allow(clippy::unwrap_used)]
+
 use std::future::Future;
 
 use crate::port::Store;

@@ -1,0 +1,229 @@
+//! A machine for a test: a directory with a store, and the program.
+
+#![allow(clippy::unwrap_used, reason = "a test is to stop there")]
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use api::{Block, Key, Kind, Resource, Value};
+use serde_json::{Value as Json, json};
+use setup::{ConnectOptions, Datastore, Environment, Missing, Settings};
+use store::{AnyStore, Batch, Depth, Expect, ReadSet, Scope, Store, View};
+use tempfile::TempDir;
+
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_calico-ipam");
+const WITHIN: Duration = Duration::from_secs(20);
+
+/// A directory with a store in it.
+pub(crate) struct Machine {
+    pub(crate) dir: TempDir,
+}
+
+/// What a run of the program gave.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Answer {
+    /// Standard output as JSON.
+    pub(crate) fn json(&self) -> Json {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    /// The addresses of a result of version 1.0.0, with their prefixes.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        let json = self.json();
+        let ips = json["ips"].as_array().cloned().unwrap_or_default();
+        ips.iter().map(|ip| ip["address"].as_str().unwrap().to_string()).collect()
+    }
+
+    /// Code and message of an error.
+    pub(crate) fn error(&self) -> (i64, String) {
+        assert_eq!(self.code, Some(1), "{self:?}");
+        let json = self.json();
+        (json["code"].as_i64().unwrap(), json["msg"].as_str().unwrap().to_string())
+    }
+}
+
+impl Machine {
+    /// A machine whose store holds those documents.
+    pub(crate) fn new(documents: &[Json]) -> Machine {
+        Machine::with_records(documents.iter().map(|document| {
+            let kind = Kind::from_name(document["kind"].as_str().unwrap()).unwrap();
+            let resource = Resource::from_json(kind, document.clone()).unwrap();
+            (resource.key(), Value::Resource(resource))
+        }))
+    }
+
+    /// A machine whose store holds those records.
+    pub(crate) fn with_records(records: impl IntoIterator<Item = (Key, Value)>) -> Machine {
+        let machine = Machine { dir: tempfile::tempdir().unwrap() };
+        let mut batch = Batch::new();
+        for (key, value) in records {
+            batch.put(key, Expect::Absent, value);
+        }
+        let report = machine.with_store(|store| wait_for(store.commit(&batch, WITHIN)).unwrap());
+        assert!(report.is_applied(), "{report:?}");
+        machine
+    }
+
+    /// The store's file.
+    pub(crate) fn db(&self) -> PathBuf {
+        self.dir.path().join("rackpool.db")
+    }
+
+    /// The network configuration that leads to the store, with those fields changed.
+    pub(crate) fn conf(&self, changes: Json) -> Json {
+        let mut conf = json!({
+            "cniVersion": "1.0.0", "name": "net", "type": "calico", "nodename": "n1",
+            "datastore_type": "embedded", "rackpool_db": self.db().to_str().unwrap(),
+            "ipam_lock_file": self.dir.path().join("ipam.lock").to_str().unwrap(),
+            "ipam": {"type": "calico-ipam"}
+        });
+        for (field, value) in changes.as_object().unwrap() {
+            conf[field] = value.clone();
+        }
+        conf
+    }
+
+    /// Runs a command for a container with the plain configuration.
+    pub(crate) fn run(&self, command: &str, container: &str, args: &str) -> Answer {
+        self.run_with(command, container, args, &self.conf(json!({})))
+    }
+
+    /// The same with that configuration.
+    pub(crate) fn run_with(&self, command: &str, container: &str, args: &str, conf: &Json) -> Answer {
+        finish(self.start(command, container, args, conf))
+    }
+
+    /// Starts a command.
+    pub(crate) fn start(&self, command: &str, container: &str, args: &str, conf: &Json) -> Child {
+        let env = [
+            ("CNI_COMMAND", command),
+            ("CNI_CONTAINERID", container),
+            ("CNI_NETNS", "/var/run/netns/x"),
+            ("CNI_IFNAME", "eth0"),
+            ("CNI_PATH", "/opt/cni/bin"),
+            ("CNI_ARGS", args),
+        ];
+        spawn(Command::new(BINARY).env_clear().envs(env), &conf.to_string())
+    }
+
+    /// Does something with the store.
+    pub(crate) fn with_store<T>(&self, act: impl FnOnce(&AnyStore) -> T) -> T {
+        let environment: Environment = [("RACKPOOL_DB", self.db().to_str().unwrap())].into_iter().collect();
+        let settings = Settings::from_environment(&environment).unwrap();
+        let datastore = Datastore::choose(&settings, &environment).unwrap();
+        let options = ConnectOptions { missing: Missing::Create, ..ConnectOptions::default() };
+        act(&setup::connect(&datastore, options).unwrap())
+    }
+
+    /// All that the store knows of allocations.
+    pub(crate) fn view(&self) -> View {
+        let set = ReadSet::new()
+            .scope(Scope::Blocks { family: None }, Depth::Full)
+            .scope(Scope::Handles, Depth::Full)
+            .scope(Scope::Affinities { owner: None, family: None }, Depth::Full);
+        self.with_store(|store| wait_for(store.read(&set, WITHIN)).unwrap())
+    }
+
+    /// The blocks.
+    pub(crate) fn blocks(&self) -> Vec<Block> {
+        let view = self.view();
+        let slots = view.slots(&Scope::Blocks { family: None });
+        slots.map(|(_, slot)| slot.record().unwrap().block().unwrap().clone()).collect()
+    }
+
+    /// The addresses that are taken, with their handles.
+    pub(crate) fn taken(&self) -> BTreeMap<IpAddr, String> {
+        let mut taken = BTreeMap::new();
+        for block in self.blocks() {
+            for ordinal in 0..block.cidr.size() {
+                if let Some(attribute) = block.attribute(ordinal) {
+                    let handle = attribute.handle().unwrap_or_default().to_string();
+                    assert!(taken.insert(block.cidr.addr(ordinal).unwrap(), handle).is_none());
+                }
+            }
+        }
+        taken
+    }
+
+    /// How many addresses each handle counts.
+    pub(crate) fn counted(&self) -> BTreeMap<String, u32> {
+        let view = self.view();
+        let slots = view.slots(&Scope::Handles);
+        slots
+            .map(|(key, slot)| {
+                let Key::Handle(id) = key else { unreachable!("of the scope of handles") };
+                let handle = slot.record().unwrap().handle().unwrap();
+                (id.to_string(), handle.blocks.values().sum())
+            })
+            .collect()
+    }
+}
+
+/// Starts the program with that standard input.
+pub(crate) fn spawn(command: &mut Command, stdin: &str) -> Child {
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn().unwrap();
+    // A program that has ended already reads nothing.
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    child
+}
+
+/// Waits for the program.
+pub(crate) fn finish(child: Child) -> Answer {
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Answer { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+pub(crate) fn wait_for<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(work)
+}
+
+/// A pool.
+pub(crate) fn pool(name: &str, cidr: &str, spec: Json) -> Json {
+    let mut document = json!({"kind": "IPPool", "metadata": {"name": name}, "spec": {"cidr": cidr, "nodeSelector": "all()"}});
+    for (field, value) in spec.as_object().unwrap() {
+        document["spec"][field] = value.clone();
+    }
+    document
+}
+
+/// A node.
+pub(crate) fn node(name: &str, labels: Json) -> Json {
+    json!({"kind": "Node", "metadata": {"name": name, "labels": labels}, "spec": {}})
+}
+
+/// Where the recordings are; `None`, with a printed reason, when `RACKPOOL_RECORDINGS` does not say.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place where these tests learn where the recordings are"
+)]
+pub(crate) fn recordings() -> Option<PathBuf> {
+    let root = std::env::var_os("RACKPOOL_RECORDINGS").map(PathBuf::from);
+    if root.is_none() {
+        println!("skipped: RACKPOOL_RECORDINGS does not say where the recordings are");
+    }
+    root
+}
+
+/// Reads a file that must be there.
+pub(crate) fn read_json(path: &Path) -> Json {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The address of a text with a prefix.
+pub(crate) fn addr(text: &str) -> IpAddr {
+    text.split('/').next().and_then(|addr| addr.parse().ok()).unwrap_or_else(|| panic!("no address: {text}"))
+}

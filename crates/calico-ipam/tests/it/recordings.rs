@@ -1,0 +1,148 @@
+//! Replays the recorded cases of Calico's plugin (`cni/cases.json`), those that can be had without Kubernetes.
+//!
+//! The recordings are found through `RACKPOOL_RECORDINGS`. What was recorded on a Kubernetes datastore is replayed on an embedded one that holds the same
+//! pools and the same node: the configuration's datastore fields are changed for that, nothing else.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use serde_json::{Value as Json, json};
+
+use crate::harness::{Answer, BINARY, Machine, finish, node, pool, read_json, recordings, spawn};
+
+/// Cases that are not compared, and why.
+const LEFT_OUT: &[(&str, &str)] = &[
+    ("version flag", "the version is our own"),
+    ("container ID 'c_1.x-y'", "the recorded error is of names on Kubernetes; here the name is good"),
+    ("network name 'a.b-c_d'", "the recorded error is of names on Kubernetes; here the name is good"),
+    ("CNI_NETNS is this process's own namespace", "ours refuses before it assigns; see refusals.rs"),
+    (
+        "CNI_ARGS 'IgnoreUnknown=1;K8S_POD_NAME=a;K8S_POD_NAMESPACE=nope'",
+        "needs Kubernetes, which is asked for the namespace",
+    ),
+    ("no nodename anywhere: OS host name test-host", "needs that host name"),
+    ("nodename_file that does not exist", "needs that host name"),
+    ("nodename file /var/lib/calico/nodename holding 'n1'", "needs a file of the system; see crate setup"),
+    ("nodename file holding 'n1' and a newline", "ours trims; see crate setup"),
+    ("nodename file and hostname field", "ours trims; see crate setup"),
+    ("kubeconfig missing", "needs Kubernetes"),
+    ("no kubernetes section", "needs Kubernetes"),
+    ("API server not answering", "needs Kubernetes"),
+    ("calico_api_group of the other group", "needs Kubernetes"),
+    ("etcd unreachable, ADD", "needs etcd"),
+    ("API server forbids everything (anonymous user), ADD", "needs Kubernetes"),
+    ("API server forbids everything (anonymous user), DEL", "needs Kubernetes"),
+];
+
+fn cases() -> Option<Vec<Json>> {
+    Some(serde_json::from_value(read_json(&recordings()?.join("cni/cases.json"))).unwrap())
+}
+
+/// The recorded datastore.
+fn machine() -> Machine {
+    let all = json!(["Workload", "Tunnel"]);
+    Machine::new(&[
+        node("n1", json!({"rack": "0"})),
+        pool("pool-a", "10.10.0.0/24", json!({"blockSize": 28, "allowedUses": all})),
+        pool("pool-t", "10.30.0.0/24", json!({"allowedUses": ["Tunnel"]})),
+        pool("pool-off", "10.40.0.0/24", json!({"allowedUses": all, "disabled": true})),
+    ])
+}
+
+/// The recorded standard input, led to our store where it led to Kubernetes. What is no JSON, or names another store, stays as it is.
+fn stdin(case: &Json, machine: &Machine) -> String {
+    let text = case["stdin"].as_str().unwrap();
+    let Ok(Json::Object(mut conf)) = serde_json::from_str(text) else { return text.to_string() };
+    let other_store = conf.get("datastore_type").is_some_and(|name| name != "kubernetes");
+    if other_store || !conf.contains_key("kubernetes") {
+        return text.to_string();
+    }
+    conf.remove("kubernetes");
+    conf.remove("policy");
+    conf.insert("datastore_type".into(), "embedded".into());
+    conf.insert("rackpool_db".into(), machine.db().to_str().unwrap().into());
+    let lock = conf.get("ipam_lock_file").and_then(Json::as_str).unwrap_or("ipam.lock");
+    let lock = machine.dir.path().join(lock).to_str().unwrap().to_string();
+    conf.insert("ipam_lock_file".into(), lock.into());
+    Json::Object(conf).to_string()
+}
+
+fn run(case: &Json, machine: &Machine) -> Answer {
+    let mut program = Command::new(BINARY);
+    program.env_clear().current_dir(machine.dir.path());
+    for (name, value) in case["env"].as_object().unwrap() {
+        program.env(name, value.as_str().unwrap());
+    }
+    program.args(case["args"].as_array().into_iter().flatten().map(|arg| arg.as_str().unwrap()));
+    finish(spawn(&mut program, &stdin(case, machine)))
+}
+
+/// The recorded output; where Kubernetes gives a reason for a node that is not there, other stores give none.
+fn wanted(case: &Json) -> String {
+    let text = case["stdout"].as_str().unwrap();
+    match (text.find(" with error: nodes "), text.find("not found\"")) {
+        (Some(start), Some(end)) => {
+            let end = end + "not found".len();
+            format!("{} with error: \\u003cnil\\u003e{}", &text[..start], &text[end..])
+        }
+        _ => text.to_string(),
+    }
+}
+
+/// By block: the ordinals that are taken. Blocks without any are left out: whether an empty block stays is the store's affair.
+fn taken(machine: &Machine) -> BTreeMap<String, Vec<u32>> {
+    let blocks = machine.blocks().into_iter().map(|block| {
+        let ordinals = (0..block.cidr.size()).filter(|ordinal| block.attribute(*ordinal).is_some());
+        (block.cidr.to_string(), ordinals.collect::<Vec<_>>())
+    });
+    blocks.filter(|(_, ordinals)| !ordinals.is_empty()).collect()
+}
+
+#[test]
+fn the_recorded_cases() {
+    let Some(cases) = cases() else { return };
+    let mut machine = machine();
+    let (mut compared, mut left_out, mut wrong) = (0, Vec::new(), Vec::new());
+    for case in &cases {
+        let name = case["name"].as_str().unwrap();
+        if LEFT_OUT.iter().any(|(left_out, _)| *left_out == name) && case["after_previous_case"] != true {
+            left_out.push(name);
+            continue;
+        }
+        if case["after_previous_case"] != true && !machine.view().is_empty() {
+            machine = self::machine();
+        }
+        let answer = run(case, &machine);
+        compared += 1;
+        if answer.stdout != wanted(case) || answer.code.map(Json::from) != Some(case["exit_code"].clone()) {
+            wrong.push(format!("{name}: {answer:?}\n   wanted {} and {:?}", case["exit_code"], wanted(case)));
+        }
+        if let Some(after) = case["allocations_after"].as_object() {
+            // Of a dual-stack ADD that failed in one family Calico leaves the other's address; a failed ADD of ours leaves nothing.
+            let nothing = case["exit_code"] != 0 && case["after_previous_case"] != true;
+            let after = if nothing { Default::default() } else { after.clone() };
+            let numbers =
+                |json: &Json| json.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as u32).collect();
+            let after: BTreeMap<String, Vec<u32>> =
+                after.iter().map(|(block, ordinals)| (block.clone(), numbers(ordinals))).collect();
+            let after: BTreeMap<_, _> =
+                after.into_iter().filter(|(_, ordinals)| !ordinals.is_empty()).collect();
+            if taken(&machine) != after {
+                wrong.push(format!("{name}: left {:?}\n   wanted {after:?}", taken(&machine)));
+            }
+        }
+        let stderr = case["stderr"].as_str().unwrap();
+        let usage = stderr.contains("Usage of calico-ipam") || stderr.contains("CNI protocol versions");
+        // Behind the program's name comes the version, which the recorded one did not have.
+        let ours = answer.stderr.replace(concat!("IPAM rackpool ", env!("CARGO_PKG_VERSION")), "IPAM ");
+        if usage && ours != stderr {
+            wrong.push(format!("{name}: {:?}\n   wanted {stderr:?}", answer.stderr));
+        }
+    }
+    println!("{compared} compared, {} left out", left_out.len());
+    let known: Vec<_> =
+        LEFT_OUT.iter().map(|(name, _)| *name).filter(|name| !left_out.contains(name)).collect();
+    assert!(known.is_empty(), "no such cases: {known:?}");
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(compared > 200, "{compared}");
+}

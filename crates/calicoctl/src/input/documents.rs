@@ -103,7 +103,10 @@ fn visit_directory<E: From<ReadError>>(
     Ok(())
 }
 
-fn visit_file<E: From<ReadError>>(path: &Path, visit: &mut dyn FnMut(Document) -> Result<(), E>) -> Result<(), E> {
+fn visit_file<E: From<ReadError>>(
+    path: &Path,
+    visit: &mut dyn FnMut(Document) -> Result<(), E>,
+) -> Result<(), E> {
     let name = path.display().to_string();
     let mut file = File::open(path).map_err(|source| ReadError::Open { path: name.clone(), source })?;
     let mut text = Vec::new();
@@ -136,7 +139,10 @@ pub fn split(text: &[u8]) -> impl Iterator<Item = Result<&[u8], ReadError>> {
             return Some(if text.len() < MAX_DOCUMENT { Ok(text) } else { Err(ReadError::TooLong) });
         };
         let line = at + SEPARATOR.len();
-        let end = text[line..].iter().position(|&byte| byte == b'\n').map_or(text.len(), |newline| line + newline + 1);
+        let end = text[line..]
+            .iter()
+            .position(|&byte| byte == b'\n')
+            .map_or(text.len(), |newline| line + newline + 1);
         if end > MAX_DOCUMENT {
             return Some(Err(ReadError::TooLong));
         }

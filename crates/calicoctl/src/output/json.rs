@@ -26,7 +26,9 @@ impl Writer {
             Value::Bool(value) => self.text.push_str(if *value { "true" } else { "false" }),
             Value::Number(value) => self.text.push_str(&number::json_number(value)),
             Value::String(text) => self.string(text),
-            Value::Array(items) => self.enclosed('[', ']', items, level, |writer, item| writer.value(item, level + 1)),
+            Value::Array(items) => {
+                self.enclosed('[', ']', items, level, |writer, item| writer.value(item, level + 1))
+            }
             Value::Object(entries) => self.enclosed('{', '}', entries, level, |writer, (key, value)| {
                 writer.string(key);
                 writer.text.push_str(": ");

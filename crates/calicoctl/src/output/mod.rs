@@ -4,6 +4,7 @@ pub mod json;
 pub mod number;
 pub mod table;
 pub mod tabwriter;
+pub mod template;
 pub mod yaml;
 
 #[cfg(test)]

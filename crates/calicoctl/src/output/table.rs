@@ -16,7 +16,10 @@ pub fn boxed(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
         .iter()
         .enumerate()
         .map(|(column, header)| {
-            rows.iter().filter_map(|row| row.get(column)).map(|cell| width(cell)).fold(width(header), usize::max)
+            rows.iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| width(cell))
+                .fold(width(header), usize::max)
         })
         .collect();
     let rule: String =

@@ -37,10 +37,17 @@ fn refuses_documents_of_ten_mebibytes() {
 
     let separated = |length: usize| [vec![b'a'; length], b"\n---\nb".to_vec()].concat();
     assert!(split(&separated(MAX_DOCUMENT - 5)).all(|document| document.is_ok()));
-    assert_eq!(split(&separated(MAX_DOCUMENT - 4)).map(|document| document.is_ok()).collect::<Vec<_>>(), [false]);
+    assert_eq!(
+        split(&separated(MAX_DOCUMENT - 4)).map(|document| document.is_ok()).collect::<Vec<_>>(),
+        [false]
+    );
 }
 
-fn read(path: &str, recursive: bool, stdin: &str) -> Result<(InputKind, Vec<(String, usize, String)>), String> {
+fn read(
+    path: &str,
+    recursive: bool,
+    stdin: &str,
+) -> Result<(InputKind, Vec<(String, usize, String)>), String> {
     let mut found = Vec::new();
     let kind = visit::<ReadError>(path, recursive, &mut stdin.as_bytes(), &mut |document| {
         found.push((document.source, document.index, String::from_utf8_lossy(&document.text).into_owned()));

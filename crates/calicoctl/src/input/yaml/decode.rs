@@ -1,8 +1,8 @@
 //! Nodes to values, as `goyaml.v2/decode.go` fills an empty interface, and on to JSON as `sigs.k8s.io/yaml` converts.
 
 use std::cmp::Ordering;
-use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::HashSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 
 use base64::Engine;
 use serde_json::{Map, Number, Value};
@@ -79,7 +79,13 @@ pub(super) fn document(text: &[u8], duplicates: Duplicates) -> Result<Value, Yam
     let Some(tree) = Documents::new(text).next_document().map_err(YamlError::Malformed)? else {
         return Ok(Value::Null);
     };
-    let mut decoder = Decoder { tree: &tree, duplicates, clashes: Vec::new(), expanding: HashSet::new(), work: Work::default() };
+    let mut decoder = Decoder {
+        tree: &tree,
+        duplicates,
+        clashes: Vec::new(),
+        expanding: HashSet::new(),
+        work: Work::default(),
+    };
     decoder.work.step(false).map_err(YamlError::Malformed)?;
     let decoded = decoder.node(Tree::ROOT, 0).map_err(YamlError::Malformed)?;
     if !decoder.clashes.is_empty() {
@@ -125,9 +131,11 @@ impl Decoder<'_> {
         self.enter(depth)?;
         match &self.tree.node(id).kind {
             NodeKind::Scalar(value) => scalar(value),
-            NodeKind::Sequence(items) => {
-                items.iter().map(|&item| self.node(item, depth + 1)).collect::<Result<_, _>>().map(Decoded::List)
-            }
+            NodeKind::Sequence(items) => items
+                .iter()
+                .map(|&item| self.node(item, depth + 1))
+                .collect::<Result<_, _>>()
+                .map(Decoded::List),
             NodeKind::Mapping(children) => {
                 let mut map = BTreeMap::new();
                 self.entries(children, &mut map, depth)?;
@@ -150,10 +158,19 @@ impl Decoder<'_> {
     }
 
     fn expand(&mut self, alias: NodeId, name: &str) -> Result<(), String> {
-        if self.expanding.insert(alias) { Ok(()) } else { Err(format!("anchor '{name}' value contains itself")) }
+        if self.expanding.insert(alias) {
+            Ok(())
+        } else {
+            Err(format!("anchor '{name}' value contains itself"))
+        }
     }
 
-    fn entries(&mut self, children: &[NodeId], map: &mut BTreeMap<Key, Decoded>, depth: usize) -> Result<(), String> {
+    fn entries(
+        &mut self,
+        children: &[NodeId],
+        map: &mut BTreeMap<Key, Decoded>,
+        depth: usize,
+    ) -> Result<(), String> {
         for pair in children.chunks_exact(2) {
             let (key, value) = (pair[0], pair[1]);
             if self.is_merge(key) {
@@ -192,7 +209,12 @@ impl Decoder<'_> {
         }
     }
 
-    fn merge_one(&mut self, from: NodeId, map: &mut BTreeMap<Key, Decoded>, depth: usize) -> Result<(), String> {
+    fn merge_one(
+        &mut self,
+        from: NodeId,
+        map: &mut BTreeMap<Key, Decoded>,
+        depth: usize,
+    ) -> Result<(), String> {
         let wrong = "map merge requires map or sequence of maps as the value";
         match &self.tree.node(from).kind {
             NodeKind::Mapping(children) => {
@@ -200,7 +222,9 @@ impl Decoder<'_> {
                 self.entries(children, map, depth)
             }
             NodeKind::Alias { name, target } => {
-                let NodeKind::Mapping(children) = &self.tree.node(*target).kind else { return Err(wrong.to_owned()) };
+                let NodeKind::Mapping(children) = &self.tree.node(*target).kind else {
+                    return Err(wrong.to_owned());
+                };
                 self.enter(depth)?;
                 self.expand(from, name)?;
                 self.enter(depth)?;

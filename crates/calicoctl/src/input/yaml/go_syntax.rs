@@ -58,7 +58,10 @@ fn quote(text: &mut String, value: &str) {
             '\u{b}' => text.push_str("\\v"),
             ' ' => text.push(' '),
             c if c < ' ' || c == '\u{7f}' => text.push_str(&format!("\\x{:02x}", u32::from(c))),
-            c if c.is_control() || c.is_whitespace() || matches!(c, '\u{ad}' | '\u{feff}' | '\u{200b}'..='\u{200f}') => {
+            c if c.is_control()
+                || c.is_whitespace()
+                || matches!(c, '\u{ad}' | '\u{feff}' | '\u{200b}'..='\u{200f}') =>
+            {
                 text.push_str(&format!("\\u{:04x}", u32::from(c)));
             }
             c => text.push(c),

@@ -33,9 +33,7 @@ pub(crate) fn resolve(text: &str, typed: bool) -> Meaning {
     let Some(&first) = text.as_bytes().first() else { return Meaning::Null };
     match first {
         b'+' | b'-' | b'0'..=b'9' => named(text).unwrap_or_else(|| numeric(text, typed)),
-        b'.' => named(text)
-            .or_else(|| decimal(text).map(Meaning::Float))
-            .unwrap_or(Meaning::Text),
+        b'.' => named(text).or_else(|| decimal(text).map(Meaning::Float)).unwrap_or(Meaning::Text),
         b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' | b'~' => {
             named(text).unwrap_or(Meaning::Text)
         }
@@ -45,7 +43,9 @@ pub(crate) fn resolve(text: &str, typed: bool) -> Meaning {
 
 fn named(text: &str) -> Option<Meaning> {
     Some(match text {
-        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Meaning::Bool(true),
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
+            Meaning::Bool(true)
+        }
         "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
             Meaning::Bool(false)
         }
@@ -116,7 +116,8 @@ fn decimal(text: &str) -> Option<f64> {
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let mantissa_fits = all_digits(whole) && all_digits(fraction) && !(whole.is_empty() && fraction.is_empty());
+    let mantissa_fits =
+        all_digits(whole) && all_digits(fraction) && !(whole.is_empty() && fraction.is_empty());
     let exponent_fits = exponent.is_none_or(|exponent| {
         let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
         !exponent.is_empty() && all_digits(exponent)
@@ -181,7 +182,8 @@ fn time_of_day(text: &str) -> Option<&str> {
     let (minute, rest) = one_or_two_digits(rest.strip_prefix(':')?)?;
     let (second, rest) = one_or_two_digits(rest.strip_prefix(':')?)?;
     let in_range = hour < 24 && minute < 60 && second < 60;
-    let fraction = rest.strip_prefix(['.', ',']).map(|digits| digits.trim_start_matches(|c: char| c.is_ascii_digit()));
+    let fraction =
+        rest.strip_prefix(['.', ',']).map(|digits| digits.trim_start_matches(|c: char| c.is_ascii_digit()));
     match fraction {
         // A dot without a digit after it is not a fraction.
         Some(after) if after.len() + 1 < rest.len() => Some(after),
@@ -193,7 +195,9 @@ fn time_of_day(text: &str) -> Option<&str> {
 fn zone(text: &str) -> Option<()> {
     match text.as_bytes() {
         [b'Z'] => Some(()),
-        [b'+' | b'-', h1, h2, b':', m1, m2] if [h1, h2, m1, m2].iter().all(|digit| digit.is_ascii_digit()) => {
+        [b'+' | b'-', h1, h2, b':', m1, m2]
+            if [h1, h2, m1, m2].iter().all(|digit| digit.is_ascii_digit()) =>
+        {
             let number = |tens: &u8, ones: &u8| (tens - b'0') * 10 + (ones - b'0');
             (number(h1, h2) <= 24 && number(m1, m2) <= 60).then_some(())
         }

@@ -197,7 +197,8 @@ impl Scanner {
         match first {
             '-' => !matches!(next, ' ' | '\t'),
             '?' | ':' => self.flow_level == 0 && !is_blank_or_end(next),
-            ',' | '[' | ']' | '{' | '}' | '#' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`' => false,
+            ',' | '[' | ']' | '{' | '}' | '#' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@'
+            | '`' => false,
             first => !is_blank_or_end(first),
         }
     }
@@ -240,7 +241,11 @@ impl Scanner {
 
     fn fetch_flow_start(&mut self, kind: TokenKind) -> Scan<()> {
         self.save_simple_key()?;
-        self.simple_keys.push(SimpleKey { token: self.next_token_number(), mark: self.mark, ..SimpleKey::default() });
+        self.simple_keys.push(SimpleKey {
+            token: self.next_token_number(),
+            mark: self.mark,
+            ..SimpleKey::default()
+        });
         self.flow_level += 1;
         self.simple_key_allowed = true;
         self.push_indicator(kind)
@@ -391,7 +396,8 @@ impl Scanner {
     fn skip_to_next_token(&mut self) -> Scan<()> {
         loop {
             self.need(1)?;
-            while self.at(0) == ' ' || self.at(0) == '\t' && (self.flow_level > 0 || !self.simple_key_allowed) {
+            while self.at(0) == ' ' || self.at(0) == '\t' && (self.flow_level > 0 || !self.simple_key_allowed)
+            {
                 self.skip();
                 self.need(1)?;
             }

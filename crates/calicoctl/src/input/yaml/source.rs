@@ -65,7 +65,8 @@ impl Source {
             return Source { characters, fault: Some(Fault { readable, problem }) };
         }
         let readable = characters.len() / PORTION * PORTION;
-        let fault = (bytes.len() % 2 == 1).then_some(Fault { readable, problem: "incomplete UTF-16 character" });
+        let fault =
+            (bytes.len() % 2 == 1).then_some(Fault { readable, problem: "incomplete UTF-16 character" });
         Source { characters, fault }
     }
 

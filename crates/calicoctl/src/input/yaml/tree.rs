@@ -123,7 +123,9 @@ impl Documents {
         }
         match self.peek()? {
             TokenKind::StreamEnd => return Ok(None),
-            TokenKind::VersionDirective { .. } | TokenKind::TagDirective { .. } | TokenKind::DocumentStart => {
+            TokenKind::VersionDirective { .. }
+            | TokenKind::TagDirective { .. }
+            | TokenKind::DocumentStart => {
                 self.explicit_document()?;
             }
             _ if !first => self.explicit_document()?,
@@ -170,7 +172,9 @@ impl Documents {
                 TokenKind::VersionDirective { .. } => {
                     return Err(self.problem("found incompatible YAML document", 0));
                 }
-                TokenKind::TagDirective { handle, .. } if self.handles.iter().any(|(known, _)| *known == handle) => {
+                TokenKind::TagDirective { handle, .. }
+                    if self.handles.iter().any(|(known, _)| *known == handle) =>
+                {
                     return Err(self.problem("found duplicate %TAG directive", 0));
                 }
                 TokenKind::TagDirective { handle, prefix } => self.handles.push((handle, prefix)),
@@ -199,11 +203,17 @@ impl Documents {
         let (anchor, tag) = self.properties(start)?;
         let Token { kind, line } = self.token()?.clone();
         let (node, contents): (NodeKind, fn(&mut Self, NodeId, usize) -> Parse<()>) = match kind {
-            TokenKind::BlockEntry if indentless => (NodeKind::Sequence(Vec::new()), Self::indentless_sequence),
+            TokenKind::BlockEntry if indentless => {
+                (NodeKind::Sequence(Vec::new()), Self::indentless_sequence)
+            }
             TokenKind::Scalar { value, plain } => {
                 self.scanner.take();
                 let implicit = tag.is_empty() && plain || tag == "!";
-                return Ok(self.add_anchored(start, NodeKind::Scalar(Scalar { value, tag, implicit }), anchor));
+                return Ok(self.add_anchored(
+                    start,
+                    NodeKind::Scalar(Scalar { value, tag, implicit }),
+                    anchor,
+                ));
             }
             TokenKind::FlowSequenceStart => (NodeKind::Sequence(Vec::new()), Self::flow_sequence),
             TokenKind::FlowMappingStart => (NodeKind::Mapping(Vec::new()), Self::flow_mapping),

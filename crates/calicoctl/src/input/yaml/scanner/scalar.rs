@@ -129,7 +129,9 @@ impl Scanner {
             }
             deepest = deepest.max(self.mark.column);
             if unknown_or_less(self) && self.at(0) == '\t' {
-                return Err(self.problem("found a tab character where an indentation space is expected", start));
+                return Err(
+                    self.problem("found a tab character where an indentation space is expected", start)
+                );
             }
             if !is_break(self.at(0)) {
                 break;

@@ -1,0 +1,53 @@
+//! `-o go-template`: Go templates over Go's view of the resources. gotmpl parses them and has Go's functions; they are run here, because
+//! the texts of errors, and the guard against injection that Calico puts around the output, need Go's types.
+
+mod data;
+mod evaluate;
+mod function;
+mod structure;
+mod syntax;
+pub mod types;
+
+#[cfg(test)]
+mod tests;
+
+use thiserror::Error;
+
+pub use data::{Data, Field};
+use evaluate::Run;
+
+/// Why a template gave no output. The texts are Go's, as far as gotmpl tells faults of syntax apart.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TemplateError {
+    /// The text is no template, or does not fit the data.
+    #[error("{0}")]
+    Template(String),
+    /// The template does not make YAML. It need not look like it: a word, or words in lines, are YAML too.
+    #[error("Invalid YAML Template")]
+    NotYaml,
+    /// The data changes the structure of the YAML, not only its scalars.
+    #[error("YAML Injection Detected")]
+    Injection,
+}
+
+/// Runs a template. `config` answers the function of that name: it gets the name of a setting (`asnumber`, in any case) and gives its value,
+/// or a text that says that there is none.
+pub fn render(
+    template: &str,
+    data: &Data,
+    config: &dyn Fn(&str) -> Result<String, String>,
+) -> Result<String, TemplateError> {
+    let syntax = syntax::parse(template).map_err(TemplateError::Template)?;
+    let run = |change: Option<evaluate::Change<'_>>| {
+        Run { text: template, syntax: &syntax, config, change }.execute(data).map_err(TemplateError::Template)
+    };
+    let output = run(None)?;
+    if !data.any_text(&|text| text.contains(|c| structure::SPECIAL.contains(c))) {
+        return Ok(output);
+    }
+    let base = structure::shapes(&run(Some(&structure::baseline))?).ok_or(TemplateError::NotYaml)?;
+    let asked = structure::shapes(&output).ok_or(TemplateError::Injection)?;
+    let doubled = structure::shapes(&run(Some(&structure::doubled))?).ok_or(TemplateError::Injection)?;
+    if structure::agree_all(&base, &asked, &doubled) { Ok(output) } else { Err(TemplateError::Injection) }
+}

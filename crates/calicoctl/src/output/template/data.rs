@@ -1,0 +1,185 @@
+//! The values that a template works on: what Go would hand it, with the names of Go's types, which its error texts and its guard against
+//! injection speak of.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::output::number;
+
+/// A Go value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Data {
+    /// No value at all: an absent map entry, `nil`.
+    Nothing,
+    Bool(bool),
+    /// An integer and its type, `int` or a named one.
+    Int {
+        go_type: String,
+        value: i64,
+    },
+    Float(f64),
+    /// A string and its type, `string` or a named one.
+    Text {
+        go_type: String,
+        text: String,
+    },
+    /// A time; it prints as Go prints one.
+    Time(String),
+    List {
+        element_type: String,
+        items: Vec<Data>,
+    },
+    Map {
+        value_type: String,
+        entries: BTreeMap<String, Data>,
+    },
+    Struct {
+        go_type: String,
+        fields: Vec<Field>,
+    },
+    /// A pointer or an interface, `*v3.IPPoolStatus` or `runtime.Object`, and what it holds.
+    Reference {
+        go_type: String,
+        target: Option<Box<Data>>,
+    },
+}
+
+/// A field of a struct.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    pub name: String,
+    /// Whether the fields of this field's struct count as fields of the outer one.
+    pub embedded: bool,
+    pub value: Data,
+}
+
+impl Data {
+    /// A plain `string`.
+    pub fn text(text: impl Into<String>) -> Data {
+        Data::Text { go_type: "string".to_owned(), text: text.into() }
+    }
+
+    /// A plain `int`.
+    pub fn int(value: i64) -> Data {
+        Data::Int { go_type: "int".to_owned(), value }
+    }
+
+    /// The name of its type in Go.
+    pub fn go_type(&self) -> String {
+        match self {
+            Data::Nothing => "<nil>".to_owned(),
+            Data::Bool(_) => "bool".to_owned(),
+            Data::Float(_) => "float64".to_owned(),
+            Data::Time(_) => "v1.Time".to_owned(),
+            Data::List { element_type, .. } => format!("[]{element_type}"),
+            Data::Map { value_type, .. } => format!("map[string]{value_type}"),
+            Data::Int { go_type, .. }
+            | Data::Text { go_type, .. }
+            | Data::Struct { go_type, .. }
+            | Data::Reference { go_type, .. } => go_type.clone(),
+        }
+    }
+
+    /// Follows pointers and interfaces; `None` at one that holds nothing.
+    pub(super) fn target(&self) -> Option<&Data> {
+        match self {
+            Data::Reference { target, .. } => target.as_ref()?.target(),
+            data => Some(data),
+        }
+    }
+
+    /// The field of that name, embedded structs' fields included.
+    pub(super) fn field(&self, name: &str) -> Option<&Data> {
+        let Data::Struct { fields, .. } = self else { return None };
+        fields.iter().find(|field| field.name == name).map(|field| &field.value).or_else(|| {
+            fields.iter().filter(|field| field.embedded).find_map(|field| field.value.target()?.field(name))
+        })
+    }
+
+    /// Go's idea of truth: not zero, not empty. A struct is always true.
+    pub(super) fn is_true(&self) -> bool {
+        match self {
+            Data::Nothing => false,
+            Data::Bool(value) => *value,
+            Data::Int { value, .. } => *value != 0,
+            Data::Float(value) => *value != 0.0,
+            Data::Text { text, .. } => !text.is_empty(),
+            Data::List { items, .. } => !items.is_empty(),
+            Data::Map { entries, .. } => !entries.is_empty(),
+            Data::Time(_) | Data::Struct { .. } => true,
+            Data::Reference { target, .. } => target.is_some(),
+        }
+    }
+
+    /// Go's `%v`. Where Go prints the address behind an inner pointer, this prints what stands there.
+    pub(super) fn print(&self) -> String {
+        let list = |items: Vec<String>| items.join(" ");
+        match self {
+            Data::Nothing => "<no value>".to_owned(),
+            Data::Bool(value) => value.to_string(),
+            Data::Int { value, .. } => value.to_string(),
+            Data::Float(value) => number::general(*value),
+            Data::Text { text, .. } | Data::Time(text) => text.clone(),
+            Data::List { items, .. } => format!("[{}]", list(items.iter().map(Data::print).collect())),
+            Data::Map { entries, .. } => {
+                let entries = entries.iter().map(|(key, value)| format!("{key}:{}", value.print()));
+                format!("map[{}]", list(entries.collect()))
+            }
+            Data::Struct { fields, .. } => {
+                format!("{{{}}}", list(fields.iter().map(|field| field.value.print()).collect()))
+            }
+            Data::Reference { target: None, .. } => "<nil>".to_owned(),
+            Data::Reference { target: Some(target), .. } => target.print(),
+        }
+    }
+
+    /// Every string in it but the keys of maps.
+    pub(super) fn any_text(&self, matches: &dyn Fn(&str) -> bool) -> bool {
+        match self {
+            Data::Text { text, .. } => matches(text),
+            Data::List { items, .. } => items.iter().any(|item| item.any_text(matches)),
+            Data::Map { entries, .. } => entries.values().any(|value| value.any_text(matches)),
+            Data::Struct { fields, .. } => fields.iter().any(|field| field.value.any_text(matches)),
+            Data::Reference { target, .. } => target.as_ref().is_some_and(|target| target.any_text(matches)),
+            Data::Nothing | Data::Bool(_) | Data::Int { .. } | Data::Float(_) | Data::Time(_) => false,
+        }
+    }
+}
+
+impl From<&Value> for Data {
+    /// A value whose objects' keys are Go field names already: an object with a key that begins with a capital is a struct of no known type,
+    /// any other a map.
+    fn from(value: &Value) -> Data {
+        match value {
+            Value::Null => Data::Reference { go_type: "interface {}".to_owned(), target: None },
+            Value::Bool(value) => Data::Bool(*value),
+            Value::Number(number) => match number.as_i64() {
+                Some(value) => Data::int(value),
+                None => Data::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Value::String(text) => Data::text(text),
+            Value::Array(items) => {
+                let items: Vec<Data> = items.iter().map(Data::from).collect();
+                let element_type = items.first().map_or("interface {}".to_owned(), Data::go_type);
+                Data::List { element_type, items }
+            }
+            Value::Object(entries)
+                if entries.keys().any(|key| key.starts_with(|c: char| c.is_uppercase())) =>
+            {
+                let field = |(name, value): (&String, &Value)| Field {
+                    embedded: matches!(name.as_str(), "TypeMeta" | "ObjectMeta" | "ListMeta"),
+                    name: name.clone(),
+                    value: Data::from(value),
+                };
+                Data::Struct { go_type: "struct".to_owned(), fields: entries.iter().map(field).collect() }
+            }
+            Value::Object(entries) => {
+                let entries: BTreeMap<_, _> =
+                    entries.iter().map(|(key, value)| (key.clone(), Data::from(value))).collect();
+                let value_type = entries.values().next().map_or("string".to_owned(), Data::go_type);
+                Data::Map { value_type, entries }
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+use serde_json::{Value, json};
+
+use super::types::results;
+use super::*;
+
+fn pool(name: &str, cidr: &str) -> Value {
+    json!({
+        "kind": "IPPool",
+        "apiVersion": "projectcalico.org/v3",
+        "metadata": {"name": name, "resourceVersion": "7", "creationTimestamp": "2026-08-01T10:00:03Z"},
+        "spec": {
+            "cidr": cidr, "vxlanMode": "Never", "ipipMode": "Always", "natOutgoing": true, "blockSize": 26,
+            "nodeSelector": "rack == \"0\"", "allowedUses": ["Workload", "Tunnel"], "assignmentMode": "Automatic",
+        },
+    })
+}
+
+fn pools() -> Vec<Value> {
+    vec![json!({
+        "kind": "IPPoolList",
+        "apiVersion": "projectcalico.org/v3",
+        "metadata": {"resourceVersion": "9"},
+        "items": [pool("rack-0-ippool", "192.168.0.0/18"), pool("rack-1-ippool", "192.168.64.0/18")],
+    })]
+}
+
+fn config(name: &str) -> Result<String, String> {
+    match name.to_lowercase().as_str() {
+        "asnumber" => Ok("64512".to_owned()),
+        _ => Err("unhandled config type".to_owned()),
+    }
+}
+
+fn renders(template: &str, resources: &[Value]) -> Result<String, String> {
+    render(template, &results(resources), &config).map_err(|error| error.to_string())
+}
+
+/// Recorded in 004-guide-get-formats, 006-guide-missing-names, 008-guide-label-nodes and kdd-v1/037-calicoctl-crud.
+#[test]
+fn renders_recorded_templates() {
+    let one = [pool("rack-1-ippool", "192.168.64.0/18")];
+    let node =
+        json!({"kind": "Node", "metadata": {"name": "kube-node-0", "labels": {"rack": "0"}}, "spec": {}});
+    let nodes = json!({"kind": "NodeList", "metadata": {}, "items": [node]});
+    for (template, resources, expected) in [
+        (
+            "{{range .}}{{range .Items}}- {{.ObjectMeta.Name}},{{.Spec.CIDR}}\n{{end}}{{end}}",
+            &pools()[..],
+            "- rack-0-ippool,192.168.0.0/18\n- rack-1-ippool,192.168.64.0/18\n",
+        ),
+        (
+            "{{range .}}{{range .Items}}{{.ObjectMeta.Name}} {{end}}{{end}}",
+            &pools(),
+            "rack-0-ippool rack-1-ippool ",
+        ),
+        (
+            "{{range .}}{{range .Items}}{{.ObjectMeta.Name}} {{.Spec.CIDR}}\n{{end}}{{end}}",
+            &pools(),
+            "rack-0-ippool 192.168.0.0/18\nrack-1-ippool 192.168.64.0/18\n",
+        ),
+        (
+            "{{range .}}{{.Spec.NATOutgoing}} {{.Spec.IPIPMode}} {{.Spec.BlockSize}}{{end}}",
+            &one,
+            "true Always 26",
+        ),
+        ("{{range .}}{{.Spec.CIDR}}{{end}}", &[], ""),
+        (
+            "{{range .}}{{range .Items}}- {{.ObjectMeta.Name}} {{.ObjectMeta.Labels.rack}}\n{{end}}{{end}}",
+            &[nodes],
+            "- kube-node-0 0\n",
+        ),
+        ("plain text", &pools(), "plain text"),
+    ] {
+        assert_eq!(renders(template, resources), Ok(expected.to_owned()), "{template}");
+    }
+}
+
+/// Recorded in 004-guide-get-formats, 087-node-wide and 138-output-errors.
+#[test]
+fn words_recorded_errors_as_go_does() {
+    for (template, expected) in [
+        (
+            "{{.Nope}}",
+            "template: get:1:2: executing \"get\" at <.Nope>: can't evaluate field Nope in type []runtime.Object",
+        ),
+        ("{{range .}", "template: get:1: bad character U+007D '}'"),
+        (
+            "{{range .}}{{range .Items}}{{.Spec.Nope}}{{end}}{{end}}",
+            "template: get:1:34: executing \"get\" at <.Spec.Nope>: can't evaluate field Nope in type v3.IPPoolSpec",
+        ),
+        (
+            "{{range .}}{{range .Items}}{{.ObjectMeta.Name}}: {{.Spec.CIDR}}\n{{end}}{{end}}",
+            "Invalid YAML Template",
+        ),
+        ("{{range .}}{{range .Items}}[{{.ObjectMeta.Name}}{{end}}{{end}}", "Invalid YAML Template"),
+        (
+            "{{range .}}{{range .Items}}{{.ObjectMeta.Name}}: {{config \"asnumber\"}}\n{{end}}{{end}}",
+            "Invalid YAML Template",
+        ),
+        (
+            "{{range .}}{{range .Items}}{{join .Spec.AllowedUses \",\"}} {{end}}{{end}}",
+            "template: get:1:0: executing \"get\" at <ApplyInjectionDetection>: error calling ApplyInjectionDetection: reflect.Set: value \
+             of type string is not assignable to type v3.IPPoolAllowedUse",
+        ),
+        (
+            "{{len .}}",
+            "template: get:1:0: executing \"get\" at <ApplyInjectionDetection>: error calling ApplyInjectionDetection: reflect.Set: value \
+             of type *v1.TypeMeta is not assignable to type v1.TypeMeta",
+        ),
+    ] {
+        assert_eq!(renders(template, &pools()), Err(expected.to_owned()), "{template}");
+    }
+}
+
+/// The expected texts are what Go's `text/template` says.
+#[test]
+fn words_other_errors_as_go_does() {
+    for (template, expected) in [
+        ("{{.X", "template: get:1: unclosed action"),
+        ("{{range .}}", "template: get:1: unexpected EOF"),
+        ("a\n{{if .}}b{{else}}\n", "template: get:3: unexpected EOF"),
+        ("{{end}}", "template: get:1: unexpected {{end}}"),
+        ("{{if .}}{{end}}{{else}}", "template: get:1: unexpected {{else}}"),
+        ("{{if .}}{{else if .}}{{end}}{{end}}", "template: get:1: unexpected {{end}}"),
+        ("{{$x}}", "template: get:1: undefined variable \"$x\""),
+        ("{{with $x := 1}}{{end}}{{$x}}", "template: get:1: undefined variable \"$x\""),
+        ("\n{{foo .}}", "template: get:2: function \"foo\" not defined"),
+        ("{{\"abc}}", "template: get:1: unterminated quoted string"),
+        ("{{ . }", "template: get:1: unexpected \"}\" in operand"),
+        ("{{.a-b}}", "template: get:1: bad character U+002D '-'"),
+        ("{{}}", "template: get:1: missing value for command"),
+        (
+            "{{range .}}{{.Nope}}{{end}}",
+            "template: get:1:13: executing \"get\" at <.Nope>: can't evaluate field Nope in type runtime.Object",
+        ),
+        (
+            "{{range .}}{{range .Items}}{{.Nope}}{{end}}{{end}}",
+            "template: get:1:29: executing \"get\" at <.Nope>: can't evaluate field Nope in type v3.IPPool",
+        ),
+        (
+            "{{range .}}{{range .Items}}{{range .Spec.CIDR}}{{end}}{{end}}{{end}}",
+            "template: get:1:40: executing \"get\" at <.Spec.CIDR>: range can't iterate over 192.168.0.0/18",
+        ),
+        (
+            "{{join .}}",
+            "template: get:1:2: executing \"get\" at <join>: wrong number of args for join: want 2 got 1",
+        ),
+        (
+            "{{config \"x\"}}",
+            "template: get:1:2: executing \"get\" at <config \"x\">: error calling config: unhandled config type",
+        ),
+    ] {
+        assert_eq!(renders(template, &pools()), Err(expected.to_owned()), "{template}");
+    }
+}
+
+#[test]
+fn runs_the_whole_language() {
+    let one = [pool("a", "10.0.0.0/8")];
+    for (template, expected) in [
+        ("{{range $i, $p := .}}{{$i}} {{$p.Name}}{{end}}", "0 a"),
+        ("{{range .}}{{.Kind}} {{.ResourceVersion}}{{end}}", "IPPool 7"),
+        ("{{with index . 0}}{{.Spec.CIDR}}{{end}}", "10.0.0.0/8"),
+        (
+            "{{range .}}{{if .Spec.Disabled}}off{{else if .Spec.NATOutgoing}}nat{{else}}on{{end}}{{end}}",
+            "nat",
+        ),
+        ("{{range .}}{{if and .Spec.NATOutgoing (not .Spec.Disabled)}}yes{{end}}{{end}}", "yes"),
+        ("{{range .}}{{if or .Spec.Disabled (eq .Spec.BlockSize 26)}}yes{{end}}{{end}}", "yes"),
+        ("{{range .}}{{printf \"%s/%d\" .Name .Spec.BlockSize}}{{end}}", "a/26"),
+        ("{{range .}}{{.Name | printf \"%-4s|\"}}{{end}}", "a   |"),
+        ("{{range .}}{{.Labels.rack}}{{end}}", "<no value>"),
+        ("{{range .}}{{join .Labels \",\"}}{{end}}", ""),
+        ("{{range .}}{{with (index $ 0).Spec.CIDR}}{{.}}{{end}}{{end}}", "10.0.0.0/8"),
+        ("{{define \"n\"}}{{.Name}}{{end}}{{range .}}{{template \"n\" .}}{{end}}", "a"),
+        ("{{range .}}{{range .Spec.AllowedUses}}{{.}} {{break}}{{end}}{{end}}", "Workload "),
+        ("{{range .}}{{- .Name -}} {{end}}", "a"),
+        ("{{$x := 1}}{{$x = 2}}{{$x}}", "2"),
+        ("{{config \"ASNumber\"}}", "64512"),
+    ] {
+        assert_eq!(renders(template, &one), Ok(expected.to_owned()), "{template}");
+    }
+}
+
+#[test]
+fn detects_data_that_changes_the_structure() {
+    let injecting = |selector: &str| {
+        let mut pool = pool("a", "10.0.0.0/8");
+        pool["spec"]["nodeSelector"] = json!(selector);
+        renders("a: {{range .}}{{.Spec.NodeSelector}}{{end}}", &[pool])
+    };
+    assert_eq!(injecting("all()"), Ok("a: all()".to_owned()));
+    assert_eq!(injecting("x\nb: y"), Err("YAML Injection Detected".to_owned()));
+    assert_eq!(injecting("[x, y]"), Err("YAML Injection Detected".to_owned()));
+    assert_eq!(injecting("x: y"), Err("YAML Injection Detected".to_owned()));
+    // A key made of data is a change too.
+    let one = [pool("a", "10.0.0.0/8")];
+    assert_eq!(renders("{{range .}}{{.Name}}: x{{end}}", &one), Err("YAML Injection Detected".to_owned()));
+}
+
+#[test]
+fn values_with_go_names_need_no_kind() {
+    let data = Data::from(&json!([{"Name": "a", "Labels": {"rack": "0"}, "Count": 3}]));
+    let template = "{{range .}}{{.Name}} {{.Labels.rack}} {{.Labels.no}} {{.Count}}{{end}}";
+    assert_eq!(render(template, &data, &config), Ok("a 0 <no value> 3".to_owned()));
+}

@@ -64,7 +64,7 @@ impl Call {
     /// # Errors
     /// Codes 3 to 7.
     pub fn document(&self, stdin: &mut dyn Read) -> Result<Document, CniError> {
-        let mut text = Vec::new();
+        let mut text = Vec::with_capacity(4096);
         stdin
             .read_to_end(&mut text)
             .map_err(|e| CniError::new(CniError::IO, format!("error reading from stdin: {e}")))?;

@@ -135,7 +135,7 @@ impl Datastore {
     /// # Errors
     /// An unknown type; etcd's settings contradict each other; no place for the embedded store.
     pub fn choose(settings: &Settings, environment: &Environment) -> Result<Datastore, SetupError> {
-        choose(settings, environment, &Circumstances::of_process())
+        choose(settings, environment, Circumstances::of_process)
     }
 
     /// The type, as settings spell it.
@@ -151,7 +151,7 @@ impl Datastore {
 fn choose(
     settings: &Settings,
     environment: &Environment,
-    circumstances: &Circumstances,
+    circumstances: impl FnOnce() -> Circumstances,
 ) -> Result<Datastore, SetupError> {
     if let Some(named) = settings.get(Field::DatastoreType) {
         return match named.value.as_str() {
@@ -180,11 +180,11 @@ fn choose(
 fn embedded_store(
     settings: &Settings,
     environment: &Environment,
-    circumstances: &Circumstances,
+    circumstances: impl FnOnce() -> Circumstances,
 ) -> Result<Datastore, SetupError> {
     let (path, chosen_by) = match settings.get(Field::RackpoolDb) {
         Some(said) => (PathBuf::from(&said.value), said.quoted()),
-        None => embedded::default_path(environment, circumstances)?,
+        None => embedded::default_path(environment, &circumstances())?,
     };
     Ok(Datastore::Embedded { path, chosen_by })
 }
@@ -256,12 +256,14 @@ mod tests {
 
     use super::*;
 
-    const USER: Circumstances = Circumstances { root: false, machine_store: false };
+    fn user() -> Circumstances {
+        Circumstances { root: false, machine_store: false }
+    }
 
     fn chosen(variables: &[(&str, &str)], cni: serde_json::Value) -> Result<Datastore, SetupError> {
         let environment: Environment = variables.iter().copied().chain([("HOME", "/h")]).collect();
         let settings = Settings::from_environment(&environment)?.with_cni(&cni);
-        choose(&settings, &environment, &USER)
+        choose(&settings, &environment, user)
     }
 
     /// Type and what chose it.
@@ -318,7 +320,7 @@ mod tests {
         let mixed = json!({"apiVersion": "projectcalico.org/v3", "kind": "CalicoAPIConfig",
             "spec": {"etcdEndpoints": "a", "etcdKey": "k", "etcdCertFile": "c"}});
         let settings = Settings::from_file("f", &mixed).unwrap();
-        let error = choose(&settings, &Environment::default(), &USER).unwrap_err();
+        let error = choose(&settings, &Environment::default(), user).unwrap_err();
         assert_eq!(error, SetupError::MixedCertificates);
     }
 

@@ -18,6 +18,7 @@ pub struct Document {
     pub source: String,
     /// Counts from 0 in its source.
     pub index: usize,
+    /// What stands between the separators.
     pub text: Vec<u8>,
 }
 
@@ -27,6 +28,7 @@ pub struct Document {
 pub enum InputKind {
     /// A file, or standard input.
     File,
+    /// A directory's files.
     Directory,
 }
 
@@ -44,10 +46,23 @@ impl InputKind {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ReadError {
+    /// A file or directory could not be opened.
     #[error("open {path}: {}", go_text(.source))]
-    Open { path: String, source: io::Error },
+    Open {
+        /// The path as it was given or found.
+        path: String,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// A file was opened but could not be read.
     #[error("read {path}: {}", go_text(.source))]
-    Read { path: String, source: io::Error },
+    Read {
+        /// The path as it was given or found.
+        path: String,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// A document has [`MAX_DOCUMENT`] bytes or more.
     #[error("bufio.Scanner: token too long")]
     TooLong,
 }

@@ -20,7 +20,9 @@ pub enum Format {
     Ps,
     /// A table of all columns.
     Wide,
+    /// The objects as YAML.
     Yaml,
+    /// The objects as JSON.
     Json,
     /// A table of these columns, of which there is at least one. Whether a kind has them is not known here: see
     /// [`FormatError::UnknownHeading`].
@@ -38,15 +40,19 @@ pub enum FormatError {
     /// No such format; names of formats are case-sensitive.
     #[error("unrecognized output format '{0}'")]
     Unrecognized(String),
+    /// `go-template` without a template.
     #[error("need to specify a template")]
     NoTemplate,
+    /// `go-template-file` without a path.
     #[error("need to specify a template file")]
     NoTemplateFile,
+    /// `custom-columns` without a column.
     #[error("need to specify at least one column")]
     NoColumn,
     /// A kind does not have the column.
     #[error("unknown heading {heading}, valid values are: {}", valid.join(", "))]
     UnknownHeading {
+        /// The column that was asked for.
         heading: String,
         /// All columns of the kind; Calico lists them in random order.
         valid: Vec<String>,

@@ -4,7 +4,9 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Align {
+    /// At the left edge.
     Left,
+    /// At the right edge.
     Right,
 }
 

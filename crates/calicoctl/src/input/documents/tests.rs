@@ -43,11 +43,10 @@ fn refuses_documents_of_ten_mebibytes() {
     );
 }
 
-fn read(
-    path: &str,
-    recursive: bool,
-    stdin: &str,
-) -> Result<(InputKind, Vec<(String, usize, String)>), String> {
+/// A document's source, index and text.
+type Found = (String, usize, String);
+
+fn read(path: &str, recursive: bool, stdin: &str) -> Result<(InputKind, Vec<Found>), String> {
     let mut found = Vec::new();
     let kind = visit::<ReadError>(path, recursive, &mut stdin.as_bytes(), &mut |document| {
         found.push((document.source, document.index, String::from_utf8_lossy(&document.text).into_owned()));

@@ -33,7 +33,7 @@ pub(crate) fn resolve(text: &str, typed: bool) -> Meaning {
     let Some(&first) = text.as_bytes().first() else { return Meaning::Null };
     match first {
         b'+' | b'-' | b'0'..=b'9' => named(text).unwrap_or_else(|| numeric(text, typed)),
-        b'.' => named(text).or_else(|| decimal(text).map(Meaning::Float)).unwrap_or(Meaning::Text),
+        b'.' => named(text).or_else(|| dotted(text).map(Meaning::Float)).unwrap_or(Meaning::Text),
         b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' | b'~' => {
             named(text).unwrap_or(Meaning::Text)
         }
@@ -107,6 +107,15 @@ fn signed_int(negative: bool, value: u64) -> Option<Meaning> {
     value.map(Meaning::Int)
 }
 
+/// A decimal that begins with a dot: here Go's own rule for `_` holds, which wants a digit on both sides of it.
+fn dotted(text: &str) -> Option<f64> {
+    let bytes = text.as_bytes();
+    let is_digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
+    let separates = |at: usize| is_digit(at.checked_sub(1)) && is_digit(Some(at + 1));
+    let fits = text.match_indices('_').all(|(at, _)| separates(at));
+    if fits { decimal(&text.replace('_', "")) } else { None }
+}
+
 /// A finite decimal of the form `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`.
 fn decimal(text: &str) -> Option<f64> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -157,7 +166,7 @@ fn timestamp(text: &str) -> Option<()> {
     let year: u32 = text[..4].parse().ok()?;
     let (month, rest) = one_or_two_digits(&text[5..])?;
     let (day, rest) = one_or_two_digits(rest.strip_prefix('-')?)?;
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let days = match month {
         2 if leap => 29,
         2 => 28,

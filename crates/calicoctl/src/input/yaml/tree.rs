@@ -90,6 +90,9 @@ impl From<Problem> for Failure {
 
 type Parse<T> = Result<T, Failure>;
 
+/// Parses what is inside of a collection of that id, at that depth.
+type Contents = fn(&mut Documents, NodeId, usize) -> Parse<()>;
+
 impl Documents {
     pub(crate) fn new(text: &[u8]) -> Documents {
         Documents {
@@ -202,7 +205,7 @@ impl Documents {
         }
         let (anchor, tag) = self.properties(start)?;
         let Token { kind, line } = self.token()?.clone();
-        let (node, contents): (NodeKind, fn(&mut Self, NodeId, usize) -> Parse<()>) = match kind {
+        let (node, contents): (NodeKind, Contents) = match kind {
             TokenKind::BlockEntry if indentless => {
                 (NodeKind::Sequence(Vec::new()), Self::indentless_sequence)
             }

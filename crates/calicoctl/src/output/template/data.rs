@@ -12,35 +12,52 @@ use crate::output::number;
 pub enum Data {
     /// No value at all: an absent map entry, `nil`.
     Nothing,
+    /// A `bool`.
     Bool(bool),
-    /// An integer and its type, `int` or a named one.
+    /// An integer of whatever size.
     Int {
+        /// `int` or a named one.
         go_type: String,
+        /// The number.
         value: i64,
     },
+    /// A `float64`.
     Float(f64),
-    /// A string and its type, `string` or a named one.
+    /// A string.
     Text {
+        /// `string` or a named one.
         go_type: String,
+        /// The string itself.
         text: String,
     },
-    /// A time; it prints as Go prints one.
+    /// A time, as Go prints it.
     Time(String),
+    /// A slice.
     List {
+        /// The type of each item.
         element_type: String,
+        /// The items.
         items: Vec<Data>,
     },
+    /// A map with strings for keys.
     Map {
+        /// The type of each value.
         value_type: String,
+        /// The entries, in the order in which Go's templates visit them.
         entries: BTreeMap<String, Data>,
     },
+    /// A struct.
     Struct {
+        /// `v3.IPPoolSpec`.
         go_type: String,
+        /// All of its fields, set or not: one that is missing here is an error in a template.
         fields: Vec<Field>,
     },
-    /// A pointer or an interface, `*v3.IPPoolStatus` or `runtime.Object`, and what it holds.
+    /// A pointer or an interface.
     Reference {
+        /// `*v3.IPPoolStatus`, or `runtime.Object`.
         go_type: String,
+        /// What it holds.
         target: Option<Box<Data>>,
     },
 }
@@ -48,9 +65,11 @@ pub enum Data {
 /// A field of a struct.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Field {
+    /// Its name in Go.
     pub name: String,
     /// Whether the fields of this field's struct count as fields of the outer one.
     pub embedded: bool,
+    /// What it holds.
     pub value: Data,
 }
 

@@ -1,1 +1,28 @@
-//! The resources crate.
+//! What Calico's v3 client does around the data (`libcalico-go/lib/clientv3`, `calicoctl/resourcemgr`): metadata rules, defaults on write, checks across
+//! objects, what goes along when a pool or a node is deleted, initialisation, lock and version check.
+//!
+//! Rules are pure functions ([`metadata`], [`patch`], [`label`], [`pools`], [`config`], [`version`]); [`Client`] reads, applies them and commits by
+//! compare-and-swap. Nothing here knows which backend it runs on, reads a clock or writes to a terminal.
+
+mod addresses;
+mod client;
+pub mod config;
+mod delete;
+mod delete_node;
+mod delete_pool;
+mod effects;
+mod error;
+pub mod initialise;
+pub mod label;
+pub mod metadata;
+pub mod patch;
+pub mod pools;
+mod read;
+pub mod version;
+mod write;
+
+pub use client::Client;
+pub use effects::Effects;
+pub use error::{Error, Identifier};
+pub use label::Labelled;
+pub use read::Listed;

@@ -1,0 +1,159 @@
+//! The allocator's configuration, which exists twice: as the record that allocation reads, and as the resource IPAMConfiguration.
+//!
+//! In Calico's etcd mode the two know nothing of each other, so that the resource has no effect. Here a write of the resource named `default` writes the
+//! record in the same batch, its deletion deletes it, and a change of the record changes the resource where there is one.
+
+use api::{IpamConfig, Key, Kind, Persistence, Resource};
+use serde_json::{Map, Value as Json};
+use store::{Batch, Expect, ReadSet, View};
+
+/// The name of the one resource that counts.
+pub const NAME: &str = "default";
+
+/// Why a configuration is refused (`libcalico-go/lib/ipam/ipam.go`, `SetIPAMConfig`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// No node could take any address.
+    #[error("Cannot disable 'StrictAffinity' and 'AutoAllocateBlocks' at the same time")]
+    NothingAllowed,
+    /// A limit on blocks means nothing while nodes borrow.
+    #[error("MaxBlocksPerHost requires StrictAffinity to be enabled")]
+    LimitWithoutStrict,
+}
+
+/// What `ipam configure` may change; `None` leaves as is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConfigChange {
+    /// Addresses come only from blocks that the host owns.
+    pub strict_affinity: Option<bool>,
+    /// Blocks that a host may own at most; 0 for the default.
+    pub max_blocks_per_host: Option<i64>,
+    /// Whether a virtual machine keeps its address.
+    pub persistence: Option<Persistence>,
+    /// Seconds for which a released address is not assigned again.
+    pub cooldown_seconds: Option<i64>,
+}
+
+impl ConfigChange {
+    /// The configuration with the change made.
+    ///
+    /// # Errors
+    /// When it contradicts itself then.
+    pub fn apply(&self, mut config: IpamConfig) -> Result<IpamConfig, ConfigError> {
+        config.strict_affinity = self.strict_affinity.unwrap_or(config.strict_affinity);
+        config.max_blocks_per_host = self.max_blocks_per_host.unwrap_or(config.max_blocks_per_host);
+        config.persistence = self.persistence.or(config.persistence);
+        config.cooldown_seconds = self.cooldown_seconds.unwrap_or(config.cooldown_seconds);
+        if !config.strict_affinity && !config.auto_allocate_blocks {
+            return Err(ConfigError::NothingAllowed);
+        }
+        if config.max_blocks_per_host > 0 && !config.strict_affinity {
+            return Err(ConfigError::LimitWithoutStrict);
+        }
+        Ok(config)
+    }
+}
+
+/// The record that a resource stands for. What the resource leaves out has its default, `autoAllocateBlocks` that of true.
+pub fn of_resource(resource: &Resource) -> IpamConfig {
+    let field = |name: &str| resource.field(&["spec", name]);
+    let truth = |name: &str, default: bool| field(name).and_then(Json::as_bool).unwrap_or(default);
+    let number = |name: &str| field(name).and_then(Json::as_i64).unwrap_or(0);
+    IpamConfig {
+        strict_affinity: truth("strictAffinity", false),
+        auto_allocate_blocks: truth("autoAllocateBlocks", true),
+        max_blocks_per_host: number("maxBlocksPerHost"),
+        persistence: match resource.text(&["spec", "kubeVirtVMAddressPersistence"]) {
+            Some("Enabled") => Some(Persistence::Enabled),
+            Some("Disabled") => Some(Persistence::Disabled),
+            _ => None,
+        },
+        cooldown_seconds: number("ipCooldownSeconds"),
+    }
+}
+
+/// The resource with the record's values.
+pub fn to_resource(resource: &Resource, config: &IpamConfig) -> Resource {
+    let changed = resource.with(|_, body| {
+        let spec = body.entry("spec").or_insert_with(|| Json::Object(Map::new()));
+        let Json::Object(spec) = spec else { return };
+        spec.insert("strictAffinity".into(), config.strict_affinity.into());
+        spec.insert("autoAllocateBlocks".into(), config.auto_allocate_blocks.into());
+        spec.insert("maxBlocksPerHost".into(), config.max_blocks_per_host.into());
+        spec.insert("ipCooldownSeconds".into(), config.cooldown_seconds.into());
+        match config.persistence {
+            Some(persistence) => {
+                let word = match persistence {
+                    Persistence::Enabled => "Enabled",
+                    Persistence::Disabled => "Disabled",
+                };
+                spec.insert("kubeVirtVMAddressPersistence".into(), word.into());
+            }
+            None => {
+                spec.shift_remove("kubeVirtVMAddressPersistence");
+            }
+        }
+    });
+    changed.canonical()
+}
+
+/// Whether writes of that resource go along with writes of the record.
+pub fn is_twin(kind: Kind, name: &str) -> bool {
+    kind == Kind::IPAMConfiguration && name == NAME
+}
+
+/// The key of the resource that counts.
+pub fn key() -> Key {
+    Key::global(Kind::IPAMConfiguration, NAME)
+}
+
+/// What must be read before either is written.
+pub fn reads() -> ReadSet {
+    ReadSet::new().key(Key::IpamConfig).key(key())
+}
+
+/// Adds the write of the record.
+pub(crate) fn put(batch: &mut Batch, view: &View, config: IpamConfig) {
+    let record = view.full(&Key::IpamConfig).flatten();
+    let expect = record.map_or(Expect::Absent, |record| Expect::Revision(record.revision.clone()));
+    batch.put(Key::IpamConfig, expect, api::Value::IpamConfig(config));
+}
+
+/// Adds the deletion of the record, if there is one.
+pub(crate) fn delete(batch: &mut Batch, view: &View) {
+    if let Some(record) = view.full(&Key::IpamConfig).flatten() {
+        batch.delete(Key::IpamConfig, Expect::Revision(record.revision.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contradictions_are_refused() {
+        let default = IpamConfig::default();
+        let strict = |strict| ConfigChange { strict_affinity: Some(strict), ..ConfigChange::default() };
+        let limited = ConfigChange { max_blocks_per_host: Some(4), ..ConfigChange::default() };
+        assert_eq!(limited.apply(default), Err(ConfigError::LimitWithoutStrict));
+        let config = limited.apply(strict(true).apply(default).unwrap()).unwrap();
+        assert_eq!((config.strict_affinity, config.max_blocks_per_host), (true, 4));
+        assert_eq!(strict(false).apply(config), Err(ConfigError::LimitWithoutStrict));
+        let closed = IpamConfig { auto_allocate_blocks: false, strict_affinity: true, ..default };
+        assert_eq!(strict(false).apply(closed), Err(ConfigError::NothingAllowed));
+        // Recorded in 107-ipam-configure-bad: a negative limit passes.
+        let negative = ConfigChange { max_blocks_per_host: Some(-1), ..ConfigChange::default() };
+        assert_eq!(negative.apply(default).unwrap().max_blocks_per_host, -1);
+    }
+
+    #[test]
+    fn resource_and_record_say_the_same() {
+        let json = serde_json::json!({"kind": "IPAMConfiguration", "apiVersion": "projectcalico.org/v3",
+            "metadata": {"name": "default"}, "spec": {"strictAffinity": true}});
+        let resource = Resource::from_input(json).unwrap();
+        let config = of_resource(&resource);
+        assert!(config.auto_allocate_blocks, "left out means true");
+        let other = IpamConfig { cooldown_seconds: 30, persistence: Some(Persistence::Disabled), ..config };
+        assert_eq!(of_resource(&to_resource(&resource, &other)), other);
+    }
+}

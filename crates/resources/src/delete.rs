@@ -1,0 +1,58 @@
+//! Deletion, where nothing goes along with it; pools and nodes have their own files.
+
+use api::capability::Operation;
+use api::{Key, Kind, Resource};
+use store::{Batch, Expect, ReadSet, Store};
+
+use crate::client::{Client, Committed, TRIES, found};
+use crate::config;
+use crate::effects::Effects;
+use crate::error::{Error, Identifier};
+use crate::metadata;
+
+impl<S: Store, E: Effects> Client<'_, S, E> {
+    /// Deletes a resource and what goes along with it; gives what it was, as readers saw it. `wanted`, where given, is the revision that it must be at.
+    ///
+    /// # Errors
+    /// [`Error::DoesNotExist`], [`Error::Conflict`], [`Error::NotSupported`]; the store's.
+    pub async fn delete(&self, id: &Identifier, wanted: Option<&str>) -> Result<Resource, Error> {
+        let wanted = wanted.filter(|version| !version.is_empty());
+        self.allow(Operation::Delete, id)?;
+        match id.kind {
+            Kind::IPPool => self.delete_pool(id, wanted).await,
+            Kind::Node => self.delete_node(id, wanted).await,
+            _ => self.delete_alone(id, wanted).await,
+        }
+    }
+
+    /// Deletes just the record, and the allocator's configuration with the resource that stands for it.
+    pub(crate) async fn delete_alone(
+        &self,
+        id: &Identifier,
+        wanted: Option<&str>,
+    ) -> Result<Resource, Error> {
+        let key = id.key();
+        let twin = config::is_twin(id.kind, &id.name);
+        let set = ReadSet::new().key(key.clone());
+        let set = if twin { set.key(Key::IpamConfig) } else { set };
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                self.pause(attempt).await;
+            }
+            let view = self.read(&set).await?;
+            let (stored, revision) = found(&view, &key).ok_or_else(|| Error::DoesNotExist(id.clone()))?;
+            if wanted.is_some_and(|wanted| wanted != revision.as_str()) {
+                return Err(Error::Conflict(id.clone()));
+            }
+            let mut batch = Batch::new();
+            batch.delete(key.clone(), Expect::Revision(revision.clone()));
+            if twin {
+                config::delete(&mut batch, &view);
+            }
+            if let Committed::Applied(_) = self.commit(&batch, id).await? {
+                return Ok(metadata::shown(&stored, &revision));
+            }
+        }
+        Err(Error::Conflict(id.clone()))
+    }
+}

@@ -1,0 +1,83 @@
+//! Deletion of a node, and of all that is the node's (`clientv3/node.go`).
+
+use std::net::IpAddr;
+
+use api::{Cidr, Kind, Owner, Resource};
+use ipam::Which;
+use store::{Depth, ReadSet, Scope, Store};
+
+use crate::client::{Client, found};
+use crate::effects::Effects;
+use crate::error::{Error, Identifier};
+
+impl<S: Store, E: Effects> Client<'_, S, E> {
+    /// Releases the addresses of the node's workloads and tunnels, deletes its WorkloadEndpoints, releases its blocks, deletes its BGPPeers and
+    /// BGPConfiguration, and then the node. All of that is done too where the node itself is gone already; a wrong revision is found before anything is done.
+    ///
+    /// Unlike Calico, IPv6 tunnel addresses are released as well.
+    pub(crate) async fn delete_node(&self, id: &Identifier, wanted: Option<&str>) -> Result<Resource, Error> {
+        let set = ReadSet::new()
+            .key(id.key())
+            .scope(Scope::kind(Kind::WorkloadEndpoint), Depth::Full)
+            .scope(Scope::kind(Kind::BGPPeer), Depth::Full);
+        let view = self.read(&set).await?;
+        let node = found(&view, &id.key());
+        if let (Some((_, revision)), Some(wanted)) = (&node, wanted)
+            && revision.as_str() != wanted
+        {
+            return Err(Error::Conflict(id.clone()));
+        }
+        let of_node = |resource: &&Resource| resource.text(&["spec", "node"]) == Some(&id.name);
+        let all = |kind| view.resources(kind).map(|(resource, _)| resource).filter(of_node);
+        let endpoints: Vec<&Resource> = all(Kind::WorkloadEndpoint).collect();
+
+        let mut addresses: Vec<IpAddr> = endpoints.iter().flat_map(|endpoint| networks(endpoint)).collect();
+        addresses.extend(node.iter().flat_map(|(node, _)| tunnels(node)));
+        self.release_addresses_of(&id.name, &addresses).await?;
+        for endpoint in endpoints {
+            self.delete_if_there(&Identifier::of(endpoint)).await?;
+        }
+        if !id.name.is_empty() {
+            self.release_affinities(Which::Owner(Owner::Host(id.name.clone()))).await?;
+        }
+        for peer in all(Kind::BGPPeer) {
+            self.delete_if_there(&Identifier::of(peer)).await?;
+        }
+        let configuration = format!("node.{}", id.name);
+        self.delete_if_there(&Identifier::new(Kind::BGPConfiguration, None, &configuration)).await?;
+        self.delete_alone(id, wanted).await
+    }
+
+    async fn delete_if_there(&self, id: &Identifier) -> Result<(), Error> {
+        match self.delete_alone(id, None).await {
+            Ok(_) | Err(Error::DoesNotExist(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The addresses of an endpoint.
+fn networks(endpoint: &Resource) -> Vec<IpAddr> {
+    let networks = endpoint.field(&["spec", "ipNetworks"]).and_then(serde_json::Value::as_array);
+    networks.into_iter().flatten().filter_map(serde_json::Value::as_str).filter_map(address).collect()
+}
+
+/// The addresses of a node's tunnel devices.
+fn tunnels(node: &Resource) -> Vec<IpAddr> {
+    let paths: [&[&str]; 5] = [
+        &["spec", "bgp", "ipv4IPIPTunnelAddr"],
+        &["spec", "ipv4VXLANTunnelAddr"],
+        &["spec", "ipv6VXLANTunnelAddr"],
+        &["spec", "wireguard", "interfaceIPv4Address"],
+        &["spec", "wireguard", "interfaceIPv6Address"],
+    ];
+    paths.into_iter().filter_map(|path| node.text(path)).filter_map(address).collect()
+}
+
+/// An address, or the one in front of a prefix length.
+fn address(text: &str) -> Option<IpAddr> {
+    match Cidr::parse_unmasked(text) {
+        Ok((_, addr)) => Some(addr),
+        Err(_) => api::cidr::parse_addr(text),
+    }
+}

@@ -1,0 +1,126 @@
+//! Deletion of a pool: disable it, release the affinities of its blocks, delete it (`clientv3/ippool.go`).
+//!
+//! Calico sleeps for half a second after disabling, so that allocations which had seen the pool enabled end before the affinities are released. Nothing here waits.
+//! An allocation that is planned here guards the pool's revision, so once the pool is disabled it is refused, however late it comes. Others' (Calico's own
+//! plugins', or where the store does not honour guards) are swept up: after the pool is gone its network is looked through again, until nothing is found.
+//! Blocks in use stay, without owner; their addresses work on, and return to nobody's pool when they are released.
+
+use api::defaults::on_write;
+use api::{BlockCidr, Cidr, Key, Kind, Owner, Resource, Value};
+use ipam::{ReleaseAffinities, Which};
+use store::{Batch, Depth, Expect, ReadSet, Scope, Store, View};
+
+use crate::client::{Client, Committed, TRIES, found};
+use crate::effects::Effects;
+use crate::error::{Error, Identifier};
+use crate::metadata;
+use crate::pools;
+
+impl<S: Store, E: Effects> Client<'_, S, E> {
+    pub(crate) async fn delete_pool(&self, id: &Identifier, wanted: Option<&str>) -> Result<Resource, Error> {
+        let mut wanted = wanted.map(str::to_string);
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                self.pause(attempt).await;
+            }
+            let (stored, revision) = self.disabled(id, wanted.as_deref()).await?;
+            // From here on it is the revision that this deletion made.
+            wanted = None;
+            self.release_network(&stored).await?;
+            let mut batch = Batch::new();
+            batch.delete(id.key(), Expect::Revision(revision.clone()));
+            match self.commit(&batch, id).await? {
+                Committed::Applied(_) => {
+                    self.release_network(&stored).await?;
+                    return Ok(metadata::shown(&stored, &revision));
+                }
+                // Somebody changed it meanwhile, and may have enabled it.
+                Committed::Conflict(_) | Committed::Stale => {}
+            }
+        }
+        Err(Error::Conflict(id.clone()))
+    }
+
+    /// The pool, disabled, and its revision.
+    async fn disabled(
+        &self,
+        id: &Identifier,
+        wanted: Option<&str>,
+    ) -> Result<(Resource, api::Revision), Error> {
+        let key = id.key();
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                self.pause(attempt).await;
+            }
+            let view = self.read(&ReadSet::new().key(key.clone())).await?;
+            let (stored, revision) = found(&view, &key).ok_or_else(|| Error::DoesNotExist(id.clone()))?;
+            if wanted.is_some_and(|wanted| wanted != revision.as_str()) {
+                return Err(Error::Conflict(id.clone()));
+            }
+            if stored.field(&["spec", "disabled"]) == Some(&true.into()) {
+                return Ok((stored, revision));
+            }
+            let disabled = on_write(&stored.with(|_, body| {
+                if let Some(serde_json::Value::Object(spec)) = body.get_mut("spec") {
+                    spec.insert("disabled".into(), true.into());
+                }
+            }));
+            let mut batch = Batch::new();
+            batch.put(key.clone(), Expect::Revision(revision), Value::Resource(disabled.clone()));
+            match self.commit(&batch, id).await? {
+                Committed::Applied(mut revisions) if !revisions.is_empty() => {
+                    return Ok((disabled, revisions.swap_remove(0)));
+                }
+                _ if wanted.is_some() => return Err(Error::Conflict(id.clone())),
+                _ => {}
+            }
+        }
+        Err(Error::Conflict(id.clone()))
+    }
+
+    /// Releases the affinities of the pool's blocks, until there are none. Blocks that another pool's network holds too are that pool's, and left alone.
+    async fn release_network(&self, pool: &Resource) -> Result<(), Error> {
+        let Some(cidr) = pools::cidr(pool) else { return Ok(()) };
+        let set = ReadSet::new()
+            .scope(Scope::Affinities { owner: None, family: Some(cidr.family()) }, Depth::Key)
+            .scope(Scope::kind(Kind::IPPool), Depth::Full);
+        loop {
+            let view = self.read(&set).await?;
+            let affinities = affinities_of(&view, pool.name(), &cidr);
+            if affinities.is_empty() {
+                return Ok(());
+            }
+            for (owner, block) in affinities {
+                self.release_affinities(Which::One(owner, block)).await?;
+            }
+        }
+    }
+
+    /// Releases affinities until none is left.
+    pub(crate) async fn release_affinities(&self, which: Which) -> Result<(), Error> {
+        loop {
+            let planner = ReleaseAffinities::new(which.clone(), false);
+            let released = ipam::run(self.store, self.effects, planner, self.within).await;
+            match released {
+                Ok(answer) if answer.more => {}
+                Ok(_) => return Ok(()),
+                Err(error) => return Err(Error::Release(error.to_string())),
+            }
+        }
+    }
+}
+
+fn affinities_of(view: &View, pool: &str, cidr: &Cidr) -> Vec<(Owner, BlockCidr)> {
+    let others: Vec<Cidr> =
+        pools::overlapping(view, pool, cidr).into_iter().filter_map(pools::cidr).collect();
+    let scope = Scope::Affinities { owner: None, family: Some(cidr.family()) };
+    let known = view.slots(&scope).filter(|(_, slot)| slot.revision().is_some());
+    known
+        .filter_map(|(key, _)| match key {
+            Key::Affinity { owner, block } => Some((owner.clone(), *block)),
+            _ => None,
+        })
+        .filter(|(_, block)| cidr.contains(block.cidr().first()))
+        .filter(|(_, block)| !others.iter().any(|other| other.covers(&block.cidr())))
+        .collect()
+}

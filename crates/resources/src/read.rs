@@ -1,0 +1,47 @@
+//! Reading.
+
+use api::{Kind, Resource, Revision};
+use store::{Depth, ReadSet, Scope, Store};
+
+use crate::client::Client;
+use crate::effects::Effects;
+use crate::error::{Error, Identifier};
+use crate::metadata;
+
+/// A list of resources, as readers see them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Listed {
+    /// The resources, in the order of namespace and name; tiers by their order.
+    pub items: Vec<Resource>,
+    /// The store's revision, where it has one.
+    pub revision: Option<Revision>,
+}
+
+impl<S: Store, E: Effects> Client<'_, S, E> {
+    /// A resource as readers see it (see [`metadata::shown`]).
+    ///
+    /// # Errors
+    /// [`Error::DoesNotExist`], or the store's.
+    pub async fn get(&self, id: &Identifier) -> Result<Resource, Error> {
+        let (resource, revision) = self.resource(id).await?;
+        Ok(metadata::shown(&resource, &revision))
+    }
+
+    /// All resources of a kind, of a namespace or of all. What cannot be read is left out, as Calico leaves it out.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn list(&self, kind: Kind, namespace: Option<&str>) -> Result<Listed, Error> {
+        let scope = Scope::Resources { kind, namespace: namespace.map(str::to_string) };
+        let view = self.read(&ReadSet::new().scope(scope, Depth::Full)).await?;
+        let mut items: Vec<Resource> =
+            view.resources(kind).map(|(resource, revision)| metadata::shown(resource, revision)).collect();
+        if kind == Kind::Tier {
+            let order = |tier: &Resource| {
+                tier.field(&["spec", "order"]).and_then(serde_json::Value::as_f64).unwrap_or(f64::INFINITY)
+            };
+            items.sort_by(|a, b| order(a).total_cmp(&order(b)));
+        }
+        Ok(Listed { items, revision: view.revision().cloned() })
+    }
+}

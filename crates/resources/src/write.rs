@@ -1,0 +1,194 @@
+//! Create, update, apply, patch, label.
+
+use api::capability::Operation;
+use api::defaults::{on_read, on_write};
+use api::{Key, Kind, Resource, Revision, Value, validate};
+use store::{Batch, Expect, ReadSet, Store, View};
+
+use crate::client::{Client, Committed, TRIES, found};
+use crate::config;
+use crate::effects::Effects;
+use crate::error::{Error, Identifier};
+use crate::label::{self, LabelChange, LabelRefusal, Labelled};
+use crate::metadata;
+use crate::patch;
+use crate::pools;
+
+impl<S: Store, E: Effects> Client<'_, S, E> {
+    /// Creates a resource; gives what is stored, as readers see it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for whatever breaks a rule, then [`Error::AlreadyExists`]; the store's.
+    pub async fn create(&self, new: &Resource) -> Result<Resource, Error> {
+        self.allow(Operation::Create, &Identifier::of(new))?;
+        let new = metadata::for_create(new);
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                self.pause(attempt).await;
+            }
+            let view = self.read(&reads_for_create(&new)).await?;
+            if let Some(created) = self.try_create(&new, &view).await? {
+                self.keep_apart(&created).await?;
+                return Ok(created);
+            }
+        }
+        Err(Error::Conflict(Identifier::of(&new)))
+    }
+
+    async fn try_create(&self, new: &Resource, view: &View) -> Result<Option<Resource>, Error> {
+        let is_pool = new.kind() == Kind::IPPool;
+        let found = if is_pool { pools::faults(view, new) } else { Vec::new() };
+        validate::create(new, found, self.backend)?;
+        let stored = metadata::created(&on_write(new), self.effects.uuid(), self.effects.now());
+        let id = Identifier::of(&stored);
+        let mut batch = Batch::new();
+        batch.put(id.key(), Expect::Absent, Value::Resource(stored.clone()));
+        if is_pool {
+            // Another pool of the same name but with another network would be another pool.
+            for (other, revision) in
+                view.resources(Kind::IPPool).filter(|(pool, _)| pool.name() != new.name())
+            {
+                batch.guard(other.key(), Some(revision.clone()));
+            }
+        }
+        if config::is_twin(stored.kind(), stored.name()) {
+            config::put(&mut batch, view, config::of_resource(&stored));
+        }
+        match self.commit(&batch, &id).await? {
+            Committed::Applied(revisions) => Ok(Some(as_written(&stored, &revisions))),
+            Committed::Conflict(0) => Err(Error::AlreadyExists(id)),
+            Committed::Conflict(_) | Committed::Stale => Ok(None),
+        }
+    }
+
+    /// No guard can say "no pool was added meanwhile". So whoever has added one looks again, and takes it back if there is another in its place: of two that
+    /// are created at the same moment at least one sees the other.
+    async fn keep_apart(&self, created: &Resource) -> Result<(), Error> {
+        let Some(cidr) = pools::cidr(created).filter(|_| created.kind() == Kind::IPPool) else {
+            return Ok(());
+        };
+        let set = ReadSet::new().scope(store::Scope::kind(Kind::IPPool), store::Depth::Full);
+        let view = self.read(&set).await?;
+        if pools::overlapping(&view, created.name(), &cidr).is_empty() {
+            return Ok(());
+        }
+        let faults = pools::faults(&view, created);
+        self.delete(&Identifier::of(created), None).await?;
+        Err(validate::ValidationError::Fields(faults).into())
+    }
+
+    /// Replaces a resource; gives what is stored, as readers see it. Labels, annotations and body are the new one's; other metadata stays. With a
+    /// `resourceVersion` the stored one must be at it; without, a change that others overtake is tried again.
+    ///
+    /// # Errors
+    /// [`Error::DoesNotExist`], [`Error::Conflict`], [`Error::Invalid`]; the store's.
+    pub async fn update(&self, new: &Resource) -> Result<Resource, Error> {
+        let wanted = new.metadata().resource_version.as_deref().filter(|v| !v.is_empty());
+        self.change(&Identifier::of(new), wanted, |_, _| Ok(new.clone())).await
+    }
+
+    /// Creates a resource, or replaces it where it exists.
+    ///
+    /// # Errors
+    /// As [`Client::create`] and [`Client::update`]. A `resourceVersion` counts only where it exists.
+    pub async fn apply(&self, new: &Resource) -> Result<Resource, Error> {
+        self.allow(Operation::Apply, &Identifier::of(new))?;
+        let unversioned = new.with(|metadata, _| metadata.resource_version = None);
+        match self.create(&unversioned).await {
+            Err(Error::AlreadyExists(_) | Error::NotSupported(_)) => self.update(new).await,
+            other => other,
+        }
+    }
+
+    /// Merges a patch into a resource (see [`patch::apply`]).
+    ///
+    /// # Errors
+    /// [`Error::Patch`] besides those of [`Client::update`].
+    pub async fn patch(&self, id: &Identifier, patch: &str) -> Result<Resource, Error> {
+        let patched = |stored: &Resource, revision: &Revision| {
+            Ok(patch::apply(&metadata::shown(stored, revision), patch)?)
+        };
+        self.change(id, None, patched).await
+    }
+
+    /// Sets or removes a label. The inner error says why it was left alone.
+    ///
+    /// # Errors
+    /// As [`Client::update`].
+    pub async fn label(
+        &self,
+        id: &Identifier,
+        change: &LabelChange,
+    ) -> Result<Result<Labelled, LabelRefusal>, Error> {
+        let (stored, _) = self.resource(id).await?;
+        let done = match label::change(&mut stored.metadata().labels.clone(), change) {
+            Ok(done) => done,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let labelled = |stored: &Resource, revision: &Revision| {
+            let shown = metadata::shown(stored, revision);
+            // Whoever was there in between is not overruled: the last state decides, and an overwritten or vanished label is what was asked for.
+            Ok(shown.with(|metadata, _| {
+                let _ = label::change(&mut metadata.labels, change);
+            }))
+        };
+        self.change(id, None, labelled).await?;
+        Ok(Ok(done))
+    }
+
+    /// Reads, changes, writes; tries again when others were faster, unless the caller insists on a revision.
+    async fn change(
+        &self,
+        id: &Identifier,
+        wanted: Option<&str>,
+        change: impl Fn(&Resource, &Revision) -> Result<Resource, Error>,
+    ) -> Result<Resource, Error> {
+        let key = id.key();
+        let twin = config::is_twin(id.kind, &id.name);
+        let set = ReadSet::new().key(key.clone());
+        let set = if twin { set.key(Key::IpamConfig) } else { set };
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                self.pause(attempt).await;
+            }
+            let view = self.read(&set).await?;
+            let (stored, revision) = found(&view, &key).ok_or_else(|| Error::DoesNotExist(id.clone()))?;
+            if wanted.is_some_and(|wanted| wanted != revision.as_str()) {
+                return Err(Error::Conflict(id.clone()));
+            }
+            let new = metadata::for_update(&change(&stored, &revision)?, &stored, &revision);
+            self.allow(Operation::Update, id)?;
+            validate::update(&new, &on_read(&stored), self.backend)?;
+            let written = on_write(&new).carry_residue(&stored);
+            let written = written.with(|metadata, _| metadata.resource_version = None);
+            let mut batch = Batch::new();
+            batch.put(key.clone(), Expect::Revision(revision), Value::Resource(written.clone()));
+            if twin {
+                config::put(&mut batch, &view, config::of_resource(&written));
+            }
+            match self.commit(&batch, id).await? {
+                Committed::Applied(revisions) => return Ok(as_written(&written, &revisions)),
+                Committed::Conflict(_) | Committed::Stale if wanted.is_some() => {
+                    return Err(Error::Conflict(id.clone()));
+                }
+                Committed::Conflict(_) | Committed::Stale => {}
+            }
+        }
+        Err(Error::Conflict(id.clone()))
+    }
+}
+
+fn reads_for_create(new: &Resource) -> ReadSet {
+    match new.kind() {
+        Kind::IPPool => pools::reads(new),
+        Kind::IPAMConfiguration => config::reads(),
+        _ => ReadSet::new(),
+    }
+}
+
+fn as_written(stored: &Resource, revisions: &[Revision]) -> Resource {
+    match revisions.first() {
+        Some(revision) => metadata::shown(stored, revision),
+        None => stored.clone(),
+    }
+}

@@ -301,6 +301,17 @@ fn sorts_keys_naturally() {
     assert_eq!(order, ["_", "B", "a", "a-b", "a.b", "node-2", "node-10", "x1", "x1y", "x01"]);
 }
 
+#[test]
+fn an_order_that_goes_round_in_a_circle_is_no_obstacle() {
+    let keys = ["010", "0o7", "10.0", "9", "09", "0.1", "1o", "00", "0a", "1_0"];
+    let object: serde_json::Map<_, _> = keys
+        .iter()
+        .flat_map(|first| keys.iter().map(move |second| (format!("{first}{second}"), json!(1))))
+        .collect();
+    let value = Value::Object(object);
+    assert_eq!(crate::input::yaml::read_strict(yaml::to_text(&value).as_bytes()).as_ref(), Ok(&value));
+}
+
 mod properties {
     use proptest::prelude::*;
 

@@ -48,7 +48,8 @@ impl Document<'_> {
             }
             Value::Object(entries) => {
                 let mut entries: Vec<_> = entries.iter().collect();
-                entries.sort_by(|(a, _), (b, _)| natural_order(a, b));
+                entries.sort_by_key(|(key, _)| *key);
+                sort_naturally(&mut entries);
                 self.emit(Event::mapping_start(None, None, true, MappingStyle::Block));
                 for (key, value) in entries {
                     self.string(key);
@@ -81,6 +82,17 @@ fn number_text(number: &Number) -> String {
     match resolve(&json, false) {
         Meaning::Float(value) => number::general(value),
         _ => json,
+    }
+}
+
+/// Insertion sort, as the order is not transitive (`010`, `0o7` and `10.0` go round in a circle), which Rust's own sort may panic at.
+fn sort_naturally<T>(entries: &mut [(&String, T)]) {
+    for end in 1..entries.len() {
+        let mut at = end;
+        while at > 0 && natural_order(entries[at].0, entries[at - 1].0) == Ordering::Less {
+            entries.swap(at, at - 1);
+            at -= 1;
+        }
     }
 }
 

@@ -13,6 +13,7 @@ pub mod pools;
 pub mod reservations;
 pub mod ring;
 pub mod run;
+pub mod usage;
 
 pub use block::{HostReserved, ReleaseIp};
 pub use plan::{

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use api::{BlockCidr, Cidr, Family, cidr};
+use api::{BlockCidr, Cidr, Family, Kind, cidr};
+use store::View;
 
 /// The reserved addresses as disjoint ranges, so that several reservations that together cover a block are seen to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,12 @@ impl Reserved {
         merge(&mut reserved.v4);
         merge(&mut reserved.v6);
         reserved
+    }
+
+    /// All reservations that a view knows.
+    pub fn in_view(view: &View) -> Reserved {
+        let reservations = view.resources(Kind::IPReservation).map(|(resource, _)| resource.as_reservation());
+        Reserved::of(reservations.flat_map(|reservation| reservation.cidrs.iter().copied()))
     }
 
     /// Whether nothing is reserved.

@@ -281,7 +281,7 @@ impl Planner for AutoAssignPlanner {
         }
         self.progress.settle(view)?;
 
-        let reserved = reserved(view);
+        let reserved = Reserved::in_view(view);
         let config = view.ipam_config().unwrap_or_default();
         let mut needs = ReadSet::new();
         let mut drafts: Vec<FamilyDraft> = Vec::new();
@@ -379,11 +379,4 @@ pub(crate) fn give_up(progress: &Progress, view: &View, now: Timestamp) -> Plan<
     }
     let batch = progress.take_all_back(view, now);
     if batch.is_empty() { Plan::Done(()) } else { Plan::Commit { batch, answer: () } }
-}
-
-/// All reservations of a view together.
-pub(crate) fn reserved(view: &View) -> Reserved {
-    Reserved::of(
-        view.resources(Kind::IPReservation).flat_map(|(r, _)| r.as_reservation().cidrs.iter().copied()),
-    )
 }

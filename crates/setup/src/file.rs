@@ -3,7 +3,8 @@
 use serde_json::{Map, Value as Json};
 
 use crate::error::SetupError;
-use crate::settings::{Origin, Settings, TABLE, Type};
+use crate::fields::{TABLE, Type};
+use crate::settings::{Origin, Settings};
 
 const KIND: &str = "CalicoAPIConfig";
 
@@ -101,7 +102,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::settings::Field;
+    use crate::fields::Field;
 
     fn read(document: Json) -> Result<Settings, String> {
         Settings::from_file("x.cfg", &document).map_err(|e| e.to_string())

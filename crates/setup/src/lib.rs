@@ -11,12 +11,14 @@
 //! # }
 //! ```
 
+mod choose;
 pub mod clock;
 mod connect;
 mod datastore;
 mod embedded;
 mod environment;
 mod error;
+mod fields;
 mod file;
 mod node_name;
 mod settings;
@@ -27,5 +29,6 @@ pub use datastore::{Datastore, EtcdSettings, KubernetesSettings, Tls};
 pub use embedded::MACHINE_STORE;
 pub use environment::Environment;
 pub use error::SetupError;
+pub use fields::Field;
 pub use node_name::{DEFAULT_NODENAME_FILE, NodeNameError, node_name};
-pub use settings::{Field, Origin, Setting, Settings};
+pub use settings::{Origin, Setting, Settings};

@@ -1,8 +1,10 @@
 //! ADD and DEL that succeed, and what they leave.
 
+use std::process::Command;
+
 use serde_json::json;
 
-use crate::harness::{Machine, addr, node, pool};
+use crate::harness::{BINARY, Machine, addr, finish, node, pool, spawn};
 
 fn machine() -> Machine {
     Machine::new(&[
@@ -161,4 +163,14 @@ fn without_the_hosts_lock_the_work_goes_on() {
         "{}",
         answer.stderr
     );
+}
+
+#[test]
+fn the_version_is_our_own() {
+    let answer = finish(spawn(Command::new(BINARY).env_clear().arg("-v"), ""));
+    let version = concat!("rackpool ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!((answer.code, answer.stdout.as_str()), (Some(0), version));
+    let answer = finish(spawn(Command::new(BINARY).env_clear().env("CNI_COMMAND", "VERSION"), "{nope"));
+    let versions = "{\"cniVersion\":\"1.1.0\",\"supportedVersions\":[\"0.1.0\",\"0.2.0\",\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\"]}\n";
+    assert_eq!((answer.code, answer.stdout.as_str()), (Some(0), versions));
 }

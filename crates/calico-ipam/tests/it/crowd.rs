@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::process::Child;
 use std::thread;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ fn machine() -> Machine {
     ])
 }
 
-/// Starts `many` ADDs on two nodes, kills every seventh a little later, each at another moment of its life, and checks what is left.
+/// Starts `many` ADDs on two nodes, kills every seventh, each at another moment of its life, and checks what is left.
 fn crowd(many: usize, changes: Json) {
     let machine = machine();
     let container = |n: usize| format!("c{n}");
@@ -28,12 +29,19 @@ fn crowd(many: usize, changes: Json) {
         conf["ipam"] = json!({"assign_ipv6": if n.is_multiple_of(3) { "true" } else { "false" }});
         conf
     };
-    let mut children: Vec<_> = (0..many).map(|n| machine.start("ADD", &container(n), "", &conf(n))).collect();
-    let victims: Vec<usize> = (0..many).step_by(7).collect();
-    for n in &victims {
-        thread::sleep(Duration::from_millis(3));
-        // It may be done already.
-        let _ = children[*n].kill();
+    let mut children: Vec<Child> = Vec::new();
+    let mut victims = BTreeSet::new();
+    for tick in 0..3 * many {
+        match tick < many {
+            true => children.push(machine.start("ADD", &container(tick), "", &conf(tick))),
+            false => thread::sleep(Duration::from_millis(1)),
+        }
+        // Every seventh is to die: the first at once, each later one at a greater age than the one before.
+        for victim in (0..children.len()).step_by(7).filter(|victim| victim + victim / 7 * 6 == tick) {
+            victims.insert(victim);
+            // It may be done already.
+            let _ = children[victim].kill();
+        }
     }
     let mut answered: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
     let mut unanswered = BTreeSet::new();
@@ -59,6 +67,7 @@ fn crowd(many: usize, changes: Json) {
     }
     let answers: usize = answered.values().map(Vec::len).sum();
     let of_victims = taken.values().filter(|handle| unanswered.contains(*handle)).count();
+    println!("{} killed before they answered; they left {of_victims} addresses", unanswered.len());
     assert_eq!(taken.len(), answers + of_victims, "every address is somebody's: {taken:?}");
 
     let children: Vec<_> = (0..many).map(|n| machine.start("DEL", &container(n), "", &conf(n))).collect();
@@ -77,4 +86,40 @@ fn sixty_four_at_once() {
 #[test]
 fn without_the_hosts_lock() {
     crowd(32, json!({"ipam_lock_file": "/proc/nope/x.lock"}));
+}
+
+/// One after the other, each killed a little later in its life than the one before, until after its end.
+#[test]
+fn killed_at_every_moment() {
+    let machine = machine();
+    let conf = machine.conf(json!({"ipam": {"assign_ipv6": "true"}}));
+    let (mut whole, mut left) = (0, 0);
+    for n in 0..120 {
+        let container = format!("c{n}");
+        let mut child = machine.start("ADD", &container, "", &conf);
+        thread::sleep(Duration::from_micros(75 * n));
+        let _ = child.kill();
+        let answer = finish(child);
+        let handle = format!("net.{container}");
+        let taken: Vec<_> = machine.taken().into_iter().filter(|(_, of)| *of == handle).collect();
+        // Both families or neither, and the count is never too low.
+        assert!(taken.is_empty() || taken.len() == 2, "{n}: {taken:?}");
+        assert_eq!(machine.counted().get(&handle).copied().unwrap_or(0) as usize, taken.len(), "{n}");
+        match answer.code {
+            Some(0) => {
+                assert_eq!(answer.addresses().len(), taken.len(), "{n}");
+                whole += 1;
+            }
+            code => {
+                assert_eq!(code, None, "{n}: {answer:?}");
+                left += usize::from(!taken.is_empty());
+            }
+        }
+        assert_eq!(machine.run("DEL", &container, "").code, Some(0));
+        assert!(machine.taken().is_empty() && machine.counted().is_empty(), "{n}");
+    }
+    println!(
+        "{whole} of 120 were done before they were killed; {left} of the others had their addresses already"
+    );
+    assert!(whole < 120, "none was killed");
 }

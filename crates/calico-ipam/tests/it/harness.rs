@@ -1,7 +1,5 @@
 //! A machine for a test: a directory with a store, and the program.
 
-#![allow(clippy::unwrap_used, reason = "a test is to stop there")]
-
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::IpAddr;

@@ -1,5 +1,7 @@
 //! Runs the real program on an embedded store of its own.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test is to stop there, and says what it did")]
+
 mod commands;
 mod crowd;
 mod harness;

@@ -1,0 +1,232 @@
+//! Which store, and where.
+
+use std::path::PathBuf;
+
+use crate::datastore::{Datastore, EtcdSettings, KubernetesSettings, Tls};
+use crate::embedded::{self, Circumstances};
+use crate::environment::Environment;
+use crate::error::SetupError;
+use crate::fields::{Field, parse_bool};
+use crate::settings::{Setting, Settings};
+
+impl Datastore {
+    /// Chooses the store: the one that the settings name; else etcd where they hold its address; else Kubernetes where they hold a kubeconfig, an API
+    /// endpoint or `policy.type: k8s`, or the process runs in a cluster; else the embedded one. Of the environment only `HOME`,
+    /// `XDG_STATE_HOME` and `KUBERNETES_SERVICE_HOST`, `_PORT` count.
+    ///
+    /// # Errors
+    /// An unknown type; etcd's settings contradict each other; no place for the embedded store.
+    pub fn choose(settings: &Settings, environment: &Environment) -> Result<Datastore, SetupError> {
+        choose(settings, environment, Circumstances::of_process)
+    }
+}
+
+fn choose(
+    settings: &Settings,
+    environment: &Environment,
+    circumstances: impl FnOnce() -> Circumstances,
+) -> Result<Datastore, SetupError> {
+    if let Some(named) = settings.get(Field::DatastoreType) {
+        return match named.value.as_str() {
+            "embedded" => embedded_store(settings, environment, circumstances),
+            "etcdv3" => etcd(settings, named.quoted()),
+            "kubernetes" => kubernetes(settings, environment, named.quoted()),
+            unknown => Err(SetupError::UnknownType(unknown.to_string())),
+        };
+    }
+    let first_of =
+        |fields: &[Field]| fields.iter().find_map(|field| settings.get(*field)).map(Setting::quoted);
+    if let Some(by) = first_of(&[Field::EtcdEndpoints, Field::EtcdDiscoverySrv]) {
+        return etcd(settings, by);
+    }
+    let inline = settings.get(Field::KubeconfigInline).map(|setting| setting.origin.to_string());
+    let policy =
+        settings.kubernetes_policy.then(|| "policy.type in the CNI configuration = \"k8s\"".to_string());
+    let host = environment.get("KUBERNETES_SERVICE_HOST");
+    let in_cluster = host.map(|host| format!("KUBERNETES_SERVICE_HOST = {host:?}"));
+    match first_of(&[Field::Kubeconfig, Field::K8sApiEndpoint]).or(inline).or(policy).or(in_cluster) {
+        Some(by) => kubernetes(settings, environment, by),
+        None => embedded_store(settings, environment, circumstances),
+    }
+}
+
+fn embedded_store(
+    settings: &Settings,
+    environment: &Environment,
+    circumstances: impl FnOnce() -> Circumstances,
+) -> Result<Datastore, SetupError> {
+    let (path, chosen_by) = match settings.get(Field::RackpoolDb) {
+        Some(said) => (PathBuf::from(&said.value), said.quoted()),
+        None => embedded::default_path(environment, &circumstances())?,
+    };
+    Ok(Datastore::Embedded { path, chosen_by })
+}
+
+/// The checks, in the order of `libcalico-go/lib/backend/etcdv3/etcdv3.go`.
+fn etcd(settings: &Settings, chosen_by: String) -> Result<Datastore, SetupError> {
+    let text = |field| settings.value(field).map(str::to_string);
+    let endpoints: Vec<String> = settings
+        .value(Field::EtcdEndpoints)
+        .into_iter()
+        .flat_map(|all| all.split(','))
+        .map(str::to_string)
+        .collect();
+    let discovery_srv = text(Field::EtcdDiscoverySrv);
+    if !endpoints.is_empty() && discovery_srv.is_some() {
+        return Err(SetupError::EndpointsAndDiscovery);
+    }
+    if endpoints.is_empty() && discovery_srv.is_none() {
+        return Err(SetupError::NoEndpoints);
+    }
+    let files = [Field::EtcdKeyFile, Field::EtcdCertFile, Field::EtcdCaCertFile].map(text);
+    let texts = [Field::EtcdKey, Field::EtcdCert, Field::EtcdCaCert].map(text);
+    let inline = texts.iter().any(Option::is_some);
+    if inline && files.iter().any(Option::is_some) {
+        return Err(SetupError::MixedCertificates);
+    }
+    let [key, cert, ca] = if inline { texts } else { files };
+    Ok(Datastore::Etcd(EtcdSettings {
+        endpoints,
+        discovery_srv,
+        username: text(Field::EtcdUsername),
+        password: text(Field::EtcdPassword),
+        tls: Tls { key, cert, ca, inline },
+        chosen_by,
+    }))
+}
+
+fn kubernetes(
+    settings: &Settings,
+    environment: &Environment,
+    chosen_by: String,
+) -> Result<Datastore, SetupError> {
+    let text = |field| settings.value(field).map(str::to_string);
+    let truth = |field| settings.value(field).and_then(parse_bool).unwrap_or(false);
+    let [key, cert, ca] = [Field::K8sKeyFile, Field::K8sCertFile, Field::K8sCaFile].map(text);
+    let service = |name: &str| environment.get(&format!("KUBERNETES_SERVICE_{name}")).map(str::to_string);
+    Ok(Datastore::Kubernetes(KubernetesSettings {
+        kubeconfig: text(Field::Kubeconfig),
+        kubeconfig_inline: text(Field::KubeconfigInline),
+        default_kubeconfig: environment.get("HOME").map(|home| PathBuf::from(home).join(".kube/config")),
+        in_cluster: service("HOST").map(|host| (host, service("PORT").unwrap_or_else(|| "443".to_string()))),
+        context: text(Field::K8sCurrentContext),
+        endpoint: text(Field::K8sApiEndpoint),
+        tls: Tls { key, cert, ca, inline: false },
+        token: text(Field::K8sApiToken),
+        insecure_skip_tls_verify: truth(Field::K8sInsecureSkipTlsVerify),
+        qps: settings.value(Field::K8sClientQps).and_then(|text| text.parse().ok()),
+        burst: settings.value(Field::K8sClientBurst).and_then(|text| text.parse().ok()),
+        api_group: text(Field::CalicoApiGroup),
+        disable_node_poll: truth(Field::K8sDisableNodePoll),
+        use_pod_cidr: truth(Field::UsePodCidr),
+        chosen_by,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn user() -> Circumstances {
+        Circumstances { root: false, machine_store: false }
+    }
+
+    fn chosen(variables: &[(&str, &str)], cni: serde_json::Value) -> Result<Datastore, SetupError> {
+        let environment: Environment = variables.iter().copied().chain([("HOME", "/h")]).collect();
+        let settings = Settings::from_environment(&environment)?.with_cni(&cni);
+        choose(&settings, &environment, user)
+    }
+
+    /// Type and what chose it.
+    fn told(variables: &[(&str, &str)], cni: serde_json::Value) -> (&'static str, String) {
+        let datastore = chosen(variables, cni).unwrap();
+        let by = match &datastore {
+            Datastore::Embedded { chosen_by, .. } => chosen_by,
+            Datastore::Etcd(settings) => &settings.chosen_by,
+            Datastore::Kubernetes(settings) => &settings.chosen_by,
+        };
+        (datastore.type_name(), by.clone())
+    }
+
+    #[test]
+    fn the_order_of_what_chooses() {
+        let everything = [
+            ("ETCD_ENDPOINTS", "http://e"),
+            ("KUBECONFIG", "/k"),
+            ("KUBERNETES_SERVICE_HOST", "10.0.0.1"),
+            ("RACKPOOL_DB", "/r.db"),
+        ];
+        let named = |name: &str| json!({"datastore_type": name, "policy": {"type": "k8s"}});
+        let cni = |by: &str, value: &str| format!("{by} in the CNI configuration = {value:?}");
+        let rows = [
+            (&everything[..], named("embedded"), ("embedded", "RACKPOOL_DB = \"/r.db\"".to_string())),
+            (&everything[..], named("kubernetes"), ("kubernetes", cni("datastore_type", "kubernetes"))),
+            (&everything[..], named("etcdv3"), ("etcdv3", cni("datastore_type", "etcdv3"))),
+            (&everything[..], json!({}), ("etcdv3", "ETCD_ENDPOINTS = \"http://e\"".to_string())),
+            (&everything[1..], json!({}), ("kubernetes", "KUBECONFIG = \"/k\"".to_string())),
+            (&everything[2..], named(""), ("kubernetes", cni("policy.type", "k8s"))),
+            (
+                &everything[2..],
+                json!({}),
+                ("kubernetes", "KUBERNETES_SERVICE_HOST = \"10.0.0.1\"".to_string()),
+            ),
+            (&everything[3..], json!({}), ("embedded", "RACKPOOL_DB = \"/r.db\"".to_string())),
+            (&everything[3..], json!({"rackpool_db": "/c.db"}), ("embedded", cni("rackpool_db", "/c.db"))),
+            (&[], json!(null), ("embedded", "the default for a user, from HOME".to_string())),
+        ];
+        for (variables, cni, wanted) in rows {
+            assert_eq!(told(variables, cni.clone()), wanted, "{variables:?} {cni}");
+        }
+    }
+
+    #[test]
+    fn contradictions_are_errors() {
+        let error = |variables: &[(&str, &str)]| chosen(variables, json!({})).unwrap_err().to_string();
+        assert_eq!(error(&[("DATASTORE_TYPE", "mongodb")]), "unknown datastore type: mongodb");
+        assert_eq!(error(&[("DATASTORE_TYPE", "etcdv3")]), "no etcd endpoints specified");
+        assert_eq!(
+            error(&[("ETCD_ENDPOINTS", "http://e"), ("ETCD_DISCOVERY_SRV", "d")]),
+            SetupError::EndpointsAndDiscovery.to_string()
+        );
+        let mixed = json!({"apiVersion": "projectcalico.org/v3", "kind": "CalicoAPIConfig",
+            "spec": {"etcdEndpoints": "a", "etcdKey": "k", "etcdCertFile": "c"}});
+        let settings = Settings::from_file("f", &mixed).unwrap();
+        let error = choose(&settings, &Environment::default(), user).unwrap_err();
+        assert_eq!(error, SetupError::MixedCertificates);
+    }
+
+    #[test]
+    fn all_settings_are_carried() {
+        let found = chosen(
+            &[
+                ("ETCD_ENDPOINTS", "https://a:1,https://b:1"),
+                ("ETCD_USERNAME", "u"),
+                ("ETCD_PASSWORD", "secret"),
+                ("ETCD_CA_CERT_FILE", "/ca"),
+            ],
+            json!({}),
+        );
+        let Ok(Datastore::Etcd(etcd)) = found else { panic!("{found:?}") };
+        assert_eq!(etcd.endpoints, ["https://a:1", "https://b:1"]);
+        assert_eq!((etcd.username.as_deref(), etcd.password.as_deref()), (Some("u"), Some("secret")));
+        assert_eq!((etcd.tls.ca.as_deref(), etcd.tls.inline), (Some("/ca"), false));
+        assert!(!format!("{etcd:?}").contains("secret"));
+
+        let found = chosen(
+            &[
+                ("KUBERNETES_SERVICE_HOST", "h"),
+                ("K8S_CLIENT_QPS", "2.5"),
+                ("K8S_INSECURE_SKIP_TLS_VERIFY", "T"),
+            ],
+            json!({"burst": 9, "calico_api_group": "g", "policy": {"k8s_auth_token": "secret"}}),
+        );
+        let Ok(Datastore::Kubernetes(k)) = found else { panic!("{found:?}") };
+        assert_eq!((k.qps, k.burst, k.insecure_skip_tls_verify), (Some(2.5), Some(9), true));
+        assert_eq!(k.in_cluster, Some(("h".to_string(), "443".to_string())));
+        assert_eq!(k.default_kubeconfig, Some(PathBuf::from("/h/.kube/config")));
+        assert_eq!((k.api_group.as_deref(), k.token.as_deref()), (Some("g"), Some("secret")));
+        assert!(!format!("{k:?}").contains("secret"));
+    }
+}

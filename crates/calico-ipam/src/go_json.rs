@@ -221,4 +221,26 @@ mod tests {
         }
         assert_eq!(check("[".repeat(DEEPEST + 1).as_bytes()), Err("exceeded max depth".to_string()));
     }
+
+    /// Documents with one byte changed, put in or left out.
+    #[test]
+    fn it_agrees_with_the_parser_on_what_is_json() {
+        let document =
+            br#"{"a": [1, -0.5e+3, {}, []], "b\n": {"c": true, "d": [null, false]}, "e": "\u0041"}"#;
+        let bytes = b"{}[]:,\"\\0123.eE+-truefalsn \n\x01ax";
+        let mut wrong = 0;
+        for at in 0..document.len() {
+            let (before, after) = document.split_at(at);
+            let left_out = [before, &after[1..]].concat();
+            let changed = bytes.iter().map(|b| [before, &[*b], &after[1..]].concat());
+            let put_in = bytes.iter().map(|b| [before, &[*b], after].concat());
+            for text in changed.chain(put_in).chain([left_out]) {
+                let parsed = serde_json::from_slice::<serde_json::Value>(&text);
+                let text = String::from_utf8_lossy(&text);
+                assert_eq!(check(text.as_bytes()).is_ok(), parsed.is_ok(), "{text}: {parsed:?}");
+                wrong += usize::from(parsed.is_err());
+            }
+        }
+        assert!(wrong > 1000, "{wrong}");
+    }
 }

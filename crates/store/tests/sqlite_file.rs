@@ -205,7 +205,7 @@ async fn the_file_is_what_etcd_would_hold() {
     create(&store, "b").await.unwrap();
     create(&store, "a").await.unwrap();
     let file = Connection::open(&path).unwrap();
-    let mut rows = file.prepare("SELECT key, value FROM kv").unwrap();
+    let mut rows = file.prepare("SELECT key, value FROM kv ORDER BY key").unwrap();
     let rows: Vec<(String, String)> =
         rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
     let text = r#"{"block":{},"deleted":false}"#;
@@ -317,4 +317,19 @@ async fn a_bad_backup_changes_nothing() {
     let error = store.restore(&dir.path().join("none.db"), WITHIN).await.unwrap_err();
     assert!(error.to_string().contains("does not exist"), "{error}");
     assert_eq!((revision(&store).await, names(&store).await.len()), (before, 100));
+}
+
+#[tokio::test]
+async fn the_write_ahead_log_stays_short_among_processes_that_come_and_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let mut longest = 0;
+    for index in 0..300 {
+        // Each opens alone, commits once and is gone.
+        create(&open(&path).unwrap(), &format!("h{index}")).await.unwrap();
+        longest = fs::metadata(dir.path().join("store.db-wal")).unwrap().len().max(longest);
+    }
+    assert!(longest < 300 * 4200, "{longest}");
+    assert!(fs::metadata(&path).unwrap().len() > 8 * 4096, "its pages were moved");
+    assert_eq!(names(&open(&path).unwrap()).await.len(), 300);
 }

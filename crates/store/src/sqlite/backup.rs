@@ -96,7 +96,7 @@ fn open_backup(path: &Path) -> Result<Connection, Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let source = Connection::open_with_flags(path, flags)?;
     let file = path.display().to_string();
-    match schema::inspect(&source, &file)? {
+    match schema::inspect_once(&source, &file)? {
         Layout::Current => {}
         Layout::Empty => return Err(StoreError::Unusable(format!("{file} is empty: it is no backup")).into()),
         Layout::Older(version) => {

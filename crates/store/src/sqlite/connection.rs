@@ -1,5 +1,6 @@
 //! Finding, checking, creating and opening the file.
 
+use std::ffi::c_int;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -8,6 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
+use rusqlite::hooks::Wal;
+use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, OpenFlags};
 
 use super::fault::{Fault, file_error, not_a_database};
@@ -16,8 +19,8 @@ use super::{Options, filesystem};
 use crate::error::StoreError;
 
 /// Pages in the -wal file after which a commit moves them into the database. A process that finds itself alone reads all of the -wal file
-/// once, so a longer one makes every start slower, and a shorter one costs a sync more often.
-const CHECKPOINT_PAGES: u32 = 256;
+/// once, so a longer one makes every start slower, and a shorter one costs syncs more often.
+const CHECKPOINT_PAGES: c_int = 256;
 
 /// The smallest page of a database, in bytes.
 const LEAST_PAGE: u64 = 512;
@@ -44,7 +47,7 @@ impl Live {
         }
         filesystem::check(path)?;
         let conn = connect(path)?;
-        match schema::inspect(&conn, &path.display().to_string())? {
+        match schema::inspect_once(&conn, &path.display().to_string())? {
             Layout::Empty => return Ok(None),
             Layout::Older(_) => write_schema(&conn, path)?,
             Layout::Current => {}
@@ -110,7 +113,7 @@ fn find(path: &Path) -> Result<Option<FileId>, StoreError> {
 
 fn connect(path: &Path) -> Result<Connection, Fault> {
     let creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
-    let conn = Connection::open_with_flags(
+    let mut conn = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
@@ -119,8 +122,19 @@ fn connect(path: &Path) -> Result<Connection, Fault> {
     conn.busy_timeout(Duration::ZERO)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     conn.pragma_update(None, "synchronous", "FULL")?;
-    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    conn.wal_hook(Some(checkpoint))?;
     Ok(conn)
+}
+
+/// Empties a long -wal file. SQLite's own automatic checkpoint leaves it for the next writer to begin again from its start, but which pages
+/// were moved is known in the shared memory only, and that is gone when the last process ends: among processes that come and go the file would
+/// grow for ever, and every commit move all of it.
+fn checkpoint(wal: &mut Wal, pages: c_int) -> rusqlite::Result<()> {
+    if pages >= CHECKPOINT_PAGES {
+        // The commit stands in any case. Others who read just now keep it from being emptied; a later commit does it.
+        let _ = wal.checkpoint_v2(CheckpointMode::TRUNCATE);
+    }
+    Ok(())
 }
 
 fn use_wal(conn: &Connection) -> Result<(), Fault> {

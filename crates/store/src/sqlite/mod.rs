@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! $ sqlite3 -readonly /var/lib/rackpool/rackpool.db
-//! sqlite> SELECT key, value FROM kv;
+//! sqlite> SELECT key, value FROM kv ORDER BY key;
 //! /calico/ipam/v2/assignment/ipv4/block/10.0.0.0-26|{"cidr":"10.0.0.0/26","affinity":"host:node1", ...
 //! ```
 //!
@@ -25,7 +25,7 @@
 //! * A read is one snapshot. A batch is one `BEGIN IMMEDIATE` transaction and one sync (`synchronous=FULL`); what was answered as applied survives a
 //!   crash of the process and of the machine.
 //! * A locked file is tried again until `within` runs out, without holding up the thread meanwhile; the disk itself does hold it up. Who has waited longer asks more often.
-//! * A process that ends does not move `-wal` into the file; commits do that every 256 pages.
+//! * A process that ends does not move `-wal` into the file; the commit that makes it longer than 256 pages (1 MiB) does.
 //! * The file must be on a local filesystem; network filesystems are refused.
 
 mod backup;

@@ -15,13 +15,16 @@ pub(super) const LOG_KEPT: i64 = 4096;
 /// The log is trimmed when it is so much longer: most commits do not touch its old end.
 pub(super) const LOG_SLACK: i64 = 512;
 
-/// Makes an empty database ours. `revision` stands before `value`, so that a walk over revisions reads no overflow pages.
+/// Makes an empty database ours.
+///
+/// `kv` has rowids, and so an index of its keys beside the records: a tree of keys that holds the values too (`WITHOUT ROWID`) reads the overflow
+/// pages of every large value that a search passes by. `revision` stands before `value`, so that a walk over revisions reads none either.
 const CREATE: &str = "
 CREATE TABLE kv (
     key TEXT NOT NULL PRIMARY KEY,
     revision INTEGER NOT NULL,
     value TEXT NOT NULL
-) WITHOUT ROWID;
+);
 CREATE TABLE log (
     revision INTEGER NOT NULL PRIMARY KEY,
     key TEXT NOT NULL
@@ -48,7 +51,16 @@ pub(super) enum Layout {
     Older(i32),
 }
 
-/// Tells what a database is.
+/// Tells what a database is as of one moment: another process may be about to create it.
+///
+/// # Errors
+/// As [`inspect`].
+pub(super) fn inspect_once(conn: &Connection, file: &str) -> Result<Layout, Fault> {
+    let snapshot = conn.unchecked_transaction()?;
+    inspect(&snapshot, file)
+}
+
+/// Tells what a database is, in a transaction of the caller.
 ///
 /// # Errors
 /// For databases that are not ours, or newer than this program.

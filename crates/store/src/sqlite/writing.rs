@@ -149,8 +149,11 @@ fn store(conn: &Connection, path: &str, op: &Op, revision: i64) -> Result<(), Fa
 
 /// Puts a text in place, without a line in the log.
 pub(super) fn put(conn: &Connection, path: &str, text: &str, revision: i64) -> Result<(), Fault> {
-    let mut put =
-        conn.prepare_cached("INSERT OR REPLACE INTO kv (key, revision, value) VALUES (?1, ?2, ?3)")?;
+    // Not INSERT OR REPLACE: that would make a new row, and write the index of keys as well.
+    let mut put = conn.prepare_cached(
+        "INSERT INTO kv (key, revision, value) VALUES (?1, ?2, ?3) \
+         ON CONFLICT (key) DO UPDATE SET revision = excluded.revision, value = excluded.value",
+    )?;
     put.execute((path, revision, text))?;
     Ok(())
 }

@@ -107,6 +107,21 @@ async fn another_process() {
             }
         }
         "full disk" => fill(&path).await,
+        "failing writes" => {
+            let store = open(&path);
+            for index in 0.. {
+                let mut batch = Batch::new();
+                batch.put(key(&format!("h{index}")), Expect::Absent, counted(1));
+                let report = store.commit(&batch, WITHIN).await.unwrap();
+                if report.has_unknown() {
+                    break;
+                }
+                assert!(report.is_applied(), "{report:?}");
+                println!("answered {index}");
+                assert!(index < 10_000, "no write fails");
+            }
+            println!("unknown");
+        }
         "read-only" => {
             let store = open(&path);
             assert_eq!(count(&store, "count").await, 1, "what is there can be read");
@@ -234,6 +249,25 @@ fn a_full_disk_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mount = format!("mount -t tmpfs -o size=512k tmpfs {}", dir.path().display());
     run_in_namespace("full disk", &dir.path().join("store.db"), &mount);
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_under_way_is_unknown() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    // Writes beyond the limit fail, as those of a failing disk do.
+    let limit = "trap '' XFSZ && ulimit -f 200 && exec \"$0\" \"$@\"";
+    let child = start("failing writes", &path, &["sh", "-c", limit]);
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("unknown"), "{text}");
+    let answered = text.matches("answered").count();
+    assert!(answered > 3, "{text}");
+    let store = open(&path);
+    for index in 0..answered {
+        assert_eq!(count(&store, &format!("h{index}")).await, 1, "{index} of {answered}");
+    }
+    assert!(try_increment(&store, "after").await.unwrap());
 }
 
 #[tokio::test]

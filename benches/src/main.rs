@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 mod process;
 mod seed;
@@ -18,6 +18,31 @@ use table::Table;
 /// Measures whole processes.
 #[derive(Parser)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fills a store. A process of its own, so that the one that starts what is measured stays small: Linux counts the memory of the process that a
+    /// program was started from into the program's peak.
+    Fill(Fill),
+    /// Measures.
+    Measure(Measure),
+}
+
+#[derive(Parser)]
+struct Fill {
+    /// The file.
+    path: PathBuf,
+    /// Nodes.
+    nodes: u32,
+    /// Addresses in use on each.
+    addresses: u32,
+}
+
+#[derive(Parser)]
+struct Measure {
     /// The folder of the programs to measure.
     programs: PathBuf,
     /// How often each is started.
@@ -32,17 +57,23 @@ struct Arguments {
 }
 
 fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+    match Arguments::parse().command {
+        Command::Fill(fill) => seed::store(&fill.path, fill.nodes, fill.addresses),
+        Command::Measure(arguments) => measure(&arguments),
+    }
+}
+
+fn measure(arguments: &Measure) -> Result<()> {
     let programs = Programs::in_folder(&arguments.programs)?;
     let scratch = tempfile::tempdir()?;
     let (small, large) = (scratch.path().join("small.db"), scratch.path().join("large.db"));
-    seed::store(&small, 1, 0)?;
+    process::fill(&small, 1, 0)?;
     println!(
         "filling a store with {} nodes and {} addresses",
         arguments.nodes,
         arguments.nodes * arguments.addresses
     );
-    seed::store(&large, arguments.nodes, arguments.addresses)?;
+    process::fill(&large, arguments.nodes, arguments.addresses)?;
 
     let mut table = Table::default();
     for round in 0..arguments.rounds {
@@ -50,16 +81,23 @@ fn main() -> Result<()> {
         table.note("one fdatasync of 4 KiB", process::sync_time(scratch.path())?, 0);
         let nothing = process::nothing()?;
         table.base(nothing.time);
-        for (name, database, node) in [("", &small, "node-0"), (", large store", &large, seed::NODE_MEASURED)]
-        {
+        for (name, database, node) in [
+            ("", &small, seed::EMPTY_NODE),
+            (", large store", &large, seed::EMPTY_NODE),
+            (", large store, used block", &large, seed::USED_NODE),
+        ] {
             let plugin = Plugin { programs: &programs, database, node, container: format!("bench-{round}") };
             let add = plugin.run("ADD")?;
             table.note(&format!("calico-ipam ADD{name}"), add.time, add.peak_kib);
             let del = plugin.run("DEL")?;
             table.note(&format!("calico-ipam DEL{name}"), del.time, del.peak_kib);
         }
-        let plugin =
-            Plugin { programs: &programs, database: &small, node: "node-0", container: "v".to_string() };
+        let plugin = Plugin {
+            programs: &programs,
+            database: &small,
+            node: seed::EMPTY_NODE,
+            container: "v".to_string(),
+        };
         let version = plugin.run("VERSION")?;
         table.note("calico-ipam VERSION", version.time, version.peak_kib);
         let get = programs.calicoctl(&small, &["get", "ippool"])?;

@@ -71,6 +71,13 @@ impl Plugin<'_> {
     }
 }
 
+/// Fills a store, in a process of its own.
+pub fn fill(path: &Path, nodes: u32, addresses: u32) -> Result<()> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("fill").arg(path).args([nodes.to_string(), addresses.to_string()]);
+    measure(&mut command, "").map(|_| ())
+}
+
 /// The process that does nothing.
 pub fn nothing() -> Result<Taken> {
     measure(&mut Command::new("/bin/true"), "")

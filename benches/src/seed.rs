@@ -13,8 +13,11 @@ use api::{
 use store::sqlite::{Options, SqliteStore};
 use store::{Batch, Expect, Store};
 
-/// The node of a large store that is measured.
-pub const NODE_MEASURED: &str = "node-4";
+/// The node that is measured: its block is empty in every store, so that the request is the same.
+pub const EMPTY_NODE: &str = "node-0";
+
+/// A node whose block is in use, in a large store.
+pub const USED_NODE: &str = "node-4";
 
 /// Writes of one commit.
 const AT_ONCE: usize = 4_000;
@@ -27,7 +30,7 @@ pub fn store(path: &Path, nodes: u32, used: u32) -> Result<()> {
     let pool = serde_json::json!({"spec": {"cidr": "10.0.0.0/8", "ipipMode": "Always", "natOutgoing": true, "nodeSelector": "all()"}});
     put(&mut batch, Kind::IPPool, "pool", pool)?;
     for number in 0..nodes {
-        node(&mut batch, number, used)?;
+        node(&mut batch, number, if number == 0 { 0 } else { used })?;
         if batch.writes.len() >= AT_ONCE {
             commit(&runtime, &store, std::mem::take(&mut batch))?;
         }

@@ -60,13 +60,13 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:<32} {:>8} {:>8} {:>8}  {:>9}",
+            "{:<40} {:>8} {:>8} {:>8}  {:>9}",
             "more than /bin/true, in ms", "10 %", "median", "90 %", "peak KiB"
         )?;
         for row in &self.rows {
             let at = |share| 1000.0 * quantile(row.more.clone(), share);
             let peak = if row.peak_kib == 0 { String::new() } else { row.peak_kib.to_string() };
-            writeln!(f, "{:<32} {:>8.3} {:>8.3} {:>8.3}  {peak:>9}", row.name, at(0.1), at(0.5), at(0.9))?;
+            writeln!(f, "{:<40} {:>8.3} {:>8.3} {:>8.3}  {peak:>9}", row.name, at(0.1), at(0.5), at(0.9))?;
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ impl Figures {
             Some(dir) => std::fs::canonicalize(dir)?,
             None => dist::build()?,
         };
-        let mut bench = cargo(&["run", "--quiet", "--release", "--package", "benches", "--"]);
+        let mut bench = cargo(&["run", "--quiet", "--release", "--package", "benches", "--", "measure"]);
         run(bench.arg(programs).args(["--rounds", &self.rounds]))?;
         run(&mut cargo(&["bench", "--package", "ipam", "--bench", "plan"]))
     }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::batch::{Batch, Report};
 use crate::error::{StoreError, WatchError};
+#[cfg(feature = "etcd")]
+use crate::etcd::{EtcdStore, EtcdWatch};
 use crate::memory::{MemoryStore, MemoryWatch};
 use crate::port::{Store, Watch};
 use crate::read::{ReadSet, Scope};
@@ -21,6 +23,9 @@ pub enum AnyStore {
     /// The embedded store.
     #[cfg(feature = "sqlite")]
     Sqlite(SqliteStore),
+    /// etcd.
+    #[cfg(feature = "etcd")]
+    Etcd(EtcdStore),
 }
 
 /// A watch of one of the backends.
@@ -32,6 +37,9 @@ pub enum AnyWatch {
     /// The embedded store.
     #[cfg(feature = "sqlite")]
     Sqlite(SqliteWatch),
+    /// etcd.
+    #[cfg(feature = "etcd")]
+    Etcd(EtcdWatch),
 }
 
 impl Store for AnyStore {
@@ -42,6 +50,8 @@ impl Store for AnyStore {
             AnyStore::Memory(store) => store.read(set, within).await,
             #[cfg(feature = "sqlite")]
             AnyStore::Sqlite(store) => store.read(set, within).await,
+            #[cfg(feature = "etcd")]
+            AnyStore::Etcd(store) => store.read(set, within).await,
         }
     }
 
@@ -50,6 +60,8 @@ impl Store for AnyStore {
             AnyStore::Memory(store) => store.commit(batch, within).await,
             #[cfg(feature = "sqlite")]
             AnyStore::Sqlite(store) => store.commit(batch, within).await,
+            #[cfg(feature = "etcd")]
+            AnyStore::Etcd(store) => store.commit(batch, within).await,
         }
     }
 
@@ -58,6 +70,8 @@ impl Store for AnyStore {
             AnyStore::Memory(store) => AnyWatch::Memory(store.watch(scope).await?),
             #[cfg(feature = "sqlite")]
             AnyStore::Sqlite(store) => AnyWatch::Sqlite(store.watch(scope).await?),
+            #[cfg(feature = "etcd")]
+            AnyStore::Etcd(store) => AnyWatch::Etcd(store.watch(scope).await?),
         })
     }
 }
@@ -68,6 +82,8 @@ impl Watch for AnyWatch {
             AnyWatch::Memory(watch) => watch.next().await,
             #[cfg(feature = "sqlite")]
             AnyWatch::Sqlite(watch) => watch.next().await,
+            #[cfg(feature = "etcd")]
+            AnyWatch::Etcd(watch) => watch.next().await,
         }
     }
 }

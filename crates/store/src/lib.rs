@@ -6,6 +6,8 @@
 pub mod any;
 pub mod batch;
 pub mod error;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 pub mod memory;
 pub mod port;
 pub mod read;

@@ -2,7 +2,9 @@
 
 pub mod conformance;
 pub mod counting;
+pub mod etcd_server;
 pub mod fault;
+pub mod proxy;
 
 pub use conformance::{Backend, Promises};
 pub use counting::{Counting, Counts, RecordType};

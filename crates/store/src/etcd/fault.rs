@@ -1,0 +1,272 @@
+//! What went wrong, in the terms of what may be done about it.
+
+use std::error::Error as StdError;
+use std::io;
+use std::time::Duration;
+
+use etcd_client::Error;
+use rustls::{AlertDescription, CertificateError, Error as TlsError};
+use tonic::{Code, ConnectError, Status};
+
+use crate::error::StoreError;
+
+/// What kind of thing went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The member cannot be reached.
+    Unreachable,
+    /// The member has no leader, or lost the request on the way to one.
+    Leaderless,
+    /// The member is another thing than etcd, or its certificate does not prove that it is ours.
+    Impostor,
+    /// We are not who may do this.
+    Denied,
+    /// The token is of an older state of users and roles; a new one helps.
+    StaleToken,
+    /// No space is left.
+    Full,
+    /// The request is too large.
+    TooLarge,
+    /// The transaction has too many operations.
+    TooMany,
+    /// The server is overloaded.
+    Throttled,
+    /// Anything else.
+    Other,
+}
+
+/// Why a request got no answer.
+#[derive(Clone, Debug)]
+pub(super) struct Fault {
+    pub(super) kind: Kind,
+    /// Whether it may have been carried out all the same.
+    pub(super) in_doubt: bool,
+    /// Names the member, and the remedy.
+    pub(super) text: String,
+}
+
+impl Fault {
+    /// Whether another member may do better.
+    pub(super) fn is_of_member(&self) -> bool {
+        matches!(self.kind, Kind::Unreachable | Kind::Leaderless | Kind::Impostor)
+    }
+
+    /// A connection that could not be made; nothing was sent.
+    pub(super) fn connecting(url: &str, error: &(dyn StdError + 'static)) -> Fault {
+        let (kind, text) = broken(url, error);
+        Fault { kind, in_doubt: false, text }
+    }
+
+    /// No connection, or no answer, in that time.
+    pub(super) fn silent(url: &str, waited: Duration, in_doubt: bool) -> Fault {
+        let text = format!(
+            "etcd at {url} gave no answer within {waited:?}. Check that the member runs and that most members of its cluster do"
+        );
+        Fault { kind: Kind::Unreachable, in_doubt, text }
+    }
+
+    /// A request that failed.
+    pub(super) fn asking(url: &str, error: &Error) -> Fault {
+        match error {
+            Error::GRpcStatus(status) if status.source().is_some() => Fault::on_the_way(url, status),
+            Error::GRpcStatus(status) => Fault::answered(url, status),
+            other => Fault { kind: Kind::Other, in_doubt: true, text: format!("etcd at {url}: {other}") },
+        }
+    }
+
+    /// The connection failed before an answer came.
+    fn on_the_way(url: &str, status: &Status) -> Fault {
+        let (kind, text) = broken(url, status);
+        // Connections are made again without our doing.
+        let in_doubt = find::<ConnectError>(status).is_none();
+        Fault { kind, in_doubt, text }
+    }
+
+    /// The server's answer (`api/v3rpc/rpctypes/error.go`).
+    fn answered(url: &str, status: &Status) -> Fault {
+        let said = status.message();
+        let at = format!("etcd at {url}: {said}");
+        let is = |words: &str| said.contains(words);
+        let (kind, in_doubt, text) = match status.code() {
+            Code::Unavailable if is("no leader") => (
+                Kind::Leaderless,
+                false,
+                format!("{at}. Fewer than half of the members can be reached; start them"),
+            ),
+            Code::Unavailable if is("rpc not supported for learner") => (Kind::Leaderless, false, at),
+            Code::Unavailable if is("etcdserver:") => (
+                Kind::Leaderless,
+                true,
+                format!("{at}. The cluster is changing its leader, has no quorum, or is overloaded"),
+            ),
+            Code::ResourceExhausted if is("database space exceeded") => (
+                Kind::Full,
+                false,
+                format!(
+                    "{at}. Compact and defragment it (etcdctl compact, defrag), then clear the alarm (etcdctl alarm disarm), or raise --quota-backend-bytes"
+                ),
+            ),
+            Code::ResourceExhausted if is("larger than max") => (Kind::TooLarge, false, at),
+            Code::ResourceExhausted => (Kind::Throttled, false, at),
+            Code::InvalidArgument if is("request is too large") => {
+                (Kind::TooLarge, false, format!("{at}. Raise --max-request-bytes of etcd"))
+            }
+            Code::InvalidArgument if is("too many operations") => {
+                (Kind::TooMany, false, format!("{at}. Raise --max-txn-ops of etcd"))
+            }
+            Code::InvalidArgument if is("revision of auth store is old") => (Kind::StaleToken, false, at),
+            Code::Unauthenticated => (Kind::StaleToken, false, at),
+            Code::InvalidArgument if is("authentication failed") => (
+                Kind::Denied,
+                false,
+                format!("{at}. Check etcdUsername and etcdPassword (ETCD_USERNAME, ETCD_PASSWORD)"),
+            ),
+            Code::InvalidArgument if is("user name is empty") => (
+                Kind::Denied,
+                false,
+                format!(
+                    "{at}. This etcd wants a user: set etcdUsername and etcdPassword (ETCD_USERNAME, ETCD_PASSWORD), or a client certificate"
+                ),
+            ),
+            Code::PermissionDenied => (
+                Kind::Denied,
+                false,
+                format!("{at}. The user needs a role with readwrite permission on the prefix /calico/"),
+            ),
+            Code::FailedPrecondition | Code::NotFound => (Kind::Other, false, at),
+            Code::Unimplemented => (
+                Kind::Impostor,
+                false,
+                format!(
+                    "what answers at {url} is no etcd v3: {said}. Check the endpoints (etcdEndpoints, ETCD_ENDPOINTS)"
+                ),
+            ),
+            _ if said.contains("etcdserver:") => (Kind::Other, true, at),
+            code => (
+                Kind::Impostor,
+                true,
+                format!(
+                    "what answers at {url} does not speak as etcd v3 does ({code:?}: {said}). Check the endpoints (etcdEndpoints, ETCD_ENDPOINTS)"
+                ),
+            ),
+        };
+        Fault { kind, in_doubt, text }
+    }
+
+    /// The error of the port, where the call as a whole failed.
+    pub(super) fn into_error(self) -> StoreError {
+        match self.kind {
+            Kind::Unreachable | Kind::Leaderless | Kind::Other => StoreError::Unavailable(self.text),
+            Kind::Denied | Kind::StaleToken => StoreError::Denied(self.text),
+            Kind::Throttled => StoreError::Throttled { after: Duration::from_secs(1), reason: self.text },
+            Kind::Impostor | Kind::Full | Kind::TooLarge | Kind::TooMany => StoreError::Unusable(self.text),
+        }
+    }
+
+    /// What all members said, when none did it.
+    pub(super) fn of_all(mut faults: Vec<Fault>) -> Fault {
+        let mut texts: Vec<String> = Vec::new();
+        for fault in &faults {
+            if !texts.contains(&fault.text) {
+                texts.push(fault.text.clone());
+            }
+        }
+        // The class of one that may pass, if any does.
+        let passing = faults.iter().position(|fault| fault.kind != Kind::Impostor).unwrap_or(0);
+        let fault = faults.swap_remove(passing);
+        Fault { text: texts.join("; "), ..fault }
+    }
+}
+
+/// Why a connection could not be made, or broke.
+fn broken(url: &str, error: &(dyn StdError + 'static)) -> (Kind, String) {
+    match find::<TlsError>(error) {
+        Some(TlsError::InvalidCertificate(reason)) => {
+            let why = match reason {
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                    "has expired. Renew it, or set the clock right"
+                }
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                    "is not valid yet. Set the clock right"
+                }
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                    "is not for that host. Name the endpoint as its certificate does"
+                }
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                    "is not signed by a trusted authority. Give the right one as etcdCACertFile (ETCD_CA_CERT_FILE)"
+                }
+                _ => "is not acceptable",
+            };
+            (Kind::Impostor, format!("the certificate of etcd at {url} {why} ({reason})"))
+        }
+        Some(TlsError::AlertReceived(alert)) if ABOUT_US.contains(alert) => (Kind::Denied, unknown_client(url)),
+        Some(TlsError::InvalidMessage(_)) => (
+            Kind::Impostor,
+            format!("what answers at {url} does not speak TLS. If it is etcd without TLS, name it http://"),
+        ),
+        Some(other) => (Kind::Impostor, format!("TLS with etcd at {url} failed: {other}")),
+        None if is_about_us(&chain(error)) => (Kind::Denied, unknown_client(url)),
+        None => (
+            Kind::Unreachable,
+            format!(
+                "etcd at {url} cannot be reached: {}. Check the endpoints (etcdEndpoints, ETCD_ENDPOINTS; http or https) and that it runs there",
+                chain(error)
+            ),
+        ),
+    }
+}
+
+fn unknown_client(url: &str) -> String {
+    format!(
+        "etcd at {url} does not accept the client certificate, or wants one where none is given. Check etcdCertFile and etcdKeyFile (ETCD_CERT_FILE, ETCD_KEY_FILE)"
+    )
+}
+
+/// The alerts of a server that does not like our certificate.
+const ABOUT_US: [AlertDescription; 8] = [
+    AlertDescription::BadCertificate,
+    AlertDescription::CertificateRequired,
+    AlertDescription::CertificateExpired,
+    AlertDescription::CertificateRevoked,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::UnsupportedCertificate,
+    AlertDescription::UnknownCA,
+    AlertDescription::AccessDenied,
+];
+
+/// With TLS 1.3 the alert comes after the handshake, and HTTP/2's errors keep but its text.
+fn is_about_us(text: &str) -> bool {
+    ABOUT_US.iter().any(|alert| text.contains(&TlsError::AlertReceived(*alert).to_string()))
+}
+
+/// The innermost reason, and those around it that say more.
+pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut at = Some(error);
+    while let Some(error) = at {
+        // A status shows its source and everything of its own.
+        let text =
+            error.downcast_ref::<Status>().map_or_else(|| error.to_string(), |s| s.message().to_string());
+        if !text.is_empty() && !texts.iter().any(|known| known.contains(&text)) {
+            texts.push(text);
+        }
+        at = error.source();
+    }
+    texts.join(": ")
+}
+
+/// The first error of a type in the chain; I/O errors hide theirs.
+fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
+    let mut at = Some(error);
+    while let Some(error) = at {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
+        }
+        let hidden = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
+        if let Some(found) = hidden.and_then(|hidden| find::<T>(hidden)) {
+            return Some(found);
+        }
+        at = error.source();
+    }
+    None
+}

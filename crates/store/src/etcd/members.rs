@@ -1,0 +1,326 @@
+//! The members of the cluster: connections, and whom to ask.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use etcd_client::{Channel, Client, ConnectOptions, Error, KvClient, Txn, TxnResponse};
+use tokio::sync::{Mutex, OnceCell};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tonic::transport::Endpoint;
+
+use super::discovery::discover;
+use super::fault::{Fault, Kind};
+use super::options::Options;
+use crate::error::StoreError;
+
+/// How many operations a transaction of etcd may have, unless it was started with another `--max-txn-ops`.
+const MAX_OPERATIONS: usize = 128;
+/// After how long without an answer a read is asked of the next member, too.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long to wait before members that know no leader are asked again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// All members.
+pub(super) struct Cluster {
+    options: Options,
+    tls: etcd_client::TlsOptions,
+    /// Found once, by the first call where they are named in DNS.
+    members: OnceCell<Vec<Arc<Member>>>,
+    /// The index of the member to ask first.
+    preferred: AtomicUsize,
+    /// How many operations a transaction may have, as far as it is known.
+    max_operations: AtomicUsize,
+}
+
+/// Leaves the options out, which hold secrets.
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let urls = self.members.get().map(|members| members.iter().map(|m| &m.url).collect::<Vec<_>>());
+        f.debug_struct("Cluster").field("members", &urls).finish_non_exhaustive()
+    }
+}
+
+/// One member.
+pub(super) struct Member {
+    /// As messages may show it.
+    pub(super) url: String,
+    endpoint: Endpoint,
+    user: Option<(String, String)>,
+    live: Mutex<Option<Live>>,
+    /// Numbers its connections.
+    count: AtomicU64,
+}
+
+/// A connection.
+#[derive(Clone)]
+pub(super) struct Live {
+    number: u64,
+    pub(super) client: Client,
+    kv: KvClient,
+}
+
+impl Cluster {
+    pub(super) fn new(options: Options) -> Result<Cluster, StoreError> {
+        let tls = options.tls.load()?;
+        let members = if options.endpoints.is_empty() {
+            if options.discovery.is_none() {
+                let text = "no etcd endpoint is given: set etcdEndpoints (ETCD_ENDPOINTS)".to_string();
+                return Err(StoreError::Unusable(text));
+            }
+            OnceCell::new()
+        } else {
+            OnceCell::new_with(Some(members(&options, &tls, &options.endpoints)?))
+        };
+        let preferred = AtomicUsize::new(options.first);
+        Ok(Cluster { options, tls, members, preferred, max_operations: AtomicUsize::new(MAX_OPERATIONS) })
+    }
+
+    /// How many operations a transaction may have.
+    pub(super) fn max_operations(&self) -> usize {
+        self.max_operations.load(Ordering::Relaxed)
+    }
+
+    /// Notes that so many were too many; `false` where fewer make no sense.
+    pub(super) fn were_too_many(&self, count: usize) -> bool {
+        self.max_operations.fetch_min((count / 2).max(1), Ordering::Relaxed);
+        count > 1
+    }
+
+    /// The members in the order in which to ask them.
+    async fn in_order(&self, deadline: Instant) -> Result<Vec<(usize, Arc<Member>)>, StoreError> {
+        let find = self.members.get_or_try_init(|| async {
+            let Some(discovery) = &self.options.discovery else { return Ok(Vec::new()) };
+            members(&self.options, &self.tls, &discover(discovery).await?)
+        });
+        let members = timeout_at(deadline, find)
+            .await
+            .map_err(|_| StoreError::Unavailable("DNS named no member of etcd in time".to_string()))??;
+        let first = self.preferred.load(Ordering::Relaxed) % members.len().max(1);
+        let indexed = members.iter().cloned().enumerate();
+        Ok(indexed.clone().skip(first).chain(indexed.take(first)).collect())
+    }
+
+    fn prefer(&self, index: usize) {
+        self.preferred.store(index, Ordering::Relaxed);
+    }
+
+    /// The member to ask first, and its connection.
+    pub(super) async fn preferred(&self, deadline: Instant) -> Result<(Arc<Member>, Live), StoreError> {
+        let (_, member) = self.in_order(deadline).await?.swap_remove(0);
+        let live = timeout_at(deadline, member.live()).await;
+        let silent = || Fault::silent(&member.url, self.options.connect_within, false);
+        match live.unwrap_or_else(|_| Err(silent())) {
+            Ok(live) => Ok((member, live)),
+            Err(fault) => {
+                self.leave(&member.url);
+                Err(fault.into_error())
+            }
+        }
+    }
+
+    /// Asks another member first from now on.
+    pub(super) fn leave(&self, url: &str) {
+        let Some(members) = self.members.get() else { return };
+        if let Some(index) = members.iter().position(|member| member.url == url) {
+            let next = (index + 1) % members.len();
+            // Unless somebody did so already.
+            let _ = self.preferred.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Sends a transaction that only reads, to one member after the other, until one answers.
+    pub(super) async fn ask(&self, txn: &Txn, deadline: Instant) -> Result<TxnResponse, Fault> {
+        let start = Instant::now();
+        loop {
+            let order = self.in_order(deadline).await.map_err(of_discovery)?;
+            let urls: Vec<_> = order.iter().map(|(_, member)| member.url.clone()).collect();
+            let mut waiting = order.into_iter();
+            let mut asked: JoinSet<(usize, Result<TxnResponse, Fault>)> = JoinSet::new();
+            let mut faults = Vec::new();
+            loop {
+                match waiting.next() {
+                    Some((index, member)) => {
+                        let txn = txn.clone();
+                        asked.spawn(async move { (index, member.send(txn, None).await) });
+                    }
+                    None if asked.is_empty() => break,
+                    None => {}
+                }
+                let now = Instant::now();
+                let left = deadline.saturating_duration_since(now);
+                let patience = match waiting.len() as u32 {
+                    0 => deadline,
+                    others => now + PATIENCE.min(left / (others + 1)),
+                };
+                match timeout_at(patience, asked.join_next()).await {
+                    Ok(Some(Ok((index, Ok(answer))))) => {
+                        self.prefer(index);
+                        return Ok(answer);
+                    }
+                    Ok(Some(Ok((_, Err(fault))))) if fault.is_of_member() => faults.push(fault),
+                    Ok(Some(Ok((_, Err(fault))))) => return Err(fault),
+                    // Tasks do not panic, and nobody aborts them while they are waited for.
+                    Ok(Some(Err(_)) | None) => {}
+                    Err(_) if patience < deadline => {}
+                    Err(_) => {
+                        let waited = start.elapsed();
+                        faults.push(Fault::silent(&urls.join(", "), waited, false));
+                        return Err(Fault::of_all(faults));
+                    }
+                }
+            }
+            self.may_be_asked_again(faults, deadline).await?;
+        }
+    }
+
+    /// Sends a transaction that writes, to the first member that can be reached.
+    pub(super) async fn tell(&self, txn: &Txn, deadline: Instant) -> Result<TxnResponse, Fault> {
+        loop {
+            let order = self.in_order(deadline).await.map_err(of_discovery)?;
+            let mut faults = Vec::new();
+            let mut left = order.len() as u32;
+            for (index, member) in order {
+                // Whoever is slow to connect leaves time for the others.
+                let now = Instant::now();
+                let connect_by = now + deadline.saturating_duration_since(now) / left;
+                left -= 1;
+                let sent = async { member.send(txn.clone(), Some((connect_by, deadline))).await };
+                match sent.await {
+                    Ok(answer) => {
+                        self.prefer(index);
+                        return Ok(answer);
+                    }
+                    Err(fault) if fault.in_doubt => {
+                        self.leave(&member.url);
+                        return Err(fault);
+                    }
+                    Err(fault) if fault.is_of_member() => faults.push(fault),
+                    Err(fault) => return Err(fault),
+                }
+            }
+            self.may_be_asked_again(faults, deadline).await?;
+        }
+    }
+
+    /// Waits a little where members only lack a leader; else says what all of them said.
+    async fn may_be_asked_again(&self, faults: Vec<Fault>, deadline: Instant) -> Result<(), Fault> {
+        let again = Instant::now() + PAUSE;
+        if again >= deadline || !faults.iter().any(|fault| fault.kind == Kind::Leaderless) {
+            return Err(Fault::of_all(faults));
+        }
+        sleep_until(again).await;
+        Ok(())
+    }
+}
+
+fn of_discovery(error: StoreError) -> Fault {
+    Fault { kind: Kind::Unreachable, in_doubt: false, text: error.to_string() }
+}
+
+fn members(
+    options: &Options,
+    tls: &etcd_client::TlsOptions,
+    urls: &[String],
+) -> Result<Vec<Arc<Member>>, StoreError> {
+    urls.iter()
+        .map(|url| {
+            let (url, endpoint) = options.endpoint(url, tls)?;
+            let user = options.user.clone();
+            Ok(Arc::new(Member { url, endpoint, user, live: Mutex::new(None), count: AtomicU64::new(0) }))
+        })
+        .collect()
+}
+
+impl Member {
+    /// The connection, which is made where there is none.
+    pub(super) async fn live(&self) -> Result<Live, Fault> {
+        let mut slot = self.live.lock().await;
+        if let Some(live) = &*slot {
+            return Ok(live.clone());
+        }
+        let connected = self.endpoint.connect().await;
+        let channel = connected.map_err(|error| Fault::connecting(&self.url, &error))?;
+        let client = self.authenticated(Channel::Tonic(channel)).await.map_err(|error| Fault {
+            // Who asks for a token changes nothing.
+            in_doubt: false,
+            ..Fault::asking(&self.url, &error)
+        })?;
+        let kv = client.kv_client().max_decoding_message_size(usize::MAX);
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let live = Live { number, client, kv };
+        *slot = Some(live.clone());
+        Ok(live)
+    }
+
+    /// A client that has its token, where a user is given and this etcd has users.
+    async fn authenticated(&self, channel: Channel) -> Result<Client, Error> {
+        let options = || ConnectOptions::new().with_require_leader(true);
+        if let Some((name, password)) = &self.user {
+            let with_user = options().with_user(name, password).with_auto_token_refresh(true);
+            match Client::from_channel(channel.clone(), Some(with_user)).await {
+                // As etcd's own client: who need not say a name may say one.
+                Err(Error::GRpcStatus(status))
+                    if status.message().contains("authentication is not enabled") => {}
+                result => return result,
+            }
+        }
+        Client::from_channel(channel, Some(options())).await
+    }
+
+    /// Drops a connection that is of no use any more; a newer one stays.
+    pub(super) async fn forget(&self, live: &Live) {
+        let mut slot = self.live.lock().await;
+        if slot.as_ref().is_some_and(|now| now.number == live.number) {
+            *slot = None;
+        }
+    }
+
+    /// Sends a transaction; where they are given, connects until the first and waits for the answer until the second deadline.
+    async fn send(&self, txn: Txn, until: Option<(Instant, Instant)>) -> Result<TxnResponse, Fault> {
+        let start = Instant::now();
+        let mut live = match until {
+            Some((connect_by, _)) => timeout_at(connect_by, self.live())
+                .await
+                .unwrap_or_else(|_| Err(Fault::silent(&self.url, start.elapsed(), false)))?,
+            None => self.live().await?,
+        };
+        let sent = self.send_with_token(&live, txn.clone());
+        let answer = match until {
+            Some((_, deadline)) => timeout_at(deadline, sent)
+                .await
+                .unwrap_or_else(|_| Err(Fault::silent(&self.url, start.elapsed(), true))),
+            None => match sent.await {
+                // A connection that was lost while nobody used it.
+                Err(fault) if fault.kind == Kind::Unreachable && fault.in_doubt => {
+                    self.forget(&live).await;
+                    live = self.live().await?;
+                    self.send_with_token(&live, txn).await
+                }
+                answer => answer,
+            },
+        };
+        if answer.as_ref().is_err_and(|fault| fault.is_of_member()) {
+            self.forget(&live).await;
+        }
+        answer
+    }
+
+    async fn send_with_token(&self, live: &Live, txn: Txn) -> Result<TxnResponse, Fault> {
+        let again = self.user.as_ref().map(|_| txn.clone());
+        let said = |error: Error| Fault::asking(&self.url, &error);
+        match (live.kv.clone().txn(txn).await.map_err(said), again) {
+            // Users or roles have changed since the token was given; nothing was done.
+            (Err(fault), Some(txn)) if fault.kind == Kind::StaleToken => {
+                live.client
+                    .refresh_token()
+                    .await
+                    .map_err(|error| Fault { in_doubt: false, ..said(error) })?;
+                live.kv.clone().txn(txn).await.map_err(said)
+            }
+            (answer, _) => answer,
+        }
+    }
+}

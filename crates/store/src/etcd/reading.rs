@@ -1,0 +1,168 @@
+//! Reads: every key and scope is a range, and all of them are one transaction.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use api::{DecodeError, Key, Record, Revision, Value};
+use etcd_client::{GetOptions, GetResponse, KeyValue, Txn, TxnOp, TxnOpResponse};
+use tokio::time::Instant;
+
+use super::fault::{Fault, Kind};
+use super::members::Cluster;
+use crate::error::StoreError;
+use crate::memory::slot_of;
+use crate::read::{Depth, ReadSet, ScopeRead};
+use crate::view::{Slot, View};
+
+/// Reads a set.
+pub(super) async fn read(cluster: &Cluster, set: &ReadSet, deadline: Instant) -> Result<View, StoreError> {
+    let mut view = View::new();
+    let mut walks: Vec<Walk<'_>> = set.scopes.iter().map(Walk::new).collect();
+    for walk in walks.iter().filter(|walk| walk.ranges.is_empty()) {
+        // A page that begins behind all that could be in its scope.
+        view.page_read(walk.read, None);
+    }
+    let mut keys = &set.keys[..];
+    let mut revision = None;
+    while !keys.is_empty() || walks.iter().any(|walk| !walk.ranges.is_empty()) {
+        let limit = cluster.max_operations();
+        let asked: Vec<usize> = walks
+            .iter()
+            .enumerate()
+            .flat_map(|(index, walk)| walk.ranges.iter().map(move |_| index))
+            .take(limit)
+            .collect();
+        let mut operations: Vec<TxnOp> = walks.iter().flat_map(Walk::operations).take(limit).collect();
+        let count = keys.len().min(limit - operations.len());
+        operations.extend(keys[..count].iter().map(|(key, depth)| get(key, *depth)));
+        let size = operations.len();
+        let answer = match cluster.ask(&Txn::new().and_then(operations), deadline).await {
+            Err(fault) if fault.kind == Kind::TooMany && cluster.were_too_many(size) => continue,
+            answer => answer.map_err(Fault::into_error)?,
+        };
+        let mut answers = answer.op_responses().into_iter().filter_map(|response| match response {
+            TxnOpResponse::Get(response) => Some(response),
+            _ => None,
+        });
+        let mut unfinished = BTreeSet::new();
+        for (index, response) in asked.iter().zip(&mut answers) {
+            if !unfinished.contains(index) && !walks[*index].take(&response, &mut view) {
+                unfinished.insert(*index);
+            }
+        }
+        for ((key, depth), response) in keys[..count].iter().zip(&mut answers) {
+            view.insert(key.clone(), slot(key, *depth, &response)?);
+        }
+        keys = &keys[count..];
+        // Of several transactions the first, so that who reads on from it misses nothing.
+        revision = revision.or(answer.header().map(|header| header.revision()));
+    }
+    if let Some(revision) = revision {
+        view.set_revision(Revision::from(revision));
+    }
+    Ok(view)
+}
+
+fn get(key: &Key, depth: Depth) -> TxnOp {
+    let options = (depth == Depth::Key).then(|| GetOptions::new().with_keys_only());
+    TxnOp::get(key.etcd_path(), options)
+}
+
+fn slot(key: &Key, depth: Depth, response: &GetResponse) -> Result<Slot, DecodeError> {
+    match response.kvs().first() {
+        None => Ok(Slot::Absent),
+        Some(kv) if depth == Depth::Key => Ok(Slot::Key(Revision::from(kv.mod_revision()))),
+        Some(kv) => Ok(slot_of(&decode(key.clone(), kv)?, depth)),
+    }
+}
+
+/// Makes a record of what etcd keeps.
+pub(super) fn decode(key: Key, kv: &KeyValue) -> Result<Arc<Record>, DecodeError> {
+    let text = std::str::from_utf8(kv.value())
+        .map_err(|error| DecodeError { key: key.to_string(), reason: error.to_string() })?;
+    let value = Value::from_stored_text(&key, text)?;
+    Ok(Arc::new(Record { key, value, revision: Revision::from(kv.mod_revision()) }))
+}
+
+/// The least bytes that are above all with that prefix. Prefixes end in `/`.
+pub(super) fn end_of(prefix: &str) -> Vec<u8> {
+    let mut end = prefix.trim_end_matches('/').as_bytes().to_vec();
+    end.push(b'/' + 1);
+    end
+}
+
+/// A scope, or a page of it, that is being read.
+struct Walk<'r> {
+    read: &'r ScopeRead,
+    /// What is still to be read: from, and before.
+    ranges: VecDeque<(Vec<u8>, Vec<u8>)>,
+    limit: usize,
+    found: usize,
+    last: Option<Key>,
+}
+
+impl Walk<'_> {
+    fn new(read: &ScopeRead) -> Walk<'_> {
+        let page = read.page.as_ref();
+        // The least key that follows another: a zero byte more.
+        let start =
+            page.and_then(|page| page.after.as_ref()).map(|key| key.etcd_path() + "\0").unwrap_or_default();
+        let range = |prefix: String| {
+            let end = end_of(&prefix);
+            let from = start.as_bytes().max(prefix.as_bytes()).to_vec();
+            (from < end).then_some((from, end))
+        };
+        let ranges = read.scope.prefixes().into_iter().filter_map(range).collect();
+        let limit = page.map_or(usize::MAX, |page| page.limit.max(1));
+        Walk { read, ranges, limit, found: 0, last: None }
+    }
+
+    fn operations(&self) -> impl Iterator<Item = TxnOp> + use<'_> {
+        self.ranges.iter().map(|(from, end)| {
+            let mut options = GetOptions::new().with_range(end.clone());
+            if self.read.page.is_some() {
+                // One more, which tells whether there are more.
+                let wanted = i64::try_from(self.limit - self.found).unwrap_or(i64::MAX);
+                options = options.with_limit(wanted.saturating_add(1));
+            }
+            if self.read.depth == Depth::Key {
+                options = options.with_keys_only();
+            }
+            TxnOp::get(from.clone(), Some(options))
+        })
+    }
+
+    /// Takes in the answer for the first of the ranges; whether that range is done with. Keys and values that cannot be understood are left out.
+    fn take(&mut self, response: &GetResponse, view: &mut View) -> bool {
+        for kv in response.kvs() {
+            let key = std::str::from_utf8(kv.key()).ok().and_then(Key::from_etcd_path);
+            let Some(key) = key.filter(|key| self.read.scope.holds(key)) else { continue };
+            let slot = match self.read.depth {
+                Depth::Key => Slot::Key(Revision::from(kv.mod_revision())),
+                depth => match decode(key.clone(), kv) {
+                    Ok(record) => slot_of(&record, depth),
+                    Err(_) => continue,
+                },
+            };
+            if self.found == self.limit {
+                self.ranges.clear();
+                view.page_read(self.read, self.last.take());
+                return false;
+            }
+            self.found += 1;
+            self.last = Some(key.clone());
+            view.insert(key, slot);
+        }
+        if let (true, Some(last)) = (response.more(), response.kvs().last()) {
+            if let Some((from, _)) = self.ranges.front_mut() {
+                *from = [last.key(), b"\0"].concat();
+            }
+            return false;
+        }
+        self.ranges.pop_front();
+        if self.ranges.is_empty() {
+            view.page_read(self.read, None);
+        }
+        true
+    }
+}

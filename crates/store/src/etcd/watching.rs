@@ -1,0 +1,224 @@
+//! Watches: the present state by one read, then etcd's events from the next revision on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{Key, Revision};
+use etcd_client::{EventType, WatchOptions, WatchStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::fault::Fault;
+use super::members::{Cluster, Live, Member};
+use super::reading::{decode, end_of, read};
+use crate::error::{StoreError, WatchError};
+use crate::port::Watch;
+use crate::read::{Depth, ReadSet, Scope};
+use crate::view::Slot;
+use crate::watch::Event;
+
+/// How many events may wait to be taken; more wait in etcd.
+const QUEUED: usize = 256;
+/// How long the present state may take to read.
+const READ_WITHIN: Duration = Duration::from_secs(30);
+/// How long a member may take to begin a watch.
+const BEGIN_WITHIN: Duration = Duration::from_secs(5);
+/// How long to wait before what was interrupted is started anew; doubled each time, up to 16 times.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A watch of an [`EtcdStore`](super::EtcdStore).
+#[derive(Debug)]
+pub struct EtcdWatch {
+    cluster: Arc<Cluster>,
+    scope: Scope,
+    /// `None` before the first event is waited for, and after an error.
+    running: Option<Running>,
+    /// How many times in a row it ended before the present state was told.
+    failures: u32,
+}
+
+/// What follows etcd, whether somebody waits for events or not; ends with the watch.
+#[derive(Debug)]
+struct Running {
+    events: mpsc::Receiver<Result<Event, WatchError>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl EtcdWatch {
+    pub(super) fn new(cluster: Arc<Cluster>, scope: Scope) -> EtcdWatch {
+        EtcdWatch { cluster, scope, running: None, failures: 0 }
+    }
+
+    fn start(&self) -> Running {
+        let (sender, events) = mpsc::channel(QUEUED);
+        let (cluster, scope) = (self.cluster.clone(), self.scope.clone());
+        let pause = PAUSE * 2u32.pow(self.failures.min(4)) * self.failures.min(1);
+        let task = tokio::spawn(async move {
+            sleep(pause).await;
+            let end = follow(&cluster, &scope, &sender).await;
+            // Where the watch is gone nobody wants to know.
+            let _ = sender.send(Err(end)).await;
+        });
+        Running { events, task }
+    }
+}
+
+impl Watch for EtcdWatch {
+    async fn next(&mut self) -> Result<Event, WatchError> {
+        if self.running.is_none() {
+            self.running = Some(self.start());
+        }
+        let event = match &mut self.running {
+            Some(running) => running.events.recv().await,
+            None => None,
+        };
+        let event = event.unwrap_or_else(|| Err(WatchError::Interrupted("its task has ended".to_string())));
+        match &event {
+            Ok(Event::InitDone(_)) => self.failures = 0,
+            Ok(_) => {}
+            Err(_) => {
+                self.running = None;
+                self.failures += 1;
+            }
+        }
+        event
+    }
+}
+
+/// Why a stream of events ended.
+enum End {
+    /// There is a gap; the state is to be read anew.
+    Gap,
+    /// Nobody listens.
+    Unwanted,
+    Failed(WatchError),
+}
+
+type Sender = mpsc::Sender<Result<Event, WatchError>>;
+
+/// Tells the state and what follows, and again after each gap, until an error.
+async fn follow(cluster: &Cluster, scope: &Scope, sender: &Sender) -> WatchError {
+    loop {
+        match follow_once(cluster, scope, sender).await {
+            End::Gap => sleep(PAUSE).await,
+            End::Unwanted => return WatchError::Interrupted("nobody listens".to_string()),
+            End::Failed(error) => return error,
+        }
+    }
+}
+
+async fn follow_once(cluster: &Cluster, scope: &Scope, sender: &Sender) -> End {
+    let set = ReadSet::new().scope(scope.clone(), Depth::Full);
+    let view = match read(cluster, &set, Instant::now() + READ_WITHIN).await {
+        Ok(view) => view,
+        Err(error) => return End::Failed(interrupted(error)),
+    };
+    let Some(revision) = view.revision().cloned() else { return End::Gap };
+    let records = view.slots(scope).filter_map(|(_, slot)| match slot {
+        Slot::Full(record) => Some(Event::InitApply(record.clone())),
+        _ => None,
+    });
+    let start = std::iter::once(Event::Init).chain(records).chain([Event::InitDone(revision.clone())]);
+    for event in start {
+        if sender.send(Ok(event)).await.is_err() {
+            return End::Unwanted;
+        }
+    }
+    drop(view);
+    let from = revision.as_str().parse::<i64>().unwrap_or(0) + 1;
+    let (member, live) = match cluster.preferred(Instant::now() + BEGIN_WITHIN).await {
+        Ok(found) => found,
+        Err(error) if error.is_transient() => return End::Gap,
+        Err(error) => return End::Failed(error.into()),
+    };
+    let end = match timeout(BEGIN_WITHIN, begin(&live, scope, from)).await {
+        Ok(Ok(stream)) => events(stream, &member, scope, sender).await,
+        Ok(Err(error)) => of_fault(Fault::asking(&member.url, &error)),
+        Err(_) => End::Gap,
+    };
+    if matches!(end, End::Gap) {
+        give_up(cluster, &member, &live).await;
+    }
+    end
+}
+
+/// Asks for events of all prefixes of the scope, on one stream.
+async fn begin(live: &Live, scope: &Scope, from: i64) -> Result<WatchStream, etcd_client::Error> {
+    let mut client = live.client.watch_client().max_decoding_message_size(usize::MAX);
+    let options =
+        |prefix: &str| Some(WatchOptions::new().with_range(end_of(prefix)).with_start_revision(from));
+    let mut prefixes = scope.prefixes().into_iter();
+    // Every scope has a prefix.
+    let first = prefixes.next().unwrap_or_default();
+    let mut stream = client.watch(first.as_str(), options(&first)).await?;
+    for prefix in prefixes {
+        stream.watch(prefix.as_str(), options(&prefix)).await?;
+    }
+    Ok(stream)
+}
+
+/// Hands over events until the stream ends.
+async fn events(mut stream: WatchStream, member: &Member, scope: &Scope, sender: &Sender) -> End {
+    loop {
+        let response = tokio::select! {
+            response = stream.message() => response,
+            () = sender.closed() => return End::Unwanted,
+        };
+        let response = match response {
+            Ok(Some(response)) => response,
+            Ok(None) => return End::Gap,
+            Err(error) => return of_fault(Fault::asking(&member.url, &error)),
+        };
+        if response.canceled() {
+            // Compaction, or a member without a leader, needs the state anew; what is not permitted stays so.
+            return match response.cancel_reason() {
+                reason if reason.contains("permission denied") => {
+                    let text = format!(
+                        "etcd at {}: {reason}. The user needs a role with readwrite permission on the prefix /calico/",
+                        member.url
+                    );
+                    End::Failed(StoreError::Denied(text).into())
+                }
+                _ => End::Gap,
+            };
+        }
+        for event in response.events() {
+            let Some(kv) = event.kv() else { continue };
+            let key = std::str::from_utf8(kv.key()).ok().and_then(Key::from_etcd_path);
+            let Some(key) = key.filter(|key| scope.holds(key)) else { continue };
+            let revision = Revision::from(kv.mod_revision());
+            let told = match event.event_type() {
+                EventType::Delete => Event::Delete(key, revision),
+                // A value that cannot be understood is left out of the scope, as in a read.
+                EventType::Put => decode(key.clone(), kv).map_or(Event::Delete(key, revision), Event::Apply),
+            };
+            if sender.send(Ok(told)).await.is_err() {
+                return End::Unwanted;
+            }
+        }
+    }
+}
+
+/// After a gap the connection may be of no use; a compaction costs one connection more.
+async fn give_up(cluster: &Cluster, member: &Member, live: &Live) {
+    member.forget(live).await;
+    cluster.leave(&member.url);
+}
+
+fn of_fault(fault: Fault) -> End {
+    match fault.into_error() {
+        error if error.is_transient() => End::Gap,
+        error => End::Failed(error.into()),
+    }
+}
+
+fn interrupted(error: StoreError) -> WatchError {
+    if error.is_transient() { WatchError::Interrupted(error.to_string()) } else { error.into() }
+}

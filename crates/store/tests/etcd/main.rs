@@ -1,0 +1,13 @@
+//! The etcd backend against real servers.
+
+// All of it is test code.
+#![allow(clippy::unwrap_used)]
+
+mod conformance;
+mod discovery;
+mod errors;
+mod figures;
+mod fixture;
+mod members;
+mod security;
+mod watches;

@@ -1,0 +1,143 @@
+//! Watches over compactions, lost connections and lost members.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use api::{Key, Value};
+use store::testing::etcd_server::{EtcdCluster, EtcdServer};
+use store::testing::proxy::{Passage, Proxy};
+use store::{Event, Scope, Store, Watch};
+
+use super::fixture::*;
+
+/// What somebody knows who follows a watch.
+#[derive(Default)]
+struct Follower {
+    known: BTreeMap<Key, Value>,
+    inits: usize,
+    errors: usize,
+}
+
+impl Follower {
+    async fn until(&mut self, watch: &mut impl Watch, done: impl Fn(&Follower) -> bool) {
+        let follow = async {
+            while !done(self) {
+                match watch.next().await {
+                    Ok(Event::Init) => self.known.clear(),
+                    Ok(Event::InitApply(record) | Event::Apply(record)) => {
+                        self.known.insert(record.key.clone(), record.value.clone());
+                    }
+                    Ok(Event::InitDone(_)) => self.inits += 1,
+                    Ok(Event::Delete(key, _)) => {
+                        self.known.remove(&key);
+                    }
+                    Err(_) => self.errors += 1,
+                }
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(30), follow).await;
+        assert!(in_time.is_ok(), "known: {:?}, {} starts, {} errors", self.known.keys(), self.inits, self.errors);
+    }
+
+    fn knows(&self, name: &str, count: u32) -> bool {
+        self.known.get(&handle(name)) == Some(&counted(count))
+    }
+}
+
+#[tokio::test]
+async fn a_compaction_starts_it_anew() {
+    needs_etcd!();
+    let server = EtcdServer::start();
+    let (direct, proxy) = (open(&[server.endpoint()]), Proxy::start(server.address()));
+    let store = open(&[proxy.address()]);
+    set(&direct, &handle("gone"), counted(1)).await;
+    let mut watch = store.watch(Scope::Handles).await.unwrap();
+    let mut follower = Follower::default();
+    follower.until(&mut watch, |f| f.inits == 1).await;
+    proxy.set(Passage::Stuck);
+    let record = find(&direct, &handle("gone")).await.unwrap();
+    let mut batch = store::Batch::new();
+    batch.delete(handle("gone"), store::Expect::Revision(record.revision.clone()));
+    assert!(commit(&direct, &batch).await.is_applied());
+    let mut last = None;
+    for count in 0..20 {
+        last = Some(set(&direct, &handle("a"), counted(count)).await);
+    }
+    let revision = last.unwrap().as_str().parse().unwrap();
+    raw(&server.endpoint()).await.compact(revision, None).await.unwrap();
+    proxy.cut();
+    proxy.set(Passage::Open);
+    follower.until(&mut watch, |f| f.inits == 2 && f.knows("a", 19)).await;
+    assert!(!follower.known.contains_key(&handle("gone")), "what is not named any more is gone");
+    set(&direct, &handle("a"), counted(100)).await;
+    follower.until(&mut watch, |f| f.knows("a", 100)).await;
+    assert_eq!(follower.inits, 2);
+}
+
+#[tokio::test]
+async fn a_server_that_restarts_is_followed_again() {
+    needs_etcd!();
+    let mut server = EtcdServer::start();
+    let store = open(&[server.endpoint()]);
+    let mut watch = store.watch(Scope::Handles).await.unwrap();
+    let mut follower = Follower::default();
+    follower.until(&mut watch, |f| f.inits == 1).await;
+    server.kill();
+    // It says that it is interrupted, and starts anew when it is asked again.
+    follower.until(&mut watch, |f| f.errors == 1).await;
+    server.restart();
+    set(&store, &handle("a"), counted(1)).await;
+    follower.until(&mut watch, |f| f.inits == 2 && f.knows("a", 1)).await;
+    set(&store, &handle("a"), counted(2)).await;
+    follower.until(&mut watch, |f| f.knows("a", 2)).await;
+}
+
+#[tokio::test]
+async fn a_lost_member_is_replaced() {
+    needs_etcd!();
+    let mut cluster = EtcdCluster::start();
+    for is_killed in [false, true] {
+        let member = (cluster.leader() + 1) % 3;
+        let (first, keep_alive) = (member, (Duration::from_secs(1), Duration::from_secs(1)));
+        let options = store::etcd::Options { first, keep_alive, ..options(&cluster.endpoints()) };
+        let store = store::etcd::EtcdStore::open(options).unwrap();
+        let other = open(&[cluster.members[(member + 1) % 3].endpoint()]);
+        let mut watch = store.watch(Scope::Handles).await.unwrap();
+        let mut follower = Follower::default();
+        follower.until(&mut watch, |f| f.inits == 1).await;
+        if is_killed { cluster.members[member].kill() } else { cluster.members[member].pause() }
+        set(&other, &handle("a"), counted(1 + u32::from(is_killed))).await;
+        follower.until(&mut watch, |f| f.inits >= 2 && f.knows("a", 1 + u32::from(is_killed))).await;
+        assert_eq!(follower.errors, 0, "other members are there");
+        cluster.members[member].resume_or_restart(is_killed);
+    }
+}
+
+trait ResumeOrRestart {
+    fn resume_or_restart(&mut self, is_killed: bool);
+}
+
+impl ResumeOrRestart for EtcdServer {
+    fn resume_or_restart(&mut self, is_killed: bool) {
+        if is_killed { self.restart() } else { self.resume() }
+    }
+}
+
+#[tokio::test]
+async fn nobody_takes_events_and_none_is_lost() {
+    needs_etcd!();
+    let server = EtcdServer::start();
+    let store = open(&[server.endpoint()]);
+    let mut watch = store.watch(Scope::Handles).await.unwrap();
+    let mut follower = Follower::default();
+    follower.until(&mut watch, |f| f.inits == 1).await;
+    for round in 0..20 {
+        let mut batch = store::Batch::new();
+        for index in 0..100 {
+            batch.put(handle(&format!("h{round}-{index}")), store::Expect::Absent, counted(1));
+        }
+        assert!(commit(&store, &batch).await.is_applied());
+    }
+    follower.until(&mut watch, |f| f.known.len() == 2000).await;
+    assert_eq!(follower.inits, 1);
+}

@@ -74,6 +74,10 @@ impl Value {
         let text = if text.is_empty() { "{}" } else { text };
         let wrong = |reason: String| DecodeError { key: key.to_string(), reason };
         let syntax = |e: serde_json::Error| wrong(e.to_string());
+        // Structs would also be read from arrays, which Go refuses.
+        if !text.trim_start().starts_with('{') {
+            return Err(wrong("not an object".to_string()));
+        }
         match key {
             Key::Resource { kind, .. } => {
                 let json = serde_json::from_str(text).map_err(syntax)?;

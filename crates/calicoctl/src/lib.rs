@@ -1,4 +1,85 @@
-//! The `calicoctl` command line: one module per concern, driven by the binary.
+//! The `calicoctl` command line: one file per verb in [`commands`], what goes in in [`input`] and [`manifest`], what comes out in [`output`].
+//!
+//! [`run`] is the whole program; it gets its arguments, environment and streams from outside, so tests run it as it is.
 
+pub mod cli;
+pub mod commands;
+mod effects;
+mod failure;
 pub mod input;
+mod manifest;
 pub mod output;
+mod pflag;
+mod session;
+
+use std::io::{self, Read, Write};
+
+use clap::FromArgMatches;
+use clap::error::ErrorKind;
+use setup::{Clock, Environment};
+
+use crate::cli::Cli;
+use crate::effects::SystemEffects;
+use crate::failure::Failure;
+
+/// What a command works with.
+pub struct Context<'a> {
+    /// The environment.
+    pub environment: &'a Environment,
+    /// Flags that every command has.
+    pub globals: &'a cli::Globals,
+    /// Standard input.
+    pub stdin: &'a mut dyn Read,
+    /// Standard output.
+    pub stdout: &'a mut dyn Write,
+    /// Standard error.
+    pub stderr: &'a mut dyn Write,
+    effects: SystemEffects,
+}
+
+/// Runs a command line; `args` are without the program's name. Gives the exit code: 0 for success, 1 for everything else. A reader of the output that has
+/// gone away is no failure.
+pub fn run(
+    args: &[String],
+    environment: &Environment,
+    stdin: &mut dyn Read,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> u8 {
+    let outcome = execute(args, environment, stdin, stdout, stderr).and_then(|()| Ok(stdout.flush()?));
+    let written = match outcome {
+        Ok(()) => return 0,
+        Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => return 0,
+        Err(Failure::Io(error)) => writeln!(stderr, "{error}"),
+        Err(Failure::Message(text)) => stdout.flush().and_then(|()| writeln!(stderr, "{text}")),
+        Err(Failure::OnStdout(text)) => writeln!(stdout, "{text}").and_then(|()| stdout.flush()),
+    };
+    // Where not even the error can be written there is nobody left to tell.
+    let _ = written;
+    1
+}
+
+fn execute(
+    args: &[String],
+    environment: &Environment,
+    stdin: &mut dyn Read,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> Result<(), Failure> {
+    let mut command = cli::command();
+    command.build();
+    let args = pflag::normalise(&command, args).map_err(|error| Failure::Message(error.to_string()))?;
+    let name = command.get_name().to_string();
+    let parsed = command.try_get_matches_from_mut(std::iter::once(name).chain(args));
+    let matches = match parsed {
+        Ok(matches) => matches,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            return Ok(write!(stdout, "{}", error.render())?);
+        }
+        Err(error) => return Err(Failure::Message(cli::fault_text(&command, &error))),
+    };
+    let parsed = Cli::from_arg_matches(&matches).map_err(|error| Failure::Message(error.to_string()))?;
+    let effects = SystemEffects(Clock::start());
+    let context = Context { environment, globals: &parsed.globals, stdin, stdout, stderr, effects };
+    commands::run(parsed.command, context)
+}

@@ -1,3 +1,15 @@
 //! The binary.
 
-fn main() {}
+use std::io::{self, BufWriter};
+use std::process::ExitCode;
+
+use setup::Environment;
+
+fn main() -> ExitCode {
+    let args: Vec<String> =
+        std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let environment = Environment::from_process();
+    let (mut stdin, mut stderr) = (io::stdin().lock(), io::stderr().lock());
+    let mut stdout = BufWriter::new(io::stdout().lock());
+    ExitCode::from(calicoctl::run(&args, &environment, &mut stdin, &mut stdout, &mut stderr))
+}

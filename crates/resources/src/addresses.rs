@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use api::{BlockCidr, Key};
+use ipam::usage::{Allocation, allocation_of, reads_of};
 use ipam::{ReleaseIp, ReleaseIps};
-use store::{Depth, ReadSet, Scope, Store};
+use store::{ReadSet, Store};
 
 use crate::client::Client;
 use crate::effects::Effects;
@@ -17,33 +17,28 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         if addresses.is_empty() {
             return Ok(());
         }
-        let set = ReadSet::new().scope(Scope::Blocks { family: None }, Depth::Key);
+        let set = addresses.iter().fold(ReadSet::new(), |mut set, addr| {
+            set.keys.extend(reads_of(*addr).keys);
+            set
+        });
         let view = self.read(&set).await?;
-        let blocks: Vec<BlockCidr> = view
-            .slots(&Scope::Blocks { family: None })
-            .filter_map(|(key, _)| if let Key::Block(block) = key { Some(*block) } else { None })
-            .filter(|block| addresses.iter().any(|addr| block.cidr().contains(*addr)))
-            .collect();
-        let view = self.read(&ReadSet::new().keys(blocks.iter().copied().map(Key::Block))).await?;
-        let mut seen = Vec::new();
-        for cidr in blocks {
-            let Some(Some((block, _))) = view.block(cidr) else { continue };
-            for addr in addresses {
-                let Some(ordinal) = cidr.ordinal(*addr) else { continue };
-                let Some(attribute) = block.attribute(ordinal) else { continue };
-                if attribute.owner.get("node").is_some_and(|owner| owner != node) {
-                    continue;
+        let seen: Vec<ReleaseIp> = addresses
+            .iter()
+            .filter_map(|addr| match allocation_of(&view, *addr) {
+                Allocation::Assigned { attribute, sequence, .. }
+                    if attribute.owner.get("node").is_none_or(|owner| owner == node) =>
+                {
+                    let handle = attribute.handle().map(str::to_string);
+                    Some(ReleaseIp { addr: *addr, handle, sequence: Some(sequence) })
                 }
-                let handle = attribute.handle().map(str::to_string);
-                seen.push(ReleaseIp { addr: *addr, handle, sequence: Some(block.sequence_of(ordinal)) });
-            }
-        }
+                _ => None,
+            })
+            .collect();
         if seen.is_empty() {
             return Ok(());
         }
-        let planner = ReleaseIps::new(seen);
-        let released = ipam::run(self.store, self.effects, planner, self.within).await;
         // A block that refuses says that an address was assigned anew: it is not this node's any more.
+        let released = ipam::run(self.store, self.effects, ReleaseIps::new(seen), self.within).await;
         released.map(|_| ()).map_err(|error| Error::Release(error.to_string()))
     }
 }

@@ -1,0 +1,177 @@
+//! The command line as clap knows it: the root, and the flags that every command has.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, Command, CommandFactory, Parser};
+
+use crate::commands::Verb;
+use crate::pflag;
+
+/// Manages the addresses of a Calico cluster, in Calico's own data: pools, blocks, reservations, nodes and workloads.
+///
+/// Where nothing says otherwise the data is in a file of this machine, the embedded store: /var/lib/rackpool/rackpool.db for root and wherever that file
+/// exists, else $XDG_STATE_HOME/rackpool/rackpool.db or ~/.local/state/rackpool/rackpool.db; RACKPOOL_DB names another. `calicoctl version` tells which one it is,
+/// `calicoctl datastore init` begins one. The environment (DATASTORE_TYPE, ETCD_ENDPOINTS, KUBECONFIG, ...) or a configuration file (-c, or /etc/calico/calicoctl.cfg
+/// where it exists) chooses another store, in Calico's way.
+///
+/// Exit code: 0 for success, 1 for every error, partial success included.
+#[derive(Debug, Parser)]
+#[command(name = "calicoctl", disable_version_flag = true, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    /// Flags that every command has.
+    #[command(flatten)]
+    pub globals: Globals,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Verb,
+}
+
+const AFTER_HELP: &str = "\
+First steps:
+  calicoctl datastore init                      a store with a default pool
+  calicoctl get ippools -o wide                 the pools and what they say
+  calicoctl ipam show --show-blocks             how full they are
+  calicoctl ipam show --ip 192.168.0.1          whose an address is
+  calicoctl explain selectors                   which nodes a pool is for";
+
+/// Flags that every command has, before it or after.
+#[derive(Debug, Args)]
+pub struct Globals {
+    /// How much to tell: panic, fatal, error, warn, info or debug
+    #[arg(
+        short = 'l',
+        long,
+        global = true,
+        value_name = "LEVEL",
+        default_value = "panic",
+        hide_default_value = true
+    )]
+    pub log_level: String,
+    /// The context of the kubeconfig; counts where no configuration file is read
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Go on although client and cluster are of different versions
+    #[arg(long, global = true)]
+    pub allow_version_mismatch: bool,
+}
+
+impl Globals {
+    /// Checks the log level.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn check(&self) -> Result<(), String> {
+        let known = ["panic", "fatal", "error", "warn", "warning", "info", "debug"];
+        match known.contains(&self.log_level.to_lowercase().as_str()) {
+            true => Ok(()),
+            false => Err(format!(
+                "unknown log level: {}, expected one of: panic, fatal, error, warn, info, debug",
+                self.log_level
+            )),
+        }
+    }
+}
+
+/// The flag that every command has which uses a store.
+#[derive(Debug, Default, Args)]
+pub struct Config {
+    /// File that says how to reach the store; /etc/calico/calicoctl.cfg where it exists
+    #[arg(short = 'c', long, value_name = "FILE")]
+    pub config: Option<String>,
+}
+
+/// Where resources come from.
+#[derive(Debug, Default, Args)]
+pub struct Source {
+    /// YAML or JSON: a file, a directory, or - for standard input
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub filename: Option<String>,
+    /// Look into directories below the directory too
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+    /// Succeed where the input holds no resource
+    #[arg(long)]
+    pub skip_empty: bool,
+    /// The namespace, for kinds that have one
+    #[arg(short = 'n', long, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// How to reach the store.
+    #[command(flatten)]
+    pub config: Config,
+}
+
+/// The definition of the command line.
+pub fn command() -> Command {
+    Cli::command()
+}
+
+/// What clap says of a command line, in pflag's words where it has some.
+pub fn fault_text(command: &Command, error: &clap::Error) -> String {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let value = context(ContextKind::InvalidValue).unwrap_or_default();
+    let reason = std::error::Error::source(error).map(ToString::to_string);
+    match (error.kind(), context(ContextKind::InvalidArg), reason) {
+        (ErrorKind::ValueValidation, Some(arg), Some(reason)) => {
+            let long = arg.split([' ', '=']).next().unwrap_or_default().trim_start_matches('-');
+            let flag = flag_named(command, long).map_or_else(|| format!("--{long}"), pflag::shown);
+            pflag::UsageError::Value { value: value.to_string(), flag, reason }.to_string()
+        }
+        _ => {
+            let text = error.render().to_string();
+            let first = text.lines().next().unwrap_or_default();
+            first.strip_prefix("error: ").unwrap_or(first).to_string()
+        }
+    }
+}
+
+fn flag_named<'c>(command: &'c Command, long: &str) -> Option<&'c clap::Arg> {
+    let here = command.get_arguments().find(|arg| arg.get_long() == Some(long));
+    here.or_else(|| command.get_subcommands().find_map(|below| flag_named(below, long)))
+}
+
+/// Go's `strconv.ParseInt` on a flag's value.
+///
+/// # Errors
+/// In Go's words.
+pub fn parse_int(text: &str) -> Result<i64, String> {
+    let plain = text.strip_prefix('+').unwrap_or(text);
+    let digits = plain.strip_prefix('-').unwrap_or(plain);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(format!("strconv.ParseInt: parsing {}: invalid syntax", api::go::quote(text)));
+    }
+    plain
+        .parse()
+        .map_err(|_| format!("strconv.ParseInt: parsing {}: value out of range", api::go::quote(text)))
+}
+
+/// Checks the number of arguments, as cobra's `ExactArgs` does.
+///
+/// # Errors
+/// When it is another.
+pub fn exactly(wanted: usize, args: &[String]) -> Result<(), String> {
+    match args.len() == wanted {
+        true => Ok(()),
+        false => Err(format!("accepts {wanted} arg(s), received {}", args.len())),
+    }
+}
+
+/// Checks the number of arguments, as cobra's `MinimumNArgs` does.
+///
+/// # Errors
+/// When there are fewer.
+pub fn at_least(wanted: usize, args: &[String]) -> Result<(), String> {
+    match args.len() >= wanted {
+        true => Ok(()),
+        false => Err(format!("requires at least {wanted} arg(s), only received {}", args.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_definition_is_sound() {
+        super::command().debug_assert();
+    }
+}

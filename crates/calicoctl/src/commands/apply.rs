@@ -1,0 +1,26 @@
+//! `calicoctl apply`
+
+use super::resource_set::{Wording, write_all};
+use crate::Context;
+use crate::cli::Source;
+use crate::failure::Failure;
+
+/// Create resources, or replace those that exist.
+///
+/// What exists is replaced whole: labels, annotations and fields that the input leaves out are gone, or have their defaults. With a resourceVersion in the input
+/// only that version is replaced.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where the resources come from.
+    #[command(flatten)]
+    source: Source,
+    #[arg(hide = true)]
+    words: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
+    let wording = Wording { verb: "apply", done: "applied" };
+    write_all(context, &args.source, &args.words, wording, async |client, resource| {
+        client.apply(resource).await.map(|_| ())
+    })
+}

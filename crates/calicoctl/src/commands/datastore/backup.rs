@@ -1,0 +1,37 @@
+//! `calicoctl datastore backup`
+
+use std::path::Path;
+
+use setup::ConnectOptions;
+
+use super::restore::embedded;
+use crate::Context;
+use crate::cli::{self, Config};
+use crate::failure::Failure;
+use crate::session::{Chosen, WITHIN};
+
+/// Copy the embedded store into a new file, as of one moment, while others go on using it.
+///
+/// The copy stands alone. Never copy the store's file with cp: its latest changes are beside it.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    config: Config,
+    /// The file to make
+    #[arg(value_name = "FILE")]
+    words: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
+    cli::exactly(1, &args.words).map_err(Failure::Message)?;
+    context.globals.check().map_err(Failure::Message)?;
+    let chosen = Chosen::load(args.config.config.as_deref(), context.globals, context.environment)?;
+    let failed = |text: String| Failure::message(text);
+    let session = chosen
+        .open(context.effects, context.environment, ConnectOptions::existing())
+        .map_err(|error| failed(error.to_string()))?;
+    let store = embedded(&session)?;
+    let target = &args.words[0];
+    session.wait(store.backup(Path::new(target), WITHIN)).map_err(|error| failed(error.to_string()))?;
+    Ok(writeln!(context.stdout, "Backed up {} to {target}", store.path().display())?)
+}

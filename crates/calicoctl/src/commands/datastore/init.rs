@@ -1,0 +1,118 @@
+//! `calicoctl datastore init`
+
+use api::{Cidr, Family};
+use resources::initialise::{DefaultPool, PoolOutcome};
+
+use crate::Context;
+use crate::cli::{self, Config};
+use crate::commands::resource_set::Access;
+use crate::failure::Failure;
+
+/// Begin a store: what every cluster has, and default pools.
+///
+/// Makes only what is missing, so it can be run again. The pool default-ipv4-ippool is 192.168.0.0/16 with IP in IP always and outgoing NAT, unless told otherwise; a pool
+/// default-ipv6-ippool is made where --ipv6-cidr names its network.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The network of default-ipv4-ippool; none for no such pool
+    #[arg(long, value_name = "CIDR", default_value = "192.168.0.0/16")]
+    ipv4_cidr: String,
+    /// Prefix length of the IPv4 pool's blocks, 20 to 32 [default: 26]
+    #[arg(long, value_name = "LENGTH", value_parser = cli::parse_int)]
+    ipv4_block_size: Option<i64>,
+    /// IP in IP of the IPv4 pool: Never, Always or CrossSubnet
+    #[arg(long, value_name = "MODE", default_value = "Always")]
+    ipv4_ipip: String,
+    /// VXLAN of the IPv4 pool: Never, Always or CrossSubnet; IP in IP is then Never
+    #[arg(long, value_name = "MODE", default_value = "Never")]
+    ipv4_vxlan: String,
+    /// Leave the IPv4 pool's addresses visible outside of the cluster
+    #[arg(long)]
+    ipv4_no_nat: bool,
+    /// The network of default-ipv6-ippool; none for no such pool
+    #[arg(long, value_name = "CIDR", default_value = "none")]
+    ipv6_cidr: String,
+    /// Prefix length of the IPv6 pool's blocks, 116 to 128 [default: 122]
+    #[arg(long, value_name = "LENGTH", value_parser = cli::parse_int)]
+    ipv6_block_size: Option<i64>,
+    /// VXLAN of the IPv6 pool: Never, Always or CrossSubnet
+    #[arg(long, value_name = "MODE", default_value = "Never")]
+    ipv6_vxlan: String,
+    /// Hide the IPv6 pool's addresses from the outside of the cluster
+    #[arg(long)]
+    ipv6_nat: bool,
+    #[command(flatten)]
+    config: Config,
+    #[arg(hide = true)]
+    words: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
+    cli::exactly(0, &args.words).map_err(Failure::Message)?;
+    let pools = pools(args).map_err(Failure::Message)?;
+    let session = Access::begin(args.config.config.as_deref(), context)?.quiet_session()?;
+    // All that can be wrong with the pools by themselves is found before anything is made.
+    for pool in &pools {
+        let resource = api::defaults::on_write(&pool.resource());
+        api::validate::resource(&resource).map_err(|error| Failure::message(error.to_string()))?;
+    }
+    let failed = |error: resources::Error| Failure::message(error.to_string());
+    session.wait(session.client().ensure_initialised()).map_err(failed)?;
+    for pool in &pools {
+        let (what, resource) = match session.wait(session.client().ensure_pool(pool)).map_err(failed)? {
+            PoolOutcome::Created(resource) => ("Created", resource),
+            PoolOutcome::There(resource) => ("Exists:", resource),
+        };
+        writeln!(context.stdout, "{what} IPPool {} {}", resource.name(), pool.cidr)?;
+    }
+    match &session.datastore {
+        setup::Datastore::Embedded { path, .. } => {
+            writeln!(context.stdout, "Datastore initialised: {}", path.display())?;
+        }
+        other => writeln!(context.stdout, "Datastore initialised: {}", other.type_name())?,
+    }
+    Ok(())
+}
+
+fn pools(args: &Args) -> Result<Vec<DefaultPool>, String> {
+    let size = |size: Option<i64>| {
+        size.map(|n| u8::try_from(n).map_err(|_| format!("{n} is no block size"))).transpose()
+    };
+    let mut pools = Vec::new();
+    if let Some(cidr) = network(&args.ipv4_cidr, Family::V4)? {
+        let tunnelled = args.ipv4_vxlan != "Never";
+        pools.push(DefaultPool {
+            name: "default-ipv4-ippool".to_string(),
+            cidr,
+            block_size: size(args.ipv4_block_size)?,
+            ipip_mode: if tunnelled { "Never".to_string() } else { args.ipv4_ipip.clone() },
+            vxlan_mode: args.ipv4_vxlan.clone(),
+            nat_outgoing: !args.ipv4_no_nat,
+        });
+    }
+    if let Some(cidr) = network(&args.ipv6_cidr, Family::V6)? {
+        pools.push(DefaultPool {
+            name: "default-ipv6-ippool".to_string(),
+            cidr,
+            block_size: size(args.ipv6_block_size)?,
+            ipip_mode: "Never".to_string(),
+            vxlan_mode: args.ipv6_vxlan.clone(),
+            nat_outgoing: args.ipv6_nat,
+        });
+    }
+    Ok(pools)
+}
+
+fn network(text: &str, family: Family) -> Result<Option<Cidr>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let (cidr, typed) = Cidr::parse_unmasked(text).map_err(|_| format!("'{text}' is no network"))?;
+    if cidr.family() != family {
+        return Err(format!("'{text}' is no {family} network"));
+    }
+    if cidr.first() != typed {
+        return Err(format!("'{text}' is not the start of a /{}; it lies in {cidr}", cidr.prefix()));
+    }
+    Ok(Some(cidr))
+}

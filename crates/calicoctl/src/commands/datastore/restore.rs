@@ -1,0 +1,71 @@
+//! `calicoctl datastore restore`
+
+use std::path::Path;
+
+use setup::ConnectOptions;
+use store::AnyStore;
+use store::sqlite::SqliteStore;
+
+use crate::Context;
+use crate::cli::{self, Config};
+use crate::failure::Failure;
+use crate::session::{Chosen, Session, WITHIN};
+
+/// Put the contents of a backup in the place of what the embedded store holds.
+///
+/// All or nothing, in one step. What was there is gone: make a backup of it first. Running programs see the change like any other; addresses that were assigned since the
+/// backup are unknown to the store afterwards.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Replace a store that holds something
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    config: Config,
+    /// The backup
+    #[arg(value_name = "FILE")]
+    words: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
+    cli::exactly(1, &args.words).map_err(Failure::Message)?;
+    context.globals.check().map_err(Failure::Message)?;
+    let chosen = Chosen::load(args.config.config.as_deref(), context.globals, context.environment)?;
+    let failed = |text: String| Failure::message(text);
+    let session = chosen
+        .open(context.effects, context.environment, ConnectOptions::default())
+        .map_err(|error| failed(error.to_string()))?;
+    let store = embedded(&session)?;
+    let source = &args.words[0];
+    if !args.force && holds_something(&session)? {
+        return Err(failed(format!(
+            "{} is not empty, and all that it holds would be replaced; nothing was changed. To go on, make a backup of it and use --force",
+            store.path().display()
+        )));
+    }
+    session.wait(store.restore(Path::new(source), WITHIN)).map_err(|error| failed(error.to_string()))?;
+    Ok(writeln!(context.stdout, "Restored {} from {source}", store.path().display())?)
+}
+
+fn holds_something(session: &Session) -> Result<bool, Failure> {
+    use store::{Depth, Page, ReadSet, Scope};
+    let scopes = api::Kind::ALL
+        .iter()
+        .map(|kind| Scope::kind(*kind))
+        .chain([Scope::Blocks { family: None }, Scope::Handles]);
+    let page = Page { after: None, limit: 1 };
+    let set = scopes.fold(ReadSet::new(), |set, scope| set.page(scope, Depth::Key, page.clone()));
+    let view = session.read(&set).map_err(|error| Failure::message(error.to_string()))?;
+    Ok(!view.is_empty())
+}
+
+/// The embedded store, where it is that.
+pub(super) fn embedded(session: &Session) -> Result<&SqliteStore, Failure> {
+    match &session.store {
+        AnyStore::Sqlite(store) => Ok(store),
+        _ => Err(Failure::message(format!(
+            "only the embedded store can be backed up and restored here, and {} was chosen: use its own tools",
+            session.datastore.type_name()
+        ))),
+    }
+}

@@ -1,0 +1,60 @@
+//! `calicoctl delete`
+
+use resources::{Error, Identifier};
+
+use super::resource_set::{Access, ResourceSet, SetError, nothing};
+use crate::Context;
+use crate::cli::Source;
+use crate::failure::Failure;
+use crate::manifest::Namespaces;
+
+/// Delete resources, by kind and name or as a file names them.
+///
+/// A pool is disabled first, and its blocks lose their owners: empty ones are deleted, addresses in use work on. With a node go its workloads, their addresses, its
+/// tunnel addresses, its blocks and its BGP peers.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where the resources come from.
+    #[command(flatten)]
+    source: Source,
+    /// Count resources that do not exist as deleted
+    #[arg(short = 's', long)]
+    skip_not_exists: bool,
+    /// Kind, and names: ippool rack-0-ippool rack-1-ippool
+    #[arg(value_name = "KIND NAME")]
+    words: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
+    let source = &args.source;
+    let access = Access::begin(source.config.config.as_deref(), context)?;
+    let set = match ResourceSet::load(source, &args.words, context) {
+        Ok(Some(set)) => set,
+        Ok(None) => return nothing(context),
+        Err(SetError::Nothing) => {
+            let text = "nothing to delete: give a kind and names, or name a file with --filename";
+            return Err(Failure::Message(text.to_string()));
+        }
+        Err(error) => return Err(error.failure("delete")),
+    };
+    let session = access.session()?;
+    let client = session.client();
+    let namespaces = Namespaces { namespace: source.namespace.as_deref(), all: false };
+    let errors = set.each(namespaces, |resource| {
+        let version = resource.metadata().resource_version.as_deref();
+        match session.wait(client.delete(&Identifier::of(resource), version)) {
+            Err(Error::DoesNotExist(_)) if args.skip_not_exists => Ok(()),
+            other => other.map(|_| ()).map_err(|error| error.to_string()),
+        }
+    });
+    let (good, noun) = (set.resources.len() - errors.len(), set.noun());
+    if good > 0 {
+        writeln!(context.stdout, "Successfully deleted {good} {noun}resource(s)")?;
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let lines: String =
+        errors.iter().map(|error| format!("Failed to delete {noun}resource: {error}\n")).collect();
+    Err(Failure::message(lines))
+}

@@ -1,0 +1,32 @@
+//! `calicoctl ipam check`
+
+use crate::Context;
+use crate::cli::Config;
+use crate::commands::later::not_yet;
+use crate::failure::Failure;
+
+/// Look for addresses that leaked, and other inconsistencies (not available yet).
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Tell of all addresses
+    #[arg(long)]
+    show_all_ips: bool,
+    /// Tell of the addresses that have a problem
+    #[arg(long)]
+    show_problem_ips: bool,
+    /// Write a report to this file
+    #[arg(short = 'o', long, value_name = "FILE")]
+    output: Option<String>,
+    /// The kubeconfig with which services are looked up
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<String>,
+    #[command(flatten)]
+    config: Config,
+    #[arg(hide = true)]
+    words: Vec<String>,
+}
+
+pub(super) fn run(_: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
+    context.globals.check().map_err(Failure::Message)?;
+    Err(not_yet("ipam check"))
+}

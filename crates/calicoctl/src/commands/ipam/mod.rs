@@ -1,0 +1,45 @@
+//! `calicoctl ipam`
+
+mod check;
+mod configure;
+mod release;
+mod show;
+mod split;
+
+use clap::Subcommand;
+
+use crate::Context;
+use crate::failure::Failure;
+
+/// Look at addresses, release them, and set how they are assigned.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Show(show::Args),
+    Release(release::Args),
+    Configure(configure::Args),
+    Check(check::Args),
+    Split(split::Args),
+}
+
+pub(super) fn run(args: Args, context: &mut Context<'_>) -> Result<(), Failure> {
+    match args.command {
+        Command::Show(args) => show::run(&args, context),
+        Command::Release(args) => release::run(&args, context),
+        Command::Configure(args) => configure::run(&args, context),
+        Command::Check(args) => check::run(&args, context),
+        Command::Split(args) => split::run(&args, context),
+    }
+}
+
+/// Reads an address that somebody typed, in canonical form.
+fn address(text: &str) -> Result<std::net::IpAddr, Failure> {
+    let invalid =
+        || Failure::OnStdout(format!("Error executing command: invalid IP address specified: {text}"));
+    api::cidr::parse_addr(text).ok_or_else(invalid)
+}

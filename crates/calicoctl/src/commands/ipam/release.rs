@@ -1,0 +1,59 @@
+//! `calicoctl ipam release`
+
+use ipam::{ReleaseIp, ReleaseIps};
+
+use super::address;
+use crate::Context;
+use crate::cli::Config;
+use crate::commands::ignored;
+use crate::commands::later::not_yet;
+use crate::commands::resource_set::Access;
+use crate::failure::Failure;
+use crate::input::documents::go_text;
+use crate::session::WITHIN;
+
+/// Release an address that is in nobody's use any more.
+///
+/// Whoever has the address keeps using it: be sure that nobody does. `calicoctl ipam show --ip` tells whose it was.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The address
+    #[arg(long, value_name = "IP")]
+    ip: Option<String>,
+    /// Release what a report of `ipam check` calls leaked (not available yet)
+    #[arg(long, value_name = "FILE", action = clap::ArgAction::Append)]
+    from_report: Vec<String>,
+    /// Release from a report although the datastore is not locked
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    config: Config,
+    #[arg(hide = true)]
+    words: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
+    let session = Access::begin(args.config.config.as_deref(), context)?.quiet_session()?;
+    if let Some(ip) = args.ip.as_deref().filter(|ip| !ip.is_empty()) {
+        let addr = address(ip)?;
+        let planner = ReleaseIps::new(vec![ReleaseIp { addr, handle: None, sequence: None }]);
+        let released = session
+            .wait(ipam::run(&session.store, session.effects(), planner, WITHIN))
+            .map_err(|error| Failure::message(format!("error: {error}")))?;
+        if let Some(error) = released.error {
+            return Err(Failure::message(format!("error: {error}")));
+        }
+        if !released.unallocated.is_empty() {
+            return Err(Failure::message(format!("IP address {addr} is not assigned")));
+        }
+        writeln!(context.stdout, "Successfully released IP address {addr}")?;
+    } else if let Some(report) = args.from_report.first() {
+        std::fs::File::open(report)
+            .map_err(|error| Failure::message(format!("open {report}: {}", go_text(&error))))?;
+        return Err(not_yet("ipam release --from-report"));
+    } else {
+        writeln!(context.stderr, "nothing was released: name an address with --ip")?;
+    }
+    let _ = args.force;
+    ignored(context, &args.words)
+}

@@ -1,0 +1,44 @@
+//! Commands of Calico that this program does not have: each says so, and fails.
+
+use crate::Context;
+use crate::failure::Failure;
+
+/// Calico's agent on this machine; not part of this program.
+///
+/// Calico's own calicoctl has these commands (run, status, diags, checksystem).
+#[derive(Debug, clap::Args)]
+pub struct NodeArgs {
+    #[arg(value_name = "COMMAND")]
+    words: Vec<String>,
+}
+
+/// Diagnostics of a cluster; not part of this program.
+///
+/// Calico's own calicoctl has this command (diags).
+#[derive(Debug, clap::Args)]
+pub struct ClusterArgs {
+    #[arg(value_name = "COMMAND")]
+    words: Vec<String>,
+}
+
+pub(super) fn node(args: &NodeArgs, context: &mut Context<'_>) -> Result<(), Failure> {
+    elsewhere("node", &args.words, context)
+}
+
+pub(super) fn cluster(args: &ClusterArgs, context: &mut Context<'_>) -> Result<(), Failure> {
+    elsewhere("cluster", &args.words, context)
+}
+
+fn elsewhere(group: &str, words: &[String], context: &mut Context<'_>) -> Result<(), Failure> {
+    context.globals.check().map_err(Failure::Message)?;
+    let command =
+        std::iter::once(group).chain(words.first().map(String::as_str)).collect::<Vec<_>>().join(" ");
+    Err(Failure::Message(format!(
+        "`calicoctl {command}` is not part of this program: use Calico's own calicoctl for it"
+    )))
+}
+
+/// The failure of a command that is still to come.
+pub(super) fn not_yet(command: &str) -> Failure {
+    Failure::Message(format!("`calicoctl {command}` is not available yet; nothing was changed"))
+}

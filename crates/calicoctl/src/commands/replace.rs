@@ -1,0 +1,50 @@
+//! `calicoctl replace`
+
+use super::resource_set::{Access, ResourceSet, nothing};
+use crate::Context;
+use crate::cli::Source;
+use crate::failure::Failure;
+use crate::manifest::Namespaces;
+
+/// Replace resources that exist.
+///
+/// As `apply`, but what does not exist is an error.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where the resources come from.
+    #[command(flatten)]
+    source: Source,
+    #[arg(hide = true)]
+    words: Vec<String>,
+}
+
+/// Tells every error, and how many were really replaced. (Calico tells the last error only, and counts what failed as replaced.)
+pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
+    let source = &args.source;
+    let access = Access::begin(source.config.config.as_deref(), context)?;
+    let set = match ResourceSet::load(source, &args.words, context) {
+        Ok(Some(set)) => set,
+        Ok(None) => return nothing(context),
+        Err(error) => return Err(error.failure("replace")),
+    };
+    let session = access.session()?;
+    let client = session.client();
+    // A store that cannot be written says so at the first resource.
+    let _ = session.wait(client.ensure_initialised());
+    let namespaces = Namespaces { namespace: source.namespace.as_deref(), all: false };
+    let errors = set.each(namespaces, |resource| {
+        session.wait(client.update(resource)).map(|_| ()).map_err(|error| error.to_string())
+    });
+    let (total, noun) = (set.resources.len(), set.noun());
+    let good = total - errors.len();
+    if errors.is_empty() {
+        return Ok(writeln!(context.stdout, "Successfully replaced {total} {noun}resource(s)")?);
+    }
+    if good > 0 {
+        writeln!(context.stdout, "Partial success: replaced {good} out of {total} {noun}resources:")?;
+    }
+    Err(Failure::message(match errors.as_slice() {
+        [one] => format!("hit error: {one}"),
+        many => format!("hit error: [{}]", many.join(" ")),
+    }))
+}

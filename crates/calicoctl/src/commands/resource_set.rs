@@ -1,0 +1,212 @@
+//! What create, apply, replace, delete, get and validate have in common (`calicoctl/commands/common`): where resources come from, how they are gone through,
+//! and what is told at the end.
+
+use api::{Kind, Resource};
+use resources::{Client, Error};
+use setup::{ConnectOptions, SetupError};
+use store::AnyStore;
+
+use crate::Context;
+use crate::cli::Source;
+use crate::effects::SystemEffects;
+use crate::failure::Failure;
+use crate::manifest::{self, Namespaces};
+use crate::session::{Chosen, Session, check_version};
+
+pub(super) type StoreClient<'s> = Client<'s, AnyStore, SystemEffects>;
+
+/// The way to the store, as far as it has been gone.
+pub(super) struct Access {
+    session: Result<Session, SetupError>,
+}
+
+impl Access {
+    /// Opens the store and compares versions. A store that does not open is an error only once it is needed.
+    pub(super) fn begin(config: Option<&str>, context: &mut Context<'_>) -> Result<Access, AccessError> {
+        let chosen =
+            Chosen::load(config, context.globals, context.environment).map_err(AccessError::Failed)?;
+        context.globals.check().map_err(|text| AccessError::Failed(Failure::Message(text)))?;
+        let session = chosen.open(context.effects, context.environment, ConnectOptions::default());
+        if let (Ok(session), false) = (&session, context.globals.allow_version_mismatch) {
+            check_version(session).map_err(AccessError::Version)?;
+        }
+        Ok(Access { session })
+    }
+
+    /// The store.
+    pub(super) fn session(self) -> Result<Session, Failure> {
+        self.session
+            .map_err(|error| Failure::OnStdout(format!("Failed to create Calico API client: {error}")))
+    }
+
+    /// The store, for commands that complain on standard error.
+    pub(super) fn quiet_session(self) -> Result<Session, Failure> {
+        self.session.map_err(|error| Failure::message(error.to_string()))
+    }
+}
+
+/// Why a command ended before it had a store.
+pub(super) enum AccessError {
+    /// Client and cluster do not fit together; commands put their own words before it.
+    Version(String),
+    /// Something else.
+    Failed(Failure),
+}
+
+impl From<AccessError> for Failure {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Version(text) => Failure::message(text),
+            AccessError::Failed(failure) => failure,
+        }
+    }
+}
+
+/// What a command is about.
+pub(super) struct ResourceSet {
+    /// The resources, in the order in which they were written.
+    pub(super) resources: Vec<Resource>,
+    /// The kind, where all are of one.
+    pub(super) single_kind: Option<Kind>,
+}
+
+/// Why a command is about nothing.
+pub(super) enum SetError {
+    /// Neither a file nor a kind was given.
+    Nothing,
+    /// A kind or name that cannot be.
+    Argument(String),
+    /// The input holds no resource.
+    Empty(String),
+    /// The input cannot be understood.
+    Failed(Failure),
+}
+
+impl ResourceSet {
+    /// From the file, or else from kind and names. `None`: nothing, and that is fine.
+    pub(super) fn load(
+        source: &Source,
+        words: &[String],
+        context: &mut Context<'_>,
+    ) -> Result<Option<ResourceSet>, SetError> {
+        if let Some(path) = source.filename.as_deref().filter(|path| !path.is_empty()) {
+            let (kind, resources) = manifest::read(path, source.recursive, context.stdin)
+                .map_err(|error| SetError::Failed(error.into()))?;
+            if resources.is_empty() {
+                return match source.skip_empty {
+                    true => Ok(None),
+                    false => {
+                        Err(SetError::Empty(format!("no resources specified in {} {path}", kind.word())))
+                    }
+                };
+            }
+            return Ok(Some(ResourceSet::of(resources)));
+        }
+        let Some((kind, names)) = words.split_first() else { return Err(SetError::Nothing) };
+        let resources = manifest::named(kind, names).map_err(SetError::Argument)?;
+        Ok(Some(ResourceSet::of(resources)))
+    }
+
+    fn of(resources: Vec<Resource>) -> ResourceSet {
+        let first = resources.first().map(Resource::kind);
+        let single_kind = first.filter(|kind| resources.iter().all(|resource| resource.kind() == *kind));
+        ResourceSet { resources, single_kind }
+    }
+
+    /// The kind with a blank after it, for messages; nothing where there are several.
+    pub(super) fn noun(&self) -> String {
+        self.single_kind.map(|kind| format!("'{kind}' ")).unwrap_or_default()
+    }
+}
+
+impl SetError {
+    /// The failure of a command that needed something to do. `verb` is what it would have done.
+    pub(super) fn failure(self, verb: &str) -> Failure {
+        match self {
+            SetError::Nothing => {
+                Failure::Message(format!("nothing to {verb}: name a file, a directory or - with --filename"))
+            }
+            SetError::Argument(text) | SetError::Empty(text) => Failure::message(text),
+            SetError::Failed(failure) => failure,
+        }
+    }
+}
+
+/// What is said of what was done with a set.
+#[derive(Clone, Copy)]
+pub(super) struct Wording {
+    /// `create`
+    pub(super) verb: &'static str,
+    /// `created`
+    pub(super) done: &'static str,
+}
+
+/// Writes every resource of the input with `act`, whatever becomes of the others; before that, what every datastore has is made where it is missing.
+pub(super) fn write_all(
+    context: &mut Context<'_>,
+    source: &Source,
+    words: &[String],
+    wording: Wording,
+    act: impl AsyncFn(&StoreClient<'_>, &Resource) -> Result<(), Error>,
+) -> Result<(), Failure> {
+    let access = Access::begin(source.config.config.as_deref(), context)?;
+    let set = match ResourceSet::load(source, words, context) {
+        Ok(Some(set)) => set,
+        Ok(None) => return nothing(context),
+        Err(error) => return Err(error.failure(wording.verb)),
+    };
+    let session = access.session()?;
+    let client = session.client();
+    // A store that cannot be written says so at the first resource.
+    let _ = session.wait(client.ensure_initialised());
+    let namespaces = Namespaces { namespace: source.namespace.as_deref(), all: false };
+    let errors = set
+        .each(namespaces, |resource| session.wait(act(&client, resource)).map_err(|error| error.to_string()));
+    report(context, &set, wording, &errors)
+}
+
+impl ResourceSet {
+    /// Does something with every resource in its namespace; gives what went wrong.
+    pub(super) fn each(
+        &self,
+        namespaces: Namespaces<'_>,
+        mut act: impl FnMut(&Resource) -> Result<(), String>,
+    ) -> Vec<String> {
+        let outcomes = self.resources.iter().map(|resource| act(&namespaces.place(resource)?));
+        outcomes.filter_map(Result::err).collect()
+    }
+}
+
+/// Says that there was nothing to do.
+pub(super) fn nothing(context: &mut Context<'_>) -> Result<(), Failure> {
+    Ok(writeln!(context.stdout, "No resources specified")?)
+}
+
+/// Tells what came of a set: in full when all went well; else the errors, and how many went well where those are more.
+pub(super) fn report(
+    context: &mut Context<'_>,
+    set: &ResourceSet,
+    wording: Wording,
+    errors: &[String],
+) -> Result<(), Failure> {
+    let Wording { verb, done } = wording;
+    let (total, noun) = (set.resources.len(), set.noun());
+    let good = total - errors.len();
+    if errors.is_empty() {
+        return Ok(writeln!(context.stdout, "Successfully {done} {total} {noun}resource(s)")?);
+    }
+    let list = format!("[{}]", errors.join(" "));
+    Err(Failure::message(match (good, total) {
+        (0, 1) => format!("failed to {verb} {noun}resource: {list}"),
+        (0, _) => format!("failed to {verb} any {noun}resources: {list}"),
+        _ => {
+            if good > errors.len() {
+                writeln!(
+                    context.stdout,
+                    "Partial success: {done} the first {good} out of {total} {noun}resources:"
+                )?;
+            }
+            format!("hit error: {list}")
+        }
+    }))
+}

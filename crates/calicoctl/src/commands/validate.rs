@@ -1,0 +1,32 @@
+//! `calicoctl validate`
+
+use super::resource_set::{ResourceSet, Wording, nothing, report};
+use crate::Context;
+use crate::cli::Source;
+use crate::failure::Failure;
+use crate::manifest::Namespaces;
+
+/// Check resources against the rules of their kinds, without a store.
+///
+/// What depends on other resources is not checked here: whether pools overlap, what must not change, what exists.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where the resources come from.
+    #[command(flatten)]
+    source: Source,
+    #[arg(hide = true)]
+    words: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
+    context.globals.check().map_err(Failure::Message)?;
+    let set = match ResourceSet::load(&args.source, &args.words, context) {
+        Ok(Some(set)) => set,
+        Ok(None) => return nothing(context),
+        Err(error) => return Err(error.failure("validate")),
+    };
+    let namespaces = Namespaces { namespace: args.source.namespace.as_deref(), all: false };
+    let errors =
+        set.each(namespaces, |resource| api::validate::resource(resource).map_err(|error| error.to_string()));
+    report(context, &set, Wording { verb: "validate", done: "validated" }, &errors)
+}

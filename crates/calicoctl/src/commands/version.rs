@@ -1,0 +1,88 @@
+//! `calicoctl version`
+
+use std::time::Duration;
+
+use resources::Identifier;
+use setup::{ConnectOptions, Datastore};
+
+use super::ignored;
+use crate::Context;
+use crate::cli::Config;
+use crate::failure::Failure;
+use crate::session::{CLIENT_VERSION, Chosen};
+
+/// The commit that this program was made of, where its maker says so.
+const GIT_COMMIT: &str = match option_env!("RACKPOOL_GIT_COMMIT") {
+    Some(commit) => commit,
+    None => "",
+};
+
+/// Show the versions of client and cluster, and where the store is.
+///
+/// The client's version is that of the Calico whose texts, columns and data this program has.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only the client's version
+    #[arg(long)]
+    client: bool,
+    /// Ask again until the cluster's version is told or this time is over: 30s, 5m
+    #[arg(long, value_name = "DURATION")]
+    poll: Option<String>,
+    #[command(flatten)]
+    config: Config,
+    #[arg(hide = true)]
+    words: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
+    context.globals.check().map_err(Failure::Message)?;
+    let poll = args.poll.as_deref().map(parse_poll).transpose().map_err(Failure::Message)?;
+    writeln!(context.stdout, "Client Version:    {CLIENT_VERSION}")?;
+    writeln!(context.stdout, "Git commit:        {GIT_COMMIT}")?;
+    ignored(context, &args.words)?;
+    if args.client {
+        return Ok(());
+    }
+    let chosen = Chosen::load(args.config.config.as_deref(), context.globals, context.environment)?;
+    let session = chosen
+        .open(context.effects, context.environment, ConnectOptions::default())
+        .map_err(|error| Failure::message(error.to_string()))?;
+    let id = Identifier::new(api::Kind::ClusterInformation, None, "default");
+    let asked = std::cell::Cell::new(Duration::ZERO);
+    let cluster = loop {
+        match session.wait(session.client().get(&id)) {
+            Ok(cluster) => break Ok(cluster),
+            Err(error) if poll.is_some_and(|poll| asked.get() < poll) => {
+                let second = Duration::from_secs(1);
+                session.wait(ipam::Effects::sleep(session.effects(), second));
+                asked.set(asked.get() + second);
+                let _ = error;
+            }
+            Err(error) => break Err(error),
+        }
+    };
+    let cluster = match cluster {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            tell_where(&chosen, &session.datastore, context)?;
+            return Err(Failure::message(format!("unable to retrieve Cluster Version or Type: {error}")));
+        }
+    };
+    let text = |field: &str| cluster.text(&["spec", field]).unwrap_or("unknown").to_string();
+    writeln!(context.stdout, "Cluster Version:   {}", text("calicoVersion"))?;
+    writeln!(context.stdout, "Cluster Type:      {}", text("clusterType"))?;
+    tell_where(&chosen, &session.datastore, context)
+}
+
+/// Where the store is, unless somebody chose it.
+fn tell_where(chosen: &Chosen, datastore: &Datastore, context: &mut Context<'_>) -> Result<(), Failure> {
+    if let (false, Datastore::Embedded { path, chosen_by }) = (chosen.is_explicit(), datastore) {
+        writeln!(context.stdout, "Embedded store:    {} ({chosen_by})", path.display())?;
+    }
+    Ok(())
+}
+
+fn parse_poll(text: &str) -> Result<Duration, String> {
+    let nanos = api::go::parse_duration(text).map_err(|error| format!("invalid poll duration: {error}"))?;
+    Ok(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)))
+}

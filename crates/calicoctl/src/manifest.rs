@@ -1,0 +1,175 @@
+//! The resources that a command is about: from files, or named on the command line.
+
+use std::io::Read;
+
+use api::{InputError, Kind, Metadata, Resource, Scope, decode_document};
+
+use crate::failure::Failure;
+use crate::input::documents::{self, InputKind, ReadError};
+use crate::input::yaml::{self, YamlError};
+
+/// Why input holds no resources that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// It is no YAML.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
+    /// It is no resource.
+    #[error(transparent)]
+    Input(#[from] InputError),
+}
+
+impl From<ManifestError> for Failure {
+    fn from(error: ManifestError) -> Self {
+        match error {
+            ManifestError::Input(unknown @ InputError::UnknownField(_)) => {
+                Failure::Message(unknown.to_string())
+            }
+            other => Failure::message(format!("failed to execute command: {other}")),
+        }
+    }
+}
+
+/// Reads all documents of a path before anything is done with the first. Tells whether it was a file or a directory.
+///
+/// # Errors
+/// The first fault.
+pub fn read(
+    path: &str,
+    recursive: bool,
+    stdin: &mut dyn Read,
+) -> Result<(InputKind, Vec<Resource>), ManifestError> {
+    let mut resources = Vec::new();
+    let kind = documents::visit(path, recursive, stdin, &mut |document| {
+        resources.extend(decode_document(yaml::read_strict(&document.text)?)?);
+        Ok::<(), ManifestError>(())
+    })?;
+    Ok((kind, resources))
+}
+
+/// A kind that somebody typed.
+///
+/// # Errors
+/// When there is none of that name.
+pub fn kind(typed: &str) -> Result<Kind, String> {
+    Kind::from_alias(typed).ok_or_else(|| format!("resource type '{typed}' is not supported"))
+}
+
+/// Resources of which only kind and name are known; one without a name where no name is given.
+///
+/// # Errors
+/// An unknown kind, or a name that is given and empty.
+pub fn named(typed: &str, names: &[String]) -> Result<Vec<Resource>, String> {
+    let kind = kind(typed)?;
+    if names.iter().any(String::is_empty) {
+        return Err("resource name may not be empty".to_string());
+    }
+    let of = |name: &str| {
+        let metadata = Metadata { name: name.to_string(), ..Metadata::default() };
+        Resource::new(kind, metadata, serde_json::Map::new()).canonical()
+    };
+    Ok(if names.is_empty() { vec![of("")] } else { names.iter().map(|name| of(name)).collect() })
+}
+
+/// What the command line says about namespaces.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Namespaces<'a> {
+    /// `-n`; empty is as good as not given.
+    pub namespace: Option<&'a str>,
+    /// `-A`.
+    pub all: bool,
+}
+
+impl Namespaces<'_> {
+    /// The resource in its namespace: its own, the one of `-n`, or `default`; none with `-A` (`calicoctl/commands/common`, `handleNamespace`).
+    ///
+    /// # Errors
+    /// When the kind has no namespaces and one is given, or two contradict each other.
+    pub fn place(&self, resource: &Resource) -> Result<Resource, String> {
+        let kind = resource.kind();
+        let wanted = self.namespace.filter(|n| !n.is_empty());
+        let own = resource.metadata().namespace.as_deref();
+        if kind.scope() == Scope::Cluster {
+            if self.all || wanted.is_some() {
+                return Err(format!("{kind} is not namespaced"));
+            }
+            if own.is_some() {
+                return Err(format!(
+                    "namespace should not be specified for a non-namespaced resource. {kind} is not a namespaced resource"
+                ));
+            }
+            return Ok(resource.clone());
+        }
+        let namespace = match (own, wanted) {
+            _ if self.all && wanted.is_some() => {
+                return Err(
+                    "cannot use both --namespace and --all-namespaces flags at the same time".to_string()
+                );
+            }
+            _ if self.all => None,
+            (Some(own), Some(wanted)) if own != wanted => {
+                return Err(format!("resource namespace does not match client namespace. {own} != {wanted}"));
+            }
+            (own, wanted) => Some(own.or(wanted).unwrap_or("default").to_string()),
+        };
+        Ok(resource.with(|metadata, _| metadata.namespace = namespace))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespaces_are_settled() {
+        let resource = |kind, namespace: Option<&str>| {
+            let metadata = Metadata {
+                name: "x".into(),
+                namespace: namespace.map(str::to_string),
+                ..Metadata::default()
+            };
+            Resource::new(kind, metadata, serde_json::Map::new())
+        };
+        let (pool, wep) = (Kind::IPPool, Kind::WorkloadEndpoint);
+        for (kind, own, namespace, all, wanted) in [
+            (pool, None, None, false, Ok(None)),
+            (pool, None, Some("x"), false, Err("IPPool is not namespaced")),
+            (pool, None, None, true, Err("IPPool is not namespaced")),
+            (
+                pool,
+                Some("x"),
+                None,
+                false,
+                Err(
+                    "namespace should not be specified for a non-namespaced resource. IPPool is not a namespaced resource",
+                ),
+            ),
+            (wep, None, None, false, Ok(Some("default"))),
+            (wep, None, Some("a"), false, Ok(Some("a"))),
+            (wep, Some("a"), Some("a"), false, Ok(Some("a"))),
+            (
+                wep,
+                Some("a"),
+                Some("b"),
+                false,
+                Err("resource namespace does not match client namespace. a != b"),
+            ),
+            (wep, Some("a"), None, true, Ok(None)),
+            (
+                wep,
+                None,
+                Some("a"),
+                true,
+                Err("cannot use both --namespace and --all-namespaces flags at the same time"),
+            ),
+        ] {
+            let placed = Namespaces { namespace, all }.place(&resource(kind, own));
+            let placed = placed.map(|resource| resource.metadata().namespace.clone());
+            let wanted = wanted.map(|n: Option<&str>| n.map(str::to_string)).map_err(str::to_string);
+            assert_eq!(placed, wanted, "{kind} {own:?} {namespace:?} {all}");
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! Command lines read as Go's cobra and pflag read them: flags anywhere, the last one counts, `-f=x`, `-fx`, `-Rfx`, `--b=false`, any value after a flag
+//! that wants one. What comes out is a command line that clap reads the same way, so clap's definitions stay the only ones.
+
+use clap::{Arg, ArgAction, Command};
+
+/// What is wrong with a command line. The texts are cobra's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UsageError {
+    /// No such command.
+    #[error("unknown command \"{typed}\" for \"{root}\"{}", suggestions_text(.suggestions))]
+    UnknownCommand {
+        /// What was typed.
+        typed: String,
+        /// The program.
+        root: String,
+        /// Commands of a similar name.
+        suggestions: Vec<String>,
+    },
+    /// No such flag.
+    #[error("unknown flag: --{0}")]
+    UnknownFlag(String),
+    /// No such short flag; with the short flags that it stands at the head of.
+    #[error("unknown shorthand flag: '{0}' in -{1}")]
+    UnknownShorthand(char, String),
+    /// A flag without the value that it wants.
+    #[error("flag needs an argument: --{0}")]
+    NeedsArgument(String),
+    /// A short flag without the value that it wants.
+    #[error("flag needs an argument: '{0}' in -{1}")]
+    ShorthandNeedsArgument(char, String),
+    /// Dashes without a name.
+    #[error("bad flag syntax: {0}")]
+    Syntax(String),
+    /// A value that the flag does not take.
+    #[error("invalid argument {} for {} flag: {reason}", go_quote(.value), go_quote(.flag))]
+    Value {
+        /// The value.
+        value: String,
+        /// The flag, `-R, --recursive`.
+        flag: String,
+        /// Why not.
+        reason: String,
+    },
+}
+
+fn go_quote(text: &str) -> String {
+    api::go::quote(text)
+}
+
+fn suggestions_text(suggestions: &[String]) -> String {
+    if suggestions.is_empty() {
+        return String::new();
+    }
+    let list: String = suggestions.iter().map(|name| format!("\t{name}\n")).collect();
+    format!("\n\nDid you mean this?\n{list}")
+}
+
+/// Rewrites the arguments (without the program's name) for clap: the path of the command, then flags as `--name=value`, then `--` and all else. A command that only
+/// has commands below it gets `--help`. `root` must be built.
+///
+/// # Errors
+/// The first fault, in cobra's order.
+pub fn normalise(root: &Command, args: &[String]) -> Result<Vec<String>, UsageError> {
+    let mut chain = vec![root];
+    let mut rest: Vec<String> = args.to_vec();
+    while let Some(at) = first_word(&chain, &rest) {
+        let here = chain[chain.len() - 1];
+        match here.find_subcommand(&rest[at]) {
+            Some(found) => {
+                rest.remove(at);
+                chain.push(found);
+                // The arguments of `help` are commands.
+                if found.get_name() == "help" {
+                    break;
+                }
+            }
+            None if chain.len() == 1 => {
+                let (typed, root) = (rest[at].clone(), here.get_name().to_string());
+                let suggestions = suggestions(here, &typed);
+                return Err(UsageError::UnknownCommand { typed, root, suggestions });
+            }
+            None => break,
+        }
+    }
+    let mut flags = Flags { chain: &chain, values: Vec::new(), words: Vec::new(), help: false };
+    flags.read(&rest)?;
+    let mut out: Vec<String> = chain[1..].iter().map(|command| command.get_name().to_string()).collect();
+    let leaf = chain[chain.len() - 1];
+    if flags.help || leaf.has_subcommands() {
+        out.push("--help".to_string());
+        return Ok(out);
+    }
+    for (arg, value) in &flags.values {
+        let name = arg.get_long().unwrap_or_default();
+        match arg.get_action() {
+            ArgAction::SetTrue if value == "true" => out.push(format!("--{name}")),
+            ArgAction::SetTrue => {}
+            _ => out.push(format!("--{name}={value}")),
+        }
+    }
+    if leaf.get_name() != "help" {
+        out.push("--".to_string());
+    }
+    out.extend(flags.words);
+    Ok(out)
+}
+
+/// Where the first argument stands that is neither a flag nor, as far as can be told now, a flag's value (`cobra`, `stripFlags`).
+fn first_word(chain: &[&Command], args: &[String]) -> Option<usize> {
+    let mut at = 0;
+    while at < args.len() {
+        let arg = args[at].as_str();
+        let takes_next = match arg.strip_prefix("--") {
+            Some("") => return None,
+            Some(name) => !name.contains('=') && !long(chain, name).is_some_and(is_switch),
+            None => {
+                let mut chars = arg.chars();
+                match (chars.next(), chars.next(), chars.next()) {
+                    (Some('-'), Some(c), None) => !short(chain, c).is_some_and(is_switch),
+                    (Some('-'), ..) => false,
+                    (Some(_), ..) => return Some(at),
+                    (None, ..) => false,
+                }
+            }
+        };
+        at += if takes_next { 2 } else { 1 };
+    }
+    None
+}
+
+struct Flags<'c> {
+    chain: &'c [&'c Command],
+    /// The last value of each flag; all of one that may stand more than once.
+    values: Vec<(&'c Arg, String)>,
+    words: Vec<String>,
+    help: bool,
+}
+
+impl<'c> Flags<'c> {
+    fn read(&mut self, args: &[String]) -> Result<(), UsageError> {
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            if arg == "--" {
+                self.words.extend(args.cloned());
+                return Ok(());
+            }
+            if let Some(flag) = arg.strip_prefix("--") {
+                self.long(arg, flag, &mut args)?;
+            } else if arg.len() > 1 && arg.starts_with('-') {
+                self.shorts(&arg[1..], &mut args)?;
+            } else {
+                self.words.push(arg.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn long<'a>(
+        &mut self,
+        whole: &str,
+        flag: &str,
+        rest: &mut impl Iterator<Item = &'a String>,
+    ) -> Result<(), UsageError> {
+        if flag.starts_with(['-', '=']) {
+            return Err(UsageError::Syntax(whole.to_string()));
+        }
+        let (name, value) = match flag.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_string())),
+            None => (flag, None),
+        };
+        if name == "help" {
+            self.help = value.is_none_or(|value| parse_bool(&value) != Some(false));
+            return Ok(());
+        }
+        let arg = long(self.chain, name).ok_or_else(|| UsageError::UnknownFlag(name.to_string()))?;
+        let value = match value {
+            Some(value) => value,
+            None if is_switch(arg) => "true".to_string(),
+            None => rest.next().cloned().ok_or_else(|| UsageError::NeedsArgument(name.to_string()))?,
+        };
+        self.set(arg, value)
+    }
+
+    fn shorts<'a>(
+        &mut self,
+        bundle: &str,
+        rest: &mut impl Iterator<Item = &'a String>,
+    ) -> Result<(), UsageError> {
+        let mut left = bundle;
+        while let Some(c) = left.chars().next() {
+            let after = &left[c.len_utf8()..];
+            if c == 'h' {
+                self.help = true;
+                left = after;
+                continue;
+            }
+            let arg =
+                short(self.chain, c).ok_or_else(|| UsageError::UnknownShorthand(c, left.to_string()))?;
+            let value = match after.strip_prefix('=') {
+                Some(value) => value.to_string(),
+                None if is_switch(arg) => {
+                    self.set(arg, "true".to_string())?;
+                    left = after;
+                    continue;
+                }
+                None if !after.is_empty() => after.to_string(),
+                None => {
+                    let missing = || UsageError::ShorthandNeedsArgument(c, left.to_string());
+                    rest.next().cloned().ok_or_else(missing)?
+                }
+            };
+            return self.set(arg, value);
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, arg: &'c Arg, mut value: String) -> Result<(), UsageError> {
+        if is_switch(arg) {
+            let Some(truth) = parse_bool(&value) else {
+                let reason = format!("strconv.ParseBool: parsing {}: invalid syntax", go_quote(&value));
+                return Err(UsageError::Value { value, flag: shown(arg), reason });
+            };
+            value = truth.to_string();
+        }
+        if !matches!(arg.get_action(), ArgAction::Append) {
+            self.values.retain(|(known, _)| known.get_id() != arg.get_id());
+        }
+        self.values.push((arg, value));
+        Ok(())
+    }
+}
+
+/// A flag as messages show it: `-R, --recursive`.
+pub fn shown(arg: &Arg) -> String {
+    let long = arg.get_long().unwrap_or_default();
+    match arg.get_short() {
+        Some(short) => format!("-{short}, --{long}"),
+        None => format!("--{long}"),
+    }
+}
+
+fn flags<'c>(chain: &[&'c Command]) -> impl Iterator<Item = &'c Arg> {
+    let last = chain.len().saturating_sub(1);
+    chain.iter().enumerate().flat_map(move |(depth, command)| {
+        command.get_arguments().filter(move |arg| depth == last || arg.is_global_set())
+    })
+}
+
+fn long<'c>(chain: &[&'c Command], name: &str) -> Option<&'c Arg> {
+    flags(chain).find(|arg| {
+        arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|all| all.contains(&name))
+    })
+}
+
+fn short<'c>(chain: &[&'c Command], name: char) -> Option<&'c Arg> {
+    flags(chain).find(|arg| {
+        arg.get_short() == Some(name) || arg.get_all_short_aliases().is_some_and(|all| all.contains(&name))
+    })
+}
+
+fn is_switch(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::SetTrue)
+}
+
+/// Go's `strconv.ParseBool`.
+pub fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// Commands whose names are at most two changes away, or begin with what was typed.
+fn suggestions(root: &Command, typed: &str) -> Vec<String> {
+    let lower = typed.to_lowercase();
+    let names = root.get_subcommands().filter(|command| !command.is_hide_set()).map(Command::get_name);
+    names.filter(|name| distance(&lower, name) <= 2 || name.starts_with(&lower)).map(str::to_string).collect()
+}
+
+/// The Levenshtein distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let change = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn normalised(line: &str) -> Result<Vec<String>, String> {
+        let mut root = crate::cli::command();
+        root.build();
+        let args: Vec<String> =
+            line.split(' ').filter(|a| !a.is_empty()).map(|a| a.replace('~', " ")).collect();
+        normalise(&root, &args).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_stand_anywhere() {
+        for (line, wanted) in [
+            ("get ippool", "get -- ippool"),
+            ("-l panic get ippool", "get --log-level=panic -- ippool"),
+            ("-o wide get ippool x", "get --output=wide -- ippool x"),
+            ("get -o=wide ippool --output json", "get --output=json -- ippool"),
+            ("get -ojson ippool -- -x", "get --output=json -- ippool -x"),
+            ("get ippool -a", "get --all-namespaces -- ippool"),
+            ("get ippool --export=false", "get -- ippool"),
+            ("apply -Rfp.yaml", "apply --recursive --filename=p.yaml --"),
+            ("apply -f a -f b", "apply --filename=b --"),
+            ("patch ippool a -p -x", "patch --patch=-x -- ippool a"),
+            ("ipam", "ipam --help"),
+            ("ipam nope", "ipam --help"),
+            ("", "--help"),
+            ("get ippool -h", "get --help"),
+            ("help get", "help get"),
+        ] {
+            assert_eq!(normalised(line).map(|args| args.join(" ")), Ok(wanted.to_string()), "{line}");
+        }
+    }
+
+    /// Recorded in 132-bad-flags and 133-unknown-commands.
+    #[test]
+    fn faults_are_told_as_recorded() {
+        for (line, wanted) in [
+            ("--nope", "unknown flag: --nope"),
+            ("-x", "unknown shorthand flag: 'x' in -x"),
+            ("get ippool -o", "flag needs an argument: 'o' in -o"),
+            ("get ippool --output", "flag needs an argument: --output"),
+            ("get ippool -Rz", "unknown shorthand flag: 'z' in -z"),
+            ("apply --export -f x", "unknown flag: --export"),
+            (
+                "get ippool --export=maybe",
+                "invalid argument \"maybe\" for \"--export\" flag: strconv.ParseBool: parsing \"maybe\": invalid syntax",
+            ),
+            ("nope", "unknown command \"nope\" for \"calicoctl\"\n\nDid you mean this?\n\tnode\n"),
+            ("ipma show", "unknown command \"ipma\" for \"calicoctl\"\n\nDid you mean this?\n\tipam\n"),
+            ("convert -f x", "unknown command \"convert\" for \"calicoctl\""),
+            ("get --=x", "bad flag syntax: --=x"),
+        ] {
+            assert_eq!(normalised(line), Err(wanted.to_string()), "{line}");
+        }
+    }
+}

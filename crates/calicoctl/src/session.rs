@@ -1,0 +1,158 @@
+//! From the command line, the configuration file and the environment to a store; and the runtime that its calls need.
+
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+use api::capability::Backend;
+use resources::{Client, version};
+use setup::{ConnectOptions, Datastore, Environment, Field, Origin, Settings, SetupError};
+use store::{AnyStore, ReadSet, Store, StoreError};
+use tokio::runtime::Runtime;
+
+use crate::cli::Globals;
+use crate::effects::SystemEffects;
+use crate::failure::Failure;
+use crate::input::yaml;
+
+/// The configuration file that is read where it exists and nobody names another.
+pub const DEFAULT_CONFIG: &str = "/etc/calico/calicoctl.cfg";
+/// The version that this program says it is: that of the Calico whose texts, columns and data it has.
+pub const CLIENT_VERSION: &str = "v3.33.0";
+/// How long a call to the store may take.
+pub const WITHIN: Duration = Duration::from_secs(30);
+
+/// A store that is open, and what is needed to use it.
+pub struct Session {
+    /// The store.
+    pub store: AnyStore,
+    /// What was chosen.
+    pub datastore: Datastore,
+    effects: SystemEffects,
+    backend: Backend,
+    runtime: Runtime,
+}
+
+impl Session {
+    /// The client.
+    pub fn client(&self) -> Client<'_, AnyStore, SystemEffects> {
+        Client::new(&self.store, &self.effects, self.backend, WITHIN)
+    }
+
+    /// Time and chance.
+    pub fn effects(&self) -> &SystemEffects {
+        &self.effects
+    }
+
+    /// Waits for a call to the store.
+    pub fn wait<F: Future>(&self, call: F) -> F::Output {
+        self.runtime.block_on(call)
+    }
+
+    /// Reads, waiting for it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn read(&self, set: &ReadSet) -> Result<store::View, StoreError> {
+        self.wait(self.store.read(set, WITHIN))
+    }
+}
+
+/// What the user said of the connection.
+#[derive(Debug)]
+pub struct Chosen {
+    settings: Result<Settings, SetupError>,
+}
+
+impl Chosen {
+    /// Reads the configuration file, or else the environment. `config` is what `-c` says, `None` where it was not given.
+    ///
+    /// # Errors
+    /// When a file that was named does not exist. Other faults wait until the store is needed.
+    pub fn load(
+        config: Option<&str>,
+        globals: &Globals,
+        environment: &Environment,
+    ) -> Result<Chosen, Failure> {
+        let path = config.unwrap_or(DEFAULT_CONFIG);
+        if Path::new(path).exists() {
+            return Ok(Chosen { settings: from_file(path) });
+        }
+        if config.is_some_and(|path| path != DEFAULT_CONFIG) {
+            return Err(Failure::OnStdout(format!("Error reading config file: {path}")));
+        }
+        let settings = Settings::from_environment(environment).map(|mut settings| {
+            let context = globals.context.as_deref().unwrap_or_default();
+            settings.set(Field::K8sCurrentContext, context, Origin::Variable("--context".to_string()));
+            settings
+        });
+        Ok(Chosen { settings })
+    }
+
+    /// Which store it is.
+    ///
+    /// # Errors
+    /// Settings that cannot be understood, or contradict each other.
+    pub fn datastore(&self, environment: &Environment) -> Result<Datastore, SetupError> {
+        match &self.settings {
+            Ok(settings) => Datastore::choose(settings, environment),
+            Err(error) => Err(error.clone()),
+        }
+    }
+
+    /// Whether anything was said at all that chooses a store.
+    pub fn is_explicit(&self) -> bool {
+        let fields = [Field::DatastoreType, Field::RackpoolDb];
+        match &self.settings {
+            Ok(settings) => fields.iter().any(|field| settings.get(*field).is_some()),
+            Err(_) => true,
+        }
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// As [`Chosen::datastore`], and whatever keeps the store from opening.
+    pub fn open(
+        &self,
+        effects: SystemEffects,
+        environment: &Environment,
+        options: ConnectOptions,
+    ) -> Result<Session, SetupError> {
+        let datastore = self.datastore(environment)?;
+        let store = setup::connect(&datastore, options)?;
+        let backend = match &datastore {
+            Datastore::Embedded { .. } => Backend::Embedded,
+            Datastore::Etcd(_) => Backend::Etcd,
+            Datastore::Kubernetes(_) => Backend::Kubernetes,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| {
+            SetupError::Store(StoreError::Unavailable(format!("cannot start the runtime: {error}")))
+        })?;
+        Ok(Session { store, datastore, effects, backend, runtime })
+    }
+}
+
+fn from_file(path: &str) -> Result<Settings, SetupError> {
+    let wrong = |reason: String| SetupError::File { path: path.to_string(), reason };
+    let text = std::fs::read(path).map_err(|error| wrong(crate::input::documents::go_text(&error)))?;
+    let document = yaml::read_strict(&text)
+        .map_err(|error| wrong(format!("failed to parse config as YAML/JSON: {error}")))?;
+    Settings::from_file(path, &document)
+}
+
+/// Whether client and cluster fit together.
+///
+/// # Errors
+/// They do not, or it cannot be found out.
+pub fn check_version(session: &Session) -> Result<(), String> {
+    let key = version::cluster_information();
+    let view = session.read(&ReadSet::new().key(key.clone())).map_err(|error| {
+        format!(
+            "unable to get Cluster Information to verify version mismatch: {error}\nUse --allow-version-mismatch to override"
+        )
+    })?;
+    let cluster = view.resource(&key).flatten().map(|(resource, _)| resource);
+    version::check(CLIENT_VERSION, cluster).map_err(|error| error.to_string())
+}

@@ -1,8 +1,10 @@
 //! The allocator's configuration, which exists twice: as the record that allocation reads, and as the resource IPAMConfiguration.
 //!
 //! In Calico's etcd mode the two know nothing of each other, so that the resource has no effect. Here a write of the resource named `default` writes the
-//! record in the same batch, its deletion deletes it, and a change of the record changes the resource where there is one.
+//! record in the same transaction, its deletion deletes it, and a change of the record changes the resource where there is one. In Kubernetes both are one object
+//! already.
 
+use api::capability::Backend;
 use api::{IpamConfig, Key, Kind, Persistence, Resource};
 use serde_json::{Map, Value as Json};
 use store::{Batch, Expect, ReadSet, View};
@@ -98,8 +100,8 @@ pub fn to_resource(resource: &Resource, config: &IpamConfig) -> Resource {
 }
 
 /// Whether writes of that resource go along with writes of the record.
-pub fn is_twin(kind: Kind, name: &str) -> bool {
-    kind == Kind::IPAMConfiguration && name == NAME
+pub fn is_twin(backend: Backend, kind: Kind, name: &str) -> bool {
+    backend != Backend::Kubernetes && kind == Kind::IPAMConfiguration && name == NAME
 }
 
 /// The key of the resource that counts.

@@ -32,7 +32,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         wanted: Option<&str>,
     ) -> Result<Resource, Error> {
         let key = id.key();
-        let twin = config::is_twin(id.kind, &id.name);
+        let twin = config::is_twin(self.backend, id.kind, &id.name);
         let set = ReadSet::new().key(key.clone());
         let set = if twin { set.key(Key::IpamConfig) } else { set };
         for attempt in 0..TRIES {

@@ -42,7 +42,10 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         let stored = metadata::created(&on_write(new), self.effects.uuid(), self.effects.now());
         let id = Identifier::of(&stored);
         let mut batch = Batch::new();
-        batch.put(id.key(), Expect::Absent, Value::Resource(stored.clone()));
+        if config::is_twin(self.backend, stored.kind(), stored.name()) {
+            config::put(&mut batch, view, config::of_resource(&stored));
+        }
+        let written = batch.put(id.key(), Expect::Absent, Value::Resource(stored.clone()));
         if is_pool {
             // Another pool of the same name but with another network would be another pool.
             for (other, revision) in
@@ -51,12 +54,9 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
                 batch.guard(other.key(), Some(revision.clone()));
             }
         }
-        if config::is_twin(stored.kind(), stored.name()) {
-            config::put(&mut batch, view, config::of_resource(&stored));
-        }
         match self.commit(&batch, &id).await? {
-            Committed::Applied(revisions) => Ok(Some(as_written(&stored, &revisions))),
-            Committed::Conflict(0) => Err(Error::AlreadyExists(id)),
+            Committed::Applied(revisions) => Ok(Some(as_written(&stored, revisions.get(written)))),
+            Committed::Conflict(at) if at == written => Err(Error::AlreadyExists(id)),
             Committed::Conflict(_) | Committed::Stale => Ok(None),
         }
     }
@@ -144,7 +144,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         change: impl Fn(&Resource, &Revision) -> Result<Resource, Error>,
     ) -> Result<Resource, Error> {
         let key = id.key();
-        let twin = config::is_twin(id.kind, &id.name);
+        let twin = config::is_twin(self.backend, id.kind, &id.name);
         let set = ReadSet::new().key(key.clone());
         let set = if twin { set.key(Key::IpamConfig) } else { set };
         for attempt in 0..TRIES {
@@ -162,12 +162,12 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
             let written = on_write(&new).carry_residue(&stored);
             let written = written.with(|metadata, _| metadata.resource_version = None);
             let mut batch = Batch::new();
-            batch.put(key.clone(), Expect::Revision(revision), Value::Resource(written.clone()));
             if twin {
                 config::put(&mut batch, &view, config::of_resource(&written));
             }
+            let at = batch.put(key.clone(), Expect::Revision(revision), Value::Resource(written.clone()));
             match self.commit(&batch, id).await? {
-                Committed::Applied(revisions) => return Ok(as_written(&written, &revisions)),
+                Committed::Applied(revisions) => return Ok(as_written(&written, revisions.get(at))),
                 Committed::Conflict(_) | Committed::Stale if wanted.is_some() => {
                     return Err(Error::Conflict(id.clone()));
                 }
@@ -186,8 +186,8 @@ fn reads_for_create(new: &Resource) -> ReadSet {
     }
 }
 
-fn as_written(stored: &Resource, revisions: &[Revision]) -> Resource {
-    match revisions.first() {
+fn as_written(stored: &Resource, revision: Option<&Revision>) -> Resource {
+    match revision {
         Some(revision) => metadata::shown(stored, revision),
         None => stored.clone(),
     }

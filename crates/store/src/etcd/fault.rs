@@ -77,8 +77,14 @@ impl Fault {
     /// The connection failed before an answer came.
     fn on_the_way(url: &str, status: &Status) -> Fault {
         let (kind, text) = broken(url, status);
-        // Connections are made again without our doing.
-        let in_doubt = find::<ConnectError>(status).is_none();
+        // Connections are made again without our doing; and hyper calls canceled what it did not send.
+        let is_unsent = find::<ConnectError>(status).is_some()
+            || find::<hyper::Error>(status).is_some_and(hyper::Error::is_canceled);
+        let in_doubt = !is_unsent;
+        if kind == Kind::Unreachable && find::<ConnectError>(status).is_none() && url.starts_with("https") {
+            let hint = "If it wants a client certificate, check etcdCertFile and etcdKeyFile (ETCD_CERT_FILE, ETCD_KEY_FILE)";
+            return Fault { kind, in_doubt, text: format!("{text}. {hint}") };
+        }
         Fault { kind, in_doubt, text }
     }
 
@@ -199,12 +205,20 @@ fn broken(url: &str, error: &(dyn StdError + 'static)) -> (Kind, String) {
             };
             (Kind::Impostor, format!("the certificate of etcd at {url} {why} ({reason})"))
         }
-        Some(TlsError::AlertReceived(alert)) if ABOUT_US.contains(alert) => (Kind::Denied, unknown_client(url)),
+        Some(TlsError::AlertReceived(alert)) if ABOUT_US.contains(alert) => {
+            (Kind::Denied, unknown_client(url))
+        }
         Some(TlsError::InvalidMessage(_)) => (
             Kind::Impostor,
             format!("what answers at {url} does not speak TLS. If it is etcd without TLS, name it http://"),
         ),
         Some(other) => (Kind::Impostor, format!("TLS with etcd at {url} failed: {other}")),
+        None if chain(error).contains("tls handshake eof") => (
+            Kind::Unreachable,
+            format!(
+                "what answers at {url} breaks off the TLS handshake. If it is etcd without TLS, name it http://"
+            ),
+        ),
         None if is_about_us(&chain(error)) => (Kind::Denied, unknown_client(url)),
         None => (
             Kind::Unreachable,

@@ -20,6 +20,8 @@ use crate::error::StoreError;
 const MAX_OPERATIONS: usize = 128;
 /// After how long without an answer a read is asked of the next member, too.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How often a member is asked again that breaks new connections off.
+const REPEATS: u32 = 5;
 /// How long to wait before members that know no leader are asked again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -60,6 +62,23 @@ pub(super) struct Live {
     number: u64,
     pub(super) client: Client,
     kv: KvClient,
+}
+
+/// Whether a connection was there already, was made, or could not be made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Connection {
+    Known,
+    New,
+    None,
+}
+
+/// How long what writes may take.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// To connect.
+    connect_by: Instant,
+    /// To be answered.
+    deadline: Instant,
 }
 
 impl Cluster {
@@ -113,7 +132,7 @@ impl Cluster {
         let live = timeout_at(deadline, member.live()).await;
         let silent = || Fault::silent(&member.url, self.options.connect_within, false);
         match live.unwrap_or_else(|_| Err(silent())) {
-            Ok(live) => Ok((member, live)),
+            Ok((live, _)) => Ok((member, live)),
             Err(fault) => {
                 self.leave(&member.url);
                 Err(fault.into_error())
@@ -187,8 +206,7 @@ impl Cluster {
                 let now = Instant::now();
                 let connect_by = now + deadline.saturating_duration_since(now) / left;
                 left -= 1;
-                let sent = async { member.send(txn.clone(), Some((connect_by, deadline))).await };
-                match sent.await {
+                match member.send(txn.clone(), Some(Bounds { connect_by, deadline })).await {
                     Ok(answer) => {
                         self.prefer(index);
                         return Ok(answer);
@@ -236,10 +254,10 @@ fn members(
 
 impl Member {
     /// The connection, which is made where there is none.
-    pub(super) async fn live(&self) -> Result<Live, Fault> {
+    pub(super) async fn live(&self) -> Result<(Live, Connection), Fault> {
         let mut slot = self.live.lock().await;
         if let Some(live) = &*slot {
-            return Ok(live.clone());
+            return Ok((live.clone(), Connection::Known));
         }
         let connected = self.endpoint.connect().await;
         let channel = connected.map_err(|error| Fault::connecting(&self.url, &error))?;
@@ -252,7 +270,7 @@ impl Member {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let live = Live { number, client, kv };
         *slot = Some(live.clone());
-        Ok(live)
+        Ok((live, Connection::New))
     }
 
     /// A client that has its token, where a user is given and this etcd has users.
@@ -278,34 +296,52 @@ impl Member {
         }
     }
 
-    /// Sends a transaction; where they are given, connects until the first and waits for the answer until the second deadline.
-    async fn send(&self, txn: Txn, until: Option<(Instant, Instant)>) -> Result<TxnResponse, Fault> {
+    /// Sends a transaction. One that writes is sent at most once.
+    async fn send(&self, txn: Txn, bounds: Option<Bounds>) -> Result<TxnResponse, Fault> {
+        let mut repeated = 0;
+        loop {
+            let (connection, answer) = self.send_once(txn.clone(), bounds).await;
+            let Err(fault) = &answer else { return answer };
+            let is_harmless = bounds.is_none() || !fault.in_doubt;
+            let repeats = match connection {
+                // It was lost while nobody used it.
+                Connection::Known => 1,
+                // Whose certificate is not liked is told so after the handshake, and may see the connection break before it reads that.
+                Connection::New if self.url.starts_with("https") => REPEATS,
+                Connection::New | Connection::None => 0,
+            };
+            if fault.kind != Kind::Unreachable || !is_harmless || repeated >= repeats {
+                return answer;
+            }
+            repeated += 1;
+        }
+    }
+
+    async fn send_once(&self, txn: Txn, bounds: Option<Bounds>) -> (Connection, Result<TxnResponse, Fault>) {
         let start = Instant::now();
-        let mut live = match until {
-            Some((connect_by, _)) => timeout_at(connect_by, self.live())
+        let connected = match bounds {
+            Some(Bounds { connect_by, .. }) => timeout_at(connect_by, self.live())
                 .await
-                .unwrap_or_else(|_| Err(Fault::silent(&self.url, start.elapsed(), false)))?,
-            None => self.live().await?,
+                .unwrap_or_else(|_| Err(Fault::silent(&self.url, start.elapsed(), false))),
+            None => self.live().await,
         };
-        let sent = self.send_with_token(&live, txn.clone());
-        let answer = match until {
-            Some((_, deadline)) => timeout_at(deadline, sent)
+        let (live, connection) = match connected {
+            Ok(connected) => connected,
+            Err(fault) => return (Connection::None, Err(fault)),
+        };
+        // Lets a connection that was lost while nobody looked notice it, so that nothing is sent there.
+        tokio::task::yield_now().await;
+        let sent = self.send_with_token(&live, txn);
+        let answer = match bounds {
+            Some(Bounds { deadline, .. }) => timeout_at(deadline, sent)
                 .await
                 .unwrap_or_else(|_| Err(Fault::silent(&self.url, start.elapsed(), true))),
-            None => match sent.await {
-                // A connection that was lost while nobody used it.
-                Err(fault) if fault.kind == Kind::Unreachable && fault.in_doubt => {
-                    self.forget(&live).await;
-                    live = self.live().await?;
-                    self.send_with_token(&live, txn).await
-                }
-                answer => answer,
-            },
+            None => sent.await,
         };
         if answer.as_ref().is_err_and(|fault| fault.is_of_member()) {
             self.forget(&live).await;
         }
-        answer
+        (connection, answer)
     }
 
     async fn send_with_token(&self, live: &Live, txn: Txn) -> Result<TxnResponse, Fault> {

@@ -63,11 +63,12 @@ impl Store for EtcdStore {
     type Watch = EtcdWatch;
 
     async fn read(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
-        reading::read(&self.cluster, set, Instant::now() + within).await
+        // On the heap, as callers keep these in futures of their own.
+        Box::pin(reading::read(&self.cluster, set, Instant::now() + within)).await
     }
 
     async fn commit(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {
-        writing::commit(&self.cluster, batch, Instant::now() + within).await
+        Box::pin(writing::commit(&self.cluster, batch, Instant::now() + within)).await
     }
 
     async fn watch(&self, scope: Scope) -> Result<EtcdWatch, StoreError> {

@@ -1,6 +1,6 @@
 //! Real etcd servers for tests: one, or a cluster, on free ports of the loopback, with their data in memory where there is such a place.
 //!
-//! They end with the value that started them, also when the test panics.
+//! They end with the value that started them, also when the test panics; and with the process, also when it is killed.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 
 #[cfg(feature = "etcd")]
@@ -23,7 +23,11 @@ const INSTALL: &str = "there is no program etcd in PATH. Install it (Debian: apt
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// Whether tests with etcd are to be left out, as `RACKPOOL_SKIP_ETCD` says; says so.
-#[allow(clippy::disallowed_methods, clippy::print_stderr, reason = "tests have no environment handed to them")]
+#[allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "tests have no environment handed to them"
+)]
 pub fn is_left_out() -> bool {
     let is_left_out = std::env::var_os("RACKPOOL_SKIP_ETCD").is_some_and(|value| !value.is_empty());
     if is_left_out {
@@ -134,6 +138,8 @@ pub struct EtcdServer {
     metrics: String,
     peers: String,
     child: Option<Child>,
+    /// A shell that ends it when this process is no more.
+    guard: Option<Child>,
 }
 
 impl EtcdServer {
@@ -156,6 +162,7 @@ impl EtcdServer {
             metrics: format!("127.0.0.1:{metrics}"),
             peers: String::new(),
             child: None,
+            guard: None,
         }
     }
 
@@ -197,7 +204,15 @@ impl EtcdServer {
             }
         }
         match command.spawn() {
-            Ok(child) => self.child = Some(child),
+            Ok(child) => {
+                // Reads until this process closes the pipe, which it does in whatever way it ends.
+                let guard = Command::new("sh")
+                    .args(["-c", "read _; kill -9 \"$1\"", "sh", &child.id().to_string()])
+                    .stdin(Stdio::piped())
+                    .spawn();
+                self.child = Some(child);
+                self.guard = Some(guard.expect("there is a shell"));
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => panic!("{INSTALL}"),
             Err(error) => panic!("etcd cannot be started: {error}"),
         }
@@ -228,7 +243,8 @@ impl EtcdServer {
 
     /// Ends it at once, as a power cut would.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
+        // The guard first, so that it never kills another process of the same number.
+        for mut child in self.guard.take().into_iter().chain(self.child.take()) {
             // It may have ended already.
             let _ = child.kill();
             let _ = child.wait();
@@ -245,6 +261,9 @@ impl EtcdServer {
     /// Stops it from doing anything; its connections stay.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        // A signal is on its way for a while.
+        let child = Pid::from_child(self.child.as_ref().expect("it runs"));
+        waitpid(Some(child), WaitOptions::UNTRACED).expect("the child can be waited for");
     }
 
     /// Lets it go on.

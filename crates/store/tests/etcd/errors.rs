@@ -100,7 +100,9 @@ async fn a_value_is_too_large() {
         batch.put(handle("a"), Expect::Absent, large(size));
         batch.put(handle("b"), Expect::Absent, counted(1));
         let report = commit(&store, &batch).await;
-        let Outcome::Refused(Refusal::TooLarge(text)) = &report.outcomes[0] else { panic!("{:?}", report.outcomes) };
+        let Outcome::Refused(Refusal::TooLarge(text)) = &report.outcomes[0] else {
+            panic!("{:?}", report.outcomes)
+        };
         assert!(text.contains(&server.endpoint()), "{text}");
         assert_eq!(report.outcomes[1], Outcome::NotTried);
         assert_eq!(find(&store, &handle("b")).await, None);
@@ -202,5 +204,11 @@ async fn a_refusal_by_a_bad_value() {
     let mut batch = Batch::new();
     batch.push(store::Write { key: handle("a"), expect: Expect::Revision(revision), op: Op::Delete });
     assert!(commit(&store, &batch).await.is_applied());
-    assert!(store.read(&ReadSet::new().scope(Scope::Handles, store::Depth::Full), WITHIN).await.unwrap().is_empty());
+    assert!(
+        store
+            .read(&ReadSet::new().scope(Scope::Handles, store::Depth::Full), WITHIN)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }

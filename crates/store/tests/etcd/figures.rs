@@ -69,6 +69,11 @@ async fn a_call_costs_little_more_than_a_bare_get() {
         written += took;
     }
     let ratio = |time: Duration| time.as_secs_f64() / get.as_secs_f64();
-    println!("a bare Get {:?}; a read of four ranges {:.2} of it; a commit {:.2}", get / ROUNDS, ratio(read), ratio(written));
+    println!(
+        "a bare Get {:?}; a read of four ranges {:.2} of it; a commit {:.2}",
+        get / ROUNDS,
+        ratio(read),
+        ratio(written)
+    );
     assert!(ratio(read) < 5.0, "{read:?} beside {get:?}");
 }

@@ -49,7 +49,11 @@ pub fn large(bytes: u32) -> Value {
     Value::Handle(Handle { blocks: (0..bytes / 20).map(|index| (block(index), 1)).collect(), deleted: false })
 }
 
-pub async fn read(store: &impl Store, key: &Key, within: Duration) -> Result<Option<Arc<Record>>, StoreError> {
+pub async fn read(
+    store: &impl Store,
+    key: &Key,
+    within: Duration,
+) -> Result<Option<Arc<Record>>, StoreError> {
     let view = store.read(&ReadSet::new().key(key.clone()), within).await?;
     Ok(view.full(key).unwrap().cloned())
 }

@@ -38,7 +38,8 @@ async fn a_killed_member_is_passed_over() {
         cluster.members[0].kill();
         if round == 0 {
             // A commit on a connection that has gone: it is not sent, or its fate is unknown, and read.
-            let outcome = put(&store, &handle("a"), Expect::Revision(first), counted(10), WITHIN).await.unwrap();
+            let outcome =
+                put(&store, &handle("a"), Expect::Revision(first), counted(10), WITHIN).await.unwrap();
             let stored = find(&store, &handle("a")).await.unwrap();
             match outcome {
                 Outcome::Applied(revision) => assert_eq!(stored.revision, revision),
@@ -90,7 +91,8 @@ async fn a_commit_to_a_paused_member_is_unknown_in_time() {
     assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
     says(&error, &[&server.endpoint(), "no answer within"]);
     assert!(took < within + Duration::from_millis(300), "{took:?}");
-    let (outcome, took) = timed(put(&store, &handle("a"), Expect::Revision(revision), counted(2), within)).await;
+    let (outcome, took) =
+        timed(put(&store, &handle("a"), Expect::Revision(revision), counted(2), within)).await;
     assert!(matches!(outcome, Ok(Outcome::Unknown(_))), "{outcome:?}");
     assert!(took < within + Duration::from_millis(300), "{took:?}");
     server.resume();
@@ -147,7 +149,9 @@ async fn a_moved_leader_loses_nothing() {
         let record = find(&store, &handle("a")).await.unwrap();
         let count = record.handle().unwrap().blocks.values().next().copied().unwrap();
         assert!((applied..=applied + unknown).contains(&count), "{applied} {unknown} {count}");
-        match put(&store, &handle("a"), Expect::Revision(record.revision.clone()), counted(count + 1), WITHIN).await {
+        match put(&store, &handle("a"), Expect::Revision(record.revision.clone()), counted(count + 1), WITHIN)
+            .await
+        {
             Ok(Outcome::Applied(_)) => applied += 1,
             Ok(Outcome::Unknown(_)) => unknown += 1,
             other => panic!("{other:?}"),

@@ -74,7 +74,8 @@ fn with_tls(server: &EtcdServer, tls: Tls) -> EtcdStore {
 async fn error_of(store: &EtcdStore) -> StoreError {
     let (found, took) = timed(read(store, &handle("a"), WITHIN)).await;
     assert!(took.as_secs() < 5, "{took:?}");
-    let (error, write) = (found.unwrap_err(), put(store, &handle("a"), Expect::Absent, counted(1), WITHIN).await);
+    let (error, write) =
+        (found.unwrap_err(), put(store, &handle("a"), Expect::Absent, counted(1), WITHIN).await);
     assert!(write.is_err(), "{write:?}");
     error
 }
@@ -132,7 +133,7 @@ async fn a_server_without_tls_is_said_to_be() {
     needs_etcd!();
     let server = EtcdServer::start();
     let store = open(&[server.endpoint().replace("http", "https")]);
-    says(&error_of(&store).await, &["https://127.0.0.1", "does not speak TLS", "http://"]);
+    says(&error_of(&store).await, &["https://127.0.0.1", "TLS", "etcd without TLS, name it http://"]);
 }
 
 #[tokio::test]
@@ -229,9 +230,12 @@ async fn users_and_roles() {
     assert!(matches!(denied, StoreError::Denied(_)), "{denied:?}");
     says(&denied, &[&server.endpoint(), "permission denied", "/calico/"]);
     // Roles change while a token is in use.
-    root.role_grant_permission("reader", Permission::new(PermissionType::Readwrite, "/calico/").with_prefix())
-        .await
-        .unwrap();
+    root.role_grant_permission(
+        "reader",
+        Permission::new(PermissionType::Readwrite, "/calico/").with_prefix(),
+    )
+    .await
+    .unwrap();
     let outcome = put(&reader, &handle("b"), Expect::Absent, counted(1), WITHIN).await.unwrap();
     assert!(matches!(outcome, Outcome::Applied(_)), "{outcome:?}");
     set(&calico, &handle("a"), counted(2)).await;

@@ -36,7 +36,13 @@ impl Follower {
             }
         };
         let in_time = tokio::time::timeout(Duration::from_secs(30), follow).await;
-        assert!(in_time.is_ok(), "known: {:?}, {} starts, {} errors", self.known.keys(), self.inits, self.errors);
+        assert!(
+            in_time.is_ok(),
+            "known: {:?}, {} starts, {} errors",
+            self.known.keys(),
+            self.inits,
+            self.errors
+        );
     }
 
     fn knows(&self, name: &str, count: u32) -> bool {
@@ -105,7 +111,11 @@ async fn a_lost_member_is_replaced() {
         let mut watch = store.watch(Scope::Handles).await.unwrap();
         let mut follower = Follower::default();
         follower.until(&mut watch, |f| f.inits == 1).await;
-        if is_killed { cluster.members[member].kill() } else { cluster.members[member].pause() }
+        if is_killed {
+            cluster.members[member].kill()
+        } else {
+            cluster.members[member].pause()
+        }
         set(&other, &handle("a"), counted(1 + u32::from(is_killed))).await;
         follower.until(&mut watch, |f| f.inits >= 2 && f.knows("a", 1 + u32::from(is_killed))).await;
         assert_eq!(follower.errors, 0, "other members are there");

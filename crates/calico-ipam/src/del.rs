@@ -16,7 +16,7 @@ pub fn del(request: &mut Request<'_>, call: &Call) -> Result<(), CniError> {
     let mut handles: Vec<_> =
         request.identity.handle().into_iter().chain(request.identity.legacy_handle()).collect();
     handles.dedup();
-    let planner = ReleaseByHandle { handles, host: Some(request.identity.node.clone()) };
+    let planner = ReleaseByHandle::new(handles, Some(request.identity.node.clone()));
     let released = {
         let _lock = request.lock();
         request.run(planner)?

@@ -102,8 +102,14 @@ pub fn drop_stale(batch: &mut Batch, owner: &Owner, block: BlockCidr, revision: 
 }
 
 /// Writes the release of a block by its owner: affinity pending deletion, the block deleted when it is empty, else without owner, then the affinity
-/// deleted. `block` is what is to be stored of it, `expect` how its record stands.
-pub fn release(batch: &mut Batch, owner: &Owner, found: Found<'_>, mut block: Block, expect: Expect) {
+/// deleted. `block` is what is to be stored of it, `expect` how its record stands. Tells the index of the block's write.
+pub fn release(
+    batch: &mut Batch,
+    owner: &Owner,
+    found: Found<'_>,
+    mut block: Block,
+    expect: Expect,
+) -> usize {
     let key = Key::Affinity { owner: owner.clone(), block: block.cidr };
     let leaving = found.map(|(affinity, revision)| match affinity.state {
         // Somebody began to release it and did not end: the compare-and-swap of the deletion below is enough.
@@ -114,16 +120,17 @@ pub fn release(batch: &mut Batch, owner: &Owner, found: Found<'_>, mut block: Bl
         }
     });
     let cidr = block.cidr;
-    if block::is_empty(&block) {
-        batch.delete(Key::Block(cidr), expect);
+    let written = if block::is_empty(&block) {
+        batch.delete(Key::Block(cidr), expect)
     } else {
         block::disown(&mut block);
         block::bump(&mut block);
-        batch.put(Key::Block(cidr), expect, Value::Block(block));
-    }
+        batch.put(Key::Block(cidr), expect, Value::Block(block))
+    };
     if let Some(leaving) = leaving {
         batch.delete(key, leaving);
     }
+    written
 }
 
 /// The affinity becomes pending, unless it is so already; what the confirmation then expects.

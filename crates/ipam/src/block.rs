@@ -137,8 +137,14 @@ pub fn create(cidr: BlockCidr, owner: &Owner, reserved: Option<&HostReserved>, n
 /// Tells whether it freed anything.
 pub fn collect(block: &mut Block, now: Timestamp, cooldown_seconds: i64) -> bool {
     let cold = |released: Timestamp| {
-        cooldown_seconds <= 0 || released.as_second().saturating_add(cooldown_seconds) < now.as_second()
+        let wait = i128::from(cooldown_seconds) * 1_000_000_000;
+        wait <= 0 || released.as_nanosecond() + wait < now.as_nanosecond()
     };
+    // Most blocks have nothing that cools down; whoever looks at one should not pay for it.
+    if block.attributes.iter().all(|attribute| attribute.released_at.is_none()) {
+        prune_attributes(block);
+        return false;
+    }
     let mut freed = false;
     for ordinal in 0..block.allocations.len() as u32 {
         let released = block.attribute(ordinal).and_then(|a| a.released_at);
@@ -172,11 +178,8 @@ pub fn assign(
             None => return Err(AssignError::NoAffinity(block.cidr)),
         }
     }
-    let taken = free_ordinals(block, reserved).take(wanted as usize).collect::<Vec<_>>();
-    if taken.is_empty() {
-        return Ok(Vec::new());
-    }
-    take(block, &taken, attribute);
+    let taken = take_free(block, wanted as usize, reserved);
+    mark(block, &taken, attribute);
     Ok(taken.iter().filter_map(|ordinal| block.cidr.addr(*ordinal)).collect())
 }
 
@@ -194,7 +197,8 @@ pub fn assign_addr(
     if !matches!(block.allocations.get(ordinal as usize), Some(None)) {
         return Err(AssignError::Taken(addr));
     }
-    take(block, &[ordinal], attribute);
+    block.unallocated.retain(|free| *free != ordinal);
+    mark(block, &[ordinal], attribute);
     Ok(())
 }
 
@@ -281,7 +285,7 @@ pub fn free_count(block: &Block, reserved: &Reserved) -> u32 {
     if reserved.is_empty() {
         return block.unallocated.len() as u32;
     }
-    free_ordinals(block, reserved).count() as u32
+    block.unallocated.iter().filter(|ordinal| is_free(block, **ordinal, reserved)).count() as u32
 }
 
 /// The owner gives the block up, or has none.
@@ -292,15 +296,35 @@ pub fn disown(block: &mut Block) {
 
 /// Every write of an existing block counts.
 pub fn bump(block: &mut Block) {
-    block.sequence_number += 1;
+    block.sequence_number = block.sequence_number.wrapping_add(1);
 }
 
-fn free_ordinals<'a>(block: &'a Block, reserved: &'a Reserved) -> impl Iterator<Item = u32> + 'a {
-    let usable = |ordinal: &u32| block.cidr.addr(*ordinal).is_some_and(|addr| !reserved.holds(addr));
-    block.unallocated.iter().copied().filter(usable)
+fn is_free(block: &Block, ordinal: u32, reserved: &Reserved) -> bool {
+    matches!(block.allocations.get(ordinal as usize), Some(None))
+        && (reserved.is_empty() || block.cidr.addr(ordinal).is_some_and(|addr| !reserved.holds(addr)))
 }
 
-fn take(block: &mut Block, ordinals: &[u32], attribute: &Arc<Attribute>) {
+/// Takes ordinals out of the queue: the first `wanted` that may be assigned. In a damaged block the queue can name an ordinal twice, or one that is in
+/// use; such entries stay, and are never taken.
+fn take_free(block: &mut Block, wanted: usize, reserved: &Reserved) -> Vec<u32> {
+    let mut taken: Vec<u32> = Vec::with_capacity(wanted.min(block.unallocated.len()));
+    let mut queue = std::mem::take(&mut block.unallocated);
+    queue.retain(|ordinal| {
+        let takes = taken.len() < wanted && is_free(block, *ordinal, reserved) && !taken.contains(ordinal);
+        if takes {
+            taken.push(*ordinal);
+        }
+        !takes
+    });
+    block.unallocated = queue;
+    taken
+}
+
+/// Marks ordinals as allocated, all with the one attribute.
+fn mark(block: &mut Block, ordinals: &[u32], attribute: &Arc<Attribute>) {
+    if ordinals.is_empty() {
+        return;
+    }
     let index = match block.attributes.iter().position(|a| a == attribute) {
         Some(index) => index,
         None => {
@@ -308,7 +332,6 @@ fn take(block: &mut Block, ordinals: &[u32], attribute: &Arc<Attribute>) {
             block.attributes.len() - 1
         }
     };
-    block.unallocated.retain(|ordinal| !ordinals.contains(ordinal));
     for ordinal in ordinals {
         block.allocations[*ordinal as usize] = Some(index as u32);
         remember_sequence(block, *ordinal);

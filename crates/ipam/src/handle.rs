@@ -37,19 +37,18 @@ impl Draft {
         &self.handle.blocks
     }
 
-    /// Writes higher counts.
-    pub fn raise(&mut self, batch: &mut Batch, by: &Counts) {
-        if by.values().all(|n| *n == 0) {
-            return;
-        }
+    /// Writes higher counts; tells the index of the write.
+    pub fn raise(&mut self, batch: &mut Batch, by: &Counts) -> usize {
         for (block, n) in by.iter().filter(|(_, n)| **n > 0) {
-            *self.handle.blocks.entry(*block).or_default() += n;
+            let count = self.handle.blocks.entry(*block).or_default();
+            *count = count.saturating_add(*n);
         }
-        self.put(batch);
+        self.put(batch)
     }
 
-    /// Writes lower counts; the handle goes with its last one. A block that it does not name is passed over.
-    pub fn lower(&mut self, batch: &mut Batch, by: &Counts) {
+    /// Writes lower counts; the handle goes with its last one. A block that it does not name is passed over. Tells the index of the write, if there
+    /// was anything to lower.
+    pub fn lower(&mut self, batch: &mut Batch, by: &Counts) -> Option<usize> {
         let mut changed = false;
         for (block, n) in by.iter().filter(|(_, n)| **n > 0) {
             if let Some(count) = self.handle.blocks.get_mut(block) {
@@ -57,9 +56,7 @@ impl Draft {
                 changed = true;
             }
         }
-        if changed {
-            self.store(batch);
-        }
+        changed.then(|| self.store(batch))
     }
 
     /// Writes that the handle holds nothing of a block. Only beside a write of that block in the same batch, or when the block was
@@ -77,20 +74,21 @@ impl Draft {
         }
     }
 
-    fn store(&mut self, batch: &mut Batch) {
+    fn store(&mut self, batch: &mut Batch) -> usize {
         self.handle.blocks.retain(|_, count| *count > 0);
-        if self.handle.blocks.is_empty() {
-            let index = batch.delete(Key::Handle(self.id.clone()), self.expect.clone());
-            self.expect = Expect::AsLeftBy(index);
-        } else {
-            self.put(batch);
+        if !self.handle.blocks.is_empty() {
+            return self.put(batch);
         }
+        let index = batch.delete(Key::Handle(self.id.clone()), self.expect.clone());
+        self.expect = Expect::AsLeftBy(index);
+        index
     }
 
-    fn put(&mut self, batch: &mut Batch) {
+    fn put(&mut self, batch: &mut Batch) -> usize {
         let value = Value::Handle(self.handle.clone());
         let index = batch.put(Key::Handle(self.id.clone()), self.expect.clone(), value);
         self.expect = Expect::AsLeftBy(index);
+        index
     }
 }
 

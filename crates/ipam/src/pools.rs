@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api::{Cidr, Family, Kind, Pool, Use};
+use api::{BlockCidr, Cidr, Family, Kind, Pool, Use};
 use store::View;
 
 use crate::block::HostReserved;
@@ -68,6 +68,13 @@ pub struct Choice {
     pub before_use: Vec<Arc<Pool>>,
     /// All enabled ones of the family.
     pub enabled: Vec<Arc<Pool>>,
+}
+
+impl Choice {
+    /// Whether a network is one of the blocks that the pools to take from are divided into.
+    pub fn is_block(&self, block: BlockCidr) -> bool {
+        self.pools.iter().any(|pool| pool.block_of(block.cidr().first()) == Some(block))
+    }
 }
 
 /// The enabled pools of a family in the order of their names. Pools that cannot be read are left out.

@@ -5,27 +5,21 @@ use std::net::IpAddr;
 use api::{BlockCidr, Cidr, Family, Kind, cidr};
 use store::View;
 
-/// The reserved addresses as disjoint ranges, so that several reservations that together cover a block are seen to.
+use crate::ranges::Ranges;
+
+/// The reserved addresses, of each family as disjoint ranges, so that several reservations that together cover a block are seen to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reserved {
-    v4: Vec<(u128, u128)>,
-    v6: Vec<(u128, u128)>,
+    v4: Ranges,
+    v6: Ranges,
 }
 
 impl Reserved {
     /// The union of the networks.
     pub fn of(cidrs: impl IntoIterator<Item = Cidr>) -> Reserved {
-        let mut reserved = Reserved::default();
-        for cidr in cidrs {
-            let range = (cidr::number(cidr.first()), cidr::number(cidr.last()));
-            match cidr.family() {
-                Family::V4 => reserved.v4.push(range),
-                Family::V6 => reserved.v6.push(range),
-            }
-        }
-        merge(&mut reserved.v4);
-        merge(&mut reserved.v6);
-        reserved
+        let (v4, v6): (Vec<Cidr>, Vec<Cidr>) =
+            cidrs.into_iter().partition(|cidr| cidr.family() == Family::V4);
+        Reserved { v4: Ranges::of(v4.iter().map(numbers)), v6: Ranges::of(v6.iter().map(numbers)) }
     }
 
     /// All reservations that a view knows.
@@ -41,59 +35,42 @@ impl Reserved {
 
     /// Whether an address is reserved.
     pub fn holds(&self, addr: IpAddr) -> bool {
-        self.range_of(addr).is_some()
+        let number = cidr::number(addr);
+        self.ranges(Family::of(addr)).meeting(number, number).is_some()
     }
 
     /// Whether all of a block is reserved.
     pub fn covers(&self, block: BlockCidr) -> bool {
-        let last = cidr::number(block.cidr().last());
-        self.range_of(block.cidr().first()).is_some_and(|(_, end)| end >= last)
+        self.covered_to(block).is_some()
     }
 
-    /// The last address of the reserved range that an address lies in.
-    pub fn end_of(&self, addr: IpAddr) -> Option<IpAddr> {
-        let (start, end) = self.range_of(addr)?;
-        let first = cidr::offset(addr, 0u128.wrapping_sub(cidr::number(addr) - start));
-        Some(cidr::offset(first, end - start))
+    /// The number of the last address of the reserved range that covers a block.
+    pub(crate) fn covered_to(&self, block: BlockCidr) -> Option<u128> {
+        let (first, last) = numbers(&block.cidr());
+        self.ranges(block.family()).covering(first, last).map(|(_, end)| end)
     }
 
     /// How many addresses of a network are reserved.
     pub fn count_in(&self, network: &Cidr) -> u128 {
-        let (first, last) = (cidr::number(network.first()), cidr::number(network.last()));
+        let (first, last) = numbers(network);
         self.ranges(network.family())
             .iter()
             .filter(|(start, end)| *start <= last && *end >= first)
-            .map(|(start, end)| (*end.min(&last) - *start.max(&first)).saturating_add(1))
+            .map(|(start, end)| (end.min(last) - start.max(first)).saturating_add(1))
             .fold(0, u128::saturating_add)
     }
 
-    /// The disjoint ranges of a family, first and last address as numbers, ascending.
-    pub fn ranges(&self, family: Family) -> &[(u128, u128)] {
+    fn ranges(&self, family: Family) -> &Ranges {
         match family {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
         }
     }
-
-    fn range_of(&self, addr: IpAddr) -> Option<(u128, u128)> {
-        let ranges = self.ranges(Family::of(addr));
-        let number = cidr::number(addr);
-        let after = ranges.partition_point(|(start, _)| *start <= number);
-        ranges[..after].last().copied().filter(|(_, end)| *end >= number)
-    }
 }
 
-/// Sorts, and joins ranges that touch.
-fn merge(ranges: &mut Vec<(u128, u128)>) {
-    ranges.sort_unstable();
-    let mut merged: Vec<(u128, u128)> = Vec::with_capacity(ranges.len());
-    for (start, end) in ranges.drain(..) {
-        match merged.last_mut() {
-            Some((_, last)) if start <= last.saturating_add(1) => *last = end.max(*last),
-            _ => merged.push((start, end)),
-        }
-    }
-    *ranges = merged;
+/// The first and the last address of a network as numbers.
+pub(crate) fn numbers(network: &Cidr) -> (u128, u128) {
+    (cidr::number(network.first()), cidr::number(network.last()))
 }
 
 #[cfg(test)]
@@ -112,7 +89,8 @@ mod tests {
         assert!(both.holds("10.0.0.127".parse().unwrap()));
         assert!(!both.holds("10.0.0.128".parse().unwrap()));
         assert!(!both.holds("fd00::1".parse().unwrap()));
-        assert_eq!(both.end_of("10.0.0.3".parse().unwrap()), Some("10.0.0.127".parse().unwrap()));
+        let end = cidr::number("10.0.0.127".parse().unwrap());
+        assert_eq!(both.covered_to("10.0.0.0/30".parse().unwrap()), Some(end));
     }
 
     #[test]

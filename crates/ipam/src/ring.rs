@@ -19,9 +19,37 @@ pub fn start(pool: &Pool, host: &str, seed: u64) -> Option<u128> {
     Some(GoRand::new(seed).below(count))
 }
 
-/// How far behind the ring's start an index lies.
-pub fn distance(start: u128, count: u128, index: u128) -> u128 {
-    if index >= start { index - start } else { count - start + index }
+/// A pool's blocks in the order of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ring {
+    start: u128,
+    count: u128,
+}
+
+impl Ring {
+    /// The ring of a host in a pool; `None` when the pool holds no block. See [`start`].
+    pub fn of(pool: &Pool, host: &str, seed: u64) -> Option<Ring> {
+        start(pool, host, seed).map(|start| Ring { start, count: pool.block_count() })
+    }
+
+    /// Number of blocks.
+    pub fn count(&self) -> u128 {
+        self.count
+    }
+
+    /// The index of the block that is so many steps from the start; `None` after a whole turn.
+    pub fn at(&self, steps: u128) -> Option<u128> {
+        if steps >= self.count {
+            return None;
+        }
+        let before_the_end = self.count - self.start;
+        Some(if steps < before_the_end { self.start + steps } else { steps - before_the_end })
+    }
+
+    /// How many steps from the start an index lies.
+    pub fn steps_to(&self, index: u128) -> u128 {
+        if index >= self.start { index - self.start } else { self.count - self.start + index }
+    }
 }
 
 /// FNV-1, 32 bits.
@@ -68,10 +96,27 @@ mod tests {
         assert_eq!(start(&pool("192.168.0.0/26", 26), "node1", 0), Some(0));
     }
 
+    /// Calico's `randomblock_test.go`: every block once, whatever the pool's shape.
     #[test]
-    fn distances_wrap() {
-        assert_eq!(distance(3, 8, 3), 0);
-        assert_eq!(distance(3, 8, 7), 4);
-        assert_eq!(distance(3, 8, 2), 7);
+    fn a_ring_meets_every_block_once() {
+        for (cidr, size) in [
+            ("10.0.0.0/24", 26),
+            ("10.0.0.0/26", 26),
+            ("10.0.0.0/20", 32),
+            ("10.0.0.0/16", 20),
+            ("fd00::/112", 122),
+            ("fd00::/122", 128),
+        ] {
+            let pool = pool(cidr, size);
+            let ring = Ring::of(&pool, "node1", 7).unwrap();
+            let mut met: Vec<u128> = (0..ring.count()).map(|steps| ring.at(steps).unwrap()).collect();
+            assert_eq!(
+                met.iter().map(|index| ring.steps_to(*index)).collect::<Vec<_>>(),
+                (0..ring.count()).collect::<Vec<_>>()
+            );
+            met.sort_unstable();
+            assert_eq!(met, (0..pool.block_count()).collect::<Vec<_>>(), "{cidr} by /{size}");
+            assert_eq!(ring.at(ring.count()), None);
+        }
     }
 }

@@ -185,7 +185,8 @@ fn final_refusal(report: &Report) -> Option<Refusal> {
     }
 }
 
-/// Takes back what the request left. Best effort: what cannot be reached is left for `DEL`, or for garbage collection.
+/// Takes back what the request left, until the planner has nothing more to take back. Best effort: what cannot be reached is left for `DEL`, or for
+/// garbage collection.
 async fn give_up<S: Store, E: Effects, P: Planner>(store: &S, budget: &Budget<'_, E>, planner: &mut P) {
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
@@ -199,10 +200,10 @@ async fn give_up<S: Store, E: Effects, P: Planner>(store: &S, budget: &Budget<'_
         match plan {
             Ok(Ok(Plan::Commit { batch, .. })) if !batch.is_empty() => {
                 if let Ok(report) = store.commit(&batch, budget.remaining()).await {
-                    if report.is_applied() || final_refusal(&report).is_some() {
+                    planner.observe(&report);
+                    if !planner.owes() || final_refusal(&report).is_some() {
                         return;
                     }
-                    planner.observe(&report);
                 }
             }
             Ok(_) => return,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use api::{Attribute, Block, BlockCidr, HandleId, Key, Kind, Owner, Pool, Timestamp, Use, Value};
-use store::{Batch, Depth, Expect, ReadSet, Report, Scope, View};
+use store::{Batch, Depth, Expect, ReadSet, Report, Scope, Slot, View};
 
 use crate::affinity::{self, Action, Seen};
 use crate::block::{self, AssignError};
@@ -67,9 +67,27 @@ pub enum AssignIpError {
         /// Addresses of the family that it may hold.
         most: u32,
     },
+    /// The block that the address would come from overlaps one of another size, left by an earlier pool. Release what that one holds, or give the pool
+    /// its block size.
+    #[error("block {cidr} overlaps the existing block {other}")]
+    Overlap {
+        /// The block to be.
+        cidr: BlockCidr,
+        /// The one that is there.
+        other: BlockCidr,
+    },
     /// The handle was released meanwhile.
     #[error(transparent)]
     Overtaken(#[from] Overtaken),
+}
+
+/// A stored block that overlaps another network.
+fn overlapping(view: &View, scope: &Scope, cidr: BlockCidr) -> Option<BlockCidr> {
+    let mut stored = view.slots(scope).filter(|(_, slot)| **slot != Slot::Absent);
+    stored.find_map(|(key, _)| match key {
+        Key::Block(other) if other.cidr().overlaps(&cidr.cidr()) => Some(*other),
+        _ => None,
+    })
 }
 
 impl AssignIp {
@@ -118,9 +136,8 @@ impl AssignIpPlanner {
     fn limit(&self, view: &View) -> Option<(HandleId, u32)> {
         let (most, id) = (self.request.max_per_handle?, self.request.handle.as_ref()?);
         let (handle, _) = view.handle(id)??;
-        let family = api::Family::of(self.request.addr);
-        let held: u32 = handle.blocks.iter().filter(|(b, _)| b.family() == family).map(|(_, n)| n).sum();
-        (held + 1 > most).then(|| (id.clone(), most))
+        let held = self.progress.held_before(handle, api::Family::of(self.request.addr));
+        (held >= most).then(|| (id.clone(), most))
     }
 
     fn is_held(&self, view: &View, cidr: BlockCidr, id: &HandleId) -> bool {
@@ -186,6 +203,17 @@ impl Planner for AssignIpPlanner {
             return Ok(Plan::Fetch(ReadSet::new().keys(missing)));
         }
         self.progress.settle(view)?;
+        if view.block(cidr) == Some(None) {
+            // A block that is to be created must not overlap one of another size, left by an earlier pool.
+            let scope = Scope::Blocks { family: Some(cidr.family()) };
+            if !view.is_complete(&scope, Depth::Key) {
+                return Ok(Plan::Fetch(ReadSet::new().scope(scope, Depth::Key)));
+            }
+            let overlapping = overlapping(view, &scope, cidr);
+            if let Some(other) = overlapping {
+                return Err(AssignIpError::Overlap { cidr, other });
+            }
+        }
         let mut batch = Batch::new();
         let mut intent = Intent::default();
         if self.progress.got(cidr.family()).next().is_none() {
@@ -196,21 +224,21 @@ impl Planner for AssignIpPlanner {
                 };
             }
             let (mut block, expect) = self.take(&mut batch, view, cidr, now)?;
-            if let Some(mut handle) = self.request.handle.as_ref().and_then(|id| handle::Draft::of(view, id))
-            {
-                let raise = Counts::from([(cidr, 1)]);
-                handle.raise(&mut batch, &raise);
-                intent.raise = Some((batch.writes.len() - 1, raise));
-                self.put(&mut batch, &mut intent, &mut block, expect);
-                if self.progress.leftover().values().any(|n| *n > 0) {
-                    handle.lower(&mut batch, self.progress.leftover());
-                    intent.take_back = batch.writes.len().checked_sub(1);
-                }
-            } else {
-                self.put(&mut batch, &mut intent, &mut block, expect);
+            let mut handle = self.request.handle.as_ref().and_then(|id| handle::Draft::of(view, id));
+            let raised = Counts::from([(cidr, 1)]);
+            if let Some(handle) = &mut handle {
+                self.progress.raise(handle, &mut batch, &raised, &mut intent);
+            }
+            let sequence = block.sequence_number;
+            block::bump(&mut block);
+            let index = batch.put(Key::Block(cidr), expect, Value::Block(block));
+            intent.fences.push((index, cidr));
+            intent.places.push((index, cidr, vec![self.request.addr], sequence));
+            if let Some(handle) = &mut handle {
+                self.progress.take_back(handle, &mut batch, &raised, &mut intent);
             }
         }
-        self.progress.intend(intent);
+        self.progress.intend(intent, &batch, view);
         Ok(if batch.is_empty() { Plan::Done(()) } else { Plan::Commit { batch, answer: () } })
     }
 
@@ -223,16 +251,6 @@ impl Planner for AssignIpPlanner {
     }
 
     fn give_up(&mut self, view: &View, now: Timestamp) -> Plan<()> {
-        give_up(&self.progress, view, now)
-    }
-}
-
-impl AssignIpPlanner {
-    fn put(&self, batch: &mut Batch, intent: &mut Intent, block: &mut Block, expect: Expect) {
-        let (cidr, sequence) = (block.cidr, block.sequence_number);
-        block::bump(block);
-        let index = batch.put(Key::Block(cidr), expect, Value::Block(block.clone()));
-        intent.fences.push((index, cidr));
-        intent.places.push((index, cidr, vec![self.request.addr], sequence));
+        give_up(&mut self.progress, view, now)
     }
 }

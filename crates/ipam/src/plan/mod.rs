@@ -50,7 +50,7 @@ pub trait Planner {
     /// (see [`Planner::give_up`]).
     fn plan(&mut self, view: &View, now: Timestamp, seed: u64) -> Result<Plan<Self::Answer>, Self::Error>;
 
-    /// Learns what came of the last batch that it planned, when not all of it was applied.
+    /// Learns what came of the last batch that it planned, when not all of it was applied, and of every batch of [`Planner::give_up`].
     fn observe(&mut self, report: &Report) {
         let _ = report;
     }
@@ -60,7 +60,7 @@ pub trait Planner {
         false
     }
 
-    /// Plans to take back what earlier attempts left. Called until it gives [`Plan::Done`], or a batch is applied whole.
+    /// Plans to take back what earlier attempts left. Called until it gives [`Plan::Done`], or owes nothing more.
     fn give_up(&mut self, view: &View, now: Timestamp) -> Plan<()> {
         let _ = (view, now);
         Plan::Done(())

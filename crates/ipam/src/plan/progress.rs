@@ -1,11 +1,10 @@
 //! What the attempts of one request have done so far, so that no retry takes an address twice or forgets one.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api::{Attribute, BlockCidr, Family, HandleId, Key, Timestamp, Value};
-use store::{Batch, Outcome, ReadSet, Report, View};
+use api::{Attribute, BlockCidr, Family, Handle, HandleId, Key, Revision, Timestamp, Value};
+use store::{Batch, Op, Outcome, ReadSet, Report, View};
 
 use crate::block::{self, ReleaseIp};
 use crate::handle::{self, Counts};
@@ -17,21 +16,42 @@ struct Placed {
     addresses: Vec<IpAddr>,
     /// The sequence number that they were taken with.
     sequence: u64,
-    /// Whether the write is known to have been applied. If not, it may yet be, until the block is written by somebody else.
-    certain: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// They are in the block.
+    Certain,
+    /// The write that places them may or may not have been applied, or may yet be, until somebody writes the block.
+    InDoubt,
+    /// They were in the block, and a write that takes them back is in doubt.
+    Returning,
 }
 
 /// What one batch means to do; the indexes are those of its writes.
 #[derive(Clone, Debug, Default)]
 pub struct Intent {
-    /// The write that raises the handle, and by how much.
-    pub raise: Option<(usize, Counts)>,
-    /// The write that takes back what earlier attempts raised for nothing.
-    pub take_back: Option<usize>,
     /// Each write of a block that takes addresses, with them and the sequence number.
     pub places: Vec<(usize, BlockCidr, Vec<IpAddr>, u64)>,
     /// Blocks that the batch writes, so that an earlier write in doubt can no longer be applied.
     pub fences: Vec<(usize, BlockCidr)>,
+    /// Blocks that the request's addresses are taken out of again.
+    returns: Vec<(usize, BlockCidr)>,
+    /// The writes of the handle in their order, each with what is then raised and not (yet) followed by the write of the block, the batch's own
+    /// blocks included.
+    handle: Vec<(usize, Counts)>,
+    /// What those store, and the revision of the handle before; for finding out later whether they were applied.
+    stored: Vec<Option<Arc<Value>>>,
+    before: Option<Revision>,
+}
+
+/// Writes of the handle whose outcome is unknown.
+#[derive(Clone, Debug)]
+struct HandleInDoubt {
+    before: Option<Revision>,
+    /// What each would have stored, and what is then left over.
+    writes: Vec<(Option<Arc<Value>>, Counts)>,
 }
 
 /// The request's memory over its attempts.
@@ -42,6 +62,7 @@ pub struct Progress {
     placed: Vec<Placed>,
     /// Raised in the handle, and not (yet) followed by the write of the block.
     leftover: Counts,
+    handle_in_doubt: Option<HandleInDoubt>,
     intent: Intent,
 }
 
@@ -53,7 +74,14 @@ pub struct Overtaken;
 impl Progress {
     /// Nothing done yet, for a request of that identity.
     pub fn new(attribute: Arc<Attribute>, handle: Option<HandleId>) -> Progress {
-        Progress { attribute, handle, placed: Vec::new(), leftover: Counts::new(), intent: Intent::default() }
+        Progress {
+            attribute,
+            handle,
+            placed: Vec::new(),
+            leftover: Counts::new(),
+            handle_in_doubt: None,
+            intent: Intent::default(),
+        }
     }
 
     /// The request's identity: its handle and owner attributes, fixed on arrival.
@@ -61,54 +89,94 @@ impl Progress {
         &self.attribute
     }
 
-    /// Blocks that must be read before anything is concluded.
-    pub fn unread(&self, view: &View) -> Vec<Key> {
-        self.placed.iter().filter(|p| view.block(p.block).is_none()).map(|p| Key::Block(p.block)).collect()
+    /// What must be read before anything is concluded from what earlier attempts did.
+    pub fn reads(&self) -> ReadSet {
+        let blocks = self.placed.iter().map(|p| Key::Block(p.block));
+        ReadSet::new().keys(blocks).keys(self.handle.clone().map(Key::Handle))
     }
 
-    /// What earlier attempts got, of a family, with the prefix of the block. Settles what was in doubt and has turned out applied.
+    /// Settles what was in doubt.
     ///
     /// # Errors
     /// When something known to have been written is gone.
     pub fn settle(&mut self, view: &View) -> Result<(), Overtaken> {
-        for placed in &mut self.placed {
-            let ours = holds(view, placed, &self.attribute);
-            if ours && !placed.certain {
-                placed.certain = true;
-                lessen(&mut self.leftover, placed.block, placed.addresses.len() as u32);
-            } else if !ours && placed.certain {
-                return Err(Overtaken);
-            }
-            if let (true, Some(id)) = (placed.certain, &self.handle)
-                && let Some(handle) = view.handle(id)
-                && !handle.is_some_and(|(handle, _)| handle.blocks.contains_key(&placed.block))
-            {
-                return Err(Overtaken);
+        let mut is_overtaken = false;
+        let was_in_doubt = self.handle_in_doubt.is_some();
+        self.settle_handle(view);
+        for placed in std::mem::take(&mut self.placed) {
+            let ours = holds(view, &placed, &self.attribute);
+            let count = placed.addresses.len() as u32;
+            match (placed.state, ours) {
+                (State::Certain, false) => is_overtaken = true,
+                (State::InDoubt, true) => {
+                    lessen(&mut self.leftover, placed.block, count);
+                    self.placed.push(Placed { state: State::Certain, ..placed });
+                }
+                (State::Returning, false) => add(&mut self.leftover, placed.block, count),
+                _ => self.placed.push(placed),
             }
         }
-        Ok(())
+        if let Some(handle) = self.handle.as_ref().and_then(|id| view.handle(id)) {
+            let names =
+                |block: &BlockCidr| handle.is_some_and(|(handle, _)| handle.blocks.contains_key(block));
+            let certain = self.placed.iter().filter(|p| p.state == State::Certain).map(|p| &p.block);
+            let leftover = self.leftover.iter().filter(|(_, n)| **n > 0).map(|(block, _)| block);
+            is_overtaken |= !was_in_doubt && !certain.chain(leftover).all(names);
+        }
+        if is_overtaken { Err(Overtaken) } else { Ok(()) }
+    }
+
+    /// A write of the handle was applied if it stands there as that write left it. (Should somebody have written the handle since, that cannot be told;
+    /// its count then stays too high.)
+    fn settle_handle(&mut self, view: &View) {
+        let Some(doubt) = self.handle_in_doubt.take() else { return };
+        let Some(found) = self.handle.as_ref().and_then(|id| view.handle(id)) else { return };
+        if found.map(|(_, revision)| revision) == doubt.before.as_ref() {
+            return;
+        }
+        let stands = |stored: &Option<Arc<Value>>| match (stored.as_deref(), found) {
+            (Some(Value::Handle(stored)), Some((handle, _))) => stored == handle,
+            (None, None) => true,
+            _ => false,
+        };
+        if let Some((_, leftover)) = doubt.writes.into_iter().rev().find(|(stored, _)| stands(stored)) {
+            self.leftover = leftover;
+        }
     }
 
     /// The addresses of a family that earlier attempts are known to have got.
     pub fn got(&self, family: Family) -> impl Iterator<Item = (IpAddr, BlockCidr)> {
         self.placed
             .iter()
-            .filter(move |p| p.certain && p.block.family() == family)
+            .filter(move |p| p.state == State::Certain && p.block.family() == family)
             .flat_map(|p| p.addresses.iter().map(|addr| (*addr, p.block)))
     }
 
-    /// Existing blocks whose last write is in doubt: the next batch must write each of them.
-    pub fn in_doubt(&self) -> impl Iterator<Item = BlockCidr> {
-        self.placed.iter().filter(|p| !p.certain).map(|p| p.block)
+    /// Blocks whose last write is in doubt: the next batch must write each of them.
+    fn in_doubt(&self) -> impl Iterator<Item = BlockCidr> {
+        self.placed.iter().filter(|p| p.state != State::Certain).map(|p| p.block)
     }
 
-    /// What earlier attempts raised for nothing.
-    pub fn leftover(&self) -> &Counts {
-        &self.leftover
+    /// How many addresses of a family a handle held before this request raised it for nothing.
+    pub fn held_before(&self, handle: &Handle, family: Family) -> u32 {
+        let counts = handle.blocks.iter().filter(|(block, _)| block.family() == family);
+        let others = |(block, n): (&BlockCidr, &u32)| {
+            n.saturating_sub(self.leftover.get(block).copied().unwrap_or_default())
+        };
+        counts.map(others).fold(0, u32::saturating_add)
     }
 
     /// Notes what the batch that is about to be committed means.
-    pub fn intend(&mut self, intent: Intent) {
+    pub fn intend(&mut self, mut intent: Intent, batch: &Batch, view: &View) {
+        intent.before = self.handle.as_ref().and_then(|id| view.handle(id)).flatten().map(|(_, r)| r.clone());
+        intent.stored = intent
+            .handle
+            .iter()
+            .map(|(index, _)| match &batch.writes[*index].op {
+                Op::Put(value) => Some(value.clone()),
+                Op::Delete => None,
+            })
+            .collect();
         self.intent = intent;
     }
 
@@ -117,31 +185,60 @@ impl Progress {
         let intent = std::mem::take(&mut self.intent);
         let applied = |index: &usize| matches!(report.outcomes.get(*index), Some(Outcome::Applied(_)));
         let unknown = |index: &usize| matches!(report.outcomes.get(*index), Some(Outcome::Unknown(_)));
-        if let Some((index, counts)) = &intent.raise
-            && applied(index)
-        {
-            for (block, n) in counts {
-                *self.leftover.entry(*block).or_default() += n;
-            }
+        self.observe_returns(&intent, applied, unknown);
+        self.placed.retain(|p| {
+            p.state == State::Certain
+                || !intent.fences.iter().any(|(i, block)| applied(i) && *block == p.block)
+        });
+        if let Some((_, leftover)) = intent.handle.iter().rev().find(|(index, _)| applied(index)) {
+            self.leftover = leftover.clone();
         }
-        if intent.take_back.as_ref().is_some_and(applied) {
-            self.leftover.clear();
-        }
-        self.placed.retain(|p| p.certain || !intent.fences.iter().any(|(i, b)| applied(i) && *b == p.block));
+        let mut doubtful: Vec<_> = intent.handle.iter().zip(intent.stored).collect();
+        doubtful.retain(|((index, _), _)| unknown(index));
+        let mut writes: Vec<_> =
+            doubtful.into_iter().map(|((_, leftover), stored)| (stored, leftover.clone())).collect();
         for (index, block, addresses, sequence) in intent.places {
-            let certain = applied(&index);
-            if certain {
-                lessen(&mut self.leftover, block, addresses.len() as u32);
+            if applied(&index) {
+                let count = addresses.len() as u32;
+                lessen(&mut self.leftover, block, count);
+                writes.iter_mut().for_each(|(_, leftover)| lessen(leftover, block, count));
+                self.placed.push(Placed { block, addresses, sequence, state: State::Certain });
+            } else if unknown(&index) {
+                self.placed.push(Placed { block, addresses, sequence, state: State::InDoubt });
             }
-            if certain || unknown(&index) {
-                self.placed.push(Placed { block, addresses, sequence, certain });
+        }
+        if !writes.is_empty() {
+            // Where an earlier write of the batch was applied, its revision is not known; any other than this one tells as much.
+            self.handle_in_doubt = Some(HandleInDoubt { before: intent.before, writes });
+        }
+    }
+
+    fn observe_returns(
+        &mut self,
+        intent: &Intent,
+        applied: impl Fn(&usize) -> bool,
+        unknown: impl Fn(&usize) -> bool,
+    ) {
+        for (index, block) in &intent.returns {
+            let (applied, unknown) = (applied(index), unknown(index));
+            for mut placed in std::mem::take(&mut self.placed) {
+                if placed.block != *block || !(applied || unknown) {
+                    self.placed.push(placed);
+                } else if unknown {
+                    if placed.state == State::Certain {
+                        placed.state = State::Returning;
+                    }
+                    self.placed.push(placed);
+                } else if placed.state == State::Certain {
+                    add(&mut self.leftover, *block, placed.addresses.len() as u32);
+                }
             }
         }
     }
 
     /// Whether anything would have to be taken back.
     pub fn owes(&self) -> bool {
-        !self.placed.is_empty() || self.leftover.values().any(|n| *n > 0)
+        !self.placed.is_empty() || self.leftover.values().any(|n| *n > 0) || self.handle_in_doubt.is_some()
     }
 
     /// Adds writes that keep what is in doubt from being applied later, but for blocks that the batch writes anyway.
@@ -153,7 +250,9 @@ impl Progress {
         intent: &mut Intent,
     ) {
         for cidr in self.in_doubt().filter(|cidr| !written(*cidr)) {
-            if let Some(Some((block, revision))) = view.block(cidr) {
+            if let Some(Some((block, revision))) = view.block(cidr)
+                && !intent.fences.iter().any(|(_, fenced)| *fenced == cidr)
+            {
                 let mut fenced = block.clone();
                 block::bump(&mut fenced);
                 let index = batch.put(Key::Block(cidr), handle::at(revision), Value::Block(fenced));
@@ -162,39 +261,62 @@ impl Progress {
         }
     }
 
-    /// What to read to take everything back.
-    pub fn reads(&self) -> ReadSet {
-        let blocks = self.placed.iter().map(|p| Key::Block(p.block));
-        ReadSet::new().keys(blocks).keys(self.handle.clone().map(Key::Handle))
+    /// Raises the handle for what the batch is about to take.
+    pub fn raise(&self, handle: &mut handle::Draft, batch: &mut Batch, by: &Counts, intent: &mut Intent) {
+        let mut leftover = self.leftover.clone();
+        by.iter().for_each(|(block, n)| add(&mut leftover, *block, *n));
+        intent.handle.push((handle.raise(batch, by), leftover));
+    }
+
+    /// Takes back what earlier attempts raised for nothing; `raised` is what the same batch has raised. To be written after the blocks.
+    pub fn take_back(
+        &self,
+        handle: &mut handle::Draft,
+        batch: &mut Batch,
+        raised: &Counts,
+        intent: &mut Intent,
+    ) {
+        if let Some(index) = handle.lower(batch, &self.leftover) {
+            intent.handle.push((index, raised.clone()));
+        }
     }
 
     /// A batch that takes everything back; empty when nothing is left.
-    pub fn take_all_back(&self, view: &View, now: Timestamp) -> Batch {
+    pub fn take_all_back(&mut self, view: &View, now: Timestamp) -> Batch {
+        // Overtaken or not: what is gone needs no taking back.
+        let _ = self.settle(view);
         let mut batch = Batch::new();
+        let mut intent = Intent::default();
         let mut lower: Counts = self.leftover.clone();
-        let mut by_block: BTreeMap<BlockCidr, Vec<&Placed>> = BTreeMap::new();
-        for placed in &self.placed {
-            by_block.entry(placed.block).or_default().push(placed);
-        }
-        for (cidr, placed) in by_block {
+        let mut blocks: Vec<BlockCidr> = self.placed.iter().map(|p| p.block).collect();
+        blocks.sort_unstable();
+        blocks.dedup();
+        for cidr in blocks {
             let Some(Some((stored, revision))) = view.block(cidr) else { continue };
             let mut changed = stored.clone();
-            let ours: Vec<ReleaseIp> = placed
-                .iter()
-                .filter(|p| holds(view, p, &self.attribute))
+            let held = self.placed.iter().filter(|p| p.block == cidr && holds(view, p, &self.attribute));
+            let ours: Vec<ReleaseIp> = held
                 .flat_map(|p| p.addresses.iter())
                 .map(|addr| ReleaseIp { addr: *addr, handle: None, sequence: None })
                 .collect();
             // Without cooldown: nobody has used the addresses. A block with nothing of ours is rewritten as a fence.
             if block::release(&mut changed, &ours, now, 0).is_ok() {
                 block::bump(&mut changed);
-                batch.put(Key::Block(cidr), handle::at(revision), Value::Block(changed));
-                *lower.entry(cidr).or_default() += ours.len() as u32;
+                let index = batch.put(Key::Block(cidr), handle::at(revision), Value::Block(changed));
+                intent.returns.push((index, cidr));
+                intent.fences.push((index, cidr));
+                add(&mut lower, cidr, ours.len() as u32);
             }
         }
+        // What is in doubt and in no block any more can never be applied.
+        self.placed.retain(|p| view.block(p.block) != Some(None));
         if let Some(mut draft) = self.handle.as_ref().and_then(|id| handle::Draft::of(view, id)) {
-            draft.lower(&mut batch, &lower);
+            match draft.lower(&mut batch, &lower) {
+                Some(index) => intent.handle.push((index, Counts::new())),
+                None => self.leftover.clear(),
+            }
         }
+        self.intend(intent, &batch, view);
         batch
     }
 }
@@ -207,6 +329,11 @@ fn holds(view: &View, placed: &Placed, attribute: &Arc<Attribute>) -> bool {
             block.attribute(ordinal) == Some(attribute) && block.sequence_of(ordinal) == placed.sequence
         })
     })
+}
+
+fn add(counts: &mut Counts, block: BlockCidr, by: u32) {
+    let count = counts.entry(block).or_default();
+    *count = count.saturating_add(by);
 }
 
 fn lessen(counts: &mut Counts, block: BlockCidr, by: u32) {

@@ -1,7 +1,7 @@
 //! Releases affinities: of a host, of all hosts in a network, or one.
 
-use api::{AffinityState, BlockCidr, Cidr, Family, Key, Owner, Timestamp};
-use store::{Batch, Depth, ReadSet, Scope, Slot, View};
+use api::{BlockCidr, Cidr, Family, Key, Owner, Timestamp};
+use store::{Batch, Depth, Outcome, ReadSet, Report, Scope, Slot, View};
 
 use crate::affinity;
 use crate::block;
@@ -29,16 +29,16 @@ pub struct ReleaseAffinities {
     pub which: Which,
     /// Leave blocks that are in use to their owners, and say so.
     pub must_be_empty: bool,
+    /// By earlier attempts.
     released: Vec<BlockCidr>,
-    planned: Vec<BlockCidr>,
-    refused: Vec<BlockCidr>,
+    /// By the batch at hand: the index of the last write of each.
+    planned: Vec<(usize, BlockCidr)>,
 }
 
 impl ReleaseAffinities {
     /// A request to release those.
     pub fn new(which: Which, must_be_empty: bool) -> ReleaseAffinities {
-        let none = Vec::new;
-        ReleaseAffinities { which, must_be_empty, released: none(), planned: none(), refused: none() }
+        ReleaseAffinities { which, must_be_empty, released: Vec::new(), planned: Vec::new() }
     }
 }
 
@@ -53,7 +53,7 @@ pub enum ReleaseAffinitiesError {
 /// What became of the affinities.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReleasedAffinities {
-    /// Released.
+    /// Released, by this and earlier attempts.
     pub released: Vec<BlockCidr>,
     /// Left, since they are in use (`block '<cidr>' is not empty`).
     pub in_use: Vec<BlockCidr>,
@@ -85,44 +85,54 @@ impl Planner for ReleaseAffinities {
         {
             return Err(ReleaseAffinitiesError::NoHost);
         }
-        let mut wanted: Vec<(Owner, BlockCidr)> = self.wanted(view);
-        wanted.retain(|(_, cidr)| !self.refused.contains(cidr));
-        let more = wanted.len() > AT_ONCE;
-        wanted.truncate(AT_ONCE);
-        let missing: Vec<Key> =
-            wanted.iter().map(|(_, cidr)| Key::Block(*cidr)).filter(|key| view.full(key).is_none()).collect();
-        if !missing.is_empty() {
-            return Ok(Plan::Fetch(ReadSet::new().keys(missing)));
-        }
+        let cooldown = view.ipam_config().unwrap_or_default().cooldown_seconds;
+        let wanted = self.wanted(view);
         let mut batch = Batch::new();
-        self.planned.clear();
         let mut in_use = Vec::new();
-        for (owner, cidr) in wanted {
-            let found = view.affinity(&owner, cidr).flatten();
-            match view.block(cidr).flatten() {
-                Some((stored, revision)) if stored.affinity.as_deref() == Some(&owner.affinity_text()) => {
-                    let mut block = stored.clone();
-                    let cooldown = view.ipam_config().unwrap_or_default().cooldown_seconds;
-                    block::collect(&mut block, now, cooldown);
-                    if self.must_be_empty && !block::is_empty(&block) {
-                        in_use.push(cidr);
-                        continue;
-                    }
-                    affinity::release(&mut batch, &owner, found, block, handle::at(revision));
-                }
-                // Another's, nobody's, or gone: the affinity is stale.
-                _ => {
-                    if let Some((_, revision)) = found {
-                        affinity::drop_stale(&mut batch, &owner, cidr, revision);
-                    }
-                }
+        let mut more = false;
+        self.planned.clear();
+        for some in wanted.chunks(AT_ONCE) {
+            if !batch.is_empty() {
+                more = true;
+                break;
             }
-            self.planned.push(cidr);
+            let keys = some.iter().map(|(_, cidr)| Key::Block(*cidr));
+            let missing: Vec<Key> = keys.filter(|key| view.full(key).is_none()).collect();
+            if !missing.is_empty() {
+                return Ok(Plan::Fetch(ReadSet::new().keys(missing)));
+            }
+            for (owner, cidr) in some {
+                let found = view.affinity(owner, *cidr).flatten();
+                match view.block(*cidr).flatten() {
+                    Some((stored, revision))
+                        if stored.affinity.as_deref() == Some(&owner.affinity_text()) =>
+                    {
+                        let mut block = stored.clone();
+                        block::collect(&mut block, now, cooldown);
+                        if self.must_be_empty && !block::is_empty(&block) {
+                            in_use.push(*cidr);
+                            continue;
+                        }
+                        affinity::release(&mut batch, owner, found, block, handle::at(revision));
+                    }
+                    // Another's, nobody's, or gone: the affinity is stale.
+                    _ => {
+                        let Some((_, revision)) = found else { continue };
+                        affinity::drop_stale(&mut batch, owner, *cidr, revision);
+                    }
+                }
+                self.planned.push((batch.writes.len() - 1, *cidr));
+            }
         }
-        let mut released = self.released.clone();
-        released.extend(&self.planned);
-        let answer = ReleasedAffinities { released, in_use, more };
+        let released = self.released.iter().copied().chain(self.planned.iter().map(|(_, cidr)| *cidr));
+        let answer = ReleasedAffinities { released: released.collect(), in_use, more };
         Ok(if batch.is_empty() { Plan::Done(answer) } else { Plan::Commit { batch, answer } })
+    }
+
+    fn observe(&mut self, report: &Report) {
+        let applied = |index: usize| matches!(report.outcomes.get(index), Some(Outcome::Applied(_)));
+        let done = std::mem::take(&mut self.planned).into_iter().filter(|(index, _)| applied(*index));
+        self.released.extend(done.map(|(_, cidr)| cidr));
     }
 }
 
@@ -149,9 +159,4 @@ impl ReleaseAffinities {
             Which::One(owner, block) => vec![(owner.clone(), *block)],
         }
     }
-}
-
-/// Whether an affinity counts as held in announcements: confirmed, not on its way in or out.
-pub fn is_settled(state: AffinityState) -> bool {
-    state == AffinityState::Confirmed
 }

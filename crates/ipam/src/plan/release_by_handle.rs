@@ -1,10 +1,10 @@
 //! Releases everything that handles hold (`libcalico-go/lib/ipam/ipam.go`, `ReleaseByHandle`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use api::{BlockCidr, HandleId, Key, Kind, Timestamp};
-use store::{Batch, Depth, ReadSet, Scope, View};
+use store::{Batch, Depth, Outcome, ReadSet, Report, Scope, View};
 
 use crate::block;
 use crate::handle;
@@ -18,6 +18,29 @@ pub struct ReleaseByHandle {
     pub handles: Vec<HandleId>,
     /// The host that asks, if it is one: its node is read at once.
     pub host: Option<String>,
+    /// Released by earlier attempts, by handle.
+    done: BTreeMap<HandleId, Vec<IpAddr>>,
+    /// What the batch at hand releases.
+    intent: Vec<Release>,
+    /// What may have been released: the reply was lost.
+    in_doubt: Vec<Release>,
+}
+
+/// Addresses of a handle in a block, and the index of the write that releases them.
+#[derive(Clone, Debug)]
+struct Release {
+    index: usize,
+    block: BlockCidr,
+    handle: HandleId,
+    addresses: Vec<IpAddr>,
+}
+
+impl ReleaseByHandle {
+    /// A request to release those handles, by a host if it is one.
+    pub fn new(handles: Vec<HandleId>, host: Option<String>) -> ReleaseByHandle {
+        let (done, intent, in_doubt) = Default::default();
+        ReleaseByHandle { handles, host, done, intent, in_doubt }
+    }
 }
 
 /// What became of a handle.
@@ -39,61 +62,102 @@ impl Planner for ReleaseByHandle {
         ReadSet::new()
             .key(Key::IpamConfig)
             .keys(self.handles.iter().cloned().map(Key::Handle))
+            .keys(self.in_doubt.iter().map(|release| Key::Block(release.block)))
             .keys(node)
             .scope(Scope::kind(Kind::IPPool), Depth::Full)
     }
 
     fn plan(&mut self, view: &View, now: Timestamp, _seed: u64) -> Result<Plan<Self::Answer>, Self::Error> {
-        let mut drafts: Vec<handle::Draft> =
-            self.handles.iter().filter_map(|id| handle::Draft::of(view, id)).collect();
-        let blocks: Vec<BlockCidr> = drafts.iter().flat_map(|draft| draft.counts().keys().copied()).collect();
+        let ids: BTreeSet<&HandleId> = self.handles.iter().collect();
+        let mut drafts: BTreeMap<HandleId, handle::Draft> =
+            ids.into_iter().filter_map(|id| Some((id.clone(), handle::Draft::of(view, id)?))).collect();
+        let blocks: BTreeSet<BlockCidr> =
+            drafts.values().flat_map(|draft| draft.counts().keys().copied()).collect();
         let missing: Vec<Key> =
             blocks.iter().map(|b| Key::Block(*b)).filter(|key| view.full(key).is_none()).collect();
         if !missing.is_empty() {
             return Ok(Plan::Fetch(ReadSet::new().keys(missing)));
         }
+        self.settle(view);
+
+        let cooldown = view.ipam_config().unwrap_or_default().cooldown_seconds;
         let mut changed: BTreeMap<BlockCidr, Changed> = BTreeMap::new();
-        let mut answer = Vec::new();
-        for (id, draft) in self.handles.iter().zip(&drafts) {
-            if !draft.exists() {
-                answer.push(HandleRelease::NotFound);
-                continue;
-            }
-            let mut released = Vec::new();
+        let mut releases: Vec<Release> = Vec::new();
+        for (id, draft) in &drafts {
             for cidr in draft.counts().keys() {
                 let Some(change) = Changed::of(view, &mut changed, *cidr) else { continue };
-                let cooldown = view.ipam_config().unwrap_or_default().cooldown_seconds;
-                released.extend(block::release_by_handle(&mut change.block, id.as_str(), now, cooldown));
+                let addresses = block::release_by_handle(&mut change.block, id.as_str(), now, cooldown);
+                releases.push(Release { index: 0, block: *cidr, handle: id.clone(), addresses });
             }
-            answer.push(HandleRelease::Released(released));
         }
         let nodes: Vec<Key> = changed.values().filter_map(|change| owner_node(view, &change.block)).collect();
         if !nodes.is_empty() {
             return Ok(Plan::Fetch(ReadSet::new().keys(nodes)));
         }
+        let answer = self.handles.iter().map(|id| self.answer(id, drafts.get(id), &releases)).collect();
         let mut batch = Batch::new();
-        let mut cleared: Vec<BlockCidr> = Vec::new();
-        for (cidr, change) in changed {
-            // Written even if the handle turns out to hold nothing of it: nothing may be added to the block unseen while its count goes.
-            let deselected = is_deselected(view, &change.block);
-            if let Some(more) = write_back(&mut batch, view, change, deselected) {
-                return Ok(Plan::Fetch(more));
+        // Blocks are written even if the handle turns out to hold nothing of them: nothing may be added to them unseen while the count goes. Those that are
+        // gone were read after the handle.
+        for cidr in blocks {
+            if let Some(change) = changed.remove(&cidr) {
+                let deselected = is_deselected(view, &change.block);
+                let index = match write_back(&mut batch, view, change, deselected) {
+                    Ok(index) => index,
+                    Err(more) => return Ok(Plan::Fetch(more)),
+                };
+                releases.iter_mut().filter(|r| r.block == cidr).for_each(|r| r.index = index);
             }
-            for draft in drafts.iter_mut().filter(|draft| draft.counts().contains_key(&cidr)) {
-                draft.clear(&mut batch, cidr);
-            }
-            cleared.push(cidr);
+            drafts.values_mut().for_each(|draft| draft.clear(&mut batch, cidr));
         }
-        // Blocks that are gone, read after the handle.
-        for cidr in blocks.into_iter().filter(|cidr| !cleared.contains(cidr)) {
-            for draft in &mut drafts {
-                draft.clear(&mut batch, cidr);
-            }
-        }
-        // A handle that names no block at all.
-        for draft in drafts.iter_mut().filter(|draft| draft.exists() && draft.counts().is_empty()) {
-            draft.end(&mut batch);
-        }
+        // Handles that name no block at all.
+        drafts.values_mut().for_each(|draft| draft.end(&mut batch));
+        self.intent = releases;
         Ok(if batch.is_empty() { Plan::Done(answer) } else { Plan::Commit { batch, answer } })
+    }
+
+    fn observe(&mut self, report: &Report) {
+        for release in std::mem::take(&mut self.intent) {
+            match report.outcomes.get(release.index) {
+                Some(Outcome::Applied(_)) => self.note(release.handle, release.addresses),
+                Some(Outcome::Unknown(_)) => self.in_doubt.push(release),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl ReleaseByHandle {
+    /// What was in doubt and is not held any more has been released.
+    fn settle(&mut self, view: &View) {
+        for mut release in std::mem::take(&mut self.in_doubt) {
+            if let Some(Some((block, _))) = view.block(release.block) {
+                let held = block::ordinals_of(block, release.handle.as_str());
+                release
+                    .addresses
+                    .retain(|addr| !block.cidr.ordinal(*addr).is_some_and(|ordinal| held.contains(&ordinal)));
+            }
+            self.note(release.handle, release.addresses);
+        }
+    }
+
+    fn note(&mut self, handle: HandleId, addresses: Vec<IpAddr>) {
+        let done = self.done.entry(handle).or_default();
+        done.extend(addresses);
+    }
+
+    fn answer(&self, id: &HandleId, draft: Option<&handle::Draft>, releases: &[Release]) -> HandleRelease {
+        let done = self.done.get(id);
+        if done.is_none() && !draft.is_some_and(|draft| draft.exists()) {
+            return HandleRelease::NotFound;
+        }
+        let now = releases.iter().filter(|release| release.handle == *id);
+        let all = done.into_iter().flatten().chain(now.flat_map(|release| &release.addresses));
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for addr in all {
+            if !addresses.contains(addr) {
+                addresses.push(*addr);
+            }
+        }
+        HandleRelease::Released(addresses)
     }
 }

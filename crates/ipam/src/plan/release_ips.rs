@@ -1,16 +1,18 @@
 //! Releases addresses (`libcalico-go/lib/ipam/ipam.go`, `ReleaseIPs`), and what every release has in common.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use api::{Block, BlockCidr, Family, HandleId, Key, Kind, Owner, Timestamp, Value};
-use store::{Batch, Depth, Expect, Outcome, ReadSet, Report, Scope, Slot, View};
+use api::{Block, BlockCidr, HandleId, Key, Kind, Owner, Timestamp, Value};
+use store::{Batch, Depth, Expect, Op, Outcome, ReadSet, Report, Scope, View};
 
 use crate::affinity;
 use crate::block::{self, ReleaseError, ReleaseIp};
 use crate::handle::{self, Counts};
 use crate::plan::{Plan, Planner};
 use crate::pools;
+use crate::usage;
 
 /// Addresses to release.
 #[derive(Clone, Debug, Default)]
@@ -19,9 +21,21 @@ pub struct ReleaseIps {
     /// Released by earlier attempts, whose handles were not lowered yet.
     owed: BTreeMap<String, Counts>,
     done: Vec<IpAddr>,
-    intent: Vec<(usize, BlockCidr, block::Released)>,
-    /// The last write of each handle, and what it lowers.
+    intent: Vec<Intent>,
+    /// Of earlier attempts, what may have been released: the reply was lost.
+    in_doubt: Vec<Intent>,
+    /// The writes of handles, and what they lower.
     lowers: Vec<(usize, String, Counts)>,
+}
+
+/// Addresses that a write takes out of a block.
+#[derive(Clone, Debug)]
+struct Intent {
+    index: usize,
+    cidr: BlockCidr,
+    released: block::Released,
+    /// The block as the write leaves it; `None` when it deletes it.
+    left: Option<Arc<Value>>,
 }
 
 impl ReleaseIps {
@@ -59,6 +73,12 @@ impl Planner for ReleaseIps {
     }
 
     fn plan(&mut self, view: &View, now: Timestamp, _seed: u64) -> Result<Plan<ReleasedIps>, Self::Error> {
+        let in_doubt = self.in_doubt.iter().map(|intent| Key::Block(intent.cidr));
+        let missing: Vec<Key> = in_doubt.filter(|key| view.full(key).is_none()).collect();
+        if !missing.is_empty() {
+            return Ok(Plan::Fetch(ReadSet::new().keys(missing)));
+        }
+        self.settle(view);
         let mut answer = ReleasedIps { released: self.done.clone(), ..ReleasedIps::default() };
         let by_block = match self.by_block(view, &mut answer) {
             Ok(by_block) => by_block,
@@ -106,14 +126,11 @@ impl Planner for ReleaseIps {
 
     fn observe(&mut self, report: &Report) {
         let applied = |index: usize| matches!(report.outcomes.get(index), Some(Outcome::Applied(_)));
-        for (index, cidr, released) in std::mem::take(&mut self.intent) {
-            if !applied(index) {
-                continue;
-            }
-            self.ips.retain(|ip| !released.released.contains(&ip.addr));
-            self.done.extend(released.released);
-            for (id, n) in released.by_handle {
-                *self.owed.entry(id).or_default().entry(cidr).or_default() += n;
+        for intent in std::mem::take(&mut self.intent) {
+            match report.outcomes.get(intent.index) {
+                Some(Outcome::Applied(_)) => self.note(intent.cidr, intent.released),
+                Some(Outcome::Unknown(_)) => self.in_doubt.push(intent),
+                _ => {}
             }
         }
         for (index, id, counts) in std::mem::take(&mut self.lowers) {
@@ -130,45 +147,69 @@ impl Planner for ReleaseIps {
 }
 
 impl ReleaseIps {
-    /// Groups the addresses by the block that holds them, or tells what must be read for that. All pools count, disabled ones too; an address outside of
-    /// them may lie in a block whose pool is gone.
+    /// What was in doubt has been released if the block is as that write left it. If somebody has written the block since, an address that is free now counts as
+    /// released, but its handle is not lowered: whoever released it may have done that, and a count may be too high, never too low.
+    fn settle(&mut self, view: &View) {
+        for Intent { cidr, mut released, left, .. } in std::mem::take(&mut self.in_doubt) {
+            let found = view.block(cidr).flatten().map(|(block, _)| block);
+            let stands = match (left.as_deref(), found) {
+                (Some(Value::Block(left)), Some(found)) => left == found,
+                (None, None) => true,
+                _ => false,
+            };
+            if !stands {
+                let is_free = |addr: &IpAddr| {
+                    let ordinal = cidr.ordinal(*addr);
+                    let attribute = ordinal.and_then(|o| found.and_then(|block| block.attribute(o)));
+                    attribute.is_none_or(|a| a.released_at.is_some())
+                };
+                released.released.retain(is_free);
+                released.by_handle.clear();
+            }
+            self.note(cidr, released);
+        }
+    }
+
+    /// Notes what is certain to be released.
+    fn note(&mut self, cidr: BlockCidr, released: block::Released) {
+        self.ips.retain(|ip| !released.released.contains(&ip.addr));
+        self.done.extend(released.released);
+        for (id, n) in released.by_handle {
+            *self.owed.entry(id).or_default().entry(cidr).or_default() += n;
+        }
+    }
+
+    /// Groups the addresses by the block that holds them, or tells what must be read for that. All pools count, disabled ones too; an address whose pool is
+    /// gone, or has been made anew with blocks of another size, is looked for in blocks of every size.
     fn by_block(
         &self,
         view: &View,
         answer: &mut ReleasedIps,
     ) -> Result<BTreeMap<BlockCidr, Vec<ReleaseIp>>, ReadSet> {
         let mut by_block: BTreeMap<BlockCidr, Vec<ReleaseIp>> = BTreeMap::new();
-        let mut more = ReadSet::new();
+        let mut unread: BTreeSet<BlockCidr> = BTreeSet::new();
         for ip in &self.ips {
             let pool = pools::all(view).find(|pool| pool.cidr.contains(ip.addr));
-            if let Some(cidr) = pool.and_then(|pool| pool.block_of(ip.addr)) {
-                by_block.entry(cidr).or_default().push(ip.clone());
-                continue;
-            }
-            let scope = Scope::Blocks { family: Some(Family::of(ip.addr)) };
-            if !view.is_complete(&scope, Depth::Key) {
-                if !more.scopes.iter().any(|read| read.scope == scope) {
-                    more = more.scope(scope, Depth::Key);
+            let first = pool.and_then(|pool| pool.block_of(ip.addr));
+            match first.map(|cidr| (cidr, view.block(cidr))) {
+                Some((cidr, Some(Some(_)))) => by_block.entry(cidr).or_default().push(ip.clone()),
+                Some((cidr, None)) => drop(unread.insert(cidr)),
+                Some((_, Some(None))) | None => {
+                    let around = usage::blocks_around(ip.addr);
+                    unread.extend(around.filter(|cidr| view.block(*cidr).is_none()));
+                    let holding =
+                        usage::blocks_around(ip.addr).find(|cidr| view.block(*cidr).flatten().is_some());
+                    match holding {
+                        Some(cidr) => by_block.entry(cidr).or_default().push(ip.clone()),
+                        None => answer.unallocated.push(ip.addr),
+                    }
                 }
-                continue;
-            }
-            let holding = view.slots(&scope).filter(|(_, slot)| **slot != Slot::Absent).find_map(
-                |(key, _)| match key {
-                    Key::Block(cidr) if cidr.cidr().contains(ip.addr) => Some(*cidr),
-                    _ => None,
-                },
-            );
-            match holding {
-                Some(cidr) => by_block.entry(cidr).or_default().push(ip.clone()),
-                None => answer.unallocated.push(ip.addr),
             }
         }
-        more.keys = by_block
-            .keys()
-            .map(|cidr| (Key::Block(*cidr), Depth::Full))
-            .filter(|(key, _)| view.full(key).is_none())
-            .collect();
-        if more.is_empty() { Ok(by_block) } else { Err(more) }
+        if unread.is_empty() {
+            return Ok(by_block);
+        }
+        Err(ReadSet::new().keys(unread.into_iter().map(Key::Block)))
     }
 
     fn batch(
@@ -179,6 +220,8 @@ impl ReleaseIps {
     ) -> Result<Batch, ReadSet> {
         let mut batch = Batch::new();
         let mut handles: BTreeMap<String, handle::Draft> = BTreeMap::new();
+        // Handles that name nothing of what is owed: there is nothing to lower.
+        let mut settled: Vec<String> = Vec::new();
         let mut lower =
             |batch: &mut Batch, lowers: &mut Vec<(usize, String, Counts)>, id: &str, counts: Counts| {
                 let Some(key) = HandleId::new(id) else { return };
@@ -186,10 +229,9 @@ impl ReleaseIps {
                     return;
                 };
                 let draft = handles.entry(id.to_string()).or_insert(draft);
-                let before = batch.writes.len();
-                draft.lower(batch, &counts);
-                if batch.writes.len() > before {
-                    lowers.push((before, id.to_string(), counts));
+                match draft.lower(batch, &counts) {
+                    Some(index) => lowers.push((index, id.to_string(), counts)),
+                    None => settled.push(id.to_string()),
                 }
             };
         self.intent.clear();
@@ -200,16 +242,17 @@ impl ReleaseIps {
         for (cidr, released) in done {
             let Some(change) = changed.remove(&cidr) else { continue };
             let deselected = is_deselected(view, &change.block);
-            if let Some(more) = write_back(&mut batch, view, change, deselected) {
-                return Err(more);
-            }
-            let index =
-                batch.writes.iter().rposition(|write| write.key == Key::Block(cidr)).unwrap_or_default();
+            let index = write_back(&mut batch, view, change, deselected)?;
+            let left = match &batch.writes[index].op {
+                Op::Put(value) => Some(value.clone()),
+                Op::Delete => None,
+            };
             for (id, n) in released.by_handle.clone() {
                 lower(&mut batch, &mut self.lowers, &id, Counts::from([(cidr, n)]));
             }
-            self.intent.push((index, cidr, released));
+            self.intent.push(Intent { index, cidr, released, left });
         }
+        settled.iter().for_each(|id| drop(self.owed.remove(id)));
         Ok(batch)
     }
 }
@@ -237,34 +280,34 @@ impl Changed {
 }
 
 /// Writes a block that addresses were released from: deleted when it is empty and nobody's, or empty and its owner's node is no longer selected;
-/// else rewritten. Tells what must be read first.
+/// else rewritten. Tells the index of the block's write.
+///
+/// # Errors
+/// What must be read first.
 pub(crate) fn write_back(
     batch: &mut Batch,
     view: &View,
     change: Changed,
     deselected: bool,
-) -> Option<ReadSet> {
+) -> Result<usize, ReadSet> {
     let Changed { mut block, expect } = change;
     let cidr = block.cidr;
     let empty = block::is_empty(&block);
     match block.owner() {
-        None if empty && block.affinity.is_none() => {
-            batch.delete(Key::Block(cidr), expect);
-        }
+        None if empty && block.affinity.is_none() => Ok(batch.delete(Key::Block(cidr), expect)),
         Some(owner) if empty && deselected => {
             let key = Key::Affinity { owner: owner.clone(), block: cidr };
             if view.full(&key).is_none() {
-                return Some(ReadSet::new().key(key));
+                return Err(ReadSet::new().key(key));
             }
             let found = view.affinity(&owner, cidr).flatten();
-            affinity::release(batch, &owner, found, block, expect);
+            Ok(affinity::release(batch, &owner, found, block, expect))
         }
         _ => {
             block::bump(&mut block);
-            batch.put(Key::Block(cidr), expect, Value::Block(block));
+            Ok(batch.put(Key::Block(cidr), expect, Value::Block(block)))
         }
     }
-    None
 }
 
 /// The node that must be read to know whether an empty block is to be given up.

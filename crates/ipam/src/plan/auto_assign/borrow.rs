@@ -1,57 +1,48 @@
 //! Taking single addresses from blocks of others.
 
-use store::Depth;
+use api::BlockCidr;
 
-use super::draft::{FamilyDraft, Source};
-use super::family::{Context, Stop};
+use super::draft::{FamilyDraft, Source, Taking};
+use super::family::Stop;
+use super::search::Search;
 use crate::block;
-use crate::plan::auto_assign::draft::Taking;
-use crate::pools::Choice;
 
 /// Blocks read at a time.
 const AT_ONCE: usize = 8;
 
-impl Context<'_> {
+impl Search<'_> {
     /// Takes what is missing from any block of the pools, in the host's order.
-    pub fn borrow(&self, draft: &mut FamilyDraft, choice: &Choice) -> Result<(), Stop> {
-        self.need_all(draft.family, Depth::Header)?;
-        let mut exhausted = Vec::new();
-        for pool in &choice.pools {
-            let candidates: Vec<_> = self
-                .by_ring(pool)
-                .into_iter()
-                // With a cooldown, addresses may have become free since the block was last written.
-                .filter(|(_, header)| header.free > 0 || self.config.cooldown_seconds > 0)
-                .map(|(cidr, _)| cidr)
-                .filter(|cidr| !draft.takes_from(*cidr) && !self.reserved.covers(*cidr))
-                .collect();
-            for some in candidates.chunks(AT_ONCE) {
-                if draft.missing() == 0 {
-                    break;
-                }
-                self.need_blocks(some.iter().copied())?;
-                for cidr in some.iter().filter(|_| draft.missing() > 0).copied().collect::<Vec<_>>() {
-                    self.borrow_from(draft, cidr);
-                }
+    pub fn borrow(&self, draft: &mut FamilyDraft) -> Result<(), Stop> {
+        let reserved = self.context.reserved;
+        let candidates: Vec<BlockCidr> = self
+            .candidates()?
+            .iter()
+            .filter(|candidate| self.may_have_room(&candidate.header))
+            .map(|candidate| candidate.cidr)
+            .filter(|cidr| !draft.takes_from(*cidr) && !reserved.covers(*cidr))
+            .collect();
+        for some in candidates.chunks(AT_ONCE) {
+            if draft.missing() == 0 {
+                break;
             }
-            if draft.missing() > 0 {
-                exhausted.push(pool.cidr.to_string());
-            }
+            self.context.need_blocks(some.iter().copied())?;
+            some.iter().for_each(|cidr| self.borrow_from(draft, *cidr));
         }
         if draft.missing() > 0 {
+            let exhausted: Vec<String> = self.pools.iter().map(|pool| pool.cidr.to_string()).collect();
             draft.tell(format!("No IPs available in pools: [{}]", exhausted.join(" ")));
         }
         Ok(())
     }
 
-    fn borrow_from(&self, draft: &mut FamilyDraft, cidr: api::BlockCidr) {
+    fn borrow_from(&self, draft: &mut FamilyDraft, cidr: BlockCidr) {
+        let Some(Some((stored, revision))) = self.context.view.block(cidr) else { return };
         if draft.missing() == 0 {
             return;
         }
-        let Some(Some((stored, revision))) = self.view.block(cidr) else { return };
-        let mut block = self.collected(stored);
-        let taken =
-            block::assign(&mut block, draft.missing(), None, self.progress.attribute(), self.reserved);
+        let mut block = self.context.collected(stored);
+        let attribute = self.context.progress.attribute();
+        let taken = block::assign(&mut block, draft.missing(), None, attribute, self.context.reserved);
         if let Ok(addresses) = taken
             && !addresses.is_empty()
         {

@@ -1,183 +1,87 @@
 //! Finding a block that the host can make its own.
 
-use std::collections::BTreeMap;
+use api::{BlockCidr, BlockHeader, Key, Timestamp};
+use store::ReadSet;
 
-use api::{BlockCidr, BlockHeader, Family, Key, Pool, Timestamp, cidr};
-use store::{Depth, ReadSet, Scope, Slot};
-
-use super::draft::{FamilyDraft, Source};
-use super::family::{Context, Stop};
+use super::draft::{Emptied, FamilyDraft, Source};
+use super::family::Stop;
+use super::search::{Search, unclaimed};
 use crate::block;
-use crate::pools::Choice;
-use crate::ring;
 
-/// Headers read at a time.
-pub(super) const PAGE: usize = 500;
 /// Seconds for which a claimed block is left to its owner even if it is empty.
 const RECLAIM_AFTER_SECONDS: i64 = 60;
 
-impl Context<'_> {
-    /// Adds a block that nobody has yet, or that its owner has not used for a minute; `false` when there is none.
-    pub fn claim_one(&self, draft: &mut FamilyDraft, choice: &Choice) -> Result<bool, Stop> {
-        let family = draft.family;
-        self.need_keys(family)?;
-        let stored = self.stored(family);
-        for pool in &choice.pools {
-            if let Some(cidr) = self.unclaimed(pool, &stored, draft) {
-                self.take_claimed(draft, cidr, Source::Claimed);
+impl Search<'_> {
+    /// Adds a block that nobody has yet, one of the host's own that it had lost sight of, or one that its owner has not used for a minute; `false` when
+    /// there is none.
+    pub fn claim_one(&self, draft: &mut FamilyDraft) -> Result<bool, Stop> {
+        let taken = self.taken()?;
+        for (pool, ring) in self.pools.iter().zip(self.rings()) {
+            let Some(ring) = ring else { continue };
+            let found = unclaimed(pool, ring, taken, self.context.reserved, |cidr| draft.takes_from(cidr));
+            if let Some(cidr) = found {
+                self.context.take_claimed(draft, cidr, Source::Claimed);
                 return Ok(true);
             }
         }
-        self.need_all(family, Depth::Header)?;
-        for pool in &choice.pools {
-            for (cidr, header) in self.by_ring(pool) {
-                let mine = header.affinity.as_deref() == Some(self.owner_text);
-                if mine && header.free > 0 && !draft.takes_from(cidr) && !draft.stale.contains(&cidr) {
-                    self.need_blocks([cidr].into_iter())?;
-                    let before = draft.takings.len();
-                    self.take_stored(draft, cidr, Source::Healed);
-                    if draft.takings.len() > before {
-                        return Ok(true);
-                    }
-                }
-            }
-        }
-        self.reclaim_one(draft, choice)
+        Ok(self.find_mine(draft)? || self.reclaim_one(draft)?)
     }
 
-    /// The first block in the host's order that no stored block overlaps and that is not reserved as a whole. Jumps over reservations, and so needs at most as
-    /// many steps as there are stored blocks and reservations.
-    fn unclaimed(&self, pool: &Pool, stored: &Stored, draft: &FamilyDraft) -> Option<BlockCidr> {
-        let count = pool.block_count();
-        let start = ring::start(pool, &self.request.host, self.seed)?;
-        let mut walked: u128 = 0;
-        while walked < count {
-            let index = if start >= count - walked { start - (count - walked) } else { start + walked };
-            let cidr = pool.block_at(index)?;
-            if self.reserved.covers(cidr) {
-                let end = self.reserved.end_of(cidr.cidr().first())?;
-                let end = if pool.cidr.contains(end) { pool.index_of(end)? } else { count - 1 };
-                // The block of the last reserved address is reserved as a whole, unless the range ends inside of it.
-                let next = if pool.block_at(end).is_some_and(|last| self.reserved.covers(last)) {
-                    end + 1
-                } else {
-                    end
-                };
-                // Not past the place where the walk wraps, or began.
-                walked +=
-                    (next - index).min(if index < start { start - index } else { count - index }).max(1);
+    /// Takes from a block that is the host's by what the block says, though the host has no affinity to it.
+    fn find_mine(&self, draft: &mut FamilyDraft) -> Result<bool, Stop> {
+        for candidate in self.candidates()? {
+            let is_mine = candidate.header.affinity.as_deref() == Some(self.context.owner_text);
+            if !is_mine || !self.may_have_room(&candidate.header) || draft.takes_from(candidate.cidr) {
                 continue;
             }
-            if !stored.overlaps(cidr) && !draft.takes_from(cidr) {
-                return Some(cidr);
-            }
-            walked += 1;
-        }
-        None
-    }
-
-    /// Takes over an empty block of another owner who has had it for a while.
-    fn reclaim_one(&self, draft: &mut FamilyDraft, choice: &Choice) -> Result<bool, Stop> {
-        for pool in &choice.pools {
-            for (cidr, header) in self.by_ring(pool) {
-                let usable = header.affinity.as_deref() != Some(self.owner_text)
-                    && is_old(&header, self.now)
-                    && !draft.takes_from(cidr)
-                    && !self.reserved.covers(cidr);
-                // With a cooldown, addresses may have become free since the block was last written.
-                if !usable || (header.free < cidr.size() && self.config.cooldown_seconds == 0) {
-                    continue;
-                }
-                self.need_blocks([cidr].into_iter())?;
-                let Some(Some((stored, revision))) = self.view.block(cidr) else { continue };
-                if !block::is_empty(&self.collected(stored))
-                    || stored.sequence_number != header.sequence_number
-                {
-                    continue;
-                }
-                if let Some(owner) = stored.owner() {
-                    let key = Key::Affinity { owner, block: cidr };
-                    if self.view.full(&key).is_none() {
-                        return Err(Stop::Fetch(ReadSet::new().key(key)));
-                    }
-                }
-                let source = Source::Reclaimed(revision.clone());
-                self.take_claimed(draft, cidr, source);
+            self.context.need_blocks([candidate.cidr].into_iter())?;
+            let before = draft.takings.len();
+            self.context.take_stored(draft, candidate.cidr, Source::Healed);
+            if draft.takings.len() > before {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// The stored blocks of a pool whose headers are known, in the host's order.
-    pub fn by_ring(&self, pool: &Pool) -> Vec<(BlockCidr, BlockHeader)> {
-        let count = pool.block_count();
-        let Some(start) = ring::start(pool, &self.request.host, self.seed) else { return Vec::new() };
-        let scope = Scope::Blocks { family: Some(pool.family()) };
-        let mut found: Vec<(u128, BlockCidr, BlockHeader)> = Vec::new();
-        for (key, slot) in self.view.slots(&scope) {
-            let Key::Block(cidr) = key else { continue };
-            let header = match slot {
-                Slot::Header(header, _) => header.clone(),
-                Slot::Full(record) => match record.block() {
-                    Some(block) => block.header(),
-                    None => continue,
-                },
-                Slot::Key(_) | Slot::Absent => continue,
-            };
-            if cidr.cidr().prefix() == pool.block_size
-                && let Some(index) = pool.index_of(cidr.cidr().first())
-            {
-                found.push((ring::distance(start, count, index), *cidr, header));
+    /// Takes over an empty block of another owner who has had it for a while.
+    fn reclaim_one(&self, draft: &mut FamilyDraft) -> Result<bool, Stop> {
+        let context = self.context;
+        for candidate in self.candidates()? {
+            let (cidr, header) = (candidate.cidr, &candidate.header);
+            let is_takeable = header.affinity.as_deref() != Some(context.owner_text)
+                && is_old(header, context.now)
+                && (header.free == cidr.size() || context.config.cooldown_seconds > 0)
+                && !draft.takes_from(cidr)
+                && !context.reserved.covers(cidr);
+            if !is_takeable {
+                continue;
             }
+            context.need_blocks([cidr].into_iter())?;
+            let Some(emptied) = self.emptied(cidr, header) else { continue };
+            if let Some(owner) = emptied.block.owner() {
+                let key = Key::Affinity { owner, block: cidr };
+                if context.view.full(&key).is_none() {
+                    return Err(Stop::Fetch(ReadSet::new().key(key)));
+                }
+            }
+            context.take_claimed(draft, cidr, |block| Source::Reclaimed(emptied, block));
+            return Ok(true);
         }
-        found.sort_by_key(|(distance, ..)| *distance);
-        found.into_iter().map(|(_, cidr, header)| (cidr, header)).collect()
+        Ok(false)
     }
 
-    fn need_keys(&self, family: Family) -> Result<(), Stop> {
-        self.need_all(family, Depth::Key)
+    /// The block, if it is empty and as its header told.
+    fn emptied(&self, cidr: BlockCidr, header: &BlockHeader) -> Option<Emptied> {
+        let (stored, revision) = self.context.view.block(cidr)??;
+        let block = self.context.collected(stored);
+        let is_the_same = block.sequence_number == header.sequence_number;
+        (is_the_same && block::is_empty(&block)).then(|| Emptied { block, revision: revision.clone() })
     }
 
-    fn stored(&self, family: Family) -> Stored {
-        let scope = Scope::Blocks { family: Some(family) };
-        let blocks = self.view.slots(&scope).filter(|(_, slot)| **slot != Slot::Absent);
-        Stored::of(
-            blocks.filter_map(|(key, _)| if let Key::Block(block) = key { Some(*block) } else { None }),
-        )
-    }
-}
-
-/// Which addresses stored blocks cover, of whatever size they are.
-struct Stored {
-    ends: BTreeMap<u128, u128>,
-}
-
-impl Stored {
-    fn of(blocks: impl Iterator<Item = BlockCidr>) -> Stored {
-        let mut ends: BTreeMap<u128, u128> = BTreeMap::new();
-        for block in blocks {
-            let (first, last) = (cidr::number(block.cidr().first()), cidr::number(block.cidr().last()));
-            let end = ends.entry(first).or_insert(last);
-            *end = (*end).max(last);
-        }
-        Stored { ends }
-    }
-
-    /// Networks are nested or disjoint: an overlapping one begins inside of `block`, or is a larger one around it.
-    fn overlaps(&self, block: BlockCidr) -> bool {
-        let (first, last) = (cidr::number(block.cidr().first()), cidr::number(block.cidr().last()));
-        if self.ends.range(first..=last).next().is_some() {
-            return true;
-        }
-        // A block around it has at most 2^16 addresses, and begins at a multiple of its size: go through the sizes.
-        let bits = block.family().bits();
-        (bits - BlockCidr::MAX_HOST_BITS..block.cidr().prefix()).any(|prefix| {
-            let around = BlockCidr::holding(block.cidr().first(), prefix);
-            around.is_some_and(|around| {
-                self.ends.get(&cidr::number(around.cidr().first())).is_some_and(|end| *end >= last)
-            })
-        })
+    /// With a cooldown, addresses may have become free since the block was last written.
+    pub fn may_have_room(&self, header: &BlockHeader) -> bool {
+        header.free > 0 || self.context.config.cooldown_seconds > 0
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a request means to do, and the batch that does it.
 
+use std::net::IpAddr;
+
 use api::{Affinity, Block, BlockCidr, Family, HandleId, Key, Owner, Revision, Value};
 use store::{Batch, Expect, View};
 
@@ -16,10 +18,17 @@ pub(super) enum Source {
     Stored(Revision),
     /// It is the owner's, half claimed or half released.
     Healed(Revision),
-    /// It is to be created.
-    Claimed,
-    /// It is another's and empty: released for its owner first, then created.
-    Reclaimed(Revision),
+    /// It is to be created, as this.
+    Claimed(Block),
+    /// It is another's and empty: that one is released, then this is created.
+    Reclaimed(Emptied, Block),
+}
+
+/// An empty block as it is stored, but for what has cooled down.
+#[derive(Clone, Debug)]
+pub(super) struct Emptied {
+    pub block: Block,
+    pub revision: Revision,
 }
 
 /// Addresses to take from a block.
@@ -30,7 +39,7 @@ pub(super) struct Taking {
     /// Where it comes from.
     pub source: Source,
     /// The addresses.
-    pub addresses: Vec<std::net::IpAddr>,
+    pub addresses: Vec<IpAddr>,
 }
 
 /// What a request means to do in one family.
@@ -40,8 +49,8 @@ pub(super) struct FamilyDraft {
     pub takings: Vec<Taking>,
     /// Affinities of the owner that disagree with their block.
     pub stale: Vec<BlockCidr>,
-    /// Blocks of the owner in pools that no longer select it.
-    pub deselected: Vec<BlockCidr>,
+    /// Empty blocks of the owner in pools that no longer select it.
+    pub deselected: Vec<Emptied>,
     pub assigned: Assigned,
 }
 
@@ -96,100 +105,85 @@ impl Draft<'_> {
     pub fn batch(&self, drafts: Vec<FamilyDraft>, progress: &mut Progress) -> Batch {
         let mut batch = Batch::new();
         let mut intent = Intent::default();
-        let mut raise = Counts::new();
+        let mut raised = Counts::new();
         let mut puts = Vec::new();
-        for taking in drafts.iter().flat_map(|draft| &draft.takings) {
-            let expect = self.come_by(&mut batch, taking);
-            if !taking.addresses.is_empty() {
-                *raise.entry(taking.block.cidr).or_default() += taking.addresses.len() as u32;
-                puts.push((taking, expect));
+        let mut tidied = Vec::new();
+        for draft in drafts {
+            for Taking { block, source, addresses } in draft.takings {
+                let expect = self.come_by(&mut batch, block.cidr, source);
+                if !addresses.is_empty() {
+                    *raised.entry(block.cidr).or_default() += addresses.len() as u32;
+                    puts.push((block, addresses, expect));
+                }
             }
+            tidied.push((draft.stale, draft.deselected));
         }
-        let written = |cidr| puts.iter().any(|(taking, _)| taking.block.cidr == cidr);
+        let written = |cidr| puts.iter().any(|(block, ..)| block.cidr == cidr);
         progress.fence(&mut batch, self.view, written, &mut intent);
 
         let mut handle = self.handle.and_then(|id| handle::Draft::of(self.view, id));
-        if let (Some(handle), false) = (&mut handle, raise.is_empty()) {
-            handle.raise(&mut batch, &raise);
-            intent.raise = Some((batch.writes.len() - 1, raise));
+        if let (Some(handle), false) = (&mut handle, raised.is_empty()) {
+            progress.raise(handle, &mut batch, &raised, &mut intent);
         }
-        for (taking, expect) in puts {
-            let cidr = taking.block.cidr;
-            let sequence = taking.block.sequence_number;
-            let mut block = taking.block.clone();
+        for (mut block, addresses, expect) in puts {
+            let (cidr, sequence) = (block.cidr, block.sequence_number);
             block::bump(&mut block);
             let index = batch.put(Key::Block(cidr), expect, Value::Block(block));
             intent.fences.push((index, cidr));
-            intent.places.push((index, cidr, taking.addresses.clone(), sequence));
+            intent.places.push((index, cidr, addresses, sequence));
         }
-        if let (Some(handle), true) = (&mut handle, progress.leftover().values().any(|n| *n > 0)) {
-            handle.lower(&mut batch, progress.leftover());
-            intent.take_back = batch.writes.len().checked_sub(1);
+        if let Some(handle) = &mut handle {
+            progress.take_back(handle, &mut batch, &raised, &mut intent);
         }
-        for draft in &drafts {
-            self.tidy(&mut batch, draft);
+        for (stale, deselected) in tidied {
+            self.tidy(&mut batch, stale, deselected);
         }
-        progress.intend(intent);
+        progress.intend(intent, &batch, self.view);
         batch
     }
 
     /// Writes what makes the block the owner's, if anything; tells what the write that takes addresses has to expect.
-    fn come_by(&self, batch: &mut Batch, taking: &Taking) -> Expect {
-        let cidr = taking.block.cidr;
-        let found = self.affinity(self.owner, cidr);
-        match &taking.source {
-            Source::Stored(revision) => handle::at(revision),
+    fn come_by(&self, batch: &mut Batch, cidr: BlockCidr, source: Source) -> Expect {
+        match source {
+            Source::Stored(revision) => handle::at(&revision),
             Source::Healed(revision) => match self.view.block(cidr) {
                 Some(Some((stored, _))) => {
-                    Expect::AsLeftBy(affinity::heal(batch, self.owner, found, stored, revision))
+                    let found = self.affinity(self.owner, cidr);
+                    Expect::AsLeftBy(affinity::heal(batch, self.owner, found, stored, &revision))
                 }
                 // Only blocks that the view holds are healed.
-                _ => handle::at(revision),
+                _ => handle::at(&revision),
             },
-            Source::Claimed => Expect::AsLeftBy(affinity::claim(batch, self.owner, found, untaken(taking))),
-            Source::Reclaimed(revision) => {
-                if let Some(Some((stored, _))) = self.view.block(cidr) {
-                    let theirs = stored.owner();
-                    let owner = theirs.as_ref().unwrap_or(self.owner);
-                    let found = theirs.as_ref().and_then(|owner| self.affinity(owner, cidr));
-                    affinity::release(batch, owner, found, stored.clone(), handle::at(revision));
-                }
-                Expect::AsLeftBy(affinity::claim(batch, self.owner, found, untaken(taking)))
+            Source::Claimed(block) => self.claim(batch, block),
+            Source::Reclaimed(emptied, block) => {
+                let theirs = emptied.block.owner();
+                let found = theirs.as_ref().and_then(|owner| self.affinity(owner, cidr));
+                let owner = theirs.as_ref().unwrap_or(self.owner);
+                affinity::release(batch, owner, found, emptied.block, handle::at(&emptied.revision));
+                self.claim(batch, block)
             }
         }
     }
 
+    fn claim(&self, batch: &mut Batch, block: Block) -> Expect {
+        let found = self.affinity(self.owner, block.cidr);
+        Expect::AsLeftBy(affinity::claim(batch, self.owner, found, block))
+    }
+
     /// Deletes stale affinities, and releases empty blocks in pools that no longer select the owner.
-    fn tidy(&self, batch: &mut Batch, draft: &FamilyDraft) {
-        for cidr in &draft.stale {
-            if let Some((_, revision)) = self.affinity(self.owner, *cidr) {
-                affinity::drop_stale(batch, self.owner, *cidr, revision);
+    fn tidy(&self, batch: &mut Batch, stale: Vec<BlockCidr>, deselected: Vec<Emptied>) {
+        for cidr in stale {
+            if let Some((_, revision)) = self.affinity(self.owner, cidr) {
+                affinity::drop_stale(batch, self.owner, cidr, revision);
             }
         }
-        for cidr in &draft.deselected {
-            if let Some(Some((stored, revision))) = self.view.block(*cidr) {
-                let found = self.affinity(self.owner, *cidr);
-                affinity::release(batch, self.owner, found, stored.clone(), handle::at(revision));
-            }
+        for Emptied { block, revision } in deselected {
+            let found = self.affinity(self.owner, block.cidr);
+            affinity::release(batch, self.owner, found, block, handle::at(&revision));
         }
     }
 
     fn affinity(&self, owner: &Owner, block: BlockCidr) -> Option<(&Affinity, &Revision)> {
         self.view.affinity(owner, block).flatten()
     }
-}
-
-/// The block of a claim as it is created: nothing taken yet. `taking.block` was made by `block::create` and then taken from.
-fn untaken(taking: &Taking) -> Block {
-    let mut block = taking.block.clone();
-    for addr in &taking.addresses {
-        if let Some(ordinal) = block.cidr.ordinal(*addr) {
-            block.allocations[ordinal as usize] = None;
-        }
-    }
-    let free = |o: &u32| block.allocations[*o as usize].is_none();
-    block.unallocated = (0..block.cidr.size()).filter(free).collect();
-    block.attributes.retain(|a| a.handle_id.as_deref() == Some(block::WINDOWS_RESERVED_HANDLE));
-    block.sequence_numbers.clear();
-    block
 }

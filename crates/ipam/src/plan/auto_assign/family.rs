@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use api::{Block, BlockCidr, Family, IpamConfig, Key, Kind, Owner, Revision, Timestamp, ipam_config};
 use store::{Depth, ReadSet, Scope, View};
 
-use super::draft::{FamilyDraft, Source, Taking};
+use super::draft::{Emptied, FamilyDraft, Source, Taking};
+use super::search::Search;
 use super::{Address, AutoAssign, AutoAssignError};
 use crate::affinity::{self, Action};
 use crate::block;
@@ -66,8 +67,9 @@ impl Context<'_> {
             }
         }
         self.need_blocks(allowed.iter().map(|(cidr, _)| *cidr).chain(deselected.iter().copied()))?;
-        draft.deselected = deselected.into_iter().filter(|cidr| self.is_mine_and_empty(*cidr)).collect();
+        draft.deselected = deselected.into_iter().filter_map(|cidr| self.mine_and_empty(cidr)).collect();
 
+        let search = Search::new(self, &choice);
         let mut owned = 0;
         for (cidr, state) in allowed {
             match affinity::action(Some(state), affinity::seen(self.view, cidr, self.owner_text)) {
@@ -80,9 +82,14 @@ impl Context<'_> {
                     self.take_stored(draft, cidr, Source::Healed);
                 }
                 Action::Claim => {
-                    owned += 1;
-                    if draft.missing() > 0 && !self.reserved.covers(cidr) {
+                    // An affinity whose block would overlap others (the pool has been made anew with blocks of another size) claims nothing.
+                    if draft.missing() == 0 || self.reserved.covers(cidr) {
+                        owned += 1;
+                    } else if choice.is_block(cidr) && search.is_free(cidr)? {
+                        owned += 1;
                         self.take_claimed(draft, cidr, Source::Claimed);
+                    } else {
+                        draft.stale.push(cidr);
                     }
                 }
                 Action::Drop => draft.stale.push(cidr),
@@ -91,13 +98,13 @@ impl Context<'_> {
             }
         }
         if draft.missing() > 0 {
-            self.take_more(draft, &choice, owned)?;
+            self.take_more(draft, &search, owned)?;
         }
         Ok(())
     }
 
     /// Claims, then borrows.
-    fn take_more(&self, draft: &mut FamilyDraft, choice: &Choice, mut owned: u32) -> Result<(), Stop> {
+    fn take_more(&self, draft: &mut FamilyDraft, search: &Search<'_>, mut owned: u32) -> Result<(), Stop> {
         let limit = self.limit();
         while draft.missing() > 0 {
             if owned >= limit {
@@ -109,7 +116,7 @@ impl Context<'_> {
             if !self.config.auto_allocate_blocks {
                 return Err(Stop::Error(AutoAssignError::NoAutoAllocate));
             }
-            if !self.claim_one(draft, choice)? {
+            if !search.claim_one(draft)? {
                 break;
             }
             owned += 1;
@@ -118,7 +125,7 @@ impl Context<'_> {
             if self.config.strict_affinity {
                 draft.tell("No more free affine blocks and strict affinity enabled".to_string());
             } else {
-                self.borrow(draft, choice)?;
+                search.borrow(draft)?;
             }
         }
         Ok(())
@@ -126,7 +133,7 @@ impl Context<'_> {
 
     /// The smaller of the request's limit and the configuration's, where both are given.
     fn limit(&self) -> u32 {
-        let global = u32::try_from(self.config.max_blocks_per_host).unwrap_or(0);
+        let global = self.config.max_blocks_per_host.clamp(0, i64::from(u32::MAX)) as u32;
         match (self.request.max_blocks_per_host, global) {
             (0, 0) => ipam_config::DEFAULT_MAX_BLOCKS_PER_HOST,
             (0, limit) | (limit, 0) => limit,
@@ -154,9 +161,11 @@ impl Context<'_> {
         labels.is_some() && pool.is_some_and(|pool| pools::selects_node(pool, labels) == Ok(false))
     }
 
-    fn is_mine_and_empty(&self, cidr: BlockCidr) -> bool {
-        let Some(Some((stored, _))) = self.view.block(cidr) else { return false };
-        stored.affinity.as_deref() == Some(self.owner_text) && block::is_empty(&self.collected(stored))
+    fn mine_and_empty(&self, cidr: BlockCidr) -> Option<Emptied> {
+        let (stored, revision) = self.view.block(cidr)??;
+        let block = self.collected(stored);
+        let is_mine = block.affinity.as_deref() == Some(self.owner_text);
+        (is_mine && block::is_empty(&block)).then(|| Emptied { block, revision: revision.clone() })
     }
 
     /// A copy of a block in which what has cooled down is free.
@@ -190,16 +199,18 @@ impl Context<'_> {
     }
 
     /// Takes what is missing from a block that is to be created.
-    pub fn take_claimed(&self, draft: &mut FamilyDraft, cidr: BlockCidr, source: Source) {
-        let mut block = block::create(cidr, self.owner, self.request.host_reserved.as_ref(), self.now);
-        let taken = block::assign(
-            &mut block,
-            draft.missing(),
-            Some(self.owner_text),
-            self.progress.attribute(),
-            self.reserved,
-        );
-        draft.take(Taking { block, source, addresses: taken.unwrap_or_default() });
+    pub fn take_claimed(
+        &self,
+        draft: &mut FamilyDraft,
+        cidr: BlockCidr,
+        source: impl FnOnce(Block) -> Source,
+    ) {
+        let created = block::create(cidr, self.owner, self.request.host_reserved.as_ref(), self.now);
+        let mut block = created.clone();
+        let (wanted, attribute) = (draft.missing(), self.progress.attribute());
+        // It is the owner's, so there is no mismatch.
+        let addresses = block::assign(&mut block, wanted, None, attribute, self.reserved).unwrap_or_default();
+        draft.take(Taking { block, source: source(created), addresses });
     }
 
     pub fn need_blocks(&self, blocks: impl Iterator<Item = BlockCidr>) -> Result<(), Stop> {
@@ -217,7 +228,7 @@ impl Context<'_> {
             Depth::Key => ReadSet::new().scope(scope, depth),
             _ => {
                 let after = self.view.page_end(&scope).cloned();
-                ReadSet::new().page(scope, depth, store::Page { after, limit: super::claim::PAGE })
+                ReadSet::new().page(scope, depth, store::Page { after, limit: super::search::PAGE })
             }
         };
         Err(Stop::Fetch(set))

@@ -18,6 +18,7 @@ mod borrow;
 mod claim;
 mod draft;
 mod family;
+mod search;
 
 use draft::{Draft, FamilyDraft};
 
@@ -84,7 +85,7 @@ impl AutoAssign {
             Use::Workload | Use::Tunnel => Owner::Host(self.host.clone()),
         };
         let progress = Progress::new(Arc::new(attribute), self.handle.clone());
-        AutoAssignPlanner { owner_text: owner.affinity_text(), owner, request: self, progress }
+        AutoAssignPlanner { owner_text: owner.affinity_text(), owner, request: self, progress, refused: None }
     }
 
     fn wanted(&self, family: Family) -> u32 {
@@ -202,6 +203,8 @@ pub struct AutoAssignPlanner {
     owner: Owner,
     owner_text: String,
     progress: Progress,
+    /// The answer, once it is certain that the request gets nothing: what is left then is to take back what earlier attempts got.
+    refused: Option<AutoAssigned>,
 }
 
 impl AutoAssignPlanner {
@@ -221,8 +224,9 @@ impl AutoAssignPlanner {
         let Some(Some((handle, _))) = view.handle(id) else { return Ok(None) };
         let wanted = self.request.wanted(family);
         let counts = handle.blocks.iter().filter(|(block, _)| block.family() == family);
-        let held: u32 = counts.clone().map(|(_, n)| n).sum();
-        if held + wanted <= most {
+        let held = self.progress.held_before(handle, family);
+        // What this request has itself got is not what it found.
+        if held.saturating_add(wanted) <= most || self.progress.got(family).next().is_some() {
             return Ok(None);
         }
         let mut addresses = Vec::new();
@@ -261,8 +265,7 @@ impl Planner for AutoAssignPlanner {
         ReadSet::new()
             .key(Key::IpamConfig)
             .keys(self.node_key())
-            .keys(self.request.handle.clone().map(Key::Handle))
-            .keys(self.progress.in_doubt().map(Key::Block))
+            .keys(self.progress.reads().keys.into_iter().map(|(key, _)| key))
             .scope(Scope::kind(Kind::IPPool), Depth::Full)
             .scope(Scope::kind(Kind::IPReservation), Depth::Full)
             .scope(Scope::Affinities { owner: Some(self.owner.clone()), family }, Depth::Full)
@@ -274,10 +277,12 @@ impl Planner for AutoAssignPlanner {
         now: Timestamp,
         seed: u64,
     ) -> Result<Plan<AutoAssigned>, AutoAssignError> {
-        let mut missing = self.progress.unread(view);
-        missing.extend(self.unread_of_handle(view));
+        let missing = self.unread_of_handle(view);
         if !missing.is_empty() {
             return Ok(Plan::Fetch(ReadSet::new().keys(missing)));
+        }
+        if let Some(answer) = self.refused.clone() {
+            return Ok(self.give_back(answer, view, now));
         }
         self.progress.settle(view)?;
 
@@ -322,14 +327,18 @@ impl Planner for AutoAssignPlanner {
         let mut answer = AutoAssigned::default();
         answer.v4.requested = self.request.v4;
         answer.v6.requested = self.request.v6;
-        for draft in &drafts {
+        for draft in &mut drafts {
+            let assigned = std::mem::take(&mut draft.assigned);
             match draft.family {
-                Family::V4 => answer.v4 = draft.assigned.clone(),
-                Family::V6 => answer.v6 = draft.assigned.clone(),
+                Family::V4 => answer.v4 = assigned,
+                Family::V6 => answer.v6 = assigned,
             }
         }
         if self.request.all_or_nothing && !answer.is_whole() {
-            return Ok(self.without(answer, view, now));
+            answer.v4.addresses.clear();
+            answer.v6.addresses.clear();
+            self.refused = Some(answer.clone());
+            return Ok(self.give_back(answer, view, now));
         }
         let batch = Draft { owner: &self.owner, handle: self.request.handle.as_ref(), view }
             .batch(drafts, &mut self.progress);
@@ -345,19 +354,14 @@ impl Planner for AutoAssignPlanner {
     }
 
     fn give_up(&mut self, view: &View, now: Timestamp) -> Plan<()> {
-        give_up(&self.progress, view, now)
+        give_up(&mut self.progress, view, now)
     }
 }
 
 impl AutoAssignPlanner {
-    /// The answer when not all can be had and the request wants all: nothing assigned, and what earlier attempts got taken back.
-    fn without(&self, mut answer: AutoAssigned, view: &View, now: Timestamp) -> Plan<AutoAssigned> {
-        answer.v4.addresses.clear();
-        answer.v6.addresses.clear();
-        if !self.progress.owes() {
-            return Plan::Done(answer);
-        }
-        match give_up(&self.progress, view, now) {
+    /// The answer when not all can be had and the request wants all: what earlier attempts got is taken back with it.
+    fn give_back(&mut self, answer: AutoAssigned, view: &View, now: Timestamp) -> Plan<AutoAssigned> {
+        match give_up(&mut self.progress, view, now) {
             Plan::Fetch(set) => Plan::Fetch(set),
             Plan::Commit { batch, .. } => Plan::Commit { batch, answer },
             Plan::Done(()) => Plan::Done(answer),
@@ -366,7 +370,7 @@ impl AutoAssignPlanner {
 }
 
 /// Takes back what a request's attempts left.
-pub(crate) fn give_up(progress: &Progress, view: &View, now: Timestamp) -> Plan<()> {
+pub(crate) fn give_up(progress: &mut Progress, view: &View, now: Timestamp) -> Plan<()> {
     let missing: Vec<Key> = progress
         .reads()
         .keys

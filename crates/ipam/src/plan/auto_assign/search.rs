@@ -1,0 +1,138 @@
+//! The blocks of all hosts, in the order in which a host looks through them.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+use api::{BlockCidr, BlockHeader, Family, Key, Pool, cidr};
+use store::{Depth, Scope, Slot};
+
+use super::family::{Context, Stop};
+use crate::pools::Choice;
+use crate::ranges::Ranges;
+use crate::reservations;
+use crate::ring::Ring;
+
+/// Headers read at a time.
+pub(super) const PAGE: usize = 500;
+
+/// A search through the pools of a family. What it needs is read, and worked out, when it is first asked for.
+pub(super) struct Search<'a> {
+    pub context: &'a Context<'a>,
+    pub pools: &'a [Arc<Pool>],
+    family: Family,
+    rings: OnceCell<Vec<Option<Ring>>>,
+    taken: OnceCell<Ranges>,
+    candidates: OnceCell<Vec<Candidate>>,
+}
+
+/// A stored block of a pool.
+pub(super) struct Candidate {
+    /// The pool's place in the choice.
+    pub pool: usize,
+    pub cidr: BlockCidr,
+    pub header: BlockHeader,
+    steps: u128,
+}
+
+impl<'a> Search<'a> {
+    /// A search through the pools of a choice.
+    pub fn new(context: &'a Context<'a>, choice: &'a Choice) -> Search<'a> {
+        Search {
+            context,
+            pools: &choice.pools,
+            // There is no choice without a pool.
+            family: choice.pools.first().map_or(Family::V4, |pool| pool.family()),
+            rings: OnceCell::new(),
+            taken: OnceCell::new(),
+            candidates: OnceCell::new(),
+        }
+    }
+
+    /// The host's ring in each pool; `None` for a pool that is smaller than a block.
+    pub fn rings(&self) -> &[Option<Ring>] {
+        let (host, seed) = (&self.context.request.host, self.context.seed);
+        self.rings.get_or_init(|| self.pools.iter().map(|pool| Ring::of(pool, host, seed)).collect())
+    }
+
+    /// Whether no stored block overlaps this one.
+    pub fn is_free(&self, block: BlockCidr) -> Result<bool, Stop> {
+        let (first, last) = reservations::numbers(&block.cidr());
+        Ok(self.taken()?.meeting(first, last).is_none())
+    }
+
+    /// The addresses that stored blocks cover, of whatever size these are.
+    pub fn taken(&self) -> Result<&Ranges, Stop> {
+        self.context.need_all(self.family, Depth::Key)?;
+        Ok(self.taken.get_or_init(|| {
+            let scope = Scope::Blocks { family: Some(self.family) };
+            let stored = self.context.view.slots(&scope).filter(|(_, slot)| **slot != Slot::Absent);
+            Ranges::of(stored.filter_map(|(key, _)| match key {
+                Key::Block(block) => Some(reservations::numbers(&block.cidr())),
+                _ => None,
+            }))
+        }))
+    }
+
+    /// The stored blocks of the pools' block sizes, pool by pool, in the host's order.
+    pub fn candidates(&self) -> Result<&[Candidate], Stop> {
+        self.context.need_all(self.family, Depth::Header)?;
+        Ok(self.candidates.get_or_init(|| {
+            let scope = Scope::Blocks { family: Some(self.family) };
+            let mut found: Vec<Candidate> = Vec::new();
+            for (key, slot) in self.context.view.slots(&scope) {
+                let (Key::Block(cidr), Some(header)) = (key, header(slot)) else { continue };
+                let places = self.pools.iter().zip(self.rings()).enumerate();
+                found.extend(places.filter_map(|(pool, (place, ring))| {
+                    let index = place.index_of(cidr.cidr().first())?;
+                    let steps = ring.as_ref()?.steps_to(index);
+                    let is_block = cidr.cidr().prefix() == place.block_size;
+                    is_block.then(|| Candidate { pool, cidr: *cidr, header: header.clone(), steps })
+                }));
+            }
+            found.sort_by_key(|candidate| (candidate.pool, candidate.steps));
+            found
+        }))
+    }
+}
+
+fn header(slot: &Slot) -> Option<BlockHeader> {
+    match slot {
+        Slot::Header(header, _) => Some(header.clone()),
+        Slot::Full(record) => record.block().map(|block| block.header()),
+        Slot::Key(_) | Slot::Absent => None,
+    }
+}
+
+/// The first block in the order of a ring that no stored block overlaps, that is not reserved as a whole, and that `is_used` does not name. Jumps over
+/// stored blocks that lie side by side and over reservations: never more steps than there are of them.
+pub(super) fn unclaimed(
+    pool: &Pool,
+    ring: &Ring,
+    taken: &Ranges,
+    reserved: &reservations::Reserved,
+    is_used: impl Fn(BlockCidr) -> bool,
+) -> Option<BlockCidr> {
+    let host_bits = u32::from(pool.family().bits() - pool.block_size);
+    let index_of = |number: u128| (number - cidr::number(pool.cidr.first())) >> host_bits;
+    let mut steps: u128 = 0;
+    while let Some(index) = ring.at(steps) {
+        let block = pool.block_at(index)?;
+        let (first, last) = reservations::numbers(&block.cidr());
+        let next = if let Some(end) = reserved.covered_to(block) {
+            end.checked_add(1).map_or(u128::MAX, index_of)
+        } else if let Some((_, end)) = taken.meeting(first, last) {
+            index_of(end).saturating_add(1)
+        } else if is_used(block) {
+            index + 1
+        } else {
+            return Some(block);
+        };
+        // At the end of the pool the ring goes on at its beginning.
+        steps = steps.saturating_add(next.min(ring.count()) - index);
+    }
+    None
+}
+
+#[cfg(test)]
+#[path = "search_tests.rs"]
+mod tests;

@@ -213,7 +213,7 @@ fn broken(url: &str, error: &(dyn StdError + 'static)) -> (Kind, String) {
             format!("what answers at {url} does not speak TLS. If it is etcd without TLS, name it http://"),
         ),
         Some(other) => (Kind::Impostor, format!("TLS with etcd at {url} failed: {other}")),
-        None if chain(error).contains("tls handshake eof") => (
+        None if url.starts_with("https") && is_broken_off(error) => (
             Kind::Unreachable,
             format!(
                 "what answers at {url} breaks off the TLS handshake. If it is etcd without TLS, name it http://"
@@ -228,6 +228,13 @@ fn broken(url: &str, error: &(dyn StdError + 'static)) -> (Kind, String) {
             ),
         ),
     }
+}
+
+/// Whether a connection ended while it was made.
+fn is_broken_off(error: &(dyn StdError + 'static)) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    let ended = |error: &io::Error| matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof);
+    find::<ConnectError>(error).is_some() && find::<io::Error>(error).is_some_and(ended)
 }
 
 fn unknown_client(url: &str) -> String {

@@ -64,6 +64,12 @@ fn endpoints_that_are_none() {
         assert!(matches!(error, StoreError::Unusable(_)), "{endpoint:?}: {error:?}");
         says(&error, &[words]);
     }
+    for endpoint in
+        ["http://[::1]:2379", "https://[::1]:2379", "10.0.0.1:2379", "http://user:word@host:2379/path"]
+    {
+        let store = store::etcd::EtcdStore::open(options(&[endpoint.to_string()])).unwrap();
+        assert!(!format!("{store:?}").contains("word"), "{store:?}");
+    }
     says(&store::etcd::EtcdStore::open(options(&[])).unwrap_err(), &["no etcd endpoint", "ETCD_ENDPOINTS"]);
 }
 
@@ -170,6 +176,30 @@ async fn more_than_a_transaction_holds() {
     let view = store.read(&ReadSet::new().keys(keys), WITHIN).await.unwrap();
     assert_eq!(view.len(), 128);
     assert_eq!(server.handled()["Txn"], 1 + 3);
+}
+
+/// Transports refuse messages above 4 MiB by default.
+#[tokio::test]
+async fn answers_are_as_large_as_they_are() {
+    needs_etcd!();
+    let server = EtcdServer::start();
+    let store = open(&[server.endpoint()]);
+    for index in 0..8 {
+        set(&store, &handle(&format!("h{index}")), large(900_000)).await;
+    }
+    let view = store.read(&ReadSet::new().scope(Scope::Handles, store::Depth::Full), WITHIN).await.unwrap();
+    assert_eq!(view.len(), 8);
+    let mut watch = store.watch(Scope::Handles).await.unwrap();
+    let told = async {
+        let mut records = 0;
+        while records < 8 {
+            records += usize::from(matches!(
+                store::Watch::next(&mut watch).await.unwrap(),
+                store::Event::InitApply(_)
+            ));
+        }
+    };
+    tokio::time::timeout(WITHIN, told).await.unwrap();
 }
 
 #[tokio::test]

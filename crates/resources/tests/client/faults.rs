@@ -1,0 +1,115 @@
+//! Others who are faster, and replies that are lost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use api::{Kind, Value};
+use resources::Error;
+use store::MemoryStore;
+use store::testing::fault::{CommitFault, Faulty, Hook, Plan, Step};
+
+use crate::common::{Fixed, client, id, pool, run, stored};
+
+/// Before each of the first `times` commits somebody else does something.
+fn before_commits(times: u32, what: impl Fn(u32) + Send + Sync + 'static) -> Hook {
+    let (count, what) = (AtomicU32::new(0), Arc::new(what));
+    Arc::new(move |step| {
+        if step == Step::BeforeWrite(0) {
+            let n = count.fetch_add(1, Ordering::Relaxed);
+            if n < times {
+                what(n);
+            }
+        }
+        Box::pin(std::future::ready(()))
+    })
+}
+
+fn relabelled(store: &MemoryStore, n: u32) {
+    let key = id(Kind::IPPool, "a");
+    let changed = stored(store, &key).unwrap().with(|metadata, _| {
+        metadata.labels.insert("other".into(), n.to_string());
+    });
+    store.put(key.key(), Value::Resource(changed));
+}
+
+#[test]
+fn an_update_that_is_overtaken_is_tried_five_times() {
+    for (times, succeeds) in [(0, true), (1, true), (4, true), (5, false)] {
+        let (memory, effects) = (MemoryStore::new(), Fixed::default());
+        run(client(&memory, &effects).create(&pool("a", "10.0.0.0/24"))).unwrap();
+        let other = memory.clone();
+        let hook = before_commits(times, move |n| relabelled(&other, n));
+        let store = Faulty::new(memory.clone(), Plan::default()).with_hook(hook);
+        let outcome =
+            run(client(&store, &effects).patch(&id(Kind::IPPool, "a"), r#"{"spec": {"natOutgoing": true}}"#));
+        assert_eq!(outcome.is_ok(), succeeds, "{times} {outcome:?}");
+        let now = stored(&memory, &id(Kind::IPPool, "a")).unwrap();
+        assert_eq!(now.field(&["spec", "natOutgoing"]).is_some(), succeeds);
+        let last = times.checked_sub(1).map(|n| n.to_string());
+        assert_eq!(now.metadata().labels.get("other"), last.as_ref(), "the other's change is there");
+    }
+}
+
+#[test]
+fn an_update_of_a_named_revision_is_tried_once() {
+    let (memory, effects) = (MemoryStore::new(), Fixed::default());
+    let created = run(client(&memory, &effects).create(&pool("a", "10.0.0.0/24"))).unwrap();
+    let other = memory.clone();
+    let store = Faulty::new(memory.clone(), Plan::default())
+        .with_hook(before_commits(1, move |n| relabelled(&other, n)));
+    let outcome = run(client(&store, &effects).update(&created));
+    assert_eq!(outcome.unwrap_err().to_string(), "update conflict: IPPool(a)");
+}
+
+#[test]
+fn of_two_pools_made_at_once_on_one_network_not_both_stay() {
+    let (memory, effects) = (MemoryStore::new(), Fixed::default());
+    let other = memory.clone();
+    let hook = before_commits(1, move |_| {
+        let theirs = api::defaults::on_write(&pool("theirs", "10.0.0.0/16"));
+        other.put(theirs.key(), Value::Resource(theirs));
+    });
+    let store = Faulty::new(memory.clone(), Plan::default()).with_hook(hook);
+    let error = run(client(&store, &effects).create(&pool("ours", "10.0.0.0/24"))).unwrap_err();
+    assert!(error.to_string().contains("IPPool(ours) CIDR overlaps with IPPool(theirs)"), "{error}");
+    assert_eq!(stored(&memory, &id(Kind::IPPool, "ours")), None);
+    assert!(stored(&memory, &id(Kind::IPPool, "theirs")).is_some());
+}
+
+#[test]
+fn a_lost_reply_is_looked_after() {
+    for landed in [true, false] {
+        let (memory, effects) = (MemoryStore::new(), Fixed::default());
+        let plan = Plan::default().fault(0, CommitFault::ReplyLost { answered: 0, lost: 1, landed });
+        let store = Faulty::new(memory.clone(), plan);
+        let outcome = run(client(&store, &effects).create(&pool("a", "10.0.0.0/24")));
+        match (landed, outcome) {
+            (true, Ok(created)) => {
+                assert_eq!(run(client(&memory, &effects).get(&id(Kind::IPPool, "a"))).unwrap(), created);
+            }
+            (false, Err(Error::InDoubt { on, .. })) => assert_eq!(on, id(Kind::IPPool, "a")),
+            (_, outcome) => panic!("{landed} {outcome:?}"),
+        }
+    }
+}
+
+/// A pool deletion that breaks off anywhere can be done again, and then nothing is left of it.
+#[test]
+fn a_broken_deletion_is_finished_by_the_next() {
+    for commit in 0..6 {
+        let (memory, effects) = (MemoryStore::new(), Fixed::default());
+        run(client(&memory, &effects).create(&pool("a", "10.0.0.0/24"))).unwrap();
+        crate::common::assign(&memory, &effects, "n1", "h1", 6);
+        let plan = Plan::one_by_one().fault(commit, CommitFault::Crash { writes: 1 });
+        let store = Faulty::new(memory.clone(), plan);
+        let first = run(client(&store, &effects).delete(&id(Kind::IPPool, "a"), None));
+        store.revive();
+        match run(client(&store, &effects).delete(&id(Kind::IPPool, "a"), None)) {
+            Ok(_) => {}
+            Err(error) => assert!(error.is_does_not_exist(), "{commit} {first:?} {error}"),
+        }
+        assert_eq!(stored(&memory, &id(Kind::IPPool, "a")), None);
+        let left = crate::common::allocation_keys(&memory);
+        assert!(left.iter().all(|key| !key.contains("/host/")), "{commit} {first:?} {left:?}");
+    }
+}

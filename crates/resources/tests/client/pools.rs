@@ -1,0 +1,104 @@
+//! Pools beside pools, and their end.
+
+use api::{Affinity, AffinityState, Block, BlockCidr, Key, Kind, Owner, Value};
+use serde_json::json;
+use store::MemoryStore;
+
+use crate::common::{Fixed, allocation_keys, assign, client, id, pool, resource, run, stored};
+
+#[test]
+fn every_clash_is_told() {
+    let (store, effects) = (MemoryStore::new(), Fixed::default());
+    let client = client(&store, &effects);
+    let disabled = resource(Kind::IPPool, "a", json!({"cidr": "10.0.0.0/24", "disabled": true}));
+    run(client.create(&disabled)).unwrap();
+    run(client.create(&pool("b", "10.0.1.0/24"))).unwrap();
+    let error = run(client.create(&pool("c", "10.0.0.0/16"))).unwrap_err().to_string();
+    assert!(error.contains("IPPool(c) CIDR overlaps with IPPool(a) CIDR 10.0.0.0/24"), "{error}");
+    assert!(error.contains("IPPool(c) CIDR overlaps with IPPool(b) CIDR 10.0.1.0/24"), "{error}");
+    let same = run(client.create(&pool("b", "10.0.1.0/24"))).unwrap_err();
+    assert_eq!(same.to_string(), "resource already exists: IPPool(b) with error: <nil>");
+}
+
+#[test]
+fn blocks_of_another_size_are_in_the_way() {
+    let (store, effects) = (MemoryStore::new(), Fixed::default());
+    let client = client(&store, &effects);
+    run(client.create(&pool("a", "10.0.0.0/24"))).unwrap();
+    assign(&store, &effects, "n1", "h1", 1);
+    run(client.delete(&id(Kind::IPPool, "a"), None)).unwrap();
+    let other = resource(Kind::IPPool, "b", json!({"cidr": "10.0.0.0/16", "blockSize": 26}));
+    let error = run(client.create(&other)).unwrap_err().to_string();
+    assert!(error.contains("IPPool.Spec.BlockSize = '26' (IPPool blocksSize conflicts"), "{error}");
+    run(client.create(&pool("b", "10.0.0.0/16"))).unwrap();
+}
+
+#[test]
+fn a_deleted_pool_leaves_used_blocks_without_owner_and_no_others() {
+    let (store, effects) = (MemoryStore::new(), Fixed::default());
+    let client = client(&store, &effects);
+    run(client.create(&pool("a", "10.0.0.0/24"))).unwrap();
+    let addresses = assign(&store, &effects, "n1", "h1", 5);
+    let last = addresses[4];
+    let planner = ipam::ReleaseIps::new(vec![ipam::ReleaseIp { addr: last, handle: None, sequence: None }]);
+    run(ipam::run(&store, &effects, planner, crate::common::WITHIN)).unwrap();
+    run(client.delete(&id(Kind::IPPool, "a"), None)).unwrap();
+    assert_eq!(stored(&store, &id(Kind::IPPool, "a")), None);
+    let blocks: Vec<Block> = store.records().iter().filter_map(|r| r.block().cloned()).collect();
+    assert_eq!(blocks.len(), 1, "the empty block is gone");
+    assert_eq!(blocks[0].affinity, None);
+    assert!(allocation_keys(&store).iter().all(|key| !key.contains("/host/")), "no affinity is left");
+    let handle = ipam::ReleaseByHandle { handles: vec![api::HandleId::new("h1").unwrap()], host: None };
+    run(ipam::run(&store, &effects, handle, crate::common::WITHIN)).unwrap();
+    assert_eq!(allocation_keys(&store), Vec::<String>::new(), "what was in use goes without its pool too");
+}
+
+/// Two pools on one network cannot be made here, but they are met: Kubernetes' own tools make them.
+#[test]
+fn the_blocks_of_an_overlapping_pool_keep_their_owners() {
+    let (store, effects) = (MemoryStore::new(), Fixed::default());
+    let client = client(&store, &effects);
+    run(client.create(&pool("a", "10.0.0.0/28"))).unwrap();
+    assign(&store, &effects, "n1", "h1", 1);
+    let wide = api::defaults::on_write(&pool("wide", "10.0.0.0/16"));
+    store.put(wide.key(), Value::Resource(wide));
+    let before = allocation_keys(&store);
+    run(client.delete(&id(Kind::IPPool, "wide"), None)).unwrap();
+    assert_eq!(allocation_keys(&store), before);
+    assert_eq!(stored(&store, &id(Kind::IPPool, "wide")), None);
+}
+
+#[test]
+fn whoever_claims_late_is_swept_up() {
+    let (store, effects) = (MemoryStore::new(), Fixed::default());
+    run(client(&store, &effects).create(&pool("a", "10.0.0.0/24"))).unwrap();
+    // Somebody who guards nothing claims a block when the pool is gone already.
+    let late = store.clone();
+    let hook: store::testing::fault::Hook = std::sync::Arc::new(move |step| {
+        let late = late.clone();
+        Box::pin(async move {
+            let gone = late.records().iter().all(|r| r.key != Key::global(Kind::IPPool, "a"));
+            if matches!(step, store::testing::fault::Step::AfterWrite(_)) && gone {
+                claim(&late, "10.0.0.16/30");
+            }
+        })
+    });
+    let store = store::testing::fault::Faulty::new(store, Default::default()).with_hook(hook);
+    run(client(&store, &effects).delete(&id(Kind::IPPool, "a"), None)).unwrap();
+    let left = allocation_keys(store.inner());
+    assert!(left.iter().all(|key| !key.contains("10.0.0.16")), "{left:?}");
+}
+
+fn claim(store: &MemoryStore, cidr: &str) {
+    let block: BlockCidr = cidr.parse().unwrap();
+    let owner = Owner::Host("late".to_string());
+    let key = Key::Affinity { owner: owner.clone(), block };
+    // Once only: the sweep deletes in several writes.
+    if store.records().iter().any(|r| r.key == Key::IpamConfig) {
+        return;
+    }
+    store.put(Key::IpamConfig, Value::IpamConfig(api::IpamConfig::default()));
+    store.put(key, Value::Affinity(Affinity::new(AffinityState::Confirmed)));
+    let now = api::Timestamp::new(1_785_578_400, 0).unwrap();
+    store.put(Key::Block(block), Value::Block(ipam::block::create(block, &owner, None, now)));
+}

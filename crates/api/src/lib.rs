@@ -8,6 +8,7 @@ mod canonical;
 pub mod capability;
 pub mod cidr;
 pub mod columns;
+pub mod crd;
 pub mod decode;
 pub mod defaults;
 pub mod go;

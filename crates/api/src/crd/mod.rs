@@ -1,0 +1,175 @@
+//! Records as Calico keeps them in a Kubernetes API server: as custom resources of one of two groups
+//! (`libcalico-go/lib/backend/k8s/resources`).
+//!
+//! A Node and a WorkloadEndpoint are none: they are views of a Kubernetes Node ([`node`]) and of a Pod ([`pod`]).
+
+mod decode;
+mod encode;
+mod meta;
+mod name;
+pub mod node;
+pub mod pod;
+
+use std::fmt;
+
+use crate::key::Key;
+use crate::kind::Kind;
+
+pub use decode::{HeaderObject, Object, decode, decode_header};
+pub use encode::{encode, encode_deleted};
+pub use meta::convert_uid;
+pub use name::{affinity_selector, host_hash, object_name, why_no_name};
+
+/// The group that holds Calico's custom resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// `crd.projectcalico.org/v1`: users' metadata stands in an annotation, and users see another UID than the API server's.
+    V1,
+    /// `projectcalico.org/v3`: resources are stored as users see them.
+    V3,
+}
+
+impl Group {
+    /// The group that a setting names: the second one for its exact name in any case, else the first
+    /// (`libcalico-go/lib/backend/k8s/k8s.go`).
+    pub fn from_setting(text: &str) -> Group {
+        if text.eq_ignore_ascii_case(Group::V3.api_version()) { Group::V3 } else { Group::V1 }
+    }
+
+    /// The group to use where a server has those groups: the second one only where the first does not exist.
+    pub fn from_groups<'a>(names: impl IntoIterator<Item = &'a str>) -> Group {
+        let (mut v1, mut v3) = (false, false);
+        for name in names {
+            v1 |= name == Group::V1.name();
+            v3 |= name == Group::V3.name();
+        }
+        if v3 && !v1 { Group::V3 } else { Group::V1 }
+    }
+
+    /// The name: `crd.projectcalico.org`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::V1 => "crd.projectcalico.org",
+            Group::V3 => "projectcalico.org",
+        }
+    }
+
+    /// What stands in `apiVersion`.
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Group::V1 => "crd.projectcalico.org/v1",
+            Group::V3 => "projectcalico.org/v3",
+        }
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.api_version())
+    }
+}
+
+/// A type of custom resource; all are cluster-wide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Collection {
+    /// Of [`Key::Block`].
+    Blocks,
+    /// Of [`Key::Affinity`].
+    Affinities,
+    /// Of [`Key::Handle`].
+    Handles,
+    /// Of [`Key::IpamConfig`]; the same objects as those of [`Kind::IPAMConfiguration`], which users see.
+    IpamConfig,
+    /// Of [`Key::Resource`], without Nodes and WorkloadEndpoints.
+    Resources(Kind),
+}
+
+impl Collection {
+    /// Where the record of a key is kept; `None` for Nodes and WorkloadEndpoints.
+    pub fn of(key: &Key) -> Option<Collection> {
+        match key {
+            Key::Block(_) => Some(Collection::Blocks),
+            Key::Affinity { .. } => Some(Collection::Affinities),
+            Key::Handle(_) => Some(Collection::Handles),
+            Key::IpamConfig => Some(Collection::IpamConfig),
+            Key::Resource { kind, .. } => Collection::of_kind(*kind),
+        }
+    }
+
+    /// Where the resources of a kind are kept; `None` for Nodes and WorkloadEndpoints.
+    pub fn of_kind(kind: Kind) -> Option<Collection> {
+        match kind {
+            Kind::Node | Kind::WorkloadEndpoint => None,
+            kind => Some(Collection::Resources(kind)),
+        }
+    }
+
+    /// The name in URLs.
+    pub fn plural(self, group: Group) -> &'static str {
+        match (self, group) {
+            (Collection::Blocks, _) => "ipamblocks",
+            (Collection::Affinities, _) => "blockaffinities",
+            (Collection::Handles, _) => "ipamhandles",
+            (Collection::IpamConfig | Collection::Resources(Kind::IPAMConfiguration), Group::V1) => {
+                "ipamconfigs"
+            }
+            (Collection::IpamConfig, Group::V3) => "ipamconfigurations",
+            (Collection::Resources(kind), _) => kind.plural(),
+        }
+    }
+
+    /// What stands in `kind`.
+    pub fn kind_name(self, group: Group) -> &'static str {
+        match (self, group) {
+            (Collection::Blocks, _) => "IPAMBlock",
+            (Collection::Affinities, _) => "BlockAffinity",
+            (Collection::Handles, _) => "IPAMHandle",
+            (Collection::IpamConfig | Collection::Resources(Kind::IPAMConfiguration), Group::V1) => {
+                "IPAMConfig"
+            }
+            (Collection::IpamConfig, Group::V3) => "IPAMConfiguration",
+            (Collection::Resources(kind), _) => kind.name(),
+        }
+    }
+
+    /// Whether its objects are deleted in two phases: flagged first, then removed. A flagged object reads as absent.
+    pub fn has_tombstones(self) -> bool {
+        matches!(self, Collection::Blocks | Collection::Affinities | Collection::Handles)
+    }
+
+    /// The path of its URL.
+    pub fn path(self, group: Group) -> String {
+        format!("/apis/{group}/{}", self.plural(group))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_group_only_where_it_stands_alone() {
+        let (v1, v3) = (Group::V1.name(), Group::V3.name());
+        for (groups, found) in [
+            (&[v1][..], Group::V1),
+            (&["apps", v3], Group::V3),
+            (&[v3, v1], Group::V1),
+            (&["apps"], Group::V1),
+            (&[], Group::V1),
+        ] {
+            assert_eq!(Group::from_groups(groups.iter().copied()), found, "{groups:?}");
+        }
+        assert_eq!(Group::from_setting("ProjectCalico.org/V3"), Group::V3);
+        assert_eq!(Group::from_setting("projectcalico.org"), Group::V1);
+    }
+
+    #[test]
+    fn places() {
+        assert_eq!(Collection::IpamConfig.path(Group::V1), "/apis/crd.projectcalico.org/v1/ipamconfigs");
+        assert_eq!(
+            Collection::Resources(Kind::IPAMConfiguration).path(Group::V3),
+            "/apis/projectcalico.org/v3/ipamconfigurations"
+        );
+        assert_eq!(Collection::of(&Key::global(Kind::Node, "n")), None);
+    }
+}

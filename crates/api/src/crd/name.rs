@@ -1,0 +1,143 @@
+//! Names of objects, and the labels by which affinities are found.
+
+use data_encoding::BASE32_NOPAD;
+use sha2::{Digest, Sha256};
+use sha3::Sha3_256;
+
+use crate::cidr::{BlockCidr, Family};
+use crate::key::{Key, Owner};
+
+/// The longest name that the API server takes.
+const LONGEST: usize = 253;
+
+pub(super) const LABEL_TYPE: &str = "projectcalico.org/affinity-type";
+pub(super) const LABEL_HASH: &str = "projectcalico.org/hostname-hash";
+pub(super) const LABEL_VERSION: &str = "projectcalico.org/ip-version";
+
+/// The name of the object that holds the record of a key (`libcalico-go/lib/names`, `backend/k8s/resources/ipam_*.go`). Case is lost in
+/// those of handles, the owner's type in those of affinities: what an object holds is told by its `spec`.
+///
+/// It may be one that no object can bear; see [`why_no_name`].
+pub fn object_name(key: &Key) -> String {
+    match key {
+        Key::Resource { name, .. } => name.clone(),
+        Key::IpamConfig => "default".to_string(),
+        Key::Block(block) => cidr_name(*block),
+        Key::Affinity { owner, block } => affinity_name(owner.name(), &cidr_name(*block)),
+        Key::Handle(id) => id.as_str().to_lowercase(),
+    }
+}
+
+/// `10-0-0-0-26`, `fd80-24e2-f998-72d6---122`.
+fn cidr_name(block: BlockCidr) -> String {
+    block.to_string().replace(['.', ':', '/'], "-")
+}
+
+/// `node1-10-0-0-0-26`; where that is too long the host is cut, and a hash of all of it appended.
+fn affinity_name(host: &str, cidr: &str) -> String {
+    let name = format!("{host}-{cidr}");
+    if name.len() < LONGEST {
+        return name;
+    }
+    let digest = Sha256::digest(format!("{host}+{cidr}"));
+    let hex: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let kept: String = host.chars().take((LONGEST - 1).saturating_sub(cidr.len() + 13)).collect();
+    format!("{kept}-{cidr}-{}", &hex[..11])
+}
+
+/// Why the API server takes no object of that name; `None` where it does.
+pub fn why_no_name(name: &str) -> Option<&'static str> {
+    if name.len() > LONGEST {
+        return Some("a name has at most 253 characters");
+    }
+    let is_part = |part: &str| {
+        let bytes = part.as_bytes();
+        let inner = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
+        matches!((bytes.first(), bytes.last()), (Some(first), Some(last)) if *first != b'-' && *last != b'-')
+            && bytes.iter().all(inner)
+    };
+    (!name.split('.').all(is_part)).then_some(
+        "a name consists of lower-case letters, digits, `-` and `.`, and begins and ends, as does each part between dots, with a letter or digit",
+    )
+}
+
+/// The label that stands for a host, whose name may be too long for one: BASE32 of its SHA3-256.
+pub fn host_hash(host: &str) -> String {
+    BASE32_NOPAD.encode(&Sha3_256::digest(host))
+}
+
+fn version(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "4",
+        Family::V6 => "6",
+    }
+}
+
+/// The labels of an affinity, in the order of their names.
+pub(super) fn affinity_labels(owner: &Owner, block: BlockCidr) -> [(&'static str, String); 3] {
+    [
+        (LABEL_TYPE, owner.affinity_type().to_string()),
+        (LABEL_HASH, host_hash(owner.name())),
+        (LABEL_VERSION, version(block.family()).to_string()),
+    ]
+}
+
+/// The label selector that finds the affinities of an owner and of a family; `None` for all.
+pub fn affinity_selector(owner: Option<&Owner>, family: Option<Family>) -> Option<String> {
+    let mut terms = Vec::new();
+    if let Some(owner) = owner {
+        terms.push(format!("{LABEL_TYPE}={}", owner.affinity_type()));
+        terms.push(format!("{LABEL_HASH}={}", host_hash(owner.name())));
+        // Without an owner, the family is left to the reader: records of old releases have no labels.
+        terms.extend(family.map(|family| format!("{LABEL_VERSION}={}", version(family))));
+    }
+    (!terms.is_empty()).then(|| terms.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::HandleId;
+
+    fn affinity(host: &str, block: &str) -> Key {
+        Key::Affinity { owner: Owner::Host(host.into()), block: block.parse().unwrap() }
+    }
+
+    #[test]
+    fn names() {
+        for (key, name) in [
+            (Key::Block("10.0.0.0/26".parse().unwrap()), "10-0-0-0-26"),
+            (Key::Block("fd80:24e2:f998:72d6::/122".parse().unwrap()), "fd80-24e2-f998-72d6---122"),
+            (affinity("node1", "10.0.0.0/26"), "node1-10-0-0-0-26"),
+            (Key::Handle(HandleId::new("Net.ABC").unwrap()), "net.abc"),
+            (Key::IpamConfig, "default"),
+        ] {
+            assert_eq!(object_name(&key), name);
+            assert_eq!(why_no_name(name), None);
+        }
+    }
+
+    #[test]
+    fn a_long_host_is_cut() {
+        let host = "long--hostna".repeat(21);
+        let name = object_name(&affinity(&host, "10.0.0.0/26"));
+        assert_eq!(name.len(), 252);
+        assert!(name.ends_with("-10-0-0-0-26-fb0ffb1c45a"), "{name}");
+        // One character less than the limit is not cut.
+        let host = "h".repeat(252 - "-10-0-0-0-26".len());
+        assert_eq!(object_name(&affinity(&host, "10.0.0.0/26")), format!("{host}-10-0-0-0-26"));
+    }
+
+    #[test]
+    fn hashes() {
+        assert_eq!(host_hash("node-a"), "PY3TQE2E3XMTETLM2MJO3UITKPFB27YUJ4T4E5XGPEJON3SM4QAA");
+        assert_eq!(host_hash("load-balancer"), "TAU2RK2F2FG7MIS72DPZYC6FJ3U3BIWIDZAMUTQY7ZXMSKQZ5GSQ");
+    }
+
+    #[test]
+    fn names_that_no_object_bears() {
+        for name in ["", "a_b", "A", "-a", "a.", "a..b", "a.-b", "a/b", "é", &"a".repeat(254)] {
+            assert!(why_no_name(name).is_some(), "{name}");
+        }
+    }
+}

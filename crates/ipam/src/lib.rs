@@ -20,6 +20,7 @@ pub mod usage;
 pub use block::{HostReserved, ReleaseIp};
 pub use plan::{
     Address, AssignIp, AssignIpError, Assigned, AutoAssign, AutoAssignError, AutoAssigned, HandleRelease,
-    Plan, Planner, ReleaseAffinities, ReleaseByHandle, ReleaseIps, ReleasedIps, Which,
+    Plan, Planner, ReleaseAffinities, ReleaseAffinitiesError, ReleaseByHandle, ReleaseIps, ReleaseIpsError,
+    ReleasedAffinities, ReleasedIps, Which,
 };
 pub use run::{Effects, RunError, run};

@@ -13,7 +13,7 @@ pub mod release_ips;
 
 pub use assign_ip::{AssignIp, AssignIpError};
 pub use auto_assign::{Address, Assigned, AutoAssign, AutoAssignError, AutoAssigned};
-pub use release_affinities::{ReleaseAffinities, ReleaseAffinitiesError, Which};
+pub use release_affinities::{ReleaseAffinities, ReleaseAffinitiesError, ReleasedAffinities, Which};
 pub use release_by_handle::{HandleRelease, ReleaseByHandle};
 pub use release_ips::{ReleaseIps, ReleaseIpsError, ReleasedIps};
 

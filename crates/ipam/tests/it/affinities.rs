@@ -1,0 +1,190 @@
+//! Releasing affinities, and what is left half done.
+
+use api::{AffinityState, Key, Kind, Owner};
+use ipam::{ReleaseAffinities, ReleaseIp, Which};
+
+use crate::world::*;
+
+#[test]
+fn only_empty_ones() {
+    let world = World::with_pool("10.0.0.0/24", 26);
+    world.assign(request_ip("a", "h", "10.0.0.1")).unwrap();
+    let one = || Which::One(host("a"), block_cidr("10.0.0.0/26"));
+    let refused = world.release_affinities(one(), true);
+    assert_eq!((refused.in_use, refused.released), (vec![block_cidr("10.0.0.0/26")], vec![]));
+    assert_eq!(world.affinities(), ["a 10.0.0.0/26 Confirmed"]);
+    world.del("h");
+    assert_eq!(world.release_affinities(one(), true).released, [block_cidr("10.0.0.0/26")]);
+    assert_eq!((world.affinities().len(), world.blocks().len()), (0, 0));
+}
+
+#[test]
+fn of_a_host() {
+    let world = World::with_pool("10.0.0.0/24", 26);
+    world.auto(request("a", "h", 129, 0));
+    world.add("b", "i");
+    let used = world
+        .blocks()
+        .iter()
+        .find(|b| b.unallocated.len() == 63 && b.affinity.as_deref() == Some("host:a"))
+        .unwrap()
+        .cidr;
+    let keep = world.assigned().into_keys().find(|addr| used.cidr().contains(*addr)).unwrap();
+    let ips = world.assigned().into_iter().filter(|(addr, id)| id == "h" && *addr != keep);
+    world.release(ips.map(|(addr, _)| ReleaseIp { addr, handle: None, sequence: None }).collect());
+    let answer = world.release_affinities(Which::Owner(host("a")), true);
+    assert_eq!((answer.released.len(), answer.in_use, answer.more), (2, vec![used], false));
+    assert_eq!(world.release_affinities(Which::Owner(host("a")), false).released, [used]);
+    assert_eq!(world.affinities().len(), 1);
+    assert_eq!(world.block(&used.to_string()).unwrap().affinity, None);
+    let nobody = ReleaseAffinities::new(Which::Owner(host("")), false);
+    assert_eq!(
+        world.run(nobody).unwrap_err().to_string(),
+        "Hostname must be specified to release block affinity"
+    );
+    assert_eq!(world.release_affinities(Which::Owner(host("unknown")), false).released, []);
+}
+
+/// As many as there are, a part at a time; those in use are passed over.
+#[test]
+fn of_a_network() {
+    let world = World::with_pool("10.0.0.0/20", 28);
+    world.config(|config| config.max_blocks_per_host = 100);
+    world.auto(request("a", "h", 16 * 50, 0));
+    world.pool("other", "10.1.0.0/24", 26);
+    world.assign(request_ip("b", "i", "10.1.0.1")).unwrap();
+    world.store.put(
+        Key::Affinity { owner: Owner::load_balancer(), block: block_cidr("10.0.15.0/28") },
+        api::Value::Affinity(api::Affinity::default()),
+    );
+    world.delete(Key::global(Kind::IPPool, "pool"));
+    let within = || Which::Within(cidr("10.0.0.0/20"));
+    let refused = world.run(ReleaseAffinities::new(within(), true)).unwrap();
+    assert_eq!((refused.in_use.len(), refused.released.len(), refused.more), (50, 1, false));
+    let mut rounds = 0;
+    while world.release_affinities(within(), false).more {
+        rounds += 1;
+    }
+    assert!(rounds > 1);
+    assert_eq!(world.affinities(), ["b 10.1.0.0/26 Confirmed"]);
+    assert_eq!(world.blocks().len(), 51);
+    world.del("h");
+    assert_eq!(world.blocks().len(), 1);
+}
+
+/// As recorded in 033-half-done-states, and every other pair of the table: what is there before, who then asks, what is there after.
+#[test]
+fn half_done_claims_are_healed_by_their_owner() {
+    use AffinityState::{Confirmed, Pending, PendingDeletion};
+    for block_of in [None, Some("a"), Some("b"), Some("")] {
+        for state in [None, Some(Confirmed), Some(Pending), Some(PendingDeletion)] {
+            let world = World::with_pool("10.0.0.0/27", 28);
+            if let Some(owner) = block_of {
+                let of = if owner.is_empty() { "b" } else { owner };
+                world.assign(request_ip(of, "x", "10.0.0.1")).unwrap();
+                if owner.is_empty() {
+                    world.release_affinities(Which::Owner(host(of)), false);
+                }
+            }
+            if let Some(state) = state {
+                world.affinity("a", "10.0.0.0/28", state);
+            } else if block_of == Some("a") {
+                world.delete(Key::Affinity { owner: host("a"), block: block_cidr("10.0.0.0/28") });
+            }
+            let answer = world.run(request("a", "h", 30, 0).planner()).unwrap();
+            let has = usize::from(block_of.is_some());
+            assert_eq!(answer.v4.addresses.len(), 32 - has.max(2), "{block_of:?} {state:?}");
+            world.check();
+            let mine = world.affinities().iter().any(|text| text == "a 10.0.0.0/28 Confirmed");
+            assert_eq!(
+                mine,
+                matches!(block_of, None | Some("a")),
+                "{block_of:?} {state:?} {:?}",
+                world.affinities()
+            );
+            assert!(world.affinities().iter().all(|text| text.ends_with("Confirmed")));
+        }
+    }
+}
+
+/// A pool that was disabled, then enabled with another selector: an empty block goes back at the node's next request.
+#[test]
+fn empty_blocks_of_deselected_pools_go_back() {
+    let world = World::new();
+    world.pool_with("p", serde_json::json!({"cidr": "10.0.0.0/24", "nodeSelector": "rack == '0'"}));
+    world.pool_with("q", serde_json::json!({"cidr": "10.1.0.0/24"}));
+    world.node("a", &[("rack", "0")]);
+    world.assign(request_ip("a", "h", "10.0.0.1")).unwrap();
+    world.assign(request_ip("a", "i", "10.0.0.65")).unwrap();
+    world.del("h");
+    world.node("a", &[("rack", "1")]);
+    assert!(cidr("10.1.0.0/24").contains(world.add("a", "j")));
+    let left = world.affinities();
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert!(left.contains(&"a 10.0.0.64/26 Confirmed".to_string()), "it is in use: {left:?}");
+}
+
+/// What cooled down does not keep a block that is to be given up, nor one that is to be reclaimed.
+#[test]
+fn blocks_in_which_all_has_cooled_down_count_as_empty() {
+    let world = World::with_pool("10.0.0.0/30", 30);
+    world.config(|config| config.cooldown_seconds = 30);
+    world.add("a", "h");
+    world.del("h");
+    world.clock.advance(100);
+    world.config(|config| {
+        config.cooldown_seconds = 30;
+        config.strict_affinity = true;
+    });
+    world.add("b", "i");
+    assert_eq!(world.affinities(), ["b 10.0.0.0/30 Confirmed"]);
+
+    let world = World::new();
+    world.config(|config| config.cooldown_seconds = 30);
+    world.pool_with(
+        "p",
+        serde_json::json!({"cidr": "10.0.0.0/30", "blockSize": 30, "nodeSelector": "!has(gone)"}),
+    );
+    world.pool("q", "10.1.0.0/30", 30);
+    world.node("a", &[]);
+    world.assign(request_ip("a", "h", "10.0.0.1")).unwrap();
+    world.del("h");
+    world.clock.advance(100);
+    world.node("a", &[("gone", "")]);
+    world.add("a", "i");
+    assert_eq!(world.affinities(), ["a 10.1.0.0/30 Confirmed"]);
+    assert_eq!(world.blocks().len(), 1);
+}
+
+#[test]
+fn an_empty_block_is_reclaimed_after_a_minute() {
+    let world = World::with_pool("10.0.0.0/26", 26);
+    world.config(|config| config.strict_affinity = true);
+    world.add("a", "h");
+    world.del("h");
+    for (wait, got) in [(0, 0), (59, 0), (2, 1)] {
+        world.clock.advance(wait);
+        let answer = world.auto(request("b", "i", 1, 0));
+        assert_eq!(answer.v4.addresses.len(), got, "after {wait} more seconds");
+    }
+    assert_eq!(world.affinities(), ["b 10.0.0.0/26 Confirmed"]);
+    world.clock.advance(100);
+    assert_eq!(world.auto(request("a", "j", 1, 0)).v4.addresses.len(), 0, "it is in use");
+}
+
+/// Nobody's empty block is taken over at once or later, as its claim time says; Calico loses such blocks.
+#[test]
+fn nobodys_empty_block_is_taken_over() {
+    let world = World::with_pool("10.0.0.0/26", 26);
+    world.config(|config| {
+        config.cooldown_seconds = 10;
+        config.strict_affinity = true;
+    });
+    world.add("a", "h");
+    world.release_affinities(Which::Owner(host("a")), false);
+    world.del("h");
+    assert_eq!(world.blocks().len(), 1, "what cools down keeps it");
+    world.clock.advance(20);
+    world.add("b", "i");
+    assert_eq!(world.affinities(), ["b 10.0.0.0/26 Confirmed"]);
+}

@@ -1,0 +1,13 @@
+//! Operations run to their end on stores in memory, sound and faulty.
+
+mod affinities;
+mod allocate;
+mod explorer;
+mod faults;
+mod model;
+mod pools;
+mod races;
+mod reads;
+mod release;
+mod scale;
+mod world;

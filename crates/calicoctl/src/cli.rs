@@ -33,8 +33,10 @@ First steps:
   calicoctl ipam show --ip 192.168.0.1          whose an address is
   calicoctl explain selectors                   which nodes a pool is for";
 
+const EVERY: &str = "Options of every command";
+
 /// Flags that every command has, before it or after.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Globals {
     /// How much to tell: panic, fatal, error, warn, info or debug
     #[arg(
@@ -43,14 +45,15 @@ pub struct Globals {
         global = true,
         value_name = "LEVEL",
         default_value = "panic",
-        hide_default_value = true
+        hide_default_value = true,
+        help_heading = EVERY
     )]
     pub log_level: String,
     /// The context of the kubeconfig; counts where no configuration file is read
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", help_heading = EVERY)]
     pub context: Option<String>,
     /// Go on although client and cluster are of different versions
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERY)]
     pub allow_version_mismatch: bool,
 }
 

@@ -21,6 +21,7 @@ use setup::{Clock, Environment};
 use crate::cli::Cli;
 use crate::effects::SystemEffects;
 use crate::failure::Failure;
+use crate::session::Chosen;
 
 /// What a command works with.
 pub struct Context<'a> {
@@ -69,12 +70,14 @@ fn execute(
     let mut command = cli::command();
     command.build();
     let args = pflag::normalise(&command, args).map_err(|error| Failure::Message(error.to_string()))?;
+    let is_root_help = args == ["--help"];
     let name = command.get_name().to_string();
     let parsed = command.try_get_matches_from_mut(std::iter::once(name).chain(args));
     let matches = match parsed {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            return Ok(write!(stdout, "{}", error.render())?);
+            write!(stdout, "{}", error.render())?;
+            return if is_root_help { tell_where(environment, stdout) } else { Ok(()) };
         }
         Err(error) => return Err(Failure::Message(cli::fault_text(&command, &error))),
     };
@@ -82,4 +85,13 @@ fn execute(
     let effects = SystemEffects(Clock::start());
     let context = Context { environment, globals: &parsed.globals, stdin, stdout, stderr, effects };
     commands::run(parsed.command, context)
+}
+
+/// Where the store is, unless somebody chose one.
+fn tell_where(environment: &Environment, stdout: &mut dyn Write) -> Result<(), Failure> {
+    let chosen = Chosen::load(None, &cli::Globals::default(), environment)?;
+    if let (false, Ok(datastore)) = (chosen.is_explicit(), chosen.datastore(environment)) {
+        commands::version::tell_where(&datastore, stdout)?;
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! The resources that a command is about: from files, or named on the command line.
 
 use std::io::Read;
+use std::path::PathBuf;
 
 use api::{InputError, Kind, Metadata, Resource, Scope, decode_document};
 
@@ -20,6 +21,14 @@ pub enum ManifestError {
     /// It is no resource.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// It holds no resource.
+    #[error("no resources specified in {what} {path}")]
+    Empty {
+        /// `file` or `directory`.
+        what: &'static str,
+        /// Which.
+        path: String,
+    },
 }
 
 impl From<ManifestError> for Failure {
@@ -28,26 +37,42 @@ impl From<ManifestError> for Failure {
             ManifestError::Input(unknown @ InputError::UnknownField(_)) => {
                 Failure::Message(unknown.to_string())
             }
+            empty @ ManifestError::Empty { .. } => Failure::Message(empty.to_string()),
             other => Failure::message(format!("failed to execute command: {other}")),
         }
     }
 }
 
-/// Reads all documents of a path before anything is done with the first. Tells whether it was a file or a directory.
+/// Reads all documents of a path before anything is done with the first. Every file must hold a resource, unless `skip_empty`.
 ///
 /// # Errors
 /// The first fault.
 pub fn read(
     path: &str,
     recursive: bool,
+    skip_empty: bool,
     stdin: &mut dyn Read,
-) -> Result<(InputKind, Vec<Resource>), ManifestError> {
+) -> Result<Vec<Resource>, ManifestError> {
+    let (kind, files) = match path {
+        "-" => (InputKind::File, vec![PathBuf::from(path)]),
+        _ => documents::files(path, recursive)?,
+    };
     let mut resources = Vec::new();
-    let kind = documents::visit(path, recursive, stdin, &mut |document| {
-        resources.extend(decode_document(yaml::read_strict(&document.text)?)?);
-        Ok::<(), ManifestError>(())
-    })?;
-    Ok((kind, resources))
+    for file in files {
+        let file = file.display().to_string();
+        let before = resources.len();
+        documents::visit(&file, false, stdin, &mut |document| {
+            resources.extend(decode_document(yaml::read_strict(&document.text)?)?);
+            Ok::<(), ManifestError>(())
+        })?;
+        if resources.len() == before && !skip_empty {
+            return Err(ManifestError::Empty { what: InputKind::File.word(), path: file });
+        }
+    }
+    match resources.is_empty() && !skip_empty {
+        true => Err(ManifestError::Empty { what: kind.word(), path: path.to_string() }),
+        false => Ok(resources),
+    }
 }
 
 /// A kind that somebody typed.
@@ -93,13 +118,13 @@ impl Namespaces<'_> {
         let wanted = self.namespace.filter(|n| !n.is_empty());
         let own = resource.metadata().namespace.as_deref();
         if kind.scope() == Scope::Cluster {
-            if self.all || wanted.is_some() {
-                return Err(format!("{kind} is not namespaced"));
-            }
             if own.is_some() {
                 return Err(format!(
                     "namespace should not be specified for a non-namespaced resource. {kind} is not a namespaced resource"
                 ));
+            }
+            if self.all || wanted.is_some() {
+                return Err(format!("{kind} is not namespaced"));
             }
             return Ok(resource.clone());
         }

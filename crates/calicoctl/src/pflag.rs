@@ -86,7 +86,8 @@ pub fn normalise(root: &Command, args: &[String]) -> Result<Vec<String>, UsageEr
     flags.read(&rest)?;
     let mut out: Vec<String> = chain[1..].iter().map(|command| command.get_name().to_string()).collect();
     let leaf = chain[chain.len() - 1];
-    if flags.help || leaf.has_subcommands() {
+    let is_help = leaf.get_name() == "help";
+    if flags.help && !is_help || leaf.has_subcommands() && !is_help {
         out.push("--help".to_string());
         return Ok(out);
     }
@@ -98,7 +99,7 @@ pub fn normalise(root: &Command, args: &[String]) -> Result<Vec<String>, UsageEr
             _ => out.push(format!("--{name}={value}")),
         }
     }
-    if leaf.get_name() != "help" {
+    if !is_help {
         out.push("--".to_string());
     }
     out.extend(flags.words);
@@ -112,10 +113,12 @@ fn first_word(chain: &[&Command], args: &[String]) -> Option<usize> {
         let arg = args[at].as_str();
         let takes_next = match arg.strip_prefix("--") {
             Some("") => return None,
+            Some("help") => false,
             Some(name) => !name.contains('=') && !long(chain, name).is_some_and(is_switch),
             None => {
                 let mut chars = arg.chars();
                 match (chars.next(), chars.next(), chars.next()) {
+                    (Some('-'), Some('h'), None) => false,
                     (Some('-'), Some(c), None) => !short(chain, c).is_some_and(is_switch),
                     (Some('-'), ..) => false,
                     (Some(_), ..) => return Some(at),
@@ -324,6 +327,7 @@ mod tests {
             ("", "--help"),
             ("get ippool -h", "get --help"),
             ("help get", "help get"),
+            ("help datastore init", "help datastore init"),
         ] {
             assert_eq!(normalised(line).map(|args| args.join(" ")), Ok(wanted.to_string()), "{line}");
         }

@@ -53,7 +53,7 @@ pub fn change(labels: &mut BTreeMap<String, String>, change: &LabelChange) -> Re
         },
         LabelChange::Set { key, value, overwrite } => match labels.insert(key.clone(), value.clone()) {
             None => Ok(Labelled::Set),
-            Some(_) if *overwrite => Ok(Labelled::Updated),
+            Some(before) if *overwrite || before == *value => Ok(Labelled::Updated),
             Some(before) => {
                 labels.insert(key.clone(), before);
                 Err(LabelRefusal::Present)

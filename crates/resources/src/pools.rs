@@ -14,17 +14,21 @@ pub fn reads(new: &Resource) -> ReadSet {
     }
 }
 
-/// The faults of a new pool in view of what is there: each pool that it overlaps with, disabled ones included, then blocks of another size. A pool of
-/// its own name counts for nothing: there the creation fails by itself.
-pub fn faults(view: &View, new: &Resource) -> Vec<FieldError> {
+/// A fault for each pool that a new one overlaps with, disabled ones included. A pool of its own name counts for nothing: there the creation fails by
+/// itself.
+pub fn overlaps(view: &View, new: &Resource) -> Vec<FieldError> {
     let Some(cidr) = cidr(new) else { return Vec::new() };
-    let mut faults: Vec<FieldError> = overlapping(view, new.name(), &cidr)
-        .into_iter()
-        .map(|other| {
-            let text = other.text(&["spec", "cidr"]).unwrap_or_default();
-            validate::overlap(new.name(), &cidr, other.name(), text)
-        })
-        .collect();
+    let others = overlapping(view, new.name(), &cidr).into_iter();
+    let fault = |other: &Resource| {
+        let text = other.text(&["spec", "cidr"]).unwrap_or_default();
+        validate::overlap(new.name(), &cidr, other.name(), text)
+    };
+    others.map(fault).collect()
+}
+
+/// The fault of a new pool in whose network there are blocks of another size.
+pub fn block_size_conflict(view: &View, new: &Resource) -> Option<FieldError> {
+    let cidr = cidr(new)?;
     let size = match new.field(&["spec", "blockSize"]).and_then(serde_json::Value::as_u64) {
         None | Some(0) => u64::from(api::pool::default_block_size(cidr.family())),
         Some(size) => size,
@@ -38,10 +42,7 @@ pub fn faults(view: &View, new: &Resource) -> Vec<FieldError> {
         }
         _ => false,
     });
-    if let (true, Ok(size)) = (clashes, u8::try_from(size)) {
-        faults.push(validate::block_size_conflict(size));
-    }
-    faults
+    u8::try_from(size).ok().filter(|_| clashes).map(validate::block_size_conflict)
 }
 
 /// The pools, but for that of the name, whose network overlaps with one, in the order of their names.

@@ -37,8 +37,11 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
 
     async fn try_create(&self, new: &Resource, view: &View) -> Result<Option<Resource>, Error> {
         let is_pool = new.kind() == Kind::IPPool;
-        let found = if is_pool { pools::faults(view, new) } else { Vec::new() };
+        let found = if is_pool { pools::overlaps(view, new) } else { Vec::new() };
         validate::create(new, found, self.backend)?;
+        if let Some(conflict) = is_pool.then(|| pools::block_size_conflict(view, new)).flatten() {
+            return Err(validate::ValidationError::from(conflict).into());
+        }
         let stored = metadata::created(&on_write(new), self.effects.uuid(), self.effects.now());
         let id = Identifier::of(&stored);
         let mut batch = Batch::new();
@@ -72,7 +75,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         if pools::overlapping(&view, created.name(), &cidr).is_empty() {
             return Ok(());
         }
-        let faults = pools::faults(&view, created);
+        let faults = pools::overlaps(&view, created);
         self.delete(&Identifier::of(created), None).await?;
         Err(validate::ValidationError::Fields(faults).into())
     }

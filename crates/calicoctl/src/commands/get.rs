@@ -44,7 +44,7 @@ pub struct Args {
 
 /// What one entry of the command line gave.
 enum Found {
-    One(Resource),
+    One(Box<Resource>),
     List(Kind, Listed),
 }
 
@@ -73,7 +73,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let namespaces = Namespaces { namespace: source.namespace.as_deref(), all: args.all_namespaces };
     let mut found = Vec::new();
     let errors = set.each(namespaces, |resource| {
-        found.push(look(&session, resource, args.export)?);
+        found.push(look(&session, resource, args.export && args.words.len() > 1)?);
         Ok(())
     });
     let with_namespace = args.all_namespaces || source.namespace.as_deref().is_some_and(|n| !n.is_empty());
@@ -93,7 +93,7 @@ fn look(session: &Session, wanted: &Resource, export: bool) -> Result<Found, Str
         return Err("cannot use --all-namespace flag for getting a single resource".to_string());
     }
     let resource = session.wait(client.get(&Identifier::of(wanted))).map_err(|error| error.to_string())?;
-    Ok(Found::One(if export { metadata::exported(&resource) } else { resource }))
+    Ok(Found::One(Box::new(if export { metadata::exported(&resource) } else { resource })))
 }
 
 fn render(
@@ -139,7 +139,7 @@ impl Found {
 
     fn resources(&self) -> &[Resource] {
         match self {
-            Found::One(resource) => std::slice::from_ref(resource),
+            Found::One(resource) => std::slice::from_ref(&**resource),
             Found::List(_, listed) => &listed.items,
         }
     }

@@ -10,14 +10,17 @@ use crate::cli::{self, Config};
 use crate::failure::Failure;
 use crate::manifest::{self, Namespaces};
 
+const EXAMPLES: &str = "\
+Examples:
+  calicoctl label node kube-node-0 rack=0
+  calicoctl label node kube-node-0 rack=1 --overwrite
+  calicoctl label node kube-node-0 rack --remove";
+
 /// Set or remove a label of a resource.
 ///
 /// Labels are what selectors look at: a pool with nodeSelector `rack == "0"` is for the nodes with the label rack=0. See `calicoctl explain selectors`.
-///   calicoctl label node kube-node-0 rack=0
-///   calicoctl label node kube-node-0 rack=1 --overwrite
-///   calicoctl label node kube-node-0 rack --remove
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Replace the value of a label that is there
     #[arg(long)]

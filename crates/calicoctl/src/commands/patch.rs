@@ -8,11 +8,15 @@ use crate::cli::{self, Config};
 use crate::failure::Failure;
 use crate::manifest::{self, Namespaces};
 
+const EXAMPLES: &str = "\
+Example:
+  calicoctl patch ippool rack-0-ippool --patch '{\"spec\": {\"natOutgoing\": false}}'";
+
 /// Change fields of a resource.
 ///
-/// The patch is JSON: its fields are merged into the resource, null removes a field, lists replace. Example:
-///   calicoctl patch ippool rack-0-ippool --patch '{"spec": {"natOutgoing": false}}'
+/// The patch is JSON: its fields are merged into the resource, null removes a field, lists replace.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The patch
     #[arg(short = 'p', long, value_name = "JSON", default_value = "", hide_default_value = true)]

@@ -10,7 +10,7 @@ use crate::Context;
 use crate::cli::Source;
 use crate::effects::SystemEffects;
 use crate::failure::Failure;
-use crate::manifest::{self, Namespaces};
+use crate::manifest::{self, ManifestError, Namespaces};
 use crate::session::{Chosen, Session, check_version};
 
 pub(super) type StoreClient<'s> = Client<'s, AnyStore, SystemEffects>;
@@ -90,17 +90,12 @@ impl ResourceSet {
         context: &mut Context<'_>,
     ) -> Result<Option<ResourceSet>, SetError> {
         if let Some(path) = source.filename.as_deref().filter(|path| !path.is_empty()) {
-            let (kind, resources) = manifest::read(path, source.recursive, context.stdin)
-                .map_err(|error| SetError::Failed(error.into()))?;
-            if resources.is_empty() {
-                return match source.skip_empty {
-                    true => Ok(None),
-                    false => {
-                        Err(SetError::Empty(format!("no resources specified in {} {path}", kind.word())))
-                    }
-                };
-            }
-            return Ok(Some(ResourceSet::of(resources)));
+            let read = manifest::read(path, source.recursive, source.skip_empty, context.stdin);
+            let resources = read.map_err(|error| match error {
+                ManifestError::Empty { .. } => SetError::Empty(error.to_string()),
+                other => SetError::Failed(other.into()),
+            })?;
+            return Ok(Some(ResourceSet::of(resources)).filter(|set| !set.resources.is_empty()));
         }
         let Some((kind, names)) = words.split_first() else { return Err(SetError::Nothing) };
         let resources = manifest::named(kind, names).map_err(SetError::Argument)?;

@@ -1,5 +1,6 @@
 //! `calicoctl version`
 
+use std::io::Write;
 use std::time::Duration;
 
 use resources::Identifier;
@@ -64,20 +65,25 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let cluster = match cluster {
         Ok(cluster) => cluster,
         Err(error) => {
-            tell_where(&chosen, &session.datastore, context)?;
+            if !chosen.is_explicit() {
+                tell_where(&session.datastore, context.stdout)?;
+            }
             return Err(Failure::message(format!("unable to retrieve Cluster Version or Type: {error}")));
         }
     };
     let text = |field: &str| cluster.text(&["spec", field]).unwrap_or("unknown").to_string();
     writeln!(context.stdout, "Cluster Version:   {}", text("calicoVersion"))?;
     writeln!(context.stdout, "Cluster Type:      {}", text("clusterType"))?;
-    tell_where(&chosen, &session.datastore, context)
+    match chosen.is_explicit() {
+        true => Ok(()),
+        false => tell_where(&session.datastore, context.stdout),
+    }
 }
 
-/// Where the store is, unless somebody chose it.
-fn tell_where(chosen: &Chosen, datastore: &Datastore, context: &mut Context<'_>) -> Result<(), Failure> {
-    if let (false, Datastore::Embedded { path, chosen_by }) = (chosen.is_explicit(), datastore) {
-        writeln!(context.stdout, "Embedded store:    {} ({chosen_by})", path.display())?;
+/// Says where the store is, if it is the embedded one.
+pub(crate) fn tell_where(datastore: &Datastore, stdout: &mut dyn Write) -> Result<(), Failure> {
+    if let Datastore::Embedded { path, chosen_by } = datastore {
+        writeln!(stdout, "Embedded store:    {} ({chosen_by})", path.display())?;
     }
     Ok(())
 }

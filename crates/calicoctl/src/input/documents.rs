@@ -89,19 +89,24 @@ pub fn visit<E: From<ReadError>>(
         visit_text(path, &text, visit)?;
         return Ok(InputKind::File);
     }
-    if !Path::new(path).is_dir() {
-        visit_file(Path::new(path), visit)?;
-        return Ok(InputKind::File);
+    let (kind, files) = files(path, recursive)?;
+    for file in files {
+        visit_file(&file, visit)?;
     }
-    visit_directory(Path::new(path), recursive, visit)?;
-    Ok(InputKind::Directory)
+    Ok(kind)
 }
 
-fn visit_directory<E: From<ReadError>>(
-    directory: &Path,
-    recursive: bool,
-    visit: &mut dyn FnMut(Document) -> Result<(), E>,
-) -> Result<(), E> {
+/// The files that `path` names, in the order in which [`visit`] reads them; itself where it is no directory.
+pub fn files(path: &str, recursive: bool) -> Result<(InputKind, Vec<PathBuf>), ReadError> {
+    if !Path::new(path).is_dir() {
+        return Ok((InputKind::File, vec![PathBuf::from(path)]));
+    }
+    let mut found = Vec::new();
+    walk(Path::new(path), recursive, &mut found)?;
+    Ok((InputKind::Directory, found))
+}
+
+fn walk(directory: &Path, recursive: bool, found: &mut Vec<PathBuf>) -> Result<(), ReadError> {
     let open = |source| ReadError::Open { path: directory.display().to_string(), source };
     let mut entries = fs::read_dir(directory).map_err(open)?.collect::<Result<Vec<_>, _>>().map_err(open)?;
     entries.sort_by_key(fs::DirEntry::file_name);
@@ -109,10 +114,10 @@ fn visit_directory<E: From<ReadError>>(
         let path = clean(&entry.path());
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             if recursive {
-                visit_directory(&path, recursive, visit)?;
+                walk(&path, recursive, found)?;
             }
         } else if is_manifest(&path) {
-            visit_file(&path, visit)?;
+            found.push(path);
         }
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! The client over stores in memory, some of which break.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
 mod common;
 mod configuration;
 mod faults;

@@ -126,6 +126,7 @@ fn labels_are_not_overwritten_by_chance() {
     };
     assert_eq!(set("0", false), Ok(Labelled::Set));
     assert_eq!(set("1", false), Err(LabelRefusal::Present));
+    assert_eq!(set("0", false), Ok(Labelled::Updated), "nothing would be lost");
     assert_eq!(set("1", true), Ok(Labelled::Updated));
     assert_eq!(stored(&store, &node).unwrap().metadata().labels["rack"], "1");
     let remove = LabelChange::Remove { key: "rack".into() };

@@ -54,12 +54,20 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     // All that can be wrong with the pools by themselves is found before anything is made.
     for pool in &pools {
         let resource = api::defaults::on_write(&pool.resource());
-        api::validate::resource(&resource).map_err(|error| Failure::message(error.to_string()))?;
+        api::validate::resource(&resource)
+            .map_err(|error| Failure::message(format!("IPPool {}: {error}", pool.name)))?;
     }
     let failed = |error: resources::Error| Failure::message(error.to_string());
     session.wait(session.client().ensure_initialised()).map_err(failed)?;
     for pool in &pools {
-        let (what, resource) = match session.wait(session.client().ensure_pool(pool)).map_err(failed)? {
+        let ensured = session.wait(session.client().ensure_pool(pool));
+        let (what, resource) = match ensured.map_err(|error| match error {
+            resources::Error::AlreadyExists(_) => Failure::message(format!(
+                "IPPool {} exists with another network than {}; nothing was changed about it",
+                pool.name, pool.cidr
+            )),
+            other => failed(other),
+        })? {
             PoolOutcome::Created(resource) => ("Created", resource),
             PoolOutcome::There(resource) => ("Exists:", resource),
         };
@@ -79,7 +87,9 @@ fn pools(args: &Args) -> Result<Vec<DefaultPool>, String> {
         size.map(|n| u8::try_from(n).map_err(|_| format!("{n} is no block size"))).transpose()
     };
     let mut pools = Vec::new();
-    if let Some(cidr) = network(&args.ipv4_cidr, Family::V4)? {
+    let of =
+        |flag: &str, text: &str, family| network(text, family).map_err(|error| format!("{flag}: {error}"));
+    if let Some(cidr) = of("--ipv4-cidr", &args.ipv4_cidr, Family::V4)? {
         let tunnelled = args.ipv4_vxlan != "Never";
         pools.push(DefaultPool {
             name: "default-ipv4-ippool".to_string(),
@@ -90,7 +100,7 @@ fn pools(args: &Args) -> Result<Vec<DefaultPool>, String> {
             nat_outgoing: !args.ipv4_no_nat,
         });
     }
-    if let Some(cidr) = network(&args.ipv6_cidr, Family::V6)? {
+    if let Some(cidr) = of("--ipv6-cidr", &args.ipv6_cidr, Family::V6)? {
         pools.push(DefaultPool {
             name: "default-ipv6-ippool".to_string(),
             cidr,

@@ -188,7 +188,8 @@ impl Decoder<'_> {
                     let key = go_syntax(&entry.key().0);
                     self.clashes.push(format!("line {line}: key {key} already set in map"));
                 }
-                entry => drop(entry.insert_entry(value)),
+                Entry::Occupied(mut entry) => drop(entry.insert(value)),
+                Entry::Vacant(entry) => drop(entry.insert(value)),
             }
         }
         Ok(())

@@ -1,0 +1,157 @@
+//! Stores that are begun, saved and restored, and stores that are none.
+
+use std::fs;
+
+use crate::world::{World, pool};
+
+#[test]
+fn init_begins_a_store_and_does_so_once() {
+    let world = World::new();
+    insta::assert_snapshot!(world.good("datastore init --ipv6-cidr=fd00:10::/64 --ipv6-vxlan=Always"), @r"
+    Created IPPool default-ipv4-ippool 192.168.0.0/16
+    Created IPPool default-ipv6-ippool fd00:10::/64
+    Datastore initialised: [DIR]/rackpool.db
+    ");
+    insta::assert_snapshot!(world.good("get ippools -o wide"), @r"
+    NAME                  CIDR             NAT     IPIPMODE   VXLANMODE   DISABLED   DISABLEBGPEXPORT   SELECTOR   ASSIGNMENTMODE   
+    default-ipv4-ippool   192.168.0.0/16   true    Always     Never       false      false              all()      Automatic        
+    default-ipv6-ippool   fd00:10::/64     false   Never      Always      false      false              all()      Automatic        
+    ");
+    let before = world.contents();
+    insta::assert_snapshot!(world.good("datastore init"), @r"
+    Exists: IPPool default-ipv4-ippool 192.168.0.0/16
+    Datastore initialised: [DIR]/rackpool.db
+    ");
+    assert!(world.contents() == before);
+    let other = world.run("datastore init --ipv4-cidr=10.0.0.0/16");
+    assert_eq!(
+        other.stderr,
+        "IPPool default-ipv4-ippool exists with another network than 10.0.0.0/16; nothing was changed about it\n"
+    );
+    let version = world.good("version");
+    assert!(version.ends_with("Cluster Version:   unknown\nCluster Type:      unknown\n"), "{version}");
+}
+
+#[test]
+fn questions_make_no_file() {
+    let world = World::new();
+    for line in
+        ["get ippools", "get nodes -o yaml", "ipam show", "ipam show --ip=10.0.0.1", "version --client"]
+    {
+        world.good(line);
+    }
+    assert_eq!(world.run("delete ippool x").code, 1);
+    assert!(!world.path("rackpool.db").exists());
+}
+
+#[test]
+fn a_backup_comes_back() {
+    let world = World::new();
+    world.good("datastore init");
+    let saved = world.path("saved.db");
+    let saved = saved.to_str().unwrap();
+    let told = world.good(&format!("datastore backup {saved}"));
+    assert_eq!(told, "Backed up [DIR]/rackpool.db to [DIR]/saved.db\n");
+    let again = world.run(&format!("datastore backup {saved}"));
+    assert_eq!(again.code, 1, "a backup is never overwritten: {again:?}");
+    world.good_with("create -f -", &pool("later", "10.0.0.0/16"));
+    let before = world.contents();
+    let refused = world.run(&format!("datastore restore {saved}"));
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.stderr.contains("nothing was changed") && refused.stderr.contains("--force"),
+        "{refused:?}"
+    );
+    assert!(world.contents() == before);
+    let told = world.good(&format!("datastore restore --force {saved}"));
+    assert_eq!(told, "Restored [DIR]/rackpool.db from [DIR]/saved.db\n");
+    insta::assert_snapshot!(world.good("get ippools"), @r"
+    NAME                  CIDR             SELECTOR   
+    default-ipv4-ippool   192.168.0.0/16   all()      
+    ");
+}
+
+#[test]
+fn a_backup_begins_a_store_elsewhere() {
+    let world = World::new();
+    world.good("datastore init");
+    let saved = world.path("saved.db");
+    world.good(&format!("datastore backup {}", saved.display()));
+    let other = World::new();
+    other.good(&format!("datastore restore {}", saved.display()));
+    for line in ["get clusterinfo", "get ippools -o wide", "get tiers"] {
+        assert_eq!(other.good(line), world.good(line));
+    }
+}
+
+#[test]
+fn what_is_no_store_is_said_to_be_none() {
+    let mut world = World::new();
+    world.write("text.db", "this is no database, and long enough to be seen as none\n");
+    fs::create_dir(world.path("dir.db")).unwrap();
+    let mut told = String::new();
+    for name in ["text.db", "dir.db"] {
+        world.set("RACKPOOL_DB", world.path(name).to_str().unwrap().to_string().as_str());
+        for line in ["get ippools", "ipam show", "datastore init", "datastore backup copy.db", "version"] {
+            let ran = world.run(line);
+            assert_eq!(ran.code, 1, "{name} {line} {ran:?}");
+            told.push_str(&format!("$ RACKPOOL_DB={name} calicoctl {line}\n{}{}", ran.stdout, ran.stderr));
+        }
+    }
+    assert!(!world.path("copy.db").exists());
+    let kept = fs::read_to_string(world.path("text.db")).unwrap();
+    assert!(kept.starts_with("this is no database"));
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn restoring_what_is_no_backup_changes_nothing() {
+    let world = World::new();
+    world.good("datastore init");
+    let text = world.write("text.db", "this is no database, and long enough to be seen as none\n");
+    let before = world.contents();
+    for source in [text.as_str(), "/nowhere/x.db", world.path("").to_str().unwrap()] {
+        let ran = world.run(&format!("datastore restore --force {source}"));
+        assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{ran:?}");
+        assert!(!ran.stderr.is_empty());
+        assert!(world.contents() == before, "{source}");
+    }
+}
+
+#[test]
+fn another_store_is_not_replaced_by_the_embedded_one() {
+    let mut world = World::new();
+    world.set("DATASTORE_TYPE", "etcdv3");
+    let ran = world.run("get ippools");
+    assert_eq!(ran.stdout, "Failed to create Calico API client: no etcd endpoints specified\n");
+    world.set("DATASTORE_TYPE", "mongodb");
+    let ran = world.run("ipam show");
+    assert_eq!((ran.code, ran.stderr.as_str()), (1, "unknown datastore type: mongodb\n"));
+    assert!(!world.path("rackpool.db").exists());
+}
+
+#[test]
+fn a_configuration_file_chooses_alone() {
+    let world = World::new();
+    world.good("datastore init");
+    let other = world.path("other.db");
+    let text = format!(
+        "apiVersion: projectcalico.org/v3\nkind: CalicoAPIConfig\nmetadata:\nspec:\n  datastoreType: embedded\n  rackpoolDB: {}\n",
+        other.display()
+    );
+    let file = world.write("calicoctl.cfg", &text);
+    assert_eq!(world.good(&format!("get ippools -c {file}")), "NAME   CIDR   SELECTOR   \n\n");
+    assert!(world.good("get ippools").contains("default-ipv4-ippool"));
+    let missing = world.run("get ippools -c nowhere.cfg");
+    assert_eq!((missing.code, missing.stdout.as_str()), (1, "Error reading config file: nowhere.cfg\n"));
+}
+
+#[test]
+fn a_locked_store_says_so_and_is_unlocked() {
+    let world = World::new();
+    assert_eq!(world.good("datastore migrate lock"), "Datastore locked.\n");
+    let ready = "get clusterinfo -o custom-columns=DATASTOREREADY";
+    assert!(world.good(ready).contains("false"));
+    assert_eq!(world.good("datastore migrate unlock"), "Datastore unlocked.\n");
+    assert!(world.good(ready).contains("true"));
+}

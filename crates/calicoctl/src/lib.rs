@@ -82,6 +82,7 @@ fn execute(
         Err(error) => return Err(Failure::Message(cli::fault_text(&command, &error))),
     };
     let parsed = Cli::from_arg_matches(&matches).map_err(|error| Failure::Message(error.to_string()))?;
+    parsed.globals.check().map_err(Failure::Message)?;
     let effects = SystemEffects(Clock::start());
     let context = Context { environment, globals: &parsed.globals, stdin, stdout, stderr, effects };
     commands::run(parsed.command, context)

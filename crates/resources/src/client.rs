@@ -83,11 +83,14 @@ impl<'a, S: Store, E: Effects> Client<'a, S, E> {
         Ok(Committed::Applied(revisions))
     }
 
-    /// Whether a put whose outcome is unknown can be seen now: exactly what it stored stands there.
+    /// Whether a write whose outcome is unknown can be seen now: exactly what it stored stands there, or nothing does where it deleted.
     async fn landed(&self, write: &store::Write) -> Result<Option<Revision>, Error> {
-        let store::Op::Put(value) = &write.op else { return Ok(None) };
         let view = self.read(&ReadSet::new().key(write.key.clone())).await?;
         let record = view.full(&write.key).flatten();
+        let store::Op::Put(value) = &write.op else {
+            let gone = record.is_none().then(|| view.revision().cloned());
+            return Ok(gone.map(|revision| revision.unwrap_or_else(|| Revision::new("0"))));
+        };
         let same = record.filter(|record| record.value.to_stored_text() == value.to_stored_text());
         Ok(same.map(|record| record.revision.clone()))
     }

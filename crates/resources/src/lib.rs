@@ -18,6 +18,7 @@ pub mod metadata;
 pub mod patch;
 pub mod pools;
 mod read;
+pub mod split;
 pub mod version;
 mod write;
 

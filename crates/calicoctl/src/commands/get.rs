@@ -50,7 +50,6 @@ enum Found {
 
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
     let prefixed = |text: String| Failure::message(format!("failed to get resources: {text}"));
-    context.globals.check().map_err(Failure::Message)?;
     let format = Format::parse(&args.output).map_err(|error| Failure::message(error.to_string()))?;
     let source = &args.source;
     let access = match Access::begin(source.config.config.as_deref(), context) {

@@ -1,6 +1,5 @@
 //! Commands of Calico that this program does not have: each says so, and fails.
 
-use crate::Context;
 use crate::failure::Failure;
 
 /// Calico's agent on this machine; not part of this program.
@@ -21,16 +20,15 @@ pub struct ClusterArgs {
     words: Vec<String>,
 }
 
-pub(super) fn node(args: &NodeArgs, context: &mut Context<'_>) -> Result<(), Failure> {
-    elsewhere("node", &args.words, context)
+pub(super) fn node(args: &NodeArgs) -> Result<(), Failure> {
+    elsewhere("node", &args.words)
 }
 
-pub(super) fn cluster(args: &ClusterArgs, context: &mut Context<'_>) -> Result<(), Failure> {
-    elsewhere("cluster", &args.words, context)
+pub(super) fn cluster(args: &ClusterArgs) -> Result<(), Failure> {
+    elsewhere("cluster", &args.words)
 }
 
-fn elsewhere(group: &str, words: &[String], context: &mut Context<'_>) -> Result<(), Failure> {
-    context.globals.check().map_err(Failure::Message)?;
+fn elsewhere(group: &str, words: &[String]) -> Result<(), Failure> {
     let command =
         std::iter::once(group).chain(words.first().map(String::as_str)).collect::<Vec<_>>().join(" ");
     Err(Failure::Message(format!(

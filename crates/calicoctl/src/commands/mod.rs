@@ -61,8 +61,8 @@ pub fn run(verb: Verb, mut context: Context<'_>) -> Result<(), Failure> {
         Verb::Version(args) => version::run(&args, &mut context),
         Verb::Explain(args) => explain::run(&args, &mut context),
         Verb::Completion(args) => completion::run(&args, &mut context),
-        Verb::Node(args) => later::node(&args, &mut context),
-        Verb::Cluster(args) => later::cluster(&args, &mut context),
+        Verb::Node(args) => later::node(&args),
+        Verb::Cluster(args) => later::cluster(&args),
     }
 }
 

@@ -25,7 +25,6 @@ impl Access {
     pub(super) fn begin(config: Option<&str>, context: &mut Context<'_>) -> Result<Access, AccessError> {
         let chosen =
             Chosen::load(config, context.globals, context.environment).map_err(AccessError::Failed)?;
-        context.globals.check().map_err(|text| AccessError::Failed(Failure::Message(text)))?;
         let session = chosen.open(context.effects, context.environment, ConnectOptions::default());
         if let (Ok(session), false) = (&session, context.globals.allow_version_mismatch) {
             check_version(session).map_err(AccessError::Version)?;

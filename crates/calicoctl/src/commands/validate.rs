@@ -19,7 +19,6 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
-    context.globals.check().map_err(Failure::Message)?;
     let set = match ResourceSet::load(&args.source, &args.words, context) {
         Ok(Some(set)) => set,
         Ok(None) => return nothing(context),

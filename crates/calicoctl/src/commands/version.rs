@@ -36,7 +36,6 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
-    context.globals.check().map_err(Failure::Message)?;
     let poll = args.poll.as_deref().map(parse_poll).transpose().map_err(Failure::Message)?;
     writeln!(context.stdout, "Client Version:    {CLIENT_VERSION}")?;
     writeln!(context.stdout, "Git commit:        {GIT_COMMIT}")?;

@@ -57,7 +57,6 @@ fn commands_to_come_say_so() {
     let lines = [
         "ipam check",
         "ipam check --show-all-ips -o x",
-        "ipam split 4 --name=default-ipv4-ippool",
         &release,
         "datastore migrate export",
         "datastore migrate import -f x",

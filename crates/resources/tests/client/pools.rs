@@ -48,7 +48,7 @@ fn a_deleted_pool_leaves_used_blocks_without_owner_and_no_others() {
     assert_eq!(blocks.len(), 1, "the empty block is gone");
     assert_eq!(blocks[0].affinity, None);
     assert!(allocation_keys(&store).iter().all(|key| !key.contains("/host/")), "no affinity is left");
-    let handle = ipam::ReleaseByHandle { handles: vec![api::HandleId::new("h1").unwrap()], host: None };
+    let handle = ipam::ReleaseByHandle::new(vec![api::HandleId::new("h1").unwrap()], None);
     run(ipam::run(&store, &effects, handle, crate::common::WITHIN)).unwrap();
     assert_eq!(allocation_keys(&store), Vec::<String>::new(), "what was in use goes without its pool too");
 }
@@ -101,4 +101,47 @@ fn claim(store: &MemoryStore, cidr: &str) {
     store.put(key, Value::Affinity(Affinity::new(AffinityState::Confirmed)));
     let now = api::Timestamp::new(1_785_578_400, 0).unwrap();
     store.put(Key::Block(block), Value::Block(ipam::block::create(block, &owner, None, now)));
+}
+
+#[test]
+fn a_split_pool_keeps_its_addresses_and_owners() {
+    let (store, effects) = (MemoryStore::new(), Fixed::default());
+    let client = client(&store, &effects);
+    run(client.create(&pool("a", "10.0.0.0/24"))).unwrap();
+    assign(&store, &effects, "n1", "h1", 5);
+    let before = allocation_keys(&store);
+    let all = store.records();
+    let refused = run(client.split_pool(&id(Kind::IPPool, "a"), 128)).unwrap().unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .starts_with("error using unsafe create to make split pool with cidr 10.0.0.0/31: ")
+    );
+    assert_eq!(store.records(), all, "a split that fails changes nothing");
+    let parts = run(client.split_pool(&id(Kind::IPPool, "a"), 4)).unwrap().unwrap();
+    assert_eq!(parts.len(), 4);
+    assert_eq!(allocation_keys(&store), before);
+    assert_eq!(stored(&store, &id(Kind::IPPool, "a")), None);
+    let last = stored(&store, &id(Kind::IPPool, "split-a-3")).unwrap();
+    assert_eq!(last.text(&["spec", "cidr"]), Some("10.0.0.192/26"));
+    assign(&store, &effects, "n1", "h2", 1);
+}
+
+/// Where there are no transactions the parts come before the pool goes; whoever tries again finds them.
+#[test]
+fn a_split_that_breaks_off_is_finished_by_the_next() {
+    for writes in 0..5 {
+        let (memory, effects) = (MemoryStore::new(), Fixed::default());
+        run(client(&memory, &effects).create(&pool("a", "10.0.0.0/24"))).unwrap();
+        let plan = store::testing::fault::Plan::one_by_one()
+            .fault(0, store::testing::fault::CommitFault::Crash { writes });
+        let store = store::testing::fault::Faulty::new(memory.clone(), plan);
+        let split = |store| run(client(store, &effects).split_pool(&id(Kind::IPPool, "a"), 4));
+        split(&store).unwrap_err();
+        store.revive();
+        assert!(stored(&memory, &id(Kind::IPPool, "a")).is_some() || writes == 5, "{writes}");
+        split(&store).unwrap().unwrap();
+        let pools = run(client(&memory, &effects).list(Kind::IPPool, None)).unwrap().items;
+        assert_eq!(pools.len(), 4, "{writes}");
+    }
 }

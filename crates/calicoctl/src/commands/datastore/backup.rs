@@ -24,7 +24,6 @@ pub struct Args {
 
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
     cli::exactly(1, &args.words).map_err(Failure::Message)?;
-    context.globals.check().map_err(Failure::Message)?;
     let chosen = Chosen::load(args.config.config.as_deref(), context.globals, context.environment)?;
     let failed = |text: String| Failure::message(text);
     let session = chosen

@@ -1,0 +1,179 @@
+//! Splits a pool into equal parts (`calicoctl/commands/ipam/split.go`). Blocks, affinities and addresses stay as they are: the parts have the pool's block size, so each
+//! block lies in one of them.
+
+use api::cidr::{number, offset};
+use api::{Cidr, Resource, Value, validate};
+use store::{Batch, Depth, Expect, ReadSet, Scope, Store};
+
+use crate::client::{Client, Committed, TRIES, found};
+use crate::effects::Effects;
+use crate::error::{Error, Identifier};
+use crate::metadata;
+use crate::pools;
+
+/// The longest name of a resource.
+const LONGEST_NAME: usize = 253;
+
+/// Why a pool cannot be split so.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SplitError {
+    /// Only into 2, 4, 8, ... parts. (Calico lets 0 pass, and deletes the pool.)
+    #[error(
+        "error splitting the CIDR {cidr} into {parts} CIDRs: number to split CIDR into is not a valid power of 2: {parts}"
+    )]
+    NoPower {
+        /// The pool's network.
+        cidr: String,
+        /// How many parts were wanted.
+        parts: i64,
+    },
+    /// There are fewer addresses than parts.
+    #[error(
+        "error splitting the CIDR {cidr} into {parts} CIDRs: the CIDR {cidr} is not large enough to be split into {parts} parts"
+    )]
+    TooMany {
+        /// The pool's network.
+        cidr: String,
+        /// How many parts were wanted.
+        parts: i64,
+    },
+    /// The parts would break a rule, most often that of being a block large at least.
+    #[error("error using unsafe create to make split pool with cidr {cidr}: {error}")]
+    Part {
+        /// The network of the part.
+        cidr: String,
+        /// The rule.
+        error: validate::ValidationError,
+    },
+    /// The pool's network cannot be read.
+    #[error("the CIDR of the pool cannot be read: {0}")]
+    Cidr(String),
+}
+
+/// The networks of equal parts.
+///
+/// # Errors
+/// [`SplitError::NoPower`], [`SplitError::TooMany`].
+pub fn networks(cidr: &Cidr, parts: i64) -> Result<Vec<Cidr>, SplitError> {
+    let told = cidr.to_string();
+    let count = match u64::try_from(parts) {
+        Ok(count) if count > 1 && count.is_power_of_two() => count,
+        _ => return Err(SplitError::NoPower { cidr: told, parts }),
+    };
+    let prefix = u32::from(cidr.prefix()) + count.trailing_zeros();
+    let prefix = u8::try_from(prefix).ok().filter(|prefix| *prefix <= cidr.family().bits());
+    let Some(prefix) = prefix else { return Err(SplitError::TooMany { cidr: told, parts }) };
+    let size = 1u128 << (cidr.family().bits() - prefix);
+    let start = number(cidr.first());
+    let part = |index: u64| {
+        let first = offset(cidr.first(), u128::from(index) * size);
+        debug_assert!(number(first) >= start);
+        Cidr::of(first, prefix)
+    };
+    // Each is inside of the network, so none is left out.
+    Ok((0..count).filter_map(part).collect())
+}
+
+/// The pools that take a pool's place: `split-<name>-0` and so on, with its labels, annotations and spec, enabled.
+///
+/// # Errors
+/// See [`SplitError`]. The first part tells for all: they differ in their networks' starts only.
+pub fn parts(pool: &Resource, count: i64) -> Result<Vec<Resource>, SplitError> {
+    let text = pool.text(&["spec", "cidr"]).unwrap_or_default();
+    let cidr = pools::cidr(pool).ok_or_else(|| SplitError::Cidr(text.to_string()))?;
+    let networks = networks(&cidr, count)?;
+    // Too many to be blocks are not worth being made one by one.
+    let first = networks.first().map(|network| part(pool, 0, network));
+    if let Some(first) = &first {
+        let checked = validate::resource(&api::defaults::on_write(first));
+        let cidr = || first.text(&["spec", "cidr"]).unwrap_or_default().to_string();
+        checked.map_err(|error| SplitError::Part { cidr: cidr(), error })?;
+    }
+    Ok(networks.iter().enumerate().map(|(index, network)| part(pool, index, network)).collect())
+}
+
+fn part(pool: &Resource, index: usize, network: &Cidr) -> Resource {
+    let ending = format!("-{index}");
+    let room = LONGEST_NAME - "split-".len() - ending.len();
+    let name = &pool.name()[..pool.name().len().min(room)];
+    let part = metadata::for_create(&pool.without_residue()).with(|metadata, body| {
+        metadata.name = format!("split-{name}{ending}");
+        metadata.resource_version = None;
+        body.shift_remove("status");
+        if let Some(serde_json::Value::Object(spec)) = body.get_mut("spec") {
+            spec.insert("cidr".into(), network.to_string().into());
+            spec.insert("disabled".into(), false.into());
+        }
+    });
+    part.canonical()
+}
+
+impl<S: Store, E: Effects> Client<'_, S, E> {
+    /// Puts equal parts in the place of a pool, in one transaction where the store has them; else the parts come first, so that no address is ever without a pool. Parts that
+    /// a broken-off attempt left are taken as made. The inner error says why nothing was done.
+    ///
+    /// # Errors
+    /// [`Error::DoesNotExist`], [`Error::AlreadyExists`] where another pool has the name of a part; the store's.
+    pub async fn split_pool(
+        &self,
+        id: &Identifier,
+        count: i64,
+    ) -> Result<Result<Vec<Resource>, SplitError>, Error> {
+        let set = ReadSet::new().scope(Scope::kind(api::Kind::IPPool), Depth::Full);
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                self.pause(attempt).await;
+            }
+            let view = self.read(&set).await?;
+            let (pool, revision) = found(&view, &id.key()).ok_or_else(|| Error::DoesNotExist(id.clone()))?;
+            let parts = match parts(&api::defaults::on_read(&pool), count) {
+                Ok(parts) => parts,
+                Err(error) => return Ok(Err(error)),
+            };
+            let mut batch = Batch::new();
+            for part in &parts {
+                match found(&view, &part.key()) {
+                    None => {
+                        let part = api::defaults::on_write(part);
+                        let stored = metadata::created(&part, self.effects.uuid(), self.effects.now());
+                        batch.put(stored.key(), Expect::Absent, Value::Resource(stored));
+                    }
+                    Some((there, _)) if pools::cidr(&there) == pools::cidr(part) => {}
+                    Some(_) => return Err(Error::AlreadyExists(Identifier::of(part))),
+                }
+            }
+            batch.delete(id.key(), Expect::Revision(revision));
+            if let Committed::Applied(_) = self.commit(&batch, id).await? {
+                return Ok(Ok(parts));
+            }
+        }
+        Err(Error::Conflict(id.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_the_network() {
+        let of = |cidr: &str, parts| {
+            networks(&cidr.parse().unwrap(), parts)
+                .map(|all| all.iter().map(Cidr::to_string).collect::<Vec<_>>())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            of("10.0.0.0/24", 4).unwrap(),
+            ["10.0.0.0/26", "10.0.0.64/26", "10.0.0.128/26", "10.0.0.192/26"]
+        );
+        assert_eq!(of("fd00:1::/112", 8).unwrap()[7], "fd00:1::e000/115");
+        assert_eq!(of("10.0.0.0/24", 256).unwrap()[255], "10.0.0.255/32");
+        for (parts, fault) in
+            [(3, "power of 2: 3"), (1, "power of 2: 1"), (0, "power of 2: 0"), (-2, "power of 2: -2")]
+        {
+            assert!(of("10.0.0.0/24", parts).unwrap_err().ends_with(fault), "{parts}");
+        }
+        assert!(of("10.0.0.0/24", 512).unwrap_err().ends_with("not large enough to be split into 512 parts"));
+        assert!(of("0.0.0.0/0", i64::MAX / 2 + 1).is_err());
+    }
+}

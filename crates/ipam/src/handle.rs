@@ -2,9 +2,10 @@
 //! too high but never too low.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use api::{BlockCidr, Handle, HandleId, Key, Revision, Value};
-use store::{Batch, Expect, View};
+use store::{Batch, Expect, Op, Outcome, Report, View};
 
 /// Counts by block.
 pub type Counts = BTreeMap<BlockCidr, u32>;
@@ -89,6 +90,85 @@ impl Draft {
         let index = batch.put(Key::Handle(self.id.clone()), self.expect.clone(), value);
         self.expect = Expect::AsLeftBy(index);
         index
+    }
+}
+
+/// The writes of a handle in a batch, for finding out what came of them.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The handle's revision before the first of them.
+    before: Option<Revision>,
+    /// Their indexes, and what each stores; `None` for a deletion.
+    writes: Vec<(usize, Option<Arc<Value>>)>,
+}
+
+/// What is known of writes in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// None was applied so far.
+    NotApplied,
+    /// Those up to and with the one of that index were applied.
+    Applied(usize),
+    /// Somebody has written the handle since. It cannot be told what was applied before that; nothing of it can be any more.
+    Unclear,
+}
+
+impl Written {
+    /// The writes of a handle in a batch that was planned on a view.
+    pub fn of(batch: &Batch, view: &View, id: &HandleId) -> Written {
+        let before = view.handle(id).flatten().map(|(_, revision)| revision.clone());
+        let writes = batch.writes.iter().enumerate().filter(|(_, write)| match &write.key {
+            Key::Handle(other) => other == id,
+            _ => false,
+        });
+        let stored = |op: &Op| match op {
+            Op::Put(value) => Some(value.clone()),
+            Op::Delete => None,
+        };
+        Written { before, writes: writes.map(|(index, write)| (index, stored(&write.op))).collect() }
+    }
+
+    /// The index of the last one that was applied for certain.
+    pub fn applied(&self, report: &Report) -> Option<usize> {
+        let applied = |index: &usize| matches!(report.outcomes.get(*index), Some(Outcome::Applied(_)));
+        self.writes.iter().map(|(index, _)| *index).rfind(applied)
+    }
+
+    /// Those whose outcome is unknown; `None` when there are none.
+    pub fn in_doubt(mut self, report: &Report) -> Option<Written> {
+        for (index, stored) in &self.writes {
+            if let Some(Outcome::Applied(revision)) = report.outcomes.get(*index) {
+                self.before = stored.as_ref().map(|_| revision.clone());
+            }
+        }
+        self.writes.retain(|(index, _)| matches!(report.outcomes.get(*index), Some(Outcome::Unknown(_))));
+        (!self.writes.is_empty()).then_some(self)
+    }
+
+    /// What came of writes in doubt, by the handle as it is found later. Keeps those that may yet be applied: until somebody writes the handle.
+    pub fn settle(&mut self, found: Option<(&Handle, &Revision)>) -> Fate {
+        let revision = found.map(|(_, revision)| revision);
+        if revision == self.before.as_ref() {
+            return Fate::NotApplied;
+        }
+        let stands = |(_, stored): &(usize, Option<Arc<Value>>)| match (stored.as_deref(), found) {
+            (Some(Value::Handle(stored)), Some((handle, _))) => stored == handle,
+            (None, None) => true,
+            _ => false,
+        };
+        self.before = revision.cloned();
+        match self.writes.iter().rposition(stands) {
+            Some(at) => Fate::Applied(self.writes.drain(..=at).map(|(index, _)| index).fold(0, usize::max)),
+            None => {
+                self.writes.clear();
+                Fate::Unclear
+            }
+        }
+    }
+
+    /// Whether nothing is in doubt any more.
+    pub fn is_settled(&self) -> bool {
+        self.writes.is_empty()
     }
 }
 

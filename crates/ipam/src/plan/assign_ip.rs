@@ -216,6 +216,8 @@ impl Planner for AssignIpPlanner {
         }
         let mut batch = Batch::new();
         let mut intent = Intent::default();
+        let mut handle = self.request.handle.as_ref().and_then(|id| handle::Draft::of(view, id));
+        let mut raised = Counts::new();
         if self.progress.got(cidr.family()).next().is_none() {
             if let Some((id, most)) = self.limit(view) {
                 return match self.is_held(view, cidr, &id) {
@@ -224,9 +226,8 @@ impl Planner for AssignIpPlanner {
                 };
             }
             let (mut block, expect) = self.take(&mut batch, view, cidr, now)?;
-            let mut handle = self.request.handle.as_ref().and_then(|id| handle::Draft::of(view, id));
-            let raised = Counts::from([(cidr, 1)]);
             if let Some(handle) = &mut handle {
+                raised = Counts::from([(cidr, 1)]);
                 self.progress.raise(handle, &mut batch, &raised, &mut intent);
             }
             let sequence = block.sequence_number;
@@ -234,9 +235,9 @@ impl Planner for AssignIpPlanner {
             let index = batch.put(Key::Block(cidr), expect, Value::Block(block));
             intent.fences.push((index, cidr));
             intent.places.push((index, cidr, vec![self.request.addr], sequence));
-            if let Some(handle) = &mut handle {
-                self.progress.take_back(handle, &mut batch, &raised, &mut intent);
-            }
+        }
+        if let Some(handle) = &mut handle {
+            self.progress.take_back(handle, &mut batch, &raised, &mut intent);
         }
         self.progress.intend(intent, &batch, view);
         Ok(if batch.is_empty() { Plan::Done(()) } else { Plan::Commit { batch, answer: () } })

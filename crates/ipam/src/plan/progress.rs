@@ -1,13 +1,14 @@
 //! What the attempts of one request have done so far, so that no retry takes an address twice or forgets one.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api::{Attribute, BlockCidr, Family, Handle, HandleId, Key, Revision, Timestamp, Value};
-use store::{Batch, Op, Outcome, ReadSet, Report, View};
+use api::{Attribute, BlockCidr, Family, Handle, HandleId, Key, Timestamp, Value};
+use store::{Batch, Outcome, ReadSet, Report, View};
 
 use crate::block::{self, ReleaseIp};
-use crate::handle::{self, Counts};
+use crate::handle::{self, Counts, Fate, Written};
 
 /// Addresses that an attempt wrote into a block.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,22 +37,14 @@ pub struct Intent {
     pub places: Vec<(usize, BlockCidr, Vec<IpAddr>, u64)>,
     /// Blocks that the batch writes, so that an earlier write in doubt can no longer be applied.
     pub fences: Vec<(usize, BlockCidr)>,
-    /// Blocks that the request's addresses are taken out of again.
-    returns: Vec<(usize, BlockCidr)>,
+    /// Writes that create blocks for the owner.
+    pub creates: Vec<(usize, BlockCidr)>,
+    /// Writes after which none of the request's addresses are in a block, and how many the handle is then to be lowered by.
+    returns: Vec<(usize, BlockCidr, u32)>,
     /// The writes of the handle in their order, each with what is then raised and not (yet) followed by the write of the block, the batch's own
     /// blocks included.
     handle: Vec<(usize, Counts)>,
-    /// What those store, and the revision of the handle before; for finding out later whether they were applied.
-    stored: Vec<Option<Arc<Value>>>,
-    before: Option<Revision>,
-}
-
-/// Writes of the handle whose outcome is unknown.
-#[derive(Clone, Debug)]
-struct HandleInDoubt {
-    before: Option<Revision>,
-    /// What each would have stored, and what is then left over.
-    writes: Vec<(Option<Arc<Value>>, Counts)>,
+    written: Option<Written>,
 }
 
 /// The request's memory over its attempts.
@@ -62,7 +55,10 @@ pub struct Progress {
     placed: Vec<Placed>,
     /// Raised in the handle, and not (yet) followed by the write of the block.
     leftover: Counts,
-    handle_in_doubt: Option<HandleInDoubt>,
+    /// Writes of the handle whose outcome is unknown, with what is left over after each.
+    handle_in_doubt: Option<(Written, Vec<(usize, Counts)>)>,
+    /// Blocks that earlier attempts created, or may have created, for the owner.
+    created: BTreeSet<BlockCidr>,
     intent: Intent,
 }
 
@@ -80,6 +76,7 @@ impl Progress {
             placed: Vec::new(),
             leftover: Counts::new(),
             handle_in_doubt: None,
+            created: BTreeSet::new(),
             intent: Intent::default(),
         }
     }
@@ -91,7 +88,7 @@ impl Progress {
 
     /// What must be read before anything is concluded from what earlier attempts did.
     pub fn reads(&self) -> ReadSet {
-        let blocks = self.placed.iter().map(|p| Key::Block(p.block));
+        let blocks = self.placed.iter().map(|p| p.block).chain(self.created()).map(Key::Block);
         ReadSet::new().keys(blocks).keys(self.handle.clone().map(Key::Handle))
     }
 
@@ -101,19 +98,19 @@ impl Progress {
     /// When something known to have been written is gone.
     pub fn settle(&mut self, view: &View) -> Result<(), Overtaken> {
         let mut is_overtaken = false;
-        let was_in_doubt = self.handle_in_doubt.is_some();
-        self.settle_handle(view);
+        let is_clear = self.settle_handle(view);
         for placed in std::mem::take(&mut self.placed) {
             let ours = holds(view, &placed, &self.attribute);
             let count = placed.addresses.len() as u32;
             match (placed.state, ours) {
-                (State::Certain, false) => is_overtaken = true,
                 (State::InDoubt, true) => {
                     lessen(&mut self.leftover, placed.block, count);
                     self.placed.push(Placed { state: State::Certain, ..placed });
                 }
-                (State::Returning, false) => add(&mut self.leftover, placed.block, count),
-                _ => self.placed.push(placed),
+                (state, ours) => {
+                    is_overtaken |= state == State::Certain && !ours;
+                    self.placed.push(placed);
+                }
             }
         }
         if let Some(handle) = self.handle.as_ref().and_then(|id| view.handle(id)) {
@@ -121,27 +118,25 @@ impl Progress {
                 |block: &BlockCidr| handle.is_some_and(|(handle, _)| handle.blocks.contains_key(block));
             let certain = self.placed.iter().filter(|p| p.state == State::Certain).map(|p| &p.block);
             let leftover = self.leftover.iter().filter(|(_, n)| **n > 0).map(|(block, _)| block);
-            is_overtaken |= !was_in_doubt && !certain.chain(leftover).all(names);
+            is_overtaken |= is_clear && !certain.chain(leftover).all(names);
         }
         if is_overtaken { Err(Overtaken) } else { Ok(()) }
     }
 
-    /// A write of the handle was applied if it stands there as that write left it. (Should somebody have written the handle since, that cannot be told;
-    /// its count then stays too high.)
-    fn settle_handle(&mut self, view: &View) {
-        let Some(doubt) = self.handle_in_doubt.take() else { return };
-        let Some(found) = self.handle.as_ref().and_then(|id| view.handle(id)) else { return };
-        if found.map(|(_, revision)| revision) == doubt.before.as_ref() {
-            return;
+    /// Finds out about writes of the handle in doubt; whether nothing about them is unclear. (Where it is, a count may stay too high.)
+    fn settle_handle(&mut self, view: &View) -> bool {
+        let Some((written, leftovers)) = &mut self.handle_in_doubt else { return true };
+        let Some(found) = self.handle.as_ref().and_then(|id| view.handle(id)) else { return true };
+        let fate = written.settle(found);
+        if let Fate::Applied(index) = fate
+            && let Some((_, leftover)) = leftovers.iter().find(|(at, _)| *at == index)
+        {
+            self.leftover = leftover.clone();
         }
-        let stands = |stored: &Option<Arc<Value>>| match (stored.as_deref(), found) {
-            (Some(Value::Handle(stored)), Some((handle, _))) => stored == handle,
-            (None, None) => true,
-            _ => false,
-        };
-        if let Some((_, leftover)) = doubt.writes.into_iter().rev().find(|(stored, _)| stands(stored)) {
-            self.leftover = leftover;
+        if written.is_settled() {
+            self.handle_in_doubt = None;
         }
+        fate != Fate::Unclear
     }
 
     /// The addresses of a family that earlier attempts are known to have got.
@@ -166,17 +161,14 @@ impl Progress {
         counts.map(others).fold(0, u32::saturating_add)
     }
 
+    /// Blocks that earlier attempts created, or may have created, for the owner.
+    pub fn created(&self) -> impl Iterator<Item = BlockCidr> {
+        self.created.iter().copied()
+    }
+
     /// Notes what the batch that is about to be committed means.
     pub fn intend(&mut self, mut intent: Intent, batch: &Batch, view: &View) {
-        intent.before = self.handle.as_ref().and_then(|id| view.handle(id)).flatten().map(|(_, r)| r.clone());
-        intent.stored = intent
-            .handle
-            .iter()
-            .map(|(index, _)| match &batch.writes[*index].op {
-                Op::Put(value) => Some(value.clone()),
-                Op::Delete => None,
-            })
-            .collect();
+        intent.written = self.handle.as_ref().map(|id| Written::of(batch, view, id));
         self.intent = intent;
     }
 
@@ -190,26 +182,28 @@ impl Progress {
             p.state == State::Certain
                 || !intent.fences.iter().any(|(i, block)| applied(i) && *block == p.block)
         });
-        if let Some((_, leftover)) = intent.handle.iter().rev().find(|(index, _)| applied(index)) {
-            self.leftover = leftover.clone();
+        let created = intent.creates.iter().filter(|(index, _)| applied(index) || unknown(index));
+        self.created.extend(created.map(|(_, block)| *block));
+        let mut leftovers = intent.handle;
+        if let Some(last) = intent.written.as_ref().and_then(|written| written.applied(report)) {
+            // Whatever was in doubt before, it was not applied and never will be.
+            self.handle_in_doubt = None;
+            if let Some((_, leftover)) = leftovers.iter().find(|(index, _)| *index == last) {
+                self.leftover = leftover.clone();
+            }
         }
-        let mut doubtful: Vec<_> = intent.handle.iter().zip(intent.stored).collect();
-        doubtful.retain(|((index, _), _)| unknown(index));
-        let mut writes: Vec<_> =
-            doubtful.into_iter().map(|((_, leftover), stored)| (stored, leftover.clone())).collect();
         for (index, block, addresses, sequence) in intent.places {
             if applied(&index) {
                 let count = addresses.len() as u32;
                 lessen(&mut self.leftover, block, count);
-                writes.iter_mut().for_each(|(_, leftover)| lessen(leftover, block, count));
+                leftovers.iter_mut().for_each(|(_, leftover)| lessen(leftover, block, count));
                 self.placed.push(Placed { block, addresses, sequence, state: State::Certain });
             } else if unknown(&index) {
                 self.placed.push(Placed { block, addresses, sequence, state: State::InDoubt });
             }
         }
-        if !writes.is_empty() {
-            // Where an earlier write of the batch was applied, its revision is not known; any other than this one tells as much.
-            self.handle_in_doubt = Some(HandleInDoubt { before: intent.before, writes });
+        if let Some(written) = intent.written.and_then(|written| written.in_doubt(report)) {
+            self.handle_in_doubt = Some((written, leftovers));
         }
     }
 
@@ -219,19 +213,13 @@ impl Progress {
         applied: impl Fn(&usize) -> bool,
         unknown: impl Fn(&usize) -> bool,
     ) {
-        for (index, block) in &intent.returns {
-            let (applied, unknown) = (applied(index), unknown(index));
-            for mut placed in std::mem::take(&mut self.placed) {
-                if placed.block != *block || !(applied || unknown) {
-                    self.placed.push(placed);
-                } else if unknown {
-                    if placed.state == State::Certain {
-                        placed.state = State::Returning;
-                    }
-                    self.placed.push(placed);
-                } else if placed.state == State::Certain {
-                    add(&mut self.leftover, *block, placed.addresses.len() as u32);
-                }
+        for (index, block, count) in &intent.returns {
+            if applied(index) {
+                self.placed.retain(|placed| placed.block != *block);
+                add(&mut self.leftover, *block, *count);
+            } else if unknown(index) {
+                let mine = self.placed.iter_mut().filter(|p| p.block == *block && p.state == State::Certain);
+                mine.for_each(|placed| placed.state = State::Returning);
             }
         }
     }
@@ -292,24 +280,31 @@ impl Progress {
         blocks.sort_unstable();
         blocks.dedup();
         for cidr in blocks {
-            let Some(Some((stored, revision))) = view.block(cidr) else { continue };
-            let mut changed = stored.clone();
-            let held = self.placed.iter().filter(|p| p.block == cidr && holds(view, p, &self.attribute));
-            let ours: Vec<ReleaseIp> = held
+            let placed = || self.placed.iter().filter(|p| p.block == cidr);
+            let returning =
+                placed().filter(|p| p.state == State::Returning && !holds(view, p, &self.attribute));
+            let returned: usize = returning.map(|p| p.addresses.len()).sum();
+            let Some(Some((stored, revision))) = view.block(cidr) else {
+                // What is in doubt can never be applied any more.
+                self.placed.retain(|p| p.block != cidr);
+                add(&mut lower, cidr, returned as u32);
+                continue;
+            };
+            let ours: Vec<ReleaseIp> = placed()
+                .filter(|p| holds(view, p, &self.attribute))
                 .flat_map(|p| p.addresses.iter())
                 .map(|addr| ReleaseIp { addr: *addr, handle: None, sequence: None })
                 .collect();
+            let mut changed = stored.clone();
             // Without cooldown: nobody has used the addresses. A block with nothing of ours is rewritten as a fence.
             if block::release(&mut changed, &ours, now, 0).is_ok() {
                 block::bump(&mut changed);
                 let index = batch.put(Key::Block(cidr), handle::at(revision), Value::Block(changed));
-                intent.returns.push((index, cidr));
-                intent.fences.push((index, cidr));
-                add(&mut lower, cidr, ours.len() as u32);
+                let count = (ours.len() + returned) as u32;
+                intent.returns.push((index, cidr, count));
+                add(&mut lower, cidr, count);
             }
         }
-        // What is in doubt and in no block any more can never be applied.
-        self.placed.retain(|p| view.block(p.block) != Some(None));
         if let Some(mut draft) = self.handle.as_ref().and_then(|id| handle::Draft::of(view, id)) {
             match draft.lower(&mut batch, &lower) {
                 Some(index) => intent.handle.push((index, Counts::new())),

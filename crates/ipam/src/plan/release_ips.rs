@@ -9,7 +9,7 @@ use store::{Batch, Depth, Expect, Op, Outcome, ReadSet, Report, Scope, View};
 
 use crate::affinity;
 use crate::block::{self, ReleaseError, ReleaseIp};
-use crate::handle::{self, Counts};
+use crate::handle::{self, Counts, Fate, Written};
 use crate::plan::{Plan, Planner};
 use crate::pools;
 use crate::usage;
@@ -19,13 +19,16 @@ use crate::usage;
 pub struct ReleaseIps {
     ips: Vec<ReleaseIp>,
     /// Released by earlier attempts, whose handles were not lowered yet.
-    owed: BTreeMap<String, Counts>,
+    owed: BTreeMap<HandleId, Counts>,
     done: Vec<IpAddr>,
     intent: Vec<Intent>,
     /// Of earlier attempts, what may have been released: the reply was lost.
     in_doubt: Vec<Intent>,
     /// The writes of handles, and what they lower.
-    lowers: Vec<(usize, String, Counts)>,
+    lowers: Vec<(usize, HandleId, Counts)>,
+    written: Vec<(HandleId, Written)>,
+    /// Of earlier attempts, writes of handles that may have been applied, and what each lowers.
+    handles_in_doubt: BTreeMap<HandleId, (Written, Vec<(usize, Counts)>)>,
 }
 
 /// Addresses that a write takes out of a block.
@@ -74,11 +77,13 @@ impl Planner for ReleaseIps {
 
     fn plan(&mut self, view: &View, now: Timestamp, _seed: u64) -> Result<Plan<ReleasedIps>, Self::Error> {
         let in_doubt = self.in_doubt.iter().map(|intent| Key::Block(intent.cidr));
+        let in_doubt = in_doubt.chain(self.handles_in_doubt.keys().cloned().map(Key::Handle));
         let missing: Vec<Key> = in_doubt.filter(|key| view.full(key).is_none()).collect();
         if !missing.is_empty() {
             return Ok(Plan::Fetch(ReadSet::new().keys(missing)));
         }
         self.settle(view);
+        self.settle_handles(view);
         let mut answer = ReleasedIps { released: self.done.clone(), ..ReleasedIps::default() };
         let by_block = match self.by_block(view, &mut answer) {
             Ok(by_block) => by_block,
@@ -108,11 +113,9 @@ impl Planner for ReleaseIps {
                 }
             }
         }
-        let handles = done.iter().flat_map(|(_, r)| r.by_handle.keys()).chain(self.owed.keys());
-        let mut missing: Vec<Key> = handles
-            .filter_map(|id| HandleId::new(id).map(Key::Handle))
-            .filter(|key| view.full(key).is_none())
-            .collect();
+        let handles = done.iter().flat_map(|(_, r)| r.by_handle.keys()).filter_map(|id| HandleId::new(id));
+        let handles = handles.chain(self.owed.keys().cloned()).map(Key::Handle);
+        let mut missing: Vec<Key> = handles.filter(|key| view.full(key).is_none()).collect();
         missing.extend(changed.values().filter_map(|change| owner_node(view, &change.block)));
         if !missing.is_empty() {
             return Ok(Plan::Fetch(ReadSet::new().keys(missing)));
@@ -133,13 +136,18 @@ impl Planner for ReleaseIps {
                 _ => {}
             }
         }
-        for (index, id, counts) in std::mem::take(&mut self.lowers) {
-            if let (true, Some(owed)) = (applied(index), self.owed.get_mut(&id)) {
-                for (block, n) in counts {
-                    if let Some(left) = owed.get_mut(&block) {
-                        *left = left.saturating_sub(n);
-                    }
-                }
+        let lowers = std::mem::take(&mut self.lowers);
+        for (id, written) in std::mem::take(&mut self.written) {
+            let mine = lowers.iter().filter(|(_, other, _)| *other == id);
+            let mine: Vec<(usize, Counts)> =
+                mine.map(|(index, _, counts)| (*index, counts.clone())).collect();
+            if let Some(last) = written.applied(report) {
+                self.handles_in_doubt.remove(&id);
+                self.lessen(&id, mine.iter().filter(|(index, _)| *index <= last));
+            }
+            if let Some(in_doubt) = written.in_doubt(report) {
+                let unknown = mine.into_iter().filter(|(index, _)| !applied(*index)).collect();
+                self.handles_in_doubt.insert(id, (in_doubt, unknown));
             }
         }
         self.owed.retain(|_, counts| counts.values().any(|n| *n > 0));
@@ -175,7 +183,35 @@ impl ReleaseIps {
         self.ips.retain(|ip| !released.released.contains(&ip.addr));
         self.done.extend(released.released);
         for (id, n) in released.by_handle {
+            let Some(id) = HandleId::new(&id) else { continue };
             *self.owed.entry(id).or_default().entry(cidr).or_default() += n;
+        }
+    }
+
+    /// Finds out about writes of handles in doubt. Where that cannot be told, what they were to lower stays: a count may be too high, never too low.
+    fn settle_handles(&mut self, view: &View) {
+        for (id, (mut written, mut lowers)) in std::mem::take(&mut self.handles_in_doubt) {
+            match view.handle(&id).map(|found| written.settle(found)) {
+                None | Some(Fate::NotApplied) => {}
+                Some(Fate::Applied(last)) => {
+                    self.lessen(&id, lowers.iter().filter(|(index, _)| *index <= last));
+                    lowers.retain(|(index, _)| *index > last);
+                }
+                Some(Fate::Unclear) => drop(self.owed.remove(&id)),
+            }
+            if !written.is_settled() {
+                self.handles_in_doubt.insert(id, (written, lowers));
+            }
+        }
+    }
+
+    /// Notes that a handle was lowered.
+    fn lessen<'a>(&mut self, id: &HandleId, lowers: impl Iterator<Item = &'a (usize, Counts)>) {
+        let Some(owed) = self.owed.get_mut(id) else { return };
+        for (block, n) in lowers.flat_map(|(_, counts)| counts) {
+            if let Some(left) = owed.get_mut(block) {
+                *left = left.saturating_sub(*n);
+            }
         }
     }
 
@@ -219,25 +255,14 @@ impl ReleaseIps {
         done: Vec<(BlockCidr, block::Released)>,
     ) -> Result<Batch, ReadSet> {
         let mut batch = Batch::new();
-        let mut handles: BTreeMap<String, handle::Draft> = BTreeMap::new();
-        // Handles that name nothing of what is owed: there is nothing to lower.
-        let mut settled: Vec<String> = Vec::new();
-        let mut lower =
-            |batch: &mut Batch, lowers: &mut Vec<(usize, String, Counts)>, id: &str, counts: Counts| {
-                let Some(key) = HandleId::new(id) else { return };
-                let Some(draft) = handles.get(id).cloned().or_else(|| handle::Draft::of(view, &key)) else {
-                    return;
-                };
-                let draft = handles.entry(id.to_string()).or_insert(draft);
-                match draft.lower(batch, &counts) {
-                    Some(index) => lowers.push((index, id.to_string(), counts)),
-                    None => settled.push(id.to_string()),
-                }
-            };
+        let mut handles: BTreeMap<HandleId, handle::Draft> = BTreeMap::new();
         self.intent.clear();
         self.lowers.clear();
         for (id, counts) in self.owed.clone() {
-            lower(&mut batch, &mut self.lowers, &id, counts);
+            if !self.lower(&mut batch, view, &mut handles, &id, counts) {
+                // The handle names nothing of what is owed: there is nothing to lower.
+                self.owed.remove(&id);
+            }
         }
         for (cidr, released) in done {
             let Some(change) = changed.remove(&cidr) else { continue };
@@ -247,13 +272,32 @@ impl ReleaseIps {
                 Op::Put(value) => Some(value.clone()),
                 Op::Delete => None,
             };
-            for (id, n) in released.by_handle.clone() {
-                lower(&mut batch, &mut self.lowers, &id, Counts::from([(cidr, n)]));
+            for (id, n) in &released.by_handle {
+                let Some(id) = HandleId::new(id) else { continue };
+                self.lower(&mut batch, view, &mut handles, &id, Counts::from([(cidr, *n)]));
             }
             self.intent.push(Intent { index, cidr, released, left });
         }
-        settled.iter().for_each(|id| drop(self.owed.remove(id)));
+        let written = |id: HandleId| (id.clone(), Written::of(&batch, view, &id));
+        self.written = handles.into_keys().map(written).collect();
         Ok(batch)
+    }
+
+    /// Writes a handle's lower counts; whether there was anything to lower.
+    fn lower(
+        &mut self,
+        batch: &mut Batch,
+        view: &View,
+        handles: &mut BTreeMap<HandleId, handle::Draft>,
+        id: &HandleId,
+        counts: Counts,
+    ) -> bool {
+        let Some(draft) = handles.get(id).cloned().or_else(|| handle::Draft::of(view, id)) else {
+            return false;
+        };
+        let index = handles.entry(id.clone()).or_insert(draft).lower(batch, &counts);
+        self.lowers.extend(index.map(|index| (index, id.clone(), counts)));
+        index.is_some()
     }
 }
 

@@ -96,7 +96,8 @@ impl Model {
             Family::of(*addr) == family
                 && !self.assigned.contains_key(addr)
                 && !self.reserved.contains(addr)
-                && self.cooling.get(addr).is_none_or(|until| self.seconds > until + 1)
+                // What cooled down under an earlier configuration is free, but not looked for in others' blocks.
+                && self.cooling.get(addr).is_none_or(|until| self.seconds > until + 1 && self.cooldown > 0)
         };
         universe().into_iter().filter(free).collect()
     }

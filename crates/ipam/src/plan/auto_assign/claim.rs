@@ -1,12 +1,11 @@
 //! Finding a block that the host can make its own.
 
-use api::{BlockCidr, BlockHeader, Key, Timestamp};
+use api::{Block, BlockHeader, Key, Timestamp};
 use store::ReadSet;
 
-use super::draft::{Emptied, FamilyDraft, Source};
+use super::draft::{FamilyDraft, Source};
 use super::family::Stop;
 use super::search::{Search, unclaimed};
-use crate::block;
 
 /// Seconds for which a claimed block is left to its owner even if it is empty.
 const RECLAIM_AFTER_SECONDS: i64 = 60;
@@ -58,7 +57,10 @@ impl Search<'_> {
                 continue;
             }
             context.need_blocks([cidr].into_iter())?;
-            let Some(emptied) = self.emptied(cidr, header) else { continue };
+            let Some(emptied) = context.emptied(cidr).filter(|emptied| is_the_same(&emptied.block, header))
+            else {
+                continue;
+            };
             if let Some(owner) = emptied.block.owner() {
                 let key = Key::Affinity { owner, block: cidr };
                 if context.view.full(&key).is_none() {
@@ -71,18 +73,16 @@ impl Search<'_> {
         Ok(false)
     }
 
-    /// The block, if it is empty and as its header told.
-    fn emptied(&self, cidr: BlockCidr, header: &BlockHeader) -> Option<Emptied> {
-        let (stored, revision) = self.context.view.block(cidr)??;
-        let block = self.context.collected(stored);
-        let is_the_same = block.sequence_number == header.sequence_number;
-        (is_the_same && block::is_empty(&block)).then(|| Emptied { block, revision: revision.clone() })
-    }
-
-    /// With a cooldown, addresses may have become free since the block was last written.
+    /// With a cooldown, addresses may have become free since the block was last written. (Without, too, where the cooldown has just been switched off;
+    /// but then it would take every full block of the cluster to find them. Their owners do, with their next address.)
     pub fn may_have_room(&self, header: &BlockHeader) -> bool {
         header.free > 0 || self.context.config.cooldown_seconds > 0
     }
+}
+
+/// Whether a block is still as its header told.
+fn is_the_same(block: &Block, header: &BlockHeader) -> bool {
+    (block.sequence_number, &block.affinity) == (header.sequence_number, &header.affinity)
 }
 
 /// Whether a block was claimed long enough ago to be taken over; no claim time means very long ago.

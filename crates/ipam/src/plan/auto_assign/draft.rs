@@ -110,7 +110,7 @@ impl Draft<'_> {
         let mut tidied = Vec::new();
         for draft in drafts {
             for Taking { block, source, addresses } in draft.takings {
-                let expect = self.come_by(&mut batch, block.cidr, source);
+                let expect = self.come_by(&mut batch, block.cidr, source, &mut intent);
                 if !addresses.is_empty() {
                     *raised.entry(block.cidr).or_default() += addresses.len() as u32;
                     puts.push((block, addresses, expect));
@@ -143,7 +143,7 @@ impl Draft<'_> {
     }
 
     /// Writes what makes the block the owner's, if anything; tells what the write that takes addresses has to expect.
-    fn come_by(&self, batch: &mut Batch, cidr: BlockCidr, source: Source) -> Expect {
+    fn come_by(&self, batch: &mut Batch, cidr: BlockCidr, source: Source, intent: &mut Intent) -> Expect {
         match source {
             Source::Stored(revision) => handle::at(&revision),
             Source::Healed(revision) => match self.view.block(cidr) {
@@ -154,20 +154,22 @@ impl Draft<'_> {
                 // Only blocks that the view holds are healed.
                 _ => handle::at(&revision),
             },
-            Source::Claimed(block) => self.claim(batch, block),
+            Source::Claimed(block) => self.claim(batch, block, intent),
             Source::Reclaimed(emptied, block) => {
                 let theirs = emptied.block.owner();
                 let found = theirs.as_ref().and_then(|owner| self.affinity(owner, cidr));
                 let owner = theirs.as_ref().unwrap_or(self.owner);
                 affinity::release(batch, owner, found, emptied.block, handle::at(&emptied.revision));
-                self.claim(batch, block)
+                self.claim(batch, block, intent)
             }
         }
     }
 
-    fn claim(&self, batch: &mut Batch, block: Block) -> Expect {
-        let found = self.affinity(self.owner, block.cidr);
-        Expect::AsLeftBy(affinity::claim(batch, self.owner, found, block))
+    fn claim(&self, batch: &mut Batch, block: Block, intent: &mut Intent) -> Expect {
+        let cidr = block.cidr;
+        let index = affinity::claim(batch, self.owner, self.affinity(self.owner, cidr), block);
+        intent.creates.push((index, cidr));
+        Expect::AsLeftBy(index)
     }
 
     /// Deletes stale affinities, and releases empty blocks in pools that no longer select the owner.

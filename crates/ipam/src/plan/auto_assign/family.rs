@@ -56,23 +56,35 @@ impl Context<'_> {
         let choice = pools::choose(self.view, family, self.request.pools(family), asker)
             .map_err(|error| Stop::Error(error.into()))?;
 
-        let affine = self.view.affine_blocks(self.owner, family);
         let mut allowed = Vec::new();
         let mut deselected = Vec::new();
-        for (cidr, affinity, _) in &affine {
-            if holds(&choice.pools, *cidr) {
-                allowed.push((*cidr, affinity.state));
-            } else if !holds(&choice.before_use, *cidr) && self.is_deselected(&choice, *cidr, node_labels) {
-                deselected.push(*cidr);
+        for (cidr, affinity, _) in self.view.affine_blocks(self.owner, family) {
+            if holds(&choice.pools, cidr) {
+                allowed.push((cidr, Some(affinity.state)));
+            } else if !holds(&choice.before_use, cidr) && self.is_deselected(&choice, cidr, node_labels) {
+                deselected.push(cidr);
+            }
+        }
+        // The affinity of a block that this request created can be gone, when somebody released the host's affinities meanwhile.
+        let created = self.progress.created().filter(|cidr| cidr.family() == family);
+        for cidr in created.filter(|cidr| holds(&choice.pools, *cidr)).collect::<Vec<_>>() {
+            if !allowed.iter().any(|(known, _)| *known == cidr) && self.is_mine(cidr) {
+                allowed.push((cidr, None));
             }
         }
         self.need_blocks(allowed.iter().map(|(cidr, _)| *cidr).chain(deselected.iter().copied()))?;
-        draft.deselected = deselected.into_iter().filter_map(|cidr| self.mine_and_empty(cidr)).collect();
+        for cidr in deselected {
+            if self.is_mine(cidr) {
+                draft.deselected.extend(self.emptied(cidr));
+            } else {
+                draft.stale.push(cidr);
+            }
+        }
 
         let search = Search::new(self, &choice);
         let mut owned = 0;
         for (cidr, state) in allowed {
-            match affinity::action(Some(state), affinity::seen(self.view, cidr, self.owner_text)) {
+            match affinity::action(state, affinity::seen(self.view, cidr, self.owner_text)) {
                 Action::Use => {
                     owned += 1;
                     self.take_stored(draft, cidr, Source::Stored);
@@ -93,7 +105,7 @@ impl Context<'_> {
                     }
                 }
                 Action::Drop => draft.stale.push(cidr),
-                // Every block was read, and there is an affinity.
+                // Every block was read, and there is an affinity or it is mine.
                 Action::Fetch | Action::Pass => {}
             }
         }
@@ -161,11 +173,15 @@ impl Context<'_> {
         labels.is_some() && pool.is_some_and(|pool| pools::selects_node(pool, labels) == Ok(false))
     }
 
-    fn mine_and_empty(&self, cidr: BlockCidr) -> Option<Emptied> {
+    fn is_mine(&self, cidr: BlockCidr) -> bool {
+        affinity::seen(self.view, cidr, self.owner_text) == affinity::Seen::Mine
+    }
+
+    /// A block, if it is empty.
+    pub fn emptied(&self, cidr: BlockCidr) -> Option<Emptied> {
         let (stored, revision) = self.view.block(cidr)??;
         let block = self.collected(stored);
-        let is_mine = block.affinity.as_deref() == Some(self.owner_text);
-        (is_mine && block::is_empty(&block)).then(|| Emptied { block, revision: revision.clone() })
+        block::is_empty(&block).then(|| Emptied { block, revision: revision.clone() })
     }
 
     /// A copy of a block in which what has cooled down is free.

@@ -1,8 +1,8 @@
 //! Deletion of a pool: disable it, release the affinities of its blocks, delete it (`clientv3/ippool.go`).
 //!
-//! Calico sleeps for half a second after disabling, so that allocations which had seen the pool enabled end before the affinities are released. Nothing here waits.
-//! An allocation that is planned here guards the pool's revision, so once the pool is disabled it is refused, however late it comes. Others' (Calico's own
-//! plugins', or where the store does not honour guards) are swept up: after the pool is gone its network is looked through again, until nothing is found.
+//! Calico sleeps for half a second after disabling, so that allocations which had seen the pool enabled end before the affinities are released. Nothing here
+//! waits: an allocation that is late is refused where its batch guards the pool's revision, since disabling changed that. One that guards nothing (Calico's own
+//! plugins', or any where the store does not honour guards) is swept up: after the pool is gone its network is looked through again, until nothing is found.
 //! Blocks in use stay, without owner; their addresses work on, and return to nobody's pool when they are released.
 
 use api::defaults::on_write;

@@ -6,5 +6,6 @@ mod errors;
 mod help;
 mod process;
 mod replay;
+mod stored;
 mod stores;
 mod world;

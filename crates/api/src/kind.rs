@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::columns::{self, Columns};
 use crate::resource::Resource;
-use crate::schema::{self, Struct};
+use crate::schema::{self, Shape, Struct, Type};
 
 /// Whether a kind's names are unique in the cluster or in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Scope {
 }
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident, $plural:literal, $scope:ident, $table:ident, [$($alias:literal),*];)*) => {
+    ($($(#[$doc:meta])* $kind:ident, $plural:literal, $scope:ident, $package:ident, $table:ident, [$($alias:literal),*];)*) => {
         /// A kind of resource.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Kind { $($(#[$doc])* $kind,)* }
@@ -51,6 +51,14 @@ macro_rules! kinds {
                 match self { $(Kind::$kind => &schema::$table,)* }
             }
 
+            /// The Go type of that struct, package included: `v3.IPPool`.
+            pub fn go_type(self) -> Type {
+                let go = match self {
+                    $(Kind::$kind => concat!(stringify!($package), ".", stringify!($kind)),)*
+                };
+                Type { go, shape: Shape::Struct(self.schema()) }
+            }
+
             /// The columns in which it is shown.
             pub fn columns(self) -> &'static Columns {
                 match self { $(Kind::$kind => &columns::$table,)* }
@@ -66,25 +74,25 @@ macro_rules! kinds {
 
 kinds! {
     /// Addresses for workloads, tunnels or services, and what the network does with them.
-    IPPool, "ippools", Cluster, IP_POOL, ["ippool", "ippools", "ipp", "ipps", "pool", "pools"];
+    IPPool, "ippools", Cluster, v3, IP_POOL, ["ippool", "ippools", "ipp", "ipps", "pool", "pools"];
     /// Addresses that are not to be assigned automatically.
-    IPReservation, "ipreservations", Cluster, IP_RESERVATION, ["ipreservation", "ipreservations", "reservation", "reservations"];
+    IPReservation, "ipreservations", Cluster, v3, IP_RESERVATION, ["ipreservation", "ipreservations", "reservation", "reservations"];
     /// The allocator's configuration.
-    IPAMConfiguration, "ipamconfigurations", Cluster, IPAM_CONFIGURATION, ["ipamconfiguration", "ipamconfigurations", "ipamconfig", "ipamconfigs"];
+    IPAMConfiguration, "ipamconfigurations", Cluster, v3, IPAM_CONFIGURATION, ["ipamconfiguration", "ipamconfigurations", "ipamconfig", "ipamconfigs"];
     /// A host.
-    Node, "nodes", Cluster, NODE, ["node", "nodes", "no", "nos"];
+    Node, "nodes", Cluster, internalapi, NODE, ["node", "nodes", "no", "nos"];
     /// A workload's attachment to the network.
-    WorkloadEndpoint, "workloadendpoints", Namespaced, WORKLOAD_ENDPOINT, ["workloadendpoint", "workloadendpoints", "wep", "weps"];
+    WorkloadEndpoint, "workloadendpoints", Namespaced, internalapi, WORKLOAD_ENDPOINT, ["workloadendpoint", "workloadendpoints", "wep", "weps"];
     /// What the cluster is, and whether its data may be used.
-    ClusterInformation, "clusterinformations", Cluster, CLUSTER_INFORMATION, ["clusterinformation", "clusterinformations", "clusterinfo", "clusterinfos"];
+    ClusterInformation, "clusterinformations", Cluster, v3, CLUSTER_INFORMATION, ["clusterinformation", "clusterinformations", "clusterinfo", "clusterinfos"];
     /// A group of policies; the allocator only creates those that each cluster has.
-    Tier, "tiers", Cluster, TIER, ["tier", "tiers"];
+    Tier, "tiers", Cluster, v3, TIER, ["tier", "tiers"];
     /// A BGP peering.
-    BGPPeer, "bgppeers", Cluster, BGP_PEER, ["bgppeer", "bgppeers", "bgpp", "bgpps", "bp", "bps"];
+    BGPPeer, "bgppeers", Cluster, v3, BGP_PEER, ["bgppeer", "bgppeers", "bgpp", "bgpps", "bp", "bps"];
     /// BGP settings, of the cluster or of a node.
-    BGPConfiguration, "bgpconfigurations", Cluster, BGP_CONFIGURATION, ["bgpconfiguration", "bgpconfigurations", "bgpconfig", "bgpconfigs"];
+    BGPConfiguration, "bgpconfigurations", Cluster, v3, BGP_CONFIGURATION, ["bgpconfiguration", "bgpconfigurations", "bgpconfig", "bgpconfigs"];
     /// Settings of Calico's controllers.
-    KubeControllersConfiguration, "kubecontrollersconfigurations", Cluster, KUBE_CONTROLLERS_CONFIGURATION,
+    KubeControllersConfiguration, "kubecontrollersconfigurations", Cluster, v3, KUBE_CONTROLLERS_CONFIGURATION,
         ["kubecontrollersconfiguration", "kubecontrollersconfigurations", "kubecontrollersconfig", "kubecontrollersconfigs"];
 }
 

@@ -24,7 +24,6 @@ pub mod record;
 pub mod reservation;
 pub mod resource;
 pub mod schema;
-pub mod template;
 pub mod time;
 pub mod validate;
 pub mod wep_name;

@@ -11,7 +11,7 @@ use crate::canonical;
 use crate::json;
 use crate::kind::Kind;
 use crate::resource::{API_VERSION, Resource};
-use crate::schema::{Field, LIST_META, Omit, Shape, Struct, Type};
+use crate::schema::{Field, LIST_META, Shape, Struct, Type};
 use value::Decoder;
 
 /// Why a document is no resource.
@@ -165,9 +165,8 @@ fn object(kind: Kind, map: &Map<String, Json>, coerce: bool) -> Result<Resource,
 }
 
 fn typed_list(kind: Kind, map: &Map<String, Json>) -> Result<Vec<Resource>, InputError> {
-    let item = Type { go: "", shape: Shape::Struct(kind.schema()) };
     let mut decoder = Decoder::new(true);
-    let mut decoded = decoder.list(kind.list_kind(), map, &item, &LIST_META);
+    let mut decoded = decoder.list(kind.list_kind(), map, &kind.go_type(), &LIST_META);
     decoder.finish()?;
     let items = decoded.shift_remove("items").and_then(|items| match items {
         Json::Array(items) => Some(items),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Number, Value as Json};
 
-use super::{Field, InputError, Omit, Shape, Struct, Type};
+use super::{Field, InputError, Shape, Struct, Type};
 use crate::go;
 
 /// Decodes by schema. Remembers the first fault and goes on, as Go's decoder does.
@@ -52,7 +52,7 @@ impl Decoder {
                     }
                     Json::Null => {}
                     other => {
-                        self.mismatch(json_type(other), &format!("[]v3.{}", list.trim_end_matches("List")))
+                        self.mismatch(json_type(other), &format!("[]{}", item.go))
                     }
                 }
                 self.path.pop();
@@ -91,7 +91,7 @@ impl Decoder {
     fn field(&mut self, field: &'static Field, value: &Json, out: &mut Map<String, Json>) {
         match (&field.ty.shape, value, out.get_mut(field.json)) {
             (_, Json::Null, _) => {
-                if field.omit == Omit::Absent {
+                if field.is_pointer() || matches!(field.ty.shape, Shape::Time) {
                     out.shift_remove(field.json);
                 }
             }

@@ -48,7 +48,7 @@ const SECRET_KEY_SELECTOR: Type = object("v1.SecretKeySelector", &SECRET_KEY);
 static SECRET_KEY: Struct = Struct {
     go: "SecretKeySelector",
     fields: &[
-        field("name", "Name", Omit::Zero, STRING),
+        text_within("v1.LocalObjectReference", "name", "Name"),
         field("key", "Key", Omit::Never, STRING),
         field("optional", "Optional", Omit::Absent, BOOL),
     ],

@@ -13,7 +13,7 @@ pub static OBJECT_META: Struct = Struct {
         field("uid", "UID", Omit::Zero, text("types.UID")),
         field("resourceVersion", "ResourceVersion", Omit::Zero, STRING),
         field("generation", "Generation", Omit::Zero, INT64),
-        field("creationTimestamp", "CreationTimestamp", Omit::Absent, TIME),
+        field("creationTimestamp", "CreationTimestamp", Omit::Zero, TIME),
         field("deletionTimestamp", "DeletionTimestamp", Omit::Absent, TIME),
         field("deletionGracePeriodSeconds", "DeletionGracePeriodSeconds", Omit::Absent, INT64),
         field("labels", "Labels", Omit::Zero, STRING_MAP),

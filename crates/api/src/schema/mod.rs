@@ -49,8 +49,28 @@ pub struct Field {
     pub go: &'static str,
     /// When it is left out of the JSON.
     pub omit: Omit,
-    /// Its type.
+    /// Its type, without the pointer if it is one; see [`Field::is_pointer`].
     pub ty: Type,
+    /// Where Go has it.
+    pub place: Place,
+}
+
+impl Field {
+    /// Whether it is a pointer in Go.
+    pub fn is_pointer(&self) -> bool {
+        self.omit == Omit::Absent
+    }
+}
+
+/// Where a field stands in the Go struct. JSON shows only some of Go's embedding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the struct itself.
+    Own,
+    /// In the struct itself, and its own fields count as the struct's too: `ObjectMeta`.
+    Embedded,
+    /// In an embedded struct of that type, which JSON does not show: `v1.TypeMeta`.
+    Within(&'static str),
 }
 
 /// When Go leaves a field out of the JSON that it writes.
@@ -62,7 +82,7 @@ pub enum Omit {
     NeverTrue,
     /// When it has its zero value (`omitempty` on a value).
     Zero,
-    /// When it is absent, but not when it is zero (`omitempty` on a pointer).
+    /// When it is absent, but not when it is zero (`omitempty` on a pointer, and only there).
     Absent,
 }
 
@@ -110,7 +130,12 @@ pub enum Shape {
 }
 
 const fn field(json: &'static str, go: &'static str, omit: Omit, ty: Type) -> Field {
-    Field { json, go, omit, ty }
+    Field { json, go, omit, ty, place: Place::Own }
+}
+
+/// A text in an embedded struct of that type, which JSON does not show.
+const fn text_within(embedded: &'static str, json: &'static str, go: &'static str) -> Field {
+    Field { json, go, omit: Omit::Zero, ty: STRING, place: Place::Within(embedded) }
 }
 
 const fn ty(go: &'static str, shape: Shape) -> Type {
@@ -146,9 +171,15 @@ const DURATION: Type = ty("v1.Duration", Shape::Duration);
 const TIME: Type = ty("v1.Time", Shape::Time);
 const AS_NUMBER: Type = ty("numorstring.ASNumber", Shape::AsNumber);
 
-const KIND: Field = field("kind", "Kind", Omit::Zero, STRING);
-const API_VERSION: Field = field("apiVersion", "APIVersion", Omit::Zero, STRING);
-const METADATA: Field = field("metadata", "ObjectMeta", Omit::Never, object("v1.ObjectMeta", &OBJECT_META));
+const KIND: Field = text_within("v1.TypeMeta", "kind", "Kind");
+const API_VERSION: Field = text_within("v1.TypeMeta", "apiVersion", "APIVersion");
+const METADATA: Field = Field {
+    json: "metadata",
+    go: "ObjectMeta",
+    omit: Omit::Never,
+    ty: object("v1.ObjectMeta", &OBJECT_META),
+    place: Place::Embedded,
+};
 const CONDITIONS: Type = objects!("v1.Condition", meta::CONDITION);
 
 #[cfg(test)]
@@ -173,6 +204,7 @@ mod tests {
     fn names_are_unique_in_each_struct() {
         for kind in Kind::ALL {
             assert_eq!(kind.schema().go, kind.name());
+            assert!(kind.go_type().go.ends_with(&format!(".{}", kind.name())));
             check(kind.schema(), 0);
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use api::go;
 
 use crate::output::number;
 
@@ -30,7 +30,7 @@ pub enum Data {
         /// The string itself.
         text: String,
     },
-    /// A time, as Go prints it.
+    /// A `time.Time`, as Go prints it.
     Time(String),
     /// A slice.
     List {
@@ -90,7 +90,7 @@ impl Data {
             Data::Nothing => "<nil>".to_owned(),
             Data::Bool(_) => "bool".to_owned(),
             Data::Float(_) => "float64".to_owned(),
-            Data::Time(_) => "v1.Time".to_owned(),
+            Data::Time(_) => "time.Time".to_owned(),
             Data::List { element_type, .. } => format!("[]{element_type}"),
             Data::Map { value_type, .. } => format!("map[string]{value_type}"),
             Data::Int { go_type, .. }
@@ -137,6 +137,7 @@ impl Data {
         match self {
             Data::Nothing => "<no value>".to_owned(),
             Data::Bool(value) => value.to_string(),
+            Data::Int { go_type, value } if go_type == "time.Duration" => go::duration_text(*value),
             Data::Int { value, .. } => value.to_string(),
             Data::Float(value) => number::general(*value),
             Data::Text { text, .. } | Data::Time(text) => text.clone(),
@@ -145,11 +146,35 @@ impl Data {
                 let entries = entries.iter().map(|(key, value)| format!("{key}:{}", value.print()));
                 format!("map[{}]", list(entries.collect()))
             }
-            Data::Struct { fields, .. } => {
+            Data::Struct { go_type, fields } => self.string_method(go_type).unwrap_or_else(|| {
                 format!("{{{}}}", list(fields.iter().map(|field| field.value.print()).collect()))
-            }
+            }),
             Data::Reference { target: None, .. } => "<nil>".to_owned(),
             Data::Reference { target: Some(target), .. } => target.print(),
+        }
+    }
+
+    /// What the types' `String` methods give, of those that have one.
+    fn string_method(&self, go_type: &str) -> Option<String> {
+        let field = |name: &str| self.field(name).map(Data::print);
+        match go_type {
+            "v1.Time" => field("Time"),
+            "v1.Duration" => field("Duration"),
+            "v1.FieldsV1" => match self.field("Raw")? {
+                Data::List { items, .. } => {
+                    let byte = |item: &Data| match item {
+                        Data::Int { value, .. } => u8::try_from(*value).ok(),
+                        _ => None,
+                    };
+                    let bytes: Vec<u8> = items.iter().filter_map(byte).collect();
+                    Some(String::from_utf8_lossy(&bytes).into_owned())
+                }
+                _ => None,
+            },
+            "numorstring.Protocol" | "numorstring.DSCP" => {
+                field(if self.field("Type")?.is_true() { "StrVal" } else { "NumVal" })
+            }
+            _ => None,
         }
     }
 
@@ -162,43 +187,6 @@ impl Data {
             Data::Struct { fields, .. } => fields.iter().any(|field| field.value.any_text(matches)),
             Data::Reference { target, .. } => target.as_ref().is_some_and(|target| target.any_text(matches)),
             Data::Nothing | Data::Bool(_) | Data::Int { .. } | Data::Float(_) | Data::Time(_) => false,
-        }
-    }
-}
-
-impl From<&Value> for Data {
-    /// A value whose objects' keys are Go field names already: an object with a key that begins with a capital is a struct of no known type,
-    /// any other a map.
-    fn from(value: &Value) -> Data {
-        match value {
-            Value::Null => Data::Reference { go_type: "interface {}".to_owned(), target: None },
-            Value::Bool(value) => Data::Bool(*value),
-            Value::Number(number) => match number.as_i64() {
-                Some(value) => Data::int(value),
-                None => Data::Float(number.as_f64().unwrap_or(f64::NAN)),
-            },
-            Value::String(text) => Data::text(text),
-            Value::Array(items) => {
-                let items: Vec<Data> = items.iter().map(Data::from).collect();
-                let element_type = items.first().map_or("interface {}".to_owned(), Data::go_type);
-                Data::List { element_type, items }
-            }
-            Value::Object(entries)
-                if entries.keys().any(|key| key.starts_with(|c: char| c.is_uppercase())) =>
-            {
-                let field = |(name, value): (&String, &Value)| Field {
-                    embedded: matches!(name.as_str(), "TypeMeta" | "ObjectMeta" | "ListMeta"),
-                    name: name.clone(),
-                    value: Data::from(value),
-                };
-                Data::Struct { go_type: "struct".to_owned(), fields: entries.iter().map(field).collect() }
-            }
-            Value::Object(entries) => {
-                let entries: BTreeMap<_, _> =
-                    entries.iter().map(|(key, value)| (key.clone(), Data::from(value))).collect();
-                let value_type = entries.values().next().map_or("string".to_owned(), Data::go_type);
-                Data::Map { value_type, entries }
-            }
         }
     }
 }

@@ -198,9 +198,81 @@ fn detects_data_that_changes_the_structure() {
     assert_eq!(renders("{{range .}}{{.Name}}: x{{end}}", &one), Err("YAML Injection Detected".to_owned()));
 }
 
+/// Each field of each kind's type, as Go's source names it.
 #[test]
-fn values_with_go_names_need_no_kind() {
-    let data = Data::from(&json!([{"Name": "a", "Labels": {"rack": "0"}, "Count": 3}]));
-    let template = "{{range .}}{{.Name}} {{.Labels.rack}} {{.Labels.no}} {{.Count}}{{end}}";
-    assert_eq!(render(template, &data, &config), Ok("a 0 <no value> 3".to_owned()));
+fn every_kind_has_its_go_types() {
+    for kind in api::Kind::ALL {
+        let package = if matches!(kind.name(), "Node" | "WorkloadEndpoint") { "internalapi" } else { "v3" };
+        let resource = json!({"kind": kind.name(), "metadata": {"name": "a"}});
+        let list = json!({"kind": kind.list_kind(), "items": [resource]});
+        for (template, expected) in [
+            ("{{range .}}{{.Kind}} {{.TypeMeta.Kind}} {{.Name}}{{end}}", Ok(format!("{kind} {kind} a"))),
+            (
+                "{{range .}}{{.Spec.Nope}}{{end}}",
+                Err(format!("<.Spec.Nope>: can't evaluate field Nope in type {package}.{kind}Spec")),
+            ),
+        ] {
+            let found = renders(template, std::slice::from_ref(&resource));
+            let found = found.map_err(|text| text.split(" at ").nth(1).unwrap().to_owned());
+            assert_eq!(found, expected, "{template}");
+        }
+        let error = renders("{{range .}}{{range .Items}}{{.Nope}}{{end}}{{end}}", &[list]).unwrap_err();
+        assert!(error.ends_with(&format!("can't evaluate field Nope in type {package}.{kind}")), "{error}");
+    }
+}
+
+#[test]
+fn values_print_as_their_go_types_do() {
+    let peer = json!({"kind": "BGPPeer", "apiVersion": "projectcalico.org/v3", "metadata": {"name": "a", "creationTimestamp": "2026-08-01T10:00:03Z"}, "spec": {
+        "asNumber": 64512, "maxRestartTime": "1m30s", "numAllowedLocalASNumbers": 0,
+        "password": {"secretKeyRef": {"name": "s", "key": "k"}},
+    }});
+    let endpoint = json!({"kind": "WorkloadEndpoint", "metadata": {"name": "a"}, "spec": {"ports": [
+        {"name": "x", "protocol": "TCP", "port": 80}, {"name": "y", "protocol": 17, "port": 53},
+    ]}});
+    let controllers = json!({"kind": "KubeControllersConfiguration", "metadata": {"name": "a"}, "spec": {
+        "controllers": {"policyMigration": {"enabled": "Enabled"}},
+    }});
+    for (resource, template, expected) in [
+        (&peer, "{{.Spec.ASNumber}} {{.Spec.PeerIP}}", Ok("64512 ")),
+        (&peer, "{{.Spec.MaxRestartTime}}", Ok("1m30s")),
+        (&peer, "{{.Spec.MaxRestartTime.Duration}}", Ok("1m30s")),
+        (&peer, "{{.Spec.KeepaliveTime}}", Ok("<nil>")),
+        (&peer, "{{if .Spec.NumAllowedLocalASNumbers}}set{{end}}", Ok("set")),
+        (
+            &peer,
+            "{{with .Spec.Password.SecretKeyRef}}{{.Name}}/{{.LocalObjectReference.Name}}/{{.Key}}{{end}}",
+            Ok("s/s/k"),
+        ),
+        (
+            &peer,
+            "{{.CreationTimestamp}}",
+            Err("reflect.Set: value of type *time.Time is not assignable to type time.Time"),
+        ),
+        (&peer, "{{.Spec.KeepaliveTime.Duration}}", Err("nil pointer evaluating *v1.Duration.Duration")),
+        (
+            &endpoint,
+            "{{range .Spec.Ports}}{{.Name}} {{.Protocol}} {{.Port}} {{.HostPort}},{{end}}",
+            Ok("x TCP 80 0,y 17 53 0,"),
+        ),
+        (
+            &endpoint,
+            "{{.Spec.QoSControls.DSCP}}",
+            Err("nil pointer evaluating *internalapi.QoSControls.DSCP"),
+        ),
+        (&controllers, "{{.Spec.Controllers.Migration.PolicyNameMigrator}}", Ok("Enabled")),
+        (
+            &controllers,
+            "{{.Spec.Controllers.PolicyMigration}}",
+            Err("can't evaluate field PolicyMigration in type v3.ControllersConfig"),
+        ),
+    ] {
+        let found = renders(&format!("{{{{range .}}}}{template}{{{{end}}}}"), std::slice::from_ref(resource));
+        match expected {
+            Ok(expected) => assert_eq!(found, Ok(expected.to_owned()), "{template}"),
+            Err(expected) => {
+                assert!(found.as_ref().is_err_and(|text| text.ends_with(expected)), "{template}: {found:?}")
+            }
+        }
+    }
 }

@@ -1,155 +1,12 @@
-//! The Go types behind the resources, to turn their JSON into what a template sees.
+//! Resources as a template sees them: their JSON by the Go types of [`api::schema`].
 
 use std::collections::BTreeMap;
 
+use api::schema::{self, Place, Shape, Struct, Type};
+use api::{Kind, go};
 use serde_json::Value;
 
 use super::data::{Data, Field};
-
-/// A field: its Go name, its JSON name (empty for an embedded struct, whose JSON is the outer one's), and its type.
-type FieldType = (&'static str, &'static str, &'static str);
-
-/// Structs by the names of their types. A named string or number is written `name=kind`.
-const STRUCTS: &[(&str, &[FieldType])] = &[
-    ("v1.TypeMeta", &[("Kind", "kind", "string"), ("APIVersion", "apiVersion", "string")]),
-    (
-        "v1.ObjectMeta",
-        &[
-            ("Name", "name", "string"),
-            ("GenerateName", "generateName", "string"),
-            ("Namespace", "namespace", "string"),
-            ("SelfLink", "selfLink", "string"),
-            ("UID", "uid", "types.UID=string"),
-            ("ResourceVersion", "resourceVersion", "string"),
-            ("Generation", "generation", "int64=int"),
-            ("CreationTimestamp", "creationTimestamp", "v1.Time"),
-            ("DeletionTimestamp", "deletionTimestamp", "*v1.Time"),
-            ("DeletionGracePeriodSeconds", "deletionGracePeriodSeconds", "*int64=int"),
-            ("Labels", "labels", "map[string]string"),
-            ("Annotations", "annotations", "map[string]string"),
-            ("OwnerReferences", "ownerReferences", "[]v1.OwnerReference"),
-            ("Finalizers", "finalizers", "[]string"),
-        ],
-    ),
-    (
-        "v1.OwnerReference",
-        &[
-            ("APIVersion", "apiVersion", "string"),
-            ("Kind", "kind", "string"),
-            ("Name", "name", "string"),
-            ("UID", "uid", "types.UID=string"),
-            ("Controller", "controller", "*bool"),
-            ("BlockOwnerDeletion", "blockOwnerDeletion", "*bool"),
-        ],
-    ),
-    (
-        "v1.ListMeta",
-        &[
-            ("SelfLink", "selfLink", "string"),
-            ("ResourceVersion", "resourceVersion", "string"),
-            ("Continue", "continue", "string"),
-            ("RemainingItemCount", "remainingItemCount", "*int64=int"),
-        ],
-    ),
-    (
-        "v3.IPPoolSpec",
-        &[
-            ("CIDR", "cidr", "string"),
-            ("VXLANMode", "vxlanMode", "v3.VXLANMode=string"),
-            ("IPIPMode", "ipipMode", "v3.IPIPMode=string"),
-            ("NATOutgoing", "natOutgoing", "bool"),
-            ("Disabled", "disabled", "bool"),
-            ("DisableBGPExport", "disableBGPExport", "bool"),
-            ("BlockSize", "blockSize", "int"),
-            ("NodeSelector", "nodeSelector", "string"),
-            ("NamespaceSelector", "namespaceSelector", "string"),
-            ("AllowedUses", "allowedUses", "[]v3.IPPoolAllowedUse=string"),
-            ("AssignmentMode", "assignmentMode", "*v3.AssignmentMode=string"),
-        ],
-    ),
-    ("v3.IPReservationSpec", &[("ReservedCIDRs", "reservedCIDRs", "[]string")]),
-    (
-        "v3.IPAMConfigurationSpec",
-        &[
-            ("StrictAffinity", "strictAffinity", "bool"),
-            ("MaxBlocksPerHost", "maxBlocksPerHost", "int32=int"),
-            ("AutoAllocateBlocks", "autoAllocateBlocks", "bool"),
-        ],
-    ),
-    (
-        "v3.ClusterInformationSpec",
-        &[
-            ("ClusterGUID", "clusterGUID", "string"),
-            ("ClusterType", "clusterType", "string"),
-            ("CalicoVersion", "calicoVersion", "string"),
-            ("DatastoreReady", "datastoreReady", "*bool"),
-            ("Variant", "variant", "string"),
-        ],
-    ),
-    (
-        "internalapi.NodeSpec",
-        &[
-            ("BGP", "bgp", "*internalapi.NodeBGPSpec"),
-            ("IPv4VXLANTunnelAddr", "ipv4VXLANTunnelAddr", "string"),
-            ("VXLANTunnelMACAddr", "vxlanTunnelMACAddr", "string"),
-            ("IPv6VXLANTunnelAddr", "ipv6VXLANTunnelAddr", "string"),
-            ("VXLANTunnelMACAddrV6", "vxlanTunnelMACAddrV6", "string"),
-            ("OrchRefs", "orchRefs", "[]internalapi.OrchRef"),
-            ("Wireguard", "wireguard", "*internalapi.NodeWireguardSpec"),
-            ("Addresses", "addresses", "[]internalapi.NodeAddress"),
-        ],
-    ),
-    (
-        "internalapi.NodeBGPSpec",
-        &[
-            ("ASNumber", "asNumber", "*numorstring.ASNumber=int"),
-            ("IPv4Address", "ipv4Address", "string"),
-            ("IPv6Address", "ipv6Address", "string"),
-            ("IPv4IPIPTunnelAddr", "ipv4IPIPTunnelAddr", "string"),
-            ("RouteReflectorClusterID", "routeReflectorClusterID", "string"),
-        ],
-    ),
-    (
-        "internalapi.OrchRef",
-        &[("NodeName", "nodeName", "string"), ("Orchestrator", "orchestrator", "string")],
-    ),
-    (
-        "internalapi.NodeWireguardSpec",
-        &[
-            ("InterfaceIPv4Address", "interfaceIPv4Address", "string"),
-            ("InterfaceIPv6Address", "interfaceIPv6Address", "string"),
-        ],
-    ),
-    ("internalapi.NodeAddress", &[("Address", "address", "string"), ("Type", "type", "string")]),
-    (
-        "internalapi.NodeStatus",
-        &[
-            ("WireguardPublicKey", "wireguardPublicKey", "string"),
-            ("WireguardPublicKeyV6", "wireguardPublicKeyV6", "string"),
-            ("PodCIDRs", "podCIDRs", "[]string"),
-        ],
-    ),
-    (
-        "internalapi.WorkloadEndpointSpec",
-        &[
-            ("Orchestrator", "orchestrator", "string"),
-            ("Workload", "workload", "string"),
-            ("Node", "node", "string"),
-            ("ContainerID", "containerID", "string"),
-            ("Pod", "pod", "string"),
-            ("Endpoint", "endpoint", "string"),
-            ("ServiceAccountName", "serviceAccountName", "string"),
-            ("IPNetworks", "ipNetworks", "[]string"),
-            ("IPNATs", "ipNATs", "[]internalapi.IPNAT"),
-            ("IPv4Gateway", "ipv4Gateway", "string"),
-            ("IPv6Gateway", "ipv6Gateway", "string"),
-            ("Profiles", "profiles", "[]string"),
-            ("InterfaceName", "interfaceName", "string"),
-            ("MAC", "mac", "string"),
-        ],
-    ),
-    ("internalapi.IPNAT", &[("InternalIP", "internalIP", "string"), ("ExternalIP", "externalIP", "string")]),
-];
 
 /// What `get` hands a template: Go's slice of the results, each an object or a list of objects.
 pub fn results(resources: &[Value]) -> Data {
@@ -160,98 +17,137 @@ pub fn results(resources: &[Value]) -> Data {
     Data::List { element_type: "runtime.Object".to_owned(), items: resources.iter().map(object).collect() }
 }
 
-/// An object, or a list of objects, by its `kind`. A kind whose spec is not described here gets field names made from the JSON ones.
+/// An object, or a list of objects, by its `kind`. `get` knows no other kinds than those that have a type.
 fn resource_data(resource: &Value) -> Data {
-    let kind = resource["kind"].as_str().unwrap_or_default();
-    let kind_of_items = kind.strip_suffix("List").filter(|_| resource.get("items").is_some());
-    let package = |kind: &str| if matches!(kind, "Node" | "WorkloadEndpoint") { "internalapi" } else { "v3" };
-    let embedded = |name: &str, go_type: &str, value: &Value| Field {
-        name: name.to_owned(),
-        embedded: true,
-        value: typed(go_type, Some(value)),
+    let name = resource["kind"].as_str().unwrap_or_default();
+    match (Kind::from_name(name), name.strip_suffix("List").and_then(Kind::from_name)) {
+        (Some(kind), _) => typed(&kind.go_type(), Some(resource)),
+        (None, Some(kind)) => list_data(kind, resource),
+        (None, None) => Data::Nothing,
+    }
+}
+
+fn list_data(kind: Kind, list: &Value) -> Data {
+    let item = kind.go_type();
+    let text = |json: &str| Data::text(list[json].as_str().unwrap_or_default());
+    let type_meta = vec![
+        Field { name: "Kind".to_owned(), embedded: false, value: text("kind") },
+        Field { name: "APIVersion".to_owned(), embedded: false, value: text("apiVersion") },
+    ];
+    let list_meta = struct_fields(&schema::LIST_META, Some(&list["metadata"]));
+    let items = list["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let items = Data::List {
+        element_type: item.go.to_owned(),
+        items: items.iter().map(|value| typed(&item, Some(value))).collect(),
     };
-    let mut fields = vec![embedded("TypeMeta", "v1.TypeMeta", resource)];
-    let package = package(kind_of_items.unwrap_or(kind));
-    if let Some(kind) = kind_of_items {
-        fields.push(embedded("ListMeta", "v1.ListMeta", &resource["metadata"]));
-        let items = resource["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let items = items.iter().map(|item| resource_data(&with_kind(item, kind))).collect();
-        let value = Data::List { element_type: format!("{package}.{kind}"), items };
-        fields.push(Field { name: "Items".to_owned(), embedded: false, value });
-    } else {
-        fields.push(embedded("ObjectMeta", "v1.ObjectMeta", &resource["metadata"]));
-        let spec = typed(&format!("{package}.{kind}Spec"), resource.get("spec"));
-        fields.push(Field { name: "Spec".to_owned(), embedded: false, value: spec });
-        let status_type = format!("{package}.{kind}Status");
-        if resource.get("status").is_some() || fields_of(&status_type).is_some() {
-            let status = typed(&status_type, resource.get("status"));
-            fields.push(Field { name: "Status".to_owned(), embedded: false, value: status });
+    Data::Struct {
+        go_type: format!("{}List", item.go),
+        fields: vec![
+            embedded("v1.TypeMeta", type_meta),
+            embedded("v1.ListMeta", list_meta),
+            Field { name: "Items".to_owned(), embedded: false, value: items },
+        ],
+    }
+}
+
+/// An embedded struct: Go names such a field as its type.
+fn embedded(go_type: &str, fields: Vec<Field>) -> Field {
+    let name = go_type.rsplit('.').next().unwrap_or(go_type).to_owned();
+    Field { name, embedded: true, value: Data::Struct { go_type: go_type.to_owned(), fields } }
+}
+
+/// All fields of a struct, set or not. Neighbours within the same embedded struct come as that struct.
+fn struct_fields(of: &Struct, value: Option<&Value>) -> Vec<Field> {
+    of.fields
+        .chunk_by(|a, b| a.place == b.place && matches!(a.place, Place::Within(_)))
+        .map(|fields| match fields[0].place {
+            Place::Within(go_type) => {
+                embedded(go_type, fields.iter().map(|field| struct_field(field, value)).collect())
+            }
+            Place::Own | Place::Embedded => struct_field(&fields[0], value),
+        })
+        .collect()
+}
+
+fn struct_field(field: &schema::Field, value: Option<&Value>) -> Field {
+    let value = value.and_then(|value| value.get(field.json)).filter(|value| !value.is_null());
+    let value = if field.is_pointer() {
+        Data::Reference {
+            go_type: format!("*{}", field.ty.go),
+            target: value.map(|value| Box::new(typed(&field.ty, Some(value)))),
         }
-    }
-    Data::Struct { go_type: format!("{package}.{kind}"), fields }
-}
-
-/// The items of a list may leave out their kind.
-fn with_kind(item: &Value, kind: &str) -> Value {
-    let mut item = item.clone();
-    if item["kind"].is_null() && item.is_object() {
-        item["kind"] = Value::from(kind);
-    }
-    item
-}
-
-fn fields_of(go_type: &str) -> Option<&'static [FieldType]> {
-    STRUCTS.iter().find(|(name, _)| *name == go_type).map(|(_, fields)| *fields)
+    } else {
+        typed(&field.ty, value)
+    };
+    Field { name: field.go.to_owned(), embedded: field.place == Place::Embedded, value }
 }
 
 /// `value` as Go decodes it into that type; without a value, Go's zero value.
-fn typed(go_type: &str, value: Option<&Value>) -> Data {
+fn typed(ty: &Type, value: Option<&Value>) -> Data {
     let value = value.filter(|value| !value.is_null());
-    let (name, kind) = go_type.split_once('=').unwrap_or((go_type, go_type));
-    if name.starts_with('*') {
-        let target = value.map(|value| Box::new(typed(&go_type[1..], Some(value))));
-        return Data::Reference { go_type: name.to_owned(), target };
-    }
-    if let Some(element) = go_type.strip_prefix("[]") {
-        let element_type = name[2..].to_owned();
-        let items = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        return Data::List {
-            element_type,
-            items: items.iter().map(|item| typed(element, Some(item))).collect(),
-        };
-    }
-    if let Some(element) = go_type.strip_prefix("map[string]") {
-        let entries = value.and_then(Value::as_object).into_iter().flatten();
-        let entries = entries
-            .map(|(key, value)| (key.clone(), typed(element, Some(value))))
-            .collect::<BTreeMap<_, _>>();
-        return Data::Map { value_type: element.to_owned(), entries };
-    }
-    match kind {
-        "bool" => Data::Bool(value.and_then(Value::as_bool).unwrap_or_default()),
-        "int" => {
-            Data::Int { go_type: name.to_owned(), value: value.and_then(Value::as_i64).unwrap_or_default() }
+    let go_type = ty.go.to_owned();
+    let text = value.and_then(Value::as_str);
+    match &ty.shape {
+        Shape::Text => Data::Text { go_type, text: text.unwrap_or_default().to_owned() },
+        Shape::Bool => Data::Bool(value.and_then(Value::as_bool).unwrap_or_default()),
+        Shape::Int { .. } | Shape::AsNumber => {
+            Data::Int { go_type, value: value.and_then(Value::as_i64).unwrap_or_default() }
         }
-        "string" => {
-            let text = value.and_then(Value::as_str).unwrap_or_default().to_owned();
-            Data::Text { go_type: name.to_owned(), text }
+        Shape::Float => Data::Float(value.and_then(Value::as_f64).unwrap_or_default()),
+        Shape::Map => {
+            let entry = |(key, value): (&String, &Value)| {
+                (key.clone(), Data::text(value.as_str().unwrap_or_default()))
+            };
+            let entries = value.and_then(Value::as_object).into_iter().flatten();
+            Data::Map {
+                value_type: "string".to_owned(),
+                entries: entries.map(entry).collect::<BTreeMap<_, _>>(),
+            }
         }
-        "v1.Time" => Data::Time(value.and_then(Value::as_str).map_or(ZERO_TIME.to_owned(), go_time)),
-        _ => match fields_of(go_type) {
-            Some(fields) => Data::Struct {
-                go_type: go_type.to_owned(),
-                fields: fields
-                    .iter()
-                    .map(|&(name, json, go_type)| Field {
-                        name: name.to_owned(),
-                        embedded: false,
-                        value: typed(go_type, value.and_then(|value| value.get(json))),
-                    })
-                    .collect(),
-            },
-            None => guessed(go_type, value.unwrap_or(&Value::Object(Default::default()))),
-        },
+        Shape::List(item) => {
+            let items = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+            Data::List {
+                element_type: item.go.to_owned(),
+                items: items.iter().map(|value| typed(item, Some(value))).collect(),
+            }
+        }
+        Shape::Struct(of) => Data::Struct { go_type, fields: struct_fields(of, value) },
+        Shape::Uint8OrText => uint8_or_text(go_type, value),
+        Shape::Time => {
+            let inner = Data::Time(text.map_or(ZERO_TIME.to_owned(), go_time));
+            let fields = vec![Field { name: "Time".to_owned(), embedded: true, value: inner }];
+            Data::Struct { go_type, fields }
+        }
+        Shape::Duration => {
+            let value = text.and_then(|text| go::parse_duration(text).ok()).unwrap_or_default();
+            let inner = Data::Int { go_type: "time.Duration".to_owned(), value };
+            let fields = vec![Field { name: "Duration".to_owned(), embedded: true, value: inner }];
+            Data::Struct { go_type, fields }
+        }
+        Shape::Any => raw(go_type, value),
     }
+}
+
+/// `numorstring.Uint8OrString`, and the types made of it.
+fn uint8_or_text(go_type: String, value: Option<&Value>) -> Data {
+    let field = |name: &str, value| Field { name: name.to_owned(), embedded: false, value };
+    let int = |go_type: &str, value| Data::Int { go_type: go_type.to_owned(), value };
+    let text = value.and_then(Value::as_str);
+    let number = value.and_then(Value::as_i64).unwrap_or_default();
+    let fields = vec![
+        field("Type", int("numorstring.NumOrStringType", i64::from(text.is_some()))),
+        field("NumVal", int("uint8", number)),
+        field("StrVal", Data::text(text.unwrap_or_default())),
+    ];
+    Data::Struct { go_type, fields }
+}
+
+/// `v1.FieldsV1`: JSON that Go keeps as bytes.
+fn raw(go_type: String, value: Option<&Value>) -> Data {
+    let byte = |byte| Data::Int { go_type: "uint8".to_owned(), value: i64::from(byte) };
+    let items = value.map(Value::to_string).unwrap_or_default().bytes().map(byte).collect();
+    let value = Data::List { element_type: "uint8".to_owned(), items };
+    Data::Struct { go_type, fields: vec![Field { name: "Raw".to_owned(), embedded: false, value }] }
 }
 
 const ZERO_TIME: &str = "0001-01-01 00:00:00 +0000 UTC";
@@ -262,26 +158,4 @@ fn go_time(text: &str) -> String {
         Some((date, time)) => format!("{date} {time} +0000 UTC"),
         None => text.to_owned(),
     }
-}
-
-/// A struct whose type is not described: its fields are those that are there.
-fn guessed(go_type: &str, value: &Value) -> Data {
-    let Value::Object(entries) = value else { return Data::from(value) };
-    let fields = entries.iter().map(|(name, value)| Field {
-        name: go_name(name),
-        embedded: false,
-        value: if value.is_object() { guessed("struct", value) } else { Data::from(value) },
-    });
-    Data::Struct { go_type: go_type.to_owned(), fields: fields.collect() }
-}
-
-/// `peerIP` to `PeerIP`, `bgpPeer` to `BGPPeer`: Go writes an initialism at the start in capitals.
-fn go_name(json: &str) -> String {
-    let initialisms = ["bgp", "bpf", "cidr", "ip", "ipam", "as", "vxlan", "ipip", "mtu", "nat", "tcp", "udp"];
-    let word: String = json.chars().take_while(|c| c.is_ascii_lowercase()).collect();
-    if initialisms.contains(&word.as_str()) {
-        return format!("{}{}", word.to_uppercase(), &json[word.len()..]);
-    }
-    let mut characters = json.chars();
-    characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
 }

@@ -4,6 +4,7 @@ pub mod conformance;
 pub mod counting;
 pub mod etcd_server;
 pub mod fault;
+pub mod kube_server;
 pub mod proxy;
 
 pub use conformance::{Backend, Promises};

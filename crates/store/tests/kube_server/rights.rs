@@ -1,0 +1,106 @@
+//! Who may do what.
+
+use serde_json::json;
+use store::testing::kube_server::KubeServer;
+
+use super::create;
+
+const PLUGIN: &str = "system:serviceaccount:kube-system:calico-ipam";
+const GROUPS: [&str; 2] = ["crd.projectcalico.org", "projectcalico.org"];
+/// Kinds of both groups (a resource that a group does not have does no harm).
+const RESOURCES: &[&str] = &[
+    "ippools",
+    "ipreservations",
+    "ipamblocks",
+    "blockaffinities",
+    "ipamhandles",
+    "ipamconfigs",
+    "ipamconfigurations",
+    "clusterinformations",
+    "kubecontrollersconfigurations",
+    "bgppeers",
+    "bgpconfigurations",
+    "tiers",
+];
+const READ: &[&str] = &["get", "list", "watch"];
+const WRITE: &[&str] = &["create", "update", "patch", "delete"];
+const ALLOCATE: &[&str] = &["get", "list", "create", "update", "delete"];
+
+/// What of Calico's kinds the plugin does, as recorded of Calico's; no more than that.
+const PLUGIN_DOES: &[(&str, &[&str])] = &[
+    ("ippools", &["get", "list"]),
+    ("ipreservations", &["get", "list"]),
+    ("ipamconfigs", &["get"]),
+    ("ipamconfigurations", &["get"]),
+    ("clusterinformations", &["get"]),
+    ("ipamblocks", ALLOCATE),
+    ("blockaffinities", ALLOCATE),
+    ("ipamhandles", &["get", "create", "update", "delete"]),
+];
+
+/// User, verb, group, resource (with its subresource), and whether it is to be allowed.
+type Question = (&'static str, &'static str, &'static str, &'static str, bool);
+
+fn ask(server: &KubeServer, questions: &[Question]) {
+    let review = |&(user, verb, group, resource, _): &Question| {
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "user": user,
+                "resourceAttributes": {"verb": verb, "group": group, "resource": resource, "subresource": subresource},
+            },
+        })
+    };
+    let reviews: Vec<_> = questions.iter().map(review).collect();
+    let answers = create(server, &reviews);
+    let wrong =
+        questions.iter().zip(&answers).filter(|(question, answer)| answer["status"]["allowed"] != question.4);
+    let wrong: Vec<_> = wrong.map(|(question, _)| question).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+pub(super) fn users_may_do_what_they_need(server: &KubeServer) {
+    for (user, role) in [("reader", "calicoctl-reader"), ("writer", "calicoctl-admin")] {
+        let binding = ["create", "clusterrolebinding", user, "--clusterrole", role, "--user", user];
+        assert!(server.kubectl(&binding).output().unwrap().status.success());
+    }
+    let mut questions: Vec<Question> = Vec::new();
+    for group in GROUPS {
+        for resource in RESOURCES {
+            let plugin_does =
+                PLUGIN_DOES.iter().find(|(of, _)| of == resource).map_or(&[][..], |(_, verbs)| verbs);
+            for verb in READ.iter().chain(WRITE) {
+                questions.push((PLUGIN, verb, group, resource, plugin_does.contains(verb)));
+                questions.push(("reader", verb, group, resource, READ.contains(verb)));
+                questions.push(("writer", verb, group, resource, true));
+            }
+        }
+    }
+    questions.extend([
+        (PLUGIN, "get", "", "nodes", true),
+        (PLUGIN, "get", "", "namespaces", true),
+        (PLUGIN, "get", "", "pods", true),
+        (PLUGIN, "get", "kubevirt.io", "virtualmachineinstances", true),
+        (PLUGIN, "list", "", "pods", false),
+        (PLUGIN, "patch", "", "pods/status", false),
+        (PLUGIN, "update", "", "nodes/status", false),
+        (PLUGIN, "get", "", "secrets", false),
+        ("reader", "list", "", "pods", true),
+        ("reader", "list", "", "services", true),
+        ("reader", "update", "", "nodes/status", false),
+        ("reader", "get", "", "secrets", false),
+        ("writer", "list", "", "nodes", true),
+        ("writer", "update", "", "nodes/status", true),
+        ("writer", "delete", "", "nodes", false),
+        ("writer", "delete", "", "pods", false),
+        ("writer", "get", "", "secrets", false),
+    ]);
+    ask(server, &questions);
+}
+
+pub(super) fn rights_are_given_by_bindings_alone(server: &KubeServer) {
+    let of_nobody = RESOURCES.iter().map(|resource| ("somebody", "list", GROUPS[1], *resource, false));
+    ask(server, &of_nobody.collect::<Vec<_>>());
+}

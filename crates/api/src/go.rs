@@ -1,5 +1,7 @@
 //! Texts as Go writes and reads them: numbers, durations, times.
 
+use serde_json::Value as Json;
+
 use crate::time;
 
 /// A number as `strconv.FormatFloat(x, 'g', -1, 64)`, and `fmt`'s `%v`, write it: `0.1`, `1000`, `1e+06`.
@@ -141,6 +143,18 @@ pub fn time_text(text: &str) -> Result<String, String> {
         let quoted = quote(text);
         format!(r#"parsing time {quoted} as "2006-01-02T15:04:05Z07:00": cannot parse {quoted} as "2006""#)
     })
+}
+
+/// What `encoding/json` calls a JSON value in its errors.
+pub fn json_type(value: &Json) -> &'static str {
+    match value {
+        Json::Null => "null",
+        Json::Bool(_) => "bool",
+        Json::Number(_) => "number",
+        Json::String(_) => "string",
+        Json::Array(_) => "array",
+        Json::Object(_) => "object",
+    }
 }
 
 /// A text in double quotes as `strconv.Quote` writes it.

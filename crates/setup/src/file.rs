@@ -1,5 +1,6 @@
 //! The configuration file (`libcalico-go/lib/apiconfig/load.go`).
 
+use api::go::json_type;
 use serde_json::{Map, Value as Json};
 
 use crate::error::SetupError;
@@ -65,7 +66,7 @@ fn object<'j>(value: &'j Json, wanted: &str) -> Result<Option<&'j Map<String, Js
     match value {
         Json::Object(map) => Ok(Some(map)),
         Json::Null => Ok(None),
-        other => Err(format!("cannot unmarshal {} into {wanted}", go_type(other))),
+        other => Err(format!("cannot unmarshal {} into {wanted}", json_type(other))),
     }
 }
 
@@ -78,22 +79,11 @@ fn text(kind: Type, value: &Json, field: &str) -> Result<Option<String>, String>
         (Type::Int, Json::Number(number)) if number.is_i64() => Ok(Some(number.to_string())),
         (Type::Text | Type::Bool, Json::Bool(truth)) => Ok(Some(truth.to_string())),
         (kind, other) => {
-            let (found, wanted) = (go_type(other), kind.go());
+            let (found, wanted) = (json_type(other), kind.go());
             Err(format!(
                 "cannot unmarshal {found} into Go struct field CalicoAPIConfig.{field} of type {wanted}"
             ))
         }
-    }
-}
-
-fn go_type(value: &Json) -> &'static str {
-    match value {
-        Json::Null => "null",
-        Json::Bool(_) => "bool",
-        Json::Number(_) => "number",
-        Json::String(_) => "string",
-        Json::Array(_) => "array",
-        Json::Object(_) => "object",
     }
 }
 

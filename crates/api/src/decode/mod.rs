@@ -8,6 +8,7 @@ mod value;
 use serde_json::{Map, Value as Json};
 
 use crate::canonical;
+use crate::go;
 use crate::json;
 use crate::kind::Kind;
 use crate::resource::{API_VERSION, Resource};
@@ -79,7 +80,7 @@ pub fn decode_document(document: Json) -> Result<Vec<Resource>, InputError> {
 fn not_a_list(json: &Json) -> InputError {
     InputError::Json(format!(
         "json: cannot unmarshal {} into Go value of type []unstructured.Unstructured",
-        value::json_type(json)
+        go::json_type(json)
     ))
 }
 
@@ -140,7 +141,7 @@ fn array_item_map(item: &Json) -> Result<&Map<String, Json>, InputError> {
         }
         other => Err(InputError::Json(format!(
             "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
-            value::json_type(other)
+            go::json_type(other)
         ))),
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Number, Value as Json};
 
 use super::{Field, InputError, Shape, Struct, Type};
-use crate::go;
+use crate::go::{self, json_type};
 
 /// Decodes by schema. Remembers the first fault and goes on, as Go's decoder does.
 pub(super) struct Decoder {
@@ -51,9 +51,7 @@ impl Decoder {
                         out.insert("items".into(), Json::Array(items));
                     }
                     Json::Null => {}
-                    other => {
-                        self.mismatch(json_type(other), &format!("[]{}", item.go))
-                    }
+                    other => self.mismatch(json_type(other), &format!("[]{}", item.go)),
                 }
                 self.path.pop();
             } else if is("metadata") {
@@ -218,18 +216,6 @@ fn by_name(map: &Map<String, Json>) -> Vec<(&String, &Json)> {
     let mut entries: Vec<_> = map.iter().collect();
     entries.sort_by(|a, b| a.0.cmp(b.0));
     entries
-}
-
-/// What Go calls a JSON value in its errors.
-pub(super) fn json_type(value: &Json) -> &'static str {
-    match value {
-        Json::Null => "null",
-        Json::Bool(_) => "bool",
-        Json::Number(_) => "number",
-        Json::String(_) => "string",
-        Json::Array(_) => "array",
-        Json::Object(_) => "object",
-    }
 }
 
 /// Reads `64512` or `1.10` (1 * 65536 + 10).

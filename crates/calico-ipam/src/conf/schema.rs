@@ -1,6 +1,7 @@
 //! The types of a network configuration's fields, and what Go's decoder says of a value of another type (`cni-plugin/pkg/types/types.go`,
 //! `encoding/json/decode.go`).
 
+use api::go::json_type;
 use serde_json::{Map, Value as Json};
 
 /// A type in Go.
@@ -125,7 +126,7 @@ pub(crate) fn conform(document: &Json, wanted: &Struct) -> Result<Map<String, Js
         other => {
             return Err(format!(
                 "json: cannot unmarshal {} into Go value of type {}",
-                name_of(other),
+                json_type(other),
                 wanted.go
             ));
         }
@@ -177,24 +178,13 @@ impl Walk {
         };
         let found = match (kind, value) {
             (Int, Json::Number(number)) => format!("number {number}"),
-            _ => name_of(value).to_string(),
+            _ => json_type(value).to_string(),
         };
         let path = self.path.join(".");
         let error =
             format!("json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {wanted}");
         self.error.get_or_insert(error);
         None
-    }
-}
-
-fn name_of(value: &Json) -> &'static str {
-    match value {
-        Json::Null => "null",
-        Json::Bool(_) => "bool",
-        Json::Number(_) => "number",
-        Json::String(_) => "string",
-        Json::Array(_) => "array",
-        Json::Object(_) => "object",
     }
 }
 

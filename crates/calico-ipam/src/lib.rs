@@ -15,6 +15,7 @@ mod log;
 mod netns;
 mod pools;
 mod protocol;
+mod reach;
 mod request;
 mod result;
 
@@ -63,9 +64,7 @@ pub fn run(io: Io<'_>) -> u8 {
 fn upgrade(environment: &Environment, stderr: &mut dyn Write) -> io::Result<()> {
     let reason = match environment.get("KUBERNETES_NODE_NAME") {
         None => "KUBERNETES_NODE_NAME is not set",
-        Some(_) => {
-            "it needs the Kubernetes datastore, and this build has only the embedded store; nothing was changed"
-        }
+        Some(_) => "it needs the Kubernetes datastore, which this build does not have; nothing was changed",
     };
     writeln!(stderr, "calico-ipam -upgrade: cannot migrate from host-local: {reason}")
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use api::{Cidr, Family, Kind};
-use store::{AnyStore, Depth, ReadSet, Scope, Store, View};
+use store::{Depth, ReadSet, Scope, Store, View};
 
 use crate::args::go_quoted;
 use crate::error::CniError;
@@ -15,7 +15,11 @@ const WITHIN: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// What is neither a CIDR nor a pool's name; the wrong family. That a CIDR is an enabled pool's is found out later.
-pub async fn resolve(store: &AnyStore, v4: &[&str], v6: &[&str]) -> Result<(Vec<Cidr>, Vec<Cidr>), CniError> {
+pub async fn resolve(
+    store: &impl Store,
+    v4: &[&str],
+    v6: &[&str],
+) -> Result<(Vec<Cidr>, Vec<Cidr>), CniError> {
     let named = v4.iter().chain(v6).any(|entry| entry.parse::<Cidr>().is_err());
     let view = if named {
         let set = ReadSet::new().scope(Scope::kind(Kind::IPPool), Depth::Full);

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use ipam::{Effects, Planner};
 use setup::{Clock, ConnectOptions, Datastore, Environment, Settings};
-use store::AnyStore;
 use tokio::runtime::Runtime;
 
 use crate::args::Args;
@@ -17,11 +16,14 @@ use crate::identity::Identity;
 use crate::lock::{self, HostLock};
 use crate::log::{Level, Log};
 use crate::protocol::Call;
+use crate::reach::Reached;
 
 /// The time of the work itself. It starts when the lock is taken: waiting must not eat it.
 pub const WITHIN: Duration = Duration::from_secs(90);
 /// How long to wait for the lock: whoever has it may work for [`WITHIN`]; who takes longer is stuck. (Calico waits for ever.)
 const PATIENCE: Duration = WITHIN;
+/// How long a store may leave the first question unanswered. The runtime asks again, and who reads its log should not wait for the reason.
+const REACHED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A request, ready to be served.
 pub struct Request<'a> {
@@ -32,7 +34,7 @@ pub struct Request<'a> {
     /// Whom it is for.
     pub identity: Identity,
     /// The store.
-    pub store: AnyStore,
+    pub store: Reached,
     /// The clock.
     pub clock: Clock,
     /// The log.
@@ -64,10 +66,13 @@ impl<'a> Request<'a> {
         let identity = Identity::new(conf.name(), node, &call.container, &call.interface, &args)?;
         // A store that does not exist yet has no pools: the file's name is the better answer.
         let store = setup::connect(&datastore, ConnectOptions::existing()).map_err(CniError::internal)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .map_err(|e| CniError::internal(format!("cannot start: {e}")))?;
+        let runtime = setup::runtime(&datastore).map_err(CniError::internal)?;
+        let patience = match datastore {
+            // There nobody is to be reached: whoever keeps the file to himself is waited for as long as there is time.
+            Datastore::Embedded { .. } => WITHIN,
+            Datastore::Etcd(_) | Datastore::Kubernetes(_) => REACHED_WITHIN,
+        };
+        let store = Reached::new(store, clock, patience);
         Ok(Request { conf, args, identity, store, clock, log, runtime })
     }
 

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use api::capability::Backend;
@@ -19,8 +20,8 @@ use crate::input::yaml;
 pub const DEFAULT_CONFIG: &str = "/etc/calico/calicoctl.cfg";
 /// The version that this program says it is: that of the Calico whose texts, columns and data it has.
 pub const CLIENT_VERSION: &str = "v3.33.0";
-/// How long a call to the store may take.
-pub const WITHIN: Duration = Duration::from_secs(30);
+/// How long a call to the store may take: long enough for a cluster that elects a leader, short enough for somebody who waits.
+pub const WITHIN: Duration = Duration::from_secs(10);
 
 /// A store that is open, and what is needed to use it.
 pub struct Session {
@@ -30,7 +31,7 @@ pub struct Session {
     pub datastore: Datastore,
     effects: SystemEffects,
     backend: Backend,
-    runtime: Runtime,
+    runtime: Rc<Runtime>,
 }
 
 impl Session {
@@ -42,6 +43,27 @@ impl Session {
     /// Time and chance.
     pub fn effects(&self) -> &SystemEffects {
         &self.effects
+    }
+
+    /// Where the store is, for messages.
+    pub fn place(&self) -> String {
+        match &self.datastore {
+            Datastore::Embedded { path, .. } => format!("the embedded store {}", path.display()),
+            other => format!("the {} datastore ({})", other.type_name(), other.chosen_by()),
+        }
+    }
+
+    /// Keys of the store that this program does not know, so that it leaves them alone.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn unknown_keys(&self) -> Result<Vec<String>, StoreError> {
+        match &self.store {
+            AnyStore::Sqlite(store) => self.wait(store.unknown_keys(WITHIN)),
+            #[cfg(feature = "etcd")]
+            AnyStore::Etcd(store) => self.wait(store.unknown_keys(WITHIN)),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Waits for a call to the store.
@@ -89,6 +111,17 @@ impl Chosen {
         Ok(Chosen { settings })
     }
 
+    /// What that configuration file says, and nothing else.
+    ///
+    /// # Errors
+    /// When it does not exist. Other faults wait until the store is needed.
+    pub fn in_file(path: &str) -> Result<Chosen, Failure> {
+        match Path::new(path).exists() {
+            true => Ok(Chosen { settings: from_file(path) }),
+            false => Err(Failure::OnStdout(format!("Error reading config file: {path}"))),
+        }
+    }
+
     /// Which store it is.
     ///
     /// # Errors
@@ -119,6 +152,21 @@ impl Chosen {
         environment: &Environment,
         options: ConnectOptions,
     ) -> Result<Session, SetupError> {
+        let runtime = Rc::new(setup::runtime(&self.datastore(environment)?)?);
+        self.open_on(&runtime, effects, environment, options)
+    }
+
+    /// Opens the store, whose calls that runtime then runs: those of stores that are used together need one that both have.
+    ///
+    /// # Errors
+    /// As [`Chosen::open`].
+    pub fn open_on(
+        &self,
+        runtime: &Rc<Runtime>,
+        effects: SystemEffects,
+        environment: &Environment,
+        options: ConnectOptions,
+    ) -> Result<Session, SetupError> {
         let datastore = self.datastore(environment)?;
         let store = setup::connect(&datastore, options)?;
         let backend = match &datastore {
@@ -126,11 +174,7 @@ impl Chosen {
             Datastore::Etcd(_) => Backend::Etcd,
             Datastore::Kubernetes(_) => Backend::Kubernetes,
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| {
-            SetupError::Store(StoreError::Unavailable(format!("cannot start the runtime: {error}")))
-        })?;
-        Ok(Session { store, datastore, effects, backend, runtime })
+        Ok(Session { store, datastore, effects, backend, runtime: runtime.clone() })
     }
 }
 
@@ -149,9 +193,12 @@ fn from_file(path: &str) -> Result<Settings, SetupError> {
 pub fn check_version(session: &Session) -> Result<(), String> {
     let key = version::cluster_information();
     let view = session.read(&ReadSet::new().key(key.clone())).map_err(|error| {
-        format!(
-            "unable to get Cluster Information to verify version mismatch: {error}\nUse --allow-version-mismatch to override"
-        )
+        let told = format!("unable to get Cluster Information to verify version mismatch: {error}");
+        match error {
+            StoreError::Corrupt(_) => format!("{told}\nUse --allow-version-mismatch to override"),
+            // Without the check the command would fail all the same, which Calico does not say.
+            _ => told,
+        }
     })?;
     let cluster = view.resource(&key).flatten().map(|(resource, _)| resource);
     version::check(CLIENT_VERSION, cluster).map_err(|error| error.to_string())

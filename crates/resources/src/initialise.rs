@@ -183,7 +183,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
     }
 }
 
-fn with_ready(stored: &Resource, ready: bool) -> Resource {
+pub(crate) fn with_ready(stored: &Resource, ready: bool) -> Resource {
     let changed = stored.with(|_, body| {
         let spec = body.entry("spec").or_insert_with(|| json!({}));
         if let Json::Object(spec) = spec {

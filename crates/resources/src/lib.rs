@@ -7,11 +7,14 @@
 mod addresses;
 mod client;
 pub mod config;
+pub mod contents;
+pub mod copy;
 mod delete;
 mod delete_node;
 mod delete_pool;
 mod effects;
 mod error;
+pub mod export;
 pub mod initialise;
 pub mod label;
 pub mod metadata;

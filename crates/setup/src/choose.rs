@@ -142,12 +142,7 @@ mod tests {
     /// Type and what chose it.
     fn told(variables: &[(&str, &str)], cni: serde_json::Value) -> (&'static str, String) {
         let datastore = chosen(variables, cni).unwrap();
-        let by = match &datastore {
-            Datastore::Embedded { chosen_by, .. } => chosen_by,
-            Datastore::Etcd(settings) => &settings.chosen_by,
-            Datastore::Kubernetes(settings) => &settings.chosen_by,
-        };
-        (datastore.type_name(), by.clone())
+        (datastore.type_name(), datastore.chosen_by().to_string())
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Opens the store that was chosen.
 
-use store::AnyStore;
 use store::sqlite::{Options, SqliteStore};
+use store::{AnyStore, StoreError};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::datastore::Datastore;
 use crate::error::SetupError;
@@ -30,7 +31,7 @@ impl ConnectOptions {
     }
 }
 
-/// Opens the store. Its calls then need a tokio runtime with time enabled.
+/// Opens the store, whose calls need [`runtime`]. Of a store that is reached over a network only the settings are checked: the first call connects.
 ///
 /// # Errors
 /// A store that is not part of this build is an error, never another store in its place; and whatever keeps the store from opening.
@@ -45,9 +46,38 @@ pub fn connect(datastore: &Datastore, options: ConnectOptions) -> Result<AnyStor
             let options = Options { missing, directories, ..Options::default() };
             Ok(AnyStore::Sqlite(SqliteStore::open(path, options)?))
         }
+        #[cfg(feature = "etcd")]
+        Datastore::Etcd(settings) => crate::etcd::open(settings),
+        #[cfg(not(feature = "etcd"))]
         Datastore::Etcd(settings) => not_built_in(&settings.chosen_by),
         Datastore::Kubernetes(settings) => not_built_in(&settings.chosen_by),
     }
+}
+
+/// The runtime that calls to that store need: one thread, with timers; and with sockets only where the store is reached over a network, as they cost
+/// a short-lived process something to set up.
+///
+/// # Errors
+/// When the system has no descriptors left.
+pub fn runtime(datastore: &Datastore) -> Result<Runtime, SetupError> {
+    match datastore {
+        Datastore::Embedded { .. } => build(Builder::new_current_thread().enable_time()),
+        Datastore::Etcd(_) | Datastore::Kubernetes(_) => full_runtime(),
+    }
+}
+
+/// A runtime for calls to stores of any kind, and for signals.
+///
+/// # Errors
+/// As [`runtime`].
+pub fn full_runtime() -> Result<Runtime, SetupError> {
+    build(Builder::new_current_thread().enable_all())
+}
+
+fn build(builder: &mut Builder) -> Result<Runtime, SetupError> {
+    builder
+        .build()
+        .map_err(|error| StoreError::Unavailable(format!("cannot start the runtime: {error}")).into())
 }
 
 #[cfg(test)]
@@ -83,9 +113,10 @@ mod tests {
 
     #[test]
     fn another_store_is_never_replaced() {
-        let datastore = chosen(&[("ETCD_ENDPOINTS", "http://u:p@e:1"), ("RACKPOOL_DB", "/x")]);
+        let datastore = chosen(&[("KUBECONFIG", "/k"), ("RACKPOOL_DB", "/x")]);
         let error = connect(&datastore, ConnectOptions::default()).unwrap_err().to_string();
-        let start = "the etcdv3 datastore was chosen by ETCD_ENDPOINTS = \"http://e:1\", but this build has only the embedded store; ";
+        let start =
+            "the kubernetes datastore was chosen by KUBECONFIG = \"/k\", but this build does not have it; ";
         assert!(error.starts_with(start), "{error}");
     }
 }

@@ -131,4 +131,13 @@ impl Datastore {
             Datastore::Kubernetes(_) => "kubernetes",
         }
     }
+
+    /// What chose it, as a clause: `ETCD_ENDPOINTS = "http://10.0.0.1:2379"`.
+    pub fn chosen_by(&self) -> &str {
+        match self {
+            Datastore::Embedded { chosen_by, .. } => chosen_by,
+            Datastore::Etcd(settings) => &settings.chosen_by,
+            Datastore::Kubernetes(settings) => &settings.chosen_by,
+        }
+    }
 }

@@ -51,8 +51,8 @@ pub enum SetupError {
     NoHome,
     /// The store that was chosen is not part of this build.
     #[error(
-        "the {datastore} datastore was chosen by {chosen_by}, but this build has only the embedded store; \
-         to use that, take the setting away or set the datastore type to \"embedded\" (DATASTORE_TYPE, datastoreType, or datastore_type in a CNI configuration)"
+        "the {datastore} datastore was chosen by {chosen_by}, but this build does not have it; \
+         to use the embedded store, take the setting away or set the datastore type to \"embedded\" (DATASTORE_TYPE, datastoreType, or datastore_type in a CNI configuration)"
     )]
     NotBuiltIn {
         /// Its type.

@@ -18,13 +18,15 @@ mod datastore;
 mod embedded;
 mod environment;
 mod error;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod fields;
 mod file;
 mod node_name;
 mod settings;
 
 pub use clock::Clock;
-pub use connect::{ConnectOptions, Missing, connect};
+pub use connect::{ConnectOptions, Missing, connect, full_runtime, runtime};
 pub use datastore::{Datastore, EtcdSettings, KubernetesSettings, Tls};
 pub use embedded::MACHINE_STORE;
 pub use environment::Environment;

@@ -16,6 +16,7 @@ mod fault;
 mod members;
 mod options;
 mod reading;
+mod unknown;
 mod watching;
 mod writing;
 
@@ -56,6 +57,14 @@ impl EtcdStore {
     /// there is no endpoint.
     pub fn open(options: Options) -> Result<EtcdStore, StoreError> {
         Ok(EtcdStore { cluster: Arc::new(Cluster::new(options)?) })
+    }
+
+    /// The keys of Calico's that this program does not know: policies, profiles, what Calico's own processes tell each other.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn unknown_keys(&self, within: Duration) -> Result<Vec<String>, StoreError> {
+        unknown::unknown_keys(&self.cluster, Instant::now() + within).await
     }
 }
 

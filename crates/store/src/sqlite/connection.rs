@@ -111,7 +111,7 @@ fn find(path: &Path) -> Result<Option<FileId>, StoreError> {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, Fault> {
+pub(super) fn connect(path: &Path) -> Result<Connection, Fault> {
     let creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut conn = Connection::open_with_flags(
         path,

@@ -32,6 +32,7 @@ mod backup;
 mod connection;
 mod fault;
 mod filesystem;
+mod frozen;
 mod reading;
 mod schema;
 mod watching;
@@ -55,6 +56,7 @@ use crate::view::View;
 use api::Revision;
 use connection::Live;
 use fault::{Fault, file_error};
+pub use frozen::Frozen;
 pub use watching::SqliteWatch;
 
 /// What to do where there is no file.

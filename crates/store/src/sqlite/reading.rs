@@ -108,6 +108,13 @@ pub(super) fn walk(
     Ok(())
 }
 
+/// Every key, in the order of text.
+pub(super) fn keys(conn: &Connection) -> Result<Vec<String>, Fault> {
+    let mut all = conn.prepare("SELECT key FROM kv ORDER BY key")?;
+    let keys = all.query_map([], |row| row.get(0))?;
+    Ok(keys.collect::<Result<_, _>>()?)
+}
+
 /// The least text that is above every text with that prefix. Prefixes end in `/`.
 fn end_of(prefix: &str) -> String {
     let mut end = prefix.trim_end_matches('/').to_string();

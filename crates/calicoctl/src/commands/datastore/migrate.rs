@@ -1,12 +1,14 @@
 //! `calicoctl datastore migrate`
 
 use clap::Subcommand;
+use setup::{ConnectOptions, Datastore};
 
+use super::export;
 use crate::Context;
 use crate::cli::Config;
-use crate::commands::later::not_yet;
 use crate::commands::resource_set::Access;
 use crate::failure::Failure;
+use crate::session::Chosen;
 
 /// Lock and unlock a store; move its contents to another.
 #[derive(Debug, clap::Args)]
@@ -21,9 +23,7 @@ enum Command {
     Lock(LockArgs),
     /// Unlock the datastore
     Unlock(LockArgs),
-    /// Write out everything that the datastore holds (not available yet)
-    Export(LockArgs),
-    /// Read in what was written out (not available yet)
+    Export(export::Args),
     Import(ImportArgs),
 }
 
@@ -35,9 +35,10 @@ struct LockArgs {
     words: Vec<String>,
 }
 
+/// Read in what was exported; needs the Kubernetes datastore.
 #[derive(Debug, clap::Args)]
 struct ImportArgs {
-    /// What was written out
+    /// What was exported
     #[arg(short = 'f', long, value_name = "FILE")]
     filename: Option<String>,
     #[command(flatten)]
@@ -48,12 +49,30 @@ pub(super) fn run(args: Args, context: &mut Context<'_>) -> Result<(), Failure> 
     match args.command {
         Command::Lock(args) => set_ready(&args, false, context),
         Command::Unlock(args) => set_ready(&args, true, context),
-        Command::Export(_) => Err(not_yet("datastore migrate export")),
-        Command::Import(args) => {
-            let _ = (args.filename, args.lock);
-            Err(not_yet("datastore migrate import"))
-        }
+        Command::Export(args) => export::run(&args, context),
+        Command::Import(args) => import(&args, context),
     }
+}
+
+/// Calico's import is for Kubernetes alone; other stores are filled with `datastore copy`.
+fn import(args: &ImportArgs, context: &mut Context<'_>) -> Result<(), Failure> {
+    let chosen = Chosen::load(args.lock.config.config.as_deref(), context.globals, context.environment)?;
+    context.globals.check().map_err(Failure::Message)?;
+    let datastore =
+        chosen.datastore(context.environment).map_err(|error| Failure::message(error.to_string()))?;
+    Err(Failure::message(match &datastore {
+        Datastore::Kubernetes(_) => {
+            let file = args.filename.as_deref().unwrap_or("the file");
+            match chosen.open(context.effects, context.environment, ConnectOptions::default()) {
+                Err(error) => error.to_string(),
+                Ok(_) => format!("importing {file} is not available yet; nothing was changed"),
+            }
+        }
+        other => format!(
+            "invalid datastore type: {} to import to for datastore migration. Datastore type must be kubernetes",
+            other.type_name()
+        ),
+    }))
 }
 
 fn set_ready(args: &LockArgs, ready: bool, context: &mut Context<'_>) -> Result<(), Failure> {

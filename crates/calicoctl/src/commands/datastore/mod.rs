@@ -1,6 +1,8 @@
 //! `calicoctl datastore`
 
 mod backup;
+mod copy;
+mod export;
 mod init;
 mod migrate;
 mod restore;
@@ -10,7 +12,7 @@ use clap::Subcommand;
 use crate::Context;
 use crate::failure::Failure;
 
-/// Begin, save, restore and lock a store.
+/// Begin, save, restore, copy and lock a store.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -22,6 +24,7 @@ enum Command {
     Init(init::Args),
     Backup(backup::Args),
     Restore(restore::Args),
+    Copy(copy::Args),
     Migrate(migrate::Args),
 }
 
@@ -30,6 +33,7 @@ pub(super) fn run(args: Args, context: &mut Context<'_>) -> Result<(), Failure> 
         Command::Init(args) => init::run(&args, context),
         Command::Backup(args) => backup::run(&args, context),
         Command::Restore(args) => restore::run(&args, context),
+        Command::Copy(args) => copy::run(&args, context),
         Command::Migrate(args) => migrate::run(args, context),
     }
 }

@@ -1,0 +1,187 @@
+//! `calicoctl datastore copy`
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use resources::contents::Counts;
+use resources::copy::{CopyError, Copying};
+use setup::ConnectOptions;
+use store::{AnyStore, StoreError};
+
+use crate::Context;
+use crate::cli::{self, Config};
+use crate::failure::Failure;
+use crate::session::{Chosen, Session, WITHIN, check_version};
+
+/// Copy everything from this store to another, of any kind.
+///
+/// The target must be empty. Uids and times of creation stay as they are; what was written is read back and compared. Meanwhile nobody can change an embedded store:
+/// who tries waits. A store in etcd knows no such lock: it is marked as locked (datastoreReady), which not everybody minds, so stop who uses it; in any case the copy goes on until a look finds
+/// nothing new. When it fails or is interrupted, what was written is taken back.
+///
+/// After it, lead calicoctl and the plugins to the new store before the old one is used again: changes there are not carried over.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Configuration file that says how to reach the target, as -c does for the source
+    #[arg(long, value_name = "FILE")]
+    to: String,
+    #[command(flatten)]
+    config: Config,
+    #[arg(hide = true)]
+    words: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
+    cli::exactly(0, &args.words).map_err(Failure::Message)?;
+    context.globals.check().map_err(Failure::Message)?;
+    let (effects, environment) = (context.effects, context.environment);
+    let failed = |text: String| Failure::message(text);
+    let runtime = Rc::new(setup::full_runtime().map_err(|error| failed(error.to_string()))?);
+    let source = Chosen::load(args.config.config.as_deref(), context.globals, environment)?
+        .open_on(&runtime, effects, environment, ConnectOptions::existing())
+        .map_err(|error| failed(error.to_string()))?;
+    let target = Chosen::in_file(&args.to)?
+        .open_on(&runtime, effects, environment, ConnectOptions::default())
+        .map_err(|error| failed(error.to_string()))?;
+    if !context.globals.allow_version_mismatch {
+        check_version(&source).map_err(failed)?;
+    }
+    let left = unknown(&source).map_err(|error| failed(format!("the source cannot be read: {error}")))?;
+    let there = unknown(&target).map_err(|error| failed(format!("the target cannot be read: {error}")))?;
+    if !there.is_empty() {
+        return Err(failed(format!(
+            "the target is not empty, and nothing was changed there. It holds: {there}"
+        )));
+    }
+    writeln!(context.stderr, "Copying {} to {}", source.place(), target.place())?;
+    let counts = copied(&source, &target, context)?;
+    writeln!(context.stdout, "Copied and compared: {counts}")?;
+    if !left.is_empty() {
+        writeln!(context.stdout, "Left behind, as this program does not know it: {left}")?;
+    }
+    Ok(())
+}
+
+/// Copies while the source is held still; takes back what was written when it fails.
+fn copied(source: &Session, target: &Session, context: &mut Context<'_>) -> Result<Counts, Failure> {
+    let still = Still::hold(source)?;
+    let mut copying = Copying::new(&source.store, &target.store, WITHIN, still.was_ready());
+    let started = ipam::Effects::elapsed(source.effects());
+    let mut told = started;
+    let stderr = &mut *context.stderr;
+    let outcome = target.wait(async {
+        let progress = |done: usize, of: usize| {
+            let now = ipam::Effects::elapsed(source.effects());
+            if now.saturating_sub(told) >= Duration::from_secs(1) {
+                told = now;
+                // Progress that nobody can see is no reason to stop.
+                let _ = writeln!(stderr, "  {done} of {of}");
+            }
+        };
+        tokio::select! {
+            outcome = copying.run(progress) => outcome.map_err(Stop::Copy),
+            signal = interruption() => Err(signal),
+        }
+    });
+    let text = match outcome {
+        Ok(counts) => {
+            still.release(source)?;
+            return Ok(counts);
+        }
+        // Nothing was written, and what is there is not ours.
+        Err(Stop::Copy(error @ (CopyError::NotEmpty(_) | CopyError::NothingThere))) => error.to_string(),
+        Err(stop) => {
+            let undone = match target.wait(copying.undo()) {
+                Ok(0) => "nothing was written".to_string(),
+                Ok(count) => format!("{count} records that were written to the target were taken back"),
+                Err(error) => format!(
+                    "what was written to the target could not be taken back ({error}): empty it by hand"
+                ),
+            };
+            format!("{stop}; {undone}")
+        }
+    };
+    let released = still.release(source);
+    released.and(Err(Failure::message(text)))
+}
+
+/// Why a copy did not come to its end.
+#[derive(Debug, thiserror::Error)]
+enum Stop {
+    #[error("{0}")]
+    Copy(CopyError),
+    #[error("interrupted")]
+    Interrupted,
+    #[error("signals cannot be waited for: {0}")]
+    Signals(std::io::Error),
+}
+
+/// Waits for the user, or the system, to end this program.
+async fn interruption() -> Stop {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                _ = interrupt.recv() => Stop::Interrupted,
+                _ = terminate.recv() => Stop::Interrupted,
+            }
+        }
+        (Err(error), _) | (_, Err(error)) => Stop::Signals(error),
+    }
+}
+
+/// A source that is held still.
+enum Still {
+    /// Nobody can write, until this is dropped.
+    File(#[allow(dead_code, reason = "held, not looked at")] store::sqlite::Frozen),
+    /// Everybody is asked not to write: what the store said of being ready before.
+    Asked(Option<bool>),
+}
+
+impl Still {
+    fn hold(source: &Session) -> Result<Still, Failure> {
+        let failed = |error: &dyn std::fmt::Display| {
+            Failure::message(format!("the source cannot be held still: {error}"))
+        };
+        if let AnyStore::Sqlite(store) = &source.store {
+            return source.wait(store.freeze(WITHIN)).map(Still::File).map_err(|error| failed(&error));
+        }
+        let client = source.client();
+        let ready = source.wait(client.is_ready()).map_err(|error| failed(&error))?;
+        if ready == Some(true) {
+            source.wait(client.set_ready(false)).map_err(|error| failed(&error))?;
+        }
+        Ok(Still::Asked(ready))
+    }
+
+    fn was_ready(&self) -> Option<bool> {
+        match self {
+            Still::File(_) => None,
+            Still::Asked(ready) => *ready,
+        }
+    }
+
+    fn release(self, source: &Session) -> Result<(), Failure> {
+        match self {
+            Still::Asked(Some(true)) => source.wait(source.client().set_ready(true)).map_err(|error| {
+                Failure::message(format!(
+                    "the source is still locked: {error}. To unlock it: calicoctl datastore migrate unlock"
+                ))
+            }),
+            Still::File(_) | Still::Asked(_) => Ok(()),
+        }
+    }
+}
+
+/// What a store holds that this program does not know, by folder.
+fn unknown(session: &Session) -> Result<String, StoreError> {
+    let mut folders: BTreeMap<String, usize> = BTreeMap::new();
+    for key in session.unknown_keys()? {
+        let depth = if key.starts_with("/calico/resources/") { 6 } else { 4 };
+        let folder = key.split('/').take(depth).collect::<Vec<_>>().join("/");
+        *folders.entry(folder).or_default() += 1;
+    }
+    let parts: Vec<String> = folders.iter().map(|(folder, count)| format!("{count} {folder}")).collect();
+    Ok(parts.join(", "))
+}

@@ -1,0 +1,91 @@
+//! `calicoctl datastore migrate export`
+
+use resources::export::{self, Export};
+use setup::Datastore;
+
+use crate::Context;
+use crate::cli::Config;
+use crate::commands::resource_set::Access;
+use crate::failure::Failure;
+use crate::output::{json, yaml};
+use crate::session::Session;
+
+/// Write out everything that a locked datastore holds, for Calico's import into Kubernetes.
+///
+/// WorkloadEndpoints and IPAMConfigurations are left out, as Calico leaves them out: in Kubernetes the ones come from pods, the others from the
+/// allocator's configuration.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    config: Config,
+    #[arg(hide = true)]
+    words: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
+    let session = Access::begin(args.config.config.as_deref(), context)?.quiet_session()?;
+    let failed = |text: String| Failure::message(text);
+    let ready = session
+        .wait(session.client().is_ready())
+        .map_err(|error| failed(format!("error while checking if datastore was locked: {error}")))?;
+    match ready {
+        Some(false) => {}
+        Some(true) => {
+            return Err(failed(
+                "datastore is not locked. Run the `calicoctl datastore migrate lock` command in order to begin migration"
+                    .to_string(),
+            ));
+        }
+        None => {
+            return Err(failed(
+                "error while checking if datastore was locked: resource does not exist: ClusterInformation(default) with error: <nil>"
+                    .to_string(),
+            ));
+        }
+    }
+    if let Datastore::Kubernetes(_) = session.datastore {
+        return Err(failed(
+            "invalid datastore type: kubernetes to export from for datastore migration. Datastore type must be etcdv3"
+                .to_string(),
+        ));
+    }
+    refuse_unknown(&session)?;
+    let view = session.read(&export::reads()).map_err(|error| failed(error.to_string()))?;
+    let export = Export::of(&view);
+    for list in &export.lists {
+        write!(context.stdout, "{}---\n", yaml::to_text(list))?;
+    }
+    let rest = export.rest.map_err(|error| failed(error.to_string()))?;
+    write!(context.stdout, "===\n{}\n", json::to_text(&rest.cluster, 2))?;
+    write!(context.stdout, "===\n{}\n", json::to_text(&rest.ipam, 2))?;
+    if rest.virtual_affinities > 0 {
+        writeln!(
+            context.stderr,
+            "left out: {} affinities of load balancers, which Calico's import does not take",
+            rest.virtual_affinities
+        )?;
+    }
+    crate::commands::ignored(context, &args.words)
+}
+
+/// What belongs into an export and cannot be put there must not look as if it did not exist.
+fn refuse_unknown(session: &Session) -> Result<(), Failure> {
+    let keys = session.unknown_keys().map_err(|error| Failure::message(error.to_string()))?;
+    let mut found: Vec<String> = export::unknown_kinds()
+        .filter_map(|kind| {
+            let segment = format!("/projectcalico.org/{kind}/");
+            let count = keys.iter().filter(|key| key.contains(&segment)).count();
+            (count > 0).then(|| format!("{count} {kind}"))
+        })
+        .collect();
+    match found.pop() {
+        None => Ok(()),
+        Some(last) => {
+            found.push(last);
+            Err(Failure::message(format!(
+                "the datastore holds {}, which this program does not know and an export without them would lose: export with Calico's own calicoctl",
+                found.join(", ")
+            )))
+        }
+    }
+}

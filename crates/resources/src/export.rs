@@ -1,0 +1,248 @@
+//! What `datastore migrate export` writes (`calicoctl/commands/datastore/migrate/export.go`, `migrateipam.go`): lists of resources without their
+//! identities, the cluster's own record, and the allocations under etcd's keys. Nodes are named as Kubernetes names them, in all three.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use api::{Attribute, HandleId, Key, Kind, Owner, Record, Resource, Revision, Value};
+use serde_json::{Map, Value as Json, json};
+use store::{Depth, ReadSet, Scope, View};
+
+use crate::metadata;
+use crate::version::cluster_information;
+
+/// Handles of a node's tunnels, which end in its name.
+const TUNNELS: [&str; 3] = ["ipip-tunnel-addr-", "vxlan-tunnel-addr-", "wireguard-tunnel-addr-"];
+
+/// The lists, in their order. What depends on nodes' names comes after the nodes.
+const LISTS: [(&str, Option<Kind>); 17] = [
+    ("IPPool", Some(Kind::IPPool)),
+    ("BGPPeer", Some(Kind::BGPPeer)),
+    ("Tier", Some(Kind::Tier)),
+    ("GlobalNetworkPolicy", None),
+    ("StagedGlobalNetworkPolicy", None),
+    ("GlobalNetworkSet", None),
+    ("HostEndpoint", None),
+    ("KubeControllersConfiguration", Some(Kind::KubeControllersConfiguration)),
+    ("NetworkPolicy", None),
+    ("StagedNetworkPolicy", None),
+    ("StagedKubernetesNetworkPolicy", None),
+    ("NetworkSet", None),
+    ("Node", Some(Kind::Node)),
+    ("BGPConfiguration", Some(Kind::BGPConfiguration)),
+    ("FelixConfiguration", None),
+    ("IPReservation", Some(Kind::IPReservation)),
+    ("BGPFilter", None),
+];
+
+/// What is written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Export {
+    /// The lists, in their order; with a fault, those before it.
+    pub lists: Vec<Json>,
+    /// What comes after them.
+    pub rest: Result<Rest, ExportError>,
+}
+
+/// What comes after the lists.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rest {
+    /// The ClusterInformation.
+    pub cluster: Json,
+    /// The allocations.
+    pub ipam: Json,
+    /// How many affinities of virtual owners were left out, as Calico leaves them out: its import does not know them.
+    pub virtual_affinities: usize,
+}
+
+/// Why an export ends half-way.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExportError {
+    /// A node has no name in Kubernetes.
+    #[error(
+        "unable to process metadata for export for Node resource: node {0} missing a 'k8s' orchestrator reference. \
+         Unable to export data unless every node has a 'k8s' orchestrator reference"
+    )]
+    NotOfKubernetes(String),
+    /// There is no ClusterInformation.
+    #[error("resource does not exist: ClusterInformation(default) with error: <nil>")]
+    NoCluster,
+}
+
+/// The plural names of kinds that belong into an export and that this program does not know.
+pub fn unknown_kinds() -> impl Iterator<Item = String> {
+    LISTS.iter().filter(|(_, kind)| kind.is_none()).map(|(name, _)| match name.strip_suffix('y') {
+        Some(stem) => format!("{}ies", stem.to_lowercase()),
+        None => format!("{}s", name.to_lowercase()),
+    })
+}
+
+/// All that an export is made of.
+pub fn reads() -> ReadSet {
+    let set = ReadSet::new().key(cluster_information()).key(Key::IpamConfig);
+    let kinds = LISTS.iter().filter_map(|(_, kind)| *kind).map(Scope::kind);
+    let allocations =
+        [Scope::Blocks { family: None }, Scope::Affinities { owner: None, family: None }, Scope::Handles];
+    kinds.chain(allocations).fold(set, |set, scope| set.scope(scope, Depth::Full))
+}
+
+impl Export {
+    /// The export of what was read with [`reads`].
+    pub fn of(view: &View) -> Export {
+        let mut lists = Vec::new();
+        let mut names = Names::default();
+        for (name, kind) in LISTS {
+            if kind == Some(Kind::Node) {
+                names = match Names::of(view) {
+                    Ok(names) => names,
+                    Err(error) => return Export { lists, rest: Err(error) },
+                };
+            }
+            let items = kind.map(|kind| items(view, kind, &names)).unwrap_or_default();
+            lists.push(list(name, items, view.revision()));
+        }
+        let Some((cluster, revision)) = view.resource(&cluster_information()).flatten() else {
+            return Export { lists, rest: Err(ExportError::NoCluster) };
+        };
+        let cluster = metadata::shown(cluster, revision).to_json();
+        let (ipam, virtual_affinities) = allocations(view, &names);
+        Export { lists, rest: Ok(Rest { cluster, ipam, virtual_affinities }) }
+    }
+}
+
+fn items(view: &View, kind: Kind, names: &Names) -> Vec<Json> {
+    let mut found: Vec<Resource> =
+        view.resources(kind).map(|(resource, revision)| metadata::shown(resource, revision)).collect();
+    found.sort_by(|a, b| kind.compare(a, b));
+    let item = |resource: &Resource| {
+        let renamed = match kind {
+            Kind::Node => names.of_node(resource.name()),
+            Kind::BGPConfiguration => resource.name().strip_prefix("node.").and_then(|node| {
+                let name = names.of_node(node)?;
+                Some(format!("node.{name}"))
+            }),
+            _ => None,
+        };
+        let namespace = resource.metadata().namespace.clone();
+        let exported = metadata::exported(resource).with(|metadata, _| {
+            metadata.namespace = namespace;
+            if let Some(name) = renamed {
+                metadata.name = name;
+            }
+        });
+        exported.to_json()
+    };
+    found.iter().map(item).collect()
+}
+
+fn list(name: &str, items: Vec<Json>, revision: Option<&Revision>) -> Json {
+    let revision = revision.map(Revision::as_str).unwrap_or_default();
+    json!({"kind": format!("{name}List"), "apiVersion": api::resource::API_VERSION,
+        "metadata": {"resourceVersion": revision}, "items": items})
+}
+
+/// The names of nodes in Kubernetes, by their names here.
+#[derive(Debug, Default)]
+struct Names(HashMap<String, String>);
+
+impl Names {
+    fn of(view: &View) -> Result<Names, ExportError> {
+        let mut names = HashMap::new();
+        for (node, _) in view.resources(Kind::Node) {
+            let refs = node.field(&["spec", "orchRefs"]).and_then(Json::as_array);
+            let of_kubernetes = refs.into_iter().flatten().filter(|r| r["orchestrator"] == "k8s");
+            let name = of_kubernetes.filter_map(|r| r["nodeName"].as_str()).next_back();
+            let Some(name) = name.filter(|name| !name.is_empty()) else {
+                return Err(ExportError::NotOfKubernetes(node.name().to_string()));
+            };
+            names.insert(node.name().to_string(), name.to_string());
+        }
+        Ok(Names(names))
+    }
+
+    fn of_node(&self, node: &str) -> Option<String> {
+        self.0.get(node).cloned()
+    }
+
+    /// The handle of a node's tunnel under the node's new name.
+    fn of_tunnel(&self, handle: &str) -> Option<String> {
+        let renamed =
+            |prefix: &&str| Some(format!("{prefix}{}", self.of_node(handle.strip_prefix(*prefix)?)?));
+        TUNNELS.iter().find_map(renamed)
+    }
+
+    fn record(&self, record: &Record) -> (Key, Value) {
+        let (mut key, mut value) = (record.key.clone(), record.value.clone());
+        match (&mut key, &mut value) {
+            (Key::Affinity { owner: Owner::Host(host), .. }, _) => {
+                if let Some(name) = self.of_node(host) {
+                    *host = name;
+                }
+            }
+            (Key::Handle(id), _) => {
+                if let Some(renamed) = self.of_tunnel(id.as_str()).and_then(|name| HandleId::new(&name)) {
+                    *id = renamed;
+                }
+            }
+            (_, Value::Block(block)) => {
+                let host = block.affinity.as_deref().and_then(|text| text.strip_prefix("host:"));
+                if let Some(name) = host.and_then(|host| self.of_node(host)) {
+                    block.affinity = Some(format!("host:{name}").into());
+                }
+                for attribute in &mut block.attributes {
+                    *attribute = Arc::new(self.attribute(attribute));
+                }
+            }
+            _ => {}
+        }
+        (key, value)
+    }
+
+    fn attribute(&self, attribute: &Attribute) -> Attribute {
+        let mut renamed = attribute.clone();
+        if let Some(node) = renamed.owner.get_mut("node")
+            && let Some(name) = self.of_node(node)
+        {
+            *node = name;
+        }
+        if let Some(handle) = attribute.handle_id.as_deref().and_then(|handle| self.of_tunnel(handle)) {
+            renamed.handle_id = Some(handle);
+        }
+        renamed
+    }
+}
+
+/// The allocations, and how many affinities of virtual owners are not among them.
+fn allocations(view: &View, names: &Names) -> (Json, usize) {
+    let scope = |scope: Scope| -> Vec<&Arc<Record>> {
+        view.slots(&scope).filter_map(|(_, slot)| slot.record()).collect()
+    };
+    let affinities = scope(Scope::Affinities { owner: None, family: None });
+    let (of_hosts, of_others): (Vec<_>, Vec<_>) = affinities
+        .into_iter()
+        .partition(|record| matches!(record.key, Key::Affinity { owner: Owner::Host(_), .. }));
+    let parts = [
+        ("block_affinities", of_hosts),
+        ("blocks", scope(Scope::Blocks { family: None })),
+        ("handles", scope(Scope::Handles)),
+    ];
+    let mut ipam = Map::new();
+    for (name, records) in parts {
+        // In the order of etcd's keys, which is that of the names before they are changed.
+        let sorted: BTreeMap<String, &Record> =
+            records.iter().map(|record| (record.key.etcd_path(), &***record)).collect();
+        if !sorted.is_empty() {
+            ipam.insert(name.into(), sorted.values().map(|record| entry(record, names)).collect());
+        }
+    }
+    if let Some(config) = view.full(&Key::IpamConfig).flatten() {
+        ipam.insert("config".into(), entry(config, names));
+    }
+    (Json::Object(ipam), of_others.len())
+}
+
+fn entry(record: &Record, names: &Names) -> Json {
+    let (key, value) = names.record(record);
+    let stored: Json = serde_json::from_str(&value.to_stored_text()).expect("what is stored is JSON");
+    json!({"Key": key.etcd_path(), "Value": stored, "TTL": 0})
+}

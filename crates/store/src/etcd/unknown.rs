@@ -1,0 +1,35 @@
+//! What else Calico keeps in etcd.
+
+use api::Key;
+use etcd_client::{GetOptions, Txn, TxnOp, TxnOpResponse};
+use tokio::time::Instant;
+
+use super::fault::Fault;
+use super::members::Cluster;
+use super::reading::end_of;
+use crate::error::StoreError;
+
+/// Under which all that is Calico's lies.
+const ROOT: &str = "/calico/";
+/// Keys asked for at once.
+const PAGE: i64 = 10_000;
+
+/// The keys below [`ROOT`] that stand for no record that this program knows: policies, profiles, what Felix and BIRD tell each other.
+pub(super) async fn unknown_keys(cluster: &Cluster, deadline: Instant) -> Result<Vec<String>, StoreError> {
+    let mut unknown = Vec::new();
+    let mut from = ROOT.as_bytes().to_vec();
+    loop {
+        let options = GetOptions::new().with_range(end_of(ROOT)).with_keys_only().with_limit(PAGE);
+        let ask = Txn::new().and_then(vec![TxnOp::get(from, Some(options))]);
+        let answer = cluster.ask(&ask, deadline).await.map_err(Fault::into_error)?;
+        let Some(TxnOpResponse::Get(page)) = answer.op_responses().into_iter().next() else {
+            return Ok(unknown);
+        };
+        let keys = page.kvs().iter().map(|kv| String::from_utf8_lossy(kv.key()));
+        unknown.extend(keys.filter(|key| Key::from_etcd_path(key).is_none()).map(String::from));
+        match page.kvs().last() {
+            Some(last) if page.more() => from = [last.key(), b"\0"].concat(),
+            _ => return Ok(unknown),
+        }
+    }
+}

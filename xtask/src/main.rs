@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod cargo;
+mod cluster;
 mod demo;
 mod dist;
 mod figures;
@@ -28,6 +29,8 @@ enum Command {
     Test(test::Test),
     /// Builds the static x86_64 binaries that are handed out, in target/x86_64-unknown-linux-musl/dist.
     Dist,
+    /// A Kubernetes control plane to try things on: up, down, env.
+    Cluster(cluster::Cluster),
     /// Measures whole processes and the planner on this machine, side by side with what they rest on.
     Figures(figures::Figures),
 }
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Test(test) => test.run(),
         Command::Dist => dist::build().map(|dir| println!("{}", dir.display())),
+        Command::Cluster(cluster) => cluster.run(),
         Command::Figures(figures) => figures.run(),
     };
     match done {

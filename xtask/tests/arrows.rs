@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("setup", &["api", "store"]),
     ("calicoctl", &["selector", "api", "store", "ipam", "resources", "setup"]),
     ("calico-ipam", &["api", "store", "ipam", "setup"]),
-    ("xtask", &["api"]),
+    ("xtask", &["api", "store"]),
     ("benches", &["api", "store"]),
 ];
 

@@ -22,6 +22,8 @@ impl Process {
         let guard = Command::new("sh")
             .args(["-c", "read _; kill -9 \"$1\"", "sh", &child.id().to_string()])
             .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn();
         match guard {
             Ok(guard) => Ok(Process { child, guard }),

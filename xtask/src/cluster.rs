@@ -1,0 +1,198 @@
+//! A Kubernetes control plane to try things on: `up` leaves one running, `down` ends it, `env` tells how to reach it.
+//!
+//! A supervisor holds it, a process of this very program: it ends when somebody connects to its socket and says so. What it started goes with it,
+//! also when it is killed.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use store::testing::kube_server::{KubeServer, Options, programs};
+
+use crate::cargo::{root, target_dir};
+use crate::needs;
+
+/// What the supervisor is told to end.
+const END: &str = "end";
+
+/// Arguments of `cargo xtask cluster`.
+#[derive(Args)]
+pub struct Cluster {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Starts etcd and the API server, and leaves them running. The first time this builds Kubernetes, which takes minutes.
+    Up(Up),
+    /// Ends them and removes what they kept.
+    Down,
+    /// Prints what to set: eval "$(cargo xtask cluster env)".
+    Env,
+    /// Holds them; started by `up`.
+    #[command(hide = true)]
+    Supervise(Up),
+}
+
+#[derive(Args)]
+struct Up {
+    /// With the scheduler.
+    #[arg(long)]
+    scheduler: bool,
+    /// With the controllers. Without them pods need no service account.
+    #[arg(long)]
+    controllers: bool,
+    /// The custom resources to install: v1 for crd.projectcalico.org/v1, v3 for projectcalico.org/v3.
+    #[arg(long, value_parser = ["v1", "v3", "none"], default_value = "v1")]
+    crds: String,
+}
+
+impl Cluster {
+    /// Does it.
+    pub fn run(self) -> Result<()> {
+        let files = Files { dir: target_dir()?.join("cluster") };
+        match self.verb {
+            Verb::Up(up) => files.up(&up),
+            Verb::Down => files.down(),
+            Verb::Env => {
+                files.connect()?;
+                print!("{}", files.env()?);
+                Ok(())
+            }
+            Verb::Supervise(up) => files.supervise(&up),
+        }
+    }
+}
+
+/// What tells of the cluster, in the target folder; there is one cluster for each.
+struct Files {
+    dir: PathBuf,
+}
+
+impl Files {
+    fn env(&self) -> Result<String> {
+        fs::read_to_string(self.dir.join("env"))
+            .context("no cluster is running; start one: cargo xtask cluster up")
+    }
+
+    /// A connection to the supervisor. The path of its socket, which must be short, is in a file.
+    fn connect(&self) -> Result<UnixStream> {
+        let none = "no cluster is running; start one: cargo xtask cluster up";
+        let socket = fs::read_to_string(self.dir.join("socket")).context(none)?;
+        UnixStream::connect(socket).context(none)
+    }
+
+    fn up(&self, up: &Up) -> Result<()> {
+        if self.connect().is_ok() {
+            bail!("a cluster is running already; end it: cargo xtask cluster down");
+        }
+        self.remove_leftovers()?;
+        needs::program("etcd", "etcd-server", "Kubernetes' database")?;
+        // Here, so that one sees it and can interrupt it.
+        programs::programs(&up.programs())?;
+        fs::create_dir_all(&self.dir)?;
+        let log_path = self.dir.join("log");
+        let log = File::create(&log_path).with_context(|| log_path.display().to_string())?;
+        let mut supervisor = Command::new(std::env::current_exe()?)
+            .args(["cluster", "supervise", "--crds", &up.crds])
+            .args(up.scheduler.then_some("--scheduler"))
+            .args(up.controllers.then_some("--controllers"))
+            .current_dir(root())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            // Ctrl-C here is not meant for it.
+            .process_group(0)
+            .spawn()?;
+        // It says one line when it is ready, or ends.
+        let out = supervisor.stdout.take().context("it was piped")?;
+        if BufReader::new(out).read_line(&mut String::new())? == 0 {
+            supervisor.wait()?;
+            bail!("the cluster did not start:\n{}", fs::read_to_string(&log_path)?);
+        }
+        print!("{}", self.env()?);
+        eprintln!(
+            "ready; to use it: eval \"$(cargo xtask cluster env)\"; to end it: cargo xtask cluster down"
+        );
+        Ok(())
+    }
+
+    /// What a supervisor leaves behind that was killed; the servers have ended with it.
+    fn remove_leftovers(&self) -> Result<()> {
+        if let Ok(socket) = fs::read_to_string(self.dir.join("socket")) {
+            if let Some(dir) = Path::new(&socket).parent().filter(|dir| dir.exists()) {
+                fs::remove_dir_all(dir).with_context(|| dir.display().to_string())?;
+            }
+            fs::remove_dir_all(&self.dir)?;
+        }
+        Ok(())
+    }
+
+    fn down(&self) -> Result<()> {
+        let Ok(mut supervisor) = self.connect() else { return self.remove_leftovers() };
+        writeln!(supervisor, "{END}")?;
+        // It closes the connection as its last act.
+        supervisor.set_read_timeout(Some(Duration::from_secs(30)))?;
+        BufReader::new(supervisor).read_line(&mut String::new()).context("the cluster does not end")?;
+        Ok(())
+    }
+
+    fn supervise(&self, up: &Up) -> Result<()> {
+        let mut options = Options::new();
+        (options.scheduler, options.controllers) = (up.scheduler, up.controllers);
+        let server = KubeServer::start(options);
+        if up.crds != "none" {
+            server.apply(&[&root().join("deploy/crds").join(&up.crds), &root().join("deploy/rbac")]);
+        }
+        let socket = server.directory().join("supervisor");
+        let listener = UnixListener::bind(&socket)?;
+        fs::write(self.dir.join("socket"), socket.display().to_string())?;
+        fs::write(self.dir.join("env"), told(&server))?;
+        println!("ready");
+        let connection = wait_for_end(&listener);
+        for file in ["env", "socket"] {
+            fs::remove_file(self.dir.join(file))?;
+        }
+        drop(server);
+        drop(connection);
+        Ok(())
+    }
+}
+
+impl Up {
+    fn programs(&self) -> Vec<&'static str> {
+        let mut names = vec!["kube-apiserver"];
+        names.extend(self.scheduler.then_some("kube-scheduler"));
+        names.extend(self.controllers.then_some("kube-controller-manager"));
+        names
+    }
+}
+
+/// The connection of the one that says so.
+fn wait_for_end(listener: &UnixListener) -> UnixStream {
+    loop {
+        let Ok((connection, _)) = listener.accept() else { continue };
+        let mut line = String::new();
+        // Others only look whether somebody answers.
+        if BufReader::new(&connection).read_line(&mut line).is_ok() && line.trim_end() == END {
+            return connection;
+        }
+    }
+}
+
+/// For a shell: the administrator's configuration, which Calico's programs heed too, and where to look.
+fn told(server: &KubeServer) -> String {
+    let set = |name: &str, value: &Path| format!("export {name}='{}'\n", value.display());
+    let mut text = set("KUBECONFIG", &server.kubeconfig());
+    text.push_str("export DATASTORE_TYPE=kubernetes\n");
+    text.push_str(&set("KUBE_AUDIT_LOG", &server.audit_log()));
+    text.push_str(&format!("export KUBE_ETCD='{}'\n", server.etcd().endpoint()));
+    text
+}

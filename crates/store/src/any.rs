@@ -6,6 +6,8 @@ use crate::batch::{Batch, Report};
 use crate::error::{StoreError, WatchError};
 #[cfg(feature = "etcd")]
 use crate::etcd::{EtcdStore, EtcdWatch};
+#[cfg(feature = "kubernetes")]
+use crate::kubernetes::{KubeStore, KubeWatch};
 use crate::memory::{MemoryStore, MemoryWatch};
 use crate::port::{Store, Watch};
 use crate::read::{ReadSet, Scope};
@@ -26,6 +28,9 @@ pub enum AnyStore {
     /// etcd.
     #[cfg(feature = "etcd")]
     Etcd(EtcdStore),
+    /// A Kubernetes API server.
+    #[cfg(feature = "kubernetes")]
+    Kubernetes(KubeStore),
 }
 
 /// A watch of one of the backends.
@@ -40,6 +45,9 @@ pub enum AnyWatch {
     /// etcd.
     #[cfg(feature = "etcd")]
     Etcd(EtcdWatch),
+    /// A Kubernetes API server.
+    #[cfg(feature = "kubernetes")]
+    Kubernetes(KubeWatch),
 }
 
 impl Store for AnyStore {
@@ -52,6 +60,8 @@ impl Store for AnyStore {
             AnyStore::Sqlite(store) => store.read(set, within).await,
             #[cfg(feature = "etcd")]
             AnyStore::Etcd(store) => store.read(set, within).await,
+            #[cfg(feature = "kubernetes")]
+            AnyStore::Kubernetes(store) => store.read(set, within).await,
         }
     }
 
@@ -62,6 +72,8 @@ impl Store for AnyStore {
             AnyStore::Sqlite(store) => store.commit(batch, within).await,
             #[cfg(feature = "etcd")]
             AnyStore::Etcd(store) => store.commit(batch, within).await,
+            #[cfg(feature = "kubernetes")]
+            AnyStore::Kubernetes(store) => store.commit(batch, within).await,
         }
     }
 
@@ -72,6 +84,8 @@ impl Store for AnyStore {
             AnyStore::Sqlite(store) => AnyWatch::Sqlite(store.watch(scope).await?),
             #[cfg(feature = "etcd")]
             AnyStore::Etcd(store) => AnyWatch::Etcd(store.watch(scope).await?),
+            #[cfg(feature = "kubernetes")]
+            AnyStore::Kubernetes(store) => AnyWatch::Kubernetes(store.watch(scope).await?),
         })
     }
 }
@@ -84,6 +98,8 @@ impl Watch for AnyWatch {
             AnyWatch::Sqlite(watch) => watch.next().await,
             #[cfg(feature = "etcd")]
             AnyWatch::Etcd(watch) => watch.next().await,
+            #[cfg(feature = "kubernetes")]
+            AnyWatch::Kubernetes(watch) => watch.next().await,
         }
     }
 }

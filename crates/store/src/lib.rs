@@ -8,6 +8,8 @@ pub mod batch;
 pub mod error;
 #[cfg(feature = "etcd")]
 pub mod etcd;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod memory;
 pub mod port;
 pub mod read;

@@ -1,0 +1,335 @@
+//! The connection, and requests on it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use api::crd::Group;
+use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::{Connection, HttpConnector};
+use hyper_util::client::legacy::{Builder, Client as HyperClient};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::client::{Body, ClientBuilder, ConfigExt};
+use kube::{Client, Config};
+use serde::Deserialize;
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tower::{BoxError, Service, ServiceBuilder};
+
+use super::fault::{self, Fault};
+use super::options::{Deletion, Options};
+use super::pace::Pace;
+use super::recent::Recent;
+use crate::error::StoreError;
+
+/// While an answer is awaited: after so long a silence ask whether the server is alive, and give up after so long again.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
+/// Whole scopes come in one answer: let it flow.
+const WINDOW: u32 = 4 << 20;
+/// How long to wait where the server asks to wait and does not say how long.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What is asked of the server.
+#[derive(Clone, Debug)]
+pub(super) struct Question {
+    pub(super) method: Method,
+    pub(super) url: String,
+    pub(super) body: Option<String>,
+    /// Of the body.
+    pub(super) content_type: &'static str,
+    /// Of the answer.
+    pub(super) accept: &'static str,
+}
+
+const JSON: &str = "application/json";
+/// Lists of objects without `spec` and `status`.
+pub(super) const METADATA_LIST: &str =
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+/// Changes to an object of Kubernetes itself.
+pub(super) const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
+
+impl Question {
+    pub(super) fn get(url: String) -> Question {
+        Question { method: Method::GET, url, body: None, content_type: JSON, accept: JSON }
+    }
+
+    pub(super) fn send(method: Method, url: String, body: String) -> Question {
+        Question { method, url, body: Some(body), content_type: JSON, accept: JSON }
+    }
+
+    pub(super) fn is_write(&self) -> bool {
+        self.method != Method::GET
+    }
+}
+
+/// The API server.
+pub(super) struct Server {
+    options: Options,
+    config: Config,
+    /// The URL as messages may show it: without user and path.
+    shown: String,
+    /// Many requests on one connection.
+    http2: OnceCell<Client>,
+    /// A connection for each request that waits: for servers, and proxies before them, that do not speak HTTP/2.
+    http1: OnceCell<Client>,
+    speaks_http1: AtomicBool,
+    /// Whether there ever was a connection; before that nothing can have been carried out.
+    was_connected: Arc<AtomicBool>,
+    group: OnceCell<Group>,
+    pace: Option<Pace>,
+    requests: AtomicU64,
+    pub(super) recent: Recent,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("url", &self.shown)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    pub(super) fn new(options: Options) -> Result<Server, StoreError> {
+        let config = options.config()?;
+        let url = &config.cluster_url;
+        let port = url.port_u16().map_or(String::new(), |port| format!(":{port}"));
+        let scheme = url.scheme_str().unwrap_or("https");
+        let shown = format!("{scheme}://{}{port}", url.host().unwrap_or_default());
+        let pace = options.pace.filter(|(rate, _)| *rate > 0.0).map(|(rate, burst)| Pace::new(rate, burst));
+        Ok(Server {
+            group: OnceCell::new_with(options.group),
+            speaks_http1: AtomicBool::new(scheme == "http"),
+            options,
+            config,
+            shown,
+            http2: OnceCell::new(),
+            http1: OnceCell::new(),
+            was_connected: Arc::default(),
+            pace,
+            requests: AtomicU64::new(0),
+            recent: Recent::default(),
+        })
+    }
+
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    pub(super) fn interface_prefix(&self) -> &str {
+        &self.options.interface_prefix
+    }
+
+    pub(super) fn deletion(&self) -> Deletion {
+        self.options.deletion
+    }
+
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// The group that holds the custom resources: as set, or as the server says, asked once.
+    pub(super) async fn group(&self, deadline: Instant) -> Result<Group, Fault> {
+        let ask = async || {
+            let text = self.ask(Question::get("/apis".to_string()), deadline).await?;
+            let list: Groups = serde_json::from_str(&text).map_err(|e| Fault::nonsense(&self.shown, &e))?;
+            Ok(Group::from_groups(list.groups.iter().map(|group| group.name.as_str())))
+        };
+        self.group.get_or_try_init(ask).await.copied()
+    }
+
+    /// Asks, and waits and asks again while the server wants that and there is time.
+    pub(super) async fn ask(&self, question: Question, deadline: Instant) -> Result<String, Fault> {
+        let (_, body) = self.answer(&question, deadline).await?;
+        match timeout_at(deadline, body.collect_bytes()).await {
+            Ok(Ok(bytes)) => String::from_utf8(bytes.into()).map_err(|error| Fault {
+                in_doubt: question.is_write(),
+                ..Fault::nonsense(&self.shown, &error)
+            }),
+            Ok(Err(error)) => Err(Fault::on_the_way(&self.shown, &error, question.is_write())),
+            Err(_) => Err(Fault::silent(&self.shown, question.is_write())),
+        }
+    }
+
+    /// A body that comes in as things happen.
+    pub(super) async fn listen(&self, url: String, deadline: Instant) -> Result<Body, Fault> {
+        self.answer(&Question::get(url), deadline).await.map(|(_, body)| body)
+    }
+
+    /// The answer to a question, if it is a good one.
+    async fn answer(&self, question: &Question, deadline: Instant) -> Result<(StatusCode, Body), Fault> {
+        loop {
+            if let Some(pace) = &self.pace {
+                let wait = pace.take(Instant::now());
+                if Instant::now() + wait > deadline {
+                    return Err(Fault::paced(&self.shown, wait));
+                }
+                sleep_until(Instant::now() + wait).await;
+            }
+            let over_http1 = self.speaks_http1.load(Ordering::Relaxed);
+            let sent = async {
+                let client = self.client(over_http1).await?;
+                self.requests.fetch_add(1, Ordering::Relaxed);
+                client.send(question.request()?).await
+            };
+            let answer = match timeout_at(deadline, sent).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(error)) if !over_http1 && fault::is_without_http2(&error) => {
+                    self.speaks_http1.store(true, Ordering::Relaxed);
+                    continue;
+                }
+                Ok(Err(error)) => return Err(Fault::on_the_way(&self.shown, &error, question.is_write())),
+                Err(_) => {
+                    let may_have_come = self.was_connected.load(Ordering::Relaxed);
+                    return Err(Fault::silent(&self.shown, question.is_write() && may_have_come));
+                }
+            };
+            let (parts, body) = answer.into_parts();
+            if parts.status.is_success() {
+                return Ok((parts.status, body));
+            }
+            let text = match timeout_at(deadline, body.collect_bytes()).await {
+                Ok(Ok(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
+                _ => String::new(),
+            };
+            let wait = (parts.status == StatusCode::TOO_MANY_REQUESTS).then(|| retry_after(&parts.headers));
+            match wait {
+                // Such a request was not carried out.
+                Some(wait) if Instant::now() + wait < deadline => sleep_until(Instant::now() + wait).await,
+                _ => return Err(Fault::answered(&self.shown, question, parts.status, &text, wait)),
+            }
+        }
+    }
+
+    async fn client(&self, over_http1: bool) -> Result<&Client, kube::Error> {
+        let cell = if over_http1 { &self.http1 } else { &self.http2 };
+        cell.get_or_try_init(async || {
+            let mut tcp = HttpConnector::new();
+            tcp.enforce_http(false);
+            tcp.set_nodelay(true);
+            tcp.set_connect_timeout(Some(self.options.connect_within));
+            if self.config.cluster_url.scheme_str() == Some("http") {
+                return self.client_over(tcp, over_http1);
+            }
+            let tls = HttpsConnectorBuilder::new()
+                .with_tls_config(self.config.rustls_client_config()?)
+                .https_or_http();
+            let tls = match &self.config.tls_server_name {
+                Some(name) => {
+                    let name = name.clone().try_into();
+                    let name = name.map_err(|error| kube::Error::Service(BoxError::from(error)))?;
+                    tls.with_server_name_resolver(FixedServerNameResolver::new(name))
+                }
+                None => tls,
+            };
+            if over_http1 {
+                self.client_over(tls.enable_http1().wrap_connector(tcp), true)
+            } else {
+                self.client_over(tls.enable_http2().wrap_connector(tcp), false)
+            }
+        })
+        .await
+    }
+
+    fn client_over<C>(&self, connector: C, over_http1: bool) -> Result<Client, kube::Error>
+    where
+        C: Service<Uri> + Clone + Send + Sync + 'static,
+        C::Response: Connection + hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+        C::Future: Send + 'static,
+        C::Error: Into<BoxError>,
+    {
+        let connector =
+            Noted { inner: connector, was_connected: self.was_connected.clone(), needs_http2: !over_http1 };
+        let client: HyperClient<_, Body> = Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .http2_only(!over_http1)
+            .http2_keep_alive_interval(KEEP_ALIVE.0)
+            .http2_keep_alive_timeout(KEEP_ALIVE.1)
+            .http2_initial_stream_window_size(WINDOW)
+            .http2_initial_connection_window_size(2 * WINDOW)
+            .build(connector);
+        let service = ServiceBuilder::new()
+            .layer(self.config.base_uri_layer())
+            .option_layer(self.config.auth_layer()?)
+            .layer(self.config.extra_headers_layer()?)
+            .map_err(BoxError::from)
+            .service(client);
+        Ok(ClientBuilder::new(service, self.config.default_namespace.clone()).build())
+    }
+}
+
+#[derive(Deserialize)]
+struct Groups {
+    groups: Vec<Named>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+fn retry_after(headers: &HeaderMap) -> Duration {
+    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    seconds.map_or(PAUSE, Duration::from_secs)
+}
+
+impl Question {
+    fn request(&self) -> Result<Request<Body>, kube::Error> {
+        let mut request = Request::builder().method(&self.method).uri(&self.url).header(ACCEPT, self.accept);
+        if self.body.is_some() {
+            request = request.header(CONTENT_TYPE, self.content_type);
+        }
+        let body = self.body.clone().map_or_else(Body::empty, |body| Body::from(body.into_bytes()));
+        request.body(body).map_err(kube::Error::HttpError)
+    }
+}
+
+/// A connector that notes that it has connected.
+#[derive(Clone)]
+struct Noted<C> {
+    inner: C,
+    was_connected: Arc<AtomicBool>,
+    needs_http2: bool,
+}
+
+/// The server does not speak HTTP/2; nothing was sent.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the server does not speak HTTP/2")]
+pub(super) struct WithoutHttp2;
+
+impl<C> Service<Uri> for Noted<C>
+where
+    C: Service<Uri>,
+    C::Response: Connection,
+    C::Future: Send + 'static,
+    C::Error: Into<BoxError>,
+{
+    type Response = C::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let (connecting, was_connected, needs_http2) =
+            (self.inner.call(uri), self.was_connected.clone(), self.needs_http2);
+        Box::pin(async move {
+            let connection = connecting.await.map_err(Into::into)?;
+            if needs_http2 && !connection.connected().is_negotiated_h2() {
+                return Err(WithoutHttp2.into());
+            }
+            was_connected.store(true, Ordering::Relaxed);
+            Ok(connection)
+        })
+    }
+}

@@ -1,0 +1,355 @@
+//! What went wrong, in the terms of what may be done about it.
+
+use std::error::Error as StdError;
+use std::io;
+use std::time::Duration;
+
+use http::StatusCode;
+use hyper_util::client::legacy::Error as ClientError;
+use rustls::{AlertDescription, CertificateError, Error as TlsError};
+use serde::Deserialize;
+
+use super::connection::{Question, WithoutHttp2};
+use crate::batch::Current;
+use crate::error::{Refusal, StoreError};
+
+/// What kind of thing went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The server cannot be reached, or did not answer.
+    Unreachable,
+    /// What answers is another thing than our API server, or its certificate does not prove that it is.
+    Impostor,
+    /// The server does not know who we are.
+    Unknown,
+    /// We may not do this.
+    Forbidden,
+    /// The object does not exist, or another one of the same name does.
+    Absent,
+    /// The kind of object does not exist.
+    NotInstalled,
+    /// An object of that name exists.
+    Exists,
+    /// The object has changed.
+    Conflict,
+    /// The state that a list goes on with, or a watch begins at, is gone; with what to go on with.
+    Gone(Option<String>),
+    /// The server's rules refuse the object.
+    Invalid,
+    /// The server's rules refuse its name.
+    Name,
+    /// The object is too large.
+    TooLarge,
+    /// The server asks to wait.
+    Throttled(Duration),
+    /// The server failed.
+    Other,
+}
+
+/// Why a request got no good answer.
+#[derive(Clone, Debug)]
+pub(super) struct Fault {
+    pub(super) kind: Kind,
+    /// Whether it may have been carried out all the same.
+    pub(super) in_doubt: bool,
+    /// Names the server, and the remedy.
+    pub(super) text: String,
+}
+
+/// The server's `Status`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    message: String,
+    reason: String,
+    details: Details,
+    metadata: ListMeta,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Details {
+    name: String,
+    causes: Vec<Cause>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Cause {
+    field: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ListMeta {
+    #[serde(rename = "continue")]
+    token: String,
+}
+
+impl Fault {
+    fn new(kind: Kind, text: String) -> Fault {
+        Fault { kind, in_doubt: false, text }
+    }
+
+    /// No answer in time.
+    pub(super) fn silent(url: &str, in_doubt: bool) -> Fault {
+        let text = format!(
+            "the Kubernetes API server at {url} gave no answer in time. Check that it runs, that its etcd does, and that nothing on the way to it drops packets"
+        );
+        Fault { kind: Kind::Unreachable, in_doubt, text }
+    }
+
+    /// No permission in time from our own limit.
+    pub(super) fn paced(url: &str, wait: Duration) -> Fault {
+        let text = format!(
+            "too many requests to the Kubernetes API server at {url} for the limit of this process. Raise K8S_CLIENT_QPS and K8S_CLIENT_BURST"
+        );
+        Fault::new(Kind::Throttled(wait), text)
+    }
+
+    /// An answer that is not what an API server says.
+    pub(super) fn nonsense(url: &str, error: &dyn StdError) -> Fault {
+        let text = format!(
+            "what answers at {url} does not speak as a Kubernetes API server does ({error}). Check the endpoint (the kubeconfig's server, K8S_API_ENDPOINT)"
+        );
+        Fault::new(Kind::Impostor, text)
+    }
+
+    /// No answer, or a part of one.
+    pub(super) fn on_the_way(url: &str, error: &kube::Error, is_write: bool) -> Fault {
+        let connecting = find::<ClientError>(error).is_some_and(ClientError::is_connect);
+        let before = connecting || matches!(error, kube::Error::Auth(_) | kube::Error::HttpError(_));
+        let (kind, text) = broken(url, error);
+        let in_doubt = is_write && !before && !matches!(kind, Kind::Impostor | Kind::Unknown);
+        Fault { kind, in_doubt, text }
+    }
+
+    /// The server's answer.
+    pub(super) fn answered(
+        url: &str,
+        question: &Question,
+        code: StatusCode,
+        text: &str,
+        wait: Option<Duration>,
+    ) -> Fault {
+        let status: Option<Status> = serde_json::from_str(text).ok();
+        let is_status = status.is_some();
+        let status = status.unwrap_or_default();
+        let said = if status.message.is_empty() { text.trim() } else { status.message.as_str() };
+        let at = format!("the Kubernetes API server at {url}: {said}");
+        let all_causes = |field: &str| {
+            !status.details.causes.is_empty() && status.details.causes.iter().all(|c| c.field == field)
+        };
+        let (kind, text) = match code.as_u16() {
+            401 => (
+                Kind::Unknown,
+                format!(
+                    "the Kubernetes API server at {url} does not accept the credentials ({said}): a token or client certificate that is wrong or has expired. Check the kubeconfig's user, or K8S_API_TOKEN"
+                ),
+            ),
+            403 => match right(said) {
+                Some(remedy) => (Kind::Forbidden, format!("{at}. {remedy}")),
+                None => (Kind::Invalid, at),
+            },
+            404 if is_status && !status.details.name.is_empty() => (Kind::Absent, at),
+            404 => (Kind::NotInstalled, not_installed(url, question)),
+            409 if status.reason == "AlreadyExists" => (Kind::Exists, at),
+            // The object of that UID is gone (`UID in precondition`).
+            409 if said.contains("UID in precondition") => (Kind::Absent, at),
+            409 => (Kind::Conflict, at),
+            410 => (Kind::Gone(Some(status.metadata.token).filter(|token| !token.is_empty())), at),
+            413 => (Kind::TooLarge, at),
+            _ if said.contains("request is too large")
+                || said.contains("trying to send message larger than max") =>
+            {
+                (Kind::TooLarge, at)
+            }
+            422 if all_causes("metadata.uid") => (Kind::Absent, at),
+            422 if all_causes("metadata.resourceVersion") => (Kind::Conflict, at),
+            422 if all_causes("metadata.name") => (Kind::Name, at),
+            400 | 405 | 406 | 415 | 422 => (Kind::Invalid, at),
+            429 => (Kind::Throttled(wait.unwrap_or_default()), at),
+            500.. => (
+                Kind::Other,
+                format!("{at} ({code}). The server, its etcd, or an admission webhook of the cluster fails"),
+            ),
+            _ => (
+                Kind::Impostor,
+                format!(
+                    "what answers at {url} does not speak as a Kubernetes API server does ({code}: {said}). Check the endpoint (the kubeconfig's server, K8S_API_ENDPOINT)"
+                ),
+            ),
+        };
+        // A server that fails may have carried it out before.
+        let in_doubt = question.is_write() && kind == Kind::Other;
+        Fault { kind, in_doubt, text }
+    }
+
+    /// Why a write is refused; `None` where the record is not to blame.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        let text = || self.text.clone();
+        Some(match self.kind {
+            Kind::Absent => Refusal::Conflict(Current::Absent),
+            Kind::Exists | Kind::Conflict => Refusal::Conflict(Current::Unknown),
+            Kind::Invalid => Refusal::Invalid(text()),
+            Kind::Name => Refusal::Name(text()),
+            Kind::TooLarge => Refusal::TooLarge(text()),
+            Kind::Forbidden => Refusal::Denied(text()),
+            _ => return None,
+        })
+    }
+
+    /// The error of the port, where the call as a whole failed.
+    pub(super) fn into_error(self) -> StoreError {
+        match self.kind {
+            Kind::Unreachable
+            | Kind::Other
+            | Kind::Gone(_)
+            | Kind::Exists
+            | Kind::Conflict
+            | Kind::Absent => StoreError::Unavailable(self.text),
+            Kind::Unknown | Kind::Forbidden => StoreError::Denied(self.text),
+            Kind::Throttled(after) => StoreError::Throttled { after, reason: self.text },
+            Kind::Impostor | Kind::NotInstalled | Kind::Invalid | Kind::Name | Kind::TooLarge => {
+                StoreError::Unusable(self.text)
+            }
+        }
+    }
+}
+
+/// What to do about a missing right, if that is what the server says: `... User "u" cannot create resource "r" in API group "g" ...`.
+fn right(said: &str) -> Option<String> {
+    let (before, after) = said.split_once("\" cannot ")?;
+    let user = before.rsplit_once("User \"")?.1;
+    let (verb, after) = after.split_once(" resource \"")?;
+    let (resource, after) = after.split_once('"')?;
+    let group =
+        after.split_once("in API group \"").and_then(|(_, rest)| rest.split_once('"')).map_or("", |(g, _)| g);
+    Some(format!(
+        "Give {user} a role with the rule {{apiGroups: [\"{group}\"], resources: [\"{resource}\"], verbs: [\"{verb}\"]}}"
+    ))
+}
+
+/// The collection of a question's URL is not there.
+fn not_installed(url: &str, question: &Question) -> String {
+    let path = question.url.split('?').next().unwrap_or_default();
+    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    match parts[..] {
+        ["apis", group, version, plural, ..] => format!(
+            "the Kubernetes API server at {url} has no {plural} in {group}/{version}: Calico's custom resources are not installed there, or in the other group. Apply the manifests of deploy/crds, or set CALICO_API_GROUP (calicoAPIGroup) to crd.projectcalico.org/v1 or projectcalico.org/v3"
+        ),
+        _ => format!(
+            "what answers at {url} knows nothing of {path}. Check the endpoint (the kubeconfig's server, K8S_API_ENDPOINT)"
+        ),
+    }
+}
+
+/// Whether a connection failed only because the server does not speak HTTP/2. Nothing was sent.
+pub(super) fn is_without_http2(error: &kube::Error) -> bool {
+    let refused = matches!(
+        find::<TlsError>(error),
+        Some(
+            TlsError::AlertReceived(AlertDescription::NoApplicationProtocol)
+                | TlsError::NoApplicationProtocol
+        )
+    );
+    refused || find::<WithoutHttp2>(error).is_some()
+}
+
+/// Why a connection could not be made, or broke.
+fn broken(url: &str, error: &kube::Error) -> (Kind, String) {
+    if let kube::Error::Auth(error) = error {
+        let text = format!(
+            "the credentials for the Kubernetes API server at {url} cannot be had: {}. Check the kubeconfig's user",
+            chain(error)
+        );
+        return (Kind::Unknown, text);
+    }
+    match find::<TlsError>(error) {
+        Some(TlsError::InvalidCertificate(reason)) => {
+            let why = match reason {
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                    "has expired. Renew it, or set the clock right"
+                }
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                    "is not valid yet. Set the clock right"
+                }
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                    "is not for that host. Name the server as its certificate does, or set tls-server-name in the kubeconfig"
+                }
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                    "is not signed by a trusted authority. Give the right one (certificate-authority in the kubeconfig, K8S_CA_FILE)"
+                }
+                _ => "is not acceptable",
+            };
+            (
+                Kind::Impostor,
+                format!("the certificate of the Kubernetes API server at {url} {why} ({reason})"),
+            )
+        }
+        Some(TlsError::AlertReceived(alert)) if is_about_us(*alert) => (
+            Kind::Unknown,
+            format!(
+                "the Kubernetes API server at {url} does not accept the client certificate ({alert:?}). Check the kubeconfig's user, or K8S_CERT_FILE and K8S_KEY_FILE"
+            ),
+        ),
+        Some(TlsError::InvalidMessage(_)) => (
+            Kind::Impostor,
+            format!("what answers at {url} does not speak TLS. If it is right, name it http://"),
+        ),
+        Some(other) => {
+            (Kind::Impostor, format!("TLS with the Kubernetes API server at {url} failed: {other}"))
+        }
+        None => (
+            Kind::Unreachable,
+            format!(
+                "the Kubernetes API server at {url} cannot be reached: {}. Check that it runs and the endpoint (the kubeconfig's server, K8S_API_ENDPOINT)",
+                chain(error)
+            ),
+        ),
+    }
+}
+
+fn is_about_us(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::CertificateRequired
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+    )
+}
+
+/// The reasons from the outermost in; those that a former one has told already are left out.
+pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut at = Some(error);
+    while let Some(error) = at {
+        let text = error.to_string();
+        if !text.is_empty() && !texts.iter().any(|known| known.contains(&text)) {
+            texts.push(text);
+        }
+        at = error.source();
+    }
+    texts.join(": ")
+}
+
+/// The first error of a type in the chain; I/O errors hide theirs.
+fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
+    let mut at = Some(error);
+    while let Some(error) = at {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
+        }
+        let hidden = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
+        if let Some(found) = hidden.and_then(|hidden| find::<T>(hidden)) {
+            return Some(found);
+        }
+        at = error.source();
+    }
+    None
+}

@@ -1,0 +1,85 @@
+//! The Kubernetes API server: the cluster's store, shared with Calico's own processes in Kubernetes mode.
+//!
+//! Objects, names, labels and compare-and-swap are Calico's (`libcalico-go/lib/backend/k8s`): see [`api::crd`].
+//!
+//! * **A read set is read side by side**, over one connection: a GET for a key, pages of 500 for a scope, those of affinities chosen by label. All reads
+//!   are consistent ones; the records of a view are of different moments.
+//! * **A batch is written in order**, a request a write, and ends at the first refusal. Guards are not honoured: there is nothing to honour them with.
+//! * **Blocks, affinities and handles are deleted in two phases**: a PUT that flags the object, which is the compare-and-swap, then a DELETE of that
+//!   very object. What a crash leaves flagged reads as absent, and whoever creates the record anew removes it first. [`Deletion::Atomic`] does it in one.
+//! * **Nodes and WorkloadEndpoints are views of Kubernetes Nodes and Pods.** They are not created or deleted here: a put changes a Node's annotations, or
+//!   those of the Pod behind an endpoint, and deleting an endpoint empties them.
+//! * **Names have rules**: a handle whose name no object can bear is refused as [`Refusal::Name`](crate::Refusal::Name), as is one that
+//!   differs from another in case alone.
+//! * **Nothing outlives its deadline**: a write that was sent and not answered is reported as unknown. Where the server asks to wait (429), calls
+//!   wait as long as theirs allows.
+
+mod connection;
+mod fault;
+mod options;
+mod pace;
+mod place;
+mod reading;
+mod recent;
+mod watching;
+mod writing;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::batch::{Batch, Report};
+use crate::error::StoreError;
+use crate::port::Store;
+use crate::read::{ReadSet, Scope};
+use crate::view::View;
+use connection::Server;
+pub use options::{Deletion, InCluster, Kubeconfig, Options, Pem};
+pub use watching::KubeWatch;
+
+/// A store in a Kubernetes API server. Clones share the connection.
+///
+/// Its calls need a tokio runtime with time and I/O enabled; all of them the same one.
+#[derive(Clone)]
+pub struct KubeStore {
+    server: Arc<Server>,
+}
+
+impl fmt::Debug for KubeStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KubeStore").field("server", &self.server).finish()
+    }
+}
+
+impl KubeStore {
+    /// Reads kubeconfig, certificates and token. Nothing is sent before the first call, and no credential plugin is run.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] or [`StoreError::Denied`] for what cannot be read or makes no sense, and where no server is named.
+    pub fn open(options: Options) -> Result<KubeStore, StoreError> {
+        Ok(KubeStore { server: Arc::new(Server::new(options)?) })
+    }
+
+    /// How many requests were sent so far, watches included.
+    pub fn requests(&self) -> u64 {
+        self.server.requests()
+    }
+}
+
+impl Store for KubeStore {
+    type Watch = KubeWatch;
+
+    async fn read(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
+        reading::read(&self.server, set, Instant::now() + within).await
+    }
+
+    async fn commit(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {
+        writing::commit(&self.server, batch, Instant::now() + within).await
+    }
+
+    async fn watch(&self, scope: Scope) -> Result<KubeWatch, StoreError> {
+        Ok(KubeWatch::new(self.server.clone(), scope))
+    }
+}

@@ -1,0 +1,45 @@
+//! A limit on requests of one process.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A bucket of permissions: filled at a rate, up to a size.
+#[derive(Debug)]
+pub(super) struct Pace {
+    per_second: f64,
+    size: f64,
+    /// What was in the bucket at that time; negative where permissions to come are promised already.
+    state: Mutex<(f64, Instant)>,
+}
+
+impl Pace {
+    pub(super) fn new(per_second: f32, size: u32) -> Pace {
+        let size = f64::from(size.max(1));
+        Pace { per_second: f64::from(per_second), size, state: Mutex::new((size, Instant::now())) }
+    }
+
+    /// Takes a permission; tells how long to wait until it holds.
+    pub(super) fn take(&self, now: Instant) -> Duration {
+        // A panic while the lock is held can only come between whole changes.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let gained = now.saturating_duration_since(state.1).as_secs_f64() * self.per_second;
+        *state = ((state.0 + gained).min(self.size) - 1.0, now);
+        if state.0 >= 0.0 { Duration::ZERO } else { Duration::from_secs_f64(-state.0 / self.per_second) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_then_a_rate() {
+        let pace = Pace::new(10.0, 3);
+        let start = Instant::now();
+        let waits: Vec<u128> = (0..5).map(|_| pace.take(start).as_millis()).collect();
+        assert_eq!(waits, [0, 0, 0, 100, 200]);
+        assert_eq!(pace.take(start + Duration::from_secs(60)), Duration::ZERO);
+    }
+}

@@ -1,0 +1,215 @@
+//! Where records and scopes are.
+
+use api::crd::{Collection, Group, affinity_selector, object_name, pod, why_no_name};
+use api::{Key, Kind};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::json;
+
+use crate::read::Scope;
+
+/// What stands at a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// Custom resources.
+    Custom(Collection),
+    /// Kubernetes Nodes.
+    Nodes,
+    /// Pods.
+    Pods,
+}
+
+impl What {
+    fn of_kind(kind: Kind) -> What {
+        match kind {
+            Kind::Node => What::Nodes,
+            Kind::WorkloadEndpoint => What::Pods,
+            kind => What::Custom(Collection::Resources(kind)),
+        }
+    }
+
+    /// Whether the server's short form of an object tells which record it is, and that it exists.
+    pub(super) fn is_told_by_metadata(self) -> bool {
+        matches!(self, What::Nodes | What::Custom(Collection::Resources(_)))
+    }
+}
+
+/// Where one record is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) what: What,
+    /// The path of the collection.
+    pub(super) collection: String,
+    /// The object's name.
+    pub(super) name: String,
+}
+
+impl Place {
+    /// The path of the object.
+    pub(super) fn path(&self) -> String {
+        format!("{}/{}", self.collection, self.name)
+    }
+}
+
+/// Where a record is; the reason where it can be nowhere.
+pub(super) fn of_key(group: Group, key: &Key) -> Result<Place, String> {
+    let (what, collection, name) = match key {
+        Key::Resource { kind: Kind::Node, name, .. } => {
+            (What::Nodes, "/api/v1/nodes".to_string(), name.clone())
+        }
+        Key::Resource { kind: Kind::WorkloadEndpoint, name, .. } => {
+            let Some((namespace, pod)) = pod::pod_of(key) else {
+                return Err(format!("{key}: {name:?} is not the name of an endpoint of a pod"));
+            };
+            check(key, &namespace)?;
+            (What::Pods, format!("/api/v1/namespaces/{namespace}/pods"), pod)
+        }
+        key => {
+            // Only the two above are no custom resources.
+            let Some(collection) = Collection::of(key) else { return Err(format!("{key} is kept nowhere")) };
+            (What::Custom(collection), collection.path(group), object_name(key))
+        }
+    };
+    check(key, &name)?;
+    Ok(Place { what, collection, name })
+}
+
+fn check(key: &Key, name: &str) -> Result<(), String> {
+    match why_no_name(name) {
+        None => Ok(()),
+        Some(rule) => Err(format!("{key} cannot be kept in Kubernetes under the name {name:?}: {rule}")),
+    }
+}
+
+/// Where the records of a scope are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) what: What,
+    pub(super) path: String,
+    /// A label selector that leaves out what certainly does not belong to it.
+    pub(super) selector: Option<String>,
+    /// Whether objects of several namespaces are there.
+    pub(super) has_namespaces: bool,
+}
+
+pub(super) fn of_scope(group: Group, scope: &Scope) -> Range {
+    let (what, namespace, selector) = match scope {
+        Scope::Resources { kind, namespace } => (What::of_kind(*kind), namespace.as_deref(), None),
+        Scope::Affinities { owner, family } => {
+            (What::Custom(Collection::Affinities), None, affinity_selector(owner.as_ref(), *family))
+        }
+        Scope::Blocks { .. } => (What::Custom(Collection::Blocks), None, None),
+        Scope::Handles => (What::Custom(Collection::Handles), None, None),
+    };
+    let path = match (what, namespace) {
+        (What::Custom(collection), _) => collection.path(group),
+        (What::Nodes, _) => "/api/v1/nodes".to_string(),
+        (What::Pods, Some(namespace)) => format!("/api/v1/namespaces/{namespace}/pods"),
+        (What::Pods, None) => "/api/v1/pods".to_string(),
+    };
+    Range { what, path, selector, has_namespaces: what == What::Pods && namespace.is_none() }
+}
+
+impl Range {
+    /// The name in the order of which the server lists, of a record of this scope; `None` where it can have none.
+    pub(super) fn position(&self, group: Group, key: &Key) -> String {
+        let Ok(place) = of_key(group, key) else { return object_name(key) };
+        match key {
+            Key::Resource { namespace: Some(namespace), .. } if self.has_namespaces => {
+                format!("{namespace}/{}", place.name)
+            }
+            _ => place.name,
+        }
+    }
+
+    /// The URL of the first, or of a further page.
+    pub(super) fn url(&self, limit: usize, token: Option<&str>) -> String {
+        let mut url = format!("{}?limit={limit}", self.path);
+        if let Some(selector) = &self.selector {
+            url.push_str("&labelSelector=");
+            url.push_str(&escape(selector));
+        }
+        if let Some(token) = token {
+            url.push_str("&continue=");
+            url.push_str(token);
+        }
+        url
+    }
+
+    /// The URL of events from a state on.
+    pub(super) fn watch_url(&self, revision: &str, seconds: u64) -> String {
+        let mut url = format!(
+            "{}?watch=true&allowWatchBookmarks=true&resourceVersion={revision}&timeoutSeconds={seconds}",
+            self.path
+        );
+        if let Some(selector) = &self.selector {
+            url.push_str("&labelSelector=");
+            url.push_str(&escape(selector));
+        }
+        url
+    }
+}
+
+/// A token with which the server lists the present state from behind a name on: the form that it gives itself where the state of an
+/// earlier page is gone (`apiserver/pkg/storage/continue.go`).
+pub(super) fn token_after(position: &str) -> String {
+    let token = json!({"v": "meta.k8s.io/v1", "rv": -1, "start": format!("{position}\0")});
+    URL_SAFE_NO_PAD.encode(token.to_string())
+}
+
+/// Label selectors hold letters, digits, `.`, `-`, `/`, `=` and `,`.
+fn escape(selector: &str) -> String {
+    selector.replace('/', "%2F").replace('=', "%3D").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use api::{Family, HandleId, Owner};
+
+    use super::*;
+
+    #[test]
+    fn places() {
+        let place = |key: &Key| of_key(Group::V1, key).map(|place| place.path());
+        let endpoint = |name: &str| Key::Resource {
+            kind: Kind::WorkloadEndpoint,
+            namespace: Some("ns".into()),
+            name: name.into(),
+        };
+        for (key, path) in [
+            (Key::global(Kind::Node, "n1"), "/api/v1/nodes/n1"),
+            (Key::global(Kind::IPPool, "p"), "/apis/crd.projectcalico.org/v1/ippools/p"),
+            (endpoint("n-k8s-web--0-eth0"), "/api/v1/namespaces/ns/pods/web-0"),
+            (Key::IpamConfig, "/apis/crd.projectcalico.org/v1/ipamconfigs/default"),
+        ] {
+            assert_eq!(place(&key).as_deref(), Ok(path));
+        }
+        for key in [
+            endpoint("n-cni-c-eth0"),
+            Key::global(Kind::IPPool, "a/../b"),
+            Key::Handle(HandleId::new("under_score").unwrap()),
+        ] {
+            let reason = place(&key).unwrap_err();
+            assert!(reason.contains(&key.to_string()), "{reason}");
+        }
+    }
+
+    #[test]
+    fn urls() {
+        let scope = Scope::Affinities { owner: Some(Owner::Host("n1".into())), family: Some(Family::V4) };
+        // Recorded in 001-rack-guide and others, but for the order of the parameters.
+        assert_eq!(
+            of_scope(Group::V1, &scope).url(500, None),
+            "/apis/crd.projectcalico.org/v1/blockaffinities?limit=500&labelSelector=projectcalico.org%2Faffinity-type%3Dhost%2Cprojectcalico.org%2Fhostname-hash%3DDM7EHBDU4L3ELKRER4A46T6QMKAGARQI4CVWBO26S4I2IDAAW6CA%2Cprojectcalico.org%2Fip-version%3D4"
+        );
+        let token = token_after("a");
+        assert_eq!(
+            of_scope(Group::V3, &Scope::Handles).url(7, Some(&token)),
+            format!("/apis/projectcalico.org/v3/ipamhandles?limit=7&continue={token}")
+        );
+        assert_eq!(
+            URL_SAFE_NO_PAD.decode(token).unwrap(),
+            br#"{"v":"meta.k8s.io/v1","rv":-1,"start":"a\u0000"}"#
+        );
+    }
+}

@@ -1,0 +1,318 @@
+//! Reads: GETs and lists, side by side.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use api::crd::{self, Collection, Group, Object};
+use api::{DecodeError, Key, Record, Revision};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, StreamExt};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use super::connection::{METADATA_LIST, Question, Server};
+use super::fault::{Fault, Kind};
+use super::place::{self, Range, What};
+use crate::error::StoreError;
+use crate::memory::slot_of;
+use crate::read::{Depth, ReadSet, Scope, ScopeRead};
+use crate::view::{Slot, View};
+
+/// Requests that are under way at once, for one read.
+const AT_ONCE: usize = 32;
+/// Objects in an answer to a list, as Calico's client asks for.
+const PAGE: usize = 500;
+
+/// Reads a set.
+pub(super) async fn read(server: &Server, set: &ReadSet, deadline: Instant) -> Result<View, StoreError> {
+    if set.is_empty() {
+        return Ok(View::new());
+    }
+    let group = server.group(deadline).await.map_err(Fault::into_error)?;
+    let parts: Vec<Part<'_>> = (set.scopes.iter().map(Part::Scope))
+        .chain(set.keys.iter().map(|(key, depth)| Part::Key(key, *depth)))
+        .collect();
+    let mut asked: Vec<BoxFuture<'_, Result<Seen, StoreError>>> = Vec::with_capacity(parts.len());
+    for part in &parts {
+        asked.push(Box::pin(part.look(server, group, deadline)));
+    }
+    let mut seen = stream::iter(asked).buffered(AT_ONCE);
+    let mut view = View::new();
+    let mut at = parts.iter();
+    while let Some(found) = seen.next().await {
+        match (at.next(), found?) {
+            (Some(Part::Scope(read)), Seen::Scope(listed)) => {
+                for (key, slot) in listed.slots {
+                    view.insert(key, slot);
+                }
+                view.page_read(read, listed.last);
+                if let Some(revision) = listed.revision {
+                    note_revision(&mut view, revision);
+                }
+            }
+            (Some(Part::Key(key, _)), Seen::Key(slot)) => view.insert((*key).clone(), slot),
+            _ => unreachable!("answers come in the order of what was asked"),
+        }
+    }
+    Ok(view)
+}
+
+/// A part of a read set.
+#[derive(Clone, Copy)]
+enum Part<'s> {
+    Scope(&'s ScopeRead),
+    Key(&'s Key, Depth),
+}
+
+/// What was seen of a part.
+enum Seen {
+    Scope(Listed),
+    Key(Slot),
+}
+
+impl Part<'_> {
+    async fn look(self, server: &Server, group: Group, deadline: Instant) -> Result<Seen, StoreError> {
+        Ok(match self {
+            Part::Scope(read) => {
+                Seen::Scope(list(server, group, read, deadline).await.map_err(Fault::into_error)?)
+            }
+            Part::Key(key, depth) => {
+                let found = find(server, group, key, deadline).await?;
+                Seen::Key(found.map_or(Slot::Absent, |record| slot_of(&record, depth)))
+            }
+        })
+    }
+}
+
+/// Of several lists the oldest revision holds for all.
+fn note_revision(view: &mut View, revision: Revision) {
+    let number = |revision: &Revision| revision.as_str().parse::<u64>().ok();
+    match view.revision() {
+        Some(known) if number(known) <= number(&revision) => {}
+        _ => view.set_revision(revision),
+    }
+}
+
+/// What is found under the name of a key.
+pub(super) enum Found {
+    /// No object, and none can be.
+    Nowhere(String),
+    /// No object.
+    Nothing,
+    /// The record.
+    Record(Arc<Record>, String),
+    /// An object whose deletion has begun: UID, revision.
+    Tombstone(String, Revision),
+    /// The object of another record.
+    Another(Key),
+}
+
+/// Looks under the name of a key.
+pub(super) async fn look(
+    server: &Server,
+    group: Group,
+    key: &Key,
+    deadline: Instant,
+) -> Result<Found, LookError> {
+    let place = match place::of_key(group, key) {
+        Ok(place) => place,
+        Err(reason) => return Ok(Found::Nowhere(reason)),
+    };
+    let text = match server.ask(Question::get(place.path()), deadline).await {
+        Ok(text) => text,
+        Err(fault) if fault.kind == Kind::Absent => return Ok(Found::Nothing),
+        Err(fault) => return Err(LookError::Fault(fault)),
+    };
+    let Some(object) = decode(server, group, place.what, &text)? else { return Ok(Found::Nothing) };
+    if object.is_deleted {
+        return Ok(Found::Tombstone(object.uid, object.revision));
+    }
+    if object.key != *key {
+        return Ok(Found::Another(object.key));
+    }
+    let uid = object.uid.clone();
+    let record = Arc::new(record_of(object));
+    if matches!(place.what, What::Custom(collection) if collection.has_tombstones()) {
+        server.recent.note(key, record.revision.clone(), Arc::new(record.value.clone()));
+    }
+    Ok(Found::Record(record, uid))
+}
+
+/// Why a look told nothing.
+pub(super) enum LookError {
+    Fault(Fault),
+    Corrupt(DecodeError),
+}
+
+impl From<DecodeError> for LookError {
+    fn from(error: DecodeError) -> Self {
+        LookError::Corrupt(error)
+    }
+}
+
+async fn find(
+    server: &Server,
+    group: Group,
+    key: &Key,
+    deadline: Instant,
+) -> Result<Option<Arc<Record>>, StoreError> {
+    match look(server, group, key, deadline).await {
+        Ok(Found::Record(record, _)) => Ok(Some(record)),
+        Ok(_) => Ok(None),
+        Err(LookError::Fault(fault)) => Err(fault.into_error()),
+        Err(LookError::Corrupt(error)) => Err(error.into()),
+    }
+}
+
+fn record_of(object: Object) -> Record {
+    Record { key: object.key, value: object.value, revision: object.revision }
+}
+
+/// Reads an object; `None` for a Pod that is no endpoint.
+pub(super) fn decode(
+    server: &Server,
+    group: Group,
+    what: What,
+    text: &str,
+) -> Result<Option<Object>, DecodeError> {
+    match what {
+        What::Custom(collection) => crd::decode(group, collection, text).map(Some),
+        What::Nodes => crd::node::decode(text).map(Some),
+        What::Pods => crd::pod::decode(server.interface_prefix(), text),
+    }
+}
+
+/// What was found of a scope.
+pub(super) struct Listed {
+    pub(super) slots: Vec<(Key, Slot)>,
+    /// Where there may be more.
+    last: Option<Key>,
+    /// The server's revision at the list.
+    pub(super) revision: Option<Revision>,
+}
+
+#[derive(Deserialize)]
+struct List<'a> {
+    #[serde(default)]
+    metadata: ListMeta,
+    #[serde(borrow, default)]
+    items: Option<Vec<&'a RawValue>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ListMeta {
+    #[serde(rename = "continue")]
+    token: String,
+    #[serde(rename = "resourceVersion")]
+    revision: String,
+}
+
+/// Reads a scope, or a page of it.
+pub(super) async fn list(
+    server: &Server,
+    group: Group,
+    read: &ScopeRead,
+    deadline: Instant,
+) -> Result<Listed, Fault> {
+    let range = place::of_scope(group, &read.scope);
+    let wanted = read.page.as_ref().map_or(usize::MAX, |page| page.limit.max(1));
+    let after = read.page.as_ref().and_then(|page| page.after.as_ref()).map(|key| range.position(group, key));
+    let short = read.depth == Depth::Key && range.what.is_told_by_metadata();
+    let mut token = after.as_deref().map(place::token_after);
+    let mut passes_over = None;
+    let mut listed = Listed { slots: Vec::new(), last: None, revision: None };
+    // Where a list goes on with a later state, what moved ahead may come again.
+    let mut keys = HashSet::new();
+    loop {
+        let url = range.url((wanted - listed.slots.len()).min(PAGE), token.as_deref());
+        let accept = if short { METADATA_LIST } else { Question::get(String::new()).accept };
+        let question = Question { accept, ..Question::get(url) };
+        let text = match server.ask(question, deadline).await {
+            Ok(text) => text,
+            Err(fault) => match fault.kind {
+                Kind::Gone(next) => {
+                    if next.is_none() {
+                        listed.slots.clear();
+                        keys.clear();
+                    }
+                    token = next.or_else(|| after.as_deref().map(place::token_after));
+                    continue;
+                }
+                // A server that does not take our own token: read from the start, and pass over what comes before.
+                Kind::Invalid if after.is_some() && listed.slots.is_empty() && passes_over.is_none() => {
+                    (token, passes_over) = (None, after.clone());
+                    continue;
+                }
+                _ => return Err(fault),
+            },
+        };
+        let list: List<'_> =
+            serde_json::from_str(&text).map_err(|error| Fault::nonsense(server.shown(), &error))?;
+        for item in list.items.into_iter().flatten() {
+            let Some((key, slot)) = seen(server, group, &range, read, short, item.get()) else { continue };
+            let is_before =
+                |position: &String| passes_over.as_ref().is_some_and(|after: &String| position <= after);
+            if is_before(&range.position(group, &key)) || !keys.insert(key.clone()) {
+                continue;
+            }
+            listed.slots.push((key, slot));
+        }
+        listed.revision.get_or_insert_with(|| Revision::new(list.metadata.revision));
+        token = Some(list.metadata.token).filter(|token| !token.is_empty());
+        if token.is_none() || listed.slots.len() >= wanted {
+            let is_cut = token.is_some() || listed.slots.len() > wanted;
+            listed.slots.truncate(wanted);
+            listed.last = listed.slots.last().map(|(key, _)| key.clone()).filter(|_| is_cut);
+            return Ok(listed);
+        }
+    }
+}
+
+/// What an item of a list tells, if it belongs to the scope and exists. What cannot be understood is left out, as Calico leaves it out.
+fn seen(
+    server: &Server,
+    group: Group,
+    range: &Range,
+    read: &ScopeRead,
+    short: bool,
+    text: &str,
+) -> Option<(Key, Slot)> {
+    let (key, slot) = match range.what {
+        What::Nodes | What::Custom(Collection::Resources(_)) if short => short_form(&read.scope, text)?,
+        What::Custom(Collection::Blocks) if read.depth < Depth::Full => {
+            let object = crd::decode_header(group, text).ok().filter(|object| !object.is_deleted)?;
+            let slot = match read.depth {
+                Depth::Key => Slot::Key(object.revision),
+                _ => Slot::Header(object.header, object.revision),
+            };
+            (Key::Block(object.block), slot)
+        }
+        what => {
+            let object =
+                decode(server, group, what, text).ok().flatten().filter(|object| !object.is_deleted)?;
+            let record = Arc::new(record_of(object));
+            (record.key.clone(), slot_of(&record, read.depth))
+        }
+    };
+    read.scope.holds(&key).then_some((key, slot))
+}
+
+#[derive(Deserialize)]
+struct Short {
+    metadata: ShortMeta,
+}
+
+#[derive(Deserialize)]
+struct ShortMeta {
+    name: String,
+    #[serde(rename = "resourceVersion")]
+    revision: String,
+}
+
+fn short_form(scope: &Scope, text: &str) -> Option<(Key, Slot)> {
+    let Scope::Resources { kind, .. } = scope else { return None };
+    let short: Short = serde_json::from_str(text).ok()?;
+    Some((Key::global(*kind, short.metadata.name), Slot::Key(Revision::new(short.metadata.revision))))
+}

@@ -1,0 +1,321 @@
+//! Watches: the present state by one list, then the server's events from its revision on.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::crd::Group;
+use api::{Key, Record, Revision};
+use http_body_util::BodyExt;
+use kube::client::Body;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::connection::Server;
+use super::fault::{Fault, Kind};
+use super::place::{self, Range};
+use super::reading::{decode, list};
+use crate::error::WatchError;
+use crate::port::Watch;
+use crate::read::{Depth, Scope, ScopeRead};
+use crate::view::Slot;
+use crate::watch::Event;
+
+/// How many events may wait to be taken; more wait in the server.
+const QUEUED: usize = 256;
+/// How long the present state may take to read.
+const READ_WITHIN: Duration = Duration::from_secs(60);
+/// How long the server may take to begin a watch.
+const BEGIN_WITHIN: Duration = Duration::from_secs(10);
+/// After how long the server is to end a watch, which then goes on from where it was.
+const LASTS: u64 = 290;
+/// A watch that is silent for so much longer is dead: the server tells its revision about once a minute.
+const SILENCE: Duration = Duration::from_secs(LASTS + 30);
+/// How long to wait before what was interrupted is started anew; doubled each time, up to 16 times.
+const PAUSE: Duration = Duration::from_millis(100);
+/// After how many ends without an event the state is read anew, which tells what is wrong.
+const FAILURES: u32 = 5;
+
+/// A watch of a [`KubeStore`](super::KubeStore).
+#[derive(Debug)]
+pub struct KubeWatch {
+    server: Arc<Server>,
+    scope: Scope,
+    /// `None` before the first event is waited for, and after an error.
+    running: Option<Running>,
+    /// How many times in a row it ended before the present state was told.
+    failures: u32,
+}
+
+/// What follows the server, whether somebody waits for events or not; ends with the watch.
+#[derive(Debug)]
+struct Running {
+    events: mpsc::Receiver<Result<Event, WatchError>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl KubeWatch {
+    pub(super) fn new(server: Arc<Server>, scope: Scope) -> KubeWatch {
+        KubeWatch { server, scope, running: None, failures: 0 }
+    }
+
+    fn start(&self) -> Running {
+        let (sender, events) = mpsc::channel(QUEUED);
+        let (server, scope) = (self.server.clone(), self.scope.clone());
+        let pause = PAUSE * 2u32.pow(self.failures.min(4)) * self.failures.min(1);
+        let task = tokio::spawn(async move {
+            sleep(pause).await;
+            let end = follow(&server, &scope, &sender).await;
+            // Where the watch is gone nobody wants to know.
+            let _ = sender.send(Err(end)).await;
+        });
+        Running { events, task }
+    }
+}
+
+impl Watch for KubeWatch {
+    async fn next(&mut self) -> Result<Event, WatchError> {
+        if self.running.is_none() {
+            self.running = Some(self.start());
+        }
+        let event = match &mut self.running {
+            Some(running) => running.events.recv().await,
+            None => None,
+        };
+        let event = event.unwrap_or_else(|| Err(WatchError::Interrupted("its task has ended".to_string())));
+        match &event {
+            Ok(Event::InitDone(_)) => self.failures = 0,
+            Ok(_) => {}
+            Err(_) => {
+                self.running = None;
+                self.failures += 1;
+            }
+        }
+        event
+    }
+}
+
+/// Why a stream of events ended.
+enum End {
+    /// The server ended it, as it does from time to time, or the connection broke; it goes on from the last revision.
+    Over,
+    /// There is a gap; the state is to be read anew.
+    Gap,
+    /// Nobody listens.
+    Unwanted,
+    Failed(WatchError),
+}
+
+type Sender = mpsc::Sender<Result<Event, WatchError>>;
+
+/// Tells the state and what follows, and again after each gap, until an error.
+async fn follow(server: &Server, scope: &Scope, sender: &Sender) -> WatchError {
+    loop {
+        match follow_once(server, scope, sender).await {
+            End::Gap | End::Over => sleep(PAUSE).await,
+            End::Unwanted => return WatchError::Interrupted("nobody listens".to_string()),
+            End::Failed(error) => return error,
+        }
+    }
+}
+
+async fn follow_once(server: &Server, scope: &Scope, sender: &Sender) -> End {
+    let group = match server.group(Instant::now() + READ_WITHIN).await {
+        Ok(group) => group,
+        Err(fault) => return of_fault(fault),
+    };
+    let range = place::of_scope(group, scope);
+    let read = ScopeRead { scope: scope.clone(), depth: Depth::Full, page: None };
+    let listed = match list(server, group, &read, Instant::now() + READ_WITHIN).await {
+        Ok(listed) => listed,
+        Err(fault) => return of_fault(fault),
+    };
+    let Some(revision) = listed.revision else { return End::Gap };
+    let mut known = HashMap::new();
+    let mut start = vec![Event::Init];
+    for (_, slot) in listed.slots {
+        if let Slot::Full(record) = slot {
+            known.insert(range.position(group, &record.key), record.key.clone());
+            start.push(Event::InitApply(record));
+        }
+    }
+    start.push(Event::InitDone(revision.clone()));
+    for event in start {
+        if sender.send(Ok(event)).await.is_err() {
+            return End::Unwanted;
+        }
+    }
+    let mut followed = Followed { server, group, scope, range, known, revision };
+    let mut failures = 0;
+    loop {
+        let before = followed.revision.clone();
+        match followed.events(sender).await {
+            End::Over if followed.revision != before => failures = 0,
+            End::Over if failures < FAILURES => failures += 1,
+            end => return end,
+        }
+        sleep(PAUSE * failures).await;
+    }
+}
+
+fn of_fault(fault: Fault) -> End {
+    match fault.into_error() {
+        error if error.is_transient() => End::Failed(WatchError::Interrupted(error.to_string())),
+        error => End::Failed(error.into()),
+    }
+}
+
+/// A scope that is being followed.
+struct Followed<'f> {
+    server: &'f Server,
+    group: Group,
+    scope: &'f Scope,
+    range: Range,
+    /// The records that exist, by the position of their objects: what is flagged first and removed then is told once.
+    known: HashMap<String, Key>,
+    /// Up to here everything was told.
+    revision: Revision,
+}
+
+#[derive(Deserialize)]
+struct Told<'a> {
+    #[serde(rename = "type")]
+    what: &'a str,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Outer {
+    metadata: Meta,
+    /// Of a `Status`.
+    code: u16,
+    message: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Meta {
+    name: String,
+    namespace: String,
+    #[serde(rename = "resourceVersion")]
+    revision: String,
+}
+
+impl Followed<'_> {
+    /// Hands over events until the stream ends.
+    async fn events(&mut self, sender: &Sender) -> End {
+        let url = self.range.watch_url(self.revision.as_str(), LASTS);
+        let mut body = match self.server.listen(url, Instant::now() + BEGIN_WITHIN).await {
+            Ok(body) => body,
+            Err(fault) => {
+                return match fault.kind {
+                    Kind::Gone(_) => End::Gap,
+                    Kind::Unreachable | Kind::Other | Kind::Throttled(_) => End::Over,
+                    _ => of_fault(fault),
+                };
+            }
+        };
+        let mut lines = Lines::default();
+        loop {
+            let more = tokio::select! {
+                more = timeout(SILENCE, lines.more(&mut body)) => more.unwrap_or(false),
+                () = sender.closed() => return End::Unwanted,
+            };
+            while let Some(line) = lines.next() {
+                match self.told(&line) {
+                    Ok(Some(event)) => {
+                        if sender.send(Ok(event)).await.is_err() {
+                            return End::Unwanted;
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(end) => return end,
+                }
+            }
+            if !more {
+                return End::Over;
+            }
+        }
+    }
+
+    /// What a line tells; nothing where it is about what is not known to exist.
+    fn told(&mut self, line: &[u8]) -> Result<Option<Event>, End> {
+        let Ok(told) = serde_json::from_slice::<Told<'_>>(line) else {
+            // Half a line before the connection broke.
+            return Err(End::Over);
+        };
+        let outer: Outer = serde_json::from_str(told.object.get()).unwrap_or_default();
+        if told.what == "ERROR" {
+            return Err(match outer.code {
+                410 => End::Gap,
+                code if code >= 500 || code == 429 => End::Over,
+                _ => End::Failed(WatchError::Interrupted(outer.message)),
+            });
+        }
+        self.revision = Revision::new(outer.metadata.revision);
+        if told.what == "BOOKMARK" {
+            return Ok(None);
+        }
+        let position = match self.range.has_namespaces {
+            true => format!("{}/{}", outer.metadata.namespace, outer.metadata.name),
+            false => outer.metadata.name,
+        };
+        let record = match told.what {
+            "DELETED" => None,
+            _ => self.record(told.object.get()),
+        };
+        Ok(match record {
+            Some(record) => {
+                self.known.insert(position, record.key.clone());
+                Some(Event::Apply(record))
+            }
+            None => self.known.remove(&position).map(|key| Event::Delete(key, self.revision.clone())),
+        })
+    }
+
+    /// The record that an object holds. What cannot be understood is left out, as in a read.
+    fn record(&self, text: &str) -> Option<Arc<Record>> {
+        let object = decode(self.server, self.group, self.range.what, text).ok().flatten()?;
+        let exists = !object.is_deleted && self.scope.holds(&object.key);
+        exists.then(|| Arc::new(Record { key: object.key, value: object.value, revision: object.revision }))
+    }
+}
+
+/// The lines of a body.
+#[derive(Default)]
+struct Lines {
+    /// What came after the last line's end.
+    rest: Vec<u8>,
+    whole: VecDeque<Vec<u8>>,
+}
+
+impl Lines {
+    /// Waits for more of the body; `false` at its end.
+    async fn more(&mut self, body: &mut Body) -> bool {
+        let Some(Ok(frame)) = body.frame().await else { return false };
+        if let Ok(data) = frame.into_data() {
+            for part in data.split_inclusive(|byte| *byte == b'\n') {
+                self.rest.extend_from_slice(part);
+                if part.ends_with(b"\n") {
+                    self.whole.push_back(std::mem::take(&mut self.rest));
+                }
+            }
+        }
+        true
+    }
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        self.whole.pop_front()
+    }
+}

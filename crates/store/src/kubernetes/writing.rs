@@ -1,0 +1,327 @@
+//! Commits: a request a write, in order.
+
+use std::sync::Arc;
+
+use api::crd::{self, Collection, Group};
+use api::{Backend, Key, Kind as ResourceKind, Operation, Resource, Revision, Value};
+use http::Method;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+use tokio::time::Instant;
+
+use super::connection::{Question, STRATEGIC_PATCH, Server};
+use super::fault::{Fault, Kind};
+use super::options::Deletion;
+use super::place::{self, Place, What};
+use super::reading::{Found, LookError, look};
+use crate::batch::{Batch, Current, Expect, Op, Outcome, Report, Write};
+use crate::error::{Refusal, StoreError};
+
+/// How often a create begins again because what stood in its way has gone meanwhile.
+const ATTEMPTS: usize = 5;
+
+/// Why a write is not applied.
+enum Stop {
+    Refused(Refusal),
+    Fault(Fault),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        match fault.refusal() {
+            Some(refusal) => Stop::Refused(refusal),
+            None => Stop::Fault(fault),
+        }
+    }
+}
+
+impl From<LookError> for Stop {
+    fn from(error: LookError) -> Self {
+        match error {
+            LookError::Fault(fault) => Stop::Fault(fault),
+            // It is there and cannot be understood; whoever reads it is told why.
+            LookError::Corrupt(_) => conflict(Current::Unknown),
+        }
+    }
+}
+
+fn conflict(current: Current) -> Stop {
+    Stop::Refused(Refusal::Conflict(current))
+}
+
+/// Applies a batch.
+pub(super) async fn commit(server: &Server, batch: &Batch, deadline: Instant) -> Result<Report, StoreError> {
+    let mut report = Report { outcomes: vec![Outcome::NotTried; batch.writes.len()], broken_guard: None };
+    if batch.is_empty() {
+        return Ok(report);
+    }
+    let group = server.group(deadline).await.map_err(Fault::into_error)?;
+    for (index, write) in batch.writes.iter().enumerate() {
+        let commit = Commit { server, group, key: &write.key, deadline };
+        let outcome = match expectation(batch, &report.outcomes, write) {
+            Some(expect) => commit.write(expect, &write.op).await,
+            None => Err(conflict(Current::Unknown)),
+        };
+        report.outcomes[index] = match outcome {
+            Ok(revision) => Outcome::Applied(revision),
+            Err(Stop::Refused(refusal)) => Outcome::Refused(refusal),
+            Err(Stop::Fault(fault)) if index == 0 && !fault.in_doubt => return Err(fault.into_error()),
+            // Where it was not sent, too: a report has no other word for why it goes no further.
+            Err(Stop::Fault(fault)) => Outcome::Unknown(fault.text),
+        };
+        if !matches!(report.outcomes[index], Outcome::Applied(_)) {
+            break;
+        }
+    }
+    Ok(report)
+}
+
+/// The state that a write expects, `None` within for nothing; `None` where there is no such state.
+fn expectation(batch: &Batch, outcomes: &[Outcome], write: &Write) -> Option<Option<Revision>> {
+    let index = match &write.expect {
+        Expect::Absent => return Some(None),
+        Expect::Revision(revision) => return Some(Some(revision.clone())),
+        Expect::AsLeftBy(index) => *index,
+    };
+    let before = batch.writes.get(index).filter(|before| before.key == write.key)?;
+    match (&before.op, outcomes.get(index)?) {
+        (Op::Put(_), Outcome::Applied(revision)) => Some(Some(revision.clone())),
+        (Op::Delete, Outcome::Applied(_)) => Some(None),
+        _ => None,
+    }
+}
+
+/// The server's revisions are decimal numbers. Others match nothing, and some would mean "any" to the server.
+fn is_revision(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() && !text.starts_with('0')
+}
+
+/// What an answer to a write tells of the object.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Written {
+    metadata: WrittenMeta,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WrittenMeta {
+    uid: String,
+    #[serde(rename = "resourceVersion")]
+    revision: String,
+}
+
+fn written(text: &str) -> WrittenMeta {
+    serde_json::from_str::<Written>(text).unwrap_or_default().metadata
+}
+
+/// One write.
+struct Commit<'c> {
+    server: &'c Server,
+    group: Group,
+    key: &'c Key,
+    deadline: Instant,
+}
+
+impl Commit<'_> {
+    async fn ask(&self, question: Question) -> Result<String, Fault> {
+        self.server.ask(question, self.deadline).await
+    }
+
+    async fn look(&self) -> Result<Found, Stop> {
+        Ok(look(self.server, self.group, self.key, self.deadline).await?)
+    }
+
+    async fn write(&self, expect: Option<Revision>, op: &Op) -> Result<Revision, Stop> {
+        if expect.as_ref().is_some_and(|revision| !is_revision(revision.as_str())) {
+            return Err(conflict(Current::Unknown));
+        }
+        let place =
+            place::of_key(self.group, self.key).map_err(|reason| Stop::Refused(Refusal::Name(reason)))?;
+        match (place.what, op, expect) {
+            (What::Custom(_), Op::Put(value), None) => self.create(&place, value).await,
+            (What::Custom(_), Op::Put(value), Some(revision)) => self.update(&place, value, revision).await,
+            (What::Custom(collection), Op::Delete, Some(revision)) => {
+                self.delete(&place, collection, revision).await
+            }
+            (What::Nodes, Op::Put(value), Some(revision)) => self.put_node(&place, value, revision).await,
+            (What::Nodes, Op::Put(_), None) => Err(not_supported(self.key, Operation::Create)),
+            (What::Nodes, Op::Delete, Some(_)) => Err(not_supported(self.key, Operation::Delete)),
+            (What::Pods, Op::Put(value), Some(_)) => self.put_endpoint(&place, value).await,
+            (What::Pods, Op::Put(_), None) => self.create_endpoint().await,
+            (What::Pods, Op::Delete, Some(_)) => self.delete_endpoint(&place).await,
+            (_, Op::Delete, None) => Err(conflict(Current::Absent)),
+        }
+    }
+
+    /// What the key's value is as an object.
+    fn object(&self, value: &Value, revision: Option<&Revision>) -> Result<String, Stop> {
+        match crd::encode(self.group, self.key, value, revision) {
+            Some(object) => Ok(object.to_string()),
+            None => Err(wrong_type(self.key)),
+        }
+    }
+
+    /// Notes what is stored now; tells its revision.
+    fn stored(&self, text: &str, value: &Arc<Value>) -> Revision {
+        let revision = Revision::new(written(text).revision);
+        if Collection::of(self.key).is_some_and(Collection::has_tombstones) {
+            self.server.recent.note(self.key, revision.clone(), value.clone());
+        }
+        revision
+    }
+
+    async fn create(&self, place: &Place, value: &Arc<Value>) -> Result<Revision, Stop> {
+        let object = self.object(value, None)?;
+        for _ in 0..ATTEMPTS {
+            let question = Question::send(Method::POST, place.collection.clone(), object.clone());
+            match self.ask(question).await {
+                Ok(text) => return Ok(self.stored(&text, value)),
+                Err(fault) if fault.kind == Kind::Exists => {}
+                Err(fault) => return Err(fault.into()),
+            }
+            match self.look().await? {
+                Found::Nothing => {}
+                Found::Tombstone(uid, revision) => self.remove(place, Some(&uid), &revision).await?,
+                Found::Record(record, _) => return Err(conflict(Current::Record(record))),
+                Found::Another(other) => {
+                    return Err(Stop::Refused(Refusal::Name(format!(
+                        "{} cannot be kept in Kubernetes: {other} has the name {:?} there",
+                        self.key, place.name
+                    ))));
+                }
+                Found::Nowhere(reason) => return Err(Stop::Refused(Refusal::Name(reason))),
+            }
+        }
+        Err(conflict(Current::Unknown))
+    }
+
+    async fn update(&self, place: &Place, value: &Arc<Value>, revision: Revision) -> Result<Revision, Stop> {
+        let object = self.object(value, Some(&revision))?;
+        let text = self.ask(Question::send(Method::PUT, place.path(), object)).await?;
+        Ok(self.stored(&text, value))
+    }
+
+    async fn delete(
+        &self,
+        place: &Place,
+        collection: Collection,
+        revision: Revision,
+    ) -> Result<Revision, Stop> {
+        if !collection.has_tombstones() || self.server.deletion() == Deletion::Atomic {
+            let text = self.ask(removal(place, None, &revision)).await?;
+            // An object with finalizers stays for a while, and is answered.
+            let left = Revision::new(written(&text).revision);
+            return Ok(if is_revision(left.as_str()) { left } else { revision });
+        }
+        let value = match self.server.recent.take(self.key, &revision) {
+            Some(value) => value,
+            None => self.value_at(&revision).await?,
+        };
+        let Some(object) = crd::encode_deleted(self.group, self.key, &value, &revision) else {
+            return Err(wrong_type(self.key));
+        };
+        let text = self.ask(Question::send(Method::PUT, place.path(), object.to_string())).await?;
+        let flagged = written(&text);
+        let revision = Revision::new(flagged.revision);
+        // From here on it reads as absent. What is left, if this fails, whoever creates it anew removes.
+        let _ = self.remove(place, Some(&flagged.uid), &revision).await;
+        Ok(revision)
+    }
+
+    /// The value at that revision, if that is the present one.
+    async fn value_at(&self, revision: &Revision) -> Result<Arc<Value>, Stop> {
+        match self.look().await? {
+            Found::Record(record, _) if record.revision == *revision => Ok(Arc::new(record.value.clone())),
+            Found::Record(record, _) => Err(conflict(Current::Record(record))),
+            _ => Err(conflict(Current::Absent)),
+        }
+    }
+
+    /// Removes an object in that state, if it is there.
+    async fn remove(&self, place: &Place, uid: Option<&str>, revision: &Revision) -> Result<(), Stop> {
+        match self.ask(removal(place, uid, revision)).await {
+            Ok(_) => Ok(()),
+            Err(fault) if matches!(fault.kind, Kind::Absent | Kind::Conflict) => Ok(()),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    async fn put_node(&self, place: &Place, value: &Value, revision: Revision) -> Result<Revision, Stop> {
+        let node = resource(self.key, value)?;
+        let text = self.ask(Question::get(place.path())).await?;
+        let stored: Json = serde_json::from_str(&text)
+            .map_err(|error| Stop::Fault(Fault::nonsense(self.server.shown(), &error)))?;
+        if stored["metadata"]["resourceVersion"] != revision.as_str() {
+            return Err(conflict(Current::Unknown));
+        }
+        let merged = crd::node::merge(&stored, node).to_string();
+        let text = self.ask(Question::send(Method::PUT, format!("{}/status", place.path()), merged)).await?;
+        Ok(Revision::new(written(&text).revision))
+    }
+
+    async fn create_endpoint(&self) -> Result<Revision, Stop> {
+        match self.look().await? {
+            Found::Record(record, _) => Err(conflict(Current::Record(record))),
+            _ => Err(Stop::Refused(Refusal::Invalid(format!(
+                "{} cannot be created: in Kubernetes it exists once its Pod is scheduled to that node",
+                self.key
+            )))),
+        }
+    }
+
+    /// Other writers change a Pod often, and other parts of it: its UID says that it is the same.
+    async fn put_endpoint(&self, place: &Place, value: &Value) -> Result<Revision, Stop> {
+        let endpoint = resource(self.key, value)?;
+        let uid = match &endpoint.metadata().uid {
+            Some(uid) => uid.clone(),
+            None => self.uid().await?,
+        };
+        self.patch(place, crd::pod::patch(endpoint, &uid)).await
+    }
+
+    async fn delete_endpoint(&self, place: &Place) -> Result<Revision, Stop> {
+        let uid = self.uid().await?;
+        self.patch(place, crd::pod::patch_released(&uid)).await
+    }
+
+    async fn uid(&self) -> Result<String, Stop> {
+        match self.look().await? {
+            Found::Record(_, uid) => Ok(uid),
+            _ => Err(conflict(Current::Absent)),
+        }
+    }
+
+    async fn patch(&self, place: &Place, patch: Json) -> Result<Revision, Stop> {
+        let question = Question::send(Method::PATCH, format!("{}/status", place.path()), patch.to_string());
+        let text = self.ask(Question { content_type: STRATEGIC_PATCH, ..question }).await?;
+        Ok(Revision::new(written(&text).revision))
+    }
+}
+
+fn removal(place: &Place, uid: Option<&str>, revision: &Revision) -> Question {
+    let mut preconditions = json!({"resourceVersion": revision.as_str()});
+    if let Some(uid) = uid {
+        preconditions["uid"] = uid.into();
+    }
+    let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions});
+    Question::send(Method::DELETE, place.path(), options.to_string())
+}
+
+fn resource<'v>(key: &Key, value: &'v Value) -> Result<&'v Resource, Stop> {
+    match value {
+        Value::Resource(resource) => Ok(resource),
+        _ => Err(wrong_type(key)),
+    }
+}
+
+fn wrong_type(key: &Key) -> Stop {
+    Stop::Refused(Refusal::Invalid(format!("the value for {key} is of another type than its key")))
+}
+
+fn not_supported(key: &Key, operation: Operation) -> Stop {
+    let reason = ResourceKind::Node.allows(Backend::Kubernetes, operation, &key.to_string());
+    let text =
+        reason.err().map_or_else(|| format!("{key} is kept by Kubernetes"), |reason| reason.to_string());
+    Stop::Refused(Refusal::Invalid(text))
+}

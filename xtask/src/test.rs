@@ -20,6 +20,8 @@ impl Test {
     /// Runs it all; stops at the first failure.
     pub fn run(self) -> Result<()> {
         needs::program("python3", "python3", "the replay of recordings")?;
+        needs::program("etcd", "etcd-server", "a server for the tests of the etcd store")?;
+        needs::program("etcdctl", "etcd-client", "the replay of recordings on etcd")?;
         step("formatting", || run(&mut cargo(&["fmt", "--all", "--check"])))?;
         step("lints", || {
             run(cargo(&["clippy", "--quiet", "--workspace", "--all-targets"])
@@ -32,6 +34,7 @@ impl Test {
         let programs = step("programs", build_programs)?;
         step("tests", || run(cargo(&["test", "--workspace"]).env("RACKPOOL_PROGRAMS", &programs)))?;
         step("demo", || demo::Demo::with_programs(programs.clone()).run())?;
+        step("demo on etcd", || demo::Demo::with_programs(programs).on_etcd().run())?;
         if !self.no_dist {
             let dir = step("static binaries", dist::build)?;
             step("demo with the static binaries", || demo::Demo::with_programs(dir).run())?;

@@ -12,8 +12,10 @@ use crate::cargo::build_programs;
 
 mod guide;
 mod proof;
+mod store;
 
 use guide::{NODES, RACKS, Replica};
+use store::{Etcd, Store};
 
 /// Arguments of `cargo xtask demo`.
 #[derive(Args)]
@@ -21,12 +23,20 @@ pub struct Demo {
     /// The folder of the programs to show; built from this tree where it is not given.
     #[arg(long)]
     programs: Option<PathBuf>,
+    /// On an etcd that the demo starts, not on the embedded store.
+    #[arg(long)]
+    etcd: bool,
 }
 
 impl Demo {
-    /// The demo of these programs.
+    /// The demo of these programs on the embedded store.
     pub fn with_programs(dir: PathBuf) -> Demo {
-        Demo { programs: Some(dir) }
+        Demo { programs: Some(dir), etcd: false }
+    }
+
+    /// The same on etcd.
+    pub fn on_etcd(self) -> Demo {
+        Demo { etcd: true, ..self }
     }
 
     /// Performs the guide. Leaves nothing behind.
@@ -36,13 +46,18 @@ impl Demo {
             None => build_programs()?,
         };
         let scratch = tempfile::tempdir().context("a temporary folder for the store")?;
-        Stage { programs, scratch: scratch.path().to_path_buf() }.perform()
+        let store = match self.etcd {
+            false => Store::Embedded(scratch.path().join("rackpool.db")),
+            true => Store::Etcd(Etcd::start(scratch.path())?),
+        };
+        Stage { programs, store, scratch: scratch.path().to_path_buf() }.perform()
     }
 }
 
 /// Where the demo takes place.
 struct Stage {
     programs: PathBuf,
+    store: Store,
     scratch: PathBuf,
 }
 
@@ -126,15 +141,17 @@ impl Stage {
             ("CNI_PATH", "/opt/cni/bin"),
             ("CNI_ARGS", arguments.as_str()),
         ];
-        let configuration = serde_json::json!({
+        let mut configuration = serde_json::json!({
             "cniVersion": "1.0.0",
             "name": "k8s-pod-network",
             "type": "calico",
             "nodename": replica.node,
-            "rackpool_db": self.database(),
             "ipam_lock_file": self.scratch.join("ipam.lock"),
             "ipam": { "type": "calico-ipam" },
         });
+        for (field, value) in self.store.configuration() {
+            configuration[field] = value;
+        }
         println!("$ CNI_COMMAND=ADD K8S_POD_NAME={} calico-ipam    # on {}", replica.pod, replica.node);
         let out = self.output("calico-ipam", &[], &environment, &configuration.to_string())?;
         let result: Json = serde_json::from_str(&out).context("the plugin's result")?;
@@ -151,10 +168,6 @@ impl Stage {
         Ok(())
     }
 
-    fn database(&self) -> PathBuf {
-        self.scratch.join("rackpool.db")
-    }
-
     fn output(
         &self,
         program: &str,
@@ -166,7 +179,7 @@ impl Stage {
         let mut child = Command::new(path)
             .args(arguments)
             .env_clear()
-            .env("RACKPOOL_DB", self.database())
+            .envs(self.store.environment())
             .envs(environment.iter().copied())
             .current_dir(&self.scratch)
             .stdin(Stdio::piped())

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api::{BlockCidr, Cidr, Family, Kind, Pool, Use};
-use store::View;
+use api::{BlockCidr, Cidr, Family, Kind, Pool, Resource, Use};
+use store::{Batch, View};
 
 use crate::block::HostReserved;
 
@@ -85,6 +85,20 @@ pub fn enabled(view: &View, family: Family) -> Vec<Arc<Pool>> {
 /// All pools that can be read, in the order of their names.
 pub fn all(view: &View) -> impl Iterator<Item = &Arc<Pool>> {
     view.resources(Kind::IPPool).filter_map(|(resource, _)| resource.as_pool().ok())
+}
+
+/// Guards the pool that a block is taken from: where the store honours guards, nothing is taken from a pool that has been disabled, changed or
+/// deleted since it was read.
+pub fn guard(batch: &mut Batch, view: &View, block: BlockCidr) {
+    let addr = block.cidr().first();
+    let holds =
+        |resource: &Resource| resource.as_pool().is_ok_and(|p| p.is_enabled() && p.cidr.contains(addr));
+    if let Some((resource, revision)) = view.resources(Kind::IPPool).find(|(resource, _)| holds(resource)) {
+        let key = resource.key();
+        if !batch.guards.iter().any(|guard| guard.key == key) {
+            batch.guard(key, Some(revision.clone()));
+        }
+    }
 }
 
 /// Chooses. `requested`, when not empty, overrides selectors and assignment mode, and gives the order.

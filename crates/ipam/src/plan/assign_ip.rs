@@ -230,6 +230,7 @@ impl Planner for AssignIpPlanner {
                 raised = Counts::from([(cidr, 1)]);
                 self.progress.raise(handle, &mut batch, &raised, &mut intent);
             }
+            pools::guard(&mut batch, view, cidr);
             let sequence = block.sequence_number;
             block::bump(&mut block);
             let index = batch.put(Key::Block(cidr), expect, Value::Block(block));

@@ -1,8 +1,9 @@
 //! Which pools are taken from.
 
 use api::{Key, Kind, Use};
-use ipam::AutoAssign;
+use ipam::{AutoAssign, Effects, Plan, Planner};
 use serde_json::{Value, json};
+use store::{Batch, ReadSet, Store};
 
 use crate::world::*;
 
@@ -255,4 +256,45 @@ fn blocks_are_not_given_up_for_the_wrong_reason() {
     world.pool("other", "10.2.0.0/24", 26);
     world.auto(AutoAssign { v4_pools: vec![cidr("10.2.0.0/24")], ..request("a", "o", 1, 0) });
     assert_eq!(world.affinities().len(), 3);
+}
+
+/// A pool that is disabled, or a node that is labelled anew, between the reading and the writing of a request: nothing is written, and the next attempt sees it.
+#[test]
+fn a_change_between_read_and_write_is_seen() {
+    let change_pool = |world: &World| {
+        world.pool_with("a", json!({"cidr": "10.0.0.0/24", "disabled": true}));
+    };
+    let change_node = |world: &World| world.node("n", &[("rack", "1")]);
+    let changes: [&dyn Fn(&World); 2] = [&change_pool, &change_node];
+    for change in changes {
+        let world = World::new();
+        world.node("n", &[("rack", "0")]);
+        world.pool_with("a", json!({"cidr": "10.0.0.0/24", "nodeSelector": "rack == '0'"}));
+        let mut planner = request("n", "h", 1, 0).planner();
+        let before = world.store.records().len();
+        let batch = batch_of(&world, &mut planner);
+        change(&world);
+        let report = block_on(world.store.commit(&batch, WITHIN)).unwrap();
+        assert!(report.broken_guard.is_some());
+        planner.observe(&report);
+        assert!(!planner.owes());
+        assert_eq!(world.store.records().len(), before);
+    }
+}
+
+/// The batch that a planner makes of the present state.
+fn batch_of<P: Planner>(world: &World, planner: &mut P) -> Batch
+where
+    P::Error: std::fmt::Debug,
+{
+    let read = |set: ReadSet| block_on(world.store.read(&set, WITHIN)).unwrap();
+    let mut view = read(planner.reads());
+    let now = world.clock.now();
+    loop {
+        match planner.plan(&view, now, 1).unwrap() {
+            Plan::Fetch(set) => view.absorb(read(set)),
+            Plan::Commit { batch, .. } => return batch,
+            Plan::Done(_) => panic!("there is something to write"),
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use api::{Affinity, Block, BlockCidr, Family, HandleId, Key, Owner, Revision, Value};
+use api::{Affinity, Block, BlockCidr, Family, HandleId, Key, Kind, Owner, Revision, Value};
 use store::{Batch, Expect, View};
 
 use super::{Address, Assigned};
@@ -10,9 +10,14 @@ use crate::affinity;
 use crate::block;
 use crate::handle::{self, Counts};
 use crate::plan::progress::{Intent, Progress};
+use crate::pools;
 
 /// How the owner comes to the block that addresses are taken from.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a request holds a handful of these, each for the length of a plan"
+)]
 pub(super) enum Source {
     /// It exists, and its affinity needs no write.
     Stored(Revision),
@@ -125,7 +130,13 @@ impl Draft<'_> {
         if let (Some(handle), false) = (&mut handle, raised.is_empty()) {
             progress.raise(handle, &mut batch, &raised, &mut intent);
         }
+        if let (Owner::Host(host), false) = (self.owner, puts.is_empty()) {
+            let key = Key::global(Kind::Node, host.as_str());
+            let revision = self.view.resource(&key).flatten().map(|(_, revision)| revision.clone());
+            batch.guard(key, revision);
+        }
         for (mut block, addresses, expect) in puts {
+            pools::guard(&mut batch, self.view, block.cidr);
             let (cidr, sequence) = (block.cidr, block.sequence_number);
             block::bump(&mut block);
             let index = batch.put(Key::Block(cidr), expect, Value::Block(block));

@@ -16,6 +16,8 @@ pub struct Draft {
     id: HandleId,
     handle: Handle,
     expect: Expect,
+    /// Whether blocks were forgotten that are still stored.
+    is_cleared: bool,
 }
 
 impl Draft {
@@ -25,7 +27,7 @@ impl Draft {
             Some((handle, revision)) => (handle.clone(), Expect::Revision(revision.clone())),
             None => (Handle::default(), Expect::Absent),
         };
-        Some(Draft { id: id.clone(), handle, expect })
+        Some(Draft { id: id.clone(), handle, expect, is_cleared: false })
     }
 
     /// Whether the handle exists.
@@ -60,17 +62,16 @@ impl Draft {
         changed.then(|| self.store(batch))
     }
 
-    /// Writes that the handle holds nothing of a block. Only beside a write of that block in the same batch, or when the block was
-    /// read as absent after the handle.
-    pub fn clear(&mut self, batch: &mut Batch, block: BlockCidr) {
-        if self.handle.blocks.remove(&block).is_some() {
-            self.store(batch);
-        }
+    /// Forgets a block, for [`Draft::end`] to write. Only when that block is written earlier in the same batch, or was read as absent after the
+    /// handle.
+    pub fn clear(&mut self, block: BlockCidr) {
+        self.is_cleared |= self.handle.blocks.remove(&block).is_some();
     }
 
-    /// Writes that a handle which names nothing is gone.
+    /// Writes what [`Draft::clear`] forgot, of all blocks at once, as the count may be too high until then; and that a handle which names nothing is gone.
     pub fn end(&mut self, batch: &mut Batch) {
-        if self.exists() && self.handle.blocks.is_empty() && !matches!(self.expect, Expect::AsLeftBy(_)) {
+        if self.is_cleared || self.exists() && self.handle.blocks.is_empty() {
+            self.is_cleared = false;
             self.store(batch);
         }
     }

@@ -107,9 +107,9 @@ impl Planner for ReleaseByHandle {
                 };
                 releases.iter_mut().filter(|r| r.block == cidr).for_each(|r| r.index = index);
             }
-            drafts.values_mut().for_each(|draft| draft.clear(&mut batch, cidr));
+            drafts.values_mut().for_each(|draft| draft.clear(cidr));
         }
-        // Handles that name no block at all.
+        // In one write each, that a batch is one transaction; among them handles that name no block at all.
         drafts.values_mut().for_each(|draft| draft.end(&mut batch));
         self.intent = releases;
         Ok(if batch.is_empty() { Plan::Done(answer) } else { Plan::Commit { batch, answer } })

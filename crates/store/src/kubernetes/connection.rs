@@ -35,6 +35,9 @@ const WINDOW: u32 = 4 << 20;
 /// How long to wait where the server asks to wait and does not say how long.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How often a request that no connection was made for makes one itself.
+const RETRIES: u32 = 3;
+
 /// What is asked of the server.
 #[derive(Clone, Debug)]
 pub(super) struct Question {
@@ -165,6 +168,7 @@ impl Server {
 
     /// The answer to a question, if it is a good one.
     async fn answer(&self, question: &Question, deadline: Instant) -> Result<(StatusCode, Body), Fault> {
+        let mut retries = RETRIES;
         loop {
             if let Some(pace) = &self.pace {
                 let wait = pace.take(Instant::now());
@@ -183,6 +187,11 @@ impl Server {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(error)) if !over_http1 && fault::is_without_http2(&error) => {
                     self.speaks_http1.store(true, Ordering::Relaxed);
+                    continue;
+                }
+                // It waited for the connection that another request was making in vain; its own tells why.
+                Ok(Err(error)) if retries > 0 && fault::was_not_connected_for(&error) => {
+                    retries -= 1;
                     continue;
                 }
                 Ok(Err(error)) => return Err(Fault::on_the_way(&self.shown, &error, question.is_write())),

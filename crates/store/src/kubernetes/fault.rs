@@ -256,6 +256,13 @@ pub(super) fn is_without_http2(error: &kube::Error) -> bool {
     refused || find::<WithoutHttp2>(error).is_some()
 }
 
+/// Whether a request was given up because the connection that it waited for was not made. Nothing was sent.
+pub(super) fn was_not_connected_for(error: &kube::Error) -> bool {
+    let client = find::<ClientError>(error).filter(|error| error.is_connect());
+    // The type of this reason is not public.
+    client.and_then(StdError::source).is_some_and(|reason| reason.to_string() == "request was canceled")
+}
+
 /// Why a connection could not be made, or broke.
 fn broken(url: &str, error: &kube::Error) -> (Kind, String) {
     if let kube::Error::Auth(error) = error {

@@ -190,7 +190,7 @@ impl Options {
     /// The connection's settings, all files read.
     pub(super) fn config(&self) -> Result<Config, StoreError> {
         let mut config = match (&self.kubeconfig, &self.endpoint, &self.in_cluster) {
-            (Some(kubeconfig), ..) => self.from_kubeconfig(kubeconfig)?,
+            (Some(kubeconfig), ..) => self.read_kubeconfig(kubeconfig)?,
             (None, Some(endpoint), _) => Config::new(url(endpoint)?),
             (None, None, Some(cluster)) => in_cluster(cluster)?,
             (None, None, None) => {
@@ -228,11 +228,11 @@ impl Options {
         Ok(config)
     }
 
-    fn from_kubeconfig(&self, kubeconfig: &Kubeconfig) -> Result<Config, StoreError> {
+    fn read_kubeconfig(&self, kubeconfig: &Kubeconfig) -> Result<Config, StoreError> {
         let mut merged = match kubeconfig {
             Kubeconfig::Inline(text) => KubeconfigFile::from_yaml(text)
                 .map_err(|error| unusable(format!("the kubeconfig given as text: {error}")))?,
-            Kubeconfig::Files(paths) => from_files(paths)?,
+            Kubeconfig::Files(paths) => read_files(paths)?,
         };
         if let Some(context) = &self.context {
             if !merged.contexts.iter().any(|known| known.name == *context) {
@@ -253,7 +253,7 @@ impl Options {
     }
 }
 
-fn from_files(paths: &[PathBuf]) -> Result<KubeconfigFile, StoreError> {
+fn read_files(paths: &[PathBuf]) -> Result<KubeconfigFile, StoreError> {
     let mut merged: Option<KubeconfigFile> = None;
     for path in paths {
         if paths.len() > 1 && !path.exists() {

@@ -1,0 +1,14 @@
+//! The Kubernetes backend, on a real API server and on one that answers as it is told.
+#![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
+
+mod conformance;
+mod errors;
+mod figures;
+mod fixture;
+mod options;
+mod races;
+mod scripted;
+mod tls;
+mod tombstones;
+mod views;
+mod watches;

@@ -501,6 +501,6 @@ proptest! {
         let read = decode(group, Collection::of(&key).unwrap(), &object.to_string()).unwrap();
         prop_assert_eq!(&read.key, &key);
         prop_assert_eq!(&read.value, &value);
-        prop_assert_eq!(object_name(&key).len().min(253), object_name(&key).len());
+        prop_assert!(object_name(&key).len() <= 253);
     }
 }

@@ -111,7 +111,7 @@ pub(super) fn of_scope(group: Group, scope: &Scope) -> Range {
 }
 
 impl Range {
-    /// The name in the order of which the server lists, of a record of this scope; `None` where it can have none.
+    /// The name of the object of a record of this scope, in the order of which the server lists.
     pub(super) fn position(&self, group: Group, key: &Key) -> String {
         let Ok(place) = of_key(group, key) else { return object_name(key) };
         match key {

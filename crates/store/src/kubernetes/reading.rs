@@ -257,6 +257,9 @@ pub(super) async fn list(
             if is_before(&range.position(group, &key)) || !keys.insert(key.clone()) {
                 continue;
             }
+            if let (Scope::Affinities { owner: Some(_), .. }, Slot::Full(record)) = (&read.scope, &slot) {
+                server.recent.note(&key, record.revision.clone(), Arc::new(record.value.clone()));
+            }
             listed.slots.push((key, slot));
         }
         listed.revision.get_or_insert_with(|| Revision::new(list.metadata.revision));

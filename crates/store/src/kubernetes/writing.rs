@@ -66,6 +66,12 @@ pub(super) async fn commit(server: &Server, batch: &Batch, deadline: Instant) ->
             Ok(revision) => Outcome::Applied(revision),
             Err(Stop::Refused(refusal)) => Outcome::Refused(refusal),
             Err(Stop::Fault(fault)) if index == 0 && !fault.in_doubt => return Err(fault.into_error()),
+            Err(Stop::Fault(fault)) if fault.kind == Kind::Unknown => {
+                Outcome::Refused(Refusal::Denied(fault.text))
+            }
+            Err(Stop::Fault(fault)) if fault.kind == Kind::NotInstalled => {
+                Outcome::Refused(Refusal::Invalid(fault.text))
+            }
             // Where it was not sent, too: a report has no other word for why it goes no further.
             Err(Stop::Fault(fault)) => Outcome::Unknown(fault.text),
         };

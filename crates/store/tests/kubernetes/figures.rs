@@ -72,6 +72,7 @@ async fn beside_a_bare_request() {
     let key = median(async |_| drop(store.read(&set, WITHIN).await.unwrap())).await;
     let set = what_an_add_reads();
     let six = median(async |_| drop(store.read(&set, WITHIN).await.unwrap())).await;
+    let cold = median(async |_| drop(cluster.open(group).read(&set, WITHIN).await.unwrap())).await;
     let raw_create = median(async |round| {
         assert_eq!(cluster.create(group, &handle(&format!("raw.{round}")), &counted(1)).await.0, 201);
     })
@@ -86,6 +87,7 @@ async fn beside_a_bare_request() {
     .await;
     println!("a bare GET of a block: 1; the same by the store: {:.2}", key / bare);
     println!("six reads of an ADD, side by side: {:.2} bare GETs", six / bare);
+    println!("the same from nothing, settings and connection included: {:.2} bare GETs", cold / bare);
     println!("a bare POST of a handle: 1; a batch of handle and block: {:.2}", two / raw_create);
     for deletion in [Deletion::TwoPhase, Deletion::Atomic] {
         let store = KubeStore::open(Options { deletion, ..cluster.options(group) }).unwrap();

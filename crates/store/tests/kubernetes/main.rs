@@ -6,6 +6,7 @@ mod errors;
 mod figures;
 mod fixture;
 mod options;
+mod proxied;
 mod races;
 mod scripted;
 mod tls;

@@ -1,8 +1,11 @@
 //! The control plane for tests, and the manifests in `deploy` on it.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod kube_server {
     mod manifests;
     mod objects;
+    mod recorded;
     mod rights;
     mod server;
 
@@ -37,6 +40,7 @@ mod kube_server {
             objects::other_kinds_are_checked(&server, group);
             objects::objects_are_stored_as_they_are(&server, group);
         }
+        recorded::verdicts_are_those_of_calico(&server);
         rights::users_may_do_what_they_need(&server);
         rights::rights_are_given_by_bindings_alone(&server);
     }

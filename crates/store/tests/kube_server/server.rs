@@ -1,6 +1,7 @@
 //! What the control plane promises to tests.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use store::testing::kube_server::{ADMIN, KubeServer, Options, is_left_out};
@@ -69,4 +70,51 @@ fn tokens_tell_users_apart(server: &KubeServer) {
 fn pods_need_no_service_account(server: &KubeServer) {
     let out = server.kubectl(&["run", "web", "--image=web"]).output().unwrap();
     assert!(out.status.success(), "{out:?}");
+}
+
+/// Holds a server until it is killed, for the test below; nothing when it is run for itself.
+#[test]
+fn a_server_of_a_process_that_is_killed() {
+    let Some(told) = held_for() else { return };
+    let server = KubeServer::start(Options::new());
+    std::fs::write(told, format!("{} {}", server.process_ids()[0], server.directory().display())).unwrap();
+    std::thread::sleep(Duration::from_secs(600));
+}
+
+#[allow(clippy::disallowed_methods, reason = "tests have no environment handed to them")]
+fn held_for() -> Option<std::path::PathBuf> {
+    std::env::var_os("RACKPOOL_HOLD_KUBE_SERVER").map(Into::into)
+}
+
+#[test]
+fn a_server_ends_with_its_process() {
+    if is_left_out() {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let told = scratch.path().join("told");
+    let mut holder = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "kube_server::server::a_server_of_a_process_that_is_killed"])
+        .env("RACKPOOL_HOLD_KUBE_SERVER", &told)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let text = loop {
+        std::thread::sleep(Duration::from_millis(50));
+        match std::fs::read_to_string(&told) {
+            Ok(text) if !text.is_empty() => break text,
+            _ => assert!(holder.try_wait().unwrap().is_none(), "the holder has ended"),
+        }
+    };
+    let (id, directory) = text.split_once(' ').unwrap();
+    let id = id.parse().unwrap();
+    assert!(runs(id));
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert!(ends(id), "a process is left over");
+    let is_gone = (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        !std::path::Path::new(directory).exists()
+    });
+    assert!(is_gone, "files are left over");
 }

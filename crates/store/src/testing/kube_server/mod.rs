@@ -284,7 +284,7 @@ impl KubeServer {
             let flag = |name: &str, value: &dyn std::fmt::Display| format!("--{name}={value}");
             let file = |name: &str, file: &str| format!("--{name}={}", self.path(file).display());
             let mut command = Command::new(programs.join(API_SERVER));
-            command.current_dir(self.directory()).args([
+            command.args([
                 flag("etcd-servers", &self.etcd.endpoint()),
                 flag("bind-address", &"127.0.0.1"),
                 flag("advertise-address", &"127.0.0.1"),
@@ -323,7 +323,6 @@ impl KubeServer {
         let mut command = Command::new(program);
         // It serves nothing, not even its health.
         command
-            .current_dir(self.directory())
             .arg(format!("--kubeconfig={}", self.kubeconfig().display()))
             .args(["--leader-elect=false", "--secure-port=0"])
             .args(arguments);
@@ -331,7 +330,7 @@ impl KubeServer {
     }
 
     fn launch(&mut self, command: &mut Command, name: &str) {
-        let process = Process::start(command, &self.path(&format!("{name}.log")));
+        let process = Process::start(command, self.directory(), name);
         // The last one first, as they need each other.
         self.processes.insert(0, process.unwrap_or_else(|error| panic!("{name} cannot be started: {error}")));
     }

@@ -9,18 +9,22 @@ use std::process::{Child, Command, Stdio};
 #[derive(Debug)]
 pub(super) struct Process {
     child: Child,
-    /// A shell that ends it when this process is no more.
+    /// A shell that ends it, and removes its folder, when this process is no more.
     guard: Child,
 }
 
+/// Reads until the process that started it closes the pipe, which that does in whatever way it ends. Ctrl-C is not meant for the guard.
+const GUARD: &str = "trap '' HUP INT TERM; read _; kill -9 \"$1\"; rm -rf \"$2\"";
+
 impl Process {
-    /// Starts it; what it writes goes to the file `log`, anew.
-    pub(super) fn start(command: &mut Command, log: &Path) -> io::Result<Process> {
-        let log = File::create(log)?;
-        let mut child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
-        // Reads until this process closes the pipe, which it does in whatever way it ends.
+    /// Starts it in a folder of its own, or one that it shares with others of its kind; what it writes goes to `NAME.log` there, anew.
+    pub(super) fn start(command: &mut Command, folder: &Path, name: &str) -> io::Result<Process> {
+        let log = File::create(folder.join(format!("{name}.log")))?;
+        let mut child =
+            command.current_dir(folder).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
         let guard = Command::new("sh")
-            .args(["-c", "read _; kill -9 \"$1\"", "sh", &child.id().to_string()])
+            .args(["-c", GUARD, "sh", &child.id().to_string()])
+            .arg(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

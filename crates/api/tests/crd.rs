@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use api::crd::{Collection, Group, decode, decode_header, encode, node, object_name, pod};
+use api::crd::{Collection, Group, block_of_name, decode, decode_header, encode, node, object_name, pod};
 use api::{
     Affinity, AffinityState, Attribute, Block, BlockCidr, Handle, HandleId, IpamConfig, Key, Kind, Owner,
     Resource, Timestamp, Value,
@@ -502,5 +502,8 @@ proptest! {
         prop_assert_eq!(&read.key, &key);
         prop_assert_eq!(&read.value, &value);
         prop_assert!(object_name(&key).len() <= 253);
+        if let Key::Block(block) = key {
+            prop_assert_eq!(block_of_name(&object_name(&key)), Some(block));
+        }
     }
 }

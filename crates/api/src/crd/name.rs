@@ -33,6 +33,15 @@ fn cidr_name(block: BlockCidr) -> String {
     block.to_string().replace(['.', ':', '/'], "-")
 }
 
+/// The block whose object bears that name; `None` where it is no block's.
+pub fn block_of_name(name: &str) -> Option<BlockCidr> {
+    let (address, prefix) = name.rsplit_once('-')?;
+    let read =
+        |separator: &str| format!("{}/{prefix}", address.replace('-', separator)).parse::<BlockCidr>().ok();
+    // Four numbers are no IPv6 address.
+    read(".").or_else(|| read(":")).filter(|block| cidr_name(*block) == name)
+}
+
 /// `node1-10-0-0-0-26`; where that is too long the host is cut, and a hash of all of it appended.
 fn affinity_name(host: &str, cidr: &str) -> String {
     let name = format!("{host}-{cidr}");
@@ -114,6 +123,32 @@ mod tests {
         ] {
             assert_eq!(object_name(&key), name);
             assert_eq!(why_no_name(name), None);
+        }
+    }
+
+    #[test]
+    fn names_of_blocks_are_read() {
+        for text in [
+            "10.0.0.0/26",
+            "255.255.255.255/32",
+            "fd80:24e2:f998:72d6::/122",
+            "::/122",
+            "1:2:3:4:5:6:7:8/128",
+        ] {
+            let block: BlockCidr = text.parse().unwrap();
+            assert_eq!(block_of_name(&cidr_name(block)), Some(block), "{text}");
+        }
+        for name in [
+            "",
+            "x",
+            "10-0-0-0",
+            "10-0-0-1-26",
+            "010-0-0-0-26",
+            "10-0-0-0-26-",
+            "default",
+            "1-2-3-4-5-6-7-0-129",
+        ] {
+            assert_eq!(block_of_name(name), None, "{name}");
         }
     }
 

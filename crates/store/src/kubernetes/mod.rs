@@ -7,6 +7,8 @@
 //! * **A batch is written in order**, a request a write, and ends at the first refusal. Guards are not honoured: there is nothing to honour them with.
 //! * **Blocks, affinities and handles are deleted in two phases**: a PUT that flags the object, which is the compare-and-swap, then a DELETE of that
 //!   very object. What a crash leaves flagged reads as absent, and whoever creates the record anew removes it first. [`Deletion::Atomic`] does it in one.
+//!   Only a scope of blocks that is read for its keys alone may still show one: such a list is of the server's short form, a tenth of the whole where blocks are
+//!   full, and does not tell. Whoever is about to conclude from it that no block is left looks at headers before.
 //! * **Nodes and WorkloadEndpoints are views of Kubernetes Nodes and Pods.** They are not created or deleted here: a put changes a Node's annotations, or
 //!   those of the Pod behind an endpoint, and deleting an endpoint empties them.
 //! * **Names have rules**: a handle whose name no object can bear is refused as [`Refusal::Name`](crate::Refusal::Name), as is one that

@@ -28,9 +28,9 @@ impl What {
         }
     }
 
-    /// Whether the server's short form of an object tells which record it is, and that it exists.
+    /// Whether the server's short form of an object tells which record it is.
     pub(super) fn is_told_by_metadata(self) -> bool {
-        matches!(self, What::Nodes | What::Custom(Collection::Resources(_)))
+        matches!(self, What::Nodes | What::Custom(Collection::Resources(_) | Collection::Blocks))
     }
 }
 

@@ -283,14 +283,10 @@ fn seen(
     text: &str,
 ) -> Option<(Key, Slot)> {
     let (key, slot) = match range.what {
-        What::Nodes | What::Custom(Collection::Resources(_)) if short => short_form(&read.scope, text)?,
-        What::Custom(Collection::Blocks) if read.depth < Depth::Full => {
+        _ if short => short_form(&read.scope, text)?,
+        What::Custom(Collection::Blocks) if read.depth == Depth::Header => {
             let object = crd::decode_header(group, text).ok().filter(|object| !object.is_deleted)?;
-            let slot = match read.depth {
-                Depth::Key => Slot::Key(object.revision),
-                _ => Slot::Header(object.header, object.revision),
-            };
-            (Key::Block(object.block), slot)
+            (Key::Block(object.block), Slot::Header(object.header, object.revision))
         }
         what => {
             let object =
@@ -314,8 +310,12 @@ struct ShortMeta {
     revision: String,
 }
 
+/// The short form does not tell that a deletion has begun: a block that is being deleted still shows. Every deeper look tells.
 fn short_form(scope: &Scope, text: &str) -> Option<(Key, Slot)> {
-    let Scope::Resources { kind, .. } = scope else { return None };
-    let short: Short = serde_json::from_str(text).ok()?;
-    Some((Key::global(*kind, short.metadata.name), Slot::Key(Revision::new(short.metadata.revision))))
+    let ShortMeta { name, revision } = serde_json::from_str::<Short>(text).ok()?.metadata;
+    let key = match scope {
+        Scope::Resources { kind, .. } => Key::global(*kind, name),
+        _ => Key::Block(crd::block_of_name(&name)?),
+    };
+    Some((key, Slot::Key(Revision::new(revision))))
 }

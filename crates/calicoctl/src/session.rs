@@ -45,14 +45,6 @@ impl Session {
         &self.effects
     }
 
-    /// Where the store is, for messages.
-    pub fn place(&self) -> String {
-        match &self.datastore {
-            Datastore::Embedded { path, .. } => format!("the embedded store {}", path.display()),
-            other => format!("the {} datastore ({})", other.type_name(), other.chosen_by()),
-        }
-    }
-
     /// Keys of the store that this program does not know, so that it leaves them alone.
     ///
     /// # Errors

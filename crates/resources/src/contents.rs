@@ -27,9 +27,12 @@ pub struct Contents {
     records: BTreeMap<Key, Arc<Record>>,
 }
 
-/// Records by what they are, for messages: `4 IPPool, 1 block`.
+/// Records by what they are, for messages: `4 IPPool, 1 block, 2 handles`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts(BTreeMap<&'static str, usize>);
+pub struct Counts(BTreeMap<Nouns, usize>);
+
+/// What one is called, and what several are.
+type Nouns = (&'static str, &'static str);
 
 /// Why a store's contents are not known.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -78,7 +81,7 @@ impl Contents {
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for key in self.records.keys() {
-            *counts.0.entry(noun(key)).or_default() += 1;
+            *counts.0.entry(nouns(key)).or_default() += 1;
         }
         counts
     }
@@ -163,20 +166,23 @@ fn stage(key: &Key) -> u8 {
     }
 }
 
-fn noun(key: &Key) -> &'static str {
+fn nouns(key: &Key) -> Nouns {
     match key {
-        Key::Resource { kind, .. } => kind.name(),
-        Key::IpamConfig => "allocator configuration",
-        Key::Affinity { .. } => "affinity",
-        Key::Block(_) => "block",
-        Key::Handle(_) => "handle",
+        Key::Resource { kind, .. } => (kind.name(), kind.name()),
+        Key::IpamConfig => ("allocator configuration", "allocator configurations"),
+        Key::Affinity { .. } => ("affinity", "affinities"),
+        Key::Block(_) => ("block", "blocks"),
+        Key::Handle(_) => ("handle", "handles"),
     }
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts: Vec<String> = self.0.iter().map(|(noun, count)| format!("{count} {noun}")).collect();
-        f.write_str(&parts.join(", "))
+        let part = |((one, many), count): (&Nouns, &usize)| match count {
+            1 => format!("1 {one}"),
+            _ => format!("{count} {many}"),
+        };
+        f.write_str(&self.0.iter().map(part).collect::<Vec<_>>().join(", "))
     }
 }
 

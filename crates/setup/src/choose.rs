@@ -208,6 +208,8 @@ mod tests {
         assert_eq!((etcd.username.as_deref(), etcd.password.as_deref()), (Some("u"), Some("secret")));
         assert_eq!((etcd.tls.ca.as_deref(), etcd.tls.inline), (Some("/ca"), false));
         assert!(!format!("{etcd:?}").contains("secret"));
+        let named = chosen(&[("ETCD_ENDPOINTS", "http://u:secret@a:1, http://b:1")], json!({})).unwrap();
+        assert_eq!(named.place(), "etcd at http://a:1, http://b:1");
 
         let found = chosen(
             &[

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::settings::without_user;
+
 /// The store that was chosen, with all that is needed to reach it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Datastore {
@@ -129,6 +131,21 @@ impl Datastore {
             Datastore::Embedded { .. } => "embedded",
             Datastore::Etcd(_) => "etcdv3",
             Datastore::Kubernetes(_) => "kubernetes",
+        }
+    }
+
+    /// The store and where it is, for messages: `etcd at http://10.0.0.1:2379`. Names and passwords in URLs are left out.
+    pub fn place(&self) -> String {
+        match self {
+            Datastore::Embedded { path, .. } => format!("the embedded store {}", path.display()),
+            Datastore::Etcd(EtcdSettings { discovery_srv: Some(domain), .. }) => {
+                format!("etcd, named in DNS for {domain}")
+            }
+            Datastore::Etcd(EtcdSettings { endpoints, .. }) => {
+                let shown: Vec<_> = endpoints.iter().map(|url| without_user(url.trim())).collect();
+                format!("etcd at {}", shown.join(", "))
+            }
+            Datastore::Kubernetes(settings) => format!("Kubernetes, chosen by {}", settings.chosen_by),
         }
     }
 

@@ -58,8 +58,6 @@ fn commands_to_come_say_so() {
         "ipam check",
         "ipam check --show-all-ips -o x",
         &release,
-        "datastore migrate export",
-        "datastore migrate import -f x",
         "node",
         "node status",
         "cluster diags",

@@ -4,6 +4,7 @@
 
 mod common;
 mod configuration;
+mod copy;
 mod faults;
 mod nodes;
 mod pools;

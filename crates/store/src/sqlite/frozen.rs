@@ -46,3 +46,62 @@ impl SqliteStore {
         Ok(all.await?.into_iter().filter(is_unknown).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use api::{Handle, HandleId, Key, Value};
+
+    use super::super::Options;
+    use super::*;
+    use crate::{Batch, Depth, Expect, ReadSet, Scope, Store};
+
+    const SOON: Duration = Duration::from_millis(50);
+
+    fn one(name: &str) -> Batch {
+        let mut batch = Batch::new();
+        batch.put(
+            Key::Handle(HandleId::new(name).unwrap()),
+            Expect::Absent,
+            Value::Handle(Handle::default()),
+        );
+        batch
+    }
+
+    #[tokio::test]
+    async fn writers_wait_and_readers_do_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        let [store, other] = [(); 2].map(|()| SqliteStore::open(&path, Options::default()).unwrap());
+        assert!(store.freeze(SOON).await.unwrap()._conn.is_none(), "there is no file yet");
+        store.commit(&one("a"), SOON).await.unwrap();
+        let frozen = store.freeze(SOON).await.unwrap();
+        for store in [&store, &other] {
+            let refused = store.commit(&one("b"), SOON).await.unwrap_err();
+            assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+            let set = ReadSet::new().scope(Scope::Handles, Depth::Full);
+            assert_eq!(store.read(&set, SOON).await.unwrap().len(), 1);
+        }
+        assert!(other.freeze(SOON).await.is_err(), "one at a time");
+        let late = one("b");
+        let (waiting, ()) = tokio::join!(other.commit(&late, Duration::from_secs(60)), async {
+            tokio::time::sleep(SOON).await;
+            drop(frozen);
+        });
+        assert!(waiting.unwrap().is_applied());
+    }
+
+    #[tokio::test]
+    async fn what_is_not_known_has_a_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        let store = SqliteStore::open(&path, Options::default()).unwrap();
+        assert_eq!(store.unknown_keys(SOON).await.unwrap(), [""; 0]);
+        store.commit(&one("a"), SOON).await.unwrap();
+        let key = "/calico/resources/v3/projectcalico.org/futurekinds/x";
+        let conn = connect(&path).unwrap();
+        conn.execute("INSERT INTO kv (key, revision, value) VALUES (?1, 1, '{}')", [key]).unwrap();
+        assert_eq!(store.unknown_keys(SOON).await.unwrap(), [key]);
+    }
+}

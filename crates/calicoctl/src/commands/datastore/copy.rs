@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
             "the target is not empty, and nothing was changed there. It holds: {there}"
         )));
     }
-    writeln!(context.stderr, "Copying {} to {}", source.place(), target.place())?;
+    writeln!(context.stderr, "Copying {} to {}", source.datastore.place(), target.datastore.place())?;
     let counts = copied(&source, &target, context)?;
     writeln!(context.stdout, "Copied and compared: {counts}")?;
     if !left.is_empty() {

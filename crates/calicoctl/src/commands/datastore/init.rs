@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
         setup::Datastore::Embedded { path, .. } => {
             writeln!(context.stdout, "Datastore initialised: {}", path.display())?;
         }
-        other => writeln!(context.stdout, "Datastore initialised: {}", other.type_name())?,
+        other => writeln!(context.stdout, "Datastore initialised: {}", other.place())?,
     }
     Ok(())
 }

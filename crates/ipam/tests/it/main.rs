@@ -1,5 +1,7 @@
 //! Operations run to their end on stores in memory, sound and faulty.
 
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
 mod affinities;
 mod allocate;
 mod explorer;

@@ -1,6 +1,10 @@
 //! The command line as a whole: as a function with an environment of its own, and as a program.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that fails says where, and one that is skipped says why"
+)]
 
 mod errors;
 mod help;

@@ -115,6 +115,10 @@ fn a_copy_that_fails_leaves_nothing() {
             .unwrap();
         assert_eq!(contents(&source), contents(&target), "{fault:?}");
 
+        if fault == faults[0] {
+            // All of it had landed, so nothing was left to fail.
+            continue;
+        }
         let target = MemoryStore::new();
         let store = Faulty::new(target.clone(), plan.fault(1, CommitFault::Unsent));
         let mut copying = Copying::new(&source, &store, WITHIN, None);

@@ -5,6 +5,7 @@
 mod common;
 mod configuration;
 mod copy;
+mod export;
 mod faults;
 mod nodes;
 mod pools;

@@ -53,11 +53,11 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let view = session.read(&export::reads()).map_err(|error| failed(error.to_string()))?;
     let export = Export::of(&view);
     for list in &export.lists {
-        write!(context.stdout, "{}---\n", yaml::to_text(list))?;
+        writeln!(context.stdout, "{}---", yaml::to_text(list))?;
     }
     let rest = export.rest.map_err(|error| failed(error.to_string()))?;
-    write!(context.stdout, "===\n{}\n", json::to_text(&rest.cluster, 2))?;
-    write!(context.stdout, "===\n{}\n", json::to_text(&rest.ipam, 2))?;
+    writeln!(context.stdout, "===\n{}", json::to_text(&rest.cluster, 2))?;
+    writeln!(context.stdout, "===\n{}", json::to_text(&rest.ipam, 2))?;
     if rest.virtual_affinities > 0 {
         writeln!(
             context.stderr,

@@ -14,6 +14,9 @@ pub struct Test {
     /// Leave out the build of the static binaries, which takes minutes.
     #[arg(long)]
     no_dist: bool,
+    /// Also run the tests of the Kubernetes store, which no program uses yet. They build a control plane once, which takes Go and minutes.
+    #[arg(long)]
+    kubernetes: bool,
 }
 
 impl Test {
@@ -32,7 +35,19 @@ impl Test {
             run(cargo(&["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
         })?;
         let programs = step("programs", build_programs)?;
-        step("tests", || run(cargo(&["test", "--workspace"]).env("RACKPOOL_PROGRAMS", &programs)))?;
+        step("tests", || {
+            let mut tests = cargo(&["test", "--workspace"]);
+            if !self.kubernetes {
+                println!("the Kubernetes store is left out; cargo xtask test --kubernetes tests it too");
+                tests.env("RACKPOOL_SKIP_KUBERNETES", "1");
+            }
+            run(tests.env("RACKPOOL_PROGRAMS", &programs))
+        })?;
+        if self.kubernetes {
+            step("Kubernetes store", || {
+                run(&mut cargo(&["test", "--package", "store", "--features", "kubernetes,etcd,sqlite"]))
+            })?;
+        }
         step("demo", || demo::Demo::with_programs(programs.clone()).run())?;
         step("demo on etcd", || demo::Demo::with_programs(programs).on_etcd().run())?;
         if !self.no_dist {

@@ -16,13 +16,16 @@ pub struct Reached<S = AnyStore> {
     patience: Duration,
     /// When the first question was put: before that, the request may have waited for the host's lock.
     asked: OnceLock<Duration>,
+    /// Why there was no answer when it was first asked. The last time it may have had no time to say more than that.
+    reason: OnceLock<String>,
     has_answered: AtomicBool,
 }
 
 impl<S> Reached<S> {
     /// That store, from which an answer must come within `patience` of the first question.
     pub fn new(store: S, clock: Clock, patience: Duration) -> Reached<S> {
-        Reached { store, clock, patience, asked: OnceLock::new(), has_answered: AtomicBool::new(false) }
+        let (asked, reason) = (OnceLock::new(), OnceLock::new());
+        Reached { store, clock, patience, asked, reason, has_answered: AtomicBool::new(false) }
     }
 }
 
@@ -36,9 +39,13 @@ impl<S: Store> Store for Reached<S> {
         let end = *self.asked.get_or_init(|| self.clock.elapsed()) + self.patience;
         let left = end.saturating_sub(self.clock.elapsed());
         match self.store.read(set, within.min(left)).await {
-            // Whoever gets this asks no more.
-            Err(StoreError::Unavailable(text)) if self.clock.elapsed() >= end => {
-                Err(StoreError::Unusable(text))
+            Err(StoreError::Unavailable(text)) => {
+                let reason = self.reason.get_or_init(|| text).clone();
+                // Whoever is told that the store is unusable asks no more.
+                Err(match self.clock.elapsed() >= end {
+                    true => StoreError::Unusable(reason),
+                    false => StoreError::Unavailable(reason),
+                })
             }
             Err(error) => Err(error),
             Ok(view) => {

@@ -3,6 +3,7 @@
 //!
 //! It ends with the value that started it, also when the test panics; and with the process, also when it is killed.
 
+mod certificates;
 mod process;
 pub mod programs;
 
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
+use self::certificates::{Certificates, random_token};
 use self::process::Process;
 use super::etcd_server::{self, EtcdServer, free_ports};
 
@@ -364,50 +366,6 @@ impl KubeServer {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
-}
-
-/// PEM texts.
-struct Certificates {
-    ca: String,
-    cert: String,
-    key: String,
-    service_accounts: String,
-    service_accounts_public: String,
-}
-
-impl Certificates {
-    fn generate() -> Result<Certificates, rcgen::Error> {
-        use rcgen::{
-            BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-        };
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "rackpool test authority");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate()?;
-        let ca = params.self_signed(&key)?.pem();
-        let issuer = Issuer::new(params, key);
-        let mut params =
-            CertificateParams::new(["127.0.0.1".to_string(), "kubernetes.default.svc".to_string()])?;
-        params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
-        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
-        let key = KeyPair::generate()?;
-        let cert = params.signed_by(&key, &issuer)?.pem();
-        let service_accounts = KeyPair::generate()?;
-        Ok(Certificates {
-            ca,
-            cert,
-            key: key.serialize_pem(),
-            service_accounts: service_accounts.serialize_pem(),
-            service_accounts_public: service_accounts.public_key_pem(),
-        })
-    }
-}
-
-/// 128 random bits.
-fn random_token() -> String {
-    // The key generator's randomness, as it is the one here that is made for secrets.
-    let key = rcgen::KeyPair::generate().expect("keys can be made");
-    key.serialized_der().iter().rev().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// kubectl in PATH, else our own.

@@ -1,0 +1,45 @@
+//! What the API server and its users know each other by.
+
+/// PEM texts.
+pub(super) struct Certificates {
+    pub(super) ca: String,
+    pub(super) cert: String,
+    pub(super) key: String,
+    pub(super) service_accounts: String,
+    pub(super) service_accounts_public: String,
+}
+
+impl Certificates {
+    pub(super) fn generate() -> Result<Certificates, rcgen::Error> {
+        use rcgen::{
+            BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+        };
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "rackpool test authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate()?;
+        let ca = params.self_signed(&key)?.pem();
+        let issuer = Issuer::new(params, key);
+        let mut params =
+            CertificateParams::new(["127.0.0.1".to_string(), "kubernetes.default.svc".to_string()])?;
+        params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
+        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        let key = KeyPair::generate()?;
+        let cert = params.signed_by(&key, &issuer)?.pem();
+        let service_accounts = KeyPair::generate()?;
+        Ok(Certificates {
+            ca,
+            cert,
+            key: key.serialize_pem(),
+            service_accounts: service_accounts.serialize_pem(),
+            service_accounts_public: service_accounts.public_key_pem(),
+        })
+    }
+}
+
+/// 128 random bits.
+pub(super) fn random_token() -> String {
+    // The key generator's randomness, as it is the one here that is made for secrets.
+    let key = rcgen::KeyPair::generate().expect("keys can be made");
+    key.serialized_der().iter().rev().take(16).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("calico-ipam", &["api", "store", "ipam", "setup"]),
     ("xtask", &["api", "store"]),
     ("benches", &["api", "store"]),
+    ("end-to-end", &[]),
 ];
 
 #[test]

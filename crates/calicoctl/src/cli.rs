@@ -25,13 +25,19 @@ pub struct Cli {
     pub command: Verb,
 }
 
-const AFTER_HELP: &str = "\
+const AFTER_HELP: &str = concat!(
+    "\
 First steps:
   calicoctl datastore init                      a store with a default pool
   calicoctl get ippools -o wide                 the pools and what they say
   calicoctl ipam show --show-blocks             how full they are
   calicoctl ipam show --ip 192.168.0.1          whose an address is
-  calicoctl explain selectors                   which nodes a pool is for";
+  calicoctl explain selectors                   which nodes a pool is for
+
+rackpool ",
+    env!("CARGO_PKG_VERSION"),
+    "; the version that it speaks of Calico's is told by `calicoctl version`"
+);
 
 const EVERY: &str = "Options of every command";
 

@@ -1,4 +1,4 @@
-//! The `calicoctl` command line: one file per verb in [`commands`], what goes in in [`input`] and [`manifest`], what comes out in [`output`].
+//! The `calicoctl` command line: one file per verb in [`commands`], what goes in in [`input`] and `manifest`, what comes out in [`output`].
 //!
 //! [`run`] is the whole program; it gets its arguments, environment and streams from outside, so tests run it as it is.
 

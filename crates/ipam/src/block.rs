@@ -398,3 +398,7 @@ fn prune_attributes(block: &mut Block) {
 fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
+
+#[cfg(test)]
+#[path = "block_tests.rs"]
+mod tests;

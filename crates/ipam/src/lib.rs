@@ -1,7 +1,7 @@
 //! Allocation: blocks, affinities, handles, pools and reservations as values with small pure methods, one planner an operation, and the loop that
 //! reads, plans and commits.
 //!
-//! Nothing here knows which backend it runs on; nothing but [`run`] does anything.
+//! Nothing here knows which backend it runs on; nothing but [`run()`] does anything.
 
 pub mod affinity;
 pub mod block;

@@ -57,7 +57,7 @@ pub struct ClusterUsage {
     pub orphans: Vec<BlockUsage>,
 }
 
-/// What [`pools`] needs.
+/// What [`pools()`] needs.
 pub fn reads() -> ReadSet {
     blocks_read()
         .scope(Scope::kind(Kind::IPPool), Depth::Full)

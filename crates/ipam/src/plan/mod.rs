@@ -1,5 +1,5 @@
 //! Planners: one file, or folder, an operation. A planner is a deterministic function of what was read, what was asked, the time and a seed. It
-//! reads nothing, writes nothing and knows no clock; [`run`](crate::run) does that for it.
+//! reads nothing, writes nothing and knows no clock; [`run`](crate::run()) does that for it.
 
 use api::Timestamp;
 use store::{Batch, ReadSet, Report, View};

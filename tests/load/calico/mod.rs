@@ -1,0 +1,93 @@
+//! An allocator that writes as Calico's does: every record in a transaction of its own, in Calico's order, with Calico's retries. Written from
+//! `libcalico-go/lib/ipam/ipam.go` and `ipam_block_reader_writer.go`; shares no allocation code with the one under test.
+//!
+//! | step | as in |
+//! |---|---|
+//! | pending affinity, block created, affinity confirmed | `getPendingAffinity`, `claimAffineBlock`, `confirmAffinity` |
+//! | handle raised by what is requested, then the block; on a conflict the handle is lowered again | `assignFromExistingBlock` |
+//! | block, then the handle lowered | `releaseIPsFromBlock`, `releaseByHandle` |
+//! | affinity pending deletion, block deleted or disowned, affinity deleted | `releaseBlockAffinity` |
+//!
+//! Left out, as no test here has them: reservations, cooldown, Windows, limits, reclaiming blocks (they are younger than a minute).
+
+mod assign;
+mod block;
+mod claim;
+mod handle;
+mod release;
+mod steps;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use api::HandleId;
+use setup::Clock;
+use store::Store;
+
+use crate::ledger::{Event, Ledger};
+use crate::worker::{Allocator, Nothing, Request};
+
+/// How often everything is tried (`datastoreRetries`).
+const RETRIES: usize = 100;
+
+/// The allocator.
+pub struct Calico<'a, S> {
+    pub store: &'a S,
+    pub clock: Clock,
+    /// How long a call may take.
+    pub within: Duration,
+    pub ledger: &'a Ledger,
+}
+
+/// Why a step failed.
+#[derive(Clone, Debug, PartialEq)]
+enum Error {
+    /// The record is not as it was read.
+    Conflict,
+    /// The record exists.
+    Exists,
+    /// The block is another's.
+    Claimed,
+    /// There is no block to be had.
+    NoFreeBlocks,
+    /// Anything else, for the user.
+    Other(String),
+}
+
+impl<S> Calico<'_, S> {
+    /// Notes stored data that Calico's code breaks on.
+    fn choke(&self, what: String) {
+        self.ledger.write(Event::Choked(what));
+    }
+}
+
+impl<S: Store> Allocator for Calico<'_, S> {
+    /// As `cmdAdd` of Calico's plugin does: what is not complete is given back.
+    async fn assign(&self, request: &Request) -> Result<BTreeSet<IpAddr>, Nothing> {
+        let wanted = (request.v4 + request.v6) as usize;
+        match self.auto_assign(request).await {
+            Ok(addresses) if addresses.len() == wanted => Ok(addresses),
+            Ok(addresses) => {
+                let reason = format!("assigned {} out of {wanted}", addresses.len());
+                match self.release(&request.handle).await {
+                    Ok(()) => Err(Nothing::Refused(reason)),
+                    Err(error) => Err(Nothing::InDoubt(format!("{reason}; {error}"))),
+                }
+            }
+            Err(error) => Err(Nothing::InDoubt(format!("{error:?}"))),
+        }
+    }
+
+    async fn release(&self, handle: &HandleId) -> Result<(), String> {
+        self.release_by_handle(handle).await.map_err(|error| format!("{error:?}"))
+    }
+
+    async fn release_ip(&self, handle: &HandleId, addr: IpAddr) -> Result<(), String> {
+        self.release_address(handle, addr).await.map_err(|error| format!("{error:?}"))
+    }
+
+    async fn release_blocks(&self, host: &str) -> Result<(), String> {
+        self.release_host_affinities(host).await.map_err(|error| format!("{error:?}"))
+    }
+}

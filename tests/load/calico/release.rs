@@ -1,0 +1,72 @@
+//! Releases (`libcalico-go/lib/ipam/ipam.go`).
+
+use std::net::IpAddr;
+
+use api::{BlockCidr, HandleId, Key, Kind, Owner, Pool};
+use store::{Scope, Store};
+
+use super::{Calico, Error, RETRIES, block};
+
+impl<S: Store> Calico<'_, S> {
+    /// `ReleaseByHandle`: a handle that does not exist is no error to the plugin.
+    pub(super) async fn release_by_handle(&self, id: &HandleId) -> Result<(), Error> {
+        let Some(record) = self.get(&Key::Handle(id.clone())).await? else { return Ok(()) };
+        for cidr in record.handle().unwrap().blocks.keys() {
+            self.release_in(id, *cidr, None).await?;
+        }
+        Ok(())
+    }
+
+    /// `ReleaseIPs` of one address.
+    pub(super) async fn release_address(&self, id: &HandleId, addr: IpAddr) -> Result<(), Error> {
+        let pools = self.list(Scope::kind(Kind::IPPool)).await?;
+        let mut pools = pools.iter().map(|record| Pool::effective(record.resource().unwrap()).unwrap());
+        let pool = pools.find(|pool| pool.cidr.contains(addr)).unwrap();
+        let cidr = BlockCidr::holding(addr, pool.block_size).unwrap();
+        match self.release_in(id, cidr, Some(addr)).await? {
+            0 => Err(Error::Other(format!("{addr} is not assigned to {id}"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a handle's addresses, or one of them, out of a block, and lowers the handle. Tells how many.
+    async fn release_in(&self, id: &HandleId, cidr: BlockCidr, only: Option<IpAddr>) -> Result<usize, Error> {
+        for _ in 0..RETRIES {
+            let Some(found) = self.get(&Key::Block(cidr)).await? else { return Ok(0) };
+            let mut changed = found.block().unwrap().clone();
+            let mut ordinals = block::ordinals_of(&changed, id.as_str());
+            ordinals.retain(|ordinal| only.is_none() || only == cidr.addr(*ordinal));
+            if ordinals.is_empty() {
+                return Ok(0);
+            }
+            block::release(&mut changed, &ordinals);
+            let written = if block::is_empty(&changed) && changed.affinity.is_none() {
+                self.delete(Key::Block(cidr), &found.revision).await
+            } else {
+                self.rewrite(&found, changed).await.map(|_| ())
+            };
+            match written {
+                Err(Error::Conflict) => continue,
+                Err(error) => return Err(error),
+                // Errors of the handle are only logged.
+                Ok(()) => drop(self.decrement(id, cidr, ordinals.len() as u32).await),
+            }
+            return Ok(ordinals.len());
+        }
+        Err(Error::Other("Max retries hit - excessive concurrent IPAM requests".to_string()))
+    }
+
+    /// `ReleaseHostAffinities` of what is empty: best effort.
+    pub(super) async fn release_host_affinities(&self, host: &str) -> Result<(), Error> {
+        let owner = Owner::Host(host.to_string());
+        let mut last = Ok(());
+        for record in self.list(Scope::Affinities { owner: Some(owner), family: None }).await? {
+            if let Key::Affinity { block, .. } = record.key
+                && let Err(error) = self.release_affinity(host, block).await
+            {
+                last = Err(error);
+            }
+        }
+        last
+    }
+}

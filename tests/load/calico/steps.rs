@@ -1,0 +1,60 @@
+//! Single requests, as Calico's etcd client makes them (`libcalico-go/lib/backend/etcdv3/etcdv3.go`).
+
+use std::sync::Arc;
+
+use api::{Key, Record, Revision, Value};
+use store::{Batch, Current, Depth, Expect, Outcome, ReadSet, Refusal, Scope, Store};
+
+use super::{Calico, Error};
+
+impl<S: Store> Calico<'_, S> {
+    pub(super) async fn get(&self, key: &Key) -> Result<Option<Arc<Record>>, Error> {
+        let view = self.store.read(&ReadSet::new().key(key.clone()), self.within).await;
+        let view = view.map_err(|error| Error::Other(error.to_string()))?;
+        Ok(view.full(key).flatten().cloned())
+    }
+
+    pub(super) async fn list(&self, scope: Scope) -> Result<Vec<Arc<Record>>, Error> {
+        let view = self.store.read(&ReadSet::new().scope(scope.clone(), Depth::Full), self.within).await;
+        let view = view.map_err(|error| Error::Other(error.to_string()))?;
+        Ok(view.slots(&scope).filter_map(|(_, slot)| slot.record().cloned()).collect())
+    }
+
+    pub(super) async fn create(&self, key: Key, value: Value) -> Result<Revision, Error> {
+        let mut batch = Batch::new();
+        batch.put(key, Expect::Absent, value);
+        match self.write(batch).await {
+            Err(Error::Conflict) => Err(Error::Exists),
+            other => other,
+        }
+    }
+
+    pub(super) async fn update(&self, key: Key, at: &Revision, value: Value) -> Result<Revision, Error> {
+        let mut batch = Batch::new();
+        batch.put(key, Expect::Revision(at.clone()), value);
+        self.write(batch).await
+    }
+
+    /// Deletes at a revision. That it is gone already is no error.
+    pub(super) async fn delete(&self, key: Key, at: &Revision) -> Result<(), Error> {
+        let mut batch = Batch::new();
+        batch.delete(key, Expect::Revision(at.clone()));
+        self.write(batch).await.map(|_| ())
+    }
+
+    async fn write(&self, batch: Batch) -> Result<Revision, Error> {
+        let report = self.store.commit(&batch, self.within).await;
+        let mut report = report.map_err(|error| Error::Other(error.to_string()))?;
+        match report.outcomes.pop() {
+            Some(Outcome::Applied(revision)) => Ok(revision),
+            // What is gone was deleted by somebody else, who wanted the same.
+            Some(Outcome::Refused(Refusal::Conflict(Current::Absent)))
+                if matches!(batch.writes[0].op, store::Op::Delete) =>
+            {
+                Ok(Revision::from(0))
+            }
+            Some(Outcome::Refused(Refusal::Conflict(_))) => Err(Error::Conflict),
+            other => Err(Error::Other(format!("{other:?}"))),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! A plain dump of a store, and what it says about addresses. Reads the stored JSON itself, not with the code under test.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use api::{BlockCidr, Key, Record, Revision, Value};
+use serde_json::Value as Json;
+
+const BLOCKS: &str = "/calico/ipam/v2/assignment/";
+const HANDLES: &str = "/calico/ipam/v2/handle/";
+const AFFINITIES: [&str; 2] = ["/calico/ipam/v2/host/", "/calico/ipam/v2/virtual/"];
+
+/// Everything under `/calico/`: stored texts by key.
+#[derive(Clone, Debug, Default)]
+pub struct Dump(pub BTreeMap<String, String>);
+
+impl Dump {
+    fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, Json)> {
+        let found = self.0.range(prefix.to_string()..).take_while(move |(path, _)| path.starts_with(prefix));
+        found.map(move |(path, text)| {
+            (&path[prefix.len()..], serde_json::from_str(text).unwrap_or(Json::Null))
+        })
+    }
+
+    /// Every address that is assigned, and its handle; one that stands in two blocks comes twice.
+    pub fn held(&self) -> Vec<(IpAddr, String)> {
+        self.assignments().into_iter().map(|(_, addr, handle)| (addr, handle)).collect()
+    }
+
+    /// The same with the blocks.
+    fn assignments(&self) -> Vec<(BlockCidr, IpAddr, String)> {
+        let mut held = Vec::new();
+        for (_, block) in self.under(BLOCKS) {
+            let Some(cidr) = block["cidr"].as_str().and_then(|text| text.parse::<BlockCidr>().ok()) else {
+                continue;
+            };
+            for (ordinal, index) in block["allocations"].as_array().into_iter().flatten().enumerate() {
+                let Some(index) = index.as_u64() else { continue };
+                let attribute = &block["attributes"][index as usize];
+                if attribute["releasedAt"].is_null() {
+                    let handle = attribute["handle_id"].as_str().unwrap_or("(no handle)").to_string();
+                    held.extend(cidr.addr(ordinal as u32).map(|addr| (cidr, addr, handle)));
+                }
+            }
+        }
+        held
+    }
+
+    /// The names of the handles.
+    pub fn handles(&self) -> BTreeSet<String> {
+        self.under(HANDLES).map(|(id, _)| id.to_string()).collect()
+    }
+
+    /// The records, or what cannot be read.
+    pub fn records(&self) -> Result<Vec<Arc<Record>>, String> {
+        let mut records = Vec::new();
+        for (path, text) in &self.0 {
+            let key = Key::from_etcd_path(path).ok_or_else(|| format!("{path} is no key of Calico's"))?;
+            let value = Value::from_stored_text(&key, text).map_err(|error| error.to_string())?;
+            records.push(Arc::new(Record { key, value, revision: Revision::from(1) }));
+        }
+        Ok(records)
+    }
+
+    /// What Calico's allocator and its controllers would break on, or lose addresses by.
+    pub fn breaks_calico(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for (path, block) in self.under(BLOCKS) {
+            faults.extend(block_faults(path, &block).into_iter().map(|what| format!("block {path}: {what}")));
+        }
+        let mut held: BTreeMap<(String, String), i64> = BTreeMap::new();
+        for (cidr, _, handle) in self.assignments() {
+            *held.entry((handle, cidr.to_string())).or_default() += 1;
+        }
+        let handles: BTreeMap<&str, Json> = self.under(HANDLES).collect();
+        for ((handle, block), held) in &held {
+            let counted =
+                handles.get(handle.as_str()).map_or(0, |json| json["block"][block].as_i64().unwrap_or(0));
+            if counted < *held {
+                faults.push(format!("handle {handle} counts {counted} of {block}, which holds {held}"));
+            }
+        }
+        for (id, json) in &handles {
+            let Some(counts) = json["block"].as_object() else {
+                faults.push(format!("handle {id}: `block` is no object: {json}"));
+                continue;
+            };
+            for (block, count) in counts {
+                if block.parse::<BlockCidr>().is_err() || count.as_i64().is_none_or(|count| count < 1) {
+                    faults.push(format!("handle {id}: counts {count} of {block}"));
+                }
+            }
+        }
+        for (path, affinity) in AFFINITIES.iter().flat_map(|prefix| self.under(prefix)) {
+            let state = affinity["state"].as_str().unwrap_or_default();
+            if !["pending", "confirmed", "pendingDeletion"].contains(&state) {
+                faults.push(format!("affinity {path}: {affinity}"));
+            }
+        }
+        faults
+    }
+}
+
+fn block_faults(path: &str, block: &Json) -> Vec<String> {
+    let mut faults = Vec::new();
+    let cidr = block["cidr"].as_str().unwrap_or_default();
+    let Ok(parsed) = cidr.parse::<BlockCidr>() else {
+        return vec![format!("cannot be read: {block}")];
+    };
+    if !path.ends_with(&format!("/block/{}", cidr.replace('/', "-"))) {
+        faults.push(format!("says that it is {cidr}"));
+    }
+    let size = parsed.size() as usize;
+    let empty = Vec::new();
+    let allocations = block["allocations"].as_array().unwrap_or(&empty);
+    let attributes = block["attributes"].as_array().unwrap_or(&empty);
+    if allocations.len() != size {
+        faults.push(format!("has {} allocations, not {size}", allocations.len()));
+    }
+    let mut used = BTreeSet::new();
+    for (ordinal, index) in allocations.iter().enumerate().filter(|(_, index)| !index.is_null()) {
+        match index.as_u64().filter(|index| (*index as usize) < attributes.len()) {
+            Some(index) => drop(used.insert(index)),
+            None => {
+                faults.push(format!("ordinal {ordinal} has index {index} of {} attributes", attributes.len()))
+            }
+        }
+    }
+    if used.len() != attributes.len() {
+        faults.push(format!("uses {} of {} attributes", used.len(), attributes.len()));
+    }
+    let listed: Vec<Option<u64>> =
+        block["unallocated"].as_array().unwrap_or(&empty).iter().map(Json::as_u64).collect();
+    let free: BTreeSet<Option<u64>> = listed.iter().copied().collect();
+    let wanted: BTreeSet<Option<u64>> =
+        (0..allocations.len()).filter(|at| allocations[*at].is_null()).map(|at| Some(at as u64)).collect();
+    if free != wanted || free.len() != listed.len() {
+        faults.push(format!("lists {} as free, but {} is", block["unallocated"], block["allocations"]));
+    }
+    if block["sequenceNumber"].as_u64().is_none_or(|number| number == 0) {
+        faults.push(format!("has sequence number {}", block["sequenceNumber"]));
+    }
+    for (ordinal, number) in block["sequenceNumberForAllocation"].as_object().into_iter().flatten() {
+        let is_taken =
+            ordinal.parse().is_ok_and(|at: usize| allocations.get(at).is_some_and(|a| !a.is_null()));
+        if !is_taken || number.as_u64() >= block["sequenceNumber"].as_u64() {
+            faults.push(format!("has sequence number {number} for ordinal {ordinal}"));
+        }
+    }
+    if block["deleted"].as_bool() == Some(true) {
+        faults.push("is marked as deleted".to_string());
+    }
+    faults
+}

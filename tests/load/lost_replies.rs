@@ -1,0 +1,328 @@
+//! A commit whose reply is lost, or which never arrives, is neither a second allocation nor a lost one: for every commit of a request.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use api::HandleId;
+use setup::Clock;
+use store::testing::etcd_server::etcd_client;
+use store::testing::proxy::{Passage, Proxy};
+use store::{Batch, ReadSet, Report, Scope, Store, StoreError, View};
+use tokio::time::sleep;
+
+use crate::environment::{Environment, Reach, block_on, set_up_racks};
+use crate::etcd_faults::needs_etcd;
+use crate::ledger::{Event, Ledger, Line};
+use crate::ours::Ours;
+use crate::proof::{Wrong, check, demand};
+use crate::traced::Traced;
+use crate::worker::{Allocator, Author, Job, Nothing, Request};
+
+/// What becomes of the commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    /// It is applied, no reply comes, the connection breaks.
+    Reply,
+    /// It does not arrive, the connection breaks.
+    Request,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scenario {
+    /// An address for a host that has no block.
+    FirstBlock,
+    /// One for a host that has a block with room.
+    Warm,
+    /// One of each family.
+    BothFamilies,
+    /// More than a block holds.
+    ThreeBlocks,
+    /// All that a handle holds is given back.
+    Release,
+    /// One of several addresses of a handle is given back.
+    ReleaseIp,
+}
+
+/// Loses the `nth` commit, counted from 0.
+struct Losing<'a, S> {
+    inner: S,
+    loss: Loss,
+    nth: usize,
+    count: &'a std::sync::atomic::AtomicUsize,
+    proxies: &'a [Proxy],
+    /// Past the proxies.
+    direct: etcd_client::Client,
+}
+
+impl<S: Store> Losing<'_, S> {
+    fn pass(&self, passage: Passage) {
+        self.proxies.iter().for_each(|proxy| proxy.set(passage));
+    }
+
+    /// Lets the request through, or not, and breaks the connection before a reply comes.
+    async fn lose(&self, before: i64) {
+        match self.loss {
+            Loss::Request => sleep(Duration::from_millis(60)).await,
+            Loss::Reply => {
+                for _ in 0..1000 {
+                    if revision(&self.direct).await > before {
+                        break;
+                    }
+                    sleep(Duration::from_millis(2)).await;
+                }
+            }
+        }
+        self.proxies.iter().for_each(Proxy::cut);
+        self.pass(Passage::Open);
+    }
+}
+
+async fn revision(direct: &etcd_client::Client) -> i64 {
+    direct.kv_client().get("/", None).await.unwrap().header().unwrap().revision()
+}
+
+impl<S: Store> Store for Losing<'_, S> {
+    type Watch = S::Watch;
+
+    async fn read(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
+        self.inner.read(set, within).await
+    }
+
+    async fn commit(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {
+        let number = self.count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if number != self.nth {
+            return self.inner.commit(batch, within).await;
+        }
+        let before = revision(&self.direct).await;
+        self.pass(if self.loss == Loss::Reply { Passage::LoseReplies } else { Passage::Stuck });
+        let (report, ()) = tokio::join!(self.inner.commit(batch, within), self.lose(before));
+        let landed = revision(&self.direct).await > before;
+        assert_eq!(landed, self.loss == Loss::Reply, "the test loses what it means to lose");
+        report
+    }
+
+    async fn watch(&self, scope: Scope) -> Result<S::Watch, StoreError> {
+        self.inner.watch(scope).await
+    }
+}
+
+/// A test's own worker.
+struct Stage {
+    environment: Environment,
+    lines: std::sync::Arc<std::sync::Mutex<Vec<Line>>>,
+    next: Cell<u32>,
+}
+
+const WITHIN: Duration = Duration::from_secs(20);
+
+fn job() -> Job {
+    Job {
+        worker: 0,
+        author: Author::Ours,
+        seed: 1,
+        hosts: Vec::new(),
+        requests: 0,
+        within: WITHIN.as_millis() as u64,
+        pause: 0,
+        faults: None,
+        give_back: Vec::new(),
+    }
+}
+
+impl Stage {
+    fn new(members: usize) -> Stage {
+        Stage { environment: Environment::etcd(members), lines: Default::default(), next: Cell::new(0) }
+    }
+
+    fn ledger(&self) -> Ledger {
+        Ledger::shared(0, self.lines.clone())
+    }
+
+    fn proxies(&self) -> &[Proxy] {
+        match &self.environment {
+            Environment::Etcd { proxies, .. } => proxies,
+            _ => unreachable!("the stage is etcd"),
+        }
+    }
+
+    async fn direct(&self) -> etcd_client::Client {
+        match &self.environment {
+            Environment::Etcd { cluster, .. } => {
+                etcd_client::Client::connect(cluster.endpoints(), None).await.unwrap()
+            }
+            _ => unreachable!("the stage is etcd"),
+        }
+    }
+
+    /// The racks as at the start, and nobody who ever asked.
+    async fn clear(&self) {
+        let all = etcd_client::DeleteOptions::new().with_prefix();
+        self.direct().await.delete("/calico/", Some(all)).await.unwrap();
+        let Some(Reach::Etcd { .. }) = self.environment.reach(0) else { unreachable!("the stage is etcd") };
+        set_up_racks(&self.environment.reach(0).unwrap().open()).await;
+        self.lines.lock().unwrap().clear();
+    }
+
+    fn request(&self, v4: u32, v6: u32) -> Request {
+        let number = self.next.replace(self.next.get() + 1);
+        let attributes = [("node", "n0"), ("pod", "p"), ("namespace", "load")];
+        Request {
+            host: "n0".to_string(),
+            handle: HandleId::new(&format!("load-lost.{number}.")).unwrap(),
+            attributes: attributes
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.to_string()))
+                .collect(),
+            v4,
+            v6,
+        }
+    }
+
+    async fn assign(&self, allocator: &impl Allocator, request: &Request) -> BTreeSet<IpAddr> {
+        let (ledger, handle) = (self.ledger(), request.handle.as_str().to_string());
+        let count = request.v4 + request.v6;
+        ledger.write(Event::Asks { handle: handle.clone(), host: request.host.clone(), count });
+        match allocator.assign(request).await {
+            Ok(addresses) => {
+                assert_eq!(addresses.len(), count as usize);
+                ledger.write(Event::Got { handle, addresses: addresses.clone() });
+                addresses
+            }
+            Err(Nothing::Refused(reason) | Nothing::InDoubt(reason)) => {
+                self.fail(format!("{handle} gets nothing: {reason}"))
+            }
+        }
+    }
+
+    fn fail(&self, what: String) -> ! {
+        let lines = self.lines.lock().unwrap().clone();
+        demand(1, "lost", &[Wrong { what, about: Vec::new() }], &lines);
+        unreachable!("there is something wrong")
+    }
+
+    fn check(&self, what: &str) {
+        let lines = self.lines.lock().unwrap().clone();
+        let dump = self.environment.dump();
+        demand(1, what, &check(&lines, &dump), &lines);
+    }
+
+    /// Plays a scenario with the nth commit lost; whether it had that many.
+    async fn play(&self, scenario: Scenario, loss: Loss, nth: usize) -> bool {
+        self.clear().await;
+        let sound = self.environment.reach(0).unwrap().open();
+        let sound = Traced { inner: sound, ledger: self.ledger() };
+        let sound = Ours::new(&sound, &job(), WITHIN);
+        let before = match scenario {
+            Scenario::FirstBlock | Scenario::BothFamilies | Scenario::ThreeBlocks => None,
+            Scenario::Warm => Some(self.request(1, 0)),
+            Scenario::Release | Scenario::ReleaseIp => Some(self.request(10, 1)),
+        };
+        let mut held = BTreeSet::new();
+        if let Some(before) = &before {
+            held = self.assign(&sound, before).await;
+        }
+
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        let losing = Losing {
+            inner: self.environment.reach(0).unwrap().open(),
+            loss,
+            nth,
+            count: &count,
+            proxies: self.proxies(),
+            direct: self.direct().await,
+        };
+        let losing = Traced { inner: losing, ledger: self.ledger() };
+        let losing = Ours::new(&losing, &job(), WITHIN);
+        match (scenario, before) {
+            (Scenario::Release, Some(Request { handle, .. })) => {
+                let name = handle.as_str().to_string();
+                self.ledger().write(Event::Returns { handle: name.clone(), addresses: BTreeSet::new() });
+                losing.release(&handle).await.unwrap_or_else(|error| self.fail(error));
+                self.ledger().write(Event::Returned { handle: name });
+            }
+            (Scenario::ReleaseIp, Some(Request { handle, .. })) => {
+                let (name, addr) = (handle.as_str().to_string(), *held.first().unwrap());
+                let addresses = BTreeSet::from([addr]);
+                self.ledger().write(Event::Returns { handle: name.clone(), addresses });
+                losing.release_ip(&handle, addr).await.unwrap_or_else(|error| self.fail(error));
+                self.ledger().write(Event::Returned { handle: name });
+            }
+            (Scenario::BothFamilies, _) => drop(self.assign(&losing, &self.request(1, 1)).await),
+            (Scenario::ThreeBlocks, _) => drop(self.assign(&losing, &self.request(20, 0)).await),
+            _ => drop(self.assign(&losing, &self.request(1, 0)).await),
+        }
+        count.into_inner() > nth
+    }
+}
+
+fn every_commit_of_every_scenario(members: usize) {
+    let stage = Stage::new(members);
+    for scenario in [
+        Scenario::FirstBlock,
+        Scenario::Warm,
+        Scenario::BothFamilies,
+        Scenario::ThreeBlocks,
+        Scenario::Release,
+        Scenario::ReleaseIp,
+    ] {
+        for loss in [Loss::Reply, Loss::Request] {
+            let mut nth = 0;
+            while block_on(stage.play(scenario, loss, nth)) {
+                stage.check(&format!("{scenario:?}, {loss:?} of commit {nth} lost"));
+                nth += 1;
+            }
+            assert!(nth > 0, "{scenario:?} commits something");
+        }
+    }
+}
+
+#[test]
+fn of_one_member() {
+    needs_etcd!();
+    every_commit_of_every_scenario(1);
+}
+
+#[test]
+fn of_a_cluster() {
+    needs_etcd!();
+    every_commit_of_every_scenario(3);
+}
+
+/// No reply and no broken connection: the request ends in time, and what it may have got is taken back while it gives up.
+#[test]
+fn a_silent_connection_ends_the_request_in_time() {
+    needs_etcd!();
+    let stage = Stage::new(1);
+    let within = Duration::from_millis(1500);
+    block_on(async {
+        let store = stage.environment.reach(0).unwrap().open();
+        let store = Traced { inner: store, ledger: stage.ledger() };
+        let ours = Ours::new(&store, &job(), within);
+        // So that it is connected.
+        stage.assign(&ours, &stage.request(1, 0)).await;
+        let request = stage.request(1, 0);
+        let handle = request.handle.as_str().to_string();
+        stage.ledger().write(Event::Asks { handle: handle.clone(), host: request.host.clone(), count: 1 });
+        let clock = Clock::start();
+        let silence = async {
+            // The read is answered, the commit is not.
+            let direct = stage.direct().await;
+            let before = revision(&direct).await;
+            stage.proxies()[0].set(Passage::LoseReplies);
+            sleep(within + Duration::from_millis(500)).await;
+            stage.proxies()[0].set(Passage::Open);
+            stage.proxies()[0].cut();
+            before
+        };
+        let (answer, _) = tokio::join!(ours.assign(&request), silence);
+        let took = clock.elapsed();
+        assert!(took < within + Duration::from_secs(6), "{took:?}");
+        let Err(Nothing::InDoubt(reason)) = answer else { panic!("{answer:?}", answer = answer.is_ok()) };
+        assert!(!reason.is_empty());
+        stage.ledger().write(Event::Refused { handle, reason });
+    });
+    stage.check("nothing is left of a request that gave up");
+}

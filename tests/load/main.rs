@@ -1,0 +1,29 @@
+//! Faults under load. What is stored afterwards, read plainly and without the code under test, must agree with what every process was answered.
+//!
+//! | variable | what it does |
+//! |---|---|
+//! | `RACKPOOL_LOAD_SCALE` | multiplies the requests of every load; for soak runs |
+//! | `RACKPOOL_LOAD_SEED` | draws what the run of that seed drew (processes still race) |
+//! | `RACKPOOL_PROGRAMS` | a folder with `calico-ipam`: also puts a load on that program itself |
+//! | `RACKPOOL_SKIP_ETCD` | leaves out the tests that need etcd |
+
+// All of it is test code; the environment is how processes are told their jobs.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
+
+mod calico;
+mod case;
+mod dump;
+mod environment;
+mod etcd_faults;
+mod ledger;
+mod lost_replies;
+mod other_stores;
+mod ours;
+mod plugin;
+mod proof;
+mod proof_tests;
+mod running;
+mod side_by_side;
+mod traced;
+mod trouble;
+mod worker;

@@ -1,0 +1,157 @@
+//! The program `calico-ipam` itself: a process a request, as a container runtime starts it.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use api::HandleId;
+use serde_json::{Value as Json, json};
+
+use crate::case::Case;
+use crate::environment::{Environment, Reach, hosts};
+use crate::etcd_faults::needs_etcd;
+use crate::ledger::{Event, Ledger};
+use crate::trouble::Trouble;
+use crate::worker::{Allocator, Author, Nothing, Request};
+
+/// The folder of the programs to test.
+const PROGRAMS: &str = "RACKPOOL_PROGRAMS";
+
+/// The program, told of a store.
+pub struct Plugin<'a> {
+    program: PathBuf,
+    /// The part of the network configuration that says where the store is.
+    datastore: Json,
+    ledger: &'a Ledger,
+}
+
+impl<'a> Plugin<'a> {
+    pub fn new(reach: &Reach, ledger: &'a Ledger) -> Plugin<'a> {
+        let folder = PathBuf::from(std::env::var_os(PROGRAMS).expect("a folder of programs"));
+        let datastore = match reach {
+            Reach::Etcd { endpoints, first } => {
+                let mut urls: Vec<_> = endpoints.iter().map(|address| format!("http://{address}")).collect();
+                let first = first % urls.len();
+                urls.rotate_left(first);
+                json!({"datastore_type": "etcdv3", "etcd_endpoints": urls.join(",")})
+            }
+            Reach::Embedded { path } => json!({"datastore_type": "embedded", "rackpool_db": path}),
+        };
+        Plugin { program: folder.join("calico-ipam"), datastore, ledger }
+    }
+
+    /// Runs it; gives what it printed, or the error that it printed.
+    fn call(&self, command: &str, handle: &HandleId, host: &str, ipam: Json) -> Result<Json, String> {
+        // Its handle is the name of the network, a dot, and the name of the container.
+        let (network, container) = handle.as_str().split_once('.').unwrap();
+        let mut conf =
+            json!({"cniVersion": "1.0.0", "name": network, "type": "calico", "nodename": host, "ipam": ipam});
+        let fields = self.datastore.as_object().unwrap().clone();
+        conf.as_object_mut().unwrap().extend(fields);
+        // The plugins of a host share a lock, as they do on a node of its own.
+        let locks = std::env::temp_dir().join("rackpool-load-locks");
+        conf["ipam_lock_file"] = json!(locks.join(format!("{host}.lock")));
+        let mut child = Command::new(&self.program)
+            .env_clear()
+            .env("CNI_COMMAND", command)
+            .env("CNI_CONTAINERID", container)
+            .env("CNI_NETNS", "/var/run/netns/load")
+            .env("CNI_IFNAME", "eth0")
+            .env("CNI_PATH", "/opt/cni/bin")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // It may end before it has read all.
+        let _ = child.stdin.take().unwrap().write_all(conf.to_string().as_bytes());
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        self.ledger.write(Event::Did(format!("{command} {handle}: {} {text}", output.status)));
+        if !output.status.success() {
+            return Err(if text.is_empty() { output.status.to_string() } else { text });
+        }
+        Ok(serde_json::from_str(&text).unwrap_or(Json::Null))
+    }
+}
+
+impl Allocator for Plugin<'_> {
+    async fn assign(&self, request: &Request) -> Result<BTreeSet<IpAddr>, Nothing> {
+        let (v4, v6) = (request.v4 > 0, request.v6 > 0);
+        let ipam =
+            json!({"type": "calico-ipam", "assign_ipv4": v4.to_string(), "assign_ipv6": v6.to_string()});
+        let result = self.call("ADD", &request.handle, &request.host, ipam).map_err(Nothing::InDoubt)?;
+        let ips = result["ips"].as_array().cloned().unwrap_or_default();
+        let addresses: BTreeSet<IpAddr> =
+            ips.iter().filter_map(|ip| ip["address"].as_str()?.split('/').next()?.parse().ok()).collect();
+        match addresses.len() == usize::from(v4) + usize::from(v6) {
+            true => Ok(addresses),
+            false => panic!("the result lacks addresses: {result}"),
+        }
+    }
+
+    async fn release(&self, handle: &HandleId) -> Result<(), String> {
+        let ipam = json!({"type": "calico-ipam"});
+        self.call("DEL", handle, &hosts()[0], ipam).map(|_| ())
+    }
+
+    /// No such command: everything is given back with the container.
+    async fn release_ip(&self, _handle: &HandleId, _addr: IpAddr) -> Result<(), String> {
+        Err("a plugin releases all addresses of a container".to_string())
+    }
+
+    /// No such command.
+    async fn release_blocks(&self, _host: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+fn is_given() -> bool {
+    let is_given = std::env::var_os(PROGRAMS).is_some();
+    if !is_given {
+        println!("left out: {PROGRAMS} does not name the folder of calico-ipam");
+    }
+    is_given
+}
+
+fn case(name: &'static str, environment: Environment) -> Case {
+    Case { workers: vec![(Author::Plugin, hosts()); 20], ..Case::new(name, environment) }
+}
+
+#[test]
+fn the_plugin_on_the_embedded_store() {
+    if is_given() {
+        case("plugin, embedded", Environment::embedded()).run();
+    }
+}
+
+#[test]
+fn the_plugin_on_etcd_while_replies_are_lost() {
+    needs_etcd!();
+    if is_given() {
+        let case = case("plugin, replies lost", Environment::etcd(3)).with(Trouble::LoseReplies);
+        Case { granted: 80, ..case }.run();
+    }
+}
+
+#[test]
+fn the_plugin_on_etcd_while_members_are_killed() {
+    needs_etcd!();
+    if is_given() {
+        let case = case("plugin, members killed", Environment::etcd(3)).with(Trouble::KillMember);
+        Case { granted: 80, ..case }.run();
+    }
+}
+
+#[test]
+fn the_plugin_next_to_calicos_way_of_writing() {
+    needs_etcd!();
+    if is_given() {
+        let pair = [(Author::Calico, hosts()), (Author::Plugin, hosts())];
+        let workers = pair.iter().cycle().take(20).cloned().collect();
+        let case = case("plugin, side by side", Environment::etcd(1));
+        Case { workers, ..case }.run();
+    }
+}

@@ -1,0 +1,191 @@
+//! What workers were answered, held against what is stored.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::dump::Dump;
+use crate::ledger::{Event, Line};
+
+/// What the answers say of a handle.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fate {
+    /// It holds exactly these.
+    Holds(BTreeSet<IpAddr>),
+    /// Its last request was answered with an error, or not at all: it holds some of what it may have, or nothing.
+    InDoubt,
+}
+
+/// Something that is wrong, and what it is about: a handle, an address.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wrong {
+    pub what: String,
+    /// The lines that name any of these tell of it.
+    pub about: Vec<String>,
+}
+
+fn wrong(what: String, about: &[&str]) -> Wrong {
+    Wrong { what, about: about.iter().map(|text| text.to_string()).collect() }
+}
+
+/// The fate of every handle that was ever asked for.
+pub fn fates(lines: &[Line]) -> BTreeMap<String, Fate> {
+    let mut fates: BTreeMap<String, Fate> = BTreeMap::new();
+    let mut returned: BTreeMap<&str, (Fate, &BTreeSet<IpAddr>)> = BTreeMap::new();
+    for line in lines {
+        match &line.event {
+            Event::Asks { handle, .. } | Event::Failed { handle, .. } => {
+                fates.insert(handle.clone(), Fate::InDoubt);
+            }
+            Event::Got { handle, addresses } => {
+                fates.insert(handle.clone(), Fate::Holds(addresses.clone()));
+            }
+            Event::Refused { handle, .. } => {
+                fates.insert(handle.clone(), Fate::Holds(BTreeSet::new()));
+            }
+            Event::Returns { handle, addresses } => {
+                let before = fates.insert(handle.clone(), Fate::InDoubt).unwrap_or(Fate::InDoubt);
+                returned.insert(handle, (before, addresses));
+            }
+            Event::Returned { handle } => {
+                let after = match returned.remove(handle.as_str()) {
+                    Some((_, all)) if all.is_empty() => Fate::Holds(BTreeSet::new()),
+                    Some((Fate::Holds(held), some)) => Fate::Holds(held.difference(some).copied().collect()),
+                    _ => Fate::InDoubt,
+                };
+                fates.insert(handle.clone(), after);
+            }
+            Event::NotReturned { .. } | Event::Did(_) | Event::Choked(_) | Event::Ended => {}
+        }
+    }
+    fates
+}
+
+/// Everything that is wrong. `lines` are in the order of time, those of a worker in their own.
+pub fn check(lines: &[Line], dump: &Dump) -> Vec<Wrong> {
+    let mut found = Vec::new();
+    addresses(lines, dump, &mut found);
+    found.extend(overlaps(lines));
+    found.extend(dump.breaks_calico().into_iter().map(|what| Wrong { about: names_in(&what), what }));
+    match dump.records() {
+        Err(unreadable) => found.push(wrong(unreadable, &[])),
+        Ok(records) => {
+            let violations = ipam::invariants::check(&records, None);
+            let texts = violations.iter().map(|violation| violation.to_string());
+            found.extend(texts.map(|what| Wrong { about: names_in(&what), what }));
+        }
+    }
+    for line in lines {
+        if let Event::Choked(what) = &line.event {
+            found.push(Wrong { about: names_in(what), what: format!("worker {}: {what}", line.worker) });
+        }
+    }
+    found
+}
+
+/// No address twice, none lost, none that nobody asked for.
+fn addresses(lines: &[Line], dump: &Dump, found: &mut Vec<Wrong>) {
+    let fates = fates(lines);
+    let mut by_handle: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
+    let mut holders: BTreeMap<IpAddr, &str> = BTreeMap::new();
+    let held = dump.held();
+    for (addr, handle) in &held {
+        if let Some(other) = holders.insert(*addr, handle) {
+            found.push(wrong(format!("{addr} is stored twice"), &[&addr.to_string(), handle, other]));
+        }
+        by_handle.entry(handle).or_default().insert(*addr);
+        if !fates.contains_key(handle) {
+            found.push(wrong(format!("{addr} is held by {handle}, for which nobody asked"), &[handle]));
+        }
+    }
+    for (handle, fate) in &fates {
+        let stored = by_handle.remove(handle.as_str()).unwrap_or_default();
+        match fate {
+            Fate::Holds(answered) if *answered != stored => {
+                let what = format!("{handle} was answered {answered:?}, but holds {stored:?}");
+                found.push(wrong(what, &[handle]));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// No address was with two handles at one time, as far as the answers tell.
+fn overlaps(lines: &[Line]) -> Vec<Wrong> {
+    let mut found = Vec::new();
+    let mut holders: BTreeMap<IpAddr, &str> = BTreeMap::new();
+    for line in lines {
+        match &line.event {
+            Event::Got { handle, addresses } => {
+                for addr in addresses {
+                    if let Some(other) = holders.insert(*addr, handle) {
+                        let what = format!("{addr} was given to {handle} while {other} had it");
+                        found.push(wrong(what, &[&addr.to_string(), handle, other]));
+                    }
+                }
+            }
+            Event::Returns { handle, addresses } => {
+                holders.retain(|addr, holder| {
+                    *holder != handle || !(addresses.is_empty() || addresses.contains(addr))
+                });
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Requests that took longer than `most` to be answered with anything.
+pub fn too_slow(lines: &[Line], most: Duration) -> Vec<Wrong> {
+    let mut asked: BTreeMap<&str, i64> = BTreeMap::new();
+    let mut found = Vec::new();
+    for line in lines {
+        let Some(handle) = line.event.handle() else { continue };
+        match &line.event {
+            Event::Asks { .. } | Event::Returns { .. } => drop(asked.insert(handle, line.at)),
+            _ => {
+                let took = asked.remove(handle).map(|at| Duration::from_nanos((line.at - at).max(0) as u64));
+                if let Some(took) = took.filter(|took| *took > most) {
+                    found.push(wrong(format!("{handle} was answered after {took:?}"), &[handle]));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The words of a text that are handles or addresses.
+fn names_in(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| c.is_whitespace() || ",()=;'\"".contains(c));
+    words
+        .map(|word| word.trim_end_matches(':'))
+        .filter(|word| word.starts_with("load-") || word.parse::<api::Cidr>().is_ok())
+        .map(str::to_string)
+        .collect()
+}
+
+/// Panics when anything is wrong: with the seed, what is wrong, the lines that tell of it, and the last lines of all.
+pub fn demand(seed: u64, what: &str, wrongs: &[Wrong], lines: &[Line]) {
+    if wrongs.is_empty() {
+        return;
+    }
+    let start = lines.first().map_or(0, |line| line.at);
+    let mut text = format!("seed {seed}: {what}: {} wrong\n", wrongs.len());
+    let show = |text: &mut String, line: &Line| {
+        let at = (line.at - start) / 1000;
+        let _ = writeln!(text, "    {at:>9} us  worker {:>2}  {:?}", line.worker, line.event);
+    };
+    for wrong in wrongs.iter().take(5) {
+        let _ = writeln!(text, "* {}", wrong.what);
+        let tells = |line: &&Line| {
+            let shown = format!("{:?}", line.event);
+            wrong.about.iter().any(|name| shown.contains(name))
+        };
+        let telling: Vec<&Line> = lines.iter().filter(tells).collect();
+        telling.iter().skip(telling.len().saturating_sub(60)).for_each(|line| show(&mut text, line));
+    }
+    let _ = writeln!(text, "the last of all:");
+    lines.iter().skip(lines.len().saturating_sub(60)).for_each(|line| show(&mut text, line));
+    panic!("{text}");
+}

@@ -1,0 +1,258 @@
+//! A worker: asks for addresses, gives some back, and writes down what it was answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use api::HandleId;
+use fastrand::Rng;
+use serde::{Deserialize, Serialize};
+use setup::Clock;
+use store::Store;
+use store::testing::{Chances, Faulty, Plan};
+
+use crate::calico::Calico;
+use crate::environment::{Reach, block_on};
+use crate::ledger::{Event, Ledger};
+use crate::ours::Ours;
+use crate::plugin::Plugin;
+use crate::traced::Traced;
+
+/// The variable that tells a process its job.
+pub const JOB: &str = "RACKPOOL_LOAD_JOB";
+
+/// Whose code a worker runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Author {
+    /// The planners, on a store.
+    Ours,
+    /// The allocator of these tests that writes as Calico's does, on a store.
+    Calico,
+    /// The program `calico-ipam`, a process a request.
+    Plugin,
+}
+
+/// What goes wrong in the worker's own calls, in thousands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Faults {
+    pub read_fails: u32,
+    pub unsent: u32,
+    pub reply_lost: u32,
+    pub crash: u32,
+    /// Batches are applied write by write, as a store without transactions does.
+    pub one_by_one: bool,
+}
+
+/// What a worker is to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Job {
+    pub worker: usize,
+    pub author: Author,
+    pub seed: u64,
+    /// Those that it works for.
+    pub hosts: Vec<String>,
+    /// How many times it asks.
+    pub requests: u32,
+    /// How long a request may take, in milliseconds.
+    pub within: u64,
+    /// How long it waits between requests, at most, in milliseconds.
+    pub pause: u64,
+    pub faults: Option<Faults>,
+    /// Handles to give back, all of each, instead of asking for any.
+    pub give_back: Vec<String>,
+}
+
+/// A request for addresses.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub host: String,
+    pub handle: HandleId,
+    pub attributes: BTreeMap<String, String>,
+    pub v4: u32,
+    pub v6: u32,
+}
+
+/// Why a request got nothing.
+pub enum Nothing {
+    /// It holds nothing, for certain.
+    Refused(String),
+    /// What it holds is not known.
+    InDoubt(String),
+}
+
+/// Whoever allocates. Answers are what the caller of a CNI plugin is told: all of the addresses, or an error.
+pub trait Allocator {
+    async fn assign(&self, request: &Request) -> Result<BTreeSet<IpAddr>, Nothing>;
+    /// Gives back all that a handle holds; a handle that does not exist is no error.
+    async fn release(&self, handle: &HandleId) -> Result<(), String>;
+    /// Gives back one address.
+    async fn release_ip(&self, handle: &HandleId, addr: IpAddr) -> Result<(), String>;
+    /// Gives up the blocks of a host that are empty.
+    async fn release_blocks(&self, host: &str) -> Result<(), String>;
+}
+
+/// Does a job on a store that it can reach.
+pub fn work(job: &Job, reach: &Reach, ledger: &Ledger) {
+    match job.author {
+        Author::Plugin => block_on(labour(&Plugin::new(reach, ledger), job, ledger, &Life::default())),
+        _ => work_on(reach.open(), job, ledger),
+    }
+}
+
+/// Does a job on a store.
+pub fn work_on<S: Store + 'static>(store: S, job: &Job, ledger: &Ledger) {
+    match job.faults {
+        None => with_store(Traced { inner: store, ledger: ledger.clone() }, job, ledger, &Life::default()),
+        Some(faults) => {
+            let Faults { read_fails, unsent, reply_lost, crash, one_by_one } = faults;
+            let plan = Plan {
+                seed: job.seed ^ job.worker as u64,
+                one_by_one,
+                guards: !one_by_one,
+                split_reads: one_by_one,
+                chances: Chances { read_fails, unsent, reply_lost, crash, ..Chances::default() },
+                ..Plan::default()
+            };
+            let faulty = Faulty::new(store, plan);
+            let traced = Traced { inner: faulty.clone(), ledger: ledger.clone() };
+            let again = faulty.clone();
+            let life = Life {
+                is_crashed: Box::new(move || faulty.is_crashed()),
+                revive: Box::new(move || again.revive()),
+            };
+            with_store(traced, job, ledger, &life);
+        }
+    }
+}
+
+/// A worker that crashes by plan: it does nothing more for the request that it was at, and starts again with the next.
+struct Life {
+    is_crashed: Box<dyn Fn() -> bool>,
+    revive: Box<dyn Fn()>,
+}
+
+impl Default for Life {
+    /// It never does.
+    fn default() -> Life {
+        Life { is_crashed: Box::new(|| false), revive: Box::new(|| {}) }
+    }
+}
+
+impl Life {
+    /// Works until that is done, or until a crash; then it tells `crashed`.
+    async fn lead<T>(&self, work: impl Future<Output = T>, crashed: impl FnOnce(String) -> T) -> T {
+        let crash = async {
+            while !(self.is_crashed)() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let answer = tokio::select! {
+            answer = work => answer,
+            () = crash => crashed("the worker has crashed".to_string()),
+        };
+        (self.revive)();
+        answer
+    }
+}
+
+fn with_store<S: Store>(store: Traced<S>, job: &Job, ledger: &Ledger, life: &Life) {
+    let (within, clock) = (Duration::from_millis(job.within), Clock::start());
+    block_on(async {
+        match job.author {
+            Author::Calico => {
+                let calico = Calico { store: &store, clock, within, ledger };
+                labour(&calico, job, ledger, life).await;
+            }
+            _ => labour(&Ours::new(&store, job, within), job, ledger, life).await,
+        }
+    });
+}
+
+async fn labour(allocator: &impl Allocator, job: &Job, ledger: &Ledger, life: &Life) {
+    let mut rng = Rng::with_seed(job.seed.wrapping_mul(31).wrapping_add(job.worker as u64));
+    for id in &job.give_back {
+        give_back(allocator, ledger, life, &HandleId::new(id).unwrap()).await;
+    }
+    let mut held: Vec<(HandleId, BTreeSet<IpAddr>)> = Vec::new();
+    for number in 0..job.requests {
+        pause(&mut rng, job).await;
+        let request = draw(&mut rng, job, number);
+        let handle = request.handle.as_str().to_string();
+        let count = request.v4 + request.v6;
+        ledger.write(Event::Asks { handle: handle.clone(), host: request.host.clone(), count });
+        match life.lead(allocator.assign(&request), |reason| Err(Nothing::InDoubt(reason))).await {
+            Ok(addresses) => {
+                ledger.write(Event::Got { handle, addresses: addresses.clone() });
+                held.push((request.handle, addresses));
+            }
+            Err(Nothing::Refused(reason)) => ledger.write(Event::Refused { handle, reason }),
+            Err(Nothing::InDoubt(reason)) => ledger.write(Event::Failed { handle, reason }),
+        }
+        if !held.is_empty() && rng.u32(..100) < 45 {
+            let (handle, mut addresses) = held.swap_remove(rng.usize(..held.len()));
+            let addr = *rng.choice(&addresses).unwrap();
+            if addresses.len() > 1 && job.author != Author::Plugin && rng.bool() {
+                if give_back_one(allocator, ledger, life, &handle, addr).await {
+                    addresses.remove(&addr);
+                    held.push((handle, addresses));
+                }
+            } else {
+                give_back(allocator, ledger, life, &handle).await;
+            }
+        }
+        if rng.u32(..100) < 10 {
+            let host = rng.choice(&job.hosts).unwrap();
+            // That it fails is no harm: it is no request for addresses.
+            if let Err(error) = life.lead(allocator.release_blocks(host), Err).await {
+                ledger.write(Event::Did(format!("the blocks of {host} are not released: {error}")));
+            }
+        }
+    }
+    ledger.write(Event::Ended);
+}
+
+async fn pause(rng: &mut Rng, job: &Job) {
+    tokio::time::sleep(Duration::from_millis(rng.u64(..=job.pause))).await;
+}
+
+fn draw(rng: &mut Rng, job: &Job, number: u32) -> Request {
+    let host = rng.choice(&job.hosts).unwrap().clone();
+    let id = format!("load-{:x}.{}.{number}.", job.seed & 0xffff, job.worker);
+    let (v4, v6) = match rng.u32(..10) {
+        0 => (3, 0),
+        1 | 2 => (1, 1),
+        3 => (0, 1),
+        _ => (1, 0),
+    };
+    let pod = format!("pod-{number}");
+    let attributes = [("node", host.as_str()), ("pod", &pod), ("namespace", "load")];
+    let attributes = attributes.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    Request { host, handle: HandleId::new(&id).unwrap(), attributes, v4, v6 }
+}
+
+async fn give_back(allocator: &impl Allocator, ledger: &Ledger, life: &Life, handle: &HandleId) {
+    let name = handle.as_str().to_string();
+    ledger.write(Event::Returns { handle: name.clone(), addresses: BTreeSet::new() });
+    ledger.write(match life.lead(allocator.release(handle), Err).await {
+        Ok(()) => Event::Returned { handle: name },
+        Err(reason) => Event::NotReturned { handle: name, reason },
+    });
+}
+
+async fn give_back_one(
+    allocator: &impl Allocator,
+    ledger: &Ledger,
+    life: &Life,
+    handle: &HandleId,
+    addr: IpAddr,
+) -> bool {
+    let name = handle.as_str().to_string();
+    ledger.write(Event::Returns { handle: name.clone(), addresses: BTreeSet::from([addr]) });
+    let answer = life.lead(allocator.release_ip(handle, addr), Err).await;
+    let is_done = answer.is_ok();
+    ledger.write(match answer {
+        Ok(()) => Event::Returned { handle: name },
+        Err(reason) => Event::NotReturned { handle: name, reason },
+    });
+    is_done
+}

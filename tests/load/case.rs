@@ -15,6 +15,8 @@ use crate::worker::{Author, Faults, Job};
 
 /// How long a load may last, times the scale.
 const LASTS_AT_MOST: Duration = Duration::from_secs(120);
+/// How often trouble strikes, at most, times the scale.
+const STRIKES: usize = 8;
 /// What a request may take beyond the time it was given: taking back what it had got, and a machine that is busy.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -71,10 +73,11 @@ impl Case {
                 let wrong = Wrong { what: "it does not end".to_string(), about: Vec::new() };
                 demand(seed, self.name, &[wrong], &crew.lines());
             }
-            if !crew.has_begun() {
-                std::thread::sleep(Duration::from_millis(10));
-            } else if self.trouble.strike(&mut self.environment, &mut crew, &mut rng, strikes) {
+            let is_due = crew.has_begun() && strikes < STRIKES * scale as usize;
+            if is_due && self.trouble.strike(&mut self.environment, &mut crew, &mut rng, strikes) {
                 strikes += 1;
+            } else {
+                std::thread::sleep(Duration::from_millis(10));
             }
         }
         let (mut lines, mut wrongs) = crew.finish();

@@ -16,6 +16,7 @@ mod dump;
 mod environment;
 mod etcd_faults;
 mod ledger;
+mod losing;
 mod lost_replies;
 mod other_stores;
 mod ours;

@@ -50,7 +50,7 @@ impl Crew {
         self.workers.iter().all(|worker| worker.thread.is_finished())
     }
 
-    /// Whether the last `Asks` of any worker is not answered yet, or none has asked.
+    /// Whether any request has been granted.
     pub fn has_begun(&self) -> bool {
         self.lines.lock().unwrap().iter().any(|line| matches!(line.event, Event::Got { .. }))
     }

@@ -26,15 +26,12 @@ pub enum Trouble {
     KillWorkers,
 }
 
-/// At most so many workers are killed.
-const KILLED: usize = 8;
-
 impl Trouble {
     /// Strikes, and mends what it broke. `round` counts from 0. `false` where it did not come to anything.
     pub fn strike(self, environment: &mut Environment, crew: &mut Crew, rng: &mut Rng, round: usize) -> bool {
         wait(rng, 50..300);
         match (self, environment) {
-            (Trouble::KillWorkers, _) => round < KILLED && crew.kill_one(rng),
+            (Trouble::KillWorkers, _) => crew.kill_one(rng),
             (Trouble::KillMember, Environment::Etcd { cluster, .. }) => {
                 let member = victim(cluster, rng, round);
                 cluster.members[member].kill();

@@ -1,0 +1,91 @@
+//! A store that loses one commit on the wire.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use store::testing::etcd_server::etcd_client;
+use store::testing::proxy::{Passage, Proxy};
+use store::{Batch, ReadSet, Report, Scope, Store, StoreError, View};
+use tokio::time::sleep;
+
+/// What becomes of the commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// It is applied, no reply comes, the connection breaks.
+    Reply,
+    /// It does not arrive, the connection breaks.
+    Request,
+    /// It is applied, no reply comes, and the connection stays until the caller gives up.
+    Silence,
+}
+
+/// Loses the `nth` commit, counted from 0.
+pub struct Losing<'a, S> {
+    pub inner: S,
+    pub loss: Loss,
+    pub nth: usize,
+    pub count: &'a AtomicUsize,
+    pub proxies: &'a [Proxy],
+    /// Past the proxies.
+    pub direct: etcd_client::Client,
+}
+
+impl<S: Store> Losing<'_, S> {
+    fn pass(&self, passage: Passage) {
+        self.proxies.iter().for_each(|proxy| proxy.set(passage));
+    }
+
+    /// Lets the request through, or not, and breaks the connection before a reply comes.
+    async fn lose(&self, before: i64) {
+        match self.loss {
+            Loss::Request => sleep(Duration::from_millis(60)).await,
+            Loss::Reply | Loss::Silence => {
+                for _ in 0..1000 {
+                    if revision(&self.direct).await > before {
+                        break;
+                    }
+                    sleep(Duration::from_millis(2)).await;
+                }
+            }
+        }
+        if self.loss != Loss::Silence {
+            self.mend();
+        }
+    }
+
+    fn mend(&self) {
+        self.proxies.iter().for_each(Proxy::cut);
+        self.pass(Passage::Open);
+    }
+}
+
+/// The revision that the members are at.
+pub async fn revision(direct: &etcd_client::Client) -> i64 {
+    direct.kv_client().get("/", None).await.unwrap().header().unwrap().revision()
+}
+
+impl<S: Store> Store for Losing<'_, S> {
+    type Watch = S::Watch;
+
+    async fn read(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
+        self.inner.read(set, within).await
+    }
+
+    async fn commit(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        if number != self.nth {
+            return self.inner.commit(batch, within).await;
+        }
+        let before = revision(&self.direct).await;
+        self.pass(if self.loss == Loss::Request { Passage::Stuck } else { Passage::LoseReplies });
+        let (report, ()) = tokio::join!(self.inner.commit(batch, within), self.lose(before));
+        self.mend();
+        let landed = revision(&self.direct).await > before;
+        assert_eq!(landed, self.loss != Loss::Request, "the test loses what it means to lose");
+        report
+    }
+
+    async fn watch(&self, scope: Scope) -> Result<S::Watch, StoreError> {
+        self.inner.watch(scope).await
+    }
+}

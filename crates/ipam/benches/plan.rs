@@ -46,8 +46,11 @@ fn cluster(owner: &Owner) -> View {
     view
 }
 
+/// As the plugin names them: a container's ID is 64 digits of chance.
 fn handle(n: u32) -> HandleId {
-    HandleId::new(&format!("k8s-pod-network.{n:064x}")).expect("it is a legal name")
+    let word = |salt: u64| (u64::from(n) + salt).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    let id: String = (0..4).map(|salt| format!("{:016x}", word(salt))).collect();
+    HandleId::new(&format!("k8s-pod-network.{id}")).expect("it is a legal name")
 }
 
 fn attributes(n: u32) -> std::collections::BTreeMap<String, String> {

@@ -61,16 +61,16 @@ pub struct Asker<'a> {
 
 /// The pools of a request.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Choice {
+pub struct Choice<'a> {
     /// Those to take from, in order.
-    pub pools: Vec<Arc<Pool>>,
+    pub pools: Vec<&'a Arc<Pool>>,
     /// Those that would do if their use were ignored, in order.
-    pub before_use: Vec<Arc<Pool>>,
+    pub before_use: Vec<&'a Arc<Pool>>,
     /// All enabled ones of the family.
-    pub enabled: Vec<Arc<Pool>>,
+    pub enabled: Vec<&'a Arc<Pool>>,
 }
 
-impl Choice {
+impl Choice<'_> {
     /// Whether a network is one of the blocks that the pools to take from are divided into.
     pub fn is_block(&self, block: BlockCidr) -> bool {
         self.pools.iter().any(|pool| pool.block_of(block.cidr().first()) == Some(block))
@@ -78,8 +78,8 @@ impl Choice {
 }
 
 /// The enabled pools of a family in the order of their names. Pools that cannot be read are left out.
-pub fn enabled(view: &View, family: Family) -> Vec<Arc<Pool>> {
-    all(view).filter(|pool| pool.is_enabled() && pool.family() == family).cloned().collect()
+pub fn enabled(view: &View, family: Family) -> impl Iterator<Item = &Arc<Pool>> {
+    all(view).filter(move |pool| pool.is_enabled() && pool.family() == family)
 }
 
 /// All pools that can be read, in the order of their names.
@@ -102,40 +102,40 @@ pub fn guard(batch: &mut Batch, view: &View, block: BlockCidr) {
 }
 
 /// Chooses. `requested`, when not empty, overrides selectors and assignment mode, and gives the order.
-pub fn choose(
-    view: &View,
+pub fn choose<'a>(
+    view: &'a View,
     family: Family,
     requested: &[Cidr],
     asker: Asker<'_>,
-) -> Result<Choice, PoolsError> {
+) -> Result<Choice<'a>, PoolsError> {
     if let Some(other) = requested.iter().find(|cidr| cidr.family() != family) {
         return Err(PoolsError::Family { wanted: family, found: other.family() });
     }
     let longest = longest_prefix(family, asker.host_reserved)?;
-    let enabled = enabled(view, family);
-    let fits = |pool: &&Arc<Pool>| pool.block_size <= longest;
+    let enabled: Vec<&Arc<Pool>> = enabled(view, family).collect();
+    let fits = |pool: &&&Arc<Pool>| pool.block_size <= longest;
     if !enabled.iter().any(|pool| fits(&pool)) {
         return Err(PoolsError::NoneQualified);
     }
-    let before_use: Vec<Arc<Pool>> = if requested.is_empty() {
+    let before_use: Vec<&Arc<Pool>> = if requested.is_empty() {
         let mut matching = Vec::new();
         for pool in enabled.iter().filter(|pool| !pool.manual) {
             if selects(pool, asker)? && fits(&pool) {
-                matching.push(pool.clone());
+                matching.push(*pool);
             }
         }
         matching
     } else {
         let named = |cidr: &Cidr| {
             let pool = enabled.iter().filter(fits).find(|pool| pool.cidr == *cidr);
-            pool.cloned().ok_or(PoolsError::NotThere(*cidr))
+            pool.copied().ok_or(PoolsError::NotThere(*cidr))
         };
         requested.iter().map(named).collect::<Result<_, _>>()?
     };
     if before_use.is_empty() {
         return Err(PoolsError::NoneForNode(asker.host.to_string()));
     }
-    let pools: Vec<_> = before_use.iter().filter(|pool| pool.allows(asker.intended_use)).cloned().collect();
+    let pools: Vec<_> = before_use.iter().filter(|pool| pool.allows(asker.intended_use)).copied().collect();
     if pools.is_empty() {
         return Err(PoolsError::NoneForUse(asker.intended_use));
     }

@@ -97,6 +97,9 @@ impl Progress {
     /// # Errors
     /// When something known to have been written is gone.
     pub fn settle(&mut self, view: &View) -> Result<(), Overtaken> {
+        if !self.owes() {
+            return Ok(());
+        }
         let mut is_overtaken = false;
         let is_clear = self.settle_handle(view);
         for placed in std::mem::take(&mut self.placed) {

@@ -366,8 +366,6 @@ pub(crate) fn owner_node(view: &View, block: &Block) -> Option<Key> {
 pub(crate) fn is_deselected(view: &View, block: &Block) -> bool {
     let Some(Owner::Host(host)) = block.owner() else { return false };
     let Some(Some((node, _))) = view.resource(&Key::global(Kind::Node, host)) else { return false };
-    let pool = pools::enabled(view, block.cidr.family())
-        .into_iter()
-        .find(|p| p.cidr.contains(block.cidr.cidr().first()));
-    pool.is_some_and(|pool| pools::selects_node(&pool, Some(&node.as_node().labels)) == Ok(false))
+    let pool = pools::enabled(view, block.cidr.family()).find(|p| p.cidr.contains(block.cidr.cidr().first()));
+    pool.is_some_and(|pool| pools::selects_node(pool, Some(&node.as_node().labels)) == Ok(false))
 }

@@ -165,7 +165,7 @@ impl Context<'_> {
     /// before, unless pools were named; then it decides nothing.)
     fn is_deselected(
         &self,
-        choice: &Choice,
+        choice: &Choice<'_>,
         block: BlockCidr,
         labels: Option<&BTreeMap<String, String>>,
     ) -> bool {
@@ -259,6 +259,6 @@ pub(super) enum Stop {
     Error(AutoAssignError),
 }
 
-fn holds(pools: &[std::sync::Arc<api::Pool>], block: BlockCidr) -> bool {
+fn holds(pools: &[&std::sync::Arc<api::Pool>], block: BlockCidr) -> bool {
     pools.iter().any(|pool| pool.cidr.contains(block.cidr().first()))
 }

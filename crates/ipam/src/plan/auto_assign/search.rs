@@ -18,7 +18,7 @@ pub(super) const PAGE: usize = 500;
 /// A search through the pools of a family. What it needs is read, and worked out, when it is first asked for.
 pub(super) struct Search<'a> {
     pub context: &'a Context<'a>,
-    pub pools: &'a [Arc<Pool>],
+    pub pools: &'a [&'a Arc<Pool>],
     family: Family,
     rings: OnceCell<Vec<Option<Ring>>>,
     taken: OnceCell<Ranges>,
@@ -36,7 +36,7 @@ pub(super) struct Candidate {
 
 impl<'a> Search<'a> {
     /// A search through the pools of a choice.
-    pub fn new(context: &'a Context<'a>, choice: &'a Choice) -> Search<'a> {
+    pub fn new(context: &'a Context<'a>, choice: &'a Choice<'a>) -> Search<'a> {
         Search {
             context,
             pools: &choice.pools,

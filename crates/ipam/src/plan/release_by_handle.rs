@@ -127,16 +127,20 @@ impl Planner for ReleaseByHandle {
 }
 
 impl ReleaseByHandle {
-    /// What was in doubt and is not held any more has been released.
+    /// What was in doubt and is not held any more has been released. What is still held stays in doubt: the write may yet arrive, until somebody
+    /// writes the block.
     fn settle(&mut self, view: &View) {
         for mut release in std::mem::take(&mut self.in_doubt) {
+            let mut gone = std::mem::take(&mut release.addresses);
             if let Some(Some((block, _))) = view.block(release.block) {
                 let held = block::ordinals_of(block, release.handle.as_str());
-                release
-                    .addresses
-                    .retain(|addr| !block.cidr.ordinal(*addr).is_some_and(|ordinal| held.contains(&ordinal)));
+                let is_held = |addr: &IpAddr| block.cidr.ordinal(*addr).is_some_and(|o| held.contains(&o));
+                (release.addresses, gone) = gone.into_iter().partition(is_held);
             }
-            self.note(release.handle, release.addresses);
+            self.note(release.handle.clone(), gone);
+            if !release.addresses.is_empty() {
+                self.in_doubt.push(release);
+            }
         }
     }
 

@@ -131,8 +131,15 @@ impl Planner for ReleaseIps {
         let applied = |index: usize| matches!(report.outcomes.get(index), Some(Outcome::Applied(_)));
         for intent in std::mem::take(&mut self.intent) {
             match report.outcomes.get(intent.index) {
-                Some(Outcome::Applied(_)) => self.note(intent.cidr, intent.released),
-                Some(Outcome::Unknown(_)) => self.in_doubt.push(intent),
+                Some(Outcome::Applied(_)) => {
+                    self.in_doubt.retain(|earlier| earlier.cidr != intent.cidr);
+                    self.note(intent.cidr, intent.released);
+                }
+                // At most one of a block's writes in doubt can have been applied; should it be the earlier one, its handles stay too high.
+                Some(Outcome::Unknown(_)) => {
+                    self.in_doubt.retain(|earlier| earlier.cidr != intent.cidr);
+                    self.in_doubt.push(intent);
+                }
                 _ => {}
             }
         }
@@ -157,24 +164,34 @@ impl Planner for ReleaseIps {
 impl ReleaseIps {
     /// What was in doubt has been released if the block is as that write left it. If somebody has written the block since, an address that is free now counts as
     /// released, but its handle is not lowered: whoever released it may have done that, and a count may be too high, never too low.
+    /// What is still held stays in doubt: the write may yet arrive, until somebody writes the block.
     fn settle(&mut self, view: &View) {
-        for Intent { cidr, mut released, left, .. } in std::mem::take(&mut self.in_doubt) {
-            let found = view.block(cidr).flatten().map(|(block, _)| block);
-            let stands = match (left.as_deref(), found) {
+        for mut intent in std::mem::take(&mut self.in_doubt) {
+            let found = view.block(intent.cidr).flatten().map(|(block, _)| block);
+            let stands = match (intent.left.as_deref(), found) {
                 (Some(Value::Block(left)), Some(found)) => left == found,
                 (None, None) => true,
                 _ => false,
             };
-            if !stands {
-                let is_free = |addr: &IpAddr| {
-                    let ordinal = cidr.ordinal(*addr);
-                    let attribute = ordinal.and_then(|o| found.and_then(|block| block.attribute(o)));
-                    attribute.is_none_or(|a| a.released_at.is_some())
-                };
-                released.released.retain(is_free);
-                released.by_handle.clear();
+            if stands {
+                self.note(intent.cidr, intent.released);
+                continue;
             }
-            self.note(cidr, released);
+            let is_free = |addr: &IpAddr| {
+                let ordinal = intent.cidr.ordinal(*addr);
+                let attribute = ordinal.and_then(|o| found.and_then(|block| block.attribute(o)));
+                attribute.is_none_or(|a| a.released_at.is_some())
+            };
+            let (free, held) = std::mem::take(&mut intent.released.released).into_iter().partition(is_free);
+            let free = block::Released { released: free, ..block::Released::default() };
+            if !free.released.is_empty() {
+                intent.released.by_handle.clear();
+            }
+            self.note(intent.cidr, free);
+            intent.released.released = held;
+            if !intent.released.released.is_empty() {
+                self.in_doubt.push(intent);
+            }
         }
     }
 

@@ -6,6 +6,7 @@ mod affinities;
 mod allocate;
 mod explorer;
 mod faults;
+mod late;
 mod model;
 mod pools;
 mod races;

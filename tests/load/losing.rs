@@ -1,12 +1,15 @@
 //! A store that loses one commit on the wire.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use store::testing::etcd_server::etcd_client;
 use store::testing::proxy::{Passage, Proxy};
-use store::{Batch, ReadSet, Report, Scope, Store, StoreError, View};
+use store::{Batch, Outcome, ReadSet, Report, Scope, Store, StoreError, View};
 use tokio::time::sleep;
+
+use crate::environment::LONG;
 
 /// What becomes of the commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +20,10 @@ pub enum Loss {
     Request,
     /// It is applied, no reply comes, and the connection stays until the caller gives up.
     Silence,
+    /// It is on its way for so long that the caller gives it up, and arrives right before the caller's next commit.
+    Late,
+    /// The same, and it arrives when the caller is done.
+    VeryLate,
 }
 
 /// Loses the `nth` commit, counted from 0.
@@ -28,6 +35,8 @@ pub struct Losing<'a, S> {
     pub proxies: &'a [Proxy],
     /// Past the proxies.
     pub direct: etcd_client::Client,
+    /// The commit that is on its way.
+    pub on_its_way: Mutex<Option<Batch>>,
 }
 
 impl<S: Store> Losing<'_, S> {
@@ -38,7 +47,7 @@ impl<S: Store> Losing<'_, S> {
     /// Lets the request through, or not, and breaks the connection before a reply comes.
     async fn lose(&self, before: i64) {
         match self.loss {
-            Loss::Request => sleep(Duration::from_millis(60)).await,
+            Loss::Request | Loss::Late | Loss::VeryLate => sleep(Duration::from_millis(60)).await,
             Loss::Reply | Loss::Silence => {
                 for _ in 0..1000 {
                     if revision(&self.direct).await > before {
@@ -50,6 +59,14 @@ impl<S: Store> Losing<'_, S> {
         }
         if self.loss != Loss::Silence {
             self.mend();
+        }
+    }
+
+    /// Lets arrive what is on its way.
+    pub async fn arrive(&self) {
+        let batch = self.on_its_way.lock().unwrap().take();
+        if let Some(batch) = batch {
+            self.inner.commit(&batch, LONG).await.unwrap();
         }
     }
 
@@ -74,7 +91,15 @@ impl<S: Store> Store for Losing<'_, S> {
     async fn commit(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         if number != self.nth {
+            if self.loss == Loss::Late {
+                self.arrive().await;
+            }
             return self.inner.commit(batch, within).await;
+        }
+        if [Loss::Late, Loss::VeryLate].contains(&self.loss) {
+            *self.on_its_way.lock().unwrap() = Some(batch.clone());
+            let unknown = Outcome::Unknown("no answer (planned)".to_string());
+            return Ok(Report { outcomes: vec![unknown; batch.writes.len()], broken_guard: None });
         }
         let before = revision(&self.direct).await;
         self.pass(if self.loss == Loss::Request { Passage::Stuck } else { Passage::LoseReplies });

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -96,6 +96,7 @@ impl Stage {
             count,
             proxies: self.proxies(),
             direct: self.direct().await,
+            on_its_way: Mutex::default(),
         }
     }
 
@@ -167,9 +168,8 @@ impl Stage {
         }
 
         let count = AtomicUsize::new(0);
-        let losing = self.losing(loss, nth, &count).await;
-        let losing = Traced { inner: losing, ledger: self.ledger() };
-        let losing = Ours::new(&losing, &job(), WITHIN);
+        let store = Traced { inner: self.losing(loss, nth, &count).await, ledger: self.ledger() };
+        let losing = Ours::new(&store, &job(), WITHIN);
         match (scenario, before) {
             (Scenario::Release, Some(Request { handle, .. })) => {
                 let name = handle.as_str().to_string();
@@ -188,7 +188,8 @@ impl Stage {
             (Scenario::ThreeBlocks, _) => drop(self.assign(&losing, &self.request(20, 0)).await),
             _ => drop(self.assign(&losing, &self.request(1, 0)).await),
         }
-        count.into_inner() > nth
+        store.inner.arrive().await;
+        count.load(Ordering::Relaxed) > nth
     }
 }
 
@@ -202,7 +203,7 @@ fn every_commit_of_every_scenario(members: usize) {
         Scenario::Release,
         Scenario::ReleaseIp,
     ] {
-        for loss in [Loss::Reply, Loss::Request] {
+        for loss in [Loss::Reply, Loss::Request, Loss::Late, Loss::VeryLate] {
             let mut nth = 0;
             while block_on(stage.play(scenario, loss, nth)) {
                 stage.check(&format!("{scenario:?}, {loss:?} of commit {nth} lost"));

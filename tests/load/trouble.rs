@@ -53,8 +53,9 @@ impl Trouble {
                 proxies.iter().for_each(|proxy| proxy.set(Passage::LoseReplies));
                 wait(rng, 5..150);
                 for proxy in proxies {
-                    proxy.cut();
+                    // First this, or a connection that is made in between stays half dead.
                     proxy.set(Passage::Open);
+                    proxy.cut();
                 }
                 true
             }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use ipam::{HandleRelease, ReleaseByHandle, ReleaseIp, ReleaseIps, run};
-use store::{Batch, MemoryStore, Outcome, ReadSet, Report, Scope, Store, StoreError, View};
+use store::{Batch, Expect, MemoryStore, Outcome, ReadSet, Report, Scope, Store, StoreError, View};
 
 use crate::world::*;
 
@@ -23,24 +23,54 @@ enum Arrival {
 struct Late {
     inner: MemoryStore,
     arrival: Arrival,
-    /// So many writes of it arrive: all, or a prefix as of a store without transactions.
+    /// So many writes of it are applied and answered at once, as a store without transactions does.
+    answered: usize,
+    /// So many that follow are late; those after them are never sent.
     writes: usize,
     is_first: Mutex<bool>,
+    /// What others do once the first commit is given up.
+    meanwhile: fn(&World),
+    world: World,
     on_its_way: Mutex<Option<Batch>>,
 }
 
 impl Late {
     fn new(world: &World, arrival: Arrival, writes: usize) -> Late {
         let (is_first, on_its_way) = (Mutex::new(true), Mutex::default());
-        Late { inner: world.store.clone(), arrival, writes, is_first, on_its_way }
+        let (inner, world, meanwhile) = (world.store.clone(), world.clone(), |_: &World| {});
+        Late { inner, arrival, answered: 0, writes, is_first, meanwhile, world, on_its_way }
     }
 
     async fn arrive(&self) {
         let batch = self.on_its_way.lock().unwrap().take();
-        if let Some(mut batch) = batch {
-            batch.writes.truncate(self.writes);
+        if let Some(batch) = batch {
             self.inner.commit(&batch, WITHIN).await.unwrap();
         }
+    }
+
+    /// Applies what is answered, and keeps back what is late.
+    async fn split(&self, batch: &Batch) -> Report {
+        let answered = self.answered.min(batch.writes.len());
+        let end = (answered + self.writes).min(batch.writes.len());
+        let now = Batch { writes: batch.writes[..answered].to_vec(), guards: Vec::new() };
+        let mut report = self.inner.commit(&now, WITHIN).await.unwrap();
+        assert!(report.is_applied());
+        let mut late = batch.writes[answered..end].to_vec();
+        for write in &mut late {
+            write.expect = match write.expect.clone() {
+                Expect::AsLeftBy(index) if index >= answered => Expect::AsLeftBy(index - answered),
+                Expect::AsLeftBy(index) => match &report.outcomes[index] {
+                    Outcome::Applied(revision) => Expect::Revision(revision.clone()),
+                    other => panic!("{other:?}"),
+                },
+                other => other,
+            };
+        }
+        // Guards go with the first write, and no invariant rests on them.
+        *self.on_its_way.lock().unwrap() = Some(Batch { writes: late, guards: Vec::new() });
+        report.outcomes.resize(end, Outcome::Unknown("no answer (planned)".to_string()));
+        report.outcomes.resize(batch.writes.len(), Outcome::NotTried);
+        report
     }
 }
 
@@ -53,9 +83,9 @@ impl Store for Late {
 
     async fn commit(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {
         if std::mem::take(&mut *self.is_first.lock().unwrap()) {
-            *self.on_its_way.lock().unwrap() = Some(batch.clone());
-            let unknown = Outcome::Unknown("no answer (planned)".to_string());
-            return Ok(Report { outcomes: vec![unknown; batch.writes.len()], broken_guard: None });
+            let report = self.split(batch).await;
+            (self.meanwhile)(&self.world);
+            return Ok(report);
         }
         if self.arrival == Arrival::BeforeTheNext {
             self.arrive().await;
@@ -66,6 +96,11 @@ impl Store for Late {
     async fn watch(&self, scope: Scope) -> Result<Self::Watch, StoreError> {
         self.inner.watch(scope).await
     }
+}
+
+/// Every number of writes that are answered, and of those that are late then.
+fn splits(most: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..most).flat_map(move |answered| (1..=most - answered).map(move |writes| (answered, writes)))
 }
 
 /// What an operation does in a cluster where `h` holds addresses of two blocks, and what it says that it released.
@@ -102,16 +137,16 @@ fn acts() -> [(&'static str, Act); 3] {
 fn releases_say_what_they_released() {
     for (name, act) in acts() {
         for arrival in [Arrival::BeforeTheNext, Arrival::AtTheEnd] {
-            for writes in 1..=4 {
+            for (answered, writes) in splits(4) {
                 let world = World::with_pool("10.0.0.0/24", 30);
                 world.auto(request("a", "h", 6, 0));
                 let before: BTreeSet<IpAddr> = world.assigned().into_keys().collect();
-                let store = Late::new(&world, arrival, writes);
+                let store = Late { answered, ..Late::new(&world, arrival, writes) };
                 let released = act(&world, &store);
                 block_on(store.arrive());
                 let after: BTreeSet<IpAddr> = world.assigned().into_keys().collect();
                 let gone: BTreeSet<IpAddr> = before.difference(&after).copied().collect();
-                assert_eq!(released, gone, "{name}, {writes} writes arrive {arrival:?}");
+                assert_eq!(released, gone, "{name}, {writes} writes after {answered} arrive {arrival:?}");
                 world.check();
             }
         }
@@ -123,13 +158,13 @@ fn nothing_is_assigned_twice() {
     for (v4, v6) in [(1, 0), (6, 0), (1, 1)] {
         for is_warm in [false, true] {
             for arrival in [Arrival::BeforeTheNext, Arrival::AtTheEnd] {
-                for writes in 1..=9 {
+                for (answered, writes) in splits(9) {
                     let world = World::with_pool("10.0.0.0/24", 30);
                     world.pool("six", "fd00::/120", 126);
                     if is_warm {
                         world.auto(request("a", "warm", 1, 1));
                     }
-                    let store = Late::new(&world, arrival, writes);
+                    let store = Late { answered, ..Late::new(&world, arrival, writes) };
                     let wanted = request("a", "h", v4, v6).planner();
                     let answer = block_on(run(&store, &world.clock, wanted, WITHIN)).unwrap();
                     block_on(store.arrive());
@@ -137,11 +172,34 @@ fn nothing_is_assigned_twice() {
                     let got: BTreeSet<IpAddr> = got.map(|address| address.addr).collect();
                     let held = world.assigned().into_iter().filter(|(_, id)| id == "h");
                     let held: BTreeSet<IpAddr> = held.map(|(addr, _)| addr).collect();
-                    assert_eq!(got, held, "{writes} writes arrive {arrival:?}");
+                    assert_eq!(got, held, "{writes} writes after {answered} arrive {arrival:?}");
                     assert_eq!(got.len(), (v4 + v6) as usize);
                     world.check();
                 }
             }
         }
+    }
+}
+
+/// The request goes on in another pool, and writes nothing that the late commit expects otherwise; so it must fence it.
+#[test]
+fn what_is_late_for_a_block_that_is_not_used_any_more_stays_out() {
+    for (answered, writes) in splits(2) {
+        let world = World::with_pool("10.0.0.0/24", 30);
+        world.auto(request("a", "warm", 1, 0));
+        let meanwhile = |world: &World| {
+            let spec = serde_json::json!({"cidr": "10.0.0.0/24", "blockSize": 30, "disabled": true});
+            world.pool_with("pool", spec);
+            world.pool("other", "10.1.0.0/24", 30);
+        };
+        let store = Late { meanwhile, answered, ..Late::new(&world, Arrival::AtTheEnd, writes) };
+        let answer = block_on(run(&store, &world.clock, request("a", "h", 1, 0).planner(), WITHIN)).unwrap();
+        block_on(store.arrive());
+        let got: Vec<IpAddr> = answer.v4.addresses.iter().map(|address| address.addr).collect();
+        assert!(got.len() == 1 && cidr("10.1.0.0/24").contains(got[0]), "{got:?}");
+        let held: Vec<IpAddr> =
+            world.assigned().into_iter().filter(|(_, id)| id == "h").map(|(addr, _)| addr).collect();
+        assert_eq!(got, held, "{writes} writes after {answered} arrive late");
+        world.check();
     }
 }

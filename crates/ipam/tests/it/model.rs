@@ -52,8 +52,10 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct Model {
     assigned: BTreeMap<IpAddr, String>,
-    /// Released, and when they may be assigned again (at the latest one second later).
+    /// When they were released; they may be assigned again when the cooldown is over, at the latest one second later.
     cooling: BTreeMap<IpAddr, u64>,
+    /// What was cooling down when that was switched off: free as soon as somebody writes the block, and not looked for before.
+    unclear: BTreeSet<IpAddr>,
     reserved: BTreeSet<IpAddr>,
     /// The order in which a block gives its addresses, as long as nothing has cooled down.
     queues: BTreeMap<BlockCidr, VecDeque<IpAddr>>,
@@ -70,9 +72,10 @@ impl Model {
 
     fn take(&mut self, addr: IpAddr, handle: &str) {
         assert!(
-            self.cooling.remove(&addr).is_none_or(|until| self.seconds >= until),
+            self.cooling.remove(&addr).is_none_or(|since| self.seconds >= since + self.cooldown),
             "{addr} is cooling down"
         );
+        self.unclear.remove(&addr);
         assert_eq!(self.assigned.insert(addr, handle.to_string()), None, "{addr} is given twice");
     }
 
@@ -82,7 +85,7 @@ impl Model {
             assert!(self.assigned.remove(&addr).is_some(), "{addr} was not assigned");
             if self.cooldown > 0 {
                 self.has_cooled = true;
-                self.cooling.insert(addr, self.seconds + self.cooldown);
+                self.cooling.insert(addr, self.seconds);
             } else {
                 let block = block_of(addr);
                 self.queue(block).push_back(addr);
@@ -96,8 +99,8 @@ impl Model {
             Family::of(*addr) == family
                 && !self.assigned.contains_key(addr)
                 && !self.reserved.contains(addr)
-                // What cooled down under an earlier configuration is free, but not looked for in others' blocks.
-                && self.cooling.get(addr).is_none_or(|until| self.seconds > until + 1 && self.cooldown > 0)
+                && !self.unclear.contains(addr)
+                && self.cooling.get(addr).is_none_or(|since| self.seconds > since + self.cooldown + 1)
         };
         universe().into_iter().filter(free).collect()
     }
@@ -156,7 +159,9 @@ fn apply(world: &World, model: &mut Model, step: &Step) {
                 }
                 Err(_) if model.strict => {}
                 Err(error) => assert!(
-                    model.assigned.contains_key(&addr) || model.cooling.contains_key(&addr),
+                    model.assigned.contains_key(&addr)
+                        || model.cooling.contains_key(&addr)
+                        || model.unclear.contains(&addr),
                     "{addr}: {error}"
                 ),
             }
@@ -198,9 +203,8 @@ fn apply(world: &World, model: &mut Model, step: &Step) {
                 config.strict_affinity = *strict;
                 config.cooldown_seconds = *cooldown;
             });
-            // A shorter cooldown frees at once what cools down.
             if *cooldown == 0 {
-                model.cooling.values_mut().for_each(|until| *until = 0);
+                model.unclear.extend(std::mem::take(&mut model.cooling).into_keys());
             }
             (model.strict, model.cooldown) = (*strict, *cooldown as u64);
         }

@@ -15,7 +15,7 @@ use crate::worker::{Author, Faults, Job};
 
 /// How long a load may last, times the scale.
 const LASTS_AT_MOST: Duration = Duration::from_secs(120);
-/// How often trouble strikes, at most, times the scale.
+/// How often trouble strikes, at most; times the scale, but for what kills workers, of whom there are no more.
 const STRIKES: usize = 8;
 /// What a request may take beyond the time it was given: taking back what it had got, and a machine that is busy.
 const GRACE: Duration = Duration::from_secs(10);
@@ -73,7 +73,8 @@ impl Case {
                 let wrong = Wrong { what: "it does not end".to_string(), about: Vec::new() };
                 demand(seed, self.name, &[wrong], &crew.lines());
             }
-            let is_due = crew.has_begun() && strikes < STRIKES * scale as usize;
+            let most = if self.trouble == Trouble::KillWorkers { STRIKES } else { STRIKES * scale as usize };
+            let is_due = crew.has_begun() && strikes < most;
             if is_due && self.trouble.strike(&mut self.environment, &mut crew, &mut rng, strikes) {
                 strikes += 1;
             } else {

@@ -21,6 +21,9 @@ use crate::traced::Traced;
 /// The variable that tells a process its job.
 pub const JOB: &str = "RACKPOOL_LOAD_JOB";
 
+/// A worker that holds more than so many handles gives one back after every request, so that long runs do not only meet full pools.
+const MOST_HELD: usize = 8;
+
 /// Whose code a worker runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Author {
@@ -188,7 +191,7 @@ async fn labour(allocator: &impl Allocator, job: &Job, ledger: &Ledger, life: &L
             Err(Nothing::Refused(reason)) => ledger.write(Event::Refused { handle, reason }),
             Err(Nothing::InDoubt(reason)) => ledger.write(Event::Failed { handle, reason }),
         }
-        if !held.is_empty() && rng.u32(..100) < 45 {
+        if held.len() > MOST_HELD || !held.is_empty() && rng.u32(..100) < 45 {
             let (handle, mut addresses) = held.swap_remove(rng.usize(..held.len()));
             let addr = *rng.choice(&addresses).unwrap();
             if addresses.len() > 1 && job.author != Author::Plugin && rng.bool() {

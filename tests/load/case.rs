@@ -8,7 +8,7 @@ use setup::Clock;
 
 use crate::environment::{Environment, hosts};
 use crate::ledger::{Event, Line};
-use crate::proof::{Fate, Wrong, check, demand, fates, too_slow};
+use crate::proof::{Fate, Writes, Wrong, check, demand, fates, too_slow};
 use crate::running::Crew;
 use crate::trouble::Trouble;
 use crate::worker::{Author, Faults, Job};
@@ -82,7 +82,7 @@ impl Case {
             }
         }
         let (mut lines, mut wrongs) = crew.finish();
-        wrongs.extend(check(&lines, &self.environment.dump()));
+        wrongs.extend(check(&lines, &self.environment.dump(), self.writes()));
         wrongs.extend(too_slow(&lines, self.within + GRACE));
         demand(seed, self.name, &wrongs, &lines);
         self.report(&lines, strikes, wanted, seed, clock.elapsed());
@@ -102,6 +102,13 @@ impl Case {
             give_back: Vec::new(),
         };
         self.workers.iter().enumerate().map(job).collect()
+    }
+
+    fn writes(&self) -> Writes {
+        match self.faults {
+            Some(faults) if faults.one_by_one => Writes::OneByOne,
+            _ => Writes::Together,
+        }
     }
 
     /// The load must have been one: granted for the most part, and met by the trouble.
@@ -133,7 +140,7 @@ impl Case {
     fn give_all_back(&self, seed: u64, lines: &mut Vec<Line>) {
         let in_doubt = fates(lines).into_iter().filter(|(_, fate)| *fate == Fate::InDoubt);
         self.give_back(seed, in_doubt.map(|(handle, _)| handle).collect(), false, lines);
-        let mut wrongs = check(lines, &self.environment.dump());
+        let mut wrongs = check(lines, &self.environment.dump(), self.writes());
         for (handle, fate) in fates(lines) {
             if fate == Fate::InDoubt {
                 wrongs.push(Wrong { what: format!("{handle} is in doubt still"), about: vec![handle] });
@@ -143,7 +150,7 @@ impl Case {
 
         self.give_back(seed, fates(lines).into_keys().collect(), true, lines);
         let dump = self.environment.dump();
-        let mut wrongs = check(lines, &dump);
+        let mut wrongs = check(lines, &dump, self.writes());
         if !dump.held().is_empty() || !dump.handles().is_empty() {
             let what = format!("left behind: {:?} {:?}", dump.held(), dump.handles());
             wrongs.push(Wrong { what, about: Vec::new() });

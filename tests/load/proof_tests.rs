@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::dump::Dump;
 use crate::ledger::{Event, Line};
-use crate::proof::{check, too_slow};
+use crate::proof::{Writes, check, too_slow};
 
 const BLOCK: &str = "/calico/ipam/v2/assignment/ipv4/block/10.0.0.0-30";
 const AFFINITY: &str = "/calico/ipam/v2/host/n/ipv4/block/10.0.0.0-30";
@@ -35,7 +35,7 @@ fn lines(events: impl IntoIterator<Item = Event>) -> Vec<Line> {
 }
 
 fn texts(lines: &[Line], dump: &Dump) -> String {
-    check(lines, dump).into_iter().map(|wrong| wrong.what + "\n").collect()
+    check(lines, dump, Writes::Together).into_iter().map(|wrong| wrong.what + "\n").collect()
 }
 
 #[test]

@@ -5,12 +5,18 @@
 
 pub mod any;
 pub mod batch;
+#[cfg(any(feature = "etcd", feature = "kubernetes"))]
+mod cause;
 pub mod error;
 #[cfg(feature = "etcd")]
 pub mod etcd;
+#[cfg(any(feature = "etcd", feature = "kubernetes"))]
+mod following;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
 pub mod memory;
+#[cfg(any(feature = "etcd", feature = "kubernetes"))]
+pub mod pem;
 pub mod port;
 pub mod read;
 #[cfg(feature = "sqlite")]

@@ -5,9 +5,10 @@ use std::io;
 use std::time::Duration;
 
 use etcd_client::Error;
-use rustls::{AlertDescription, CertificateError, Error as TlsError};
+use rustls::{CertificateError, Error as TlsError};
 use tonic::{Code, ConnectError, Status};
 
+use crate::cause::{self, ABOUT_US, find};
 use crate::error::StoreError;
 
 /// What kind of thing went wrong.
@@ -243,51 +244,16 @@ fn unknown_client(url: &str) -> String {
     )
 }
 
-/// The alerts of a server that does not like our certificate.
-const ABOUT_US: [AlertDescription; 8] = [
-    AlertDescription::BadCertificate,
-    AlertDescription::CertificateRequired,
-    AlertDescription::CertificateExpired,
-    AlertDescription::CertificateRevoked,
-    AlertDescription::CertificateUnknown,
-    AlertDescription::UnsupportedCertificate,
-    AlertDescription::UnknownCA,
-    AlertDescription::AccessDenied,
-];
-
 /// With TLS 1.3 the alert comes after the handshake, and HTTP/2's errors keep but its text.
 fn is_about_us(text: &str) -> bool {
     ABOUT_US.iter().any(|alert| text.contains(&TlsError::AlertReceived(*alert).to_string()))
 }
 
-/// The innermost reason, and those around it that say more.
+/// The reasons of an error. A status shows its source and everything of its own, so of that only the message.
 pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    let mut at = Some(error);
-    while let Some(error) = at {
-        // A status shows its source and everything of its own.
-        let text =
-            error.downcast_ref::<Status>().map_or_else(|| error.to_string(), |s| s.message().to_string());
-        if !text.is_empty() && !texts.iter().any(|known| known.contains(&text)) {
-            texts.push(text);
-        }
-        at = error.source();
-    }
-    texts.join(": ")
-}
-
-/// The first error of a type in the chain; I/O errors hide theirs.
-fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
-    let mut at = Some(error);
-    while let Some(error) = at {
-        if let Some(found) = error.downcast_ref::<T>() {
-            return Some(found);
-        }
-        let hidden = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
-        if let Some(found) = hidden.and_then(|hidden| find::<T>(hidden)) {
-            return Some(found);
-        }
-        at = error.source();
-    }
-    None
+    cause::chain(error, |error| {
+        error
+            .downcast_ref::<Status>()
+            .map_or_else(|| error.to_string(), |status| status.message().to_string())
+    })
 }

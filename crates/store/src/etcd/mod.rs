@@ -28,11 +28,12 @@ use tokio::time::Instant;
 
 use crate::batch::{Batch, Report};
 use crate::error::StoreError;
+pub use crate::pem::Pem;
 use crate::port::Store;
 use crate::read::{ReadSet, Scope};
 use crate::view::View;
 use members::Cluster;
-pub use options::{Discovery, Options, Pem, Tls};
+pub use options::{Discovery, Options, Tls};
 pub use watching::EtcdWatch;
 
 /// A store in etcd. Clones share the connections.

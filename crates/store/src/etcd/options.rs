@@ -2,32 +2,13 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use etcd_client::{Certificate, Identity, TlsOptions};
 use tonic::transport::{Endpoint, Uri};
 
 use crate::error::StoreError;
-
-/// A certificate or key.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Pem {
-    /// In that file.
-    File(PathBuf),
-    /// The text itself.
-    Inline(String),
-}
-
-/// Shows paths; texts only as present.
-impl fmt::Debug for Pem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Pem::File(path) => path.fmt(f),
-            Pem::Inline(_) => f.write_str("<inline>"),
-        }
-    }
-}
+use crate::pem::Pem;
 
 /// Certificates for `https` endpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,31 +76,6 @@ impl fmt::Debug for Options {
 
 fn unusable(text: String) -> StoreError {
     StoreError::Unusable(text)
-}
-
-impl Pem {
-    /// The text, which holds at least one `what`.
-    fn text(&self, name: &str, what: &str) -> Result<String, StoreError> {
-        let (text, place) = match self {
-            Pem::Inline(text) => (text.clone(), name.to_string()),
-            Pem::File(path) => {
-                let place = format!("{} ({name})", path.display());
-                let text = std::fs::read_to_string(path).map_err(|error| {
-                    let text = format!("{place} cannot be read: {error}");
-                    match error.kind() {
-                        std::io::ErrorKind::PermissionDenied => StoreError::Denied(text),
-                        _ => unusable(text),
-                    }
-                })?;
-                (text, place)
-            }
-        };
-        if text.lines().any(|line| line.starts_with("-----BEGIN ") && line.contains(what)) {
-            Ok(text)
-        } else {
-            Err(unusable(format!("{place} holds no {} in PEM form", what.to_lowercase())))
-        }
-    }
 }
 
 impl Tls {

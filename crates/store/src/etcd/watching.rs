@@ -5,90 +5,45 @@ use std::time::Duration;
 
 use api::{Key, Revision};
 use etcd_client::{EventType, WatchOptions, WatchStream};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::fault::Fault;
 use super::members::{Cluster, Live, Member};
 use super::reading::{decode, end_of, read};
 use crate::error::{StoreError, WatchError};
+use crate::following::{Following, PAUSE, Sender};
 use crate::port::Watch;
 use crate::read::{Depth, ReadSet, Scope};
 use crate::view::Slot;
 use crate::watch::Event;
 
-/// How many events may wait to be taken; more wait in etcd.
-const QUEUED: usize = 256;
 /// How long the present state may take to read.
 const READ_WITHIN: Duration = Duration::from_secs(30);
 /// How long a member may take to begin a watch.
 const BEGIN_WITHIN: Duration = Duration::from_secs(5);
-/// How long to wait before what was interrupted is started anew; doubled each time, up to 16 times.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// A watch of an [`EtcdStore`](super::EtcdStore).
 #[derive(Debug)]
 pub struct EtcdWatch {
     cluster: Arc<Cluster>,
     scope: Scope,
-    /// `None` before the first event is waited for, and after an error.
-    running: Option<Running>,
-    /// How many times in a row it ended before the present state was told.
-    failures: u32,
-}
-
-/// What follows etcd, whether somebody waits for events or not; ends with the watch.
-#[derive(Debug)]
-struct Running {
-    events: mpsc::Receiver<Result<Event, WatchError>>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    following: Following,
 }
 
 impl EtcdWatch {
     pub(super) fn new(cluster: Arc<Cluster>, scope: Scope) -> EtcdWatch {
-        EtcdWatch { cluster, scope, running: None, failures: 0 }
-    }
-
-    fn start(&self) -> Running {
-        let (sender, events) = mpsc::channel(QUEUED);
-        let (cluster, scope) = (self.cluster.clone(), self.scope.clone());
-        let pause = PAUSE * 2u32.pow(self.failures.min(4)) * self.failures.min(1);
-        let task = tokio::spawn(async move {
-            sleep(pause).await;
-            let end = follow(&cluster, &scope, &sender).await;
-            // Where the watch is gone nobody wants to know.
-            let _ = sender.send(Err(end)).await;
-        });
-        Running { events, task }
+        EtcdWatch { cluster, scope, following: Following::default() }
     }
 }
 
 impl Watch for EtcdWatch {
     async fn next(&mut self) -> Result<Event, WatchError> {
-        if self.running.is_none() {
-            self.running = Some(self.start());
-        }
-        let event = match &mut self.running {
-            Some(running) => running.events.recv().await,
-            None => None,
+        let EtcdWatch { cluster, scope, following } = self;
+        let follow = |sender: Sender| {
+            let (cluster, scope) = (cluster.clone(), scope.clone());
+            async move { follow(&cluster, &scope, &sender).await }
         };
-        let event = event.unwrap_or_else(|| Err(WatchError::Interrupted("its task has ended".to_string())));
-        match &event {
-            Ok(Event::InitDone(_)) => self.failures = 0,
-            Ok(_) => {}
-            Err(_) => {
-                self.running = None;
-                self.failures += 1;
-            }
-        }
-        event
+        following.next(follow).await
     }
 }
 
@@ -100,8 +55,6 @@ enum End {
     Unwanted,
     Failed(WatchError),
 }
-
-type Sender = mpsc::Sender<Result<Event, WatchError>>;
 
 /// Tells the state and what follows, and again after each gap, until an error.
 async fn follow(cluster: &Cluster, scope: &Scope, sender: &Sender) -> WatchError {

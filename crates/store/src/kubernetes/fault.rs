@@ -1,7 +1,6 @@
 //! What went wrong, in the terms of what may be done about it.
 
 use std::error::Error as StdError;
-use std::io;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -11,6 +10,7 @@ use serde::Deserialize;
 
 use super::connection::{Question, WithoutHttp2};
 use crate::batch::Current;
+use crate::cause::{self, ABOUT_US, find};
 use crate::error::{Refusal, StoreError};
 
 /// What kind of thing went wrong.
@@ -294,7 +294,7 @@ fn broken(url: &str, error: &kube::Error) -> (Kind, String) {
                 format!("the certificate of the Kubernetes API server at {url} {why} ({reason})"),
             )
         }
-        Some(TlsError::AlertReceived(alert)) if is_about_us(*alert) => (
+        Some(TlsError::AlertReceived(alert)) if ABOUT_US.contains(alert) => (
             Kind::Unknown,
             format!(
                 "the Kubernetes API server at {url} does not accept the client certificate ({alert:?}). Check the kubeconfig's user, or K8S_CERT_FILE and K8S_KEY_FILE"
@@ -317,46 +317,7 @@ fn broken(url: &str, error: &kube::Error) -> (Kind, String) {
     }
 }
 
-fn is_about_us(alert: AlertDescription) -> bool {
-    matches!(
-        alert,
-        AlertDescription::BadCertificate
-            | AlertDescription::CertificateRequired
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::UnsupportedCertificate
-            | AlertDescription::UnknownCA
-            | AlertDescription::AccessDenied
-    )
-}
-
-/// The reasons from the outermost in; those that a former one has told already are left out.
+/// The reasons of an error.
 pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    let mut at = Some(error);
-    while let Some(error) = at {
-        let text = error.to_string();
-        if !text.is_empty() && !texts.iter().any(|known| known.contains(&text)) {
-            texts.push(text);
-        }
-        at = error.source();
-    }
-    texts.join(": ")
-}
-
-/// The first error of a type in the chain; I/O errors hide theirs.
-fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
-    let mut at = Some(error);
-    while let Some(error) = at {
-        if let Some(found) = error.downcast_ref::<T>() {
-            return Some(found);
-        }
-        let hidden = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
-        if let Some(found) = hidden.and_then(|hidden| find::<T>(hidden)) {
-            return Some(found);
-        }
-        at = error.source();
-    }
-    None
+    cause::chain(error, ToString::to_string)
 }

@@ -34,11 +34,12 @@ use tokio::time::Instant;
 
 use crate::batch::{Batch, Report};
 use crate::error::StoreError;
+pub use crate::pem::Pem;
 use crate::port::Store;
 use crate::read::{ReadSet, Scope};
 use crate::view::View;
 use connection::Server;
-pub use options::{Deletion, InCluster, Kubeconfig, Options, Pem};
+pub use options::{Deletion, InCluster, Kubeconfig, Options};
 pub use watching::KubeWatch;
 
 /// A store in a Kubernetes API server. Clones share the connection.

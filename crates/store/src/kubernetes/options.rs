@@ -13,25 +13,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::error::StoreError;
-
-/// A certificate or key.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Pem {
-    /// In that file.
-    File(PathBuf),
-    /// The text itself.
-    Inline(String),
-}
-
-/// Shows paths; texts only as present.
-impl fmt::Debug for Pem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Pem::File(path) => path.fmt(f),
-            Pem::Inline(_) => f.write_str("<inline>"),
-        }
-    }
-}
+use crate::pem::{Pem, unread};
 
 /// A kubeconfig.
 #[derive(Clone, PartialEq, Eq)]
@@ -153,32 +135,6 @@ fn unusable(text: impl fmt::Display) -> StoreError {
 }
 
 /// A file that could not be read.
-fn unread(place: &str, error: &std::io::Error) -> StoreError {
-    let text = format!("{place} cannot be read: {error}");
-    match error.kind() {
-        std::io::ErrorKind::PermissionDenied => StoreError::Denied(text),
-        _ => StoreError::Unusable(text),
-    }
-}
-
-impl Pem {
-    /// The text, which holds at least one `what`.
-    fn text(&self, name: &str, what: &str) -> Result<String, StoreError> {
-        let (text, place) = match self {
-            Pem::Inline(text) => (text.clone(), name.to_string()),
-            Pem::File(path) => {
-                let place = format!("{} ({name})", path.display());
-                (std::fs::read_to_string(path).map_err(|error| unread(&place, &error))?, place)
-            }
-        };
-        if text.lines().any(|line| line.starts_with("-----BEGIN ") && line.contains(what)) {
-            Ok(text)
-        } else {
-            Err(unusable(format!("{place} holds no {} in PEM form", what.to_lowercase())))
-        }
-    }
-}
-
 /// The certificates of a PEM text.
 fn certificates(text: &str, place: &str) -> Result<Vec<Vec<u8>>, StoreError> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();

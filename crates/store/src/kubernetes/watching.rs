@@ -10,8 +10,6 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::Server;
@@ -19,13 +17,12 @@ use super::fault::{Fault, Kind};
 use super::place::{self, Range};
 use super::reading::{decode, list};
 use crate::error::WatchError;
+use crate::following::{Following, PAUSE, Sender};
 use crate::port::Watch;
 use crate::read::{Depth, Scope, ScopeRead};
 use crate::view::Slot;
 use crate::watch::Event;
 
-/// How many events may wait to be taken; more wait in the server.
-const QUEUED: usize = 256;
 /// How long the present state may take to read.
 const READ_WITHIN: Duration = Duration::from_secs(60);
 /// How long the server may take to begin a watch.
@@ -34,8 +31,6 @@ const BEGIN_WITHIN: Duration = Duration::from_secs(10);
 const LASTS: u64 = 290;
 /// A watch that is silent for so much longer is dead: the server tells its revision about once a minute.
 const SILENCE: Duration = Duration::from_secs(LASTS + 30);
-/// How long to wait before what was interrupted is started anew; doubled each time, up to 16 times.
-const PAUSE: Duration = Duration::from_millis(100);
 /// After how many ends without an event the state is read anew, which tells what is wrong.
 const FAILURES: u32 = 5;
 
@@ -44,63 +39,23 @@ const FAILURES: u32 = 5;
 pub struct KubeWatch {
     server: Arc<Server>,
     scope: Scope,
-    /// `None` before the first event is waited for, and after an error.
-    running: Option<Running>,
-    /// How many times in a row it ended before the present state was told.
-    failures: u32,
-}
-
-/// What follows the server, whether somebody waits for events or not; ends with the watch.
-#[derive(Debug)]
-struct Running {
-    events: mpsc::Receiver<Result<Event, WatchError>>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    following: Following,
 }
 
 impl KubeWatch {
     pub(super) fn new(server: Arc<Server>, scope: Scope) -> KubeWatch {
-        KubeWatch { server, scope, running: None, failures: 0 }
-    }
-
-    fn start(&self) -> Running {
-        let (sender, events) = mpsc::channel(QUEUED);
-        let (server, scope) = (self.server.clone(), self.scope.clone());
-        let pause = PAUSE * 2u32.pow(self.failures.min(4)) * self.failures.min(1);
-        let task = tokio::spawn(async move {
-            sleep(pause).await;
-            let end = follow(&server, &scope, &sender).await;
-            // Where the watch is gone nobody wants to know.
-            let _ = sender.send(Err(end)).await;
-        });
-        Running { events, task }
+        KubeWatch { server, scope, following: Following::default() }
     }
 }
 
 impl Watch for KubeWatch {
     async fn next(&mut self) -> Result<Event, WatchError> {
-        if self.running.is_none() {
-            self.running = Some(self.start());
-        }
-        let event = match &mut self.running {
-            Some(running) => running.events.recv().await,
-            None => None,
+        let KubeWatch { server, scope, following } = self;
+        let follow = |sender: Sender| {
+            let (server, scope) = (server.clone(), scope.clone());
+            async move { follow(&server, &scope, &sender).await }
         };
-        let event = event.unwrap_or_else(|| Err(WatchError::Interrupted("its task has ended".to_string())));
-        match &event {
-            Ok(Event::InitDone(_)) => self.failures = 0,
-            Ok(_) => {}
-            Err(_) => {
-                self.running = None;
-                self.failures += 1;
-            }
-        }
-        event
+        following.next(follow).await
     }
 }
 
@@ -114,8 +69,6 @@ enum End {
     Unwanted,
     Failed(WatchError),
 }
-
-type Sender = mpsc::Sender<Result<Event, WatchError>>;
 
 /// Tells the state and what follows, and again after each gap, until an error.
 async fn follow(server: &Server, scope: &Scope, sender: &Sender) -> WatchError {

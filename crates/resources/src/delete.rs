@@ -1,10 +1,10 @@
 //! Deletion, where nothing goes along with it; pools and nodes have their own files.
 
 use api::capability::Operation;
-use api::{Key, Kind, Resource};
-use store::{Batch, Expect, ReadSet, Store};
+use api::{Kind, Resource};
+use store::{Batch, Expect, Store};
 
-use crate::client::{Client, Committed, TRIES, found};
+use crate::client::{Client, Committed, TRIES};
 use crate::config;
 use crate::effects::Effects;
 use crate::error::{Error, Identifier};
@@ -33,17 +33,11 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
     ) -> Result<Resource, Error> {
         let key = id.key();
         let twin = config::is_twin(self.backend, id.kind, &id.name);
-        let set = ReadSet::new().key(key.clone());
-        let set = if twin { set.key(Key::IpamConfig) } else { set };
         for attempt in 0..TRIES {
             if attempt > 0 {
                 self.pause(attempt).await;
             }
-            let view = self.read(&set).await?;
-            let (stored, revision) = found(&view, &key).ok_or_else(|| Error::DoesNotExist(id.clone()))?;
-            if wanted.is_some_and(|wanted| wanted != revision.as_str()) {
-                return Err(Error::Conflict(id.clone()));
-            }
+            let (view, stored, revision) = self.stored(id, wanted).await?;
             let mut batch = Batch::new();
             batch.delete(key.clone(), Expect::Revision(revision.clone()));
             if twin {

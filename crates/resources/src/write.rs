@@ -139,6 +139,27 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         Ok(Ok(done))
     }
 
+    /// What is stored, in the view that it was read in; with the allocator's configuration where the resource stands for that.
+    ///
+    /// # Errors
+    /// When there is nothing, or the caller insists on another revision.
+    pub(crate) async fn stored(
+        &self,
+        id: &Identifier,
+        wanted: Option<&str>,
+    ) -> Result<(View, Resource, Revision), Error> {
+        let key = id.key();
+        let set = ReadSet::new().key(key.clone());
+        let twin = config::is_twin(self.backend, id.kind, &id.name);
+        let set = if twin { set.key(Key::IpamConfig) } else { set };
+        let view = self.read(&set).await?;
+        let (stored, revision) = found(&view, &key).ok_or_else(|| Error::DoesNotExist(id.clone()))?;
+        if wanted.is_some_and(|wanted| wanted != revision.as_str()) {
+            return Err(Error::Conflict(id.clone()));
+        }
+        Ok((view, stored, revision))
+    }
+
     /// Reads, changes, writes; tries again when others were faster, unless the caller insists on a revision.
     async fn change(
         &self,
@@ -148,17 +169,11 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
     ) -> Result<Resource, Error> {
         let key = id.key();
         let twin = config::is_twin(self.backend, id.kind, &id.name);
-        let set = ReadSet::new().key(key.clone());
-        let set = if twin { set.key(Key::IpamConfig) } else { set };
         for attempt in 0..TRIES {
             if attempt > 0 {
                 self.pause(attempt).await;
             }
-            let view = self.read(&set).await?;
-            let (stored, revision) = found(&view, &key).ok_or_else(|| Error::DoesNotExist(id.clone()))?;
-            if wanted.is_some_and(|wanted| wanted != revision.as_str()) {
-                return Err(Error::Conflict(id.clone()));
-            }
+            let (view, stored, revision) = self.stored(id, wanted).await?;
             let new = metadata::for_update(&change(&stored, &revision)?, &stored, &revision);
             self.allow(Operation::Update, id)?;
             validate::update(&new, &on_read(&stored), self.backend)?;

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api::{Attribute, Block, BlockCidr, HandleId, Key, Kind, Owner, Pool, Timestamp, Use, Value};
+use api::{Attribute, Block, BlockCidr, HandleId, Key, Kind, Owner, Pool, Timestamp, Use};
 use store::{Batch, Depth, Expect, ReadSet, Report, Scope, Slot, View};
 
 use crate::affinity::{self, Action, Seen};
 use crate::block::{self, AssignError};
 use crate::handle::{self, Counts};
-use crate::plan::auto_assign::give_up;
 use crate::plan::progress::{Intent, Overtaken, Progress};
 use crate::plan::{Plan, Planner};
 use crate::pools;
@@ -225,17 +224,12 @@ impl Planner for AssignIpPlanner {
                     false => Err(AssignIpError::HandleLimit { handle: id, addr: self.request.addr, most }),
                 };
             }
-            let (mut block, expect) = self.take(&mut batch, view, cidr, now)?;
+            let (block, expect) = self.take(&mut batch, view, cidr, now)?;
             if let Some(handle) = &mut handle {
                 raised = Counts::from([(cidr, 1)]);
                 self.progress.raise(handle, &mut batch, &raised, &mut intent);
             }
-            pools::guard(&mut batch, view, cidr);
-            let sequence = block.sequence_number;
-            block::bump(&mut block);
-            let index = batch.put(Key::Block(cidr), expect, Value::Block(block));
-            intent.fences.push((index, cidr));
-            intent.places.push((index, cidr, vec![self.request.addr], sequence));
+            intent.place(&mut batch, view, block, expect, vec![self.request.addr]);
         }
         if let Some(handle) = &mut handle {
             self.progress.take_back(handle, &mut batch, &raised, &mut intent);
@@ -253,6 +247,6 @@ impl Planner for AssignIpPlanner {
     }
 
     fn give_up(&mut self, view: &View, now: Timestamp) -> Plan<()> {
-        give_up(&mut self.progress, view, now)
+        self.progress.give_up(view, now)
     }
 }

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api::{Attribute, BlockCidr, Family, Handle, HandleId, Key, Timestamp, Value};
-use store::{Batch, Outcome, ReadSet, Report, View};
+use api::{Attribute, Block, BlockCidr, Family, Handle, HandleId, Key, Timestamp, Value};
+use store::{Batch, Expect, Outcome, ReadSet, Report, View};
 
 use crate::block::{self, ReleaseIp};
 use crate::handle::{self, Counts, Fate, Written};
+use crate::plan::Plan;
+use crate::pools;
 
 /// Addresses that an attempt wrote into a block.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,9 +36,9 @@ enum State {
 #[derive(Clone, Debug, Default)]
 pub struct Intent {
     /// Each write of a block that takes addresses, with them and the sequence number.
-    pub places: Vec<(usize, BlockCidr, Vec<IpAddr>, u64)>,
+    places: Vec<(usize, BlockCidr, Vec<IpAddr>, u64)>,
     /// Blocks that the batch writes, so that an earlier write in doubt can no longer be applied.
-    pub fences: Vec<(usize, BlockCidr)>,
+    fences: Vec<(usize, BlockCidr)>,
     /// Writes that create blocks for the owner.
     pub creates: Vec<(usize, BlockCidr)>,
     /// Writes after which none of the request's addresses are in a block, and how many the handle is then to be lowered by.
@@ -45,6 +47,25 @@ pub struct Intent {
     /// blocks included.
     handle: Vec<(usize, Counts)>,
     written: Option<Written>,
+}
+
+impl Intent {
+    /// Writes a block that addresses were taken from, and guards its pool.
+    pub fn place(
+        &mut self,
+        batch: &mut Batch,
+        view: &View,
+        mut block: Block,
+        expect: Expect,
+        addresses: Vec<IpAddr>,
+    ) {
+        let (cidr, sequence) = (block.cidr, block.sequence_number);
+        pools::guard(batch, view, cidr);
+        block::bump(&mut block);
+        let index = batch.put(Key::Block(cidr), expect, Value::Block(block));
+        self.fences.push((index, cidr));
+        self.places.push((index, cidr, addresses, sequence));
+    }
 }
 
 /// The request's memory over its attempts.
@@ -272,8 +293,19 @@ impl Progress {
         }
     }
 
+    /// Plans to take everything back: reads what that needs, then one batch.
+    pub fn give_up(&mut self, view: &View, now: Timestamp) -> Plan<()> {
+        let keys = self.reads().keys.into_iter().map(|(key, _)| key);
+        let missing: Vec<Key> = keys.filter(|key| view.full(key).is_none()).collect();
+        if !missing.is_empty() {
+            return Plan::Fetch(ReadSet::new().keys(missing));
+        }
+        let batch = self.take_all_back(view, now);
+        if batch.is_empty() { Plan::Done(()) } else { Plan::Commit { batch, answer: () } }
+    }
+
     /// A batch that takes everything back; empty when nothing is left.
-    pub fn take_all_back(&mut self, view: &View, now: Timestamp) -> Batch {
+    fn take_all_back(&mut self, view: &View, now: Timestamp) -> Batch {
         // Overtaken or not: what is gone needs no taking back.
         let _ = self.settle(view);
         let mut batch = Batch::new();

@@ -2,15 +2,13 @@
 
 use std::net::IpAddr;
 
-use api::{Affinity, Block, BlockCidr, Family, HandleId, Key, Kind, Owner, Revision, Value};
+use api::{Affinity, Block, BlockCidr, Family, HandleId, Key, Kind, Owner, Revision};
 use store::{Batch, Expect, View};
 
 use super::{Address, Assigned};
 use crate::affinity;
-use crate::block;
 use crate::handle::{self, Counts};
 use crate::plan::progress::{Intent, Progress};
-use crate::pools;
 
 /// How the owner comes to the block that addresses are taken from.
 #[derive(Clone, Debug)]
@@ -135,13 +133,8 @@ impl Draft<'_> {
             let revision = self.view.resource(&key).flatten().map(|(_, revision)| revision.clone());
             batch.guard(key, revision);
         }
-        for (mut block, addresses, expect) in puts {
-            pools::guard(&mut batch, self.view, block.cidr);
-            let (cidr, sequence) = (block.cidr, block.sequence_number);
-            block::bump(&mut block);
-            let index = batch.put(Key::Block(cidr), expect, Value::Block(block));
-            intent.fences.push((index, cidr));
-            intent.places.push((index, cidr, addresses, sequence));
+        for (block, addresses, expect) in puts {
+            intent.place(&mut batch, self.view, block, expect, addresses);
         }
         if let Some(handle) = &mut handle {
             progress.take_back(handle, &mut batch, &raised, &mut intent);

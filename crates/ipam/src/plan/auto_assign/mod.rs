@@ -354,33 +354,17 @@ impl Planner for AutoAssignPlanner {
     }
 
     fn give_up(&mut self, view: &View, now: Timestamp) -> Plan<()> {
-        give_up(&mut self.progress, view, now)
+        self.progress.give_up(view, now)
     }
 }
 
 impl AutoAssignPlanner {
     /// The answer when not all can be had and the request wants all: what earlier attempts got is taken back with it.
     fn give_back(&mut self, answer: AutoAssigned, view: &View, now: Timestamp) -> Plan<AutoAssigned> {
-        match give_up(&mut self.progress, view, now) {
+        match self.progress.give_up(view, now) {
             Plan::Fetch(set) => Plan::Fetch(set),
             Plan::Commit { batch, .. } => Plan::Commit { batch, answer },
             Plan::Done(()) => Plan::Done(answer),
         }
     }
-}
-
-/// Takes back what a request's attempts left.
-pub(crate) fn give_up(progress: &mut Progress, view: &View, now: Timestamp) -> Plan<()> {
-    let missing: Vec<Key> = progress
-        .reads()
-        .keys
-        .into_iter()
-        .map(|(key, _)| key)
-        .filter(|key| view.full(key).is_none())
-        .collect();
-    if !missing.is_empty() {
-        return Plan::Fetch(ReadSet::new().keys(missing));
-    }
-    let batch = progress.take_all_back(view, now);
-    if batch.is_empty() { Plan::Done(()) } else { Plan::Commit { batch, answer: () } }
 }

@@ -3,6 +3,7 @@
 //! The etcd spelling of each (`libcalico-go/lib/backend/model`) is also that of the embedded store.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::cidr::{BlockCidr, Family};
 use crate::kind::{Kind, Scope};
@@ -67,21 +68,21 @@ impl fmt::Display for Owner {
     }
 }
 
-/// The name of a handle: what was allocated together and is released together. Case matters; `/` cannot occur.
+/// The name of a handle: what was allocated together and is released together. Case matters; `/` cannot occur. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HandleId(String);
+pub struct HandleId(Arc<str>);
 
 impl HandleId {
     /// The handle of that name, cut at the first carriage return (an old fault of Windows nodes left tails in stored data).
     /// `None` when it is empty or holds a `/`.
     pub fn new(id: &str) -> Option<HandleId> {
         let id = id.split('\r').next().unwrap_or_default();
-        (!id.is_empty() && !id.contains('/')).then(|| HandleId(id.to_string()))
+        (!id.is_empty() && !id.contains('/')).then(|| HandleId(id.into()))
     }
 
     /// The name that comes before all others; no handle bears it.
     pub fn least() -> HandleId {
-        HandleId(String::new())
+        HandleId(Arc::default())
     }
 
     /// The text.
@@ -174,7 +175,7 @@ impl Key {
             Some(Key::Affinity { owner: Owner::Virtual(name.to_string()), block: family_and_block(rest)? })
         } else if let Some(id) = path.strip_prefix(HANDLES) {
             // Taken as it stands: a stored tail is part of the key even where readers cut it.
-            (!id.is_empty() && !id.contains('/')).then(|| Key::Handle(HandleId(id.to_string())))
+            (!id.is_empty() && !id.contains('/')).then(|| Key::Handle(HandleId(id.into())))
         } else {
             None
         }

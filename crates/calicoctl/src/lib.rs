@@ -4,6 +4,8 @@
 
 pub mod cli;
 pub mod commands;
+#[cfg(feature = "kubernetes")]
+mod custom_resources;
 mod effects;
 mod failure;
 pub mod input;

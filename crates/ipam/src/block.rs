@@ -130,6 +130,27 @@ pub fn create(cidr: BlockCidr, owner: &Owner, reserved: Option<&HostReserved>, n
     block
 }
 
+/// A copy to take an address from: it has room for what one adds, so that nothing moves.
+pub fn copy(stored: &Block) -> Block {
+    fn with_room<T: Clone>(items: &[T]) -> Vec<T> {
+        let mut copy = Vec::with_capacity(items.len() + 1);
+        copy.extend_from_slice(items);
+        copy
+    }
+    Block {
+        cidr: stored.cidr,
+        affinity: stored.affinity.clone(),
+        affinity_claim_time: stored.affinity_claim_time,
+        allocations: stored.allocations.clone(),
+        unallocated: stored.unallocated.clone(),
+        attributes: with_room(&stored.attributes),
+        sequence_number: stored.sequence_number,
+        sequence_numbers: with_room(&stored.sequence_numbers),
+        deleted: stored.deleted,
+        legacy_host_affinity: stored.legacy_host_affinity.clone(),
+    }
+}
+
 /// Frees what has cooled down: every allocation that was released more than `cooldown_seconds` before `now`; with a cooldown of 0 or less,
 /// every one that was released. Freed ordinals queue up in ordinal order. Runs on every block that is loaded, and is stored with the
 /// next write. Also drops attributes that nothing refers to, and renumbers.
@@ -308,15 +329,15 @@ fn is_free(block: &Block, ordinal: u32, reserved: &Reserved) -> bool {
 /// use; such entries stay, and are never taken.
 fn take_free(block: &mut Block, wanted: usize, reserved: &Reserved) -> Vec<u32> {
     let mut taken: Vec<u32> = Vec::with_capacity(wanted.min(block.unallocated.len()));
-    let mut queue = std::mem::take(&mut block.unallocated);
-    queue.retain(|ordinal| {
-        let takes = taken.len() < wanted && is_free(block, *ordinal, reserved) && !taken.contains(ordinal);
-        if takes {
-            taken.push(*ordinal);
+    let mut passed = Vec::new();
+    for ordinal in &block.unallocated {
+        if taken.len() == wanted {
+            break;
         }
-        !takes
-    });
-    block.unallocated = queue;
+        let takes = is_free(block, *ordinal, reserved) && !taken.contains(ordinal);
+        if takes { &mut taken } else { &mut passed }.push(*ordinal);
+    }
+    block.unallocated.splice(..taken.len() + passed.len(), passed);
     taken
 }
 
@@ -325,7 +346,10 @@ fn mark(block: &mut Block, ordinals: &[u32], attribute: &Arc<Attribute>) {
     if ordinals.is_empty() {
         return;
     }
-    let index = match block.attributes.iter().position(|a| a == attribute) {
+    // Handles begin alike and differ at their ends: a look there spares most comparisons of the whole.
+    let tail = |a: &Attribute| a.handle_id.as_ref().and_then(|id| id.as_bytes().last_chunk::<8>().copied());
+    let wanted = tail(attribute);
+    let index = match block.attributes.iter().position(|a| tail(a) == wanted && a == attribute) {
         Some(index) => index,
         None => {
             block.attributes.push(attribute.clone());

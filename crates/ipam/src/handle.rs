@@ -115,12 +115,15 @@ pub enum Fate {
 }
 
 impl Written {
-    /// The writes of a handle in a batch that was planned on a view.
-    pub fn of(batch: &Batch, view: &View, id: &HandleId) -> Written {
-        let before = view.handle(id).flatten().map(|(_, revision)| revision.clone());
+    /// The writes of a handle in a batch; the first of them expects what was there before.
+    pub fn of(batch: &Batch, id: &HandleId) -> Written {
         let writes = batch.writes.iter().enumerate().filter(|(_, write)| match &write.key {
             Key::Handle(other) => other == id,
             _ => false,
+        });
+        let before = writes.clone().next().and_then(|(_, first)| match &first.expect {
+            Expect::Revision(revision) => Some(revision.clone()),
+            Expect::Absent | Expect::AsLeftBy(_) => None,
         });
         let stored = |op: &Op| match op {
             Op::Put(value) => Some(value.clone()),

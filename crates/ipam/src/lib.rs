@@ -23,4 +23,4 @@ pub use plan::{
     Plan, Planner, ReleaseAffinities, ReleaseAffinitiesError, ReleaseByHandle, ReleaseIps, ReleaseIpsError,
     ReleasedAffinities, ReleasedIps, Which,
 };
-pub use run::{Effects, RunError, run};
+pub use run::{Effects, RunError, run, run_from};

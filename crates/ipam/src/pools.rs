@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::{BlockCidr, Cidr, Family, Kind, Pool, Resource, Use};
+use selector::{Labels, Selector};
 use store::{Batch, View};
 
 use crate::block::HostReserved;
@@ -118,9 +119,14 @@ pub fn choose<'a>(
         return Err(PoolsError::NoneQualified);
     }
     let before_use: Vec<&Arc<Pool>> = if requested.is_empty() {
+        // Every pool asks for a label or two of the few that a node has.
+        let node_labels: Option<Vec<_>> = asker.node_labels.map(|labels| labels.iter().collect());
         let mut matching = Vec::new();
         for pool in enabled.iter().filter(|pool| !pool.manual) {
-            if selects(pool, asker)? && fits(&pool) {
+            if selects_node(pool, &node_labels)?
+                && selects(pool, &pool.namespace_selector, &asker.namespace_labels)?
+                && fits(&pool)
+            {
                 matching.push(*pool);
             }
         }
@@ -142,27 +148,18 @@ pub fn choose<'a>(
     Ok(Choice { pools, before_use, enabled })
 }
 
-/// Whether a pool's selectors take the node and the namespace.
-fn selects(pool: &Pool, asker: Asker<'_>) -> Result<bool, PoolsError> {
-    if !selects_node(pool, asker.node_labels)? {
-        return Ok(false);
-    }
-    match &pool.namespace_selector {
-        Ok(selector) => Ok(match asker.namespace_labels {
-            Some(labels) => selector.matches(labels),
-            None => selector.matches(&()),
-        }),
-        Err(error) => Err(PoolsError::Selector { pool: pool.name.clone(), error: error.clone() }),
-    }
+/// Whether a pool's node selector takes a node of those labels.
+pub fn selects_node(pool: &Pool, labels: &impl Labels) -> Result<bool, PoolsError> {
+    selects(pool, &pool.node_selector, labels)
 }
 
-/// Whether a pool's node selector takes a node of those labels.
-pub fn selects_node(pool: &Pool, labels: Option<&BTreeMap<String, String>>) -> Result<bool, PoolsError> {
-    match &pool.node_selector {
-        Ok(selector) => Ok(match labels {
-            Some(labels) => selector.matches(labels),
-            None => selector.matches(&()),
-        }),
+fn selects(
+    pool: &Pool,
+    selector: &Result<Selector, String>,
+    labels: &impl Labels,
+) -> Result<bool, PoolsError> {
+    match selector {
+        Ok(selector) => Ok(selector.matches(labels)),
         Err(error) => Err(PoolsError::Selector { pool: pool.name.clone(), error: error.clone() }),
     }
 }

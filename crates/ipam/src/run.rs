@@ -56,11 +56,36 @@ pub enum RunError<E> {
 pub async fn run<S: Store, E: Effects, P: Planner>(
     store: &S,
     effects: &E,
+    planner: P,
+    within: Duration,
+) -> Result<P::Answer, RunError<P::Error>> {
+    begin(store, effects, planner, None, within).await
+}
+
+/// The same, where what the planner reads first ([`Planner::reads`]) has been read already, after the request arrived: for callers who read something
+/// else beside it. What is read later, after a conflict too, is read anew.
+///
+/// # Errors
+/// See [`run()`].
+pub async fn run_from<S: Store, E: Effects, P: Planner>(
+    store: &S,
+    effects: &E,
+    planner: P,
+    view: View,
+    within: Duration,
+) -> Result<P::Answer, RunError<P::Error>> {
+    begin(store, effects, planner, Some(view), within).await
+}
+
+async fn begin<S: Store, E: Effects, P: Planner>(
+    store: &S,
+    effects: &E,
     mut planner: P,
+    view: Option<View>,
     within: Duration,
 ) -> Result<P::Answer, RunError<P::Error>> {
     let budget = Budget { effects, end: effects.elapsed() + within, within };
-    let error = match attempts(store, &budget, &mut planner).await {
+    let error = match attempts(store, &budget, &mut planner, view).await {
         Ok(answer) => return Ok(answer),
         Err(error) => error,
     };
@@ -95,6 +120,7 @@ async fn attempts<S: Store, E: Effects, P: Planner>(
     store: &S,
     budget: &Budget<'_, E>,
     planner: &mut P,
+    mut first: Option<View>,
 ) -> Result<P::Answer, RunError<P::Error>> {
     let mut last_error = None;
     for attempt in 0..ATTEMPTS {
@@ -105,8 +131,8 @@ async fn attempts<S: Store, E: Effects, P: Planner>(
             return Err(last_error.map_or(RunError::TimedOut(budget.within), RunError::Store));
         }
         let (now, seed) = (budget.effects.now(), budget.effects.seed());
-        let plan = match planned(store, budget, planner, |planner, view| planner.plan(view, now, seed)).await
-        {
+        let plan = |planner: &mut P, view: &View| planner.plan(view, now, seed);
+        let plan = match planned(store, budget, planner, first.take(), plan).await {
             Ok(Ok(plan)) => plan,
             Ok(Err(error)) => return Err(RunError::Plan(error)),
             Err(error) if error.is_transient() => {
@@ -141,14 +167,18 @@ async fn attempts<S: Store, E: Effects, P: Planner>(
     Err(last_error.map_or(RunError::Contention, RunError::Store))
 }
 
-/// Reads what the planner wants until it wants no more.
+/// Reads what the planner wants, but for what has been read already, until it wants no more.
 async fn planned<S: Store, E: Effects, P: Planner, T>(
     store: &S,
     budget: &Budget<'_, E>,
     planner: &mut P,
+    first: Option<View>,
     mut plan: impl FnMut(&mut P, &View) -> Result<Plan<T>, P::Error>,
 ) -> Result<Result<Plan<T>, P::Error>, StoreError> {
-    let mut view = read(store, budget, &planner.reads()).await?;
+    let mut view = match first {
+        Some(view) => view,
+        None => read(store, budget, &planner.reads()).await?,
+    };
     for _ in 0..READS {
         match plan(planner, &view) {
             Ok(Plan::Fetch(set)) => view.absorb(read(store, budget, &set).await?),
@@ -196,7 +226,8 @@ async fn give_up<S: Store, E: Effects, P: Planner>(store: &S, budget: &Budget<'_
             return;
         }
         let now = budget.effects.now();
-        let plan = planned(store, budget, planner, |planner, view| Ok(planner.give_up(view, now))).await;
+        let plan = |planner: &mut P, view: &View| Ok(planner.give_up(view, now));
+        let plan = planned(store, budget, planner, None, plan).await;
         match plan {
             Ok(Ok(Plan::Commit { batch, .. })) if !batch.is_empty() => {
                 if let Ok(report) = store.commit(&batch, budget.remaining()).await {

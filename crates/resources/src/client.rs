@@ -7,7 +7,7 @@ use api::{Key, Revision};
 use store::{Batch, Outcome, ReadSet, Refusal, Store, View};
 
 use crate::effects::Effects;
-use crate::error::{Error, Identifier};
+use crate::error::{BackendError, Error, Identifier};
 
 /// How often a change that others overtook is tried again where the caller names no revision (`calicoctl/resourcemgr`).
 pub(crate) const TRIES: u32 = 5;
@@ -48,6 +48,18 @@ impl<'a, S: Store, E: Effects> Client<'a, S, E> {
 
     pub(crate) fn allow(&self, operation: Operation, id: &Identifier) -> Result<(), Error> {
         id.kind.allows(self.backend, operation, &id.to_string()).map_err(Error::NotSupported)
+    }
+
+    /// That there is no such resource.
+    pub(crate) fn absent(&self, id: &Identifier) -> Error {
+        let told = BackendError::new(self.store.title(&id.key()), "not found");
+        Error::DoesNotExist(id.clone(), told)
+    }
+
+    /// That there is such a resource already.
+    pub(crate) fn present(&self, id: Identifier) -> Error {
+        let told = BackendError::new(self.store.title(&id.key()), "already exists");
+        Error::AlreadyExists(id, told)
     }
 
     pub(crate) async fn read(&self, set: &ReadSet) -> Result<View, Error> {
@@ -105,7 +117,7 @@ impl<'a, S: Store, E: Effects> Client<'a, S, E> {
     pub(crate) async fn resource(&self, id: &Identifier) -> Result<(api::Resource, Revision), Error> {
         let key = id.key();
         let view = self.read(&ReadSet::new().key(key.clone())).await?;
-        found(&view, &key).ok_or_else(|| Error::DoesNotExist(id.clone()))
+        found(&view, &key).ok_or_else(|| self.absent(id))
     }
 }
 

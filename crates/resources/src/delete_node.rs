@@ -50,7 +50,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
 
     async fn delete_if_there(&self, id: &Identifier) -> Result<(), Error> {
         match self.delete_alone(id, None).await {
-            Ok(_) | Err(Error::DoesNotExist(_)) => Ok(()),
+            Ok(_) | Err(Error::DoesNotExist(..)) => Ok(()),
             Err(error) => Err(error),
         }
     }

@@ -53,7 +53,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
                 self.pause(attempt).await;
             }
             let view = self.read(&ReadSet::new().key(key.clone())).await?;
-            let (stored, revision) = found(&view, &key).ok_or_else(|| Error::DoesNotExist(id.clone()))?;
+            let (stored, revision) = found(&view, &key).ok_or_else(|| self.absent(id))?;
             if wanted.is_some_and(|wanted| wanted != revision.as_str()) {
                 return Err(Error::Conflict(id.clone()));
             }

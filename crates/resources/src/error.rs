@@ -46,16 +46,33 @@ impl fmt::Display for Identifier {
     }
 }
 
+/// The backend's own words, which Calico appends to its: those of a Kubernetes API server, and `<nil>` where there are none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BackendError(Option<String>);
+
+impl BackendError {
+    /// That the record of that title `is` something: `not found`.
+    pub(crate) fn new(title: Option<String>, is: &str) -> BackendError {
+        BackendError(title.map(|title| format!("{title} {is}")))
+    }
+}
+
+impl fmt::Display for BackendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_deref().unwrap_or("<nil>"))
+    }
+}
+
 /// Why an operation on resources failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is none of that name. Calico appends the backend's error, of which there is none.
-    #[error("resource does not exist: {0} with error: <nil>")]
-    DoesNotExist(Identifier),
+    /// There is none of that name.
+    #[error("resource does not exist: {0} with error: {1}")]
+    DoesNotExist(Identifier, BackendError),
     /// There is one of that name already.
-    #[error("resource already exists: {0} with error: <nil>")]
-    AlreadyExists(Identifier),
+    #[error("resource already exists: {0} with error: {1}")]
+    AlreadyExists(Identifier, BackendError),
     /// It is not at the revision that the caller named, or others were always faster. Read it again.
     #[error("update conflict: {0}")]
     Conflict(Identifier),
@@ -93,11 +110,11 @@ pub enum Error {
 impl Error {
     /// Whether it says that the resource is there already.
     pub fn is_already_exists(&self) -> bool {
-        matches!(self, Error::AlreadyExists(_))
+        matches!(self, Error::AlreadyExists(..))
     }
 
     /// Whether it says that the resource is not there.
     pub fn is_does_not_exist(&self) -> bool {
-        matches!(self, Error::DoesNotExist(_))
+        matches!(self, Error::DoesNotExist(..))
     }
 }

@@ -1,5 +1,6 @@
 //! What every datastore begins with, its lock, and the allocator's configuration (`clientv3/client.go`, `EnsureInitialized`).
 
+use api::capability::Backend;
 use api::{Cidr, IpamConfig, Key, Kind, Resource, Value};
 use serde_json::{Value as Json, json};
 use store::{Batch, Expect, ReadSet, Store};
@@ -72,7 +73,10 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
             match found(&view, &cluster_information()) {
                 None => {
                     let guid = self.effects.uuid().replace('-', "");
-                    let body = json!({"spec": {"clusterGUID": guid, "datastoreReady": true}});
+                    let mut body = json!({"spec": {"clusterGUID": guid, "datastoreReady": true}});
+                    if self.backend == Backend::Kubernetes {
+                        body["spec"]["clusterType"] = "kdd".into();
+                    }
                     self.put_new(&mut batch, global(Kind::ClusterInformation, "default", body));
                 }
                 Some((stored, revision)) if stored.field(&["spec", "datastoreReady"]).is_none() => {
@@ -111,8 +115,8 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         let id = Identifier::of(&resource);
         match self.get(&id).await {
             Ok(there) if crate::pools::cidr(&there) == Some(pool.cidr) => Ok(PoolOutcome::There(there)),
-            Ok(_) => Err(Error::AlreadyExists(id)),
-            Err(Error::DoesNotExist(_)) => Ok(PoolOutcome::Created(self.create(&resource).await?)),
+            Ok(_) => Err(self.present(id)),
+            Err(Error::DoesNotExist(..)) => Ok(PoolOutcome::Created(self.create(&resource).await?)),
             Err(error) => Err(error),
         }
     }

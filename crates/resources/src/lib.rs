@@ -27,6 +27,6 @@ mod write;
 
 pub use client::Client;
 pub use effects::Effects;
-pub use error::{Error, Identifier};
+pub use error::{BackendError, Error, Identifier};
 pub use label::Labelled;
 pub use read::Listed;

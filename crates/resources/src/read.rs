@@ -1,5 +1,6 @@
 //! Reading.
 
+use api::capability::Backend;
 use api::{Kind, Resource, Revision};
 use store::{Depth, ReadSet, Scope, Store};
 
@@ -11,7 +12,7 @@ use crate::metadata;
 /// A list of resources, as readers see them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listed {
-    /// The resources, in the order of namespace and name; tiers by their order.
+    /// The resources, in the order of namespace and name; tiers by their order, endpoints in Kubernetes by their pods.
     pub items: Vec<Resource>,
     /// The store's revision, where it has one.
     pub revision: Option<Revision>,
@@ -41,6 +42,13 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
                 tier.field(&["spec", "order"]).and_then(serde_json::Value::as_f64).unwrap_or(f64::INFINITY)
             };
             items.sort_by(|a, b| order(a).total_cmp(&order(b)));
+        }
+        if (self.backend, kind) == (Backend::Kubernetes, Kind::WorkloadEndpoint) {
+            let pod = |endpoint: &Resource| {
+                let pod = endpoint.text(&["spec", "pod"]).unwrap_or_default().to_string();
+                (endpoint.metadata().namespace.clone(), pod)
+            };
+            items.sort_by_cached_key(pod);
         }
         Ok(Listed { items, revision: view.revision().cloned() })
     }

@@ -125,7 +125,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
                 self.pause(attempt).await;
             }
             let view = self.read(&set).await?;
-            let (pool, revision) = found(&view, &id.key()).ok_or_else(|| Error::DoesNotExist(id.clone()))?;
+            let (pool, revision) = found(&view, &id.key()).ok_or_else(|| self.absent(id))?;
             let parts = match parts(&api::defaults::on_read(&pool), count) {
                 Ok(parts) => parts,
                 Err(error) => return Ok(Err(error)),
@@ -139,7 +139,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
                         batch.put(stored.key(), Expect::Absent, Value::Resource(stored));
                     }
                     Some((there, _)) if pools::cidr(&there) == pools::cidr(part) => {}
-                    Some(_) => return Err(Error::AlreadyExists(Identifier::of(part))),
+                    Some(_) => return Err(self.present(Identifier::of(part))),
                 }
             }
             batch.delete(id.key(), Expect::Revision(revision));

@@ -59,7 +59,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         }
         match self.commit(&batch, &id).await? {
             Committed::Applied(revisions) => Ok(Some(as_written(&stored, revisions.get(written)))),
-            Committed::Conflict(at) if at == written => Err(Error::AlreadyExists(id)),
+            Committed::Conflict(at) if at == written => Err(self.present(id)),
             Committed::Conflict(_) | Committed::Stale => Ok(None),
         }
     }
@@ -98,7 +98,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         self.allow(Operation::Apply, &Identifier::of(new))?;
         let unversioned = new.with(|metadata, _| metadata.resource_version = None);
         match self.create(&unversioned).await {
-            Err(Error::AlreadyExists(_) | Error::NotSupported(_)) => self.update(new).await,
+            Err(Error::AlreadyExists(..) | Error::NotSupported(_)) => self.update(new).await,
             other => other,
         }
     }
@@ -153,7 +153,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         let twin = config::is_twin(self.backend, id.kind, &id.name);
         let set = if twin { set.key(Key::IpamConfig) } else { set };
         let view = self.read(&set).await?;
-        let (stored, revision) = found(&view, &key).ok_or_else(|| Error::DoesNotExist(id.clone()))?;
+        let (stored, revision) = found(&view, &key).ok_or_else(|| self.absent(id))?;
         if wanted.is_some_and(|wanted| wanted != revision.as_str()) {
             return Err(Error::Conflict(id.clone()));
         }

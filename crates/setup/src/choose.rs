@@ -30,7 +30,7 @@ fn choose(
         return match named.value.as_str() {
             "embedded" => embedded_store(settings, environment, circumstances),
             "etcdv3" => etcd(settings, named.quoted()),
-            "kubernetes" => kubernetes(settings, environment, named.quoted()),
+            "kubernetes" => Ok(Datastore::Kubernetes(kubernetes(settings, environment, named.quoted()))),
             unknown => Err(SetupError::UnknownType(unknown.to_string())),
         };
     }
@@ -45,7 +45,7 @@ fn choose(
     let host = environment.get("KUBERNETES_SERVICE_HOST");
     let in_cluster = host.map(|host| format!("KUBERNETES_SERVICE_HOST = {host:?}"));
     match first_of(&[Field::Kubeconfig, Field::K8sApiEndpoint]).or(inline).or(policy).or(in_cluster) {
-        Some(by) => kubernetes(settings, environment, by),
+        Some(by) => Ok(Datastore::Kubernetes(kubernetes(settings, environment, by))),
         None => embedded_store(settings, environment, circumstances),
     }
 }
@@ -95,16 +95,17 @@ fn etcd(settings: &Settings, chosen_by: String) -> Result<Datastore, SetupError>
     }))
 }
 
-fn kubernetes(
+/// What the settings say of Kubernetes, whatever store they choose.
+pub(crate) fn kubernetes(
     settings: &Settings,
     environment: &Environment,
     chosen_by: String,
-) -> Result<Datastore, SetupError> {
+) -> KubernetesSettings {
     let text = |field| settings.value(field).map(str::to_string);
     let truth = |field| settings.value(field).and_then(parse_bool).unwrap_or(false);
     let [key, cert, ca] = [Field::K8sKeyFile, Field::K8sCertFile, Field::K8sCaFile].map(text);
     let service = |name: &str| environment.get(&format!("KUBERNETES_SERVICE_{name}")).map(str::to_string);
-    Ok(Datastore::Kubernetes(KubernetesSettings {
+    KubernetesSettings {
         kubeconfig: text(Field::Kubeconfig),
         kubeconfig_inline: text(Field::KubeconfigInline),
         default_kubeconfig: environment.get("HOME").map(|home| PathBuf::from(home).join(".kube/config")),
@@ -117,10 +118,17 @@ fn kubernetes(
         qps: settings.value(Field::K8sClientQps).and_then(|text| text.parse().ok()),
         burst: settings.value(Field::K8sClientBurst).and_then(|text| text.parse().ok()),
         api_group: text(Field::CalicoApiGroup),
+        interface_prefix: first_item(environment.get("FELIX_INTERFACEPREFIX")),
         disable_node_poll: truth(Field::K8sDisableNodePoll),
         use_pod_cidr: truth(Field::UsePodCidr),
         chosen_by,
-    }))
+    }
+}
+
+/// The first item of a list with commas, where there is one.
+fn first_item(list: Option<&str>) -> Option<String> {
+    let first = list?.split(',').next().unwrap_or_default().trim();
+    (!first.is_empty()).then(|| first.to_string())
 }
 
 #[cfg(test)]

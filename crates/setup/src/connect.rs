@@ -36,10 +36,6 @@ impl ConnectOptions {
 /// # Errors
 /// A store that is not part of this build is an error, never another store in its place; and whatever keeps the store from opening.
 pub fn connect(datastore: &Datastore, options: ConnectOptions) -> Result<AnyStore, SetupError> {
-    let not_built_in = |chosen_by: &str| {
-        let (datastore, chosen_by) = (datastore.type_name(), chosen_by.to_string());
-        Err(SetupError::NotBuiltIn { datastore, chosen_by })
-    };
     match datastore {
         Datastore::Embedded { path, .. } => {
             let ConnectOptions { missing, directories } = options;
@@ -48,9 +44,13 @@ pub fn connect(datastore: &Datastore, options: ConnectOptions) -> Result<AnyStor
         }
         #[cfg(feature = "etcd")]
         Datastore::Etcd(settings) => crate::etcd::open(settings),
-        #[cfg(not(feature = "etcd"))]
-        Datastore::Etcd(settings) => not_built_in(&settings.chosen_by),
-        Datastore::Kubernetes(settings) => not_built_in(&settings.chosen_by),
+        #[cfg(feature = "kubernetes")]
+        Datastore::Kubernetes(settings) => crate::kubernetes::open(settings),
+        #[cfg(not(all(feature = "etcd", feature = "kubernetes")))]
+        other => Err(SetupError::NotBuiltIn {
+            datastore: other.type_name(),
+            chosen_by: other.chosen_by().to_string(),
+        }),
     }
 }
 
@@ -115,8 +115,11 @@ mod tests {
     fn another_store_is_never_replaced() {
         let datastore = chosen(&[("KUBECONFIG", "/k"), ("RACKPOOL_DB", "/x")]);
         let error = connect(&datastore, ConnectOptions::default()).unwrap_err().to_string();
-        let start =
-            "the kubernetes datastore was chosen by KUBECONFIG = \"/k\", but this build does not have it; ";
+        let start = if cfg!(feature = "kubernetes") {
+            "the kubeconfig /k "
+        } else {
+            "the kubernetes datastore was chosen by KUBECONFIG = \"/k\", but this build does not have it; "
+        };
         assert!(error.starts_with(start), "{error}");
     }
 }

@@ -103,12 +103,28 @@ pub struct KubernetesSettings {
     pub burst: Option<u32>,
     /// `crd.projectcalico.org/v1` or `projectcalico.org/v3`, in any case; `None` to ask the server.
     pub api_group: Option<String>,
+    /// How names of interfaces on hosts begin; `None` for `cali`.
+    pub interface_prefix: Option<String>,
     /// Whether nodes are not polled.
     pub disable_node_poll: bool,
     /// Whether pools are made of the nodes' pod CIDRs.
     pub use_pod_cidr: bool,
     /// What chose Kubernetes.
     pub chosen_by: String,
+}
+
+impl KubernetesSettings {
+    fn place(&self) -> String {
+        if let Some(url) = &self.endpoint {
+            return format!("the Kubernetes API server at {}", without_user(url));
+        }
+        match (&self.kubeconfig_inline, &self.kubeconfig, &self.in_cluster) {
+            (Some(_), ..) => "Kubernetes, by a kubeconfig given as text".to_string(),
+            (None, Some(path), _) => format!("Kubernetes, by the kubeconfig {path}"),
+            (None, None, Some((host, port))) => format!("the Kubernetes API server at {host}:{port}"),
+            (None, None, None) => format!("Kubernetes, chosen by {}", self.chosen_by),
+        }
+    }
 }
 
 /// Leaves secrets out.
@@ -145,7 +161,7 @@ impl Datastore {
                 let shown: Vec<_> = endpoints.iter().map(|url| without_user(url.trim())).collect();
                 format!("etcd at {}", shown.join(", "))
             }
-            Datastore::Kubernetes(settings) => format!("Kubernetes, chosen by {}", settings.chosen_by),
+            Datastore::Kubernetes(settings) => settings.place(),
         }
     }
 

@@ -22,6 +22,8 @@ mod error;
 mod etcd;
 mod fields;
 mod file;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod node_name;
 mod settings;
 
@@ -32,5 +34,7 @@ pub use embedded::MACHINE_STORE;
 pub use environment::Environment;
 pub use error::SetupError;
 pub use fields::Field;
+#[cfg(feature = "kubernetes")]
+pub use kubernetes::connect_kubernetes;
 pub use node_name::{DEFAULT_NODENAME_FILE, NodeNameError, node_name};
 pub use settings::{Origin, Setting, Settings};

@@ -88,6 +88,14 @@ impl Store for AnyStore {
             AnyStore::Kubernetes(store) => AnyWatch::Kubernetes(store.watch(scope).await?),
         })
     }
+
+    #[cfg(feature = "kubernetes")]
+    fn title(&self, key: &api::Key) -> Option<String> {
+        match self {
+            AnyStore::Kubernetes(store) => store.title(key),
+            _ => None,
+        }
+    }
 }
 
 impl Watch for AnyWatch {

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
+use api::Key;
+
 use crate::batch::{Batch, Report};
 use crate::error::{StoreError, WatchError};
 use crate::read::{ReadSet, Scope};
@@ -43,6 +45,11 @@ pub trait Store: Send + Sync {
 
     /// Watches a scope, from its present state on.
     fn watch(&self, scope: Scope) -> impl Future<Output = Result<Self::Watch, StoreError>> + Send;
+
+    /// What the backend's own messages call a record, as in `ippools.crd.projectcalico.org "a" not found`; `None` where it says nothing of the sort.
+    fn title(&self, _key: &Key) -> Option<String> {
+        None
+    }
 }
 
 /// A running watch.

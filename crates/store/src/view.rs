@@ -180,11 +180,10 @@ impl View {
 
     /// Every slot of a scope, in the order of [`Key`].
     pub fn slots(&self, scope: &Scope) -> impl Iterator<Item = (&Key, &Slot)> {
-        let (within, scope) = (scope.clone(), scope.clone());
         self.slots
             .range(scope.least()..)
-            .take_while(move |(key, _)| within.may_hold_from(key))
-            .filter(move |(key, _)| scope.holds(key))
+            .take_while(|(key, _)| scope.may_hold_from(key))
+            .filter(|(key, _)| scope.holds(key))
     }
 
     /// Takes over what a later read saw. Where both know a record, the later one holds (of two looks at one revision, the deeper), and what a
@@ -287,13 +286,18 @@ impl View {
     /// The blocks to which an owner has an affinity, in any state, in the order of their text (that of etcd's keys); needs
     /// the scope to have been read.
     pub fn affine_blocks(&self, owner: &Owner, family: Family) -> Vec<(BlockCidr, &Affinity, &Revision)> {
-        let scope = Scope::Affinities { owner: Some(owner.clone()), family: Some(family) };
+        let start = Key::Affinity { owner: owner.clone(), block: BlockCidr::LEAST };
         let mut found: Vec<_> = self
-            .slots(&scope)
-            .filter_map(|(key, slot)| {
-                let Key::Affinity { block, .. } = key else { return None };
+            .slots
+            .range(start..)
+            .map_while(|(key, slot)| match key {
+                Key::Affinity { owner: o, block } if o == owner => Some((*block, slot)),
+                _ => None,
+            })
+            .filter(|(block, _)| block.family() == family)
+            .filter_map(|(block, slot)| {
                 let record = slot.record()?;
-                Some((*block, record.affinity()?, &record.revision))
+                Some((block, record.affinity()?, &record.revision))
             })
             .collect();
         if found.len() > 1 {

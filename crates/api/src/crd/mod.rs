@@ -18,7 +18,9 @@ use crate::kind::Kind;
 pub use decode::{HeaderObject, Object, decode, decode_header};
 pub use encode::{encode, encode_deleted};
 pub use meta::convert_uid;
-pub use name::{affinity_selector, block_of_name, host_hash, object_name, why_no_name};
+pub use name::{
+    affinity_selector, block_of_name, host_hash, object_name, unlabelled_affinity_selector, why_no_name,
+};
 
 /// The group that holds Calico's custom resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -103,6 +103,11 @@ pub fn affinity_selector(owner: Option<&Owner>, family: Option<Family>) -> Optio
     (!terms.is_empty()).then(|| terms.join(","))
 }
 
+/// The label selector that finds the affinities that old releases wrote, without labels.
+pub fn unlabelled_affinity_selector() -> String {
+    format!("!{LABEL_TYPE}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,7 +26,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let wording = Wording { verb: "create", done: "created" };
     write_all(context, &args.source, &args.words, wording, async |client, resource| {
         match client.create(resource).await {
-            Err(Error::AlreadyExists(_)) if args.skip_exists => Ok(()),
+            Err(Error::AlreadyExists(..)) if args.skip_exists => Ok(()),
             other => other.map(|_| ()),
         }
     })

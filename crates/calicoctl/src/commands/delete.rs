@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let errors = set.each(namespaces, |resource| {
         let version = resource.metadata().resource_version.as_deref();
         match session.wait(client.delete(&Identifier::of(resource), version)) {
-            Err(Error::DoesNotExist(_)) if args.skip_not_exists => Ok(()),
+            Err(Error::DoesNotExist(..)) if args.skip_not_exists => Ok(()),
             other => other.map(|_| ()).map_err(|error| error.to_string()),
         }
     });

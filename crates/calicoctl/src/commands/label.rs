@@ -78,7 +78,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
         Ok(Err(LabelRefusal::Missing)) => {
             return Err(Failure::message(format!("cannot remove label of {on}, key {key} does not exist")));
         }
-        Err(Error::DoesNotExist(_)) => return Err(not_found()),
+        Err(Error::DoesNotExist(..)) => return Err(not_found()),
         Err(error @ Error::Store(_)) => return Err(cannot_get(error.to_string())),
         Err(_) => return Err(Failure::message(format!("failed to update {on}, label not changed"))),
     }

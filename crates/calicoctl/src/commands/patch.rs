@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
         let id = Identifier::of(&namespaces.place(resource).map_err(failed)?);
         match session.wait(session.client().patch(&id, &args.patch)) {
             Ok(_) => writeln!(context.stdout, "Successfully patched 1 '{}' resource", id.kind)?,
-            Err(error @ (Error::DoesNotExist(_) | Error::Patch(_) | Error::Store(_))) => {
+            Err(error @ (Error::DoesNotExist(..) | Error::Patch(_) | Error::Store(_))) => {
                 return Err(match unknown_field(&error) {
                     Some(text) => Failure::Message(text),
                     None => failed(error.to_string()),

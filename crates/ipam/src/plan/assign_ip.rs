@@ -216,7 +216,6 @@ impl Planner for AssignIpPlanner {
         let mut batch = Batch::new();
         let mut intent = Intent::default();
         let mut handle = self.request.handle.as_ref().and_then(|id| handle::Draft::of(view, id));
-        let mut raised = Counts::new();
         if self.progress.got(cidr.family()).next().is_none() {
             if let Some((id, most)) = self.limit(view) {
                 return match self.is_held(view, cidr, &id) {
@@ -226,15 +225,14 @@ impl Planner for AssignIpPlanner {
             }
             let (block, expect) = self.take(&mut batch, view, cidr, now)?;
             if let Some(handle) = &mut handle {
-                raised = Counts::from([(cidr, 1)]);
-                self.progress.raise(handle, &mut batch, &raised, &mut intent);
+                self.progress.raise(handle, &mut batch, Counts::from([(cidr, 1)]), &mut intent);
             }
             intent.place(&mut batch, view, block, expect, vec![self.request.addr]);
         }
         if let Some(handle) = &mut handle {
-            self.progress.take_back(handle, &mut batch, &raised, &mut intent);
+            self.progress.take_back(handle, &mut batch, &mut intent);
         }
-        self.progress.intend(intent, &batch, view);
+        self.progress.intend(intent, &batch);
         Ok(if batch.is_empty() { Plan::Done(()) } else { Plan::Commit { batch, answer: () } })
     }
 

@@ -37,7 +37,7 @@ enum State {
 pub struct Intent {
     /// Each write of a block that takes addresses, with them and the sequence number.
     places: Vec<(usize, BlockCidr, Vec<IpAddr>, u64)>,
-    /// Blocks that the batch writes, so that an earlier write in doubt can no longer be applied.
+    /// Writes that rewrite a block as it is, so that an earlier write in doubt can no longer be applied.
     fences: Vec<(usize, BlockCidr)>,
     /// Writes that create blocks for the owner.
     pub creates: Vec<(usize, BlockCidr)>,
@@ -63,8 +63,13 @@ impl Intent {
         pools::guard(batch, view, cidr);
         block::bump(&mut block);
         let index = batch.put(Key::Block(cidr), expect, Value::Block(block));
-        self.fences.push((index, cidr));
         self.places.push((index, cidr, addresses, sequence));
+    }
+
+    /// Writes after which no earlier write of the block can be applied any more.
+    fn fencing(&self) -> impl Iterator<Item = (usize, BlockCidr)> {
+        let places = self.places.iter().map(|(index, block, ..)| (*index, *block));
+        places.chain(self.fences.iter().copied())
     }
 }
 
@@ -191,8 +196,8 @@ impl Progress {
     }
 
     /// Notes what the batch that is about to be committed means.
-    pub fn intend(&mut self, mut intent: Intent, batch: &Batch, view: &View) {
-        intent.written = self.handle.as_ref().map(|id| Written::of(batch, view, id));
+    pub fn intend(&mut self, mut intent: Intent, batch: &Batch) {
+        intent.written = self.handle.as_ref().map(|id| Written::of(batch, id));
         self.intent = intent;
     }
 
@@ -204,7 +209,7 @@ impl Progress {
         self.observe_returns(&intent, applied, unknown);
         self.placed.retain(|p| {
             p.state == State::Certain
-                || !intent.fences.iter().any(|(i, block)| applied(i) && *block == p.block)
+                || !intent.fencing().any(|(index, block)| applied(&index) && block == p.block)
         });
         let created = intent.creates.iter().filter(|(index, _)| applied(index) || unknown(index));
         self.created.extend(created.map(|(_, block)| *block));
@@ -263,7 +268,7 @@ impl Progress {
     ) {
         for cidr in self.in_doubt().filter(|cidr| !written(*cidr)) {
             if let Some(Some((block, revision))) = view.block(cidr)
-                && !intent.fences.iter().any(|(_, fenced)| *fenced == cidr)
+                && !intent.fencing().any(|(_, fenced)| fenced == cidr)
             {
                 let mut fenced = block.clone();
                 block::bump(&mut fenced);
@@ -274,22 +279,19 @@ impl Progress {
     }
 
     /// Raises the handle for what the batch is about to take.
-    pub fn raise(&self, handle: &mut handle::Draft, batch: &mut Batch, by: &Counts, intent: &mut Intent) {
-        let mut leftover = self.leftover.clone();
-        by.iter().for_each(|(block, n)| add(&mut leftover, *block, *n));
-        intent.handle.push((handle.raise(batch, by), leftover));
+    pub fn raise(&self, handle: &mut handle::Draft, batch: &mut Batch, by: Counts, intent: &mut Intent) {
+        let index = handle.raise(batch, &by);
+        let mut leftover = by;
+        self.leftover.iter().for_each(|(block, n)| add(&mut leftover, *block, *n));
+        intent.handle.push((index, leftover));
     }
 
-    /// Takes back what earlier attempts raised for nothing; `raised` is what the same batch has raised. To be written after the blocks.
-    pub fn take_back(
-        &self,
-        handle: &mut handle::Draft,
-        batch: &mut Batch,
-        raised: &Counts,
-        intent: &mut Intent,
-    ) {
+    /// Takes back what earlier attempts raised for nothing; what the same batch has raised is left. To be written after the blocks.
+    pub fn take_back(&self, handle: &mut handle::Draft, batch: &mut Batch, intent: &mut Intent) {
         if let Some(index) = handle.lower(batch, &self.leftover) {
-            intent.handle.push((index, raised.clone()));
+            let mut raised = intent.handle.last().map(|(_, all)| all.clone()).unwrap_or_default();
+            self.leftover.iter().for_each(|(block, n)| lessen(&mut raised, *block, *n));
+            intent.handle.push((index, raised));
         }
     }
 
@@ -346,7 +348,7 @@ impl Progress {
                 None => self.leftover.clear(),
             }
         }
-        self.intend(intent, &batch, view);
+        self.intend(intent, &batch);
         batch
     }
 }

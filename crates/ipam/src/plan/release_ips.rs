@@ -295,7 +295,7 @@ impl ReleaseIps {
             }
             self.intent.push(Intent { index, cidr, released, left });
         }
-        let written = |id: HandleId| (id.clone(), Written::of(&batch, view, &id));
+        let written = |id: HandleId| (id.clone(), Written::of(&batch, &id));
         self.written = handles.into_keys().map(written).collect();
         Ok(batch)
     }
@@ -384,5 +384,5 @@ pub(crate) fn is_deselected(view: &View, block: &Block) -> bool {
     let Some(Owner::Host(host)) = block.owner() else { return false };
     let Some(Some((node, _))) = view.resource(&Key::global(Kind::Node, host)) else { return false };
     let pool = pools::enabled(view, block.cidr.family()).find(|p| p.cidr.contains(block.cidr.cidr().first()));
-    pool.is_some_and(|pool| pools::selects_node(pool, Some(&node.as_node().labels)) == Ok(false))
+    pool.is_some_and(|pool| pools::selects_node(pool, &node.as_node().labels) == Ok(false))
 }

@@ -116,3 +116,25 @@ fn a_first_block_reads_no_other() {
     let counts = counted(&world, request("new", "i", 1, 0).planner());
     assert_eq!((counts.reads, counts.commits, counts.writes_sent()), (2, 1, 5));
 }
+
+/// What the caller has read is not read again, and read anew once it has turned out to be old.
+#[test]
+fn a_view_that_was_read_before() {
+    let within = Duration::from_secs(10);
+    for is_old in [false, true] {
+        let world = cluster(10);
+        let counting = Counting::new(world.store.clone());
+        let planner = request("a", "i", 1, 0).planner();
+        let set = ipam::Planner::reads(&planner);
+        let view = block_on(store::Store::read(&world.store, &set, within)).unwrap();
+        if is_old {
+            // The handle has appeared meanwhile.
+            world.add("a", "i");
+        }
+        let answer = block_on(ipam::run_from(&counting, &world.clock, planner, view, within)).unwrap();
+        assert_eq!(answer.v4.addresses.len(), 1);
+        let counts = counting.counts();
+        let wanted = if is_old { (3, 2) } else { (1, 1) };
+        assert_eq!((counts.reads, counts.commits), wanted, "is_old: {is_old}");
+    }
+}

@@ -1,5 +1,6 @@
 //! The connection, and requests on it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -9,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use api::crd::Group;
-use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::{Connection, HttpConnector};
@@ -49,6 +50,11 @@ pub(super) struct Question {
     /// Of the answer.
     pub(super) accept: &'static str,
 }
+
+/// Stands in the server's audit log.
+const OURSELVES: &str = concat!("rackpool/", env!("CARGO_PKG_VERSION"));
+/// What stands in `managedFields` for Calico's clients, which name no manager.
+const FIELD_MANAGER: &str = "Go-http-client";
 
 const JSON: &str = "application/json";
 /// Lists of objects without `spec` and `status`.
@@ -146,6 +152,11 @@ impl Server {
             Ok(Group::from_groups(list.groups.iter().map(|group| group.name.as_str())))
         };
         self.group.get_or_try_init(ask).await.copied()
+    }
+
+    /// The group, where it is known already.
+    pub(super) fn known_group(&self) -> Option<Group> {
+        self.group.get().copied()
     }
 
     /// Asks, and waits and asks again while the server wants that and there is time.
@@ -291,8 +302,22 @@ fn retry_after(headers: &HeaderMap) -> Duration {
 }
 
 impl Question {
+    /// The URL, with the name under which the server notes who wrote a field: that of Calico's clients, so that fields do not change hands with the program.
+    fn signed_url(&self) -> Cow<'_, str> {
+        match self.method {
+            Method::POST | Method::PUT | Method::PATCH => {
+                format!("{}?fieldManager={FIELD_MANAGER}", self.url).into()
+            }
+            _ => self.url.as_str().into(),
+        }
+    }
+
     fn request(&self) -> Result<Request<Body>, kube::Error> {
-        let mut request = Request::builder().method(&self.method).uri(&self.url).header(ACCEPT, self.accept);
+        let mut request = Request::builder()
+            .method(&self.method)
+            .uri(self.signed_url().as_ref())
+            .header(ACCEPT, self.accept)
+            .header(USER_AGENT, OURSELVES);
         if self.body.is_some() {
             request = request.header(CONTENT_TYPE, self.content_type);
         }

@@ -144,7 +144,7 @@ impl Fault {
             401 => (
                 Kind::Unknown,
                 format!(
-                    "the Kubernetes API server at {url} does not accept the credentials ({said}): a token or client certificate that is wrong or has expired. Check the kubeconfig's user, or K8S_API_TOKEN"
+                    "the Kubernetes API server at {url} does not accept the credentials ({said}): a token or client certificate that is wrong or has expired. Check the kubeconfig's user, or the token that was given (k8sAPIToken, CALICO_K8SAPITOKEN)"
                 ),
             ),
             403 => match right(said) {
@@ -167,6 +167,8 @@ impl Fault {
             422 if all_causes("metadata.uid") => (Kind::Absent, at),
             422 if all_causes("metadata.resourceVersion") => (Kind::Conflict, at),
             422 if all_causes("metadata.name") => (Kind::Name, at),
+            // Names the object and all that is wrong with it, as Calico shows it.
+            422 if is_status => (Kind::Invalid, said.to_string()),
             400 | 405 | 406 | 415 | 422 => (Kind::Invalid, at),
             429 => (Kind::Throttled(wait.unwrap_or_default()), at),
             500.. => (
@@ -179,6 +181,12 @@ impl Fault {
                     "what answers at {url} does not speak as a Kubernetes API server does ({code}: {said}). Check the endpoint (the kubeconfig's server, K8S_API_ENDPOINT)"
                 ),
             ),
+        };
+        let text = match kind == Kind::Invalid && is_of_admission(said) {
+            true => {
+                format!("{text}. The policy or webhook named there must let {} be written", kind_of(question))
+            }
+            false => text,
         };
         // A server that fails may have carried it out before.
         let in_doubt = question.is_write() && kind == Kind::Other;
@@ -230,13 +238,27 @@ fn right(said: &str) -> Option<String> {
     ))
 }
 
+/// Whether it was a policy or a webhook of the cluster that refused (`apiserver/pkg/admission/plugin`).
+fn is_of_admission(said: &str) -> bool {
+    said.contains(" denied request") || said.contains(" denied the request")
+}
+
+/// What a question is about: `ipamhandles.crd.projectcalico.org`.
+fn kind_of(question: &Question) -> String {
+    let path = question.url.split('?').next().unwrap_or_default();
+    match path.trim_start_matches('/').split('/').collect::<Vec<_>>()[..] {
+        ["apis", group, _, plural, ..] => format!("{plural}.{group}"),
+        _ => path.to_string(),
+    }
+}
+
 /// The collection of a question's URL is not there.
 fn not_installed(url: &str, question: &Question) -> String {
     let path = question.url.split('?').next().unwrap_or_default();
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match parts[..] {
         ["apis", group, version, plural, ..] => format!(
-            "the Kubernetes API server at {url} has no {plural} in {group}/{version}: Calico's custom resources are not installed there, or in the other group. Apply the manifests of deploy/crds, or set CALICO_API_GROUP (calicoAPIGroup) to crd.projectcalico.org/v1 or projectcalico.org/v3"
+            "the Kubernetes API server at {url} has no {plural} in {group}/{version}: Calico's custom resources are not installed there, or in the other group. Run calicoctl datastore init or apply the manifests of deploy/crds, or set CALICO_API_GROUP (calicoAPIGroup) to crd.projectcalico.org/v1 or projectcalico.org/v3"
         ),
         _ => format!(
             "what answers at {url} knows nothing of {path}. Check the endpoint (the kubeconfig's server, K8S_API_ENDPOINT)"

@@ -17,19 +17,25 @@
 //!   wait as long as theirs allows.
 
 mod connection;
+mod definitions;
 mod fault;
+mod namespace;
 mod options;
 mod pace;
 mod place;
 mod reading;
 mod recent;
+mod unlabelled;
 mod watching;
 mod writing;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::Key;
+use api::crd::Group;
 use tokio::time::Instant;
 
 use crate::batch::{Batch, Report};
@@ -39,6 +45,8 @@ use crate::port::Store;
 use crate::read::{ReadSet, Scope};
 use crate::view::View;
 use connection::Server;
+pub use definitions::{Defined, Definition};
+use fault::Fault;
 pub use options::{Deletion, InCluster, Kubeconfig, Options};
 pub use watching::KubeWatch;
 
@@ -65,6 +73,46 @@ impl KubeStore {
         Ok(KubeStore { server: Arc::new(Server::new(options)?) })
     }
 
+    /// The group that holds the custom resources: as set, or as the server says.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub async fn group(&self, within: Duration) -> Result<Group, StoreError> {
+        self.server.group(Instant::now() + within).await.map_err(Fault::into_error)
+    }
+
+    /// Creates those CustomResourceDefinitions that are not there, and waits until all of them are served. What is there already is left as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] for a definition that the server refuses, or whose names others have; else as for reads.
+    pub async fn define(
+        &self,
+        definitions: &[Definition<'_>],
+        within: Duration,
+    ) -> Result<Vec<Defined>, StoreError> {
+        definitions::define(&self.server, definitions, Instant::now() + within).await
+    }
+
+    /// The labels of a namespace; `None` where there is none of that name.
+    ///
+    /// # Errors
+    /// As for reads.
+    pub async fn namespace_labels(
+        &self,
+        name: &str,
+        within: Duration,
+    ) -> Result<Option<BTreeMap<String, String>>, StoreError> {
+        namespace::labels(&self.server, name, Instant::now() + within).await
+    }
+
+    /// Gives a host's affinities that old releases wrote the labels by which they are found; tells how many there were.
+    ///
+    /// # Errors
+    /// As for reads; those that were labelled before stay so.
+    pub async fn label_affinities(&self, host: &str, within: Duration) -> Result<usize, StoreError> {
+        unlabelled::label(&self.server, host, Instant::now() + within).await
+    }
+
     /// How many requests were sent so far, watches included.
     pub fn requests(&self) -> u64 {
         self.server.requests()
@@ -84,5 +132,10 @@ impl Store for KubeStore {
 
     async fn watch(&self, scope: Scope) -> Result<KubeWatch, StoreError> {
         Ok(KubeWatch::new(self.server.clone(), scope))
+    }
+
+    fn title(&self, key: &Key) -> Option<String> {
+        let place = place::of_key(self.server.known_group()?, key).ok()?;
+        Some(format!("{} {:?}", place.plural(), place.name))
     }
 }

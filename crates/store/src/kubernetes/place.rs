@@ -1,6 +1,8 @@
 //! Where records and scopes are.
 
-use api::crd::{Collection, Group, affinity_selector, object_name, pod, why_no_name};
+use api::crd::{
+    Collection, Group, affinity_selector, object_name, pod, unlabelled_affinity_selector, why_no_name,
+};
 use api::{Key, Kind};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -48,6 +50,15 @@ impl Place {
     /// The path of the object.
     pub(super) fn path(&self) -> String {
         format!("{}/{}", self.collection, self.name)
+    }
+
+    /// What the server's messages call the collection: `ippools.crd.projectcalico.org`, `pods`.
+    pub(super) fn plural(&self) -> String {
+        let parts: Vec<&str> = self.collection.trim_start_matches('/').split('/').collect();
+        match parts[..] {
+            ["apis", group, _, plural] => format!("{plural}.{group}"),
+            _ => parts.last().copied().unwrap_or_default().to_string(),
+        }
     }
 }
 
@@ -110,6 +121,12 @@ pub(super) fn of_scope(group: Group, scope: &Scope) -> Range {
     Range { what, path, selector, has_namespaces: what == What::Pods && namespace.is_none() }
 }
 
+/// Where the affinities are that old releases wrote.
+pub(super) fn of_unlabelled_affinities(group: Group) -> Range {
+    let selector = Some(unlabelled_affinity_selector());
+    Range { selector, ..of_scope(group, &Scope::Affinities { owner: None, family: None }) }
+}
+
 impl Range {
     /// The name of the object of a record of this scope, in the order of which the server lists.
     pub(super) fn position(&self, group: Group, key: &Key) -> String {
@@ -157,9 +174,9 @@ pub(super) fn token_after(position: &str) -> String {
     URL_SAFE_NO_PAD.encode(token.to_string())
 }
 
-/// Label selectors hold letters, digits, `.`, `-`, `/`, `=` and `,`.
+/// Label selectors hold letters, digits, `.`, `-`, `/`, `=`, `,` and `!`.
 fn escape(selector: &str) -> String {
-    selector.replace('/', "%2F").replace('=', "%3D").replace(',', "%2C")
+    selector.replace('/', "%2F").replace('=', "%3D").replace(',', "%2C").replace('!', "%21")
 }
 
 #[cfg(test)]
@@ -201,6 +218,11 @@ mod tests {
         assert_eq!(
             of_scope(Group::V1, &scope).url(500, None),
             "/apis/crd.projectcalico.org/v1/blockaffinities?limit=500&labelSelector=projectcalico.org%2Faffinity-type%3Dhost%2Cprojectcalico.org%2Fhostname-hash%3DDM7EHBDU4L3ELKRER4A46T6QMKAGARQI4CVWBO26S4I2IDAAW6CA%2Cprojectcalico.org%2Fip-version%3D4"
+        );
+        // Recorded in 034-unlabelled-affinities, but for the order of the parameters.
+        assert_eq!(
+            of_unlabelled_affinities(Group::V1).url(500, None),
+            "/apis/crd.projectcalico.org/v1/blockaffinities?limit=500&labelSelector=%21projectcalico.org%2Faffinity-type"
         );
         let token = token_after("a");
         assert_eq!(

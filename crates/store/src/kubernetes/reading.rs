@@ -216,7 +216,17 @@ pub(super) async fn list(
     read: &ScopeRead,
     deadline: Instant,
 ) -> Result<Listed, Fault> {
-    let range = place::of_scope(group, &read.scope);
+    list_range(server, group, &place::of_scope(group, &read.scope), read, deadline).await
+}
+
+/// Reads what of a range belongs to a scope, or a page of it.
+pub(super) async fn list_range(
+    server: &Server,
+    group: Group,
+    range: &Range,
+    read: &ScopeRead,
+    deadline: Instant,
+) -> Result<Listed, Fault> {
     let wanted = read.page.as_ref().map_or(usize::MAX, |page| page.limit.max(1));
     let after = read.page.as_ref().and_then(|page| page.after.as_ref()).map(|key| range.position(group, key));
     let short = read.depth == Depth::Key && range.what.is_told_by_metadata();
@@ -251,7 +261,7 @@ pub(super) async fn list(
         let list: List<'_> =
             serde_json::from_str(&text).map_err(|error| Fault::nonsense(server.shown(), &error))?;
         for item in list.items.into_iter().flatten() {
-            let Some((key, slot)) = seen(server, group, &range, read, short, item.get()) else { continue };
+            let Some((key, slot)) = seen(server, group, range, read, short, item.get()) else { continue };
             let is_before =
                 |position: &String| passes_over.as_ref().is_some_and(|after: &String| position <= after);
             if is_before(&range.position(group, &key)) || !keys.insert(key.clone()) {

@@ -26,7 +26,7 @@ async fn a_wrong_token_is_denied() {
     let store = KubeStore::open(options).unwrap();
     let error = read_error(&store).await;
     assert!(matches!(error, StoreError::Denied(_)), "{error:?}");
-    contains(&error, &["does not accept the credentials", "K8S_API_TOKEN"]);
+    contains(&error, &["does not accept the credentials", "CALICO_K8SAPITOKEN"]);
     let mut batch = Batch::new();
     batch.put(handle("a"), Expect::Absent, counted(1));
     assert!(matches!(store.commit(&batch, WITHIN).await, Err(StoreError::Denied(_))));

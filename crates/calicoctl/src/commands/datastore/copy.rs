@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use resources::contents::Counts;
 use resources::copy::{CopyError, Copying};
-use setup::ConnectOptions;
+use setup::{ConnectOptions, Datastore};
 use store::{AnyStore, StoreError};
 
 use crate::Context;
@@ -14,7 +14,10 @@ use crate::cli::{self, Config};
 use crate::failure::Failure;
 use crate::session::{Chosen, Session, WITHIN, check_version};
 
-/// Copy everything from this store to another, of any kind.
+const INTO_KUBERNETES: &str = "nothing can be copied into Kubernetes, where nodes and endpoints are Kubernetes' own. Lock this store with `calicoctl datastore migrate lock`, write it out \
+with `calicoctl datastore migrate export`, and read that in with Calico's `calicoctl datastore migrate import`";
+
+/// Copy everything from this store to another, of any kind but Kubernetes.
 ///
 /// The target must be empty. Uids and times of creation stay as they are; what was written is read back and compared. Meanwhile nobody can change an embedded store:
 /// who tries waits. A store in etcd knows no such lock: it is marked as locked (datastoreReady), which not everybody minds, so stop who uses it; in any case the copy goes on until a look finds
@@ -44,6 +47,9 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let target = Chosen::in_file(&args.to)?
         .open_on(&runtime, effects, environment, ConnectOptions::default())
         .map_err(|error| failed(error.to_string()))?;
+    if let Datastore::Kubernetes(_) = target.datastore {
+        return Err(failed(INTO_KUBERNETES.to_string()));
+    }
     if !context.globals.allow_version_mismatch {
         check_version(&source).map_err(failed)?;
     }

@@ -10,7 +10,10 @@ use crate::failure::Failure;
 
 /// Begin a store: what every cluster has, and default pools.
 ///
-/// Makes only what is missing, so it can be run again. The pool default-ipv4-ippool is 192.168.0.0/16 with IP in IP always and outgoing NAT, unless told otherwise; a pool
+/// Makes only what is missing, so it can be run again. In Kubernetes that begins with the definitions of the custom resources; those that are there, Calico's
+/// own or ours, are left as they are.
+///
+///  The pool default-ipv4-ippool is 192.168.0.0/16 with IP in IP always and outgoing NAT, unless told otherwise; a pool
 /// default-ipv6-ippool is made where --ipv6-cidr names its network.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -50,6 +53,8 @@ pub struct Args {
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
     cli::exactly(0, &args.words).map_err(Failure::Message)?;
     let pools = pools(args).map_err(Failure::Message)?;
+    #[cfg(feature = "kubernetes")]
+    super::define::run(&args.config, context)?;
     let session = Access::begin(args.config.config.as_deref(), context)?.quiet_session()?;
     // All that can be wrong with the pools by themselves is found before anything is made.
     for pool in &pools {
@@ -62,7 +67,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     for pool in &pools {
         let ensured = session.wait(session.client().ensure_pool(pool));
         let (what, resource) = match ensured.map_err(|error| match error {
-            resources::Error::AlreadyExists(_) => Failure::message(format!(
+            resources::Error::AlreadyExists(..) => Failure::message(format!(
                 "IPPool {} exists with another network than {}; nothing was changed about it",
                 pool.name, pool.cidr
             )),

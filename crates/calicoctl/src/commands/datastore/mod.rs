@@ -2,6 +2,8 @@
 
 mod backup;
 mod copy;
+#[cfg(feature = "kubernetes")]
+mod define;
 mod export;
 mod init;
 mod migrate;

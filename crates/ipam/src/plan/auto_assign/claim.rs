@@ -67,7 +67,7 @@ impl Search<'_> {
                     return Err(Stop::Fetch(ReadSet::new().key(key)));
                 }
             }
-            context.take_claimed(draft, cidr, |block| Source::Reclaimed(emptied, block));
+            context.take_claimed(draft, cidr, |block| Source::Reclaimed(Box::new(emptied), block));
             return Ok(true);
         }
         Ok(false)

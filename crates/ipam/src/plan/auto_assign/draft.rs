@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use api::{Affinity, Block, BlockCidr, Family, HandleId, Key, Kind, Owner, Revision};
+use api::{Affinity, Block, BlockCidr, Family, HandleId, Key, Owner, Revision};
 use store::{Batch, Expect, View};
 
 use super::{Address, Assigned};
@@ -12,19 +12,15 @@ use crate::plan::progress::{Intent, Progress};
 
 /// How the owner comes to the block that addresses are taken from.
 #[derive(Clone, Debug)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "a request holds a handful of these, each for the length of a plan"
-)]
 pub(super) enum Source {
     /// It exists, and its affinity needs no write.
     Stored(Revision),
     /// It is the owner's, half claimed or half released.
     Healed(Revision),
     /// It is to be created, as this.
-    Claimed(Block),
+    Claimed(Box<Block>),
     /// It is another's and empty: that one is released, then this is created.
-    Reclaimed(Emptied, Block),
+    Reclaimed(Box<Emptied>, Box<Block>),
 }
 
 /// An empty block as it is stored, but for what has cooled down.
@@ -98,6 +94,7 @@ impl FamilyDraft {
 /// Makes the batch of a request.
 pub(super) struct Draft<'a> {
     pub owner: &'a Owner,
+    pub node: Option<&'a Key>,
     pub handle: Option<&'a HandleId>,
     pub view: &'a View,
 }
@@ -105,44 +102,41 @@ pub(super) struct Draft<'a> {
 impl Draft<'_> {
     /// The writes, in an order in which every prefix is a legal state: claims first (affinity pending, block, affinity confirmed), then the handle
     /// raised, then the blocks with the addresses taken, then what is healed by the way.
-    pub fn batch(&self, drafts: Vec<FamilyDraft>, progress: &mut Progress) -> Batch {
+    pub fn batch(&self, mut drafts: Vec<FamilyDraft>, progress: &mut Progress) -> Batch {
         let mut batch = Batch::new();
         let mut intent = Intent::default();
         let mut raised = Counts::new();
         let mut puts = Vec::new();
-        let mut tidied = Vec::new();
-        for draft in drafts {
-            for Taking { block, source, addresses } in draft.takings {
+        for draft in &mut drafts {
+            for Taking { block, source, addresses } in draft.takings.drain(..) {
                 let expect = self.come_by(&mut batch, block.cidr, source, &mut intent);
                 if !addresses.is_empty() {
                     *raised.entry(block.cidr).or_default() += addresses.len() as u32;
                     puts.push((block, addresses, expect));
                 }
             }
-            tidied.push((draft.stale, draft.deselected));
         }
         let written = |cidr| puts.iter().any(|(block, ..)| block.cidr == cidr);
         progress.fence(&mut batch, self.view, written, &mut intent);
 
         let mut handle = self.handle.and_then(|id| handle::Draft::of(self.view, id));
         if let (Some(handle), false) = (&mut handle, raised.is_empty()) {
-            progress.raise(handle, &mut batch, &raised, &mut intent);
+            progress.raise(handle, &mut batch, raised, &mut intent);
         }
-        if let (Owner::Host(host), false) = (self.owner, puts.is_empty()) {
-            let key = Key::global(Kind::Node, host.as_str());
-            let revision = self.view.resource(&key).flatten().map(|(_, revision)| revision.clone());
-            batch.guard(key, revision);
+        if let (Some(node), false) = (self.node, puts.is_empty()) {
+            let revision = self.view.resource(node).flatten().map(|(_, revision)| revision.clone());
+            batch.guard(node.clone(), revision);
         }
         for (block, addresses, expect) in puts {
             intent.place(&mut batch, self.view, block, expect, addresses);
         }
         if let Some(handle) = &mut handle {
-            progress.take_back(handle, &mut batch, &raised, &mut intent);
+            progress.take_back(handle, &mut batch, &mut intent);
         }
-        for (stale, deselected) in tidied {
-            self.tidy(&mut batch, stale, deselected);
+        for draft in drafts {
+            self.tidy(&mut batch, draft.stale, draft.deselected);
         }
-        progress.intend(intent, &batch, self.view);
+        progress.intend(intent, &batch);
         batch
     }
 
@@ -158,13 +152,14 @@ impl Draft<'_> {
                 // Only blocks that the view holds are healed.
                 _ => handle::at(&revision),
             },
-            Source::Claimed(block) => self.claim(batch, block, intent),
+            Source::Claimed(block) => self.claim(batch, *block, intent),
             Source::Reclaimed(emptied, block) => {
+                let emptied = *emptied;
                 let theirs = emptied.block.owner();
                 let found = theirs.as_ref().and_then(|owner| self.affinity(owner, cidr));
                 let owner = theirs.as_ref().unwrap_or(self.owner);
                 affinity::release(batch, owner, found, emptied.block, handle::at(&emptied.revision));
-                self.claim(batch, block, intent)
+                self.claim(batch, *block, intent)
             }
         }
     }

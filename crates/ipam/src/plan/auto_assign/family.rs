@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use api::{Block, BlockCidr, Family, IpamConfig, Key, Kind, Owner, Revision, Timestamp, ipam_config};
+use api::{Block, BlockCidr, Family, IpamConfig, Key, Owner, Revision, Timestamp, ipam_config};
 use store::{Depth, ReadSet, Scope, View};
 
 use super::draft::{Emptied, FamilyDraft, Source, Taking};
@@ -20,6 +20,7 @@ pub(super) struct Context<'a> {
     pub request: &'a AutoAssign,
     pub owner: &'a Owner,
     pub owner_text: &'a str,
+    pub node: Option<&'a Key>,
     pub progress: &'a Progress,
     pub reserved: &'a Reserved,
     pub config: &'a IpamConfig,
@@ -154,10 +155,10 @@ impl Context<'_> {
     }
 
     fn node_labels(&self) -> Result<Option<&BTreeMap<String, String>>, Stop> {
-        let Owner::Host(host) = self.owner else { return Ok(None) };
-        match self.view.resource(&Key::global(Kind::Node, host.as_str())) {
+        let Some(node) = self.node else { return Ok(None) };
+        match self.view.resource(node) {
             Some(Some((resource, _))) => Ok(Some(&resource.as_node().labels)),
-            _ => Err(Stop::Error(AutoAssignError::NoNode(host.clone()))),
+            _ => Err(Stop::Error(AutoAssignError::NoNode(self.request.host.clone()))),
         }
     }
 
@@ -170,7 +171,7 @@ impl Context<'_> {
         labels: Option<&BTreeMap<String, String>>,
     ) -> bool {
         let pool = choice.enabled.iter().find(|pool| pool.cidr.contains(block.cidr().first()));
-        labels.is_some() && pool.is_some_and(|pool| pools::selects_node(pool, labels) == Ok(false))
+        labels.is_some() && pool.is_some_and(|pool| pools::selects_node(pool, &labels) == Ok(false))
     }
 
     fn is_mine(&self, cidr: BlockCidr) -> bool {
@@ -186,7 +187,7 @@ impl Context<'_> {
 
     /// A copy of a block in which what has cooled down is free.
     pub fn collected(&self, stored: &Block) -> Block {
-        let mut block = stored.clone();
+        let mut block = block::copy(stored);
         block::collect(&mut block, self.now, self.config.cooldown_seconds);
         block
     }
@@ -219,14 +220,14 @@ impl Context<'_> {
         &self,
         draft: &mut FamilyDraft,
         cidr: BlockCidr,
-        source: impl FnOnce(Block) -> Source,
+        source: impl FnOnce(Box<Block>) -> Source,
     ) {
         let created = block::create(cidr, self.owner, self.request.host_reserved.as_ref(), self.now);
         let mut block = created.clone();
         let (wanted, attribute) = (draft.missing(), self.progress.attribute());
         // It is the owner's, so there is no mismatch.
         let addresses = block::assign(&mut block, wanted, None, attribute, self.reserved).unwrap_or_default();
-        draft.take(Taking { block, source: source(created), addresses });
+        draft.take(Taking { block, source: source(Box::new(created)), addresses });
     }
 
     pub fn need_blocks(&self, blocks: impl Iterator<Item = BlockCidr>) -> Result<(), Stop> {

@@ -84,8 +84,10 @@ impl AutoAssign {
             Use::LoadBalancer => Owner::load_balancer(),
             Use::Workload | Use::Tunnel => Owner::Host(self.host.clone()),
         };
+        let node = matches!(owner, Owner::Host(_)).then(|| Key::global(Kind::Node, self.host.as_str()));
         let progress = Progress::new(Arc::new(attribute), self.handle.clone());
-        AutoAssignPlanner { owner_text: owner.affinity_text(), owner, request: self, progress, refused: None }
+        let owner_text = owner.affinity_text();
+        AutoAssignPlanner { owner_text, owner, node, request: self, progress, refused: None }
     }
 
     fn wanted(&self, family: Family) -> u32 {
@@ -202,6 +204,8 @@ pub struct AutoAssignPlanner {
     request: AutoAssign,
     owner: Owner,
     owner_text: String,
+    /// The node that the owner is, if it is one.
+    node: Option<Key>,
     progress: Progress,
     /// The answer, once it is certain that the request gets nothing: what is left then is to take back what earlier attempts got.
     refused: Option<AutoAssigned>,
@@ -210,10 +214,6 @@ pub struct AutoAssignPlanner {
 impl AutoAssignPlanner {
     fn families(&self) -> impl Iterator<Item = Family> + '_ {
         Family::BOTH.into_iter().filter(|family| self.request.wanted(*family) > 0)
-    }
-
-    fn node_key(&self) -> Option<Key> {
-        matches!(self.owner, Owner::Host(_)).then(|| Key::global(Kind::Node, self.request.host.as_str()))
     }
 
     /// What the handle holds already, where the request limits that; `Ok(None)` when there is room.
@@ -264,7 +264,7 @@ impl Planner for AutoAssignPlanner {
         };
         ReadSet::new()
             .key(Key::IpamConfig)
-            .keys(self.node_key())
+            .keys(self.node.clone())
             .keys(self.progress.reads().keys.into_iter().map(|(key, _)| key))
             .scope(Scope::kind(Kind::IPPool), Depth::Full)
             .scope(Scope::kind(Kind::IPReservation), Depth::Full)
@@ -300,6 +300,7 @@ impl Planner for AutoAssignPlanner {
                 request: &self.request,
                 owner: &self.owner,
                 owner_text: &self.owner_text,
+                node: self.node.as_ref(),
                 progress: &self.progress,
                 reserved: &reserved,
                 config: &config,
@@ -340,8 +341,8 @@ impl Planner for AutoAssignPlanner {
             self.refused = Some(answer.clone());
             return Ok(self.give_back(answer, view, now));
         }
-        let batch = Draft { owner: &self.owner, handle: self.request.handle.as_ref(), view }
-            .batch(drafts, &mut self.progress);
+        let (owner, node, handle) = (&self.owner, self.node.as_ref(), self.request.handle.as_ref());
+        let batch = Draft { owner, node, handle, view }.batch(drafts, &mut self.progress);
         Ok(if batch.is_empty() { Plan::Done(answer) } else { Plan::Commit { batch, answer } })
     }
 

@@ -62,7 +62,7 @@ impl<'a> Search<'a> {
 
     /// The addresses that stored blocks cover, of whatever size these are.
     pub fn taken(&self) -> Result<&Ranges, Stop> {
-        self.context.need_all(self.family, Depth::Key)?;
+        self.need_keys()?;
         Ok(self.taken.get_or_init(|| {
             let scope = Scope::Blocks { family: Some(self.family) };
             let stored = self.context.view.slots(&scope).filter(|(_, slot)| **slot != Slot::Absent);
@@ -71,6 +71,18 @@ impl<'a> Search<'a> {
                 _ => None,
             }))
         }))
+    }
+
+    /// The keys of all blocks, and beside them the owner's affinity to the block that it looks at first: one that an old release of Calico wrote to
+    /// Kubernetes, without labels, is in no list of the owner's, and yet its block is the owner's.
+    fn need_keys(&self) -> Result<(), Stop> {
+        let Err(Stop::Fetch(set)) = self.context.need_all(self.family, Depth::Key) else { return Ok(()) };
+        let first = self.pools.first().zip(self.rings().first().and_then(Option::as_ref));
+        let first = first.and_then(|(pool, ring)| pool.block_at(ring.at(0)?));
+        let unseen =
+            first.filter(|block| self.context.view.affinity(self.context.owner, *block) == Some(None));
+        let owner = self.context.owner;
+        Err(Stop::Fetch(set.keys(unseen.map(|block| Key::Affinity { owner: owner.clone(), block }))))
     }
 
     /// The stored blocks of the pools' block sizes, pool by pool, in the host's order.

@@ -9,6 +9,7 @@ pub mod programs;
 
 use std::fs;
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -210,6 +211,21 @@ impl KubeServer {
         let mut command = Command::new(&self.kubectl);
         command.arg("--kubeconfig").arg(self.kubeconfig()).args(arguments).env("HOME", self.directory());
         command
+    }
+
+    /// Begins to serve the API in the clear, to whom it takes for the administrator, on a Unix socket in its folder: for clients that are no more than a
+    /// few lines. `kubectl proxy` does it.
+    ///
+    /// # Panics
+    /// When that does not start.
+    pub fn serve_on_socket(&mut self) -> PathBuf {
+        let socket = self.path("api.socket");
+        let mut command = self.kubectl(&["proxy", "--unix-socket"]);
+        command.arg(&socket);
+        let name = "kubectl-proxy";
+        self.launch(&mut command, name);
+        self.wait_for(name, |_| UnixStream::connect(&socket).is_ok());
+        socket
     }
 
     /// Installs the custom resources and whatever else is in these files, or folders of files, and waits until the API server serves them.

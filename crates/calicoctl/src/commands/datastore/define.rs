@@ -1,0 +1,39 @@
+//! The first step of `calicoctl datastore init` in Kubernetes: the definitions of the custom resources, before anything looks for one.
+
+use std::time::Duration;
+
+use setup::ConnectOptions;
+use store::kubernetes::Defined;
+use store::{AnyStore, StoreError};
+
+use crate::Context;
+use crate::cli::Config;
+use crate::custom_resources::CustomResource;
+use crate::failure::Failure;
+use crate::session::{Chosen, WITHIN};
+
+/// How long the server may take until it serves them.
+const SERVED_WITHIN: Duration = Duration::from_secs(30);
+
+/// Creates what is missing, and tells of all. Does nothing on other stores.
+pub(super) fn run(config: &Config, context: &mut Context<'_>) -> Result<(), Failure> {
+    let chosen = Chosen::load(config.config.as_deref(), context.globals, context.environment)?;
+    let Ok(session) = chosen.open(context.effects, context.environment, ConnectOptions::default()) else {
+        // Whatever is wrong is said when the store is opened in earnest.
+        return Ok(());
+    };
+    let AnyStore::Kubernetes(store) = &session.store else { return Ok(()) };
+    let failed = |error: StoreError| Failure::message(error.to_string());
+    let group = session.wait(store.group(WITHIN)).map_err(failed)?;
+    let manifests = CustomResource::all(group).map_err(Failure::message)?;
+    let definitions: Vec<_> = manifests.iter().map(CustomResource::definition).collect();
+    let defined = session.wait(store.define(&definitions, SERVED_WITHIN)).map_err(failed)?;
+    for (definition, defined) in definitions.iter().zip(defined) {
+        let what = match defined {
+            Defined::Created => "Created",
+            Defined::There => "Exists:",
+        };
+        writeln!(context.stdout, "{what} CustomResourceDefinition {}", definition.name)?;
+    }
+    Ok(())
+}

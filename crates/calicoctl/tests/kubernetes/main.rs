@@ -1,0 +1,14 @@
+//! The program on a real Kubernetes API server. `RACKPOOL_SKIP_KUBERNETES=1` leaves these tests out.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that fails says where, and one that is skipped says why"
+)]
+
+mod begins;
+mod errors;
+mod fixture;
+mod nodes;
+mod requests;
+mod rights;

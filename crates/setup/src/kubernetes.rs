@@ -1,0 +1,155 @@
+//! From settings to the Kubernetes API server.
+
+use std::path::PathBuf;
+
+use api::crd::Group;
+use store::AnyStore;
+use store::kubernetes::{InCluster, KubeStore, Kubeconfig, Options, Pem};
+
+use crate::choose;
+use crate::datastore::KubernetesSettings;
+use crate::environment::Environment;
+use crate::error::SetupError;
+use crate::settings::Settings;
+
+/// Requests a second, where only their number at once is said (client-go's default).
+const QPS: f32 = 5.0;
+/// Requests at once, where only their number a second is said (`libcalico-go/lib/backend/k8s/k8s.go`).
+const BURST: u32 = 100;
+
+/// Opens the store. Nothing is sent before the first call.
+pub(crate) fn open(settings: &KubernetesSettings) -> Result<AnyStore, SetupError> {
+    Ok(AnyStore::Kubernetes(KubeStore::open(options(settings))?))
+}
+
+/// Opens the Kubernetes API server that the settings name, whatever store they choose: for what only Kubernetes knows, as the labels of a namespace.
+/// Nothing is sent before the first call.
+///
+/// # Errors
+/// Whatever keeps it from opening; and where no server is named.
+pub fn connect_kubernetes(settings: &Settings, environment: &Environment) -> Result<KubeStore, SetupError> {
+    let settings = choose::kubernetes(settings, environment, String::new());
+    Ok(KubeStore::open(options(&settings))?)
+}
+
+fn options(settings: &KubernetesSettings) -> Options {
+    let file = |path: &Option<String>| path.clone().map(|path| Pem::File(path.into()));
+    let in_cluster = settings.in_cluster.clone();
+    let defaults = Options::default();
+    Options {
+        kubeconfig: kubeconfig(settings),
+        context: settings.context.clone(),
+        in_cluster: in_cluster.map(|(host, port)| InCluster::new(host, port)),
+        endpoint: settings.endpoint.clone(),
+        token: settings.token.clone(),
+        ca: file(&settings.tls.ca),
+        cert: file(&settings.tls.cert),
+        key: file(&settings.tls.key),
+        insecure: settings.insecure_skip_tls_verify,
+        group: settings.api_group.as_deref().map(Group::from_setting),
+        pace: pace(settings.qps, settings.burst),
+        interface_prefix: settings.interface_prefix.clone().unwrap_or(defaults.interface_prefix.clone()),
+        ..defaults
+    }
+}
+
+/// The text goes before the files, as with Calico; the user's own file comes last, and not at all where an endpoint is named.
+fn kubeconfig(settings: &KubernetesSettings) -> Option<Kubeconfig> {
+    if let Some(text) = &settings.kubeconfig_inline {
+        return Some(Kubeconfig::Inline(text.clone()));
+    }
+    if let Some(paths) = &settings.kubeconfig {
+        let paths = paths.split(':').filter(|path| !path.is_empty()).map(PathBuf::from);
+        return Some(Kubeconfig::Files(paths.collect()));
+    }
+    let own =
+        settings.default_kubeconfig.as_ref().filter(|path| settings.endpoint.is_none() && path.exists());
+    own.map(|path| Kubeconfig::Files(vec![path.clone()]))
+}
+
+/// Without a word there is no limit but the server's own, which says to whom it has no time for; a negative number says the same.
+fn pace(qps: Option<f32>, burst: Option<u32>) -> Option<(f32, u32)> {
+    if qps.is_none() && burst.is_none() {
+        return None;
+    }
+    let qps = qps.unwrap_or(QPS);
+    (qps > 0.0).then(|| (qps, burst.unwrap_or(BURST).max(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{Datastore, Environment, Settings};
+
+    fn from(variables: &[(&str, &str)], cni: serde_json::Value) -> Options {
+        let environment: Environment = variables.iter().copied().collect();
+        let settings = Settings::from_environment(&environment).unwrap().with_cni(&cni);
+        match Datastore::choose(&settings, &environment).unwrap() {
+            Datastore::Kubernetes(settings) => options(&settings),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn everything_arrives() {
+        let found = from(
+            &[
+                ("KUBECONFIG", "/a:/b"),
+                ("K8S_CURRENT_CONTEXT", "c"),
+                ("K8S_API_ENDPOINT", "https://h:1"),
+                ("K8S_CA_FILE", "/ca"),
+                ("K8S_CERT_FILE", "/cert"),
+                ("K8S_KEY_FILE", "/key"),
+                ("CALICO_K8SAPITOKEN", "t"),
+                ("K8S_INSECURE_SKIP_TLS_VERIFY", "true"),
+                ("K8S_CLIENT_QPS", "20"),
+                ("CALICO_API_GROUP", "ProjectCalico.org/v3"),
+                ("FELIX_INTERFACEPREFIX", "eni, cali"),
+            ],
+            json!({}),
+        );
+        let file = |path: &str| Some(Pem::File(path.into()));
+        assert_eq!(found.kubeconfig, Some(Kubeconfig::Files(vec!["/a".into(), "/b".into()])));
+        assert_eq!((found.context.as_deref(), found.endpoint.as_deref()), (Some("c"), Some("https://h:1")));
+        assert_eq!((found.ca, found.cert, found.key), (file("/ca"), file("/cert"), file("/key")));
+        assert_eq!((found.token.as_deref(), found.insecure), (Some("t"), true));
+        assert_eq!((found.pace, found.group), (Some((20.0, BURST)), Some(Group::V3)));
+        assert_eq!(found.interface_prefix, "eni");
+    }
+
+    #[test]
+    fn a_cni_configuration_says_it_too() {
+        let cni = json!({"datastore_type": "kubernetes", "kubernetes": {"kubeconfig": "/c", "k8s_api_root": "https://h:2"},
+            "policy": {"k8s_auth_token": "t"}, "burst": 3});
+        let found = from(&[], cni);
+        assert_eq!(found.kubeconfig, Some(Kubeconfig::Files(vec!["/c".into()])));
+        assert_eq!(found.endpoint.as_deref(), Some("https://h:2"));
+        assert_eq!((found.token.as_deref(), found.pace), (Some("t"), Some((QPS, 3))));
+        assert_eq!((found.group, found.interface_prefix.as_str()), (None, "cali"));
+    }
+
+    #[test]
+    fn the_users_own_file_is_the_last_resort() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(".kube/config");
+        let base = [("DATASTORE_TYPE", "kubernetes"), ("HOME", home.path().to_str().unwrap())];
+        let service = [("KUBERNETES_SERVICE_HOST", "10.96.0.1"), ("KUBERNETES_SERVICE_PORT", "443")];
+        let in_pod: Vec<_> = base.iter().chain(&service).copied().collect();
+        assert_eq!(from(&in_pod, json!({})).kubeconfig, None);
+        assert_eq!(from(&in_pod, json!({})).in_cluster, Some(InCluster::new("10.96.0.1", "443")));
+        std::fs::create_dir(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(from(&base, json!({})).kubeconfig, Some(Kubeconfig::Files(vec![path])));
+        let endpoint: Vec<_> = base.iter().copied().chain([("K8S_API_ENDPOINT", "https://h:1")]).collect();
+        assert_eq!(from(&endpoint, json!({})).kubeconfig, None);
+    }
+
+    #[test]
+    fn a_pace_is_kept_only_when_asked_for() {
+        assert_eq!(pace(None, None), None);
+        assert_eq!(pace(Some(-1.0), Some(7)), None);
+        assert_eq!(pace(Some(2.5), None), Some((2.5, 100)));
+    }
+}

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod kubernetes;
 mod process;
 mod seed;
 mod table;
@@ -27,8 +28,21 @@ enum Command {
     /// Fills a store. A process of its own, so that the one that starts what is measured stays small: Linux counts the memory of the process that a
     /// program was started from into the program's peak.
     Fill(Fill),
-    /// Measures.
+    /// Measures on the embedded store.
     Measure(Measure),
+    /// Measures on a Kubernetes API server, which it starts.
+    Kubernetes(Kubernetes),
+    /// Holds an API server for the others.
+    Serve,
+}
+
+#[derive(Parser)]
+struct Kubernetes {
+    /// The folder of the programs to measure.
+    programs: PathBuf,
+    /// How often each is started.
+    #[arg(long, default_value_t = 60)]
+    rounds: usize,
 }
 
 #[derive(Parser)]
@@ -60,6 +74,8 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Fill(fill) => seed::store(&fill.path, fill.nodes, fill.addresses),
         Command::Measure(arguments) => measure(&arguments),
+        Command::Kubernetes(arguments) => kubernetes::measure(&arguments.programs, arguments.rounds),
+        Command::Serve => kubernetes::serve(),
     }
 }
 
@@ -86,18 +102,15 @@ fn measure(arguments: &Measure) -> Result<()> {
             (", large store", &large, seed::EMPTY_NODE),
             (", large store, used block", &large, seed::USED_NODE),
         ] {
-            let plugin = Plugin { programs: &programs, database, node, container: format!("bench-{round}") };
+            let configuration = process::on_file(database, node);
+            let plugin = Plugin { programs: &programs, configuration, container: format!("bench-{round}") };
             let add = plugin.run("ADD")?;
             table.note(&format!("calico-ipam ADD{name}"), add.time, add.peak_kib);
             let del = plugin.run("DEL")?;
             table.note(&format!("calico-ipam DEL{name}"), del.time, del.peak_kib);
         }
-        let plugin = Plugin {
-            programs: &programs,
-            database: &small,
-            node: seed::EMPTY_NODE,
-            container: "v".to_string(),
-        };
+        let configuration = process::on_file(&small, seed::EMPTY_NODE);
+        let plugin = Plugin { programs: &programs, configuration, container: "v".to_string() };
         let version = plugin.run("VERSION")?;
         table.note("calico-ipam VERSION", version.time, version.peak_kib);
         let get = programs.calicoctl(&small, &["get", "ippool"])?;

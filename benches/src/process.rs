@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::{Value as Json, json};
 use wait4::Wait4;
 
 /// What a process took.
@@ -29,21 +30,65 @@ impl Programs {
         Ok(Programs { calicoctl: folder.join("calicoctl"), calico_ipam: folder.join("calico-ipam") })
     }
 
-    /// Runs calicoctl on a store.
+    /// Runs calicoctl on an embedded store.
     pub fn calicoctl(&self, database: &Path, arguments: &[&str]) -> Result<Taken> {
         let mut command = Command::new(&self.calicoctl);
         measure(command.args(arguments).env_clear().env("RACKPOOL_DB", database), "")
     }
+
+    /// The same on Kubernetes.
+    pub fn calicoctl_on(&self, cluster: &Cluster, arguments: &[&str]) -> Result<Taken> {
+        let mut command = Command::new(&self.calicoctl);
+        command.args(arguments).env_clear();
+        command.env("DATASTORE_TYPE", "kubernetes").env("CALICO_API_GROUP", GROUP);
+        measure(command.env("KUBECONFIG", &cluster.kubeconfig), "")
+    }
+}
+
+const GROUP: &str = "crd.projectcalico.org/v1";
+
+/// A Kubernetes API server, for a node.
+pub struct Cluster {
+    /// How to reach it.
+    pub kubeconfig: PathBuf,
+    /// The host's lock.
+    pub lock: PathBuf,
+}
+
+impl Cluster {
+    /// The plugin's configuration.
+    pub fn configuration(&self, node: &str) -> Json {
+        json!({
+            "cniVersion": "1.0.0",
+            "name": "net",
+            "nodename": node,
+            "datastore_type": "kubernetes",
+            "calico_api_group": GROUP,
+            "kubernetes": { "kubeconfig": self.kubeconfig },
+            "ipam_lock_file": self.lock,
+            "ipam": { "type": "calico-ipam" },
+        })
+    }
+}
+
+/// The plugin's configuration for an embedded store.
+pub fn on_file(database: &Path, node: &str) -> Json {
+    json!({
+        "cniVersion": "1.0.0",
+        "name": "net",
+        "nodename": node,
+        "rackpool_db": database,
+        "ipam_lock_file": database.with_extension("lock"),
+        "ipam": { "type": "calico-ipam" },
+    })
 }
 
 /// A call of the plugin.
 pub struct Plugin<'a> {
     /// The programs.
     pub programs: &'a Programs,
-    /// The store.
-    pub database: &'a Path,
-    /// The node.
-    pub node: &'a str,
+    /// What it reads.
+    pub configuration: Json,
     /// The container.
     pub container: String,
 }
@@ -51,14 +96,6 @@ pub struct Plugin<'a> {
 impl Plugin<'_> {
     /// Runs a CNI command.
     pub fn run(&self, cni_command: &str) -> Result<Taken> {
-        let configuration = serde_json::json!({
-            "cniVersion": "1.0.0",
-            "name": "net",
-            "nodename": self.node,
-            "rackpool_db": self.database,
-            "ipam_lock_file": self.database.with_extension("lock"),
-            "ipam": { "type": "calico-ipam" },
-        });
         let mut command = Command::new(&self.programs.calico_ipam);
         command
             .env_clear()
@@ -66,8 +103,10 @@ impl Plugin<'_> {
             .env("CNI_CONTAINERID", &self.container)
             .env("CNI_NETNS", "/var/run/netns/none")
             .env("CNI_IFNAME", "eth0")
-            .env("CNI_PATH", "/opt/cni/bin");
-        measure(&mut command, &configuration.to_string())
+            .env("CNI_PATH", "/opt/cni/bin")
+            // As the kubelet says it.
+            .env("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod");
+        measure(&mut command, &self.configuration.to_string())
     }
 }
 
@@ -92,7 +131,8 @@ pub fn sync_time(folder: &Path) -> Result<Duration> {
     Ok(start.elapsed())
 }
 
-fn measure(command: &mut Command, input: &str) -> Result<Taken> {
+/// Runs a program that must succeed.
+pub fn measure(command: &mut Command, input: &str) -> Result<Taken> {
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let start = Instant::now();
     let mut child = command.spawn().with_context(|| format!("{command:?}"))?;

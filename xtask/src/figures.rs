@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::cargo::{cargo, run};
-use crate::dist;
+use crate::{demo, dist};
 
 /// Arguments of `cargo xtask figures`.
 #[derive(Args)]
@@ -27,7 +27,23 @@ impl Figures {
             None => dist::build()?,
         };
         let mut bench = cargo(&["run", "--quiet", "--release", "--package", "benches", "--", "measure"]);
-        run(bench.arg(programs).args(["--rounds", &self.rounds]))?;
+        run(bench.arg(&programs).args(["--rounds", &self.rounds]))?;
+        if demo::can_be_on_an_api_server() {
+            // The plain request is a program of its own.
+            run(&mut cargo(&["build", "--quiet", "--release", "--package", "benches"]))?;
+            let mut bench = cargo(&[
+                "run",
+                "--quiet",
+                "--release",
+                "--package",
+                "benches",
+                "--bin",
+                "benches",
+                "--",
+                "kubernetes",
+            ]);
+            run(bench.arg(&programs).args(["--rounds", &self.rounds]))?;
+        }
         run(&mut cargo(&["bench", "--package", "ipam", "--bench", "plan"]))
     }
 }

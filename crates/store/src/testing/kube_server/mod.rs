@@ -3,12 +3,12 @@
 //!
 //! It ends with the value that started it, also when the test panics; and with the process, also when it is killed.
 
+mod api_server;
 mod certificates;
 mod process;
 pub mod programs;
 
 use std::fs;
-use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use self::certificates::{Certificates, random_token};
 use self::process::Process;
-use super::etcd_server::{self, EtcdServer, free_ports};
+use super::etcd_server::{self, EtcdServer};
 
 /// How long the API server may take to be ready; the machine may be busy with a build.
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -87,9 +87,13 @@ pub struct Request {
 #[derive(Debug)]
 pub struct KubeServer {
     // In the order in which they end.
-    processes: Vec<Process>,
+    clients: Vec<Process>,
+    api_server: Option<Process>,
     etcd: EtcdServer,
     directory: TempDir,
+    programs: PathBuf,
+    options: Options,
+    port: u16,
     endpoint: String,
     /// User and token.
     tokens: Vec<(String, String)>,
@@ -106,25 +110,35 @@ impl KubeServer {
         names.extend(options.scheduler.then_some(SCHEDULER));
         names.extend(options.controllers.then_some(CONTROLLERS));
         let programs = programs::programs(&names).unwrap_or_else(|error| panic!("{error}"));
-        let kubectl = find_kubectl();
+        let kubectl = kubectl();
         // Nothing here outlives the machine.
         let etcd = etcd_server::Setup::new().argument("--unsafe-no-fsync=true").start();
         let directory = TempDir::with_prefix("rackpool-kube-").expect("a place for the API server's files");
         let mut users = vec![(ADMIN.to_string(), vec!["system:masters".to_string()])];
         users.extend(options.users.iter().cloned());
         let tokens = users.iter().map(|(name, _)| (name.clone(), random_token())).collect();
-        let mut server =
-            KubeServer { processes: Vec::new(), etcd, directory, endpoint: String::new(), tokens, kubectl };
+        let mut server = KubeServer {
+            clients: Vec::new(),
+            api_server: None,
+            etcd,
+            directory,
+            programs,
+            options,
+            port: 0,
+            endpoint: String::new(),
+            tokens,
+            kubectl,
+        };
         server.write_secrets(&users);
-        server.launch_api_server(&programs, &options);
-        if options.scheduler {
-            server.launch_client(&programs.join(SCHEDULER), &[]);
+        server.launch_api_server_somewhere();
+        if server.options.scheduler {
+            server.launch_client(SCHEDULER, &[]);
         }
-        if options.controllers {
+        if server.options.controllers {
             let (key, ca) = (server.path("service-accounts.key"), server.ca());
             let key = format!("--service-account-private-key-file={}", key.display());
             let ca = format!("--root-ca-file={}", ca.display());
-            server.launch_client(&programs.join(CONTROLLERS), &[&key, &ca]);
+            server.launch_client(CONTROLLERS, &[&key, &ca]);
             server.wait_for(CONTROLLERS, |server| {
                 server
                     .kubectl(&["get", "serviceaccount", "default"])
@@ -181,7 +195,7 @@ impl KubeServer {
 
     /// The numbers of its processes, etcd left out.
     pub fn process_ids(&self) -> Vec<u32> {
-        self.processes.iter().map(Process::id).collect()
+        self.clients.iter().chain(&self.api_server).map(Process::id).collect()
     }
 
     /// All requests of a user since the start, in the order of the answers. Each is here before its sender has the answer.
@@ -293,52 +307,9 @@ impl KubeServer {
         }
     }
 
-    fn launch_api_server(&mut self, programs: &Path, options: &Options) {
-        // A free port may be taken by another before the server takes it.
-        for _ in 0..4 {
-            let [port] = free_ports();
-            self.endpoint = format!("https://127.0.0.1:{port}");
-            self.write_kubeconfigs();
-            let flag = |name: &str, value: &dyn std::fmt::Display| format!("--{name}={value}");
-            let file = |name: &str, file: &str| format!("--{name}={}", self.path(file).display());
-            let mut command = Command::new(programs.join(API_SERVER));
-            command.args([
-                flag("etcd-servers", &self.etcd.endpoint()),
-                flag("bind-address", &"127.0.0.1"),
-                flag("advertise-address", &"127.0.0.1"),
-                flag("secure-port", &port),
-                file("tls-cert-file", "server.crt"),
-                file("tls-private-key-file", "server.key"),
-                file("token-auth-file", "tokens.csv"),
-                flag("anonymous-auth", &false),
-                flag("authorization-mode", &"Node,RBAC"),
-                flag("allow-privileged", &true),
-                flag("service-account-issuer", &"https://kubernetes.default.svc"),
-                file("service-account-key-file", "service-accounts.pub"),
-                file("service-account-signing-key-file", "service-accounts.key"),
-                flag("service-cluster-ip-range", &"10.96.0.0/16"),
-                flag("endpoint-reconciler-type", &"none"),
-                file("audit-policy-file", "audit-policy.json"),
-                file("audit-log-path", "audit.log"),
-                // Requests can be counted as soon as they are answered.
-                flag("audit-log-mode", &"blocking-strict"),
-            ]);
-            if !options.controllers {
-                command.arg("--disable-admission-plugins=ServiceAccount");
-            }
-            self.launch(&mut command, API_SERVER);
-            if self.is_ready_in_time(port) {
-                return;
-            }
-            self.processes.clear();
-        }
-        panic!("the API server does not start; its port was taken again and again");
-    }
-
     /// Starts a server that is a client of the API server.
-    fn launch_client(&mut self, program: &Path, arguments: &[&str]) {
-        let name = program.file_name().and_then(|name| name.to_str()).expect("a program has a name");
-        let mut command = Command::new(program);
+    fn launch_client(&mut self, name: &str, arguments: &[&str]) {
+        let mut command = Command::new(self.programs.join(name));
         // It serves nothing, not even its health.
         command
             .arg(format!("--kubeconfig={}", self.kubeconfig().display()))
@@ -348,36 +319,25 @@ impl KubeServer {
     }
 
     fn launch(&mut self, command: &mut Command, name: &str) {
-        let process = Process::start(command, self.directory(), name);
+        let process = self.start_process(command, name);
         // The last one first, as they need each other.
-        self.processes.insert(0, process.unwrap_or_else(|error| panic!("{name} cannot be started: {error}")));
+        self.clients.insert(0, process);
+    }
+
+    fn start_process(&self, command: &mut Command, name: &str) -> Process {
+        let process = Process::start(command, self.directory(), name);
+        process.unwrap_or_else(|error| panic!("{name} cannot be started: {error}"))
     }
 
     fn log(&self, name: &str) -> String {
         fs::read_to_string(self.path(&format!("{name}.log"))).unwrap_or_default()
     }
 
-    /// Waits until the API server is ready; `false` when its port was taken.
-    fn is_ready_in_time(&mut self, port: u16) -> bool {
-        let mut is_taken = false;
-        self.wait_for(API_SERVER, |server| {
-            is_taken =
-                server.processes[0].has_ended() && server.log(API_SERVER).contains("address already in use");
-            is_taken
-                || TcpStream::connect(("127.0.0.1", port)).is_ok()
-                    && server
-                        .kubectl(&["get", "--raw", "/readyz"])
-                        .output()
-                        .is_ok_and(|out| out.stdout == b"ok")
-        });
-        !is_taken
-    }
-
-    fn wait_for(&mut self, name: &str, mut is_ready: impl FnMut(&mut KubeServer) -> bool) {
+    /// Waits for the client that was started last.
+    fn wait_for(&mut self, name: &str, is_ready: impl Fn(&KubeServer) -> bool) {
         let start = now();
         while !is_ready(self) {
-            let ended = self.processes[0].has_ended();
-            assert!(!ended, "{name} has ended:\n{}", self.log(name));
+            assert!(!self.clients[0].has_ended(), "{name} has ended:\n{}", self.log(name));
             assert!(start.elapsed() < READY_WITHIN, "{name} is not ready:\n{}", self.log(name));
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -385,7 +345,11 @@ impl KubeServer {
 }
 
 /// kubectl in PATH, else our own.
-fn find_kubectl() -> PathBuf {
+/// The kubectl in PATH, else one that is built, which takes a while.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn kubectl() -> PathBuf {
     let name = "kubectl";
     let in_path = Command::new(name).args(["version", "--client"]).output();
     if in_path.is_ok_and(|out| out.status.success()) {

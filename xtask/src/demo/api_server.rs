@@ -1,0 +1,215 @@
+//! The guide on a Kubernetes control plane, in its own commands: kubectl and calicoctl. The real scheduler places the pods.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Map, Value as Json, json};
+use store::testing::kube_server::{self, KubeServer, Options};
+
+use super::guide::{self, NODES, RACKS, Replica};
+use super::kubelet::Kubelets;
+use super::plugin::Plugin;
+use super::proof;
+use super::terminal::{Terminal, heading, output, print_output, show};
+use crate::needs;
+
+/// What it takes of Kubernetes.
+const PROGRAMS: [&str; 3] = ["kube-apiserver", "kube-scheduler", "kube-controller-manager"];
+/// How often it is asked whether all is as it should be, and how long to wait in between.
+const QUESTIONS: u32 = 1200;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Whether there is what it takes, or can be; says what is missing.
+pub fn can_be_had() -> bool {
+    if kube_server::is_left_out() {
+        return false;
+    }
+    let needed = needs::kubernetes_can_be_had(&PROGRAMS);
+    if let Err(error) = &needed {
+        println!("left out: {error}");
+    }
+    needed.is_ok()
+}
+
+/// Builds what it takes, where that can be done; says what is missing where it cannot.
+pub fn prepare() -> Result<()> {
+    if can_be_had() { needs::kubernetes(&PROGRAMS) } else { Ok(()) }
+}
+
+/// Performs the guide with these programs.
+pub fn perform(programs: &Path) -> Result<()> {
+    needs::kubernetes(&PROGRAMS)?;
+    println!("starting etcd, {}", PROGRAMS.join(", "));
+    let mut options = Options::new();
+    (options.scheduler, options.controllers) = (true, true);
+    let mut server = KubeServer::start(options);
+    let socket = server.serve_on_socket();
+    let kubeconfig = server.kubeconfig();
+    // Goes with the server in whatever way this ends.
+    let folder = server.directory().join("demo");
+    fs::create_dir(&folder).with_context(|| folder.display().to_string())?;
+    println!("registering {} nodes", NODES.len());
+    let plugin = Plugin {
+        program: programs.join("calico-ipam"),
+        folder: folder.clone(),
+        environment: Vec::new(),
+        store: Map::from_iter([
+            ("datastore_type".to_string(), json!("kubernetes")),
+            ("policy".to_string(), json!({ "type": "k8s" })),
+            ("kubernetes".to_string(), json!({ "kubeconfig": kubeconfig })),
+        ]),
+    };
+    // After the server, so that it ends before.
+    let kubelets = Kubelets::start(socket, &NODES, plugin)?;
+    let terminal = Terminal {
+        programs: programs.to_path_buf(),
+        folder,
+        environment: vec![
+            ("KUBECONFIG", kubeconfig.display().to_string()),
+            ("DATASTORE_TYPE", "kubernetes".to_string()),
+        ],
+    };
+    Stage { server: &server, terminal, kubelets }.perform()
+}
+
+/// Where the demo takes place.
+struct Stage<'a> {
+    server: &'a KubeServer,
+    terminal: Terminal,
+    kubelets: Kubelets,
+}
+
+impl Stage<'_> {
+    fn perform(mut self) -> Result<()> {
+        heading("A fresh cluster of eight nodes: the default pool is there");
+        self.kubectl(&["get", "nodes"])?;
+        self.terminal.calicoctl(&["datastore", "init"], None)?;
+        self.terminal.calicoctl(&["get", "ippool", "-o", "wide"], None)?;
+
+        heading("1. Delete the default IP pool");
+        self.terminal.calicoctl(&["delete", "ippools", "default-ipv4-ippool"], None)?;
+
+        heading("2. Label the nodes");
+        for (number, node) in NODES.iter().enumerate() {
+            self.kubectl(&["label", "nodes", node, &format!("rack={}", guide::rack_of(number))])?;
+        }
+
+        heading("3. Create an IP pool for each rack");
+        for rack in RACKS {
+            self.terminal.calicoctl(&["create", "-f", "-"], Some(&guide::pool(rack)))?;
+        }
+        self.terminal.calicoctl(&["get", "ippool", "-o", "wide"], None)?;
+
+        heading("4. Ten replicas of nginx: the scheduler places them, and the nodes call the plugin");
+        self.kubectl(&["create", "deployment", "nginx", "--image", "nginx"])?;
+        self.kubectl(&["scale", "deployment", "nginx", "--replicas", "10"])?;
+        self.roll_out()?;
+        self.terminal.calicoctl(&["get", "wep", "-owide"], None)?;
+        let before = self.prove(10)?;
+
+        heading("5. Two replicas are enough: the addresses of the others come back");
+        self.kubectl(&["scale", "deployment", "nginx", "--replicas", "2"])?;
+        self.wait_for_pods(2)?;
+        self.terminal.calicoctl(&["get", "wep", "-owide"], None)?;
+        self.terminal.calicoctl(&["ipam", "show", "--show-blocks"], None)?;
+        let after = self.prove_blocks()?;
+        ensure!(after.iter().all(|pod| before.contains(pod)), "{after:?} are not among {before:?}");
+        println!("ok: {} addresses are back", before.len() - after.len());
+        self.kubelets.end()
+    }
+
+    /// Proves each address against the pool of its rack; the pods.
+    fn prove(&self, replicas: usize) -> Result<Vec<String>> {
+        heading("The proof: each address against the pool of its rack, as the API server has them");
+        let running = self.kubelets.running().into_iter().map(|(sandbox, address)| {
+            let number = NODES.iter().position(|node| *node == sandbox.node);
+            let number = number.with_context(|| format!("{} is none of the nodes", sandbox.node))?;
+            let (node, rack) = (NODES[number], guide::rack_of(number));
+            Ok((Replica { pod: sandbox.pod, node, rack, container: sandbox.container }, address))
+        });
+        let placed = running.collect::<Result<Vec<_>>>()?;
+        ensure!(placed.len() == replicas, "{} replicas run, not {replicas}", placed.len());
+        let endpoints = self.terminal.ask(&["get", "wep", "-o", "json"])?;
+        let pools = self.terminal.ask(&["get", "ippool", "-o", "json"])?;
+        for line in proof::check(&placed, &endpoints, &pools)? {
+            println!("{line}");
+        }
+        self.prove_blocks()
+    }
+
+    /// Proves that the blocks hold the pods' addresses and no other; the pods.
+    fn prove_blocks(&self) -> Result<Vec<String>> {
+        let pods = self.pods()?;
+        let blocks = self.ask(&["get", "ipamblocks"])?;
+        println!("{}", proof::check_blocks(&blocks, &pods)?);
+        let names = pods["items"].as_array().into_iter().flatten();
+        Ok(names.map(|pod| pod["metadata"]["name"].to_string()).collect())
+    }
+
+    /// Waits until all replicas run; kubectl tells how far they are.
+    fn roll_out(&mut self) -> Result<()> {
+        let arguments = ["rollout", "status", "deployment/nginx", "--timeout=300s"];
+        show("kubectl", &arguments, None);
+        let mut kubectl = self.server.kubectl(&arguments).stdin(Stdio::null()).spawn()?;
+        let status = loop {
+            if let Some(status) = kubectl.try_wait()? {
+                break status;
+            }
+            if let Err(error) = self.tell_news() {
+                kubectl.kill()?;
+                kubectl.wait()?;
+                return Err(error);
+            }
+            std::thread::sleep(PAUSE);
+        };
+        self.tell_news()?;
+        println!();
+        if !status.success() {
+            let pods = output(&mut self.server.kubectl(&["describe", "pods"]), "")?;
+            bail!("the replicas do not all run:\n{pods}");
+        }
+        Ok(())
+    }
+
+    /// Waits until there are so many pods, those included that are about to go.
+    fn wait_for_pods(&mut self, count: usize) -> Result<()> {
+        let mut there = 0;
+        for _ in 0..QUESTIONS {
+            there = self.pods()?["items"].as_array().map_or(0, Vec::len);
+            self.tell_news()?;
+            if there == count {
+                println!();
+                return Ok(());
+            }
+            std::thread::sleep(PAUSE);
+        }
+        bail!("there are {there} pods, not {count}, after {} s", (PAUSE * QUESTIONS).as_secs())
+    }
+
+    fn tell_news(&mut self) -> Result<()> {
+        for line in self.kubelets.news()? {
+            println!("{line}");
+        }
+        Ok(())
+    }
+
+    fn pods(&self) -> Result<Json> {
+        self.ask(&["get", "pods", "-l", "app=nginx"])
+    }
+
+    /// Asks kubectl for JSON, without showing it.
+    fn ask(&self, arguments: &[&str]) -> Result<Json> {
+        let out = output(self.server.kubectl(arguments).args(["-o", "json"]), "")?;
+        serde_json::from_str(&out).with_context(|| format!("kubectl {}", arguments.join(" ")))
+    }
+
+    /// Runs kubectl, shows the command and what it says.
+    fn kubectl(&self, arguments: &[&str]) -> Result<()> {
+        show("kubectl", arguments, None);
+        print_output(&output(&mut self.server.kubectl(arguments), "")?);
+        Ok(())
+    }
+}

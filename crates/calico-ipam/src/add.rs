@@ -1,18 +1,20 @@
 //! ADD: assigns addresses.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use api::{Family, Use};
-use ipam::{AssignIp, AutoAssign, AutoAssigned};
+use api::{Family, Kind, Use};
+use ipam::{AssignIp, AutoAssign, AutoAssignError, AutoAssigned, Planner};
+use store::{Depth, ReadSet, Scope, View};
 
+use crate::args::go_quoted;
 use crate::error::CniError;
 use crate::log::Level;
 use crate::netns;
 use crate::pools;
 use crate::protocol::Call;
-use crate::request::Request;
+use crate::request::{Deadline, Request};
 use crate::result::{self, Given};
+use crate::unlabelled;
 
 /// Serves the request; gives the text of the result. When it fails, nothing that it assigned stays.
 ///
@@ -43,48 +45,66 @@ fn explicit(request: &mut Request<'_>, addr: IpAddr) -> Result<Vec<Given>, CniEr
     }
     .planner();
     let _lock = request.lock();
-    request.run(planner)?;
+    let deadline = request.deadline();
+    unlabelled::label(request, deadline)?;
+    request.run(planner, deadline)?;
     Ok(vec![Given { addr, prefix: Family::of(addr).bits() }])
 }
 
 /// An address of each family that is wanted.
 fn automatic(request: &mut Request<'_>) -> Result<Vec<Given>, CniError> {
     let conf = &request.conf;
-    let (v4, v6) = (conf.pools("ipv4_pools"), conf.pools("ipv6_pools"));
-    let (v4_pools, v6_pools) = request.wait_for(pools::resolve(&request.store, &v4, &v6))?;
     let (v4, v6) = (u32::from(conf.wants_v4()), u32::from(conf.wants_v6()));
-    if v4 + v6 == 0 {
-        return Ok(Vec::new());
-    }
-    let planner = AutoAssign {
+    let mut wanted = AutoAssign {
         handle: request.identity.handle(),
         attributes: request.identity.attributes(request.clock.now()),
         v4,
         v6,
-        v4_pools,
-        v6_pools,
-        namespace_labels: namespace_labels(request),
-        max_blocks_per_host: u32::from(request.conf.is_single_network()),
+        max_blocks_per_host: u32::from(conf.is_single_network()),
         all_or_nothing: true,
         ..AutoAssign::new(request.identity.node.as_str(), Use::Workload)
-    }
-    .planner();
+    };
     let _lock = request.lock();
-    let assigned = request.run(planner)?;
-    if let Some(error) = shortage(&assigned) {
+    let deadline = request.deadline();
+    let view = choose(request, &mut wanted, deadline)?;
+    if v4 + v6 == 0 {
+        return Ok(Vec::new());
+    }
+    let assigned = request.run_from(view, wanted.planner(), deadline)?;
+    if let Some(error) = shortage(&assigned, request.is_on_kubernetes()) {
         return Err(error);
     }
     let addresses = assigned.v4.addresses.iter().chain(&assigned.v6.addresses);
     Ok(addresses.map(|address| Given { addr: address.addr, prefix: address.prefix }).collect())
 }
 
+/// Reads what the planner reads first, and the namespace beside it; fills in what decides about the pools.
+fn choose(request: &Request<'_>, wanted: &mut AutoAssign, deadline: Deadline) -> Result<View, CniError> {
+    let (v4, v6) = (request.conf.pools("ipv4_pools"), request.conf.pools("ipv6_pools"));
+    let set = match wanted.v4 + wanted.v6 {
+        0 if pools::are_named(&v4) || pools::are_named(&v6) => {
+            ReadSet::new().scope(Scope::kind(Kind::IPPool), Depth::Full)
+        }
+        0 => ReadSet::new(),
+        _ => wanted.clone().planner().reads(),
+    };
+    let (view, labels) = request.read_and_label(&set, deadline);
+    if let Ok(view) = &view {
+        wanted.v4_pools = pools::resolve(view, &v4, Family::V4)?;
+        wanted.v6_pools = pools::resolve(view, &v6, Family::V6)?;
+    }
+    // Where both are missing for one reason, Calico's words begin with the namespace.
+    wanted.namespace_labels = labels?;
+    view.map_err(CniError::internal)
+}
+
 /// Why there are fewer addresses than were wanted. Of two families the one that gave a reason is to blame: the other was given up for its sake.
-fn shortage(assigned: &AutoAssigned) -> Option<CniError> {
+fn shortage(assigned: &AutoAssigned, is_on_kubernetes: bool) -> Option<CniError> {
     if assigned.is_whole() {
         return None;
     }
     if let Some(error) = Family::BOTH.iter().find_map(|family| assigned.family(*family).error.as_ref()) {
-        return Some(CniError::internal(error));
+        return Some(told(error, is_on_kubernetes));
     }
     let mut short: Vec<_> = Family::BOTH
         .into_iter()
@@ -95,16 +115,15 @@ fn shortage(assigned: &AutoAssigned) -> Option<CniError> {
     Some(CniError::internal(format!("failed to request IPv{} addresses: {shortage}", family.number())))
 }
 
-/// The labels of the pod's namespace, for the pools' namespace selectors. Stores that do not know namespaces have none: a selector then sees no labels, as in Calico's
-/// etcd mode. Where the configuration names a Kubernetes to ask, which this build cannot, that is said.
-fn namespace_labels(request: &mut Request<'_>) -> Option<BTreeMap<String, String>> {
-    if let (Some(namespace), true) = (request.identity.namespace(), request.conf.names_kubernetes()) {
-        let line = format!(
-            "Kubernetes is not asked for the labels of namespace {namespace}: this build cannot; pools' namespace selectors see none"
-        );
-        request.log.say(Level::Error, line);
+/// Why a family got nothing. Kubernetes gives a reason for a node that is not there, where other stores give none.
+fn told(error: &AutoAssignError, is_on_kubernetes: bool) -> CniError {
+    match error {
+        AutoAssignError::NoNode(node) if is_on_kubernetes => CniError::internal(format!(
+            "resource does not exist: Node({node}) with error: nodes {} not found",
+            go_quoted(node)
+        )),
+        error => CniError::internal(error),
     }
-    None
 }
 
 #[cfg(test)]
@@ -124,7 +143,7 @@ mod tests {
     #[test]
     fn the_family_with_a_reason_is_to_blame() {
         let reason = "No IPs available in pools: [10.0.0.0/24]";
-        let blame = |v4, v6| shortage(&AutoAssigned { v4, v6 }).map(|e| e.msg);
+        let blame = |v4, v6| shortage(&AutoAssigned { v4, v6 }, false).map(|e| e.msg);
         let text = |n| {
             format!(
                 "failed to request IPv{n} addresses: Assigned 0 out of 1 requested IPv{n} addresses; {reason}"

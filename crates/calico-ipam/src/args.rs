@@ -13,6 +13,8 @@ pub struct Args {
     pub pod: String,
     /// The pod's namespace; empty for none.
     pub namespace: String,
+    /// The namespace of what is no pod; empty for none. (Calico's tests say it.)
+    pub test_namespace: String,
 }
 
 /// The pod's keys. They need `IgnoreUnknown`, as the text is read twice in Calico, the second time without them.
@@ -43,7 +45,12 @@ impl Args {
                 "K8S_POD_NAME" => args.pod = value.to_string(),
                 "K8S_POD_NAMESPACE" => args.namespace = value.to_string(),
                 key if POD.contains(&key) => {}
-                _ => unknown.push(go_quoted(pair)),
+                _ => {
+                    if key == "CNI_TEST_NAMESPACE" {
+                        args.test_namespace = value.to_string();
+                    }
+                    unknown.push(go_quoted(pair));
+                }
             }
             if key != "IgnoreUnknown" && key != "IP" {
                 unknown_to_ipam.push(go_quoted(pair));
@@ -118,6 +125,8 @@ mod tests {
                 .unwrap();
         assert_eq!((pod.pod.as_str(), pod.namespace.as_str()), ("a", "ns"));
         assert_eq!(pod.ip, Some("10.10.0.7".parse().unwrap()));
+        let other = Args::parse("IgnoreUnknown=1;CNI_TEST_NAMESPACE=team-a").unwrap();
+        assert_eq!((other.test_namespace.as_str(), other.is_pod()), ("team-a", false));
         assert!(pod.is_pod() && !Args::parse("IgnoreUnknown=true;K8S_POD_NAME=a").unwrap().is_pod());
         assert_eq!(Args::parse("IP=10.10.0.7;IP=10.10.0.8").unwrap().ip, Some("10.10.0.8".parse().unwrap()));
         assert_eq!(Args::parse("IgnoreUnknown=0;IP=").unwrap().ip, None);

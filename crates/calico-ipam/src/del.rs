@@ -19,7 +19,7 @@ pub fn del(request: &mut Request<'_>, call: &Call) -> Result<(), CniError> {
     let planner = ReleaseByHandle::new(handles, Some(request.identity.node.clone()));
     let released = {
         let _lock = request.lock();
-        request.run(planner)?
+        request.run(planner, request.deadline())?
     };
     for release in released {
         let HandleRelease::Released(addresses) = release else { continue };

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use api::{HandleId, Timestamp};
+use api::crd::{object_name, why_no_name};
+use api::{HandleId, Key, Timestamp};
 
 use crate::args::Args;
 use crate::error::CniError;
@@ -15,7 +16,12 @@ pub struct Identity {
     container: String,
     network: String,
     pod: Option<(String, String)>,
+    /// The namespace of what is no pod.
+    other_namespace: String,
 }
+
+/// The namespace of what is no pod and says no other.
+const DEFAULT_NAMESPACE: &str = "default";
 
 impl Identity {
     /// The identity of a request.
@@ -43,12 +49,33 @@ impl Identity {
             )));
         }
         let pod = args.is_pod().then(|| (args.namespace.clone(), args.pod.clone()));
-        Ok(Identity { node, container: container.to_string(), network: network.to_string(), pod })
+        let other = Some(args.test_namespace.as_str()).filter(|name| !name.is_empty());
+        let other_namespace = other.unwrap_or(DEFAULT_NAMESPACE).to_string();
+        let (container, network) = (container.to_string(), network.to_string());
+        Ok(Identity { node, container, network, pod, other_namespace })
     }
 
-    /// The pod's namespace.
-    pub fn namespace(&self) -> Option<&str> {
-        self.pod.as_ref().map(|(namespace, _)| namespace.as_str())
+    /// The namespace whose labels count: the pod's; what is no pod has one too.
+    pub fn namespace(&self) -> &str {
+        self.pod.as_ref().map_or(&self.other_namespace, |(namespace, _)| namespace)
+    }
+
+    /// Checks that Kubernetes can keep the handle. What it cannot bear are names of containers and networks that are good elsewhere.
+    /// (Calico tries for 90 seconds, then reports its own rate limiter.)
+    ///
+    /// # Errors
+    /// Code 999, with the field that is to blame.
+    pub fn check_for_kubernetes(&self) -> Result<(), CniError> {
+        let Some(handle) = self.handle() else { return Ok(()) };
+        let name = object_name(&Key::Handle(handle));
+        let Some(rule) = why_no_name(&name) else { return Ok(()) };
+        let (what, value, remedy) = match why_no_name(&self.network.to_lowercase()) {
+            Some(_) => ("network", &self.network, "Give the network another name in the CNI configuration"),
+            None => ("container ID", &self.container, "Let the runtime give it another (CNI_CONTAINERID)"),
+        };
+        Err(CniError::internal(format!(
+            "the {what} {value:?} cannot be used with Kubernetes: the handle of its addresses would be an IPAMHandle called {name:?}, but {rule}. {remedy}"
+        )))
     }
 
     /// The handle: `<network>.<container>`. Network and container are names without `/`.
@@ -102,10 +129,42 @@ mod tests {
         assert_eq!(attributes, wanted.map(|(k, v)| (k.to_string(), v.to_string())));
 
         let identity = Identity::new("net", "n1".into(), "c1", "eth0", &pod("ns", "")).unwrap();
-        assert_eq!((identity.legacy_handle().unwrap().as_str(), identity.namespace()), ("c1", None));
+        assert_eq!((identity.legacy_handle().unwrap().as_str(), identity.namespace()), ("c1", "default"));
         assert_eq!(identity.attributes(time).len(), 2);
         let odd = Identity::new("net", "n1".into(), "c1", "eth0", &pod("a/b", "p")).unwrap();
         assert_eq!(odd.legacy_handle(), None);
+    }
+
+    #[test]
+    fn namespaces() {
+        let namespace = |args: &Args| {
+            Identity::new("net", "n1".into(), "c1", "eth0", args).unwrap().namespace().to_string()
+        };
+        let named = Args { test_namespace: "team-a".to_string(), ..Args::default() };
+        assert_eq!(namespace(&pod("ns", "p")), "ns");
+        assert_eq!(namespace(&Args { test_namespace: "team-a".to_string(), ..pod("ns", "p") }), "ns");
+        assert_eq!(namespace(&named), "team-a");
+        assert_eq!(namespace(&Args::default()), "default");
+    }
+
+    #[test]
+    fn names_that_kubernetes_cannot_bear() {
+        let check = |network: &str, container: &str| {
+            let identity = Identity::new(network, "n1".into(), container, "eth0", &Args::default()).unwrap();
+            identity.check_for_kubernetes().map_err(|error| error.msg)
+        };
+        assert_eq!(check("net", "c1"), Ok(()));
+        assert_eq!(check("NET", "C1"), Ok(()));
+        for (network, container, to_blame) in [
+            ("net", "c_1.x-y", "the container ID \"c_1.x-y\" cannot"),
+            ("net", "c1.", "the container ID \"c1.\" cannot"),
+            ("a.b-c_d", "c1", "the network \"a.b-c_d\" cannot"),
+            ("a.b-c_d", "c_1", "the network \"a.b-c_d\" cannot"),
+        ] {
+            let error = check(network, container).unwrap_err();
+            assert!(error.starts_with(to_blame), "{error}");
+        }
+        assert!(check("net", &"c".repeat(250)).unwrap_err().contains("253 characters"));
     }
 
     /// Recorded: the endpoint, the pod and the node.

@@ -10,6 +10,11 @@ mod error;
 mod flags;
 mod go_json;
 mod identity;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
+#[cfg(not(feature = "kubernetes"))]
+#[path = "without_kubernetes.rs"]
+mod kubernetes;
 mod lock;
 mod log;
 mod netns;
@@ -18,6 +23,7 @@ mod protocol;
 mod reach;
 mod request;
 mod result;
+mod unlabelled;
 
 use std::io::{self, Read, Write};
 
@@ -60,11 +66,11 @@ pub fn run(io: Io<'_>) -> u8 {
     written.unwrap_or(1)
 }
 
-/// The migration from host-local moves the pods of a Kubernetes node, so it needs Kubernetes.
+/// The migration from host-local moves the addresses of a Kubernetes node's pods.
 fn upgrade(environment: &Environment, stderr: &mut dyn Write) -> io::Result<()> {
     let reason = match environment.get("KUBERNETES_NODE_NAME") {
         None => "KUBERNETES_NODE_NAME is not set",
-        Some(_) => "it needs the Kubernetes datastore, which this build does not have; nothing was changed",
+        Some(_) => "it is not available yet; nothing was changed",
     };
     writeln!(stderr, "calico-ipam -upgrade: cannot migrate from host-local: {reason}")
 }

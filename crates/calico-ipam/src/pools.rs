@@ -1,36 +1,22 @@
 //! The pools that a configuration asks for: CIDRs, or names of pools.
 
-use std::time::Duration;
-
 use api::{Cidr, Family, Kind};
-use store::{Depth, ReadSet, Scope, Store, View};
+use store::View;
 
 use crate::args::go_quoted;
 use crate::error::CniError;
 
-/// The time to list pools in.
-const WITHIN: Duration = Duration::from_secs(30);
+/// Whether there is a name of a pool in a list: then the pools must have been read.
+pub fn are_named(entries: &[&str]) -> bool {
+    entries.iter().any(|entry| entry.parse::<Cidr>().is_err())
+}
 
-/// The pools of both lists. All pools are read, once, if there is a name among them.
+/// The pools of a list.
 ///
 /// # Errors
 /// What is neither a CIDR nor a pool's name; the wrong family. That a CIDR is an enabled pool's is found out later.
-pub async fn resolve(
-    store: &impl Store,
-    v4: &[&str],
-    v6: &[&str],
-) -> Result<(Vec<Cidr>, Vec<Cidr>), CniError> {
-    let named = v4.iter().chain(v6).any(|entry| entry.parse::<Cidr>().is_err());
-    let view = if named {
-        let set = ReadSet::new().scope(Scope::kind(Kind::IPPool), Depth::Full);
-        store.read(&set, WITHIN).await.map_err(CniError::internal)?
-    } else {
-        View::new()
-    };
-    let all = |entries: &[&str], family| -> Result<Vec<Cidr>, CniError> {
-        entries.iter().map(|entry| one(&view, entry, family)).collect()
-    };
-    Ok((all(v4, Family::V4)?, all(v6, Family::V6)?))
+pub fn resolve(view: &View, entries: &[&str], family: Family) -> Result<Vec<Cidr>, CniError> {
+    entries.iter().map(|entry| one(view, entry, family)).collect()
 }
 
 fn one(view: &View, entry: &str, family: Family) -> Result<Cidr, CniError> {

@@ -1,5 +1,6 @@
-//! A store that has to be reached soon, or not at all.
+//! A server that has to be reached soon, or not at all.
 
+use std::future::Future;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -7,11 +8,14 @@ use std::time::Duration;
 use setup::Clock;
 use store::{AnyStore, Batch, ReadSet, Report, Scope, Store, StoreError, View};
 
-/// A store that may leave the first question unanswered for a while only: a store that cannot be reached at all is reported long before a request would be
+/// The longest pause before a question is put again, in milliseconds; half of it is the shortest.
+const PAUSE: u64 = 200;
+
+/// A server that may leave the first question unanswered for a while only: one that cannot be reached at all is reported long before a request would be
 /// given up. Once it has answered, it has all the time that the request has.
 #[derive(Debug)]
 pub struct Reached<S = AnyStore> {
-    store: S,
+    server: S,
     clock: Clock,
     patience: Duration,
     /// When the first question was put: before that, the request may have waited for the host's lock.
@@ -22,10 +26,73 @@ pub struct Reached<S = AnyStore> {
 }
 
 impl<S> Reached<S> {
-    /// That store, from which an answer must come within `patience` of the first question.
-    pub fn new(store: S, clock: Clock, patience: Duration) -> Reached<S> {
+    /// That server, from which an answer must come within `patience` of the first question.
+    pub fn new(server: S, clock: Clock, patience: Duration) -> Reached<S> {
         let (asked, reason) = (OnceLock::new(), OnceLock::new());
-        Reached { store, clock, patience, asked, reason, has_answered: AtomicBool::new(false) }
+        Reached { server, clock, patience, asked, reason, has_answered: AtomicBool::new(false) }
+    }
+
+    /// The server itself.
+    pub fn server(&self) -> &S {
+        &self.server
+    }
+
+    /// Puts a question to it.
+    async fn ask<T, F>(
+        &self,
+        within: Duration,
+        question: impl FnOnce(Duration) -> F + Send,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send,
+    {
+        if self.has_answered.load(Ordering::Relaxed) {
+            return question(within).await;
+        }
+        let end = *self.asked.get_or_init(|| self.clock.elapsed()) + self.patience;
+        let left = end.saturating_sub(self.clock.elapsed());
+        match question(within.min(left)).await {
+            Err(StoreError::Unavailable(text)) => {
+                let reason = self.reason.get_or_init(|| text).clone();
+                // Whoever is told that the server is unusable asks no more.
+                Err(match self.clock.elapsed() >= end {
+                    true => StoreError::Unusable(reason),
+                    false => StoreError::Unavailable(reason),
+                })
+            }
+            Err(error) => Err(error),
+            Ok(answer) => {
+                self.has_answered.store(true, Ordering::Relaxed);
+                Ok(answer)
+            }
+        }
+    }
+
+    /// Puts a question to it again and again, until there is an answer, no hope of one, or no time left.
+    pub async fn insist<T, F>(
+        &self,
+        within: Duration,
+        question: impl Fn(Duration) -> F + Send + Sync,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send,
+    {
+        let end = self.clock.elapsed() + within;
+        loop {
+            let left = end.saturating_sub(self.clock.elapsed());
+            let error = match self.ask(left, &question).await {
+                Err(error) if error.is_transient() => error,
+                other => return other,
+            };
+            let pause = match error {
+                StoreError::Throttled { after, .. } => after,
+                _ => Duration::from_millis(PAUSE / 2 + self.clock.seed() % (PAUSE / 2)),
+            };
+            if self.clock.elapsed() + pause >= end {
+                return Err(error);
+            }
+            tokio::time::sleep(pause).await;
+        }
     }
 }
 
@@ -33,33 +100,14 @@ impl<S: Store> Store for Reached<S> {
     type Watch = S::Watch;
 
     async fn read(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
-        if self.has_answered.load(Ordering::Relaxed) {
-            return self.store.read(set, within).await;
-        }
-        let end = *self.asked.get_or_init(|| self.clock.elapsed()) + self.patience;
-        let left = end.saturating_sub(self.clock.elapsed());
-        match self.store.read(set, within.min(left)).await {
-            Err(StoreError::Unavailable(text)) => {
-                let reason = self.reason.get_or_init(|| text).clone();
-                // Whoever is told that the store is unusable asks no more.
-                Err(match self.clock.elapsed() >= end {
-                    true => StoreError::Unusable(reason),
-                    false => StoreError::Unavailable(reason),
-                })
-            }
-            Err(error) => Err(error),
-            Ok(view) => {
-                self.has_answered.store(true, Ordering::Relaxed);
-                Ok(view)
-            }
-        }
+        self.ask(within, |within| self.server.read(set, within)).await
     }
 
     async fn commit(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {
-        self.store.commit(batch, within).await
+        self.server.commit(batch, within).await
     }
 
     async fn watch(&self, scope: Scope) -> Result<S::Watch, StoreError> {
-        self.store.watch(scope).await
+        self.server.watch(scope).await
     }
 }

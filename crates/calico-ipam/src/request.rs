@@ -1,18 +1,21 @@
 //! What ADD and DEL have in common: everything is checked before the store is opened, and the store before anything is done.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipam::{Effects, Planner};
 use setup::{Clock, ConnectOptions, Datastore, Environment, Settings};
+use store::{ReadSet, Store, StoreError, View};
 use tokio::runtime::Runtime;
 
 use crate::args::Args;
 use crate::conf::{Conf, Document};
 use crate::error::CniError;
 use crate::identity::Identity;
+use crate::kubernetes::{self, Namespace};
 use crate::lock::{self, HostLock};
 use crate::log::{Level, Log};
 use crate::protocol::Call;
@@ -23,7 +26,10 @@ pub const WITHIN: Duration = Duration::from_secs(90);
 /// How long to wait for the lock: whoever has it may work for [`WITHIN`]; who takes longer is stuck. (Calico waits for ever.)
 const PATIENCE: Duration = WITHIN;
 /// How long a store may leave the first question unanswered. The runtime asks again, and who reads its log should not wait for the reason.
-const REACHED_WITHIN: Duration = Duration::from_secs(10);
+pub const REACHED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Labels by their names.
+pub type Labels = BTreeMap<String, String>;
 
 /// A request, ready to be served.
 pub struct Request<'a> {
@@ -35,6 +41,8 @@ pub struct Request<'a> {
     pub identity: Identity,
     /// The store.
     pub store: Reached,
+    /// Whose labels count for the pools' namespace selectors, where somebody knows them.
+    namespace: Option<Namespace>,
     /// The clock.
     pub clock: Clock,
     /// The log.
@@ -66,44 +74,140 @@ impl<'a> Request<'a> {
         let identity = Identity::new(conf.name(), node, &call.container, &call.interface, &args)?;
         // A store that does not exist yet has no pools: the file's name is the better answer.
         let store = setup::connect(&datastore, ConnectOptions::existing()).map_err(CniError::internal)?;
-        let runtime = setup::runtime(&datastore).map_err(CniError::internal)?;
+        // Kubernetes may be asked besides.
+        let runtime =
+            if conf.names_kubernetes() { setup::full_runtime() } else { setup::runtime(&datastore) };
+        let runtime = runtime.map_err(CniError::internal)?;
         let patience = match datastore {
             // There nobody is to be reached: whoever keeps the file to himself is waited for as long as there is time.
             Datastore::Embedded { .. } => WITHIN,
             Datastore::Etcd(_) | Datastore::Kubernetes(_) => REACHED_WITHIN,
         };
         let store = Reached::new(store, clock, patience);
-        Ok(Request { conf, args, identity, store, clock, log, runtime })
+        let mut request = Request { conf, args, identity, store, namespace: None, clock, log, runtime };
+        if call.command == "ADD" {
+            request.accept_add(&settings, environment)?;
+        }
+        Ok(request)
+    }
+
+    /// What an ADD needs besides. An address that is asked for by name is given whatever the selectors say.
+    fn accept_add(&mut self, settings: &Settings, environment: &Environment) -> Result<(), CniError> {
+        if self.is_on_kubernetes() {
+            self.identity.check_for_kubernetes()?;
+        }
+        if self.args.ip.is_none() && self.conf.names_kubernetes() {
+            let (name, store) = (self.identity.namespace(), self.store.server());
+            self.namespace = Namespace::new(name, store, settings, environment, self.clock)?;
+            if self.namespace.is_none() {
+                let line = format!(
+                    "Kubernetes is not asked for the labels of namespace {name}: this build cannot; pools' namespace selectors see none"
+                );
+                self.log.say(Level::Error, line);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the datastore is Kubernetes, which has rules of its own.
+    pub fn is_on_kubernetes(&self) -> bool {
+        kubernetes::is(self.store.server())
+    }
+
+    /// The file of the host's lock.
+    pub fn lock_path(&self) -> PathBuf {
+        PathBuf::from(self.conf.text(&["ipam_lock_file"]).unwrap_or(lock::DEFAULT_PATH))
     }
 
     /// Takes the host's lock, or says why not and goes on without.
     pub fn lock(&mut self) -> Option<HostLock> {
-        let path = self.conf.text(&["ipam_lock_file"]).unwrap_or(lock::DEFAULT_PATH);
-        match HostLock::take(Path::new(path), PATIENCE) {
+        let path = self.lock_path();
+        match HostLock::take(&path, PATIENCE) {
             Ok(lock) => Some(lock),
             Err(error) => {
-                let line = format!("going on without the host's lock {path}: {error}");
+                let line = format!("going on without the host's lock {}: {error}", path.display());
                 self.log.say(Level::Error, line);
                 None
             }
         }
     }
 
+    /// Reads, and asks for the namespace's labels beside it. The time of the work is that of `deadline`.
+    pub fn read_and_label(
+        &self,
+        set: &ReadSet,
+        deadline: Deadline,
+    ) -> (Result<View, StoreError>, Result<Option<Labels>, CniError>) {
+        let store = self.store.server();
+        let read = self.store.insist(deadline.left(), |within| store.read(set, within));
+        let labels = async {
+            match &self.namespace {
+                Some(namespace) => namespace.labels(deadline.left()).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        self.runtime.block_on(async { tokio::join!(read, labels) })
+    }
+
+    /// Gives the host's affinities that lack them their labels; tells how many there were.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn label_affinities(&self, deadline: Deadline) -> Result<usize, StoreError> {
+        let work = kubernetes::label_affinities(&self.store, &self.identity.node, deadline.left());
+        self.runtime.block_on(work)
+    }
+
     /// Runs an operation.
     ///
     /// # Errors
     /// Code 999, with the operation's or the store's words.
-    pub fn run<P: Planner>(&self, planner: P) -> Result<P::Answer, CniError>
+    pub fn run<P: Planner>(&self, planner: P, deadline: Deadline) -> Result<P::Answer, CniError>
     where
         P::Error: std::fmt::Display,
     {
         let effects = Real(self.clock);
-        self.wait_for(ipam::run(&self.store, &effects, planner, WITHIN)).map_err(CniError::internal)
+        self.runtime
+            .block_on(ipam::run(&self.store, &effects, planner, deadline.left()))
+            .map_err(CniError::internal)
     }
 
-    /// Waits for something that the store does.
-    pub fn wait_for<T>(&self, work: impl Future<Output = T>) -> T {
-        self.runtime.block_on(work)
+    /// The same, from what the planner reads first.
+    ///
+    /// # Errors
+    /// As [`Request::run`].
+    pub fn run_from<P: Planner>(
+        &self,
+        view: View,
+        planner: P,
+        deadline: Deadline,
+    ) -> Result<P::Answer, CniError>
+    where
+        P::Error: std::fmt::Display,
+    {
+        let effects = Real(self.clock);
+        self.runtime
+            .block_on(ipam::run_from(&self.store, &effects, planner, view, deadline.left()))
+            .map_err(CniError::internal)
+    }
+
+    /// When the work that begins now, with the lock taken, is to end.
+    pub fn deadline(&self) -> Deadline {
+        Deadline { clock: self.clock, end: self.clock.elapsed() + WITHIN }
+    }
+}
+
+/// When the work is to end.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    clock: Clock,
+    end: Duration,
+}
+
+impl Deadline {
+    /// How much time there is.
+    pub fn left(&self) -> Duration {
+        self.end.saturating_sub(self.clock.elapsed())
     }
 }
 

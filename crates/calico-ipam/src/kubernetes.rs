@@ -1,0 +1,74 @@
+//! What only Kubernetes knows, or only its objects need.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use setup::{Clock, Environment, Settings};
+use store::kubernetes::KubeStore;
+use store::{AnyStore, StoreError};
+
+use crate::args::go_quoted;
+use crate::error::CniError;
+use crate::reach::Reached;
+use crate::request::REACHED_WITHIN;
+
+/// Whether the datastore is Kubernetes.
+pub fn is(store: &AnyStore) -> bool {
+    matches!(store, AnyStore::Kubernetes(_))
+}
+
+/// The namespace that the pools' namespace selectors are about. Kubernetes is asked for its labels wherever the configuration names one, whatever the
+/// datastore is; and the answer counts even if no pool has such a selector: a pod of a namespace that is gone gets no address.
+pub struct Namespace {
+    name: String,
+    server: Reached<KubeStore>,
+}
+
+impl Namespace {
+    /// The namespace of that name; `None` where nobody can be asked for it. On Kubernetes the store's connection serves for that too.
+    ///
+    /// # Errors
+    /// Code 999: the settings do not lead to a server.
+    pub fn new(
+        name: &str,
+        store: &AnyStore,
+        settings: &Settings,
+        environment: &Environment,
+        clock: Clock,
+    ) -> Result<Option<Namespace>, CniError> {
+        let server = match store {
+            AnyStore::Kubernetes(store) => store.clone(),
+            _ => setup::connect_kubernetes(settings, environment).map_err(|error| missed(name, error))?,
+        };
+        Ok(Some(Namespace { name: name.to_string(), server: Reached::new(server, clock, REACHED_WITHIN) }))
+    }
+
+    /// Its labels.
+    ///
+    /// # Errors
+    /// Code 999: there is no such namespace, or Kubernetes does not say.
+    pub async fn labels(&self, within: Duration) -> Result<BTreeMap<String, String>, CniError> {
+        let server = self.server.server();
+        let found = self.server.insist(within, |within| server.namespace_labels(&self.name, within)).await;
+        let found = found.map_err(|error| missed(&self.name, error))?;
+        found
+            .ok_or_else(|| missed(&self.name, format_args!("namespaces {} not found", go_quoted(&self.name))))
+    }
+}
+
+fn missed(name: &str, reason: impl std::fmt::Display) -> CniError {
+    CniError::internal(format!("failed to get namespace {name}: {reason}"))
+}
+
+/// Gives those affinities of a host that lack them their labels; tells how many there were. Other stores than Kubernetes have none.
+///
+/// # Errors
+/// Those of the store.
+pub async fn label_affinities(store: &Reached, host: &str, within: Duration) -> Result<usize, StoreError> {
+    match store.server() {
+        AnyStore::Kubernetes(server) => {
+            store.insist(within, |within| server.label_affinities(host, within)).await
+        }
+        _ => Ok(0),
+    }
+}

@@ -1,0 +1,147 @@
+//! How often a whole run of the program asks the API server, as the server's own log counts it, and how many of the requests wait for each other.
+
+use api::{Block, BlockCidr};
+use serde_json::{Value as Json, json};
+use store::testing::kube_server::Request;
+
+use crate::fixture::{Cluster, GROUP, Host, cluster, node, pod, pool, writes};
+use crate::harness::Answer;
+use crate::slow::{SlowWay, steps};
+
+/// A busy machine may hold back one of several requests that were sent at once, which then count as two steps: the number is the least of some runs.
+const RUNS: usize = 3;
+
+/// What a command costs.
+struct Cost {
+    steps: usize,
+    requests: Vec<Request>,
+}
+
+impl Cost {
+    fn writes(&self) -> usize {
+        writes(&self.requests).len()
+    }
+
+    fn shown(&self) -> String {
+        let lines = self.requests.iter().map(|r| format!("{} {} {}", r.verb, r.uri, r.code));
+        format!("{} steps:\n{}", self.steps, lines.collect::<Vec<_>>().join("\n"))
+    }
+}
+
+fn cost(cluster: &Cluster, run: impl FnOnce() -> Answer) -> Cost {
+    let ((answer, steps), requests) = cluster.counted(|| steps(cluster, run));
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    Cost { steps, requests }
+}
+
+/// Runs a command several times, for another container each time; what it costs at least.
+fn least(cluster: &Cluster, mut run: impl FnMut(usize) -> Answer) -> Cost {
+    let mut costs: Vec<Cost> = (0..RUNS).map(|at| cost(cluster, || run(at))).collect();
+    costs.sort_by_key(|cost| cost.steps);
+    let all: Vec<usize> = costs.iter().map(Cost::writes).collect();
+    assert!(all.iter().all(|writes| *writes == all[0]), "{all:?}");
+    costs.swap_remove(0)
+}
+
+#[test]
+fn few_steps_serve_a_run() {
+    let Some(cluster) = cluster() else { return };
+    let hosts: Vec<String> = (0..RUNS).map(|at| format!("n{at}")).collect();
+    cluster.apply(&hosts.iter().map(|name| node(name)).collect::<Vec<_>>());
+    cluster.apply(&[pool(
+        "p",
+        "10.0.0.0/16",
+        json!({"namespaceSelector": "kubernetes.io/metadata.name == 'default'"}),
+    )]);
+    let way = SlowWay::to(&cluster);
+    let run = |command: &str, container: &str, at: usize| {
+        let (name, pod) = (&hosts[at], pod("default", container));
+        Host::at(&cluster, name, &way.endpoint()).run_with(command, &format!("{container}.{name}"), &pod)
+    };
+
+    let first = least(&cluster, |at| run("ADD", "first", at));
+    assert!(first.steps <= 8 && first.writes() <= 5, "the first block, {}", first.shown());
+    let second = least(&cluster, |at| run("ADD", "second", at));
+    assert!(second.steps <= 4 && second.writes() <= 2, "a block with room, {}", second.shown());
+    // What is written is written in order, after it was read: else nothing was measured.
+    assert!(first.steps > first.writes() && second.steps > second.writes(), "{}", first.shown());
+    let names = |cost: &Cost| cost.requests.iter().filter(|r| r.uri == "/api/v1/namespaces/default").count();
+    assert_eq!((names(&first), names(&second)), (1, 1), "{}", first.shown());
+    let gone = least(&cluster, |at| run("DEL", "first", at));
+    assert!(gone.steps <= 5 && gone.writes() <= 3, "a release, {}", gone.shown());
+    // What was never there.
+    let nothing = least(&cluster, |at| run("DEL", "other", at));
+    assert!(nothing.steps <= 1 && nothing.writes() == 0, "nothing to release, {}", nothing.shown());
+}
+
+/// Pools that are asked for by name cost no step.
+#[test]
+fn names_of_pools_are_looked_up_by_the_way() {
+    let Some(cluster) = cluster() else { return };
+    cluster.apply(&[node("n1"), pool("p", "10.0.0.0/16", json!({})), pool("q", "10.1.0.0/16", json!({}))]);
+    let way = SlowWay::to(&cluster);
+    let named = json!({"type": "calico-ipam", "ipv4_pools": ["q"]});
+    let host = Host::at(&cluster, "n1", &way.endpoint()).with("ipam", named);
+    let answer = host.run("ADD", "first");
+    assert!(answer.addresses()[0].starts_with("10.1."), "{answer:?}");
+    let second = least(&cluster, |at| host.run("ADD", &format!("c{at}")));
+    assert!(second.steps <= 4 && second.writes() <= 2, "{}", second.shown());
+}
+
+/// Whoever does not name the group asks for it, once.
+#[test]
+fn the_group_is_found_with_one_request() {
+    let Some(cluster) = cluster() else { return };
+    cluster.apply(&[node("n1"), pool("p", "10.0.0.0/16", json!({}))]);
+    let named = Host::new(&cluster, "n1", crate::fixture::PLUGIN);
+    assert_eq!(named.run("ADD", "first").addresses().len(), 1);
+    let known = cost(&cluster, || named.run("ADD", "known"));
+    let unnamed = named.with("calico_api_group", json!(""));
+    let found = cost(&cluster, || unnamed.run("ADD", "found"));
+    assert_eq!(found.requests.len(), known.requests.len() + 1, "{}", found.shown());
+    assert_eq!(found.requests.iter().filter(|r| r.uri == "/apis").count(), 1, "{}", found.shown());
+}
+
+/// A block of another node with all its addresses taken.
+fn full_block(at: usize) -> (usize, Json) {
+    let cidr: BlockCidr = format!("10.0.{}.{}/28", at / 16, at % 16 * 16).parse().unwrap();
+    let owner = ["node", "pod", "namespace", "timestamp"].map(|name| (name.to_string(), "x".repeat(40)));
+    let attribute = |ordinal: u32| api::Attribute {
+        handle_id: Some(format!("net.{ordinal:064}")),
+        owner: owner.clone().into(),
+        ..Default::default()
+    };
+    let block = Block {
+        cidr,
+        affinity: Some("host:other".into()),
+        affinity_claim_time: None,
+        allocations: (0..cidr.size()).map(Some).collect(),
+        unallocated: Vec::new(),
+        attributes: (0..cidr.size()).map(|o| attribute(o).into()).collect(),
+        sequence_number: 1,
+        sequence_numbers: Default::default(),
+        deleted: false,
+        legacy_host_affinity: None,
+    };
+    let value = api::Value::Block(block);
+    let object = api::crd::encode(api::crd::Group::V1, &api::Key::Block(cidr), &value, None).unwrap();
+    (object["spec"].to_string().len(), object)
+}
+
+/// A first block needs the names of all blocks; what is in them stays where it is.
+#[test]
+fn a_first_block_moves_no_other() {
+    let Some(cluster) = cluster() else { return };
+    cluster.apply(&[node("n1"), pool("p", "10.0.0.0/16", json!({}))]);
+    let (sizes, blocks): (Vec<usize>, Vec<Json>) = (0..200).map(full_block).unzip();
+    cluster.create(&blocks);
+    let way = SlowWay::to(&cluster);
+    let host = Host::at(&cluster, "n1", &way.endpoint());
+    let (answer, requests) = cluster.counted(|| host.run("ADD", "c1"));
+    assert_eq!(answer.addresses().len(), 1);
+    let lists = format!("/apis/{GROUP}/v1/ipamblocks?");
+    let lists = requests.iter().filter(|r| r.verb == "list" && r.uri.starts_with(&lists));
+    assert_eq!(lists.count(), 1, "{requests:?}");
+    let bodies: usize = sizes.iter().sum();
+    assert!(way.answered() < bodies / 2, "{} of {bodies} bytes", way.answered());
+}

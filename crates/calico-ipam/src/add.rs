@@ -6,15 +6,16 @@ use api::{Family, Kind, Use};
 use ipam::{AssignIp, AutoAssign, AutoAssignError, AutoAssigned, Planner};
 use store::{Depth, ReadSet, Scope, View};
 
-use crate::args::go_quoted;
-use crate::error::CniError;
-use crate::log::Level;
-use crate::netns;
 use crate::pools;
-use crate::protocol::Call;
 use crate::request::{Deadline, Request};
 use crate::result::{self, Given};
 use crate::unlabelled;
+use cni::answer;
+use cni::args::go_quoted;
+use cni::error::CniError;
+use cni::log::Level;
+use cni::netns;
+use cni::protocol::Call;
 
 /// Serves the request; gives the text of the result. When it fails, nothing that it assigned stays.
 ///
@@ -30,7 +31,7 @@ pub fn add(request: &mut Request<'_>, call: &Call, version: &str) -> Result<Stri
         let line = format!("assigned {given} to {}", call.container);
         request.log.say(Level::Info, line);
     }
-    Ok(result::text(&result::to_json(version, &given)?))
+    Ok(answer::text(&result::to_json(version, &given)?))
 }
 
 /// The address that `CNI_ARGS` names, whatever the pools' selectors say.

@@ -2,11 +2,11 @@
 
 use ipam::{HandleRelease, ReleaseByHandle};
 
-use crate::error::CniError;
-use crate::log::Level;
-use crate::netns;
-use crate::protocol::Call;
 use crate::request::Request;
+use cni::error::CniError;
+use cni::log::Level;
+use cni::netns;
+use cni::protocol::Call;
 
 /// Serves the request.
 ///

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use api::crd::{object_name, why_no_name};
 use api::{HandleId, Key, Timestamp};
 
-use crate::args::Args;
-use crate::error::CniError;
+use cni::args::Args;
+use cni::error::CniError;
 
 /// Whose address it is, fixed when the request arrives.
 #[derive(Clone, Debug, PartialEq, Eq)]

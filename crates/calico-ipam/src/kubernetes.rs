@@ -7,10 +7,10 @@ use setup::{Clock, Environment, Settings};
 use store::kubernetes::KubeStore;
 use store::{AnyStore, StoreError};
 
-use crate::args::go_quoted;
-use crate::error::CniError;
-use crate::reach::Reached;
 use crate::request::REACHED_WITHIN;
+use cni::args::go_quoted;
+use cni::error::CniError;
+use cni::reach::Reached;
 
 /// Whether the datastore is Kubernetes.
 pub fn is(store: &AnyStore) -> bool {

@@ -3,12 +3,7 @@
 //! Everything that it reads and writes is in [`Io`], so that a test sees what a runtime sees.
 
 mod add;
-mod args;
-mod conf;
 mod del;
-mod error;
-mod flags;
-mod go_json;
 mod identity;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
@@ -16,25 +11,23 @@ mod kubernetes;
 #[path = "without_kubernetes.rs"]
 mod kubernetes;
 mod lock;
-mod log;
-mod netns;
 mod pools;
-mod protocol;
-mod reach;
 mod request;
 mod result;
 mod unlabelled;
 
 use std::io::{self, Read, Write};
 
-use serde_json::json;
+use cni::flags::{Asked, Flags};
+use cni::{Call, CniError, VERSIONS, answer, protocol};
 use setup::{Clock, Environment};
 
-use conf::VERSIONS;
-use error::CniError;
-use flags::Asked;
-use protocol::Call;
 use request::Request;
+
+const FLAGS: Flags = Flags {
+    program: "calico-ipam",
+    known: &[("upgrade", "Upgrade from host-local"), ("v", "Display version")],
+};
 
 /// The program's name and version.
 const VERSION: &str = concat!("rackpool ", env!("CARGO_PKG_VERSION"));
@@ -56,12 +49,12 @@ pub struct Io<'a> {
 /// Runs the program; gives its exit code. Where nobody reads what it writes, it ends quietly: with 1, as the runtime has no answer.
 pub fn run(io: Io<'_>) -> u8 {
     let Io { args, environment, stdin, stdout, stderr } = io;
-    let written = match flags::parse(&args) {
-        Asked::Cni => return cni(&environment, stdin, stdout, stderr).unwrap_or(1),
-        Asked::Version => writeln!(stdout, "{VERSION}").map(|()| 0),
-        Asked::Help => write!(stderr, "{}", flags::USAGE).map(|()| 0),
-        Asked::Wrong(reason) => write!(stderr, "{reason}\n{}", flags::USAGE).map(|()| 2),
-        Asked::Upgrade => upgrade(&environment, stderr).map(|()| 1),
+    let written = match FLAGS.parse(&args) {
+        Asked::Flags(asked) if asked.contains(&"v") => writeln!(stdout, "{VERSION}").map(|()| 0),
+        Asked::Flags(asked) if asked.contains(&"upgrade") => upgrade(&environment, stderr).map(|()| 1),
+        Asked::Flags(_) => return serve_cni(&environment, stdin, stdout, stderr).unwrap_or(1),
+        Asked::Help => write!(stderr, "{}", FLAGS.usage()).map(|()| 0),
+        Asked::Wrong(reason) => write!(stderr, "{reason}\n{}", FLAGS.usage()).map(|()| 2),
     };
     written.unwrap_or(1)
 }
@@ -75,7 +68,7 @@ fn upgrade(environment: &Environment, stderr: &mut dyn Write) -> io::Result<()> 
     writeln!(stderr, "calico-ipam -upgrade: cannot migrate from host-local: {reason}")
 }
 
-fn cni(
+fn serve_cni(
     environment: &Environment,
     stdin: &mut dyn Read,
     stdout: &mut dyn Write,
@@ -92,7 +85,7 @@ fn cni(
     };
     let (text, code) = match answer {
         Ok(text) => (text, 0),
-        Err(error) => (result::text(&error.to_json()), 1),
+        Err(error) => (answer::text(&error.to_json()), 1),
     };
     stdout.write_all(text.as_bytes())?;
     stdout.flush()?;
@@ -108,8 +101,7 @@ fn serve(
 ) -> Result<String, CniError> {
     let command = call.command.as_str();
     if command == "VERSION" {
-        let versions = json!({"cniVersion": "1.1.0", "supportedVersions": VERSIONS});
-        return Ok(format!("{versions}\n"));
+        return Ok(answer::versions());
     }
     let document = call.document(stdin)?;
     match command {

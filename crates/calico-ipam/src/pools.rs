@@ -3,8 +3,8 @@
 use api::{Cidr, Family, Kind};
 use store::View;
 
-use crate::args::go_quoted;
-use crate::error::CniError;
+use cni::args::go_quoted;
+use cni::error::CniError;
 
 /// Whether there is a name of a pool in a list: then the pools must have been read.
 pub fn are_named(entries: &[&str]) -> bool {

@@ -11,15 +11,15 @@ use setup::{Clock, ConnectOptions, Datastore, Environment, Settings};
 use store::{ReadSet, Store, StoreError, View};
 use tokio::runtime::Runtime;
 
-use crate::args::Args;
-use crate::conf::{Conf, Document};
-use crate::error::CniError;
 use crate::identity::Identity;
 use crate::kubernetes::{self, Namespace};
 use crate::lock::{self, HostLock};
-use crate::log::{Level, Log};
-use crate::protocol::Call;
-use crate::reach::Reached;
+use cni::args::Args;
+use cni::conf::{Conf, Document};
+use cni::error::CniError;
+use cni::log::{Level, Log};
+use cni::protocol::Call;
+use cni::reach::Reached;
 
 /// The time of the work itself. It starts when the lock is taken: waiting must not eat it.
 pub const WITHIN: Duration = Duration::from_secs(90);
@@ -63,7 +63,7 @@ impl<'a> Request<'a> {
         stderr: &'a mut dyn Write,
     ) -> Result<Request<'a>, CniError> {
         let conf = document.conf()?;
-        let log = Log::new(stderr, clock, conf.log_level());
+        let log = Log::new(stderr, "calico-ipam", clock, conf.log_level());
         let text = |field: &str| conf.text(&[field]);
         let node = setup::node_name(text("nodename"), text("nodename_file"), text("hostname"))
             .map_err(CniError::internal)?;

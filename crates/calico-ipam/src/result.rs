@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::error::CniError;
+use cni::error::CniError;
 
 /// An address with the prefix length to show: that of its block, or all of its bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,15 +58,6 @@ pub fn to_json(version: &str, given: &[Given]) -> Result<Json, CniError> {
     Ok(Json::Object(result))
 }
 
-/// The text of an answer: four spaces deep, without a newline at its end, escaped as Go escapes.
-pub fn text(json: &Json) -> String {
-    let mut out = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    let mut writer = serde_json::Serializer::with_formatter(&mut out, formatter);
-    serde::Serialize::serialize(json, &mut writer).expect("a JSON value always serializes into memory");
-    api::json::escape(&String::from_utf8_lossy(&out))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,11 +102,5 @@ mod tests {
         assert_eq!(to_json("0.1.0", &[]).unwrap_err().msg, "cannot convert: no valid IP addresses");
         assert_eq!(to_json("0.3.1", &[]), Ok(json!({"cniVersion": "0.3.1", "dns": {}})));
         assert_eq!(to_json("1.0.0", &[]), Ok(json!({"cniVersion": "1.0.0"})));
-    }
-
-    #[test]
-    fn the_text() {
-        let text = text(&json!({"code": 999, "msg": "a <b>"}));
-        assert_eq!(text, "{\n    \"code\": 999,\n    \"msg\": \"a \\u003cb\\u003e\"\n}");
     }
 }

@@ -5,9 +5,9 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use crate::error::CniError;
-use crate::log::Level;
 use crate::request::{Deadline, Request};
+use cni::error::CniError;
+use cni::log::Level;
 
 /// Says that it has been done; beside the host's lock, where it goes with the boot. Beside the default one Calico's plugin looks too.
 const MARK: &str = "cni/ipam_upgraded";

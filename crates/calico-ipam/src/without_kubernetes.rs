@@ -6,8 +6,8 @@ use std::time::Duration;
 use setup::{Clock, Environment, Settings};
 use store::{AnyStore, StoreError};
 
-use crate::error::CniError;
-use crate::reach::Reached;
+use cni::error::CniError;
+use cni::reach::Reached;
 
 /// Whether the datastore is Kubernetes: never.
 pub fn is(_store: &AnyStore) -> bool {

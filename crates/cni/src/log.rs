@@ -38,14 +38,15 @@ impl Level {
 /// Where to log.
 pub struct Log<'a> {
     out: &'a mut dyn Write,
+    program: &'static str,
     clock: Clock,
     level: Level,
 }
 
 impl<'a> Log<'a> {
-    /// A log of that level.
-    pub fn new(out: &'a mut dyn Write, clock: Clock, level: Level) -> Log<'a> {
-        Log { out, clock, level }
+    /// A program's log, of that level.
+    pub fn new(out: &'a mut dyn Write, program: &'static str, clock: Clock, level: Level) -> Log<'a> {
+        Log { out, program, clock, level }
     }
 
     /// Logs a line, if it is of interest. A log that cannot be written stops nothing.
@@ -53,7 +54,7 @@ impl<'a> Log<'a> {
         if level <= self.level {
             let (time, name) = (api::time::rfc3339(self.clock.now()), level.name());
             let line = line.to_string().replace('\n', " ");
-            let _ = writeln!(self.out, "{time} [{name}] calico-ipam: {line}");
+            let _ = writeln!(self.out, "{time} [{name}] {}: {line}", self.program);
         }
     }
 }
@@ -66,7 +67,7 @@ mod tests {
     fn only_what_is_asked_for() {
         for (name, lines) in [("", 1), ("loud", 1), ("error", 1), ("Info", 2), ("DEBUG", 3)] {
             let mut out = Vec::new();
-            let mut log = Log::new(&mut out, Clock::start(), Level::named(name));
+            let mut log = Log::new(&mut out, "p", Clock::start(), Level::named(name));
             for level in [Level::Error, Level::Info, Level::Debug] {
                 log.say(level, "a\nb");
             }

@@ -1,0 +1,17 @@
+//! The CNI protocol, as Calico's plugins speak it (`containernetworking/cni/pkg/skel`, `cni-plugin/pkg/types`): what comes from the runtime, checked in
+//! their order and refused in their words; and what goes back to it.
+
+pub mod answer;
+pub mod args;
+pub mod conf;
+pub mod error;
+pub mod flags;
+pub mod go_json;
+pub mod log;
+pub mod netns;
+pub mod protocol;
+pub mod reach;
+
+pub use conf::VERSIONS;
+pub use error::CniError;
+pub use protocol::Call;

@@ -27,9 +27,12 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Builds `calicoctl` and `calico-ipam` in the development profile and tells the folder that holds them.
+/// The programs that users run, each of a package of its name.
+pub const PROGRAMS: [&str; 3] = ["calicoctl", "calico-ipam", "calico"];
+
+/// Builds [`PROGRAMS`] in the development profile and tells the folder that holds them.
 pub fn build_programs() -> Result<PathBuf> {
-    run(&mut cargo(&["build", "--quiet", "--package", "calicoctl", "--package", "calico-ipam"]))?;
+    run(cargo(&["build", "--quiet"]).args(PROGRAMS.iter().flat_map(|program| ["--package", program])))?;
     Ok(target_dir()?.join("debug"))
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 
-use crate::cargo::{cargo, run, target_dir};
+use crate::cargo::{PROGRAMS, cargo, run, target_dir};
 use crate::needs;
 
 const TARGET: &str = "x86_64-unknown-linux-musl";
@@ -12,19 +12,10 @@ const TARGET: &str = "x86_64-unknown-linux-musl";
 /// Builds them and tells the folder.
 pub fn build() -> Result<PathBuf> {
     needs::musl(TARGET)?;
-    run(&mut cargo(&[
-        "build",
-        "--quiet",
-        "--profile=dist",
-        "--target",
-        TARGET,
-        "--package",
-        "calicoctl",
-        "--package",
-        "calico-ipam",
-    ]))?;
+    let packages = PROGRAMS.iter().flat_map(|program| ["--package", program]);
+    run(cargo(&["build", "--quiet", "--profile=dist", "--target", TARGET]).args(packages))?;
     let dir = target_dir()?.join(TARGET).join("dist");
-    for program in ["calicoctl", "calico-ipam"] {
+    for program in PROGRAMS {
         let path = dir.join(program);
         ensure!(
             is_static(&std::fs::read(&path)?),

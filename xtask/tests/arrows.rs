@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("calicoctl", &["selector", "api", "store", "ipam", "resources", "setup"]),
     ("cni", &["api", "store", "setup"]),
     ("calico-ipam", &["api", "cni", "store", "ipam", "setup"]),
-    ("calico", &["api", "cni", "dataplane", "store", "ipam", "setup"]),
+    ("calico", &["api", "cni", "dataplane", "store", "ipam", "resources", "setup"]),
     ("xtask", &["api", "store"]),
     ("benches", &["api", "store"]),
     ("end-to-end", &[]),

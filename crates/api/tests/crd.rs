@@ -402,8 +402,9 @@ fn an_endpoint_is_written_into_its_pods_annotations() {
     assert_eq!(pod::patch(&endpoint(&pod), "u"), expected);
     pod["status"]["phase"] = "Failed".into();
     assert_eq!(pod::patch(&endpoint(&pod), "u"), json!({"metadata": {"annotations": {}, "uid": "u"}}));
-    let released = json!({"metadata": {"annotations": {"cni.projectcalico.org/podIP": "", "cni.projectcalico.org/podIPs": ""}, "uid": "u"}});
-    assert_eq!(pod::patch_released("u"), released);
+    let released = json!({"metadata": {"annotations": {"cni.projectcalico.org/podIP": "", "cni.projectcalico.org/podIPs": ""},
+        "uid": "u", "resourceVersion": "7"}});
+    assert_eq!(pod::patch_released("u", &Revision::new("7")), released);
 }
 
 fn cidr() -> impl Strategy<Value = BlockCidr> {

@@ -28,6 +28,8 @@ impl CniError {
     pub const NETWORK: u32 = 7;
     /// The network namespace is the plugin's own.
     pub const NETNS: u32 = 8;
+    /// The datastore cannot be used.
+    pub const TEST: u32 = 100;
     /// Everything that the plugin itself has to say.
     pub const INTERNAL: u32 = 999;
 

@@ -59,6 +59,18 @@ impl Call {
         }))
     }
 
+    /// A call that nobody makes, for a look at what a configuration leads to.
+    pub fn for_test() -> Call {
+        Call {
+            command: "TEST".to_string(),
+            container: "test".to_string(),
+            netns: String::new(),
+            interface: "eth0".to_string(),
+            args: String::new(),
+            netns_override: false,
+        }
+    }
+
     /// Reads the configuration and checks it, then the names of container and interface. The configuration goes before the command word: an
     /// unknown command with a bad configuration reports that.
     ///

@@ -118,17 +118,11 @@ pub(crate) fn kubernetes(
         qps: settings.value(Field::K8sClientQps).and_then(|text| text.parse().ok()),
         burst: settings.value(Field::K8sClientBurst).and_then(|text| text.parse().ok()),
         api_group: text(Field::CalicoApiGroup),
-        interface_prefix: first_item(environment.get("FELIX_INTERFACEPREFIX")),
+        interface_prefix: environment.interface_prefix(),
         disable_node_poll: truth(Field::K8sDisableNodePoll),
         use_pod_cidr: truth(Field::UsePodCidr),
         chosen_by,
     }
-}
-
-/// The first item of a list with commas, where there is one.
-fn first_item(list: Option<&str>) -> Option<String> {
-    let first = list?.split(',').next().unwrap_or_default().trim();
-    (!first.is_empty()).then(|| first.to_string())
 }
 
 #[cfg(test)]

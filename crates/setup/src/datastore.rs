@@ -103,8 +103,8 @@ pub struct KubernetesSettings {
     pub burst: Option<u32>,
     /// `crd.projectcalico.org/v1` or `projectcalico.org/v3`, in any case; `None` to ask the server.
     pub api_group: Option<String>,
-    /// How names of interfaces on hosts begin; `None` for `cali`.
-    pub interface_prefix: Option<String>,
+    /// How names of pods' interfaces on their hosts begin.
+    pub interface_prefix: String,
     /// Whether nodes are not polled.
     pub disable_node_poll: bool,
     /// Whether pools are made of the nodes' pod CIDRs.

@@ -25,6 +25,24 @@ impl Environment {
         self.lookup(name).filter(|value| !value.is_empty())
     }
 
+    /// All of them.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The environment with a variable set.
+    pub fn with(mut self, name: &str, value: &str) -> Environment {
+        self.variables.insert(name.to_string(), value.to_string());
+        self
+    }
+
+    /// How names of pods' interfaces on their hosts begin: the first item of the node agent's setting, or `cali`.
+    pub fn interface_prefix(&self) -> String {
+        let list = self.get("FELIX_INTERFACEPREFIX").unwrap_or_default();
+        let first = list.split(',').next().unwrap_or_default().trim();
+        if first.is_empty() { "cali" } else { first }.to_string()
+    }
+
     /// A variable that is set, be it empty.
     pub fn lookup(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)

@@ -35,7 +35,6 @@ pub fn connect_kubernetes(settings: &Settings, environment: &Environment) -> Res
 fn options(settings: &KubernetesSettings) -> Options {
     let file = |path: &Option<String>| path.clone().map(|path| Pem::File(path.into()));
     let in_cluster = settings.in_cluster.clone();
-    let defaults = Options::default();
     Options {
         kubeconfig: kubeconfig(settings),
         context: settings.context.clone(),
@@ -48,8 +47,8 @@ fn options(settings: &KubernetesSettings) -> Options {
         insecure: settings.insecure_skip_tls_verify,
         group: settings.api_group.as_deref().map(Group::from_setting),
         pace: pace(settings.qps, settings.burst),
-        interface_prefix: settings.interface_prefix.clone().unwrap_or(defaults.interface_prefix.clone()),
-        ..defaults
+        interface_prefix: settings.interface_prefix.clone(),
+        ..Options::default()
     }
 }
 

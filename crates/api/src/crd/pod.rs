@@ -226,7 +226,9 @@ pub fn patch(endpoint: &Resource, uid: &str) -> Json {
     json!({"metadata": {"annotations": annotations, "uid": uid}})
 }
 
-/// The patch that tells that a Pod's addresses are given back; the container's ID stays.
-pub fn patch_released(uid: &str) -> Json {
-    json!({"metadata": {"annotations": {POD_IP: "", POD_IPS: ""}, "uid": uid}})
+/// The patch that tells that a Pod's addresses are given back, unless the Pod has changed since `revision`: it may have a new container by then. The
+/// container's ID stays.
+pub fn patch_released(uid: &str, revision: &Revision) -> Json {
+    let revision = revision.as_str();
+    json!({"metadata": {"annotations": {POD_IP: "", POD_IPS: ""}, "uid": uid, "resourceVersion": revision}})
 }

@@ -50,6 +50,7 @@ fn on_kubernetes(group: &str) {
         kube_server::programs::programs(&["kube-apiserver"]).unwrap_or_else(|error| panic!("{error}"));
     let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/crds").join(group);
     replay.env("KUBE_BIN", programs).env("KUBECTL_BIN", kube_server::kubectl());
+    replay.env("CALICO_BIN", plugin(Path::new(env!("CARGO_BIN_EXE_calicoctl")), "calico"));
     pass(replay.env("CRDS", definitions), 30);
 }
 
@@ -95,7 +96,7 @@ fn replay_with(mut command: Command, (tool, runs): (&str, &str), differences: &s
         .arg(&tool)
         .arg(&runs)
         .env("CALICOCTL_BIN", calicoctl)
-        .env("CALICO_IPAM_BIN", plugin(calicoctl))
+        .env("CALICO_IPAM_BIN", plugin(calicoctl, "calico-ipam"))
         .env("REPLAY_EXPECTED", Path::new(DIFFERENCES).join(differences))
         .env("VERBOSE", "1");
     Some(command)
@@ -112,16 +113,16 @@ fn pass(replay: &mut Command, scenarios: usize) {
     println!("{}", told.lines().last().unwrap_or_default());
 }
 
-/// The plugin, which makes the allocations that some runs look at; built beside the program where it is not there.
-fn plugin(calicoctl: &Path) -> PathBuf {
-    let plugin = calicoctl.with_file_name("calico-ipam");
+/// A plugin, which makes the allocations that some runs look at; built beside the program where it is not there.
+fn plugin(calicoctl: &Path, name: &str) -> PathBuf {
+    let plugin = calicoctl.with_file_name(name);
     let target = calicoctl.parent().and_then(Path::parent).expect("the program is in a profile's directory");
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "-p", "calico-ipam", "--target-dir"]).arg(target);
+    build.args(["build", "--quiet", "-p", name, "--target-dir"]).arg(target);
     if target.join("release") == calicoctl.parent().unwrap_or(target) {
         build.arg("--release");
     }
     let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
-    assert!(built.success() && plugin.is_file(), "calico-ipam cannot be built");
+    assert!(built.success() && plugin.is_file(), "{name} cannot be built");
     plugin
 }

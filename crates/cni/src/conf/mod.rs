@@ -41,6 +41,11 @@ impl Document {
         Ok(Document { json, name })
     }
 
+    /// The whole of it, as it was written.
+    pub fn json(&self) -> &Json {
+        &self.json
+    }
+
     /// The version that it is written in; `0.1.0` where it does not say.
     ///
     /// # Errors
@@ -96,6 +101,22 @@ impl Conf {
         self.at(path)?.as_str().filter(|text| !text.is_empty())
     }
 
+    /// A truth value by its path; false where it is missing.
+    pub fn flag(&self, path: &[&str]) -> bool {
+        self.at(path) == Some(&Json::Bool(true))
+    }
+
+    /// A number by its path; 0 where it is missing.
+    pub fn number(&self, path: &[&str]) -> i64 {
+        self.at(path).and_then(Json::as_i64).unwrap_or_default()
+    }
+
+    /// A list of texts by its path; empty where it is missing.
+    pub fn texts(&self, path: &[&str]) -> Vec<&str> {
+        let list = self.at(path).and_then(Json::as_array);
+        list.into_iter().flatten().filter_map(Json::as_str).collect()
+    }
+
     fn at(&self, path: &[&str]) -> Option<&Json> {
         path.iter().try_fold(&self.fields, |at, step| at.get(*step))
     }
@@ -112,13 +133,12 @@ impl Conf {
 
     /// The pools that are asked for, as CIDRs or names: `ipv4_pools` or `ipv6_pools`.
     pub fn pools(&self, field: &str) -> Vec<&str> {
-        let list = self.at(&["ipam", field]).and_then(Json::as_array);
-        list.into_iter().flatten().filter_map(Json::as_str).collect()
+        self.texts(&["ipam", field])
     }
 
     /// Whether a Windows node has one network for all, and so one block.
     pub fn is_single_network(&self) -> bool {
-        self.at(&["windows_use_single_network"]) == Some(&Json::Bool(true))
+        self.flag(&["windows_use_single_network"])
     }
 
     /// What to log; nothing but errors where it does not say.

@@ -40,6 +40,13 @@ pub(crate) const NET_CONF: Struct = Struct {
         ("ipam", Type::Struct(&IPAM)),
         ("args", Any),
         ("mtu", Int),
+        ("require_mtu_file", Bool),
+        ("container_settings", Type::Struct(&CONTAINER_SETTINGS)),
+        ("feature_control", Type::Struct(&FEATURE_CONTROL)),
+        ("device_type", Text),
+        ("readiness_gates", Texts),
+        ("policy_setup_timeout_seconds", Int),
+        ("endpoint_status_dir", Text),
         ("num_queues", Int),
         ("nodename", Text),
         ("nodename_file", Text),
@@ -95,6 +102,18 @@ const POLICY: Struct = Struct {
         ("k8s_client_key", Text),
         ("k8s_certificate_authority", Text),
     ],
+};
+
+const CONTAINER_SETTINGS: Struct = Struct {
+    name: "ContainerSettings",
+    go: "types.ContainerSettings",
+    fields: &[("allow_ip_forwarding", Bool)],
+};
+
+const FEATURE_CONTROL: Struct = Struct {
+    name: "FeatureControl",
+    go: "types.FeatureControl",
+    fields: &[("ip_addrs_no_ipam", Bool), ("floating_ips", Bool)],
 };
 
 const KUBERNETES: Struct = Struct {

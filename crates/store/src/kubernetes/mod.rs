@@ -20,6 +20,7 @@ mod connection;
 mod definitions;
 mod fault;
 mod namespace;
+mod objects;
 mod options;
 mod pace;
 mod place;
@@ -36,6 +37,7 @@ use std::time::Duration;
 
 use api::Key;
 use api::crd::Group;
+use serde_json::Value as Json;
 use tokio::time::Instant;
 
 use crate::batch::{Batch, Report};
@@ -47,6 +49,7 @@ use crate::view::View;
 use connection::Server;
 pub use definitions::{Defined, Definition};
 use fault::Fault;
+pub use objects::ObjectName;
 pub use options::{Deletion, InCluster, Kubeconfig, Options};
 pub use watching::KubeWatch;
 
@@ -103,6 +106,14 @@ impl KubeStore {
         within: Duration,
     ) -> Result<Option<BTreeMap<String, String>>, StoreError> {
         namespace::labels(&self.server, name, Instant::now() + within).await
+    }
+
+    /// An object of Kubernetes' own; `None` where there is none of that name, or no such kind.
+    ///
+    /// # Errors
+    /// As for reads.
+    pub async fn object(&self, name: ObjectName<'_>, within: Duration) -> Result<Option<Json>, StoreError> {
+        objects::object(&self.server, name, Instant::now() + within).await
     }
 
     /// Gives a host's affinities that old releases wrote the labels by which they are found; tells how many there were.

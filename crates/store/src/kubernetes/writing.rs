@@ -155,7 +155,7 @@ impl Commit<'_> {
             (What::Nodes, Op::Delete, Some(_)) => Err(not_supported(self.key, Operation::Delete)),
             (What::Pods, Op::Put(value), Some(_)) => self.put_endpoint(&place, value).await,
             (What::Pods, Op::Put(_), None) => self.create_endpoint().await,
-            (What::Pods, Op::Delete, Some(_)) => self.delete_endpoint(&place).await,
+            (What::Pods, Op::Delete, Some(revision)) => self.delete_endpoint(&place, &revision).await,
             (_, Op::Delete, None) => Err(conflict(Current::Absent)),
         }
     }
@@ -286,9 +286,9 @@ impl Commit<'_> {
         self.patch(place, crd::pod::patch(endpoint, &uid)).await
     }
 
-    async fn delete_endpoint(&self, place: &Place) -> Result<Revision, Stop> {
+    async fn delete_endpoint(&self, place: &Place, revision: &Revision) -> Result<Revision, Stop> {
         let uid = self.uid().await?;
-        self.patch(place, crd::pod::patch_released(&uid)).await
+        self.patch(place, crd::pod::patch_released(&uid, revision)).await
     }
 
     async fn uid(&self) -> Result<String, Stop> {

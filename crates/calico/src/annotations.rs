@@ -1,0 +1,253 @@
+//! What the annotations of a pod and of its namespace ask for (`cni-plugin/pkg/k8s/k8s.go`).
+
+use std::net::IpAddr;
+
+use api::cidr::parse_addr;
+use api::go::json_type;
+use cni::go_json;
+use serde_json::Value as Json;
+
+const PREFIX: &str = "cni.projectcalico.org/";
+
+/// The annotations of an object of Kubernetes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Annotations<'a>(Option<&'a Json>);
+
+impl<'a> Annotations<'a> {
+    /// Those of the object.
+    pub fn of(object: &'a Json) -> Annotations<'a> {
+        Annotations(object.pointer("/metadata/annotations"))
+    }
+
+    /// The value of `cni.projectcalico.org/<name>`; an empty one is as good as none.
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        let value = self.0?.get(format!("{PREFIX}{name}"))?.as_str()?;
+        (!value.is_empty()).then_some(value)
+    }
+}
+
+/// What calico-ipam is asked for instead of what the configuration says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pools {
+    /// `ipam.ipv4_pools`.
+    pub v4: Option<Vec<String>>,
+    /// `ipam.ipv6_pools`.
+    pub v6: Option<Vec<String>>,
+    /// `ipam.assign_ipv4` and `ipam.assign_ipv6`.
+    pub families: Option<(bool, bool)>,
+}
+
+impl Pools {
+    /// What pod and namespace ask for; the pod's word goes before the namespace's.
+    ///
+    /// # Errors
+    /// A value that is no list of texts, in Go's words; a family that is none.
+    pub fn of(pod: Annotations<'_>, namespace: Annotations<'_>) -> Result<Pools, String> {
+        let said = |name: &str| pod.get(name).or_else(|| namespace.get(name));
+        let list = |name: &str| said(name).map(texts).transpose();
+        let (v4, v6) = (list("ipv4pools")?, list("ipv6pools")?);
+        let families = match (said("ipFamilies"), list("ipFamilies")?) {
+            (Some(text), Some(families)) => Some(read_families(text, &families)?),
+            _ => None,
+        };
+        Ok(Pools { v4, v6, families })
+    }
+
+    /// Whether nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        *self == Pools::default()
+    }
+
+    /// Changes the configuration that calico-ipam is given.
+    ///
+    /// # Errors
+    /// When it has no `ipam` to be changed.
+    pub fn apply(&self, configuration: &mut Json) -> Result<(), String> {
+        let Some(Json::Object(ipam)) = configuration.get_mut("ipam") else {
+            return Err("data on stdin was of unexpected type".to_string());
+        };
+        for (field, pools) in [("ipv4_pools", &self.v4), ("ipv6_pools", &self.v6)] {
+            if let Some(pools) = pools {
+                ipam.insert(field.to_string(), pools.as_slice().into());
+            }
+        }
+        if let Some((v4, v6)) = self.families {
+            ipam.insert("assign_ipv4".to_string(), v4.to_string().into());
+            ipam.insert("assign_ipv6".to_string(), v6.to_string().into());
+        }
+        Ok(())
+    }
+}
+
+fn read_families(text: &str, families: &[String]) -> Result<(bool, bool), String> {
+    if families.iter().any(|family| family != "IPv4" && family != "IPv6") {
+        return Err(format!("error parsing ipFamilies: {text}"));
+    }
+    let has = |name: &str| families.iter().any(|family| family == name);
+    Ok((has("IPv4"), has("IPv6")))
+}
+
+/// Where a pod's addresses come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The IPAM plugin chooses.
+    Chosen,
+    /// `ipAddrs`: the IPAM plugin is asked for each of these.
+    Named(Vec<IpAddr>),
+    /// `ipAddrsNoIpam`: these, and nobody keeps a record.
+    Fixed(Vec<IpAddr>),
+}
+
+impl Source {
+    /// What the pod asks for. `may_bypass` is whether the configuration allows `ipAddrsNoIpam`.
+    ///
+    /// # Errors
+    /// Both annotations at once; one that the IPAM plugin or the configuration does not allow; values that are no addresses, or more than one of a family.
+    pub fn of(pod: Annotations<'_>, ipam: &str, may_bypass: bool) -> Result<Source, String> {
+        let compatible = |name: &str| match ipam {
+            "calico-ipam" => Ok(()),
+            other => Err(format!("{name} is not compatible with configured IPAM: {other}")),
+        };
+        match (pod.get("ipAddrs"), pod.get("ipAddrsNoIpam")) {
+            (None, None) => Ok(Source::Chosen),
+            (Some(_), Some(_)) => {
+                Err("can't have both annotations: 'ipAddrs' and 'ipAddrsNoIpam' in use at the same time"
+                    .to_string())
+            }
+            (Some(text), None) => {
+                compatible("ipAddrs")?;
+                addresses("ipAddrs", text).map(Source::Named)
+            }
+            (None, Some(text)) => {
+                compatible("ipAddrsNoIpam")?;
+                if !may_bypass {
+                    return Err("requested feature is not enabled: ip_addrs_no_ipam".to_string());
+                }
+                addresses("ipAddrsNoIpam", text).map(Source::Fixed)
+            }
+        }
+    }
+}
+
+fn addresses(name: &str, text: &str) -> Result<Vec<IpAddr>, String> {
+    let name = format!("{PREFIX}{name}");
+    let listed = ip_texts(text)
+        .map_err(|error| format!("failed to parse IPs {text} for annotation \"{name}\": {error}"))?;
+    if listed.is_empty() {
+        return Err(format!("annotation \"{name}\" specified but empty"));
+    }
+    let mut found: Vec<IpAddr> = Vec::new();
+    for text in listed {
+        let addr = parse_addr(&text).ok_or_else(|| format!("invalid IP format: {text}"))?;
+        let addr = api::cidr::canonical_addr(addr);
+        if found.iter().any(|other| other.is_ipv4() == addr.is_ipv4()) {
+            let family = if addr.is_ipv4() { "IPv4" } else { "IPv6" };
+            return Err(format!("cannot have more than one {family} address for \"{name}\" annotation"));
+        }
+        found.push(addr);
+    }
+    Ok(found)
+}
+
+/// The addresses from outside that lead to the pod: `floatingIPs`.
+///
+/// # Errors
+/// When the configuration does not allow it, or the value is no list of texts.
+pub fn floating(pod: Annotations<'_>, is_allowed: bool) -> Result<Vec<String>, String> {
+    match pod.get("floatingIPs") {
+        None => Ok(Vec::new()),
+        Some(_) if !is_allowed => Err("requested feature is not enabled: floating_ips".to_string()),
+        Some(text) => ip_texts(text),
+    }
+}
+
+fn ip_texts(text: &str) -> Result<Vec<String>, String> {
+    texts(text).map_err(|error| format!("failed to parse '{text}' as JSON: {error}"))
+}
+
+/// A JSON list of texts, as Go reads one.
+fn texts(text: &str) -> Result<Vec<String>, String> {
+    go_json::check(text.as_bytes())?;
+    let wrong = |value: &Json, wanted: &str| {
+        format!("json: cannot unmarshal {} into Go value of type {wanted}", json_type(value))
+    };
+    match serde_json::from_str::<Json>(text).map_err(|error| error.to_string())? {
+        Json::Null => Ok(Vec::new()),
+        Json::Array(items) => {
+            let item = |item: Json| match item {
+                Json::String(text) => Ok(text),
+                Json::Null => Ok(String::new()),
+                other => Err(wrong(&other, "string")),
+            };
+            items.into_iter().map(item).collect()
+        }
+        other => Err(wrong(&other, "[]string")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(annotations: &[(&str, &str)]) -> Json {
+        let all: serde_json::Map<_, _> =
+            annotations.iter().map(|(name, value)| (format!("{PREFIX}{name}"), (*value).into())).collect();
+        json!({"metadata": {"annotations": all}})
+    }
+
+    /// The text for a value that is no JSON is recorded.
+    #[test]
+    fn pools_of_pod_and_namespace() {
+        let pools = |pod: &[(&str, &str)], namespace: &[(&str, &str)]| {
+            Pools::of(Annotations::of(&object(pod)), Annotations::of(&object(namespace)))
+        };
+        assert!(pools(&[], &[("ipAddrs", "[]")]).unwrap().is_empty());
+        let both =
+            pools(&[("ipv4pools", r#"["a"]"#)], &[("ipv4pools", r#"["b"]"#), ("ipv6pools", r#"["c"]"#)]);
+        let both = both.unwrap();
+        assert_eq!((both.v4, both.v6), (Some(vec!["a".to_string()]), Some(vec!["c".to_string()])));
+        assert_eq!(pools(&[("ipFamilies", r#"["IPv6"]"#)], &[]).unwrap().families, Some((false, true)));
+        for (name, value, wanted) in [
+            ("ipv4pools", "pool-b", "invalid character 'p' looking for beginning of value"),
+            ("ipv4pools", r#""a""#, "json: cannot unmarshal string into Go value of type []string"),
+            ("ipv6pools", "[1]", "json: cannot unmarshal number into Go value of type string"),
+            ("ipFamilies", r#"["IPv5"]"#, r#"error parsing ipFamilies: ["IPv5"]"#),
+        ] {
+            assert_eq!(pools(&[(name, value)], &[]).unwrap_err(), wanted, "{name} {value}");
+        }
+    }
+
+    #[test]
+    fn the_configuration_is_changed() {
+        let pools = Pools { v4: Some(vec!["a".to_string()]), v6: None, families: Some((true, false)) };
+        let mut configuration = json!({"ipam": {"type": "calico-ipam", "ipv4_pools": ["x"], "other": 1}});
+        pools.apply(&mut configuration).unwrap();
+        let ipam = json!({"type": "calico-ipam", "ipv4_pools": ["a"], "other": 1, "assign_ipv4": "true", "assign_ipv6": "false"});
+        assert_eq!(configuration["ipam"], ipam);
+        assert!(pools.apply(&mut json!({"ipam": []})).is_err());
+    }
+
+    #[test]
+    fn where_addresses_come_from() {
+        let source = |annotations: &[(&str, &str)], ipam: &str, may_bypass| {
+            Source::of(Annotations::of(&object(annotations)), ipam, may_bypass)
+        };
+        let both = ["10.0.0.1", "fd00::1"].map(|text| text.parse::<IpAddr>().unwrap()).to_vec();
+        let list = r#"["10.0.0.1","fd00::1"]"#;
+        assert_eq!(source(&[], "host-local", false), Ok(Source::Chosen));
+        assert_eq!(source(&[("ipAddrs", list)], "calico-ipam", false), Ok(Source::Named(both.clone())));
+        assert_eq!(source(&[("ipAddrsNoIpam", list)], "calico-ipam", true), Ok(Source::Fixed(both)));
+        let no = |annotations: &[(&str, &str)], ipam: &str, wanted: &str| {
+            let error = source(annotations, ipam, false).unwrap_err();
+            assert!(error.contains(wanted), "{error}");
+        };
+        no(&[("ipAddrs", list)], "host-local", "ipAddrs is not compatible with configured IPAM: host-local");
+        no(&[("ipAddrsNoIpam", list)], "calico-ipam", "not enabled: ip_addrs_no_ipam");
+        no(&[("ipAddrs", list), ("ipAddrsNoIpam", list)], "calico-ipam", "at the same time");
+        no(&[("ipAddrs", "[]")], "calico-ipam", "specified but empty");
+        no(&[("ipAddrs", r#"["10.0.0.1","10.0.0.2"]"#)], "calico-ipam", "more than one IPv4 address");
+        no(&[("ipAddrs", r#"["10.0.0.300"]"#)], "calico-ipam", "invalid IP format: 10.0.0.300");
+    }
+}

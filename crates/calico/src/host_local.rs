@@ -1,0 +1,132 @@
+//! What the main plugin does for `host-local`: the node's own pod CIDR in place of a word, and routes of the container's
+//! (`cni-plugin/internal/pkg/utils/utils.go`, `cni-plugin/pkg/k8s/k8s.go`).
+
+use api::Cidr;
+use ipnet::IpNet;
+use serde_json::Value as Json;
+
+/// The word for the node's pod CIDR, in any case; with `IPv6` after it for that of the other family.
+const WORD: &str = "usePodCidr";
+
+/// Whether the configuration asks for the node's pod CIDRs.
+pub fn asks_for_pod_cidrs(configuration: &Json) -> bool {
+    let mut copy = configuration.clone();
+    let mut found = false;
+    for_each_subnet(&mut copy, &mut |subnet| {
+        found |= family(subnet).is_some();
+        Ok(())
+    })
+    .is_ok()
+        && found
+}
+
+/// Puts the node's pod CIDRs in place of the words for them.
+///
+/// # Errors
+/// When the node has none of the family.
+pub fn fill_in(configuration: &mut Json, node: &str, pod_cidrs: &[Cidr]) -> Result<(), String> {
+    for_each_subnet(configuration, &mut |subnet| {
+        let Some(v4) = family(subnet) else { return Ok(()) };
+        let found = pod_cidrs.iter().find(|cidr| cidr.first().is_ipv4() == v4);
+        let number = if v4 { 4 } else { 6 };
+        let cidr = found.ok_or_else(|| {
+            format!(
+                "{subnet:?} stands for node {node}'s IPv{number} pod CIDR, and it has none (spec.podCIDRs)"
+            )
+        })?;
+        *subnet = cidr.to_string();
+        Ok(())
+    })
+}
+
+/// Of a word for a pod CIDR, whether it is IPv4.
+fn family(subnet: &str) -> Option<bool> {
+    if subnet.eq_ignore_ascii_case(WORD) {
+        return Some(true);
+    }
+    subnet.eq_ignore_ascii_case(&format!("{WORD}IPv6")).then_some(false)
+}
+
+fn for_each_subnet(
+    configuration: &mut Json,
+    act: &mut impl FnMut(&mut String) -> Result<(), String>,
+) -> Result<(), String> {
+    let Some(ipam) = configuration.get_mut("ipam") else { return Ok(()) };
+    let mut of = |holder: &mut Json| match holder.get_mut("subnet") {
+        Some(Json::String(subnet)) => act(subnet),
+        _ => Ok(()),
+    };
+    of(ipam)?;
+    let sets = ipam.get_mut("ranges").and_then(Json::as_array_mut);
+    for range in sets.into_iter().flatten().filter_map(Json::as_array_mut).flatten() {
+        of(range)?;
+    }
+    Ok(())
+}
+
+/// What the container reaches through the host where not everything: the destinations of `ipam.routes`; with `include_default_routes` everything
+/// besides. Empty for everything alone.
+///
+/// # Errors
+/// A route that is none.
+pub fn routes(configuration: &Json, with_default: bool) -> Result<Vec<IpNet>, String> {
+    let listed = match &configuration["ipam"]["routes"] {
+        Json::Null => return Ok(Vec::new()),
+        Json::Array(routes) => routes,
+        other => {
+            return Err(format!(
+                "failed to parse host-local IPAM routes section; expecting list, not: {other}"
+            ));
+        }
+    };
+    let mut found = Vec::new();
+    for route in listed {
+        let Some(dst) = route.get("dst") else { continue };
+        let text = dst.as_str().ok_or_else(|| {
+            format!("invalid IPAM routes section; expecting 'dst' to be a string, not: {dst}")
+        })?;
+        let net: IpNet = text.parse().map_err(|_| format!("invalid CIDR address: {text}"))?;
+        found.push(net.trunc());
+    }
+    if !found.is_empty() && with_default {
+        found.extend([IpNet::V4(ipnet::Ipv4Net::default()), IpNet::V6(ipnet::Ipv6Net::default())]);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pod_cidrs_take_the_places_of_words() {
+        let mut configuration = json!({"ipam": {"type": "host-local", "subnet": "usePodCIDR",
+            "ranges": [[{"subnet": "usepodcidr"}], [{"subnet": "usePodCidrIPv6", "x": 1}], [{"subnet": "10.9.0.0/24"}]]}});
+        assert!(asks_for_pod_cidrs(&configuration));
+        let cidrs = ["10.0.1.0/24", "fd00::/64"].map(|text| Cidr::parse_unmasked(text).unwrap().0);
+        assert!(
+            fill_in(&mut configuration.clone(), "n1", &cidrs[..1]).unwrap_err().contains("node n1's IPv6")
+        );
+        fill_in(&mut configuration, "n1", &cidrs).unwrap();
+        let ranges = json!([[{"subnet": "10.0.1.0/24"}], [{"subnet": "fd00::/64", "x": 1}], [{"subnet": "10.9.0.0/24"}]]);
+        assert_eq!(configuration["ipam"]["ranges"], ranges);
+        assert_eq!(configuration["ipam"]["subnet"], "10.0.1.0/24");
+        assert!(!asks_for_pod_cidrs(&configuration) && !asks_for_pod_cidrs(&json!({})));
+    }
+
+    #[test]
+    fn routes_of_the_containers_own() {
+        let of = |routes: Json, with_default| routes_text(&json!({"ipam": {"routes": routes}}), with_default);
+        fn routes_text(configuration: &Json, with_default: bool) -> Result<Vec<String>, String> {
+            routes(configuration, with_default).map(|all| all.iter().map(IpNet::to_string).collect())
+        }
+        assert_eq!(of(Json::Null, true).unwrap(), Vec::<String>::new());
+        assert_eq!(of(json!([{"dst": "10.0.0.1/8"}, {"gw": "x"}]), false).unwrap(), ["10.0.0.0/8"]);
+        assert_eq!(of(json!([{"dst": "10.0.0.0/8"}]), true).unwrap(), ["10.0.0.0/8", "0.0.0.0/0", "::/0"]);
+        for wrong in [json!("x"), json!([{"dst": 1}]), json!([{"dst": "x"}])] {
+            assert!(of(wrong, false).is_err());
+        }
+    }
+}

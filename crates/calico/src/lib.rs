@@ -1,0 +1,142 @@
+//! rackpool's `calico`: the CNI plugin that attaches containers to the network, in Calico's place. Their addresses come from an IPAM plugin that it calls.
+//!
+//! Everything that it reads and writes, but for the kernel's interfaces and routes, is in [`Io`], so that a test sees what a runtime sees.
+
+mod add;
+mod annotations;
+mod check;
+mod del;
+mod delegate;
+mod endpoint;
+mod gates;
+mod host_local;
+mod names;
+mod request;
+mod result;
+
+use std::io::{self, Read, Write};
+
+use cni::flags::{Asked, Flags};
+use cni::{Call, CniError, VERSIONS, answer, protocol};
+use setup::{Clock, Environment};
+
+use request::Request;
+
+const FLAGS: Flags =
+    Flags { program: "calico", known: &[("t", "Test datastore connection"), ("v", "Display version")] };
+
+/// The program's name and version.
+const VERSION: &str = concat!("rackpool ", env!("CARGO_PKG_VERSION"));
+
+/// What the program reads and writes.
+pub struct Io<'a> {
+    /// The arguments, without the program's name.
+    pub args: Vec<String>,
+    /// The environment.
+    pub environment: Environment,
+    /// The network configuration.
+    pub stdin: &'a mut dyn Read,
+    /// The result or the error object, nothing else.
+    pub stdout: &'a mut dyn Write,
+    /// The log.
+    pub stderr: &'a mut dyn Write,
+}
+
+/// Runs the program; gives its exit code. Where nobody reads what it writes, it ends quietly: with 1, as the runtime has no answer.
+pub fn run(io: Io<'_>) -> u8 {
+    let Io { args, environment, stdin, stdout, stderr } = io;
+    let written = match FLAGS.parse(&args) {
+        Asked::Flags(asked) if asked.contains(&"v") => writeln!(stdout, "{VERSION}").map(|()| 0),
+        Asked::Flags(asked) if asked.contains(&"t") => test_connection(&environment, stdin, stdout, stderr),
+        Asked::Flags(_) => serve_cni(environment, stdin, stdout, stderr),
+        Asked::Help => write!(stderr, "{}", FLAGS.usage()).map(|()| 0),
+        Asked::Wrong(reason) => write!(stderr, "{reason}\n{}", FLAGS.usage()).map(|()| 2),
+    };
+    written.unwrap_or(1)
+}
+
+fn serve_cni(
+    environment: Environment,
+    stdin: &mut dyn Read,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> io::Result<u8> {
+    let environment = ignoring_unknown_arguments(environment);
+    let answer = match Call::of(&environment) {
+        Ok(None) => {
+            writeln!(stderr, "Calico CNI plugin {VERSION}")?;
+            writeln!(stderr, "CNI protocol versions supported: {}", VERSIONS.join(", "))?;
+            return Ok(0);
+        }
+        Ok(Some(call)) => serve(&call, &environment, stdin, stderr),
+        Err(error) => Err(error),
+    };
+    let (text, code) = match answer {
+        Ok(text) => (text, 0),
+        Err(error) => (answer::text(&error.to_json()), 1),
+    };
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()?;
+    Ok(code)
+}
+
+/// Arguments that this plugin does not know may be for the IPAM plugin: none of them is refused.
+fn ignoring_unknown_arguments(environment: Environment) -> Environment {
+    match environment.get("CNI_ARGS").map(str::to_string) {
+        None => environment,
+        Some(args) => environment.with("CNI_ARGS", &format!("IgnoreUnknown=1;{args}")),
+    }
+}
+
+/// Serves a call; gives what to print.
+fn serve(
+    call: &Call,
+    environment: &Environment,
+    stdin: &mut dyn Read,
+    stderr: &mut dyn Write,
+) -> Result<String, CniError> {
+    let command = call.command.as_str();
+    if command == "VERSION" {
+        return Ok(answer::versions());
+    }
+    let document = call.document(stdin)?;
+    let since = match command {
+        "ADD" | "DEL" => None,
+        "CHECK" => Some("0.4.0"),
+        // Of version 1.1.0, which is not among those that the plugin knows; so one of the two refusals always holds.
+        "GC" | "STATUS" => Some("1.1.0"),
+        _ => {
+            let msg = format!("unknown CNI_COMMAND: {command}");
+            return Err(CniError::new(CniError::ENVIRONMENT, msg));
+        }
+    };
+    let version = document.version()?;
+    if let Some(since) = since {
+        protocol::check_command_version(command, &version, since)?;
+    }
+    protocol::check_version(&version)?;
+    let mut request = Request::accept(call, &document, environment, Clock::start(), stderr)?;
+    match command {
+        "ADD" => add::add(&mut request),
+        "DEL" => del::del(&mut request).map(|()| String::new()),
+        _ => check::check(&mut request).map(|()| String::new()),
+    }
+}
+
+/// `-t`: whether the datastore that the configuration on standard input names can be used.
+fn test_connection(
+    environment: &Environment,
+    stdin: &mut dyn Read,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> io::Result<u8> {
+    let call = Call::for_test();
+    let tested = call.document(stdin).and_then(|document| {
+        let request = Request::accept(&call, &document, environment, Clock::start(), stderr)?;
+        request.refuse_while_locked()
+    });
+    let Err(error) = tested else { return Ok(0) };
+    let error = CniError::new(CniError::TEST, "data store connection failed").with(error.msg);
+    stdout.write_all(answer::text(&error.to_json()).as_bytes())?;
+    Ok(1)
+}

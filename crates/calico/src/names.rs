@@ -1,0 +1,95 @@
+//! What the container, its endpoint and its interface on the host are called.
+
+use api::wep_name::{Identifiers, interface_name};
+use cni::args::Args;
+use cni::{Call, CniError};
+
+/// The namespace of what is no pod and says no other.
+const DEFAULT_NAMESPACE: &str = "default";
+/// The start of the name of an interface that is no pod's.
+const PREFIX: &str = "cali";
+/// How much of a container's ID its interface bears.
+const ID_LENGTH: usize = 11;
+
+/// The names, fixed when the request arrives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// What identifies the endpoint.
+    pub ids: Identifiers,
+    /// The endpoint's namespace.
+    pub namespace: String,
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// The interface on the host.
+    pub host_interface: String,
+    /// The container's ID.
+    pub container: String,
+}
+
+impl Names {
+    /// The names for a call. `prefix` is that of pods' interfaces.
+    ///
+    /// # Errors
+    /// Code 999: names that no endpoint can have.
+    pub fn new(node: &str, call: &Call, args: &Args, prefix: &str) -> Result<Names, CniError> {
+        let is_pod = args.is_pod();
+        let other = Some(args.test_namespace.as_str()).filter(|name| !name.is_empty());
+        let namespace = match is_pod {
+            true => args.namespace.clone(),
+            false => other.unwrap_or(DEFAULT_NAMESPACE).to_string(),
+        };
+        let ids = Identifiers {
+            node: node.to_string(),
+            orchestrator: if is_pod { "k8s" } else { "cni" }.to_string(),
+            endpoint: call.interface.clone(),
+            pod: if is_pod { args.pod.clone() } else { String::new() },
+            container_id: if is_pod { String::new() } else { call.container.clone() },
+            ..Identifiers::default()
+        };
+        let endpoint = ids.name().map_err(|error| {
+            CniError::internal(format!("error constructing WorkloadEndpoint name: {error}"))
+        })?;
+        let host_interface = match is_pod {
+            true => interface_name(prefix, &namespace, &args.pod),
+            false => format!("{PREFIX}{}", call.container.chars().take(ID_LENGTH).collect::<String>()),
+        };
+        Ok(Names { ids, namespace, endpoint, host_interface, container: call.container.clone() })
+    }
+
+    /// Whether it is a Kubernetes pod.
+    pub fn is_pod(&self) -> bool {
+        self.ids.orchestrator == "k8s"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call() -> Call {
+        Call {
+            command: "ADD".to_string(),
+            container: "0123456789abcdef".to_string(),
+            netns: "/ns".to_string(),
+            interface: "eth0".to_string(),
+            args: String::new(),
+            netns_override: false,
+        }
+    }
+
+    /// The interface is recorded.
+    #[test]
+    fn of_pods_and_of_others() {
+        let args = Args { pod: "plain".to_string(), namespace: "default".to_string(), ..Args::default() };
+        let pod = Names::new("n-1", &call(), &args, "cali").unwrap();
+        assert_eq!(
+            (pod.endpoint.as_str(), pod.host_interface.as_str()),
+            ("n--1-k8s-plain-eth0", "caliad357612e39")
+        );
+        let other = Names::new("n1", &call(), &Args::default(), "eni").unwrap();
+        assert_eq!(other.endpoint, "n1-cni-0123456789abcdef-eth0");
+        assert_eq!((other.host_interface.as_str(), other.namespace.as_str()), ("cali0123456789a", "default"));
+        let bad = Names::new("-n", &call(), &args, "cali").unwrap_err();
+        assert!(bad.msg.starts_with("error constructing WorkloadEndpoint name: "), "{bad:?}");
+    }
+}

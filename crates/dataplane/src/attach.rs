@@ -1,0 +1,309 @@
+//! Attaching a container.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use rustix::io::Errno;
+
+use crate::attached::{Attached, Warning};
+use crate::error::{AttachError, Refusal};
+use crate::kernel::{Side, Sides, with_sides};
+use crate::links::{Link, is, is_unsupported};
+use crate::routes::Route;
+use crate::sysctl::{self, Former, Need, Setting};
+use crate::wiring::{Device, GATEWAY, HOST_MAC, Mac, Wiring, host_route};
+
+/// How often the host's side is asked for its hardware address, and with what pauses.
+const MAC_TRIES: u32 = 50;
+const MAC_PAUSE: Duration = Duration::from_millis(100);
+
+/// The pauses while the host's side gets its link-local address: first short ones, as it is there within a millisecond or two, then
+/// long ones, 5 seconds in all, for the kernel hands out news of links late when many change.
+const LINK_LOCAL_PAUSES: [Duration; 110] = {
+    let mut pauses = [Duration::from_millis(50); 110];
+    let mut at = 0;
+    while at < 10 {
+        pauses[at] = Duration::from_millis(1);
+        at += 1;
+    }
+    pauses
+};
+
+/// Attaches a container: makes the pair, and gives it its addresses, routes and settings.
+///
+/// A pair whose host's side has the name already is deleted first, so attaching again makes everything anew. When it fails, what it
+/// made is gone.
+pub fn attach(wiring: &Wiring) -> Result<Attached, AttachError> {
+    wiring.validate()?;
+    with_sides(&wiring.netns, async |sides| {
+        delete_stale(&sides.host, &wiring.host_interface).await?;
+        let mut attempt = Attempt { wiring, sides, warnings: Vec::new(), former: Vec::new() };
+        let device = attempt.make_pair().await?;
+        match attempt.furnish().await {
+            Ok((mac, mtu)) => Ok(Attached { mac, mtu, device, warnings: attempt.warnings }),
+            Err(error) => Err(match attempt.undo().await {
+                Ok(()) => error,
+                Err(then) => AttachError::NotUndone { error: error.into(), then: then.into() },
+            }),
+        }
+    })
+}
+
+async fn delete_stale(host: &Side, name: &str) -> Result<(), AttachError> {
+    let look = |refusal| host.refused(format_args!("look for {name}"), refusal);
+    match host.link(name).await.map_err(look)? {
+        None => Ok(()),
+        Some(link) if link.pair => {
+            host.delete_link(name)
+                .await
+                .map_err(|refusal| host.refused(format_args!("delete the stale {name}"), refusal))?;
+            Ok(())
+        }
+        Some(_) => Err(taken(host, name)),
+    }
+}
+
+fn taken(side: &Side, name: &str) -> AttachError {
+    AttachError::NameTaken { interface: name.to_owned(), namespace: side.namespace.name.clone() }
+}
+
+/// One attempt, and what is to be taken back if it fails.
+struct Attempt<'a> {
+    wiring: &'a Wiring,
+    sides: &'a Sides,
+    warnings: Vec<Warning>,
+    /// The settings of the container's whole namespace as they were, in the order in which they were changed.
+    former: Vec<Former>,
+}
+
+impl Attempt<'_> {
+    async fn make_pair(&mut self) -> Result<Device, AttachError> {
+        let wanted = self.wiring.device;
+        let refusal = match self.sides.add_pair(self.wiring, wanted).await {
+            Ok(()) => return Ok(wanted),
+            Err(refusal) => refusal,
+        };
+        if wanted == Device::Netkit && is_unsupported(&refusal) {
+            self.warnings.push(Warning::NoNetkit { words: refusal.to_string() });
+            return match self.sides.add_pair(self.wiring, Device::Veth).await {
+                Ok(()) => Ok(Device::Veth),
+                Err(refusal) => Err(self.no_pair(refusal).await),
+            };
+        }
+        Err(self.no_pair(refusal).await)
+    }
+
+    /// The kernel does not tell which of the two names is taken.
+    async fn no_pair(&self, refusal: Refusal) -> AttachError {
+        let Sides { host, container } = self.sides;
+        let (outer, inner) = (&self.wiring.host_interface, &self.wiring.container_interface);
+        if is(&refusal, Errno::EXIST) {
+            return match container.link(inner).await {
+                Ok(Some(_)) => taken(container, inner),
+                _ => taken(host, outer),
+            };
+        }
+        container.refused(format_args!("make the pair {outer} and {inner}"), refusal).into()
+    }
+
+    /// Everything after the pair is made, in Calico's order. Gives the container's hardware address and MTU.
+    async fn furnish(&mut self) -> Result<(Mac, u32), AttachError> {
+        let wiring = self.wiring;
+        let Sides { host, container } = self.sides;
+        let outer = find(host, &wiring.host_interface).await?;
+        let inner = find(container, &wiring.container_interface).await?;
+        let no_mac = || Refusal {
+            source: io::ErrorKind::InvalidData.into(),
+            words: Some("it has none of 6 bytes".into()),
+        };
+        let mac = inner.mac.ok_or_else(no_mac).map_err(|refusal| {
+            container.refused(format_args!("tell the hardware address of {}", inner.name), refusal)
+        })?;
+        keep_mac(host, &outer).await?;
+
+        container.namespace.enter()?;
+        if wiring.has_ipv6() {
+            self.set(container, &[sysctl::no_detection(&wiring.container_interface)])?;
+        }
+        host.namespace.enter()?;
+        if wiring.has_ipv6() {
+            self.set(host, &[sysctl::no_detection(&wiring.host_interface)])?;
+        }
+        self.set(host, &sysctl::of_host(wiring))?;
+        set_up(host, &outer).await?;
+        set_up(container, &inner).await?;
+
+        container.namespace.enter()?;
+        if wiring.has_ipv4() {
+            let gateway = host_route(GATEWAY.into());
+            add_route(
+                container,
+                &inner,
+                Route { destination: gateway, gateway: None, interface: inner.index },
+            )
+            .await?;
+            self.route_through(&inner, GATEWAY.into()).await?;
+        }
+        if wiring.has_ipv6() {
+            self.set_lasting(&sysctl::ipv6_in_container(wiring))?;
+            let gateway = link_local(host, &outer).await?;
+            self.route_through(&inner, gateway).await?;
+        }
+        for address in &wiring.addresses {
+            container.add_address(inner.index, *address).await.map_err(|refusal| {
+                container.refused(format_args!("give {} the address {address}", inner.name), refusal)
+            })?;
+        }
+        self.set_lasting(&sysctl::forwarding_in_container(wiring))?;
+        if wiring.want_host_routes {
+            for address in &wiring.addresses {
+                add_host_route(host, &outer, *address).await?;
+            }
+        }
+        Ok((mac, inner.mtu))
+    }
+
+    /// The routes of the gateway's family.
+    async fn route_through(&self, inner: &Link, gateway: IpAddr) -> Result<(), AttachError> {
+        let same_family = |destination: &IpNet| destination.addr().is_ipv4() == gateway.is_ipv4();
+        for destination in self.wiring.destinations().filter(same_family) {
+            let route = Route { destination, gateway: Some(gateway), interface: inner.index };
+            add_route(&self.sides.container, inner, route).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes settings of an interface, which go when it goes.
+    fn set(&mut self, side: &Side, settings: &[Setting]) -> Result<(), AttachError> {
+        for setting in settings {
+            let Err(error) = setting.write() else { continue };
+            match setting.need {
+                Need::Must => return Err(setting.refused(&side.namespace.name, error)),
+                Need::IfThere if error.kind() == io::ErrorKind::NotFound => {}
+                Need::Should | Need::IfThere => self.warnings.push(Warning::Setting {
+                    path: setting.path().display().to_string(),
+                    value: setting.value,
+                    words: error.to_string(),
+                }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes settings of the container's whole namespace, which would outlast a failure.
+    ///
+    /// `all` passes its value on to the others. So all are looked at before one is written, and restored in the order in which they were
+    /// written; and they are written even where they have the value already.
+    fn set_lasting(&mut self, settings: &[Setting]) -> Result<(), AttachError> {
+        let name = &self.sides.container.namespace.name;
+        for setting in settings {
+            let former = Former::of(setting).map_err(|error| setting.refused(name, error))?;
+            self.former.extend(former);
+        }
+        for setting in settings {
+            setting.write().map_err(|error| setting.refused(name, error))?;
+        }
+        Ok(())
+    }
+
+    /// Takes back all that was done. The container's side takes the host's with it, and its routes and settings.
+    async fn undo(&self) -> Result<(), AttachError> {
+        let container = &self.sides.container;
+        let inner = &self.wiring.container_interface;
+        container
+            .delete_link(inner)
+            .await
+            .map_err(|refusal| container.refused(format_args!("delete {inner}"), refusal))?;
+        container.namespace.enter()?;
+        for former in &self.former {
+            match former.restore() {
+                // It was the interface's own.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                restored => {
+                    restored.map_err(|error| former.setting.refused(&container.namespace.name, error))?
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn find(side: &Side, name: &str) -> Result<Link, AttachError> {
+    let refused = |refusal| side.refused(format_args!("find {name}, just made,"), refusal);
+    let gone =
+        || Refusal { source: Errno::NODEV.into(), words: Some("somebody deleted or renamed it".into()) };
+    Ok(side.link(name).await.and_then(|link| link.ok_or_else(gone)).map_err(refused)?)
+}
+
+/// Programs on the host that name or address new interfaces may change the one it was made with.
+async fn keep_mac(host: &Side, outer: &Link) -> Result<(), AttachError> {
+    let refused = |refusal| host.refused(format_args!("set the hardware address of {}", outer.name), refusal);
+    let mut seen = outer.mac;
+    for _ in 0..MAC_TRIES {
+        if seen == Some(HOST_MAC) {
+            return Ok(());
+        }
+        host.set_mac(outer.index, HOST_MAC).await.map_err(refused)?;
+        seen = host.link_at(outer.index).await.map_err(refused)?.and_then(|link| link.mac);
+        if seen != Some(HOST_MAC) {
+            tokio::time::sleep(MAC_PAUSE).await;
+        }
+    }
+    Err(AttachError::MacChanged {
+        interface: outer.name.clone(),
+        found: seen.map_or_else(|| "none".into(), |mac| mac.to_string()),
+        wanted: HOST_MAC,
+        waited: MAC_PAUSE * MAC_TRIES,
+    })
+}
+
+async fn set_up(side: &Side, link: &Link) -> Result<(), AttachError> {
+    let refused = |refusal| side.refused(format_args!("bring {} up", link.name), refusal);
+    Ok(side.set_up(link.index).await.map_err(refused)?)
+}
+
+async fn link_local(host: &Side, outer: &Link) -> Result<IpAddr, AttachError> {
+    let refused = |refusal| host.refused(format_args!("list the addresses of {}", outer.name), refusal);
+    for pause in LINK_LOCAL_PAUSES {
+        if let Some(address) = host.link_local(outer.index).await.map_err(refused)? {
+            return Ok(address.into());
+        }
+        tokio::time::sleep(pause).await;
+    }
+    Err(AttachError::NoLinkLocal { interface: outer.name.clone(), waited: LINK_LOCAL_PAUSES.iter().sum() })
+}
+
+async fn add_route(container: &Side, inner: &Link, route: Route) -> Result<(), AttachError> {
+    container.add_route(&route).await.map_err(|refusal| {
+        let by = route.gateway.map_or_else(String::new, |gateway| format!(" through {gateway}"));
+        container.refused(format_args!("route {}{by} by {}", route.destination, inner.name), refusal).into()
+    })
+}
+
+/// A route that is there already is right if it leads to the container: a node agent that watches interfaces may have been faster.
+async fn add_host_route(host: &Side, outer: &Link, address: IpAddr) -> Result<(), AttachError> {
+    let route = Route { destination: host_route(address), gateway: None, interface: outer.index };
+    let refusal = match host.add_route(&route).await {
+        Err(refusal) if is(&refusal, Errno::EXIST) => refusal,
+        done => {
+            return Ok(done.map_err(|refusal| {
+                host.refused(format_args!("route {address} to {}", outer.name), refusal)
+            })?);
+        }
+    };
+    let there = host.route_to(address).await;
+    if there.as_ref() == Some(&route) {
+        return Ok(());
+    }
+    let other = match there {
+        Some(there) => host.link_at(there.interface).await.ok().flatten(),
+        None => None,
+    };
+    Err(AttachError::RouteTaken {
+        destination: route.destination,
+        device: other.map_or_else(|| format!("another interface ({refusal})"), |link| link.name),
+        interface: outer.name.clone(),
+    })
+}

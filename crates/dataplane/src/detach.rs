@@ -1,0 +1,108 @@
+//! Detaching a container.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use crate::error::{AccessError, DetachError};
+use crate::kernel::{Side, run};
+use crate::namespace::Namespace;
+
+/// How long Calico waits for the kernel. Some old ones never came back from deleting a pair.
+pub const DETACH_LIMIT: Duration = Duration::from_secs(20);
+
+/// What was there to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Detached {
+    /// The container's side, and the host's with it.
+    pub container: bool,
+    /// The host's side alone.
+    pub host: bool,
+}
+
+/// Detaches a container: deletes its side of the pair, and the host's side and the host's routes with it. What is gone already is fine,
+/// the namespace included.
+///
+/// `host_interface` is deleted where the container's side was not there to take it along: the kernel takes its time over a namespace
+/// that nobody uses any more, and until then the host still routes an address that may soon be another's. The name is a pod's and not a
+/// sandbox's, so give it only if the pod has no newer sandbox, which attached under the same name.
+pub fn detach(
+    netns: &Path,
+    container_interface: &str,
+    host_interface: Option<&str>,
+    within: Duration,
+) -> Result<Detached, DetachError> {
+    let work = Work {
+        netns: netns.into(),
+        container_interface: container_interface.into(),
+        host_interface: host_interface.map(Into::into),
+    };
+    // A request that the kernel does not come back from holds its thread; the caller must not wait for that.
+    let (report, result) = mpsc::sync_channel(1);
+    thread::Builder::new()
+        .name("dataplane".into())
+        .spawn(move || {
+            // Nobody listens when the time was over.
+            let _ = report.send(run(work.run()));
+        })
+        .map_err(|source| AccessError::System { doing: "start a thread", source })?;
+    match result.recv_timeout(within) {
+        Ok(result) => Ok(result?),
+        Err(RecvTimeoutError::Timeout) => {
+            Err(DetachError::TimedOut { interface: container_interface.into(), netns: netns.into(), within })
+        }
+        Err(RecvTimeoutError::Disconnected) => Err(AccessError::System {
+            doing: "detach",
+            source: std::io::Error::other("the thread that was to do it panicked"),
+        }
+        .into()),
+    }
+}
+
+struct Work {
+    netns: PathBuf,
+    container_interface: String,
+    host_interface: Option<String>,
+}
+
+impl Work {
+    async fn run(&self) -> Result<Detached, AccessError> {
+        let host = Namespace::of_this_thread()?;
+        let container = self.delete_in_container(&host).await?;
+        let host = match &self.host_interface {
+            Some(name) if !container => {
+                host.enter()?;
+                delete_pair(&Side::open(host)?, name).await?
+            }
+            _ => false,
+        };
+        Ok(Detached { container, host })
+    }
+
+    async fn delete_in_container(&self, host: &Namespace) -> Result<bool, AccessError> {
+        let opened = Namespace::of_container(&self.netns, host).and_then(Side::open);
+        let container = match opened {
+            Ok(container) => container,
+            // A plain file is what is left where a namespace was mounted.
+            Err(AccessError::NoNamespace(_) | AccessError::NotANamespace(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        delete(&container, &self.container_interface).await
+    }
+}
+
+/// The host has other interfaces, which are not ours whatever their name.
+async fn delete_pair(host: &Side, name: &str) -> Result<bool, AccessError> {
+    let link =
+        host.link(name).await.map_err(|refusal| host.refused(format_args!("look for {name}"), refusal))?;
+    match link {
+        Some(link) if link.pair => delete(host, name).await,
+        _ => Ok(false),
+    }
+}
+
+async fn delete(side: &Side, name: &str) -> Result<bool, AccessError> {
+    side.delete_link(name).await.map_err(|refusal| side.refused(format_args!("delete {name}"), refusal))
+}

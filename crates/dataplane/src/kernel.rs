@@ -1,0 +1,143 @@
+//! A namespace together with the netlink socket that speaks to the kernel about it.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use rtnetlink::sys::AsyncSocket;
+use rtnetlink::{Error, Handle};
+
+use crate::error::{AccessError, Refusal};
+use crate::namespace::{Namespace, on_own_thread};
+
+/// One side of the pair. The socket speaks about its namespace wherever the thread is; files below `/proc/sys` are those of the
+/// namespace that the thread is in, so whoever touches them enters first.
+pub(crate) struct Side {
+    pub(crate) namespace: Namespace,
+    pub(crate) netlink: Handle,
+}
+
+impl Side {
+    /// Opens the socket, for which the calling thread enters the namespace.
+    pub(crate) fn open(namespace: Namespace) -> Result<Self, AccessError> {
+        namespace.enter()?;
+        let system = |source| AccessError::System { doing: "open a netlink socket", source };
+        // With strict checks the kernel filters what it lists: a host has many addresses, of which one interface's are wanted.
+        let (mut connection, netlink, _) = rtnetlink::new_connection_with_strict_check().map_err(system)?;
+        connection.socket_mut().socket_mut().set_ext_ack(true).map_err(system)?;
+        tokio::spawn(connection);
+        Ok(Self { namespace, netlink })
+    }
+
+    /// Says what the kernel refused to do here.
+    pub(crate) fn refused(&self, doing: impl std::fmt::Display, refusal: Refusal) -> AccessError {
+        AccessError::refused(format!("{doing} in {}", self.namespace.name), refusal)
+    }
+}
+
+/// The two namespaces of a pair.
+pub(crate) struct Sides {
+    pub(crate) host: Side,
+    pub(crate) container: Side,
+}
+
+impl Sides {
+    /// Opens both. The thread is left in the container's.
+    fn open(netns: &Path) -> Result<Self, AccessError> {
+        let host = Namespace::of_this_thread()?;
+        let container = Namespace::of_container(netns, &host)?;
+        Ok(Self { host: Side::open(host)?, container: Side::open(container)? })
+    }
+}
+
+/// Runs something with both sides at hand, on a thread of its own.
+pub(crate) fn with_sides<T, E>(
+    netns: &Path,
+    work: impl AsyncFnOnce(&Sides) -> Result<T, E> + Send,
+) -> Result<T, E>
+where
+    T: Send,
+    E: Send + From<AccessError>,
+{
+    on_own_thread(|| run(async { work(&Sides::open(netns)?).await }))?
+}
+
+/// Runs netlink requests on this thread alone.
+pub(crate) fn run<T, E: From<AccessError>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| AccessError::System { doing: "start the netlink event loop", source })?
+        .block_on(work)
+}
+
+/// How long an answer may take. The kernel answers while it is asked; but one that this program cannot read is as good as none.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+
+/// Waits for the kernel's answer to a request.
+pub(crate) async fn answered<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, Refusal> {
+    match tokio::time::timeout(ANSWER_LIMIT, request).await {
+        Ok(answer) => answer.map_err(refusal),
+        Err(_) => Err(Refusal {
+            source: io::ErrorKind::TimedOut.into(),
+            words: Some("no answer that we understand".into()),
+        }),
+    }
+}
+
+fn refusal(error: Error) -> Refusal {
+    match error {
+        Error::NetlinkError(message) => {
+            Refusal { source: message.to_io(), words: words(&message.header).map(str::to_owned) }
+        }
+        other => Refusal { source: io::Error::other(other.to_string()), words: None },
+    }
+}
+
+/// An error's payload is the request that it answers, its length first, and then attributes: their length, kind and value, each at a
+/// multiple of four bytes (`Documentation/userspace-api/netlink/intro.rst`).
+fn words(payload: &[u8]) -> Option<&str> {
+    const MESSAGE: u16 = 1;
+    let mut rest = payload.get(aligned(u32::from_ne_bytes(*payload.first_chunk()?).try_into().ok()?)..)?;
+    loop {
+        let length = usize::from(u16::from_ne_bytes(*rest.first_chunk()?));
+        let kind = u16::from_ne_bytes(*rest.get(2..)?.first_chunk()?);
+        let value = rest.get(4..length)?;
+        if kind == MESSAGE {
+            return std::str::from_utf8(value.strip_suffix(&[0])?).ok();
+        }
+        rest = rest.get(aligned(length)..)?;
+    }
+}
+
+fn aligned(length: usize) -> usize {
+    length.saturating_add(3) & !3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+
+    #[test]
+    fn the_words_follow_the_request() {
+        let message = [9u8, 0, 1, 0, b'w', b'h', b'y', b'!', 0, 0, 0, 0];
+        let offset = [8u8, 0, 2, 0, 1, 2, 3, 4];
+        let request = |length: u8| {
+            let mut bytes = vec![0; usize::from(length)];
+            bytes[0] = length;
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            bytes
+        };
+        let cases: [(&[&[u8]], Option<&str>); 6] = [
+            (&[&request(18), &message], Some("why!")),
+            (&[&request(20), &offset, &message], Some("why!")),
+            (&[&request(16)], None),
+            (&[&request(16), &offset], None),
+            (&[&request(16), &message[..7]], None),
+            (&[&[255, 255, 255, 255], &message], None),
+        ];
+        for (parts, expected) in cases {
+            assert_eq!(words(&parts.concat()), expected, "{parts:?}");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Namespaces to test in.
+
+use std::fs::{self, File};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use dataplane::{Attached, Wiring, attach};
+use futures_util::TryStreamExt;
+use nix::sched::{CloneFlags, unshare};
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::address::AddressMessage;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteScope};
+use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// A network namespace that lives as long as this, or as sockets in it.
+pub struct Namespace(File);
+
+impl Namespace {
+    /// None without the right to make one.
+    pub fn new() -> Option<Self> {
+        let made = thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            Ok::<_, nix::Error>(File::open("/proc/thread-self/ns/net").unwrap())
+        });
+        match made.join().unwrap() {
+            Ok(file) => Some(Self(file)),
+            Err(nix::Error::EPERM) => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// A path to it, as a runtime would give.
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()).into()
+    }
+
+    /// Runs something on a thread inside.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let inside = || {
+            move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            work()
+        };
+        thread::scope(|scope| {
+            scope.spawn(inside).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Asks the kernel something inside.
+    pub fn netlink<T: Send>(&self, work: impl AsyncFnOnce(Handle) -> T + Send) -> T {
+        self.run(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let (connection, handle, _) = rtnetlink::new_connection().unwrap();
+                tokio::spawn(connection);
+                work(handle).await
+            })
+        })
+    }
+
+    pub fn links(&self) -> Vec<Seen> {
+        let messages: Vec<LinkMessage> =
+            self.netlink(async |handle| handle.link().get().execute().try_collect().await.unwrap());
+        messages.into_iter().map(Seen::from).collect()
+    }
+
+    pub fn link(&self, name: &str) -> Seen {
+        self.links().into_iter().find(|link| link.name == name).unwrap_or_else(|| panic!("no {name}"))
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.links().iter().any(|link| link.name == name)
+    }
+
+    /// Makes a pair of interfaces inside, both up, the first with an address and a route by it.
+    pub fn pair(&self, name: &str, address: IpAddr, route: (IpAddr, u8)) {
+        let other = format!("{name}-peer");
+        self.netlink(async |handle| {
+            handle.link().add(LinkVeth::new(name, &other).build()).execute().await.unwrap();
+        });
+        // Addresses that come and go by themselves would blur what a test compares.
+        for name in [name, &other] {
+            self.set_sysctl(&format!("ipv6/conf/{name}/accept_dad"), "0");
+            self.set_sysctl(&format!("ipv6/conf/{name}/addr_gen_mode"), "1");
+        }
+        let (index, peer) = (self.link(name).index, self.link(&other).index);
+        self.netlink(async |handle| {
+            for index in [index, peer] {
+                handle.link().change(LinkUnspec::new_with_index(index).up().build()).execute().await.unwrap();
+            }
+            let bits = if address.is_ipv4() { 24 } else { 64 };
+            handle.address().add(index, address, bits).execute().await.unwrap();
+            let message = RouteMessageBuilder::<IpAddr>::new()
+                .destination_prefix(route.0, route.1)
+                .unwrap()
+                .output_interface(index)
+                .build();
+            handle.route().add(message).execute().await.unwrap();
+        });
+        while self.has_tentative_address() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Makes an interface that is no pair. Tells whether the kernel can.
+    pub fn bridge(&self, name: &str) -> bool {
+        self.netlink(async |handle| handle.link().add(LinkBridge::new(name).build()).execute().await.is_ok())
+    }
+
+    /// Routes an address to an interface once it is up. Tells whether it was there in time and nobody had done so.
+    pub fn route_as_soon_as_up(&self, name: &str, address: IpAddr, stop: &AtomicBool) -> bool {
+        self.netlink(async |handle| {
+            while !stop.load(Ordering::Relaxed) {
+                let link = pin!(handle.link().get().match_name(name).execute()).try_next().await;
+                let Some(link) = link.ok().flatten().map(Seen::from).filter(|link| link.up) else { continue };
+                let message = RouteMessageBuilder::<IpAddr>::new()
+                    .destination_prefix(address, 32)
+                    .unwrap()
+                    .scope(RouteScope::Link)
+                    .output_interface(link.index)
+                    .build();
+                return handle.route().add(message).execute().await.is_ok();
+            }
+            false
+        })
+    }
+
+    fn has_tentative_address(&self) -> bool {
+        let table = self.run(|| fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap());
+        let flags = table.lines().map(|line| line.split_whitespace().nth(4).unwrap());
+        flags.map(|flags| u32::from_str_radix(flags, 16).unwrap()).any(|flags| flags & 0x40 != 0)
+    }
+
+    pub fn sysctl(&self, file: &str) -> String {
+        self.run(|| fs::read_to_string(format!("/proc/sys/net/{file}")).unwrap().trim_end().to_owned())
+    }
+
+    pub fn set_sysctl(&self, file: &str, value: &str) {
+        self.run(|| fs::write(format!("/proc/sys/net/{file}"), value).unwrap());
+    }
+
+    /// All that an attachment could leave behind: interfaces, addresses, routes, and settings of the whole namespace.
+    pub fn state(&self) -> Vec<String> {
+        let mut state: Vec<String> = self.links().iter().map(|link| format!("{link:?}")).collect();
+        state.extend(self.netlink(async |handle| {
+            let addresses: Vec<AddressMessage> =
+                handle.address().get().execute().try_collect().await.unwrap();
+            addresses
+                .iter()
+                .map(|found| format!("{} {:?}", found.header.index, found.attributes.first()))
+                .collect::<Vec<_>>()
+        }));
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            state.extend(self.routes(family).iter().map(|route| {
+                let known = |attribute: &&RouteAttribute| {
+                    matches!(
+                        attribute,
+                        RouteAttribute::Destination(_) | RouteAttribute::Gateway(_) | RouteAttribute::Oif(_)
+                    )
+                };
+                let attributes: Vec<_> = route.attributes.iter().filter(known).collect();
+                format!("{:?} {}: {attributes:?}", route.header.kind, route.header.destination_prefix_length)
+            }));
+        }
+        for group in ["all", "default", "lo"] {
+            for name in ["disable_ipv6", "forwarding"] {
+                let file = format!("ipv6/conf/{group}/{name}");
+                state.push(format!("{file} {}", self.sysctl(&file)));
+            }
+        }
+        state.push(format!("ip_forward {}", self.sysctl("ipv4/ip_forward")));
+        state
+    }
+
+    /// The routes of a family in all tables.
+    pub fn routes(&self, family: AddressFamily) -> Vec<RouteMessage> {
+        let mut wanted = RouteMessage::default();
+        wanted.header.address_family = family;
+        self.netlink(async |handle| handle.route().get(wanted).execute().try_collect().await.unwrap())
+    }
+}
+
+/// What a test wants to know of an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub name: String,
+    pub index: u32,
+    pub mac: Vec<u8>,
+    pub mtu: u32,
+    pub up: bool,
+    pub queues: (u32, u32),
+    pub kind: String,
+}
+
+impl From<LinkMessage> for Seen {
+    fn from(message: LinkMessage) -> Self {
+        let mut seen = Self {
+            name: String::new(),
+            index: message.header.index,
+            mac: Vec::new(),
+            mtu: 0,
+            up: message.header.flags.contains(LinkFlags::Up),
+            queues: (0, 0),
+            kind: String::new(),
+        };
+        for attribute in message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => seen.name = name,
+                LinkAttribute::Address(mac) => seen.mac = mac,
+                LinkAttribute::Mtu(mtu) => seen.mtu = mtu,
+                LinkAttribute::NumTxQueues(queues) => seen.queues.0 = queues,
+                LinkAttribute::NumRxQueues(queues) => seen.queues.1 = queues,
+                LinkAttribute::LinkInfo(infos) => {
+                    for info in infos {
+                        if let LinkInfo::Kind(kind) = info {
+                            seen.kind = kind.to_string();
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        seen
+    }
+}
+
+/// A host with the default routes that a host has, and a container.
+pub struct Machine {
+    pub host: Namespace,
+    pub container: Namespace,
+}
+
+impl Machine {
+    /// None, with a message, where this process may not make namespaces.
+    pub fn new() -> Option<Self> {
+        let (Some(host), Some(container)) = (Namespace::new(), Namespace::new()) else {
+            eprintln!("skipped: network namespaces need root");
+            return None;
+        };
+        host.pair("uplink", ip("192.0.2.1"), (ip("0.0.0.0"), 0));
+        host.pair("uplink6", ip("2001:db8::1"), (ip("::"), 0));
+        host.set_sysctl("ipv6/conf/all/forwarding", "1");
+        Some(Self { host, container })
+    }
+
+    pub fn wiring(&self, addresses: &[&str]) -> Wiring {
+        wiring(&self.container, "cali0", addresses)
+    }
+
+    pub fn attach(&self, wiring: &Wiring) -> Attached {
+        self.host.run(|| attach(wiring)).unwrap()
+    }
+}
+
+pub fn wiring(container: &Namespace, host_interface: &str, addresses: &[&str]) -> Wiring {
+    Wiring {
+        addresses: addresses.iter().map(|address| ip(address)).collect(),
+        ..Wiring::new(host_interface, "eth0", container.path())
+    }
+}
+
+pub fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}

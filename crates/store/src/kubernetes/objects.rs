@@ -1,0 +1,73 @@
+//! Kubernetes' own objects, which are no records: pods, namespaces, virtual machines.
+
+use api::crd::why_no_name;
+use serde_json::Value as Json;
+use tokio::time::Instant;
+
+use super::connection::{Question, Server};
+use super::fault::{Fault, Kind};
+use crate::error::StoreError;
+
+/// Which object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectName<'a> {
+    /// The group and version as paths spell them: `/api/v1`, `/apis/kubevirt.io/v1`.
+    pub api: &'a str,
+    /// The kind as paths spell it: `pods`.
+    pub plural: &'a str,
+    /// The namespace, where the kind has one.
+    pub namespace: Option<&'a str>,
+    /// The name.
+    pub name: &'a str,
+}
+
+impl<'a> ObjectName<'a> {
+    /// A pod.
+    pub fn pod(namespace: &'a str, name: &'a str) -> ObjectName<'a> {
+        ObjectName { api: "/api/v1", plural: "pods", namespace: Some(namespace), name }
+    }
+
+    /// A namespace.
+    pub fn namespace(name: &'a str) -> ObjectName<'a> {
+        ObjectName { api: "/api/v1", plural: "namespaces", namespace: None, name }
+    }
+
+    /// The path; `None` for names that no object has: what comes from outside must not lead to another path.
+    fn path(&self) -> Option<String> {
+        if why_no_name(self.name).is_some() || self.namespace.is_some_and(|name| why_no_name(name).is_some()) {
+            return None;
+        }
+        let namespace = self.namespace.map_or(String::new(), |name| format!("/namespaces/{name}"));
+        Some(format!("{}{namespace}/{}/{}", self.api, self.plural, self.name))
+    }
+}
+
+/// The object; `None` where there is none of that name, or no such kind.
+pub(super) async fn object(
+    server: &Server,
+    name: ObjectName<'_>,
+    deadline: Instant,
+) -> Result<Option<Json>, StoreError> {
+    let Some(path) = name.path() else { return Ok(None) };
+    let text = match server.ask(Question::get(path), deadline).await {
+        Ok(text) => text,
+        Err(fault) if matches!(fault.kind, Kind::Absent | Kind::NotInstalled) => return Ok(None),
+        Err(fault) => return Err(fault.into_error()),
+    };
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|error| Fault::nonsense(server.shown(), &error).into_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        assert_eq!(ObjectName::pod("ns", "a").path().as_deref(), Some("/api/v1/namespaces/ns/pods/a"));
+        assert_eq!(ObjectName::namespace("ns").path().as_deref(), Some("/api/v1/namespaces/ns"));
+        assert_eq!(ObjectName::pod("..", "a").path(), None);
+        assert_eq!(ObjectName::pod("ns", "a/b").path(), None);
+    }
+}

@@ -61,9 +61,13 @@ fn what_is_not_ours_stays() {
 fn the_caller_is_not_held_longer_than_it_wants() {
     let Some(machine) = Machine::new() else { return };
     let wiring = machine.wiring(&BOTH);
-    machine.attach(&wiring);
-    let error = machine.host.run(|| detach(&wiring.netns, "eth0", None, Duration::ZERO)).unwrap_err();
-    assert!(matches!(error, DetachError::TimedOut { .. }), "{error}");
+    // On a busy machine the kernel may be done before the caller looks.
+    let timed_out = (0..50).any(|_| {
+        machine.attach(&wiring);
+        let result = machine.host.run(|| detach(&wiring.netns, "eth0", None, Duration::ZERO));
+        matches!(result, Err(DetachError::TimedOut { .. }))
+    });
+    assert!(timed_out);
     machine.host.run(|| detach(&wiring.netns, "eth0", None, DETACH_LIMIT)).unwrap();
     assert!(!machine.container.has("eth0"));
 }

@@ -1,0 +1,334 @@
+//! A node for a test: a directory with a store, and a network namespace as its host's.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
+
+use api::capability::Backend;
+use api::{Kind, Resource, Timestamp};
+use nix::sched::{CloneFlags, unshare};
+use resources::{Client, Identifier};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde_json::{Value as Json, json};
+use setup::{Clock, ConnectOptions, Datastore, Environment, Missing, Settings};
+use store::AnyStore;
+use tempfile::TempDir;
+
+const WITHIN: Duration = Duration::from_secs(20);
+pub const NODE: &str = "n1";
+
+/// A network namespace that lives as long as this.
+pub struct Namespace(File);
+
+impl Namespace {
+    /// None, having said why, without the right to make one.
+    pub fn new() -> Option<Namespace> {
+        let made = thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            Ok::<_, nix::Error>(File::open("/proc/thread-self/ns/net").unwrap())
+        });
+        match made.join().unwrap() {
+            Ok(file) => Some(Namespace(file)),
+            Err(nix::Error::EPERM) => {
+                println!("skipped: network namespaces take root");
+                None
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// A path to it, as a runtime would give.
+    pub fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
+    }
+
+    /// Runs something on a thread inside.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let inside = || {
+            move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            work()
+        };
+        thread::scope(|scope| {
+            scope.spawn(inside).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// The names of its interfaces, but for those that are always there.
+    pub fn interfaces(&self) -> Vec<String> {
+        let table = self.run(|| fs::read_to_string("/proc/thread-self/net/dev").unwrap());
+        let mut names: Vec<_> = table
+            .lines()
+            .skip(2)
+            .filter_map(|line| Some(line.split_once(':')?.0.trim().to_string()))
+            .collect();
+        names.retain(|name| !["lo", "up0", "up1"].contains(&name.as_str()));
+        names.sort();
+        names
+    }
+
+    /// Whether somebody in it gets an answer from an address of another.
+    pub fn reaches(&self, other: &Namespace, addr: IpAddr) -> bool {
+        let listener = other.run(|| TcpListener::bind(SocketAddr::new(addr, 0)).unwrap());
+        let to = listener.local_addr().unwrap();
+        let answers = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"pong").unwrap();
+        });
+        let heard = self.run(|| {
+            let mut text = String::new();
+            let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5)).ok()?;
+            stream.read_to_string(&mut text).ok()?;
+            Some(text)
+        });
+        if heard.is_none() {
+            return false;
+        }
+        answers.join().unwrap();
+        heard.as_deref() == Some("pong")
+    }
+}
+
+/// A node.
+pub struct Node {
+    pub dir: TempDir,
+    pub host: Namespace,
+    pub bin: PathBuf,
+}
+
+/// What a call gave.
+#[derive(Debug)]
+pub struct Answer {
+    pub code: u8,
+    pub stdout: String,
+    #[allow(dead_code, reason = "shown where a test fails")]
+    pub stderr: String,
+}
+
+impl Answer {
+    /// The addresses of a result of version 1.0.0.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        assert_eq!(self.code, 0, "{self:?}");
+        let json: Json = serde_json::from_str(&self.stdout).unwrap();
+        let text = |ip: &Json| ip["address"].as_str().unwrap().split('/').next().unwrap().parse().unwrap();
+        json["ips"].as_array().unwrap().iter().map(text).collect()
+    }
+
+    /// The message of an error.
+    pub fn error(&self) -> String {
+        assert_eq!(self.code, 1, "{self:?}");
+        let json: Json = serde_json::from_str(&self.stdout).unwrap();
+        json["msg"].as_str().unwrap().to_string()
+    }
+}
+
+/// A container.
+pub struct Container {
+    pub id: String,
+    pub pod: String,
+    pub netns: Namespace,
+}
+
+impl Container {
+    pub fn new(id: &str, pod: &str) -> Container {
+        Container { id: id.to_string(), pod: pod.to_string(), netns: Namespace::new().unwrap() }
+    }
+}
+
+impl Node {
+    /// A node whose store holds two pools, the node and what every datastore has.
+    pub fn new() -> Option<Node> {
+        let host = Namespace::new()?;
+        // A host has a way out; where it has none, it does not answer for the address that containers send to.
+        for line in [
+            "link add up0 type veth peer name up1",
+            "link set up1 up",
+            "link set up0 up",
+            "addr add 172.16.0.1/24 dev up0",
+            "route add default via 172.16.0.2",
+        ] {
+            let done = host.run(|| Command::new("ip").args(line.split(' ')).status().unwrap());
+            assert!(done.success(), "ip {line}");
+        }
+        host.run(|| fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        let node = Node { dir, host, bin: programs() };
+        fs::write(node.path("nodename"), NODE).unwrap();
+        let pool = |name: &str, cidr: &str| json!({"metadata": {"name": name}, "spec": {"cidr": cidr, "nodeSelector": "all()"}});
+        let resources = [
+            (Kind::Node, json!({"metadata": {"name": NODE}, "spec": {}})),
+            (Kind::IPPool, pool("v4", "10.5.0.0/24")),
+            (Kind::IPPool, pool("v6", "fd00:5::/112")),
+        ];
+        node.with_client(async |client| {
+            client.ensure_initialised().await.unwrap();
+            for (kind, json) in resources {
+                client.create(&Resource::from_json(kind, json).unwrap()).await.unwrap();
+            }
+        });
+        Some(node)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The configuration, with these fields besides.
+    pub fn configuration(&self, more: Json) -> Json {
+        let mut configuration = json!({
+            "cniVersion": "1.0.0", "name": "net", "type": "calico", "nodename_file": self.path("nodename"),
+            "datastore_type": "embedded", "rackpool_db": self.path("rackpool.db"),
+            "ipam_lock_file": self.path("ipam.lock"),
+            "ipam": {"type": "calico-ipam", "assign_ipv6": "true"}, "mtu": 1440, "log_level": "info"
+        });
+        for (field, value) in more.as_object().unwrap() {
+            configuration[field] = value.clone();
+        }
+        configuration
+    }
+
+    /// Calls the plugin, as a runtime on the host does.
+    pub fn call(&self, command: &str, container: &Container, more: Json) -> Answer {
+        let configuration = self.configuration(more).to_string();
+        let args = match container.pod.as_str() {
+            "" => String::new(),
+            pod => format!("K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod}"),
+        };
+        let environment: Environment = [
+            ("CNI_COMMAND", command),
+            ("CNI_CONTAINERID", &container.id),
+            ("CNI_NETNS", &container.netns.path()),
+            ("CNI_IFNAME", "eth0"),
+            ("CNI_PATH", self.bin.to_str().unwrap()),
+            ("CNI_ARGS", &args),
+            ("TEST_DIR", self.dir.path().to_str().unwrap()),
+            ("PATH", "/usr/bin:/bin"),
+        ]
+        .into_iter()
+        .collect();
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let code = self.host.run(|| {
+            calico::run(calico::Io {
+                args: Vec::new(),
+                environment,
+                stdin: &mut configuration.as_bytes(),
+                stdout: &mut stdout,
+                stderr: &mut stderr,
+            })
+        });
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Answer { code, stdout: text(stdout), stderr: text(stderr) }
+    }
+
+    pub fn add(&self, container: &Container) -> Answer {
+        self.call("ADD", container, json!({}))
+    }
+
+    pub fn del(&self, container: &Container) -> Answer {
+        self.call("DEL", container, json!({}))
+    }
+
+    pub fn check(&self, container: &Container) -> Answer {
+        self.call("CHECK", container, json!({}))
+    }
+
+    /// The endpoints, by name.
+    pub fn endpoints(&self) -> Vec<Resource> {
+        self.with_client(async |client| client.list(Kind::WorkloadEndpoint, None).await.unwrap().items)
+    }
+
+    pub fn lock(&self, is_locked: bool) {
+        self.with_client(async |client| client.set_ready(!is_locked).await.unwrap());
+    }
+
+    pub fn give_pod_cidrs(&self, cidrs: &[&str]) {
+        let id = Identifier::new(Kind::Node, None, NODE);
+        let patch = json!({"status": {"podCIDRs": cidrs}}).to_string();
+        self.with_client(async |client| client.patch(&id, &patch).await.map(|_| ()).unwrap());
+    }
+
+    pub fn forget(&self, endpoint: &str) {
+        let id = Identifier::new(Kind::WorkloadEndpoint, Some("default"), endpoint);
+        self.with_client(async |client| client.delete(&id, None).await.map(|_| ()).unwrap());
+    }
+
+    /// How many addresses are in use.
+    pub fn in_use(&self) -> usize {
+        let scope = store::Scope::Blocks { family: None };
+        let set = store::ReadSet::new().scope(scope.clone(), store::Depth::Full);
+        self.with_store(async |store| {
+            let view = store::Store::read(store, &set, WITHIN).await.unwrap();
+            let keys: Vec<_> = view.slots(&scope).map(|(key, _)| key.clone()).collect();
+            let blocks = keys.iter().filter_map(|key| match key {
+                api::Key::Block(cidr) => view.block(*cidr).flatten().map(|(block, _)| block),
+                _ => None,
+            });
+            blocks.map(|block| block.allocations.iter().flatten().count()).sum()
+        })
+    }
+
+    fn with_client<T>(&self, act: impl AsyncFnOnce(&Client<'_, AnyStore, Real>) -> T) -> T {
+        let effects = Real(Clock::start());
+        self.with_store(async |store| act(&Client::new(store, &effects, Backend::Embedded, WITHIN)).await)
+    }
+
+    fn with_store<T>(&self, act: impl AsyncFnOnce(&AnyStore) -> T) -> T {
+        let file = self.path("rackpool.db");
+        let environment: Environment =
+            [("DATASTORE_TYPE", "embedded"), ("RACKPOOL_DB", file.to_str().unwrap())].into_iter().collect();
+        let settings = Settings::from_environment(&environment).unwrap();
+        let datastore = Datastore::choose(&settings, &environment).unwrap();
+        let options = ConnectOptions { missing: Missing::Create, ..ConnectOptions::default() };
+        let store = setup::connect(&datastore, options).unwrap();
+        setup::runtime(&datastore).unwrap().block_on(act(&store))
+    }
+}
+
+/// The folder of the programs; calico-ipam is built beside this one, once.
+fn programs() -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(build).clone()
+}
+
+fn build() -> PathBuf {
+    let this = Path::new(env!("CARGO_BIN_EXE_calico"));
+    let folder = this.parent().unwrap();
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "-p", "calico-ipam", "--target-dir"]).arg(folder.parent().unwrap());
+    if folder.ends_with("release") {
+        build.arg("--release");
+    }
+    assert!(build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
+    folder.to_path_buf()
+}
+
+struct Real(Clock);
+
+impl ipam::Effects for Real {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn seed(&self) -> u64 {
+        self.0.seed()
+    }
+
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
+        tokio::time::sleep(time)
+    }
+}
+
+impl resources::Effects for Real {
+    fn uuid(&self) -> String {
+        self.0.uuid()
+    }
+}

@@ -1,0 +1,12 @@
+//! The plugin on an embedded store, with the real calico-ipam, in network namespaces that the tests make.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that fails says where, and one that is skipped says why"
+)]
+
+mod harness;
+mod other_ipam;
+mod refusals;
+mod stories;

@@ -1,0 +1,74 @@
+//! IPAM plugins of others: scripts that note what they were given.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::{Value as Json, json};
+
+use crate::harness::{Container, Node};
+
+/// Gives 10.7.0.9 in a result of that version, and writes down what it was called with.
+fn plugin(node: &mut Node, name: &str, result: &Json) {
+    let folder = node.path("bin");
+    fs::create_dir_all(&folder).unwrap();
+    let script = format!(
+        "#!/bin/sh\ncat > \"$TEST_DIR/$CNI_COMMAND.json\"\necho \"$CNI_ARGS\" > \"$TEST_DIR/$CNI_COMMAND.args\"\n\
+         [ \"$CNI_COMMAND\" = ADD ] && cat <<'EOF'\n{result}\nEOF\nexit 0\n"
+    );
+    fs::write(folder.join(name), script).unwrap();
+    fs::set_permissions(folder.join(name), Permissions::from_mode(0o755)).unwrap();
+    node.bin = folder;
+}
+
+fn noted(node: &Node, command: &str) -> Json {
+    serde_json::from_str(&fs::read_to_string(node.path(&format!("{command}.json"))).unwrap()).unwrap()
+}
+
+#[test]
+fn an_old_result_is_understood_and_the_answer_is_the_configurations() {
+    let Some(mut node) = Node::new() else { return };
+    let result = json!({"cniVersion": "0.2.0", "ip4": {"ip": "10.7.0.9/24", "gateway": "10.7.0.1"}, "dns": {"nameservers": ["10.0.0.53"]}});
+    plugin(&mut node, "old-ipam", &result);
+    let container = Container::new("aaaa", "pod-a");
+    let more = json!({"ipam": {"type": "old-ipam", "mine": [1]}});
+    let answer = node.call("ADD", &container, more.clone());
+    assert_eq!(answer.addresses(), ["10.7.0.9".parse::<std::net::IpAddr>().unwrap()]);
+    let json: Json = serde_json::from_str(&answer.stdout).unwrap();
+    assert_eq!(json["dns"], json!({"nameservers": ["10.0.0.53"]}));
+    assert_eq!(noted(&node, "ADD")["ipam"], more["ipam"], "it gets its own fields");
+    let args = fs::read_to_string(node.path("ADD.args")).unwrap();
+    assert_eq!(args, "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod-a\n");
+    assert!(node.host.reaches(&container.netns, "10.7.0.9".parse().unwrap()));
+    assert_eq!(node.call("DEL", &container, more).code, 0);
+    assert_eq!(noted(&node, "DEL")["name"], "net");
+}
+
+#[test]
+fn a_plugin_that_gives_nothing_is_asked_to_take_it_back() {
+    let Some(mut node) = Node::new() else { return };
+    plugin(&mut node, "empty-ipam", &json!({"cniVersion": "1.0.0"}));
+    let answer = node.call("ADD", &Container::new("aaaa", "pod-a"), json!({"ipam": {"type": "empty-ipam"}}));
+    assert_eq!(answer.error(), "IPAM plugin returned missing IP config");
+    assert!(node.path("DEL.json").exists());
+}
+
+#[test]
+fn host_local_gets_the_nodes_own_pod_cidr() {
+    let Some(mut node) = Node::new() else { return };
+    plugin(&mut node, "host-local", &json!({"cniVersion": "1.0.0", "ips": [{"address": "10.7.0.9/24"}]}));
+    let container = Container::new("aaaa", "pod-a");
+    let more = json!({"ipam": {"type": "host-local", "subnet": "usePodCidr"}});
+    let refused = node.call("ADD", &container, more.clone()).error();
+    assert!(refused.contains("usePodCidr") && refused.contains("n1"), "{refused}");
+    node.give_pod_cidrs(&["10.7.0.0/24"]);
+    node.call("ADD", &container, more).addresses();
+    assert_eq!(noted(&node, "ADD")["ipam"]["subnet"], "10.7.0.0/24");
+
+    let routed = Container::new("bbbb", "pod-b");
+    let routes = json!({"ipam": {"type": "host-local", "routes": [{"dst": "10.0.0.0/8"}]}});
+    node.call("DEL", &container, json!({"ipam": {"type": "host-local"}}));
+    node.call("ADD", &routed, routes).addresses();
+    let table = routed.netns.run(|| fs::read_to_string("/proc/thread-self/net/route").unwrap());
+    let destinations: Vec<_> = table.lines().skip(1).filter_map(|line| line.split('\t').nth(1)).collect();
+    assert!(destinations.contains(&"0000000A") && !destinations.contains(&"00000000"), "{table}");
+}

@@ -1,0 +1,84 @@
+//! What is refused, and what is left of it: nothing.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::harness::{Container, Node};
+
+#[test]
+fn nothing_begins_while_the_datastore_is_locked() {
+    let Some(node) = Node::new() else { return };
+    let container = Container::new("aaaa", "pod-a");
+    node.lock(true);
+    for command in ["ADD", "DEL"] {
+        let msg = node.call(command, &container, json!({})).error();
+        assert_eq!(msg, "Calico is currently not ready to process requests", "{command}");
+    }
+    node.lock(false);
+    assert_eq!(node.add(&container).code, 0);
+}
+
+#[test]
+fn nothing_begins_without_the_nodes_name() {
+    let Some(node) = Node::new() else { return };
+    fs::remove_file(node.path("nodename")).unwrap();
+    let msg = node.add(&Container::new("aaaa", "pod-a")).error();
+    assert!(msg.contains("nodename: no such file or directory: check that the calico/node"), "{msg}");
+}
+
+#[test]
+fn a_failure_after_the_address_was_given_gives_it_back() {
+    let Some(node) = Node::new() else { return };
+    let container = Container::new("aaaa", "pod-a");
+    let msg = node.call("ADD", &container, json!({"device_type": "teapot"})).error();
+    assert!(msg.contains("teapot"), "{msg}");
+    let msg = node.call("ADD", &container, json!({"mtu": 20})).error();
+    assert!(msg.contains("MTU") && msg.contains("20"), "{msg}");
+    assert_eq!((node.in_use(), node.endpoints().len()), (0, 0));
+    assert!(node.host.interfaces().is_empty() && container.netns.interfaces().is_empty());
+}
+
+#[test]
+fn the_ipam_plugins_words_are_the_answer() {
+    let Some(node) = Node::new() else { return };
+    let container = Container::new("aaaa", "pod-a");
+    let pools = json!({"ipam": {"type": "calico-ipam", "ipv4_pools": ["nope"]}});
+    assert_eq!(
+        node.call("ADD", &container, pools).error(),
+        "error parsing pool \"nope\": invalid CIDR address: nope"
+    );
+    let missing = node.call("ADD", &container, json!({"ipam": {"type": "no-such-plugin"}})).error();
+    assert!(missing.starts_with("failed to find plugin \"no-such-plugin\" in path ["), "{missing}");
+    let outside = node.call("ADD", &container, json!({"ipam": {"type": "../calico-ipam"}})).error();
+    assert_eq!(outside, "invalid plugin name: ../calico-ipam");
+}
+
+#[test]
+fn check_names_what_is_not_as_it_was() {
+    let Some(node) = Node::new() else { return };
+    let container = Container::new("aaaa", "pod-a");
+    node.add(&container);
+    container.netns.run(|| fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap());
+    node.host.run(|| {
+        let interface = fs::read_to_string("/proc/thread-self/net/dev").unwrap();
+        let name = interface.lines().find_map(|line| line.trim().strip_prefix("cali")).unwrap();
+        let name = format!("cali{}", name.split(':').next().unwrap());
+        fs::write(format!("/proc/sys/net/ipv4/conf/{name}/proxy_arp"), "0").unwrap();
+    });
+    let msg = node.check(&container).error();
+    assert!(msg.contains("proxy_arp is 0 instead of 1"), "{msg}");
+}
+
+#[test]
+fn versions_and_commands() {
+    let Some(node) = Node::new() else { return };
+    let container = Container::new("aaaa", "pod-a");
+    let new = node.call("ADD", &container, json!({"cniVersion": "1.1.0"}));
+    assert_eq!(new.error(), "incompatible CNI versions");
+    let old = node.call("CHECK", &container, json!({"cniVersion": "0.3.1"}));
+    assert_eq!(old.error(), "config version does not allow CHECK");
+    assert_eq!(node.call("DANCE", &container, json!({})).error(), "unknown CNI_COMMAND: DANCE");
+    let versions = node.call("VERSION", &container, json!({}));
+    assert!(versions.code == 0 && versions.stdout.contains("1.0.0"), "{versions:?}");
+}

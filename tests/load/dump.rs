@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use api::{BlockCidr, Key, Record, Revision, Value};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 const BLOCKS: &str = "/calico/ipam/v2/assignment/";
 const HANDLES: &str = "/calico/ipam/v2/handle/";
+const POOLS: &str = "/calico/resources/v3/projectcalico.org/ippools/";
 const AFFINITIES: [&str; 2] = ["/calico/ipam/v2/host/", "/calico/ipam/v2/virtual/"];
 
 /// Everything under `/calico/`: stored texts by key.
@@ -16,6 +17,40 @@ const AFFINITIES: [&str; 2] = ["/calico/ipam/v2/host/", "/calico/ipam/v2/virtual
 pub struct Dump(pub BTreeMap<String, String>);
 
 impl Dump {
+    /// The same of custom resources, by whatever path: as etcd would keep what they hold. Those whose deletion has begun are no more.
+    pub fn of_objects(objects: BTreeMap<String, String>) -> Dump {
+        let mut dump = BTreeMap::new();
+        for (path, text) in objects {
+            let object: Json = serde_json::from_str(&text).unwrap();
+            let spec = &object["spec"];
+            if [json!(true), json!("true")].contains(&spec["deleted"]) {
+                continue;
+            }
+            let text = |field: &str| spec[field].as_str().unwrap_or_default();
+            let family = if text("cidr").contains(':') { "ipv6" } else { "ipv4" };
+            let block = format!("{family}/block/{}", text("cidr").replace('/', "-"));
+            let (key, value) = match object["kind"].as_str().unwrap_or_default() {
+                "IPAMBlock" => (format!("{BLOCKS}{block}"), spec.clone()),
+                "IPAMHandle" => (
+                    format!("{HANDLES}{}", text("handleID")),
+                    json!({"block": spec["block"], "deleted": false}),
+                ),
+                "BlockAffinity" => (
+                    format!("{}{}/{block}", AFFINITIES[0], text("node")),
+                    json!({"state": spec["state"], "deleted": false}),
+                ),
+                "IPPool" => {
+                    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                    (format!("{POOLS}{name}"), json!({"metadata": {"name": name}, "spec": spec}))
+                }
+                _ => continue,
+            };
+            let before = dump.insert(key, value.to_string());
+            assert!(before.is_none(), "{path} holds what another object holds");
+        }
+        Dump(dump)
+    }
+
     fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, Json)> {
         let found = self.0.range(prefix.to_string()..).take_while(move |(path, _)| path.starts_with(prefix));
         found.map(move |(path, text)| {

@@ -1,14 +1,21 @@
 //! Where a load runs: a store of each kind, the same four racks in it, and how to dump it.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use api::{Key, Kind, Resource, Value};
+use api::crd::Group;
+use api::{Kind, Resource, Value};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use store::etcd::{EtcdStore, Options};
+use store::kubernetes::{self, KubeStore, Kubeconfig};
 use store::sqlite::{self, SqliteStore};
 use store::testing::etcd_server::{EtcdCluster, Setup, etcd_client};
+use store::testing::kube_server::{self, KubeServer};
 use store::testing::proxy::Proxy;
 use store::testing::{Faulty, Plan};
 use store::{AnyStore, Batch, Expect, MemoryStore, Store};
@@ -24,6 +31,8 @@ const RACKS: usize = 4;
 pub enum Environment {
     /// Real etcd members, each behind a proxy.
     Etcd { cluster: EtcdCluster, proxies: Vec<Proxy> },
+    /// A real API server, with the custom resources of one group. There is one at a time: they are large.
+    Kubernetes { server: Box<KubeServer>, group: KubeGroup, _alone: MutexGuard<'static, ()> },
     /// The embedded store's file.
     Embedded { folder: TempDir },
     /// A store in memory; workers are threads of this process.
@@ -35,7 +44,31 @@ pub enum Environment {
 pub enum Reach {
     Etcd { endpoints: Vec<String>, first: usize },
     Embedded { path: PathBuf },
+    Kubernetes { kubeconfig: PathBuf, group: KubeGroup },
 }
+
+/// The group of the custom resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KubeGroup {
+    V1,
+    V3,
+}
+
+impl KubeGroup {
+    pub fn group(self) -> Group {
+        match self {
+            KubeGroup::V1 => Group::V1,
+            KubeGroup::V3 => Group::V3,
+        }
+    }
+
+    /// `crd.projectcalico.org/v1`.
+    pub fn text(self) -> &'static str {
+        self.group().api_version()
+    }
+}
+
+static ONE_API_SERVER: Mutex<()> = Mutex::new(());
 
 impl Reach {
     /// Opens the store.
@@ -47,6 +80,12 @@ impl Reach {
             }
             Reach::Embedded { path } => {
                 AnyStore::Sqlite(SqliteStore::open(path, sqlite::Options::default()).unwrap())
+            }
+            Reach::Kubernetes { kubeconfig, group } => {
+                let kubeconfig = Some(Kubeconfig::Files(vec![kubeconfig.clone()]));
+                let group = Some(group.group());
+                let options = kubernetes::Options { kubeconfig, group, ..Default::default() };
+                AnyStore::Kubernetes(KubeStore::open(options).unwrap())
             }
         }
     }
@@ -65,6 +104,15 @@ impl Environment {
         Environment::Etcd { cluster, proxies }.with_racks()
     }
 
+    /// An API server with the custom resources of a group, with the racks in it.
+    pub fn kubernetes(group: KubeGroup) -> Environment {
+        let alone = ONE_API_SERVER.lock().unwrap_or_else(PoisonError::into_inner);
+        let server = Box::new(KubeServer::start(kube_server::Options::new()));
+        let definitions = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/crds"));
+        server.apply(&[&definitions.join(group.text().rsplit('/').next().unwrap())]);
+        Environment::Kubernetes { server, group, _alone: alone }.with_racks()
+    }
+
     /// An embedded store, with the racks in it.
     pub fn embedded() -> Environment {
         Environment::Embedded { folder: TempDir::new().unwrap() }.with_racks()
@@ -78,6 +126,11 @@ impl Environment {
     fn with_racks(self) -> Environment {
         match &self {
             Environment::Memory(store) => block_on(set_up_racks(store)),
+            Environment::Kubernetes { server, .. } => {
+                // Nodes are not made through the store.
+                create(server, nodes());
+                block_on(put(&self.reach(0).unwrap().open(), pools()));
+            }
             _ => block_on(set_up_racks(&self.reach(0).unwrap().open())),
         }
         self
@@ -89,6 +142,9 @@ impl Environment {
             Environment::Etcd { proxies, .. } => {
                 Some(Reach::Etcd { endpoints: proxies.iter().map(Proxy::address).collect(), first })
             }
+            Environment::Kubernetes { server, group, .. } => {
+                Some(Reach::Kubernetes { kubeconfig: server.kubeconfig(), group: *group })
+            }
             Environment::Embedded { folder } => {
                 Some(Reach::Embedded { path: folder.path().join("store.db") })
             }
@@ -99,7 +155,12 @@ impl Environment {
     /// Everything that is stored, read without the code under test (in memory: as it would be stored).
     pub fn dump(&self) -> Dump {
         match self {
-            Environment::Etcd { cluster, .. } => block_on(dump_etcd(&cluster.endpoints())),
+            Environment::Etcd { cluster, .. } => Dump(block_on(dump_etcd(&cluster.endpoints(), "/calico/"))),
+            Environment::Kubernetes { server, group, .. } => {
+                // Past the API server: from the etcd below it.
+                let prefix = format!("/registry/{}/", group.text().split('/').next().unwrap());
+                Dump::of_objects(block_on(dump_etcd(&[server.etcd().endpoint()], &prefix)))
+            }
             Environment::Embedded { folder } => {
                 let file = rusqlite::Connection::open(folder.path().join("store.db")).unwrap();
                 let mut rows = file.prepare("SELECT key, value FROM kv").unwrap();
@@ -114,15 +175,15 @@ impl Environment {
     }
 }
 
-async fn dump_etcd(endpoints: &[String]) -> Dump {
+async fn dump_etcd(endpoints: &[String], prefix: &str) -> BTreeMap<String, String> {
     let mut client = etcd_client::Client::connect(endpoints, None).await.unwrap();
     let all = etcd_client::GetOptions::new().with_prefix();
     // A member that has only just come back may not know its leader yet.
     for _ in 0..100 {
-        match client.get("/calico/", Some(all.clone())).await {
+        match client.get(prefix, Some(all.clone())).await {
             Ok(answer) => {
                 let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-                return Dump(answer.kvs().iter().map(|kv| (text(kv.key()), text(kv.value()))).collect());
+                return answer.kvs().iter().map(|kv| (text(kv.key()), text(kv.value()))).collect();
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
@@ -137,24 +198,52 @@ pub fn hosts() -> Vec<String> {
 
 /// Puts the racks into an empty store.
 pub async fn set_up_racks<S: Store>(store: &S) {
-    let mut batch = Batch::new();
-    let mut put = |kind: Kind, name: String, spec: serde_json::Value, labels: serde_json::Value| {
-        let document = json!({"metadata": {"name": name, "labels": labels}, "spec": spec});
-        let resource = Resource::from_json(kind, document).unwrap();
-        batch.put(Key::global(kind, name), Expect::Absent, Value::Resource(resource));
+    put(store, pools().into_iter().chain(nodes()).collect()).await;
+}
+
+/// Resources: what is to be stored of each.
+type Documents = Vec<(Kind, Json)>;
+
+fn pools() -> Documents {
+    let racks = (0..RACKS).flat_map(|rack| {
+        let of = move |family: &str, cidr: String, size: u8| {
+            let spec = json!({"cidr": cidr, "blockSize": size, "nodeSelector": format!("rack == 'r{rack}'")});
+            (Kind::IPPool, json!({"metadata": {"name": format!("{family}-r{rack}")}, "spec": spec}))
+        };
+        [of("v4", format!("10.0.{rack}.0/25"), 29), of("v6", format!("fd00:{rack}::/121"), 125)]
+    });
+    racks.collect()
+}
+
+fn nodes() -> Documents {
+    let node = |(at, host)| {
+        let labels = json!({"rack": format!("r{}", at / 2)});
+        (Kind::Node, json!({"metadata": {"name": host, "labels": labels}, "spec": {}}))
     };
-    for rack in 0..RACKS {
-        let selector = format!("rack == 'r{rack}'");
-        for (family, cidr, size) in
-            [("v4", format!("10.0.{rack}.0/25"), 29), ("v6", format!("fd00:{rack}::/121"), 125)]
-        {
-            let spec = json!({"cidr": cidr, "blockSize": size, "nodeSelector": selector});
-            put(Kind::IPPool, format!("{family}-r{rack}"), spec, json!({}));
-        }
-    }
-    for (at, host) in hosts().into_iter().enumerate() {
-        put(Kind::Node, host, json!({}), json!({"rack": format!("r{}", at / 2)}));
+    hosts().into_iter().enumerate().map(node).collect()
+}
+
+async fn put<S: Store>(store: &S, documents: Documents) {
+    let mut batch = Batch::new();
+    for (kind, document) in documents {
+        let resource = Resource::from_json(kind, document).unwrap();
+        batch.put(resource.key(), Expect::Absent, Value::Resource(resource));
     }
     let report = store.commit(&batch, LONG).await.unwrap();
     assert!(report.is_applied(), "{report:?}");
+}
+
+/// The same past the store, as Kubernetes' own.
+fn create(server: &KubeServer, documents: Documents) {
+    let object = |(kind, mut document): (Kind, Json)| {
+        document["apiVersion"] = "v1".into();
+        document["kind"] = kind.name().into();
+        document
+    };
+    let items: Vec<Json> = documents.into_iter().map(object).collect();
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+    let mut kubectl = server.kubectl(&["create", "-f", "-"]);
+    let mut kubectl = kubectl.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    kubectl.stdin.take().unwrap().write_all(list.to_string().as_bytes()).unwrap();
+    assert!(kubectl.wait().unwrap().success());
 }

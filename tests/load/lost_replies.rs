@@ -18,7 +18,7 @@ use crate::etcd_faults::needs_etcd;
 use crate::ledger::{Event, Ledger, Line};
 use crate::losing::{Losing, Loss};
 use crate::ours::Ours;
-use crate::proof::{Writes, Wrong, check, demand};
+use crate::proof::{Wrong, check, demand};
 use crate::traced::Traced;
 use crate::worker::{Allocator, Author, Job, Nothing, Request};
 
@@ -148,7 +148,7 @@ impl Stage {
     fn check(&self, what: &str) {
         let lines = self.lines.lock().unwrap().clone();
         let dump = self.environment.dump();
-        demand(1, what, &check(&lines, &dump, Writes::Together), &lines);
+        demand(1, what, &check(&lines, &dump, 0), &lines);
     }
 
     /// Plays a scenario with the nth commit lost; whether it had that many.

@@ -6,6 +6,7 @@
 //! | `RACKPOOL_LOAD_SEED` | draws what the run of that seed drew (processes still race) |
 //! | `RACKPOOL_PROGRAMS` | a folder with `calico-ipam`: also puts a load on that program itself |
 //! | `RACKPOOL_SKIP_ETCD` | leaves out the tests that need etcd |
+//! | `RACKPOOL_SKIP_KUBERNETES` | leaves out the tests that need the Kubernetes API server |
 
 // All of it is test code; the environment is how processes are told their jobs.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
@@ -15,6 +16,7 @@ mod case;
 mod dump;
 mod environment;
 mod etcd_faults;
+mod kubernetes;
 mod ledger;
 mod losing;
 mod lost_replies;

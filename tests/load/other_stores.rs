@@ -33,6 +33,13 @@ fn calls_to_a_store_in_memory_fail() {
 #[test]
 fn calls_to_a_store_without_transactions_fail() {
     let case = Case::new("memory, write by write, calls fail", Environment::memory());
+    let faults = Faults { one_by_one: true, crash: 0, ..FAULTS };
+    Case { granted: 60, requests: 60, faults: Some(faults), ..case }.run();
+}
+
+#[test]
+fn workers_on_a_store_without_transactions_crash() {
+    let case = Case::new("memory, write by write, workers crash", Environment::memory());
     let faults = Faults { one_by_one: true, ..FAULTS };
     Case { granted: 60, requests: 60, faults: Some(faults), ..case }.run();
 }

@@ -10,8 +10,9 @@ use api::HandleId;
 use serde_json::{Value as Json, json};
 
 use crate::case::Case;
-use crate::environment::{Environment, Reach, hosts};
+use crate::environment::{Environment, KubeGroup, Reach, hosts};
 use crate::etcd_faults::needs_etcd;
+use crate::kubernetes::{self, needs_kubernetes};
 use crate::ledger::{Event, Ledger};
 use crate::trouble::Trouble;
 use crate::worker::{Allocator, Author, Nothing, Request};
@@ -38,6 +39,12 @@ impl<'a> Plugin<'a> {
                 json!({"datastore_type": "etcdv3", "etcd_endpoints": urls.join(",")})
             }
             Reach::Embedded { path } => json!({"datastore_type": "embedded", "rackpool_db": path}),
+            Reach::Kubernetes { kubeconfig, group } => json!({
+                "datastore_type": "kubernetes",
+                "kubernetes": {"kubeconfig": kubeconfig},
+                "calico_api_group": group.text(),
+                "policy": {"type": "k8s"},
+            }),
         };
         Plugin { program: folder.join("calico-ipam"), datastore, ledger }
     }
@@ -153,5 +160,13 @@ fn the_plugin_next_to_calicos_way_of_writing() {
         let workers = pair.iter().cycle().take(20).cloned().collect();
         let case = case("plugin, side by side", Environment::etcd(1));
         Case { workers, ..case }.run();
+    }
+}
+
+#[test]
+fn the_plugin_on_kubernetes_while_the_api_server_is_killed() {
+    needs_kubernetes!();
+    if is_given() {
+        kubernetes::case("plugin, API server killed", KubeGroup::V1, Author::Plugin).run();
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::dump::Dump;
 use crate::ledger::{Event, Line};
-use crate::proof::{Writes, check, too_slow};
+use crate::proof::{check, too_slow, unanswered};
 
 const BLOCK: &str = "/calico/ipam/v2/assignment/ipv4/block/10.0.0.0-30";
 const AFFINITY: &str = "/calico/ipam/v2/host/n/ipv4/block/10.0.0.0-30";
@@ -35,7 +35,7 @@ fn lines(events: impl IntoIterator<Item = Event>) -> Vec<Line> {
 }
 
 fn texts(lines: &[Line], dump: &Dump) -> String {
-    check(lines, dump, Writes::Together).into_iter().map(|wrong| wrong.what + "\n").collect()
+    check(lines, dump, 0).into_iter().map(|wrong| wrong.what + "\n").collect()
 }
 
 #[test]
@@ -98,6 +98,41 @@ fn stored_data_that_calico_breaks_on() {
     twice.0.insert(BLOCK.replace("-30", "-31"), nested.replace("[1,2,3]", "[1]"));
     let found = texts(&lines(got("load-a", "10.0.0.0")), &twice);
     assert!(found.contains("10.0.0.0 is stored twice"), "{found}");
+}
+
+/// A block without affinity is wrong, unless a claim may have been cut short; then one more is.
+#[test]
+fn claims_cut_short_are_counted() {
+    let mut dump = sound();
+    dump.0.remove(AFFINITY);
+    let lines = lines(got("load-a", "10.0.0.0"));
+    let found =
+        |dump: &Dump, cut| check(&lines, dump, cut).into_iter().map(|wrong| wrong.what).collect::<Vec<_>>();
+    assert!(found(&dump, 0)[0].contains("is affine to host:n, who has no affinity to it"));
+    assert_eq!(found(&dump, 1), [""; 0]);
+    let other = STORED.replace("10.0.0.0/30", "10.0.0.4/30").replace("[0,null", "[null,null");
+    let other = other
+        .replace("[1,2,3]", "[0,1,2,3]")
+        .replace(r#"[{"handle_id":"load-a"}]"#, "[]")
+        .replace(r#"{"0":8}"#, "{}");
+    dump.0.insert(BLOCK.replace("0-30", "4-30"), other);
+    assert_eq!(found(&dump, 1).len(), 1, "{:?}", found(&dump, 1));
+}
+
+#[test]
+fn requests_without_an_answer() {
+    let [asks, got] = got("load-a", "10.0.0.0");
+    let failed = Event::Failed { handle: "load-a".into(), reason: "the worker has crashed".into() };
+    let refused = Event::Refused { handle: "load-a".into(), reason: "full".into() };
+    let rows = [
+        (vec![asks.clone()], 1),
+        (vec![asks.clone(), failed], 1),
+        (vec![asks.clone(), got], 0),
+        (vec![asks, refused], 0),
+    ];
+    for (events, wanted) in rows {
+        assert_eq!(unanswered(&lines(events.clone())).count(), wanted, "{events:?}");
+    }
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub enum Trouble {
     MoveLeader,
     /// For a while, requests arrive and no reply comes back; then all connections break.
     LoseReplies,
+    /// The API server is killed, and started again a while later.
+    KillApiServer,
     /// A worker is killed.
     KillWorkers,
 }
@@ -46,6 +48,14 @@ impl Trouble {
                 cluster.members[member].resume();
                 true
             }
+            (Trouble::KillApiServer, Environment::Kubernetes { server, .. }) => {
+                // It takes seconds to start; those who gave up meanwhile begin anew before it is killed again.
+                wait(rng, 500..2500);
+                server.kill();
+                wait(rng, 50..1000);
+                server.restart();
+                true
+            }
             (Trouble::MoveLeader, Environment::Etcd { cluster, .. }) => {
                 block_on(move_leader(cluster, rng)).is_ok()
             }
@@ -60,7 +70,7 @@ impl Trouble {
                 true
             }
             (Trouble::None, _) => false,
-            (trouble, _) => panic!("{trouble:?} needs etcd"),
+            (trouble, _) => panic!("{trouble:?} needs another environment"),
         }
     }
 }

@@ -11,7 +11,7 @@ use setup::Clock;
 use store::Store;
 use store::testing::{Chances, Faulty, Plan};
 
-use crate::calico::Calico;
+use crate::calico::{Calico, Objects, Transactions};
 use crate::environment::{Reach, block_on};
 use crate::ledger::{Event, Ledger};
 use crate::ours::Ours;
@@ -96,8 +96,13 @@ pub trait Allocator {
 
 /// Does a job on a store that it can reach.
 pub fn work(job: &Job, reach: &Reach, ledger: &Ledger) {
-    match job.author {
-        Author::Plugin => block_on(labour(&Plugin::new(reach, ledger), job, ledger, &Life::default())),
+    let (life, within) = (Life::default(), Duration::from_millis(job.within));
+    match (job.author, reach) {
+        (Author::Plugin, _) => block_on(labour(&Plugin::new(reach, ledger), job, ledger, &life)),
+        (Author::Calico, Reach::Kubernetes { kubeconfig, group, .. }) => block_on(async {
+            let records = &Objects::open(kubeconfig, *group, within, ledger);
+            labour(&Calico { records, clock: Clock::start(), ledger }, job, ledger, &life).await;
+        }),
         _ => work_on(reach.open(), job, ledger),
     }
 }
@@ -159,11 +164,12 @@ impl Life {
 }
 
 fn with_store<S: Store>(store: Traced<S>, job: &Job, ledger: &Ledger, life: &Life) {
-    let (within, clock) = (Duration::from_millis(job.within), Clock::start());
+    let within = Duration::from_millis(job.within);
     block_on(async {
         match job.author {
             Author::Calico => {
-                let calico = Calico { store: &store, clock, within, ledger };
+                let records = &Transactions { store: &store, within };
+                let calico = Calico { records, clock: Clock::start(), ledger };
                 labour(&calico, job, ledger, life).await;
             }
             _ => labour(&Ours::new(&store, job, within), job, ledger, life).await,
@@ -220,7 +226,7 @@ async fn pause(rng: &mut Rng, job: &Job) {
 
 fn draw(rng: &mut Rng, job: &Job, number: u32) -> Request {
     let host = rng.choice(&job.hosts).unwrap().clone();
-    let id = format!("load-{:x}.{}.{number}.", job.seed & 0xffff, job.worker);
+    let id = format!("load-{:x}.{}.{number}.c", job.seed & 0xffff, job.worker);
     let (v4, v6) = match rng.u32(..10) {
         0 => (3, 0),
         1 | 2 => (1, 1),

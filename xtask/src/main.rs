@@ -10,6 +10,7 @@ mod cluster;
 mod demo;
 mod dist;
 mod figures;
+mod lab;
 mod needs;
 mod test;
 
@@ -31,6 +32,8 @@ enum Command {
     Dist,
     /// A Kubernetes control plane to try things on: up, down, env.
     Cluster(cluster::Cluster),
+    /// A whole cluster of real kubelets to try things on: up, down, shell, restart, routes.
+    Lab(lab::LabArguments),
     /// Measures whole processes and the planner on this machine, side by side with what they rest on.
     Figures(figures::Figures),
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Test(test) => test.run(),
         Command::Dist => dist::build().map(|dir| println!("{}", dir.display())),
         Command::Cluster(cluster) => cluster.run(),
+        Command::Lab(lab) => lab.run(),
         Command::Figures(figures) => figures.run(),
     };
     match done {

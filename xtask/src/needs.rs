@@ -39,6 +39,42 @@ pub fn program(name: &str, package: &str, what: &str) -> Result<()> {
     bail!("{name} is missing ({what}). Install it, on Debian: apt-get install {package}")
 }
 
+/// A program and where Debian has it.
+pub struct Package {
+    /// Its name, or where it has to be.
+    pub program: &'static str,
+    /// Debian's package.
+    pub package: &'static str,
+    /// What it is for.
+    pub what: &'static str,
+}
+
+/// The programs of Debian packages, all at once.
+pub fn packages(needed: &[Package]) -> Result<()> {
+    let missing = || needed.iter().filter(|needed| !is_there(needed.program)).collect::<Vec<_>>();
+    let absent = missing();
+    if absent.is_empty() {
+        return Ok(());
+    }
+    let mut packages: Vec<_> = absent.iter().map(|needed| needed.package).collect();
+    packages.dedup();
+    if is_root() && is_there("apt-get") {
+        eprintln!("installing {}", packages.join(", "));
+        apt(&["update", "-qq"])?;
+        apt(&[&["install", "-y", "-qq", "--no-install-recommends"], &packages[..]].concat())?;
+        if missing().is_empty() {
+            return Ok(());
+        }
+    }
+    let absent =
+        missing().iter().map(|needed| format!("{} ({})", needed.program, needed.what)).collect::<Vec<_>>();
+    bail!(
+        "these programs are missing: {}. Install them, on Debian: apt-get install --no-install-recommends {}",
+        absent.join(", "),
+        packages.join(" ")
+    )
+}
+
 /// These programs of Kubernetes, etcd below them and kubectl. What is built from source is built here, which takes minutes.
 pub fn kubernetes(names: &[&str]) -> Result<()> {
     kubernetes_can_be_had(names)?;
@@ -72,9 +108,9 @@ pub fn is_there(name: &str) -> bool {
     found.is_ok_and(|status| status.success())
 }
 
-fn is_root() -> bool {
-    let id = Command::new("id").arg("-u").output();
-    id.is_ok_and(|out| out.stdout.trim_ascii() == b"0")
+/// Whether we may do everything here.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 fn apt(arguments: &[&str]) -> Result<()> {

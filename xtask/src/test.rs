@@ -57,6 +57,12 @@ impl Test {
             }
             Ok(())
         })?;
+        step("demo on real kubelets", || {
+            if lab::can_be_had() {
+                demo::Demo::with_programs(programs.clone()).on_kubernetes().run()?;
+            }
+            Ok(())
+        })?;
         if !self.no_dist {
             let dir = step("static binaries", dist::build)?;
             step("demo with the static binaries", || demo::Demo::with_programs(dir).run())?;

@@ -1,14 +1,17 @@
 //! ADD: assigns addresses.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use api::{Family, Kind, Use};
+use api::{Family, HandleId, Kind, Use};
 use ipam::{AssignIp, AutoAssign, AutoAssignError, AutoAssigned, Planner};
 use store::{Depth, ReadSet, Scope, View};
 
+use crate::keep;
+use crate::machine;
 use crate::pools;
 use crate::request::{Deadline, Request};
-use crate::result::{self, Given};
+use crate::result::{self, Given, Routes};
 use crate::unlabelled;
 use cni::answer;
 use cni::args::go_quoted;
@@ -23,50 +26,81 @@ use cni::protocol::Call;
 /// Code 8 for the plugin's own network namespace, before anything is assigned (Calico assigns first); code 999 for everything else.
 pub fn add(request: &mut Request<'_>, call: &Call, version: &str) -> Result<String, CniError> {
     netns::check(call)?;
-    let given = match request.args.ip {
-        Some(addr) => explicit(request, addr)?,
-        None => automatic(request)?,
+    let machine = machine::of_add(request, request.deadline())?;
+    let container = Recipient {
+        handle: request.identity.handle(),
+        attributes: request.identity.attributes(request.clock.now()),
+        most: None,
+    };
+    let _lock = request.lock();
+    let deadline = request.deadline();
+    let (given, routes) = match machine {
+        Some(machine) => keep::add(request, &machine, container, deadline)?,
+        None => (assign(request, container, deadline)?, Routes::Each),
     };
     for given in &given {
         let line = format!("assigned {given} to {}", call.container);
         request.log.say(Level::Info, line);
     }
-    Ok(answer::text(&result::to_json(version, &given)?))
+    Ok(answer::text(&result::to_json(version, &given, routes)?))
+}
+
+/// Who is given addresses.
+pub struct Recipient {
+    /// The handle that they are released by.
+    pub handle: Option<HandleId>,
+    /// What is noted beside them.
+    pub attributes: BTreeMap<String, String>,
+    /// How many of a family the handle may hold.
+    pub most: Option<u32>,
+}
+
+/// Assigns what is asked for.
+///
+/// # Errors
+/// Code 999; then nothing is assigned.
+pub fn assign(request: &mut Request<'_>, to: Recipient, deadline: Deadline) -> Result<Vec<Given>, CniError> {
+    match request.args.ip {
+        Some(addr) => explicit(request, addr, to, deadline),
+        None => automatic(request, to, deadline),
+    }
 }
 
 /// The address that `CNI_ARGS` names, whatever the pools' selectors say.
-fn explicit(request: &mut Request<'_>, addr: IpAddr) -> Result<Vec<Given>, CniError> {
+fn explicit(
+    request: &mut Request<'_>,
+    addr: IpAddr,
+    to: Recipient,
+    deadline: Deadline,
+) -> Result<Vec<Given>, CniError> {
     let planner = AssignIp {
         addr,
         host: request.identity.node.clone(),
         intended_use: Some(Use::Workload),
-        handle: request.identity.handle(),
-        attributes: request.identity.attributes(request.clock.now()),
-        max_per_handle: None,
+        handle: to.handle,
+        attributes: to.attributes,
+        max_per_handle: to.most,
     }
     .planner();
-    let _lock = request.lock();
-    let deadline = request.deadline();
     unlabelled::label(request, deadline)?;
     request.run(planner, deadline)?;
     Ok(vec![Given { addr, prefix: Family::of(addr).bits() }])
 }
 
 /// An address of each family that is wanted.
-fn automatic(request: &mut Request<'_>) -> Result<Vec<Given>, CniError> {
+fn automatic(request: &mut Request<'_>, to: Recipient, deadline: Deadline) -> Result<Vec<Given>, CniError> {
     let conf = &request.conf;
     let (v4, v6) = (u32::from(conf.wants_v4()), u32::from(conf.wants_v6()));
     let mut wanted = AutoAssign {
-        handle: request.identity.handle(),
-        attributes: request.identity.attributes(request.clock.now()),
+        handle: to.handle,
+        attributes: to.attributes,
+        max_per_handle: to.most,
         v4,
         v6,
         max_blocks_per_host: u32::from(conf.is_single_network()),
         all_or_nothing: true,
         ..AutoAssign::new(request.identity.node.as_str(), Use::Workload)
     };
-    let _lock = request.lock();
-    let deadline = request.deadline();
     let view = choose(request, &mut wanted, deadline)?;
     if v4 + v6 == 0 {
         return Ok(Vec::new());

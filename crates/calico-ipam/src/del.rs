@@ -2,6 +2,8 @@
 
 use ipam::{HandleRelease, ReleaseByHandle};
 
+use crate::keep;
+use crate::machine;
 use crate::request::Request;
 use cni::error::CniError;
 use cni::log::Level;
@@ -17,9 +19,15 @@ pub fn del(request: &mut Request<'_>, call: &Call) -> Result<(), CniError> {
         request.identity.handle().into_iter().chain(request.identity.legacy_handle()).collect();
     handles.dedup();
     let planner = ReleaseByHandle::new(handles, Some(request.identity.node.clone()));
+    let left = machine::of_del(request, request.deadline())?;
     let released = {
         let _lock = request.lock();
-        request.run(planner, request.deadline())?
+        let deadline = request.deadline();
+        if let Some(left) = left {
+            keep::leave(request, left, deadline)?;
+        }
+        // A machine's pod holds such addresses too, where machines did not keep theirs when it began.
+        request.run(planner, deadline)?
     };
     for release in released {
         let HandleRelease::Released(addresses) = release else { continue };

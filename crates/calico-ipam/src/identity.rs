@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use api::crd::{object_name, why_no_name};
 use api::{HandleId, Key, Timestamp};
+use ipam::PodName;
 
 use cni::args::Args;
 use cni::error::CniError;
@@ -58,6 +59,12 @@ impl Identity {
     /// The namespace whose labels count: the pod's; what is no pod has one too.
     pub fn namespace(&self) -> &str {
         self.pod.as_ref().map_or(&self.other_namespace, |(namespace, _)| namespace)
+    }
+
+    /// The pod that it is for, if it is for one.
+    pub fn pod(&self) -> Option<PodName> {
+        let (namespace, name) = self.pod.clone()?;
+        Some(PodName { namespace, name })
     }
 
     /// Checks that Kubernetes can keep the handle. What it cannot bear are names of containers and networks that are good elsewhere.

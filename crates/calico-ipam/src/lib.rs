@@ -5,12 +5,14 @@
 mod add;
 mod del;
 mod identity;
+mod keep;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 #[cfg(not(feature = "kubernetes"))]
 #[path = "without_kubernetes.rs"]
 mod kubernetes;
 mod lock;
+mod machine;
 mod pools;
 mod request;
 mod result;

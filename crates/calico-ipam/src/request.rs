@@ -12,8 +12,9 @@ use store::{ReadSet, Store, StoreError, View};
 use tokio::runtime::Runtime;
 
 use crate::identity::Identity;
-use crate::kubernetes::{self, Namespace};
+use crate::kubernetes::{self, Namespace, Objects};
 use crate::lock::{self, HostLock};
+use crate::machine;
 use cni::args::Args;
 use cni::conf::{Conf, Document};
 use cni::error::CniError;
@@ -43,6 +44,8 @@ pub struct Request<'a> {
     pub store: Reached,
     /// Whose labels count for the pools' namespace selectors, where somebody knows them.
     namespace: Option<Namespace>,
+    /// Whom to ask about virtual machines, where the pod may be one's.
+    objects: Option<Objects>,
     /// The clock.
     pub clock: Clock,
     /// The log.
@@ -84,7 +87,9 @@ impl<'a> Request<'a> {
             Datastore::Etcd(_) | Datastore::Kubernetes(_) => REACHED_WITHIN,
         };
         let store = Reached::new(store, clock, patience);
-        let mut request = Request { conf, args, identity, store, namespace: None, clock, log, runtime };
+        let (namespace, objects) = (None, None);
+        let mut request = Request { conf, args, identity, store, namespace, objects, clock, log, runtime };
+        request.accept_machine(&settings, environment)?;
         if call.command == "ADD" {
             request.accept_add(&settings, environment)?;
         }
@@ -109,6 +114,32 @@ impl<'a> Request<'a> {
         Ok(())
     }
 
+    /// What a virtual machine's pod needs besides. Where Kubernetes is not known it is a pod as any other.
+    fn accept_machine(&mut self, settings: &Settings, environment: &Environment) -> Result<(), CniError> {
+        let is_asked = self.conf.names_kubernetes() || self.is_on_kubernetes();
+        if is_asked && self.args.is_pod() && machine::may_be(&self.args.pod) {
+            self.objects = Objects::new(self.store.server(), settings, environment, self.clock)?;
+            if self.objects.is_none() {
+                let line = format!(
+                    "Kubernetes is not asked whether pod {} is a virtual machine's: this build cannot; its addresses do not stay with the machine",
+                    self.args.pod
+                );
+                self.log.say(Level::Error, line);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whom to ask about virtual machines; `None` for pods that are none's.
+    pub fn objects(&self) -> Option<&Objects> {
+        self.objects.as_ref()
+    }
+
+    /// Waits for an answer.
+    pub fn wait_for<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
     /// Whether the datastore is Kubernetes, which has rules of its own.
     pub fn is_on_kubernetes(&self) -> bool {
         kubernetes::is(self.store.server())
@@ -130,6 +161,16 @@ impl<'a> Request<'a> {
                 None
             }
         }
+    }
+
+    /// Reads.
+    ///
+    /// # Errors
+    /// Code 999, with the store's words.
+    pub fn read(&self, set: &ReadSet, deadline: Deadline) -> Result<View, CniError> {
+        let store = self.store.server();
+        let read = self.store.insist(deadline.left(), |within| store.read(set, within));
+        self.runtime.block_on(read).map_err(CniError::internal)
     }
 
     /// Reads, and asks for the namespace's labels beside it. The time of the work is that of `deadline`.

@@ -15,17 +15,32 @@ pub struct Given {
     pub prefix: u8,
 }
 
+/// Which addresses a result has routes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routes {
+    /// To each of them.
+    Each,
+    /// To none.
+    None,
+}
+
 impl std::fmt::Display for Given {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.addr, self.prefix)
     }
 }
 
-/// The result object. For every address there is a route to it, spelled as the address with its prefix, host bits and all.
+/// The result object. A route to an address is spelled as the address with its prefix, host bits and all.
 ///
 /// # Errors
 /// The versions 0.1.0 and 0.2.0 have no spelling for "no address".
-pub fn to_json(version: &str, given: &[Given]) -> Result<Json, CniError> {
+pub fn to_json(version: &str, given: &[Given], routes: Routes) -> Result<Json, CniError> {
+    let routes_to = |given: &[&Given]| -> Vec<Json> {
+        match routes {
+            Routes::Each => given.iter().map(|given| json!({"dst": given.to_string()})).collect(),
+            Routes::None => Vec::new(),
+        }
+    };
     let mut result = Map::new();
     result.insert("cniVersion".to_string(), version.into());
     if matches!(version, "0.1.0" | "0.2.0") {
@@ -34,9 +49,13 @@ pub fn to_json(version: &str, given: &[Given]) -> Result<Json, CniError> {
         }
         for (field, v4) in [("ip4", true), ("ip6", false)] {
             let of_family: Vec<_> = given.iter().filter(|given| given.addr.is_ipv4() == v4).collect();
-            let routes: Vec<_> = of_family.iter().map(|given| json!({"dst": given.to_string()})).collect();
             if let Some(first) = of_family.first() {
-                result.insert(field.to_string(), json!({"ip": first.to_string(), "routes": routes}));
+                let mut address = json!({"ip": first.to_string()});
+                let routes = routes_to(&of_family);
+                if !routes.is_empty() {
+                    address["routes"] = routes.into();
+                }
+                result.insert(field.to_string(), address);
             }
         }
     } else if !given.is_empty() {
@@ -49,8 +68,10 @@ pub fn to_json(version: &str, given: &[Given]) -> Result<Json, CniError> {
             Json::Object(ip)
         });
         result.insert("ips".to_string(), ips.collect());
-        let routes = given.iter().map(|given| json!({"dst": given.to_string()}));
-        result.insert("routes".to_string(), routes.collect());
+        let routes = routes_to(&given.iter().collect::<Vec<_>>());
+        if !routes.is_empty() {
+            result.insert("routes".to_string(), routes.into());
+        }
     }
     if version != "1.0.0" {
         result.insert("dns".to_string(), json!({}));
@@ -92,15 +113,23 @@ mod tests {
         for (version, wanted) in rows {
             let mut wanted = wanted.clone();
             wanted["cniVersion"] = version.into();
-            assert_eq!(to_json(version, &both), Ok(wanted), "{version}");
+            assert_eq!(to_json(version, &both, Routes::Each), Ok(wanted.clone()), "{version}");
+            wanted.as_object_mut().unwrap().remove("routes");
+            for field in ["ip4", "ip6"] {
+                wanted.get_mut(field).and_then(Json::as_object_mut).map(|address| address.remove("routes"));
+            }
+            assert_eq!(to_json(version, &both, Routes::None), Ok(wanted), "{version}");
         }
     }
 
     /// Recorded: "no family".
     #[test]
     fn without_addresses() {
-        assert_eq!(to_json("0.1.0", &[]).unwrap_err().msg, "cannot convert: no valid IP addresses");
-        assert_eq!(to_json("0.3.1", &[]), Ok(json!({"cniVersion": "0.3.1", "dns": {}})));
-        assert_eq!(to_json("1.0.0", &[]), Ok(json!({"cniVersion": "1.0.0"})));
+        assert_eq!(
+            to_json("0.1.0", &[], Routes::Each).unwrap_err().msg,
+            "cannot convert: no valid IP addresses"
+        );
+        assert_eq!(to_json("0.3.1", &[], Routes::Each), Ok(json!({"cniVersion": "0.3.1", "dns": {}})));
+        assert_eq!(to_json("1.0.0", &[], Routes::Each), Ok(json!({"cniVersion": "1.0.0"})));
     }
 }

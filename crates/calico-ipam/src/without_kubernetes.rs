@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::Value as Json;
 use setup::{Clock, Environment, Settings};
 use store::{AnyStore, StoreError};
 
@@ -37,6 +38,48 @@ impl Namespace {
     /// # Errors
     /// None.
     pub async fn labels(&self, _within: Duration) -> Result<BTreeMap<String, String>, CniError> {
+        match *self {}
+    }
+}
+
+/// The objects that tell of virtual machines: there are none.
+pub enum Objects {}
+
+impl Objects {
+    /// Nobody: machines' pods are pods as any other.
+    ///
+    /// # Errors
+    /// None.
+    pub fn new(
+        _store: &AnyStore,
+        _settings: &Settings,
+        _environment: &Environment,
+        _clock: Clock,
+    ) -> Result<Option<Objects>, CniError> {
+        Ok(None)
+    }
+
+    /// A pod.
+    ///
+    /// # Errors
+    /// None.
+    pub async fn pod(&self, _: &str, _: &str, _: Duration) -> Result<Option<Json>, StoreError> {
+        match *self {}
+    }
+
+    /// An instance of a virtual machine.
+    ///
+    /// # Errors
+    /// None.
+    pub async fn instance(&self, _: &str, _: &str, _: Duration) -> Result<Option<Json>, StoreError> {
+        match *self {}
+    }
+
+    /// A virtual machine.
+    ///
+    /// # Errors
+    /// None.
+    pub async fn machine(&self, _: &str, _: &str, _: Duration) -> Result<Option<Json>, StoreError> {
         match *self {}
     }
 }

@@ -74,25 +74,39 @@ pub fn seen(view: &View, cidr: BlockCidr, owner: &str) -> Seen {
 /// An affinity as a planner found it: its state and revision, or nothing.
 pub type Found<'a> = Option<(&'a Affinity, &'a Revision)>;
 
-/// Writes a claim: affinity pending, block created empty, affinity confirmed. Tells the index of the block's write, for what is to be taken from it.
-pub fn claim(batch: &mut Batch, owner: &Owner, found: Found<'_>, block: Block) -> usize {
-    let cidr = block.cidr;
-    let pending = announce(batch, owner, cidr, found);
-    let created = batch.put(Key::Block(cidr), Expect::Absent, Value::Block(block));
-    confirm(batch, owner, cidr, pending);
-    created
+/// A claim, or the healing of one, in a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// The block.
+    pub block: BlockCidr,
+    /// The index of its write, for what is to be taken from it.
+    pub written: usize,
+    /// The index of the write that confirms the affinity.
+    pub confirmed: usize,
 }
 
-/// Writes the healing of a block that is the owner's already: affinity pending, block rewritten, affinity confirmed. `block` is what is
-/// stored; tells the index of the rewrite.
-pub fn heal(batch: &mut Batch, owner: &Owner, found: Found<'_>, block: &Block, revision: &Revision) -> usize {
-    let pending = announce(batch, owner, block.cidr, found);
-    let mut fenced = block.clone();
-    block::bump(&mut fenced);
-    let rewritten =
-        batch.put(Key::Block(block.cidr), Expect::Revision(revision.clone()), Value::Block(fenced));
-    confirm(batch, owner, block.cidr, pending);
-    rewritten
+/// Writes a claim: affinity pending, block created empty, affinity confirmed.
+pub fn claim(batch: &mut Batch, owner: &Owner, found: Found<'_>, block: Block) -> Claimed {
+    let cidr = block.cidr;
+    let pending = announce(batch, owner, cidr, found);
+    let written = batch.put(Key::Block(cidr), Expect::Absent, Value::Block(block));
+    Claimed { block: cidr, written, confirmed: confirm(batch, owner, cidr, pending) }
+}
+
+/// Writes the healing of a block that is the owner's already: affinity pending, block rewritten, affinity confirmed. `block` is what is to be stored of it,
+/// but for the sequence number.
+pub fn heal(
+    batch: &mut Batch,
+    owner: &Owner,
+    found: Found<'_>,
+    mut block: Block,
+    revision: &Revision,
+) -> Claimed {
+    let cidr = block.cidr;
+    let pending = announce(batch, owner, cidr, found);
+    block::bump(&mut block);
+    let written = batch.put(Key::Block(cidr), Expect::Revision(revision.clone()), Value::Block(block));
+    Claimed { block: cidr, written, confirmed: confirm(batch, owner, cidr, pending) }
 }
 
 /// Writes the end of a stale affinity.
@@ -146,9 +160,9 @@ fn announce(batch: &mut Batch, owner: &Owner, block: BlockCidr, found: Found<'_>
     Expect::AsLeftBy(batch.put(key, expect, Value::Affinity(Affinity::new(AffinityState::Pending))))
 }
 
-fn confirm(batch: &mut Batch, owner: &Owner, block: BlockCidr, expect: Expect) {
+fn confirm(batch: &mut Batch, owner: &Owner, block: BlockCidr, expect: Expect) -> usize {
     let key = Key::Affinity { owner: owner.clone(), block };
-    batch.put(key, expect, Value::Affinity(Affinity::new(AffinityState::Confirmed)));
+    batch.put(key, expect, Value::Affinity(Affinity::new(AffinityState::Confirmed)))
 }
 
 #[cfg(test)]

@@ -151,6 +151,20 @@ pub fn copy(stored: &Block) -> Block {
     }
 }
 
+/// Gives an address that is taken another attribute, and no other address; its sequence number stays. [`collect`] drops what nothing refers to any more.
+pub fn set_attribute(block: &mut Block, ordinal: u32, attribute: Attribute) {
+    let index = match block.attributes.iter().position(|a| **a == attribute) {
+        Some(index) => index,
+        None => {
+            block.attributes.push(Arc::new(attribute));
+            block.attributes.len() - 1
+        }
+    };
+    if let Some(allocation @ Some(_)) = block.allocations.get_mut(ordinal as usize) {
+        *allocation = Some(index as u32);
+    }
+}
+
 /// Frees what has cooled down: every allocation that was released more than `cooldown_seconds` before `now`; with a cooldown of 0 or less,
 /// every one that was released. Freed ordinals queue up in ordinal order. Runs on every block that is loaded, and is stored with the
 /// next write. Also drops attributes that nothing refers to, and renumbers.

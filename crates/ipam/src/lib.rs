@@ -19,8 +19,9 @@ pub mod usage;
 
 pub use block::{HostReserved, ReleaseIp};
 pub use plan::{
-    Address, AssignIp, AssignIpError, Assigned, AutoAssign, AutoAssignError, AutoAssigned, HandleRelease,
-    Plan, Planner, ReleaseAffinities, ReleaseAffinitiesError, ReleaseByHandle, ReleaseIps, ReleaseIpsError,
-    ReleasedAffinities, ReleasedIps, Which,
+    Address, AssignIp, AssignIpError, Assigned, AutoAssign, AutoAssignError, AutoAssigned, Change,
+    HandleRelease, Plan, Planner, PodName, ReleaseAffinities, ReleaseAffinitiesError, ReleaseByHandle,
+    ReleaseIps, ReleaseIpsError, ReleaseUnowned, ReleasedAffinities, ReleasedIps, SetOwnerAttributes,
+    SetOwnerError, Which,
 };
 pub use run::{Effects, RunError, run, run_from};

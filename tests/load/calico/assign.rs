@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use api::{BlockCidr, Family, Key, Kind, Owner, Pool, Record};
-use store::{Scope, Store};
+use store::Scope;
 
 use super::claim::is_of;
-use super::{Calico, Error, RETRIES, block};
+use super::{Calico, Error, RETRIES, Records, block};
 use crate::worker::Request;
 
-impl<S: Store> Calico<'_, S> {
+impl<R: Records> Calico<'_, R> {
     /// As many of the addresses as can be had. (An error may leave some assigned.)
     pub(super) async fn auto_assign(&self, request: &Request) -> Result<BTreeSet<IpAddr>, Error> {
         let mut addresses = BTreeSet::new();
@@ -29,10 +29,10 @@ impl<S: Store> Calico<'_, S> {
         family: Family,
         count: usize,
     ) -> Result<Vec<IpAddr>, Error> {
-        let node = self.get(&Key::global(Kind::Node, request.host.as_str())).await?;
+        let node = self.records.get(&Key::global(Kind::Node, request.host.as_str())).await?;
         let node = node.ok_or_else(|| Error::Other("no node".to_string()))?;
         let labels = &node.resource().unwrap().metadata().labels;
-        let pools = self.list(Scope::kind(Kind::IPPool)).await?;
+        let pools = self.records.list(Scope::kind(Kind::IPPool)).await?;
         let pools: Vec<Pool> = pools
             .iter()
             .map(|record| Pool::effective(record.resource().unwrap()).unwrap())
@@ -41,7 +41,8 @@ impl<S: Store> Calico<'_, S> {
             })
             .collect();
         let owner = Owner::Host(request.host.clone());
-        let affine = self.list(Scope::Affinities { owner: Some(owner), family: Some(family) }).await?;
+        let affine =
+            self.records.list(Scope::Affinities { owner: Some(owner), family: Some(family) }).await?;
         let mut affine = affine.into_iter().filter_map(|record| match record.key {
             Key::Affinity { block, .. } => Some(block),
             _ => None,
@@ -63,7 +64,7 @@ impl<S: Store> Calico<'_, S> {
             if addresses.len() == count {
                 break;
             }
-            if let Some(found) = self.get(&Key::Block(cidr)).await? {
+            if let Some(found) = self.records.get(&Key::Block(cidr)).await? {
                 let missing = count - addresses.len();
                 addresses.extend(self.assign_from(request, found, missing, false).await?);
             }
@@ -92,7 +93,7 @@ impl<S: Store> Calico<'_, S> {
     /// A block that the host has with room, or one that nobody has.
     async fn find_or_claim(&self, host: &str, pools: &[Pool], family: Family) -> Result<Arc<Record>, Error> {
         for _ in 0..RETRIES {
-            let blocks = self.list(Scope::Blocks { family: Some(family) }).await?;
+            let blocks = self.records.list(Scope::Blocks { family: Some(family) }).await?;
             let blocks: BTreeMap<BlockCidr, &Record> =
                 blocks.iter().map(|record| (record.block().unwrap().cidr, &**record)).collect();
             let is_usable = |cidr: &BlockCidr| match blocks.get(cidr) {
@@ -146,7 +147,7 @@ impl<S: Store> Calico<'_, S> {
             if error != Error::Conflict {
                 return Err(error);
             }
-            match self.get(&Key::Block(cidr)).await? {
+            match self.records.get(&Key::Block(cidr)).await? {
                 Some(again) => found = again,
                 None => return Ok(Vec::new()),
             }

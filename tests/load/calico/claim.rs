@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use api::{Affinity, AffinityState, Block, BlockCidr, Key, Owner, Record, Revision, Value};
-use store::Store;
 
-use super::{Calico, Error, block};
+use super::{Calico, Error, Records, block};
 
 fn affinity_key(host: &str, block: BlockCidr) -> Key {
     Key::Affinity { owner: Owner::Host(host.to_string()), block }
@@ -15,17 +14,17 @@ fn affinity(state: AffinityState) -> Value {
     Value::Affinity(Affinity::new(state))
 }
 
-impl<S: Store> Calico<'_, S> {
+impl<R: Records> Calico<'_, R> {
     /// Announces a claim; tells the affinity's revision (`getPendingAffinity`).
     pub(super) async fn pending_affinity(&self, host: &str, cidr: BlockCidr) -> Result<Revision, Error> {
         let key = affinity_key(host, cidr);
-        match self.create(key.clone(), affinity(AffinityState::Pending)).await {
+        match self.records.create(key.clone(), affinity(AffinityState::Pending)).await {
             Err(Error::Exists) => {
-                let Some(found) = self.get(&key).await? else { return Err(Error::Conflict) };
+                let Some(found) = self.records.get(&key).await? else { return Err(Error::Conflict) };
                 if found.affinity().unwrap().state == AffinityState::Confirmed {
                     return Ok(found.revision.clone());
                 }
-                self.update(key, &found.revision, affinity(AffinityState::Pending)).await
+                self.records.update(key, &found.revision, affinity(AffinityState::Pending)).await
             }
             other => other,
         }
@@ -34,24 +33,27 @@ impl<S: Store> Calico<'_, S> {
     /// The block of an affinity that the host has, healed or claimed where that is needed (`getBlockFromAffinity`).
     pub(super) async fn block_of_affinity(&self, host: &str, cidr: BlockCidr) -> Result<Arc<Record>, Error> {
         let key = affinity_key(host, cidr);
-        let Some(mine) = self.get(&key).await? else { return Err(Error::Claimed) };
-        match self.get(&Key::Block(cidr)).await? {
+        let Some(mine) = self.records.get(&key).await? else { return Err(Error::Claimed) };
+        match self.records.get(&Key::Block(cidr)).await? {
             None => {
-                let pending = self.update(key, &mine.revision, affinity(AffinityState::Pending)).await?;
+                let pending =
+                    self.records.update(key, &mine.revision, affinity(AffinityState::Pending)).await?;
                 self.claim(host, cidr, &pending).await
             }
             Some(found) if is_of(&found, host) => {
                 if mine.affinity().unwrap().state == AffinityState::Confirmed {
                     return Ok(found);
                 }
-                let pending =
-                    self.update(key.clone(), &mine.revision, affinity(AffinityState::Pending)).await?;
+                let pending = self
+                    .records
+                    .update(key.clone(), &mine.revision, affinity(AffinityState::Pending))
+                    .await?;
                 let found = self.rewrite(&found, found.block().unwrap().clone()).await?;
-                self.update(key, &pending, affinity(AffinityState::Confirmed)).await?;
+                self.records.update(key, &pending, affinity(AffinityState::Confirmed)).await?;
                 Ok(found)
             }
             Some(_) => {
-                self.delete(key, &mine.revision).await?;
+                self.records.delete(key, &mine.revision).await?;
                 Err(Error::Claimed)
             }
         }
@@ -61,12 +63,12 @@ impl<S: Store> Calico<'_, S> {
     async fn claim(&self, host: &str, cidr: BlockCidr, pending: &Revision) -> Result<Arc<Record>, Error> {
         let (key, affinity_key) = (Key::Block(cidr), affinity_key(host, cidr));
         let made = block::new(cidr, host, self.clock.now());
-        let record = match self.create(key.clone(), Value::Block(made.clone())).await {
+        let record = match self.records.create(key.clone(), Value::Block(made.clone())).await {
             Ok(revision) => Arc::new(Record { key, value: Value::Block(made), revision }),
-            Err(Error::Exists) => match self.get(&key).await? {
+            Err(Error::Exists) => match self.records.get(&key).await? {
                 Some(found) if is_of(&found, host) => found,
                 Some(_) => {
-                    self.delete(affinity_key, pending).await?;
+                    self.records.delete(affinity_key, pending).await?;
                     return Err(Error::Claimed);
                 }
                 None => return Err(Error::Conflict),
@@ -74,9 +76,9 @@ impl<S: Store> Calico<'_, S> {
             Err(error) => return Err(error),
         };
         let confirmed = affinity(AffinityState::Confirmed);
-        match self.update(affinity_key.clone(), pending, confirmed).await {
+        match self.records.update(affinity_key.clone(), pending, confirmed).await {
             Ok(_) => Ok(record),
-            Err(error) => match self.get(&affinity_key).await? {
+            Err(error) => match self.records.get(&affinity_key).await? {
                 Some(found) if found.affinity().unwrap().state == AffinityState::Confirmed => Ok(record),
                 _ => Err(error),
             },
@@ -87,25 +89,28 @@ impl<S: Store> Calico<'_, S> {
     pub(super) async fn rewrite(&self, found: &Record, mut changed: Block) -> Result<Arc<Record>, Error> {
         changed.sequence_number += 1;
         let key = found.key.clone();
-        let revision = self.update(key.clone(), &found.revision, Value::Block(changed.clone())).await?;
+        let revision =
+            self.records.update(key.clone(), &found.revision, Value::Block(changed.clone())).await?;
         Ok(Arc::new(Record { key, value: Value::Block(changed), revision }))
     }
 
     /// Gives up a block that is empty (`releaseBlockAffinity`).
     pub(super) async fn release_affinity(&self, host: &str, cidr: BlockCidr) -> Result<(), Error> {
         let key = affinity_key(host, cidr);
-        let Some(mine) = self.get(&key).await? else { return Ok(()) };
-        let found = match self.get(&Key::Block(cidr)).await? {
+        let Some(mine) = self.records.get(&key).await? else { return Ok(()) };
+        let found = match self.records.get(&Key::Block(cidr)).await? {
             Some(found) if is_of(&found, host) => found,
-            _ => return self.delete(key, &mine.revision).await,
+            _ => return self.records.delete(key, &mine.revision).await,
         };
         if !block::is_empty(found.block().unwrap()) {
             return Ok(());
         }
-        let leaving =
-            self.update(key.clone(), &mine.revision, affinity(AffinityState::PendingDeletion)).await?;
-        self.delete(Key::Block(cidr), &found.revision).await?;
-        self.delete(key, &leaving).await
+        let leaving = self
+            .records
+            .update(key.clone(), &mine.revision, affinity(AffinityState::PendingDeletion))
+            .await?;
+        self.records.delete(Key::Block(cidr), &found.revision).await?;
+        self.records.delete(key, &leaving).await
     }
 }
 

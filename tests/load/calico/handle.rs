@@ -1,23 +1,22 @@
 //! Counts of a handle (`incrementHandle`, `decrementHandle`).
 
 use api::{BlockCidr, Handle, HandleId, Key, Value};
-use store::Store;
 
-use super::{Calico, Error, RETRIES};
+use super::{Calico, Error, RETRIES, Records};
 
-impl<S: Store> Calico<'_, S> {
+impl<R: Records> Calico<'_, R> {
     pub(super) async fn increment(&self, id: &HandleId, block: BlockCidr, by: u32) -> Result<(), Error> {
         for _ in 0..RETRIES {
             let key = Key::Handle(id.clone());
-            let written = match self.get(&key).await? {
+            let written = match self.records.get(&key).await? {
                 None => {
                     let handle = Handle { blocks: [(block, by)].into(), deleted: false };
-                    self.create(key, Value::Handle(handle)).await
+                    self.records.create(key, Value::Handle(handle)).await
                 }
                 Some(record) => {
                     let mut handle = record.handle().unwrap().clone();
                     *handle.blocks.entry(block).or_default() += by;
-                    self.update(key, &record.revision, Value::Handle(handle)).await
+                    self.records.update(key, &record.revision, Value::Handle(handle)).await
                 }
             };
             match written {
@@ -33,7 +32,7 @@ impl<S: Store> Calico<'_, S> {
     pub(super) async fn decrement(&self, id: &HandleId, block: BlockCidr, by: u32) -> Result<(), Error> {
         for _ in 0..RETRIES {
             let key = Key::Handle(id.clone());
-            let Some(record) = self.get(&key).await? else {
+            let Some(record) = self.records.get(&key).await? else {
                 self.choke(format!("Can't decrement block {block} of {id}: there is no such handle"));
                 return Ok(());
             };
@@ -47,8 +46,8 @@ impl<S: Store> Calico<'_, S> {
             }
             handle.blocks.retain(|_, count| *count > 0);
             let written = match handle.blocks.is_empty() {
-                true => self.delete(key, &record.revision).await,
-                false => self.update(key, &record.revision, Value::Handle(handle)).await.map(|_| ()),
+                true => self.records.delete(key, &record.revision).await,
+                false => self.records.update(key, &record.revision, Value::Handle(handle)).await.map(|_| ()),
             };
             match written {
                 Err(Error::Conflict) => continue,

@@ -1,4 +1,4 @@
-//! An allocator that writes as Calico's does: every record in a transaction of its own, in Calico's order, with Calico's retries. Written from
+//! An allocator that writes as Calico's does: every record by a request of its own, in Calico's order, with Calico's retries. Written from
 //! `libcalico-go/lib/ipam/ipam.go` and `ipam_block_reader_writer.go`; shares no allocation code with the one under test.
 //!
 //! | step | as in |
@@ -14,17 +14,20 @@ mod assign;
 mod block;
 mod claim;
 mod handle;
+mod kubernetes;
 mod release;
-mod steps;
+mod transactions;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::sync::Arc;
 
-use api::HandleId;
+use api::{HandleId, Key, Record, Revision, Value};
 use setup::Clock;
-use store::Store;
+use store::Scope;
 
+pub use self::kubernetes::Objects;
+pub use self::transactions::Transactions;
 use crate::ledger::{Event, Ledger};
 use crate::worker::{Allocator, Nothing, Request};
 
@@ -32,17 +35,25 @@ use crate::worker::{Allocator, Nothing, Request};
 const RETRIES: usize = 100;
 
 /// The allocator.
-pub struct Calico<'a, S> {
-    pub store: &'a S,
+pub struct Calico<'a, R> {
+    pub records: &'a R,
     pub clock: Clock,
-    /// How long a call may take.
-    pub within: Duration,
     pub ledger: &'a Ledger,
+}
+
+/// Single requests, as Calico's clients make them.
+pub trait Records {
+    async fn get(&self, key: &Key) -> Result<Option<Arc<Record>>, Error>;
+    async fn list(&self, scope: Scope) -> Result<Vec<Arc<Record>>, Error>;
+    async fn create(&self, key: Key, value: Value) -> Result<Revision, Error>;
+    async fn update(&self, key: Key, at: &Revision, value: Value) -> Result<Revision, Error>;
+    /// Deletes at a revision. That it is gone already is no error.
+    async fn delete(&self, key: Key, at: &Revision) -> Result<(), Error>;
 }
 
 /// Why a step failed.
 #[derive(Clone, Debug, PartialEq)]
-enum Error {
+pub enum Error {
     /// The record is not as it was read.
     Conflict,
     /// The record exists.
@@ -55,14 +66,14 @@ enum Error {
     Other(String),
 }
 
-impl<S> Calico<'_, S> {
+impl<R> Calico<'_, R> {
     /// Notes stored data that Calico's code breaks on.
     fn choke(&self, what: String) {
         self.ledger.write(Event::Choked(what));
     }
 }
 
-impl<S: Store> Allocator for Calico<'_, S> {
+impl<R: Records> Allocator for Calico<'_, R> {
     /// As `cmdAdd` of Calico's plugin does: what is not complete is given back.
     async fn assign(&self, request: &Request) -> Result<BTreeSet<IpAddr>, Nothing> {
         let wanted = (request.v4 + request.v6) as usize;

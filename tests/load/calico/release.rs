@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 
 use api::{BlockCidr, HandleId, Key, Kind, Owner, Pool};
-use store::{Scope, Store};
+use store::Scope;
 
-use super::{Calico, Error, RETRIES, block};
+use super::{Calico, Error, RETRIES, Records, block};
 
-impl<S: Store> Calico<'_, S> {
+impl<R: Records> Calico<'_, R> {
     /// `ReleaseByHandle`: a handle that does not exist is no error to the plugin.
     pub(super) async fn release_by_handle(&self, id: &HandleId) -> Result<(), Error> {
-        let Some(record) = self.get(&Key::Handle(id.clone())).await? else { return Ok(()) };
+        let Some(record) = self.records.get(&Key::Handle(id.clone())).await? else { return Ok(()) };
         for cidr in record.handle().unwrap().blocks.keys() {
             self.release_in(id, *cidr, None).await?;
         }
@@ -19,7 +19,7 @@ impl<S: Store> Calico<'_, S> {
 
     /// `ReleaseIPs` of one address.
     pub(super) async fn release_address(&self, id: &HandleId, addr: IpAddr) -> Result<(), Error> {
-        let pools = self.list(Scope::kind(Kind::IPPool)).await?;
+        let pools = self.records.list(Scope::kind(Kind::IPPool)).await?;
         let mut pools = pools.iter().map(|record| Pool::effective(record.resource().unwrap()).unwrap());
         let pool = pools.find(|pool| pool.cidr.contains(addr)).unwrap();
         let cidr = BlockCidr::holding(addr, pool.block_size).unwrap();
@@ -32,7 +32,7 @@ impl<S: Store> Calico<'_, S> {
     /// Takes a handle's addresses, or one of them, out of a block, and lowers the handle. Tells how many.
     async fn release_in(&self, id: &HandleId, cidr: BlockCidr, only: Option<IpAddr>) -> Result<usize, Error> {
         for _ in 0..RETRIES {
-            let Some(found) = self.get(&Key::Block(cidr)).await? else { return Ok(0) };
+            let Some(found) = self.records.get(&Key::Block(cidr)).await? else { return Ok(0) };
             let mut changed = found.block().unwrap().clone();
             let mut ordinals = block::ordinals_of(&changed, id.as_str());
             ordinals.retain(|ordinal| only.is_none() || only == cidr.addr(*ordinal));
@@ -41,7 +41,7 @@ impl<S: Store> Calico<'_, S> {
             }
             block::release(&mut changed, &ordinals);
             let written = if block::is_empty(&changed) && changed.affinity.is_none() {
-                self.delete(Key::Block(cidr), &found.revision).await
+                self.records.delete(Key::Block(cidr), &found.revision).await
             } else {
                 self.rewrite(&found, changed).await.map(|_| ())
             };
@@ -60,7 +60,7 @@ impl<S: Store> Calico<'_, S> {
     pub(super) async fn release_host_affinities(&self, host: &str) -> Result<(), Error> {
         let owner = Owner::Host(host.to_string());
         let mut last = Ok(());
-        for record in self.list(Scope::Affinities { owner: Some(owner), family: None }).await? {
+        for record in self.records.list(Scope::Affinities { owner: Some(owner), family: None }).await? {
             if let Key::Affinity { block, .. } = record.key
                 && let Err(error) = self.release_affinity(host, block).await
             {

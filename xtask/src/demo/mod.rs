@@ -10,6 +10,7 @@ use crate::cargo::build_programs;
 mod api_server;
 mod guide;
 mod kubelet;
+mod kubernetes;
 mod plugin;
 mod proof;
 mod stage;
@@ -36,12 +37,15 @@ pub struct Demo {
     /// Kubernetes, which takes Go and minutes.
     #[arg(long, group = "place")]
     api_server: bool,
+    /// On a cluster of eight real kubelets on this machine (see `cargo xtask lab`): the guide's own commands, and proof by what the cluster does.
+    #[arg(long, group = "place")]
+    kubernetes: bool,
 }
 
 impl Demo {
     /// The demo of these programs on the embedded store.
     pub fn with_programs(dir: PathBuf) -> Demo {
-        Demo { programs: Some(dir), etcd: false, api_server: false }
+        Demo { programs: Some(dir), etcd: false, api_server: false, kubernetes: false }
     }
 
     /// The same on etcd.
@@ -54,6 +58,11 @@ impl Demo {
         Demo { api_server: true, ..self }
     }
 
+    /// The same on a cluster of real kubelets.
+    pub fn on_kubernetes(self) -> Demo {
+        Demo { kubernetes: true, ..self }
+    }
+
     /// Performs the guide. Leaves nothing behind.
     pub fn run(self) -> Result<()> {
         let programs = match self.programs {
@@ -62,6 +71,9 @@ impl Demo {
         };
         if self.api_server {
             return api_server::perform(&programs);
+        }
+        if self.kubernetes {
+            return kubernetes::perform(&programs);
         }
         let scratch = tempfile::tempdir().context("a temporary folder for the store")?;
         let store = match self.etcd {

@@ -7,6 +7,8 @@ mod fixture;
 #[allow(dead_code, clippy::print_stdout, reason = "the embedded store's tests need more of it")]
 #[path = "../it/harness.rs"]
 mod harness;
+mod kubevirt;
+mod machines;
 mod names;
 mod namespaces;
 mod reach;

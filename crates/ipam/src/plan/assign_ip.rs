@@ -101,7 +101,7 @@ impl AssignIp {
             Some(Use::LoadBalancer) => Owner::load_balancer(),
             _ => Owner::Host(self.host.clone()),
         };
-        let progress = Progress::new(Arc::new(attribute), self.handle.clone());
+        let progress = Progress::new(owner.clone(), Arc::new(attribute), self.handle.clone());
         AssignIpPlanner { request: self, owner, progress }
     }
 }
@@ -131,12 +131,24 @@ impl AssignIpPlanner {
         }
     }
 
-    /// The addresses that the handle holds of the family, when it may hold no more.
-    fn limit(&self, view: &View) -> Option<(HandleId, u32)> {
+    /// Whether the handle may hold no more addresses of the family, and holds this one.
+    fn holds_it_already(&self, view: &View, cidr: BlockCidr) -> Result<bool, AssignIpError> {
+        let Some((id, most)) = self.limit(view) else { return Ok(false) };
+        match self.is_held(view, cidr, id) {
+            true => Ok(true),
+            false => {
+                let (handle, addr) = (id.clone(), self.request.addr);
+                Err(AssignIpError::HandleLimit { handle, addr, most })
+            }
+        }
+    }
+
+    /// The handle and how many addresses of a family it may hold, when it holds as many.
+    fn limit(&self, view: &View) -> Option<(&HandleId, u32)> {
         let (most, id) = (self.request.max_per_handle?, self.request.handle.as_ref()?);
         let (handle, _) = view.handle(id)??;
         let held = self.progress.held_before(handle, api::Family::of(self.request.addr));
-        (held >= most).then(|| (id.clone(), most))
+        (held >= most).then_some((id, most))
     }
 
     fn is_held(&self, view: &View, cidr: BlockCidr, id: &HandleId) -> bool {
@@ -152,6 +164,7 @@ impl AssignIpPlanner {
         view: &View,
         cidr: BlockCidr,
         now: Timestamp,
+        intent: &mut Intent,
     ) -> Result<(Block, Expect), AssignIpError> {
         let owner_text = self.owner.affinity_text();
         let found = view.affinity(&self.owner, cidr).flatten();
@@ -160,16 +173,18 @@ impl AssignIpPlanner {
         let stored = view.block(cidr).flatten();
         let (mut block, expect) = match (affinity::action(found.map(|(a, _)| a.state), seen), stored) {
             (Action::Heal, Some((stored, revision))) => {
-                let healed = affinity::heal(batch, &self.owner, found, stored, revision);
+                let healed = affinity::heal(batch, &self.owner, found, stored.clone(), revision);
+                intent.claims.push(healed);
                 let mut block = stored.clone();
                 block::bump(&mut block);
-                (block, Expect::AsLeftBy(healed))
+                (block, Expect::AsLeftBy(healed.written))
             }
             (_, Some((stored, revision))) => (stored.clone(), handle::at(revision)),
             (_, None) => {
                 let block = block::create(cidr, &self.owner, None, now);
-                let created = affinity::claim(batch, &self.owner, found, block.clone());
-                (block, Expect::AsLeftBy(created))
+                let claimed = affinity::claim(batch, &self.owner, found, block.clone());
+                intent.claims.push(claimed);
+                (block, Expect::AsLeftBy(claimed.written))
             }
         };
         block::collect(&mut block, now, config.cooldown_seconds);
@@ -189,7 +204,7 @@ impl Planner for AssignIpPlanner {
     fn reads(&self) -> ReadSet {
         ReadSet::new()
             .key(Key::IpamConfig)
-            .keys(self.request.handle.clone().map(Key::Handle))
+            .keys(self.progress.reads().keys.into_iter().map(|(key, _)| key))
             .scope(Scope::kind(Kind::IPPool), Depth::Full)
     }
 
@@ -216,14 +231,10 @@ impl Planner for AssignIpPlanner {
         let mut batch = Batch::new();
         let mut intent = Intent::default();
         let mut handle = self.request.handle.as_ref().and_then(|id| handle::Draft::of(view, id));
-        if self.progress.got(cidr.family()).next().is_none() {
-            if let Some((id, most)) = self.limit(view) {
-                return match self.is_held(view, cidr, &id) {
-                    true => Ok(Plan::Done(())),
-                    false => Err(AssignIpError::HandleLimit { handle: id, addr: self.request.addr, most }),
-                };
-            }
-            let (block, expect) = self.take(&mut batch, view, cidr, now)?;
+        if self.progress.got(cidr.family()).next().is_some() || self.holds_it_already(view, cidr)? {
+            self.progress.heal(&mut batch, view, |_| false, &mut intent);
+        } else {
+            let (block, expect) = self.take(&mut batch, view, cidr, now, &mut intent)?;
             if let Some(handle) = &mut handle {
                 self.progress.raise(handle, &mut batch, Counts::from([(cidr, 1)]), &mut intent);
             }

@@ -10,12 +10,16 @@ pub mod progress;
 pub mod release_affinities;
 pub mod release_by_handle;
 pub mod release_ips;
+pub mod release_unowned;
+pub mod set_owner;
 
 pub use assign_ip::{AssignIp, AssignIpError};
 pub use auto_assign::{Address, Assigned, AutoAssign, AutoAssignError, AutoAssigned};
 pub use release_affinities::{ReleaseAffinities, ReleaseAffinitiesError, ReleasedAffinities, Which};
 pub use release_by_handle::{HandleRelease, ReleaseByHandle};
 pub use release_ips::{ReleaseIps, ReleaseIpsError, ReleasedIps};
+pub use release_unowned::ReleaseUnowned;
+pub use set_owner::{Change, PodName, SetOwnerAttributes, SetOwnerError};
 
 /// What a planner wants next.
 #[derive(Clone, Debug, PartialEq)]

@@ -22,6 +22,19 @@ async fn give_way() {
         .await
 }
 
+/// One after the other; whether both succeed.
+fn tasks<P: Planner + 'static, Q: Planner + 'static>(
+    store: Faulty<MemoryStore>,
+    clock: Clock,
+    first: P,
+    second: Q,
+) -> Task {
+    Box::pin(async move {
+        let first = run(&store, &clock, first, WITHIN).await.is_ok();
+        run(&store, &clock, second, WITHIN).await.is_ok() && first
+    })
+}
+
 fn task<P: Planner + 'static>(store: Faulty<MemoryStore>, clock: Clock, planner: P) -> Task {
     Box::pin(async move { run(&store, &clock, planner, WITHIN).await.is_ok() })
 }
@@ -107,6 +120,31 @@ fn give_up_blocks(store: Faulty<MemoryStore>, clock: Clock) -> Task {
     task(store, clock, ReleaseAffinities::new(Which::Owner(host("a")), true))
 }
 
+/// The owner looks for what it can give up, which a claim that has only begun looks like, and then allocates.
+fn give_up_blocks_and_add(store: Faulty<MemoryStore>, clock: Clock) -> Task {
+    let release = ReleaseAffinities::new(Which::Owner(host("a")), true);
+    tasks(store, clock, release, request("a", "i", 1, 0).planner())
+}
+
+fn add_or_nothing(store: Faulty<MemoryStore>, clock: Clock) -> Task {
+    let request = ipam::AutoAssign { all_or_nothing: true, ..request("a", "h", 1, 0) };
+    task(store, clock, request.planner())
+}
+
+fn give_up_blocks_and_add_elsewhere(store: Faulty<MemoryStore>, clock: Clock) -> Task {
+    let release = ReleaseAffinities::new(Which::Owner(host("a")), true);
+    tasks(store, clock, release, request("b", "i", 4, 0).planner())
+}
+
+fn named_of_owner(store: Faulty<MemoryStore>, clock: Clock) -> Task {
+    task(store, clock, request_ip("a", "h", "10.0.0.1").planner())
+}
+
+fn give_up_blocks_and_take_named(store: Faulty<MemoryStore>, clock: Clock) -> Task {
+    let release = ReleaseAffinities::new(Which::Owner(host("a")), true);
+    tasks(store, clock, release, request_ip("b", "i", "10.0.0.1").planner())
+}
+
 fn named(store: Faulty<MemoryStore>, clock: Clock) -> Task {
     task(store, clock, request_ip("b", "i", "10.0.0.1").planner())
 }
@@ -128,7 +166,7 @@ fn exact(world: &World, ids: &[&str], assigned: usize) {
 #[test]
 fn two_requests_in_every_order() {
     type Row = (&'static str, usize, fn(&World), [Start; 2], fn(&World, [bool; 2]));
-    let rows: [Row; 11] = [
+    let rows: [Row; 15] = [
         ("two on one block", 4, World::del_after_add, [add, add_other], |w, _| exact(w, &["h", "i"], 2)),
         ("two first blocks of one host", 2, |_| {}, [add, add_other], |w, _| exact(w, &["h", "i"], 2)),
         ("first blocks of two hosts", 3, |_| {}, [add, add_elsewhere], |w, _| exact(w, &["h", "i"], 2)),
@@ -189,6 +227,36 @@ fn two_requests_in_every_order() {
             |w, _| {
                 exact(w, &["h"], 1);
             },
+        ),
+        (
+            "a first claim that is taken for stale",
+            3,
+            |_| {},
+            [add, give_up_blocks],
+            |w, _| exact(w, &["h"], 1),
+        ),
+        (
+            "the same, and another block is there when it is tried again",
+            3,
+            |_| {},
+            [add, give_up_blocks_and_add],
+            |w, _| exact(w, &["h", "i"], 2),
+        ),
+        (
+            "the same, and all is taken when it is tried again",
+            3,
+            |w| {
+                w.auto(request("b", "before", 4, 0));
+            },
+            [add_or_nothing, give_up_blocks_and_add_elsewhere],
+            |w, _| exact(w, &["before", "h", "i"], 8),
+        ),
+        (
+            "the same, and the address is taken when it is tried again",
+            3,
+            |_| {},
+            [named_of_owner, give_up_blocks_and_take_named],
+            |w, _| exact(w, &["h", "i"], 1),
         ),
         (
             "a half-done claim healed by two",

@@ -5,219 +5,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use api::{AffinityState, Key};
+use api::Key;
 use ipam::invariants::Property;
-use ipam::{AutoAssign, Planner, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps, Which, run};
+use ipam::{ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps, Which, run};
 use store::testing::{Chances, CommitFault, Faulty, Plan, Stale, Step};
 use store::{MemoryStore, Store};
 use tokio::task::JoinSet;
 
+use crate::operations::{Act, Case, cases, holds, prepared};
 use crate::world::*;
-
-/// What a request was answered: the addresses that it has now, or why it has none.
-type Answer = Result<BTreeSet<IpAddr>, String>;
-
-/// An operation in a cluster that is prepared for it.
-struct Case {
-    name: &'static str,
-    prepare: fn(&World),
-    act: fn(&Faulty<MemoryStore>, &Clock) -> Answer,
-    /// Whether the cluster is as wanted once the operation has succeeded.
-    is_done: fn(&World, &BTreeSet<IpAddr>) -> bool,
-}
-
-fn go<P: Planner>(store: &Faulty<MemoryStore>, clock: &Clock, planner: P) -> Result<P::Answer, String>
-where
-    P::Error: std::fmt::Display,
-{
-    block_on(run(store, clock, planner, WITHIN)).map_err(|error| error.to_string())
-}
-
-fn assign(store: &Faulty<MemoryStore>, clock: &Clock, request: AutoAssign) -> Answer {
-    let answer = go(store, clock, request.planner())?;
-    let all = answer.v4.addresses.iter().chain(&answer.v6.addresses);
-    Ok(all.map(|address| address.addr).collect())
-}
-
-/// The addresses that handle `new` holds are those answered, and the handle counts exactly these.
-fn holds(world: &World, answer: &BTreeSet<IpAddr>) -> bool {
-    let held: BTreeSet<IpAddr> =
-        world.assigned().into_iter().filter(|(_, id)| id == "new").map(|(addr, _)| addr).collect();
-    let counted: u32 = world.handle("new").map_or(0, |handle| handle.blocks.values().sum());
-    held == *answer && counted as usize == held.len()
-}
-
-fn wants(n: usize) -> fn(&World, &BTreeSet<IpAddr>) -> bool {
-    match n {
-        1 => |world, answer| answer.len() == 1 && holds(world, answer),
-        2 => |world, answer| answer.len() == 2 && holds(world, answer),
-        _ => |world, answer| answer.len() == 7 && holds(world, answer),
-    }
-}
-
-fn cases() -> Vec<Case> {
-    vec![
-        Case {
-            name: "a first block",
-            prepare: |_| {},
-            act: |s, c| assign(s, c, request("a", "new", 1, 0)),
-            is_done: wants(1),
-        },
-        Case {
-            name: "a block with room",
-            prepare: |w| {
-                w.add("a", "old");
-            },
-            act: |s, c| assign(s, c, request("a", "new", 1, 0)),
-            is_done: wants(1),
-        },
-        Case {
-            name: "more, beside what another handle has",
-            prepare: |w| {
-                w.add("a", "kept");
-            },
-            act: |s, c| assign(s, c, request("a", "new", 2, 0)),
-            is_done: wants(2),
-        },
-        Case {
-            name: "two blocks and two families",
-            prepare: |w| w.pool("six", "fd00::/124", 126),
-            act: |s, c| assign(s, c, request("a", "new", 5, 2)),
-            is_done: wants(7),
-        },
-        Case {
-            name: "a block that is half claimed",
-            prepare: |w| {
-                w.add("a", "old");
-                let block = w.blocks()[0].cidr.to_string();
-                w.affinity("a", &block, AffinityState::PendingDeletion);
-            },
-            act: |s, c| assign(s, c, request("a", "new", 1, 0)),
-            is_done: wants(1),
-        },
-        Case {
-            name: "an affinity without block, and a stale one",
-            prepare: |w| {
-                w.assign(request_ip("b", "old", "10.0.0.0")).unwrap();
-                w.affinity("a", "10.0.0.0/30", AffinityState::Pending);
-                w.affinity("a", "10.0.0.4/30", AffinityState::Pending);
-            },
-            act: |s, c| assign(s, c, request("a", "new", 2, 0)),
-            is_done: |w, answer| {
-                answer.len() == 2
-                    && holds(w, answer)
-                    && w.affinities().iter().all(|a| a.ends_with("Confirmed"))
-            },
-        },
-        Case {
-            name: "a block to reclaim",
-            prepare: |w| {
-                w.auto(request("b", "old", 16, 0));
-                w.del("old");
-                w.clock.advance(100);
-            },
-            act: |s, c| assign(s, c, request("a", "new", 2, 0)),
-            is_done: wants(2),
-        },
-        Case {
-            name: "a block to borrow from",
-            prepare: |w| {
-                w.auto(request("b", "old", 14, 0));
-            },
-            act: |s, c| assign(s, c, request("a", "new", 2, 0)),
-            is_done: wants(2),
-        },
-        Case {
-            name: "a named address in a new block",
-            prepare: |_| {},
-            act: |s, c| {
-                go(s, c, request_ip("a", "new", "10.0.0.5").planner()).map(|()| [ip("10.0.0.5")].into())
-            },
-            is_done: wants(1),
-        },
-        Case {
-            name: "a named address in another's block",
-            prepare: |w| w.assign(request_ip("b", "old", "10.0.0.4")).unwrap(),
-            act: |s, c| {
-                go(s, c, request_ip("a", "new", "10.0.0.5").planner()).map(|()| [ip("10.0.0.5")].into())
-            },
-            is_done: wants(1),
-        },
-        Case {
-            name: "a release by address",
-            prepare: |w| {
-                ["10.0.0.1", "10.0.0.2", "10.0.0.5"].iter().for_each(|addr| {
-                    w.assign(request_ip("a", "new", addr)).unwrap();
-                });
-            },
-            act: |s, c| {
-                let ips = vec![just("10.0.0.1"), just("10.0.0.5")];
-                go(s, c, ReleaseIps::new(ips)).map(|answer| answer.released.into_iter().collect())
-            },
-            is_done: |w, released| {
-                let all = [ip("10.0.0.1"), ip("10.0.0.5")].into();
-                *released == all && holds(w, &[ip("10.0.0.2")].into())
-            },
-        },
-        Case {
-            name: "a release of a handle",
-            prepare: |w| {
-                ["10.0.0.1", "10.0.0.2", "10.0.0.5"].iter().for_each(|addr| {
-                    w.assign(request_ip("a", "new", addr)).unwrap();
-                });
-            },
-            act: |s, c| {
-                let answer = go(s, c, ReleaseByHandle::new(vec![handle("new")], None))?;
-                Ok(answer
-                    .into_iter()
-                    .flat_map(|release| match release {
-                        ipam::HandleRelease::Released(addresses) => addresses,
-                        ipam::HandleRelease::NotFound => Vec::new(),
-                    })
-                    .collect())
-            },
-            is_done: |w, released| released.len() == 3 && holds(w, &BTreeSet::new()) && w.handles() == 0,
-        },
-        Case {
-            name: "a release of the last address of a block that is given up",
-            prepare: |w| {
-                w.pool_with(
-                    "pool",
-                    serde_json::json!({"cidr": "10.0.0.0/28", "blockSize": 30, "nodeSelector": "has(x)"}),
-                );
-                w.assign(request_ip("a", "new", "10.0.0.1")).unwrap();
-            },
-            act: |s, c| {
-                let ips = vec![ReleaseIp { handle: Some("new".into()), ..just("10.0.0.1") }];
-                go(s, c, ReleaseIps::new(ips)).map(|answer| answer.released.into_iter().collect())
-            },
-            is_done: |w, released| {
-                // What is left of the affinity is dropped with the host's next request.
-                let is_gone = w.affinities().iter().all(|text| text.ends_with("PendingDeletion"));
-                released.len() == 1 && w.blocks().is_empty() && is_gone && w.handles() == 0
-            },
-        },
-        Case {
-            name: "a release of affinities",
-            prepare: |w| {
-                w.assign(request_ip("a", "old", "10.0.0.1")).unwrap();
-                w.assign(request_ip("a", "older", "10.0.0.5")).unwrap();
-                w.del("older");
-            },
-            act: |s, c| {
-                let answer = go(s, c, ReleaseAffinities::new(Which::Owner(host("a")), false))?;
-                Ok(answer.released.iter().map(|block| block.cidr().first()).collect())
-            },
-            is_done: |w, _| w.blocks().len() == 1 && w.affinities().is_empty() && w.assigned().len() == 1,
-        },
-    ]
-}
-
-fn prepared(case: &Case) -> World {
-    let world = World::with_pool("10.0.0.0/28", 30);
-    (case.prepare)(&world);
-    world
-}
 
 /// Number of writes of the operation's commit where nothing goes wrong.
 fn writes_of(case: &Case) -> usize {
@@ -230,7 +26,7 @@ fn writes_of(case: &Case) -> usize {
         }
         Box::pin(async {})
     }));
-    let answer = (case.act)(&store, &world.clock).unwrap();
+    let answer = block_on(case.act.on(&store, &world.clock)).unwrap();
     assert!((case.is_done)(&world, &answer), "{}: {answer:?} {:#?}", case.name, world.affinities());
     world.check();
     most.load(Ordering::Relaxed)
@@ -248,7 +44,7 @@ fn lost_replies() {
                     let fault = CommitFault::ReplyLost { answered, lost, landed };
                     let world = prepared(&case);
                     let store = Faulty::new(world.store.clone(), Plan::one_by_one().fault(0, fault));
-                    let answer = (case.act)(&store, &world.clock);
+                    let answer = block_on(case.act.on(&store, &world.clock));
                     let what = format!("{}, {fault:?}: {answer:?}", case.name);
                     assert!(
                         (case.is_done)(&world, answer.as_ref().expect(&what)),
@@ -275,7 +71,7 @@ fn lost_replies_of_two_attempts() {
                     .fault(1, lost(second, landed & 2 == 2));
                 let world = prepared(&case);
                 let store = Faulty::new(world.store.clone(), plan);
-                let answer = (case.act)(&store, &world.clock);
+                let answer = block_on(case.act.on(&store, &world.clock));
                 let what = format!("{}, {first} then {second}, landed {landed}: {answer:?}", case.name);
                 assert!(
                     (case.is_done)(&world, answer.as_ref().expect(&what)),
@@ -296,16 +92,13 @@ fn crashes() {
             let world = prepared(&case);
             let plan = Plan::one_by_one().fault(0, CommitFault::Crash { writes });
             let store = Faulty::new(world.store.clone(), plan);
-            assert!((case.act)(&store, &world.clock).is_err());
+            assert!(block_on(case.act.on(&store, &world.clock)).is_err());
             world.check();
             let again = store.another(Plan::one_by_one());
-            let answer = (case.act)(&again, &world.clock);
-            let is_release = case.name.starts_with("a release");
-            // What was done before the crash cannot be done again: a named address is taken, by us.
-            let is_named = case.name.starts_with("a named");
-            assert!(answer.is_ok() || is_named, "{} after {writes}: {answer:?}", case.name);
+            let answer = block_on(case.act.on(&again, &world.clock));
+            assert!(answer.is_ok() || case.act.is_named(), "{} after {writes}: {answer:?}", case.name);
             world.check();
-            if is_release {
+            if case.act.is_release() {
                 let held = world.assigned().values().filter(|id| *id == "new").count();
                 assert!(
                     held <= usize::from(case.name == "a release by address"),
@@ -327,7 +120,7 @@ fn crashes() {
 /// The store goes away for good after a request has written something, and comes back while the request gives up: nothing is left.
 #[test]
 fn what_ends_in_an_error_leaves_nothing() {
-    for case in cases().iter().filter(|case| !case.name.starts_with("a release")) {
+    for case in cases().iter().filter(|case| !case.act.is_release()) {
         for k in 0..writes_of(case) {
             for landed in [false, true] {
                 let world = prepared(case);
@@ -342,7 +135,7 @@ fn what_ends_in_an_error_leaves_nothing() {
                     plan = plan.fault(commit, fault);
                 }
                 let store = Faulty::new(world.store.clone(), plan);
-                let answer = (case.act)(&store, &world.clock);
+                let answer = block_on(case.act.on(&store, &world.clock));
                 world.check();
                 let held: BTreeSet<IpAddr> =
                     world.assigned().into_iter().filter(|(_, id)| id == "new").map(|(a, _)| a).collect();
@@ -398,19 +191,19 @@ fn others_between_the_writes() {
                 };
                 let store =
                     Faulty::new(world.store.clone(), Plan::like_kubernetes()).with_hook(Arc::new(hook));
-                let answer = (case.act)(&store, &world.clock);
+                let answer = block_on(case.act.on(&store, &world.clock));
                 let text = format!("{}, before write {before} {what}: {answer:?}", case.name);
                 let violations = ipam::invariants::check(&world.store.records(), None);
                 assert!(violations.is_empty(), "{text} {violations:#?}");
                 assert!(acted.load(Ordering::Relaxed) > 0, "{text}");
                 let overtaken = what == "the handle is released";
                 match &answer {
-                    Ok(got) if !overtaken && !case.name.starts_with("a release") => {
+                    Ok(got) if !overtaken && !case.act.is_release() => {
                         assert!(holds(&world, got), "{text} {:#?}", world.store.records());
                     }
                     Ok(_) => {}
                     Err(error) => {
-                        let named = case.name.starts_with("a named");
+                        let named = case.act.is_named();
                         assert!(overtaken || named, "{text}");
                         assert!(holds(&world, &BTreeSet::new()), "{text}");
                         assert!(named || error.contains("the handle was released"), "{text}");
@@ -521,7 +314,8 @@ fn the_pending_affinity_of_a_claim_that_was_stolen_is_cleaned_up() {
         Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
     };
     let store = Faulty::new(world.store.clone(), Plan::one_by_one()).with_hook(Arc::new(hook));
-    let got = assign(&store, &world.clock, request("a", "new", 1, 0)).unwrap();
+    let act = Act::Assign(request("a", "new", 1, 0));
+    let got = block_on(act.on(&store, &world.clock)).unwrap();
     assert!(holds(&world, &got));
     world.check();
     assert_eq!(world.affinities().len(), 2, "{:?}", world.affinities());

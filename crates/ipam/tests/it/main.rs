@@ -8,6 +8,8 @@ mod explorer;
 mod faults;
 mod late;
 mod model;
+mod operations;
+mod owners;
 mod pools;
 mod races;
 mod reads;

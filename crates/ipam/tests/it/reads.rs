@@ -129,7 +129,7 @@ fn a_view_that_was_read_before() {
         let view = block_on(store::Store::read(&world.store, &set, within)).unwrap();
         if is_old {
             // The handle has appeared meanwhile.
-            world.add("a", "i");
+            world.run(request("a", "i", 1, 0).planner()).unwrap();
         }
         let answer = block_on(ipam::run_from(&counting, &world.clock, planner, view, within)).unwrap();
         assert_eq!(answer.v4.addresses.len(), 1);

@@ -1,5 +1,6 @@
 //! What a request means to do, and the batch that does it.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use api::{Affinity, Block, BlockCidr, Family, HandleId, Key, Owner, Revision};
@@ -100,14 +101,18 @@ pub(super) struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    /// The writes, in an order in which every prefix is a legal state: claims first (affinity pending, block, affinity confirmed), then the handle
-    /// raised, then the blocks with the addresses taken, then what is healed by the way.
+    /// The writes, in an order in which every prefix is a legal state: claims first (affinity pending, block, affinity confirmed), those of earlier attempts
+    /// too, then the handle raised, then the blocks with the addresses taken, then what is healed by the way.
     pub fn batch(&self, mut drafts: Vec<FamilyDraft>, progress: &mut Progress) -> Batch {
         let mut batch = Batch::new();
         let mut intent = Intent::default();
         let mut raised = Counts::new();
         let mut puts = Vec::new();
+        // Those whose affinity the batch confirms, or ends, anyway.
+        let mut settled: BTreeSet<BlockCidr> = BTreeSet::new();
         for draft in &mut drafts {
+            settled.extend(draft.takings.iter().map(|taking| taking.block.cidr));
+            settled.extend(draft.deselected.iter().map(|emptied| emptied.block.cidr));
             for Taking { block, source, addresses } in draft.takings.drain(..) {
                 let expect = self.come_by(&mut batch, block.cidr, source, &mut intent);
                 if !addresses.is_empty() {
@@ -116,6 +121,7 @@ impl Draft<'_> {
                 }
             }
         }
+        progress.heal(&mut batch, self.view, |cidr| settled.contains(&cidr), &mut intent);
         let written = |cidr| puts.iter().any(|(block, ..)| block.cidr == cidr);
         progress.fence(&mut batch, self.view, written, &mut intent);
 
@@ -147,7 +153,9 @@ impl Draft<'_> {
             Source::Healed(revision) => match self.view.block(cidr) {
                 Some(Some((stored, _))) => {
                     let found = self.affinity(self.owner, cidr);
-                    Expect::AsLeftBy(affinity::heal(batch, self.owner, found, stored, &revision))
+                    let healed = affinity::heal(batch, self.owner, found, stored.clone(), &revision);
+                    intent.claims.push(healed);
+                    Expect::AsLeftBy(healed.written)
                 }
                 // Only blocks that the view holds are healed.
                 _ => handle::at(&revision),
@@ -165,10 +173,10 @@ impl Draft<'_> {
     }
 
     fn claim(&self, batch: &mut Batch, block: Block, intent: &mut Intent) -> Expect {
-        let cidr = block.cidr;
-        let index = affinity::claim(batch, self.owner, self.affinity(self.owner, cidr), block);
-        intent.creates.push((index, cidr));
-        Expect::AsLeftBy(index)
+        let found = self.affinity(self.owner, block.cidr);
+        let claimed = affinity::claim(batch, self.owner, found, block);
+        intent.claims.push(claimed);
+        Expect::AsLeftBy(claimed.written)
     }
 
     /// Deletes stale affinities, and releases empty blocks in pools that no longer select the owner.

@@ -66,9 +66,9 @@ impl Context<'_> {
                 deselected.push(cidr);
             }
         }
-        // The affinity of a block that this request created can be gone, when somebody released the host's affinities meanwhile.
-        let created = self.progress.created().filter(|cidr| cidr.family() == family);
-        for cidr in created.filter(|cidr| holds(&choice.pools, *cidr)).collect::<Vec<_>>() {
+        // The affinity of a block that this request claimed can be gone, when somebody released the host's affinities meanwhile.
+        let claimed = self.progress.claimed().filter(|cidr| cidr.family() == family);
+        for cidr in claimed.filter(|cidr| holds(&choice.pools, *cidr)).collect::<Vec<_>>() {
             if !allowed.iter().any(|(known, _)| *known == cidr) && self.is_mine(cidr) {
                 allowed.push((cidr, None));
             }

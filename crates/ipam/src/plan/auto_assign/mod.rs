@@ -85,7 +85,7 @@ impl AutoAssign {
             Use::Workload | Use::Tunnel => Owner::Host(self.host.clone()),
         };
         let node = matches!(owner, Owner::Host(_)).then(|| Key::global(Kind::Node, self.host.as_str()));
-        let progress = Progress::new(Arc::new(attribute), self.handle.clone());
+        let progress = Progress::new(owner.clone(), Arc::new(attribute), self.handle.clone());
         let owner_text = owner.affinity_text();
         AutoAssignPlanner { owner_text, owner, node, request: self, progress, refused: None }
     }

@@ -140,17 +140,17 @@ impl<S: Store> Faulty<S> {
             if !is_applied {
                 return Ok(());
             }
-            self.remember(&batch.writes[index]).await;
+            self.remember(&batch.writes[index], within).await;
             self.caller.step(Step::AfterWrite(index)).await;
         }
         Ok(())
     }
 
     /// Keeps the state that a write left for stale reads.
-    async fn remember(&self, write: &Write) {
+    async fn remember(&self, write: &Write, within: Duration) {
         let set = ReadSet::new().key(write.key.clone());
         // Where others write in the same moment, what is kept is theirs: also a state that was.
-        if let Ok(view) = self.inner.read(&set, Duration::MAX).await {
+        if let Ok(view) = self.inner.read(&set, within).await {
             self.history().push(&write.key, view.full(&write.key).flatten().cloned());
         }
     }
@@ -165,7 +165,7 @@ impl<S: Store> Faulty<S> {
         };
         for (write, outcome) in batch.writes.iter().zip(&report.outcomes) {
             if matches!(outcome, Outcome::Applied(_)) {
-                self.remember(write).await;
+                self.remember(write, within).await;
             }
         }
         self.caller.step(Step::AfterWrite(batch.writes.len().saturating_sub(1))).await;

@@ -1,15 +1,18 @@
 //! What the attempts of one request have done so far, so that no retry takes an address twice or forgets one.
 
+mod claims;
+mod give_up;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api::{Attribute, Block, BlockCidr, Family, Handle, HandleId, Key, Timestamp, Value};
+use api::{Attribute, Block, BlockCidr, Family, Handle, HandleId, Key, Owner, Value};
 use store::{Batch, Expect, Outcome, ReadSet, Report, View};
 
-use crate::block::{self, ReleaseIp};
+use crate::affinity::Claimed;
+use crate::block;
 use crate::handle::{self, Counts, Fate, Written};
-use crate::plan::Plan;
 use crate::pools;
 
 /// Addresses that an attempt wrote into a block.
@@ -39,8 +42,8 @@ pub struct Intent {
     places: Vec<(usize, BlockCidr, Vec<IpAddr>, u64)>,
     /// Writes that rewrite a block as it is, so that an earlier write in doubt can no longer be applied.
     fences: Vec<(usize, BlockCidr)>,
-    /// Writes that create blocks for the owner.
-    pub creates: Vec<(usize, BlockCidr)>,
+    /// What makes blocks the owner's.
+    pub claims: Vec<Claimed>,
     /// Writes after which none of the request's addresses are in a block, and how many the handle is then to be lowered by.
     returns: Vec<(usize, BlockCidr, u32)>,
     /// The writes of the handle in their order, each with what is then raised and not (yet) followed by the write of the block, the batch's own
@@ -76,6 +79,7 @@ impl Intent {
 /// The request's memory over its attempts.
 #[derive(Clone, Debug)]
 pub struct Progress {
+    owner: Owner,
     attribute: Arc<Attribute>,
     handle: Option<HandleId>,
     placed: Vec<Placed>,
@@ -83,8 +87,11 @@ pub struct Progress {
     leftover: Counts,
     /// Writes of the handle whose outcome is unknown, with what is left over after each.
     handle_in_doubt: Option<(Written, Vec<(usize, Counts)>)>,
-    /// Blocks that earlier attempts created, or may have created, for the owner.
-    created: BTreeSet<BlockCidr>,
+    /// Blocks that earlier attempts made, or may have made, the owner's.
+    claimed: BTreeSet<BlockCidr>,
+    /// Those of which the affinity was not confirmed then, or perhaps not. Between the writes of a claim somebody who had looked before the block was there may
+    /// have dropped the affinity as stale: nobody but this request knows of the block then, and it must not end before that is healed.
+    unconfirmed: BTreeSet<BlockCidr>,
     intent: Intent,
 }
 
@@ -94,15 +101,17 @@ pub struct Progress {
 pub struct Overtaken;
 
 impl Progress {
-    /// Nothing done yet, for a request of that identity.
-    pub fn new(attribute: Arc<Attribute>, handle: Option<HandleId>) -> Progress {
+    /// Nothing done yet, for a request of that identity which claims blocks for `owner`.
+    pub fn new(owner: Owner, attribute: Arc<Attribute>, handle: Option<HandleId>) -> Progress {
         Progress {
+            owner,
             attribute,
             handle,
             placed: Vec::new(),
             leftover: Counts::new(),
             handle_in_doubt: None,
-            created: BTreeSet::new(),
+            claimed: BTreeSet::new(),
+            unconfirmed: BTreeSet::new(),
             intent: Intent::default(),
         }
     }
@@ -114,8 +123,9 @@ impl Progress {
 
     /// What must be read before anything is concluded from what earlier attempts did.
     pub fn reads(&self) -> ReadSet {
-        let blocks = self.placed.iter().map(|p| p.block).chain(self.created()).map(Key::Block);
-        ReadSet::new().keys(blocks).keys(self.handle.clone().map(Key::Handle))
+        let blocks = self.placed.iter().map(|p| p.block).chain(self.claimed()).map(Key::Block);
+        let affinities = self.unconfirmed.iter().map(|block| self.affinity_key(*block));
+        ReadSet::new().keys(blocks).keys(affinities).keys(self.handle.clone().map(Key::Handle))
     }
 
     /// Settles what was in doubt.
@@ -126,6 +136,7 @@ impl Progress {
         if !self.owes() {
             return Ok(());
         }
+        self.settle_claims(view);
         let mut is_overtaken = false;
         let is_clear = self.settle_handle(view);
         for placed in std::mem::take(&mut self.placed) {
@@ -190,11 +201,6 @@ impl Progress {
         counts.map(others).fold(0, u32::saturating_add)
     }
 
-    /// Blocks that earlier attempts created, or may have created, for the owner.
-    pub fn created(&self) -> impl Iterator<Item = BlockCidr> {
-        self.created.iter().copied()
-    }
-
     /// Notes what the batch that is about to be committed means.
     pub fn intend(&mut self, mut intent: Intent, batch: &Batch) {
         intent.written = self.handle.as_ref().map(|id| Written::of(batch, id));
@@ -211,8 +217,13 @@ impl Progress {
             p.state == State::Certain
                 || !intent.fencing().any(|(index, block)| applied(&index) && block == p.block)
         });
-        let created = intent.creates.iter().filter(|(index, _)| applied(index) || unknown(index));
-        self.created.extend(created.map(|(_, block)| *block));
+        for claim in intent.claims.iter().filter(|claim| applied(&claim.written) || unknown(&claim.written)) {
+            self.claimed.insert(claim.block);
+            match applied(&claim.confirmed) {
+                true => self.unconfirmed.remove(&claim.block),
+                false => self.unconfirmed.insert(claim.block),
+            };
+        }
         let mut leftovers = intent.handle;
         if let Some(last) = intent.written.as_ref().and_then(|written| written.applied(report)) {
             // Whatever was in doubt before, it was not applied and never will be.
@@ -255,7 +266,10 @@ impl Progress {
 
     /// Whether anything would have to be taken back.
     pub fn owes(&self) -> bool {
-        !self.placed.is_empty() || self.leftover.values().any(|n| *n > 0) || self.handle_in_doubt.is_some()
+        !self.placed.is_empty()
+            || !self.unconfirmed.is_empty()
+            || self.leftover.values().any(|n| *n > 0)
+            || self.handle_in_doubt.is_some()
     }
 
     /// Adds writes that keep what is in doubt from being applied later, but for blocks that the batch writes anyway.
@@ -293,63 +307,6 @@ impl Progress {
             self.leftover.iter().for_each(|(block, n)| lessen(&mut raised, *block, *n));
             intent.handle.push((index, raised));
         }
-    }
-
-    /// Plans to take everything back: reads what that needs, then one batch.
-    pub fn give_up(&mut self, view: &View, now: Timestamp) -> Plan<()> {
-        let keys = self.reads().keys.into_iter().map(|(key, _)| key);
-        let missing: Vec<Key> = keys.filter(|key| view.full(key).is_none()).collect();
-        if !missing.is_empty() {
-            return Plan::Fetch(ReadSet::new().keys(missing));
-        }
-        let batch = self.take_all_back(view, now);
-        if batch.is_empty() { Plan::Done(()) } else { Plan::Commit { batch, answer: () } }
-    }
-
-    /// A batch that takes everything back; empty when nothing is left.
-    fn take_all_back(&mut self, view: &View, now: Timestamp) -> Batch {
-        // Overtaken or not: what is gone needs no taking back.
-        let _ = self.settle(view);
-        let mut batch = Batch::new();
-        let mut intent = Intent::default();
-        let mut lower: Counts = self.leftover.clone();
-        let mut blocks: Vec<BlockCidr> = self.placed.iter().map(|p| p.block).collect();
-        blocks.sort_unstable();
-        blocks.dedup();
-        for cidr in blocks {
-            let placed = || self.placed.iter().filter(|p| p.block == cidr);
-            let returning =
-                placed().filter(|p| p.state == State::Returning && !holds(view, p, &self.attribute));
-            let returned: usize = returning.map(|p| p.addresses.len()).sum();
-            let Some(Some((stored, revision))) = view.block(cidr) else {
-                // What is in doubt can never be applied any more.
-                self.placed.retain(|p| p.block != cidr);
-                add(&mut lower, cidr, returned as u32);
-                continue;
-            };
-            let ours: Vec<ReleaseIp> = placed()
-                .filter(|p| holds(view, p, &self.attribute))
-                .flat_map(|p| p.addresses.iter())
-                .map(|addr| ReleaseIp { addr: *addr, handle: None, sequence: None })
-                .collect();
-            let mut changed = stored.clone();
-            // Without cooldown: nobody has used the addresses. A block with nothing of ours is rewritten as a fence.
-            if block::release(&mut changed, &ours, now, 0).is_ok() {
-                block::bump(&mut changed);
-                let index = batch.put(Key::Block(cidr), handle::at(revision), Value::Block(changed));
-                let count = (ours.len() + returned) as u32;
-                intent.returns.push((index, cidr, count));
-                add(&mut lower, cidr, count);
-            }
-        }
-        if let Some(mut draft) = self.handle.as_ref().and_then(|id| handle::Draft::of(view, id)) {
-            match draft.lower(&mut batch, &lower) {
-                Some(index) => intent.handle.push((index, Counts::new())),
-                None => self.leftover.clear(),
-            }
-        }
-        self.intend(intent, &batch);
-        batch
     }
 }
 

@@ -1,0 +1,108 @@
+//! The addresses of virtual machines: those that a machine has go with it from pod to pod, until it is deleted.
+
+use std::net::IpAddr;
+
+use api::Family;
+use api::ipam_config::Persistence;
+use ipam::{Change, HandleRelease, ReleaseUnowned, SetOwnerAttributes};
+
+use crate::add::{self, Recipient};
+use crate::machine::{Left, Machine};
+use crate::request::{Deadline, Request};
+use crate::result::{Given, Routes};
+use cni::error::CniError;
+use cni::log::Level;
+
+/// How often to look again at what a machine has, because it got something meanwhile.
+const ATTEMPTS: usize = 10;
+
+/// Gives a machine's pod the addresses that the machine has, or its first ones; and tells whether it is given routes to them: what a machine is to move to
+/// has none before it has moved.
+///
+/// # Errors
+/// Code 999: a target of a migration where machines do not keep addresses, or of a machine that has none; else as for other pods.
+pub fn add(
+    request: &mut Request<'_>,
+    machine: &Machine,
+    container: Recipient,
+    deadline: Deadline,
+) -> Result<(Vec<Given>, Routes), CniError> {
+    let handle = machine.handle(request.conf.name(), request.is_on_kubernetes());
+    // Where there can be no handle, the configuration counts all the same.
+    if !is_persistent(request, deadline)? {
+        if machine.is_target() {
+            return Err(CniError::internal(
+                "live migration target pod is not allowed when KubeVirtVMAddressPersistence is disabled",
+            ));
+        }
+        return Ok((add::assign(request, container, deadline)?, Routes::Each));
+    }
+    let handle = handle?;
+    let mut attributes = container.attributes;
+    attributes.extend(machine.attributes());
+    for _ in 0..ATTEMPTS {
+        let slot = Change::Set(attributes.clone());
+        let (active, alternate) =
+            if machine.is_target() { (Change::Keep, slot) } else { (slot, Change::Keep) };
+        let planner = SetOwnerAttributes { handle: handle.clone(), active, alternate };
+        let held = request.run(planner, deadline)?;
+        match held {
+            Some(held) if !held.is_empty() => return Ok(kept(held, machine)),
+            _ if machine.is_target() => {
+                return Err(CniError::internal(format!(
+                    "migration target pod but no IP allocated to VM handle {handle}"
+                )));
+            }
+            None => {
+                let first = Recipient { handle: Some(handle), attributes, most: Some(1) };
+                return Ok((add::assign(request, first, deadline)?, Routes::Each));
+            }
+            // A request that came to no end has counted what it never took; a machine that may have only one address would never get one.
+            Some(_) => {
+                request.run(ReleaseUnowned::new(handle.clone(), machine.pod.clone()), deadline)?;
+            }
+        }
+    }
+    Err(CniError::internal(format!(
+        "the addresses of handle {handle} are assigned and released faster than they can be looked at"
+    )))
+}
+
+fn kept(mut held: Vec<IpAddr>, machine: &Machine) -> (Vec<Given>, Routes) {
+    held.sort();
+    let given = held.into_iter().map(|addr| Given { addr, prefix: Family::of(addr).bits() }).collect();
+    (given, if machine.is_target() { Routes::None } else { Routes::Each })
+}
+
+/// Whether machines keep their addresses: unless the configuration says otherwise.
+fn is_persistent(request: &Request<'_>, deadline: Deadline) -> Result<bool, CniError> {
+    let view = request.read(&store::ReadSet::new().key(api::Key::IpamConfig), deadline)?;
+    Ok(view.ipam_config().and_then(|config| config.persistence) != Some(Persistence::Disabled))
+}
+
+/// Notes that a pod has left its machine's addresses; releases them if the machine is on its way out and nobody else has them.
+///
+/// # Errors
+/// Code 999.
+pub fn leave(request: &mut Request<'_>, left: Left, deadline: Deadline) -> Result<(), CniError> {
+    let Some(handle) = left.handle(request.conf.name()) else { return Ok(()) };
+    if left.is_going {
+        let released = request.run(ReleaseUnowned::new(handle.clone(), left.pod.clone()), deadline)?;
+        if let Some(released) = released {
+            if let HandleRelease::Released(addresses) = released {
+                for addr in addresses {
+                    request.log.say(Level::Info, format!("released {addr} of {handle}"));
+                }
+            }
+            return Ok(());
+        }
+    }
+    let leaves = || Change::Leave(left.pod.clone());
+    let planner = SetOwnerAttributes { handle: handle.clone(), active: leaves(), alternate: leaves() };
+    if let Some(kept) = request.run(planner, deadline)? {
+        for addr in kept {
+            request.log.say(Level::Info, format!("{addr} stays with {handle}"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,290 @@
+//! Pods that KubeVirt runs virtual machines in (`libcalico-go/lib/kubevirt/vmi.go`). A machine goes on in one pod after the other, and moves to another node
+//! while it runs; its addresses go with it, so they are held by a handle of its own.
+
+use std::collections::BTreeMap;
+
+use api::HandleId;
+use api::crd::why_no_name;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ipam::PodName;
+use serde::Deserialize;
+use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
+
+use crate::kubernetes::Objects;
+use crate::request::{Deadline, Request};
+use cni::args::go_quoted;
+use cni::error::CniError;
+
+/// How the names of such pods begin: no other pod is asked for.
+const PREFIX: &str = "virt-launcher-";
+/// The label of a pod that a running machine is to move to: the migration's UID.
+const MIGRATION: &str = "kubevirt.io/migrationJobUID";
+/// Longer handles end in a hash (`libcalico-go/lib/ipam/vmipam.go`).
+const LONGEST_HANDLE: usize = 128;
+
+/// Whether a pod may be a machine's, by its name.
+pub fn may_be(pod: &str) -> bool {
+    pod.starts_with(PREFIX)
+}
+
+/// The machine that a pod runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// The pod.
+    pub pod: PodName,
+    /// The name of the machine and of its instance, which share it.
+    name: String,
+    uid: String,
+    /// Of the machine that the instance belongs to, if it belongs to one.
+    vm_uid: Option<String>,
+    /// The migration that the pod is the target of.
+    migration: Option<String>,
+}
+
+/// What a pod that is taken down leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The pod.
+    pub pod: PodName,
+    /// The machine's name.
+    name: String,
+    /// Whether the machine is deleted, or is being deleted: then it needs no address after its last pod.
+    pub is_going: bool,
+}
+
+/// The machine of the pod that an ADD is for, if it is a machine's.
+///
+/// # Errors
+/// Code 999: there is no such pod, no such machine, it is another one by now, or Kubernetes does not say.
+pub fn of_add(request: &Request<'_>, deadline: Deadline) -> Result<Option<Machine>, CniError> {
+    let traces = match look(request, deadline)? {
+        Seen::NoPod => return Err(missed("pod not found")),
+        Seen::OtherPod => return Ok(None),
+        Seen::Traces(traces) => traces,
+    };
+    traces.machine().map(Some).map_err(missed)
+}
+
+/// What the pod of a DEL leaves, if it was a machine's. Nothing is known of a pod that is gone, nor is what is missing otherwise an error, as the pod
+/// would never be taken down (with Calico it is not).
+///
+/// # Errors
+/// Code 999: Kubernetes does not say.
+pub fn of_del(request: &Request<'_>, deadline: Deadline) -> Result<Option<Left>, CniError> {
+    Ok(match look(request, deadline)? {
+        Seen::NoPod | Seen::OtherPod => None,
+        Seen::Traces(traces) => Some(traces.left()),
+    })
+}
+
+fn missed(reason: impl std::fmt::Display) -> CniError {
+    CniError::internal(format!("failed to get VMI info: {reason}"))
+}
+
+impl Machine {
+    /// Whether the pod is what a running machine is to move to.
+    pub fn is_target(&self) -> bool {
+        self.migration.is_some()
+    }
+
+    /// The handle of its addresses.
+    ///
+    /// # Errors
+    /// Code 999, with the remedy: no handle can be called so.
+    pub fn handle(&self, network: &str, is_on_kubernetes: bool) -> Result<HandleId, CniError> {
+        let (namespace, name) = (&self.pod.namespace, &self.name);
+        let cannot = |reason: String| {
+            CniError::internal(format!(
+                "the virtual machine {namespace}/{name} cannot keep its addresses on the network {network:?}: {reason}. Give it, or the network, a shorter name, or set kubeVirtVMAddressPersistence to Disabled in the IPAMConfiguration"
+            ))
+        };
+        let handle = handle(network, namespace, name)
+            .ok_or_else(|| cannot("their handle would have no name".to_string()))?;
+        // (Calico tries for 90 seconds, then reports its own rate limiter.)
+        match why_no_name(&handle.as_str().to_lowercase()) {
+            Some(rule) if is_on_kubernetes => {
+                Err(cannot(format!("their handle would be an IPAMHandle called {handle:?}, but {rule}")))
+            }
+            _ => Ok(handle),
+        }
+    }
+
+    /// What is noted of it beside its addresses.
+    pub fn attributes(&self) -> impl Iterator<Item = (String, String)> {
+        let notes = [
+            ("vmi-name", Some(&self.name)),
+            ("vmi-uid", Some(&self.uid)),
+            ("vm-uid", self.vm_uid.as_ref()),
+            ("vmim-uid", self.migration.as_ref()),
+        ];
+        notes.into_iter().filter_map(|(key, value)| Some((key.to_string(), value?.clone())))
+    }
+}
+
+impl Left {
+    /// The handle of the machine's addresses; `None` where none can be called so, and so holds nothing.
+    pub fn handle(&self, network: &str) -> Option<HandleId> {
+        handle(network, &self.pod.namespace, &self.name)
+    }
+}
+
+/// `<network>.vmi.<namespace>.<machine>`. Where that is too long, a hash takes the place of what follows the network.
+fn handle(network: &str, namespace: &str, name: &str) -> Option<HandleId> {
+    let (prefix, suffix) = (format!("{network}.vmi."), format!("{namespace}.{name}"));
+    if prefix.len() + suffix.len() <= LONGEST_HANDLE {
+        return HandleId::new(&format!("{prefix}{suffix}"));
+    }
+    let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(suffix));
+    let room = LONGEST_HANDLE.checked_sub(prefix.len() + 1).filter(|room| *room > 0)?;
+    HandleId::new(&format!("{prefix}_{}", &hash[..room.min(hash.len())]))
+}
+
+/// What Kubernetes knows of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Seen {
+    NoPod,
+    /// It is no machine's.
+    OtherPod,
+    Traces(Box<Traces>),
+}
+
+/// What Kubernetes knows of a pod that is a machine's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Traces {
+    pod: PodName,
+    migration: Option<String>,
+    /// The instance, as the pod refers to it.
+    owner: Reference,
+    instance: Option<Metadata>,
+    /// The machine's name; `None` where the instance belongs to none.
+    vm_name: Option<String>,
+    vm: Option<Metadata>,
+}
+
+fn look(request: &Request<'_>, deadline: Deadline) -> Result<Seen, CniError> {
+    let (Some(pod), Some(objects)) = (request.identity.pod(), request.objects()) else {
+        return Ok(Seen::OtherPod);
+    };
+    request.wait_for(ask(objects, pod, deadline))
+}
+
+/// Asks for one after the other, as each names the next.
+async fn ask(objects: &Objects, pod: PodName, deadline: Deadline) -> Result<Seen, CniError> {
+    let namespace = pod.namespace.as_str();
+    let Some(seen) = objects.pod(namespace, &pod.name, deadline.left()).await.map_err(missed)? else {
+        return Ok(Seen::NoPod);
+    };
+    let seen = Metadata::of(&seen)?;
+    let Some(owner) = seen.owners().find(|owner| owner.is_instance() && owner.controller).cloned() else {
+        return Ok(Seen::OtherPod);
+    };
+    let instance = objects.instance(namespace, &owner.name, deadline.left()).await.map_err(missed)?;
+    let instance = instance.as_ref().map(Metadata::of).transpose()?;
+    let vm_name = match &instance {
+        Some(instance) => instance.owners().find(|owner| owner.is_machine()).map(|owner| owner.name.clone()),
+        // They share the name.
+        None => Some(owner.name.clone()),
+    };
+    let vm = match &vm_name {
+        Some(name) => objects.machine(namespace, name, deadline.left()).await.map_err(missed)?,
+        None => None,
+    };
+    let vm = vm.as_ref().map(Metadata::of).transpose()?;
+    let migration = seen.labels.unwrap_or_default().remove(MIGRATION).filter(|uid| !uid.is_empty());
+    Ok(Seen::Traces(Box::new(Traces { pod, migration, owner, instance, vm_name, vm })))
+}
+
+impl Traces {
+    /// The machine, if all of it is there; else what is wrong, in Calico's words.
+    fn machine(self) -> Result<Machine, String> {
+        let Reference { name, uid, .. } = &self.owner;
+        let (namespace, pod) = (&self.pod.namespace, &self.pod.name);
+        if name.is_empty() || uid.is_empty() {
+            let (name, uid) = (go_quoted(name), go_quoted(uid));
+            return Err(format!(
+                "pod {namespace}/{pod} has invalid VMI ownerReference: name={name} uid={uid}"
+            ));
+        }
+        let not_there = |plural: &str, missing: &str| {
+            let missing = go_quoted(missing);
+            format!(
+                "failed to query VMI resource {namespace}/{name}: {plural}.kubevirt.io {missing} not found"
+            )
+        };
+        let instance = self.instance.ok_or_else(|| not_there("virtualmachineinstances", name))?;
+        if instance.uid != *uid {
+            let found = instance.uid;
+            return Err(format!(
+                "VMI UID mismatch: pod ownerReference has {uid} but VMI resource has {found}"
+            ));
+        }
+        let vm_uid = match (self.vm_name, self.vm) {
+            (None, _) => None,
+            (Some(_), Some(vm)) => Some(vm.uid),
+            (Some(vm_name), None) => return Err(not_there("virtualmachines", &vm_name)),
+        };
+        let (name, uid) = (name.clone(), uid.clone());
+        Ok(Machine { pod: self.pod, name, uid, vm_uid, migration: self.migration })
+    }
+
+    fn left(self) -> Left {
+        let is_going = |object: &Metadata| object.deletion_timestamp.is_some();
+        let is_going = match (&self.instance, &self.vm_name) {
+            // The machine goes on in another instance.
+            (Some(instance), _) if instance.uid != self.owner.uid => false,
+            (Some(instance), None) => is_going(instance),
+            (_, Some(_)) | (None, None) => self.vm.as_ref().is_none_or(is_going),
+        };
+        Left { pod: self.pod, name: self.owner.name, is_going }
+    }
+}
+
+/// What objects say of themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Metadata {
+    uid: String,
+    labels: Option<BTreeMap<String, String>>,
+    owner_references: Option<Vec<Reference>>,
+    deletion_timestamp: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Reference {
+    api_version: String,
+    kind: String,
+    name: String,
+    uid: String,
+    controller: bool,
+}
+
+impl Metadata {
+    fn of(object: &Json) -> Result<Metadata, CniError> {
+        Metadata::deserialize(&object["metadata"]).map_err(missed)
+    }
+
+    fn owners(&self) -> impl Iterator<Item = &Reference> {
+        self.owner_references.iter().flatten()
+    }
+}
+
+impl Reference {
+    fn is_instance(&self) -> bool {
+        self.is_of_kubevirt() && self.kind == "VirtualMachineInstance"
+    }
+
+    fn is_machine(&self) -> bool {
+        self.is_of_kubevirt() && self.kind == "VirtualMachine" && !self.name.is_empty()
+    }
+
+    fn is_of_kubevirt(&self) -> bool {
+        self.api_version.split_once('/').is_some_and(|(group, _)| group == "kubevirt.io")
+    }
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

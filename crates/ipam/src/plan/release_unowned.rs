@@ -1,0 +1,94 @@
+//! Releases the addresses of a handle unless they are somebody else's by now: those of a virtual machine, with its last pod.
+
+use std::convert::Infallible;
+
+use api::{HandleId, Key, Timestamp, Value};
+use store::{Batch, ReadSet, Report, View};
+
+use crate::block;
+use crate::handle;
+use crate::plan::release_by_handle::{HandleRelease, ReleaseByHandle};
+use crate::plan::set_owner::{PodName, unread};
+use crate::plan::{Plan, Planner};
+
+/// A handle to release, unless an address of it has an owner, active or alternate, other than that pod. Calico looks first and releases later; here both are
+/// one write of the block, so that no pod loses an address that it has been given meanwhile.
+#[derive(Clone, Debug)]
+pub struct ReleaseUnowned {
+    handle: HandleId,
+    pod: PodName,
+    release: ReleaseByHandle,
+    /// Writes of earlier attempts may have been applied, or may yet be.
+    has_tried: bool,
+}
+
+impl ReleaseUnowned {
+    /// A request of that pod to release a handle.
+    pub fn new(handle: HandleId, pod: PodName) -> ReleaseUnowned {
+        let release = ReleaseByHandle::new(vec![handle.clone()], None);
+        ReleaseUnowned { handle, pod, release, has_tried: false }
+    }
+
+    /// Whether an address of the handle is somebody else's; what must be read to know.
+    fn is_anothers(&self, view: &View) -> Result<bool, ReadSet> {
+        let Some(Some((handle, _))) = view.handle(&self.handle) else { return Ok(false) };
+        let missing = unread(view, handle.blocks.keys());
+        if !missing.is_empty() {
+            return Err(missing);
+        }
+        let mut blocks = handle.blocks.keys().filter_map(|cidr| view.block(*cidr)?);
+        Ok(blocks.any(|(block, _)| {
+            let mine = block::ordinals_of(block, self.handle.as_str()).into_iter();
+            let attributes = mine.filter_map(|ordinal| block.attribute(ordinal));
+            let mut owners = attributes.flat_map(|a| [&a.owner, &a.alternate_owner]);
+            owners.any(|owner| !owner.is_empty() && !self.pod.is(owner))
+        }))
+    }
+
+    /// Rewrites the handle's blocks as they are, so that no earlier write can be applied any more.
+    fn fence(&self, view: &View) -> Batch {
+        let mut batch = Batch::new();
+        if let Some(Some((held, _))) = view.handle(&self.handle) {
+            for cidr in held.blocks.keys() {
+                if let Some(Some((stored, revision))) = view.block(*cidr) {
+                    let mut fenced = stored.clone();
+                    block::bump(&mut fenced);
+                    batch.put(Key::Block(*cidr), handle::at(revision), Value::Block(fenced));
+                }
+            }
+        }
+        batch
+    }
+}
+
+impl Planner for ReleaseUnowned {
+    /// What became of the handle; `None` when an address of it is somebody else's.
+    type Answer = Option<HandleRelease>;
+    type Error = Infallible;
+
+    fn reads(&self) -> ReadSet {
+        self.release.reads()
+    }
+
+    fn plan(&mut self, view: &View, now: Timestamp, seed: u64) -> Result<Plan<Self::Answer>, Infallible> {
+        match self.is_anothers(view) {
+            Err(more) => return Ok(Plan::Fetch(more)),
+            Ok(true) if self.has_tried => {
+                return Ok(Plan::Commit { batch: self.fence(view), answer: None });
+            }
+            Ok(true) => return Ok(Plan::Done(None)),
+            Ok(false) => {}
+        }
+        let first = |mut answer: Vec<HandleRelease>| answer.pop();
+        Ok(match self.release.plan(view, now, seed)? {
+            Plan::Fetch(set) => Plan::Fetch(set),
+            Plan::Commit { batch, answer } => Plan::Commit { batch, answer: first(answer) },
+            Plan::Done(answer) => Plan::Done(first(answer)),
+        })
+    }
+
+    fn observe(&mut self, report: &Report) {
+        self.has_tried = true;
+        self.release.observe(report);
+    }
+}

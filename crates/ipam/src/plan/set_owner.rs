@@ -1,0 +1,188 @@
+//! Changes who the addresses of a handle are for (`libcalico-go/lib/ipam/ipam.go`, `SetOwnerAttributes`). An address that moves with a virtual machine
+//! has two slots for owners: the active one, to whom it leads, and the alternate one, to whom it is to lead next.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use api::{Attribute, BlockCidr, HandleId, Key, Timestamp, Value};
+use store::{Batch, ReadSet, View};
+
+use crate::block;
+use crate::plan::release_ips::Changed;
+use crate::plan::{Plan, Planner};
+
+/// What is noted of an owner; empty for nobody.
+pub type Owner = BTreeMap<String, String>;
+
+/// A pod, by which owners are compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name there.
+    pub name: String,
+}
+
+impl PodName {
+    /// Whether that owner is the pod.
+    pub fn is(&self, owner: &Owner) -> bool {
+        let (namespace, name) = named(owner);
+        namespace == Some(&self.namespace) && name == Some(&self.name)
+    }
+}
+
+fn named(owner: &Owner) -> (Option<&String>, Option<&String>) {
+    (owner.get("namespace"), owner.get("pod"))
+}
+
+/// What becomes of a slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Change {
+    /// It stays.
+    #[default]
+    Keep,
+    /// It becomes that owner's, whoever it was.
+    Set(Owner),
+    /// It becomes that owner's, provided that it is the pod's that is expected, or nobody's where none is.
+    Replace {
+        /// Whose it has to be.
+        expected: Option<PodName>,
+        /// Whose it becomes.
+        by: Owner,
+    },
+    /// It becomes nobody's if it is that pod's, and stays otherwise.
+    Leave(PodName),
+}
+
+/// A request to change the owners of all addresses of a handle.
+#[derive(Clone, Debug)]
+pub struct SetOwnerAttributes {
+    /// The handle.
+    pub handle: HandleId,
+    /// What becomes of the active owner.
+    pub active: Change,
+    /// What becomes of the alternate owner.
+    pub alternate: Change,
+}
+
+/// Why nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetOwnerError {
+    /// A slot is another's than was expected. Look again at who is the owner.
+    #[error("update conflict: {addr} with error: cannot set {slot}: expected {expected} but found {found}")]
+    Owner {
+        /// The address.
+        addr: IpAddr,
+        /// The slot, in Calico's words.
+        slot: &'static str,
+        /// Whose it should be.
+        expected: String,
+        /// Whose it is.
+        found: String,
+    },
+}
+
+fn shown(namespace: Option<&String>, name: Option<&String>) -> String {
+    let text = |part: Option<&String>| part.cloned().unwrap_or_default();
+    format!("pod={} namespace={}", text(name), text(namespace))
+}
+
+impl Planner for SetOwnerAttributes {
+    /// The addresses of the handle, changed or not; `None` when there is no such handle.
+    type Answer = Option<Vec<IpAddr>>;
+    type Error = SetOwnerError;
+
+    fn reads(&self) -> ReadSet {
+        ReadSet::new().key(Key::IpamConfig).key(Key::Handle(self.handle.clone()))
+    }
+
+    fn plan(&mut self, view: &View, now: Timestamp, _seed: u64) -> Result<Plan<Self::Answer>, Self::Error> {
+        let Some(Some((handle, _))) = view.handle(&self.handle) else { return Ok(Plan::Done(None)) };
+        let missing = unread(view, handle.blocks.keys());
+        if !missing.is_empty() {
+            return Ok(Plan::Fetch(missing));
+        }
+        let cooldown = view.ipam_config().unwrap_or_default().cooldown_seconds;
+        let mut addresses = Vec::new();
+        let mut changed = BTreeMap::new();
+        for cidr in handle.blocks.keys() {
+            let Some(Some((stored, _))) = view.block(*cidr) else { continue };
+            for ordinal in block::ordinals_of(stored, self.handle.as_str()) {
+                let (Some(addr), Some(attribute)) = (cidr.addr(ordinal), stored.attribute(ordinal)) else {
+                    continue;
+                };
+                addresses.push(addr);
+                if let Some(attribute) = self.changed(addr, attribute)?
+                    && let Some(change) = Changed::of(view, &mut changed, *cidr)
+                {
+                    block::set_attribute(&mut change.block, ordinal, attribute);
+                }
+            }
+        }
+        let mut batch = Batch::new();
+        for (cidr, Changed { mut block, expect }) in changed {
+            block::collect(&mut block, now, cooldown);
+            block::bump(&mut block);
+            batch.put(Key::Block(cidr), expect, Value::Block(block));
+        }
+        let answer = Some(addresses);
+        // After a lost reply: what has become as wanted needs no write, and what has not is written again, by which the first write is void.
+        Ok(if batch.is_empty() { Plan::Done(answer) } else { Plan::Commit { batch, answer } })
+    }
+}
+
+/// The blocks that are still to be read.
+pub(super) fn unread<'a>(view: &View, blocks: impl Iterator<Item = &'a BlockCidr>) -> ReadSet {
+    ReadSet::new().keys(blocks.map(|cidr| Key::Block(*cidr)).filter(|key| view.full(key).is_none()))
+}
+
+impl SetOwnerAttributes {
+    /// The attribute with other owners; `None` where it has them already.
+    fn changed(&self, addr: IpAddr, found: &Attribute) -> Result<Option<Attribute>, SetOwnerError> {
+        let slots = [
+            ("ActiveOwnerAttrs", &self.active, &found.owner),
+            ("AlternateOwnerAttrs", &self.alternate, &found.alternate_owner),
+        ];
+        if slots.iter().all(|(_, change, owner)| change.is_made(owner)) {
+            return Ok(None);
+        }
+        let [owner, alternate_owner] = slots.map(|(slot, change, owner)| {
+            change.of(owner).map(Cow::into_owned).map_err(|expected| {
+                let expected = shown(expected.map(|pod| &pod.namespace), expected.map(|pod| &pod.name));
+                let (namespace, name) = named(owner);
+                SetOwnerError::Owner { addr, slot, expected, found: shown(namespace, name) }
+            })
+        });
+        let (owner, alternate_owner) = (owner?, alternate_owner?);
+        Ok(Some(Attribute { owner, alternate_owner, ..found.clone() }))
+    }
+}
+
+impl Change {
+    /// Whether the slot is as it is to become.
+    fn is_made(&self, found: &Owner) -> bool {
+        match self {
+            Change::Keep => true,
+            Change::Set(wanted) | Change::Replace { by: wanted, .. } => wanted == found,
+            Change::Leave(pod) => !pod.is(found),
+        }
+    }
+
+    /// What the slot becomes; whose it should be, where it is another's.
+    fn of<'a>(&'a self, found: &'a Owner) -> Result<Cow<'a, Owner>, Option<&'a PodName>> {
+        match self {
+            Change::Keep => Ok(Cow::Borrowed(found)),
+            Change::Set(wanted) => Ok(Cow::Borrowed(wanted)),
+            Change::Replace { expected, by } => {
+                let is_as_expected = match expected {
+                    Some(pod) => pod.is(found),
+                    None => found.is_empty(),
+                };
+                if is_as_expected { Ok(Cow::Borrowed(by)) } else { Err(expected.as_ref()) }
+            }
+            Change::Leave(pod) if pod.is(found) => Ok(Cow::Owned(Owner::new())),
+            Change::Leave(_) => Ok(Cow::Borrowed(found)),
+        }
+    }
+}

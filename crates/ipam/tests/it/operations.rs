@@ -1,0 +1,242 @@
+//! Every operation, in a cluster that is prepared for it: what the fault tests run through everything that can go wrong, on any store.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use api::AffinityState;
+use ipam::{
+    AssignIp, AutoAssign, HandleRelease, Planner, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps,
+    Which, run,
+};
+use store::Store;
+use store::testing::Faulty;
+
+use crate::world::*;
+
+/// What a request was answered: the addresses that it has now, or why it has none.
+pub type Answer = Result<BTreeSet<IpAddr>, String>;
+
+/// An operation in a cluster that is prepared for it.
+pub struct Case {
+    pub name: &'static str,
+    pub prepare: fn(&World),
+    pub act: Act,
+    /// Whether the cluster is as wanted once the operation has succeeded.
+    pub is_done: fn(&World, &BTreeSet<IpAddr>) -> bool,
+}
+
+/// An operation.
+pub enum Act {
+    Assign(AutoAssign),
+    Named(AssignIp),
+    ReleaseIps(Vec<ReleaseIp>),
+    ReleaseHandle(&'static str),
+    ReleaseAffinities(Which),
+}
+
+impl Act {
+    /// Runs it.
+    pub async fn on<S: Store>(&self, store: &Faulty<S>, clock: &Clock) -> Answer {
+        match self {
+            Act::Assign(request) => {
+                let answer = go(store, clock, request.clone().planner()).await?;
+                let all = answer.v4.addresses.iter().chain(&answer.v6.addresses);
+                Ok(all.map(|address| address.addr).collect())
+            }
+            Act::Named(request) => {
+                go(store, clock, request.clone().planner()).await.map(|()| [request.addr].into())
+            }
+            Act::ReleaseIps(ips) => {
+                let answer = go(store, clock, ReleaseIps::new(ips.clone())).await?;
+                Ok(answer.released.into_iter().collect())
+            }
+            Act::ReleaseHandle(id) => {
+                let answer = go(store, clock, ReleaseByHandle::new(vec![handle(id)], None)).await?;
+                let released = answer.into_iter().flat_map(|release| match release {
+                    HandleRelease::Released(addresses) => addresses,
+                    HandleRelease::NotFound => Vec::new(),
+                });
+                Ok(released.collect())
+            }
+            Act::ReleaseAffinities(which) => {
+                let answer = go(store, clock, ReleaseAffinities::new(which.clone(), false)).await?;
+                Ok(answer.released.iter().map(|block| block.cidr().first()).collect())
+            }
+        }
+    }
+
+    /// What was done before a crash cannot be done again: a named address is taken, by us.
+    pub fn is_named(&self) -> bool {
+        matches!(self, Act::Named(_))
+    }
+
+    pub fn is_release(&self) -> bool {
+        matches!(self, Act::ReleaseIps(_) | Act::ReleaseHandle(_) | Act::ReleaseAffinities(_))
+    }
+}
+
+async fn go<S: Store, P: Planner>(store: &Faulty<S>, clock: &Clock, planner: P) -> Result<P::Answer, String>
+where
+    P::Error: std::fmt::Display,
+{
+    run(store, clock, planner, WITHIN).await.map_err(|error| error.to_string())
+}
+
+/// The addresses that handle `new` holds are those answered, and the handle counts exactly these.
+pub fn holds(world: &World, answer: &BTreeSet<IpAddr>) -> bool {
+    let held: BTreeSet<IpAddr> =
+        world.assigned().into_iter().filter(|(_, id)| id == "new").map(|(addr, _)| addr).collect();
+    let counted: u32 = world.handle("new").map_or(0, |handle| handle.blocks.values().sum());
+    held == *answer && counted as usize == held.len()
+}
+
+fn wants(n: usize) -> fn(&World, &BTreeSet<IpAddr>) -> bool {
+    match n {
+        1 => |world, answer| answer.len() == 1 && holds(world, answer),
+        2 => |world, answer| answer.len() == 2 && holds(world, answer),
+        _ => |world, answer| answer.len() == 7 && holds(world, answer),
+    }
+}
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case {
+            name: "a first block",
+            prepare: |_| {},
+            act: Act::Assign(request("a", "new", 1, 0)),
+            is_done: wants(1),
+        },
+        Case {
+            name: "a block with room",
+            prepare: |w| {
+                w.add("a", "old");
+            },
+            act: Act::Assign(request("a", "new", 1, 0)),
+            is_done: wants(1),
+        },
+        Case {
+            name: "more, beside what another handle has",
+            prepare: |w| {
+                w.add("a", "kept");
+            },
+            act: Act::Assign(request("a", "new", 2, 0)),
+            is_done: wants(2),
+        },
+        Case {
+            name: "two blocks and two families",
+            prepare: |w| w.pool("six", "fd00::/124", 126),
+            act: Act::Assign(request("a", "new", 5, 2)),
+            is_done: wants(7),
+        },
+        Case {
+            name: "a block that is half claimed",
+            prepare: |w| {
+                w.add("a", "old");
+                let block = w.blocks()[0].cidr.to_string();
+                w.affinity("a", &block, AffinityState::PendingDeletion);
+            },
+            act: Act::Assign(request("a", "new", 1, 0)),
+            is_done: wants(1),
+        },
+        Case {
+            name: "an affinity without block, and a stale one",
+            prepare: |w| {
+                w.assign(request_ip("b", "old", "10.0.0.0")).unwrap();
+                w.affinity("a", "10.0.0.0/30", AffinityState::Pending);
+                w.affinity("a", "10.0.0.4/30", AffinityState::Pending);
+            },
+            act: Act::Assign(request("a", "new", 2, 0)),
+            is_done: |w, answer| {
+                answer.len() == 2
+                    && holds(w, answer)
+                    && w.affinities().iter().all(|a| a.ends_with("Confirmed"))
+            },
+        },
+        Case {
+            name: "a block to reclaim",
+            prepare: |w| {
+                w.auto(request("b", "old", 16, 0));
+                w.del("old");
+                w.clock.advance(100);
+            },
+            act: Act::Assign(request("a", "new", 2, 0)),
+            is_done: wants(2),
+        },
+        Case {
+            name: "a block to borrow from",
+            prepare: |w| {
+                w.auto(request("b", "old", 14, 0));
+            },
+            act: Act::Assign(request("a", "new", 2, 0)),
+            is_done: wants(2),
+        },
+        Case {
+            name: "a named address in a new block",
+            prepare: |_| {},
+            act: Act::Named(request_ip("a", "new", "10.0.0.5")),
+            is_done: wants(1),
+        },
+        Case {
+            name: "a named address in another's block",
+            prepare: |w| w.assign(request_ip("b", "old", "10.0.0.4")).unwrap(),
+            act: Act::Named(request_ip("a", "new", "10.0.0.5")),
+            is_done: wants(1),
+        },
+        Case {
+            name: "a release by address",
+            prepare: |w| {
+                ["10.0.0.1", "10.0.0.2", "10.0.0.5"].iter().for_each(|addr| {
+                    w.assign(request_ip("a", "new", addr)).unwrap();
+                });
+            },
+            act: Act::ReleaseIps(vec![just("10.0.0.1"), just("10.0.0.5")]),
+            is_done: |w, released| {
+                let all = [ip("10.0.0.1"), ip("10.0.0.5")].into();
+                *released == all && holds(w, &[ip("10.0.0.2")].into())
+            },
+        },
+        Case {
+            name: "a release of a handle",
+            prepare: |w| {
+                ["10.0.0.1", "10.0.0.2", "10.0.0.5"].iter().for_each(|addr| {
+                    w.assign(request_ip("a", "new", addr)).unwrap();
+                });
+            },
+            act: Act::ReleaseHandle("new"),
+            is_done: |w, released| released.len() == 3 && holds(w, &BTreeSet::new()) && w.handles() == 0,
+        },
+        Case {
+            name: "a release of the last address of a block that is given up",
+            prepare: |w| {
+                w.pool_with(
+                    "pool",
+                    serde_json::json!({"cidr": "10.0.0.0/28", "blockSize": 30, "nodeSelector": "has(x)"}),
+                );
+                w.assign(request_ip("a", "new", "10.0.0.1")).unwrap();
+            },
+            act: Act::ReleaseIps(vec![ReleaseIp { handle: Some("new".into()), ..just("10.0.0.1") }]),
+            is_done: |w, released| {
+                // What is left of the affinity is dropped with the host's next request.
+                let is_gone = w.affinities().iter().all(|text| text.ends_with("PendingDeletion"));
+                released.len() == 1 && w.blocks().is_empty() && is_gone && w.handles() == 0
+            },
+        },
+        Case {
+            name: "a release of affinities",
+            prepare: |w| {
+                w.assign(request_ip("a", "old", "10.0.0.1")).unwrap();
+                w.assign(request_ip("a", "older", "10.0.0.5")).unwrap();
+                w.del("older");
+            },
+            act: Act::ReleaseAffinities(Which::Owner(host("a"))),
+            is_done: |w, _| w.blocks().len() == 1 && w.affinities().is_empty() && w.assigned().len() == 1,
+        },
+    ]
+}
+
+/// The cluster of a case, prepared.
+pub fn prepared(case: &Case) -> World {
+    let world = World::with_pool("10.0.0.0/28", 30);
+    (case.prepare)(&world);
+    world
+}

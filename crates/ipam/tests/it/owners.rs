@@ -1,0 +1,339 @@
+//! Who an address is for that moves with a virtual machine.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use api::{Attribute, Key, Value};
+use ipam::{Change, HandleRelease, Planner, PodName, ReleaseUnowned, SetOwnerAttributes, run};
+use store::testing::{CommitFault, Faulty, Plan, Step};
+
+use crate::world::*;
+
+type Owner = BTreeMap<String, String>;
+
+const VM: &str = "net.vmi.default.vm";
+
+fn pod(name: &str) -> PodName {
+    PodName { namespace: "default".to_string(), name: name.to_string() }
+}
+
+/// What is noted of a pod; nobody is called ``.
+fn owner(name: &str) -> Owner {
+    let attributes = [("namespace", "default"), ("pod", name), ("node", "a")];
+    let attributes = attributes.iter().filter(|_| !name.is_empty());
+    attributes.map(|(k, v)| (k.to_string(), v.to_string())).collect()
+}
+
+fn set(name: &str) -> Change {
+    Change::Set(owner(name))
+}
+
+fn replace(expected: &str, by: &str) -> Change {
+    Change::Replace { expected: (!expected.is_empty()).then(|| pod(expected)), by: owner(by) }
+}
+
+fn leave(name: &str) -> Change {
+    Change::Leave(pod(name))
+}
+
+fn request_of(active: Change, alternate: Change) -> SetOwnerAttributes {
+    SetOwnerAttributes { handle: handle(VM), active, alternate }
+}
+
+/// A virtual machine with an address of each family, beside a container, and who its owners are.
+fn machine(active: &str, alternate: &str) -> World {
+    let world = World::with_pool("10.0.0.0/28", 30);
+    world.pool("six", "fd00::/124", 126);
+    world.auto(request("a", "kept", 1, 1));
+    world.auto(request("a", VM, 1, 1));
+    world.run(request_of(set(active), set(alternate))).unwrap();
+    world
+}
+
+/// The owners of all addresses of the machine, which are the same.
+fn owners(world: &World) -> (Owner, Owner) {
+    let mut all: Vec<(Owner, Owner)> = attributes(world, VM)
+        .into_values()
+        .map(|attribute| (attribute.owner.clone(), attribute.alternate_owner.clone()))
+        .collect();
+    assert_eq!(all.len(), 2);
+    all.dedup();
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
+
+fn attributes(world: &World, id: &str) -> BTreeMap<IpAddr, Arc<Attribute>> {
+    let mut found = BTreeMap::new();
+    for block in world.blocks() {
+        for ordinal in ipam::block::ordinals_of(&block, id) {
+            found.insert(block.cidr.addr(ordinal).unwrap(), block.attribute(ordinal).unwrap().clone());
+        }
+    }
+    found
+}
+
+/// Owners before, changes, owners after or what is wrong.
+#[test]
+fn states_and_changes() {
+    let keep = Change::default;
+    let wrong = "cannot set ActiveOwnerAttrs: expected pod=";
+    for (before, active, alternate, wanted) in [
+        (("x", ""), keep(), keep(), Ok(("x", ""))),
+        (("x", ""), set("y"), keep(), Ok(("y", ""))),
+        (("x", "y"), set(""), keep(), Ok(("", "y"))),
+        (("", ""), set("x"), keep(), Ok(("x", ""))),
+        (("x", ""), keep(), set("y"), Ok(("x", "y"))),
+        (("x", "y"), keep(), set("z"), Ok(("x", "z"))),
+        (("x", "y"), keep(), set(""), Ok(("x", ""))),
+        (("x", "y"), set(""), set(""), Ok(("", ""))),
+        (("x", "y"), set("y"), set("x"), Ok(("y", "x"))),
+        // The end of a migration; and again, after its reply was lost.
+        (("x", "y"), replace("x", "y"), replace("y", "x"), Ok(("y", "x"))),
+        (("y", "x"), replace("x", "y"), replace("y", "x"), Ok(("y", "x"))),
+        (("", "y"), replace("", "y"), replace("y", ""), Ok(("y", ""))),
+        (("x", ""), replace("x", ""), keep(), Ok(("", ""))),
+        (("z", "y"), replace("x", "y"), replace("y", "x"), Err(wrong)),
+        (("", "y"), replace("x", "y"), replace("y", ""), Err(wrong)),
+        (("x", "y"), replace("", "y"), replace("y", ""), Err(wrong)),
+        (("x", "z"), replace("x", "y"), replace("y", "x"), Err("cannot set AlternateOwnerAttrs")),
+        // A precondition of a slot that is half done holds for the other one.
+        (("y", "z"), replace("x", "y"), replace("", "x"), Err(wrong)),
+        (("x", "y"), leave("x"), leave("x"), Ok(("", "y"))),
+        (("x", "y"), leave("y"), leave("y"), Ok(("x", ""))),
+        (("x", "x"), leave("x"), leave("x"), Ok(("", ""))),
+        (("x", "y"), leave("z"), leave("z"), Ok(("x", "y"))),
+        (("", ""), leave("x"), leave("x"), Ok(("", ""))),
+    ] {
+        let world = machine(before.0, before.1);
+        let (blocks, kept) = (world.blocks(), attributes(&world, "kept"));
+        let answer = world.run(request_of(active.clone(), alternate.clone()));
+        let what = format!("{before:?}, {active:?}, {alternate:?}: {answer:?}");
+        match wanted {
+            Ok(after) => {
+                assert_eq!(answer.unwrap().unwrap().len(), 2, "{what}");
+                assert_eq!(owners(&world), (owner(after.0), owner(after.1)), "{what}");
+            }
+            Err(text) => {
+                let message = answer.unwrap_err().to_string();
+                assert!(message.starts_with("update conflict: ") && message.contains(text), "{what}");
+                assert_eq!(owners(&world), (owner(before.0), owner(before.1)), "{what}");
+            }
+        }
+        // What is as wanted is not written.
+        let is_written =
+            |(block, now): (&api::Block, &api::Block)| block.sequence_number != now.sequence_number;
+        let is_changed = owners(&world) != (owner(before.0), owner(before.1));
+        assert!(blocks.iter().zip(&world.blocks()).all(|pair| is_written(pair) == is_changed), "{what}");
+        assert_eq!(attributes(&world, "kept"), kept, "{what}");
+        world.check();
+    }
+}
+
+#[test]
+fn the_words_are_calicos() {
+    let world = machine("x", "");
+    let error = world.run(request_of(replace("w", "y"), Change::Keep)).unwrap_err().to_string();
+    let addr = attributes(&world, VM).into_keys().next().unwrap();
+    assert_eq!(
+        error,
+        format!(
+            "update conflict: {addr} with error: cannot set ActiveOwnerAttrs: expected pod=w namespace=default but found pod=x namespace=default"
+        )
+    );
+    let error = world.run(request_of(Change::Keep, replace("w", "y"))).unwrap_err().to_string();
+    assert!(error.ends_with("expected pod=w namespace=default but found pod= namespace="), "{error}");
+    // A namesake of another namespace.
+    let other = PodName { namespace: "other".to_string(), name: "x".to_string() };
+    world.run(request_of(Change::Leave(other), Change::Keep)).unwrap();
+    assert_eq!(owners(&world).0, owner("x"));
+}
+
+/// Nothing but the owners changes: neither handle nor sequence numbers, by which a release is protected.
+#[test]
+fn an_address_stays_what_it_was() {
+    let world = machine("x", "");
+    let of = |world: &World| -> Vec<_> {
+        let blocks = world.blocks();
+        let each =
+            |block: &api::Block| (block.allocations.iter().flatten().count(), block.sequence_numbers.clone());
+        blocks.iter().map(each).collect()
+    };
+    let (before, counted) = (of(&world), world.handle(VM));
+    world.run(request_of(set("y"), set("z"))).unwrap();
+    assert_eq!((of(&world), world.handle(VM)), (before, counted));
+    // No attribute is left over, and the last owner is of no account for the release.
+    assert!(world.blocks().iter().all(|block| block.attributes.len() == 2), "{:?}", world.blocks());
+    world.run(request_of(set(""), set(""))).unwrap();
+    assert!(matches!(world.del(VM), HandleRelease::Released(addresses) if addresses.len() == 2));
+}
+
+#[test]
+fn handles_without_addresses() {
+    let world = machine("x", "");
+    world.config(|config| config.cooldown_seconds = 60);
+    let none = SetOwnerAttributes { handle: handle("none"), ..request_of(set("y"), set("z")) };
+    assert_eq!(world.run(none), Ok(None));
+    let counted = world.handle(VM).unwrap();
+    world.del(VM);
+    assert_eq!(world.run(request_of(set("y"), set("z"))), Ok(None));
+    // A count that is too high, of addresses that cool down.
+    world.store.put(Key::Handle(handle(VM)), Value::Handle(counted));
+    assert_eq!(world.run(request_of(set("y"), set("z"))), Ok(Some(Vec::new())));
+    assert!(attributes(&world, VM).is_empty());
+    assert_eq!(
+        world.run(ReleaseUnowned::new(handle(VM), pod("y"))),
+        Ok(Some(HandleRelease::Released(vec![])))
+    );
+    assert_eq!((world.handle(VM), world.handles()), (None, 1));
+}
+
+/// Owners, and whether the handle is released for `x`.
+#[test]
+fn a_release_spares_what_is_anothers() {
+    for (active, alternate, is_released) in [
+        ("x", "", true),
+        ("", "x", true),
+        ("x", "x", true),
+        ("", "", true),
+        ("y", "", false),
+        ("x", "y", false),
+        ("y", "x", false),
+        ("", "y", false),
+    ] {
+        let world = machine(active, alternate);
+        let before = world.store.records();
+        let answer = world.run(ReleaseUnowned::new(handle(VM), pod("x"))).unwrap();
+        let what = format!("{active} {alternate}: {answer:?}");
+        match is_released {
+            true => assert!(matches!(answer, Some(HandleRelease::Released(all)) if all.len() == 2), "{what}"),
+            false => assert_eq!((answer, world.store.records()), (None, before), "{what}"),
+        }
+        assert_eq!(world.handle(VM).is_none(), is_released, "{what}");
+        assert_eq!(attributes(&world, "kept").len(), 2, "{what}");
+        world.check();
+    }
+    let world = machine("x", "");
+    let none = world.run(ReleaseUnowned::new(handle("none"), pod("x")));
+    assert_eq!(none, Ok(Some(HandleRelease::NotFound)));
+}
+
+/// Runs one of the two operations, where its writes meet faults.
+fn on<P: Planner>(world: &World, plan: Plan, planner: P) -> Result<P::Answer, String>
+where
+    P::Error: std::fmt::Display,
+{
+    let store = Faulty::new(world.store.clone(), plan);
+    block_on(run(&store, &world.clock, planner, WITHIN)).map_err(|error| error.to_string())
+}
+
+fn migrated() -> SetOwnerAttributes {
+    request_of(replace("x", "y"), replace("y", "x"))
+}
+
+fn unowned() -> ReleaseUnowned {
+    ReleaseUnowned::new(handle(VM), pod("x"))
+}
+
+/// Two writes change the owners, three release.
+#[test]
+fn lost_replies() {
+    for (answered, landed) in (0..3).flat_map(|answered| [(answered, false), (answered, true)]) {
+        for lost in 1..=3 {
+            let fault = CommitFault::ReplyLost { answered, lost, landed };
+            let plan = || Plan::one_by_one().fault(0, fault);
+            let world = machine("x", "y");
+            assert_eq!(on(&world, plan(), migrated()).unwrap().unwrap().len(), 2, "{fault:?}");
+            assert_eq!(owners(&world), (owner("y"), owner("x")), "{fault:?}");
+            world.check();
+
+            let world = machine("x", "");
+            let answer = on(&world, plan(), unowned()).unwrap();
+            assert!(
+                matches!(&answer, Some(HandleRelease::Released(all)) if all.len() == 2),
+                "{fault:?} {answer:?}"
+            );
+            assert_eq!((attributes(&world, VM).len(), world.handles()), (0, 1), "{fault:?}");
+            world.check();
+        }
+    }
+}
+
+/// Whoever asks again after a crash comes to the end.
+#[test]
+fn crashes() {
+    for writes in 0..3 {
+        let plan = || Plan::one_by_one().fault(0, CommitFault::Crash { writes });
+        let world = machine("x", "y");
+        assert!(on(&world, plan(), migrated()).is_err(), "{writes}");
+        world.check();
+        world.run(migrated()).unwrap();
+        assert_eq!(owners(&world), (owner("y"), owner("x")), "{writes}");
+
+        let world = machine("x", "");
+        assert!(on(&world, plan(), unowned()).is_err(), "{writes}");
+        world.check();
+        assert!(world.run(unowned()).unwrap().is_some());
+        assert_eq!((attributes(&world, VM).len(), world.handle(VM)), (0, None), "{writes}");
+        world.check();
+    }
+}
+
+/// Before any write of the release another pod is given the address, whether the replies come or not: what it was given stays with it.
+#[test]
+fn nobody_loses_what_he_was_given_meanwhile() {
+    for (at, landed) in (0..2).flat_map(|at| [(at, None), (at, Some(false)), (at, Some(true))]) {
+        let world = machine("x", "");
+        let done = Arc::new(AtomicUsize::new(0));
+        let (w, seen) = (world.clone(), done.clone());
+        let hook = move |step| {
+            if step == Step::BeforeWrite(at) && seen.fetch_add(1, Ordering::Relaxed) == 0 {
+                let w = w.clone();
+                let given = std::thread::spawn(move || w.run(request_of(set("z"), Change::Keep)).unwrap());
+                given.join().unwrap();
+            }
+            Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
+        };
+        let plan = Plan::one_by_one();
+        let plan = match landed {
+            Some(landed) => plan.fault(0, CommitFault::ReplyLost { answered: at, lost: 3, landed }),
+            None => plan,
+        };
+        let store = Faulty::new(world.store.clone(), plan).with_hook(Arc::new(hook));
+        let answer = block_on(run(&store, &world.clock, unowned(), WITHIN)).unwrap();
+        let what = format!("{at} {landed:?}: {answer:?}");
+        assert_eq!(done.load(Ordering::Relaxed).min(1), 1, "{what}");
+        let held = attributes(&world, VM);
+        assert_eq!((answer, held.len()), (None, 2 - at), "{what}");
+        assert!(held.values().all(|attribute| attribute.owner == owner("z")), "{what}");
+        world.check();
+    }
+}
+
+/// A release of which the first write is in doubt, while another pod is given the other address: nothing is released, and that write can never arrive.
+#[test]
+fn what_is_in_doubt_is_fenced() {
+    let world = machine("x", "");
+    let before = world.blocks();
+    let plan = Plan::one_by_one().fault(0, CommitFault::ReplyLost { answered: 0, lost: 1, landed: false });
+    let reads = AtomicUsize::new(0);
+    let w = world.clone();
+    let hook = move |step| {
+        // The first attempt reads twice: the handle, and then its blocks.
+        if step == Step::BeforeRead && reads.fetch_add(1, Ordering::Relaxed) == 2 {
+            let mut block = w.blocks().pop().unwrap();
+            let ordinal = ipam::block::ordinals_of(&block, VM)[0];
+            let given = Attribute { owner: owner("z"), ..(**block.attribute(ordinal).unwrap()).clone() };
+            ipam::block::set_attribute(&mut block, ordinal, given);
+            w.store.put(Key::Block(block.cidr), Value::Block(block));
+        }
+        Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
+    };
+    let store = Faulty::new(world.store.clone(), plan).with_hook(Arc::new(hook));
+    assert_eq!(block_on(run(&store, &world.clock, unowned(), WITHIN)), Ok(None));
+    let mut owners: Vec<_> = attributes(&world, VM).into_values().map(|a| a.owner.clone()).collect();
+    owners.sort();
+    assert_eq!(owners, [owner("x"), owner("z")]);
+    assert_eq!(world.blocks()[0].sequence_number, before[0].sequence_number + 1);
+}

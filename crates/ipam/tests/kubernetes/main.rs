@@ -1,0 +1,13 @@
+//! Every operation on a real API server, with everything that can go wrong at every one of its writes.
+
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+#[allow(dead_code, reason = "the other tests need more of it")]
+#[path = "../it/operations.rs"]
+mod operations;
+#[allow(dead_code, reason = "the other tests need more of it")]
+#[path = "../it/world.rs"]
+mod world;
+
+mod cluster;
+mod faults;

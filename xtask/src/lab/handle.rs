@@ -1,0 +1,196 @@
+//! A lab as those have it who use it: started, found again, entered, ended.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::said::Said;
+use super::site::{MOST_NODES, Options, Site, run};
+use super::{cni, network, requirements, steward, supervisor};
+
+/// How long a lab may take to end, and a node to boot.
+const WITHIN: Duration = Duration::from_secs(600);
+
+/// A cluster of real kubelets on this machine. It ends with this value, and with this process, unless it is left running.
+pub struct Lab {
+    site: Site,
+    /// What it hangs on; not where it was found, and none when it was left running.
+    supervisor: Option<(Child, ChildStdin)>,
+}
+
+impl Lab {
+    /// Starts it, and waits until all nodes are ready; tells how far it is. What is missing on the machine is installed first, where that can be done.
+    pub fn up(options: &Options, mut tell: impl FnMut(&str)) -> Result<Lab> {
+        let count = options.nodes.len();
+        ensure!((1..=MOST_NODES.into()).contains(&count), "a lab has 1 to {MOST_NODES} nodes, not {count}");
+        cni::check(options.cni, options.programs.as_deref())?;
+        requirements::provide()?;
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["lab", "inside", "supervise"])
+            .arg(serde_json::to_string(options)?)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // Ours may be a pipe that somebody reads to its end, and it outlives us.
+            .stderr(Stdio::null())
+            .spawn()
+            .context("the lab's supervisor")?;
+        let input = child.stdin.take().context("it was piped")?;
+        let output = child.stdout.take().context("it was piped")?;
+        let (mut folder, mut failure) = (None, None);
+        for line in BufReader::new(output).lines() {
+            match serde_json::from_str(&line?)? {
+                Said::Folder(path) => folder = Some(path),
+                Said::Progress(text) => tell(&text),
+                // The supervisor's reason comes after the steward's, and says less.
+                Said::Failed(text) => failure = failure.or(Some(text)),
+                Said::Ready => {
+                    let folder = folder.context("the supervisor tells the folder first")?;
+                    let site = Site::read(&folder)?;
+                    return Ok(Lab { site, supervisor: Some((child, input)) });
+                }
+            }
+        }
+        child.wait()?;
+        bail!("the lab does not start: {}", failure.as_deref().unwrap_or("its supervisor has ended"))
+    }
+
+    /// The running lab that keeps its things in this folder.
+    pub fn find(folder: &Path) -> Result<Lab> {
+        let site = Site::read(folder)?;
+        UnixStream::connect(site.path(supervisor::SOCKET)).context("its supervisor is no more")?;
+        Ok(Lab { site, supervisor: None })
+    }
+
+    /// Where it keeps its things.
+    pub fn folder(&self) -> &Path {
+        &self.site.folder
+    }
+
+    /// The bytes of memory that all of it took when the nodes were ready; what processes share counts once.
+    pub fn memory(&self) -> Result<u64> {
+        let file = self.site.path(steward::MEMORY);
+        fs::read_to_string(&file)?.parse().with_context(|| file.display().to_string())
+    }
+
+    /// The nodes' names.
+    pub fn nodes(&self) -> &[String] {
+        &self.site.options.nodes
+    }
+
+    /// Leaves it running when this process ends.
+    pub fn leave_running(mut self) -> Result<()> {
+        if let Some((_, mut input)) = self.supervisor.take() {
+            writeln!(input, "{}", supervisor::STAY)?;
+        }
+        Ok(())
+    }
+
+    /// Ends it; nothing of it is left when this returns.
+    pub fn down(mut self) -> Result<()> {
+        match self.supervisor.take() {
+            Some((child, input)) => end(child, input),
+            None => {
+                let mut connection = UnixStream::connect(self.site.path(supervisor::SOCKET))?;
+                writeln!(connection, "{}", supervisor::END)?;
+                connection.set_read_timeout(Some(WITHIN))?;
+                connection.read_to_end(&mut Vec::new()).context("the lab does not end")?;
+                ensure!(!self.folder().exists(), "{} could not be removed", self.folder().display());
+                Ok(())
+            }
+        }
+    }
+
+    /// A command inside of the cluster, which finds the API server and rackpool's programs, in the folder that we are in.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Result<Command> {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.first_process()?, "--net", "--mount", "--pid", "--"]);
+        self.in_folder(&mut command);
+        command.arg(program);
+        Ok(command)
+    }
+
+    /// kubectl as the administrator.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = self.command(&self.site.kubectl)?;
+        command.args(arguments);
+        Ok(command)
+    }
+
+    /// A command on a node, as its administrator.
+    pub fn on_node(&self, node: &str, program: impl AsRef<OsStr>) -> Result<Command> {
+        let node = self.site.node(node)?;
+        let file = node.path(steward::FIRST_PROCESS);
+        let first = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        let mut command = Command::new("nsenter");
+        // One after the other: the node's first process has that number in the cluster's namespace.
+        command.args(["--target", &self.first_process()?, "--mount", "--pid", "--"]);
+        command.args(["nsenter", "--target", &first, "--net", "--mount", "--pid", "--uts", "--cgroup", "--"]);
+        self.in_folder(&mut command);
+        command.arg(program).env("CONTAINERD_NAMESPACE", "k8s.io");
+        Ok(command)
+    }
+
+    /// Cuts the power of a node and boots it again, on the disk that it has; waits until its kubelet answers.
+    pub fn restart_node(&self, node: &str) -> Result<()> {
+        let node = self.site.node(node)?;
+        let mut connection =
+            UnixStream::connect(self.site.path(steward::SOCKET)).context("the lab's steward")?;
+        writeln!(connection, "{}", node.name)?;
+        connection.set_read_timeout(Some(WITHIN))?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).with_context(|| format!("{} does not boot", node.name))?;
+        ensure!(answer == steward::OK, "{} does not boot: {answer}", node.name);
+        Ok(())
+    }
+
+    /// Installs a route to each block of pods' addresses on every other node, as there is no routing agent; the number of blocks.
+    pub fn install_routes(&self) -> Result<usize> {
+        let blocks = cni::blocks(&self.site, |question| run(&mut self.kubectl(question)?))?;
+        let first = self.first_process()?;
+        network::install_routes(&self.site, &blocks, || {
+            let mut ip = Command::new("nsenter");
+            ip.args(["--target", &first, "--net", "--mount", "--", "ip"]);
+            ip
+        })?;
+        Ok(blocks.len())
+    }
+
+    /// The cluster's first process, as seen from here.
+    fn first_process(&self) -> Result<String> {
+        let file = self.site.path(supervisor::FIRST_PROCESS);
+        fs::read_to_string(&file).with_context(|| file.display().to_string())
+    }
+
+    /// Goes on in the folder that we are in, since entering a namespace leads to its root, and with all that leads to the API server.
+    fn in_folder(&self, command: &mut Command) {
+        let script = r#"cd "$1" 2>/dev/null || cd /; [ -z "$2" ] || PATH=$2:$PATH; shift 2; exec "$@""#;
+        command.args(["sh", "-c", script, "sh"]);
+        command.arg(std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")));
+        command.arg(self.site.options.programs.clone().unwrap_or_default());
+        command.env("KUBECONFIG", self.site.kubeconfig());
+        command.env("KUBECACHEDIR", self.site.path("kubectl")).env("DATASTORE_TYPE", "kubernetes");
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if let Some((child, input)) = self.supervisor.take() {
+            // An error is on its way already, or nobody wants to know.
+            let _ = end(child, input);
+        }
+    }
+}
+
+/// Lets the supervisor end: it does when its input is closed.
+fn end(mut supervisor: Child, input: ChildStdin) -> Result<()> {
+    drop(input);
+    let status = supervisor.wait()?;
+    ensure!(status.success(), "the lab's supervisor failed ({status})");
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! What a lab takes of the machine: seen to before anything is started.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::{KUBERNETES, cgroups, image};
+use crate::needs::{self, Package};
+
+/// What is needed beside Kubernetes.
+const PACKAGES: [Package; 12] = [
+    Package { program: "ip", package: "iproute2", what: "networks" },
+    Package { program: "unshare", package: "util-linux", what: "namespaces" },
+    Package { program: "nsenter", package: "util-linux", what: "ways into namespaces" },
+    Package { program: "tar", package: "tar", what: "the containers' image" },
+    Package { program: "etcd", package: "etcd-server", what: "Kubernetes' database" },
+    Package { program: "containerd", package: "containerd", what: "containers" },
+    Package { program: "runc", package: "runc", what: "containers" },
+    Package { program: "/usr/lib/cni/ptp", package: "containernetworking-plugins", what: "network plugins" },
+    Package { program: "iptables", package: "iptables", what: "the kubelets" },
+    Package { program: image::BUSYBOX, package: "busybox-static", what: "the containers' image" },
+    Package { program: "docker-registry", package: "docker-registry", what: "serves the image" },
+    Package { program: "skopeo", package: "skopeo", what: "hands the image to the registry" },
+];
+/// What each node has a copy of its own of, or nothing from outside: no place for a lab.
+const NODES_OWN: [&str; 6] = ["/etc", "/opt", "/proc", "/run", "/sys", "/var"];
+
+/// Sees that everything is there; installs and builds what can be, and says what else is missing and how to get it.
+pub fn provide() -> Result<()> {
+    if !needs::is_root() {
+        bail!(
+            "the lab makes namespaces, networks and mounts: it takes root. Become root: sudo --preserve-env su"
+        );
+    }
+    cgroups::hierarchies("lab")?;
+    let place = std::env::temp_dir();
+    let place = place.canonicalize().with_context(|| place.display().to_string())?;
+    check_place(&place)?;
+    needs::kubernetes_can_be_had(&KUBERNETES)?;
+    needs::packages(&PACKAGES)?;
+    let namespaces = ["--net", "--mount", "--pid", "--uts", "--cgroup", "--fork", "--mount-proc", "true"];
+    let out = Command::new("unshare").args(namespaces).output().context("unshare")?;
+    if !out.status.success() {
+        bail!(
+            "root may not make namespaces here ({}). In a container, that takes --privileged",
+            String::from_utf8_lossy(&out.stderr).trim()
+        );
+    }
+    needs::kubernetes(&KUBERNETES)
+}
+
+fn check_place(place: &Path) -> Result<()> {
+    match NODES_OWN.iter().find(|own| place.starts_with(own)) {
+        Some(own) => bail!(
+            "the lab's files would be in {}, and each node has a {own} of its own. Set TMPDIR to a folder elsewhere, on a disk",
+            place.display()
+        ),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_one_that_nodes_see() {
+        for (place, is_good) in [
+            ("/tmp", true),
+            ("/home/me/tmp", true),
+            ("/var/tmp", false),
+            ("/run/user/0", false),
+            ("/variable", true),
+        ] {
+            assert_eq!(check_place(Path::new(place)).is_ok(), is_good, "{place}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The steward, inside of the cluster's namespaces: it starts the control plane and the nodes, and cuts a node's power when it is asked to.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::mount::{MountFlags, mount};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::control_plane::ControlPlane;
+use super::said::{Said, progress, say};
+use super::site::{Node, Site, run, tail};
+use super::supervisor::pid_of_child;
+use super::{cgroups, cni, network};
+
+/// The steward's socket. It takes a node's name, cuts its power, boots it, and says `ok` or what is wrong.
+pub const SOCKET: &str = "steward";
+/// What it says when all is well.
+pub const OK: &str = "ok";
+/// A node's first process, as seen in the cluster's namespace of processes.
+pub const FIRST_PROCESS: &str = "pid";
+/// The file that tells how many bytes of memory all of it took when the nodes were ready.
+pub const MEMORY: &str = "memory";
+/// The kubelet's port.
+const KUBELET: u16 = 10250;
+/// How often it is asked how far the nodes are, and how long to wait in between. The machine may be busy with a build.
+const QUESTIONS: u32 = 1200;
+const PAUSE: Duration = Duration::from_millis(400);
+
+/// Does its work until the supervisor is no more.
+pub fn run_cluster(site: &Site) -> Result<()> {
+    std::thread::spawn(|| {
+        // Whatever it is, nothing will come any more. All of the namespace ends with this.
+        let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
+    let done = Steward::start(site).and_then(Steward::serve);
+    if let Err(error) = &done {
+        say(&Said::Failed(format!("{error:#}")));
+    }
+    done
+}
+
+struct Steward<'a> {
+    site: &'a Site,
+    control_plane: ControlPlane<'a>,
+    /// By name: what its namespaces hang on.
+    machines: BTreeMap<&'a str, Child>,
+}
+
+impl<'a> Steward<'a> {
+    /// Starts everything, and waits until the nodes are ready.
+    fn start(site: &'a Site) -> Result<Steward<'a>> {
+        mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), Some(c"mode=755")).context("mounting /run")?;
+        fs::create_dir_all("/run/netns")?;
+        network::create_bridge()?;
+        let control_plane = ControlPlane::start(site)?;
+        cni::prepare_cluster(site)?;
+        let mut steward = Steward { site, control_plane, machines: BTreeMap::new() };
+        progress(format!("booting {} nodes", site.options.nodes.len()));
+        for node in site.nodes() {
+            steward.boot(node).with_context(|| format!("booting {}", node.name))?;
+        }
+        steward.wait_for_nodes()?;
+        Ok(steward)
+    }
+
+    /// Boots a node, on the disk that it has.
+    fn boot(&mut self, node: Node<'a>) -> Result<()> {
+        let site = self.site;
+        fs::create_dir_all(node.folder())?;
+        fs::write(node.path("kubelet.kubeconfig"), self.control_plane.kubeconfig_of(node)?)?;
+        cgroups::create(&site.hierarchies, node.name)?;
+        network::plug_in(node)?;
+        let log = fs::OpenOptions::new().create(true).append(true).open(node.path("node.log"))?;
+        let mut command = Command::new(site.program());
+        command.args(["lab", "inside", "enter"]).arg(&site.folder).args(["--group", node.name, "--"]);
+        // This mounts /sys, too, as it is in that network.
+        command.args(["ip", "netns", "exec", node.name]);
+        command.args([
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--uts",
+            "--cgroup",
+            "--kill-child",
+            "--mount-proc",
+        ]);
+        command.arg(site.program()).args(["lab", "inside", "first", "--"]);
+        command.arg(site.program()).args(["lab", "inside", "node"]).arg(&site.folder).arg(node.name);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let machine = command.spawn()?;
+        let first = pid_of_child(machine.id());
+        self.machines.insert(node.name, machine);
+        fs::write(node.path(FIRST_PROCESS), first?.to_string())?;
+        Ok(())
+    }
+
+    fn wait_for_nodes(&mut self) -> Result<()> {
+        let status =
+            r#"jsonpath={range .items[*]}{.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}"#;
+        let (all, mut told) = (self.site.options.nodes.len(), 0);
+        for _ in 0..QUESTIONS {
+            let out = run(&mut self.site.kubectl(&["get", "nodes", "-o", status]))?;
+            let ready = out.lines().filter(|line| *line == "True").count();
+            if ready > told {
+                progress(format!("{ready} of {all} nodes are ready"));
+                told = ready;
+            }
+            if ready == all {
+                return Ok(());
+            }
+            for node in self.site.nodes() {
+                self.check(node)?;
+            }
+            self.control_plane.check()?;
+            std::thread::sleep(PAUSE);
+        }
+        bail!("{told} of {all} nodes are ready after {} s", (PAUSE * QUESTIONS).as_secs())
+    }
+
+    /// Whether a node still runs.
+    fn check(&mut self, node: Node<'a>) -> Result<()> {
+        match self.machines.get_mut(node.name).map(Child::try_wait) {
+            Some(Ok(None)) => Ok(()),
+            _ => bail!("{} does not run:\n{}", node.name, tail(&node.path("node.log"))),
+        }
+    }
+
+    /// Tells that all is ready, and does what is asked.
+    fn serve(mut self) -> Result<()> {
+        let listener = UnixListener::bind(self.site.path(SOCKET))?;
+        self.site.put(MEMORY, &memory()?.to_string())?;
+        say(&Said::Ready);
+        for connection in listener.incoming() {
+            let mut connection = connection?;
+            let mut name = String::new();
+            BufReader::new(&connection).read_line(&mut name)?;
+            let answer = match self.restart(name.trim_end()) {
+                Ok(()) => OK.to_string(),
+                Err(error) => format!("{error:#}"),
+            };
+            // Who asked may have gone.
+            let _ = connection.write_all(answer.as_bytes());
+        }
+        Ok(())
+    }
+
+    /// Cuts the power of a node and boots it again, on the disk that it has; waits until its kubelet answers.
+    fn restart(&mut self, name: &str) -> Result<()> {
+        let node = self.site.node(name)?;
+        if let Some(mut machine) = self.machines.remove(node.name) {
+            // All that runs on it ends with its first process. It may have crashed before.
+            if machine.try_wait()?.is_none() {
+                let first = i32::try_from(pid_of_child(machine.id())?)?;
+                kill_process(Pid::from_raw(first).context("a process")?, Signal::KILL)?;
+            }
+            machine.wait()?;
+        }
+        // The kubelet would spend seconds on each of the pods' groups.
+        cgroups::remove(&self.site.hierarchies, node.name)?;
+        network::unplug(node)?;
+        self.boot(node)?;
+        let kubelet = SocketAddr::from((node.address(), KUBELET));
+        for _ in 0..QUESTIONS {
+            if TcpStream::connect_timeout(&kubelet, PAUSE).is_ok() {
+                return Ok(());
+            }
+            self.check(node)?;
+            std::thread::sleep(PAUSE);
+        }
+        bail!("the kubelet of {name} does not answer:\n{}", tail(&node.path("kubelet.log")))
+    }
+}
+
+/// The memory of all processes here, what is shared counted once, in bytes.
+fn memory() -> Result<u64> {
+    let mut kibibytes = 0;
+    for entry in fs::read_dir("/proc")?.flatten() {
+        // Most are no processes, or have ended meanwhile.
+        let rollup = fs::read_to_string(entry.path().join("smaps_rollup")).unwrap_or_default();
+        let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next());
+        kibibytes += pss.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(kibibytes * 1024)
+}

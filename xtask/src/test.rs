@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::cargo::{build_programs, cargo, root, run};
-use crate::{demo, dist, needs};
+use crate::{demo, dist, lab, needs};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Args)]
@@ -34,7 +34,9 @@ impl Test {
             run(cargo(&["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
         })?;
         let programs = step("programs", build_programs)?;
-        step("Kubernetes' programs", demo::prepare_api_server)?;
+        step("Kubernetes' programs", || {
+            if lab::can_be_had() { lab::prepare() } else { demo::prepare_api_server() }
+        })?;
         step("tests", || run(cargo(&["test", "--workspace"]).env("RACKPOOL_PROGRAMS", &programs)))?;
         // An optimiser has been met that changed what the selectors' parser does.
         step("optimised tests of what is pure", || {
@@ -53,13 +55,13 @@ impl Test {
         step("demo on etcd", || demo::Demo::with_programs(programs.clone()).on_etcd().run())?;
         step("demo on a Kubernetes API server", || {
             if demo::can_be_on_an_api_server() {
-                demo::Demo::with_programs(programs).on_api_server().run()?;
+                demo::Demo::with_programs(programs.clone()).on_api_server().run()?;
             }
             Ok(())
         })?;
         step("demo on real kubelets", || {
             if lab::can_be_had() {
-                demo::Demo::with_programs(programs.clone()).on_kubernetes().run()?;
+                demo::Demo::with_programs(programs).on_kubernetes().run()?;
             }
             Ok(())
         })?;

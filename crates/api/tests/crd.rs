@@ -404,7 +404,7 @@ fn an_endpoint_is_written_into_its_pods_annotations() {
     assert_eq!(pod::patch(&endpoint(&pod), "u"), json!({"metadata": {"annotations": {}, "uid": "u"}}));
     let released = json!({"metadata": {"annotations": {"cni.projectcalico.org/podIP": "", "cni.projectcalico.org/podIPs": ""},
         "uid": "u", "resourceVersion": "7"}});
-    assert_eq!(pod::patch_released("u", &Revision::new("7")), released);
+    assert_eq!(pod::patch_released("u", &api::Revision::new("7")), released);
 }
 
 fn cidr() -> impl Strategy<Value = BlockCidr> {

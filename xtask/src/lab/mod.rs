@@ -29,6 +29,7 @@ mod steward;
 mod supervisor;
 
 pub use handle::Lab;
+pub use requirements::{can_be_had, provide as prepare};
 pub use site::{Cni, Options};
 
 /// What it takes of Kubernetes.

@@ -5,6 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use store::testing::kube_server;
+
 use super::{KUBERNETES, cgroups, image};
 use crate::needs::{self, Package};
 
@@ -25,6 +27,21 @@ const PACKAGES: [Package; 12] = [
 ];
 /// What each node has a copy of its own of, or nothing from outside: no place for a lab.
 const NODES_OWN: [&str; 6] = ["/etc", "/opt", "/proc", "/run", "/sys", "/var"];
+
+/// Whether a lab can be had here, as far as can be seen without installing anything; says what is missing.
+pub fn can_be_had() -> bool {
+    let missing = if kube_server::is_left_out() {
+        return false;
+    } else if !needs::is_root() {
+        Some("the lab takes root".to_string())
+    } else {
+        cgroups::hierarchies("lab").err().map(|error| error.to_string())
+    };
+    if let Some(missing) = &missing {
+        println!("left out: {missing}");
+    }
+    missing.is_none()
+}
 
 /// Sees that everything is there; installs and builds what can be, and says what else is missing and how to get it.
 pub fn provide() -> Result<()> {

@@ -34,7 +34,8 @@ impl<'a> ObjectName<'a> {
 
     /// The path; `None` for names that no object has: what comes from outside must not lead to another path.
     fn path(&self) -> Option<String> {
-        if why_no_name(self.name).is_some() || self.namespace.is_some_and(|name| why_no_name(name).is_some()) {
+        if why_no_name(self.name).is_some() || self.namespace.is_some_and(|name| why_no_name(name).is_some())
+        {
             return None;
         }
         let namespace = self.namespace.map_or(String::new(), |name| format!("/namespaces/{name}"));

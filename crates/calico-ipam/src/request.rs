@@ -29,6 +29,9 @@ const PATIENCE: Duration = WITHIN;
 /// How long a store may leave the first question unanswered. The runtime asks again, and who reads its log should not wait for the reason.
 pub const REACHED_WITHIN: Duration = Duration::from_secs(10);
 
+/// Calico has no allocator at all then, and says of each of its records that it is not supported.
+const USE_POD_CIDR: &str = "USE_POD_CIDR is set: addresses are handed out from the nodes' pod CIDRs by host-local, not by calico-ipam. Take the variable away, or set ipam.type to host-local";
+
 /// Labels by their names.
 pub type Labels = BTreeMap<String, String>;
 
@@ -66,13 +69,18 @@ impl<'a> Request<'a> {
         stderr: &'a mut dyn Write,
     ) -> Result<Request<'a>, CniError> {
         let conf = document.conf()?;
-        let log = Log::new(stderr, "calico-ipam", clock, conf.log_level());
+        let log = Log::new(stderr, "calico-ipam", clock, &conf);
         let text = |field: &str| conf.text(&[field]);
         let node = setup::node_name(text("nodename"), text("nodename_file"), text("hostname"))
             .map_err(CniError::internal)?;
         let settings =
             Settings::from_environment(environment).map_err(CniError::internal)?.with_cni(conf.fields());
         let datastore = Datastore::choose(&settings, environment).map_err(CniError::internal)?;
+        if let Datastore::Kubernetes(settings) = &datastore
+            && settings.use_pod_cidr
+        {
+            return Err(CniError::internal(USE_POD_CIDR));
+        }
         let args = Args::parse(&call.args)?;
         let identity = Identity::new(conf.name(), node, &call.container, &call.interface, &args)?;
         // A store that does not exist yet has no pools: the file's name is the better answer.

@@ -54,6 +54,17 @@ fn a_node_that_is_not_known() {
     assert!(machine.taken().is_empty() && machine.counted().is_empty());
 }
 
+#[cfg(feature = "kubernetes")]
+#[test]
+fn there_is_nothing_to_allocate_where_nodes_have_pod_cidrs() {
+    let conf = json!({"cniVersion": "1.0.0", "name": "net", "nodename": "n1", "datastore_type": "kubernetes",
+        "ipam": {"type": "calico-ipam"}});
+    let mut program = Command::new(BINARY);
+    program.env_clear().envs(ENV).env("USE_POD_CIDR", "true");
+    let (code, msg) = finish(spawn(&mut program, &conf.to_string())).error();
+    assert!(code == 999 && msg.contains("USE_POD_CIDR") && msg.contains("host-local"), "{msg}");
+}
+
 #[test]
 fn stores_that_cannot_be_used() {
     let machine = machine();

@@ -200,6 +200,11 @@ impl Options {
             }
             merged.current_context = Some(context.clone());
         }
+        if let Some(proxy) = proxy(&merged) {
+            return Err(unusable(format!(
+                "{kubeconfig:?} leads to the Kubernetes API server through the proxy {proxy} (proxy-url), which is not supported yet. Name a server that is reached directly"
+            )));
+        }
         Config::try_from(merged).map_err(|error| {
             unusable(format!(
                 "{kubeconfig:?} names no Kubernetes API server: {}",
@@ -207,6 +212,14 @@ impl Options {
             ))
         })
     }
+}
+
+/// The proxy before the server of the current context. (One that the environment names is not taken.)
+fn proxy(kubeconfig: &KubeconfigFile) -> Option<&str> {
+    let name = kubeconfig.current_context.as_ref()?;
+    let context = kubeconfig.contexts.iter().find(|context| context.name == *name)?.context.as_ref()?;
+    let cluster = kubeconfig.clusters.iter().find(|cluster| cluster.name == context.cluster)?;
+    cluster.cluster.as_ref()?.proxy_url.as_deref().filter(|proxy| !proxy.is_empty())
 }
 
 fn read_files(paths: &[PathBuf]) -> Result<KubeconfigFile, StoreError> {

@@ -90,6 +90,10 @@ fn what_makes_no_sense_is_told_at_once() {
         with(&|o| o.kubeconfig = Some(Kubeconfig::Inline("{".to_string()))),
         "the kubeconfig given as text",
     );
+    let proxied = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [],
+        "contexts": [{"name": "c", "context": {"cluster": "d", "user": ""}}],
+        "clusters": [{"name": "d", "cluster": {"server": "https://127.0.0.1:1", "proxy-url": "http://127.0.0.1:2"}}]}"#;
+    unusable(with(&|o| o.kubeconfig = Some(Kubeconfig::Inline(proxied.to_string()))), "proxy-url");
     let secret = format!("{:?}", with(&|o| o.token = Some("secret".to_string())));
     assert!(!secret.contains("secret"), "{secret}");
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::cargo::{cargo, run};
-use crate::{demo, dist};
+use crate::{demo, dist, lab};
 
 /// Arguments of `cargo xtask figures`.
 #[derive(Args)]
@@ -17,6 +17,9 @@ pub struct Figures {
     /// How often each program is started.
     #[arg(long, default_value = "60")]
     rounds: String,
+    /// Of a cluster of eight real kubelets, and of the plugins on one of its nodes beside Debian's, and of nothing else. Takes root.
+    #[arg(long)]
+    lab: bool,
 }
 
 impl Figures {
@@ -26,6 +29,9 @@ impl Figures {
             Some(dir) => std::fs::canonicalize(dir)?,
             None => dist::build()?,
         };
+        if self.lab {
+            return lab::measure(&programs, self.rounds.parse()?);
+        }
         let mut bench = cargo(&["run", "--quiet", "--release", "--package", "benches", "--", "measure"]);
         run(bench.arg(&programs).args(["--rounds", &self.rounds]))?;
         if demo::can_be_on_an_api_server() {

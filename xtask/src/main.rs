@@ -11,6 +11,7 @@ mod demo;
 mod dist;
 mod figures;
 mod lab;
+mod namespace;
 mod needs;
 mod test;
 

@@ -52,6 +52,12 @@ impl Test {
             ]))
         })?;
         step("demo", || demo::Demo::with_programs(programs.clone()).run())?;
+        step("demo in network namespaces", || {
+            if demo::can_be_in_namespaces() {
+                demo::Demo::with_programs(programs.clone()).in_namespaces().run()?;
+            }
+            Ok(())
+        })?;
         step("demo on etcd", || demo::Demo::with_programs(programs.clone()).on_etcd().run())?;
         step("demo on a Kubernetes API server", || {
             if demo::can_be_on_an_api_server() {

@@ -9,7 +9,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["api"]),
     ("ipam", &["api", "selector", "store"]),
     ("resources", &["api", "selector", "store", "ipam"]),
-    ("setup", &["api", "store"]),
+    ("setup", &["api", "ipam", "store"]),
     ("dataplane", &[]),
     ("calicoctl", &["selector", "api", "store", "ipam", "resources", "setup"]),
     ("cni", &["api", "store", "setup"]),

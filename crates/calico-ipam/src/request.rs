@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipam::{Effects, Planner};
+use ipam::Planner;
 use setup::{Clock, ConnectOptions, Datastore, Environment, Settings};
 use store::{ReadSet, Store, StoreError, View};
 use tokio::runtime::Runtime;
@@ -215,9 +215,8 @@ impl<'a> Request<'a> {
     where
         P::Error: std::fmt::Display,
     {
-        let effects = Real(self.clock);
         self.runtime
-            .block_on(ipam::run(&self.store, &effects, planner, deadline.left()))
+            .block_on(ipam::run(&self.store, &self.clock, planner, deadline.left()))
             .map_err(CniError::internal)
     }
 
@@ -234,9 +233,8 @@ impl<'a> Request<'a> {
     where
         P::Error: std::fmt::Display,
     {
-        let effects = Real(self.clock);
         self.runtime
-            .block_on(ipam::run_from(&self.store, &effects, planner, view, deadline.left()))
+            .block_on(ipam::run_from(&self.store, &self.clock, planner, view, deadline.left()))
             .map_err(CniError::internal)
     }
 
@@ -257,26 +255,5 @@ impl Deadline {
     /// How much time there is.
     pub fn left(&self) -> Duration {
         self.end.saturating_sub(self.clock.elapsed())
-    }
-}
-
-/// The real clock and real randomness, for [`ipam::run`].
-struct Real(Clock);
-
-impl Effects for Real {
-    fn now(&self) -> api::Timestamp {
-        self.0.now()
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn seed(&self) -> u64 {
-        self.0.seed()
-    }
-
-    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
-        tokio::time::sleep(time)
     }
 }

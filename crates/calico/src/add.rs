@@ -4,19 +4,23 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use api::Cidr;
+use api::capability::Backend;
 use cni::log::Level;
 use cni::{CniError, answer, netns};
 use dataplane::{Device, Mac, Wiring};
 use ipam::{ReleaseIp, ReleaseIps};
 use serde_json::Value as Json;
 
-use crate::annotations::{Annotations, Pools, Source, floating};
+use crate::annotations::{Annotations, Pools, Source, floating, hardware_address};
 use crate::delegate::{Delegate, Given};
-use crate::endpoint::{self, Facts, Real, Stored};
+use crate::endpoint::{self, Facts, Stored};
 use crate::gates;
 use crate::host_local;
 use crate::request::{Request, WITHIN};
 use crate::result::{self, Made};
+use crate::wait;
+
+const NO_ADDRESS: &str = "IPAM plugin returned missing IP config";
 
 /// Serves the request; gives the text of the result. When it fails, nothing that it did stays.
 ///
@@ -31,11 +35,21 @@ pub fn add(request: &mut Request<'_>) -> Result<String, CniError> {
         true => pod(request, mtu)?,
         false => container(request, mtu)?,
     };
+    if request.conf.text(&["policy", "type"]).is_none() {
+        let network = request.conf.name();
+        let line = format!(
+            "policy.type is not set: a profile {network} has to come from elsewhere, none is created"
+        );
+        request.log.say(Level::Info, line);
+    }
     Ok(answer::text(&result::to_json(&request.version, &made)?))
 }
 
 /// A pod of Kubernetes. Whatever endpoint there is of an earlier container of it is taken over; that container's addresses are released by its own DEL.
 fn pod(request: &mut Request<'_>, mtu: u32) -> Result<Made, CniError> {
+    let wrong = |reason: String| CniError::internal(reason);
+    let patience = wait::patience(&request.conf)?;
+    let device = device(request)?;
     let described = request.pod_and_namespace()?;
     let nothing = Json::Null;
     let (pod, namespace) =
@@ -43,7 +57,6 @@ fn pod(request: &mut Request<'_>, mtu: u32) -> Result<Made, CniError> {
     let (pod_says, namespace_says) = (Annotations::of(pod), Annotations::of(namespace));
 
     let mut configuration = request.configuration.clone();
-    let wrong = |reason: String| CniError::internal(reason);
     let mut routes = Vec::new();
     match request.ipam_type() {
         "calico-ipam" => {
@@ -65,34 +78,53 @@ fn pod(request: &mut Request<'_>, mtu: u32) -> Result<Made, CniError> {
     let may = |feature: &str| request.conf.flag(&["feature_control", feature]);
     let source = Source::of(pod_says, request.ipam_type(), may("ip_addrs_no_ipam")).map_err(wrong)?;
     let floating = floating(pod_says, may("floating_ips")).map_err(wrong)?;
-    let mac = pod_says.get("hwAddr").map(parse_mac).transpose().map_err(wrong)?;
-    let (base, revision) = match &described {
-        Some((pod, _)) => {
-            let (base, revision) = endpoint::of_pod(request, pod)?;
-            (base, Some(revision))
-        }
-        None => undescribed(request)?,
-    };
+    let mac = hardware_address(pod_says).map_err(wrong)?;
 
-    let environment = request.environment.clone();
-    let delegate = Delegate::find(request.ipam_type(), &environment)?;
-    let args = request.environment.get("CNI_ARGS").unwrap_or_default().to_string();
+    let (base, former) = known(request, described.is_some().then_some(pod))?;
+    let ipam = Ipam { delegate: Delegate::find(request.ipam_type(), &request.environment)?, configuration };
     let given = match &source {
-        Source::Chosen => delegate.add(&configuration, &args)?,
+        Source::Chosen => ipam.add(request)?,
         Source::Fixed(addresses) => Given { addresses: addresses.clone(), ..Given::default() },
         Source::Named(addresses) => {
-            release_former(request)?;
-            named(&delegate, &configuration, &args, addresses)?
+            if let Some((former, _)) = &former {
+                release(request, former)?;
+            }
+            ipam.add_named(request, addresses)?
         }
     };
-    let work = Work { delegate: &delegate, configuration: &configuration, args: &args };
-    let keeps_record = !matches!(source, Source::Fixed(_));
-    let work = keeps_record.then_some(work);
     // An address that migrates is still another host's.
     let is_migrating =
         source == Source::Chosen && request.ipam_type() == "calico-ipam" && given.routes.is_empty();
-    let plan = Plan { base, revision, given, routes, mac, floating, mtu, want_host_routes: !is_migrating };
-    attach(request, plan, work)
+    let revision = former.map(|(_, revision)| revision);
+    let plan = Plan { base, revision, routes, mac, floating, mtu, device, want_host_routes: !is_migrating };
+    // Addresses that are on nobody's record need not be taken back.
+    let keeps_record = !matches!(source, Source::Fixed(_));
+    let made = attach(request, &plan, given, keeps_record.then_some(&ipam))?;
+    if let Some(patience) = patience {
+        wait::for_policy(request, patience);
+    }
+    Ok(made)
+}
+
+/// What is known of a pod's endpoint; and what is stored of it, whose names it keeps.
+fn known(
+    request: &mut Request<'_>,
+    described: Option<&Json>,
+) -> Result<(api::Resource, Option<Stored>), CniError> {
+    let described = described.map(|pod| endpoint::of_pod(request, pod)).transpose()?;
+    // There the pod is the endpoint.
+    if let (Backend::Kubernetes, Some(pod)) = (request.backend, &described) {
+        return Ok((pod.0.clone(), Some(pod.clone())));
+    }
+    let former = endpoint::of_workload(request)?;
+    if let Some((stored, _)) = &former {
+        request.names.take_over(stored);
+    }
+    let base = match described.or_else(|| former.clone()) {
+        Some((known, _)) => known,
+        None => endpoint::plain(request),
+    };
+    Ok((base, former))
 }
 
 /// What is no pod of Kubernetes.
@@ -101,26 +133,25 @@ fn container(request: &mut Request<'_>, mtu: u32) -> Result<Made, CniError> {
         let msg = "requested feature is not supported for this runtime: ip_addrs_no_ipam";
         return Err(CniError::internal(msg));
     }
-    if let Some(stored) = endpoint::stored(request)? {
+    let device = device(request)?;
+    if let Some(stored) = endpoint::of_workload(request)? {
+        request.names.take_over(&stored.0);
         return another_network(request, stored);
     }
-    let configuration = request.configuration.clone();
-    let environment = request.environment.clone();
-    let delegate = Delegate::find(request.ipam_type(), &environment)?;
-    let args = request.environment.get("CNI_ARGS").unwrap_or_default().to_string();
-    let given = delegate.add(&configuration, &args)?;
-    let work = Work { delegate: &delegate, configuration: &configuration, args: &args };
+    let delegate = Delegate::find(request.ipam_type(), &request.environment)?;
+    let ipam = Ipam { delegate, configuration: request.configuration.clone() };
+    let given = ipam.add(request)?;
     let plan = Plan {
         base: endpoint::plain(request),
         revision: None,
-        given,
         routes: Vec::new(),
         mac: None,
         floating: Vec::new(),
         mtu,
+        device,
         want_host_routes: true,
     };
-    attach(request, plan, Some(work))
+    attach(request, &plan, given, Some(&ipam))
 }
 
 /// A container that is attached already joins another network: it keeps its address and gets the network's profile.
@@ -134,7 +165,7 @@ fn another_network(request: &mut Request<'_>, (stored, revision): Stored) -> Res
         }
     });
     if joined != stored {
-        endpoint::store(request, &joined, Some(revision))?;
+        endpoint::store(request, &joined, Some(&revision))?;
     }
     let text = |field: &str| stored.text(&["spec", field]).unwrap_or_default().to_string();
     Ok(Made {
@@ -155,12 +186,43 @@ pub fn networks(endpoint: &api::Resource) -> Vec<IpAddr> {
     texts.filter_map(|text| Cidr::parse_unmasked(text).ok()).map(|(_, addr)| addr).collect()
 }
 
-/// A delegate's work, to be taken back.
-#[derive(Clone, Copy)]
-struct Work<'a> {
-    delegate: &'a Delegate<'a>,
-    configuration: &'a Json,
-    args: &'a str,
+/// The IPAM plugin, and what it is told.
+struct Ipam {
+    delegate: Delegate,
+    configuration: Json,
+}
+
+impl Ipam {
+    fn add(&self, request: &mut Request<'_>) -> Result<Given, CniError> {
+        self.delegate.add(&self.configuration, &request.call.args, &mut request.log)
+    }
+
+    /// It is called once for each address; what it gave is taken back where it does not give a later one.
+    fn add_named(&self, request: &mut Request<'_>, addresses: &[IpAddr]) -> Result<Given, CniError> {
+        let mut given = Given::default();
+        for addr in addresses {
+            let args = format!("{};IP={addr}", request.call.args);
+            let one = self.delegate.add(&self.configuration, &args, &mut request.log);
+            let error = match one.map(|one| one.addresses.first().copied()) {
+                Ok(Some(first)) => {
+                    given.addresses.push(first);
+                    continue;
+                }
+                Ok(None) => CniError::internal(NO_ADDRESS),
+                Err(error) => error,
+            };
+            if !given.addresses.is_empty() {
+                self.take_back(request);
+            }
+            let msg = format!("error getting IP from IPAM: {}", error.msg);
+            return Err(CniError { msg, ..error });
+        }
+        Ok(given)
+    }
+
+    fn take_back(&self, request: &mut Request<'_>) {
+        self.delegate.take_back(&self.configuration, &request.call.args, &mut request.log);
+    }
 }
 
 /// What is to be made.
@@ -169,39 +231,47 @@ struct Plan {
     base: api::Resource,
     /// Of the pod, in Kubernetes.
     revision: Option<api::Revision>,
-    given: Given,
     routes: Vec<ipnet::IpNet>,
     mac: Option<Mac>,
     floating: Vec<String>,
     mtu: u32,
+    device: Device,
     want_host_routes: bool,
 }
 
-/// Makes the interfaces and stores the endpoint; takes everything back where one of it fails.
-fn attach(request: &mut Request<'_>, plan: Plan, work: Option<Work<'_>>) -> Result<Made, CniError> {
-    let made = wire_and_tell(request, &plan);
-    if let (Err(_), Some(work)) = (&made, work)
-        && let Err(error) = work.delegate.del(work.configuration, work.args)
-    {
-        let line = format!("the IPAM plugin does not take back {:?}: {}", plan.given.addresses, error.msg);
-        request.log.say(Level::Error, line);
+/// Makes the interfaces and stores the endpoint; takes everything back where one of it fails. `ipam` keeps record of the addresses.
+fn attach(
+    request: &mut Request<'_>,
+    plan: &Plan,
+    given: Given,
+    ipam: Option<&Ipam>,
+) -> Result<Made, CniError> {
+    let made = wire_and_tell(request, plan, given);
+    if made.is_err() {
+        if let Err(error) = endpoint::take_back(request) {
+            let line = format!("the endpoint {} may stay behind: {}", request.names.endpoint, error.msg);
+            request.log.say(Level::Error, line);
+        }
+        if let Some(ipam) = ipam {
+            ipam.take_back(request);
+        }
     }
     made
 }
 
-fn wire_and_tell(request: &mut Request<'_>, plan: &Plan) -> Result<Made, CniError> {
-    if plan.given.addresses.is_empty() {
-        return Err(CniError::internal("IPAM plugin returned missing IP config"));
+fn wire_and_tell(request: &mut Request<'_>, plan: &Plan, given: Given) -> Result<Made, CniError> {
+    if given.addresses.is_empty() {
+        return Err(CniError::internal(NO_ADDRESS));
     }
     let wiring = Wiring {
-        addresses: plan.given.addresses.clone(),
+        addresses: given.addresses.clone(),
         mtu: plan.mtu,
         mac: plan.mac,
         queues: u32::try_from(request.conf.number(&["num_queues"])).unwrap_or_default().max(1),
         routes: plan.routes.clone(),
         ip_forward: request.conf.flag(&["container_settings", "allow_ip_forwarding"]),
         want_host_routes: plan.want_host_routes,
-        device: device(request)?,
+        device: plan.device,
         ..Wiring::new(
             &request.names.host_interface,
             &request.call.interface,
@@ -212,13 +282,10 @@ fn wire_and_tell(request: &mut Request<'_>, plan: &Plan) -> Result<Made, CniErro
     for warning in &attached.warnings {
         request.log.say(Level::Error, warning);
     }
-    let facts = Facts {
-        addresses: plan.given.addresses.clone(),
-        mac: attached.mac.to_string(),
-        floating: plan.floating.clone(),
-    };
+    let facts =
+        Facts { addresses: given.addresses, mac: attached.mac.to_string(), floating: plan.floating.clone() };
     let endpoint = endpoint::with_facts(request, &plan.base, &facts);
-    if let Err(error) = endpoint::store(request, &endpoint, plan.revision.clone()) {
+    if let Err(error) = endpoint::store(request, &endpoint, plan.revision.as_ref()) {
         let (container, host) = (&wiring.container_interface, Some(wiring.host_interface.as_str()));
         if let Err(then) = dataplane::detach(&wiring.netns, container, host, dataplane::DETACH_LIMIT) {
             request.log.say(Level::Error, format!("the interfaces stay behind: {then}"));
@@ -235,8 +302,8 @@ fn wire_and_tell(request: &mut Request<'_>, plan: &Plan) -> Result<Made, CniErro
         mtu: plan.mtu,
         sandbox: request.call.netns.clone(),
         addresses: facts.addresses,
-        routes: plan.given.routes.clone(),
-        dns: plan.given.dns.clone(),
+        routes: given.routes,
+        dns: given.dns,
     })
 }
 
@@ -248,59 +315,20 @@ fn device(request: &Request<'_>) -> Result<Device, CniError> {
     }
 }
 
-/// A pod that Kubernetes is not asked for: its endpoint, where its record has one.
-fn undescribed(request: &Request<'_>) -> Result<(api::Resource, Option<api::Revision>), CniError> {
-    Ok(match endpoint::stored(request)? {
-        Some((stored, revision)) => (stored, Some(revision)),
-        None => (endpoint::plain(request), None),
-    })
-}
-
-/// The IPAM plugin is called once for each address; what it gave is taken back where it refuses a later one.
-fn named(
-    delegate: &Delegate<'_>,
-    configuration: &Json,
-    args: &str,
-    addresses: &[IpAddr],
-) -> Result<Given, CniError> {
-    let mut given = Given::default();
-    for addr in addresses {
-        let one = delegate.add(configuration, &format!("{args};IP={addr}"));
-        let one = one.and_then(|one| match one.addresses.first() {
-            Some(first) => Ok(*first),
-            None => Err(CniError::internal("IPAM plugin returned missing IP config")),
-        });
-        match one {
-            Ok(first) => given.addresses.push(first),
-            Err(error) => {
-                if !given.addresses.is_empty() {
-                    // The error that counts is the one before.
-                    let _ = delegate.del(configuration, args);
-                }
-                let msg = format!("error getting IP from IPAM: {}", error.msg);
-                return Err(CniError { msg, ..error });
-            }
-        }
-    }
-    Ok(given)
-}
-
 /// Releases the addresses of the pod's former container: the same ones are asked for again, and it may still hold them.
-fn release_former(request: &mut Request<'_>) -> Result<(), CniError> {
-    let Some((former, _)) = endpoint::stored(request)? else { return Ok(()) };
+fn release(request: &mut Request<'_>, former: &api::Resource) -> Result<(), CniError> {
     let handle = former
         .text(&["spec", "containerID"])
         .and_then(|container| api::HandleId::new(&format!("{}.{container}", request.conf.name())));
     let Some(handle) = handle else { return Ok(()) };
     let handle = Some(handle.as_str().to_string());
     let release = |addr| ReleaseIp { addr, handle: handle.clone(), sequence: None };
-    let addresses: Vec<_> = networks(&former).into_iter().map(release).collect();
+    let addresses: Vec<_> = networks(former).into_iter().map(release).collect();
     if addresses.is_empty() {
         return Ok(());
     }
-    let effects = Real(request.clock);
     let planner = ReleaseIps::new(addresses);
-    let released = request.wait_for(ipam::run(&request.store, &effects, planner, WITHIN));
+    let released = request.wait_for(ipam::run(&request.store, &request.clock, planner, WITHIN));
     let released =
         released.map_err(|error| CniError::internal(format!("failed to release ipAddrs: {error}")))?;
     for addr in released.released {
@@ -316,29 +344,4 @@ fn pod_cidrs(request: &Request<'_>) -> Result<(String, Vec<Cidr>), CniError> {
     let listed = found.field(&["status", "podCIDRs"]).and_then(Json::as_array);
     let texts = listed.into_iter().flatten().filter_map(Json::as_str);
     Ok((node, texts.filter_map(|text| text.parse().ok()).collect()))
-}
-
-fn parse_mac(text: &str) -> Result<Mac, String> {
-    let wrong = || format!("address {text}: invalid MAC address");
-    let mut mac = [0; 6];
-    let mut parts = text.split([':', '-']);
-    for byte in &mut mac {
-        let part = parts.next().filter(|part| part.len() == 2).ok_or_else(wrong)?;
-        *byte = u8::from_str_radix(part, 16).map_err(|_| wrong())?;
-    }
-    if parts.next().is_some() { Err(wrong()) } else { Ok(Mac(mac)) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hardware_addresses() {
-        assert_eq!(parse_mac("1c:0c:0a:c0:ff:ee"), Ok(Mac([0x1c, 0x0c, 0x0a, 0xc0, 0xff, 0xee])));
-        assert_eq!(parse_mac("1C-0C-0A-C0-FF-EE"), Ok(Mac([0x1c, 0x0c, 0x0a, 0xc0, 0xff, 0xee])));
-        for wrong in ["", "1c:0c:0a:c0:ff", "1c:0c:0a:c0:ff:ee:00", "zz:0c:0a:c0:ff:ee", "1:0c:0a:c0:ff:ee"] {
-            assert!(parse_mac(wrong).is_err(), "{wrong}");
-        }
-    }
 }

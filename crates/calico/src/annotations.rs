@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use api::cidr::parse_addr;
 use api::go::json_type;
 use cni::go_json;
+use dataplane::Mac;
 use serde_json::Value as Json;
 
 const PREFIX: &str = "cni.projectcalico.org/";
@@ -161,6 +162,25 @@ pub fn floating(pod: Annotations<'_>, is_allowed: bool) -> Result<Vec<String>, S
     }
 }
 
+/// The hardware address of the container's side: `hwAddr`.
+///
+/// # Errors
+/// When it is none of six bytes.
+pub fn hardware_address(pod: Annotations<'_>) -> Result<Option<Mac>, String> {
+    pod.get("hwAddr").map(parse_mac).transpose()
+}
+
+fn parse_mac(text: &str) -> Result<Mac, String> {
+    let wrong = || format!("address {text}: invalid MAC address");
+    let mut mac = [0; 6];
+    let mut parts = text.split([':', '-']);
+    for byte in &mut mac {
+        let part = parts.next().filter(|part| part.len() == 2).ok_or_else(wrong)?;
+        *byte = u8::from_str_radix(part, 16).map_err(|_| wrong())?;
+    }
+    if parts.next().is_some() { Err(wrong()) } else { Ok(Mac(mac)) }
+}
+
 fn ip_texts(text: &str) -> Result<Vec<String>, String> {
     texts(text).map_err(|error| format!("failed to parse '{text}' as JSON: {error}"))
 }
@@ -249,5 +269,14 @@ mod tests {
         no(&[("ipAddrs", "[]")], "calico-ipam", "specified but empty");
         no(&[("ipAddrs", r#"["10.0.0.1","10.0.0.2"]"#)], "calico-ipam", "more than one IPv4 address");
         no(&[("ipAddrs", r#"["10.0.0.300"]"#)], "calico-ipam", "invalid IP format: 10.0.0.300");
+    }
+
+    #[test]
+    fn hardware_addresses() {
+        assert_eq!(parse_mac("1c:0c:0a:c0:ff:ee"), Ok(Mac([0x1c, 0x0c, 0x0a, 0xc0, 0xff, 0xee])));
+        assert_eq!(parse_mac("1C-0C-0A-C0-FF-EE"), Ok(Mac([0x1c, 0x0c, 0x0a, 0xc0, 0xff, 0xee])));
+        for wrong in ["", "1c:0c:0a:c0:ff", "1c:0c:0a:c0:ff:ee:00", "zz:0c:0a:c0:ff:ee", "1:0c:0a:c0:ff:ee"] {
+            assert!(parse_mac(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use dataplane::DETACH_LIMIT;
 
 use crate::delegate::Delegate;
 use crate::endpoint::{self, Deleted};
+use crate::host_local;
 use crate::request::Request;
 
 /// Serves the request. The IPAM plugin is called whatever the endpoint says: an address is the container's, the endpoint is the pod's.
@@ -16,18 +17,20 @@ use crate::request::Request;
 /// Code 999, or the IPAM plugin's; the runtime then asks again.
 pub fn del(request: &mut Request<'_>) -> Result<(), CniError> {
     request.refuse_while_locked()?;
-    let deleted = endpoint::delete(request)?;
-    if deleted == Deleted::IsAnothers {
+    if endpoint::delete(request)? == Deleted::IsAnothers {
         let line = format!("{} is another container's by now, and stays", request.names.endpoint);
         request.log.say(Level::Info, line);
     }
-    // The name on the host is the pod's: a newer container of the pod has it.
-    let host = (deleted != Deleted::IsAnothers).then_some(request.names.host_interface.as_str());
-    if !request.call.netns.is_empty() || host.is_some() {
-        dataplane::detach(Path::new(&request.call.netns), &request.call.interface, host, DETACH_LIMIT)
+    // By the container's side alone: the name on the host is the pod's, and a newer container of it may have it by now. Where the namespace is gone, the
+    // kernel takes the pair along.
+    if !request.call.netns.is_empty() {
+        dataplane::detach(Path::new(&request.call.netns), &request.call.interface, None, DETACH_LIMIT)
             .map_err(CniError::internal)?;
     }
-    let environment = request.environment.clone();
-    let args = request.environment.get("CNI_ARGS").unwrap_or_default();
-    Delegate::find(request.ipam_type(), &environment)?.del(&request.configuration, args)
+    let mut configuration = request.configuration.clone();
+    if request.ipam_type() == "host-local" {
+        host_local::fill_in_anything(&mut configuration);
+    }
+    let delegate = Delegate::find(request.ipam_type(), &request.environment)?;
+    delegate.del(&configuration, &request.call.args, &mut request.log)
 }

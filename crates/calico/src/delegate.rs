@@ -1,20 +1,27 @@
 //! The IPAM plugin, called through the protocol's delegation (`containernetworking/cni/pkg/invoke`).
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
 use api::Cidr;
 use cni::CniError;
+use cni::log::{Level, Log};
 use serde_json::Value as Json;
 use setup::Environment;
 
 /// How often a program is tried whose file somebody is still writing.
 const TRIES: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long a plugin may work. calico-ipam waits up to 90 s for its turn, then works up to 90 s; what takes longer than this is stuck.
+const LIMIT: Duration = Duration::from_secs(240);
+/// How long it may still run when it has given its answer, and how often it is looked at meanwhile.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(1);
 
 /// What the IPAM plugin gave.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,17 +36,18 @@ pub struct Given {
 
 /// A plugin that another calls.
 #[derive(Debug)]
-pub struct Delegate<'a> {
+pub struct Delegate {
     program: PathBuf,
-    environment: &'a Environment,
+    environment: Environment,
+    limit: Duration,
 }
 
-impl<'a> Delegate<'a> {
+impl Delegate {
     /// The plugin of that name in the folders of `CNI_PATH`.
     ///
     /// # Errors
     /// Code 999 where there is none.
-    pub fn find(name: &str, environment: &'a Environment) -> Result<Delegate<'a>, CniError> {
+    pub fn find(name: &str, environment: &Environment) -> Result<Delegate, CniError> {
         if name.is_empty() || name.contains('/') {
             return Err(CniError::internal(format!("invalid plugin name: {name}")));
         }
@@ -48,7 +56,7 @@ impl<'a> Delegate<'a> {
         let program =
             folders.clone().map(|folder| Path::new(folder).join(name)).find(|program| program.is_file());
         match program {
-            Some(program) => Ok(Delegate { program, environment }),
+            Some(program) => Ok(Delegate { program, environment: environment.clone(), limit: LIMIT }),
             None => {
                 let folders: Vec<_> = folders.collect();
                 Err(CniError::internal(format!(
@@ -59,37 +67,68 @@ impl<'a> Delegate<'a> {
         }
     }
 
-    /// ADD. `args` is `CNI_ARGS`.
+    /// ADD. `args` is `CNI_ARGS`. A plugin that fails has kept nothing; from one that does not say what it gave, that is taken back.
     ///
     /// # Errors
-    /// What the plugin says, as it says it.
-    pub fn add(&self, configuration: &Json, args: &str) -> Result<Given, CniError> {
-        let text = self.call("ADD", configuration, args)?;
-        let result: Json = serde_json::from_str(&text)
-            .map_err(|error| CniError::internal(format!("the IPAM plugin's result is no JSON: {error}")))?;
-        read(&result).map_err(CniError::internal)
+    /// What the plugin says, as it says it; code 999 for a result that cannot be understood, and for a plugin that is stuck.
+    pub fn add(&self, configuration: &Json, args: &str, log: &mut Log<'_>) -> Result<Given, CniError> {
+        let reason = match self.run("ADD", configuration, args, log) {
+            Ok(output) if !output.status.success() => return Err(failure(&output)),
+            Ok(output) => match read(&output.stdout) {
+                Ok(given) => return Ok(given),
+                Err(reason) => CniError::internal(reason),
+            },
+            Err(error) if error.kind() != io::ErrorKind::TimedOut => return Err(self.not_run(&error)),
+            Err(error) => self.not_run(&error),
+        };
+        self.take_back(configuration, args, log);
+        Err(reason)
     }
 
     /// DEL.
     ///
     /// # Errors
     /// As [`Delegate::add`].
-    pub fn del(&self, configuration: &Json, args: &str) -> Result<(), CniError> {
-        self.call("DEL", configuration, args).map(|_| ())
-    }
-
-    fn call(&self, command: &str, configuration: &Json, args: &str) -> Result<String, CniError> {
-        let output = self.run(command, configuration.to_string().as_bytes(), args).map_err(|error| {
-            CniError::internal(format!("{} cannot be run: {error}", self.program.display()))
-        })?;
-        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-        if output.status.success() {
-            return Ok(stdout);
+    pub fn del(&self, configuration: &Json, args: &str, log: &mut Log<'_>) -> Result<(), CniError> {
+        match self.run("DEL", configuration, args, log) {
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => Err(failure(&output)),
+            Err(error) => Err(self.not_run(&error)),
         }
-        Err(failure(&stdout, &String::from_utf8_lossy(&output.stderr), &output.status.to_string()))
     }
 
-    fn run(&self, command: &str, input: &[u8], args: &str) -> io::Result<Output> {
+    /// DEL after a failure, which is what counts: one of the DEL is logged.
+    pub fn take_back(&self, configuration: &Json, args: &str, log: &mut Log<'_>) {
+        if let Err(error) = self.del(configuration, args, log) {
+            log.say(Level::Error, format!("the IPAM plugin does not take back what it gave: {}", error.msg));
+        }
+    }
+
+    fn not_run(&self, error: &io::Error) -> CniError {
+        CniError::internal(format!("{} cannot be run: {error}", self.program.display()))
+    }
+
+    fn run(&self, command: &str, configuration: &Json, args: &str, log: &mut Log<'_>) -> io::Result<Output> {
+        let mut child = self.spawn(command, args)?;
+        let ended = self.converse(&mut child, configuration.to_string());
+        if !matches!(ended, Ok(Some(_))) {
+            // It may have ended by itself just now.
+            let _ = child.kill();
+            child.wait()?;
+        }
+        match ended? {
+            Some(output) => {
+                log.pass_on(&output.stderr);
+                Ok(output)
+            }
+            None => {
+                let reason = format!("it did not end within {:?} of {command}, and was killed", self.limit);
+                Err(io::Error::new(io::ErrorKind::TimedOut, reason))
+            }
+        }
+    }
+
+    fn spawn(&self, command: &str, args: &str) -> io::Result<Child> {
         let mut tries = TRIES;
         loop {
             let mut program = Command::new(&self.program);
@@ -102,43 +141,78 @@ impl<'a> Delegate<'a> {
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped());
             match program.spawn() {
-                Ok(mut child) => {
-                    if let Some(mut stdin) = child.stdin.take() {
-                        // A program that reads nothing has its own reasons, and says them.
-                        let _ = stdin.write_all(input);
-                    }
-                    return child.wait_with_output();
-                }
                 Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && tries > 0 => {
                     tries -= 1;
                     thread::sleep(PAUSE);
                 }
-                Err(error) => return Err(error),
+                spawned => return spawned,
             }
         }
+    }
+
+    /// Tells it its input and hears what it says until it ends; `None` if it does not in time.
+    fn converse(&self, child: &mut Child, input: String) -> io::Result<Option<Output>> {
+        let (stdout, stderr) = (heard(child.stdout.take())?, heard(child.stderr.take())?);
+        if let Some(mut stdin) = child.stdin.take() {
+            // A program that reads nothing has its own reasons, and says them.
+            thread::Builder::new().spawn(move || drop(stdin.write_all(input.as_bytes())))?;
+        }
+        let Ok(stdout) = stdout.recv_timeout(self.limit) else { return Ok(None) };
+        let Ok(stderr) = stderr.recv_timeout(LAST_WORDS) else { return Ok(None) };
+        Ok(end(child)?.map(|status| Output { status, stdout, stderr }))
+    }
+}
+
+/// All that comes from there, when it has ended.
+fn heard(from: Option<impl Read + Send + 'static>) -> io::Result<Receiver<Vec<u8>>> {
+    let (to, heard) = mpsc::channel();
+    thread::Builder::new().spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut from) = from {
+            // What came until then counts.
+            let _ = from.read_to_end(&mut bytes);
+        }
+        // Nobody listens when the time was over.
+        let _ = to.send(bytes);
+    })?;
+    Ok(heard)
+}
+
+/// The end of a program that has said everything.
+fn end(child: &mut Child) -> io::Result<Option<ExitStatus>> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match child.try_wait()? {
+            None if waited < LAST_WORDS => thread::sleep(LOOK),
+            ended => return Ok(ended),
+        }
+        waited += LOOK;
     }
 }
 
 /// The error of a plugin that failed: its error object, or what else it said.
-fn failure(stdout: &str, stderr: &str, status: &str) -> CniError {
-    let object: Option<Json> = serde_json::from_str(stdout).ok();
+fn failure(output: &Output) -> CniError {
+    let object: Option<Json> = serde_json::from_slice(&output.stdout).ok();
     if let Some((object, msg)) = object.as_ref().and_then(|object| Some((object, object["msg"].as_str()?))) {
         let code = object["code"].as_u64().and_then(|code| u32::try_from(code).ok());
         let details = object["details"].as_str().unwrap_or_default();
         return CniError::new(code.unwrap_or(CniError::INTERNAL), msg).with(details);
     }
-    let said = if stdout.trim().is_empty() { stderr } else { stdout };
-    CniError::internal(match said.trim() {
-        "" => format!("netplugin failed with no error message: {status}"),
-        said => format!("netplugin failed: {said:?}"),
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_string();
+    let said = [text(&output.stdout), text(&output.stderr)].into_iter().find(|said| !said.is_empty());
+    CniError::internal(match said {
+        None => format!("netplugin failed with no error message: {}", output.status),
+        Some(said) => format!("netplugin failed: {said:?}"),
     })
 }
 
 /// Reads a result of any version.
-fn read(result: &Json) -> Result<Given, String> {
+fn read(stdout: &[u8]) -> Result<Given, String> {
+    let result: Json = serde_json::from_slice(stdout)
+        .map_err(|error| format!("the IPAM plugin's result is no JSON: {error}"))?;
     let mut given = Given { dns: result.get("dns").cloned(), ..Given::default() };
     let list = |value: &Json| value.as_array().cloned().unwrap_or_default();
-    for old in ["ip4", "ip6"].iter().filter_map(|field| result.get(field)) {
+    for old in [&result["ip4"], &result["ip6"]].into_iter().filter(|ip| !ip.is_null()) {
         given.addresses.push(address(&old["ip"])?);
         given.routes.extend(list(&old["routes"]));
     }
@@ -158,6 +232,9 @@ fn address(value: &Json) -> Result<IpAddr, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
     use serde_json::json;
 
     use super::*;
@@ -171,20 +248,59 @@ mod tests {
         let new = json!({"cniVersion": "1.0.0", "ips": [{"address": "10.0.0.5/26"}, {"address": "fd00::5/122"}],
             "routes": routes, "dns": {}});
         for result in [old, new] {
-            let given = read(&result).unwrap();
+            let given = read(result.to_string().as_bytes()).unwrap();
             let wanted = Given { addresses: addresses.clone(), routes: routes.clone(), dns: Some(json!({})) };
             assert_eq!(given, wanted, "{result}");
         }
-        assert!(read(&json!({"ips": [{"address": "10.0.0.5"}]})).is_err());
-        assert_eq!(read(&json!({})), Ok(Given::default()));
+        for wrong in ["", "OK", r#"{"ips": [{"address": "10.0.0.5"}]}"#] {
+            assert!(read(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+        assert_eq!(read(b"{}"), Ok(Given::default()));
+    }
+
+    /// A plugin that is a script, and what comes of ADD; then which commands it was called with, and what was logged.
+    fn add(script: &str, limit: Duration) -> (Result<Given, CniError>, String, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let (program, calls) = (dir.path().join("ipam"), dir.path().join("calls"));
+        fs::write(&program, format!("#!/bin/sh\necho $CNI_COMMAND >> {}\n{script}\n", calls.display()))
+            .unwrap();
+        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        let environment: Environment =
+            [("CNI_PATH", dir.path().to_str().unwrap()), ("PATH", "/usr/bin:/bin")].into_iter().collect();
+        let delegate = Delegate { limit, ..Delegate::find("ipam", &environment).unwrap() };
+        let mut stderr = Vec::new();
+        let conf = cni::conf::Document::parse(br#"{"name":"n"}"#).unwrap().conf().unwrap();
+        let mut log = Log::new(&mut stderr, "p", setup::Clock::start(), &conf);
+        let given = delegate.add(&json!({"name": "n"}), "", &mut log);
+        (given, fs::read_to_string(calls).unwrap(), String::from_utf8(stderr).unwrap())
     }
 
     #[test]
     fn what_a_plugin_says_when_it_fails() {
-        let error = failure(r#"{"code": 7, "msg": "m", "details": "d"}"#, "", "exit status: 1");
-        assert_eq!(error, CniError::new(7, "m").with("d"));
-        assert_eq!(failure("", "boom\n", "exit status: 2").msg, "netplugin failed: \"boom\"");
-        let silent = failure("", "", "exit status: 2");
-        assert_eq!(silent.msg, "netplugin failed with no error message: exit status: 2");
+        let error = |script: &str| {
+            let (given, calls, _) = add(script, LIMIT);
+            assert_eq!(calls, "ADD\n", "one that fails has kept nothing");
+            given.unwrap_err()
+        };
+        let object = error(r#"echo '{"code": 7, "msg": "m", "details": "d"}'; exit 1"#);
+        assert_eq!(object, CniError::new(7, "m").with("d"));
+        assert_eq!(error("echo boom >&2; exit 2").msg, "netplugin failed: \"boom\"");
+        assert_eq!(error("exit 2").msg, "netplugin failed with no error message: exit status: 2");
+    }
+
+    #[test]
+    fn what_a_plugin_logs_is_passed_on() {
+        let (given, _, log) = add("echo line >&2; cat > /dev/null; echo '{}'", LIMIT);
+        assert_eq!((given, log.as_str()), (Ok(Given::default()), "line\n"));
+    }
+
+    #[test]
+    fn what_it_gave_and_did_not_tell_is_taken_back() {
+        let (given, calls, log) = add("[ $CNI_COMMAND = DEL ] || echo OK", LIMIT);
+        assert!(given.unwrap_err().msg.contains("no JSON"));
+        assert_eq!((calls.as_str(), log.as_str()), ("ADD\nDEL\n", ""));
+        let (given, calls, _) = add("[ $CNI_COMMAND = DEL ] || exec sleep 600", Duration::from_secs(2));
+        assert!(given.unwrap_err().msg.contains("did not end within 2s of ADD, and was killed"));
+        assert_eq!(calls, "ADD\nDEL\n");
     }
 }

@@ -4,18 +4,19 @@ use std::time::Duration;
 
 use api::capability::Backend;
 use api::crd::pod;
-use api::{Kind, Metadata, Resource, Revision, Timestamp, Value};
+use api::{Key, Kind, Metadata, Resource, Revision, Value};
 use cni::CniError;
 use resources::Client;
 use serde_json::{Map, Value as Json, json};
-use setup::Clock;
-use store::{Batch, Expect, Outcome, ReadSet, Refusal, Store};
+use store::{Batch, Depth, Expect, Outcome, ReadSet, Refusal, Scope, Store, View};
 
 use crate::request::{Request, WITHIN};
 use crate::result::whole;
 
-/// How often a change that others overtake is tried.
+/// How often a deletion that others overtake is tried.
 const TRIES: u32 = 6;
+/// The pause before a change is tried again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// An endpoint and its revision.
 pub type Stored = (Resource, Revision);
@@ -37,11 +38,41 @@ pub struct Facts {
 /// Code 999: the store does not say.
 pub fn stored(request: &Request<'_>) -> Result<Option<Stored>, CniError> {
     let key = request.endpoint_key();
-    let set = ReadSet::new().key(key.clone());
+    let view = read(request, &ReadSet::new().key(key.clone()))?;
+    Ok(found(&view, &key))
+}
+
+/// The endpoint of the same pod or container, whatever its interface is called: Calico has one for all of them. Of those that are stored, the
+/// one of this interface.
+///
+/// # Errors
+/// Code 999: the store does not say.
+pub fn of_workload(request: &Request<'_>) -> Result<Option<Stored>, CniError> {
+    // A pod is one record there.
+    if request.backend == Backend::Kubernetes {
+        return stored(request);
+    }
+    let key = request.endpoint_key();
+    let namespace = Some(request.names.namespace.clone());
+    let scope = Scope::Resources { kind: Kind::WorkloadEndpoint, namespace };
+    let view = read(request, &ReadSet::new().key(key.clone()).scope(scope.clone(), Depth::Key))?;
+    if let Some(exact) = found(&view, &key) {
+        return Ok(Some(exact));
+    }
+    let other = view.slots(&scope).map(|(key, _)| key).find(|key| request.names.is_of_workload(key)).cloned();
+    let Some(other) = other else { return Ok(None) };
+    let view = read(request, &ReadSet::new().key(other.clone()))?;
+    Ok(found(&view, &other))
+}
+
+fn read(request: &Request<'_>, set: &ReadSet) -> Result<View, CniError> {
     let store = request.store.server();
-    let read = request.store.insist(WITHIN, |within| store.read(&set, within));
-    let view = request.wait_for(read).map_err(CniError::internal)?;
-    Ok(view.resource(&key).flatten().map(|(resource, revision)| (resource.clone(), revision.clone())))
+    let read = request.store.insist(WITHIN, |within| store.read(set, within));
+    request.wait_for(read).map_err(CniError::internal)
+}
+
+fn found(view: &View, key: &Key) -> Option<Stored> {
+    view.resource(key).flatten().map(|(resource, revision)| (resource.clone(), revision.clone()))
 }
 
 /// The endpoint of a pod, as Kubernetes describes the pod.
@@ -101,26 +132,56 @@ fn nats(facts: &Facts) -> Vec<Json> {
     facts.floating.iter().filter_map(pair).collect()
 }
 
-/// Stores the endpoint. `revision` is that of the pod, in Kubernetes, where the endpoint is a part of the pod's own record.
+/// Stores the endpoint. `revision` is that of the pod, in Kubernetes, where the endpoint is a part of the pod's own record. Where the store does not
+/// say whether it was stored, it is stored again: twice the same is the same.
 ///
 /// # Errors
 /// Code 999: the store refuses it, or cannot be reached.
-pub fn store(request: &Request<'_>, endpoint: &Resource, revision: Option<Revision>) -> Result<(), CniError> {
-    if request.backend != Backend::Kubernetes {
-        let effects = Real(request.clock);
-        let client = Client::new(request.store.server(), &effects, request.backend, WITHIN);
-        return request.wait_for(client.apply(endpoint)).map(|_| ()).map_err(CniError::internal);
+pub fn store(
+    request: &Request<'_>,
+    endpoint: &Resource,
+    revision: Option<&Revision>,
+) -> Result<(), CniError> {
+    let end = request.clock.elapsed() + WITHIN;
+    loop {
+        let done = match request.backend {
+            Backend::Kubernetes => {
+                let mut batch = Batch::new();
+                let expect = revision.cloned().map_or(Expect::Absent, Expect::Revision);
+                batch.put(request.endpoint_key(), expect, Value::Resource(endpoint.clone()));
+                commit(request, &batch)?
+            }
+            _ => apply(request, endpoint)?,
+        };
+        match done {
+            Done::Applied => return Ok(()),
+            Done::Overtaken => {
+                return Err(CniError::internal(format!(
+                    "the pod {}/{} is gone, or is another one of the same name",
+                    request.names.namespace, request.names.ids.pod
+                )));
+            }
+            Done::InDoubt(_) if request.clock.elapsed() + PAUSE < end => {
+                request.pause(PAUSE);
+            }
+            Done::InDoubt(reason) => {
+                return Err(CniError::internal(format!(
+                    "it is not known whether WorkloadEndpoint {} was stored: {reason}",
+                    request.names.endpoint
+                )));
+            }
+        }
     }
-    let mut batch = Batch::new();
-    let expect = revision.map_or(Expect::Absent, Expect::Revision);
-    batch.put(request.endpoint_key(), expect, Value::Resource(endpoint.clone()));
-    commit(request, &batch).and_then(|done| match done {
-        Done::Applied => Ok(()),
-        Done::Overtaken => Err(CniError::internal(format!(
-            "the pod {}/{} is gone, or is another one of the same name",
-            request.names.namespace, request.names.ids.pod
-        ))),
-    })
+}
+
+fn apply(request: &Request<'_>, endpoint: &Resource) -> Result<Done, CniError> {
+    let client = Client::new(request.store.server(), &request.clock, request.backend, WITHIN);
+    match request.wait_for(client.apply(endpoint)) {
+        Ok(_) => Ok(Done::Applied),
+        Err(resources::Error::InDoubt { reason, .. }) => Ok(Done::InDoubt(reason)),
+        Err(resources::Error::Store(error)) if error.is_transient() => Ok(Done::InDoubt(error.to_string())),
+        Err(error) => Err(CniError::internal(error)),
+    }
 }
 
 /// Deletes the endpoint of this request's container. One that another container of the same pod has by now is left alone.
@@ -135,12 +196,27 @@ pub fn delete(request: &Request<'_>) -> Result<Deleted, CniError> {
         }
         let mut batch = Batch::new();
         batch.delete(request.endpoint_key(), Expect::Revision(revision));
-        if let Done::Applied = commit(request, &batch)? {
-            return Ok(Deleted::Now);
+        match commit(request, &batch)? {
+            Done::Applied => return Ok(Deleted::Now),
+            // The next look tells.
+            Done::Overtaken | Done::InDoubt(_) => request.pause(PAUSE),
         }
-        request.wait_for(tokio::time::sleep(Duration::from_millis(20)));
     }
     Err(CniError::internal("error deleting endpoint: endpoint was modified before it could be deleted"))
+}
+
+/// Deletes the endpoint after a failure, if it tells of this container: an earlier ADD stored it, or this one without being told.
+///
+/// # Errors
+/// As [`delete`].
+pub fn take_back(request: &Request<'_>) -> Result<(), CniError> {
+    let is_ours = |(endpoint, _): &Stored| {
+        endpoint.text(&["spec", "containerID"]) == Some(request.names.container.as_str())
+    };
+    if stored(request)?.as_ref().is_some_and(is_ours) {
+        delete(request)?;
+    }
+    Ok(())
 }
 
 /// What came of a deletion.
@@ -163,45 +239,21 @@ enum Done {
     Applied,
     /// Somebody changed the record meanwhile.
     Overtaken,
+    /// Perhaps; the store's words.
+    InDoubt(String),
 }
 
 fn commit(request: &Request<'_>, batch: &Batch) -> Result<Done, CniError> {
-    let report = request.wait_for(request.store.commit(batch, WITHIN)).map_err(CniError::internal)?;
+    let report = match request.wait_for(request.store.commit(batch, WITHIN)) {
+        Ok(report) => report,
+        Err(error) if error.is_transient() => return Ok(Done::InDoubt(error.to_string())),
+        Err(error) => return Err(CniError::internal(error)),
+    };
     match report.outcomes.first() {
         Some(Outcome::Applied(_)) => Ok(Done::Applied),
         Some(Outcome::Refused(Refusal::Conflict(_))) => Ok(Done::Overtaken),
         Some(Outcome::Refused(refusal)) => Err(CniError::internal(refusal)),
-        Some(Outcome::Unknown(reason)) => {
-            Err(CniError::internal(format!("it is not known whether the endpoint was changed: {reason}")))
-        }
+        Some(Outcome::Unknown(reason)) => Ok(Done::InDoubt(reason.clone())),
         _ => Err(CniError::internal("the endpoint was not changed")),
-    }
-}
-
-/// The real clock and real randomness, as the libraries ask for them.
-#[derive(Clone, Copy, Debug)]
-pub struct Real(pub Clock);
-
-impl ipam::Effects for Real {
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn seed(&self) -> u64 {
-        self.0.seed()
-    }
-
-    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
-        tokio::time::sleep(time)
-    }
-}
-
-impl resources::Effects for Real {
-    fn uuid(&self) -> String {
-        self.0.uuid()
     }
 }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use cni::CniError;
 use cni::log::Level;
+use http::Uri;
 use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
@@ -19,26 +22,30 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// # Errors
 /// Code 999: a gate is no URL of a kind that can be asked, or did not answer well in time.
 pub fn wait(request: &mut Request<'_>) -> Result<(), CniError> {
-    let gates: Vec<String> =
-        request.conf.texts(&["readiness_gates"]).into_iter().map(str::to_string).collect();
-    for gate in gates {
-        let url: http::Uri = gate.parse().map_err(|error| {
-            CniError::internal(format!("invalid URL set for ReadinessGates:{gate} Error:{error}"))
-        })?;
-        if url.scheme_str() != Some("http") {
-            return Err(CniError::internal(format!(
-                "readiness_gates holds {gate}: only http URLs can be asked"
-            )));
-        }
-        wait_for(request, &url)?;
+    let gates: Result<Vec<_>, _> = request.conf.texts(&["readiness_gates"]).into_iter().map(url).collect();
+    for gate in gates? {
+        wait_for(request, &gate)?;
     }
     Ok(())
 }
 
-fn wait_for(request: &mut Request<'_>, url: &http::Uri) -> Result<(), CniError> {
+fn url(gate: &str) -> Result<Uri, CniError> {
+    let wrong = |reason: &dyn std::fmt::Display| {
+        CniError::internal(format!("invalid URL set for ReadinessGates:{gate} Error:{reason}"))
+    };
+    let url: Uri = gate.parse().map_err(|error: http::uri::InvalidUri| wrong(&error))?;
+    match url.scheme_str() {
+        Some("http" | "https") => Ok(url),
+        Some(other) => Err(wrong(&format_args!("{other} cannot be asked, only http and https"))),
+        None => Err(wrong(&"it is no URL: it must begin with http:// or https://")),
+    }
+}
+
+fn wait_for(request: &mut Request<'_>, url: &Uri) -> Result<(), CniError> {
     let end = request.clock.elapsed() + PATIENCE;
     loop {
-        let reason = match request.wait_for(tokio::time::timeout(INTERVAL, ask(url.clone()))) {
+        let asked = async { tokio::time::timeout(INTERVAL, ask(url.clone())).await };
+        let reason = match request.wait_for(asked) {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(reason)) => reason,
             Err(_) => "no answer".to_string(),
@@ -49,13 +56,49 @@ fn wait_for(request: &mut Request<'_>, url: &http::Uri) -> Result<(), CniError> 
                 "the readiness gate {url} was not ready within {PATIENCE:?}: {reason}"
             )));
         }
-        request.wait_for(tokio::time::sleep(INTERVAL));
+        request.pause(INTERVAL);
     }
 }
 
-async fn ask(url: http::Uri) -> Result<(), String> {
-    let client: Client<_, Empty<hyper::body::Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-    let answer = client.get(url).await.map_err(|error| error.to_string())?;
-    let code = answer.status().as_u16();
+async fn ask(url: Uri) -> Result<(), String> {
+    let client = Client::builder(TokioExecutor::new());
+    let answer = if url.scheme_str() == Some("https") {
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
+            .map_err(|error| format!("the system's certificates cannot be read: {error}"))?;
+        let connector = connector.https_only().enable_http1().build();
+        client.build::<_, Empty<Bytes>>(connector).get(url).await
+    } else {
+        client.build_http::<Empty<Bytes>>().get(url).await
+    };
+    let code = answer.map_err(|error| reasons(&error))?.status().as_u16();
     if (200..400).contains(&code) { Ok(()) } else { Err(format!("it answers {code}")) }
+}
+
+/// The client's own words say only that it cannot connect.
+fn reasons(error: &dyn std::error::Error) -> String {
+    let deeper = std::iter::successors(error.source(), |error| error.source());
+    deeper.fold(error.to_string(), |all, error| format!("{all}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        for good in ["http://127.0.0.1:9099/readiness", "https://node.example/"] {
+            assert!(url(good).is_ok(), "{good}");
+        }
+        for (wrong, reason) in [
+            ("http://node/x y", "invalid uri character"),
+            ("localhost:9099", "begin with http://"),
+            ("/readiness", "begin with http://"),
+            ("ftp://x/", "ftp cannot be asked"),
+            ("", "empty"),
+        ] {
+            let msg = url(wrong).unwrap_err().msg;
+            assert!(msg.starts_with("invalid URL set for ReadinessGates:") && msg.contains(reason), "{msg}");
+        }
+    }
 }

@@ -39,6 +39,18 @@ pub fn fill_in(configuration: &mut Json, node: &str, pod_cidrs: &[Cidr]) -> Resu
     })
 }
 
+/// Puts networks that are any in place of the words for pod CIDRs: `host-local` releases what a container has without looking at them, and still wants
+/// them to be networks. The node may be gone by then.
+pub fn fill_in_anything(configuration: &mut Json) {
+    let filled = for_each_subnet(configuration, &mut |subnet| {
+        if let Some(v4) = family(subnet) {
+            *subnet = if v4 { "0.0.0.0/0" } else { "::/0" }.to_string();
+        }
+        Ok(())
+    });
+    debug_assert!(filled.is_ok(), "nothing is refused");
+}
+
 /// Of a word for a pod CIDR, whether it is IPv4.
 fn family(subnet: &str) -> Option<bool> {
     if subnet.eq_ignore_ascii_case(WORD) {
@@ -109,6 +121,10 @@ mod tests {
         assert!(
             fill_in(&mut configuration.clone(), "n1", &cidrs[..1]).unwrap_err().contains("node n1's IPv6")
         );
+        let mut any = configuration.clone();
+        fill_in_anything(&mut any);
+        let found = (&any["ipam"]["subnet"], &any["ipam"]["ranges"][1][0]["subnet"]);
+        assert_eq!(found, (&json!("0.0.0.0/0"), &json!("::/0")));
         fill_in(&mut configuration, "n1", &cidrs).unwrap();
         let ranges = json!([[{"subnet": "10.0.1.0/24"}], [{"subnet": "fd00::/64", "x": 1}], [{"subnet": "10.9.0.0/24"}]]);
         assert_eq!(configuration["ipam"]["ranges"], ranges);

@@ -13,6 +13,7 @@ mod host_local;
 mod names;
 mod request;
 mod result;
+mod wait;
 
 use std::io::{self, Read, Write};
 
@@ -23,7 +24,7 @@ use setup::{Clock, Environment};
 use request::Request;
 
 const FLAGS: Flags =
-    Flags { program: "calico", known: &[("t", "Test datastore connection"), ("v", "Display version")] };
+    Flags { program: "Calico", known: &[("t", "Test datastore connection"), ("v", "Display version")] };
 
 /// The program's name and version.
 const VERSION: &str = concat!("rackpool ", env!("CARGO_PKG_VERSION"));
@@ -82,10 +83,11 @@ fn serve_cni(
 
 /// Arguments that this plugin does not know may be for the IPAM plugin: none of them is refused.
 fn ignoring_unknown_arguments(environment: Environment) -> Environment {
-    match environment.get("CNI_ARGS").map(str::to_string) {
-        None => environment,
-        Some(args) => environment.with("CNI_ARGS", &format!("IgnoreUnknown=1;{args}")),
-    }
+    let args = match environment.get("CNI_ARGS") {
+        None | Some("") => "IgnoreUnknown=1".to_string(),
+        Some(args) => format!("IgnoreUnknown=1;{args}"),
+    };
+    environment.with("CNI_ARGS", &args)
 }
 
 /// Serves a call; gives what to print.

@@ -1,6 +1,7 @@
 //! What the container, its endpoint and its interface on the host are called.
 
 use api::wep_name::{Identifiers, interface_name};
+use api::{Key, Kind, Resource};
 use cni::args::Args;
 use cni::{Call, CniError};
 
@@ -56,6 +57,21 @@ impl Names {
         Ok(Names { ids, namespace, endpoint, host_interface, container: call.container.clone() })
     }
 
+    /// Whether a record is an endpoint of the same pod or container, whatever its interface is called.
+    pub fn is_of_workload(&self, key: &Key) -> bool {
+        let Key::Resource { kind: Kind::WorkloadEndpoint, name, .. } = key else { return false };
+        let theirs = Identifiers::parse(name).map(|ids| Identifiers { endpoint: String::new(), ..ids });
+        theirs.is_ok_and(|theirs| theirs == Identifiers { endpoint: String::new(), ..self.ids.clone() })
+    }
+
+    /// Takes the names of an endpoint that is there already.
+    pub fn take_over(&mut self, endpoint: &Resource) {
+        self.endpoint = endpoint.name().to_string();
+        if let Ok(ids) = Identifiers::parse(endpoint.name()) {
+            self.ids.endpoint = ids.endpoint;
+        }
+    }
+
     /// Whether it is a Kubernetes pod.
     pub fn is_pod(&self) -> bool {
         self.ids.orchestrator == "k8s"
@@ -89,6 +105,16 @@ mod tests {
         let other = Names::new("n1", &call(), &Args::default(), "eni").unwrap();
         assert_eq!(other.endpoint, "n1-cni-0123456789abcdef-eth0");
         assert_eq!((other.host_interface.as_str(), other.namespace.as_str()), ("cali0123456789a", "default"));
+        let key = |name: &str| Key::Resource {
+            kind: Kind::WorkloadEndpoint,
+            namespace: Some("default".to_string()),
+            name: name.to_string(),
+        };
+        assert!(pod.is_of_workload(&key("n--1-k8s-plain-net1")));
+        for stranger in ["n--1-k8s-plain--2-eth0", "n-k8s-plain-eth0", "n--1-cni-plain-eth0"] {
+            assert!(!pod.is_of_workload(&key(stranger)), "{stranger}");
+        }
+        assert!(other.is_of_workload(&key("n1-cni-0123456789abcdef-eth1")));
         let bad = Names::new("-n", &call(), &args, "cali").unwrap_err();
         assert!(bad.msg.starts_with("error constructing WorkloadEndpoint name: "), "{bad:?}");
     }

@@ -31,7 +31,7 @@ const OLDEST_VERSION: &str = "0.2.0";
 
 /// A request, ready to be served.
 pub struct Request<'a> {
-    /// The call.
+    /// The call; its arguments are as the IPAM plugin is to have them.
     pub call: &'a Call,
     /// The configuration, its types checked.
     pub conf: Conf,
@@ -41,7 +41,7 @@ pub struct Request<'a> {
     pub version: String,
     /// The names.
     pub names: Names,
-    /// The environment, `CNI_ARGS` as delegates are to have it.
+    /// The environment.
     pub environment: Environment,
     /// The store.
     pub store: Reached,
@@ -73,8 +73,11 @@ impl<'a> Request<'a> {
             None => OLDEST_VERSION.to_string(),
             Some(version) => version.to_string(),
         };
-        let log = Log::new(stderr, "calico", clock, conf.log_level());
-        wait_for_node_name(&conf)?;
+        let log = Log::new(stderr, "calico", clock, &conf);
+        // A test decides whether containers may come at all; the node may have no name yet.
+        if call.command != Call::for_test().command {
+            check_node_name(&conf)?;
+        }
         let text = |field: &str| conf.text(&[field]);
         let node = setup::node_name(text("nodename"), text("nodename_file"), text("hostname"))
             .map_err(CniError::internal)?;
@@ -97,13 +100,15 @@ impl<'a> Request<'a> {
             Datastore::Etcd(_) => Backend::Etcd,
             Datastore::Kubernetes(_) => Backend::Kubernetes,
         };
+        // There nobody is to be reached: whoever keeps the file to himself is waited for.
+        let patience = if backend == Backend::Embedded { WITHIN } else { REACHED_WITHIN };
         Ok(Request {
             call,
             configuration: document.json().clone(),
             version,
             names,
-            environment: environment.clone().with("CNI_ARGS", &call.args),
-            store: Reached::new(store, clock, REACHED_WITHIN),
+            environment: environment.clone(),
+            store: Reached::new(store, clock, patience),
             backend,
             kubernetes: kubernetes.map(|server| Reached::new(server, clock, REACHED_WITHIN)),
             clock,
@@ -205,7 +210,13 @@ impl<'a> Request<'a> {
         mtu(&self.conf, Path::new(MTU_FILE)).map_err(CniError::internal)
     }
 
-    /// Waits for something that a server does.
+    /// Waits.
+    pub fn pause(&self, time: Duration) {
+        // A timer is made where the runtime is.
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
+    }
+
+    /// Waits for something that a server does. No timer is to be made outside of it.
     pub fn wait_for<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
     }
@@ -239,7 +250,7 @@ fn mtu(conf: &Conf, file: &Path) -> Result<u32, String> {
 }
 
 /// The node agent writes the file of the node's name when the node is ready for containers; without it nothing begins.
-fn wait_for_node_name(conf: &Conf) -> Result<(), CniError> {
+fn check_node_name(conf: &Conf) -> Result<(), CniError> {
     if conf.flag(&["nodename_file_optional"]) {
         return Ok(());
     }
@@ -285,9 +296,9 @@ mod tests {
     /// The end of the text is recorded.
     #[test]
     fn nothing_begins_without_the_nodes_name() {
-        let error = wait_for_node_name(&conf(r#"{"name":"n","nodename_file":"/nowhere/x"}"#)).unwrap_err();
+        let error = check_node_name(&conf(r#"{"name":"n","nodename_file":"/nowhere/x"}"#)).unwrap_err();
         assert!(error.msg.starts_with("stat /nowhere/x: no such file or directory: check that"), "{error:?}");
         let optional = r#"{"name":"n","nodename_file":"/nowhere/x","nodename_file_optional":true}"#;
-        assert!(wait_for_node_name(&conf(optional)).is_ok());
+        assert!(check_node_name(&conf(optional)).is_ok());
     }
 }

@@ -6,7 +6,6 @@ pub mod cli;
 pub mod commands;
 #[cfg(feature = "kubernetes")]
 mod custom_resources;
-mod effects;
 mod failure;
 pub mod input;
 mod manifest;
@@ -21,7 +20,6 @@ use clap::error::ErrorKind;
 use setup::{Clock, Environment};
 
 use crate::cli::Cli;
-use crate::effects::SystemEffects;
 use crate::failure::Failure;
 use crate::session::Chosen;
 
@@ -37,7 +35,7 @@ pub struct Context<'a> {
     pub stdout: &'a mut dyn Write,
     /// Standard error.
     pub stderr: &'a mut dyn Write,
-    effects: SystemEffects,
+    effects: Clock,
 }
 
 /// Runs a command line; `args` are without the program's name. Gives the exit code: 0 for success, 1 for everything else. A reader of the output that has
@@ -85,7 +83,7 @@ fn execute(
     };
     let parsed = Cli::from_arg_matches(&matches).map_err(|error| Failure::Message(error.to_string()))?;
     parsed.globals.check().map_err(Failure::Message)?;
-    let effects = SystemEffects(Clock::start());
+    let effects = Clock::start();
     let context = Context { environment, globals: &parsed.globals, stdin, stdout, stderr, effects };
     commands::run(parsed.command, context)
 }

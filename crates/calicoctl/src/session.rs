@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use api::capability::Backend;
 use resources::{Client, version};
-use setup::{ConnectOptions, Datastore, Environment, Field, Origin, Settings, SetupError};
+use setup::{Clock, ConnectOptions, Datastore, Environment, Field, Origin, Settings, SetupError};
 use store::{AnyStore, ReadSet, Store, StoreError};
 use tokio::runtime::Runtime;
 
 use crate::cli::Globals;
-use crate::effects::SystemEffects;
 use crate::failure::Failure;
 use crate::input::yaml;
 
@@ -29,19 +28,19 @@ pub struct Session {
     pub store: AnyStore,
     /// What was chosen.
     pub datastore: Datastore,
-    effects: SystemEffects,
+    effects: Clock,
     backend: Backend,
     runtime: Rc<Runtime>,
 }
 
 impl Session {
     /// The client.
-    pub fn client(&self) -> Client<'_, AnyStore, SystemEffects> {
+    pub fn client(&self) -> Client<'_, AnyStore, Clock> {
         Client::new(&self.store, &self.effects, self.backend, WITHIN)
     }
 
     /// Time and chance.
-    pub fn effects(&self) -> &SystemEffects {
+    pub fn effects(&self) -> &Clock {
         &self.effects
     }
 
@@ -140,7 +139,7 @@ impl Chosen {
     /// As [`Chosen::datastore`], and whatever keeps the store from opening.
     pub fn open(
         &self,
-        effects: SystemEffects,
+        effects: Clock,
         environment: &Environment,
         options: ConnectOptions,
     ) -> Result<Session, SetupError> {
@@ -155,7 +154,7 @@ impl Chosen {
     pub fn open_on(
         &self,
         runtime: &Rc<Runtime>,
-        effects: SystemEffects,
+        effects: Clock,
         environment: &Environment,
         options: ConnectOptions,
     ) -> Result<Session, SetupError> {

@@ -8,6 +8,7 @@ pub mod error;
 pub mod flags;
 pub mod go_json;
 pub mod log;
+mod log_file;
 pub mod netns;
 pub mod protocol;
 pub mod reach;

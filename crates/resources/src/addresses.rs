@@ -3,11 +3,10 @@
 use std::net::IpAddr;
 
 use ipam::usage::{Allocation, allocation_of, reads_of};
-use ipam::{ReleaseIp, ReleaseIps};
+use ipam::{Effects, ReleaseIp, ReleaseIps};
 use store::{ReadSet, Store};
 
 use crate::client::Client;
-use crate::effects::Effects;
 use crate::error::Error;
 
 impl<S: Store, E: Effects> Client<'_, S, E> {

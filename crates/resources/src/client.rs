@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use api::capability::{Backend, Operation};
 use api::{Key, Revision};
+use ipam::Effects;
 use store::{Batch, Outcome, ReadSet, Refusal, Store, View};
 
-use crate::effects::Effects;
 use crate::error::{BackendError, Error, Identifier};
 
 /// How often a change that others overtook is tried again where the caller names no revision (`calicoctl/resourcemgr`).

@@ -2,11 +2,11 @@
 
 use api::capability::Operation;
 use api::{Kind, Resource};
+use ipam::Effects;
 use store::{Batch, Expect, Store};
 
 use crate::client::{Client, Committed, TRIES};
 use crate::config;
-use crate::effects::Effects;
 use crate::error::{Error, Identifier};
 use crate::metadata;
 

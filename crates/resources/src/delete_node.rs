@@ -3,11 +3,10 @@
 use std::net::IpAddr;
 
 use api::{Cidr, Kind, Owner, Resource};
-use ipam::Which;
+use ipam::{Effects, Which};
 use store::{Depth, ReadSet, Scope, Store};
 
 use crate::client::{Client, found};
-use crate::effects::Effects;
 use crate::error::{Error, Identifier};
 
 impl<S: Store, E: Effects> Client<'_, S, E> {

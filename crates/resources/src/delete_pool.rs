@@ -7,11 +7,10 @@
 
 use api::defaults::on_write;
 use api::{BlockCidr, Cidr, Key, Kind, Owner, Resource, Value};
-use ipam::{ReleaseAffinities, Which};
+use ipam::{Effects, ReleaseAffinities, Which};
 use store::{Batch, Depth, Expect, ReadSet, Scope, Store, View};
 
 use crate::client::{Client, Committed, TRIES, found};
-use crate::effects::Effects;
 use crate::error::{Error, Identifier};
 use crate::metadata;
 use crate::pools;

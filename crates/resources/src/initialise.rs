@@ -2,12 +2,12 @@
 
 use api::capability::Backend;
 use api::{Cidr, IpamConfig, Key, Kind, Resource, Value};
+use ipam::Effects;
 use serde_json::{Value as Json, json};
 use store::{Batch, Expect, ReadSet, Store};
 
 use crate::client::{Client, Committed, TRIES, found};
 use crate::config::{self, ConfigChange};
-use crate::effects::Effects;
 use crate::error::{Error, Identifier};
 use crate::metadata;
 use crate::version::{cluster_information, is_ready};
@@ -72,7 +72,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
             let mut batch = Batch::new();
             match found(&view, &cluster_information()) {
                 None => {
-                    let guid = self.effects.uuid().replace('-', "");
+                    let guid = metadata::uid(self.effects).replace('-', "");
                     let mut body = json!({"spec": {"clusterGUID": guid, "datastoreReady": true}});
                     if self.backend == Backend::Kubernetes {
                         body["spec"]["clusterType"] = "kdd".into();
@@ -102,7 +102,8 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
     }
 
     fn put_new(&self, batch: &mut Batch, resource: Resource) {
-        let stored = metadata::created(&resource.canonical(), self.effects.uuid(), self.effects.now());
+        let stored =
+            metadata::created(&resource.canonical(), metadata::uid(self.effects), self.effects.now());
         batch.put(stored.key(), Expect::Absent, Value::Resource(stored));
     }
 

@@ -12,7 +12,6 @@ pub mod copy;
 mod delete;
 mod delete_node;
 mod delete_pool;
-mod effects;
 mod error;
 pub mod export;
 pub mod initialise;
@@ -26,7 +25,6 @@ pub mod version;
 mod write;
 
 pub use client::Client;
-pub use effects::Effects;
 pub use error::{BackendError, Error, Identifier};
 pub use label::Labelled;
 pub use read::Listed;

@@ -2,6 +2,7 @@
 
 use api::resource::Metadata;
 use api::{Resource, Revision, Timestamp};
+use ipam::Effects;
 use serde_json::Map;
 
 /// The resource as a create takes it: of its metadata name, namespace, labels and annotations stay, and `resourceVersion`, which is then refused.
@@ -16,6 +17,12 @@ pub fn for_create(resource: &Resource) -> Resource {
             ..Metadata::default()
         };
     })
+}
+
+/// A fresh random UUID (version 4), in the lower-case form with dashes.
+pub fn uid(effects: &impl Effects) -> String {
+    let random = (u128::from(effects.seed()) << 64) | u128::from(effects.seed());
+    uuid::Builder::from_random_bytes(random.to_be_bytes()).into_uuid().to_string()
 }
 
 /// The same with an identity: `uid` and the time of creation.

@@ -2,10 +2,10 @@
 
 use api::capability::Backend;
 use api::{Kind, Resource, Revision};
+use ipam::Effects;
 use store::{Depth, ReadSet, Scope, Store};
 
 use crate::client::Client;
-use crate::effects::Effects;
 use crate::error::{Error, Identifier};
 use crate::metadata;
 

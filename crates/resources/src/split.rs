@@ -3,10 +3,10 @@
 
 use api::cidr::{number, offset};
 use api::{Cidr, Resource, Value, validate};
+use ipam::Effects;
 use store::{Batch, Depth, Expect, ReadSet, Scope, Store};
 
 use crate::client::{Client, Committed, TRIES, found};
-use crate::effects::Effects;
 use crate::error::{Error, Identifier};
 use crate::metadata;
 use crate::pools;
@@ -135,7 +135,8 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
                 match found(&view, &part.key()) {
                     None => {
                         let part = api::defaults::on_write(part);
-                        let stored = metadata::created(&part, self.effects.uuid(), self.effects.now());
+                        let stored =
+                            metadata::created(&part, metadata::uid(self.effects), self.effects.now());
                         batch.put(stored.key(), Expect::Absent, Value::Resource(stored));
                     }
                     Some((there, _)) if pools::cidr(&there) == pools::cidr(part) => {}

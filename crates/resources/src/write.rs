@@ -3,11 +3,11 @@
 use api::capability::Operation;
 use api::defaults::{on_read, on_write};
 use api::{Key, Kind, Resource, Revision, Value, validate};
+use ipam::Effects;
 use store::{Batch, Expect, ReadSet, Store, View};
 
 use crate::client::{Client, Committed, TRIES, found};
 use crate::config;
-use crate::effects::Effects;
 use crate::error::{Error, Identifier};
 use crate::label::{self, LabelChange, LabelRefusal, Labelled};
 use crate::metadata;
@@ -42,7 +42,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         if let Some(conflict) = is_pool.then(|| pools::block_size_conflict(view, new)).flatten() {
             return Err(validate::ValidationError::from(conflict).into());
         }
-        let stored = metadata::created(&on_write(new), self.effects.uuid(), self.effects.now());
+        let stored = metadata::created(&on_write(new), metadata::uid(self.effects), self.effects.now());
         let id = Identifier::of(&stored);
         let mut batch = Batch::new();
         if config::is_twin(self.backend, stored.kind(), stored.name()) {

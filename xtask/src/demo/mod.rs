@@ -6,11 +6,13 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::cargo::build_programs;
+use crate::lab::Sweeper;
 
 mod api_server;
 mod guide;
 mod kubelet;
 mod kubernetes;
+mod netns;
 mod plugin;
 mod proof;
 mod stage;
@@ -19,10 +21,14 @@ mod terminal;
 
 pub use api_server::{can_be_had as can_be_on_an_api_server, prepare as prepare_api_server};
 
+pub use netns::can_be_had as can_be_in_namespaces;
+
+use netns::Network;
 use plugin::Plugin;
 use stage::Stage;
 use store::{Etcd, Store};
 use terminal::Terminal;
+pub use terminal::output;
 
 /// Arguments of `cargo xtask demo`.
 #[derive(Args)]
@@ -40,12 +46,15 @@ pub struct Demo {
     /// On a cluster of eight real kubelets on this machine (see `cargo xtask lab`): the guide's own commands, and proof by what the cluster does.
     #[arg(long, group = "place")]
     kubernetes: bool,
+    /// On the embedded store, with nodes and replicas that are network namespaces: the main plugin attaches the replicas, and they ping each other. Takes root.
+    #[arg(long, group = "place")]
+    netns: bool,
 }
 
 impl Demo {
     /// The demo of these programs on the embedded store.
     pub fn with_programs(dir: PathBuf) -> Demo {
-        Demo { programs: Some(dir), etcd: false, api_server: false, kubernetes: false }
+        Demo { programs: Some(dir), etcd: false, api_server: false, kubernetes: false, netns: false }
     }
 
     /// The same on etcd.
@@ -63,6 +72,11 @@ impl Demo {
         Demo { kubernetes: true, ..self }
     }
 
+    /// The same in network namespaces.
+    pub fn in_namespaces(self) -> Demo {
+        Demo { netns: true, ..self }
+    }
+
     /// Performs the guide. Leaves nothing behind.
     pub fn run(self) -> Result<()> {
         let programs = match self.programs {
@@ -75,26 +89,32 @@ impl Demo {
         if self.kubernetes {
             return kubernetes::perform(&programs);
         }
+        // First of all, since it asks for what may be missing.
+        let network = self.netns.then(Network::build).transpose()?;
         let scratch = tempfile::tempdir().context("a temporary folder for the store")?;
         let store = match self.etcd {
             false => Store::Embedded(scratch.path().join("rackpool.db")),
             true => Store::Etcd(Etcd::start(scratch.path())?),
         };
-        stage(&programs, scratch.path(), &store).perform()
+        let sweeper = Sweeper::start(scratch.path())?;
+        let done = stage(&programs, scratch.path(), &store, network).perform();
+        drop(store);
+        sweeper.sweep().and(done)
     }
 }
 
-fn stage(programs: &Path, scratch: &Path, store: &Store) -> Stage {
+fn stage(programs: &Path, scratch: &Path, store: &Store, network: Option<Network>) -> Stage {
+    let program = if network.is_some() { "calico" } else { "calico-ipam" };
     let terminal = Terminal {
         programs: programs.to_path_buf(),
         folder: scratch.to_path_buf(),
         environment: store.environment(),
     };
     let plugin = Plugin {
-        program: programs.join("calico-ipam"),
+        program: programs.join(program),
         folder: scratch.to_path_buf(),
         environment: store.environment(),
         store: store.configuration(),
     };
-    Stage { terminal, plugin }
+    Stage { terminal, plugin, network }
 }

@@ -1,4 +1,4 @@
-//! `calico-ipam`, called as a kubelet has it called.
+//! `calico-ipam`, or the main plugin `calico`, called as a kubelet has it called.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -20,6 +20,9 @@ pub struct Plugin {
     pub store: Map<String, Json>,
 }
 
+/// A network namespace for whom does without: the path of none.
+pub const NO_NETNS: &str = "/var/run/netns/none";
+
 /// What a pod's containers share, and an address is for.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
@@ -31,6 +34,8 @@ pub struct Sandbox {
     pub node: String,
     /// The ID of the sandbox's own container.
     pub container: String,
+    /// The path of its network namespace.
+    pub netns: String,
 }
 
 impl Plugin {
@@ -48,7 +53,7 @@ impl Plugin {
     }
 
     fn call(&self, verb: &str, sandbox: &Sandbox) -> Result<String> {
-        let Sandbox { namespace, pod, node, container } = sandbox;
+        let Sandbox { namespace, pod, node, container, netns } = sandbox;
         let arguments = format!(
             "IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={pod};K8S_POD_INFRA_CONTAINER_ID={container}"
         );
@@ -57,19 +62,21 @@ impl Plugin {
             "name": "k8s-pod-network",
             "type": "calico",
             "nodename": node,
+            "nodename_file_optional": true,
             "ipam_lock_file": self.folder.join(format!("{node}.lock")),
             "ipam": { "type": "calico-ipam" },
         });
         for (field, value) in &self.store {
             configuration[field] = value.clone();
         }
+        let programs = self.program.parent().context("the plugin is in a folder")?;
         let mut command = Command::new(&self.program);
         command.env_clear().envs(self.environment.iter().cloned()).current_dir(&self.folder).envs([
             ("CNI_COMMAND", verb),
             ("CNI_CONTAINERID", container),
-            ("CNI_NETNS", "/var/run/netns/none"),
+            ("CNI_NETNS", netns),
             ("CNI_IFNAME", "eth0"),
-            ("CNI_PATH", "/opt/cni/bin"),
+            ("CNI_PATH", &programs.to_string_lossy()),
             ("CNI_ARGS", &arguments),
         ]);
         output(&mut command, &configuration.to_string()).with_context(|| format!("{verb} of {pod} on {node}"))

@@ -1,9 +1,11 @@
-//! The guide on the embedded store or on etcd: its replicas are placed here, and recorded as the main plugin records them.
+//! The guide on the embedded store or on etcd: its replicas are placed here. They are network namespaces that the main plugin attaches, or they are recorded
+//! as it records them.
 
 use anyhow::{Result, ensure};
 
 use super::guide::{self, NODES, RACKS, Replica};
-use super::plugin::{Plugin, Sandbox};
+use super::netns::{Network, Running};
+use super::plugin::{NO_NETNS, Plugin, Sandbox};
 use super::proof;
 use super::terminal::{Terminal, heading};
 
@@ -13,6 +15,8 @@ pub struct Stage {
     pub terminal: Terminal,
     /// What the nodes call.
     pub plugin: Plugin,
+    /// The nodes, where they are network namespaces; the plugin is the main one then.
+    pub network: Option<Network>,
 }
 
 impl Stage {
@@ -42,11 +46,17 @@ impl Stage {
         terminal.calicoctl(&["get", "ippool", "-o", "wide"], None)?;
 
         heading("4. Ten replicas of nginx; the plugin is called as a kubelet calls it");
-        let mut placed = Vec::new();
+        let (mut placed, mut running) = (Vec::new(), Vec::new());
         for replica in guide::replicas() {
-            let address = self.add(&replica)?;
-            self.record(&replica, &address)?;
-            placed.push((replica, address));
+            if let Some(network) = &self.network {
+                let replica = network.run(replica, &self.plugin, terminal)?;
+                placed.push(replica.placed());
+                running.push(replica);
+            } else {
+                let address = self.add(&replica)?;
+                self.record(&replica, &address)?;
+                placed.push((replica, address));
+            }
         }
         terminal.calicoctl(&["get", "wep", "-o", "wide"], None)?;
         terminal.calicoctl(&["ipam", "show", "--show-blocks"], None)?;
@@ -57,6 +67,20 @@ impl Stage {
         for line in proof::check(&placed, &endpoints, &pools)? {
             println!("{line}");
         }
+        match &self.network {
+            Some(network) => self.prove_network(network, &running),
+            None => Ok(()),
+        }
+    }
+
+    /// Proves that the replicas reach each other, and that nothing is left of them in the end.
+    fn prove_network(&self, network: &Network, running: &[Running]) -> Result<()> {
+        heading("The proof: every replica pings every other, across nodes by host routes");
+        network.install_routes(running)?;
+        for line in network.check_reach(running)? {
+            println!("{line}");
+        }
+        println!("{}", network.take_down(running, &self.plugin, &self.terminal)?);
         Ok(())
     }
 
@@ -68,6 +92,7 @@ impl Stage {
             pod: replica.pod.clone(),
             node: replica.node.to_string(),
             container: replica.container.clone(),
+            netns: NO_NETNS.to_string(),
         })?;
         println!("{address}");
         Ok(address)

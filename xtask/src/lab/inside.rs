@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
 use super::site::Site;
-use super::{cgroups, node, pid1, steward, supervisor};
+use super::{cgroups, figures, node, pid1, steward, supervisor};
 
 /// Arguments of the lab's own processes.
 #[derive(Args)]
@@ -41,6 +41,8 @@ enum Role {
     },
     /// Starts and serves the cluster.
     Steward { folder: PathBuf },
+    /// On a node: measures its plugins, and says so in JSON.
+    Measure { rounds: usize },
     /// A node.
     Node { folder: PathBuf, name: String },
 }
@@ -60,6 +62,7 @@ impl Inside {
             }
             Role::First { command } => pid1::run(&command),
             Role::Steward { folder } => steward::run_cluster(&Site::read(&folder)?),
+            Role::Measure { rounds } => figures::measure_here(rounds),
             Role::Node { folder, name } => node::run(Site::read(&folder)?.node(&name)?),
         }
     }

@@ -16,6 +16,7 @@ use crate::cargo::{build_programs, target_dir};
 mod cgroups;
 mod cni;
 mod control_plane;
+mod figures;
 mod handle;
 mod image;
 mod inside;
@@ -28,9 +29,11 @@ mod site;
 mod steward;
 mod supervisor;
 
+pub use figures::measure;
 pub use handle::Lab;
 pub use requirements::{can_be_had, provide as prepare};
 pub use site::{Cni, Options};
+pub use supervisor::Sweeper;
 
 /// What it takes of Kubernetes.
 const KUBERNETES: [&str; 4] = ["kube-apiserver", "kube-scheduler", "kube-controller-manager", "kubelet"];

@@ -183,13 +183,14 @@ pub fn pid_of_child(parent: u32) -> Result<u32> {
     bail!("process {parent} does not start its child")
 }
 
-/// The one that removes what is left.
-struct Sweeper {
+/// The one that removes what is left in a folder when this value or this process ends, whichever way that is.
+pub struct Sweeper {
     process: Child,
 }
 
 impl Sweeper {
-    fn start(folder: &Path) -> Result<Sweeper> {
+    /// Starts it.
+    pub fn start(folder: &Path) -> Result<Sweeper> {
         let mut command = Command::new("/proc/self/exe");
         command.args(["lab", "inside", "sweep"]).arg(folder);
         command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -197,12 +198,12 @@ impl Sweeper {
     }
 
     /// Has it remove all, now.
-    fn sweep(mut self) -> Result<()> {
+    pub fn sweep(mut self) -> Result<()> {
         drop(self.process.stdin.take());
         let out = self.process.wait_with_output()?;
         if !out.status.success() {
             let why = String::from_utf8_lossy(&out.stderr).trim().to_string();
-            bail!("not everything of the lab could be removed: {why}");
+            bail!("not everything could be removed: {why}");
         }
         Ok(())
     }

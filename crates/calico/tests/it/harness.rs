@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use api::capability::Backend;
-use api::{Kind, Resource, Timestamp};
+use api::{Kind, Resource};
 use nix::sched::{CloneFlags, unshare};
 use resources::{Client, Identifier};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -41,6 +41,25 @@ impl Namespace {
             }
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// That of a host.
+    pub fn of_host() -> Option<Namespace> {
+        let host = Namespace::new()?;
+        // A host has a way out; where it has none, it does not answer for the address that containers send to.
+        for line in [
+            "link set lo up",
+            "link add up0 type veth peer name up1",
+            "link set up1 up",
+            "link set up0 up",
+            "addr add 172.16.0.1/24 dev up0",
+            "route add default via 172.16.0.2",
+        ] {
+            let done = host.run(|| Command::new("ip").args(line.split(' ')).status().unwrap());
+            assert!(done.success(), "ip {line}");
+        }
+        host.run(|| fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap());
+        Some(host)
     }
 
     /// A path to it, as a runtime would give.
@@ -94,6 +113,40 @@ impl Namespace {
     }
 }
 
+impl Container {
+    /// What a runtime calls the plugin with.
+    pub fn environment(&self, command: &str, bin: &Path) -> Environment {
+        let args = match self.pod.as_str() {
+            "" => String::new(),
+            pod => format!("K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod}"),
+        };
+        let variables = [
+            ("CNI_COMMAND", command),
+            ("CNI_CONTAINERID", &self.id),
+            ("CNI_NETNS", &self.netns.path()),
+            ("CNI_IFNAME", self.interface),
+            ("CNI_PATH", bin.to_str().unwrap()),
+            ("CNI_ARGS", &args),
+            ("PATH", "/usr/bin:/bin"),
+        ];
+        variables.into_iter().collect()
+    }
+}
+
+/// Runs the plugin.
+pub fn run(args: &[&str], environment: Environment, configuration: &Json) -> Answer {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let code = calico::run(calico::Io {
+        args: args.iter().map(|arg| arg.to_string()).collect(),
+        environment,
+        stdin: &mut configuration.to_string().as_bytes(),
+        stdout: &mut stdout,
+        stderr: &mut stderr,
+    });
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Answer { code, stdout: text(stdout), stderr: text(stderr) }
+}
+
 /// A node.
 pub struct Node {
     pub dir: TempDir,
@@ -106,7 +159,6 @@ pub struct Node {
 pub struct Answer {
     pub code: u8,
     pub stdout: String,
-    #[allow(dead_code, reason = "shown where a test fails")]
     pub stderr: String,
 }
 
@@ -130,32 +182,27 @@ impl Answer {
 /// A container.
 pub struct Container {
     pub id: String,
+    /// Empty for what is no pod.
     pub pod: String,
+    pub interface: &'static str,
     pub netns: Namespace,
 }
 
 impl Container {
     pub fn new(id: &str, pod: &str) -> Container {
-        Container { id: id.to_string(), pod: pod.to_string(), netns: Namespace::new().unwrap() }
+        Container {
+            id: id.to_string(),
+            pod: pod.to_string(),
+            interface: "eth0",
+            netns: Namespace::new().unwrap(),
+        }
     }
 }
 
 impl Node {
     /// A node whose store holds two pools, the node and what every datastore has.
     pub fn new() -> Option<Node> {
-        let host = Namespace::new()?;
-        // A host has a way out; where it has none, it does not answer for the address that containers send to.
-        for line in [
-            "link add up0 type veth peer name up1",
-            "link set up1 up",
-            "link set up0 up",
-            "addr add 172.16.0.1/24 dev up0",
-            "route add default via 172.16.0.2",
-        ] {
-            let done = host.run(|| Command::new("ip").args(line.split(' ')).status().unwrap());
-            assert!(done.success(), "ip {line}");
-        }
-        host.run(|| fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap());
+        let host = Namespace::of_host()?;
         let dir = tempfile::tempdir().unwrap();
         let node = Node { dir, host, bin: programs() };
         fs::write(node.path("nodename"), NODE).unwrap();
@@ -194,35 +241,9 @@ impl Node {
 
     /// Calls the plugin, as a runtime on the host does.
     pub fn call(&self, command: &str, container: &Container, more: Json) -> Answer {
-        let configuration = self.configuration(more).to_string();
-        let args = match container.pod.as_str() {
-            "" => String::new(),
-            pod => format!("K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod}"),
-        };
-        let environment: Environment = [
-            ("CNI_COMMAND", command),
-            ("CNI_CONTAINERID", &container.id),
-            ("CNI_NETNS", &container.netns.path()),
-            ("CNI_IFNAME", "eth0"),
-            ("CNI_PATH", self.bin.to_str().unwrap()),
-            ("CNI_ARGS", &args),
-            ("TEST_DIR", self.dir.path().to_str().unwrap()),
-            ("PATH", "/usr/bin:/bin"),
-        ]
-        .into_iter()
-        .collect();
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let code = self.host.run(|| {
-            calico::run(calico::Io {
-                args: Vec::new(),
-                environment,
-                stdin: &mut configuration.as_bytes(),
-                stdout: &mut stdout,
-                stderr: &mut stderr,
-            })
-        });
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Answer { code, stdout: text(stdout), stderr: text(stderr) }
+        let environment =
+            container.environment(command, &self.bin).with("TEST_DIR", self.dir.path().to_str().unwrap());
+        self.host.run(|| run(&[], environment, &self.configuration(more)))
     }
 
     pub fn add(&self, container: &Container) -> Answer {
@@ -272,8 +293,8 @@ impl Node {
         })
     }
 
-    fn with_client<T>(&self, act: impl AsyncFnOnce(&Client<'_, AnyStore, Real>) -> T) -> T {
-        let effects = Real(Clock::start());
+    fn with_client<T>(&self, act: impl AsyncFnOnce(&Client<'_, AnyStore, Clock>) -> T) -> T {
+        let effects = Clock::start();
         self.with_store(async |store| act(&Client::new(store, &effects, Backend::Embedded, WITHIN)).await)
     }
 
@@ -290,7 +311,7 @@ impl Node {
 }
 
 /// The folder of the programs; calico-ipam is built beside this one, once.
-fn programs() -> PathBuf {
+pub fn programs() -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(build).clone()
 }
@@ -305,30 +326,4 @@ fn build() -> PathBuf {
     }
     assert!(build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
     folder.to_path_buf()
-}
-
-struct Real(Clock);
-
-impl ipam::Effects for Real {
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn seed(&self) -> u64 {
-        self.0.seed()
-    }
-
-    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
-        tokio::time::sleep(time)
-    }
-}
-
-impl resources::Effects for Real {
-    fn uuid(&self) -> String {
-        self.0.uuid()
-    }
 }

@@ -6,7 +6,10 @@
     reason = "a test that fails says where, and one that is skipped says why"
 )]
 
+mod gates;
 mod harness;
+mod log;
 mod other_ipam;
 mod refusals;
 mod stories;
+mod wait;

@@ -61,12 +61,15 @@ fn host_local_gets_the_nodes_own_pod_cidr() {
     let refused = node.call("ADD", &container, more.clone()).error();
     assert!(refused.contains("usePodCidr") && refused.contains("n1"), "{refused}");
     node.give_pod_cidrs(&["10.7.0.0/24"]);
-    node.call("ADD", &container, more).addresses();
+    node.call("ADD", &container, more.clone()).addresses();
     assert_eq!(noted(&node, "ADD")["ipam"]["subnet"], "10.7.0.0/24");
+    // A network all the same, and whatever has become of the node.
+    node.give_pod_cidrs(&[]);
+    assert_eq!(node.call("DEL", &container, more).code, 0);
+    assert_eq!(noted(&node, "DEL")["ipam"]["subnet"], "0.0.0.0/0");
 
     let routed = Container::new("bbbb", "pod-b");
     let routes = json!({"ipam": {"type": "host-local", "routes": [{"dst": "10.0.0.0/8"}]}});
-    node.call("DEL", &container, json!({"ipam": {"type": "host-local"}}));
     node.call("ADD", &routed, routes).addresses();
     let table = routed.netns.run(|| fs::read_to_string("/proc/thread-self/net/route").unwrap());
     let destinations: Vec<_> = table.lines().skip(1).filter_map(|line| line.split('\t').nth(1)).collect();

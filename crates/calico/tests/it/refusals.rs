@@ -3,8 +3,9 @@
 use std::fs;
 
 use serde_json::json;
+use setup::Environment;
 
-use crate::harness::{Container, Node};
+use crate::harness::{Container, Node, run};
 
 #[test]
 fn nothing_begins_while_the_datastore_is_locked() {
@@ -27,6 +28,19 @@ fn nothing_begins_without_the_nodes_name() {
     assert!(msg.contains("nodename: no such file or directory: check that the calico/node"), "{msg}");
 }
 
+/// The test decides whether containers may come; it is made before the node has its name.
+#[test]
+fn a_test_looks_at_the_datastore_alone() {
+    let Some(node) = Node::new() else { return };
+    fs::remove_file(node.path("nodename")).unwrap();
+    let test = || run(&["-t"], Environment::default(), &node.configuration(json!({})));
+    assert_eq!(test().code, 0);
+    node.lock(true);
+    let locked = test();
+    assert_eq!(locked.error(), "data store connection failed");
+    assert!(locked.stdout.contains("not ready to process requests"), "{locked:?}");
+}
+
 #[test]
 fn a_failure_after_the_address_was_given_gives_it_back() {
     let Some(node) = Node::new() else { return };
@@ -36,6 +50,18 @@ fn a_failure_after_the_address_was_given_gives_it_back() {
     let msg = node.call("ADD", &container, json!({"mtu": 20})).error();
     assert!(msg.contains("MTU") && msg.contains("20"), "{msg}");
     assert_eq!((node.in_use(), node.endpoints().len()), (0, 0));
+    assert!(node.host.interfaces().is_empty() && container.netns.interfaces().is_empty());
+}
+
+/// The IPAM plugin knows the container's addresses by its name: it takes back those of the ADD before, too. So their endpoint goes.
+#[test]
+fn a_failure_of_a_second_add_leaves_nothing_of_the_first() {
+    let Some(node) = Node::new() else { return };
+    let container = Container::new("aaaa", "pod-a");
+    node.add(&container).addresses();
+    node.call("ADD", &container, json!({"mtu": 20})).error();
+    assert_eq!((node.in_use(), node.endpoints().len()), (0, 0));
+    assert_eq!(node.del(&container).code, 0);
     assert!(node.host.interfaces().is_empty() && container.netns.interfaces().is_empty());
 }
 

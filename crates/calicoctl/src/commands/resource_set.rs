@@ -3,17 +3,16 @@
 
 use api::{Kind, Resource};
 use resources::{Client, Error};
-use setup::{ConnectOptions, SetupError};
+use setup::{Clock, ConnectOptions, SetupError};
 use store::AnyStore;
 
 use crate::Context;
 use crate::cli::Source;
-use crate::effects::SystemEffects;
 use crate::failure::Failure;
 use crate::manifest::{self, ManifestError, Namespaces};
 use crate::session::{Chosen, Session, check_version};
 
-pub(super) type StoreClient<'s> = Client<'s, AnyStore, SystemEffects>;
+pub(super) type StoreClient<'s> = Client<'s, AnyStore, Clock>;
 
 /// The way to the store, as far as it has been gone.
 pub(super) struct Access {

@@ -41,12 +41,6 @@ impl ipam::Effects for Fixed {
     }
 }
 
-impl resources::Effects for Fixed {
-    fn uuid(&self) -> String {
-        format!("00000000-0000-4000-8000-{:012}", self.next())
-    }
-}
-
 pub const WITHIN: Duration = Duration::from_secs(5);
 
 pub fn client<'a, S: Store>(store: &'a S, effects: &'a Fixed) -> Client<'a, S, Fixed> {

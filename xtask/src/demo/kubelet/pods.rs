@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value as Json, json};
 
-use super::super::plugin::{Plugin, Sandbox};
+use super::super::plugin::{NO_NETNS, Plugin, Sandbox};
 use super::api::Api;
 use super::{Shared, ended, locked, nodes, now};
 
@@ -169,6 +169,7 @@ fn sandbox(uid: &str, pod: &Json) -> Result<Sandbox> {
         node: text(&pod["spec"]["nodeName"])?,
         // 64 digits, as runtimes make them; a pod has but one sandbox here.
         container: uid.replace('-', "").repeat(2),
+        netns: NO_NETNS.to_string(),
     })
 }
 

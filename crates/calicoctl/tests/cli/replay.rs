@@ -27,31 +27,37 @@ fn recorded_runs_of_the_original_give_the_same_on_etcd() {
 #[cfg(feature = "kubernetes")]
 #[test]
 fn recorded_runs_of_the_original_give_the_same_on_kubernetes() {
-    on_kubernetes("v1");
+    on_kubernetes("v1", "kdd-v1", 30);
 }
 
 #[cfg(feature = "kubernetes")]
 #[test]
 fn recorded_runs_of_the_original_give_the_same_on_kubernetes_with_the_other_group() {
-    on_kubernetes("v3");
+    on_kubernetes("v3", "kdd-v3", 30);
 }
 
-/// On an API server that the replay starts, with our own definitions of that group. Scenarios that need programs which we do not have pass as far as they go.
 #[cfg(feature = "kubernetes")]
-fn on_kubernetes(group: &str) {
+#[test]
+fn recorded_calls_of_the_plugin_are_answered_the_same() {
+    on_kubernetes("v1", "cni", 250);
+}
+
+/// Those recordings on an API server that the replay starts, with our own definitions of that group; more than so many pass. Scenarios that need programs which we do not have pass as far as they go.
+#[cfg(feature = "kubernetes")]
+fn on_kubernetes(group: &str, recordings: &str, count: usize) {
     use store::testing::kube_server;
     if kube_server::is_left_out() {
         return;
     }
     let Some(python) = isolated_python(&["etcd", "openssl", "ip"]) else { return };
-    let tool = ("replay_kdd.py", &*format!("kdd-{group}"));
-    let Some(mut replay) = replay_with(python, tool, &format!("kdd-{group}.json")) else { return };
+    let tool = ("replay_kdd.py", recordings);
+    let Some(mut replay) = replay_with(python, tool, &format!("{recordings}.json")) else { return };
     let programs =
         kube_server::programs::programs(&["kube-apiserver"]).unwrap_or_else(|error| panic!("{error}"));
     let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/crds").join(group);
     replay.env("KUBE_BIN", programs).env("KUBECTL_BIN", kube_server::kubectl());
     replay.env("CALICO_BIN", plugin(Path::new(env!("CARGO_BIN_EXE_calicoctl")), "calico"));
-    pass(replay.env("CRDS", definitions), 30);
+    pass(replay.env("CRDS", definitions), count);
 }
 
 /// Python in namespaces of its own; `None`, having said why, where that or one of the programs is not to be had.

@@ -27,6 +27,13 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// The file of this program. Where cargo has built it anew meanwhile, as for its own tests, the new one serves as well.
+pub fn this_program() -> Result<PathBuf> {
+    let path = std::env::current_exe().context("this program's file")?;
+    let name = path.to_string_lossy().into_owned();
+    Ok(name.strip_suffix(" (deleted)").map_or(path, PathBuf::from))
+}
+
 /// The programs that users run, each of a package of its name.
 pub const PROGRAMS: [&str; 3] = ["calicoctl", "calico-ipam", "calico"];
 

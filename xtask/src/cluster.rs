@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use store::testing::kube_server::{KubeServer, Options, programs};
 
-use crate::cargo::{root, target_dir};
+use crate::cargo::{root, target_dir, this_program};
 use crate::needs;
 
 /// What the supervisor is told to end.
@@ -100,7 +100,7 @@ impl Files {
         fs::create_dir_all(&self.dir)?;
         let log_path = self.dir.join("log");
         let log = File::create(&log_path).with_context(|| log_path.display().to_string())?;
-        let mut supervisor = Command::new(std::env::current_exe()?)
+        let mut supervisor = Command::new(this_program()?)
             .args(["cluster", "supervise", "--crds", &up.crds])
             .args(up.scheduler.then_some("--scheduler"))
             .args(up.controllers.then_some("--controllers"))

@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::handle::Lab;
 use super::site::{Cni, Options, run};
+use crate::cargo::this_program;
 use crate::demo::output;
 use crate::namespace::Namespace;
 
@@ -82,7 +83,7 @@ fn print_plugins(lab: &Lab, rounds: usize) -> Result<()> {
     });
     output(&mut lab.kubectl(&["create", "-f", "-"])?, &format!("{node}\n{pod}"))?;
     let node = lab.nodes().first().context("a lab has nodes")?;
-    let mut measure = lab.on_node(node, std::env::current_exe()?)?;
+    let mut measure = lab.on_node(node, this_program()?)?;
     let said = run(measure.args(["lab", "inside", "measure", &rounds.to_string()]))?;
     let [ours, debians]: [Calls; 2] = serde_json::from_str(&said)?;
     println!("\non {node}, {rounds} rounds, whole processes, median{:>15}{:>12}", "ADD", "DEL");

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::said::Said;
 use super::site::{MOST_NODES, Options, Site, run};
 use super::{cni, network, requirements, steward, supervisor};
+use crate::cargo::this_program;
 
 /// How long a lab may take to end, and a node to boot.
 const WITHIN: Duration = Duration::from_secs(600);
@@ -31,7 +32,7 @@ impl Lab {
         ensure!((1..=MOST_NODES.into()).contains(&count), "a lab has 1 to {MOST_NODES} nodes, not {count}");
         cni::check(options.cni, options.programs.as_deref())?;
         requirements::provide()?;
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut child = Command::new(this_program()?)
             .args(["lab", "inside", "supervise"])
             .arg(serde_json::to_string(options)?)
             .stdin(Stdio::piped())

@@ -23,6 +23,7 @@ use store::testing::kube_server::{kubectl, programs};
 use super::said::{Said, say};
 use super::site::{Options, Site, shown};
 use super::{KUBERNETES, cgroups};
+use crate::cargo::this_program;
 
 /// Said to a supervisor on its standard input: it goes on when that is closed.
 pub const STAY: &str = "stay";
@@ -100,7 +101,7 @@ fn create(folder: &Path, options: Options) -> Result<Site> {
     };
     site.write()?;
     // The program may be built anew while the lab runs.
-    if fs::hard_link(std::env::current_exe()?, site.program()).is_err() {
+    if fs::hard_link(this_program()?, site.program()).is_err() {
         fs::copy("/proc/self/exe", site.program()).context("a copy of this program")?;
     }
     cgroups::create(&site.hierarchies, "")?;

@@ -21,6 +21,7 @@ mod unlabelled;
 use std::io::{self, Read, Write};
 
 use cni::flags::{Asked, Flags};
+pub use cni::program::Io;
 use cni::{Call, CniError, VERSIONS, answer, protocol};
 use setup::{Clock, Environment};
 
@@ -33,20 +34,6 @@ const FLAGS: Flags = Flags {
 
 /// The program's name and version.
 const VERSION: &str = concat!("rackpool ", env!("CARGO_PKG_VERSION"));
-
-/// What the program reads and writes.
-pub struct Io<'a> {
-    /// The arguments, without the program's name.
-    pub args: Vec<String>,
-    /// The environment.
-    pub environment: Environment,
-    /// The network configuration.
-    pub stdin: &'a mut dyn Read,
-    /// The result or the error object, nothing else.
-    pub stdout: &'a mut dyn Write,
-    /// The log.
-    pub stderr: &'a mut dyn Write,
-}
 
 /// Runs the program; gives its exit code. Where nobody reads what it writes, it ends quietly: with 1, as the runtime has no answer.
 pub fn run(io: Io<'_>) -> u8 {
@@ -85,13 +72,7 @@ fn serve_cni(
         Ok(Some(call)) => serve(&call, environment, stdin, stderr),
         Err(error) => Err(error),
     };
-    let (text, code) = match answer {
-        Ok(text) => (text, 0),
-        Err(error) => (answer::text(&error.to_json()), 1),
-    };
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()?;
-    Ok(code)
+    answer::give(answer, stdout)
 }
 
 /// Serves a call; gives what to print.

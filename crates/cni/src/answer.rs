@@ -1,8 +1,11 @@
 //! What the runtime reads.
 
+use std::io::{self, Write};
+
 use serde_json::{Value as Json, json};
 
 use crate::conf::VERSIONS;
+use crate::error::CniError;
 
 /// The text of an answer: four spaces deep, without a newline at its end, escaped as Go escapes.
 pub fn text(json: &Json) -> String {
@@ -11,6 +14,20 @@ pub fn text(json: &Json) -> String {
     let mut writer = serde_json::Serializer::with_formatter(&mut out, formatter);
     serde::Serialize::serialize(json, &mut writer).expect("a JSON value always serializes into memory");
     api::json::escape(&String::from_utf8_lossy(&out))
+}
+
+/// Writes an answer, or the object of an error; gives the exit code.
+///
+/// # Errors
+/// When nobody reads it.
+pub fn give(answer: Result<String, CniError>, stdout: &mut dyn Write) -> io::Result<u8> {
+    let (answer, code) = match answer {
+        Ok(answer) => (answer, 0),
+        Err(error) => (text(&error.to_json()), 1),
+    };
+    stdout.write_all(answer.as_bytes())?;
+    stdout.flush()?;
+    Ok(code)
 }
 
 /// What VERSION answers.

@@ -10,6 +10,7 @@ pub mod go_json;
 pub mod log;
 mod log_file;
 pub mod netns;
+pub mod program;
 pub mod protocol;
 pub mod reach;
 

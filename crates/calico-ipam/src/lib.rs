@@ -87,28 +87,14 @@ fn serve(
         return Ok(answer::versions());
     }
     let document = call.document(stdin)?;
+    let version = protocol::check_served(command, &document)?;
+    // Calico's CHECK looks at nothing but the version.
+    if !matches!(command, "ADD" | "DEL") {
+        return Ok(String::new());
+    }
+    let mut request = Request::accept(call, &document, environment, Clock::start(), stderr)?;
     match command {
-        "ADD" | "DEL" => {
-            let version = document.version()?;
-            protocol::check_version(&version)?;
-            let mut request = Request::accept(call, &document, environment, Clock::start(), stderr)?;
-            match command {
-                "ADD" => add::add(&mut request, call, &version),
-                _ => del::del(&mut request, call).map(|()| String::new()),
-            }
-        }
-        // Calico's CHECK looks at nothing but the version.
-        "CHECK" => {
-            let version = document.version()?;
-            protocol::check_command_version(command, &version, "0.4.0")?;
-            protocol::check_version(&version).map(|()| String::new())
-        }
-        // Of version 1.1.0, which is not among those that the plugin knows; so one of the two refusals always holds.
-        "GC" | "STATUS" => {
-            let version = document.version()?;
-            protocol::check_command_version(command, &version, "1.1.0")?;
-            protocol::check_version(&version).map(|()| String::new())
-        }
-        _ => Err(CniError::new(CniError::ENVIRONMENT, format!("unknown CNI_COMMAND: {command}"))),
+        "ADD" => add::add(&mut request, call, &version),
+        _ => del::del(&mut request, call).map(|()| String::new()),
     }
 }

@@ -83,21 +83,7 @@ fn serve(
         return Ok(answer::versions());
     }
     let document = call.document(stdin)?;
-    let since = match command {
-        "ADD" | "DEL" => None,
-        "CHECK" => Some("0.4.0"),
-        // Of version 1.1.0, which is not among those that the plugin knows; so one of the two refusals always holds.
-        "GC" | "STATUS" => Some("1.1.0"),
-        _ => {
-            let msg = format!("unknown CNI_COMMAND: {command}");
-            return Err(CniError::new(CniError::ENVIRONMENT, msg));
-        }
-    };
-    let version = document.version()?;
-    if let Some(since) = since {
-        protocol::check_command_version(command, &version, since)?;
-    }
-    protocol::check_version(&version)?;
+    protocol::check_served(command, &document)?;
     let mut request = Request::accept(call, &document, environment, Clock::start(), stderr)?;
     match command {
         "ADD" => add::add(&mut request),

@@ -114,11 +114,34 @@ fn check_interface(name: &str) -> Result<(), CniError> {
     }
 }
 
+/// Checks that a command is known, and that a configuration can be served with it; gives the configuration's version.
+///
+/// # Errors
+/// Code 4 for an unknown command; codes 1 and 6 for the version.
+pub fn check_served(command: &str, document: &Document) -> Result<String, CniError> {
+    let since = match command {
+        "ADD" | "DEL" => None,
+        "CHECK" => Some("0.4.0"),
+        // Of version 1.1.0, which is not among those that the plugins know; so one of the two refusals always holds.
+        "GC" | "STATUS" => Some("1.1.0"),
+        _ => {
+            let msg = format!("unknown CNI_COMMAND: {command}");
+            return Err(CniError::new(CniError::ENVIRONMENT, msg));
+        }
+    };
+    let version = document.version()?;
+    if let Some(since) = since {
+        check_command_version(command, &version, since)?;
+    }
+    check_version(&version)?;
+    Ok(version)
+}
+
 /// Checks that a configuration of that version can be served.
 ///
 /// # Errors
 /// Code 1.
-pub fn check_version(version: &str) -> Result<(), CniError> {
+fn check_version(version: &str) -> Result<(), CniError> {
     if VERSIONS.contains(&version) {
         return Ok(());
     }
@@ -131,7 +154,7 @@ pub fn check_version(version: &str) -> Result<(), CniError> {
 ///
 /// # Errors
 /// Code 1; code 6 for what is no version.
-pub fn check_command_version(command: &str, version: &str, since: &str) -> Result<(), CniError> {
+fn check_command_version(command: &str, version: &str, since: &str) -> Result<(), CniError> {
     let number = |text: &str| parse_version(text).map_err(|e| CniError::new(CniError::DECODING, e));
     let refused =
         |who: &str| Err(CniError::new(CniError::VERSION, format!("{who} version does not allow {command}")));

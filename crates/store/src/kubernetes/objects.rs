@@ -8,6 +8,9 @@ use super::connection::{Question, Server};
 use super::fault::{Fault, Kind};
 use crate::error::StoreError;
 
+/// The group of pods and namespaces.
+const CORE: &str = "/api/v1";
+
 /// Which object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectName<'a> {
@@ -24,12 +27,12 @@ pub struct ObjectName<'a> {
 impl<'a> ObjectName<'a> {
     /// A pod.
     pub fn pod(namespace: &'a str, name: &'a str) -> ObjectName<'a> {
-        ObjectName { api: "/api/v1", plural: "pods", namespace: Some(namespace), name }
+        ObjectName { api: CORE, plural: "pods", namespace: Some(namespace), name }
     }
 
     /// A namespace.
     pub fn namespace(name: &'a str) -> ObjectName<'a> {
-        ObjectName { api: "/api/v1", plural: "namespaces", namespace: None, name }
+        ObjectName { api: CORE, plural: "namespaces", namespace: None, name }
     }
 
     /// The path; `None` for names that no object has: what comes from outside must not lead to another path.
@@ -52,7 +55,9 @@ pub(super) async fn object(
     let Some(path) = name.path() else { return Ok(None) };
     let text = match server.ask(Question::get(path), deadline).await {
         Ok(text) => text,
-        Err(fault) if matches!(fault.kind, Kind::Absent | Kind::NotInstalled) => return Ok(None),
+        Err(fault) if fault.kind == Kind::Absent => return Ok(None),
+        // The kinds of the core are there wherever an API server is.
+        Err(fault) if fault.kind == Kind::NotInstalled && name.api != CORE => return Ok(None),
         Err(fault) => return Err(fault.into_error()),
     };
     serde_json::from_str(&text)

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 /// Makes only what is missing, so it can be run again. In Kubernetes that begins with the definitions of the custom resources; those that are there, Calico's
 /// own or ours, are left as they are.
 ///
-///  The pool default-ipv4-ippool is 192.168.0.0/16 with IP in IP always and outgoing NAT, unless told otherwise; a pool
+/// The pool default-ipv4-ippool is 192.168.0.0/16 with IP in IP always and outgoing NAT, unless told otherwise; a pool
 /// default-ipv6-ippool is made where --ipv6-cidr names its network.
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -9,6 +9,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use cni::folder::create_private;
 use rustix::fs::{FlockOperation, flock};
 
 /// Where it is if the configuration does not say: where Calico's plugin has it, so that the two wait for each other.
@@ -38,7 +39,7 @@ impl HostLock {
     /// See [`LockError`].
     pub fn take(path: &Path, patience: Duration) -> Result<HostLock, LockError> {
         if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory)?;
+            create_private(directory)?;
         }
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;

@@ -1,12 +1,13 @@
 //! Affinities that old releases of Calico wrote in Kubernetes lack the labels by which a host's are found. Before an address that is asked for by name is
 //! assigned, those of the host get them, once per boot. (For all other addresses `calico/node` has done it when the node started.)
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use crate::request::{Deadline, Request};
 use cni::error::CniError;
+use cni::folder::create_private;
 use cni::log::Level;
 
 /// Says that it has been done; beside the host's lock, where it goes with the boot. Beside the default one Calico's plugin looks too.
@@ -43,7 +44,7 @@ pub fn label(request: &mut Request<'_>, deadline: Deadline) -> Result<(), CniErr
 
 fn put(mark: &Path) -> io::Result<()> {
     if let Some(directory) = mark.parent() {
-        fs::create_dir_all(directory)?;
+        create_private(directory)?;
     }
     File::create(mark).map(drop)
 }

@@ -6,6 +6,7 @@ pub mod args;
 pub mod conf;
 pub mod error;
 pub mod flags;
+pub mod folder;
 pub mod go_json;
 pub mod log;
 mod log_file;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use api::Timestamp;
 
 use crate::conf::Conf;
+use crate::folder::create_private;
 
 const MEGABYTE: u64 = 1 << 20;
 const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
@@ -61,7 +62,7 @@ impl LogFile {
 
     fn open(&self, now: Timestamp) -> io::Result<File> {
         if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder)?;
+            create_private(folder)?;
         }
         if fs::metadata(&self.path).is_ok_and(|found| found.len() >= self.max_size) {
             self.put_aside(now)?;

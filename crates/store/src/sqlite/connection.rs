@@ -1,9 +1,9 @@
 //! Finding, checking, creating and opening the file.
 
 use std::ffi::c_int;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -182,7 +182,11 @@ fn create_directories(directory: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
         Err(error) => Err(error),
-        Ok(()) => directory.parent().map_or(Ok(()), sync_directory),
+        Ok(()) => {
+            // A umask takes rights away, from the owner, too.
+            fs::set_permissions(directory, Permissions::from_mode(0o700))?;
+            directory.parent().map_or(Ok(()), sync_directory)
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 /// Users who may do what the installed roles say, and nothing.
 pub const ADMINISTRATOR: &str = "alice";
 pub const READER: &str = "bob";
+pub const BEGINNER: &str = "carol";
 pub const STRANGER: &str = "stranger";
 
 static SERVER: OnceLock<KubeServer> = OnceLock::new();
@@ -29,11 +30,13 @@ pub fn cluster() -> Option<Cluster> {
     }
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let server = SERVER.get_or_init(|| {
-        let users = [ADMINISTRATOR, READER, STRANGER];
+        let users = [ADMINISTRATOR, READER, BEGINNER, STRANGER];
         let options = users.into_iter().fold(Options::new(), |options, user| options.user(user, &[]));
         let server = KubeServer::start(options);
         server.apply(&[concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/rbac").as_ref()]);
-        for (role, user) in [("calicoctl-admin", ADMINISTRATOR), ("calicoctl-reader", READER)] {
+        let roles =
+            [("calicoctl-admin", ADMINISTRATOR), ("calicoctl-reader", READER), ("calicoctl-init", BEGINNER)];
+        for (role, user) in roles {
             let (role, subject) = (format!("--clusterrole={role}"), format!("--user={user}"));
             kubectl(&server, &["create", "clusterrolebinding", user, &role, &subject]);
         }

@@ -1,6 +1,6 @@
 //! The roles in `deploy/rbac`: enough for their users, and no more.
 
-use crate::fixture::{ADMINISTRATOR, READER, STRANGER, cluster};
+use crate::fixture::{ADMINISTRATOR, BEGINNER, READER, STRANGER, cluster};
 
 const POOL: &str =
     "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {name: a}\nspec: {cidr: 10.0.0.0/24}\n";
@@ -44,4 +44,42 @@ fn the_readers_role_reads() {
     user.create(POOL).says(&["bob", "Give bob a role with the rule", "ippools", "verbs: [\"create\"]"]);
     user.run("ipam configure --strictaffinity=true").says(&["bob", "ipamconfigs", "verbs: [\"create\"]"]);
     cluster.user(STRANGER).run("get ippool").says(&["stranger", "clusterinformations", "verbs: [\"get\"]"]);
+}
+
+#[test]
+fn the_role_for_init_suffices_for_init() {
+    let Some(cluster) = cluster() else { return };
+    let user = cluster.user(BEGINNER);
+    for _ in 0..2 {
+        user.good("datastore init");
+        user.good("datastore init --ipv6-cidr fd00::/48");
+    }
+    assert!(cluster.root().good("get ippool").contains("default-ipv6-ippool"));
+    user.run("delete ippool default-ipv6-ippool").says(&["carol", "ippools"]);
+    user.run("ipam configure --strictaffinity=true").says(&["carol", "ipamconfigs"]);
+    user.run("get nodes").says(&["carol", "nodes"]);
+}
+
+#[test]
+fn the_plugins_roles_hold_no_more_than_they_use() {
+    let Some(cluster) = cluster() else { return };
+    cluster.root().good("datastore init");
+    let may = |account: &str, verb: &str, resource: &str| {
+        let user = format!("--as=system:serviceaccount:kube-system:{account}");
+        let output = cluster.server.kubectl(&["auth", "can-i", verb, resource, &user]).output().unwrap();
+        match String::from_utf8(output.stdout).unwrap().trim() {
+            "yes" => true,
+            "no" => false,
+            other => panic!("{account} {verb} {resource}: {other}"),
+        }
+    };
+    let clusterinformations = "clusterinformations.crd.projectcalico.org";
+    assert!(may("calico", "get", clusterinformations), "it looks whether the datastore is locked");
+    assert!(!may("calico-ipam", "get", clusterinformations));
+    for account in ["calico", "calico-ipam"] {
+        assert!(may(account, "get", "ippools.crd.projectcalico.org"), "{account}");
+        assert!(!may(account, "create", "ippools.crd.projectcalico.org"), "{account}");
+        assert!(!may(account, "list", "pods"), "{account}");
+        assert!(!may(account, "get", "secrets"), "{account}");
+    }
 }

@@ -1,24 +1,45 @@
 //! The binaries that are handed out: static, stripped, linked as a whole. The plugin is copied onto foreign hosts, so it needs nothing of them.
 
+use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 
 use crate::cargo::{PROGRAMS, cargo, run, target_dir};
-use crate::needs;
+use crate::packages::Packages;
+use crate::{needs, notices};
 
 const TARGET: &str = "x86_64-unknown-linux-musl";
+/// Has cargo build for a static program.
+pub const FOR_TARGET: [&str; 2] = ["--target", TARGET];
 
-/// Builds them and tells the folder.
+/// Installs what building for the target needs.
+pub fn prepare() -> Result<()> {
+    needs::musl(TARGET)
+}
+
+/// Builds them, writes the notices beside them, and tells the folder.
 pub fn build() -> Result<PathBuf> {
-    needs::musl(TARGET)?;
+    let dir = build_with("dist")?;
+    let text = notices::text(&Packages::of(TARGET)?, &PROGRAMS)?;
+    fs::write(dir.join(notices::FILE), text)?;
+    Ok(dir)
+}
+
+/// The same programs and the same check, without the optimisation as a whole, which takes minutes: for tests.
+pub fn build_quickly() -> Result<PathBuf> {
+    build_with("release")
+}
+
+fn build_with(profile: &str) -> Result<PathBuf> {
+    prepare()?;
     let packages = PROGRAMS.iter().flat_map(|program| ["--package", program]);
-    run(cargo(&["build", "--quiet", "--profile=dist", "--target", TARGET]).args(packages))?;
-    let dir = target_dir()?.join(TARGET).join("dist");
+    run(cargo(&["build", "--quiet", "--profile", profile]).args(FOR_TARGET).args(packages))?;
+    let dir = target_dir()?.join(TARGET).join(profile);
     for program in PROGRAMS {
         let path = dir.join(program);
         ensure!(
-            is_static(&std::fs::read(&path)?),
+            is_static(&fs::read(&path)?),
             "{} asks for a program interpreter: it is not static",
             path.display()
         );
@@ -39,10 +60,12 @@ fn is_static(elf: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn a_shared_program_is_not_static() {
         let this = std::env::current_exe().unwrap();
-        assert!(!super::is_static(&std::fs::read(this).unwrap()));
-        assert!(!super::is_static(b"no program"));
+        assert!(!is_static(&fs::read(this).unwrap()));
+        assert!(!is_static(b"no program"));
     }
 }

@@ -13,6 +13,10 @@ mod figures;
 mod lab;
 mod namespace;
 mod needs;
+mod nightly;
+mod notices;
+mod packages;
+mod steps;
 mod test;
 
 /// rackpool's developer commands.
@@ -29,6 +33,8 @@ enum Command {
     Demo(demo::Demo),
     /// Runs everything that CI runs; installs what is missing where it can, or says what it needs.
     Test(test::Test),
+    /// Runs what takes too long for every change, whatever fails, and tells in a table what came of it.
+    Nightly(nightly::Nightly),
     /// Builds the static x86_64 binaries that are handed out, in target/x86_64-unknown-linux-musl/dist.
     Dist,
     /// A Kubernetes control plane to try things on: up, down, env.
@@ -43,6 +49,7 @@ fn main() -> ExitCode {
     let done = match Xtask::parse().command {
         Command::Demo(demo) => demo.run(),
         Command::Test(test) => test.run(),
+        Command::Nightly(nightly) => nightly.run(),
         Command::Dist => dist::build().map(|dir| println!("{}", dir.display())),
         Command::Cluster(cluster) => cluster.run(),
         Command::Lab(lab) => lab.run(),

@@ -5,6 +5,18 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, bail};
 use store::testing::kube_server::programs;
 
+/// What the tests on real servers and the replay of recordings need beside Kubernetes' programs.
+pub fn servers() -> Result<()> {
+    let package = |program, package, what| Package { program, package, what };
+    packages(&[
+        package("python3", "python3", "the replay of recordings"),
+        package("etcd", "etcd-server", "a server for the tests of the etcd store"),
+        package("etcdctl", "etcd-client", "the replay of recordings on etcd"),
+        package("openssl", "openssl", "the replay of recordings on Kubernetes"),
+        package("ip", "iproute2", "the replay of recordings on Kubernetes"),
+    ])
+}
+
 /// A C compiler and the standard library for static programs.
 pub fn musl(target: &str) -> Result<()> {
     let installed = Command::new("rustup").args(["target", "list", "--installed"]).output();

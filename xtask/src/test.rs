@@ -1,89 +1,91 @@
-//! Everything that CI runs, in the order in which it is cheapest to fail.
+//! Everything that CI runs, in the order in which it is cheapest to fail. What takes longer is in [`crate::nightly`].
 
-use std::time::Instant;
+use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 
 use crate::cargo::{build_programs, cargo, root, run};
+use crate::steps::{AfterFailure, Steps};
 use crate::{demo, dist, lab, needs};
+
+/// The packages without effects, whose tests are also run optimised: an optimiser has been met that changed what the selectors' parser does.
+const PURE: [&str; 3] = ["selector", "api", "ipam"];
 
 /// Arguments of `cargo xtask test`.
 #[derive(Args)]
 pub struct Test {
-    /// Leave out the build of the static binaries, which takes minutes.
+    /// Leave out what is built for release: optimised tests and static binaries, which take minutes.
     #[arg(long)]
     no_dist: bool,
 }
 
 impl Test {
-    /// Runs it all; stops at the first failure.
+    /// Runs it all; stops at the first failure. Tells at the end how long each step took.
     pub fn run(self) -> Result<()> {
-        needs::program("python3", "python3", "the replay of recordings")?;
-        needs::program("etcd", "etcd-server", "a server for the tests of the etcd store")?;
-        needs::program("etcdctl", "etcd-client", "the replay of recordings on etcd")?;
-        needs::program("openssl", "openssl", "the replay of recordings on Kubernetes")?;
-        needs::program("ip", "iproute2", "the replay of recordings on Kubernetes")?;
-        step("formatting", || run(&mut cargo(&["fmt", "--all", "--check"])))?;
-        step("lints", || {
+        let mut steps = Steps::new(AfterFailure::Stop);
+        let result = self.steps(&mut steps);
+        println!("\n{}", steps.table());
+        result
+    }
+
+    fn steps(self, steps: &mut Steps) -> Result<()> {
+        steps.run("servers of packages", needs::servers)?;
+        steps.run("formatting", || run(&mut cargo(&["fmt", "--all", "--check"])))?;
+        steps.run("lints", || {
             run(cargo(&["clippy", "--quiet", "--workspace", "--all-targets"])
                 .env("CLIPPY_CONF_DIR", root())
                 .args(["--", "-D", "warnings"]))
         })?;
-        step("documentation", || {
+        steps.run("documentation", || {
             run(cargo(&["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
         })?;
-        let programs = step("programs", build_programs)?;
-        step("Kubernetes' programs", || {
+        let mut programs = PathBuf::new();
+        steps.run("programs", || {
+            programs = build_programs()?;
+            Ok(())
+        })?;
+        steps.run("Kubernetes' programs", || {
             if lab::can_be_had() { lab::prepare() } else { demo::prepare_api_server() }
         })?;
-        step("tests", || run(cargo(&["test", "--workspace"]).env("RACKPOOL_PROGRAMS", &programs)))?;
-        // An optimiser has been met that changed what the selectors' parser does.
-        step("optimised tests of what is pure", || {
-            run(&mut cargo(&[
-                "test",
-                "--release",
-                "--package",
-                "selector",
-                "--package",
-                "api",
-                "--package",
-                "ipam",
-            ]))
-        })?;
-        step("demo", || demo::Demo::with_programs(programs.clone()).run())?;
-        step("demo in network namespaces", || {
-            if demo::can_be_in_namespaces() {
-                demo::Demo::with_programs(programs.clone()).in_namespaces().run()?;
-            }
-            Ok(())
-        })?;
-        step("demo on etcd", || demo::Demo::with_programs(programs.clone()).on_etcd().run())?;
-        step("demo on a Kubernetes API server", || {
-            if demo::can_be_on_an_api_server() {
-                demo::Demo::with_programs(programs.clone()).on_api_server().run()?;
-            }
-            Ok(())
-        })?;
-        step("demo on real kubelets", || {
-            if lab::can_be_had() {
-                demo::Demo::with_programs(programs).on_kubernetes().run()?;
-            }
-            Ok(())
-        })?;
-        if !self.no_dist {
-            let dir = step("static binaries", dist::build)?;
-            step("demo with the static binaries", || demo::Demo::with_programs(dir).run())?;
+        steps
+            .run("building the tests", || run(&mut cargo(&["test", "--quiet", "--workspace", "--no-run"])))?;
+        steps.run("tests", || run(cargo(&["test", "--workspace"]).env("RACKPOOL_PROGRAMS", &programs)))?;
+        let demo = || demo::Demo::with_programs(programs.clone());
+        steps.run("demo", || demo().run())?;
+        if demo::can_be_in_namespaces() {
+            steps.run("demo in network namespaces", || demo().in_namespaces().run())?;
+        } else {
+            steps.leave_out("demo in network namespaces", "this user cannot make any");
         }
-        Ok(())
+        steps.run("demo on etcd", || demo().on_etcd().run())?;
+        if demo::can_be_on_an_api_server() {
+            steps.run("demo on a Kubernetes API server", || demo().on_api_server().run())?;
+        } else {
+            steps.leave_out("demo on a Kubernetes API server", "its programs cannot be had here");
+        }
+        if lab::can_be_had() {
+            steps.run("demo on real kubelets", || demo().on_kubernetes().run())?;
+        } else {
+            steps.leave_out(
+                "demo on real kubelets",
+                "this machine cannot have a lab; cargo xtask lab up says why",
+            );
+        }
+        if self.no_dist {
+            steps.leave_out("optimised tests and static binaries", "--no-dist");
+            return Ok(());
+        }
+        steps.run("optimised tests of what is pure", || {
+            dist::prepare()?;
+            let packages = PURE.iter().flat_map(|name| ["--package", name]);
+            run(cargo(&["test", "--release"]).args(dist::FOR_TARGET).args(packages))
+        })?;
+        let mut folder = PathBuf::new();
+        steps.run("static binaries", || {
+            folder = dist::build_quickly()?;
+            Ok(())
+        })?;
+        steps.run("demo with the static binaries", || demo::Demo::with_programs(folder).run())
     }
-}
-
-fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    println!("== {name}");
-    #[allow(clippy::disallowed_methods, reason = "tells the developer where the time goes")]
-    let start = Instant::now();
-    let done = work().with_context(|| name.to_string())?;
-    println!("== {name}: {} s", start.elapsed().as_secs());
-    Ok(done)
 }

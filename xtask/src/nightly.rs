@@ -1,0 +1,110 @@
+//! What takes too long for every change: the long loads and replays, the programs as they are handed out, the packages' policy.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::cargo::{build_programs, cargo, run, target_dir};
+use crate::steps::{AfterFailure, Steps};
+use crate::{demo, dist, lab, needs};
+
+/// How much longer than in CI each load runs.
+const LOAD_SCALE: &str = "10";
+
+/// Arguments of `cargo xtask nightly`.
+#[derive(Args)]
+pub struct Nightly {
+    /// Do no more than these steps; a part of a step's name is enough. They are: packages' policy, long tests, long loads, static
+    /// binaries, demo with the static binaries, demo on real kubelets with the static binaries
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+}
+
+impl Nightly {
+    /// Runs it all, whatever fails, and tells in a table what came of it.
+    pub fn run(self) -> Result<()> {
+        needs::servers()?;
+        let mut steps = Steps::new(AfterFailure::GoOn);
+        let is_wanted =
+            |name: &str| self.only.is_empty() || self.only.iter().any(|only| name.contains(only.as_str()));
+        let policy = "packages' policy";
+        if is_wanted(policy) {
+            match cargo_deny() {
+                // Advisories are fetched from a repository that not every machine reaches.
+                Ok(deny) => steps.run(policy, || {
+                    run(Command::new(deny).current_dir(crate::cargo::root()).args([
+                        "--offline",
+                        "check",
+                        "bans",
+                        "licenses",
+                        "sources",
+                    ]))
+                })?,
+                Err(error) => steps.leave_out(policy, format!("cargo-deny cannot be installed: {error:#}")),
+            }
+        }
+        if is_wanted("long tests") {
+            steps.run("long tests", || {
+                let programs = build_programs()?;
+                prepare_kubernetes()?;
+                let mut test = cargo(&["test", "--workspace", "--no-fail-fast", "--", "--ignored"]);
+                run(test.env("RACKPOOL_PROGRAMS", programs))
+            })?;
+        }
+        if is_wanted("long loads") {
+            steps.run("long loads", || {
+                let programs = build_programs()?;
+                prepare_kubernetes()?;
+                let mut test = cargo(&["test", "--package", "end-to-end"]);
+                run(test.env("RACKPOOL_PROGRAMS", programs).env("RACKPOOL_LOAD_SCALE", LOAD_SCALE))
+            })?;
+        }
+        if is_wanted("static binaries") {
+            self.static_binaries(&mut steps, is_wanted)?;
+        }
+        println!("\n{}", steps.table());
+        steps.result()
+    }
+
+    fn static_binaries(&self, steps: &mut Steps, is_wanted: impl Fn(&str) -> bool) -> Result<()> {
+        let mut folder = None;
+        steps.run("static binaries", || {
+            folder = Some(dist::build()?);
+            Ok(())
+        })?;
+        let Some(folder) = folder else { return Ok(()) };
+        if is_wanted("demo with the static binaries") {
+            steps.run("demo with the static binaries", || demo::Demo::with_programs(folder.clone()).run())?;
+        }
+        let on_kubelets = "demo on real kubelets with the static binaries";
+        if !is_wanted(on_kubelets) {
+            return Ok(());
+        }
+        if lab::can_be_had() {
+            steps.run(on_kubelets, || demo::Demo::with_programs(folder).on_kubernetes().run())
+        } else {
+            steps.leave_out(on_kubelets, "this machine cannot have a lab; cargo xtask lab up says why");
+            Ok(())
+        }
+    }
+}
+
+fn prepare_kubernetes() -> Result<()> {
+    if lab::can_be_had() { lab::prepare() } else { demo::prepare_api_server() }
+}
+
+/// The machine's cargo-deny, or one that is built into the target folder.
+fn cargo_deny() -> Result<PathBuf> {
+    if needs::is_there("cargo-deny") {
+        return Ok("cargo-deny".into());
+    }
+    let root = target_dir()?.join("tools");
+    let program = root.join("bin/cargo-deny");
+    if !program.is_file() {
+        eprintln!("building cargo-deny; this is done once and takes minutes");
+        run(cargo(&["install", "--quiet", "--locked", "cargo-deny", "--root"]).arg(&root))?;
+    }
+    Ok(program)
+}

@@ -83,7 +83,7 @@ impl Cidr {
     pub fn parse_unmasked(text: &str) -> Result<(Cidr, IpAddr), CidrError> {
         let wrong = || CidrError(text.to_string());
         let (addr, prefix) = text.split_once('/').ok_or_else(wrong)?;
-        let addr = parse_addr(addr).ok_or_else(wrong)?;
+        let addr: IpAddr = addr.parse().map_err(|_| wrong())?;
         if prefix.is_empty() || !prefix.bytes().all(|b| b.is_ascii_digit()) {
             return Err(wrong());
         }
@@ -152,10 +152,10 @@ impl fmt::Display for Cidr {
     }
 }
 
-/// Reads an address as Go's `net.ParseIP` does: an IPv4-mapped IPv6 address stays IPv6 here (see [`canonical_addr`]), no
-/// zone, no leading zeros in IPv4.
+/// Reads an address as Go's `net.ParseIP` does: no zone, no leading zeros in IPv4. An IPv4-mapped IPv6 address is the IPv4 address, whoever wrote it: two
+/// spellings of one address must never be two addresses.
 pub fn parse_addr(text: &str) -> Option<IpAddr> {
-    text.parse().ok()
+    text.parse().ok().map(canonical_addr)
 }
 
 /// The address that Go prints for `addr`: an IPv4-mapped IPv6 address is the IPv4 address.
@@ -293,6 +293,25 @@ mod tests {
             ["10.0.0.0", "10.0.0.0/33", "10.0.0/8", "10.0.0.0/", "10.0.0.0/+8", "010.0.0.0/8", "::/129"]
         {
             assert!(text.parse::<Cidr>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mapped_address_is_the_ipv4_address() {
+        let plain: IpAddr = "10.0.0.7".parse().unwrap();
+        for text in ["10.0.0.7", "::ffff:10.0.0.7", "::ffff:a00:7", "0:0:0:0:0:FFFF:10.0.0.7"] {
+            assert_eq!(parse_addr(text), Some(plain), "{text}");
+        }
+        assert_eq!(parse_addr("::10.0.0.7"), "::a00:7".parse().ok(), "compatible is not mapped");
+        for text in ["10.0.0.07", "fe80::1%eth0", "10.0.0.7/32", ""] {
+            assert_eq!(parse_addr(text), None, "{text}");
+        }
+        for (text, printed) in [
+            ("::ffff:10.0.0.7/128", "10.0.0.7/32"),
+            ("::ffff:10.0.0.7/96", "0.0.0.0/0"),
+            ("::ffff:10.0.0.7/95", "::fffe:0:0/95"),
+        ] {
+            assert_eq!(text.parse::<Cidr>().unwrap().to_string(), printed);
         }
     }
 

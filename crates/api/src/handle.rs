@@ -38,7 +38,8 @@ impl<'de> Deserialize<'de> for Handle {
         let mut blocks = BTreeMap::new();
         for (text, count) in stored.block {
             let block: BlockCidr = text.parse().map_err(serde::de::Error::custom)?;
-            *blocks.entry(block).or_default() += u32::try_from(count).unwrap_or(0);
+            let sum: &mut u32 = blocks.entry(block).or_default();
+            *sum = sum.saturating_add(u32::try_from(count).unwrap_or(0));
         }
         Ok(Handle { blocks, deleted: stored.deleted })
     }
@@ -55,5 +56,9 @@ mod tests {
         assert_eq!(read.blocks.values().sum::<u32>(), 3);
         assert_eq!(serde_json::to_string(&read).unwrap(), text);
         assert_eq!(serde_json::from_str::<Handle>(r#"{"block":null}"#).unwrap(), Handle::default());
+        // One block in two spellings: what is counted under both is held.
+        let twice = r#"{"block":{"10.0.0.0/26":1,"::ffff:10.0.0.0/122":2,"10.0.0.0/026":4294967295}}"#;
+        let read: Handle = serde_json::from_str(twice).unwrap();
+        assert_eq!(read.blocks.into_iter().collect::<Vec<_>>(), [("10.0.0.0/26".parse().unwrap(), u32::MAX)]);
     }
 }

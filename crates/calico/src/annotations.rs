@@ -140,7 +140,6 @@ fn addresses(name: &str, text: &str) -> Result<Vec<IpAddr>, String> {
     let mut found: Vec<IpAddr> = Vec::new();
     for text in listed {
         let addr = parse_addr(&text).ok_or_else(|| format!("invalid IP format: {text}"))?;
-        let addr = api::cidr::canonical_addr(addr);
         if found.iter().any(|other| other.is_ipv4() == addr.is_ipv4()) {
             let family = if addr.is_ipv4() { "IPv4" } else { "IPv6" };
             return Err(format!("cannot have more than one {family} address for \"{name}\" annotation"));

@@ -81,8 +81,7 @@ fn address(text: &str) -> Result<Option<IpAddr>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    let addr = api::cidr::parse_addr(text).ok_or_else(|| format!("invalid IP address: {text}"))?;
-    Ok(Some(api::cidr::canonical_addr(addr)))
+    api::cidr::parse_addr(text).map(Some).ok_or_else(|| format!("invalid IP address: {text}"))
 }
 
 /// A text as Go's `%q` shows it.

@@ -8,7 +8,7 @@ use selector::Selector;
 use serde_json::Value as Json;
 
 use super::FieldError;
-use crate::cidr::{Cidr, canonical_addr, parse_addr};
+use crate::cidr::{Cidr, parse_addr};
 
 /// A rule of a tag.
 pub(super) type Rule = (&'static str, fn(&str) -> bool);
@@ -73,7 +73,7 @@ pub(super) fn cidr_or_ip(text: &str) -> Option<(Cidr, IpAddr)> {
 
 /// `net.ParseIP`.
 pub(super) fn ip(text: &str) -> Option<IpAddr> {
-    parse_addr(text).map(canonical_addr)
+    parse_addr(text)
 }
 
 /// `processIPPort`: `<IP>`, `<IPv4>:<port>` or `[<IPv6>]:<port>`.

@@ -165,16 +165,19 @@ pub fn set_attribute(block: &mut Block, ordinal: u32, attribute: Attribute) {
     }
 }
 
+/// Whether what was released then has cooled down.
+pub fn is_cold(released: Timestamp, now: Timestamp, cooldown_seconds: i64) -> bool {
+    let wait = i128::from(cooldown_seconds) * 1_000_000_000;
+    wait <= 0 || released.as_nanosecond() + wait < now.as_nanosecond()
+}
+
 /// Frees what has cooled down: every allocation that was released more than `cooldown_seconds` before `now`; with a cooldown of 0 or less,
 /// every one that was released. Freed ordinals queue up in ordinal order. Runs on every block that is loaded, and is stored with the
 /// next write. Also drops attributes that nothing refers to, and renumbers.
 ///
 /// Tells whether it freed anything.
 pub fn collect(block: &mut Block, now: Timestamp, cooldown_seconds: i64) -> bool {
-    let cold = |released: Timestamp| {
-        let wait = i128::from(cooldown_seconds) * 1_000_000_000;
-        wait <= 0 || released.as_nanosecond() + wait < now.as_nanosecond()
-    };
+    let cold = |released: Timestamp| is_cold(released, now, cooldown_seconds);
     // Most blocks have nothing that cools down; whoever looks at one should not pay for it.
     if block.attributes.iter().all(|attribute| attribute.released_at.is_none()) {
         prune_attributes(block);
@@ -245,6 +248,8 @@ pub fn release(
     cooldown_seconds: i64,
 ) -> Result<Released, ReleaseError> {
     let mut out = Released::default();
+    // What had cooled down before queues up before what is given back now, as Calico collects whenever it loads a block.
+    collect(block, now, cooldown_seconds);
     // Of several requests for one address the last one counts.
     let by_ordinal: BTreeMap<u32, &ReleaseIp> =
         ips.iter().filter_map(|ip| Some((block.cidr.ordinal(ip.addr)?, ip))).collect();
@@ -287,6 +292,7 @@ pub fn release_by_handle(
     now: Timestamp,
     cooldown_seconds: i64,
 ) -> Vec<IpAddr> {
+    collect(block, now, cooldown_seconds);
     let ordinals = ordinals_of(block, handle);
     let addresses = ordinals.iter().filter_map(|ordinal| block.cidr.addr(*ordinal)).collect();
     // Calico does not renew the sequence numbers here (`releaseByHandle`).

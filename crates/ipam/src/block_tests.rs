@@ -122,6 +122,28 @@ fn when_what_was_released_is_free() {
     }
 }
 
+/// Both ways to give back addresses, with a cooldown that was switched off while others still cooled: (first given back, then, the end of the queue).
+#[test]
+fn what_had_cooled_down_queues_up_before_what_is_given_back_now() {
+    for (first, then, queue) in [(3, 0, [3, 0]), (0, 3, [0, 3]), (1, 0, [1, 0])] {
+        for by_handle in [false, true] {
+            let mut block = fresh("10.0.0.0/29");
+            (0..4).for_each(|n| drop(take(&mut block, &format!("h{n}"), 1)));
+            let one = ips(&block, &[first]);
+            release(&mut block, &one, seconds(1), 60).unwrap();
+            assert_eq!(block.unallocated, [4, 5, 6, 7]);
+            if by_handle {
+                release_by_handle(&mut block, &format!("h{then}"), seconds(2), 0);
+            } else {
+                let other = ips(&block, &[then]);
+                release(&mut block, &other, seconds(2), 0).unwrap();
+            }
+            assert_eq!(block.unallocated[4..], queue, "{first} {then} {by_handle}");
+            check(&block);
+        }
+    }
+}
+
 #[test]
 fn attributes_that_nothing_refers_to_go_and_the_rest_is_renumbered() {
     let mut block = fresh("10.0.0.0/29");

@@ -103,19 +103,25 @@ impl Planner for ReleaseAffinities {
             }
             for (owner, cidr) in some {
                 let found = view.affinity(owner, *cidr).flatten();
-                match view.block(*cidr).flatten() {
-                    Some((stored, revision))
-                        if stored.affinity.as_deref() == Some(&owner.affinity_text()) =>
+                let block = view.block(*cidr).flatten().map(|(stored, revision)| {
+                    let mut block = stored.clone();
+                    block::collect(&mut block, now, cooldown);
+                    (block, revision)
+                });
+                let own = owner.affinity_text();
+                match block {
+                    // Nobody's too: its owner gave it up while it was in use, and came no further. Empty now, it goes with the affinity.
+                    Some((block, revision))
+                        if block.affinity.as_deref() == Some(&own)
+                            || block.affinity.is_none() && block::is_empty(&block) && found.is_some() =>
                     {
-                        let mut block = stored.clone();
-                        block::collect(&mut block, now, cooldown);
                         if self.must_be_empty && !block::is_empty(&block) {
                             in_use.push(*cidr);
                             continue;
                         }
                         affinity::release(&mut batch, owner, found, block, handle::at(revision));
                     }
-                    // Another's, nobody's, or gone: the affinity is stale.
+                    // Another's, nobody's and in use, or gone: the affinity is stale.
                     _ => {
                         let Some((_, revision)) = found else { continue };
                         affinity::drop_stale(&mut batch, owner, *cidr, revision);

@@ -45,6 +45,43 @@ fn of_a_host() {
     assert_eq!(world.release_affinities(Which::Owner(host("unknown")), false).released, []);
 }
 
+/// The owner gave the block up while it was in use, and ended before the affinity went; meanwhile the block became empty, or it cooled down.
+/// (cooldown, in use, must be empty, is the block left)
+#[test]
+fn nobodys_block_goes_with_the_affinity_that_is_left_of_it() {
+    for (cooldown, used, must_be_empty, left) in [
+        (0, false, false, false),
+        (0, false, true, false),
+        (30, false, false, false),
+        (0, true, false, true),
+        (0, true, true, true),
+    ] {
+        for state in [AffinityState::PendingDeletion, AffinityState::Confirmed, AffinityState::Pending] {
+            let world = World::with_pool("10.0.0.0/24", 26);
+            world.config(|config| config.cooldown_seconds = cooldown);
+            world.assign(request_ip("a", "h", "10.0.0.1")).unwrap();
+            let one = Which::One(host("a"), block_cidr("10.0.0.0/26"));
+            world.release_affinities(one.clone(), false);
+            if !used && cooldown == 0 {
+                let mut block = world.block("10.0.0.0/26").unwrap();
+                ipam::block::release_by_handle(&mut block, "h", world.clock.now(), 0);
+                world.store.put(Key::Block(block.cidr), api::Value::Block(block));
+                world.delete(Key::Handle(handle("h")));
+            } else if !used {
+                world.del("h");
+                assert_eq!(world.blocks().len(), 1, "it cools down");
+                world.clock.advance(100);
+            }
+            world.affinity("a", "10.0.0.0/26", state);
+            let answer = world.release_affinities(one, must_be_empty);
+            assert_eq!(answer.released, [block_cidr("10.0.0.0/26")]);
+            assert_eq!(world.affinities(), [""; 0], "{state:?} {used} {must_be_empty}");
+            assert_eq!(world.blocks().len(), usize::from(left), "{state:?} {used} {must_be_empty}");
+            world.check();
+        }
+    }
+}
+
 /// As many as there are, a part at a time; those in use are passed over.
 #[test]
 fn of_a_network() {

@@ -53,6 +53,27 @@ fn a_deleted_pool_leaves_used_blocks_without_owner_and_no_others() {
     assert_eq!(allocation_keys(&store), Vec::<String>::new(), "what was in use goes without its pool too");
 }
 
+/// Who released it got no further than the block: an affinity that is being deleted, and a block that is nobody's and empty. Both go with the pool and with the node.
+#[test]
+fn an_empty_block_that_was_given_up_halfway_goes() {
+    for kind in [Kind::IPPool, Kind::Node] {
+        let (store, effects) = (MemoryStore::new(), Fixed::default());
+        let client = client(&store, &effects);
+        run(client.create(&pool("n1", "10.0.0.0/24"))).unwrap();
+        run(client.create(&resource(Kind::Node, "n1", json!({})))).unwrap();
+        let owner = Owner::Host("n1".to_string());
+        let cidr: BlockCidr = "10.0.0.64/26".parse().unwrap();
+        let mut block = ipam::block::create(cidr, &owner, None, ipam::Effects::now(&effects));
+        ipam::block::disown(&mut block);
+        store.put(Key::Block(cidr), Value::Block(block));
+        let leaving = Value::Affinity(Affinity::new(AffinityState::PendingDeletion));
+        store.put(Key::Affinity { owner, block: cidr }, leaving);
+        assert_eq!(allocation_keys(&store).len(), 2);
+        run(client.delete(&id(kind, "n1"), None)).unwrap();
+        assert_eq!(allocation_keys(&store), Vec::<String>::new(), "{kind}");
+    }
+}
+
 /// Two pools on one network cannot be made here, but they are met: Kubernetes' own tools make them.
 #[test]
 fn the_blocks_of_an_overlapping_pool_keep_their_owners() {

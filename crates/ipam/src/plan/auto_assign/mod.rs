@@ -237,7 +237,11 @@ impl AutoAssignPlanner {
             }
         }
         match addresses.len() as u32 >= wanted {
-            true => Ok(Some(addresses)),
+            true => {
+                // As many as were asked for, and the same ones each time.
+                addresses.truncate(wanted as usize);
+                Ok(Some(addresses))
+            }
             false => Err(AutoAssignError::HandleLimit { handle: id.clone(), held, most }),
         }
     }

@@ -103,13 +103,20 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         }
     }
 
-    /// Merges a patch into a resource (see [`patch::apply`]).
+    /// Merges a patch into a resource (see [`patch::apply`]). With a `resourceVersion` in the patch the stored one must be at it.
     ///
     /// # Errors
     /// [`Error::Patch`] besides those of [`Client::update`].
     pub async fn patch(&self, id: &Identifier, patch: &str) -> Result<Resource, Error> {
         let patched = |stored: &Resource, revision: &Revision| {
-            Ok(patch::apply(&metadata::shown(stored, revision), patch)?)
+            let patched = patch::apply(&metadata::shown(stored, revision), patch)?;
+            // A patch that names no version has left the one that was read.
+            match patched.metadata().resource_version.as_deref() {
+                Some(named) if !named.is_empty() && named != revision.as_str() => {
+                    Err(Error::Conflict(id.clone()))
+                }
+                _ => Ok(patched),
+            }
         };
         self.change(id, None, patched).await
     }

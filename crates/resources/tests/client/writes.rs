@@ -114,6 +114,42 @@ fn patches_merge_and_cannot_make_another_resource() {
     assert_eq!(missing.to_string(), "resource does not exist: IPPool(nope) with error: <nil>");
 }
 
+/// Whoever names a version asks that nothing else be changed; by whatever command.
+#[test]
+fn a_patch_may_name_the_version_that_it_is_for() {
+    let (store, effects) = (MemoryStore::new(), Fixed::default());
+    let client = client(&store, &effects);
+    let created = run(client.create(&pool("p", "10.0.0.0/24"))).unwrap();
+    let on = id(Kind::IPPool, "p");
+    let patch = |version: serde_json::Value, nat: bool| {
+        let patch = json!({"metadata": {"resourceVersion": version}, "spec": {"natOutgoing": nat}});
+        run(client.patch(&on, &patch.to_string()))
+    };
+    let first = json!(created.metadata().resource_version);
+    let patched = patch(first.clone(), true).unwrap();
+    for gone in [
+        first,
+        json!("0"),
+        json!("nonsense"),
+        json!(patched.metadata().resource_version.clone().unwrap() + "0"),
+    ] {
+        assert_eq!(
+            patch(gone.clone(), false).unwrap_err().to_string(),
+            "update conflict: IPPool(p)",
+            "{gone}"
+        );
+    }
+    assert_eq!(stored(&store, &on).unwrap().field(&["spec", "natOutgoing"]), Some(&true.into()));
+    // None, and one that is there, are no reason to refuse.
+    for (any, nat) in [(json!(null), false), (json!(""), true)] {
+        let patched = patch(any, nat).unwrap();
+        let is = patched.field(&["spec", "natOutgoing"]).is_some_and(|nat| *nat == true);
+        assert_eq!(is, nat, "false is left out");
+    }
+    assert!(matches!(patch(json!(70), false), Err(Error::Conflict(_))), "a number is taken for its text");
+    assert!(matches!(patch(json!({"a": 1}), false), Err(Error::Patch(_))));
+}
+
 #[test]
 fn labels_are_not_overwritten_by_chance() {
     let (store, effects) = (MemoryStore::new(), Fixed::default());

@@ -16,7 +16,7 @@ pub enum SetupError {
     },
     /// A variable has a value of the wrong type (`envconfig`'s words).
     #[error(
-        "envconfig.Process: assigning {variable} to {field}: converting '{value}' to type {wanted}. details: {details}"
+        "failed to load config from env vars: envconfig.Process: assigning {variable} to {field}: converting '{value}' to type {wanted}. details: {details}"
     )]
     Variable {
         /// The variable, with its `CALICO_` prefix, whichever spelling was set.

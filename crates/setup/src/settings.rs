@@ -176,7 +176,7 @@ mod tests {
         let error = from(&[("K8S_INSECURE_SKIP_TLS_VERIFY", "")]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "envconfig.Process: assigning CALICO_K8S_INSECURE_SKIP_TLS_VERIFY to K8sInsecureSkipTLSVerify: \
+            "failed to load config from env vars: envconfig.Process: assigning CALICO_K8S_INSECURE_SKIP_TLS_VERIFY to K8sInsecureSkipTLSVerify: \
              converting '' to type bool. details: strconv.ParseBool: parsing \"\": invalid syntax"
         );
         assert!(from(&[("K8S_CLIENT_QPS", "fast")]).is_err());

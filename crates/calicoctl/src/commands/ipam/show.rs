@@ -59,9 +59,15 @@ fn failed(error: impl ToString) -> Failure {
 }
 
 fn of_address(session: &Session, addr: IpAddr) -> Result<String, Failure> {
-    let view = session.read(&usage::reads_of(addr)).map_err(failed)?;
+    let view = session.read(&usage::reads_of(addr).key(api::Key::IpamConfig)).map_err(failed)?;
+    let cooldown = view.ipam_config().unwrap_or_default().cooldown_seconds;
+    let is_cold = |since| ipam::block::is_cold(since, session.effects().now(), cooldown);
     let attribute = match usage::allocation_of(&view, addr) {
         Allocation::None => return Ok(format!("{addr} is not assigned\n")),
+        // The block's next change frees it; nobody waits for it any more.
+        Allocation::Cooling { since, .. } if is_cold(since) => {
+            return Ok(format!("{addr} is not assigned\n"));
+        }
         Allocation::Cooling { .. } => return Err(failed(format!("address {addr} is in cooldown"))),
         Allocation::Assigned { attribute, .. } => attribute,
     };
@@ -146,7 +152,7 @@ fn borrowed(session: &Session) -> Result<String, Failure> {
     let mut text = boxed(&columns, &rows);
     if found.without_node > 0 {
         text.push_str(&format!(
-            "Note: found {} IP allocations without an explicit node association. Unable to determine if they are borrowed.\n",
+            "\nNote: found {} IP allocations without an explicit node association. Unable to determine if they are borrowed.\n",
             found.without_node
         ));
     }

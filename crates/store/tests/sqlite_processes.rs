@@ -55,7 +55,11 @@ async fn try_increment<S: Store>(store: &S, name: &str) -> Result<bool, StoreErr
 }
 
 fn open(path: &Path) -> SqliteStore {
-    SqliteStore::open(path, Options { poll: Duration::from_millis(5), ..Options::default() }).unwrap()
+    open_or_error(path).unwrap()
+}
+
+fn open_or_error(path: &Path) -> Result<SqliteStore, StoreError> {
+    SqliteStore::open(path, Options { poll: Duration::from_millis(5), ..Options::default() })
 }
 
 /// Another process with that role. `through` starts it: a program and arguments, or nothing.
@@ -130,6 +134,25 @@ async fn another_process() {
             assert!(error.to_string().contains("read-only"), "{error}");
             let error = try_increment(&open(&path.with_file_name("new.db")), "count").await.unwrap_err();
             assert!(matches!(error, StoreError::Denied(_)), "{error:?}");
+        }
+        "mounted alone" => {
+            let error = open_or_error(&path).unwrap_err();
+            assert!(matches!(error, StoreError::Unusable(_)), "{error:?}");
+            let text = error.to_string();
+            assert!(
+                text.contains("is mounted there by itself") && text.contains("Mount the folder"),
+                "{text}"
+            );
+        }
+        "mounted folder" => {
+            let original = open(Path::new(&std::env::var("STORE_TEST_ORIGINAL").unwrap()));
+            let mounted = open(&path);
+            for round in 1..20 {
+                assert!(
+                    try_increment(if round % 2 == 0 { &original } else { &mounted }, "both").await.unwrap()
+                );
+                assert_eq!((count(&original, "both").await, count(&mounted, "both").await), (round, round));
+            }
         }
         other => panic!("no such role: {other}"),
     }
@@ -278,4 +301,27 @@ async fn a_read_only_filesystem_can_be_read() {
     let place = dir.path().display();
     let mount = format!("mount --bind {place} {place} && mount -o remount,ro,bind {place}");
     run_in_namespace("read-only", &path, &mount);
+}
+
+/// As a container gets it that is given the file alone, whatever else it is given; and the folder, which is the right way.
+#[tokio::test]
+async fn a_file_that_is_mounted_alone_is_refused_and_a_folder_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = |name: &str| dir.path().join(name);
+    for folder in ["original", "other"] {
+        std::fs::create_dir(place(folder)).unwrap();
+    }
+    let (original, other) = (place("original/store.db"), place("other/store.db"));
+    assert!(try_increment(&open(&original), "count").await.unwrap());
+    std::fs::write(&other, "").unwrap();
+    let mount = |from: &Path, to: &Path| format!("mount --bind {} {}", from.display(), to.display());
+    run_in_namespace("mounted alone", &other, &mount(&original, &other));
+    // Upon itself it is no better: elsewhere the mount may not be seen.
+    run_in_namespace("mounted alone", &original, &mount(&original, &original));
+    let both = format!(
+        "export STORE_TEST_ORIGINAL={} && {}",
+        original.display(),
+        mount(&place("original"), &place("other"))
+    );
+    run_in_namespace("mounted folder", &other, &both);
 }

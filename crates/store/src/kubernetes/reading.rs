@@ -13,7 +13,8 @@ use tokio::time::Instant;
 
 use super::connection::{METADATA_LIST, Question, Server};
 use super::fault::{Fault, Kind};
-use super::place::{self, Range, What};
+use super::place::{self, Place, Range, What};
+use super::writing::removal;
 use crate::error::StoreError;
 use crate::memory::slot_of;
 use crate::read::{Depth, ReadSet, Scope, ScopeRead};
@@ -159,9 +160,33 @@ async fn find(
 ) -> Result<Option<Arc<Record>>, StoreError> {
     match look(server, group, key, deadline).await {
         Ok(Found::Record(record, _)) => Ok(Some(record)),
+        Ok(Found::Tombstone(uid, revision)) => {
+            if let Ok(place) = place::of_key(group, key) {
+                bury(server, &place, &uid, &revision, deadline).await;
+            }
+            Ok(None)
+        }
         Ok(_) => Ok(None),
         Err(LookError::Fault(fault)) => Err(fault.into_error()),
         Err(LookError::Corrupt(error)) => Err(error.into()),
+    }
+}
+
+/// Ends a deletion whose second phase was lost, as with a server that died in between: nobody else comes back for a record that reads as absent. Whether
+/// it can be done matters to nobody; what it removes is only just that object, in that state.
+async fn bury(server: &Server, place: &Place, uid: &str, revision: &Revision, deadline: Instant) {
+    let _ = server.ask(removal(place, Some(uid), revision), deadline).await;
+}
+
+/// Ends the deletions of handles among the items of a list.
+async fn bury_listed(server: &Server, group: Group, items: &[&RawValue], deadline: Instant) {
+    // Most items tell by a look at their text that there is nothing to do; and others wait for the list.
+    let flagged = items.iter().filter(|item| item.get().contains("\"deleted\":true"));
+    for item in flagged.take(AT_ONCE) {
+        let Ok(object) = crd::decode(group, Collection::Handles, item.get()) else { continue };
+        if let (true, Ok(place)) = (object.is_deleted, place::of_key(group, &object.key)) {
+            bury(server, &place, &object.uid, &object.revision, deadline).await;
+        }
     }
 }
 
@@ -260,7 +285,11 @@ pub(super) async fn list_range(
         };
         let list: List<'_> =
             serde_json::from_str(&text).map_err(|error| Fault::nonsense(server.shown(), &error))?;
-        for item in list.items.into_iter().flatten() {
+        let items = list.items.unwrap_or_default();
+        if matches!(read.scope, Scope::Handles) {
+            bury_listed(server, group, &items, deadline).await;
+        }
+        for item in items {
             let Some((key, slot)) = seen(server, group, range, read, short, item.get()) else { continue };
             let is_before =
                 |position: &String| passes_over.as_ref().is_some_and(|after: &String| position <= after);

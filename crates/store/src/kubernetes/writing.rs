@@ -305,7 +305,8 @@ impl Commit<'_> {
     }
 }
 
-fn removal(place: &Place, uid: Option<&str>, revision: &Revision) -> Question {
+/// The request to remove an object in that state.
+pub(super) fn removal(place: &Place, uid: Option<&str>, revision: &Revision) -> Question {
     let mut preconditions = json!({"resourceVersion": revision.as_str()});
     if let Some(uid) = uid {
         preconditions["uid"] = uid.into();

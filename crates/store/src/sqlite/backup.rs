@@ -12,14 +12,14 @@ use super::fault::{Fault, file_error};
 use super::reading::counter;
 use super::schema::{self, Layout};
 use super::writing::{put, set_counter};
-use super::{SqliteStore, filesystem};
+use super::{SqliteStore, checkpoint, contents, filesystem};
 use crate::error::StoreError;
 
 impl SqliteStore {
     /// Copies the contents as of one moment into a new file, one that needs no others beside it. Commits go on meanwhile.
     ///
     /// # Errors
-    /// When the target exists or cannot be written, or there is nothing to copy. No half file is left behind.
+    /// When the target exists or cannot be written, there is nothing to copy, or what is in it cannot be right. No half file is left behind.
     pub async fn backup(&self, target: &Path, within: Duration) -> Result<(), StoreError> {
         let target = std::path::absolute(target).map_err(|error| file_error(target, "created", &error))?;
         filesystem::check(&target)?;
@@ -27,7 +27,7 @@ impl SqliteStore {
         let copied = self
             .shared
             .patiently(within, false, |conn| match conn {
-                Some(conn) => copy(conn, &target).map_err(|fault| match fault.is_busy() {
+                Some(conn) => copy(conn, self.path(), &target).map_err(|fault| match fault.is_busy() {
                     true => fault,
                     false => fault.explain(&target).into(),
                 }),
@@ -67,7 +67,7 @@ impl SqliteStore {
     }
 }
 
-fn copy(conn: &Connection, target: &Path) -> Result<(), Fault> {
+fn copy(conn: &Connection, source: &Path, target: &Path) -> Result<(), Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut copy = Connection::open_with_flags(target, flags)?;
     {
@@ -75,17 +75,23 @@ fn copy(conn: &Connection, target: &Path) -> Result<(), Fault> {
         // In one step, under one snapshot: commits of others cannot make it begin again.
         match backup.step(-1)? {
             StepResult::Done => {}
-            _ => return Err(busy()),
+            _ => return Err(Fault::busy()),
         }
     }
     // The copy says that it has a write-ahead log; alone and read-only it could not be opened.
     copy.pragma_update(None, "journal_mode", "DELETE")?;
-    copy.close().map_err(|(_, error)| error.into())
-}
-
-fn busy() -> Fault {
-    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
-    Fault::Sql(rusqlite::Error::SqliteFailure(code, None))
+    checkpoint::note(&copy, false)?;
+    let verdict = contents::check(&copy)?;
+    copy.close().map_err(|(_, error)| Fault::from(error))?;
+    match verdict {
+        Ok(()) => Ok(()),
+        Err(damage) => Err(StoreError::Unusable(format!(
+            "{} holds what cannot be right, so no backup was made: {damage}. {}",
+            source.display(),
+            damage.remedy(source)
+        ))
+        .into()),
+    }
 }
 
 fn open_backup(path: &Path) -> Result<Connection, Fault> {
@@ -93,6 +99,7 @@ fn open_backup(path: &Path) -> Result<Connection, Fault> {
         std::io::ErrorKind::NotFound => StoreError::Unusable(format!("{} does not exist", path.display())),
         _ => file_error(path, "opened", &error),
     })?;
+    checkpoint::check(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let source = Connection::open_with_flags(path, flags)?;
     let file = path.display().to_string();
@@ -106,14 +113,12 @@ fn open_backup(path: &Path) -> Result<Connection, Fault> {
             .into());
         }
     }
-    let verdict: String = source.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-    if verdict == "ok" {
-        Ok(source)
-    } else {
-        Err(StoreError::Unusable(format!(
-            "{file} is damaged ({verdict}). Nothing was changed: use another backup"
+    match contents::check(&source)? {
+        Ok(()) => Ok(source),
+        Err(damage) => Err(StoreError::Unusable(format!(
+            "{file} is damaged ({damage}). Nothing was changed: use another backup"
         ))
-        .into())
+        .into()),
     }
 }
 

@@ -1,39 +1,31 @@
 //! Finding, checking, creating and opening the file.
 
-use std::ffi::c_int;
+use std::cell::Cell;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::hooks::Wal;
-use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, OpenFlags};
 
-use super::fault::{Fault, file_error, not_a_database};
+use super::fault::{Fault, file_error};
+use super::place::{FileId, check_nothing_left, find, find_wal, wal_of, without_wal};
 use super::schema::{self, Layout};
-use super::{Options, filesystem};
+use super::{Options, checkpoint, filesystem};
 use crate::error::StoreError;
-
-/// Pages in the -wal file after which a commit moves them into the database. A process that finds itself alone reads all of the -wal file
-/// once, so a longer one makes every start slower, and a shorter one costs syncs more often.
-const CHECKPOINT_PAGES: c_int = 256;
-
-/// The smallest page of a database, in bytes.
-const LEAST_PAGE: u64 = 512;
 
 /// An open file that is known to be ours.
 pub(super) struct Live {
     pub(super) conn: Connection,
     file: FileId,
+    /// The -wal file and which it was, where there was one when the file was opened.
+    wal: Option<(PathBuf, FileId)>,
+    /// Whether it is known to have all that this program writes.
+    is_whole: Cell<bool>,
 }
-
-/// Device and inode.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct FileId(u64, u64);
 
 /// POSIX drops all locks that a process holds on a file when it closes any descriptor of it. SQLite minds that for its own descriptors; this keeps
 /// the one with which a new file is created closed before anyone in this process opens it through SQLite.
@@ -43,9 +35,11 @@ impl Live {
     /// Opens the file if it exists and holds anything.
     pub(super) fn open(path: &Path) -> Result<Option<Live>, Fault> {
         if find(path)?.is_none() {
+            check_nothing_left(path)?;
             return Ok(None);
         }
         filesystem::check(path)?;
+        checkpoint::check(path)?;
         let conn = connect(path)?;
         match schema::inspect_once(&conn, &path.display().to_string())? {
             Layout::Empty => return Ok(None),
@@ -59,29 +53,43 @@ impl Live {
     pub(super) fn create(path: &Path, options: &Options) -> Result<Live, Fault> {
         filesystem::check(path)?;
         if find(path)?.is_none() {
+            check_nothing_left(path)?;
             create_file(path, options)?;
         }
+        checkpoint::check(path)?;
         let conn = connect(path)?;
-        // While the database is empty, this takes an exclusive lock for a moment; of several creators one goes first.
-        use_wal(&conn)?;
+        // The tables go into the file itself, before there is a -wal file. Of several creators one goes first.
         write_schema(&conn, path)?;
+        use_wal(&conn)?;
         Live::checked(conn, path)
     }
 
     fn checked(conn: Connection, path: &Path) -> Result<Live, Fault> {
         let Some(file) = find(path)? else { return Err(replaced(path).into()) };
-        Ok(Live { conn, file })
+        let wal = wal_of(path);
+        let wal = find_wal(path, &wal)?.map(|id| (wal, id));
+        Ok(Live { conn, file, wal, is_whole: Cell::new(false) })
     }
 
-    /// Makes sure that the file is still the one under its name: what is committed into a removed file would be lost.
+    /// Makes sure that the file is still the one under its name, and its -wal file is: what is committed into a removed file would be lost.
     pub(super) fn check_place(&self, path: &Path) -> Result<(), StoreError> {
-        if find(path)? == Some(self.file) { Ok(()) } else { Err(replaced(path)) }
+        if find(path)? != Some(self.file) {
+            return Err(replaced(path));
+        }
+        match &self.wal {
+            Some((wal, known)) if find_wal(path, wal)? != Some(*known) => Err(without_wal(path)),
+            _ => Ok(()),
+        }
     }
 
     /// Switches on the write-ahead log where it is off, as in a backup that was put in place by hand.
     pub(super) fn ready_to_write(&self) -> Result<(), Fault> {
-        let mode: String = self.conn.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
-        if mode == "wal" { Ok(()) } else { use_wal(&self.conn) }
+        use_wal(&self.conn)?;
+        if !self.is_whole.get() && !schema::has_sums(&self.conn)? {
+            in_transaction(&self.conn, schema::add_sums)?;
+        }
+        self.is_whole.set(true);
+        Ok(())
     }
 }
 
@@ -90,25 +98,6 @@ fn replaced(path: &Path) -> StoreError {
         "{} was removed or replaced while this process had it open. Start the process again; to put back a backup, use restore",
         path.display()
     ))
-}
-
-/// The file under that name, if there is one.
-fn find(path: &Path) -> Result<Option<FileId>, StoreError> {
-    match fs::metadata(path) {
-        // SQLite takes a file that is shorter than a page for an empty one, and would overwrite it.
-        Ok(found) if found.is_file() && (1..LEAST_PAGE).contains(&found.len()) => Err(not_a_database(path)),
-        Ok(found) if found.is_file() => Ok(Some(FileId(found.dev(), found.ino()))),
-        Ok(found) => {
-            let what = if found.is_dir() { "a directory" } else { "a device, a pipe or a socket" };
-            Err(StoreError::Unusable(format!(
-                "{} is {what}, not a file. Name a file, for example {}",
-                path.display(),
-                path.join("rackpool.db").display()
-            )))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(file_error(path, "opened", &error)),
-    }
 }
 
 pub(super) fn connect(path: &Path) -> Result<Connection, Fault> {
@@ -122,30 +111,34 @@ pub(super) fn connect(path: &Path) -> Result<Connection, Fault> {
     conn.busy_timeout(Duration::ZERO)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     conn.pragma_update(None, "synchronous", "FULL")?;
-    conn.wal_hook(Some(checkpoint))?;
+    conn.wal_hook(Some(checkpoint::note_pages))?;
     Ok(conn)
 }
 
-/// Empties a long -wal file. SQLite's own automatic checkpoint leaves it for the next writer to begin again from its start, but which pages
-/// were moved is known in the shared memory only, and that is gone when the last process ends: among processes that come and go the file would
-/// grow for ever, and every commit move all of it.
-fn checkpoint(wal: &mut Wal, pages: c_int) -> rusqlite::Result<()> {
-    if pages >= CHECKPOINT_PAGES {
-        // The commit stands in any case. Others who read just now keep it from being emptied; a later commit does it.
-        let _ = wal.checkpoint_v2(CheckpointMode::TRUNCATE);
+/// From here on commits go to the -wal file, and the file says so.
+fn use_wal(conn: &Connection) -> Result<(), Fault> {
+    let mode: String = conn.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    if mode != "wal" {
+        conn.pragma_update(None, "journal_mode", "WAL")?;
+        // Where others are at work at once, the next long -wal file does it.
+        let _ = checkpoint::run(conn);
     }
     Ok(())
 }
 
-fn use_wal(conn: &Connection) -> Result<(), Fault> {
-    Ok(conn.pragma_update(None, "journal_mode", "WAL")?)
+fn write_schema(conn: &Connection, path: &Path) -> Result<(), Fault> {
+    in_transaction(conn, |conn| {
+        let layout = schema::inspect(conn, &path.display().to_string())?;
+        schema::bring_up(conn, layout)
+    })
 }
 
-fn write_schema(conn: &Connection, path: &Path) -> Result<(), Fault> {
+fn in_transaction(
+    conn: &Connection,
+    change: impl FnOnce(&Connection) -> Result<(), Fault>,
+) -> Result<(), Fault> {
     conn.execute_batch("BEGIN IMMEDIATE")?;
-    let written = schema::inspect(conn, &path.display().to_string())
-        .and_then(|layout| schema::bring_up(conn, layout))
-        .and_then(|()| Ok(conn.execute_batch("COMMIT")?));
+    let written = change(conn).and_then(|()| Ok(conn.execute_batch("COMMIT")?));
     if written.is_err() && !conn.is_autocommit() {
         conn.execute_batch("ROLLBACK")?;
     }

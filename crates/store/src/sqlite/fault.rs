@@ -30,6 +30,12 @@ impl From<StoreError> for Fault {
 }
 
 impl Fault {
+    /// That another process or connection is at work.
+    pub(super) fn busy() -> Fault {
+        let code = ffi::Error::new(ffi::SQLITE_BUSY);
+        Fault::Sql(SqlError::SqliteFailure(code, None))
+    }
+
     /// Whether another process or connection is at work, and trying again soon helps. Nothing was done.
     pub(super) fn is_busy(&self) -> bool {
         matches!(self, Fault::Sql(error) if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)))

@@ -10,9 +10,10 @@
 //!
 //! | where | what |
 //! |---|---|
-//! | `kv(key, revision, value)` | what etcd would hold, under the same keys and with the same bytes: `SELECT key, value FROM kv` is a complete export. `revision` is what Calico's `resourceVersion` is |
+//! | `kv(key, revision, value, sum)` | what etcd would hold, under the same keys and with the same bytes: `SELECT key, value FROM kv` is a complete export. `revision` is what Calico's `resourceVersion` is; `sum`, where it is not null, tells that the rest is what was written |
 //! | `log(revision, key)` | which key was changed or deleted with a revision; the last few thousand, for watches |
 //! | `counter(one, revision, trimmed)` | one row: the last revision given (it only grows, so a revision never means two states), and the highest that is no longer in `log` |
+//! | `checkpoint(one, needs_wal)` | one row, of use in the file without its `-wal`: whether that is missing |
 //! | `PRAGMA application_id` | 1382764652 ("RkPl") |
 //! | `PRAGMA user_version` | the version of this schema: 1 |
 //!
@@ -25,14 +26,18 @@
 //! * A read is one snapshot. A batch is one `BEGIN IMMEDIATE` transaction and one sync (`synchronous=FULL`); what was answered as applied survives a
 //!   crash of the process and of the machine.
 //! * A locked file is tried again until `within` runs out, without holding up the thread meanwhile; the disk itself does hold it up. Who has waited longer asks more often.
-//! * A process that ends does not move `-wal` into the file; the commit that makes it longer than 256 pages (1 MiB) does.
+//! * A process that ends does not move `-wal` into the file; the commit that makes it longer than 256 pages (1 MiB) does, and whoever begins a store.
+//! * A file with two names is refused (`place.rs`), and so is one whose `-wal` is missing (`checkpoint.rs`).
 //! * The file must be on a local filesystem; network filesystems are refused.
 
 mod backup;
+mod checkpoint;
 mod connection;
+mod contents;
 mod fault;
 mod filesystem;
 mod frozen;
+mod place;
 mod reading;
 mod schema;
 mod watching;
@@ -141,6 +146,19 @@ impl SqliteStore {
         Ok(SqliteStore { shared: Arc::new(shared) })
     }
 
+    /// Moves what lies in the -wal file into the file itself, so that it holds everything that was committed until now. Nothing to do where there is no file.
+    ///
+    /// # Errors
+    /// When others are at work all that time; the file's. All that was committed stands.
+    pub async fn checkpoint(&self, within: Duration) -> Result<(), StoreError> {
+        self.shared
+            .patiently(within, false, |conn| match conn.map(checkpoint::run).transpose()? {
+                Some(false) => Err(Fault::busy()),
+                _ => Ok(()),
+            })
+            .await
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.shared.path
@@ -219,7 +237,9 @@ impl Store for SqliteStore {
             .shared
             .patiently(within, true, |conn| {
                 let conn = conn.expect("a file that does not exist is created");
-                writing::commit(conn, batch)
+                let report = writing::commit(conn, batch);
+                checkpoint::after_commit(conn);
+                report
             })
             .await?;
         self.shared.committed.send_modify(|count| *count += 1);

@@ -37,6 +37,15 @@ CREATE TABLE counter (
 INSERT INTO counter (one, revision, trimmed) VALUES (1, 0, 0);
 ";
 
+/// A check sum of each record, which tells that it is what was written, byte for byte: SQLite has none. It came after version 1, and is no other version:
+/// programs that do not know it work on. What they write, and what is changed by hand, has none.
+const SUMS: &str = "
+ALTER TABLE kv ADD COLUMN sum INTEGER;
+CREATE TRIGGER kv_changed AFTER UPDATE ON kv WHEN NEW.sum IS OLD.sum BEGIN
+    UPDATE kv SET sum = NULL WHERE key = NEW.key;
+END;
+";
+
 /// How the schema of version `n + 1` is made of that of version `n`, by `n - 1`. Runs in one transaction with the change of `user_version`.
 const MIGRATIONS: [&str; VERSION as usize - 1] = [];
 
@@ -81,6 +90,26 @@ pub(super) fn inspect(conn: &Connection, file: &str) -> Result<Layout, Fault> {
     }
 }
 
+/// Whether records have check sums.
+pub(super) fn has_sums(conn: &Connection) -> Result<bool, Fault> {
+    Ok(conn
+        .query_row("SELECT count(*) FROM pragma_table_info('kv') WHERE name = 'sum'", [], |row| row.get(0))?)
+}
+
+/// Gives records check sums, in the caller's write transaction; those that are there get theirs when they are next written.
+pub(super) fn add_sums(conn: &Connection) -> Result<(), Fault> {
+    if has_sums(conn)? { Ok(()) } else { Ok(conn.execute_batch(SUMS)?) }
+}
+
+/// The check sum of a record (FNV-1a): no change of a single byte goes unnoticed.
+pub(super) fn sum(key: &str, revision: i64, value: &str) -> i64 {
+    let bytes = key.bytes().chain([0]).chain(revision.to_le_bytes()).chain(value.bytes());
+    let sum = bytes.fold(0xCBF2_9CE4_8422_2325_u64, |sum, byte| {
+        (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
+    });
+    sum.cast_signed()
+}
+
 fn unusable(text: String) -> Fault {
     StoreError::Unusable(text).into()
 }
@@ -104,5 +133,6 @@ pub(super) fn bring_up(conn: &Connection, layout: Layout) -> Result<(), Fault> {
             }
         }
     }
+    add_sums(conn)?;
     Ok(conn.pragma_update(None, "user_version", VERSION)?)
 }

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use super::fault::{Fault, is_full};
 use super::reading::{counter, revision_of, slot};
-use super::schema::{LOG_KEPT, LOG_SLACK};
+use super::schema::{LOG_KEPT, LOG_SLACK, sum};
 use crate::batch::{Batch, Current, Expect, Op, Operation, Outcome, Report, Transaction};
 use crate::error::Refusal;
 use crate::read::Depth;
@@ -151,10 +151,10 @@ fn store(conn: &Connection, path: &str, op: &Op, revision: i64) -> Result<(), Fa
 pub(super) fn put(conn: &Connection, path: &str, text: &str, revision: i64) -> Result<(), Fault> {
     // Not INSERT OR REPLACE: that would make a new row, and write the index of keys as well.
     let mut put = conn.prepare_cached(
-        "INSERT INTO kv (key, revision, value) VALUES (?1, ?2, ?3) \
-         ON CONFLICT (key) DO UPDATE SET revision = excluded.revision, value = excluded.value",
+        "INSERT INTO kv (key, revision, value, sum) VALUES (?1, ?2, ?3, ?4) \
+         ON CONFLICT (key) DO UPDATE SET revision = excluded.revision, value = excluded.value, sum = excluded.sum",
     )?;
-    put.execute((path, revision, text))?;
+    put.execute((path, revision, text, sum(path, revision, text)))?;
     Ok(())
 }
 

@@ -62,6 +62,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     }
     writeln!(context.stderr, "Copying {} to {}", source.datastore.place(), target.datastore.place())?;
     let counts = copied(&source, &target, context)?;
+    super::settle(&target, context)?;
     writeln!(context.stdout, "Copied and compared: {counts}")?;
     if !left.is_empty() {
         writeln!(context.stdout, "Left behind, as this program does not know it: {left}")?;

@@ -78,6 +78,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
         };
         writeln!(context.stdout, "{what} IPPool {} {}", resource.name(), pool.cidr)?;
     }
+    super::settle(&session, context)?;
     match &session.datastore {
         setup::Datastore::Embedded { path, .. } => {
             writeln!(context.stdout, "Datastore initialised: {}", path.display())?;

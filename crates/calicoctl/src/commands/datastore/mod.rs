@@ -10,9 +10,11 @@ mod migrate;
 mod restore;
 
 use clap::Subcommand;
+use store::AnyStore;
 
 use crate::Context;
 use crate::failure::Failure;
+use crate::session::{Session, WITHIN};
 
 /// Begin, save, restore, copy and lock a store.
 #[derive(Debug, clap::Args)]
@@ -28,6 +30,19 @@ enum Command {
     Restore(restore::Args),
     Copy(copy::Args),
     Migrate(migrate::Args),
+}
+
+/// Has the file of an embedded store hold all that was just written, so that a store which nobody uses yet does not depend on the file beside it.
+fn settle(session: &Session, context: &mut Context<'_>) -> Result<(), Failure> {
+    let AnyStore::Sqlite(store) = &session.store else { return Ok(()) };
+    if let Err(error) = session.wait(store.checkpoint(WITHIN)) {
+        writeln!(
+            context.stderr,
+            "What was written is stored, but still lies in {}-wal: {error}",
+            store.path().display()
+        )?;
+    }
+    Ok(())
 }
 
 pub(super) fn run(args: Args, context: &mut Context<'_>) -> Result<(), Failure> {

@@ -43,6 +43,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
         )));
     }
     session.wait(store.restore(Path::new(source), WITHIN)).map_err(|error| failed(error.to_string()))?;
+    super::settle(&session, context)?;
     Ok(writeln!(context.stdout, "Restored {} from {source}", store.path().display())?)
 }
 

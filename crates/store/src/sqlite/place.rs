@@ -1,0 +1,181 @@
+//! Whether a file, and the -wal file beside it, are where one store can be: under one name, and together.
+//!
+//! The latest commits lie in `NAME-wal`, so whoever opens the same file by another name does not see them, and hands out again what they say is taken. A
+//! symbolic link is no other name: SQLite follows it first. Neither is a folder that is mounted somewhere else, since both files are in it.
+
+use std::ffi::OsString;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+
+use super::fault::file_error;
+use crate::error::StoreError;
+
+/// The smallest page of a database, in bytes.
+const LEAST_PAGE: u64 = 512;
+
+/// Device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId(u64, u64);
+
+impl FileId {
+    fn of(found: &Metadata) -> FileId {
+        FileId(found.dev(), found.ino())
+    }
+}
+
+/// The file under that name, if there is one that may be used.
+///
+/// # Errors
+/// It is no file, has more than one name, or is not what its -wal file belongs to.
+pub(super) fn find(path: &Path) -> Result<Option<FileId>, StoreError> {
+    let found = match fs::metadata(path) {
+        Ok(found) if found.is_file() => found,
+        Ok(found) => {
+            let what = if found.is_dir() { "a directory" } else { "a device, a pipe or a socket" };
+            return Err(StoreError::Unusable(format!(
+                "{} is {what}, not a file. Name a file, for example {}",
+                path.display(),
+                path.join("rackpool.db").display()
+            )));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(file_error(path, "opened", &error)),
+    };
+    // SQLite takes a file that is shorter than a page for an empty one, and would overwrite it; and it deletes the -wal file of an empty one.
+    match found.len() {
+        0 if is_filled(&wal_of(path)) => return Err(without_file(path, "empty")),
+        1..LEAST_PAGE => return Err(super::fault::not_a_database(path)),
+        _ => {}
+    }
+    has_one_name(path, path, &found)?;
+    Ok(Some(FileId::of(&found)))
+}
+
+/// Makes sure that where there is no file there was none.
+///
+/// # Errors
+/// What the file held last is still there.
+pub(super) fn check_nothing_left(path: &Path) -> Result<(), StoreError> {
+    if is_filled(&wal_of(path)) { Err(without_file(path, "missing")) } else { Ok(()) }
+}
+
+/// The -wal file of a database, or its place.
+pub(super) fn wal_of(path: &Path) -> PathBuf {
+    let mut name = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf()).into_os_string();
+    name.push(OsString::from("-wal"));
+    name.into()
+}
+
+/// The -wal file, if it is there.
+///
+/// # Errors
+/// It has more than one name, so that two databases may think it theirs.
+pub(super) fn find_wal(path: &Path, wal: &Path) -> Result<Option<FileId>, StoreError> {
+    match fs::metadata(wal) {
+        Ok(found) => {
+            has_one_name(wal, path, &found)?;
+            Ok(Some(FileId::of(&found)))
+        }
+        // Whatever else is wrong with it, SQLite says better.
+        Err(_) => Ok(None),
+    }
+}
+
+fn is_filled(wal: &Path) -> bool {
+    fs::metadata(wal).is_ok_and(|found| found.len() > 0)
+}
+
+/// Refuses a file that can be opened by several names. `database` is what the user named.
+fn has_one_name(file: &Path, database: &Path, found: &Metadata) -> Result<(), StoreError> {
+    let (shown, directory) = (file.display(), file.parent().unwrap_or(file).display());
+    let why = if found.nlink() > 1 {
+        format!(
+            "has {} names (hard links). Remove the others: `find {directory} -xdev -samefile {shown}` lists those in its folder, \
+             `stat -c %i {shown}` tells the number to look for elsewhere (`find / -xdev -inum NUMBER`)",
+            found.nlink()
+        )
+    } else if is_mount_point(file) {
+        "is mounted there by itself. Mount the folder that it lies in instead".to_string()
+    } else {
+        return Ok(());
+    };
+    Err(StoreError::Unusable(format!(
+        "{} cannot be used: {} {why}. Its latest commits lie in a file beside it that goes by its name, so that each name would be another store, with the same \
+         addresses to hand out",
+        database.display(),
+        if file == database { "it".to_string() } else { shown.to_string() }
+    )))
+}
+
+/// Whether something is mounted at just that file.
+fn is_mount_point(file: &Path) -> bool {
+    match statx(CWD, file, AtFlags::empty(), StatxFlags::TYPE) {
+        Ok(found) if found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) => {
+            found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
+        }
+        // Linux before 5.8 does not tell.
+        _ => fs::canonicalize(file)
+            .and_then(|file| Ok(is_listed(&file, &fs::read("/proc/self/mountinfo")?)))
+            .unwrap_or(false),
+    }
+}
+
+/// Whether `/proc/self/mountinfo` names that file as the place of a mount, its fifth field.
+fn is_listed(file: &Path, mountinfo: &[u8]) -> bool {
+    let escaped: Vec<u8> = file.as_os_str().as_bytes().iter().flat_map(|byte| escape(*byte)).collect();
+    let mut lines = mountinfo.split(|byte| *byte == b'\n');
+    lines.any(|line| line.split(|byte| *byte == b' ').nth(4) == Some(&escaped))
+}
+
+fn escape(byte: u8) -> Vec<u8> {
+    match byte {
+        b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
+        other => vec![other],
+    }
+}
+
+fn without_file(path: &Path, how: &str) -> StoreError {
+    let (file, wal) = (path.display(), wal_of(path));
+    let wal = wal.display();
+    StoreError::Unusable(format!(
+        "{file} is {how}, but {wal}, which belongs to it, is there and holds commits. Nothing was changed: put the file back beside it, or restore a backup \
+         after moving {wal} away; to begin a new store in its place, move {wal} away, too"
+    ))
+}
+
+/// What is to be said where the latest commits are gone.
+pub(super) fn without_wal(path: &Path) -> StoreError {
+    let (file, wal) = (path.display(), wal_of(path));
+    let wal = wal.display();
+    StoreError::Unusable(format!(
+        "{file} is not complete: its -wal is missing, the file {wal}, which held the latest commits. Nothing was changed: put it back, or move {file} away and \
+         restore a backup. To go on with what the file holds, `touch {wal}`: what was committed since is lost then, and addresses that were handed out may be \
+         handed out again"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_are_found_by_their_place() {
+        let table = b"36 35 98:0 /mnt1 / rw - ext3 /dev/root rw\n\
+            40 36 98:0 /a/store.db /srv/my\\040store.db rw shared:1 - ext4 /dev/sda1 rw\n\
+            41 36 0:5 / /srv rw - tmpfs /srv/other.db rw\n";
+        for (path, listed) in [
+            ("/srv/my store.db", true),
+            ("/srv", true),
+            ("/srv/my", false),
+            ("/srv/other.db", false),
+            ("/a/store.db", false),
+        ] {
+            assert_eq!(is_listed(Path::new(path), table), listed, "{path}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The embedded store's file and those beside it: under one name, together, and undamaged when they are called a backup.
+
+// All of it is test code.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use api::{Handle, HandleId, Key, Value};
+use rusqlite::Connection;
+use store::sqlite::{Missing, Options, SqliteStore};
+use store::{Batch, Depth, Expect, ReadSet, Scope, Store, StoreError};
+
+const WITHIN: Duration = Duration::from_secs(10);
+
+fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+    SqliteStore::open(path, Options::default())
+}
+
+async fn create(store: &SqliteStore, name: &str) -> Result<(), StoreError> {
+    let mut batch = Batch::new();
+    batch.put(Key::Handle(HandleId::new(name).unwrap()), Expect::Absent, Value::Handle(Handle::default()));
+    let report = store.commit(&batch, WITHIN).await?;
+    assert!(report.is_applied(), "{report:?}");
+    Ok(())
+}
+
+async fn count(store: &SqliteStore) -> usize {
+    store.read(&ReadSet::new().scope(Scope::Handles, Depth::Key), WITHIN).await.unwrap().len()
+}
+
+fn beside(path: &Path, what: &str) -> PathBuf {
+    PathBuf::from(format!("{}-{what}", path.display()))
+}
+
+fn refused(result: Result<impl std::fmt::Debug, StoreError>, words: &[&str]) {
+    let error = result.expect_err("it is refused");
+    assert!(matches!(error, StoreError::Unusable(_)), "{error:?}");
+    for word in words {
+        assert!(error.to_string().contains(word), "{word:?} is missing in: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_name_is_refused_by_both_and_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, other) = (dir.path().join("store.db"), dir.path().join("other.db"));
+    let store = open(&path).unwrap();
+    create(&store, "a").await.unwrap();
+    fs::hard_link(&path, &other).unwrap();
+    let words = ["store.db", "2 names", "find ", "-samefile"];
+    refused(create(&store, "b").await, &words);
+    refused(store.read(&ReadSet::new(), WITHIN).await, &words);
+    refused(open(&path), &words);
+    refused(open(&other), &["other.db", "2 names"]);
+    refused(
+        SqliteStore::open(&other, Options { missing: Missing::Create, ..Options::default() }),
+        &["2 names"],
+    );
+    fs::remove_file(&other).unwrap();
+    create(&store, "b").await.unwrap();
+    // A -wal file that two think theirs is one of them's at most.
+    fs::hard_link(beside(&path, "wal"), beside(&other, "wal")).unwrap();
+    refused(create(&store, "c").await, &["store.db", "store.db-wal has 2 names"]);
+    refused(open(&path), &["store.db-wal has 2 names"]);
+    fs::remove_file(beside(&other, "wal")).unwrap();
+    assert_eq!(count(&open(&path).unwrap()).await, 2);
+}
+
+#[tokio::test]
+async fn a_symbolic_link_is_no_second_name() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("real")).unwrap();
+    let path = dir.path().join("real/store.db");
+    let (file, folder) = (dir.path().join("link.db"), dir.path().join("folder"));
+    symlink(&path, &file).unwrap();
+    symlink(dir.path().join("real"), &folder).unwrap();
+    let stores: Vec<_> =
+        [path.clone(), file, folder.join("store.db")].iter().map(|path| open(path).unwrap()).collect();
+    for round in 0..9 {
+        create(&stores[round % 3], &format!("h{round}")).await.unwrap();
+        for store in &stores {
+            assert_eq!(count(store).await, round + 1);
+        }
+    }
+    assert!(beside(&path, "wal").exists());
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "nothing lies beside the links");
+}
+
+/// After any number of commits, with a -wal file of any length: without it the store is not taken for complete, nor for a new one, and nothing is made or changed.
+#[tokio::test]
+async fn a_lost_wal_is_told() {
+    for commits in [0, 1, 2, 5, 60, 200] {
+        for also_shm in [false, true] {
+            for is_copied in [false, true] {
+                let dir = tempfile::tempdir().unwrap();
+                let mut path = dir.path().join("store.db");
+                let store =
+                    SqliteStore::open(&path, Options { missing: Missing::Create, ..Options::default() })
+                        .unwrap();
+                for index in 0..commits {
+                    create(&store, &format!("h{index}")).await.unwrap();
+                }
+                drop(store);
+                if is_copied {
+                    let copy = dir.path().join("copy.db");
+                    fs::copy(&path, &copy).unwrap();
+                    path = copy;
+                } else {
+                    fs::remove_file(beside(&path, "wal")).unwrap();
+                    if also_shm {
+                        fs::remove_file(beside(&path, "shm")).unwrap();
+                    }
+                }
+                let before = fs::read(&path).unwrap();
+                for missing in [Missing::CreateOnCommit, Missing::Create, Missing::Refuse] {
+                    let opened = SqliteStore::open(&path, Options { missing, ..Options::default() });
+                    refused(opened, &["its -wal is missing", "touch", "restore a backup"]);
+                }
+                let fresh = open(&dir.path().join("fresh.db")).unwrap();
+                refused(fresh.restore(&path, WITHIN).await, &["its -wal is missing"]);
+                assert_eq!(fs::read(&path).unwrap(), before);
+                assert!(!beside(&path, "wal").exists());
+                // What the message offers.
+                fs::write(beside(&path, "wal"), "").unwrap();
+                let store = open(&path).unwrap();
+                assert!(count(&store).await <= commits);
+                create(&store, "on").await.unwrap();
+            }
+        }
+    }
+}
+
+/// A checkpoint puts all of it into the file; nothing less than all of it is needed to go on without the -wal file.
+#[tokio::test]
+async fn a_checkpoint_leaves_nothing_outside_of_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = open(&path).unwrap();
+    store.checkpoint(WITHIN).await.unwrap();
+    assert!(!path.exists(), "it makes no file");
+    for index in 0..20 {
+        create(&store, &format!("h{index}")).await.unwrap();
+        store.checkpoint(WITHIN).await.unwrap();
+        let copy = dir.path().join(format!("copy{index}.db"));
+        fs::copy(&path, &copy).unwrap();
+        fs::write(beside(&copy, "wal"), "").unwrap();
+        assert_eq!(count(&open(&copy).unwrap()).await, index + 1);
+    }
+}
+
+/// Another program that is the last to close the file moves the -wal file into it and removes it: nothing is missing then.
+#[tokio::test]
+async fn a_wal_that_another_program_has_moved_is_not_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let options = || Options { missing: Missing::Create, ..Options::default() };
+    drop(SqliteStore::open(&path, options()).unwrap());
+    for index in 0..120_i64 {
+        let other = Connection::open(&path).unwrap();
+        let found: i64 = other.query_row("SELECT count(*) FROM kv", [], |row| row.get(0)).unwrap();
+        assert_eq!(found, index);
+        drop(other);
+        assert!(!beside(&path, "wal").exists());
+        let store = open(&path).unwrap();
+        create(&store, &format!("h{index}")).await.unwrap();
+        if index % 7 == 0 {
+            store.checkpoint(WITHIN).await.unwrap();
+        }
+    }
+    assert_eq!(count(&open(&path).unwrap()).await, 120);
+}
+
+/// The file is gone or emptied, and its -wal file is not: a new store in its place would hand out everything again.
+#[tokio::test]
+async fn a_wal_without_its_file_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    create(&open(&path).unwrap(), "a").await.unwrap();
+    let (file, wal) = (fs::read(&path).unwrap(), fs::read(beside(&path, "wal")).unwrap());
+    for how in ["missing", "empty"] {
+        match how {
+            "missing" => fs::remove_file(&path).unwrap(),
+            _ => fs::write(&path, "").unwrap(),
+        }
+        for missing in [Missing::CreateOnCommit, Missing::Create, Missing::Refuse] {
+            let opened = SqliteStore::open(&path, Options { missing, ..Options::default() });
+            refused(opened, &["store.db", how, "store.db-wal", "holds commits"]);
+        }
+        assert_eq!(fs::read(beside(&path, "wal")).unwrap(), wal);
+        fs::write(&path, &file).unwrap();
+    }
+    assert_eq!(count(&open(&path).unwrap()).await, 1);
+}
+
+#[tokio::test]
+async fn a_wal_that_goes_under_way_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = open(&path).unwrap();
+    create(&store, "a").await.unwrap();
+    let moved = dir.path().join("moved");
+    fs::rename(beside(&path, "wal"), &moved).unwrap();
+    refused(create(&store, "lost").await, &["its -wal is missing"]);
+    fs::rename(&moved, beside(&path, "wal")).unwrap();
+    create(&store, "b").await.unwrap();
+    assert_eq!(count(&open(&path).unwrap()).await, 2);
+}

@@ -96,7 +96,7 @@ pub fn guard(batch: &mut Batch, view: &View, block: BlockCidr) {
         |resource: &Resource| resource.as_pool().is_ok_and(|p| p.is_enabled() && p.cidr.contains(addr));
     if let Some((resource, revision)) = view.resources(Kind::IPPool).find(|(resource, _)| holds(resource)) {
         let key = resource.key();
-        if !batch.guards.iter().any(|guard| guard.key == key) {
+        if !batch.guards_record(&key) {
             batch.guard(key, Some(revision.clone()));
         }
     }

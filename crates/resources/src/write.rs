@@ -4,7 +4,7 @@ use api::capability::Operation;
 use api::defaults::{on_read, on_write};
 use api::{Key, Kind, Resource, Revision, Value, validate};
 use ipam::Effects;
-use store::{Batch, Expect, ReadSet, Store, View};
+use store::{Batch, Expect, ReadSet, Scope, Store, View};
 
 use crate::client::{Client, Committed, TRIES, found};
 use crate::config;
@@ -27,7 +27,9 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
                 self.pause(attempt).await;
             }
             let view = self.read(&reads_for_create(&new)).await?;
-            if let Some(created) = self.try_create(&new, &view).await? {
+            // The last try does without: where many create pools at once, each would only meet the others' over and over. Who looks again sees them, too.
+            let is_guarded = attempt + 1 < TRIES;
+            if let Some(created) = self.try_create(&new, &view, is_guarded).await? {
                 self.keep_apart(&created).await?;
                 return Ok(created);
             }
@@ -35,7 +37,12 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         Err(Error::Conflict(Identifier::of(&new)))
     }
 
-    async fn try_create(&self, new: &Resource, view: &View) -> Result<Option<Resource>, Error> {
+    async fn try_create(
+        &self,
+        new: &Resource,
+        view: &View,
+        is_guarded: bool,
+    ) -> Result<Option<Resource>, Error> {
         let is_pool = new.kind() == Kind::IPPool;
         let found = if is_pool { pools::overlaps(view, new) } else { Vec::new() };
         validate::create(new, found, self.backend)?;
@@ -49,13 +56,10 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
             config::put(&mut batch, view, config::of_resource(&stored));
         }
         let written = batch.put(id.key(), Expect::Absent, Value::Resource(stored.clone()));
-        if is_pool {
-            // Another pool of the same name but with another network would be another pool.
-            for (other, revision) in
-                view.resources(Kind::IPPool).filter(|(pool, _)| pool.name() != new.name())
-            {
-                batch.guard(other.key(), Some(revision.clone()));
-            }
+        let pools = Scope::kind(Kind::IPPool);
+        if let Some(read_at) = view.read_at(&pools).filter(|_| is_pool && is_guarded) {
+            // That one is deleted meanwhile, which no guard sees, only leaves more room.
+            batch.guard_scope(pools, read_at.clone());
         }
         match self.commit(&batch, &id).await? {
             Committed::Applied(revisions) => Ok(Some(as_written(&stored, revisions.get(written)))),
@@ -64,13 +68,13 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         }
     }
 
-    /// No guard can say "no pool was added meanwhile". So whoever has added one looks again, and takes it back if there is another in its place: of two that
-    /// are created at the same moment at least one sees the other.
+    /// Not every store honours the guard against pools that are added meanwhile. So whoever has added one looks again, and takes it back if there is another
+    /// in its place: of two that are created at the same moment at least one sees the other.
     async fn keep_apart(&self, created: &Resource) -> Result<(), Error> {
         let Some(cidr) = pools::cidr(created).filter(|_| created.kind() == Kind::IPPool) else {
             return Ok(());
         };
-        let set = ReadSet::new().scope(store::Scope::kind(Kind::IPPool), store::Depth::Full);
+        let set = ReadSet::new().scope(Scope::kind(Kind::IPPool), store::Depth::Full);
         let view = self.read(&set).await?;
         if pools::overlapping(&view, created.name(), &cidr).is_empty() {
             return Ok(());

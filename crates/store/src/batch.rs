@@ -5,6 +5,7 @@ use std::sync::Arc;
 use api::{Key, Record, Revision, Value};
 
 use crate::error::Refusal;
+use crate::read::Scope;
 
 /// What a write expects to find.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,13 +38,30 @@ pub struct Write {
     pub op: Op,
 }
 
-/// A record that is read, not written, and must not have changed. Kubernetes does not honour these: no invariant may rest on one.
+/// What is read, not written, and must not have changed. Kubernetes does not honour these: no invariant may rest on one.
+///
+/// However many records a decision rests on, its batch has a few guards: those that are named one by one do not grow with the cluster, and a
+/// scope is one guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Guard {
-    /// Of which record.
-    pub key: Key,
-    /// At which revision; `None` for absent.
-    pub revision: Option<Revision>,
+pub enum Guard {
+    /// A record.
+    Record {
+        /// Which one.
+        key: Key,
+        /// At which revision; `None` for absent.
+        revision: Option<Revision>,
+    },
+    /// All records of a scope: none was created or changed after that moment.
+    ///
+    /// A deletion goes unseen, since a record that is gone has no revision to compare. So whoever guards a scope must be right as well where
+    /// fewer records are left than were read. That a record was deleted and created again is seen. What lies under the scope's keys and is none of its
+    /// records, or cannot be understood, may count as changed.
+    Scope {
+        /// Which one.
+        scope: Scope,
+        /// The store's revision at or before the read: see [`View::read_at`](crate::View::read_at).
+        since: Revision,
+    },
 }
 
 /// An ordered list of writes. Every prefix of it must be a legal state.
@@ -77,9 +95,28 @@ impl Batch {
         self.writes.len() - 1
     }
 
-    /// Adds a guard.
+    /// Adds a guard of a record.
     pub fn guard(&mut self, key: Key, revision: Option<Revision>) {
-        self.guards.push(Guard { key, revision });
+        self.guards.push(Guard::Record { key, revision });
+    }
+
+    /// Adds a guard of a scope.
+    pub fn guard_scope(&mut self, scope: Scope, since: Revision) {
+        self.guards.push(Guard::Scope { scope, since });
+    }
+
+    /// Whether a record is guarded by its key.
+    pub fn guards_record(&self, key: &Key) -> bool {
+        self.guards.iter().any(|guard| matches!(guard, Guard::Record { key: guarded, .. } if guarded == key))
+    }
+
+    /// How many comparisons the guards are, where each names a key or a range of keys.
+    pub fn comparisons(&self) -> usize {
+        let of = |guard: &Guard| match guard {
+            Guard::Record { .. } => 1,
+            Guard::Scope { scope, .. } => scope.prefixes().len(),
+        };
+        self.guards.iter().map(of).sum()
     }
 
     /// Whether it writes nothing.
@@ -89,8 +126,9 @@ impl Batch {
 
     /// Cuts the batch into transactions for a backend that has them: successive puts of a key are folded into one operation that
     /// expects what the first one does and stores what the last one does. A delete and a create of the same key are never
-    /// folded, nor are more than `limit` operations (guards of the first transaction included) put together: there the batch is cut.
+    /// folded, nor are more than `limit` operations (the guards' comparisons in the first transaction included) put together: there the batch is cut.
     pub fn transactions(&self, limit: usize) -> Vec<Transaction> {
+        let comparisons = self.comparisons();
         let mut out: Vec<Transaction> = Vec::new();
         let mut now = Transaction::default();
         for (index, write) in self.writes.iter().enumerate() {
@@ -106,7 +144,7 @@ impl Batch {
                 now.operations[at].writes.push(index);
                 continue;
             }
-            let guards = if out.is_empty() { self.guards.len() } else { 0 };
+            let guards = if out.is_empty() { comparisons } else { 0 };
             if same.is_some() || now.operations.len() + 1 + guards > limit.max(1 + guards) {
                 out.push(std::mem::take(&mut now));
             }

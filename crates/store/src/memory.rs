@@ -8,7 +8,7 @@ use std::time::Duration;
 use api::{Key, Record, Revision};
 use tokio::sync::watch as signal;
 
-use crate::batch::{Batch, Current, Expect, Op, Outcome, Report, Write};
+use crate::batch::{Batch, Current, Expect, Guard, Op, Outcome, Report, Write};
 use crate::error::{Refusal, StoreError, WatchError};
 use crate::port::{Store, Watch};
 use crate::read::{Depth, ReadSet, Scope};
@@ -95,9 +95,24 @@ impl State {
         }
     }
 
+    fn is_as_guarded(&self, guard: &Guard) -> bool {
+        match guard {
+            Guard::Record { key, revision } => {
+                self.records.get(key).map(|record| &record.revision) == revision.as_ref()
+            }
+            Guard::Scope { scope, since } => number(since)
+                .is_some_and(|since| self.scope(scope).all(|record| number(&record.revision) <= Some(since))),
+        }
+    }
+
     fn scope(&self, scope: &Scope) -> impl Iterator<Item = &Arc<Record>> {
         self.records.values().filter(move |record| scope.holds(&record.key))
     }
+}
+
+/// The number of a revision that this store may have given.
+fn number(revision: &Revision) -> Option<i64> {
+    revision.as_str().parse().ok().filter(|number| *number >= 0)
 }
 
 /// The slot of a record that is known in full, to a wanted depth.
@@ -141,9 +156,7 @@ impl Store for MemoryStore {
 
     async fn commit(&self, batch: &Batch, _within: Duration) -> Result<Report, StoreError> {
         let mut state = self.lock();
-        let broken = batch.guards.iter().position(|guard| {
-            state.records.get(&guard.key).map(|record| &record.revision) != guard.revision.as_ref()
-        });
+        let broken = batch.guards.iter().position(|guard| !state.is_as_guarded(guard));
         if broken.is_some() {
             return Ok(Report {
                 outcomes: vec![Outcome::NotTried; batch.writes.len()],

@@ -58,6 +58,17 @@ struct Pages {
     last: Option<Key>,
     /// To that depth.
     depth: Depth,
+    /// The store's revision when the first of them was read.
+    at: Option<Revision>,
+}
+
+/// A scope that was read whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Whole {
+    /// To that depth.
+    depth: Depth,
+    /// The store's revision then, if it has one and told; no later one than that of any part of it.
+    at: Option<Revision>,
 }
 
 impl Pages {
@@ -65,7 +76,8 @@ impl Pages {
     fn joined(self, later: Pages) -> Pages {
         match (self.last, later.after) {
             (Some(end), Some(start)) if end == start => {
-                Pages { after: self.after, last: later.last, depth: self.depth.min(later.depth) }
+                let depth = self.depth.min(later.depth);
+                Pages { after: self.after, last: later.last, depth, at: self.at }
             }
             (_, after) => Pages { after, ..later },
         }
@@ -76,8 +88,8 @@ impl Pages {
 #[derive(Clone, Debug, Default)]
 pub struct View {
     slots: BTreeMap<Key, Slot>,
-    /// Scopes that were read whole, and to which depth.
-    complete: BTreeMap<Scope, Depth>,
+    /// Scopes that were read whole.
+    complete: BTreeMap<Scope, Whole>,
     /// Scopes of which pages were read.
     pages: BTreeMap<Scope, Pages>,
     revision: Option<Revision>,
@@ -110,13 +122,15 @@ impl View {
     /// Notes that all of a scope was read to that depth: what has no slot does not exist.
     pub fn complete(&mut self, scope: Scope, depth: Depth) {
         self.pages.remove(&scope);
-        let known = self.complete.entry(scope).or_insert(depth);
-        *known = depth.max(*known);
+        let at = self.revision.clone();
+        let known = self.complete.entry(scope).or_insert(Whole { depth, at });
+        known.depth = depth.max(known.depth);
     }
 
     /// Notes that the pages of a scope were read from its start up to `last`.
     pub fn paged(&mut self, scope: Scope, last: Key) {
-        self.pages.insert(scope, Pages { after: None, last: Some(last), depth: Depth::Key });
+        let at = self.revision.clone();
+        self.pages.insert(scope, Pages { after: None, last: Some(last), depth: Depth::Key, at });
     }
 
     /// Notes that `read` was done; `last` is the last key of its page where there are more, `None` where the scope ends with it. A last page
@@ -126,7 +140,8 @@ impl View {
             (None, None) => self.complete(read.scope.clone(), read.depth),
             _ if self.is_complete(&read.scope, read.depth) => {}
             (after, last) => {
-                self.pages.insert(read.scope.clone(), Pages { after, last, depth: read.depth });
+                let at = self.revision.clone();
+                self.pages.insert(read.scope.clone(), Pages { after, last, depth: read.depth, at });
             }
         }
     }
@@ -136,9 +151,22 @@ impl View {
         self.revision.as_ref()
     }
 
-    /// Notes the store's revision.
+    /// Notes the store's revision, which is also that of the scopes of which none is known yet.
     pub fn set_revision(&mut self, revision: Revision) {
+        let whole = self.complete.values_mut().map(|whole| &mut whole.at);
+        for at in whole.chain(self.pages.values_mut().map(|pages| &mut pages.at)) {
+            at.get_or_insert_with(|| revision.clone());
+        }
         self.revision = Some(revision);
+    }
+
+    /// The store's revision when all of a scope was read: whatever was created or changed later has a later one, and whatever had one by then was
+    /// seen. `None` where it was not read whole, or the backend did not tell. (The view's own revision is that of its last read.)
+    pub fn read_at(&self, scope: &Scope) -> Option<&Revision> {
+        let exact = self.complete.get(scope);
+        let whole = exact
+            .or_else(|| self.complete.iter().find(|(read, _)| read.covers(scope)).map(|(_, whole)| whole));
+        whole?.at.as_ref()
     }
 
     /// What is known of a record; `None` when it was not read.
@@ -165,7 +193,7 @@ impl View {
 
     /// Whether all of a scope was read to at least that depth.
     pub fn is_complete(&self, scope: &Scope, depth: Depth) -> bool {
-        self.complete.iter().any(|(read, to)| *to >= depth && read.covers(scope))
+        self.complete.iter().any(|(read, whole)| whole.depth >= depth && read.covers(scope))
     }
 
     /// The last key of the pages that were read of a scope, where there are more.
@@ -195,12 +223,12 @@ impl View {
         for (key, slot) in later.slots {
             self.insert(key, slot);
         }
-        for (scope, depth) in later.complete {
+        for (scope, Whole { depth, at }) in later.complete {
             // What is new or changed is known to the later depth alone.
             let least = self.slots(&scope).map(|(_, slot)| slot.depth()).min().unwrap_or(Depth::Full);
-            let known = self.complete.get(&scope).map_or(depth, |known| *known.min(&least));
-            self.complete.remove(&scope);
-            self.complete(scope, depth.max(known));
+            let known = self.complete.get(&scope).map_or(depth, |known| known.depth.min(least));
+            self.pages.remove(&scope);
+            self.complete.insert(scope, Whole { depth: depth.max(known), at });
         }
         for (scope, pages) in later.pages {
             let pages = match self.pages.remove(&scope) {
@@ -208,7 +236,11 @@ impl View {
                 None => pages,
             };
             match (&pages.after, &pages.last) {
-                (None, None) => self.complete(scope, pages.depth),
+                (None, None) => {
+                    let known = self.complete.get(&scope).map(|known| known.depth);
+                    let depth = known.map_or(pages.depth, |known| known.max(pages.depth));
+                    self.complete.insert(scope, Whole { depth, at: pages.at });
+                }
                 _ => {
                     self.pages.insert(scope, pages);
                 }
@@ -392,5 +424,47 @@ mod tests {
         view.absorb(page(None, &[block("10.0.0.64/26")], true));
         assert_eq!(view.get(&block("10.0.0.0/26")), Some(Slot::Absent));
         assert_eq!(view.len(), 1);
+    }
+
+    fn read_whole(revision: i64) -> View {
+        let mut view = View::new();
+        view.complete(Scope::Blocks { family: None }, Depth::Key);
+        view.set_revision(Revision::from(revision));
+        view
+    }
+
+    #[test]
+    fn a_scope_is_as_old_as_its_own_read() {
+        let (all, narrow) = (Scope::Blocks { family: None }, Scope::Blocks { family: Some(Family::V4) });
+        let at =
+            |view: &View, scope: &Scope| view.read_at(scope).map(|revision| revision.as_str().to_string());
+        let mut view = View::new();
+        assert_eq!(at(&view, &all), None);
+        view.absorb(read_whole(5));
+        assert_eq!((at(&view, &all), at(&view, &narrow)), (Some("5".to_string()), Some("5".to_string())));
+        // A later read of something else says nothing of the scope.
+        let mut later = View::new();
+        later.insert(block("10.0.0.0/26"), Slot::Absent);
+        later.set_revision(Revision::from(9));
+        view.absorb(later);
+        assert_eq!((at(&view, &all), view.revision()), (Some("5".to_string()), Some(&Revision::from(9))));
+        view.absorb(read_whole(12));
+        assert_eq!(at(&view, &all), Some("12".to_string()));
+        view.forget(&block("10.0.0.0/26"));
+        assert_eq!(at(&view, &all), None);
+    }
+
+    #[test]
+    fn pages_are_as_old_as_the_first_of_them() {
+        let (all, a, b) = (Scope::Blocks { family: None }, block("10.0.0.0/26"), block("10.0.0.64/26"));
+        let mut view = View::new();
+        for (revision, mut page) in [
+            (5, page(None, std::slice::from_ref(&a), false)),
+            (9, page(Some(&a), std::slice::from_ref(&b), true)),
+        ] {
+            page.set_revision(Revision::from(revision));
+            view.absorb(page);
+        }
+        assert_eq!(view.read_at(&all), Some(&Revision::from(5)));
     }
 }

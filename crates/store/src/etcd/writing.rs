@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::fault::{Fault, Kind};
 use super::members::Cluster;
-use super::reading::decode;
+use super::reading::{decode, end_of};
 use crate::batch::{Batch, Current, Expect, Guard, Op, Operation, Outcome, Report, Transaction, Write};
 use crate::error::{Refusal, StoreError};
 
@@ -27,8 +27,9 @@ pub(super) async fn commit(
     while applied < batch.writes.len() || (is_first && !batch.guards.is_empty()) {
         let rest = rest(batch, applied, &report.outcomes, is_first);
         let transaction = rest.transactions(limit).into_iter().next().unwrap_or_default();
-        let size = transaction.operations.len() + rest.guards.len();
-        let answer = match cluster.tell(&request(&transaction, &rest.guards), deadline).await {
+        let checks = checks(&rest.guards);
+        let size = transaction.operations.len() + checks.len();
+        let answer = match cluster.tell(&request(&transaction, &checks), deadline).await {
             Err(fault)
                 if fault.kind == Kind::TooMany
                     && cluster.were_too_many(size)
@@ -38,7 +39,7 @@ pub(super) async fn commit(
                 continue;
             }
             Err(fault) if fault.kind == Kind::TooLarge && transaction.operations.len() > 1 => {
-                limit = transaction.operations.len() / 2 + rest.guards.len();
+                limit = transaction.operations.len() / 2 + checks.len();
                 continue;
             }
             answer => answer,
@@ -55,7 +56,7 @@ pub(super) async fn commit(
                     transaction.operations.iter().map(|operation| operation.writes.len()).sum::<usize>();
             }
             Ok(answer) => {
-                match refused(&answer, &transaction, &rest.guards) {
+                match refused(&answer, &transaction, &checks) {
                     Refused::Guard(index) => report.broken_guard = Some(index),
                     Refused::Operation(at, current) => {
                         let at = transaction.operations[at].writes[0] + applied;
@@ -88,10 +89,64 @@ fn rest(batch: &Batch, from: usize, outcomes: &[Outcome], with_guards: bool) -> 
     Batch { writes: writes.collect(), guards }
 }
 
+/// A comparison that a guard is made of.
+enum Check<'b> {
+    /// A key is at that revision, or absent.
+    Key(&'b Key, Option<&'b Revision>),
+    /// Nothing under that prefix has a later revision than that number.
+    Range(String, i64),
+}
+
+/// The comparisons of the guards, each with its guard's index.
+fn checks(guards: &[Guard]) -> Vec<(usize, Check<'_>)> {
+    let mut checks = Vec::new();
+    for (index, guard) in guards.iter().enumerate() {
+        match guard {
+            Guard::Record { key, revision } => checks.push((index, Check::Key(key, revision.as_ref()))),
+            Guard::Scope { scope, since } => {
+                let range = |prefix| (index, Check::Range(prefix, number(since)));
+                checks.extend(scope.prefixes().into_iter().map(range));
+            }
+        }
+    }
+    checks
+}
+
+impl Check<'_> {
+    fn compare(&self) -> Compare {
+        match self {
+            Check::Key(key, revision) => compare(key, *revision),
+            // Where there is nothing, etcd compares with 0.
+            Check::Range(prefix, since) => {
+                Compare::mod_revision(prefix.as_str(), CompareOp::Less, since + 1).with_range(end_of(prefix))
+            }
+        }
+    }
+
+    /// Fetches what tells whether it failed, without values: the key, or one that is later.
+    fn fetch(&self) -> TxnOp {
+        let options = GetOptions::new().with_keys_only();
+        match self {
+            Check::Key(key, _) => TxnOp::get(key.etcd_path(), Some(options)),
+            Check::Range(prefix, since) => {
+                let later = options.with_range(end_of(prefix)).with_min_mod_revision(since + 1).with_limit(1);
+                TxnOp::get(prefix.as_str(), Some(later))
+            }
+        }
+    }
+
+    fn holds(&self, found: &GetResponse) -> bool {
+        match self {
+            Check::Key(_, revision) => revision_of(found) == revision.map(number),
+            Check::Range(_, since) => *since != NEVER && found.kvs().is_empty(),
+        }
+    }
+}
+
 /// The transaction: compares; what to do if they hold; else what to fetch, in the order of the compares.
-fn request(transaction: &Transaction, guards: &[Guard]) -> Txn {
+fn request(transaction: &Transaction, checks: &[(usize, Check<'_>)]) -> Txn {
     let operations = &transaction.operations;
-    let guarded = guards.iter().map(|guard| compare(&guard.key, guard.revision.as_ref()));
+    let guarded = checks.iter().map(|(_, check)| check.compare());
     let expected = operations.iter().map(|operation| match &operation.expect {
         Expect::Absent => compare(&operation.key, None),
         Expect::Revision(revision) => compare(&operation.key, Some(revision)),
@@ -102,9 +157,7 @@ fn request(transaction: &Transaction, guards: &[Guard]) -> Txn {
         Op::Put(value) => TxnOp::put(operation.key.etcd_path(), value.to_stored_text(), None),
         Op::Delete => TxnOp::delete(operation.key.etcd_path(), None),
     });
-    let headers = guards
-        .iter()
-        .map(|guard| TxnOp::get(guard.key.etcd_path(), Some(GetOptions::new().with_keys_only())));
+    let headers = checks.iter().map(|(_, check)| check.fetch());
     let records = operations.iter().map(|operation| TxnOp::get(operation.key.etcd_path(), None));
     Txn::new()
         .when(guarded.chain(expected).collect::<Vec<_>>())
@@ -131,7 +184,7 @@ enum Refused {
     Operation(usize, Current),
 }
 
-fn refused(answer: &TxnResponse, transaction: &Transaction, guards: &[Guard]) -> Refused {
+fn refused(answer: &TxnResponse, transaction: &Transaction, checks: &[(usize, Check<'_>)]) -> Refused {
     let found: Vec<GetResponse> = answer
         .op_responses()
         .into_iter()
@@ -140,12 +193,11 @@ fn refused(answer: &TxnResponse, transaction: &Transaction, guards: &[Guard]) ->
             _ => None,
         })
         .collect();
-    let revision_of = |found: &GetResponse| found.kvs().first().map(|kv| kv.mod_revision());
-    let (for_guards, for_operations) = found.split_at(guards.len().min(found.len()));
-    let is_broken =
-        |(guard, found): (&Guard, &GetResponse)| revision_of(found) != guard.revision.as_ref().map(number);
-    if let Some(index) = guards.iter().zip(for_guards).position(is_broken) {
-        return Refused::Guard(index);
+    let (for_guards, for_operations) = found.split_at(checks.len().min(found.len()));
+    if let Some(((index, _), _)) =
+        checks.iter().zip(for_guards).find(|((_, check), found)| !check.holds(found))
+    {
+        return Refused::Guard(*index);
     }
     for (at, (operation, found)) in transaction.operations.iter().zip(for_operations).enumerate() {
         let holds = match &operation.expect {
@@ -159,6 +211,10 @@ fn refused(answer: &TxnResponse, transaction: &Transaction, guards: &[Guard]) ->
     }
     // One of them failed, or the server would not have said so.
     Refused::Operation(0, Current::Unknown)
+}
+
+fn revision_of(found: &GetResponse) -> Option<i64> {
+    found.kvs().first().map(|kv| kv.mod_revision())
 }
 
 fn current(operation: &Operation, found: &GetResponse) -> Current {

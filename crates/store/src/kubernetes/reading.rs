@@ -47,10 +47,10 @@ pub(super) async fn read(server: &Server, set: &ReadSet, deadline: Instant) -> R
                 for (key, slot) in listed.slots {
                     view.insert(key, slot);
                 }
-                view.page_read(read, listed.last);
                 if let Some(revision) = listed.revision {
                     note_revision(&mut view, revision);
                 }
+                view.page_read(read, listed.last);
             }
             (Some(Part::Key(key, _)), Seen::Key(slot)) => view.insert((*key).clone(), slot),
             _ => unreachable!("answers come in the order of what was asked"),

@@ -38,6 +38,18 @@ pub(super) fn revision_of(conn: &Connection, path: &str) -> Result<Option<i64>, 
     Ok(found.query_row([path], |row| row.get(0)).optional()?)
 }
 
+/// Whether anything under the keys of a scope has a later revision.
+pub(super) fn has_changed(conn: &Connection, scope: &Scope, since: i64) -> Result<bool, Fault> {
+    let mut found = conn
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM kv WHERE key >= ?1 AND key < ?2 AND revision > ?3)")?;
+    for prefix in scope.prefixes() {
+        if found.query_row((&prefix, end_of(&prefix), since), |row| row.get(0))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Reads one record.
 pub(super) fn slot(conn: &Connection, key: &Key, depth: Depth) -> Result<Slot, Fault> {
     let path = key.etcd_path();

@@ -4,9 +4,9 @@ use api::{Key, Revision};
 use rusqlite::Connection;
 
 use super::fault::{Fault, is_full};
-use super::reading::{counter, revision_of, slot};
+use super::reading::{counter, has_changed, revision_of, slot};
 use super::schema::{LOG_KEPT, LOG_SLACK, sum};
-use crate::batch::{Batch, Current, Expect, Op, Operation, Outcome, Report, Transaction};
+use crate::batch::{Batch, Current, Expect, Guard, Op, Operation, Outcome, Report, Transaction};
 use crate::error::Refusal;
 use crate::read::Depth;
 use crate::view::Slot;
@@ -61,8 +61,7 @@ struct Applied {
 fn apply(conn: &Connection, batch: &Batch) -> Result<Applied, Fault> {
     let mut report = Report { outcomes: vec![Outcome::NotTried; batch.writes.len()], broken_guard: None };
     for (index, guard) in batch.guards.iter().enumerate() {
-        let found = revision_of(conn, &guard.key.etcd_path())?;
-        if !is_at(found, guard.revision.as_ref()) {
+        if !is_as_guarded(conn, guard)? {
             report.broken_guard = Some(index);
             return Ok(Applied { report, has_written: false });
         }
@@ -115,6 +114,17 @@ fn refused(
         }
     }
     Ok(None)
+}
+
+fn is_as_guarded(conn: &Connection, guard: &Guard) -> Result<bool, Fault> {
+    match guard {
+        Guard::Record { key, revision } => Ok(is_at(revision_of(conn, &key.etcd_path())?, revision.as_ref())),
+        // A revision of another kind of store says nothing of this one.
+        Guard::Scope { scope, since } => match since.as_str().parse::<i64>() {
+            Ok(since) if since >= 0 => Ok(!has_changed(conn, scope, since)?),
+            _ => Ok(false),
+        },
+    }
 }
 
 fn is_at(found: Option<i64>, wanted: Option<&Revision>) -> bool {

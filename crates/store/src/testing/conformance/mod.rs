@@ -14,6 +14,7 @@ pub mod batches;
 pub mod concurrency;
 pub mod expectations;
 mod fixture;
+pub mod guards;
 pub mod reads;
 pub mod watches;
 
@@ -111,6 +112,10 @@ cases! { ($)
         folding_equals_one_by_one,
         large_batches_are_applied_in_order,
         a_refusal_in_a_large_batch_leaves_a_prefix,
+    ];
+    guards: [
+        a_large_scope_is_guarded_at_once,
+        guarded_scopes_are_apart,
     ];
     reads: [
         absent_records_are_known_to_be_absent,

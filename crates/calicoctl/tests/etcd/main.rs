@@ -9,5 +9,6 @@
 mod copy;
 mod errors;
 mod fixture;
+mod pools;
 mod requests;
 mod values;

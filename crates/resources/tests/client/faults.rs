@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use api::{Kind, Value};
 use resources::Error;
-use store::MemoryStore;
 use store::testing::fault::{CommitFault, Faulty, Hook, Plan, Step};
+use store::{Batch, Expect, MemoryStore, ReadSet, Store};
 
 use crate::common::{Fixed, client, id, pool, run, stored};
 
@@ -61,19 +61,74 @@ fn an_update_of_a_named_revision_is_tried_once() {
     assert_eq!(outcome.unwrap_err().to_string(), "update conflict: IPPool(a)");
 }
 
+fn put_pool(store: &MemoryStore, name: &str, cidr: &str) {
+    let pool = api::defaults::on_write(&pool(name, cidr));
+    store.put(pool.key(), Value::Resource(pool));
+}
+
 #[test]
 fn of_two_pools_made_at_once_on_one_network_not_both_stay() {
-    let (memory, effects) = (MemoryStore::new(), Fixed::default());
-    let other = memory.clone();
-    let hook = before_commits(1, move |_| {
-        let theirs = api::defaults::on_write(&pool("theirs", "10.0.0.0/16"));
-        other.put(theirs.key(), Value::Resource(theirs));
-    });
-    let store = Faulty::new(memory.clone(), Plan::default()).with_hook(hook);
-    let error = run(client(&store, &effects).create(&pool("ours", "10.0.0.0/24"))).unwrap_err();
-    assert!(error.to_string().contains("IPPool(ours) CIDR overlaps with IPPool(theirs)"), "{error}");
-    assert_eq!(stored(&memory, &id(Kind::IPPool, "ours")), None);
-    assert!(stored(&memory, &id(Kind::IPPool, "theirs")).is_some());
+    for guards in [true, false] {
+        let (memory, effects) = (MemoryStore::new(), Fixed::default());
+        let other = memory.clone();
+        let hook = before_commits(1, move |_| put_pool(&other, "theirs", "10.0.0.0/16"));
+        let store = Faulty::new(memory.clone(), Plan { guards, ..Plan::default() }).with_hook(hook);
+        let error = run(client(&store, &effects).create(&pool("ours", "10.0.0.0/24"))).unwrap_err();
+        assert!(error.to_string().contains("IPPool(ours) CIDR overlaps with IPPool(theirs)"), "{error}");
+        assert_eq!(stored(&memory, &id(Kind::IPPool, "ours")), None);
+        assert!(stored(&memory, &id(Kind::IPPool, "theirs")).is_some());
+        let now = run(memory.read(&ReadSet::new(), crate::common::WITHIN)).unwrap();
+        let is_untouched = now.revision().unwrap().as_str() == "1";
+        assert_eq!(
+            is_untouched, guards,
+            "where guards are honoured it was never there, else it was taken back"
+        );
+    }
+}
+
+/// Each creation is one that the guard of the others sees; nobody fails because many are at it.
+#[test]
+fn creators_of_other_pools_do_not_starve_one() {
+    for times in [1, 4, 100] {
+        let (memory, effects) = (MemoryStore::new(), Fixed::default());
+        let other = memory.clone();
+        let hook =
+            before_commits(times, move |n| put_pool(&other, &format!("p{n}"), &format!("10.1.{n}.0/24")));
+        let store = Faulty::new(memory.clone(), Plan::default()).with_hook(hook);
+        run(client(&store, &effects).create(&pool("ours", "10.0.0.0/24"))).unwrap();
+        assert!(stored(&memory, &id(Kind::IPPool, "ours")).is_some(), "{times}");
+    }
+}
+
+/// A pool that goes away meanwhile only leaves more room.
+#[test]
+fn a_deletion_beside_a_creation_is_harmless() {
+    for guards in [true, false] {
+        let (memory, effects) = (MemoryStore::new(), Fixed::default());
+        put_pool(&memory, "theirs", "10.1.0.0/24");
+        let other = memory.clone();
+        let hook = before_commits(1, move |_| {
+            let theirs = id(Kind::IPPool, "theirs").key();
+            let revision = other.records()[0].revision.clone();
+            let mut batch = Batch::new();
+            batch.delete(theirs, Expect::Revision(revision));
+            assert!(run_inside(other.commit(&batch, crate::common::WITHIN)).unwrap().is_applied());
+        });
+        let store = Faulty::new(memory.clone(), Plan { guards, ..Plan::default() }).with_hook(hook);
+        run(client(&store, &effects).create(&pool("ours", "10.0.0.0/24"))).unwrap();
+        assert_eq!(memory.records().len(), 1);
+        assert!(stored(&memory, &id(Kind::IPPool, "ours")).is_some());
+    }
+}
+
+/// The end of a future that never waits, inside of a runtime.
+fn run_inside<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match future.as_mut().poll(&mut context) {
+        std::task::Poll::Ready(value) => value,
+        std::task::Poll::Pending => panic!("it waits"),
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::session::Session;
 /// Split a pool into smaller ones of equal size.
 ///
 /// The pools split-NAME-0, split-NAME-1, ... take its place, with its labels and settings. Addresses and blocks stay as they are. The datastore must be locked (`calicoctl
-/// datastore migrate lock`), so that nothing else changes meanwhile. A split that fails changes nothing.
+/// datastore migrate lock`), so that nothing else changes meanwhile. A split that fails leaves the pool as it is, and can be tried again.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The network of the pool, as the pool spells it

@@ -34,6 +34,17 @@ pub(crate) fn chain(
     texts.join(": ")
 }
 
+/// Whether a request that got no answer was certainly not carried out, whatever it asks for: it was not sent; or the server says so, by an HTTP/2 GOAWAY
+/// that names only earlier requests as processed (other requests' errors are not of this kind), or by refusing its stream (RFC 9113, 6.8 and 8.7).
+pub(crate) fn was_not_processed(error: &(dyn StdError + 'static)) -> bool {
+    // Of what it did not send, hyper says that it was canceled.
+    let is_unsent = find::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled);
+    let is_disowned = find::<h2::Error>(error).is_some_and(|error| {
+        error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    });
+    is_unsent || is_disowned
+}
+
 /// The first error of a type in the chain; I/O errors hide theirs.
 pub(crate) fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
     let mut at = Some(error);

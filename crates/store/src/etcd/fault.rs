@@ -78,10 +78,8 @@ impl Fault {
     /// The connection failed before an answer came.
     fn on_the_way(url: &str, status: &Status) -> Fault {
         let (kind, text) = broken(url, status);
-        // Connections are made again without our doing; and hyper calls canceled what it did not send.
-        let is_unsent = find::<ConnectError>(status).is_some()
-            || find::<hyper::Error>(status).is_some_and(hyper::Error::is_canceled);
-        let in_doubt = !is_unsent;
+        // Connections are made again without our doing.
+        let in_doubt = find::<ConnectError>(status).is_none() && !cause::was_not_processed(status);
         if kind == Kind::Unreachable && find::<ConnectError>(status).is_none() && url.starts_with("https") {
             let hint = "If it wants a client certificate, check etcdCertFile and etcdKeyFile (ETCD_CERT_FILE, ETCD_KEY_FILE)";
             return Fault { kind, in_doubt, text: format!("{text}. {hint}") };

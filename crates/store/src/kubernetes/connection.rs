@@ -23,7 +23,7 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tower::{BoxError, Service, ServiceBuilder};
 
-use super::fault::{self, Fault};
+use super::fault::{self, Fault, Kind};
 use super::options::{Deletion, Options};
 use super::pace::Pace;
 use super::recent::Recent;
@@ -38,6 +38,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// How often a request that no connection was made for makes one itself.
 const RETRIES: u32 = 3;
+/// How often is asked again what the connection went away under, and how much longer to wait each time; at first not at all.
+const REPEATS: u32 = 10;
+const BREATH: Duration = Duration::from_millis(20);
 
 /// What is asked of the server.
 #[derive(Clone, Debug)]
@@ -159,8 +162,28 @@ impl Server {
         self.group.get().copied()
     }
 
-    /// Asks, and waits and asks again while the server wants that and there is time.
+    /// Asks, and asks again where the connection goes away and nothing is in doubt by that: API servers send clients away now and then (`--goaway-chance`), when
+    /// they end, and so do the proxies before them. A write that may have been carried out is asked once.
     pub(super) async fn ask(&self, question: Question, deadline: Instant) -> Result<String, Fault> {
+        let mut repeats = 0;
+        loop {
+            let pause = BREATH * repeats;
+            match self.ask_once(question.clone(), deadline).await {
+                Err(fault)
+                    if fault.kind == Kind::BrokenOff
+                        && repeats < REPEATS
+                        && Instant::now() + pause < deadline =>
+                {
+                    sleep_until(Instant::now() + pause).await;
+                    repeats += 1;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Asks, and waits and asks again while the server wants that and there is time.
+    async fn ask_once(&self, question: Question, deadline: Instant) -> Result<String, Fault> {
         let (_, body) = self.answer(&question, deadline).await?;
         match timeout_at(deadline, body.collect_bytes()).await {
             Ok(Ok(bytes)) => String::from_utf8(bytes.into()).map_err(|error| Fault {

@@ -18,6 +18,9 @@ use crate::error::{Refusal, StoreError};
 pub(super) enum Kind {
     /// The server cannot be reached, or did not answer.
     Unreachable,
+    /// The connection went away before the answer had come, and nothing is in doubt: it was a read, or a write that was certainly not carried out. Worth being
+    /// asked again at once.
+    BrokenOff,
     /// What answers is another thing than our API server, or its certificate does not prove that it is.
     Impostor,
     /// The server does not know who we are.
@@ -120,7 +123,10 @@ impl Fault {
         let connecting = find::<ClientError>(error).is_some_and(ClientError::is_connect);
         let before = connecting || matches!(error, kube::Error::Auth(_) | kube::Error::HttpError(_));
         let (kind, text) = broken(url, error);
-        let in_doubt = is_write && !before && !matches!(kind, Kind::Impostor | Kind::Unknown);
+        let is_harmless = before || cause::was_not_processed(error);
+        let in_doubt = is_write && !is_harmless && !matches!(kind, Kind::Impostor | Kind::Unknown);
+        let is_broken_off = kind == Kind::Unreachable && !before && !in_doubt;
+        let kind = if is_broken_off { Kind::BrokenOff } else { kind };
         Fault { kind, in_doubt, text }
     }
 
@@ -211,6 +217,7 @@ impl Fault {
     pub(super) fn into_error(self) -> StoreError {
         match self.kind {
             Kind::Unreachable
+            | Kind::BrokenOff
             | Kind::Other
             | Kind::Gone(_)
             | Kind::Exists

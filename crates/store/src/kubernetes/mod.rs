@@ -13,6 +13,8 @@
 //!   those of the Pod behind an endpoint, and deleting an endpoint empties them.
 //! * **Names have rules**: a handle whose name no object can bear is refused as [`Refusal::Name`](crate::Refusal::Name), as is one that
 //!   differs from another in case alone.
+//! * **A connection that goes away** under a read, or under a write that the server says it did not process (GOAWAY, REFUSED_STREAM), is made again and the request
+//!   sent again, a few times. Any other write that was sent and not answered is sent once.
 //! * **Nothing outlives its deadline**: a write that was sent and not answered is reported as unknown. Where the server asks to wait (429), calls
 //!   wait as long as theirs allows.
 

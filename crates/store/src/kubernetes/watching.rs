@@ -174,7 +174,7 @@ impl Followed<'_> {
             Err(fault) => {
                 return match fault.kind {
                     Kind::Gone(_) => End::Gap,
-                    Kind::Unreachable | Kind::Other | Kind::Throttled(_) => End::Over,
+                    Kind::Unreachable | Kind::BrokenOff | Kind::Other | Kind::Throttled(_) => End::Over,
                     _ => of_fault(fault),
                 };
             }

@@ -5,6 +5,7 @@ mod conformance;
 mod errors;
 mod figures;
 mod fixture;
+mod goaway;
 mod options;
 mod proxied;
 mod races;

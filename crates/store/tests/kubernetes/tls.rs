@@ -13,8 +13,8 @@ use store::{Depth, ReadSet, Scope, Store, StoreError};
 
 use super::fixture::WITHIN;
 
-/// A server that answers each connection with an empty list; tells its options.
-fn serve(host: &str, protocols: &[&str], ends: (i32, u8, u8)) -> Options {
+/// How a server of that name proves who it is, until that day; and the certificate of who vouches for it.
+pub fn identity(host: &str, protocols: &[&str], ends: (i32, u8, u8)) -> (Arc<ServerConfig>, String) {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
@@ -31,7 +31,12 @@ fn serve(host: &str, protocols: &[&str], ends: (i32, u8, u8)) -> Options {
         ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let mut config = builder.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-    let config = Arc::new(config);
+    (Arc::new(config), ca)
+}
+
+/// A server that answers each connection with an empty list; tells its options.
+fn serve(host: &str, protocols: &[&str], ends: (i32, u8, u8)) -> Options {
+    let (config, ca) = identity(host, protocols, ends);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("https://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {

@@ -202,7 +202,7 @@ pub async fn set_up_racks<S: Store>(store: &S) {
 }
 
 /// Resources: what is to be stored of each.
-type Documents = Vec<(Kind, Json)>;
+pub type Documents = Vec<(Kind, Json)>;
 
 fn pools() -> Documents {
     let racks = (0..RACKS).flat_map(|rack| {
@@ -223,7 +223,8 @@ fn nodes() -> Documents {
     hosts().into_iter().enumerate().map(node).collect()
 }
 
-async fn put<S: Store>(store: &S, documents: Documents) {
+/// Creates what is not there.
+pub async fn put<S: Store>(store: &S, documents: Documents) {
     let mut batch = Batch::new();
     for (kind, document) in documents {
         let resource = Resource::from_json(kind, document).unwrap();

@@ -20,6 +20,7 @@ mod kubernetes;
 mod ledger;
 mod losing;
 mod lost_replies;
+mod many_pools;
 mod other_stores;
 mod ours;
 mod plugin;

@@ -32,7 +32,7 @@ impl<S: Store> Store for Traced<S> {
         let came = match &report {
             Err(error) => format!("not sent: {error}"),
             Ok(Report { broken_guard: Some(index), .. }) => {
-                format!("guard: {} has changed", batch.guards[*index].key)
+                format!("changed: {:?}", batch.guards[*index])
             }
             Ok(report) => match report.outcomes.iter().position(|o| !matches!(o, Outcome::Applied(_))) {
                 None => format!("applied{}", report.outcomes.last().map_or(String::new(), outcome)),

@@ -4,7 +4,7 @@ use api::capability::Operation;
 use api::defaults::{on_read, on_write};
 use api::{Key, Kind, Resource, Revision, Value, validate};
 use ipam::Effects;
-use store::{Batch, Expect, ReadSet, Scope, Store, View};
+use store::{Batch, Depth, Expect, ReadSet, Scope, Slot, Store, View};
 
 use crate::client::{Client, Committed, TRIES, found};
 use crate::config;
@@ -30,7 +30,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
             // The last try does without: where many create pools at once, each would only meet the others' over and over. Who looks again sees them, too.
             let is_guarded = attempt + 1 < TRIES;
             if let Some(created) = self.try_create(&new, &view, is_guarded).await? {
-                self.keep_apart(&created).await?;
+                self.keep_apart(&created, view).await?;
                 return Ok(created);
             }
         }
@@ -70,12 +70,18 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
 
     /// Not every store honours the guard against pools that are added meanwhile. So whoever has added one looks again, and takes it back if there is another
     /// in its place: of two that are created at the same moment at least one sees the other.
-    async fn keep_apart(&self, created: &Resource) -> Result<(), Error> {
+    async fn keep_apart(&self, created: &Resource, mut view: View) -> Result<(), Error> {
         let Some(cidr) = pools::cidr(created).filter(|_| created.kind() == Kind::IPPool) else {
             return Ok(());
         };
-        let set = ReadSet::new().scope(Scope::kind(Kind::IPPool), store::Depth::Full);
-        let view = self.read(&set).await?;
+        let (pools, own) = (Scope::kind(Kind::IPPool), Identifier::of(created).key());
+        let all = |depth| ReadSet::new().scope(pools.clone(), depth);
+        view.absorb(self.read(&all(Depth::Key)).await?);
+        // Most often nothing has changed since the view was read, and its pools need not be read again.
+        let is_new = |(key, slot): (&Key, &Slot)| slot.depth() == Depth::Key && *key != own;
+        if view.slots(&pools).any(is_new) {
+            view = self.read(&all(Depth::Full)).await?;
+        }
         if pools::overlapping(&view, created.name(), &cidr).is_empty() {
             return Ok(());
         }

@@ -43,7 +43,7 @@ pub async fn a_large_scope_is_guarded_at_once<B: Backend>(backend: &B) {
     }
     let store = backend.fresh().await;
     let pools = Scope::kind(Kind::IPReservation);
-    let key = |index: usize| api::Key::global(Kind::IPReservation, &format!("r{index:04}"));
+    let key = |index: usize| api::Key::global(Kind::IPReservation, format!("r{index:04}"));
     let mut batch = Batch::new();
     for index in 0..MANY {
         batch.put(key(index), Expect::Absent, resource(&key(index)));

@@ -15,7 +15,8 @@ pub const BEGINNER: &str = "carol";
 pub const STRANGER: &str = "stranger";
 
 static SERVER: OnceLock<KubeServer> = OnceLock::new();
-static ALONE: Mutex<()> = Mutex::new(());
+/// API servers are large.
+pub static ALONE: Mutex<()> = Mutex::new(());
 
 /// One server for all tests, one test at a time on it. Nothing is installed on it but the roles.
 pub struct Cluster {

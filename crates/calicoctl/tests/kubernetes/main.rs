@@ -9,6 +9,7 @@
 mod begins;
 mod errors;
 mod fixture;
+mod goaway;
 mod nodes;
 mod requests;
 mod rights;

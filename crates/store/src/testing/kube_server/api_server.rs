@@ -68,6 +68,7 @@ impl KubeServer {
             // Requests can be counted as soon as they are answered.
             flag("audit-log-mode", &"blocking-strict"),
         ]);
+        command.args(&self.options.arguments);
         if !self.options.controllers {
             command.arg("--disable-admission-plugins=ServiceAccount");
         }

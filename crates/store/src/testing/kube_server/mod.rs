@@ -55,12 +55,19 @@ pub struct Options {
     /// The controllers. Without them pods need no service account, as nobody would make one.
     pub controllers: bool,
     users: Vec<(String, Vec<String>)>,
+    arguments: Vec<String>,
 }
 
 impl Options {
     /// The API server alone.
     pub fn new() -> Options {
         Options::default()
+    }
+
+    /// With one more argument of the API server.
+    pub fn argument(mut self, argument: &str) -> Options {
+        self.arguments.push(argument.to_string());
+        self
     }
 
     /// With one more user, who may do what RBAC gives to the user or the groups.

@@ -11,13 +11,16 @@ use crate::attached::{Attached, Warning};
 use crate::error::{AttachError, Refusal};
 use crate::kernel::{Side, Sides, with_sides};
 use crate::links::{Link, is, is_unsupported};
-use crate::routes::Route;
+use crate::routes::{Rival, Route, metric_behind};
 use crate::sysctl::{self, Former, Need, Setting};
 use crate::wiring::{Device, GATEWAY, HOST_MAC, Mac, Wiring, host_route};
 
 /// How often the host's side is asked for its hardware address, and with what pauses.
 const MAC_TRIES: u32 = 50;
 const MAC_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often a container's route is tried again that somebody else adds at the same moment.
+const ROUTE_TRIES: u32 = 10;
 
 /// The pauses while the host's side gets its link-local address: first short ones, as it is there within a millisecond or two, then
 /// long ones, 5 seconds in all, for the kernel hands out news of links late when many change.
@@ -138,12 +141,8 @@ impl Attempt<'_> {
         container.namespace.enter()?;
         if wiring.has_ipv4() {
             let gateway = host_route(GATEWAY.into());
-            add_route(
-                container,
-                &inner,
-                Route { destination: gateway, gateway: None, interface: inner.index },
-            )
-            .await?;
+            let route = Route { destination: gateway, gateway: None, interface: inner.index };
+            add_route(container, &inner, &route).await?;
             self.route_through(&inner, GATEWAY.into()).await?;
         }
         if wiring.has_ipv6() {
@@ -166,11 +165,13 @@ impl Attempt<'_> {
     }
 
     /// The routes of the gateway's family.
-    async fn route_through(&self, inner: &Link, gateway: IpAddr) -> Result<(), AttachError> {
+    async fn route_through(&mut self, inner: &Link, gateway: IpAddr) -> Result<(), AttachError> {
         let same_family = |destination: &IpNet| destination.addr().is_ipv4() == gateway.is_ipv4();
         for destination in self.wiring.destinations().filter(same_family) {
             let route = Route { destination, gateway: Some(gateway), interface: inner.index };
-            add_route(&self.sides.container, inner, route).await?;
+            if let Some(behind) = add_route(&self.sides.container, inner, &route).await? {
+                self.warnings.push(behind);
+            }
         }
         Ok(())
     }
@@ -275,17 +276,50 @@ async fn link_local(host: &Side, outer: &Link) -> Result<IpAddr, AttachError> {
     Err(AttachError::NoLinkLocal { interface: outer.name.clone(), waited: LINK_LOCAL_PAUSES.iter().sum() })
 }
 
-async fn add_route(container: &Side, inner: &Link, route: Route) -> Result<(), AttachError> {
-    container.add_route(&route).await.map_err(|refusal| {
-        let by = route.gateway.map_or_else(String::new, |gateway| format!(" through {gateway}"));
-        container.refused(format_args!("route {}{by} by {}", route.destination, inner.name), refusal).into()
-    })
+/// Adds a route to a container that other networks may have been given before: theirs to the same destination stay in front of ours, which the answer
+/// then tells.
+async fn add_route(container: &Side, inner: &Link, route: &Route) -> Result<Option<Warning>, AttachError> {
+    let destination = route.destination;
+    let by = route.gateway.map_or_else(String::new, |gateway| format!(" through {gateway}"));
+    let refused = |refusal| {
+        container.refused(format_args!("route {destination}{by} by {}", inner.name), refusal).into()
+    };
+    let mut tries = ROUTE_TRIES;
+    loop {
+        let mut rivals = container.rivals(destination).await.map_err(refused)?;
+        rivals.retain(|rival| rival.interface != Some(route.interface));
+        let metric = metric_behind(destination, &rivals);
+        match container.add_route(route, metric).await {
+            // Somebody else was faster.
+            Err(refusal) if is(&refusal, Errno::EXIST) && tries > 0 => tries -= 1,
+            Err(refusal) => return Err(refused(refusal)),
+            Ok(()) => {
+                let Some(first) = rivals.iter().filter(|rival| rival.leads).min_by_key(|rival| rival.metric)
+                else {
+                    return Ok(None);
+                };
+                let (first, interface) = (told(container, first).await, inner.name.clone());
+                return Ok(Some(Warning::Behind { destination, first, interface, metric }));
+            }
+        }
+    }
+}
+
+/// A route in the words of `ip route`.
+async fn told(side: &Side, route: &Rival) -> String {
+    let via = route.gateway.map_or_else(String::new, |gateway| format!("via {gateway} "));
+    let device = match route.interface {
+        Some(index) => side.link_at(index).await.ok().flatten().map(|link| link.name),
+        None => None,
+    };
+    let dev = device.map_or_else(String::new, |name| format!("dev {name} "));
+    format!("{via}{dev}metric {}", route.metric)
 }
 
 /// A route that is there already is right if it leads to the container: a node agent that watches interfaces may have been faster.
 async fn add_host_route(host: &Side, outer: &Link, address: IpAddr) -> Result<(), AttachError> {
     let route = Route { destination: host_route(address), gateway: None, interface: outer.index };
-    let refusal = match host.add_route(&route).await {
+    let refusal = match host.add_route(&route, None).await {
         Err(refusal) if is(&refusal, Errno::EXIST) => refusal,
         done => {
             return Ok(done.map_err(|refusal| {

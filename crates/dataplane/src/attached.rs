@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
+
 use crate::wiring::{Device, Mac};
 
 /// What came of it.
@@ -36,6 +38,17 @@ pub enum Warning {
         /// The kernel's words.
         words: String,
     },
+    /// Another network has a route to the same destination already, which stays in front.
+    Behind {
+        /// The destination.
+        destination: IpNet,
+        /// The one in front, in the words of `ip route`.
+        first: String,
+        /// The container's side, by which ours leads.
+        interface: String,
+        /// The metric of ours; none for the kernel's own.
+        metric: Option<u32>,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -48,6 +61,13 @@ impl fmt::Display for Warning {
                 )
             }
             Self::Setting { path, value, words } => write!(out, "cannot set {path} to {value}: {words}"),
+            Self::Behind { destination, first, interface, metric } => {
+                write!(
+                    out,
+                    "the container has a route to {destination} already ({first}): it stays first, and ours by {interface} is behind it"
+                )?;
+                metric.map_or(Ok(()), |metric| write!(out, " with metric {metric}"))
+            }
         }
     }
 }

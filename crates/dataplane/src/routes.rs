@@ -14,6 +14,9 @@ use rtnetlink::packet_route::route::{
 use crate::error::Refusal;
 use crate::kernel::{Side, answered};
 
+/// The metric that the kernel gives to IPv6 routes that come without one. To IPv4's it gives 0.
+const IPV6_METRIC: u32 = 1024;
+
 /// A route by one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
@@ -21,6 +24,17 @@ pub(crate) struct Route {
     /// The next hop; none where the destination is on the link.
     pub(crate) gateway: Option<IpAddr>,
     pub(crate) interface: u32,
+}
+
+/// A route that is there already to a destination that we want to route, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rival {
+    pub(crate) metric: u32,
+    /// Whether it leads somewhere; others only say that there is no way.
+    pub(crate) leads: bool,
+    pub(crate) gateway: Option<IpAddr>,
+    /// None where it has several next hops.
+    pub(crate) interface: Option<u32>,
 }
 
 impl Side {
@@ -46,7 +60,8 @@ impl Side {
         }))
     }
 
-    pub(crate) async fn add_route(&self, route: &Route) -> Result<(), Refusal> {
+    /// Adds a route; with the kernel's own metric where none is given.
+    pub(crate) async fn add_route(&self, route: &Route, metric: Option<u32>) -> Result<(), Refusal> {
         let mut message = about(route.destination);
         message.header.table = RouteHeader::RT_TABLE_MAIN;
         message.header.protocol = RouteProtocol::Boot;
@@ -54,7 +69,18 @@ impl Side {
         message.header.scope = if route.gateway.is_some() { RouteScope::Universe } else { RouteScope::Link };
         message.attributes.extend(route.gateway.map(|gateway| RouteAttribute::Gateway(gateway.into())));
         message.attributes.push(RouteAttribute::Oif(route.interface));
+        message.attributes.extend(metric.map(RouteAttribute::Priority));
         answered(self.netlink.route().add(message).execute()).await
+    }
+
+    /// The routes of the main table to exactly that destination, by whatever interface.
+    pub(crate) async fn rivals(&self, destination: IpNet) -> Result<Vec<Rival>, Refusal> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(destination);
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        let found: Vec<RouteMessage> =
+            answered(self.netlink.route().get(message).execute().try_collect()).await?;
+        Ok(found.iter().filter(|route| destination_of(route) == Some(destination)).map(Rival::from).collect())
     }
 
     /// The routes of the main table by an interface.
@@ -115,22 +141,47 @@ fn route_of(found: &RouteMessage) -> Option<Route> {
     if found.header.kind != RouteType::Unicast {
         return None;
     }
-    let (mut destination, mut gateway, mut interface) = (None, None, None);
-    for attribute in &found.attributes {
-        match attribute {
-            RouteAttribute::Destination(address) => destination = ip(address),
-            RouteAttribute::Gateway(address) => gateway = ip(address),
-            RouteAttribute::Oif(index) => interface = Some(*index),
-            _ => {}
-        }
-    }
+    let Rival { gateway, interface, .. } = Rival::from(found);
+    Some(Route { destination: destination_of(found)?, gateway, interface: interface? })
+}
+
+/// The default route names none.
+fn destination_of(found: &RouteMessage) -> Option<IpNet> {
+    let named = found.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(address) => ip(address),
+        _ => None,
+    });
     let everywhere = match found.header.address_family {
         AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         _ => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    let destination =
-        IpNet::new(destination.unwrap_or(everywhere), found.header.destination_prefix_length).ok()?;
-    Some(Route { destination, gateway, interface: interface? })
+    IpNet::new(named.unwrap_or(everywhere), found.header.destination_prefix_length).ok()
+}
+
+impl From<&RouteMessage> for Rival {
+    fn from(found: &RouteMessage) -> Self {
+        let leads = found.header.kind == RouteType::Unicast;
+        let mut rival = Self { metric: 0, leads, gateway: None, interface: None };
+        for attribute in &found.attributes {
+            match attribute {
+                RouteAttribute::Gateway(address) => rival.gateway = ip(address),
+                RouteAttribute::Oif(index) => rival.interface = Some(*index),
+                RouteAttribute::Priority(metric) => rival.metric = *metric,
+                _ => {}
+            }
+        }
+        rival
+    }
+}
+
+/// The metric of a route to `destination` that leaves all others in front of it that lead somewhere; none where the kernel's own will do.
+pub(crate) fn metric_behind(destination: IpNet, rivals: &[Rival]) -> Option<u32> {
+    let kernels_own = if destination.addr().is_ipv4() { 0 } else { IPV6_METRIC };
+    let last = rivals.iter().filter(|rival| rival.leads).map(|rival| rival.metric).max();
+    let first = last.map_or(kernels_own, |last| last.saturating_add(1).max(kernels_own));
+    // One destination has one route of each metric.
+    let metric = (first..).find(|metric| rivals.iter().all(|rival| rival.metric != *metric))?;
+    (metric != kernels_own).then_some(metric)
 }
 
 fn ip(address: &RouteAddress) -> Option<IpAddr> {
@@ -138,5 +189,42 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
         RouteAddress::Inet(address) => Some((*address).into()),
         RouteAddress::Inet6(address) => Some((*address).into()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behind_all_that_lead_somewhere() {
+        let there = |metrics: &[(u32, bool)]| -> Vec<Rival> {
+            let rival = |(metric, leads): &(u32, bool)| Rival {
+                metric: *metric,
+                leads: *leads,
+                gateway: None,
+                interface: Some(2),
+            };
+            metrics.iter().map(rival).collect()
+        };
+        let (v4, v6) = ("0.0.0.0/0", "::/0");
+        for (destination, metrics, wanted) in [
+            (v4, &[][..], None),
+            (v6, &[], None),
+            (v4, &[(0, true)], Some(1)),
+            (v4, &[(100, true)], Some(101)),
+            (v4, &[(100, true), (7, true)], Some(101)),
+            (v6, &[(1024, true)], Some(1025)),
+            (v6, &[(512, true)], None),
+            (v6, &[(2048, true)], Some(2049)),
+            // What says that there is no way is a last resort, not somebody's network.
+            (v4, &[(u32::MAX, false)], None),
+            (v6, &[(u32::MAX, false)], None),
+            (v4, &[(0, false)], Some(1)),
+            (v4, &[(0, true), (1, false), (2, false)], Some(3)),
+        ] {
+            let found = metric_behind(destination.parse().unwrap(), &there(metrics));
+            assert_eq!(found, wanted, "{destination} {metrics:?}");
+        }
     }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod attaching;
+mod beside;
 mod checking;
 mod detaching;
 mod harness;

@@ -157,6 +157,8 @@ pub(crate) static TIER: Columns = Columns {
     wide: &["NAME", "ORDER"],
 };
 
+pub(crate) static PROFILE: Columns = Columns { all: &[NAME], default: &["NAME"], wide: &["NAME"] };
+
 pub(crate) static BGP_PEER: Columns = Columns {
     all: &[
         NAME,

@@ -87,6 +87,8 @@ kinds! {
     ClusterInformation, "clusterinformations", Cluster, v3, CLUSTER_INFORMATION, ["clusterinformation", "clusterinformations", "clusterinfo", "clusterinfos"];
     /// A group of policies; the allocator only creates those that each cluster has.
     Tier, "tiers", Cluster, v3, TIER, ["tier", "tiers"];
+    /// What the traffic of the endpoints that name it may be. The CNI plugin creates those of its networks; the command line does not know them.
+    Profile, "profiles", Cluster, v3, PROFILE, [];
     /// A BGP peering.
     BGPPeer, "bgppeers", Cluster, v3, BGP_PEER, ["bgppeer", "bgppeers", "bgpp", "bgpps", "bp", "bps"];
     /// BGP settings, of the cluster or of a node.
@@ -114,6 +116,11 @@ impl Kind {
             _ => 0.0,
         };
         order(a).total_cmp(&order(b)).then_with(|| a.key().etcd_path().cmp(&b.key().etcd_path()))
+    }
+
+    /// Whether the command line knows it.
+    pub fn is_offered(self) -> bool {
+        !self.aliases().is_empty()
     }
 
     /// The kind that somebody typed, in any case.

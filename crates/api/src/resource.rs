@@ -37,6 +37,11 @@ pub struct Metadata {
 }
 
 impl Metadata {
+    /// What the name was made from, where somebody else made it up: a pod's.
+    pub fn generate_name(&self) -> Option<String> {
+        self.rest.get("generateName")?.as_str().map(str::to_string)
+    }
+
     /// Whether deletion has begun.
     pub fn is_deleting(&self) -> bool {
         self.rest.get("deletionTimestamp").is_some_and(|t| !t.is_null())
@@ -132,6 +137,7 @@ impl Resource {
             }
         };
         text("name", Some(&m.name));
+        text("generateName", m.generate_name().as_ref());
         text("namespace", m.namespace.as_ref());
         text("uid", m.uid.as_ref());
         text("resourceVersion", m.resource_version.as_ref());

@@ -191,3 +191,28 @@ proptest! {
         prop_assert_eq!(carried.body().get("extra"), resource.body().get("extra"));
     }
 }
+
+/// What Calico's CNI plugin stores in etcd for a network, and what its releases before the last wrote.
+#[test]
+fn a_profile_is_read_and_written_as_it_stands() {
+    let path = "/calico/resources/v3/projectcalico.org/profiles/net1";
+    let key = Key::from_etcd_path(path).unwrap();
+    assert_eq!((key.etcd_path().as_str(), key.to_string().as_str()), (path, "Profile(net1)"));
+    let start = r#"{"kind":"Profile","apiVersion":"projectcalico.org/v3","metadata":{"name":"net1","uid":"0b0e4a52-6b52-4a4e-9a53-1f1c1f3f6a01","creationTimestamp":"2026-08-01T09:00:00Z"},"spec":{"ingress":"#;
+    for (rules, is_canonical) in [
+        (r#"[{"action":"Allow","source":{"selector":"has(net1)"}}],"egress":[{"action":"Allow"}]"#, true),
+        (
+            r#"[{"action":"Allow","source":{"selector":"has(net1)"},"destination":{}}],"egress":[{"action":"Allow","source":{},"destination":{}}]"#,
+            false,
+        ),
+    ] {
+        let text = format!(r#"{start}{rules},"labelsToApply":{{"net1":""}}}}}}"#);
+        let Value::Resource(profile) = Value::from_stored_text(&key, &text).unwrap() else {
+            panic!("{text}")
+        };
+        assert_eq!(profile.to_stored_text(), text);
+        assert_eq!(profile.canonical().to_stored_text() == text, is_canonical);
+        assert_eq!(api::validate::resource(&profile), Ok(()));
+    }
+    assert_eq!(Kind::from_alias("profile"), None, "the command line does not know it");
+}

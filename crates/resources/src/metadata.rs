@@ -1,22 +1,33 @@
 //! What becomes of metadata when a resource is written (`calicoctl/resourcemgr`, `clientv3/resources.go`).
 
 use api::resource::Metadata;
-use api::{Resource, Revision, Timestamp};
+use api::{Kind, Resource, Revision, Timestamp};
 use ipam::Effects;
-use serde_json::Map;
+use serde_json::{Map, Value as Json};
 
-/// The resource as a create takes it: of its metadata name, namespace, labels and annotations stay, and `resourceVersion`, which is then refused.
+/// What a pod's name was made from: the CNI plugin notes it on the pod's endpoint (`cni-plugin/pkg/k8s/k8s.go`).
+const GENERATE_NAME: &str = "generateName";
+
+/// The resource as a create takes it: of its metadata name, namespace, labels and annotations stay, and `resourceVersion`, which is then refused; of an
+/// endpoint's also what its pod's name was made from.
 pub fn for_create(resource: &Resource) -> Resource {
     resource.with(|metadata, _| {
+        let noted = noted(resource);
         *metadata = Metadata {
             name: std::mem::take(&mut metadata.name),
             namespace: metadata.namespace.take(),
             resource_version: metadata.resource_version.take(),
             labels: std::mem::take(&mut metadata.labels),
             annotations: std::mem::take(&mut metadata.annotations),
+            rest: noted.into_iter().collect(),
             ..Metadata::default()
         };
     })
+}
+
+fn noted(resource: &Resource) -> Option<(String, Json)> {
+    let value = resource.metadata().rest.get(GENERATE_NAME).filter(|value| value.is_string())?;
+    (resource.kind() == Kind::WorkloadEndpoint).then(|| (GENERATE_NAME.to_string(), value.clone()))
 }
 
 /// A fresh random UUID (version 4), in the lower-case form with dashes.
@@ -33,15 +44,18 @@ pub fn created(resource: &Resource, uid: String, now: Timestamp) -> Resource {
     })
 }
 
-/// The resource as an update takes it: labels and annotations are the new one's, whole; all other metadata is the stored one's.
+/// The resource as an update takes it: labels and annotations are the new one's, whole, and what [`for_create`] keeps besides; all other metadata is the
+/// stored one's.
 pub fn for_update(new: &Resource, stored: &Resource, revision: &Revision) -> Resource {
     new.with(|metadata, _| {
+        let noted = noted(new);
         *metadata = Metadata {
             labels: std::mem::take(&mut metadata.labels),
             annotations: std::mem::take(&mut metadata.annotations),
             resource_version: Some(revision.as_str().to_string()),
             ..stored.metadata().clone()
         };
+        metadata.rest.extend(noted);
     })
 }
 

@@ -82,12 +82,12 @@ pub enum Collection {
     Handles,
     /// Of [`Key::IpamConfig`]; the same objects as those of [`Kind::IPAMConfiguration`], which users see.
     IpamConfig,
-    /// Of [`Key::Resource`], without Nodes and WorkloadEndpoints.
+    /// Of [`Key::Resource`], without Nodes, WorkloadEndpoints and Profiles.
     Resources(Kind),
 }
 
 impl Collection {
-    /// Where the record of a key is kept; `None` for Nodes and WorkloadEndpoints.
+    /// Where the record of a key is kept; `None` for Nodes, WorkloadEndpoints and Profiles.
     pub fn of(key: &Key) -> Option<Collection> {
         match key {
             Key::Block(_) => Some(Collection::Blocks),
@@ -98,10 +98,11 @@ impl Collection {
         }
     }
 
-    /// Where the resources of a kind are kept; `None` for Nodes and WorkloadEndpoints.
+    /// Where the resources of a kind are kept; `None` for Nodes and WorkloadEndpoints, which are Kubernetes' own, and for Profiles: there they follow
+    /// from namespaces and service accounts.
     pub fn of_kind(kind: Kind) -> Option<Collection> {
         match kind {
-            Kind::Node | Kind::WorkloadEndpoint => None,
+            Kind::Node | Kind::WorkloadEndpoint | Kind::Profile => None,
             kind => Some(Collection::Resources(kind)),
         }
     }

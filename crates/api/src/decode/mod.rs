@@ -107,8 +107,10 @@ enum Target {
 
 fn target(map: &Map<String, Json>) -> Result<Target, InputError> {
     let kind = type_text(map, "kind").unwrap_or_default();
-    let known =
-        |name: &str| Kind::from_name(name).filter(|_| type_text(map, "apiVersion") == Some(API_VERSION));
+    let known = |name: &str| {
+        let kind = Kind::from_name(name).filter(|kind| kind.is_offered());
+        kind.filter(|_| type_text(map, "apiVersion") == Some(API_VERSION))
+    };
     if let Some(kind) = known(kind) {
         return Ok(Target::One(kind));
     }

@@ -8,6 +8,7 @@ mod controllers;
 mod meta;
 mod node;
 mod pool;
+mod profile;
 mod workload;
 
 pub(crate) use bgp::{BGP_CONFIGURATION, BGP_PEER};
@@ -16,6 +17,7 @@ pub(crate) use controllers::KUBE_CONTROLLERS_CONFIGURATION;
 pub use meta::{LIST_META, OBJECT_META};
 pub(crate) use node::NODE;
 pub(crate) use pool::{IP_POOL, IP_RESERVATION, IPAM_CONFIGURATION};
+pub(crate) use profile::PROFILE;
 pub(crate) use workload::WORKLOAD_ENDPOINT;
 
 /// A Go struct.

@@ -1,5 +1,6 @@
-//! Tier.
+//! Tier and Profile.
 
+use super::metadata::qualified_name;
 use super::tags::{is_label, one_of};
 use super::{FieldError, spec};
 use crate::resource::Resource;
@@ -18,6 +19,16 @@ pub(super) fn tier_client(tier: &Resource) -> Vec<FieldError> {
         faults.push(FieldError::of_value("Metadata.Name", name, reason));
     }
     faults
+}
+
+/// The rules of a Profile are not looked at: nobody but the CNI plugin writes any here.
+pub(super) fn profile_client(profile: &Resource) -> Vec<FieldError> {
+    let labels = spec(profile, "labelsToApply").as_object();
+    let faults = labels.into_iter().flatten().flat_map(|(key, _)| {
+        let of = |reason| FieldError::of_value("LabelsToApply", key, reason);
+        qualified_name(key).into_iter().map(of).collect::<Vec<_>>()
+    });
+    faults.collect()
 }
 
 pub(super) fn tier_schema(tier: &Resource) -> Vec<FieldError> {

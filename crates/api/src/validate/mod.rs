@@ -218,6 +218,7 @@ fn client_faults(resource: &Resource) -> Vec<FieldError> {
         Kind::BGPConfiguration => bgp::configuration_client(resource),
         Kind::KubeControllersConfiguration => controllers::client(resource),
         Kind::Tier => cluster::tier_client(resource),
+        Kind::Profile => cluster::profile_client(resource),
         Kind::ClusterInformation => Vec::new(),
     });
     faults
@@ -233,7 +234,7 @@ fn schema_faults(resource: &Resource) -> Vec<FieldError> {
         Kind::KubeControllersConfiguration => controllers::schema(resource),
         Kind::Tier => cluster::tier_schema(resource),
         // No CRD: these are no custom resources, or have no rules.
-        Kind::Node | Kind::WorkloadEndpoint | Kind::ClusterInformation => Vec::new(),
+        Kind::Node | Kind::WorkloadEndpoint | Kind::ClusterInformation | Kind::Profile => Vec::new(),
     }
 }
 

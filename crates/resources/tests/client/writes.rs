@@ -32,6 +32,31 @@ fn a_create_keeps_name_labels_and_annotations_only() {
     assert_eq!(run(client(&store, &effects).get(&id(Kind::IPPool, "p"))).unwrap(), created);
 }
 
+/// What a pod's name was made from is noted on its endpoint, where Calico's readers find it: behind the name.
+#[test]
+fn an_endpoint_keeps_what_its_pods_name_was_made_from() {
+    let (store, effects) = (MemoryStore::new(), Fixed::default());
+    let client = client(&store, &effects);
+    let endpoint = |generated: serde_json::Value| {
+        from(json!({"kind": "WorkloadEndpoint", "apiVersion": "projectcalico.org/v3",
+            "metadata": {"name": "n1-k8s-web--x-eth0", "namespace": "default", "generateName": generated, "finalizers": ["x/y"]},
+            "spec": {"orchestrator": "k8s", "node": "n1", "pod": "web-x", "endpoint": "eth0", "interfaceName": "cali0",
+                "profiles": ["net"], "ipNetworks": ["10.0.0.1/32"]}}))
+    };
+    let text = || {
+        let id = resources::Identifier::new(Kind::WorkloadEndpoint, Some("default"), "n1-k8s-web--x-eth0");
+        stored(&store, &id).unwrap().to_stored_text()
+    };
+    run(client.apply(&endpoint(json!("web-")))).unwrap();
+    let start = r#"{"kind":"WorkloadEndpoint","apiVersion":"projectcalico.org/v3","metadata":{"name":"n1-k8s-web--x-eth0","generateName":"web-","namespace":"default","uid":""#;
+    assert!(text().starts_with(start) && !text().contains("finalizers"), "{}", text());
+    // The endpoint of the pod's next container says it again.
+    run(client.apply(&endpoint(json!("web2-")))).unwrap();
+    assert!(text().contains(r#""generateName":"web2-""#), "{}", text());
+    run(client.apply(&endpoint(json!(null)))).unwrap();
+    assert!(text().contains(r#""generateName":"web2-""#), "{}", text());
+}
+
 #[test]
 fn revisions_are_for_updates() {
     let (store, effects) = (MemoryStore::new(), Fixed::default());

@@ -62,6 +62,11 @@ impl Place {
     }
 }
 
+/// Whether resources of a kind are kept here at all.
+pub(super) fn is_kept(kind: Kind) -> bool {
+    Collection::of_kind(kind).is_some() || matches!(kind, Kind::Node | Kind::WorkloadEndpoint)
+}
+
 /// Where a record is; the reason where it can be nowhere.
 pub(super) fn of_key(group: Group, key: &Key) -> Result<Place, String> {
     let (what, collection, name) = match key {
@@ -76,7 +81,7 @@ pub(super) fn of_key(group: Group, key: &Key) -> Result<Place, String> {
             (What::Pods, format!("/api/v1/namespaces/{namespace}/pods"), pod)
         }
         key => {
-            // Only the two above are no custom resources.
+            // The two above are Kubernetes' own; what else is no custom resource is not kept.
             let Some(collection) = Collection::of(key) else { return Err(format!("{key} is kept nowhere")) };
             (What::Custom(collection), collection.path(group), object_name(key))
         }
@@ -205,6 +210,7 @@ mod tests {
             endpoint("n-cni-c-eth0"),
             Key::global(Kind::IPPool, "a/../b"),
             Key::Handle(HandleId::new("under_score").unwrap()),
+            Key::global(Kind::Profile, "net"),
         ] {
             let reason = place(&key).unwrap_err();
             assert!(reason.contains(&key.to_string()), "{reason}");

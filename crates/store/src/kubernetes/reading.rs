@@ -241,6 +241,9 @@ pub(super) async fn list(
     read: &ScopeRead,
     deadline: Instant,
 ) -> Result<Listed, Fault> {
+    if matches!(&read.scope, Scope::Resources { kind, .. } if !place::is_kept(*kind)) {
+        return Ok(Listed { slots: Vec::new(), last: None, revision: None });
+    }
     list_range(server, group, &place::of_scope(group, &read.scope), read, deadline).await
 }
 

@@ -5,17 +5,24 @@ use std::path::PathBuf;
 
 use api::Cidr;
 use api::capability::Backend;
+use cni::args::Args;
 use cni::log::Level;
 use cni::{CniError, answer, netns};
 use dataplane::{Device, Mac, Wiring};
 use ipam::{ReleaseIp, ReleaseIps};
 use serde_json::Value as Json;
+use store::ReadSet;
 
-use crate::annotations::{Annotations, Pools, Source, floating, hardware_address};
+use crate::annotations::{
+    Annotations, Nat, Pools, Source, check_source_prefixes, floating, hardware_address, targets, unused,
+};
+use crate::asked;
 use crate::delegate::{Delegate, Given};
 use crate::endpoint::{self, Facts, Stored};
+use crate::foreign;
 use crate::gates;
 use crate::host_local;
+use crate::profile;
 use crate::request::{Request, WITHIN};
 use crate::result::{self, Made};
 use crate::wait;
@@ -28,20 +35,19 @@ const NO_ADDRESS: &str = "IPAM plugin returned missing IP config";
 /// Code 8 for the plugin's own network namespace, before anything is done; the IPAM plugin's errors as they are; code 999 for everything else.
 pub fn add(request: &mut Request<'_>) -> Result<String, CniError> {
     netns::check(request.call)?;
+    foreign::refuse(&request.conf)?;
     let mtu = request.mtu()?;
-    request.refuse_while_locked()?;
+    let profile = profile::wanted(request)?;
+    let besides = profile.iter().fold(ReadSet::new(), |set, profile| set.key(profile.key()));
+    let view = request.refuse_while_locked_and_read(besides)?;
     gates::wait(request)?;
+    if let Some(profile) = profile.filter(|profile| view.resource(&profile.key()).flatten().is_none()) {
+        profile::create(request, &profile)?;
+    }
     let made = match request.names.is_pod() {
         true => pod(request, mtu)?,
         false => container(request, mtu)?,
     };
-    if request.conf.text(&["policy", "type"]).is_none() {
-        let network = request.conf.name();
-        let line = format!(
-            "policy.type is not set: a profile {network} has to come from elsewhere, none is created"
-        );
-        request.log.say(Level::Info, line);
-    }
     Ok(answer::text(&result::to_json(&request.version, &made)?))
 }
 
@@ -76,9 +82,21 @@ fn pod(request: &mut Request<'_>, mtu: u32) -> Result<Made, CniError> {
         _ => {}
     }
     let may = |feature: &str| request.conf.flag(&["feature_control", feature]);
-    let source = Source::of(pod_says, request.ipam_type(), may("ip_addrs_no_ipam")).map_err(wrong)?;
+    let mut source = Source::of(pod_says, request.ipam_type(), may("ip_addrs_no_ipam")).map_err(wrong)?;
+    let asked = asked::addresses(&request.configuration, request.ipam_type()).map_err(wrong)?;
+    if source == Source::Chosen && !asked.is_empty() {
+        source = Source::Named(asked);
+    }
     let floating = floating(pod_says, may("floating_ips")).map_err(wrong)?;
-    let mac = hardware_address(pod_says).map_err(wrong)?;
+    check_source_prefixes(pod_says).map_err(wrong)?;
+    let mac = match hardware_address(pod_says).map_err(wrong)? {
+        Some(mac) => Some(mac),
+        None => wanted_mac(request)?,
+    };
+    for name in unused(pod_says, namespace_says, request.ipam_type()) {
+        let line = format!("{name} changes nothing: ipam.type is {}, not calico-ipam", request.ipam_type());
+        request.log.say(Level::Error, line);
+    }
 
     let (base, former) = known(request, described.is_some().then_some(pod))?;
     let ipam = Ipam { delegate: Delegate::find(request.ipam_type(), &request.environment)?, configuration };
@@ -96,7 +114,8 @@ fn pod(request: &mut Request<'_>, mtu: u32) -> Result<Made, CniError> {
     let is_migrating =
         source == Source::Chosen && request.ipam_type() == "calico-ipam" && given.routes.is_empty();
     let revision = former.map(|(_, revision)| revision);
-    let plan = Plan { base, revision, routes, mac, floating, mtu, device, want_host_routes: !is_migrating };
+    let nats = targets(pod_says, &floating, &given.addresses);
+    let plan = Plan { base, revision, routes, mac, nats, mtu, device, want_host_routes: !is_migrating };
     // Addresses that are on nobody's record need not be taken back.
     let keeps_record = !matches!(source, Source::Fixed(_));
     let made = attach(request, &plan, given, keeps_record.then_some(&ipam))?;
@@ -139,14 +158,16 @@ fn container(request: &mut Request<'_>, mtu: u32) -> Result<Made, CniError> {
         return another_network(request, stored);
     }
     let delegate = Delegate::find(request.ipam_type(), &request.environment)?;
+    let asked = asked::addresses(&request.configuration, request.ipam_type()).map_err(CniError::internal)?;
+    let mac = wanted_mac(request)?;
     let ipam = Ipam { delegate, configuration: request.configuration.clone() };
-    let given = ipam.add(request)?;
+    let given = if asked.is_empty() { ipam.add(request) } else { ipam.add_named(request, &asked) }?;
     let plan = Plan {
         base: endpoint::plain(request),
         revision: None,
         routes: Vec::new(),
-        mac: None,
-        floating: Vec::new(),
+        mac,
+        nats: Ok(Vec::new()),
         mtu,
         device,
         want_host_routes: true,
@@ -233,7 +254,8 @@ struct Plan {
     revision: Option<api::Revision>,
     routes: Vec<ipnet::IpNet>,
     mac: Option<Mac>,
-    floating: Vec<String>,
+    /// Or why one of them leads nowhere.
+    nats: Result<Vec<Nat>, String>,
     mtu: u32,
     device: Device,
     want_host_routes: bool,
@@ -263,11 +285,12 @@ fn wire_and_tell(request: &mut Request<'_>, plan: &Plan, given: Given) -> Result
     if given.addresses.is_empty() {
         return Err(CniError::internal(NO_ADDRESS));
     }
+    let nats = plan.nats.clone().map_err(CniError::internal)?;
     let wiring = Wiring {
         addresses: given.addresses.clone(),
         mtu: plan.mtu,
         mac: plan.mac,
-        queues: u32::try_from(request.conf.number(&["num_queues"])).unwrap_or_default().max(1),
+        queues: queues(request)?,
         routes: plan.routes.clone(),
         ip_forward: request.conf.flag(&["container_settings", "allow_ip_forwarding"]),
         want_host_routes: plan.want_host_routes,
@@ -282,8 +305,7 @@ fn wire_and_tell(request: &mut Request<'_>, plan: &Plan, given: Given) -> Result
     for warning in &attached.warnings {
         request.log.say(Level::Error, warning);
     }
-    let facts =
-        Facts { addresses: given.addresses, mac: attached.mac.to_string(), floating: plan.floating.clone() };
+    let facts = Facts { addresses: given.addresses, mac: attached.mac.to_string(), nats };
     let endpoint = endpoint::with_facts(request, &plan.base, &facts);
     if let Err(error) = endpoint::store(request, &endpoint, plan.revision.as_ref()) {
         let (container, host) = (&wiring.container_interface, Some(wiring.host_interface.as_str()));
@@ -305,6 +327,19 @@ fn wire_and_tell(request: &mut Request<'_>, plan: &Plan, given: Given) -> Result
         routes: given.routes,
         dns: given.dns,
     })
+}
+
+/// At least one, as in Calico.
+fn queues(request: &Request<'_>) -> Result<u32, CniError> {
+    let wanted = request.conf.number(&["num_queues"]);
+    u32::try_from(wanted.max(1))
+        .map_err(|_| CniError::internal(format!("num_queues {wanted} is more than any interface has")))
+}
+
+/// The hardware address that the runtime asks for.
+fn wanted_mac(request: &Request<'_>) -> Result<Option<Mac>, CniError> {
+    let args = Args::parse(&request.call.args)?;
+    asked::mac(&request.configuration, &args).map_err(CniError::internal)
 }
 
 fn device(request: &Request<'_>) -> Result<Device, CniError> {
@@ -342,6 +377,13 @@ fn pod_cidrs(request: &Request<'_>) -> Result<(String, Vec<Cidr>), CniError> {
     let node = request.names.ids.node.clone();
     let found = request.node()?;
     let listed = found.field(&["status", "podCIDRs"]).and_then(Json::as_array);
-    let texts = listed.into_iter().flatten().filter_map(Json::as_str);
-    Ok((node, texts.filter_map(|text| text.parse().ok()).collect()))
+    let read = |cidr: &Json| {
+        let wrong = || {
+            let name = "status.podCIDRs (in Kubernetes spec.podCIDRs)";
+            CniError::internal(format!("{name} of node {node} holds {cidr}, which is no network"))
+        };
+        cidr.as_str().and_then(|text| text.parse().ok()).ok_or_else(wrong)
+    };
+    let cidrs = listed.into_iter().flatten().map(read).collect::<Result<_, _>>()?;
+    Ok((node, cidrs))
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use api::Cidr;
 use api::cidr::parse_addr;
 use api::go::json_type;
 use cni::go_json;
@@ -9,21 +10,30 @@ use dataplane::Mac;
 use serde_json::Value as Json;
 
 const PREFIX: &str = "cni.projectcalico.org/";
+const FLOATING: &str = "floatingIPs";
 
 /// The annotations of an object of Kubernetes.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Annotations<'a>(Option<&'a Json>);
+#[derive(Clone, Copy, Debug)]
+pub struct Annotations<'a> {
+    metadata: &'a Json,
+}
 
 impl<'a> Annotations<'a> {
     /// Those of the object.
     pub fn of(object: &'a Json) -> Annotations<'a> {
-        Annotations(object.pointer("/metadata/annotations"))
+        Annotations { metadata: &object["metadata"] }
     }
 
     /// The value of `cni.projectcalico.org/<name>`; an empty one is as good as none.
     pub fn get(&self, name: &str) -> Option<&'a str> {
-        let value = self.0?.get(format!("{PREFIX}{name}"))?.as_str()?;
+        let value = self.metadata["annotations"].get(format!("{PREFIX}{name}"))?.as_str()?;
         (!value.is_empty()).then_some(value)
+    }
+
+    /// An annotation and whose it is, for messages.
+    fn title(&self, name: &str) -> String {
+        let text = |field: &str| self.metadata[field].as_str().unwrap_or_default();
+        format!("the annotation {PREFIX}{name} of {}/{}", text("namespace"), text("name"))
     }
 }
 
@@ -152,13 +162,90 @@ fn addresses(name: &str, text: &str) -> Result<Vec<IpAddr>, String> {
 /// The addresses from outside that lead to the pod: `floatingIPs`.
 ///
 /// # Errors
-/// When the configuration does not allow it, or the value is no list of texts.
-pub fn floating(pod: Annotations<'_>, is_allowed: bool) -> Result<Vec<String>, String> {
-    match pod.get("floatingIPs") {
-        None => Ok(Vec::new()),
-        Some(_) if !is_allowed => Err("requested feature is not enabled: floating_ips".to_string()),
-        Some(text) => ip_texts(text),
+/// When the configuration does not allow it, or the value is no list of addresses that packets can be sent to.
+pub fn floating(pod: Annotations<'_>, is_allowed: bool) -> Result<Vec<IpAddr>, String> {
+    let Some(text) = pod.get(FLOATING) else { return Ok(Vec::new()) };
+    if !is_allowed {
+        return Err("requested feature is not enabled: floating_ips".to_string());
     }
+    let (title, remedy) = (pod.title(FLOATING), r#"write a list such as ["192.0.2.7"]"#);
+    let listed = ip_texts(text).map_err(|error| format!("{error} ({title}: {remedy})"))?;
+    let usable = |text: &String| {
+        let wrong = |reason: &str| {
+            format!("error with field ExternalIP = '{text}' ({title} holds {text:?}, and {reason}: {remedy})")
+        };
+        let addr = parse_addr(text).map(api::cidr::canonical_addr);
+        let addr = addr.ok_or_else(|| wrong("that is no IP address"))?;
+        if is_a_hosts(addr) { Ok(addr) } else { Err(wrong("no packet from outside is sent there")) }
+    };
+    listed.iter().map(usable).collect()
+}
+
+/// What each of the floating addresses leads to.
+///
+/// # Errors
+/// When the pod has no address of the family.
+pub fn targets(pod: Annotations<'_>, floating: &[IpAddr], inside: &[IpAddr]) -> Result<Vec<Nat>, String> {
+    let target = |outside: &IpAddr| {
+        let inside = inside.iter().find(|addr| addr.is_ipv4() == outside.is_ipv4()).ok_or_else(|| {
+            let family = if outside.is_ipv4() { "IPv4" } else { "IPv6" };
+            let has = inside.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
+            format!(
+                "{} holds {outside}, and there is no {family} address for it to lead to, only {has}: \
+                 ask for one (annotation {PREFIX}ipFamilies, or assign_ipv4 and assign_ipv6 in the network configuration), or leave it out",
+                pod.title(FLOATING)
+            )
+        })?;
+        Ok(Nat { outside: *outside, inside: *inside })
+    };
+    floating.iter().map(target).collect()
+}
+
+/// An address from outside, and the pod's that it leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nat {
+    /// The one that is asked for.
+    pub outside: IpAddr,
+    /// The pod's.
+    pub inside: IpAddr,
+}
+
+fn is_a_hosts(addr: IpAddr) -> bool {
+    let of_no_host = match addr {
+        IpAddr::V4(v4) => v4.is_broadcast() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    !(of_no_host || addr.is_unspecified() || addr.is_loopback() || addr.is_multicast())
+}
+
+/// Checks the networks whose addresses the pod may send from besides its own: `allowedSourcePrefixes`. What they are, the endpoint tells.
+///
+/// # Errors
+/// When the value is no list of networks.
+pub fn check_source_prefixes(pod: Annotations<'_>) -> Result<(), String> {
+    const NAME: &str = "allowedSourcePrefixes";
+    let Some(text) = pod.get(NAME) else { return Ok(()) };
+    let (title, remedy) = (pod.title(NAME), r#"write a list such as ["192.0.2.0/24"]"#);
+    let listed = ip_texts(text).map_err(|error| format!("{error} ({title}: {remedy})"))?;
+    let is_network = |text: &str| text.parse::<Cidr>().is_ok() || parse_addr(text).is_some();
+    match listed.iter().find(|text| !is_network(text)) {
+        None => Ok(()),
+        Some(wrong) => Err(format!(
+            "failed to parse '{wrong}' as a CIDR: invalid CIDR address: {wrong} ({title}: {remedy})"
+        )),
+    }
+}
+
+/// Those annotations about pools and families that the IPAM plugin does not look at, by their names.
+pub fn unused(pod: Annotations<'_>, namespace: Annotations<'_>, ipam: &str) -> Vec<String> {
+    if ipam == "calico-ipam" {
+        return Vec::new();
+    }
+    let of = |from: Annotations<'_>| {
+        let names = ["ipv4pools", "ipv6pools", "ipFamilies"].into_iter();
+        names.filter(|name| from.get(name).is_some()).map(|name| from.title(name)).collect::<Vec<_>>()
+    };
+    [of(pod), of(namespace)].concat()
 }
 
 /// The hardware address of the container's side: `hwAddr`.
@@ -169,7 +256,11 @@ pub fn hardware_address(pod: Annotations<'_>) -> Result<Option<Mac>, String> {
     pod.get("hwAddr").map(parse_mac).transpose()
 }
 
-fn parse_mac(text: &str) -> Result<Mac, String> {
+/// Reads a hardware address of six bytes, with colons or dashes.
+///
+/// # Errors
+/// When it is none.
+pub fn parse_mac(text: &str) -> Result<Mac, String> {
     let wrong = || format!("address {text}: invalid MAC address");
     let mut mac = [0; 6];
     let mut parts = text.split([':', '-']);
@@ -268,6 +359,70 @@ mod tests {
         no(&[("ipAddrs", "[]")], "calico-ipam", "specified but empty");
         no(&[("ipAddrs", r#"["10.0.0.1","10.0.0.2"]"#)], "calico-ipam", "more than one IPv4 address");
         no(&[("ipAddrs", r#"["10.0.0.300"]"#)], "calico-ipam", "invalid IP format: 10.0.0.300");
+    }
+
+    #[test]
+    fn floating_addresses_that_cannot_be_used() {
+        let read = |value: &str| {
+            let mut pod = object(&[("floatingIPs", value)]);
+            pod["metadata"]["name"] = "p".into();
+            pod["metadata"]["namespace"] = "ns".into();
+            let pod = &pod;
+            let found = floating(Annotations::of(pod), true)?;
+            let inside = ["10.0.0.5".parse::<IpAddr>().unwrap()];
+            targets(Annotations::of(pod), &found, &inside)
+        };
+        let nats = read(r#"["192.0.2.7","::ffff:192.0.2.8"]"#).unwrap();
+        let told: Vec<_> = nats.iter().map(|nat| format!("{} {}", nat.outside, nat.inside)).collect();
+        assert_eq!(told, ["192.0.2.7 10.0.0.5", "192.0.2.8 10.0.0.5"]);
+        assert_eq!((read("[]"), read("")), (Ok(Vec::new()), Ok(Vec::new())));
+        for (value, wanted) in [
+            (
+                r#"["172.32.0.0/24"]"#,
+                "error with field ExternalIP = '172.32.0.0/24' (the annotation cni.projectcalico.org/floatingIPs of ns/p holds",
+            ),
+            (r#"["192.0.2.7","not-an-ip"]"#, "'not-an-ip'"),
+            (r#"[""]"#, "''"),
+            (r#"["0.0.0.0"]"#, "no packet from outside is sent there"),
+            (r#"["224.0.0.1"]"#, "'224.0.0.1'"),
+            (r#"["fe80::1"]"#, "'fe80::1'"),
+            (r#"["fe80::1%eth0"]"#, "that is no IP address"),
+            (r#"["127.0.0.1"]"#, "'127.0.0.1'"),
+            ("192.0.2.7", "failed to parse '192.0.2.7' as JSON"),
+            (
+                r#"["fd00::1"]"#,
+                "floatingIPs of ns/p holds fd00::1, and there is no IPv6 address for it to lead to, only 10.0.0.5",
+            ),
+        ] {
+            let error = read(value).unwrap_err();
+            assert!(error.contains(wanted) && error.contains("cni.projectcalico.org/floatingIPs"), "{error}");
+        }
+    }
+
+    #[test]
+    fn source_prefixes_that_cannot_be_used() {
+        let check = |value: &str| {
+            check_source_prefixes(Annotations::of(&object(&[("allowedSourcePrefixes", value)])))
+        };
+        assert_eq!((check(""), check("[]"), check(r#"["10.0.0.0/8","fd00::1"]"#)), (Ok(()), Ok(()), Ok(())));
+        for (value, wanted) in [
+            ("10.0.0.0/8", "failed to parse '10.0.0.0/8' as JSON: "),
+            (
+                r#"["10.0.0.0/8","x"]"#,
+                "failed to parse 'x' as a CIDR: invalid CIDR address: x (the annotation cni.",
+            ),
+            (r#"["10.0.0.0/33"]"#, "failed to parse '10.0.0.0/33' as a CIDR"),
+        ] {
+            let error = check(value).unwrap_err();
+            assert!(error.starts_with(wanted) && error.contains("allowedSourcePrefixes"), "{error}");
+        }
+    }
+
+    #[test]
+    fn annotations_that_nobody_looks_at() {
+        let (pod, namespace) = (object(&[("ipv4pools", "[]")]), object(&[("ipFamilies", "[]")]));
+        let unused = |ipam: &str| unused(Annotations::of(&pod), Annotations::of(&namespace), ipam);
+        assert_eq!((unused("calico-ipam").len(), unused("host-local").len()), (0, 2));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use dataplane::Wiring;
 
 use crate::add::networks;
 use crate::endpoint;
+use crate::foreign;
 use crate::request::Request;
 
 /// Serves the request.
@@ -14,6 +15,7 @@ use crate::request::Request;
 /// # Errors
 /// Code 999, naming all that is not as it should be.
 pub fn check(request: &mut Request<'_>) -> Result<(), CniError> {
+    foreign::refuse(&request.conf)?;
     let Some((stored, _)) = endpoint::stored(request)? else {
         return Err(CniError::internal(format!(
             "there is no WorkloadEndpoint {}/{}: the container is not attached",

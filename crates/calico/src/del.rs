@@ -8,6 +8,7 @@ use dataplane::DETACH_LIMIT;
 
 use crate::delegate::Delegate;
 use crate::endpoint::{self, Deleted};
+use crate::foreign;
 use crate::host_local;
 use crate::request::Request;
 
@@ -17,6 +18,13 @@ use crate::request::Request;
 /// Code 999, or the IPAM plugin's; the runtime then asks again.
 pub fn del(request: &mut Request<'_>) -> Result<(), CniError> {
     request.refuse_while_locked()?;
+    if let Err(error) = foreign::refuse(&request.conf)
+        && endpoint::stored(request)?
+            .is_some_and(|(it, _)| !endpoint::is_of_another(&it, &request.names.container))
+    {
+        // Another dataplane may still carry its packets; while there is none to carry, all that is left of a refused ADD goes.
+        return Err(error);
+    }
     if endpoint::delete(request)? == Deleted::IsAnothers {
         let line = format!("{} is another container's by now, and stays", request.names.endpoint);
         request.log.say(Level::Info, line);

@@ -10,6 +10,7 @@ use resources::Client;
 use serde_json::{Map, Value as Json, json};
 use store::{Batch, Depth, Expect, Outcome, ReadSet, Refusal, Scope, Store, View};
 
+use crate::annotations::Nat;
 use crate::request::{Request, WITHIN};
 use crate::result::whole;
 
@@ -29,7 +30,7 @@ pub struct Facts {
     /// The hardware address of the container's side.
     pub mac: String,
     /// Addresses from outside that lead to it.
-    pub floating: Vec<String>,
+    pub nats: Vec<Nat>,
 }
 
 /// The endpoint that is stored; `None` where there is none.
@@ -96,7 +97,8 @@ pub fn of_pod(request: &Request<'_>, described: &Json) -> Result<Stored, CniErro
 
 /// The endpoint of what nobody describes: a container, or a pod that Kubernetes is not asked for.
 pub fn plain(request: &Request<'_>) -> Resource {
-    let metadata = Metadata { namespace: Some(request.names.namespace.clone()), ..Metadata::default() };
+    let (namespace, labels) = (Some(request.names.namespace.clone()), request.labels.clone());
+    let metadata = Metadata { namespace, labels, ..Metadata::default() };
     let mut body = Map::new();
     body.insert("spec".to_string(), json!({"profiles": [request.conf.name()]}));
     Resource::new(Kind::WorkloadEndpoint, metadata, body)
@@ -124,12 +126,9 @@ pub fn with_facts(request: &Request<'_>, endpoint: &Resource, facts: &Facts) -> 
 }
 
 fn nats(facts: &Facts) -> Vec<Json> {
-    let inside = |v4: bool| facts.addresses.iter().find(|addr| addr.is_ipv4() == v4);
-    let pair = |outside: &String| {
-        let inside = inside(!outside.contains(':'))?;
-        Some(json!({"internalIP": inside.to_string(), "externalIP": outside}))
-    };
-    facts.floating.iter().filter_map(pair).collect()
+    let pair =
+        |nat: &Nat| json!({"internalIP": nat.inside.to_string(), "externalIP": nat.outside.to_string()});
+    facts.nats.iter().map(pair).collect()
 }
 
 /// Stores the endpoint. `revision` is that of the pod, in Kubernetes, where the endpoint is a part of the pod's own record. Where the store does not

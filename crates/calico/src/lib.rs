@@ -4,13 +4,17 @@
 
 mod add;
 mod annotations;
+mod asked;
 mod check;
 mod del;
 mod delegate;
 mod endpoint;
+mod foreign;
 mod gates;
 mod host_local;
+mod mesos;
 mod names;
+mod profile;
 mod request;
 mod result;
 mod wait;

@@ -1,5 +1,6 @@
 //! What ADD, DEL and CHECK have in common: all is checked before the store is opened, and the store before anything is done.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::future::Future;
 use std::io::{self, Write};
@@ -10,16 +11,17 @@ use api::capability::Backend;
 use api::{Key, Resource};
 use cni::args::Args;
 use cni::conf::{Conf, Document};
-use cni::log::Log;
+use cni::log::{Level, Log};
 use cni::reach::Reached;
 use cni::{Call, CniError};
 use resources::version::{cluster_information, is_ready};
 use serde_json::Value as Json;
 use setup::{Clock, ConnectOptions, Datastore, Environment, Settings};
 use store::kubernetes::{KubeStore, ObjectName};
-use store::{AnyStore, ReadSet, Store};
+use store::{AnyStore, ReadSet, Store, View};
 use tokio::runtime::Runtime;
 
+use crate::mesos::Labels;
 use crate::names::Names;
 
 /// The time of one question to the store, or of one change.
@@ -41,6 +43,8 @@ pub struct Request<'a> {
     pub version: String,
     /// The names.
     pub names: Names,
+    /// The labels that the configuration gives to the endpoint of what is no pod.
+    pub labels: BTreeMap<String, String>,
     /// The environment.
     pub environment: Environment,
     /// The store.
@@ -73,7 +77,7 @@ impl<'a> Request<'a> {
             None => OLDEST_VERSION.to_string(),
             Some(version) => version.to_string(),
         };
-        let log = Log::new(stderr, "calico", clock, &conf);
+        let mut log = Log::new(stderr, "calico", clock, &conf);
         // A test decides whether containers may come at all; the node may have no name yet.
         if call.command != Call::for_test().command {
             check_node_name(&conf)?;
@@ -82,7 +86,18 @@ impl<'a> Request<'a> {
         let node = setup::node_name(text("nodename"), text("nodename_file"), text("hostname"))
             .map_err(CniError::internal)?;
         let args = Args::parse(&call.args)?;
-        let names = Names::new(&node, call, &args, &environment.interface_prefix())?;
+        let mut names = Names::new(&node, call, &args, &environment.interface_prefix())?;
+        let mut labels = BTreeMap::new();
+        if !names.is_pod() {
+            let mesos = Labels::of(&conf).map_err(CniError::internal)?;
+            for lost in &mesos.lost {
+                let line =
+                    format!("the label {lost} of Mesos has no place: a later one is the same on an endpoint");
+                log.say(Level::Error, line);
+            }
+            names.namespace = mesos.namespace.unwrap_or(names.namespace);
+            labels = mesos.labels;
+        }
         let settings =
             Settings::from_environment(environment).map_err(CniError::internal)?.with_cni(conf.fields());
         let datastore = Datastore::choose(&settings, environment).map_err(CniError::internal)?;
@@ -107,6 +122,7 @@ impl<'a> Request<'a> {
             configuration: document.json().clone(),
             version,
             names,
+            labels,
             environment: environment.clone(),
             store: Reached::new(store, clock, patience),
             backend,
@@ -123,11 +139,19 @@ impl<'a> Request<'a> {
     /// # Errors
     /// Code 999: it is locked, or does not say.
     pub fn refuse_while_locked(&self) -> Result<(), CniError> {
+        self.refuse_while_locked_and_read(ReadSet::new()).map(|_| ())
+    }
+
+    /// The same, and reads something in the same step.
+    ///
+    /// # Errors
+    /// As [`Request::refuse_while_locked`].
+    pub fn refuse_while_locked_and_read(&self, besides: ReadSet) -> Result<View, CniError> {
         let missed = |reason: &dyn std::fmt::Display| {
             CniError::internal(format!("error getting ClusterInformation: {reason}"))
         };
         let key = cluster_information();
-        let set = ReadSet::new().key(key.clone());
+        let set = besides.key(key.clone());
         let store = self.store.server();
         let read = self.store.insist(WITHIN, |within| store.read(&set, within));
         let view = self.wait_for(read).map_err(|error| missed(&error))?;
@@ -138,7 +162,7 @@ impl<'a> Request<'a> {
             )));
         };
         match is_ready(information) {
-            true => Ok(()),
+            true => Ok(view),
             false => Err(CniError::internal("Calico is currently not ready to process requests")),
         }
     }

@@ -15,6 +15,8 @@ pub struct Args {
     pub namespace: String,
     /// The namespace of what is no pod; empty for none. (Calico's tests say it.)
     pub test_namespace: String,
+    /// The hardware address that the container is to have, as it stands there; empty for none. (Calico does not look at it.)
+    pub mac: String,
 }
 
 /// The pod's keys. They need `IgnoreUnknown`, as the text is read twice in Calico, the second time without them.
@@ -46,8 +48,10 @@ impl Args {
                 "K8S_POD_NAMESPACE" => args.namespace = value.to_string(),
                 key if POD.contains(&key) => {}
                 _ => {
-                    if key == "CNI_TEST_NAMESPACE" {
-                        args.test_namespace = value.to_string();
+                    match key {
+                        "CNI_TEST_NAMESPACE" => args.test_namespace = value.to_string(),
+                        "MAC" => args.mac = value.to_string(),
+                        _ => {}
                     }
                     unknown.push(go_quoted(pair));
                 }
@@ -126,6 +130,7 @@ mod tests {
         assert_eq!(pod.ip, Some("10.10.0.7".parse().unwrap()));
         let other = Args::parse("IgnoreUnknown=1;CNI_TEST_NAMESPACE=team-a").unwrap();
         assert_eq!((other.test_namespace.as_str(), other.is_pod()), ("team-a", false));
+        assert_eq!(Args::parse("IgnoreUnknown=1;MAC=02:00:00:00:00:01").unwrap().mac, "02:00:00:00:00:01");
         assert!(pod.is_pod() && !Args::parse("IgnoreUnknown=true;K8S_POD_NAME=a").unwrap().is_pod());
         assert_eq!(Args::parse("IP=10.10.0.7;IP=10.10.0.8").unwrap().ip, Some("10.10.0.8".parse().unwrap()));
         assert_eq!(Args::parse("IgnoreUnknown=0;IP=").unwrap().ip, None);

@@ -116,10 +116,12 @@ impl Namespace {
 impl Container {
     /// What a runtime calls the plugin with.
     pub fn environment(&self, command: &str, bin: &Path) -> Environment {
-        let args = match self.pod.as_str() {
+        let pod = match self.pod.as_str() {
             "" => String::new(),
             pod => format!("K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod}"),
         };
+        let args = [pod, self.args.clone()];
+        let args = args.into_iter().filter(|args| !args.is_empty()).collect::<Vec<_>>().join(";");
         let variables = [
             ("CNI_COMMAND", command),
             ("CNI_CONTAINERID", &self.id),
@@ -185,6 +187,8 @@ pub struct Container {
     /// Empty for what is no pod.
     pub pod: String,
     pub interface: &'static str,
+    /// What else stands in `CNI_ARGS`.
+    pub args: String,
     pub netns: Namespace,
 }
 
@@ -194,6 +198,7 @@ impl Container {
             id: id.to_string(),
             pod: pod.to_string(),
             interface: "eth0",
+            args: String::new(),
             netns: Namespace::new().unwrap(),
         }
     }
@@ -271,6 +276,20 @@ impl Node {
         let id = Identifier::new(Kind::Node, None, NODE);
         let patch = json!({"status": {"podCIDRs": cidrs}}).to_string();
         self.with_client(async |client| client.patch(&id, &patch).await.map(|_| ()).unwrap());
+    }
+
+    pub fn forget_profile(&self, name: &str) {
+        let id = Identifier::new(Kind::Profile, None, name);
+        self.with_client(async |client| client.delete(&id, None).await.map(|_| ()).unwrap());
+    }
+
+    /// What is stored under a key.
+    pub fn stored(&self, key: &api::Key) -> Option<String> {
+        let set = store::ReadSet::new().key(key.clone());
+        self.with_store(async |store| {
+            let view = store::Store::read(store, &set, WITHIN).await.unwrap();
+            view.full(key).flatten().map(|record| record.value.to_stored_text())
+        })
     }
 
     pub fn forget(&self, endpoint: &str) {

@@ -22,7 +22,7 @@ fn both_plugins_write_the_same_file() {
         lines
     };
     assert_eq!(sorted(&file), sorted(&answer.stderr));
-    for program in ["calico: attached aaaa", "calico: policy.type is not set", "calico-ipam: "] {
+    for program in ["calico: attached aaaa", "calico: created the profile net", "calico-ipam: "] {
         assert!(file.contains(program), "{program} is not in {file}");
     }
     assert!(!file.contains(secret), "{file}");

@@ -6,10 +6,12 @@
     reason = "a test that fails says where, and one that is skipped says why"
 )]
 
+mod beside;
 mod gates;
 mod harness;
 mod log;
 mod other_ipam;
+mod profile;
 mod refusals;
 mod stories;
 mod wait;

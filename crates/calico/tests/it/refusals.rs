@@ -108,3 +108,43 @@ fn versions_and_commands() {
     let versions = node.call("VERSION", &container, json!({}));
     assert!(versions.code == 0 && versions.stdout.contains("1.0.0"), "{versions:?}");
 }
+
+/// Another dataplane is not there: nothing is wired as if it were Linux's.
+#[test]
+fn another_dataplane() {
+    let Some(node) = Node::new() else { return };
+    let container = Container::new("aaaa", "pod-a");
+    for (options, told) in [
+        (json!({"type": "grpc", "socket": "unix:///run/x.sock"}), "dataplane_options.type is \"grpc\""),
+        (json!({"type": "vpp"}), "Invalid dataplane type: vpp"),
+    ] {
+        let more = json!({"dataplane_options": options});
+        let msg = node.call("ADD", &container, more.clone()).error();
+        assert!(msg.contains(told) && msg.contains("take dataplane_options out"), "{msg}");
+        assert_eq!((node.in_use(), node.endpoints().len()), (0, 0));
+        assert!(node.host.interfaces().is_empty() && container.netns.interfaces().is_empty());
+        assert_eq!(node.call("DEL", &container, more.clone()).code, 0, "there is nothing to be taken down");
+
+        // What somebody attached with it keeps its address while nobody takes it down.
+        node.add(&container).addresses();
+        for command in ["CHECK", "DEL"] {
+            assert!(node.call(command, &container, more.clone()).error().contains(told), "{command}");
+        }
+        assert_eq!((node.in_use(), node.endpoints().len()), (2, 1));
+        assert_eq!(node.del(&container).code, 0);
+    }
+    node.call("ADD", &container, json!({"dataplane_options": {"type": "linux"}})).addresses();
+}
+
+#[test]
+fn more_queues_than_there_can_be() {
+    let Some(node) = Node::new() else { return };
+    let container = Container::new("aaaa", "pod-a");
+    for (wanted, told) in [(5000_i64, "number of queues \"5000\""), (5_000_000_000, "num_queues 5000000000")]
+    {
+        let msg = node.call("ADD", &container, json!({"num_queues": wanted})).error();
+        assert!(msg.contains(told), "{msg}");
+    }
+    assert_eq!(node.in_use(), 0);
+    node.call("ADD", &container, json!({"num_queues": -1})).addresses();
+}

@@ -60,6 +60,29 @@ fn floating_addresses_have_to_be_allowed() {
 }
 
 #[test]
+fn what_cannot_be_done_is_refused() {
+    on_host(|cluster| {
+        let allowed = json!({"feature_control": {"floating_ips": true}});
+        for (pod, name, value, told) in [
+            ("net", "floatingIPs", r#"["172.32.0.0/24"]"#, "ExternalIP = '172.32.0.0/24'"),
+            ("text", "floatingIPs", r#"["not-an-ip"]"#, "'not-an-ip'"),
+            ("family", "floatingIPs", r#"["fd00::1"]"#, "holds fd00::1, and there is no IPv6 address"),
+            ("json", "floatingIPs", "192.0.2.7", "failed to parse '192.0.2.7' as JSON"),
+            ("prefix", "allowedSourcePrefixes", r#"["x"]"#, "failed to parse 'x' as a CIDR"),
+        ] {
+            cluster.pod(pod, &[(name, value)]);
+            let container = Container::new(&format!("c-{pod}"), pod);
+            let msg = cluster.call("ADD", &container, allowed.clone()).error();
+            let title = format!("the annotation cni.projectcalico.org/{name} of default/{pod}");
+            let title = title.strip_prefix("the ").unwrap();
+            assert!(msg.contains(told) && msg.contains(title), "{msg}");
+            assert_eq!((cluster.taken(), cluster.annotation(pod, "podIP")), (0, String::new()), "{pod}");
+            assert!(container.netns.interfaces().is_empty(), "{pod}");
+        }
+    });
+}
+
+#[test]
 fn a_hardware_address() {
     on_host(|cluster| {
         cluster.pod("a", &[("hwAddr", "1c:0c:0a:c0:ff:ee")]);

@@ -117,6 +117,11 @@ impl Conf {
         list.into_iter().flatten().filter_map(Json::as_str).collect()
     }
 
+    /// A field of any type by its path; `None` where it is missing.
+    pub fn any(&self, path: &[&str]) -> Option<&Json> {
+        self.at(path)
+    }
+
     fn at(&self, path: &[&str]) -> Option<&Json> {
         path.iter().try_fold(&self.fields, |at, step| at.get(*step))
     }

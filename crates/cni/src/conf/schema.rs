@@ -39,6 +39,7 @@ pub(crate) const NET_CONF: Struct = Struct {
         ("vxlan_vni", Int),
         ("ipam", Type::Struct(&IPAM)),
         ("args", Any),
+        ("dataplane_options", Any),
         ("mtu", Int),
         ("require_mtu_file", Bool),
         ("container_settings", Type::Struct(&CONTAINER_SETTINGS)),

@@ -1,0 +1,92 @@
+//! The profile of a network: where nobody else sees to policy, every endpoint names it (`cni-plugin/pkg/plugin/plugin.go`).
+
+use api::capability::Backend;
+use api::{Kind, Metadata, Resource, validate};
+use cni::CniError;
+use cni::log::Level;
+use resources::{Client, Error};
+use serde_json::{Map, json};
+
+use crate::request::{Request, WITHIN};
+
+/// The pause before it is tried again whether it can be created.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// The profile that the request's network is to have; `None` where somebody else sees to policy. In Kubernetes an endpoint names the profiles of its
+/// namespace and service account, which are there with these.
+///
+/// # Errors
+/// Code 999: no profile can be called as the network is.
+pub fn wanted(request: &mut Request<'_>) -> Result<Option<Resource>, CniError> {
+    if request.conf.text(&["policy", "type"]).is_some() {
+        return Ok(None);
+    }
+    if request.backend == Backend::Kubernetes {
+        let line = "policy.type is not set: in Kubernetes no profile is created, endpoints have those of their namespace and service account";
+        request.log.say(Level::Info, line);
+        return Ok(None);
+    }
+    let network = request.conf.name();
+    let profile = of_network(network, request.names.is_pod());
+    validate::resource(&profile).map_err(|error| {
+        CniError::internal(format!(
+            "{error}: the network {network:?} can have no profile of that name, which its endpoints would name as policy.type is not set: \
+             give the network another name, or set policy.type"
+        ))
+    })?;
+    Ok(Some(profile))
+}
+
+/// Pods of Kubernetes let everybody in; others those of the same network.
+fn of_network(network: &str, is_pod: bool) -> Resource {
+    let ingress = match is_pod {
+        true => json!({"action": "Allow"}),
+        false => json!({"action": "Allow", "source": {"selector": format!("has({network})")}}),
+    };
+    let mut labels = Map::new();
+    labels.insert(network.to_string(), "".into());
+    let spec = json!({"ingress": [ingress], "egress": [{"action": "Allow"}], "labelsToApply": labels});
+    let metadata = Metadata { name: network.to_string(), ..Metadata::default() };
+    Resource::new(Kind::Profile, metadata, Map::from_iter([("spec".to_string(), spec)]))
+}
+
+/// Creates it. One that is there is right, whatever it says: operators change them. So is one that another request of the network creates meanwhile.
+///
+/// # Errors
+/// Code 999: the store refuses it, or cannot be reached.
+pub fn create(request: &mut Request<'_>, profile: &Resource) -> Result<(), CniError> {
+    let end = request.clock.elapsed() + WITHIN;
+    loop {
+        let client = Client::new(request.store.server(), &request.clock, request.backend, WITHIN);
+        let reason = match request.wait_for(client.create(profile)) {
+            Ok(_) => {
+                request.log.say(Level::Info, format!("created the profile {}", profile.name()));
+                return Ok(());
+            }
+            Err(Error::AlreadyExists(..)) => return Ok(()),
+            Err(Error::InDoubt { reason, .. }) => reason,
+            Err(Error::Store(error)) if error.is_transient() => error.to_string(),
+            Err(error) => return Err(CniError::internal(error)),
+        };
+        if request.clock.elapsed() + PAUSE >= end {
+            let name = profile.name();
+            return Err(CniError::internal(format!("the profile {name} cannot be created: {reason}")));
+        }
+        request.pause(PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_it_lets_in() {
+        let text = |is_pod| of_network("net1", is_pod).canonical().to_stored_text();
+        let start = r#"{"kind":"Profile","apiVersion":"projectcalico.org/v3","metadata":{"name":"net1"},"spec":{"ingress":"#;
+        let end = r#","egress":[{"action":"Allow"}],"labelsToApply":{"net1":""}}}"#;
+        let own = r#"[{"action":"Allow","source":{"selector":"has(net1)"}}]"#;
+        assert_eq!(text(false), format!("{start}{own}{end}"));
+        assert_eq!(text(true), format!(r#"{start}[{{"action":"Allow"}}]{end}"#));
+    }
+}

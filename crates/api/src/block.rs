@@ -6,39 +6,76 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value as Json;
 
 use crate::cidr::BlockCidr;
 use crate::key::Owner;
+use crate::odd_block::{self, Residue};
 use crate::time;
 
 /// What is known of an allocation: whose it is, or when it was given back.
 ///
 /// Shared between the addresses that were taken together, and between copies of a block.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Attribute {
     /// The handle, as stored; compare with [`Attribute::handle`].
-    #[serde(rename = "handle_id", default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub handle_id: Option<String>,
     /// The active owner: node, pod, namespace, timestamp and the like.
-    #[serde(
-        rename = "secondary",
-        default,
-        skip_serializing_if = "map_is_empty",
-        deserialize_with = "nullable"
-    )]
+    #[serde(rename = "secondary", default, deserialize_with = "nullable")]
     pub owner: BTreeMap<String, String>,
     /// The owner to be, of an address that moves with a virtual machine.
-    #[serde(
-        rename = "alternateOwnerAttrs",
-        default,
-        skip_serializing_if = "map_is_empty",
-        deserialize_with = "nullable"
-    )]
+    #[serde(rename = "alternateOwnerAttrs", default, deserialize_with = "nullable")]
     pub alternate_owner: BTreeMap<String, String>,
     /// When the address was released, to the second; it is cooling down from then on.
-    #[serde(rename = "releasedAt", default, skip_serializing_if = "Option::is_none", with = "seconds")]
+    #[serde(rename = "releasedAt", default, deserialize_with = "seconds::deserialize")]
     pub released_at: Option<Timestamp>,
+    /// All of it as stored, where a part of it cannot be read: this is what is written again. The other fields hold what can be read.
+    #[serde(skip)]
+    pub odd: Option<Arc<Json>>,
+}
+
+impl Attribute {
+    /// Gives it another node, or another handle, where there is one.
+    pub fn rename(&mut self, node: Option<String>, handle: Option<String>) {
+        let mut odd = self.odd.as_deref().cloned();
+        if let Some(node) = node {
+            if let Some(odd) = &mut odd {
+                odd["secondary"]["node"] = node.as_str().into();
+            }
+            self.owner.insert("node".to_string(), node);
+        }
+        if let Some(handle) = handle {
+            if let Some(odd) = &mut odd {
+                odd["handle_id"] = handle.as_str().into();
+            }
+            self.handle_id = Some(handle);
+        }
+        self.odd = odd.map(Arc::new);
+    }
+}
+
+impl Serialize for Attribute {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Some(odd) = &self.odd {
+            return odd.serialize(serializer);
+        }
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(id) = &self.handle_id {
+            map.serialize_entry("handle_id", id)?;
+        }
+        for (field, owner) in [("secondary", &self.owner), ("alternateOwnerAttrs", &self.alternate_owner)] {
+            if !owner.is_empty() {
+                map.serialize_entry(field, owner)?;
+            }
+        }
+        if let Some(time) = self.released_at {
+            map.serialize_entry("releasedAt", &time::rfc3339(time))?;
+        }
+        map.end()
+    }
 }
 
 impl Attribute {
@@ -50,8 +87,8 @@ impl Attribute {
 
 /// A block as stored.
 ///
-/// Reading is lenient where Calico's is: an index may point past the attributes, an ordinal may stand in `unallocated` twice or lie
-/// outside; crate `ipam` says what is wrong with such a block. A negative index or ordinal is not readable at all.
+/// What makes it doubtful who holds an address (allocations that are too many or too few, an index that is none or points past the attributes) makes it
+/// unreadable as a whole. What is odd otherwise stays in its place and harms nobody: see [`crate::odd_block`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     /// The network.
@@ -74,6 +111,8 @@ pub struct Block {
     pub deleted: bool,
     /// A field of old releases that nobody acts on; kept.
     pub legacy_host_affinity: Option<String>,
+    /// Parts that cannot be read, and are written again as they stand.
+    pub residue: Option<Arc<Residue>>,
 }
 
 impl Block {
@@ -154,7 +193,7 @@ struct Stored {
 
 impl Serialize for Block {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Stored {
+        let stored = Stored {
             cidr: self.cidr.to_string(),
             affinity: self.affinity.clone(),
             affinity_claim_time: self.affinity_claim_time,
@@ -165,8 +204,11 @@ impl Serialize for Block {
             sequence_number: self.sequence_number,
             sequence_numbers: self.sequence_numbers.clone(),
             deleted: self.deleted,
-        }
-        .serialize(serializer)
+        };
+        let Some(residue) = &self.residue else { return stored.serialize(serializer) };
+        let mut json = serde_json::to_value(stored).map_err(serde::ser::Error::custom)?;
+        residue.put_back(self, &mut json, odd_block::STORED_CLAIM_TIME);
+        json.serialize(serializer)
     }
 }
 
@@ -184,12 +226,9 @@ impl<'de> Deserialize<'de> for Block {
             sequence_numbers: stored.sequence_numbers,
             deleted: stored.deleted,
             legacy_host_affinity: stored.host_affinity,
+            residue: None,
         })
     }
-}
-
-fn map_is_empty(map: &BTreeMap<String, String>) -> bool {
-    map.is_empty()
 }
 
 /// Go reads `null` as the empty value.

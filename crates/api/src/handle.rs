@@ -38,11 +38,19 @@ impl<'de> Deserialize<'de> for Handle {
         let mut blocks = BTreeMap::new();
         for (text, count) in stored.block {
             let block: BlockCidr = text.parse().map_err(serde::de::Error::custom)?;
-            let sum: &mut u32 = blocks.entry(block).or_default();
-            *sum = sum.saturating_add(u32::try_from(count).unwrap_or(0));
+            add(&mut blocks, block, count).map_err(serde::de::Error::custom)?;
         }
         Ok(Handle { blocks, deleted: stored.deleted })
     }
+}
+
+/// Adds a stored count. One that is too low for a count would be rewritten as one: the handle is unreadable then.
+pub(crate) fn add(blocks: &mut BTreeMap<BlockCidr, u32>, block: BlockCidr, count: i64) -> Result<(), String> {
+    let count =
+        u32::try_from(count).map_err(|_| format!("block.{block}: {count} is no number of addresses"))?;
+    let sum = blocks.entry(block).or_default();
+    *sum = sum.saturating_add(count);
+    Ok(())
 }
 
 #[cfg(test)]

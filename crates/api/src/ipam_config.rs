@@ -35,6 +35,18 @@ pub struct IpamConfig {
     pub cooldown_seconds: i64,
 }
 
+impl IpamConfig {
+    /// What holds while the record cannot be read: the strictest that it could say. No address comes from another's block, no block is claimed, and what cools
+    /// down stays so.
+    pub const STRICTEST: IpamConfig = IpamConfig {
+        strict_affinity: true,
+        auto_allocate_blocks: false,
+        max_blocks_per_host: 1,
+        persistence: Some(Persistence::Enabled),
+        cooldown_seconds: i64::MAX,
+    };
+}
+
 impl Default for IpamConfig {
     /// What holds while no record exists.
     fn default() -> Self {

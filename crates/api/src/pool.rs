@@ -1,12 +1,14 @@
 //! An IPPool as the allocator sees it: every default applied.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde_json::Value as Json;
 
-use selector::Selector;
+use selector::{ParseError, Selector};
 
 use crate::cidr::{self, BlockCidr, Cidr, Family};
+use crate::fault::{excerpt, printable};
 use crate::kind::Kind;
 use crate::resource::Resource;
 
@@ -54,6 +56,66 @@ pub enum PoolError {
         /// What stands there.
         size: String,
     },
+    /// A field that says who may use the pool is of another type.
+    #[error("IPPool({name}): {field} {value} is {reason}")]
+    Field {
+        /// The pool.
+        name: String,
+        /// The field.
+        field: String,
+        /// What stands there.
+        value: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+impl PoolError {
+    /// The field at fault; `None` where the resource is no pool at all.
+    pub fn field(&self) -> Option<String> {
+        match self {
+            PoolError::Kind(_) => None,
+            PoolError::Cidr { .. } => Some("spec.cidr".to_string()),
+            PoolError::BlockSize { .. } => Some("spec.blockSize".to_string()),
+            PoolError::Field { field, .. } => Some(field.clone()),
+        }
+    }
+
+    /// What is wrong with it.
+    pub fn reason(&self) -> String {
+        match self {
+            PoolError::Kind(kind) => format!("{kind} is not an IPPool"),
+            PoolError::Cidr { cidr, .. } => format!("'{}' is not a network", printable(cidr)),
+            PoolError::BlockSize { size, .. } => format!("{size} is out of range"),
+            PoolError::Field { value, reason, .. } => format!("{value} is {reason}"),
+        }
+    }
+}
+
+/// A selector that cannot be read: it selects nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OddSelector {
+    /// The selector.
+    pub text: String,
+    /// What the parser says.
+    pub error: ParseError,
+}
+
+impl OddSelector {
+    /// The error in several lines, with the place marked.
+    pub fn picture(&self) -> String {
+        self.error.render(&self.text)
+    }
+}
+
+impl fmt::Display for OddSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}' is no selector: {}", printable(&self.text), printable(&self.error.to_string()))?;
+        match self.error.hint() {
+            Some(hint) => write!(f, " ({})", printable(hint)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// An IPPool with every default applied.
@@ -73,10 +135,10 @@ pub struct Pool {
     pub unallocatable: bool,
     /// Only requests that name it may use it (`assignmentMode: Manual`).
     pub manual: bool,
-    /// Which nodes may use it; the parser's error text where it is no selector.
-    pub node_selector: Result<Selector, String>,
-    /// Which namespaces may use it; the parser's error text where it is no selector.
-    pub namespace_selector: Result<Selector, String>,
+    /// Which nodes may use it.
+    pub node_selector: Result<Selector, OddSelector>,
+    /// Which namespaces may use it.
+    pub namespace_selector: Result<Selector, OddSelector>,
     /// As spelled in the resource; unknown words stay.
     pub allowed_uses: Vec<String>,
 }
@@ -92,9 +154,12 @@ impl Pool {
             return Err(PoolError::Kind(resource.kind()));
         }
         let name = resource.name().to_string();
-        let text = resource.text(&["spec", "cidr"]).unwrap_or_default();
-        let Ok(cidr) = text.parse::<Cidr>() else {
-            return Err(PoolError::Cidr { name, cidr: text.to_string() });
+        let Some(cidr) = resource.text(&["spec", "cidr"]).and_then(|text| text.parse::<Cidr>().ok()) else {
+            let text = match resource.field(&["spec", "cidr"]) {
+                None => String::new(),
+                Some(json) => json.as_str().map_or_else(|| excerpt(json), str::to_string),
+            };
+            return Err(PoolError::Cidr { name, cidr: text });
         };
         let default = default_block_size(cidr.family());
         let block_size = match resource.field(&["spec", "blockSize"]) {
@@ -110,30 +175,56 @@ impl Pool {
                 _ => return Err(PoolError::BlockSize { name, size: json.to_string() }),
             },
         };
-        let flag = |field: &str| resource.field(&["spec", field]).and_then(Json::as_bool).unwrap_or(false);
-        let parse = |field: &str| {
-            Selector::parse(resource.text(&["spec", field]).unwrap_or_default()).map_err(|e| e.to_string())
+        // What is of another type must not count as absent: that would often mean "everybody".
+        let odd = |field: &str, json: &Json, reason| PoolError::Field {
+            name: name.clone(),
+            field: format!("spec.{field}"),
+            value: excerpt(json),
+            reason,
         };
-        let mut allowed_uses: Vec<String> = resource
-            .field(&["spec", "allowedUses"])
-            .and_then(Json::as_array)
-            .map(|uses| uses.iter().filter_map(Json::as_str).map(str::to_string).collect())
-            .unwrap_or_default();
+        let text = |field: &str| match resource.field(&["spec", field]) {
+            None => Ok(""),
+            Some(json) => json.as_str().ok_or_else(|| odd(field, json, "no text")),
+        };
+        let disabled = match resource.field(&["spec", "disabled"]) {
+            None => false,
+            Some(json) => json.as_bool().ok_or_else(|| odd("disabled", json, "neither true nor false"))?,
+        };
+        let parse = |field: &str| -> Result<Result<Selector, OddSelector>, PoolError> {
+            let text = text(field)?;
+            Ok(Selector::parse(text).map_err(|error| OddSelector { text: text.to_string(), error }))
+        };
+        let (node_selector, namespace_selector) = (parse("nodeSelector")?, parse("namespaceSelector")?);
+        let manual = text("assignmentMode")? == "Manual";
+        let mut allowed_uses: Vec<String> = match resource.field(&["spec", "allowedUses"]) {
+            None => Vec::new(),
+            Some(json) => serde_json::from_value(json.clone())
+                .map_err(|_| odd("allowedUses", json, "no list of texts"))?,
+        };
         if allowed_uses.is_empty() {
             allowed_uses = vec![Use::Workload.name().to_string(), Use::Tunnel.name().to_string()];
         }
         Ok(Pool {
             cidr,
             block_size,
-            disabled: flag("disabled"),
+            disabled,
             deleting: resource.metadata().is_deleting(),
             unallocatable: condition_is_false(resource, "Allocatable"),
-            manual: resource.text(&["spec", "assignmentMode"]) == Some("Manual"),
-            node_selector: parse("nodeSelector"),
-            namespace_selector: parse("namespaceSelector"),
+            manual,
+            node_selector,
+            namespace_selector,
             allowed_uses,
             name,
         })
+    }
+
+    /// Its selectors that cannot be read, by field.
+    pub fn odd_selectors(&self) -> impl Iterator<Item = (&'static str, &OddSelector)> {
+        let both = [
+            ("spec.nodeSelector", &self.node_selector),
+            ("spec.namespaceSelector", &self.namespace_selector),
+        ];
+        both.into_iter().filter_map(|(field, selector)| Some((field, selector.as_ref().err()?)))
     }
 
     /// The family.

@@ -3,12 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value as Json};
+
 use crate::affinity::Affinity;
 use crate::block::Block;
+use crate::fault::{excerpt, printable};
 use crate::handle::Handle;
 use crate::ipam_config::IpamConfig;
 use crate::json;
 use crate::key::Key;
+use crate::odd_block;
 use crate::resource::Resource;
 
 /// A backend's word for a state of a record. Opaque; equal only to itself.
@@ -60,33 +65,65 @@ pub enum Value {
 
 /// Why a stored text is not the value that its key promises.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: cannot read the stored value: {reason}")]
+#[error("{key}: cannot read the stored value: {}{reason}", before(.field))]
 pub struct DecodeError {
     /// The key.
     pub key: String,
+    /// The field that is at fault; empty where it is all of it.
+    pub field: String,
     /// What is wrong with it.
     pub reason: String,
+}
+
+impl DecodeError {
+    /// That a record cannot be read for that reason.
+    pub fn new(key: impl fmt::Display, field: impl Into<String>, reason: impl Into<String>) -> DecodeError {
+        DecodeError { key: key.to_string(), field: field.into(), reason: reason.into() }
+    }
+}
+
+fn before(field: &str) -> String {
+    if field.is_empty() { String::new() } else { format!("{field}: ") }
 }
 
 impl Value {
     /// Reads the text that etcd and the embedded store keep under `key`. A zero-length text reads as `{}`.
     pub fn from_stored_text(key: &Key, text: &str) -> Result<Value, DecodeError> {
         let text = if text.is_empty() { "{}" } else { text };
-        let wrong = |reason: String| DecodeError { key: key.to_string(), reason };
-        let syntax = |e: serde_json::Error| wrong(e.to_string());
+        let wrong = |field: &str, reason: String| DecodeError::new(key, field, reason);
+        let syntax = |e: serde_json::Error| wrong("", e.to_string());
         // Structs would also be read from arrays, which Go refuses.
         if !text.trim_start().starts_with('{') {
-            return Err(wrong("not an object".to_string()));
+            return Err(wrong("", "not an object".to_string()));
         }
         match key {
             Key::Resource { kind, .. } => {
                 let json = serde_json::from_str(text).map_err(syntax)?;
-                Resource::from_json(*kind, json).map(Value::Resource).map_err(|e| wrong(e.to_string()))
+                let resource = Resource::from_json(*kind, json).map_err(|e| wrong("", e.to_string()))?;
+                if resource.key() != *key {
+                    let (field, found) = misnamed(key, &resource);
+                    return Err(wrong(field, format!("{:?} is not what its key says", printable(found))));
+                }
+                Ok(Value::Resource(resource))
             }
-            Key::IpamConfig => serde_json::from_str(text).map(Value::IpamConfig).map_err(syntax),
-            Key::Affinity { .. } => serde_json::from_str(text).map(Value::Affinity).map_err(syntax),
-            Key::Block(_) => serde_json::from_str(text).map(Value::Block).map_err(syntax),
-            Key::Handle(_) => serde_json::from_str(text).map(Value::Handle).map_err(syntax),
+            Key::IpamConfig => parsed(key, text).map(Value::IpamConfig),
+            Key::Affinity { .. } => parsed(key, text).map(Value::Affinity),
+            Key::Block(cidr) => {
+                let block = match serde_json::from_str::<Block>(text) {
+                    Ok(block) => block,
+                    Err(_) => odd_block::read(
+                        &serde_json::from_str(text).map_err(syntax)?,
+                        odd_block::STORED_CLAIM_TIME,
+                    )
+                    .map_err(|(field, reason)| wrong(&field, reason))?,
+                };
+                if block.cidr != *cidr {
+                    return Err(wrong("cidr", format!("{} is not what its key says", block.cidr)));
+                }
+                odd_block::check(&block).map_err(|(field, reason)| wrong(&field, reason))?;
+                Ok(Value::Block(block))
+            }
+            Key::Handle(_) => parsed(key, text).map(Value::Handle),
         }
     }
 
@@ -102,6 +139,34 @@ impl Value {
         json::escape(
             &text.expect("these types have text keys and no failing parts, so they always serialize"),
         )
+    }
+}
+
+fn parsed<T: DeserializeOwned>(key: &Key, text: &str) -> Result<T, DecodeError> {
+    serde_json::from_str(text).map_err(|error| {
+        let (field, reason) = at_fault::<T>(text).unwrap_or_else(|| (String::new(), error.to_string()));
+        DecodeError::new(key, field, reason)
+    })
+}
+
+/// The field for which a text is no `T`, and why; `None` where it is not one field alone.
+pub(crate) fn at_fault<T: DeserializeOwned>(text: &str) -> Option<(String, String)> {
+    let fields: Map<String, Json> = serde_json::from_str(text).ok()?;
+    fields.into_iter().find_map(|(field, value)| {
+        let alone = Json::Object(Map::from_iter([(field.clone(), value.clone())]));
+        let error = serde_json::from_value::<T>(alone).err()?.to_string();
+        // Those that are not there are not at fault alone.
+        (!error.starts_with("missing field")).then(|| (field, format!("{}: {error}", excerpt(&value))))
+    })
+}
+
+/// Which part of its name a resource has otherwise than its key, and what stands there.
+fn misnamed<'r>(key: &Key, resource: &'r Resource) -> (&'static str, &'r str) {
+    match key {
+        Key::Resource { name, .. } if name == resource.name() => {
+            ("metadata.namespace", resource.metadata().namespace.as_deref().unwrap_or_default())
+        }
+        _ => ("metadata.name", resource.name()),
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::Value as Json;
 
 use crate::cidr::{Cidr, parse_addr};
+use crate::fault::excerpt;
 use crate::resource::Resource;
 
 /// Networks whose addresses are not assigned automatically.
@@ -10,17 +11,38 @@ use crate::resource::Resource;
 pub struct Reservation {
     /// The networks.
     pub cidrs: Vec<Cidr>,
+    /// What cannot be read, and so may keep back any address: field and reason. (Calico's allocator leaves it out, and hands out what it was to keep back.)
+    pub odd: Vec<(String, String)>,
 }
 
 impl Reservation {
-    /// What the resource reserves: networks, or single addresses. Entries that are neither are left out, as Calico's allocator leaves them
-    /// out (`libcalico-go/lib/ipam/ipam.go`); validation refuses them on write.
+    /// What the resource reserves: networks, or single addresses; validation refuses everything else on write.
     pub fn of(resource: &Resource) -> Reservation {
-        let entries = resource.field(&["spec", "reservedCIDRs"]).and_then(Json::as_array);
-        let read = |json: &Json| {
-            let text = json.as_str()?.trim();
-            text.parse().ok().or_else(|| parse_addr(text).map(Cidr::single))
+        let mut reservation = Reservation::default();
+        let field = "spec.reservedCIDRs";
+        let entries = match resource.field(&["spec", "reservedCIDRs"]) {
+            None if resource.body().get("spec").is_some_and(|spec| !spec.is_object() && !spec.is_null()) => {
+                reservation.odd.push(("spec".to_string(), "it is not an object".to_string()));
+                return reservation;
+            }
+            None => return reservation,
+            Some(Json::Array(entries)) => entries.as_slice(),
+            Some(other) => {
+                reservation.odd.push((field.to_string(), format!("{} is no list", excerpt(other))));
+                // Where it is one network it is meant.
+                std::slice::from_ref(other)
+            }
         };
-        Reservation { cidrs: entries.into_iter().flatten().filter_map(read).collect() }
+        for (place, json) in entries.iter().enumerate() {
+            let text = json.as_str().map(str::trim);
+            match text.and_then(|text| text.parse().ok().or_else(|| parse_addr(text).map(Cidr::single))) {
+                Some(cidr) => reservation.cidrs.push(cidr),
+                None => {
+                    let reason = format!("{} is neither a network nor an address", excerpt(json));
+                    reservation.odd.push((format!("{field}[{place}]"), reason));
+                }
+            }
+        }
+        reservation
     }
 }

@@ -434,13 +434,14 @@ fn attribute() -> impl Strategy<Value = Attribute> {
             owner,
             alternate_owner,
             released_at: at.map(|s| Timestamp::new(s, 0).unwrap()),
+            odd: None,
         },
     )
 }
 
 fn block() -> impl Strategy<Value = Block> {
     let sequences = proptest::collection::btree_map(0u32..4096, any::<u64>(), 0..5);
-    let indexes = proptest::collection::vec(proptest::option::of(0u32..5), 0..20);
+    let indexes = proptest::collection::vec(proptest::option::of(0u32..5), 20);
     let parts = (
         cidr(),
         proptest::option::of(owner()),
@@ -449,17 +450,21 @@ fn block() -> impl Strategy<Value = Block> {
         indexes,
     );
     (parts, proptest::collection::vec(0u32..4096, 0..20), any::<u64>(), any::<bool>()).prop_map(
-        |((cidr, owner, attributes, sequences, allocations), unallocated, sequence_number, deleted)| Block {
+        |((cidr, owner, attributes, sequences, indexes), unallocated, sequence_number, deleted)| Block {
             cidr,
             affinity: owner.map(|owner| owner.affinity_text().into()),
             affinity_claim_time: None,
-            allocations,
+            // One for each address, and none that points past the attributes.
+            allocations: (0..cidr.size() as usize)
+                .map(|o| indexes[o % indexes.len()].filter(|index| (*index as usize) < attributes.len()))
+                .collect(),
             unallocated,
             attributes: attributes.into_iter().map(Into::into).collect(),
             sequence_number,
             sequence_numbers: sequences.into_iter().collect(),
             deleted,
             legacy_host_affinity: None,
+            residue: None,
         },
     )
 }

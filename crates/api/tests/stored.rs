@@ -120,6 +120,7 @@ fn block() -> impl Strategy<Value = Block> {
                 sequence_number: seed,
                 deleted,
                 legacy_host_affinity: None,
+                residue: None,
             }
         })
 }

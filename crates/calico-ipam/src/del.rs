@@ -29,12 +29,24 @@ pub fn del(request: &mut Request<'_>, call: &Call) -> Result<(), CniError> {
         // A machine's pod holds such addresses too, where machines did not keep theirs when it began.
         request.run(planner, deadline)?
     };
+    let mut kept = None;
     for release in released {
-        let HandleRelease::Released(addresses) = release else { continue };
+        let addresses = match release {
+            HandleRelease::NotFound => continue,
+            HandleRelease::Released(addresses) => addresses,
+            HandleRelease::Partly(addresses, why) => {
+                kept.get_or_insert(why);
+                addresses
+            }
+        };
         for addr in addresses {
             let line = format!("released {addr} of {}", call.container);
             request.log.say(Level::Info, line);
         }
     }
-    netns::check(call)
+    match kept {
+        // What is left is not lost: the handle still names it.
+        Some(why) => Err(CniError::internal(why)),
+        None => netns::check(call),
+    }
 }

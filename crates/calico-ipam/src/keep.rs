@@ -89,6 +89,9 @@ pub fn leave(request: &mut Request<'_>, left: Left, deadline: Deadline) -> Resul
     if left.is_going {
         let released = request.run(ReleaseUnowned::new(handle.clone(), left.pod.clone()), deadline)?;
         if let Some(released) = released {
+            if let HandleRelease::Partly(_, why) = released {
+                return Err(CniError::internal(why));
+            }
             if let HandleRelease::Released(addresses) = released {
                 for addr in addresses {
                     request.log.say(Level::Info, format!("released {addr} of {handle}"));

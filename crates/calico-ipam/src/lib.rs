@@ -22,7 +22,7 @@ use std::io::{self, Read, Write};
 
 use cni::flags::{Asked, Flags};
 pub use cni::program::Io;
-use cni::{Call, CniError, VERSIONS, answer, protocol};
+use cni::{Call, CniError, VERSIONS, answer, protocol, told};
 use setup::{Clock, Environment};
 
 use request::Request;
@@ -93,8 +93,9 @@ fn serve(
         return Ok(String::new());
     }
     let mut request = Request::accept(call, &document, environment, Clock::start(), stderr)?;
-    match command {
+    let answer = match command {
         "ADD" => add::add(&mut request, call, &version),
         _ => del::del(&mut request, call).map(|()| String::new()),
-    }
+    };
+    told::tell(request.store.noted(), &mut request.log, answer)
 }

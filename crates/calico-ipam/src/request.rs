@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipam::Planner;
 use setup::{Clock, ConnectOptions, Datastore, Environment, Settings};
-use store::{ReadSet, Store, StoreError, View};
+use store::{ReadSet, StoreError, View};
 use tokio::runtime::Runtime;
 
 use crate::identity::Identity;
@@ -176,8 +176,7 @@ impl<'a> Request<'a> {
     /// # Errors
     /// Code 999, with the store's words.
     pub fn read(&self, set: &ReadSet, deadline: Deadline) -> Result<View, CniError> {
-        let store = self.store.server();
-        let read = self.store.insist(deadline.left(), |within| store.read(set, within));
+        let read = self.store.look(set, deadline.left());
         self.runtime.block_on(read).map_err(CniError::internal)
     }
 
@@ -187,8 +186,7 @@ impl<'a> Request<'a> {
         set: &ReadSet,
         deadline: Deadline,
     ) -> (Result<View, StoreError>, Result<Option<Labels>, CniError>) {
-        let store = self.store.server();
-        let read = self.store.insist(deadline.left(), |within| store.read(set, within));
+        let read = self.store.look(set, deadline.left());
         let labels = async {
             match &self.namespace {
                 Some(namespace) => namespace.labels(deadline.left()).await.map(Some),

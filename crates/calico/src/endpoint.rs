@@ -67,9 +67,8 @@ pub fn of_workload(request: &Request<'_>) -> Result<Option<Stored>, CniError> {
 }
 
 fn read(request: &Request<'_>, set: &ReadSet) -> Result<View, CniError> {
-    let store = request.store.server();
-    let read = request.store.insist(WITHIN, |within| store.read(set, within));
-    request.wait_for(read).map_err(CniError::internal)
+    let read = request.wait_for(request.store.look(set, WITHIN));
+    read.and_then(|view| view.insist(set)).map_err(CniError::internal)
 }
 
 fn found(view: &View, key: &Key) -> Option<Stored> {
@@ -189,7 +188,11 @@ fn apply(request: &Request<'_>, endpoint: &Resource) -> Result<Done, CniError> {
 /// Code 999: the store cannot be reached, or others changed the endpoint again and again.
 pub fn delete(request: &Request<'_>) -> Result<Deleted, CniError> {
     for _ in 0..TRIES {
-        let Some((endpoint, revision)) = stored(request)? else { return Ok(Deleted::WasGone) };
+        let (endpoint, revision) = match look(request)? {
+            Look::Found(found) => *found,
+            Look::Nothing => return Ok(Deleted::WasGone),
+            Look::Unreadable => return Ok(Deleted::IsUnreadable),
+        };
         if is_of_another(&endpoint, &request.names.container) {
             return Ok(Deleted::IsAnothers);
         }
@@ -227,6 +230,25 @@ pub enum Deleted {
     WasGone,
     /// It is that of another container: the pod has a new one.
     IsAnothers,
+    /// It cannot be read, so nobody knows whose it is: it stays. (The log names it.)
+    IsUnreadable,
+}
+
+enum Look {
+    Nothing,
+    Found(Box<Stored>),
+    Unreadable,
+}
+
+fn look(request: &Request<'_>) -> Result<Look, CniError> {
+    let key = request.endpoint_key();
+    let set = ReadSet::new().key(key.clone());
+    let view = request.wait_for(request.store.look(&set, WITHIN)).map_err(CniError::internal)?;
+    Ok(match (found(&view, &key), view.unreadable(&key)) {
+        (Some(stored), _) => Look::Found(Box::new(stored)),
+        (None, Some(_)) => Look::Unreadable,
+        (None, None) => Look::Nothing,
+    })
 }
 
 /// Whether the endpoint is that of another container.

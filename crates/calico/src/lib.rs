@@ -23,7 +23,7 @@ use std::io::{self, Read, Write};
 
 use cni::flags::{Asked, Flags};
 pub use cni::program::Io;
-use cni::{Call, CniError, VERSIONS, answer, protocol};
+use cni::{Call, CniError, VERSIONS, answer, protocol, told};
 use setup::{Clock, Environment};
 
 use request::Request;
@@ -89,11 +89,12 @@ fn serve(
     let document = call.document(stdin)?;
     protocol::check_served(command, &document)?;
     let mut request = Request::accept(call, &document, environment, Clock::start(), stderr)?;
-    match command {
+    let answer = match command {
         "ADD" => add::add(&mut request),
         "DEL" => del::del(&mut request).map(|()| String::new()),
         _ => check::check(&mut request).map(|()| String::new()),
-    }
+    };
+    told::tell(request.store.noted(), &mut request.log, answer)
 }
 
 /// `-t`: whether the datastore that the configuration on standard input names can be used.

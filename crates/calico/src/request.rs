@@ -153,8 +153,8 @@ impl<'a> Request<'a> {
         let key = cluster_information();
         let set = besides.key(key.clone());
         let store = self.store.server();
-        let read = self.store.insist(WITHIN, |within| store.read(&set, within));
-        let view = self.wait_for(read).map_err(|error| missed(&error))?;
+        let read = self.wait_for(self.store.look(&set, WITHIN));
+        let view = read.and_then(|view| view.insist(&set)).map_err(|error| missed(&error))?;
         let Some((information, _)) = view.resource(&key).flatten() else {
             let told = store.title(&key).map_or("<nil>".to_string(), |title| format!("{title} not found"));
             return Err(missed(&format!(
@@ -196,16 +196,10 @@ impl<'a> Request<'a> {
         let key = Key::global(api::Kind::Node, &*self.names.ids.node);
         let set = ReadSet::new().key(key.clone());
         let view = match &self.kubernetes {
-            Some(kubernetes) => {
-                let server = kubernetes.server();
-                self.wait_for(kubernetes.insist(WITHIN, |within| server.read(&set, within)))
-            }
-            None => {
-                let store = self.store.server();
-                self.wait_for(self.store.insist(WITHIN, |within| store.read(&set, within)))
-            }
+            Some(kubernetes) => self.wait_for(kubernetes.look(&set, WITHIN)),
+            None => self.wait_for(self.store.look(&set, WITHIN)),
         };
-        let view = view.map_err(CniError::internal)?;
+        let view = view.and_then(|view| view.insist(&set)).map_err(CniError::internal)?;
         let node = view.resource(&key).flatten().map(|(node, _)| node.clone());
         node.ok_or_else(|| {
             CniError::internal(format!("resource does not exist: Node({})", self.names.ids.node))

@@ -12,16 +12,20 @@ mod manifest;
 pub mod output;
 mod pflag;
 mod session;
+mod terminal;
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use clap::FromArgMatches;
 use clap::error::ErrorKind;
 use setup::{Clock, Environment};
+use store::Noted;
 
 use crate::cli::Cli;
 use crate::failure::Failure;
-use crate::session::Chosen;
+use crate::session::{Chosen, Effects};
+use crate::terminal::Terminal;
 
 /// What a command works with.
 pub struct Context<'a> {
@@ -35,7 +39,7 @@ pub struct Context<'a> {
     pub stdout: &'a mut dyn Write,
     /// Standard error.
     pub stderr: &'a mut dyn Write,
-    effects: Clock,
+    effects: Effects,
 }
 
 /// Runs a command line; `args` are without the program's name. Gives the exit code: 0 for success, 1 for everything else. A reader of the output that has
@@ -47,7 +51,12 @@ pub fn run(
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> u8 {
-    let outcome = execute(args, environment, stdin, stdout, stderr).and_then(|()| Ok(stdout.flush()?));
+    let (stdout, stderr) = (&mut Terminal::new(stdout), &mut Terminal::new(stderr));
+    let noted = Arc::new(Noted::default());
+    let outcome =
+        execute(args, environment, stdin, stdout, stderr, &noted).and_then(|()| Ok(stdout.flush()?));
+    // Where nobody reads it there is nobody to tell.
+    let _ = stdout.flush().and_then(|()| warn(&noted, stderr));
     let written = match outcome {
         Ok(()) => return 0,
         Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => return 0,
@@ -60,12 +69,25 @@ pub fn run(
     1
 }
 
+/// Tells what is wrong with records that came by.
+fn warn(noted: &Noted, stderr: &mut dyn Write) -> io::Result<()> {
+    for fault in noted.tell() {
+        writeln!(stderr, "warning: {fault}")?;
+        // Its first line is part of the fault's own.
+        for line in fault.picture.iter().flat_map(|picture| picture.lines().skip(1)) {
+            writeln!(stderr, "{line}")?;
+        }
+    }
+    Ok(())
+}
+
 fn execute(
     args: &[String],
     environment: &Environment,
     stdin: &mut dyn Read,
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
+    noted: &Arc<Noted>,
 ) -> Result<(), Failure> {
     let mut command = cli::command();
     command.build();
@@ -83,7 +105,7 @@ fn execute(
     };
     let parsed = Cli::from_arg_matches(&matches).map_err(|error| Failure::Message(error.to_string()))?;
     parsed.globals.check().map_err(Failure::Message)?;
-    let effects = Clock::start();
+    let effects = Effects { clock: Clock::start(), noted: noted.clone() };
     let context = Context { environment, globals: &parsed.globals, stdin, stdout, stderr, effects };
     commands::run(parsed.command, context)
 }

@@ -3,12 +3,13 @@
 use std::future::Future;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::capability::Backend;
 use resources::{Client, version};
 use setup::{Clock, ConnectOptions, Datastore, Environment, Field, Origin, Settings, SetupError};
-use store::{AnyStore, ReadSet, Store, StoreError};
+use store::{AnyStore, Noted, Noting, ReadSet, Store, StoreError};
 use tokio::runtime::Runtime;
 
 use crate::cli::Globals;
@@ -22,10 +23,19 @@ pub const CLIENT_VERSION: &str = "v3.33.0";
 /// How long a call to the store may take: long enough for a cluster that elects a leader, short enough for somebody who waits.
 pub const WITHIN: Duration = Duration::from_secs(10);
 
+/// What a command has an effect on besides the store.
+#[derive(Clone)]
+pub struct Effects {
+    /// Time and chance.
+    pub clock: Clock,
+    /// What is wrong with records that come by, for the user.
+    pub noted: Arc<Noted>,
+}
+
 /// A store that is open, and what is needed to use it.
 pub struct Session {
     /// The store.
-    pub store: AnyStore,
+    pub store: Noting<AnyStore>,
     /// What was chosen.
     pub datastore: Datastore,
     effects: Clock,
@@ -35,7 +45,7 @@ pub struct Session {
 
 impl Session {
     /// The client.
-    pub fn client(&self) -> Client<'_, AnyStore, Clock> {
+    pub fn client(&self) -> Client<'_, Noting<AnyStore>, Clock> {
         Client::new(&self.store, &self.effects, self.backend, WITHIN)
     }
 
@@ -49,7 +59,7 @@ impl Session {
     /// # Errors
     /// The store's.
     pub fn unknown_keys(&self) -> Result<Vec<String>, StoreError> {
-        match &self.store {
+        match self.store.inner() {
             AnyStore::Sqlite(store) => self.wait(store.unknown_keys(WITHIN)),
             #[cfg(feature = "etcd")]
             AnyStore::Etcd(store) => self.wait(store.unknown_keys(WITHIN)),
@@ -65,9 +75,9 @@ impl Session {
     /// Reads, waiting for it.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's; a record that is asked for by its key cannot be read.
     pub fn read(&self, set: &ReadSet) -> Result<store::View, StoreError> {
-        self.wait(self.store.read(set, WITHIN))
+        self.wait(self.store.read(set, WITHIN))?.insist(set)
     }
 }
 
@@ -139,7 +149,7 @@ impl Chosen {
     /// As [`Chosen::datastore`], and whatever keeps the store from opening.
     pub fn open(
         &self,
-        effects: Clock,
+        effects: &Effects,
         environment: &Environment,
         options: ConnectOptions,
     ) -> Result<Session, SetupError> {
@@ -154,12 +164,14 @@ impl Chosen {
     pub fn open_on(
         &self,
         runtime: &Rc<Runtime>,
-        effects: Clock,
+        effects: &Effects,
         environment: &Environment,
         options: ConnectOptions,
     ) -> Result<Session, SetupError> {
         let datastore = self.datastore(environment)?;
         let store = setup::connect(&datastore, options)?;
+        let store = Noting::new(store, effects.noted.clone());
+        let effects = effects.clock;
         let backend = match &datastore {
             Datastore::Embedded { .. } => Backend::Embedded,
             Datastore::Etcd(_) => Backend::Etcd,

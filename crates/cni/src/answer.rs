@@ -13,7 +13,14 @@ pub fn text(json: &Json) -> String {
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut writer = serde_json::Serializer::with_formatter(&mut out, formatter);
     serde::Serialize::serialize(json, &mut writer).expect("a JSON value always serializes into memory");
-    api::json::escape(&String::from_utf8_lossy(&out))
+    let text = api::json::escape(&String::from_utf8_lossy(&out));
+    // Some terminals obey these, and who shows the answer shows it there.
+    let obeyed = |c: char| matches!(c, '\u{7f}'..='\u{9f}');
+    if !text.contains(obeyed) {
+        return text;
+    }
+    let spelled = |c: char| if obeyed(c) { format!("\\u{:04x}", c as u32) } else { c.to_string() };
+    text.chars().map(spelled).collect()
 }
 
 /// Writes an answer, or the object of an error; gives the exit code.
@@ -41,6 +48,7 @@ mod tests {
 
     #[test]
     fn the_text() {
+        assert_eq!(text(&json!("\u{1b}\u{9b}\u{7f}")), r#""\u001b\u009b\u007f""#);
         let text = text(&json!({"code": 999, "msg": "a <b>"}));
         assert_eq!(text, "{\n    \"code\": 999,\n    \"msg\": \"a \\u003cb\\u003e\"\n}");
     }

@@ -14,6 +14,7 @@ pub mod netns;
 pub mod program;
 pub mod protocol;
 pub mod reach;
+pub mod told;
 
 pub use conf::VERSIONS;
 pub use error::CniError;

@@ -58,7 +58,7 @@ impl<'a> Log<'a> {
         if level <= self.level {
             let now = self.clock.now();
             let (time, name) = (api::time::rfc3339(now), level.name());
-            let line = line.to_string().replace('\n', " ");
+            let line = api::fault::printable(&line.to_string().replace('\n', " "));
             let line = format!("{time} [{name}] {}: {line}\n", self.program);
             let _ = self.out.write_all(line.as_bytes());
             if let Some(Err(error)) = self.file.as_mut().map(|file| file.append(&line, now)) {

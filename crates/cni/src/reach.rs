@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use setup::Clock;
-use store::{AnyStore, Batch, ReadSet, Report, Scope, Store, StoreError, View};
+use store::{AnyStore, Batch, Noted, ReadSet, Report, Scope, Store, StoreError, View};
 
 /// The longest pause before a question is put again, in milliseconds; half of it is the shortest.
 const PAUSE: u64 = 200;
@@ -23,18 +23,25 @@ pub struct Reached<S = AnyStore> {
     /// Why there was no answer when it was first asked. The last time it may have had no time to say more than that.
     reason: OnceLock<String>,
     has_answered: AtomicBool,
+    /// What is wrong with records that came by, for the log.
+    noted: Noted,
 }
 
 impl<S> Reached<S> {
     /// That server, from which an answer must come within `patience` of the first question.
     pub fn new(server: S, clock: Clock, patience: Duration) -> Reached<S> {
-        let (asked, reason) = (OnceLock::new(), OnceLock::new());
-        Reached { server, clock, patience, asked, reason, has_answered: AtomicBool::new(false) }
+        let (asked, reason, noted) = (OnceLock::new(), OnceLock::new(), Noted::default());
+        Reached { server, clock, patience, asked, reason, has_answered: AtomicBool::new(false), noted }
     }
 
     /// The server itself.
     pub fn server(&self) -> &S {
         &self.server
+    }
+
+    /// What is wrong with records that came by.
+    pub fn noted(&self) -> &Noted {
+        &self.noted
     }
 
     /// Puts a question to it.
@@ -96,11 +103,25 @@ impl<S> Reached<S> {
     }
 }
 
+impl<S: Store> Reached<S> {
+    /// Reads, and insists on an answer. What cannot be read is noted.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn look(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
+        let view = self.insist(within, |within| self.server.read(set, within)).await?;
+        self.noted.note(&view);
+        Ok(view)
+    }
+}
+
 impl<S: Store> Store for Reached<S> {
     type Watch = S::Watch;
 
     async fn read(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
-        self.ask(within, |within| self.server.read(set, within)).await
+        let view = self.ask(within, |within| self.server.read(set, within)).await?;
+        self.noted.note(&view);
+        Ok(view)
     }
 
     async fn commit(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {

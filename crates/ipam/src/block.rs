@@ -112,6 +112,7 @@ pub fn create(cidr: BlockCidr, owner: &Owner, reserved: Option<&HostReserved>, n
         sequence_numbers: Vec::new(),
         deleted: false,
         legacy_host_affinity: None,
+        residue: None,
     };
     if let Some(reserved) = reserved {
         let start = reserved.at_start.min(size);
@@ -148,6 +149,7 @@ pub fn copy(stored: &Block) -> Block {
         sequence_numbers: with_room(&stored.sequence_numbers),
         deleted: stored.deleted,
         legacy_host_affinity: stored.legacy_host_affinity.clone(),
+        residue: stored.residue.clone(),
     }
 }
 
@@ -307,6 +309,16 @@ pub fn ordinals_of(block: &Block, handle: &str) -> Vec<u32> {
         block.attribute(*ordinal).is_some_and(|a| a.released_at.is_none() && a.handle() == Some(handle))
     };
     (0..block.allocations.len() as u32).filter(holds).collect()
+}
+
+/// An address that somebody holds whose handle cannot be read.
+pub fn doubtful_holder(block: &Block) -> Option<IpAddr> {
+    let is_doubtful = |ordinal: &u32| {
+        block
+            .attribute(*ordinal)
+            .is_some_and(|a| a.odd.is_some() && a.handle_id.is_none() && a.released_at.is_none())
+    };
+    (0..block.allocations.len() as u32).find(is_doubtful).and_then(|ordinal| block.cidr.addr(ordinal))
 }
 
 /// Whether nothing is allocated but what Windows keeps for itself. An address that cools down keeps a block from being empty.

@@ -5,6 +5,7 @@
 
 pub mod affinity;
 pub mod block;
+mod config;
 mod go_rand;
 mod go_rand_table;
 pub mod handle;

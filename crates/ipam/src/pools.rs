@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::pool::OddSelector;
 use api::{BlockCidr, Cidr, Family, Kind, Pool, Resource, Use};
 use selector::{Labels, Selector};
 use store::{Batch, View};
@@ -28,14 +29,6 @@ pub enum PoolsError {
         wanted: Family,
         /// The other one.
         found: Family,
-    },
-    /// A pool's selector cannot be read; nobody can be assigned anything until it is mended. The words are the parser's.
-    #[error("{error}")]
-    Selector {
-        /// The pool.
-        pool: String,
-        /// What the parser says.
-        error: String,
     },
     /// No pool selects the node. Label it, or give a pool another nodeSelector.
     #[error("no configured Calico pools for node {0}")]
@@ -102,7 +95,7 @@ pub fn guard(batch: &mut Batch, view: &View, block: BlockCidr) {
     }
 }
 
-/// Chooses. `requested`, when not empty, overrides selectors and assignment mode, and gives the order.
+/// Chooses. `requested`, when not empty, overrides selectors and assignment mode, and gives the order. A pool whose selector cannot be read selects nobody.
 pub fn choose<'a>(
     view: &'a View,
     family: Family,
@@ -121,16 +114,11 @@ pub fn choose<'a>(
     let before_use: Vec<&Arc<Pool>> = if requested.is_empty() {
         // Every pool asks for a label or two of the few that a node has.
         let node_labels: Option<Vec<_>> = asker.node_labels.map(|labels| labels.iter().collect());
-        let mut matching = Vec::new();
-        for pool in enabled.iter().filter(|pool| !pool.manual) {
-            if selects_node(pool, &node_labels)?
-                && selects(pool, &pool.namespace_selector, &asker.namespace_labels)?
-                && fits(&pool)
-            {
-                matching.push(*pool);
-            }
-        }
-        matching
+        let matches = |pool: &&&Arc<Pool>| {
+            selects_node(pool, &node_labels) == Some(true)
+                && selects(&pool.namespace_selector, &asker.namespace_labels) == Some(true)
+        };
+        enabled.iter().filter(|pool| !pool.manual).filter(matches).filter(fits).copied().collect()
     } else {
         let named = |cidr: &Cidr| {
             let pool = enabled.iter().filter(fits).find(|pool| pool.cidr == *cidr);
@@ -148,20 +136,13 @@ pub fn choose<'a>(
     Ok(Choice { pools, before_use, enabled })
 }
 
-/// Whether a pool's node selector takes a node of those labels.
-pub fn selects_node(pool: &Pool, labels: &impl Labels) -> Result<bool, PoolsError> {
-    selects(pool, &pool.node_selector, labels)
+/// Whether a pool's node selector takes a node of those labels; `None` where it cannot be read.
+pub fn selects_node(pool: &Pool, labels: &impl Labels) -> Option<bool> {
+    selects(&pool.node_selector, labels)
 }
 
-fn selects(
-    pool: &Pool,
-    selector: &Result<Selector, String>,
-    labels: &impl Labels,
-) -> Result<bool, PoolsError> {
-    match selector {
-        Ok(selector) => Ok(selector.matches(labels)),
-        Err(error) => Err(PoolsError::Selector { pool: pool.name.clone(), error: error.clone() }),
-    }
+fn selects(selector: &Result<Selector, OddSelector>, labels: &impl Labels) -> Option<bool> {
+    selector.as_ref().ok().map(|selector| selector.matches(labels))
 }
 
 /// The longest prefix of blocks that leave room beside what the host keeps: 3 + 1 addresses need three bits, so a /29.

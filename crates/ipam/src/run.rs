@@ -1,10 +1,11 @@
 //! The one loop: read, plan, commit, and try again with jitter.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::Timestamp;
-use store::{ReadSet, Refusal, Report, Store, StoreError, View};
+use store::{Depth, ReadSet, Refusal, Report, Store, StoreError, Unreadable, View};
 
 use crate::plan::{Plan, Planner};
 
@@ -175,19 +176,36 @@ async fn planned<S: Store, E: Effects, P: Planner, T>(
     first: Option<View>,
     mut plan: impl FnMut(&mut P, &View) -> Result<Plan<T>, P::Error>,
 ) -> Result<Result<Plan<T>, P::Error>, StoreError> {
+    let mut asked = planner.reads();
     let mut view = match first {
         Some(view) => view,
-        None => read(store, budget, &planner.reads()).await?,
+        None => read(store, budget, &asked).await?,
     };
     for _ in 0..READS {
+        if let Some(unreadable) = needed(planner, &asked, &view) {
+            return Err(unreadable.error.clone().into());
+        }
         match plan(planner, &view) {
-            Ok(Plan::Fetch(set)) => view.absorb(read(store, budget, &set).await?),
+            Ok(Plan::Fetch(set)) => {
+                // It has been told that it cannot be read, and asks again.
+                if let Some(unreadable) = set.keys.iter().find_map(|(key, _)| view.unreadable(key)) {
+                    return Err(unreadable.error.clone().into());
+                }
+                view.absorb(read(store, budget, &set).await?);
+                asked = set;
+            }
             other => return Ok(other),
         }
     }
     Err(StoreError::Unavailable(
         "the plan never had enough: the data changes faster than it can be read".to_string(),
     ))
+}
+
+/// A record that was asked for by its key, cannot be read, and is needed.
+fn needed<'v, P: Planner>(planner: &P, asked: &ReadSet, view: &'v View) -> Option<&'v Arc<Unreadable>> {
+    let keys = asked.keys.iter().filter(|(_, depth)| *depth > Depth::Key).map(|(key, _)| key);
+    keys.filter(|key| !planner.can_do_without(key)).find_map(|key| view.unreadable(key))
 }
 
 async fn read<S: Store, E: Effects>(

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use api::{Attribute, Block, BlockCidr, Cidr, Family, Key, Kind, Pool, Timestamp};
-use store::{Depth, ReadSet, Scope, View};
+use store::{Depth, ReadSet, Scope, Slot, View};
 
 use crate::pools;
 use crate::reservations::Reserved;
@@ -74,10 +74,16 @@ pub fn pools(view: &View) -> ClusterUsage {
         let usage = Usage { total, reserved, free: total.saturating_sub(reserved), ..Usage::default() };
         cluster.pools.push(PoolUsage { pool: pool.clone(), usage, blocks: Vec::new() });
     }
-    for block in blocks(view) {
-        let usage = of_block(block, &reserved);
-        let row = BlockUsage { cidr: block.cidr, affinity: block.affinity.clone(), usage };
-        let Some(pool) = cluster.pools.iter_mut().find(|p| p.pool.cidr.overlaps(&block.cidr.cidr())) else {
+    let readable = blocks(view).into_iter().map(|block| BlockUsage {
+        cidr: block.cidr,
+        affinity: block.affinity.clone(),
+        usage: of_block(block, &reserved),
+    });
+    let mut rows: Vec<BlockUsage> = readable.chain(unreadable(view, &reserved)).collect();
+    rows.sort_by_cached_key(|row| (row.cidr.family(), row.cidr.key_text()));
+    for row in rows {
+        let usage = row.usage;
+        let Some(pool) = cluster.pools.iter_mut().find(|p| p.pool.cidr.overlaps(&row.cidr.cidr())) else {
             cluster.orphans.push(row);
             continue;
         };
@@ -90,6 +96,18 @@ pub fn pools(view: &View) -> ClusterUsage {
         pool.blocks.push(row);
     }
     cluster
+}
+
+/// Blocks that cannot be read: all of their addresses are in use.
+fn unreadable(view: &View, reserved: &Reserved) -> impl Iterator<Item = BlockUsage> {
+    view.slots(&Scope::Blocks { family: None }).filter_map(|(key, slot)| match (key, slot) {
+        (Key::Block(cidr), Slot::Unreadable(_)) => {
+            let (total, reserved) = (u128::from(cidr.size()), reserved.count_in(&cidr.cidr()));
+            let usage = Usage { total, in_use: total, reserved, ..Usage::default() };
+            Some(BlockUsage { cidr: *cidr, affinity: None, usage })
+        }
+        _ => None,
+    })
 }
 
 /// The usage of one block.

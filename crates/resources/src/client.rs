@@ -63,7 +63,7 @@ impl<'a, S: Store, E: Effects> Client<'a, S, E> {
     }
 
     pub(crate) async fn read(&self, set: &ReadSet) -> Result<View, Error> {
-        Ok(self.store.read(set, self.within).await?)
+        Ok(self.store.read(set, self.within).await?.insist(set)?)
     }
 
     /// Commits. `on` is what messages name.

@@ -52,7 +52,8 @@ impl Contents {
     /// # Errors
     /// See [`ReadError`].
     pub async fn read(store: &impl Store, within: Duration) -> Result<Contents, ReadError> {
-        let config = store.read(&ReadSet::new().key(Key::IpamConfig), within).await?;
+        let set = ReadSet::new().key(Key::IpamConfig);
+        let config = store.read(&set, within).await?.insist(&set).map_err(ReadError::Unreadable)?;
         let mut contents = Contents::default();
         contents.take(&config);
         for scope in scopes() {
@@ -61,11 +62,11 @@ impl Contents {
             walk(store, &scope, Depth::Full, within, |view| contents.take(view)).await?;
             keys.retain(|key| !contents.records.contains_key(key));
             for key in keys {
-                match store.read(&ReadSet::new().key(key), within).await {
+                let set = ReadSet::new().key(key);
+                match store.read(&set, within).await?.insist(&set) {
                     // It came or went between the two looks.
                     Ok(view) => contents.take(&view),
-                    Err(error @ StoreError::Corrupt(_)) => return Err(ReadError::Unreadable(error)),
-                    Err(error) => return Err(error.into()),
+                    Err(error) => return Err(ReadError::Unreadable(error)),
                 }
             }
         }

@@ -3,7 +3,7 @@
 use api::capability::Operation;
 use api::{Kind, Resource};
 use ipam::Effects;
-use store::{Batch, Expect, Store};
+use store::{Batch, Depth, Expect, ReadSet, Store, StoreError};
 
 use crate::client::{Client, Committed, TRIES};
 use crate::config;
@@ -19,7 +19,11 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         let wanted = wanted.filter(|version| !version.is_empty());
         self.allow(Operation::Delete, id)?;
         match id.kind {
-            Kind::IPPool => self.delete_pool(id, wanted).await,
+            // Of one that cannot be read nobody knows the network: its blocks stay as they are.
+            Kind::IPPool => match self.delete_pool(id, wanted).await {
+                Err(Error::Store(StoreError::Corrupt(_))) => self.delete_unread(id, wanted).await,
+                deleted => deleted,
+            },
             Kind::Node => self.delete_node(id, wanted).await,
             _ => self.delete_alone(id, wanted).await,
         }
@@ -37,7 +41,10 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
             if attempt > 0 {
                 self.pause(attempt).await;
             }
-            let (view, stored, revision) = self.stored(id, wanted).await?;
+            let (view, stored, revision) = match self.stored(id, wanted).await {
+                Err(Error::Store(StoreError::Corrupt(_))) => return self.delete_unread(id, wanted).await,
+                stored => stored?,
+            };
             let mut batch = Batch::new();
             batch.delete(key.clone(), Expect::Revision(revision.clone()));
             if twin {
@@ -48,5 +55,32 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
             }
         }
         Err(Error::Conflict(id.clone()))
+    }
+
+    /// Deletes just the record, which cannot be read; gives what is known of it.
+    async fn delete_unread(&self, id: &Identifier, wanted: Option<&str>) -> Result<Resource, Error> {
+        let key = id.key();
+        let mut set = ReadSet::new();
+        set.keys.push((key.clone(), Depth::Key));
+        let view = self.read(&set).await?;
+        let slot = view.get(&key);
+        let revision =
+            slot.as_ref().and_then(|slot| slot.revision()).cloned().ok_or_else(|| self.absent(id))?;
+        if wanted.is_some_and(|wanted| wanted != revision.as_str()) {
+            return Err(Error::Conflict(id.clone()));
+        }
+        let mut batch = Batch::new();
+        batch.delete(key, Expect::Revision(revision));
+        match self.commit(&batch, id).await? {
+            Committed::Applied(_) => {
+                let metadata = api::Metadata {
+                    name: id.name.clone(),
+                    namespace: id.namespace.clone(),
+                    ..api::Metadata::default()
+                };
+                Ok(Resource::new(id.kind, metadata, serde_json::Map::new()))
+            }
+            Committed::Conflict(_) | Committed::Stale => Err(Error::Conflict(id.clone())),
+        }
     }
 }

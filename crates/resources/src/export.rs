@@ -200,14 +200,9 @@ impl Names {
 
     fn attribute(&self, attribute: &Attribute) -> Attribute {
         let mut renamed = attribute.clone();
-        if let Some(node) = renamed.owner.get_mut("node")
-            && let Some(name) = self.of_node(node)
-        {
-            *node = name;
-        }
-        if let Some(handle) = attribute.handle_id.as_deref().and_then(|handle| self.of_tunnel(handle)) {
-            renamed.handle_id = Some(handle);
-        }
+        let node = renamed.owner.get("node").and_then(|node| self.of_node(node));
+        let handle = attribute.handle_id.as_deref().and_then(|handle| self.of_tunnel(handle));
+        renamed.rename(node, handle);
         renamed
     }
 }

@@ -28,7 +28,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         Ok(metadata::shown(&resource, &revision))
     }
 
-    /// All resources of a kind, of a namespace or of all. What cannot be read is left out, as Calico leaves it out.
+    /// All resources of a kind, of a namespace or of all. What cannot be read is left out, as Calico leaves it out; the store's view tells of it.
     ///
     /// # Errors
     /// The store's.

@@ -51,7 +51,7 @@ pub enum StoreError {
     /// The backend cannot do this at all.
     #[error("{0}")]
     Unsupported(String),
-    /// A record that was asked for by its key cannot be understood. (Scopes leave such records out, as Calico's lists do.)
+    /// A record that the caller cannot do without cannot be read: see [`View::insist`](crate::view::View::insist).
     #[error(transparent)]
     Corrupt(#[from] DecodeError),
 }

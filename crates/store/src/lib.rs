@@ -15,6 +15,7 @@ mod following;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
 pub mod memory;
+pub mod noting;
 #[cfg(any(feature = "etcd", feature = "kubernetes"))]
 pub mod pem;
 pub mod port;
@@ -30,7 +31,8 @@ pub use any::AnyStore;
 pub use batch::{Batch, Current, Expect, Guard, Op, Operation, Outcome, Report, Transaction, Write};
 pub use error::{Refusal, StoreError, WatchError};
 pub use memory::MemoryStore;
+pub use noting::{Noted, Noting};
 pub use port::{Store, Watch};
 pub use read::{Depth, Page, ReadSet, Scope, ScopeRead};
-pub use view::{Slot, View};
+pub use view::{Slot, Unreadable, View};
 pub use watch::Event;

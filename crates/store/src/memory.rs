@@ -12,7 +12,7 @@ use crate::batch::{Batch, Current, Expect, Guard, Op, Outcome, Report, Write};
 use crate::error::{Refusal, StoreError, WatchError};
 use crate::port::{Store, Watch};
 use crate::read::{Depth, ReadSet, Scope};
-use crate::view::{Slot, View};
+use crate::view::{Slot, Unreadable, View};
 use crate::watch::Event;
 
 /// A store in memory. Clones share the data.
@@ -25,6 +25,8 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct State {
     records: BTreeMap<Key, Arc<Record>>,
+    /// Records that cannot be read.
+    damaged: BTreeMap<Key, Arc<Unreadable>>,
     revision: i64,
     /// Every change, by revision; watches read on from where they are.
     log: Vec<(i64, Key, Option<Arc<Record>>)>,
@@ -54,6 +56,18 @@ impl MemoryStore {
         self.changed.send_replace(state.revision);
     }
 
+    /// Puts a text in place that others may have stored under a key, as etcd and the embedded store keep it.
+    pub fn put_text(&self, key: Key, text: &str) {
+        match api::Value::from_stored_text(&key, text) {
+            Ok(value) => self.put(key, value),
+            Err(error) => {
+                let mut state = self.lock();
+                let revision = state.store(key.clone(), None);
+                state.damaged.insert(key, Arc::new(Unreadable { error, revision }));
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic while the lock is held can only come between whole changes.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -67,6 +81,7 @@ impl State {
         let record = value.map(|value| {
             Arc::new(Record { key: key.clone(), value: (*value).clone(), revision: revision.clone() })
         });
+        self.damaged.remove(&key);
         match &record {
             Some(record) => self.records.insert(key.clone(), record.clone()),
             None => self.records.remove(&key),
@@ -76,14 +91,21 @@ impl State {
     }
 
     fn slot(&self, key: &Key, depth: Depth) -> Slot {
-        match self.records.get(key) {
-            None => Slot::Absent,
-            Some(record) => slot_of(record, depth),
+        match (self.records.get(key), self.damaged.get(key)) {
+            (Some(record), _) => slot_of(record, depth),
+            (None, Some(unreadable)) if depth == Depth::Key => Slot::Key(unreadable.revision.clone()),
+            (None, Some(unreadable)) => Slot::Unreadable(unreadable.clone()),
+            (None, None) => Slot::Absent,
         }
     }
 
+    fn revision_of(&self, key: &Key) -> Option<&Revision> {
+        let damaged = || self.damaged.get(key).map(|unreadable| &unreadable.revision);
+        self.records.get(key).map(|record| &record.revision).or_else(damaged)
+    }
+
     fn holds(&self, write: &Write, before: &[Write], left: &[Outcome]) -> bool {
-        let now = self.records.get(&write.key).map(|record| &record.revision);
+        let now = self.revision_of(&write.key);
         match &write.expect {
             Expect::Absent => now.is_none(),
             Expect::Revision(revision) => now == Some(revision),
@@ -97,11 +119,13 @@ impl State {
 
     fn is_as_guarded(&self, guard: &Guard) -> bool {
         match guard {
-            Guard::Record { key, revision } => {
-                self.records.get(key).map(|record| &record.revision) == revision.as_ref()
-            }
-            Guard::Scope { scope, since } => number(since)
-                .is_some_and(|since| self.scope(scope).all(|record| number(&record.revision) <= Some(since))),
+            Guard::Record { key, revision } => self.revision_of(key) == revision.as_ref(),
+            Guard::Scope { scope, since } => number(since).is_some_and(|since| {
+                let damaged = self.damaged.iter().filter(|(key, _)| scope.holds(key));
+                let damaged = damaged.map(|(_, unreadable)| &unreadable.revision);
+                let mut revisions = self.scope(scope).map(|record| &record.revision).chain(damaged);
+                revisions.all(|revision| number(revision) <= Some(since))
+            }),
         }
     }
 
@@ -134,14 +158,14 @@ impl Store for MemoryStore {
             let after = read.page.as_ref().and_then(|page| page.after.clone());
             let limit = read.page.as_ref().map_or(usize::MAX, |page| page.limit.max(1));
             let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-            let mut rest = state
-                .records
-                .range((from, Bound::Unbounded))
-                .filter(|(key, _)| read.scope.holds(key))
-                .peekable();
+            let range = (from, Bound::Unbounded);
+            let records = state.records.range(range.clone()).map(|(key, _)| key);
+            let mut keys: Vec<&Key> = records.chain(state.damaged.range(range).map(|(key, _)| key)).collect();
+            keys.sort();
+            let mut rest = keys.into_iter().filter(|key| read.scope.holds(key)).peekable();
             let mut last = None;
-            for (key, record) in rest.by_ref().take(limit) {
-                view.insert(key.clone(), slot_of(record, read.depth));
+            for key in rest.by_ref().take(limit) {
+                view.insert(key.clone(), state.slot(key, read.depth));
                 last = Some(key.clone());
             }
             let is_cut = rest.peek().is_some();
@@ -166,10 +190,11 @@ impl Store for MemoryStore {
         let mut outcomes = Vec::with_capacity(batch.writes.len());
         for write in &batch.writes {
             if !state.holds(write, &batch.writes, &outcomes) {
-                let current = state
-                    .records
-                    .get(&write.key)
-                    .map_or(Current::Absent, |record| Current::Record(record.clone()));
+                let current = match state.slot(&write.key, Depth::Full) {
+                    Slot::Full(record) => Current::Record(record),
+                    Slot::Absent => Current::Absent,
+                    _ => Current::Unknown,
+                };
                 outcomes.push(Outcome::Refused(Refusal::Conflict(current)));
                 break;
             }

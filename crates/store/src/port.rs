@@ -16,6 +16,8 @@ use crate::watch::Event;
 /// What callers may rely on, in every backend:
 /// * A [`View`] is no snapshot: its records may be of different moments, each at or after the call to [`Store::read`]. A read that began after a
 ///   commit was answered sees it (reads are linearizable record by record).
+/// * A record that cannot be read stops no other: it is an unreadable slot of the view, by its key and in scopes, in as far as the depth asks for its value. What
+///   lies in a scope and is no record is told beside them ([`View::faults`]).
 /// * A [`Batch`] is applied in its order; what is applied is a prefix of it (transactional backends: all or nothing within a
 ///   transaction). Every prefix of a batch that a planner makes is a legal state.
 /// * A write whose expectation fails is refused, and nothing after it is tried.

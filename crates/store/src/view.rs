@@ -5,11 +5,12 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use api::{
-    Affinity, Block, BlockCidr, BlockHeader, Family, Handle, HandleId, IpamConfig, Key, Kind, Owner, Record,
-    Resource, Revision,
+    Affinity, Block, BlockCidr, BlockHeader, DecodeError, Family, Fault, Handle, HandleId, IpamConfig, Key,
+    Kind, Owner, Record, Resource, Revision, fault,
 };
 
-use crate::read::{Depth, Scope, ScopeRead};
+use crate::error::StoreError;
+use crate::read::{Depth, ReadSet, Scope, ScopeRead};
 
 /// What a view knows of a record.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,15 +23,32 @@ pub enum Slot {
     Header(BlockHeader, Revision),
     /// All of it.
     Full(Arc<Record>),
+    /// It exists, and cannot be read. What it says is as unknown as that of a record that was not looked at, and looking again does not help.
+    Unreadable(Arc<Unreadable>),
+}
+
+/// A record that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Why.
+    pub error: DecodeError,
+    /// Its state.
+    pub revision: Revision,
 }
 
 impl Slot {
+    /// A record that exists in that state, and cannot be read.
+    pub fn unreadable(error: DecodeError, revision: Revision) -> Slot {
+        Slot::Unreadable(Arc::new(Unreadable { error, revision }))
+    }
+
     /// The revision; `None` when absent.
     pub fn revision(&self) -> Option<&Revision> {
         match self {
             Slot::Absent => None,
             Slot::Key(revision) | Slot::Header(_, revision) => Some(revision),
             Slot::Full(record) => Some(&record.revision),
+            Slot::Unreadable(unreadable) => Some(&unreadable.revision),
         }
     }
 
@@ -39,7 +57,7 @@ impl Slot {
         match self {
             Slot::Key(_) => Depth::Key,
             Slot::Header(..) => Depth::Header,
-            Slot::Absent | Slot::Full(_) => Depth::Full,
+            Slot::Absent | Slot::Full(_) | Slot::Unreadable(_) => Depth::Full,
         }
     }
 
@@ -92,6 +110,8 @@ pub struct View {
     complete: BTreeMap<Scope, Whole>,
     /// Scopes of which pages were read.
     pages: BTreeMap<Scope, Pages>,
+    /// What lies in scopes that were read and has no key of a record.
+    strays: BTreeMap<String, DecodeError>,
     revision: Option<Revision>,
 }
 
@@ -117,6 +137,45 @@ impl View {
     /// Notes a whole record.
     pub fn insert_record(&mut self, record: Arc<Record>) {
         self.slots.insert(record.key.clone(), Slot::Full(record));
+    }
+
+    /// Notes something that lies in a scope and is no record, or does not tell which.
+    pub fn insert_stray(&mut self, error: DecodeError) {
+        self.strays.insert(error.key.clone(), error);
+    }
+
+    /// Why a record cannot be read, if it was looked at and cannot.
+    pub fn unreadable(&self, key: &Key) -> Option<&Arc<Unreadable>> {
+        match self.slots.get(key) {
+            Some(Slot::Unreadable(unreadable)) => Some(unreadable),
+            _ => None,
+        }
+    }
+
+    /// Everything that is wrong with what was read, by record.
+    pub fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for (key, slot) in &self.slots {
+            match slot {
+                Slot::Unreadable(unreadable) => faults.push(Fault::unreadable(Some(key), &unreadable.error)),
+                Slot::Full(record) => faults.extend(fault::of_record(key, &record.value)),
+                Slot::Absent | Slot::Key(_) | Slot::Header(..) => {}
+            }
+        }
+        faults.extend(self.strays.values().map(|error| Fault::unreadable(None, error)));
+        faults
+    }
+
+    /// The view, for those who cannot do without what they asked for by its key.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] where such a record cannot be read.
+    pub fn insist(self, set: &ReadSet) -> Result<View, StoreError> {
+        let in_full = set.keys.iter().filter(|(_, depth)| *depth > Depth::Key);
+        match in_full.into_iter().find_map(|(key, _)| self.unreadable(key)) {
+            Some(unreadable) => Err(unreadable.error.clone().into()),
+            None => Ok(self),
+        }
     }
 
     /// Notes that all of a scope was read to that depth: what has no slot does not exist.
@@ -181,7 +240,7 @@ impl View {
         self.complete.keys().any(|scope| scope.holds(key))
     }
 
-    /// All of a record: `None` when it was not read in full, `Some(None)` when it does not exist.
+    /// All of a record: `None` when it was not read in full or cannot be read, `Some(None)` when it does not exist.
     pub fn full(&self, key: &Key) -> Option<Option<&Arc<Record>>> {
         match self.slots.get(key) {
             Some(Slot::Full(record)) => Some(Some(record)),
@@ -246,6 +305,7 @@ impl View {
                 }
             }
         }
+        self.strays.extend(later.strays);
         self.revision = later.revision.or(self.revision.take());
     }
 
@@ -273,7 +333,7 @@ impl View {
     }
 }
 
-/// Typed access. Each gives `None` for "not read in full" and `Some(None)` for "does not exist".
+/// Typed access. Each gives `None` for "not read in full, or unreadable" and `Some(None)` for "does not exist".
 impl View {
     /// A block and its revision.
     pub fn block(&self, block: BlockCidr) -> Option<Option<(&Block, &Revision)>> {
@@ -337,6 +397,12 @@ impl View {
         }
         found
     }
+}
+
+/// A key under the prefix of a scope that is no record's.
+#[cfg(any(feature = "sqlite", feature = "etcd"))]
+pub(crate) fn stray(path: &str) -> DecodeError {
+    DecodeError::new(fault::printable(path), "", "its key is no record's")
 }
 
 fn is_deeper(known: &Slot, new: &Slot) -> bool {

@@ -8,15 +8,16 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value as Json;
 
-use super::{Collection, Group, meta};
+use super::{Collection, Group, meta, object_name};
 use crate::affinity::{Affinity, AffinityState};
 use crate::block::{Attribute, Block, BlockHeader, nullable, seconds};
 use crate::cidr::BlockCidr;
-use crate::handle::Handle;
+use crate::handle::{self, Handle};
 use crate::ipam_config::{IpamConfig, Persistence};
 use crate::key::{HandleId, Key, Owner};
 use crate::kind::Kind;
-use crate::record::{DecodeError, Revision, Value};
+use crate::odd_block;
+use crate::record::{DecodeError, Revision, Value, at_fault};
 use crate::resource::Resource;
 
 /// What an object holds.
@@ -68,9 +69,9 @@ struct Meta {
 pub fn decode(group: Group, collection: Collection, text: &str) -> Result<Object, DecodeError> {
     match collection {
         Collection::Blocks => {
-            let (meta, spec) = outer::<BlockSpec>(collection, group, text)?;
-            let block = spec.block(&meta, collection, group)?;
+            let (meta, block) = block(group, text)?;
             let (key, deleted) = (Key::Block(block.cidr), block.deleted);
+            check_name(group, &meta, &key, "spec.cidr")?;
             Ok(made(meta, key, Value::Block(block), deleted))
         }
         Collection::Affinities => {
@@ -84,7 +85,9 @@ pub fn decode(group: Group, collection: Collection, text: &str) -> Result<Object
             };
             let deleted = spec.deleted.is_true();
             let value = Affinity { state: spec.state, deleted };
-            Ok(made(meta, Key::Affinity { owner, block }, Value::Affinity(value), deleted))
+            let key = Key::Affinity { owner, block };
+            check_name(group, &meta, &key, "spec")?;
+            Ok(made(meta, key, Value::Affinity(value), deleted))
         }
         Collection::Handles => {
             let (meta, spec) = outer::<HandleSpec>(collection, group, text)?;
@@ -94,10 +97,12 @@ pub fn decode(group: Group, collection: Collection, text: &str) -> Result<Object
             let mut blocks = BTreeMap::new();
             for (text, count) in spec.block {
                 let block: BlockCidr = text.parse().map_err(|_| wrong(format!("{text:?} is no block")))?;
-                *blocks.entry(block).or_default() += u32::try_from(count).unwrap_or(0);
+                handle::add(&mut blocks, block, count).map_err(wrong)?;
             }
             let value = Handle { blocks, deleted: spec.deleted };
-            Ok(made(meta, Key::Handle(id), Value::Handle(value), spec.deleted))
+            let key = Key::Handle(id);
+            check_name(group, &meta, &key, "spec.handleID")?;
+            Ok(made(meta, key, Value::Handle(value), spec.deleted))
         }
         Collection::IpamConfig => {
             let (meta, spec) = outer::<ConfigSpec>(collection, group, text)?;
@@ -119,11 +124,23 @@ pub fn decode(group: Group, collection: Collection, text: &str) -> Result<Object
 /// # Errors
 /// When it is no block.
 pub fn decode_header(group: Group, text: &str) -> Result<HeaderObject, DecodeError> {
-    let (meta, spec) = outer::<HeaderSpec>(Collection::Blocks, group, text)?;
+    let Ok(Outer { metadata: meta, spec }) = serde_json::from_str::<Outer<HeaderSpec>>(text) else {
+        // What is odd about it may be of no consequence for its header.
+        let (meta, block) = block(group, text)?;
+        check_name(group, &meta, &Key::Block(block.cidr), "spec.cidr")?;
+        let revision = Revision::new(meta.resource_version);
+        return Ok(HeaderObject {
+            block: block.cidr,
+            header: block.header(),
+            revision,
+            is_deleted: block.deleted,
+        });
+    };
     let block = spec
         .cidr
         .parse()
         .map_err(|_| wrong(Collection::Blocks, group, &meta.name, format!("{:?} is no block", spec.cidr)))?;
+    check_name(group, &meta, &Key::Block(block), "spec.cidr")?;
     let header = BlockHeader {
         affinity: spec.affinity.filter(|affinity| !affinity.is_empty()),
         affinity_claim_time: spec.affinity_claim_time,
@@ -134,8 +151,50 @@ pub fn decode_header(group: Group, text: &str) -> Result<HeaderObject, DecodeErr
     Ok(HeaderObject { block, header, revision, is_deleted: spec.deleted })
 }
 
+/// Reads a block's object, and of an odd one what can be read.
+fn block(group: Group, text: &str) -> Result<(Meta, Block), DecodeError> {
+    let collection = Collection::Blocks;
+    let (meta, block) = match serde_json::from_str::<Outer<BlockSpec>>(text) {
+        Ok(outer) => {
+            let block = outer.spec.block(&outer.metadata, collection, group)?;
+            (outer.metadata, block)
+        }
+        Err(_) => {
+            let (meta, spec) = outer::<Json>(collection, group, text)?;
+            let block = odd_block::read(&spec, odd_block::OBJECT_CLAIM_TIME)
+                .map_err(|fault| unfit(collection, group, &meta.name, fault))?;
+            let affinity = block.affinity.clone().filter(|affinity| !affinity.is_empty());
+            (meta, Block { affinity, ..block })
+        }
+    };
+    // One that is being deleted holds nothing any more.
+    match odd_block::check(&block) {
+        Err(fault) if !block.deleted => Err(unfit(collection, group, &meta.name, fault)),
+        _ => Ok((meta, block)),
+    }
+}
+
+/// An object is found by its name: one that holds another record than its name says can be neither read nor written as either.
+fn check_name(group: Group, meta: &Meta, key: &Key, field: &str) -> Result<(), DecodeError> {
+    if object_name(key) == meta.name {
+        return Ok(());
+    }
+    let collection = Collection::of(key).expect("only custom resources are checked");
+    let reason = format!("{key} does not belong under the name {:?}", meta.name);
+    Err(DecodeError::new(title(collection, group, &meta.name), field, reason))
+}
+
+fn title(collection: Collection, group: Group, name: &str) -> String {
+    format!("{}({name})", collection.kind_name(group))
+}
+
+fn unfit(collection: Collection, group: Group, name: &str, (field, reason): (String, String)) -> DecodeError {
+    let field = if field.is_empty() { "spec".to_string() } else { format!("spec.{field}") };
+    DecodeError::new(title(collection, group, name), field, reason)
+}
+
 fn wrong(collection: Collection, group: Group, name: &str, reason: String) -> DecodeError {
-    DecodeError { key: format!("{}({name})", collection.kind_name(group)), reason }
+    DecodeError::new(title(collection, group, name), "", reason)
 }
 
 fn outer<S: DeserializeOwned>(
@@ -145,7 +204,13 @@ fn outer<S: DeserializeOwned>(
 ) -> Result<(Meta, S), DecodeError> {
     match serde_json::from_str::<Outer<S>>(text) {
         Ok(outer) => Ok((outer.metadata, outer.spec)),
-        Err(error) => Err(wrong(collection, group, &name_in(text), error.to_string())),
+        Err(error) => {
+            let object = serde_json::from_str::<Json>(text).ok();
+            let (field, reason) = object
+                .and_then(|object| at_fault::<S>(&object["spec"].to_string()))
+                .map_or_else(|| (String::new(), error.to_string()), |(f, r)| (format!("spec.{f}"), r));
+            Err(DecodeError::new(title(collection, group, &name_in(text)), field, reason))
+        }
     }
 }
 
@@ -164,7 +229,7 @@ fn made(meta: Meta, key: Key, value: Value, is_deleted: bool) -> Object {
 struct BlockSpec {
     cidr: String,
     affinity: Option<Arc<str>>,
-    #[serde(default, with = "seconds")]
+    #[serde(default, deserialize_with = "seconds::deserialize")]
     affinity_claim_time: Option<Timestamp>,
     #[serde(default, deserialize_with = "nullable")]
     allocations: Vec<Option<u32>>,
@@ -197,6 +262,7 @@ impl BlockSpec {
             sequence_numbers: self.sequence_number_for_allocation.into_iter().collect(),
             deleted: self.deleted,
             legacy_host_affinity: None,
+            residue: None,
         })
     }
 }
@@ -206,7 +272,7 @@ impl BlockSpec {
 struct HeaderSpec {
     cidr: String,
     affinity: Option<Arc<str>>,
-    #[serde(default, with = "seconds")]
+    #[serde(default, deserialize_with = "seconds::deserialize")]
     affinity_claim_time: Option<Timestamp>,
     #[serde(default, deserialize_with = "nullable")]
     unallocated: Vec<IgnoredAny>,

@@ -10,6 +10,7 @@ use crate::handle::Handle;
 use crate::ipam_config::IpamConfig;
 use crate::key::{Key, Owner};
 use crate::kind::Kind;
+use crate::odd_block;
 use crate::record::{Revision, Value};
 use crate::resource::Resource;
 use crate::time;
@@ -102,7 +103,11 @@ fn block(block: &Block, deleted: bool) -> Json {
         deleted,
         strict_affinity: false,
     };
-    serde_json::to_value(spec).expect("texts, numbers and lists of them always serialize")
+    let mut json = serde_json::to_value(spec).expect("texts, numbers and lists of them always serialize");
+    if let Some(residue) = &block.residue {
+        residue.put_back(block, &mut json, odd_block::OBJECT_CLAIM_TIME);
+    }
+    json
 }
 
 fn affinity(group: Group, owner: &Owner, cidr: String, affinity: &Affinity, deleted: bool) -> Json {

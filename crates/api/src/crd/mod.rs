@@ -19,7 +19,8 @@ pub use decode::{HeaderObject, Object, decode, decode_header};
 pub use encode::{encode, encode_deleted};
 pub use meta::convert_uid;
 pub use name::{
-    affinity_selector, block_of_name, host_hash, object_name, unlabelled_affinity_selector, why_no_name,
+    affinity_selector, block_of_name, host_hash, key_of_name, object_name, unlabelled_affinity_selector,
+    why_no_name,
 };
 
 /// The group that holds Calico's custom resources.

@@ -4,8 +4,9 @@ use data_encoding::BASE32_NOPAD;
 use sha2::{Digest, Sha256};
 use sha3::Sha3_256;
 
+use super::Collection;
 use crate::cidr::{BlockCidr, Family};
-use crate::key::{Key, Owner};
+use crate::key::{HandleId, Key, Owner};
 
 /// The longest name that the API server takes.
 const LONGEST: usize = 253;
@@ -40,6 +41,20 @@ pub fn block_of_name(name: &str) -> Option<BlockCidr> {
         |separator: &str| format!("{}/{prefix}", address.replace('-', separator)).parse::<BlockCidr>().ok();
     // Four numbers are no IPv6 address.
     read(".").or_else(|| read(":")).filter(|block| cidr_name(*block) == name)
+}
+
+/// The record whose object bears that name, as far as the name tells: the case of handles is lost in it, and so are the type and the end of long names of owners.
+pub fn key_of_name(collection: Collection, name: &str) -> Option<Key> {
+    match collection {
+        Collection::Blocks => block_of_name(name).map(Key::Block),
+        Collection::Handles => HandleId::new(name).map(Key::Handle),
+        Collection::IpamConfig => (name == "default").then_some(Key::IpamConfig),
+        Collection::Resources(kind) => Some(Key::global(kind, name)),
+        Collection::Affinities => name.match_indices('-').find_map(|(at, _)| {
+            let block = block_of_name(&name[at + 1..])?;
+            Some(Key::Affinity { owner: Owner::Host(name[..at].to_string()), block })
+        }),
+    }
 }
 
 /// `node1-10-0-0-0-26`; where that is too long the host is cut, and a hash of all of it appended.
@@ -111,7 +126,6 @@ pub fn unlabelled_affinity_selector() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::HandleId;
 
     fn affinity(host: &str, block: &str) -> Key {
         Key::Affinity { owner: Owner::Host(host.into()), block: block.parse().unwrap() }

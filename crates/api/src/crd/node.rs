@@ -44,7 +44,11 @@ const TEXTS: [(&str, &[&str]); 10] = [
 /// # Errors
 /// When it is none.
 pub fn decode(text: &str) -> Result<Object, DecodeError> {
-    let wrong = |reason: String| DecodeError { key: "Node".to_string(), reason };
+    let named = || {
+        let outer = serde_json::from_str::<Json>(text).unwrap_or_default();
+        format!("Node({})", outer["metadata"]["name"].as_str().unwrap_or("?"))
+    };
+    let wrong = |reason: String| DecodeError::new(named(), "", reason);
     let json: Json = serde_json::from_str(text).map_err(|e| wrong(e.to_string()))?;
     let seen = of_kubernetes(&json).map_err(wrong)?;
     let metadata = &json["metadata"];
@@ -79,7 +83,13 @@ fn of_kubernetes(node: &Json) -> Result<Resource, String> {
     let name = node["metadata"]["name"].as_str().filter(|name| !name.is_empty()).ok_or("it has no name")?;
     let stored = texts(&node["metadata"]["annotations"]);
     let kube_labels = texts(&node["metadata"]["labels"]);
-    let mut labels = held(&stored, LABELS);
+    // They decide about pools: some that cannot be read are not none.
+    let mut labels = match stored.get(LABELS).filter(|text| !text.is_empty()) {
+        None => BTreeMap::new(),
+        Some(text) => serde_json::from_str::<Option<BTreeMap<String, String>>>(text)
+            .map_err(|error| format!("metadata.annotations[{LABELS}]: {error}"))?
+            .unwrap_or_default(),
+    };
     labels.extend(kube_labels.clone());
     let mut annotations = held(&stored, ANNOTATIONS);
     annotations.insert(KUBE_LABELS.to_string(), go_map(&kube_labels));

@@ -39,7 +39,12 @@ pub fn pod_of(key: &Key) -> Option<(String, String)> {
 /// # Errors
 /// When it is no Pod.
 pub fn decode(prefix: &str, text: &str) -> Result<Option<Object>, DecodeError> {
-    let wrong = |reason: String| DecodeError { key: "Pod".to_string(), reason };
+    let named = || {
+        let outer = serde_json::from_str::<Json>(text).unwrap_or_default();
+        let part = |field: &str| outer["metadata"][field].as_str().unwrap_or("?").to_string();
+        format!("Pod({}/{})", part("namespace"), part("name"))
+    };
+    let wrong = |reason: String| DecodeError::new(named(), "", reason);
     let pod: Json = serde_json::from_str(text).map_err(|e| wrong(e.to_string()))?;
     let field = |field: &str| pod["metadata"][field].as_str().unwrap_or_default();
     let (namespace, name) = (field("namespace"), field("name"));

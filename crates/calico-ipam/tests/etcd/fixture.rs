@@ -26,6 +26,7 @@ pub(crate) use needs_etcd;
 pub struct Answer {
     pub code: Option<i32>,
     pub json: Json,
+    pub stderr: String,
     pub took: Duration,
 }
 
@@ -90,7 +91,8 @@ impl Host {
         child.stdin.take().unwrap().write_all(conf.to_string().as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         let json = serde_json::from_slice(&output.stdout).unwrap_or(Json::Null);
-        Answer { code: output.status.code(), json, took: start.elapsed() }
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        Answer { code: output.status.code(), json, stderr, took: start.elapsed() }
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test is to stop there")]
 
+mod damage;
 mod fixture;
 mod reach;
 mod requests;

@@ -133,6 +133,33 @@ impl Machine {
         self.with_store(|store| wait_for(store.read(&set, WITHIN)).unwrap())
     }
 
+    /// The stored text under a key, as a tool beside this program sees it.
+    pub(crate) fn text(&self, path: &str) -> Option<String> {
+        let file = rusqlite::Connection::open(self.db()).unwrap();
+        file.query_row("SELECT value FROM kv WHERE key = ?1", [path], |row| row.get(0)).ok()
+    }
+
+    /// Stores a text under a key, as such a tool does.
+    pub(crate) fn put_text(&self, path: &str, text: &str) {
+        let file = rusqlite::Connection::open(self.db()).unwrap();
+        let put = "INSERT INTO kv (key, value, revision) VALUES (?1, ?2, 1000000) \
+                   ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+        assert_eq!(file.execute(put, [path, text]).unwrap(), 1);
+    }
+
+    /// Removes what stands under a key.
+    pub(crate) fn delete(&self, path: &str) {
+        let file = rusqlite::Connection::open(self.db()).unwrap();
+        assert_eq!(file.execute("DELETE FROM kv WHERE key = ?1", [path]).unwrap(), 1);
+    }
+
+    /// The names of the handles.
+    pub(crate) fn handles(&self) -> Vec<String> {
+        let view = self.view();
+        let keys = view.slots(&Scope::Handles).map(|(key, _)| key);
+        keys.filter_map(|key| if let Key::Handle(id) = key { Some(id.to_string()) } else { None }).collect()
+    }
+
     /// The blocks.
     pub(crate) fn blocks(&self) -> Vec<Block> {
         let view = self.view();

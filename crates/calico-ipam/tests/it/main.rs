@@ -4,6 +4,7 @@
 
 mod commands;
 mod crowd;
+mod damage;
 mod harness;
 mod recordings;
 mod refusals;

@@ -103,6 +103,11 @@ impl Cluster {
         self.kubectl_with(&["create", "-f", "-"], &list.to_string());
     }
 
+    /// Puts an object in the place of one of its name.
+    pub fn replace(&self, object: &Json) {
+        self.kubectl_with(&["replace", "-f", "-"], &object.to_string());
+    }
+
     /// Gives the trainee the plugin's rights, but to one resource only these.
     pub fn give_trainee(&self, resource: &str, verbs: &[&str]) {
         let text = self.kubectl(&["get", "clusterrole", "calico-ipam", "-o", "json"]);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test is to stop there")]
 
 mod admission;
+mod damage;
 mod fixture;
 #[allow(dead_code, clippy::print_stdout, reason = "the embedded store's tests need more of it")]
 #[path = "../it/harness.rs"]

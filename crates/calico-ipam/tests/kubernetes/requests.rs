@@ -122,6 +122,7 @@ fn full_block(at: usize) -> (usize, Json) {
         sequence_numbers: Default::default(),
         deleted: false,
         legacy_host_affinity: None,
+        residue: None,
     };
     let value = api::Value::Block(block);
     let object = api::crd::encode(api::crd::Group::V1, &api::Key::Block(cidr), &value, None).unwrap();

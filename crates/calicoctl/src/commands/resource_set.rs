@@ -4,7 +4,7 @@
 use api::{Kind, Resource};
 use resources::{Client, Error};
 use setup::{Clock, ConnectOptions, SetupError};
-use store::AnyStore;
+use store::{AnyStore, Noting};
 
 use crate::Context;
 use crate::cli::Source;
@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::manifest::{self, ManifestError, Namespaces};
 use crate::session::{Chosen, Session, check_version};
 
-pub(super) type StoreClient<'s> = Client<'s, AnyStore, Clock>;
+pub(super) type StoreClient<'s> = Client<'s, Noting<AnyStore>, Clock>;
 
 /// The way to the store, as far as it has been gone.
 pub(super) struct Access {
@@ -24,7 +24,7 @@ impl Access {
     pub(super) fn begin(config: Option<&str>, context: &mut Context<'_>) -> Result<Access, AccessError> {
         let chosen =
             Chosen::load(config, context.globals, context.environment).map_err(AccessError::Failed)?;
-        let session = chosen.open(context.effects, context.environment, ConnectOptions::default());
+        let session = chosen.open(&context.effects, context.environment, ConnectOptions::default());
         if let (Ok(session), false) = (&session, context.globals.allow_version_mismatch) {
             check_version(session).map_err(AccessError::Version)?;
         }

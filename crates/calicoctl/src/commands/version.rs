@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     }
     let chosen = Chosen::load(args.config.config.as_deref(), context.globals, context.environment)?;
     let session = chosen
-        .open(context.effects, context.environment, ConnectOptions::default())
+        .open(&context.effects, context.environment, ConnectOptions::default())
         .map_err(|error| Failure::message(error.to_string()))?;
     let id = Identifier::new(api::Kind::ClusterInformation, None, "default");
     let asked = std::cell::Cell::new(Duration::ZERO);

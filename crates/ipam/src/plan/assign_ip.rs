@@ -9,6 +9,7 @@ use store::{Batch, Depth, Expect, ReadSet, Report, Scope, Slot, View};
 
 use crate::affinity::{self, Action, Seen};
 use crate::block::{self, AssignError};
+use crate::config;
 use crate::handle::{self, Counts};
 use crate::plan::progress::{Intent, Overtaken, Progress};
 use crate::plan::{Plan, Planner};
@@ -169,7 +170,7 @@ impl AssignIpPlanner {
         let owner_text = self.owner.affinity_text();
         let found = view.affinity(&self.owner, cidr).flatten();
         let seen = affinity::seen(view, cidr, &owner_text);
-        let config = view.ipam_config().unwrap_or_default();
+        let config = config::of(view);
         let stored = view.block(cidr).flatten();
         let (mut block, expect) = match (affinity::action(found.map(|(a, _)| a.state), seen), stored) {
             (Action::Heal, Some((stored, revision))) => {

@@ -1,7 +1,7 @@
 //! Planners: one file, or folder, an operation. A planner is a deterministic function of what was read, what was asked, the time and a seed. It
 //! reads nothing, writes nothing and knows no clock; [`run`](crate::run()) does that for it.
 
-use api::Timestamp;
+use api::{Key, Timestamp};
 use store::{Batch, ReadSet, Report, View};
 
 pub mod assign_ip;
@@ -53,6 +53,12 @@ pub trait Planner {
     /// When the operation cannot succeed on what was read. It is then not tried again; what earlier attempts left is taken back
     /// (see [`Planner::give_up`]).
     fn plan(&mut self, view: &View, now: Timestamp, seed: u64) -> Result<Plan<Self::Answer>, Self::Error>;
+
+    /// Whether it can do without a record that it asked for by its key, where that cannot be read. Where it cannot, the operation ends with an error that names
+    /// the record; and where it asks for it again.
+    fn can_do_without(&self, key: &Key) -> bool {
+        *key == Key::IpamConfig
+    }
 
     /// Learns what came of the last batch that it planned, when not all of it was applied, and of every batch of [`Planner::give_up`].
     fn observe(&mut self, report: &Report) {

@@ -5,6 +5,7 @@ use store::{Batch, Depth, Outcome, ReadSet, Report, Scope, Slot, View};
 
 use crate::affinity;
 use crate::block;
+use crate::config;
 use crate::handle;
 use crate::plan::{Plan, Planner};
 
@@ -85,7 +86,7 @@ impl Planner for ReleaseAffinities {
         {
             return Err(ReleaseAffinitiesError::NoHost);
         }
-        let cooldown = view.ipam_config().unwrap_or_default().cooldown_seconds;
+        let cooldown = config::of(view).cooldown_seconds;
         let wanted = self.wanted(view);
         let mut batch = Batch::new();
         let mut in_use = Vec::new();
@@ -97,7 +98,9 @@ impl Planner for ReleaseAffinities {
                 break;
             }
             let keys = some.iter().map(|(_, cidr)| Key::Block(*cidr));
-            let missing: Vec<Key> = keys.filter(|key| view.full(key).is_none()).collect();
+            let affinities =
+                some.iter().map(|(owner, cidr)| Key::Affinity { owner: owner.clone(), block: *cidr });
+            let missing: Vec<Key> = keys.chain(affinities).filter(|key| view.full(key).is_none()).collect();
             if !missing.is_empty() {
                 return Ok(Plan::Fetch(ReadSet::new().keys(missing)));
             }

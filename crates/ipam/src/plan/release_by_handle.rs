@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use api::{BlockCidr, HandleId, Key, Kind, Timestamp};
+use api::{BlockCidr, DecodeError, HandleId, Key, Kind, Timestamp};
 use store::{Batch, Depth, Outcome, ReadSet, Report, Scope, View};
 
 use crate::block;
+use crate::config;
 use crate::handle;
 use crate::plan::release_ips::{Changed, is_deselected, owner_node, write_back};
 use crate::plan::{Plan, Planner};
@@ -24,6 +25,8 @@ pub struct ReleaseByHandle {
     intent: Vec<Release>,
     /// What may have been released: the reply was lost.
     in_doubt: Vec<Release>,
+    /// Blocks of the handles that cannot be read, and why: what they hold is not released, and the handles stay.
+    kept: BTreeMap<(HandleId, BlockCidr), DecodeError>,
 }
 
 /// Addresses of a handle in a block, and the index of the write that releases them.
@@ -38,8 +41,8 @@ struct Release {
 impl ReleaseByHandle {
     /// A request to release those handles, by a host if it is one.
     pub fn new(handles: Vec<HandleId>, host: Option<String>) -> ReleaseByHandle {
-        let (done, intent, in_doubt) = Default::default();
-        ReleaseByHandle { handles, host, done, intent, in_doubt }
+        let (done, intent, in_doubt, kept) = Default::default();
+        ReleaseByHandle { handles, host, done, intent, in_doubt, kept }
     }
 }
 
@@ -50,6 +53,9 @@ pub enum HandleRelease {
     NotFound,
     /// It held these, and is gone.
     Released(Vec<IpAddr>),
+    /// It held these, and stays: a block that it names cannot be read, in whole or in the part that says whose an address is. Mend that record, and release it
+    /// again.
+    Partly(Vec<IpAddr>, DecodeError),
 }
 
 impl Planner for ReleaseByHandle {
@@ -75,18 +81,33 @@ impl Planner for ReleaseByHandle {
             drafts.values().flat_map(|draft| draft.counts().keys().copied()).collect();
         let missing: Vec<Key> =
             blocks.iter().map(|b| Key::Block(*b)).filter(|key| view.full(key).is_none()).collect();
+        let missing: Vec<Key> = missing.into_iter().filter(|key| view.unreadable(key).is_none()).collect();
         if !missing.is_empty() {
             return Ok(Plan::Fetch(ReadSet::new().keys(missing)));
         }
         self.settle(view);
+        self.kept.clear();
 
-        let cooldown = view.ipam_config().unwrap_or_default().cooldown_seconds;
+        let cooldown = config::of(view).cooldown_seconds;
         let mut changed: BTreeMap<BlockCidr, Changed> = BTreeMap::new();
         let mut releases: Vec<Release> = Vec::new();
         for (id, draft) in &drafts {
-            for cidr in draft.counts().keys() {
+            for (cidr, count) in draft.counts() {
+                if let Some(unreadable) = view.unreadable(&Key::Block(*cidr)) {
+                    self.kept.insert((id.clone(), *cidr), unreadable.error.clone());
+                    continue;
+                }
                 let Some(change) = Changed::of(view, &mut changed, *cidr) else { continue };
+                let doubtful = block::doubtful_holder(&change.block);
                 let addresses = block::release_by_handle(&mut change.block, id.as_str(), now, cooldown);
+                if let Some(addr) = doubtful.filter(|_| addresses.len() < *count as usize) {
+                    let reason = format!(
+                        "the handle of {addr} cannot be read, and {id} holds {count} addresses of the block, of which {} are found",
+                        addresses.len()
+                    );
+                    let error = DecodeError::new(Key::Block(*cidr), "attributes", reason);
+                    self.kept.insert((id.clone(), *cidr), error);
+                }
                 releases.push(Release { index: 0, block: *cidr, handle: id.clone(), addresses });
             }
         }
@@ -95,6 +116,11 @@ impl Planner for ReleaseByHandle {
             return Ok(Plan::Fetch(ReadSet::new().keys(nodes)));
         }
         let answer = self.handles.iter().map(|id| self.answer(id, drafts.get(id), &releases)).collect();
+        if releases.iter().all(|release| release.addresses.is_empty()) && !self.kept.is_empty() {
+            // What is kept is not written again with each attempt.
+            let is_kept = |cidr: &BlockCidr| self.kept.keys().any(|(_, kept)| kept == cidr);
+            changed.retain(|cidr, _| !is_kept(cidr));
+        }
         let mut batch = Batch::new();
         // Blocks are written even if the handle turns out to hold nothing of them: nothing may be added to them unseen while the count goes. Those that are
         // gone were read after the handle.
@@ -107,12 +133,22 @@ impl Planner for ReleaseByHandle {
                 };
                 releases.iter_mut().filter(|r| r.block == cidr).for_each(|r| r.index = index);
             }
-            drafts.values_mut().for_each(|draft| draft.clear(cidr));
+            let gone = drafts.iter_mut().filter(|(id, _)| !self.kept.contains_key(&((*id).clone(), cidr)));
+            gone.for_each(|(_, draft)| draft.clear(cidr));
         }
         // In one write each, that a batch is one transaction; among them handles that name no block at all.
         drafts.values_mut().for_each(|draft| draft.end(&mut batch));
         self.intent = releases;
         Ok(if batch.is_empty() { Plan::Done(answer) } else { Plan::Commit { batch, answer } })
+    }
+
+    fn can_do_without(&self, key: &Key) -> bool {
+        let in_doubt = |block: &BlockCidr| self.in_doubt.iter().any(|release| release.block == *block);
+        match key {
+            Key::Block(block) => !in_doubt(block),
+            Key::IpamConfig | Key::Resource { kind: Kind::Node, .. } => true,
+            _ => false,
+        }
     }
 
     fn observe(&mut self, report: &Report) {
@@ -162,6 +198,9 @@ impl ReleaseByHandle {
                 addresses.push(*addr);
             }
         }
-        HandleRelease::Released(addresses)
+        match self.kept.iter().find(|((kept, _), _)| kept == id) {
+            Some((_, error)) => HandleRelease::Partly(addresses, error.clone()),
+            None => HandleRelease::Released(addresses),
+        }
     }
 }

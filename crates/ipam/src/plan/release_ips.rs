@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api::{Block, BlockCidr, HandleId, Key, Kind, Owner, Timestamp, Value};
+use api::{Block, BlockCidr, DecodeError, HandleId, Key, Kind, Owner, Timestamp, Value};
 use store::{Batch, Depth, Expect, Op, Outcome, ReadSet, Report, Scope, View};
 
 use crate::affinity;
 use crate::block::{self, ReleaseError, ReleaseIp};
+use crate::config;
 use crate::handle::{self, Counts, Fate, Written};
 use crate::plan::{Plan, Planner};
 use crate::pools;
@@ -54,6 +55,9 @@ pub enum ReleaseIpsError {
     /// It was assigned anew, or belongs to another handle; nothing of its block was released.
     #[error(transparent)]
     Block(#[from] ReleaseError),
+    /// Its block, or one that may hold it, cannot be read. Mend that record.
+    #[error(transparent)]
+    Unreadable(#[from] DecodeError),
 }
 
 /// What became of the addresses.
@@ -89,7 +93,7 @@ impl Planner for ReleaseIps {
             Ok(by_block) => by_block,
             Err(more) => return Ok(Plan::Fetch(more)),
         };
-        let cooldown = view.ipam_config().unwrap_or_default().cooldown_seconds;
+        let cooldown = config::of(view).cooldown_seconds;
         let mut changed = BTreeMap::new();
         let mut done: Vec<(BlockCidr, block::Released)> = Vec::new();
         for (cidr, ips) in by_block {
@@ -124,6 +128,16 @@ impl Planner for ReleaseIps {
             Ok(batch) if batch.is_empty() => Ok(Plan::Done(answer)),
             Ok(batch) => Ok(Plan::Commit { batch, answer }),
             Err(more) => Ok(Plan::Fetch(more)),
+        }
+    }
+
+    fn can_do_without(&self, key: &Key) -> bool {
+        // A block whose write is in doubt decides what has been released.
+        let in_doubt = |block: &BlockCidr| self.in_doubt.iter().any(|intent| intent.cidr == *block);
+        match key {
+            Key::Block(block) => !in_doubt(block),
+            Key::IpamConfig | Key::Resource { kind: Kind::Node, .. } => true,
+            _ => false,
         }
     }
 
@@ -246,15 +260,26 @@ impl ReleaseIps {
             let first = pool.and_then(|pool| pool.block_of(ip.addr));
             match first.map(|cidr| (cidr, view.block(cidr))) {
                 Some((cidr, Some(Some(_)))) => by_block.entry(cidr).or_default().push(ip.clone()),
-                Some((cidr, None)) => drop(unread.insert(cidr)),
+                Some((cidr, None)) => match view.unreadable(&Key::Block(cidr)) {
+                    Some(block) => drop(answer.error.get_or_insert(block.error.clone().into())),
+                    None => drop(unread.insert(cidr)),
+                },
                 Some((_, Some(None))) | None => {
+                    let around = || usage::blocks_around(ip.addr).map(Key::Block);
+                    let damaged = around().find_map(|key| view.unreadable(&key));
                     let around = usage::blocks_around(ip.addr);
-                    unread.extend(around.filter(|cidr| view.block(*cidr).is_none()));
+                    let is_unread = |cidr: &BlockCidr| {
+                        view.block(*cidr).is_none() && view.unreadable(&Key::Block(*cidr)).is_none()
+                    };
+                    unread.extend(around.filter(is_unread));
                     let holding =
                         usage::blocks_around(ip.addr).find(|cidr| view.block(*cidr).flatten().is_some());
                     match holding {
                         Some(cidr) => by_block.entry(cidr).or_default().push(ip.clone()),
-                        None => answer.unallocated.push(ip.addr),
+                        None => match damaged {
+                            Some(block) => drop(answer.error.get_or_insert(block.error.clone().into())),
+                            None => answer.unallocated.push(ip.addr),
+                        },
                     }
                 }
             }
@@ -375,7 +400,7 @@ pub(crate) fn write_back(
 pub(crate) fn owner_node(view: &View, block: &Block) -> Option<Key> {
     let Some(Owner::Host(host)) = block.owner() else { return None };
     let key = Key::global(Kind::Node, host);
-    (block::is_empty(block) && view.full(&key).is_none()).then_some(key)
+    (block::is_empty(block) && view.full(&key).is_none() && view.unreadable(&key).is_none()).then_some(key)
 }
 
 /// Whether the enabled pool of a block no longer selects the node that owns it. A node that does not exist, or a pool whose selector cannot be
@@ -384,5 +409,5 @@ pub(crate) fn is_deselected(view: &View, block: &Block) -> bool {
     let Some(Owner::Host(host)) = block.owner() else { return false };
     let Some(Some((node, _))) = view.resource(&Key::global(Kind::Node, host)) else { return false };
     let pool = pools::enabled(view, block.cidr.family()).find(|p| p.cidr.contains(block.cidr.cidr().first()));
-    pool.is_some_and(|pool| pools::selects_node(pool, &node.as_node().labels) == Ok(false))
+    pool.is_some_and(|pool| pools::selects_node(pool, &node.as_node().labels) == Some(false))
 }

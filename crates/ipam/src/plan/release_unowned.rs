@@ -87,6 +87,11 @@ impl Planner for ReleaseUnowned {
         })
     }
 
+    fn can_do_without(&self, key: &Key) -> bool {
+        // Whose an address is has to be known.
+        !matches!(key, Key::Block(_)) && self.release.can_do_without(key)
+    }
+
     fn observe(&mut self, report: &Report) {
         self.has_tried = true;
         self.release.observe(report);

@@ -9,6 +9,7 @@ use api::{Attribute, BlockCidr, HandleId, Key, Timestamp, Value};
 use store::{Batch, ReadSet, View};
 
 use crate::block;
+use crate::config;
 use crate::plan::release_ips::Changed;
 use crate::plan::{Plan, Planner};
 
@@ -81,6 +82,9 @@ pub enum SetOwnerError {
         /// Whose it is.
         found: String,
     },
+    /// What is noted of the address cannot be read, and would be lost. Mend the record.
+    #[error("{0}: the owner of {1} cannot be changed: a part of what is noted of it cannot be read")]
+    Odd(Key, IpAddr),
 }
 
 fn shown(namespace: Option<&String>, name: Option<&String>) -> String {
@@ -103,7 +107,7 @@ impl Planner for SetOwnerAttributes {
         if !missing.is_empty() {
             return Ok(Plan::Fetch(missing));
         }
-        let cooldown = view.ipam_config().unwrap_or_default().cooldown_seconds;
+        let cooldown = config::of(view).cooldown_seconds;
         let mut addresses = Vec::new();
         let mut changed = BTreeMap::new();
         for cidr in handle.blocks.keys() {
@@ -113,7 +117,7 @@ impl Planner for SetOwnerAttributes {
                     continue;
                 };
                 addresses.push(addr);
-                if let Some(attribute) = self.changed(addr, attribute)?
+                if let Some(attribute) = self.changed(*cidr, addr, attribute)?
                     && let Some(change) = Changed::of(view, &mut changed, *cidr)
                 {
                     block::set_attribute(&mut change.block, ordinal, attribute);
@@ -139,13 +143,21 @@ pub(super) fn unread<'a>(view: &View, blocks: impl Iterator<Item = &'a BlockCidr
 
 impl SetOwnerAttributes {
     /// The attribute with other owners; `None` where it has them already.
-    fn changed(&self, addr: IpAddr, found: &Attribute) -> Result<Option<Attribute>, SetOwnerError> {
+    fn changed(
+        &self,
+        block: BlockCidr,
+        addr: IpAddr,
+        found: &Attribute,
+    ) -> Result<Option<Attribute>, SetOwnerError> {
         let slots = [
             ("ActiveOwnerAttrs", &self.active, &found.owner),
             ("AlternateOwnerAttrs", &self.alternate, &found.alternate_owner),
         ];
         if slots.iter().all(|(_, change, owner)| change.is_made(owner)) {
             return Ok(None);
+        }
+        if found.odd.is_some() {
+            return Err(SetOwnerError::Odd(Key::Block(block), addr));
         }
         let [owner, alternate_owner] = slots.map(|(slot, change, owner)| {
             change.of(owner).map(Cow::into_owned).map_err(|expected| {

@@ -4,6 +4,7 @@
 
 mod affinities;
 mod allocate;
+mod damage;
 mod explorer;
 mod faults;
 mod late;

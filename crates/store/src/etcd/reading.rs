@@ -12,7 +12,7 @@ use super::members::Cluster;
 use crate::error::StoreError;
 use crate::memory::slot_of;
 use crate::read::{Depth, ReadSet, ScopeRead};
-use crate::view::{Slot, View};
+use crate::view::{Slot, View, stray};
 
 /// Reads a set.
 pub(super) async fn read(cluster: &Cluster, set: &ReadSet, deadline: Instant) -> Result<View, StoreError> {
@@ -51,7 +51,8 @@ pub(super) async fn read(cluster: &Cluster, set: &ReadSet, deadline: Instant) ->
             }
         }
         for ((key, depth), response) in keys[..count].iter().zip(&mut answers) {
-            view.insert(key.clone(), slot(key, *depth, &response)?);
+            let found = response.kvs().first();
+            view.insert(key.clone(), found.map_or(Slot::Absent, |kv| slot(key, *depth, kv)));
         }
         keys = &keys[count..];
         // Of several transactions the first, so that who reads on from it misses nothing.
@@ -68,18 +69,21 @@ fn get(key: &Key, depth: Depth) -> TxnOp {
     TxnOp::get(key.etcd_path(), options)
 }
 
-fn slot(key: &Key, depth: Depth, response: &GetResponse) -> Result<Slot, DecodeError> {
-    match response.kvs().first() {
-        None => Ok(Slot::Absent),
-        Some(kv) if depth == Depth::Key => Ok(Slot::Key(Revision::from(kv.mod_revision()))),
-        Some(kv) => Ok(slot_of(&decode(key.clone(), kv)?, depth)),
+fn slot(key: &Key, depth: Depth, kv: &KeyValue) -> Slot {
+    let revision = Revision::from(kv.mod_revision());
+    if depth == Depth::Key {
+        return Slot::Key(revision);
+    }
+    match decode(key.clone(), kv) {
+        Ok(record) => slot_of(&record, depth),
+        Err(error) => Slot::unreadable(error, revision),
     }
 }
 
 /// Makes a record of what etcd keeps.
 pub(super) fn decode(key: Key, kv: &KeyValue) -> Result<Arc<Record>, DecodeError> {
-    let text = std::str::from_utf8(kv.value())
-        .map_err(|error| DecodeError { key: key.to_string(), reason: error.to_string() })?;
+    let text =
+        std::str::from_utf8(kv.value()).map_err(|error| DecodeError::new(&key, "", error.to_string()))?;
     let value = Value::from_stored_text(&key, text)?;
     Ok(Arc::new(Record { key, value, revision: Revision::from(kv.mod_revision()) }))
 }
@@ -132,18 +136,19 @@ impl Walk<'_> {
         })
     }
 
-    /// Takes in the answer for the first of the ranges; whether that range is done with. Keys and values that cannot be understood are left out.
+    /// Takes in the answer for the first of the ranges; whether that range is done with.
     fn take(&mut self, response: &GetResponse, view: &mut View) -> bool {
         for kv in response.kvs() {
-            let key = std::str::from_utf8(kv.key()).ok().and_then(Key::from_etcd_path);
-            let Some(key) = key.filter(|key| self.read.scope.holds(key)) else { continue };
-            let slot = match self.read.depth {
-                Depth::Key => Slot::Key(Revision::from(kv.mod_revision())),
-                depth => match decode(key.clone(), kv) {
-                    Ok(record) => slot_of(&record, depth),
-                    Err(_) => continue,
-                },
+            let path = String::from_utf8_lossy(kv.key());
+            let key = match Key::from_etcd_path(&path) {
+                Some(key) if self.read.scope.holds(&key) => key,
+                Some(_) => continue,
+                None => {
+                    view.insert_stray(stray(&path));
+                    continue;
+                }
             };
+            let slot = slot(&key, self.read.depth, kv);
             if self.found == self.limit {
                 self.ranges.clear();
                 view.page_read(self.read, self.last.take());

@@ -18,7 +18,7 @@ use super::writing::removal;
 use crate::error::StoreError;
 use crate::memory::slot_of;
 use crate::read::{Depth, ReadSet, Scope, ScopeRead};
-use crate::view::{Slot, View};
+use crate::view::{Slot, Unreadable, View};
 
 /// Requests that are under way at once, for one read.
 const AT_ONCE: usize = 32;
@@ -47,6 +47,7 @@ pub(super) async fn read(server: &Server, set: &ReadSet, deadline: Instant) -> R
                 for (key, slot) in listed.slots {
                     view.insert(key, slot);
                 }
+                listed.strays.into_iter().for_each(|stray| view.insert_stray(stray));
                 if let Some(revision) = listed.revision {
                     note_revision(&mut view, revision);
                 }
@@ -78,10 +79,21 @@ impl Part<'_> {
             Part::Scope(read) => {
                 Seen::Scope(list(server, group, read, deadline).await.map_err(Fault::into_error)?)
             }
-            Part::Key(key, depth) => {
-                let found = find(server, group, key, deadline).await?;
-                Seen::Key(found.map_or(Slot::Absent, |record| slot_of(&record, depth)))
-            }
+            Part::Key(key, depth) => Seen::Key(match look(server, group, key, deadline).await {
+                Ok(Found::Record(record, _)) => slot_of(&record, depth),
+                Ok(Found::Tombstone(uid, revision)) => {
+                    if let Ok(place) = place::of_key(group, key) {
+                        bury(server, &place, &uid, &revision, deadline).await;
+                    }
+                    Slot::Absent
+                }
+                Ok(_) => Slot::Absent,
+                Err(LookError::Unreadable(unreadable)) if depth == Depth::Key => {
+                    Slot::Key(unreadable.revision)
+                }
+                Err(LookError::Unreadable(unreadable)) => Slot::Unreadable(Arc::new(unreadable)),
+                Err(LookError::Fault(fault)) => return Err(fault.into_error()),
+            }),
         })
     }
 }
@@ -125,7 +137,14 @@ pub(super) async fn look(
         Err(fault) if fault.kind == Kind::Absent => return Ok(Found::Nothing),
         Err(fault) => return Err(LookError::Fault(fault)),
     };
-    let Some(object) = decode(server, group, place.what, &text)? else { return Ok(Found::Nothing) };
+    let object = match decode(server, group, place.what, &text) {
+        Ok(Some(object)) => object,
+        Ok(None) => return Ok(Found::Nothing),
+        Err(error) => {
+            let revision = ShortMeta::of(&text).revision;
+            return Err(LookError::Unreadable(Unreadable { error, revision: Revision::new(revision) }));
+        }
+    };
     if object.is_deleted {
         return Ok(Found::Tombstone(object.uid, object.revision));
     }
@@ -143,33 +162,8 @@ pub(super) async fn look(
 /// Why a look told nothing.
 pub(super) enum LookError {
     Fault(Fault),
-    Corrupt(DecodeError),
-}
-
-impl From<DecodeError> for LookError {
-    fn from(error: DecodeError) -> Self {
-        LookError::Corrupt(error)
-    }
-}
-
-async fn find(
-    server: &Server,
-    group: Group,
-    key: &Key,
-    deadline: Instant,
-) -> Result<Option<Arc<Record>>, StoreError> {
-    match look(server, group, key, deadline).await {
-        Ok(Found::Record(record, _)) => Ok(Some(record)),
-        Ok(Found::Tombstone(uid, revision)) => {
-            if let Ok(place) = place::of_key(group, key) {
-                bury(server, &place, &uid, &revision, deadline).await;
-            }
-            Ok(None)
-        }
-        Ok(_) => Ok(None),
-        Err(LookError::Fault(fault)) => Err(fault.into_error()),
-        Err(LookError::Corrupt(error)) => Err(error.into()),
-    }
+    /// It is there, and cannot be read.
+    Unreadable(Unreadable),
 }
 
 /// Ends a deletion whose second phase was lost, as with a server that died in between: nobody else comes back for a record that reads as absent. Whether
@@ -211,6 +205,8 @@ pub(super) fn decode(
 /// What was found of a scope.
 pub(super) struct Listed {
     pub(super) slots: Vec<(Key, Slot)>,
+    /// What cannot be read and does not tell which record it is.
+    strays: Vec<DecodeError>,
     /// Where there may be more.
     last: Option<Key>,
     /// The server's revision at the list.
@@ -260,7 +256,7 @@ pub(super) async fn list_range(
     let short = read.depth == Depth::Key && range.what.is_told_by_metadata();
     let mut token = after.as_deref().map(place::token_after);
     let mut passes_over = None;
-    let mut listed = Listed { slots: Vec::new(), last: None, revision: None };
+    let mut listed = Listed { slots: Vec::new(), strays: Vec::new(), last: None, revision: None };
     // Where a list goes on with a later state, what moved ahead may come again.
     let mut keys = HashSet::new();
     loop {
@@ -293,7 +289,21 @@ pub(super) async fn list_range(
             bury_listed(server, group, &items, deadline).await;
         }
         for item in items {
-            let Some((key, slot)) = seen(server, group, range, read, short, item.get()) else { continue };
+            let (key, slot) = match seen(server, group, range, read, short, item.get()) {
+                Ok(Some(seen)) => seen,
+                Ok(None) => continue,
+                Err(error) => {
+                    // The scope's own key is known by the name; where that tells nothing, the name is told.
+                    let meta = ShortMeta::of(item.get());
+                    match named(range, &meta).filter(|key| read.scope.holds(key)) {
+                        Some(key) => (key, Slot::unreadable(error, Revision::new(meta.revision))),
+                        None => {
+                            listed.strays.push(error);
+                            continue;
+                        }
+                    }
+                }
+            };
             let is_before =
                 |position: &String| passes_over.as_ref().is_some_and(|after: &String| position <= after);
             if is_before(&range.position(group, &key)) || !keys.insert(key.clone()) {
@@ -315,7 +325,7 @@ pub(super) async fn list_range(
     }
 }
 
-/// What an item of a list tells, if it belongs to the scope and exists. What cannot be understood is left out, as Calico leaves it out.
+/// What an item of a list tells, if it belongs to the scope and exists.
 fn seen(
     server: &Server,
     group: Group,
@@ -323,41 +333,67 @@ fn seen(
     read: &ScopeRead,
     short: bool,
     text: &str,
-) -> Option<(Key, Slot)> {
-    let (key, slot) = match range.what {
+) -> Result<Option<(Key, Slot)>, DecodeError> {
+    let seen = match range.what {
         _ if short => short_form(&read.scope, text)?,
         What::Custom(Collection::Blocks) if read.depth == Depth::Header => {
-            let object = crd::decode_header(group, text).ok().filter(|object| !object.is_deleted)?;
-            (Key::Block(object.block), Slot::Header(object.header, object.revision))
+            let object = crd::decode_header(group, text)?;
+            (!object.is_deleted)
+                .then(|| (Key::Block(object.block), Slot::Header(object.header, object.revision)))
         }
-        what => {
-            let object =
-                decode(server, group, what, text).ok().flatten().filter(|object| !object.is_deleted)?;
+        what => decode(server, group, what, text)?.filter(|object| !object.is_deleted).map(|object| {
             let record = Arc::new(record_of(object));
             (record.key.clone(), slot_of(&record, read.depth))
-        }
+        }),
     };
-    read.scope.holds(&key).then_some((key, slot))
+    Ok(seen.filter(|(key, _)| read.scope.holds(key)))
 }
 
-#[derive(Deserialize)]
+/// The record that an object is by its name.
+fn named(range: &Range, meta: &ShortMeta) -> Option<Key> {
+    match range.what {
+        What::Custom(collection) => crd::key_of_name(collection, &meta.name),
+        What::Nodes => Some(Key::global(api::Kind::Node, &*meta.name)),
+        What::Pods => None,
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Short {
     metadata: ShortMeta,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct ShortMeta {
     name: String,
     #[serde(rename = "resourceVersion")]
     revision: String,
 }
 
+impl ShortMeta {
+    /// Empty, where there is none.
+    fn of(text: &str) -> ShortMeta {
+        serde_json::from_str::<Short>(text).unwrap_or_default().metadata
+    }
+}
+
 /// The short form does not tell that a deletion has begun: a block that is being deleted still shows. Every deeper look tells.
-fn short_form(scope: &Scope, text: &str) -> Option<(Key, Slot)> {
-    let ShortMeta { name, revision } = serde_json::from_str::<Short>(text).ok()?.metadata;
+fn short_form(scope: &Scope, text: &str) -> Result<Option<(Key, Slot)>, DecodeError> {
+    let ShortMeta { name, revision } = ShortMeta::of(text);
     let key = match scope {
         Scope::Resources { kind, .. } => Key::global(*kind, name),
-        _ => Key::Block(crd::block_of_name(&name)?),
+        _ => match crd::block_of_name(&name) {
+            Some(block) => Key::Block(block),
+            None => {
+                return Err(DecodeError::new(
+                    format!("IPAMBlock({name})"),
+                    "metadata.name",
+                    "it is no block's",
+                ));
+            }
+        },
     };
-    Some((key, Slot::Key(Revision::new(revision))))
+    Ok(Some((key, Slot::Key(Revision::new(revision)))))
 }

@@ -40,7 +40,7 @@ impl From<LookError> for Stop {
         match error {
             LookError::Fault(fault) => Stop::Fault(fault),
             // It is there and cannot be understood; whoever reads it is told why.
-            LookError::Corrupt(_) => conflict(Current::Unknown),
+            LookError::Unreadable(_) => conflict(Current::Unknown),
         }
     }
 }

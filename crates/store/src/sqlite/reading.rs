@@ -7,10 +7,9 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::fault::Fault;
-use crate::error::StoreError;
 use crate::memory::slot_of;
 use crate::read::{Depth, ReadSet, Scope, ScopeRead};
-use crate::view::{Slot, View};
+use crate::view::{Slot, View, stray};
 
 /// Reads a set as of one moment.
 pub(super) fn read(conn: &Connection, set: &ReadSet) -> Result<View, Fault> {
@@ -60,8 +59,7 @@ pub(super) fn slot(conn: &Connection, key: &Key, depth: Depth) -> Result<Slot, F
     let mut found = conn.prepare_cached("SELECT key, revision, value FROM kv WHERE key = ?1")?;
     let mut rows = found.query([path])?;
     let Some(row) = rows.next()? else { return Ok(Slot::Absent) };
-    let record = decode(key.clone(), row)?.map_err(StoreError::from)?;
-    Ok(slot_of(&record, depth))
+    as_seen(key.clone(), row, depth)
 }
 
 fn read_scope(conn: &Connection, read: &ScopeRead, view: &mut View) -> Result<(), Fault> {
@@ -70,27 +68,32 @@ fn read_scope(conn: &Connection, read: &ScopeRead, view: &mut View) -> Result<()
     let mut last = None;
     let mut count = 0;
     let mut is_cut = false;
-    walk(conn, &read.scope, after, read.depth, |key, slot| {
+    let mut strays = Vec::new();
+    walk(conn, &read.scope, after, read.depth, |seen| {
         is_cut = count == limit;
-        if !is_cut {
-            count += 1;
-            last = Some(key.clone());
-            view.insert(key, slot);
+        match seen {
+            _ if is_cut => {}
+            Ok((key, slot)) => {
+                count += 1;
+                last = Some(key.clone());
+                view.insert(key, slot);
+            }
+            Err(stray) => strays.push(stray),
         }
         !is_cut
     })?;
+    strays.into_iter().for_each(|stray| view.insert_stray(stray));
     view.page_read(read, last.filter(|_| is_cut));
     Ok(())
 }
 
-/// Every record of a scope in the order of the keys' text, until `visit` says that it is enough. Keys and values that cannot be
-/// understood are left out.
+/// Every record of a scope in the order of the keys' text, and what lies between them and is none, until `visit` says that it is enough.
 pub(super) fn walk(
     conn: &Connection,
     scope: &Scope,
     after: Option<&Key>,
     depth: Depth,
-    mut visit: impl FnMut(Key, Slot) -> bool,
+    mut visit: impl FnMut(Result<(Key, Slot), DecodeError>) -> bool,
 ) -> Result<(), Fault> {
     // The least text that follows a key: a zero byte more.
     let start = after.map(|key| key.etcd_path() + "\0").unwrap_or_default();
@@ -103,16 +106,16 @@ pub(super) fn walk(
         let from = if start > prefix { &start } else { &prefix };
         let mut rows = found.query([from, &end])?;
         while let Some(row) = rows.next()? {
-            let key = row.get_ref(0)?.as_str().ok().and_then(Key::from_etcd_path);
-            let Some(key) = key.filter(|key| scope.holds(key)) else { continue };
-            let slot = match depth {
-                Depth::Key => Slot::Key(Revision::from(row.get::<_, i64>(1)?)),
-                _ => match decode(key.clone(), row)? {
-                    Ok(record) => slot_of(&record, depth),
-                    Err(_) => continue,
-                },
+            let path = match row.get_ref(0)? {
+                ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes),
+                _ => continue,
             };
-            if !visit(key, slot) {
+            let seen = match Key::from_etcd_path(&path) {
+                Some(key) if !scope.holds(&key) => continue,
+                Some(key) => Ok((key.clone(), as_seen(key, row, depth)?)),
+                None => Err(stray(&path)),
+            };
+            if !visit(seen) {
                 return Ok(());
             }
         }
@@ -134,6 +137,17 @@ fn end_of(prefix: &str) -> String {
     end
 }
 
+/// What a row tells of its record.
+fn as_seen(key: Key, row: &Row<'_>, depth: Depth) -> Result<Slot, Fault> {
+    if depth == Depth::Key {
+        return Ok(Slot::Key(Revision::from(row.get::<_, i64>(1)?)));
+    }
+    Ok(match decode(key, row)? {
+        Ok(record) => slot_of(&record, depth),
+        Err(error) => Slot::unreadable(error, Revision::from(row.get::<_, i64>(1)?)),
+    })
+}
+
 /// Makes a record of a row (key, revision, value).
 pub(super) fn decode(key: Key, row: &Row<'_>) -> Result<Result<Arc<Record>, DecodeError>, Fault> {
     let revision = Revision::from(row.get::<_, i64>(1)?);
@@ -144,7 +158,7 @@ pub(super) fn decode(key: Key, row: &Row<'_>) -> Result<Result<Arc<Record>, Deco
         other => Err(format!("a {} stands in its place", other.data_type())),
     };
     let value = text
-        .map_err(|reason| DecodeError { key: key.to_string(), reason })
+        .map_err(|reason| DecodeError::new(&key, "", reason))
         .and_then(|text| Value::from_stored_text(&key, text));
     Ok(value.map(|value| Arc::new(Record { key, value, revision })))
 }

@@ -111,8 +111,8 @@ fn changes(
 
 fn state(conn: &Connection, scope: &Scope, now: i64) -> Result<Vec<Event>, Fault> {
     let mut events = vec![Event::Init];
-    walk(conn, scope, None, Depth::Full, |_, slot| {
-        if let Slot::Full(record) = slot {
+    walk(conn, scope, None, Depth::Full, |seen| {
+        if let Ok((_, Slot::Full(record))) = seen {
             events.push(Event::InitApply(record));
         }
         true

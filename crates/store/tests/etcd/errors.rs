@@ -224,7 +224,8 @@ async fn a_refusal_by_a_bad_value() {
     raw(&server.endpoint()).await.put(handle("a").etcd_path(), [0xff, 0xfe], None).await.unwrap();
     let outcome = put(&store, &handle("a"), Expect::Absent, counted(1), WITHIN).await.unwrap();
     assert_eq!(outcome, Outcome::Refused(Refusal::Conflict(store::Current::Unknown)));
-    let error = read(&store, &handle("a"), WITHIN).await.unwrap_err();
+    let set = ReadSet::new().key(handle("a"));
+    let error = store.read(&set, WITHIN).await.unwrap().insist(&set).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
     // By its key alone it can be deleted.
     let mut set = ReadSet::new();

@@ -209,6 +209,7 @@ pub fn block_value(text: &str, host: &str, taken: u32) -> Value {
         sequence_numbers: (0..taken).map(|o| (o, 1_785_000_000_000_000_000 + u64::from(o))).collect(),
         deleted: false,
         legacy_host_affinity: None,
+        residue: None,
     })
 }
 

@@ -27,7 +27,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let chosen = Chosen::load(args.config.config.as_deref(), context.globals, context.environment)?;
     let failed = |text: String| Failure::message(text);
     let session = chosen
-        .open(context.effects, context.environment, ConnectOptions::existing())
+        .open(&context.effects, context.environment, ConnectOptions::existing())
         .map_err(|error| failed(error.to_string()))?;
     let store = embedded(&session)?;
     let target = &args.words[0];

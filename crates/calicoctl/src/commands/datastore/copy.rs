@@ -38,7 +38,7 @@ pub struct Args {
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
     cli::exactly(0, &args.words).map_err(Failure::Message)?;
     context.globals.check().map_err(Failure::Message)?;
-    let (effects, environment) = (context.effects, context.environment);
+    let (effects, environment) = (&context.effects.clone(), context.environment);
     let failed = |text: String| Failure::message(text);
     let runtime = Rc::new(setup::full_runtime().map_err(|error| failed(error.to_string()))?);
     let source = Chosen::load(args.config.config.as_deref(), context.globals, environment)?
@@ -151,7 +151,7 @@ impl Still {
         let failed = |error: &dyn std::fmt::Display| {
             Failure::message(format!("the source cannot be held still: {error}"))
         };
-        if let AnyStore::Sqlite(store) = &source.store {
+        if let AnyStore::Sqlite(store) = source.store.inner() {
             return source.wait(store.freeze(WITHIN)).map(Still::File).map_err(|error| failed(&error));
         }
         let client = source.client();

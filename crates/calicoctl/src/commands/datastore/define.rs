@@ -18,11 +18,11 @@ const SERVED_WITHIN: Duration = Duration::from_secs(30);
 /// Creates what is missing, and tells of all. Does nothing on other stores.
 pub(super) fn run(config: &Config, context: &mut Context<'_>) -> Result<(), Failure> {
     let chosen = Chosen::load(config.config.as_deref(), context.globals, context.environment)?;
-    let Ok(session) = chosen.open(context.effects, context.environment, ConnectOptions::default()) else {
+    let Ok(session) = chosen.open(&context.effects, context.environment, ConnectOptions::default()) else {
         // Whatever is wrong is said when the store is opened in earnest.
         return Ok(());
     };
-    let AnyStore::Kubernetes(store) = &session.store else { return Ok(()) };
+    let AnyStore::Kubernetes(store) = session.store.inner() else { return Ok(()) };
     let failed = |error: StoreError| Failure::message(error.to_string());
     let group = session.wait(store.group(WITHIN)).map_err(failed)?;
     let manifests = CustomResource::all(group).map_err(Failure::message)?;

@@ -63,7 +63,7 @@ fn import(args: &ImportArgs, context: &mut Context<'_>) -> Result<(), Failure> {
     Err(Failure::message(match &datastore {
         Datastore::Kubernetes(_) => {
             let file = args.filename.as_deref().unwrap_or("the file");
-            match chosen.open(context.effects, context.environment, ConnectOptions::default()) {
+            match chosen.open(&context.effects, context.environment, ConnectOptions::default()) {
                 Err(error) => error.to_string(),
                 Ok(_) => format!("importing {file} is not available yet; nothing was changed"),
             }

@@ -32,7 +32,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let chosen = Chosen::load(args.config.config.as_deref(), context.globals, context.environment)?;
     let failed = |text: String| Failure::message(text);
     let session = chosen
-        .open(context.effects, context.environment, ConnectOptions::default())
+        .open(&context.effects, context.environment, ConnectOptions::default())
         .map_err(|error| failed(error.to_string()))?;
     let store = embedded(&session)?;
     let source = &args.words[0];
@@ -61,7 +61,7 @@ fn holds_something(session: &Session) -> Result<bool, Failure> {
 
 /// The embedded store, where it is that.
 pub(super) fn embedded(session: &Session) -> Result<&SqliteStore, Failure> {
-    match &session.store {
+    match session.store.inner() {
         AnyStore::Sqlite(store) => Ok(store),
         _ => Err(Failure::message(format!(
             "only the embedded store can be backed up and restored here, and {} was chosen: use its own tools",

@@ -17,7 +17,8 @@ impl Search<'_> {
         let taken = self.taken()?;
         for (pool, ring) in self.pools.iter().zip(self.rings()) {
             let Some(ring) = ring else { continue };
-            let found = unclaimed(pool, ring, taken, self.context.reserved, |cidr| draft.takes_from(cidr));
+            let is_used = |cidr| draft.takes_from(cidr) || self.context.is_damaged(cidr);
+            let found = unclaimed(pool, ring, taken, self.context.reserved, is_used);
             if let Some(cidr) = found {
                 self.context.take_claimed(draft, cidr, Source::Claimed);
                 return Ok(true);
@@ -52,7 +53,8 @@ impl Search<'_> {
                 && is_old(header, context.now)
                 && (header.free == cidr.size() || context.config.cooldown_seconds > 0)
                 && !draft.takes_from(cidr)
-                && !context.reserved.covers(cidr);
+                && !context.reserved.covers(cidr)
+                && !context.is_damaged(cidr);
             if !is_takeable {
                 continue;
             }
@@ -63,6 +65,9 @@ impl Search<'_> {
             };
             if let Some(owner) = emptied.block.owner() {
                 let key = Key::Affinity { owner, block: cidr };
+                if context.view.unreadable(&key).is_some() {
+                    continue;
+                }
                 if context.view.full(&key).is_none() {
                     return Err(Stop::Fetch(ReadSet::new().key(key)));
                 }

@@ -75,6 +75,9 @@ impl Context<'_> {
         }
         self.need_blocks(allowed.iter().map(|(cidr, _)| *cidr).chain(deselected.iter().copied()))?;
         for cidr in deselected {
+            if self.is_damaged(cidr) {
+                continue;
+            }
             if self.is_mine(cidr) {
                 draft.deselected.extend(self.emptied(cidr));
             } else {
@@ -106,8 +109,10 @@ impl Context<'_> {
                     }
                 }
                 Action::Drop => draft.stale.push(cidr),
+                // It cannot be read: it counts as the owner's, and is left alone.
+                Action::Fetch => owned += 1,
                 // Every block was read, and there is an affinity or it is mine.
-                Action::Fetch | Action::Pass => {}
+                Action::Pass => {}
             }
         }
         if draft.missing() > 0 {
@@ -162,8 +167,7 @@ impl Context<'_> {
         }
     }
 
-    /// Whether the pool of a block is enabled and its node selector leaves the node out. (A selector that cannot be read has failed the request
-    /// before, unless pools were named; then it decides nothing.)
+    /// Whether the pool of a block is enabled and its node selector leaves the node out. (A selector that cannot be read decides nothing.)
     fn is_deselected(
         &self,
         choice: &Choice<'_>,
@@ -171,7 +175,13 @@ impl Context<'_> {
         labels: Option<&BTreeMap<String, String>>,
     ) -> bool {
         let pool = choice.enabled.iter().find(|pool| pool.cidr.contains(block.cidr().first()));
-        labels.is_some() && pool.is_some_and(|pool| pools::selects_node(pool, &labels) == Ok(false))
+        labels.is_some() && pool.is_some_and(|pool| pools::selects_node(pool, &labels) == Some(false))
+    }
+
+    /// Whether a block, or the owner's affinity to it, cannot be read: then nothing is done about it.
+    pub fn is_damaged(&self, cidr: BlockCidr) -> bool {
+        let affinity = Key::Affinity { owner: self.owner.clone(), block: cidr };
+        [Key::Block(cidr), affinity].iter().any(|key| self.view.unreadable(key).is_some())
     }
 
     fn is_mine(&self, cidr: BlockCidr) -> bool {
@@ -194,7 +204,11 @@ impl Context<'_> {
 
     /// Takes what is missing from a block of the owner's.
     pub fn take_stored(&self, draft: &mut FamilyDraft, cidr: BlockCidr, source: impl Fn(Revision) -> Source) {
-        if draft.missing() == 0 || draft.takes_from(cidr) || self.reserved.covers(cidr) {
+        if draft.missing() == 0
+            || draft.takes_from(cidr)
+            || self.reserved.covers(cidr)
+            || self.is_damaged(cidr)
+        {
             return;
         }
         let Some(Some((stored, revision))) = self.view.block(cidr) else { return };
@@ -231,7 +245,8 @@ impl Context<'_> {
     }
 
     pub fn need_blocks(&self, blocks: impl Iterator<Item = BlockCidr>) -> Result<(), Stop> {
-        let unread: Vec<Key> = blocks.map(Key::Block).filter(|key| self.view.full(key).is_none()).collect();
+        let is_unread = |key: &Key| self.view.full(key).is_none() && self.view.unreadable(key).is_none();
+        let unread: Vec<Key> = blocks.map(Key::Block).filter(is_unread).collect();
         if unread.is_empty() { Ok(()) } else { Err(Stop::Fetch(ReadSet::new().keys(unread))) }
     }
 

@@ -9,10 +9,11 @@ use api::{Attribute, Cidr, Family, HandleId, Key, Kind, Owner, Timestamp, Use};
 use store::{Depth, ReadSet, Report, Scope, View};
 
 use crate::block::{self, HostReserved};
+use crate::config;
 use crate::plan::progress::{Overtaken, Progress};
 use crate::plan::{Plan, Planner};
 use crate::pools::PoolsError;
-use crate::reservations::Reserved;
+use crate::reservations::{self, Reserved};
 
 mod borrow;
 mod claim;
@@ -130,6 +131,9 @@ pub enum AutoAssignError {
         /// Addresses of the family that it may hold.
         most: u32,
     },
+    /// A reservation cannot be read: any address may be one that it keeps back.
+    #[error("{0}")]
+    Reservation(String),
     /// The handle was released meanwhile.
     #[error(transparent)]
     Overtaken(#[from] Overtaken),
@@ -290,8 +294,11 @@ impl Planner for AutoAssignPlanner {
         }
         self.progress.settle(view)?;
 
+        if let Some(fault) = reservations::unreadable(view) {
+            return Err(AutoAssignError::Reservation(fault));
+        }
         let reserved = Reserved::in_view(view);
-        let config = view.ipam_config().unwrap_or_default();
+        let config = config::of(view);
         let mut needs = ReadSet::new();
         let mut drafts: Vec<FamilyDraft> = Vec::new();
         for family in self.families() {
@@ -348,6 +355,16 @@ impl Planner for AutoAssignPlanner {
         let (owner, node, handle) = (&self.owner, self.node.as_ref(), self.request.handle.as_ref());
         let batch = Draft { owner, node, handle, view }.batch(drafts, &mut self.progress);
         Ok(if batch.is_empty() { Plan::Done(answer) } else { Plan::Commit { batch, answer } })
+    }
+
+    fn can_do_without(&self, key: &Key) -> bool {
+        // What earlier attempts wrote must be seen again.
+        let is_own = || self.progress.reads().keys.iter().any(|(own, _)| own == key);
+        match key {
+            Key::IpamConfig => true,
+            Key::Block(_) | Key::Affinity { .. } => !is_own(),
+            _ => false,
+        }
     }
 
     fn observe(&mut self, report: &Report) {

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use api::{BlockCidr, BlockHeader, Family, Key, Pool, cidr};
+use api::{BlockCidr, BlockHeader, Family, Key, Owner, Pool, cidr};
 use store::{Depth, Scope, Slot};
 
 use super::family::{Context, Stop};
@@ -93,6 +93,11 @@ impl<'a> Search<'a> {
             let mut found: Vec<Candidate> = Vec::new();
             for (key, slot) in self.context.view.slots(&scope) {
                 let (Key::Block(cidr), Some(header)) = (key, header(slot)) else { continue };
+                // An owner of a form that nobody here knows may count on what nobody here knows.
+                let owner = header.affinity.as_deref().filter(|text| !text.is_empty());
+                if owner.is_some_and(|text| Owner::from_affinity_text(text).is_none()) {
+                    continue;
+                }
                 let places = self.pools.iter().zip(self.rings()).enumerate();
                 found.extend(places.filter_map(|(pool, (place, ring))| {
                     let index = place.index_of(cidr.cidr().first())?;
@@ -111,7 +116,7 @@ fn header(slot: &Slot) -> Option<BlockHeader> {
     match slot {
         Slot::Header(header, _) => Some(header.clone()),
         Slot::Full(record) => record.block().map(|block| block.header()),
-        Slot::Key(_) | Slot::Absent => None,
+        Slot::Key(_) | Slot::Absent | Slot::Unreadable(_) => None,
     }
 }
 

@@ -72,6 +72,7 @@ pub(super) fn block_value(text: &str, owner: &Owner, sequence_number: u64) -> Va
         sequence_numbers: vec![(0, sequence_number - 1)],
         deleted: false,
         legacy_host_affinity: None,
+        residue: None,
     })
 }
 

@@ -6,6 +6,7 @@ use api::{AffinityState, Family, Key, Kind, Owner};
 
 use super::Backend;
 use super::fixture::*;
+use crate::batch::{Expect, Op, Outcome};
 use crate::error::StoreError;
 use crate::port::Store;
 use crate::read::{Depth, Page, ReadSet, Scope};
@@ -266,8 +267,8 @@ pub async fn affinities_of_all_owners_are_found<B: Backend>(backend: &B) {
     }
 }
 
-/// A bad value is no member of its scope, as in Calico's lists; asked for by its key it is an error.
-pub async fn bad_values_are_left_out_of_scopes<B: Backend>(backend: &B) {
+/// A bad value stops nothing: it is told as what it is, in scopes and by its key, and an error only to those who cannot do without it.
+pub async fn bad_values_are_told_as_such<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     create(&store, &handle("good"), counted(1)).await;
     let path = handle("bad").etcd_path();
@@ -277,13 +278,26 @@ pub async fn bad_values_are_left_out_of_scopes<B: Backend>(backend: &B) {
     backend.put_text(&store, "/calico/ipam/v2/handle/a/b", "{}").await;
     backend.put_text(&store, "/calico/unknown", "{}").await;
     let view = scope(&store, Scope::Handles).await;
-    assert_eq!(keys(&view, &Scope::Handles), [handle("good")]);
-    let error = store.read(&ReadSet::new().key(handle("bad")), WITHIN).await.unwrap_err();
+    assert_eq!(keys(&view, &Scope::Handles), [handle("bad"), handle("good")]);
+    assert_eq!(view.full(&handle("bad")), None);
+    let faults: Vec<String> = view.faults().iter().map(ToString::to_string).collect();
+    assert!(faults[0].starts_with("IPAMHandleKey(id=bad) cannot be read: "), "{faults:?}");
+    assert!(faults[1].contains("/calico/ipam/v2/handle/a/b") && faults.len() == 2, "{faults:?}");
+    let set = ReadSet::new().key(handle("bad")).key(handle("good"));
+    let view = store.read(&set, WITHIN).await.unwrap();
+    assert!(view.full(&handle("good")).unwrap().is_some());
+    let slot = view.get(&handle("bad")).unwrap();
+    assert!(matches!(slot, Slot::Unreadable(_)), "{slot:?}");
+    let error = view.insist(&set).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
     assert!(error.to_string().contains("bad"), "{error}");
+    // In that state it can be written over, or deleted.
+    let expect = Expect::Revision(slot.revision().unwrap().clone());
+    assert!(matches!(write(&store, &handle("bad"), expect, Op::Delete).await, Outcome::Applied(_)));
+    assert!(scope(&store, Scope::Handles).await.get(&handle("bad")) == Some(Slot::Absent));
 }
 
-/// Pages count records, not what is left out.
+/// Pages count records that cannot be read, too.
 pub async fn bad_values_do_not_shorten_pages<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     for index in 0..6 {
@@ -293,7 +307,7 @@ pub async fn bad_values_do_not_shorten_pages<B: Backend>(backend: &B) {
         }
     }
     let (_, told) = pages(&store, &Scope::Handles, 2, async |_| {}).await;
-    assert_eq!(told.len(), 6);
+    assert_eq!(told.len(), 12);
 }
 
 /// A read that begins after a commit was answered sees it.

@@ -1,0 +1,157 @@
+//! What is wrong with a stored record, and what the rest does about it: one bad record stops no other, is never taken for absent, and is always named.
+//!
+//! | record | what it means that it cannot be read |
+//! |---|---|
+//! | IPPool | it selects nobody, and no address comes from it; blocks and addresses of its network stay as they are. One whose selector cannot be read can be asked for by name |
+//! | IPReservation | nobody knows which addresses it keeps back: none is assigned automatically until it is mended |
+//! | IPAMConfiguration | the strictest that it could say: no address of another's block, no new block, nothing that cools down is free |
+//! | block | its addresses are in use, and its owner's: none is assigned or released. In parts: see [`crate::odd_block`] |
+//! | affinity | its block is what the block itself says; the owner leaves it alone |
+//! | handle | nothing is assigned or released by it |
+//! | Node | its labels are not known, so nothing is assigned on it; nothing else is kept from it |
+//! | ClusterInformation | whether the datastore may be used is not known: it is refused to whoever asks |
+//! | others | they are left out of lists |
+//!
+//! A record that stands under another name than its own is unreadable too: which of the two is meant nobody can tell.
+
+use std::fmt;
+
+use serde_json::Value as Json;
+
+use crate::key::Key;
+use crate::kind::Kind;
+use crate::odd_block;
+use crate::record::{DecodeError, Value};
+
+/// Characters of a value that a reason repeats.
+const SHOWN: usize = 60;
+
+/// A fault of a stored record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fault {
+    /// The record, as Calico's error texts name it.
+    pub record: String,
+    /// The field; empty where all of it is meant.
+    pub field: String,
+    /// What is wrong, in one line.
+    pub reason: String,
+    /// The same for a terminal: the place marked. Several lines.
+    pub picture: Option<String>,
+    /// What the rest does about it, and what to do.
+    pub effect: &'static str,
+}
+
+impl Fault {
+    /// The fault of a record that cannot be read; the key, where it is known.
+    pub fn unreadable(key: Option<&Key>, error: &DecodeError) -> Fault {
+        let effect = key.map_or("it is left out", |key| effect_of(key, true));
+        Fault {
+            record: error.key.clone(),
+            field: error.field.clone(),
+            reason: error.reason.clone(),
+            picture: None,
+            effect,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fault { record, field, reason, effect, .. } = self;
+        match field.as_str() {
+            "" => write!(f, "{record} cannot be read: {reason}; {effect}"),
+            field => write!(f, "{record}: {field}: {reason}; {effect}"),
+        }
+    }
+}
+
+/// What the rest does about a record of which all, or a part, cannot be read.
+fn effect_of(key: &Key, all: bool) -> &'static str {
+    match key {
+        Key::Resource { kind: Kind::IPPool, .. } => "no address comes from it until it is mended",
+        Key::Resource { kind: Kind::IPReservation, .. } => {
+            "no address is assigned automatically until it is mended or deleted"
+        }
+        Key::Resource { kind: Kind::Node, .. } => "nothing is assigned on that node until it is mended",
+        Key::Resource { kind: Kind::ClusterInformation, .. } => {
+            "whether the datastore may be used is not known until it is mended"
+        }
+        Key::Resource { .. } => "it is left out until it is mended or deleted",
+        Key::IpamConfig => {
+            "until it is mended no block is claimed or borrowed from, and what cools down stays so"
+        }
+        Key::Block(_) if all => "its addresses stay in use, none is assigned or released until it is mended",
+        Key::Block(_) => "that part is kept as it is, and not acted on",
+        Key::Affinity { .. } => "it is left alone until it is mended or deleted",
+        Key::Handle(_) => "nothing is assigned or released by it until it is mended",
+    }
+}
+
+/// What is odd about a record that can be read as a whole.
+pub fn of_record(key: &Key, value: &Value) -> Vec<Fault> {
+    let fault = |(field, reason): (String, String), picture| Fault {
+        record: key.to_string(),
+        field,
+        reason,
+        picture,
+        effect: effect_of(key, false),
+    };
+    match value {
+        Value::Block(block) => odd_block::oddities(block).into_iter().map(|odd| fault(odd, None)).collect(),
+        Value::Resource(resource) => match resource.kind() {
+            Kind::IPPool => match resource.as_pool() {
+                Err(error) => {
+                    error.field().map(|field| fault((field, error.reason()), None)).into_iter().collect()
+                }
+                Ok(pool) => {
+                    let odd = pool.odd_selectors();
+                    odd.map(|(field, odd)| fault((field.to_string(), odd.to_string()), Some(odd.picture())))
+                        .collect()
+                }
+            },
+            Kind::IPReservation => {
+                let odd = resource.as_reservation().odd.iter();
+                odd.map(|(field, reason)| fault((field.clone(), reason.clone()), None)).collect()
+            }
+            _ => Vec::new(),
+        },
+        Value::IpamConfig(_) | Value::Affinity(_) | Value::Handle(_) => Vec::new(),
+    }
+}
+
+/// A value for a message: short, in one line, fit for a terminal.
+pub fn excerpt(json: &Json) -> String {
+    let text = printable(&json.to_string());
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
+/// A text with its control characters spelled out, so that a terminal shows them and does not obey them.
+pub fn printable(text: &str) -> String {
+    if !text.contains(char::is_control) {
+        return text.to_string();
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_debug()) } else { out.push(c) }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_spelled_out() {
+        for (text, shown) in [
+            ("plain é", "plain é"),
+            ("a\u{1b}[31mb", "a\\u{1b}[31mb"),
+            ("a\nb\tc\u{7f}\u{9b}", "a\\nb\\tc\\u{7f}\\u{9b}"),
+        ] {
+            assert_eq!(printable(text), shown);
+        }
+    }
+}

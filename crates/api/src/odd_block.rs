@@ -1,0 +1,275 @@
+//! Blocks of which a part cannot be read.
+//!
+//! An address must never be handed out twice, so what decides is whether it stays certain who holds which address:
+//!
+//! | what is odd | what that means |
+//! |---|---|
+//! | a value of an owner (`"pod": 5`), a whole attribute | its address is in use; what else the attribute says holds, its handle above all |
+//! | `handle_id`, `releasedAt` of an attribute | its address is in use, nobody's: only whoever names the address can release it |
+//! | an entry of `unallocated` | it stands for no address. `allocations` say what is free, so the rest of the queue is good |
+//! | an entry of `sequenceNumberForAllocation` | that number is not known, which is 0, until the address is assigned anew |
+//! | the claim time | the block is never taken over for being old |
+//! | `cidr`, `affinity`, `deleted`, `sequenceNumber`; a list that is none; `allocations` too many or too few, an index that is none or points nowhere | the block is unreadable: all its addresses are in use, none is assigned or released |
+//!
+//! The last row is long since a list that lost an entry has moved all that follow: whose an address is cannot be told of any of them. Everything else survives a
+//! rewrite as it stands.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value as Json};
+
+use crate::block::{Attribute, Block};
+use crate::time;
+
+/// The field of the claim time in etcd and in the embedded store.
+pub(crate) const STORED_CLAIM_TIME: &str = "affinity_claim_time";
+/// The field of the claim time in Kubernetes.
+pub(crate) const OBJECT_CLAIM_TIME: &str = "affinityClaimTime";
+
+/// Parts of a block that cannot be read, as stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Residue {
+    claim_time: Option<Json>,
+    unallocated: Vec<Json>,
+    sequences: Vec<(String, Json)>,
+    /// Field and reason of each.
+    faults: Vec<(String, String)>,
+}
+
+/// A claim that is never old.
+const NEVER_OLD: Timestamp = Timestamp::MAX;
+
+impl Residue {
+    /// Field and reason of each part.
+    pub fn faults(&self) -> &[(String, String)] {
+        &self.faults
+    }
+
+    /// Puts the parts back into the JSON of the block that they were read from, as it is now.
+    pub(crate) fn put_back(&self, block: &Block, json: &mut Json, claim_time_field: &str) {
+        if let Some(raw) = self.claim_time.as_ref().filter(|_| block.affinity_claim_time == Some(NEVER_OLD)) {
+            json[claim_time_field] = raw.clone();
+        }
+        if let Some(Json::Array(queue)) = json.get_mut("unallocated") {
+            queue.extend(self.unallocated.iter().cloned());
+        }
+        if let Some(Json::Object(numbers)) = json.get_mut("sequenceNumberForAllocation") {
+            for (ordinal, raw) in &self.sequences {
+                numbers.entry(ordinal.clone()).or_insert_with(|| raw.clone());
+            }
+        }
+    }
+}
+
+/// Field and reason of what makes a block unreadable.
+pub(crate) type Fault = (String, String);
+
+/// Reads what it can of a block.
+pub(crate) fn read(json: &Json, claim_time_field: &str) -> Result<Block, Fault> {
+    let Json::Object(map) = json else { return Err((String::new(), "not an object".to_string())) };
+    let mut residue = Residue::default();
+    let text = map.get("cidr").and_then(Json::as_str).unwrap_or_default();
+    let cidr = text.parse().map_err(|_| wrong("cidr", map.get("cidr"), "is no block"))?;
+    let affinity: Option<Arc<str>> = optional(map, "affinity", |json| json.as_str().map(Arc::from))?;
+    let attributes = attributes(map, &mut residue)?;
+    let mut allocations = Vec::new();
+    for (ordinal, entry) in list(map, "allocations")?.iter().enumerate() {
+        allocations.push(match entry {
+            Json::Null => None,
+            other => Some(other.as_u64().and_then(|index| u32::try_from(index).ok()).ok_or_else(|| {
+                wrong(&format!("allocations[{ordinal}]"), Some(other), "is no index of an attribute")
+            })?),
+        });
+    }
+    let mut unallocated = Vec::new();
+    for (place, entry) in list(map, "unallocated")?.iter().enumerate() {
+        match entry.as_u64().and_then(|ordinal| u32::try_from(ordinal).ok()) {
+            Some(ordinal) => unallocated.push(ordinal),
+            None => {
+                let field = format!("unallocated[{place}]");
+                residue.faults.push(wrong(&field, Some(entry), "is no ordinal"));
+                residue.unallocated.push(entry.clone());
+            }
+        }
+    }
+    let read_time = |json: &Json| time::parse_rfc3339(json.as_str()?);
+    let affinity_claim_time = optional(map, claim_time_field, read_time).unwrap_or_else(|fault| {
+        residue.faults.push(fault);
+        residue.claim_time = map.get(claim_time_field).cloned();
+        Some(NEVER_OLD)
+    });
+    let sequence_numbers = sequences(map, &mut residue)?;
+    Ok(Block {
+        cidr,
+        affinity,
+        affinity_claim_time,
+        allocations,
+        unallocated,
+        attributes,
+        sequence_number: optional(map, "sequenceNumber", sequence)?.unwrap_or_default(),
+        sequence_numbers,
+        deleted: optional(map, "deleted", Json::as_bool)?.unwrap_or_default(),
+        legacy_host_affinity: optional(map, "hostAffinity", |json| json.as_str().map(str::to_string))?,
+        residue: (residue != Residue::default()).then(|| Arc::new(residue)),
+    })
+}
+
+/// What makes a block unreadable, though each of its fields can be read.
+pub(crate) fn check(block: &Block) -> Result<(), Fault> {
+    let (size, found) = (block.cidr.size() as usize, block.allocations.len());
+    if found != size {
+        let reason =
+            format!("{found} allocations stand for {size} addresses, so it is doubtful whose each is");
+        return Err(("allocations".to_string(), reason));
+    }
+    let count = block.attributes.len();
+    let points_nowhere = |index: &Option<u32>| index.is_some_and(|index| index as usize >= count);
+    match block.allocations.iter().position(points_nowhere) {
+        None => Ok(()),
+        Some(ordinal) => {
+            let index = block.allocations[ordinal].unwrap_or_default();
+            let reason = format!(
+                "{index} points past the {count} attributes, so it is doubtful whose each address is"
+            );
+            Err((format!("allocations[{ordinal}]"), reason))
+        }
+    }
+}
+
+/// What is odd about a block that can be read: field and reason.
+pub(crate) fn oddities(block: &Block) -> Vec<Fault> {
+    let mut found: Vec<Fault> =
+        block.residue.iter().flat_map(|residue| residue.faults.iter().cloned()).collect();
+    if block.owner().is_none() && block.affinity.as_deref().is_some_and(|text| !text.is_empty()) {
+        let text = Json::from(block.affinity.as_deref());
+        found.push(wrong("affinity", Some(&text), "names no owner of a known form"));
+    }
+    let mut is_free = vec![false; block.allocations.len()];
+    for (place, ordinal) in block.unallocated.iter().enumerate() {
+        let reason = match (is_free.get_mut(*ordinal as usize), block.allocations.get(*ordinal as usize)) {
+            (Some(free), Some(None)) if !*free => {
+                *free = true;
+                continue;
+            }
+            (Some(_), Some(None)) => "stands there twice",
+            (Some(_), _) => "is in use",
+            (None, _) => "lies outside of the block",
+        };
+        found.push((format!("unallocated[{place}]"), format!("{ordinal} {reason}")));
+    }
+    found
+}
+
+fn attributes(map: &Map<String, Json>, residue: &mut Residue) -> Result<Vec<Arc<Attribute>>, Fault> {
+    let read = |(place, json): (usize, &Json)| {
+        let attribute = serde_json::from_value(json.clone()).ok().filter(|_| json.is_object());
+        Arc::new(attribute.unwrap_or_else(|| {
+            let mut faults = Vec::new();
+            let attribute = odd_attribute(json, &format!("attributes[{place}]"), &mut faults);
+            residue.faults.extend(faults);
+            attribute
+        }))
+    };
+    Ok(list(map, "attributes")?.iter().enumerate().map(read).collect())
+}
+
+/// What can be read of an attribute. An address whose release cannot be read is in use.
+fn odd_attribute(json: &Json, at: &str, faults: &mut Vec<Fault>) -> Attribute {
+    let odd = Some(Arc::new(json.clone()));
+    let Json::Object(map) = json else {
+        faults.push(wrong(at, Some(json), "is not an object"));
+        return Attribute { odd, ..Attribute::default() };
+    };
+    let mut note =
+        |field: &str, json: &Json, reason| faults.push(wrong(&format!("{at}.{field}"), Some(json), reason));
+    let mut texts = |field: &str| {
+        let mut read = BTreeMap::new();
+        match map.get(field) {
+            None | Some(Json::Null) => {}
+            Some(Json::Object(pairs)) => {
+                for (name, value) in pairs {
+                    match value.as_str() {
+                        Some(text) => drop(read.insert(name.clone(), text.to_string())),
+                        None => note(&format!("{field}.{name}"), value, "is no text"),
+                    }
+                }
+            }
+            Some(other) => note(field, other, "is not an object"),
+        }
+        read
+    };
+    let (owner, alternate_owner) = (texts("secondary"), texts("alternateOwnerAttrs"));
+    let handle_id = optional(map, "handle_id", |json| json.as_str().map(str::to_string));
+    let released_at = optional(map, "releasedAt", |json| time::parse_rfc3339(json.as_str()?));
+    let mut rest = |fault: &Fault| faults.push((format!("{at}.{}", fault.0), fault.1.clone()));
+    handle_id.as_ref().err().into_iter().for_each(&mut rest);
+    released_at.as_ref().err().into_iter().for_each(&mut rest);
+    Attribute {
+        handle_id: handle_id.unwrap_or_default(),
+        owner,
+        alternate_owner,
+        released_at: released_at.unwrap_or_default(),
+        odd,
+    }
+}
+
+fn sequences(map: &Map<String, Json>, residue: &mut Residue) -> Result<Vec<(u32, u64)>, Fault> {
+    const FIELD: &str = "sequenceNumberForAllocation";
+    let numbers = match map.get(FIELD) {
+        None | Some(Json::Null) => return Ok(Vec::new()),
+        Some(Json::Object(numbers)) => numbers,
+        Some(other) => return Err(wrong(FIELD, Some(other), "is not an object")),
+    };
+    let mut read = BTreeMap::new();
+    for (ordinal, number) in numbers {
+        match (ordinal.parse().ok(), sequence(number)) {
+            (Some(ordinal), Some(number)) => drop(read.insert(ordinal, number)),
+            _ => {
+                residue.faults.push(wrong(
+                    &format!("{FIELD}.{ordinal}"),
+                    Some(number),
+                    "is no sequence number",
+                ));
+                residue.sequences.push((ordinal.clone(), number.clone()));
+            }
+        }
+    }
+    Ok(read.into_iter().collect())
+}
+
+/// A sequence number; tools that keep numbers as floating point write it so, rounded beyond 2^53.
+fn sequence(json: &Json) -> Option<u64> {
+    let whole =
+        |number: &f64| number.fract() == 0.0 && *number >= 0.0 && *number < 18_446_744_073_709_551_616.0;
+    json.as_u64().or_else(|| json.as_f64().filter(whole).map(|number| number as u64))
+}
+
+fn list<'j>(map: &'j Map<String, Json>, field: &str) -> Result<&'j [Json], Fault> {
+    match map.get(field) {
+        None | Some(Json::Null) => Ok(&[]),
+        Some(Json::Array(items)) => Ok(items),
+        Some(other) => Err(wrong(field, Some(other), "is no list")),
+    }
+}
+
+fn optional<T>(
+    map: &Map<String, Json>,
+    field: &str,
+    read: impl Fn(&Json) -> Option<T>,
+) -> Result<Option<T>, Fault> {
+    match map.get(field) {
+        None | Some(Json::Null) => Ok(None),
+        Some(json) => read(json).map(Some).ok_or_else(|| wrong(field, Some(json), "cannot be read")),
+    }
+}
+
+fn wrong(field: &str, json: Option<&Json>, reason: &str) -> Fault {
+    let shown = json.map_or("nothing".to_string(), crate::fault::excerpt);
+    (field.to_string(), format!("{shown} {reason}"))
+}
+
+#[cfg(test)]
+#[path = "odd_block_tests.rs"]
+mod tests;

@@ -70,6 +70,7 @@ fn node(batch: &mut Batch, number: u32, used: u32) -> Result<()> {
         sequence_numbers: Vec::new(),
         deleted: false,
         legacy_host_affinity: None,
+        residue: None,
     };
     for ordinal in 0..used {
         let id = format!("net.{number:032x}{ordinal:032x}");

@@ -130,3 +130,40 @@ fn doubtful_blocks_are_unreadable() {
         assert_eq!(error.key, "BlockKey(cidr=10.0.0.0/30)");
     }
 }
+
+/// The same in Kubernetes, where a header alone may be read, and an object stand under another block's name.
+#[test]
+fn objects_are_read_alike() {
+    use crate::crd::{Collection, Group, decode, decode_header, encode};
+    let object = |spec: Json, name: &str| {
+        let mut spec = spec;
+        let time = spec.as_object_mut().unwrap().shift_remove("affinity_claim_time").unwrap();
+        spec["affinityClaimTime"] = time;
+        json!({"metadata": {"name": name, "resourceVersion": "7"}, "spec": spec}).to_string()
+    };
+    for (pointer, value) in [
+        ("/attributes/0/secondary/pod", json!(5)),
+        ("/unallocated", json!([1, 2, null])),
+        ("/affinity_claim_time", json!("soon")),
+        ("/sequenceNumberForAllocation/0", json!("x")),
+    ] {
+        let text = object(changed(pointer, value), "10-0-0-0-30");
+        let read = decode(Group::V1, Collection::Blocks, &text).unwrap();
+        let Value::Block(block) = &read.value else { panic!("{read:?}") };
+        assert_eq!(oddities(block).len(), 1, "{text}");
+        assert_eq!(decode_header(Group::V1, &text).unwrap().header.affinity.as_deref(), Some("host:n"));
+        let was: Json = serde_json::from_str(&text).unwrap();
+        let again = encode(Group::V1, &read.key, &read.value, None).unwrap();
+        for (field, value) in was["spec"].as_object().unwrap() {
+            assert_eq!(&again["spec"][field], value, "{field}");
+        }
+    }
+    for (text, field) in [
+        (object(good(), "10-0-0-4-30"), "spec.cidr"),
+        (object(changed("/allocations", json!([0])), "10-0-0-0-30"), "spec.allocations"),
+        (object(changed("/affinity", json!(5)), "10-0-0-0-30"), "spec.affinity"),
+    ] {
+        let error = decode(Group::V3, Collection::Blocks, &text).unwrap_err();
+        assert!(error.field == field && error.key.starts_with("IPAMBlock(10-0-0-"), "{error}");
+    }
+}

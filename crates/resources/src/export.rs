@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use api::{Attribute, HandleId, Key, Kind, Owner, Record, Resource, Revision, Value};
+use api::{Attribute, DecodeError, HandleId, Key, Kind, Owner, Record, Resource, Revision, Value};
 use serde_json::{Map, Value as Json, json};
-use store::{Depth, ReadSet, Scope, View};
+use store::{Depth, ReadSet, Scope, Slot, View};
 
 use crate::metadata;
 use crate::version::cluster_information;
@@ -67,6 +67,9 @@ pub enum ExportError {
     /// There is no ClusterInformation.
     #[error("resource does not exist: ClusterInformation(default) with error: <nil>")]
     NoCluster,
+    /// A record cannot be read, and would be lost.
+    #[error("{0}. Repair or delete that record first")]
+    Unreadable(DecodeError),
 }
 
 /// The plural names of kinds that belong into an export and that this program does not know.
@@ -90,6 +93,13 @@ impl Export {
     /// The export of what was read with [`reads`].
     pub fn of(view: &View) -> Export {
         let mut lists = Vec::new();
+        let unreadable = view.all().find_map(|(_, slot)| match slot {
+            Slot::Unreadable(unreadable) => Some(unreadable.error.clone()),
+            _ => None,
+        });
+        if let Some(error) = unreadable {
+            return Export { lists, rest: Err(ExportError::Unreadable(error)) };
+        }
         let mut names = Names::default();
         for (name, kind) in LISTS {
             if kind == Some(Kind::Node) {

@@ -20,6 +20,7 @@ pub fn new(cidr: BlockCidr, host: &str, now: Timestamp) -> Block {
         sequence_numbers: Vec::new(),
         deleted: false,
         legacy_host_affinity: None,
+        residue: None,
     }
 }
 

@@ -113,6 +113,7 @@ fn acts() -> [(&'static str, Act); 3] {
             match block_on(run(store, &world.clock, release, WITHIN)).unwrap().remove(0) {
                 HandleRelease::Released(addresses) => addresses.into_iter().collect(),
                 HandleRelease::NotFound => BTreeSet::new(),
+                HandleRelease::Partly(_, why) => panic!("{why}"),
             }
         }),
         ("release of addresses", |world, store| {

@@ -55,6 +55,7 @@ impl Act {
                 let released = answer.into_iter().flat_map(|release| match release {
                     HandleRelease::Released(addresses) => addresses,
                     HandleRelease::NotFound => Vec::new(),
+                    HandleRelease::Partly(_, why) => panic!("{why}"),
                 });
                 Ok(released.collect())
             }

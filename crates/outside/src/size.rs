@@ -1,0 +1,48 @@
+//! Sizes, and texts of others that are too long to be shown.
+
+use std::fmt;
+
+/// A number of bytes, for messages: `16 MiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub usize);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes if bytes >= 1 << 20 && bytes % (1 << 20) == 0 => write!(f, "{} MiB", bytes >> 20),
+            bytes if bytes >= 1 << 10 && bytes % (1 << 10) == 0 => write!(f, "{} KiB", bytes >> 10),
+            bytes => write!(f, "{bytes} bytes"),
+        }
+    }
+}
+
+/// The longest text of another's that a message holds.
+const SHOWN: usize = 1024;
+
+/// What somebody else said, as far as a message holds it.
+pub fn cut_short(text: &str) -> String {
+    let text = text.trim();
+    if text.len() <= SHOWN {
+        return text.to_string();
+    }
+    let end = text.floor_char_boundary(SHOWN);
+    format!("{}... ({} in all)", &text[..end], Size(text.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        let shown: Vec<_> = [7, 2048, 2049, 16 << 20].map(|bytes| Size(bytes).to_string()).to_vec();
+        assert_eq!(shown, ["7 bytes", "2 KiB", "2049 bytes", "16 MiB"]);
+    }
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!(cut_short(" short\n"), "short");
+        let long = format!("{}é{}", "a".repeat(SHOWN - 1), "b".repeat(100));
+        assert_eq!(cut_short(&long), format!("{}... (1125 bytes in all)", "a".repeat(SHOWN - 1)));
+    }
+}

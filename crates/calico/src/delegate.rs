@@ -1,16 +1,16 @@
 //! The IPAM plugin, called through the protocol's delegation (`containernetworking/cni/pkg/invoke`).
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use api::Cidr;
 use cni::CniError;
 use cni::log::{Level, Log};
+use outside::{Heard, Limits, Program, ProgramError};
 use serde_json::Value as Json;
 use setup::Environment;
 
@@ -19,9 +19,9 @@ const TRIES: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long a plugin may work. calico-ipam waits up to 90 s for its turn, then works up to 90 s; what takes longer than this is stuck.
 const LIMIT: Duration = Duration::from_secs(240);
-/// How long it may still run when it has given its answer, and how often it is looked at meanwhile.
-const LAST_WORDS: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_millis(1);
+/// The largest result, and the most that it may log, in bytes.
+const LARGEST_RESULT: usize = 4 << 20;
+const LONGEST_LOG: usize = 256 << 10;
 
 /// What the IPAM plugin gave.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -78,8 +78,8 @@ impl Delegate {
                 Ok(given) => return Ok(given),
                 Err(reason) => CniError::internal(reason),
             },
-            Err(error) if error.kind() != io::ErrorKind::TimedOut => return Err(self.not_run(&error)),
-            Err(error) => self.not_run(&error),
+            Err(ProgramError::Io(error)) => return Err(self.not_run("ADD", &ProgramError::Io(error))),
+            Err(error) => self.not_run("ADD", &error),
         };
         self.take_back(configuration, args, log);
         Err(reason)
@@ -93,7 +93,7 @@ impl Delegate {
         match self.run("DEL", configuration, args, log) {
             Ok(output) if output.status.success() => Ok(()),
             Ok(output) => Err(failure(&output)),
-            Err(error) => Err(self.not_run(&error)),
+            Err(error) => Err(self.not_run("DEL", &error)),
         }
     }
 
@@ -104,31 +104,32 @@ impl Delegate {
         }
     }
 
-    fn not_run(&self, error: &io::Error) -> CniError {
-        CniError::internal(format!("{} cannot be run: {error}", self.program.display()))
+    fn not_run(&self, command: &str, error: &ProgramError) -> CniError {
+        let program = self.program.display();
+        CniError::internal(match error {
+            ProgramError::Io(error) => format!("{program} cannot be run: {error}"),
+            _ => format!("{program} was called with {command}: {error}"),
+        })
     }
 
-    fn run(&self, command: &str, configuration: &Json, args: &str, log: &mut Log<'_>) -> io::Result<Output> {
-        let mut child = self.spawn(command, args)?;
-        let ended = self.converse(&mut child, configuration.to_string());
-        if !matches!(ended, Ok(Some(_))) {
-            // It may have ended by itself just now.
-            let _ = child.kill();
-            child.wait()?;
+    fn run(
+        &self,
+        command: &str,
+        configuration: &Json,
+        args: &str,
+        log: &mut Log<'_>,
+    ) -> Result<Output, ProgramError> {
+        let limits = Limits { time: self.limit, stdout: LARGEST_RESULT, stderr: LONGEST_LOG };
+        let heard = self.spawn(command, args)?.hear(configuration.to_string().into_bytes(), limits)?;
+        let Heard { status, stdout, stderr, dropped } = heard;
+        log.pass_on(&stderr);
+        if dropped > 0 {
+            log.say(Level::Error, format!("the IPAM plugin logged {dropped} bytes more, which are left out"));
         }
-        match ended? {
-            Some(output) => {
-                log.pass_on(&output.stderr);
-                Ok(output)
-            }
-            None => {
-                let reason = format!("it did not end within {:?} of {command}, and was killed", self.limit);
-                Err(io::Error::new(io::ErrorKind::TimedOut, reason))
-            }
-        }
+        Ok(Output { status, stdout, stderr })
     }
 
-    fn spawn(&self, command: &str, args: &str) -> io::Result<Child> {
+    fn spawn(&self, command: &str, args: &str) -> io::Result<Program> {
         let mut tries = TRIES;
         loop {
             let mut program = Command::new(&self.program);
@@ -140,7 +141,7 @@ impl Delegate {
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped());
-            match program.spawn() {
+            match Program::start(&mut program) {
                 Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && tries > 0 => {
                     tries -= 1;
                     thread::sleep(PAUSE);
@@ -148,45 +149,6 @@ impl Delegate {
                 spawned => return spawned,
             }
         }
-    }
-
-    /// Tells it its input and hears what it says until it ends; `None` if it does not in time.
-    fn converse(&self, child: &mut Child, input: String) -> io::Result<Option<Output>> {
-        let (stdout, stderr) = (heard(child.stdout.take())?, heard(child.stderr.take())?);
-        if let Some(mut stdin) = child.stdin.take() {
-            // A program that reads nothing has its own reasons, and says them.
-            thread::Builder::new().spawn(move || drop(stdin.write_all(input.as_bytes())))?;
-        }
-        let Ok(stdout) = stdout.recv_timeout(self.limit) else { return Ok(None) };
-        let Ok(stderr) = stderr.recv_timeout(LAST_WORDS) else { return Ok(None) };
-        Ok(end(child)?.map(|status| Output { status, stdout, stderr }))
-    }
-}
-
-/// All that comes from there, when it has ended.
-fn heard(from: Option<impl Read + Send + 'static>) -> io::Result<Receiver<Vec<u8>>> {
-    let (to, heard) = mpsc::channel();
-    thread::Builder::new().spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut from) = from {
-            // What came until then counts.
-            let _ = from.read_to_end(&mut bytes);
-        }
-        // Nobody listens when the time was over.
-        let _ = to.send(bytes);
-    })?;
-    Ok(heard)
-}
-
-/// The end of a program that has said everything.
-fn end(child: &mut Child) -> io::Result<Option<ExitStatus>> {
-    let mut waited = Duration::ZERO;
-    loop {
-        match child.try_wait()? {
-            None if waited < LAST_WORDS => thread::sleep(LOOK),
-            ended => return Ok(ended),
-        }
-        waited += LOOK;
     }
 }
 
@@ -202,7 +164,7 @@ fn failure(output: &Output) -> CniError {
     let said = [text(&output.stdout), text(&output.stderr)].into_iter().find(|said| !said.is_empty());
     CniError::internal(match said {
         None => format!("netplugin failed with no error message: {}", output.status),
-        Some(said) => format!("netplugin failed: {said:?}"),
+        Some(said) => format!("netplugin failed: {:?}", outside::cut_short(&said)),
     })
 }
 
@@ -300,7 +262,23 @@ mod tests {
         assert!(given.unwrap_err().msg.contains("no JSON"));
         assert_eq!((calls.as_str(), log.as_str()), ("ADD\nDEL\n", ""));
         let (given, calls, _) = add("[ $CNI_COMMAND = DEL ] || exec sleep 600", Duration::from_secs(2));
-        assert!(given.unwrap_err().msg.contains("did not end within 2s of ADD, and was killed"));
+        let msg = given.unwrap_err().msg;
+        assert!(
+            msg.ends_with("/ipam was called with ADD: it did not end within 2s, and was killed"),
+            "{msg}"
+        );
         assert_eq!(calls, "ADD\nDEL\n");
+    }
+
+    /// Neither its result nor its log fills the memory.
+    #[test]
+    fn who_talks_without_end_is_ended() {
+        let (given, calls, _) = add("[ $CNI_COMMAND = DEL ] || exec cat /dev/zero", LIMIT);
+        assert!(given.unwrap_err().msg.contains("wrote more than 4 MiB"));
+        assert_eq!(calls, "ADD\nDEL\n");
+        let script = "cat > /dev/null; head -c 300000 /dev/zero | tr '\\0' x >&2; echo '{}'";
+        let (given, _, log) = add(script, LIMIT);
+        assert_eq!(given, Ok(Given::default()));
+        assert!(log.len() < LONGEST_LOG + 200 && log.contains("logged 37856 bytes more"), "{}", log.len());
     }
 }

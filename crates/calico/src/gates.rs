@@ -31,7 +31,8 @@ pub fn wait(request: &mut Request<'_>) -> Result<(), CniError> {
 
 fn url(gate: &str) -> Result<Uri, CniError> {
     let wrong = |reason: &dyn std::fmt::Display| {
-        CniError::internal(format!("invalid URL set for ReadinessGates:{gate} Error:{reason}"))
+        let shown = setup::shown_urls(gate).join(",");
+        CniError::internal(format!("invalid URL set for ReadinessGates:{shown} Error:{reason}"))
     };
     let url: Uri = gate.parse().map_err(|error: http::uri::InvalidUri| wrong(&error))?;
     match url.scheme_str() {
@@ -42,6 +43,7 @@ fn url(gate: &str) -> Result<Uri, CniError> {
 }
 
 fn wait_for(request: &mut Request<'_>, url: &Uri) -> Result<(), CniError> {
+    let shown = setup::shown_urls(&url.to_string()).join(",");
     let end = request.clock.elapsed() + PATIENCE;
     loop {
         let asked = async { tokio::time::timeout(INTERVAL, ask(url.clone())).await };
@@ -50,10 +52,10 @@ fn wait_for(request: &mut Request<'_>, url: &Uri) -> Result<(), CniError> {
             Ok(Err(reason)) => reason,
             Err(_) => "no answer".to_string(),
         };
-        request.log.say(Level::Error, format!("the readiness gate {url} is not ready: {reason}"));
+        request.log.say(Level::Error, format!("the readiness gate {shown} is not ready: {reason}"));
         if request.clock.elapsed() + INTERVAL > end {
             return Err(CniError::internal(format!(
-                "the readiness gate {url} was not ready within {PATIENCE:?}: {reason}"
+                "the readiness gate {shown} was not ready within {PATIENCE:?}: {reason}"
             )));
         }
         request.pause(INTERVAL);

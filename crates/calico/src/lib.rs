@@ -34,6 +34,11 @@ const FLAGS: Flags =
 /// The program's name and version.
 const VERSION: &str = concat!("rackpool ", env!("CARGO_PKG_VERSION"));
 
+/// From now on a panic is answered with an error object.
+pub fn answer_panics() {
+    cni::program::answer_panics("calico");
+}
+
 /// Runs the program; gives its exit code. Where nobody reads what it writes, it ends quietly: with 1, as the runtime has no answer.
 pub fn run(io: Io<'_>) -> u8 {
     let Io { args, environment, stdin, stdout, stderr } = io;

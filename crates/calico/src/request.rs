@@ -241,14 +241,15 @@ impl<'a> Request<'a> {
 }
 
 const MTU_FILE: &str = "/var/lib/calico/mtu";
+const LARGEST_MTU_FILE: usize = 4096;
 
 fn mtu(conf: &Conf, file: &Path) -> Result<u32, String> {
-    let from_file = match fs::read_to_string(file) {
+    let from_file = match outside::read_text(file, LARGEST_MTU_FILE) {
         Ok(text) => Some(text.trim().parse::<u32>().map_err(|_| {
             format!(
                 "failed to read MTU file: {} holds {:?}, which is no number of bytes",
                 file.display(),
-                text.trim()
+                outside::cut_short(&text)
             )
         })?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,

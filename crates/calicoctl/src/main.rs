@@ -6,6 +6,12 @@ use std::process::ExitCode;
 use setup::Environment;
 
 fn main() -> ExitCode {
+    // In which words it failed is not told: they may quote what was read.
+    outside::panics::tell(outside::panics::To::Stderr, |place| {
+        format!(
+            "calicoctl has failed by a fault of its own at {place}. What it has written until then stands\n"
+        )
+    });
     let args: Vec<String> =
         std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
     let environment = Environment::from_process();

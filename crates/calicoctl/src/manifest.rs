@@ -58,10 +58,15 @@ pub fn read(
         _ => documents::files(path, recursive)?,
     };
     let mut resources = Vec::new();
+    let mut size = 0;
     for file in files {
         let file = file.display().to_string();
         let before = resources.len();
         documents::visit(&file, false, stdin, &mut |document| {
+            size += document.text.len();
+            if size > documents::MAX_INPUT {
+                return Err(ReadError::TooMuch.into());
+            }
             resources.extend(decode_document(yaml::read_strict(&document.text)?)?);
             Ok::<(), ManifestError>(())
         })?;

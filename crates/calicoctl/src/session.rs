@@ -18,6 +18,8 @@ use crate::input::yaml;
 
 /// The configuration file that is read where it exists and nobody names another.
 pub const DEFAULT_CONFIG: &str = "/etc/calico/calicoctl.cfg";
+/// The largest configuration file, in bytes: a kubeconfig may stand in it.
+const LARGEST_CONFIG: usize = 8 << 20;
 /// The version that this program says it is: that of the Calico whose texts, columns and data it has.
 pub const CLIENT_VERSION: &str = "v3.33.0";
 /// How long a call to the store may take: long enough for a cluster that elects a leader, short enough for somebody who waits.
@@ -183,9 +185,11 @@ impl Chosen {
 
 fn from_file(path: &str) -> Result<Settings, SetupError> {
     let wrong = |reason: String| SetupError::File { path: path.to_string(), reason };
-    let text = std::fs::read(path).map_err(|error| wrong(crate::input::documents::go_text(&error)))?;
-    let document = yaml::read_strict(&text)
-        .map_err(|error| wrong(format!("failed to parse config as YAML/JSON: {error}")))?;
+    let text = outside::read_file(Path::new(path), LARGEST_CONFIG)
+        .map_err(|error| wrong(crate::input::documents::go_text(&error)))?;
+    let document = yaml::read_strict(&text).map_err(|error| {
+        wrong(format!("failed to parse config as YAML/JSON: {}", error.without_content()))
+    })?;
     Settings::from_file(path, &document)
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use api::Timestamp;
+use rustix::fs::OFlags;
 
 use crate::conf::Conf;
 use crate::folder::create_private;
@@ -67,7 +68,9 @@ impl LogFile {
         if fs::metadata(&self.path).is_ok_and(|found| found.len() >= self.max_size) {
             self.put_aside(now)?;
         }
-        OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)
+        // Nobody waits for the reader of a pipe that stands in its place.
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(&self.path)
     }
 
     /// Of several processes that find it too large at once, each renames what is there then: that is a small file at worst.

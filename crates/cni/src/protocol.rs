@@ -8,6 +8,9 @@ use crate::args::go_quoted;
 use crate::conf::{Document, VERSIONS, is_name};
 use crate::error::CniError;
 
+/// The largest configuration, in bytes.
+const MOST: usize = 16 << 20;
+
 /// What a command needs of the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
@@ -77,9 +80,7 @@ impl Call {
     /// # Errors
     /// Codes 3 to 7.
     pub fn document(&self, stdin: &mut dyn Read) -> Result<Document, CniError> {
-        let mut text = Vec::with_capacity(4096);
-        stdin
-            .read_to_end(&mut text)
+        let text = outside::read_at_most(stdin, MOST)
             .map_err(|e| CniError::new(CniError::IO, format!("error reading from stdin: {e}")))?;
         let document = Document::parse(&text)?;
         if !matches!(self.command.as_str(), "GC" | "STATUS") {

@@ -9,8 +9,8 @@ pub struct Size(pub usize);
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            bytes if bytes >= 1 << 20 && bytes % (1 << 20) == 0 => write!(f, "{} MiB", bytes >> 20),
-            bytes if bytes >= 1 << 10 && bytes % (1 << 10) == 0 => write!(f, "{} KiB", bytes >> 10),
+            bytes if bytes >= 1 << 20 && bytes.is_multiple_of(1 << 20) => write!(f, "{} MiB", bytes >> 20),
+            bytes if bytes >= 1 << 10 && bytes.is_multiple_of(1 << 10) => write!(f, "{} KiB", bytes >> 10),
             bytes => write!(f, "{bytes} bytes"),
         }
     }
@@ -25,7 +25,7 @@ pub fn cut_short(text: &str) -> String {
     if text.len() <= SHOWN {
         return text.to_string();
     }
-    let end = text.floor_char_boundary(SHOWN);
+    let end = (0..=SHOWN).rev().find(|&end| text.is_char_boundary(end)).unwrap_or_default();
     format!("{}... ({} in all)", &text[..end], Size(text.len()))
 }
 

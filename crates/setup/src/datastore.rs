@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::settings::without_user;
+use crate::settings::shown_urls;
 
 /// The store that was chosen, with all that is needed to reach it.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,7 +116,7 @@ pub struct KubernetesSettings {
 impl KubernetesSettings {
     fn place(&self) -> String {
         if let Some(url) = &self.endpoint {
-            return format!("the Kubernetes API server at {}", without_user(url));
+            return format!("the Kubernetes API server at {}", shown_urls(url).join(","));
         }
         match (&self.kubeconfig_inline, &self.kubeconfig, &self.in_cluster) {
             (Some(_), ..) => "Kubernetes, by a kubeconfig given as text".to_string(),
@@ -158,8 +158,7 @@ impl Datastore {
                 format!("etcd, named in DNS for {domain}")
             }
             Datastore::Etcd(EtcdSettings { endpoints, .. }) => {
-                let shown: Vec<_> = endpoints.iter().map(|url| without_user(url.trim())).collect();
-                format!("etcd at {}", shown.join(", "))
+                format!("etcd at {}", shown_urls(&endpoints.join(",")).join(", "))
             }
             Datastore::Kubernetes(settings) => settings.place(),
         }

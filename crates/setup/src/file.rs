@@ -35,11 +35,14 @@ impl Settings {
                         .map_err(decoding)?;
                 }
                 "spec" => settings.read_spec(path, value).map_err(decoding)?,
-                _ => return Err(decoding(format!("unknown field \"{name}\""))),
+                _ => return Err(decoding(unknown_field(name))),
             }
         }
         if version != api::resource::API_VERSION {
-            return Err(wrong(format!("invalid config file: unknown APIVersion '{version}'")));
+            return Err(wrong(format!(
+                "invalid config file: unknown APIVersion '{}'",
+                outside::cut_short(&version)
+            )));
         }
         if kind != KIND {
             return Err(wrong(format!("invalid config file: expected kind '{KIND}', got '{kind}'")));
@@ -53,12 +56,20 @@ impl Settings {
             let row = TABLE
                 .iter()
                 .find(|row| row.file.eq_ignore_ascii_case(name))
-                .ok_or_else(|| format!("unknown field \"{name}\""))?;
+                .ok_or_else(|| unknown_field(name))?;
             if let Some(value) = text(row.kind, value, &format!("spec.{}", row.file))? {
                 self.set(row.field, &value, Origin::File { field: row.file, path: path.to_string() });
             }
         }
         Ok(())
+    }
+}
+
+/// The name is told where it can be one. What stands in its place may be a secret that lost its field (`etcdPassword:x` without a blank).
+fn unknown_field(name: &str) -> String {
+    match name.len() <= 40 && name.chars().all(|c| c.is_ascii_alphanumeric()) {
+        true => format!("unknown field \"{name}\""),
+        false => "unknown field, whose name is none: is the blank after a colon missing?".to_string(),
     }
 }
 

@@ -37,4 +37,4 @@ pub use fields::Field;
 #[cfg(feature = "kubernetes")]
 pub use kubernetes::connect_kubernetes;
 pub use node_name::{DEFAULT_NODENAME_FILE, NodeNameError, node_name};
-pub use settings::{Origin, Setting, Settings};
+pub use settings::{Origin, Setting, Settings, shown_urls};

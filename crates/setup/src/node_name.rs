@@ -6,6 +6,9 @@ use std::path::Path;
 /// Where `calico/node` leaves the name.
 pub const DEFAULT_NODENAME_FILE: &str = "/var/lib/calico/nodename";
 
+/// The largest file of a name, in bytes.
+const MOST: usize = 4096;
+
 /// Why the node has no name. A wrong name would give addresses to another node, so there is no guessing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -50,7 +53,7 @@ pub fn node_name(
 }
 
 fn from_file(path: &Path) -> io::Result<Option<String>> {
-    match std::fs::read_to_string(path) {
+    match outside::read_text(path, MOST) {
         Ok(text) => Ok(Some(text.trim_end().to_string()).filter(|name| !name.is_empty())),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(e) => Err(e),

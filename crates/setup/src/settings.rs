@@ -52,22 +52,42 @@ impl fmt::Debug for Setting {
 }
 
 impl Setting {
-    /// Where it was said, and what, for messages. User names and passwords in URLs are left out; not for fields that are secrets themselves.
+    /// Where it was said, and what, for messages; of URLs only scheme, host and port. Not for fields that are secrets themselves.
     pub fn quoted(&self) -> String {
-        let endpoints: Vec<_> = self.value.split(',').map(without_user).collect();
-        format!("{} = {:?}", self.origin, endpoints.join(","))
+        let looks_like_urls =
+            !self.value.starts_with('/') && (self.value.contains("://") || self.value.contains('@'));
+        let value = if looks_like_urls { shown_urls(&self.value).join(",") } else { self.value.clone() };
+        format!("{} = {value:?}", self.origin)
     }
 }
 
-pub(crate) fn without_user(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let host = rest.split('/').next().unwrap_or_default();
-            let user = host.rfind('@').map_or(0, |at| at + 1);
-            format!("{scheme}://{}", &rest[user..])
-        }
-        None => url.to_string(),
-    }
+/// URLs with commas between, as messages may show them: scheme, host and port. Users, passwords and paths are left out, and a piece that may be
+/// part of a password with a comma in it is left out whole.
+pub fn shown_urls(urls: &str) -> Vec<String> {
+    let pieces: Vec<&str> = urls.split(',').map(str::trim).collect();
+    let goes_on = |next: Option<&&str>| next.is_some_and(|next| next.contains('@') && !next.contains("://"));
+    let shown = pieces.iter().enumerate().map(|(at, piece)| match goes_on(pieces.get(at + 1)) {
+        true => None,
+        false => shown_url(piece),
+    });
+    shown.map(|url| url.unwrap_or_else(|| "<no URL>".to_string())).collect()
+}
+
+fn shown_url(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    // A user and a password may hold what ends a host elsewhere.
+    let host = rest.rsplit('@').next().unwrap_or_default();
+    let host = host.split(['/', '?', '#']).next().unwrap_or_default();
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, port),
+        _ => (host, ""),
+    };
+    let is_word =
+        |text: &str, more: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c));
+    let is_good =
+        is_word(scheme, "+-.") && is_word(name, "-._:[]%") && port.chars().all(|c| c.is_ascii_digit());
+    let scheme = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
+    is_good.then(|| format!("{scheme}{host}"))
 }
 
 /// All that was said of the connection.
@@ -207,7 +227,20 @@ mod tests {
         let settings =
             from(&[("ETCD_ENDPOINTS", "http://u:p@a:1,https://b:2/x@y"), ("ETCD_PASSWORD", "p")]).unwrap();
         let quoted = settings.get(Field::EtcdEndpoints).unwrap().quoted();
-        assert_eq!(quoted, "ETCD_ENDPOINTS = \"http://a:1,https://b:2/x@y\"");
+        assert_eq!(quoted, "ETCD_ENDPOINTS = \"http://a:1,https://y\"");
         assert!(!format!("{settings:?}").contains("p@"), "{settings:?}");
+        for (value, shown) in [
+            ("u:p@a:2379", "a:2379"),
+            ("u:p@a:2379,b:2379", "a:2379,b:2379"),
+            ("http://u:p/w@a:1", "http://a:1"),
+            ("http://u:1,p@a:1", "<no URL>,a:1"),
+            ("http://u:p,https://b:1", "<no URL>,https://b:1"),
+            ("https://[fd00::1]:2379/?token=p", "https://[fd00::1]:2379"),
+            ("https://a.example", "https://a.example"),
+        ] {
+            assert_eq!(shown_urls(value).join(","), shown);
+        }
+        let path = from(&[("RACKPOOL_DB", "/a,b/c.db")]).unwrap();
+        assert_eq!(path.get(Field::RackpoolDb).unwrap().quoted(), "RACKPOOL_DB = \"/a,b/c.db\"");
     }
 }

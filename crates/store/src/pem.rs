@@ -6,6 +6,9 @@ use std::path::PathBuf;
 
 use crate::error::StoreError;
 
+/// The largest file of certificates or of a key, in bytes: all authorities of a system are a quarter of a million.
+pub(crate) const MOST: usize = 4 << 20;
+
 /// A certificate or key.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Pem {
@@ -35,7 +38,7 @@ impl Pem {
             Pem::Inline(text) => (text.clone(), name.to_string()),
             Pem::File(path) => {
                 let place = format!("{} ({name})", path.display());
-                (std::fs::read_to_string(path).map_err(|error| unread(&place, &error))?, place)
+                (outside::read_text(path, MOST).map_err(|error| unread(&place, &error))?, place)
             }
         };
         if text.lines().any(|line| line.starts_with("-----BEGIN ") && line.contains(what)) {

@@ -1,6 +1,7 @@
 //! `calicoctl get`
 
 use std::cell::OnceCell;
+use std::path::Path;
 
 use api::columns::{ColumnContext, DEFAULT_AS_NUMBER};
 use api::{Kind, Resource};
@@ -111,7 +112,7 @@ fn render(
         Format::CustomColumns(columns) => tables(found, &Headings::Custom(columns), false, &as_number)?,
         Format::GoTemplate(text) => templated(text, found, &as_number).map_err(failed)?,
         Format::GoTemplateFile(path) => {
-            let text = std::fs::read_to_string(path)
+            let text = outside::read_text(Path::new(path), template::MAX_TEXT)
                 .map_err(|error| failed(format!("open {path}: {}", go_text(&error))))?;
             templated(&text, found, &as_number).map_err(failed)?
         }

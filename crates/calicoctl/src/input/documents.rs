@@ -9,7 +9,12 @@ use thiserror::Error;
 /// The length in bytes from which on a document, with the separator after it, is refused.
 pub const MAX_DOCUMENT: usize = 10 * 1024 * 1024;
 
+/// All documents of a command, in bytes: what they hold takes ten times as much memory before the first is written.
+pub const MAX_INPUT: usize = 64 * 1024 * 1024;
+
 const SEPARATOR: &[u8] = b"\n---";
+/// How much is read at once.
+const PORTION: usize = 64 * 1024;
 
 /// One document of a file or of standard input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +70,9 @@ pub enum ReadError {
     /// A document has [`MAX_DOCUMENT`] bytes or more.
     #[error("bufio.Scanner: token too long")]
     TooLong,
+    /// All documents together have more than [`MAX_INPUT`] bytes.
+    #[error("the input holds more than {}: hand it over in parts", outside::Size(MAX_INPUT))]
+    TooMuch,
 }
 
 /// Hands every document that `path` names to `visit`, in order, and stops at the first error.
@@ -82,11 +90,7 @@ pub fn visit<E: From<ReadError>>(
     visit: &mut dyn FnMut(Document) -> Result<(), E>,
 ) -> Result<InputKind, E> {
     if path == "-" {
-        let mut text = Vec::new();
-        stdin
-            .read_to_end(&mut text)
-            .map_err(|source| ReadError::Read { path: "/dev/stdin".to_owned(), source })?;
-        visit_text(path, &text, visit)?;
+        visit_stream(path, "/dev/stdin", stdin, visit)?;
         return Ok(InputKind::File);
     }
     let (kind, files) = files(path, recursive)?;
@@ -128,47 +132,108 @@ fn visit_file<E: From<ReadError>>(
     visit: &mut dyn FnMut(Document) -> Result<(), E>,
 ) -> Result<(), E> {
     let name = path.display().to_string();
-    let mut file = File::open(path).map_err(|source| ReadError::Open { path: name.clone(), source })?;
-    let mut text = Vec::new();
-    file.read_to_end(&mut text).map_err(|source| ReadError::Read { path: name.clone(), source })?;
-    visit_text(&name, &text, visit)
+    let file = File::open(path).map_err(|source| ReadError::Open { path: name.clone(), source })?;
+    visit_stream(&name, &name, file, visit)
 }
 
-fn visit_text<E: From<ReadError>>(
+/// `path` is its name in errors.
+fn visit_stream<E: From<ReadError>>(
     source: &str,
-    text: &[u8],
+    path: &str,
+    from: impl Read,
     visit: &mut dyn FnMut(Document) -> Result<(), E>,
 ) -> Result<(), E> {
-    for (index, text) in split(text).enumerate() {
-        visit(Document { source: source.to_owned(), index, text: text?.to_vec() })?;
+    for (index, text) in Split::new(path, from).enumerate() {
+        visit(Document { source: source.to_owned(), index, text: text? })?;
     }
     Ok(())
 }
 
 /// Splits text into documents: at a line that begins with `---`, the rest of which is dropped, wherever it stands, in a block scalar too
-/// (`libcalico-go/lib/util/yaml`). `---` at the very start is left to the YAML reader. After an error there is no more.
+/// (`libcalico-go/lib/util/yaml`). `---` at the very start is left to the YAML reader. After an error there is no more. No more of the text is read than a
+/// document may have.
 ///
 /// Calico drops a document without a word if the separator after it ends the text with something behind the dashes but no newline; here it
 /// is a document like the others.
-pub fn split(text: &[u8]) -> impl Iterator<Item = Result<&[u8], ReadError>> {
-    let mut rest = Some(text).filter(|text| !text.is_empty());
-    std::iter::from_fn(move || {
-        let text = rest.take()?;
-        let separator = text.windows(SEPARATOR.len()).position(|window| window == SEPARATOR);
-        let Some(at) = separator else {
-            return Some(if text.len() < MAX_DOCUMENT { Ok(text) } else { Err(ReadError::TooLong) });
+pub struct Split<'p, R> {
+    path: &'p str,
+    from: R,
+    /// What was read; before `start` it is used up, and up to `searched` holds no separator.
+    buffer: Vec<u8>,
+    start: usize,
+    searched: usize,
+    has_ended: bool,
+}
+
+impl<'p, R: Read> Split<'p, R> {
+    /// Splits what comes from there; `path` is its name in errors.
+    pub fn new(path: &'p str, from: R) -> Split<'p, R> {
+        Split { path, from, buffer: Vec::new(), start: 0, searched: 0, has_ended: false }
+    }
+
+    /// The next separator, with the rest of its line: where it begins and ends. Both from the start of the document.
+    fn separator(&mut self) -> Option<(usize, usize)> {
+        let text = &self.buffer[self.start..];
+        let from = self.searched.saturating_sub(SEPARATOR.len() - 1);
+        let found = text[from..].windows(SEPARATOR.len()).position(|window| window == SEPARATOR);
+        let Some(at) = found.map(|found| from + found) else {
+            self.searched = text.len();
+            return None;
         };
+        self.searched = at;
         let line = at + SEPARATOR.len();
-        let end = text[line..]
-            .iter()
-            .position(|&byte| byte == b'\n')
-            .map_or(text.len(), |newline| line + newline + 1);
-        if end > MAX_DOCUMENT {
-            return Some(Err(ReadError::TooLong));
+        match text[line..].iter().position(|&byte| byte == b'\n') {
+            Some(newline) => Some((at, line + newline + 1)),
+            None if self.has_ended => Some((at, text.len())),
+            None => None,
         }
-        rest = Some(&text[end..]).filter(|text| !text.is_empty());
-        Some(Ok(&text[..at]))
-    })
+    }
+
+    fn read_on(&mut self) -> Result<(), ReadError> {
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        let portion = self.from.by_ref().take(PORTION as u64).read_to_end(&mut self.buffer);
+        let count = portion.map_err(|source| ReadError::Read { path: self.path.to_owned(), source })?;
+        self.has_ended = count == 0;
+        Ok(())
+    }
+
+    /// Nothing comes any more.
+    fn end(&mut self) {
+        (self.buffer, self.start, self.has_ended) = (Vec::new(), 0, true);
+    }
+}
+
+impl<R: Read> Iterator for Split<'_, R> {
+    type Item = Result<Vec<u8>, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some((at, end)) = self.separator() {
+                if end > MAX_DOCUMENT {
+                    self.end();
+                    return Some(Err(ReadError::TooLong));
+                }
+                let text = self.buffer[self.start..self.start + at].to_vec();
+                (self.start, self.searched) = (self.start + end, 0);
+                return Some(Ok(text));
+            }
+            let length = self.buffer.len() - self.start;
+            if length >= MAX_DOCUMENT && self.has_ended || length > MAX_DOCUMENT {
+                self.end();
+                return Some(Err(ReadError::TooLong));
+            }
+            if self.has_ended {
+                let text = self.buffer[self.start..].to_vec();
+                self.end();
+                return Some(Ok(text)).filter(|_| length > 0);
+            }
+            if let Err(error) = self.read_on() {
+                self.end();
+                return Some(Err(error));
+            }
+        }
+    }
 }
 
 fn is_manifest(path: &Path) -> bool {

@@ -7,7 +7,7 @@
 //! * Go coerces a boolean or number into a string where the target field is a string. Types are not known here, so scalars stay as they
 //!   are; whoever decodes into types uses [`string_text`] for a string field, and [`crate::output::number::json_number`] for the text of a
 //!   number in an error message.
-//! * Nesting is bounded by [`MAX_DEPTH`], and alias expansion by goyaml's own ratio of alias-driven work, so hostile text gets an error.
+//! * Nesting is bounded by [`MAX_DEPTH`], and alias expansion by goyaml's own ratio of alias-driven work and by bytes, so hostile text gets an error.
 
 mod decode;
 mod go_syntax;
@@ -32,14 +32,40 @@ pub const MAX_DEPTH: usize = 200;
 #[non_exhaustive]
 pub enum YamlError {
     /// The text is not YAML, or uses something goyaml refuses: an unknown anchor, a tag that does not fit, too much aliasing.
-    #[error("error converting YAML to JSON: yaml: {0}")]
-    Malformed(String),
+    #[error("error converting YAML to JSON: yaml: {text}")]
+    Malformed {
+        /// Go's words.
+        text: String,
+        /// Where it was noticed, counted from 1.
+        line: usize,
+        /// Whether these words quote the text that was read.
+        is_quoting: bool,
+    },
     /// Keys that stand more than once in a map, in the order met. Only [`read_strict`] reports these.
     #[error("error converting YAML to JSON: yaml: unmarshal errors:\n  {}", .0.join("\n  "))]
     Duplicates(Vec<String>),
     /// Valid YAML that JSON cannot express: a null key, an infinite number.
     #[error("error converting YAML to JSON: {0}")]
     NotJson(String),
+}
+
+impl YamlError {
+    /// What is wrong and where, without a word of the text, which may hold secrets.
+    pub fn without_content(&self) -> String {
+        let words = match self {
+            YamlError::Malformed { text, is_quoting: false, .. } => text.clone(),
+            YamlError::Malformed { line, .. } => format!(
+                "line {line}: an alias without its anchor (a text that begins with * stands in quotes), a tag that does not fit its value, a key that is none, or too much aliasing"
+            ),
+            YamlError::Duplicates(clashes) => {
+                let line = |clash: &String| clash.split_once(": ").map(|(line, _)| line.to_owned());
+                let lines: Vec<_> = clashes.iter().filter_map(line).collect();
+                format!("{}: a key is already set in its map", lines.join(", "))
+            }
+            YamlError::NotJson(_) => "a key or a number that JSON has not".to_owned(),
+        };
+        format!("error converting YAML to JSON: yaml: {words}")
+    }
 }
 
 /// Reads the first document of `text`; of keys that stand twice in a map the later wins (Go's `yaml.Unmarshal`).

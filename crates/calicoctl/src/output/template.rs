@@ -13,6 +13,13 @@ mod tests;
 
 use thiserror::Error;
 
+/// The largest file of a template, in bytes.
+pub const MAX_TEXT: usize = 1 << 20;
+/// The most that a template may write, or put together in one value, in bytes.
+const MAX_OUTPUT: usize = 64 << 20;
+/// How many nodes of a template may be run, items of loops included: some seconds' work.
+const MAX_STEPS: u64 = 10_000_000;
+
 pub use data::{Data, Field};
 use evaluate::Run;
 

@@ -89,7 +89,7 @@ impl Fault {
 
     /// The server's answer (`api/v3rpc/rpctypes/error.go`).
     fn answered(url: &str, status: &Status) -> Fault {
-        let said = status.message();
+        let said = &*outside::cut_short(status.message());
         let at = format!("etcd at {url}: {said}");
         let is = |words: &str| said.contains(words);
         let (kind, in_doubt, text) = match status.code() {
@@ -137,6 +137,14 @@ impl Fault {
                 Kind::Denied,
                 false,
                 format!("{at}. The user needs a role with readwrite permission on the prefix /calico/"),
+            ),
+            Code::OutOfRange if is("message length too large") => (
+                Kind::TooLarge,
+                true,
+                format!(
+                    "the answer of etcd at {url} is larger than the {} that it may have, and was not read. Check the endpoints (etcdEndpoints, ETCD_ENDPOINTS)",
+                    outside::Size(super::members::ANSWER)
+                ),
             ),
             Code::FailedPrecondition | Code::NotFound => (Kind::Other, false, at),
             Code::Unimplemented => (

@@ -18,6 +18,8 @@ use crate::error::StoreError;
 
 /// How many operations a transaction of etcd may have, unless it was started with another `--max-txn-ops`.
 const MAX_OPERATIONS: usize = 128;
+/// The largest answer, in bytes: whole scopes come in one. Who announces a larger one is not listened to.
+pub(super) const ANSWER: usize = 256 << 20;
 /// After how long without an answer a read is asked of the next member, too.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often a member is asked again that breaks new connections off.
@@ -266,7 +268,7 @@ impl Member {
             in_doubt: false,
             ..Fault::asking(&self.url, &error)
         })?;
-        let kv = client.kv_client().max_decoding_message_size(usize::MAX);
+        let kv = client.kv_client().max_decoding_message_size(ANSWER);
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let live = Live { number, client, kv };
         *slot = Some(live.clone());

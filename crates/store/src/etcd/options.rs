@@ -136,11 +136,9 @@ impl Options {
                 .initial_stream_window_size(4 << 20)
                 .initial_connection_window_size(8 << 20);
         if scheme == "https" {
-            endpoint = endpoint.tls_config(tls.clone()).map_err(|error| {
-                unusable(format!(
-                    "the certificates given for etcd cannot be used: {}",
-                    super::fault::chain(&error)
-                ))
+            // The reason is not told, as it may quote the key.
+            endpoint = endpoint.tls_config(tls.clone()).map_err(|_| {
+                unusable("the certificates given for etcd cannot be used (etcdCACertFile, etcdCertFile, etcdKeyFile): one of them is damaged, or the key is not the certificate's".to_string())
             })?;
         }
         Ok((shown, endpoint))

@@ -8,7 +8,7 @@ use etcd_client::{EventType, WatchOptions, WatchStream};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::fault::Fault;
-use super::members::{Cluster, Live, Member};
+use super::members::{ANSWER, Cluster, Live, Member};
 use super::reading::{decode, end_of, read};
 use crate::error::{StoreError, WatchError};
 use crate::following::{Following, PAUSE, Sender};
@@ -104,7 +104,7 @@ async fn follow_once(cluster: &Cluster, scope: &Scope, sender: &Sender) -> End {
 
 /// Asks for events of all prefixes of the scope, on one stream.
 async fn begin(live: &Live, scope: &Scope, from: i64) -> Result<WatchStream, etcd_client::Error> {
-    let mut client = live.client.watch_client().max_decoding_message_size(usize::MAX);
+    let mut client = live.client.watch_client().max_decoding_message_size(ANSWER);
     let options =
         |prefix: &str| Some(WatchOptions::new().with_range(end_of(prefix)).with_start_revision(from));
     let mut prefixes = scope.prefixes().into_iter();

@@ -10,7 +10,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use api::crd::Group;
-use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::{Connection, HttpConnector};
@@ -23,6 +25,8 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tower::{BoxError, Service, ServiceBuilder};
 
+use super::bounded;
+use super::credentials::{Credentials, Identity};
 use super::fault::{self, Fault, Kind};
 use super::options::{Deletion, Options};
 use super::pace::Pace;
@@ -35,6 +39,8 @@ const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::fro
 const WINDOW: u32 = 4 << 20;
 /// How long to wait where the server asks to wait and does not say how long.
 const PAUSE: Duration = Duration::from_secs(1);
+/// No server is taken at its word for more: times that far away cannot be computed with.
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How often a request that no connection was made for makes one itself.
 const RETRIES: u32 = 3;
@@ -52,6 +58,8 @@ pub(super) struct Question {
     pub(super) content_type: &'static str,
     /// Of the answer.
     pub(super) accept: &'static str,
+    /// The largest answer, in bytes.
+    pub(super) most: usize,
 }
 
 /// Stands in the server's audit log.
@@ -68,11 +76,12 @@ pub(super) const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json
 
 impl Question {
     pub(super) fn get(url: String) -> Question {
-        Question { method: Method::GET, url, body: None, content_type: JSON, accept: JSON }
+        let most = bounded::OBJECT;
+        Question { method: Method::GET, url, body: None, content_type: JSON, accept: JSON, most }
     }
 
     pub(super) fn send(method: Method, url: String, body: String) -> Question {
-        Question { method, url, body: Some(body), content_type: JSON, accept: JSON }
+        Question { method, body: Some(body), ..Question::get(url) }
     }
 
     pub(super) fn is_write(&self) -> bool {
@@ -84,6 +93,7 @@ impl Question {
 pub(super) struct Server {
     options: Options,
     config: Config,
+    credentials: Credentials,
     /// The URL as messages may show it: without user and path.
     shown: String,
     /// Many requests on one connection.
@@ -96,6 +106,7 @@ pub(super) struct Server {
     group: OnceCell<Group>,
     pace: Option<Pace>,
     requests: AtomicU64,
+    under_way: bounded::UnderWay,
     pub(super) recent: Recent,
 }
 
@@ -110,7 +121,7 @@ impl fmt::Debug for Server {
 
 impl Server {
     pub(super) fn new(options: Options) -> Result<Server, StoreError> {
-        let config = options.config()?;
+        let (config, credentials) = options.config()?;
         let url = &config.cluster_url;
         let port = url.port_u16().map_or(String::new(), |port| format!(":{port}"));
         let scheme = url.scheme_str().unwrap_or("https");
@@ -121,12 +132,14 @@ impl Server {
             speaks_http1: AtomicBool::new(scheme == "http"),
             options,
             config,
+            credentials,
             shown,
             http2: OnceCell::new(),
             http1: OnceCell::new(),
             was_connected: Arc::default(),
             pace,
             requests: AtomicU64::new(0),
+            under_way: bounded::UnderWay::default(),
             recent: Recent::default(),
         })
     }
@@ -184,26 +197,44 @@ impl Server {
 
     /// Asks, and waits and asks again while the server wants that and there is time.
     async fn ask_once(&self, question: Question, deadline: Instant) -> Result<String, Fault> {
+        let deadline = self.introduce(deadline).await?;
         let (_, body) = self.answer(&question, deadline).await?;
-        match timeout_at(deadline, body.collect_bytes()).await {
-            Ok(Ok(bytes)) => String::from_utf8(bytes.into()).map_err(|error| Fault {
+        match timeout_at(deadline, bounded::whole(body, question.most, &self.under_way)).await {
+            Ok(Ok(Some(bytes))) => String::from_utf8(bytes).map_err(|error| Fault {
                 in_doubt: question.is_write(),
                 ..Fault::nonsense(&self.shown, &error)
             }),
+            Ok(Ok(None)) => {
+                Err(Fault { in_doubt: question.is_write(), ..Fault::endless(&self.shown, question.most) })
+            }
             Ok(Err(error)) => Err(Fault::on_the_way(&self.shown, &error, question.is_write())),
             Err(_) => Err(Fault::silent(&self.shown, question.is_write())),
         }
     }
 
+    /// Gets the credentials. The time that a person took to log in is not the server's: gives the deadline that much later.
+    async fn introduce(&self, deadline: Instant) -> Result<Instant, Fault> {
+        let start = Instant::now();
+        self.identity(deadline).await?;
+        Ok(if self.credentials.ask_a_person() { deadline + start.elapsed() } else { deadline })
+    }
+
+    async fn identity(&self, deadline: Instant) -> Result<Arc<Identity>, Fault> {
+        self.credentials.get(deadline).await.map_err(|why| Fault::nobody(&self.shown, &why))
+    }
+
     /// A body that comes in as things happen.
     pub(super) async fn listen(&self, url: String, deadline: Instant) -> Result<Body, Fault> {
+        let deadline = self.introduce(deadline).await?;
         self.answer(&Question::get(url), deadline).await.map(|(_, body)| body)
     }
 
     /// The answer to a question, if it is a good one.
     async fn answer(&self, question: &Question, deadline: Instant) -> Result<(StatusCode, Body), Fault> {
         let mut retries = RETRIES;
+        let mut was_renewed = false;
         loop {
+            let identity = self.identity(deadline).await?;
             if let Some(pace) = &self.pace {
                 let wait = pace.take(Instant::now());
                 if Instant::now() + wait > deadline {
@@ -213,9 +244,9 @@ impl Server {
             }
             let over_http1 = self.speaks_http1.load(Ordering::Relaxed);
             let sent = async {
-                let client = self.client(over_http1).await?;
+                let client = self.client(over_http1, &identity).await?;
                 self.requests.fetch_add(1, Ordering::Relaxed);
-                client.send(question.request()?).await
+                client.send(question.request(&identity)?).await
             };
             let answer = match timeout_at(deadline, sent).await {
                 Ok(Ok(answer)) => answer,
@@ -238,9 +269,17 @@ impl Server {
             if parts.status.is_success() {
                 return Ok((parts.status, body));
             }
-            let text = match timeout_at(deadline, body.collect_bytes()).await {
-                Ok(Ok(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
-                _ => String::new(),
+            // Who is not known has done nothing.
+            let is_unknown = parts.status == StatusCode::UNAUTHORIZED;
+            if is_unknown
+                && !std::mem::replace(&mut was_renewed, true)
+                && self.credentials.renew(&identity).await
+            {
+                continue;
+            }
+            let text = match timeout_at(deadline, bounded::beginning(body, bounded::ERROR)).await {
+                Ok(bytes) => identity.hidden_in(&String::from_utf8_lossy(&bytes)),
+                Err(_) => String::new(),
             };
             let wait = (parts.status == StatusCode::TOO_MANY_REQUESTS).then(|| retry_after(&parts.headers));
             match wait {
@@ -251,7 +290,7 @@ impl Server {
         }
     }
 
-    async fn client(&self, over_http1: bool) -> Result<&Client, kube::Error> {
+    async fn client(&self, over_http1: bool, identity: &Identity) -> Result<&Client, kube::Error> {
         let cell = if over_http1 { &self.http1 } else { &self.http2 };
         cell.get_or_try_init(async || {
             let mut tcp = HttpConnector::new();
@@ -261,9 +300,8 @@ impl Server {
             if self.config.cluster_url.scheme_str() == Some("http") {
                 return self.client_over(tcp, over_http1);
             }
-            let tls = HttpsConnectorBuilder::new()
-                .with_tls_config(self.config.rustls_client_config()?)
-                .https_or_http();
+            let tls =
+                HttpsConnectorBuilder::new().with_tls_config(self.tls_config(identity)?).https_or_http();
             let tls = match &self.config.tls_server_name {
                 Some(name) => {
                     let name = name.clone().try_into();
@@ -279,6 +317,15 @@ impl Server {
             }
         })
         .await
+    }
+
+    fn tls_config(&self, identity: &Identity) -> Result<rustls::ClientConfig, kube::Error> {
+        let mut config = self.config.clone();
+        if let Some((certificate, key)) = &identity.certificate {
+            config.auth_info.client_certificate_data = Some(STANDARD.encode(certificate));
+            config.auth_info.client_key_data = Some(STANDARD.encode(key).into());
+        }
+        config.rustls_client_config().map_err(|_| kube::Error::Service(UnusableCertificates.into()))
     }
 
     fn client_over<C>(&self, connector: C, over_http1: bool) -> Result<Client, kube::Error>
@@ -301,7 +348,6 @@ impl Server {
             .build(connector);
         let service = ServiceBuilder::new()
             .layer(self.config.base_uri_layer())
-            .option_layer(self.config.auth_layer()?)
             .layer(self.config.extra_headers_layer()?)
             .map_err(BoxError::from)
             .service(client);
@@ -321,7 +367,7 @@ struct Named {
 
 fn retry_after(headers: &HeaderMap) -> Duration {
     let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    seconds.map_or(PAUSE, Duration::from_secs)
+    seconds.map_or(PAUSE, Duration::from_secs).min(LONGEST_PAUSE)
 }
 
 impl Question {
@@ -335,12 +381,15 @@ impl Question {
         }
     }
 
-    fn request(&self) -> Result<Request<Body>, kube::Error> {
+    fn request(&self, identity: &Identity) -> Result<Request<Body>, kube::Error> {
         let mut request = Request::builder()
             .method(&self.method)
             .uri(self.signed_url().as_ref())
             .header(ACCEPT, self.accept)
             .header(USER_AGENT, OURSELVES);
+        if let Some(header) = &identity.header {
+            request = request.header(AUTHORIZATION, header);
+        }
         if self.body.is_some() {
             request = request.header(CONTENT_TYPE, self.content_type);
         }
@@ -348,6 +397,11 @@ impl Question {
         request.body(body).map_err(kube::Error::HttpError)
     }
 }
+
+/// Why there is no connection; nothing was sent. The reason is not told, as it may quote the key.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the certificates and the key that are given for it cannot be used")]
+pub(super) struct UnusableCertificates;
 
 /// A connector that notes that it has connected.
 #[derive(Clone)]

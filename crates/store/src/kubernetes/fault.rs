@@ -8,7 +8,7 @@ use hyper_util::client::legacy::Error as ClientError;
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use serde::Deserialize;
 
-use super::connection::{Question, WithoutHttp2};
+use super::connection::{Question, UnusableCertificates, WithoutHttp2};
 use crate::batch::Current;
 use crate::cause::{self, ABOUT_US, find};
 use crate::error::{Refusal, StoreError};
@@ -45,6 +45,8 @@ pub(super) enum Kind {
     TooLarge,
     /// The server asks to wait.
     Throttled(Duration),
+    /// The answer is larger than any that is awaited.
+    Endless,
     /// The server failed.
     Other,
 }
@@ -110,6 +112,23 @@ impl Fault {
         Fault::new(Kind::Throttled(wait), text)
     }
 
+    /// An answer without end.
+    pub(super) fn endless(url: &str, most: usize) -> Fault {
+        let text = format!(
+            "the answer of the Kubernetes API server at {url} is larger than the {} that it may have, and was not read to its end. Check the endpoint (the kubeconfig's server, K8S_API_ENDPOINT)",
+            outside::Size(most)
+        );
+        Fault::new(Kind::Endless, text)
+    }
+
+    /// No credentials.
+    pub(super) fn nobody(url: &str, why: &str) -> Fault {
+        let text = format!(
+            "the credentials for the Kubernetes API server at {url} cannot be had: {why}. Check the kubeconfig's user"
+        );
+        Fault::new(Kind::Unknown, text)
+    }
+
     /// An answer that is not what an API server says.
     pub(super) fn nonsense(url: &str, error: &dyn StdError) -> Fault {
         let text = format!(
@@ -121,7 +140,7 @@ impl Fault {
     /// No answer, or a part of one.
     pub(super) fn on_the_way(url: &str, error: &kube::Error, is_write: bool) -> Fault {
         let connecting = find::<ClientError>(error).is_some_and(ClientError::is_connect);
-        let before = connecting || matches!(error, kube::Error::Auth(_) | kube::Error::HttpError(_));
+        let before = connecting || matches!(error, kube::Error::HttpError(_));
         let (kind, text) = broken(url, error);
         let is_harmless = before || cause::was_not_processed(error);
         let in_doubt = is_write && !is_harmless && !matches!(kind, Kind::Impostor | Kind::Unknown);
@@ -141,7 +160,8 @@ impl Fault {
         let status: Option<Status> = serde_json::from_str(text).ok();
         let is_status = status.is_some();
         let status = status.unwrap_or_default();
-        let said = if status.message.is_empty() { text.trim() } else { status.message.as_str() };
+        let said = if status.message.is_empty() { text } else { status.message.as_str() };
+        let said = &*outside::cut_short(said);
         let at = format!("the Kubernetes API server at {url}: {said}");
         let all_causes = |field: &str| {
             !status.details.causes.is_empty() && status.details.causes.iter().all(|c| c.field == field)
@@ -225,9 +245,12 @@ impl Fault {
             | Kind::Absent => StoreError::Unavailable(self.text),
             Kind::Unknown | Kind::Forbidden => StoreError::Denied(self.text),
             Kind::Throttled(after) => StoreError::Throttled { after, reason: self.text },
-            Kind::Impostor | Kind::NotInstalled | Kind::Invalid | Kind::Name | Kind::TooLarge => {
-                StoreError::Unusable(self.text)
-            }
+            Kind::Impostor
+            | Kind::Endless
+            | Kind::NotInstalled
+            | Kind::Invalid
+            | Kind::Name
+            | Kind::TooLarge => StoreError::Unusable(self.text),
         }
     }
 }
@@ -294,10 +317,9 @@ pub(super) fn was_not_connected_for(error: &kube::Error) -> bool {
 
 /// Why a connection could not be made, or broke.
 fn broken(url: &str, error: &kube::Error) -> (Kind, String) {
-    if let kube::Error::Auth(error) = error {
+    if let Some(unusable) = find::<UnusableCertificates>(error) {
         let text = format!(
-            "the credentials for the Kubernetes API server at {url} cannot be had: {}. Check the kubeconfig's user",
-            chain(error)
+            "the Kubernetes API server at {url} is not asked: {unusable}. Check the kubeconfig's cluster and user, or K8S_CA_FILE, K8S_CERT_FILE and K8S_KEY_FILE"
         );
         return (Kind::Unknown, text);
     }

@@ -18,9 +18,13 @@
 //! * **Nothing outlives its deadline**: a write that was sent and not answered is reported as unknown. Where the server asks to wait (429), calls
 //!   wait as long as theirs allows.
 
+mod bounded;
 mod connection;
+mod credentials;
 mod definitions;
+mod exec;
 mod fault;
+mod kubeconfig;
 mod namespace;
 mod objects;
 mod options;

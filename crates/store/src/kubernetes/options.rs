@@ -8,12 +8,13 @@ use api::crd::Group;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kube::Config;
-use kube::config::Kubeconfig as KubeconfigFile;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::credentials::Credentials;
+use super::kubeconfig;
 use crate::error::StoreError;
-use crate::pem::{Pem, unread};
+use crate::pem::Pem;
 
 /// A kubeconfig.
 #[derive(Clone, PartialEq, Eq)]
@@ -130,24 +131,25 @@ impl fmt::Debug for Options {
     }
 }
 
-fn unusable(text: impl fmt::Display) -> StoreError {
+pub(super) fn unusable(text: impl fmt::Display) -> StoreError {
     StoreError::Unusable(text.to_string())
 }
 
-/// A file that could not be read.
-/// The certificates of a PEM text.
-fn certificates(text: &str, place: &str) -> Result<Vec<Vec<u8>>, StoreError> {
+/// The certificates of a PEM text. What is wrong with it is not told in the reader's words, which quote it.
+pub(super) fn certificates(text: &str, place: &str) -> Result<Vec<Vec<u8>>, StoreError> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    let all = all.map_err(|error| unusable(format!("{place} is no certificate: {error}")))?;
-    Ok(all.into_iter().map(|der| der.to_vec()).collect())
+    match all {
+        Ok(all) if !all.is_empty() => Ok(all.into_iter().map(|der| der.to_vec()).collect()),
+        _ => Err(unusable(format!("{place} holds no certificate in PEM form, or a damaged one"))),
+    }
 }
 
 impl Options {
-    /// The connection's settings, all files read.
-    pub(super) fn config(&self) -> Result<Config, StoreError> {
-        let mut config = match (&self.kubeconfig, &self.endpoint, &self.in_cluster) {
-            (Some(kubeconfig), ..) => self.read_kubeconfig(kubeconfig)?,
-            (None, Some(endpoint), _) => Config::new(url(endpoint)?),
+    /// The connection's settings, all files read; and who one is.
+    pub(super) fn config(&self) -> Result<(Config, Credentials), StoreError> {
+        let (mut config, mut credentials) = match (&self.kubeconfig, &self.endpoint, &self.in_cluster) {
+            (Some(kubeconfig), ..) => kubeconfig::read(kubeconfig, self.context.as_deref())?,
+            (None, Some(endpoint), _) => (Config::new(endpoint_url(endpoint)?), Credentials::default()),
             (None, None, Some(cluster)) => in_cluster(cluster)?,
             (None, None, None) => {
                 return Err(unusable(
@@ -156,11 +158,10 @@ impl Options {
             }
         };
         if let Some(endpoint) = &self.endpoint {
-            config.cluster_url = url(endpoint)?;
+            config.cluster_url = endpoint_url(endpoint)?;
         }
         if let Some(token) = &self.token {
-            config.auth_info.token = Some(token.trim().to_string().into());
-            config.auth_info.token_file = None;
+            credentials = Credentials::token(token, "the token (k8sAPIToken, CALICO_K8SAPITOKEN)")?;
         }
         if let Some(ca) = &self.ca {
             let name = "the CA certificate, K8S_CA_FILE";
@@ -181,94 +182,40 @@ impl Options {
             }
         }
         config.accept_invalid_certs |= self.insecure;
-        Ok(config)
-    }
-
-    fn read_kubeconfig(&self, kubeconfig: &Kubeconfig) -> Result<Config, StoreError> {
-        let mut merged = match kubeconfig {
-            Kubeconfig::Inline(text) => KubeconfigFile::from_yaml(text)
-                .map_err(|error| unusable(format!("the kubeconfig given as text: {error}")))?,
-            Kubeconfig::Files(paths) => read_files(paths)?,
-        };
-        if let Some(context) = &self.context {
-            if !merged.contexts.iter().any(|known| known.name == *context) {
-                let known: Vec<_> = merged.contexts.iter().map(|context| context.name.as_str()).collect();
-                return Err(unusable(format!(
-                    "the kubeconfig has no context {context:?} (K8S_CURRENT_CONTEXT); it has {}",
-                    known.join(", ")
-                )));
-            }
-            merged.current_context = Some(context.clone());
-        }
-        if let Some(proxy) = proxy(&merged) {
-            return Err(unusable(format!(
-                "{kubeconfig:?} leads to the Kubernetes API server through the proxy {proxy} (proxy-url), which is not supported yet. Name a server that is reached directly"
-            )));
-        }
-        Config::try_from(merged).map_err(|error| {
-            unusable(format!(
-                "{kubeconfig:?} names no Kubernetes API server: {}",
-                super::fault::chain(&error)
-            ))
-        })
+        Ok((config, credentials))
     }
 }
 
-/// The proxy before the server of the current context. (One that the environment names is not taken.)
-fn proxy(kubeconfig: &KubeconfigFile) -> Option<&str> {
-    let name = kubeconfig.current_context.as_ref()?;
-    let context = kubeconfig.contexts.iter().find(|context| context.name == *name)?.context.as_ref()?;
-    let cluster = kubeconfig.clusters.iter().find(|cluster| cluster.name == context.cluster)?;
-    cluster.cluster.as_ref()?.proxy_url.as_deref().filter(|proxy| !proxy.is_empty())
-}
-
-fn read_files(paths: &[PathBuf]) -> Result<KubeconfigFile, StoreError> {
-    let mut merged: Option<KubeconfigFile> = None;
-    for path in paths {
-        if paths.len() > 1 && !path.exists() {
-            continue;
-        }
-        if let Err(error) = std::fs::File::open(path) {
-            return Err(unread(&format!("the kubeconfig {}", path.display()), &error));
-        }
-        let wrong = |error: kube::config::KubeconfigError| {
-            let why = super::fault::chain(&error);
-            unusable(format!("the kubeconfig {} cannot be understood: {why}", path.display()))
-        };
-        let file = KubeconfigFile::read_from(path).map_err(wrong)?;
-        merged = Some(match merged {
-            None => file,
-            Some(first) => first.merge(file).map_err(wrong)?,
-        });
-    }
-    merged.ok_or_else(|| unusable(format!("none of the kubeconfigs {paths:?} exists")))
-}
-
-fn in_cluster(cluster: &InCluster) -> Result<Config, StoreError> {
+fn in_cluster(cluster: &InCluster) -> Result<(Config, Credentials), StoreError> {
     let host = if cluster.host.contains(':') { format!("[{}]", cluster.host) } else { cluster.host.clone() };
-    let mut config = Config::new(url(&format!("https://{host}:{}", cluster.port))?);
+    let mut config = Config::new(endpoint_url(&format!("https://{host}:{}", cluster.port))?);
     let (ca, token) = (cluster.directory.join("ca.crt"), cluster.directory.join("token"));
     let remedy = "the pod's service account is not mounted (automountServiceAccountToken)";
-    for file in [&ca, &token] {
-        std::fs::File::open(file)
-            .map_err(|error| unread(&format!("{} ({remedy})", file.display()), &error))?;
-    }
-    let place = ca.display().to_string();
-    let text = Pem::File(ca.clone()).text("the cluster's CA certificate", "CERTIFICATE")?;
+    let place = format!("{} ({remedy})", ca.display());
+    let text = Pem::File(ca).text(remedy, "CERTIFICATE")?;
     config.root_cert = Some(certificates(&text, &place)?);
-    config.root_cert_file = Some(ca);
-    config.auth_info.token_file = Some(token.display().to_string());
-    Ok(config)
+    Ok((config, Credentials::file(token, remedy)?))
 }
 
-fn url(text: &str) -> Result<http::Uri, StoreError> {
-    let whole = if text.contains("://") { text.to_string() } else { format!("https://{text}") };
-    let uri: Option<http::Uri> = whole.parse().ok();
-    let is_good = |uri: &http::Uri| {
-        uri.host().is_some_and(|host| !host.is_empty())
-            && ["http", "https"].contains(&uri.scheme_str().unwrap_or_default())
-    };
-    uri.filter(is_good).ok_or_else(|| {
+fn endpoint_url(text: &str) -> Result<http::Uri, StoreError> {
+    url(text).ok_or_else(|| {
         unusable("the endpoint of the Kubernetes API server (K8S_API_ENDPOINT) is no URL. It looks like https://10.0.0.1:6443")
     })
+}
+
+/// A server's URL; without a scheme it is https. (client-go takes http where no certificate is given; a token would be sent for all to read.)
+pub(super) fn url(text: &str) -> Option<http::Uri> {
+    let text = text.trim();
+    let whole = if text.contains("://") { text.to_string() } else { format!("https://{text}") };
+    let uri: http::Uri = whole.parse().ok()?;
+    let is_good = uri.host().is_some_and(|host| !host.is_empty())
+        && ["http", "https"].contains(&uri.scheme_str().unwrap_or_default());
+    is_good.then_some(uri)
+}
+
+/// Scheme, host and port of a URL, which may hold a user and a password besides.
+pub(super) fn authority_of(text: &str) -> Option<String> {
+    let uri = url(text)?;
+    let port = uri.port_u16().map_or(String::new(), |port| format!(":{port}"));
+    Some(format!("{}://{}{port}", uri.scheme_str()?, uri.host()?))
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use super::bounded;
 use super::connection::{METADATA_LIST, Question, Server};
 use super::fault::{Fault, Kind};
 use super::place::{self, Place, Range, What};
@@ -256,13 +257,14 @@ pub(super) async fn list_range(
     let short = read.depth == Depth::Key && range.what.is_told_by_metadata();
     let mut token = after.as_deref().map(place::token_after);
     let mut passes_over = None;
+    let (mut page, mut bytes) = (PAGE, 0);
     let mut listed = Listed { slots: Vec::new(), strays: Vec::new(), last: None, revision: None };
     // Where a list goes on with a later state, what moved ahead may come again.
     let mut keys = HashSet::new();
     loop {
-        let url = range.url((wanted - listed.slots.len()).min(PAGE), token.as_deref());
+        let url = range.url((wanted - listed.slots.len()).min(page), token.as_deref());
         let accept = if short { METADATA_LIST } else { Question::get(String::new()).accept };
-        let question = Question { accept, ..Question::get(url) };
+        let question = Question { accept, most: bounded::PAGE, ..Question::get(url) };
         let text = match server.ask(question, deadline).await {
             Ok(text) => text,
             Err(fault) => match fault.kind {
@@ -274,6 +276,11 @@ pub(super) async fn list_range(
                     token = next.or_else(|| after.as_deref().map(place::token_after));
                     continue;
                 }
+                // Objects may be large: fewer of them at once.
+                Kind::Endless if page > 1 => {
+                    page = (page / 8).max(1);
+                    continue;
+                }
                 // A server that does not take our own token: read from the start, and pass over what comes before.
                 Kind::Invalid if after.is_some() && listed.slots.is_empty() && passes_over.is_none() => {
                     (token, passes_over) = (None, after.clone());
@@ -282,6 +289,10 @@ pub(super) async fn list_range(
                 _ => return Err(fault),
             },
         };
+        bytes += text.len();
+        if bytes > bounded::LIST {
+            return Err(Fault::endless(server.shown(), bounded::LIST));
+        }
         let list: List<'_> =
             serde_json::from_str(&text).map_err(|error| Fault::nonsense(server.shown(), &error))?;
         let items = list.items.unwrap_or_default();

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::bounded;
 use super::connection::Server;
 use super::fault::{Fault, Kind};
 use super::place::{self, Range};
@@ -254,12 +255,15 @@ struct Lines {
 }
 
 impl Lines {
-    /// Waits for more of the body; `false` at its end.
+    /// Waits for more of the body; `false` at its end, and for a line without one.
     async fn more(&mut self, body: &mut Body) -> bool {
         let Some(Ok(frame)) = body.frame().await else { return false };
         if let Ok(data) = frame.into_data() {
             for part in data.split_inclusive(|byte| *byte == b'\n') {
                 self.rest.extend_from_slice(part);
+                if self.rest.len() > bounded::OBJECT {
+                    return false;
+                }
                 if part.ends_with(b"\n") {
                     self.whole.push_back(std::mem::take(&mut self.rest));
                 }

@@ -1,7 +1,26 @@
 use super::*;
 
+/// In portions of three bytes, so that separators are cut everywhere.
+struct Drops<'t>(&'t [u8]);
+
+impl Read for Drops<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let end = buffer.len().min(3);
+        self.0.read(&mut buffer[..end])
+    }
+}
+
+fn split(text: &[u8]) -> impl Iterator<Item = Result<Vec<u8>, ReadError>> {
+    Split::new("-", text)
+}
+
 fn texts(text: &str) -> Vec<String> {
-    split(text.as_bytes()).map(|document| String::from_utf8_lossy(document.unwrap()).into_owned()).collect()
+    let read = |split: &mut dyn Iterator<Item = Result<Vec<u8>, ReadError>>| -> Vec<String> {
+        split.map(|document| String::from_utf8(document.unwrap()).unwrap()).collect()
+    };
+    let whole = read(&mut split(text.as_bytes()));
+    assert_eq!(read(&mut Split::new("-", Drops(text.as_bytes()))), whole);
+    whole
 }
 
 #[test]
@@ -41,6 +60,25 @@ fn refuses_documents_of_ten_mebibytes() {
         split(&separated(MAX_DOCUMENT - 4)).map(|document| document.is_ok()).collect::<Vec<_>>(),
         [false]
     );
+}
+
+/// Counts what is read of it.
+struct Endless<'c>(&'c mut usize);
+
+impl Read for Endless<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        buffer.fill(b'a');
+        *self.0 += buffer.len();
+        Ok(buffer.len())
+    }
+}
+
+#[test]
+fn no_more_is_read_than_a_document_may_have() {
+    let mut count = 0;
+    let first = Split::new("-", Endless(&mut count)).next().unwrap();
+    assert!(matches!(first, Err(ReadError::TooLong)));
+    assert!(count < MAX_DOCUMENT + 2 * PORTION, "{count}");
 }
 
 /// A document's source, index and text.

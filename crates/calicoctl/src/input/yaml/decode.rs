@@ -11,6 +11,7 @@ use super::go_syntax::go_syntax;
 use super::resolve::{Meaning, resolve};
 use super::tree::{Documents, NodeId, NodeKind, Scalar, Tree};
 use super::{MAX_DEPTH, YamlError};
+use crate::input::documents::MAX_DOCUMENT;
 use crate::output::number;
 
 /// What to do with a key that is set already.
@@ -76,7 +77,7 @@ impl Eq for Key {}
 
 /// Reads the first document; what follows it is not looked at.
 pub(super) fn document(text: &[u8], duplicates: Duplicates) -> Result<Value, YamlError> {
-    let Some(tree) = Documents::new(text).next_document().map_err(YamlError::Malformed)? else {
+    let Some(tree) = Documents::new(text).next_document()? else {
         return Ok(Value::Null);
     };
     let mut decoder = Decoder {
@@ -85,9 +86,11 @@ pub(super) fn document(text: &[u8], duplicates: Duplicates) -> Result<Value, Yam
         clashes: Vec::new(),
         expanding: HashSet::new(),
         work: Work::default(),
+        line: 0,
     };
-    decoder.work.step(false).map_err(YamlError::Malformed)?;
-    let decoded = decoder.node(Tree::ROOT, 0).map_err(YamlError::Malformed)?;
+    let decoded = decoder.work.step(false).and_then(|()| decoder.node(Tree::ROOT, 0));
+    let line = decoder.line + 1;
+    let decoded = decoded.map_err(|text| YamlError::Malformed { text, line, is_quoting: true })?;
     if !decoder.clashes.is_empty() {
         return Err(YamlError::Duplicates(decoder.clashes));
     }
@@ -101,6 +104,8 @@ struct Decoder<'a> {
     /// The alias nodes that are being expanded.
     expanding: HashSet<NodeId>,
     work: Work,
+    /// Of the node at hand.
+    line: usize,
 }
 
 /// goyaml's guard against small documents that expand to huge ones: the share of the work that aliases cause is bounded.
@@ -108,6 +113,8 @@ struct Decoder<'a> {
 struct Work {
     steps: u64,
     alias_steps: u64,
+    /// What aliases repeat of texts, which goyaml does not count.
+    alias_bytes: usize,
 }
 
 impl Work {
@@ -125,12 +132,26 @@ impl Work {
     }
 }
 
+impl Work {
+    fn text(&mut self, length: usize, in_alias: bool) -> Result<(), String> {
+        self.alias_bytes += if in_alias { length } else { 0 };
+        match self.alias_bytes > MAX_DOCUMENT {
+            true => Err("document contains excessive aliasing".to_owned()),
+            false => Ok(()),
+        }
+    }
+}
+
 impl Decoder<'_> {
     /// `depth` counts the collections around the node, aliases expanded.
     fn node(&mut self, id: NodeId, depth: usize) -> Result<Decoded, String> {
         self.enter(depth)?;
+        self.line = self.tree.node(id).line;
         match &self.tree.node(id).kind {
-            NodeKind::Scalar(value) => scalar(value),
+            NodeKind::Scalar(value) => {
+                self.work.text(value.value.len(), !self.expanding.is_empty())?;
+                scalar(value)
+            }
             NodeKind::Sequence(items) => items
                 .iter()
                 .map(|&item| self.node(item, depth + 1))

@@ -240,3 +240,37 @@ fn json_is_read_the_same_way() {
     let text = r#"{"kind": "IPPool", "spec": {"natOutgoing": true, "blockSize": 26, "nodeSelector": "a == \"\u00e9\""}}"#;
     assert_eq!(reads(text), serde_json::from_str::<Value>(text).unwrap());
 }
+
+/// goyaml counts the nodes that aliases repeat, not the bytes.
+#[test]
+fn a_long_text_is_not_repeated_without_end() {
+    let text = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), "*a, ".repeat(1000));
+    let error = read(text.as_bytes()).unwrap_err().to_string();
+    assert!(error.ends_with("document contains excessive aliasing"), "{error}");
+    let text = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), "*a, ".repeat(50));
+    assert_eq!(read(text.as_bytes()).unwrap()["b"][49].as_str().map(str::len), Some(100_000));
+}
+
+#[test]
+fn faults_can_be_told_without_a_word_of_the_text() {
+    for (text, line) in [
+        ("a: 1\npassword: *SECRET\n", "line 2"),
+        ("a: 1\npassword: !!int SECRET\n", "line 2"),
+        ("a: 1\n? [SECRET]\n: 1\n", "line 2"),
+        ("SECRET: 1\nSECRET: 2\n", "line 2"),
+        ("a: &SECRET [*SECRET]\n", "line 1"),
+        ("null: SECRET\n", ""),
+        ("a: 1\npassword: \"SECRET\n", "line"),
+        ("a: 1\npassword: 'SECRET' SECRET\n", "line"),
+        ("a: 1\n\tSECRET: 2\n", "line"),
+        ("a: 1\npassword: SECRET: x\n", "line"),
+        ("a: 1\n  SECRET\nb: {SECRET\n", "line"),
+        ("%SECRET\n", ""),
+        ("a: !SECRET!x y\n", ""),
+        ("a: @SECRET\n", ""),
+    ] {
+        let Err(error) = read_strict(text.as_bytes()) else { continue };
+        let told = error.without_content();
+        assert!(!told.contains("SECRET") && told.contains(line), "{text:?}: {told}");
+    }
+}

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::MAX_DEPTH;
 use super::scanner::{FoundBy, Problem, Scanner, Token, TokenKind};
+use super::{MAX_DEPTH, YamlError};
 
 /// An index into [`Tree::nodes`].
 pub(crate) type NodeId = usize;
@@ -76,10 +76,12 @@ pub(crate) struct Documents {
     tree: Tree,
 }
 
-/// Why there is no tree: a problem of syntax, or one that goyaml words without a line.
+/// Why there is no tree. Lines are counted from 0.
 enum Failure {
     Syntax(Problem),
-    Other(String),
+    /// Its name, and the line of the alias.
+    UnknownAnchor(String, usize),
+    TooDeep(usize),
 }
 
 impl From<Problem> for Failure {
@@ -105,10 +107,22 @@ impl Documents {
     }
 
     /// The next document, or `None` at the end of the stream. After an error there is nothing more to be had.
-    pub(crate) fn next_document(&mut self) -> Result<Option<Tree>, String> {
+    pub(crate) fn next_document(&mut self) -> Result<Option<Tree>, YamlError> {
         self.document().map_err(|failure| match failure {
-            Failure::Syntax(problem) => message(&problem),
-            Failure::Other(text) => text,
+            Failure::Syntax(problem) => {
+                let line = problem.line.max(problem.context_line) + 1;
+                YamlError::Malformed { text: message(&problem), line, is_quoting: false }
+            }
+            Failure::UnknownAnchor(name, line) => YamlError::Malformed {
+                text: format!("unknown anchor '{name}' referenced"),
+                line: line + 1,
+                is_quoting: true,
+            },
+            Failure::TooDeep(line) => YamlError::Malformed {
+                text: format!("line {}: exceeded max depth of {MAX_DEPTH}", line + 1),
+                line: line + 1,
+                is_quoting: false,
+            },
         })
     }
 
@@ -199,7 +213,7 @@ impl Documents {
         if let TokenKind::Alias(name) = kind {
             self.scanner.take();
             let Some(&target) = self.anchors.get(&name) else {
-                return Err(Failure::Other(format!("unknown anchor '{name}' referenced")));
+                return Err(Failure::UnknownAnchor(name, start));
             };
             return Ok(self.tree.add(start, NodeKind::Alias { name, target }));
         }
@@ -230,7 +244,7 @@ impl Documents {
             _ => return Err(self.problem("did not find expected node content", start)),
         };
         if depth >= MAX_DEPTH {
-            return Err(Failure::Other(format!("line {}: exceeded max depth of {MAX_DEPTH}", line + 1)));
+            return Err(Failure::TooDeep(line));
         }
         let id = self.add_anchored(start, node, anchor);
         contents(self, id, depth + 1)?;

@@ -116,6 +116,20 @@ impl Data {
         })
     }
 
+    /// About how many bytes it takes, printed.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Data::Nothing | Data::Bool(_) | Data::Int { .. } | Data::Float(_) => 20,
+            Data::Text { text, .. } | Data::Time(text) => text.len(),
+            Data::List { items, .. } => items.iter().map(|item| item.weight() + 1).sum(),
+            Data::Map { entries, .. } => {
+                entries.iter().map(|(key, value)| key.len() + value.weight() + 2).sum()
+            }
+            Data::Struct { fields, .. } => fields.iter().map(|field| field.value.weight() + 1).sum(),
+            Data::Reference { target, .. } => target.as_ref().map_or(5, |target| target.weight()),
+        }
+    }
+
     /// Go's idea of truth: not zero, not empty. A struct is always true.
     pub(super) fn is_true(&self) -> bool {
         match self {

@@ -4,7 +4,7 @@ use gotmpl::parse::{BranchNode, CommandNode, Expr, ListNode, Node, Number, PipeN
 
 use super::data::Data;
 use super::syntax::{Syntax, command_source, offset, source};
-use super::{function, structure};
+use super::{MAX_OUTPUT, MAX_STEPS, function, structure};
 
 /// How deep templates may call each other.
 const MAX_DEPTH: usize = 200;
@@ -28,6 +28,7 @@ impl Run<'_> {
             variables: vec![("$".to_owned(), data.clone())],
             at: (0, String::new()),
             depth: 0,
+            steps: 0,
             name: "get".to_owned(),
         };
         state.list(&self.syntax.root, data)?;
@@ -50,6 +51,7 @@ struct State<'a> {
     /// The offset and text of the expression at hand, for errors.
     at: (usize, String),
     depth: usize,
+    steps: u64,
     /// The template at hand.
     name: String,
 }
@@ -65,15 +67,33 @@ impl<'a> State<'a> {
         Ok(Flow::Next)
     }
 
+    /// Counts what is done, so that no template runs for ever.
+    fn step(&mut self) -> Result<(), String> {
+        self.steps += 1;
+        match self.steps > MAX_STEPS {
+            true => Err(self.error(&format!("the template runs too long: more than {MAX_STEPS} steps"))),
+            false => Ok(()),
+        }
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), String> {
+        if self.output.len() + text.len() > MAX_OUTPUT {
+            return Err(self.error(&format!("the template writes more than {}", outside::Size(MAX_OUTPUT))));
+        }
+        self.output.push_str(text);
+        Ok(())
+    }
+
     fn node(&mut self, node: &'a Node, dot: &Data) -> Result<Flow, String> {
+        self.step()?;
         match node {
             Node::List(list) => return self.list(list, dot),
-            Node::Text(text) => self.output.push_str(&text.text),
+            Node::Text(text) => self.write(&text.text)?,
             Node::Action(action) => {
                 let guarded = self.run.change.is_some() && action.pipe.decl.is_empty();
                 let value = self.pipe(&action.pipe, dot, guarded)?;
                 if action.pipe.decl.is_empty() {
-                    self.output.push_str(&value.print());
+                    self.write(&value.print())?;
                 }
             }
             Node::If(branch) => return self.branch(branch, dot, false),
@@ -124,23 +144,26 @@ impl<'a> State<'a> {
         let scope = self.variables.len();
         // The variables are set per item, not to the whole.
         let value = self.commands(&branch.pipe, dot, false)?;
-        let items: Vec<(Data, Data)> = match value.target() {
+        // Numbers are counted as they come: there may be more of them than fit anywhere.
+        let items: Box<dyn Iterator<Item = (Data, Data)>> = match value.target() {
             Some(Data::List { items, .. }) => {
-                items.iter().cloned().enumerate().map(|(at, item)| (Data::int(at as i64), item)).collect()
+                Box::new(items.iter().cloned().enumerate().map(|(at, item)| (Data::int(at as i64), item)))
             }
             Some(Data::Map { entries, .. }) => {
-                entries.iter().map(|(key, value)| (Data::text(key), value.clone())).collect()
+                Box::new(entries.iter().map(|(key, value)| (Data::text(key), value.clone())))
             }
-            Some(Data::Int { value, .. }) => (0..*value).map(|at| (Data::int(at), Data::int(at))).collect(),
-            None | Some(Data::Nothing) => Vec::new(),
+            Some(Data::Int { value, .. }) => Box::new((0..*value).map(|at| (Data::int(at), Data::int(at)))),
+            None | Some(Data::Nothing) => Box::new(std::iter::empty()),
             Some(other) => return Err(self.error(&format!("range can't iterate over {}", other.print()))),
         };
-        if items.is_empty() {
+        let mut items = items.peekable();
+        if items.peek().is_none() {
             let flow = branch.else_body.as_ref().map_or(Ok(Flow::Next), |body| self.list(body, dot))?;
             self.variables.truncate(scope);
             return Ok(flow);
         }
         for (key, item) in items {
+            self.step()?;
             let pair = match branch.pipe.decl.as_slice() {
                 [] => vec![],
                 [only] => vec![(only, item.clone())],
@@ -226,11 +249,7 @@ impl<'a> State<'a> {
         guarded: bool,
     ) -> Result<Data, String> {
         let count = args.len() + usize::from(piped.is_some());
-        let (least, most) = function::arity(name);
-        if count < least || count > most {
-            let want = if least == most { least.to_string() } else { format!("at least {least}") };
-            return Err(self.error(&format!("wrong number of args for {name}: want {want} got {count}")));
-        }
+        self.check_count(name, count)?;
         let mut values = Vec::with_capacity(count);
         for arg in args {
             let value = self.expression(arg, dot, guarded)?;
@@ -248,10 +267,23 @@ impl<'a> State<'a> {
         if matches!(name, "and" | "or") {
             return Ok(values.pop().unwrap_or(Data::Nothing));
         }
+        if function::weight(name, &values) > MAX_OUTPUT {
+            let most = outside::Size(MAX_OUTPUT);
+            return Err(self.error(&format!("error calling {name}: it would make more than {most}")));
+        }
         function::call(name, &values, self.run.config).map_err(|text| {
             self.at = (command.pos.offset, command_source(&command.args));
             self.error(&format!("error calling {name}: {text}"))
         })
+    }
+
+    fn check_count(&self, name: &str, count: usize) -> Result<(), String> {
+        let (least, most) = function::arity(name);
+        if (least..=most).contains(&count) {
+            return Ok(());
+        }
+        let want = if least == most { least.to_string() } else { format!("at least {least}") };
+        Err(self.error(&format!("wrong number of args for {name}: want {want} got {count}")))
     }
 
     fn expression(&mut self, expression: &'a Expr, dot: &Data, guarded: bool) -> Result<Data, String> {
@@ -276,6 +308,7 @@ impl<'a> State<'a> {
             }
             Expr::Pipe(_, pipe) => return self.pipe(pipe, dot, guarded),
             Expr::Identifier(_, name) => {
+                self.check_count(name, 0)?;
                 return function::call(name, &[], self.run.config)
                     .map_err(|text| self.error(&format!("error calling {name}: {text}")));
             }
@@ -315,9 +348,10 @@ impl<'a> State<'a> {
 
     fn error(&self, text: &str) -> String {
         let (offset, context) = &self.at;
-        let before = &self.run.text[..*offset];
+        // An offset between characters, whatever the parser says.
+        let before = (0..=*offset).rev().find_map(|end| self.run.text.get(..end)).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
-        let column = offset - before.rfind('\n').map_or(0, |newline| newline + 1);
+        let column = before.len() - before.rfind('\n').map_or(0, |newline| newline + 1);
         format!("template: get:{line}:{column}: executing {:?} at <{context}>: {text}", self.name)
     }
 }

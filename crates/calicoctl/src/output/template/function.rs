@@ -46,6 +46,33 @@ pub(super) fn arity(name: &str) -> (usize, usize) {
     }
 }
 
+/// The most bytes that a verb of `printf` makes of nothing: the widest width.
+const WIDEST: usize = 1 << 16;
+
+/// About how many bytes a function would make of those arguments, at most.
+pub(super) fn weight(name: &str, args: &[Data]) -> usize {
+    let all: usize = args.iter().map(Data::weight).sum();
+    match (name, args) {
+        ("join" | "joinAndTruncate", [items, separator, ..]) => {
+            let count = match items.target() {
+                Some(Data::List { items, .. }) => items.len(),
+                Some(Data::Map { entries, .. }) => entries.len(),
+                _ => 1,
+            };
+            all.saturating_add(count.saturating_mul(separator.weight()))
+        }
+        ("printf", [format, ..]) => {
+            let verbs = format.print().matches('%').count();
+            all.saturating_add(verbs.saturating_mul(WIDEST))
+        }
+        // Escaped characters are longer.
+        ("html" | "js" | "urlquery", _) => all.saturating_mul(6),
+        ("print" | "println" | "call" | "slice", _) => all,
+        // These make no texts.
+        _ => 0,
+    }
+}
+
 /// Calls a function; the error is Go's text without what goes before it.
 pub(super) fn call(
     name: &str,

@@ -97,15 +97,19 @@ pub(super) fn shapes(text: &str) -> Option<Vec<Shape>> {
     let mut documents = Documents::new(text.as_bytes());
     let mut shapes = Vec::new();
     while let Some(tree) = documents.next_document().ok()? {
-        shapes.push(shape(&tree, Tree::ROOT, 0)?);
+        let mut work = MAX_NODES;
+        shapes.push(shape(&tree, Tree::ROOT, 0, &mut work)?);
     }
     Some(shapes)
 }
 
 /// Aliases are followed only so deep, as the text may refer to itself.
 const MAX_EXPANSION: usize = 64;
+/// The nodes of a document, aliases expanded: each may double what the one before it says.
+const MAX_NODES: usize = 5_000_000;
 
-fn shape(tree: &Tree, id: NodeId, aliases: usize) -> Option<Shape> {
+fn shape(tree: &Tree, id: NodeId, aliases: usize, work: &mut usize) -> Option<Shape> {
+    *work = work.checked_sub(1)?;
     Some(match &tree.node(id).kind {
         NodeKind::Scalar(scalar) if !scalar.implicit => Shape::Text,
         NodeKind::Scalar(scalar) => match resolve(&scalar.value, false) {
@@ -118,20 +122,20 @@ fn shape(tree: &Tree, id: NodeId, aliases: usize) -> Option<Shape> {
             meaning => Shape::Other(meaning.tag()),
         },
         NodeKind::Sequence(items) => {
-            Shape::List(items.iter().map(|&item| shape(tree, item, aliases)).collect::<Option<_>>()?)
+            Shape::List(items.iter().map(|&item| shape(tree, item, aliases, work)).collect::<Option<_>>()?)
         }
         NodeKind::Mapping(children) => {
             let mut map = BTreeMap::new();
             for pair in children.chunks_exact(2) {
                 let NodeKind::Scalar(key) = &tree.node(pair[0]).kind else { return None };
-                if map.insert(key.value.clone(), shape(tree, pair[1], aliases)?).is_some() {
+                if map.insert(key.value.clone(), shape(tree, pair[1], aliases, work)?).is_some() {
                     return None;
                 }
             }
             Shape::Map(map)
         }
         NodeKind::Alias { .. } if aliases == MAX_EXPANSION => return None,
-        NodeKind::Alias { target, .. } => shape(tree, *target, aliases + 1)?,
+        NodeKind::Alias { target, .. } => shape(tree, *target, aliases + 1, work)?,
     })
 }
 

@@ -15,6 +15,7 @@ pub(super) struct Syntax {
 
 /// Parses a template of the name `get`.
 pub(super) fn parse(text: &str) -> Result<Syntax, String> {
+    check_depth(text)?;
     let parser = Parser::with_name(Some("get"), text, "{{", "}}").map_err(|error| message(text, error))?;
     let (root, defines) = parser.parse().map_err(|error| message(text, error))?;
     let defined: BTreeMap<_, _> =
@@ -24,6 +25,50 @@ pub(super) fn parse(text: &str) -> Result<Syntax, String> {
         Names { variables: vec!["$".to_owned()] }.check_list(body)?;
     }
     Ok(Syntax { root, defined })
+}
+
+/// The deepest nesting of blocks and parentheses. The parser has no bound, and calls itself for each.
+const MAX_NESTING: usize = 200;
+
+/// Refuses what nests deeper than that, as far as a look at the text tells; parentheses in texts count, too.
+fn check_depth(text: &str) -> Result<(), String> {
+    // Of each open block, how many it stands for: with every `else if` one more begins.
+    let mut blocks: Vec<usize> = Vec::new();
+    let mut at = 0;
+    let mut parts = text.split("{{");
+    at += parts.next().map_or(0, str::len);
+    for part in parts {
+        let action = part.split("}}").next().unwrap_or_default();
+        let mut words = action.trim_start_matches('-').split_whitespace();
+        match (words.next(), words.next()) {
+            (Some("if" | "range" | "with" | "define" | "block"), _) => blocks.push(1),
+            (Some("else"), Some("if" | "with")) => {
+                if let Some(open) = blocks.last_mut() {
+                    *open += 1;
+                }
+            }
+            (Some("end"), _) => drop(blocks.pop()),
+            _ => {}
+        }
+        let mut open = 0_usize;
+        let mut deepest = 0;
+        for byte in part.bytes() {
+            match byte {
+                b'(' => open += 1,
+                b')' => open = open.saturating_sub(1),
+                _ => {}
+            }
+            deepest = deepest.max(open);
+        }
+        if blocks.iter().sum::<usize>() > MAX_NESTING || deepest > MAX_NESTING {
+            let line = text[..at].matches('\n').count() + 1;
+            return Err(format!(
+                "template: get:{line}: blocks or parentheses nest deeper than {MAX_NESTING}"
+            ));
+        }
+        at += "{{".len() + part.len();
+    }
+    Ok(())
 }
 
 fn message(text: &str, error: TemplateError) -> String {
@@ -47,8 +92,13 @@ fn message(text: &str, error: TemplateError) -> String {
 
 /// Go tells a character that breaks a word from one that stands alone.
 fn bad_character(text: &str, line: usize, col: usize, c: char) -> String {
-    let before: Vec<char> =
-        text.split('\n').nth(line - 1).unwrap_or_default().chars().take(col.saturating_sub(1)).collect();
+    let before: Vec<char> = text
+        .split('\n')
+        .nth(line.saturating_sub(1))
+        .unwrap_or_default()
+        .chars()
+        .take(col.saturating_sub(1))
+        .collect();
     let before = before.iter().rposition(|&found| found == c).map_or(&before[..], |at| &before[..at]);
     let inside = match before.iter().rev().find(|c| !c.is_whitespace()) {
         None | Some('{' | '|' | '(') => "command",

@@ -276,3 +276,63 @@ fn values_print_as_their_go_types_do() {
         }
     }
 }
+
+/// Go says the same of each.
+#[test]
+fn functions_without_arguments_are_errors() {
+    for name in super::function::NAMES {
+        for template in
+            [format!("{{{{{name}}}}}"), format!("{{{{print {name}}}}}"), format!("{{{{({name})}}}}")]
+        {
+            let rendered = renders(&template, &pools());
+            let (least, _) = super::function::arity(name);
+            assert_eq!(rendered.is_err(), least > 0, "{template}: {rendered:?}");
+            if let Err(error) = rendered {
+                assert!(
+                    error.contains("wrong number of args") && error.contains("got 0"),
+                    "{template}: {error}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn no_template_runs_or_writes_without_end() {
+    let doubled = |times: usize| {
+        let double = r#"{{$x = printf "%s%s" $x $x}}"#.repeat(times);
+        format!(r#"{{{{$x := "0123456789"}}}}{double}{{{{len $x}}}}"#)
+    };
+    assert_eq!(renders(&doubled(10), &pools()).unwrap(), "10240");
+    let deep =
+        |open: &str, close: &str, times: usize| format!("{}x{}", open.repeat(times), close.repeat(times));
+    for (template, reason) in [
+        ("{{range 999999999}}{{end}}".to_owned(), "runs too long"),
+        ("{{range 9223372036854775807}}x{{end}}".to_owned(), "runs too long"),
+        (format!("{{{{range 999999999}}}}{}{{{{end}}}}", "x".repeat(1000)), "writes more than 64 MiB"),
+        (r#"{{define "a"}}{{template "a"}}{{template "a"}}{{end}}{{template "a"}}"#.to_owned(), "depth"),
+        (doubled(60), "would make more than 64 MiB"),
+        (format!(r#"{{{{printf "{}"}}}}"#, "%65000d".repeat(2000)), "would make more than 64 MiB"),
+        (deep("{{if true}}", "{{end}}", 100_000), "nest deeper"),
+        (deep("{{(", ")}}", 1).replace('(', &"(".repeat(100_000)), "nest deeper"),
+        (format!("{{{{if false}}}}{}{{{{end}}}}", "{{else if false}}x".repeat(100_000)), "nest deeper"),
+    ] {
+        let error = renders(&template, &pools()).unwrap_err();
+        assert!(error.contains(reason), "{reason}: {}", error.get(..300).unwrap_or(&error));
+    }
+    assert_eq!(renders(&deep("{{if true}}", "{{end}}", 100), &pools()).unwrap(), "x");
+    assert_eq!(renders("{{range $i, $x := 3}}{{$i}}{{else}}none{{end}}", &pools()).unwrap(), "012");
+    assert_eq!(renders("{{range 0}}x{{else}}none{{end}}", &pools()).unwrap(), "none");
+}
+
+/// What a resource says must not make its reader work without end, either.
+#[test]
+fn aliases_in_data_do_not_multiply() {
+    let mut bomb = "a0: &a0 [x, x]\n".to_owned();
+    for at in 1..60 {
+        bomb.push_str(&format!("a{at}: &a{at} [*a{0}, *a{0}]\n", at - 1));
+    }
+    let template =
+        format!("{bomb}{{{{range .}}}}{{{{range .Items}}}}{{{{.Spec.CIDR}}}}: x\n{{{{end}}}}{{{{end}}}}");
+    assert!(renders(&template, &pools()).is_err());
+}

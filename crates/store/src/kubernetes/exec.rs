@@ -1,0 +1,99 @@
+//! Credential plugins (`client-go/plugin/pkg/client/auth/exec`). They get a bounded time and may say a bounded lot; nothing that they are given or say
+//! stands in a message.
+
+use std::io::{IsTerminal, stdin};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use outside::{Heard, Limits, Program, ProgramError};
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+use tokio::sync::oneshot;
+
+use super::kubeconfig::from_yaml;
+
+/// The most that a plugin may say, in bytes: a token, or a certificate and its key.
+const MOST: usize = 1 << 20;
+/// How long a person may take to log in.
+const LOGIN: Duration = Duration::from_secs(300);
+
+/// A plugin, and how to call it. All but the command may be secret.
+#[derive(Clone)]
+pub(super) struct Exec {
+    pub(super) api_version: String,
+    pub(super) command: String,
+    pub(super) args: Vec<String>,
+    pub(super) env: Vec<(String, String)>,
+    /// Whether it may talk to the person at the terminal, if there is one.
+    pub(super) may_ask: bool,
+    /// What it is told of the cluster, if it wants to know.
+    pub(super) cluster: Option<Json>,
+}
+
+/// What a plugin gave.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Given {
+    pub(super) token: Option<String>,
+    pub(super) client_certificate_data: Option<String>,
+    pub(super) client_key_data: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Answer {
+    status: Option<Given>,
+}
+
+impl Exec {
+    /// Whether a person is there whom it may ask.
+    pub(super) fn asks(&self) -> bool {
+        self.may_ask && stdin().is_terminal()
+    }
+
+    /// Runs it on a thread of its own; the error is the reason, without what it was given or said.
+    pub(super) async fn run(&self, within: Duration) -> Result<Given, String> {
+        let (exec, (sender, receiver)) = (self.clone(), oneshot::channel());
+        let spawned = thread::Builder::new().spawn(move || {
+            // Nobody listens any more when the call was given up.
+            let _ = sender.send(exec.run_here(within));
+        });
+        spawned.map_err(|error| error.to_string())?;
+        receiver.await.unwrap_or_else(|_| Err("the thread that waits for it is gone".to_string()))
+    }
+
+    fn run_here(&self, within: Duration) -> Result<Given, String> {
+        let asks = self.asks();
+        let info = json!({
+            "apiVersion": self.api_version, "kind": "ExecCredential",
+            "spec": match &self.cluster {
+                Some(cluster) => json!({"interactive": asks, "cluster": cluster}),
+                None => json!({"interactive": asks}),
+            },
+        });
+        let mut command = Command::new(&self.command);
+        command
+            .args(&self.args)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .env("KUBERNETES_EXEC_INFO", info.to_string())
+            .stdout(Stdio::piped());
+        let (program, time) = match asks {
+            true => (Program::start_at_terminal(&mut command), LOGIN),
+            // What it says goes nowhere: it may quote what it was given.
+            false => (Program::start(command.stdin(Stdio::null()).stderr(Stdio::null())), within),
+        };
+        let program = program.map_err(|error| format!("it cannot be run: {error}"))?;
+        let Heard { status, stdout, .. } = program
+            .hear(Vec::new(), Limits { time, stdout: MOST, stderr: 0 })
+            .map_err(|error: ProgramError| error.to_string())?;
+        if !status.success() {
+            return Err(format!("it failed ({status}). Run it yourself to see why"));
+        }
+        let text = String::from_utf8(stdout).map_err(|_| "what it wrote is no text".to_string())?;
+        let answers: Vec<Answer> =
+            from_yaml(&text).map_err(|why| format!("what it wrote is no ExecCredential: {why}"))?;
+        let given = answers.into_iter().next().and_then(|answer| answer.status);
+        given.ok_or_else(|| "what it wrote is no ExecCredential: it has no status".to_string())
+    }
+}

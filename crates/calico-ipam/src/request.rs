@@ -7,9 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipam::Planner;
-use setup::{Clock, ConnectOptions, Datastore, Environment, Settings};
+use setup::{Clock, ConnectOptions, Datastore, Environment, Runtime, Settings};
 use store::{ReadSet, StoreError, View};
-use tokio::runtime::Runtime;
 
 use crate::identity::Identity;
 use crate::kubernetes::{self, Namespace, Objects};

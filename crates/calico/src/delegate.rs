@@ -73,13 +73,20 @@ impl Delegate {
     /// What the plugin says, as it says it; code 999 for a result that cannot be understood, and for a plugin that is stuck.
     pub fn add(&self, configuration: &Json, args: &str, log: &mut Log<'_>) -> Result<Given, CniError> {
         let reason = match self.run("ADD", configuration, args, log) {
-            Ok(output) if !output.status.success() => return Err(failure(&output)),
+            Ok(output) if !output.status.success() => {
+                return Err(self.without_secrets(configuration, failure(&output)));
+            }
             Ok(output) => match read(&output.stdout) {
                 Ok(given) => return Ok(given),
                 Err(reason) => CniError::internal(reason),
             },
             Err(ProgramError::Io(error)) => return Err(self.not_run("ADD", &ProgramError::Io(error))),
-            Err(error) => self.not_run("ADD", &error),
+            Err(error) => {
+                // Who did not end once may not end again: the runtime waits for all of this.
+                let (program, environment) = (self.program.clone(), self.environment.clone());
+                Delegate { program, environment, limit: self.limit / 4 }.take_back(configuration, args, log);
+                return Err(self.not_run("ADD", &error));
+            }
         };
         self.take_back(configuration, args, log);
         Err(reason)
@@ -92,7 +99,7 @@ impl Delegate {
     pub fn del(&self, configuration: &Json, args: &str, log: &mut Log<'_>) -> Result<(), CniError> {
         match self.run("DEL", configuration, args, log) {
             Ok(output) if output.status.success() => Ok(()),
-            Ok(output) => Err(failure(&output)),
+            Ok(output) => Err(self.without_secrets(configuration, failure(&output))),
             Err(error) => Err(self.not_run("DEL", &error)),
         }
     }
@@ -122,11 +129,18 @@ impl Delegate {
         let limits = Limits { time: self.limit, stdout: LARGEST_RESULT, stderr: LONGEST_LOG };
         let heard = self.spawn(command, args)?.hear(configuration.to_string().into_bytes(), limits)?;
         let Heard { status, stdout, stderr, dropped } = heard;
-        log.pass_on(&stderr);
+        let secrets = secrets(configuration, &self.environment);
+        log.pass_on(hidden(&secrets, &String::from_utf8_lossy(&stderr)).as_bytes());
         if dropped > 0 {
             log.say(Level::Error, format!("the IPAM plugin logged {dropped} bytes more, which are left out"));
         }
         Ok(Output { status, stdout, stderr })
+    }
+
+    fn without_secrets(&self, configuration: &Json, error: CniError) -> CniError {
+        let secrets = secrets(configuration, &self.environment);
+        let (msg, details) = (hidden(&secrets, &error.msg), hidden(&secrets, &error.details));
+        CniError { msg, details, ..error }
     }
 
     fn spawn(&self, command: &str, args: &str) -> io::Result<Program> {
@@ -150,6 +164,27 @@ impl Delegate {
             }
         }
     }
+}
+
+/// What no message may hold of what a plugin is given. One that fails may quote all of it.
+fn secrets(configuration: &Json, environment: &Environment) -> Vec<String> {
+    let at =
+        |path: &[&str]| path.iter().try_fold(configuration, |at, step| at.get(step)).and_then(Json::as_str);
+    let variables = ["ETCD_PASSWORD", "CALICO_ETCD_PASSWORD", "CALICO_K8SAPITOKEN", "K8S_API_TOKEN"];
+    let mut found: Vec<_> = variables.iter().filter_map(|name| environment.get(name)).collect();
+    found.extend(at(&["policy", "k8s_auth_token"]));
+    let urls = [&["etcd_endpoints"][..], &["kubernetes", "k8s_api_root"], &["policy", "k8s_api_root"]];
+    for url in urls.into_iter().filter_map(at).flat_map(|urls| urls.split(',')) {
+        let user =
+            url.rsplit_once('@').map(|(user, _)| user.split_once("://").map_or(user, |(_, user)| user));
+        found.extend(user.and_then(|user| user.split_once(':')).map(|(_, password)| password));
+    }
+    // The shortest would take words apart, and protect nothing.
+    found.into_iter().map(|secret| secret.trim().to_string()).filter(|secret| secret.len() > 3).collect()
+}
+
+fn hidden(secrets: &[String], text: &str) -> String {
+    secrets.iter().fold(text.to_string(), |text, secret| text.replace(secret.as_str(), "<hidden>"))
 }
 
 /// The error of a plugin that failed: its error object, or what else it said.
@@ -268,6 +303,15 @@ mod tests {
             "{msg}"
         );
         assert_eq!(calls, "ADD\nDEL\n");
+    }
+
+    #[test]
+    fn what_a_plugin_quotes_holds_no_secrets() {
+        let configuration = json!({"etcd_endpoints": "u:hunter2@a:1,http://u:hunter3@b:1", "policy": {"k8s_auth_token": "hunter4"}});
+        let environment: Environment = [("ETCD_PASSWORD", "hunter5")].into_iter().collect();
+        let secrets = secrets(&configuration, &environment);
+        let told = hidden(&secrets, &format!("{configuration} hunter5"));
+        assert!(!told.contains("hunter") && told.contains("http://u:<hidden>@b:1"), "{told}");
     }
 
     /// Neither its result nor its log fills the memory.

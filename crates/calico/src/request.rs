@@ -16,10 +16,9 @@ use cni::reach::Reached;
 use cni::{Call, CniError};
 use resources::version::{cluster_information, is_ready};
 use serde_json::Value as Json;
-use setup::{Clock, ConnectOptions, Datastore, Environment, Settings};
+use setup::{Clock, ConnectOptions, Datastore, Environment, Runtime, Settings};
 use store::kubernetes::{KubeStore, ObjectName};
 use store::{AnyStore, ReadSet, Store, View};
-use tokio::runtime::Runtime;
 
 use crate::mesos::Labels;
 use crate::names::Names;

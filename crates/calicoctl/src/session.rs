@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use api::capability::Backend;
 use resources::{Client, version};
-use setup::{Clock, ConnectOptions, Datastore, Environment, Field, Origin, Settings, SetupError};
+use setup::{Clock, ConnectOptions, Datastore, Environment, Field, Origin, Runtime, Settings, SetupError};
 use store::{AnyStore, Noted, Noting, ReadSet, Store, StoreError};
-use tokio::runtime::Runtime;
 
 use crate::cli::Globals;
 use crate::failure::Failure;

@@ -31,3 +31,51 @@ pub fn answer_panics(program: &'static str) {
         answer::text(&CniError::internal(msg).to_json())
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use serde_json::Value as Json;
+
+    use super::*;
+
+    #[test]
+    #[ignore = "it panics; the next test runs it"]
+    fn here() {
+        answer_panics("calico");
+        panic!("{}", "hunter2".repeat(2));
+    }
+
+    #[test]
+    #[ignore = "it panics; the next test runs it"]
+    fn elsewhere() {
+        answer_panics("calico");
+        let _held = std::io::stderr().lock();
+        let thread = std::thread::spawn(|| panic!("{}", "hunter2".repeat(2)));
+        let _ = thread.join();
+        std::thread::park();
+    }
+
+    #[test]
+    fn a_panic_is_answered_with_an_error_object() {
+        for name in ["here", "elsewhere"] {
+            let mut program = Command::new(std::env::current_exe().unwrap());
+            let output = program
+                .args(["--ignored", "--exact", "--nocapture", &format!("program::tests::{name}")])
+                .output()
+                .unwrap();
+            let (stdout, stderr) =
+                (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            assert_eq!(output.status.code(), Some(1), "{stdout}{stderr}");
+            assert!(!stdout.contains("hunter2") && !stderr.contains("hunter2"), "{stdout}{stderr}");
+            let object: Json = serde_json::from_str(&stdout[stdout.find('{').unwrap()..]).unwrap();
+            let msg = object["msg"].as_str().unwrap();
+            assert!(
+                object["code"] == 999 && msg.starts_with("calico has failed by a fault of its own at "),
+                "{msg}"
+            );
+            assert!(msg.contains("program.rs:"), "{msg}");
+        }
+    }
+}

@@ -11,4 +11,4 @@ mod size;
 
 pub use file::{read_at_most, read_file, read_text, read_text_within};
 pub use program::{Heard, Limits, Program, ProgramError};
-pub use size::{Size, cut_short};
+pub use size::{Size, cut_short, shown_word};

@@ -29,6 +29,15 @@ pub fn cut_short(text: &str) -> String {
     format!("{}... ({} in all)", &text[..end], Size(text.len()))
 }
 
+/// A name that somebody wrote, as messages show it. What is no single word is not shown: a quote that is missing makes a name of whatever follows it,
+/// secrets included.
+pub fn shown_word(name: &str) -> String {
+    match name.len() <= 253 && name.chars().all(|c| c.is_ascii_graphic()) {
+        true => name.to_string(),
+        false => format!("<no name, {}>", Size(name.len())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,6 +46,12 @@ mod tests {
     fn sizes() {
         let shown: Vec<_> = [7, 2048, 2049, 16 << 20].map(|bytes| Size(bytes).to_string()).to_vec();
         assert_eq!(shown, ["7 bytes", "2 KiB", "2049 bytes", "16 MiB"]);
+    }
+
+    #[test]
+    fn names() {
+        assert_eq!(shown_word("arn:aws:eks:eu-1:1:cluster/a"), "arn:aws:eks:eu-1:1:cluster/a");
+        assert_eq!(shown_word("a\nb"), "<no name, 3 bytes>");
     }
 
     #[test]

@@ -31,7 +31,7 @@ fn choose(
             "embedded" => embedded_store(settings, environment, circumstances),
             "etcdv3" => etcd(settings, named.quoted()),
             "kubernetes" => Ok(Datastore::Kubernetes(kubernetes(settings, environment, named.quoted()))),
-            unknown => Err(SetupError::UnknownType(unknown.to_string())),
+            unknown => Err(SetupError::UnknownType(outside::shown_word(unknown))),
         };
     }
     let first_of =

@@ -2,7 +2,7 @@
 
 use store::sqlite::{Options, SqliteStore};
 use store::{AnyStore, StoreError};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 
 use crate::datastore::Datastore;
 use crate::error::SetupError;
@@ -28,6 +28,25 @@ impl ConnectOptions {
     /// For those who need a store that is there: a missing file is an error, and is not made.
     pub fn existing() -> ConnectOptions {
         ConnectOptions { missing: Missing::Refuse, directories: false }
+    }
+}
+
+/// A runtime that waits for nobody when it is dropped: a name that is being looked up may take the system minutes.
+#[derive(Debug)]
+pub struct Runtime(Option<tokio::runtime::Runtime>);
+
+impl Runtime {
+    /// Waits for some work.
+    pub fn block_on<F: Future>(&self, work: F) -> F::Output {
+        self.0.as_ref().expect("it is there until it is dropped").block_on(work)
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -77,6 +96,7 @@ pub fn full_runtime() -> Result<Runtime, SetupError> {
 fn build(builder: &mut Builder) -> Result<Runtime, SetupError> {
     builder
         .build()
+        .map(|runtime| Runtime(Some(runtime)))
         .map_err(|error| StoreError::Unavailable(format!("cannot start the runtime: {error}")).into())
 }
 
@@ -101,6 +121,15 @@ mod tests {
         assert!(matches!(connect(&datastore, options), Ok(AnyStore::Sqlite(_))));
         assert!(path.exists());
         assert!(connect(&datastore, ConnectOptions::existing()).is_ok());
+    }
+
+    #[test]
+    fn nobody_is_waited_for_at_the_end() {
+        let (ends, forever) = std::sync::mpsc::channel::<()>();
+        let runtime = full_runtime().unwrap();
+        runtime.block_on(async { drop(tokio::task::spawn_blocking(move || forever.recv())) });
+        drop(runtime);
+        drop(ends);
     }
 
     #[test]

@@ -41,11 +41,14 @@ impl Settings {
         if version != api::resource::API_VERSION {
             return Err(wrong(format!(
                 "invalid config file: unknown APIVersion '{}'",
-                outside::cut_short(&version)
+                outside::shown_word(&version)
             )));
         }
         if kind != KIND {
-            return Err(wrong(format!("invalid config file: expected kind '{KIND}', got '{kind}'")));
+            return Err(wrong(format!(
+                "invalid config file: expected kind '{KIND}', got '{}'",
+                outside::shown_word(&kind)
+            )));
         }
         Ok(settings)
     }

@@ -28,7 +28,7 @@ mod node_name;
 mod settings;
 
 pub use clock::Clock;
-pub use connect::{ConnectOptions, Missing, connect, full_runtime, runtime};
+pub use connect::{ConnectOptions, Missing, Runtime, connect, full_runtime, runtime};
 pub use datastore::{Datastore, EtcdSettings, KubernetesSettings, Tls};
 pub use embedded::MACHINE_STORE;
 pub use environment::Environment;

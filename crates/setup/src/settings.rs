@@ -84,8 +84,9 @@ fn shown_url(url: &str) -> Option<String> {
     };
     let is_word =
         |text: &str, more: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c));
-    let is_good =
-        is_word(scheme, "+-.") && is_word(name, "-._:[]%") && port.chars().all(|c| c.is_ascii_digit());
+    let inner = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let is_host = inner.map_or_else(|| is_word(name, "-._"), |inner| is_word(inner, ":.%"));
+    let is_good = is_word(scheme, "+-.") && is_host && port.chars().all(|c| c.is_ascii_digit());
     let scheme = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
     is_good.then(|| format!("{scheme}{host}"))
 }
@@ -234,6 +235,7 @@ mod tests {
             ("u:p@a:2379,b:2379", "a:2379,b:2379"),
             ("http://u:p/w@a:1", "http://a:1"),
             ("http://u:1,p@a:1", "<no URL>,a:1"),
+            ("http://u:pa:1", "<no URL>"),
             ("http://u:p,https://b:1", "<no URL>,https://b:1"),
             ("https://[fd00::1]:2379/?token=p", "https://[fd00::1]:2379"),
             ("https://a.example", "https://a.example"),

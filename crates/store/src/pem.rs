@@ -22,6 +22,7 @@ pub enum Pem {
 impl fmt::Debug for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Pem::File(path) if path.is_relative() => f.write_str("<a relative path>"),
             Pem::File(path) => path.fmt(f),
             Pem::Inline(_) => f.write_str("<inline>"),
         }
@@ -37,7 +38,11 @@ impl Pem {
         let (text, place) = match self {
             Pem::Inline(text) => (text.clone(), name.to_string()),
             Pem::File(path) => {
-                let place = format!("{} ({name})", path.display());
+                // A key itself may stand where its file belongs.
+                let place = match what == "PRIVATE KEY" && path.is_relative() {
+                    true => format!("the file of {name}"),
+                    false => format!("{} ({name})", path.display()),
+                };
                 (outside::read_text(path, MOST).map_err(|error| unread(&place, &error))?, place)
             }
         };

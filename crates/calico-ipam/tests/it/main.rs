@@ -6,6 +6,7 @@ mod commands;
 mod crowd;
 mod damage;
 mod harness;
+mod hostile;
 mod recordings;
 mod refusals;
 mod stories;

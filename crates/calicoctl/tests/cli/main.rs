@@ -9,6 +9,7 @@
 mod damage;
 mod errors;
 mod help;
+mod hostile;
 mod process;
 mod replay;
 mod stored;

@@ -94,14 +94,13 @@ impl Credentials {
         Credentials::fixed(Identity { header, certificate: None })
     }
 
-    /// A bearer token in a file.
+    /// A bearer token in a file, which is called `what`.
     ///
     /// # Errors
     /// It cannot be read, or holds what no header can.
     pub(super) fn file(path: PathBuf, what: &str) -> Result<Credentials, StoreError> {
-        let place = format!("{} ({what})", path.display());
-        let token = read_token(&path).map_err(|error| unread(&place, &error))?;
-        let Credentials { known, .. } = Credentials::token(&token, &place)?;
+        let token = read_token(&path).map_err(|error| unread(what, &error))?;
+        let Credentials { known, .. } = Credentials::token(&token, what)?;
         Ok(Credentials { source: Source::File(path), known })
     }
 
@@ -141,7 +140,10 @@ impl Credentials {
                     Ok(Identity { certificate, ..identity })
                 });
                 given.map_err(|why| {
-                    format!("the credential plugin {} (exec of {user}): {why}", exec.command)
+                    format!(
+                        "the credential plugin {} (exec of {user}): {why}",
+                        outside::shown_word(&exec.command)
+                    )
                 })?
             }
             Source::Fixed | Source::File(_) => Identity::default(),

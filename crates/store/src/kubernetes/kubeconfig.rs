@@ -267,7 +267,7 @@ impl File {
         let contexts = self.contexts.unwrap_or_default();
         let known = |name: &str| contexts.iter().find(|known| known.name == name);
         if let Some(context) = context.filter(|context| known(context).is_none()) {
-            let known: Vec<_> = contexts.iter().map(|context| context.name.as_str()).collect();
+            let known: Vec<_> = contexts.iter().map(|context| outside::shown_word(&context.name)).collect();
             return Err(unusable(format!(
                 "the kubeconfig has no context {context:?} (K8S_CURRENT_CONTEXT); it has {}",
                 known.join(", ")
@@ -279,11 +279,13 @@ impl File {
             return Err(none("it has no current-context".to_string()));
         }
         let context = known(&name).and_then(|known| known.context.as_ref());
-        let context = context.ok_or_else(|| none(format!("it has no context {name:?}")))?;
+        let context =
+            context.ok_or_else(|| none(format!("it has no context {}", outside::shown_word(&name))))?;
         let mut clusters = self.clusters.into_iter().flatten();
         let cluster =
             clusters.find(|cluster| cluster.name == context.cluster).and_then(|named| named.cluster);
-        let cluster = cluster.ok_or_else(|| none(format!("it has no cluster {:?}", context.cluster)))?;
+        let cluster = cluster
+            .ok_or_else(|| none(format!("it has no cluster {}", outside::shown_word(&context.cluster))))?;
         let user_name = context.user.clone().unwrap_or_default();
         let user = self.users.into_iter().flatten().find(|user| user.name == user_name);
         Ok((cluster, user_name, user.and_then(|named| named.user).unwrap_or_default()))
@@ -319,7 +321,14 @@ fn data_or_file(
     }
     let Some(path) = file.as_deref().filter(|path| !path.is_empty()) else { return Ok(None) };
     let text = outside::read_text(Path::new(path), crate::pem::MOST);
-    text.map(Some).map_err(|error| unread(&format!("{path} ({what} of {place})"), &error))
+    text.map(Some).map_err(|error| {
+        // A key itself may stand where its file belongs.
+        let named = match what {
+            "client-key" => format!("the file of the {what} of {place}"),
+            _ => format!("{} ({what} of {place})", outside::shown_word(path)),
+        };
+        unread(&named, &error)
+    })
 }
 
 impl FileUser {
@@ -345,14 +354,16 @@ impl FileUser {
     }
 
     fn credentials(self, cluster: &Cluster, name: &str, place: &str) -> Result<Credentials, StoreError> {
+        let name = outside::shown_word(name);
         if let Some(provider) = self.auth_provider {
             let token = provider.config.unwrap_or_default().remove("id-token");
             return match (provider.name.as_str(), token) {
                 ("oidc", Some(token)) => {
-                    Credentials::token(&token, &format!("id-token of user {name:?} of {place}"))
+                    Credentials::token(&token, &format!("id-token of user {name} of {place}"))
                 }
                 (provider, _) => Err(unusable(format!(
-                    "the auth-provider {provider:?} of user {name:?} of {place} cannot be used. Use the credential plugin (exec) that took its place"
+                    "the auth-provider {} of user {name} of {place} cannot be used. Use the credential plugin (exec) that took its place",
+                    outside::shown_word(provider)
                 ))),
             };
         }
@@ -360,13 +371,13 @@ impl FileUser {
             return Ok(Credentials::basic(user, password));
         }
         if let Some(token) = self.token.filter(|token| !token.trim().is_empty()) {
-            return Credentials::token(&token, &format!("the token of user {name:?} of {place}"));
+            return Credentials::token(&token, &format!("the token of user {name} of {place}"));
         }
         if let Some(path) = self.token_file.filter(|path| !path.is_empty()) {
-            return Credentials::file(path.into(), &format!("tokenFile of user {name:?} of {place}"));
+            return Credentials::file(path.into(), &format!("the tokenFile of user {name} of {place}"));
         }
         let Some(exec) = self.exec else { return Ok(Credentials::default()) };
-        let user = User { name: name.to_string(), place: place.to_string() };
+        let user = User { name, place: place.to_string() };
         Ok(Credentials::program(exec.of(cluster, &user)?, user))
     }
 }
@@ -409,6 +420,6 @@ impl Cluster {
 
 impl fmt::Display for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "user {:?} of {}", self.name, self.place)
+        write!(f, "user {} of {}", self.name, self.place)
     }
 }

@@ -194,7 +194,8 @@ fn in_cluster(cluster: &InCluster) -> Result<(Config, Credentials), StoreError> 
     let place = format!("{} ({remedy})", ca.display());
     let text = Pem::File(ca).text(remedy, "CERTIFICATE")?;
     config.root_cert = Some(certificates(&text, &place)?);
-    Ok((config, Credentials::file(token, remedy)?))
+    let place = format!("{} ({remedy})", token.display());
+    Ok((config, Credentials::file(token, &place)?))
 }
 
 fn endpoint_url(text: &str) -> Result<http::Uri, StoreError> {

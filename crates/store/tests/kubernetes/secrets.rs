@@ -1,0 +1,315 @@
+//! No fault of what leads to the server, and none of who leads there, puts a secret into a message.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value as Json, json};
+use store::kubernetes::{KubeStore, Kubeconfig, Options};
+use store::{ReadSet, Store, StoreError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::fixture::{GROUPS, WITHIN, handle};
+
+/// Stands three times in every secret, so that a fault within one leaves it to be found.
+const SECRET: &str = "hunter2";
+const PLANTED: &str = "hunter2-hunter2-hunter2";
+
+fn base64(text: &str) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+/// One of each place where a secret stands.
+fn kubeconfig() -> String {
+    let key = format!("-----BEGIN PRIVATE KEY-----\n{PLANTED}\n-----END PRIVATE KEY-----\n");
+    format!(
+        r#"apiVersion: v1
+kind: Config
+current-context: test
+clusters:
+- name: test
+  cluster:
+    server: https://u:{PLANTED}@127.0.0.1:1/
+    proxy-url: http://u:{PLANTED}@127.0.0.1:2
+contexts:
+- name: test
+  context: {{cluster: test, user: test}}
+users:
+- name: test
+  user:
+    token: {PLANTED}
+- name: basic
+  user:
+    username: u
+    password: "{PLANTED}"
+- name: key
+  user:
+    client-certificate-data: {}
+    client-key-data: {}
+    client-key: {PLANTED}
+- name: provider
+  user:
+    auth-provider: {{name: oidc, config: {{id-token: '{PLANTED}'}}}}
+- name: program
+  user:
+    exec:
+      apiVersion: client.authentication.k8s.io/v1
+      command: ./plugin
+      args: [--password, {PLANTED}]
+      env:
+      - name: TOKEN
+        value: {PLANTED}
+      interactiveMode: Never
+"#,
+        base64("x"),
+        base64(&key)
+    )
+}
+
+fn open(kubeconfig: Kubeconfig) -> Result<KubeStore, StoreError> {
+    KubeStore::open(Options { kubeconfig: Some(kubeconfig), group: Some(GROUPS[0]), ..Options::default() })
+}
+
+fn checked(error: &StoreError, of: &str) {
+    let texts = format!("{error} {error:?}");
+    assert!(!texts.contains(SECRET) && !texts.contains(&base64(SECRET)[..8]), "{of}: {texts}");
+}
+
+/// Every place of the text in turn: a character taken away, one put there, the text ended; each as a text and as a file, for every user.
+#[test]
+fn no_fault_of_a_kubeconfig_tells_a_secret() {
+    let whole = kubeconfig();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config");
+    let mut told = std::collections::BTreeSet::new();
+    for user in ["test", "basic", "key", "provider", "program"] {
+        let whole = whole.replace("user: test}", &format!("user: {user}}}"));
+        let direct = whole.replace("    proxy-url", "    #proxy-url");
+        for (at, _) in whole.char_indices().filter(|(at, _)| at % 3 == 0) {
+            let (before, after) = whole.split_at(at);
+            let mut faults = vec![before.to_string(), format!("{before}{}", &after[1..])];
+            faults.extend(["\"", ":", "\n", "*", "[", "\u{7}"].map(|c| format!("{before}{c}{after}")));
+            for fault in &faults {
+                if let Err(error) = open(Kubeconfig::Inline(fault.clone())) {
+                    checked(&error, fault);
+                    told.insert(error.to_string().split(':').next_back().unwrap_or_default().to_string());
+                }
+            }
+            if at % 30 == 0 {
+                fs::write(&path, &faults[1]).unwrap();
+                if let Err(error) = open(Kubeconfig::Files(vec![path.clone()])) {
+                    checked(&error, &faults[1]);
+                }
+            }
+        }
+        // Where nothing is wrong at first sight the server is asked, and the plugin run.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        match open(Kubeconfig::Inline(direct)) {
+            Err(error) => checked(&error, user),
+            Ok(store) => {
+                let read = async { store.read(&ReadSet::new().key(handle("a")), WITHIN).await };
+                let error = runtime.block_on(read).unwrap_err();
+                checked(&error, user);
+                assert!(!format!("{store:?}").contains(SECRET), "{store:?}");
+            }
+        }
+    }
+    assert!(told.iter().any(|kind| kind.contains("it is no YAML")), "{told:?}");
+    assert!(told.iter().any(|kind| kind.contains("another kind")), "{told:?}");
+}
+
+#[test]
+fn a_fault_is_told_with_file_line_and_column() {
+    let text = "clusters:\n- name: test\nusers:\n- name: test\n  user: {token: [hunter2]}\n";
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config");
+    fs::write(&path, text).unwrap();
+    let error = open(Kubeconfig::Files(vec![path.clone()])).unwrap_err().to_string();
+    let wanted = format!("the kubeconfig {} cannot be understood: line 5, column 17: ", path.display());
+    assert!(error.starts_with(&wanted), "{error}");
+}
+
+/// A kubeconfig of one user.
+fn of_user(server: &str, user: Json) -> Kubeconfig {
+    let config = json!({"current-context": "c", "clusters": [{"name": "d", "cluster": {"server": server}}],
+        "contexts": [{"name": "c", "context": {"cluster": "d", "user": "u"}}], "users": [{"name": "u", "user": user}]});
+    Kubeconfig::Inline(config.to_string())
+}
+
+fn plugin(dir: &Path, script: &str) -> Json {
+    let path = dir.join("plugin.sh");
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": path, "args": [PLANTED],
+        "env": [{"name": "TOKEN", "value": PLANTED}]}})
+}
+
+async fn read_error(kubeconfig: Kubeconfig, within: Duration) -> String {
+    let store = open(kubeconfig).unwrap();
+    let error = store.read(&ReadSet::new().key(handle("a")), within).await.unwrap_err();
+    checked(&error, "a plugin");
+    assert!(!error.is_transient(), "{error:?}");
+    error.to_string()
+}
+
+#[tokio::test]
+async fn a_credential_plugin_that_fails_is_told_by_its_name_and_end() {
+    let dir = tempfile::tempdir().unwrap();
+    for (script, wanted) in [
+        (
+            "echo $TOKEN $1; echo $TOKEN $1 >&2; exit 3",
+            "plugin.sh (exec of user u of the kubeconfig given as text): it failed (exit status: 3)",
+        ),
+        ("echo $TOKEN", "is no ExecCredential: line 1"),
+        ("echo '{\"status\": {\"token\": ['$TOKEN']}}'", "is no ExecCredential: line 1"),
+        ("echo '{\"token\": \"'$TOKEN'\"}'", "it has no status"),
+        (
+            "printf '{\"status\": {\"token\": \"%s\\\\n%s\"}}' $TOKEN $TOKEN",
+            "its token holds what no HTTP header can",
+        ),
+        ("kill -9 $$", "signal: 9"),
+        ("yes $TOKEN", "wrote more than 1 MiB"),
+    ] {
+        let error = read_error(of_user("http://127.0.0.1:1", plugin(dir.path(), script)), WITHIN).await;
+        assert!(error.contains(wanted), "{script}: {error}");
+    }
+    let missing = json!({"exec": {"command": "/does/not/exist", "args": [PLANTED]}});
+    let error = read_error(of_user("http://127.0.0.1:1", missing), WITHIN).await;
+    assert!(error.contains("/does/not/exist") && error.contains("cannot be run"), "{error}");
+}
+
+/// It ends with what it has started, and everybody else goes on meanwhile.
+#[tokio::test]
+async fn a_credential_plugin_that_hangs_is_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let note = dir.path().join("pid");
+    let script = format!("sleep 1000 & echo $! > {}; wait", note.display());
+    let config = of_user("http://127.0.0.1:1", plugin(dir.path(), &script));
+    let start = Instant::now();
+    let mut ticks = 0;
+    let mut clock = tokio::time::interval(Duration::from_millis(10));
+    let error = tokio::select! {
+        error = read_error(config, Duration::from_secs(2)) => error,
+        () = async { loop { clock.tick().await; ticks += 1; } } => unreachable!("it never ends"),
+    };
+    assert!(error.contains("plugin.sh") && error.contains("it did not end within"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(60) && ticks > 5, "{ticks}");
+    let sleeper = fs::read_to_string(note).unwrap();
+    let is_there = || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", sleeper.trim())).unwrap_or_default();
+        !matches!(stat.rsplit(") ").next().and_then(|rest| rest.chars().next()), None | Some('Z' | 'X'))
+    };
+    for _ in 0..500 {
+        if !is_there() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{sleeper} still runs");
+}
+
+/// A server that answers each request with that code and what it was sent; the requests are told.
+async fn echo(code: u16) -> (String, tokio::sync::mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (sender, requests) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut buffer = vec![0; 8192];
+            let count = stream.read(&mut buffer).await.unwrap();
+            let request = String::from_utf8_lossy(&buffer[..count]).into_owned();
+            let answer = format!(
+                "HTTP/1.1 {code} x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{request}",
+                request.len()
+            );
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            sender.send(request).unwrap();
+        }
+    });
+    (address, requests)
+}
+
+/// What answers may be another program, which shows what it was sent.
+#[tokio::test]
+async fn who_echoes_a_request_tells_no_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let credential = json!({"status": {"token": PLANTED}});
+    let users = [
+        json!({"token": PLANTED}),
+        json!({"username": "u", "password": PLANTED}),
+        plugin(dir.path(), &format!("echo '{credential}'")),
+    ];
+    for (code, user) in [200, 302, 401, 403, 404, 418, 500]
+        .into_iter()
+        .flat_map(|code| users.iter().map(move |user| (code, user)))
+    {
+        let (address, mut requests) = echo(code).await;
+        let store = open(of_user(&format!("http://{address}"), user.clone())).unwrap();
+        let error = store.read(&ReadSet::new().key(handle("a")), WITHIN).await.err();
+        let request = requests.recv().await.unwrap();
+        assert!(request.to_lowercase().contains("\r\nauthorization: b"), "{request}");
+        if let Some(error) = error {
+            checked(&error, &format!("{code} {user}"));
+        } else {
+            assert_eq!(code, 404, "an object that is not there");
+        }
+    }
+}
+
+/// As client-go does.
+#[tokio::test]
+async fn tokens_are_trimmed_and_servers_need_no_scheme() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    fs::write(&file, "from-file\r\n").unwrap();
+    for (user, wanted) in [
+        (json!({"token": "in-place\n"}), "Bearer in-place\r\n"),
+        (json!({"tokenFile": file}), "Bearer from-file\r\n"),
+        (plugin(dir.path(), r#"printf '{"status": {"token": "of-program\\n"}}'"#), "Bearer of-program\r\n"),
+        (json!({"username": "u", "password": "p\n"}), "Basic dTpwCg==\r\n"),
+    ] {
+        let (address, mut requests) = echo(500).await;
+        let store = open(of_user(&format!(" http://{address}\n"), user)).unwrap();
+        store.read(&ReadSet::new().key(handle("a")), WITHIN).await.unwrap_err();
+        let request = requests.recv().await.unwrap();
+        assert!(request.contains(wanted), "{wanted}: {request}");
+    }
+    // Without a scheme it is https, which nobody speaks here.
+    let (address, _requests) = echo(500).await;
+    let store = open(of_user(&address, json!({}))).unwrap();
+    let error = store.read(&ReadSet::new().key(handle("a")), WITHIN).await.unwrap_err();
+    assert!(error.to_string().contains(&format!("https://{address}")), "{error}");
+    for server in ["", "host:port", "ftp://h", "https://", "http://a b"] {
+        let error = open(of_user(server, json!({}))).unwrap_err().to_string();
+        assert!(error.contains("is no URL"), "{server}: {error}");
+    }
+    let error = open(of_user("h", json!({"token": "two\nlines"}))).unwrap_err().to_string();
+    assert!(
+        error.starts_with("the token of user u of the kubeconfig given as text holds what no HTTP header"),
+        "{error}"
+    );
+}
+
+/// Credentials that have expired are had anew, once.
+#[tokio::test]
+async fn who_is_not_known_any_more_asks_the_plugin_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let count = dir.path().join("count");
+    let script = format!(
+        r#"echo x >> {0}; printf '{{"status": {{"token": "t%s"}}}}' $(wc -l < {0})"#,
+        count.display()
+    );
+    let (address, mut requests) = echo(401).await;
+    let store = open(of_user(&format!("http://{address}"), plugin(dir.path(), &script))).unwrap();
+    let error = store.read(&ReadSet::new().key(handle("a")), WITHIN).await.unwrap_err();
+    assert!(matches!(error, StoreError::Denied(_)), "{error:?}");
+    for token in ["Bearer t1\r\n", "Bearer t2\r\n"] {
+        let request = requests.recv().await.unwrap();
+        assert!(request.contains(token), "{token}: {request}");
+    }
+    assert!(requests.try_recv().is_err());
+}

@@ -204,6 +204,7 @@ pub(super) fn decode(
 }
 
 /// What was found of a scope.
+#[derive(Default)]
 pub(super) struct Listed {
     pub(super) slots: Vec<(Key, Slot)>,
     /// What cannot be read and does not tell which record it is.
@@ -239,7 +240,7 @@ pub(super) async fn list(
     deadline: Instant,
 ) -> Result<Listed, Fault> {
     if matches!(&read.scope, Scope::Resources { kind, .. } if !place::is_kept(*kind)) {
-        return Ok(Listed { slots: Vec::new(), last: None, revision: None });
+        return Ok(Listed::default());
     }
     list_range(server, group, &place::of_scope(group, &read.scope), read, deadline).await
 }
@@ -258,7 +259,7 @@ pub(super) async fn list_range(
     let mut token = after.as_deref().map(place::token_after);
     let mut passes_over = None;
     let (mut page, mut bytes) = (PAGE, 0);
-    let mut listed = Listed { slots: Vec::new(), strays: Vec::new(), last: None, revision: None };
+    let mut listed = Listed::default();
     // Where a list goes on with a later state, what moved ahead may come again.
     let mut keys = HashSet::new();
     loop {
@@ -271,6 +272,7 @@ pub(super) async fn list_range(
                 Kind::Gone(next) => {
                     if next.is_none() {
                         listed.slots.clear();
+                        listed.strays.clear();
                         keys.clear();
                     }
                     token = next.or_else(|| after.as_deref().map(place::token_after));

@@ -34,7 +34,7 @@ enum Command {
 
 /// Has the file of an embedded store hold all that was just written, so that a store which nobody uses yet does not depend on the file beside it.
 fn settle(session: &Session, context: &mut Context<'_>) -> Result<(), Failure> {
-    let AnyStore::Sqlite(store) = &session.store else { return Ok(()) };
+    let AnyStore::Sqlite(store) = session.store.inner() else { return Ok(()) };
     if let Err(error) = session.wait(store.checkpoint(WITHIN)) {
         writeln!(
             context.stderr,

@@ -36,6 +36,9 @@ pub(crate) fn chain(
 
 /// Whether a request that got no answer was certainly not carried out, whatever it asks for: it was not sent; or the server says so, by an HTTP/2 GOAWAY
 /// that names only earlier requests as processed (other requests' errors are not of this kind), or by refusing its stream (RFC 9113, 6.8 and 8.7).
+///
+/// hyper gives a GOAWAY's error also to a request that it has just handed to the connection, whatever the GOAWAY names. That request was not sent where one thread
+/// drives both, as in all programs here (`setup::runtime`): nothing can be sent, processed and answered between two steps of one poll.
 pub(crate) fn was_not_processed(error: &(dyn StdError + 'static)) -> bool {
     // Of what it did not send, hyper says that it was canceled.
     let is_unsent = find::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled);

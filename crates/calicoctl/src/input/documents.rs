@@ -200,7 +200,7 @@ impl<'p, R: Read> Split<'p, R> {
 
     /// Nothing comes any more.
     fn end(&mut self) {
-        (self.buffer, self.start, self.has_ended) = (Vec::new(), 0, true);
+        (self.buffer, self.start, self.searched, self.has_ended) = (Vec::new(), 0, 0, true);
     }
 }
 

@@ -86,7 +86,12 @@ impl Exec {
         let program = program.map_err(|error| format!("it cannot be run: {error}"))?;
         let Heard { status, stdout, .. } = program
             .hear(Vec::new(), Limits { time, stdout: MOST, stderr: 0 })
-            .map_err(|error: ProgramError| error.to_string())?;
+            .map_err(|error| match error {
+                ProgramError::Slow(time) => {
+                    format!("it did not end within {:.0} s, and was killed", time.as_secs_f64())
+                }
+                error => error.to_string(),
+            })?;
         if !status.success() {
             return Err(format!("it failed ({status}). Run it yourself to see why"));
         }

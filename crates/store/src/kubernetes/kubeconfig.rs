@@ -99,6 +99,7 @@ struct FileExec {
 #[derive(Deserialize)]
 struct Variable {
     name: String,
+    #[serde(default)]
     value: String,
 }
 
@@ -125,7 +126,7 @@ pub(super) fn read(
         Kubeconfig::Files(paths) => read_files(paths)?,
     };
     let place = shown(kubeconfig);
-    let (cluster, user_name, user) = merged.chosen(&place, context)?;
+    let (mut cluster, user_name, user) = merged.chosen(&place, context)?;
     if let Some(proxy) = cluster.proxy_url.as_deref().filter(|proxy| !proxy.is_empty()) {
         let proxy = super::options::authority_of(proxy).unwrap_or_else(|| "that it names".to_string());
         return Err(unusable(format!(
@@ -143,7 +144,9 @@ pub(super) fn read(
     config.tls_server_name = cluster.tls_server_name.clone().filter(|name| !name.is_empty());
     let what = "certificate-authority";
     let ca = data_or_file(&place, what, &cluster.certificate_authority_data, &cluster.certificate_authority)?;
-    config.root_cert = ca.map(|pem| certificates(&pem, &format!("{what} of {place}"))).transpose()?;
+    config.root_cert = ca.as_ref().map(|pem| certificates(pem, &format!("{what} of {place}"))).transpose()?;
+    // A credential plugin that wants to know the cluster gets the certificates, wherever they stand.
+    cluster.certificate_authority_data = ca.map(|pem| STANDARD.encode(pem));
     user.identify(&mut config, &place)?;
     let credentials = user.credentials(&cluster, &user_name, &place)?;
     Ok((config, credentials))

@@ -209,7 +209,10 @@ pub(super) fn url(text: &str) -> Option<http::Uri> {
     let text = text.trim();
     let whole = if text.contains("://") { text.to_string() } else { format!("https://{text}") };
     let uri: http::Uri = whole.parse().ok()?;
-    let is_good = uri.host().is_some_and(|host| !host.is_empty())
+    let authority = uri.authority()?.as_str();
+    let port = authority.rsplit('@').next()?.strip_prefix(uri.host()?)?.trim_start_matches(':');
+    let is_good = (port.is_empty() || port.parse::<u16>().is_ok())
+        && uri.host().is_some_and(|host| !host.is_empty())
         && ["http", "https"].contains(&uri.scheme_str().unwrap_or_default());
     is_good.then_some(uri)
 }

@@ -281,17 +281,18 @@ fn values_print_as_their_go_types_do() {
 #[test]
 fn functions_without_arguments_are_errors() {
     for name in super::function::NAMES {
+        let (least, _) = super::function::arity(name);
         for template in
             [format!("{{{{{name}}}}}"), format!("{{{{print {name}}}}}"), format!("{{{{({name})}}}}")]
         {
-            let rendered = renders(&template, &pools());
-            let (least, _) = super::function::arity(name);
-            assert_eq!(rendered.is_err(), least > 0, "{template}: {rendered:?}");
-            if let Err(error) = rendered {
-                assert!(
-                    error.contains("wrong number of args") && error.contains("got 0"),
-                    "{template}: {error}"
-                );
+            match renders(&template, &pools()) {
+                Err(error) if least > 0 => {
+                    assert!(
+                        error.contains(&format!("wrong number of args for {name}: want")),
+                        "{template}: {error}"
+                    );
+                }
+                rendered => assert_eq!(least, 0, "{template}: {rendered:?}"),
             }
         }
     }
@@ -320,7 +321,7 @@ fn no_template_runs_or_writes_without_end() {
         let error = renders(&template, &pools()).unwrap_err();
         assert!(error.contains(reason), "{reason}: {}", error.get(..300).unwrap_or(&error));
     }
-    assert_eq!(renders(&deep("{{if true}}", "{{end}}", 100), &pools()).unwrap(), "x");
+    assert_eq!(renders(&deep("{{if true}}", "{{end}}", 50), &pools()).unwrap(), "x");
     assert_eq!(renders("{{range $i, $x := 3}}{{$i}}{{else}}none{{end}}", &pools()).unwrap(), "012");
     assert_eq!(renders("{{range 0}}x{{else}}none{{end}}", &pools()).unwrap(), "none");
 }

@@ -84,6 +84,74 @@ fn a_backup_begins_a_store_elsewhere() {
     }
 }
 
+/// All that a begun, restored or filled store holds lies in its file; whoever loses the one beside it is told so, in each command.
+#[test]
+fn a_store_is_whole_or_says_what_is_missing() {
+    let world = World::new();
+    world.good("datastore init");
+    world.good_with("create -f -", &pool("later", "10.0.0.0/16"));
+    let saved = world.path("saved.db");
+    world.good(&format!("datastore backup {}", saved.display()));
+    world.good(&format!("datastore restore --force {}", saved.display()));
+    let wal = world.path("rackpool.db-wal");
+    fs::remove_file(&wal).unwrap();
+    let before = fs::read(world.path("rackpool.db")).unwrap();
+    for line in ["get ippools", "ipam show", "datastore init", "datastore backup copy.db", "apply -f -"] {
+        let ran = world.run_with(line, &pool("x", "10.9.0.0/16"));
+        assert_eq!(ran.code, 1, "{line} {ran:?}");
+        let told = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(told.contains("[DIR]/rackpool.db is not complete: its -wal is missing"), "{line} {told}");
+    }
+    assert!(fs::read(world.path("rackpool.db")).unwrap() == before && !wal.exists());
+    fs::write(&wal, "").unwrap();
+    assert!(world.good("get ippools").contains("later"), "nothing was lost with it");
+}
+
+#[test]
+fn a_store_has_one_name() {
+    let mut world = World::new();
+    world.good("datastore init");
+    fs::hard_link(world.path("rackpool.db"), world.path("other.db")).unwrap();
+    for name in ["rackpool.db", "other.db"] {
+        world.set("RACKPOOL_DB", world.path(name).to_str().unwrap().to_string().as_str());
+        let ran = world.run("ipam show");
+        assert_eq!(ran.code, 1);
+        assert!(ran.stderr.contains(&format!("[DIR]/{name} cannot be used: it has 2 names")), "{ran:?}");
+    }
+    fs::remove_file(world.path("other.db")).unwrap();
+    world.set("RACKPOOL_DB", world.path("rackpool.db").to_str().unwrap().to_string().as_str());
+    world.good("ipam show");
+}
+
+/// A record that cannot be what was written keeps a copy from being called a backup, and is named.
+#[test]
+fn a_backup_is_looked_at() {
+    let world = World::new();
+    world.good("datastore init");
+    let damage = |world: &World, with: &str| {
+        let mut bytes = fs::read(world.path("rackpool.db")).unwrap();
+        let at = bytes.windows(12).position(|text| text == b"\"192.168.0.0").unwrap();
+        bytes[at + 1..at + 3].copy_from_slice(with.as_bytes());
+        fs::write(world.path("rackpool.db"), bytes).unwrap();
+    };
+    // Another network, as sound as the one before; and none.
+    for with in ["12", "x\""] {
+        damage(&world, with);
+        let ran = world.run(&format!("datastore backup {}", world.path("copy.db").display()));
+        assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{ran:?}");
+        let key = "/calico/resources/v3/projectcalico.org/ippools/default-ipv4-ippool";
+        assert!(ran.stderr.contains(&format!("the record {key}: ")), "{ran:?}");
+        assert!(ran.stderr.contains("calicoctl or with `sqlite3"), "{ran:?}");
+        assert!(!world.path("copy.db").exists());
+        let mut bytes = fs::read(world.path("rackpool.db")).unwrap();
+        let wrong = format!("\"{with}2.168.0.0");
+        let at = bytes.windows(12).position(|text| text == wrong.as_bytes()).unwrap();
+        bytes[at + 1..at + 3].copy_from_slice(b"19");
+        fs::write(world.path("rackpool.db"), bytes).unwrap();
+    }
+    world.good(&format!("datastore backup {}", world.path("copy.db").display()));
+}
+
 #[test]
 fn what_is_no_store_is_said_to_be_none() {
     let mut world = World::new();

@@ -146,11 +146,15 @@ impl SqliteStore {
         Ok(SqliteStore { shared: Arc::new(shared) })
     }
 
-    /// Moves what lies in the -wal file into the file itself, so that it holds everything that was committed until now. Nothing to do where there is no file.
+    /// Moves what lies in the -wal file into the file itself, so that it holds everything that was committed until now. Nothing is done where nothing was committed
+    /// through this store.
     ///
     /// # Errors
     /// When others are at work all that time; the file's. All that was committed stands.
     pub async fn checkpoint(&self, within: Duration) -> Result<(), StoreError> {
+        if *self.shared.committed.borrow() == 0 {
+            return Ok(());
+        }
         self.shared
             .patiently(within, false, |conn| match conn.map(checkpoint::run).transpose()? {
                 Some(false) => Err(Fault::busy()),

@@ -317,10 +317,24 @@ impl Node {
         self.with_store(async |store| act(&Client::new(store, &effects, Backend::Embedded, WITHIN)).await)
     }
 
+    /// The same in the store that the variables name.
+    pub fn with_client_of<T>(
+        &self,
+        variables: &[(&str, &str)],
+        act: impl AsyncFnOnce(&Client<'_, AnyStore, Clock>) -> T,
+    ) -> T {
+        let effects = Clock::start();
+        let act = async |store: &AnyStore| act(&Client::new(store, &effects, Backend::Etcd, WITHIN)).await;
+        Self::with_store_of(variables, act)
+    }
+
     fn with_store<T>(&self, act: impl AsyncFnOnce(&AnyStore) -> T) -> T {
         let file = self.path("rackpool.db");
-        let environment: Environment =
-            [("DATASTORE_TYPE", "embedded"), ("RACKPOOL_DB", file.to_str().unwrap())].into_iter().collect();
+        Self::with_store_of(&[("DATASTORE_TYPE", "embedded"), ("RACKPOOL_DB", file.to_str().unwrap())], act)
+    }
+
+    fn with_store_of<T>(variables: &[(&str, &str)], act: impl AsyncFnOnce(&AnyStore) -> T) -> T {
+        let environment: Environment = variables.iter().copied().collect();
         let settings = Settings::from_environment(&environment).unwrap();
         let datastore = Datastore::choose(&settings, &environment).unwrap();
         let options = ConnectOptions { missing: Missing::Create, ..ConnectOptions::default() };

@@ -1,9 +1,12 @@
 //! Profiles of networks, and labels of Mesos.
 
-use api::{Key, Kind};
-use serde_json::json;
+use std::process::Command;
 
-use crate::harness::{Container, Node};
+use api::{Key, Kind, Resource};
+use serde_json::json;
+use store::testing::etcd_server::{self, EtcdServer};
+
+use crate::harness::{Container, Node, run};
 
 fn stored(node: &Node, name: &str) -> Option<String> {
     node.stored(&Key::global(Kind::Profile, name))
@@ -106,4 +109,53 @@ fn labels_of_mesos_reach_the_endpoint() {
     let wrong = node.call("ADD", &container, labels(json!("x"))).error();
     assert!(wrong.contains("network_info.labels.labels is \"x\""), "{wrong}");
     assert_eq!((node.endpoints().len(), node.in_use()), (0, 0));
+}
+
+/// What stands in etcd is what Calico's plugin writes there, byte for byte.
+#[test]
+fn the_profile_in_etcd() {
+    if etcd_server::is_left_out() {
+        return;
+    }
+    let Some(node) = Node::new() else { return };
+    node.host.run(|| {
+        let server = EtcdServer::start();
+        let endpoint = server.endpoint();
+        node.with_client_of(&[("DATASTORE_TYPE", "etcdv3"), ("ETCD_ENDPOINTS", &endpoint)], async |client| {
+            client.ensure_initialised().await.unwrap();
+            for (kind, name, spec) in [
+                (Kind::Node, "n1", json!({})),
+                (Kind::IPPool, "v4", json!({"cidr": "10.5.0.0/24", "nodeSelector": "all()"})),
+            ] {
+                let resource = Resource::from_json(kind, json!({"metadata": {"name": name}, "spec": spec}));
+                client.create(&resource.unwrap()).await.unwrap();
+            }
+        });
+        let container = Container::new("aaaa", "");
+        let configuration = node.configuration(json!({"datastore_type": "etcdv3", "etcd_endpoints": endpoint,
+            "ipam": {"type": "calico-ipam"}}));
+        let call = |command| run(&[], container.environment(command, &node.bin), &configuration);
+        let requests = || server.handled().values().sum::<u64>();
+        assert_eq!(call("ADD").addresses().len(), 1);
+        let path = "/calico/resources/v3/projectcalico.org/profiles/net";
+        let mut etcdctl = Command::new("etcdctl");
+        etcdctl.env("ETCDCTL_API", "3").args(["--endpoints", &endpoint, "get", "--print-value-only", path]);
+        let text = String::from_utf8(etcdctl.output().unwrap().stdout).unwrap();
+        assert_eq!(
+            without_identity(text.trim_end()),
+            r#"{"kind":"Profile","apiVersion":"projectcalico.org/v3","metadata":{"name":"net"},"spec":{"ingress":[{"action":"Allow","source":{"selector":"has(net)"}}],"egress":[{"action":"Allow"}],"labelsToApply":{"net":""}}}"#
+        );
+        assert_eq!(call("DEL").code, 0);
+        let before = requests();
+        assert_eq!(call("ADD").addresses().len(), 1);
+        let asked = requests() - before;
+        // Whether it is there is asked in the step that asks whether the datastore is locked.
+        let mut other = configuration.clone();
+        other["policy"] = json!({"type": "none"});
+        assert_eq!(call("DEL").code, 0);
+        let before = requests();
+        assert_eq!(run(&[], container.environment("ADD", &node.bin), &other).addresses().len(), 1);
+        assert_eq!(requests() - before, asked, "the profile takes no question of its own");
+        assert_eq!(call("DEL").code, 0);
+    });
 }

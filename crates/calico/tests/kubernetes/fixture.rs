@@ -99,7 +99,12 @@ impl Cluster {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn create(&self, objects: &[Json]) {
+    /// Where the plugins ask Kubernetes.
+    pub fn kubeconfig(&self) -> Json {
+        json!({"kubeconfig": self.shared.server.kubeconfig_of(PLUGIN)})
+    }
+
+    pub fn create(&self, objects: &[Json]) {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
         self.kubectl(&["create", "-f", "-"], &list.to_string());
     }

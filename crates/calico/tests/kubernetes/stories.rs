@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::fixture::on_host;
-use crate::harness::Container;
+use crate::harness::{Container, NODE, Node, run};
 
 #[test]
 fn a_pod_comes_and_goes() {
@@ -87,5 +87,39 @@ fn the_nodes_own_pod_cidr() {
         let found: Json = json!({"ipam": {"type": "host-local", "subnet": "usePodCidr"}});
         let msg = cluster.call("ADD", &Container::new("c1", "a"), found).error();
         assert!(msg.starts_with("failed to find plugin \"host-local\""), "the node's was read: {msg}");
+    });
+}
+
+/// The endpoint of a pod whose records are elsewhere says what the pod says.
+#[test]
+fn an_endpoint_outside_of_kubernetes() {
+    on_host(|cluster| {
+        let Some(node) = Node::new() else { return };
+        cluster.create(&[json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "web-x", "generateName": "web-", "namespace": "default", "labels": {"app": "web"},
+                "annotations": {"cni.projectcalico.org/floatingIPs": r#"["192.0.2.7","2001:db8::7"]"#,
+                    "cni.projectcalico.org/allowedSourcePrefixes": r#"["192.0.2.0/24"]"#}},
+            "spec": {"nodeName": NODE, "containers": [{"name": "c", "image": "pause"}]}})]);
+        let container = Container::new("c1", "web-x");
+        let more = json!({"policy": {"type": "k8s"}, "kubernetes": cluster.kubeconfig(), "feature_control": {"floating_ips": true}});
+        let call = |command: &str| {
+            run(&[], container.environment(command, &node.bin), &node.configuration(more.clone()))
+        };
+        let addresses = call("ADD").addresses();
+        let endpoint = node.endpoints().remove(0);
+        let text = node.stored(&endpoint.key()).unwrap();
+        let start = format!(
+            r#"{{"kind":"WorkloadEndpoint","apiVersion":"projectcalico.org/v3","metadata":{{"name":"{NODE}-k8s-web--x-eth0","generateName":"web-","namespace":"default","uid":""#
+        );
+        assert!(text.starts_with(&start), "{text}");
+        let spec = |field: &str| endpoint.field(&["spec", field]).cloned().unwrap_or_default();
+        let nat = |at: usize, outside: &str| json!({"internalIP": addresses[at].to_string(), "externalIP": outside});
+        assert_eq!(spec("ipNATs"), json!([nat(0, "192.0.2.7"), nat(1, "2001:db8::7")]));
+        assert_eq!(spec("allowSpoofedSourcePrefixes"), json!(["192.0.2.0/24"]));
+        assert_eq!(endpoint.metadata().labels.get("app").map(String::as_str), Some("web"));
+        // Policy is seen to by somebody else, who has no profile of the network.
+        assert_eq!(node.stored(&api::Key::global(api::Kind::Profile, "net")), None);
+        assert_eq!(call("DEL").code, 0);
+        assert_eq!((node.endpoints().len(), node.in_use()), (0, 0));
     });
 }

@@ -5,9 +5,11 @@
 //!
 //! * **A read set is one transaction of ranges**, linearizable. More ranges than a transaction may hold are cut.
 //! * **A batch is one transaction**, with a compare for every key and guarded record, and one of a range for a guarded scope; the failed branch fetches what
-//!   is there, so that a refusal needs no second request. It is cut at a delete and create of one key, at 128 operations, and where the server finds a transaction too large.
+//!   is there, so that a refusal needs no second request. It is cut at a delete and create of one key, at 128 operations, and where the server finds a
+//!   transaction too large.
 //! * **Connections are made when they are needed**, one to a member. No call asks for health first. A read that gets no answer is asked of the next
-//!   member too, and the first answer counts; a commit goes to another member only while it is certain that nothing was sent, or that the member did not process it (GOAWAY, REFUSED_STREAM).
+//!   member too, and the first answer counts; a commit goes to another member only while it is certain that nothing was sent, or that the
+//!   member did not process it (GOAWAY, REFUSED_STREAM).
 //! * **Nothing outlives its deadline**: a commit that was sent and not answered is reported as unknown.
 //! * All requests demand a leader, so that a member that was cut off from its cluster says so instead of waiting.
 

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use calicoctl::input::yaml;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -112,13 +112,13 @@ fn pipes_that_nobody_writes_are_given_up() {
         &pipe,
     );
     case(&[("RACKPOOL_DB", &pipe)], &[], &pipe);
-    let begin = Instant::now();
+    let clock = setup::Clock::start();
     for (child, case, wanted) in started {
         let output = child.wait_with_output().unwrap();
         let told = text(&output);
         assert!(output.status.code() == Some(1) && told.contains(&wanted), "{case}: {told}");
     }
-    assert!(begin.elapsed() < Duration::from_secs(200));
+    assert!(clock.elapsed() < Duration::from_secs(200));
 }
 
 /// `-c <(...)`, `KUBECONFIG=<(...)` and `-f <(...)`.
@@ -290,7 +290,8 @@ fn no_message_holds_a_secret() {
     let file = world.write("x.cfg", &config());
     let with_password = format!("u:{PLANTED}@127.0.0.1:1");
     let endpoint = format!("https://{with_password}");
-    let mut cases: Vec<(Vec<(&str, &str)>, Vec<&str>)> = vec![(vec![], vec!["-c", &file])];
+    type Case<'c> = (Vec<(&'c str, &'c str)>, Vec<&'c str>);
+    let mut cases: Vec<Case<'_>> = vec![(vec![], vec!["-c", &file])];
     for endpoints in [&with_password, &endpoint] {
         cases.push((
             vec![

@@ -13,12 +13,11 @@ use ipam::{ReleaseIp, ReleaseIps};
 use serde_json::Value as Json;
 use store::ReadSet;
 
-use crate::annotations::{
-    Annotations, Nat, Pools, Source, check_source_prefixes, floating, hardware_address, targets, unused,
-};
+use crate::annotations::{Annotations, Pools, Source, check_source_prefixes, hardware_address, unused};
 use crate::asked;
 use crate::delegate::{Delegate, Given};
 use crate::endpoint::{self, Facts, Stored};
+use crate::floating::{Nat, floating, targets};
 use crate::foreign;
 use crate::gates;
 use crate::host_local;

@@ -10,7 +10,7 @@ use resources::Client;
 use serde_json::{Map, Value as Json, json};
 use store::{Batch, Depth, Expect, Outcome, ReadSet, Refusal, Scope, Store, View};
 
-use crate::annotations::Nat;
+use crate::floating::Nat;
 use crate::request::{Request, WITHIN};
 use crate::result::whole;
 

@@ -93,7 +93,12 @@ pub fn routes(configuration: &Json, with_default: bool) -> Result<Vec<IpNet>, St
     };
     let mut found = Vec::new();
     for route in listed {
-        let Some(dst) = route.get("dst") else { continue };
+        // (Calico leaves it out.)
+        let dst = route.get("dst").ok_or_else(|| {
+            format!(
+                "invalid IPAM routes section; a route needs a 'dst', its destination, and has none: {route}"
+            )
+        })?;
         let text = dst.as_str().ok_or_else(|| {
             format!("invalid IPAM routes section; expecting 'dst' to be a string, not: {dst}")
         })?;
@@ -139,9 +144,9 @@ mod tests {
             routes(configuration, with_default).map(|all| all.iter().map(IpNet::to_string).collect())
         }
         assert_eq!(of(Json::Null, true).unwrap(), Vec::<String>::new());
-        assert_eq!(of(json!([{"dst": "10.0.0.1/8"}, {"gw": "x"}]), false).unwrap(), ["10.0.0.0/8"]);
+        assert_eq!(of(json!([{"dst": "10.0.0.1/8", "gw": "x"}]), false).unwrap(), ["10.0.0.0/8"]);
         assert_eq!(of(json!([{"dst": "10.0.0.0/8"}]), true).unwrap(), ["10.0.0.0/8", "0.0.0.0/0", "::/0"]);
-        for wrong in [json!("x"), json!([{"dst": 1}]), json!([{"dst": "x"}])] {
+        for wrong in [json!("x"), json!([{"dst": 1}]), json!([{"dst": "x"}]), json!([{"gw": "x"}])] {
             assert!(of(wrong, false).is_err());
         }
     }

@@ -9,6 +9,7 @@ mod check;
 mod del;
 mod delegate;
 mod endpoint;
+mod floating;
 mod foreign;
 mod gates;
 mod host_local;

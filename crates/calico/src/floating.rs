@@ -1,0 +1,112 @@
+//! Floating addresses: addresses from outside that lead to a pod (`cni-plugin/pkg/k8s/k8s.go`). A pod never runs with less of them than it asks for.
+
+use std::net::IpAddr;
+
+use api::cidr::{canonical_addr, parse_addr};
+
+use crate::annotations::{Annotations, PREFIX, ip_texts};
+
+const FLOATING: &str = "floatingIPs";
+
+/// The addresses from outside that lead to the pod: `floatingIPs`.
+///
+/// # Errors
+/// When the configuration does not allow it, or the value is no list of addresses that packets can be sent to.
+pub fn floating(pod: Annotations<'_>, is_allowed: bool) -> Result<Vec<IpAddr>, String> {
+    let Some(text) = pod.get(FLOATING) else { return Ok(Vec::new()) };
+    if !is_allowed {
+        return Err("requested feature is not enabled: floating_ips".to_string());
+    }
+    let (title, remedy) = (pod.title(FLOATING), r#"write a list such as ["192.0.2.7"]"#);
+    let listed = ip_texts(text).map_err(|error| format!("{error} ({title}: {remedy})"))?;
+    let usable = |text: &String| {
+        let wrong = |reason: &str| {
+            format!("error with field ExternalIP = '{text}' ({title} holds {text:?}, and {reason}: {remedy})")
+        };
+        let addr = parse_addr(text).map(canonical_addr);
+        let addr = addr.ok_or_else(|| wrong("that is no IP address"))?;
+        if is_a_hosts(addr) { Ok(addr) } else { Err(wrong("no packet from outside is sent there")) }
+    };
+    listed.iter().map(usable).collect()
+}
+
+/// What each of the floating addresses leads to.
+///
+/// # Errors
+/// When the pod has no address of the family.
+pub fn targets(pod: Annotations<'_>, floating: &[IpAddr], inside: &[IpAddr]) -> Result<Vec<Nat>, String> {
+    let target = |outside: &IpAddr| {
+        let inside = inside.iter().find(|addr| addr.is_ipv4() == outside.is_ipv4()).ok_or_else(|| {
+            let family = if outside.is_ipv4() { "IPv4" } else { "IPv6" };
+            let has = inside.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
+            format!(
+                "{} holds {outside}, and there is no {family} address for it to lead to, only {has}: \
+                 ask for one (annotation {PREFIX}ipFamilies, or assign_ipv4 and assign_ipv6 in the network configuration), or leave it out",
+                pod.title(FLOATING)
+            )
+        })?;
+        Ok(Nat { outside: *outside, inside: *inside })
+    };
+    floating.iter().map(target).collect()
+}
+
+/// An address from outside, and the pod's that it leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nat {
+    /// The one that is asked for.
+    pub outside: IpAddr,
+    /// The pod's.
+    pub inside: IpAddr,
+}
+
+fn is_a_hosts(addr: IpAddr) -> bool {
+    let of_no_host = match addr {
+        IpAddr::V4(v4) => v4.is_broadcast() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    !(of_no_host || addr.is_unspecified() || addr.is_loopback() || addr.is_multicast())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn floating_addresses_that_cannot_be_used() {
+        let read = |value: &str| {
+            let annotations = json!({"cni.projectcalico.org/floatingIPs": value});
+            let pod = json!({"metadata": {"name": "p", "namespace": "ns", "annotations": annotations}});
+            let pod = &pod;
+            let found = floating(Annotations::of(pod), true)?;
+            let inside = ["10.0.0.5".parse::<IpAddr>().unwrap()];
+            targets(Annotations::of(pod), &found, &inside)
+        };
+        let nats = read(r#"["192.0.2.7","::ffff:192.0.2.8"]"#).unwrap();
+        let told: Vec<_> = nats.iter().map(|nat| format!("{} {}", nat.outside, nat.inside)).collect();
+        assert_eq!(told, ["192.0.2.7 10.0.0.5", "192.0.2.8 10.0.0.5"]);
+        assert_eq!((read("[]"), read("")), (Ok(Vec::new()), Ok(Vec::new())));
+        for (value, wanted) in [
+            (
+                r#"["172.32.0.0/24"]"#,
+                "error with field ExternalIP = '172.32.0.0/24' (the annotation cni.projectcalico.org/floatingIPs of ns/p holds",
+            ),
+            (r#"["192.0.2.7","not-an-ip"]"#, "'not-an-ip'"),
+            (r#"[""]"#, "''"),
+            (r#"["0.0.0.0"]"#, "no packet from outside is sent there"),
+            (r#"["224.0.0.1"]"#, "'224.0.0.1'"),
+            (r#"["fe80::1"]"#, "'fe80::1'"),
+            (r#"["fe80::1%eth0"]"#, "that is no IP address"),
+            (r#"["127.0.0.1"]"#, "'127.0.0.1'"),
+            ("192.0.2.7", "failed to parse '192.0.2.7' as JSON"),
+            (
+                r#"["fd00::1"]"#,
+                "floatingIPs of ns/p holds fd00::1, and there is no IPv6 address for it to lead to, only 10.0.0.5",
+            ),
+        ] {
+            let error = read(value).unwrap_err();
+            assert!(error.contains(wanted) && error.contains("cni.projectcalico.org/floatingIPs"), "{error}");
+        }
+    }
+}

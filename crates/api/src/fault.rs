@@ -68,15 +68,23 @@ impl fmt::Display for Fault {
 /// What the rest does about a record of which all, or a part, cannot be read.
 fn effect_of(key: &Key, all: bool) -> &'static str {
     match key {
-        Key::Resource { kind: Kind::IPPool, .. } => "no address comes from it until it is mended",
+        Key::Resource { kind: Kind::IPPool, .. } if all => {
+            "no address comes from it until it is deleted (calicoctl delete) and created anew"
+        }
+        Key::Resource { kind: Kind::IPPool, .. } => {
+            "no address comes from it until it is mended (calicoctl apply)"
+        }
+        Key::Resource { kind: Kind::IPReservation, .. } if all => {
+            "no address is assigned automatically until it is deleted (calicoctl delete)"
+        }
         Key::Resource { kind: Kind::IPReservation, .. } => {
-            "no address is assigned automatically until it is mended or deleted"
+            "no address is assigned automatically until it is mended (calicoctl apply)"
         }
         Key::Resource { kind: Kind::Node, .. } => "nothing is assigned on that node until it is mended",
         Key::Resource { kind: Kind::ClusterInformation, .. } => {
             "whether the datastore may be used is not known until it is mended"
         }
-        Key::Resource { .. } => "it is left out until it is mended or deleted",
+        Key::Resource { .. } => "it is left out until it is deleted (calicoctl delete) and created anew",
         Key::IpamConfig => {
             "until it is mended no block is claimed or borrowed from, and what cools down stays so"
         }

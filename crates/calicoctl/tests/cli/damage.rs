@@ -71,7 +71,7 @@ fn a_bad_selector_is_shown_with_its_place() {
     let ran = world.run("get ippool rack-7 -o yaml");
     assert!(ran.code == 0 && ran.stdout.contains("nodeSelector: rack == 1"), "{ran:?}");
     insta::assert_snapshot!(ran.stderr, @r#"
-    warning: IPPool(rack-7): spec.nodeSelector: 'rack == 1' is no selector: expected string (values are in quotes: "1"); no address comes from it until it is mended
+    warning: IPPool(rack-7): spec.nodeSelector: 'rack == 1' is no selector: expected string (values are in quotes: "1"); no address comes from it until it is mended (calicoctl apply)
       |
       | rack == 1
       |         ^

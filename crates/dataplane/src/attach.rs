@@ -13,7 +13,7 @@ use crate::kernel::{Side, Sides, with_sides};
 use crate::links::{Link, is, is_unsupported};
 use crate::routes::{Rival, Route, metric_behind};
 use crate::sysctl::{self, Former, Need, Setting};
-use crate::wiring::{Device, GATEWAY, HOST_MAC, Mac, Wiring, host_route};
+use crate::wiring::{Device, GATEWAY, HOST_MAC, Mac, Replaces, Wiring, host_route};
 
 /// How often the host's side is asked for its hardware address, and with what pauses.
 const MAC_TRIES: u32 = 50;
@@ -36,12 +36,12 @@ const LINK_LOCAL_PAUSES: [Duration; 110] = {
 
 /// Attaches a container: makes the pair, and gives it its addresses, routes and settings.
 ///
-/// A pair whose host's side has the name already is deleted first, so attaching again makes everything anew. When it fails, what it
-/// made is gone.
+/// A pair whose host's side has the name already, and that it may replace, is deleted first, so attaching again makes everything anew.
+/// When it fails, what it made is gone.
 pub fn attach(wiring: &Wiring) -> Result<Attached, AttachError> {
     wiring.validate()?;
     with_sides(&wiring.netns, async |sides| {
-        delete_stale(&sides.host, &wiring.host_interface).await?;
+        delete_stale(&sides.host, wiring).await?;
         let mut attempt = Attempt { wiring, sides, warnings: Vec::new(), former: Vec::new() };
         let device = attempt.make_pair().await?;
         match attempt.furnish().await {
@@ -54,18 +54,22 @@ pub fn attach(wiring: &Wiring) -> Result<Attached, AttachError> {
     })
 }
 
-async fn delete_stale(host: &Side, name: &str) -> Result<(), AttachError> {
+async fn delete_stale(host: &Side, wiring: &Wiring) -> Result<(), AttachError> {
+    let name = &wiring.host_interface;
     let look = |refusal| host.refused(format_args!("look for {name}"), refusal);
-    match host.link(name).await.map_err(look)? {
-        None => Ok(()),
-        Some(link) if link.pair => {
-            host.delete_link(name)
-                .await
-                .map_err(|refusal| host.refused(format_args!("delete the stale {name}"), refusal))?;
-            Ok(())
-        }
-        Some(_) => Err(taken(host, name)),
+    let Some(link) = host.link(name).await.map_err(look)? else { return Ok(()) };
+    let may_go = match wiring.replaces {
+        Replaces::Any => true,
+        Replaces::None => false,
+        Replaces::Index(index) => index == link.index,
+    };
+    if !link.pair || !may_go {
+        return Err(taken(host, name));
     }
+    host.delete_link_at(link.index)
+        .await
+        .map_err(|refusal| host.refused(format_args!("delete the stale {name}"), refusal))?;
+    Ok(())
 }
 
 fn taken(side: &Side, name: &str) -> AttachError {
@@ -124,6 +128,11 @@ impl Attempt<'_> {
         let mac = inner.mac.ok_or_else(no_mac).map_err(|refusal| {
             container.refused(format_args!("tell the hardware address of {}", inner.name), refusal)
         })?;
+        // Before anything leads to it.
+        if let Some(alias) = &wiring.alias {
+            let refused = |refusal| host.refused(format_args!("note on {} whose it is", outer.name), refusal);
+            host.set_alias(outer.index, alias).await.map_err(refused)?;
+        }
         keep_mac(host, &outer).await?;
 
         container.namespace.enter()?;

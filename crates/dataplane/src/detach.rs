@@ -39,20 +39,30 @@ pub fn detach(
         container_interface: container_interface.into(),
         host_interface: host_interface.map(Into::into),
     };
-    // A request that the kernel does not come back from holds its thread; the caller must not wait for that.
+    limited(within, async move { work.run().await }, || DetachError::TimedOut {
+        interface: container_interface.into(),
+        netns: netns.into(),
+        within,
+    })
+}
+
+/// Runs netlink requests on a thread of their own. One that the kernel does not come back from holds its thread; the caller must not wait for that.
+pub(crate) fn limited<T: Send + 'static>(
+    within: Duration,
+    work: impl Future<Output = Result<T, AccessError>> + Send + 'static,
+    timed_out: impl FnOnce() -> DetachError,
+) -> Result<T, DetachError> {
     let (report, result) = mpsc::sync_channel(1);
     thread::Builder::new()
         .name("dataplane".into())
         .spawn(move || {
             // Nobody listens when the time was over.
-            let _ = report.send(run(work.run()));
+            let _ = report.send(run(work));
         })
         .map_err(|source| AccessError::System { doing: "start a thread", source })?;
     match result.recv_timeout(within) {
         Ok(result) => Ok(result?),
-        Err(RecvTimeoutError::Timeout) => {
-            Err(DetachError::TimedOut { interface: container_interface.into(), netns: netns.into(), within })
-        }
+        Err(RecvTimeoutError::Timeout) => Err(timed_out()),
         Err(RecvTimeoutError::Disconnected) => Err(AccessError::System {
             doing: "detach",
             source: std::io::Error::other("the thread that was to do it panicked"),

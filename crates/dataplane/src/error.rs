@@ -192,6 +192,16 @@ pub enum DetachError {
         /// For how long it was waited.
         within: Duration,
     },
+    /// The same, of the host's side.
+    #[error(
+        "timed out deleting {interface} in the host: the kernel has not answered for {within:?}; try again"
+    )]
+    TimedOutOnHost {
+        /// The host's side.
+        interface: String,
+        /// For how long it was waited.
+        within: Duration,
+    },
 }
 
 /// Why a container's network is not known to be as it should.

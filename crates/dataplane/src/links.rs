@@ -27,6 +27,10 @@ pub(crate) struct Link {
     pub(crate) pair: bool,
     /// The index of the other side of a pair, in that side's namespace.
     pub(crate) peer: Option<u32>,
+    /// The host's number for the other side's namespace; none where it is the same one.
+    pub(crate) peer_namespace: Option<i32>,
+    /// What who made it noted.
+    pub(crate) alias: Option<String>,
 }
 
 impl Side {
@@ -38,9 +42,25 @@ impl Side {
         one(self.netlink.link().get().match_index(index)).await
     }
 
+    /// What the other side of a pair is called in its namespace; none where the kernel does not tell.
+    pub(crate) async fn other_side(&self, link: &Link) -> Option<String> {
+        let mut request = self.netlink.link().get().match_index(link.peer?);
+        let there = link.peer_namespace.map(LinkAttribute::IfNetnsId);
+        request.message_mut().attributes.extend(there);
+        one(request).await.ok().flatten().map(|other| other.name)
+    }
+
     /// Deletes an interface, and with it the other side of a pair. Tells whether it was there.
     pub(crate) async fn delete_link(&self, name: &str) -> Result<bool, Refusal> {
-        let message = LinkUnspec::new_with_name(name).build();
+        self.delete(LinkUnspec::new_with_name(name).build()).await
+    }
+
+    /// The same, by its number.
+    pub(crate) async fn delete_link_at(&self, index: u32) -> Result<bool, Refusal> {
+        self.delete(LinkUnspec::new_with_index(index).build()).await
+    }
+
+    async fn delete(&self, message: LinkMessage) -> Result<bool, Refusal> {
         match answered(self.netlink.link().del_with_message(message).execute()).await {
             Ok(()) => Ok(true),
             Err(gone) if is(&gone, Errno::NODEV) => Ok(false),
@@ -50,6 +70,10 @@ impl Side {
 
     pub(crate) async fn set_up(&self, index: u32) -> Result<(), Refusal> {
         self.change(LinkUnspec::new_with_index(index).up()).await
+    }
+
+    pub(crate) async fn set_alias(&self, index: u32, alias: &str) -> Result<(), Refusal> {
+        self.change(LinkUnspec::new_with_index(index).alias(alias)).await
     }
 
     pub(crate) async fn set_mac(&self, index: u32, mac: Mac) -> Result<(), Refusal> {
@@ -127,6 +151,8 @@ impl From<LinkMessage> for Link {
             up: found.header.flags.contains(LinkFlags::Up),
             pair: false,
             peer: None,
+            peer_namespace: None,
+            alias: None,
         };
         for attribute in found.attributes {
             match attribute {
@@ -134,6 +160,8 @@ impl From<LinkMessage> for Link {
                 LinkAttribute::Address(bytes) => link.mac = bytes.try_into().ok().map(Mac),
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
                 LinkAttribute::Link(index) => link.peer = Some(index),
+                LinkAttribute::LinkNetNsId(id) => link.peer_namespace = Some(id),
+                LinkAttribute::IfAlias(alias) => link.alias = Some(alias),
                 LinkAttribute::LinkInfo(infos) => {
                     link.pair = infos
                         .iter()

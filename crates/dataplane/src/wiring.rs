@@ -49,11 +49,27 @@ pub enum Device {
     Netkit,
 }
 
+/// Which pair may have the name of the host's side already, and is deleted then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Replaces {
+    /// Any.
+    #[default]
+    Any,
+    /// None.
+    None,
+    /// The one whose host's side has that number.
+    Index(u32),
+}
+
 /// What a container's network is to look like.
 #[derive(Clone, Debug)]
 pub struct Wiring {
-    /// The name of the host's side, at most 15 bytes. Whatever pair had the name before is deleted.
+    /// The name of the host's side, at most 15 bytes.
     pub host_interface: String,
+    /// What is noted on the host's side, at most 255 bytes: whose it is.
+    pub alias: Option<String>,
+    /// Which pair of that name it replaces.
+    pub replaces: Replaces,
     /// The name of the container's side, at most 15 bytes.
     pub container_interface: String,
     /// The file that stands for the container's network namespace.
@@ -86,6 +102,8 @@ impl Wiring {
     ) -> Self {
         Self {
             host_interface: host_interface.into(),
+            alias: None,
+            replaces: Replaces::Any,
             container_interface: container_interface.into(),
             netns: netns.into(),
             addresses: Vec::new(),

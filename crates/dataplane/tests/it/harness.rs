@@ -15,7 +15,7 @@ use nix::sched::{CloneFlags, unshare};
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::AddressMessage;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
-use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteScope};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteScope, RouteType};
 use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -157,7 +157,9 @@ impl Namespace {
                 .collect::<Vec<_>>()
         }));
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            state.extend(self.routes(family).iter().map(|route| {
+            // The kernel adds those of groups in its own time.
+            let routes = self.routes(family).into_iter().filter(|r| r.header.kind != RouteType::Multicast);
+            state.extend(routes.map(|route| {
                 let known = |attribute: &&RouteAttribute| {
                     matches!(
                         attribute,

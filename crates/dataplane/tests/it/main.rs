@@ -12,5 +12,6 @@ mod beside;
 mod checking;
 mod detaching;
 mod harness;
+mod host_ends;
 mod refusals;
 mod traffic;

@@ -1,0 +1,118 @@
+//! The host's end of a pair, and what tells whose it is.
+//!
+//! A pod's end has the same name for each of its containers, and two pods may find names that are alike; so whoever takes one down looks first. The alias
+//! says whose it is. Those that others made have none: there the container's side and the host's routes tell.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SocketType, socket};
+
+use crate::detach::limited;
+use crate::error::{AccessError, DetachError};
+use crate::kernel::{Side, run};
+use crate::links::Link;
+use crate::namespace::{Namespace, on_own_thread};
+
+/// The host's end of a pair as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HostEnd {
+    /// Its name.
+    pub interface: String,
+    /// Its number. The kernel gives none to a second interface, whatever that one is called.
+    pub index: u32,
+    /// What who attached it noted: the container.
+    pub alias: Option<String>,
+    /// The addresses that the host routes to it.
+    pub addresses: Vec<IpAddr>,
+    /// What the container's side is called there; `None` where the kernel does not tell.
+    pub other_side: Option<String>,
+}
+
+/// The host's end of that name; `None` where there is no interface of the name, or it is no side of a pair.
+pub fn host_end(interface: &str) -> Result<Option<HostEnd>, AccessError> {
+    // Most containers are new; then one question is enough.
+    if !is_there(interface)? {
+        return Ok(None);
+    }
+    on_own_thread(|| {
+        run(async {
+            let host = Side::open(Namespace::of_this_thread()?)?;
+            let refused = |refusal| host.refused(format_args!("look for {interface}"), refusal);
+            match host.link(interface).await.map_err(refused)?.filter(|link| link.pair) {
+                Some(link) => describe(&host, link).await.map(Some),
+                None => Ok(None),
+            }
+        })
+    })?
+}
+
+/// The host's end of the pair whose other side is that interface of a container; `None` where there is none, or no such namespace.
+pub fn host_end_of(netns: &Path, container_interface: &str) -> Result<Option<HostEnd>, AccessError> {
+    on_own_thread(|| {
+        run(async {
+            let host = Namespace::of_this_thread()?;
+            let container = match Namespace::of_container(netns, &host).and_then(Side::open) {
+                Ok(container) => container,
+                Err(AccessError::NoNamespace(_) | AccessError::NotANamespace(_)) => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            let refused =
+                |refusal| container.refused(format_args!("look for {container_interface}"), refusal);
+            let inner = container.link(container_interface).await.map_err(refused)?;
+            let Some((inner, peer)) = inner.filter(|link| link.pair).and_then(|l| Some((l.index, l.peer?)))
+            else {
+                return Ok(None);
+            };
+            let host = Side::open(host)?;
+            let refused = |refusal| {
+                host.refused(format_args!("look for the other side of {container_interface}"), refusal)
+            };
+            let outer = host.link_at(peer).await.map_err(refused)?;
+            match outer.filter(|outer| outer.pair && outer.peer == Some(inner)) {
+                Some(outer) => describe(&host, outer).await.map(Some),
+                None => Ok(None),
+            }
+        })
+    })?
+}
+
+/// Deletes that end, and the container's side and the routes with it. Tells whether it was still there: a later interface of its name is left alone.
+pub fn remove(end: &HostEnd, within: Duration) -> Result<bool, DetachError> {
+    let index = end.index;
+    let interface = end.interface.clone();
+    let work = async move {
+        let host = Side::open(Namespace::of_this_thread()?)?;
+        let refused = |refusal| host.refused(format_args!("delete {interface}"), refusal);
+        host.delete_link_at(index).await.map_err(refused)
+    };
+    limited(within, work, || DetachError::TimedOutOnHost { interface: end.interface.clone(), within })
+}
+
+fn is_there(interface: &str) -> Result<bool, AccessError> {
+    let system =
+        |source: rustix::io::Errno| AccessError::System { doing: "open a socket", source: source.into() };
+    let socket = socket(AddressFamily::UNIX, SocketType::DGRAM, None).map_err(system)?;
+    // What else may be wrong with a name is said when the interface is made.
+    Ok(name_to_index(&socket, interface).is_ok())
+}
+
+async fn describe(host: &Side, link: Link) -> Result<HostEnd, AccessError> {
+    let refused = |refusal| host.refused(format_args!("list the routes to {}", link.name), refusal);
+    let routes = host.routes(link.index).await.map_err(refused)?;
+    let whole = routes.into_iter().filter(|route| {
+        route.gateway.is_none() && route.destination.prefix_len() == route.destination.max_prefix_len()
+    });
+    // What an IPv6 interface gives itself is a route, too.
+    let addresses: Vec<IpAddr> =
+        whole.map(|route| route.destination.addr()).filter(|addr| !is_link_local(addr)).collect();
+    let other_side = host.other_side(&link).await;
+    Ok(HostEnd { interface: link.name, index: link.index, alias: link.alias, addresses, other_side })
+}
+
+fn is_link_local(addr: &IpAddr) -> bool {
+    matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local())
+}

@@ -1,0 +1,78 @@
+//! What tells whose a host's end is, and that only that one goes.
+
+use std::path::Path;
+
+use dataplane::{
+    AttachError, DETACH_LIMIT, HostEnd, Replaces, Wiring, attach, host_end, host_end_of, remove,
+};
+
+use crate::harness::{Machine, Namespace, ip, wiring};
+
+const BOTH: [&str; 2] = ["10.0.0.1", "2001:db8:1::1"];
+
+fn noted(machine: &Machine, alias: &str) -> Wiring {
+    Wiring { alias: Some(alias.into()), ..machine.wiring(&BOTH) }
+}
+
+fn end(machine: &Machine, name: &str) -> Option<HostEnd> {
+    machine.host.run(|| host_end(name)).unwrap()
+}
+
+#[test]
+fn an_end_tells_whose_it_is_and_what_leads_to_it() {
+    let Some(machine) = Machine::new() else { return };
+    assert_eq!(end(&machine, "cali0"), None);
+    for name in ["lo", "", "a-name-of-more-than-15-bytes"] {
+        assert_eq!(end(&machine, name), None, "{name}");
+    }
+    machine.attach(&noted(&machine, "c1"));
+    let found = end(&machine, "cali0").unwrap();
+    assert_eq!((found.interface.as_str(), found.alias.as_deref()), ("cali0", Some("c1")));
+    assert_eq!(found.index, machine.host.link("cali0").index);
+    assert_eq!((found.addresses.clone(), found.other_side.as_deref()), (BOTH.map(ip).to_vec(), Some("eth0")));
+    let inside = |name: &str| machine.host.run(|| host_end_of(&machine.container.path(), name)).unwrap();
+    assert_eq!(inside("eth0"), Some(found));
+    assert_eq!(inside("eth1"), None);
+    assert_eq!(machine.host.run(|| host_end_of(Path::new("/nowhere"), "eth0")).unwrap(), None);
+
+    let mute = Wiring { want_host_routes: false, ..machine.wiring(&BOTH) };
+    machine.attach(&mute);
+    let found = end(&machine, "cali0").unwrap();
+    assert_eq!((found.alias, found.addresses), (None, vec![]));
+}
+
+/// What has the name by then is another's.
+#[test]
+fn an_end_goes_by_its_number() {
+    let Some(machine) = Machine::new() else { return };
+    machine.attach(&noted(&machine, "c1"));
+    let first = end(&machine, "cali0").unwrap();
+    machine.attach(&noted(&machine, "c2"));
+    assert!(!machine.host.run(|| remove(&first, DETACH_LIMIT)).unwrap());
+    let second = end(&machine, "cali0").unwrap();
+    assert_eq!(second.alias.as_deref(), Some("c2"));
+    assert!(machine.host.run(|| remove(&second, DETACH_LIMIT)).unwrap());
+    assert!(!machine.host.has("cali0") && !machine.container.has("eth0"));
+    assert!(!machine.host.run(|| remove(&second, DETACH_LIMIT)).unwrap());
+}
+
+#[test]
+fn only_the_pair_that_is_meant_is_replaced() {
+    let Some(machine) = Machine::new() else { return };
+    let wiring_of =
+        |container: &Namespace, replaces| Wiring { replaces, ..wiring(container, "cali0", &BOTH) };
+    machine.attach(&wiring_of(&machine.container, Replaces::None));
+    let first = end(&machine, "cali0").unwrap();
+    let next = Namespace::new().unwrap();
+    for replaces in [Replaces::None, Replaces::Index(first.index + 1000)] {
+        let error = machine.host.run(|| attach(&wiring_of(&next, replaces))).unwrap_err();
+        assert!(
+            matches!(&error, AttachError::NameTaken { interface, .. } if interface == "cali0"),
+            "{error}"
+        );
+        assert_eq!(end(&machine, "cali0"), Some(first.clone()));
+        assert!(!next.has("eth0"));
+    }
+    machine.attach(&wiring_of(&next, Replaces::Index(first.index)));
+    assert!(next.has("eth0") && !machine.container.has("eth0"));
+}

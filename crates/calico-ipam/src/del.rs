@@ -15,10 +15,14 @@ use cni::protocol::Call;
 /// # Errors
 /// Code 999; the runtime then asks again. Code 8, after the release, for the plugin's own network namespace.
 pub fn del(request: &mut Request<'_>, call: &Call) -> Result<(), CniError> {
-    let mut handles: Vec<_> =
-        request.identity.handle().into_iter().chain(request.identity.legacy_handle()).collect();
-    handles.dedup();
-    let planner = ReleaseByHandle::new(handles, Some(request.identity.node.clone()));
+    let identity = &request.identity;
+    let own = identity.handle().map(|handle| (handle, identity.whose()));
+    // Where both are one handle, the one of today counts.
+    let legacy = identity.legacy_handle().filter(|(legacy, _)| Some(legacy) != identity.handle().as_ref());
+    let handles: Vec<_> = own.into_iter().chain(legacy).collect();
+    let planner = ReleaseByHandle::new(Vec::new(), Some(identity.node.clone()));
+    let planner =
+        handles.iter().cloned().fold(planner, |planner, (handle, whose)| planner.and(handle, whose));
     let left = machine::of_del(request, request.deadline())?;
     let released = {
         let _lock = request.lock();
@@ -29,22 +33,29 @@ pub fn del(request: &mut Request<'_>, call: &Call) -> Result<(), CniError> {
         // A machine's pod holds such addresses too, where machines did not keep theirs when it began.
         request.run(planner, deadline)?
     };
-    let mut kept = None;
-    for release in released {
-        let addresses = match release {
-            HandleRelease::NotFound => continue,
-            HandleRelease::Released(addresses) => addresses,
+    let mut unreadable = None;
+    for (release, (handle, _)) in released.into_iter().zip(handles) {
+        let (addresses, is_released) = match release {
+            HandleRelease::Released(addresses) => (addresses, true),
+            HandleRelease::Anothers(addresses) => (addresses, false),
             HandleRelease::Partly(addresses, why) => {
-                kept.get_or_insert(why);
-                addresses
+                unreadable.get_or_insert(why);
+                (addresses, true)
             }
+            HandleRelease::NotFound => continue,
         };
         for addr in addresses {
-            let line = format!("released {addr} of {}", call.container);
+            let line = match is_released {
+                true => format!("released {addr} of {}", call.container),
+                false => format!(
+                    "{addr} stays: its handle {handle} is {}'s, too, but another is noted beside it",
+                    call.container
+                ),
+            };
             request.log.say(Level::Info, line);
         }
     }
-    match kept {
+    match unreadable {
         // What is left is not lost: the handle still names it.
         Some(why) => Err(CniError::internal(why)),
         None => netns::check(call),

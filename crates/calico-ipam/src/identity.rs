@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use api::crd::{object_name, why_no_name};
 use api::{HandleId, Key, Timestamp};
-use ipam::PodName;
+use ipam::{PodName, Whose};
 
 use cni::args::Args;
 use cni::error::CniError;
@@ -90,11 +90,18 @@ impl Identity {
         HandleId::new(&format!("{}.{}", self.network, self.container))
     }
 
-    /// The handle under which Calico's version 2 kept it: `<namespace>.<pod>`, or `<container>`. `None` where that can be no handle.
-    pub fn legacy_handle(&self) -> Option<HandleId> {
-        match &self.pod {
-            Some((namespace, pod)) => HandleId::new(&format!("{namespace}.{pod}")),
-            None => HandleId::new(&self.container),
+    /// Whose addresses of the handle are its: a network and a container with dots in their names can make the handle of another pair.
+    pub fn whose(&self) -> Whose {
+        self.pod().map_or(Whose::Anybodys, Whose::NotAnothers)
+    }
+
+    /// The handle under which Calico's version 2 kept it: `<namespace>.<pod>`, or `<container>`; and which addresses of it are its, as that may be the handle of
+    /// another's container, or of a virtual machine. `None` where that can be no handle, or nothing would tell.
+    pub fn legacy_handle(&self) -> Option<(HandleId, Whose)> {
+        match self.pod() {
+            Some(pod) => Some((HandleId::new(&format!("{}.{}", pod.namespace, pod.name))?, Whose::Pods(pod))),
+            None if self.container.contains('.') => None,
+            None => Some((HandleId::new(&self.container)?, Whose::NoPods)),
         }
     }
 
@@ -124,7 +131,8 @@ mod tests {
     fn handles_and_attributes() {
         let identity = Identity::new("net", "n1".into(), "c1", "eth0", &pod("ns", "p")).unwrap();
         assert_eq!(identity.handle().unwrap().as_str(), "net.c1");
-        assert_eq!(identity.legacy_handle().unwrap().as_str(), "ns.p");
+        let legacy = identity.legacy_handle().unwrap();
+        assert_eq!((legacy.0.as_str(), &legacy.1), ("ns.p", &Whose::Pods(identity.pod().unwrap())));
         let time = Timestamp::new(0, 5).unwrap();
         let attributes: Vec<_> = identity.attributes(time).into_iter().collect();
         let wanted = [
@@ -136,10 +144,13 @@ mod tests {
         assert_eq!(attributes, wanted.map(|(k, v)| (k.to_string(), v.to_string())));
 
         let identity = Identity::new("net", "n1".into(), "c1", "eth0", &pod("ns", "")).unwrap();
-        assert_eq!((identity.legacy_handle().unwrap().as_str(), identity.namespace()), ("c1", "default"));
+        let (legacy, whose) = identity.legacy_handle().unwrap();
+        assert_eq!((legacy.as_str(), whose, identity.namespace()), ("c1", Whose::NoPods, "default"));
         assert_eq!(identity.attributes(time).len(), 2);
         let odd = Identity::new("net", "n1".into(), "c1", "eth0", &pod("a/b", "p")).unwrap();
         assert_eq!(odd.legacy_handle(), None);
+        let dotted = Identity::new("net", "n1".into(), "net2.c1", "eth0", &Args::default()).unwrap();
+        assert_eq!(dotted.legacy_handle(), None, "it may be that of container c1 on net2");
     }
 
     #[test]

@@ -287,15 +287,17 @@ pub fn release(
     Ok(out)
 }
 
-/// Gives back every address of a handle; tells which.
+/// Gives back the addresses of a handle of which that is noted; tells which.
 pub fn release_by_handle(
     block: &mut Block,
     handle: &str,
+    is_meant: impl Fn(&Attribute) -> bool,
     now: Timestamp,
     cooldown_seconds: i64,
 ) -> Vec<IpAddr> {
     collect(block, now, cooldown_seconds);
-    let ordinals = ordinals_of(block, handle);
+    let mut ordinals = ordinals_of(block, handle);
+    ordinals.retain(|ordinal| block.attribute(*ordinal).is_some_and(|attribute| is_meant(attribute)));
     let addresses = ordinals.iter().filter_map(|ordinal| block.cidr.addr(*ordinal)).collect();
     // Calico does not renew the sequence numbers here (`releaseByHandle`).
     cool_down(block, &ordinals, now, false);

@@ -71,7 +71,7 @@ fn each_address_bears_the_number_of_the_state_it_was_taken_from() {
     let gone = ips(&block, &[0]);
     release(&mut block, &gone, seconds(1), 60).unwrap();
     assert_eq!(block.sequence_of(0), first + 2);
-    assert_eq!(release_by_handle(&mut block, "i", seconds(1), 60).len(), 1);
+    assert_eq!(release_by_handle(&mut block, "i", |_| true, seconds(1), 60).len(), 1);
     assert_eq!(block.sequence_of(1), first + 1);
     check(&block);
 }
@@ -133,7 +133,7 @@ fn what_had_cooled_down_queues_up_before_what_is_given_back_now() {
             release(&mut block, &one, seconds(1), 60).unwrap();
             assert_eq!(block.unallocated, [4, 5, 6, 7]);
             if by_handle {
-                release_by_handle(&mut block, &format!("h{then}"), seconds(2), 0);
+                release_by_handle(&mut block, &format!("h{then}"), |_| true, seconds(2), 0);
             } else {
                 let other = ips(&block, &[then]);
                 release(&mut block, &other, seconds(2), 0).unwrap();
@@ -148,7 +148,7 @@ fn what_had_cooled_down_queues_up_before_what_is_given_back_now() {
 fn attributes_that_nothing_refers_to_go_and_the_rest_is_renumbered() {
     let mut block = fresh("10.0.0.0/29");
     ["h", "i", "j"].iter().for_each(|handle| drop(take(&mut block, handle, 1)));
-    release_by_handle(&mut block, "i", seconds(1), 0);
+    release_by_handle(&mut block, "i", |_| true, seconds(1), 0);
     assert_eq!(block.allocations[..3], [Some(0), None, Some(1)]);
     assert_eq!(ordinals_of(&block, "j"), [2]);
     block.attributes.insert(0, attribute("spurious"));

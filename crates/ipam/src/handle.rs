@@ -68,6 +68,11 @@ impl Draft {
         self.is_cleared |= self.handle.blocks.remove(&block).is_some();
     }
 
+    /// Counts what of a block is left. Only when that block is written earlier in the same batch.
+    pub fn leave(&mut self, block: BlockCidr, count: u32) {
+        self.is_cleared |= self.handle.blocks.insert(block, count) != Some(count);
+    }
+
     /// Writes what [`Draft::clear`] forgot, of all blocks at once, as the count may be too high until then; and that a handle which names nothing is gone.
     pub fn end(&mut self, batch: &mut Batch) {
         if self.is_cleared || self.exists() && self.handle.blocks.is_empty() {

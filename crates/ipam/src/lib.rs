@@ -23,6 +23,6 @@ pub use plan::{
     Address, AssignIp, AssignIpError, Assigned, AutoAssign, AutoAssignError, AutoAssigned, Change,
     HandleRelease, Plan, Planner, PodName, ReleaseAffinities, ReleaseAffinitiesError, ReleaseByHandle,
     ReleaseIps, ReleaseIpsError, ReleaseUnowned, ReleasedAffinities, ReleasedIps, SetOwnerAttributes,
-    SetOwnerError, Which,
+    SetOwnerError, Which, Whose,
 };
 pub use run::{Effects, RunError, run, run_from};

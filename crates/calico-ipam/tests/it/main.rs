@@ -10,3 +10,4 @@ mod hostile;
 mod recordings;
 mod refusals;
 mod stories;
+mod strangers;

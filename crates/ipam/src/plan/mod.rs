@@ -16,7 +16,7 @@ pub mod set_owner;
 pub use assign_ip::{AssignIp, AssignIpError};
 pub use auto_assign::{Address, Assigned, AutoAssign, AutoAssignError, AutoAssigned};
 pub use release_affinities::{ReleaseAffinities, ReleaseAffinitiesError, ReleasedAffinities, Which};
-pub use release_by_handle::{HandleRelease, ReleaseByHandle};
+pub use release_by_handle::{HandleRelease, ReleaseByHandle, Whose};
 pub use release_ips::{ReleaseIps, ReleaseIpsError, ReleasedIps};
 pub use release_unowned::ReleaseUnowned;
 pub use set_owner::{Change, PodName, SetOwnerAttributes, SetOwnerError};

@@ -112,7 +112,7 @@ fn acts() -> [(&'static str, Act); 3] {
             let release = ReleaseByHandle::new(vec![handle("h")], None);
             match block_on(run(store, &world.clock, release, WITHIN)).unwrap().remove(0) {
                 HandleRelease::Released(addresses) => addresses.into_iter().collect(),
-                HandleRelease::NotFound => BTreeSet::new(),
+                HandleRelease::NotFound | HandleRelease::Anothers(_) => BTreeSet::new(),
                 HandleRelease::Partly(_, why) => panic!("{why}"),
             }
         }),

@@ -54,7 +54,7 @@ impl Act {
                 let answer = go(store, clock, ReleaseByHandle::new(vec![handle(id)], None)).await?;
                 let released = answer.into_iter().flat_map(|release| match release {
                     HandleRelease::Released(addresses) => addresses,
-                    HandleRelease::NotFound => Vec::new(),
+                    HandleRelease::NotFound | HandleRelease::Anothers(_) => Vec::new(),
                     HandleRelease::Partly(_, why) => panic!("{why}"),
                 });
                 Ok(released.collect())

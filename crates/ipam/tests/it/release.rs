@@ -121,6 +121,54 @@ fn by_handle() {
     );
 }
 
+/// A handle is put together from names, so two parties can come to the same one: only what is noted as the caller's goes.
+#[test]
+fn by_a_handle_that_is_anothers_too() {
+    let pod = |name: &str| ipam::PodName { namespace: "default".to_string(), name: name.to_string() };
+    let release = |world: &World, whose: ipam::Whose| {
+        let planner = ipam::ReleaseByHandle::new(Vec::new(), None).and(handle("h"), whose);
+        let answer = world.run(planner).unwrap().remove(0);
+        world.check();
+        answer
+    };
+    let before = World::with_pool("10.0.0.0/24", 26);
+    let mine = before.add("a", "h");
+    let mut other = request("a", "h", 1, 0);
+    other.attributes.insert("pod".to_string(), "other".to_string());
+    let theirs = before.auto(other).v4.addresses[0].addr;
+    let mut container = request("a", "h", 1, 0);
+    container.attributes.remove("pod");
+    let nobodys = before.auto(container).v4.addresses[0].addr;
+    let sorted = |mut addresses: Vec<std::net::IpAddr>| {
+        addresses.sort();
+        addresses
+    };
+    // Whose, what goes, how many stay.
+    for (whose, gone, left) in [
+        (ipam::Whose::Anybodys, vec![mine, theirs, nobodys], 0),
+        (ipam::Whose::NotAnothers(pod("h")), vec![mine, nobodys], 1),
+        (ipam::Whose::Pods(pod("h")), vec![mine], 2),
+        (ipam::Whose::NoPods, vec![nobodys], 2),
+    ] {
+        let world = World::new();
+        for record in before.store.records() {
+            world.store.put(record.key.clone(), (*record.value).clone());
+        }
+        let HandleRelease::Released(released) = release(&world, whose.clone()) else { panic!("{whose:?}") };
+        assert_eq!(sorted(released), sorted(gone), "{whose:?}");
+        assert_eq!(world.assigned().len(), left, "{whose:?}");
+        let counted = world.handle("h").map_or(0, |handle| handle.blocks.values().sum());
+        assert_eq!(counted as usize, left, "{whose:?}");
+    }
+    let stranger = ipam::Whose::Pods(pod("stranger"));
+    let records = before.store.records();
+    let HandleRelease::Anothers(kept) = release(&before, stranger) else {
+        panic!("nothing is the stranger's")
+    };
+    assert_eq!(sorted(kept), sorted(vec![mine, theirs, nobodys]));
+    assert_eq!(before.store.records(), records, "not even the sequence number has moved");
+}
+
 /// As recorded in 045-existing-data-quirks: a count that is too high, a handle stored with a carriage return, a block that nobody owns.
 #[test]
 fn old_data() {

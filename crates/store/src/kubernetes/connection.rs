@@ -178,6 +178,7 @@ impl Server {
     /// Asks, and asks again where the connection goes away and nothing is in doubt by that: API servers send clients away now and then (`--goaway-chance`), when
     /// they end, and so do the proxies before them. A write that may have been carried out is asked once.
     pub(super) async fn ask(&self, question: Question, deadline: Instant) -> Result<String, Fault> {
+        let deadline = self.introduce(deadline).await?;
         let mut repeats = 0;
         loop {
             let pause = BREATH * repeats;
@@ -197,7 +198,6 @@ impl Server {
 
     /// Asks, and waits and asks again while the server wants that and there is time.
     async fn ask_once(&self, question: Question, deadline: Instant) -> Result<String, Fault> {
-        let deadline = self.introduce(deadline).await?;
         let (_, body) = self.answer(&question, deadline).await?;
         match timeout_at(deadline, bounded::whole(body, question.most, &self.under_way)).await {
             Ok(Ok(Some(bytes))) => String::from_utf8(bytes).map_err(|error| Fault {

@@ -8,23 +8,25 @@ use api::capability::Backend;
 use cni::args::Args;
 use cni::log::Level;
 use cni::{CniError, answer, netns};
-use dataplane::{Device, Mac, Wiring};
-use ipam::{ReleaseIp, ReleaseIps};
+use dataplane::{Device, Mac, Replaces, Wiring};
 use serde_json::Value as Json;
 use store::ReadSet;
 
 use crate::annotations::{Annotations, Pools, Source, check_source_prefixes, hardware_address, unused};
 use crate::asked;
 use crate::delegate::{Delegate, Given};
-use crate::endpoint::{self, Facts, Stored};
+use crate::endpoint::{self, Facts, Stored, Workload};
 use crate::floating::{Nat, floating, targets};
 use crate::foreign;
 use crate::gates;
+use crate::holdings;
 use crate::host_local;
+use crate::names;
 use crate::profile;
-use crate::request::{Request, WITHIN};
+use crate::request::Request;
 use crate::result::{self, Made};
 use crate::wait;
+use crate::wire;
 
 const NO_ADDRESS: &str = "IPAM plugin returned missing IP config";
 
@@ -96,25 +98,27 @@ fn pod(request: &mut Request<'_>, mtu: u32) -> Result<Made, CniError> {
         let line = format!("{name} changes nothing: ipam.type is {}, not calico-ipam", request.ipam_type());
         request.log.say(Level::Error, line);
     }
+    holdings::refuse_others(request, "floatingIPs", &floating)?;
 
-    let (base, former) = known(request, described.is_some().then_some(pod))?;
+    let (base, revision, replaces) = known(request, described.is_some().then_some(pod))?;
     let ipam = Ipam { delegate: Delegate::find(request.ipam_type(), &request.environment)?, configuration };
     let given = match &source {
         Source::Chosen => ipam.add(request)?,
-        Source::Fixed(addresses) => Given { addresses: addresses.clone(), ..Given::default() },
+        Source::Fixed(addresses) => {
+            holdings::refuse_others(request, "ipAddrsNoIpam", addresses)?;
+            Given { addresses: addresses.clone(), ..Given::default() }
+        }
         Source::Named(addresses) => {
-            if let Some((former, _)) = &former {
-                release(request, former)?;
-            }
+            holdings::release_former(request, addresses)?;
             ipam.add_named(request, addresses)?
         }
     };
     // An address that migrates is still another host's.
     let is_migrating =
         source == Source::Chosen && request.ipam_type() == "calico-ipam" && given.routes.is_empty();
-    let revision = former.map(|(_, revision)| revision);
     let nats = targets(pod_says, &floating, &given.addresses);
-    let plan = Plan { base, revision, routes, mac, nats, mtu, device, want_host_routes: !is_migrating };
+    let want_host_routes = !is_migrating;
+    let plan = Plan { base, revision, routes, mac, nats, mtu, device, want_host_routes, replaces };
     // Addresses that are on nobody's record need not be taken back.
     let keeps_record = !matches!(source, Source::Fixed(_));
     let made = attach(request, &plan, given, keeps_record.then_some(&ipam))?;
@@ -124,25 +128,25 @@ fn pod(request: &mut Request<'_>, mtu: u32) -> Result<Made, CniError> {
     Ok(made)
 }
 
-/// What is known of a pod's endpoint; and what is stored of it, whose names it keeps.
+/// What is known of a pod's endpoint, the revision of what is stored of it, and which pair it replaces.
 fn known(
     request: &mut Request<'_>,
     described: Option<&Json>,
-) -> Result<(api::Resource, Option<Stored>), CniError> {
+) -> Result<(api::Resource, Option<api::Revision>, Replaces), CniError> {
     let described = described.map(|pod| endpoint::of_pod(request, pod)).transpose()?;
     // There the pod is the endpoint.
-    if let (Backend::Kubernetes, Some(pod)) = (request.backend, &described) {
-        return Ok((pod.0.clone(), Some(pod.clone())));
+    if let (Backend::Kubernetes, Some((pod, revision))) = (request.backend, &described) {
+        let replaces = wire::place(request, &Workload::default())?;
+        return Ok((pod.clone(), Some(revision.clone()), replaces));
     }
-    let former = endpoint::of_workload(request)?;
-    if let Some((stored, _)) = &former {
-        request.names.take_over(stored);
-    }
-    let base = match described.or_else(|| former.clone()) {
-        Some((known, _)) => known,
+    let workload = endpoint::of_workload(request)?;
+    let replaces = wire::place(request, &workload)?;
+    let (former, revision) = workload.exact.unzip();
+    let base = match described.map(|(pod, _)| pod).or(former) {
+        Some(known) => known,
         None => endpoint::plain(request),
     };
-    Ok((base, former))
+    Ok((base, revision, replaces))
 }
 
 /// What is no pod of Kubernetes.
@@ -152,10 +156,11 @@ fn container(request: &mut Request<'_>, mtu: u32) -> Result<Made, CniError> {
         return Err(CniError::internal(msg));
     }
     let device = device(request)?;
-    if let Some(stored) = endpoint::of_workload(request)? {
-        request.names.take_over(&stored.0);
+    let mut workload = endpoint::of_workload(request)?;
+    if let Some(stored) = workload.exact.take() {
         return another_network(request, stored);
     }
+    let replaces = wire::place(request, &workload)?;
     let delegate = Delegate::find(request.ipam_type(), &request.environment)?;
     let asked = asked::addresses(&request.configuration, request.ipam_type()).map_err(CniError::internal)?;
     let mac = wanted_mac(request)?;
@@ -170,11 +175,12 @@ fn container(request: &mut Request<'_>, mtu: u32) -> Result<Made, CniError> {
         mtu,
         device,
         want_host_routes: true,
+        replaces,
     };
     attach(request, &plan, given, Some(&ipam))
 }
 
-/// A container that is attached already joins another network: it keeps its address and gets the network's profile.
+/// An interface that is attached already joins another network: it keeps its address and gets the network's profile.
 fn another_network(request: &mut Request<'_>, (stored, revision): Stored) -> Result<Made, CniError> {
     let network: Json = request.conf.name().into();
     let joined = stored.with(|_, body| {
@@ -214,7 +220,16 @@ struct Ipam {
 
 impl Ipam {
     fn add(&self, request: &mut Request<'_>) -> Result<Given, CniError> {
-        self.delegate.add(&self.configuration, &request.call.args, &mut request.log)
+        self.add_with(request, &request.call.args.clone())
+    }
+
+    fn add_with(&self, request: &mut Request<'_>, args: &str) -> Result<Given, CniError> {
+        self.delegate.add(&self.configuration, args, &mut request.log).map_err(|failed| {
+            if failed.may_have_given {
+                self.take_back(request);
+            }
+            failed.error
+        })
     }
 
     /// It is called once for each address; what it gave is taken back where it does not give a later one.
@@ -222,7 +237,7 @@ impl Ipam {
         let mut given = Given::default();
         for addr in addresses {
             let args = format!("{};IP={addr}", request.call.args);
-            let one = self.delegate.add(&self.configuration, &args, &mut request.log);
+            let one = self.add_with(request, &args);
             let error = match one.map(|one| one.addresses.first().copied()) {
                 Ok(Some(first)) => {
                     given.addresses.push(first);
@@ -240,7 +255,13 @@ impl Ipam {
         Ok(given)
     }
 
+    /// All that the container holds, that of an earlier ADD, too; so its pair goes first.
     fn take_back(&self, request: &mut Request<'_>) {
+        if let Err(error) = wire::take_back(request) {
+            let line = format!("the addresses are kept, as the interfaces stay behind: {}", error.msg);
+            request.log.say(Level::Error, line);
+            return;
+        }
         self.delegate.take_back(&self.configuration, &request.call.args, &mut request.log);
     }
 }
@@ -258,6 +279,7 @@ struct Plan {
     mtu: u32,
     device: Device,
     want_host_routes: bool,
+    replaces: Replaces,
 }
 
 /// Makes the interfaces and stores the endpoint; takes everything back where one of it fails. `ipam` keeps record of the addresses.
@@ -294,6 +316,8 @@ fn wire_and_tell(request: &mut Request<'_>, plan: &Plan, given: Given) -> Result
         ip_forward: request.conf.flag(&["container_settings", "allow_ip_forwarding"]),
         want_host_routes: plan.want_host_routes,
         device: plan.device,
+        alias: Some(names::alias(&request.names.container).into_owned()),
+        replaces: plan.replaces,
         ..Wiring::new(
             &request.names.host_interface,
             &request.call.interface,
@@ -347,28 +371,6 @@ fn device(request: &Request<'_>) -> Result<Device, CniError> {
         Some("netkit") => Ok(Device::Netkit),
         Some(other) => Err(CniError::internal(format!("device_type {other:?} is neither veth nor netkit"))),
     }
-}
-
-/// Releases the addresses of the pod's former container: the same ones are asked for again, and it may still hold them.
-fn release(request: &mut Request<'_>, former: &api::Resource) -> Result<(), CniError> {
-    let handle = former
-        .text(&["spec", "containerID"])
-        .and_then(|container| api::HandleId::new(&format!("{}.{container}", request.conf.name())));
-    let Some(handle) = handle else { return Ok(()) };
-    let handle = Some(handle.as_str().to_string());
-    let release = |addr| ReleaseIp { addr, handle: handle.clone(), sequence: None };
-    let addresses: Vec<_> = networks(former).into_iter().map(release).collect();
-    if addresses.is_empty() {
-        return Ok(());
-    }
-    let planner = ReleaseIps::new(addresses);
-    let released = request.wait_for(ipam::run(&request.store, &request.clock, planner, WITHIN));
-    let released =
-        released.map_err(|error| CniError::internal(format!("failed to release ipAddrs: {error}")))?;
-    for addr in released.released {
-        request.log.say(Level::Info, format!("released {addr} of the pod's former container"));
-    }
-    Ok(())
 }
 
 /// The node and its pod CIDRs.

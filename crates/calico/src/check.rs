@@ -37,11 +37,13 @@ pub fn check(request: &mut Request<'_>) -> Result<(), CniError> {
             request.names.endpoint
         )));
     }
+    // A container's second interface has another one.
+    let host_interface = stored.text(&["spec", "interfaceName"]).filter(|name| !name.is_empty());
     let wiring = Wiring {
         addresses,
         mtu: request.mtu()?,
         ..Wiring::new(
-            &request.names.host_interface,
+            host_interface.unwrap_or(&request.names.host_interface),
             &request.call.interface,
             PathBuf::from(&request.call.netns),
         )

@@ -34,6 +34,15 @@ pub struct Given {
     pub dns: Option<Json>,
 }
 
+/// An ADD that gave nothing.
+#[derive(Debug)]
+pub struct Failed {
+    /// Why.
+    pub error: CniError,
+    /// Whether the plugin may hold something for the container all the same, as it did not say.
+    pub may_have_given: bool,
+}
+
 /// A plugin that another calls.
 #[derive(Debug)]
 pub struct Delegate {
@@ -67,29 +76,22 @@ impl Delegate {
         }
     }
 
-    /// ADD. `args` is `CNI_ARGS`. A plugin that fails has kept nothing; from one that does not say what it gave, that is taken back.
+    /// ADD. `args` is `CNI_ARGS`. A plugin that fails has kept nothing; from one that does not say what it gave, the caller takes that back.
     ///
     /// # Errors
     /// What the plugin says, as it says it; code 999 for a result that cannot be understood, and for a plugin that is stuck.
-    pub fn add(&self, configuration: &Json, args: &str, log: &mut Log<'_>) -> Result<Given, CniError> {
-        let reason = match self.run("ADD", configuration, args, log) {
+    pub fn add(&self, configuration: &Json, args: &str, log: &mut Log<'_>) -> Result<Given, Failed> {
+        let failed = |error, may_have_given| Err(Failed { error, may_have_given });
+        match self.run("ADD", configuration, args, log) {
             Ok(output) if !output.status.success() => {
-                return Err(self.without_secrets(configuration, failure(&output)));
+                failed(self.without_secrets(configuration, failure(&output)), false)
             }
-            Ok(output) => match read(&output.stdout) {
-                Ok(given) => return Ok(given),
-                Err(reason) => CniError::internal(reason),
-            },
-            Err(ProgramError::Io(error)) => return Err(self.not_run("ADD", &ProgramError::Io(error))),
+            Ok(output) => read(&output.stdout).or_else(|reason| failed(CniError::internal(reason), true)),
             Err(error) => {
-                // Who did not end once may not end again: the runtime waits for all of this.
-                let (program, environment) = (self.program.clone(), self.environment.clone());
-                Delegate { program, environment, limit: self.limit / 4 }.take_back(configuration, args, log);
-                return Err(self.not_run("ADD", &error));
+                let has_run = !matches!(error, ProgramError::Io(_));
+                failed(self.not_run("ADD", &error), has_run)
             }
-        };
-        self.take_back(configuration, args, log);
-        Err(reason)
+        }
     }
 
     /// DEL.
@@ -269,6 +271,12 @@ mod tests {
         let conf = cni::conf::Document::parse(br#"{"name":"n"}"#).unwrap().conf().unwrap();
         let mut log = Log::new(&mut stderr, "p", setup::Clock::start(), &conf);
         let given = delegate.add(&json!({"name": "n"}), "", &mut log);
+        let given = given.map_err(|failed| {
+            if failed.may_have_given {
+                delegate.take_back(&json!({"name": "n"}), "", &mut log);
+            }
+            failed.error
+        });
         (given, fs::read_to_string(calls).unwrap(), String::from_utf8(stderr).unwrap())
     }
 

@@ -43,30 +43,74 @@ pub fn stored(request: &Request<'_>) -> Result<Option<Stored>, CniError> {
     Ok(found(&view, &key))
 }
 
-/// The endpoint of the same pod or container, whatever its interface is called: Calico has one for all of them. Of those that are stored, the
-/// one of this interface.
+/// The endpoints of a pod or container.
+#[derive(Clone, Debug, Default)]
+pub struct Workload {
+    /// Of the request's interface.
+    pub exact: Option<Stored>,
+    /// Of its other interfaces.
+    pub others: Vec<Stored>,
+}
+
+impl Workload {
+    /// Those of other interfaces of that container; a pod's former containers have some, too.
+    pub fn siblings(&self, container: &str) -> Vec<&Resource> {
+        let others = self.others.iter().map(|(endpoint, _)| endpoint);
+        others.filter(|other| other.text(&["spec", "containerID"]) == Some(container)).collect()
+    }
+}
+
+/// The endpoints of the same pod or container, whatever their interfaces are called.
 ///
 /// # Errors
 /// Code 999: the store does not say.
-pub fn of_workload(request: &Request<'_>) -> Result<Option<Stored>, CniError> {
+pub fn of_workload(request: &Request<'_>) -> Result<Workload, CniError> {
     // A pod is one record there.
     if request.backend == Backend::Kubernetes {
-        return stored(request);
+        return Ok(Workload { exact: stored(request)?, others: Vec::new() });
     }
     let key = request.endpoint_key();
     let namespace = Some(request.names.namespace.clone());
     let scope = Scope::Resources { kind: Kind::WorkloadEndpoint, namespace };
     let view = read(request, &ReadSet::new().key(key.clone()).scope(scope.clone(), Depth::Key))?;
-    if let Some(exact) = found(&view, &key) {
-        return Ok(Some(exact));
-    }
-    let other = view.slots(&scope).map(|(key, _)| key).find(|key| request.names.is_of_workload(key)).cloned();
-    let Some(other) = other else { return Ok(None) };
-    let view = read(request, &ReadSet::new().key(other.clone()))?;
-    Ok(found(&view, &other))
+    let others = keys_of_others(request, &view, &scope);
+    Ok(Workload { exact: found(&view, &key), others: read_others(request, others)? })
 }
 
-fn read(request: &Request<'_>, set: &ReadSet) -> Result<View, CniError> {
+/// The endpoints of the same pod or container but for that of the request's interface, which may be one that cannot be read.
+///
+/// # Errors
+/// Code 999: the store does not say.
+pub fn of_others(request: &Request<'_>) -> Result<Workload, CniError> {
+    if request.backend == Backend::Kubernetes {
+        return Ok(Workload::default());
+    }
+    let namespace = Some(request.names.namespace.clone());
+    let scope = Scope::Resources { kind: Kind::WorkloadEndpoint, namespace };
+    let view = read(request, &ReadSet::new().scope(scope.clone(), Depth::Key))?;
+    let others = keys_of_others(request, &view, &scope);
+    Ok(Workload { exact: None, others: read_others(request, others)? })
+}
+
+fn keys_of_others(request: &Request<'_>, view: &View, scope: &Scope) -> Vec<Key> {
+    let own = request.endpoint_key();
+    let keys = view.slots(scope).map(|(key, _)| key);
+    keys.filter(|key| **key != own && request.names.is_of_workload(key)).cloned().collect()
+}
+
+fn read_others(request: &Request<'_>, keys: Vec<Key>) -> Result<Vec<Stored>, CniError> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let view = read(request, &ReadSet::new().keys(keys.clone()))?;
+    Ok(keys.iter().filter_map(|key| found(&view, key)).collect())
+}
+
+/// Reads.
+///
+/// # Errors
+/// Code 999: the store does not say, or says what cannot be read.
+pub fn read(request: &Request<'_>, set: &ReadSet) -> Result<View, CniError> {
     let read = request.wait_for(request.store.look(set, WITHIN));
     read.and_then(|view| view.insist(set)).map_err(CniError::internal)
 }
@@ -182,14 +226,14 @@ fn apply(request: &Request<'_>, endpoint: &Resource) -> Result<Done, CniError> {
     }
 }
 
-/// Deletes the endpoint of this request's container. One that another container of the same pod has by now is left alone.
+/// Deletes the endpoint of this request's container, which was read just now. One that another container of the same pod has by now is left alone.
 ///
 /// # Errors
 /// Code 999: the store cannot be reached, or others changed the endpoint again and again.
-pub fn delete(request: &Request<'_>) -> Result<Deleted, CniError> {
+pub fn delete(request: &Request<'_>, mut found: Look) -> Result<Deleted, CniError> {
     for _ in 0..TRIES {
-        let (endpoint, revision) = match look(request)? {
-            Look::Found(found) => *found,
+        let (endpoint, revision) = match found {
+            Look::Found(stored) => *stored,
             Look::Nothing => return Ok(Deleted::WasGone),
             Look::Unreadable => return Ok(Deleted::IsUnreadable),
         };
@@ -203,6 +247,7 @@ pub fn delete(request: &Request<'_>) -> Result<Deleted, CniError> {
             // The next look tells.
             Done::Overtaken | Done::InDoubt(_) => request.pause(PAUSE),
         }
+        found = look(request)?;
     }
     Err(CniError::internal("error deleting endpoint: endpoint was modified before it could be deleted"))
 }
@@ -215,8 +260,8 @@ pub fn take_back(request: &Request<'_>) -> Result<(), CniError> {
     let is_ours = |(endpoint, _): &Stored| {
         endpoint.text(&["spec", "containerID"]) == Some(request.names.container.as_str())
     };
-    if stored(request)?.as_ref().is_some_and(is_ours) {
-        delete(request)?;
+    if let Some(found) = stored(request)?.filter(is_ours) {
+        delete(request, Look::Found(Box::new(found)))?;
     }
     Ok(())
 }
@@ -234,13 +279,31 @@ pub enum Deleted {
     IsUnreadable,
 }
 
-enum Look {
+/// What is found where the endpoint of this request's interface is kept.
+pub enum Look {
+    /// Nothing.
     Nothing,
+    /// The endpoint.
     Found(Box<Stored>),
+    /// A record that cannot be read.
     Unreadable,
 }
 
-fn look(request: &Request<'_>) -> Result<Look, CniError> {
+impl Look {
+    /// The endpoint, where there is one that can be read.
+    pub fn stored(&self) -> Option<&Stored> {
+        match self {
+            Look::Found(stored) => Some(stored),
+            Look::Nothing | Look::Unreadable => None,
+        }
+    }
+}
+
+/// Looks for the endpoint. One that cannot be read is told in the log.
+///
+/// # Errors
+/// Code 999: the store does not say.
+pub fn look(request: &Request<'_>) -> Result<Look, CniError> {
     let key = request.endpoint_key();
     let set = ReadSet::new().key(key.clone());
     let view = request.wait_for(request.store.look(&set, WITHIN)).map_err(CniError::internal)?;

@@ -12,6 +12,7 @@ mod endpoint;
 mod floating;
 mod foreign;
 mod gates;
+mod holdings;
 mod host_local;
 mod mesos;
 mod names;
@@ -19,6 +20,7 @@ mod profile;
 mod request;
 mod result;
 mod wait;
+mod wire;
 
 use std::io::{self, Read, Write};
 

@@ -1,7 +1,9 @@
 //! What the container, its endpoint and its interface on the host are called.
 
+use std::borrow::Cow;
+
 use api::wep_name::{Identifiers, interface_name};
-use api::{Key, Kind, Resource};
+use api::{Key, Kind};
 use cni::args::Args;
 use cni::{Call, CniError};
 
@@ -25,6 +27,20 @@ pub struct Names {
     pub host_interface: String,
     /// The container's ID.
     pub container: String,
+    /// How names of such interfaces begin.
+    prefix: String,
+}
+
+/// An interface's alias has at most so many bytes.
+const ALIAS_LENGTH: usize = 255;
+
+/// What is noted on the host's end of a container's pair: its ID, or, where that is too long, what of it has room and a hash of all of it.
+pub fn alias(container: &str) -> Cow<'_, str> {
+    if container.len() <= ALIAS_LENGTH {
+        return container.into();
+    }
+    let front: String = container.chars().take(ALIAS_LENGTH / 2).collect();
+    interface_name(&front, "", container).into()
 }
 
 impl Names {
@@ -54,7 +70,25 @@ impl Names {
             true => interface_name(prefix, &namespace, &args.pod),
             false => format!("{PREFIX}{}", call.container.chars().take(ID_LENGTH).collect::<String>()),
         };
-        Ok(Names { ids, namespace, endpoint, host_interface, container: call.container.clone() })
+        let prefix = if is_pod { prefix } else { PREFIX }.to_string();
+        Ok(Names { ids, namespace, endpoint, host_interface, container: call.container.clone(), prefix })
+    }
+
+    /// The interface on the host where a pod or container has one already by the first name. No pod and no container is called with a `/`.
+    pub fn further_interface(&self) -> String {
+        let (namespace, workload) = match self.is_pod() {
+            true => (self.namespace.as_str(), &self.ids.pod),
+            false => ("", &self.container),
+        };
+        interface_name(&self.prefix, namespace, &format!("{workload}/{}", self.ids.endpoint))
+    }
+
+    /// Whom it is for, in words.
+    pub fn workload(&self) -> String {
+        match self.is_pod() {
+            true => format!("pod {}/{}", self.namespace, self.ids.pod),
+            false => format!("container {}", self.container),
+        }
     }
 
     /// Whether a record is an endpoint of the same pod or container, whatever its interface is called.
@@ -62,14 +96,6 @@ impl Names {
         let Key::Resource { kind: Kind::WorkloadEndpoint, name, .. } = key else { return false };
         let theirs = Identifiers::parse(name).map(|ids| Identifiers { endpoint: String::new(), ..ids });
         theirs.is_ok_and(|theirs| theirs == Identifiers { endpoint: String::new(), ..self.ids.clone() })
-    }
-
-    /// Takes the names of an endpoint that is there already.
-    pub fn take_over(&mut self, endpoint: &Resource) {
-        self.endpoint = endpoint.name().to_string();
-        if let Ok(ids) = Identifiers::parse(endpoint.name()) {
-            self.ids.endpoint = ids.endpoint;
-        }
     }
 
     /// Whether it is a Kubernetes pod.

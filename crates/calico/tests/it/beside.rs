@@ -1,18 +1,10 @@
 //! A container with a network of another plugin's, which came first; and what runtimes of other kinds than Kubernetes' ask for.
 
-use std::process::Command;
-
 use serde_json::json;
 
 use crate::harness::{Container, Namespace, Node};
 
 impl Namespace {
-    fn ip(&self, line: &str) -> String {
-        let output = self.run(|| Command::new("ip").args(line.split(' ')).output().unwrap());
-        assert!(output.status.success(), "ip {line}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
     /// The network of a bridge: an interface with addresses and default routes of both families.
     fn other_network(&self) {
         for line in [
@@ -25,12 +17,12 @@ impl Namespace {
             "addr add fd00:31::2/64 dev net0 nodad",
             "-6 route add default via fd00:31::1",
         ] {
-            self.ip(line);
+            self.ip(&line.split(' ').collect::<Vec<_>>());
         }
     }
 
     fn defaults(&self) -> Vec<String> {
-        let text = self.ip("route show default") + &self.ip("-6 route show default");
+        let text = self.ip(&["route", "show", "default"]) + &self.ip(&["-6", "route", "show", "default"]);
         text.lines().map(|line| line.trim().to_owned()).collect()
     }
 }
@@ -73,7 +65,7 @@ fn a_hardware_address_and_addresses_by_name() {
         let mut container = Container::new("aaaa", pod);
         container.args = "MAC=02:00:00:00:00:17;IP=10.5.0.77".to_string();
         assert_eq!(node.add(&container).addresses(), names(&["10.5.0.77"]));
-        assert!(container.netns.ip("link show eth0").contains("link/ether 02:00:00:00:00:17"));
+        assert!(container.netns.ip(&["link", "show", "eth0"]).contains("link/ether 02:00:00:00:00:17"));
         assert_eq!((node.check(&container).code, node.del(&container).code, node.in_use()), (0, 0, 0));
 
         container.args = String::new();
@@ -83,7 +75,7 @@ fn a_hardware_address_and_addresses_by_name() {
             node.call("ADD", &container, asked.clone()).addresses(),
             names(&["10.5.0.78", "fd00:5::78"])
         );
-        assert!(container.netns.ip("link show eth0").contains("link/ether 02:00:00:00:00:18"));
+        assert!(container.netns.ip(&["link", "show", "eth0"]).contains("link/ether 02:00:00:00:00:18"));
         assert_eq!((node.check(&container).code, node.call("DEL", &container, asked).code), (0, 0));
         for (wrong, told) in [
             (json!({"runtimeConfig": {"mac": "x"}}), "runtimeConfig.mac: address x: invalid MAC address"),

@@ -78,6 +78,13 @@ impl Namespace {
         })
     }
 
+    /// Runs `ip` inside.
+    pub fn ip(&self, arguments: &[&str]) -> String {
+        let output = self.run(|| Command::new("ip").args(arguments).output().unwrap());
+        assert!(output.status.success(), "ip {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// The names of its interfaces, but for those that are always there.
     pub fn interfaces(&self) -> Vec<String> {
         let table = self.run(|| fs::read_to_string("/proc/thread-self/net/dev").unwrap());
@@ -246,9 +253,22 @@ impl Node {
 
     /// Calls the plugin, as a runtime on the host does.
     pub fn call(&self, command: &str, container: &Container, more: Json) -> Answer {
-        let environment =
-            container.environment(command, &self.bin).with("TEST_DIR", self.dir.path().to_str().unwrap());
+        self.call_at(command, container, &container.netns.path(), more)
+    }
+
+    /// The same, with another path of the container's namespace, or none.
+    pub fn call_at(&self, command: &str, container: &Container, netns: &str, more: Json) -> Answer {
+        let environment = container.environment(command, &self.bin).with("CNI_NETNS", netns);
+        let environment = environment.with("TEST_DIR", self.dir.path().to_str().unwrap());
         self.host.run(|| run(&[], environment, &self.configuration(more)))
+    }
+
+    /// A pool of one address, and the fields of a configuration that uses it alone.
+    pub fn pool_of_one(&self) -> Json {
+        let pool = json!({"metadata": {"name": "one"}, "spec": {"cidr": "10.8.0.1/32", "blockSize": 32, "nodeSelector": "!all()"}});
+        let pool = Resource::from_json(Kind::IPPool, pool).unwrap();
+        self.with_client(async |client| client.create(&pool).await.map(|_| ()).unwrap());
+        json!({"ipam": {"type": "calico-ipam", "ipv4_pools": ["one"]}})
     }
 
     pub fn add(&self, container: &Container) -> Answer {

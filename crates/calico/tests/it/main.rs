@@ -13,5 +13,7 @@ mod log;
 mod other_ipam;
 mod profile;
 mod refusals;
+mod second;
 mod stories;
 mod wait;
+mod wire;

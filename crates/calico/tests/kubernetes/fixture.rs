@@ -144,6 +144,11 @@ impl Cluster {
 
     /// Calls the plugin with those fields of the configuration besides.
     pub fn call(&self, command: &str, container: &Container, more: Json) -> Answer {
+        self.call_at(command, container, &container.netns.path(), more)
+    }
+
+    /// The same, with another path of the container's namespace, or none.
+    pub fn call_at(&self, command: &str, container: &Container, netns: &str, more: Json) -> Answer {
         let mut configuration = json!({
             "cniVersion": "1.0.0", "name": "net", "type": "calico", "nodename": NODE, "nodename_file_optional": true,
             "datastore_type": "kubernetes", "calico_api_group": format!("{GROUP}/v1"), "mtu": 1440, "log_level": "info",
@@ -153,7 +158,7 @@ impl Cluster {
         for (field, value) in more.as_object().unwrap() {
             configuration[field] = value.clone();
         }
-        run(&[], container.environment(command, &self.bin), &configuration)
+        run(&[], container.environment(command, &self.bin).with("CNI_NETNS", netns), &configuration)
     }
 
     pub fn add(&self, container: &Container) -> Answer {

@@ -14,3 +14,4 @@ mod fixture;
 mod harness;
 mod lost;
 mod stories;
+mod tenants;

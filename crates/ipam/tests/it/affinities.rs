@@ -64,7 +64,13 @@ fn nobodys_block_goes_with_the_affinity_that_is_left_of_it() {
             world.release_affinities(one.clone(), false);
             if !used && cooldown == 0 {
                 let mut block = world.block("10.0.0.0/26").unwrap();
-                ipam::block::release_by_handle(&mut block, "h", |_| true, world.clock.now(), 0);
+                ipam::block::release_by_handle(
+                    &mut block,
+                    "h",
+                    |_| true,
+                    ipam::Effects::now(&world.clock),
+                    0,
+                );
                 world.store.put(Key::Block(block.cidr), api::Value::Block(block));
                 world.delete(Key::Handle(handle("h")));
             } else if !used {

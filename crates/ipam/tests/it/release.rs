@@ -152,7 +152,7 @@ fn by_a_handle_that_is_anothers_too() {
     ] {
         let world = World::new();
         for record in before.store.records() {
-            world.store.put(record.key.clone(), (*record.value).clone());
+            world.store.put(record.key.clone(), record.value.clone());
         }
         let HandleRelease::Released(released) = release(&world, whose.clone()) else { panic!("{whose:?}") };
         assert_eq!(sorted(released), sorted(gone), "{whose:?}");

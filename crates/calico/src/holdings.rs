@@ -1,0 +1,157 @@
+//! Whose addresses are, as their blocks say. What a pod, an endpoint or an annotation says of an address decides nothing.
+
+use std::net::IpAddr;
+
+use api::{Attribute, HandleId, Key};
+use cni::CniError;
+use cni::log::Level;
+use ipam::block::ordinals_of;
+use ipam::usage::{Allocation, allocation_of, reads_of};
+use ipam::{ReleaseIp, ReleaseIps};
+use store::{ReadSet, View};
+
+use crate::endpoint::read;
+use crate::request::{Request, WITHIN};
+use crate::wire;
+
+/// The handle of the request's container; `None` where another IPAM plugin keeps the record, and where there can be none.
+fn handle(request: &Request<'_>) -> Option<HandleId> {
+    let is_ours = request.ipam_type() == "calico-ipam";
+    let id = format!("{}.{}", request.conf.name(), request.names.container);
+    is_ours.then(|| HandleId::new(&id)).flatten()
+}
+
+/// The addresses that the request's container holds on the request's network; none where another IPAM plugin keeps the record.
+///
+/// # Errors
+/// Code 999: the store does not say.
+pub fn of_container(request: &Request<'_>) -> Result<Vec<IpAddr>, CniError> {
+    let Some(id) = handle(request) else { return Ok(Vec::new()) };
+    let view = read(request, &ReadSet::new().key(Key::Handle(id.clone())))?;
+    let Some((held, _)) = view.handle(&id).flatten() else { return Ok(Vec::new()) };
+    let blocks: Vec<_> = held.blocks.keys().copied().collect();
+    let view = read(request, &ReadSet::new().keys(blocks.iter().copied().map(Key::Block)))?;
+    let of_block = |cidr: &api::BlockCidr| {
+        let (block, _) = view.block(*cidr)??;
+        let addresses = ordinals_of(block, id.as_str()).into_iter().filter_map(|o| cidr.addr(o));
+        Some(addresses.collect::<Vec<_>>())
+    };
+    Ok(blocks.iter().filter_map(of_block).flatten().collect())
+}
+
+/// Whether one of the addresses is among those of the request's container and network.
+///
+/// # Errors
+/// Code 999: the store does not say.
+pub fn hold(request: &Request<'_>, addresses: &[IpAddr]) -> Result<bool, CniError> {
+    if addresses.is_empty() {
+        return Ok(false);
+    }
+    let held = of_container(request)?;
+    Ok(addresses.iter().any(|addr| held.contains(addr)))
+}
+
+/// Who holds an address that is not the request's to have, in words; `None` for one that is free, and for one of the same pod or container.
+fn holder(request: &Request<'_>, attribute: &Attribute) -> Option<String> {
+    let handle = attribute.handle().unwrap_or_default();
+    let note = |owner: &'_ std::collections::BTreeMap<String, String>, key: &str| owner.get(key).cloned();
+    let pod = |owner| Some((note(owner, "namespace")?, note(owner, "pod")?));
+    let own = (request.names.namespace.clone(), request.names.ids.pod.clone());
+    let owners = [&attribute.owner, &attribute.alternate_owner].map(pod);
+    let is_own = match request.names.is_pod() {
+        // Records of old releases tell of no node and no pod.
+        true => {
+            let is_old = attribute.owner.is_empty();
+            // A virtual machine's address goes from pod to pod of its namespace.
+            let is_machines = attribute.owner.contains_key("vmi-name");
+            let mut namespaces = owners.iter().flatten().map(|(namespace, _)| namespace);
+            let is_near = is_machines && namespaces.any(|namespace| *namespace == own.0);
+            is_old || is_near || owners.iter().flatten().any(|theirs| *theirs == own)
+        }
+        false => handle.strip_suffix(&request.names.container).is_some_and(|front| front.ends_with('.')),
+    };
+    if is_own {
+        return None;
+    }
+    Some(match owners.into_iter().flatten().next() {
+        Some((namespace, pod)) => format!("pod {namespace}/{pod} (handle {handle})"),
+        None => format!("handle {handle}"),
+    })
+}
+
+fn allocations(request: &Request<'_>, addresses: &[IpAddr]) -> Result<View, CniError> {
+    let keys = addresses.iter().flat_map(|addr| reads_of(*addr).keys);
+    let mut set = ReadSet::new();
+    set.keys.extend(keys);
+    read(request, &set)
+}
+
+/// The first of the addresses that is somebody else's, and whose.
+///
+/// # Errors
+/// Code 999: the store does not say.
+pub fn of_others(request: &Request<'_>, addresses: &[IpAddr]) -> Result<Option<(IpAddr, String)>, CniError> {
+    if addresses.is_empty() {
+        return Ok(None);
+    }
+    let view = allocations(request, addresses)?;
+    let others = addresses.iter().find_map(|addr| match allocation_of(&view, *addr) {
+        Allocation::Assigned { attribute, .. } => Some((*addr, holder(request, &attribute)?)),
+        Allocation::None | Allocation::Cooling { .. } => None,
+    });
+    Ok(others)
+}
+
+/// Refuses addresses that an annotation names, that no record will be kept of, and that are somebody else's.
+///
+/// # Errors
+/// Code 999, with annotation, address and holder; or the store does not say.
+pub fn refuse_others(request: &Request<'_>, annotation: &str, addresses: &[IpAddr]) -> Result<(), CniError> {
+    let Some((addr, holder)) = of_others(request, addresses)? else { return Ok(()) };
+    Err(CniError::internal(format!(
+        "annotation cni.projectcalico.org/{annotation} names {addr}, which is assigned to {holder}: choose another address, or look at calicoctl ipam show --ip={addr}"
+    )))
+}
+
+/// Releases those of the addresses that a former container of the request's pod still holds on this node and this network: the pod's next container asks for
+/// them by name, and the former one's DEL is still to come. The former one's pair goes first.
+///
+/// # Errors
+/// Code 999: the store or the kernel does not do it.
+pub fn release_former(request: &mut Request<'_>, addresses: &[IpAddr]) -> Result<(), CniError> {
+    let view = allocations(request, addresses)?;
+    let names = &request.names;
+    let own = [("namespace", &names.namespace), ("pod", &names.ids.pod), ("node", &names.ids.node)];
+    let network = format!("{}.", request.conf.name());
+    let former: Vec<(String, ReleaseIp)> = addresses
+        .iter()
+        .filter_map(|addr| match allocation_of(&view, *addr) {
+            Allocation::Assigned { attribute, sequence, .. } => {
+                let is_own = own.iter().all(|(key, value)| attribute.owner.get(*key) == Some(value));
+                let handle = attribute.handle().filter(|_| is_own)?;
+                let container = handle.strip_prefix(&network)?.to_string();
+                // Exactly the allocation that was looked at.
+                let handle = Some(handle.to_string());
+                Some((container, ReleaseIp { addr: *addr, handle, sequence: Some(sequence) }))
+            }
+            Allocation::None | Allocation::Cooling { .. } => None,
+        })
+        .collect();
+    let mut free = Vec::new();
+    for (container, ip) in former {
+        if wire::take_former(request, &container, ip.addr)? {
+            free.push(ip);
+        }
+    }
+    if free.is_empty() {
+        return Ok(());
+    }
+    let planner = ReleaseIps::new(free);
+    let released = request.wait_for(ipam::run(&request.store, &request.clock, planner, WITHIN));
+    let released =
+        released.map_err(|error| CniError::internal(format!("failed to release ipAddrs: {error}")))?;
+    for addr in released.released {
+        request.log.say(Level::Info, format!("released {addr} of the pod's former container"));
+    }
+    Ok(())
+}

@@ -1,0 +1,304 @@
+//! The host's end of a container's pair: which one is whose. It is found by its name, and the name alone decides nothing: a pod's next container has the
+//! same, a container's second interface begins with the same, and names that are cut or hashed can be alike. The alias says whose it is, which ADD sets to the
+//! container's ID. Ends that Calico made have none: of those the namespace of the other side decides, or the addresses that the host routes to them.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use api::Resource;
+use api::capability::Backend;
+use cni::CniError;
+use cni::log::Level;
+use dataplane::{DETACH_LIMIT, HostEnd, Replaces};
+use serde_json::Value as Json;
+
+use crate::add::networks;
+use crate::endpoint::{self, Stored, Workload};
+use crate::holdings;
+use crate::names;
+use crate::request::Request;
+
+fn refused(error: impl std::fmt::Display) -> CniError {
+    CniError::internal(error)
+}
+
+/// Finds a name for the host's end of what an ADD is to attach, and which pair it replaces there. Nothing is done yet.
+///
+/// # Errors
+/// Code 999: the container has an interface that another would get in the way of, or the name is another container's.
+pub fn place(request: &mut Request<'_>, workload: &Workload) -> Result<Replaces, CniError> {
+    let first = request.names.host_interface.clone();
+    if let Some(name) = own_name(request, workload.exact.as_ref()) {
+        request.names.host_interface = name;
+    } else {
+        let found = dataplane::host_end(&first).map_err(refused)?;
+        let inside = found.as_ref().and_then(|end| other_interface(request, end));
+        let (taken, routed) = match (&inside, &found) {
+            (Some(_), Some(end)) => (true, end.addresses.clone()),
+            _ => (false, Vec::new()),
+        };
+        let siblings = workload.siblings(&request.names.container);
+        let recorded =
+            siblings.iter().find_map(|other| other.text(&["spec", "endpoint"]).map(str::to_string));
+        if let Some(other) = inside.or(recorded) {
+            refuse_second(request, &other, &siblings, &routed)?;
+            if taken || siblings.iter().any(|other| interface_name(other) == Some(&first)) {
+                request.names.host_interface = request.names.further_interface();
+            }
+        }
+    }
+    loop {
+        let Some(end) = dataplane::host_end(&request.names.host_interface).map_err(refused)? else {
+            return Ok(Replaces::None);
+        };
+        let holder = if is_containers(request, &end) { None } else { another(request, &end)? };
+        let Some(holder) = holder else { return Ok(Replaces::Index(end.index)) };
+        let further = request.names.further_interface();
+        // A pod's end is looked for by its name. That of others is the beginning of their ID, which may be the beginning of another's.
+        if request.names.is_pod() || end.interface == further {
+            return Err(CniError::internal(format!(
+                "the host's interface of {} would be {}, which is another's: {holder}. Give it another name, or detach that one first",
+                request.names.workload(),
+                end.interface
+            )));
+        }
+        request.names.host_interface = further;
+    }
+}
+
+/// The name that the store has for the host's end of this very interface.
+fn own_name(request: &Request<'_>, stored: Option<&Stored>) -> Option<String> {
+    // There the name is not stored, but made anew from the pod's.
+    let (stored, _) = stored.filter(|_| request.backend != Backend::Kubernetes)?;
+    let is_own = !endpoint::is_of_another(stored, &request.names.container);
+    interface_name(stored).filter(|_| is_own).map(str::to_string)
+}
+
+fn interface_name(endpoint: &Resource) -> Option<&str> {
+    endpoint.text(&["spec", "interfaceName"]).filter(|name| !name.is_empty())
+}
+
+/// Whether an end is of the request's container, by its alias; without one, by the namespace that the other side is in.
+fn is_containers(request: &Request<'_>, end: &HostEnd) -> bool {
+    match (&end.alias, &end.other_side) {
+        (Some(alias), _) => *alias == names::alias(&request.names.container),
+        (None, Some(inside)) => {
+            let there = dataplane::host_end_of(Path::new(&request.call.netns), inside);
+            there.ok().flatten().is_some_and(|there| there.index == end.index)
+        }
+        (None, None) => false,
+    }
+}
+
+/// The interface of the request's container that an end belongs to, if it is another one than the request's.
+fn other_interface(request: &Request<'_>, end: &HostEnd) -> Option<String> {
+    let inside = end.other_side.as_ref().filter(|inside| **inside != request.call.interface)?;
+    is_containers(request, end).then(|| inside.clone())
+}
+
+/// Two interfaces on one network would share a handle, by which both are released at once. In Kubernetes the endpoint is the pod: there is one.
+fn refuse_second(
+    request: &Request<'_>,
+    other: &str,
+    siblings: &[&Resource],
+    routed: &[IpAddr],
+) -> Result<(), CniError> {
+    let (container, network, wanted) =
+        (&request.names.container, request.conf.name(), &request.call.interface);
+    if request.backend == Backend::Kubernetes {
+        return Err(CniError::internal(format!(
+            "container {container} is attached as {other} already, and cannot have {wanted}, too: in Kubernetes the record of a pod has room for one interface. Let another plugin make the second one"
+        )));
+    }
+    let mut addresses: Vec<IpAddr> = siblings.iter().flat_map(|endpoint| networks(endpoint)).collect();
+    addresses.extend(routed);
+    let profile = Json::from(network);
+    let names_network = |endpoint: &&Resource| {
+        let profiles = endpoint.field(&["spec", "profiles"]).and_then(Json::as_array);
+        request.ipam_type() != "calico-ipam" && profiles.is_some_and(|profiles| profiles.contains(&profile))
+    };
+    if holdings::hold(request, &addresses)? || siblings.iter().any(names_network) {
+        return Err(CniError::internal(format!(
+            "container {container} is attached to network {network} as {other} already, and cannot have {wanted} on it, too: one interface a container and network. Detach {other} first, or give {wanted} a network of another name"
+        )));
+    }
+    Ok(())
+}
+
+/// Whose an end is that an ADD must not replace, in words: as the blocks say of the addresses that the host routes to it. `None` for one of a former container
+/// of the same pod.
+fn another(request: &Request<'_>, end: &HostEnd) -> Result<Option<String>, CniError> {
+    Ok(match (holdings::of_others(request, &end.addresses)?, &end.alias) {
+        (Some((addr, holder)), _) => Some(format!("{addr} of {holder} is routed to it")),
+        // What is no pod has no former container.
+        (None, Some(alias)) if !request.names.is_pod() => Some(format!("it is container {alias}'s")),
+        (None, _) => None,
+    })
+}
+
+/// What of a container stays attached.
+#[derive(Clone, Debug, Default)]
+pub struct Left {
+    /// Whether another interface of it does.
+    pub is_attached: bool,
+    /// The addresses of its other interfaces.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Takes down what the request's interface is attached by, for its addresses are about to be given back. `stored` is its endpoint. What is another's stays.
+///
+/// # Errors
+/// Code 999: the kernel does not do it, or the store does not say whose it is.
+pub fn take_down(request: &mut Request<'_>, stored: Option<&Stored>) -> Result<Left, CniError> {
+    take_down_inside(request)?;
+    let mut names = vec![request.names.host_interface.clone()];
+    let mut workload = Workload::default();
+    if request.backend != Backend::Kubernetes {
+        names.push(request.names.further_interface());
+        names.extend(own_name(request, stored).filter(|name| !names.contains(name)));
+        if stored.is_none() {
+            workload = endpoint::of_others(request)?;
+        }
+    }
+    let siblings = workload.siblings(&request.names.container);
+    let mut left = Left::default();
+    left.addresses.extend(siblings.iter().flat_map(|endpoint| networks(endpoint)));
+    for name in names {
+        let Some(end) = dataplane::host_end(&name).map_err(refused)? else { continue };
+        if !is_ours_to_take(request, &end, stored)? {
+            continue;
+        }
+        if is_of_other_interface(request, &end, stored, &siblings) {
+            let line = format!("{name} is of another interface of {}, and stays", request.names.container);
+            request.log.say(Level::Info, line);
+            left.is_attached = true;
+            left.addresses.extend(end.addresses);
+            continue;
+        }
+        remove(request, &end)?;
+    }
+    Ok(left)
+}
+
+/// By the container's side. A namespace that was made anew under the old path is another container's.
+fn take_down_inside(request: &mut Request<'_>) -> Result<(), CniError> {
+    if request.call.netns.is_empty() {
+        return Ok(());
+    }
+    let (netns, interface) = (request.call.netns.clone(), request.call.interface.clone());
+    let netns = Path::new(&netns);
+    let end = dataplane::host_end_of(netns, &interface).map_err(refused)?;
+    if let Some(alias) = end.and_then(|end| end.alias)
+        && alias != names::alias(&request.names.container)
+    {
+        let line = format!("{interface} in {} is container {alias}'s, and stays", netns.display());
+        request.log.say(Level::Info, line);
+        return Ok(());
+    }
+    dataplane::detach(netns, &interface, None, DETACH_LIMIT).map(drop).map_err(refused)
+}
+
+/// Whether an end is of the request's container: by its alias; without one, by the addresses that the host routes to it.
+fn is_ours_to_take(
+    request: &mut Request<'_>,
+    end: &HostEnd,
+    stored: Option<&Stored>,
+) -> Result<bool, CniError> {
+    let interface = &end.interface;
+    let is_ours = match &end.alias {
+        Some(alias) => *alias == names::alias(&request.names.container),
+        None => {
+            let held = addresses_of_container(request, stored)?;
+            end.addresses.iter().any(|addr| held.contains(addr))
+        }
+    };
+    if !is_ours {
+        let whose = match &end.alias {
+            Some(alias) => format!("container {alias}'s"),
+            None => "of nobody in particular, and no address of this container is routed to it".to_string(),
+        };
+        request.log.say(Level::Info, format!("{interface} is {whose}, and stays"));
+    }
+    Ok(is_ours)
+}
+
+/// What is certain to be the container's. In Kubernetes an endpoint is what a pod says of itself.
+fn addresses_of_container(request: &Request<'_>, stored: Option<&Stored>) -> Result<Vec<IpAddr>, CniError> {
+    let mut addresses = holdings::of_container(request)?;
+    if request.backend != Backend::Kubernetes
+        && let Some((stored, _)) = stored
+        && stored.text(&["spec", "containerID"]) == Some(&request.names.container)
+    {
+        addresses.extend(networks(stored));
+    }
+    // calico-ipam may have given them to a newer container of the pod since.
+    if request.ipam_type() != "calico-ipam" {
+        let ips = request.configuration.pointer("/prevResult/ips").and_then(Json::as_array);
+        let texts = ips.into_iter().flatten().filter_map(|ip| ip["address"].as_str());
+        addresses.extend(texts.filter_map(|text| Some(api::Cidr::parse_unmasked(text).ok()?.1)));
+    }
+    Ok(addresses)
+}
+
+/// Whether an end of the request's container is of another interface than the request's: an ADD that was refused is followed by a DEL, too.
+fn is_of_other_interface(
+    request: &Request<'_>,
+    end: &HostEnd,
+    stored: Option<&Stored>,
+    siblings: &[&Resource],
+) -> bool {
+    if request.backend != Backend::Kubernetes {
+        if end.interface == request.names.further_interface() {
+            return false;
+        }
+        if let Some(own) = own_name(request, stored) {
+            return end.interface != own;
+        }
+        if siblings.iter().any(|other| interface_name(other) == Some(&end.interface)) {
+            return true;
+        }
+    } else if request.call.interface == POD_INTERFACE {
+        // The one that every pod has, whatever the pod has made of its name.
+        return false;
+    }
+    let told = request.configuration.pointer("/prevResult/interfaces").and_then(Json::as_array);
+    let is_told = told.into_iter().flatten().any(|interface| interface["name"] == end.interface.as_str());
+    !is_told && end.other_side.as_ref().is_some_and(|inside| *inside != request.call.interface)
+}
+
+/// What the interface of a pod is called in Kubernetes.
+const POD_INTERFACE: &str = "eth0";
+
+fn remove(request: &mut Request<'_>, end: &HostEnd) -> Result<(), CniError> {
+    if dataplane::remove(end, DETACH_LIMIT).map_err(refused)? {
+        request.log.say(Level::Info, format!("deleted {} of the host", end.interface));
+    }
+    Ok(())
+}
+
+/// Takes down what an ADD that failed has left of an earlier one of the same interface, before their addresses are given back.
+///
+/// # Errors
+/// Code 999: the kernel does not do it.
+pub fn take_back(request: &mut Request<'_>) -> Result<(), CniError> {
+    let found = dataplane::host_end(&request.names.host_interface).map_err(refused)?;
+    match found {
+        Some(end) if is_ours_to_take(request, &end, None)? => remove(request, &end),
+        _ => Ok(()),
+    }
+}
+
+/// Takes down the pair of a former container of the request's pod that the host routes an address to, before the address goes to the next one. Tells whether
+/// none of ours leads there any more.
+///
+/// # Errors
+/// Code 999: the kernel does not do it.
+pub fn take_former(request: &mut Request<'_>, container: &str, addr: IpAddr) -> Result<bool, CniError> {
+    let found = dataplane::host_end(&request.names.host_interface).map_err(refused)?;
+    let Some(end) = found.filter(|end| end.addresses.contains(&addr)) else { return Ok(true) };
+    let is_its = end.alias.as_ref().is_none_or(|alias| *alias == names::alias(container));
+    if is_its {
+        remove(request, &end)?;
+    }
+    Ok(is_its)
+}

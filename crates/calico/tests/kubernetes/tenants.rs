@@ -1,0 +1,148 @@
+//! Pods that say of themselves what is not so: what others have stays theirs.
+
+use std::net::IpAddr;
+
+use serde_json::{Value as Json, json};
+
+use crate::fixture::{Cluster, on_host};
+use crate::harness::Container;
+
+fn ok(answer: crate::harness::Answer) {
+    assert_eq!(answer.code, 0, "{answer:?}");
+}
+
+/// The victim's pod, its container and its address.
+fn victim(cluster: &Cluster) -> (Container, IpAddr) {
+    cluster.pod("victim", &[]);
+    let container = Container::new("c1", "victim");
+    let addr = cluster.add(&container).addresses()[0];
+    (container, addr)
+}
+
+fn is_unharmed(cluster: &Cluster, (container, addr): &(Container, IpAddr)) {
+    assert!(cluster.host().reaches(&container.netns, *addr));
+    assert_eq!((cluster.annotation("victim", "podIP"), cluster.taken()), (format!("{addr}/32"), 1));
+    ok(cluster.call("CHECK", container, json!({})));
+}
+
+/// With the address and the container of the victim among its annotations, a pod asks for that address.
+#[test]
+fn an_address_that_a_pod_calls_its_own() {
+    on_host(|cluster| {
+        let victim = victim(cluster);
+        let addr = victim.1;
+        let (network, list) = (format!("{addr}/32"), format!(r#"["{addr}"]"#));
+        let said: [(&str, &str); 4] =
+            [("podIP", &network), ("podIPs", &network), ("containerID", "c1"), ("ipAddrs", &list)];
+        cluster.pod("thief", &said);
+        for id in ["c2", "c1"] {
+            let thief = Container::new(id, "thief");
+            let msg = cluster.add(&thief).error();
+            assert!(msg.contains(&addr.to_string()) && msg.contains("already assigned"), "{msg}");
+            is_unharmed(cluster, &victim);
+            if id == "c2" {
+                for netns in [thief.netns.path(), String::new()] {
+                    ok(cluster.call_at("DEL", &thief, &netns, json!({})));
+                    is_unharmed(cluster, &victim);
+                }
+            }
+        }
+        ok(cluster.del(&victim.0));
+        assert_eq!(cluster.taken(), 0);
+    });
+}
+
+/// Without a record of its own, and as one that leads to it from outside.
+#[test]
+fn an_address_that_nobody_was_to_record() {
+    on_host(|cluster| {
+        let victim = victim(cluster);
+        let list = format!(r#"["{}"]"#, victim.1);
+        let allowed = json!({"feature_control": {"ip_addrs_no_ipam": true, "floating_ips": true}});
+        for name in ["ipAddrsNoIpam", "floatingIPs"] {
+            let pod = name.to_lowercase();
+            cluster.pod(&pod, &[(name, &list)]);
+            let thief = Container::new("c2", &pod);
+            let msg = cluster.call("ADD", &thief, allowed.clone()).error();
+            for part in [name, &victim.1.to_string(), "pod default/victim"] {
+                assert!(msg.contains(part), "{msg}");
+            }
+            is_unharmed(cluster, &victim);
+            ok(cluster.call("DEL", &thief, allowed.clone()));
+            is_unharmed(cluster, &victim);
+        }
+    });
+}
+
+/// The pod's record has room for one interface. The end of the one that was refused is not the end of the first.
+#[test]
+fn a_second_interface_is_refused_and_the_first_goes_on() {
+    on_host(|cluster| {
+        let (mut container, addr) = victim(cluster);
+        for name in ["net", "other"] {
+            for is_calicos in [false, true] {
+                if is_calicos {
+                    for name in cluster.host().interfaces() {
+                        cluster.host().ip(&["link", "set", "dev", &name, "alias", ""]);
+                    }
+                }
+                container.interface = "net1";
+                let msg = cluster.call("ADD", &container, json!({"name": name})).error();
+                for part in ["c1", "as eth0 already", "cannot have net1"] {
+                    assert!(msg.contains(part), "{msg}");
+                }
+                for netns in [container.netns.path(), String::new()] {
+                    ok(cluster.call_at("DEL", &container, &netns, json!({"name": name})));
+                    container.interface = "eth0";
+                    let of_pod = (container, addr);
+                    is_unharmed(cluster, &of_pod);
+                    (container, _) = of_pod;
+                    container.interface = "net1";
+                }
+            }
+        }
+        container.interface = "eth0";
+        // Its own ADD may come again.
+        let again = cluster.add(&container).addresses()[0];
+        assert!(cluster.host().reaches(&container.netns, again));
+        ok(cluster.call_at("DEL", &container, "", json!({})));
+        assert_eq!((cluster.taken(), cluster.host().interfaces().len()), (0, 0));
+        assert_eq!(cluster.annotation("victim", "podIP"), "");
+    });
+}
+
+/// A container that gives its interface another name does not keep it past its end.
+#[test]
+fn an_interface_that_was_renamed_inside() {
+    on_host(|cluster| {
+        let (container, _) = victim(cluster);
+        for line in ["link set eth0 down", "link set eth0 name mine"] {
+            container.netns.ip(&line.split(' ').collect::<Vec<_>>());
+        }
+        ok(cluster.call_at("DEL", &container, "", json!({})));
+        assert_eq!((cluster.taken(), cluster.host().interfaces().len()), (0, 0));
+    });
+}
+
+/// The pod's next container gets the same address, and the old one's end is late and knows nothing.
+#[test]
+fn a_named_address_goes_from_container_to_container() {
+    on_host(|cluster| {
+        cluster.pod("web-0", &[("ipAddrs", r#"["10.5.0.77"]"#)]);
+        let (old, new) = (Container::new("c1", "web-0"), Container::new("c2", "web-0"));
+        let addr = cluster.add(&old).addresses()[0];
+        // A StatefulSet makes the pod anew: nothing is said of its last container.
+        cluster.kubectl(&["delete", "pod", "web-0", "--force", "--grace-period=0"], "");
+        cluster.pod("web-0", &[("ipAddrs", r#"["10.5.0.77"]"#)]);
+        assert_eq!(cluster.add(&new).addresses(), [addr]);
+        assert!(old.netns.interfaces().is_empty());
+        for netns in [String::new(), old.netns.path()] {
+            ok(cluster.call_at("DEL", &old, &netns, json!({})));
+            assert!(cluster.host().reaches(&new.netns, addr));
+        }
+        let result: Json = json!({"ips": [{"address": "10.5.0.77/32"}]});
+        ok(cluster.call_at("DEL", &old, "", json!({"prevResult": result})));
+        assert!(cluster.host().reaches(&new.netns, addr));
+        assert_eq!((cluster.del(&new).code, cluster.taken()), (0, 0));
+    });
+}

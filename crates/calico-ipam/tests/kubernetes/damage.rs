@@ -12,16 +12,21 @@ fn object(kind: &str, name: &str, spec: Json) -> Json {
 #[test]
 fn one_bad_object_stops_nothing() {
     let Some(cluster) = cluster() else { return };
+    let mut affinity = object(
+        "BlockAffinity",
+        "n1-10-0-0-96-28",
+        json!({"cidr": "10.0.0.0/99", "node": "n1", "type": "host", "state": "confirmed", "deleted": "false"}),
+    );
+    affinity["metadata"]["labels"] = json!({
+        "projectcalico.org/affinity-type": "host", "projectcalico.org/ip-version": "4",
+        "projectcalico.org/hostname-hash": api::crd::host_hash("n1"),
+    });
     cluster.apply(&[
         node("n1"),
         pool("p", "10.0.0.0/24", json!({})),
         object("IPPool", "rack-7", json!({"cidr": "10.73.0.0/24", "nodeSelector": "rack == 1"})),
         object("IPPool", "odd", json!({"cidr": "10.74.0.0/24", "namespaceSelector": "a =="})),
-        object(
-            "BlockAffinity",
-            "n1-10-0-0-96-28",
-            json!({"cidr": "10.0.0.0/99", "node": "n1", "state": "confirmed", "deleted": "false"}),
-        ),
+        affinity,
     ]);
     let host = Host::new(&cluster, "n1", PLUGIN);
     let added = host.run("ADD", "c1");

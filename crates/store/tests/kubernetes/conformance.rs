@@ -24,14 +24,16 @@ impl Backend for Group1<'_> {
 
     /// The schemas take no handle that is no object; but one that counts in what is no block.
     async fn put_text(&self, _store: &KubeStore, path: &str, _text: &str) -> bool {
-        if let Some(Key::Handle(id)) = Key::from_etcd_path(path) {
+        let found = Key::from_etcd_path(path);
+        let is_kept = matches!(found, Some(Key::Handle(_)));
+        if let Some(Key::Handle(id)) = found {
             let object = json!({"apiVersion": self.group.api_version(), "kind": "IPAMHandle", "metadata": {"name": id.as_str()},
                 "spec": {"handleID": id.as_str(), "block": {"nonsense": 1}}});
             let at = collection(self.group, &Key::Handle(id));
             let (code, answer) = self.cluster.ask("POST", &at, Some(&object)).await;
             assert_eq!(code, 201, "{answer}");
         }
-        true
+        is_kept
     }
 
     fn promises(&self) -> Promises {

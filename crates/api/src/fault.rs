@@ -3,7 +3,7 @@
 //! | record | what it means that it cannot be read |
 //! |---|---|
 //! | IPPool | it selects nobody, and no address comes from it; blocks and addresses of its network stay as they are. One whose selector cannot be read can be asked for by name |
-//! | IPReservation | nobody knows which addresses it keeps back: none is assigned automatically until it is mended |
+//! | IPReservation | the networks in it that can be read are kept back, and nothing else, as with Calico: one slip of a hand must not stop a cluster, and no tenant holds what it names |
 //! | IPAMConfiguration | the strictest that it could say: no address of another's block, no new block, nothing that cools down is free |
 //! | block | its addresses are in use, and its owner's: none is assigned or released. In parts: see [`crate::odd_block`] |
 //! | affinity | its block is what the block itself says; the owner leaves it alone |
@@ -75,10 +75,10 @@ fn effect_of(key: &Key, all: bool) -> &'static str {
             "no address comes from it until it is mended (calicoctl apply)"
         }
         Key::Resource { kind: Kind::IPReservation, .. } if all => {
-            "no address is assigned automatically until it is deleted (calicoctl delete)"
+            "it keeps no address back until it is deleted (calicoctl delete) and created anew"
         }
         Key::Resource { kind: Kind::IPReservation, .. } => {
-            "no address is assigned automatically until it is mended (calicoctl apply)"
+            "that part keeps no address back until it is mended (calicoctl apply)"
         }
         Key::Resource { kind: Kind::Node, .. } => "nothing is assigned on that node until it is mended",
         Key::Resource { kind: Kind::ClusterInformation, .. } => {

@@ -11,7 +11,7 @@ use crate::resource::Resource;
 pub struct Reservation {
     /// The networks.
     pub cidrs: Vec<Cidr>,
-    /// What cannot be read, and so may keep back any address: field and reason. (Calico's allocator leaves it out, and hands out what it was to keep back.)
+    /// What cannot be read, and so keeps nothing back, as in Calico's allocator: field and reason.
     pub odd: Vec<(String, String)>,
 }
 

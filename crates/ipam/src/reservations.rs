@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use api::{BlockCidr, Cidr, Family, Fault, Key, Kind, cidr, fault};
-use store::{Scope, Slot, View};
+use api::{BlockCidr, Cidr, Family, Kind, cidr};
+use store::View;
 
 use crate::ranges::Ranges;
 
@@ -66,18 +66,6 @@ impl Reserved {
             Family::V6 => &self.v6,
         }
     }
-}
-
-/// What is wrong with the reservations of a view, where one cannot be read, or a part of one: any address may be one that it keeps back.
-pub fn unreadable(view: &View) -> Option<String> {
-    let of_slot = |(key, slot): (&Key, &Slot)| match slot {
-        Slot::Unreadable(unreadable) => Some(Fault::unreadable(Some(key), &unreadable.error).to_string()),
-        Slot::Full(record) if !record.resource()?.as_reservation().odd.is_empty() => {
-            fault::of_record(key, &record.value).first().map(Fault::to_string)
-        }
-        _ => None,
-    };
-    view.slots(&Scope::kind(Kind::IPReservation)).find_map(of_slot)
 }
 
 /// The first and the last address of a network as numbers.

@@ -136,10 +136,10 @@ fn what_is_refused_names_the_record() {
     let machine = machine();
     let reservation = Key::global(Kind::IPReservation, "r").etcd_path();
     machine.put_text(&reservation, r#"{"metadata":{"name":"r"},"spec":{"reservedCIDRs":["10.0.0.0/33"]}}"#);
-    let (_, told) = machine.run("ADD", "c1", "").error();
-    for word in ["IPReservation(r)", "spec.reservedCIDRs[0]", "10.0.0.0/33"] {
-        assert!(told.contains(word), "{told}");
-    }
+    let added = machine.run("ADD", "reserving", "");
+    assert_eq!(added.addresses().len(), 1);
+    names(&added, &["IPReservation(r)", "spec.reservedCIDRs[0]", "10.0.0.0/33"]);
+    assert_eq!(machine.run("DEL", "reserving", "").code, Some(0));
     assert_eq!(machine.run("DEL", "c0", "").code, Some(0));
     machine.delete(&reservation);
 

@@ -13,7 +13,7 @@ use crate::config;
 use crate::plan::progress::{Overtaken, Progress};
 use crate::plan::{Plan, Planner};
 use crate::pools::PoolsError;
-use crate::reservations::{self, Reserved};
+use crate::reservations::Reserved;
 
 mod borrow;
 mod claim;
@@ -131,9 +131,6 @@ pub enum AutoAssignError {
         /// Addresses of the family that it may hold.
         most: u32,
     },
-    /// A reservation cannot be read: any address may be one that it keeps back.
-    #[error("{0}")]
-    Reservation(String),
     /// The handle was released meanwhile.
     #[error(transparent)]
     Overtaken(#[from] Overtaken),
@@ -294,9 +291,6 @@ impl Planner for AutoAssignPlanner {
         }
         self.progress.settle(view)?;
 
-        if let Some(fault) = reservations::unreadable(view) {
-            return Err(AutoAssignError::Reservation(fault));
-        }
         let reserved = Reserved::in_view(view);
         let config = config::of(view);
         let mut needs = ReadSet::new();

@@ -106,10 +106,16 @@ pub fn of_others(request: &Request<'_>, addresses: &[IpAddr]) -> Result<Option<(
 ///
 /// # Errors
 /// Code 999, with annotation, address and holder; or the store does not say.
-pub fn refuse_others(request: &Request<'_>, annotation: &str, addresses: &[IpAddr]) -> Result<(), CniError> {
+pub fn refuse_others(
+    request: &mut Request<'_>,
+    annotation: &str,
+    addresses: &[IpAddr],
+) -> Result<(), CniError> {
     let Some((addr, holder)) = of_others(request, addresses)? else { return Ok(()) };
+    // The error reaches the pod's events; who else has pods is not the tenant's to know.
+    request.log.say(Level::Error, format!("{addr}, which annotation {annotation} names, is assigned to {holder}"));
     Err(CniError::internal(format!(
-        "annotation cni.projectcalico.org/{annotation} names {addr}, which is assigned to {holder}: choose another address, or look at calicoctl ipam show --ip={addr}"
+        "annotation cni.projectcalico.org/{annotation} names {addr}, which is assigned to somebody else: choose another address, or look at calicoctl ipam show --ip={addr}"
     )))
 }
 

@@ -56,8 +56,10 @@ pub fn place(request: &mut Request<'_>, workload: &Workload) -> Result<Replaces,
         let further = request.names.further_interface();
         // A pod's end is looked for by its name. That of others is the beginning of their ID, which may be the beginning of another's.
         if request.names.is_pod() || end.interface == further {
+            // The error reaches the pod's events; who else has pods is not the tenant's to know.
+            request.log.say(Level::Error, format!("{} is another's: {holder}", end.interface));
             return Err(CniError::internal(format!(
-                "the host's interface of {} would be {}, which is another's: {holder}. Give it another name, or detach that one first",
+                "the host's interface of {} would be {}, which is another workload's (the plugin's log says whose): give it another name, or detach that one first",
                 request.names.workload(),
                 end.interface
             )));

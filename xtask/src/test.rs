@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::cargo::{build_programs, cargo, root, run};
+use crate::cargo::{cargo, root, run, target_dir};
 use crate::steps::{AfterFailure, Steps};
 use crate::{demo, dist, lab, needs};
 
@@ -40,16 +40,16 @@ impl Test {
         steps.run("documentation", || {
             run(cargo(&["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
         })?;
-        let mut programs = PathBuf::new();
-        steps.run("programs", || {
-            programs = build_programs()?;
-            Ok(())
-        })?;
         steps.run("Kubernetes' programs", || {
             if lab::can_be_had() { lab::prepare() } else { demo::prepare_api_server() }
         })?;
-        steps
-            .run("building the tests", || run(&mut cargo(&["test", "--quiet", "--workspace", "--no-run"])))?;
+        let mut programs = PathBuf::new();
+        // The programs come along with the tests; built by themselves they would have other packages' features, and all be compiled once more.
+        steps.run("programs and tests, built", || {
+            run(&mut cargo(&["test", "--quiet", "--workspace", "--no-run"]))?;
+            programs = target_dir()?.join("debug");
+            Ok(())
+        })?;
         steps.run("tests", || run(cargo(&["test", "--workspace"]).env("RACKPOOL_PROGRAMS", &programs)))?;
         let demo = || demo::Demo::with_programs(programs.clone());
         steps.run("demo", || demo().run())?;

@@ -113,7 +113,9 @@ pub fn refuse_others(
 ) -> Result<(), CniError> {
     let Some((addr, holder)) = of_others(request, addresses)? else { return Ok(()) };
     // The error reaches the pod's events; who else has pods is not the tenant's to know.
-    request.log.say(Level::Error, format!("{addr}, which annotation {annotation} names, is assigned to {holder}"));
+    request
+        .log
+        .say(Level::Error, format!("{addr}, which annotation {annotation} names, is assigned to {holder}"));
     Err(CniError::internal(format!(
         "annotation cni.projectcalico.org/{annotation} names {addr}, which is assigned to somebody else: choose another address, or look at calicoctl ipam show --ip={addr}"
     )))

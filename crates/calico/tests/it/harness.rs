@@ -363,20 +363,12 @@ impl Node {
     }
 }
 
-/// The folder of the programs; calico-ipam is built beside this one, once.
+/// The folder of the plugins that `calico` calls; calico-ipam is built there, once.
 pub fn programs() -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(build).clone()
-}
-
-fn build() -> PathBuf {
-    let this = Path::new(env!("CARGO_BIN_EXE_calico"));
-    let folder = this.parent().unwrap();
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "-p", "calico-ipam", "--target-dir"]).arg(folder.parent().unwrap());
-    if folder.ends_with("release") {
-        build.arg("--release");
-    }
-    assert!(build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
-    folder.to_path_buf()
+    let built = || {
+        let program = store::testing::program_beside(Path::new(env!("CARGO_BIN_EXE_calico")), "calico-ipam");
+        program.parent().unwrap().to_path_buf()
+    };
+    FOLDER.get_or_init(built).clone()
 }

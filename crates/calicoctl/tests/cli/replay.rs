@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use store::testing::program_beside;
+
 /// Differences that are on purpose, each with its reason.
 const DIFFERENCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/differences");
 
@@ -56,7 +58,7 @@ fn on_kubernetes(group: &str, recordings: &str, count: usize) {
         kube_server::programs::programs(&["kube-apiserver"]).unwrap_or_else(|error| panic!("{error}"));
     let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/crds").join(group);
     replay.env("KUBE_BIN", programs).env("KUBECTL_BIN", kube_server::kubectl());
-    replay.env("CALICO_BIN", plugin(Path::new(env!("CARGO_BIN_EXE_calicoctl")), "calico"));
+    replay.env("CALICO_BIN", program_beside(Path::new(env!("CARGO_BIN_EXE_calicoctl")), "calico"));
     pass(replay.env("CRDS", definitions), count);
 }
 
@@ -102,7 +104,7 @@ fn replay_with(mut command: Command, (tool, runs): (&str, &str), differences: &s
         .arg(&tool)
         .arg(&runs)
         .env("CALICOCTL_BIN", calicoctl)
-        .env("CALICO_IPAM_BIN", plugin(calicoctl, "calico-ipam"))
+        .env("CALICO_IPAM_BIN", program_beside(calicoctl, "calico-ipam"))
         .env("REPLAY_EXPECTED", Path::new(DIFFERENCES).join(differences))
         .env("VERBOSE", "1");
     Some(command)
@@ -117,18 +119,4 @@ fn pass(replay: &mut Command, scenarios: usize) {
     assert!(!told.contains("STALE"), "differences that are none any more:\n{told}");
     assert!(told.lines().filter(|line| line.starts_with("PASS")).count() > scenarios, "{told}");
     println!("{}", told.lines().last().unwrap_or_default());
-}
-
-/// A plugin, which makes the allocations that some runs look at; built beside the program where it is not there.
-fn plugin(calicoctl: &Path, name: &str) -> PathBuf {
-    let plugin = calicoctl.with_file_name(name);
-    let target = calicoctl.parent().and_then(Path::parent).expect("the program is in a profile's directory");
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "-p", name, "--target-dir"]).arg(target);
-    if target.join("release") == calicoctl.parent().unwrap_or(target) {
-        build.arg("--release");
-    }
-    let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
-    assert!(built.success() && plugin.is_file(), "{name} cannot be built");
-    plugin
 }

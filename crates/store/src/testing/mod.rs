@@ -1,5 +1,6 @@
 //! Tools for tests: what every backend must pass, and wrappers that count and that break things.
 
+mod beside;
 pub mod conformance;
 pub mod counting;
 pub mod etcd_server;
@@ -7,6 +8,7 @@ pub mod fault;
 pub mod kube_server;
 pub mod proxy;
 
+pub use beside::program_beside;
 pub use conformance::{Backend, Promises};
 pub use counting::{Counting, Counts, RecordType};
 pub use fault::{Chances, CommitFault, Faulty, Plan, Stale, Step};

@@ -22,6 +22,9 @@ pub enum CopyError {
     /// There is something in the target.
     #[error("the target is not empty, and nothing was changed there. It holds: {0}")]
     NotEmpty(Counts),
+    /// There is something in the target that nobody can read.
+    #[error("the target is not empty, and nothing was changed there: {0}")]
+    HoldsUnreadable(StoreError),
     /// The source cannot be read.
     #[error("the source cannot be read: {0}")]
     Source(ReadError),
@@ -71,7 +74,10 @@ impl<'a, S: Store, T: Store> Copying<'a, S, T> {
     /// # Errors
     /// See [`CopyError`].
     pub async fn run(&mut self, mut tell: impl FnMut(usize, usize)) -> Result<Counts, CopyError> {
-        let found = Contents::read(self.target, self.within).await.map_err(CopyError::Target)?;
+        let found = match Contents::read(self.target, self.within).await {
+            Err(ReadError::Unreadable(error)) => return Err(CopyError::HoldsUnreadable(error)),
+            found => found.map_err(CopyError::Target)?,
+        };
         if !found.is_empty() {
             return Err(CopyError::NotEmpty(found.counts()));
         }

@@ -34,10 +34,15 @@ fn the_old_handle_of_a_pod_is_released_too() {
     cluster.apply(&[node("n1"), pool("p", "10.0.0.0/16", json!({}))]);
     let host = Host::new(&cluster, "n1", PLUGIN);
     let old = Host::new(&cluster, "n1", PLUGIN).with("name", json!("default"));
-    assert_eq!(old.run("ADD", "web").addresses().len(), 1);
+    assert_eq!(old.run_with("ADD", "web", &pod("default", "web")).addresses().len(), 1);
     assert_eq!(cluster.objects("ipamhandles")[0]["spec"]["handleID"], "default.web");
     assert_eq!(host.run_with("DEL", "c1", &pod("default", "web")).code, Some(0));
     assert_eq!(cluster.taken(), 0);
+    // Another container's handle may be the same text.
+    assert_eq!(old.run("ADD", "web").addresses().len(), 1);
+    assert_eq!(host.run_with("DEL", "c1", &pod("default", "web")).code, Some(0));
+    assert_eq!(cluster.taken(), 1);
+    assert_eq!(old.run("DEL", "web").code, Some(0));
 }
 
 /// Of two families, one that cannot be had takes the other with it; with Calico the other's address stays.

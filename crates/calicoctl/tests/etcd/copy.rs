@@ -60,10 +60,18 @@ fn a_target_with_something_in_it_is_refused() {
         let mut raw = Client::connect([server.endpoint()], None).await.unwrap();
         raw.put("/calico/resources/v3/projectcalico.org/profiles/p", "{}", None).await.unwrap();
     });
-    user.run(&line).says(&["not empty", "1 /calico/resources/v3/projectcalico.org/profiles"]);
+    let refused = user.run(&line);
+    refused.says(&["not empty", "nothing was changed", "Profile(p)", "metadata.name"]);
+    assert!(!refused.stderr.contains("taken back"), "{refused:?}");
     wait_for(async {
         let mut raw = Client::connect([server.endpoint()], None).await.unwrap();
         raw.delete("/calico/resources/v3/projectcalico.org/profiles/p", None).await.unwrap();
+        raw.put("/calico/resources/v3/projectcalico.org/globalnetworksets/s", "{}", None).await.unwrap();
+    });
+    user.run(&line).says(&["not empty", "1 /calico/resources/v3/projectcalico.org/globalnetworksets"]);
+    wait_for(async {
+        let mut raw = Client::connect([server.endpoint()], None).await.unwrap();
+        raw.delete("/calico/resources/v3/projectcalico.org/globalnetworksets/s", None).await.unwrap();
     });
     other.good("datastore init");
     let before = contents(&other);

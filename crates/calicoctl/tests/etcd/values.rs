@@ -60,6 +60,11 @@ fn states() -> Option<Vec<PathBuf>> {
     Some(files)
 }
 
+/// Whether a scenario broke records by hand.
+fn is_broken(file: &Path) -> bool {
+    file.parent().and_then(Path::file_name).is_some_and(|name| name == "125-ipam-check-broken-blocks")
+}
+
 /// Whether two JSON texts say the same with their fields in the same order.
 fn is_same(a: &Json, b: &Json) -> bool {
     match (a, b) {
@@ -97,7 +102,13 @@ fn what_we_write_has_its_fields_in_calicos_order() {
         for (path, text) in recorded(file) {
             let was: Json = serde_json::from_str(&text).unwrap();
             let key = Key::from_etcd_path(&path).unwrap();
-            let value = Value::from_stored_text(&key, &reversed(&was).to_string()).unwrap();
+            let value = match Value::from_stored_text(&key, &reversed(&was).to_string()) {
+                Err(error) if is_broken(file) => {
+                    println!("{error}");
+                    continue;
+                }
+                value => value.unwrap(),
+            };
             let is: Json = serde_json::from_str(&canonical(&value).to_stored_text()).unwrap();
             assert!(is_same(&was, &is), "{} {path}:\n{was}\n{is}", file.display());
         }
@@ -121,6 +132,10 @@ fn recorded_values_are_read_and_written_back_as_they_were() {
                     continue;
                 };
                 let view = store.read(&ReadSet::new().key(key.clone()), WITHIN).await.unwrap();
+                if let Some(unreadable) = view.unreadable(&key).filter(|_| is_broken(file)) {
+                    println!("{}", unreadable.error);
+                    continue;
+                }
                 let record = view.full(&key).flatten().unwrap().clone();
                 let mut batch = Batch::new();
                 let expect = Expect::Revision(record.revision.clone());

@@ -97,7 +97,9 @@ fn copied(source: &Session, target: &Session, context: &mut Context<'_>) -> Resu
             return Ok(counts);
         }
         // Nothing was written, and what is there is not ours.
-        Err(Stop::Copy(error @ (CopyError::NotEmpty(_) | CopyError::NothingThere))) => error.to_string(),
+        Err(Stop::Copy(
+            error @ (CopyError::NotEmpty(_) | CopyError::HoldsUnreadable(_) | CopyError::NothingThere),
+        )) => error.to_string(),
         Err(stop) => {
             let undone = match target.wait(copying.undo()) {
                 Ok(0) => "nothing was written".to_string(),

@@ -69,6 +69,14 @@ fn two_networks_with_one_handle() {
     assert_eq!(machine.run_with("DEL", "c", &first, &one).code, Some(0));
     let left: Vec<_> = machine.taken().into_keys().collect();
     assert_eq!((left, machine.counted()["a.b.c"]), (vec![crate::harness::addr(&given[0])], 1));
+    // Nor does one that names no pod come to a pod's, nor a pod to what is noted for none.
+    assert_eq!(machine.run_with("DEL", "c", "", &one).code, Some(0));
+    assert_eq!(machine.counted()["a.b.c"], 1);
     assert_eq!(machine.run_with("DEL", "b.c", &second, &other).code, Some(0));
+    assert!(machine.taken().is_empty() && machine.counted().is_empty());
+    machine.run_with("ADD", "b.c", "", &other).addresses();
+    assert_eq!(machine.run_with("DEL", "c", &first, &one).code, Some(0));
+    assert_eq!(machine.counted()["a.b.c"], 1);
+    assert_eq!(machine.run_with("DEL", "b.c", "", &other).code, Some(0));
     assert!(machine.taken().is_empty() && machine.counted().is_empty());
 }

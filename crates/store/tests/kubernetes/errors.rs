@@ -62,7 +62,6 @@ async fn the_plugins_role_suffices() {
             .scope(Scope::Blocks { family: None }, Depth::Key)
             .key(Key::IpamConfig)
             .key(Key::global(Kind::Node, "n1"))
-            .key(Key::global(Kind::ClusterInformation, "default"))
             .key(handle("a"));
         store.read(&set, WITHIN).await.unwrap();
         for (key, value) in flagged_kinds() {

@@ -72,7 +72,7 @@ fn open(kubeconfig: Kubeconfig) -> Result<KubeStore, StoreError> {
     KubeStore::open(Options { kubeconfig: Some(kubeconfig), group: Some(GROUPS[0]), ..Options::default() })
 }
 
-fn checked(error: &StoreError, of: &str) {
+fn checked(error: &(impl std::error::Error + 'static), of: &str) {
     let texts = format!("{error} {error:?}");
     assert!(!texts.contains(SECRET) && !texts.contains(&base64(SECRET)[..8]), "{of}: {texts}");
 }
@@ -251,13 +251,15 @@ async fn who_echoes_a_request_tells_no_secret() {
     {
         let (address, mut requests) = echo(code).await;
         let store = open(of_user(&format!("http://{address}"), user.clone())).unwrap();
-        let error = store.read(&ReadSet::new().key(handle("a")), WITHIN).await.err();
+        let found = store.read(&ReadSet::new().key(handle("a")), WITHIN).await;
         let request = requests.recv().await.unwrap();
         assert!(request.to_lowercase().contains("\r\nauthorization: b"), "{request}");
-        if let Some(error) = error {
-            checked(&error, &format!("{code} {user}"));
-        } else {
-            assert_eq!(code, 404, "an object that is not there");
+        match found {
+            Err(error) => checked(&error, &format!("{code} {user}")),
+            Ok(view) => match view.unreadable(&handle("a")) {
+                Some(unreadable) => checked(&unreadable.error, &format!("{code} {user}")),
+                None => assert_eq!(code, 404, "an object that is not there"),
+            },
         }
     }
 }

@@ -41,6 +41,7 @@ const LINK_LOCAL_PAUSES: [Duration; 110] = {
 pub fn attach(wiring: &Wiring) -> Result<Attached, AttachError> {
     wiring.validate()?;
     with_sides(&wiring.netns, async |sides| {
+        leave_room(&sides.container, wiring).await?;
         delete_stale(&sides.host, wiring).await?;
         let mut attempt = Attempt { wiring, sides, warnings: Vec::new(), former: Vec::new() };
         let device = attempt.make_pair().await?;
@@ -66,10 +67,46 @@ async fn delete_stale(host: &Side, wiring: &Wiring) -> Result<(), AttachError> {
     if !link.pair || !may_go {
         return Err(taken(host, name));
     }
+    // Before it goes, for what it would make room for cannot come.
+    for address in wiring.addresses.iter().filter(|_| wiring.want_host_routes) {
+        let there = host.route_to(*address).await.filter(|route| {
+            route.destination == host_route(*address)
+                && route.gateway.is_none()
+                && route.interface != link.index
+        });
+        if let Some(there) = there {
+            return Err(route_taken(host, name, *address, Some(there), "another interface").await);
+        }
+    }
     host.delete_link_at(link.index)
         .await
         .map_err(|refusal| host.refused(format_args!("delete the stale {name}"), refusal))?;
     Ok(())
+}
+
+/// Refuses what the container's routes leave no room for, before anything is done.
+async fn leave_room(container: &Side, wiring: &Wiring) -> Result<(), AttachError> {
+    let inner = &wiring.container_interface;
+    let look = |refusal| container.refused(format_args!("look for {inner}"), refusal);
+    let former = container.link(inner).await.map_err(look)?.map(|link| link.index);
+    for destination in wiring.destinations() {
+        let refused = |refusal| container.refused(format_args!("list the routes to {destination}"), refusal);
+        let mut rivals = container.rivals(destination).await.map_err(refused)?;
+        rivals.retain(|rival| former.is_none() || rival.interface != former);
+        if metric_behind(destination, &rivals).is_err() {
+            return Err(none_behind(container, destination, &rivals).await);
+        }
+    }
+    Ok(())
+}
+
+async fn none_behind(container: &Side, destination: IpNet, rivals: &[Rival]) -> AttachError {
+    let last = rivals.iter().filter(|rival| rival.leads).max_by_key(|rival| rival.metric);
+    let route = match last {
+        Some(last) => told(container, last).await,
+        None => String::new(),
+    };
+    AttachError::NoneBehind { destination, route }
 }
 
 fn taken(side: &Side, name: &str) -> AttachError {
@@ -297,7 +334,9 @@ async fn add_route(container: &Side, inner: &Link, route: &Route) -> Result<Opti
     loop {
         let mut rivals = container.rivals(destination).await.map_err(refused)?;
         rivals.retain(|rival| rival.interface != Some(route.interface));
-        let metric = metric_behind(destination, &rivals);
+        let Ok(metric) = metric_behind(destination, &rivals) else {
+            return Err(none_behind(container, destination, &rivals).await);
+        };
         match container.add_route(route, metric).await {
             // Somebody else was faster.
             Err(refusal) if is(&refusal, Errno::EXIST) && tries > 0 => tries -= 1,
@@ -340,13 +379,24 @@ async fn add_host_route(host: &Side, outer: &Link, address: IpAddr) -> Result<()
     if there.as_ref() == Some(&route) {
         return Ok(());
     }
+    let unknown = format!("another interface ({refusal})");
+    Err(route_taken(host, &outer.name, address, there, &unknown).await)
+}
+
+async fn route_taken(
+    host: &Side,
+    interface: &str,
+    address: IpAddr,
+    there: Option<Route>,
+    unknown: &str,
+) -> AttachError {
     let other = match there {
         Some(there) => host.link_at(there.interface).await.ok().flatten(),
         None => None,
     };
-    Err(AttachError::RouteTaken {
-        destination: route.destination,
-        device: other.map_or_else(|| format!("another interface ({refusal})"), |link| link.name),
-        interface: outer.name.clone(),
-    })
+    AttachError::RouteTaken {
+        destination: host_route(address),
+        device: other.map_or_else(|| unknown.to_owned(), |link| link.name),
+        interface: interface.to_owned(),
+    }
 }

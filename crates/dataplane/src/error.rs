@@ -126,6 +126,16 @@ pub enum AttachError {
         /// The interface that was to have it.
         interface: String,
     },
+    /// The container has a route already that no other can be behind.
+    #[error(
+        "the container's route to {destination} ({route}) leaves no metric for one behind it; give it a lower one (ip route replace), or delete it (ip route del {destination} {route})"
+    )]
+    NoneBehind {
+        /// Where both lead.
+        destination: IpNet,
+        /// The one that is there, in the words of `ip route`.
+        route: String,
+    },
     /// A kernel setting cannot be made.
     #[error("cannot set {path} to {value} in {namespace}: {source}; {remedy}")]
     Sysctl {

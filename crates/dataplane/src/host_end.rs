@@ -15,6 +15,7 @@ use crate::error::{AccessError, DetachError};
 use crate::kernel::{Side, run};
 use crate::links::Link;
 use crate::namespace::{Namespace, on_own_thread};
+use crate::wiring::host_route;
 
 /// The host's end of a pair as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +77,34 @@ pub fn host_end_of(netns: &Path, container_interface: &str) -> Result<Option<Hos
                 Some(outer) => describe(&host, outer).await.map(Some),
                 None => Ok(None),
             }
+        })
+    })?
+}
+
+/// The ends of pairs that the host routes one of the addresses to, whatever they are called.
+pub fn host_ends_to(addresses: &[IpAddr]) -> Result<Vec<HostEnd>, AccessError> {
+    if addresses.is_empty() {
+        return Ok(Vec::new());
+    }
+    on_own_thread(|| {
+        run(async {
+            let host = Side::open(Namespace::of_this_thread()?)?;
+            let mut ends: Vec<HostEnd> = Vec::new();
+            for address in addresses {
+                let refused = |refusal| host.refused(format_args!("look where {address} leads to"), refusal);
+                let routes = host.rivals(host_route(*address)).await.map_err(refused)?;
+                let direct = routes.iter().filter(|route| route.leads && route.gateway.is_none());
+                for index in direct.filter_map(|route| route.interface) {
+                    if ends.iter().any(|end| end.index == index) {
+                        continue;
+                    }
+                    let link = host.link_at(index).await.map_err(refused)?;
+                    if let Some(link) = link.filter(|link| link.pair) {
+                        ends.push(describe(&host, link).await?);
+                    }
+                }
+            }
+            Ok(ends)
         })
     })?
 }

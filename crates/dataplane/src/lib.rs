@@ -44,5 +44,5 @@ pub use attached::{Attached, Warning};
 pub use check::{Deviation, check};
 pub use detach::{DETACH_LIMIT, Detached, detach};
 pub use error::{AccessError, AttachError, CheckError, DetachError, Refusal};
-pub use host_end::{HostEnd, host_end, host_end_of, remove};
+pub use host_end::{HostEnd, host_end, host_end_of, host_ends_to, remove};
 pub use wiring::{Device, HOST_MAC, Mac, Replaces, Wiring};

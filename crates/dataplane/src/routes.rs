@@ -174,14 +174,22 @@ impl From<&RouteMessage> for Rival {
     }
 }
 
+/// There is a route that none can be behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoneBehind;
+
 /// The metric of a route to `destination` that leaves all others in front of it that lead somewhere; none where the kernel's own will do.
-pub(crate) fn metric_behind(destination: IpNet, rivals: &[Rival]) -> Option<u32> {
+pub(crate) fn metric_behind(destination: IpNet, rivals: &[Rival]) -> Result<Option<u32>, NoneBehind> {
     let kernels_own = if destination.addr().is_ipv4() { 0 } else { IPV6_METRIC };
     let last = rivals.iter().filter(|rival| rival.leads).map(|rival| rival.metric).max();
-    let first = last.map_or(kernels_own, |last| last.saturating_add(1).max(kernels_own));
+    let first = match last {
+        Some(last) => last.checked_add(1).ok_or(NoneBehind)?.max(kernels_own),
+        None => kernels_own,
+    };
     // One destination has one route of each metric.
-    let metric = (first..).find(|metric| rivals.iter().all(|rival| rival.metric != *metric))?;
-    (metric != kernels_own).then_some(metric)
+    let mut free = (first..=u32::MAX).filter(|metric| rivals.iter().all(|rival| rival.metric != *metric));
+    let metric = free.next().ok_or(NoneBehind)?;
+    Ok((metric != kernels_own).then_some(metric))
 }
 
 fn ip(address: &RouteAddress) -> Option<IpAddr> {
@@ -224,7 +232,10 @@ mod tests {
             (v4, &[(0, true), (1, false), (2, false)], Some(3)),
         ] {
             let found = metric_behind(destination.parse().unwrap(), &there(metrics));
-            assert_eq!(found, wanted, "{destination} {metrics:?}");
+            assert_eq!(found, Ok(wanted), "{destination} {metrics:?}");
+        }
+        for metrics in [&[(u32::MAX, true)][..], &[(u32::MAX - 1, true), (u32::MAX, false)]] {
+            assert_eq!(metric_behind(v4.parse().unwrap(), &there(metrics)), Err(NoneBehind), "{metrics:?}");
         }
     }
 }

@@ -99,6 +99,20 @@ fn a_failure_leaves_the_other_networks_routes() {
     assert_eq!((machine.host.state(), machine.container.state()), before);
 }
 
+/// A route of the highest metric has none behind it: that is told before the pair that is there already goes.
+#[test]
+fn a_route_that_none_can_be_behind_is_named() {
+    let Some(machine) = Machine::new() else { return };
+    machine.attach(&wiring(&machine.container, "cali0", &[BOTH[0]]));
+    machine.container.other_network([u32::MAX, 0]);
+    let state = || (machine.host.state(), machine.container.state());
+    let before = state();
+    let error = machine.host.run(|| attach(&machine.wiring(&BOTH))).unwrap_err();
+    assert!(matches!(error, AttachError::NoneBehind { .. }), "{error}");
+    assert!(error.to_string().contains("0.0.0.0/0 (dev net0 metric 4294967295)"), "{error}");
+    assert_eq!(state(), before);
+}
+
 /// Both have a gateway of the same address, each on a link of its own.
 #[test]
 fn two_attachments_of_one_container() {

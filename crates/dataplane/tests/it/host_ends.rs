@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use dataplane::{
-    AttachError, DETACH_LIMIT, HostEnd, Replaces, Wiring, attach, host_end, host_end_of, remove,
+    AttachError, DETACH_LIMIT, HostEnd, Replaces, Wiring, attach, host_end, host_end_of, host_ends_to, remove,
 };
 
 use crate::harness::{Machine, Namespace, ip, wiring};
@@ -75,4 +75,34 @@ fn only_the_pair_that_is_meant_is_replaced() {
     }
     machine.attach(&wiring_of(&next, Replaces::Index(first.index)));
     assert!(next.has("eth0") && !machine.container.has("eth0"));
+}
+
+/// Whatever it is called. What leads to no pair is no container's.
+#[test]
+fn ends_are_found_by_what_is_routed_to_them() {
+    let Some(machine) = Machine::new() else { return };
+    let next = Namespace::new().unwrap();
+    machine.attach(&noted(&machine, "c1"));
+    machine.attach(&wiring(&next, "cali1", &["10.0.0.2"]));
+    let to = |addresses: &[&str]| {
+        let addresses: Vec<_> = addresses.iter().map(|text| ip(text)).collect();
+        let ends = machine.host.run(|| host_ends_to(&addresses)).unwrap();
+        ends.into_iter().map(|end| end.interface).collect::<Vec<_>>()
+    };
+    assert_eq!(to(&BOTH), ["cali0"]);
+    assert_eq!(to(&["10.0.0.3", "10.0.0.2", BOTH[1]]), ["cali1", "cali0"]);
+    assert!(to(&[]).is_empty() && to(&["10.0.0.3"]).is_empty());
+}
+
+/// The end that it would replace is not taken down for nothing.
+#[test]
+fn an_address_that_leads_elsewhere_is_refused_before_anything_goes() {
+    let Some(machine) = Machine::new() else { return };
+    let (other, next) = (Namespace::new().unwrap(), Namespace::new().unwrap());
+    machine.attach(&noted(&machine, "c1"));
+    machine.attach(&wiring(&other, "cali1", &["10.0.0.2"]));
+    let before = machine.host.state();
+    let error = machine.host.run(|| attach(&wiring(&next, "cali0", &["10.0.0.2"]))).unwrap_err();
+    assert!(matches!(&error, AttachError::RouteTaken { device, .. } if device == "cali1"), "{error}");
+    assert_eq!(machine.host.state(), before);
 }

@@ -156,8 +156,11 @@ fn container(request: &mut Request<'_>, mtu: u32) -> Result<Made, CniError> {
         return Err(CniError::internal(msg));
     }
     let device = device(request)?;
-    let mut workload = endpoint::of_workload(request)?;
-    if let Some(stored) = workload.exact.take() {
+    let workload = endpoint::of_workload(request)?;
+    // An endpoint outlasts its interface: the host may have been started anew.
+    if let Some(stored) = &workload.exact
+        && wire::is_attached(request, &stored.0)?
+    {
         return another_network(request, stored);
     }
     let replaces = wire::place(request, &workload)?;
@@ -181,7 +184,7 @@ fn container(request: &mut Request<'_>, mtu: u32) -> Result<Made, CniError> {
 }
 
 /// An interface that is attached already joins another network: it keeps its address and gets the network's profile.
-fn another_network(request: &mut Request<'_>, (stored, revision): Stored) -> Result<Made, CniError> {
+fn another_network(request: &mut Request<'_>, (stored, revision): &Stored) -> Result<Made, CniError> {
     let network: Json = request.conf.name().into();
     let joined = stored.with(|_, body| {
         let profiles =
@@ -190,8 +193,8 @@ fn another_network(request: &mut Request<'_>, (stored, revision): Stored) -> Res
             profiles.push(network.clone());
         }
     });
-    if joined != stored {
-        endpoint::store(request, &joined, Some(&revision))?;
+    if joined != *stored {
+        endpoint::store(request, &joined, Some(revision))?;
     }
     let text = |field: &str| stored.text(&["spec", field]).unwrap_or_default().to_string();
     Ok(Made {
@@ -200,7 +203,7 @@ fn another_network(request: &mut Request<'_>, (stored, revision): Stored) -> Res
         mac: text("mac"),
         mtu: 0,
         sandbox: request.call.netns.clone(),
-        addresses: networks(&stored),
+        addresses: networks(stored),
         ..Made::default()
     })
 }
@@ -226,7 +229,7 @@ impl Ipam {
     fn add_with(&self, request: &mut Request<'_>, args: &str) -> Result<Given, CniError> {
         self.delegate.add(&self.configuration, args, &mut request.log).map_err(|failed| {
             if failed.may_have_given {
-                self.take_back(request);
+                self.take_back(request, &[]);
             }
             failed.error
         })
@@ -247,7 +250,7 @@ impl Ipam {
                 Err(error) => error,
             };
             if !given.addresses.is_empty() {
-                self.take_back(request);
+                self.take_back(request, &given.addresses);
             }
             let msg = format!("error getting IP from IPAM: {}", error.msg);
             return Err(CniError { msg, ..error });
@@ -255,9 +258,9 @@ impl Ipam {
         Ok(given)
     }
 
-    /// All that the container holds, that of an earlier ADD, too; so its pair goes first.
-    fn take_back(&self, request: &mut Request<'_>) {
-        if let Err(error) = wire::take_back(request) {
+    /// All that the container holds, that of an earlier ADD, too; so its pair goes first. `given` are the addresses of this one.
+    fn take_back(&self, request: &mut Request<'_>, given: &[IpAddr]) {
+        if let Err(error) = wire::take_back(request, given) {
             let line = format!("the addresses are kept, as the interfaces stay behind: {}", error.msg);
             request.log.say(Level::Error, line);
             return;
@@ -289,6 +292,7 @@ fn attach(
     given: Given,
     ipam: Option<&Ipam>,
 ) -> Result<Made, CniError> {
+    let addresses = given.addresses.clone();
     let made = wire_and_tell(request, plan, given);
     if made.is_err() {
         if let Err(error) = endpoint::take_back(request) {
@@ -296,7 +300,7 @@ fn attach(
             request.log.say(Level::Error, line);
         }
         if let Some(ipam) = ipam {
-            ipam.take_back(request);
+            ipam.take_back(request, &addresses);
         }
     }
     made

@@ -1,5 +1,6 @@
 //! Whose addresses are, as their blocks say. What a pod, an endpoint or an annotation says of an address decides nothing.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use api::{Attribute, HandleId, Key};
@@ -11,8 +12,12 @@ use ipam::{ReleaseIp, ReleaseIps};
 use store::{ReadSet, View};
 
 use crate::endpoint::read;
+use crate::names::Names;
 use crate::request::{Request, WITHIN};
 use crate::wire;
+
+/// What is noted of an owner.
+type Owner = BTreeMap<String, String>;
 
 /// The handle of the request's container; `None` where another IPAM plugin keeps the record, and where there can be none.
 fn handle(request: &Request<'_>) -> Option<HandleId> {
@@ -21,20 +26,24 @@ fn handle(request: &Request<'_>) -> Option<HandleId> {
     is_ours.then(|| HandleId::new(&id)).flatten()
 }
 
-/// The addresses that the request's container holds on the request's network; none where another IPAM plugin keeps the record.
+/// The addresses that the request's container holds on the request's network, which its DEL gives back; none where another IPAM plugin keeps the record. What
+/// is noted for another pod under the same handle is not the container's, and of a block that cannot be read nothing is given back.
 ///
 /// # Errors
 /// Code 999: the store does not say.
 pub fn of_container(request: &Request<'_>) -> Result<Vec<IpAddr>, CniError> {
     let Some(id) = handle(request) else { return Ok(Vec::new()) };
-    let view = read(request, &ReadSet::new().key(Key::Handle(id.clone())))?;
+    let look = |set: &ReadSet| request.wait_for(request.store.look(set, WITHIN)).map_err(CniError::internal);
+    let view = look(&ReadSet::new().key(Key::Handle(id.clone())))?;
     let Some((held, _)) = view.handle(&id).flatten() else { return Ok(Vec::new()) };
     let blocks: Vec<_> = held.blocks.keys().copied().collect();
-    let view = read(request, &ReadSet::new().keys(blocks.iter().copied().map(Key::Block)))?;
+    let view = look(&ReadSet::new().keys(blocks.iter().copied().map(Key::Block)))?;
     let of_block = |cidr: &api::BlockCidr| {
         let (block, _) = view.block(*cidr)??;
-        let addresses = ordinals_of(block, id.as_str()).into_iter().filter_map(|o| cidr.addr(o));
-        Some(addresses.collect::<Vec<_>>())
+        let is_own =
+            |ordinal: &u32| block.attribute(*ordinal).is_some_and(|it| !is_of_another_pod(request, it));
+        let ordinals = ordinals_of(block, id.as_str()).into_iter().filter(is_own);
+        Some(ordinals.filter_map(|ordinal| cidr.addr(ordinal)).collect::<Vec<_>>())
     };
     Ok(blocks.iter().filter_map(of_block).flatten().collect())
 }
@@ -51,24 +60,54 @@ pub fn hold(request: &Request<'_>, addresses: &[IpAddr]) -> Result<bool, CniErro
     Ok(addresses.iter().any(|addr| held.contains(addr)))
 }
 
+/// Whether a pod is noted beside an address, and another than the request's.
+fn is_of_another_pod(request: &Request<'_>, attribute: &Attribute) -> bool {
+    let own = [("namespace", &request.names.namespace), ("pod", &request.names.ids.pod)];
+    let is_own = |owner: &&Owner| own.iter().all(|(key, value)| owner.get(*key) == Some(*value));
+    let owners = [&attribute.owner, &attribute.alternate_owner];
+    let is_noted = owners.iter().any(|owner| owner.contains_key("pod"));
+    request.names.is_pod() && is_noted && !owners.iter().any(is_own)
+}
+
+/// Whether all of the addresses are those of the request's container, on whatever network.
+///
+/// # Errors
+/// Code 999: the store does not say.
+pub fn are_containers(request: &Request<'_>, addresses: &[IpAddr]) -> Result<bool, CniError> {
+    let view = allocations(request, addresses)?;
+    let own = format!(".{}", request.names.container);
+    Ok(addresses.iter().all(|addr| match allocation_of(&view, *addr) {
+        Allocation::Assigned { attribute, .. } => {
+            attribute.handle().is_some_and(|handle| handle.ends_with(&own))
+                && !is_of_another_pod(request, &attribute)
+        }
+        Allocation::None | Allocation::Cooling { .. } => false,
+    }))
+}
+
 /// Who holds an address that is not the request's to have, in words; `None` for one that is free, and for one of the same pod or container.
 fn holder(request: &Request<'_>, attribute: &Attribute) -> Option<String> {
+    holder_but_for(&request.names, handle(request).as_ref(), attribute)
+}
+
+fn holder_but_for(names: &Names, own_handle: Option<&HandleId>, attribute: &Attribute) -> Option<String> {
     let handle = attribute.handle().unwrap_or_default();
-    let note = |owner: &'_ std::collections::BTreeMap<String, String>, key: &str| owner.get(key).cloned();
+    let note = |owner: &Owner, key: &str| owner.get(key).cloned();
     let pod = |owner| Some((note(owner, "namespace")?, note(owner, "pod")?));
-    let own = (request.names.namespace.clone(), request.names.ids.pod.clone());
+    let own = (names.namespace.clone(), names.ids.pod.clone());
     let owners = [&attribute.owner, &attribute.alternate_owner].map(pod);
-    let is_own = match request.names.is_pod() {
-        // Records of old releases tell of no node and no pod.
+    let is_own = match names.is_pod() {
         true => {
-            let is_old = attribute.owner.is_empty();
+            // Records of old releases tell of no node and no pod; there the handle alone tells.
+            let is_containers =
+                attribute.owner.is_empty() && own_handle.is_some_and(|own| own.as_str() == handle);
             // A virtual machine's address goes from pod to pod of its namespace.
             let is_machines = attribute.owner.contains_key("vmi-name");
             let mut namespaces = owners.iter().flatten().map(|(namespace, _)| namespace);
             let is_near = is_machines && namespaces.any(|namespace| *namespace == own.0);
-            is_old || is_near || owners.iter().flatten().any(|theirs| *theirs == own)
+            is_containers || is_near || owners.iter().flatten().any(|theirs| *theirs == own)
         }
-        false => handle.strip_suffix(&request.names.container).is_some_and(|front| front.ends_with('.')),
+        false => handle.strip_suffix(&names.container).is_some_and(|front| front.ends_with('.')),
     };
     if is_own {
         return None;
@@ -162,4 +201,40 @@ pub fn release_former(request: &mut Request<'_>, addresses: &[IpAddr]) -> Result
         request.log.say(Level::Info, format!("released {addr} of the pod's former container"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use cni::Call;
+    use cni::args::Args;
+
+    use super::*;
+
+    /// A record of an old release says nothing of its owner: it is somebody's, and not everybody's.
+    #[test]
+    fn whose_an_address_is() {
+        let call = Call {
+            command: "ADD".to_string(),
+            container: "c1".to_string(),
+            netns: "/ns".to_string(),
+            interface: "eth0".to_string(),
+            args: String::new(),
+            netns_override: false,
+        };
+        let args = Args { pod: "p".to_string(), namespace: "ns".to_string(), ..Args::default() };
+        let names = Names::new("n1", &call, &args, "cali").unwrap();
+        let own = HandleId::new("net.c1");
+        let holder = |handle: Option<&str>, owner: &[(&str, &str)]| {
+            let owner = owner.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+            let handle_id = handle.map(str::to_string);
+            let attribute = Attribute { handle_id, owner, ..Attribute::default() };
+            holder_but_for(&names, own.as_ref(), &attribute)
+        };
+        let (ours, theirs) = ([("namespace", "ns"), ("pod", "p")], [("namespace", "ns"), ("pod", "q")]);
+        assert_eq!(holder(Some("net.c0"), &ours), None);
+        assert_eq!(holder(Some("net.c1"), &[]), None);
+        assert_eq!(holder(Some("net.c0"), &[]), Some("handle net.c0".to_string()));
+        assert_eq!(holder(None, &[]), Some("handle ".to_string()));
+        assert_eq!(holder(Some("net.c1"), &theirs), Some("pod ns/q (handle net.c1)".to_string()));
+    }
 }

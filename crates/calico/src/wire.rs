@@ -82,14 +82,14 @@ fn interface_name(endpoint: &Resource) -> Option<&str> {
 
 /// Whether an end is of the request's container, by its alias; without one, by the namespace that the other side is in.
 fn is_containers(request: &Request<'_>, end: &HostEnd) -> bool {
-    match (&end.alias, &end.other_side) {
-        (Some(alias), _) => *alias == names::alias(&request.names.container),
-        (None, Some(inside)) => {
+    let container = &request.names.container;
+    let is_at_its_side = || {
+        end.other_side.as_ref().is_some_and(|inside| {
             let there = dataplane::host_end_of(Path::new(&request.call.netns), inside);
             there.ok().flatten().is_some_and(|there| there.index == end.index)
-        }
-        (None, None) => false,
-    }
+        })
+    };
+    is_noted(end, container) || !is_noted_for_another(end, container) && is_at_its_side()
 }
 
 /// The interface of the request's container that an end belongs to, if it is another one than the request's.
@@ -119,12 +119,43 @@ fn refuse_second(
         let profiles = endpoint.field(&["spec", "profiles"]).and_then(Json::as_array);
         request.ipam_type() != "calico-ipam" && profiles.is_some_and(|profiles| profiles.contains(&profile))
     };
-    if holdings::hold(request, &addresses)? || siblings.iter().any(names_network) {
+    let held = holdings::of_container(request)?;
+    let is_held = addresses.iter().any(|addr| held.contains(addr)) || lead_elsewhere(request, &held)?;
+    if is_held || siblings.iter().any(names_network) {
         return Err(CniError::internal(format!(
             "container {container} is attached to network {network} as {other} already, and cannot have {wanted} on it, too: one interface a container and network. Detach {other} first, or give {wanted} a network of another name"
         )));
     }
     Ok(())
+}
+
+/// Whether the host routes one of the container's addresses to another interface of it than the request's: its endpoint may be gone.
+fn lead_elsewhere(request: &Request<'_>, addresses: &[IpAddr]) -> Result<bool, CniError> {
+    let mut ends = dataplane::host_ends_to(addresses).map_err(refused)?;
+    ends.retain(|end| !is_noted_for_another(end, &request.names.container));
+    if ends.is_empty() {
+        return Ok(false);
+    }
+    let here = dataplane::host_end_of(Path::new(&request.call.netns), &request.call.interface);
+    let here = here.map_err(refused)?.map(|end| end.index);
+    Ok(ends.iter().any(|end| Some(end.index) != here))
+}
+
+/// Whether the request's interface is there as its endpoint says, and has its addresses still.
+///
+/// # Errors
+/// Code 999: the kernel or the store does not say.
+pub fn is_attached(request: &Request<'_>, endpoint: &Resource) -> Result<bool, CniError> {
+    let addresses = networks(endpoint);
+    let found = dataplane::host_end_of(Path::new(&request.call.netns), &request.call.interface);
+    let is_wired = found.map_err(refused)?.is_some_and(|end| {
+        !is_noted_for_another(&end, &request.names.container)
+            && addresses.iter().all(|addr| end.addresses.contains(addr))
+    });
+    if !is_wired || addresses.is_empty() {
+        return Ok(false);
+    }
+    Ok(request.ipam_type() != "calico-ipam" || holdings::are_containers(request, &addresses)?)
 }
 
 /// Whose an end is that an ADD must not replace, in words: as the blocks say of the addresses that the host routes to it. `None` for one of a former container
@@ -152,7 +183,7 @@ pub struct Left {
 /// # Errors
 /// Code 999: the kernel does not do it, or the store does not say whose it is.
 pub fn take_down(request: &mut Request<'_>, stored: Option<&Stored>) -> Result<Left, CniError> {
-    take_down_inside(request)?;
+    take_down_inside(request, stored)?;
     let mut names = vec![request.names.host_interface.clone()];
     let mut workload = Workload::default();
     if request.backend != Backend::Kubernetes {
@@ -183,21 +214,22 @@ pub fn take_down(request: &mut Request<'_>, stored: Option<&Stored>) -> Result<L
 }
 
 /// By the container's side. A namespace that was made anew under the old path is another container's.
-fn take_down_inside(request: &mut Request<'_>) -> Result<(), CniError> {
+fn take_down_inside(request: &mut Request<'_>, stored: Option<&Stored>) -> Result<(), CniError> {
     if request.call.netns.is_empty() {
         return Ok(());
     }
-    let (netns, interface) = (request.call.netns.clone(), request.call.interface.clone());
-    let netns = Path::new(&netns);
-    let end = dataplane::host_end_of(netns, &interface).map_err(refused)?;
-    if let Some(alias) = end.and_then(|end| end.alias)
-        && alias != names::alias(&request.names.container)
-    {
-        let line = format!("{interface} in {} is container {alias}'s, and stays", netns.display());
-        request.log.say(Level::Info, line);
-        return Ok(());
+    let (netns, interface) = (&request.call.netns, &request.call.interface);
+    // What is no side of a pair of the host's was made by somebody else.
+    let found = dataplane::host_end_of(Path::new(netns), interface).map_err(refused)?;
+    let Some(end) = found else { return Ok(()) };
+    // Where neither an alias nor a record tells, the runtime's word is all there is.
+    let is_unknown = end.alias.is_none()
+        && request.ipam_type() != "calico-ipam"
+        && addresses_of_container(request, stored)?.is_empty();
+    if is_unknown || is_ours_to_take(request, &end, stored)? {
+        return remove(request, &end);
     }
-    dataplane::detach(netns, &interface, None, DETACH_LIMIT).map(drop).map_err(refused)
+    Ok(())
 }
 
 /// Whether an end is of the request's container: by its alias; without one, by the addresses that the host routes to it.
@@ -207,13 +239,12 @@ fn is_ours_to_take(
     stored: Option<&Stored>,
 ) -> Result<bool, CniError> {
     let interface = &end.interface;
-    let is_ours = match &end.alias {
-        Some(alias) => *alias == names::alias(&request.names.container),
-        None => {
+    let container = request.names.container.clone();
+    let is_ours = is_noted(end, &container)
+        || !is_noted_for_another(end, &container) && {
             let held = addresses_of_container(request, stored)?;
             end.addresses.iter().any(|addr| held.contains(addr))
-        }
-    };
+        };
     if !is_ours {
         let whose = match &end.alias {
             Some(alias) => format!("container {alias}'s"),
@@ -278,29 +309,86 @@ fn remove(request: &mut Request<'_>, end: &HostEnd) -> Result<(), CniError> {
     Ok(())
 }
 
-/// Takes down what an ADD that failed has left of an earlier one of the same interface, before their addresses are given back.
+/// Takes down whatever the host still routes the addresses to that are about to be given back, whatever its name: the name may have changed since, or the
+/// runtime may say less of the container than it did.
 ///
 /// # Errors
-/// Code 999: the kernel does not do it.
-pub fn take_back(request: &mut Request<'_>) -> Result<(), CniError> {
-    let found = dataplane::host_end(&request.names.host_interface).map_err(refused)?;
-    match found {
-        Some(end) if is_ours_to_take(request, &end, None)? => remove(request, &end),
-        _ => Ok(()),
+/// Code 999: the kernel or the store does not do it, or the end is not this container's to take. The addresses are to be kept then.
+pub fn cut_off(request: &mut Request<'_>) -> Result<(), CniError> {
+    let held = holdings::of_container(request)?;
+    let is_held = |addr: &IpAddr| held.contains(addr);
+    for end in dataplane::host_ends_to(&held).map_err(refused)? {
+        let container = &request.names.container;
+        // Without an alias, by the block's word: all that is routed there is this container's.
+        let is_all_held = !is_noted_for_another(&end, container) && end.addresses.iter().all(is_held);
+        if is_noted(&end, container) || is_all_held {
+            remove(request, &end)?;
+            continue;
+        }
+        let (name, led) = (&end.interface, end.addresses.iter().filter(|addr| is_held(addr)));
+        let led = led.map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
+        let whose = match &end.alias {
+            Some(alias) => format!("is noted as container {alias}'s"),
+            None => "has addresses of others, too".to_string(),
+        };
+        return Err(CniError::internal(format!(
+            "{led} of container {} is not given back: the host still routes it to {name}, which {whose}. See what it is (ip -d link show {name}); if nobody needs it, delete it (ip link delete {name}), and detach again",
+            request.names.container
+        )));
     }
+    Ok(())
 }
 
-/// Takes down the pair of a former container of the request's pod that the host routes an address to, before the address goes to the next one. Tells whether
-/// none of ours leads there any more.
+/// Whether an end's alias says that it is that container's.
+fn is_noted(end: &HostEnd, container: &str) -> bool {
+    end.alias.as_deref() == Some(&*names::alias(container))
+}
+
+/// Whether it says that it is another's. What can be no container's ID was written by somebody else, and says nothing.
+fn is_noted_for_another(end: &HostEnd, container: &str) -> bool {
+    let is_id = |id: &String| id.bytes().all(|byte| byte.is_ascii_graphic());
+    end.alias.as_ref().is_some_and(is_id) && !is_noted(end, container)
+}
+
+/// Takes down what an ADD that failed has left of an earlier one of the same interface, before their addresses are given back. `given` are those that it was
+/// given itself: to what end of others the host routes one of these was so before.
+///
+/// # Errors
+/// Code 999: the kernel does not do it, or what is left is not to be taken.
+pub fn take_back(request: &mut Request<'_>, given: &[IpAddr]) -> Result<(), CniError> {
+    let found = dataplane::host_end(&request.names.host_interface).map_err(refused)?;
+    if let Some(end) = found
+        && (is_noted(&end, &request.names.container)
+            || !end.addresses.iter().any(|addr| given.contains(addr)))
+        && is_ours_to_take(request, &end, None)?
+    {
+        remove(request, &end)?;
+    }
+    let held = holdings::of_container(request)?;
+    for end in dataplane::host_ends_to(&held).map_err(refused)? {
+        if is_containers(request, &end) {
+            remove(request, &end)?;
+        } else if end.addresses.iter().any(|addr| held.contains(addr) && !given.contains(addr)) {
+            return Err(CniError::internal(format!("the host still routes one to {}", end.interface)));
+        }
+    }
+    Ok(())
+}
+
+/// Takes down what the host routes an address to that a former container of the request's pod holds, before the address goes to the next one. Tells whether
+/// nothing leads there any more.
 ///
 /// # Errors
 /// Code 999: the kernel does not do it.
 pub fn take_former(request: &mut Request<'_>, container: &str, addr: IpAddr) -> Result<bool, CniError> {
-    let found = dataplane::host_end(&request.names.host_interface).map_err(refused)?;
-    let Some(end) = found.filter(|end| end.addresses.contains(&addr)) else { return Ok(true) };
-    let is_its = end.alias.as_ref().is_none_or(|alias| *alias == names::alias(container));
-    if is_its {
+    for end in dataplane::host_ends_to(&[addr]).map_err(refused)? {
+        if is_noted_for_another(&end, container) {
+            let line =
+                format!("{addr} is routed to {}, which is another container's, and stays", end.interface);
+            request.log.say(Level::Error, line);
+            return Ok(false);
+        }
         remove(request, &end)?;
     }
-    Ok(is_its)
+    Ok(true)
 }

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
@@ -269,6 +269,19 @@ impl Node {
         let pool = Resource::from_json(Kind::IPPool, pool).unwrap();
         self.with_client(async |client| client.create(&pool).await.map(|_| ()).unwrap());
         json!({"ipam": {"type": "calico-ipam", "ipv4_pools": ["one"]}})
+    }
+
+    /// Gives back what a container holds, without the plugin.
+    pub fn release(&self, container: &Container) {
+        let mut ipam = Command::new(self.bin.join("calico-ipam"));
+        let environment = container.environment("DEL", &self.bin);
+        let args = format!("{};IgnoreUnknown=1", environment.get("CNI_ARGS").unwrap_or_default());
+        let args = args.trim_start_matches(';');
+        ipam.env_clear().envs(environment.variables()).env("CNI_ARGS", args).stdin(Stdio::piped());
+        let mut child = ipam.spawn().unwrap();
+        let conf = self.configuration(json!({})).to_string();
+        child.stdin.take().unwrap().write_all(conf.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
     }
 
     pub fn add(&self, container: &Container) -> Answer {

@@ -9,6 +9,7 @@
 mod beside;
 mod gates;
 mod harness;
+mod leading;
 mod log;
 mod other_ipam;
 mod profile;

@@ -166,3 +166,28 @@ fn a_pods_new_container_takes_over_both() {
     }
     assert_eq!((node.endpoints().len(), node.in_use(), node.host.interfaces().len()), (2, 4, 2));
 }
+
+/// Where the endpoint of a second one was deleted, the handle still tells of it: a third on its network is refused, and whatever is given back is cut off before.
+#[test]
+fn an_interface_whose_endpoint_is_gone_counts() {
+    let Some(node) = Node::new() else { return };
+    let mut container = Container::new("aaaa", "web-0");
+    let first = node.add(&container).addresses();
+    by(&mut container, "net1");
+    let second = node.call("ADD", &container, other()).addresses();
+    node.forget("n1-k8s-web--0-net1");
+    assert_eq!(node.endpoints().len(), 1);
+    by(&mut container, "net2");
+    let msg = node.call("ADD", &container, other()).error();
+    assert!(msg.contains("network other") && msg.contains("cannot have net2"), "{msg}");
+    assert!(answers(&node, &container, &second) && answers(&node, &container, &first));
+    // The one that is there may be made anew.
+    by(&mut container, "net1");
+    let again = node.call("ADD", &container, other()).addresses();
+    assert!(answers(&node, &container, &again) && answers(&node, &container, &first));
+    node.forget("n1-k8s-web--0-net1");
+    by(&mut container, "net2");
+    ok(node.call_at("DEL", &container, "", other()));
+    assert_eq!((container.netns.interfaces(), node.in_use()), (vec!["eth0".to_string()], 2));
+    assert!(answers(&node, &container, &first));
+}

@@ -117,3 +117,35 @@ fn an_interface_may_join_another_network() {
     assert_eq!((node.check(&container).code, node.del(&container).code), (0, 0));
     assert_eq!((node.endpoints().len(), node.in_use(), node.host.interfaces().len()), (0, 0, 0));
 }
+
+/// An endpoint outlasts its interface, and its address may be somebody else's by now.
+#[test]
+fn an_interface_that_is_gone_joins_nothing() {
+    for is_released in [false, true] {
+        let Some(node) = Node::new() else { return };
+        let (mut container, other) = (Container::new("aaaa", ""), Container::new("bbbb", "other"));
+        let first = node.add(&container).addresses();
+        match is_released {
+            // The host was started anew: no DEL came.
+            false => {
+                container.netns.ip(&["link", "delete", "eth0"]);
+                container.netns = Namespace::new().unwrap();
+            }
+            true => {
+                let name = node.host.interfaces().remove(0);
+                node.release(&container);
+                node.host.ip(&["route", "flush", "dev", &name]);
+                node.host.ip(&["-6", "route", "flush", "dev", &name]);
+                let ips = first.iter().map(|addr| addr.to_string()).collect::<Vec<_>>();
+                let asked = json!({"runtimeConfig": {"ips": ips}});
+                assert_eq!(node.call("ADD", &other, asked).addresses(), first);
+            }
+        }
+        let addresses = node.add(&container).addresses();
+        assert!(addresses.iter().all(|addr| !first.contains(addr)), "{is_released}");
+        assert!(addresses.iter().all(|addr| node.host.reaches(&container.netns, *addr)), "{is_released}");
+        assert_eq!((node.check(&container).code, node.del(&container).code), (0, 0));
+        let left = if is_released { 2 } else { 0 };
+        assert_eq!((node.in_use(), node.endpoints().len()), (left, left / 2), "{is_released}");
+    }
+}

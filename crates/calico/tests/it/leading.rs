@@ -1,0 +1,125 @@
+//! An address changes hands only when no route of ours leads to its last holder any more, by whatever name the host's end goes and whatever the runtime says.
+
+use serde_json::{Value as Json, json};
+
+use crate::harness::{Answer, Container, Node, run};
+
+fn ok(answer: Answer) {
+    assert_eq!(answer.code, 0, "{answer:?}");
+}
+
+/// A DEL without a namespace, with these variables and these fields besides.
+fn late_del(node: &Node, container: &Container, variables: &[(&str, &str)], more: &Json) -> Answer {
+    let mut environment = container.environment("DEL", &node.bin).with("CNI_NETNS", "");
+    for (name, value) in variables {
+        environment = environment.with(name, value);
+    }
+    node.host.run(|| run(&[], environment, &node.configuration(more.clone())))
+}
+
+/// What the end is called and what is noted on it may have changed, and the runtime may have forgotten whose the container is.
+#[test]
+fn what_is_not_found_by_name_is_found_by_its_route() {
+    for case in ["no arguments", "prefix", "alias", "no alias", "name", "name, no alias"] {
+        let Some(node) = Node::new() else { return };
+        let one = node.pool_of_one();
+        let (first, next) = (Container::new("aaaa", "web-0"), Container::new("bbbb", "other"));
+        let addresses = node.call("ADD", &first, one.clone()).addresses();
+        let name = node.host.interfaces().remove(0);
+        let mut variables = Vec::new();
+        match case {
+            "no arguments" => variables.push(("CNI_ARGS", "")),
+            "prefix" => variables.push(("FELIX_INTERFACEPREFIX", "eni")),
+            "alias" => drop(node.host.ip(&["link", "set", &name, "alias", "web frontend"])),
+            "no alias" => {
+                node.host.ip(&["link", "set", &name, "alias", ""]);
+                variables.push(("CNI_ARGS", ""));
+            }
+            _ => {
+                node.host.ip(&["link", "set", &name, "down"]);
+                node.host.ip(&["link", "set", &name, "name", "other0"]);
+                node.host.ip(&["link", "set", "other0", "up"]);
+                node.host.ip(&["route", "replace", &addresses[0].to_string(), "dev", "other0"]);
+                if case != "name" {
+                    node.host.ip(&["link", "set", "other0", "alias", ""]);
+                }
+            }
+        }
+        ok(late_del(&node, &first, &variables, &one));
+        assert!(node.host.interfaces().is_empty() && node.in_use() == 0, "{case}");
+        assert_eq!(node.call("ADD", &next, one.clone()).addresses(), addresses, "{case}");
+        assert!(node.host.reaches(&next.netns, addresses[0]), "{case}");
+    }
+}
+
+/// What is somebody else's is not taken; what leads there is not given back.
+#[test]
+fn an_address_that_leads_to_anothers_end_is_kept() {
+    let Some(node) = Node::new() else { return };
+    let one = node.pool_of_one();
+    let container = Container::new("aaaa", "web-0");
+    let addr = node.call("ADD", &container, one.clone()).addresses()[0].to_string();
+    let name = node.host.interfaces().remove(0);
+    node.host.ip(&["link", "set", &name, "alias", "cccc"]);
+    let msg = node.call_at("DEL", &container, "", one.clone()).error();
+    for part in [addr.as_str(), &name, "container cccc's", &format!("ip link delete {name}")] {
+        assert!(msg.contains(part), "{msg}");
+    }
+    assert_eq!((node.in_use(), node.host.interfaces()), (1, vec![name.clone()]));
+    node.host.ip(&["link", "delete", &name]);
+    ok(node.call_at("DEL", &container, "", one));
+    assert_eq!((node.in_use(), node.endpoints().len()), (0, 0));
+}
+
+/// The pod's next container asks for the address of the last one's second interface.
+#[test]
+fn an_address_moves_only_after_the_interface_that_had_it() {
+    let Some(node) = Node::new() else { return };
+    let one = node.pool_of_one();
+    let netb = |more: Json| {
+        let mut fields = one.clone();
+        fields["name"] = "netb".into();
+        for (name, value) in more.as_object().unwrap() {
+            fields[name] = value.clone();
+        }
+        fields
+    };
+    let asked = netb(json!({"runtimeConfig": {"ips": ["10.8.0.1"]}}));
+    let (mut old, mut new) = (Container::new("aaaa", "web-0"), Container::new("bbbb", "web-0"));
+    let first = node.add(&old).addresses();
+    (old.interface, new.interface) = ("net1", "net1");
+    let addresses = node.call("ADD", &old, netb(json!({}))).addresses();
+    let ends = node.host.interfaces();
+    assert_eq!(ends.len(), 2);
+
+    // What leads there is another's: nothing is given back, and nothing is taken down.
+    let shown = |name: &String| node.host.ip(&["route", "show", "dev", name]);
+    let routed = |name: &&String| shown(name).contains("10.8.0.1");
+    let second = ends.iter().find(routed).unwrap();
+    node.host.ip(&["link", "set", second, "alias", "cccc"]);
+    node.call("ADD", &new, asked.clone()).error();
+    assert_eq!(node.host.interfaces(), ends);
+    assert!(first.iter().all(|addr| node.host.reaches(&old.netns, *addr)));
+    assert!(node.host.reaches(&old.netns, addresses[0]));
+    assert_eq!(node.in_use(), 3);
+
+    node.host.ip(&["link", "set", second, "alias", "aaaa"]);
+    assert_eq!(node.call("ADD", &new, asked).addresses(), addresses);
+    assert!(old.netns.interfaces().iter().all(|name| name != "net1"));
+    assert!(node.host.reaches(&new.netns, addresses[0]));
+}
+
+/// Its record says that the path is another's by now, though nothing is noted on its end.
+#[test]
+fn an_unmarked_end_under_an_old_path_is_not_the_containers() {
+    let Some(node) = Node::new() else { return };
+    let (gone, other) = (Container::new("aaaa", "web-0"), Container::new("bbbb", "web-1"));
+    node.add(&gone).addresses();
+    let addresses = node.add(&other).addresses();
+    for name in node.host.interfaces() {
+        node.host.ip(&["link", "set", &name, "alias", ""]);
+    }
+    ok(node.call_at("DEL", &gone, &other.netns.path(), json!({})));
+    assert!(addresses.iter().all(|addr| node.host.reaches(&other.netns, *addr)));
+    assert_eq!((node.host.interfaces().len(), node.in_use(), node.endpoints().len()), (1, 2, 1));
+}

@@ -114,7 +114,7 @@ async fn a_damaged_file_is_no_backup_and_gives_none() {
         let what = damage(&mut bytes, seed);
         let source = path(&format!("source{seed}.db"));
         fs::write(&source, &bytes).unwrap();
-        fs::write(path(&format!("source{seed}.db-wal")), "").unwrap();
+        fs::copy(path("store.db-wal"), path(&format!("source{seed}.db-wal"))).unwrap();
         let copy = path(&format!("copy{seed}.db"));
         if let Ok(store) = open(&source)
             && store.backup(&copy, WITHIN).await.is_ok()

@@ -94,6 +94,7 @@ fn a_store_is_whole_or_says_what_is_missing() {
     world.good(&format!("datastore backup {}", saved.display()));
     world.good(&format!("datastore restore --force {}", saved.display()));
     let wal = world.path("rackpool.db-wal");
+    let held = fs::read(&wal).unwrap();
     fs::remove_file(&wal).unwrap();
     let before = fs::read(world.path("rackpool.db")).unwrap();
     for line in ["get ippools", "ipam show", "datastore init", "datastore backup copy.db", "apply -f -"] {
@@ -103,7 +104,15 @@ fn a_store_is_whole_or_says_what_is_missing() {
         assert!(told.contains("[DIR]/rackpool.db is not complete: its -wal is missing"), "{line} {told}");
     }
     assert!(fs::read(world.path("rackpool.db")).unwrap() == before && !wal.exists());
-    fs::write(&wal, "").unwrap();
+    for (broken, why) in [(&b""[..], "it was emptied"), (&[7; 9000][..], "does not begin as a -wal file does")] {
+        fs::write(&wal, broken).unwrap();
+        for line in ["get ippools", "datastore backup copy.db", "apply -f -"] {
+            let ran = world.run_with(line, &pool("x", "10.9.0.0/16"));
+            let told = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(ran.code == 1 && told.contains("is not complete") && told.contains(why), "{line} {told}");
+        }
+    }
+    fs::write(&wal, held).unwrap();
     assert!(world.good("get ippools").contains("later"), "nothing was lost with it");
 }
 

@@ -68,6 +68,7 @@ impl SqliteStore {
 }
 
 fn copy(conn: &Connection, source: &Path, target: &Path) -> Result<(), Fault> {
+    checkpoint::check_for_backup(conn, source)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut copy = Connection::open_with_flags(target, flags)?;
     {
@@ -80,7 +81,7 @@ fn copy(conn: &Connection, source: &Path, target: &Path) -> Result<(), Fault> {
     }
     // The copy says that it has a write-ahead log; alone and read-only it could not be opened.
     copy.pragma_update(None, "journal_mode", "DELETE")?;
-    checkpoint::note(&copy, false)?;
+    checkpoint::note_alone(&copy)?;
     let verdict = contents::check(&copy)?;
     copy.close().map_err(|(_, error)| Fault::from(error))?;
     match verdict {
@@ -102,6 +103,7 @@ fn open_backup(path: &Path) -> Result<Connection, Fault> {
     checkpoint::check(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let source = Connection::open_with_flags(path, flags)?;
+    checkpoint::check_whole(&source, path)?;
     let file = path.display().to_string();
     match schema::inspect_once(&source, &file)? {
         Layout::Current => {}

@@ -41,6 +41,7 @@ impl Live {
         filesystem::check(path)?;
         checkpoint::check(path)?;
         let conn = connect(path)?;
+        checkpoint::check_whole(&conn, path)?;
         match schema::inspect_once(&conn, &path.display().to_string())? {
             Layout::Empty => return Ok(None),
             Layout::Older(_) => write_schema(&conn, path)?,
@@ -58,6 +59,7 @@ impl Live {
         }
         checkpoint::check(path)?;
         let conn = connect(path)?;
+        checkpoint::check_whole(&conn, path)?;
         // The tables go into the file itself, before there is a -wal file. Of several creators one goes first.
         write_schema(&conn, path)?;
         use_wal(&conn)?;
@@ -101,6 +103,13 @@ fn replaced(path: &Path) -> StoreError {
 }
 
 pub(super) fn connect(path: &Path) -> Result<Connection, Fault> {
+    let conn = reach(path)?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    Ok(conn)
+}
+
+/// A connection that has not looked at anything yet.
+pub(super) fn reach(path: &Path) -> Result<Connection, Fault> {
     let creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut conn = Connection::open_with_flags(
         path,
@@ -110,7 +119,6 @@ pub(super) fn connect(path: &Path) -> Result<Connection, Fault> {
     // Waiting is done outside, where it does not hold up the thread.
     conn.busy_timeout(Duration::ZERO)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    conn.pragma_update(None, "synchronous", "FULL")?;
     conn.wal_hook(Some(checkpoint::note_pages))?;
     Ok(conn)
 }

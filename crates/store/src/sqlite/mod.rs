@@ -13,7 +13,7 @@
 //! | `kv(key, revision, value, sum)` | what etcd would hold, under the same keys and with the same bytes: `SELECT key, value FROM kv` is a complete export. `revision` is what Calico's `resourceVersion` is; `sum`, where it is not null, tells that the rest is what was written |
 //! | `log(revision, key)` | which key was changed or deleted with a revision; the last few thousand, for watches |
 //! | `counter(one, revision, trimmed)` | one row: the last revision given (it only grows, so a revision never means two states), and the highest that is no longer in `log` |
-//! | `checkpoint(one, needs_wal)` | one row, of use in the file without its `-wal`: whether that is missing |
+//! | `checkpoint(one, needs_wal)` | one row: above 0 in a file whose `-wal` is missing or cannot be read; the `-wal` that belongs to it takes that back with its first commit |
 //! | `PRAGMA application_id` | 1382764652 ("RkPl") |
 //! | `PRAGMA user_version` | the version of this schema: 1 |
 //!
@@ -27,7 +27,7 @@
 //!   crash of the process and of the machine.
 //! * A locked file is tried again until `within` runs out, without holding up the thread meanwhile; the disk itself does hold it up. Who has waited longer asks more often.
 //! * A process that ends does not move `-wal` into the file; the commit that makes it longer than 256 pages (1 MiB) does, and whoever begins a store.
-//! * A file with two names is refused (`place.rs`), and so is one whose `-wal` is missing (`checkpoint.rs`).
+//! * A file with two names is refused (`place.rs`), and so is one whose `-wal` is missing, damaged or another's (`checkpoint.rs`).
 //! * The file must be on a local filesystem; network filesystems are refused.
 
 mod backup;
@@ -40,6 +40,7 @@ mod frozen;
 mod place;
 mod reading;
 mod schema;
+mod wal;
 mod watching;
 mod writing;
 

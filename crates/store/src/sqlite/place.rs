@@ -66,8 +66,17 @@ pub(super) fn check_nothing_left(path: &Path) -> Result<(), StoreError> {
 
 /// The -wal file of a database, or its place.
 pub(super) fn wal_of(path: &Path) -> PathBuf {
+    beside(path, "-wal")
+}
+
+/// The -shm file of a database, or its place.
+pub(super) fn shm_of(path: &Path) -> PathBuf {
+    beside(path, "-shm")
+}
+
+fn beside(path: &Path, what: &str) -> PathBuf {
     let mut name = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf()).into_os_string();
-    name.push(OsString::from("-wal"));
+    name.push(OsString::from(what));
     name.into()
 }
 
@@ -151,12 +160,29 @@ fn without_file(path: &Path, how: &str) -> StoreError {
 /// What is to be said where the latest commits are gone.
 pub(super) fn without_wal(path: &Path) -> StoreError {
     let (file, wal) = (path.display(), wal_of(path));
-    let wal = wal.display();
     StoreError::Unusable(format!(
-        "{file} is not complete: its -wal is missing, the file {wal}, which held the latest commits. Nothing was changed: put it back, or move {file} away and \
-         restore a backup. To go on with what the file holds, `touch {wal}`: what was committed since is lost then, and addresses that were handed out may be \
-         handed out again"
+        "{file} is not complete: its -wal is missing, the file {}, which held the latest commits. Nothing was changed: put it back, {}",
+        wal.display(),
+        go_on(path)
     ))
+}
+
+/// What is to be said where the latest commits cannot be read. `why` goes on after the name of the -wal file.
+pub(super) fn broken_wal(path: &Path, why: &str) -> StoreError {
+    let (file, wal) = (path.display(), wal_of(path));
+    StoreError::Unusable(format!(
+        "{file} is not complete: {} {why}. Nothing was changed: put back the right one, {}",
+        wal.display(),
+        go_on(path)
+    ))
+}
+
+fn go_on(path: &Path) -> String {
+    let file = path.display();
+    format!(
+        "or move {file} and those beside it away and restore a backup. To go on with what can be read, `sqlite3 {file} \"UPDATE checkpoint SET needs_wal = 0\"` while no \
+         program uses it: what was committed since is lost then, and addresses that were handed out may be handed out again"
+    )
 }
 
 #[cfg(test)]

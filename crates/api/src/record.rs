@@ -87,12 +87,14 @@ fn before(field: &str) -> String {
 }
 
 impl Value {
-    /// Reads the text that etcd and the embedded store keep under `key`. A zero-length text reads as `{}`.
+    /// Reads the text that etcd and the embedded store keep under `key`. An empty text says nothing, and is no record.
     pub fn from_stored_text(key: &Key, text: &str) -> Result<Value, DecodeError> {
-        let text = if text.is_empty() { "{}" } else { text };
         let wrong = |field: &str, reason: String| DecodeError::new(key, field, reason);
         let syntax = |e: serde_json::Error| wrong("", e.to_string());
         // Structs would also be read from arrays, which Go refuses.
+        if text.is_empty() {
+            return Err(wrong("", "it is empty".to_string()));
+        }
         if !text.trim_start().starts_with('{') {
             return Err(wrong("", "not an object".to_string()));
         }

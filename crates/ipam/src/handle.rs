@@ -40,6 +40,11 @@ impl Draft {
         &self.handle.blocks
     }
 
+    /// Whether it is one that is being deleted in two steps.
+    pub fn is_tombstone(&self) -> bool {
+        self.handle.deleted
+    }
+
     /// Writes higher counts; tells the index of the write.
     pub fn raise(&mut self, batch: &mut Batch, by: &Counts) -> usize {
         for (block, n) in by.iter().filter(|(_, n)| **n > 0) {

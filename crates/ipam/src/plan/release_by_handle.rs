@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use api::{Attribute, Block, BlockCidr, DecodeError, HandleId, Key, Kind, Timestamp};
-use store::{Batch, Depth, Outcome, ReadSet, Report, Scope, View};
+use api::{Attribute, Block, BlockCidr, DecodeError, HandleId, Key, Kind, Owner, Timestamp};
+use store::{Batch, Depth, Outcome, ReadSet, Report, Scope, Slot, View};
 
 use crate::block;
 use crate::config;
@@ -94,6 +94,41 @@ impl Stays {
     }
 }
 
+/// Where else to look for what a handle holds.
+struct Search {
+    /// The host's own blocks that it does not name.
+    blocks: Vec<BlockCidr>,
+    /// Whether no block that it names is there.
+    names_nothing: bool,
+}
+
+impl Search {
+    /// The block for which nobody can tell whether the handle holds something: one that counts addresses in a block that is there, and holds none, may
+    /// count too much, and that is all there is to it.
+    fn doubt(&self, view: &View) -> Option<(BlockCidr, DecodeError)> {
+        let mut blocks = self.blocks.iter().filter(|_| self.names_nothing);
+        blocks.find_map(|cidr| {
+            if let Some(unreadable) = view.unreadable(&Key::Block(*cidr)) {
+                return Some((*cidr, unreadable.error.clone()));
+            }
+            let addr = block::doubtful_holder(view.block(*cidr)??.0)?;
+            let reason = format!("the handle of {addr} cannot be read");
+            Some((*cidr, DecodeError::new(Key::Block(*cidr), "attributes", reason)))
+        })
+    }
+}
+
+/// Whether a handle holds nothing in the blocks that it names, as far as anybody can tell.
+fn holds_nothing(view: &View, id: &HandleId, draft: &handle::Draft) -> bool {
+    draft.counts().keys().all(|cidr| match view.block(*cidr) {
+        Some(Some((block, _))) => {
+            block::ordinals_of(block, id.as_str()).is_empty() && block::doubtful_holder(block).is_none()
+        }
+        Some(None) => true,
+        None => false,
+    })
+}
+
 impl ReleaseByHandle {
     /// A request to release those handles, by a host if it is one.
     pub fn new(handles: Vec<HandleId>, host: Option<String>) -> ReleaseByHandle {
@@ -153,13 +188,21 @@ impl Planner for ReleaseByHandle {
             return Ok(Plan::Fetch(ReadSet::new().keys(missing)));
         }
         self.settle(view);
+        let searches = match self.searches(view, &drafts) {
+            Ok(searches) => searches,
+            Err(more) => return Ok(Plan::Fetch(more)),
+        };
 
         let cooldown = config::of(view).cooldown_seconds;
         let mut changed: BTreeMap<BlockCidr, Changed> = BTreeMap::new();
         let mut releases: Vec<Release> = Vec::new();
         let mut stays: BTreeMap<(HandleId, BlockCidr), Stays> = BTreeMap::new();
         // The blocks that nothing is to be done about: they are not written again with each attempt.
+        let blocks: BTreeSet<BlockCidr> =
+            blocks.into_iter().chain(searches.values().flat_map(|search| search.blocks.clone())).collect();
         let mut untouched = blocks.clone();
+        // Handles that stay as they are: what they hold may be where nobody can read it.
+        let mut kept: BTreeSet<HandleId> = BTreeSet::new();
         for (id, draft) in &drafts {
             let whose = self.whose.get(id).cloned().unwrap_or_default();
             for (cidr, count) in draft.counts() {
@@ -179,6 +222,25 @@ impl Planner for ReleaseByHandle {
                     stays.insert((id.clone(), *cidr), stay);
                 }
                 releases.push(Release { index: 0, block: *cidr, handle: id.clone(), addresses });
+            }
+            let Some(search) = searches.get(id) else { continue };
+            let mut is_found = false;
+            for cidr in &search.blocks {
+                let Some(change) = Changed::of(view, &mut changed, *cidr) else { continue };
+                let is_meant = |attribute: &Attribute| whose.has(attribute);
+                let addresses =
+                    block::release_by_handle(&mut change.block, id.as_str(), is_meant, now, cooldown);
+                let stay = Stays::of(&change.block, id, addresses.len(), 0);
+                is_found |= stay.is_some() || !addresses.is_empty();
+                if !addresses.is_empty() {
+                    untouched.remove(cidr);
+                    releases.push(Release { index: 0, block: *cidr, handle: id.clone(), addresses });
+                }
+                stays.extend(stay.map(|stay| ((id.clone(), *cidr), stay)));
+            }
+            if let Some((cidr, error)) = search.doubt(view).filter(|_| !is_found) {
+                stays.insert((id.clone(), cidr), Stays::Unreadable(error));
+                kept.insert(id.clone());
             }
         }
         changed.retain(|cidr, _| !untouched.contains(cidr));
@@ -200,10 +262,12 @@ impl Planner for ReleaseByHandle {
                 };
                 releases.iter_mut().filter(|r| r.block == cidr).for_each(|r| r.index = index);
             }
-            for (id, draft) in &mut drafts {
+            for (id, draft) in drafts.iter_mut().filter(|(id, _)| !kept.contains(id)) {
+                let is_search = searches.get(id).is_some_and(|search| search.blocks.contains(&cidr));
                 match stays.get(&(id.clone(), cidr)) {
                     None => draft.clear(cidr),
-                    Some(Stays::NotMeant(left)) if !untouched.contains(&cidr) => {
+                    // Of what the handle did not name it has to count what stays.
+                    Some(Stays::NotMeant(left)) if is_search || !untouched.contains(&cidr) => {
                         draft.leave(cidr, left.len() as u32);
                     }
                     Some(_) => {}
@@ -211,7 +275,8 @@ impl Planner for ReleaseByHandle {
             }
         }
         // In one write each, that a batch is one transaction; among them handles that name no block at all.
-        drafts.values_mut().for_each(|draft| draft.end(&mut batch));
+        let ends = drafts.iter_mut().filter(|(id, _)| !kept.contains(id));
+        ends.for_each(|(_, draft)| draft.end(&mut batch));
         self.intent = releases;
         Ok(if batch.is_empty() { Plan::Done(answer) } else { Plan::Commit { batch, answer } })
     }
@@ -237,6 +302,46 @@ impl Planner for ReleaseByHandle {
 }
 
 impl ReleaseByHandle {
+    /// The handles that name no block in which they hold anything, as a crash or a hand left them: what the host's own blocks note for them is theirs.
+    ///
+    /// # Errors
+    /// What must be read to know.
+    fn searches(
+        &self,
+        view: &View,
+        drafts: &BTreeMap<HandleId, handle::Draft>,
+    ) -> Result<BTreeMap<HandleId, Search>, ReadSet> {
+        let mut searches = BTreeMap::new();
+        let Some(host) = &self.host else { return Ok(searches) };
+        let is_answered = |id: &HandleId| {
+            self.done.contains_key(id) || self.in_doubt.iter().any(|release| release.handle == *id)
+        };
+        let asked = drafts.iter().filter(|(id, draft)| {
+            draft.exists() && !draft.is_tombstone() && !is_answered(id) && holds_nothing(view, id, draft)
+        });
+        for (id, draft) in asked {
+            let owner = Owner::Host(host.clone());
+            let scope = Scope::Affinities { owner: Some(owner), family: None };
+            if !view.is_complete(&scope, Depth::Key) {
+                return Err(ReadSet::new().scope(scope, Depth::Key));
+            }
+            let own = view.slots(&scope).filter(|(_, slot)| **slot != Slot::Absent);
+            let own = own.filter_map(|(key, _)| match key {
+                Key::Affinity { block, .. } if !draft.counts().contains_key(block) => Some(*block),
+                _ => None,
+            });
+            let blocks: Vec<BlockCidr> = own.collect();
+            let is_unread = |key: &Key| view.full(key).is_none() && view.unreadable(key).is_none();
+            let unread: Vec<Key> = blocks.iter().map(|b| Key::Block(*b)).filter(is_unread).collect();
+            if !unread.is_empty() {
+                return Err(ReadSet::new().keys(unread));
+            }
+            let names_nothing = draft.counts().keys().all(|cidr| view.block(*cidr) == Some(None));
+            searches.insert(id.clone(), Search { blocks, names_nothing });
+        }
+        Ok(searches)
+    }
+
     /// What was in doubt and is not held any more has been released. What is still held stays in doubt: the write may yet arrive, until somebody
     /// writes the block.
     fn settle(&mut self, view: &View) {

@@ -153,6 +153,24 @@ fn a_wrong_queue_gives_no_address_twice() {
     assert_eq!(world.assigned().len(), 14);
 }
 
+/// What a handle holds that names nothing may be in a block that nobody can read: then it stays, and the block is named.
+#[test]
+fn a_handle_that_names_nothing_beside_a_block_that_cannot_be_read() {
+    for (pointer, value) in [("/allocations", json!([])), ("/attributes/0/handle_id", json!(5))] {
+        let (world, key) = world_with_block();
+        damage(&world, &key, pointer, value);
+        world.store.put(Key::Handle(handle("h1")), api::Value::Handle(api::Handle::default()));
+        let release = ipam::ReleaseByHandle::new(vec![handle("h1")], Some("a".to_string()));
+        match world.run(release).unwrap().remove(0) {
+            HandleRelease::Partly(none, why) => {
+                assert!(none.is_empty() && why.to_string().contains(&key.to_string()), "{why}");
+            }
+            other => panic!("{pointer}: {other:?}"),
+        }
+        assert!(world.handle("h1").is_some(), "{pointer}");
+    }
+}
+
 /// Of an address whose handle cannot be read nobody knows whose it is: whose it may be keeps it.
 #[test]
 fn a_handle_that_cannot_be_read_keeps_its_address() {

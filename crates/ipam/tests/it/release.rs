@@ -2,6 +2,7 @@
 
 use api::{Attribute, Key, Kind};
 use ipam::{HandleRelease, ReleaseIp};
+use serde_json::json;
 
 use crate::world::*;
 
@@ -82,7 +83,7 @@ fn many_at_once_over_blocks_pools_and_families() {
         let answer = world.auto(request(node, &format!("h{at}"), 25, 10));
         all.extend(answer.v4.addresses.into_iter().chain(answer.v6.addresses));
     }
-    world.pool_with("other", serde_json::json!({"cidr": "10.1.0.0/24", "blockSize": 28, "disabled": true}));
+    world.pool_with("other", json!({"cidr": "10.1.0.0/24", "blockSize": 28, "disabled": true}));
     world.delete(Key::global(Kind::IPPool, "pool6"));
     let mut ips: Vec<ReleaseIp> =
         all.iter().map(|a| ReleaseIp { addr: a.addr, handle: None, sequence: None }).collect();
@@ -169,6 +170,50 @@ fn by_a_handle_that_is_anothers_too() {
     assert_eq!(before.store.records(), records, "not even the sequence number has moved");
 }
 
+/// A handle that names nothing that is there: its addresses are looked for in the host's own blocks before it goes.
+#[test]
+fn by_a_handle_that_names_nothing() {
+    let pod = |name: &str| ipam::PodName { namespace: "default".to_string(), name: name.to_string() };
+    for text in [
+        json!({}),
+        json!({"block": null}),
+        json!({"Block": {"10.0.0.0/26": 1}}),
+        json!({"block": {"10.0.9.128/27": 1}}),
+        // A block that is there, in which it holds nothing.
+        json!({"block": {"10.0.0.192/26": 1}}),
+        json!({"block": {"10.0.0.192/26": 0}}),
+    ] {
+        let world = World::with_pool("10.0.0.0/24", 26);
+        world.assign(request_ip("b", "other", "10.0.0.193")).unwrap();
+        let mine = world.add("a", "h");
+        world.add("a", "i");
+        let key = Key::Handle(handle("h"));
+        let put = || {
+            let value = api::Value::from_stored_text(&key, &text.to_string()).unwrap();
+            world.store.put(key.clone(), value);
+        };
+        let release = |whose| {
+            let planner = ipam::ReleaseByHandle::new(Vec::new(), Some("a".to_string()));
+            world.run(planner.and(handle("h"), whose)).unwrap().remove(0)
+        };
+        put();
+        let of_another = release(ipam::Whose::Pods(pod("stranger")));
+        assert_eq!(of_another, HandleRelease::Anothers(vec![mine]), "{text}");
+        world.check();
+        assert_eq!(world.handle("h").map(|h| h.blocks.values().sum::<u32>()), Some(1), "{text}");
+        put();
+        let of_own = release(ipam::Whose::NotAnothers(pod("h")));
+        assert_eq!(of_own, HandleRelease::Released(vec![mine]), "{text}");
+        assert!(!world.assigned().contains_key(&mine) && world.handle("h").is_none(), "{text}");
+        world.check();
+        // Nothing is held: it goes without a word.
+        put();
+        assert_eq!(release(ipam::Whose::Anybodys), HandleRelease::Released(Vec::new()), "{text}");
+        assert_eq!((world.assigned().len(), world.handles()), (2, 2), "{text}");
+        world.check();
+    }
+}
+
 /// As recorded in 045-existing-data-quirks: a count that is too high, a handle stored with a carriage return, a block that nobody owns.
 #[test]
 fn old_data() {
@@ -227,7 +272,7 @@ fn cooling_down() {
 fn a_deselected_block_goes_with_its_last_address() {
     for by_handle in [false, true] {
         let world = World::new();
-        world.pool_with("p", serde_json::json!({"cidr": "10.0.0.0/24", "nodeSelector": "rack == '0'"}));
+        world.pool_with("p", json!({"cidr": "10.0.0.0/24", "nodeSelector": "rack == '0'"}));
         world.node("a", &[("rack", "0")]);
         let (x, _) = (world.add("a", "h"), world.add("a", "i"));
         world.node("a", &[("rack", "1")]);

@@ -27,7 +27,15 @@ pub fn floating(pod: Annotations<'_>, is_allowed: bool) -> Result<Vec<IpAddr>, S
         let addr = addr.ok_or_else(|| wrong("that is no IP address"))?;
         if is_a_hosts(addr) { Ok(addr) } else { Err(wrong("no packet from outside is sent there")) }
     };
-    listed.iter().map(usable).collect()
+    // Twice the same is the same.
+    let mut found = Vec::new();
+    for addr in listed.iter().map(usable) {
+        let addr = addr?;
+        if !found.contains(&addr) {
+            found.push(addr);
+        }
+    }
+    Ok(found)
 }
 
 /// What each of the floating addresses leads to.
@@ -61,7 +69,8 @@ pub struct Nat {
 
 fn is_a_hosts(addr: IpAddr) -> bool {
     let of_no_host = match addr {
-        IpAddr::V4(v4) => v4.is_broadcast() || v4.is_link_local(),
+        // "This network", and what is reserved, the broadcast address with it.
+        IpAddr::V4(v4) => matches!(v4.octets()[0], 0 | 240..) || v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
     !(of_no_host || addr.is_unspecified() || addr.is_loopback() || addr.is_multicast())
@@ -83,7 +92,7 @@ mod tests {
             let inside = ["10.0.0.5".parse::<IpAddr>().unwrap()];
             targets(Annotations::of(pod), &found, &inside)
         };
-        let nats = read(r#"["192.0.2.7","::ffff:192.0.2.8"]"#).unwrap();
+        let nats = read(r#"["192.0.2.7","::ffff:192.0.2.8","192.0.2.8","192.0.2.7"]"#).unwrap();
         let told: Vec<_> = nats.iter().map(|nat| format!("{} {}", nat.outside, nat.inside)).collect();
         assert_eq!(told, ["192.0.2.7 10.0.0.5", "192.0.2.8 10.0.0.5"]);
         assert_eq!((read("[]"), read("")), (Ok(Vec::new()), Ok(Vec::new())));
@@ -95,6 +104,9 @@ mod tests {
             (r#"["192.0.2.7","not-an-ip"]"#, "'not-an-ip'"),
             (r#"[""]"#, "''"),
             (r#"["0.0.0.0"]"#, "no packet from outside is sent there"),
+            (r#"["0.1.2.3"]"#, "'0.1.2.3'"),
+            (r#"["240.0.0.1"]"#, "'240.0.0.1'"),
+            (r#"["255.255.255.255"]"#, "'255.255.255.255'"),
             (r#"["224.0.0.1"]"#, "'224.0.0.1'"),
             (r#"["fe80::1"]"#, "'fe80::1'"),
             (r#"["fe80::1%eth0"]"#, "that is no IP address"),

@@ -1,14 +1,14 @@
 //! Whose addresses are, as their blocks say. What a pod, an endpoint or an annotation says of an address decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use api::{Attribute, HandleId, Key};
+use api::{Attribute, BlockCidr, HandleId, Key};
 use cni::CniError;
 use cni::log::Level;
 use ipam::block::ordinals_of;
 use ipam::usage::{Allocation, allocation_of, reads_of};
-use ipam::{ReleaseIp, ReleaseIps};
+use ipam::{PodName, ReleaseIp, ReleaseIps, Whose};
 use store::{ReadSet, View};
 
 use crate::endpoint::read;
@@ -26,26 +26,56 @@ fn handle(request: &Request<'_>) -> Option<HandleId> {
     is_ours.then(|| HandleId::new(&id)).flatten()
 }
 
-/// The addresses that the request's container holds on the request's network, which its DEL gives back; none where another IPAM plugin keeps the record. What
-/// is noted for another pod under the same handle is not the container's, and of a block that cannot be read nothing is given back.
+/// What DEL gives back: of the container's handle what is not noted for another pod, and of that of Calico's version 2 what is noted for this one. (calico-ipam
+/// decides by the same.)
+fn handles(request: &Request<'_>) -> Vec<(HandleId, Whose)> {
+    let Some(own) = handle(request) else { return Vec::new() };
+    let (pod, container) = (pod(request), &request.names.container);
+    let legacy = match &pod {
+        Some(pod) => {
+            let id = HandleId::new(&format!("{}.{}", pod.namespace, pod.name));
+            id.map(|id| (id, Whose::Pods(pod.clone())))
+        }
+        None if container.contains('.') => None,
+        None => HandleId::new(container).map(|id| (id, Whose::NoPods)),
+    };
+    let legacy = legacy.filter(|(id, _)| *id != own);
+    [(own, pod.map_or(Whose::Anybodys, Whose::NotAnothers))].into_iter().chain(legacy).collect()
+}
+
+fn pod(request: &Request<'_>) -> Option<PodName> {
+    let names = &request.names;
+    let of_pod = || PodName { namespace: names.namespace.clone(), name: names.ids.pod.clone() };
+    names.is_pod().then(of_pod)
+}
+
+/// The addresses that the request's container holds on the request's network, which its DEL gives back; none where another IPAM plugin keeps the record. Of a
+/// block that cannot be read nothing is given back.
 ///
 /// # Errors
 /// Code 999: the store does not say.
 pub fn of_container(request: &Request<'_>) -> Result<Vec<IpAddr>, CniError> {
-    let Some(id) = handle(request) else { return Ok(Vec::new()) };
+    let handles = handles(request);
+    if handles.is_empty() {
+        return Ok(Vec::new());
+    }
     let look = |set: &ReadSet| request.wait_for(request.store.look(set, WITHIN)).map_err(CniError::internal);
-    let view = look(&ReadSet::new().key(Key::Handle(id.clone())))?;
-    let Some((held, _)) = view.handle(&id).flatten() else { return Ok(Vec::new()) };
-    let blocks: Vec<_> = held.blocks.keys().copied().collect();
+    let view = look(&ReadSet::new().keys(handles.iter().map(|(id, _)| Key::Handle(id.clone()))))?;
+    let held = |id| view.handle(id).flatten().map(|(held, _)| held.blocks.keys().copied());
+    let blocks: BTreeSet<BlockCidr> = handles.iter().filter_map(|(id, _)| held(id)).flatten().collect();
+    if blocks.is_empty() {
+        return Ok(Vec::new());
+    }
     let view = look(&ReadSet::new().keys(blocks.iter().copied().map(Key::Block)))?;
-    let of_block = |cidr: &api::BlockCidr| {
-        let (block, _) = view.block(*cidr)??;
-        let is_own =
-            |ordinal: &u32| block.attribute(*ordinal).is_some_and(|it| !is_of_another_pod(request, it));
-        let ordinals = ordinals_of(block, id.as_str()).into_iter().filter(is_own);
-        Some(ordinals.filter_map(|ordinal| cidr.addr(ordinal)).collect::<Vec<_>>())
-    };
-    Ok(blocks.iter().filter_map(of_block).flatten().collect())
+    let mut addresses = Vec::new();
+    for block in blocks.iter().filter_map(|cidr| Some(view.block(*cidr)??.0)) {
+        for (id, whose) in &handles {
+            let is_meant = |ordinal: &u32| block.attribute(*ordinal).is_some_and(|it| whose.has(it));
+            let ordinals = ordinals_of(block, id.as_str()).into_iter().filter(is_meant);
+            addresses.extend(ordinals.filter_map(|ordinal| block.cidr.addr(ordinal)));
+        }
+    }
+    Ok(addresses)
 }
 
 /// Whether one of the addresses is among those of the request's container and network.
@@ -60,15 +90,6 @@ pub fn hold(request: &Request<'_>, addresses: &[IpAddr]) -> Result<bool, CniErro
     Ok(addresses.iter().any(|addr| held.contains(addr)))
 }
 
-/// Whether a pod is noted beside an address, and another than the request's.
-fn is_of_another_pod(request: &Request<'_>, attribute: &Attribute) -> bool {
-    let own = [("namespace", &request.names.namespace), ("pod", &request.names.ids.pod)];
-    let is_own = |owner: &&Owner| own.iter().all(|(key, value)| owner.get(*key) == Some(*value));
-    let owners = [&attribute.owner, &attribute.alternate_owner];
-    let is_noted = owners.iter().any(|owner| owner.contains_key("pod"));
-    request.names.is_pod() && is_noted && !owners.iter().any(is_own)
-}
-
 /// Whether all of the addresses are those of the request's container, on whatever network.
 ///
 /// # Errors
@@ -79,7 +100,7 @@ pub fn are_containers(request: &Request<'_>, addresses: &[IpAddr]) -> Result<boo
     Ok(addresses.iter().all(|addr| match allocation_of(&view, *addr) {
         Allocation::Assigned { attribute, .. } => {
             attribute.handle().is_some_and(|handle| handle.ends_with(&own))
-                && !is_of_another_pod(request, &attribute)
+                && pod(request).is_none_or(|pod| Whose::NotAnothers(pod).has(&attribute))
         }
         Allocation::None | Allocation::Cooling { .. } => false,
     }))

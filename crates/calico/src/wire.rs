@@ -296,7 +296,12 @@ fn is_of_other_interface(
     }
     let told = request.configuration.pointer("/prevResult/interfaces").and_then(Json::as_array);
     let is_told = told.into_iter().flatten().any(|interface| interface["name"] == end.interface.as_str());
-    !is_told && end.other_side.as_ref().is_some_and(|inside| *inside != request.call.interface)
+    let Some(inside) = end.other_side.as_ref().filter(|_| !is_told) else { return false };
+    // There a pod has one interface. The container may have given it another name; who calls it as pods' are called has been refused another one.
+    if request.backend == Backend::Kubernetes && is_noted(end, &request.names.container) {
+        return inside == POD_INTERFACE;
+    }
+    *inside != request.call.interface
 }
 
 /// What the interface of a pod is called in Kubernetes.

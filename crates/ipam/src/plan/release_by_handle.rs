@@ -29,7 +29,8 @@ pub enum Whose {
 }
 
 impl Whose {
-    fn has(&self, attribute: &Attribute) -> bool {
+    /// Whether an address that this is noted beside is meant.
+    pub fn has(&self, attribute: &Attribute) -> bool {
         let owners = [&attribute.owner, &attribute.alternate_owner];
         let is_noted = |key: &str| owners.iter().any(|owner| owner.contains_key(key));
         let names = |pod: &PodName| owners.iter().any(|owner| pod.is(owner));

@@ -37,7 +37,7 @@ pub fn del(request: &mut Request<'_>) -> Result<(), CniError> {
         request.log.say(Level::Info, line);
         return Ok(());
     }
-    wire::cut_off(request)?;
+    wire::cut_off(request, found.stored())?;
     if endpoint::delete(request, found)? == Deleted::IsAnothers {
         let line = format!("{} is another container's by now, and stays", request.names.endpoint);
         request.log.say(Level::Info, line);

@@ -255,15 +255,19 @@ fn is_ours_to_take(
     Ok(is_ours)
 }
 
-/// What is certain to be the container's. In Kubernetes an endpoint is what a pod says of itself.
+/// Those of the container's endpoint. In Kubernetes an endpoint is what a pod says of itself.
+fn addresses_of_endpoint(request: &Request<'_>, stored: Option<&Stored>) -> Vec<IpAddr> {
+    let stored = stored.filter(|(stored, _)| {
+        request.backend != Backend::Kubernetes
+            && stored.text(&["spec", "containerID"]) == Some(&request.names.container)
+    });
+    stored.map(|(stored, _)| networks(stored)).unwrap_or_default()
+}
+
+/// What is certain to be the container's.
 fn addresses_of_container(request: &Request<'_>, stored: Option<&Stored>) -> Result<Vec<IpAddr>, CniError> {
     let mut addresses = holdings::of_container(request)?;
-    if request.backend != Backend::Kubernetes
-        && let Some((stored, _)) = stored
-        && stored.text(&["spec", "containerID"]) == Some(&request.names.container)
-    {
-        addresses.extend(networks(stored));
-    }
+    addresses.extend(addresses_of_endpoint(request, stored));
     // calico-ipam may have given them to a newer container of the pod since.
     if request.ipam_type() != "calico-ipam" {
         let ips = request.configuration.pointer("/prevResult/ips").and_then(Json::as_array);
@@ -319,15 +323,22 @@ fn remove(request: &mut Request<'_>, end: &HostEnd) -> Result<(), CniError> {
 ///
 /// # Errors
 /// Code 999: the kernel or the store does not do it, or the end is not this container's to take. The addresses are to be kept then.
-pub fn cut_off(request: &mut Request<'_>) -> Result<(), CniError> {
-    let held = holdings::of_container(request)?;
+pub fn cut_off(request: &mut Request<'_>, stored: Option<&Stored>) -> Result<(), CniError> {
+    // What a runtime remembers may be another's by now where nothing but another plugin keeps the record; there the alias alone tells.
+    let (held, told) = match request.ipam_type() {
+        "calico-ipam" => (holdings::of_container(request)?, Vec::new()),
+        _ => (addresses_of_endpoint(request, stored), addresses_of_container(request, stored)?),
+    };
     let is_held = |addr: &IpAddr| held.contains(addr);
-    for end in dataplane::host_ends_to(&held).map_err(refused)? {
+    for end in dataplane::host_ends_to(&[held.as_slice(), &told].concat()).map_err(refused)? {
         let container = &request.names.container;
         // Without an alias, by the block's word: all that is routed there is this container's.
         let is_all_held = !is_noted_for_another(&end, container) && end.addresses.iter().all(is_held);
         if is_noted(&end, container) || is_all_held {
             remove(request, &end)?;
+            continue;
+        }
+        if !end.addresses.iter().any(is_held) {
             continue;
         }
         let (name, led) = (&end.interface, end.addresses.iter().filter(|addr| is_held(addr)));

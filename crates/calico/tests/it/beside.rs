@@ -86,3 +86,20 @@ fn a_hardware_address_and_addresses_by_name() {
         assert_eq!((node.in_use(), node.endpoints().len()), (0, 0));
     }
 }
+
+/// Nothing is behind the highest metric. The interface that the container has stays as it was.
+#[test]
+fn a_route_that_leaves_no_room_is_named() {
+    let Some(node) = Node::new() else { return };
+    for pod in ["pod-a", ""] {
+        let mut container = Container::new("aaaa", pod);
+        container.interface = "eth1";
+        container.netns.other_network();
+        container.netns.ip(&["route", "replace", "default", "via", "172.31.0.1", "metric", "4294967295"]);
+        let before = container.netns.defaults();
+        let msg = node.add(&container).error();
+        assert!(msg.contains("0.0.0.0/0 (via 172.31.0.1 dev net0 metric 4294967295)"), "{msg}");
+        assert_eq!((container.netns.defaults(), node.in_use()), (before, 0));
+        assert_eq!((node.endpoints().len(), node.host.interfaces().len()), (0, 0));
+    }
+}

@@ -123,3 +123,27 @@ fn an_unmarked_end_under_an_old_path_is_not_the_containers() {
     assert!(addresses.iter().all(|addr| node.host.reaches(&other.netns, *addr)));
     assert_eq!((node.host.interfaces().len(), node.in_use(), node.endpoints().len()), (1, 2, 1));
 }
+
+/// An address is free by its record, and leads to somebody: who is given it next fails, gives it back, and harms nobody.
+#[test]
+fn an_address_that_two_were_given_stays_the_firsts() {
+    for is_calicos in [false, true] {
+        let Some(node) = Node::new() else { return };
+        let one = node.pool_of_one();
+        let (first, next) = (Container::new("aaaa", "web-0"), Container::new("bbbb", "other"));
+        let addresses = node.call("ADD", &first, one.clone()).addresses();
+        node.release(&first);
+        assert_eq!(node.in_use(), 0);
+        let name = node.host.interfaces().remove(0);
+        if is_calicos {
+            node.host.ip(&["link", "set", &name, "alias", ""]);
+        }
+        for _ in 0..2 {
+            let msg = node.call("ADD", &next, one.clone()).error();
+            assert!(msg.contains(&format!("leads to {name}")), "{msg}");
+            ok(node.call("DEL", &next, one.clone()));
+            assert!(node.host.reaches(&first.netns, addresses[0]), "{is_calicos}");
+            assert_eq!((node.in_use(), node.host.interfaces()), (0, vec![name.clone()]));
+        }
+    }
+}

@@ -75,3 +75,30 @@ fn host_local_gets_the_nodes_own_pod_cidr() {
     let destinations: Vec<_> = table.lines().skip(1).filter_map(|line| line.split('\t').nth(1)).collect();
     assert!(destinations.contains(&"0000000A") && !destinations.contains(&"00000000"), "{table}");
 }
+
+/// What leads to its address goes before it is given back, by whatever name.
+#[test]
+fn an_end_of_another_name_goes_before_the_plugin_is_asked() {
+    let Some(mut node) = Node::new() else { return };
+    plugin(&mut node, "mine-ipam", &json!({"cniVersion": "1.0.0", "ips": [{"address": "10.7.0.9/24"}]}));
+    let container = Container::new("aaaa", "pod-a");
+    let more = json!({"ipam": {"type": "mine-ipam"}});
+    let addr = node.call("ADD", &container, more.clone()).addresses()[0].to_string();
+    let name = node.host.interfaces().remove(0);
+    for line in [
+        format!("link set {name} down"),
+        format!("link set {name} name other0"),
+        "link set other0 up".to_string(),
+    ] {
+        node.host.ip(&line.split(' ').collect::<Vec<_>>());
+    }
+    node.host.ip(&["route", "replace", &addr, "dev", "other0"]);
+    // Somebody else's note: it is not taken, and nothing is given back.
+    node.host.ip(&["link", "set", "other0", "alias", "cccc"]);
+    let msg = node.call_at("DEL", &container, "", more.clone()).error();
+    assert!(msg.contains("10.7.0.9") && msg.contains("ip link delete other0"), "{msg}");
+    assert!(!node.path("DEL.json").exists());
+    node.host.ip(&["link", "set", "other0", "alias", "aaaa"]);
+    assert_eq!(node.call_at("DEL", &container, "", more).code, 0);
+    assert!(node.host.interfaces().is_empty() && node.path("DEL.json").exists());
+}

@@ -147,3 +147,29 @@ fn an_address_that_two_were_given_stays_the_firsts() {
         }
     }
 }
+
+/// Under the handle of Calico's version 2, which a DEL of today gives back, too.
+#[test]
+fn what_an_old_handle_holds_is_cut_off() {
+    let Some(node) = Node::new() else { return };
+    // A network and a container that are called so make the same handle.
+    let old = Container::new("web-0", "web-0");
+    node.call("ADD", &old, json!({"name": "default"})).addresses();
+    let name = node.host.interfaces().remove(0);
+    node.host.ip(&["link", "set", &name, "alias", ""]);
+    ok(node.call_at("DEL", &Container::new("aaaa", "web-0"), "", json!({})));
+    assert_eq!((node.in_use(), node.host.interfaces().len()), (0, 0));
+}
+
+/// What the block notes for another pod is not given back, and goes on.
+#[test]
+fn a_call_for_another_pod_leaves_wire_and_address() {
+    let Some(node) = Node::new() else { return };
+    let (container, wrong) = (Container::new("aaaa", "web-0"), Container::new("aaaa", "web-1"));
+    let addresses = node.add(&container).addresses();
+    ok(node.call_at("DEL", &wrong, "", json!({})));
+    assert!(addresses.iter().all(|addr| node.host.reaches(&container.netns, *addr)));
+    assert_eq!(node.in_use(), 2);
+    ok(node.del(&container));
+    assert_eq!((node.in_use(), node.host.interfaces().len()), (0, 0));
+}

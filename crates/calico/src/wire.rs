@@ -270,11 +270,16 @@ fn addresses_of_container(request: &Request<'_>, stored: Option<&Stored>) -> Res
     addresses.extend(addresses_of_endpoint(request, stored));
     // calico-ipam may have given them to a newer container of the pod since.
     if request.ipam_type() != "calico-ipam" {
-        let ips = request.configuration.pointer("/prevResult/ips").and_then(Json::as_array);
-        let texts = ips.into_iter().flatten().filter_map(|ip| ip["address"].as_str());
-        addresses.extend(texts.filter_map(|text| Some(api::Cidr::parse_unmasked(text).ok()?.1)));
+        addresses.extend(addresses_told(request));
     }
     Ok(addresses)
+}
+
+/// What the runtime remembers of the interface.
+fn addresses_told(request: &Request<'_>) -> Vec<IpAddr> {
+    let ips = request.configuration.pointer("/prevResult/ips").and_then(Json::as_array);
+    let texts = ips.into_iter().flatten().filter_map(|ip| ip["address"].as_str());
+    texts.filter_map(|text| Some(api::Cidr::parse_unmasked(text).ok()?.1)).collect()
 }
 
 /// Whether an end of the request's container is of another interface than the request's: an ADD that was refused is followed by a DEL, too.
@@ -324,10 +329,15 @@ fn remove(request: &mut Request<'_>, end: &HostEnd) -> Result<(), CniError> {
 /// # Errors
 /// Code 999: the kernel or the store does not do it, or the end is not this container's to take. The addresses are to be kept then.
 pub fn cut_off(request: &mut Request<'_>, stored: Option<&Stored>) -> Result<(), CniError> {
-    // What a runtime remembers may be another's by now where nothing but another plugin keeps the record; there the alias alone tells.
-    let (held, told) = match request.ipam_type() {
-        "calico-ipam" => (holdings::of_container(request)?, Vec::new()),
-        _ => (addresses_of_endpoint(request, stored), addresses_of_container(request, stored)?),
+    let of_endpoint = addresses_of_endpoint(request, stored);
+    // What is on no record of this container's, as that of a virtual machine, may be another's by now; there the alias alone tells.
+    let mut told = addresses_told(request);
+    let held = match request.ipam_type() {
+        "calico-ipam" => {
+            told.extend(of_endpoint);
+            holdings::of_container(request)?
+        }
+        _ => of_endpoint,
     };
     let is_held = |addr: &IpAddr| held.contains(addr);
     for end in dataplane::host_ends_to(&[held.as_slice(), &told].concat()).map_err(refused)? {

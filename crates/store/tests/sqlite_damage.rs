@@ -12,7 +12,7 @@ use api::{Handle, HandleId, Key, Kind, Resource, Value};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 use store::sqlite::{Options, SqliteStore};
-use store::{Batch, Expect, Store};
+use store::{Batch, Depth, Expect, ReadSet, Scope, Store};
 
 const WITHIN: Duration = Duration::from_secs(10);
 const SEEDS: u64 = 300;
@@ -137,4 +137,115 @@ async fn a_damaged_file_is_no_backup_and_gives_none() {
     }
     // Some damage is to what nothing lies in.
     assert!(backed_up < SEEDS / 2 && restored < SEEDS / 2, "{backed_up} {restored}");
+}
+
+/// What a hand has put into a file that holds three handles.
+async fn mangled(path: &Path, sql: &str) -> Result<SqliteStore, store::StoreError> {
+    let store = open(path).unwrap();
+    for name in ["a", "b", "c"] {
+        let mut batch = Batch::new();
+        let key = Key::Handle(HandleId::new(name).unwrap());
+        batch.put(key, Expect::Absent, Value::Handle(Handle::default()));
+        assert!(store.commit(&batch, WITHIN).await.unwrap().is_applied());
+    }
+    drop(store);
+    Connection::open(path).unwrap().execute_batch(sql).unwrap();
+    open(path)
+}
+
+#[tokio::test]
+async fn a_revision_that_is_none_stops_no_other_record() {
+    let key = Key::Handle(HandleId::new("b").unwrap());
+    let path_of = key.etcd_path();
+    for value in ["'abc'", "1.5", "x'00ff'"] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        let sql = format!("UPDATE kv SET revision = {value} WHERE key = '{path_of}'");
+        let store = mangled(&path, &sql).await.unwrap();
+        for depth in [Depth::Key, Depth::Header, Depth::Full] {
+            let set = ReadSet::new().scope(Scope::Handles, depth).key(key.clone());
+            let view = store.read(&set, WITHIN).await.unwrap();
+            assert_eq!(view.slots(&Scope::Handles).count(), 3, "{value}");
+            let faults: Vec<String> = view.faults().iter().map(ToString::to_string).collect();
+            assert!(
+                matches!(&faults[..], [one] if one.contains(&key.to_string()) && one.contains("revision"))
+            );
+        }
+        let view = store.read(&ReadSet::new().key(key.clone()), WITHIN).await.unwrap();
+        let revision = view.unreadable(&key).unwrap().revision.clone();
+        let error = store.backup(&dir.path().join("copy.db"), WITHIN).await.unwrap_err().to_string();
+        assert!(error.contains(&path_of), "{error}");
+        // Nothing of it keeps others from being written, by a guard of their scope neither; and it can be deleted.
+        let mut batch = Batch::new();
+        let since = view.revision().unwrap().clone();
+        batch.guards.push(store::Guard::Scope { scope: Scope::Handles, since });
+        let other = Key::Handle(HandleId::new("d").unwrap());
+        batch.put(other, Expect::Absent, Value::Handle(Handle::default()));
+        batch.delete(key.clone(), Expect::Revision(revision));
+        assert!(store.commit(&batch, WITHIN).await.unwrap().is_applied(), "{value}");
+        store.backup(&dir.path().join("copy.db"), WITHIN).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_no_text_is_named_and_not_absent() {
+    let key = Key::Handle(HandleId::new("b").unwrap());
+    let path_of = key.etcd_path();
+    for (value, named) in [("5", "5"), ("x'00ff'", "\\0"), ("CAST(key AS BLOB)", path_of.as_str())] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        let sql = format!("UPDATE kv SET key = {value} WHERE key = '{path_of}'");
+        let store = mangled(&path, &sql).await.unwrap();
+        let set = ReadSet::new().scope(Scope::Handles, Depth::Full);
+        let view = store.read(&set, WITHIN).await.unwrap();
+        let faults: Vec<String> = view.faults().iter().map(ToString::to_string).collect();
+        let named = if value.starts_with("CAST") { key.to_string() } else { named.to_string() };
+        assert!(matches!(&faults[..], [one] if one.starts_with(&named)), "{value}: {faults:?}");
+        let is_there = store.read(&ReadSet::new().key(key.clone()), WITHIN).await.unwrap();
+        assert_eq!(is_there.unreadable(&key).is_some(), value.starts_with("CAST"), "{value}");
+        let mut batch = Batch::new();
+        batch.put(key.clone(), Expect::Absent, Value::Handle(Handle::default()));
+        let report = store.commit(&batch, WITHIN).await.unwrap();
+        assert_eq!(report.is_applied(), !value.starts_with("CAST"), "{value}");
+        assert!(store.backup(&dir.path().join("copy.db"), WITHIN).await.is_err(), "{value}");
+    }
+}
+
+#[tokio::test]
+async fn a_counter_that_says_nothing_is_told_with_the_remedy() {
+    for sql in [
+        "DELETE FROM counter",
+        "UPDATE counter SET revision = 'abc'",
+        "UPDATE counter SET revision = 1.5",
+        "UPDATE counter SET trimmed = x'00'",
+        "UPDATE counter SET revision = -5",
+        "UPDATE counter SET revision = 9223372036854775807",
+        "UPDATE counter SET revision = 9223372036854775806",
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        let store = mangled(&path, sql).await.unwrap();
+        let sound = dir.path().join("sound.db");
+        let sound_store = mangled(&sound, "").await.unwrap();
+        let backup = dir.path().join("backup.db");
+        sound_store.backup(&backup, WITHIN).await.unwrap();
+        let mut batch = Batch::new();
+        let key = Key::Handle(HandleId::new("d").unwrap());
+        batch.put(key, Expect::Absent, Value::Handle(Handle::default()));
+        let errors = [
+            store.read(&ReadSet::new(), WITHIN).await.unwrap_err(),
+            store.commit(&batch, WITHIN).await.unwrap_err(),
+            store.restore(&backup, WITHIN).await.unwrap_err(),
+        ];
+        for error in errors.map(|error| error.to_string()) {
+            let has = |word: &str| error.contains(word);
+            assert!(has("store.db") && has("counter") && has("datastore restore"), "{sql}: {error}");
+        }
+        // As it says.
+        drop(store);
+        fs::rename(&path, dir.path().join("aside.db")).unwrap();
+        let _ = fs::remove_file(dir.path().join("store.db-wal"));
+        open(&path).unwrap().restore(&backup, WITHIN).await.unwrap();
+        assert_eq!(contents(&path).unwrap().len(), 3);
+    }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use api::Key;
+use api::key::ROOT;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -38,7 +39,7 @@ impl Damage {
         let file = file.display();
         match self {
             Damage::Record(key, _) => format!(
-                "Write that record anew or delete it first, with calicoctl or with `sqlite3 {file} \"DELETE FROM kv WHERE key = '{}'\"`; or copy \
+                "Write that record anew or delete it first, with calicoctl or with `sqlite3 {file} \"DELETE FROM kv WHERE CAST(key AS TEXT) = '{}'\"`; or copy \
                  the file as it is with `sqlite3 {file} '.backup COPY'`",
                 key.replace('\'', "''")
             ),
@@ -86,7 +87,7 @@ fn counter_fault(conn: &Connection) -> Result<Option<String>, Fault> {
         return Ok(Some("it does not hold two numbers that can be".to_string()));
     }
     let late = "SELECT max(revision) FROM (SELECT revision FROM kv UNION ALL SELECT revision FROM log) \
-                WHERE revision > (SELECT revision FROM counter)";
+                WHERE typeof(revision) = 'integer' AND revision > (SELECT revision FROM counter)";
     let late: Option<i64> = conn.query_row(late, [], |row| row.get(0))?;
     Ok(late.map(|late| format!("there is a revision {late}, higher than any that was given")))
 }
@@ -107,6 +108,9 @@ fn record_fault(row: &Row<'_>) -> Result<Option<String>, Fault> {
         _ => return Ok(Some("it is not what was written (its check sum is another)".to_string())),
     }
     // Of a record that only a newer program knows nothing more can be said.
-    let Some(key) = Key::from_etcd_path(key) else { return Ok(None) };
+    let Some(key) = Key::from_etcd_path(key) else {
+        let is_ours = key.starts_with(ROOT);
+        return Ok((!is_ours).then(|| format!("its key is no record's: all begin with {ROOT}")));
+    };
     Ok(decode(key, row)?.err().map(|error| error.reason))
 }

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use api::fault::excerpt;
+use api::key::ROOT;
 use api::{DecodeError, Key, Record, Revision, Value};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::fault::Fault;
+use crate::error::StoreError;
 use crate::memory::slot_of;
 use crate::read::{Depth, ReadSet, Scope, ScopeRead};
 use crate::view::{Slot, View, stray};
@@ -25,22 +28,69 @@ pub(super) fn read(conn: &Connection, set: &ReadSet) -> Result<View, Fault> {
     Ok(view)
 }
 
+/// The highest revision that a file may have come to. Nobody writes so much; what is above leaves no room for what follows.
+const HIGHEST: i64 = i64::MAX / 2;
+
 /// The file's revision, and the highest one that was trimmed off the log.
 pub(super) fn counter(conn: &Connection) -> Result<(i64, i64), Fault> {
     let mut found = conn.prepare_cached("SELECT revision, trimmed FROM counter")?;
-    Ok(found.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?)
+    let mut rows = found.query([])?;
+    let fault = match rows.next()? {
+        None => "has no row".to_string(),
+        Some(row) => match (row.get_ref(0)?, row.get_ref(1)?) {
+            (ValueRef::Integer(revision @ 0..=HIGHEST), ValueRef::Integer(trimmed @ 0..=HIGHEST)) => {
+                return Ok((revision, trimmed));
+            }
+            (revision, trimmed) => format!(
+                "says revision {}, trimmed {}, which no file comes to",
+                shown(revision),
+                shown(trimmed)
+            ),
+        },
+    };
+    let file = conn.path().unwrap_or_default();
+    Err(StoreError::Unusable(format!(
+        "{file} cannot be used: its table counter {fault}. It was left as it is: move it and its -wal file away and put back a backup \
+         (calicoctl datastore restore FILE), or save what is readable with `sqlite3 {file} .recover`"
+    ))
+    .into())
+}
+
+/// A value for a message.
+fn shown(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Null => "NULL".to_string(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+            excerpt(&String::from_utf8_lossy(&bytes[..bytes.len().min(256)]).into_owned().into())
+        }
+    }
+}
+
+/// The revision that stands in a row; for what is none a word that is as good for a compare-and-swap, and why it is none.
+fn revision_in(value: ValueRef<'_>) -> (Revision, Option<String>) {
+    match value {
+        ValueRef::Integer(number) => (Revision::from(number), None),
+        other => {
+            let shown = shown(other);
+            (Revision::new(format!("none: {shown}")), Some(format!("{shown} is no revision")))
+        }
+    }
 }
 
 /// The revision of a record; `None` when it does not exist.
-pub(super) fn revision_of(conn: &Connection, path: &str) -> Result<Option<i64>, Fault> {
-    let mut found = conn.prepare_cached("SELECT revision FROM kv WHERE key = ?1")?;
-    Ok(found.query_row([path], |row| row.get(0)).optional()?)
+pub(super) fn revision_of(conn: &Connection, path: &str) -> Result<Option<Revision>, Fault> {
+    let mut found = conn.prepare_cached(
+        "SELECT revision FROM kv WHERE key IN (?1, CAST(?1 AS BLOB)) ORDER BY typeof(key) DESC",
+    )?;
+    Ok(found.query_row([path], |row| Ok(revision_in(row.get_ref(0)?).0)).optional()?)
 }
 
 /// Whether anything under the keys of a scope has a later revision.
 pub(super) fn has_changed(conn: &Connection, scope: &Scope, since: i64) -> Result<bool, Fault> {
     let mut found = conn
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM kv WHERE key >= ?1 AND key < ?2 AND revision > ?3)")?;
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM kv WHERE key >= ?1 AND key < ?2 AND revision > ?3 AND typeof(revision) = 'integer')")?;
     for prefix in scope.prefixes() {
         if found.query_row((&prefix, end_of(&prefix), since), |row| row.get(0))? {
             return Ok(true);
@@ -52,11 +102,10 @@ pub(super) fn has_changed(conn: &Connection, scope: &Scope, since: i64) -> Resul
 /// Reads one record.
 pub(super) fn slot(conn: &Connection, key: &Key, depth: Depth) -> Result<Slot, Fault> {
     let path = key.etcd_path();
-    if depth == Depth::Key {
-        let revision = revision_of(conn, &path)?;
-        return Ok(revision.map_or(Slot::Absent, |revision| Slot::Key(Revision::from(revision))));
-    }
-    let mut found = conn.prepare_cached("SELECT key, revision, value FROM kv WHERE key = ?1")?;
+    // Under the same bytes that are no text stands a record that cannot be read; it is not absent.
+    let mut found = conn.prepare_cached(
+        "SELECT key, revision, value FROM kv WHERE key IN (?1, CAST(?1 AS BLOB)) ORDER BY typeof(key) DESC",
+    )?;
     let mut rows = found.query([path])?;
     let Some(row) = rows.next()? else { return Ok(Slot::Absent) };
     as_seen(key.clone(), row, depth)
@@ -82,6 +131,14 @@ fn read_scope(conn: &Connection, read: &ScopeRead, view: &mut View) -> Result<()
         }
         !is_cut
     })?;
+    for (path, revision) in outside(conn)? {
+        match Key::from_etcd_path(&path).filter(|key| read.page.is_none() && read.scope.holds(key)) {
+            Some(key) if matches!(view.get(&key), None | Some(Slot::Absent)) => {
+                view.insert(key.clone(), no_text(&key, revision));
+            }
+            _ => strays.push(stray(&path)),
+        }
+    }
     strays.into_iter().for_each(|stray| view.insert_stray(stray));
     view.page_read(read, last.filter(|_| is_cut));
     Ok(())
@@ -123,10 +180,36 @@ pub(super) fn walk(
     Ok(())
 }
 
+/// Strays that are named at most: of what lies outside of all scopes.
+const STRAYS: usize = 20;
+
+/// Keys, and their revisions, that no scope comes by: no texts, or texts that are not Calico's.
+fn outside(conn: &Connection) -> Result<Vec<(String, Revision)>, Fault> {
+    let mut found =
+        conn.prepare_cached("SELECT key, revision FROM kv WHERE key < ?1 OR key >= ?2 LIMIT ?3")?;
+    let rows = found.query_map((ROOT, end_of(ROOT), STRAYS as i64), |row| {
+        let path = match row.get_ref(0)? {
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            other => shown(other),
+        };
+        Ok((path, revision_in(row.get_ref(1)?).0))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn no_text(key: &Key, revision: Revision) -> Slot {
+    Slot::unreadable(DecodeError::new(key, "", "its key is stored as bytes that are no text"), revision)
+}
+
 /// Every key, in the order of text.
 pub(super) fn keys(conn: &Connection) -> Result<Vec<String>, Fault> {
     let mut all = conn.prepare("SELECT key FROM kv ORDER BY key")?;
-    let keys = all.query_map([], |row| row.get(0))?;
+    let keys = all.query_map([], |row| {
+        Ok(match row.get_ref(0)? {
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            other => shown(other),
+        })
+    })?;
     Ok(keys.collect::<Result<_, _>>()?)
 }
 
@@ -139,18 +222,28 @@ fn end_of(prefix: &str) -> String {
 
 /// What a row tells of its record.
 fn as_seen(key: Key, row: &Row<'_>, depth: Depth) -> Result<Slot, Fault> {
-    if depth == Depth::Key {
-        return Ok(Slot::Key(Revision::from(row.get::<_, i64>(1)?)));
+    let (revision, fault) = revision_in(row.get_ref(1)?);
+    if matches!(row.get_ref(0)?, ValueRef::Blob(_)) {
+        return Ok(no_text(&key, revision));
+    }
+    if let (Depth::Key, None) = (depth, &fault) {
+        return Ok(Slot::Key(revision));
+    }
+    if let Some(reason) = fault {
+        return Ok(Slot::unreadable(DecodeError::new(&key, "revision", reason), revision));
     }
     Ok(match decode(key, row)? {
         Ok(record) => slot_of(&record, depth),
-        Err(error) => Slot::unreadable(error, Revision::from(row.get::<_, i64>(1)?)),
+        Err(error) => Slot::unreadable(error, revision),
     })
 }
 
 /// Makes a record of a row (key, revision, value).
 pub(super) fn decode(key: Key, row: &Row<'_>) -> Result<Result<Arc<Record>, DecodeError>, Fault> {
-    let revision = Revision::from(row.get::<_, i64>(1)?);
+    let revision = match revision_in(row.get_ref(1)?) {
+        (revision, None) => revision,
+        (_, Some(reason)) => return Ok(Err(DecodeError::new(&key, "revision", reason))),
+    };
     let text = match row.get_ref(2)? {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
             std::str::from_utf8(bytes).map_err(|e| e.to_string())

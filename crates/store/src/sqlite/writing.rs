@@ -100,10 +100,10 @@ fn refused(
         let found = revision_of(conn, path)?;
         let holds = match &operation.expect {
             Expect::Absent => found.is_none(),
-            Expect::Revision(revision) => is_at(found, Some(revision)),
+            Expect::Revision(revision) => found.as_ref() == Some(revision),
             Expect::AsLeftBy(index) => {
                 match (batch.writes.get(*index).map(|w| &w.op), outcomes.get(*index)) {
-                    (Some(Op::Put(_)), Some(Outcome::Applied(left))) => is_at(found, Some(left)),
+                    (Some(Op::Put(_)), Some(Outcome::Applied(left))) => found.as_ref() == Some(left),
                     (Some(Op::Delete), Some(Outcome::Applied(_))) => found.is_none(),
                     _ => false,
                 }
@@ -118,20 +118,12 @@ fn refused(
 
 fn is_as_guarded(conn: &Connection, guard: &Guard) -> Result<bool, Fault> {
     match guard {
-        Guard::Record { key, revision } => Ok(is_at(revision_of(conn, &key.etcd_path())?, revision.as_ref())),
+        Guard::Record { key, revision } => Ok(revision_of(conn, &key.etcd_path())? == *revision),
         // A revision of another kind of store says nothing of this one.
         Guard::Scope { scope, since } => match since.as_str().parse::<i64>() {
             Ok(since) if since >= 0 => Ok(!has_changed(conn, scope, since)?),
             _ => Ok(false),
         },
-    }
-}
-
-fn is_at(found: Option<i64>, wanted: Option<&Revision>) -> bool {
-    match (found, wanted) {
-        (None, None) => true,
-        (Some(found), Some(wanted)) => wanted.as_str() == found.to_string(),
-        _ => false,
     }
 }
 
@@ -149,7 +141,7 @@ fn store(conn: &Connection, path: &str, op: &Op, revision: i64) -> Result<(), Fa
     match op {
         Op::Put(value) => put(conn, path, &value.to_stored_text(), revision)?,
         Op::Delete => {
-            conn.prepare_cached("DELETE FROM kv WHERE key = ?1")?.execute([path])?;
+            conn.prepare_cached("DELETE FROM kv WHERE key IN (?1, CAST(?1 AS BLOB))")?.execute([path])?;
         }
     }
     let mut log = conn.prepare_cached("INSERT INTO log (revision, key) VALUES (?1, ?2)")?;

@@ -136,14 +136,34 @@ pub fn excerpt(json: &Json) -> String {
     }
 }
 
-/// A text with its control characters spelled out, so that a terminal shows them and does not obey them.
+/// Whether a terminal may obey a character instead of showing it: control characters, and those that turn the direction in which others are shown, so that a
+/// line reads as another one.
+pub fn is_obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A text with the characters spelled out that a terminal obeys (see [`is_obeyed`]), so that it shows them.
 pub fn printable(text: &str) -> String {
-    if !text.contains(char::is_control) {
+    spelled_out(text, is_obeyed)
+}
+
+/// The same of a text in lines, with tabs.
+pub fn printable_lines(text: &str) -> String {
+    spelled_out(text, |c| is_obeyed(c) && !matches!(c, '\n' | '\t'))
+}
+
+fn spelled_out(text: &str, is_meant: impl Fn(char) -> bool) -> String {
+    if !text.contains(&is_meant) {
         return text.to_string();
     }
     let mut out = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        if c.is_control() { out.extend(c.escape_debug()) } else { out.push(c) }
+        match c {
+            c if !is_meant(c) => out.push(c),
+            c if c.is_control() => out.extend(c.escape_debug()),
+            c => out.extend(c.escape_unicode()),
+        }
     }
     out
 }
@@ -158,8 +178,10 @@ mod tests {
             ("plain é", "plain é"),
             ("a\u{1b}[31mb", "a\\u{1b}[31mb"),
             ("a\nb\tc\u{7f}\u{9b}", "a\\nb\\tc\\u{7f}\\u{9b}"),
+            ("a\u{202e}b\u{2066}c\u{200f}", "a\\u{202e}b\\u{2066}c\\u{200f}"),
         ] {
             assert_eq!(printable(text), shown);
         }
+        assert_eq!(printable_lines("a\nb\tc\r\u{202a}"), "a\nb\tc\\r\\u{202a}");
     }
 }

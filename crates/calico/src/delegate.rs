@@ -10,9 +10,11 @@ use std::time::Duration;
 use api::Cidr;
 use cni::CniError;
 use cni::log::{Level, Log};
-use outside::{Heard, Limits, Program, ProgramError};
+use outside::{Heard, Limits, Program, ProgramError, Secrets};
 use serde_json::Value as Json;
 use setup::Environment;
+
+use crate::secrets;
 
 /// How often a program is tried whose file somebody is still writing.
 const TRIES: u32 = 6;
@@ -84,9 +86,12 @@ impl Delegate {
         let failed = |error, may_have_given| Err(Failed { error, may_have_given });
         match self.run("ADD", configuration, args, log) {
             Ok(output) if !output.status.success() => {
-                failed(self.without_secrets(configuration, failure(&output)), false)
+                failed(failure(&output, &self.secrets(configuration)), false)
             }
-            Ok(output) => read(&output.stdout).or_else(|reason| failed(CniError::internal(reason), true)),
+            Ok(output) => read(&output.stdout).or_else(|reason| {
+                let reason = self.secrets(configuration).hidden_in(&reason);
+                failed(CniError::internal(reason), true)
+            }),
             Err(error) => {
                 let has_run = !matches!(error, ProgramError::Io(_));
                 failed(self.not_run("ADD", &error), has_run)
@@ -101,7 +106,7 @@ impl Delegate {
     pub fn del(&self, configuration: &Json, args: &str, log: &mut Log<'_>) -> Result<(), CniError> {
         match self.run("DEL", configuration, args, log) {
             Ok(output) if output.status.success() => Ok(()),
-            Ok(output) => Err(self.without_secrets(configuration, failure(&output))),
+            Ok(output) => Err(failure(&output, &self.secrets(configuration))),
             Err(error) => Err(self.not_run("DEL", &error)),
         }
     }
@@ -128,21 +133,22 @@ impl Delegate {
         args: &str,
         log: &mut Log<'_>,
     ) -> Result<Output, ProgramError> {
-        let limits = Limits { time: self.limit, stdout: LARGEST_RESULT, stderr: LONGEST_LOG };
+        let secrets = self.secrets(configuration);
+        // A secret that begins before the end of what is logged is known whole.
+        let most = LONGEST_LOG + secrets.widest();
+        let limits = Limits { time: self.limit, stdout: LARGEST_RESULT, stderr: most };
         let heard = self.spawn(command, args)?.hear(configuration.to_string().into_bytes(), limits)?;
         let Heard { status, stdout, stderr, dropped } = heard;
-        let secrets = secrets(configuration, &self.environment);
-        log.pass_on(hidden(&secrets, &String::from_utf8_lossy(&stderr)).as_bytes());
+        let dropped = dropped + stderr.len().saturating_sub(LONGEST_LOG) as u64;
+        log.pass_on(&secrets.hidden_in_beginning(&String::from_utf8_lossy(&stderr), LONGEST_LOG));
         if dropped > 0 {
             log.say(Level::Error, format!("the IPAM plugin logged {dropped} bytes more, which are left out"));
         }
         Ok(Output { status, stdout, stderr })
     }
 
-    fn without_secrets(&self, configuration: &Json, error: CniError) -> CniError {
-        let secrets = secrets(configuration, &self.environment);
-        let (msg, details) = (hidden(&secrets, &error.msg), hidden(&secrets, &error.details));
-        CniError { msg, details, ..error }
+    fn secrets(&self, configuration: &Json) -> Secrets {
+        secrets::of(configuration, &self.environment)
     }
 
     fn spawn(&self, command: &str, args: &str) -> io::Result<Program> {
@@ -168,40 +174,20 @@ impl Delegate {
     }
 }
 
-/// What no message may hold of what a plugin is given. One that fails may quote all of it.
-fn secrets(configuration: &Json, environment: &Environment) -> Vec<String> {
-    let at =
-        |path: &[&str]| path.iter().try_fold(configuration, |at, step| at.get(step)).and_then(Json::as_str);
-    let variables = ["ETCD_PASSWORD", "CALICO_ETCD_PASSWORD", "CALICO_K8SAPITOKEN", "K8S_API_TOKEN"];
-    let mut found: Vec<_> = variables.iter().filter_map(|name| environment.get(name)).collect();
-    found.extend(at(&["policy", "k8s_auth_token"]));
-    let urls = [&["etcd_endpoints"][..], &["kubernetes", "k8s_api_root"], &["policy", "k8s_api_root"]];
-    for url in urls.into_iter().filter_map(at).flat_map(|urls| urls.split(',')) {
-        let user =
-            url.rsplit_once('@').map(|(user, _)| user.split_once("://").map_or(user, |(_, user)| user));
-        found.extend(user.and_then(|user| user.split_once(':')).map(|(_, password)| password));
-    }
-    // The shortest would take words apart, and protect nothing.
-    found.into_iter().map(|secret| secret.trim().to_string()).filter(|secret| secret.len() > 3).collect()
-}
-
-fn hidden(secrets: &[String], text: &str) -> String {
-    secrets.iter().fold(text.to_string(), |text, secret| text.replace(secret.as_str(), "<hidden>"))
-}
-
-/// The error of a plugin that failed: its error object, or what else it said.
-fn failure(output: &Output) -> CniError {
+/// The error of a plugin that failed: its error object, or what else it said; without the secrets that it was given.
+fn failure(output: &Output, secrets: &Secrets) -> CniError {
     let object: Option<Json> = serde_json::from_slice(&output.stdout).ok();
     if let Some((object, msg)) = object.as_ref().and_then(|object| Some((object, object["msg"].as_str()?))) {
         let code = object["code"].as_u64().and_then(|code| u32::try_from(code).ok());
         let details = object["details"].as_str().unwrap_or_default();
+        let (msg, details) = (secrets.hidden_in(msg), secrets.hidden_in(details));
         return CniError::new(code.unwrap_or(CniError::INTERNAL), msg).with(details);
     }
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_string();
     let said = [text(&output.stdout), text(&output.stderr)].into_iter().find(|said| !said.is_empty());
     CniError::internal(match said {
         None => format!("netplugin failed with no error message: {}", output.status),
-        Some(said) => format!("netplugin failed: {:?}", outside::cut_short(&said)),
+        Some(said) => format!("netplugin failed: {:?}", outside::cut_short(&secrets.hidden_in(&said))),
     })
 }
 
@@ -259,21 +245,30 @@ mod tests {
 
     /// A plugin that is a script, and what comes of ADD; then which commands it was called with, and what was logged.
     fn add(script: &str, limit: Duration) -> (Result<Given, CniError>, String, String) {
+        add_with(&json!({"name": "n"}), &[], script, limit)
+    }
+
+    fn add_with(
+        configuration: &Json,
+        variables: &[(&str, &str)],
+        script: &str,
+        limit: Duration,
+    ) -> (Result<Given, CniError>, String, String) {
         let dir = tempfile::tempdir().unwrap();
         let (program, calls) = (dir.path().join("ipam"), dir.path().join("calls"));
         fs::write(&program, format!("#!/bin/sh\necho $CNI_COMMAND >> {}\n{script}\n", calls.display()))
             .unwrap();
         fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
-        let environment: Environment =
-            [("CNI_PATH", dir.path().to_str().unwrap()), ("PATH", "/usr/bin:/bin")].into_iter().collect();
+        let own = [("CNI_PATH", dir.path().to_str().unwrap()), ("PATH", "/usr/bin:/bin")];
+        let environment: Environment = own.iter().chain(variables).copied().collect();
         let delegate = Delegate { limit, ..Delegate::find("ipam", &environment).unwrap() };
         let mut stderr = Vec::new();
         let conf = cni::conf::Document::parse(br#"{"name":"n"}"#).unwrap().conf().unwrap();
         let mut log = Log::new(&mut stderr, "p", setup::Clock::start(), &conf);
-        let given = delegate.add(&json!({"name": "n"}), "", &mut log);
+        let given = delegate.add(configuration, "", &mut log);
         let given = given.map_err(|failed| {
             if failed.may_have_given {
-                delegate.take_back(&json!({"name": "n"}), "", &mut log);
+                delegate.take_back(configuration, "", &mut log);
             }
             failed.error
         });
@@ -313,13 +308,35 @@ mod tests {
         assert_eq!(calls, "ADD\nDEL\n");
     }
 
+    /// Not in its error, not in its log, and not where they are cut.
     #[test]
     fn what_a_plugin_quotes_holds_no_secrets() {
-        let configuration = json!({"etcd_endpoints": "u:hunter2@a:1,http://u:hunter3@b:1", "policy": {"k8s_auth_token": "hunter4"}});
-        let environment: Environment = [("ETCD_PASSWORD", "hunter5")].into_iter().collect();
-        let secrets = secrets(&configuration, &environment);
-        let told = hidden(&secrets, &format!("{configuration} hunter5"));
-        assert!(!told.contains("hunter") && told.contains("http://u:<hidden>@b:1"), "{told}");
+        let configuration = json!({"name": "n", "ipam": {"type": "ipam", "etcd_password": "hun\"ter1\\"}});
+        let variables =
+            [("ETCD_ENDPOINTS", "http://u:hunter2@a:1"), ("KUBECONFIG_INLINE", "{token: hunter3}")];
+        let script = |what: &str| format!("all=$(cat; env); {what}; exit 1");
+        for what in [
+            r#"echo "$all""#,
+            r#"echo "$all" >&2"#,
+            "echo '{\"msg\": \"hun\\\"ter1\\\\ http://u:hunter2@a\", \"details\": \"hunter3\"}'",
+            "printf %1020s | tr ' ' x; echo hunter3",
+            "printf %262140s | tr ' ' x >&2; echo hunter3 >&2",
+            r#"echo '{"ips": [{"address": "hunter2"}]}'; exit 0"#,
+        ] {
+            let (given, _, log) = add_with(&configuration, &variables, &script(what), LIMIT);
+            let told = format!("{:?} {log}", given.unwrap_err());
+            assert!(
+                !told.contains("hun") && !told.contains("ter1") && told.contains("<hid"),
+                "{what}: {told}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_plugin_logs_does_not_rule_the_terminal() {
+        let (_, _, log) =
+            add("printf 'a\\033[2J\\tb\\r\\n\\342\\200\\256c\\n' >&2; cat > /dev/null; echo '{}'", LIMIT);
+        assert_eq!(log, "a\\u{1b}[2J\tb\\r\n\\u{202e}c\n");
     }
 
     /// Neither its result nor its log fills the memory.

@@ -19,6 +19,7 @@ mod names;
 mod profile;
 mod request;
 mod result;
+mod secrets;
 mod wait;
 mod wire;
 

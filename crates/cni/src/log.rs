@@ -69,9 +69,9 @@ impl<'a> Log<'a> {
         }
     }
 
-    /// Passes on what another program wrote to its standard error; it has written to its file itself.
-    pub fn pass_on(&mut self, text: &[u8]) {
-        let _ = self.out.write_all(text);
+    /// Passes on what another program wrote to its standard error, control characters spelled out; it has written to its file itself.
+    pub fn pass_on(&mut self, text: &str) {
+        let _ = self.out.write_all(api::fault::printable_lines(text).as_bytes());
     }
 }
 

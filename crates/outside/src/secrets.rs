@@ -1,0 +1,318 @@
+//! Secrets, and texts of others without them: whoever is given a secret may quote it, in whatever spelling.
+
+use std::ops::Range;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+/// The shortest secret that is hidden, in bytes: a shorter one would take words apart, and protects nothing.
+const SHORTEST: usize = 4;
+/// The shortest that is looked for inside of base64.
+const SHORTEST_ENCODED: usize = 6;
+/// How often a text may have been escaped.
+const LAYERS: usize = 4;
+const HIDDEN: &str = "<hidden>";
+
+/// What no message may hold.
+#[derive(Default)]
+pub struct Secrets {
+    plain: Vec<String>,
+    /// Parts of base64 that hold one of them.
+    encoded: Vec<String>,
+}
+
+impl Secrets {
+    /// Adds one. White space around it is no part of it; each line of several is one, too.
+    pub fn add(&mut self, secret: &str) {
+        let secret = secret.trim();
+        if canonical(secret).len() < SHORTEST || self.plain.iter().any(|known| known == secret) {
+            return;
+        }
+        self.plain.push(secret.to_string());
+        let escaped = secret.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        for form in [secret, escaped.as_str()].into_iter().filter(|form| form.len() >= SHORTEST_ENCODED) {
+            self.encoded.extend(parts_of_base64(form));
+        }
+        let lines = secret.lines().filter(|line| line.len() >= 16 && line.len() < secret.len());
+        lines.for_each(|line| self.add(line));
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.plain.is_empty()
+    }
+
+    /// The most bytes that one of them takes in a text, spelled as wide as JSON and URLs may.
+    pub fn widest(&self) -> usize {
+        6 * self.plain.iter().map(String::len).max().unwrap_or_default()
+    }
+
+    /// The text without them, as they are and escaped for JSON, Rust, shells or URLs, in upper or lower case; and without their base64.
+    pub fn hidden_in(&self, text: &str) -> String {
+        self.hidden_in_beginning(text, text.len())
+    }
+
+    /// The same of the first `most` bytes. Of a secret that goes on behind them nothing is left.
+    pub fn hidden_in_beginning(&self, text: &str, most: usize) -> String {
+        let most = (0..=most.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+        let mut out = String::with_capacity(most);
+        let mut at = 0;
+        for range in self.found_in(text).into_iter().take_while(|range| range.start < most) {
+            // Overlapping ones are one.
+            if range.start >= at {
+                out.push_str(&text[at..range.start]);
+                out.push_str(HIDDEN);
+            }
+            at = at.max(range.end);
+        }
+        out.push_str(text.get(at..most).unwrap_or_default());
+        out
+    }
+
+    /// Where they stand, in order.
+    fn found_in(&self, text: &str) -> Vec<Range<usize>> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let lower = text.to_ascii_lowercase();
+        let units = canonical(text);
+        let bytes: Vec<u8> = units.iter().map(|unit| unit.byte).collect();
+        let mut found = Vec::new();
+        for secret in &self.plain {
+            // What stands before one may look like the beginning of an escape.
+            let plain = secret.to_ascii_lowercase();
+            found.extend(lower.match_indices(&plain).map(|(at, _)| at..at + plain.len()));
+            let wanted: Vec<u8> = canonical(secret).iter().map(|unit| unit.byte).collect();
+            found.extend(
+                positions(&bytes, &wanted).map(|at| units[at].start..units[at + wanted.len() - 1].end),
+            );
+        }
+        for part in &self.encoded {
+            found.extend(text.match_indices(part.as_str()).map(|(at, _)| at..at + part.len()));
+        }
+        found.sort_by_key(|range| (range.start, std::cmp::Reverse(range.end)));
+        let whole = found.into_iter().map(|Range { start, end }| {
+            let start = (0..=start).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+            let end = (end..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(text.len());
+            start..end
+        });
+        whole.collect()
+    }
+}
+
+/// Leaves them out.
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} secrets", self.plain.len())
+    }
+}
+
+fn positions<'a>(text: &'a [u8], wanted: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+    let first = wanted.first().copied();
+    let starts = text.iter().enumerate().filter(move |(_, byte)| Some(**byte) == first).map(|(at, _)| at);
+    starts.filter(move |&at| text[at..].starts_with(wanted))
+}
+
+/// What base64 holds of a text wherever the text begins in what is encoded, without the letters that depend on what stands around it.
+fn parts_of_base64(text: &str) -> Vec<String> {
+    let mut parts = Vec::new();
+    for before in 0..3 {
+        let padded = [&vec![0; before], text.as_bytes()].concat();
+        let letters = padded.len() * 8 / 6;
+        for encoded in [STANDARD_NO_PAD.encode(&padded), URL_SAFE_NO_PAD.encode(&padded)] {
+            // Alone, or at the end, its last letter is its own.
+            let own = &encoded[(before * 8).div_ceil(6)..];
+            parts.extend([own.to_string(), encoded[(before * 8).div_ceil(6)..letters].to_string()]);
+        }
+    }
+    parts.sort();
+    parts.dedup();
+    parts
+}
+
+/// A byte of a text without escapes, and where it stands in the text as it is.
+#[derive(Clone, Copy)]
+struct Unit {
+    byte: u8,
+    start: usize,
+    end: usize,
+}
+
+/// A text in the one spelling that all its spellings share: escapes of JSON, Rust, shells and URLs undone as often as there are any, in lower case. Different
+/// texts may share it, too; then more is hidden than had to be.
+fn canonical(text: &str) -> Vec<Unit> {
+    let mut units: Vec<Unit> =
+        text.bytes().enumerate().map(|(at, byte)| Unit { byte, start: at, end: at + 1 }).collect();
+    for _ in 0..LAYERS {
+        let before = units.len();
+        units = unescaped(&units);
+        if units.len() == before {
+            break;
+        }
+    }
+    for unit in &mut units {
+        unit.byte = if unit.byte == b'+' { b' ' } else { unit.byte.to_ascii_lowercase() };
+    }
+    units
+}
+
+fn unescaped(units: &[Unit]) -> Vec<Unit> {
+    let mut out = Vec::with_capacity(units.len());
+    let mut at = 0;
+    while let Some(unit) = units.get(at) {
+        let (taken, char) = match unit.byte {
+            b'%' => match hex(units, at + 1, 2) {
+                Some(byte) => {
+                    out.push(Unit { byte: byte as u8, start: unit.start, end: units[at + 2].end });
+                    at += 3;
+                    continue;
+                }
+                None => (0, None),
+            },
+            b'\\' => {
+                let slashes = units[at..].iter().take_while(|unit| unit.byte == b'\\').count();
+                let (letters, char) = escape(units, at + slashes);
+                (slashes + letters, char)
+            }
+            _ => (0, None),
+        };
+        match char {
+            Some(char) => {
+                let end = units[at + taken - 1].end;
+                let mut bytes = [0; 4];
+                let bytes = char.encode_utf8(&mut bytes).bytes();
+                out.extend(bytes.map(|byte| Unit { byte, start: unit.start, end }));
+            }
+            // Backslashes alone are left out.
+            None if taken > 0 => {}
+            None => out.push(*unit),
+        }
+        at += taken.max(1);
+    }
+    out
+}
+
+/// What stands for a character behind backslashes: how long that is, and the character. `(0, None)` where the character stands for itself.
+fn escape(units: &[Unit], at: usize) -> (usize, Option<char>) {
+    let byte = |at: usize| units.get(at).map(|unit| unit.byte);
+    let none = (0, None);
+    match byte(at) {
+        Some(b'n') => (1, Some('\n')),
+        Some(b'r') => (1, Some('\r')),
+        Some(b't') => (1, Some('\t')),
+        Some(b'b') => (1, Some('\u{8}')),
+        Some(b'f') => (1, Some('\u{c}')),
+        Some(b'x') => hex(units, at + 1, 2).and_then(char::from_u32).map_or(none, |char| (3, Some(char))),
+        Some(b'u') if byte(at + 1) == Some(b'{') => {
+            let digits = units[at + 2..].iter().take_while(|unit| unit.byte != b'}').take(7).count();
+            let char = hex(units, at + 2, digits).and_then(char::from_u32);
+            char.map_or(none, |char| (digits + 3, Some(char)))
+        }
+        Some(b'u') => {
+            let Some(first) = hex(units, at + 1, 4) else { return none };
+            if let Some(char) = char::from_u32(first) {
+                return (5, Some(char));
+            }
+            let slashes = units[at + 5..].iter().take_while(|unit| unit.byte == b'\\').count();
+            let second = hex(units, at + 6 + slashes, 4).filter(|_| byte(at + 5 + slashes) == Some(b'u'));
+            let pair = second.and_then(|second| {
+                char::decode_utf16([first as u16, second as u16]).next().and_then(Result::ok)
+            });
+            pair.map_or(none, |char| (10 + slashes, Some(char)))
+        }
+        _ => none,
+    }
+}
+
+fn hex(units: &[Unit], at: usize, digits: usize) -> Option<u32> {
+    let units = units.get(at..at + digits).filter(|units| !units.is_empty())?;
+    units
+        .iter()
+        .try_fold(0u32, |value, unit| Some(value.checked_mul(16)? + char::from(unit.byte).to_digit(16)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    fn secrets(all: &[&str]) -> Secrets {
+        let mut secrets = Secrets::default();
+        all.iter().for_each(|secret| secrets.add(secret));
+        secrets
+    }
+
+    #[test]
+    fn every_spelling_is_hidden() {
+        for secret in
+            ["hunter2", "hun\"t\\er2", "hunté\u{1f600}r2", "a b+c/d@e%41f", "\\nhun\nter2\\", "hun$`'ter2"]
+        {
+            let once = format!("{secret:?}");
+            let ascii: String = secret
+                .encode_utf16()
+                .map(|unit| match u8::try_from(unit) {
+                    Ok(byte) if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+                    _ => format!("\\u{unit:04X}"),
+                })
+                .collect();
+            let url: String = secret
+                .bytes()
+                .map(|byte| {
+                    if byte.is_ascii_alphanumeric() {
+                        char::from(byte).to_string()
+                    } else {
+                        format!("%{byte:02x}")
+                    }
+                })
+                .collect();
+            let around = |at: usize| format!("{}{secret} and more", "x".repeat(at));
+            let all = [
+                secret.to_string(),
+                secret.to_ascii_uppercase(),
+                format!("{once:?}"),
+                format!("{:?}", format!("{once:?}")),
+                once,
+                ascii,
+                url.replace("%20", "+"),
+                url.replace('%', "%25"),
+                url,
+                secret.replace('/', "\\/"),
+                STANDARD.encode(secret),
+                STANDARD.encode(around(0)),
+                STANDARD.encode(around(1)),
+                URL_SAFE_NO_PAD.encode(around(2)),
+            ];
+            let secrets = secrets(&[secret]);
+            for text in all {
+                let told = secrets.hidden_in(&format!("it says: {text}: é"));
+                assert!(told.starts_with("it says: ") && told.ends_with(": é"), "{text}: {told}");
+                let left = told.replace(HIDDEN, "").to_lowercase();
+                assert!(
+                    told.contains(HIDDEN) && !left.contains("ter2") && !left.contains("c/d"),
+                    "{text}: {told}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_stays() {
+        let text = "C:\\new\\table 100% of %41 \\u12 \\u{zz} \\ \"a\\\"b\" é\u{1f600}\\";
+        assert_eq!(secrets(&["hunter2", "abc", ""]).hidden_in(text), text);
+        assert_eq!(secrets(&[]).hidden_in(text), text);
+        assert_eq!(secrets(&["hunter2"]).hidden_in("\\xhunter2 C:\\hunter2"), "\\x<hidden> C:\\<hidden>");
+        assert_eq!(secrets(&["nunter2"]).hidden_in("C:\\nunter2"), "C:\\<hidden>");
+    }
+
+    #[test]
+    fn nothing_is_left_of_one_that_is_cut() {
+        let secrets = secrets(&["hunter2"]);
+        for most in 4..10 {
+            assert_eq!(secrets.hidden_in_beginning("it hunter2 x", most), "it <hidden>");
+        }
+        assert_eq!(secrets.hidden_in_beginning("it hunter2 x", 3), "it ");
+        assert_eq!(secrets.hidden_in_beginning("it hunter2 x", 11), "it <hidden> ");
+        assert_eq!(secrets.hidden_in_beginning("é", 1), "");
+    }
+}

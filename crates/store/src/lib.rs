@@ -24,6 +24,8 @@ pub mod read;
 pub mod sqlite;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(any(feature = "etcd", feature = "kubernetes"))]
+mod url;
 pub mod view;
 pub mod watch;
 

@@ -89,7 +89,11 @@ impl Fault {
 
     /// The server's answer (`api/v3rpc/rpctypes/error.go`).
     fn answered(url: &str, status: &Status) -> Fault {
-        let said = &*outside::cut_short(status.message());
+        let said = match status.message().trim() {
+            "" => format!("it gives no reason ({})", status.code().description()),
+            said => outside::cut_short(said),
+        };
+        let said = said.as_str();
         let at = format!("etcd at {url}: {said}");
         let is = |words: &str| said.contains(words);
         let (kind, in_doubt, text) = match status.code() {

@@ -246,8 +246,9 @@ fn members(
     urls: &[String],
 ) -> Result<Vec<Arc<Member>>, StoreError> {
     urls.iter()
-        .map(|url| {
-            let (url, endpoint) = options.endpoint(url, tls)?;
+        .enumerate()
+        .map(|(index, url)| {
+            let (url, endpoint) = options.endpoint(index, url, tls)?;
             let user = options.user.clone();
             Ok(Arc::new(Member { url, endpoint, user, live: Mutex::new(None), count: AtomicU64::new(0) }))
         })

@@ -9,6 +9,7 @@ use tonic::transport::{Endpoint, Uri};
 
 use crate::error::StoreError;
 use crate::pem::Pem;
+use crate::url::fault_of;
 
 /// Certificates for `https` endpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,12 +111,28 @@ impl Tls {
 }
 
 impl Options {
-    /// The endpoint of a URL, and the URL as messages may show it: without user and path.
-    pub(super) fn endpoint(&self, url: &str, tls: &TlsOptions) -> Result<(String, Endpoint), StoreError> {
+    /// The endpoint of a URL, and the URL as messages may show it: without user and path. `index` is its place among others.
+    pub(super) fn endpoint(
+        &self,
+        index: usize,
+        url: &str,
+        tls: &TlsOptions,
+    ) -> Result<(String, Endpoint), StoreError> {
         let scheme = if self.tls.is_default() { "http" } else { "https" };
         let whole = if url.contains("://") { url.to_string() } else { format!("{scheme}://{url}") };
         let wrong =
             |reason: &str| unusable(format!("{reason}. An etcd endpoint looks like http://10.0.0.1:2379"));
+        // What stands between commas may be the rest of a password, and what stands before it its beginning.
+        let is_rest = index > 0 && url.contains('@') && !url.contains("://");
+        let is_rest = is_rest.then_some(
+            "it has a user, but no http:// or https:// before it; in a password write %2C for a comma",
+        );
+        if let Some(why) = is_rest.or_else(|| fault_of(url)) {
+            return Err(wrong(&format!(
+                "endpoint {} of etcd (etcdEndpoints, ETCD_ENDPOINTS, etcd_endpoints) is no URL: {why}",
+                index + 1
+            )));
+        }
         let uri: Uri = whole.parse().map_err(|_| wrong("an etcd endpoint is no URL"))?;
         let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
             return Err(wrong("an etcd endpoint names no host"));

@@ -20,7 +20,9 @@ use hyper_util::client::legacy::{Builder, Client as HyperClient};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::{Client, Config};
+use outside::Secrets;
 use serde::Deserialize;
+use serde_json::Value as Json;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tower::{BoxError, Service, ServiceBuilder};
@@ -278,7 +280,7 @@ impl Server {
                 continue;
             }
             let text = match timeout_at(deadline, bounded::beginning(body, bounded::ERROR)).await {
-                Ok(bytes) => identity.hidden_in(&String::from_utf8_lossy(&bytes)),
+                Ok(bytes) => self.without_secrets(&identity, &String::from_utf8_lossy(&bytes)),
                 Err(_) => String::new(),
             };
             let wait = (parts.status == StatusCode::TOO_MANY_REQUESTS).then(|| retry_after(&parts.headers));
@@ -287,6 +289,21 @@ impl Server {
                 Some(wait) if Instant::now() + wait < deadline => sleep_until(Instant::now() + wait).await,
                 _ => return Err(Fault::answered(&self.shown, question, parts.status, &text, wait)),
             }
+        }
+    }
+
+    /// What the server said, without who we are: a server that echoes a request echoes that. Where it is JSON, what counts is what the JSON means.
+    fn without_secrets(&self, identity: &Identity, text: &str) -> String {
+        let mut secrets = identity.secrets();
+        let user =
+            self.config.cluster_url.authority().and_then(|authority| authority.as_str().rsplit_once('@'));
+        if let Some((user, _)) = user {
+            secrets.add(user);
+            secrets.add(user.split_once(':').map_or("", |(_, password)| password));
+        }
+        match serde_json::from_str(text) {
+            Ok(json) => without(&secrets, json).to_string(),
+            Err(_) => secrets.hidden_in(text),
         }
     }
 
@@ -352,6 +369,18 @@ impl Server {
             .map_err(BoxError::from)
             .service(client);
         Ok(ClientBuilder::new(service, self.config.default_namespace.clone()).build())
+    }
+}
+
+fn without(secrets: &Secrets, json: Json) -> Json {
+    match json {
+        Json::String(text) => Json::String(secrets.hidden_in(&text)),
+        Json::Array(items) => items.into_iter().map(|item| without(secrets, item)).collect(),
+        Json::Object(fields) => fields
+            .into_iter()
+            .map(|(name, value)| (secrets.hidden_in(&name), without(secrets, value)))
+            .collect(),
+        other => other,
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
+use outside::Secrets;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
@@ -59,14 +60,18 @@ impl Identity {
         Some(Identity { header: Some(header), certificate: None })
     }
 
-    /// What somebody else said, without these credentials: who echoes a request echoes them.
-    pub(super) fn hidden_in(&self, text: &str) -> String {
+    /// What no message may hold: the token; the password, alone and behind the user; and what the header makes of them.
+    pub(super) fn secrets(&self) -> Secrets {
+        let mut secrets = Secrets::default();
         let header = self.header.as_ref().and_then(|header| header.to_str().ok());
-        let secret = header.and_then(|header| header.split_once(' ')).map(|(_, secret)| secret);
-        match secret.filter(|secret| !secret.is_empty()) {
-            Some(secret) => text.replace(secret, "<hidden>"),
-            None => text.to_string(),
+        let Some((kind, secret)) = header.and_then(|header| header.split_once(' ')) else { return secrets };
+        secrets.add(secret);
+        let user = (kind == "Basic").then(|| STANDARD.decode(secret).ok()).flatten();
+        if let Some(user) = user.and_then(|user| String::from_utf8(user).ok()) {
+            secrets.add(&user);
+            secrets.add(user.split_once(':').map_or("", |(_, password)| password));
         }
+        secrets
     }
 }
 

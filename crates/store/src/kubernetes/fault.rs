@@ -161,7 +161,13 @@ impl Fault {
         let is_status = status.is_some();
         let status = status.unwrap_or_default();
         let said = if status.message.is_empty() { text } else { status.message.as_str() };
-        let said = &*outside::cut_short(said);
+        let said = match said.trim() {
+            // Those texts tell the code themselves.
+            "" if code.as_u16() >= 500 => "it gives no reason".to_string(),
+            "" => format!("it gives no reason ({code})"),
+            said => outside::cut_short(said),
+        };
+        let said = said.as_str();
         let at = format!("the Kubernetes API server at {url}: {said}");
         let all_causes = |field: &str| {
             !status.details.causes.is_empty() && status.details.causes.iter().all(|c| c.field == field)

@@ -136,7 +136,8 @@ pub(super) fn read(
     let server = cluster.server.as_deref().map(str::trim).unwrap_or_default();
     let wrong_server = || {
         unusable(format!(
-            "{place} names no Kubernetes API server: the server of its cluster is no URL. It looks like https://10.0.0.1:6443"
+            "{place} names no Kubernetes API server: the server of its cluster is no URL{}. It looks like https://10.0.0.1:6443",
+            super::options::why_no_url(server)
         ))
     };
     let mut config = Config::new(url(server).ok_or_else(wrong_server)?);

@@ -15,6 +15,7 @@ use super::credentials::Credentials;
 use super::kubeconfig;
 use crate::error::StoreError;
 use crate::pem::Pem;
+use crate::url::fault_of;
 
 /// A kubeconfig.
 #[derive(Clone, PartialEq, Eq)]
@@ -200,8 +201,14 @@ fn in_cluster(cluster: &InCluster) -> Result<(Config, Credentials), StoreError> 
 
 fn endpoint_url(text: &str) -> Result<http::Uri, StoreError> {
     url(text).ok_or_else(|| {
-        unusable("the endpoint of the Kubernetes API server (K8S_API_ENDPOINT) is no URL. It looks like https://10.0.0.1:6443")
+        let why = why_no_url(text);
+        unusable(format!("the endpoint of the Kubernetes API server (k8sAPIEndpoint, K8S_API_ENDPOINT, k8s_api_root) is no URL{why}. It looks like https://10.0.0.1:6443"))
     })
+}
+
+/// Why a text is no URL, for behind these words; empty where nothing more is known.
+pub(super) fn why_no_url(text: &str) -> String {
+    fault_of(text.trim()).map_or(String::new(), |why| format!(" ({why})"))
 }
 
 /// A server's URL; without a scheme it is https. (client-go takes http where no certificate is given; a token would be sent for all to read.)
@@ -209,9 +216,7 @@ pub(super) fn url(text: &str) -> Option<http::Uri> {
     let text = text.trim();
     let whole = if text.contains("://") { text.to_string() } else { format!("https://{text}") };
     let uri: http::Uri = whole.parse().ok()?;
-    let authority = uri.authority()?.as_str();
-    let port = authority.rsplit('@').next()?.strip_prefix(uri.host()?)?.trim_start_matches(':');
-    let is_good = (port.is_empty() || port.parse::<u16>().is_ok())
+    let is_good = fault_of(text).is_none()
         && uri.host().is_some_and(|host| !host.is_empty())
         && ["http", "https"].contains(&uri.scheme_str().unwrap_or_default());
     is_good.then_some(uri)

@@ -59,9 +59,19 @@ fn endpoints_that_are_none() {
         ("http://", "http://10.0.0.1:2379"),
         ("ftp://host:1", "neither http nor https"),
         ("http://a b:1", "no URL"),
+        ("http://root:pa@hunter2/x@127.0.0.1:1", "endpoint 1 of etcd"),
+        ("http://root:123/hunter2@127.0.0.1:1", "an @ stands where none may"),
+        ("http://root:hunter2", "its port is no number"),
+        ("http://a:1,http://hunter2:x@b:1/@", "endpoint 2 of etcd"),
+        ("http://root:123,hunter2@127.0.0.1:1", "endpoint 2 of etcd (etcdEndpoints, ETCD_ENDPOINTS"),
     ] {
-        let error = store::etcd::EtcdStore::open(options(&[endpoint.to_string()])).unwrap_err();
+        let endpoints: Vec<_> = endpoint.split(',').map(str::to_string).collect();
+        let error = store::etcd::EtcdStore::open(options(&endpoints)).unwrap_err();
         assert!(matches!(error, StoreError::Unusable(_)), "{endpoint:?}: {error:?}");
+        assert!(
+            !format!("{error:?}").contains("hunter2") && !format!("{error:?}").contains("123"),
+            "{error:?}"
+        );
         says(&error, &[words]);
     }
     for endpoint in

@@ -117,6 +117,13 @@ async fn a_wait_that_is_asked_for_is_kept() {
     assert!(start.elapsed() >= Duration::from_secs(2));
     assert_eq!(log.lock().unwrap().len(), 4);
 
+    for (code, words) in
+        [(429, "it gives no reason (429 Too Many Requests)"), (503, "it gives no reason (503 ")]
+    {
+        let (store, _) = scripted(vec![Reply::Answer(code, "retry-after: 60", String::new())]).await;
+        let error = store.read(&handles(), WITHIN).await.unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
     let (store, _) = scripted(vec![Reply::Answer(429, "retry-after: 60", "{}".to_string())]).await;
     let error = store.read(&handles(), WITHIN).await.unwrap_err();
     assert!(

@@ -235,6 +235,60 @@ async fn echo(code: u16) -> (String, tokio::sync::mpsc::UnboundedReceiver<String
     (address, requests)
 }
 
+/// The server may say in other words who asked: within JSON, decoded, or encoded anew.
+#[tokio::test]
+async fn what_the_server_says_of_who_asked_is_hidden() {
+    let secret = "hun\"ter/2\\";
+    let user = format!("us:{secret}");
+    let basic = json!({"username": "us", "password": secret});
+    let token = "hunter2/abcdef+ghi";
+    let escaped = |text: &str| text.bytes().map(|byte| format!("\\u{byte:04x}")).collect::<String>();
+    let percent = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    for (user, said) in [
+        (basic.clone(), json!({"message": format!("wrong password {secret} of {user}")}).to_string()),
+        (basic.clone(), format!("{{\"message\": \"{}\"}}", escaped(secret))),
+        (
+            basic.clone(),
+            json!({"message": format!("not {} nor {:?}", base64(&user), base64(secret))}).to_string(),
+        ),
+        (basic.clone(), json!({"message": json!({"user": user}).to_string()}).to_string()),
+        (basic, format!("{user} {secret:?} {}", percent(secret))),
+        (json!({"token": token}), format!("{{\"message\": \"{}\"}}", escaped(token))),
+        (
+            json!({"token": token}),
+            json!({"message": format!("{} {}", percent(token), token.to_uppercase())}).to_string(),
+        ),
+        (json!({"token": token}), format!("{} {}", base64(token), token.replace('/', "\\/"))),
+    ] {
+        for code in [401, 403, 422, 500] {
+            let (address, _requests) = answering(format!(
+                "HTTP/1.1 {code} x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{said}",
+                said.len()
+            ))
+            .await;
+            let store = open(of_user(&format!("http://{address}"), user.clone())).unwrap();
+            let error = store.read(&ReadSet::new().key(handle("a")), WITHIN).await.unwrap_err().to_string();
+            let (lower, part) = (error.to_lowercase(), &base64("us:hun")[..8]);
+            let is_told = ["hun", "ter/", "abcdef", "%68", "\\u00"].iter().any(|part| lower.contains(part));
+            assert!(error.contains("<hidden>") && !is_told && !error.contains(part), "{said}: {error}");
+        }
+    }
+}
+
+/// A server that answers every request with that.
+async fn answering(answer: String) -> (String, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let task = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut vec![0; 8192]).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    (address, task)
+}
+
 /// What answers may be another program, which shows what it was sent.
 #[tokio::test]
 async fn who_echoes_a_request_tells_no_secret() {
@@ -290,6 +344,22 @@ async fn tokens_are_trimmed_and_servers_need_no_scheme() {
     for server in ["", "host:port", "ftp://h", "https://", "http://a b"] {
         let error = open(of_user(server, json!({}))).unwrap_err().to_string();
         assert!(error.contains("is no URL"), "{server}: {error}");
+    }
+    // What stands before the last @ is a password, or its beginning.
+    for server in [
+        "https://root:pa@hunter2/x@127.0.0.1:1",
+        "https://hunter2:123/rest@127.0.0.1:1",
+        "https://root:123/hunter2@127.0.0.1:1",
+        "root:hunter2",
+    ] {
+        let endpoint = Options { endpoint: Some(server.to_string()), ..Options::default() };
+        for error in [open(of_user(server, json!({}))).unwrap_err(), KubeStore::open(endpoint).unwrap_err()] {
+            checked(&error, server);
+            assert!(
+                error.to_string().contains("is no URL (") && !error.to_string().contains("123"),
+                "{error}"
+            );
+        }
     }
     let error = open(of_user("h", json!({"token": "two\nlines"}))).unwrap_err().to_string();
     assert!(

@@ -1,0 +1,50 @@
+//! URLs of servers, as people write them.
+
+/// Why a URL may mean another host than the one that stands in it, or part of a password would pass for a host or a port. Tells nothing of it.
+pub(crate) fn fault_of(url: &str) -> Option<&'static str> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    if behind.contains('@') || authority.matches('@').count() > 1 {
+        return Some(
+            "an @ stands where none may: in a password write %40 for @, %2F for /, %3F for ? and %23 for #",
+        );
+    }
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let port = match host.rsplit_once(':') {
+        Some((_, port)) if !port.contains(']') => port,
+        _ => "",
+    };
+    (!port.is_empty() && port.parse::<u16>().is_err()).then_some("its port is no number up to 65535")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_hide_a_password_is_refused() {
+        for good in [
+            "h",
+            "h:1",
+            "http://h:",
+            "https://u:p@h:1/x",
+            "http://[::1]:1",
+            "http://u:p@[::1]/",
+            "10.0.0.1:2379",
+        ] {
+            assert_eq!(fault_of(good), None, "{good}");
+        }
+        for (wrong, why) in [
+            ("http://root:pa@hunter2/x@127.0.0.1:1", "an @"),
+            ("http://root:123/rest@127.0.0.1:1", "an @"),
+            ("root:123?rest@127.0.0.1:1", "an @"),
+            ("http://root:12#rest@127.0.0.1:1", "an @"),
+            ("http://root:pa@hunter2@127.0.0.1:1", "an @"),
+            ("http://root:hunter2", "its port"),
+            ("root:99999", "its port"),
+            ("http://[::1]:hunter2", "its port"),
+        ] {
+            assert!(fault_of(wrong).is_some_and(|found| found.starts_with(why)), "{wrong}");
+        }
+    }
+}

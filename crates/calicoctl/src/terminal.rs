@@ -1,41 +1,50 @@
-//! What goes to a terminal. Names, labels and owners come from others: their control characters are spelled out (`\\u001b`), as JSON spells them.
+//! What goes to a terminal. Names, labels and owners come from others: their control characters, and those that turn the direction of a line, are
+//! spelled out (`\u001b`), as JSON spells them.
 
 use std::io::{self, Write};
 
-/// The first byte of the control characters U+0080 to U+009F, which some terminals obey, too.
-const C1: u8 = 0xc2;
-
-/// Passes text on, but for control characters; line breaks and tabs stay.
+/// Passes text on, but for characters that a terminal obeys (see [`api::fault::is_obeyed`]); line breaks and tabs stay.
 pub(crate) struct Terminal<'a> {
     out: &'a mut dyn Write,
-    /// Whether the last byte was [`C1`], which is still to be written.
-    is_held: bool,
+    /// The first bytes of a character, which are still to be written.
+    held: Vec<u8>,
 }
 
 impl<'a> Terminal<'a> {
     /// Passes on to `out`.
     pub(crate) fn new(out: &'a mut dyn Write) -> Terminal<'a> {
-        Terminal { out, is_held: false }
+        Terminal { out, held: Vec::new() }
     }
 }
 
 impl Write for Terminal<'_> {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        let mut passed = Vec::with_capacity(text.len() + 1);
-        for byte in text {
-            match (std::mem::take(&mut self.is_held), byte) {
-                (true, 0x80..=0x9f) => {
-                    write!(passed, "\\u{byte:04x}")?;
-                    continue;
+        let all = [std::mem::take(&mut self.held).as_slice(), text].concat();
+        let mut passed = Vec::with_capacity(all.len());
+        let mut rest = all.as_slice();
+        while !rest.is_empty() {
+            let (valid, odd) = match std::str::from_utf8(rest) {
+                Ok(valid) => (valid, 0),
+                Err(error) => {
+                    let (valid, _) = rest.split_at(error.valid_up_to());
+                    // Of a character that has not come whole the end may come yet.
+                    let odd = error.error_len().unwrap_or(0);
+                    (std::str::from_utf8(valid).unwrap_or_default(), odd)
                 }
-                (true, _) => passed.push(C1),
-                (false, _) => {}
+            };
+            for c in valid.chars() {
+                match c {
+                    c if api::fault::is_obeyed(c) && !matches!(c, '\n' | '\t') => {
+                        write!(passed, "\\u{:04x}", u32::from(c))?;
+                    }
+                    c => passed.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+                }
             }
-            match byte {
-                b'\n' | b'\t' => passed.push(*byte),
-                0..=0x1f | 0x7f => write!(passed, "\\u{byte:04x}")?,
-                &C1 => self.is_held = true,
-                _ => passed.push(*byte),
+            passed.extend_from_slice(&rest[valid.len()..valid.len() + odd]);
+            rest = &rest[valid.len() + odd..];
+            if odd == 0 {
+                self.held = rest.to_vec();
+                break;
             }
         }
         self.out.write_all(&passed)?;
@@ -43,9 +52,7 @@ impl Write for Terminal<'_> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.is_held) {
-            self.out.write_all(&[C1])?;
-        }
+        self.out.write_all(&std::mem::take(&mut self.held))?;
         self.out.flush()
     }
 }
@@ -59,9 +66,10 @@ mod tests {
         for (text, shown) in [
             ("plain \u{e9} \u{a9}\n\tx", "plain \u{e9} \u{a9}\n\tx"),
             ("a\u{1b}[2Jb\r", "a\\u001b[2Jb\\u000d"),
+            ("a\u{202e}b\u{2069}\u{200f}\u{61c}\u{1f600}", "a\\u202eb\\u2069\\u200f\\u061c\u{1f600}"),
             ("\u{7f}\u{9b}31m\u{0}", "\\u007f\\u009b31m\\u0000"),
         ] {
-            for size in 1..4 {
+            for size in 1..6 {
                 let mut out = Vec::new();
                 let mut terminal = Terminal::new(&mut out);
                 text.as_bytes().chunks(size).for_each(|some| terminal.write_all(some).unwrap());

@@ -371,3 +371,22 @@ mod properties {
         }
     }
 }
+
+/// Whatever a terminal obeys is not shown as it is, and means the same.
+#[test]
+fn what_turns_the_direction_is_quoted_in_yaml() {
+    use std::io::Write;
+    for text in ["a\u{202e}b", "\u{2066}a\\b\"\nc", "\u{200f}", "a: \u{61c}"] {
+        let value = json!({"name": text});
+        for output in [yaml::to_text(&value), json::to_text(&value, 2)] {
+            let mut shown = Vec::new();
+            let mut terminal = crate::terminal::Terminal::new(&mut shown);
+            terminal.write_all(output.as_bytes()).unwrap();
+            terminal.flush().unwrap();
+            let shown = String::from_utf8(shown).unwrap();
+            assert!(shown.is_ascii(), "{shown}");
+            let read = crate::input::yaml::read(shown.as_bytes()).unwrap();
+            assert_eq!(read, value, "{shown}");
+        }
+    }
+}

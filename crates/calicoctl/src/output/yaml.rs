@@ -61,7 +61,10 @@ impl Document<'_> {
     }
 
     fn string(&mut self, text: &str) {
-        let style = if text.contains('\n') {
+        // What a terminal is not shown as it is means the same only within quotes.
+        let style = if text.contains(|c: char| api::fault::is_obeyed(c) && !c.is_control()) {
+            ScalarStyle::DoubleQuoted
+        } else if text.contains('\n') {
             ScalarStyle::Literal
         } else if resolve(text, false) == Meaning::Text && !is_base_60(text) {
             ScalarStyle::Plain

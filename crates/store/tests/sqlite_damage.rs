@@ -23,6 +23,11 @@ fn open(path: &Path) -> Result<SqliteStore, store::StoreError> {
 
 /// A store as a small cluster has it, some of it changed and deleted again, all in the one file.
 async fn filled(path: &Path) {
+    commits(path).await.checkpoint(WITHIN).await.unwrap();
+}
+
+/// The same, with the latest of it beside the file.
+async fn commits(path: &Path) -> SqliteStore {
     let store = open(path).unwrap();
     let mut records: Vec<(Key, Value)> = Vec::new();
     for n in 0..60_u32 {
@@ -51,7 +56,7 @@ async fn filled(path: &Path) {
         }
         assert!(store.commit(&batch, WITHIN).await.unwrap().is_applied());
     }
-    store.checkpoint(WITHIN).await.unwrap();
+    store
 }
 
 /// What a backup has to hold.
@@ -248,4 +253,37 @@ async fn a_counter_that_says_nothing_is_told_with_the_remedy() {
         open(&path).unwrap().restore(&backup, WITHIN).await.unwrap();
         assert_eq!(contents(&path).unwrap().len(), 3);
     }
+
+/// The same where most of it lies in the -wal file, before anybody opens it and while it is in use.
+#[tokio::test]
+async fn a_damaged_wal_gives_no_backup() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let store = commits(&path("store.db")).await;
+    store.backup(&path("good.db"), WITHIN).await.unwrap();
+    drop(store);
+    let good = contents(&path("good.db")).unwrap();
+    let wal = fs::read(path("store.db-wal")).unwrap();
+    assert!(wal.len() > 100_000);
+    let mut backed_up = 0;
+    for seed in 0..SEEDS / 3 {
+        let (source, copy) = (path(&format!("source{seed}.db")), path(&format!("copy{seed}.db")));
+        fs::copy(path("store.db"), &source).unwrap();
+        let beside = path(&format!("source{seed}.db-wal"));
+        fs::write(&beside, &wal).unwrap();
+        let in_use = (seed % 3 == 0).then(|| open(&source).unwrap());
+        let mut damaged = wal.clone();
+        let what = damage(&mut damaged, seed);
+        fs::write(&beside, &damaged).unwrap();
+        let store = in_use.map_or_else(|| open(&source), Ok);
+        if let Ok(store) = store
+            && store.backup(&copy, Duration::from_millis(100)).await.is_ok()
+        {
+            backed_up += 1;
+            assert_eq!(contents(&copy).as_ref(), Some(&good), "seed {seed}: {what}");
+        } else {
+            assert!(!copy.exists(), "seed {seed}: {what}: no half backup is left");
+        }
+    }
+    assert!(backed_up < SEEDS / 30, "{backed_up}");
 }

@@ -141,26 +141,36 @@ pub(super) fn check_whole(conn: &Connection, path: &Path) -> Result<(), Fault> {
     refuse_cut(path, log, length)
 }
 
-/// Refuses to take for whole what SQLite takes from a -wal file that others may have damaged since it was looked through.
+/// Refuses to take for whole what SQLite takes from a -wal file: neither what may have been damaged since it was looked through, nor a last transaction that
+/// was either cut short or damaged.
 ///
 /// # Errors
 /// See [`broken_wal`]; SQLite's.
 pub(super) fn check_for_backup(conn: &Connection, path: &Path) -> Result<(), Fault> {
-    for _ in 0..3 {
-        let (Some(frames_before), Some((log, length))) = (frames(conn)?, still(&wal_of(path))) else {
-            return Ok(());
-        };
-        if frames(conn)? != Some(frames_before) {
-            continue;
-        }
-        refuse_cut(path, log, length)?;
-        if log.frames < frames_before {
-            return Err(broken_wal(path, "is damaged: a commit in it is not what was written").into());
-        }
+    let wal = wal_of(path);
+    let Some(taken) = frames(conn)? else { return Ok(()) };
+    let is_whole = |log: Log| log.has_header && !log.is_cut && !log.has_tail && log.frames >= taken;
+    if still(&wal).is_none_or(|(log, length)| length == 0 || is_whole(log)) {
         return Ok(());
     }
-    // It grows all the time: in use, and found whole when it was opened.
-    Ok(())
+    // What may be somebody's commit under way is looked at while there is none.
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    let judged = frames(conn).and_then(|taken| match (taken, still(&wal)) {
+        (Some(taken), Some((log, length))) => {
+            refuse_cut(path, log, length)?;
+            let why = match () {
+                () if log.frames < taken => "is damaged: a commit in it is not what was written",
+                () if log.has_tail => {
+                    "does not end as it should: the last commit in it was cut short before it was answered, or is damaged"
+                }
+                () => return Ok(()),
+            };
+            Err(broken_wal(path, why).into())
+        }
+        _ => Ok(()),
+    });
+    conn.execute_batch("ROLLBACK")?;
+    judged
 }
 
 fn refuse_cut(path: &Path, log: Log, length: usize) -> Result<(), Fault> {

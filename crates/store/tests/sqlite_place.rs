@@ -213,3 +213,20 @@ async fn a_wal_that_goes_under_way_is_noticed() {
     create(&store, "b").await.unwrap();
     assert_eq!(count(&open(&path).unwrap()).await, 2);
 }
+
+#[tokio::test]
+async fn what_lies_in_the_place_of_a_wal_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    create(&open(&path).unwrap(), "a").await.unwrap();
+    let (wal, moved) = (beside(&path, "wal"), dir.path().join("moved"));
+    fs::rename(&wal, &moved).unwrap();
+    fs::create_dir(&wal).unwrap();
+    refused(open(&path), &["store.db-wal is a directory", "move it away"]);
+    fs::remove_dir(&wal).unwrap();
+    symlink(&moved, &wal).unwrap();
+    refused(open(&path), &["store.db-wal is a symbolic link", "move it away"]);
+    fs::remove_file(&wal).unwrap();
+    fs::rename(&moved, &wal).unwrap();
+    assert_eq!(count(&open(&path).unwrap()).await, 1);
+}

@@ -85,6 +85,19 @@ fn beside(path: &Path, what: &str) -> PathBuf {
 /// # Errors
 /// It has more than one name, so that two databases may think it theirs.
 pub(super) fn find_wal(path: &Path, wal: &Path) -> Result<Option<FileId>, StoreError> {
+    let what = match fs::symlink_metadata(wal) {
+        Ok(found) if found.is_symlink() => "a symbolic link, which SQLite does not follow there",
+        Ok(found) if found.is_dir() => "a directory",
+        Ok(found) if !found.is_file() => "a device, a pipe or a socket",
+        _ => "",
+    };
+    if !what.is_empty() {
+        let wal = wal.display();
+        return Err(StoreError::Unusable(format!(
+            "{} cannot be used: {wal} is {what}, not the file with its latest commits. Nothing was changed: move it away and put that file there under its name",
+            path.display()
+        )));
+    }
     match fs::metadata(wal) {
         Ok(found) => {
             has_one_name(wal, path, &found)?;

@@ -230,3 +230,17 @@ async fn what_lies_in_the_place_of_a_wal_is_named() {
     fs::rename(&moved, &wal).unwrap();
     assert_eq!(count(&open(&path).unwrap()).await, 1);
 }
+
+#[tokio::test]
+async fn an_shm_that_goes_under_way_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = open(&path).unwrap();
+    create(&store, "a").await.unwrap();
+    fs::remove_file(beside(&path, "shm")).unwrap();
+    refused(create(&store, "lost").await, &["store.db-shm was removed", "start the process again"]);
+    drop(store);
+    let store = open(&path).unwrap();
+    create(&store, "b").await.unwrap();
+    assert_eq!(count(&store).await, 2);
+}

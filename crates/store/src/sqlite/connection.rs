@@ -12,7 +12,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::fault::{Fault, file_error};
-use super::place::{FileId, check_nothing_left, find, find_wal, wal_of, without_wal};
+use super::place::{FileId, check_nothing_left, find, find_wal, shm_of, wal_of, without_wal};
 use super::schema::{self, Layout};
 use super::{Options, checkpoint, filesystem};
 use crate::error::StoreError;
@@ -23,6 +23,8 @@ pub(super) struct Live {
     file: FileId,
     /// The -wal file and which it was, where there was one when the file was opened.
     wal: Option<(PathBuf, FileId)>,
+    /// The same of the -shm file.
+    shm: Option<(PathBuf, FileId)>,
     /// Whether it is known to have all that this program writes.
     is_whole: Cell<bool>,
 }
@@ -70,7 +72,9 @@ impl Live {
         let Some(file) = find(path)? else { return Err(replaced(path).into()) };
         let wal = wal_of(path);
         let wal = find_wal(path, &wal)?.map(|id| (wal, id));
-        Ok(Live { conn, file, wal, is_whole: Cell::new(false) })
+        let shm = shm_of(path);
+        let shm = FileId::at(&shm).map(|id| (shm, id));
+        Ok(Live { conn, file, wal, shm, is_whole: Cell::new(false) })
     }
 
     /// Makes sure that the file is still the one under its name, and its -wal file is: what is committed into a removed file would be lost.
@@ -79,7 +83,17 @@ impl Live {
             return Err(replaced(path));
         }
         match &self.wal {
-            Some((wal, known)) if find_wal(path, wal)? != Some(*known) => Err(without_wal(path)),
+            Some((wal, known)) if find_wal(path, wal)? != Some(*known) => return Err(without_wal(path)),
+            _ => {}
+        }
+        // Whoever opens the file after that makes another, and neither sees what the other commits.
+        match &self.shm {
+            Some((shm, known)) if FileId::at(shm) != Some(*known) => Err(StoreError::Unusable(format!(
+                "{} was removed or replaced while this process had {} open, through which processes see each other's commits. Nothing was committed: start the process \
+                 again, and remove none of the files beside it",
+                shm.display(),
+                path.display()
+            ))),
             _ => Ok(()),
         }
     }

@@ -23,6 +23,11 @@ const LEAST_PAGE: u64 = 512;
 pub(super) struct FileId(u64, u64);
 
 impl FileId {
+    /// What is under that name, if anything.
+    pub(super) fn at(path: &Path) -> Option<FileId> {
+        fs::metadata(path).ok().map(|found| FileId::of(&found))
+    }
+
     fn of(found: &Metadata) -> FileId {
         FileId(found.dev(), found.ino())
     }

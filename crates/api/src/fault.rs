@@ -22,9 +22,18 @@ use crate::key::Key;
 use crate::kind::Kind;
 use crate::odd_block;
 use crate::record::{DecodeError, Value};
+use crate::resource::Resource;
 
 /// Characters of a value that a reason repeats.
 const SHOWN: usize = 60;
+/// Bytes of a text that a message repeats.
+pub const TEXT: usize = 200;
+/// Bytes of a reason.
+const REASON: usize = 800;
+/// What the rest does about a field that nobody needs.
+const NOT_NEEDED: &str = "it is kept as it is, and nothing depends on it";
+/// Faults of one record that are told.
+const TOLD: usize = 5;
 
 /// A fault of a stored record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,9 +55,9 @@ impl Fault {
     pub fn unreadable(key: Option<&Key>, error: &DecodeError) -> Fault {
         let effect = key.map_or("it is left out", |key| effect_of(key, true));
         Fault {
-            record: error.key.clone(),
-            field: error.field.clone(),
-            reason: error.reason.clone(),
+            record: short(&error.key, 2 * TEXT),
+            field: short(&error.field, TEXT),
+            reason: short(&error.reason, REASON),
             picture: None,
             effect,
         }
@@ -95,35 +104,58 @@ fn effect_of(key: &Key, all: bool) -> &'static str {
     }
 }
 
-/// What is odd about a record that can be read as a whole.
+/// What is odd about a record that can be read as a whole: some of it, and how much there is.
 pub fn of_record(key: &Key, value: &Value) -> Vec<Fault> {
-    let fault = |(field, reason): (String, String), picture| Fault {
-        record: key.to_string(),
-        field,
-        reason,
-        picture,
+    let mut faults = all_of_record(key, value);
+    let more = faults.len().saturating_sub(TOLD);
+    faults.truncate(TOLD);
+    if let (Some(last), 1..) = (faults.last().cloned(), more) {
+        let reason = format!("and {more} more faults of that record");
+        faults.push(Fault { field: "...".to_string(), reason, picture: None, ..last });
+    }
+    faults
+}
+
+fn all_of_record(key: &Key, value: &Value) -> Vec<Fault> {
+    let lines = |picture: String| {
+        let short = picture.lines().map(|line| short(line, TEXT)).collect::<Vec<_>>();
+        short.join("\n")
+    };
+    let fault = |(field, reason): (String, String), picture: Option<String>| Fault {
+        record: short(&key.to_string(), 2 * TEXT),
+        field: short(&field, TEXT),
+        reason: short(&reason, REASON),
+        picture: picture.map(lines),
         effect: effect_of(key, false),
     };
     match value {
         Value::Block(block) => odd_block::oddities(block).into_iter().map(|odd| fault(odd, None)).collect(),
-        Value::Resource(resource) => match resource.kind() {
-            Kind::IPPool => match resource.as_pool() {
-                Err(error) => {
-                    error.field().map(|field| fault((field, error.reason()), None)).into_iter().collect()
-                }
-                Ok(pool) => {
-                    let odd = pool.odd_selectors();
-                    odd.map(|(field, odd)| fault((field.to_string(), odd.to_string()), Some(odd.picture())))
-                        .collect()
-                }
-            },
-            Kind::IPReservation => {
-                let odd = resource.as_reservation().odd.iter();
-                odd.map(|(field, reason)| fault((field.clone(), reason.clone()), None)).collect()
-            }
-            _ => Vec::new(),
-        },
+        Value::Resource(resource) => {
+            let odd = resource.metadata().oddities().into_iter();
+            let odd = odd.map(|odd| Fault { effect: NOT_NEEDED, ..fault(odd, None) });
+            odd.chain(of_resource(resource, fault)).collect()
+        }
         Value::IpamConfig(_) | Value::Affinity(_) | Value::Handle(_) => Vec::new(),
+    }
+}
+
+fn of_resource(resource: &Resource, fault: impl Fn((String, String), Option<String>) -> Fault) -> Vec<Fault> {
+    match resource.kind() {
+        Kind::IPPool => match resource.as_pool() {
+            Err(error) => {
+                error.field().map(|field| fault((field, error.reason()), None)).into_iter().collect()
+            }
+            Ok(pool) => {
+                let odd = pool.odd_selectors();
+                odd.map(|(field, odd)| fault((field.to_string(), odd.to_string()), Some(odd.picture())))
+                    .collect()
+            }
+        },
+        Kind::IPReservation => {
+            let odd = resource.as_reservation().odd.iter();
+            odd.map(|(field, reason)| fault((field.clone(), reason.clone()), None)).collect()
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -134,6 +166,16 @@ pub fn excerpt(json: &Json) -> String {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
     }
+}
+
+/// A text of at most so many bytes and a few: both its ends, where it is longer, and how much was left out.
+pub fn short(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_string();
+    }
+    let boundary = |at: usize| (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+    let (head, tail) = (boundary(most * 3 / 4), boundary(text.len() - most / 4));
+    format!("{}[... {} bytes ...]{}", &text[..head], tail - head, &text[tail..])
 }
 
 /// Whether a terminal may obey a character instead of showing it: control characters, and those that turn the direction in which others are shown, so that a
@@ -171,6 +213,69 @@ fn spelled_out(text: &str, is_meant: impl Fn(char) -> bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_are_cut() {
+        assert_eq!(short("abcdefgh", 8), "abcdefgh");
+        assert_eq!(short("abcdefghi", 8), "abcdef[... 1 bytes ...]hi");
+        assert!(short(&"é".repeat(1_000_000), 200).len() < 240);
+    }
+
+    /// However large a bad record is, what is told of it is not.
+    #[test]
+    fn messages_are_small() {
+        let nested = "(".repeat(1_000_000);
+        let name = "x".repeat(100_000);
+        let spec = serde_json::json!({"cidr": "10.0.0.0/16", "nodeSelector": nested, "namespaceSelector": format!("{name} bad {name}")});
+        let pool = serde_json::json!({"metadata": {"name": "p"}, "spec": spec}).to_string();
+        let queue: Vec<Json> = (0..20_000).map(|n| Json::from(format!("bad {n}"))).collect();
+        let block = serde_json::json!({"cidr": "10.0.0.0/30", "affinity": "host:n", "allocations": [null, null, null, null],
+            "unallocated": queue, "attributes": []})
+        .to_string();
+        for (key, text) in
+            [(Key::global(Kind::IPPool, "p"), pool), (Key::Block("10.0.0.0/30".parse().unwrap()), block)]
+        {
+            let faults = of_record(&key, &Value::from_stored_text(&key, &text).unwrap());
+            assert!((1..=TOLD + 1).contains(&faults.len()), "{}", faults.len());
+            for fault in &faults {
+                let picture = fault.picture.as_deref().unwrap_or_default();
+                assert!(fault.to_string().len() < 1500 && picture.len() < 1500, "{fault} {picture}");
+            }
+            let is_block = matches!(key, Key::Block(_));
+            assert_eq!(faults.last().unwrap().reason.contains("19995 more"), is_block);
+        }
+        let key = Key::Handle(crate::key::HandleId::new("h").unwrap());
+        let huge = serde_json::json!({"block": {name: 1}}).to_string();
+        let error = Value::from_stored_text(&key, &huge).unwrap_err();
+        assert!(error.to_string().len() < 1500, "{}", error.to_string().len());
+    }
+
+    /// What nothing depends on is named, kept, and stops nothing.
+    #[test]
+    fn metadata_that_nobody_needs() {
+        for (field, value) in [
+            ("uid", Json::from(5)),
+            ("uid", Json::from(-1)),
+            ("creationTimestamp", Json::from(1.5)),
+            ("creationTimestamp", serde_json::json!({})),
+            ("generation", Json::from("x")),
+        ] {
+            for kind in [Kind::ClusterInformation, Kind::Node, Kind::IPPool, Kind::IPReservation] {
+                let key = Key::global(kind, "default");
+                let mut json = serde_json::json!({"metadata": {"name": "default", "labels": {"rack": "1"}}, "spec": {"cidr": "10.0.0.0/16"}});
+                json["metadata"][field] = value.clone();
+                let read = Value::from_stored_text(&key, &json.to_string()).unwrap();
+                let faults = of_record(&key, &read);
+                assert!(
+                    matches!(&faults[..], [one] if one.field == format!("metadata.{field}")),
+                    "{faults:?}"
+                );
+                let written: Json = serde_json::from_str(&read.to_stored_text()).unwrap();
+                assert_eq!(written["metadata"][field], value, "{kind} {field}");
+                assert_eq!(written["metadata"]["labels"]["rack"], "1");
+            }
+        }
+    }
 
     #[test]
     fn control_characters_are_spelled_out() {

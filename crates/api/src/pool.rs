@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use selector::{ParseError, Selector};
 
 use crate::cidr::{self, BlockCidr, Cidr, Family};
-use crate::fault::{excerpt, printable};
+use crate::fault::{TEXT, excerpt, printable, short};
 use crate::kind::Kind;
 use crate::resource::Resource;
 
@@ -110,9 +110,10 @@ impl OddSelector {
 
 impl fmt::Display for OddSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{}' is no selector: {}", printable(&self.text), printable(&self.error.to_string()))?;
+        let shown = |text: &str| short(&printable(text), TEXT);
+        write!(f, "'{}' is no selector: {}", shown(&self.text), shown(&self.error.to_string()))?;
         match self.error.hint() {
-            Some(hint) => write!(f, " ({})", printable(hint)),
+            Some(hint) => write!(f, " ({})", shown(hint)),
             None => Ok(()),
         }
     }

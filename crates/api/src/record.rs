@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::affinity::Affinity;
 use crate::block::Block;
-use crate::fault::{excerpt, printable};
+use crate::fault::{excerpt, printable, short};
 use crate::handle::Handle;
 use crate::ipam_config::IpamConfig;
 use crate::json;
@@ -78,7 +78,9 @@ pub struct DecodeError {
 impl DecodeError {
     /// That a record cannot be read for that reason.
     pub fn new(key: impl fmt::Display, field: impl Into<String>, reason: impl Into<String>) -> DecodeError {
-        DecodeError { key: key.to_string(), field: field.into(), reason: reason.into() }
+        let (key, field, reason) = (key.to_string(), field.into(), reason.into());
+        // Whoever tells it does not tell a whole record.
+        DecodeError { key: short(&key, 400), field: short(&field, 200), reason: short(&reason, 800) }
     }
 }
 

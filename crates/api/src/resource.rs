@@ -42,6 +42,20 @@ impl Metadata {
         self.rest.get("generateName")?.as_str().map(str::to_string)
     }
 
+    /// Fields that nothing depends on and that are of another type than theirs: field and reason.
+    pub fn oddities(&self) -> Vec<(String, String)> {
+        let texts = ["uid", "resourceVersion", "creationTimestamp"].into_iter();
+        let texts = texts.filter_map(|field| Some((field, self.rest.get(field)?, "is not a text")));
+        let numbers = ["generation"].into_iter();
+        let numbers = numbers.filter_map(|field| Some((field, self.rest.get(field)?, "is not a number")));
+        let numbers = numbers.filter(|(_, json, _)| !json.is_i64() && !json.is_null());
+        let odd = texts.chain(numbers);
+        odd.map(|(field, json, reason)| {
+            (format!("metadata.{field}"), format!("{} {reason}", crate::fault::excerpt(json)))
+        })
+        .collect()
+    }
+
     /// Whether deletion has begun.
     pub fn is_deleting(&self) -> bool {
         self.rest.get("deletionTimestamp").is_some_and(|t| !t.is_null())
@@ -96,9 +110,17 @@ impl Resource {
         };
         let name = text("name")?.unwrap_or_default();
         let namespace = text("namespace")?;
-        let uid = text("uid")?;
-        let resource_version = text("resourceVersion")?;
-        let creation_timestamp = text("creationTimestamp")?;
+        // Nothing depends on these: what is no text stays in `rest` as it stands, and stops nothing.
+        let mut told = |field: &str| match rest.get(field) {
+            Some(Json::String(_) | Json::Null) => match rest.shift_remove(field) {
+                Some(Json::String(s)) => Some(s).filter(|s| !s.is_empty()),
+                _ => None,
+            },
+            _ => None,
+        };
+        let uid = told("uid");
+        let resource_version = told("resourceVersion");
+        let creation_timestamp = told("creationTimestamp");
         let mut map = |field: &str| match rest.shift_remove(field) {
             None | Some(Json::Null) => Ok(BTreeMap::new()),
             Some(json) => serde_json::from_value(json).map_err(|e| wrong(&format!("metadata.{field}: {e}"))),

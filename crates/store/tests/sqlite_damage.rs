@@ -253,6 +253,7 @@ async fn a_counter_that_says_nothing_is_told_with_the_remedy() {
         open(&path).unwrap().restore(&backup, WITHIN).await.unwrap();
         assert_eq!(contents(&path).unwrap().len(), 3);
     }
+}
 
 /// The same where most of it lies in the -wal file, before anybody opens it and while it is in use.
 #[tokio::test]

@@ -175,6 +175,10 @@ pub(super) fn nothing(context: &mut Context<'_>) -> Result<(), Failure> {
     Ok(writeln!(context.stdout, "No resources specified")?)
 }
 
+/// Errors that are told of one input, and the bytes of each.
+const ERRORS: usize = 20;
+const LONGEST_ERROR: usize = 4096;
+
 /// Tells what came of a set: in full when all went well; else the errors, and how many went well where those are more.
 pub(super) fn report(
     context: &mut Context<'_>,
@@ -188,7 +192,13 @@ pub(super) fn report(
     if errors.is_empty() {
         return Ok(writeln!(context.stdout, "Successfully {done} {total} {noun}resource(s)")?);
     }
-    let list = format!("[{}]", errors.join(" "));
+    let shown: Vec<String> =
+        errors.iter().take(ERRORS).map(|error| api::fault::short(error, LONGEST_ERROR)).collect();
+    let more = match errors.len() - shown.len() {
+        0 => String::new(),
+        more => format!(" ... and {more} more"),
+    };
+    let list = format!("[{}{more}]", shown.join(" "));
     Err(Failure::message(match (good, total) {
         (0, 1) => format!("failed to {verb} {noun}resource: {list}"),
         (0, _) => format!("failed to {verb} any {noun}resources: {list}"),

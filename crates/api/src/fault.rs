@@ -18,6 +18,7 @@ use std::fmt;
 
 use serde_json::Value as Json;
 
+use crate::ipam_config::Persistence;
 use crate::key::Key;
 use crate::kind::Kind;
 use crate::odd_block;
@@ -32,6 +33,9 @@ pub const TEXT: usize = 200;
 const REASON: usize = 800;
 /// What the rest does about a field that nobody needs.
 const NOT_NEEDED: &str = "it is kept as it is, and nothing depends on it";
+/// What the rest does about a configuration that does not say what holds for machines.
+const MACHINES_KEEP: &str =
+    "virtual machines keep their addresses until it is mended (calicoctl ipam configure)";
 /// Faults of one record that are told.
 const TOLD: usize = 5;
 
@@ -135,7 +139,15 @@ fn all_of_record(key: &Key, value: &Value) -> Vec<Fault> {
             let odd = odd.map(|odd| Fault { effect: NOT_NEEDED, ..fault(odd, None) });
             odd.chain(of_resource(resource, fault)).collect()
         }
-        Value::IpamConfig(_) | Value::Affinity(_) | Value::Handle(_) => Vec::new(),
+        Value::IpamConfig(config) => match &config.persistence {
+            Some(Persistence::Odd(json)) => {
+                let reason = format!("{} is neither Enabled nor Disabled", excerpt(json));
+                let odd = fault(("kubeVirtVMAddressPersistence".to_string(), reason), None);
+                vec![Fault { effect: MACHINES_KEEP, ..odd }]
+            }
+            _ => Vec::new(),
+        },
+        Value::Affinity(_) | Value::Handle(_) => Vec::new(),
     }
 }
 

@@ -1,22 +1,28 @@
 //! The stored form of the allocator's configuration (`libcalico-go/lib/backend/model/ipam_config.go`).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 /// Blocks that a host may own when nothing else says how many (`libcalico-go/lib/ipam/ipam.go`).
 pub const DEFAULT_MAX_BLOCKS_PER_HOST: u32 = 20;
 
 /// Whether a virtual machine keeps its address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Persistence {
     /// It does.
     Enabled,
     /// It does not.
     Disabled,
+    /// What stands there is neither: a machine keeps its address, so that nobody else gets it. Nothing else depends on it, and it is kept as it stands.
+    #[serde(untagged)]
+    Odd(Arc<Json>),
 }
 
 /// The allocator's configuration as stored. Values out of range can occur (`calicoctl ipam configure` takes them); the methods read
 /// them as Calico's allocator does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IpamConfig {
     /// Addresses come only from blocks that the host owns.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -77,6 +83,14 @@ mod tests {
         let text = r#"{"strict_affinity":true,"auto_allocate_blocks":true,"maxBlocksPerHost":4,"kubeVirtVMAddressPersistence":"Enabled","ipCooldownSeconds":30}"#;
         let read: IpamConfig = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&read).unwrap(), text);
+        for odd in ["5", "\"maybe\"", "{\"Enabled\":1}", "[\"Enabled\"]"] {
+            let text = format!(r#"{{"auto_allocate_blocks":true,"kubeVirtVMAddressPersistence":{odd}}}"#);
+            let read: IpamConfig = serde_json::from_str(&text).unwrap();
+            assert!(read.auto_allocate_blocks && matches!(read.persistence, Some(Persistence::Odd(_))));
+            assert_eq!(serde_json::to_string(&read).unwrap(), text, "kept as it stands");
+        }
+        let none: IpamConfig = serde_json::from_str(r#"{"kubeVirtVMAddressPersistence":null}"#).unwrap();
+        assert_eq!(none.persistence, None);
         let empty: IpamConfig = serde_json::from_str("{}").unwrap();
         assert!(!empty.auto_allocate_blocks);
         assert_eq!(serde_json::to_string(&empty).unwrap(), "{}");

@@ -24,7 +24,7 @@ pub enum ConfigError {
 }
 
 /// What `ipam configure` may change; `None` leaves as is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigChange {
     /// Addresses come only from blocks that the host owns.
     pub strict_affinity: Option<bool>,
@@ -44,7 +44,7 @@ impl ConfigChange {
     pub fn apply(&self, mut config: IpamConfig) -> Result<IpamConfig, ConfigError> {
         config.strict_affinity = self.strict_affinity.unwrap_or(config.strict_affinity);
         config.max_blocks_per_host = self.max_blocks_per_host.unwrap_or(config.max_blocks_per_host);
-        config.persistence = self.persistence.or(config.persistence);
+        config.persistence = self.persistence.clone().or(config.persistence);
         config.cooldown_seconds = self.cooldown_seconds.unwrap_or(config.cooldown_seconds);
         if !config.strict_affinity && !config.auto_allocate_blocks {
             return Err(ConfigError::NothingAllowed);
@@ -83,13 +83,14 @@ pub fn to_resource(resource: &Resource, config: &IpamConfig) -> Resource {
         spec.insert("autoAllocateBlocks".into(), config.auto_allocate_blocks.into());
         spec.insert("maxBlocksPerHost".into(), config.max_blocks_per_host.into());
         spec.insert("ipCooldownSeconds".into(), config.cooldown_seconds.into());
-        match config.persistence {
+        match &config.persistence {
             Some(persistence) => {
                 let word = match persistence {
-                    Persistence::Enabled => "Enabled",
-                    Persistence::Disabled => "Disabled",
+                    Persistence::Enabled => "Enabled".into(),
+                    Persistence::Disabled => "Disabled".into(),
+                    Persistence::Odd(json) => Json::clone(json),
                 };
-                spec.insert("kubeVirtVMAddressPersistence".into(), word.into());
+                spec.insert("kubeVirtVMAddressPersistence".into(), word);
             }
             None => {
                 spec.shift_remove("kubeVirtVMAddressPersistence");
@@ -137,15 +138,15 @@ mod tests {
         let default = IpamConfig::default();
         let strict = |strict| ConfigChange { strict_affinity: Some(strict), ..ConfigChange::default() };
         let limited = ConfigChange { max_blocks_per_host: Some(4), ..ConfigChange::default() };
-        assert_eq!(limited.apply(default), Err(ConfigError::LimitWithoutStrict));
-        let config = limited.apply(strict(true).apply(default).unwrap()).unwrap();
+        assert_eq!(limited.apply(default.clone()), Err(ConfigError::LimitWithoutStrict));
+        let config = limited.apply(strict(true).apply(default.clone()).unwrap()).unwrap();
         assert_eq!((config.strict_affinity, config.max_blocks_per_host), (true, 4));
         assert_eq!(strict(false).apply(config), Err(ConfigError::LimitWithoutStrict));
-        let closed = IpamConfig { auto_allocate_blocks: false, strict_affinity: true, ..default };
+        let closed = IpamConfig { auto_allocate_blocks: false, strict_affinity: true, ..default.clone() };
         assert_eq!(strict(false).apply(closed), Err(ConfigError::NothingAllowed));
         // Recorded in 107-ipam-configure-bad: a negative limit passes.
         let negative = ConfigChange { max_blocks_per_host: Some(-1), ..ConfigChange::default() };
-        assert_eq!(negative.apply(default).unwrap().max_blocks_per_host, -1);
+        assert_eq!(negative.apply(default.clone()).unwrap().max_blocks_per_host, -1);
     }
 
     #[test]

@@ -174,7 +174,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
             let view = self.read(&config::reads()).await?;
             let changed = change.apply(view.ipam_config().unwrap_or_default())?;
             let mut batch = Batch::new();
-            config::put(&mut batch, &view, changed);
+            config::put(&mut batch, &view, changed.clone());
             let twin = config::is_twin(self.backend, id.kind, &id.name);
             if let Some((resource, revision)) = found(&view, &config::key()).filter(|_| twin) {
                 let twin = Value::Resource(config::to_resource(&resource, &changed));

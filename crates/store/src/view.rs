@@ -356,7 +356,7 @@ impl View {
     /// The allocator's configuration, the defaults where there is none.
     pub fn ipam_config(&self) -> Option<IpamConfig> {
         let record = self.full(&Key::IpamConfig)?;
-        Some(record.and_then(|r| r.ipam_config().copied()).unwrap_or_default())
+        Some(record.and_then(|r| r.ipam_config().cloned()).unwrap_or_default())
     }
 
     /// A resource and its revision.

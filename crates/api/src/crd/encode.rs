@@ -133,7 +133,7 @@ fn config(group: Group, config: &IpamConfig) -> Json {
     if config.max_blocks_per_host != 0 || group == Group::V3 {
         spec["maxBlocksPerHost"] = config.max_blocks_per_host.into();
     }
-    if let Some(persistence) = config.persistence {
+    if let Some(persistence) = &config.persistence {
         spec["kubeVirtVMAddressPersistence"] = json!(persistence);
     }
     if config.cooldown_seconds != 0 {

@@ -12,7 +12,7 @@ use crate::common::{Fixed, client, id, resource, run, stored};
 fn record(store: &MemoryStore) -> Option<IpamConfig> {
     let records = store.records();
     let record = records.iter().find(|record| record.key == Key::IpamConfig)?;
-    record.ipam_config().copied()
+    record.ipam_config().cloned()
 }
 
 fn configuration(spec: serde_json::Value) -> Resource {

@@ -161,9 +161,10 @@ fn borrowed(session: &Session) -> Result<String, Failure> {
 
 fn configuration(session: &Session) -> Result<String, Failure> {
     let config: IpamConfig = session.wait(session.client().ipam_config()).map_err(failed)?;
-    let persistence = match config.persistence {
+    let persistence = match &config.persistence {
         Some(Persistence::Enabled) => "Enabled",
         Some(Persistence::Disabled) => "Disabled",
+        Some(Persistence::Odd(_)) => "cannot be read",
         None => "<nil>",
     };
     let rows = [

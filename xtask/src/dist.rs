@@ -10,13 +10,6 @@ use crate::packages::Packages;
 use crate::{needs, notices};
 
 const TARGET: &str = "x86_64-unknown-linux-musl";
-/// Has cargo build for a static program.
-pub const FOR_TARGET: [&str; 2] = ["--target", TARGET];
-
-/// Installs what building for the target needs.
-pub fn prepare() -> Result<()> {
-    needs::musl(TARGET)
-}
 
 /// Builds them, writes the notices beside them, and tells the folder.
 pub fn build() -> Result<PathBuf> {
@@ -32,9 +25,9 @@ pub fn build_quickly() -> Result<PathBuf> {
 }
 
 fn build_with(profile: &str) -> Result<PathBuf> {
-    prepare()?;
+    needs::musl(TARGET)?;
     let packages = PROGRAMS.iter().flat_map(|program| ["--package", program]);
-    run(cargo(&["build", "--quiet", "--profile", profile]).args(FOR_TARGET).args(packages))?;
+    run(cargo(&["build", "--quiet", "--profile", profile]).args(["--target", TARGET]).args(packages))?;
     let dir = target_dir()?.join(TARGET).join(profile);
     for program in PROGRAMS {
         let path = dir.join(program);

@@ -119,6 +119,25 @@ pub(super) fn check(path: &Path) -> Result<(), Fault> {
 /// # Errors
 /// See [`broken_wal`]; SQLite's.
 pub(super) fn check_whole(conn: &Connection, path: &Path) -> Result<(), Fault> {
+    let suspicion = match judge(conn, path) {
+        Err(fault) if !fault.is_busy() => fault,
+        judged => return judged,
+    };
+    // What looks so may be another process' move under way: it is judged again while there is none. Another connection keeps them off, for one that writes is not
+    // told how many frames there are.
+    let guard = reach(path)?;
+    match guard.execute_batch("BEGIN IMMEDIATE").map_err(Fault::from) {
+        Ok(()) => {}
+        Err(fault) if fault.is_busy() => return Err(fault),
+        // On a filesystem that is mounted read-only nobody moves anything.
+        Err(_) => return Err(suspicion),
+    }
+    let judged = judge(conn, path);
+    guard.execute_batch("ROLLBACK")?;
+    judged
+}
+
+fn judge(conn: &Connection, path: &Path) -> Result<(), Fault> {
     let Ok(seen) = seen(conn) else { return Ok(()) };
     let Some(frames) = frames(conn)? else { return Ok(()) };
     let page: u32 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
@@ -154,7 +173,8 @@ pub(super) fn check_for_backup(conn: &Connection, path: &Path) -> Result<(), Fau
         return Ok(());
     }
     // What may be somebody's commit under way is looked at while there is none.
-    conn.execute_batch("BEGIN IMMEDIATE")?;
+    let guard = reach(path)?;
+    guard.execute_batch("BEGIN IMMEDIATE")?;
     let judged = frames(conn).and_then(|taken| match (taken, still(&wal)) {
         (Some(taken), Some((log, length))) => {
             refuse_cut(path, log, length)?;
@@ -169,7 +189,7 @@ pub(super) fn check_for_backup(conn: &Connection, path: &Path) -> Result<(), Fau
         }
         _ => Ok(()),
     });
-    conn.execute_batch("ROLLBACK")?;
+    guard.execute_batch("ROLLBACK")?;
     judged
 }
 

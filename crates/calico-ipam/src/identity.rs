@@ -90,16 +90,9 @@ impl Identity {
         HandleId::new(&format!("{}.{}", self.network, self.container))
     }
 
-    /// Whose addresses of the handle are its: a network and a container with dots in their names can make the handle of another pair. Then only what is noted for
-    /// the same pod, or for none where it is for none, is certain.
+    /// Whose addresses of the handle are its.
     pub fn whose(&self) -> Whose {
-        let may_be_anothers = self.network.contains('.') || self.container.contains('.');
-        match (self.pod(), may_be_anothers) {
-            (None, false) => Whose::Anybodys,
-            (None, true) => Whose::NoPods,
-            (Some(pod), false) => Whose::NotAnothers(pod),
-            (Some(pod), true) => Whose::Pods(pod),
-        }
+        Whose::of_container(&self.network, &self.container, self.pod())
     }
 
     /// The handle under which Calico's version 2 kept it: `<namespace>.<pod>`, or `<container>`; and which addresses of it are its, as that may be the handle of

@@ -40,7 +40,8 @@ fn handles(request: &Request<'_>) -> Vec<(HandleId, Whose)> {
         None => HandleId::new(container).map(|id| (id, Whose::NoPods)),
     };
     let legacy = legacy.filter(|(id, _)| *id != own);
-    [(own, pod.map_or(Whose::Anybodys, Whose::NotAnothers))].into_iter().chain(legacy).collect()
+    let whose = Whose::of_container(request.conf.name(), container, pod);
+    [(own, whose)].into_iter().chain(legacy).collect()
 }
 
 fn pod(request: &Request<'_>) -> Option<PodName> {

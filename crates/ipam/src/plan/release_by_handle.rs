@@ -29,6 +29,18 @@ pub enum Whose {
 }
 
 impl Whose {
+    /// Which addresses of the handle `<network>.<container>` are that container's: with dots in the names it can be the handle of another pair. Then only what is
+    /// noted for the same pod, or for none where it is for none, is certain.
+    pub fn of_container(network: &str, container: &str, pod: Option<PodName>) -> Whose {
+        let may_be_anothers = network.contains('.') || container.contains('.');
+        match (pod, may_be_anothers) {
+            (None, false) => Whose::Anybodys,
+            (None, true) => Whose::NoPods,
+            (Some(pod), false) => Whose::NotAnothers(pod),
+            (Some(pod), true) => Whose::Pods(pod),
+        }
+    }
+
     /// Whether an address that this is noted beside is meant.
     pub fn has(&self, attribute: &Attribute) -> bool {
         let owners = [&attribute.owner, &attribute.alternate_owner];

@@ -15,5 +15,7 @@ mod pools;
 mod races;
 mod reads;
 mod release;
+mod review;
 mod scale;
+mod sim;
 mod world;

@@ -34,7 +34,7 @@ pub fn cluster(group: Group) -> Option<Cluster> {
         return None;
     }
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let server = SERVER.get_or_init(start);
+    let server = server();
     let open = |deletion| {
         let options = Options {
             endpoint: Some(server.endpoint().to_string()),
@@ -52,6 +52,11 @@ pub fn cluster(group: Group) -> Option<Cluster> {
         eraser: open(Deletion::Atomic),
         _alone: alone,
     })
+}
+
+/// The server.
+pub fn server() -> &'static KubeServer {
+    SERVER.get_or_init(start)
 }
 
 /// The server with the custom resources of both groups, and the nodes, which the store does not create.

@@ -11,3 +11,4 @@ mod world;
 
 mod cluster;
 mod faults;
+mod review;

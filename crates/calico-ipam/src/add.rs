@@ -1,197 +1,54 @@
-//! ADD: assigns addresses.
+//! ADD: gives a container its addresses.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-
-use api::{Family, HandleId, Kind, Use};
-use ipam::{AssignIp, AutoAssign, AutoAssignError, AutoAssigned, Planner};
-use store::{Depth, ReadSet, Scope, View};
-
-use crate::keep;
-use crate::machine;
-use crate::pools;
-use crate::request::{Deadline, Request};
-use crate::result::{self, Given, Routes};
-use crate::unlabelled;
-use cni::answer;
-use cni::args::go_quoted;
-use cni::error::CniError;
 use cni::log::Level;
-use cni::netns;
-use cni::protocol::Call;
+use cni::{CniError, Site, netns};
+use serde_json::Value as Json;
+use store::Store;
 
-/// Serves the request; gives the text of the result. When it fails, nothing that it assigned stays.
+use crate::ask::Ask;
+use crate::assign::{self, Recipient};
+use crate::namespace::Namespace;
+use crate::request::Request;
+use crate::result::{self, Routes};
+use crate::virtual_machine::{self, Objects};
+
+/// Serves an ADD; gives the result. When it fails, nothing that it assigned stays.
 ///
 /// # Errors
 /// Code 8 for the plugin's own network namespace, before anything is assigned (Calico assigns first); code 999 for everything else.
-pub fn add(request: &mut Request<'_>, call: &Call, version: &str) -> Result<String, CniError> {
-    netns::check(call)?;
-    let machine = machine::of_add(request, request.deadline())?;
+pub async fn add<S: Store>(site: &Site<S>, ask: &Ask) -> Result<Json, CniError> {
+    let request = Request::new(site, ask);
+    let answer = serve(&request).await;
+    request.told(answer)
+}
+
+async fn serve(request: &Request<'_, impl Store>) -> Result<Json, CniError> {
+    let ask = request.ask;
+    let objects = Objects::of(request)?;
+    if request.is_on_kubernetes() {
+        ask.identity.check_for_kubernetes()?;
+    }
+    let namespace = Namespace::of(request)?;
+    netns::check(&ask.call)?;
+    let machine = match &objects {
+        Some(objects) => objects.machine(request.deadline()).await?,
+        None => None,
+    };
     let container = Recipient {
-        handle: request.identity.handle(),
-        attributes: request.identity.attributes(request.clock.now()),
+        handle: ask.identity.handle(),
+        attributes: ask.identity.attributes(request.site.clock.now()),
         most: None,
     };
-    let _lock = request.lock();
+    let _held = request.lock().await;
     let deadline = request.deadline();
     let (given, routes) = match machine {
-        Some(machine) => keep::add(request, &machine, container, deadline)?,
-        None => (assign(request, container, deadline)?, Routes::Each),
+        Some(machine) => {
+            virtual_machine::add(request, namespace.as_ref(), &machine, container, deadline).await?
+        }
+        None => (assign::assign(request, namespace.as_ref(), container, deadline).await?, Routes::Each),
     };
     for given in &given {
-        let line = format!("assigned {given} to {}", call.container);
-        request.log.say(Level::Info, line);
+        request.log.say(Level::Info, format!("assigned {given} to {}", ask.call.container));
     }
-    Ok(answer::text(&result::to_json(version, &given, routes)?))
-}
-
-/// Who is given addresses.
-pub struct Recipient {
-    /// The handle that they are released by.
-    pub handle: Option<HandleId>,
-    /// What is noted beside them.
-    pub attributes: BTreeMap<String, String>,
-    /// How many of a family the handle may hold.
-    pub most: Option<u32>,
-}
-
-/// Assigns what is asked for.
-///
-/// # Errors
-/// Code 999; then nothing is assigned.
-pub fn assign(request: &mut Request<'_>, to: Recipient, deadline: Deadline) -> Result<Vec<Given>, CniError> {
-    match request.args.ip {
-        Some(addr) => explicit(request, addr, to, deadline),
-        None => automatic(request, to, deadline),
-    }
-}
-
-/// The address that `CNI_ARGS` names, whatever the pools' selectors say.
-fn explicit(
-    request: &mut Request<'_>,
-    addr: IpAddr,
-    to: Recipient,
-    deadline: Deadline,
-) -> Result<Vec<Given>, CniError> {
-    let planner = AssignIp {
-        addr,
-        host: request.identity.node.clone(),
-        intended_use: Some(Use::Workload),
-        handle: to.handle,
-        attributes: to.attributes,
-        max_per_handle: to.most,
-    }
-    .planner();
-    unlabelled::label(request, deadline)?;
-    request.run(planner, deadline)?;
-    Ok(vec![Given { addr, prefix: Family::of(addr).bits() }])
-}
-
-/// An address of each family that is wanted.
-fn automatic(request: &mut Request<'_>, to: Recipient, deadline: Deadline) -> Result<Vec<Given>, CniError> {
-    let conf = &request.conf;
-    let (v4, v6) = (u32::from(conf.wants_v4()), u32::from(conf.wants_v6()));
-    let mut wanted = AutoAssign {
-        handle: to.handle,
-        attributes: to.attributes,
-        max_per_handle: to.most,
-        v4,
-        v6,
-        max_blocks_per_host: u32::from(conf.is_single_network()),
-        all_or_nothing: true,
-        ..AutoAssign::new(request.identity.node.as_str(), Use::Workload)
-    };
-    let view = choose(request, &mut wanted, deadline)?;
-    if v4 + v6 == 0 {
-        return Ok(Vec::new());
-    }
-    let assigned = request.run_from(view, wanted.planner(), deadline)?;
-    if let Some(error) = shortage(&assigned, request.is_on_kubernetes()) {
-        return Err(error);
-    }
-    let addresses = assigned.v4.addresses.iter().chain(&assigned.v6.addresses);
-    Ok(addresses.map(|address| Given { addr: address.addr, prefix: address.prefix }).collect())
-}
-
-/// Reads what the planner reads first, and the namespace beside it; fills in what decides about the pools.
-fn choose(request: &Request<'_>, wanted: &mut AutoAssign, deadline: Deadline) -> Result<View, CniError> {
-    let (v4, v6) = (request.conf.pools("ipv4_pools"), request.conf.pools("ipv6_pools"));
-    let set = match wanted.v4 + wanted.v6 {
-        0 if pools::are_named(&v4) || pools::are_named(&v6) => {
-            ReadSet::new().scope(Scope::kind(Kind::IPPool), Depth::Full)
-        }
-        0 => ReadSet::new(),
-        _ => wanted.clone().planner().reads(),
-    };
-    let (view, labels) = request.read_and_label(&set, deadline);
-    if let Ok(view) = &view {
-        wanted.v4_pools = pools::resolve(view, &v4, Family::V4)?;
-        wanted.v6_pools = pools::resolve(view, &v6, Family::V6)?;
-    }
-    // Where both are missing for one reason, Calico's words begin with the namespace.
-    wanted.namespace_labels = labels?;
-    view.map_err(CniError::internal)
-}
-
-/// Why there are fewer addresses than were wanted. Of two families the one that gave a reason is to blame: the other was given up for its sake.
-fn shortage(assigned: &AutoAssigned, is_on_kubernetes: bool) -> Option<CniError> {
-    if assigned.is_whole() {
-        return None;
-    }
-    if let Some(error) = Family::BOTH.iter().find_map(|family| assigned.family(*family).error.as_ref()) {
-        return Some(told(error, is_on_kubernetes));
-    }
-    let mut short: Vec<_> = Family::BOTH
-        .into_iter()
-        .filter_map(|family| Some((family, assigned.family(family).shortage(family, None)?)))
-        .collect();
-    short.sort_by_key(|(family, _)| assigned.family(*family).messages.is_empty());
-    let (family, shortage) = short.into_iter().next()?;
-    Some(CniError::internal(format!("failed to request IPv{} addresses: {shortage}", family.number())))
-}
-
-/// Why a family got nothing. Kubernetes gives a reason for a node that is not there, where other stores give none.
-fn told(error: &AutoAssignError, is_on_kubernetes: bool) -> CniError {
-    match error {
-        AutoAssignError::NoNode(node) if is_on_kubernetes => CniError::internal(format!(
-            "resource does not exist: Node({node}) with error: nodes {} not found",
-            go_quoted(node)
-        )),
-        error => CniError::internal(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use ipam::{Address, Assigned, AutoAssignError};
-
-    use super::*;
-
-    fn short(requested: u32, messages: &[&str]) -> Assigned {
-        Assigned {
-            requested,
-            messages: messages.iter().map(|m| m.to_string()).collect(),
-            ..Assigned::default()
-        }
-    }
-
-    #[test]
-    fn the_family_with_a_reason_is_to_blame() {
-        let reason = "No IPs available in pools: [10.0.0.0/24]";
-        let blame = |v4, v6| shortage(&AutoAssigned { v4, v6 }, false).map(|e| e.msg);
-        let text = |n| {
-            format!(
-                "failed to request IPv{n} addresses: Assigned 0 out of 1 requested IPv{n} addresses; {reason}"
-            )
-        };
-        assert_eq!(blame(short(1, &[reason]), short(0, &[])), Some(text(4)));
-        assert_eq!(blame(short(1, &[]), short(1, &[reason])), Some(text(6)));
-        assert_eq!(blame(short(1, &[reason]), short(1, &[reason])), Some(text(4)));
-        let failed = Assigned { error: Some(AutoAssignError::BlockLimit), ..short(1, &[]) };
-        let limit = Some("cannot allocate new block due to per host block limit".to_string());
-        assert_eq!(blame(short(1, &["x"]), failed), limit);
-        let address = Address { addr: "10.0.0.1".parse().unwrap(), prefix: 26 };
-        let whole = Assigned { addresses: vec![address], ..short(1, &["reclaimed a block"]) };
-        assert_eq!(blame(whole, short(0, &[])), None);
-    }
+    result::to_json(&ask.version, &given, routes)
 }

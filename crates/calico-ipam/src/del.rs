@@ -2,20 +2,27 @@
 
 use ipam::{HandleRelease, ReleaseByHandle};
 
-use crate::keep;
-use crate::machine;
-use crate::request::Request;
-use cni::error::CniError;
 use cni::log::Level;
-use cni::netns;
-use cni::protocol::Call;
+use cni::{CniError, Site, netns};
+use store::Store;
 
-/// Serves the request.
+use crate::ask::Ask;
+use crate::request::Request;
+use crate::virtual_machine::{self, Objects};
+
+/// Serves a DEL.
 ///
 /// # Errors
 /// Code 999; the runtime then asks again. Code 8, after the release, for the plugin's own network namespace.
-pub fn del(request: &mut Request<'_>, call: &Call) -> Result<(), CniError> {
-    let identity = &request.identity;
+pub async fn del<S: Store>(site: &Site<S>, ask: &Ask) -> Result<(), CniError> {
+    let request = Request::new(site, ask);
+    let answer = serve(&request).await;
+    request.told(answer)
+}
+
+async fn serve(request: &Request<'_, impl Store>) -> Result<(), CniError> {
+    let (identity, call) = (&request.ask.identity, &request.ask.call);
+    let objects = Objects::of(request)?;
     let own = identity.handle().map(|handle| (handle, identity.whose()));
     // Where both are one handle, the one of today counts.
     let legacy = identity.legacy_handle().filter(|(legacy, _)| Some(legacy) != identity.handle().as_ref());
@@ -23,15 +30,18 @@ pub fn del(request: &mut Request<'_>, call: &Call) -> Result<(), CniError> {
     let planner = ReleaseByHandle::new(Vec::new(), Some(identity.node.clone()));
     let planner =
         handles.iter().cloned().fold(planner, |planner, (handle, whose)| planner.and(handle, whose));
-    let left = machine::of_del(request, request.deadline())?;
+    let left = match &objects {
+        Some(objects) => objects.left(request.deadline()).await?,
+        None => None,
+    };
     let released = {
-        let _lock = request.lock();
+        let _held = request.lock().await;
         let deadline = request.deadline();
         if let Some(left) = left {
-            keep::leave(request, left, deadline)?;
+            virtual_machine::leave(request, left, deadline).await?;
         }
         // A machine's pod holds such addresses too, where machines did not keep theirs when it began.
-        request.run(planner, deadline)?
+        request.run(planner, deadline).await?
     };
     let mut unreadable = None;
     for (release, (handle, _)) in released.into_iter().zip(handles) {

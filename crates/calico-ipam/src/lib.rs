@@ -3,29 +3,32 @@
 //! Everything that it reads and writes is in [`Io`], so that a test sees what a runtime sees.
 
 mod add;
+mod ask;
+mod assign;
 mod del;
 mod identity;
-mod keep;
-#[cfg(feature = "kubernetes")]
-mod kubernetes;
-#[cfg(not(feature = "kubernetes"))]
-#[path = "without_kubernetes.rs"]
-mod kubernetes;
-mod lock;
-mod machine;
+mod namespace;
 mod pools;
 mod request;
 mod result;
 mod unlabelled;
+mod virtual_machine;
 
 use std::io::{self, Read, Write};
 
 use cni::flags::{Asked, Flags};
+use cni::log::Sink;
 pub use cni::program::Io;
-use cni::{Call, CniError, VERSIONS, answer, protocol, told};
-use setup::{Clock, Environment};
+use cni::{Call, CniError, HostLock, Site, VERSIONS, answer, protocol};
+use setup::{Clock, Datastore, Environment, Settings};
 
-use request::Request;
+pub use add::add;
+pub use ask::Ask;
+pub use del::del;
+pub use identity::Identity;
+
+/// Calico has no allocator at all then, and says of each of its records that it is not supported.
+const USE_POD_CIDR: &str = "USE_POD_CIDR is set: addresses are handed out from the nodes' pod CIDRs by host-local, not by calico-ipam. Take the variable away, or set ipam.type to host-local";
 
 const FLAGS: Flags = Flags {
     program: "calico-ipam",
@@ -45,16 +48,16 @@ pub fn run(io: Io<'_>) -> u8 {
     let Io { args, environment, stdin, stdout, stderr } = io;
     let written = match FLAGS.parse(&args) {
         Asked::Flags(asked) if asked.contains(&"v") => writeln!(stdout, "{VERSION}").map(|()| 0),
-        Asked::Flags(asked) if asked.contains(&"upgrade") => upgrade(&environment, stderr).map(|()| 1),
+        Asked::Flags(asked) if asked.contains(&"upgrade") => upgrade(&environment, &stderr).map(|()| 1),
         Asked::Flags(_) => return serve_cni(&environment, stdin, stdout, stderr).unwrap_or(1),
-        Asked::Help => write!(stderr, "{}", FLAGS.usage()).map(|()| 0),
-        Asked::Wrong(reason) => write!(stderr, "{reason}\n{}", FLAGS.usage()).map(|()| 2),
+        Asked::Help => write!(&stderr, "{}", FLAGS.usage()).map(|()| 0),
+        Asked::Wrong(reason) => write!(&stderr, "{reason}\n{}", FLAGS.usage()).map(|()| 2),
     };
     written.unwrap_or(1)
 }
 
 /// The migration from host-local moves the addresses of a Kubernetes node's pods.
-fn upgrade(environment: &Environment, stderr: &mut dyn Write) -> io::Result<()> {
+fn upgrade(environment: &Environment, mut stderr: &Sink) -> io::Result<()> {
     let reason = match environment.get("KUBERNETES_NODE_NAME") {
         None => "KUBERNETES_NODE_NAME is not set",
         Some(_) => "it is not available yet; nothing was changed",
@@ -66,41 +69,61 @@ fn serve_cni(
     environment: &Environment,
     stdin: &mut dyn Read,
     stdout: &mut dyn Write,
-    stderr: &mut dyn Write,
+    stderr: Sink,
 ) -> io::Result<u8> {
     let answer = match Call::of(environment) {
         Ok(None) => {
-            writeln!(stderr, "Calico CNI IPAM {VERSION}")?;
-            writeln!(stderr, "CNI protocol versions supported: {}", VERSIONS.join(", "))?;
+            writeln!(&stderr, "Calico CNI IPAM {VERSION}")?;
+            writeln!(&stderr, "CNI protocol versions supported: {}", VERSIONS.join(", "))?;
             return Ok(0);
         }
-        Ok(Some(call)) => serve(&call, environment, stdin, stderr),
+        Ok(Some(call)) => serve(call, environment, stdin, stderr),
         Err(error) => Err(error),
     };
     answer::give(answer, stdout)
 }
 
-/// Serves a call; gives what to print.
+/// Serves a call; gives what to print. All is checked in Calico's order before the store is opened; then the runtime starts, once.
+///
+/// # Errors
+/// The protocol's; code 999 for fields of a wrong type, no node name, no store, and for what [`Ask::new`], [`add`] and [`del`] refuse.
 fn serve(
-    call: &Call,
+    call: Call,
     environment: &Environment,
     stdin: &mut dyn Read,
-    stderr: &mut dyn Write,
+    stderr: Sink,
 ) -> Result<String, CniError> {
-    let command = call.command.as_str();
-    if command == "VERSION" {
+    if call.command == "VERSION" {
         return Ok(answer::versions());
     }
     let document = call.document(stdin)?;
-    let version = protocol::check_served(command, &document)?;
+    let version = protocol::check_served(&call.command, &document)?;
     // Calico's CHECK looks at nothing but the version.
-    if !matches!(command, "ADD" | "DEL") {
+    if !matches!(call.command.as_str(), "ADD" | "DEL") {
         return Ok(String::new());
     }
-    let mut request = Request::accept(call, &document, environment, Clock::start(), stderr)?;
-    let answer = match command {
-        "ADD" => add::add(&mut request, call, &version),
-        _ => del::del(&mut request, call).map(|()| String::new()),
-    };
-    told::tell(request.store.noted(), &mut request.log, answer)
+    let refused = |error: setup::SetupError| CniError::internal(error);
+    let conf = document.conf()?;
+    let text = |field: &str| conf.text(&[field]);
+    let node = setup::node_name(text("nodename"), text("nodename_file"), text("hostname"))
+        .map_err(CniError::internal)?;
+    let settings = Settings::from_environment(environment).map_err(refused)?.with_cni(conf.fields());
+    let datastore = Datastore::choose(&settings, environment).map_err(refused)?;
+    if matches!(&datastore, Datastore::Kubernetes(settings) if settings.use_pod_cidr) {
+        return Err(CniError::internal(USE_POD_CIDR));
+    }
+    // Whoever has the lock may work for as long; who takes longer is stuck. (Calico waits for ever.)
+    let lock = HostLock::new(text("ipam_lock_file"), request::WITHIN);
+    let ask = Ask::new(call, conf, version, node)?;
+    let site =
+        Site::open(&datastore, settings, environment, lock, Clock::start(), stderr).map_err(refused)?;
+    // Kubernetes may be asked besides.
+    let runtime =
+        if ask.conf.names_kubernetes() { setup::full_runtime() } else { setup::runtime(&datastore) };
+    runtime.map_err(refused)?.block_on(async {
+        match ask.call.command.as_str() {
+            "ADD" => add(&site, &ask).await.map(|result| answer::text(&result)),
+            _ => del(&site, &ask).await.map(|()| String::new()),
+        }
+    })
 }

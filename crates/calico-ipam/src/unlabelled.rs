@@ -5,10 +5,12 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use crate::request::{Deadline, Request};
-use cni::error::CniError;
+use cni::CniError;
 use cni::folder::create_private;
 use cni::log::Level;
+use store::Store;
+
+use crate::request::{Deadline, Request};
 
 /// Says that it has been done; beside the host's lock, where it goes with the boot. Beside the default one Calico's plugin looks too.
 const MARK: &str = "cni/ipam_upgraded";
@@ -17,19 +19,22 @@ const MARK: &str = "cni/ipam_upgraded";
 ///
 /// # Errors
 /// Code 999.
-pub fn label(request: &mut Request<'_>, deadline: Deadline) -> Result<(), CniError> {
+pub async fn label(request: &Request<'_, impl Store>, deadline: Deadline) -> Result<(), CniError> {
+    let node = &request.ask.identity.node;
     if !request.is_on_kubernetes() {
         return Ok(());
     }
-    let mark = request.lock_path().with_file_name(MARK);
+    let mark = request.site.lock.path().with_file_name(MARK);
     if mark.exists() {
         return Ok(());
     }
-    let labelled = request
-        .label_affinities(deadline)
-        .map_err(|error| CniError::internal(format!("failed to upgrade IPAM database: {error}")))?;
+    let failed = |reason: String| CniError::internal(format!("failed to upgrade IPAM database: {reason}"));
+    let kubernetes = request.site.reach_kubernetes().map_err(|error| failed(error.to_string()))?;
+    let Some(kubernetes) = kubernetes else { return Ok(()) };
+    let labelled = kubernetes.label_affinities(node, deadline.left()).await;
+    let labelled = labelled.map_err(|error| failed(error.to_string()))?;
     if labelled > 0 {
-        let line = format!("labelled {labelled} affinities of {}", request.identity.node);
+        let line = format!("labelled {labelled} affinities of {node}");
         request.log.say(Level::Info, line);
     }
     if let Err(error) = put(&mark) {

@@ -7,20 +7,23 @@ use api::Cidr;
 use api::capability::Backend;
 use cni::args::Args;
 use cni::log::Level;
-use cni::{CniError, answer, netns};
+use cni::{CniError, Site, netns};
 use dataplane::{Device, Mac, Replaces, Wiring};
 use serde_json::Value as Json;
-use store::ReadSet;
+use store::{ReadSet, Store};
 
 use crate::annotations::{Annotations, Pools, Source, check_source_prefixes, hardware_address, unused};
+use crate::ask::Ask;
 use crate::asked;
 use crate::delegate::{Delegate, Given};
 use crate::endpoint::{self, Facts, Stored, Workload};
 use crate::floating::{Nat, floating, targets};
 use crate::foreign;
+use crate::former;
 use crate::gates;
 use crate::holdings;
 use crate::host_local;
+use crate::kernel;
 use crate::names;
 use crate::profile;
 use crate::request::Request;
@@ -30,40 +33,46 @@ use crate::wire;
 
 const NO_ADDRESS: &str = "IPAM plugin returned missing IP config";
 
-/// Serves the request; gives the text of the result. When it fails, nothing that it did stays.
+/// Serves an ADD; gives the result. When it fails, nothing that it did stays.
 ///
 /// # Errors
 /// Code 8 for the plugin's own network namespace, before anything is done; the IPAM plugin's errors as they are; code 999 for everything else.
-pub fn add(request: &mut Request<'_>) -> Result<String, CniError> {
-    netns::check(request.call)?;
-    foreign::refuse(&request.conf)?;
-    let mtu = request.mtu()?;
+pub async fn add<S: Store>(site: &Site<S>, ask: &Ask) -> Result<Json, CniError> {
+    let mut request = Request::new(site, ask)?;
+    let answer = serve(&mut request).await;
+    request.told(answer)
+}
+
+async fn serve(request: &mut Request<'_, impl Store>) -> Result<Json, CniError> {
+    netns::check(&request.ask.call)?;
+    foreign::refuse(&request.ask.conf)?;
+    let mtu = request.mtu().await?;
     let profile = profile::wanted(request)?;
     let besides = profile.iter().fold(ReadSet::new(), |set, profile| set.key(profile.key()));
-    let view = request.refuse_while_locked_and_read(besides)?;
-    gates::wait(request)?;
+    let view = request.refuse_while_locked_and_read(besides).await?;
+    gates::wait(request).await?;
     if let Some(profile) = profile.filter(|profile| view.resource(&profile.key()).flatten().is_none()) {
-        profile::create(request, &profile)?;
+        profile::create(request, &profile).await?;
     }
     let made = match request.names.is_pod() {
-        true => pod(request, mtu)?,
-        false => container(request, mtu)?,
+        true => pod(request, mtu).await?,
+        false => container(request, mtu).await?,
     };
-    Ok(answer::text(&result::to_json(&request.version, &made)?))
+    result::to_json(&request.ask.version, &made)
 }
 
 /// A pod of Kubernetes. Whatever endpoint there is of an earlier container of it is taken over; that container's addresses are released by its own DEL.
-fn pod(request: &mut Request<'_>, mtu: u32) -> Result<Made, CniError> {
+async fn pod(request: &mut Request<'_, impl Store>, mtu: u32) -> Result<Made, CniError> {
     let wrong = |reason: String| CniError::internal(reason);
-    let patience = wait::patience(&request.conf)?;
+    let patience = wait::patience(&request.ask.conf)?;
     let device = device(request)?;
-    let described = request.pod_and_namespace()?;
+    let described = request.pod_and_namespace().await?;
     let nothing = Json::Null;
     let (pod, namespace) =
         described.as_ref().map_or((&nothing, &nothing), |(pod, namespace)| (pod, namespace));
     let (pod_says, namespace_says) = (Annotations::of(pod), Annotations::of(namespace));
 
-    let mut configuration = request.configuration.clone();
+    let mut configuration = request.ask.configuration.clone();
     let mut routes = Vec::new();
     match request.ipam_type() {
         "calico-ipam" => {
@@ -74,17 +83,17 @@ fn pod(request: &mut Request<'_>, mtu: u32) -> Result<Made, CniError> {
         }
         "host-local" => {
             if host_local::asks_for_pod_cidrs(&configuration) {
-                let (node, cidrs) = pod_cidrs(request)?;
+                let (node, cidrs) = pod_cidrs(request).await?;
                 host_local::fill_in(&mut configuration, &node, &cidrs).map_err(wrong)?;
             }
-            let with_default = request.conf.flag(&["include_default_routes"]);
+            let with_default = request.ask.conf.flag(&["include_default_routes"]);
             routes = host_local::routes(&configuration, with_default).map_err(wrong)?;
         }
         _ => {}
     }
-    let may = |feature: &str| request.conf.flag(&["feature_control", feature]);
+    let may = |feature: &str| request.ask.conf.flag(&["feature_control", feature]);
     let mut source = Source::of(pod_says, request.ipam_type(), may("ip_addrs_no_ipam")).map_err(wrong)?;
-    let asked = asked::addresses(&request.configuration, request.ipam_type()).map_err(wrong)?;
+    let asked = asked::addresses(&request.ask.configuration, request.ipam_type()).map_err(wrong)?;
     if source == Source::Chosen && !asked.is_empty() {
         source = Source::Named(asked);
     }
@@ -98,19 +107,20 @@ fn pod(request: &mut Request<'_>, mtu: u32) -> Result<Made, CniError> {
         let line = format!("{name} changes nothing: ipam.type is {}, not calico-ipam", request.ipam_type());
         request.log.say(Level::Error, line);
     }
-    holdings::refuse_others(request, "floatingIPs", &floating)?;
+    holdings::refuse_others(request, "floatingIPs", &floating).await?;
 
-    let (base, revision, replaces) = known(request, described.is_some().then_some(pod))?;
-    let ipam = Ipam { delegate: Delegate::find(request.ipam_type(), &request.environment)?, configuration };
+    let (base, revision, replaces) = known(request, described.is_some().then_some(pod)).await?;
+    let ipam =
+        Ipam { delegate: Delegate::find(request.ipam_type(), &request.ask.environment)?, configuration };
     let given = match &source {
-        Source::Chosen => ipam.add(request)?,
+        Source::Chosen => ipam.add(request).await?,
         Source::Fixed(addresses) => {
-            holdings::refuse_others(request, "ipAddrsNoIpam", addresses)?;
+            holdings::refuse_others(request, "ipAddrsNoIpam", addresses).await?;
             Given { addresses: addresses.clone(), ..Given::default() }
         }
         Source::Named(addresses) => {
-            holdings::release_former(request, addresses)?;
-            ipam.add_named(request, addresses)?
+            former::release(request, addresses).await?;
+            ipam.add_named(request, addresses).await?
         }
     };
     // An address that migrates is still another host's.
@@ -121,26 +131,26 @@ fn pod(request: &mut Request<'_>, mtu: u32) -> Result<Made, CniError> {
     let plan = Plan { base, revision, routes, mac, nats, mtu, device, want_host_routes, replaces };
     // Addresses that are on nobody's record need not be taken back.
     let keeps_record = !matches!(source, Source::Fixed(_));
-    let made = attach(request, &plan, given, keeps_record.then_some(&ipam))?;
+    let made = attach(request, &plan, given, keeps_record.then_some(&ipam)).await?;
     if let Some(patience) = patience {
-        wait::for_policy(request, patience);
+        wait::for_policy(request, patience).await;
     }
     Ok(made)
 }
 
 /// What is known of a pod's endpoint, the revision of what is stored of it, and which pair it replaces.
-fn known(
-    request: &mut Request<'_>,
+async fn known(
+    request: &mut Request<'_, impl Store>,
     described: Option<&Json>,
 ) -> Result<(api::Resource, Option<api::Revision>, Replaces), CniError> {
     let described = described.map(|pod| endpoint::of_pod(request, pod)).transpose()?;
     // There the pod is the endpoint.
-    if let (Backend::Kubernetes, Some((pod, revision))) = (request.backend, &described) {
-        let replaces = wire::place(request, &Workload::default())?;
+    if let (Backend::Kubernetes, Some((pod, revision))) = (request.site.backend, &described) {
+        let replaces = wire::place(request, &Workload::default()).await?;
         return Ok((pod.clone(), Some(revision.clone()), replaces));
     }
-    let workload = endpoint::of_workload(request)?;
-    let replaces = wire::place(request, &workload)?;
+    let workload = endpoint::of_workload(request).await?;
+    let replaces = wire::place(request, &workload).await?;
     let (former, revision) = workload.exact.unzip();
     let base = match described.map(|(pod, _)| pod).or(former) {
         Some(known) => known,
@@ -150,25 +160,27 @@ fn known(
 }
 
 /// What is no pod of Kubernetes.
-fn container(request: &mut Request<'_>, mtu: u32) -> Result<Made, CniError> {
-    if request.conf.flag(&["feature_control", "ip_addrs_no_ipam"]) {
+async fn container(request: &mut Request<'_, impl Store>, mtu: u32) -> Result<Made, CniError> {
+    if request.ask.conf.flag(&["feature_control", "ip_addrs_no_ipam"]) {
         let msg = "requested feature is not supported for this runtime: ip_addrs_no_ipam";
         return Err(CniError::internal(msg));
     }
     let device = device(request)?;
-    let workload = endpoint::of_workload(request)?;
+    let workload = endpoint::of_workload(request).await?;
     // An endpoint outlasts its interface: the host may have been started anew.
     if let Some(stored) = &workload.exact
-        && wire::is_attached(request, &stored.0)?
+        && wire::is_attached(request, &stored.0).await?
     {
-        return another_network(request, stored);
+        return another_network(request, stored).await;
     }
-    let replaces = wire::place(request, &workload)?;
-    let delegate = Delegate::find(request.ipam_type(), &request.environment)?;
-    let asked = asked::addresses(&request.configuration, request.ipam_type()).map_err(CniError::internal)?;
+    let replaces = wire::place(request, &workload).await?;
+    let delegate = Delegate::find(request.ipam_type(), &request.ask.environment)?;
+    let asked =
+        asked::addresses(&request.ask.configuration, request.ipam_type()).map_err(CniError::internal)?;
     let mac = wanted_mac(request)?;
-    let ipam = Ipam { delegate, configuration: request.configuration.clone() };
-    let given = if asked.is_empty() { ipam.add(request) } else { ipam.add_named(request, &asked) }?;
+    let ipam = Ipam { delegate, configuration: request.ask.configuration.clone() };
+    let given =
+        if asked.is_empty() { ipam.add(request).await } else { ipam.add_named(request, &asked).await }?;
     let plan = Plan {
         base: endpoint::plain(request),
         revision: None,
@@ -180,12 +192,15 @@ fn container(request: &mut Request<'_>, mtu: u32) -> Result<Made, CniError> {
         want_host_routes: true,
         replaces,
     };
-    attach(request, &plan, given, Some(&ipam))
+    attach(request, &plan, given, Some(&ipam)).await
 }
 
 /// An interface that is attached already joins another network: it keeps its address and gets the network's profile.
-fn another_network(request: &mut Request<'_>, (stored, revision): &Stored) -> Result<Made, CniError> {
-    let network: Json = request.conf.name().into();
+async fn another_network(
+    request: &Request<'_, impl Store>,
+    (stored, revision): &Stored,
+) -> Result<Made, CniError> {
+    let network: Json = request.ask.conf.name().into();
     let joined = stored.with(|_, body| {
         let profiles =
             body.get_mut("spec").and_then(|spec| spec.get_mut("profiles")).and_then(Json::as_array_mut);
@@ -194,25 +209,18 @@ fn another_network(request: &mut Request<'_>, (stored, revision): &Stored) -> Re
         }
     });
     if joined != *stored {
-        endpoint::store(request, &joined, Some(revision))?;
+        endpoint::store(request, &joined, Some(revision)).await?;
     }
     let text = |field: &str| stored.text(&["spec", field]).unwrap_or_default().to_string();
     Ok(Made {
         host_interface: text("interfaceName"),
-        container_interface: request.call.interface.clone(),
+        container_interface: request.ask.call.interface.clone(),
         mac: text("mac"),
         mtu: 0,
-        sandbox: request.call.netns.clone(),
-        addresses: networks(stored),
+        sandbox: request.ask.call.netns.clone(),
+        addresses: endpoint::networks(stored),
         ..Made::default()
     })
-}
-
-/// The addresses of an endpoint.
-pub fn networks(endpoint: &api::Resource) -> Vec<IpAddr> {
-    let listed = endpoint.field(&["spec", "ipNetworks"]).and_then(Json::as_array);
-    let texts = listed.into_iter().flatten().filter_map(Json::as_str);
-    texts.filter_map(|text| Cidr::parse_unmasked(text).ok()).map(|(_, addr)| addr).collect()
 }
 
 /// The IPAM plugin, and what it is told.
@@ -222,25 +230,32 @@ struct Ipam {
 }
 
 impl Ipam {
-    fn add(&self, request: &mut Request<'_>) -> Result<Given, CniError> {
-        self.add_with(request, &request.call.args.clone())
+    async fn add(&self, request: &Request<'_, impl Store>) -> Result<Given, CniError> {
+        self.add_with(request, &request.ask.call.args).await
     }
 
-    fn add_with(&self, request: &mut Request<'_>, args: &str) -> Result<Given, CniError> {
-        self.delegate.add(&self.configuration, args, &mut request.log).map_err(|failed| {
-            if failed.may_have_given {
-                self.take_back(request, &[]);
+    async fn add_with(&self, request: &Request<'_, impl Store>, args: &str) -> Result<Given, CniError> {
+        match self.delegate.add(&self.configuration, args, &request.log).await {
+            Ok(given) => Ok(given),
+            Err(failed) => {
+                if failed.may_have_given {
+                    self.take_back(request, &[]).await;
+                }
+                Err(failed.error)
             }
-            failed.error
-        })
+        }
     }
 
     /// It is called once for each address; what it gave is taken back where it does not give a later one.
-    fn add_named(&self, request: &mut Request<'_>, addresses: &[IpAddr]) -> Result<Given, CniError> {
+    async fn add_named(
+        &self,
+        request: &Request<'_, impl Store>,
+        addresses: &[IpAddr],
+    ) -> Result<Given, CniError> {
         let mut given = Given::default();
         for addr in addresses {
-            let args = format!("{};IP={addr}", request.call.args);
-            let one = self.add_with(request, &args);
+            let args = format!("{};IP={addr}", request.ask.call.args);
+            let one = self.add_with(request, &args).await;
             let error = match one.map(|one| one.addresses.first().copied()) {
                 Ok(Some(first)) => {
                     given.addresses.push(first);
@@ -250,7 +265,7 @@ impl Ipam {
                 Err(error) => error,
             };
             if !given.addresses.is_empty() {
-                self.take_back(request, &given.addresses);
+                self.take_back(request, &given.addresses).await;
             }
             let msg = format!("error getting IP from IPAM: {}", error.msg);
             return Err(CniError { msg, ..error });
@@ -259,13 +274,13 @@ impl Ipam {
     }
 
     /// All that the container holds, that of an earlier ADD, too; so its pair goes first. `given` are the addresses of this one.
-    fn take_back(&self, request: &mut Request<'_>, given: &[IpAddr]) {
-        if let Err(error) = wire::take_back(request, given) {
+    async fn take_back(&self, request: &Request<'_, impl Store>, given: &[IpAddr]) {
+        if let Err(error) = wire::take_back(request, given).await {
             let line = format!("the addresses are kept, as the interfaces stay behind: {}", error.msg);
             request.log.say(Level::Error, line);
             return;
         }
-        self.delegate.take_back(&self.configuration, &request.call.args, &mut request.log);
+        self.delegate.take_back(&self.configuration, &request.ask.call.args, &request.log).await;
     }
 }
 
@@ -286,27 +301,31 @@ struct Plan {
 }
 
 /// Makes the interfaces and stores the endpoint; takes everything back where one of it fails. `ipam` keeps record of the addresses.
-fn attach(
-    request: &mut Request<'_>,
+async fn attach(
+    request: &Request<'_, impl Store>,
     plan: &Plan,
     given: Given,
     ipam: Option<&Ipam>,
 ) -> Result<Made, CniError> {
     let addresses = given.addresses.clone();
-    let made = wire_and_tell(request, plan, given);
+    let made = wire_and_tell(request, plan, given).await;
     if made.is_err() {
-        if let Err(error) = endpoint::take_back(request) {
+        if let Err(error) = endpoint::take_back(request).await {
             let line = format!("the endpoint {} may stay behind: {}", request.names.endpoint, error.msg);
             request.log.say(Level::Error, line);
         }
         if let Some(ipam) = ipam {
-            ipam.take_back(request, &addresses);
+            ipam.take_back(request, &addresses).await;
         }
     }
     made
 }
 
-fn wire_and_tell(request: &mut Request<'_>, plan: &Plan, given: Given) -> Result<Made, CniError> {
+async fn wire_and_tell(
+    request: &Request<'_, impl Store>,
+    plan: &Plan,
+    given: Given,
+) -> Result<Made, CniError> {
     if given.addresses.is_empty() {
         return Err(CniError::internal(NO_ADDRESS));
     }
@@ -317,39 +336,38 @@ fn wire_and_tell(request: &mut Request<'_>, plan: &Plan, given: Given) -> Result
         mac: plan.mac,
         queues: queues(request)?,
         routes: plan.routes.clone(),
-        ip_forward: request.conf.flag(&["container_settings", "allow_ip_forwarding"]),
+        ip_forward: request.ask.conf.flag(&["container_settings", "allow_ip_forwarding"]),
         want_host_routes: plan.want_host_routes,
         device: plan.device,
         alias: Some(names::alias(&request.names.container).into_owned()),
         replaces: plan.replaces,
         ..Wiring::new(
             &request.names.host_interface,
-            &request.call.interface,
-            PathBuf::from(&request.call.netns),
+            &request.ask.call.interface,
+            PathBuf::from(&request.ask.call.netns),
         )
     };
-    let attached = dataplane::attach(&wiring).map_err(CniError::internal)?;
+    let attached = kernel::attach(&wiring).await.map_err(CniError::internal)?;
     for warning in &attached.warnings {
         request.log.say(Level::Error, warning);
     }
     let facts = Facts { addresses: given.addresses, mac: attached.mac.to_string(), nats };
     let endpoint = endpoint::with_facts(request, &plan.base, &facts);
-    if let Err(error) = endpoint::store(request, &endpoint, plan.revision.as_ref()) {
-        let (container, host) = (&wiring.container_interface, Some(wiring.host_interface.as_str()));
-        if let Err(then) = dataplane::detach(&wiring.netns, container, host, dataplane::DETACH_LIMIT) {
+    if let Err(error) = endpoint::store(request, &endpoint, plan.revision.as_ref()).await {
+        if let Err(then) = kernel::detach(&wiring).await {
             request.log.say(Level::Error, format!("the interfaces stay behind: {then}"));
         }
         return Err(error);
     }
     request
         .log
-        .say(Level::Info, format!("attached {} as {}", request.call.container, request.names.endpoint));
+        .say(Level::Info, format!("attached {} as {}", request.ask.call.container, request.names.endpoint));
     Ok(Made {
         host_interface: wiring.host_interface,
         container_interface: wiring.container_interface,
         mac: facts.mac,
         mtu: plan.mtu,
-        sandbox: request.call.netns.clone(),
+        sandbox: request.ask.call.netns.clone(),
         addresses: facts.addresses,
         routes: given.routes,
         dns: given.dns,
@@ -357,20 +375,20 @@ fn wire_and_tell(request: &mut Request<'_>, plan: &Plan, given: Given) -> Result
 }
 
 /// At least one, as in Calico.
-fn queues(request: &Request<'_>) -> Result<u32, CniError> {
-    let wanted = request.conf.number(&["num_queues"]);
+fn queues(request: &Request<'_, impl Store>) -> Result<u32, CniError> {
+    let wanted = request.ask.conf.number(&["num_queues"]);
     u32::try_from(wanted.max(1))
         .map_err(|_| CniError::internal(format!("num_queues {wanted} is more than any interface has")))
 }
 
 /// The hardware address that the runtime asks for.
-fn wanted_mac(request: &Request<'_>) -> Result<Option<Mac>, CniError> {
-    let args = Args::parse(&request.call.args)?;
-    asked::mac(&request.configuration, &args).map_err(CniError::internal)
+fn wanted_mac(request: &Request<'_, impl Store>) -> Result<Option<Mac>, CniError> {
+    let args = Args::parse(&request.ask.call.args)?;
+    asked::mac(&request.ask.configuration, &args).map_err(CniError::internal)
 }
 
-fn device(request: &Request<'_>) -> Result<Device, CniError> {
-    match request.conf.text(&["device_type"]) {
+fn device(request: &Request<'_, impl Store>) -> Result<Device, CniError> {
+    match request.ask.conf.text(&["device_type"]) {
         None | Some("veth") => Ok(Device::Veth),
         Some("netkit") => Ok(Device::Netkit),
         Some(other) => Err(CniError::internal(format!("device_type {other:?} is neither veth nor netkit"))),
@@ -378,9 +396,9 @@ fn device(request: &Request<'_>) -> Result<Device, CniError> {
 }
 
 /// The node and its pod CIDRs.
-fn pod_cidrs(request: &Request<'_>) -> Result<(String, Vec<Cidr>), CniError> {
+async fn pod_cidrs(request: &Request<'_, impl Store>) -> Result<(String, Vec<Cidr>), CniError> {
     let node = request.names.ids.node.clone();
-    let found = request.node()?;
+    let found = request.node().await?;
     let listed = found.field(&["status", "podCIDRs"]).and_then(Json::as_array);
     let read = |cidr: &Json| {
         let wrong = || {

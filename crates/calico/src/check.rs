@@ -2,27 +2,35 @@
 
 use std::path::PathBuf;
 
-use cni::CniError;
+use cni::{CniError, Site};
 use dataplane::Wiring;
+use store::Store;
 
-use crate::add::networks;
-use crate::endpoint;
+use crate::ask::Ask;
+use crate::endpoint::{self, networks};
 use crate::foreign;
+use crate::kernel;
 use crate::request::Request;
 
-/// Serves the request.
+/// Serves a CHECK.
 ///
 /// # Errors
 /// Code 999, naming all that is not as it should be.
-pub fn check(request: &mut Request<'_>) -> Result<(), CniError> {
-    foreign::refuse(&request.conf)?;
-    let Some((stored, _)) = endpoint::stored(request)? else {
+pub async fn check<S: Store>(site: &Site<S>, ask: &Ask) -> Result<(), CniError> {
+    let request = Request::new(site, ask)?;
+    let answer = serve(&request).await;
+    request.told(answer)
+}
+
+async fn serve(request: &Request<'_, impl Store>) -> Result<(), CniError> {
+    foreign::refuse(&request.ask.conf)?;
+    let Some((stored, _)) = endpoint::stored(request).await? else {
         return Err(CniError::internal(format!(
             "there is no WorkloadEndpoint {}/{}: the container is not attached",
             request.names.namespace, request.names.endpoint
         )));
     };
-    if endpoint::is_of_another(&stored, &request.call.container) {
+    if endpoint::is_of_another(&stored, &request.ask.call.container) {
         return Err(CniError::internal(format!(
             "WorkloadEndpoint {}/{} is that of container {}: this one is not attached any more",
             request.names.namespace,
@@ -41,12 +49,12 @@ pub fn check(request: &mut Request<'_>) -> Result<(), CniError> {
     let host_interface = stored.text(&["spec", "interfaceName"]).filter(|name| !name.is_empty());
     let wiring = Wiring {
         addresses,
-        mtu: request.mtu()?,
+        mtu: request.mtu().await?,
         ..Wiring::new(
             host_interface.unwrap_or(&request.names.host_interface),
-            &request.call.interface,
-            PathBuf::from(&request.call.netns),
+            &request.ask.call.interface,
+            PathBuf::from(&request.ask.call.netns),
         )
     };
-    dataplane::check(&wiring).map_err(CniError::internal)
+    kernel::check(wiring).await.map_err(CniError::internal)
 }

@@ -14,6 +14,7 @@ use outside::{Heard, Limits, Program, ProgramError, Secrets};
 use serde_json::Value as Json;
 use setup::Environment;
 
+use crate::kernel;
 use crate::secrets;
 
 /// How often a program is tried whose file somebody is still writing.
@@ -46,7 +47,7 @@ pub struct Failed {
 }
 
 /// A plugin that another calls.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Delegate {
     program: PathBuf,
     environment: Environment,
@@ -82,9 +83,9 @@ impl Delegate {
     ///
     /// # Errors
     /// What the plugin says, as it says it; code 999 for a result that cannot be understood, and for a plugin that is stuck.
-    pub fn add(&self, configuration: &Json, args: &str, log: &mut Log<'_>) -> Result<Given, Failed> {
+    pub async fn add(&self, configuration: &Json, args: &str, log: &Log<'_>) -> Result<Given, Failed> {
         let failed = |error, may_have_given| Err(Failed { error, may_have_given });
-        match self.run("ADD", configuration, args, log) {
+        match self.run("ADD", configuration, args, log).await {
             Ok(output) if !output.status.success() => {
                 failed(failure(&output, &self.secrets(configuration)), false)
             }
@@ -103,8 +104,8 @@ impl Delegate {
     ///
     /// # Errors
     /// As [`Delegate::add`].
-    pub fn del(&self, configuration: &Json, args: &str, log: &mut Log<'_>) -> Result<(), CniError> {
-        match self.run("DEL", configuration, args, log) {
+    pub async fn del(&self, configuration: &Json, args: &str, log: &Log<'_>) -> Result<(), CniError> {
+        match self.run("DEL", configuration, args, log).await {
             Ok(output) if output.status.success() => Ok(()),
             Ok(output) => Err(failure(&output, &self.secrets(configuration))),
             Err(error) => Err(self.not_run("DEL", &error)),
@@ -112,8 +113,8 @@ impl Delegate {
     }
 
     /// DEL after a failure, which is what counts: one of the DEL is logged.
-    pub fn take_back(&self, configuration: &Json, args: &str, log: &mut Log<'_>) {
-        if let Err(error) = self.del(configuration, args, log) {
+    pub async fn take_back(&self, configuration: &Json, args: &str, log: &Log<'_>) {
+        if let Err(error) = self.del(configuration, args, log).await {
             log.say(Level::Error, format!("the IPAM plugin does not take back what it gave: {}", error.msg));
         }
     }
@@ -126,18 +127,20 @@ impl Delegate {
         })
     }
 
-    fn run(
+    async fn run(
         &self,
         command: &str,
         configuration: &Json,
         args: &str,
-        log: &mut Log<'_>,
+        log: &Log<'_>,
     ) -> Result<Output, ProgramError> {
         let secrets = self.secrets(configuration);
         // A secret that begins before the end of what is logged is known whole.
         let most = LONGEST_LOG + secrets.widest();
         let limits = Limits { time: self.limit, stdout: LARGEST_RESULT, stderr: most };
-        let heard = self.spawn(command, args)?.hear(configuration.to_string().into_bytes(), limits)?;
+        let (plugin, input) = (self.clone(), configuration.to_string().into_bytes());
+        let (command, args) = (command.to_string(), args.to_string());
+        let heard = kernel::apart(move || plugin.spawn(&command, &args)?.hear(input, limits)).await?;
         let Heard { status, stdout, stderr, dropped } = heard;
         let dropped = dropped + stderr.len().saturating_sub(LONGEST_LOG) as u64;
         log.pass_on(&secrets.hidden_in_beginning(&String::from_utf8_lossy(&stderr), LONGEST_LOG));
@@ -220,6 +223,7 @@ mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
 
+    use cni::log::{Kept, Sink};
     use serde_json::json;
 
     use super::*;
@@ -262,17 +266,22 @@ mod tests {
         let own = [("CNI_PATH", dir.path().to_str().unwrap()), ("PATH", "/usr/bin:/bin")];
         let environment: Environment = own.iter().chain(variables).copied().collect();
         let delegate = Delegate { limit, ..Delegate::find("ipam", &environment).unwrap() };
-        let mut stderr = Vec::new();
+        let stderr = Kept::default();
+        let sink = Sink::new(stderr.clone());
         let conf = cni::conf::Document::parse(br#"{"name":"n"}"#).unwrap().conf().unwrap();
-        let mut log = Log::new(&mut stderr, "p", setup::Clock::start(), &conf);
-        let given = delegate.add(configuration, "", &mut log);
-        let given = given.map_err(|failed| {
-            if failed.may_have_given {
-                delegate.take_back(configuration, "", &mut log);
+        let log = Log::new(&sink, "p", setup::Clock::start(), &conf);
+        let given = setup::full_runtime().unwrap().block_on(async {
+            match delegate.add(configuration, "", &log).await {
+                Ok(given) => Ok(given),
+                Err(failed) => {
+                    if failed.may_have_given {
+                        delegate.take_back(configuration, "", &log).await;
+                    }
+                    Err(failed.error)
+                }
             }
-            failed.error
         });
-        (given, fs::read_to_string(calls).unwrap(), String::from_utf8(stderr).unwrap())
+        (given, fs::read_to_string(calls).unwrap(), stderr.text())
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! The WorkloadEndpoint: what the rest of the cluster knows of the container.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use api::capability::Backend;
 use api::crd::pod;
-use api::{Key, Kind, Metadata, Resource, Revision, Value};
+use api::{Cidr, Key, Kind, Metadata, Resource, Revision, Value};
 use cni::CniError;
-use resources::Client;
 use serde_json::{Map, Value as Json, json};
 use store::{Batch, Depth, Expect, Outcome, ReadSet, Refusal, Scope, Store, View};
 
@@ -22,11 +22,18 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// An endpoint and its revision.
 pub type Stored = (Resource, Revision);
 
+/// The addresses of an endpoint.
+pub fn networks(endpoint: &Resource) -> Vec<IpAddr> {
+    let listed = endpoint.field(&["spec", "ipNetworks"]).and_then(Json::as_array);
+    let texts = listed.into_iter().flatten().filter_map(Json::as_str);
+    texts.filter_map(|text| Cidr::parse_unmasked(text).ok()).map(|(_, addr)| addr).collect()
+}
+
 /// What a container has that its endpoint tells.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// The addresses.
-    pub addresses: Vec<std::net::IpAddr>,
+    pub addresses: Vec<IpAddr>,
     /// The hardware address of the container's side.
     pub mac: String,
     /// Addresses from outside that lead to it.
@@ -37,9 +44,9 @@ pub struct Facts {
 ///
 /// # Errors
 /// Code 999: the store does not say.
-pub fn stored(request: &Request<'_>) -> Result<Option<Stored>, CniError> {
+pub async fn stored(request: &Request<'_, impl Store>) -> Result<Option<Stored>, CniError> {
     let key = request.endpoint_key();
-    let view = read(request, &ReadSet::new().key(key.clone()))?;
+    let view = read(request, &ReadSet::new().key(key.clone())).await?;
     Ok(found(&view, &key))
 }
 
@@ -64,45 +71,45 @@ impl Workload {
 ///
 /// # Errors
 /// Code 999: the store does not say.
-pub fn of_workload(request: &Request<'_>) -> Result<Workload, CniError> {
+pub async fn of_workload(request: &Request<'_, impl Store>) -> Result<Workload, CniError> {
     // A pod is one record there.
-    if request.backend == Backend::Kubernetes {
-        return Ok(Workload { exact: stored(request)?, others: Vec::new() });
+    if request.site.backend == Backend::Kubernetes {
+        return Ok(Workload { exact: stored(request).await?, others: Vec::new() });
     }
     let key = request.endpoint_key();
     let namespace = Some(request.names.namespace.clone());
     let scope = Scope::Resources { kind: Kind::WorkloadEndpoint, namespace };
-    let view = read(request, &ReadSet::new().key(key.clone()).scope(scope.clone(), Depth::Key))?;
+    let view = read(request, &ReadSet::new().key(key.clone()).scope(scope.clone(), Depth::Key)).await?;
     let others = keys_of_others(request, &view, &scope);
-    Ok(Workload { exact: found(&view, &key), others: read_others(request, others)? })
+    Ok(Workload { exact: found(&view, &key), others: read_others(request, others).await? })
 }
 
 /// The endpoints of the same pod or container but for that of the request's interface, which may be one that cannot be read.
 ///
 /// # Errors
 /// Code 999: the store does not say.
-pub fn of_others(request: &Request<'_>) -> Result<Workload, CniError> {
-    if request.backend == Backend::Kubernetes {
+pub async fn of_others(request: &Request<'_, impl Store>) -> Result<Workload, CniError> {
+    if request.site.backend == Backend::Kubernetes {
         return Ok(Workload::default());
     }
     let namespace = Some(request.names.namespace.clone());
     let scope = Scope::Resources { kind: Kind::WorkloadEndpoint, namespace };
-    let view = read(request, &ReadSet::new().scope(scope.clone(), Depth::Key))?;
+    let view = read(request, &ReadSet::new().scope(scope.clone(), Depth::Key)).await?;
     let others = keys_of_others(request, &view, &scope);
-    Ok(Workload { exact: None, others: read_others(request, others)? })
+    Ok(Workload { exact: None, others: read_others(request, others).await? })
 }
 
-fn keys_of_others(request: &Request<'_>, view: &View, scope: &Scope) -> Vec<Key> {
+fn keys_of_others(request: &Request<'_, impl Store>, view: &View, scope: &Scope) -> Vec<Key> {
     let own = request.endpoint_key();
     let keys = view.slots(scope).map(|(key, _)| key);
     keys.filter(|key| **key != own && request.names.is_of_workload(key)).cloned().collect()
 }
 
-fn read_others(request: &Request<'_>, keys: Vec<Key>) -> Result<Vec<Stored>, CniError> {
+async fn read_others(request: &Request<'_, impl Store>, keys: Vec<Key>) -> Result<Vec<Stored>, CniError> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let view = read(request, &ReadSet::new().keys(keys.clone()))?;
+    let view = read(request, &ReadSet::new().keys(keys.clone())).await?;
     Ok(keys.iter().filter_map(|key| found(&view, key)).collect())
 }
 
@@ -110,8 +117,8 @@ fn read_others(request: &Request<'_>, keys: Vec<Key>) -> Result<Vec<Stored>, Cni
 ///
 /// # Errors
 /// Code 999: the store does not say, or says what cannot be read.
-pub fn read(request: &Request<'_>, set: &ReadSet) -> Result<View, CniError> {
-    let read = request.wait_for(request.store.look(set, WITHIN));
+pub async fn read(request: &Request<'_, impl Store>, set: &ReadSet) -> Result<View, CniError> {
+    let read = request.store.look(set, WITHIN).await;
     read.and_then(|view| view.insist(set)).map_err(CniError::internal)
 }
 
@@ -123,8 +130,8 @@ fn found(view: &View, key: &Key) -> Option<Stored> {
 ///
 /// # Errors
 /// Code 999: the pod has no node, or is on its host's network.
-pub fn of_pod(request: &Request<'_>, described: &Json) -> Result<Stored, CniError> {
-    let prefix = request.environment.interface_prefix();
+pub fn of_pod(request: &Request<'_, impl Store>, described: &Json) -> Result<Stored, CniError> {
+    let prefix = request.ask.environment.interface_prefix();
     let decoded = pod::decode(&prefix, &described.to_string()).map_err(CniError::internal)?;
     let Some(object) = decoded else {
         return Err(CniError::internal(format!(
@@ -139,16 +146,16 @@ pub fn of_pod(request: &Request<'_>, described: &Json) -> Result<Stored, CniErro
 }
 
 /// The endpoint of what nobody describes: a container, or a pod that Kubernetes is not asked for.
-pub fn plain(request: &Request<'_>) -> Resource {
-    let (namespace, labels) = (Some(request.names.namespace.clone()), request.labels.clone());
+pub fn plain(request: &Request<'_, impl Store>) -> Resource {
+    let (namespace, labels) = (Some(request.names.namespace.clone()), request.ask.labels.clone());
     let metadata = Metadata { namespace, labels, ..Metadata::default() };
     let mut body = Map::new();
-    body.insert("spec".to_string(), json!({"profiles": [request.conf.name()]}));
+    body.insert("spec".to_string(), json!({"profiles": [request.ask.conf.name()]}));
     Resource::new(Kind::WorkloadEndpoint, metadata, body)
 }
 
 /// The endpoint with the names and facts of this request.
-pub fn with_facts(request: &Request<'_>, endpoint: &Resource, facts: &Facts) -> Resource {
+pub fn with_facts(request: &Request<'_, impl Store>, endpoint: &Resource, facts: &Facts) -> Resource {
     let names = &request.names;
     let changed = endpoint.with(|metadata, body| {
         metadata.name.clone_from(&names.endpoint);
@@ -179,21 +186,21 @@ fn nats(facts: &Facts) -> Vec<Json> {
 ///
 /// # Errors
 /// Code 999: the store refuses it, or cannot be reached.
-pub fn store(
-    request: &Request<'_>,
+pub async fn store(
+    request: &Request<'_, impl Store>,
     endpoint: &Resource,
     revision: Option<&Revision>,
 ) -> Result<(), CniError> {
-    let end = request.clock.elapsed() + WITHIN;
+    let end = request.site.clock.elapsed() + WITHIN;
     loop {
-        let done = match request.backend {
+        let done = match request.site.backend {
             Backend::Kubernetes => {
                 let mut batch = Batch::new();
                 let expect = revision.cloned().map_or(Expect::Absent, Expect::Revision);
                 batch.put(request.endpoint_key(), expect, Value::Resource(endpoint.clone()));
-                commit(request, &batch)?
+                commit(request, &batch).await?
             }
-            _ => apply(request, endpoint)?,
+            _ => apply(request, endpoint).await?,
         };
         match done {
             Done::Applied => return Ok(()),
@@ -203,8 +210,8 @@ pub fn store(
                     request.names.namespace, request.names.ids.pod
                 )));
             }
-            Done::InDoubt(_) if request.clock.elapsed() + PAUSE < end => {
-                request.pause(PAUSE);
+            Done::InDoubt(_) if request.site.clock.elapsed() + PAUSE < end => {
+                tokio::time::sleep(PAUSE).await;
             }
             Done::InDoubt(reason) => {
                 return Err(CniError::internal(format!(
@@ -216,9 +223,8 @@ pub fn store(
     }
 }
 
-fn apply(request: &Request<'_>, endpoint: &Resource) -> Result<Done, CniError> {
-    let client = Client::new(request.store.server(), &request.clock, request.backend, WITHIN);
-    match request.wait_for(client.apply(endpoint)) {
+async fn apply(request: &Request<'_, impl Store>, endpoint: &Resource) -> Result<Done, CniError> {
+    match request.client().apply(endpoint).await {
         Ok(_) => Ok(Done::Applied),
         Err(resources::Error::InDoubt { reason, .. }) => Ok(Done::InDoubt(reason)),
         Err(resources::Error::Store(error)) if error.is_transient() => Ok(Done::InDoubt(error.to_string())),
@@ -230,7 +236,7 @@ fn apply(request: &Request<'_>, endpoint: &Resource) -> Result<Done, CniError> {
 ///
 /// # Errors
 /// Code 999: the store cannot be reached, or others changed the endpoint again and again.
-pub fn delete(request: &Request<'_>, mut found: Look) -> Result<Deleted, CniError> {
+pub async fn delete(request: &Request<'_, impl Store>, mut found: Look) -> Result<Deleted, CniError> {
     for _ in 0..TRIES {
         let (endpoint, revision) = match found {
             Look::Found(stored) => *stored,
@@ -242,12 +248,12 @@ pub fn delete(request: &Request<'_>, mut found: Look) -> Result<Deleted, CniErro
         }
         let mut batch = Batch::new();
         batch.delete(request.endpoint_key(), Expect::Revision(revision));
-        match commit(request, &batch)? {
+        match commit(request, &batch).await? {
             Done::Applied => return Ok(Deleted::Now),
             // The next look tells.
-            Done::Overtaken | Done::InDoubt(_) => request.pause(PAUSE),
+            Done::Overtaken | Done::InDoubt(_) => tokio::time::sleep(PAUSE).await,
         }
-        found = look(request)?;
+        found = look(request).await?;
     }
     Err(CniError::internal("error deleting endpoint: endpoint was modified before it could be deleted"))
 }
@@ -256,12 +262,12 @@ pub fn delete(request: &Request<'_>, mut found: Look) -> Result<Deleted, CniErro
 ///
 /// # Errors
 /// As [`delete`].
-pub fn take_back(request: &Request<'_>) -> Result<(), CniError> {
+pub async fn take_back(request: &Request<'_, impl Store>) -> Result<(), CniError> {
     let is_ours = |(endpoint, _): &Stored| {
         endpoint.text(&["spec", "containerID"]) == Some(request.names.container.as_str())
     };
-    if let Some(found) = stored(request)?.filter(is_ours) {
-        delete(request, Look::Found(Box::new(found)))?;
+    if let Some(found) = stored(request).await?.filter(is_ours) {
+        delete(request, Look::Found(Box::new(found))).await?;
     }
     Ok(())
 }
@@ -303,10 +309,10 @@ impl Look {
 ///
 /// # Errors
 /// Code 999: the store does not say.
-pub fn look(request: &Request<'_>) -> Result<Look, CniError> {
+pub async fn look(request: &Request<'_, impl Store>) -> Result<Look, CniError> {
     let key = request.endpoint_key();
     let set = ReadSet::new().key(key.clone());
-    let view = request.wait_for(request.store.look(&set, WITHIN)).map_err(CniError::internal)?;
+    let view = request.store.look(&set, WITHIN).await.map_err(CniError::internal)?;
     Ok(match (found(&view, &key), view.unreadable(&key)) {
         (Some(stored), _) => Look::Found(Box::new(stored)),
         (None, Some(_)) => Look::Unreadable,
@@ -327,8 +333,8 @@ enum Done {
     InDoubt(String),
 }
 
-fn commit(request: &Request<'_>, batch: &Batch) -> Result<Done, CniError> {
-    let report = match request.wait_for(request.store.commit(batch, WITHIN)) {
+async fn commit(request: &Request<'_, impl Store>, batch: &Batch) -> Result<Done, CniError> {
+    let report = match request.store.commit(batch, WITHIN).await {
         Ok(report) => report,
         Err(error) if error.is_transient() => return Ok(Done::InDoubt(error.to_string())),
         Err(error) => return Err(CniError::internal(error)),

@@ -10,6 +10,7 @@ use hyper::body::Bytes;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use store::Store;
 
 use crate::request::Request;
 
@@ -21,10 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// Code 999: a gate is no URL of a kind that can be asked, or did not answer well in time.
-pub fn wait(request: &mut Request<'_>) -> Result<(), CniError> {
-    let gates: Result<Vec<_>, _> = request.conf.texts(&["readiness_gates"]).into_iter().map(url).collect();
+pub async fn wait(request: &Request<'_, impl Store>) -> Result<(), CniError> {
+    let gates: Result<Vec<_>, _> =
+        request.ask.conf.texts(&["readiness_gates"]).into_iter().map(url).collect();
     for gate in gates? {
-        wait_for(request, &gate)?;
+        wait_for(request, &gate).await?;
     }
     Ok(())
 }
@@ -42,23 +44,22 @@ fn url(gate: &str) -> Result<Uri, CniError> {
     }
 }
 
-fn wait_for(request: &mut Request<'_>, url: &Uri) -> Result<(), CniError> {
+async fn wait_for(request: &Request<'_, impl Store>, url: &Uri) -> Result<(), CniError> {
     let shown = setup::shown_urls(&url.to_string()).join(",");
-    let end = request.clock.elapsed() + PATIENCE;
+    let end = request.site.clock.elapsed() + PATIENCE;
     loop {
-        let asked = async { tokio::time::timeout(INTERVAL, ask(url.clone())).await };
-        let reason = match request.wait_for(asked) {
+        let reason = match tokio::time::timeout(INTERVAL, ask(url.clone())).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(reason)) => reason,
             Err(_) => "no answer".to_string(),
         };
         request.log.say(Level::Error, format!("the readiness gate {shown} is not ready: {reason}"));
-        if request.clock.elapsed() + INTERVAL > end {
+        if request.site.clock.elapsed() + INTERVAL > end {
             return Err(CniError::internal(format!(
                 "the readiness gate {shown} was not ready within {PATIENCE:?}: {reason}"
             )));
         }
-        request.pause(INTERVAL);
+        tokio::time::sleep(INTERVAL).await;
     }
 }
 

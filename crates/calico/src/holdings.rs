@@ -8,27 +8,26 @@ use cni::CniError;
 use cni::log::Level;
 use ipam::block::ordinals_of;
 use ipam::usage::{Allocation, allocation_of, reads_of};
-use ipam::{PodName, ReleaseIp, ReleaseIps, Whose};
-use store::{ReadSet, View};
+use ipam::{PodName, Whose};
+use store::{ReadSet, Store, View};
 
 use crate::endpoint::read;
 use crate::names::Names;
 use crate::request::{Request, WITHIN};
-use crate::wire;
 
 /// What is noted of an owner.
 type Owner = BTreeMap<String, String>;
 
 /// The handle of the request's container; `None` where another IPAM plugin keeps the record, and where there can be none.
-fn handle(request: &Request<'_>) -> Option<HandleId> {
+fn handle(request: &Request<'_, impl Store>) -> Option<HandleId> {
     let is_ours = request.ipam_type() == "calico-ipam";
-    let id = format!("{}.{}", request.conf.name(), request.names.container);
+    let id = format!("{}.{}", request.ask.conf.name(), request.names.container);
     is_ours.then(|| HandleId::new(&id)).flatten()
 }
 
 /// What DEL gives back: of the container's handle what is not noted for another pod, and of that of Calico's version 2 what is noted for this one. (calico-ipam
 /// decides by the same.)
-fn handles(request: &Request<'_>) -> Vec<(HandleId, Whose)> {
+fn handles(request: &Request<'_, impl Store>) -> Vec<(HandleId, Whose)> {
     let Some(own) = handle(request) else { return Vec::new() };
     let (pod, container) = (pod(request), &request.names.container);
     let legacy = match &pod {
@@ -40,11 +39,11 @@ fn handles(request: &Request<'_>) -> Vec<(HandleId, Whose)> {
         None => HandleId::new(container).map(|id| (id, Whose::NoPods)),
     };
     let legacy = legacy.filter(|(id, _)| *id != own);
-    let whose = Whose::of_container(request.conf.name(), container, pod);
+    let whose = Whose::of_container(request.ask.conf.name(), container, pod);
     [(own, whose)].into_iter().chain(legacy).collect()
 }
 
-fn pod(request: &Request<'_>) -> Option<PodName> {
+fn pod(request: &Request<'_, impl Store>) -> Option<PodName> {
     let names = &request.names;
     let of_pod = || PodName { namespace: names.namespace.clone(), name: names.ids.pod.clone() };
     names.is_pod().then(of_pod)
@@ -55,19 +54,20 @@ fn pod(request: &Request<'_>) -> Option<PodName> {
 ///
 /// # Errors
 /// Code 999: the store does not say.
-pub fn of_container(request: &Request<'_>) -> Result<Vec<IpAddr>, CniError> {
+pub async fn of_container(request: &Request<'_, impl Store>) -> Result<Vec<IpAddr>, CniError> {
     let handles = handles(request);
     if handles.is_empty() {
         return Ok(Vec::new());
     }
-    let look = |set: &ReadSet| request.wait_for(request.store.look(set, WITHIN)).map_err(CniError::internal);
-    let view = look(&ReadSet::new().keys(handles.iter().map(|(id, _)| Key::Handle(id.clone()))))?;
+    let set = ReadSet::new().keys(handles.iter().map(|(id, _)| Key::Handle(id.clone())));
+    let view = request.store.look(&set, WITHIN).await.map_err(CniError::internal)?;
     let held = |id| view.handle(id).flatten().map(|(held, _)| held.blocks.keys().copied());
     let blocks: BTreeSet<BlockCidr> = handles.iter().filter_map(|(id, _)| held(id)).flatten().collect();
     if blocks.is_empty() {
         return Ok(Vec::new());
     }
-    let view = look(&ReadSet::new().keys(blocks.iter().copied().map(Key::Block)))?;
+    let set = ReadSet::new().keys(blocks.iter().copied().map(Key::Block));
+    let view = request.store.look(&set, WITHIN).await.map_err(CniError::internal)?;
     let mut addresses = Vec::new();
     for block in blocks.iter().filter_map(|cidr| Some(view.block(*cidr)??.0)) {
         for (id, whose) in &handles {
@@ -83,11 +83,11 @@ pub fn of_container(request: &Request<'_>) -> Result<Vec<IpAddr>, CniError> {
 ///
 /// # Errors
 /// Code 999: the store does not say.
-pub fn hold(request: &Request<'_>, addresses: &[IpAddr]) -> Result<bool, CniError> {
+pub async fn hold(request: &Request<'_, impl Store>, addresses: &[IpAddr]) -> Result<bool, CniError> {
     if addresses.is_empty() {
         return Ok(false);
     }
-    let held = of_container(request)?;
+    let held = of_container(request).await?;
     Ok(addresses.iter().any(|addr| held.contains(addr)))
 }
 
@@ -95,8 +95,11 @@ pub fn hold(request: &Request<'_>, addresses: &[IpAddr]) -> Result<bool, CniErro
 ///
 /// # Errors
 /// Code 999: the store does not say.
-pub fn are_containers(request: &Request<'_>, addresses: &[IpAddr]) -> Result<bool, CniError> {
-    let view = allocations(request, addresses)?;
+pub async fn are_containers(
+    request: &Request<'_, impl Store>,
+    addresses: &[IpAddr],
+) -> Result<bool, CniError> {
+    let view = allocations(request, addresses).await?;
     let own = format!(".{}", request.names.container);
     Ok(addresses.iter().all(|addr| match allocation_of(&view, *addr) {
         Allocation::Assigned { attribute, .. } => {
@@ -108,7 +111,7 @@ pub fn are_containers(request: &Request<'_>, addresses: &[IpAddr]) -> Result<boo
 }
 
 /// Who holds an address that is not the request's to have, in words; `None` for one that is free, and for one of the same pod or container.
-fn holder(request: &Request<'_>, attribute: &Attribute) -> Option<String> {
+fn holder(request: &Request<'_, impl Store>, attribute: &Attribute) -> Option<String> {
     holder_but_for(&request.names, handle(request).as_ref(), attribute)
 }
 
@@ -140,22 +143,29 @@ fn holder_but_for(names: &Names, own_handle: Option<&HandleId>, attribute: &Attr
     })
 }
 
-fn allocations(request: &Request<'_>, addresses: &[IpAddr]) -> Result<View, CniError> {
+/// The blocks of the addresses.
+///
+/// # Errors
+/// Code 999: the store does not say.
+pub async fn allocations(request: &Request<'_, impl Store>, addresses: &[IpAddr]) -> Result<View, CniError> {
     let keys = addresses.iter().flat_map(|addr| reads_of(*addr).keys);
     let mut set = ReadSet::new();
     set.keys.extend(keys);
-    read(request, &set)
+    read(request, &set).await
 }
 
 /// The first of the addresses that is somebody else's, and whose.
 ///
 /// # Errors
 /// Code 999: the store does not say.
-pub fn of_others(request: &Request<'_>, addresses: &[IpAddr]) -> Result<Option<(IpAddr, String)>, CniError> {
+pub async fn of_others(
+    request: &Request<'_, impl Store>,
+    addresses: &[IpAddr],
+) -> Result<Option<(IpAddr, String)>, CniError> {
     if addresses.is_empty() {
         return Ok(None);
     }
-    let view = allocations(request, addresses)?;
+    let view = allocations(request, addresses).await?;
     let others = addresses.iter().find_map(|addr| match allocation_of(&view, *addr) {
         Allocation::Assigned { attribute, .. } => Some((*addr, holder(request, &attribute)?)),
         Allocation::None | Allocation::Cooling { .. } => None,
@@ -167,12 +177,12 @@ pub fn of_others(request: &Request<'_>, addresses: &[IpAddr]) -> Result<Option<(
 ///
 /// # Errors
 /// Code 999, with annotation, address and holder; or the store does not say.
-pub fn refuse_others(
-    request: &mut Request<'_>,
+pub async fn refuse_others(
+    request: &Request<'_, impl Store>,
     annotation: &str,
     addresses: &[IpAddr],
 ) -> Result<(), CniError> {
-    let Some((addr, holder)) = of_others(request, addresses)? else { return Ok(()) };
+    let Some((addr, holder)) = of_others(request, addresses).await? else { return Ok(()) };
     // The error reaches the pod's events; who else has pods is not the tenant's to know.
     request
         .log
@@ -180,49 +190,6 @@ pub fn refuse_others(
     Err(CniError::internal(format!(
         "annotation cni.projectcalico.org/{annotation} names {addr}, which is assigned to somebody else: choose another address, or look at calicoctl ipam show --ip={addr}"
     )))
-}
-
-/// Releases those of the addresses that a former container of the request's pod still holds on this node and this network: the pod's next container asks for
-/// them by name, and the former one's DEL is still to come. The former one's pair goes first.
-///
-/// # Errors
-/// Code 999: the store or the kernel does not do it.
-pub fn release_former(request: &mut Request<'_>, addresses: &[IpAddr]) -> Result<(), CniError> {
-    let view = allocations(request, addresses)?;
-    let names = &request.names;
-    let own = [("namespace", &names.namespace), ("pod", &names.ids.pod), ("node", &names.ids.node)];
-    let network = format!("{}.", request.conf.name());
-    let former: Vec<(String, ReleaseIp)> = addresses
-        .iter()
-        .filter_map(|addr| match allocation_of(&view, *addr) {
-            Allocation::Assigned { attribute, sequence, .. } => {
-                let is_own = own.iter().all(|(key, value)| attribute.owner.get(*key) == Some(value));
-                let handle = attribute.handle().filter(|_| is_own)?;
-                let container = handle.strip_prefix(&network)?.to_string();
-                // Exactly the allocation that was looked at.
-                let handle = Some(handle.to_string());
-                Some((container, ReleaseIp { addr: *addr, handle, sequence: Some(sequence) }))
-            }
-            Allocation::None | Allocation::Cooling { .. } => None,
-        })
-        .collect();
-    let mut free = Vec::new();
-    for (container, ip) in former {
-        if wire::take_former(request, &container, ip.addr)? {
-            free.push(ip);
-        }
-    }
-    if free.is_empty() {
-        return Ok(());
-    }
-    let planner = ReleaseIps::new(free);
-    let released = request.wait_for(ipam::run(&request.store, &request.clock, planner, WITHIN));
-    let released =
-        released.map_err(|error| CniError::internal(format!("failed to release ipAddrs: {error}")))?;
-    for addr in released.released {
-        request.log.say(Level::Info, format!("released {addr} of the pod's former container"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod add;
 mod annotations;
+mod ask;
 mod asked;
 mod check;
 mod del;
@@ -11,11 +12,14 @@ mod delegate;
 mod endpoint;
 mod floating;
 mod foreign;
+mod former;
 mod gates;
 mod holdings;
 mod host_local;
+mod kernel;
 mod mesos;
 mod names;
+mod node;
 mod profile;
 mod request;
 mod result;
@@ -26,9 +30,15 @@ mod wire;
 use std::io::{self, Read, Write};
 
 use cni::flags::{Asked, Flags};
+use cni::log::Sink;
 pub use cni::program::Io;
-use cni::{Call, CniError, VERSIONS, answer, protocol, told};
-use setup::{Clock, Environment};
+use cni::{Call, CniError, HostLock, Site, VERSIONS, answer, protocol};
+use setup::{Clock, Datastore, Environment, Settings};
+
+pub use add::add;
+pub use ask::Ask;
+pub use check::check;
+pub use del::del;
 
 use request::Request;
 
@@ -50,8 +60,8 @@ pub fn run(io: Io<'_>) -> u8 {
         Asked::Flags(asked) if asked.contains(&"v") => writeln!(stdout, "{VERSION}").map(|()| 0),
         Asked::Flags(asked) if asked.contains(&"t") => test_connection(&environment, stdin, stdout, stderr),
         Asked::Flags(_) => serve_cni(environment, stdin, stdout, stderr),
-        Asked::Help => write!(stderr, "{}", FLAGS.usage()).map(|()| 0),
-        Asked::Wrong(reason) => write!(stderr, "{reason}\n{}", FLAGS.usage()).map(|()| 2),
+        Asked::Help => write!(&stderr, "{}", FLAGS.usage()).map(|()| 0),
+        Asked::Wrong(reason) => write!(&stderr, "{reason}\n{}", FLAGS.usage()).map(|()| 2),
     };
     written.unwrap_or(1)
 }
@@ -60,16 +70,16 @@ fn serve_cni(
     environment: Environment,
     stdin: &mut dyn Read,
     stdout: &mut dyn Write,
-    stderr: &mut dyn Write,
+    stderr: Sink,
 ) -> io::Result<u8> {
     let environment = ignoring_unknown_arguments(environment);
     let answer = match Call::of(&environment) {
         Ok(None) => {
-            writeln!(stderr, "Calico CNI plugin {VERSION}")?;
-            writeln!(stderr, "CNI protocol versions supported: {}", VERSIONS.join(", "))?;
+            writeln!(&stderr, "Calico CNI plugin {VERSION}")?;
+            writeln!(&stderr, "CNI protocol versions supported: {}", VERSIONS.join(", "))?;
             return Ok(0);
         }
-        Ok(Some(call)) => serve(&call, &environment, stdin, stderr),
+        Ok(Some(call)) => serve(call, &environment, stdin, stderr),
         Err(error) => Err(error),
     };
     answer::give(answer, stdout)
@@ -86,24 +96,15 @@ fn ignoring_unknown_arguments(environment: Environment) -> Environment {
 
 /// Serves a call; gives what to print.
 fn serve(
-    call: &Call,
+    call: Call,
     environment: &Environment,
     stdin: &mut dyn Read,
-    stderr: &mut dyn Write,
+    stderr: Sink,
 ) -> Result<String, CniError> {
-    let command = call.command.as_str();
-    if command == "VERSION" {
+    if call.command == "VERSION" {
         return Ok(answer::versions());
     }
-    let document = call.document(stdin)?;
-    protocol::check_served(command, &document)?;
-    let mut request = Request::accept(call, &document, environment, Clock::start(), stderr)?;
-    let answer = match command {
-        "ADD" => add::add(&mut request),
-        "DEL" => del::del(&mut request).map(|()| String::new()),
-        _ => check::check(&mut request).map(|()| String::new()),
-    };
-    told::tell(request.store.noted(), &mut request.log, answer)
+    work(call, environment, stdin, stderr)
 }
 
 /// `-t`: whether the datastore that the configuration on standard input names can be used.
@@ -111,15 +112,47 @@ fn test_connection(
     environment: &Environment,
     stdin: &mut dyn Read,
     stdout: &mut dyn Write,
-    stderr: &mut dyn Write,
+    stderr: Sink,
 ) -> io::Result<u8> {
-    let call = Call::for_test();
-    let tested = call.document(stdin).and_then(|document| {
-        let request = Request::accept(&call, &document, environment, Clock::start(), stderr)?;
-        request.refuse_while_locked()
-    });
-    let Err(error) = tested else { return Ok(0) };
+    let Err(error) = work(Call::for_test(), environment, stdin, stderr) else { return Ok(0) };
     let error = CniError::new(CniError::TEST, "data store connection failed").with(error.msg);
     stdout.write_all(answer::text(&error.to_json()).as_bytes())?;
     Ok(1)
+}
+
+/// Does what a call is for; gives what to print. All is checked in Calico's order before the store is opened; then the runtime starts, once.
+///
+/// # Errors
+/// The protocol's; code 999 for fields of a wrong type, a version that is too new, no node name, no store, and for what [`Ask::new`], [`add`], [`del`] and [`check`]
+/// refuse.
+fn work(
+    call: Call,
+    environment: &Environment,
+    stdin: &mut dyn Read,
+    stderr: Sink,
+) -> Result<String, CniError> {
+    let refused = |error: setup::SetupError| CniError::internal(error);
+    let is_test = call == Call::for_test();
+    let document = call.document(stdin)?;
+    if !is_test {
+        protocol::check_served(&call.command, &document)?;
+    }
+    let conf = document.conf()?;
+    // A test decides whether containers may come at all; the node may have no name yet.
+    let node = if is_test { node::name_at_any_time(&conf) } else { node::name(&conf) }?;
+    let ask = Ask::new(call, &document, conf, environment, &node)?;
+    let settings = Settings::from_environment(environment).map_err(refused)?.with_cni(ask.conf.fields());
+    let datastore = Datastore::choose(&settings, environment).map_err(refused)?;
+    // The IPAM plugin takes it, and this one never does.
+    let lock = HostLock::new(None, request::WITHIN);
+    let site = Site::open(&datastore, settings, environment, lock, Clock::start(), stderr)
+        .map_err(|error| CniError::internal(format!("error creating calico client: {error}")))?;
+    setup::full_runtime().map_err(refused)?.block_on(async {
+        match ask.call.command.as_str() {
+            _ if is_test => Request::new(&site, &ask)?.refuse_while_locked().await.map(|()| String::new()),
+            "ADD" => add(&site, &ask).await.map(|result| answer::text(&result)),
+            "DEL" => del(&site, &ask).await.map(|()| String::new()),
+            _ => check(&site, &ask).await.map(|()| String::new()),
+        }
+    })
 }

@@ -19,6 +19,6 @@ fn main() -> ExitCode {
         environment: setup::Environment::from_process(),
         stdin: &mut std::io::stdin().lock(),
         stdout,
-        stderr: &mut std::io::stderr().lock(),
+        stderr: cni::log::Sink::new(std::io::stderr()),
     }))
 }

@@ -4,8 +4,9 @@ use api::capability::Backend;
 use api::{Kind, Metadata, Resource, validate};
 use cni::CniError;
 use cni::log::Level;
-use resources::{Client, Error};
+use resources::Error;
 use serde_json::{Map, json};
+use store::Store;
 
 use crate::request::{Request, WITHIN};
 
@@ -17,16 +18,16 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 ///
 /// # Errors
 /// Code 999: no profile can be called as the network is.
-pub fn wanted(request: &mut Request<'_>) -> Result<Option<Resource>, CniError> {
-    if request.conf.text(&["policy", "type"]).is_some() {
+pub fn wanted(request: &Request<'_, impl Store>) -> Result<Option<Resource>, CniError> {
+    if request.ask.conf.text(&["policy", "type"]).is_some() {
         return Ok(None);
     }
-    if request.backend == Backend::Kubernetes {
+    if request.site.backend == Backend::Kubernetes {
         let line = "policy.type is not set: in Kubernetes no profile is created, endpoints have those of their namespace and service account";
         request.log.say(Level::Info, line);
         return Ok(None);
     }
-    let network = request.conf.name();
+    let network = request.ask.conf.name();
     let profile = of_network(network, request.names.is_pod());
     validate::resource(&profile).map_err(|error| {
         CniError::internal(format!(
@@ -54,11 +55,10 @@ fn of_network(network: &str, is_pod: bool) -> Resource {
 ///
 /// # Errors
 /// Code 999: the store refuses it, or cannot be reached.
-pub fn create(request: &mut Request<'_>, profile: &Resource) -> Result<(), CniError> {
-    let end = request.clock.elapsed() + WITHIN;
+pub async fn create(request: &Request<'_, impl Store>, profile: &Resource) -> Result<(), CniError> {
+    let end = request.site.clock.elapsed() + WITHIN;
     loop {
-        let client = Client::new(request.store.server(), &request.clock, request.backend, WITHIN);
-        let reason = match request.wait_for(client.create(profile)) {
+        let reason = match request.client().create(profile).await {
             Ok(_) => {
                 request.log.say(Level::Info, format!("created the profile {}", profile.name()));
                 return Ok(());
@@ -68,11 +68,11 @@ pub fn create(request: &mut Request<'_>, profile: &Resource) -> Result<(), CniEr
             Err(Error::Store(error)) if error.is_transient() => error.to_string(),
             Err(error) => return Err(CniError::internal(error)),
         };
-        if request.clock.elapsed() + PAUSE >= end {
+        if request.site.clock.elapsed() + PAUSE >= end {
             let name = profile.name();
             return Err(CniError::internal(format!("the profile {name} cannot be created: {reason}")));
         }
-        request.pause(PAUSE);
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -8,6 +8,7 @@ use api::capability::Backend;
 use cni::CniError;
 use cni::conf::Conf;
 use cni::log::Level;
+use store::Store;
 
 use crate::names::Names;
 use crate::request::Request;
@@ -33,12 +34,12 @@ pub fn patience(conf: &Conf) -> Result<Option<Duration>, CniError> {
 }
 
 /// Waits for the endpoint's file. A pod whose file does not come in time starts all the same; the log says so.
-pub fn for_policy(request: &mut Request<'_>, patience: Duration) {
-    let folder = request.conf.text(&["endpoint_status_dir"]).unwrap_or(FOLDER);
-    let file = Path::new(folder).join(file_name(&request.names, request.backend));
-    let end = request.clock.elapsed().saturating_add(patience);
+pub async fn for_policy(request: &Request<'_, impl Store>, patience: Duration) {
+    let folder = request.ask.conf.text(&["endpoint_status_dir"]).unwrap_or(FOLDER);
+    let file = Path::new(folder).join(file_name(&request.names, request.site.backend));
+    let end = request.site.clock.elapsed().saturating_add(patience);
     while !file.exists() {
-        if request.clock.elapsed() >= end {
+        if request.site.clock.elapsed() >= end {
             let line = format!(
                 "the node agent did not write {} within {patience:?}: the pod starts, perhaps before its policy is in force",
                 file.display()
@@ -46,7 +47,7 @@ pub fn for_policy(request: &mut Request<'_>, patience: Duration) {
             request.log.say(Level::Error, line);
             return;
         }
-        request.pause(LOOK);
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -1,7 +1,8 @@
 //! What the plugin says besides its answer: one line an event, on standard error, where the runtime keeps it, and in the file that `log_file_path`
 //! names. Never more than `log_level` asks for, and never anything of the configuration.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use setup::Clock;
 
@@ -38,40 +39,95 @@ impl Level {
     }
 }
 
-/// Where to log.
+/// Where the lines of all requests go: standard error.
+pub struct Sink(Mutex<Box<dyn Write + Send>>);
+
+impl Sink {
+    /// Lines go there.
+    pub fn new(out: impl Write + Send + 'static) -> Sink {
+        Sink(Mutex::new(Box::new(out)))
+    }
+}
+
+/// What is written in one call stays together. The reader of standard error is waited for, as it is by whoever else writes there.
+impl Write for &Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        locked(&self.0).write(bytes)
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        locked(&self.0).write_all(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        locked(&self.0).flush()
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while it is held can only come between whole writes.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What was written, for whoever reads it later: clones are one place.
+#[derive(Clone, Debug, Default)]
+pub struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Kept {
+    /// All of it. Bytes that are no UTF-8 read as U+FFFD.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&locked(&self.0)).into_owned()
+    }
+}
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        locked(&self.0).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The log of one request, as its configuration wants it.
 pub struct Log<'a> {
-    out: &'a mut dyn Write,
+    sink: &'a Sink,
     program: &'static str,
     clock: Clock,
     level: Level,
-    file: Option<LogFile>,
+    file: Mutex<Option<LogFile>>,
 }
 
 impl<'a> Log<'a> {
-    /// A program's log, as the configuration wants it; `out` is standard error.
-    pub fn new(out: &'a mut dyn Write, program: &'static str, clock: Clock, conf: &Conf) -> Log<'a> {
-        Log { out, program, clock, level: conf.log_level(), file: LogFile::of(conf) }
+    /// A program's log, as the configuration wants it.
+    pub fn new(sink: &'a Sink, program: &'static str, clock: Clock, conf: &Conf) -> Log<'a> {
+        let level = Level::named(conf.text(&["log_level"]).unwrap_or_default());
+        Log { sink, program, clock, level, file: Mutex::new(LogFile::of(conf)) }
     }
 
     /// Logs a line, if it is of interest. A log that cannot be written stops nothing.
-    pub fn say(&mut self, level: Level, line: impl std::fmt::Display) {
+    pub fn say(&self, level: Level, line: impl std::fmt::Display) {
         if level <= self.level {
             let now = self.clock.now();
             let (time, name) = (api::time::rfc3339(now), level.name());
             let line = api::fault::printable(&line.to_string().replace('\n', " "));
             let line = format!("{time} [{name}] {}: {line}\n", self.program);
-            let _ = self.out.write_all(line.as_bytes());
-            if let Some(Err(error)) = self.file.as_mut().map(|file| file.append(&line, now)) {
-                self.file = None;
-                let _ =
-                    writeln!(self.out, "{time} [ERROR] {}: no log file is written: {error}", self.program);
+            let mut out = self.sink;
+            let _ = out.write_all(line.as_bytes());
+            let mut file = locked(&self.file);
+            if let Some(Err(error)) = file.as_mut().map(|file| file.append(&line, now)) {
+                *file = None;
+                let line = format!("{time} [ERROR] {}: no log file is written: {error}\n", self.program);
+                let _ = out.write_all(line.as_bytes());
             }
         }
     }
 
     /// Passes on what another program wrote to its standard error, control characters spelled out; it has written to its file itself.
-    pub fn pass_on(&mut self, text: &str) {
-        let _ = self.out.write_all(api::fault::printable_lines(text).as_bytes());
+    pub fn pass_on(&self, text: &str) {
+        let mut out = self.sink;
+        let _ = out.write_all(api::fault::printable_lines(text).as_bytes());
     }
 }
 
@@ -86,16 +142,21 @@ mod tests {
         Document::parse(fields.to_string().as_bytes()).unwrap().conf().unwrap()
     }
 
+    fn kept() -> (Kept, Sink) {
+        let kept = Kept::default();
+        (kept.clone(), Sink::new(kept))
+    }
+
     #[test]
     fn only_what_is_asked_for() {
         for (name, lines) in [("", 1), ("loud", 1), ("error", 1), ("Info", 2), ("DEBUG", 3)] {
-            let mut out = Vec::new();
+            let (out, sink) = kept();
             let conf = conf(json!({"name": "n", "log_level": name}));
-            let mut log = Log::new(&mut out, "p", Clock::start(), &conf);
+            let log = Log::new(&sink, "p", Clock::start(), &conf);
             for level in [Level::Error, Level::Info, Level::Debug] {
                 log.say(level, "a\nb");
             }
-            assert_eq!(String::from_utf8(out).unwrap().lines().count(), lines, "{name}");
+            assert_eq!(out.text().lines().count(), lines, "{name}");
         }
     }
 
@@ -104,14 +165,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/cni.log");
         let conf = conf(json!({"name": "n", "log_level": "info", "log_file_path": path}));
-        let mut all = Vec::new();
+        let (all, sink) = kept();
         for line in ["one", "two"] {
-            let mut log = Log::new(&mut all, "p", Clock::start(), &conf);
+            let log = Log::new(&sink, "p", Clock::start(), &conf);
             log.say(Level::Info, line);
             log.say(Level::Debug, "not asked for");
         }
-        assert_eq!(std::fs::read(&path).unwrap(), all);
-        assert_eq!(String::from_utf8(all).unwrap().lines().count(), 2);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), all.text());
+        assert_eq!(all.text().lines().count(), 2);
     }
 
     /// Whoever reads the runtime's log is told, once.
@@ -120,12 +181,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("file"), "").unwrap();
         let path = dir.path().join("file/cni.log");
-        let mut out = Vec::new();
+        let (out, sink) = kept();
         let conf = conf(json!({"name": "n", "log_file_path": path}));
-        let mut log = Log::new(&mut out, "p", Clock::start(), &conf);
+        let log = Log::new(&sink, "p", Clock::start(), &conf);
         log.say(Level::Error, "one");
         log.say(Level::Error, "two");
-        let text = String::from_utf8(out).unwrap();
+        let text = out.text();
         assert_eq!(text.lines().count(), 3, "{text}");
         assert_eq!(text.matches("no log file is written: ").count(), 1, "{text}");
     }

@@ -6,6 +6,7 @@ use setup::Environment;
 
 use crate::answer;
 use crate::error::CniError;
+use crate::log::Sink;
 
 /// What the program reads and writes.
 pub struct Io<'a> {
@@ -18,7 +19,7 @@ pub struct Io<'a> {
     /// The result or the error object, nothing else.
     pub stdout: &'a mut dyn Write,
     /// The log.
-    pub stderr: &'a mut dyn Write,
+    pub stderr: Sink,
 }
 
 /// From now on a panic of the program is answered with an error object, as the runtime awaits one, and exit code 1: also where panics abort. It tells

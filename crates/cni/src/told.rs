@@ -12,7 +12,7 @@ const NAMED: usize = 3;
 ///
 /// # Errors
 /// That of the call.
-pub fn tell<T>(noted: &Noted, log: &mut Log<'_>, answer: Result<T, CniError>) -> Result<T, CniError> {
+pub fn tell<T>(noted: &Noted, log: &Log<'_>, answer: Result<T, CniError>) -> Result<T, CniError> {
     let faults: Vec<String> = noted.tell().iter().map(ToString::to_string).collect();
     for fault in &faults {
         log.say(Level::Error, fault);

@@ -25,6 +25,7 @@ mod file;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod node_name;
+pub mod reach;
 mod settings;
 
 pub use clock::Clock;
@@ -37,4 +38,5 @@ pub use fields::Field;
 #[cfg(feature = "kubernetes")]
 pub use kubernetes::connect_kubernetes;
 pub use node_name::{DEFAULT_NODENAME_FILE, NodeNameError, node_name};
+pub use reach::Reached;
 pub use settings::{Origin, Setting, Settings, shown_urls};

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use cni::log::{Kept, Sink};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value as Json, json};
 use setup::Environment;
@@ -108,17 +109,17 @@ fn told(conf: &str, args: &str, log: &Path) -> String {
     ]
     .into_iter()
     .collect();
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let (mut stdout, stderr) = (Vec::new(), Kept::default());
     let io = calico_ipam::Io {
         args: Vec::new(),
         environment,
         stdin: &mut conf.as_bytes(),
         stdout: &mut stdout,
-        stderr: &mut stderr,
+        stderr: Sink::new(stderr.clone()),
     };
     assert_eq!(calico_ipam::run(io), 1);
     let written = fs::read_to_string(log).unwrap_or_default();
-    format!("{}{}{written}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr))
+    format!("{}{}{written}", String::from_utf8_lossy(&stdout), stderr.text())
 }
 
 /// Every place of the configuration in turn. The arguments are wrong each time, so that nothing is sent.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use api::capability::Backend;
 use api::{Kind, Resource};
+use cni::log::{Kept, Sink};
 use nix::sched::{CloneFlags, unshare};
 use resources::{Client, Identifier};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -144,16 +145,15 @@ impl Container {
 
 /// Runs the plugin.
 pub fn run(args: &[&str], environment: Environment, configuration: &Json) -> Answer {
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let (mut stdout, stderr) = (Vec::new(), Kept::default());
     let code = calico::run(calico::Io {
         args: args.iter().map(|arg| arg.to_string()).collect(),
         environment,
         stdin: &mut configuration.to_string().as_bytes(),
         stdout: &mut stdout,
-        stderr: &mut stderr,
+        stderr: Sink::new(stderr.clone()),
     });
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Answer { code, stdout: text(stdout), stderr: text(stderr) }
+    Answer { code, stdout: String::from_utf8(stdout).unwrap(), stderr: stderr.text() }
 }
 
 /// A node.
@@ -361,18 +361,31 @@ impl Node {
         Self::with_store_of(variables, act)
     }
 
+    /// The store, opened.
+    pub fn store(&self) -> AnyStore {
+        let file = self.path("rackpool.db");
+        let (_, store) =
+            Self::open(&[("DATASTORE_TYPE", "embedded"), ("RACKPOOL_DB", file.to_str().unwrap())]);
+        store
+    }
+
     fn with_store<T>(&self, act: impl AsyncFnOnce(&AnyStore) -> T) -> T {
         let file = self.path("rackpool.db");
         Self::with_store_of(&[("DATASTORE_TYPE", "embedded"), ("RACKPOOL_DB", file.to_str().unwrap())], act)
     }
 
     fn with_store_of<T>(variables: &[(&str, &str)], act: impl AsyncFnOnce(&AnyStore) -> T) -> T {
+        let (datastore, store) = Self::open(variables);
+        setup::runtime(&datastore).unwrap().block_on(act(&store))
+    }
+
+    fn open(variables: &[(&str, &str)]) -> (Datastore, AnyStore) {
         let environment: Environment = variables.iter().copied().collect();
         let settings = Settings::from_environment(&environment).unwrap();
         let datastore = Datastore::choose(&settings, &environment).unwrap();
         let options = ConnectOptions { missing: Missing::Create, ..ConnectOptions::default() };
         let store = setup::connect(&datastore, options).unwrap();
-        setup::runtime(&datastore).unwrap().block_on(act(&store))
+        (datastore, store)
     }
 }
 

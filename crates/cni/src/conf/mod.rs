@@ -6,7 +6,6 @@ use serde_json::{Map, Value as Json};
 
 use crate::error::CniError;
 use crate::go_json;
-use crate::log::Level;
 
 /// The versions that can be configured, oldest first.
 pub const VERSIONS: [&str; 6] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0"];
@@ -144,11 +143,6 @@ impl Conf {
     /// Whether a Windows node has one network for all, and so one block.
     pub fn is_single_network(&self) -> bool {
         self.flag(&["windows_use_single_network"])
-    }
-
-    /// What to log; nothing but errors where it does not say.
-    pub fn log_level(&self) -> Level {
-        Level::named(self.text(&["log_level"]).unwrap_or_default())
     }
 
     /// Whether Kubernetes could be asked for the namespace's labels.

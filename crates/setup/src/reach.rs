@@ -5,17 +5,20 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use setup::Clock;
 use store::{AnyStore, Batch, Noted, ReadSet, Report, Scope, Store, StoreError, View};
 
+use crate::clock::Clock;
+
+/// How long a server may leave the first question of a request unanswered. The runtime asks again, and who reads its log should not wait for the reason.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest pause before a question is put again, in milliseconds; half of it is the shortest.
 const PAUSE: u64 = 200;
 
-/// A server that may leave the first question unanswered for a while only: one that cannot be reached at all is reported long before a request would be
-/// given up. Once it has answered, it has all the time that the request has.
+/// A server, as one request sees it. It may leave the request's first question unanswered for a while only: one that cannot be reached at all is reported long
+/// before the request would be given up. Once it has answered, it has all the time that the request has. The next request begins with the same patience.
 #[derive(Debug)]
-pub struct Reached<S = AnyStore> {
-    server: S,
+pub struct Reached<'a, S = AnyStore> {
+    server: &'a S,
     clock: Clock,
     patience: Duration,
     /// When the first question was put: before that, the request may have waited for the host's lock.
@@ -27,16 +30,16 @@ pub struct Reached<S = AnyStore> {
     noted: Noted,
 }
 
-impl<S> Reached<S> {
+impl<'a, S> Reached<'a, S> {
     /// That server, from which an answer must come within `patience` of the first question.
-    pub fn new(server: S, clock: Clock, patience: Duration) -> Reached<S> {
+    pub fn new(server: &'a S, clock: Clock, patience: Duration) -> Reached<'a, S> {
         let (asked, reason, noted) = (OnceLock::new(), OnceLock::new(), Noted::default());
         Reached { server, clock, patience, asked, reason, has_answered: AtomicBool::new(false), noted }
     }
 
     /// The server itself.
-    pub fn server(&self) -> &S {
-        &self.server
+    pub fn server(&self) -> &'a S {
+        self.server
     }
 
     /// What is wrong with records that came by.
@@ -56,7 +59,7 @@ impl<S> Reached<S> {
         if self.has_answered.load(Ordering::Relaxed) {
             return question(within).await;
         }
-        let end = *self.asked.get_or_init(|| self.clock.elapsed()) + self.patience;
+        let end = self.asked.get_or_init(|| self.clock.elapsed()).saturating_add(self.patience);
         let left = end.saturating_sub(self.clock.elapsed());
         match question(within.min(left)).await {
             Err(StoreError::Unavailable(text)) => {
@@ -103,7 +106,7 @@ impl<S> Reached<S> {
     }
 }
 
-impl<S: Store> Reached<S> {
+impl<S: Store> Reached<'_, S> {
     /// Reads, and insists on an answer. What cannot be read is noted.
     ///
     /// # Errors
@@ -115,7 +118,7 @@ impl<S: Store> Reached<S> {
     }
 }
 
-impl<S: Store> Store for Reached<S> {
+impl<S: Store> Store for Reached<'_, S> {
     type Watch = S::Watch;
 
     async fn read(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
@@ -130,5 +133,51 @@ impl<S: Store> Store for Reached<S> {
 
     async fn watch(&self, scope: Scope) -> Result<S::Watch, StoreError> {
         self.server.watch(scope).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(60);
+    const WITHIN: Duration = Duration::from_secs(20);
+
+    /// What a request that asks a server once and again was told, and how much time each question was given.
+    fn ask_twice(server: &Mutex<Vec<Duration>>, is_there: bool) -> Vec<Result<(), StoreError>> {
+        let reached = Reached::new(server, Clock::start(), SHORT);
+        let question = |within| async move {
+            server.lock().unwrap().push(within);
+            if !is_there {
+                tokio::time::sleep(within).await;
+                return Err(StoreError::Unavailable("nobody answers".to_string()));
+            }
+            Ok(())
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            vec![reached.ask(WITHIN, question).await, reached.ask(WITHIN, question).await]
+        })
+    }
+
+    #[test]
+    fn who_has_answered_has_all_the_time() {
+        let given = Mutex::default();
+        assert_eq!(ask_twice(&given, true), [Ok(()), Ok(())]);
+        let given = given.into_inner().unwrap();
+        assert!(given[0] <= SHORT && given[1] == WITHIN, "{given:?}");
+    }
+
+    /// A program that serves many requests asks anew in each of them: a server that was away may be back.
+    #[test]
+    fn each_request_has_its_own_patience() {
+        let unusable = Err(StoreError::Unusable("nobody answers".to_string()));
+        let given = Mutex::default();
+        for _ in 0..2 {
+            assert_eq!(ask_twice(&given, false), [unusable.clone(), unusable.clone()]);
+        }
+        assert_eq!(ask_twice(&given, true), [Ok(()), Ok(())]);
     }
 }

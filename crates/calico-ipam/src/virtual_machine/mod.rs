@@ -1,17 +1,24 @@
-//! The addresses of virtual machines: those that a machine has go with it from pod to pod, until it is deleted.
+//! Virtual machines. The addresses that a machine has go with it from pod to pod, until it is deleted.
+
+mod machine;
+mod objects;
 
 use std::net::IpAddr;
 
 use api::Family;
 use api::ipam_config::Persistence;
+use cni::CniError;
+use cni::log::Level;
 use ipam::{Change, HandleRelease, ReleaseUnowned, SetOwnerAttributes};
+use store::Store;
 
-use crate::add::{self, Recipient};
-use crate::machine::{Left, Machine};
+pub use machine::{Left, Machine};
+pub use objects::Objects;
+
+use crate::assign::{self, Recipient};
+use crate::namespace::Namespace;
 use crate::request::{Deadline, Request};
 use crate::result::{Given, Routes};
-use cni::error::CniError;
-use cni::log::Level;
 
 /// How often to look again at what a machine has, because it got something meanwhile.
 const ATTEMPTS: usize = 10;
@@ -21,21 +28,22 @@ const ATTEMPTS: usize = 10;
 ///
 /// # Errors
 /// Code 999: a target of a migration where machines do not keep addresses, or of a machine that has none; else as for other pods.
-pub fn add(
-    request: &mut Request<'_>,
+pub async fn add(
+    request: &Request<'_, impl Store>,
+    namespace: Option<&Namespace<'_>>,
     machine: &Machine,
     container: Recipient,
     deadline: Deadline,
 ) -> Result<(Vec<Given>, Routes), CniError> {
-    let handle = machine.handle(request.conf.name(), request.is_on_kubernetes());
+    let handle = machine.handle(request.ask.conf.name(), request.is_on_kubernetes());
     // Where there can be no handle, the configuration counts all the same.
-    if !is_persistent(request, deadline)? {
+    if !is_persistent(request, deadline).await? {
         if machine.is_target() {
             return Err(CniError::internal(
                 "live migration target pod is not allowed when KubeVirtVMAddressPersistence is disabled",
             ));
         }
-        return Ok((add::assign(request, container, deadline)?, Routes::Each));
+        return Ok((assign::assign(request, namespace, container, deadline).await?, Routes::Each));
     }
     let handle = handle?;
     let mut attributes = container.attributes;
@@ -45,7 +53,7 @@ pub fn add(
         let (active, alternate) =
             if machine.is_target() { (Change::Keep, slot) } else { (slot, Change::Keep) };
         let planner = SetOwnerAttributes { handle: handle.clone(), active, alternate };
-        let held = request.run(planner, deadline)?;
+        let held = request.run(planner, deadline).await?;
         match held {
             Some(held) if !held.is_empty() => return Ok(kept(held, machine)),
             _ if machine.is_target() => {
@@ -55,11 +63,11 @@ pub fn add(
             }
             None => {
                 let first = Recipient { handle: Some(handle), attributes, most: Some(1) };
-                return Ok((add::assign(request, first, deadline)?, Routes::Each));
+                return Ok((assign::assign(request, namespace, first, deadline).await?, Routes::Each));
             }
             // A request that came to no end has counted what it never took; a machine that may have only one address would never get one.
             Some(_) => {
-                request.run(ReleaseUnowned::new(handle.clone(), machine.pod.clone()), deadline)?;
+                request.run(ReleaseUnowned::new(handle.clone(), machine.pod.clone()), deadline).await?;
             }
         }
     }
@@ -75,8 +83,8 @@ fn kept(mut held: Vec<IpAddr>, machine: &Machine) -> (Vec<Given>, Routes) {
 }
 
 /// Whether machines keep their addresses: unless the configuration says otherwise.
-fn is_persistent(request: &Request<'_>, deadline: Deadline) -> Result<bool, CniError> {
-    let view = request.read(&store::ReadSet::new().key(api::Key::IpamConfig), deadline)?;
+async fn is_persistent(request: &Request<'_, impl Store>, deadline: Deadline) -> Result<bool, CniError> {
+    let view = request.read(&store::ReadSet::new().key(api::Key::IpamConfig), deadline).await?;
     Ok(view.ipam_config().and_then(|config| config.persistence) != Some(Persistence::Disabled))
 }
 
@@ -84,10 +92,14 @@ fn is_persistent(request: &Request<'_>, deadline: Deadline) -> Result<bool, CniE
 ///
 /// # Errors
 /// Code 999.
-pub fn leave(request: &mut Request<'_>, left: Left, deadline: Deadline) -> Result<(), CniError> {
-    let Some(handle) = left.handle(request.conf.name()) else { return Ok(()) };
+pub async fn leave(
+    request: &Request<'_, impl Store>,
+    left: Left,
+    deadline: Deadline,
+) -> Result<(), CniError> {
+    let Some(handle) = left.handle(request.ask.conf.name()) else { return Ok(()) };
     if left.is_going {
-        let released = request.run(ReleaseUnowned::new(handle.clone(), left.pod.clone()), deadline)?;
+        let released = request.run(ReleaseUnowned::new(handle.clone(), left.pod.clone()), deadline).await?;
         if let Some(released) = released {
             if let HandleRelease::Partly(_, why) = released {
                 return Err(CniError::internal(why));
@@ -102,7 +114,7 @@ pub fn leave(request: &mut Request<'_>, left: Left, deadline: Deadline) -> Resul
     }
     let leaves = || Change::Leave(left.pod.clone());
     let planner = SetOwnerAttributes { handle: handle.clone(), active: leaves(), alternate: leaves() };
-    if let Some(kept) = request.run(planner, deadline)? {
+    if let Some(kept) = request.run(planner, deadline).await? {
         for addr in kept {
             request.log.say(Level::Info, format!("{addr} stays with {handle}"));
         }

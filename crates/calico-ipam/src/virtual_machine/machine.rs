@@ -7,15 +7,12 @@ use api::HandleId;
 use api::crd::why_no_name;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cni::CniError;
+use cni::args::go_quoted;
 use ipam::PodName;
 use serde::Deserialize;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
-
-use crate::kubernetes::Objects;
-use crate::request::{Deadline, Request};
-use cni::args::go_quoted;
-use cni::error::CniError;
 
 /// How the names of such pods begin: no other pod is asked for.
 const PREFIX: &str = "virt-launcher-";
@@ -52,35 +49,6 @@ pub struct Left {
     name: String,
     /// Whether the machine is deleted, or is being deleted: then it needs no address after its last pod.
     pub is_going: bool,
-}
-
-/// The machine of the pod that an ADD is for, if it is a machine's.
-///
-/// # Errors
-/// Code 999: there is no such pod, no such machine, it is another one by now, or Kubernetes does not say.
-pub fn of_add(request: &Request<'_>, deadline: Deadline) -> Result<Option<Machine>, CniError> {
-    let traces = match look(request, deadline)? {
-        Seen::NoPod => return Err(missed("pod not found")),
-        Seen::OtherPod => return Ok(None),
-        Seen::Traces(traces) => traces,
-    };
-    traces.machine().map(Some).map_err(missed)
-}
-
-/// What the pod of a DEL leaves, if it was a machine's. Nothing is known of a pod that is gone, nor is what is missing otherwise an error, as the pod
-/// would never be taken down (with Calico it is not).
-///
-/// # Errors
-/// Code 999: Kubernetes does not say.
-pub fn of_del(request: &Request<'_>, deadline: Deadline) -> Result<Option<Left>, CniError> {
-    Ok(match look(request, deadline)? {
-        Seen::NoPod | Seen::OtherPod => None,
-        Seen::Traces(traces) => Some(traces.left()),
-    })
-}
-
-fn missed(reason: impl std::fmt::Display) -> CniError {
-    CniError::internal(format!("failed to get VMI info: {reason}"))
 }
 
 impl Machine {
@@ -141,64 +109,22 @@ fn handle(network: &str, namespace: &str, name: &str) -> Option<HandleId> {
     HandleId::new(&format!("{prefix}_{}", &hash[..room.min(hash.len())]))
 }
 
-/// What Kubernetes knows of a pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Seen {
-    NoPod,
-    /// It is no machine's.
-    OtherPod,
-    Traces(Box<Traces>),
-}
-
 /// What Kubernetes knows of a pod that is a machine's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Traces {
-    pod: PodName,
-    migration: Option<String>,
+pub(super) struct Traces {
+    pub(super) pod: PodName,
+    pub(super) migration: Option<String>,
     /// The instance, as the pod refers to it.
-    owner: Reference,
-    instance: Option<Metadata>,
+    pub(super) owner: Reference,
+    pub(super) instance: Option<Metadata>,
     /// The machine's name; `None` where the instance belongs to none.
-    vm_name: Option<String>,
-    vm: Option<Metadata>,
-}
-
-fn look(request: &Request<'_>, deadline: Deadline) -> Result<Seen, CniError> {
-    let (Some(pod), Some(objects)) = (request.identity.pod(), request.objects()) else {
-        return Ok(Seen::OtherPod);
-    };
-    request.wait_for(ask(objects, pod, deadline))
-}
-
-/// Asks for one after the other, as each names the next.
-async fn ask(objects: &Objects, pod: PodName, deadline: Deadline) -> Result<Seen, CniError> {
-    let namespace = pod.namespace.as_str();
-    let Some(seen) = objects.pod(namespace, &pod.name, deadline.left()).await.map_err(missed)? else {
-        return Ok(Seen::NoPod);
-    };
-    let seen = Metadata::of(&seen)?;
-    let Some(owner) = seen.owners().find(|owner| owner.is_instance() && owner.controller).cloned() else {
-        return Ok(Seen::OtherPod);
-    };
-    let instance = objects.instance(namespace, &owner.name, deadline.left()).await.map_err(missed)?;
-    let instance = instance.as_ref().map(Metadata::of).transpose()?;
-    let vm_name = match &instance {
-        Some(instance) => instance.owners().find(|owner| owner.is_machine()).map(|owner| owner.name.clone()),
-        // They share the name.
-        None => Some(owner.name.clone()),
-    };
-    let vm = match &vm_name {
-        Some(name) => objects.machine(namespace, name, deadline.left()).await.map_err(missed)?,
-        None => None,
-    };
-    let vm = vm.as_ref().map(Metadata::of).transpose()?;
-    let migration = seen.labels.unwrap_or_default().remove(MIGRATION).filter(|uid| !uid.is_empty());
-    Ok(Seen::Traces(Box::new(Traces { pod, migration, owner, instance, vm_name, vm })))
+    pub(super) vm_name: Option<String>,
+    pub(super) vm: Option<Metadata>,
 }
 
 impl Traces {
     /// The machine, if all of it is there; else what is wrong, in Calico's words.
-    fn machine(self) -> Result<Machine, String> {
+    pub(super) fn machine(self) -> Result<Machine, String> {
         let Reference { name, uid, .. } = &self.owner;
         let (namespace, pod) = (&self.pod.namespace, &self.pod.name);
         if name.is_empty() || uid.is_empty() {
@@ -229,7 +155,8 @@ impl Traces {
         Ok(Machine { pod: self.pod, name, uid, vm_uid, migration: self.migration })
     }
 
-    fn left(self) -> Left {
+    /// What the pod leaves.
+    pub(super) fn left(self) -> Left {
         let is_going = |object: &Metadata| object.deletion_timestamp.is_some();
         let is_going = match (&self.instance, &self.vm_name) {
             // The machine goes on in another instance.
@@ -244,7 +171,7 @@ impl Traces {
 /// What objects say of themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Metadata {
+pub(super) struct Metadata {
     uid: String,
     labels: Option<BTreeMap<String, String>>,
     owner_references: Option<Vec<Reference>>,
@@ -253,17 +180,37 @@ struct Metadata {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Reference {
+pub(super) struct Reference {
     api_version: String,
     kind: String,
-    name: String,
+    pub(super) name: String,
     uid: String,
     controller: bool,
 }
 
 impl Metadata {
-    fn of(object: &Json) -> Result<Metadata, CniError> {
-        Metadata::deserialize(&object["metadata"]).map_err(missed)
+    /// Those of an object.
+    ///
+    /// # Errors
+    /// They are not what an object's are.
+    pub(super) fn of(object: &Json) -> Result<Metadata, serde_json::Error> {
+        Metadata::deserialize(&object["metadata"])
+    }
+
+    /// The instance that a pod is run for, if it is run for one.
+    pub(super) fn controlling_instance(&self) -> Option<&Reference> {
+        self.owners().find(|owner| owner.is_instance() && owner.controller)
+    }
+
+    /// The name of the machine that an instance belongs to, if it belongs to one.
+    pub(super) fn machine_name(&self) -> Option<&str> {
+        self.owners().find(|owner| owner.is_machine()).map(|owner| owner.name.as_str())
+    }
+
+    /// The migration that a pod is the target of, by its UID.
+    pub(super) fn migration(&self) -> Option<&str> {
+        let uid = self.labels.as_ref()?.get(MIGRATION)?;
+        (!uid.is_empty()).then_some(uid)
     }
 
     fn owners(&self) -> impl Iterator<Item = &Reference> {

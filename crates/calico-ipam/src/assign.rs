@@ -1,0 +1,190 @@
+//! Assigns what an ADD asks for: an address that it names, or one of each family from the pools.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use api::{Family, HandleId, Kind, Use};
+use ipam::{AssignIp, AutoAssign, AutoAssignError, AutoAssigned, Planner};
+use store::{Depth, ReadSet, Scope, Store, View};
+
+use cni::CniError;
+use cni::args::go_quoted;
+
+use crate::namespace::Namespace;
+use crate::pools;
+use crate::request::{Deadline, Request};
+use crate::result::Given;
+use crate::unlabelled;
+
+/// Who is given addresses.
+pub struct Recipient {
+    /// The handle that they are released by.
+    pub handle: Option<HandleId>,
+    /// What is noted beside them.
+    pub attributes: BTreeMap<String, String>,
+    /// How many of a family the handle may hold.
+    pub most: Option<u32>,
+}
+
+/// Assigns what is asked for. `namespace` is the one whose labels count.
+///
+/// # Errors
+/// Code 999; then nothing is assigned.
+pub async fn assign(
+    request: &Request<'_, impl Store>,
+    namespace: Option<&Namespace<'_>>,
+    to: Recipient,
+    deadline: Deadline,
+) -> Result<Vec<Given>, CniError> {
+    match request.ask.args.ip {
+        Some(addr) => explicit(request, addr, to, deadline).await,
+        None => automatic(request, namespace, to, deadline).await,
+    }
+}
+
+/// The address that `CNI_ARGS` names, whatever the pools' selectors say.
+async fn explicit(
+    request: &Request<'_, impl Store>,
+    addr: IpAddr,
+    to: Recipient,
+    deadline: Deadline,
+) -> Result<Vec<Given>, CniError> {
+    let planner = AssignIp {
+        addr,
+        host: request.ask.identity.node.clone(),
+        intended_use: Some(Use::Workload),
+        handle: to.handle,
+        attributes: to.attributes,
+        max_per_handle: to.most,
+    }
+    .planner();
+    unlabelled::label(request, deadline).await?;
+    request.run(planner, deadline).await?;
+    Ok(vec![Given { addr, prefix: Family::of(addr).bits() }])
+}
+
+/// An address of each family that is wanted.
+async fn automatic(
+    request: &Request<'_, impl Store>,
+    namespace: Option<&Namespace<'_>>,
+    to: Recipient,
+    deadline: Deadline,
+) -> Result<Vec<Given>, CniError> {
+    let conf = &request.ask.conf;
+    let (v4, v6) = (u32::from(conf.wants_v4()), u32::from(conf.wants_v6()));
+    let mut wanted = AutoAssign {
+        handle: to.handle,
+        attributes: to.attributes,
+        max_per_handle: to.most,
+        v4,
+        v6,
+        max_blocks_per_host: u32::from(conf.is_single_network()),
+        all_or_nothing: true,
+        ..AutoAssign::new(request.ask.identity.node.as_str(), Use::Workload)
+    };
+    let view = choose(request, namespace, &mut wanted, deadline).await?;
+    if v4 + v6 == 0 {
+        return Ok(Vec::new());
+    }
+    let assigned = request.run_from(view, wanted.planner(), deadline).await?;
+    if let Some(error) = shortage(&assigned, request.is_on_kubernetes()) {
+        return Err(error);
+    }
+    let addresses = assigned.v4.addresses.iter().chain(&assigned.v6.addresses);
+    Ok(addresses.map(|address| Given { addr: address.addr, prefix: address.prefix }).collect())
+}
+
+/// Reads what the planner reads first, and the namespace's labels beside it; fills in what decides about the pools.
+async fn choose(
+    request: &Request<'_, impl Store>,
+    namespace: Option<&Namespace<'_>>,
+    wanted: &mut AutoAssign,
+    deadline: Deadline,
+) -> Result<View, CniError> {
+    let conf = &request.ask.conf;
+    let (v4, v6) = (conf.pools("ipv4_pools"), conf.pools("ipv6_pools"));
+    let set = match wanted.v4 + wanted.v6 {
+        0 if pools::are_named(&v4) || pools::are_named(&v6) => {
+            ReadSet::new().scope(Scope::kind(Kind::IPPool), Depth::Full)
+        }
+        0 => ReadSet::new(),
+        _ => wanted.clone().planner().reads(),
+    };
+    let labels = async {
+        match namespace {
+            Some(namespace) => namespace.labels(deadline).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let (view, labels) = tokio::join!(request.store.look(&set, deadline.left()), labels);
+    if let Ok(view) = &view {
+        wanted.v4_pools = pools::resolve(view, &v4, Family::V4)?;
+        wanted.v6_pools = pools::resolve(view, &v6, Family::V6)?;
+    }
+    // Where both are missing for one reason, Calico's words begin with the namespace.
+    wanted.namespace_labels = labels?;
+    view.map_err(CniError::internal)
+}
+
+/// Why there are fewer addresses than were wanted. Of two families the one that gave a reason is to blame: the other was given up for its sake.
+fn shortage(assigned: &AutoAssigned, is_on_kubernetes: bool) -> Option<CniError> {
+    if assigned.is_whole() {
+        return None;
+    }
+    if let Some(error) = Family::BOTH.iter().find_map(|family| assigned.family(*family).error.as_ref()) {
+        return Some(told(error, is_on_kubernetes));
+    }
+    let mut short: Vec<_> = Family::BOTH
+        .into_iter()
+        .filter_map(|family| Some((family, assigned.family(family).shortage(family, None)?)))
+        .collect();
+    short.sort_by_key(|(family, _)| assigned.family(*family).messages.is_empty());
+    let (family, shortage) = short.into_iter().next()?;
+    Some(CniError::internal(format!("failed to request IPv{} addresses: {shortage}", family.number())))
+}
+
+/// Why a family got nothing. Kubernetes gives a reason for a node that is not there, where other stores give none.
+fn told(error: &AutoAssignError, is_on_kubernetes: bool) -> CniError {
+    match error {
+        AutoAssignError::NoNode(node) if is_on_kubernetes => CniError::internal(format!(
+            "resource does not exist: Node({node}) with error: nodes {} not found",
+            go_quoted(node)
+        )),
+        error => CniError::internal(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ipam::{Address, Assigned, AutoAssignError};
+
+    use super::*;
+
+    fn short(requested: u32, messages: &[&str]) -> Assigned {
+        Assigned {
+            requested,
+            messages: messages.iter().map(|m| m.to_string()).collect(),
+            ..Assigned::default()
+        }
+    }
+
+    #[test]
+    fn the_family_with_a_reason_is_to_blame() {
+        let reason = "No IPs available in pools: [10.0.0.0/24]";
+        let blame = |v4, v6| shortage(&AutoAssigned { v4, v6 }, false).map(|e| e.msg);
+        let text = |n| {
+            format!(
+                "failed to request IPv{n} addresses: Assigned 0 out of 1 requested IPv{n} addresses; {reason}"
+            )
+        };
+        assert_eq!(blame(short(1, &[reason]), short(0, &[])), Some(text(4)));
+        assert_eq!(blame(short(1, &[]), short(1, &[reason])), Some(text(6)));
+        assert_eq!(blame(short(1, &[reason]), short(1, &[reason])), Some(text(4)));
+        let failed = Assigned { error: Some(AutoAssignError::BlockLimit), ..short(1, &[]) };
+        let limit = Some("cannot allocate new block due to per host block limit".to_string());
+        assert_eq!(blame(short(1, &["x"]), failed), limit);
+        let address = Address { addr: "10.0.0.1".parse().unwrap(), prefix: 26 };
+        let whole = Assigned { addresses: vec![address], ..short(1, &["reclaimed a block"]) };
+        assert_eq!(blame(whole, short(0, &[])), None);
+    }
+}

@@ -1,0 +1,63 @@
+//! The node that containers are attached to.
+
+use std::fs;
+use std::io;
+
+use cni::CniError;
+use cni::conf::Conf;
+
+/// The node's name, as the configuration says it or says where it stands.
+///
+/// # Errors
+/// Code 999: the node is not ready for containers, or has no name.
+pub fn name(conf: &Conf) -> Result<String, CniError> {
+    check_file(conf)?;
+    name_at_any_time(conf)
+}
+
+/// The same, whether the node is ready for containers or not.
+///
+/// # Errors
+/// Code 999: the node has no name.
+pub fn name_at_any_time(conf: &Conf) -> Result<String, CniError> {
+    let text = |field: &str| conf.text(&[field]);
+    setup::node_name(text("nodename"), text("nodename_file"), text("hostname")).map_err(CniError::internal)
+}
+
+/// The node agent writes the file of the node's name when the node is ready for containers; without it nothing begins.
+fn check_file(conf: &Conf) -> Result<(), CniError> {
+    if conf.flag(&["nodename_file_optional"]) {
+        return Ok(());
+    }
+    let file = conf.text(&["nodename_file"]).unwrap_or(setup::DEFAULT_NODENAME_FILE);
+    match fs::metadata(file) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let reason = match error.kind() {
+                io::ErrorKind::NotFound => "no such file or directory".to_string(),
+                io::ErrorKind::PermissionDenied => "permission denied".to_string(),
+                _ => error.to_string(),
+            };
+            Err(CniError::internal(format!(
+                "stat {file}: {reason}: check that the calico/node container is running and has mounted /var/lib/calico/"
+            )))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cni::conf::Document;
+
+    use super::*;
+
+    /// The end of the text is recorded.
+    #[test]
+    fn nothing_begins_without_the_nodes_name() {
+        let check = |text: &str| check_file(&Document::parse(text.as_bytes()).unwrap().conf().unwrap());
+        let error = check(r#"{"name":"n","nodename_file":"/nowhere/x"}"#).unwrap_err();
+        assert!(error.msg.starts_with("stat /nowhere/x: no such file or directory: check that"), "{error:?}");
+        let optional = r#"{"name":"n","nodename_file":"/nowhere/x","nodename_file_optional":true}"#;
+        assert!(check(optional).is_ok());
+    }
+}

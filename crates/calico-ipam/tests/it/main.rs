@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test is to stop there, and says what it did")]
 
+mod at_once;
 mod commands;
 mod crowd;
 mod damage;

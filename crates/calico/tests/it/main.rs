@@ -6,6 +6,7 @@
     reason = "a test that fails says where, and one that is skipped says why"
 )]
 
+mod at_once;
 mod beside;
 mod gates;
 mod harness;

@@ -1,0 +1,79 @@
+//! The modules of a crate point one way, too: none imports another that imports it back, be it by others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The crates that keep to it.
+const CRATES: [&str; 4] = ["calico", "calico-ipam", "cni", "setup"];
+
+/// What each module imports of its crate, by the names of the modules at the crate's root. Tests and the root itself may import what they like.
+fn imports(crate_root: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut folders = vec![crate_root.join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let module = module(path.strip_prefix(crate_root.join("src")).unwrap());
+            if ["lib", "main"].contains(&module.as_str()) || path.to_string_lossy().ends_with("_tests.rs") {
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let found = imports.entry(module.clone()).or_default();
+            for import in lines.flat_map(|line| line.split("crate::").skip(1)) {
+                let name: String = import.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                // What begins otherwise is an item of the root.
+                if name.starts_with(|c: char| c.is_ascii_lowercase()) && name != module {
+                    found.insert(name);
+                }
+            }
+        }
+    }
+    imports
+}
+
+fn module(path: &Path) -> String {
+    let first = PathBuf::from(path.components().next().unwrap().as_os_str());
+    first.with_extension("").to_string_lossy().into_owned()
+}
+
+/// Of the modules that import in a circle, each with those that it imports of the others.
+fn circle(mut imports: BTreeMap<String, BTreeSet<String>>) -> BTreeMap<String, BTreeSet<String>> {
+    loop {
+        // Who imports nobody that is left, or is imported by nobody who is, is in no circle.
+        let left: BTreeSet<String> = imports.keys().cloned().collect();
+        let imported: BTreeSet<String> = imports.values().flatten().cloned().collect();
+        imports.values_mut().for_each(|names| names.retain(|name| left.contains(name)));
+        imports.retain(|module, names| !names.is_empty() && imported.contains(module));
+        if imports.len() == left.len() {
+            return imports;
+        }
+    }
+}
+
+#[test]
+fn modules_point_one_way() {
+    for name in CRATES {
+        let imports = imports(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates").join(name));
+        assert!(imports.values().any(|names| !names.is_empty()), "{name} has no modules");
+        let circle = circle(imports);
+        assert!(circle.is_empty(), "modules of {name} import each other in a circle: {circle:?}");
+    }
+}
+
+#[test]
+fn a_circle_is_found() {
+    let graph = |arrows: &[(&str, &[&str])]| {
+        let owned = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
+        arrows.iter().map(|(from, to)| (from.to_string(), owned(to))).collect::<BTreeMap<_, _>>()
+    };
+    assert!(circle(graph(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &[])])).is_empty());
+    let found = circle(graph(&[("a", &["b"]), ("b", &["c"]), ("c", &["b", "d"]), ("d", &[])]));
+    assert_eq!(found, graph(&[("b", &["c"]), ("c", &["b"])]));
+}

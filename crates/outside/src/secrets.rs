@@ -18,7 +18,9 @@ const HIDDEN: &str = "<hidden>";
 pub struct Secrets {
     plain: Vec<String>,
     /// Parts of base64 that hold one of them.
-    encoded: Vec<String>,
+    base64: Vec<String>,
+    /// Their bytes as hexadecimal digits, in lower case.
+    hex: Vec<String>,
 }
 
 impl Secrets {
@@ -31,7 +33,8 @@ impl Secrets {
         self.plain.push(secret.to_string());
         let escaped = secret.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
         for form in [secret, escaped.as_str()].into_iter().filter(|form| form.len() >= SHORTEST_ENCODED) {
-            self.encoded.extend(parts_of_base64(form));
+            self.base64.extend(parts_of_base64(form));
+            self.hex.push(form.bytes().map(|byte| format!("{byte:02x}")).collect());
         }
         let lines = secret.lines().filter(|line| line.len() >= 16 && line.len() < secret.len());
         lines.for_each(|line| self.add(line));
@@ -47,7 +50,8 @@ impl Secrets {
         6 * self.plain.iter().map(String::len).max().unwrap_or_default()
     }
 
-    /// The text without them, as they are and escaped for JSON, Rust, shells or URLs, in upper or lower case; and without their base64.
+    /// The text without them, as they are and escaped for JSON, Rust, shells or URLs, in upper or lower case; and without their base64 and their hexadecimal
+    /// digits, be it in several lines or with marks between the bytes.
     pub fn hidden_in(&self, text: &str) -> String {
         self.hidden_in_beginning(text, text.len())
     }
@@ -75,20 +79,27 @@ impl Secrets {
             return Vec::new();
         }
         let lower = text.to_ascii_lowercase();
-        let units = canonical(text);
-        let bytes: Vec<u8> = units.iter().map(|unit| unit.byte).collect();
+        let plain = without_escapes(text);
+        let folded: Vec<Unit> = plain.iter().copied().map(folded).collect();
         let mut found = Vec::new();
         for secret in &self.plain {
             // What stands before one may look like the beginning of an escape.
-            let plain = secret.to_ascii_lowercase();
-            found.extend(lower.match_indices(&plain).map(|(at, _)| at..at + plain.len()));
+            let as_it_is = secret.to_ascii_lowercase();
+            found.extend(lower.match_indices(&as_it_is).map(|(at, _)| at..at + as_it_is.len()));
             let wanted: Vec<u8> = canonical(secret).iter().map(|unit| unit.byte).collect();
-            found.extend(
-                positions(&bytes, &wanted).map(|at| units[at].start..units[at + wanted.len() - 1].end),
-            );
+            find(&folded, &wanted, &mut found);
         }
-        for part in &self.encoded {
+        // Long texts are encoded in lines.
+        let letters: Vec<Unit> =
+            plain.iter().copied().filter(|unit| !unit.byte.is_ascii_whitespace()).collect();
+        for part in &self.base64 {
             found.extend(text.match_indices(part.as_str()).map(|(at, _)| at..at + part.len()));
+            find(&letters, part.as_bytes(), &mut found);
+        }
+        // An escape may be of a byte or of a character; as it is, it is of a byte.
+        let as_it_is: Vec<Unit> = units(text).filter(|unit| !unit.byte.is_ascii_whitespace()).collect();
+        for digits in [hexadecimal(&as_it_is), hexadecimal(&letters)] {
+            self.hex.iter().for_each(|wanted| find(&digits, wanted.as_bytes(), &mut found));
         }
         found.sort_by_key(|range| (range.start, std::cmp::Reverse(range.end)));
         let whole = found.into_iter().map(|Range { start, end }| {
@@ -107,10 +118,32 @@ impl std::fmt::Debug for Secrets {
     }
 }
 
-fn positions<'a>(text: &'a [u8], wanted: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
-    let first = wanted.first().copied();
-    let starts = text.iter().enumerate().filter(move |(_, byte)| Some(**byte) == first).map(|(at, _)| at);
-    starts.filter(move |&at| text[at..].starts_with(wanted))
+/// Where the bytes stand, in places of the text as it is.
+fn find(units: &[Unit], wanted: &[u8], found: &mut Vec<Range<usize>>) {
+    if wanted.is_empty() {
+        return;
+    }
+    for run in units.windows(wanted.len()) {
+        if run.iter().zip(wanted).all(|(unit, byte)| unit.byte == *byte) {
+            found.push(run[0].start..run[run.len() - 1].end);
+        }
+    }
+}
+
+/// The hexadecimal digits, in lower case, without the marks that stand between bytes: `68:75`, `0x68, 0x75`, `\x68\x75`.
+fn hexadecimal(letters: &[Unit]) -> Vec<Unit> {
+    let mut digits = Vec::with_capacity(letters.len());
+    let mut at = 0;
+    while let Some(unit) = letters.get(at) {
+        let next = letters.get(at + 1).map(|unit| unit.byte);
+        match unit.byte {
+            b'0' | b'\\' if matches!(next, Some(b'x' | b'X')) => at += 1,
+            b':' | b'-' | b',' => {}
+            byte => digits.push(Unit { byte: byte.to_ascii_lowercase(), ..*unit }),
+        }
+        at += 1;
+    }
+    digits
 }
 
 /// What base64 holds of a text wherever the text begins in what is encoded, without the letters that depend on what stands around it.
@@ -138,20 +171,28 @@ struct Unit {
     end: usize,
 }
 
-/// A text in the one spelling that all its spellings share: escapes of JSON, Rust, shells and URLs undone as often as there are any, in lower case. Different
-/// texts may share it, too; then more is hidden than had to be.
+fn units(text: &str) -> impl Iterator<Item = Unit> {
+    text.bytes().enumerate().map(|(at, byte)| Unit { byte, start: at, end: at + 1 })
+}
+
+/// A text in the one spelling that all its spellings share: without escapes, in lower case. Different texts may share it, too; then more is hidden than had to be.
 fn canonical(text: &str) -> Vec<Unit> {
-    let mut units: Vec<Unit> =
-        text.bytes().enumerate().map(|(at, byte)| Unit { byte, start: at, end: at + 1 }).collect();
+    without_escapes(text).into_iter().map(folded).collect()
+}
+
+fn folded(unit: Unit) -> Unit {
+    Unit { byte: if unit.byte == b'+' { b' ' } else { unit.byte.to_ascii_lowercase() }, ..unit }
+}
+
+/// A text with the escapes of JSON, Rust, shells and URLs undone as often as there are any.
+fn without_escapes(text: &str) -> Vec<Unit> {
+    let mut units: Vec<Unit> = units(text).collect();
     for _ in 0..LAYERS {
         let before = units.len();
         units = unescaped(&units);
         if units.len() == before {
             break;
         }
-    }
-    for unit in &mut units {
-        unit.byte = if unit.byte == b'+' { b' ' } else { unit.byte.to_ascii_lowercase() };
     }
     units
 }
@@ -267,6 +308,16 @@ mod tests {
                 })
                 .collect();
             let around = |at: usize| format!("{}{secret} and more", "x".repeat(at));
+            let long = STANDARD.encode(format!("{}{secret}{}", "x".repeat(50), "y".repeat(50)));
+            let in_lines = |end: &str| {
+                let lines: Vec<_> =
+                    long.as_bytes().chunks(76).map(|line| str::from_utf8(line).unwrap()).collect();
+                lines.join(end)
+            };
+            let hex = |before: &str, between: &str| {
+                let bytes: Vec<_> = secret.bytes().map(|byte| format!("{before}{byte:02x}")).collect();
+                bytes.join(between)
+            };
             let all = [
                 secret.to_string(),
                 secret.to_ascii_uppercase(),
@@ -282,6 +333,15 @@ mod tests {
                 STANDARD.encode(around(0)),
                 STANDARD.encode(around(1)),
                 URL_SAFE_NO_PAD.encode(around(2)),
+                in_lines("\n"),
+                in_lines("\r\n  "),
+                format!("{:?}", in_lines("\n")),
+                hex("", ""),
+                hex("", "").to_ascii_uppercase(),
+                hex("", ":"),
+                hex("0x", ", "),
+                hex("", " ").to_ascii_uppercase(),
+                hex("\\x", ""),
             ];
             let secrets = secrets(&[secret]);
             for text in all {

@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 
 use crate::cidr::BlockCidr;
 use crate::key::Owner;
-use crate::odd_block::{self, Residue};
+use crate::residue::{Residue, STORED_CLAIM_TIME};
 use crate::time;
 
 /// What is known of an allocation: whose it is, or when it was given back.
@@ -207,7 +207,7 @@ impl Serialize for Block {
         };
         let Some(residue) = &self.residue else { return stored.serialize(serializer) };
         let mut json = serde_json::to_value(stored).map_err(serde::ser::Error::custom)?;
-        residue.put_back(self, &mut json, odd_block::STORED_CLAIM_TIME);
+        residue.put_back(self.affinity_claim_time, &mut json, STORED_CLAIM_TIME);
         json.serialize(serializer)
     }
 }

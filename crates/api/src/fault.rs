@@ -16,19 +16,15 @@
 
 use std::fmt;
 
-use serde_json::Value as Json;
-
 use crate::ipam_config::Persistence;
 use crate::key::Key;
-use crate::kind::Kind;
+use crate::kinds::Role;
 use crate::odd_block;
 use crate::record::{DecodeError, Value};
 use crate::resource::Resource;
 
-/// Characters of a value that a reason repeats.
-const SHOWN: usize = 60;
-/// Bytes of a text that a message repeats.
-pub const TEXT: usize = 200;
+pub use crate::excerpt::{TEXT, excerpt, is_obeyed, printable, printable_lines, short};
+
 /// Bytes of a reason.
 const REASON: usize = 800;
 /// What the rest does about a field that nobody needs.
@@ -81,23 +77,10 @@ impl fmt::Display for Fault {
 /// What the rest does about a record of which all, or a part, cannot be read.
 fn effect_of(key: &Key, all: bool) -> &'static str {
     match key {
-        Key::Resource { kind: Kind::IPPool, .. } if all => {
-            "no address comes from it until it is deleted (calicoctl delete) and created anew"
+        Key::Resource { kind, .. } => {
+            let unreadable = kind.definition().unreadable;
+            if all { unreadable.whole } else { unreadable.part }
         }
-        Key::Resource { kind: Kind::IPPool, .. } => {
-            "no address comes from it until it is mended (calicoctl apply)"
-        }
-        Key::Resource { kind: Kind::IPReservation, .. } if all => {
-            "it keeps no address back until it is deleted (calicoctl delete) and created anew"
-        }
-        Key::Resource { kind: Kind::IPReservation, .. } => {
-            "that part keeps no address back until it is mended (calicoctl apply)"
-        }
-        Key::Resource { kind: Kind::Node, .. } => "nothing is assigned on that node until it is mended",
-        Key::Resource { kind: Kind::ClusterInformation, .. } => {
-            "whether the datastore may be used is not known until it is mended"
-        }
-        Key::Resource { .. } => "it is left out until it is deleted (calicoctl delete) and created anew",
         Key::IpamConfig => {
             "until it is mended no block is claimed or borrowed from, and what cools down stays so"
         }
@@ -152,8 +135,8 @@ fn all_of_record(key: &Key, value: &Value) -> Vec<Fault> {
 }
 
 fn of_resource(resource: &Resource, fault: impl Fn((String, String), Option<String>) -> Fault) -> Vec<Fault> {
-    match resource.kind() {
-        Kind::IPPool => match resource.as_pool() {
+    match resource.kind().definition().role {
+        Role::Pool => match resource.as_pool() {
             Err(error) => {
                 error.field().map(|field| fault((field, error.reason()), None)).into_iter().collect()
             }
@@ -163,75 +146,20 @@ fn of_resource(resource: &Resource, fault: impl Fn((String, String), Option<Stri
                     .collect()
             }
         },
-        Kind::IPReservation => {
+        Role::Reservation => {
             let odd = resource.as_reservation().odd.iter();
             odd.map(|(field, reason)| fault((field.clone(), reason.clone()), None)).collect()
         }
-        _ => Vec::new(),
+        Role::Configuration | Role::Host | Role::None => Vec::new(),
     }
-}
-
-/// A value for a message: short, in one line, fit for a terminal.
-pub fn excerpt(json: &Json) -> String {
-    let text = printable(&json.to_string());
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
-    }
-}
-
-/// A text of at most so many bytes and a few: both its ends, where it is longer, and how much was left out.
-pub fn short(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.to_string();
-    }
-    let boundary = |at: usize| (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
-    let (head, tail) = (boundary(most * 3 / 4), boundary(text.len() - most / 4));
-    format!("{}[... {} bytes ...]{}", &text[..head], tail - head, &text[tail..])
-}
-
-/// Whether a terminal may obey a character instead of showing it: control characters, and those that turn the direction in which others are shown, so that a
-/// line reads as another one.
-pub fn is_obeyed(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// A text with the characters spelled out that a terminal obeys (see [`is_obeyed`]), so that it shows them.
-pub fn printable(text: &str) -> String {
-    spelled_out(text, is_obeyed)
-}
-
-/// The same of a text in lines, with tabs.
-pub fn printable_lines(text: &str) -> String {
-    spelled_out(text, |c| is_obeyed(c) && !matches!(c, '\n' | '\t'))
-}
-
-fn spelled_out(text: &str, is_meant: impl Fn(char) -> bool) -> String {
-    if !text.contains(&is_meant) {
-        return text.to_string();
-    }
-    let mut out = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        match c {
-            c if !is_meant(c) => out.push(c),
-            c if c.is_control() => out.extend(c.escape_debug()),
-            c => out.extend(c.escape_unicode()),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::Value as Json;
 
-    #[test]
-    fn long_texts_are_cut() {
-        assert_eq!(short("abcdefgh", 8), "abcdefgh");
-        assert_eq!(short("abcdefghi", 8), "abcdef[... 1 bytes ...]hi");
-        assert!(short(&"é".repeat(1_000_000), 200).len() < 240);
-    }
+    use super::*;
+    use crate::kinds::Kind;
 
     /// However large a bad record is, what is told of it is not.
     #[test]
@@ -287,18 +215,5 @@ mod tests {
                 assert_eq!(written["metadata"]["labels"]["rack"], "1");
             }
         }
-    }
-
-    #[test]
-    fn control_characters_are_spelled_out() {
-        for (text, shown) in [
-            ("plain é", "plain é"),
-            ("a\u{1b}[31mb", "a\\u{1b}[31mb"),
-            ("a\nb\tc\u{7f}\u{9b}", "a\\nb\\tc\\u{7f}\\u{9b}"),
-            ("a\u{202e}b\u{2066}c\u{200f}", "a\\u{202e}b\\u{2066}c\\u{200f}"),
-        ] {
-            assert_eq!(printable(text), shown);
-        }
-        assert_eq!(printable_lines("a\nb\tc\r\u{202a}"), "a\nb\tc\\r\\u{202a}");
     }
 }

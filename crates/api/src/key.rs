@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::cidr::{BlockCidr, Family};
-use crate::kind::{Kind, Scope};
+use crate::kinds::{Kind, Scope};
 
 /// Where all of Calico's keys begin.
 pub const ROOT: &str = "/calico/";

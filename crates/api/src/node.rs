@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::resource::Resource;
+use crate::document::Document;
 
 /// What of a Node decides about pools.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Node {
 
 impl Node {
     /// The node that the resource describes.
-    pub fn of(resource: &Resource) -> Node {
+    pub fn of(resource: &Document) -> Node {
         Node { name: resource.name().to_string(), labels: resource.metadata().labels.clone() }
     }
 }

@@ -17,51 +17,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 
 use crate::block::{Attribute, Block};
+use crate::excerpt::excerpt;
+use crate::residue::{NEVER_OLD, Residue};
 use crate::time;
-
-/// The field of the claim time in etcd and in the embedded store.
-pub(crate) const STORED_CLAIM_TIME: &str = "affinity_claim_time";
-/// The field of the claim time in Kubernetes.
-pub(crate) const OBJECT_CLAIM_TIME: &str = "affinityClaimTime";
-
-/// Parts of a block that cannot be read, as stored.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Residue {
-    claim_time: Option<Json>,
-    unallocated: Vec<Json>,
-    sequences: Vec<(String, Json)>,
-    /// Field and reason of each.
-    faults: Vec<(String, String)>,
-}
-
-/// A claim that is never old.
-const NEVER_OLD: Timestamp = Timestamp::MAX;
-
-impl Residue {
-    /// Field and reason of each part.
-    pub fn faults(&self) -> &[(String, String)] {
-        &self.faults
-    }
-
-    /// Puts the parts back into the JSON of the block that they were read from, as it is now.
-    pub(crate) fn put_back(&self, block: &Block, json: &mut Json, claim_time_field: &str) {
-        if let Some(raw) = self.claim_time.as_ref().filter(|_| block.affinity_claim_time == Some(NEVER_OLD)) {
-            json[claim_time_field] = raw.clone();
-        }
-        if let Some(Json::Array(queue)) = json.get_mut("unallocated") {
-            queue.extend(self.unallocated.iter().cloned());
-        }
-        if let Some(Json::Object(numbers)) = json.get_mut("sequenceNumberForAllocation") {
-            for (ordinal, raw) in &self.sequences {
-                numbers.entry(ordinal.clone()).or_insert_with(|| raw.clone());
-            }
-        }
-    }
-}
 
 /// Field and reason of what makes a block unreadable.
 pub(crate) type Fault = (String, String);
@@ -266,7 +227,7 @@ fn optional<T>(
 }
 
 fn wrong(field: &str, json: Option<&Json>, reason: &str) -> Fault {
-    let shown = json.map_or("nothing".to_string(), crate::fault::excerpt);
+    let shown = json.map_or("nothing".to_string(), excerpt);
     (field.to_string(), format!("{shown} {reason}"))
 }
 

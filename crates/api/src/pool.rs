@@ -8,9 +8,8 @@ use serde_json::Value as Json;
 use selector::{ParseError, Selector};
 
 use crate::cidr::{self, BlockCidr, Cidr, Family};
-use crate::fault::{TEXT, excerpt, printable, short};
-use crate::kind::Kind;
-use crate::resource::Resource;
+use crate::document::Document;
+use crate::excerpt::{TEXT, excerpt, printable, short};
 
 /// What an address is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,7 +38,7 @@ impl Use {
 pub enum PoolError {
     /// The resource is of another kind.
     #[error("{0} is not an IPPool")]
-    Kind(Kind),
+    Kind(&'static str),
     /// `spec.cidr` is missing or no network.
     #[error("IPPool({name}): spec.cidr '{cidr}' is not a network")]
     Cidr {
@@ -145,15 +144,12 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// The pool that the resource describes.
+    /// The pool that the document describes.
     ///
     /// # Errors
-    /// When it is no IPPool, or its network or block size cannot be read. A bad selector is no error here: it matters only to requests
+    /// When its network or block size cannot be read. A bad selector is no error here: it matters only to requests
     /// that do not name their pools.
-    pub fn effective(resource: &Resource) -> Result<Pool, PoolError> {
-        if resource.kind() != Kind::IPPool {
-            return Err(PoolError::Kind(resource.kind()));
-        }
+    pub fn effective(resource: &Document) -> Result<Pool, PoolError> {
         let name = resource.name().to_string();
         let Some(cidr) = resource.text(&["spec", "cidr"]).and_then(|text| text.parse::<Cidr>().ok()) else {
             let text = match resource.field(&["spec", "cidr"]) {
@@ -278,7 +274,7 @@ pub fn default_block_size(family: Family) -> u8 {
     }
 }
 
-fn condition_is_false(resource: &Resource, wanted: &str) -> bool {
+fn condition_is_false(resource: &Document, wanted: &str) -> bool {
     let conditions = resource.field(&["status", "conditions"]).and_then(Json::as_array);
     conditions.into_iter().flatten().any(|c| c["type"] == wanted && c["status"] == "False")
 }

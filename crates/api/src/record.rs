@@ -8,12 +8,13 @@ use serde_json::{Map, Value as Json};
 
 use crate::affinity::Affinity;
 use crate::block::Block;
-use crate::fault::{excerpt, printable, short};
+use crate::excerpt::{excerpt, printable, short};
 use crate::handle::Handle;
 use crate::ipam_config::IpamConfig;
 use crate::json;
 use crate::key::Key;
 use crate::odd_block;
+use crate::residue::STORED_CLAIM_TIME;
 use crate::resource::Resource;
 
 /// A backend's word for a state of a record. Opaque; equal only to itself.
@@ -115,11 +116,10 @@ impl Value {
             Key::Block(cidr) => {
                 let block = match serde_json::from_str::<Block>(text) {
                     Ok(block) => block,
-                    Err(_) => odd_block::read(
-                        &serde_json::from_str(text).map_err(syntax)?,
-                        odd_block::STORED_CLAIM_TIME,
-                    )
-                    .map_err(|(field, reason)| wrong(&field, reason))?,
+                    Err(_) => {
+                        odd_block::read(&serde_json::from_str(text).map_err(syntax)?, STORED_CLAIM_TIME)
+                            .map_err(|(field, reason)| wrong(&field, reason))?
+                    }
                 };
                 if block.cidr != *cidr {
                     return Err(wrong("cidr", format!("{} is not what its key says", block.cidr)));

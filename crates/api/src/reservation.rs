@@ -3,8 +3,8 @@
 use serde_json::Value as Json;
 
 use crate::cidr::{Cidr, parse_addr};
-use crate::fault::excerpt;
-use crate::resource::Resource;
+use crate::document::Document;
+use crate::excerpt::excerpt;
 
 /// Networks whose addresses are not assigned automatically.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Reservation {
 
 impl Reservation {
     /// What the resource reserves: networks, or single addresses; validation refuses everything else on write.
-    pub fn of(resource: &Resource) -> Reservation {
+    pub fn of(resource: &Document) -> Reservation {
         let mut reservation = Reservation::default();
         let field = "spec.reservedCIDRs";
         let entries = match resource.field(&["spec", "reservedCIDRs"]) {

@@ -1,11 +1,16 @@
-//! Names of WorkloadEndpoints, which are made from what identifies them (`libcalico-go/lib/names/workloadendpoint.go`).
+//! Names and labels of WorkloadEndpoints. The names are made from what identifies them (`libcalico-go/lib/names/workloadendpoint.go`).
 //!
 //! `node--1-k8s-nginx--0-eth0`: segments joined by `-`, with each `-` inside of a segment doubled.
 
 use sha1::{Digest, Sha1};
 
-use crate::resource::Resource;
-use crate::validate::{FieldError, ValidationError};
+use crate::checks::{FieldError, ValidationError};
+use crate::document::Document;
+
+/// The label that holds a WorkloadEndpoint's namespace.
+pub const LABEL_NAMESPACE: &str = "projectcalico.org/namespace";
+/// The label that holds a WorkloadEndpoint's orchestrator.
+pub const LABEL_ORCHESTRATOR: &str = "projectcalico.org/orchestrator";
 
 /// What identifies a WorkloadEndpoint. Which fields take part depends on the orchestrator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,9 +41,9 @@ pub enum NameError {
 }
 
 impl Identifiers {
-    /// The identifiers in a resource's spec.
-    pub fn of(resource: &Resource) -> Identifiers {
-        let text = |field: &str| resource.text(&["spec", field]).unwrap_or_default().to_string();
+    /// The identifiers in an endpoint's spec.
+    pub fn of(endpoint: &Document) -> Identifiers {
+        let text = |field: &str| endpoint.text(&["spec", field]).unwrap_or_default().to_string();
         Identifiers {
             node: text("node"),
             orchestrator: text("orchestrator"),

@@ -123,7 +123,7 @@ impl Export {
 fn items(view: &View, kind: Kind, names: &Names) -> Vec<Json> {
     let mut found: Vec<Resource> =
         view.resources(kind).map(|(resource, revision)| metadata::shown(resource, revision)).collect();
-    found.sort_by(|a, b| kind.compare(a, b));
+    found.sort_by(Resource::compare);
     let item = |resource: &Resource| {
         let renamed = match kind {
             Kind::Node => names.of_node(resource.name()),

@@ -15,9 +15,10 @@ use crate::cidr::BlockCidr;
 use crate::handle::{self, Handle};
 use crate::ipam_config::{IpamConfig, Persistence};
 use crate::key::{HandleId, Key, Owner};
-use crate::kind::Kind;
+use crate::kinds::Kind;
 use crate::odd_block;
 use crate::record::{DecodeError, Revision, Value, at_fault};
+use crate::residue::OBJECT_CLAIM_TIME;
 use crate::resource::Resource;
 
 /// What an object holds.
@@ -161,7 +162,7 @@ fn block(group: Group, text: &str) -> Result<(Meta, Block), DecodeError> {
         }
         Err(_) => {
             let (meta, spec) = outer::<Json>(collection, group, text)?;
-            let block = odd_block::read(&spec, odd_block::OBJECT_CLAIM_TIME)
+            let block = odd_block::read(&spec, OBJECT_CLAIM_TIME)
                 .map_err(|fault| unfit(collection, group, &meta.name, fault))?;
             let affinity = block.affinity.clone().filter(|affinity| !affinity.is_empty());
             (meta, Block { affinity, ..block })

@@ -9,9 +9,9 @@ use crate::block::Block;
 use crate::handle::Handle;
 use crate::ipam_config::IpamConfig;
 use crate::key::{Key, Owner};
-use crate::kind::Kind;
-use crate::odd_block;
+use crate::kinds::Role;
 use crate::record::{Revision, Value};
+use crate::residue::OBJECT_CLAIM_TIME;
 use crate::resource::Resource;
 use crate::time;
 
@@ -105,7 +105,7 @@ fn block(block: &Block, deleted: bool) -> Json {
     };
     let mut json = serde_json::to_value(spec).expect("texts, numbers and lists of them always serialize");
     if let Some(residue) = &block.residue {
-        residue.put_back(block, &mut json, odd_block::OBJECT_CLAIM_TIME);
+        residue.put_back(block.affinity_claim_time, &mut json, OBJECT_CLAIM_TIME);
     }
     json
 }
@@ -144,7 +144,7 @@ fn config(group: Group, config: &IpamConfig) -> Json {
 
 fn resource(group: Group, resource: &Resource) -> (Map<String, Json>, Map<String, Json>) {
     let mut body = resource.body().clone();
-    if resource.kind() == Kind::IPAMConfiguration {
+    if resource.kind().definition().role == Role::Configuration {
         // The schema of the first group wants both.
         if let Some(spec) = body.get_mut("spec").and_then(Json::as_object_mut) {
             for (field, value) in [("strictAffinity", false), ("autoAllocateBlocks", true)] {

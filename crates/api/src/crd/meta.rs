@@ -121,7 +121,7 @@ pub(super) fn seen_in_v1(mut real: Metadata) -> Result<Metadata, String> {
     let given: Json = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
     let holder = Json::Object(Map::from_iter([("metadata".to_string(), given)]));
     // The kind does not matter to metadata.
-    let given = Resource::from_json(crate::kind::Kind::IPPool, holder).map_err(|e| wrong(e.to_string()))?;
+    let given = Resource::from_json(crate::kinds::Kind::IPPool, holder).map_err(|e| wrong(e.to_string()))?;
     let mut seen = given.metadata().clone();
     for field in SERVERS {
         if let Some(value) = real.rest.shift_remove(field) {

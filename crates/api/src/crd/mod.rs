@@ -13,7 +13,7 @@ pub mod pod;
 use std::fmt;
 
 use crate::key::Key;
-use crate::kind::Kind;
+use crate::kinds::{Home, Kind};
 
 pub use decode::{HeaderObject, Object, decode, decode_header};
 pub use encode::{encode, encode_deleted};
@@ -102,36 +102,45 @@ impl Collection {
     /// Where the resources of a kind are kept; `None` for Nodes and WorkloadEndpoints, which are Kubernetes' own, and for Profiles: there they follow
     /// from namespaces and service accounts.
     pub fn of_kind(kind: Kind) -> Option<Collection> {
-        match kind {
-            Kind::Node | Kind::WorkloadEndpoint | Kind::Profile => None,
-            kind => Some(Collection::Resources(kind)),
+        match kind.definition().home {
+            Home::Custom | Home::Renamed { .. } => Some(Collection::Resources(kind)),
+            Home::Nodes | Home::Pods | Home::Nowhere => None,
+        }
+    }
+
+    /// What the first group calls it, where that is not what the second one does: kind and plural.
+    fn names_in_v1(self) -> Option<(&'static str, &'static str)> {
+        let kind = match self {
+            Collection::IpamConfig => Kind::IPAMConfiguration,
+            Collection::Resources(kind) => kind,
+            Collection::Blocks | Collection::Affinities | Collection::Handles => return None,
+        };
+        match kind.definition().home {
+            Home::Renamed { kind, plural } => Some((kind, plural)),
+            _ => None,
         }
     }
 
     /// The name in URLs.
     pub fn plural(self, group: Group) -> &'static str {
-        match (self, group) {
+        match (self, self.names_in_v1()) {
+            (_, Some((_, plural))) if group == Group::V1 => plural,
             (Collection::Blocks, _) => "ipamblocks",
             (Collection::Affinities, _) => "blockaffinities",
             (Collection::Handles, _) => "ipamhandles",
-            (Collection::IpamConfig | Collection::Resources(Kind::IPAMConfiguration), Group::V1) => {
-                "ipamconfigs"
-            }
-            (Collection::IpamConfig, Group::V3) => "ipamconfigurations",
+            (Collection::IpamConfig, _) => Kind::IPAMConfiguration.plural(),
             (Collection::Resources(kind), _) => kind.plural(),
         }
     }
 
     /// What stands in `kind`.
     pub fn kind_name(self, group: Group) -> &'static str {
-        match (self, group) {
+        match (self, self.names_in_v1()) {
+            (_, Some((kind, _))) if group == Group::V1 => kind,
             (Collection::Blocks, _) => "IPAMBlock",
             (Collection::Affinities, _) => "BlockAffinity",
             (Collection::Handles, _) => "IPAMHandle",
-            (Collection::IpamConfig | Collection::Resources(Kind::IPAMConfiguration), Group::V1) => {
-                "IPAMConfig"
-            }
-            (Collection::IpamConfig, Group::V3) => "IPAMConfiguration",
+            (Collection::IpamConfig, _) => Kind::IPAMConfiguration.name(),
             (Collection::Resources(kind), _) => kind.name(),
         }
     }

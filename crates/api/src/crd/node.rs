@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use crate::cidr::{Cidr, parse_addr};
 use crate::json;
 use crate::key::Key;
-use crate::kind::Kind;
+use crate::kinds::Kind;
 use crate::record::{DecodeError, Revision, Value};
 use crate::resource::Resource;
 

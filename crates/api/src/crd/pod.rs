@@ -3,12 +3,12 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::cidr::{Cidr, Family, parse_addr};
-use crate::defaults::{LABEL_NAMESPACE, LABEL_ORCHESTRATOR};
+
 use crate::key::Key;
-use crate::kind::Kind;
+use crate::kinds::Kind;
 use crate::record::{DecodeError, Revision, Value};
 use crate::resource::Resource;
-use crate::wep_name::{Identifiers, interface_name};
+use crate::wep_name::{Identifiers, LABEL_NAMESPACE, LABEL_ORCHESTRATOR, interface_name};
 
 use super::Object;
 

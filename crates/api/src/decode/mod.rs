@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json};
 use crate::canonical;
 use crate::go;
 use crate::json;
-use crate::kind::Kind;
+use crate::kinds::Kind;
 use crate::resource::{API_VERSION, Resource};
 use crate::schema::{Field, LIST_META, Shape, Struct, Type};
 use value::Decoder;

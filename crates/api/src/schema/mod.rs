@@ -1,24 +1,11 @@
-//! The Go structs behind each kind, as tables: what decoding, canonical order, error texts and go-template names are made from.
+//! Go structs as tables: what decoding, canonical order, error texts and go-template names are made from. What several kinds have is
+//! here; the rest stands with each kind.
 //!
 //! Sources: `api/pkg/apis/projectcalico/v3`, `libcalico-go/lib/apis/internalapi`, `k8s.io/apimachinery/pkg/apis/meta/v1`.
 
-mod bgp;
-mod cluster;
-mod controllers;
 mod meta;
-mod node;
-mod pool;
-mod profile;
-mod workload;
 
-pub(crate) use bgp::{BGP_CONFIGURATION, BGP_PEER};
-pub(crate) use cluster::{CLUSTER_INFORMATION, TIER};
-pub(crate) use controllers::KUBE_CONTROLLERS_CONFIGURATION;
 pub use meta::{LIST_META, OBJECT_META};
-pub(crate) use node::NODE;
-pub(crate) use pool::{IP_POOL, IP_RESERVATION, IPAM_CONFIGURATION};
-pub(crate) use profile::PROFILE;
-pub(crate) use workload::WORKLOAD_ENDPOINT;
 
 /// A Go struct.
 #[derive(Debug)]
@@ -131,24 +118,24 @@ pub enum Shape {
     Any,
 }
 
-const fn field(json: &'static str, go: &'static str, omit: Omit, ty: Type) -> Field {
+pub(crate) const fn field(json: &'static str, go: &'static str, omit: Omit, ty: Type) -> Field {
     Field { json, go, omit, ty, place: Place::Own }
 }
 
 /// A text in an embedded struct of that type, which JSON does not show.
-const fn text_within(embedded: &'static str, json: &'static str, go: &'static str) -> Field {
+pub(crate) const fn text_within(embedded: &'static str, json: &'static str, go: &'static str) -> Field {
     Field { json, go, omit: Omit::Zero, ty: STRING, place: Place::Within(embedded) }
 }
 
-const fn ty(go: &'static str, shape: Shape) -> Type {
+pub(crate) const fn ty(go: &'static str, shape: Shape) -> Type {
     Type { go, shape }
 }
 
-const fn text(go: &'static str) -> Type {
+pub(crate) const fn text(go: &'static str) -> Type {
     ty(go, Shape::Text)
 }
 
-const fn object(go: &'static str, of: &'static Struct) -> Type {
+pub(crate) const fn object(go: &'static str, of: &'static Struct) -> Type {
     ty(go, Shape::Struct(of))
 }
 
@@ -158,56 +145,47 @@ macro_rules! objects {
         Type { go: concat!("[]", $go), shape: Shape::List(&Type { go: $go, shape: Shape::Struct(&$of) }) }
     };
 }
-use objects;
+pub(crate) use objects;
 
-const STRING: Type = text("string");
-const BOOL: Type = ty("bool", Shape::Bool);
-const INT: Type = ty("int", Shape::Int { min: i64::MIN, max: i64::MAX });
-const INT64: Type = ty("int64", Shape::Int { min: i64::MIN, max: i64::MAX });
-const INT32: Type = ty("int32", Shape::Int { min: i32::MIN as i64, max: i32::MAX as i64 });
-const UINT16: Type = ty("uint16", Shape::Int { min: 0, max: u16::MAX as i64 });
-const UINT8: Type = ty("uint8", Shape::Int { min: 0, max: u8::MAX as i64 });
-const STRING_MAP: Type = ty("map[string]string", Shape::Map);
-const STRINGS: Type = Type { go: "[]string", shape: Shape::List(&Type { go: "string", shape: Shape::Text }) };
-const DURATION: Type = ty("v1.Duration", Shape::Duration);
-const TIME: Type = ty("v1.Time", Shape::Time);
-const AS_NUMBER: Type = ty("numorstring.ASNumber", Shape::AsNumber);
+pub(crate) const STRING: Type = text("string");
+pub(crate) const BOOL: Type = ty("bool", Shape::Bool);
+pub(crate) const INT: Type = ty("int", Shape::Int { min: i64::MIN, max: i64::MAX });
+pub(crate) const INT64: Type = ty("int64", Shape::Int { min: i64::MIN, max: i64::MAX });
+pub(crate) const INT32: Type = ty("int32", Shape::Int { min: i32::MIN as i64, max: i32::MAX as i64 });
+pub(crate) const UINT16: Type = ty("uint16", Shape::Int { min: 0, max: u16::MAX as i64 });
+pub(crate) const UINT8: Type = ty("uint8", Shape::Int { min: 0, max: u8::MAX as i64 });
+pub(crate) const STRING_MAP: Type = ty("map[string]string", Shape::Map);
+pub(crate) const STRINGS: Type =
+    Type { go: "[]string", shape: Shape::List(&Type { go: "string", shape: Shape::Text }) };
+pub(crate) const DURATION: Type = ty("v1.Duration", Shape::Duration);
+pub(crate) const TIME: Type = ty("v1.Time", Shape::Time);
+pub(crate) const AS_NUMBER: Type = ty("numorstring.ASNumber", Shape::AsNumber);
 
-const KIND: Field = text_within("v1.TypeMeta", "kind", "Kind");
-const API_VERSION: Field = text_within("v1.TypeMeta", "apiVersion", "APIVersion");
-const METADATA: Field = Field {
+pub(crate) const KIND: Field = text_within("v1.TypeMeta", "kind", "Kind");
+pub(crate) const API_VERSION: Field = text_within("v1.TypeMeta", "apiVersion", "APIVersion");
+pub(crate) const METADATA: Field = Field {
     json: "metadata",
     go: "ObjectMeta",
     omit: Omit::Never,
     ty: object("v1.ObjectMeta", &OBJECT_META),
     place: Place::Embedded,
 };
-const CONDITIONS: Type = objects!("v1.Condition", meta::CONDITION);
+pub(crate) const CONDITIONS: Type = objects!("v1.Condition", meta::CONDITION);
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kind::Kind;
+pub(crate) const PASSWORD: Type = object("v3.BGPPassword", &BGP_PASSWORD);
 
-    fn check(s: &'static Struct, depth: u8) {
-        assert!(depth < 8, "{}", s.go);
-        for (i, f) in s.fields.iter().enumerate() {
-            let twice = s.fields[..i].iter().any(|g| g.json.eq_ignore_ascii_case(f.json) || g.go == f.go);
-            assert!(!twice, "{}.{} stands there twice", s.go, f.json);
-            match &f.ty.shape {
-                Shape::Struct(inner) => check(inner, depth + 1),
-                Shape::List(Type { shape: Shape::Struct(inner), .. }) => check(inner, depth + 1),
-                _ => {}
-            }
-        }
-    }
+static BGP_PASSWORD: Struct = Struct {
+    go: "BGPPassword",
+    fields: &[field("secretKeyRef", "SecretKeyRef", Omit::Absent, SECRET_KEY_SELECTOR)],
+};
 
-    #[test]
-    fn names_are_unique_in_each_struct() {
-        for kind in Kind::ALL {
-            assert_eq!(kind.schema().go, kind.name());
-            assert!(kind.go_type().go.ends_with(&format!(".{}", kind.name())));
-            check(kind.schema(), 0);
-        }
-    }
-}
+const SECRET_KEY_SELECTOR: Type = object("v1.SecretKeySelector", &SECRET_KEY);
+
+static SECRET_KEY: Struct = Struct {
+    go: "SecretKeySelector",
+    fields: &[
+        text_within("v1.LocalObjectReference", "name", "Name"),
+        field("key", "Key", Omit::Never, STRING),
+        field("optional", "Optional", Omit::Absent, BOOL),
+    ],
+};

@@ -2,6 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::decode::{InputError, decode_document};
+use serde_json::Value as Json;
 
 /// Runs of the original with one document each. Left out: what depends on other objects, and host bits, where our text differs on purpose.
 const RECORDED: &str = include_str!("../../tests/recorded/validation.json");

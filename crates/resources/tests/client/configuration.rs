@@ -76,7 +76,7 @@ fn a_datastore_begins_once() {
     assert_eq!(info.text(&["spec", "calicoVersion"]), None);
     let tiers = run(client.list(Kind::Tier, None)).unwrap().items;
     assert_eq!(
-        tiers.iter().map(Resource::name).collect::<Vec<_>>(),
+        tiers.iter().map(|tier| tier.name()).collect::<Vec<_>>(),
         ["kube-admin", "default", "kube-baseline"]
     );
 }

@@ -47,7 +47,7 @@ fn a_node_takes_along_what_is_its_own() {
     assert!(left.iter().all(|key| !key.contains("n1") && !key.ends_with("w1")), "{left:?}");
     assert!(left.iter().any(|key| key.ends_with("/handle/w2")), "{left:?}");
     let endpoints = run(client.list(Kind::WorkloadEndpoint, None)).unwrap().items;
-    assert_eq!(endpoints.iter().map(Resource::name).collect::<Vec<_>>(), ["n2-k8s-p3-eth0"]);
+    assert_eq!(endpoints.iter().map(|endpoint| endpoint.name()).collect::<Vec<_>>(), ["n2-k8s-p3-eth0"]);
     assert_eq!(stored(&store, &id(Kind::BGPPeer, "one")), None);
     assert!(stored(&store, &id(Kind::BGPPeer, "two")).is_some());
     assert_eq!(stored(&store, &id(Kind::Node, "n1")), None);

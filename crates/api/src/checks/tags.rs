@@ -7,64 +7,74 @@ use base64::engine::general_purpose::STANDARD;
 use selector::Selector;
 use serde_json::Value as Json;
 
-use super::FieldError;
+use super::error::FieldError;
 use crate::cidr::{Cidr, parse_addr};
 
 /// A rule of a tag.
-pub(super) type Rule = (&'static str, fn(&str) -> bool);
+pub(crate) type Rule = (&'static str, fn(&str) -> bool);
 
 /// Checks a text field, when it is set.
-pub(super) fn check(faults: &mut Vec<FieldError>, go: &str, value: &Json, rule: Rule) {
+pub(crate) fn check(faults: &mut Vec<FieldError>, go: &str, value: &Json, rule: Rule) {
     if let Some(text) = value.as_str().filter(|s| !s.is_empty()) {
         check_set(faults, go, text, rule);
     }
 }
 
 /// Checks each text of a list.
-pub(super) fn check_each(faults: &mut Vec<FieldError>, go: &str, value: &Json, rule: Rule) {
-    for (i, text) in super::texts(value).enumerate() {
+pub(crate) fn check_each(faults: &mut Vec<FieldError>, go: &str, value: &Json, rule: Rule) {
+    for (i, text) in texts(value).enumerate() {
         check_set(faults, &format!("{go}[{i}]"), text, rule);
     }
 }
 
 /// Checks a text, set or not.
-pub(super) fn check_set(faults: &mut Vec<FieldError>, go: &str, text: &str, (tag, holds): Rule) {
+pub(crate) fn check_set(faults: &mut Vec<FieldError>, go: &str, text: &str, (tag, holds): Rule) {
     if !holds(text) {
         faults.push(fault(go, text, tag));
     }
 }
 
 /// The fault of a value that breaks the rule of a tag.
-pub(super) fn fault(go: &str, value: &str, tag: &str) -> FieldError {
+pub(crate) fn fault(go: &str, value: &str, tag: &str) -> FieldError {
     let name = go.rsplit('.').next().unwrap_or(go);
     let reason = format!("Reason: failed to validate Field: {name} because of Tag: {tag} ");
     FieldError::of_value(name, value, reason)
 }
 
-pub(super) const SELECTOR: Rule = ("selector", |s| Selector::parse(s).is_ok());
-pub(super) const NET: Rule = ("net", |s| cidr_or_ip(s).is_some_and(|(net, addr)| net.first() == addr));
-pub(super) const CIDR: Rule = ("cidr", |s| cidr_or_ip(s).is_some());
-pub(super) const CIDR_V4: Rule = ("cidrv4", |s| cidr_or_ip(s).is_some_and(|(_, addr)| addr.is_ipv4()));
-pub(super) const CIDR_V6: Rule = ("cidrv6", |s| cidr_or_ip(s).is_some_and(|(_, addr)| addr.is_ipv6()));
-pub(super) const IPV4: Rule = ("ipv4", |s| ip(s).is_some_and(|addr| addr.is_ipv4()));
-pub(super) const IPV6: Rule = ("ipv6", |s| ip(s).is_some_and(|addr| addr.is_ipv6()));
-pub(super) const IP: Rule = ("ip", |s| ip(s).is_some());
-pub(super) const IP_PORT: Rule = ("IP:port", |s| ip_port(s).is_some());
-pub(super) const REACHABLE_BY: Rule = ("reachableBy", |s| ip(s).is_some());
-pub(super) const NAME: Rule = ("name", is_subdomain);
-pub(super) const CONTAINER_ID: Rule = ("containerID", |s| {
+pub(crate) const SELECTOR: Rule = ("selector", |s| Selector::parse(s).is_ok());
+pub(crate) const NET: Rule = ("net", |s| cidr_or_ip(s).is_some_and(|(net, addr)| net.first() == addr));
+pub(crate) const CIDR: Rule = ("cidr", |s| cidr_or_ip(s).is_some());
+pub(crate) const CIDR_V4: Rule = ("cidrv4", |s| cidr_or_ip(s).is_some_and(|(_, addr)| addr.is_ipv4()));
+pub(crate) const CIDR_V6: Rule = ("cidrv6", |s| cidr_or_ip(s).is_some_and(|(_, addr)| addr.is_ipv6()));
+pub(crate) const IPV4: Rule = ("ipv4", |s| ip(s).is_some_and(|addr| addr.is_ipv4()));
+pub(crate) const IPV6: Rule = ("ipv6", |s| ip(s).is_some_and(|addr| addr.is_ipv6()));
+pub(crate) const IP: Rule = ("ip", |s| ip(s).is_some());
+pub(crate) const IP_PORT: Rule = ("IP:port", |s| ip_port(s).is_some());
+pub(crate) const REACHABLE_BY: Rule = ("reachableBy", |s| ip(s).is_some());
+pub(crate) const NAME: Rule = ("name", is_subdomain);
+pub(crate) const CONTAINER_ID: Rule = ("containerID", |s| {
     let inside = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
     s.bytes().all(inside) && ends(s, |b| b.is_ascii_alphanumeric())
 });
-pub(super) const INTERFACE: Rule = ("interface", |s| s == "*" || is_interface(s, "_.-"));
-pub(super) const IGNORED_INTERFACE: Rule = ("ignoredInterface", |s| s != "*" && is_interface(s, "_.*-"));
-pub(super) const MAC: Rule = ("mac", is_mac);
-pub(super) const PORT_NAME: Rule = ("portName", is_port_name);
-pub(super) const WIREGUARD_KEY: Rule =
+pub(crate) const INTERFACE: Rule = ("interface", |s| s == "*" || is_interface(s, "_.-"));
+pub(crate) const IGNORED_INTERFACE: Rule = ("ignoredInterface", |s| s != "*" && is_interface(s, "_.*-"));
+pub(crate) const MAC: Rule = ("mac", is_mac);
+pub(crate) const PORT_NAME: Rule = ("portName", is_port_name);
+pub(crate) const WIREGUARD_KEY: Rule =
     ("wireguardPublicKey", |s| STANDARD.decode(s).is_ok_and(|key| key.len() == 32));
 
+/// The texts of a list.
+pub(crate) fn texts(json: &Json) -> impl Iterator<Item = &str> {
+    json.as_array().into_iter().flatten().filter_map(Json::as_str)
+}
+
+/// A list as Go's `%v` prints it.
+pub(crate) fn go_list<'a>(items: impl Iterator<Item = &'a str>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(" "))
+}
+
 /// `cnet.ParseCIDROrIP`: a network, or an address as a network of one; and the address as typed.
-pub(super) fn cidr_or_ip(text: &str) -> Option<(Cidr, IpAddr)> {
+pub(crate) fn cidr_or_ip(text: &str) -> Option<(Cidr, IpAddr)> {
     match Cidr::parse_unmasked(text) {
         Ok(parsed) => Some(parsed),
         Err(_) => ip(text).map(|addr| (Cidr::single(addr), addr)),
@@ -72,12 +82,12 @@ pub(super) fn cidr_or_ip(text: &str) -> Option<(Cidr, IpAddr)> {
 }
 
 /// `net.ParseIP`.
-pub(super) fn ip(text: &str) -> Option<IpAddr> {
+pub(crate) fn ip(text: &str) -> Option<IpAddr> {
     parse_addr(text)
 }
 
 /// `processIPPort`: `<IP>`, `<IPv4>:<port>` or `[<IPv6>]:<port>`.
-pub(super) fn ip_port(text: &str) -> Option<IpAddr> {
+pub(crate) fn ip_port(text: &str) -> Option<IpAddr> {
     let port = |text: &str| text.parse::<u16>().is_ok_and(|port| port > 0);
     if let Some((addr, after)) = text.strip_prefix('[').and_then(|t| t.split_once("]:")) {
         return port(after).then(|| ip(addr)).flatten();
@@ -91,18 +101,18 @@ pub(super) fn ip_port(text: &str) -> Option<IpAddr> {
 }
 
 /// A DNS-1123 label: `[a-z0-9]([-a-z0-9]*[a-z0-9])?`.
-pub(super) fn is_label(text: &str) -> bool {
+pub(crate) fn is_label(text: &str) -> bool {
     let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     text.bytes().all(inside) && ends(text, |b| b != b'-')
 }
 
 /// A DNS-1123 subdomain: labels with dots between.
-pub(super) fn is_subdomain(text: &str) -> bool {
+pub(crate) fn is_subdomain(text: &str) -> bool {
     text.split('.').all(is_label)
 }
 
 /// Whether the first and the last character are as wanted; false for an empty text.
-pub(super) fn ends(text: &str, wanted: impl Fn(u8) -> bool) -> bool {
+pub(crate) fn ends(text: &str, wanted: impl Fn(u8) -> bool) -> bool {
     let bytes = text.as_bytes();
     bytes.first().is_some_and(|b| wanted(*b)) && bytes.last().is_some_and(|b| wanted(*b))
 }
@@ -133,7 +143,7 @@ fn is_port_name(text: &str) -> bool {
 }
 
 /// `format: cidr` of the CRDs, which still takes leading zeros in IPv4.
-pub(super) fn format_cidr(faults: &mut Vec<FieldError>, path: &str, value: &Json) {
+pub(crate) fn format_cidr(faults: &mut Vec<FieldError>, path: &str, value: &Json) {
     let Some(text) = value.as_str() else { return };
     let trim = |part: &str| match part.trim_start_matches('0') {
         "" if !part.is_empty() => "0".to_string(),
@@ -152,7 +162,7 @@ pub(super) fn format_cidr(faults: &mut Vec<FieldError>, path: &str, value: &Json
 }
 
 /// An enumeration of the CRDs.
-pub(super) fn one_of(faults: &mut Vec<FieldError>, path: &str, value: &Json, allowed: &[&str]) {
+pub(crate) fn one_of(faults: &mut Vec<FieldError>, path: &str, value: &Json, allowed: &[&str]) {
     if value.as_str().is_some_and(|text| !allowed.contains(&text)) {
         let list: Vec<String> = allowed.iter().map(|word| format!("\"{word}\"")).collect();
         faults.push(FieldError::new(path, format!("supported values: {}", list.join(", "))));
@@ -160,7 +170,7 @@ pub(super) fn one_of(faults: &mut Vec<FieldError>, path: &str, value: &Json, all
 }
 
 /// A range of the CRDs, both ends included.
-pub(super) fn in_range(faults: &mut Vec<FieldError>, path: &str, value: &Json, min: i64, max: i64) {
+pub(crate) fn in_range(faults: &mut Vec<FieldError>, path: &str, value: &Json, min: i64, max: i64) {
     let Some(number) = value.as_i64() else { return };
     let text = if number < min {
         format!("{path} in body should be greater than or equal to {min}")
@@ -173,8 +183,32 @@ pub(super) fn in_range(faults: &mut Vec<FieldError>, path: &str, value: &Json, m
 }
 
 /// A length limit of the CRDs.
-pub(super) fn max_length(faults: &mut Vec<FieldError>, path: &str, value: &Json, max: usize) {
+pub(crate) fn max_length(faults: &mut Vec<FieldError>, path: &str, value: &Json, max: usize) {
     if value.as_str().is_some_and(|text| text.chars().count() > max) {
         faults.push(FieldError::new(path, format!("may not be more than {max} bytes")));
     }
+}
+
+/// A `numorstring.Protocol` that is part of a port: its name, or its number as text.
+pub(crate) fn protocol(faults: &mut Vec<FieldError>, protocol: &Json) -> String {
+    match protocol {
+        Json::String(name) => {
+            if !["TCP", "UDP", "ICMP", "ICMPv6", "SCTP", "UDPLite"].contains(&name.as_str()) {
+                faults.push(FieldError::of_value("Protocol", name, "protocol name invalid"));
+            }
+            name.clone()
+        }
+        other => {
+            let number = other.as_u64().unwrap_or(0);
+            if number == 0 {
+                faults.push(FieldError::of_value("Protocol", "0", "protocol number invalid"));
+            }
+            number.to_string()
+        }
+    }
+}
+
+/// Whether a protocol has ports (`numorstring.Protocol.SupportsPorts`).
+pub(crate) fn has_ports(protocol: &str) -> bool {
+    ["TCP", "UDP", "SCTP", "6", "17", "132"].contains(&protocol)
 }

@@ -1,80 +1,112 @@
-//! BGPPeer and BGPConfiguration.
+//! BGPConfiguration.
 
 use serde_json::Value as Json;
 
-use super::tags::{
-    IGNORED_INTERFACE, IP_PORT, NAME, NET, REACHABLE_BY, SELECTOR, check, check_each, check_set, cidr_or_ip,
-    fault, format_cidr, in_range, ip, ip_port, max_length, one_of,
+use super::definition::Definition;
+use crate::checks::tags::{
+    IGNORED_INTERFACE, NAME, NET, check, check_each, check_set, cidr_or_ip, fault, format_cidr, in_range,
+    one_of, texts,
 };
-use super::{FieldError, spec, texts};
-use crate::resource::Resource;
+use crate::checks::{FieldError, ValidationError, result};
+use crate::columns::{self, Columns, column};
+use crate::document::{Document, fill};
+use crate::schema::*;
 
-pub(super) fn peer_client(peer: &Resource) -> Vec<FieldError> {
-    let mut faults = Vec::new();
-    let value = |field: &str| spec(peer, field);
-    check(&mut faults, "Node", value("node"), NAME);
-    check(&mut faults, "NodeSelector", value("nodeSelector"), SELECTOR);
-    check(&mut faults, "PeerIP", value("peerIP"), IP_PORT);
-    check(&mut faults, "PeerSelector", value("peerSelector"), SELECTOR);
-    check(&mut faults, "ReachableBy", value("reachableBy"), REACHABLE_BY);
-    check_each(&mut faults, "Filters", value("filters"), NAME);
-    check(&mut faults, "LocalWorkloadSelector", value("localWorkloadSelector"), SELECTOR);
-    faults.extend(reachable_by(value("reachableBy"), value("peerIP")));
-    faults
-}
+pub(super) static DEFINITION: Definition = Definition {
+    aliases: &["bgpconfiguration", "bgpconfigurations", "bgpconfig", "bgpconfigs"],
+    node_prefix: Some("node."),
+    on_write,
+    client,
+    crd,
+    on_create: default_only,
+    on_update: default_only,
+    ..Definition::new("v3.BGPConfiguration", "bgpconfigurations", &SCHEMA, &COLUMNS)
+};
 
-fn reachable_by(reachable_by: &Json, peer: &Json) -> Option<FieldError> {
-    let set = |json: &Json| json.as_str().filter(|s| !s.is_empty()).map(str::to_string);
-    let (gateway, peer) = (set(reachable_by)?, set(peer)?);
-    let Some(gateway_ip) = ip(&gateway) else {
-        return Some(FieldError::of_value("ReachableBy", gateway, "ReachableBy is invalid address"));
-    };
-    let Some(peer_ip) = ip_port(&peer) else {
-        return Some(FieldError::of_value("PeerIP", peer, "PeerIP is invalid address"));
-    };
-    let reason = "ReachableBy and PeerIP address family mismatched";
-    (gateway_ip.is_ipv4() != peer_ip.is_ipv4()).then(|| FieldError::of_value("ReachableBy", gateway, reason))
-}
+static SCHEMA: Struct = Struct {
+    go: "BGPConfiguration",
+    fields: &[
+        KIND,
+        API_VERSION,
+        METADATA,
+        field("spec", "Spec", Omit::Never, object("v3.BGPConfigurationSpec", &BGP_CONFIGURATION_SPEC)),
+    ],
+};
 
-pub(super) fn peer_schema(peer: &Resource) -> Vec<FieldError> {
-    let mut faults = Vec::new();
-    let value = |field: &str| spec(peer, field);
-    max_length(&mut faults, "spec.node", value("node"), 253);
-    for field in ["nodeSelector", "peerSelector", "localWorkloadSelector"] {
-        max_length(&mut faults, &format!("spec.{field}"), value(field), 1024);
-    }
-    one_of(&mut faults, "spec.sourceAddress", value("sourceAddress"), &["UseNodeIP", "None"]);
-    one_of(&mut faults, "spec.reversePeering", value("reversePeering"), &["Auto", "Manual"]);
-    one_of(&mut faults, "spec.nextHopMode", value("nextHopMode"), &["Auto", "Self", "Keep"]);
-    let set = |field: &str| value(field).as_str().is_some_and(|s| !s.is_empty());
-    let numbered = value("asNumber").as_u64().is_some_and(|n| n != 0);
-    let workload = set("localWorkloadSelector");
-    let keeps = value("keepOriginalNextHop").as_bool().unwrap_or(false);
-    for (broken, message) in [
-        (set("node") && set("nodeSelector"), "node and nodeSelector cannot both be set"),
-        (set("peerIP") && set("peerSelector"), "peerIP and peerSelector cannot both be set"),
-        (set("peerSelector") && numbered, "asNumber must be empty when peerSelector is set"),
-        (workload && set("peerIP"), "peerIP must be empty when localWorkloadSelector is set"),
-        (workload && set("peerSelector"), "peerSelector must be empty when localWorkloadSelector is set"),
-        (workload && !numbered, "asNumber is required when localWorkloadSelector is set"),
-        (set("reachableBy") && !set("peerIP"), "reachableBy must be empty when peerIP is empty"),
-        (
-            keeps && !value("nextHopMode").is_null(),
-            "keepOriginalNextHop and nextHopMode cannot both be set; keepOriginalNextHop is deprecated, use nextHopMode instead",
+static BGP_CONFIGURATION_SPEC: Struct = Struct {
+    go: "BGPConfigurationSpec",
+    fields: &[
+        field("logSeverityScreen", "LogSeverityScreen", Omit::Zero, STRING),
+        field("nodeToNodeMeshEnabled", "NodeToNodeMeshEnabled", Omit::Absent, BOOL),
+        field("asNumber", "ASNumber", Omit::Absent, AS_NUMBER),
+        field("serviceLoadBalancerIPs", "ServiceLoadBalancerIPs", Omit::Zero, LOAD_BALANCER_BLOCKS),
+        field("serviceExternalIPs", "ServiceExternalIPs", Omit::Zero, EXTERNAL_BLOCKS),
+        field("serviceClusterIPs", "ServiceClusterIPs", Omit::Zero, CLUSTER_BLOCKS),
+        field("communities", "Communities", Omit::Zero, COMMUNITIES),
+        field("prefixAdvertisements", "PrefixAdvertisements", Omit::Zero, PREFIX_ADVERTISEMENTS),
+        field("listenPort", "ListenPort", Omit::Zero, UINT16),
+        field("nodeMeshPassword", "NodeMeshPassword", Omit::Absent, PASSWORD),
+        field("nodeMeshMaxRestartTime", "NodeMeshMaxRestartTime", Omit::Absent, DURATION),
+        field("bindMode", "BindMode", Omit::Absent, text("v3.BindMode")),
+        field("ignoredInterfaces", "IgnoredInterfaces", Omit::Zero, STRINGS),
+        field("localWorkloadPeeringIPV4", "LocalWorkloadPeeringIPV4", Omit::Zero, STRING),
+        field("localWorkloadPeeringIPV6", "LocalWorkloadPeeringIPV6", Omit::Zero, STRING),
+        field(
+            "serviceLoadBalancerAggregation",
+            "ServiceLoadBalancerAggregation",
+            Omit::Absent,
+            text("v3.ServiceLoadBalancerAggregation"),
         ),
-    ] {
-        if broken {
-            faults.push(FieldError::new("spec", message));
-        }
-    }
-    faults
-}
+        field("programClusterRoutes", "ProgramClusterRoutes", Omit::Absent, STRING),
+    ],
+};
+
+const LOAD_BALANCER_BLOCKS: Type = objects!("v3.ServiceLoadBalancerIPBlock", SERVICE_LOAD_BALANCER_IP_BLOCK);
+const EXTERNAL_BLOCKS: Type = objects!("v3.ServiceExternalIPBlock", SERVICE_EXTERNAL_IP_BLOCK);
+const CLUSTER_BLOCKS: Type = objects!("v3.ServiceClusterIPBlock", SERVICE_CLUSTER_IP_BLOCK);
+const COMMUNITIES: Type = objects!("v3.Community", COMMUNITY);
+const PREFIX_ADVERTISEMENTS: Type = objects!("v3.PrefixAdvertisement", PREFIX_ADVERTISEMENT);
+
+const CIDR: Field = field("cidr", "CIDR", Omit::Zero, STRING);
+
+static SERVICE_LOAD_BALANCER_IP_BLOCK: Struct = Struct { go: "ServiceLoadBalancerIPBlock", fields: &[CIDR] };
+static SERVICE_EXTERNAL_IP_BLOCK: Struct = Struct { go: "ServiceExternalIPBlock", fields: &[CIDR] };
+static SERVICE_CLUSTER_IP_BLOCK: Struct = Struct { go: "ServiceClusterIPBlock", fields: &[CIDR] };
+
+static COMMUNITY: Struct = Struct {
+    go: "Community",
+    fields: &[field("name", "Name", Omit::Zero, STRING), field("value", "Value", Omit::Zero, STRING)],
+};
+
+static PREFIX_ADVERTISEMENT: Struct = Struct {
+    go: "PrefixAdvertisement",
+    fields: &[CIDR, field("communities", "Communities", Omit::Zero, STRINGS)],
+};
+
+static COLUMNS: Columns = Columns {
+    all: &[
+        columns::NAME,
+        column("LOGSEVERITY", |r, _| columns::text(r, &["spec", "logSeverityScreen"])),
+        column("MESHENABLED", |r, _| {
+            r.field(&["spec", "nodeToNodeMeshEnabled"]).map_or_else(|| "-".into(), columns::scalar)
+        }),
+        column("ASNUMBER", |r, _| columns::number(r, "asNumber").unwrap_or_else(|| "-".into())),
+    ],
+    default: &["NAME", "LOGSEVERITY", "MESHENABLED", "ASNUMBER"],
+    wide: &["NAME", "LOGSEVERITY", "MESHENABLED", "ASNUMBER"],
+};
 
 const BLOCKS: [&str; 3] = ["serviceLoadBalancerIPs", "serviceExternalIPs", "serviceClusterIPs"];
 
-pub(super) fn configuration_client(configuration: &Resource) -> Vec<FieldError> {
+fn on_write(configuration: &mut Document) {
+    let spec = configuration.spec_mut();
+    fill(spec, "logSeverityScreen", || "Info".into());
+    fill(spec, "serviceLoadBalancerAggregation", || "Enabled".into());
+}
+
+fn client(configuration: &Document) -> Vec<FieldError> {
     let mut faults = Vec::new();
-    let value = |field: &str| spec(configuration, field);
+    let value = |field: &str| configuration.spec(field);
     for field in BLOCKS {
         for block in value(field).as_array().into_iter().flatten() {
             check(&mut faults, "CIDR", &block["cidr"], NET);
@@ -158,9 +190,9 @@ fn community_value(faults: &mut Vec<FieldError>, text: &str, field: &str) -> boo
     true
 }
 
-pub(super) fn configuration_schema(configuration: &Resource) -> Vec<FieldError> {
+fn crd(configuration: &Document) -> Vec<FieldError> {
     let mut faults = Vec::new();
-    let value = |field: &str| spec(configuration, field);
+    let value = |field: &str| configuration.spec(field);
     let level = value("logSeverityScreen").as_str().unwrap_or_default().to_lowercase();
     if !["", "trace", "debug", "info", "warning", "error", "fatal"].contains(&level.as_str()) {
         let pattern = "^(?i)(Trace|Debug|Info|Warning|Error|Fatal)?$";
@@ -192,8 +224,11 @@ pub(super) fn configuration_schema(configuration: &Resource) -> Vec<FieldError> 
 }
 
 /// Fields that only the configuration `default` may have.
-pub(super) fn default_only(configuration: &Resource) -> Vec<FieldError> {
-    let set = |field: &str| match spec(configuration, field) {
+fn default_only(configuration: &Document) -> Result<(), ValidationError> {
+    if configuration.name() == "default" {
+        return Ok(());
+    }
+    let set = |field: &str| match configuration.spec(field) {
         Json::Null => false,
         Json::Array(items) => !items.is_empty(),
         _ => true,
@@ -211,5 +246,5 @@ pub(super) fn default_only(configuration: &Resource) -> Vec<FieldError> {
             format!("Cannot set {shown} on a non default BGP Configuration."),
         )
     });
-    faults.collect()
+    result(faults.collect())
 }

@@ -1,14 +1,96 @@
 //! IPPool (`validateIPPoolSpec`, `clientv3/ippool.go`, the CRD's rules).
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
-use super::tags::{NET, SELECTOR, check, cidr_or_ip, format_cidr, in_range, max_length, one_of};
-use super::{FieldError, ValidationError, go_list, result, spec, texts};
-use crate::cidr::{Cidr, Family};
-use crate::defaults;
+use super::definition::{Definition, Role, Stage, Unreadable};
+use crate::checks::tags::{
+    NET, SELECTOR, check, cidr_or_ip, format_cidr, go_list, in_range, max_length, one_of, texts,
+};
+use crate::checks::{FieldError, ValidationError, result};
+use crate::cidr::{self, Cidr, Family};
+use crate::columns::{self, Columns, column};
+use crate::document::{Document, fill};
 use crate::netip;
 use crate::pool::default_block_size;
-use crate::resource::Resource;
+use crate::schema::*;
+
+pub(super) static DEFINITION: Definition = Definition {
+    aliases: &["ippool", "ippools", "ipp", "ipps", "pool", "pools"],
+    role: Role::Pool,
+    stage: Stage::Pools,
+    unreadable: Unreadable {
+        whole: "no address comes from it until it is deleted (calicoctl delete) and created anew",
+        part: "no address comes from it until it is mended (calicoctl apply)",
+    },
+    on_write: |pool| fill_in(pool, true),
+    on_read: Some(|pool| fill_in(pool, false)),
+    before_write,
+    client,
+    crd,
+    ..Definition::new("v3.IPPool", "ippools", &SCHEMA, &COLUMNS)
+};
+
+static SCHEMA: Struct = Struct {
+    go: "IPPool",
+    fields: &[
+        KIND,
+        API_VERSION,
+        METADATA,
+        field("spec", "Spec", Omit::Never, object("v3.IPPoolSpec", &IP_POOL_SPEC)),
+        field("status", "Status", Omit::Absent, object("v3.IPPoolStatus", &IP_POOL_STATUS)),
+    ],
+};
+
+static IP_POOL_SPEC: Struct = Struct {
+    go: "IPPoolSpec",
+    fields: &[
+        field("cidr", "CIDR", Omit::Never, STRING),
+        field("vxlanMode", "VXLANMode", Omit::Zero, text("v3.VXLANMode")),
+        field("ipipMode", "IPIPMode", Omit::Zero, text("v3.IPIPMode")),
+        field("natOutgoing", "NATOutgoing", Omit::Zero, BOOL),
+        field("disabled", "Disabled", Omit::Zero, BOOL),
+        field("disableBGPExport", "DisableBGPExport", Omit::Zero, BOOL),
+        field("blockSize", "BlockSize", Omit::Zero, INT),
+        field("nodeSelector", "NodeSelector", Omit::Zero, STRING),
+        field("namespaceSelector", "NamespaceSelector", Omit::Zero, STRING),
+        field("allowedUses", "AllowedUses", Omit::Zero, ALLOWED_USES),
+        field("assignmentMode", "AssignmentMode", Omit::Absent, text("v3.AssignmentMode")),
+    ],
+};
+
+const ALLOWED_USES: Type = Type {
+    go: "[]v3.IPPoolAllowedUse",
+    shape: Shape::List(&Type { go: "v3.IPPoolAllowedUse", shape: Shape::Text }),
+};
+
+static IP_POOL_STATUS: Struct =
+    Struct { go: "IPPoolStatus", fields: &[field("conditions", "Conditions", Omit::Zero, CONDITIONS)] };
+
+static COLUMNS: Columns = Columns {
+    all: &[
+        columns::NAME,
+        column("CIDR", |r, _| columns::text(r, &["spec", "cidr"])),
+        column("NAT", |r, _| columns::flag(r, "natOutgoing")),
+        column("IPIPMODE", |r, _| columns::text(r, &["spec", "ipipMode"])),
+        column("VXLANMODE", |r, _| columns::text(r, &["spec", "vxlanMode"])),
+        column("DISABLED", |r, _| columns::flag(r, "disabled")),
+        column("DISABLEBGPEXPORT", |r, _| columns::flag(r, "disableBGPExport")),
+        column("SELECTOR", |r, _| columns::text(r, &["spec", "nodeSelector"])),
+        column("ASSIGNMENTMODE", |r, _| columns::text(r, &["spec", "assignmentMode"])),
+    ],
+    default: &["NAME", "CIDR", "SELECTOR"],
+    wide: &[
+        "NAME",
+        "CIDR",
+        "NAT",
+        "IPIPMODE",
+        "VXLANMODE",
+        "DISABLED",
+        "DISABLEBGPEXPORT",
+        "SELECTOR",
+        "ASSIGNMENTMODE",
+    ],
+};
 
 const CIDR: &str = "IPPool.Spec.CIDR";
 const USES: [&str; 3] = ["Workload", "Tunnel", "LoadBalancer"];
@@ -28,10 +110,29 @@ pub fn block_size_conflict(block_size: u8) -> FieldError {
     FieldError::of_value("IPPool.Spec.BlockSize", block_size.to_string(), reason)
 }
 
+/// Fills in what is left out; the network in canonical form where it is to be stored.
+fn fill_in(pool: &mut Document, canonical: bool) {
+    let cidr = pool.text(&["spec", "cidr"]).and_then(|text| text.parse::<Cidr>().ok());
+    let spec = pool.spec_mut();
+    if let Some(cidr) = cidr {
+        if canonical {
+            spec.insert("cidr".into(), cidr.to_string().into());
+        }
+        fill(spec, "blockSize", || default_block_size(cidr.family()).into());
+    }
+    fill(spec, "ipipMode", || "Never".into());
+    fill(spec, "vxlanMode", || "Never".into());
+    fill(spec, "nodeSelector", || "all()".into());
+    fill(spec, "allowedUses", || json!(["Workload", "Tunnel"]));
+    if !spec.contains_key("assignmentMode") || spec["assignmentMode"].is_null() {
+        spec.insert("assignmentMode".into(), "Automatic".into());
+    }
+}
+
 /// What is checked before defaults are applied.
-pub(super) fn before_write(
-    new: &Resource,
-    old: Option<&Resource>,
+fn before_write(
+    new: &Document,
+    old: Option<&Document>,
     overlaps: Vec<FieldError>,
 ) -> Result<(), ValidationError> {
     let text = new.text(&["spec", "cidr"]).unwrap_or_default();
@@ -52,21 +153,22 @@ pub(super) fn before_write(
     result(faults)
 }
 
-fn unchanged(new: &Resource, old: &Resource, cidr: &Cidr) -> Result<Vec<FieldError>, ValidationError> {
+fn unchanged(new: &Document, old: &Document, cidr: &Cidr) -> Result<Vec<FieldError>, ValidationError> {
     let mut faults = Vec::new();
     // The same network in another spelling is fine: it is written in canonical form.
     if old.text(&["spec", "cidr"]).and_then(|text| text.parse::<Cidr>().ok()) != Some(*cidr) {
         faults.push(FieldError::of_value(CIDR, cidr.to_string(), "IPPool CIDR cannot be modified"));
     }
-    let new = defaults::on_write(new);
-    let old_uses_services = texts(spec(old, "allowedUses")).any(|word| word == "LoadBalancer");
-    if old_uses_services && texts(spec(&new, "allowedUses")).any(|word| word != "LoadBalancer") {
+    let mut new = new.clone();
+    fill_in(&mut new, true);
+    let old_uses_services = texts(old.spec("allowedUses")).any(|word| word == "LoadBalancer");
+    if old_uses_services && texts(new.spec("allowedUses")).any(|word| word != "LoadBalancer") {
         // Sic.
         let reason = "IPPool allowed use cannot be changed from LoadBalacer to Workload or Tunnel";
-        let value = go_list(texts(spec(&new, "allowedUses")));
+        let value = go_list(texts(new.spec("allowedUses")));
         return Err(FieldError::of_value("IPPool.Spec.AllowedUses", value, reason).into());
     }
-    let block_size = |pool: &Resource| spec(pool, "blockSize").as_i64().filter(|n| *n != 0);
+    let block_size = |pool: &Document| pool.spec("blockSize").as_i64().filter(|n| *n != 0);
     let default = i64::from(default_block_size(cidr.family()));
     let size = block_size(&new).unwrap_or(default);
     if block_size(old).unwrap_or(default) != size {
@@ -79,7 +181,7 @@ fn unchanged(new: &Resource, old: &Resource, cidr: &Cidr) -> Result<Vec<FieldErr
 /// What a network with host bits means, and what was perhaps meant. (Calico shows the masked network as the value, as if that were wrong.)
 fn host_bits(cidr: &Cidr, typed: std::net::IpAddr) -> String {
     let bits = cidr.family().bits();
-    let zeros = crate::cidr::number(typed).trailing_zeros().min(u32::from(bits)) as u8;
+    let zeros = cidr::number(typed).trailing_zeros().min(u32::from(bits)) as u8;
     let starts_here = bits - zeros;
     let mut text = format!(
         "IPPool CIDR is not strictly masked: {typed}/{} is not the start of a /{}, it lies in {cidr}; use {cidr}",
@@ -92,12 +194,12 @@ fn host_bits(cidr: &Cidr, typed: std::net::IpAddr) -> String {
     text
 }
 
-pub(super) fn client(pool: &Resource) -> Vec<FieldError> {
+fn client(pool: &Document) -> Vec<FieldError> {
     let mut faults = Vec::new();
-    check(&mut faults, "CIDR", spec(pool, "cidr"), NET);
-    check(&mut faults, "NodeSelector", spec(pool, "nodeSelector"), SELECTOR);
-    check(&mut faults, "NamespaceSelector", spec(pool, "namespaceSelector"), SELECTOR);
-    let text = spec(pool, "cidr").as_str().unwrap_or_default();
+    check(&mut faults, "CIDR", pool.spec("cidr"), NET);
+    check(&mut faults, "NodeSelector", pool.spec("nodeSelector"), SELECTOR);
+    check(&mut faults, "NamespaceSelector", pool.spec("namespaceSelector"), SELECTOR);
+    let text = pool.spec("cidr").as_str().unwrap_or_default();
     let mut wrong =
         |value: &str, reason: &str| faults.push(FieldError::of_value("IPpool.CIDR", value, reason));
     match cidr_or_ip(text) {
@@ -106,7 +208,7 @@ pub(super) fn client(pool: &Resource) -> Vec<FieldError> {
         Some((cidr, addr)) if cidr.first() != addr => wrong(text, "IP pool CIDR is not strictly masked"),
         Some(_) => {}
     }
-    let uses = spec(pool, "allowedUses");
+    let uses = pool.spec("allowedUses");
     for word in texts(uses).filter(|word| !USES.contains(word)) {
         let reason = format!("unknown use: {word}");
         faults.push(FieldError::of_value("IPpool.AllowedUses", go_list(texts(uses)), reason));
@@ -114,38 +216,38 @@ pub(super) fn client(pool: &Resource) -> Vec<FieldError> {
     faults
 }
 
-pub(super) fn schema(pool: &Resource) -> Vec<FieldError> {
+fn crd(pool: &Document) -> Vec<FieldError> {
     let mut faults = Vec::new();
     let empty = Json::String(String::new());
     let cidr = pool.field(&["spec", "cidr"]).unwrap_or(&empty);
     format_cidr(&mut faults, "spec.cidr", cidr);
-    one_of(&mut faults, "spec.vxlanMode", spec(pool, "vxlanMode"), &MODES);
-    one_of(&mut faults, "spec.ipipMode", spec(pool, "ipipMode"), &MODES);
-    in_range(&mut faults, "spec.blockSize", spec(pool, "blockSize"), 0, 128);
-    max_length(&mut faults, "spec.nodeSelector", spec(pool, "nodeSelector"), 1024);
-    max_length(&mut faults, "spec.namespaceSelector", spec(pool, "namespaceSelector"), 1024);
-    let uses = spec(pool, "allowedUses").as_array().map(Vec::as_slice).unwrap_or_default();
+    one_of(&mut faults, "spec.vxlanMode", pool.spec("vxlanMode"), &MODES);
+    one_of(&mut faults, "spec.ipipMode", pool.spec("ipipMode"), &MODES);
+    in_range(&mut faults, "spec.blockSize", pool.spec("blockSize"), 0, 128);
+    max_length(&mut faults, "spec.nodeSelector", pool.spec("nodeSelector"), 1024);
+    max_length(&mut faults, "spec.namespaceSelector", pool.spec("namespaceSelector"), 1024);
+    let uses = pool.spec("allowedUses").as_array().map(Vec::as_slice).unwrap_or_default();
     if uses.len() > 10 {
         faults.push(FieldError::new("spec.allowedUses", "must have at most 10 items"));
     }
     for (i, word) in uses.iter().enumerate() {
         one_of(&mut faults, &format!("spec.allowedUses[{i}]"), word, &USES);
     }
-    one_of(&mut faults, "spec.assignmentMode", spec(pool, "assignmentMode"), &["Automatic", "Manual"]);
+    one_of(&mut faults, "spec.assignmentMode", pool.spec("assignmentMode"), &["Automatic", "Manual"]);
     faults.extend(expressions(pool, cidr.as_str().unwrap_or_default()));
     faults
 }
 
 /// The expressions of the CRD on `spec`, in its order.
-fn expressions(pool: &Resource, text: &str) -> Vec<FieldError> {
+fn expressions(pool: &Document, text: &str) -> Vec<FieldError> {
     let cidr = network(text);
-    let enabled = |field: &str| spec(pool, field).as_str().is_some_and(|mode| !matches!(mode, "" | "Never"));
+    let enabled = |field: &str| pool.spec(field).as_str().is_some_and(|mode| !matches!(mode, "" | "Never"));
     let (ipip, vxlan) = (enabled("ipipMode"), enabled("vxlanMode"));
-    let uses = |word: &str| texts(spec(pool, "allowedUses")).any(|w| w == word);
-    let flag = |field: &str| spec(pool, field).as_bool().unwrap_or(false);
-    let selector = |field: &str| spec(pool, field).as_str().unwrap_or_default();
+    let uses = |word: &str| texts(pool.spec("allowedUses")).any(|w| w == word);
+    let flag = |field: &str| pool.spec(field).as_bool().unwrap_or(false);
+    let selector = |field: &str| pool.spec(field).as_str().unwrap_or_default();
     let services = uses("LoadBalancer");
-    let block_size = spec(pool, "blockSize").as_i64().unwrap_or(0);
+    let block_size = pool.spec("blockSize").as_i64().unwrap_or(0);
     // A rule holds, or does not, or cannot be evaluated because the network cannot be read.
     let of_network = |skip: bool, holds: &dyn Fn(&Cidr) -> bool| match &cidr {
         _ if skip => Ok(true),

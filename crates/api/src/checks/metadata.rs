@@ -1,8 +1,8 @@
 //! Names, labels and annotations (`validateObjectMeta`, `k8s.io/apimachinery/pkg/util/validation`).
 
-use super::FieldError;
+use super::error::FieldError;
 use super::tags::{ends, is_subdomain};
-use crate::resource::Metadata;
+use crate::document::Metadata;
 
 const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
@@ -11,7 +11,7 @@ const SUBDOMAIN: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-
 const QUALIFIED: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric \
      character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 
-pub(super) fn faults(metadata: &Metadata) -> Vec<FieldError> {
+pub(crate) fn faults(metadata: &Metadata) -> Vec<FieldError> {
     let mut faults = Vec::new();
     let name = metadata.name.as_str();
     if name.len() > MAX_NAME {
@@ -49,7 +49,7 @@ fn annotations(faults: &mut Vec<FieldError>, metadata: &Metadata) {
 }
 
 /// Why a text is no label key.
-pub(super) fn qualified_name(key: &str) -> Vec<String> {
+pub(crate) fn qualified_name(key: &str) -> Vec<String> {
     let mut reasons = Vec::new();
     let name = match key.split('/').collect::<Vec<_>>().as_slice() {
         [name] => *name,
@@ -88,7 +88,7 @@ pub(super) fn qualified_name(key: &str) -> Vec<String> {
 }
 
 /// Why a text is no label value.
-pub(super) fn label_value(value: &str) -> Vec<String> {
+pub(crate) fn label_value(value: &str) -> Vec<String> {
     let mut reasons = Vec::new();
     if value.len() > MAX_LABEL {
         reasons.push(format!("must be no more than {MAX_LABEL} bytes"));

@@ -1,8 +1,19 @@
 //! Profile, and the rules that it is made of.
 
-use super::*;
+use super::definition::{Definition, Home};
+use crate::checks::FieldError;
+use crate::checks::metadata::qualified_name;
+use crate::columns::{self, Columns};
+use crate::document::Document;
+use crate::schema::*;
 
-pub(crate) static PROFILE: Struct = Struct {
+pub(super) static DEFINITION: Definition = Definition {
+    home: Home::Nowhere,
+    client,
+    ..Definition::new("v3.Profile", "profiles", &SCHEMA, &COLUMNS)
+};
+
+static SCHEMA: Struct = Struct {
     go: "Profile",
     fields: &[
         KIND,
@@ -98,3 +109,15 @@ static HTTP_PATH: Struct = Struct {
 
 static RULE_METADATA: Struct =
     Struct { go: "RuleMetadata", fields: &[field("annotations", "Annotations", Omit::Zero, STRING_MAP)] };
+
+static COLUMNS: Columns = Columns { all: &[columns::NAME], default: &["NAME"], wide: &["NAME"] };
+
+/// The rules of a Profile are not looked at: nobody but the CNI plugin writes any here.
+fn client(profile: &Document) -> Vec<FieldError> {
+    let labels = profile.spec("labelsToApply").as_object();
+    let faults = labels.into_iter().flatten().flat_map(|(key, _)| {
+        let of = |reason| FieldError::of_value("LabelsToApply", key, reason);
+        qualified_name(key).into_iter().map(of).collect::<Vec<_>>()
+    });
+    faults.collect()
+}

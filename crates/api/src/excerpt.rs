@@ -1,0 +1,84 @@
+//! Stored texts and values in messages: short, and fit for a terminal.
+
+use serde_json::Value as Json;
+
+/// Characters of a value that a reason repeats.
+const SHOWN: usize = 60;
+/// Bytes of a text that a message repeats.
+pub const TEXT: usize = 200;
+
+/// A value for a message: short, in one line, fit for a terminal.
+pub fn excerpt(json: &Json) -> String {
+    let text = printable(&json.to_string());
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
+/// A text of at most so many bytes and a few: both its ends, where it is longer, and how much was left out.
+pub fn short(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_string();
+    }
+    let boundary = |at: usize| (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+    let (head, tail) = (boundary(most * 3 / 4), boundary(text.len() - most / 4));
+    format!("{}[... {} bytes ...]{}", &text[..head], tail - head, &text[tail..])
+}
+
+/// Whether a terminal may obey a character instead of showing it: control characters, and those that turn the direction in which others are shown, so that a
+/// line reads as another one.
+pub fn is_obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A text with the characters spelled out that a terminal obeys (see [`is_obeyed`]), so that it shows them.
+pub fn printable(text: &str) -> String {
+    spelled_out(text, is_obeyed)
+}
+
+/// The same of a text in lines, with tabs.
+pub fn printable_lines(text: &str) -> String {
+    spelled_out(text, |c| is_obeyed(c) && !matches!(c, '\n' | '\t'))
+}
+
+fn spelled_out(text: &str, is_meant: impl Fn(char) -> bool) -> String {
+    if !text.contains(&is_meant) {
+        return text.to_string();
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            c if !is_meant(c) => out.push(c),
+            c if c.is_control() => out.extend(c.escape_debug()),
+            c => out.extend(c.escape_unicode()),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_cut() {
+        assert_eq!(short("abcdefgh", 8), "abcdefgh");
+        assert_eq!(short("abcdefghi", 8), "abcdef[... 1 bytes ...]hi");
+        assert!(short(&"é".repeat(1_000_000), 200).len() < 240);
+    }
+
+    #[test]
+    fn control_characters_are_spelled_out() {
+        for (text, shown) in [
+            ("plain é", "plain é"),
+            ("a\u{1b}[31mb", "a\\u{1b}[31mb"),
+            ("a\nb\tc\u{7f}\u{9b}", "a\\nb\\tc\\u{7f}\\u{9b}"),
+            ("a\u{202e}b\u{2066}c\u{200f}", "a\\u{202e}b\\u{2066}c\\u{200f}"),
+        ] {
+            assert_eq!(printable(text), shown);
+        }
+        assert_eq!(printable_lines("a\nb\tc\r\u{202a}"), "a\nb\tc\\r\\u{202a}");
+    }
+}

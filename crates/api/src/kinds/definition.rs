@@ -1,0 +1,170 @@
+//! What is particular to a kind, as one value: each file beside this one holds one.
+
+use crate::capability::{Backend, Operation, Refusal};
+use crate::checks::{FieldError, ValidationError, result};
+use crate::columns::Columns;
+use crate::document::Document;
+use crate::schema::Struct;
+
+/// Whether a kind's names are unique in the cluster or in a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// In the cluster.
+    Cluster,
+    /// In a namespace.
+    Namespaced,
+}
+
+/// What keeps the resources of a kind in Kubernetes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// Custom resources of the kind's name and plural.
+    Custom,
+    /// Custom resources that have other names in the group `crd.projectcalico.org/v1`.
+    Renamed {
+        /// What stands in `kind` there.
+        kind: &'static str,
+        /// The name in URLs there.
+        plural: &'static str,
+    },
+    /// Kubernetes' nodes.
+    Nodes,
+    /// Kubernetes' pods.
+    Pods,
+    /// Nothing: they follow from namespaces and service accounts.
+    Nowhere,
+}
+
+/// What resources of a kind are to the allocator. Those that are something to it are created or deleted together with other records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Addresses to assign.
+    Pool,
+    /// Addresses to keep back.
+    Reservation,
+    /// Its configuration.
+    Configuration,
+    /// A host, which owns blocks.
+    Host,
+    /// Nothing.
+    None,
+}
+
+/// When a copy of a datastore writes the resources of a kind: nobody is to be given an address from a pool before what is taken is known,
+/// and the cluster's own record makes all of it valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// After the allocations.
+    Settings,
+    /// After the settings.
+    Pools,
+    /// At the end.
+    Cluster,
+}
+
+/// What all others do about a stored record that cannot be read, and what to do: ends of sentences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Where none of it can be read.
+    pub whole: &'static str,
+    /// Where a part of it cannot.
+    pub part: &'static str,
+}
+
+const LEFT_OUT: &str = "it is left out until it is deleted (calicoctl delete) and created anew";
+
+/// Checks a document that is to be written, given the one that it replaces, where there is one, and the faults that the caller found by
+/// looking at other objects.
+pub type BeforeWrite = fn(&Document, Option<&Document>, Vec<FieldError>) -> Result<(), ValidationError>;
+
+/// All that is particular to a kind. What most kinds have alike stands in [`Definition::new`].
+#[derive(Debug)]
+pub struct Definition {
+    /// The name in keys and URLs: `ippools`.
+    pub plural: &'static str,
+    /// What the command line takes for the kind, in lower case; nothing where the command line does not know it.
+    pub aliases: &'static [&'static str],
+    /// The alias that help names beside the kind: an abbreviation that people know.
+    pub short: Option<&'static str>,
+    /// Whether it lives in namespaces.
+    pub scope: Scope,
+    /// The Go type, package included: `v3.IPPool`.
+    pub go: &'static str,
+    /// The Go struct behind that type.
+    pub schema: &'static Struct,
+    /// The columns in which it is shown.
+    pub columns: &'static Columns,
+    /// What keeps it in Kubernetes.
+    pub home: Home,
+    /// What it is to the allocator.
+    pub role: Role,
+    /// When a copy writes it.
+    pub stage: Stage,
+    /// What comes before a node's name in its own, where it is named after a node. An export renames it with the node.
+    pub node_prefix: Option<&'static str>,
+    /// What a list is sorted by before names.
+    pub rank: fn(&Document) -> f64,
+    /// What others do about one that cannot be read.
+    pub unreadable: Unreadable,
+    /// Why users may not do something; asked for writes only.
+    pub refusal: fn(Backend, Operation) -> Option<Refusal>,
+    /// Fills in defaults before it is stored.
+    pub on_write: fn(&mut Document),
+    /// Fills in defaults where it was stored without; `None` where it is shown as it is stored.
+    pub on_read: Option<fn(&mut Document)>,
+    /// Checks what is to be written, before defaults are applied.
+    pub before_write: BeforeWrite,
+    /// The rules of Go's fields and structs, besides those for metadata.
+    pub client: fn(&Document) -> Vec<FieldError>,
+    /// The rules of the custom resource's schema, then its expressions.
+    pub crd: fn(&Document) -> Vec<FieldError>,
+    /// What may be created, all fields being right.
+    pub on_create: fn(&Document) -> Result<(), ValidationError>,
+    /// What may replace another, all fields being right.
+    pub on_update: fn(&Document) -> Result<(), ValidationError>,
+}
+
+impl Definition {
+    /// A kind of the whole cluster, kept in custom resources, that has no rules, no defaults and no part in the allocator's work.
+    pub(super) const fn new(
+        go: &'static str,
+        plural: &'static str,
+        schema: &'static Struct,
+        columns: &'static Columns,
+    ) -> Definition {
+        Definition {
+            plural,
+            aliases: &[],
+            short: None,
+            scope: Scope::Cluster,
+            go,
+            schema,
+            columns,
+            home: Home::Custom,
+            role: Role::None,
+            stage: Stage::Settings,
+            node_prefix: None,
+            rank: |_| 0.0,
+            unreadable: Unreadable { whole: LEFT_OUT, part: LEFT_OUT },
+            refusal: |_, _| None,
+            on_write: |_| {},
+            on_read: None,
+            before_write: |_, _, found| result(found),
+            client: |_| Vec::new(),
+            crd: |_| Vec::new(),
+            on_create: |_| Ok(()),
+            on_update: |_| Ok(()),
+        }
+    }
+}
+
+/// Refuses all names but `default`; `what` is the kind with its article.
+pub(super) fn only_default(document: &Document, what: &str) -> Result<(), ValidationError> {
+    match document.name() {
+        "default" => Ok(()),
+        _ => {
+            let text = format!("Cannot create {what} resource with a name other than \"default\"");
+            Err(ValidationError::Text(text))
+        }
+    }
+}

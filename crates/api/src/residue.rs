@@ -1,0 +1,44 @@
+//! Parts of a block that cannot be read, as stored; what they are and what they mean: see [`crate::odd_block`].
+
+use jiff::Timestamp;
+use serde_json::Value as Json;
+
+/// The field of the claim time in etcd and in the embedded store.
+pub(crate) const STORED_CLAIM_TIME: &str = "affinity_claim_time";
+/// The field of the claim time in Kubernetes.
+pub(crate) const OBJECT_CLAIM_TIME: &str = "affinityClaimTime";
+
+/// Parts of a block that cannot be read, as stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Residue {
+    pub(crate) claim_time: Option<Json>,
+    pub(crate) unallocated: Vec<Json>,
+    pub(crate) sequences: Vec<(String, Json)>,
+    /// Field and reason of each.
+    pub(crate) faults: Vec<(String, String)>,
+}
+
+/// A claim that is never old.
+pub(crate) const NEVER_OLD: Timestamp = Timestamp::MAX;
+
+impl Residue {
+    /// Field and reason of each part.
+    pub fn faults(&self) -> &[(String, String)] {
+        &self.faults
+    }
+
+    /// Puts the parts back into the JSON of the block that they were read from, as it is now; `claim_time` is that block's.
+    pub(crate) fn put_back(&self, claim_time: Option<Timestamp>, json: &mut Json, claim_time_field: &str) {
+        if let Some(raw) = self.claim_time.as_ref().filter(|_| claim_time == Some(NEVER_OLD)) {
+            json[claim_time_field] = raw.clone();
+        }
+        if let Some(Json::Array(queue)) = json.get_mut("unallocated") {
+            queue.extend(self.unallocated.iter().cloned());
+        }
+        if let Some(Json::Object(numbers)) = json.get_mut("sequenceNumberForAllocation") {
+            for (ordinal, raw) in &self.sequences {
+                numbers.entry(ordinal.clone()).or_insert_with(|| raw.clone());
+            }
+        }
+    }
+}

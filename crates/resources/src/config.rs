@@ -5,7 +5,7 @@
 //! already.
 
 use api::capability::Backend;
-use api::{IpamConfig, Key, Kind, Persistence, Resource};
+use api::{IpamConfig, Key, Kind, Persistence, Resource, Role};
 use serde_json::{Map, Value as Json};
 use store::{Batch, Expect, ReadSet, View};
 
@@ -102,7 +102,7 @@ pub fn to_resource(resource: &Resource, config: &IpamConfig) -> Resource {
 
 /// Whether writes of that resource go along with writes of the record.
 pub fn is_twin(backend: Backend, kind: Kind, name: &str) -> bool {
-    backend != Backend::Kubernetes && kind == Kind::IPAMConfiguration && name == NAME
+    backend != Backend::Kubernetes && kind.definition().role == Role::Configuration && name == NAME
 }
 
 /// The key of the resource that counts.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Key, Kind, Record, Resource, Value};
+use api::{Key, Kind, Record, Resource, Stage, Value};
 use store::{Depth, Expect, Op, Page, ReadSet, Scope, Store, StoreError, View, Write};
 
 use crate::version::cluster_information;
@@ -161,9 +161,11 @@ fn stage(key: &Key) -> u8 {
         Key::Affinity { .. } => 1,
         Key::Block(_) => 2,
         Key::IpamConfig => 3,
-        Key::Resource { kind: Kind::IPPool, .. } => 5,
-        Key::Resource { kind: Kind::ClusterInformation, .. } => 6,
-        Key::Resource { .. } => 4,
+        Key::Resource { kind, .. } => match kind.definition().stage {
+            Stage::Settings => 4,
+            Stage::Pools => 5,
+            Stage::Cluster => 6,
+        },
     }
 }
 

@@ -1,7 +1,7 @@
 //! Deletion, where nothing goes along with it; pools and nodes have their own files.
 
 use api::capability::Operation;
-use api::{Kind, Resource};
+use api::{Resource, Role};
 use ipam::Effects;
 use store::{Batch, Depth, Expect, ReadSet, Store, StoreError};
 
@@ -18,14 +18,14 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
     pub async fn delete(&self, id: &Identifier, wanted: Option<&str>) -> Result<Resource, Error> {
         let wanted = wanted.filter(|version| !version.is_empty());
         self.allow(Operation::Delete, id)?;
-        match id.kind {
+        match id.kind.definition().role {
             // Of one that cannot be read nobody knows the network: its blocks stay as they are.
-            Kind::IPPool => match self.delete_pool(id, wanted).await {
+            Role::Pool => match self.delete_pool(id, wanted).await {
                 Err(Error::Store(StoreError::Corrupt(_))) => self.delete_unread(id, wanted).await,
                 deleted => deleted,
             },
-            Kind::Node => self.delete_node(id, wanted).await,
-            _ => self.delete_alone(id, wanted).await,
+            Role::Host => self.delete_node(id, wanted).await,
+            Role::Reservation | Role::Configuration | Role::None => self.delete_alone(id, wanted).await,
         }
     }
 

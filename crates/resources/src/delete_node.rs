@@ -10,15 +10,14 @@ use crate::client::{Client, found};
 use crate::error::{Error, Identifier};
 
 impl<S: Store, E: Effects> Client<'_, S, E> {
-    /// Releases the addresses of the node's workloads and tunnels, deletes its WorkloadEndpoints, releases its blocks, deletes its BGPPeers and
-    /// BGPConfiguration, and then the node. All of that is done too where the node itself is gone already; a wrong revision is found before anything is done.
+    /// Releases the addresses of the node's workloads and tunnels, deletes its WorkloadEndpoints, releases its blocks, deletes what goes with a
+    /// node or is named after one (its BGPPeers and BGPConfiguration), and then the node. All of that is done too where the node itself is gone already; a wrong revision is found before anything is done.
     ///
     /// Unlike Calico, IPv6 tunnel addresses are released as well.
     pub(crate) async fn delete_node(&self, id: &Identifier, wanted: Option<&str>) -> Result<Resource, Error> {
-        let set = ReadSet::new()
-            .key(id.key())
-            .scope(Scope::kind(Kind::WorkloadEndpoint), Depth::Full)
-            .scope(Scope::kind(Kind::BGPPeer), Depth::Full);
+        let set = ReadSet::new().key(id.key()).scope(Scope::kind(Kind::WorkloadEndpoint), Depth::Full);
+        let going = || Kind::ALL.iter().copied().filter(|kind| kind.definition().goes_with_node);
+        let set = going().fold(set, |set, kind| set.scope(Scope::kind(kind), Depth::Full));
         // Where it cannot be read, its name tells all the same what is the node's.
         let view = self.store.read(&set, self.within).await?;
         let node = found(&view, &id.key());
@@ -40,11 +39,15 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         if !id.name.is_empty() {
             self.release_affinities(Which::Owner(Owner::Host(id.name.clone()))).await?;
         }
-        for peer in all(Kind::BGPPeer) {
-            self.delete_if_there(&Identifier::of(peer)).await?;
+        for resource in going().flat_map(all) {
+            self.delete_if_there(&Identifier::of(resource)).await?;
         }
-        let configuration = format!("node.{}", id.name);
-        self.delete_if_there(&Identifier::new(Kind::BGPConfiguration, None, &configuration)).await?;
+        for kind in Kind::ALL.iter().copied().filter(|kind| *kind != id.kind) {
+            if let Some(prefix) = kind.definition().node_prefix {
+                let name = format!("{prefix}{}", id.name);
+                self.delete_if_there(&Identifier::new(kind, None, &name)).await?;
+            }
+        }
         self.delete_alone(id, wanted).await
     }
 

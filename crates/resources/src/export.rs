@@ -14,25 +14,25 @@ use crate::version::cluster_information;
 /// Handles of a node's tunnels, which end in its name.
 const TUNNELS: [&str; 3] = ["ipip-tunnel-addr-", "vxlan-tunnel-addr-", "wireguard-tunnel-addr-"];
 
-/// The lists, in their order. What depends on nodes' names comes after the nodes.
-const LISTS: [(&str, Option<Kind>); 17] = [
-    ("IPPool", Some(Kind::IPPool)),
-    ("BGPPeer", Some(Kind::BGPPeer)),
-    ("Tier", Some(Kind::Tier)),
-    ("GlobalNetworkPolicy", None),
-    ("StagedGlobalNetworkPolicy", None),
-    ("GlobalNetworkSet", None),
-    ("HostEndpoint", None),
-    ("KubeControllersConfiguration", Some(Kind::KubeControllersConfiguration)),
-    ("NetworkPolicy", None),
-    ("StagedNetworkPolicy", None),
-    ("StagedKubernetesNetworkPolicy", None),
-    ("NetworkSet", None),
-    ("Node", Some(Kind::Node)),
-    ("BGPConfiguration", Some(Kind::BGPConfiguration)),
-    ("FelixConfiguration", None),
-    ("IPReservation", Some(Kind::IPReservation)),
-    ("BGPFilter", None),
+/// The lists, in their order, by kind; some are of kinds that we do not know. What depends on nodes' names comes after the nodes.
+const LISTS: [&str; 17] = [
+    "IPPool",
+    "BGPPeer",
+    "Tier",
+    "GlobalNetworkPolicy",
+    "StagedGlobalNetworkPolicy",
+    "GlobalNetworkSet",
+    "HostEndpoint",
+    "KubeControllersConfiguration",
+    "NetworkPolicy",
+    "StagedNetworkPolicy",
+    "StagedKubernetesNetworkPolicy",
+    "NetworkSet",
+    "Node",
+    "BGPConfiguration",
+    "FelixConfiguration",
+    "IPReservation",
+    "BGPFilter",
 ];
 
 /// What is written.
@@ -74,7 +74,7 @@ pub enum ExportError {
 
 /// The plural names of kinds that belong into an export and that this program does not know.
 pub fn unknown_kinds() -> impl Iterator<Item = String> {
-    LISTS.iter().filter(|(_, kind)| kind.is_none()).map(|(name, _)| match name.strip_suffix('y') {
+    LISTS.iter().filter(|name| Kind::from_name(name).is_none()).map(|name| match name.strip_suffix('y') {
         Some(stem) => format!("{}ies", stem.to_lowercase()),
         None => format!("{}s", name.to_lowercase()),
     })
@@ -83,7 +83,7 @@ pub fn unknown_kinds() -> impl Iterator<Item = String> {
 /// All that an export is made of.
 pub fn reads() -> ReadSet {
     let set = ReadSet::new().key(cluster_information()).key(Key::IpamConfig);
-    let kinds = LISTS.iter().filter_map(|(_, kind)| *kind).map(Scope::kind);
+    let kinds = LISTS.iter().filter_map(|name| Kind::from_name(name)).map(Scope::kind);
     let allocations =
         [Scope::Blocks { family: None }, Scope::Affinities { owner: None, family: None }, Scope::Handles];
     kinds.chain(allocations).fold(set, |set, scope| set.scope(scope, Depth::Full))
@@ -101,8 +101,9 @@ impl Export {
             return Export { lists, rest: Err(ExportError::Unreadable(error)) };
         }
         let mut names = Names::default();
-        for (name, kind) in LISTS {
-            if kind == Some(Kind::Node) {
+        for name in LISTS {
+            let kind = Kind::from_name(name);
+            if kind.is_some_and(|kind| kind.definition().node_prefix.is_some()) {
                 names = match Names::of(view) {
                     Ok(names) => names,
                     Err(error) => return Export { lists, rest: Err(error) },
@@ -125,14 +126,10 @@ fn items(view: &View, kind: Kind, names: &Names) -> Vec<Json> {
         view.resources(kind).map(|(resource, revision)| metadata::shown(resource, revision)).collect();
     found.sort_by(Resource::compare);
     let item = |resource: &Resource| {
-        let renamed = match kind {
-            Kind::Node => names.of_node(resource.name()),
-            Kind::BGPConfiguration => resource.name().strip_prefix("node.").and_then(|node| {
-                let name = names.of_node(node)?;
-                Some(format!("node.{name}"))
-            }),
-            _ => None,
-        };
+        let renamed = kind.definition().node_prefix.and_then(|prefix| {
+            let name = names.of_node(resource.name().strip_prefix(prefix)?)?;
+            Some(format!("{prefix}{name}"))
+        });
         let namespace = resource.metadata().namespace.clone();
         let exported = metadata::exported(resource).with(|metadata, _| {
             metadata.namespace = namespace;

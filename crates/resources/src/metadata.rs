@@ -1,7 +1,7 @@
 //! What becomes of metadata when a resource is written (`calicoctl/resourcemgr`, `clientv3/resources.go`).
 
 use api::resource::Metadata;
-use api::{Kind, Resource, Revision, Timestamp};
+use api::{Home, Resource, Revision, Timestamp};
 use ipam::Effects;
 use serde_json::{Map, Value as Json};
 
@@ -27,7 +27,7 @@ pub fn for_create(resource: &Resource) -> Resource {
 
 fn noted(resource: &Resource) -> Option<(String, Json)> {
     let value = resource.metadata().rest.get(GENERATE_NAME).filter(|value| value.is_string())?;
-    (resource.kind() == Kind::WorkloadEndpoint).then(|| (GENERATE_NAME.to_string(), value.clone()))
+    (resource.kind().definition().home == Home::Pods).then(|| (GENERATE_NAME.to_string(), value.clone()))
 }
 
 /// A fresh random UUID (version 4), in the lower-case form with dashes.

@@ -1,7 +1,7 @@
 //! Reading.
 
 use api::capability::Backend;
-use api::{Kind, Resource, Revision};
+use api::{Home, Kind, Resource, Revision};
 use ipam::Effects;
 use store::{Depth, ReadSet, Scope, Store};
 
@@ -37,13 +37,9 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         let view = self.read(&ReadSet::new().scope(scope, Depth::Full)).await?;
         let mut items: Vec<Resource> =
             view.resources(kind).map(|(resource, revision)| metadata::shown(resource, revision)).collect();
-        if kind == Kind::Tier {
-            let order = |tier: &Resource| {
-                tier.field(&["spec", "order"]).and_then(serde_json::Value::as_f64).unwrap_or(f64::INFINITY)
-            };
-            items.sort_by(|a, b| order(a).total_cmp(&order(b)));
-        }
-        if (self.backend, kind) == (Backend::Kubernetes, Kind::WorkloadEndpoint) {
+        let definition = kind.definition();
+        items.sort_by(|a, b| (definition.rank)(a).total_cmp(&(definition.rank)(b)));
+        if self.backend == Backend::Kubernetes && definition.home == Home::Pods {
             let pod = |endpoint: &Resource| {
                 let pod = endpoint.text(&["spec", "pod"]).unwrap_or_default().to_string();
                 (endpoint.metadata().namespace.clone(), pod)

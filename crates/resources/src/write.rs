@@ -2,7 +2,7 @@
 
 use api::capability::Operation;
 use api::defaults::{on_read, on_write};
-use api::{Key, Kind, Resource, Revision, Value, validate};
+use api::{Key, Resource, Revision, Role, Value, validate};
 use ipam::Effects;
 use store::{Batch, Depth, Expect, ReadSet, Scope, Slot, Store, View};
 
@@ -43,7 +43,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         view: &View,
         is_guarded: bool,
     ) -> Result<Option<Resource>, Error> {
-        let is_pool = new.kind() == Kind::IPPool;
+        let is_pool = new.kind().definition().role == Role::Pool;
         let found = if is_pool { pools::overlaps(view, new) } else { Vec::new() };
         validate::create(new, found, self.backend)?;
         if let Some(conflict) = is_pool.then(|| pools::block_size_conflict(view, new)).flatten() {
@@ -56,7 +56,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
             config::put(&mut batch, view, config::of_resource(&stored));
         }
         let written = batch.put(id.key(), Expect::Absent, Value::Resource(stored.clone()));
-        let pools = Scope::kind(Kind::IPPool);
+        let pools = Scope::kind(new.kind());
         if let Some(read_at) = view.read_at(&pools).filter(|_| is_pool && is_guarded) {
             // That one is deleted meanwhile, which no guard sees, only leaves more room.
             batch.guard_scope(pools, read_at.clone());
@@ -71,10 +71,9 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
     /// Not every store honours the guard against pools that are added meanwhile. So whoever has added one looks again, and takes it back if there is another
     /// in its place: of two that are created at the same moment at least one sees the other.
     async fn keep_apart(&self, created: &Resource, mut view: View) -> Result<(), Error> {
-        let Some(cidr) = pools::cidr(created).filter(|_| created.kind() == Kind::IPPool) else {
-            return Ok(());
-        };
-        let (pools, own) = (Scope::kind(Kind::IPPool), Identifier::of(created).key());
+        let is_pool = created.kind().definition().role == Role::Pool;
+        let Some(cidr) = pools::cidr(created).filter(|_| is_pool) else { return Ok(()) };
+        let (pools, own) = (Scope::kind(created.kind()), Identifier::of(created).key());
         let all = |depth| ReadSet::new().scope(pools.clone(), depth);
         view.absorb(self.read(&all(Depth::Key)).await?);
         // Most often nothing has changed since the view was read, and its pools need not be read again.
@@ -214,10 +213,10 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
 }
 
 fn reads_for_create(new: &Resource) -> ReadSet {
-    match new.kind() {
-        Kind::IPPool => pools::reads(new),
-        Kind::IPAMConfiguration => config::reads(),
-        _ => ReadSet::new(),
+    match new.kind().definition().role {
+        Role::Pool => pools::reads(new),
+        Role::Configuration => config::reads(),
+        Role::Reservation | Role::Host | Role::None => ReadSet::new(),
     }
 }
 

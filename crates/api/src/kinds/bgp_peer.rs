@@ -13,6 +13,7 @@ use crate::schema::*;
 
 pub(super) static DEFINITION: Definition = Definition {
     aliases: &["bgppeer", "bgppeers", "bgpp", "bgpps", "bp", "bps"],
+    goes_with_node: true,
     client,
     crd,
     ..Definition::new("v3.BGPPeer", "bgppeers", &SCHEMA, &COLUMNS)

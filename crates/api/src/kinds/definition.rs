@@ -100,8 +100,11 @@ pub struct Definition {
     pub role: Role,
     /// When a copy writes it.
     pub stage: Stage,
-    /// What comes before a node's name in its own, where it is named after a node. An export renames it with the node.
+    /// What comes before a node's name in its own, where it is named after a node. An export renames it with the node, and a node's deletion
+    /// deletes it.
     pub node_prefix: Option<&'static str>,
+    /// Whether one whose `spec.node` names a node is deleted with that node.
+    pub goes_with_node: bool,
     /// What a list is sorted by before names.
     pub rank: fn(&Document) -> f64,
     /// What others do about one that cannot be read.
@@ -144,6 +147,7 @@ impl Definition {
             role: Role::None,
             stage: Stage::Settings,
             node_prefix: None,
+            goes_with_node: false,
             rank: |_| 0.0,
             unreadable: Unreadable { whole: LEFT_OUT, part: LEFT_OUT },
             refusal: |_, _| None,

@@ -3,7 +3,7 @@
 use api::crd::{
     Collection, Group, affinity_selector, object_name, pod, unlabelled_affinity_selector, why_no_name,
 };
-use api::{Key, Kind};
+use api::{Home, Key, Kind};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
@@ -23,10 +23,10 @@ pub(super) enum What {
 
 impl What {
     fn of_kind(kind: Kind) -> What {
-        match kind {
-            Kind::Node => What::Nodes,
-            Kind::WorkloadEndpoint => What::Pods,
-            kind => What::Custom(Collection::Resources(kind)),
+        match kind.definition().home {
+            Home::Nodes => What::Nodes,
+            Home::Pods => What::Pods,
+            Home::Custom | Home::Renamed { .. } | Home::Nowhere => What::Custom(Collection::Resources(kind)),
         }
     }
 
@@ -64,23 +64,25 @@ impl Place {
 
 /// Whether resources of a kind are kept here at all.
 pub(super) fn is_kept(kind: Kind) -> bool {
-    Collection::of_kind(kind).is_some() || matches!(kind, Kind::Node | Kind::WorkloadEndpoint)
+    kind.definition().home != Home::Nowhere
 }
 
 /// Where a record is; the reason where it can be nowhere.
 pub(super) fn of_key(group: Group, key: &Key) -> Result<Place, String> {
-    let (what, collection, name) = match key {
-        Key::Resource { kind: Kind::Node, name, .. } => {
-            (What::Nodes, "/api/v1/nodes".to_string(), name.clone())
-        }
-        Key::Resource { kind: Kind::WorkloadEndpoint, name, .. } => {
+    let home = match key {
+        Key::Resource { kind, .. } => kind.definition().home,
+        _ => Home::Custom,
+    };
+    let (what, collection, name) = match (home, key) {
+        (Home::Nodes, Key::Resource { name, .. }) => (What::Nodes, "/api/v1/nodes".to_string(), name.clone()),
+        (Home::Pods, Key::Resource { name, .. }) => {
             let Some((namespace, pod)) = pod::pod_of(key) else {
                 return Err(format!("{key}: {name:?} is not the name of an endpoint of a pod"));
             };
             check(key, &namespace)?;
             (What::Pods, format!("/api/v1/namespaces/{namespace}/pods"), pod)
         }
-        key => {
+        (_, key) => {
             // The two above are Kubernetes' own; what else is no custom resource is not kept.
             let Some(collection) = Collection::of(key) else { return Err(format!("{key} is kept nowhere")) };
             (What::Custom(collection), collection.path(group), object_name(key))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::crd::{self, Collection, Group};
-use api::{Backend, Key, Kind as ResourceKind, Operation, Resource, Revision, Value};
+use api::{Backend, Key, Operation, Resource, Revision, Value};
 use http::Method;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -327,8 +327,10 @@ fn wrong_type(key: &Key) -> Stop {
 }
 
 fn not_supported(key: &Key, operation: Operation) -> Stop {
-    let reason = ResourceKind::Node.allows(Backend::Kubernetes, operation, &key.to_string());
-    let text =
-        reason.err().map_or_else(|| format!("{key} is kept by Kubernetes"), |reason| reason.to_string());
+    let refused = match key {
+        Key::Resource { kind, .. } => kind.allows(Backend::Kubernetes, operation, &key.to_string()).err(),
+        _ => None,
+    };
+    let text = refused.map_or_else(|| format!("{key} is kept by Kubernetes"), |refused| refused.to_string());
     Stop::Refused(Refusal::Invalid(text))
 }

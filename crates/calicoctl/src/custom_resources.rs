@@ -1,6 +1,6 @@
 //! The custom resources' definitions, as `deploy/crds` has them.
 
-use api::crd::Group;
+use api::crd::{Collection, Group};
 use serde_json::Value as Json;
 use store::kubernetes::Definition;
 
@@ -14,12 +14,13 @@ pub struct CustomResource {
 }
 
 impl CustomResource {
-    /// The definitions of a group.
+    /// The definitions of a group, in the order in which they are told of.
     ///
     /// # Errors
     /// Never, unless a manifest is not one.
     pub fn all(group: Group) -> Result<Vec<CustomResource>, String> {
-        manifests(group).iter().map(|text| CustomResource::read(group, text)).collect()
+        let manifests = Collection::all().filter_map(|collection| collection.definition(group));
+        manifests.map(|text| CustomResource::read(group, text)).collect()
     }
 
     fn read(group: Group, text: &str) -> Result<CustomResource, String> {
@@ -41,27 +42,6 @@ impl CustomResource {
     }
 }
 
-/// The manifests of a group, in the order in which they are told of.
-fn manifests(group: Group) -> &'static [&'static str] {
-    match group {
-        Group::V1 => V1,
-        Group::V3 => V3,
-    }
-}
-
-macro_rules! files {
-    ($group:literal: $($plural:literal)*) => {
-        &[$(include_str!(concat!("../../../deploy/crds/", $group, "/", $plural, ".yaml"))),*]
-    };
-}
-
-const V1: &[&str] = files!("v1":
-    "ippools" "ipreservations" "ipamblocks" "blockaffinities" "ipamhandles" "ipamconfigs" "clusterinformations"
-    "kubecontrollersconfigurations" "bgpconfigurations" "bgppeers" "tiers");
-const V3: &[&str] = files!("v3":
-    "ippools" "ipreservations" "ipamblocks" "blockaffinities" "ipamhandles" "ipamconfigurations" "clusterinformations"
-    "kubecontrollersconfigurations" "bgpconfigurations" "bgppeers" "tiers");
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,8 +52,16 @@ mod tests {
             let dir = format!("{}/../../deploy/crds/{folder}", env!("CARGO_MANIFEST_DIR"));
             let all = CustomResource::all(group).unwrap();
             assert_eq!(all.len(), std::fs::read_dir(dir).unwrap().count());
-            let suffix = group.name();
-            assert!(all.iter().all(|one| one.name.ends_with(&format!(".{suffix}"))), "{suffix}");
+            for (one, collection) in all.iter().zip(Collection::all()) {
+                assert_eq!(one.name, format!("{}.{}", collection.plural(group), group.name()));
+                let manifest: Json = serde_json::from_str(&one.text).unwrap();
+                assert_eq!(manifest["spec"]["names"]["kind"], collection.kind_name(group), "{}", one.name);
+                let scope = match collection {
+                    Collection::Resources(kind) => kind.scope(),
+                    _ => api::Scope::Cluster,
+                };
+                assert_eq!(manifest["spec"]["scope"], format!("{scope:?}"), "{}", one.name);
+            }
         }
         let pools = CustomResource::all(Group::V3).unwrap().swap_remove(0);
         let definition = pools.definition();

@@ -13,7 +13,7 @@ pub mod pod;
 use std::fmt;
 
 use crate::key::Key;
-use crate::kinds::{Home, Kind};
+use crate::kinds::{CustomResource, Home, Kind, NamesInV1, custom_resource};
 
 pub use decode::{HeaderObject, Object, decode, decode_header};
 pub use encode::{encode, encode_deleted};
@@ -103,28 +103,48 @@ impl Collection {
     /// from namespaces and service accounts.
     pub fn of_kind(kind: Kind) -> Option<Collection> {
         match kind.definition().home {
-            Home::Custom | Home::Renamed { .. } => Some(Collection::Resources(kind)),
+            Home::Custom(_) => Some(Collection::Resources(kind)),
             Home::Nodes | Home::Pods | Home::Nowhere => None,
         }
     }
 
-    /// What the first group calls it, where that is not what the second one does: kind and plural.
-    fn names_in_v1(self) -> Option<(&'static str, &'static str)> {
+    /// Every type once, in the order in which people are told of them.
+    pub fn all() -> impl Iterator<Item = Collection> {
+        let of_kinds = Kind::ALL.iter().filter_map(|kind| Collection::of_kind(*kind));
+        of_kinds.chain([Collection::Blocks, Collection::Affinities, Collection::Handles])
+    }
+
+    fn custom_resource(self) -> Option<CustomResource> {
         let kind = match self {
+            Collection::Blocks => return Some(custom_resource!("ipamblocks")),
+            Collection::Affinities => return Some(custom_resource!("blockaffinities")),
+            Collection::Handles => return Some(custom_resource!("ipamhandles")),
             Collection::IpamConfig => Kind::IPAMConfiguration,
             Collection::Resources(kind) => kind,
-            Collection::Blocks | Collection::Affinities | Collection::Handles => return None,
         };
         match kind.definition().home {
-            Home::Renamed { kind, plural } => Some((kind, plural)),
-            _ => None,
+            Home::Custom(resource) => Some(resource),
+            Home::Nodes | Home::Pods | Home::Nowhere => None,
         }
+    }
+
+    /// What makes an API server serve it: a CustomResourceDefinition, as YAML. Each of [`Collection::all`] has one.
+    pub fn definition(self, group: Group) -> Option<&'static str> {
+        let resource = self.custom_resource()?;
+        Some(match group {
+            Group::V1 => resource.v1,
+            Group::V3 => resource.v3,
+        })
+    }
+
+    fn names_in_v1(self) -> Option<NamesInV1> {
+        self.custom_resource()?.names_in_v1
     }
 
     /// The name in URLs.
     pub fn plural(self, group: Group) -> &'static str {
         match (self, self.names_in_v1()) {
-            (_, Some((_, plural))) if group == Group::V1 => plural,
+            (_, Some(names)) if group == Group::V1 => names.plural,
             (Collection::Blocks, _) => "ipamblocks",
             (Collection::Affinities, _) => "blockaffinities",
             (Collection::Handles, _) => "ipamhandles",
@@ -136,7 +156,7 @@ impl Collection {
     /// What stands in `kind`.
     pub fn kind_name(self, group: Group) -> &'static str {
         match (self, self.names_in_v1()) {
-            (_, Some((kind, _))) if group == Group::V1 => kind,
+            (_, Some(names)) if group == Group::V1 => names.kind,
             (Collection::Blocks, _) => "IPAMBlock",
             (Collection::Affinities, _) => "BlockAffinity",
             (Collection::Handles, _) => "IPAMHandle",

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::definition::Definition;
+use super::definition::{Definition, Home, custom_resource};
 use crate::checks::tags::{
     IGNORED_INTERFACE, NAME, NET, check, check_each, check_set, cidr_or_ip, fault, format_cidr, in_range,
     one_of, texts,
@@ -20,8 +20,10 @@ pub(super) static DEFINITION: Definition = Definition {
     crd,
     on_create: default_only,
     on_update: default_only,
-    ..Definition::new("v3.BGPConfiguration", "bgpconfigurations", &SCHEMA, &COLUMNS)
+    ..Definition::new("v3.BGPConfiguration", "bgpconfigurations", HOME, &SCHEMA, &COLUMNS)
 };
+
+const HOME: Home = Home::Custom(custom_resource!("bgpconfigurations"));
 
 static SCHEMA: Struct = Struct {
     go: "BGPConfiguration",

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::definition::Definition;
+use super::definition::{Definition, Home, custom_resource};
 use crate::checks::FieldError;
 use crate::checks::tags::{
     IP_PORT, NAME, REACHABLE_BY, SELECTOR, check, check_each, ip, ip_port, max_length, one_of,
@@ -16,8 +16,10 @@ pub(super) static DEFINITION: Definition = Definition {
     goes_with_node: true,
     client,
     crd,
-    ..Definition::new("v3.BGPPeer", "bgppeers", &SCHEMA, &COLUMNS)
+    ..Definition::new("v3.BGPPeer", "bgppeers", HOME, &SCHEMA, &COLUMNS)
 };
+
+const HOME: Home = Home::Custom(custom_resource!("bgppeers"));
 
 static SCHEMA: Struct = Struct {
     go: "BGPPeer",

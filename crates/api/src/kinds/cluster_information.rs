@@ -1,6 +1,6 @@
 //! ClusterInformation.
 
-use super::definition::{Definition, Stage, Unreadable, only_default};
+use super::definition::{Definition, Home, Stage, Unreadable, custom_resource, only_default};
 use crate::capability::{Backend, Operation, Refusal};
 use crate::columns::{self, Columns, column};
 use crate::schema::*;
@@ -13,7 +13,7 @@ pub(super) static DEFINITION: Definition = Definition {
     unreadable: Unreadable { whole: UNREADABLE, part: UNREADABLE },
     refusal,
     on_create: |information| only_default(information, "a Cluster Information"),
-    ..Definition::new("v3.ClusterInformation", "clusterinformations", &SCHEMA, &COLUMNS)
+    ..Definition::new("v3.ClusterInformation", "clusterinformations", HOME, &SCHEMA, &COLUMNS)
 };
 
 /// Recorded in 082-clusterinformation.
@@ -27,6 +27,8 @@ fn refusal(_: Backend, operation: Operation) -> Option<Refusal> {
     };
     Some(Refusal { operation, names_object: false, reason })
 }
+
+const HOME: Home = Home::Custom(custom_resource!("clusterinformations"));
 
 static SCHEMA: Struct = Struct {
     go: "ClusterInformation",

@@ -18,15 +18,8 @@ pub enum Scope {
 /// What keeps the resources of a kind in Kubernetes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Home {
-    /// Custom resources of the kind's name and plural.
-    Custom,
-    /// Custom resources that have other names in the group `crd.projectcalico.org/v1`.
-    Renamed {
-        /// What stands in `kind` there.
-        kind: &'static str,
-        /// The name in URLs there.
-        plural: &'static str,
-    },
+    /// Custom resources.
+    Custom(CustomResource),
     /// Kubernetes' nodes.
     Nodes,
     /// Kubernetes' pods.
@@ -34,6 +27,38 @@ pub enum Home {
     /// Nothing: they follow from namespaces and service accounts.
     Nowhere,
 }
+
+/// A type of custom resource, which stands in each of two groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CustomResource {
+    /// Its names in `crd.projectcalico.org/v1`, where they are not the kind's.
+    pub names_in_v1: Option<NamesInV1>,
+    /// Its definition in `crd.projectcalico.org/v1`, as YAML.
+    pub v1: &'static str,
+    /// Its definition in `projectcalico.org/v3`, as YAML.
+    pub v3: &'static str,
+}
+
+/// Names of a custom resource in `crd.projectcalico.org/v1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamesInV1 {
+    /// What stands in `kind`.
+    pub kind: &'static str,
+    /// The name in URLs.
+    pub plural: &'static str,
+}
+
+/// The custom resource whose definitions are `deploy/crds/v1/PLURAL.yaml` and `deploy/crds/v3/PLURAL.yaml`.
+macro_rules! custom_resource {
+    ($plural:literal) => {
+        $crate::kinds::CustomResource {
+            names_in_v1: None,
+            v1: include_str!(concat!("../../../../deploy/crds/v1/", $plural, ".yaml")),
+            v3: include_str!(concat!("../../../../deploy/crds/v3/", $plural, ".yaml")),
+        }
+    };
+}
+pub(crate) use custom_resource;
 
 /// What resources of a kind are to the allocator. Those that are something to it are created or deleted together with other records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,10 +153,11 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// A kind of the whole cluster, kept in custom resources, that has no rules, no defaults and no part in the allocator's work.
+    /// A kind of the whole cluster that has no rules, no defaults and no part in the allocator's work.
     pub(super) const fn new(
         go: &'static str,
         plural: &'static str,
+        home: Home,
         schema: &'static Struct,
         columns: &'static Columns,
     ) -> Definition {
@@ -143,7 +169,7 @@ impl Definition {
             go,
             schema,
             columns,
-            home: Home::Custom,
+            home,
             role: Role::None,
             stage: Stage::Settings,
             node_prefix: None,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::definition::{Definition, Role, Stage, Unreadable};
+use super::definition::{Definition, Home, Role, Stage, Unreadable, custom_resource};
 use crate::checks::tags::{
     NET, SELECTOR, check, cidr_or_ip, format_cidr, go_list, in_range, max_length, one_of, texts,
 };
@@ -27,8 +27,10 @@ pub(super) static DEFINITION: Definition = Definition {
     before_write,
     client,
     crd,
-    ..Definition::new("v3.IPPool", "ippools", &SCHEMA, &COLUMNS)
+    ..Definition::new("v3.IPPool", "ippools", HOME, &SCHEMA, &COLUMNS)
 };
+
+const HOME: Home = Home::Custom(custom_resource!("ippools"));
 
 static SCHEMA: Struct = Struct {
     go: "IPPool",

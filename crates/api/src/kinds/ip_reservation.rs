@@ -1,6 +1,6 @@
 //! IPReservation.
 
-use super::definition::{Definition, Role, Unreadable};
+use super::definition::{Definition, Home, Role, Unreadable, custom_resource};
 use crate::checks::FieldError;
 use crate::checks::tags::{CIDR, fault, format_cidr, go_list, texts};
 use crate::columns::{self, Columns, column};
@@ -16,8 +16,10 @@ pub(super) static DEFINITION: Definition = Definition {
     },
     client,
     crd,
-    ..Definition::new("v3.IPReservation", "ipreservations", &SCHEMA, &COLUMNS)
+    ..Definition::new("v3.IPReservation", "ipreservations", HOME, &SCHEMA, &COLUMNS)
 };
+
+const HOME: Home = Home::Custom(custom_resource!("ipreservations"));
 
 static SCHEMA: Struct = Struct {
     go: "IPReservation",

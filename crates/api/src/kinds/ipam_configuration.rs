@@ -1,6 +1,6 @@
 //! IPAMConfiguration.
 
-use super::definition::{Definition, Home, Role, only_default};
+use super::definition::{CustomResource, Definition, Home, NamesInV1, Role, only_default};
 use crate::checks::FieldError;
 use crate::checks::tags::{in_range, one_of};
 use crate::columns::{self, Columns, column};
@@ -10,12 +10,17 @@ use crate::schema::*;
 pub(super) static DEFINITION: Definition = Definition {
     aliases: &["ipamconfiguration", "ipamconfigurations", "ipamconfig", "ipamconfigs"],
     role: Role::Configuration,
-    home: Home::Renamed { kind: "IPAMConfig", plural: "ipamconfigs" },
     client,
     crd,
     on_create: |configuration| only_default(configuration, "an IPAMConfiguration"),
-    ..Definition::new("v3.IPAMConfiguration", "ipamconfigurations", &SCHEMA, &COLUMNS)
+    ..Definition::new("v3.IPAMConfiguration", "ipamconfigurations", HOME, &SCHEMA, &COLUMNS)
 };
+
+const HOME: Home = Home::Custom(CustomResource {
+    names_in_v1: Some(NamesInV1 { kind: "IPAMConfig", plural: "ipamconfigs" }),
+    v1: include_str!("../../../../deploy/crds/v1/ipamconfigs.yaml"),
+    v3: include_str!("../../../../deploy/crds/v3/ipamconfigurations.yaml"),
+});
 
 static SCHEMA: Struct = Struct {
     go: "IPAMConfiguration",

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::definition::{Definition, only_default};
+use super::definition::{Definition, Home, custom_resource, only_default};
 use crate::checks::tags::{CIDR, NAME, Rule, SELECTOR, check, fault, go_list, in_range, one_of, texts};
 use crate::checks::{FieldError, ValidationError, metadata, result};
 use crate::columns::{self, Columns};
@@ -21,8 +21,16 @@ pub(super) static DEFINITION: Definition = Definition {
     client,
     crd,
     on_create: |configuration| only_default(configuration, "a Kube Controllers Configuration"),
-    ..Definition::new("v3.KubeControllersConfiguration", "kubecontrollersconfigurations", &SCHEMA, &COLUMNS)
+    ..Definition::new(
+        "v3.KubeControllersConfiguration",
+        "kubecontrollersconfigurations",
+        HOME,
+        &SCHEMA,
+        &COLUMNS,
+    )
 };
+
+const HOME: Home = Home::Custom(custom_resource!("kubecontrollersconfigurations"));
 
 static SCHEMA: Struct = Struct {
     go: "KubeControllersConfiguration",

@@ -20,7 +20,8 @@ use crate::capability::{Backend, NotSupported, Operation};
 use crate::columns::Columns;
 use crate::schema::{Shape, Struct, Type};
 
-pub use definition::{Definition, Home, Role, Scope, Stage, Unreadable};
+pub(crate) use definition::custom_resource;
+pub use definition::{CustomResource, Definition, Home, NamesInV1, Role, Scope, Stage, Unreadable};
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident: $file:ident;)*) => {

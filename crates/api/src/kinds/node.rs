@@ -15,12 +15,11 @@ const UNREADABLE: &str = "nothing is assigned on that node until it is mended";
 pub(super) static DEFINITION: Definition = Definition {
     aliases: &["node", "nodes", "no", "nos"],
     role: Role::Host,
-    home: Home::Nodes,
     node_prefix: Some(""),
     unreadable: Unreadable { whole: UNREADABLE, part: UNREADABLE },
     refusal,
     client,
-    ..Definition::new("internalapi.Node", "nodes", &SCHEMA, &COLUMNS)
+    ..Definition::new("internalapi.Node", "nodes", Home::Nodes, &SCHEMA, &COLUMNS)
 };
 
 static SCHEMA: Struct = Struct {

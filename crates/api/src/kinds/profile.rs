@@ -7,11 +7,8 @@ use crate::columns::{self, Columns};
 use crate::document::Document;
 use crate::schema::*;
 
-pub(super) static DEFINITION: Definition = Definition {
-    home: Home::Nowhere,
-    client,
-    ..Definition::new("v3.Profile", "profiles", &SCHEMA, &COLUMNS)
-};
+pub(super) static DEFINITION: Definition =
+    Definition { client, ..Definition::new("v3.Profile", "profiles", Home::Nowhere, &SCHEMA, &COLUMNS) };
 
 static SCHEMA: Struct = Struct {
     go: "Profile",

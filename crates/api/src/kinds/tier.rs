@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::definition::Definition;
+use super::definition::{Definition, Home, custom_resource};
 use crate::capability::Refusal;
 use crate::checks::FieldError;
 use crate::checks::tags::{is_label, one_of};
@@ -23,8 +23,10 @@ pub(super) static DEFINITION: Definition = Definition {
     on_write: |tier| fill(tier.spec_mut(), "defaultAction", || "Deny".into()),
     client,
     crd,
-    ..Definition::new("v3.Tier", "tiers", &SCHEMA, &COLUMNS)
+    ..Definition::new("v3.Tier", "tiers", HOME, &SCHEMA, &COLUMNS)
 };
+
+const HOME: Home = Home::Custom(custom_resource!("tiers"));
 
 static SCHEMA: Struct = Struct {
     go: "Tier",

@@ -18,12 +18,11 @@ pub(super) static DEFINITION: Definition = Definition {
     aliases: &["workloadendpoint", "workloadendpoints", "wep", "weps"],
     short: Some("wep"),
     scope: Scope::Namespaced,
-    home: Home::Pods,
     refusal,
     on_write,
     before_write,
     client,
-    ..Definition::new("internalapi.WorkloadEndpoint", "workloadendpoints", &SCHEMA, &COLUMNS)
+    ..Definition::new("internalapi.WorkloadEndpoint", "workloadendpoints", Home::Pods, &SCHEMA, &COLUMNS)
 };
 
 static SCHEMA: Struct = Struct {

@@ -26,7 +26,7 @@ impl What {
         match kind.definition().home {
             Home::Nodes => What::Nodes,
             Home::Pods => What::Pods,
-            Home::Custom | Home::Renamed { .. } | Home::Nowhere => What::Custom(Collection::Resources(kind)),
+            Home::Custom(_) | Home::Nowhere => What::Custom(Collection::Resources(kind)),
         }
     }
 
@@ -70,12 +70,14 @@ pub(super) fn is_kept(kind: Kind) -> bool {
 /// Where a record is; the reason where it can be nowhere.
 pub(super) fn of_key(group: Group, key: &Key) -> Result<Place, String> {
     let home = match key {
-        Key::Resource { kind, .. } => kind.definition().home,
-        _ => Home::Custom,
+        Key::Resource { kind, .. } => Some(kind.definition().home),
+        _ => None,
     };
     let (what, collection, name) = match (home, key) {
-        (Home::Nodes, Key::Resource { name, .. }) => (What::Nodes, "/api/v1/nodes".to_string(), name.clone()),
-        (Home::Pods, Key::Resource { name, .. }) => {
+        (Some(Home::Nodes), Key::Resource { name, .. }) => {
+            (What::Nodes, "/api/v1/nodes".to_string(), name.clone())
+        }
+        (Some(Home::Pods), Key::Resource { name, .. }) => {
             let Some((namespace, pod)) = pod::pod_of(key) else {
                 return Err(format!("{key}: {name:?} is not the name of an endpoint of a pod"));
             };

@@ -1,5 +1,6 @@
 //! Who may do what.
 
+use api::crd::{Collection, Group};
 use serde_json::json;
 use store::testing::kube_server::KubeServer;
 
@@ -7,21 +8,13 @@ use super::create;
 
 const PLUGIN: &str = "system:serviceaccount:kube-system:calico-ipam";
 const GROUPS: [&str; 2] = ["crd.projectcalico.org", "projectcalico.org"];
+
 /// Kinds of both groups (a resource that a group does not have does no harm).
-const RESOURCES: &[&str] = &[
-    "ippools",
-    "ipreservations",
-    "ipamblocks",
-    "blockaffinities",
-    "ipamhandles",
-    "ipamconfigs",
-    "ipamconfigurations",
-    "clusterinformations",
-    "kubecontrollersconfigurations",
-    "bgppeers",
-    "bgpconfigurations",
-    "tiers",
-];
+fn resources() -> impl Iterator<Item = &'static str> {
+    let plurals = |collection: Collection| [collection.plural(Group::V1), collection.plural(Group::V3)];
+    Collection::all().flat_map(plurals)
+}
+
 const READ: &[&str] = &["get", "list", "watch"];
 const WRITE: &[&str] = &["create", "update", "patch", "delete"];
 const ALLOCATE: &[&str] = &["get", "list", "create", "update", "delete"];
@@ -67,9 +60,9 @@ pub(super) fn users_may_do_what_they_need(server: &KubeServer) {
     }
     let mut questions: Vec<Question> = Vec::new();
     for group in GROUPS {
-        for resource in RESOURCES {
+        for resource in resources() {
             let plugin_does =
-                PLUGIN_DOES.iter().find(|(of, _)| of == resource).map_or(&[][..], |(_, verbs)| verbs);
+                PLUGIN_DOES.iter().find(|(of, _)| *of == resource).map_or(&[][..], |(_, verbs)| verbs);
             for verb in READ.iter().chain(WRITE) {
                 questions.push((PLUGIN, verb, group, resource, plugin_does.contains(verb)));
                 questions.push(("reader", verb, group, resource, READ.contains(verb)));
@@ -101,6 +94,6 @@ pub(super) fn users_may_do_what_they_need(server: &KubeServer) {
 }
 
 pub(super) fn rights_are_given_by_bindings_alone(server: &KubeServer) {
-    let of_nobody = RESOURCES.iter().map(|resource| ("somebody", "list", GROUPS[1], *resource, false));
+    let of_nobody = resources().map(|resource| ("somebody", "list", GROUPS[1], resource, false));
     ask(server, &of_nobody.collect::<Vec<_>>());
 }

@@ -7,16 +7,15 @@ use crate::document::Document;
 /// The AS number of nodes where neither they nor the BGPConfiguration `default` name one.
 pub const DEFAULT_AS_NUMBER: u32 = 64512;
 
-/// What columns need to know besides the document.
-#[derive(Clone, Copy, Debug)]
-pub struct ColumnContext {
+/// What columns may ask for besides the document.
+pub struct ColumnContext<'a> {
     /// The AS number of nodes that name none: that of the BGPConfiguration `default`, or [`DEFAULT_AS_NUMBER`].
-    pub default_as_number: u32,
+    pub default_as_number: &'a dyn Fn() -> u32,
 }
 
-impl Default for ColumnContext {
+impl Default for ColumnContext<'_> {
     fn default() -> Self {
-        ColumnContext { default_as_number: DEFAULT_AS_NUMBER }
+        ColumnContext { default_as_number: &|| DEFAULT_AS_NUMBER }
     }
 }
 
@@ -26,7 +25,7 @@ pub struct Column {
     /// The heading, upper case.
     pub heading: &'static str,
     /// The text of a cell. The resource is as read ([`crate::defaults::on_read`]).
-    pub text: fn(&Document, &ColumnContext) -> String,
+    pub text: fn(&Document, &ColumnContext<'_>) -> String,
 }
 
 /// The columns of a kind.
@@ -47,7 +46,10 @@ impl Columns {
     }
 }
 
-pub(crate) const fn column(heading: &'static str, text: fn(&Document, &ColumnContext) -> String) -> Column {
+pub(crate) const fn column(
+    heading: &'static str,
+    text: fn(&Document, &ColumnContext<'_>) -> String,
+) -> Column {
     Column { heading, text }
 }
 

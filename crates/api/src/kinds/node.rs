@@ -110,7 +110,7 @@ static COLUMNS: Columns = Columns {
             match (r.field(&["spec", "bgp"]), own) {
                 (None, _) => String::new(),
                 (_, Some(own)) => own,
-                (_, None) => format!("({})", context.default_as_number),
+                (_, None) => format!("({})", (context.default_as_number)()),
             }
         }),
         column("IPV4", |r, _| columns::text(r, &["spec", "bgp", "ipv4Address"])),

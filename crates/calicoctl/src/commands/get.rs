@@ -194,10 +194,7 @@ fn tables(
                 Failure::message(error.to_string())
             })?);
         }
-        let context = match shown.contains(&"ASN") && entry.kind() == Kind::Node {
-            true => ColumnContext { default_as_number: as_number.get() },
-            false => ColumnContext::default(),
-        };
+        let context = ColumnContext { default_as_number: &|| as_number.get() };
         let row =
             |resource: &Resource| chosen.iter().map(|column| (column.text)(resource, &context)).collect();
         let rows: Vec<Vec<String>> = entry.resources().iter().map(row).collect();

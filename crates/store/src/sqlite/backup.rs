@@ -26,8 +26,8 @@ impl SqliteStore {
         create_new(&target).map_err(|error| file_error(&target, "created", &error))?;
         let copied = self
             .shared
-            .patiently(within, false, |conn| match conn {
-                Some(conn) => copy(conn, self.path(), &target).map_err(|fault| match fault.is_busy() {
+            .patiently(within, false, |live| match live {
+                Some(live) => copy(&live.conn, self.path(), &target).map_err(|fault| match fault.is_busy() {
                     true => fault,
                     false => fault.explain(&target).into(),
                 }),
@@ -58,8 +58,9 @@ impl SqliteStore {
         let backup = std::path::absolute(backup).map_err(|error| file_error(backup, "opened", &error))?;
         let source = open_backup(&backup).map_err(|fault| fault.explain(&backup))?;
         self.shared
-            .patiently(within, true, |conn| {
-                swap(conn.expect("a file that does not exist is created"), &source, &backup)
+            .patiently(within, true, |live| {
+                let live = live.expect("a file that does not exist is created");
+                live.write_safely(self.path(), |conn| swap(conn, &source, &backup))
             })
             .await?;
         self.shared.committed.send_modify(|count| *count += 1);

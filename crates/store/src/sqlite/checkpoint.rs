@@ -17,6 +17,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use super::connection::reach;
 use super::fault::Fault;
 use super::place::{broken_wal, find_wal, shm_of, wal_of, without_wal};
+use super::turn::Lock;
 use super::wal::{self, Log, examine};
 
 /// Pages in the -wal file after which a commit moves them into the database. A process that finds itself alone reads all of the -wal file
@@ -125,6 +126,7 @@ pub(super) fn check_whole(conn: &Connection, path: &Path) -> Result<(), Fault> {
     };
     // What looks so may be another process' move under way: it is judged again while there is none. Another connection keeps them off, for one that writes is not
     // told how many frames there are.
+    let _lock = Lock::take(&wal_of(path))?;
     let guard = reach(path)?;
     match guard.execute_batch("BEGIN IMMEDIATE").map_err(Fault::from) {
         Ok(()) => {}
@@ -173,6 +175,7 @@ pub(super) fn check_for_backup(conn: &Connection, path: &Path) -> Result<(), Fau
         return Ok(());
     }
     // What may be somebody's commit under way is looked at while there is none.
+    let _lock = Lock::take(&wal)?;
     let guard = reach(path)?;
     guard.execute_batch("BEGIN IMMEDIATE")?;
     let judged = frames(conn).and_then(|taken| match (taken, still(&wal)) {

@@ -1,10 +1,10 @@
 //! Finding, checking, creating and opening the file.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,8 +12,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::fault::{Fault, file_error};
-use super::place::{FileId, check_nothing_left, find, find_wal, shm_of, wal_of, without_wal};
+use super::place::{FileId, check_nothing_left, find, find_wal, wal_of, without_wal};
 use super::schema::{self, Layout};
+use super::turn::{Beside, Turn, without_shm};
 use super::{Options, checkpoint, filesystem};
 use crate::error::StoreError;
 
@@ -21,10 +22,10 @@ use crate::error::StoreError;
 pub(super) struct Live {
     pub(super) conn: Connection,
     file: FileId,
-    /// The -wal file and which it was, where there was one when the file was opened.
-    wal: Option<(PathBuf, FileId)>,
-    /// The same of the -shm file.
-    shm: Option<(PathBuf, FileId)>,
+    /// The files beside it. Empty until there is a -wal file: a backup that was put in place by hand has none.
+    beside: OnceCell<Beside>,
+    /// Whether the -shm file there is known to be the one that SQLite has open.
+    is_shm_open: Cell<bool>,
     /// Whether it is known to have all that this program writes.
     is_whole: Cell<bool>,
 }
@@ -44,12 +45,15 @@ impl Live {
         checkpoint::check(path)?;
         let conn = connect(path)?;
         checkpoint::check_whole(&conn, path)?;
-        match schema::inspect_once(&conn, &path.display().to_string())? {
-            Layout::Empty => return Ok(None),
-            Layout::Older(_) => write_schema(&conn, path)?,
-            Layout::Current => {}
+        let layout = schema::inspect_once(&conn, &path.display().to_string())?;
+        if layout == Layout::Empty {
+            return Ok(None);
         }
-        Live::checked(conn, path).map(Some)
+        let live = Live::checked(conn, path)?;
+        if let Layout::Older(_) = layout {
+            live.write_schema(path)?;
+        }
+        Ok(Some(live))
     }
 
     /// Opens the file, which is created where it does not exist.
@@ -62,19 +66,49 @@ impl Live {
         checkpoint::check(path)?;
         let conn = connect(path)?;
         checkpoint::check_whole(&conn, path)?;
+        let live = Live::checked(conn, path)?;
         // The tables go into the file itself, before there is a -wal file. Of several creators one goes first.
-        write_schema(&conn, path)?;
-        use_wal(&conn)?;
-        Live::checked(conn, path)
+        live.write_schema(path)?;
+        live.use_wal(path)?;
+        Ok(live)
     }
 
     fn checked(conn: Connection, path: &Path) -> Result<Live, Fault> {
         let Some(file) = find(path)? else { return Err(replaced(path).into()) };
-        let wal = wal_of(path);
-        let wal = find_wal(path, &wal)?.map(|id| (wal, id));
-        let shm = shm_of(path);
-        let shm = FileId::at(&shm).map(|id| (shm, id));
-        Ok(Live { conn, file, wal, shm, is_whole: Cell::new(false) })
+        let live = Live {
+            conn,
+            file,
+            beside: OnceCell::new(),
+            is_shm_open: Cell::new(false),
+            is_whole: Cell::new(false),
+        };
+        live.note_beside(path)?;
+        Ok(live)
+    }
+
+    /// Notes which files are beside it, once there are any.
+    fn note_beside(&self, path: &Path) -> Result<Option<&Beside>, Fault> {
+        if self.beside.get().is_none()
+            && let Some(wal) = find_wal(path, &wal_of(path))?
+        {
+            // SQLite opens the -shm file when it first reads something.
+            self.conn.pragma_query_value(None, "schema_version", |row| row.get::<_, i64>(0))?;
+            self.beside.get_or_init(|| Beside::of(path, wal));
+        }
+        Ok(self.beside.get())
+    }
+
+    /// The right to write, where there is a -wal file to write to. Without one SQLite's locks on the database itself keep writers apart.
+    pub(super) fn turn(&self, path: &Path) -> Result<Option<Turn<'_>>, Fault> {
+        let Some(beside) = self.note_beside(path)? else { return Ok(None) };
+        let turn = Turn::take(path, beside)?;
+        if !self.is_shm_open.get() {
+            if !beside.is_shm_open() && !self.conn.is_readonly("main")? {
+                return Err(without_shm(path).into());
+            }
+            self.is_shm_open.set(true);
+        }
+        Ok(Some(turn))
     }
 
     /// Makes sure that the file is still the one under its name, and its -wal file is: what is committed into a removed file would be lost.
@@ -82,30 +116,74 @@ impl Live {
         if find(path)? != Some(self.file) {
             return Err(replaced(path));
         }
-        match &self.wal {
-            Some((wal, known)) if find_wal(path, wal)? != Some(*known) => return Err(without_wal(path)),
-            _ => {}
+        let Some(Beside { wal: (wal, wal_id), shm }) = self.beside.get() else { return Ok(()) };
+        if find_wal(path, wal)? != Some(*wal_id) {
+            return Err(without_wal(path));
         }
         // Whoever opens the file after that makes another, and neither sees what the other commits.
-        match &self.shm {
-            Some((shm, known)) if FileId::at(shm) != Some(*known) => Err(StoreError::Unusable(format!(
-                "{} was removed or replaced while this process had {} open, through which processes see each other's commits. Nothing was committed: start the process \
-                 again, and remove none of the files beside it",
-                shm.display(),
-                path.display()
-            ))),
+        match shm {
+            Some((shm, known)) if FileId::at(shm) != Some(*known) => Err(without_shm(path)),
             _ => Ok(()),
         }
     }
 
+    /// Writes while no other process of ours does. Beside what was done stands why it may be lost nevertheless, if it may.
+    pub(super) fn write<T>(
+        &self,
+        path: &Path,
+        act: impl FnOnce(&Connection) -> Result<T, Fault>,
+    ) -> Result<(T, Result<(), String>), Fault> {
+        let turn = self.turn(path)?;
+        let done = act(&self.conn);
+        // Also after an error: what failed may have left something behind.
+        let end = turn.map_or(Ok(()), Turn::end);
+        Ok((done?, end))
+    }
+
+    /// The same of what must not be lost.
+    pub(super) fn write_safely<T>(
+        &self,
+        path: &Path,
+        act: impl FnOnce(&Connection) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        match self.write(path, act)? {
+            (done, Ok(())) => Ok(done),
+            (_, Err(why)) => Err(StoreError::Unusable(format!(
+                "what was written into {} may be there or not: {why}. Start the process again and look, and remove none of the files beside it",
+                path.display()
+            ))
+            .into()),
+        }
+    }
+
     /// Switches on the write-ahead log where it is off, as in a backup that was put in place by hand.
-    pub(super) fn ready_to_write(&self) -> Result<(), Fault> {
-        use_wal(&self.conn)?;
+    pub(super) fn ready_to_write(&self, path: &Path) -> Result<(), Fault> {
+        self.use_wal(path)?;
         if !self.is_whole.get() && !schema::has_sums(&self.conn)? {
-            in_transaction(&self.conn, schema::add_sums)?;
+            self.write_safely(path, |conn| in_transaction(conn, schema::add_sums))?;
         }
         self.is_whole.set(true);
         Ok(())
+    }
+
+    /// From here on commits go to the -wal file, and the file says so.
+    fn use_wal(&self, path: &Path) -> Result<(), Fault> {
+        let mode: String = self.conn.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+        if mode != "wal" {
+            self.conn.pragma_update(None, "journal_mode", "WAL")?;
+            // Where others are at work at once, the next long -wal file does it.
+            let _ = self.write(path, checkpoint::run);
+        }
+        Ok(())
+    }
+
+    fn write_schema(&self, path: &Path) -> Result<(), Fault> {
+        self.write_safely(path, |conn| {
+            in_transaction(conn, |conn| {
+                let layout = schema::inspect(conn, &path.display().to_string())?;
+                schema::bring_up(conn, layout)
+            })
+        })
     }
 }
 
@@ -135,24 +213,6 @@ pub(super) fn reach(path: &Path) -> Result<Connection, Fault> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     conn.wal_hook(Some(checkpoint::note_pages))?;
     Ok(conn)
-}
-
-/// From here on commits go to the -wal file, and the file says so.
-fn use_wal(conn: &Connection) -> Result<(), Fault> {
-    let mode: String = conn.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
-    if mode != "wal" {
-        conn.pragma_update(None, "journal_mode", "WAL")?;
-        // Where others are at work at once, the next long -wal file does it.
-        let _ = checkpoint::run(conn);
-    }
-    Ok(())
-}
-
-fn write_schema(conn: &Connection, path: &Path) -> Result<(), Fault> {
-    in_transaction(conn, |conn| {
-        let layout = schema::inspect(conn, &path.display().to_string())?;
-        schema::bring_up(conn, layout)
-    })
 }
 
 fn in_transaction(

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 
 use super::connection::connect;
 use super::reading::keys;
+use super::turn::{Lock, Turn};
 use super::{Fault, SqliteStore};
 use crate::error::StoreError;
 
@@ -14,6 +15,8 @@ use crate::error::StoreError;
 pub struct Frozen {
     /// In the middle of a transaction that writes nothing; closed, it is rolled back.
     _conn: Option<Connection>,
+    /// Keeps those from committing, too, who do not have the same -shm file open.
+    _lock: Option<Lock>,
 }
 
 impl SqliteStore {
@@ -22,15 +25,16 @@ impl SqliteStore {
     /// # Errors
     /// When somebody else is at work for that long; when the file cannot be used.
     pub async fn freeze(&self, within: Duration) -> Result<Frozen, StoreError> {
-        let conn = self.shared.patiently(within, false, |conn| match conn {
-            None => Ok(None),
-            Some(_) => {
+        let frozen = self.shared.patiently(within, false, |live| match live {
+            None => Ok(Frozen { _conn: None, _lock: None }),
+            Some(live) => {
+                let lock = live.turn(self.path())?.map(Turn::into_lock);
                 let conn = connect(self.path())?;
                 conn.execute_batch("BEGIN IMMEDIATE")?;
-                Ok::<_, Fault>(Some(conn))
+                Ok::<_, Fault>(Frozen { _conn: Some(conn), _lock: lock })
             }
         });
-        Ok(Frozen { _conn: conn.await? })
+        frozen.await
     }
 
     /// The keys of records that this program does not know.
@@ -38,9 +42,9 @@ impl SqliteStore {
     /// # Errors
     /// The file's.
     pub async fn unknown_keys(&self, within: Duration) -> Result<Vec<String>, StoreError> {
-        let all = self.shared.patiently(within, false, |conn| match conn {
+        let all = self.shared.patiently(within, false, |live| match live {
             None => Ok(Vec::new()),
-            Some(conn) => keys(conn),
+            Some(live) => keys(&live.conn),
         });
         let is_unknown = |key: &String| api::Key::from_etcd_path(key).is_none();
         Ok(all.await?.into_iter().filter(is_unknown).collect())

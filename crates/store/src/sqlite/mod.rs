@@ -40,6 +40,7 @@ mod frozen;
 mod place;
 mod reading;
 mod schema;
+mod turn;
 mod wal;
 mod watching;
 mod writing;
@@ -50,7 +51,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::Connection;
 use tokio::sync::watch as signal;
 use tokio::time::Instant;
 
@@ -157,9 +157,9 @@ impl SqliteStore {
             return Ok(());
         }
         self.shared
-            .patiently(within, false, |conn| match conn.map(checkpoint::run).transpose()? {
-                Some(false) => Err(Fault::busy()),
-                _ => Ok(()),
+            .patiently(within, false, |live| {
+                let moved = live.map(|live| live.write_safely(self.path(), checkpoint::run)).transpose()?;
+                if moved == Some(false) { Err(Fault::busy()) } else { Ok(()) }
             })
             .await
     }
@@ -171,12 +171,8 @@ impl SqliteStore {
 }
 
 impl Shared {
-    /// Does something with the connection, which is opened first where it is not. `None` where there is no file, or an empty one; not with `create`.
-    fn with<T>(
-        &self,
-        create: bool,
-        act: impl FnOnce(Option<&Connection>) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+    /// Does something with the file, which is opened first where it is not. `None` where there is no file, or an empty one; not with `create`.
+    fn with<T>(&self, create: bool, act: impl FnOnce(Option<&Live>) -> Result<T, Fault>) -> Result<T, Fault> {
         // A panic while the lock is held rolls the transaction back with its statement.
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         match &*live {
@@ -185,9 +181,9 @@ impl Shared {
             None => *live = Live::open(&self.path)?,
         }
         if let (Some(live), true) = (&*live, create) {
-            live.ready_to_write()?;
+            live.ready_to_write(&self.path)?;
         }
-        act(live.as_ref().map(|live| &live.conn))
+        act(live.as_ref())
     }
 
     /// As [`Shared::with`], tried again while others are in the way.
@@ -195,7 +191,7 @@ impl Shared {
         &self,
         within: Duration,
         create: bool,
-        mut act: impl FnMut(Option<&Connection>) -> Result<T, Fault>,
+        mut act: impl FnMut(Option<&Live>) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
         let start = Instant::now();
         loop {
@@ -230,8 +226,8 @@ impl Store for SqliteStore {
 
     async fn read(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
         self.shared
-            .patiently(within, false, |conn| match conn {
-                Some(conn) => reading::read(conn, set),
+            .patiently(within, false, |live| match live {
+                Some(live) => reading::read(&live.conn, set),
                 None => Ok(nothing(set)),
             })
             .await
@@ -240,11 +236,17 @@ impl Store for SqliteStore {
     async fn commit(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {
         let report = self
             .shared
-            .patiently(within, true, |conn| {
-                let conn = conn.expect("a file that does not exist is created");
-                let report = writing::commit(conn, batch);
-                checkpoint::after_commit(conn);
-                report
+            .patiently(within, true, |live| {
+                let live = live.expect("a file that does not exist is created");
+                let (mut report, end) = live.write(self.path(), |conn| {
+                    let report = writing::commit(conn, batch);
+                    checkpoint::after_commit(conn);
+                    report
+                })?;
+                if let Err(why) = end {
+                    writing::doubt(&mut report, &why);
+                }
+                Ok(report)
             })
             .await?;
         self.shared.committed.send_modify(|count| *count += 1);

@@ -28,7 +28,8 @@ impl FileId {
         fs::metadata(path).ok().map(|found| FileId::of(&found))
     }
 
-    fn of(found: &Metadata) -> FileId {
+    /// Of a file that is open or was looked at.
+    pub(super) fn of(found: &Metadata) -> FileId {
         FileId(found.dev(), found.ino())
     }
 }

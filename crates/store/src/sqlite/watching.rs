@@ -38,9 +38,9 @@ impl SqliteWatch {
     /// Queues what is new. Another process in the way leaves everything as it was.
     fn gather(&mut self) -> Result<(), Fault> {
         let (scope, seen, known) = (&self.scope, self.seen, self.version);
-        let gathered = self.shared.with(false, |conn| match (conn, seen) {
-            (Some(conn), _) => {
-                let (events, now, version) = changes(conn, scope, seen, known)?;
+        let gathered = self.shared.with(false, |live| match (live, seen) {
+            (Some(live), _) => {
+                let (events, now, version) = changes(&live.conn, scope, seen, known)?;
                 Ok((events, now, Some(version)))
             }
             (None, Some(seen)) => Ok((Vec::new(), seen, None)),

@@ -33,15 +33,20 @@ pub(super) fn commit(conn: &Connection, batch: &Batch) -> Result<Report, Fault> 
         }
         // The frames may all have been written, and only their sync failed: after a crash they may be found, or not.
         let Fault::Sql(error) = fault else { return Err(fault) };
-        for outcome in &mut applied.report.outcomes {
-            match outcome {
-                Outcome::Applied(_) => *outcome = Outcome::Unknown(error.to_string()),
-                Outcome::Refused(_) => *outcome = Outcome::NotTried,
-                _ => {}
-            }
-        }
+        doubt(&mut applied.report, &error.to_string());
     }
     Ok(applied.report)
+}
+
+/// Says of what was applied that it may not be.
+pub(super) fn doubt(report: &mut Report, why: &str) {
+    for outcome in &mut report.outcomes {
+        match outcome {
+            Outcome::Applied(_) => *outcome = Outcome::Unknown(why.to_string()),
+            Outcome::Refused(_) => *outcome = Outcome::NotTried,
+            _ => {}
+        }
+    }
 }
 
 /// After some errors SQLite has rolled back by itself.

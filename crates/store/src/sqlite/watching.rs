@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use api::{Key, Revision};
 use rusqlite::Connection;
+use rusqlite::types::ValueRef;
 use tokio::sync::watch as signal;
 
 use super::Shared;
@@ -124,7 +125,7 @@ fn state(conn: &Connection, scope: &Scope, now: i64) -> Result<Vec<Event>, Fault
 /// The last change of every key of the scope since `seen`, in the order of revisions.
 fn since(conn: &Connection, scope: &Scope, seen: i64) -> Result<Vec<Event>, Fault> {
     let mut found = conn.prepare_cached(
-        "SELECT log.key, log.revision, kv.value, kv.revision FROM log LEFT JOIN kv ON kv.key = log.key \
+        "SELECT log.key, kv.revision, kv.value, log.revision FROM log LEFT JOIN kv ON kv.key = log.key \
          WHERE log.revision > ?1 ORDER BY log.revision DESC",
     )?;
     let mut rows = found.query([seen])?;
@@ -136,12 +137,13 @@ fn since(conn: &Connection, scope: &Scope, seen: i64) -> Result<Vec<Event>, Faul
         if !told.insert(key.clone()) {
             continue;
         }
-        let is_there = row.get::<_, Option<i64>>(3)?.is_some();
+        // What stands in the place of the revision may be no number: then the record cannot be read.
+        let is_there = row.get_ref(1)? != ValueRef::Null;
         let record = if is_there { decode(key.clone(), row)?.ok() } else { None };
         events.push(match record {
             Some(record) => Event::Apply(record),
             // A value that cannot be understood is left out of the scope, as in a read.
-            None => Event::Delete(key, Revision::from(row.get::<_, i64>(1)?)),
+            None => Event::Delete(key, Revision::from(row.get::<_, i64>(3)?)),
         });
     }
     events.reverse();

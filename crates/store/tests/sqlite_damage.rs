@@ -12,7 +12,7 @@ use api::{Handle, HandleId, Key, Kind, Resource, Value};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 use store::sqlite::{Options, SqliteStore};
-use store::{Batch, Depth, Expect, ReadSet, Scope, Store};
+use store::{Batch, Depth, Event, Expect, ReadSet, Scope, Store, Watch};
 
 const WITHIN: Duration = Duration::from_secs(10);
 const SEEDS: u64 = 300;
@@ -255,6 +255,37 @@ async fn a_counter_that_says_nothing_is_told_with_the_remedy() {
     }
 }
 
+const MORE: &str = "after what can be read of it there are more commits";
+const OTHER: &str = "a commit in it is not what was written";
+const TORN: &str = "does not end as it should";
+const SHORT: &str = "ends before the commits do";
+const NO_START: &str = "does not begin as a -wal file does";
+
+/// What may truly be said of a -wal file that was damaged so. Whoever had it open knows which commits were in it.
+fn reasons(wal: &[u8], damaged: &[u8], in_use: bool) -> Vec<&'static str> {
+    let number = |at: usize| u32::from_be_bytes(wal[at..at + 4].try_into().unwrap());
+    let frame = 24 + number(8) as usize;
+    let starts: Vec<usize> = (32..wal.len()).step_by(frame).collect();
+    let is_used = |at: usize| wal[at + 8..at + 16] == wal[16..24];
+    let commits: Vec<usize> =
+        starts.into_iter().take_while(|at| is_used(*at)).filter(|at| number(at + 4) != 0).collect();
+    let last = commits[commits.len() - 2] + frame;
+    if damaged.len() < wal.len() {
+        // What is left of it is sound, and so is a part of a transaction that was never answered.
+        return if in_use { vec![SHORT, OTHER] } else { vec![TORN] };
+    }
+    let differing = |at: &usize| wal[*at] != damaged[*at];
+    let first = (0..wal.len()).find(differing).expect("what is as it was is no damage");
+    let end = (0..wal.len()).rfind(differing).unwrap();
+    match () {
+        () if first < 32 => vec![NO_START],
+        // In the last transaction: who did not know it before cannot tell whether it was answered.
+        () if first >= last => vec![if in_use { OTHER } else { TORN }],
+        () if end < commits[commits.len() - 3] => vec![MORE],
+        () => vec![MORE, OTHER, TORN],
+    }
+}
+
 /// The same where most of it lies in the -wal file, before anybody opens it and while it is in use.
 #[tokio::test]
 async fn a_damaged_wal_gives_no_backup() {
@@ -276,15 +307,110 @@ async fn a_damaged_wal_gives_no_backup() {
         let mut damaged = wal.clone();
         let what = damage(&mut damaged, seed);
         fs::write(&beside, &damaged).unwrap();
-        let store = in_use.map_or_else(|| open(&source), Ok);
-        if let Ok(store) = store
-            && store.backup(&copy, Duration::from_millis(100)).await.is_ok()
-        {
+        let result = match in_use.map_or_else(|| open(&source), Ok) {
+            Ok(store) => store.backup(&copy, Duration::from_millis(100)).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            let error = error.to_string();
+            let right = reasons(&wal, &damaged, seed % 3 == 0);
+            let named = format!("{} is not complete: {} ", source.display(), beside.display());
+            assert!(
+                error.starts_with(&named) && right.iter().any(|reason| error.contains(reason)),
+                "seed {seed}: {what}: {error}, not {right:?}"
+            );
+            assert!(!copy.exists(), "seed {seed}: {what}: no half backup is left");
+        } else {
             backed_up += 1;
             assert_eq!(contents(&copy).as_ref(), Some(&good), "seed {seed}: {what}");
-        } else {
-            assert!(!copy.exists(), "seed {seed}: {what}: no half backup is left");
         }
     }
     assert!(backed_up < SEEDS / 30, "{backed_up}");
+}
+
+#[tokio::test]
+async fn what_computes_without_end_is_refused_and_not_begun() {
+    let endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)";
+    let view = |name: &str, columns: &str| {
+        format!("DROP TABLE {name}; CREATE VIEW {name} AS {endless} SELECT {columns} FROM n WHERE x < 0")
+    };
+    let column = |name: &str| {
+        format!("ALTER TABLE {name} ADD COLUMN slow AS (printf('%.*c', 100000000, 'x') GLOB '*x*x*x*x*x*y')")
+    };
+    for (what, sql) in [
+        (r#"view "kv""#, view("kv", "x AS key, x AS revision, x AS value, x AS sum")),
+        (r#"view "log""#, view("log", "x AS revision, x AS key")),
+        (r#"view "counter""#, view("counter", "x AS revision, x AS trimmed")),
+        (r#"view "checkpoint""#, view("checkpoint", "x AS needs_wal")),
+        (r#"view "KV""#, view("KV", "x AS key, x AS revision, x AS value, x AS sum")),
+        (r#"table "kv""#, column("kv")),
+        (r#"table "counter""#, column("counter")),
+        (
+            r#"trigger "slow""#,
+            format!("CREATE TRIGGER slow BEFORE DELETE ON kv BEGIN {endless} SELECT count(*) FROM n; END"),
+        ),
+        (
+            r#"trigger "slow""#,
+            format!(
+                "CREATE TRIGGER slow AFTER UPDATE ON counter BEGIN {endless} SELECT count(*) FROM n; END"
+            ),
+        ),
+        (
+            r#"index "slow""#,
+            "CREATE INDEX slow ON kv (printf('%.*c', length(key), 'x') GLOB '*x*x*y')".to_string(),
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let refused = |error: store::StoreError| {
+            let error = error.to_string();
+            assert!(error.contains(&format!("the {what} in it is not what this program makes")), "{error}");
+        };
+        refused(mangled(&path("store.db"), &sql).await.unwrap_err());
+        // As a backup; and in a store that is in use.
+        let store = mangled(&path("other.db"), "").await.unwrap();
+        store.backup(&path("backup.db"), WITHIN).await.unwrap();
+        Connection::open(path("backup.db")).unwrap().execute_batch(&sql).unwrap();
+        refused(store.restore(&path("backup.db"), WITHIN).await.unwrap_err());
+        assert_eq!(contents(&path("other.db")).unwrap().len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn what_stands_beside_the_tables_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let sql = "CREATE VIEW handles AS SELECT key FROM kv; CREATE TABLE notes (text); ANALYZE";
+    let store = mangled(&dir.path().join("store.db"), sql).await.unwrap();
+    let set = ReadSet::new().scope(Scope::Handles, Depth::Full);
+    assert_eq!(store.read(&set, WITHIN).await.unwrap().slots(&Scope::Handles).count(), 3);
+    store.backup(&dir.path().join("copy.db"), WITHIN).await.unwrap();
+}
+
+/// It is left out of the watch, as of a read's records, and whatever follows is told.
+#[tokio::test]
+async fn a_revision_that_is_none_stops_no_watch() {
+    let handle = |name: &str| Key::Handle(HandleId::new(name).unwrap());
+    for value in ["'abc'", "1.5", "x'00ff'"] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        let store = mangled(&path, "").await.unwrap();
+        let mut watch = store.watch(Scope::Handles).await.unwrap();
+        while !matches!(watch.next().await.unwrap(), Event::InitDone(_)) {}
+        let path_of = handle("b").etcd_path();
+        let by_hand = Connection::open(&path).unwrap();
+        let sql = format!(
+            "BEGIN; UPDATE counter SET revision = 1000; INSERT INTO log VALUES (1000, '{path_of}');
+             UPDATE kv SET revision = {value} WHERE key = '{path_of}'; COMMIT"
+        );
+        by_hand.execute_batch(&sql).unwrap();
+        let told = watch.next().await.unwrap();
+        assert!(matches!(&told, Event::Delete(key, _) if *key == handle("b")), "{value}: {told:?}");
+        for name in ["d", "e"] {
+            let mut batch = Batch::new();
+            batch.put(handle(name), Expect::Absent, Value::Handle(Handle::default()));
+            assert!(store.commit(&batch, WITHIN).await.unwrap().is_applied());
+            let told = watch.next().await.unwrap();
+            assert!(matches!(&told, Event::Apply(record) if record.key == handle(name)), "{value}: {told:?}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use super::connection::{create_new, sync_directory};
+use super::connection::{create_new, sync_directory, without_views};
 use super::fault::{Fault, file_error};
 use super::reading::counter;
 use super::schema::{self, Layout};
@@ -69,7 +69,8 @@ impl SqliteStore {
 }
 
 fn copy(conn: &Connection, source: &Path, target: &Path) -> Result<(), Fault> {
-    checkpoint::check_for_backup(conn, source)?;
+    let of_source = |fault: Fault| if fault.is_busy() { fault } else { fault.explain(source).into() };
+    checkpoint::check_for_backup(conn, source).map_err(of_source)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut copy = Connection::open_with_flags(target, flags)?;
     {
@@ -104,6 +105,7 @@ fn open_backup(path: &Path) -> Result<Connection, Fault> {
     checkpoint::check(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let source = Connection::open_with_flags(path, flags)?;
+    without_views(&source)?;
     checkpoint::check_whole(&source, path)?;
     let file = path.display().to_string();
     match schema::inspect_once(&source, &file)? {

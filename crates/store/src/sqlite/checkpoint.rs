@@ -14,9 +14,10 @@ use std::path::Path;
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
-use super::connection::reach;
+use super::connection::{reach, without_views};
 use super::fault::Fault;
 use super::place::{broken_wal, find_wal, shm_of, wal_of, without_wal};
+use super::schema::CHECKPOINT;
 use super::turn::Lock;
 use super::wal::{self, Log, examine};
 
@@ -68,18 +69,20 @@ pub(super) fn note_alone(conn: &Connection) -> Result<(), Fault> {
 }
 
 fn note(conn: &Connection, needs_wal: &str) -> Result<(), Fault> {
-    Ok(conn.execute_batch(&format!(
-        "BEGIN IMMEDIATE;
-         CREATE TABLE IF NOT EXISTS checkpoint (one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1), needs_wal INTEGER NOT NULL);
+    Ok(conn
+        .execute_batch(&format!(
+            "BEGIN IMMEDIATE;
+         {};
          INSERT OR REPLACE INTO checkpoint (one, needs_wal) VALUES (1, {needs_wal});
-         COMMIT"
-    ))
-    .inspect_err(|_| {
-        if !conn.is_autocommit() {
-            // What failed is told; only memory is concerned here.
-            let _ = conn.execute_batch("ROLLBACK");
-        }
-    })?)
+         COMMIT",
+            CHECKPOINT.replace("TABLE", "TABLE IF NOT EXISTS")
+        ))
+        .inspect_err(|_| {
+            if !conn.is_autocommit() {
+                // What failed is told; only memory is concerned here.
+                let _ = conn.execute_batch("ROLLBACK");
+            }
+        })?)
 }
 
 /// Refuses a database without a -wal file that says that one belongs to it, or with one that belongs to another. Nothing is made beside it.
@@ -252,6 +255,7 @@ fn needs_wal(path: &Path) -> Result<Option<i64>, rusqlite::Error> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(alone(path), flags)?;
+    without_views(&conn)?;
     // Whoever creates a store writes its tables first, and only then has commits go to a -wal file. (Earlier programs had it the other way round.)
     let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables == 0 {

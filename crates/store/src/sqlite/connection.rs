@@ -211,8 +211,14 @@ pub(super) fn reach(path: &Path) -> Result<Connection, Fault> {
     // Waiting is done outside, where it does not hold up the thread.
     conn.busy_timeout(Duration::ZERO)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    without_views(&conn)?;
     conn.wal_hook(Some(checkpoint::note_pages))?;
     Ok(conn)
+}
+
+/// Has SQLite refuse to read views: one in the place of a table would be asked before the schema can be looked at, and may compute without end.
+pub(super) fn without_views(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false).map(drop)
 }
 
 fn in_transaction(

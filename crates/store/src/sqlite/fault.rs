@@ -6,6 +6,7 @@ use std::path::Path;
 use rusqlite::ffi;
 use rusqlite::{Error as SqlError, ErrorCode};
 
+use super::place::short_wal;
 use crate::error::StoreError;
 
 /// Why a step on the file failed.
@@ -82,6 +83,8 @@ fn explain(path: &Path, error: &SqlError) -> StoreError {
         }
         ErrorCode::CannotOpen => cannot_open(path, error),
         ErrorCode::SystemIoFailure if is_out_of_space(path) => StoreError::Unusable(full(path)),
+        // Only of a -wal file: what is missing in the database itself is a damaged page.
+        ErrorCode::SystemIoFailure if extended == ffi::SQLITE_IOERR_SHORT_READ => short_wal(path),
         ErrorCode::SystemIoFailure => StoreError::Unusable(format!(
             "{file} cannot be read or written: {error} (code {extended}). See the kernel's log for errors of the disk; answered \
              commits are in the file"

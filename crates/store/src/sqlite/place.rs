@@ -196,6 +196,16 @@ pub(super) fn broken_wal(path: &Path, why: &str) -> StoreError {
     ))
 }
 
+/// What is to be said where the latest commits are not where the -shm file says.
+pub(super) fn short_wal(path: &Path) -> StoreError {
+    let (file, wal) = (path.display(), wal_of(path));
+    StoreError::Unusable(format!(
+        "{file} is not complete: {} ends before the commits do that were found in it. It was cut, or the -shm file beside it removed, while it was in use. Nothing was changed: \
+         end the programs that use it and start again; if that says the same, move {file} and those beside it away and restore a backup",
+        wal.display()
+    ))
+}
+
 fn go_on(path: &Path) -> String {
     let file = path.display();
     format!(

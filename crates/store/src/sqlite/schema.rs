@@ -1,5 +1,6 @@
 //! What lies in the file, and of which version it is.
 
+use api::fault::{excerpt, printable};
 use rusqlite::Connection;
 
 use super::fault::Fault;
@@ -19,32 +20,32 @@ pub(super) const LOG_SLACK: i64 = 512;
 ///
 /// `kv` has rowids, and so an index of its keys beside the records: a tree of keys that holds the values too (`WITHOUT ROWID`) reads the overflow
 /// pages of every large value that a search passes by. `revision` stands before `value`, so that a walk over revisions reads none either.
-const CREATE: &str = "
-CREATE TABLE kv (
+const CREATE: [&str; 4] = [KV, LOG, COUNTER, "INSERT INTO counter (one, revision, trimmed) VALUES (1, 0, 0)"];
+const KV: &str = "CREATE TABLE kv (
     key TEXT NOT NULL PRIMARY KEY,
     revision INTEGER NOT NULL,
     value TEXT NOT NULL
-);
-CREATE TABLE log (
+)";
+const LOG: &str = "CREATE TABLE log (
     revision INTEGER NOT NULL PRIMARY KEY,
     key TEXT NOT NULL
-);
-CREATE TABLE counter (
+)";
+const COUNTER: &str = "CREATE TABLE counter (
     one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
     revision INTEGER NOT NULL,
     trimmed INTEGER NOT NULL
-);
-INSERT INTO counter (one, revision, trimmed) VALUES (1, 0, 0);
-";
+)";
+
+/// The table that tells whether a -wal file belongs to the database (`checkpoint.rs`).
+pub(super) const CHECKPOINT: &str =
+    "CREATE TABLE checkpoint (one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1), needs_wal INTEGER NOT NULL)";
 
 /// A check sum of each record, which tells that it is what was written, byte for byte: SQLite has none. It came after version 1, and is no other version:
 /// programs that do not know it work on. What they write, and what is changed by hand, has none.
-const SUMS: &str = "
-ALTER TABLE kv ADD COLUMN sum INTEGER;
-CREATE TRIGGER kv_changed AFTER UPDATE ON kv WHEN NEW.sum IS OLD.sum BEGIN
+const SUMS: [&str; 2] = ["ALTER TABLE kv ADD COLUMN sum INTEGER", KV_CHANGED];
+const KV_CHANGED: &str = "CREATE TRIGGER kv_changed AFTER UPDATE ON kv WHEN NEW.sum IS OLD.sum BEGIN
     UPDATE kv SET sum = NULL WHERE key = NEW.key;
-END;
-";
+END";
 
 /// How the schema of version `n + 1` is made of that of version `n`, by `n - 1`. Runs in one transaction with the change of `user_version`.
 const MIGRATIONS: [&str; VERSION as usize - 1] = [];
@@ -76,6 +77,9 @@ pub(super) fn inspect_once(conn: &Connection, file: &str) -> Result<Layout, Faul
 pub(super) fn inspect(conn: &Connection, file: &str) -> Result<Layout, Fault> {
     let application: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version: i32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if application == APPLICATION {
+        check_ours(conn, file)?;
+    }
     match (application, version) {
         (APPLICATION, VERSION) => Ok(Layout::Current),
         (APPLICATION, older) if (1..VERSION).contains(&older) => Ok(Layout::Older(older)),
@@ -90,6 +94,38 @@ pub(super) fn inspect(conn: &Connection, file: &str) -> Result<Layout, Fault> {
     }
 }
 
+/// Refuses a database in which something stands on our tables, or in the place of one, that this program did not make. A view there, a trigger, a computed column or a
+/// check can compute without end, also when a table is only read.
+fn check_ours(conn: &Connection, file: &str) -> Result<(), Fault> {
+    // What SQLite makes by itself, such as the index of a primary key, has no text.
+    let mut found = conn.prepare(
+        "SELECT type, name, sql FROM sqlite_schema \
+         WHERE tbl_name COLLATE NOCASE IN ('kv', 'log', 'counter', 'checkpoint') AND sql IS NOT NULL",
+    )?;
+    let mut rows = found.query([])?;
+    while let Some(row) = rows.next()? {
+        // Of what is no text in a damaged schema nothing is ours.
+        let text = |column| row.get_ref(column).map(|value| value.as_str().unwrap_or_default().to_string());
+        if is_ours(&text(2)?) {
+            continue;
+        }
+        let (what, name) = (printable(&text(0)?), excerpt(&text(1)?.into()));
+        return Err(unusable(format!(
+            "{file} cannot be used: the {what} {name} in it is not what this program makes, and may compute without end. It was left as it is: if it is your own, remove it \
+             with `sqlite3 {file} 'DROP {what} {name}'`; otherwise move the file and its -wal file away and put back a backup (calicoctl datastore restore FILE)"
+        )));
+    }
+    Ok(())
+}
+
+/// Whether a statement that made something is one of this program's.
+fn is_ours(sql: &str) -> bool {
+    // As SQLite writes a table to which a column was added.
+    let before = sql.strip_suffix(", sum INTEGER)");
+    [KV, LOG, COUNTER, CHECKPOINT, KV_CHANGED].contains(&sql)
+        || before.is_some() && before == KV.strip_suffix(')')
+}
+
 /// Whether records have check sums.
 pub(super) fn has_sums(conn: &Connection) -> Result<bool, Fault> {
     Ok(conn
@@ -98,7 +134,7 @@ pub(super) fn has_sums(conn: &Connection) -> Result<bool, Fault> {
 
 /// Gives records check sums, in the caller's write transaction; those that are there get theirs when they are next written.
 pub(super) fn add_sums(conn: &Connection) -> Result<(), Fault> {
-    if has_sums(conn)? { Ok(()) } else { Ok(conn.execute_batch(SUMS)?) }
+    if has_sums(conn)? { Ok(()) } else { run(conn, &SUMS) }
 }
 
 /// The check sum of a record (FNV-1a): no change of a single byte goes unnoticed.
@@ -124,15 +160,17 @@ pub(super) fn bring_up(conn: &Connection, layout: Layout) -> Result<(), Fault> {
     match layout {
         Layout::Current => return Ok(()),
         Layout::Empty => {
-            conn.execute_batch(CREATE)?;
+            run(conn, &CREATE)?;
             conn.pragma_update(None, "application_id", APPLICATION)?;
         }
         Layout::Older(from) => {
-            for step in &MIGRATIONS[from as usize - 1..] {
-                conn.execute_batch(step)?;
-            }
+            run(conn, &MIGRATIONS[from as usize - 1..])?;
         }
     }
     add_sums(conn)?;
     Ok(conn.pragma_update(None, "user_version", VERSION)?)
+}
+
+fn run(conn: &Connection, statements: &[&str]) -> Result<(), Fault> {
+    Ok(statements.iter().try_for_each(|statement| conn.execute_batch(statement))?)
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use api::{Family, HandleId, Owner, Timestamp, Use};
 use fastrand::Rng;
-use ipam::{AutoAssign, Effects, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps, Which};
+use ipam::{AutoAssign, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps, Which};
 use setup::Clock;
-use store::Store;
+use store::{Effects, Store};
 
 use crate::worker::{Allocator, Job, Nothing, Request};
 

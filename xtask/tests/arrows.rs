@@ -10,7 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["api", "outside"]),
     ("ipam", &["api", "selector", "store"]),
     ("resources", &["api", "selector", "store", "ipam"]),
-    ("setup", &["api", "ipam", "outside", "store"]),
+    ("setup", &["api", "outside", "store"]),
     ("dataplane", &[]),
     ("calicoctl", &["selector", "api", "outside", "store", "ipam", "resources", "setup"]),
     ("cni", &["api", "outside", "store", "setup"]),

@@ -25,4 +25,4 @@ pub use plan::{
     ReleaseIps, ReleaseIpsError, ReleaseUnowned, ReleasedAffinities, ReleasedIps, SetOwnerAttributes,
     SetOwnerError, Which, Whose,
 };
-pub use run::{Effects, RunError, run, run_from};
+pub use run::{RunError, run, run_from};

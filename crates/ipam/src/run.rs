@@ -1,11 +1,9 @@
 //! The one loop: read, plan, commit, and try again with jitter.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::Timestamp;
-use store::{Depth, ReadSet, Refusal, Report, Store, StoreError, Unreadable, View};
+use store::{Depth, Effects, ReadSet, Refusal, Report, Store, StoreError, Unreadable, View};
 
 use crate::plan::{Plan, Planner};
 
@@ -16,18 +14,6 @@ const READS: u32 = 10_000;
 /// Time kept back, at most, for taking back what a failed request left.
 const FOR_GIVING_UP: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-
-/// Time and chance, which the loop needs and planners must not have.
-pub trait Effects: Send + Sync {
-    /// The wall clock.
-    fn now(&self) -> Timestamp;
-    /// Time since some fixed moment; never goes back.
-    fn elapsed(&self) -> Duration;
-    /// A fresh random number.
-    fn seed(&self) -> u64;
-    /// Waits.
-    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send;
-}
 
 /// Why an operation did not succeed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use ipam::usage::{Allocation, allocation_of, reads_of};
-use ipam::{Effects, ReleaseIp, ReleaseIps};
-use store::{ReadSet, Store};
+use ipam::{ReleaseIp, ReleaseIps};
+use store::{Effects, ReadSet, Store};
 
 use crate::client::Client;
 use crate::error::Error;

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use api::capability::{Backend, Operation};
 use api::{Key, Revision};
-use ipam::Effects;
-use store::{Batch, Outcome, ReadSet, Refusal, Store, View};
+use store::{Batch, Effects, Outcome, ReadSet, Refusal, Store, View};
 
 use crate::error::{BackendError, Error, Identifier};
 

@@ -2,8 +2,7 @@
 
 use api::capability::Operation;
 use api::{Resource, Role};
-use ipam::Effects;
-use store::{Batch, Depth, Expect, ReadSet, Store, StoreError};
+use store::{Batch, Depth, Effects, Expect, ReadSet, Store, StoreError};
 
 use crate::client::{Client, Committed, TRIES};
 use crate::config;

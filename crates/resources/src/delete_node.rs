@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use api::{Cidr, Kind, Owner, Resource};
-use ipam::{Effects, Which};
-use store::{Depth, ReadSet, Scope, Store};
+use ipam::Which;
+use store::{Depth, Effects, ReadSet, Scope, Store};
 
 use crate::client::{Client, found};
 use crate::error::{Error, Identifier};

@@ -7,8 +7,8 @@
 
 use api::defaults::on_write;
 use api::{BlockCidr, Cidr, Key, Kind, Owner, Resource, Value};
-use ipam::{Effects, ReleaseAffinities, Which};
-use store::{Batch, Depth, Expect, ReadSet, Scope, Store, View};
+use ipam::{ReleaseAffinities, Which};
+use store::{Batch, Depth, Effects, Expect, ReadSet, Scope, Store, View};
 
 use crate::client::{Client, Committed, TRIES, found};
 use crate::error::{Error, Identifier};

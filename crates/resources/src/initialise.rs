@@ -2,9 +2,8 @@
 
 use api::capability::Backend;
 use api::{Cidr, IpamConfig, Key, Kind, Resource, Value};
-use ipam::Effects;
 use serde_json::{Value as Json, json};
-use store::{Batch, Expect, ReadSet, Store};
+use store::{Batch, Effects, Expect, ReadSet, Store};
 
 use crate::client::{Client, Committed, TRIES, found};
 use crate::config::{self, ConfigChange};

@@ -2,8 +2,8 @@
 
 use api::resource::Metadata;
 use api::{Home, Resource, Revision, Timestamp};
-use ipam::Effects;
 use serde_json::{Map, Value as Json};
+use store::Effects;
 
 /// What a pod's name was made from: the CNI plugin notes it on the pod's endpoint (`cni-plugin/pkg/k8s/k8s.go`).
 const GENERATE_NAME: &str = "generateName";

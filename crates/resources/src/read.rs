@@ -2,8 +2,7 @@
 
 use api::capability::Backend;
 use api::{Home, Kind, Resource, Revision};
-use ipam::Effects;
-use store::{Depth, ReadSet, Scope, Store};
+use store::{Depth, Effects, ReadSet, Scope, Store};
 
 use crate::client::Client;
 use crate::error::{Error, Identifier};

@@ -3,8 +3,7 @@
 
 use api::cidr::{number, offset};
 use api::{Cidr, Resource, Value, validate};
-use ipam::Effects;
-use store::{Batch, Depth, Expect, ReadSet, Scope, Store};
+use store::{Batch, Depth, Effects, Expect, ReadSet, Scope, Store};
 
 use crate::client::{Client, Committed, TRIES, found};
 use crate::error::{Error, Identifier};

@@ -3,8 +3,7 @@
 use api::capability::Operation;
 use api::defaults::{on_read, on_write};
 use api::{Key, Resource, Revision, Role, Value, validate};
-use ipam::Effects;
-use store::{Batch, Depth, Expect, ReadSet, Scope, Slot, Store, View};
+use store::{Batch, Depth, Effects, Expect, ReadSet, Scope, Slot, Store, View};
 
 use crate::client::{Client, Committed, TRIES, found};
 use crate::config;

@@ -31,7 +31,7 @@ impl Clock {
     }
 }
 
-impl ipam::Effects for Clock {
+impl store::Effects for Clock {
     fn now(&self) -> api::Timestamp {
         Clock::now(self)
     }

@@ -7,6 +7,7 @@ pub mod any;
 pub mod batch;
 #[cfg(any(feature = "etcd", feature = "kubernetes"))]
 mod cause;
+pub mod effects;
 pub mod error;
 #[cfg(feature = "etcd")]
 pub mod etcd;
@@ -31,6 +32,7 @@ pub mod watch;
 
 pub use any::AnyStore;
 pub use batch::{Batch, Current, Expect, Guard, Op, Operation, Outcome, Report, Transaction, Write};
+pub use effects::Effects;
 pub use error::{Refusal, StoreError, WatchError};
 pub use memory::MemoryStore;
 pub use noting::{Noted, Noting};

@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
             Ok(cluster) => break Ok(cluster),
             Err(error) if poll.is_some_and(|poll| asked.get() < poll) => {
                 let second = Duration::from_secs(1);
-                session.wait(ipam::Effects::sleep(session.effects(), second));
+                session.wait(store::Effects::sleep(session.effects(), second));
                 asked.set(asked.get() + second);
                 let _ = error;
             }

@@ -146,7 +146,7 @@ impl Ran {
 /// The world's time; chance that is the same every time.
 pub struct Real;
 
-impl ipam::Effects for Real {
+impl store::Effects for Real {
     fn now(&self) -> api::Timestamp {
         api::Timestamp::new(1_785_578_400, 0).unwrap()
     }

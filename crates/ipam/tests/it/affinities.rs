@@ -68,7 +68,7 @@ fn nobodys_block_goes_with_the_affinity_that_is_left_of_it() {
                     &mut block,
                     "h",
                     |_| true,
-                    ipam::Effects::now(&world.clock),
+                    store::Effects::now(&world.clock),
                     0,
                 );
                 world.store.put(Key::Block(block.cidr), api::Value::Block(block));

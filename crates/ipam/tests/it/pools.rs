@@ -1,9 +1,9 @@
 //! Which pools are taken from.
 
 use api::{Key, Kind, Use};
-use ipam::{AutoAssign, Effects, Plan, Planner};
+use ipam::{AutoAssign, Plan, Planner};
 use serde_json::{Value, json};
-use store::{Batch, ReadSet, Store};
+use store::{Batch, Effects, ReadSet, Store};
 
 use crate::world::*;
 

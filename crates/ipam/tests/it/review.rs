@@ -73,7 +73,7 @@ fn t1_full_pool_with_cooldown() {
 fn t1b_ten_thousand_blocks_with_cooldown() {
     #[derive(Clone)]
     struct Wall(Instant, Clock);
-    impl ipam::Effects for Wall {
+    impl store::Effects for Wall {
         fn now(&self) -> api::Timestamp {
             self.1.now()
         }

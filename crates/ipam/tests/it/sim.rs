@@ -17,12 +17,11 @@ use api::{
 };
 use ipam::invariants::Property;
 use ipam::{
-    AutoAssign, Effects, HandleRelease, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps, Which,
-    block, run,
+    AutoAssign, HandleRelease, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps, Which, block, run,
 };
 use store::{
-    Batch, Depth, Expect, MemoryStore, Op as StoreOp, Outcome, ReadSet, Refusal, Report, Scope, Slot, Store,
-    StoreError, View, Write,
+    Batch, Depth, Effects, Expect, MemoryStore, Op as StoreOp, Outcome, ReadSet, Refusal, Report, Scope,
+    Slot, Store, StoreError, View, Write,
 };
 
 use crate::world::*;

@@ -12,11 +12,11 @@ use api::{
     Resource, Timestamp, Use, Value,
 };
 use ipam::{
-    AssignIp, AutoAssign, AutoAssigned, Effects, HandleRelease, Planner, ReleaseAffinities, ReleaseByHandle,
+    AssignIp, AutoAssign, AutoAssigned, HandleRelease, Planner, ReleaseAffinities, ReleaseByHandle,
     ReleaseIp, ReleaseIps, ReleasedIps, RunError, Which, invariants,
 };
 use serde_json::json;
-use store::{MemoryStore, Store};
+use store::{Effects, MemoryStore, Store};
 
 pub const WITHIN: Duration = Duration::from_secs(90);
 

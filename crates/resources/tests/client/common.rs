@@ -23,7 +23,7 @@ impl Fixed {
     }
 }
 
-impl ipam::Effects for Fixed {
+impl store::Effects for Fixed {
     fn now(&self) -> Timestamp {
         Timestamp::new(1_785_578_400, 0).unwrap()
     }

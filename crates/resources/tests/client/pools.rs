@@ -63,7 +63,7 @@ fn an_empty_block_that_was_given_up_halfway_goes() {
         run(client.create(&resource(Kind::Node, "n1", json!({})))).unwrap();
         let owner = Owner::Host("n1".to_string());
         let cidr: BlockCidr = "10.0.0.64/26".parse().unwrap();
-        let mut block = ipam::block::create(cidr, &owner, None, ipam::Effects::now(&effects));
+        let mut block = ipam::block::create(cidr, &owner, None, store::Effects::now(&effects));
         ipam::block::disown(&mut block);
         store.put(Key::Block(cidr), Value::Block(block));
         let leaving = Value::Affinity(Affinity::new(AffinityState::PendingDeletion));

@@ -74,12 +74,12 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
 fn copied(source: &Session, target: &Session, context: &mut Context<'_>) -> Result<Counts, Failure> {
     let still = Still::hold(source)?;
     let mut copying = Copying::new(&source.store, &target.store, WITHIN, still.was_ready());
-    let started = ipam::Effects::elapsed(source.effects());
+    let started = store::Effects::elapsed(source.effects());
     let mut told = started;
     let stderr = &mut *context.stderr;
     let outcome = target.wait(async {
         let progress = |done: usize, of: usize| {
-            let now = ipam::Effects::elapsed(source.effects());
+            let now = store::Effects::elapsed(source.effects());
             if now.saturating_sub(told) >= Duration::from_secs(1) {
                 told = now;
                 // Progress that nobody can see is no reason to stop.

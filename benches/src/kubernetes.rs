@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use store::testing::kube_server::{ADMIN, KubeServer, Options};
+use servers::kube_server::{ADMIN, KubeServer, Options};
 
 use crate::process::{self, Cluster, Plugin, Programs};
 use crate::table::Table;

@@ -7,7 +7,7 @@ use crate::trouble::Trouble;
 /// Ends the test where etcd is left out.
 macro_rules! needs_etcd {
     () => {
-        if store::testing::etcd_server::is_left_out() {
+        if servers::etcd_server::is_left_out() {
             return;
         }
     };

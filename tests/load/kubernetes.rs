@@ -8,7 +8,7 @@ use crate::worker::Author;
 /// Ends the test where Kubernetes is left out.
 macro_rules! needs_kubernetes {
     () => {
-        if store::testing::kube_server::is_left_out() {
+        if servers::kube_server::is_left_out() {
             return;
         }
     };

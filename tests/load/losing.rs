@@ -4,8 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use store::testing::etcd_server::etcd_client;
-use store::testing::proxy::{Passage, Proxy};
+use servers::proxy::{Passage, Proxy};
+use store::testing::etcd_client;
 use store::{Batch, Outcome, ReadSet, Report, Scope, Store, StoreError, View};
 use tokio::time::sleep;
 

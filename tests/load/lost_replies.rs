@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use api::HandleId;
+use servers::proxy::Proxy;
 use setup::Clock;
 use store::AnyStore;
-use store::testing::etcd_server::etcd_client;
-use store::testing::proxy::Proxy;
+use store::testing::etcd_client;
 
 use crate::environment::{Environment, block_on, set_up_racks};
 use crate::etcd_faults::needs_etcd;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use store::testing::etcd_server::{EtcdCluster, etcd_client};
-use store::testing::proxy::Passage;
+use servers::etcd_server::EtcdCluster;
+use servers::proxy::Passage;
+use store::testing::etcd_client;
 
 use crate::environment::{Environment, block_on};
 use crate::running::Crew;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use store::testing::kube_server::{KubeServer, Options, programs};
+use servers::kube_server::{KubeServer, Options, programs};
 
 use crate::cargo::{root, target_dir, this_program};
 use crate::needs;
@@ -96,7 +96,7 @@ impl Files {
         self.remove_leftovers()?;
         needs::program("etcd", "etcd-server", "Kubernetes' database")?;
         // Here, so that one sees it and can interrupt it.
-        programs::programs(&up.programs())?;
+        programs::programs(&up.options().programs())?;
         fs::create_dir_all(&self.dir)?;
         let log_path = self.dir.join("log");
         let log = File::create(&log_path).with_context(|| log_path.display().to_string())?;
@@ -145,11 +145,9 @@ impl Files {
     }
 
     fn supervise(&self, up: &Up) -> Result<()> {
-        let mut options = Options::new();
-        (options.scheduler, options.controllers) = (up.scheduler, up.controllers);
-        let server = KubeServer::start(options);
+        let server = KubeServer::try_start(up.options())?;
         if up.crds != "none" {
-            server.apply(&[&root().join("deploy/crds").join(&up.crds), &root().join("deploy/rbac")]);
+            server.try_apply(&[&root().join("deploy/crds").join(&up.crds), &root().join("deploy/rbac")])?;
         }
         let socket = server.directory().join("supervisor");
         let listener = UnixListener::bind(&socket)?;
@@ -167,11 +165,10 @@ impl Files {
 }
 
 impl Up {
-    fn programs(&self) -> Vec<&'static str> {
-        let mut names = vec!["kube-apiserver"];
-        names.extend(self.scheduler.then_some("kube-scheduler"));
-        names.extend(self.controllers.then_some("kube-controller-manager"));
-        names
+    fn options(&self) -> Options {
+        let mut options = Options::new();
+        (options.scheduler, options.controllers) = (self.scheduler, self.controllers);
+        options
     }
 }
 

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
-use store::testing::kube_server::programs;
+use servers::kube_server::programs;
 
 /// What the tests on real servers and the replay of recordings need beside Kubernetes' programs.
 pub fn servers() -> Result<()> {

@@ -16,8 +16,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cni", &["api", "outside", "store", "setup"]),
     ("calico-ipam", &["api", "cni", "outside", "store", "ipam", "setup"]),
     ("calico", &["api", "cni", "dataplane", "outside", "store", "ipam", "resources", "setup"]),
-    ("xtask", &["api", "store"]),
-    ("benches", &["api", "store"]),
+    // What starts servers for tests is in no program that users run.
+    ("servers", &[]),
+    ("xtask", &["api", "servers"]),
+    ("benches", &["api", "servers", "store"]),
     ("end-to-end", &[]),
 ];
 

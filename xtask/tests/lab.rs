@@ -9,7 +9,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use store::testing::kube_server;
+use servers::kube_server;
 use tempfile::TempDir;
 
 /// How often it is looked whether all is gone, and how long to wait in between.

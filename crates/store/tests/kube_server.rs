@@ -1,4 +1,4 @@
-//! The control plane for tests, and the manifests in `deploy` on it.
+//! The manifests in `deploy` on a real API server.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -7,14 +7,13 @@ mod kube_server {
     mod objects;
     mod recorded;
     mod rights;
-    mod server;
 
     use std::io::Write;
     use std::path::PathBuf;
     use std::process::Stdio;
 
     use serde_json::{Value as Json, json};
-    use store::testing::kube_server::{KubeServer, Options, is_left_out};
+    use servers::kube_server::{KubeServer, Options, is_left_out};
 
     /// A file or folder of the manifests.
     fn deploy(path: &str) -> PathBuf {

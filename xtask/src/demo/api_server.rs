@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value as Json, json};
-use store::testing::kube_server::{self, KubeServer, Options};
+use servers::kube_server::{self, KubeServer, Options};
 
 use super::guide::{self, NODES, RACKS, Replica};
 use super::kubelet::Kubelets;
@@ -43,9 +43,7 @@ pub fn prepare() -> Result<()> {
 pub fn perform(programs: &Path) -> Result<()> {
     needs::kubernetes(&PROGRAMS)?;
     println!("starting etcd, {}", PROGRAMS.join(", "));
-    let mut options = Options::new();
-    (options.scheduler, options.controllers) = (true, true);
-    let mut server = KubeServer::start(options);
+    let mut server = KubeServer::try_start(Options::new().whole())?;
     let socket = server.serve_on_socket();
     let kubeconfig = server.kubeconfig();
     // Goes with the server in whatever way this ends.

@@ -26,7 +26,7 @@ pub use netns::can_be_had as can_be_in_namespaces;
 use netns::Network;
 use plugin::Plugin;
 use stage::Stage;
-use store::{Etcd, Store};
+use store::{Store, start_etcd};
 use terminal::Terminal;
 pub use terminal::output;
 
@@ -94,7 +94,7 @@ impl Demo {
         let scratch = tempfile::tempdir().context("a temporary folder for the store")?;
         let store = match self.etcd {
             false => Store::Embedded(scratch.path().join("rackpool.db")),
-            true => Store::Etcd(Etcd::start(scratch.path())?),
+            true => Store::Etcd(Box::new(start_etcd()?)),
         };
         let sweeper = Sweeper::start(scratch.path())?;
         let done = stage(&programs, scratch.path(), &store, network).perform();

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value as Json, json};
+use servers::kube_server::KubeServer;
 
 use super::network::Block;
 use super::said::progress;
@@ -40,17 +41,15 @@ pub fn check(cni: Cni, programs: Option<&Path>) -> Result<()> {
 }
 
 /// What the plugins need: themselves, custom resources, and a service account with the rights of both of ours.
-pub fn prepare_cluster(site: &Site) -> Result<()> {
+pub fn prepare_cluster(site: &Site, server: &KubeServer) -> Result<()> {
     install_plugins(site)?;
     if site.options.cni == Cni::Ptp {
         return Ok(());
     }
     let deploy = root().join("deploy");
-    let mut apply = site.kubectl(&["apply", "--server-side"]);
-    run(apply.arg("-f").arg(deploy.join("crds/v1")).arg("-f").arg(deploy.join("rbac")))?;
-    run(&mut site.kubectl(&["wait", "--for=condition=Established", "customresourcedefinitions", "--all"]))?;
+    server.try_apply(&[&deploy.join("crds/v1"), &deploy.join("rbac")])?;
     let token = run(site.kubectl(&["create", "token", "--duration", "8760h"]).args(ACCOUNT))?;
-    site.put(KUBECONFIG, &site.kubeconfig_with(token.trim())?)?;
+    site.put(KUBECONFIG, &server.kubeconfig_with(ACCOUNT[0], token.trim())?)?;
     progress("the plugins' custom resources and rights are there");
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use store::testing::kube_server;
+use servers::kube_server;
 
 use super::{KUBERNETES, cgroups, image};
 use crate::needs::{self, Package};

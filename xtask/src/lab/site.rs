@@ -108,24 +108,6 @@ impl Site {
         self.path("admin.kubeconfig")
     }
 
-    /// A way to the API server. It signs its certificate itself when it first starts.
-    pub fn kubeconfig_with(&self, token: &str) -> Result<String> {
-        let certificate = self.path("certificates/apiserver.crt");
-        let certificate =
-            fs::read_to_string(&certificate).with_context(|| certificate.display().to_string())?;
-        // The authority is in the text, since pods' plugins and people read this elsewhere.
-        let authority = base64(certificate.as_bytes());
-        let config = serde_json::json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "lab", "cluster": {"server": api_url(), "certificate-authority-data": authority}}],
-            "users": [{"name": "lab", "user": {"token": token}}],
-            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}],
-            "current-context": "lab",
-        });
-        Ok(config.to_string())
-    }
-
     /// kubectl as the administrator, for those who are in the cluster's network already.
     pub fn kubectl(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.kubectl);
@@ -176,11 +158,6 @@ impl Node<'_> {
     }
 }
 
-/// Where the API server is.
-pub fn api_url() -> String {
-    format!("https://{BRIDGE}:6443")
-}
-
 /// The last lines of a log.
 pub fn tail(log: &Path) -> String {
     const LINES: usize = 15;
@@ -203,9 +180,4 @@ pub fn run(command: &mut Command) -> Result<String> {
 pub fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
-}
-
-fn base64(bytes: &[u8]) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(bytes)
 }

@@ -60,7 +60,7 @@ impl<'a> Steward<'a> {
         fs::create_dir_all("/run/netns")?;
         network::create_bridge()?;
         let control_plane = ControlPlane::start(site)?;
-        cni::prepare_cluster(site)?;
+        cni::prepare_cluster(site, control_plane.server())?;
         let mut steward = Steward { site, control_plane, machines: BTreeMap::new() };
         progress(format!("booting {} nodes", site.options.nodes.len()));
         for node in site.nodes() {

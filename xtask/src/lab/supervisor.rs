@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process, setsid};
-use store::testing::kube_server::{kubectl, programs};
+use servers::kube_server::{kubectl, programs};
 
 use super::said::{Said, say};
 use super::site::{Options, Site, shown};
@@ -96,7 +96,7 @@ fn create(folder: &Path, options: Options) -> Result<Site> {
         folder: folder.to_path_buf(),
         options,
         kubernetes: programs::programs(&KUBERNETES)?,
-        kubectl: kubectl(),
+        kubectl: kubectl()?,
         hierarchies: cgroups::hierarchies(&name)?,
     };
     site.write()?;

@@ -1,8 +1,8 @@
 //! What others left in etcd and nobody can read: the rest goes on, the log names it.
 
 use serde_json::{Value as Json, json};
-use store::testing::etcd_server::EtcdServer;
-use store::testing::etcd_server::etcd_client::Client;
+use servers::etcd_server::EtcdServer;
+use store::testing::etcd_client::Client;
 
 use crate::fixture::{Answer, Host, fill, needs_etcd, node, pool};
 

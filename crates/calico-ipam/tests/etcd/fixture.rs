@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use api::{Kind, Resource, Value};
 use serde_json::{Value as Json, json};
+use servers::etcd_server::EtcdServer;
 use store::etcd::{EtcdStore, Options};
-use store::testing::etcd_server::EtcdServer;
 use store::{Batch, Expect, Store};
 use tempfile::TempDir;
 
 /// Ends the test where etcd is left out.
 macro_rules! needs_etcd {
     () => {
-        if store::testing::etcd_server::is_left_out() {
+        if servers::etcd_server::is_left_out() {
             return;
         }
     };

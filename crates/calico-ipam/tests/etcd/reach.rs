@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::json;
-use store::testing::etcd_server::{EtcdCluster, free_ports};
+use servers::etcd_server::{EtcdCluster, free_ports};
 
 use crate::fixture::{Host, needs_etcd};
 

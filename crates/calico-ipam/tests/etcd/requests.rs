@@ -1,7 +1,7 @@
 //! How often a whole run of the program asks etcd, as etcd itself counts it.
 
 use serde_json::json;
-use store::testing::etcd_server::EtcdServer;
+use servers::etcd_server::EtcdServer;
 
 use crate::fixture::{Answer, Host, fill, needs_etcd, node, pool};
 

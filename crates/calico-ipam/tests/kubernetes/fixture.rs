@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::{Value as Json, json};
-use store::testing::kube_server::{self, KubeServer, Options, Request};
+use servers::kube_server::{self, KubeServer, Options, Request};
 use tempfile::TempDir;
 
 use crate::harness::{Answer, BINARY, finish, spawn};

@@ -11,7 +11,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_tim
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
-use store::testing::etcd_server::free_ports;
+use servers::etcd_server::free_ports;
 
 use crate::fixture::{Host, pod};
 use crate::harness::Answer;

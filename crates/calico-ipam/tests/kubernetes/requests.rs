@@ -2,7 +2,7 @@
 
 use api::{Block, BlockCidr};
 use serde_json::{Value as Json, json};
-use store::testing::kube_server::Request;
+use servers::kube_server::Request;
 
 use crate::fixture::{Cluster, GROUP, Host, cluster, node, pod, pool, writes};
 use crate::harness::Answer;

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use api::{Key, Kind, Resource};
 use serde_json::json;
-use store::testing::etcd_server::{self, EtcdServer};
+use servers::etcd_server::{self, EtcdServer};
 
 use crate::harness::{Container, Node, run};
 

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::{Value as Json, json};
-use store::testing::kube_server::{self, KubeServer, Options};
+use servers::kube_server::{self, KubeServer, Options};
 use tempfile::TempDir;
 
 use crate::harness::{Answer, Container, NODE, Namespace, programs, run};

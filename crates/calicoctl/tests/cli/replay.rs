@@ -18,7 +18,7 @@ fn recorded_runs_of_the_original_give_the_same_on_the_embedded_store() {
 #[cfg(feature = "etcd")]
 #[test]
 fn recorded_runs_of_the_original_give_the_same_on_etcd() {
-    if store::testing::etcd_server::is_left_out() {
+    if servers::etcd_server::is_left_out() {
         return;
     }
     let Some(python) = isolated_python(&["etcd", "etcdctl"]) else { return };
@@ -47,7 +47,7 @@ fn recorded_calls_of_the_plugin_are_answered_the_same() {
 /// Those recordings on an API server that the replay starts, with our own definitions of that group; more than so many pass. Scenarios that need programs which we do not have pass as far as they go.
 #[cfg(feature = "kubernetes")]
 fn on_kubernetes(group: &str, recordings: &str, count: usize) {
-    use store::testing::kube_server;
+    use servers::kube_server;
     if kube_server::is_left_out() {
         return;
     }
@@ -57,7 +57,7 @@ fn on_kubernetes(group: &str, recordings: &str, count: usize) {
     let programs =
         kube_server::programs::programs(&["kube-apiserver"]).unwrap_or_else(|error| panic!("{error}"));
     let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/crds").join(group);
-    replay.env("KUBE_BIN", programs).env("KUBECTL_BIN", kube_server::kubectl());
+    replay.env("KUBE_BIN", programs).env("KUBECTL_BIN", kube_server::kubectl().unwrap());
     replay.env("CALICO_BIN", program_beside(Path::new(env!("CARGO_BIN_EXE_calicoctl")), "calico"));
     pass(replay.env("CRDS", definitions), count);
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use api::Kind;
 use resources::contents::Contents;
-use store::testing::etcd_server::etcd_client::Client;
-use store::testing::etcd_server::{EtcdServer, Setup};
+use servers::etcd_server::{EtcdServer, Setup};
+use store::testing::etcd_client::Client;
 use store::{AnyStore, Depth, ReadSet, Scope, Store};
 
 use crate::fixture::{Ran, User, WITHIN, needs_etcd, wait_for};

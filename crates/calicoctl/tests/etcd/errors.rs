@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use store::testing::etcd_server::etcd_client::{Client, Permission, PermissionType};
-use store::testing::etcd_server::{Certificates, EtcdCluster, EtcdServer, Setup, free_ports};
+use servers::etcd_server::{Certificates, EtcdCluster, EtcdServer, Setup, free_ports};
+use store::testing::etcd_client::{Client, Permission, PermissionType};
 
 use crate::fixture::{User, needs_etcd, wait_for};
 

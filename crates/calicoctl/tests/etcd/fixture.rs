@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use api::{HandleId, Use};
 use ipam::AutoAssign;
+use servers::etcd_server::EtcdServer;
 use setup::{ConnectOptions, Datastore, Environment, Settings};
 use store::AnyStore;
 use store::etcd::{EtcdStore, Options};
-use store::testing::etcd_server::EtcdServer;
 use tempfile::TempDir;
 
 /// Ends the test where etcd is left out.
 macro_rules! needs_etcd {
     () => {
-        if store::testing::etcd_server::is_left_out() {
+        if servers::etcd_server::is_left_out() {
             return;
         }
     };

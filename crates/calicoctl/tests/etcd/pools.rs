@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use store::testing::etcd_server::EtcdServer;
+use servers::etcd_server::EtcdServer;
 
 use crate::fixture::{Ran, User, needs_etcd};
 

@@ -1,6 +1,6 @@
 //! How often a command asks etcd, as etcd itself counts it.
 
-use store::testing::etcd_server::EtcdServer;
+use servers::etcd_server::EtcdServer;
 
 use crate::fixture::{User, needs_etcd};
 

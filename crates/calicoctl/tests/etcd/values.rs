@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use api::{Key, Value};
 use serde_json::Value as Json;
-use store::testing::etcd_server::EtcdServer;
-use store::testing::etcd_server::etcd_client::Client;
+use servers::etcd_server::EtcdServer;
+use store::testing::etcd_client::Client;
 use store::{Batch, Expect, ReadSet, Store};
 
 use crate::fixture::{WITHIN, needs_etcd, open, wait_for};

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use store::testing::etcd_server::free_ports;
+use servers::etcd_server::free_ports;
 
 use crate::fixture::{User, cluster};
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use store::testing::kube_server::{self, KubeServer, Options};
+use servers::kube_server::{self, KubeServer, Options};
 use tempfile::TempDir;
 
 /// Users who may do what the installed roles say, and nothing.

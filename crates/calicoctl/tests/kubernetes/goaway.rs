@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use store::testing::kube_server::{self, KubeServer, Options};
+use servers::kube_server::{self, KubeServer, Options};
 
 use crate::fixture::{ALONE, User, kubectl};
 

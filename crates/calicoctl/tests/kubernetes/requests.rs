@@ -1,6 +1,6 @@
 //! How often a command asks, as the server counts it.
 
-use store::testing::kube_server::ADMIN;
+use servers::kube_server::ADMIN;
 
 use crate::fixture::cluster;
 

@@ -3,14 +3,13 @@
 mod beside;
 pub mod conformance;
 pub mod counting;
-pub mod etcd_server;
 pub mod fault;
-pub mod kube_server;
-pub mod proxy;
 mod silent;
 
 pub use beside::program_beside;
 pub use conformance::{Backend, Promises};
 pub use counting::{Counting, Counts, RecordType};
+#[cfg(feature = "etcd")]
+pub use etcd_client;
 pub use fault::{Chances, CommitFault, Faulty, Plan, Stale, Step};
 pub use silent::Silent;

@@ -1,8 +1,8 @@
 //! The suite: every case on a server of its own; all of it on a cluster.
 
+use servers::etcd_server::{EtcdCluster, EtcdServer, is_left_out};
 use store::etcd::EtcdStore;
-use store::testing::etcd_server::etcd_client::{Client, DeleteOptions};
-use store::testing::etcd_server::{EtcdCluster, EtcdServer, is_left_out};
+use store::testing::etcd_client::{Client, DeleteOptions};
 use store::testing::{Backend, conformance};
 
 use super::fixture::{needs_etcd, open, raw};

@@ -2,9 +2,9 @@
 
 use std::net::{SocketAddr, UdpSocket};
 
+use servers::etcd_server::EtcdServer;
 use store::StoreError;
 use store::etcd::{Discovery, EtcdStore, Options};
-use store::testing::etcd_server::EtcdServer;
 
 use super::fixture::*;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use store::testing::etcd_server::{EtcdServer, Setup, free_ports};
+use servers::etcd_server::{EtcdServer, Setup, free_ports};
 use store::{Batch, Expect, Op, Outcome, ReadSet, Refusal, Scope, Store, StoreError};
 
 use super::fixture::*;

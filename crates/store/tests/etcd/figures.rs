@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use api::{Affinity, AffinityState, Family, Key, Kind, Owner};
-use store::testing::etcd_server::EtcdServer;
-use store::testing::proxy::Proxy;
+use servers::etcd_server::EtcdServer;
+use servers::proxy::Proxy;
 use store::{Batch, Depth, Expect, ReadSet, Scope, Store};
 
 use super::fixture::*;

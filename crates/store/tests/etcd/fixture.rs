@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use api::{BlockCidr, Handle, HandleId, Key, Record, Revision, Value};
 use store::etcd::{EtcdStore, Options};
-use store::testing::etcd_server::etcd_client::Client;
+use store::testing::etcd_client::Client;
 use store::{Batch, Expect, Outcome, ReadSet, Report, Store, StoreError};
 
 pub const WITHIN: Duration = Duration::from_secs(10);
@@ -13,7 +13,7 @@ pub const WITHIN: Duration = Duration::from_secs(10);
 /// Ends the test where etcd is left out.
 macro_rules! needs_etcd {
     () => {
-        if store::testing::etcd_server::is_left_out() {
+        if servers::etcd_server::is_left_out() {
             return;
         }
     };

@@ -85,7 +85,7 @@ async fn a_commit_is_in_doubt_only_where_it_may_have_been_processed() {
 #[tokio::test]
 async fn another_member_is_told_what_one_refuses() {
     super::fixture::needs_etcd!();
-    let server = store::testing::etcd_server::EtcdServer::start();
+    let server = servers::etcd_server::EtcdServer::start();
     for answer in [|_| go_away(0), refuse] {
         let (endpoint, count) = serve(answer);
         let store = open(&[endpoint, server.endpoint()]);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use store::testing::etcd_server::{EtcdCluster, EtcdServer, free_ports};
-use store::testing::proxy::{Passage, Proxy};
+use servers::etcd_server::{EtcdCluster, EtcdServer, free_ports};
+use servers::proxy::{Passage, Proxy};
 use store::{Expect, Outcome, Store, StoreError};
 
 use super::fixture::*;

@@ -6,9 +6,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     date_time_ymd,
 };
+use servers::etcd_server::{Certificates, EtcdServer, Setup};
 use store::etcd::{EtcdStore, Options, Pem, Tls};
-use store::testing::etcd_server::etcd_client::{Client, Permission, PermissionType};
-use store::testing::etcd_server::{Certificates, EtcdServer, Setup};
+use store::testing::etcd_client::{Client, Permission, PermissionType};
 use store::{Event, Expect, Outcome, Scope, Store, StoreError, Watch};
 use tempfile::TempDir;
 
@@ -198,7 +198,7 @@ async fn with_users(server: &EtcdServer) -> Client {
         client.user_grant_role(user, user).await.unwrap();
     }
     client.auth_enable().await.unwrap();
-    let root = store::testing::etcd_server::etcd_client::ConnectOptions::new().with_user("root", "top");
+    let root = store::testing::etcd_client::ConnectOptions::new().with_user("root", "top");
     Client::connect([server.endpoint()], Some(root)).await.unwrap()
 }
 

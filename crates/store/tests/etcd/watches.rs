@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use api::{Key, Value};
-use store::testing::etcd_server::{EtcdCluster, EtcdServer};
-use store::testing::proxy::{Passage, Proxy};
+use servers::etcd_server::{EtcdCluster, EtcdServer};
+use servers::proxy::{Passage, Proxy};
 use store::{Event, Scope, Store, Watch};
 
 use super::fixture::*;

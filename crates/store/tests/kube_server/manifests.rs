@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
-use store::testing::kube_server::KubeServer;
+use servers::kube_server::KubeServer;
 
 /// Plural, kind, short names, printer columns (those without a column print name and age), and whether there is a status, as Calico's definitions in
 /// group `projectcalico.org` have them.

@@ -1,7 +1,7 @@
 //! What the API server accepts, refuses, adds and leaves out.
 
 use serde_json::{Value as Json, json};
-use store::testing::kube_server::KubeServer;
+use servers::kube_server::KubeServer;
 
 use super::{create, object, verdicts, with_objects};
 

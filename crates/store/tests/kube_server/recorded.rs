@@ -1,7 +1,7 @@
 //! The API server's verdicts on documents that Calico's client was given, which runs the same schemas itself where there is no API server.
 
 use serde_json::{Value as Json, json};
-use store::testing::kube_server::KubeServer;
+use servers::kube_server::KubeServer;
 
 use super::{GROUPS, verdicts};
 

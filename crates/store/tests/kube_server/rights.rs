@@ -2,7 +2,7 @@
 
 use api::crd::{Collection, Group};
 use serde_json::json;
-use store::testing::kube_server::KubeServer;
+use servers::kube_server::KubeServer;
 
 use super::create;
 

@@ -12,8 +12,8 @@ use api::{
 use kube::client::Body;
 use kube::{Client, Config};
 use serde_json::{Value as Json, json};
+use servers::kube_server::{self, ADMIN, KubeServer};
 use store::kubernetes::{KubeStore, Options, Pem};
-use store::testing::kube_server::{self, ADMIN, KubeServer};
 use store::{Batch, Expect, Op, Outcome, ReadSet, Store, Write};
 use tokio::sync::{Mutex, MutexGuard};
 

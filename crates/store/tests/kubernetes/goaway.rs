@@ -10,8 +10,8 @@ use api::Revision;
 use api::crd::Group;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
+use servers::kube_server::{self, ADMIN, KubeServer};
 use store::kubernetes::{KubeStore, Options, Pem};
-use store::testing::kube_server::{self, ADMIN, KubeServer};
 use store::{Batch, Depth, Expect, Op, Outcome, ReadSet, Scope, Store, StoreError, Write as Change};
 
 use super::fixture::{WITHIN, cluster, counted, handle, manifests};

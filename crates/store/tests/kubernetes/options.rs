@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value as Json, json};
+use servers::kube_server::ADMIN;
 use store::kubernetes::{InCluster, KubeStore, Kubeconfig, Options, Pem};
-use store::testing::kube_server::ADMIN;
 use store::{ReadSet, Store, StoreError};
 
 use super::fixture::*;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use servers::proxy::{Passage, Proxy};
 use store::kubernetes::{KubeStore, Options};
-use store::testing::proxy::{Passage, Proxy};
 use store::{Batch, Event, Expect, Op, Outcome, ReadSet, Scope, Store, Watch};
 
 use super::fixture::*;

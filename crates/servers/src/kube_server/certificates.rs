@@ -1,5 +1,7 @@
 //! What the API server and its users know each other by.
 
+use std::net::Ipv4Addr;
+
 /// PEM texts.
 pub(super) struct Certificates {
     pub(super) ca: String,
@@ -10,7 +12,8 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
-    pub(super) fn generate() -> Result<Certificates, rcgen::Error> {
+    /// Those of a server at this address.
+    pub(super) fn generate(address: Ipv4Addr) -> Result<Certificates, rcgen::Error> {
         use rcgen::{
             BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
         };
@@ -20,8 +23,7 @@ impl Certificates {
         let key = KeyPair::generate()?;
         let ca = params.self_signed(&key)?.pem();
         let issuer = Issuer::new(params, key);
-        let mut params =
-            CertificateParams::new(["127.0.0.1".to_string(), "kubernetes.default.svc".to_string()])?;
+        let mut params = CertificateParams::new([address.to_string(), "kubernetes.default.svc".to_string()])?;
         params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
         params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         let key = KeyPair::generate()?;
@@ -38,8 +40,8 @@ impl Certificates {
 }
 
 /// 128 random bits.
-pub(super) fn random_token() -> String {
+pub(super) fn random_token() -> Result<String, rcgen::Error> {
     // The key generator's randomness, as it is the one here that is made for secrets.
-    let key = rcgen::KeyPair::generate().expect("keys can be made");
-    key.serialized_der().iter().rev().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let key = rcgen::KeyPair::generate()?;
+    Ok(key.serialized_der().iter().rev().take(16).map(|byte| format!("{byte:02x}")).collect())
 }

@@ -1,10 +1,13 @@
 //! What the control plane promises to tests.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use store::testing::kube_server::{ADMIN, KubeServer, Options, is_left_out};
+use servers::kube_server::{ADMIN, KubeServer, Options, is_left_out};
 
 fn runs(id: u32) -> bool {
     // A process that has ended but was not waited for counts as ended.
@@ -72,6 +75,46 @@ fn pods_need_no_service_account(server: &KubeServer) {
     assert!(out.status.success(), "{out:?}");
 }
 
+#[test]
+fn a_whole_control_plane_is_where_it_is_wanted() {
+    if is_left_out() {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let [port] = servers::etcd_server::free_ports();
+    let options = Options::new()
+        .whole()
+        .at(SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 3), port))
+        .in_folder(scratch.path())
+        .without_audit()
+        .argument("--enable-admission-plugins=NodeRestriction")
+        .user("system:node:n0", &["system:nodes"]);
+    let mut server = KubeServer::try_start(options).unwrap();
+    assert_eq!(server.endpoint(), format!("https://127.0.0.3:{port}"));
+    // A kubelet registers itself and nobody else. What it goes by can be read anywhere.
+    let elsewhere = tempfile::NamedTempFile::new().unwrap();
+    std::fs::copy(server.kubeconfig_of("system:node:n0"), elsewhere.path()).unwrap();
+    for (node, may) in [("n0", true), ("n1", false)] {
+        let manifest = scratch.path().join("node.json");
+        let text = format!(r#"{{"apiVersion": "v1", "kind": "Node", "metadata": {{"name": "{node}"}}}}"#);
+        std::fs::write(&manifest, text).unwrap();
+        let mut create = server.kubectl(&["create", "-f"]);
+        let out = create.arg(&manifest).arg("--kubeconfig").arg(elsewhere.path()).output().unwrap();
+        assert_eq!(out.status.success(), may, "{node}: {out:?}");
+    }
+    server.check().unwrap();
+    let scheduler = server.process_ids()[1];
+    assert!(Command::new("kill").args(["-9", &scheduler.to_string()]).status().unwrap().success());
+    assert!(ends(scheduler));
+    let error = server.check().unwrap_err().to_string();
+    assert!(error.starts_with("kube-scheduler has ended"), "{error}");
+    let ids = server.process_ids();
+    drop(server);
+    assert!(ids.into_iter().all(ends), "processes are left over");
+    assert!(scratch.path().join("admin.kubeconfig").exists() && scratch.path().join("etcd/data").exists());
+    assert_eq!(std::fs::read_to_string(scratch.path().join("audit.log")).unwrap(), "");
+}
+
 /// Holds a server until it is killed, for the test below; nothing when it is run for itself.
 #[test]
 fn a_server_of_a_process_that_is_killed() {
@@ -94,7 +137,7 @@ fn a_server_ends_with_its_process() {
     let scratch = tempfile::tempdir().unwrap();
     let told = scratch.path().join("told");
     let mut holder = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "kube_server::server::a_server_of_a_process_that_is_killed"])
+        .args(["--exact", "a_server_of_a_process_that_is_killed"])
         .env("RACKPOOL_HOLD_KUBE_SERVER", &told)
         .stdout(Stdio::null())
         .spawn()

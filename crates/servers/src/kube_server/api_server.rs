@@ -4,9 +4,10 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
-use super::process::Process;
-use super::{API_SERVER, KubeServer, READY_WITHIN, now};
-use crate::testing::etcd_server::free_ports;
+use super::{API_SERVER, KubeServer, READY_WITHIN};
+use crate::ServerError;
+use crate::etcd_server::free_ports;
+use crate::process::{Process, Wait, now};
 
 impl KubeServer {
     /// Ends the API server at once, as a power cut would. The etcd below it goes on.
@@ -21,36 +22,37 @@ impl KubeServer {
     pub fn restart(&mut self) {
         let start = now();
         self.kill();
-        while !self.launch_api_server() {
+        while self.launch_api_server().unwrap_or_else(|error| panic!("{error}")) == Wait::PortTaken {
             // Whoever has the port, a connection of a test perhaps, will not keep it.
             assert!(start.elapsed() < READY_WITHIN, "port {} was taken meanwhile", self.port);
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// Starts the API server on a free port.
-    pub(super) fn launch_api_server_somewhere(&mut self) {
+    /// Starts the API server where it is wanted, else on a free port.
+    pub(super) fn launch_api_server_somewhere(&mut self) -> Result<(), ServerError> {
         // A free port may be taken by another before the server takes it.
         for _ in 0..4 {
-            [self.port] = free_ports();
-            self.endpoint = format!("https://127.0.0.1:{}", self.port);
-            self.write_kubeconfigs();
-            if self.launch_api_server() {
-                return;
+            let [free] = free_ports();
+            self.port = self.options.address.map_or(free, |address| address.port());
+            self.endpoint = format!("https://{}:{}", self.address(), self.port);
+            self.write_kubeconfigs()?;
+            if self.launch_api_server()? == Wait::Ready {
+                return Ok(());
             }
         }
-        panic!("the API server does not start; its port was taken again and again");
+        Err(ServerError::PortTaken { name: API_SERVER.to_string() })
     }
 
-    /// Starts the API server and waits until it is ready; `false` when its port was taken.
-    fn launch_api_server(&mut self) -> bool {
+    /// Starts the API server and waits until it is ready.
+    fn launch_api_server(&mut self) -> Result<Wait, ServerError> {
         let flag = |name: &str, value: &dyn std::fmt::Display| format!("--{name}={value}");
         let file = |name: &str, file: &str| format!("--{name}={}", self.path(file).display());
         let mut command = Command::new(self.programs.join(API_SERVER));
         command.args([
             flag("etcd-servers", &self.etcd.endpoint()),
-            flag("bind-address", &"127.0.0.1"),
-            flag("advertise-address", &"127.0.0.1"),
+            flag("bind-address", &self.address()),
+            flag("advertise-address", &self.address()),
             flag("secure-port", &self.port),
             file("tls-cert-file", "server.crt"),
             file("tls-private-key-file", "server.key"),
@@ -63,38 +65,26 @@ impl KubeServer {
             file("service-account-signing-key-file", "service-accounts.key"),
             flag("service-cluster-ip-range", &"10.96.0.0/16"),
             flag("endpoint-reconciler-type", &"none"),
-            file("audit-policy-file", "audit-policy.json"),
-            file("audit-log-path", "audit.log"),
-            // Requests can be counted as soon as they are answered.
-            flag("audit-log-mode", &"blocking-strict"),
         ]);
+        if !self.options.is_not_audited {
+            command.args([
+                file("audit-policy-file", "audit-policy.json"),
+                file("audit-log-path", "audit.log"),
+                // Requests can be counted as soon as they are answered.
+                flag("audit-log-mode", &"blocking-strict"),
+            ]);
+        }
         command.args(&self.options.arguments);
         if !self.options.controllers {
             command.arg("--disable-admission-plugins=ServiceAccount");
         }
-        let mut process = self.start_process(&mut command, API_SERVER);
-        let is_ready = self.wait_until_ready(&mut process);
-        self.api_server = is_ready.then_some(process);
-        is_ready
-    }
-
-    /// Waits until the API server is ready; `false` when its port was taken.
-    fn wait_until_ready(&self, process: &mut Process) -> bool {
-        let start = now();
-        loop {
-            if process.has_ended() {
-                let log = self.log(API_SERVER);
-                assert!(log.contains("address already in use"), "{API_SERVER} has ended:\n{log}");
-                return false;
-            }
-            let readyz = || self.kubectl(&["get", "--raw", "/readyz"]).output();
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok()
-                && readyz().is_ok_and(|out| out.stdout == b"ok")
-            {
-                return true;
-            }
-            assert!(start.elapsed() < READY_WITHIN, "{API_SERVER} is not ready:\n{}", self.log(API_SERVER));
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let mut process = Process::start(&mut command, &self.folder, API_SERVER)?;
+        let is_ready = || {
+            TcpStream::connect((self.address(), self.port)).is_ok()
+                && self.kubectl(&["get", "--raw", "/readyz"]).output().is_ok_and(|out| out.stdout == b"ok")
+        };
+        let wait = process.wait(&self.folder, READY_WITHIN, is_ready)?;
+        self.api_server = (wait == Wait::Ready).then_some(process);
+        Ok(wait)
     }
 }

@@ -1,24 +1,19 @@
-//! Real etcd servers for tests: one, or a cluster, on free ports of the loopback, with their data in memory where there is such a place.
-//!
-//! They end with the value that started them, also when the test panics; and with the process, also when it is killed.
+//! Real etcd servers: one, or a cluster, on free ports of the loopback, with their data in memory where there is such a place.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
-use tempfile::TempDir;
+use rustix::process::{Signal, WaitOptions, kill_process, waitpid};
 
-#[cfg(feature = "etcd")]
-pub use etcd_client;
+use crate::ServerError;
+use crate::folder::Folder;
+use crate::process::{Process, Wait, now};
 
-/// What a test says that finds no etcd.
-const INSTALL: &str = "there is no program etcd in PATH. Install it (Debian: apt-get install --no-install-recommends etcd-server), \
-                       or set RACKPOOL_SKIP_ETCD=1 to leave out the tests that need it";
+const ETCD: &str = "etcd";
 /// How long a server may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
@@ -54,6 +49,8 @@ pub struct Setup {
     pub tls: Option<Certificates>,
     /// More arguments.
     pub arguments: Vec<String>,
+    /// The folder to keep data and log in, of one server alone. `None` for one that is made for each, in memory where that can be, and goes with it.
+    pub folder: Option<PathBuf>,
 }
 
 impl Setup {
@@ -69,9 +66,19 @@ impl Setup {
     }
 
     /// Starts one server.
+    ///
+    /// # Panics
+    /// Where [`Setup::try_start`] fails.
     pub fn start(&self) -> EtcdServer {
-        let EtcdCluster { mut members, .. } = self.start_cluster(1);
-        members.remove(0)
+        self.try_start().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Starts one server.
+    ///
+    /// # Errors
+    /// When there is no etcd, or it is not ready in time.
+    pub fn try_start(&self) -> Result<EtcdServer, ServerError> {
+        Ok(self.try_start_cluster(1)?.members.remove(0))
     }
 
     /// Starts a cluster of so many.
@@ -79,19 +86,25 @@ impl Setup {
     /// # Panics
     /// When there is no etcd, or it is not ready in time.
     pub fn start_cluster(&self, size: usize) -> EtcdCluster {
+        self.try_start_cluster(size).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn try_start_cluster(&self, size: usize) -> Result<EtcdCluster, ServerError> {
         // A free port may be taken by another before etcd takes it.
         for _ in 0..4 {
-            let mut members: Vec<_> = (0..size).map(|index| EtcdServer::new(self, index)).collect();
+            let members: Result<Vec<_>, _> = (0..size).map(|index| EtcdServer::new(self, index)).collect();
+            let mut members = members?;
             let peers: Vec<_> = members.iter().map(|m| format!("{}={}", m.name, m.peer_url)).collect();
             for member in &mut members {
                 member.peers = peers.join(",");
-                member.launch();
+                member.launch()?;
             }
-            if members.iter_mut().all(EtcdServer::is_ready_in_time) {
-                return EtcdCluster { members };
+            let waits: Result<Vec<_>, _> = members.iter_mut().map(EtcdServer::wait).collect();
+            if waits?.iter().all(|wait| *wait == Wait::Ready) {
+                return Ok(EtcdCluster { members });
             }
         }
-        panic!("etcd does not start; its ports were taken again and again");
+        Err(ServerError::PortTaken { name: ETCD.to_string() })
     }
 }
 
@@ -130,16 +143,15 @@ impl EtcdCluster {
 /// A server.
 #[derive(Debug)]
 pub struct EtcdServer {
+    // Ends before its folder goes.
+    process: Option<Process>,
     name: String,
     setup: Setup,
-    directory: TempDir,
+    folder: Folder,
     client_url: String,
     peer_url: String,
     metrics: String,
     peers: String,
-    child: Option<Child>,
-    /// A shell that ends it when this process is no more.
-    guard: Option<Child>,
 }
 
 impl EtcdServer {
@@ -148,22 +160,19 @@ impl EtcdServer {
         Setup::new().start()
     }
 
-    fn new(setup: &Setup, index: usize) -> EtcdServer {
-        let memory = Path::new("/dev/shm");
-        let directory = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
+    fn new(setup: &Setup, index: usize) -> Result<EtcdServer, ServerError> {
         let scheme = if setup.tls.is_some() { "https" } else { "http" };
         let [client, peer, metrics] = free_ports();
-        EtcdServer {
+        Ok(EtcdServer {
             name: format!("m{index}"),
             setup: setup.clone(),
-            directory: directory.expect("a place for etcd's data"),
+            folder: Folder::new(setup.folder.as_deref(), Path::new("/dev/shm"))?,
             client_url: format!("{scheme}://127.0.0.1:{client}"),
             peer_url: format!("http://127.0.0.1:{peer}"),
             metrics: format!("127.0.0.1:{metrics}"),
             peers: String::new(),
-            child: None,
-            guard: None,
-        }
+            process: None,
+        })
     }
 
     /// Its URL for clients.
@@ -176,94 +185,78 @@ impl EtcdServer {
         self.client_url.split("://").nth(1).expect("the URL has a scheme")
     }
 
-    /// What it wrote to its log.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
-    }
-
-    fn launch(&mut self) {
-        let log = File::options().create(true).append(true).open(self.directory.path().join("log"));
-        let log = log.expect("etcd's log can be written");
-        let mut command = Command::new("etcd");
+    fn launch(&mut self) -> Result<(), ServerError> {
+        let mut command = Command::new(ETCD);
         command
             .args(["--name", &self.name, "--initial-cluster", &self.peers])
             .arg("--data-dir")
-            .arg(self.directory.path().join("data"))
+            .arg(self.folder.path().join("data"))
             .args(["--listen-client-urls", &self.client_url, "--advertise-client-urls", &self.client_url])
             .args(["--listen-peer-urls", &self.peer_url, "--initial-advertise-peer-urls", &self.peer_url])
             .args(["--listen-metrics-urls", &format!("http://{}", self.metrics)])
             .args(["--heartbeat-interval", "50", "--election-timeout", "500"])
-            .args(&self.setup.arguments)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a file can be shared"))
-            .stderr(log);
+            .args(&self.setup.arguments);
         if let Some(tls) = &self.setup.tls {
             command.arg("--cert-file").arg(&tls.cert).arg("--key-file").arg(&tls.key);
             if let Some(ca) = &tls.client_ca {
                 command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(ca);
             }
         }
-        match command.spawn() {
-            Ok(child) => {
-                // Reads until this process closes the pipe, which it does in whatever way it ends.
-                let guard = Command::new("sh")
-                    .args(["-c", "read _; kill -9 \"$1\"", "sh", &child.id().to_string()])
-                    .stdin(Stdio::piped())
-                    .spawn();
-                self.child = Some(child);
-                self.guard = Some(guard.expect("there is a shell"));
+        let process = Process::start(&mut command, &self.folder, ETCD).map_err(|error| match error {
+            ServerError::Start { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                ServerError::NoEtcd
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => panic!("{INSTALL}"),
-            Err(error) => panic!("etcd cannot be started: {error}"),
-        }
+            other => other,
+        })?;
+        self.process = Some(process);
+        Ok(())
     }
 
-    /// Waits until it is healthy; `false` when its ports were taken.
-    fn is_ready_in_time(&mut self) -> bool {
-        let start = now();
-        loop {
-            if self.http("/health").is_some_and(|answer| answer.contains("\"true\"")) {
-                return true;
-            }
-            let child = self.child.as_mut().expect("it was started");
-            if child.try_wait().expect("the child can be waited for").is_some() {
-                let log = self.log();
-                assert!(log.contains("address already in use"), "etcd has ended:\n{log}");
-                return false;
-            }
-            assert!(start.elapsed() < READY_WITHIN, "etcd is not ready:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+    /// Waits until it is healthy.
+    fn wait(&mut self) -> Result<Wait, ServerError> {
+        let mut process = self.process.take().expect("it was started");
+        let is_healthy = || self.http("/health").is_some_and(|answer| answer.contains("\"true\""));
+        let wait = process.wait(&self.folder, READY_WITHIN, is_healthy);
+        self.process = Some(process);
+        wait
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Errors
+    /// When it has ended by itself.
+    pub fn check(&mut self) -> Result<(), ServerError> {
+        self.process.as_mut().map_or(Ok(()), |process| process.check(&self.folder))
+    }
+
+    fn running(&self) -> &Process {
+        self.process.as_ref().expect("it runs")
     }
 
     fn signal(&self, signal: Signal) {
-        let child = self.child.as_ref().expect("it runs");
-        kill_process(Pid::from_child(child), signal).expect("the child can be signalled");
+        kill_process(self.running().pid(), signal).expect("the child can be signalled");
     }
 
-    /// Ends it at once, as a power cut would.
+    /// Ends it at once, as a power cut would. Its data stay.
     pub fn kill(&mut self) {
-        // The guard first, so that it never kills another process of the same number.
-        for mut child in self.guard.take().into_iter().chain(self.child.take()) {
-            // It may have ended already.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.process = None;
     }
 
     /// Starts it again after [`EtcdServer::kill`], with its data and ports, and waits until it is healthy.
+    ///
+    /// # Panics
+    /// When it is not healthy in time; so, too, when one of its ports was taken meanwhile.
     pub fn restart(&mut self) {
         self.kill();
-        self.launch();
-        assert!(self.is_ready_in_time(), "a port was taken meanwhile:\n{}", self.log());
+        let wait = self.launch().and_then(|()| self.wait()).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(wait, Wait::Ready, "a port was taken meanwhile");
     }
 
     /// Stops it from doing anything; its connections stay.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
         // A signal is on its way for a while.
-        let child = Pid::from_child(self.child.as_ref().expect("it runs"));
-        waitpid(Some(child), WaitOptions::UNTRACED).expect("the child can be waited for");
+        waitpid(Some(self.running().pid()), WaitOptions::UNTRACED).expect("the child can be waited for");
     }
 
     /// Lets it go on.
@@ -302,17 +295,6 @@ impl EtcdServer {
         stream.read_to_string(&mut answer).ok()?;
         Some(answer)
     }
-}
-
-impl Drop for EtcdServer {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-#[allow(clippy::disallowed_methods, reason = "servers live in real time")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 /// Ports that nobody listens on now.

@@ -7,7 +7,7 @@ use std::process::{Command, ExitStatus};
 
 /// The Go module that names the programs and their version.
 const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/kubernetes");
-const GO_MOD: &str = include_str!("../../../../../tools/kubernetes/go.mod");
+const GO_MOD: &str = include_str!("../../../../tools/kubernetes/go.mod");
 
 /// Why there are no programs.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,44 @@
+//! The API server's audit log, which tells of each request.
+
+use std::fs;
+
+use serde_json::Value as Json;
+
+use super::KubeServer;
+
+/// A request that the API server has answered, or, of a watch, has begun to answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Who sent it.
+    pub user: String,
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, ...
+    pub verb: String,
+    /// Path and query.
+    pub uri: String,
+    /// The status.
+    pub code: u16,
+}
+
+impl KubeServer {
+    /// All requests of a user since the start, in the order of the answers. Each is here before its sender has the answer.
+    ///
+    /// # Panics
+    /// When the log cannot be read.
+    pub fn requests_of(&self, user: &str) -> Vec<Request> {
+        let text = fs::read_to_string(self.audit_log()).expect("the API server writes an audit log");
+        let events = text.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
+        let requests = events.filter_map(|event| {
+            let (stage, verb) = (event["stage"].as_str()?, event["verb"].as_str()?);
+            let counts =
+                if verb == "watch" { stage == "ResponseStarted" } else { stage == "ResponseComplete" };
+            let request = Request {
+                user: event["user"]["username"].as_str()?.to_string(),
+                verb: verb.to_string(),
+                uri: event["requestURI"].as_str()?.to_string(),
+                code: event["responseStatus"]["code"].as_u64().and_then(|code| code.try_into().ok())?,
+            };
+            (counts && request.user == user).then_some(request)
+        });
+        requests.collect()
+    }
+}

@@ -39,7 +39,15 @@ pub const PROGRAMS: [&str; 3] = ["calicoctl", "calico-ipam", "calico"];
 
 /// Builds [`PROGRAMS`] in the development profile and tells the folder that holds them.
 pub fn build_programs() -> Result<PathBuf> {
-    run(cargo(&["build", "--quiet"]).args(PROGRAMS.iter().flat_map(|program| ["--package", program])))?;
+    run(cargo(&["build"]).args(PROGRAMS.iter().flat_map(|program| ["--package", program])))?;
+    Ok(target_dir()?.join("debug"))
+}
+
+/// Builds what the demo on the embedded store calls, without the other stores, which are most of the work, and tells the folder that holds it.
+pub fn build_embedded_programs() -> Result<PathBuf> {
+    println!("building calicoctl and calico-ipam for the embedded store alone, without etcd and Kubernetes");
+    let programs = ["--package", "calicoctl", "--package", "calico-ipam"];
+    run(cargo(&["build", "--no-default-features"]).args(programs))?;
     Ok(target_dir()?.join("debug"))
 }
 

@@ -15,8 +15,8 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use servers::kube_server::{KubeServer, Options, programs};
 
-use crate::cargo::{root, target_dir, this_program};
 use crate::needs;
+use xtask::cargo::{root, target_dir, this_program};
 
 /// What the supervisor is told to end.
 const END: &str = "end";

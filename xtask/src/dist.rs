@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 
-use crate::cargo::{PROGRAMS, cargo, run, target_dir};
 use crate::packages::Packages;
 use crate::{needs, notices};
+use xtask::cargo::{PROGRAMS, cargo, run, target_dir};
 
 const TARGET: &str = "x86_64-unknown-linux-musl";
 

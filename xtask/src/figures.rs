@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::cargo::{cargo, run};
 use crate::{demo, dist, lab};
+use xtask::cargo::{cargo, run};
 
 /// Arguments of `cargo xtask figures`.
 #[derive(Args)]

@@ -1,59 +1,22 @@
-//! Developer commands: `cargo xtask demo`, `cargo xtask test` and their kin.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+//! The front of `cargo xtask`: it performs the demo on the embedded store, which takes little to build, and has the whole program do all else.
+#![allow(clippy::print_stderr, reason = "a program for the terminal")]
 
-use std::process::ExitCode;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, ExitCode};
 
-use clap::{Parser, Subcommand};
-
-mod cargo;
-mod cluster;
-mod demo;
-mod dist;
-mod figures;
-mod lab;
-mod namespace;
-mod needs;
-mod nightly;
-mod notices;
-mod packages;
-mod steps;
-mod test;
-
-/// rackpool's developer commands.
-#[derive(Parser)]
-#[command(name = "cargo xtask", version)]
-struct Xtask {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Performs the rack guide on a fresh store, with the real programs, and proves the result.
-    Demo(demo::Demo),
-    /// Runs everything that CI runs; installs what is missing where it can, or says what it needs.
-    Test(test::Test),
-    /// Runs what takes too long for every change, whatever fails, and tells in a table what came of it.
-    Nightly(nightly::Nightly),
-    /// Builds the static x86_64 binaries that are handed out, in target/x86_64-unknown-linux-musl/dist.
-    Dist,
-    /// A Kubernetes control plane to try things on: up, down, env.
-    Cluster(cluster::Cluster),
-    /// A whole cluster of real kubelets to try things on: up, down, shell, restart, routes.
-    Lab(lab::LabArguments),
-    /// Measures whole processes and the planner on this machine, side by side with what they rest on.
-    Figures(figures::Figures),
-}
+use anyhow::{Context as _, Result};
+use xtask::cargo::{build_embedded_programs, root};
+use xtask::{guide, sweep};
 
 fn main() -> ExitCode {
-    let done = match Xtask::parse().command {
-        Command::Demo(demo) => demo.run(),
-        Command::Test(test) => test.run(),
-        Command::Nightly(nightly) => nightly.run(),
-        Command::Dist => dist::build().map(|dir| println!("{}", dir.display())),
-        Command::Cluster(cluster) => cluster.run(),
-        Command::Lab(lab) => lab.run(),
-        Command::Figures(figures) => figures.run(),
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let words: Vec<_> = arguments.iter().map(|word| word.to_str().unwrap_or_default()).collect();
+    let done = match words.as_slice() {
+        ["demo"] => build_embedded_programs().and_then(|programs| guide::perform(&programs)),
+        [sweep::SWEEP, folder] => sweep::at_the_end(Path::new(folder), || Ok(())),
+        _ => whole(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -62,4 +25,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Goes on as the whole program, in the folder that we are in.
+fn whole(arguments: &[OsString]) -> Result<()> {
+    let mut command = Command::new(env!("CARGO"));
+    command.arg("run").arg("--manifest-path").arg(root().join("Cargo.toml"));
+    command.args(["--package", "xtask", "--bin", "xtask-whole", "--"]).args(arguments);
+    Err(command.exec()).context("cannot start cargo")
 }

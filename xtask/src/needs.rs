@@ -129,5 +129,5 @@ fn apt(arguments: &[&str]) -> Result<()> {
     // Wait for somebody else's installation rather than fail.
     let mut command = Command::new("apt-get");
     command.args(["-o", "DPkg::Lock::Timeout=300"]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-    crate::cargo::run(command.stdout(Stdio::null()))
+    xtask::cargo::run(command.stdout(Stdio::null()))
 }

@@ -6,9 +6,9 @@ use std::process::Command;
 use anyhow::Result;
 use clap::Args;
 
-use crate::cargo::{build_programs, cargo, run, target_dir};
 use crate::steps::{AfterFailure, Steps};
 use crate::{demo, dist, lab, needs};
+use xtask::cargo::{build_programs, cargo, run, target_dir};
 
 /// How much longer than in CI each load runs.
 const LOAD_SCALE: &str = "10";
@@ -34,7 +34,7 @@ impl Nightly {
             match cargo_deny() {
                 // Advisories are fetched from a repository that not every machine reaches.
                 Ok(deny) => steps.run(policy, || {
-                    run(Command::new(deny).current_dir(crate::cargo::root()).args([
+                    run(Command::new(deny).current_dir(xtask::cargo::root()).args([
                         "--offline",
                         "check",
                         "bans",

@@ -82,7 +82,7 @@ fn standard_texts(expression: &str) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cargo::PROGRAMS;
+    use xtask::cargo::PROGRAMS;
 
     #[test]
     fn everything_linked_in_is_named_with_a_licence() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::cargo::cargo;
+use xtask::cargo::cargo;
 
 /// A package.
 #[derive(Clone, Debug, Deserialize)]
@@ -119,7 +119,7 @@ fn sorted<'a>(packages: impl Iterator<Item = &'a Package>) -> Vec<&'a Package> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cargo::root;
+    use xtask::cargo::root;
 
     const TARGETS: [&str; 2] = ["x86_64-unknown-linux-musl", "x86_64-unknown-linux-gnu"];
 

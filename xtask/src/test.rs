@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::cargo::{cargo, root, run, target_dir};
 use crate::steps::{AfterFailure, Steps};
 use crate::{demo, dist, lab, needs};
+use xtask::cargo::{cargo, root, run, target_dir};
 
 /// The packages without effects, whose tests are also run optimised: an optimiser has been met that changed what the selectors' parser does.
 const PURE: [&str; 3] = ["selector", "api", "ipam"];

@@ -51,7 +51,7 @@ impl Place {
     }
 
     fn lab(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask-whole"));
         // What is said of a running lab is in the target folder.
         command.arg("lab").args(arguments).env("CARGO_TARGET_DIR", self.folder.path());
         command.env("TMPDIR", self.tmp()).stdin(Stdio::null());

@@ -9,11 +9,11 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value as Json, json};
 use servers::kube_server::{self, KubeServer, Options};
 
-use super::guide::{self, NODES, RACKS, Replica};
-use super::kubelet::Kubelets;
-use super::plugin::Plugin;
-use super::proof;
-use super::terminal::{Terminal, heading, output, print_output, show};
+use xtask::guide::plugin::Plugin;
+use xtask::guide::terminal::{Terminal, heading, output, print_output, show};
+use xtask::guide::{self, NODES, RACKS, Replica, proof};
+
+use super::kubelets::Kubelets;
 use crate::needs;
 
 /// What it takes of Kubernetes.
@@ -43,8 +43,7 @@ pub fn prepare() -> Result<()> {
 pub fn perform(programs: &Path) -> Result<()> {
     needs::kubernetes(&PROGRAMS)?;
     println!("starting etcd, {}", PROGRAMS.join(", "));
-    let mut server = KubeServer::try_start(Options::new().whole())?;
-    let socket = server.serve_on_socket();
+    let server = KubeServer::try_start(Options::new().whole().with_nodes_taken_for_ready())?;
     let kubeconfig = server.kubeconfig();
     // Goes with the server in whatever way this ends.
     let folder = server.directory().join("demo");
@@ -60,8 +59,7 @@ pub fn perform(programs: &Path) -> Result<()> {
             ("kubernetes".to_string(), json!({ "kubeconfig": kubeconfig })),
         ]),
     };
-    // After the server, so that it ends before.
-    let kubelets = Kubelets::start(socket, &NODES, plugin)?;
+    let kubelets = Kubelets::register(&server, &NODES, plugin)?;
     let terminal = Terminal {
         programs: programs.to_path_buf(),
         folder,
@@ -77,7 +75,7 @@ pub fn perform(programs: &Path) -> Result<()> {
 struct Stage<'a> {
     server: &'a KubeServer,
     terminal: Terminal,
-    kubelets: Kubelets,
+    kubelets: Kubelets<'a>,
 }
 
 impl Stage<'_> {
@@ -116,7 +114,7 @@ impl Stage<'_> {
         let after = self.prove_blocks()?;
         ensure!(after.iter().all(|pod| before.contains(pod)), "{after:?} are not among {before:?}");
         println!("ok: {} addresses are back", before.len() - after.len());
-        self.kubelets.end()
+        Ok(())
     }
 
     /// Proves each address against the pool of its rack; the pods.
@@ -188,7 +186,7 @@ impl Stage<'_> {
     }
 
     fn tell_news(&mut self) -> Result<()> {
-        for line in self.kubelets.news()? {
+        for line in self.kubelets.look()? {
             println!("{line}");
         }
         Ok(())

@@ -10,9 +10,9 @@ use anyhow::{Context, Result, bail, ensure};
 use ipnet::Ipv4Net;
 use serde_json::Value as Json;
 
-use super::guide::{self, NODES, RACKS, Replica};
-use super::proof;
-use super::terminal::{heading, output, print_output, show};
+use xtask::guide::terminal::{heading, output, print_output, show};
+use xtask::guide::{self, NODES, RACKS, Replica, proof};
+
 use crate::lab::{Cni, Lab, Options};
 
 /// How often it is asked whether all is as it should be, and how long to wait in between.

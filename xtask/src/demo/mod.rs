@@ -1,34 +1,23 @@
-//! The rack guide, performed: a fresh store, the real `calicoctl` and `calico-ipam` as separate processes, and the proof.
+//! The rack guide on each kind of store, and on real and pretended clusters.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use servers::etcd_server;
+use xtask::cargo::{build_embedded_programs, build_programs};
+use xtask::guide;
+use xtask::guide::stage::{Stage, in_scratch};
 
-use crate::cargo::build_programs;
-use crate::lab::Sweeper;
+use crate::needs;
 
 mod api_server;
-mod guide;
-mod kubelet;
+mod kubelets;
 mod kubernetes;
 mod netns;
-mod plugin;
-mod proof;
-mod stage;
-mod store;
-mod terminal;
 
 pub use api_server::{can_be_had as can_be_on_an_api_server, prepare as prepare_api_server};
-
 pub use netns::can_be_had as can_be_in_namespaces;
-
-use netns::Network;
-use plugin::Plugin;
-use stage::Stage;
-use store::{Store, start_etcd};
-use terminal::Terminal;
-pub use terminal::output;
 
 /// Arguments of `cargo xtask demo`.
 #[derive(Args)]
@@ -79,42 +68,31 @@ impl Demo {
 
     /// Performs the guide. Leaves nothing behind.
     pub fn run(self) -> Result<()> {
+        let is_embedded = !(self.etcd || self.api_server || self.kubernetes || self.netns);
         let programs = match self.programs {
             Some(dir) => std::fs::canonicalize(&dir).with_context(|| dir.display().to_string())?,
+            None if is_embedded => build_embedded_programs()?,
             None => build_programs()?,
         };
         if self.api_server {
-            return api_server::perform(&programs);
+            api_server::perform(&programs)
+        } else if self.kubernetes {
+            kubernetes::perform(&programs)
+        } else if self.netns {
+            netns::perform(&programs)
+        } else if self.etcd {
+            perform_on_etcd(&programs)
+        } else {
+            guide::perform(&programs)
         }
-        if self.kubernetes {
-            return kubernetes::perform(&programs);
-        }
-        // First of all, since it asks for what may be missing.
-        let network = self.netns.then(Network::build).transpose()?;
-        let scratch = tempfile::tempdir().context("a temporary folder for the store")?;
-        let store = match self.etcd {
-            false => Store::Embedded(scratch.path().join("rackpool.db")),
-            true => Store::Etcd(Box::new(start_etcd()?)),
-        };
-        let sweeper = Sweeper::start(scratch.path())?;
-        let done = stage(&programs, scratch.path(), &store, network).perform();
-        drop(store);
-        sweeper.sweep().and(done)
     }
 }
 
-fn stage(programs: &Path, scratch: &Path, store: &Store, network: Option<Network>) -> Stage {
-    let program = if network.is_some() { "calico" } else { "calico-ipam" };
-    let terminal = Terminal {
-        programs: programs.to_path_buf(),
-        folder: scratch.to_path_buf(),
-        environment: store.environment(),
-    };
-    let plugin = Plugin {
-        program: programs.join(program),
-        folder: scratch.to_path_buf(),
-        environment: store.environment(),
-        store: store.configuration(),
-    };
-    Stage { terminal, plugin, network }
+fn perform_on_etcd(programs: &Path) -> Result<()> {
+    needs::program("etcd", "etcd-server", "the datastore of this demo")?;
+    let etcd = etcd_server::Setup::new().try_start()?;
+    let url = etcd.endpoint();
+    in_scratch(|scratch| {
+        Stage::new(programs, scratch, ("ETCD_ENDPOINTS", &url), ("etcd_endpoints", &url)).perform()
+    })
 }

@@ -9,14 +9,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use ipnet::Ipv4Net;
 
-use super::guide::{NODES, RACKS, Replica};
-use super::plugin::{Plugin, Sandbox};
-use super::terminal::{Terminal, output};
+use xtask::guide::plugin::{Plugin, Sandbox};
+use xtask::guide::stage::{Stage, in_scratch};
+use xtask::guide::terminal::{Terminal, heading, output};
+use xtask::guide::{NODES, RACKS, Replica, replicas};
+
 use crate::namespace::Namespace;
 use crate::needs;
 
@@ -34,8 +37,31 @@ pub fn can_be_had() -> bool {
     missing.is_none()
 }
 
+/// Performs the guide with these programs, and proves that the replicas reach each other and that nothing is left of them in the end.
+pub fn perform(programs: &Path) -> Result<()> {
+    // First of all, since it asks for what may be missing.
+    let network = Network::build()?;
+    in_scratch(|scratch| {
+        let file = scratch.join("rackpool.db").display().to_string();
+        let mut stage = Stage::new(programs, scratch, ("RACKPOOL_DB", &file), ("rackpool_db", &file));
+        stage.plugin.program = programs.join("calico");
+        stage.prepare()?;
+        let running: Result<Vec<_>> =
+            replicas().map(|replica| network.run(replica, &stage.plugin, &stage.terminal)).collect();
+        let running = running?;
+        stage.prove(&running.iter().map(Running::placed).collect::<Vec<_>>())?;
+        heading("The proof: every replica pings every other, across nodes by host routes");
+        network.install_routes(&running)?;
+        for line in network.check_reach(&running)? {
+            println!("{line}");
+        }
+        println!("{}", network.take_down(&running, &stage.plugin, &stage.terminal)?);
+        Ok(())
+    })
+}
+
 /// The nodes, and the bridge that joins them.
-pub struct Network {
+struct Network {
     nodes: BTreeMap<&'static str, Node>,
     /// It is only there.
     _bridge: Namespace,
@@ -47,7 +73,7 @@ struct Node {
 }
 
 /// A replica that runs.
-pub struct Running {
+struct Running {
     replica: Replica,
     namespace: Namespace,
     /// Its address, and that of its block.
@@ -56,7 +82,7 @@ pub struct Running {
 
 impl Network {
     /// Builds it.
-    pub fn build() -> Result<Network> {
+    fn build() -> Result<Network> {
         let bridge = Namespace::new()?;
         needs::program("ip", "iproute2", "the nodes' network")?;
         needs::program("ping", "iputils-ping", "what the replicas do")?;
@@ -87,7 +113,7 @@ impl Network {
     }
 
     /// Has the main plugin attach a replica to its node; the terminal then tells in which block its address is.
-    pub fn run(&self, replica: Replica, plugin: &Plugin, terminal: &Terminal) -> Result<Running> {
+    fn run(&self, replica: Replica, plugin: &Plugin, terminal: &Terminal) -> Result<Running> {
         let namespace = Namespace::new()?;
         let node = self.node(replica.node)?;
         println!("$ CNI_COMMAND=ADD K8S_POD_NAME={} calico    # in {}", replica.pod, replica.node);
@@ -103,7 +129,7 @@ impl Network {
     }
 
     /// Installs a route to each block on every other node, as there is no routing agent. The plugin installs those to its own node's replicas.
-    pub fn install_routes(&self, replicas: &[Running]) -> Result<()> {
+    fn install_routes(&self, replicas: &[Running]) -> Result<()> {
         let blocks: BTreeMap<Ipv4Net, &str> =
             replicas.iter().map(|running| (running.address.trunc(), running.replica.node)).collect();
         for (name, node) in &self.nodes {
@@ -118,7 +144,7 @@ impl Network {
     }
 
     /// Proves that every replica reaches every other, and gives a line for each rack.
-    pub fn check_reach(&self, replicas: &[Running]) -> Result<Vec<String>> {
+    fn check_reach(&self, replicas: &[Running]) -> Result<Vec<String>> {
         let check_from = |rack: usize| {
             let (mut on_node, mut in_rack, mut beyond) = (0, 0, 0);
             for from in replicas.iter().filter(|from| from.replica.rack == rack) {
@@ -139,7 +165,7 @@ impl Network {
     }
 
     /// Has the plugin take the replicas down, and proves that nothing of them is left on the nodes and in the store; a line that says so.
-    pub fn take_down(&self, replicas: &[Running], plugin: &Plugin, terminal: &Terminal) -> Result<String> {
+    fn take_down(&self, replicas: &[Running], plugin: &Plugin, terminal: &Terminal) -> Result<String> {
         for Running { replica, namespace, .. } in replicas {
             let node = self.node(replica.node)?;
             node.namespace.inside(|| plugin.del(&sandbox(replica, namespace)))?;
@@ -169,7 +195,7 @@ impl Network {
 
 impl Running {
     /// The replica, and its address with the prefix of its block.
-    pub fn placed(&self) -> (Replica, String) {
+    fn placed(&self) -> (Replica, String) {
         (self.replica.clone(), self.address.to_string())
     }
 

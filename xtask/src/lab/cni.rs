@@ -10,7 +10,7 @@ use servers::kube_server::KubeServer;
 use super::network::Block;
 use super::said::progress;
 use super::site::{Cni, Node, Site, run};
-use crate::cargo::root;
+use xtask::cargo::root;
 
 /// Debian's plugins.
 const PLUGINS: &str = "/usr/lib/cni";

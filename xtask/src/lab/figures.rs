@@ -11,9 +11,9 @@ use serde_json::{Value as Json, json};
 
 use super::handle::Lab;
 use super::site::{Cni, Options, run};
-use crate::cargo::this_program;
-use crate::demo::output;
 use crate::namespace::Namespace;
+use xtask::cargo::this_program;
+use xtask::guide::terminal::output;
 
 /// The pod that the measured calls are for. It is on a node that is only recorded, since no kubelet is to run it.
 const POD: &str = "measured";

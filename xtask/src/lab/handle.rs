@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::said::Said;
 use super::site::{MOST_NODES, Options, Site, run};
 use super::{cni, network, requirements, steward, supervisor};
-use crate::cargo::this_program;
+use xtask::cargo::this_program;
 
 /// How long a lab may take to end, and a node to boot.
 const WITHIN: Duration = Duration::from_secs(600);

@@ -24,8 +24,6 @@ enum Role {
         /// The lab's options, in JSON.
         options: String,
     },
-    /// Removes what is left of it.
-    Sweep { folder: PathBuf },
     /// Goes on as another program in one of the lab's control groups.
     Enter {
         folder: PathBuf,
@@ -54,7 +52,6 @@ impl Inside {
             Role::Supervise { options } => {
                 supervisor::supervise(serde_json::from_str(&options).context("the lab's options")?)
             }
-            Role::Sweep { folder } => supervisor::sweep_at_the_end(&folder),
             Role::Enter { folder, group, command } => {
                 cgroups::enter(&Site::read(&folder)?.hierarchies, &group)?;
                 let (program, arguments) = command.split_first().context("a program to go on as")?;

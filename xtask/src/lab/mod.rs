@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
-use crate::cargo::{build_programs, target_dir};
+use xtask::cargo::{build_programs, target_dir};
 
 mod cgroups;
 mod cni;
@@ -33,7 +33,7 @@ pub use figures::measure;
 pub use handle::Lab;
 pub use requirements::{can_be_had, provide as prepare};
 pub use site::{Cni, Options};
-pub use supervisor::Sweeper;
+pub use supervisor::remove_groups;
 
 /// What it takes of Kubernetes.
 const KUBERNETES: [&str; 4] = ["kube-apiserver", "kube-scheduler", "kube-controller-manager", "kubelet"];

@@ -9,7 +9,7 @@
 //! still in the lab's control groups, and removes these and the lab's folder.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -23,7 +23,8 @@ use servers::kube_server::{kubectl, programs};
 use super::said::{Said, say};
 use super::site::{Options, Site, shown};
 use super::{KUBERNETES, cgroups};
-use crate::cargo::this_program;
+use xtask::cargo::this_program;
+use xtask::sweep::{self, Sweeper};
 
 /// Said to a supervisor on its standard input: it goes on when that is closed.
 pub const STAY: &str = "stay";
@@ -184,51 +185,16 @@ pub fn pid_of_child(parent: u32) -> Result<u32> {
     bail!("process {parent} does not start its child")
 }
 
-/// The one that removes what is left in a folder when this value or this process ends, whichever way that is.
-pub struct Sweeper {
-    process: Child,
-}
-
-impl Sweeper {
-    /// Starts it.
-    pub fn start(folder: &Path) -> Result<Sweeper> {
-        let mut command = Command::new("/proc/self/exe");
-        command.args(["lab", "inside", "sweep"]).arg(folder);
-        command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        Ok(Sweeper { process: command.spawn().context("the sweeper")? })
-    }
-
-    /// Has it remove all, now.
-    pub fn sweep(mut self) -> Result<()> {
-        drop(self.process.stdin.take());
-        let out = self.process.wait_with_output()?;
-        if !out.status.success() {
-            let why = String::from_utf8_lossy(&out.stderr).trim().to_string();
-            bail!("not everything could be removed: {why}");
-        }
-        Ok(())
-    }
-}
-
-/// Waits for the end of the supervisor, whichever it is, and removes what is left of the lab.
-pub fn sweep_at_the_end(folder: &Path) -> Result<()> {
-    setsid().context("a session of its own")?;
-    std::io::stdin().lock().read_to_end(&mut Vec::new())?;
-    sweep(folder)
-}
-
-/// Removes what is left of a lab whose supervisor is no more.
+/// Removes what is left of a lab whose supervisor is no more. Its mounts are in namespaces that have ended.
 pub fn sweep(folder: &Path) -> Result<()> {
-    const TRIES: u32 = 100;
-    if let Ok(site) = Site::read(folder) {
-        cgroups::remove(&site.hierarchies, "")?;
+    remove_groups(folder)?;
+    sweep::remove(folder)
+}
+
+/// Ends what still runs in the control groups of the lab in this folder, if there is one, and removes them.
+pub fn remove_groups(folder: &Path) -> Result<()> {
+    match Site::read(folder) {
+        Ok(site) => cgroups::remove(&site.hierarchies, ""),
+        Err(_) => Ok(()),
     }
-    for _ in 0..TRIES {
-        // Its mounts are in namespaces that have ended. One of its processes may have written a moment ago.
-        match fs::remove_dir_all(folder) {
-            Err(_) if folder.exists() => std::thread::sleep(Duration::from_millis(50)),
-            _ => return Ok(()),
-        }
-    }
-    fs::remove_dir_all(folder).with_context(|| folder.display().to_string())
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use ipnet::Ipv4Net;
 use serde_json::Value as Json;
 
-use super::guide::{RACKS, Replica};
+use super::{RACKS, Replica};
 
 /// Checks every rack and gives a line for each.
 ///
@@ -121,7 +121,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::demo::guide;
+    use crate::guide;
 
     fn world(addresses: &[&str]) -> (Vec<(Replica, String)>, Json, Json) {
         let placed: Vec<_> = guide::replicas().zip(addresses.iter().map(|a| a.to_string())).collect();

@@ -1,7 +1,29 @@
-//! What the guide's administrator types, and the replicas that the scheduler would place.
+//! The rack guide, performed: a fresh store, the real `calicoctl` and `calico-ipam` as separate processes, and the proof. Here is what its administrator
+//! types, and where the scheduler would place the replicas.
+
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use api::wep_name::{Identifiers, interface_name};
+
+pub mod plugin;
+pub mod proof;
+pub mod stage;
+pub mod terminal;
+
+use self::stage::Stage;
+
+/// Performs the guide on an embedded store with the programs of this folder. Leaves nothing behind.
+///
+/// # Errors
+/// When a program fails, or the proof does.
+pub fn perform(programs: &Path) -> Result<()> {
+    stage::in_scratch(|scratch| {
+        let file = scratch.join("rackpool.db").display().to_string();
+        let stage = Stage::new(programs, scratch, ("RACKPOOL_DB", &file), ("rackpool_db", &file));
+        stage.perform()
+    })
+}
 
 /// The guide's nodes, two a rack.
 pub const NODES: [&str; 8] = [

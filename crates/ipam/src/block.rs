@@ -313,6 +313,17 @@ pub fn ordinals_of(block: &Block, handle: &str) -> Vec<u32> {
     (0..block.allocations.len() as u32).filter(holds).collect()
 }
 
+/// How many addresses a handle holds, those included whose handle cannot be read: what the handle may count at least.
+pub fn may_hold(block: &Block, handle: &str) -> u32 {
+    let holds = |ordinal: &u32| {
+        block.attribute(*ordinal).is_some_and(|a| {
+            a.released_at.is_none()
+                && (a.handle() == Some(handle) || a.odd.is_some() && a.handle_id.is_none())
+        })
+    };
+    (0..block.allocations.len() as u32).filter(holds).count() as u32
+}
+
 /// An address that somebody holds whose handle cannot be read.
 pub fn doubtful_holder(block: &Block) -> Option<IpAddr> {
     let is_doubtful = |ordinal: &u32| {

@@ -18,6 +18,13 @@ pub enum Expect {
     AsLeftBy(usize),
 }
 
+impl Expect {
+    /// The record as it was read.
+    pub fn at(revision: &Revision) -> Expect {
+        Expect::Revision(revision.clone())
+    }
+}
+
 /// What a write does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {

@@ -250,6 +250,17 @@ impl View {
         }
     }
 
+    /// Those of these records that are not known in full, to be read; nothing where all are. A record that cannot be read is among them: whoever asks for it
+    /// again has to say what becomes of the request without it.
+    pub fn missing(&self, keys: impl IntoIterator<Item = Key>) -> ReadSet {
+        ReadSet::new().keys(keys.into_iter().filter(|key| self.full(key).is_none()))
+    }
+
+    /// Whether a record was neither read in full nor found to be unreadable.
+    pub fn is_unread(&self, key: &Key) -> bool {
+        self.full(key).is_none() && self.unreadable(key).is_none()
+    }
+
     /// Whether all of a scope was read to at least that depth.
     pub fn is_complete(&self, scope: &Scope, depth: Depth) -> bool {
         self.complete.iter().any(|(read, whole)| whole.depth >= depth && read.covers(scope))

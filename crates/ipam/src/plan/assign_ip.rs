@@ -148,7 +148,7 @@ impl AssignIpPlanner {
     fn limit(&self, view: &View) -> Option<(&HandleId, u32)> {
         let (most, id) = (self.request.max_per_handle?, self.request.handle.as_ref()?);
         let (handle, _) = view.handle(id)??;
-        let held = self.progress.held_before(handle, api::Family::of(self.request.addr));
+        let held = self.progress.held(view, id, handle, api::Family::of(self.request.addr));
         (held >= most).then_some((id, most))
     }
 
@@ -180,7 +180,13 @@ impl AssignIpPlanner {
                 block::bump(&mut block);
                 (block, Expect::AsLeftBy(healed.written))
             }
-            (_, Some((stored, revision))) => (stored.clone(), handle::at(revision)),
+            (_, Some((stored, revision))) if self.progress.must_fence(cidr) => {
+                let index = intent.fence(batch, stored, Expect::at(revision));
+                let mut block = stored.clone();
+                block::bump(&mut block);
+                (block, Expect::AsLeftBy(index))
+            }
+            (_, Some((stored, revision))) => (stored.clone(), Expect::at(revision)),
             (_, None) => {
                 let block = block::create(cidr, &self.owner, None, now);
                 let claimed = affinity::claim(batch, &self.owner, found, block.clone());
@@ -212,10 +218,11 @@ impl Planner for AssignIpPlanner {
     fn plan(&mut self, view: &View, now: Timestamp, _seed: u64) -> Result<Plan<()>, AssignIpError> {
         let pool = self.pool(view)?;
         let cidr = pool.block_of(self.request.addr).ok_or(AssignIpError::NoPool)?;
+        let mut missing = self.progress.missing(view);
         let keys = [Key::Block(cidr), Key::Affinity { owner: self.owner.clone(), block: cidr }];
-        let missing: Vec<Key> = keys.into_iter().filter(|key| view.full(key).is_none()).collect();
+        missing.keys.extend(view.missing(keys).keys);
         if !missing.is_empty() {
-            return Ok(Plan::Fetch(ReadSet::new().keys(missing)));
+            return Ok(Plan::Fetch(missing));
         }
         self.progress.settle(view)?;
         if view.block(cidr) == Some(None) {
@@ -231,20 +238,22 @@ impl Planner for AssignIpPlanner {
         }
         let mut batch = Batch::new();
         let mut intent = Intent::default();
-        let mut handle = self.request.handle.as_ref().and_then(|id| handle::Draft::of(view, id));
-        if self.progress.got(cidr.family()).next().is_some() || self.holds_it_already(view, cidr)? {
-            self.progress.heal(&mut batch, view, |_| false, &mut intent);
-        } else {
-            let (block, expect) = self.take(&mut batch, view, cidr, now, &mut intent)?;
-            if let Some(handle) = &mut handle {
-                self.progress.raise(handle, &mut batch, Counts::from([(cidr, 1)]), &mut intent);
-            }
+        let is_got =
+            self.progress.got(cidr.family()).next().is_some() || self.holds_it_already(view, cidr)?;
+        let taken = match is_got {
+            true => None,
+            false => Some(self.take(&mut batch, view, cidr, now, &mut intent)?),
+        };
+        self.progress.heal(&mut batch, view, |_| !is_got, &mut intent);
+        self.progress.fence(&mut batch, view, |block| taken.is_some() && block == cidr, &mut intent);
+        if let Some(mut handle) = self.request.handle.as_ref().and_then(|id| handle::Draft::of(view, id)) {
+            let by = taken.iter().map(|_| (cidr, 1)).collect();
+            self.progress.count(&mut handle, &mut batch, view, by, &Counts::new());
+        }
+        if let Some((block, expect)) = taken {
             intent.place(&mut batch, view, block, expect, vec![self.request.addr]);
         }
-        if let Some(handle) = &mut handle {
-            self.progress.take_back(handle, &mut batch, &mut intent);
-        }
-        self.progress.intend(intent, &batch);
+        self.progress.intend(intent);
         Ok(if batch.is_empty() { Plan::Done(()) } else { Plan::Commit { batch, answer: () } })
     }
 

@@ -5,8 +5,10 @@ use api::{Key, Timestamp};
 use store::{Batch, ReadSet, Report, View};
 
 pub mod assign_ip;
+pub(crate) mod attempts;
 pub mod auto_assign;
 pub mod progress;
+pub(crate) mod release;
 pub mod release_affinities;
 pub mod release_by_handle;
 pub mod release_ips;

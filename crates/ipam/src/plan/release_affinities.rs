@@ -1,12 +1,12 @@
 //! Releases affinities: of a host, of all hosts in a network, or one.
 
 use api::{BlockCidr, Cidr, Family, Key, Owner, Timestamp};
-use store::{Batch, Depth, Outcome, ReadSet, Report, Scope, Slot, View};
+use store::{Batch, Depth, Expect, ReadSet, Report, Scope, Slot, View};
 
 use crate::affinity;
 use crate::block;
 use crate::config;
-use crate::handle;
+use crate::plan::attempts::Writes;
 use crate::plan::{Plan, Planner};
 
 /// Blocks whose affinity is released in one batch, so that a large release makes progress whatever else happens.
@@ -32,14 +32,14 @@ pub struct ReleaseAffinities {
     pub must_be_empty: bool,
     /// By earlier attempts.
     released: Vec<BlockCidr>,
-    /// By the batch at hand: the index of the last write of each.
-    planned: Vec<(usize, BlockCidr)>,
+    /// The last write of each release.
+    writes: Writes<(Owner, BlockCidr)>,
 }
 
 impl ReleaseAffinities {
     /// A request to release those.
     pub fn new(which: Which, must_be_empty: bool) -> ReleaseAffinities {
-        ReleaseAffinities { which, must_be_empty, released: Vec::new(), planned: Vec::new() }
+        ReleaseAffinities { which, must_be_empty, released: Vec::new(), writes: Writes::default() }
     }
 }
 
@@ -73,9 +73,9 @@ impl Planner for ReleaseAffinities {
             Which::Within(_) => {
                 ReadSet::new().scope(Scope::Affinities { owner: None, family: None }, Depth::Full)
             }
-            Which::One(owner, block) => ReadSet::new()
-                .key(Key::Affinity { owner: owner.clone(), block: *block })
-                .key(Key::Block(*block)),
+            Which::One(owner, block) => {
+                ReadSet::new().key(Key::Affinity { owner: owner.clone(), block: *block })
+            }
         }
         .key(Key::IpamConfig)
     }
@@ -91,18 +91,23 @@ impl Planner for ReleaseAffinities {
         let mut batch = Batch::new();
         let mut in_use = Vec::new();
         let mut more = false;
-        self.planned.clear();
+        let mut planned = Vec::new();
+        self.settle(view);
         for some in wanted.chunks(AT_ONCE) {
             if !batch.is_empty() {
                 more = true;
                 break;
             }
-            let keys = some.iter().map(|(_, cidr)| Key::Block(*cidr));
+            // First the affinity, then the block: a claim may end in between, and a live affinity would look like a stale one.
             let affinities =
                 some.iter().map(|(owner, cidr)| Key::Affinity { owner: owner.clone(), block: *cidr });
-            let missing: Vec<Key> = keys.chain(affinities).filter(|key| view.full(key).is_none()).collect();
+            let missing = view.missing(affinities);
             if !missing.is_empty() {
-                return Ok(Plan::Fetch(ReadSet::new().keys(missing)));
+                return Ok(Plan::Fetch(missing));
+            }
+            let missing = view.missing(some.iter().map(|(_, cidr)| Key::Block(*cidr)));
+            if !missing.is_empty() {
+                return Ok(Plan::Fetch(missing));
             }
             for (owner, cidr) in some {
                 let found = view.affinity(owner, *cidr).flatten();
@@ -122,7 +127,7 @@ impl Planner for ReleaseAffinities {
                             in_use.push(*cidr);
                             continue;
                         }
-                        affinity::release(&mut batch, owner, found, block, handle::at(revision));
+                        affinity::release(&mut batch, owner, found, block, Expect::at(revision));
                     }
                     // Another's, nobody's and in use, or gone: the affinity is stale.
                     _ => {
@@ -130,22 +135,31 @@ impl Planner for ReleaseAffinities {
                         affinity::drop_stale(&mut batch, owner, *cidr, revision);
                     }
                 }
-                self.planned.push((batch.writes.len() - 1, *cidr));
+                planned.push((batch.writes.len() - 1, (owner.clone(), *cidr)));
             }
         }
-        let released = self.released.iter().copied().chain(self.planned.iter().map(|(_, cidr)| *cidr));
+        let released = self.released.iter().copied().chain(planned.iter().map(|(_, (_, cidr))| *cidr));
         let answer = ReleasedAffinities { released: released.collect(), in_use, more };
+        self.writes.plan(planned);
         Ok(if batch.is_empty() { Plan::Done(answer) } else { Plan::Commit { batch, answer } })
     }
 
     fn observe(&mut self, report: &Report) {
-        let applied = |index: usize| matches!(report.outcomes.get(index), Some(Outcome::Applied(_)));
-        let done = std::mem::take(&mut self.planned).into_iter().filter(|(index, _)| applied(*index));
-        self.released.extend(done.map(|(_, cidr)| cidr));
+        let applied = self.writes.observe(report);
+        self.released.extend(applied.into_iter().map(|(_, cidr)| cidr));
     }
 }
 
 impl ReleaseAffinities {
+    /// What was in doubt has been released if the affinity is gone; else it is released again.
+    fn settle(&mut self, view: &View) {
+        for (owner, cidr) in self.writes.take_in_doubt() {
+            if view.affinity(&owner, cidr) == Some(None) {
+                self.released.push(cidr);
+            }
+        }
+    }
+
     /// The affinities in question, by owner and block.
     fn wanted(&self, view: &View) -> Vec<(Owner, BlockCidr)> {
         match &self.which {

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use api::{Attribute, Block, BlockCidr, DecodeError, HandleId, Key, Kind, Owner, Timestamp};
-use store::{Batch, Depth, Outcome, ReadSet, Report, Scope, Slot, View};
+use store::{Batch, Depth, ReadSet, Report, Scope, Slot, View};
 
 use crate::block;
 use crate::config;
 use crate::handle;
-use crate::plan::release_ips::{Changed, is_deselected, owner_node, write_back};
+use crate::plan::release::{Allocation, Changed, Memory, Returned, is_deselected, owner_node, write_back};
 use crate::plan::set_owner::PodName;
 use crate::plan::{Plan, Planner};
 
@@ -64,21 +64,7 @@ pub struct ReleaseByHandle {
     pub host: Option<String>,
     /// Which addresses of a handle are meant; of others all.
     whose: BTreeMap<HandleId, Whose>,
-    /// Released by earlier attempts, by handle.
-    done: BTreeMap<HandleId, Vec<IpAddr>>,
-    /// What the batch at hand releases.
-    intent: Vec<Release>,
-    /// What may have been released: the reply was lost.
-    in_doubt: Vec<Release>,
-}
-
-/// Addresses of a handle in a block, and the index of the write that releases them.
-#[derive(Clone, Debug)]
-struct Release {
-    index: usize,
-    block: BlockCidr,
-    handle: HandleId,
-    addresses: Vec<IpAddr>,
+    memory: Memory,
 }
 
 /// What of a handle stays in a block.
@@ -145,8 +131,7 @@ fn holds_nothing(view: &View, id: &HandleId, draft: &handle::Draft) -> bool {
 impl ReleaseByHandle {
     /// A request to release those handles, by a host if it is one.
     pub fn new(handles: Vec<HandleId>, host: Option<String>) -> ReleaseByHandle {
-        let (whose, done, intent, in_doubt) = Default::default();
-        ReleaseByHandle { handles, host, whose, done, intent, in_doubt }
+        ReleaseByHandle { handles, host, whose: BTreeMap::new(), memory: Memory::default() }
     }
 
     /// The request to release these addresses of that handle, too. What else it holds stays.
@@ -183,7 +168,6 @@ impl Planner for ReleaseByHandle {
         ReadSet::new()
             .key(Key::IpamConfig)
             .keys(self.handles.iter().cloned().map(Key::Handle))
-            .keys(self.in_doubt.iter().map(|release| Key::Block(release.block)))
             .keys(node)
             .scope(Scope::kind(Kind::IPPool), Depth::Full)
     }
@@ -194,13 +178,13 @@ impl Planner for ReleaseByHandle {
             ids.into_iter().filter_map(|id| Some((id.clone(), handle::Draft::of(view, id)?))).collect();
         let blocks: BTreeSet<BlockCidr> =
             drafts.values().flat_map(|draft| draft.counts().keys().copied()).collect();
-        let missing: Vec<Key> =
-            blocks.iter().map(|b| Key::Block(*b)).filter(|key| view.full(key).is_none()).collect();
-        let missing: Vec<Key> = missing.into_iter().filter(|key| view.unreadable(key).is_none()).collect();
+        // After the handle, those in doubt too: a block that is absent then is written by nobody whom the handle counted.
+        let of_handles = blocks.iter().map(|block| Key::Block(*block)).filter(|key| view.is_unread(key));
+        let missing = view.missing(self.memory.in_doubt().map(Key::Block)).keys(of_handles);
         if !missing.is_empty() {
-            return Ok(Plan::Fetch(ReadSet::new().keys(missing)));
+            return Ok(Plan::Fetch(missing));
         }
-        self.settle(view);
+        self.memory.settle(view);
         let searches = match self.searches(view, &drafts) {
             Ok(searches) => searches,
             Err(more) => return Ok(Plan::Fetch(more)),
@@ -208,7 +192,7 @@ impl Planner for ReleaseByHandle {
 
         let cooldown = config::of(view).cooldown_seconds;
         let mut changed: BTreeMap<BlockCidr, Changed> = BTreeMap::new();
-        let mut releases: Vec<Release> = Vec::new();
+        let mut releases: Vec<Returned> = Vec::new();
         let mut stays: BTreeMap<(HandleId, BlockCidr), Stays> = BTreeMap::new();
         // The blocks that nothing is to be done about: they are not written again with each attempt.
         let blocks: BTreeSet<BlockCidr> =
@@ -225,29 +209,27 @@ impl Planner for ReleaseByHandle {
                 }
                 let Some(change) = Changed::of(view, &mut changed, *cidr) else { continue };
                 let is_meant = |attribute: &Attribute| whose.has(attribute);
-                let addresses =
-                    block::release_by_handle(&mut change.block, id.as_str(), is_meant, now, cooldown);
-                let stay = Stays::of(&change.block, id, addresses.len(), *count);
-                if !addresses.is_empty() || stay.is_none() {
+                let allocations = release(&mut change.block, id, is_meant, now, cooldown);
+                let stay = Stays::of(&change.block, id, allocations.len(), *count);
+                if !allocations.is_empty() || stay.is_none() {
                     untouched.remove(cidr);
                 }
                 if let Some(stay) = stay {
                     stays.insert((id.clone(), *cidr), stay);
                 }
-                releases.push(Release { index: 0, block: *cidr, handle: id.clone(), addresses });
+                releases.push(Returned { block: *cidr, allocations });
             }
             let Some(search) = searches.get(id) else { continue };
             let mut is_found = false;
             for cidr in &search.blocks {
                 let Some(change) = Changed::of(view, &mut changed, *cidr) else { continue };
                 let is_meant = |attribute: &Attribute| whose.has(attribute);
-                let addresses =
-                    block::release_by_handle(&mut change.block, id.as_str(), is_meant, now, cooldown);
-                let stay = Stays::of(&change.block, id, addresses.len(), 0);
-                is_found |= stay.is_some() || !addresses.is_empty();
-                if !addresses.is_empty() {
+                let allocations = release(&mut change.block, id, is_meant, now, cooldown);
+                let stay = Stays::of(&change.block, id, allocations.len(), 0);
+                is_found |= stay.is_some() || !allocations.is_empty();
+                if !allocations.is_empty() {
                     untouched.remove(cidr);
-                    releases.push(Release { index: 0, block: *cidr, handle: id.clone(), addresses });
+                    releases.push(Returned { block: *cidr, allocations });
                 }
                 stays.extend(stay.map(|stay| ((id.clone(), *cidr), stay)));
             }
@@ -264,6 +246,7 @@ impl Planner for ReleaseByHandle {
         let answer =
             self.handles.iter().map(|id| self.answer(id, drafts.get(id), &releases, &stays)).collect();
         let mut batch = Batch::new();
+        let mut returns = Vec::new();
         // Blocks are written even if the handle turns out to hold nothing of them: nothing may be added to them unseen while the count goes. Those that are
         // gone were read after the handle.
         for cidr in blocks {
@@ -273,15 +256,16 @@ impl Planner for ReleaseByHandle {
                     Ok(index) => index,
                     Err(more) => return Ok(Plan::Fetch(more)),
                 };
-                releases.iter_mut().filter(|r| r.block == cidr).for_each(|r| r.index = index);
+                let here = releases.iter().filter(|release| release.block == cidr);
+                returns.extend(here.map(|release| (index, release.clone())));
             }
             for (id, draft) in drafts.iter_mut().filter(|(id, _)| !kept.contains(id)) {
                 let is_search = searches.get(id).is_some_and(|search| search.blocks.contains(&cidr));
                 match stays.get(&(id.clone(), cidr)) {
-                    None => draft.clear(cidr),
+                    None => draft.set(cidr, 0),
                     // Of what the handle did not name it has to count what stays.
                     Some(Stays::NotMeant(left)) if is_search || !untouched.contains(&cidr) => {
-                        draft.leave(cidr, left.len() as u32);
+                        draft.set(cidr, left.len() as u32);
                     }
                     Some(_) => {}
                 }
@@ -289,29 +273,40 @@ impl Planner for ReleaseByHandle {
         }
         // In one write each, that a batch is one transaction; among them handles that name no block at all.
         let ends = drafts.iter_mut().filter(|(id, _)| !kept.contains(id));
-        ends.for_each(|(_, draft)| draft.end(&mut batch));
-        self.intent = releases;
+        for (_, draft) in ends {
+            draft.write(&mut batch);
+        }
+        self.memory.plan(returns);
         Ok(if batch.is_empty() { Plan::Done(answer) } else { Plan::Commit { batch, answer } })
     }
 
     fn can_do_without(&self, key: &Key) -> bool {
-        let in_doubt = |block: &BlockCidr| self.in_doubt.iter().any(|release| release.block == *block);
         match key {
-            Key::Block(block) => !in_doubt(block),
+            Key::Block(block) => self.memory.in_doubt().all(|in_doubt| in_doubt != *block),
             Key::IpamConfig | Key::Resource { kind: Kind::Node, .. } => true,
             _ => false,
         }
     }
 
     fn observe(&mut self, report: &Report) {
-        for release in std::mem::take(&mut self.intent) {
-            match report.outcomes.get(release.index) {
-                Some(Outcome::Applied(_)) => self.note(release.handle, release.addresses),
-                Some(Outcome::Unknown(_)) => self.in_doubt.push(release),
-                _ => {}
-            }
-        }
+        self.memory.observe(report);
     }
+}
+
+/// Releases what a handle holds of a block, as far as it is meant.
+fn release(
+    block: &mut Block,
+    id: &HandleId,
+    is_meant: impl Fn(&Attribute) -> bool,
+    now: Timestamp,
+    cooldown: i64,
+) -> Vec<Allocation> {
+    let before =
+        block::ordinals_of(block, id.as_str()).into_iter().filter_map(|ordinal| block.cidr.addr(ordinal));
+    let mut allocations: Vec<_> = before.filter_map(|addr| Allocation::of(block, addr)).collect();
+    let released = block::release_by_handle(block, id.as_str(), is_meant, now, cooldown);
+    allocations.retain(|allocation| released.contains(&allocation.addr));
+    allocations
 }
 
 impl ReleaseByHandle {
@@ -326,9 +321,7 @@ impl ReleaseByHandle {
     ) -> Result<BTreeMap<HandleId, Search>, ReadSet> {
         let mut searches = BTreeMap::new();
         let Some(host) = &self.host else { return Ok(searches) };
-        let is_answered = |id: &HandleId| {
-            self.done.contains_key(id) || self.in_doubt.iter().any(|release| release.handle == *id)
-        };
+        let is_answered = |id: &HandleId| self.done(id).next().is_some() || self.memory.holds_in_doubt(id);
         let asked = drafts.iter().filter(|(id, draft)| {
             draft.exists() && !draft.is_tombstone() && !is_answered(id) && holds_nothing(view, id, draft)
         });
@@ -344,8 +337,8 @@ impl ReleaseByHandle {
                 _ => None,
             });
             let blocks: Vec<BlockCidr> = own.collect();
-            let is_unread = |key: &Key| view.full(key).is_none() && view.unreadable(key).is_none();
-            let unread: Vec<Key> = blocks.iter().map(|b| Key::Block(*b)).filter(is_unread).collect();
+            let unread: Vec<Key> =
+                blocks.iter().map(|b| Key::Block(*b)).filter(|key| view.is_unread(key)).collect();
             if !unread.is_empty() {
                 return Err(ReadSet::new().keys(unread));
             }
@@ -355,45 +348,34 @@ impl ReleaseByHandle {
         Ok(searches)
     }
 
-    /// What was in doubt and is not held any more has been released. What is still held stays in doubt: the write may yet arrive, until somebody
-    /// writes the block.
-    fn settle(&mut self, view: &View) {
-        for mut release in std::mem::take(&mut self.in_doubt) {
-            let mut gone = std::mem::take(&mut release.addresses);
-            if let Some(Some((block, _))) = view.block(release.block) {
-                let held = block::ordinals_of(block, release.handle.as_str());
-                let is_held = |addr: &IpAddr| block.cidr.ordinal(*addr).is_some_and(|o| held.contains(&o));
-                (release.addresses, gone) = gone.into_iter().partition(is_held);
-            }
-            self.note(release.handle.clone(), gone);
-            if !release.addresses.is_empty() {
-                self.in_doubt.push(release);
-            }
-        }
+    /// Blocks of which a write is in doubt.
+    pub(super) fn in_doubt(&self) -> impl Iterator<Item = BlockCidr> {
+        self.memory.in_doubt()
     }
 
-    fn note(&mut self, handle: HandleId, addresses: Vec<IpAddr>) {
-        let done = self.done.entry(handle).or_default();
-        done.extend(addresses);
+    /// What earlier attempts are known to have released of a handle.
+    fn done(&self, id: &HandleId) -> impl Iterator<Item = IpAddr> {
+        let done = self.memory.done().iter().filter(move |done| done.handle.as_ref() == Some(id));
+        done.map(|allocation| allocation.addr)
     }
 
     fn answer(
         &self,
         id: &HandleId,
         draft: Option<&handle::Draft>,
-        releases: &[Release],
+        releases: &[Returned],
         stays: &BTreeMap<(HandleId, BlockCidr), Stays>,
     ) -> HandleRelease {
-        let done = self.done.get(id);
-        if done.is_none() && !draft.is_some_and(|draft| draft.exists()) {
+        if self.done(id).next().is_none() && !draft.is_some_and(|draft| draft.exists()) {
             return HandleRelease::NotFound;
         }
-        let now = releases.iter().filter(|release| release.handle == *id);
-        let all = done.into_iter().flatten().chain(now.flat_map(|release| &release.addresses));
+        let now = releases.iter().flat_map(|release| &release.allocations);
+        let now = now.filter(|allocation| allocation.handle.as_ref() == Some(id));
+        let all = self.done(id).chain(now.map(|allocation| allocation.addr));
         let mut addresses: Vec<IpAddr> = Vec::new();
         for addr in all {
-            if !addresses.contains(addr) {
-                addresses.push(*addr);
+            if !addresses.contains(&addr) {
+                addresses.push(addr);
             }
         }
         let stays: Vec<&Stays> =

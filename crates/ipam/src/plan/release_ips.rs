@@ -1,16 +1,17 @@
-//! Releases addresses (`libcalico-go/lib/ipam/ipam.go`, `ReleaseIPs`), and what every release has in common.
+//! Releases addresses (`libcalico-go/lib/ipam/ipam.go`, `ReleaseIPs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use api::{Block, BlockCidr, DecodeError, HandleId, Key, Kind, Owner, Timestamp, Value};
-use store::{Batch, Depth, Expect, Op, Outcome, ReadSet, Report, Scope, View};
+use api::{BlockCidr, DecodeError, HandleId, Key, Kind, Timestamp};
+use store::{Batch, Depth, Expect, ReadSet, Report, Scope, View};
 
-use crate::affinity;
 use crate::block::{self, ReleaseError, ReleaseIp};
 use crate::config;
-use crate::handle::{self, Counts, Fate, Written};
+use crate::handle::{self, Counts};
+use crate::plan::attempts::Tally;
+use crate::plan::progress::Intent;
+use crate::plan::release::{Allocation, Changed, Memory, Returned, is_deselected, owner_node, write_back};
 use crate::plan::{Plan, Planner};
 use crate::pools;
 use crate::usage;
@@ -19,27 +20,11 @@ use crate::usage;
 #[derive(Clone, Debug, Default)]
 pub struct ReleaseIps {
     ips: Vec<ReleaseIp>,
-    /// Released by earlier attempts, whose handles were not lowered yet.
-    owed: BTreeMap<HandleId, Counts>,
-    done: Vec<IpAddr>,
-    intent: Vec<Intent>,
-    /// Of earlier attempts, what may have been released: the reply was lost.
-    in_doubt: Vec<Intent>,
-    /// The writes of handles, and what they lower.
-    lowers: Vec<(usize, HandleId, Counts)>,
-    written: Vec<(HandleId, Written)>,
-    /// Of earlier attempts, writes of handles that may have been applied, and what each lowers.
-    handles_in_doubt: BTreeMap<HandleId, (Written, Vec<(usize, Counts)>)>,
-}
-
-/// Addresses that a write takes out of a block.
-#[derive(Clone, Debug)]
-struct Intent {
-    index: usize,
-    cidr: BlockCidr,
-    released: block::Released,
-    /// The block as the write leaves it; `None` when it deletes it.
-    left: Option<Arc<Value>>,
+    memory: Memory,
+    /// What was assigned when the request first looked: a retry releases nothing that was assigned since.
+    meant: BTreeMap<IpAddr, Allocation>,
+    /// What handles count too much, as their addresses were released.
+    tallies: BTreeMap<HandleId, Tally>,
 }
 
 impl ReleaseIps {
@@ -76,31 +61,39 @@ impl Planner for ReleaseIps {
     type Error = std::convert::Infallible;
 
     fn reads(&self) -> ReadSet {
-        ReadSet::new().key(Key::IpamConfig).scope(Scope::kind(Kind::IPPool), Depth::Full)
+        let owing =
+            self.tallies.iter().filter(|(_, tally)| tally.owes()).map(|(id, _)| Key::Handle(id.clone()));
+        ReadSet::new().key(Key::IpamConfig).keys(owing).scope(Scope::kind(Kind::IPPool), Depth::Full)
     }
 
     fn plan(&mut self, view: &View, now: Timestamp, _seed: u64) -> Result<Plan<ReleasedIps>, Self::Error> {
-        let in_doubt = self.in_doubt.iter().map(|intent| Key::Block(intent.cidr));
-        let in_doubt = in_doubt.chain(self.handles_in_doubt.keys().cloned().map(Key::Handle));
-        let missing: Vec<Key> = in_doubt.filter(|key| view.full(key).is_none()).collect();
+        // After the handles, which were read first.
+        let missing = view.missing(self.blocks().into_iter().map(Key::Block));
         if !missing.is_empty() {
-            return Ok(Plan::Fetch(ReadSet::new().keys(missing)));
+            return Ok(Plan::Fetch(missing));
         }
-        self.settle(view);
-        self.settle_handles(view);
-        let mut answer = ReleasedIps { released: self.done.clone(), ..ReleasedIps::default() };
+        let gone = self.memory.settle(view);
+        self.note(gone);
+        let mut answer = ReleasedIps {
+            released: self.memory.done().iter().map(|allocation| allocation.addr).collect(),
+            ..ReleasedIps::default()
+        };
         let by_block = match self.by_block(view, &mut answer) {
             Ok(by_block) => by_block,
             Err(more) => return Ok(Plan::Fetch(more)),
         };
         let cooldown = config::of(view).cooldown_seconds;
         let mut changed = BTreeMap::new();
-        let mut done: Vec<(BlockCidr, block::Released)> = Vec::new();
+        let mut releases: Vec<Returned> = Vec::new();
         for (cidr, ips) in by_block {
             let Some(change) = Changed::of(view, &mut changed, cidr) else {
                 answer.unallocated.extend(ips.iter().map(|ip| ip.addr));
                 continue;
             };
+            let (ips, others) = self.meant(change, ips);
+            answer.unallocated.extend(others);
+            let mut allocations: Vec<_> =
+                ips.iter().filter_map(|ip| Allocation::of(&change.block, ip.addr)).collect();
             match block::release(&mut change.block, &ips, now, cooldown) {
                 Ok(released) => {
                     answer.released.extend(&released.released);
@@ -108,7 +101,8 @@ impl Planner for ReleaseIps {
                     if released.released.is_empty() {
                         changed.remove(&cidr);
                     } else {
-                        done.push((cidr, released));
+                        allocations.retain(|allocation| released.released.contains(&allocation.addr));
+                        releases.push(Returned { block: cidr, allocations });
                     }
                 }
                 Err(error) => {
@@ -117,14 +111,15 @@ impl Planner for ReleaseIps {
                 }
             }
         }
-        let handles = done.iter().flat_map(|(_, r)| r.by_handle.keys()).filter_map(|id| HandleId::new(id));
-        let handles = handles.chain(self.owed.keys().cloned()).map(Key::Handle);
-        let mut missing: Vec<Key> = handles.filter(|key| view.full(key).is_none()).collect();
-        missing.extend(changed.values().filter_map(|change| owner_node(view, &change.block)));
+        let owing = self.tallies.iter().filter(|(_, tally)| tally.owes()).map(|(id, _)| id);
+        let handles = releases.iter().flat_map(Returned::handles).chain(owing);
+        let mut missing = view.missing(handles.cloned().map(Key::Handle).collect::<Vec<_>>());
+        let nodes = changed.values().filter_map(|change| owner_node(view, &change.block));
+        missing = missing.keys(nodes);
         if !missing.is_empty() {
-            return Ok(Plan::Fetch(ReadSet::new().keys(missing)));
+            return Ok(Plan::Fetch(missing));
         }
-        match self.batch(view, changed, done) {
+        match self.batch(view, changed, releases) {
             Ok(batch) if batch.is_empty() => Ok(Plan::Done(answer)),
             Ok(batch) => Ok(Plan::Commit { batch, answer }),
             Err(more) => Ok(Plan::Fetch(more)),
@@ -132,118 +127,50 @@ impl Planner for ReleaseIps {
     }
 
     fn can_do_without(&self, key: &Key) -> bool {
-        // A block whose write is in doubt decides what has been released.
-        let in_doubt = |block: &BlockCidr| self.in_doubt.iter().any(|intent| intent.cidr == *block);
         match key {
-            Key::Block(block) => !in_doubt(block),
+            // It decides what has been released.
+            Key::Block(block) => !self.blocks().contains(block),
             Key::IpamConfig | Key::Resource { kind: Kind::Node, .. } => true,
             _ => false,
         }
     }
 
     fn observe(&mut self, report: &Report) {
-        let applied = |index: usize| matches!(report.outcomes.get(index), Some(Outcome::Applied(_)));
-        for intent in std::mem::take(&mut self.intent) {
-            match report.outcomes.get(intent.index) {
-                Some(Outcome::Applied(_)) => {
-                    self.in_doubt.retain(|earlier| earlier.cidr != intent.cidr);
-                    self.note(intent.cidr, intent.released);
-                }
-                // At most one of a block's writes in doubt can have been applied; should it be the earlier one, its handles stay too high.
-                Some(Outcome::Unknown(_)) => {
-                    self.in_doubt.retain(|earlier| earlier.cidr != intent.cidr);
-                    self.in_doubt.push(intent);
-                }
-                _ => {}
-            }
-        }
-        let lowers = std::mem::take(&mut self.lowers);
-        for (id, written) in std::mem::take(&mut self.written) {
-            let mine = lowers.iter().filter(|(_, other, _)| *other == id);
-            let mine: Vec<(usize, Counts)> =
-                mine.map(|(index, _, counts)| (*index, counts.clone())).collect();
-            if let Some(last) = written.applied(report) {
-                self.handles_in_doubt.remove(&id);
-                self.lessen(&id, mine.iter().filter(|(index, _)| *index <= last));
-            }
-            if let Some(in_doubt) = written.in_doubt(report) {
-                let unknown = mine.into_iter().filter(|(index, _)| !applied(*index)).collect();
-                self.handles_in_doubt.insert(id, (in_doubt, unknown));
-            }
-        }
-        self.owed.retain(|_, counts| counts.values().any(|n| *n > 0));
+        let applied = self.memory.observe(report);
+        self.note(applied);
+        self.tallies.values_mut().for_each(|tally| tally.observe(report));
     }
 }
 
 impl ReleaseIps {
-    /// What was in doubt has been released if the block is as that write left it. If somebody has written the block since, an address that is free now counts as
-    /// released, but its handle is not lowered: whoever released it may have done that, and a count may be too high, never too low.
-    /// What is still held stays in doubt: the write may yet arrive, until somebody writes the block.
-    fn settle(&mut self, view: &View) {
-        for mut intent in std::mem::take(&mut self.in_doubt) {
-            let found = view.block(intent.cidr).flatten().map(|(block, _)| block);
-            let stands = match (intent.left.as_deref(), found) {
-                (Some(Value::Block(left)), Some(found)) => left == found,
-                (None, None) => true,
-                _ => false,
-            };
-            if stands {
-                self.note(intent.cidr, intent.released);
-                continue;
-            }
-            let is_free = |addr: &IpAddr| {
-                let ordinal = intent.cidr.ordinal(*addr);
-                let attribute = ordinal.and_then(|o| found.and_then(|block| block.attribute(o)));
-                attribute.is_none_or(|a| a.released_at.is_some())
-            };
-            let (free, held) = std::mem::take(&mut intent.released.released).into_iter().partition(is_free);
-            let free = block::Released { released: free, ..block::Released::default() };
-            if !free.released.is_empty() {
-                intent.released.by_handle.clear();
-            }
-            self.note(intent.cidr, free);
-            intent.released.released = held;
-            if !intent.released.released.is_empty() {
-                self.in_doubt.push(intent);
+    /// Blocks that must be known before anything is concluded from what earlier attempts did.
+    fn blocks(&self) -> BTreeSet<BlockCidr> {
+        self.memory.in_doubt().chain(self.tallies.values().flat_map(Tally::blocks)).collect()
+    }
+
+    /// Notes what is certain to be released: the handles count too much, until the batch that released it has lowered them, or a later one does.
+    fn note(&mut self, returned: Vec<Returned>) {
+        for Returned { block, allocations } in returned {
+            self.ips.retain(|ip| !allocations.iter().any(|allocation| allocation.addr == ip.addr));
+            for id in allocations.into_iter().filter_map(|allocation| allocation.handle) {
+                self.tallies.entry(id).or_default().owe(block);
             }
         }
     }
 
-    /// Notes what is certain to be released.
-    fn note(&mut self, cidr: BlockCidr, released: block::Released) {
-        self.ips.retain(|ip| !released.released.contains(&ip.addr));
-        self.done.extend(released.released);
-        for (id, n) in released.by_handle {
-            let Some(id) = HandleId::new(&id) else { continue };
-            *self.owed.entry(id).or_default().entry(cidr).or_default() += n;
-        }
-    }
-
-    /// Finds out about writes of handles in doubt. Where that cannot be told, what they were to lower stays: a count may be too high, never too low.
-    fn settle_handles(&mut self, view: &View) {
-        for (id, (mut written, mut lowers)) in std::mem::take(&mut self.handles_in_doubt) {
-            match view.handle(&id).map(|found| written.settle(found)) {
-                None | Some(Fate::NotApplied) => {}
-                Some(Fate::Applied(last)) => {
-                    self.lessen(&id, lowers.iter().filter(|(index, _)| *index <= last));
-                    lowers.retain(|(index, _)| *index > last);
-                }
-                Some(Fate::Unclear) => drop(self.owed.remove(&id)),
+    /// Those addresses of a block that are still assigned as they were when the request first looked, and the others.
+    fn meant(&mut self, change: &Changed, ips: Vec<ReleaseIp>) -> (Vec<ReleaseIp>, Vec<IpAddr>) {
+        let mut others = Vec::new();
+        let mut meant = ips;
+        meant.retain(|ip| {
+            let Some(found) = Allocation::of(&change.block, ip.addr) else { return true };
+            let is_meant = *self.meant.entry(ip.addr).or_insert_with(|| found.clone()) == found;
+            if !is_meant {
+                others.push(ip.addr);
             }
-            if !written.is_settled() {
-                self.handles_in_doubt.insert(id, (written, lowers));
-            }
-        }
-    }
-
-    /// Notes that a handle was lowered.
-    fn lessen<'a>(&mut self, id: &HandleId, lowers: impl Iterator<Item = &'a (usize, Counts)>) {
-        let Some(owed) = self.owed.get_mut(id) else { return };
-        for (block, n) in lowers.flat_map(|(_, counts)| counts) {
-            if let Some(left) = owed.get_mut(block) {
-                *left = left.saturating_sub(*n);
-            }
-        }
+            is_meant
+        });
+        (meant, others)
     }
 
     /// Groups the addresses by the block that holds them, or tells what must be read for that. All pools count, disabled ones too; an address whose pool is
@@ -268,10 +195,7 @@ impl ReleaseIps {
                     let around = || usage::blocks_around(ip.addr).map(Key::Block);
                     let damaged = around().find_map(|key| view.unreadable(&key));
                     let around = usage::blocks_around(ip.addr);
-                    let is_unread = |cidr: &BlockCidr| {
-                        view.block(*cidr).is_none() && view.unreadable(&Key::Block(*cidr)).is_none()
-                    };
-                    unread.extend(around.filter(is_unread));
+                    unread.extend(around.filter(|cidr| view.is_unread(&Key::Block(*cidr))));
                     let holding =
                         usage::blocks_around(ip.addr).find(|cidr| view.block(*cidr).flatten().is_some());
                     match holding {
@@ -290,124 +214,79 @@ impl ReleaseIps {
         Err(ReadSet::new().keys(unread.into_iter().map(Key::Block)))
     }
 
+    /// The writes: fences of blocks of which a handle counts too much since an earlier attempt, then block after block, each handle after its last one.
     fn batch(
         &mut self,
         view: &View,
         mut changed: BTreeMap<BlockCidr, Changed>,
-        done: Vec<(BlockCidr, block::Released)>,
+        releases: Vec<Returned>,
     ) -> Result<Batch, ReadSet> {
         let mut batch = Batch::new();
-        let mut handles: BTreeMap<HandleId, handle::Draft> = BTreeMap::new();
-        self.intent.clear();
-        self.lowers.clear();
-        for (id, counts) in self.owed.clone() {
-            if !self.lower(&mut batch, view, &mut handles, &id, counts) {
-                // The handle names nothing of what is owed: there is nothing to lower.
-                self.owed.remove(&id);
+        let mut returns = Vec::new();
+        // What the blocks that the batch has written so far hold then.
+        let mut written: BTreeMap<BlockCidr, api::Block> = BTreeMap::new();
+        self.settle_handles(view);
+        let owing: Vec<HandleId> =
+            self.tallies.iter().filter(|(_, tally)| tally.owes()).map(|(id, _)| id.clone()).collect();
+        for cidr in owing.iter().flat_map(|id| self.tallies[id].to_fence(view, id)).collect::<BTreeSet<_>>() {
+            if let Some(Some((stored, revision))) = view.block(cidr)
+                && !changed.contains_key(&cidr)
+            {
+                Intent::default().fence(&mut batch, stored, Expect::at(revision));
+                written.insert(cidr, stored.clone());
             }
         }
-        for (cidr, released) in done {
+        let mut last: BTreeMap<&HandleId, BlockCidr> = BTreeMap::new();
+        for release in &releases {
+            last.extend(release.handles().into_iter().map(|id| (id, release.block)));
+        }
+        for id in owing.iter().filter(|id| !last.contains_key(id)) {
+            self.count(&mut batch, view, id, &written);
+        }
+        for release in &releases {
+            let cidr = release.block;
             let Some(change) = changed.remove(&cidr) else { continue };
+            written.insert(cidr, change.block.clone());
             let deselected = is_deselected(view, &change.block);
-            let index = write_back(&mut batch, view, change, deselected)?;
-            let left = match &batch.writes[index].op {
-                Op::Put(value) => Some(value.clone()),
-                Op::Delete => None,
-            };
-            for (id, n) in &released.by_handle {
-                let Some(id) = HandleId::new(id) else { continue };
-                self.lower(&mut batch, view, &mut handles, &id, Counts::from([(cidr, *n)]));
+            returns.push((write_back(&mut batch, view, change, deselected)?, release.clone()));
+            for id in release.handles() {
+                self.tallies.entry(id.clone()).or_default().owe(cidr);
+                if last.get(id) == Some(&cidr) {
+                    self.count(&mut batch, view, id, &written);
+                }
             }
-            self.intent.push(Intent { index, cidr, released, left });
         }
-        let written = |id: HandleId| (id.clone(), Written::of(&batch, &id));
-        self.written = handles.into_keys().map(written).collect();
+        self.memory.plan(returns);
         Ok(batch)
     }
 
-    /// Writes a handle's lower counts; whether there was anything to lower.
-    fn lower(
+    /// Writes what a handle has to count of the blocks that the batch has written.
+    fn count(
         &mut self,
         batch: &mut Batch,
         view: &View,
-        handles: &mut BTreeMap<HandleId, handle::Draft>,
         id: &HandleId,
-        counts: Counts,
-    ) -> bool {
-        let Some(draft) = handles.get(id).cloned().or_else(|| handle::Draft::of(view, id)) else {
-            return false;
-        };
-        let index = handles.entry(id.clone()).or_insert(draft).lower(batch, &counts);
-        self.lowers.extend(index.map(|index| (index, id.clone(), counts)));
-        index.is_some()
-    }
-}
-
-/// A block that addresses were released from, and how its record stands.
-pub(crate) struct Changed {
-    pub block: Block,
-    pub expect: Expect,
-}
-
-impl Changed {
-    /// The copy to change of a block that the view holds; `None` when it does not exist.
-    pub fn of<'a>(
-        view: &View,
-        changed: &'a mut BTreeMap<BlockCidr, Changed>,
-        cidr: BlockCidr,
-    ) -> Option<&'a mut Changed> {
-        let (stored, revision) = view.block(cidr)??;
-        Some(
-            changed
-                .entry(cidr)
-                .or_insert_with(|| Changed { block: stored.clone(), expect: handle::at(revision) }),
-        )
-    }
-}
-
-/// Writes a block that addresses were released from: deleted when it is empty and nobody's, or empty and its owner's node is no longer selected;
-/// else rewritten. Tells the index of the block's write.
-///
-/// # Errors
-/// What must be read first.
-pub(crate) fn write_back(
-    batch: &mut Batch,
-    view: &View,
-    change: Changed,
-    deselected: bool,
-) -> Result<usize, ReadSet> {
-    let Changed { mut block, expect } = change;
-    let cidr = block.cidr;
-    let empty = block::is_empty(&block);
-    match block.owner() {
-        None if empty && block.affinity.is_none() => Ok(batch.delete(Key::Block(cidr), expect)),
-        Some(owner) if empty && deselected => {
-            let key = Key::Affinity { owner: owner.clone(), block: cidr };
-            if view.full(&key).is_none() {
-                return Err(ReadSet::new().key(key));
+        written: &BTreeMap<BlockCidr, api::Block>,
+    ) {
+        let Some(mut draft) = handle::Draft::of(view, id).filter(handle::Draft::exists) else { return };
+        let Some(tally) = self.tallies.get_mut(id) else { return };
+        let held = |block: BlockCidr, counted: u32| match (written.get(&block), view.block(block)?) {
+            (Some(left), _) => Some(block::may_hold(left, id.as_str())),
+            (None, Some((stored, _))) => {
+                let held = block::may_hold(stored, id.as_str());
+                (held == counted).then_some(held)
             }
-            let found = view.affinity(&owner, cidr).flatten();
-            Ok(affinity::release(batch, &owner, found, block, expect))
-        }
-        _ => {
-            block::bump(&mut block);
-            Ok(batch.put(Key::Block(cidr), expect, Value::Block(block)))
+            (None, None) => Some(0),
+        };
+        tally.write(batch, &mut draft, Counts::new(), held);
+    }
+
+    /// Compares with the handles as they are found.
+    fn settle_handles(&mut self, view: &View) {
+        for (id, tally) in &mut self.tallies {
+            if let Some(found) = view.handle(id) {
+                tally.settle(found.map(|(_, revision)| revision));
+            }
         }
     }
-}
-
-/// The node that must be read to know whether an empty block is to be given up.
-pub(crate) fn owner_node(view: &View, block: &Block) -> Option<Key> {
-    let Some(Owner::Host(host)) = block.owner() else { return None };
-    let key = Key::global(Kind::Node, host);
-    (block::is_empty(block) && view.full(&key).is_none() && view.unreadable(&key).is_none()).then_some(key)
-}
-
-/// Whether the enabled pool of a block no longer selects the node that owns it. A node that does not exist, or a pool whose selector cannot be
-/// read, decides nothing.
-pub(crate) fn is_deselected(view: &View, block: &Block) -> bool {
-    let Some(Owner::Host(host)) = block.owner() else { return false };
-    let Some(Some((node, _))) = view.resource(&Key::global(Kind::Node, host)) else { return false };
-    let pool = pools::enabled(view, block.cidr.family()).find(|p| p.cidr.contains(block.cidr.cidr().first()));
-    pool.is_some_and(|pool| pools::selects_node(pool, &node.as_node().labels) == Some(false))
 }

@@ -1,12 +1,13 @@
 //! Releases the addresses of a handle unless they are somebody else's by now: those of a virtual machine, with its last pod.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 
-use api::{HandleId, Key, Timestamp, Value};
-use store::{Batch, ReadSet, Report, View};
+use api::{HandleId, Key, Timestamp};
+use store::{Batch, Expect, ReadSet, Report, View};
 
 use crate::block;
-use crate::handle;
+use crate::plan::progress::Intent;
 use crate::plan::release_by_handle::{HandleRelease, ReleaseByHandle};
 use crate::plan::set_owner::{PodName, unread};
 use crate::plan::{Plan, Planner};
@@ -18,21 +19,21 @@ pub struct ReleaseUnowned {
     handle: HandleId,
     pod: PodName,
     release: ReleaseByHandle,
-    /// Writes of earlier attempts may have been applied, or may yet be.
-    has_tried: bool,
 }
 
 impl ReleaseUnowned {
     /// A request of that pod to release a handle.
     pub fn new(handle: HandleId, pod: PodName) -> ReleaseUnowned {
         let release = ReleaseByHandle::new(vec![handle.clone()], None);
-        ReleaseUnowned { handle, pod, release, has_tried: false }
+        ReleaseUnowned { handle, pod, release }
     }
 
     /// Whether an address of the handle is somebody else's; what must be read to know.
     fn is_anothers(&self, view: &View) -> Result<bool, ReadSet> {
         let Some(Some((handle, _))) = view.handle(&self.handle) else { return Ok(false) };
         let missing = unread(view, handle.blocks.keys());
+        let missing = missing
+            .keys(view.missing(self.release.in_doubt().map(Key::Block)).keys.into_iter().map(|(key, _)| key));
         if !missing.is_empty() {
             return Err(missing);
         }
@@ -45,16 +46,12 @@ impl ReleaseUnowned {
         }))
     }
 
-    /// Rewrites the handle's blocks as they are, so that no earlier write can be applied any more.
+    /// Rewrites the blocks of which a write is in doubt as they are, so that it can no longer be applied.
     fn fence(&self, view: &View) -> Batch {
-        let mut batch = Batch::new();
-        if let Some(Some((held, _))) = view.handle(&self.handle) {
-            for cidr in held.blocks.keys() {
-                if let Some(Some((stored, revision))) = view.block(*cidr) {
-                    let mut fenced = stored.clone();
-                    block::bump(&mut fenced);
-                    batch.put(Key::Block(*cidr), handle::at(revision), Value::Block(fenced));
-                }
+        let (mut batch, mut intent) = (Batch::new(), Intent::default());
+        for cidr in self.release.in_doubt().collect::<BTreeSet<_>>() {
+            if let Some(Some((stored, revision))) = view.block(cidr) {
+                intent.fence(&mut batch, stored, Expect::at(revision));
             }
         }
         batch
@@ -73,10 +70,7 @@ impl Planner for ReleaseUnowned {
     fn plan(&mut self, view: &View, now: Timestamp, seed: u64) -> Result<Plan<Self::Answer>, Infallible> {
         match self.is_anothers(view) {
             Err(more) => return Ok(Plan::Fetch(more)),
-            Ok(true) if self.has_tried => {
-                return Ok(Plan::Commit { batch: self.fence(view), answer: None });
-            }
-            Ok(true) => return Ok(Plan::Done(None)),
+            Ok(true) => return Ok(Plan::Commit { batch: self.fence(view), answer: None }),
             Ok(false) => {}
         }
         let first = |mut answer: Vec<HandleRelease>| answer.pop();
@@ -93,7 +87,6 @@ impl Planner for ReleaseUnowned {
     }
 
     fn observe(&mut self, report: &Report) {
-        self.has_tried = true;
         self.release.observe(report);
     }
 }

@@ -10,7 +10,7 @@ use store::{Batch, ReadSet, View};
 
 use crate::block;
 use crate::config;
-use crate::plan::release_ips::Changed;
+use crate::plan::release::Changed;
 use crate::plan::{Plan, Planner};
 
 /// What is noted of an owner; empty for nobody.

@@ -41,12 +41,17 @@ impl Search<'_> {
             return;
         }
         let mut block = self.context.collected(stored);
+        let source = self.context.stored(cidr, revision.clone());
+        if matches!(source, Source::Fenced(_)) {
+            // It is rewritten once before.
+            block::bump(&mut block);
+        }
         let attribute = self.context.progress.attribute();
         let taken = block::assign(&mut block, draft.missing(), None, attribute, self.context.reserved);
         if let Ok(addresses) = taken
             && !addresses.is_empty()
         {
-            draft.take(Taking { block, source: Source::Stored(revision.clone()), addresses });
+            draft.take(Taking { block, source, addresses });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a request means to do, and the batch that does it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use api::{Affinity, Block, BlockCidr, Family, HandleId, Key, Owner, Revision};
@@ -16,6 +16,8 @@ use crate::plan::progress::{Intent, Progress};
 pub(super) enum Source {
     /// It exists, and its affinity needs no write.
     Stored(Revision),
+    /// The same; it is rewritten once before, as the handle's count of it is to be set right.
+    Fenced(Revision),
     /// It is the owner's, half claimed or half released.
     Healed(Revision),
     /// It is to be created, as this.
@@ -102,7 +104,7 @@ pub(super) struct Draft<'a> {
 
 impl Draft<'_> {
     /// The writes, in an order in which every prefix is a legal state: claims first (affinity pending, block, affinity confirmed), those of earlier attempts
-    /// too, then the handle raised, then the blocks with the addresses taken, then what is healed by the way.
+    /// too, then fences, then the handle, then the blocks with the addresses taken, then what is healed by the way.
     pub fn batch(&self, mut drafts: Vec<FamilyDraft>, progress: &mut Progress) -> Batch {
         let mut batch = Batch::new();
         let mut intent = Intent::default();
@@ -122,12 +124,10 @@ impl Draft<'_> {
             }
         }
         progress.heal(&mut batch, self.view, |cidr| settled.contains(&cidr), &mut intent);
-        let written = |cidr| puts.iter().any(|(block, ..)| block.cidr == cidr);
-        progress.fence(&mut batch, self.view, written, &mut intent);
-
-        let mut handle = self.handle.and_then(|id| handle::Draft::of(self.view, id));
-        if let (Some(handle), false) = (&mut handle, raised.is_empty()) {
-            progress.raise(handle, &mut batch, raised, &mut intent);
+        let is_written = |cidr| puts.iter().any(|(block, ..)| block.cidr == cidr);
+        progress.fence(&mut batch, self.view, is_written, &mut intent);
+        if let Some(mut handle) = self.handle.and_then(|id| handle::Draft::of(self.view, id)) {
+            progress.count(&mut handle, &mut batch, self.view, raised, &BTreeMap::new());
         }
         if let (Some(node), false) = (self.node, puts.is_empty()) {
             let revision = self.view.resource(node).flatten().map(|(_, revision)| revision.clone());
@@ -136,20 +136,24 @@ impl Draft<'_> {
         for (block, addresses, expect) in puts {
             intent.place(&mut batch, self.view, block, expect, addresses);
         }
-        if let Some(handle) = &mut handle {
-            progress.take_back(handle, &mut batch, &mut intent);
-        }
         for draft in drafts {
             self.tidy(&mut batch, draft.stale, draft.deselected);
         }
-        progress.intend(intent, &batch);
+        progress.intend(intent);
         batch
     }
 
     /// Writes what makes the block the owner's, if anything; tells what the write that takes addresses has to expect.
     fn come_by(&self, batch: &mut Batch, cidr: BlockCidr, source: Source, intent: &mut Intent) -> Expect {
         match source {
-            Source::Stored(revision) => handle::at(&revision),
+            Source::Stored(revision) => Expect::Revision(revision),
+            Source::Fenced(revision) => match self.view.block(cidr) {
+                Some(Some((stored, _))) => {
+                    Expect::AsLeftBy(intent.fence(batch, stored, Expect::Revision(revision)))
+                }
+                // Only blocks that the view holds are taken from.
+                _ => Expect::Revision(revision),
+            },
             Source::Healed(revision) => match self.view.block(cidr) {
                 Some(Some((stored, _))) => {
                     let found = self.affinity(self.owner, cidr);
@@ -158,7 +162,7 @@ impl Draft<'_> {
                     Expect::AsLeftBy(healed.written)
                 }
                 // Only blocks that the view holds are healed.
-                _ => handle::at(&revision),
+                _ => Expect::Revision(revision),
             },
             Source::Claimed(block) => self.claim(batch, *block, intent),
             Source::Reclaimed(emptied, block) => {
@@ -166,7 +170,7 @@ impl Draft<'_> {
                 let theirs = emptied.block.owner();
                 let found = theirs.as_ref().and_then(|owner| self.affinity(owner, cidr));
                 let owner = theirs.as_ref().unwrap_or(self.owner);
-                affinity::release(batch, owner, found, emptied.block, handle::at(&emptied.revision));
+                affinity::release(batch, owner, found, emptied.block, Expect::Revision(emptied.revision));
                 self.claim(batch, *block, intent)
             }
         }
@@ -188,7 +192,7 @@ impl Draft<'_> {
         }
         for Emptied { block, revision } in deselected {
             let found = self.affinity(self.owner, block.cidr);
-            affinity::release(batch, self.owner, found, block, handle::at(&revision));
+            affinity::release(batch, self.owner, found, block, Expect::Revision(revision));
         }
     }
 

@@ -91,7 +91,7 @@ impl Context<'_> {
             match affinity::action(state, affinity::seen(self.view, cidr, self.owner_text)) {
                 Action::Use => {
                     owned += 1;
-                    self.take_stored(draft, cidr, Source::Stored);
+                    self.take_stored(draft, cidr, |revision| self.stored(cidr, revision));
                 }
                 Action::Heal => {
                     owned += 1;
@@ -202,6 +202,11 @@ impl Context<'_> {
         block
     }
 
+    /// How to come by a block that exists, and whose affinity needs no write.
+    pub fn stored(&self, cidr: BlockCidr, revision: Revision) -> Source {
+        if self.progress.must_fence(cidr) { Source::Fenced(revision) } else { Source::Stored(revision) }
+    }
+
     /// Takes what is missing from a block of the owner's.
     pub fn take_stored(&self, draft: &mut FamilyDraft, cidr: BlockCidr, source: impl Fn(Revision) -> Source) {
         if draft.missing() == 0
@@ -214,8 +219,8 @@ impl Context<'_> {
         let Some(Some((stored, revision))) = self.view.block(cidr) else { return };
         let source = source(revision.clone());
         let mut block = self.collected(stored);
-        if matches!(source, Source::Healed(_)) {
-            // The healing rewrites it once before.
+        if matches!(source, Source::Healed(_) | Source::Fenced(_)) {
+            // It is rewritten once before.
             block::bump(&mut block);
         }
         let strict = self.config.strict_affinity.then_some(self.owner_text);
@@ -245,8 +250,7 @@ impl Context<'_> {
     }
 
     pub fn need_blocks(&self, blocks: impl Iterator<Item = BlockCidr>) -> Result<(), Stop> {
-        let is_unread = |key: &Key| self.view.full(key).is_none() && self.view.unreadable(key).is_none();
-        let unread: Vec<Key> = blocks.map(Key::Block).filter(is_unread).collect();
+        let unread: Vec<Key> = blocks.map(Key::Block).filter(|key| self.view.is_unread(key)).collect();
         if unread.is_empty() { Ok(()) } else { Err(Stop::Fetch(ReadSet::new().keys(unread))) }
     }
 

@@ -224,14 +224,13 @@ impl AutoAssignPlanner {
         };
         let Some(Some((handle, _))) = view.handle(id) else { return Ok(None) };
         let wanted = self.request.wanted(family);
-        let counts = handle.blocks.iter().filter(|(block, _)| block.family() == family);
-        let held = self.progress.held_before(handle, family);
+        let held = self.progress.held(view, id, handle, family);
         // What this request has itself got is not what it found.
         if held.saturating_add(wanted) <= most || self.progress.got(family).next().is_some() {
             return Ok(None);
         }
         let mut addresses = Vec::new();
-        for (cidr, _) in counts {
+        for cidr in handle.blocks.keys().filter(|block| block.family() == family) {
             let Some(Some((block, _))) = view.block(*cidr) else { continue };
             for ordinal in block::ordinals_of(block, id.as_str()) {
                 addresses.extend(cidr.addr(ordinal).map(|addr| Address { addr, prefix: family.bits() }));
@@ -282,21 +281,21 @@ impl Planner for AutoAssignPlanner {
         now: Timestamp,
         seed: u64,
     ) -> Result<Plan<AutoAssigned>, AutoAssignError> {
-        let missing = self.unread_of_handle(view);
-        if !missing.is_empty() {
-            return Ok(Plan::Fetch(ReadSet::new().keys(missing)));
-        }
+        let mut needs = self.progress.missing(view);
+        needs.keys.extend(self.unread_of_handle(view).into_iter().map(|key| (key, Depth::Full)));
         if let Some(answer) = self.refused.clone() {
-            return Ok(self.give_back(answer, view, now));
+            return Ok(if needs.is_empty() { self.give_back(answer, view, now) } else { Plan::Fetch(needs) });
         }
-        self.progress.settle(view)?;
-
+        if needs.is_empty() {
+            self.progress.settle(view)?;
+        }
         let reserved = Reserved::in_view(view);
         let config = config::of(view);
-        let mut needs = ReadSet::new();
         let mut drafts: Vec<FamilyDraft> = Vec::new();
         for family in self.families() {
-            if let Some(addresses) = self.held(view, family)? {
+            if needs.is_empty()
+                && let Some(addresses) = self.held(view, family)?
+            {
                 drafts.push(FamilyDraft::held(family, self.request.wanted(family), addresses));
                 continue;
             }
@@ -352,11 +351,10 @@ impl Planner for AutoAssignPlanner {
     }
 
     fn can_do_without(&self, key: &Key) -> bool {
-        // What earlier attempts wrote must be seen again.
-        let is_own = || self.progress.reads().keys.iter().any(|(own, _)| own == key);
         match key {
             Key::IpamConfig => true,
-            Key::Block(_) | Key::Affinity { .. } => !is_own(),
+            // What earlier attempts wrote must be seen again.
+            Key::Block(_) | Key::Affinity { .. } => !self.progress.rests_on(key),
             _ => false,
         }
     }

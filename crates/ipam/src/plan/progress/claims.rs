@@ -7,7 +7,8 @@ use super::{Intent, Progress};
 use crate::affinity::{self, Action, Seen};
 
 impl Progress {
-    /// Forgets claims that have come to their end: confirmed after all, or the block is another's. (One that is not there may yet come.)
+    /// Forgets claims that have come to their end: confirmed after all, or the block is another's. A claim whose block is absent is kept: the write that creates the
+    /// block may yet be applied.
     pub(super) fn settle_claims(&mut self, view: &View) {
         let owner = &self.owner;
         let text = owner.affinity_text();
@@ -45,9 +46,7 @@ impl Progress {
         for cidr in self.unhealed(view).filter(|cidr| !written(*cidr)) {
             if let Some(Some((stored, revision))) = view.block(cidr) {
                 let found = view.affinity(&self.owner, cidr).flatten();
-                let healed = affinity::heal(batch, &self.owner, found, stored.clone(), revision);
-                intent.claims.push(healed);
-                intent.fences.push((healed.written, cidr));
+                intent.claims.push(affinity::heal(batch, &self.owner, found, stored.clone(), revision));
             }
         }
     }

@@ -1,11 +1,11 @@
 //! Taking back what the attempts of a request did.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use api::{BlockCidr, Key, Timestamp, Value};
-use store::{Batch, ReadSet, View};
+use store::{Batch, Expect, View};
 
-use super::{Intent, Progress, State, add, holds};
+use super::{Intent, Progress, holds};
 use crate::affinity;
 use crate::block::{self, ReleaseIp};
 use crate::handle::{self, Counts};
@@ -14,10 +14,9 @@ use crate::plan::Plan;
 impl Progress {
     /// Plans to take everything back: reads what that needs, then one batch.
     pub fn give_up(&mut self, view: &View, now: Timestamp) -> Plan<()> {
-        let keys = self.reads().keys.into_iter().map(|(key, _)| key);
-        let missing: Vec<Key> = keys.filter(|key| view.full(key).is_none()).collect();
+        let missing = self.missing(view);
         if !missing.is_empty() {
-            return Plan::Fetch(ReadSet::new().keys(missing));
+            return Plan::Fetch(missing);
         }
         let batch = self.take_all_back(view, now);
         if batch.is_empty() { Plan::Done(()) } else { Plan::Commit { batch, answer: () } }
@@ -29,52 +28,44 @@ impl Progress {
         let _ = self.settle(view);
         let mut batch = Batch::new();
         let mut intent = Intent::default();
-        let mut lower: Counts = self.leftover.clone();
         let unhealed: BTreeSet<BlockCidr> = self.unhealed(view).collect();
-        let placed = self.placed.iter().map(|p| p.block);
-        let mut blocks: Vec<BlockCidr> = placed.chain(unhealed.iter().copied()).collect();
-        blocks.sort_unstable();
-        blocks.dedup();
-        for cidr in blocks {
-            let placed = || self.placed.iter().filter(|p| p.block == cidr);
-            let returning =
-                placed().filter(|p| p.state == State::Returning && !holds(view, p, &self.attribute));
-            let returned: usize = returning.map(|p| p.addresses.len()).sum();
+        let placed: BTreeSet<BlockCidr> = self.placed.iter().map(|placed| placed.block).collect();
+        let mut left: BTreeMap<BlockCidr, u32> = BTreeMap::new();
+        for cidr in placed.union(&unhealed).copied() {
             let Some(Some((stored, revision))) = view.block(cidr) else {
-                // What is in doubt can never be applied any more.
-                self.placed.retain(|p| p.block != cidr);
-                add(&mut lower, cidr, returned as u32);
+                self.placed.retain(|placed| placed.block != cidr);
+                self.tally.owe(cidr);
                 continue;
             };
-            let ours: Vec<ReleaseIp> = placed()
-                .filter(|p| holds(view, p, &self.attribute))
-                .flat_map(|p| p.addresses.iter())
+            let ours = self.placed.iter().filter(|p| p.block == cidr && holds(view, p, &self.attribute));
+            let ours: Vec<ReleaseIp> = ours
+                .flat_map(|placed| &placed.addresses)
                 .map(|addr| ReleaseIp { addr: *addr, handle: None, sequence: None })
                 .collect();
             let mut changed = stored.clone();
-            // Without cooldown: nobody has used the addresses. A block with nothing of ours is rewritten as a fence.
-            if block::release(&mut changed, &ours, now, 0).is_ok() {
-                let index = if unhealed.contains(&cidr) {
-                    let found = view.affinity(&self.owner, cidr).flatten();
-                    let healed = affinity::heal(&mut batch, &self.owner, found, changed, revision);
-                    intent.claims.push(healed);
-                    healed.written
-                } else {
-                    block::bump(&mut changed);
-                    batch.put(Key::Block(cidr), handle::at(revision), Value::Block(changed))
-                };
-                let count = (ours.len() + returned) as u32;
-                intent.returns.push((index, cidr, count));
-                add(&mut lower, cidr, count);
+            // Without cooldown: nobody has used the addresses. No sequence number and no handle are asked for, so nothing is refused.
+            let _ = block::release(&mut changed, &ours, now, 0);
+            if let Some(id) = &self.handle {
+                left.insert(cidr, block::may_hold(&changed, id.as_str()));
+                self.tally.owe(cidr);
             }
+            let index = if unhealed.contains(&cidr) {
+                let found = view.affinity(&self.owner, cidr).flatten();
+                let healed = affinity::heal(&mut batch, &self.owner, found, changed, revision);
+                intent.claims.push(healed);
+                healed.written
+            } else {
+                block::bump(&mut changed);
+                batch.put(Key::Block(cidr), Expect::at(revision), Value::Block(changed))
+            };
+            intent.returns.push((index, cidr));
+            intent.fences.push((index, cidr));
         }
-        if let Some(mut draft) = self.handle.as_ref().and_then(|id| handle::Draft::of(view, id)) {
-            match draft.lower(&mut batch, &lower) {
-                Some(index) => intent.handle.push((index, Counts::new())),
-                None => self.leftover.clear(),
-            }
+        self.fence(&mut batch, view, |cidr| left.contains_key(&cidr), &mut intent);
+        if let Some(mut handle) = self.handle.as_ref().and_then(|id| handle::Draft::of(view, id)) {
+            self.count(&mut handle, &mut batch, view, Counts::new(), &left);
         }
-        self.intend(intent, &batch);
+        self.intend(intent);
         batch
     }
 }

@@ -1,18 +1,19 @@
-//! What the attempts of one request have done so far, so that no retry takes an address twice or forgets one.
+//! What the attempts of one request for addresses have done so far, so that no retry takes an address twice or forgets one.
 
 mod claims;
 mod give_up;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use api::{Attribute, Block, BlockCidr, Family, Handle, HandleId, Key, Owner, Value};
-use store::{Batch, Expect, Outcome, ReadSet, Report, View};
+use store::{Batch, Expect, Op, Outcome, ReadSet, Report, View};
 
-use crate::affinity::Claimed;
+use crate::affinity::{self, Claimed};
 use crate::block;
-use crate::handle::{self, Counts, Fate, Written};
+use crate::handle::{self, Counts};
+use crate::plan::attempts::{Tally, Writes};
 use crate::pools;
 
 /// Addresses that an attempt wrote into a block.
@@ -22,34 +23,21 @@ struct Placed {
     addresses: Vec<IpAddr>,
     /// The sequence number that they were taken with.
     sequence: u64,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// They are in the block.
-    Certain,
-    /// The write that places them may or may not have been applied, or may yet be, until somebody writes the block.
-    InDoubt,
-    /// They were in the block, and a write that takes them back is in doubt.
-    Returning,
+    /// The empty block that the same write, or one that a transaction folds with it, creates: as long as there is no block, it may yet be applied.
+    creation: Option<Arc<Value>>,
 }
 
 /// What one batch means to do; the indexes are those of its writes.
 #[derive(Clone, Debug, Default)]
 pub struct Intent {
-    /// Each write of a block that takes addresses, with them and the sequence number.
-    places: Vec<(usize, BlockCidr, Vec<IpAddr>, u64)>,
-    /// Writes that rewrite a block as it is, so that an earlier write in doubt can no longer be applied.
+    /// Each write of a block that takes addresses.
+    places: Vec<(usize, Placed)>,
+    /// Writes of a block after which no earlier write in doubt can be applied any more, beside those that take addresses.
     fences: Vec<(usize, BlockCidr)>,
     /// What makes blocks the owner's.
     pub claims: Vec<Claimed>,
-    /// Writes after which none of the request's addresses are in a block, and how many the handle is then to be lowered by.
-    returns: Vec<(usize, BlockCidr, u32)>,
-    /// The writes of the handle in their order, each with what is then raised and not (yet) followed by the write of the block, the batch's own
-    /// blocks included.
-    handle: Vec<(usize, Counts)>,
-    written: Option<Written>,
+    /// Writes after which none of the request's addresses are in a block.
+    returns: Vec<(usize, BlockCidr)>,
 }
 
 impl Intent {
@@ -63,16 +51,33 @@ impl Intent {
         addresses: Vec<IpAddr>,
     ) {
         let (cidr, sequence) = (block.cidr, block.sequence_number);
+        let claim =
+            self.claims.iter().find(|claim| claim.block == cidr).map(|claim| &batch.writes[claim.written]);
+        let creation =
+            claim.filter(|write| write.expect == Expect::Absent).and_then(|write| match &write.op {
+                Op::Put(value) => Some(value.clone()),
+                Op::Delete => None,
+            });
         pools::guard(batch, view, cidr);
         block::bump(&mut block);
         let index = batch.put(Key::Block(cidr), expect, Value::Block(block));
-        self.places.push((index, cidr, addresses, sequence));
+        self.places.push((index, Placed { block: cidr, addresses, sequence, creation }));
+    }
+
+    /// Rewrites a block as it is stored, so that no earlier write of it can be applied any more; tells the index of the write.
+    pub fn fence(&mut self, batch: &mut Batch, stored: &Block, expect: Expect) -> usize {
+        let mut fenced = stored.clone();
+        block::bump(&mut fenced);
+        let index = batch.put(Key::Block(stored.cidr), expect, Value::Block(fenced));
+        self.fences.push((index, stored.cidr));
+        index
     }
 
     /// Writes after which no earlier write of the block can be applied any more.
     fn fencing(&self) -> impl Iterator<Item = (usize, BlockCidr)> {
-        let places = self.places.iter().map(|(index, block, ..)| (*index, *block));
-        places.chain(self.fences.iter().copied())
+        let places = self.places.iter().map(|(index, placed)| (*index, placed.block));
+        let claims = self.claims.iter().map(|claim| (claim.written, claim.block));
+        places.chain(claims).chain(self.fences.iter().copied())
     }
 }
 
@@ -82,11 +87,12 @@ pub struct Progress {
     owner: Owner,
     attribute: Arc<Attribute>,
     handle: Option<HandleId>,
+    /// Addresses that are known to have been taken.
     placed: Vec<Placed>,
-    /// Raised in the handle, and not (yet) followed by the write of the block.
-    leftover: Counts,
-    /// Writes of the handle whose outcome is unknown, with what is left over after each.
-    handle_in_doubt: Option<(Written, Vec<(usize, Counts)>)>,
+    /// Writes that take addresses.
+    places: Writes<Placed>,
+    /// What the handle counts too much.
+    tally: Tally,
     /// Blocks that earlier attempts made, or may have made, the owner's.
     claimed: BTreeSet<BlockCidr>,
     /// Those of which the affinity was not confirmed then, or perhaps not. Between the writes of a claim somebody who had looked before the block was there may
@@ -108,8 +114,8 @@ impl Progress {
             attribute,
             handle,
             placed: Vec::new(),
-            leftover: Counts::new(),
-            handle_in_doubt: None,
+            places: Writes::default(),
+            tally: Tally::default(),
             claimed: BTreeSet::new(),
             unconfirmed: BTreeSet::new(),
             intent: Intent::default(),
@@ -121,14 +127,39 @@ impl Progress {
         &self.attribute
     }
 
-    /// What must be read before anything is concluded from what earlier attempts did.
+    /// What must be read at the start of an attempt: the handle and affinities. The blocks are read after them ([`Progress::missing`]).
     pub fn reads(&self) -> ReadSet {
-        let blocks = self.placed.iter().map(|p| p.block).chain(self.claimed()).map(Key::Block);
-        let affinities = self.unconfirmed.iter().map(|block| self.affinity_key(*block));
-        ReadSet::new().keys(blocks).keys(affinities).keys(self.handle.clone().map(Key::Handle))
+        let created = self.places.in_doubt().iter().filter(|placed| placed.creation.is_some());
+        let claims: BTreeSet<_> =
+            created.map(|placed| placed.block).chain(self.unconfirmed.iter().copied()).collect();
+        let affinities = claims.into_iter().map(|block| self.affinity_key(block));
+        ReadSet::new().keys(affinities).keys(self.handle.clone().map(Key::Handle))
     }
 
-    /// Settles what was in doubt.
+    /// What else must be known in full before anything is concluded from what earlier attempts did: also what a list of keys or headers that was read later has
+    /// shown to have changed.
+    pub fn missing(&self, view: &View) -> ReadSet {
+        if !self.owes() {
+            return ReadSet::new();
+        }
+        let first = self.reads().keys.into_iter().map(|(key, _)| key);
+        view.missing(first.chain(self.blocks().into_iter().map(Key::Block)))
+    }
+
+    /// Whether the request cannot end without knowing a record.
+    pub fn rests_on(&self, key: &Key) -> bool {
+        match key {
+            Key::Block(block) => self.blocks().contains(block),
+            key => self.reads().keys.iter().any(|(own, _)| own == key),
+        }
+    }
+
+    fn blocks(&self) -> BTreeSet<BlockCidr> {
+        let placed = self.placed.iter().chain(self.places.in_doubt()).map(|placed| placed.block);
+        placed.chain(self.claimed()).chain(self.tally.blocks()).collect()
+    }
+
+    /// Settles what was in doubt. Needs what is [`missing`](Progress::missing).
     ///
     /// # Errors
     /// When something known to have been written is gone.
@@ -137,176 +168,149 @@ impl Progress {
             return Ok(());
         }
         self.settle_claims(view);
-        let mut is_overtaken = false;
-        let is_clear = self.settle_handle(view);
-        for placed in std::mem::take(&mut self.placed) {
-            let ours = holds(view, &placed, &self.attribute);
-            let count = placed.addresses.len() as u32;
-            match (placed.state, ours) {
-                (State::InDoubt, true) => {
-                    lessen(&mut self.leftover, placed.block, count);
-                    self.placed.push(Placed { state: State::Certain, ..placed });
-                }
-                (state, ours) => {
-                    is_overtaken |= state == State::Certain && !ours;
-                    self.placed.push(placed);
-                }
+        for placed in self.places.take_in_doubt() {
+            if holds(view, &placed, &self.attribute) {
+                self.tally.got(placed.block, placed.addresses.len() as u32);
+                self.placed.push(placed);
+            } else {
+                self.places.doubt(placed);
             }
         }
-        if let Some(handle) = self.handle.as_ref().and_then(|id| view.handle(id)) {
-            let names =
-                |block: &BlockCidr| handle.is_some_and(|(handle, _)| handle.blocks.contains_key(block));
-            let certain = self.placed.iter().filter(|p| p.state == State::Certain).map(|p| &p.block);
-            let leftover = self.leftover.iter().filter(|(_, n)| **n > 0).map(|(block, _)| block);
-            is_overtaken |= is_clear && !certain.chain(leftover).all(names);
-        }
-        if is_overtaken { Err(Overtaken) } else { Ok(()) }
-    }
-
-    /// Finds out about writes of the handle in doubt; whether nothing about them is unclear. (Where it is, a count may stay too high.)
-    fn settle_handle(&mut self, view: &View) -> bool {
-        let Some((written, leftovers)) = &mut self.handle_in_doubt else { return true };
-        let Some(found) = self.handle.as_ref().and_then(|id| view.handle(id)) else { return true };
-        let fate = written.settle(found);
-        if let Fate::Applied(index) = fate
-            && let Some((_, leftover)) = leftovers.iter().find(|(at, _)| *at == index)
-        {
-            self.leftover = leftover.clone();
-        }
-        if written.is_settled() {
-            self.handle_in_doubt = None;
-        }
-        fate != Fate::Unclear
+        let is_counted_out = match self.handle.as_ref().and_then(|id| view.handle(id)) {
+            Some(found) => {
+                let found = found.filter(|(handle, _)| !handle.deleted);
+                self.tally.settle(found.map(|(_, revision)| revision))
+            }
+            None => false,
+        };
+        let is_overtaken = !self.placed.iter().all(|placed| holds(view, placed, &self.attribute));
+        if is_counted_out || is_overtaken { Err(Overtaken) } else { Ok(()) }
     }
 
     /// The addresses of a family that earlier attempts are known to have got.
     pub fn got(&self, family: Family) -> impl Iterator<Item = (IpAddr, BlockCidr)> {
-        self.placed
-            .iter()
-            .filter(move |p| p.state == State::Certain && p.block.family() == family)
-            .flat_map(|p| p.addresses.iter().map(|addr| (*addr, p.block)))
+        let placed = self.placed.iter().filter(move |placed| placed.block.family() == family);
+        placed.flat_map(|placed| placed.addresses.iter().map(|addr| (*addr, placed.block)))
     }
 
-    /// Blocks whose last write is in doubt: the next batch must write each of them.
-    fn in_doubt(&self) -> impl Iterator<Item = BlockCidr> {
-        self.placed.iter().filter(|p| p.state != State::Certain).map(|p| p.block)
-    }
-
-    /// How many addresses of a family a handle held before this request raised it for nothing.
-    pub fn held_before(&self, handle: &Handle, family: Family) -> u32 {
+    /// How many addresses of a family a handle holds, or others are about to take for it.
+    pub fn held(&self, view: &View, id: &HandleId, handle: &Handle, family: Family) -> u32 {
         let counts = handle.blocks.iter().filter(|(block, _)| block.family() == family);
-        let others = |(block, n): (&BlockCidr, &u32)| {
-            n.saturating_sub(self.leftover.get(block).copied().unwrap_or_default())
-        };
-        counts.map(others).fold(0, u32::saturating_add)
+        // Where a block had to be read to know, it has been; an unreadable one counts in full.
+        let held = counts.map(|(block, n)| self.tally.held(view, id, *block, *n).unwrap_or(*n));
+        held.fold(0, u32::saturating_add)
+    }
+
+    /// Whether a block must be rewritten before the handle is written, so that its count can be set right.
+    pub fn must_fence(&self, block: BlockCidr) -> bool {
+        self.tally.is_unsure(block)
     }
 
     /// Notes what the batch that is about to be committed means.
-    pub fn intend(&mut self, mut intent: Intent, batch: &Batch) {
-        intent.written = self.handle.as_ref().map(|id| Written::of(batch, id));
+    pub fn intend(&mut self, mut intent: Intent) {
+        intent.fences = intent.fencing().collect();
+        self.places.plan(std::mem::take(&mut intent.places));
         self.intent = intent;
     }
 
     /// Learns what came of it.
     pub fn observe(&mut self, report: &Report) {
         let intent = std::mem::take(&mut self.intent);
-        let applied = |index: &usize| matches!(report.outcomes.get(*index), Some(Outcome::Applied(_)));
-        let unknown = |index: &usize| matches!(report.outcomes.get(*index), Some(Outcome::Unknown(_)));
-        self.observe_returns(&intent, applied, unknown);
-        self.placed.retain(|p| {
-            p.state == State::Certain
-                || !intent.fencing().any(|(index, block)| applied(&index) && block == p.block)
-        });
-        for claim in intent.claims.iter().filter(|claim| applied(&claim.written) || unknown(&claim.written)) {
+        let applied = |index: usize| matches!(report.outcomes.get(index), Some(Outcome::Applied(_)));
+        let unknown = |index: usize| matches!(report.outcomes.get(index), Some(Outcome::Unknown(_)));
+        for (_, block) in intent.returns.iter().filter(|(index, _)| applied(*index)) {
+            self.placed.retain(|placed| placed.block != *block);
+        }
+        for claim in intent.claims.iter().filter(|claim| applied(claim.written) || unknown(claim.written)) {
             self.claimed.insert(claim.block);
-            match applied(&claim.confirmed) {
+            match applied(claim.confirmed) {
                 true => self.unconfirmed.remove(&claim.block),
                 false => self.unconfirmed.insert(claim.block),
             };
         }
-        let mut leftovers = intent.handle;
-        if let Some(last) = intent.written.as_ref().and_then(|written| written.applied(report)) {
-            // Whatever was in doubt before, it was not applied and never will be.
-            self.handle_in_doubt = None;
-            if let Some((_, leftover)) = leftovers.iter().find(|(index, _)| *index == last) {
-                self.leftover = leftover.clone();
-            }
-        }
-        for (index, block, addresses, sequence) in intent.places {
-            if applied(&index) {
-                let count = addresses.len() as u32;
-                lessen(&mut self.leftover, block, count);
-                leftovers.iter_mut().for_each(|(_, leftover)| lessen(leftover, block, count));
-                self.placed.push(Placed { block, addresses, sequence, state: State::Certain });
-            } else if unknown(&index) {
-                self.placed.push(Placed { block, addresses, sequence, state: State::InDoubt });
-            }
-        }
-        if let Some(written) = intent.written.and_then(|written| written.in_doubt(report)) {
-            self.handle_in_doubt = Some((written, leftovers));
-        }
-    }
-
-    fn observe_returns(
-        &mut self,
-        intent: &Intent,
-        applied: impl Fn(&usize) -> bool,
-        unknown: impl Fn(&usize) -> bool,
-    ) {
-        for (index, block, count) in &intent.returns {
-            if applied(index) {
-                self.placed.retain(|placed| placed.block != *block);
-                add(&mut self.leftover, *block, *count);
-            } else if unknown(index) {
-                let mine = self.placed.iter_mut().filter(|p| p.block == *block && p.state == State::Certain);
-                mine.for_each(|placed| placed.state = State::Returning);
-            }
+        self.tally.observe(report);
+        self.places.forget(|placed| {
+            intent.fences.iter().any(|(index, block)| applied(*index) && *block == placed.block)
+        });
+        for placed in self.places.observe(report) {
+            self.tally.got(placed.block, placed.addresses.len() as u32);
+            self.placed.push(placed);
         }
     }
 
     /// Whether anything would have to be taken back.
     pub fn owes(&self) -> bool {
         !self.placed.is_empty()
+            || !self.places.in_doubt().is_empty()
             || !self.unconfirmed.is_empty()
-            || self.leftover.values().any(|n| *n > 0)
-            || self.handle_in_doubt.is_some()
+            || self.tally.owes()
     }
 
-    /// Adds writes that keep what is in doubt from being applied later, but for blocks that the batch writes anyway.
+    /// Adds writes that keep what is in doubt from being applied later, and those that must stand before a count can be set right; but for blocks that the batch
+    /// writes anyway.
     pub fn fence(
         &self,
         batch: &mut Batch,
         view: &View,
-        written: impl Fn(BlockCidr) -> bool,
+        is_written: impl Fn(BlockCidr) -> bool,
         intent: &mut Intent,
     ) {
-        for cidr in self.in_doubt().filter(|cidr| !written(*cidr)) {
-            if let Some(Some((block, revision))) = view.block(cidr)
-                && !intent.fencing().any(|(_, fenced)| fenced == cidr)
-            {
-                let mut fenced = block.clone();
-                block::bump(&mut fenced);
-                let index = batch.put(Key::Block(cidr), handle::at(revision), Value::Block(fenced));
-                intent.fences.push((index, cidr));
+        let in_doubt = self.places.in_doubt().iter().map(|placed| placed.block);
+        let unsure = self.handle.iter().flat_map(|id| self.tally.to_fence(view, id));
+        for cidr in in_doubt.chain(unsure).collect::<BTreeSet<_>>() {
+            if is_written(cidr) || intent.fencing().any(|(_, fenced)| fenced == cidr) {
+                continue;
+            }
+            match view.block(cidr) {
+                Some(Some((stored, revision))) => {
+                    intent.fence(batch, stored, Expect::at(revision));
+                }
+                Some(None) => self.claim_in_doubt(batch, view, cidr, intent),
+                None => {}
             }
         }
     }
 
-    /// Raises the handle for what the batch is about to take.
-    pub fn raise(&self, handle: &mut handle::Draft, batch: &mut Batch, by: Counts, intent: &mut Intent) {
-        let index = handle.raise(batch, &by);
-        let mut leftover = by;
-        self.leftover.iter().for_each(|(block, n)| add(&mut leftover, *block, *n));
-        intent.handle.push((index, leftover));
+    /// A block whose creation is in doubt is created, empty: only what exists can be compared with. It stays, as the owner's.
+    fn claim_in_doubt(&self, batch: &mut Batch, view: &View, cidr: BlockCidr, intent: &mut Intent) {
+        let mut created = self.places.in_doubt().iter().filter(|placed| placed.block == cidr);
+        if let Some(Value::Block(block)) = created.find_map(|placed| placed.creation.as_deref()) {
+            let found = view.affinity(&self.owner, cidr).flatten();
+            intent.claims.push(affinity::claim(batch, &self.owner, found, block.clone()));
+        }
     }
 
-    /// Takes back what earlier attempts raised for nothing; what the same batch has raised is left. To be written after the blocks.
-    pub fn take_back(&self, handle: &mut handle::Draft, batch: &mut Batch, intent: &mut Intent) {
-        if let Some(index) = handle.lower(batch, &self.leftover) {
-            let mut raised = intent.handle.last().map(|(_, all)| all.clone()).unwrap_or_default();
-            self.leftover.iter().for_each(|(block, n)| lessen(&mut raised, *block, *n));
-            intent.handle.push((index, raised));
-        }
+    /// Writes the handle, for what the batch is about to take (`by`) and without what is counted too much. To be written after the fences and before the blocks
+    /// that addresses are taken from; `left` are blocks that the batch has written with other contents than the view knows, and what they hold then.
+    pub fn count(
+        &mut self,
+        handle: &mut handle::Draft,
+        batch: &mut Batch,
+        view: &View,
+        by: Counts,
+        left: &BTreeMap<BlockCidr, u32>,
+    ) {
+        let Some(id) = &self.handle else { return };
+        let written: BTreeSet<BlockCidr> = match self.tally.owes() {
+            true => batch.writes.iter().filter_map(|write| block_of(&write.key)).collect(),
+            false => BTreeSet::new(),
+        };
+        let held = |block: BlockCidr, counted: u32| match (left.get(&block), view.block(block)?) {
+            (Some(left), _) => Some(*left),
+            (None, Some((stored, _))) => {
+                let held = block::may_hold(stored, id.as_str());
+                (written.contains(&block) || held == counted).then_some(held)
+            }
+            (None, None) => Some(0),
+        };
+        self.tally.write(batch, handle, by, held);
+    }
+}
+
+fn block_of(key: &Key) -> Option<BlockCidr> {
+    match key {
+        Key::Block(block) => Some(*block),
+        _ => None,
     }
 }
 
@@ -318,15 +322,4 @@ fn holds(view: &View, placed: &Placed, attribute: &Arc<Attribute>) -> bool {
             block.attribute(ordinal) == Some(attribute) && block.sequence_of(ordinal) == placed.sequence
         })
     })
-}
-
-fn add(counts: &mut Counts, block: BlockCidr, by: u32) {
-    let count = counts.entry(block).or_default();
-    *count = count.saturating_add(by);
-}
-
-fn lessen(counts: &mut Counts, block: BlockCidr, by: u32) {
-    if let Some(count) = counts.get_mut(&block) {
-        *count = count.saturating_sub(by);
-    }
 }

@@ -17,6 +17,7 @@ pub mod reservations;
 pub mod ring;
 pub mod run;
 pub mod usage;
+pub mod verdict;
 
 pub use block::{HostReserved, ReleaseIp};
 pub use plan::{
@@ -26,3 +27,4 @@ pub use plan::{
     SetOwnerError, Which, Whose,
 };
 pub use run::{RunError, run, run_from};
+pub use verdict::{Sink, Verdict, Verdicts};

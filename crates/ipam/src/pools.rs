@@ -9,6 +9,7 @@ use selector::{Labels, Selector};
 use store::{Batch, View};
 
 use crate::block::HostReserved;
+use crate::verdict::{self, PoolVerdict, Sink, Verdict};
 
 /// Why there is no pool to take from.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -95,33 +96,54 @@ pub fn guard(batch: &mut Batch, view: &View, block: BlockCidr) {
     }
 }
 
-/// Chooses. `requested`, when not empty, overrides selectors and assignment mode, and gives the order. A pool whose selector cannot be read selects nobody.
+/// Chooses, and tells `sink` of each pool of the family whether it is taken from, or why not. `requested`, when not empty, overrides selectors and assignment mode, and
+/// gives the order. A pool whose selector cannot be read selects nobody.
 pub fn choose<'a>(
     view: &'a View,
     family: Family,
     requested: &[Cidr],
     asker: Asker<'_>,
+    sink: &impl Sink,
 ) -> Result<Choice<'a>, PoolsError> {
     if let Some(other) = requested.iter().find(|cidr| cidr.family() != family) {
         return Err(PoolsError::Family { wanted: family, found: other.family() });
     }
     let longest = longest_prefix(family, asker.host_reserved)?;
-    let enabled: Vec<&Arc<Pool>> = enabled(view, family).collect();
-    let fits = |pool: &&&Arc<Pool>| pool.block_size <= longest;
-    if !enabled.iter().any(|pool| fits(&pool)) {
+    let enabled = enabled_told(view, family, sink);
+    let fits = |pool: &Pool| pool.block_size <= longest;
+    if !enabled.iter().any(|pool| fits(pool)) {
+        enabled.iter().for_each(|pool| verdict::of_pool(sink, pool, || PoolVerdict::SmallBlocks));
         return Err(PoolsError::NoneQualified);
     }
     let before_use: Vec<&Arc<Pool>> = if requested.is_empty() {
         // Every pool asks for a label or two of the few that a node has.
         let node_labels: Option<Vec<_>> = asker.node_labels.map(|labels| labels.iter().collect());
-        let matches = |pool: &&&Arc<Pool>| {
-            selects_node(pool, &node_labels) == Some(true)
-                && selects(&pool.namespace_selector, &asker.namespace_labels) == Some(true)
+        let is_left_out = |pool: &'a Pool| {
+            if pool.manual {
+                Some(LeftOut::Manual)
+            } else if selects_node(pool, &node_labels) != Some(true) {
+                Some(LeftOut::Node(&pool.node_selector))
+            } else if selects(&pool.namespace_selector, &asker.namespace_labels) != Some(true) {
+                Some(LeftOut::Namespace(&pool.namespace_selector))
+            } else {
+                (!fits(pool)).then_some(LeftOut::SmallBlocks)
+            }
         };
-        enabled.iter().filter(|pool| !pool.manual).filter(matches).filter(fits).copied().collect()
+        let mut chosen = enabled.clone();
+        chosen.retain(|pool| {
+            let left_out = is_left_out(pool);
+            if let Some(why) = &left_out {
+                verdict::of_pool(sink, pool, || why.verdict());
+            }
+            left_out.is_none()
+        });
+        chosen
     } else {
+        for other in enabled.iter().filter(|pool| !requested.contains(&pool.cidr)) {
+            verdict::of_pool(sink, other, || PoolVerdict::NotNamed);
+        }
         let named = |cidr: &Cidr| {
-            let pool = enabled.iter().filter(fits).find(|pool| pool.cidr == *cidr);
+            let pool = enabled.iter().find(|pool| fits(pool) && pool.cidr == *cidr);
             pool.copied().ok_or(PoolsError::NotThere(*cidr))
         };
         requested.iter().map(named).collect::<Result<_, _>>()?
@@ -129,11 +151,56 @@ pub fn choose<'a>(
     if before_use.is_empty() {
         return Err(PoolsError::NoneForNode(asker.host.to_string()));
     }
-    let pools: Vec<_> = before_use.iter().filter(|pool| pool.allows(asker.intended_use)).copied().collect();
+    let mut pools = before_use.clone();
+    pools.retain(|pool| {
+        let allows = pool.allows(asker.intended_use);
+        verdict::of_pool(sink, pool, || match allows {
+            true => PoolVerdict::Chosen,
+            false => PoolVerdict::OtherUses(asker.intended_use),
+        });
+        allows
+    });
     if pools.is_empty() {
         return Err(PoolsError::NoneForUse(asker.intended_use));
     }
     Ok(Choice { pools, before_use, enabled })
+}
+
+/// The enabled pools of a family; tells of the others why they are none.
+fn enabled_told<'a>(view: &'a View, family: Family, sink: &impl Sink) -> Vec<&'a Arc<Pool>> {
+    let mut enabled = Vec::new();
+    for (resource, _) in view.resources(Kind::IPPool) {
+        match resource.as_pool() {
+            Ok(pool) if pool.family() != family => {}
+            Ok(pool) if pool.is_enabled() => enabled.push(pool),
+            Ok(pool) => verdict::of_pool(sink, pool, || PoolVerdict::Disabled),
+            Err(error) => sink.tell(|| Verdict::Pool {
+                name: resource.name().to_string(),
+                verdict: PoolVerdict::Unreadable(error.clone()),
+            }),
+        }
+    }
+    enabled
+}
+
+/// Why a pool that is enabled is not taken from by who does not name it.
+enum LeftOut<'a> {
+    Manual,
+    Node(&'a Result<Selector, OddSelector>),
+    Namespace(&'a Result<Selector, OddSelector>),
+    SmallBlocks,
+}
+
+impl LeftOut<'_> {
+    fn verdict(&self) -> PoolVerdict {
+        match self {
+            LeftOut::Manual => PoolVerdict::Manual,
+            LeftOut::SmallBlocks => PoolVerdict::SmallBlocks,
+            LeftOut::Node(Ok(selector)) => PoolVerdict::OtherNodes(selector.to_string()),
+            LeftOut::Namespace(Ok(selector)) => PoolVerdict::OtherNamespaces(selector.to_string()),
+            LeftOut::Node(Err(odd)) | LeftOut::Namespace(Err(odd)) => PoolVerdict::OddSelector(odd.clone()),
+        }
+    }
 }
 
 /// Whether a pool's node selector takes a node of those labels; `None` where it cannot be read.

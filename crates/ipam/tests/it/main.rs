@@ -18,4 +18,5 @@ mod release;
 mod review;
 mod scale;
 mod sim;
+mod verdicts;
 mod world;

@@ -45,7 +45,7 @@ fn a_pool_that_is_full_but_for_one_block() {
     let borrowed = world.run(request("a", "h", 5, 0).planner()).unwrap();
     assert_eq!(borrowed.v4.addresses.len(), 4);
     assert!(borrowed.v4.addresses.iter().all(|a| hole.cidr().contains(a.addr)));
-    assert_eq!(borrowed.v4.messages, ["No IPs available in pools: [10.0.0.0/12]"]);
+    assert_eq!(words(&borrowed.v4), ["No IPs available in pools: [10.0.0.0/12]"]);
     world.delete(Key::Block(hole));
     world.delete(Key::Affinity { owner, block: hole });
     world.delete(Key::Handle(handle("h")));

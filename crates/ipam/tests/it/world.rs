@@ -129,6 +129,11 @@ pub fn request_ip(name: &str, id: &str, addr: &str) -> AssignIp {
     }
 }
 
+/// What a user is told, in Calico's words.
+pub fn words(assigned: &ipam::Assigned) -> Vec<String> {
+    assigned.messages.iter().map(ToString::to_string).collect()
+}
+
 impl World {
     pub fn new() -> World {
         World { store: MemoryStore::new(), clock: Clock::new(1) }

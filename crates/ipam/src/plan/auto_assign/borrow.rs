@@ -4,23 +4,29 @@ use api::BlockCidr;
 
 use super::draft::{FamilyDraft, Source, Taking};
 use super::family::Stop;
-use super::search::Search;
+use super::search::{Candidate, Search};
 use crate::block;
+use crate::verdict::{BlockVerdict, Sink, Verdict};
 
 /// Blocks read at a time.
 const AT_ONCE: usize = 8;
 
-impl Search<'_> {
+impl<S: Sink> Search<'_, S> {
     /// Takes what is missing from any block of the pools, in the host's order.
     pub fn borrow(&self, draft: &mut FamilyDraft) -> Result<(), Stop> {
         let reserved = self.context.reserved;
-        let candidates: Vec<BlockCidr> = self
-            .candidates()?
-            .iter()
-            .filter(|candidate| self.may_have_room(&candidate.header))
-            .map(|candidate| candidate.cidr)
-            .filter(|cidr| !draft.takes_from(*cidr) && !reserved.covers(*cidr))
-            .collect();
+        let mut candidates: Vec<BlockCidr> = Vec::new();
+        for Candidate { cidr, header, .. } in
+            self.candidates()?.iter().filter(|other| !draft.takes_from(other.cidr))
+        {
+            if !self.may_have_room(header) {
+                self.context.tell(*cidr, BlockVerdict::Full);
+            } else if reserved.covers(*cidr) {
+                self.context.tell(*cidr, BlockVerdict::Reserved);
+            } else {
+                candidates.push(*cidr);
+            }
+        }
         for some in candidates.chunks(AT_ONCE) {
             if draft.missing() == 0 {
                 break;
@@ -29,17 +35,19 @@ impl Search<'_> {
             some.iter().for_each(|cidr| self.borrow_from(draft, *cidr));
         }
         if draft.missing() > 0 {
-            let exhausted: Vec<String> = self.pools.iter().map(|pool| pool.cidr.to_string()).collect();
-            draft.tell(format!("No IPs available in pools: [{}]", exhausted.join(" ")));
+            let pools = self.pools.iter().map(|pool| pool.cidr).collect();
+            draft.tell(Verdict::Exhausted(pools), self.context.sink);
         }
         Ok(())
     }
 
     fn borrow_from(&self, draft: &mut FamilyDraft, cidr: BlockCidr) {
-        let Some(Some((stored, revision))) = self.context.view.block(cidr) else { return };
         if draft.missing() == 0 {
             return;
         }
+        let Some(Some((stored, revision))) = self.context.view.block(cidr) else {
+            return self.context.tell(cidr, BlockVerdict::Unreadable);
+        };
         let mut block = self.context.collected(stored);
         let source = self.context.stored(cidr, revision.clone());
         if matches!(source, Source::Fenced(_)) {
@@ -48,10 +56,12 @@ impl Search<'_> {
         }
         let attribute = self.context.progress.attribute();
         let taken = block::assign(&mut block, draft.missing(), None, attribute, self.context.reserved);
-        if let Ok(addresses) = taken
-            && !addresses.is_empty()
-        {
-            draft.take(Taking { block, source, addresses });
+        match taken {
+            Ok(addresses) if !addresses.is_empty() => {
+                self.context.tell(cidr, BlockVerdict::Borrowed(addresses.len()));
+                draft.take(Taking { block, source, addresses });
+            }
+            _ => self.context.tell(cidr, BlockVerdict::Full),
         }
     }
 }

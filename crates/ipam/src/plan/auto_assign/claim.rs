@@ -1,16 +1,17 @@
 //! Finding a block that the host can make its own.
 
-use api::{Block, BlockHeader, Key, Timestamp};
+use api::{Block, BlockCidr, BlockHeader, Key, Timestamp};
 use store::ReadSet;
 
 use super::draft::{FamilyDraft, Source};
 use super::family::Stop;
 use super::search::{Search, unclaimed};
+use crate::verdict::{BlockVerdict, Sink};
 
 /// Seconds for which a claimed block is left to its owner even if it is empty.
 const RECLAIM_AFTER_SECONDS: i64 = 60;
 
-impl Search<'_> {
+impl<S: Sink> Search<'_, S> {
     /// Adds a block that nobody has yet, one of the host's own that it had lost sight of, or one that its owner has not used for a minute; `false` when
     /// there is none.
     pub fn claim_one(&self, draft: &mut FamilyDraft) -> Result<bool, Stop> {
@@ -31,7 +32,11 @@ impl Search<'_> {
     fn find_mine(&self, draft: &mut FamilyDraft) -> Result<bool, Stop> {
         for candidate in self.candidates()? {
             let is_mine = candidate.header.affinity.as_deref() == Some(self.context.owner_text);
-            if !is_mine || !self.may_have_room(&candidate.header) || draft.takes_from(candidate.cidr) {
+            if !is_mine || draft.takes_from(candidate.cidr) {
+                continue;
+            }
+            if !self.may_have_room(&candidate.header) {
+                self.context.tell(candidate.cidr, BlockVerdict::Full);
                 continue;
             }
             self.context.need_blocks([candidate.cidr].into_iter())?;
@@ -49,23 +54,26 @@ impl Search<'_> {
         let context = self.context;
         for candidate in self.candidates()? {
             let (cidr, header) = (candidate.cidr, &candidate.header);
-            let is_takeable = header.affinity.as_deref() != Some(context.owner_text)
-                && is_old(header, context.now)
-                && (header.free == cidr.size() || context.config.cooldown_seconds > 0)
-                && !draft.takes_from(cidr)
-                && !context.reserved.covers(cidr)
-                && !context.is_damaged(cidr);
-            if !is_takeable {
+            if header.affinity.as_deref() == Some(context.owner_text) || draft.takes_from(cidr) {
+                continue;
+            }
+            if let Some(why) = self.not_reclaimable(cidr, header) {
+                context.tell(cidr, why);
                 continue;
             }
             context.need_blocks([cidr].into_iter())?;
-            let Some(emptied) = context.emptied(cidr).filter(|emptied| is_the_same(&emptied.block, header))
-            else {
+            let Some(emptied) = context.emptied(cidr) else {
+                context.tell(cidr, BlockVerdict::InUse);
                 continue;
             };
+            if !is_the_same(&emptied.block, header) {
+                context.tell(cidr, BlockVerdict::Changed);
+                continue;
+            }
             if let Some(owner) = emptied.block.owner() {
                 let key = Key::Affinity { owner, block: cidr };
                 if context.view.unreadable(&key).is_some() {
+                    context.tell(cidr, BlockVerdict::Unreadable);
                     continue;
                 }
                 if context.view.full(&key).is_none() {
@@ -76,6 +84,17 @@ impl Search<'_> {
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// Why another's block is not taken over, by its header.
+    fn not_reclaimable(&self, cidr: BlockCidr, header: &BlockHeader) -> Option<BlockVerdict> {
+        let may_be_empty = header.free == cidr.size() || self.context.config.cooldown_seconds > 0;
+        match header.affinity_claim_time {
+            Some(time) if !is_old(header, self.context.now) => Some(BlockVerdict::ClaimedLately(time)),
+            _ if !may_be_empty => Some(BlockVerdict::InUse),
+            _ if self.context.reserved.covers(cidr) => Some(BlockVerdict::Reserved),
+            _ => self.context.is_damaged(cidr).then_some(BlockVerdict::Unreadable),
+        }
     }
 
     /// With a cooldown, addresses may have become free since the block was last written. (Without, too, where the cooldown has just been switched off;

@@ -10,6 +10,7 @@ use super::{Address, Assigned};
 use crate::affinity;
 use crate::handle::{self, Counts};
 use crate::plan::progress::{Intent, Progress};
+use crate::verdict::{Sink, Verdict};
 
 /// How the owner comes to the block that addresses are taken from.
 #[derive(Clone, Debug)]
@@ -75,7 +76,8 @@ impl FamilyDraft {
     }
 
     /// Adds a message, once.
-    pub fn tell(&mut self, message: String) {
+    pub fn tell(&mut self, message: Verdict, sink: &impl Sink) {
+        sink.tell(|| message.clone());
         if !self.assigned.messages.contains(&message) {
             self.assigned.messages.push(message);
         }

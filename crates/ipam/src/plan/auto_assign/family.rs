@@ -13,9 +13,10 @@ use crate::block;
 use crate::plan::progress::Progress;
 use crate::pools::{self, Asker, Choice};
 use crate::reservations::Reserved;
+use crate::verdict::{self, BlockVerdict, Sink, Verdict};
 
 /// All that the plan of a family rests on.
-pub(super) struct Context<'a> {
+pub(super) struct Context<'a, S> {
     pub view: &'a View,
     pub request: &'a AutoAssign,
     pub owner: &'a Owner,
@@ -26,9 +27,11 @@ pub(super) struct Context<'a> {
     pub config: &'a IpamConfig,
     pub now: Timestamp,
     pub seed: u64,
+    /// Who is told what becomes of each block.
+    pub sink: &'a S,
 }
 
-impl Context<'_> {
+impl<S: Sink> Context<'_, S> {
     /// What to do in a family, or what must be read to know.
     pub fn draft(&self, family: Family) -> Result<FamilyDraft, ReadSet> {
         let mut draft = FamilyDraft::new(family, self.request.wanted(family));
@@ -54,7 +57,7 @@ impl Context<'_> {
             intended_use: self.request.intended_use,
             host_reserved: self.request.host_reserved.as_ref(),
         };
-        let choice = pools::choose(self.view, family, self.request.pools(family), asker)
+        let choice = pools::choose(self.view, family, self.request.pools(family), asker, self.sink)
             .map_err(|error| Stop::Error(error.into()))?;
 
         let mut allowed = Vec::new();
@@ -64,6 +67,8 @@ impl Context<'_> {
                 allowed.push((cidr, Some(affinity.state)));
             } else if !holds(&choice.before_use, cidr) && self.is_deselected(&choice, cidr, node_labels) {
                 deselected.push(cidr);
+            } else {
+                self.tell(cidr, BlockVerdict::OtherPool);
             }
         }
         // The affinity of a block that this request claimed can be gone, when somebody released the host's affinities meanwhile.
@@ -76,12 +81,13 @@ impl Context<'_> {
         self.need_blocks(allowed.iter().map(|(cidr, _)| *cidr).chain(deselected.iter().copied()))?;
         for cidr in deselected {
             if self.is_damaged(cidr) {
-                continue;
-            }
-            if self.is_mine(cidr) {
-                draft.deselected.extend(self.emptied(cidr));
+                self.tell(cidr, BlockVerdict::Unreadable);
+            } else if self.is_mine(cidr) {
+                let emptied = self.emptied(cidr);
+                self.tell(cidr, BlockVerdict::Deselected { is_empty: emptied.is_some() });
+                draft.deselected.extend(emptied);
             } else {
-                draft.stale.push(cidr);
+                self.drop_stale(draft, cidr, BlockVerdict::Stale);
             }
         }
 
@@ -105,12 +111,15 @@ impl Context<'_> {
                         owned += 1;
                         self.take_claimed(draft, cidr, Source::Claimed);
                     } else {
-                        draft.stale.push(cidr);
+                        self.drop_stale(draft, cidr, BlockVerdict::Overlapping);
                     }
                 }
-                Action::Drop => draft.stale.push(cidr),
+                Action::Drop => self.drop_stale(draft, cidr, BlockVerdict::Stale),
                 // It cannot be read: it counts as the owner's, and is left alone.
-                Action::Fetch => owned += 1,
+                Action::Fetch => {
+                    owned += 1;
+                    self.tell(cidr, BlockVerdict::Unreadable);
+                }
                 // Every block was read, and there is an affinity or it is mine.
                 Action::Pass => {}
             }
@@ -122,13 +131,11 @@ impl Context<'_> {
     }
 
     /// Claims, then borrows.
-    fn take_more(&self, draft: &mut FamilyDraft, search: &Search<'_>, mut owned: u32) -> Result<(), Stop> {
+    fn take_more(&self, draft: &mut FamilyDraft, search: &Search<'_, S>, mut owned: u32) -> Result<(), Stop> {
         let limit = self.limit();
         while draft.missing() > 0 {
             if owned >= limit {
-                draft.tell(format!(
-                    "Need to allocate an IPAM block but could not - limit of {limit} blocks reached for this node"
-                ));
+                draft.tell(Verdict::BlockLimit(limit), self.sink);
                 return Err(Stop::Error(AutoAssignError::BlockLimit));
             }
             if !self.config.auto_allocate_blocks {
@@ -141,7 +148,7 @@ impl Context<'_> {
         }
         if draft.missing() > 0 {
             if self.config.strict_affinity {
-                draft.tell("No more free affine blocks and strict affinity enabled".to_string());
+                draft.tell(Verdict::StrictAffinity, self.sink);
             } else {
                 search.borrow(draft)?;
             }
@@ -188,6 +195,16 @@ impl Context<'_> {
         affinity::seen(self.view, cidr, self.owner_text) == affinity::Seen::Mine
     }
 
+    /// Tells what becomes of a block.
+    pub fn tell(&self, cidr: BlockCidr, verdict: BlockVerdict) {
+        verdict::of_block(self.sink, cidr, verdict);
+    }
+
+    fn drop_stale(&self, draft: &mut FamilyDraft, cidr: BlockCidr, why: BlockVerdict) {
+        self.tell(cidr, why);
+        draft.stale.push(cidr);
+    }
+
     /// A block, if it is empty.
     pub fn emptied(&self, cidr: BlockCidr) -> Option<Emptied> {
         let (stored, revision) = self.view.block(cidr)??;
@@ -209,14 +226,15 @@ impl Context<'_> {
 
     /// Takes what is missing from a block of the owner's.
     pub fn take_stored(&self, draft: &mut FamilyDraft, cidr: BlockCidr, source: impl Fn(Revision) -> Source) {
-        if draft.missing() == 0
-            || draft.takes_from(cidr)
-            || self.reserved.covers(cidr)
-            || self.is_damaged(cidr)
-        {
+        if draft.missing() == 0 || draft.takes_from(cidr) {
             return;
         }
-        let Some(Some((stored, revision))) = self.view.block(cidr) else { return };
+        if self.reserved.covers(cidr) {
+            return self.tell(cidr, BlockVerdict::Reserved);
+        }
+        let Some(Some((stored, revision))) = self.view.block(cidr).filter(|_| !self.is_damaged(cidr)) else {
+            return self.tell(cidr, BlockVerdict::Unreadable);
+        };
         let source = source(revision.clone());
         let mut block = self.collected(stored);
         if matches!(source, Source::Healed(_) | Source::Fenced(_)) {
@@ -227,10 +245,12 @@ impl Context<'_> {
         // A mismatch cannot be: the block was seen to be the owner's.
         let taken =
             block::assign(&mut block, draft.missing(), strict, self.progress.attribute(), self.reserved);
-        if let Ok(addresses) = taken
-            && !addresses.is_empty()
-        {
-            draft.take(Taking { block, source, addresses });
+        match taken {
+            Ok(addresses) if !addresses.is_empty() => {
+                self.tell(cidr, BlockVerdict::Taken(addresses.len()));
+                draft.take(Taking { block, source, addresses });
+            }
+            _ => self.tell(cidr, BlockVerdict::Full),
         }
     }
 
@@ -246,6 +266,7 @@ impl Context<'_> {
         let (wanted, attribute) = (draft.missing(), self.progress.attribute());
         // It is the owner's, so there is no mismatch.
         let addresses = block::assign(&mut block, wanted, None, attribute, self.reserved).unwrap_or_default();
+        self.tell(cidr, BlockVerdict::Claimed(addresses.len()));
         draft.take(Taking { block, source: source(Box::new(created)), addresses });
     }
 

@@ -14,6 +14,7 @@ use crate::plan::progress::{Overtaken, Progress};
 use crate::plan::{Plan, Planner};
 use crate::pools::PoolsError;
 use crate::reservations::Reserved;
+use crate::verdict::{Silent, Sink, Verdict};
 
 mod borrow;
 mod claim;
@@ -76,6 +77,11 @@ impl AutoAssign {
 
     /// The planner of this request.
     pub fn planner(self) -> AutoAssignPlanner {
+        self.planner_for(Silent)
+    }
+
+    /// The same planner, which tells what it makes of each pool and block.
+    pub fn planner_for<S: Sink>(self, sink: S) -> AutoAssignPlanner<S> {
         let attribute = Attribute {
             handle_id: self.handle.as_ref().map(|id| id.as_str().to_string()),
             owner: self.attributes.clone(),
@@ -88,7 +94,7 @@ impl AutoAssign {
         let node = matches!(owner, Owner::Host(_)).then(|| Key::global(Kind::Node, self.host.as_str()));
         let progress = Progress::new(owner.clone(), Arc::new(attribute), self.handle.clone());
         let owner_text = owner.affinity_text();
-        AutoAssignPlanner { owner_text, owner, node, request: self, progress, refused: None }
+        AutoAssignPlanner { owner_text, owner, node, request: self, progress, refused: None, sink }
     }
 
     fn wanted(&self, family: Family) -> u32 {
@@ -153,7 +159,7 @@ pub struct Assigned {
     /// Those assigned.
     pub addresses: Vec<Address>,
     /// Why there are not more.
-    pub messages: Vec<String>,
+    pub messages: Vec<Verdict>,
     /// Why the search ended early.
     pub error: Option<AutoAssignError>,
 }
@@ -193,7 +199,7 @@ impl Assigned {
             self.addresses.len(),
             self.requested
         )];
-        parts.extend(self.messages.iter().cloned());
+        parts.extend(self.messages.iter().map(Verdict::to_string));
         parts.extend(host_reserved.map(|reserved| format!("HostReservedAttr: {}", reserved.handle)));
         Some(parts.join("; "))
     }
@@ -201,7 +207,7 @@ impl Assigned {
 
 /// The planner of [`AutoAssign`].
 #[derive(Clone, Debug)]
-pub struct AutoAssignPlanner {
+pub struct AutoAssignPlanner<S = Silent> {
     request: AutoAssign,
     owner: Owner,
     owner_text: String,
@@ -210,9 +216,10 @@ pub struct AutoAssignPlanner {
     progress: Progress,
     /// The answer, once it is certain that the request gets nothing: what is left then is to take back what earlier attempts got.
     refused: Option<AutoAssigned>,
+    sink: S,
 }
 
-impl AutoAssignPlanner {
+impl<S: Sink> AutoAssignPlanner<S> {
     fn families(&self) -> impl Iterator<Item = Family> + '_ {
         Family::BOTH.into_iter().filter(|family| self.request.wanted(*family) > 0)
     }
@@ -256,7 +263,7 @@ impl AutoAssignPlanner {
     }
 }
 
-impl Planner for AutoAssignPlanner {
+impl<S: Sink> Planner for AutoAssignPlanner<S> {
     type Answer = AutoAssigned;
     type Error = AutoAssignError;
 
@@ -281,6 +288,7 @@ impl Planner for AutoAssignPlanner {
         now: Timestamp,
         seed: u64,
     ) -> Result<Plan<AutoAssigned>, AutoAssignError> {
+        self.sink.begin();
         let mut needs = self.progress.missing(view);
         needs.keys.extend(self.unread_of_handle(view).into_iter().map(|key| (key, Depth::Full)));
         if let Some(answer) = self.refused.clone() {
@@ -310,6 +318,7 @@ impl Planner for AutoAssignPlanner {
                 config: &config,
                 now,
                 seed,
+                sink: &self.sink,
             };
             match context.draft(family) {
                 Ok(draft) => {
@@ -372,7 +381,7 @@ impl Planner for AutoAssignPlanner {
     }
 }
 
-impl AutoAssignPlanner {
+impl<S: Sink> AutoAssignPlanner<S> {
     /// The answer when not all can be had and the request wants all: what earlier attempts got is taken back with it.
     fn give_back(&mut self, answer: AutoAssigned, view: &View, now: Timestamp) -> Plan<AutoAssigned> {
         match self.progress.give_up(view, now) {

@@ -11,13 +11,14 @@ use crate::pools::Choice;
 use crate::ranges::Ranges;
 use crate::reservations;
 use crate::ring::Ring;
+use crate::verdict::{BlockVerdict, Sink};
 
 /// Headers read at a time.
 pub(super) const PAGE: usize = 500;
 
 /// A search through the pools of a family. What it needs is read, and worked out, when it is first asked for.
-pub(super) struct Search<'a> {
-    pub context: &'a Context<'a>,
+pub(super) struct Search<'a, S> {
+    pub context: &'a Context<'a, S>,
     pub pools: &'a [&'a Arc<Pool>],
     family: Family,
     rings: OnceCell<Vec<Option<Ring>>>,
@@ -34,9 +35,9 @@ pub(super) struct Candidate {
     steps: u128,
 }
 
-impl<'a> Search<'a> {
+impl<'a, S: Sink> Search<'a, S> {
     /// A search through the pools of a choice.
-    pub fn new(context: &'a Context<'a>, choice: &'a Choice<'a>) -> Search<'a> {
+    pub fn new(context: &'a Context<'a, S>, choice: &'a Choice<'a>) -> Search<'a, S> {
         Search {
             context,
             pools: &choice.pools,
@@ -91,13 +92,19 @@ impl<'a> Search<'a> {
         Ok(self.candidates.get_or_init(|| {
             let scope = Scope::Blocks { family: Some(self.family) };
             let mut found: Vec<Candidate> = Vec::new();
-            for (key, slot) in self.context.view.slots(&scope) {
-                let (Key::Block(cidr), Some(header)) = (key, header(slot)) else { continue };
+            for (key, slot) in self.context.view.slots(&scope).filter(|(_, slot)| **slot != Slot::Absent) {
+                let Key::Block(cidr) = key else { continue };
+                let Some(header) = header(slot) else {
+                    self.context.tell(*cidr, BlockVerdict::Unreadable);
+                    continue;
+                };
                 // An owner of a form that nobody here knows may count on what nobody here knows.
                 let owner = header.affinity.as_deref().filter(|text| !text.is_empty());
                 if owner.is_some_and(|text| Owner::from_affinity_text(text).is_none()) {
+                    self.context.tell(*cidr, BlockVerdict::OddOwner);
                     continue;
                 }
+                let before = found.len();
                 let places = self.pools.iter().zip(self.rings()).enumerate();
                 found.extend(places.filter_map(|(pool, (place, ring))| {
                     let index = place.index_of(cidr.cidr().first())?;
@@ -105,6 +112,9 @@ impl<'a> Search<'a> {
                     let is_block = cidr.cidr().prefix() == place.block_size;
                     is_block.then(|| Candidate { pool, cidr: *cidr, header: header.clone(), steps })
                 }));
+                if found.len() == before {
+                    self.context.tell(*cidr, BlockVerdict::OfNoPool);
+                }
             }
             found.sort_by_key(|candidate| (candidate.pool, candidate.steps));
             found

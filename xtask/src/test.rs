@@ -33,9 +33,8 @@ impl Test {
         steps.run("servers of packages", needs::servers)?;
         steps.run("formatting", || run(&mut cargo(&["fmt", "--all", "--check"])))?;
         steps.run("lints", || {
-            run(cargo(&["clippy", "--quiet", "--workspace", "--all-targets"])
-                .env("CLIPPY_CONF_DIR", root())
-                .args(["--", "-D", "warnings"]))
+            // Each crate has the rules of its own folder, or those of the root.
+            run(cargo(&["clippy", "--quiet", "--workspace", "--all-targets"]).args(["--", "-D", "warnings"]))
         })?;
         steps.run("documentation", || {
             run(cargo(&["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))

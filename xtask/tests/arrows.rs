@@ -54,3 +54,52 @@ fn dependencies_point_one_way() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// The crates that do nothing but think.
+const PURE: &[&str] = &["selector", "api", "ipam"];
+
+/// What runs tasks, waits or talks to others is linked by none of them, by whatever way.
+#[test]
+fn pure_crates_link_no_runtime() {
+    for name in PURE {
+        let out = Command::new(env!("CARGO"))
+            .args([
+                "tree",
+                "--offline",
+                "--package",
+                name,
+                "--edges",
+                "normal",
+                "--prefix",
+                "none",
+                "--format",
+                "{p}",
+            ])
+            .args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")])
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let tree = String::from_utf8(out.stdout).unwrap();
+        let linked: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+        assert!(linked.contains(&"serde") || *name == "selector", "{tree}");
+        for runtime in ["tokio", "async-std", "smol", "mio", "futures-util", "getrandom", "fastrand", "rand"]
+        {
+            assert!(
+                !linked.contains(&runtime),
+                "{name} links {runtime}; cargo tree --package {name} --edges normal --invert {runtime} tells by which way"
+            );
+        }
+    }
+}
+
+/// Clippy's rules are those of the root; the pure crates have stricter ones, each the same.
+#[test]
+fn pure_crates_have_the_same_rules() {
+    let rules = |name: &str| {
+        let file = format!("{}/../crates/{name}/clippy.toml", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"))
+    };
+    for name in PURE {
+        assert_eq!(rules(name), rules(PURE[0]), "{name}");
+    }
+}

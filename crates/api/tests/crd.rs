@@ -1,5 +1,6 @@
 //! Records as objects of the Kubernetes API server, against what Calico stored there.
 #![allow(missing_docs, clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "recordings are files")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

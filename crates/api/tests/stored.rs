@@ -1,5 +1,6 @@
 //! What is stored can be read and is written back as it was.
 #![allow(missing_docs, clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "recordings are files")]
 
 use std::path::Path;
 

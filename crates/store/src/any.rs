@@ -8,6 +8,7 @@ use crate::error::{StoreError, WatchError};
 use crate::etcd::{EtcdStore, EtcdWatch};
 #[cfg(feature = "kubernetes")]
 use crate::kubernetes::{KubeStore, KubeWatch};
+#[cfg(feature = "memory")]
 use crate::memory::{MemoryStore, MemoryWatch};
 use crate::port::{Store, Watch};
 use crate::read::{ReadSet, Scope};
@@ -21,6 +22,7 @@ use crate::watch::Event;
 #[non_exhaustive]
 pub enum AnyStore {
     /// In memory.
+    #[cfg(feature = "memory")]
     Memory(MemoryStore),
     /// The embedded store.
     #[cfg(feature = "sqlite")]
@@ -38,6 +40,7 @@ pub enum AnyStore {
 #[non_exhaustive]
 pub enum AnyWatch {
     /// In memory.
+    #[cfg(feature = "memory")]
     Memory(MemoryWatch),
     /// The embedded store.
     #[cfg(feature = "sqlite")]
@@ -55,6 +58,7 @@ impl Store for AnyStore {
 
     async fn read(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
         match self {
+            #[cfg(feature = "memory")]
             AnyStore::Memory(store) => store.read(set, within).await,
             #[cfg(feature = "sqlite")]
             AnyStore::Sqlite(store) => store.read(set, within).await,
@@ -67,6 +71,7 @@ impl Store for AnyStore {
 
     async fn commit(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {
         match self {
+            #[cfg(feature = "memory")]
             AnyStore::Memory(store) => store.commit(batch, within).await,
             #[cfg(feature = "sqlite")]
             AnyStore::Sqlite(store) => store.commit(batch, within).await,
@@ -79,6 +84,7 @@ impl Store for AnyStore {
 
     async fn watch(&self, scope: Scope) -> Result<AnyWatch, StoreError> {
         Ok(match self {
+            #[cfg(feature = "memory")]
             AnyStore::Memory(store) => AnyWatch::Memory(store.watch(scope).await?),
             #[cfg(feature = "sqlite")]
             AnyStore::Sqlite(store) => AnyWatch::Sqlite(store.watch(scope).await?),
@@ -101,6 +107,7 @@ impl Store for AnyStore {
 impl Watch for AnyWatch {
     async fn next(&mut self) -> Result<Event, WatchError> {
         match self {
+            #[cfg(feature = "memory")]
             AnyWatch::Memory(watch) => watch.next().await,
             #[cfg(feature = "sqlite")]
             AnyWatch::Sqlite(watch) => watch.next().await,

@@ -3,6 +3,7 @@
 //! Read, plan, commit: a caller reads a [`View`], a planner makes a [`Batch`] of it, and the store applies the batch write by write or, where the
 //! backend has transactions, in one. See [`Store`] for what every backend promises.
 
+#[cfg(any(feature = "etcd", feature = "kubernetes", feature = "memory", feature = "sqlite"))]
 pub mod any;
 pub mod batch;
 #[cfg(any(feature = "etcd", feature = "kubernetes"))]
@@ -15,6 +16,7 @@ pub mod etcd;
 mod following;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
+#[cfg(feature = "memory")]
 pub mod memory;
 pub mod noting;
 #[cfg(any(feature = "etcd", feature = "kubernetes"))]
@@ -30,10 +32,12 @@ mod url;
 pub mod view;
 pub mod watch;
 
+#[cfg(any(feature = "etcd", feature = "kubernetes", feature = "memory", feature = "sqlite"))]
 pub use any::AnyStore;
 pub use batch::{Batch, Current, Expect, Guard, Op, Operation, Outcome, Report, Transaction, Write};
 pub use effects::Effects;
 pub use error::{Refusal, StoreError, WatchError};
+#[cfg(feature = "memory")]
 pub use memory::MemoryStore;
 pub use noting::{Noted, Noting};
 pub use port::{Store, Watch};

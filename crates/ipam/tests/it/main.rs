@@ -1,6 +1,7 @@
 //! Operations run to their end on stores in memory, sound and faulty.
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
+#![allow(clippy::disallowed_methods, reason = "tests race threads, and read the clock for figures")]
 
 mod affinities;
 mod allocate;

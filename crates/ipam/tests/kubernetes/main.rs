@@ -1,6 +1,7 @@
 //! Every operation on a real API server, with everything that can go wrong at every one of its writes.
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
+#![allow(clippy::disallowed_methods, reason = "tests race threads, and read the clock for figures")]
 
 #[allow(dead_code, reason = "the other tests need more of it")]
 #[path = "../it/operations.rs"]

@@ -80,14 +80,14 @@ impl<S: Store> Allocator for Ours<'_, S> {
     }
 
     async fn release(&self, handle: &HandleId) -> Result<(), String> {
-        let release = ReleaseByHandle::new(vec![handle.clone()], None);
+        let release = ReleaseByHandle::new(vec![handle.clone()], None).planner();
         let answer = ipam::run(self.store, &self.effects, release, self.within).await;
         answer.map(|_| ()).map_err(|error| error.to_string())
     }
 
     async fn release_ip(&self, handle: &HandleId, addr: IpAddr) -> Result<(), String> {
         let ip = ReleaseIp { addr, handle: Some(handle.as_str().to_string()), sequence: None };
-        let answer = ipam::run(self.store, &self.effects, ReleaseIps::new(vec![ip]), self.within)
+        let answer = ipam::run(self.store, &self.effects, ReleaseIps::new(vec![ip]).planner(), self.within)
             .await
             .map_err(|error| error.to_string())?;
         match answer.error {
@@ -99,7 +99,7 @@ impl<S: Store> Allocator for Ours<'_, S> {
 
     async fn release_blocks(&self, host: &str) -> Result<(), String> {
         let which = Which::Owner(Owner::Host(host.to_string()));
-        let release = ReleaseAffinities::new(which, true);
+        let release = ReleaseAffinities { which, must_be_empty: true }.planner();
         let answer = ipam::run(self.store, &self.effects, release, self.within).await;
         answer.map(|_| ()).map_err(|error| error.to_string())
     }

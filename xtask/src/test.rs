@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::steps::{AfterFailure, Steps};
 use crate::{demo, dist, lab, needs};
-use xtask::cargo::{cargo, root, run, target_dir};
+use xtask::cargo::{cargo, run, target_dir};
 
 /// The packages without effects, whose tests are also run optimised: an optimiser has been met that changed what the selectors' parser does.
 const PURE: [&str; 3] = ["selector", "api", "ipam"];

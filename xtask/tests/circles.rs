@@ -1,5 +1,7 @@
 //! The modules of a crate point one way, too: none imports another that imports it back, be it by others.
 
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

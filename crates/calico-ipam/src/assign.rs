@@ -156,35 +156,31 @@ fn told(error: &AutoAssignError, is_on_kubernetes: bool) -> CniError {
 
 #[cfg(test)]
 mod tests {
-    use ipam::{Address, Assigned, AutoAssignError};
+    use ipam::{Address, Assigned, AutoAssignError, Verdict};
 
     use super::*;
 
-    fn short(requested: u32, messages: &[&str]) -> Assigned {
-        Assigned {
-            requested,
-            messages: messages.iter().map(|m| m.to_string()).collect(),
-            ..Assigned::default()
-        }
+    fn short(requested: u32, messages: &[Verdict]) -> Assigned {
+        Assigned { requested, messages: messages.to_vec(), ..Assigned::default() }
     }
 
     #[test]
     fn the_family_with_a_reason_is_to_blame() {
-        let reason = "No IPs available in pools: [10.0.0.0/24]";
+        let reason = || Verdict::Exhausted(vec!["10.0.0.0/24".parse().unwrap()]);
         let blame = |v4, v6| shortage(&AutoAssigned { v4, v6 }, false).map(|e| e.msg);
         let text = |n| {
             format!(
-                "failed to request IPv{n} addresses: Assigned 0 out of 1 requested IPv{n} addresses; {reason}"
+                "failed to request IPv{n} addresses: Assigned 0 out of 1 requested IPv{n} addresses; No IPs available in pools: [10.0.0.0/24]"
             )
         };
-        assert_eq!(blame(short(1, &[reason]), short(0, &[])), Some(text(4)));
-        assert_eq!(blame(short(1, &[]), short(1, &[reason])), Some(text(6)));
-        assert_eq!(blame(short(1, &[reason]), short(1, &[reason])), Some(text(4)));
+        assert_eq!(blame(short(1, &[reason()]), short(0, &[])), Some(text(4)));
+        assert_eq!(blame(short(1, &[]), short(1, &[reason()])), Some(text(6)));
+        assert_eq!(blame(short(1, &[reason()]), short(1, &[reason()])), Some(text(4)));
         let failed = Assigned { error: Some(AutoAssignError::BlockLimit), ..short(1, &[]) };
         let limit = Some("cannot allocate new block due to per host block limit".to_string());
-        assert_eq!(blame(short(1, &["x"]), failed), limit);
+        assert_eq!(blame(short(1, &[Verdict::StrictAffinity]), failed), limit);
         let address = Address { addr: "10.0.0.1".parse().unwrap(), prefix: 26 };
-        let whole = Assigned { addresses: vec![address], ..short(1, &["reclaimed a block"]) };
+        let whole = Assigned { addresses: vec![address], ..short(1, &[reason()]) };
         assert_eq!(blame(whole, short(0, &[])), None);
     }
 }

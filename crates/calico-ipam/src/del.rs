@@ -27,9 +27,10 @@ async fn serve(request: &Request<'_, impl Store>) -> Result<(), CniError> {
     // Where both are one handle, the one of today counts.
     let legacy = identity.legacy_handle().filter(|(legacy, _)| Some(legacy) != identity.handle().as_ref());
     let handles: Vec<_> = own.into_iter().chain(legacy).collect();
-    let planner = ReleaseByHandle::new(Vec::new(), Some(identity.node.clone()));
-    let planner =
-        handles.iter().cloned().fold(planner, |planner, (handle, whose)| planner.and(handle, whose));
+    let release = ReleaseByHandle::new(Vec::new(), Some(identity.node.clone()));
+    let release =
+        handles.iter().cloned().fold(release, |release, (handle, whose)| release.and(handle, whose));
+    let planner = release.planner();
     let left = match &objects {
         Some(objects) => objects.left(request.deadline()).await?,
         None => None,

@@ -46,7 +46,7 @@ pub async fn release(request: &Request<'_, impl Store>, addresses: &[IpAddr]) ->
     if free.is_empty() {
         return Ok(());
     }
-    let planner = ReleaseIps::new(free);
+    let planner = ReleaseIps::new(free).planner();
     let released = ipam::run(&request.store, &request.site.clock, planner, WITHIN).await;
     let released =
         released.map_err(|error| CniError::internal(format!("failed to release ipAddrs: {error}")))?;

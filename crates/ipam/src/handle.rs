@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use api::{BlockCidr, Handle, HandleId, Key, Value};
+use api::{BlockCidr, Handle, HandleId, Key, Revision, Value};
 use store::{Batch, Expect, View};
 
 /// Counts by block.
@@ -30,6 +30,14 @@ impl Draft {
     /// Whether the handle exists.
     pub fn exists(&self) -> bool {
         self.expect != Expect::Absent
+    }
+
+    /// The revision that it was read with; `None` for a handle that does not exist. Only before it is written.
+    pub fn revision(&self) -> Option<&Revision> {
+        match &self.expect {
+            Expect::Revision(revision) => Some(revision),
+            Expect::Absent | Expect::AsLeftBy(_) => None,
+        }
     }
 
     /// The counts.

@@ -23,8 +23,8 @@ pub use block::{HostReserved, ReleaseIp};
 pub use plan::{
     Address, AssignIp, AssignIpError, Assigned, AutoAssign, AutoAssignError, AutoAssigned, Change,
     HandleRelease, Plan, Planner, PodName, ReleaseAffinities, ReleaseAffinitiesError, ReleaseByHandle,
-    ReleaseIps, ReleaseIpsError, ReleaseUnowned, ReleasedAffinities, ReleasedIps, SetOwnerAttributes,
-    SetOwnerError, Which, Whose,
+    ReleaseIps, ReleaseIpsError, ReleaseUnowned, ReleaseUnownedPlanner, ReleasedAffinities, ReleasedIps,
+    SetOwnerAttributes, SetOwnerAttributesPlanner, SetOwnerError, Which, Whose,
 };
 pub use run::{RunError, run, run_from};
 pub use verdict::{Sink, Verdict, Verdicts};

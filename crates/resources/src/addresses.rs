@@ -37,7 +37,8 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
             return Ok(());
         }
         // A block that refuses says that an address was assigned anew: it is not this node's any more.
-        let released = ipam::run(self.store, self.effects, ReleaseIps::new(seen), self.within).await;
+        let released =
+            ipam::run(self.store, self.effects, ReleaseIps::new(seen).planner(), self.within).await;
         released.map(|_| ()).map_err(|error| Error::Release(error.to_string()))
     }
 }

@@ -39,7 +39,9 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         if !id.name.is_empty() {
             self.release_affinities(Which::Owner(Owner::Host(id.name.clone()))).await?;
         }
-        for resource in going().flat_map(all) {
+        // Collected first: an iterator with these closures could not go along to another thread.
+        let rest: Vec<&Resource> = going().flat_map(all).collect();
+        for resource in rest {
             self.delete_if_there(&Identifier::of(resource)).await?;
         }
         for kind in Kind::ALL.iter().copied().filter(|kind| *kind != id.kind) {

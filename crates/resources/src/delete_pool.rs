@@ -98,7 +98,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
     /// Releases affinities until none is left.
     pub(crate) async fn release_affinities(&self, which: Which) -> Result<(), Error> {
         loop {
-            let planner = ReleaseAffinities::new(which.clone(), false);
+            let planner = ReleaseAffinities { which: which.clone(), must_be_empty: false }.planner();
             let released = ipam::run(self.store, self.effects, planner, self.within).await;
             match released {
                 Ok(answer) if answer.more => {}

@@ -52,7 +52,7 @@ pub async fn add(
         let slot = Change::Set(attributes.clone());
         let (active, alternate) =
             if machine.is_target() { (Change::Keep, slot) } else { (slot, Change::Keep) };
-        let planner = SetOwnerAttributes { handle: handle.clone(), active, alternate };
+        let planner = SetOwnerAttributes { handle: handle.clone(), active, alternate }.planner();
         let held = request.run(planner, deadline).await?;
         match held {
             Some(held) if !held.is_empty() => return Ok(kept(held, machine)),
@@ -67,7 +67,12 @@ pub async fn add(
             }
             // A request that came to no end has counted what it never took; a machine that may have only one address would never get one.
             Some(_) => {
-                request.run(ReleaseUnowned::new(handle.clone(), machine.pod.clone()), deadline).await?;
+                request
+                    .run(
+                        ReleaseUnowned { handle: handle.clone(), pod: machine.pod.clone() }.planner(),
+                        deadline,
+                    )
+                    .await?;
             }
         }
     }
@@ -99,7 +104,9 @@ pub async fn leave(
 ) -> Result<(), CniError> {
     let Some(handle) = left.handle(request.ask.conf.name()) else { return Ok(()) };
     if left.is_going {
-        let released = request.run(ReleaseUnowned::new(handle.clone(), left.pod.clone()), deadline).await?;
+        let released = request
+            .run(ReleaseUnowned { handle: handle.clone(), pod: left.pod.clone() }.planner(), deadline)
+            .await?;
         if let Some(released) = released {
             if let HandleRelease::Partly(_, why) = released {
                 return Err(CniError::internal(why));
@@ -113,7 +120,8 @@ pub async fn leave(
         }
     }
     let leaves = || Change::Leave(left.pod.clone());
-    let planner = SetOwnerAttributes { handle: handle.clone(), active: leaves(), alternate: leaves() };
+    let planner =
+        SetOwnerAttributes { handle: handle.clone(), active: leaves(), alternate: leaves() }.planner();
     if let Some(kept) = request.run(planner, deadline).await? {
         for addr in kept {
             request.log.say(Level::Info, format!("{addr} stays with {handle}"));

@@ -17,11 +17,13 @@ pub mod set_owner;
 
 pub use assign_ip::{AssignIp, AssignIpError};
 pub use auto_assign::{Address, Assigned, AutoAssign, AutoAssignError, AutoAssigned};
-pub use release_affinities::{ReleaseAffinities, ReleaseAffinitiesError, ReleasedAffinities, Which};
-pub use release_by_handle::{HandleRelease, ReleaseByHandle, Whose};
-pub use release_ips::{ReleaseIps, ReleaseIpsError, ReleasedIps};
-pub use release_unowned::ReleaseUnowned;
-pub use set_owner::{Change, PodName, SetOwnerAttributes, SetOwnerError};
+pub use release_affinities::{
+    ReleaseAffinities, ReleaseAffinitiesError, ReleaseAffinitiesPlanner, ReleasedAffinities, Which,
+};
+pub use release_by_handle::{HandleRelease, ReleaseByHandle, ReleaseByHandlePlanner, Whose};
+pub use release_ips::{ReleaseIps, ReleaseIpsError, ReleaseIpsPlanner, ReleasedIps};
+pub use release_unowned::{ReleaseUnowned, ReleaseUnownedPlanner};
+pub use set_owner::{Change, PodName, SetOwnerAttributes, SetOwnerAttributesPlanner, SetOwnerError};
 
 /// What a planner wants next.
 #[derive(Clone, Debug, PartialEq)]

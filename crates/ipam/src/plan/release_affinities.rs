@@ -30,17 +30,23 @@ pub struct ReleaseAffinities {
     pub which: Which,
     /// Leave blocks that are in use to their owners, and say so.
     pub must_be_empty: bool,
+}
+
+impl ReleaseAffinities {
+    /// The planner of this request.
+    pub fn planner(self) -> ReleaseAffinitiesPlanner {
+        ReleaseAffinitiesPlanner { request: self, released: Vec::new(), writes: Writes::default() }
+    }
+}
+
+/// The planner of [`ReleaseAffinities`].
+#[derive(Clone, Debug)]
+pub struct ReleaseAffinitiesPlanner {
+    request: ReleaseAffinities,
     /// By earlier attempts.
     released: Vec<BlockCidr>,
     /// The last write of each release.
     writes: Writes<(Owner, BlockCidr)>,
-}
-
-impl ReleaseAffinities {
-    /// A request to release those.
-    pub fn new(which: Which, must_be_empty: bool) -> ReleaseAffinities {
-        ReleaseAffinities { which, must_be_empty, released: Vec::new(), writes: Writes::default() }
-    }
 }
 
 /// Why not every affinity was released.
@@ -62,12 +68,12 @@ pub struct ReleasedAffinities {
     pub more: bool,
 }
 
-impl Planner for ReleaseAffinities {
+impl Planner for ReleaseAffinitiesPlanner {
     type Answer = ReleasedAffinities;
     type Error = ReleaseAffinitiesError;
 
     fn reads(&self) -> ReadSet {
-        match &self.which {
+        match &self.request.which {
             Which::Owner(owner) => ReadSet::new()
                 .scope(Scope::Affinities { owner: Some(owner.clone()), family: None }, Depth::Full),
             Which::Within(_) => {
@@ -81,7 +87,7 @@ impl Planner for ReleaseAffinities {
     }
 
     fn plan(&mut self, view: &View, now: Timestamp, _seed: u64) -> Result<Plan<Self::Answer>, Self::Error> {
-        if let Which::Owner(owner) | Which::One(owner, _) = &self.which
+        if let Which::Owner(owner) | Which::One(owner, _) = &self.request.which
             && owner.name().is_empty()
         {
             return Err(ReleaseAffinitiesError::NoHost);
@@ -123,7 +129,7 @@ impl Planner for ReleaseAffinities {
                         if block.affinity.as_deref() == Some(&own)
                             || block.affinity.is_none() && block::is_empty(&block) && found.is_some() =>
                     {
-                        if self.must_be_empty && !block::is_empty(&block) {
+                        if self.request.must_be_empty && !block::is_empty(&block) {
                             in_use.push(*cidr);
                             continue;
                         }
@@ -150,7 +156,7 @@ impl Planner for ReleaseAffinities {
     }
 }
 
-impl ReleaseAffinities {
+impl ReleaseAffinitiesPlanner {
     /// What was in doubt has been released if the affinity is gone; else it is released again.
     fn settle(&mut self, view: &View) {
         for (owner, cidr) in self.writes.take_in_doubt() {
@@ -162,7 +168,7 @@ impl ReleaseAffinities {
 
     /// The affinities in question, by owner and block.
     fn wanted(&self, view: &View) -> Vec<(Owner, BlockCidr)> {
-        match &self.which {
+        match &self.request.which {
             Which::Owner(owner) => {
                 let blocks = Family::BOTH.into_iter().flat_map(|family| view.affine_blocks(owner, family));
                 blocks.map(|(cidr, ..)| (owner.clone(), cidr)).collect()

@@ -64,6 +64,12 @@ pub struct ReleaseByHandle {
     pub host: Option<String>,
     /// Which addresses of a handle are meant; of others all.
     whose: BTreeMap<HandleId, Whose>,
+}
+
+/// The planner of [`ReleaseByHandle`].
+#[derive(Clone, Debug)]
+pub struct ReleaseByHandlePlanner {
+    request: ReleaseByHandle,
     memory: Memory,
 }
 
@@ -131,7 +137,7 @@ fn holds_nothing(view: &View, id: &HandleId, draft: &handle::Draft) -> bool {
 impl ReleaseByHandle {
     /// A request to release those handles, by a host if it is one.
     pub fn new(handles: Vec<HandleId>, host: Option<String>) -> ReleaseByHandle {
-        ReleaseByHandle { handles, host, whose: BTreeMap::new(), memory: Memory::default() }
+        ReleaseByHandle { handles, host, whose: BTreeMap::new() }
     }
 
     /// The request to release these addresses of that handle, too. What else it holds stays.
@@ -141,6 +147,11 @@ impl ReleaseByHandle {
         }
         self.whose.insert(handle, whose);
         self
+    }
+
+    /// The planner of this request.
+    pub fn planner(self) -> ReleaseByHandlePlanner {
+        ReleaseByHandlePlanner { request: self, memory: Memory::default() }
     }
 }
 
@@ -158,22 +169,22 @@ pub enum HandleRelease {
     Anothers(Vec<IpAddr>),
 }
 
-impl Planner for ReleaseByHandle {
+impl Planner for ReleaseByHandlePlanner {
     /// In the order of the request.
     type Answer = Vec<HandleRelease>;
     type Error = std::convert::Infallible;
 
     fn reads(&self) -> ReadSet {
-        let node = self.host.as_deref().map(|host| Key::global(Kind::Node, host));
+        let node = self.request.host.as_deref().map(|host| Key::global(Kind::Node, host));
         ReadSet::new()
             .key(Key::IpamConfig)
-            .keys(self.handles.iter().cloned().map(Key::Handle))
+            .keys(self.request.handles.iter().cloned().map(Key::Handle))
             .keys(node)
             .scope(Scope::kind(Kind::IPPool), Depth::Full)
     }
 
     fn plan(&mut self, view: &View, now: Timestamp, _seed: u64) -> Result<Plan<Self::Answer>, Self::Error> {
-        let ids: BTreeSet<&HandleId> = self.handles.iter().collect();
+        let ids: BTreeSet<&HandleId> = self.request.handles.iter().collect();
         let mut drafts: BTreeMap<HandleId, handle::Draft> =
             ids.into_iter().filter_map(|id| Some((id.clone(), handle::Draft::of(view, id)?))).collect();
         let blocks: BTreeSet<BlockCidr> =
@@ -201,7 +212,7 @@ impl Planner for ReleaseByHandle {
         // Handles that stay as they are: what they hold may be where nobody can read it.
         let mut kept: BTreeSet<HandleId> = BTreeSet::new();
         for (id, draft) in &drafts {
-            let whose = self.whose.get(id).cloned().unwrap_or_default();
+            let whose = self.request.whose.get(id).cloned().unwrap_or_default();
             for (cidr, count) in draft.counts() {
                 if let Some(unreadable) = view.unreadable(&Key::Block(*cidr)) {
                     stays.insert((id.clone(), *cidr), Stays::Unreadable(unreadable.error.clone()));
@@ -243,8 +254,12 @@ impl Planner for ReleaseByHandle {
         if !nodes.is_empty() {
             return Ok(Plan::Fetch(ReadSet::new().keys(nodes)));
         }
-        let answer =
-            self.handles.iter().map(|id| self.answer(id, drafts.get(id), &releases, &stays)).collect();
+        let answer = self
+            .request
+            .handles
+            .iter()
+            .map(|id| self.answer(id, drafts.get(id), &releases, &stays))
+            .collect();
         let mut batch = Batch::new();
         let mut returns = Vec::new();
         // Blocks are written even if the handle turns out to hold nothing of them: nothing may be added to them unseen while the count goes. Those that are
@@ -309,7 +324,7 @@ fn release(
     allocations
 }
 
-impl ReleaseByHandle {
+impl ReleaseByHandlePlanner {
     /// The handles that name no block in which they hold anything, as a crash or a hand left them: what the host's own blocks note for them is theirs.
     ///
     /// # Errors
@@ -320,7 +335,7 @@ impl ReleaseByHandle {
         drafts: &BTreeMap<HandleId, handle::Draft>,
     ) -> Result<BTreeMap<HandleId, Search>, ReadSet> {
         let mut searches = BTreeMap::new();
-        let Some(host) = &self.host else { return Ok(searches) };
+        let Some(host) = &self.request.host else { return Ok(searches) };
         let is_answered = |id: &HandleId| self.done(id).next().is_some() || self.memory.holds_in_doubt(id);
         let asked = drafts.iter().filter(|(id, draft)| {
             draft.exists() && !draft.is_tombstone() && !is_answered(id) && holds_nothing(view, id, draft)

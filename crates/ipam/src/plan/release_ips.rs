@@ -16,22 +16,35 @@ use crate::plan::{Plan, Planner};
 use crate::pools;
 use crate::usage;
 
-/// Addresses to release.
+/// A request to release addresses.
 #[derive(Clone, Debug, Default)]
 pub struct ReleaseIps {
+    /// The addresses.
+    pub ips: Vec<ReleaseIp>,
+}
+
+impl ReleaseIps {
+    /// A request to release those.
+    pub fn new(ips: Vec<ReleaseIp>) -> ReleaseIps {
+        ReleaseIps { ips }
+    }
+
+    /// The planner of this request.
+    pub fn planner(self) -> ReleaseIpsPlanner {
+        ReleaseIpsPlanner { ips: self.ips, ..ReleaseIpsPlanner::default() }
+    }
+}
+
+/// The planner of [`ReleaseIps`].
+#[derive(Clone, Debug, Default)]
+pub struct ReleaseIpsPlanner {
+    /// Those that are not known to have been released.
     ips: Vec<ReleaseIp>,
     memory: Memory,
     /// What was assigned when the request first looked: a retry releases nothing that was assigned since.
     meant: BTreeMap<IpAddr, Allocation>,
     /// What handles count too much, as their addresses were released.
     tallies: BTreeMap<HandleId, Tally>,
-}
-
-impl ReleaseIps {
-    /// A request to release those.
-    pub fn new(ips: Vec<ReleaseIp>) -> ReleaseIps {
-        ReleaseIps { ips, ..ReleaseIps::default() }
-    }
 }
 
 /// Why an address was not released.
@@ -56,7 +69,7 @@ pub struct ReleasedIps {
     pub error: Option<ReleaseIpsError>,
 }
 
-impl Planner for ReleaseIps {
+impl Planner for ReleaseIpsPlanner {
     type Answer = ReleasedIps;
     type Error = std::convert::Infallible;
 
@@ -142,7 +155,7 @@ impl Planner for ReleaseIps {
     }
 }
 
-impl ReleaseIps {
+impl ReleaseIpsPlanner {
     /// Blocks that must be known before anything is concluded from what earlier attempts did.
     fn blocks(&self) -> BTreeSet<BlockCidr> {
         self.memory.in_doubt().chain(self.tallies.values().flat_map(Tally::blocks)).collect()

@@ -8,7 +8,7 @@ use store::{Batch, Expect, ReadSet, Report, View};
 
 use crate::block;
 use crate::plan::progress::Intent;
-use crate::plan::release_by_handle::{HandleRelease, ReleaseByHandle};
+use crate::plan::release_by_handle::{HandleRelease, ReleaseByHandle, ReleaseByHandlePlanner};
 use crate::plan::set_owner::{PodName, unread};
 use crate::plan::{Plan, Planner};
 
@@ -16,21 +16,31 @@ use crate::plan::{Plan, Planner};
 /// one write of the block, so that no pod loses an address that it has been given meanwhile.
 #[derive(Clone, Debug)]
 pub struct ReleaseUnowned {
-    handle: HandleId,
-    pod: PodName,
-    release: ReleaseByHandle,
+    /// The handle.
+    pub handle: HandleId,
+    /// The pod.
+    pub pod: PodName,
+}
+
+/// The planner of [`ReleaseUnowned`].
+#[derive(Clone, Debug)]
+pub struct ReleaseUnownedPlanner {
+    request: ReleaseUnowned,
+    release: ReleaseByHandlePlanner,
 }
 
 impl ReleaseUnowned {
-    /// A request of that pod to release a handle.
-    pub fn new(handle: HandleId, pod: PodName) -> ReleaseUnowned {
-        let release = ReleaseByHandle::new(vec![handle.clone()], None);
-        ReleaseUnowned { handle, pod, release }
+    /// The planner of this request.
+    pub fn planner(self) -> ReleaseUnownedPlanner {
+        let release = ReleaseByHandle::new(vec![self.handle.clone()], None).planner();
+        ReleaseUnownedPlanner { request: self, release }
     }
+}
 
+impl ReleaseUnownedPlanner {
     /// Whether an address of the handle is somebody else's; what must be read to know.
     fn is_anothers(&self, view: &View) -> Result<bool, ReadSet> {
-        let Some(Some((handle, _))) = view.handle(&self.handle) else { return Ok(false) };
+        let Some(Some((handle, _))) = view.handle(&self.request.handle) else { return Ok(false) };
         let missing = unread(view, handle.blocks.keys());
         let missing = missing
             .keys(view.missing(self.release.in_doubt().map(Key::Block)).keys.into_iter().map(|(key, _)| key));
@@ -39,10 +49,10 @@ impl ReleaseUnowned {
         }
         let mut blocks = handle.blocks.keys().filter_map(|cidr| view.block(*cidr)?);
         Ok(blocks.any(|(block, _)| {
-            let mine = block::ordinals_of(block, self.handle.as_str()).into_iter();
+            let mine = block::ordinals_of(block, self.request.handle.as_str()).into_iter();
             let attributes = mine.filter_map(|ordinal| block.attribute(ordinal));
             let mut owners = attributes.flat_map(|a| [&a.owner, &a.alternate_owner]);
-            owners.any(|owner| !owner.is_empty() && !self.pod.is(owner))
+            owners.any(|owner| !owner.is_empty() && !self.request.pod.is(owner))
         }))
     }
 
@@ -58,7 +68,7 @@ impl ReleaseUnowned {
     }
 }
 
-impl Planner for ReleaseUnowned {
+impl Planner for ReleaseUnownedPlanner {
     /// What became of the handle; `None` when an address of it is somebody else's.
     type Answer = Option<HandleRelease>;
     type Error = Infallible;

@@ -67,6 +67,19 @@ pub struct SetOwnerAttributes {
     pub alternate: Change,
 }
 
+impl SetOwnerAttributes {
+    /// The planner of this request.
+    pub fn planner(self) -> SetOwnerAttributesPlanner {
+        SetOwnerAttributesPlanner { request: self }
+    }
+}
+
+/// The planner of [`SetOwnerAttributes`]. It needs no memory: what has become as wanted needs no write.
+#[derive(Clone, Debug)]
+pub struct SetOwnerAttributesPlanner {
+    request: SetOwnerAttributes,
+}
+
 /// Why nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetOwnerError {
@@ -92,17 +105,17 @@ fn shown(namespace: Option<&String>, name: Option<&String>) -> String {
     format!("pod={} namespace={}", text(name), text(namespace))
 }
 
-impl Planner for SetOwnerAttributes {
+impl Planner for SetOwnerAttributesPlanner {
     /// The addresses of the handle, changed or not; `None` when there is no such handle.
     type Answer = Option<Vec<IpAddr>>;
     type Error = SetOwnerError;
 
     fn reads(&self) -> ReadSet {
-        ReadSet::new().key(Key::IpamConfig).key(Key::Handle(self.handle.clone()))
+        ReadSet::new().key(Key::IpamConfig).key(Key::Handle(self.request.handle.clone()))
     }
 
     fn plan(&mut self, view: &View, now: Timestamp, _seed: u64) -> Result<Plan<Self::Answer>, Self::Error> {
-        let Some(Some((handle, _))) = view.handle(&self.handle) else { return Ok(Plan::Done(None)) };
+        let Some(Some((handle, _))) = view.handle(&self.request.handle) else { return Ok(Plan::Done(None)) };
         let missing = unread(view, handle.blocks.keys());
         if !missing.is_empty() {
             return Ok(Plan::Fetch(missing));
@@ -112,7 +125,7 @@ impl Planner for SetOwnerAttributes {
         let mut changed = BTreeMap::new();
         for cidr in handle.blocks.keys() {
             let Some(Some((stored, _))) = view.block(*cidr) else { continue };
-            for ordinal in block::ordinals_of(stored, self.handle.as_str()) {
+            for ordinal in block::ordinals_of(stored, self.request.handle.as_str()) {
                 let (Some(addr), Some(attribute)) = (cidr.addr(ordinal), stored.attribute(ordinal)) else {
                     continue;
                 };
@@ -141,7 +154,7 @@ pub(super) fn unread<'a>(view: &View, blocks: impl Iterator<Item = &'a BlockCidr
     ReadSet::new().keys(blocks.map(|cidr| Key::Block(*cidr)).filter(|key| view.full(key).is_none()))
 }
 
-impl SetOwnerAttributes {
+impl SetOwnerAttributesPlanner {
     /// The attribute with other owners; `None` where it has them already.
     fn changed(
         &self,
@@ -150,8 +163,8 @@ impl SetOwnerAttributes {
         found: &Attribute,
     ) -> Result<Option<Attribute>, SetOwnerError> {
         let slots = [
-            ("ActiveOwnerAttrs", &self.active, &found.owner),
-            ("AlternateOwnerAttrs", &self.alternate, &found.alternate_owner),
+            ("ActiveOwnerAttrs", &self.request.active, &found.owner),
+            ("AlternateOwnerAttrs", &self.request.alternate, &found.alternate_owner),
         ];
         if slots.iter().all(|(_, change, owner)| change.is_made(owner)) {
             return Ok(None);

@@ -37,7 +37,7 @@ fn of_a_host() {
     assert_eq!(world.release_affinities(Which::Owner(host("a")), false).released, [used]);
     assert_eq!(world.affinities().len(), 1);
     assert_eq!(world.block(&used.to_string()).unwrap().affinity, None);
-    let nobody = ReleaseAffinities::new(Which::Owner(host("")), false);
+    let nobody = ReleaseAffinities { which: Which::Owner(host("")), must_be_empty: false }.planner();
     assert_eq!(
         world.run(nobody).unwrap_err().to_string(),
         "Hostname must be specified to release block affinity"
@@ -102,7 +102,7 @@ fn of_a_network() {
     );
     world.delete(Key::global(Kind::IPPool, "pool"));
     let within = || Which::Within(cidr("10.0.0.0/20"));
-    let refused = world.run(ReleaseAffinities::new(within(), true)).unwrap();
+    let refused = world.run(ReleaseAffinities { which: within(), must_be_empty: true }.planner()).unwrap();
     assert_eq!((refused.in_use.len(), refused.released.len(), refused.more), (50, 1, false));
     let mut rounds = 0;
     while world.release_affinities(within(), false).more {

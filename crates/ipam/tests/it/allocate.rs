@@ -323,7 +323,7 @@ fn no_block_overlaps_one_of_another_size() {
     check();
     assert!(!world.affinities().iter().any(|text| text.starts_with("c ")), "the stale affinity is gone");
     // The old block still gives what it has to its owner, and is found for its release.
-    let released = world.run(ipam::ReleaseIps::new(vec![just("10.0.0.20")])).unwrap();
+    let released = world.run(ipam::ReleaseIps::new(vec![just("10.0.0.20")]).planner()).unwrap();
     assert_eq!(released.released, [ip("10.0.0.20")]);
     check();
 }

@@ -54,7 +54,7 @@ fn named(world: &World, key: &Key, field: &str) {
 fn add(world: &World, host: &str, id: &str) -> Result<std::net::IpAddr, String> {
     let answer = world.run(request(host, id, 1, 0).planner()).map_err(|error| error.to_string())?;
     let address = answer.v4.addresses.first().map(|address| address.addr);
-    address.ok_or_else(|| format!("{:?} {:?}", answer.v4.error, answer.v4.messages))
+    address.ok_or_else(|| format!("{:?} {:?}", answer.v4.error, words(&answer.v4)))
 }
 
 /// Blocks of which it is doubtful who holds an address: `a` takes from another block, nothing of the damaged one is written, and `DEL` names it.
@@ -82,7 +82,7 @@ fn a_doubtful_block_is_left_alone() {
             assert!(!cidr.cidr().contains(addr), "{field}: {addr}");
         }
         match world
-            .run(ipam::ReleaseByHandle::new(vec![handle("h1"), handle("h3")], None))
+            .run(ipam::ReleaseByHandle::new(vec![handle("h1"), handle("h3")], None).planner())
             .unwrap()
             .as_slice()
         {
@@ -94,11 +94,13 @@ fn a_doubtful_block_is_left_alone() {
         }
         assert!(world.handle("h1").is_some(), "{field}: the handle still names it");
         let addr = cidr.addr(0).unwrap();
-        let released = world.run(ipam::ReleaseIps::new(vec![just(&addr.to_string())])).unwrap();
+        let released = world.run(ipam::ReleaseIps::new(vec![just(&addr.to_string())]).planner()).unwrap();
         assert!(released.error.unwrap().to_string().contains(field), "by its address");
         let explicit = world.run(request_ip("a", "h9", &addr.to_string()).planner()).unwrap_err();
         assert!(explicit.to_string().contains(&key.to_string()), "{explicit}");
-        let affinities = world.run(ipam::ReleaseAffinities::new(Which::Owner(host("a")), false)).unwrap_err();
+        let affinities = world
+            .run(ipam::ReleaseAffinities { which: Which::Owner(host("a")), must_be_empty: false }.planner())
+            .unwrap_err();
         assert!(affinities.to_string().contains(&key.to_string()), "{affinities}");
         assert!(world.affinities().iter().any(|text| text.starts_with(&format!("a {cidr}"))), "{field}");
         named(&world, &key, field);
@@ -125,13 +127,13 @@ fn an_odd_block_is_used_and_keeps_what_is_odd() {
         let addr = add(&world, "a", "h3").unwrap_or_else(|error| panic!("{field}: {error}"));
         assert!(cidr.cidr().contains(addr), "{field}: {addr} is not of its own block");
         assert!(
-            matches!(world.run(ipam::ReleaseByHandle::new(vec![handle("h2")], None)).unwrap().as_slice(),
+            matches!(world.run(ipam::ReleaseByHandle::new(vec![handle("h2")], None).planner()).unwrap().as_slice(),
             [HandleRelease::Released(one)] if one.len() == 1),
             "{field}"
         );
         let stored = text_of(&world, &key).to_string();
         assert!(stored.contains(&value.to_string()), "{field}: {stored}");
-        let released = world.run(ipam::ReleaseByHandle::new(vec![handle("h1")], None)).unwrap();
+        let released = world.run(ipam::ReleaseByHandle::new(vec![handle("h1")], None).planner()).unwrap();
         assert!(
             matches!(&released[..], [HandleRelease::Released(one)] if one.len() == 1),
             "{field}: {released:?}"
@@ -160,7 +162,7 @@ fn a_handle_that_names_nothing_beside_a_block_that_cannot_be_read() {
         let (world, key) = world_with_block();
         damage(&world, &key, pointer, value);
         world.store.put(Key::Handle(handle("h1")), api::Value::Handle(api::Handle::default()));
-        let release = ipam::ReleaseByHandle::new(vec![handle("h1")], Some("a".to_string()));
+        let release = ipam::ReleaseByHandle::new(vec![handle("h1")], Some("a".to_string())).planner();
         match world.run(release).unwrap().remove(0) {
             HandleRelease::Partly(none, why) => {
                 assert!(none.is_empty() && why.to_string().contains(&key.to_string()), "{why}");
@@ -179,20 +181,22 @@ fn a_handle_that_cannot_be_read_keeps_its_address() {
     let Key::Block(cidr) = key else { unreachable!() };
     let addr = cidr.addr(0).unwrap();
     let HandleRelease::Partly(none, why) =
-        world.run(ipam::ReleaseByHandle::new(vec![handle("h1")], None)).unwrap().remove(0)
+        world.run(ipam::ReleaseByHandle::new(vec![handle("h1")], None).planner()).unwrap().remove(0)
     else {
         panic!("it may be h1's");
     };
     assert!(none.is_empty() && why.to_string().contains(&addr.to_string()), "{why}");
     assert!(world.handle("h1").is_some());
-    assert!(matches!(world.run(ipam::ReleaseByHandle::new(vec![handle("h2")], None)).unwrap().as_slice(),
-        [HandleRelease::Released(one)] if one.len() == 1));
+    assert!(
+        matches!(world.run(ipam::ReleaseByHandle::new(vec![handle("h2")], None).planner()).unwrap().as_slice(),
+        [HandleRelease::Released(one)] if one.len() == 1)
+    );
     for n in 0..20 {
         assert_ne!(add(&world, "a", &format!("n{n}")).unwrap(), addr);
     }
     assert!(text_of(&world, &Key::Block(cidr))["attributes"].to_string().contains("\"handle_id\":5"));
     // Whoever names it can release it.
-    let released = world.run(ipam::ReleaseIps::new(vec![just(&addr.to_string())])).unwrap();
+    let released = world.run(ipam::ReleaseIps::new(vec![just(&addr.to_string())]).planner()).unwrap();
     assert_eq!(released.released, [addr]);
 }
 
@@ -207,8 +211,10 @@ fn an_owner_of_unknown_form_keeps_its_block() {
     named(&world, &key, "affinity");
     let error = add(&world, "b", "h2").unwrap_err();
     assert!(error.contains("No IPs available"), "{error}");
-    assert!(matches!(world.run(ipam::ReleaseByHandle::new(vec![handle("h1")], None)).unwrap().as_slice(),
-        [HandleRelease::Released(one)] if one.len() == 1));
+    assert!(
+        matches!(world.run(ipam::ReleaseByHandle::new(vec![handle("h1")], None).planner()).unwrap().as_slice(),
+        [HandleRelease::Released(one)] if one.len() == 1)
+    );
     assert!(add(&world, "b", "h2").is_err(), "an empty one, too");
     assert_eq!(text_of(&world, &key)["affinity"], "pod:x");
 }
@@ -322,10 +328,12 @@ fn an_unreadable_affinity_is_left_alone() {
     for n in 0..40 {
         add(&world, "a", &format!("n{n}")).unwrap();
     }
-    let released = world.run(ipam::ReleaseByHandle::new(vec![handle("h1")], None)).unwrap();
+    let released = world.run(ipam::ReleaseByHandle::new(vec![handle("h1")], None).planner()).unwrap();
     assert!(matches!(&released[..], [HandleRelease::Released(one)] if one.len() == 1));
     named(&world, &affinity, "");
-    let error = world.run(ipam::ReleaseAffinities::new(Which::One(host("a"), cidr), false)).unwrap_err();
+    let error = world
+        .run(ipam::ReleaseAffinities { which: Which::One(host("a"), cidr), must_be_empty: false }.planner())
+        .unwrap_err();
     assert!(matches!(error, RunError::Store(_)) && error.to_string().contains("BlockAffinityKey"), "{error}");
 }
 
@@ -338,11 +346,11 @@ fn nothing_is_done_by_an_unreadable_handle() {
         named(&world, &key, "");
         let error = add(&world, "a", "h1").unwrap_err();
         assert!(error.contains("IPAMHandleKey(id=h1)"), "{error}");
-        let error = world.run(ipam::ReleaseByHandle::new(vec![handle("h1")], None)).unwrap_err();
+        let error = world.run(ipam::ReleaseByHandle::new(vec![handle("h1")], None).planner()).unwrap_err();
         assert!(error.to_string().contains("IPAMHandleKey(id=h1)"), "{error}");
         assert!(add(&world, "a", "h3").is_ok());
         assert!(
-            matches!(world.run(ipam::ReleaseByHandle::new(vec![handle("h2")], None)).unwrap().as_slice(),
+            matches!(world.run(ipam::ReleaseByHandle::new(vec![handle("h2")], None).planner()).unwrap().as_slice(),
             [HandleRelease::Released(one)] if one.len() == 1)
         );
     }

@@ -109,20 +109,20 @@ fn add_many(store: Faulty<MemoryStore>, clock: Clock) -> Task {
 }
 
 fn del(store: Faulty<MemoryStore>, clock: Clock) -> Task {
-    task(store, clock, ReleaseByHandle::new(vec![handle("h")], None))
+    task(store, clock, ReleaseByHandle::new(vec![handle("h")], None).planner())
 }
 
 fn del_other(store: Faulty<MemoryStore>, clock: Clock) -> Task {
-    task(store, clock, ReleaseByHandle::new(vec![handle("x")], None))
+    task(store, clock, ReleaseByHandle::new(vec![handle("x")], None).planner())
 }
 
 fn give_up_blocks(store: Faulty<MemoryStore>, clock: Clock) -> Task {
-    task(store, clock, ReleaseAffinities::new(Which::Owner(host("a")), true))
+    task(store, clock, ReleaseAffinities { which: Which::Owner(host("a")), must_be_empty: true }.planner())
 }
 
 /// The owner looks for what it can give up, which a claim that has only begun looks like, and then allocates.
 fn give_up_blocks_and_add(store: Faulty<MemoryStore>, clock: Clock) -> Task {
-    let release = ReleaseAffinities::new(Which::Owner(host("a")), true);
+    let release = ReleaseAffinities { which: Which::Owner(host("a")), must_be_empty: true }.planner();
     tasks(store, clock, release, request("a", "i", 1, 0).planner())
 }
 
@@ -132,7 +132,7 @@ fn add_or_nothing(store: Faulty<MemoryStore>, clock: Clock) -> Task {
 }
 
 fn give_up_blocks_and_add_elsewhere(store: Faulty<MemoryStore>, clock: Clock) -> Task {
-    let release = ReleaseAffinities::new(Which::Owner(host("a")), true);
+    let release = ReleaseAffinities { which: Which::Owner(host("a")), must_be_empty: true }.planner();
     tasks(store, clock, release, request("b", "i", 4, 0).planner())
 }
 
@@ -141,7 +141,7 @@ fn named_of_owner(store: Faulty<MemoryStore>, clock: Clock) -> Task {
 }
 
 fn give_up_blocks_and_take_named(store: Faulty<MemoryStore>, clock: Clock) -> Task {
-    let release = ReleaseAffinities::new(Which::Owner(host("a")), true);
+    let release = ReleaseAffinities { which: Which::Owner(host("a")), must_be_empty: true }.planner();
     tasks(store, clock, release, request_ip("b", "i", "10.0.0.1").planner())
 }
 
@@ -150,7 +150,7 @@ fn named(store: Faulty<MemoryStore>, clock: Clock) -> Task {
 }
 
 fn release_named(store: Faulty<MemoryStore>, clock: Clock) -> Task {
-    task(store, clock, ReleaseIps::new(vec![just("10.0.0.1")]))
+    task(store, clock, ReleaseIps::new(vec![just("10.0.0.1")]).planner())
 }
 
 /// The handle's count is exactly what it holds, and so many are assigned in all.

@@ -161,19 +161,28 @@ fn others_between_the_writes() {
         ("another host takes some", |w| drop(w.run(request("b", "other", 3, 0).planner()).unwrap())),
         ("everything is taken", |w| drop(w.run(request("b", "other", 16, 0).planner()).unwrap())),
         ("the host's affinities go", |w| {
-            drop(w.run(ReleaseAffinities::new(Which::Owner(host("a")), false)).unwrap());
+            drop(
+                w.run(ReleaseAffinities { which: Which::Owner(host("a")), must_be_empty: false }.planner())
+                    .unwrap(),
+            );
         }),
         ("empty blocks of the host go", |w| {
-            drop(w.run(ReleaseAffinities::new(Which::Owner(host("a")), true)).unwrap());
+            drop(
+                w.run(ReleaseAffinities { which: Which::Owner(host("a")), must_be_empty: true }.planner())
+                    .unwrap(),
+            );
         }),
         ("another's affinities go", |w| {
-            drop(w.run(ReleaseAffinities::new(Which::Owner(host("b")), false)).unwrap());
+            drop(
+                w.run(ReleaseAffinities { which: Which::Owner(host("b")), must_be_empty: false }.planner())
+                    .unwrap(),
+            );
         }),
         ("another handle is released", |w| {
-            drop(w.run(ReleaseByHandle::new(vec![handle("old")], None)).unwrap());
+            drop(w.run(ReleaseByHandle::new(vec![handle("old")], None).planner()).unwrap());
         }),
         ("the handle is released", |w| {
-            drop(w.run(ReleaseByHandle::new(vec![handle("new")], None)).unwrap());
+            drop(w.run(ReleaseByHandle::new(vec![handle("new")], None).planner()).unwrap());
         }),
     ];
     for case in cases() {
@@ -262,7 +271,7 @@ fn chaos() {
             continue;
         }
         for caller in 0..8 {
-            world.run(ReleaseByHandle::new(vec![handle(&format!("h{caller}"))], None)).unwrap();
+            world.run(ReleaseByHandle::new(vec![handle(&format!("h{caller}"))], None).planner()).unwrap();
         }
         assert_eq!(world.assigned().len(), 0, "seed {seed}");
     }
@@ -289,7 +298,7 @@ async fn caller_of(caller: u64, store: &Faulty<MemoryStore>, clock: &Clock) -> (
             let ips: Vec<ReleaseIp> = ips.collect();
             // Released, or perhaps released: not counted on any more.
             mine = mine.into_iter().skip(1).collect();
-            let _ = run(store, clock, ReleaseIps::new(ips), WITHIN).await;
+            let _ = run(store, clock, ReleaseIps::new(ips).planner(), WITHIN).await;
         }
     }
     (id, mine)

@@ -109,7 +109,7 @@ type Act = fn(&World, &Late) -> BTreeSet<IpAddr>;
 fn acts() -> [(&'static str, Act); 3] {
     [
         ("release by handle", |world, store| {
-            let release = ReleaseByHandle::new(vec![handle("h")], None);
+            let release = ReleaseByHandle::new(vec![handle("h")], None).planner();
             match block_on(run(store, &world.clock, release, WITHIN)).unwrap().remove(0) {
                 HandleRelease::Released(addresses) => addresses.into_iter().collect(),
                 HandleRelease::NotFound | HandleRelease::Anothers(_) => BTreeSet::new(),
@@ -119,7 +119,7 @@ fn acts() -> [(&'static str, Act); 3] {
         ("release of addresses", |world, store| {
             let ip = |addr| ReleaseIp { addr, handle: Some("h".to_string()), sequence: None };
             let ips = world.assigned().into_keys().map(ip).collect();
-            let answer = block_on(run(store, &world.clock, ReleaseIps::new(ips), WITHIN)).unwrap();
+            let answer = block_on(run(store, &world.clock, ReleaseIps::new(ips).planner(), WITHIN)).unwrap();
             assert_eq!((answer.unallocated, answer.error), (Vec::new(), None));
             let released: BTreeSet<IpAddr> = answer.released.iter().copied().collect();
             assert_eq!(released.len(), answer.released.len(), "each once");
@@ -128,7 +128,7 @@ fn acts() -> [(&'static str, Act); 3] {
         ("release of addresses of one block", |world, store| {
             let ip = |addr| ReleaseIp { addr, handle: None, sequence: None };
             let ips = world.assigned().into_keys().take(2).map(ip).collect();
-            let answer = block_on(run(store, &world.clock, ReleaseIps::new(ips), WITHIN)).unwrap();
+            let answer = block_on(run(store, &world.clock, ReleaseIps::new(ips).planner(), WITHIN)).unwrap();
             answer.released.into_iter().collect()
         }),
     ]

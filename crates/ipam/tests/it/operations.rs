@@ -47,11 +47,11 @@ impl Act {
                 go(store, clock, request.clone().planner()).await.map(|()| [request.addr].into())
             }
             Act::ReleaseIps(ips) => {
-                let answer = go(store, clock, ReleaseIps::new(ips.clone())).await?;
+                let answer = go(store, clock, ReleaseIps::new(ips.clone()).planner()).await?;
                 Ok(answer.released.into_iter().collect())
             }
             Act::ReleaseHandle(id) => {
-                let answer = go(store, clock, ReleaseByHandle::new(vec![handle(id)], None)).await?;
+                let answer = go(store, clock, ReleaseByHandle::new(vec![handle(id)], None).planner()).await?;
                 let released = answer.into_iter().flat_map(|release| match release {
                     HandleRelease::Released(addresses) => addresses,
                     HandleRelease::NotFound | HandleRelease::Anothers(_) => Vec::new(),
@@ -60,7 +60,12 @@ impl Act {
                 Ok(released.collect())
             }
             Act::ReleaseAffinities(which) => {
-                let answer = go(store, clock, ReleaseAffinities::new(which.clone(), false)).await?;
+                let answer = go(
+                    store,
+                    clock,
+                    ReleaseAffinities { which: which.clone(), must_be_empty: false }.planner(),
+                )
+                .await?;
                 Ok(answer.released.iter().map(|block| block.cidr().first()).collect())
             }
         }

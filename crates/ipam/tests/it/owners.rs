@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api::{Attribute, Key, Value};
-use ipam::{Change, HandleRelease, Planner, PodName, ReleaseUnowned, SetOwnerAttributes, run};
+use ipam::{
+    Change, HandleRelease, Planner, PodName, ReleaseUnowned, ReleaseUnownedPlanner, SetOwnerAttributes,
+    SetOwnerAttributesPlanner, run,
+};
 use store::testing::{CommitFault, Faulty, Plan, Step};
 
 use crate::world::*;
@@ -38,8 +41,8 @@ fn leave(name: &str) -> Change {
     Change::Leave(pod(name))
 }
 
-fn request_of(active: Change, alternate: Change) -> SetOwnerAttributes {
-    SetOwnerAttributes { handle: handle(VM), active, alternate }
+fn request_of(active: Change, alternate: Change) -> SetOwnerAttributesPlanner {
+    SetOwnerAttributes { handle: handle(VM), active, alternate }.planner()
 }
 
 /// A virtual machine with an address of each family, beside a container, and who its owners are.
@@ -173,7 +176,7 @@ fn an_address_stays_what_it_was() {
 fn handles_without_addresses() {
     let world = machine("x", "");
     world.config(|config| config.cooldown_seconds = 60);
-    let none = SetOwnerAttributes { handle: handle("none"), ..request_of(set("y"), set("z")) };
+    let none = SetOwnerAttributes { handle: handle("none"), active: set("y"), alternate: set("z") }.planner();
     assert_eq!(world.run(none), Ok(None));
     let counted = world.handle(VM).unwrap();
     world.del(VM);
@@ -183,7 +186,7 @@ fn handles_without_addresses() {
     assert_eq!(world.run(request_of(set("y"), set("z"))), Ok(Some(Vec::new())));
     assert!(attributes(&world, VM).is_empty());
     assert_eq!(
-        world.run(ReleaseUnowned::new(handle(VM), pod("y"))),
+        world.run(ReleaseUnowned { handle: handle(VM), pod: pod("y") }.planner()),
         Ok(Some(HandleRelease::Released(vec![])))
     );
     assert_eq!((world.handle(VM), world.handles()), (None, 1));
@@ -204,7 +207,7 @@ fn a_release_spares_what_is_anothers() {
     ] {
         let world = machine(active, alternate);
         let before = world.store.records();
-        let answer = world.run(ReleaseUnowned::new(handle(VM), pod("x"))).unwrap();
+        let answer = world.run(ReleaseUnowned { handle: handle(VM), pod: pod("x") }.planner()).unwrap();
         let what = format!("{active} {alternate}: {answer:?}");
         match is_released {
             true => assert!(matches!(answer, Some(HandleRelease::Released(all)) if all.len() == 2), "{what}"),
@@ -215,7 +218,7 @@ fn a_release_spares_what_is_anothers() {
         world.check();
     }
     let world = machine("x", "");
-    let none = world.run(ReleaseUnowned::new(handle("none"), pod("x")));
+    let none = world.run(ReleaseUnowned { handle: handle("none"), pod: pod("x") }.planner());
     assert_eq!(none, Ok(Some(HandleRelease::NotFound)));
 }
 
@@ -228,12 +231,12 @@ where
     block_on(run(&store, &world.clock, planner, WITHIN)).map_err(|error| error.to_string())
 }
 
-fn migrated() -> SetOwnerAttributes {
+fn migrated() -> SetOwnerAttributesPlanner {
     request_of(replace("x", "y"), replace("y", "x"))
 }
 
-fn unowned() -> ReleaseUnowned {
-    ReleaseUnowned::new(handle(VM), pod("x"))
+fn unowned() -> ReleaseUnownedPlanner {
+    ReleaseUnowned { handle: handle(VM), pod: pod("x") }.planner()
 }
 
 /// Two writes change the owners, three release.

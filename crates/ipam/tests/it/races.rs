@@ -100,7 +100,7 @@ fn adds_and_their_dels() {
                     for _ in 0..seed % 7 * 3 {
                         tokio::task::yield_now().await;
                     }
-                    let planner = ipam::ReleaseByHandle::new(vec![handle(&id)], None);
+                    let planner = ipam::ReleaseByHandle::new(vec![handle(&id)], None).planner();
                     ipam::run(&other, &time, planner, WITHIN).await.unwrap();
                 });
             }
@@ -133,7 +133,7 @@ fn claims_against_releases() {
                         tokio::task::yield_now().await;
                     }
                     let which = Which::Owner(host(["a", "b"][n % 2]));
-                    let planner = ipam::ReleaseAffinities::new(which, n < 2);
+                    let planner = ipam::ReleaseAffinities { which, must_be_empty: n < 2 }.planner();
                     ipam::run(&other, &time, planner, WITHIN).await.unwrap();
                 });
             }

@@ -73,20 +73,25 @@ fn an_address_from_an_own_block() {
 fn releases_and_named_addresses() {
     type Count = fn(&World) -> Counts;
     let rows: [(&str, Count, u64, u64); 4] = [
-        ("by handle", |w| counted(w, ipam::ReleaseByHandle::new(vec![handle("h")], Some("a".into()))), 2, 2),
+        (
+            "by handle",
+            |w| counted(w, ipam::ReleaseByHandle::new(vec![handle("h")], Some("a".into())).planner()),
+            2,
+            2,
+        ),
         (
             "by address",
             |w| {
                 let addr = *w.assigned().iter().find(|(_, id)| *id == "h").unwrap().0;
                 let ip = ipam::ReleaseIp { addr, handle: None, sequence: None };
-                counted(w, ipam::ReleaseIps::new(vec![ip]))
+                counted(w, ipam::ReleaseIps::new(vec![ip]).planner())
             },
             3,
             2,
         ),
         (
             "an address that is in no pool",
-            |w| counted(w, ipam::ReleaseIps::new(vec![just("172.16.0.1")])),
+            |w| counted(w, ipam::ReleaseIps::new(vec![just("172.16.0.1")]).planner()),
             2,
             0,
         ),

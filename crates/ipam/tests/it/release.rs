@@ -115,8 +115,9 @@ fn by_handle() {
     assert_eq!(released.len(), got.v4.addresses.len());
     assert_eq!(world.assigned().into_values().collect::<Vec<_>>(), ["i"]);
     assert_eq!((world.handle("h"), world.handles()), (None, 1));
-    let twice =
-        world.run(ipam::ReleaseByHandle::new(vec![handle("i"), handle("h"), handle("i")], None)).unwrap();
+    let twice = world
+        .run(ipam::ReleaseByHandle::new(vec![handle("i"), handle("h"), handle("i")], None).planner())
+        .unwrap();
     assert!(
         matches!(&twice[..], [HandleRelease::Released(a), HandleRelease::NotFound, HandleRelease::Released(b)] if a == b)
     );
@@ -127,7 +128,7 @@ fn by_handle() {
 fn by_a_handle_that_is_anothers_too() {
     let pod = |name: &str| ipam::PodName { namespace: "default".to_string(), name: name.to_string() };
     let release = |world: &World, whose: ipam::Whose| {
-        let planner = ipam::ReleaseByHandle::new(Vec::new(), None).and(handle("h"), whose);
+        let planner = ipam::ReleaseByHandle::new(Vec::new(), None).and(handle("h"), whose).planner();
         let answer = world.run(planner).unwrap().remove(0);
         world.check();
         answer
@@ -193,8 +194,8 @@ fn by_a_handle_that_names_nothing() {
             world.store.put(key.clone(), value);
         };
         let release = |whose| {
-            let planner = ipam::ReleaseByHandle::new(Vec::new(), Some("a".to_string()));
-            world.run(planner.and(handle("h"), whose)).unwrap().remove(0)
+            let request = ipam::ReleaseByHandle::new(Vec::new(), Some("a".to_string()));
+            world.run(request.and(handle("h"), whose).planner()).unwrap().remove(0)
         };
         put();
         let of_another = release(ipam::Whose::Pods(pod("stranger")));

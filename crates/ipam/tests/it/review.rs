@@ -90,7 +90,7 @@ fn t1b_ten_thousand_blocks_with_cooldown() {
     for cooldown in [0, 30] {
         let world = full_pool("10.0.0.0/16", 30, 0, cooldown);
         // One address is free: it could be borrowed.
-        drop(world.run(ReleaseIps::new(vec![just("10.0.200.1")])).unwrap());
+        drop(world.run(ReleaseIps::new(vec![just("10.0.200.1")]).planner()).unwrap());
         let free: usize = world.blocks().iter().map(|b| b.unallocated.len()).sum();
         let counting = Counting::new(world.store.clone());
         let wall = Wall(Instant::now(), world.clock.clone());
@@ -175,7 +175,8 @@ fn t4_release_again_after_a_lost_reply() {
     };
     let store = Faulty::new(world.store.clone(), Plan::default().fault(0, fault)).with_hook(Arc::new(hook));
     let answer =
-        block_on(run(&store, &world.clock, ReleaseIps::new(vec![just("10.0.0.1")]), WITHIN)).unwrap();
+        block_on(run(&store, &world.clock, ReleaseIps::new(vec![just("10.0.0.1")]).planner(), WITHIN))
+            .unwrap();
     println!("{answer:?} {:?} reads {}", world.assigned(), reads.load(Ordering::Relaxed));
     assert_eq!(world.assigned().values().collect::<Vec<_>>(), ["second"], "what was given meanwhile stays");
 }
@@ -191,7 +192,7 @@ fn t4b_release_again_after_a_conflict() {
         if step == Step::BeforeWrite(0) && once.fetch_add(1, Ordering::Relaxed) == 0 {
             let w = w.clone();
             std::thread::spawn(move || {
-                w.run(ReleaseByHandle::new(vec![handle("first")], None)).unwrap();
+                w.run(ReleaseByHandle::new(vec![handle("first")], None).planner()).unwrap();
                 w.run(request_ip("b", "second", "10.0.0.1").planner()).unwrap();
             })
             .join()
@@ -201,7 +202,8 @@ fn t4b_release_again_after_a_conflict() {
     };
     let store = Faulty::new(world.store.clone(), Plan::one_by_one()).with_hook(Arc::new(hook));
     let answer =
-        block_on(run(&store, &world.clock, ReleaseIps::new(vec![just("10.0.0.1")]), WITHIN)).unwrap();
+        block_on(run(&store, &world.clock, ReleaseIps::new(vec![just("10.0.0.1")]).planner(), WITHIN))
+            .unwrap();
     println!("{answer:?} {:?}", world.assigned());
     assert_eq!(world.assigned().values().collect::<Vec<_>>(), ["second"]);
 }
@@ -237,9 +239,12 @@ fn t7_a_block_without_affinity_is_found_again() {
         // The affinity is pending, the block not yet created.
         if step == Step::BeforeWrite(1) && once.fetch_add(1, Ordering::Relaxed) == 0 {
             let w = w.clone();
-            std::thread::spawn(move || w.run(ReleaseAffinities::new(Which::Owner(host("a")), true)).unwrap())
-                .join()
-                .unwrap();
+            std::thread::spawn(move || {
+                w.run(ReleaseAffinities { which: Which::Owner(host("a")), must_be_empty: true }.planner())
+                    .unwrap()
+            })
+            .join()
+            .unwrap();
         }
         Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
     };
@@ -340,7 +345,7 @@ fn t5_release_whose_block_is_read_before_its_handle() {
             let w = w.clone();
             std::thread::spawn(move || {
                 // Somebody else releases the handle: the block goes, and the handle. Then a new pod of `vm` gets an address of a new block.
-                w.run(ReleaseByHandle::new(vec![handle("vm")], None)).unwrap();
+                w.run(ReleaseByHandle::new(vec![handle("vm")], None).planner()).unwrap();
             })
             .join()
             .unwrap();
@@ -372,8 +377,12 @@ fn t5_release_whose_block_is_read_before_its_handle() {
             steps: AtomicUsize::new(0),
             lose_first: AtomicUsize::new(0),
         };
-        let answer =
-            block_on(run(&store, &world.clock, ReleaseByHandle::new(vec![handle("vm")], None), WITHIN));
+        let answer = block_on(run(
+            &store,
+            &world.clock,
+            ReleaseByHandle::new(vec![handle("vm")], None).planner(),
+            WITHIN,
+        ));
         println!(
             "{at}: {answer:?} handle {:?} blocks {:?}",
             world.handle("vm"),
@@ -401,9 +410,11 @@ fn t5b_an_address_without_handle() {
             if step == 2 {
                 let w = w.clone();
                 // Another DEL of the handle ends in between.
-                std::thread::spawn(move || w.run(ReleaseByHandle::new(vec![handle("vm")], None)).unwrap())
-                    .join()
-                    .unwrap();
+                std::thread::spawn(move || {
+                    w.run(ReleaseByHandle::new(vec![handle("vm")], None).planner()).unwrap()
+                })
+                .join()
+                .unwrap();
             }
             if step == 3 {
                 // The block was read as absent. An ADD begins, and has raised the handle when the handle is read.
@@ -425,7 +436,8 @@ fn t5b_an_address_without_handle() {
         steps: AtomicUsize::new(0),
         lose_first: AtomicUsize::new(0),
     };
-    let answer = block_on(run(&store, &world.clock, ReleaseByHandle::new(vec![handle("vm")], None), WITHIN));
+    let answer =
+        block_on(run(&store, &world.clock, ReleaseByHandle::new(vec![handle("vm")], None).planner(), WITHIN));
     go.send(()).unwrap();
     let added = adder.lock().unwrap().take().unwrap().join().unwrap();
     println!("DEL {answer:?} ADD {added:?} held {:?} handle {:?}", world.assigned(), world.handle("vm"));
@@ -502,7 +514,7 @@ fn t17_a_write_that_arrives_between_two_reads() {
             world.handle("h").map(|h| h.blocks)
         );
         world.del("h_none");
-        let _ = world.run(ReleaseByHandle::new(vec![handle("h")], None));
+        let _ = world.run(ReleaseByHandle::new(vec![handle("h")], None).planner());
         let left: Vec<_> = world.assigned().into_iter().filter(|(_, id)| id == "h").collect();
         if !left.is_empty() {
             println!("   LEAKED after DEL: {left:?}");
@@ -570,7 +582,13 @@ fn t19_a_live_affinity_is_no_stale_one() {
         lose_first: AtomicUsize::new(1),
     };
     let which = Which::One(host("a"), block_cidr("10.0.0.0/30"));
-    let answer = block_on(run(&store, &world.clock, ReleaseAffinities::new(which, true), WITHIN)).unwrap();
+    let answer = block_on(run(
+        &store,
+        &world.clock,
+        ReleaseAffinities { which, must_be_empty: true }.planner(),
+        WITHIN,
+    ))
+    .unwrap();
     println!(
         "{answer:?} held {:?} affinities {:?} owner {:?}",
         world.assigned(),
@@ -633,7 +651,7 @@ fn t21_a_del_while_a_write_of_the_handle_is_in_doubt() {
             Step::BeforeWrite(0) if reads.fetch_add(1, Ordering::Relaxed) == 1 => {
                 let w = w2.clone();
                 std::thread::spawn(move || {
-                    drop(w.run(ReleaseByHandle::new(vec![handle("h")], None)).unwrap())
+                    drop(w.run(ReleaseByHandle::new(vec![handle("h")], None).planner()).unwrap())
                 })
                 .join()
                 .unwrap();
@@ -706,7 +724,7 @@ fn t23_a_transaction_that_lands_while_the_request_gives_up() {
         world.assigned(),
         world.handle("h")
     );
-    let _ = world.run(ReleaseByHandle::new(vec![handle("h")], None));
+    let _ = world.run(ReleaseByHandle::new(vec![handle("h")], None).planner());
     println!("after the DEL: {:?}", world.assigned());
     world.check();
 }
@@ -767,7 +785,7 @@ fn t11_releasing_addresses_of_no_pool() {
     let world = World::with_pool("10.0.0.0/24", 26);
     let counting = Counting::new(world.store.clone());
     let ips: Vec<ReleaseIp> = (0..100).map(|n| just(&format!("172.16.0.{n}"))).collect();
-    let answer = block_on(run(&counting, &world.clock, ReleaseIps::new(ips), WITHIN)).unwrap();
+    let answer = block_on(run(&counting, &world.clock, ReleaseIps::new(ips).planner(), WITHIN)).unwrap();
     println!("{} unallocated: {:?}", answer.unallocated.len(), counting.counts());
 }
 
@@ -823,7 +841,11 @@ fn t14_an_address_whose_handle_is_gone() {
     let world = World::with_pool("10.0.0.0/24", 26);
     world.add("a", "h");
     world.delete(Key::Handle(handle("h")));
-    println!("{:?} {:?}", world.run(ReleaseByHandle::new(vec![handle("h")], None)), world.assigned());
+    println!(
+        "{:?} {:?}",
+        world.run(ReleaseByHandle::new(vec![handle("h")], None).planner()),
+        world.assigned()
+    );
 }
 
 /// T15: overlapping pools: what is guarded is the pool that is taken from.

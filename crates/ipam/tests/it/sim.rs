@@ -813,7 +813,8 @@ async fn perform(op: Op, sim: Sim, clock: Clock, book: Arc<Mutex<Book>>, world: 
         }
         Op::Del(id) => {
             book.lock().unwrap().given_up.insert(id.clone());
-            if let Err(error) = run(&sim, &clock, ReleaseByHandle::new(vec![handle(&id)], None), WITHIN).await
+            if let Err(error) =
+                run(&sim, &clock, ReleaseByHandle::new(vec![handle(&id)], None).planner(), WITHIN).await
             {
                 note(format!("del: {error}"));
             }
@@ -825,21 +826,31 @@ async fn perform(op: Op, sim: Sim, clock: Clock, book: Arc<Mutex<Book>>, world: 
                 .iter()
                 .map(|addr| ReleaseIp { addr: *addr, handle: Some(id.clone()), sequence: None })
                 .collect();
-            if let Err(error) = run(&sim, &clock, ReleaseIps::new(ips), WITHIN).await {
+            if let Err(error) = run(&sim, &clock, ReleaseIps::new(ips).planner(), WITHIN).await {
                 note(format!("release: {error}"));
             }
         }
         Op::GiveUp { host: name, empty } => {
-            if let Err(error) =
-                run(&sim, &clock, ReleaseAffinities::new(Which::Owner(host(name)), empty), WITHIN).await
+            if let Err(error) = run(
+                &sim,
+                &clock,
+                ReleaseAffinities { which: Which::Owner(host(name)), must_be_empty: empty }.planner(),
+                WITHIN,
+            )
+            .await
             {
                 note(format!("give up: {error}"));
             }
         }
         Op::DropPool => {
-            if let Err(error) =
-                run(&sim, &clock, ReleaseAffinities::new(Which::Within(cidr("10.0.0.0/8")), false), WITHIN)
-                    .await
+            if let Err(error) = run(
+                &sim,
+                &clock,
+                ReleaseAffinities { which: Which::Within(cidr("10.0.0.0/8")), must_be_empty: false }
+                    .planner(),
+                WITHIN,
+            )
+            .await
             {
                 note(format!("drop pool: {error}"));
             }
@@ -918,8 +929,13 @@ async fn perform(op: Op, sim: Sim, clock: Clock, book: Arc<Mutex<Book>>, world: 
         }
         Op::One { host: name, block, empty } => {
             let cidr = BlockCidr::holding(api::cidr::offset(ip("10.0.0.0"), block * 4), 30).unwrap();
-            if let Err(error) =
-                run(&sim, &clock, ReleaseAffinities::new(Which::One(host(name), cidr), empty), WITHIN).await
+            if let Err(error) = run(
+                &sim,
+                &clock,
+                ReleaseAffinities { which: Which::One(host(name), cidr), must_be_empty: empty }.planner(),
+                WITHIN,
+            )
+            .await
             {
                 note(format!("one: {error}"));
             }

@@ -212,19 +212,19 @@ impl World {
     }
 
     pub fn release(&self, ips: Vec<ReleaseIp>) -> ReleasedIps {
-        let answer = self.run(ReleaseIps::new(ips)).unwrap();
+        let answer = self.run(ReleaseIps::new(ips).planner()).unwrap();
         self.check();
         answer
     }
 
     pub fn del(&self, id: &str) -> HandleRelease {
-        let answer = self.run(ReleaseByHandle::new(vec![handle(id)], None)).unwrap();
+        let answer = self.run(ReleaseByHandle::new(vec![handle(id)], None).planner()).unwrap();
         self.check();
         answer.into_iter().next().unwrap()
     }
 
     pub fn release_affinities(&self, which: Which, must_be_empty: bool) -> ipam::ReleasedAffinities {
-        let answer = self.run(ReleaseAffinities::new(which, must_be_empty)).unwrap();
+        let answer = self.run(ReleaseAffinities { which, must_be_empty }.planner()).unwrap();
         self.check();
         answer
     }

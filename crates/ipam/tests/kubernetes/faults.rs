@@ -82,10 +82,12 @@ fn crashes() {
                 assert!(held <= usize::from(case.name == "a release by address"), "{what}");
             }
             cluster.block_on(async {
-                let release = ReleaseByHandle::new(["new", "old", "kept"].map(handle).to_vec(), None);
+                let release =
+                    ReleaseByHandle::new(["new", "old", "kept"].map(handle).to_vec(), None).planner();
                 run(&caller, &found.clock, release, WITHIN).await.unwrap();
                 for all in ["10.0.0.0/8", "fd00::/8"] {
-                    let release = ReleaseAffinities::new(Which::Within(cidr(all)), false);
+                    let release =
+                        ReleaseAffinities { which: Which::Within(cidr(all)), must_be_empty: false }.planner();
                     run(&caller, &found.clock, release, WITHIN).await.unwrap();
                 }
             });

@@ -108,11 +108,12 @@ fn requests_of_searches() {
         let release = ipam::ReleaseByHandle::new(
             vec![crate::world::handle("h"), crate::world::handle("ns.h")],
             Some("a".into()),
-        );
+        )
+        .planner();
         let _ = cluster.block_on(run(&store, &world.clock, release, WITHIN)).unwrap();
         println!("{what}: DEL requests {}", store.inner().requests() - before);
         let before = store.inner().requests();
-        let release = ipam::ReleaseIps::new(vec![crate::world::just("172.16.0.1")]);
+        let release = ipam::ReleaseIps::new(vec![crate::world::just("172.16.0.1")]).planner();
         let _ = cluster.block_on(run(&store, &world.clock, release, WITHIN)).unwrap();
         println!("{what}: release of an address of no pool: requests {}", store.inner().requests() - before);
     }

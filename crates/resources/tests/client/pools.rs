@@ -40,7 +40,8 @@ fn a_deleted_pool_leaves_used_blocks_without_owner_and_no_others() {
     run(client.create(&pool("a", "10.0.0.0/24"))).unwrap();
     let addresses = assign(&store, &effects, "n1", "h1", 5);
     let last = addresses[4];
-    let planner = ipam::ReleaseIps::new(vec![ipam::ReleaseIp { addr: last, handle: None, sequence: None }]);
+    let planner =
+        ipam::ReleaseIps::new(vec![ipam::ReleaseIp { addr: last, handle: None, sequence: None }]).planner();
     run(ipam::run(&store, &effects, planner, crate::common::WITHIN)).unwrap();
     run(client.delete(&id(Kind::IPPool, "a"), None)).unwrap();
     assert_eq!(stored(&store, &id(Kind::IPPool, "a")), None);
@@ -48,7 +49,7 @@ fn a_deleted_pool_leaves_used_blocks_without_owner_and_no_others() {
     assert_eq!(blocks.len(), 1, "the empty block is gone");
     assert_eq!(blocks[0].affinity, None);
     assert!(allocation_keys(&store).iter().all(|key| !key.contains("/host/")), "no affinity is left");
-    let handle = ipam::ReleaseByHandle::new(vec![api::HandleId::new("h1").unwrap()], None);
+    let handle = ipam::ReleaseByHandle::new(vec![api::HandleId::new("h1").unwrap()], None).planner();
     run(ipam::run(&store, &effects, handle, crate::common::WITHIN)).unwrap();
     assert_eq!(allocation_keys(&store), Vec::<String>::new(), "what was in use goes without its pool too");
 }

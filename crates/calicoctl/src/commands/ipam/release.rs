@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let session = Access::begin(args.config.config.as_deref(), context)?.quiet_session()?;
     if let Some(ip) = args.ip.as_deref().filter(|ip| !ip.is_empty()) {
         let addr = address(ip)?;
-        let planner = ReleaseIps::new(vec![ReleaseIp { addr, handle: None, sequence: None }]);
+        let planner = ReleaseIps::new(vec![ReleaseIp { addr, handle: None, sequence: None }]).planner();
         let released = session
             .wait(ipam::run(&session.store, session.effects(), planner, WITHIN))
             .map_err(|error| Failure::message(format!("error: {error}")))?;

@@ -129,6 +129,8 @@ impl Tally {
         draft.lower(&self.surplus);
         draft.raise(&by);
         let is_needed = !by.is_empty() || self.owes();
+        // Where anything was owed, this is what it was settled by.
+        self.at = draft.revision().cloned();
         let Some(index) = is_needed.then(|| draft.write(batch)).flatten() else {
             // Nothing is counted too much after all.
             self.surplus.clear();

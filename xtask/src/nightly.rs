@@ -13,11 +13,14 @@ use xtask::cargo::{build_programs, cargo, run, target_dir};
 /// How much longer than in CI each load runs.
 const LOAD_SCALE: &str = "10";
 
+/// How many seeds each simulation of the allocator runs; in CI 60.
+const SIM_SEEDS: &str = "3000";
+
 /// Arguments of `cargo xtask nightly`.
 #[derive(Args)]
 pub struct Nightly {
-    /// Do no more than these steps; a part of a step's name is enough. They are: packages' policy, long tests, long loads, static
-    /// binaries, demo with the static binaries, demo on real kubelets with the static binaries
+    /// Do no more than these steps; a part of a step's name is enough. They are: packages' policy, long tests, simulations, long loads,
+    /// static binaries, demo with the static binaries, demo on real kubelets with the static binaries
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 }
@@ -51,6 +54,12 @@ impl Nightly {
                 prepare_kubernetes()?;
                 let mut test = cargo(&["test", "--workspace", "--no-fail-fast", "--", "--ignored"]);
                 run(test.env("RACKPOOL_PROGRAMS", programs))
+            })?;
+        }
+        if is_wanted("simulations") {
+            steps.run("simulations", || {
+                let mut test = cargo(&["test", "--release", "--package", "ipam", "--test", "it", "--", "sim::"]);
+                run(test.env("SIM_SEEDS", SIM_SEEDS))
             })?;
         }
         if is_wanted("long loads") {

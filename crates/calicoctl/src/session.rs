@@ -173,11 +173,7 @@ impl Chosen {
         let store = setup::connect(&datastore, options)?;
         let store = Noting::new(store, effects.noted.clone());
         let effects = effects.clock;
-        let backend = match &datastore {
-            Datastore::Embedded { .. } => Backend::Embedded,
-            Datastore::Etcd(_) => Backend::Etcd,
-            Datastore::Kubernetes(_) => Backend::Kubernetes,
-        };
+        let backend = datastore.backend();
         Ok(Session { store, datastore, effects, backend, runtime: runtime.clone() })
     }
 }

@@ -45,11 +45,11 @@ impl Site {
     ) -> Result<Site, SetupError> {
         // A store that does not exist yet has no pools: the file's name is the better answer.
         let store = setup::connect(datastore, ConnectOptions::existing())?;
-        let (backend, patience) = match datastore {
+        let backend = datastore.backend();
+        let patience = match backend {
             // There nobody is to be reached: whoever keeps the file to himself is waited for as long as there is time.
-            Datastore::Embedded { .. } => (Backend::Embedded, Duration::MAX),
-            Datastore::Etcd(_) => (Backend::Etcd, PATIENCE),
-            Datastore::Kubernetes(_) => (Backend::Kubernetes, PATIENCE),
+            Backend::Embedded => Duration::MAX,
+            Backend::Etcd | Backend::Kubernetes => PATIENCE,
         };
         let orchestrator = Orchestrator::new(&store, settings, environment);
         Ok(Site { store, backend, patience, orchestrator, lock, clock, log })

@@ -2,7 +2,8 @@
 //! objects, what goes along when a pool or a node is deleted, initialisation, lock and version check.
 //!
 //! Rules are pure functions ([`metadata`], [`patch`], [`label`], [`pools`], [`config`], [`version`]); [`Client`] reads, applies them and commits by
-//! compare-and-swap. Nothing here knows which backend it runs on, reads a clock or writes to a terminal.
+//! compare-and-swap. Where the records are ([`Backend`](api::capability::Backend)) is said by whoever makes the client, since users may do other things with some kinds in a Kubernetes
+//! API server. Nothing here reads a clock or writes to a terminal.
 
 mod addresses;
 mod client;

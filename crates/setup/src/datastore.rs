@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use api::capability::Backend;
+
 use crate::settings::shown_urls;
 
 /// The store that was chosen, with all that is needed to reach it.
@@ -141,6 +143,15 @@ impl std::fmt::Debug for KubernetesSettings {
 }
 
 impl Datastore {
+    /// Where its records are.
+    pub fn backend(&self) -> Backend {
+        match self {
+            Datastore::Embedded { .. } => Backend::Embedded,
+            Datastore::Etcd(_) => Backend::Etcd,
+            Datastore::Kubernetes(_) => Backend::Kubernetes,
+        }
+    }
+
     /// The type, as settings spell it.
     pub fn type_name(&self) -> &'static str {
         match self {

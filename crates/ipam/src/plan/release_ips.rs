@@ -9,8 +9,7 @@ use store::{Batch, Depth, Expect, ReadSet, Report, Scope, View};
 use crate::block::{self, ReleaseError, ReleaseIp};
 use crate::config;
 use crate::handle::{self, Counts};
-use crate::plan::attempts::Tally;
-use crate::plan::progress::Intent;
+use crate::plan::attempts::{self, Tally};
 use crate::plan::release::{Allocation, Changed, Memory, Returned, is_deselected, owner_node, write_back};
 use crate::plan::{Plan, Planner};
 use crate::pools;
@@ -245,7 +244,7 @@ impl ReleaseIpsPlanner {
             if let Some(Some((stored, revision))) = view.block(cidr)
                 && !changed.contains_key(&cidr)
             {
-                Intent::default().fence(&mut batch, stored, Expect::at(revision));
+                attempts::fence(&mut batch, stored, Expect::at(revision));
                 written.insert(cidr, stored.clone());
             }
         }

@@ -7,7 +7,7 @@ use api::{HandleId, Key, Timestamp};
 use store::{Batch, Expect, ReadSet, Report, View};
 
 use crate::block;
-use crate::plan::progress::Intent;
+use crate::plan::attempts;
 use crate::plan::release_by_handle::{HandleRelease, ReleaseByHandle, ReleaseByHandlePlanner};
 use crate::plan::set_owner::{PodName, unread};
 use crate::plan::{Plan, Planner};
@@ -58,10 +58,10 @@ impl ReleaseUnownedPlanner {
 
     /// Rewrites the blocks of which a write is in doubt as they are, so that it can no longer be applied.
     fn fence(&self, view: &View) -> Batch {
-        let (mut batch, mut intent) = (Batch::new(), Intent::default());
+        let mut batch = Batch::new();
         for cidr in self.release.in_doubt().collect::<BTreeSet<_>>() {
             if let Some(Some((stored, revision))) = view.block(cidr) {
-                intent.fence(&mut batch, stored, Expect::at(revision));
+                attempts::fence(&mut batch, stored, Expect::at(revision));
             }
         }
         batch

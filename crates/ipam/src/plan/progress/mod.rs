@@ -13,7 +13,7 @@ use store::{Batch, Expect, Op, Outcome, ReadSet, Report, View};
 use crate::affinity::{self, Claimed};
 use crate::block;
 use crate::handle::{self, Counts};
-use crate::plan::attempts::{Tally, Writes};
+use crate::plan::attempts::{self, Tally, Writes};
 use crate::pools;
 
 /// Addresses that an attempt wrote into a block.
@@ -64,11 +64,9 @@ impl Intent {
         self.places.push((index, Placed { block: cidr, addresses, sequence, creation }));
     }
 
-    /// Rewrites a block as it is stored, so that no earlier write of it can be applied any more; tells the index of the write.
+    /// Writes a fence; tells the index of the write.
     pub fn fence(&mut self, batch: &mut Batch, stored: &Block, expect: Expect) -> usize {
-        let mut fenced = stored.clone();
-        block::bump(&mut fenced);
-        let index = batch.put(Key::Block(stored.cidr), expect, Value::Block(fenced));
+        let index = attempts::fence(batch, stored, expect);
         self.fences.push((index, stored.cidr));
         index
     }
@@ -146,12 +144,13 @@ impl Progress {
         view.missing(first.chain(self.blocks().into_iter().map(Key::Block)))
     }
 
-    /// Whether the request cannot end without knowing a record.
+    /// Whether an earlier attempt wrote a record, or may have: the request cannot end without knowing it.
     pub fn rests_on(&self, key: &Key) -> bool {
-        match key {
-            Key::Block(block) => self.blocks().contains(block),
-            key => self.reads().keys.iter().any(|(own, _)| own == key),
-        }
+        self.owes()
+            && match key {
+                Key::Block(block) => self.blocks().contains(block),
+                key => self.reads().keys.iter().any(|(own, _)| own == key),
+            }
     }
 
     fn blocks(&self) -> BTreeSet<BlockCidr> {

@@ -19,7 +19,7 @@ use crate::virtual_machine::{self, Objects};
 pub async fn add<S: Store>(site: &Site<S>, ask: &Ask) -> Result<Json, CniError> {
     let request = Request::new(site, ask);
     let answer = serve(&request).await;
-    request.told(answer)
+    request.conclude(answer)
 }
 
 async fn serve(request: &Request<'_, impl Store>) -> Result<Json, CniError> {

@@ -17,7 +17,7 @@ use crate::virtual_machine::{self, Objects};
 pub async fn del<S: Store>(site: &Site<S>, ask: &Ask) -> Result<(), CniError> {
     let request = Request::new(site, ask);
     let answer = serve(&request).await;
-    request.told(answer)
+    request.conclude(answer)
 }
 
 async fn serve(request: &Request<'_, impl Store>) -> Result<(), CniError> {

@@ -40,7 +40,7 @@ const NO_ADDRESS: &str = "IPAM plugin returned missing IP config";
 pub async fn add<S: Store>(site: &Site<S>, ask: &Ask) -> Result<Json, CniError> {
     let mut request = Request::new(site, ask)?;
     let answer = serve(&mut request).await;
-    request.told(answer)
+    request.conclude(answer)
 }
 
 async fn serve(request: &mut Request<'_, impl Store>) -> Result<Json, CniError> {

@@ -19,7 +19,7 @@ use crate::request::Request;
 pub async fn check<S: Store>(site: &Site<S>, ask: &Ask) -> Result<(), CniError> {
     let request = Request::new(site, ask)?;
     let answer = serve(&request).await;
-    request.told(answer)
+    request.conclude(answer)
 }
 
 async fn serve(request: &Request<'_, impl Store>) -> Result<(), CniError> {

@@ -14,15 +14,16 @@ use crate::host_local;
 use crate::request::Request;
 use crate::wire;
 
-/// Serves a DEL: first the interfaces, for an address is free only when no route of ours leads to it; then the endpoint; then the addresses. The IPAM plugin
-/// is called whatever the endpoint says: an address is the container's, the endpoint is the pod's.
+/// Serves a DEL: first the interfaces, for an address is free only when no route of ours leads to it; then
+/// the endpoint; then the addresses. The IPAM plugin is called whatever the endpoint says: an address is the
+/// container's, the endpoint is the pod's.
 ///
 /// # Errors
 /// Code 999, or the IPAM plugin's; the runtime then asks again.
 pub async fn del<S: Store>(site: &Site<S>, ask: &Ask) -> Result<(), CniError> {
     let request = Request::new(site, ask)?;
     let answer = serve(&request).await;
-    request.told(answer)
+    request.conclude(answer)
 }
 
 async fn serve(request: &Request<'_, impl Store>) -> Result<(), CniError> {

@@ -224,7 +224,7 @@ pub async fn store(
 }
 
 async fn apply(request: &Request<'_, impl Store>, endpoint: &Resource) -> Result<Done, CniError> {
-    match request.client().apply(endpoint).await {
+    match Box::pin(request.client().apply(endpoint)).await {
         Ok(_) => Ok(Done::Applied),
         Err(resources::Error::InDoubt { reason, .. }) => Ok(Done::InDoubt(reason)),
         Err(resources::Error::Store(error)) if error.is_transient() => Ok(Done::InDoubt(error.to_string())),

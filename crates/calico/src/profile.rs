@@ -58,7 +58,7 @@ fn of_network(network: &str, is_pod: bool) -> Resource {
 pub async fn create(request: &Request<'_, impl Store>, profile: &Resource) -> Result<(), CniError> {
     let end = request.site.clock.elapsed() + WITHIN;
     loop {
-        let reason = match request.client().create(profile).await {
+        let reason = match Box::pin(request.client().create(profile)).await {
             Ok(_) => {
                 request.log.say(Level::Info, format!("created the profile {}", profile.name()));
                 return Ok(());

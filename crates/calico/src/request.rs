@@ -61,7 +61,7 @@ impl<'a, S: Store> Request<'a, S> {
     ///
     /// # Errors
     /// That of the request.
-    pub fn told<T>(&self, answer: Result<T, CniError>) -> Result<T, CniError> {
+    pub fn conclude<T>(&self, answer: Result<T, CniError>) -> Result<T, CniError> {
         told::tell(self.store.noted(), &self.log, answer)
     }
 

@@ -9,13 +9,15 @@ use store::{AnyStore, Batch, Noted, ReadSet, Report, Scope, Store, StoreError, V
 
 use crate::clock::Clock;
 
-/// How long a server may leave the first question of a request unanswered. The runtime asks again, and who reads its log should not wait for the reason.
+/// How long a server may leave the first question of a request unanswered. The runtime asks again, and who
+/// reads its log should not wait for the reason.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest pause before a question is put again, in milliseconds; half of it is the shortest.
 const PAUSE: u64 = 200;
 
-/// A server, as one request sees it. It may leave the request's first question unanswered for a while only: one that cannot be reached at all is reported long
-/// before the request would be given up. Once it has answered, it has all the time that the request has. The next request begins with the same patience.
+/// A server, as one request sees it. It may leave the request's first question unanswered for a while only:
+/// one that cannot be reached at all is reported long before the request would be given up. Once it has
+/// answered, it has all the time that the request has. The next request begins with the same patience.
 #[derive(Debug)]
 pub struct Reached<'a, S = AnyStore> {
     server: &'a S,
@@ -23,7 +25,8 @@ pub struct Reached<'a, S = AnyStore> {
     patience: Duration,
     /// When the first question was put: before that, the request may have waited for the host's lock.
     asked: OnceLock<Duration>,
-    /// Why there was no answer when it was first asked. The last time it may have had no time to say more than that.
+    /// Why there was no answer when it was first asked. The last time it may have had no time to say more
+    /// than that.
     reason: OnceLock<String>,
     has_answered: AtomicBool,
     /// What is wrong with records that came by, for the log.
@@ -47,7 +50,8 @@ impl<'a, S> Reached<'a, S> {
         &self.noted
     }
 
-    /// Puts a question to it.
+    /// Puts a question to it. The future of an answer is as large as that of the backend that needs the most,
+    /// tens of kilobytes; on the heap it is not moved with each future that waits for it.
     async fn ask<T, F>(
         &self,
         within: Duration,
@@ -57,11 +61,11 @@ impl<'a, S> Reached<'a, S> {
         F: Future<Output = Result<T, StoreError>> + Send,
     {
         if self.has_answered.load(Ordering::Relaxed) {
-            return question(within).await;
+            return Box::pin(question(within)).await;
         }
         let end = self.asked.get_or_init(|| self.clock.elapsed()).saturating_add(self.patience);
         let left = end.saturating_sub(self.clock.elapsed());
-        match question(within.min(left)).await {
+        match Box::pin(question(within.min(left))).await {
             Err(StoreError::Unavailable(text)) => {
                 let reason = self.reason.get_or_init(|| text).clone();
                 // Whoever is told that the server is unusable asks no more.
@@ -128,7 +132,7 @@ impl<S: Store> Store for Reached<'_, S> {
     }
 
     async fn commit(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {
-        self.server.commit(batch, within).await
+        Box::pin(self.server.commit(batch, within)).await
     }
 
     async fn watch(&self, scope: Scope) -> Result<S::Watch, StoreError> {

@@ -69,7 +69,8 @@ fn given(result: &Json) -> IpAddr {
     addr(result["ips"][0]["address"].as_str().unwrap())
 }
 
-/// The first holds the host's lock meanwhile: the second waits for it as long as it has patience, and goes on without.
+/// The first holds the host's lock meanwhile: the second waits for it as long as it has patience, and goes on
+/// without.
 #[test]
 fn one_that_the_store_never_answers_holds_up_no_other() {
     let (machine, log) = (machine(), Kept::default());
@@ -78,6 +79,12 @@ fn one_that_the_store_never_answers_holds_up_no_other() {
     let two_again = ask(&machine, "DEL", "c2");
     wait_for(async {
         let mut first = pin!(calico_ipam::add(&site, &one));
+        while !site.store.was_asked() {
+            tokio::select! {
+                answer = &mut first => panic!("nobody answered it: {answer:?}"),
+                () = tokio::time::sleep(Duration::from_millis(1)) => {}
+            }
+        }
         let second = async {
             let result = tokio::time::timeout(LONG, calico_ipam::add(&site, &two)).await.unwrap().unwrap();
             let given = given(&result);
@@ -103,6 +110,9 @@ fn a_site_serves_many() {
     let site = site(&machine, store(&machine), &log);
     let containers: Vec<String> = (0..8).map(|number| format!("c{number}")).collect();
     let all = |command: &str| containers.iter().map(|id| ask(&machine, command, id)).collect::<Vec<_>>();
+    // A program that stays has one of these for each request that it serves.
+    let size = std::mem::size_of_val(&calico_ipam::add(&site, &ask(&machine, "ADD", "c0")));
+    assert!(size < 16 << 10, "the future of an ADD has {size} bytes");
     wait_for(async {
         let [one, two, three, ..] = &all("ADD")[..] else { unreachable!("eight containers") };
         let results = tokio::join!(

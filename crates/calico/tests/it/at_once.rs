@@ -50,8 +50,16 @@ fn one_that_the_store_never_answers_holds_up_no_other() {
     };
     let asks = (ask(&node, "ADD", &one), ask(&node, "ADD", &two));
     let (check, del) = (ask(&node, "CHECK", &two), ask(&node, "DEL", &two));
+    let size = std::mem::size_of_val(&calico::add(&site, &asks.0));
+    assert!(size < 32 << 10, "the future of an ADD has {size} bytes");
     let work = async {
         let mut first = pin!(calico::add(&site, &asks.0));
+        while !site.store.was_asked() {
+            tokio::select! {
+                answer = &mut first => panic!("nobody answered it: {answer:?}"),
+                () = tokio::time::sleep(Duration::from_millis(1)) => {}
+            }
+        }
         let second = async {
             let result = tokio::time::timeout(LONG, calico::add(&site, &asks.1)).await.unwrap().unwrap();
             calico::check(&site, &check).await.unwrap();

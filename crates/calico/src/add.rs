@@ -108,6 +108,7 @@ async fn pod(request: &mut Request<'_, impl Store>, mtu: u32) -> Result<Made, Cn
         request.log.say(Level::Error, line);
     }
     holdings::refuse_others(request, "floatingIPs", &floating).await?;
+    endpoint::refuse_leading_to_others(request, &floating).await?;
 
     let (base, revision, replaces) = known(request, described.is_some().then_some(pod)).await?;
     let ipam =
@@ -353,7 +354,14 @@ async fn wire_and_tell(
     }
     let facts = Facts { addresses: given.addresses, mac: attached.mac.to_string(), nats };
     let endpoint = endpoint::with_facts(request, &plan.base, &facts);
-    if let Err(error) = endpoint::store(request, &endpoint, plan.revision.as_ref()).await {
+    let stored = async {
+        endpoint::store(request, &endpoint, plan.revision.as_ref()).await?;
+        // Of two that ask for a floating address at once, each has looked before the other was there. Now
+        // whoever stored later sees the other.
+        let floating: Vec<IpAddr> = facts.nats.iter().map(|nat| nat.outside).collect();
+        endpoint::refuse_leading_to_others(request, &floating).await
+    };
+    if let Err(error) = stored.await {
         if let Err(then) = kernel::detach(&wiring).await {
             request.log.say(Level::Error, format!("the interfaces stay behind: {then}"));
         }

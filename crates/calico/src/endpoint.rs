@@ -7,10 +7,11 @@ use api::capability::Backend;
 use api::crd::pod;
 use api::{Cidr, Key, Kind, Metadata, Resource, Revision, Value};
 use cni::CniError;
+use cni::log::Level;
 use serde_json::{Map, Value as Json, json};
 use store::{Batch, Depth, Expect, Outcome, ReadSet, Refusal, Scope, Store, View};
 
-use crate::floating::Nat;
+use crate::floating::{Nat, leads_to_another};
 use crate::request::{Request, WITHIN};
 use crate::result::whole;
 
@@ -97,6 +98,31 @@ pub async fn of_others(request: &Request<'_, impl Store>) -> Result<Workload, Cn
     let view = read(request, &ReadSet::new().scope(scope.clone(), Depth::Key)).await?;
     let others = keys_of_others(request, &view, &scope);
     Ok(Workload { exact: None, others: read_others(request, others).await? })
+}
+
+/// Refuses floating addresses that lead to another workload already. In Kubernetes an endpoint is what its
+/// pod says of itself, and so says nothing of another's.
+///
+/// # Errors
+/// Code 999, with annotation and address; or the store does not say.
+pub async fn refuse_leading_to_others(
+    request: &Request<'_, impl Store>,
+    floating: &[IpAddr],
+) -> Result<(), CniError> {
+    if floating.is_empty() || request.site.backend == Backend::Kubernetes {
+        return Ok(());
+    }
+    let scope = Scope::kind(Kind::WorkloadEndpoint);
+    let look = request.store.look(&ReadSet::new().scope(scope, Depth::Full), WITHIN).await;
+    let view = look.map_err(CniError::internal)?;
+    let endpoints = view.resources(Kind::WorkloadEndpoint).map(|(endpoint, _)| endpoint);
+    let Some((addr, key)) = leads_to_another(&request.names, floating, endpoints) else { return Ok(()) };
+    // The error reaches the pod's events; who else has pods is not the tenant's to know.
+    let line = format!("{addr}, which annotation floatingIPs names, leads to {key} already");
+    request.log.say(Level::Error, line);
+    Err(CniError::internal(format!(
+        "annotation cni.projectcalico.org/floatingIPs names {addr}, which leads to another workload already: choose another address, or let that workload give it up first (the plugin's log says which it is)"
+    )))
 }
 
 fn keys_of_others(request: &Request<'_, impl Store>, view: &View, scope: &Scope) -> Vec<Key> {

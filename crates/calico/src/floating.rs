@@ -3,8 +3,11 @@
 use std::net::IpAddr;
 
 use api::cidr::{canonical_addr, parse_addr};
+use api::{Key, Resource};
+use serde_json::Value as Json;
 
 use crate::annotations::{Annotations, PREFIX, ip_texts};
+use crate::names::Names;
 
 const FLOATING: &str = "floatingIPs";
 
@@ -67,6 +70,28 @@ pub struct Nat {
     pub inside: IpAddr,
 }
 
+/// The first of the floating addresses that leads to somebody else than the pod, and to whom. The pod's own
+/// endpoint on another node is the pod's: it has moved, and the old one's DEL is still to come.
+pub fn leads_to_another<'a>(
+    names: &Names,
+    floating: &[IpAddr],
+    endpoints: impl IntoIterator<Item = &'a Resource>,
+) -> Option<(IpAddr, Key)> {
+    endpoints.into_iter().filter(|endpoint| !is_pods(names, endpoint)).find_map(|endpoint| {
+        let nats = endpoint.field(&["spec", "ipNATs"]).and_then(Json::as_array)?;
+        let outside = |nat: &Json| nat["externalIP"].as_str().and_then(parse_addr).map(canonical_addr);
+        let taken = nats.iter().filter_map(outside).find(|addr| floating.contains(addr))?;
+        Some((taken, endpoint.key()))
+    })
+}
+
+fn is_pods(names: &Names, endpoint: &Resource) -> bool {
+    let says = |field: &str, value: &str| endpoint.text(&["spec", field]) == Some(value);
+    endpoint.metadata().namespace.as_deref() == Some(names.namespace.as_str())
+        && says("orchestrator", &names.ids.orchestrator)
+        && says("pod", &names.ids.pod)
+}
+
 fn is_a_hosts(addr: IpAddr) -> bool {
     let of_no_host = match addr {
         // "This network", and what is reserved, the broadcast address with it.
@@ -78,9 +103,39 @@ fn is_a_hosts(addr: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use api::Kind;
+    use cni::Call;
+    use cni::args::Args;
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn whom_they_lead_to() {
+        let call = Call { interface: "eth0".to_string(), ..Call::for_test() };
+        let args = Args { pod: "web-0".to_string(), namespace: "ns".to_string(), ..Args::default() };
+        let names = Names::new("n1", &call, &args, "cali").unwrap();
+        let endpoint = |namespace: &str, node: &str, pod: &str, outside: &str| {
+            let spec = json!({"orchestrator": "k8s", "node": node, "pod": pod, "endpoint": "eth0",
+                "ipNATs": [{"internalIP": "10.0.0.1", "externalIP": "192.0.2.9"}, {"internalIP": "10.0.0.1", "externalIP": outside}]});
+            let json = json!({"metadata": {"name": "e", "namespace": namespace}, "spec": spec});
+            Resource::from_json(Kind::WorkloadEndpoint, json).unwrap()
+        };
+        let floating = ["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()];
+        let found =
+            |endpoint: Resource| leads_to_another(&names, &floating, [&endpoint]).map(|(addr, _)| addr);
+        // Its own, also that on the node that it has left.
+        assert_eq!(found(endpoint("ns", "n1", "web-0", "192.0.2.7")), None);
+        assert_eq!(found(endpoint("ns", "n2", "web-0", "192.0.2.7")), None);
+        assert_eq!(found(endpoint("ns", "n1", "web-1", "192.0.2.8")), None);
+        for (namespace, pod, outside, wanted) in [
+            ("ns", "web-1", "192.0.2.7", floating[0]),
+            ("other", "web-0", "::ffff:192.0.2.7", floating[0]),
+            ("ns", "web-1", "2001:db8:0::7", floating[1]),
+        ] {
+            assert_eq!(found(endpoint(namespace, "n1", pod, outside)), Some(wanted), "{namespace}/{pod}");
+        }
+    }
 
     #[test]
     fn floating_addresses_that_cannot_be_used() {

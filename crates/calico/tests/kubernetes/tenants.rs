@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::{Value as Json, json};
 
 use crate::fixture::{Cluster, on_host};
-use crate::harness::Container;
+use crate::harness::{Container, Node, run};
 
 fn ok(answer: crate::harness::Answer) {
     assert_eq!(answer.code, 0, "{answer:?}");
@@ -73,6 +73,67 @@ fn an_address_that_nobody_was_to_record() {
             is_unharmed(cluster, &victim);
             ok(cluster.call("DEL", &thief, allowed.clone()));
             is_unharmed(cluster, &victim);
+        }
+    });
+}
+
+/// Where the endpoints are the plugin's own word, a floating address leads to one pod until that pod gives it
+/// up.
+#[test]
+fn a_floating_address_leads_to_one_pod() {
+    on_host(|cluster| {
+        let Some(node) = Node::new() else { return };
+        let list = r#"["192.0.2.7","2001:db8::7"]"#;
+        cluster.pod("holder", &[("floatingIPs", list)]);
+        cluster.pod("second", &[("floatingIPs", r#"["192.0.2.8","::ffff:192.0.2.7"]"#)]);
+        let more = json!({"policy": {"type": "k8s"}, "kubernetes": cluster.kubeconfig(), "feature_control": {"floating_ips": true}});
+        let call = |command: &str, container: &Container| {
+            run(&[], container.environment(command, &node.bin), &node.configuration(more.clone()))
+        };
+        let (first, second) = (Container::new("c1", "holder"), Container::new("c2", "second"));
+        let addresses = call("ADD", &first).addresses();
+        let answer = call("ADD", &second);
+        let msg = answer.error();
+        assert!(msg.contains("floatingIPs names 192.0.2.7, which leads to another workload"), "{msg}");
+        assert!(!msg.contains("holder") && answer.stderr.contains("k8s-holder-eth0"), "{answer:?}");
+        assert_eq!((node.endpoints().len(), node.in_use(), second.netns.interfaces().len()), (1, 2, 0));
+        ok(call("DEL", &second));
+        assert!(cluster.host().reaches(&first.netns, addresses[0]));
+        // The pod's next container has it, too, before the former one's DEL.
+        let next = Container::new("c3", "holder");
+        call("ADD", &next).addresses();
+        ok(call("DEL", &first));
+        assert!(call("ADD", &second).error().contains("192.0.2.7"));
+        ok(call("DEL", &next));
+        call("ADD", &second).addresses();
+        ok(call("DEL", &second));
+        assert_eq!((node.endpoints().len(), node.in_use()), (0, 0));
+    });
+}
+
+/// Of two at once at most one gets it: each looks before and after its endpoint is there.
+#[test]
+fn a_floating_address_that_two_ask_for_at_once() {
+    on_host(|cluster| {
+        let Some(node) = Node::new() else { return };
+        let more = json!({"policy": {"type": "k8s"}, "kubernetes": cluster.kubeconfig(), "feature_control": {"floating_ips": true}});
+        for round in 0..4 {
+            let containers = [0, 1].map(|side| {
+                let name = format!("p{round}-{side}");
+                cluster.pod(&name, &[("floatingIPs", r#"["192.0.2.7"]"#)]);
+                Container::new(&format!("c{round}{side}"), &name)
+            });
+            let call = |command: &str, container: &Container| {
+                run(&[], container.environment(command, &node.bin), &node.configuration(more.clone()))
+            };
+            let codes = std::thread::scope(|scope| {
+                let adds = containers.each_ref().map(|container| scope.spawn(|| call("ADD", container)));
+                adds.map(|add| add.join().unwrap().code)
+            });
+            let served = codes.iter().filter(|code| **code == 0).count();
+            assert!(served < 2, "{codes:?}");
+            assert_eq!((node.endpoints().len(), node.in_use()), (served, 2 * served));
+            containers.iter().for_each(|container| ok(call("DEL", container)));
         }
     });
 }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 /// The crates that keep to it.
 const CRATES: [&str; 4] = ["calico", "calico-ipam", "cni", "setup"];
 
-/// What each module imports of its crate, by the names of the modules at the crate's root. Tests and the root itself may import what they like.
+/// What each module imports of its crate, by the names of the modules at the crate's root. Tests and the root
+/// itself may import what they like.
 fn imports(crate_root: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut folders = vec![crate_root.join("src")];

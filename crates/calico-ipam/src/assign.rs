@@ -94,7 +94,8 @@ async fn automatic(
     Ok(addresses.map(|address| Given { addr: address.addr, prefix: address.prefix }).collect())
 }
 
-/// Reads what the planner reads first, and the namespace's labels beside it; fills in what decides about the pools.
+/// Reads what the planner reads first, and the namespace's labels beside it; fills in what decides about the
+/// pools.
 async fn choose(
     request: &Request<'_, impl Store>,
     namespace: Option<&Namespace<'_>>,
@@ -126,7 +127,8 @@ async fn choose(
     view.map_err(CniError::internal)
 }
 
-/// Why there are fewer addresses than were wanted. Of two families the one that gave a reason is to blame: the other was given up for its sake.
+/// Why there are fewer addresses than were wanted. Of two families the one that gave a reason is to blame:
+/// the other was given up for its sake.
 fn shortage(assigned: &AutoAssigned, is_on_kubernetes: bool) -> Option<CniError> {
     if assigned.is_whole() {
         return None;
@@ -143,7 +145,8 @@ fn shortage(assigned: &AutoAssigned, is_on_kubernetes: bool) -> Option<CniError>
     Some(CniError::internal(format!("failed to request IPv{} addresses: {shortage}", family.number())))
 }
 
-/// Why a family got nothing. Kubernetes gives a reason for a node that is not there, where other stores give none.
+/// Why a family got nothing. Kubernetes gives a reason for a node that is not there, where other stores give
+/// none.
 fn told(error: &AutoAssignError, is_on_kubernetes: bool) -> CniError {
     match error {
         AutoAssignError::NoNode(node) if is_on_kubernetes => CniError::internal(format!(

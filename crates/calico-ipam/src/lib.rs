@@ -83,10 +83,12 @@ fn serve_cni(
     answer::give(answer, stdout)
 }
 
-/// Serves a call; gives what to print. All is checked in Calico's order before the store is opened; then the runtime starts, once.
+/// Serves a call; gives what to print. All is checked in Calico's order before the store is opened; then the
+/// runtime starts, once.
 ///
 /// # Errors
-/// The protocol's; code 999 for fields of a wrong type, no node name, no store, and for what [`Ask::new`], [`add`] and [`del`] refuse.
+/// The protocol's; code 999 for fields of a wrong type, no node name, no store, and for what [`Ask::new`],
+/// [`add`] and [`del`] refuse.
 fn serve(
     call: Call,
     environment: &Environment,

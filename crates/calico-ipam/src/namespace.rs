@@ -1,5 +1,6 @@
-//! The namespace that the pools' namespace selectors are about. Kubernetes is asked for its labels wherever the configuration names one, whatever the datastore
-//! is; and the answer counts even if no pool has such a selector: a pod of a namespace that is gone gets no address.
+//! The namespace that the pools' namespace selectors are about. Kubernetes is asked for its labels wherever
+//! the configuration names one, whatever the datastore is; and the answer counts even if no pool has such a
+//! selector: a pod of a namespace that is gone gets no address.
 
 use std::collections::BTreeMap;
 
@@ -21,8 +22,8 @@ pub struct Namespace<'a> {
 }
 
 impl<'a> Namespace<'a> {
-    /// The namespace of the request; `None` where its labels do not count, as an address that is asked for by name is given whatever the selectors say, or where
-    /// nobody can be asked for them.
+    /// The namespace of the request; `None` where its labels do not count, as an address that is asked for by
+    /// name is given whatever the selectors say, or where nobody can be asked for them.
     ///
     /// # Errors
     /// Code 999: the settings do not lead to a server.

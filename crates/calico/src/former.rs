@@ -13,8 +13,9 @@ use crate::kernel;
 use crate::request::{Request, WITHIN};
 use crate::wire;
 
-/// Releases those of the addresses that a former container of the request's pod still holds on this node and this network: the pod's next container asks for
-/// them by name, and the former one's DEL is still to come. The former one's pair goes first.
+/// Releases those of the addresses that a former container of the request's pod still holds on this node and
+/// this network: the pod's next container asks for them by name, and the former one's DEL is still to come.
+/// The former one's pair goes first.
 ///
 /// # Errors
 /// Code 999: the store or the kernel does not do it.
@@ -56,8 +57,8 @@ pub async fn release(request: &Request<'_, impl Store>, addresses: &[IpAddr]) ->
     Ok(())
 }
 
-/// Takes down what the host routes an address to that a former container of the request's pod holds, before the address goes to the next one. Tells whether
-/// nothing leads there any more.
+/// Takes down what the host routes an address to that a former container of the request's pod holds, before
+/// the address goes to the next one. Tells whether nothing leads there any more.
 ///
 /// # Errors
 /// Code 999: the kernel does not do it.

@@ -1,5 +1,6 @@
-//! The kernel's interfaces and routes, and whatever else makes its thread wait, apart from the runtime's thread, which others may be served on: the kernel may take
-//! seconds. (A look at whether a file is there, and the plugin's own files below `/var/run`, are read where they are needed: that takes microseconds.)
+//! The kernel's interfaces and routes, and whatever else makes its thread wait, apart from the runtime's
+//! thread, which others may be served on: the kernel may take seconds. (A look at whether a file is there,
+//! and the plugin's own files below `/var/run`, are read where they are needed: that takes microseconds.)
 
 use std::net::IpAddr;
 use std::path::Path;

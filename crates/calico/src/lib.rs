@@ -120,11 +120,12 @@ fn test_connection(
     Ok(1)
 }
 
-/// Does what a call is for; gives what to print. All is checked in Calico's order before the store is opened; then the runtime starts, once.
+/// Does what a call is for; gives what to print. All is checked in Calico's order before the store is opened;
+/// then the runtime starts, once.
 ///
 /// # Errors
-/// The protocol's; code 999 for fields of a wrong type, a version that is too new, no node name, no store, and for what [`Ask::new`], [`add`], [`del`] and [`check`]
-/// refuse.
+/// The protocol's; code 999 for fields of a wrong type, a version that is too new, no node name, no store,
+/// and for what [`Ask::new`], [`add`], [`del`] and [`check`] refuse.
 fn work(
     call: Call,
     environment: &Environment,

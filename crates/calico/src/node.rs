@@ -24,7 +24,8 @@ pub fn name_at_any_time(conf: &Conf) -> Result<String, CniError> {
     setup::node_name(text("nodename"), text("nodename_file"), text("hostname")).map_err(CniError::internal)
 }
 
-/// The node agent writes the file of the node's name when the node is ready for containers; without it nothing begins.
+/// The node agent writes the file of the node's name when the node is ready for containers; without it
+/// nothing begins.
 fn check_file(conf: &Conf) -> Result<(), CniError> {
     if conf.flag(&["nodename_file_optional"]) {
         return Ok(());

@@ -382,7 +382,8 @@ fn is_noted(end: &HostEnd, container: &str) -> bool {
     end.alias.as_deref() == Some(&*names::alias(container))
 }
 
-/// Whether an end's alias says that it is another container's. What can be no container's ID was written by somebody else, and says nothing.
+/// Whether an end's alias says that it is another container's. What can be no container's ID was written by
+/// somebody else, and says nothing.
 pub fn is_noted_for_another(end: &HostEnd, container: &str) -> bool {
     let is_id = |id: &String| id.bytes().all(|byte| byte.is_ascii_graphic());
     end.alias.as_ref().is_some_and(is_id) && !is_noted(end, container)

@@ -1,5 +1,5 @@
-//! The host's lock: one plugin of a node at a time. It spares the datastore the conflicts that they would have with each other; nothing rests on it, so
-//! whoever cannot have it goes on without.
+//! The host's lock: one plugin of a node at a time. It spares the datastore the conflicts that they would
+//! have with each other; nothing rests on it, so whoever cannot have it goes on without.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 
 use crate::folder::create_private;
 
-/// Where it is if the configuration does not say: where Calico's plugin has it, so that the two wait for each other.
+/// Where it is if the configuration does not say: where Calico's plugin has it, so that the two wait for each
+/// other.
 const DEFAULT_PATH: &str = "/var/run/calico/ipam.lock";
 
 /// Why the lock was not taken.
@@ -51,8 +52,8 @@ impl HostLock {
         &self.path
     }
 
-    /// Takes the lock. The file is made with its directories where it does not exist. Only the waiting leaves the runtime's thread: a lock that nobody has costs
-    /// a few calls of the system and no thread.
+    /// Takes the lock. The file is made with its directories where it does not exist. Only the waiting leaves
+    /// the runtime's thread: a lock that nobody has costs a few calls of the system and no thread.
     ///
     /// # Errors
     /// See [`LockError`].
@@ -68,8 +69,9 @@ impl HostLock {
             Err(rustix::io::Errno::WOULDBLOCK) => {}
             Err(error) => return Err(LockError::Io(error.into())),
         }
-        // The system queues those who block on it, and knows no time limit; so another thread blocks. The descriptors share the lock. It is none of the runtime's
-        // threads, as it may stay there for longer than the runtime.
+        // The system queues those who block on it, and knows no time limit; so another thread blocks. The
+        // descriptors share the lock. It is none of the runtime's threads, as it may stay there for longer
+        // than the runtime.
         let theirs = file.try_clone()?;
         let (sender, receiver) = oneshot::channel();
         thread::Builder::new().spawn(move || {

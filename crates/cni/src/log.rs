@@ -49,7 +49,8 @@ impl Sink {
     }
 }
 
-/// What is written in one call stays together. The reader of standard error is waited for, as it is by whoever else writes there.
+/// What is written in one call stays together. The reader of standard error is waited for, as it is by
+/// whoever else writes there.
 impl Write for &Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         locked(&self.0).write(bytes)

@@ -1,4 +1,5 @@
-//! What only Kubernetes knows, whatever the store is: pods, their namespaces and nodes, and the virtual machines that run in them.
+//! What only Kubernetes knows, whatever the store is: pods, their namespaces and nodes, and the virtual
+//! machines that run in them.
 
 #[cfg(feature = "kubernetes")]
 mod server;

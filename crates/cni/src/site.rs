@@ -1,5 +1,6 @@
-//! Where requests are served: all that outlasts one of them. A plugin makes a site of its call's configuration and serves one request there; a program that stays
-//! keeps its site and serves many, also at once.
+//! Where requests are served: all that outlasts one of them. A plugin makes a site of its call's
+//! configuration and serves one request there; a program that stays keeps its site and serves many, also at
+//! once.
 
 use std::time::Duration;
 
@@ -31,7 +32,8 @@ pub struct Site<S = AnyStore> {
 }
 
 impl Site {
-    /// The site of that store, which must be there, and of the Kubernetes that the settings lead to. Nothing is sent yet.
+    /// The site of that store, which must be there, and of the Kubernetes that the settings lead to. Nothing
+    /// is sent yet.
     ///
     /// # Errors
     /// Whatever keeps the store from opening.
@@ -47,7 +49,8 @@ impl Site {
         let store = setup::connect(datastore, ConnectOptions::existing())?;
         let backend = datastore.backend();
         let patience = match backend {
-            // There nobody is to be reached: whoever keeps the file to himself is waited for as long as there is time.
+            // There nobody is to be reached: whoever keeps the file to himself is waited for as long as there
+            // is time.
             Backend::Embedded => Duration::MAX,
             Backend::Etcd | Backend::Kubernetes => PATIENCE,
         };

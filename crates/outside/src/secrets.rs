@@ -50,8 +50,9 @@ impl Secrets {
         6 * self.plain.iter().map(String::len).max().unwrap_or_default()
     }
 
-    /// The text without them, as they are and escaped for JSON, Rust, shells or URLs, in upper or lower case; and without their base64 and their hexadecimal
-    /// digits, be it in several lines or with marks between the bytes.
+    /// The text without them, as they are and escaped for JSON, Rust, shells or URLs, in upper or lower case;
+    /// and without their base64 and their hexadecimal digits, be it in several lines or with marks between
+    /// the bytes.
     pub fn hidden_in(&self, text: &str) -> String {
         self.hidden_in_beginning(text, text.len())
     }
@@ -130,7 +131,8 @@ fn find(units: &[Unit], wanted: &[u8], found: &mut Vec<Range<usize>>) {
     }
 }
 
-/// The hexadecimal digits, in lower case, without the marks that stand between bytes: `68:75`, `0x68, 0x75`, `\x68\x75`.
+/// The hexadecimal digits, in lower case, without the marks that stand between bytes: `68:75`, `0x68, 0x75`,
+/// `\x68\x75`.
 fn hexadecimal(letters: &[Unit]) -> Vec<Unit> {
     let mut digits = Vec::with_capacity(letters.len());
     let mut at = 0;
@@ -175,7 +177,8 @@ fn units(text: &str) -> impl Iterator<Item = Unit> {
     text.bytes().enumerate().map(|(at, byte)| Unit { byte, start: at, end: at + 1 })
 }
 
-/// A text in the one spelling that all its spellings share: without escapes, in lower case. Different texts may share it, too; then more is hidden than had to be.
+/// A text in the one spelling that all its spellings share: without escapes, in lower case. Different texts
+/// may share it, too; then more is hidden than had to be.
 fn canonical(text: &str) -> Vec<Unit> {
     without_escapes(text).into_iter().map(folded).collect()
 }

@@ -1,5 +1,6 @@
-//! Pods that KubeVirt runs virtual machines in (`libcalico-go/lib/kubevirt/vmi.go`). A machine goes on in one pod after the other, and moves to another node
-//! while it runs; its addresses go with it, so they are held by a handle of its own.
+//! Pods that KubeVirt runs virtual machines in (`libcalico-go/lib/kubevirt/vmi.go`). A machine goes on in one
+//! pod after the other, and moves to another node while it runs; its addresses go with it, so they are held
+//! by a handle of its own.
 
 use std::collections::BTreeMap;
 
@@ -98,7 +99,8 @@ impl Left {
     }
 }
 
-/// `<network>.vmi.<namespace>.<machine>`. Where that is too long, a hash takes the place of what follows the network.
+/// `<network>.vmi.<namespace>.<machine>`. Where that is too long, a hash takes the place of what follows the
+/// network.
 fn handle(network: &str, namespace: &str, name: &str) -> Option<HandleId> {
     let (prefix, suffix) = (format!("{network}.vmi."), format!("{namespace}.{name}"));
     if prefix.len() + suffix.len() <= LONGEST_HANDLE {

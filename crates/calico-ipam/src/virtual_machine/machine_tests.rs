@@ -17,7 +17,8 @@ fn traces(instance: Option<Metadata>, has_vm: bool, vm: Option<Metadata>) -> Tra
     }
 }
 
-/// What is there; the machine's UIDs or what is wrong for an ADD; whether the machine is on its way out for a DEL.
+/// What is there; the machine's UIDs or what is wrong for an ADD; whether the machine is on its way out for a
+/// DEL.
 #[test]
 fn what_there_is() {
     let (here, going) = (|uid| Some(object(uid, false)), |uid| Some(object(uid, true)));

@@ -23,11 +23,12 @@ use crate::result::{Given, Routes};
 /// How often to look again at what a machine has, because it got something meanwhile.
 const ATTEMPTS: usize = 10;
 
-/// Gives a machine's pod the addresses that the machine has, or its first ones; and tells whether it is given routes to them: what a machine is to move to
-/// has none before it has moved.
+/// Gives a machine's pod the addresses that the machine has, or its first ones; and tells whether it is given
+/// routes to them: what a machine is to move to has none before it has moved.
 ///
 /// # Errors
-/// Code 999: a target of a migration where machines do not keep addresses, or of a machine that has none; else as for other pods.
+/// Code 999: a target of a migration where machines do not keep addresses, or of a machine that has none;
+/// else as for other pods.
 pub async fn add(
     request: &Request<'_, impl Store>,
     namespace: Option<&Namespace<'_>>,
@@ -65,7 +66,8 @@ pub async fn add(
                 let first = Recipient { handle: Some(handle), attributes, most: Some(1) };
                 return Ok((assign::assign(request, namespace, first, deadline).await?, Routes::Each));
             }
-            // A request that came to no end has counted what it never took; a machine that may have only one address would never get one.
+            // A request that came to no end has counted what it never took; a machine that may have only one
+            // address would never get one.
             Some(_) => {
                 request
                     .run(
@@ -93,7 +95,8 @@ async fn is_persistent(request: &Request<'_, impl Store>, deadline: Deadline) ->
     Ok(view.ipam_config().and_then(|config| config.persistence) != Some(Persistence::Disabled))
 }
 
-/// Notes that a pod has left its machine's addresses; releases them if the machine is on its way out and nobody else has them.
+/// Notes that a pod has left its machine's addresses; releases them if the machine is on its way out and
+/// nobody else has them.
 ///
 /// # Errors
 /// Code 999.

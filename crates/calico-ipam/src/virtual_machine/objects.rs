@@ -24,7 +24,8 @@ enum Seen {
 }
 
 impl<'a> Objects<'a> {
-    /// Whom to ask about the pod of the request; `None` where it can be no machine's. Where Kubernetes is not known it is a pod as any other.
+    /// Whom to ask about the pod of the request; `None` where it can be no machine's. Where Kubernetes is not
+    /// known it is a pod as any other.
     ///
     /// # Errors
     /// Code 999: the settings do not lead to a server.
@@ -56,8 +57,8 @@ impl<'a> Objects<'a> {
         traces.machine().map(Some).map_err(missed)
     }
 
-    /// What the pod of a DEL leaves, if it was a machine's. Nothing is known of a pod that is gone, nor is what is missing otherwise an error, as the pod
-    /// would never be taken down (with Calico it is not).
+    /// What the pod of a DEL leaves, if it was a machine's. Nothing is known of a pod that is gone, nor is
+    /// what is missing otherwise an error, as the pod would never be taken down (with Calico it is not).
     ///
     /// # Errors
     /// Code 999: Kubernetes does not say.

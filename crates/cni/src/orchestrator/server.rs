@@ -24,7 +24,8 @@ pub(super) fn connect(settings: &Settings, environment: &Environment) -> Result<
     setup::connect_kubernetes(settings, environment).map(Some)
 }
 
-/// Kubernetes, as one request asks it. Each question is put again until there is an answer, no hope of one, or no time left.
+/// Kubernetes, as one request asks it. Each question is put again until there is an answer, no hope of one,
+/// or no time left.
 pub struct Kubernetes<'a> {
     server: Reached<'a, KubeStore>,
 }
@@ -96,7 +97,8 @@ impl<'a> Kubernetes<'a> {
         self.server.look(set, within).await
     }
 
-    /// Gives a host's affinities that old releases of Calico wrote the labels by which they are found; tells how many there were.
+    /// Gives a host's affinities that old releases of Calico wrote the labels by which they are found; tells
+    /// how many there were.
     ///
     /// # Errors
     /// The store's.

@@ -10,7 +10,8 @@ use crate::port::Store;
 use crate::read::{ReadSet, Scope};
 use crate::view::View;
 
-/// A store that never answers the first read, not even when its time is over, and passes on every later one: a connection of which nobody notices that it is dead.
+/// A store that never answers the first read, not even when its time is over, and passes on every later one:
+/// a connection of which nobody notices that it is dead.
 #[derive(Debug)]
 pub struct Silent<S> {
     inner: S,

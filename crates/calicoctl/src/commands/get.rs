@@ -18,13 +18,8 @@ use crate::output::{Format, FormatError, json, tabwriter, template, yaml};
 use crate::session::Session;
 
 /// Show resources: all of a kind, or those that are named.
-///
-/// Kinds: ippool, ipreservation, ipamconfiguration, node, workloadendpoint (wep), clusterinformation, bgppeer, bgpconfiguration, kubecontrollersconfiguration, tier; in
-/// plural or singular.
-///
-/// Formats (-o): ps (the default, a table), wide (all columns), yaml, json, custom-columns=NAME,CIDR, go-template=TEMPLATE, go-template-file=FILE. The data of a template is a
-/// list of what was asked for: {{range .}}{{range .Items}}- {{.ObjectMeta.Name}}{{end}}{{end}} for a whole kind.
 #[derive(Debug, clap::Args)]
+#[command(long_about = long_about())]
 pub struct Args {
     /// Where the resources are named.
     #[command(flatten)]
@@ -41,6 +36,25 @@ pub struct Args {
     /// Kind, and names
     #[arg(value_name = "KIND NAME")]
     words: Vec<String>,
+}
+
+fn long_about() -> String {
+    let name = |kind: &Kind| {
+        let name = kind.name().to_lowercase();
+        match kind.definition().short {
+            Some(short) => format!("{name} ({short})"),
+            None => name,
+        }
+    };
+    let kinds: Vec<String> = Kind::ALL.iter().filter(|kind| kind.is_offered()).map(name).collect();
+    format!(
+        "Show resources: all of a kind, or those that are named.\n\n\
+         Kinds: {}; in plural or singular.\n\n\
+         Formats (-o): ps (the default, a table), wide (all columns), yaml, json, custom-columns=NAME,CIDR, go-template=TEMPLATE, \
+         go-template-file=FILE. The data of a template is a list of what was asked for: \
+         {{{{range .}}}}{{{{range .Items}}}}- {{{{.ObjectMeta.Name}}}}{{{{end}}}}{{{{end}}}} for a whole kind.",
+        kinds.join(", ")
+    )
 }
 
 /// What one entry of the command line gave.

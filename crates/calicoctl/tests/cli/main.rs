@@ -11,6 +11,7 @@ mod damage;
 mod errors;
 mod help;
 mod hostile;
+mod kinds;
 mod process;
 mod replay;
 mod stored;

@@ -9,6 +9,7 @@
 mod copy;
 mod errors;
 mod fixture;
+mod kinds;
 mod pools;
 mod requests;
 mod values;

@@ -10,6 +10,7 @@ mod begins;
 mod errors;
 mod fixture;
 mod goaway;
+mod kinds;
 mod nodes;
 mod requests;
 mod rights;

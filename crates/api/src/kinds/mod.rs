@@ -5,6 +5,7 @@ mod bgp_configuration;
 mod bgp_peer;
 mod cluster_information;
 mod definition;
+mod host_endpoint;
 pub(crate) mod ip_pool;
 mod ip_reservation;
 mod ipam_configuration;
@@ -74,6 +75,8 @@ kinds! {
     BGPConfiguration: bgp_configuration;
     /// Settings of Calico's controllers.
     KubeControllersConfiguration: kube_controllers_configuration;
+    /// An interface of a host, whose traffic policies can be about.
+    HostEndpoint: host_endpoint;
 }
 
 impl Kind {

@@ -31,6 +31,12 @@ fn rows() -> Vec<Row> {
             json!({"controllers": {"node": {"leakGracePeriod": "15m0s"}}}),
             json!({"logSeverityScreen": "Debug"}),
         ),
+        (
+            Kind::HostEndpoint,
+            "h",
+            json!({"node": "n1", "interfaceName": "eth0", "ports": [{"name": "http", "protocol": "TCP", "port": 80}]}),
+            json!({"expectedIPs": ["10.0.0.1"]}),
+        ),
     ]
 }
 

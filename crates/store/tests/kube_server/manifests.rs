@@ -32,6 +32,13 @@ const V3: &[(&str, &str, &str, &str, bool)] = &[
         false,
     ),
     (
+        "hostendpoints",
+        "HostEndpoint",
+        "hep heps",
+        "Node .spec.node string; Interface .spec.interfaceName string",
+        false,
+    ),
+    (
         "ipamblocks",
         "IPAMBlock",
         "",

@@ -62,6 +62,8 @@ impl Case {
     /// Runs it and proves what is to be proved.
     pub fn run(mut self) {
         let (seed, scale) = (seed(), scale());
+        // Of whatever fails, also beside the proof.
+        println!("{}: seed {seed}; RACKPOOL_LOAD_SEED={seed} draws the same again", self.name);
         let mut rng = Rng::with_seed(seed);
         let jobs = self.jobs(seed, scale);
         let wanted = jobs.iter().map(|job| job.requests as usize).sum::<usize>();

@@ -226,3 +226,34 @@ async fn counting_counts() {
     assert_eq!((counts.writes_sent(), counts.records_read()), (4, 3));
     assert_eq!(store.counts(), Default::default());
 }
+
+/// Fails where the test below asks for it.
+#[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "how the process is told")]
+async fn fails_when_asked() {
+    if std::env::var_os("STORE_TEST_FAILS").is_none() {
+        return;
+    }
+    let plan = Plan { seed: 77, ..Plan::one_by_one() };
+    let store = Faulty::new(MemoryStore::new(), plan.fault(1, CommitFault::Unsent));
+    store.read(&ReadSet::new().key(handle("a")), WITHIN).await.unwrap();
+    store.commit(&batch(), WITHIN).await.unwrap();
+    store.commit(&batch(), WITHIN).await.unwrap();
+}
+
+#[test]
+fn a_test_that_fails_tells_its_seed_and_what_was_done_last() {
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    let again = again.args(["--exact", "fails_when_asked"]).env("STORE_TEST_FAILS", "1");
+    let out = again.output().unwrap();
+    let told = String::from_utf8(out.stdout).unwrap();
+    assert!(!out.status.success(), "{told}");
+    for words in [
+        "seed: 77",
+        "read IPAMHandleKey(id=a)\n",
+        "commit put IPAMHandleKey(id=a) (applied), put IPAMHandleKey(id=b) (applied),",
+        "put IPAMHandleKey(id=a): the request was not sent (planned)",
+    ] {
+        assert!(told.contains(words), "{words:?} is missing in:\n{told}");
+    }
+}

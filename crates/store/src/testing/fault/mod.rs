@@ -1,8 +1,9 @@
 //! A store that breaks, on purpose and reproducibly.
 //!
 //! [`Faulty`] stands between a caller and a store and does what a [`Plan`] says: the same plan, seed and calls give the same faults. Several callers
-//! with plans of their own share one store and its history through [`Faulty::another`].
+//! with plans of their own share one store and its history through [`Faulty::another`]. Where a test fails, each caller tells its plan and what it did last.
 
+mod effects;
 mod plan;
 mod stale;
 mod watch;
@@ -19,6 +20,7 @@ use crate::error::StoreError;
 use crate::port::Store;
 use crate::read::{Depth, ReadSet, Scope};
 use crate::view::View;
+use effects::Effects;
 pub use plan::{Chances, CommitFault, Plan, Stale, Step};
 use stale::History;
 pub use watch::FaultyWatch;
@@ -44,6 +46,18 @@ struct State {
     /// Number of calls of commit so far.
     commits: u64,
     is_crashed: bool,
+    effects: Effects,
+}
+
+/// A test that fails drops its callers while it panics: what they did is told then, and is what the failure prints.
+impl Drop for Caller {
+    #[allow(clippy::print_stdout, reason = "the test harness keeps it for the failure")]
+    fn drop(&mut self) {
+        let state = self.state();
+        if std::thread::panicking() && !state.effects.is_empty() {
+            println!("a caller with {:?} did last:\n{}", self.plan, state.effects);
+        }
+    }
 }
 
 impl<S> Clone for Faulty<S> {
@@ -236,7 +250,11 @@ fn resolved(batch: &Batch, index: usize, outcomes: &[Outcome]) -> Write {
 impl Caller {
     fn new(plan: Plan, hook: Option<Hook>) -> Arc<Caller> {
         let rng = Rng::with_seed(plan.seed);
-        Arc::new(Caller { plan, hook, state: Mutex::new(State { rng, commits: 0, is_crashed: false }) })
+        Arc::new(Caller {
+            plan,
+            hook,
+            state: Mutex::new(State { rng, commits: 0, is_crashed: false, effects: Effects::default() }),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -271,6 +289,28 @@ impl<S: Store> Store for Faulty<S> {
     type Watch = FaultyWatch<S>;
 
     async fn read(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
+        let read = self.read_with_faults(set, within).await;
+        self.caller.state().effects.read(set, read.as_ref().err().cloned());
+        read
+    }
+
+    async fn commit(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {
+        self.caller.check_alive()?;
+        let fault = self.caller.next_fault(batch.writes.len());
+        let result = self.commit_with(fault, batch, within).await;
+        self.caller.state().effects.commit(batch, result.clone());
+        result
+    }
+
+    async fn watch(&self, scope: Scope) -> Result<FaultyWatch<S>, StoreError> {
+        self.caller.check_alive()?;
+        let inner = self.inner.watch(scope.clone()).await?;
+        Ok(FaultyWatch::new(self.clone(), scope, inner))
+    }
+}
+
+impl<S: Store> Faulty<S> {
+    async fn read_with_faults(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
         self.caller.check_alive()?;
         let fails = {
             let chances = self.caller.plan.chances;
@@ -290,18 +330,6 @@ impl<S: Store> Store for Faulty<S> {
         }
         self.caller.step(Step::AfterRead).await;
         Ok(view)
-    }
-
-    async fn commit(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {
-        self.caller.check_alive()?;
-        let fault = self.caller.next_fault(batch.writes.len());
-        self.commit_with(fault, batch, within).await
-    }
-
-    async fn watch(&self, scope: Scope) -> Result<FaultyWatch<S>, StoreError> {
-        self.caller.check_alive()?;
-        let inner = self.inner.watch(scope.clone()).await?;
-        Ok(FaultyWatch::new(self.clone(), scope, inner))
     }
 }
 

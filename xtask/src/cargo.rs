@@ -37,16 +37,19 @@ pub fn this_program() -> Result<PathBuf> {
 /// The programs that users run, each of a package of its name.
 pub const PROGRAMS: [&str; 3] = ["calicoctl", "calico-ipam", "calico"];
 
+/// Those that the demo on the embedded store calls.
+pub const EMBEDDED_PROGRAMS: [&str; 2] = ["calicoctl", "calico-ipam"];
+
 /// Builds [`PROGRAMS`] in the development profile and tells the folder that holds them.
 pub fn build_programs() -> Result<PathBuf> {
     run(cargo(&["build"]).args(PROGRAMS.iter().flat_map(|program| ["--package", program])))?;
     Ok(target_dir()?.join("debug"))
 }
 
-/// Builds what the demo on the embedded store calls, without the other stores, which are most of the work, and tells the folder that holds it.
+/// Builds [`EMBEDDED_PROGRAMS`] without the other stores, which are most of the work, and tells the folder that holds them.
 pub fn build_embedded_programs() -> Result<PathBuf> {
-    println!("building calicoctl and calico-ipam for the embedded store alone, without etcd and Kubernetes");
-    let programs = ["--package", "calicoctl", "--package", "calico-ipam"];
+    println!("building {} for the embedded store alone", EMBEDDED_PROGRAMS.join(" and "));
+    let programs = EMBEDDED_PROGRAMS.iter().flat_map(|program| ["--package", program]);
     run(cargo(&["build", "--no-default-features"]).args(programs))?;
     Ok(target_dir()?.join("debug"))
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
-use xtask::cargo::{build_embedded_programs, root};
+use xtask::cargo::{build_embedded_programs, cargo, run, target_dir};
 use xtask::{guide, sweep};
 
 fn main() -> ExitCode {
@@ -29,8 +29,9 @@ fn main() -> ExitCode {
 
 /// Goes on as the whole program, in the folder that we are in.
 fn whole(arguments: &[OsString]) -> Result<()> {
-    let mut command = Command::new(env!("CARGO"));
-    command.arg("run").arg("--manifest-path").arg(root().join("Cargo.toml"));
-    command.args(["--package", "xtask", "--bin", "xtask-whole", "--"]).args(arguments);
-    Err(command.exec()).context("cannot start cargo")
+    const WHOLE: &str = "xtask-whole";
+    // With the features that the workspace's tests are built with, so that these need not compile its dependencies again.
+    run(&mut cargo(&["build", "--workspace", "--bin", WHOLE]))?;
+    let program = target_dir()?.join("debug").join(WHOLE);
+    Err(Command::new(&program).args(arguments).exec()).with_context(|| program.display().to_string())
 }

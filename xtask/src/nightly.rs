@@ -6,10 +6,14 @@ use std::process::Command;
 use anyhow::Result;
 use clap::Args;
 
+use crate::left_out::LeftOut;
 use crate::steps::{AfterFailure, Steps};
+use crate::test::run_optimised;
 use crate::{demo, dist, lab, needs};
 use xtask::cargo::{build_programs, cargo, run, target_dir};
 
+/// The packages without effects, whose tests are run optimised.
+const PURE: [&str; 3] = ["selector", "api", "ipam"];
 /// How much longer than in CI each load runs.
 const LOAD_SCALE: &str = "10";
 
@@ -19,8 +23,8 @@ const SIM_SEEDS: &str = "3000";
 /// Arguments of `cargo xtask nightly`.
 #[derive(Args)]
 pub struct Nightly {
-    /// Do no more than these steps; a part of a step's name is enough. They are: packages' policy, long tests, simulations, long loads,
-    /// static binaries, demo with the static binaries, demo on real kubelets with the static binaries
+    /// Do no more than these steps; a part of a step's name is enough. They are: packages' policy, long tests, optimised tests, simulations,
+    /// long loads, static binaries, demo with the static binaries, demo on real kubelets with the static binaries
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 }
@@ -29,7 +33,7 @@ impl Nightly {
     /// Runs it all, whatever fails, and tells in a table what came of it.
     pub fn run(self) -> Result<()> {
         needs::servers()?;
-        let mut steps = Steps::new(AfterFailure::GoOn);
+        let (mut steps, mut left_out) = (Steps::new(AfterFailure::GoOn), LeftOut::default());
         let is_wanted =
             |name: &str| self.only.is_empty() || self.only.iter().any(|only| name.contains(only.as_str()));
         let policy = "packages' policy";
@@ -52,8 +56,15 @@ impl Nightly {
             steps.run("long tests", || {
                 let programs = build_programs()?;
                 prepare_kubernetes()?;
-                let mut test = cargo(&["test", "--workspace", "--no-fail-fast", "--", "--ignored"]);
-                run(test.env("RACKPOOL_PROGRAMS", programs))
+                let mut test =
+                    cargo(&["test", "--workspace", "--no-fail-fast", "--", "--ignored", "--show-output"]);
+                left_out.run_with(test.env("RACKPOOL_PROGRAMS", programs))
+            })?;
+        }
+        if is_wanted("optimised tests") {
+            steps.run("optimised tests", || {
+                prepare_kubernetes()?;
+                run_optimised(&PURE)
             })?;
         }
         if is_wanted("simulations") {
@@ -67,13 +78,13 @@ impl Nightly {
                 let programs = build_programs()?;
                 prepare_kubernetes()?;
                 let mut test = cargo(&["test", "--package", "end-to-end"]);
-                run(test.env("RACKPOOL_PROGRAMS", programs).env("RACKPOOL_LOAD_SCALE", LOAD_SCALE))
+                left_out.run(test.env("RACKPOOL_PROGRAMS", programs).env("RACKPOOL_LOAD_SCALE", LOAD_SCALE))
             })?;
         }
         if is_wanted("static binaries") {
             self.static_binaries(&mut steps, is_wanted)?;
         }
-        println!("\n{}", steps.table());
+        println!("\n{}{}", steps.table(), left_out.table());
         steps.result()
     }
 

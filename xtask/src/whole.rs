@@ -14,6 +14,7 @@ mod demo;
 mod dist;
 mod figures;
 mod lab;
+mod left_out;
 mod namespace;
 mod needs;
 mod nightly;

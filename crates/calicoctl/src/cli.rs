@@ -15,7 +15,7 @@ use crate::pflag;
 ///
 /// Exit code: 0 for success, 1 for every error, partial success included.
 #[derive(Debug, Parser)]
-#[command(name = "calicoctl", disable_version_flag = true, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "calicoctl", disable_version_flag = true, after_help = after_help(), max_term_width = 100)]
 pub struct Cli {
     /// Flags that every command has.
     #[command(flatten)]
@@ -23,6 +23,17 @@ pub struct Cli {
     /// The command.
     #[command(subcommand)]
     pub command: Verb,
+}
+
+/// The help's end; a build without all stores says which it lacks.
+fn after_help() -> String {
+    let built = [("etcd", cfg!(feature = "etcd")), ("Kubernetes", cfg!(feature = "kubernetes"))];
+    let lacking: Vec<_> =
+        built.into_iter().filter(|(_, is_built)| !is_built).map(|(store, _)| store).collect();
+    if lacking.is_empty() {
+        return AFTER_HELP.to_string();
+    }
+    format!("{AFTER_HELP}\nThis build cannot reach {}: it was built without", lacking.join(" and "))
 }
 
 const AFTER_HELP: &str = concat!(

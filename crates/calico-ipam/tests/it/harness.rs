@@ -229,15 +229,15 @@ pub(crate) fn node(name: &str, labels: Json) -> Json {
     json!({"kind": "Node", "metadata": {"name": name, "labels": labels}, "spec": {}})
 }
 
-/// Where the recordings are; `None`, with a printed reason, when `RACKPOOL_RECORDINGS` does not say.
+/// Where the recordings are, of which a test wants at least so many; `None`, with a printed reason, when `RACKPOOL_RECORDINGS` does not say.
 #[allow(
     clippy::disallowed_methods,
     reason = "the one place where these tests learn where the recordings are"
 )]
-pub(crate) fn recordings() -> Option<PathBuf> {
+pub(crate) fn recordings(least: usize) -> Option<PathBuf> {
     let root = std::env::var_os("RACKPOOL_RECORDINGS").map(PathBuf::from);
     if root.is_none() {
-        println!("skipped: RACKPOOL_RECORDINGS does not say where the recordings are");
+        println!("skipped: {least} recordings: RACKPOOL_RECORDINGS names none");
     }
     root
 }

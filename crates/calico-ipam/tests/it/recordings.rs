@@ -37,8 +37,14 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("API server forbids everything (anonymous user), DEL", "needs Kubernetes"),
 ];
 
+/// The recorded cases, at the least.
+const LEAST: usize = 250;
+
 fn cases() -> Option<Vec<Json>> {
-    Some(serde_json::from_value(read_json(&recordings()?.join("cni/cases.json"))).unwrap())
+    let file = recordings(LEAST)?.join("cni/cases.json");
+    let cases: Vec<Json> = serde_json::from_value(read_json(&file)).unwrap();
+    assert!(cases.len() >= LEAST, "{}", cases.len());
+    Some(cases)
 }
 
 /// The recorded datastore.

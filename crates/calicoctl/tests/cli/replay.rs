@@ -10,7 +10,7 @@ const DIFFERENCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/diff
 
 #[test]
 fn recorded_runs_of_the_original_give_the_same_on_the_embedded_store() {
-    let Some(mut replay) = replay(Command::new("python3"), "embedded.json") else { return };
+    let Some(mut replay) = replay(Command::new("python3"), "embedded.json", 70) else { return };
     pass(replay.env("REPLAY_STORE", "embedded"), 70);
 }
 
@@ -22,7 +22,7 @@ fn recorded_runs_of_the_original_give_the_same_on_etcd() {
         return;
     }
     let Some(python) = isolated_python(&["etcd", "etcdctl"]) else { return };
-    let Some(mut replay) = replay(python, "etcd.json") else { return };
+    let Some(mut replay) = replay(python, "etcd.json", 80) else { return };
     pass(&mut replay, 80);
 }
 
@@ -53,7 +53,7 @@ fn on_kubernetes(group: &str, recordings: &str, count: usize) {
     }
     let Some(python) = isolated_python(&["etcd", "openssl", "ip"]) else { return };
     let tool = ("replay_kdd.py", recordings);
-    let Some(mut replay) = replay_with(python, tool, &format!("{recordings}.json")) else { return };
+    let Some(mut replay) = replay_with(python, tool, &format!("{recordings}.json"), count) else { return };
     let programs =
         kube_server::programs::programs(&["kube-apiserver"]).unwrap_or_else(|error| panic!("{error}"));
     let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/crds").join(group);
@@ -86,14 +86,19 @@ fn isolated_python(programs: &[&str]) -> Option<Command> {
 }
 
 /// The replay, run by that command; `None` where nobody says where the recordings are.
-fn replay(command: Command, differences: &str) -> Option<Command> {
-    replay_with(command, ("replay_golden.py", "calicoctl-etcd"), differences)
+fn replay(command: Command, differences: &str, count: usize) -> Option<Command> {
+    replay_with(command, ("replay_golden.py", "calicoctl-etcd"), differences, count)
 }
 
 #[allow(clippy::disallowed_methods, reason = "whoever runs the tests says here where the recordings are")]
-fn replay_with(mut command: Command, (tool, runs): (&str, &str), differences: &str) -> Option<Command> {
+fn replay_with(
+    mut command: Command,
+    (tool, runs): (&str, &str),
+    differences: &str,
+    count: usize,
+) -> Option<Command> {
     let Some(recordings) = std::env::var_os("RACKPOOL_RECORDINGS").map(PathBuf::from) else {
-        println!("skipped: RACKPOOL_RECORDINGS names no recordings");
+        println!("skipped: {count} recordings: RACKPOOL_RECORDINGS names none");
         return None;
     };
     let (tool, runs) = (recordings.join("../tools").join(tool), recordings.join(runs));

@@ -46,10 +46,13 @@ fn recorded(file: &Path) -> Vec<(String, String)> {
     entries.map(|(key, value)| (placeholders(key), filled(value).to_string())).collect()
 }
 
+/// The recorded states, at the least.
+const LEAST: usize = 80;
+
 #[allow(clippy::disallowed_methods, reason = "whoever runs the tests says here where the recordings are")]
 fn states() -> Option<Vec<PathBuf>> {
     let Some(root) = std::env::var_os("RACKPOOL_RECORDINGS").map(PathBuf::from) else {
-        println!("skipped: RACKPOOL_RECORDINGS names no recordings");
+        println!("skipped: {LEAST} recordings: RACKPOOL_RECORDINGS names none");
         return None;
     };
     let scenarios = std::fs::read_dir(root.join("calicoctl-etcd")).unwrap();
@@ -57,6 +60,7 @@ fn states() -> Option<Vec<PathBuf>> {
         scenarios.map(|entry| entry.unwrap().path().join("etcd-after.json")).collect();
     files.retain(|file| file.is_file());
     files.sort();
+    assert!(files.len() >= LEAST, "{}", files.len());
     Some(files)
 }
 

@@ -69,7 +69,8 @@ impl Nightly {
         }
         if is_wanted("simulations") {
             steps.run("simulations", || {
-                let mut test = cargo(&["test", "--release", "--package", "ipam", "--test", "it", "--", "sim::"]);
+                let mut test =
+                    cargo(&["test", "--release", "--package", "ipam", "--test", "it", "--", "sim::"]);
                 run(test.env("SIM_SEEDS", SIM_SEEDS))
             })?;
         }

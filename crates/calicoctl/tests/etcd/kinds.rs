@@ -3,7 +3,7 @@
 #[path = "../shared/kinds.rs"]
 mod story;
 
-use store::testing::etcd_server::EtcdServer;
+use servers::etcd_server::EtcdServer;
 
 use crate::fixture::{User, needs_etcd};
 

@@ -1,5 +1,6 @@
 //! A record: a key, its typed value and the revision at which it was read.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,8 +18,8 @@ use crate::odd_block;
 use crate::residue::STORED_CLAIM_TIME;
 use crate::resource::Resource;
 
-/// A backend's word for a state of a record. Opaque; equal only to itself.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// A backend's word for a state of a record. Equal only to itself; which of two is the later one, [`Revision::compare`] tells.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Revision(Arc<str>);
 
 impl Revision {
@@ -30,6 +31,22 @@ impl Revision {
     /// The text, as in `resourceVersion`.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Which of two revisions of one store is the later one, by the order in which the store gave them; `None` where that is not known.
+    ///
+    /// The embedded store and etcd count all changes, and so does the store in memory. Kubernetes gives whole numbers of any length that have an order among
+    /// the objects of one resource type (documented since 1.35, and so before), so there only records of one type, and the lists of it, are to be compared.
+    pub fn compare(&self, other: &Revision) -> Option<Ordering> {
+        let (own, other) = (self.digits()?, other.digits()?);
+        Some(own.len().cmp(&other.len()).then_with(|| own.cmp(other)))
+    }
+
+    /// The text, where it is a whole number in its only spelling.
+    fn digits(&self) -> Option<&str> {
+        let is_number = self.0.bytes().all(|byte| byte.is_ascii_digit());
+        let is_short = !self.0.starts_with('0') || self.0.len() == 1;
+        (is_number && is_short && !self.0.is_empty()).then_some(&*self.0)
     }
 }
 
@@ -209,5 +226,31 @@ impl Record {
     /// The resource, if it is one.
     pub fn resource(&self) -> Option<&Resource> {
         if let Value::Resource(resource) = &self.value { Some(resource) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revisions_have_an_order_where_they_are_whole_numbers() {
+        let long = "123456789012345678901234567890";
+        for (one, other, order) in [
+            ("1", "2", Some(Ordering::Less)),
+            ("10", "9", Some(Ordering::Greater)),
+            ("7", "7", Some(Ordering::Equal)),
+            ("0", "1", Some(Ordering::Less)),
+            (long, "99999999999999999999", Some(Ordering::Greater)),
+            ("", "1", None),
+            ("01", "1", None),
+            ("-1", "1", None),
+            ("1", "x", None),
+            ("none: 5", "5", None),
+        ] {
+            let (one, other) = (Revision::new(one), Revision::new(other));
+            assert_eq!(one.compare(&other), order, "{one} and {other}");
+            assert_eq!(other.compare(&one), order.map(Ordering::reverse), "{other} and {one}");
+        }
     }
 }

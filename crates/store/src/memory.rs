@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use api::{Key, Record, Revision};
+use api::{DecodeError, Key, Record, Revision};
 use tokio::sync::watch as signal;
 
 use crate::batch::{Batch, Current, Expect, Guard, Op, Outcome, Report, Write};
@@ -13,7 +13,7 @@ use crate::error::{Refusal, StoreError, WatchError};
 use crate::port::{Store, Watch};
 use crate::read::{Depth, ReadSet, Scope};
 use crate::view::{Slot, Unreadable, View};
-use crate::watch::Event;
+use crate::watch::{Event, present};
 
 /// A store in memory. Clones share the data.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ struct State {
     damaged: BTreeMap<Key, Arc<Unreadable>>,
     revision: i64,
     /// Every change, by revision; watches read on from where they are.
-    log: Vec<(i64, Key, Option<Arc<Record>>)>,
+    log: Vec<(i64, Event)>,
 }
 
 impl Default for MemoryStore {
@@ -58,14 +58,12 @@ impl MemoryStore {
 
     /// Puts a text in place that others may have stored under a key, as etcd and the embedded store keep it.
     pub fn put_text(&self, key: Key, text: &str) {
+        let mut state = self.lock();
         match api::Value::from_stored_text(&key, text) {
-            Ok(value) => self.put(key, value),
-            Err(error) => {
-                let mut state = self.lock();
-                let revision = state.store(key.clone(), None);
-                state.damaged.insert(key, Arc::new(Unreadable { error, revision }));
-            }
-        }
+            Ok(value) => state.store(key, Some(Arc::new(value))),
+            Err(error) => state.damage(key, error),
+        };
+        self.changed.send_replace(state.revision);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -76,18 +74,63 @@ impl MemoryStore {
 
 impl State {
     fn store(&mut self, key: Key, value: Option<Arc<api::Value>>) -> Revision {
-        self.revision += 1;
-        let revision = Revision::from(self.revision);
-        let record = value.map(|value| {
-            Arc::new(Record { key: key.clone(), value: (*value).clone(), revision: revision.clone() })
-        });
+        let revision = self.next_revision();
         self.damaged.remove(&key);
-        match &record {
-            Some(record) => self.records.insert(key.clone(), record.clone()),
-            None => self.records.remove(&key),
+        let event = match value {
+            Some(value) => {
+                let value = (*value).clone();
+                let record = Arc::new(Record { key: key.clone(), value, revision: revision.clone() });
+                self.records.insert(key, record.clone());
+                Event::Apply(record)
+            }
+            None => {
+                self.records.remove(&key);
+                Event::Delete(key, revision.clone())
+            }
         };
-        self.log.push((self.revision, key, record));
+        self.log.push((self.revision, event));
         revision
+    }
+
+    /// Keeps something under a key that cannot be read.
+    fn damage(&mut self, key: Key, error: DecodeError) -> Revision {
+        let revision = self.next_revision();
+        let unreadable = Arc::new(Unreadable { error, revision: revision.clone() });
+        self.records.remove(&key);
+        self.damaged.insert(key.clone(), unreadable.clone());
+        self.log.push((self.revision, Event::Unreadable(key, unreadable)));
+        revision
+    }
+
+    fn next_revision(&mut self) -> Revision {
+        self.revision += 1;
+        Revision::from(self.revision)
+    }
+
+    fn read(&self, set: &ReadSet) -> View {
+        let mut view = View::new();
+        for read in &set.scopes {
+            let after = read.page.as_ref().and_then(|page| page.after.clone());
+            let limit = read.page.as_ref().map_or(usize::MAX, |page| page.limit.max(1));
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let range = (from, Bound::Unbounded);
+            let records = self.records.range(range.clone()).map(|(key, _)| key);
+            let mut keys: Vec<&Key> = records.chain(self.damaged.range(range).map(|(key, _)| key)).collect();
+            keys.sort();
+            let mut rest = keys.into_iter().filter(|key| read.scope.holds(key)).peekable();
+            let mut last = None;
+            for key in rest.by_ref().take(limit) {
+                view.insert(key.clone(), self.slot(key, read.depth));
+                last = Some(key.clone());
+            }
+            let is_cut = rest.peek().is_some();
+            view.page_read(read, last.filter(|_| is_cut));
+        }
+        for (key, depth) in &set.keys {
+            view.insert(key.clone(), self.slot(key, *depth));
+        }
+        view.set_revision(Revision::from(self.revision));
+        view
     }
 
     fn slot(&self, key: &Key, depth: Depth) -> Slot {
@@ -152,30 +195,7 @@ impl Store for MemoryStore {
     type Watch = MemoryWatch;
 
     async fn read(&self, set: &ReadSet, _within: Duration) -> Result<View, StoreError> {
-        let state = self.lock();
-        let mut view = View::new();
-        for read in &set.scopes {
-            let after = read.page.as_ref().and_then(|page| page.after.clone());
-            let limit = read.page.as_ref().map_or(usize::MAX, |page| page.limit.max(1));
-            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-            let range = (from, Bound::Unbounded);
-            let records = state.records.range(range.clone()).map(|(key, _)| key);
-            let mut keys: Vec<&Key> = records.chain(state.damaged.range(range).map(|(key, _)| key)).collect();
-            keys.sort();
-            let mut rest = keys.into_iter().filter(|key| read.scope.holds(key)).peekable();
-            let mut last = None;
-            for key in rest.by_ref().take(limit) {
-                view.insert(key.clone(), state.slot(key, read.depth));
-                last = Some(key.clone());
-            }
-            let is_cut = rest.peek().is_some();
-            view.page_read(read, last.filter(|_| is_cut));
-        }
-        for (key, depth) in &set.keys {
-            view.insert(key.clone(), state.slot(key, *depth));
-        }
-        view.set_revision(Revision::from(state.revision));
-        Ok(view)
+        Ok(self.lock().read(set))
     }
 
     async fn commit(&self, batch: &Batch, _within: Duration) -> Result<Report, StoreError> {
@@ -236,21 +256,13 @@ impl MemoryWatch {
         let state = self.store.lock();
         let events = match self.seen {
             None => {
-                let mut events = vec![Event::Init];
-                events.extend(state.scope(&self.scope).cloned().map(Event::InitApply));
-                events.push(Event::InitDone(Revision::from(state.revision)));
-                events
+                let view = state.read(&ReadSet::new().scope(self.scope.clone(), Depth::Full));
+                present(view, &self.scope, Revision::from(state.revision))
             }
             Some(seen) => {
-                let new = state.log.partition_point(|(revision, ..)| *revision <= seen);
-                state.log[new..]
-                    .iter()
-                    .filter(|(_, key, _)| self.scope.holds(key))
-                    .map(|(revision, key, record)| match record {
-                        Some(record) => Event::Apply(record.clone()),
-                        None => Event::Delete(key.clone(), Revision::from(*revision)),
-                    })
-                    .collect()
+                let new = state.log.partition_point(|(revision, _)| *revision <= seen);
+                let events = state.log[new..].iter().map(|(_, event)| event);
+                events.filter(|event| event.key().is_some_and(|key| self.scope.holds(key))).cloned().collect()
             }
         };
         self.seen = Some(state.revision);

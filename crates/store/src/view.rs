@@ -1,16 +1,20 @@
 //! What was read.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
+use crate::error::StoreError;
+use crate::read::{Depth, ReadSet, Scope, ScopeRead};
 use api::{
     Affinity, Block, BlockCidr, BlockHeader, DecodeError, Family, Fault, Handle, HandleId, IpamConfig, Key,
     Kind, Owner, Record, Resource, Revision, fault,
 };
 
-use crate::error::StoreError;
-use crate::read::{Depth, ReadSet, Scope, ScopeRead};
+mod fold;
+mod slots;
+
+use fold::Followed;
+use slots::Slots;
 
 /// What a view knows of a record.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,9 +107,11 @@ impl Pages {
 }
 
 /// What was read. No snapshot: records may be of different moments.
+///
+/// A view may also be kept: watches keep it fresh ([`View::fold`]), one's own writes take it on ([`View::after`]), and each plan works on a clone.
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    slots: BTreeMap<Key, Slot>,
+    slots: Slots,
     /// Scopes that were read whole.
     complete: BTreeMap<Scope, Whole>,
     /// Scopes of which pages were read.
@@ -113,6 +119,10 @@ pub struct View {
     /// What lies in scopes that were read and has no key of a record.
     strays: BTreeMap<String, DecodeError>,
     revision: Option<Revision>,
+    /// Scopes that watches keep fresh.
+    followed: BTreeMap<Scope, Followed>,
+    /// Deletions that are known otherwise than by a watch, and at which revision, until a watch has told as much.
+    deleted: BTreeMap<Key, Revision>,
 }
 
 impl View {
@@ -123,15 +133,7 @@ impl View {
 
     /// Notes what was read of a record. What is known already of the same revision in more depth stays.
     pub fn insert(&mut self, key: Key, slot: Slot) {
-        match self.slots.entry(key) {
-            Entry::Occupied(known) if is_deeper(known.get(), &slot) => {}
-            Entry::Occupied(mut known) => {
-                known.insert(slot);
-            }
-            Entry::Vacant(place) => {
-                place.insert(slot);
-            }
-        }
+        self.slots.insert(key, slot);
     }
 
     /// Notes a whole record.
@@ -142,6 +144,11 @@ impl View {
     /// Notes something that lies in a scope and is no record, or does not tell which.
     pub fn insert_stray(&mut self, error: DecodeError) {
         self.strays.insert(error.key.clone(), error);
+    }
+
+    /// What lies in scopes that were read and is no record, or does not tell which.
+    pub(crate) fn into_strays(self) -> impl Iterator<Item = DecodeError> {
+        self.strays.into_values()
     }
 
     /// Why a record cannot be read, if it was looked at and cannot.
@@ -155,7 +162,7 @@ impl View {
     /// Everything that is wrong with what was read, by record.
     pub fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
-        for (key, slot) in &self.slots {
+        for (key, slot) in self.slots.iter() {
             match slot {
                 Slot::Unreadable(unreadable) => faults.push(Fault::unreadable(Some(key), &unreadable.error)),
                 Slot::Full(record) => faults.extend(fault::of_record(key, &record.value)),
@@ -266,6 +273,17 @@ impl View {
         self.complete.iter().any(|(read, whole)| whole.depth >= depth && read.covers(scope))
     }
 
+    /// What of a set is not known to the depth that it asks for.
+    pub fn lacking(&self, set: &ReadSet) -> ReadSet {
+        let is_known = |key: &Key, depth: &Depth| match self.slots.get(key) {
+            Some(slot) => slot.depth() >= *depth,
+            None => self.in_complete_scope(key),
+        };
+        let keys = set.keys.iter().filter(|(key, depth)| !is_known(key, depth));
+        let scopes = set.scopes.iter().filter(|read| !self.is_complete(&read.scope, read.depth));
+        ReadSet { keys: keys.cloned().collect(), scopes: scopes.cloned().collect() }
+    }
+
     /// The last key of the pages that were read of a scope, where there are more.
     pub fn page_end(&self, scope: &Scope) -> Option<&Key> {
         self.pages.get(scope)?.last.as_ref()
@@ -287,10 +305,14 @@ impl View {
     /// Takes over what a later read saw. Where both know a record, the later one holds (of two looks at one revision, the deeper), and what a
     /// scope that was read completely does not have any more is gone.
     pub fn absorb(&mut self, later: View) {
-        if !later.complete.is_empty() {
-            self.slots.retain(|key, _| later.slots.contains_key(key) || !later.in_complete_scope(key));
+        for scope in later.complete.keys() {
+            let known = self.slots(scope).map(|(key, _)| key);
+            let gone: Vec<Key> = known.filter(|key| later.slots.get(key).is_none()).cloned().collect();
+            for key in &gone {
+                self.slots.remove(key);
+            }
         }
-        for (key, slot) in later.slots {
+        for (key, slot) in later.slots.into_all() {
             self.insert(key, slot);
         }
         for (scope, Whole { depth, at }) in later.complete {
@@ -320,22 +342,9 @@ impl View {
         self.revision = later.revision.or(self.revision.take());
     }
 
-    /// Forgets a record, and so that scopes which hold it are complete.
-    pub fn forget(&mut self, key: &Key) {
-        self.slots.remove(key);
-        self.complete.retain(|scope, _| !scope.holds(key));
-    }
-
-    /// Forgets records of a scope, and that it is complete.
-    pub fn forget_scope(&mut self, scope: &Scope) {
-        self.slots.retain(|key, _| !scope.holds(key));
-        self.complete.retain(|read, _| !scope.covers(read) && !read.covers(scope));
-        self.pages.retain(|read, _| !scope.covers(read) && !read.covers(scope));
-    }
-
     /// Number of slots that are not absent.
     pub fn len(&self) -> usize {
-        self.slots.values().filter(|slot| **slot != Slot::Absent).count()
+        self.slots.iter().filter(|(_, slot)| **slot != Slot::Absent).count()
     }
 
     /// Whether nothing was found.
@@ -416,10 +425,6 @@ pub(crate) fn stray(path: &str) -> DecodeError {
     DecodeError::new(fault::printable(path), "", "its key is no record's")
 }
 
-fn is_deeper(known: &Slot, new: &Slot) -> bool {
-    known.depth() > new.depth() && known.revision().is_some() && known.revision() == new.revision()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -441,8 +446,6 @@ mod tests {
         assert!(view.is_complete(&Scope::Blocks { family: Some(Family::V4) }, Depth::Key));
         assert!(!view.is_complete(&Scope::Blocks { family: Some(Family::V4) }, Depth::Header));
         assert!(!view.is_complete(&Scope::Blocks { family: None }, Depth::Key));
-        view.forget(&block("10.0.0.0/26"));
-        assert_eq!(view.get(&block("10.0.0.64/26")), None);
     }
 
     #[test]
@@ -527,8 +530,6 @@ mod tests {
         assert_eq!((at(&view, &all), view.revision()), (Some("5".to_string()), Some(&Revision::from(9))));
         view.absorb(read_whole(12));
         assert_eq!(at(&view, &all), Some("12".to_string()));
-        view.forget(&block("10.0.0.0/26"));
-        assert_eq!(at(&view, &all), None);
     }
 
     #[test]

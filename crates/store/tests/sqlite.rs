@@ -21,8 +21,11 @@ impl Backend for Sqlite {
 
     async fn put_text(&self, store: &SqliteStore, path: &str, text: &str) -> bool {
         let file = rusqlite::Connection::open(store.path()).unwrap();
-        let put = "INSERT INTO kv (key, value, revision) VALUES (?1, ?2, 1000000)";
-        file.execute(put, [path, text]).unwrap() == 1
+        file.execute_batch("BEGIN IMMEDIATE; UPDATE counter SET revision = revision + 1").unwrap();
+        file.execute("INSERT INTO log (revision, key) SELECT revision, ?1 FROM counter", [path]).unwrap();
+        let put = "INSERT INTO kv (key, value, revision) SELECT ?1, ?2, revision FROM counter";
+        file.execute(put, [path, text]).unwrap();
+        file.execute_batch("COMMIT").is_ok()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{Key, Revision};
-use etcd_client::{EventType, WatchOptions, WatchStream};
+use etcd_client::{EventType, KeyValue, WatchOptions, WatchStream};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::fault::Fault;
@@ -14,8 +14,8 @@ use crate::error::{StoreError, WatchError};
 use crate::following::{Following, PAUSE, Sender};
 use crate::port::Watch;
 use crate::read::{Depth, ReadSet, Scope};
-use crate::view::Slot;
-use crate::watch::Event;
+use crate::view::{Unreadable, stray};
+use crate::watch::{Event, present};
 
 /// How long the present state may take to read.
 const READ_WITHIN: Duration = Duration::from_secs(30);
@@ -74,17 +74,11 @@ async fn follow_once(cluster: &Cluster, scope: &Scope, sender: &Sender) -> End {
         Err(error) => return End::Failed(interrupted(error)),
     };
     let Some(revision) = view.revision().cloned() else { return End::Gap };
-    let records = view.slots(scope).filter_map(|(_, slot)| match slot {
-        Slot::Full(record) => Some(Event::InitApply(record.clone())),
-        _ => None,
-    });
-    let start = std::iter::once(Event::Init).chain(records).chain([Event::InitDone(revision.clone())]);
-    for event in start {
+    for event in present(view, scope, revision.clone()) {
         if sender.send(Ok(event)).await.is_err() {
             return End::Unwanted;
         }
     }
-    drop(view);
     let from = revision.as_str().parse::<i64>().unwrap_or(0) + 1;
     let (member, live) = match cluster.preferred(Instant::now() + BEGIN_WITHIN).await {
         Ok(found) => found,
@@ -143,20 +137,30 @@ async fn events(mut stream: WatchStream, member: &Member, scope: &Scope, sender:
             };
         }
         for event in response.events() {
-            let Some(kv) = event.kv() else { continue };
-            let key = std::str::from_utf8(kv.key()).ok().and_then(Key::from_etcd_path);
-            let Some(key) = key.filter(|key| scope.holds(key)) else { continue };
-            let revision = Revision::from(kv.mod_revision());
-            let told = match event.event_type() {
-                EventType::Delete => Event::Delete(key, revision),
-                // A value that cannot be understood is left out of the scope, as in a read.
-                EventType::Put => decode(key.clone(), kv).map_or(Event::Delete(key, revision), Event::Apply),
-            };
-            if sender.send(Ok(told)).await.is_err() {
+            let told = event.kv().and_then(|kv| told(event.event_type(), kv, scope));
+            if let Some(told) = told
+                && sender.send(Ok(told)).await.is_err()
+            {
                 return End::Unwanted;
             }
         }
     }
+}
+
+/// What a change of a key tells; nothing where the record is of another scope.
+fn told(change: EventType, kv: &KeyValue, scope: &Scope) -> Option<Event> {
+    let path = String::from_utf8_lossy(kv.key());
+    let revision = Revision::from(kv.mod_revision());
+    Some(match (Key::from_etcd_path(&path), change) {
+        (Some(key), _) if !scope.holds(&key) => return None,
+        (Some(key), EventType::Delete) => Event::Delete(key, revision),
+        (Some(key), EventType::Put) => match decode(key.clone(), kv) {
+            Ok(record) => Event::Apply(record),
+            Err(error) => Event::Unreadable(key, Arc::new(Unreadable { error, revision })),
+        },
+        (None, EventType::Delete) => Event::StrayGone(stray(&path).key),
+        (None, EventType::Put) => Event::Stray(stray(&path)),
+    })
 }
 
 /// After a gap the connection may be of no use; a compaction costs one connection more.

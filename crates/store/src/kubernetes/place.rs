@@ -148,6 +148,11 @@ impl Range {
         }
     }
 
+    /// The position of the object of that name.
+    pub(super) fn position_of(&self, namespace: &str, name: &str) -> String {
+        if self.has_namespaces { format!("{namespace}/{name}") } else { name.to_string() }
+    }
+
     /// The URL of the first, or of a further page.
     pub(super) fn url(&self, limit: usize, token: Option<&str>) -> String {
         let mut url = format!("{}?limit={limit}", self.path);

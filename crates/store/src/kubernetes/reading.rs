@@ -1,5 +1,6 @@
 //! Reads: GETs and lists, side by side.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -48,7 +49,7 @@ pub(super) async fn read(server: &Server, set: &ReadSet, deadline: Instant) -> R
                 for (key, slot) in listed.slots {
                     view.insert(key, slot);
                 }
-                listed.strays.into_iter().for_each(|stray| view.insert_stray(stray));
+                listed.strays.into_iter().for_each(|(_, stray)| view.insert_stray(stray));
                 if let Some(revision) = listed.revision {
                     note_revision(&mut view, revision);
                 }
@@ -101,9 +102,8 @@ impl Part<'_> {
 
 /// Of several lists the oldest revision holds for all.
 fn note_revision(view: &mut View, revision: Revision) {
-    let number = |revision: &Revision| revision.as_str().parse::<u64>().ok();
     match view.revision() {
-        Some(known) if number(known) <= number(&revision) => {}
+        Some(known) if known.compare(&revision) != Some(Ordering::Greater) => {}
         _ => view.set_revision(revision),
     }
 }
@@ -185,7 +185,7 @@ async fn bury_listed(server: &Server, group: Group, items: &[&RawValue], deadlin
     }
 }
 
-fn record_of(object: Object) -> Record {
+pub(super) fn record_of(object: Object) -> Record {
     Record { key: object.key, value: object.value, revision: object.revision }
 }
 
@@ -207,8 +207,8 @@ pub(super) fn decode(
 #[derive(Default)]
 pub(super) struct Listed {
     pub(super) slots: Vec<(Key, Slot)>,
-    /// What cannot be read and does not tell which record it is.
-    strays: Vec<DecodeError>,
+    /// What cannot be read and does not tell which record it is, by the position of its object.
+    pub(super) strays: Vec<(String, DecodeError)>,
     /// Where there may be more.
     last: Option<Key>,
     /// The server's revision at the list.
@@ -308,10 +308,10 @@ pub(super) async fn list_range(
                 Err(error) => {
                     // The scope's own key is known by the name; where that tells nothing, the name is told.
                     let meta = ShortMeta::of(item.get());
-                    match named(range, &meta).filter(|key| read.scope.holds(key)) {
+                    match named(range, &meta.name).filter(|key| read.scope.holds(key)) {
                         Some(key) => (key, Slot::unreadable(error, Revision::new(meta.revision))),
                         None => {
-                            listed.strays.push(error);
+                            listed.strays.push((range.position_of(&meta.namespace, &meta.name), error));
                             continue;
                         }
                     }
@@ -363,10 +363,10 @@ fn seen(
 }
 
 /// The record that an object is by its name.
-fn named(range: &Range, meta: &ShortMeta) -> Option<Key> {
+pub(super) fn named(range: &Range, name: &str) -> Option<Key> {
     match range.what {
-        What::Custom(collection) => crd::key_of_name(collection, &meta.name),
-        What::Nodes => Some(Key::global(api::Kind::Node, &*meta.name)),
+        What::Custom(collection) => crd::key_of_name(collection, name),
+        What::Nodes => Some(Key::global(api::Kind::Node, name)),
         What::Pods => None,
     }
 }
@@ -381,6 +381,7 @@ struct Short {
 #[serde(default)]
 struct ShortMeta {
     name: String,
+    namespace: String,
     #[serde(rename = "resourceVersion")]
     revision: String,
 }
@@ -394,7 +395,7 @@ impl ShortMeta {
 
 /// The short form does not tell that a deletion has begun: a block that is being deleted still shows. Every deeper look tells.
 fn short_form(scope: &Scope, text: &str) -> Result<Option<(Key, Slot)>, DecodeError> {
-    let ShortMeta { name, revision } = ShortMeta::of(text);
+    let ShortMeta { name, revision, .. } = ShortMeta::of(text);
     let key = match scope {
         Scope::Resources { kind, .. } => Key::global(*kind, name),
         _ => match crd::block_of_name(&name) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::crd::Group;
-use api::{Key, Record, Revision};
+use api::{Key, Revision};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use serde::Deserialize;
@@ -16,13 +16,13 @@ use super::bounded;
 use super::connection::Server;
 use super::fault::{Fault, Kind};
 use super::place::{self, Range};
-use super::reading::{decode, list};
+use super::reading::{decode, list, named, record_of};
 use crate::error::WatchError;
 use crate::following::{Following, PAUSE, Sender};
 use crate::port::Watch;
 use crate::read::{Depth, Scope, ScopeRead};
-use crate::view::Slot;
-use crate::watch::Event;
+use crate::view::{Unreadable, View};
+use crate::watch::{Event, present};
 
 /// How long the present state may take to read.
 const READ_WITHIN: Duration = Duration::from_secs(60);
@@ -94,16 +94,17 @@ async fn follow_once(server: &Server, scope: &Scope, sender: &Sender) -> End {
         Err(fault) => return of_fault(fault),
     };
     let Some(revision) = listed.revision else { return End::Gap };
+    let mut view = View::new();
     let mut known = HashMap::new();
-    let mut start = vec![Event::Init];
-    for (_, slot) in listed.slots {
-        if let Slot::Full(record) = slot {
-            known.insert(range.position(group, &record.key), record.key.clone());
-            start.push(Event::InitApply(record));
-        }
+    for (key, slot) in listed.slots {
+        known.insert(range.position(group, &key), Known::Record(key.clone()));
+        view.insert(key, slot);
     }
-    start.push(Event::InitDone(revision.clone()));
-    for event in start {
+    for (position, stray) in listed.strays {
+        known.insert(position, Known::Stray(stray.key.clone()));
+        view.insert_stray(stray);
+    }
+    for event in present(view, scope, revision.clone()) {
         if sender.send(Ok(event)).await.is_err() {
             return End::Unwanted;
         }
@@ -134,10 +135,18 @@ struct Followed<'f> {
     group: Group,
     scope: &'f Scope,
     range: Range,
-    /// The records that exist, by the position of their objects: what is flagged first and removed then is told once.
-    known: HashMap<String, Key>,
+    /// What was told, by the position of its object: what is flagged first and removed then is told once.
+    known: HashMap<String, Known>,
     /// Up to here everything was told.
     revision: Revision,
+}
+
+/// What an object was told as.
+#[derive(PartialEq, Eq)]
+enum Known {
+    Record(Key),
+    /// By its key.
+    Stray(String),
 }
 
 #[derive(Deserialize)]
@@ -187,14 +196,14 @@ impl Followed<'_> {
                 () = sender.closed() => return End::Unwanted,
             };
             while let Some(line) = lines.next() {
-                match self.told(&line) {
-                    Ok(Some(event)) => {
-                        if sender.send(Ok(event)).await.is_err() {
-                            return End::Unwanted;
-                        }
-                    }
-                    Ok(None) => {}
+                let told = match self.told(&line) {
+                    Ok(told) => told,
                     Err(end) => return end,
+                };
+                for event in told {
+                    if sender.send(Ok(event)).await.is_err() {
+                        return End::Unwanted;
+                    }
                 }
             }
             if !more {
@@ -204,7 +213,7 @@ impl Followed<'_> {
     }
 
     /// What a line tells; nothing where it is about what is not known to exist.
-    fn told(&mut self, line: &[u8]) -> Result<Option<Event>, End> {
+    fn told(&mut self, line: &[u8]) -> Result<Vec<Event>, End> {
         let Ok(told) = serde_json::from_slice::<Told<'_>>(line) else {
             // Half a line before the connection broke.
             return Err(End::Over);
@@ -219,30 +228,43 @@ impl Followed<'_> {
         }
         self.revision = Revision::new(outer.metadata.revision);
         if told.what == "BOOKMARK" {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        let position = match self.range.has_namespaces {
-            true => format!("{}/{}", outer.metadata.namespace, outer.metadata.name),
-            false => outer.metadata.name,
-        };
-        let record = match told.what {
+        let position = self.range.position_of(&outer.metadata.namespace, &outer.metadata.name);
+        let event = match told.what {
             "DELETED" => None,
-            _ => self.record(told.object.get()),
+            _ => self.event(told.object.get(), &outer.metadata.name),
         };
-        Ok(match record {
-            Some(record) => {
-                self.known.insert(position, record.key.clone());
-                Some(Event::Apply(record))
-            }
-            None => self.known.remove(&position).map(|key| Event::Delete(key, self.revision.clone())),
-        })
+        let now = event.as_ref().and_then(|event| match event {
+            Event::Stray(error) => Some(Known::Stray(error.key.clone())),
+            event => event.key().cloned().map(Known::Record),
+        });
+        let is_other = |before: &Known| now.as_ref() != Some(before);
+        let gone = self.known.remove(&position).filter(is_other).map(|before| match before {
+            Known::Record(key) => Event::Delete(key, self.revision.clone()),
+            Known::Stray(key) => Event::StrayGone(key),
+        });
+        if let Some(now) = now {
+            self.known.insert(position, now);
+        }
+        Ok(gone.into_iter().chain(event).collect())
     }
 
-    /// The record that an object holds. What cannot be understood is left out, as in a read.
-    fn record(&self, text: &str) -> Option<Arc<Record>> {
-        let object = decode(self.server, self.group, self.range.what, text).ok().flatten()?;
-        let exists = !object.is_deleted && self.scope.holds(&object.key);
-        exists.then(|| Arc::new(Record { key: object.key, value: object.value, revision: object.revision }))
+    /// What an object that exists tells; nothing where it holds no record of the scope.
+    fn event(&self, text: &str, name: &str) -> Option<Event> {
+        let error = match decode(self.server, self.group, self.range.what, text) {
+            Ok(object) => {
+                let object = object.filter(|object| !object.is_deleted && self.scope.holds(&object.key))?;
+                return Some(Event::Apply(Arc::new(record_of(object))));
+            }
+            Err(error) => error,
+        };
+        Some(match named(&self.range, name).filter(|key| self.scope.holds(key)) {
+            Some(key) => {
+                Event::Unreadable(key, Arc::new(Unreadable { error, revision: self.revision.clone() }))
+            }
+            None => Event::Stray(error),
+        })
     }
 }
 

@@ -111,7 +111,8 @@ pub(super) fn slot(conn: &Connection, key: &Key, depth: Depth) -> Result<Slot, F
     as_seen(key.clone(), row, depth)
 }
 
-fn read_scope(conn: &Connection, read: &ScopeRead, view: &mut View) -> Result<(), Fault> {
+/// Reads a scope, or a page of it.
+pub(super) fn read_scope(conn: &Connection, read: &ScopeRead, view: &mut View) -> Result<(), Fault> {
     let after = read.page.as_ref().and_then(|page| page.after.as_ref());
     let limit = read.page.as_ref().map_or(usize::MAX, |page| page.limit.max(1));
     let mut last = None;
@@ -220,8 +221,8 @@ fn end_of(prefix: &str) -> String {
     end
 }
 
-/// What a row tells of its record.
-fn as_seen(key: Key, row: &Row<'_>, depth: Depth) -> Result<Slot, Fault> {
+/// What a row (key, revision, value) tells of its record.
+pub(super) fn as_seen(key: Key, row: &Row<'_>, depth: Depth) -> Result<Slot, Fault> {
     let (revision, fault) = revision_in(row.get_ref(1)?);
     if matches!(row.get_ref(0)?, ValueRef::Blob(_)) {
         return Ok(no_text(&key, revision));

@@ -10,12 +10,12 @@ use tokio::sync::watch as signal;
 
 use super::Shared;
 use super::fault::Fault;
-use super::reading::{counter, decode, walk};
+use super::reading::{as_seen, counter, read_scope};
 use crate::error::WatchError;
 use crate::port::Watch;
-use crate::read::{Depth, Scope};
-use crate::view::Slot;
-use crate::watch::Event;
+use crate::read::{Depth, Scope, ScopeRead};
+use crate::view::{Slot, View};
+use crate::watch::{Event, present};
 
 /// A watch of a [`SqliteStore`](super::SqliteStore).
 #[derive(Debug)]
@@ -111,39 +111,32 @@ fn changes(
 }
 
 fn state(conn: &Connection, scope: &Scope, now: i64) -> Result<Vec<Event>, Fault> {
-    let mut events = vec![Event::Init];
-    walk(conn, scope, None, Depth::Full, |seen| {
-        if let Ok((_, Slot::Full(record))) = seen {
-            events.push(Event::InitApply(record));
-        }
-        true
-    })?;
-    events.push(Event::InitDone(Revision::from(now)));
-    Ok(events)
+    let mut view = View::new();
+    read_scope(conn, &ScopeRead { scope: scope.clone(), depth: Depth::Full, page: None }, &mut view)?;
+    Ok(present(view, scope, Revision::from(now)))
 }
 
 /// The last change of every key of the scope since `seen`, in the order of revisions.
 fn since(conn: &Connection, scope: &Scope, seen: i64) -> Result<Vec<Event>, Fault> {
     let mut found = conn.prepare_cached(
-        "SELECT log.key, kv.revision, kv.value, log.revision FROM log LEFT JOIN kv ON kv.key = log.key \
+        "SELECT kv.key, kv.revision, kv.value, log.key, log.revision FROM log LEFT JOIN kv ON kv.key = log.key \
          WHERE log.revision > ?1 ORDER BY log.revision DESC",
     )?;
     let mut rows = found.query([seen])?;
     let mut told = HashSet::new();
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
-        let key = row.get_ref(0)?.as_str().ok().and_then(Key::from_etcd_path);
+        let key = row.get_ref(3)?.as_str().ok().and_then(Key::from_etcd_path);
         let Some(key) = key.filter(|key| scope.holds(key)) else { continue };
         if !told.insert(key.clone()) {
             continue;
         }
-        // What stands in the place of the revision may be no number: then the record cannot be read.
-        let is_there = row.get_ref(1)? != ValueRef::Null;
-        let record = if is_there { decode(key.clone(), row)?.ok() } else { None };
-        events.push(match record {
-            Some(record) => Event::Apply(record),
-            // A value that cannot be understood is left out of the scope, as in a read.
-            None => Event::Delete(key, Revision::from(row.get::<_, i64>(3)?)),
+        let is_gone = row.get_ref(0)? == ValueRef::Null;
+        let slot = if is_gone { Slot::Absent } else { as_seen(key.clone(), row, Depth::Full)? };
+        events.push(match slot {
+            Slot::Full(record) => Event::Apply(record),
+            Slot::Unreadable(unreadable) => Event::Unreadable(key, unreadable),
+            _ => Event::Delete(key, Revision::from(row.get::<_, i64>(4)?)),
         });
     }
     events.reverse();

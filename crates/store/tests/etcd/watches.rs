@@ -31,6 +31,7 @@ impl Follower {
                     Ok(Event::Delete(key, _)) => {
                         self.known.remove(&key);
                     }
+                    Ok(Event::Unreadable(..) | Event::Stray(_) | Event::StrayGone(_)) => {}
                     Err(_) => self.errors += 1,
                 }
             }

@@ -14,6 +14,7 @@ pub mod batches;
 pub mod concurrency;
 pub mod expectations;
 mod fixture;
+pub mod folds;
 pub mod guards;
 pub mod reads;
 pub mod watches;
@@ -143,7 +144,13 @@ cases! { ($)
         a_watch_ends_at_the_last_state,
         a_dropped_wait_loses_no_event,
         a_second_watch_starts_from_the_present,
-        a_watch_leaves_bad_values_out,
+        a_watch_tells_bad_values,
+    ];
+    folds: [
+        revisions_have_an_order,
+        a_folded_watch_equals_a_read,
+        a_watch_that_starts_anew_replaces_what_was_known,
+        the_old_stands_until_the_new_is_told,
     ];
     concurrency: [
         increments_lose_nothing,

@@ -18,6 +18,8 @@ struct Replica {
     records: BTreeMap<Key, Arc<Record>>,
     /// Those told between `Init` and `InitDone`.
     new: Option<BTreeMap<Key, Arc<Record>>>,
+    /// Those that were told to be unreadable.
+    unreadable: Vec<Key>,
     inits: usize,
     events: usize,
 }
@@ -46,6 +48,12 @@ impl Replica {
                 assert!(self.inits > 0 && self.new.is_none(), "Delete follows InitDone");
                 self.records.remove(&key);
             }
+            Event::Unreadable(key, _) => {
+                assert!(self.inits > 0 || self.new.is_some(), "Unreadable follows Init");
+                self.records.remove(&key);
+                self.unreadable.push(key);
+            }
+            Event::Stray(_) | Event::StrayGone(_) => {}
         }
     }
 
@@ -188,16 +196,19 @@ pub async fn a_second_watch_starts_from_the_present<B: Backend>(backend: &B) {
     assert_eq!(replica.value(&handle("b")), Some(&counted(2)));
 }
 
-/// What cannot be understood is not told, and does not stop the watch.
-pub async fn a_watch_leaves_bad_values_out<B: Backend>(backend: &B) {
+/// What cannot be understood is told as such, and does not stop the watch.
+pub async fn a_watch_tells_bad_values<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     create(&store, &handle("a"), counted(1)).await;
     if !backend.put_text(&store, &handle("bad").etcd_path(), "nonsense").await {
         return;
     }
     let (mut watch, mut replica) = started(&store, Scope::Handles).await;
-    assert_eq!(replica.records.len(), 1);
+    assert_eq!((replica.records.len(), &replica.unreadable[..]), (1, &[handle("bad")][..]));
     create(&store, &handle("b"), counted(1)).await;
     replica.until(&mut watch, |replica| replica.records.len() == 2).await;
     assert!(replica.value(&handle("bad")).is_none());
+    assert!(backend.put_text(&store, &handle("worse").etcd_path(), "nonsense").await);
+    replica.until(&mut watch, |replica| replica.unreadable.len() == 2).await;
+    assert_eq!(replica.unreadable[1], handle("worse"));
 }

@@ -102,6 +102,27 @@ impl Batch {
         self.writes.len() - 1
     }
 
+    /// Adds the writes of another batch behind its own, and those of its guards that it has not; tells the index that the first of these writes got.
+    ///
+    /// Every prefix of the two together is a legal state where that is so of each. But what is refused of the first stops the second too, and every guard is looked at
+    /// before the first write: none of the second may be of a record that the first writes.
+    pub fn append(&mut self, other: Batch) -> usize {
+        let first = self.writes.len();
+        self.writes.extend(other.writes.into_iter().map(|write| match write.expect {
+            // An index that names no write names none afterwards.
+            Expect::AsLeftBy(index) => {
+                Write { expect: Expect::AsLeftBy(index.saturating_add(first)), ..write }
+            }
+            _ => write,
+        }));
+        for guard in other.guards {
+            if !self.guards.contains(&guard) {
+                self.guards.push(guard);
+            }
+        }
+        first
+    }
+
     /// Adds a guard of a record.
     pub fn guard(&mut self, key: Key, revision: Option<Revision>) {
         self.guards.push(Guard::Record { key, revision });

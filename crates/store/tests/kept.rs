@@ -1,0 +1,146 @@
+//! A view that is taken on by one's own writes, and two batches as one: against what a store then holds.
+
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{Handle, HandleId, Key, Revision, Value};
+use proptest::prelude::*;
+use store::{
+    Batch, Depth, Expect, MemoryStore, Op, Outcome, ReadSet, Report, Scope, Slot, Store, View, Write,
+};
+
+const WITHIN: Duration = Duration::from_secs(5);
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+fn key(number: u8) -> Key {
+    Key::Handle(HandleId::new(&format!("h{number}")).unwrap())
+}
+
+fn counted(count: u32) -> Value {
+    Value::Handle(Handle {
+        blocks: BTreeMap::from([("10.0.0.0/26".parse().unwrap(), count)]),
+        deleted: false,
+    })
+}
+
+/// A write as it is drawn: of which record, whether it deletes, whether it expects what is not so, and what it stores.
+type Draw = (u8, bool, bool, u32);
+
+fn draws(keys: std::ops::Range<u8>) -> impl Strategy<Value = Vec<Draw>> {
+    prop::collection::vec((keys, any::<bool>(), prop::bool::weighted(0.05), 0..100u32), 0..8)
+}
+
+/// The batch of these writes on a view: each expects what is known, or what the one before left.
+fn batch(draws: &[Draw], view: &View) -> Batch {
+    let mut batch = Batch::new();
+    let mut last: BTreeMap<Key, (usize, bool)> = BTreeMap::new();
+    for (number, deletes, is_wrong, count) in draws {
+        let key = key(*number);
+        let known = view.get(&key).and_then(|slot| slot.revision().cloned());
+        let (expect, exists) = match (last.get(&key), known) {
+            (Some((index, exists)), _) => (Expect::AsLeftBy(*index), *exists),
+            (None, Some(revision)) => (Expect::Revision(revision), true),
+            (None, None) => (Expect::Absent, false),
+        };
+        let expect = if *is_wrong { Expect::Revision(Revision::from(1_000_000)) } else { expect };
+        let (op, is_left) = match *deletes && exists {
+            true => (Op::Delete, false),
+            false => (Op::Put(Arc::new(counted(*count))), true),
+        };
+        let index = batch.push(Write { key: key.clone(), expect, op });
+        last.insert(key, (index, is_left));
+    }
+    batch
+}
+
+async fn read(store: &MemoryStore) -> View {
+    store.read(&ReadSet::new().scope(Scope::Handles, Depth::Full), WITHIN).await.unwrap()
+}
+
+fn known(view: &View) -> Vec<(Key, Slot)> {
+    let slots = view.slots(&Scope::Handles).filter(|(_, slot)| **slot != Slot::Absent);
+    slots.map(|(key, slot)| (key.clone(), slot.clone())).collect()
+}
+
+async fn applied(store: &MemoryStore, batch: &Batch) -> Report {
+    store.commit(batch, WITHIN).await.unwrap()
+}
+
+/// A store of a few records.
+async fn some_store(numbers: &[u8]) -> MemoryStore {
+    let store = MemoryStore::new();
+    numbers.iter().for_each(|number| store.put(key(*number), counted(1)));
+    store
+}
+
+proptest! {
+    /// After each of many batches, applied in whole or in part, the view that was taken on is what a read finds.
+    #[test]
+    fn a_view_after_a_batch_equals_a_read(start in prop::collection::vec(0..6u8, 0..6), batches in prop::collection::vec(draws(0..6), 1..8)) {
+        block_on(async {
+            let store = some_store(&start).await;
+            let mut view = read(&store).await;
+            for draws in batches {
+                let batch = batch(&draws, &view);
+                let report = applied(&store, &batch).await;
+                view = view.after(&batch, &report);
+                prop_assert_eq!(known(&view), known(&read(&store).await), "{:?}\n{:?}", batch, report);
+            }
+            Ok(())
+        })?;
+    }
+
+    /// Two batches as one leave what they leave one after the other, and are told alike; where the first is refused, the second is not tried.
+    #[test]
+    fn a_batch_appended_equals_one_after_the_other(
+        start in prop::collection::vec(0..6u8, 0..6),
+        first in draws(0..3),
+        second in draws(3..6),
+        shared in prop::collection::btree_set(3..6u8, 0..3),
+        own in prop::collection::btree_set(3..6u8, 0..3),
+    ) {
+        block_on(async {
+            let (apart, together) = (some_store(&start).await, some_store(&start).await);
+            let view = read(&apart).await;
+            let (mut one, mut other) = (batch(&first, &view), batch(&second, &view));
+            let guard = |number: &u8| (key(*number), view.get(&key(*number)).and_then(|slot| slot.revision().cloned()));
+            for (key, revision) in shared.iter().map(guard) {
+                one.guard(key.clone(), revision.clone());
+                other.guard(key, revision);
+            }
+            for (key, revision) in own.iter().map(guard) {
+                other.guard(key, revision);
+            }
+            let mut both = one.clone();
+            prop_assert_eq!(both.append(other.clone()), one.writes.len());
+            let guards: std::collections::BTreeSet<_> = shared.union(&own).collect();
+            prop_assert_eq!(both.guards.len(), guards.len(), "those of both are had once");
+            prop_assert!(other.guards.iter().chain(&one.guards).all(|guard| both.guards.contains(guard)));
+            let mut outcomes = applied(&apart, &one).await.outcomes;
+            let is_applied = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Applied(_)));
+            outcomes.extend(match is_applied {
+                true => applied(&apart, &other).await.outcomes,
+                false => vec![Outcome::NotTried; other.writes.len()],
+            });
+            prop_assert_eq!(applied(&together, &both).await.outcomes, outcomes);
+            prop_assert_eq!(together.records(), apart.records());
+            Ok(())
+        })?;
+    }
+}
+
+#[test]
+fn an_index_of_no_write_names_none_afterwards() {
+    let mut one = Batch::new();
+    one.put(key(0), Expect::Absent, counted(1));
+    let mut other = Batch::new();
+    other.put(key(1), Expect::AsLeftBy(usize::MAX), counted(1));
+    assert_eq!(one.append(other), 1);
+    assert_eq!(one.writes[1].expect, Expect::AsLeftBy(usize::MAX));
+}

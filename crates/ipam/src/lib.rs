@@ -26,5 +26,5 @@ pub use plan::{
     ReleaseIps, ReleaseIpsError, ReleaseUnowned, ReleaseUnownedPlanner, ReleasedAffinities, ReleasedIps,
     SetOwnerAttributes, SetOwnerAttributesPlanner, SetOwnerError, Which, Whose,
 };
-pub use run::{RunError, run, run_from};
+pub use run::{RunError, run, run_from, run_warm};
 pub use verdict::{Sink, Verdict, Verdicts};

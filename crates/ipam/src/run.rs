@@ -1,9 +1,10 @@
 //! The one loop: read, plan, commit, and try again with jitter.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::{Depth, Effects, ReadSet, Refusal, Report, Store, StoreError, Unreadable, View};
+use store::{Batch, Depth, Effects, Met, ReadSet, Refusal, Report, Store, StoreError, Unreadable, View};
 
 use crate::plan::{Plan, Planner};
 
@@ -46,7 +47,8 @@ pub async fn run<S: Store, E: Effects, P: Planner>(
     planner: P,
     within: Duration,
 ) -> Result<P::Answer, RunError<P::Error>> {
-    begin(store, effects, planner, None, within).await
+    let budget = Budget::new(effects, within);
+    begin(store, &budget, planner, Beginning::Nothing).await
 }
 
 /// The same, where what the planner reads first ([`Planner::reads`]) has been read already, after the request arrived: for callers who read something
@@ -61,38 +63,117 @@ pub async fn run_from<S: Store, E: Effects, P: Planner>(
     view: View,
     within: Duration,
 ) -> Result<P::Answer, RunError<P::Error>> {
-    begin(store, effects, planner, Some(view), within).await
+    let budget = Budget::new(effects, within);
+    begin(store, &budget, planner, Beginning::Read(view)).await
+}
+
+/// The same, where the first attempt begins on a view that the caller keeps ([`View::fold`], [`View::after`]), and reads nothing but what is lacking there.
+///
+/// A kept view may be old. So it serves only who may begin so ([`Planner::may_begin_warm`]), and only for a batch, which checks again what it rests on, whose answer
+/// says no more than what it writes ([`Planner::may_stand_warm`]). Any other answer, an error, a conflict and a refusal are followed by an attempt as of [`run()`],
+/// which reads everything anew; and what such a batch left is part of it, as of every earlier attempt.
+///
+/// # Errors
+/// See [`run()`]. None rests on the kept view.
+pub async fn run_warm<S: Store, E: Effects, P: Planner + Clone>(
+    store: &S,
+    effects: &E,
+    mut planner: P,
+    kept: &View,
+    within: Duration,
+) -> Result<P::Answer, RunError<P::Error>> {
+    let budget = Budget::new(effects, within);
+    let beginning = match planned_warm(store, &budget, &mut planner, kept).await {
+        Some((batch, answer)) => Beginning::Planned(batch, answer),
+        None => Beginning::Nothing,
+    };
+    begin(store, &budget, planner, beginning).await
+}
+
+/// What there is at the start of the first attempt.
+enum Beginning<A> {
+    Nothing,
+    /// What the planner reads first.
+    Read(View),
+    /// What it writes, and the answer should that be applied; planned on a kept view.
+    Planned(Batch, A),
+}
+
+/// What a planner writes on a kept view, and the answer should that be applied, where it may begin so and the answer may stand. Otherwise the planner has seen nothing.
+async fn planned_warm<S: Store, E: Effects, P: Planner + Clone>(
+    store: &S,
+    budget: &Budget<'_, E>,
+    planner: &mut P,
+    kept: &View,
+) -> Option<(Batch, P::Answer)> {
+    if !planner.may_begin_warm() {
+        return None;
+    }
+    budget.note(Met::Attempt { is_warm: true });
+    let mut view = kept.clone();
+    let lacking = kept.lacking(&planner.reads());
+    if !lacking.is_empty() {
+        view.absorb(read(store, budget, &lacking).await.ok()?);
+    }
+    let mut trial = planner.clone();
+    let (now, seed) = (budget.effects.now(), budget.effects.seed());
+    let plan = |trial: &mut P, view: &View| trial.plan(view, now, seed);
+    match planned(store, budget, &mut trial, Some(view), plan).await {
+        Ok(Ok(Plan::Commit { batch, answer })) if !batch.is_empty() && trial.may_stand_warm(&answer) => {
+            *planner = trial;
+            Some((batch, answer))
+        }
+        _ => None,
+    }
 }
 
 async fn begin<S: Store, E: Effects, P: Planner>(
     store: &S,
-    effects: &E,
+    budget: &Budget<'_, E>,
     mut planner: P,
-    view: Option<View>,
-    within: Duration,
+    beginning: Beginning<P::Answer>,
 ) -> Result<P::Answer, RunError<P::Error>> {
-    let budget = Budget { effects, end: effects.elapsed() + within, within };
-    let error = match attempts(store, &budget, &mut planner, view).await {
-        Ok(answer) => return Ok(answer),
-        Err(error) => error,
-    };
-    if planner.owes() {
+    let outcome = attempts(store, budget, &mut planner, beginning).await;
+    if outcome.is_err() && planner.owes() {
         let extra = FOR_GIVING_UP.max(budget.remaining());
-        let budget = Budget { effects, end: effects.elapsed() + extra, within: extra };
-        give_up(store, &budget, &mut planner).await;
+        give_up(store, &Budget::new(budget.effects, extra), &mut planner).await;
     }
-    Err(error)
+    if let Some(observer) = budget.effects.observer() {
+        let took = budget.effects.elapsed().saturating_sub(budget.start);
+        observer.note(Met::End { took, is_answered: outcome.is_ok() });
+    }
+    outcome
 }
 
 struct Budget<'a, E> {
     effects: &'a E,
-    end: Duration,
+    start: Duration,
     within: Duration,
 }
 
-impl<E: Effects> Budget<'_, E> {
+impl<'a, E: Effects> Budget<'a, E> {
+    /// So much time from now on.
+    fn new(effects: &'a E, within: Duration) -> Budget<'a, E> {
+        Budget { effects, start: effects.elapsed(), within }
+    }
+
     fn remaining(&self) -> Duration {
-        self.end.saturating_sub(self.effects.elapsed())
+        (self.start + self.within).saturating_sub(self.effects.elapsed())
+    }
+
+    fn note(&self, met: Met) {
+        if let Some(observer) = self.effects.observer() {
+            observer.note(met);
+        }
+    }
+
+    /// Does something with a store; where somebody wants to know, it is told what that was and how long it took.
+    async fn timed<T>(&self, work: impl Future<Output = T>, met: impl FnOnce(&T, Duration) -> Met) -> T {
+        let Some(observer) = self.effects.observer() else { return work.await };
+        let start = self.effects.elapsed();
+        let outcome = work.await;
+        observer.note(met(&outcome, self.effects.elapsed().saturating_sub(start)));
+        outcome
     }
 
     /// Waits a little, longer with each attempt, and never the same as others.
@@ -107,7 +188,7 @@ async fn attempts<S: Store, E: Effects, P: Planner>(
     store: &S,
     budget: &Budget<'_, E>,
     planner: &mut P,
-    mut first: Option<View>,
+    mut beginning: Beginning<P::Answer>,
 ) -> Result<P::Answer, RunError<P::Error>> {
     let mut last_error = None;
     for attempt in 0..ATTEMPTS {
@@ -117,17 +198,29 @@ async fn attempts<S: Store, E: Effects, P: Planner>(
         if budget.remaining().is_zero() {
             return Err(last_error.map_or(RunError::TimedOut(budget.within), RunError::Store));
         }
-        let (now, seed) = (budget.effects.now(), budget.effects.seed());
-        let plan = |planner: &mut P, view: &View| planner.plan(view, now, seed);
-        let plan = match planned(store, budget, planner, first.take(), plan).await {
-            Ok(Ok(plan)) => plan,
-            Ok(Err(error)) => return Err(RunError::Plan(error)),
-            Err(error) if error.is_transient() => {
-                wait_if_asked(budget, &error).await;
-                last_error = Some(error);
-                continue;
+        let (view, planned_warm) = match std::mem::replace(&mut beginning, Beginning::Nothing) {
+            Beginning::Nothing => (None, None),
+            Beginning::Read(view) => (Some(view), None),
+            Beginning::Planned(batch, answer) => (None, Some(Plan::Commit { batch, answer })),
+        };
+        let is_warm = planned_warm.is_some();
+        let plan = match planned_warm {
+            Some(plan) => plan,
+            None => {
+                budget.note(Met::Attempt { is_warm: false });
+                let (now, seed) = (budget.effects.now(), budget.effects.seed());
+                let plan = |planner: &mut P, view: &View| planner.plan(view, now, seed);
+                match planned(store, budget, planner, view, plan).await {
+                    Ok(Ok(plan)) => plan,
+                    Ok(Err(error)) => return Err(RunError::Plan(error)),
+                    Err(error) if error.is_transient() => {
+                        wait_if_asked(budget, &error).await;
+                        last_error = Some(error);
+                        continue;
+                    }
+                    Err(error) => return Err(RunError::Store(error)),
+                }
             }
-            Err(error) => return Err(RunError::Store(error)),
         };
         let (batch, answer) = match plan {
             Plan::Commit { batch, answer } if !batch.is_empty() => (batch, answer),
@@ -135,14 +228,14 @@ async fn attempts<S: Store, E: Effects, P: Planner>(
             // `planned` returns no fetch.
             Plan::Fetch(_) => continue,
         };
-        match store.commit(&batch, budget.remaining()).await {
+        match commit(store, budget, &batch).await {
             Ok(report) if report.is_applied() => return Ok(answer),
             Ok(report) => {
                 planner.observe(&report);
-                if let Some(refusal) = final_refusal(&report) {
-                    return Err(RunError::Refused(refusal));
+                match final_refusal(&report) {
+                    Some(refusal) if !is_warm => return Err(RunError::Refused(refusal)),
+                    _ => last_error = None,
                 }
-                last_error = None;
             }
             Err(error) if error.is_transient() => {
                 wait_if_asked(budget, &error).await;
@@ -202,7 +295,29 @@ async fn read<S: Store, E: Effects>(
     if set.is_empty() {
         return Ok(View::new());
     }
-    store.read(set, budget.remaining()).await
+    let reading = store.read(set, budget.remaining());
+    budget.timed(reading, |read, took| Met::Fetch { took, is_answered: read.is_ok() }).await
+}
+
+async fn commit<S: Store, E: Effects>(
+    store: &S,
+    budget: &Budget<'_, E>,
+    batch: &Batch,
+) -> Result<Report, StoreError> {
+    let is_applied = |report: &Result<Report, StoreError>| report.as_ref().is_ok_and(Report::is_applied);
+    let committing = store.commit(batch, budget.remaining());
+    let report =
+        budget.timed(committing, |report, took| Met::Commit { took, is_applied: is_applied(report) }).await?;
+    match report.refusal() {
+        Some((_, Refusal::Conflict(_))) => budget.note(Met::Conflict),
+        Some(_) => budget.note(Met::Refusal),
+        None if report.broken_guard.is_some() => budget.note(Met::Conflict),
+        None => {}
+    }
+    if report.has_unknown() {
+        budget.note(Met::Doubt);
+    }
+    Ok(report)
 }
 
 async fn wait_if_asked<E: Effects>(budget: &Budget<'_, E>, error: &StoreError) {
@@ -234,7 +349,7 @@ async fn give_up<S: Store, E: Effects, P: Planner>(store: &S, budget: &Budget<'_
         let plan = planned(store, budget, planner, None, plan).await;
         match plan {
             Ok(Ok(Plan::Commit { batch, .. })) if !batch.is_empty() => {
-                if let Ok(report) = store.commit(&batch, budget.remaining()).await {
+                if let Ok(report) = commit(store, budget, &batch).await {
                     planner.observe(&report);
                     if !planner.owes() || final_refusal(&report).is_some() {
                         return;

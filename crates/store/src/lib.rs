@@ -35,7 +35,7 @@ pub mod watch;
 #[cfg(any(feature = "etcd", feature = "kubernetes", feature = "memory", feature = "sqlite"))]
 pub use any::AnyStore;
 pub use batch::{Batch, Current, Expect, Guard, Op, Operation, Outcome, Report, Transaction, Write};
-pub use effects::Effects;
+pub use effects::{Effects, Met, Observer};
 pub use error::{Refusal, StoreError, WatchError};
 #[cfg(feature = "memory")]
 pub use memory::MemoryStore;

@@ -20,4 +20,5 @@ mod review;
 mod scale;
 mod sim;
 mod verdicts;
+mod warm;
 mod world;

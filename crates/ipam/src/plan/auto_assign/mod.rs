@@ -359,6 +359,15 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
         Ok(if batch.is_empty() { Plan::Done(answer) } else { Plan::Commit { batch, answer } })
     }
 
+    fn may_begin_warm(&self) -> bool {
+        // Under a limit, what the handle holds already is the answer, or a part of it.
+        self.request.max_per_handle.is_none()
+    }
+
+    fn may_stand_warm(&self, answer: &AutoAssigned) -> bool {
+        answer.is_whole()
+    }
+
     fn can_do_without(&self, key: &Key) -> bool {
         match key {
             Key::IpamConfig => true,

@@ -6,36 +6,52 @@ use serde_json::{Value as Json, json};
 /// Runs a command line with that standard input; gives whether it succeeded, and what it wrote, to standard output or else to standard error.
 pub type Run<'a> = &'a dyn Fn(&str, &str) -> (bool, String);
 
-/// A kind, a name, a `spec` to create, and a change of it.
-type Row = (Kind, &'static str, Json, Json);
+/// A kind, a name, a `spec` to create, a change of it, and a change that is refused with a word of the reason.
+type Row = (Kind, &'static str, Json, Json, (Json, &'static str));
 
 fn rows() -> Vec<Row> {
     vec![
-        (Kind::IPPool, "p", json!({"cidr": "10.0.0.0/16"}), json!({"natOutgoing": true})),
+        (
+            Kind::IPPool,
+            "p",
+            json!({"cidr": "10.0.0.0/16"}),
+            json!({"natOutgoing": true}),
+            (json!({"cidr": "10.0.0.1/16"}), "not strictly masked"),
+        ),
         (
             Kind::IPReservation,
             "r",
             json!({"reservedCIDRs": ["10.0.0.0/30"]}),
             json!({"reservedCIDRs": ["10.0.0.0/29"]}),
+            (json!({"reservedCIDRs": ["10.0.0.0/33"]}), "ReservedCIDRs"),
         ),
-        (Kind::BGPPeer, "b", json!({"peerIP": "10.0.0.1", "asNumber": 64512}), json!({"asNumber": 64513})),
+        (
+            Kind::BGPPeer,
+            "b",
+            json!({"peerIP": "10.0.0.1", "asNumber": 64512}),
+            json!({"asNumber": 64513}),
+            (json!({"node": "n1", "nodeSelector": "all()"}), "node and nodeSelector cannot both be set"),
+        ),
         (
             Kind::BGPConfiguration,
             "node.n1",
             json!({"logSeverityScreen": "Info"}),
             json!({"logSeverityScreen": "Debug"}),
+            (json!({"bindMode": "Some"}), "supported values"),
         ),
         (
             Kind::KubeControllersConfiguration,
             "default",
             json!({"controllers": {"node": {"leakGracePeriod": "15m0s"}}}),
             json!({"logSeverityScreen": "Debug"}),
+            (json!({"healthChecks": "Maybe"}), "HealthChecks"),
         ),
         (
             Kind::HostEndpoint,
             "h",
             json!({"node": "n1", "interfaceName": "eth0", "ports": [{"name": "http", "protocol": "TCP", "port": 80}]}),
             json!({"expectedIPs": ["10.0.0.1"]}),
+            (json!({"node": ""}), "node must be specified"),
         ),
     ]
 }
@@ -74,11 +90,13 @@ fn merged(spec: &Json, change: &Json) -> Json {
 
 /// Creates, shows, changes in every way, and deletes a resource of each kind.
 pub fn lives(run: Run<'_>) {
-    for (kind, name, spec, change) in rows() {
+    for (kind, name, spec, change, (wrong, reason)) in rows() {
         let of = |verb: &str, rest: &str| format!("{verb} {} {name}{rest}", kind.aliases()[0]);
         let get = |rest: &str| -> Json {
             serde_json::from_str(&good(run, &of("get", &format!(" -o json{rest}")), "")).unwrap()
         };
+        let (succeeded, text) = run("create -f -", &document(kind, name, &merged(&spec, &wrong)));
+        assert!(!succeeded && text.contains(reason), "{kind}: {text}");
         let created = good(run, "create -f -", &document(kind, name, &spec));
         assert!(created.contains(&format!("Successfully created 1 '{kind}' resource(s)")), "{created}");
         let (again, why) = run("create -f -", &document(kind, name, &spec));
@@ -117,7 +135,7 @@ pub fn lives(run: Run<'_>) {
 
 /// Copies one of each kind into another, empty store, to which `-c {to}` leads.
 pub fn is_copied(run: Run<'_>, to: &str) {
-    for (kind, name, spec, _) in rows() {
+    for (kind, name, spec, ..) in rows() {
         good(run, "create -f -", &document(kind, name, &spec));
     }
     let told = good(run, &format!("datastore copy --to {to}"), "");
@@ -134,7 +152,7 @@ pub fn is_copied(run: Run<'_>, to: &str) {
 
 /// Exports one of each kind.
 pub fn is_exported(run: Run<'_>) {
-    for (kind, name, spec, _) in rows() {
+    for (kind, name, spec, ..) in rows() {
         good(run, "create -f -", &document(kind, name, &spec));
     }
     good(run, "datastore migrate lock", "");
@@ -153,7 +171,7 @@ pub fn goes_with_its_node(run: Run<'_>) {
     good(run, "create -f -", &format!("{}\n---\n{}", node("n1"), node("n2")));
     let going = || rows().into_iter().filter(|(kind, ..)| kind.definition().goes_with_node);
     assert!(going().count() > 0);
-    for (kind, _, spec, _) in going() {
+    for (kind, _, spec, ..) in going() {
         for name in ["n1", "n2"] {
             good(run, "create -f -", &document(kind, name, &merged(&spec, &json!({"node": name}))));
         }

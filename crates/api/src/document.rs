@@ -1,5 +1,5 @@
-//! A document: what a resource says, in the order in which it says it, fields that we do not know included. Of which kind it is, its
-//! reader knows; see [`crate::resource`].
+//! A document: the metadata and the body of a resource, fields in the order in which they were read, unknown fields
+//! included. A document does not know its kind; a [`crate::resource::Resource`] is a document with its kind.
 
 use std::collections::BTreeMap;
 
@@ -29,12 +29,12 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// What the name was made from, where somebody else made it up: a pod's.
+    /// The `generateName` that Kubernetes made the name from, where it did.
     pub fn generate_name(&self) -> Option<String> {
         self.rest.get("generateName")?.as_str().map(str::to_string)
     }
 
-    /// Fields that nothing depends on and that are of another type than theirs: field and reason.
+    /// Of the fields that nothing depends on, those whose value is of a wrong type: field and reason.
     pub fn oddities(&self) -> Vec<(String, String)> {
         let texts = ["uid", "resourceVersion", "creationTimestamp"].into_iter();
         let texts = texts.filter_map(|field| Some((field, self.rest.get(field)?, "is not a text")));
@@ -53,36 +53,35 @@ impl Metadata {
 
     /// The metadata in Go's field order.
     pub(crate) fn to_json(&self) -> Json {
-        let m = self;
         let mut out = Map::new();
         let mut text = |field: &str, value: Option<&String>| {
             if let Some(value) = value.filter(|v| !v.is_empty()) {
                 out.insert(field.into(), value.as_str().into());
             }
         };
-        text("name", Some(&m.name));
-        text("generateName", m.generate_name().as_ref());
-        text("namespace", m.namespace.as_ref());
-        text("uid", m.uid.as_ref());
-        text("resourceVersion", m.resource_version.as_ref());
-        if let Some(generation) = m.rest.get("generation") {
+        text("name", Some(&self.name));
+        text("generateName", self.generate_name().as_ref());
+        text("namespace", self.namespace.as_ref());
+        text("uid", self.uid.as_ref());
+        text("resourceVersion", self.resource_version.as_ref());
+        if let Some(generation) = self.rest.get("generation") {
             out.insert("generation".into(), generation.clone());
         }
-        if let Some(time) = &m.creation_timestamp {
+        if let Some(time) = &self.creation_timestamp {
             out.insert("creationTimestamp".into(), time.as_str().into());
         }
         for field in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
-            if let Some(value) = m.rest.get(field) {
+            if let Some(value) = self.rest.get(field) {
                 out.insert(field.into(), value.clone());
             }
         }
-        for (field, map) in [("labels", &m.labels), ("annotations", &m.annotations)] {
+        for (field, map) in [("labels", &self.labels), ("annotations", &self.annotations)] {
             if !map.is_empty() {
                 let map = map.iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
                 out.insert(field.into(), Json::Object(map));
             }
         }
-        for (field, value) in &m.rest {
+        for (field, value) in &self.rest {
             if !out.contains_key(field) {
                 out.insert(field.clone(), value.clone());
             }
@@ -117,17 +116,17 @@ impl Document {
         };
         let name = text("name")?.unwrap_or_default();
         let namespace = text("namespace")?;
-        // Nothing depends on these: what is no text stays in `rest` as it stands, and stops nothing.
-        let mut told = |field: &str| match rest.get(field) {
+        // Nothing depends on these fields: a value that is no text stays in `rest`, and the document is read all the same.
+        let mut text_if_any = |field: &str| match rest.get(field) {
             Some(Json::String(_) | Json::Null) => match rest.shift_remove(field) {
                 Some(Json::String(s)) => Some(s).filter(|s| !s.is_empty()),
                 _ => None,
             },
             _ => None,
         };
-        let uid = told("uid");
-        let resource_version = told("resourceVersion");
-        let creation_timestamp = told("creationTimestamp");
+        let uid = text_if_any("uid");
+        let resource_version = text_if_any("resourceVersion");
+        let creation_timestamp = text_if_any("creationTimestamp");
         let mut map = |field: &str| match rest.shift_remove(field) {
             None | Some(Json::Null) => Ok(BTreeMap::new()),
             Some(json) => serde_json::from_value(json).map_err(|e| format!("metadata.{field}: {e}")),

@@ -16,7 +16,8 @@ pub fn excerpt(json: &Json) -> String {
     }
 }
 
-/// A text of at most so many bytes and a few: both its ends, where it is longer, and how much was left out.
+/// The text, if it has at most that many bytes; else its start and its end, with the number of bytes left out between
+/// them. The result is a few bytes longer than `most` then.
 pub fn short(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_string();
@@ -26,31 +27,31 @@ pub fn short(text: &str, most: usize) -> String {
     format!("{}[... {} bytes ...]{}", &text[..head], tail - head, &text[tail..])
 }
 
-/// Whether a terminal may obey a character instead of showing it: control characters, and those that turn the direction in which others are shown, so that a
-/// line reads as another one.
+/// Whether a terminal may obey a character instead of showing it. Such are control characters, and characters that turn
+/// the direction of writing, with which a line can be made to read as another one.
 pub fn is_obeyed(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A text with the characters spelled out that a terminal obeys (see [`is_obeyed`]), so that it shows them.
+/// The text with an escape such as `\u{1b}` in the place of each character that a terminal obeys (see [`is_obeyed`]).
 pub fn printable(text: &str) -> String {
-    spelled_out(text, is_obeyed)
+    with_escapes(text, is_obeyed)
 }
 
-/// The same of a text in lines, with tabs.
+/// As [`printable`], but line breaks and tabs stay.
 pub fn printable_lines(text: &str) -> String {
-    spelled_out(text, |c| is_obeyed(c) && !matches!(c, '\n' | '\t'))
+    with_escapes(text, |c| is_obeyed(c) && !matches!(c, '\n' | '\t'))
 }
 
-fn spelled_out(text: &str, is_meant: impl Fn(char) -> bool) -> String {
-    if !text.contains(&is_meant) {
+fn with_escapes(text: &str, is_escaped: impl Fn(char) -> bool) -> String {
+    if !text.contains(&is_escaped) {
         return text.to_string();
     }
     let mut out = String::with_capacity(text.len() + 8);
     for c in text.chars() {
         match c {
-            c if !is_meant(c) => out.push(c),
+            c if !is_escaped(c) => out.push(c),
             c if c.is_control() => out.extend(c.escape_debug()),
             c => out.extend(c.escape_unicode()),
         }
@@ -70,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_are_spelled_out() {
+    fn control_characters_are_with_escapes() {
         for (text, shown) in [
             ("plain é", "plain é"),
             ("a\u{1b}[31mb", "a\\u{1b}[31mb"),

@@ -1,18 +1,19 @@
-//! What is wrong with a stored record, and what the rest does about it: one bad record stops no other, is never taken for absent, and is always named.
+//! What is wrong with a stored record, and what follows from it. A bad record never stops work on another one, is never
+//! taken for an absent one, and every message about it names it.
 //!
-//! | record | what it means that it cannot be read |
+//! | record | what follows when it cannot be read |
 //! |---|---|
-//! | IPPool | it selects nobody, and no address comes from it; blocks and addresses of its network stay as they are. One whose selector cannot be read can be asked for by name |
-//! | IPReservation | the networks in it that can be read are kept back, and nothing else, as with Calico: one slip of a hand must not stop a cluster, and no tenant holds what it names |
-//! | IPAMConfiguration | the strictest that it could say: no address of another's block, no new block, nothing that cools down is free |
-//! | block | its addresses are in use, and its owner's: none is assigned or released. In parts: see [`crate::odd_block`] |
-//! | affinity | its block is what the block itself says; the owner leaves it alone |
-//! | handle | nothing is assigned or released by it |
-//! | Node | its labels are not known, so nothing is assigned on it; nothing else is kept from it |
-//! | ClusterInformation | whether the datastore may be used is not known: it is refused to whoever asks |
+//! | IPPool | no address is assigned from it; blocks and addresses of its network stay as they are. A pool whose selector cannot be read selects no node, but a request can name it |
+//! | IPReservation | only those of its networks that can be read are kept back, as in Calico: one typing error must not stop a cluster, and nobody holds the addresses that it names |
+//! | IPAMConfiguration | the strictest configuration holds: no host borrows an address from another's block or claims a block, and addresses that cool down stay taken |
+//! | block | all its addresses count as in use: none is assigned or released. Where a part of it cannot be read: see [`crate::odd_block`] |
+//! | affinity | the block itself says whose it is; the owner leaves the affinity alone |
+//! | handle | no address is assigned or released under it |
+//! | Node | its labels are not known, so no address is assigned on it; releases on it work |
+//! | ClusterInformation | nobody knows whether the datastore may be used, so programs that ask refuse to use it |
 //! | others | they are left out of lists |
 //!
-//! A record that stands under another name than its own is unreadable too: which of the two is meant nobody can tell.
+//! A record whose text names another record than its key does is unreadable too, as nobody can tell which is meant.
 
 use std::fmt;
 
@@ -27,26 +28,26 @@ pub use crate::excerpt::{TEXT, excerpt, is_obeyed, printable, printable_lines, s
 
 /// Bytes of a reason.
 const REASON: usize = 800;
-/// What the rest does about a field that nobody needs.
+/// What follows from a bad value of a field that nothing depends on.
 const NOT_NEEDED: &str = "it is kept as it is, and nothing depends on it";
-/// What the rest does about a configuration that does not say what holds for machines.
+/// What follows when the configuration does not say whether virtual machines keep their addresses.
 const MACHINES_KEEP: &str =
     "virtual machines keep their addresses until it is mended (calicoctl ipam configure)";
-/// Faults of one record that are told.
-const TOLD: usize = 5;
+/// The most faults of one record that messages tell of.
+const MOST_FAULTS: usize = 5;
 
 /// A fault of a stored record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
     /// The record, as Calico's error texts name it.
     pub record: String,
-    /// The field; empty where all of it is meant.
+    /// The field; empty where the fault is not one field's.
     pub field: String,
     /// What is wrong, in one line.
     pub reason: String,
-    /// The same for a terminal: the place marked. Several lines.
+    /// What is wrong, in several lines for a terminal, with the place of the error marked.
     pub picture: Option<String>,
-    /// What the rest does about it, and what to do.
+    /// What follows from it, and what to do.
     pub effect: &'static str,
 }
 
@@ -74,7 +75,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What the rest does about a record of which all, or a part, cannot be read.
+/// What follows when a record cannot be read: nothing of it (`all`), or a part of it.
 fn effect_of(key: &Key, all: bool) -> &'static str {
     match key {
         Key::Resource { kind, .. } => {
@@ -91,11 +92,11 @@ fn effect_of(key: &Key, all: bool) -> &'static str {
     }
 }
 
-/// What is odd about a record that can be read as a whole: some of it, and how much there is.
+/// The faults of a record that can be read: the first few, and how many more there are.
 pub fn of_record(key: &Key, value: &Value) -> Vec<Fault> {
     let mut faults = all_of_record(key, value);
-    let more = faults.len().saturating_sub(TOLD);
-    faults.truncate(TOLD);
+    let more = faults.len().saturating_sub(MOST_FAULTS);
+    faults.truncate(MOST_FAULTS);
     if let (Some(last), 1..) = (faults.last().cloned(), more) {
         let reason = format!("and {more} more faults of that record");
         faults.push(Fault { field: "...".to_string(), reason, picture: None, ..last });
@@ -161,7 +162,7 @@ mod tests {
     use super::*;
     use crate::kinds::Kind;
 
-    /// However large a bad record is, what is told of it is not.
+    /// Messages about a bad record are small, however large the record is.
     #[test]
     fn messages_are_small() {
         let nested = "(".repeat(1_000_000);
@@ -176,7 +177,7 @@ mod tests {
             [(Key::global(Kind::IPPool, "p"), pool), (Key::Block("10.0.0.0/30".parse().unwrap()), block)]
         {
             let faults = of_record(&key, &Value::from_stored_text(&key, &text).unwrap());
-            assert!((1..=TOLD + 1).contains(&faults.len()), "{}", faults.len());
+            assert!((1..=MOST_FAULTS + 1).contains(&faults.len()), "{}", faults.len());
             for fault in &faults {
                 let picture = fault.picture.as_deref().unwrap_or_default();
                 assert!(fault.to_string().len() < 1500 && picture.len() < 1500, "{fault} {picture}");
@@ -190,7 +191,7 @@ mod tests {
         assert!(error.to_string().len() < 1500, "{}", error.to_string().len());
     }
 
-    /// What nothing depends on is named, kept, and stops nothing.
+    /// A bad value of a field that nothing depends on is named and kept, and the record can be read.
     #[test]
     fn metadata_that_nobody_needs() {
         for (field, value) in [

@@ -44,7 +44,8 @@ impl<'de> Deserialize<'de> for Handle {
     }
 }
 
-/// Adds a stored count. One that is too low for a count would be rewritten as one: the handle is unreadable then.
+/// Adds a stored count. A number that is no count (negative, or of more than 32 bits) makes the handle unreadable, as a
+/// rewrite would change it.
 pub(crate) fn add(blocks: &mut BTreeMap<BlockCidr, u32>, block: BlockCidr, count: i64) -> Result<(), String> {
     let count =
         u32::try_from(count).map_err(|_| format!("block.{block}: {count} is no number of addresses"))?;
@@ -64,7 +65,7 @@ mod tests {
         assert_eq!(read.blocks.values().sum::<u32>(), 3);
         assert_eq!(serde_json::to_string(&read).unwrap(), text);
         assert_eq!(serde_json::from_str::<Handle>(r#"{"block":null}"#).unwrap(), Handle::default());
-        // One block in two spellings: what is counted under both is held.
+        // One block in two spellings: the counts are added.
         let twice = r#"{"block":{"10.0.0.0/26":1,"::ffff:10.0.0.0/122":2,"10.0.0.0/026":4294967295}}"#;
         let read: Handle = serde_json::from_str(twice).unwrap();
         assert_eq!(read.blocks.into_iter().collect::<Vec<_>>(), [("10.0.0.0/26".parse().unwrap(), u32::MAX)]);

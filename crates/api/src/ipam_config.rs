@@ -11,11 +11,12 @@ pub const DEFAULT_MAX_BLOCKS_PER_HOST: u32 = 20;
 /// Whether a virtual machine keeps its address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Persistence {
-    /// It does.
+    /// It keeps it.
     Enabled,
-    /// It does not.
+    /// It does not keep it.
     Disabled,
-    /// What stands there is neither: a machine keeps its address, so that nobody else gets it. Nothing else depends on it, and it is kept as it stands.
+    /// The stored value is neither of these. A machine keeps its address then, so that nobody else gets it; the value is written
+    /// back as it was read.
     #[serde(untagged)]
     Odd(Arc<Json>),
 }

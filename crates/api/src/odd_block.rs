@@ -1,18 +1,19 @@
 //! Blocks of which a part cannot be read.
 //!
-//! An address must never be handed out twice, so what decides is whether it stays certain who holds which address:
+//! No address may be assigned twice. So what can be done with such a block depends on whether it is still certain who
+//! holds which address:
 //!
 //! | what is odd | what that means |
 //! |---|---|
-//! | a value of an owner (`"pod": 5`), a whole attribute | its address is in use; what else the attribute says holds, its handle above all |
-//! | `handle_id`, `releasedAt` of an attribute | its address is in use, nobody's: only whoever names the address can release it |
-//! | an entry of `unallocated` | it stands for no address. `allocations` say what is free, so the rest of the queue is good |
-//! | an entry of `sequenceNumberForAllocation` | that number is not known, which is 0, until the address is assigned anew |
+//! | a value of an owner (`"pod": 5`), a whole attribute | its address is in use; the rest of the attribute holds, above all its handle |
+//! | `handle_id`, `releasedAt` of an attribute | its address is in use, by nobody known: only a release that names the address frees it |
+//! | an entry of `unallocated` | the entry stands for no address. The rest of the queue is good, as `allocations` say what is free |
+//! | an entry of `sequenceNumberForAllocation` | that number counts as 0 until the address is assigned anew |
 //! | the claim time | the block is never taken over for being old |
 //! | `cidr`, `affinity`, `deleted`, `sequenceNumber`; a list that is none; `allocations` too many or too few, an index that is none or points nowhere | the block is unreadable: all its addresses are in use, none is assigned or released |
 //!
-//! The last row is long since a list that lost an entry has moved all that follow: whose an address is cannot be told of any of them. Everything else survives a
-//! rewrite as it stands.
+//! The last row lists so much because a list that lost an entry has moved all entries after it, and then nobody can tell
+//! whose any of these addresses is. All other odd parts are written back as they were read when the block is written.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -136,7 +137,7 @@ fn attributes(map: &Map<String, Json>, residue: &mut Residue) -> Result<Vec<Arc<
     Ok(list(map, "attributes")?.iter().enumerate().map(read).collect())
 }
 
-/// What can be read of an attribute. An address whose release cannot be read is in use.
+/// What can be read of an attribute. Where the time of its release cannot be read, its address counts as in use.
 fn odd_attribute(json: &Json, at: &str, faults: &mut Vec<Fault>) -> Attribute {
     let odd = Some(Arc::new(json.clone()));
     let Json::Object(map) = json else {
@@ -200,7 +201,7 @@ fn sequences(map: &Map<String, Json>, residue: &mut Residue) -> Result<Vec<(u32,
     Ok(read.into_iter().collect())
 }
 
-/// A sequence number; tools that keep numbers as floating point write it so, rounded beyond 2^53.
+/// A sequence number, also in floating point: tools that keep all numbers so write it so, rounded beyond 2^53.
 fn sequence(json: &Json) -> Option<u64> {
     let whole =
         |number: &f64| number.fract() == 0.0 && *number >= 0.0 && *number < 18_446_744_073_709_551_616.0;

@@ -172,7 +172,7 @@ impl Pool {
                 _ => return Err(PoolError::BlockSize { name, size: json.to_string() }),
             },
         };
-        // What is of another type must not count as absent: that would often mean "everybody".
+        // A value of a wrong type must not count as absent: an absent selector selects everybody.
         let odd = |field: &str, json: &Json, reason| PoolError::Field {
             name: name.clone(),
             field: format!("spec.{field}"),

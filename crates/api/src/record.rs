@@ -87,7 +87,7 @@ pub enum Value {
 pub struct DecodeError {
     /// The key.
     pub key: String,
-    /// The field that is at fault; empty where it is all of it.
+    /// The field that is at fault; empty where the fault is not one field's.
     pub field: String,
     /// What is wrong with it.
     pub reason: String,
@@ -97,7 +97,7 @@ impl DecodeError {
     /// That a record cannot be read for that reason.
     pub fn new(key: impl fmt::Display, field: impl Into<String>, reason: impl Into<String>) -> DecodeError {
         let (key, field, reason) = (key.to_string(), field.into(), reason.into());
-        // Whoever tells it does not tell a whole record.
+        // A record can be large, and its text stands in these; messages are not to repeat all of it.
         DecodeError { key: short(&key, 400), field: short(&field, 200), reason: short(&reason, 800) }
     }
 }
@@ -123,13 +123,13 @@ impl Value {
                 let json = serde_json::from_str(text).map_err(syntax)?;
                 let resource = Resource::from_json(*kind, json).map_err(|e| wrong("", e.to_string()))?;
                 if resource.key() != *key {
-                    let (field, found) = misnamed(key, &resource);
+                    let (field, found) = differing_name(key, &resource);
                     return Err(wrong(field, format!("{:?} is not what its key says", printable(found))));
                 }
                 Ok(Value::Resource(resource))
             }
-            Key::IpamConfig => parsed(key, text).map(Value::IpamConfig),
-            Key::Affinity { .. } => parsed(key, text).map(Value::Affinity),
+            Key::IpamConfig => parse(key, text).map(Value::IpamConfig),
+            Key::Affinity { .. } => parse(key, text).map(Value::Affinity),
             Key::Block(cidr) => {
                 let block = match serde_json::from_str::<Block>(text) {
                     Ok(block) => block,
@@ -144,7 +144,7 @@ impl Value {
                 odd_block::check(&block).map_err(|(field, reason)| wrong(&field, reason))?;
                 Ok(Value::Block(block))
             }
-            Key::Handle(_) => parsed(key, text).map(Value::Handle),
+            Key::Handle(_) => parse(key, text).map(Value::Handle),
         }
     }
 
@@ -163,26 +163,26 @@ impl Value {
     }
 }
 
-fn parsed<T: DeserializeOwned>(key: &Key, text: &str) -> Result<T, DecodeError> {
+fn parse<T: DeserializeOwned>(key: &Key, text: &str) -> Result<T, DecodeError> {
     serde_json::from_str(text).map_err(|error| {
         let (field, reason) = at_fault::<T>(text).unwrap_or_else(|| (String::new(), error.to_string()));
         DecodeError::new(key, field, reason)
     })
 }
 
-/// The field for which a text is no `T`, and why; `None` where it is not one field alone.
+/// The field whose value makes a text unreadable as a `T`, and the reason; `None` where no single field does.
 pub(crate) fn at_fault<T: DeserializeOwned>(text: &str) -> Option<(String, String)> {
     let fields: Map<String, Json> = serde_json::from_str(text).ok()?;
     fields.into_iter().find_map(|(field, value)| {
         let alone = Json::Object(Map::from_iter([(field.clone(), value.clone())]));
         let error = serde_json::from_value::<T>(alone).err()?.to_string();
-        // Those that are not there are not at fault alone.
+        // The other fields are missing here, which is not this field's fault.
         (!error.starts_with("missing field")).then(|| (field, format!("{}: {error}", excerpt(&value))))
     })
 }
 
-/// Which part of its name a resource has otherwise than its key, and what stands there.
-fn misnamed<'r>(key: &Key, resource: &'r Resource) -> (&'static str, &'r str) {
+/// The part of the name (namespace or name) in which a resource differs from its key, and what the resource says there.
+fn differing_name<'r>(key: &Key, resource: &'r Resource) -> (&'static str, &'r str) {
     match key {
         Key::Resource { name, .. } if name == resource.name() => {
             ("metadata.namespace", resource.metadata().namespace.as_deref().unwrap_or_default())

@@ -11,7 +11,7 @@ use crate::excerpt::excerpt;
 pub struct Reservation {
     /// The networks.
     pub cidrs: Vec<Cidr>,
-    /// What cannot be read, and so keeps nothing back, as in Calico's allocator: field and reason.
+    /// Entries that cannot be read: field and reason. They keep nothing back, as in Calico's allocator.
     pub odd: Vec<(String, String)>,
 }
 
@@ -29,7 +29,7 @@ impl Reservation {
             Some(Json::Array(entries)) => entries.as_slice(),
             Some(other) => {
                 reservation.odd.push((field.to_string(), format!("{} is no list", excerpt(other))));
-                // Where it is one network it is meant.
+                // A single network in the place of the list is meant as a list of one.
                 std::slice::from_ref(other)
             }
         };

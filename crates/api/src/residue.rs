@@ -18,7 +18,7 @@ pub struct Residue {
     pub(crate) faults: Vec<(String, String)>,
 }
 
-/// A claim that is never old.
+/// The claim time of a block whose own cannot be read: no block is taken over for being older than this.
 pub(crate) const NEVER_OLD: Timestamp = Timestamp::MAX;
 
 impl Residue {
@@ -27,7 +27,8 @@ impl Residue {
         &self.faults
     }
 
-    /// Puts the parts back into the JSON of the block that they were read from, as it is now; `claim_time` is that block's.
+    /// Puts the parts back where they were read, into the JSON of the block as it is to be written; `claim_time` is that
+    /// block's.
     pub(crate) fn put_back(&self, claim_time: Option<Timestamp>, json: &mut Json, claim_time_field: &str) {
         if let Some(raw) = self.claim_time.as_ref().filter(|_| claim_time == Some(NEVER_OLD)) {
             json[claim_time_field] = raw.clone();

@@ -1,4 +1,5 @@
-//! A `projectcalico.org/v3` resource: a document of a kind. Typed views of what the allocator needs ([`Pool`], [`Node`], [`Reservation`]) are made from it once and kept with it.
+//! A `projectcalico.org/v3` resource: a document of a kind. What the allocator needs of a resource is computed once, when
+//! it is first asked for, and kept with it: [`Pool`], [`Node`], [`Reservation`].
 
 use std::cmp::Ordering;
 use std::ops::Deref;
@@ -8,7 +9,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::document::Document;
 use crate::key::Key;
-use crate::kinds::{Kind, Scope};
+use crate::kinds::{Kind, Role, Scope};
 use crate::node::Node;
 use crate::pool::{Pool, PoolError};
 use crate::reservation::Reservation;
@@ -108,24 +109,24 @@ impl Resource {
         Resource::of(self.kind, document)
     }
 
-    /// As an IPPool, defaults applied. Made once.
+    /// The pool that this IPPool describes, defaults applied; computed once.
     ///
-    /// # Panics
-    /// Never; a resource of another kind gives an error.
+    /// # Errors
+    /// When it is of another kind, or its network or block size cannot be read.
     pub fn as_pool(&self) -> Result<&Arc<Pool>, &PoolError> {
-        let effective = || match self.kind {
-            Kind::IPPool => Pool::effective(self).map(Arc::new),
-            other => Err(PoolError::Kind(other.name())),
+        let effective = || match self.kind.definition().role {
+            Role::Pool => Pool::effective(self).map(Arc::new),
+            _ => Err(PoolError::Kind(self.kind.name())),
         };
         self.pool.get_or_init(effective).as_ref()
     }
 
-    /// As a Node. Made once.
+    /// The node that this Node describes; computed once.
     pub fn as_node(&self) -> &Arc<Node> {
         self.node.get_or_init(|| Arc::new(Node::of(self)))
     }
 
-    /// As an IPReservation; entries that are no network are left out, as Calico leaves them out. Made once.
+    /// What this IPReservation keeps back; computed once. Entries that are no network keep nothing back, as in Calico.
     pub fn as_reservation(&self) -> &Arc<Reservation> {
         self.reservation.get_or_init(|| Arc::new(Reservation::of(self)))
     }

@@ -5,7 +5,7 @@ use std::fmt;
 /// A fault of one field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
-    /// Which, in the notation of the rule that it breaks: `IPPool.Spec.CIDR`, `spec.cidr`, `NodeSelector`.
+    /// The field, in the notation of the rule that it breaks: `IPPool.Spec.CIDR`, `spec.cidr`, `NodeSelector`.
     pub name: String,
     /// What stands there, where the rule says so.
     pub value: Option<String>,
@@ -74,7 +74,7 @@ impl From<FieldError> for ValidationError {
     }
 }
 
-/// That nothing is wrong, or these fields.
+/// Success where there are no faults, else the error that names them.
 pub(crate) fn result(faults: Vec<FieldError>) -> Result<(), ValidationError> {
     if faults.is_empty() { Ok(()) } else { Err(ValidationError::Fields(faults)) }
 }

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use super::error::FieldError;
 use crate::cidr::{Cidr, parse_addr};
 
-/// A rule of a tag.
+/// A tag, and whether a text fulfils it.
 pub(crate) type Rule = (&'static str, fn(&str) -> bool);
 
 /// Checks a text field, when it is set.

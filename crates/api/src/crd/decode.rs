@@ -24,7 +24,7 @@ use crate::resource::Resource;
 /// What an object holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
-    /// Which record. Told by what the object says, not by its name.
+    /// The record that it holds, by its `spec`; its name does not say enough.
     pub key: Key,
     /// The record's value, with its flag of deletion.
     pub value: Value,
@@ -73,7 +73,7 @@ pub fn decode(group: Group, collection: Collection, text: &str) -> Result<Object
             let (meta, block) = block(group, text)?;
             let (key, deleted) = (Key::Block(block.cidr), block.deleted);
             check_name(group, &meta, &key, "spec.cidr")?;
-            Ok(made(meta, key, Value::Block(block), deleted))
+            Ok(object(meta, key, Value::Block(block), deleted))
         }
         Collection::Affinities => {
             let (meta, spec) = outer::<AffinitySpec>(collection, group, text)?;
@@ -88,7 +88,7 @@ pub fn decode(group: Group, collection: Collection, text: &str) -> Result<Object
             let value = Affinity { state: spec.state, deleted };
             let key = Key::Affinity { owner, block };
             check_name(group, &meta, &key, "spec")?;
-            Ok(made(meta, key, Value::Affinity(value), deleted))
+            Ok(object(meta, key, Value::Affinity(value), deleted))
         }
         Collection::Handles => {
             let (meta, spec) = outer::<HandleSpec>(collection, group, text)?;
@@ -103,7 +103,7 @@ pub fn decode(group: Group, collection: Collection, text: &str) -> Result<Object
             let value = Handle { blocks, deleted: spec.deleted };
             let key = Key::Handle(id);
             check_name(group, &meta, &key, "spec.handleID")?;
-            Ok(made(meta, key, Value::Handle(value), spec.deleted))
+            Ok(object(meta, key, Value::Handle(value), spec.deleted))
         }
         Collection::IpamConfig => {
             let (meta, spec) = outer::<ConfigSpec>(collection, group, text)?;
@@ -114,7 +114,7 @@ pub fn decode(group: Group, collection: Collection, text: &str) -> Result<Object
                 persistence: spec.persistence,
                 cooldown_seconds: spec.cooldown_seconds,
             };
-            Ok(made(meta, Key::IpamConfig, Value::IpamConfig(value), false))
+            Ok(object(meta, Key::IpamConfig, Value::IpamConfig(value), false))
         }
         Collection::Resources(kind) => resource(group, kind, text),
     }
@@ -126,7 +126,7 @@ pub fn decode(group: Group, collection: Collection, text: &str) -> Result<Object
 /// When it is no block.
 pub fn decode_header(group: Group, text: &str) -> Result<HeaderObject, DecodeError> {
     let Ok(Outer { metadata: meta, spec }) = serde_json::from_str::<Outer<HeaderSpec>>(text) else {
-        // What is odd about it may be of no consequence for its header.
+        // The header may be readable though another part of the block is not.
         let (meta, block) = block(group, text)?;
         check_name(group, &meta, &Key::Block(block.cidr), "spec.cidr")?;
         let revision = Revision::new(meta.resource_version);
@@ -152,7 +152,7 @@ pub fn decode_header(group: Group, text: &str) -> Result<HeaderObject, DecodeErr
     Ok(HeaderObject { block, header, revision, is_deleted: spec.deleted })
 }
 
-/// Reads a block's object, and of an odd one what can be read.
+/// Reads a block's object; where a part of it cannot be read, the rest.
 fn block(group: Group, text: &str) -> Result<(Meta, Block), DecodeError> {
     let collection = Collection::Blocks;
     let (meta, block) = match serde_json::from_str::<Outer<BlockSpec>>(text) {
@@ -163,19 +163,20 @@ fn block(group: Group, text: &str) -> Result<(Meta, Block), DecodeError> {
         Err(_) => {
             let (meta, spec) = outer::<Json>(collection, group, text)?;
             let block = odd_block::read(&spec, OBJECT_CLAIM_TIME)
-                .map_err(|fault| unfit(collection, group, &meta.name, fault))?;
+                .map_err(|fault| spec_error(collection, group, &meta.name, fault))?;
             let affinity = block.affinity.clone().filter(|affinity| !affinity.is_empty());
             (meta, Block { affinity, ..block })
         }
     };
-    // One that is being deleted holds nothing any more.
+    // A block that is being deleted holds no addresses any more, so it may say what it likes of them.
     match odd_block::check(&block) {
-        Err(fault) if !block.deleted => Err(unfit(collection, group, &meta.name, fault)),
+        Err(fault) if !block.deleted => Err(spec_error(collection, group, &meta.name, fault)),
         _ => Ok((meta, block)),
     }
 }
 
-/// An object is found by its name: one that holds another record than its name says can be neither read nor written as either.
+/// Refuses an object whose name is not that of the record that it holds: writes find objects by their names, and would
+/// change another one.
 fn check_name(group: Group, meta: &Meta, key: &Key, field: &str) -> Result<(), DecodeError> {
     if object_name(key) == meta.name {
         return Ok(());
@@ -189,7 +190,12 @@ fn title(collection: Collection, group: Group, name: &str) -> String {
     format!("{}({name})", collection.kind_name(group))
 }
 
-fn unfit(collection: Collection, group: Group, name: &str, (field, reason): (String, String)) -> DecodeError {
+fn spec_error(
+    collection: Collection,
+    group: Group,
+    name: &str,
+    (field, reason): (String, String),
+) -> DecodeError {
     let field = if field.is_empty() { "spec".to_string() } else { format!("spec.{field}") };
     DecodeError::new(title(collection, group, name), field, reason)
 }
@@ -221,7 +227,7 @@ fn name_in(text: &str) -> String {
     outer.map(|outer| outer.metadata.name).unwrap_or_else(|_| "?".to_string())
 }
 
-fn made(meta: Meta, key: Key, value: Value, is_deleted: bool) -> Object {
+fn object(meta: Meta, key: Key, value: Value, is_deleted: bool) -> Object {
     Object { key, value, revision: Revision::new(meta.resource_version), uid: meta.uid, is_deleted }
 }
 

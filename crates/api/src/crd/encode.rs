@@ -15,14 +15,15 @@ use crate::residue::OBJECT_CLAIM_TIME;
 use crate::resource::Resource;
 use crate::time;
 
-/// The object that holds a record: of what is to be created where `revision` is `None`, else of what is to replace that state.
+/// The object that holds a record. It is to be created where `revision` is `None`; else it replaces the object at that
+/// revision.
 ///
 /// `None` where the value is not of the key's type, and for Nodes and WorkloadEndpoints, which are no custom resources.
 pub fn encode(group: Group, key: &Key, value: &Value, revision: Option<&Revision>) -> Option<Json> {
     object(group, key, value, revision, false)
 }
 
-/// The object that replaces a state of a block, affinity or handle when its deletion begins.
+/// The object that replaces that of a block, affinity or handle at that revision, to begin its deletion.
 pub fn encode_deleted(group: Group, key: &Key, value: &Value, revision: &Revision) -> Option<Json> {
     object(group, key, value, Some(revision), true)
 }
@@ -145,14 +146,14 @@ fn config(group: Group, config: &IpamConfig) -> Json {
 fn resource(group: Group, resource: &Resource) -> (Map<String, Json>, Map<String, Json>) {
     let mut body = resource.body().clone();
     if resource.kind().definition().role == Role::Configuration {
-        // The schema of the first group wants both.
+        // The schema of the first group requires both.
         if let Some(spec) = body.get_mut("spec").and_then(Json::as_object_mut) {
             for (field, value) in [("strictAffinity", false), ("autoAllocateBlocks", true)] {
                 spec.entry(field).or_insert(value.into());
             }
         }
         if group == Group::V1 {
-            // Calico keeps no creation time of its own here: the object's holds.
+            // Calico stores no creation time of its own for this kind; readers see the object's.
             let seen = resource.with(|metadata, _| metadata.creation_timestamp = None);
             return (meta::of_resource(group, &seen), body);
         }

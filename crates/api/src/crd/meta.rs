@@ -9,10 +9,10 @@ use super::Group;
 use crate::json;
 use crate::resource::{Metadata, Resource};
 
-/// Holds the metadata that users gave, in the first group.
+/// The annotation that holds the metadata that users gave, in the first group.
 pub(super) const ANNOTATION: &str = "projectcalico.org/metadata";
 
-/// Fields of the API server that no user gives; they stand in the object itself.
+/// Fields that the API server sets and no user; they stand in the object itself.
 const SERVERS: [&str; 3] = ["deletionTimestamp", "deletionGracePeriodSeconds", "finalizers"];
 
 /// The UID that users see of an object of the first group, or the other way round: the bits of each byte reversed, except of the bytes 6 and 8,
@@ -87,7 +87,7 @@ pub(super) fn of_resource(group: Group, resource: &Resource) -> Map<String, Json
     out
 }
 
-/// The metadata of an object of the allocator: made from nothing each time, whatever others have put there.
+/// The metadata of an object of the allocator. It is made anew at each write; what others have put there is lost.
 pub(super) fn of_allocator(group: Group, name: String, labels: &[(&str, String)]) -> Map<String, Json> {
     let labels: Map<String, Json> =
         labels.iter().map(|(name, value)| ((*name).to_string(), value.as_str().into())).collect();

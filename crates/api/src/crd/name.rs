@@ -15,10 +15,10 @@ pub(super) const LABEL_TYPE: &str = "projectcalico.org/affinity-type";
 pub(super) const LABEL_HASH: &str = "projectcalico.org/hostname-hash";
 pub(super) const LABEL_VERSION: &str = "projectcalico.org/ip-version";
 
-/// The name of the object that holds the record of a key (`libcalico-go/lib/names`, `backend/k8s/resources/ipam_*.go`). Case is lost in
-/// those of handles, the owner's type in those of affinities: what an object holds is told by its `spec`.
+/// The name of the object that holds the record of a key (`libcalico-go/lib/names`, `backend/k8s/resources/ipam_*.go`).
+/// Names of handles lose the case, names of affinities the owner's type; readers take both from the object's `spec`.
 ///
-/// It may be one that no object can bear; see [`why_no_name`].
+/// The API server may refuse the name; see [`why_no_name`].
 pub fn object_name(key: &Key) -> String {
     match key {
         Key::Resource { name, .. } => name.clone(),
@@ -39,11 +39,12 @@ pub fn block_of_name(name: &str) -> Option<BlockCidr> {
     let (address, prefix) = name.rsplit_once('-')?;
     let read =
         |separator: &str| format!("{}/{prefix}", address.replace('-', separator)).parse::<BlockCidr>().ok();
-    // Four numbers are no IPv6 address.
+    // At most one of the two succeeds: an IPv6 address has eight groups, or an empty one.
     read(".").or_else(|| read(":")).filter(|block| cidr_name(*block) == name)
 }
 
-/// The record whose object bears that name, as far as the name tells: the case of handles is lost in it, and so are the type and the end of long names of owners.
+/// The key of the record whose object has that name, as far as the name says: a handle's case, an owner's type, and the
+/// end of an owner's name that is long are not in it.
 pub fn key_of_name(collection: Collection, name: &str) -> Option<Key> {
     match collection {
         Collection::Blocks => block_of_name(name).map(Key::Block),
@@ -57,7 +58,7 @@ pub fn key_of_name(collection: Collection, name: &str) -> Option<Key> {
     }
 }
 
-/// `node1-10-0-0-0-26`; where that is too long the host is cut, and a hash of all of it appended.
+/// `node1-10-0-0-0-26`; where that is too long, the host's name is cut, and a hash of the whole appended.
 fn affinity_name(host: &str, cidr: &str) -> String {
     let name = format!("{host}-{cidr}");
     if name.len() < LONGEST {
@@ -112,7 +113,7 @@ pub fn affinity_selector(owner: Option<&Owner>, family: Option<Family>) -> Optio
     if let Some(owner) = owner {
         terms.push(format!("{LABEL_TYPE}={}", owner.affinity_type()));
         terms.push(format!("{LABEL_HASH}={}", host_hash(owner.name())));
-        // Without an owner, the family is left to the reader: records of old releases have no labels.
+        // Without an owner no label selects, as records of old releases have none; the reader sorts out the family.
         terms.extend(family.map(|family| format!("{LABEL_VERSION}={}", version(family))));
     }
     (!terms.is_empty()).then(|| terms.join(","))

@@ -17,7 +17,7 @@ use super::Object;
 const LABELS: &str = "projectcalico.org/labels";
 /// Calico's annotations, as JSON.
 const ANNOTATIONS: &str = "projectcalico.org/annotations";
-/// Shown, never stored: the labels of the Kubernetes Node, as JSON.
+/// The annotation in which readers see the labels of the Kubernetes Node, as JSON. It is not stored.
 const KUBE_LABELS: &str = "projectcalico.org/kube-labels";
 
 const ADDRESS_4: &str = "projectcalico.org/IPv4Address";
@@ -83,7 +83,7 @@ fn of_kubernetes(node: &Json) -> Result<Resource, String> {
     let name = node["metadata"]["name"].as_str().filter(|name| !name.is_empty()).ok_or("it has no name")?;
     let stored = texts(&node["metadata"]["annotations"]);
     let kube_labels = texts(&node["metadata"]["labels"]);
-    // They decide about pools: some that cannot be read are not none.
+    // Labels decide which pools a node may use, so unreadable ones must not count as none.
     let mut labels = match stored.get(LABELS).filter(|text| !text.is_empty()) {
         None => BTreeMap::new(),
         Some(text) => serde_json::from_str::<Option<BTreeMap<String, String>>>(text)
@@ -162,7 +162,8 @@ fn at<'a>(json: &'a mut Json, path: &[&str]) -> &'a mut Json {
     path.iter().fold(json, |at, step| &mut at[*step])
 }
 
-/// The Kubernetes Node with what is to be stored of Calico's: a changed copy, to be put to its `status`, which takes annotations too.
+/// A copy of the Kubernetes Node with what is to be stored for Calico in its annotations. It is to be put to `status`,
+/// which takes annotations too.
 ///
 /// Labels that the Kubernetes Node has itself are not stored again.
 pub fn merge(kubernetes: &Json, node: &Resource) -> Json {

@@ -24,7 +24,8 @@ const LABEL_SERVICE_ACCOUNT: &str = "projectcalico.org/serviceaccount";
 /// A label's value is shorter than this.
 const LABEL_LIMIT: usize = 63;
 
-/// The pod behind a WorkloadEndpoint's key: namespace and name. `None` where the name is not one that a pod's has.
+/// The namespace and the name of the pod behind a WorkloadEndpoint's key; `None` where the name is not that of a pod's
+/// endpoint.
 pub fn pod_of(key: &Key) -> Option<(String, String)> {
     let Key::Resource { kind: Kind::WorkloadEndpoint, namespace: Some(namespace), name } = key else {
         return None;
@@ -129,7 +130,7 @@ fn spec(pod: &Json, ids: &Identifiers, interface: &str) -> Json {
     })
 }
 
-/// Whether its addresses are not its own any more.
+/// Whether the pod's addresses may be another pod's by now.
 fn is_finished(pod: &Json) -> bool {
     let phase = pod["status"]["phase"].as_str().unwrap_or_default();
     let was_released = || [POD_IP, AWS_POD_IPS].iter().any(|name| annotation(pod, name) == Some(""));
@@ -137,7 +138,7 @@ fn is_finished(pod: &Json) -> bool {
         || (pod["metadata"]["deletionTimestamp"].is_string() && was_released())
 }
 
-/// From the first place that names addresses: the status is the latest to know them.
+/// The addresses, from the first of these places that names any. Annotations have them before the pod's status does.
 fn networks(pod: &Json) -> Vec<Cidr> {
     let status = &pod["status"];
     let of_list = |list: &Json| -> Vec<String> {
@@ -215,8 +216,8 @@ fn ports(pod: &Json) -> Vec<Json> {
     .collect()
 }
 
-/// The strategic merge patch of a Pod's `status` that stores what is known of its endpoint; `uid` is the Pod's, so that no other Pod of the
-/// same name is meant.
+/// The strategic merge patch of a Pod's `status` that stores what is known of its endpoint. With the Pod's `uid` in it, the
+/// API server refuses it for another Pod of the same name.
 pub fn patch(endpoint: &Resource, uid: &str) -> Json {
     let nets = endpoint.field(&["spec", "ipNetworks"]).and_then(Json::as_array);
     let nets: Vec<&str> = nets.into_iter().flatten().filter_map(Json::as_str).collect();
@@ -231,8 +232,8 @@ pub fn patch(endpoint: &Resource, uid: &str) -> Json {
     json!({"metadata": {"annotations": annotations, "uid": uid}})
 }
 
-/// The patch that tells that a Pod's addresses are given back, unless the Pod has changed since `revision`: it may have a new container by then. The
-/// container's ID stays.
+/// The patch that says that a Pod's addresses were given back. The API server refuses it where the Pod has changed since
+/// `revision`, as it may have a new container then. The container's ID stays.
 pub fn patch_released(uid: &str, revision: &Revision) -> Json {
     let revision = revision.as_str();
     json!({"metadata": {"annotations": {POD_IP: "", POD_IPS: ""}, "uid": uid, "resourceVersion": revision}})

@@ -60,23 +60,24 @@ macro_rules! custom_resource {
 }
 pub(crate) use custom_resource;
 
-/// What resources of a kind are to the allocator. Those that are something to it are created or deleted together with other records.
+/// The part that resources of a kind play in allocation. Where they play one, creating or deleting them reads or writes other
+/// records, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Addresses to assign.
     Pool,
     /// Addresses to keep back.
     Reservation,
-    /// Its configuration.
+    /// The configuration of the allocator.
     Configuration,
     /// A host, which owns blocks.
     Host,
-    /// Nothing.
+    /// No part.
     None,
 }
 
-/// When a copy of a datastore writes the resources of a kind: nobody is to be given an address from a pool before what is taken is known,
-/// and the cluster's own record makes all of it valid.
+/// When a copy of a datastore writes the resources of a kind. Pools come after the allocations, so that nobody is assigned an
+/// address that is taken; the cluster's own record comes last, as nothing is in use without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// After the allocations.
@@ -87,12 +88,12 @@ pub enum Stage {
     Cluster,
 }
 
-/// What all others do about a stored record that cannot be read, and what to do: ends of sentences.
+/// What follows when a stored record cannot be read, and what mends it. Each text ends a sentence about the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unreadable {
-    /// Where none of it can be read.
+    /// When none of it can be read.
     pub whole: &'static str,
-    /// Where a part of it cannot.
+    /// When a part of it cannot be read.
     pub part: &'static str,
 }
 
@@ -121,7 +122,7 @@ pub struct Definition {
     pub columns: &'static Columns,
     /// What keeps it in Kubernetes.
     pub home: Home,
-    /// What it is to the allocator.
+    /// The part that it plays in allocation.
     pub role: Role,
     /// When a copy writes it.
     pub stage: Stage,
@@ -130,9 +131,9 @@ pub struct Definition {
     pub node_prefix: Option<&'static str>,
     /// Whether one whose `spec.node` names a node is deleted with that node.
     pub goes_with_node: bool,
-    /// What a list is sorted by before names.
+    /// The number by which lists are sorted before they are sorted by name.
     pub rank: fn(&Document) -> f64,
-    /// What others do about one that cannot be read.
+    /// What follows when one of it cannot be read.
     pub unreadable: Unreadable,
     /// Why users may not do something; asked for writes only.
     pub refusal: fn(Backend, Operation) -> Option<Refusal>,

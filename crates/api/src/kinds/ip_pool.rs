@@ -100,7 +100,8 @@ const MODES: [&str; 3] = ["Never", "Always", "CrossSubnet"];
 const TOO_SMALL: &str =
     "IP pool size is too small for use with Calico IPAM. It must be equal to or greater than the block size.";
 
-/// The fault of a new pool that overlaps with `other`, whose CIDR is told as it is stored. Of a pool that has the same name nothing is said.
+/// The fault of a new pool that overlaps with another; `other_cidr` is the other's as it is stored. Callers leave out a
+/// pool of the same name.
 pub fn overlap(new: &str, cidr: &Cidr, other: &str, other_cidr: &str) -> FieldError {
     let reason = format!("IPPool({new}) CIDR overlaps with IPPool({other}) CIDR {other_cidr}");
     FieldError::of_value(CIDR, cidr.to_string(), reason)
@@ -165,7 +166,7 @@ fn unchanged(new: &Document, old: &Document, cidr: &Cidr) -> Result<Vec<FieldErr
     fill_in(&mut new, true);
     let old_uses_services = texts(old.spec("allowedUses")).any(|word| word == "LoadBalancer");
     if old_uses_services && texts(new.spec("allowedUses")).any(|word| word != "LoadBalancer") {
-        // Sic.
+        // Calico's spelling.
         let reason = "IPPool allowed use cannot be changed from LoadBalacer to Workload or Tunnel";
         let value = go_list(texts(new.spec("allowedUses")));
         return Err(FieldError::of_value("IPPool.Spec.AllowedUses", value, reason).into());
@@ -180,7 +181,8 @@ fn unchanged(new: &Document, old: &Document, cidr: &Cidr) -> Result<Vec<FieldErr
     Ok(faults)
 }
 
-/// What a network with host bits means, and what was perhaps meant. (Calico shows the masked network as the value, as if that were wrong.)
+/// Says which network a CIDR with host bits lies in, and which networks were perhaps meant. (Calico shows the masked
+/// network as the value, as if that one were wrong.)
 fn host_bits(cidr: &Cidr, typed: std::net::IpAddr) -> String {
     let bits = cidr.family().bits();
     let zeros = cidr::number(typed).trailing_zeros().min(u32::from(bits)) as u8;

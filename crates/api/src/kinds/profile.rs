@@ -109,7 +109,7 @@ static RULE_METADATA: Struct =
 
 static COLUMNS: Columns = Columns { all: &[columns::NAME], default: &["NAME"], wide: &["NAME"] };
 
-/// The rules of a Profile are not looked at: nobody but the CNI plugin writes any here.
+/// The rules of a Profile are not checked: only the CNI plugin writes Profiles here.
 fn client(profile: &Document) -> Vec<FieldError> {
     let labels = profile.spec("labelsToApply").as_object();
     let faults = labels.into_iter().flatten().flat_map(|(key, _)| {

@@ -120,7 +120,7 @@ static COLUMNS: Columns = Columns {
     wide: &["NAME", "WORKLOAD", "NODE", "NETWORKS", "INTERFACE", "PROFILES", "NATS"],
 };
 
-/// `external->internal`, joined by commas. (The original crashes on these.)
+/// `external->internal`, joined by commas. (Calico crashes on these.)
 fn nats(endpoint: &Document) -> String {
     let nats = endpoint.field(&["spec", "ipNATs"]).and_then(Json::as_array);
     let text = |nat: &Json, field: &str| nat[field].as_str().unwrap_or_default().to_string();
@@ -193,7 +193,7 @@ fn nat_faults(nat: &Json) -> Vec<FieldError> {
     let text = |field: &str| nat[field].as_str().unwrap_or_default();
     check(&mut faults, "InternalIP", &nat["internalIP"], IP);
     check(&mut faults, "ExternalIP", &nat["externalIP"], IP);
-    // Both faults are told of the internal address and with the external value, as Calico does.
+    // Calico names InternalIP and shows the external address, whichever of the two is wrong; so do we.
     let mut read = |field: &str| {
         let parsed = cidr_or_ip(text(field));
         if parsed.is_none() {
@@ -235,7 +235,7 @@ fn network_faults(networks: &Json, nats: &Json) -> Vec<FieldError> {
     let mut cidrs = Vec::new();
     for text in texts(networks) {
         match cidr_or_ip(text) {
-            // The original crashes here.
+            // Calico crashes here.
             None => faults.push(FieldError::of_value("IPNetworks", text, "invalid CIDR")),
             Some((cidr, _)) => {
                 if cidr.prefix() != cidr.family().bits() {

@@ -5,7 +5,8 @@
 //! 2. *schema*: what the CRDs say (ranges, patterns, enumerations, then expressions); in Kubernetes the API server checks them.
 //! 3. *operation*: what may be created, and what may not change.
 //!
-//! Rules across objects (overlapping pools, blocks of another size) need other objects, so they are not here; their texts are.
+//! Rules about several objects (overlapping pools, blocks of another size) are checked by those who read them all; the texts of
+//! their faults are here.
 
 use crate::capability::Backend;
 use crate::checks::{self, result};

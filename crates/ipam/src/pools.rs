@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::pool::OddSelector;
-use api::{BlockCidr, Cidr, Family, Kind, Pool, Resource, Use};
+use api::{BlockCidr, Cidr, Family, Key, Kind, Pool, Use};
 use selector::{Labels, Selector};
 use store::{Batch, View};
 
@@ -84,15 +84,12 @@ pub fn all(view: &View) -> impl Iterator<Item = &Arc<Pool>> {
 
 /// Guards the pool that a block is taken from: where the store honours guards, nothing is taken from a pool that has been disabled, changed or
 /// deleted since it was read.
-pub fn guard(batch: &mut Batch, view: &View, block: BlockCidr) {
-    let addr = block.cidr().first();
-    let holds =
-        |resource: &Resource| resource.as_pool().is_ok_and(|p| p.is_enabled() && p.cidr.contains(addr));
-    if let Some((resource, revision)) = view.resources(Kind::IPPool).find(|(resource, _)| holds(resource)) {
-        let key = resource.key();
-        if !batch.guards_record(&key) {
-            batch.guard(key, Some(revision.clone()));
-        }
+pub fn guard(batch: &mut Batch, view: &View, pool: &Pool) {
+    let key = Key::global(Kind::IPPool, pool.name.as_str());
+    if let Some(Some((_, revision))) = view.resource(&key)
+        && !batch.guards_record(&key)
+    {
+        batch.guard(key, Some(revision.clone()));
     }
 }
 

@@ -329,6 +329,13 @@ impl View {
             };
             match (&pages.after, &pages.last) {
                 (None, None) => {
+                    // What an earlier look at the keys had shown, and the pages from the first to the last did not
+                    // tell, is gone.
+                    let shallow = self.slots(&scope).filter(|(_, slot)| slot.depth() < pages.depth);
+                    let gone: Vec<Key> = shallow.map(|(key, _)| key.clone()).collect();
+                    for key in &gone {
+                        self.slots.remove(key);
+                    }
                     let known = self.complete.get(&scope).map(|known| known.depth);
                     let depth = known.map_or(pages.depth, |known| known.max(pages.depth));
                     self.complete.insert(scope, Whole { depth, at: pages.at });
@@ -485,6 +492,29 @@ mod tests {
         view.absorb(last);
         assert!(view.is_complete(&all, Depth::Key));
         assert_eq!(view.len(), 2);
+    }
+
+    #[test]
+    fn what_the_pages_of_a_scope_lack_is_gone() {
+        let (a, b, c) = (block("10.0.0.0/26"), block("10.0.0.64/26"), block("10.0.0.128/26"));
+        let keys = [a.clone(), b.clone(), c.clone()];
+        let mut view = page(None, &keys, true);
+        let header = |after: Option<&Key>, key: &Key, is_last: bool| {
+            let mut page = page(after, std::slice::from_ref(key), is_last);
+            page.pages.values_mut().for_each(|pages| pages.depth = Depth::Header);
+            let header = api::BlockHeader {
+                affinity: None,
+                affinity_claim_time: None,
+                free: 64,
+                sequence_number: 1,
+            };
+            page.insert(key.clone(), Slot::Header(header, Revision::from(1)));
+            page
+        };
+        view.absorb(header(None, &a, false));
+        assert_eq!(view.len(), 3);
+        view.absorb(header(Some(&a), &c, true));
+        assert_eq!((view.len(), view.get(&b)), (2, Some(Slot::Absent)));
     }
 
     #[test]

@@ -251,7 +251,8 @@ impl Planner for AssignIpPlanner {
             self.progress.count(&mut handle, &mut batch, view, by, &Counts::new());
         }
         if let Some((block, expect)) = taken {
-            intent.place(&mut batch, view, block, expect, vec![self.request.addr]);
+            pools::guard(&mut batch, view, pool);
+            intent.place(&mut batch, block, expect, vec![self.request.addr]);
         }
         self.progress.intend(intent);
         Ok(if batch.is_empty() { Plan::Done(()) } else { Plan::Commit { batch, answer: () } })

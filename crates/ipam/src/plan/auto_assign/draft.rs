@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use api::{Affinity, Block, BlockCidr, Family, HandleId, Key, Owner, Revision};
+use api::{Affinity, Block, BlockCidr, Family, HandleId, Key, Owner, Pool, Revision};
 use store::{Batch, Expect, View};
 
 use super::{Address, Assigned};
 use crate::affinity;
 use crate::handle::{self, Counts};
 use crate::plan::progress::{Intent, Progress};
+use crate::pools;
 use crate::verdict::{Sink, Verdict};
 
 /// How the owner comes to the block that addresses are taken from.
@@ -49,6 +51,8 @@ pub(super) struct Taking {
 #[derive(Clone, Debug)]
 pub(super) struct FamilyDraft {
     pub family: Family,
+    /// The pools to take from, in order.
+    pub pools: Vec<Arc<Pool>>,
     pub takings: Vec<Taking>,
     /// Affinities of the owner that disagree with their block.
     pub stale: Vec<BlockCidr>,
@@ -60,7 +64,14 @@ pub(super) struct FamilyDraft {
 impl FamilyDraft {
     pub fn new(family: Family, requested: u32) -> FamilyDraft {
         let assigned = Assigned { requested, ..Assigned::default() };
-        FamilyDraft { family, takings: Vec::new(), stale: Vec::new(), deselected: Vec::new(), assigned }
+        FamilyDraft {
+            family,
+            pools: Vec::new(),
+            takings: Vec::new(),
+            stale: Vec::new(),
+            deselected: Vec::new(),
+            assigned,
+        }
     }
 
     /// The handle holds as many as it may, and as many as are wanted.
@@ -121,7 +132,8 @@ impl Draft<'_> {
                 let expect = self.come_by(&mut batch, block.cidr, source, &mut intent);
                 if !addresses.is_empty() {
                     *raised.entry(block.cidr).or_default() += addresses.len() as u32;
-                    puts.push((block, addresses, expect));
+                    let pool = draft.pools.iter().find(|pool| pool.cidr.contains(block.cidr.cidr().first()));
+                    puts.push((block, addresses, expect, pool.cloned()));
                 }
             }
         }
@@ -135,8 +147,11 @@ impl Draft<'_> {
             let revision = self.view.resource(node).flatten().map(|(_, revision)| revision.clone());
             batch.guard(node.clone(), revision);
         }
-        for (block, addresses, expect) in puts {
-            intent.place(&mut batch, self.view, block, expect, addresses);
+        for (block, addresses, expect, pool) in puts {
+            if let Some(pool) = pool {
+                pools::guard(&mut batch, self.view, &pool);
+            }
+            intent.place(&mut batch, block, expect, addresses);
         }
         for draft in drafts {
             self.tidy(&mut batch, draft.stale, draft.deselected);

@@ -91,6 +91,7 @@ impl<S: Sink> Context<'_, S> {
             }
         }
 
+        draft.pools = choice.pools.iter().map(|pool| (*pool).clone()).collect();
         let search = Search::new(self, &choice);
         let mut owned = 0;
         for (cidr, state) in allowed {
@@ -156,9 +157,9 @@ impl<S: Sink> Context<'_, S> {
         Ok(())
     }
 
-    /// The smaller of the request's limit and the configuration's, where both are given.
+    /// The smaller of the request's limit and the configuration's, where both are given. A negative one in the configuration is none.
     fn limit(&self) -> u32 {
-        let global = self.config.max_blocks_per_host.clamp(0, i64::from(u32::MAX)) as u32;
+        let global = u32::try_from(self.config.max_blocks_per_host).unwrap_or(u32::MAX);
         match (self.request.max_blocks_per_host, global) {
             (0, 0) => ipam_config::DEFAULT_MAX_BLOCKS_PER_HOST,
             (0, limit) | (limit, 0) => limit,

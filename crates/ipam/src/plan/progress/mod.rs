@@ -14,7 +14,6 @@ use crate::affinity::{self, Claimed};
 use crate::block;
 use crate::handle::{self, Counts};
 use crate::plan::attempts::{self, Tally, Writes};
-use crate::pools;
 
 /// Addresses that an attempt wrote into a block.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,11 +40,10 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// Writes a block that addresses were taken from, and guards its pool.
+    /// Writes a block that addresses were taken from.
     pub fn place(
         &mut self,
         batch: &mut Batch,
-        view: &View,
         mut block: Block,
         expect: Expect,
         addresses: Vec<IpAddr>,
@@ -58,7 +56,6 @@ impl Intent {
                 Op::Put(value) => Some(value.clone()),
                 Op::Delete => None,
             });
-        pools::guard(batch, view, cidr);
         block::bump(&mut block);
         let index = batch.put(Key::Block(cidr), expect, Value::Block(block));
         self.places.push((index, Placed { block: cidr, addresses, sequence, creation }));

@@ -1,6 +1,8 @@
 //! rackpool's `calico-ipam`: the CNI plugin that gives addresses to containers and takes them back, in Calico's place.
 //!
-//! Everything that it reads and writes is in [`Io`], so that a test sees what a runtime sees.
+//! As a program, it is [`run`]: everything that it reads and writes is in [`Io`], so that a test sees what a
+//! runtime sees. As a library, it serves what an [`Ask`] asks at a [`Site`]: [`add`] and [`del`]. (CHECK looks at
+//! nothing but the protocol's version, and so needs no site.)
 
 mod add;
 mod ask;

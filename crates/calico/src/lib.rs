@@ -1,6 +1,8 @@
 //! rackpool's `calico`: the CNI plugin that attaches containers to the network, in Calico's place. Their addresses come from an IPAM plugin that it calls.
 //!
-//! Everything that it reads and writes, but for the kernel's interfaces and routes, is in [`Io`], so that a test sees what a runtime sees.
+//! As a program, it is [`run`]: everything that it reads and writes, but for the kernel's interfaces and routes,
+//! is in [`Io`], so that a test sees what a runtime sees. As a library, it serves what an [`Ask`] asks at a
+//! [`Site`]: [`add`], [`del`] and [`check`].
 
 mod add;
 mod annotations;

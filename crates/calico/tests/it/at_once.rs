@@ -1,6 +1,8 @@
 //! Several requests at once at one site, on one thread: the library as a program that stays would use it.
 
+use std::fs::{self, Permissions};
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -18,14 +20,27 @@ use crate::harness::{Container, NODE, Node};
 /// Much longer than what is shown takes, on any machine.
 const LONG: Duration = Duration::from_secs(60);
 
-fn ask(node: &Node, command: &str, container: &Container) -> Ask {
+fn ask(node: &Node, command: &str, container: &Container, more: Json) -> Ask {
     let environment = container.environment(command, &node.bin);
+    let environment = environment.with("TEST_DIR", node.dir.path().to_str().unwrap());
     let args = format!("IgnoreUnknown=1;{}", environment.get("CNI_ARGS").unwrap());
     let environment = environment.with("CNI_ARGS", &args);
     let call = Call::of(&environment).unwrap().unwrap();
-    let document = Document::parse(node.configuration(json!({})).to_string().as_bytes()).unwrap();
+    let document = Document::parse(node.configuration(more).to_string().as_bytes()).unwrap();
     let conf = document.conf().unwrap();
     Ask::new(call, &document, conf, &environment, NODE).unwrap()
+}
+
+fn site<S>(store: S, log: &Kept) -> Site<S> {
+    Site {
+        store,
+        backend: Backend::Embedded,
+        patience: LONG,
+        orchestrator: Orchestrator::none(),
+        lock: HostLock::new(None, LONG),
+        clock: Clock::start(),
+        log: Sink::new(log.clone()),
+    }
 }
 
 fn addresses(result: &Json) -> Vec<IpAddr> {
@@ -39,17 +54,9 @@ fn one_that_the_store_never_answers_holds_up_no_other() {
     let Some(node) = Node::new() else { return };
     let (one, two) = (Container::new("aaaa", "pod-a"), Container::new("bbbb", "pod-b"));
     let log = Kept::default();
-    let site = Site {
-        store: Silent::new(node.store()),
-        backend: Backend::Embedded,
-        patience: LONG,
-        orchestrator: Orchestrator::none(),
-        lock: HostLock::new(None, LONG),
-        clock: Clock::start(),
-        log: Sink::new(log.clone()),
-    };
-    let asks = (ask(&node, "ADD", &one), ask(&node, "ADD", &two));
-    let (check, del) = (ask(&node, "CHECK", &two), ask(&node, "DEL", &two));
+    let site = site(Silent::new(node.store()), &log);
+    let ask = |command: &str, container: &Container| ask(&node, command, container, json!({}));
+    let (asks, check, del) = ((ask("ADD", &one), ask("ADD", &two)), ask("CHECK", &two), ask("DEL", &two));
     let size = std::mem::size_of_val(&calico::add(&site, &asks.0));
     assert!(size < 32 << 10, "the future of an ADD has {size} bytes");
     let work = async {
@@ -77,4 +84,40 @@ fn one_that_the_store_never_answers_holds_up_no_other() {
     assert!(addresses.iter().all(|addr| node.host.reaches(&two.netns, *addr)));
     node.host.run(|| setup::full_runtime().unwrap().block_on(calico::del(&site, &del))).unwrap();
     assert_eq!((node.in_use(), two.netns.interfaces()), (0, Vec::new()));
+}
+
+/// An IPAM plugin that answers when it was called for both containers, and else gives up after half a minute.
+const RENDEZVOUS: &str = r#"#!/bin/sh
+cat > /dev/null
+[ "$CNI_COMMAND" = ADD ] || exit 0
+touch "$TEST_DIR/$CNI_CONTAINERID"
+for try in $(seq 600); do
+    if [ -e "$TEST_DIR/aaaa" ] && [ -e "$TEST_DIR/bbbb" ]; then
+        [ "$CNI_CONTAINERID" = aaaa ] && last=9 || last=10
+        echo '{"cniVersion": "1.0.0", "ips": [{"address": "10.7.0.'$last'/24"}]}'
+        exit 0
+    fi
+    sleep 0.05
+done
+exit 1
+"#;
+
+/// Each waits for the other's: the thread must not wait for one alone.
+#[test]
+fn the_ipam_plugin_of_one_holds_up_no_other() {
+    let Some(mut node) = Node::new() else { return };
+    node.bin = node.path("bin");
+    fs::create_dir(&node.bin).unwrap();
+    fs::write(node.bin.join("rendezvous"), RENDEZVOUS).unwrap();
+    fs::set_permissions(node.bin.join("rendezvous"), Permissions::from_mode(0o755)).unwrap();
+    let (one, two) = (Container::new("aaaa", "pod-a"), Container::new("bbbb", "pod-b"));
+    let log = Kept::default();
+    let site = site(node.store(), &log);
+    let ask = |container: &Container| ask(&node, "ADD", container, json!({"ipam": {"type": "rendezvous"}}));
+    let asks = (ask(&one), ask(&two));
+    let both = async { tokio::join!(calico::add(&site, &asks.0), calico::add(&site, &asks.1)) };
+    let (first, second) = node.host.run(|| setup::full_runtime().unwrap().block_on(both));
+    let addresses = [addresses(&first.unwrap()), addresses(&second.unwrap())].concat();
+    assert_eq!(addresses, ["10.7.0.9", "10.7.0.10"].map(|addr| addr.parse::<IpAddr>().unwrap()));
+    assert!(node.host.reaches(&one.netns, addresses[0]) && node.host.reaches(&two.netns, addresses[1]));
 }

@@ -15,6 +15,9 @@ use crate::key::Owner;
 use crate::residue::{Residue, STORED_CLAIM_TIME};
 use crate::time;
 
+/// The handle under which the addresses that Windows keeps for itself are marked (`libcalico-go/lib/ipam/ipam_block.go`).
+pub const WINDOWS_RESERVED_HANDLE: &str = "windows-reserved-ipam-handle";
+
 /// What is known of an allocation: whose it is, or when it was given back.
 ///
 /// Shared between the addresses that were taken together, and between copies of a block.
@@ -145,13 +148,45 @@ impl Block {
 
     /// What a search needs of it.
     pub fn header(&self) -> BlockHeader {
+        let attributes = |index: u32| {
+            let attribute = self.attributes.get(index as usize)?;
+            Some((attribute.handle_id.as_deref(), attribute.released_at))
+        };
+        let (held, cooling) = in_use(&self.allocations, attributes);
         BlockHeader {
             affinity: self.affinity.clone(),
             affinity_claim_time: self.affinity_claim_time,
             free: self.unallocated.len() as u32,
+            held,
+            cooling,
             sequence_number: self.sequence_number,
         }
     }
+}
+
+/// How many ordinals somebody holds, and when the first and the last of those were released that are cooling down. `attributes` gives the handle and the time of
+/// release of an attribute.
+pub(crate) fn in_use<'a>(
+    allocations: &[Option<u32>],
+    attributes: impl Fn(u32) -> Option<(Option<&'a str>, Option<Timestamp>)>,
+) -> (u32, Option<(Timestamp, Timestamp)>) {
+    let (mut held, mut cooling) = (0, None);
+    for index in allocations.iter().flatten() {
+        match attributes(*index) {
+            Some((_, Some(time))) => {
+                let (first, last) = cooling.unwrap_or((time, time));
+                cooling = Some((time.min(first), time.max(last)));
+            }
+            Some((handle, None)) if handle.is_some_and(is_kept_by_windows) => {}
+            _ => held += 1,
+        }
+    }
+    (held, cooling)
+}
+
+/// Whether a handle marks what a Windows host keeps for itself.
+pub fn is_kept_by_windows(handle: &str) -> bool {
+    handle.split('\r').next().is_some_and(|handle| handle.eq_ignore_ascii_case(WINDOWS_RESERVED_HANDLE))
 }
 
 /// What a search over many blocks needs of each.
@@ -163,6 +198,10 @@ pub struct BlockHeader {
     pub affinity_claim_time: Option<Timestamp>,
     /// Number of ordinals in `unallocated`: those cooling down do not count as free.
     pub free: u32,
+    /// Number of ordinals that somebody holds: neither cooling down, nor kept by a Windows host for itself.
+    pub held: u32,
+    /// When the first and the last of those ordinals were released that are cooling down; `None` where none is.
+    pub cooling: Option<(Timestamp, Timestamp)>,
     /// As [`Block::sequence_number`].
     pub sequence_number: u64,
 }

@@ -10,8 +10,7 @@ use api::{Attribute, Block, BlockCidr, Owner, Timestamp, time};
 
 use crate::reservations::Reserved;
 
-/// The handle under which the addresses that Windows keeps for itself are marked (`libcalico-go/lib/ipam/ipam_block.go`).
-pub const WINDOWS_RESERVED_HANDLE: &str = "windows-reserved-ipam-handle";
+pub use api::block::WINDOWS_RESERVED_HANDLE;
 
 /// Addresses at both ends of every block of a host that its operating system keeps for itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -340,7 +339,7 @@ pub fn is_empty(block: &Block) -> bool {
         Some(Some(_)) => block
             .attribute(ordinal)
             .and_then(|a| a.handle())
-            .is_some_and(|handle| handle.eq_ignore_ascii_case(WINDOWS_RESERVED_HANDLE)),
+            .is_some_and(api::block::is_kept_by_windows),
         _ => true,
     };
     (0..block.allocations.len() as u32).all(free)

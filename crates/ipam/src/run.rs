@@ -270,6 +270,10 @@ async fn planned<S: Store, E: Effects, P: Planner, T>(
                 if let Some(unreadable) = set.keys.iter().find_map(|(key, _)| view.unreadable(key)) {
                     return Err(unreadable.error.clone().into());
                 }
+                if budget.remaining().is_zero() {
+                    let reason = "the plan needs more to be read, and the time is over";
+                    return Err(StoreError::Unavailable(reason.to_string()));
+                }
                 view.absorb(read(store, budget, &set).await?);
                 asked = set;
             }

@@ -506,6 +506,8 @@ mod tests {
                 affinity: None,
                 affinity_claim_time: None,
                 free: 64,
+                held: 0,
+                cooling: None,
                 sequence_number: 1,
             };
             page.insert(key.clone(), Slot::Header(header, Revision::from(1)));

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 use super::{Collection, Group, meta, object_name};
 use crate::affinity::{Affinity, AffinityState};
-use crate::block::{Attribute, Block, BlockHeader, nullable, seconds};
+use crate::block::{Attribute, Block, BlockHeader, in_use, nullable, seconds};
 use crate::cidr::BlockCidr;
 use crate::handle::{self, Handle};
 use crate::ipam_config::{IpamConfig, Persistence};
@@ -142,10 +142,17 @@ pub fn decode_header(group: Group, text: &str) -> Result<HeaderObject, DecodeErr
         .parse()
         .map_err(|_| wrong(Collection::Blocks, group, &meta.name, format!("{:?} is no block", spec.cidr)))?;
     check_name(group, &meta, &Key::Block(block), "spec.cidr")?;
+    let attributes = |index: u32| {
+        let attribute = spec.attributes.get(index as usize)?;
+        Some((attribute.handle_id.as_deref(), attribute.released_at))
+    };
+    let (held, cooling) = in_use(&spec.allocations, attributes);
     let header = BlockHeader {
         affinity: spec.affinity.filter(|affinity| !affinity.is_empty()),
         affinity_claim_time: spec.affinity_claim_time,
         free: spec.unallocated.len() as u32,
+        held,
+        cooling,
         sequence_number: spec.sequence_number,
     };
     let revision = Revision::new(meta.resource_version);
@@ -282,11 +289,24 @@ struct HeaderSpec {
     #[serde(default, deserialize_with = "seconds::deserialize")]
     affinity_claim_time: Option<Timestamp>,
     #[serde(default, deserialize_with = "nullable")]
+    allocations: Vec<Option<u32>>,
+    #[serde(default, deserialize_with = "nullable")]
     unallocated: Vec<IgnoredAny>,
+    #[serde(default, deserialize_with = "nullable")]
+    attributes: Vec<HeaderAttribute>,
     #[serde(default)]
     sequence_number: u64,
     #[serde(default)]
     deleted: bool,
+}
+
+/// What the header of a block needs of an [`Attribute`].
+#[derive(Deserialize)]
+struct HeaderAttribute {
+    #[serde(default)]
+    handle_id: Option<String>,
+    #[serde(rename = "releasedAt", default, deserialize_with = "seconds::deserialize")]
+    released_at: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]

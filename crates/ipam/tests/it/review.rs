@@ -268,7 +268,6 @@ fn t7_a_block_without_affinity_is_found_again() {
 
 /// T8: an empty block of a Windows host is empty.
 #[test]
-#[should_panic] // empty blocks of Windows hosts are not reclaimed
 fn t8_empty_block_with_windows_reservation_is_reclaimed() {
     let world = World::with_pool("10.0.0.0/26", 26);
     world.config(|c| c.strict_affinity = true);

@@ -6,6 +6,7 @@ use store::ReadSet;
 use super::draft::{FamilyDraft, Source};
 use super::family::Stop;
 use super::search::{Search, unclaimed};
+use crate::block;
 use crate::verdict::{BlockVerdict, Sink};
 
 /// Seconds for which a claimed block is left to its owner even if it is empty.
@@ -88,19 +89,22 @@ impl<S: Sink> Search<'_, S> {
 
     /// Why another's block is not taken over, by its header.
     fn not_reclaimable(&self, cidr: BlockCidr, header: &BlockHeader) -> Option<BlockVerdict> {
-        let may_be_empty = header.free == cidr.size() || self.context.config.cooldown_seconds > 0;
+        let is_cold = |(_, last)| self.is_cold(last);
         match header.affinity_claim_time {
             Some(time) if !is_old(header, self.context.now) => Some(BlockVerdict::ClaimedLately(time)),
-            _ if !may_be_empty => Some(BlockVerdict::InUse),
+            _ if header.held > 0 || !header.cooling.is_none_or(is_cold) => Some(BlockVerdict::InUse),
             _ if self.context.reserved.covers(cidr) => Some(BlockVerdict::Reserved),
             _ => self.context.is_damaged(cidr).then_some(BlockVerdict::Unreadable),
         }
     }
 
-    /// With a cooldown, addresses may have become free since the block was last written. (Without, too, where the cooldown has just been switched off;
-    /// but then it would take every full block of the cluster to find them. Their owners do, with their next address.)
+    /// Whether a block has a free address, or one that has cooled down since it was last written.
     pub fn may_have_room(&self, header: &BlockHeader) -> bool {
-        header.free > 0 || self.context.config.cooldown_seconds > 0
+        header.free > 0 || header.cooling.is_some_and(|(first, _)| self.is_cold(first))
+    }
+
+    fn is_cold(&self, released: Timestamp) -> bool {
+        block::is_cold(released, self.context.now, self.context.config.cooldown_seconds)
     }
 }
 

@@ -27,7 +27,7 @@ async fn serve(request: &Request<'_, impl Store>) -> Result<(), CniError> {
     // Where both are one handle, the one of today counts.
     let legacy = identity.legacy_handle().filter(|(legacy, _)| Some(legacy) != identity.handle().as_ref());
     let handles: Vec<_> = own.into_iter().chain(legacy).collect();
-    let release = ReleaseByHandle::new(Vec::new(), Some(identity.node.clone())).planner();
+    let release = ReleaseByHandle::new(Vec::new(), Some(identity.node.clone()));
     let release =
         handles.iter().cloned().fold(release, |release, (handle, whose)| release.and(handle, whose));
     let planner = release.planner();

@@ -194,7 +194,7 @@ fn by_a_handle_that_names_nothing() {
             world.store.put(key.clone(), value);
         };
         let release = |whose| {
-            let request = ipam::ReleaseByHandle::new(Vec::new(), Some("a".to_string())).planner();
+            let request = ipam::ReleaseByHandle::new(Vec::new(), Some("a".to_string()));
             world.run(request.and(handle("h"), whose).planner()).unwrap().remove(0)
         };
         put();

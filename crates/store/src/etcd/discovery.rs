@@ -1,4 +1,5 @@
-//! Members by SRV records, as etcd's own client finds them (`client/pkg/srv`): the names with `-ssl` first, and what there is of both.
+//! Finds members by SRV records, as etcd's own client does (`client/pkg/srv`). It looks up the names with and
+//! without `-ssl`, and lists the members of `-ssl` first.
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
@@ -9,7 +10,7 @@ use hickory_resolver::proto::rr::RData;
 use super::options::Discovery;
 use crate::error::StoreError;
 
-/// The URLs of the members, by priority; of one priority the heaviest first.
+/// The URLs of the members, by ascending SRV priority, and within one priority by descending weight.
 pub(super) async fn discover(discovery: &Discovery) -> Result<Vec<String>, StoreError> {
     let Discovery { domain, .. } = discovery;
     let resolver = resolver(discovery).map_err(|error| {

@@ -1,4 +1,4 @@
-//! What went wrong, in the terms of what may be done about it.
+//! Classifies the errors of etcd and of the connection to it by what a caller can do about them.
 
 use std::error::Error as StdError;
 use std::io;
@@ -11,7 +11,7 @@ use tonic::{Code, ConnectError, Status};
 use crate::cause::{self, ABOUT_US, find};
 use crate::error::StoreError;
 
-/// What kind of thing went wrong.
+/// The class of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The member cannot be reached.
@@ -20,9 +20,9 @@ pub(super) enum Kind {
     Leaderless,
     /// The member is another thing than etcd, or its certificate does not prove that it is ours.
     Impostor,
-    /// We are not who may do this.
+    /// We have no permission, or the member does not accept our user or our certificate.
     Denied,
-    /// The token is of an older state of users and roles; a new one helps.
+    /// Users or roles have changed since the token was given; a new token helps.
     StaleToken,
     /// No space is left.
     Full,
@@ -40,14 +40,14 @@ pub(super) enum Kind {
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
     pub(super) kind: Kind,
-    /// Whether it may have been carried out all the same.
+    /// Whether the member may have carried out the request although no answer came.
     pub(super) in_doubt: bool,
-    /// Names the member, and the remedy.
+    /// The message; it names the member and the remedy.
     pub(super) text: String,
 }
 
 impl Fault {
-    /// Whether another member may do better.
+    /// Whether the fault is the member's own, so that another member may answer.
     pub(super) fn is_of_member(&self) -> bool {
         matches!(self.kind, Kind::Unreachable | Kind::Leaderless | Kind::Impostor)
     }
@@ -58,7 +58,7 @@ impl Fault {
         Fault { kind, in_doubt: false, text }
     }
 
-    /// No connection, or no answer, in that time.
+    /// The member did not connect or did not answer within `waited`.
     pub(super) fn silent(url: &str, waited: Duration, in_doubt: bool) -> Fault {
         let text = format!(
             "etcd at {url} gave no answer within {waited:?}. Check that the member runs and that most members of its cluster do"
@@ -78,7 +78,7 @@ impl Fault {
     /// The connection failed before an answer came.
     fn on_the_way(url: &str, status: &Status) -> Fault {
         let (kind, text) = broken(url, status);
-        // Connections are made again without our doing.
+        // tonic connects again by itself. While it could not connect, it has sent nothing.
         let in_doubt = find::<ConnectError>(status).is_none() && !cause::was_not_processed(status);
         if kind == Kind::Unreachable && find::<ConnectError>(status).is_none() && url.starts_with("https") {
             let hint = "If it wants a client certificate, check etcdCertFile and etcdKeyFile (ETCD_CERT_FILE, ETCD_KEY_FILE)";
@@ -170,7 +170,7 @@ impl Fault {
         Fault { kind, in_doubt, text }
     }
 
-    /// The error of the port, where the call as a whole failed.
+    /// The error that callers of the port get, where the call as a whole failed.
     pub(super) fn into_error(self) -> StoreError {
         match self.kind {
             Kind::Unreachable | Kind::Leaderless | Kind::Other => StoreError::Unavailable(self.text),
@@ -180,7 +180,7 @@ impl Fault {
         }
     }
 
-    /// What all members said, when none did it.
+    /// One fault for a request that every member failed to answer; its text joins all texts.
     pub(super) fn of_all(mut faults: Vec<Fault>) -> Fault {
         let mut texts: Vec<String> = Vec::new();
         for fault in &faults {
@@ -188,14 +188,15 @@ impl Fault {
                 texts.push(fault.text.clone());
             }
         }
-        // The class of one that may pass, if any does.
+        // One unusable endpoint must not make the whole fault permanent: a fault that may pass decides the
+        // class.
         let passing = faults.iter().position(|fault| fault.kind != Kind::Impostor).unwrap_or(0);
         let fault = faults.swap_remove(passing);
         Fault { text: texts.join("; "), ..fault }
     }
 }
 
-/// Why a connection could not be made, or broke.
+/// Classifies an error of connecting, or of a connection that broke.
 fn broken(url: &str, error: &(dyn StdError + 'static)) -> (Kind, String) {
     match find::<TlsError>(error) {
         Some(TlsError::InvalidCertificate(reason)) => {
@@ -254,12 +255,14 @@ fn unknown_client(url: &str) -> String {
     )
 }
 
-/// With TLS 1.3 the alert comes after the handshake, and HTTP/2's errors keep but its text.
+/// Whether the text is an alert about our certificate. With TLS 1.3 the alert arrives after the handshake,
+/// and HTTP/2's errors keep only its text.
 fn is_about_us(text: &str) -> bool {
     ABOUT_US.iter().any(|alert| text.contains(&TlsError::AlertReceived(*alert).to_string()))
 }
 
-/// The reasons of an error. A status shows its source and everything of its own, so of that only the message.
+/// The messages of an error and of its causes. `Display` of a status repeats its causes, so only its message
+/// is taken.
 pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
     cause::chain(error, |error| {
         error

@@ -1,4 +1,4 @@
-//! The members of the cluster: connections, and whom to ask.
+//! The members of the cluster: their connections, and the order in which they are asked.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,26 +16,26 @@ use super::fault::{Fault, Kind};
 use super::options::Options;
 use crate::error::StoreError;
 
-/// How many operations a transaction of etcd may have, unless it was started with another `--max-txn-ops`.
+/// How many operations etcd allows in a transaction by default (`--max-txn-ops`).
 const MAX_OPERATIONS: usize = 128;
-/// The largest answer, in bytes: whole scopes come in one. Who announces a larger one is not listened to.
+/// The largest answer that is read, in bytes. A whole scope comes in one answer.
 pub(super) const ANSWER: usize = 256 << 20;
-/// After how long without an answer a read is asked of the next member, too.
+/// A read that has waited so long for an answer is sent to the next member, too.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often a member is asked again that breaks new connections off.
+/// How often a request is sent again to a member that breaks off new connections.
 const REPEATS: u32 = 5;
-/// How long to wait before members that know no leader are asked again.
+/// How long to wait before asking again members that have no leader.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// All members.
 pub(super) struct Cluster {
     options: Options,
     tls: etcd_client::TlsOptions,
-    /// Found once, by the first call where they are named in DNS.
+    /// With discovery by DNS, the first call looks the members up.
     members: OnceCell<Vec<Arc<Member>>>,
     /// The index of the member to ask first.
     preferred: AtomicUsize,
-    /// How many operations a transaction may have, as far as it is known.
+    /// How many operations a transaction may have: the default, or less where the server refused as many.
     max_operations: AtomicUsize,
 }
 
@@ -49,12 +49,12 @@ impl fmt::Debug for Cluster {
 
 /// One member.
 pub(super) struct Member {
-    /// As messages may show it.
+    /// The URL without user and path, as messages may show it.
     pub(super) url: String,
     endpoint: Endpoint,
     user: Option<(String, String)>,
     live: Mutex<Option<Live>>,
-    /// Numbers its connections.
+    /// The number of the next connection.
     count: AtomicU64,
 }
 
@@ -66,7 +66,7 @@ pub(super) struct Live {
     kv: KvClient,
 }
 
-/// Whether a connection was there already, was made, or could not be made.
+/// How a request got its connection; `None` where no connection could be made.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Connection {
     Known,
@@ -74,12 +74,12 @@ pub(super) enum Connection {
     None,
 }
 
-/// How long what writes may take.
+/// The times until which a write waits.
 #[derive(Clone, Copy)]
 struct Bounds {
-    /// To connect.
+    /// The connection must be made by this time.
     connect_by: Instant,
-    /// To be answered.
+    /// The answer must have come by this time.
     deadline: Instant,
 }
 
@@ -99,18 +99,18 @@ impl Cluster {
         Ok(Cluster { options, tls, members, preferred, max_operations: AtomicUsize::new(MAX_OPERATIONS) })
     }
 
-    /// How many operations a transaction may have.
     pub(super) fn max_operations(&self) -> usize {
         self.max_operations.load(Ordering::Relaxed)
     }
 
-    /// Notes that so many were too many; `false` where fewer make no sense.
+    /// Remembers that the server refused a transaction of `count` operations. Gives `false` where it cannot
+    /// be cut any smaller.
     pub(super) fn were_too_many(&self, count: usize) -> bool {
         self.max_operations.fetch_min((count / 2).max(1), Ordering::Relaxed);
         count > 1
     }
 
-    /// The members in the order in which to ask them.
+    /// The members in the order in which to ask them, each with its index.
     async fn in_order(&self, deadline: Instant) -> Result<Vec<(usize, Arc<Member>)>, StoreError> {
         let find = self.members.get_or_try_init(|| async {
             let Some(discovery) = &self.options.discovery else { return Ok(Vec::new()) };
@@ -147,7 +147,7 @@ impl Cluster {
         let Some(members) = self.members.get() else { return };
         if let Some(index) = members.iter().position(|member| member.url == url) {
             let next = (index + 1) % members.len();
-            // Unless somebody did so already.
+            // Another call may have moved the preference in the meantime.
             let _ = self.preferred.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
@@ -204,7 +204,7 @@ impl Cluster {
             let mut faults = Vec::new();
             let mut left = order.len() as u32;
             for (index, member) in order {
-                // Whoever is slow to connect leaves time for the others.
+                // A member that is slow to connect must leave time for the others.
                 let now = Instant::now();
                 let connect_by = now + deadline.saturating_duration_since(now) / left;
                 left -= 1;
@@ -225,7 +225,7 @@ impl Cluster {
         }
     }
 
-    /// Waits a little where members only lack a leader; else says what all of them said.
+    /// Waits a little where some members only lack a leader; else fails with what all of them said.
     async fn may_be_asked_again(&self, faults: Vec<Fault>, deadline: Instant) -> Result<(), Fault> {
         let again = Instant::now() + PAUSE;
         if again >= deadline || !faults.iter().any(|fault| fault.kind == Kind::Leaderless) {
@@ -256,7 +256,7 @@ fn members(
 }
 
 impl Member {
-    /// The connection, which is made where there is none.
+    /// The connection; makes one where there is none.
     pub(super) async fn live(&self) -> Result<(Live, Connection), Fault> {
         let mut slot = self.live.lock().await;
         if let Some(live) = &*slot {
@@ -265,7 +265,7 @@ impl Member {
         let connected = self.endpoint.connect().await;
         let channel = connected.map_err(|error| Fault::connecting(&self.url, &error))?;
         let client = self.authenticated(Channel::Tonic(channel)).await.map_err(|error| Fault {
-            // Who asks for a token changes nothing.
+            // A request for a token changes nothing, so no write is in doubt.
             in_doubt: false,
             ..Fault::asking(&self.url, &error)
         })?;
@@ -276,13 +276,14 @@ impl Member {
         Ok((live, Connection::New))
     }
 
-    /// A client that has its token, where a user is given and this etcd has users.
+    /// A client with a token, where a user is configured and this etcd has users.
     async fn authenticated(&self, channel: Channel) -> Result<Client, Error> {
         let options = || ConnectOptions::new().with_require_leader(true);
         if let Some((name, password)) = &self.user {
             let with_user = options().with_user(name, password).with_auto_token_refresh(true);
             match Client::from_channel(channel.clone(), Some(with_user)).await {
-                // As etcd's own client: who need not say a name may say one.
+                // As in etcd's own client: an etcd without users accepts clients for which a user is
+                // configured.
                 Err(Error::GRpcStatus(status))
                     if status.message().contains("authentication is not enabled") => {}
                 result => return result,
@@ -291,7 +292,7 @@ impl Member {
         Client::from_channel(channel, Some(options())).await
     }
 
-    /// Drops a connection that is of no use any more; a newer one stays.
+    /// Drops a connection that is of no use any more. A newer connection stays.
     pub(super) async fn forget(&self, live: &Live) {
         let mut slot = self.live.lock().await;
         if slot.as_ref().is_some_and(|now| now.number == live.number) {
@@ -299,7 +300,8 @@ impl Member {
         }
     }
 
-    /// Sends a transaction. One that writes is sent at most once.
+    /// Sends a transaction. One that writes is sent again only while it is certain that the member did not
+    /// carry it out.
     async fn send(&self, txn: Txn, bounds: Option<Bounds>) -> Result<TxnResponse, Fault> {
         let mut repeated = 0;
         loop {
@@ -307,9 +309,10 @@ impl Member {
             let Err(fault) = &answer else { return answer };
             let is_harmless = bounds.is_none() || !fault.in_doubt;
             let repeats = match connection {
-                // It was lost while nobody used it.
+                // The connection broke while it was idle.
                 Connection::Known => 1,
-                // Whose certificate is not liked is told so after the handshake, and may see the connection break before it reads that.
+                // A server that refuses our certificate says so after the handshake, and closes. The
+                // connection may break before we have read the alert; another try may read it.
                 Connection::New if self.url.starts_with("https") => REPEATS,
                 Connection::New | Connection::None => 0,
             };
@@ -332,7 +335,8 @@ impl Member {
             Ok(connected) => connected,
             Err(fault) => return (Connection::None, Err(fault)),
         };
-        // Lets a connection that was lost while nobody looked notice it, so that nothing is sent there.
+        // Lets the connection's own task run first: if the server has closed the connection, the task
+        // notices, and nothing is sent on it.
         tokio::task::yield_now().await;
         let sent = self.send_with_token(&live, txn);
         let answer = match bounds {
@@ -351,7 +355,7 @@ impl Member {
         let again = self.user.as_ref().map(|_| txn.clone());
         let said = |error: Error| Fault::asking(&self.url, &error);
         match (live.kv.clone().txn(txn).await.map_err(said), again) {
-            // Users or roles have changed since the token was given; nothing was done.
+            // Users or roles have changed since the token was given. The member did nothing.
             (Err(fault), Some(txn)) if fault.kind == Kind::StaleToken => {
                 live.client
                     .refresh_token()

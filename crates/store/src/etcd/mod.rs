@@ -1,17 +1,22 @@
 //! etcd v3: the cluster's store, shared with Calico's own processes.
 //!
-//! Keys, values and compare-and-swap are Calico's (`libcalico-go/lib/backend/etcdv3`): a create compares `Version` with 0, an update or delete `ModRevision`
-//! with the revision that was read. Where Calico makes one request a record, this makes one transaction for what belongs together.
+//! Keys, values and compare-and-swap are Calico's (`libcalico-go/lib/backend/etcdv3`): a create compares
+//! `Version` with 0, an update or delete compares `ModRevision` with the revision that was read. Where Calico
+//! makes one request for each record, this makes one transaction of all that belongs together.
 //!
-//! * **A read set is one transaction of ranges**, linearizable. More ranges than a transaction may hold are cut.
-//! * **A batch is one transaction**, with a compare for every key and guarded record, and one of a range for a guarded scope; the failed branch fetches what
-//!   is there, so that a refusal needs no second request. It is cut at a delete and create of one key, at 128 operations, and where the server finds a
-//!   transaction too large.
-//! * **Connections are made when they are needed**, one to a member. No call asks for health first. A read that gets no answer is asked of the next
-//!   member too, and the first answer counts; a commit goes to another member only while it is certain that nothing was sent, or that the
-//!   member did not process it (GOAWAY, REFUSED_STREAM).
+//! * **A read set is one transaction of ranges**, linearizable. A set of more ranges than a transaction may
+//!   hold is cut into several.
+//! * **A batch is one transaction.** It compares every key that is written, every guarded record, and a range
+//!   for each guarded scope. If a compare fails, the same transaction fetches what is stored, so that a
+//!   refusal needs no second request. A batch is cut where it deletes and creates one key, at 128 operations,
+//!   and where the server finds a transaction too large.
+//! * **Connections are made when they are needed**, one to each member. No call asks for a member's health
+//!   first. A read that gets no answer is sent to the next member too, and the first answer counts. A commit
+//!   goes to another member only while it is certain that nothing was sent, or that the member did not
+//!   process it (GOAWAY, REFUSED_STREAM).
 //! * **Nothing outlives its deadline**: a commit that was sent and not answered is reported as unknown.
-//! * All requests demand a leader, so that a member that was cut off from its cluster says so instead of waiting.
+//! * **All requests demand a leader**, so that a member that was cut off from its cluster says so instead of
+//!   waiting.
 
 mod discovery;
 mod fault;
@@ -56,13 +61,14 @@ impl EtcdStore {
     /// Reads certificates and checks the URLs. Nothing is sent before the first call.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] for a URL that is none, a certificate or key that cannot be read or is none, a certificate without key; and where
-    /// there is no endpoint.
+    /// [`StoreError::Unusable`] for a text that is no URL, for a certificate or key that cannot be read or
+    /// parsed, for a certificate without a key, and where no endpoint is given.
     pub fn open(options: Options) -> Result<EtcdStore, StoreError> {
         Ok(EtcdStore { cluster: Arc::new(Cluster::new(options)?) })
     }
 
-    /// The keys of Calico's that this program does not know: policies, profiles, what Calico's own processes tell each other.
+    /// The keys below `/calico/` that this program does not know: policies, profiles, and those by which
+    /// Calico's own processes talk to each other.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -75,7 +81,7 @@ impl Store for EtcdStore {
     type Watch = EtcdWatch;
 
     async fn read(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
-        // On the heap, as callers keep these in futures of their own.
+        // Boxed: callers keep this future inside their own, which would grow with it.
         Box::pin(reading::read(&self.cluster, set, Instant::now() + within)).await
     }
 

@@ -1,4 +1,4 @@
-//! Where etcd is, and how to prove who one is.
+//! Where etcd is, and how this client proves its identity.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,9 +14,9 @@ use crate::url::fault_of;
 /// Certificates for `https` endpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// The authorities that the servers' certificates are checked against; `None` for the public ones.
+    /// The authorities that sign the servers' certificates; `None` for the public authorities.
     pub ca: Option<Pem>,
-    /// The client's certificate, with those between it and its authority.
+    /// The client's certificate, followed by the intermediate certificates up to its authority.
     pub cert: Option<Pem>,
     /// The client's key.
     pub key: Option<Pem>,
@@ -27,27 +27,30 @@ pub struct Tls {
 pub struct Discovery {
     /// The domain of the records `_etcd-client-ssl._tcp` and `_etcd-client._tcp`.
     pub domain: String,
-    /// The DNS server to ask; `None` for those of the system.
+    /// The DNS server to ask; `None` for the system's servers.
     pub name_server: Option<SocketAddr>,
 }
 
 /// How to reach etcd.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Options {
-    /// URLs of members: `http://10.0.0.1:2379`. Without a scheme it is https where `tls` says anything, else http.
+    /// The URLs of members, such as `http://10.0.0.1:2379`. A URL without a scheme is https where `tls` is
+    /// set, else http.
     pub endpoints: Vec<String>,
-    /// Where the members are named, when `endpoints` is empty.
+    /// Where to look the members up when `endpoints` is empty.
     pub discovery: Option<Discovery>,
     /// User and password.
     pub user: Option<(String, String)>,
     /// Certificates.
     pub tls: Tls,
-    /// How long to wait for a connection, where a call allows that long.
+    /// How long to wait for a connection. The call's own deadline may end the wait earlier.
     pub connect_within: Duration,
-    /// While a request or a watch waits for an answer: after so long a silence ask whether the member is alive, and give up after so long again.
-    /// Members close connections that ask more often than every 5 seconds.
+    /// Applies while a request or a watch waits for an answer. After the first duration of silence the client
+    /// asks whether the member is alive; after the second without a reply it gives up. Members close a
+    /// connection on which a client asks more often than every 5 seconds.
     pub keep_alive: (Duration, Duration),
-    /// The index of the endpoint to begin with, modulo their number. Give each process another one to spread the load.
+    /// The index of the first endpoint to ask, modulo their number. Processes with different indexes spread
+    /// the load.
     pub first: usize,
 }
 
@@ -65,7 +68,7 @@ impl Default for Options {
     }
 }
 
-/// Leaves the password out, and the endpoints, which may hold one.
+/// Leaves out the password, and the endpoints, which may contain one.
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
@@ -84,7 +87,7 @@ impl Tls {
         *self == Tls::default()
     }
 
-    /// The same with all files read.
+    /// Reads all files and makes etcd's client's settings of them.
     pub(super) fn load(&self) -> Result<TlsOptions, StoreError> {
         let mut tls = TlsOptions::new();
         tls = match &self.ca {
@@ -111,7 +114,8 @@ impl Tls {
 }
 
 impl Options {
-    /// The endpoint of a URL, and the URL as messages may show it: without user and path. `index` is its place among others.
+    /// Parses an endpoint's URL. Gives the URL without user and path, as messages may show it, and the
+    /// endpoint. `index` is the place of the URL in the list.
     pub(super) fn endpoint(
         &self,
         index: usize,
@@ -122,7 +126,8 @@ impl Options {
         let whole = if url.contains("://") { url.to_string() } else { format!("{scheme}://{url}") };
         let wrong =
             |reason: &str| unusable(format!("{reason}. An etcd endpoint looks like http://10.0.0.1:2379"));
-        // What stands between commas may be the rest of a password, and what stands before it its beginning.
+        // The list is separated by commas, and a password may contain one: then this text may be the rest of
+        // a password, and the text before it the beginning.
         let is_rest = index > 0 && url.contains('@') && !url.contains("://");
         let is_rest = is_rest.then_some(
             "it has a user, but no http:// or https:// before it; in a password write %2C for a comma",
@@ -149,11 +154,11 @@ impl Options {
                 .http2_keep_alive_interval(self.keep_alive.0)
                 .keep_alive_timeout(self.keep_alive.1)
                 .keep_alive_while_idle(false)
-                // Whole scopes come in one answer: let it flow.
+                // A whole scope comes in one answer: a small window would make it slow.
                 .initial_stream_window_size(4 << 20)
                 .initial_connection_window_size(8 << 20);
         if scheme == "https" {
-            // The reason is not told, as it may quote the key.
+            // The error's own reason is left out, as it may quote the key.
             endpoint = endpoint.tls_config(tls.clone()).map_err(|_| {
                 unusable("the certificates given for etcd cannot be used (etcdCACertFile, etcdCertFile, etcdKeyFile): one of them is damaged, or the key is not the certificate's".to_string())
             })?;

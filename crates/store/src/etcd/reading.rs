@@ -1,4 +1,4 @@
-//! Reads: every key and scope is a range, and all of them are one transaction.
+//! Reads: every key and every scope is a range, and one transaction reads them all.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -14,12 +14,11 @@ use crate::memory::slot_of;
 use crate::read::{Depth, ReadSet, ScopeRead};
 use crate::view::{Slot, View, stray};
 
-/// Reads a set.
 pub(super) async fn read(cluster: &Cluster, set: &ReadSet, deadline: Instant) -> Result<View, StoreError> {
     let mut view = View::new();
     let mut walks: Vec<Walk<'_>> = set.scopes.iter().map(Walk::new).collect();
     for walk in walks.iter().filter(|walk| walk.ranges.is_empty()) {
-        // A page that begins behind all that could be in its scope.
+        // The page begins behind every key that its scope can hold.
         view.page_read(walk.read, None);
     }
     let mut keys = &set.keys[..];
@@ -55,7 +54,8 @@ pub(super) async fn read(cluster: &Cluster, set: &ReadSet, deadline: Instant) ->
             view.insert(key.clone(), found.map_or(Slot::Absent, |kv| slot(key, *depth, kv)));
         }
         keys = &keys[count..];
-        // Of several transactions the first, so that who reads on from it misses nothing.
+        // Where the set took several transactions, the view has the revision of the first: a watch that
+        // begins there misses nothing.
         revision = revision.or(answer.header().map(|header| header.revision()));
     }
     if let Some(revision) = revision {
@@ -80,7 +80,7 @@ fn slot(key: &Key, depth: Depth, kv: &KeyValue) -> Slot {
     }
 }
 
-/// Makes a record of what etcd keeps.
+/// Makes a record of a stored key and value.
 pub(super) fn decode(key: Key, kv: &KeyValue) -> Result<Arc<Record>, DecodeError> {
     let text =
         std::str::from_utf8(kv.value()).map_err(|error| DecodeError::new(&key, "", error.to_string()))?;
@@ -88,7 +88,7 @@ pub(super) fn decode(key: Key, kv: &KeyValue) -> Result<Arc<Record>, DecodeError
     Ok(Arc::new(Record { key, value, revision: Revision::from(kv.mod_revision()) }))
 }
 
-/// The least bytes that are above all with that prefix. Prefixes end in `/`.
+/// The end of the range of all keys with that prefix, exclusive. Prefixes end in `/`.
 pub(super) fn end_of(prefix: &str) -> Vec<u8> {
     let mut end = prefix.trim_end_matches('/').as_bytes().to_vec();
     end.push(b'/' + 1);
@@ -98,7 +98,7 @@ pub(super) fn end_of(prefix: &str) -> Vec<u8> {
 /// A scope, or a page of it, that is being read.
 struct Walk<'r> {
     read: &'r ScopeRead,
-    /// What is still to be read: from, and before.
+    /// The ranges that are still to be read: start, and end, exclusive.
     ranges: VecDeque<(Vec<u8>, Vec<u8>)>,
     limit: usize,
     found: usize,
@@ -108,7 +108,7 @@ struct Walk<'r> {
 impl Walk<'_> {
     fn new(read: &ScopeRead) -> Walk<'_> {
         let page = read.page.as_ref();
-        // The least key that follows another: a zero byte more.
+        // A key and a zero byte: the least text above the key.
         let start =
             page.and_then(|page| page.after.as_ref()).map(|key| key.etcd_path() + "\0").unwrap_or_default();
         let range = |prefix: String| {
@@ -125,7 +125,7 @@ impl Walk<'_> {
         self.ranges.iter().map(|(from, end)| {
             let mut options = GetOptions::new().with_range(end.clone());
             if self.read.page.is_some() {
-                // One more, which tells whether there are more.
+                // One item more than wanted tells whether the scope goes on.
                 let wanted = i64::try_from(self.limit - self.found).unwrap_or(i64::MAX);
                 options = options.with_limit(wanted.saturating_add(1));
             }
@@ -136,7 +136,7 @@ impl Walk<'_> {
         })
     }
 
-    /// Takes in the answer for the first of the ranges; whether that range is done with.
+    /// Takes in the answer for the first of the ranges. Gives `true` when that range is read to its end.
     fn take(&mut self, response: &GetResponse, view: &mut View) -> bool {
         for kv in response.kvs() {
             let path = String::from_utf8_lossy(kv.key());

@@ -1,4 +1,4 @@
-//! What else Calico keeps in etcd.
+//! Keys of Calico's in etcd for which this program has no record type.
 
 use api::Key;
 use etcd_client::{GetOptions, Txn, TxnOp, TxnOpResponse};
@@ -9,12 +9,13 @@ use super::members::Cluster;
 use super::reading::end_of;
 use crate::error::StoreError;
 
-/// Under which all that is Calico's lies.
+/// The prefix of all keys of Calico's.
 const ROOT: &str = "/calico/";
-/// Keys asked for at once.
+/// How many keys one request asks for.
 const PAGE: i64 = 10_000;
 
-/// The keys below [`ROOT`] that stand for no record that this program knows: policies, profiles, what Felix and BIRD tell each other.
+/// The keys below [`ROOT`] that stand for no record that this program knows: policies, profiles, and those by
+/// which Felix and BIRD talk to each other.
 pub(super) async fn unknown_keys(cluster: &Cluster, deadline: Instant) -> Result<Vec<String>, StoreError> {
     let mut unknown = Vec::new();
     let mut from = ROOT.as_bytes().to_vec();

@@ -1,4 +1,4 @@
-//! Watches: the present state by one read, then etcd's events from the next revision on.
+//! Watches: one read gives the present state, then etcd's events follow from the next revision on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::read::{Depth, ReadSet, Scope};
 use crate::view::{Unreadable, stray};
 use crate::watch::{Event, present};
 
-/// How long the present state may take to read.
+/// How long the read of the present state may take.
 const READ_WITHIN: Duration = Duration::from_secs(30);
 /// How long a member may take to begin a watch.
 const BEGIN_WITHIN: Duration = Duration::from_secs(5);
@@ -49,14 +49,14 @@ impl Watch for EtcdWatch {
 
 /// Why a stream of events ended.
 enum End {
-    /// There is a gap; the state is to be read anew.
+    /// Events were missed; the state has to be read again.
     Gap,
-    /// Nobody listens.
+    /// The watch was dropped.
     Unwanted,
     Failed(WatchError),
 }
 
-/// Tells the state and what follows, and again after each gap, until an error.
+/// Sends the state and the events after it, and begins again after each gap. Ends with an error.
 async fn follow(cluster: &Cluster, scope: &Scope, sender: &Sender) -> WatchError {
     loop {
         match follow_once(cluster, scope, sender).await {
@@ -96,7 +96,7 @@ async fn follow_once(cluster: &Cluster, scope: &Scope, sender: &Sender) -> End {
     end
 }
 
-/// Asks for events of all prefixes of the scope, on one stream.
+/// Asks for the events of all prefixes of the scope, on one stream.
 async fn begin(live: &Live, scope: &Scope, from: i64) -> Result<WatchStream, etcd_client::Error> {
     let mut client = live.client.watch_client().max_decoding_message_size(ANSWER);
     let options =
@@ -111,7 +111,7 @@ async fn begin(live: &Live, scope: &Scope, from: i64) -> Result<WatchStream, etc
     Ok(stream)
 }
 
-/// Hands over events until the stream ends.
+/// Sends events on until the stream ends.
 async fn events(mut stream: WatchStream, member: &Member, scope: &Scope, sender: &Sender) -> End {
     loop {
         let response = tokio::select! {
@@ -124,7 +124,8 @@ async fn events(mut stream: WatchStream, member: &Member, scope: &Scope, sender:
             Err(error) => return of_fault(Fault::asking(&member.url, &error)),
         };
         if response.canceled() {
-            // Compaction, or a member without a leader, needs the state anew; what is not permitted stays so.
+            // A compaction, or a member without a leader, makes the watch start again from the state. A
+            // missing permission would be missing again.
             return match response.cancel_reason() {
                 reason if reason.contains("permission denied") => {
                     let text = format!(

@@ -1,4 +1,4 @@
-//! Commits: a batch is one transaction where it can be.
+//! Commits: a batch is one transaction where etcd's limits allow it.
 
 use api::{Key, Revision};
 use etcd_client::{Compare, CompareOp, GetOptions, GetResponse, Txn, TxnOp, TxnOpResponse, TxnResponse};
@@ -10,17 +10,16 @@ use super::reading::{decode, end_of};
 use crate::batch::{Batch, Current, Expect, Guard, Op, Operation, Outcome, Report, Transaction, Write};
 use crate::error::{Refusal, StoreError};
 
-/// A revision that no record has.
+/// A revision that no record has, so that comparing with it fails.
 const NEVER: i64 = -1;
 
-/// Applies a batch.
 pub(super) async fn commit(
     cluster: &Cluster,
     batch: &Batch,
     deadline: Instant,
 ) -> Result<Report, StoreError> {
     let mut report = Report { outcomes: vec![Outcome::NotTried; batch.writes.len()], broken_guard: None };
-    // Transactions are made of successive writes, so what is applied is a count.
+    // Each transaction takes the writes that follow the last one's, so a count says which writes are applied.
     let mut applied = 0;
     let mut limit = cluster.max_operations();
     let mut is_first = true;
@@ -72,7 +71,8 @@ pub(super) async fn commit(
     Ok(report)
 }
 
-/// What is left of a batch, as a batch.
+/// The writes from `from` on, as a batch of their own. An expectation of an earlier write becomes that
+/// write's outcome.
 fn rest(batch: &Batch, from: usize, outcomes: &[Outcome], with_guards: bool) -> Batch {
     let writes = batch.writes[from..].iter().map(|write| {
         let expect = match &write.expect {
@@ -89,11 +89,11 @@ fn rest(batch: &Batch, from: usize, outcomes: &[Outcome], with_guards: bool) -> 
     Batch { writes: writes.collect(), guards }
 }
 
-/// A comparison that a guard is made of.
+/// A comparison of a guard's.
 enum Check<'b> {
-    /// A key is at that revision, or absent.
+    /// The key is at that revision, or absent.
     Key(&'b Key, Option<&'b Revision>),
-    /// Nothing under that prefix has a later revision than that number.
+    /// No key under that prefix has a later revision than that number.
     Range(String, i64),
 }
 
@@ -116,14 +116,15 @@ impl Check<'_> {
     fn compare(&self) -> Compare {
         match self {
             Check::Key(key, revision) => compare(key, *revision),
-            // Where there is nothing, etcd compares with 0.
+            // For an empty range etcd compares 0, which is less: the guard holds.
             Check::Range(prefix, since) => {
                 Compare::mod_revision(prefix.as_str(), CompareOp::Less, since + 1).with_range(end_of(prefix))
             }
         }
     }
 
-    /// Fetches what tells whether it failed, without values: the key, or one that is later.
+    /// Fetches, without values, what tells whether the comparison failed: the key itself, or one key of the
+    /// range that is later.
     fn fetch(&self) -> TxnOp {
         let options = GetOptions::new().with_keys_only();
         match self {
@@ -143,14 +144,16 @@ impl Check<'_> {
     }
 }
 
-/// The transaction: compares; what to do if they hold; else what to fetch, in the order of the compares.
+/// The transaction: the compares, the writes to apply if all of them hold, and what to fetch if one fails, in
+/// the order of the compares.
 fn request(transaction: &Transaction, checks: &[(usize, Check<'_>)]) -> Txn {
     let operations = &transaction.operations;
     let guarded = checks.iter().map(|(_, check)| check.compare());
     let expected = operations.iter().map(|operation| match &operation.expect {
         Expect::Absent => compare(&operation.key, None),
         Expect::Revision(revision) => compare(&operation.key, Some(revision)),
-        // Of an earlier write that is in the same transaction and was not folded: there is no such state.
+        // It expects the state after a write of this very transaction that could not be folded into it. No
+        // stored state fulfils that, so the compare must fail.
         Expect::AsLeftBy(_) => Compare::mod_revision(operation.key.etcd_path(), CompareOp::Equal, NEVER),
     });
     let writes = operations.iter().map(|operation| match &operation.op {
@@ -172,13 +175,14 @@ fn compare(key: &Key, revision: Option<&Revision>) -> Compare {
     }
 }
 
-/// The number of a revision that etcd may have given; others, and 0, which stands for what does not exist, match nothing.
+/// The number of a revision that etcd may have given. Any other text gives a number that matches nothing, and
+/// so does 0, which etcd uses for absent keys.
 fn number(revision: &Revision) -> i64 {
     let number = revision.as_str().parse().unwrap_or(NEVER);
     if number > 0 && number.to_string() == revision.as_str() { number } else { NEVER }
 }
 
-/// Which of the compares failed.
+/// Which compare failed.
 enum Refused {
     Guard(usize),
     Operation(usize, Current),
@@ -209,7 +213,7 @@ fn refused(answer: &TxnResponse, transaction: &Transaction, checks: &[(usize, Ch
             return Refused::Operation(at, current(operation, found));
         }
     }
-    // One of them failed, or the server would not have said so.
+    // All compares hold by what was fetched, yet the server says that one failed: which one cannot be told.
     Refused::Operation(0, Current::Unknown)
 }
 
@@ -220,12 +224,13 @@ fn revision_of(found: &GetResponse) -> Option<i64> {
 fn current(operation: &Operation, found: &GetResponse) -> Current {
     match found.kvs().first() {
         None => Current::Absent,
-        // It is there and cannot be understood; whoever reads it is told why.
+        // The record exists and cannot be parsed. The next read of it reports the reason.
         Some(kv) => decode(operation.key.clone(), kv).map_or(Current::Unknown, Current::Record),
     }
 }
 
-/// The report where a transaction got no answer; an error where it is certain that nothing of the batch was applied.
+/// The report where a transaction failed. It is an error instead where certainly nothing of the batch was
+/// applied.
 fn failed(
     fault: Fault,
     transaction: &Transaction,
@@ -242,7 +247,8 @@ fn failed(
     } else if applied == 0 {
         return Err(fault.into_error());
     } else {
-        // It was not sent, but a report has no other word for why it goes no further.
+        // The transaction was not sent. `Unknown` is the only outcome that carries the reason why the report
+        // ends here.
         report.outcomes[first.writes[0] + applied] = Outcome::Unknown(fault.text);
     }
     Ok(report)

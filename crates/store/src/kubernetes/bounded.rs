@@ -1,4 +1,5 @@
-//! Answers, read within bounds: what a server sends is taken as far as it may be ours, whatever it goes on with.
+//! Reads answers within bounds, whatever the server sends: it takes no more than an answer of an API server
+//! may hold.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -6,29 +7,31 @@ use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use kube::client::Body;
 
-/// The largest answer about one object, in bytes, and the longest line of a watch. The server's etcd takes a tenth of it.
+/// The largest answer about one object, and the longest line of a watch, in bytes. The server's etcd stores
+/// no object a tenth as large.
 pub(super) const OBJECT: usize = 16 << 20;
-/// The largest page of a list. A page of full blocks is a quarter of it; what is larger is asked for in smaller pages.
+/// The largest page of a list, in bytes. A page of full blocks is a quarter of it. A page that would be
+/// larger is asked for in smaller pages.
 pub(super) const PAGE: usize = 64 << 20;
-/// All pages of a list.
+/// All pages of a list together, in bytes.
 pub(super) const LIST: usize = 512 << 20;
-/// What is read of all answers that come at once.
+/// All answers that are being read at the same time together, in bytes.
 const AT_ONCE: usize = 128 << 20;
-/// How much of an error's body is read.
+/// How much of an error's body is read, in bytes.
 pub(super) const ERROR: usize = 64 << 10;
 
-/// What has been read of the answers that come just now, in bytes.
+/// How many bytes of the answers that are being read now have been read.
 #[derive(Debug, Default)]
 pub(super) struct UnderWay(AtomicUsize);
 
-/// The share of one answer, given back when it is dropped.
+/// One answer's part of [`UnderWay`], subtracted again when it is dropped.
 struct Share<'u> {
     all: &'u UnderWay,
     bytes: usize,
 }
 
 impl Share<'_> {
-    /// Takes more; `false` where all answers together are too much.
+    /// Adds `bytes`. Gives `false` where all answers together exceed [`AT_ONCE`].
     fn take(&mut self, bytes: usize) -> bool {
         self.bytes += bytes;
         self.all.0.fetch_add(bytes, Ordering::Relaxed) + bytes <= AT_ONCE
@@ -41,7 +44,7 @@ impl Drop for Share<'_> {
     }
 }
 
-/// The body; `None` as soon as it is larger than that, or all are too large together.
+/// Reads the whole body; `None` as soon as it exceeds `most`, or all answers together exceed [`AT_ONCE`].
 pub(super) async fn whole(
     mut body: Body,
     most: usize,
@@ -59,7 +62,7 @@ pub(super) async fn whole(
     Ok(Some(bytes))
 }
 
-/// The beginning of the body, as far as it came.
+/// Reads at most the first `most` bytes of a body; fewer where the connection breaks.
 pub(super) async fn beginning(mut body: Body, most: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while let Some(Ok(data)) = next(&mut body).await {
@@ -76,7 +79,7 @@ async fn next(body: &mut Body) -> Option<Result<Bytes, kube::Error>> {
     loop {
         match body.frame().await?.map(|frame| frame.into_data()) {
             Ok(Ok(data)) => return Some(Ok(data)),
-            // Trailers say nothing of interest.
+            // Only data is of use, trailers are not.
             Ok(Err(_)) => {}
             Err(error) => return Some(Err(error)),
         }

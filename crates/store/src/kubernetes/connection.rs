@@ -1,4 +1,4 @@
-//! The connection, and requests on it.
+//! The connection to the API server, and the requests on it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -35,45 +35,48 @@ use super::pace::Pace;
 use super::recent::Recent;
 use crate::error::StoreError;
 
-/// While an answer is awaited: after so long a silence ask whether the server is alive, and give up after so long again.
+/// Applies while an answer is awaited. After the first duration of silence the client asks whether the server
+/// is alive; after the second without a reply it gives up.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
-/// Whole scopes come in one answer: let it flow.
+/// HTTP/2's flow-control window, in bytes. A whole scope comes in one answer: a small window would make it
+/// slow.
 const WINDOW: u32 = 4 << 20;
 /// How long to wait where the server asks to wait and does not say how long.
 const PAUSE: Duration = Duration::from_secs(1);
-/// No server is taken at its word for more: times that far away cannot be computed with.
+/// The longest wait that a server may ask for. With longer ones, arithmetic on times could overflow.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How often a request that no connection was made for makes one itself.
+/// How often a request tries again whose connection another request was making, and could not make.
 const RETRIES: u32 = 3;
-/// How often is asked again what the connection went away under, and how much longer to wait each time; at first not at all.
+/// How often a request is sent again whose connection went away. Before repetition `n`, counted from 0, it
+/// waits `n` times [`BREATH`].
 const REPEATS: u32 = 10;
 const BREATH: Duration = Duration::from_millis(20);
 
-/// What is asked of the server.
+/// A request to the server, before it has credentials.
 #[derive(Clone, Debug)]
 pub(super) struct Question {
     pub(super) method: Method,
     pub(super) url: String,
     pub(super) body: Option<String>,
-    /// Of the body.
+    /// The media type of the body.
     pub(super) content_type: &'static str,
-    /// Of the answer.
+    /// The media types of the answer that we accept.
     pub(super) accept: &'static str,
     /// The largest answer, in bytes.
     pub(super) most: usize,
 }
 
-/// Stands in the server's audit log.
+/// Our `User-Agent`, which appears in the server's audit log.
 const OURSELVES: &str = concat!("rackpool/", env!("CARGO_PKG_VERSION"));
-/// What stands in `managedFields` for Calico's clients, which name no manager.
+/// The field manager that `managedFields` shows for Calico's clients, which set none.
 const FIELD_MANAGER: &str = "Go-http-client";
 
 const JSON: &str = "application/json";
-/// Lists of objects without `spec` and `status`.
+/// Asks for a list of objects without `spec` and `status`.
 pub(super) const METADATA_LIST: &str =
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
-/// Changes to an object of Kubernetes itself.
+/// The media type of a patch to an object of Kubernetes' own.
 pub(super) const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
 
 impl Question {
@@ -98,12 +101,13 @@ pub(super) struct Server {
     credentials: Credentials,
     /// The URL as messages may show it: without user and path.
     shown: String,
-    /// Many requests on one connection.
+    /// A client that sends many requests over one connection.
     http2: OnceCell<Client>,
-    /// A connection for each request that waits: for servers, and proxies before them, that do not speak HTTP/2.
+    /// A client with a connection for each request under way, for servers, and proxies before them, that do
+    /// not speak HTTP/2.
     http1: OnceCell<Client>,
     speaks_http1: AtomicBool,
-    /// Whether there ever was a connection; before that nothing can have been carried out.
+    /// Whether a connection was ever made. Before that, no request can have been carried out.
     was_connected: Arc<AtomicBool>,
     group: OnceCell<Group>,
     pace: Option<Pace>,
@@ -162,7 +166,8 @@ impl Server {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// The group that holds the custom resources: as set, or as the server says, asked once.
+    /// The group that holds the custom resources: the configured one, else the one that the server lists. The
+    /// server is asked once.
     pub(super) async fn group(&self, deadline: Instant) -> Result<Group, Fault> {
         let ask = async || {
             let text = self.ask(Question::get("/apis".to_string()), deadline).await?;
@@ -172,13 +177,14 @@ impl Server {
         self.group.get_or_try_init(ask).await.copied()
     }
 
-    /// The group, where it is known already.
+    /// The group, where it is configured or the server has been asked already.
     pub(super) fn known_group(&self) -> Option<Group> {
         self.group.get().copied()
     }
 
-    /// Asks, and asks again where the connection goes away and nothing is in doubt by that: API servers send clients away now and then (`--goaway-chance`), when
-    /// they end, and so do the proxies before them. A write that may have been carried out is asked once.
+    /// Sends a request, and sends it again when the connection goes away and certainly no write is in doubt.
+    /// API servers close connections now and then (`--goaway-chance`) and when they shut down, and so do the
+    /// proxies before them. A write that may have been carried out is not sent again.
     pub(super) async fn ask(&self, question: Question, deadline: Instant) -> Result<String, Fault> {
         let deadline = self.introduce(deadline).await?;
         let mut repeats = 0;
@@ -198,7 +204,8 @@ impl Server {
         }
     }
 
-    /// Asks, and waits and asks again while the server wants that and there is time.
+    /// Sends a request. While the server asks to wait (429), waits and sends it again, as long as the
+    /// deadline allows.
     async fn ask_once(&self, question: Question, deadline: Instant) -> Result<String, Fault> {
         let (_, body) = self.answer(&question, deadline).await?;
         match timeout_at(deadline, bounded::whole(body, question.most, &self.under_way)).await {
@@ -214,7 +221,8 @@ impl Server {
         }
     }
 
-    /// Gets the credentials. The time that a person took to log in is not the server's: gives the deadline that much later.
+    /// Gets the credentials. Gives the deadline, later by the time that a person took to log in: the server
+    /// has its whole time all the same.
     async fn introduce(&self, deadline: Instant) -> Result<Instant, Fault> {
         let start = Instant::now();
         self.identity(deadline).await?;
@@ -225,13 +233,13 @@ impl Server {
         self.credentials.get(deadline).await.map_err(|why| Fault::nobody(&self.shown, &why))
     }
 
-    /// A body that comes in as things happen.
+    /// The body of an answer that arrives while things happen: a watch's.
     pub(super) async fn listen(&self, url: String, deadline: Instant) -> Result<Body, Fault> {
         let deadline = self.introduce(deadline).await?;
         self.answer(&Question::get(url), deadline).await.map(|(_, body)| body)
     }
 
-    /// The answer to a question, if it is a good one.
+    /// The answer, if its status is a success.
     async fn answer(&self, question: &Question, deadline: Instant) -> Result<(StatusCode, Body), Fault> {
         let mut retries = RETRIES;
         let mut was_renewed = false;
@@ -256,7 +264,8 @@ impl Server {
                     self.speaks_http1.store(true, Ordering::Relaxed);
                     continue;
                 }
-                // It waited for the connection that another request was making in vain; its own tells why.
+                // It waited for a connection that another request tried to make and could not. When this
+                // request tries to connect itself, it learns the reason.
                 Ok(Err(error)) if retries > 0 && fault::was_not_connected_for(&error) => {
                     retries -= 1;
                     continue;
@@ -271,7 +280,7 @@ impl Server {
             if parts.status.is_success() {
                 return Ok((parts.status, body));
             }
-            // Who is not known has done nothing.
+            // A request that is not authenticated was not carried out, so it may be sent again.
             let is_unknown = parts.status == StatusCode::UNAUTHORIZED;
             if is_unknown
                 && !std::mem::replace(&mut was_renewed, true)
@@ -285,14 +294,15 @@ impl Server {
             };
             let wait = (parts.status == StatusCode::TOO_MANY_REQUESTS).then(|| retry_after(&parts.headers));
             match wait {
-                // Such a request was not carried out.
+                // A request that gets 429 was not carried out.
                 Some(wait) if Instant::now() + wait < deadline => sleep_until(Instant::now() + wait).await,
                 _ => return Err(Fault::answered(&self.shown, question, parts.status, &text, wait)),
             }
         }
     }
 
-    /// What the server said, without who we are: a server that echoes a request echoes that. Where it is JSON, what counts is what the JSON means.
+    /// The server's message without our secrets: a server may echo a request's headers. In a JSON text, the
+    /// strings are searched as they read after unescaping.
     fn without_secrets(&self, identity: &Identity, text: &str) -> String {
         let mut secrets = identity.secrets();
         let user =
@@ -400,7 +410,9 @@ fn retry_after(headers: &HeaderMap) -> Duration {
 }
 
 impl Question {
-    /// The URL, with the name under which the server notes who wrote a field: that of Calico's clients, so that fields do not change hands with the program.
+    /// The URL with a field manager, under which the server records who wrote a field: the name that Calico's
+    /// clients appear under, so that a field does not change its owner when another of the two programs
+    /// writes it.
     fn signed_url(&self) -> Cow<'_, str> {
         match self.method {
             Method::POST | Method::PUT | Method::PATCH => {
@@ -427,12 +439,13 @@ impl Question {
     }
 }
 
-/// Why there is no connection; nothing was sent. The reason is not told, as it may quote the key.
+/// The certificates or the key cannot be used, so there is no connection and nothing was sent. The reason is
+/// left out, as it may quote the key.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the certificates and the key that are given for it cannot be used")]
 pub(super) struct UnusableCertificates;
 
-/// A connector that notes that it has connected.
+/// A connector that records when it has connected.
 #[derive(Clone)]
 struct Noted<C> {
     inner: C,

@@ -1,4 +1,4 @@
-//! Who one is to the server, where that is said with each request.
+//! Credentials that go with each request: tokens, passwords, and what credential plugins give.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,36 +15,36 @@ use super::options::unusable;
 use crate::error::StoreError;
 use crate::pem::unread;
 
-/// The largest file of a token, in bytes.
+/// The largest file of a token that is read, in bytes.
 const MOST: usize = 1 << 20;
 
-/// The user of a kubeconfig, for messages.
+/// The kubeconfig's user, whom messages name.
 pub(super) struct User {
     pub(super) name: String,
-    /// The kubeconfig.
+    /// The kubeconfig, as messages name it.
     pub(super) place: String,
 }
 
 /// Where credentials come from.
 #[derive(Default)]
 enum Source {
-    /// There are none, or they do not change.
+    /// There are no credentials, or they never change.
     #[default]
     Fixed,
-    /// A file that may be written anew.
+    /// A token's file, which may be written again with a new token.
     File(PathBuf),
-    /// A program that gives them, and new ones when they have expired.
+    /// A credential plugin, which gives new credentials when the old ones have expired.
     Program(Exec, User),
 }
 
-/// Credentials, as far as they were had. Secret.
+/// The credentials, with those that were last got from their source. Secret.
 #[derive(Default)]
 pub(super) struct Credentials {
     source: Source,
     known: Mutex<Option<Arc<Identity>>>,
 }
 
-/// What a request or a connection says of itself. Secret.
+/// Proves who we are, on a request or a connection. Secret.
 #[derive(Default)]
 pub(super) struct Identity {
     /// The value of `Authorization`.
@@ -60,7 +60,8 @@ impl Identity {
         Some(Identity { header: Some(header), certificate: None })
     }
 
-    /// What no message may hold: the token; the password, alone and behind the user; and what the header makes of them.
+    /// The texts that no message may contain: the token, the password, user and password joined, and each as
+    /// the header encodes it.
     pub(super) fn secrets(&self) -> Secrets {
         let mut secrets = Secrets::default();
         let header = self.header.as_ref().and_then(|header| header.to_str().ok());
@@ -80,10 +81,10 @@ impl Credentials {
         Credentials { source: Source::Fixed, known: Mutex::new(Some(Arc::new(identity))) }
     }
 
-    /// A bearer token, without the white space around it; `what` is where it comes from.
+    /// A bearer token, without the white space around it. `what` names the token's origin in messages.
     ///
     /// # Errors
-    /// It holds what no header can.
+    /// Where the token holds characters that no header can hold.
     pub(super) fn token(token: &str, what: &str) -> Result<Credentials, StoreError> {
         Ok(Credentials::fixed(Identity::token(token).ok_or_else(|| not_a_token(what))?))
     }
@@ -91,7 +92,7 @@ impl Credentials {
     pub(super) fn basic(user: &str, password: &str) -> Credentials {
         let header =
             HeaderValue::try_from(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
-        // Base64 is always a good header.
+        // A text in base64 is always a valid header.
         let header = header.ok().map(|mut header| {
             header.set_sensitive(true);
             header
@@ -99,10 +100,10 @@ impl Credentials {
         Credentials::fixed(Identity { header, certificate: None })
     }
 
-    /// A bearer token in a file, which is called `what`.
+    /// A bearer token in a file. `what` names the file in messages.
     ///
     /// # Errors
-    /// It cannot be read, or holds what no header can.
+    /// Where the file cannot be read, or holds characters that no header can hold.
     pub(super) fn file(path: PathBuf, what: &str) -> Result<Credentials, StoreError> {
         let token = read_token(&path).map_err(|error| unread(what, &error))?;
         let Credentials { known, .. } = Credentials::token(&token, what)?;
@@ -113,18 +114,20 @@ impl Credentials {
         Credentials { source: Source::Program(exec, user), known: Mutex::default() }
     }
 
-    /// Whether a person may be asked for them, which takes a while.
+    /// Whether getting the credentials may wait for a person to log in.
     pub(super) fn ask_a_person(&self) -> bool {
         matches!(&self.source, Source::Program(exec, _) if exec.asks())
     }
 
-    /// The credentials; of several calls that need a program one runs it.
+    /// The credentials. Where several calls at once need the plugin, one of them runs it, and the others
+    /// wait.
     ///
     /// # Errors
-    /// Why there are none.
+    /// The reason why there are no credentials.
     pub(super) async fn get(&self, deadline: Instant) -> Result<Arc<Identity>, String> {
         let late = |_| "another request still waits for them".to_string();
-        // Who asks a person has a time of his own.
+        // A person who logs in has a limit of time of its own (`exec::LOGIN`), so the deadline does not
+        // count.
         let mut known = match self.ask_a_person() {
             true => self.known.lock().await,
             false => timeout_at(deadline, self.known.lock()).await.map_err(late)?,
@@ -156,7 +159,7 @@ impl Credentials {
         Ok(known.insert(Arc::new(identity)).clone())
     }
 
-    /// Whether there may be better credentials than those, which the server did not accept.
+    /// Whether there may be other credentials than `refused`, which the server did not accept.
     pub(super) async fn renew(&self, refused: &Arc<Identity>) -> bool {
         let mut known = self.known.lock().await;
         if known.as_ref().is_some_and(|known| !Arc::ptr_eq(known, refused)) {
@@ -165,7 +168,7 @@ impl Credentials {
         match &self.source {
             Source::Fixed => false,
             Source::File(path) => {
-                // Only a plain file can have been written anew.
+                // Only a regular file can be read again: a pipe gives its content once.
                 let read = path.is_file().then(|| read_token(path).ok()).flatten();
                 let Some(new) = read.and_then(|token| Identity::token(&token)) else { return false };
                 if new.header == refused.header {

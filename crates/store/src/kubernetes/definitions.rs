@@ -1,4 +1,4 @@
-//! The definitions of the custom resources.
+//! Creates the CustomResourceDefinitions.
 
 use std::time::Duration;
 
@@ -11,17 +11,18 @@ use super::fault::{Fault, Kind};
 use crate::error::StoreError;
 
 const PATH: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-/// How long to wait before looking again whether a definition is served: the server takes a few of these.
+/// How long to wait before asking again whether a definition's objects can be listed. The server takes a few
+/// such pauses.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A CustomResourceDefinition.
 #[derive(Clone, Copy, Debug)]
 pub struct Definition<'a> {
-    /// Its name, as in `ippools.crd.projectcalico.org`.
+    /// The definition's name, such as `ippools.crd.projectcalico.org`.
     pub name: &'a str,
-    /// The whole of it, as JSON.
+    /// The whole definition, as JSON.
     pub text: &'a str,
-    /// The path of its objects, as in `/apis/crd.projectcalico.org/v1/ippools`.
+    /// The path under which the server lists its objects, such as `/apis/crd.projectcalico.org/v1/ippools`.
     pub objects: &'a str,
 }
 
@@ -30,11 +31,11 @@ pub struct Definition<'a> {
 pub enum Defined {
     /// It was created.
     Created,
-    /// There was one of its name.
+    /// A definition of that name existed, and was left as it was.
     There,
 }
 
-/// Creates what is missing, and waits until all is served.
+/// Creates the definitions that do not exist, and waits until the objects of all of them can be listed.
 pub(super) async fn define(
     server: &Server,
     definitions: &[Definition<'_>],
@@ -59,13 +60,14 @@ async fn create(server: &Server, definition: &Definition<'_>, deadline: Instant)
     let question = Question::send(Method::POST, PATH.to_string(), definition.text.to_string());
     match server.ask(question, deadline).await {
         Ok(_) => Ok(Defined::Created),
-        // Somebody else was faster.
+        // Another client created it in the meantime.
         Err(fault) if fault.kind == Kind::Exists => Ok(Defined::There),
         Err(fault) => Err(fault),
     }
 }
 
-/// Waits until its objects can be listed, which is later than the server says that it is established.
+/// Waits until the definition's objects can be listed. The server reports the definition as established
+/// somewhat earlier.
 async fn wait_for(server: &Server, definition: &Definition<'_>, deadline: Instant) -> Result<(), StoreError> {
     loop {
         let text = server.ask(Question::get(format!("{PATH}/{}", definition.name)), deadline).await;

@@ -1,5 +1,5 @@
-//! Credential plugins (`client-go/plugin/pkg/client/auth/exec`). They get a bounded time and may say a bounded lot; nothing that they are given or say
-//! stands in a message.
+//! Runs credential plugins (`client-go/plugin/pkg/client/auth/exec`) with bounds on their time and output. No
+//! message quotes a plugin's input or output.
 
 use std::io::{IsTerminal, stdin};
 use std::process::{Command, Stdio};
@@ -13,25 +13,25 @@ use tokio::sync::oneshot;
 
 use super::kubeconfig::from_yaml;
 
-/// The most that a plugin may say, in bytes: a token, or a certificate and its key.
+/// The largest output of a plugin that is read, in bytes: it is a token, or a certificate and its key.
 const MOST: usize = 1 << 20;
 /// How long a person may take to log in.
 const LOGIN: Duration = Duration::from_secs(300);
 
-/// A plugin, and how to call it. All but the command may be secret.
+/// A plugin, and how to call it. All fields but the command may hold secrets.
 #[derive(Clone)]
 pub(super) struct Exec {
     pub(super) api_version: String,
     pub(super) command: String,
     pub(super) args: Vec<String>,
     pub(super) env: Vec<(String, String)>,
-    /// Whether it may talk to the person at the terminal, if there is one.
+    /// Whether the plugin may talk to the person at the terminal, if there is a terminal.
     pub(super) may_ask: bool,
-    /// What it is told of the cluster, if it wants to know.
+    /// What the plugin is told of the cluster, where the kubeconfig wants that.
     pub(super) cluster: Option<Json>,
 }
 
-/// What a plugin gave.
+/// The credentials that a plugin gave.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Given {
@@ -47,16 +47,17 @@ struct Answer {
 }
 
 impl Exec {
-    /// Whether a person is there whom it may ask.
+    /// Whether there is a person whom the plugin may ask.
     pub(super) fn asks(&self) -> bool {
         self.may_ask && stdin().is_terminal()
     }
 
-    /// Runs it on a thread of its own; the error is the reason, without what it was given or said.
+    /// Runs the plugin on a thread of its own. The error is the reason, without the plugin's input and
+    /// output.
     pub(super) async fn run(&self, within: Duration) -> Result<Given, String> {
         let (exec, (sender, receiver)) = (self.clone(), oneshot::channel());
         let spawned = thread::Builder::new().spawn(move || {
-            // Nobody listens any more when the call was given up.
+            // The receiver is gone when the caller has given up.
             let _ = sender.send(exec.run_here(within));
         });
         spawned.map_err(|error| error.to_string())?;
@@ -80,7 +81,7 @@ impl Exec {
             .stdout(Stdio::piped());
         let (program, time) = match asks {
             true => (Program::start_at_terminal(&mut command), LOGIN),
-            // What it says goes nowhere: it may quote what it was given.
+            // What the plugin writes to standard error is dropped: it may quote secrets.
             false => (Program::start(command.stdin(Stdio::null()).stderr(Stdio::null())), within),
         };
         let program = program.map_err(|error| format!("it cannot be run: {error}"))?;

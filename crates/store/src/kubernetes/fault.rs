@@ -1,4 +1,4 @@
-//! What went wrong, in the terms of what may be done about it.
+//! Classifies the errors of the API server and of the connection to it by what a caller can do about them.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -13,21 +13,21 @@ use crate::batch::Current;
 use crate::cause::{self, ABOUT_US, find};
 use crate::error::{Refusal, StoreError};
 
-/// What kind of thing went wrong.
+/// The class of a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The server cannot be reached, or did not answer.
     Unreachable,
-    /// The connection went away before the answer had come, and nothing is in doubt: it was a read, or a write that was certainly not carried out. Worth being
-    /// asked again at once.
+    /// The connection went away before the answer came, and nothing is in doubt: the request was a read, or a
+    /// write that was certainly not carried out. It can be sent again at once.
     BrokenOff,
-    /// What answers is another thing than our API server, or its certificate does not prove that it is.
+    /// It is not our API server that answers, or its certificate does not prove that it is.
     Impostor,
     /// The server does not know who we are.
     Unknown,
     /// We may not do this.
     Forbidden,
-    /// The object does not exist, or another one of the same name does.
+    /// The object does not exist. Another object of the same name may.
     Absent,
     /// The kind of object does not exist.
     NotInstalled,
@@ -35,17 +35,18 @@ pub(super) enum Kind {
     Exists,
     /// The object has changed.
     Conflict,
-    /// The state that a list goes on with, or a watch begins at, is gone; with what to go on with.
+    /// The server no longer has the state at which a list should continue or a watch should begin. Holds the
+    /// token with which the list can continue from a later state, where the server gave one.
     Gone(Option<String>),
     /// The server's rules refuse the object.
     Invalid,
-    /// The server's rules refuse its name.
+    /// The server's rules refuse the object's name.
     Name,
     /// The object is too large.
     TooLarge,
-    /// The server asks to wait.
+    /// The server asks to wait so long.
     Throttled(Duration),
-    /// The answer is larger than any that is awaited.
+    /// The answer exceeds the bound for its kind.
     Endless,
     /// The server failed.
     Other,
@@ -57,7 +58,7 @@ pub(super) struct Fault {
     pub(super) kind: Kind,
     /// Whether it may have been carried out all the same.
     pub(super) in_doubt: bool,
-    /// Names the server, and the remedy.
+    /// The message; it names the server and the remedy.
     pub(super) text: String,
 }
 
@@ -104,7 +105,7 @@ impl Fault {
         Fault { kind: Kind::Unreachable, in_doubt, text }
     }
 
-    /// No permission in time from our own limit.
+    /// Our own limit on requests would let the request go only after the deadline.
     pub(super) fn paced(url: &str, wait: Duration) -> Fault {
         let text = format!(
             "too many requests to the Kubernetes API server at {url} for the limit of this process. Raise K8S_CLIENT_QPS and K8S_CLIENT_BURST"
@@ -112,7 +113,7 @@ impl Fault {
         Fault::new(Kind::Throttled(wait), text)
     }
 
-    /// An answer without end.
+    /// An answer larger than `most` bytes.
     pub(super) fn endless(url: &str, most: usize) -> Fault {
         let text = format!(
             "the answer of the Kubernetes API server at {url} is larger than the {} that it may have, and was not read to its end. Check the endpoint (the kubeconfig's server, K8S_API_ENDPOINT)",
@@ -121,7 +122,7 @@ impl Fault {
         Fault::new(Kind::Endless, text)
     }
 
-    /// No credentials.
+    /// There are no credentials.
     pub(super) fn nobody(url: &str, why: &str) -> Fault {
         let text = format!(
             "the credentials for the Kubernetes API server at {url} cannot be had: {why}. Check the kubeconfig's user"
@@ -129,7 +130,7 @@ impl Fault {
         Fault::new(Kind::Unknown, text)
     }
 
-    /// An answer that is not what an API server says.
+    /// An answer that an API server does not give.
     pub(super) fn nonsense(url: &str, error: &dyn StdError) -> Fault {
         let text = format!(
             "what answers at {url} does not speak as a Kubernetes API server does ({error}). Check the endpoint (the kubeconfig's server, K8S_API_ENDPOINT)"
@@ -137,7 +138,7 @@ impl Fault {
         Fault::new(Kind::Impostor, text)
     }
 
-    /// No answer, or a part of one.
+    /// The connection failed before the answer had come in whole.
     pub(super) fn on_the_way(url: &str, error: &kube::Error, is_write: bool) -> Fault {
         let connecting = find::<ClientError>(error).is_some_and(ClientError::is_connect);
         let before = connecting || matches!(error, kube::Error::HttpError(_));
@@ -162,7 +163,7 @@ impl Fault {
         let status = status.unwrap_or_default();
         let said = if status.message.is_empty() { text } else { status.message.as_str() };
         let said = match said.trim() {
-            // Those texts tell the code themselves.
+            // The texts below name the status code themselves.
             "" if code.as_u16() >= 500 => "it gives no reason".to_string(),
             "" => format!("it gives no reason ({code})"),
             said => outside::cut_short(said),
@@ -186,7 +187,7 @@ impl Fault {
             404 if is_status && !status.details.name.is_empty() => (Kind::Absent, at),
             404 => (Kind::NotInstalled, not_installed(url, question)),
             409 if status.reason == "AlreadyExists" => (Kind::Exists, at),
-            // The object of that UID is gone (`UID in precondition`).
+            // The object of that UID is gone: the server says `UID in precondition`.
             409 if said.contains("UID in precondition") => (Kind::Absent, at),
             409 => (Kind::Conflict, at),
             410 => (Kind::Gone(Some(status.metadata.token).filter(|token| !token.is_empty())), at),
@@ -199,7 +200,7 @@ impl Fault {
             422 if all_causes("metadata.uid") => (Kind::Absent, at),
             422 if all_causes("metadata.resourceVersion") => (Kind::Conflict, at),
             422 if all_causes("metadata.name") => (Kind::Name, at),
-            // Names the object and all that is wrong with it, as Calico shows it.
+            // The server's message names the object and all that is wrong with it. Calico shows it as it is.
             422 if is_status => (Kind::Invalid, said.to_string()),
             400 | 405 | 406 | 415 | 422 => (Kind::Invalid, at),
             429 => (Kind::Throttled(wait.unwrap_or_default()), at),
@@ -220,12 +221,12 @@ impl Fault {
             }
             false => text,
         };
-        // A server that fails may have carried it out before.
+        // A server that fails may have carried out the write before it failed.
         let in_doubt = question.is_write() && kind == Kind::Other;
         Fault { kind, in_doubt, text }
     }
 
-    /// Why a write is refused; `None` where the record is not to blame.
+    /// The refusal of a write; `None` where the fault is not the record's.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         let text = || self.text.clone();
         Some(match self.kind {
@@ -239,7 +240,7 @@ impl Fault {
         })
     }
 
-    /// The error of the port, where the call as a whole failed.
+    /// The error that callers of the port get, where the call as a whole failed.
     pub(super) fn into_error(self) -> StoreError {
         match self.kind {
             Kind::Unreachable
@@ -261,7 +262,8 @@ impl Fault {
     }
 }
 
-/// What to do about a missing right, if that is what the server says: `... User "u" cannot create resource "r" in API group "g" ...`.
+/// Which right to grant, where the server says that one is missing: `... User "u" cannot create resource "r"
+/// in API group "g" ...`.
 fn right(said: &str) -> Option<String> {
     let (before, after) = said.split_once("\" cannot ")?;
     let user = before.rsplit_once("User \"")?.1;
@@ -274,12 +276,12 @@ fn right(said: &str) -> Option<String> {
     ))
 }
 
-/// Whether it was a policy or a webhook of the cluster that refused (`apiserver/pkg/admission/plugin`).
+/// Whether a policy or a webhook of the cluster refused the object (`apiserver/pkg/admission/plugin`).
 fn is_of_admission(said: &str) -> bool {
     said.contains(" denied request") || said.contains(" denied the request")
 }
 
-/// What a question is about: `ipamhandles.crd.projectcalico.org`.
+/// The kind of object that a request is about: `ipamhandles.crd.projectcalico.org`.
 fn kind_of(question: &Question) -> String {
     let path = question.url.split('?').next().unwrap_or_default();
     match path.trim_start_matches('/').split('/').collect::<Vec<_>>()[..] {
@@ -288,7 +290,7 @@ fn kind_of(question: &Question) -> String {
     }
 }
 
-/// The collection of a question's URL is not there.
+/// The message for a collection that the server does not have.
 fn not_installed(url: &str, question: &Question) -> String {
     let path = question.url.split('?').next().unwrap_or_default();
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
@@ -314,14 +316,14 @@ pub(super) fn is_without_http2(error: &kube::Error) -> bool {
     refused || find::<WithoutHttp2>(error).is_some()
 }
 
-/// Whether a request was given up because the connection that it waited for was not made. Nothing was sent.
+/// Whether a request failed because the connection that it waited for could not be made. Nothing was sent.
 pub(super) fn was_not_connected_for(error: &kube::Error) -> bool {
     let client = find::<ClientError>(error).filter(|error| error.is_connect());
-    // The type of this reason is not public.
+    // The type of this reason is not public, so its text has to do.
     client.and_then(StdError::source).is_some_and(|reason| reason.to_string() == "request was canceled")
 }
 
-/// Why a connection could not be made, or broke.
+/// Classifies an error of connecting, or of a connection that broke.
 fn broken(url: &str, error: &kube::Error) -> (Kind, String) {
     if let Some(unusable) = find::<UnusableCertificates>(error) {
         let text = format!(
@@ -374,7 +376,7 @@ fn broken(url: &str, error: &kube::Error) -> (Kind, String) {
     }
 }
 
-/// The reasons of an error.
+/// The messages of an error and of its causes.
 pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
     cause::chain(error, ToString::to_string)
 }

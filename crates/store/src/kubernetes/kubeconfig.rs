@@ -1,4 +1,5 @@
-//! Kubeconfigs: what of them leads to a server, and the files that they name, all read within bounds. Nothing of their content stands in a message.
+//! Reads kubeconfigs, and the files that they name, within bounds. It uses only those settings that concern
+//! the connection. No message quotes the content.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -116,7 +117,8 @@ struct Context {
     user: Option<String>,
 }
 
-/// What a kubeconfig leads to, all files read but that of a token, which may be written anew.
+/// Reads the settings and the credentials that a kubeconfig gives for a context. It reads all files that the
+/// kubeconfig names, and a token's file again later, as that may change.
 pub(super) fn read(
     kubeconfig: &Kubeconfig,
     context: Option<&str>,
@@ -146,14 +148,15 @@ pub(super) fn read(
     let what = "certificate-authority";
     let ca = data_or_file(&place, what, &cluster.certificate_authority_data, &cluster.certificate_authority)?;
     config.root_cert = ca.as_ref().map(|pem| certificates(pem, &format!("{what} of {place}"))).transpose()?;
-    // A credential plugin that wants to know the cluster gets the certificates, wherever they stand.
+    // A credential plugin that is told of the cluster gets the certificates themselves, also where the
+    // kubeconfig names their file.
     cluster.certificate_authority_data = ca.map(|pem| STANDARD.encode(pem));
     user.identify(&mut config, &place)?;
     let credentials = user.credentials(&cluster, &user_name, &place)?;
     Ok((config, credentials))
 }
 
-/// As messages name it.
+/// The kubeconfig as messages name it.
 fn shown(kubeconfig: &Kubeconfig) -> String {
     match kubeconfig {
         Kubeconfig::Inline(_) => "the kubeconfig given as text".to_string(),
@@ -181,7 +184,7 @@ fn read_files(paths: &[PathBuf]) -> Result<File, StoreError> {
     merged.ok_or_else(|| unusable(format!("none of the kubeconfigs {paths:?} exists")))
 }
 
-/// All documents of a text, merged. Of what is wrong only kind and place are told.
+/// All documents of a text, merged. The error names only the kind of a fault and its place.
 fn parse(text: &str, place: &str) -> Result<File, StoreError> {
     if text.len() > MOST {
         return Err(unusable(format!("{place} holds more than {}", outside::Size(MOST))));
@@ -191,7 +194,7 @@ fn parse(text: &str, place: &str) -> Result<File, StoreError> {
     Ok(files.into_iter().fold(File::default(), File::merge))
 }
 
-/// Reads YAML or JSON of another's; the error is the kind of fault and its place.
+/// Reads YAML or JSON from outside. The error is the kind of the fault and its place.
 pub(super) fn from_yaml<T: for<'de> Deserialize<'de>>(text: &str) -> Result<Vec<T>, String> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_aliases: 1000, max_total_scalar_bytes: 2 * MOST },
@@ -229,7 +232,7 @@ fn fault(error: &serde_saphyr::Error) -> String {
 }
 
 impl File {
-    /// What this one says holds over what the next does.
+    /// Merges two files; where both define the same, `self` counts.
     fn merge(self, next: File) -> File {
         File {
             clusters: merge_named(self.clusters, next.clusters, |one| &one.name),
@@ -239,7 +242,8 @@ impl File {
         }
     }
 
-    /// Files are named from where the kubeconfig is; so are programs with a `/` in their names.
+    /// Makes paths absolute: they are relative to the kubeconfig's folder. So are programs with a `/` in
+    /// their names.
     fn make_absolute(&mut self, directory: &Path) {
         let absolute = |path: &mut Option<String>| {
             if let Some(path) = path.as_mut().filter(|path| !path.is_empty() && Path::new(path).is_relative())
@@ -262,7 +266,8 @@ impl File {
         }
     }
 
-    /// Cluster and user of a context, and the user's name. A user that there is none of is nobody, as with client-go.
+    /// A context's cluster and user, and the user's name. A user whom the file does not define has no
+    /// credentials, as in client-go.
     fn chosen(
         mut self,
         place: &str,
@@ -310,7 +315,7 @@ fn merge_named<T>(
     Some(merged)
 }
 
-/// A PEM text, in place (base64) or in a file.
+/// A PEM text: the field's own in base64, or that of the file which the other field names.
 fn data_or_file(
     place: &str,
     what: &str,
@@ -326,7 +331,7 @@ fn data_or_file(
     let Some(path) = file.as_deref().filter(|path| !path.is_empty()) else { return Ok(None) };
     let text = outside::read_text(Path::new(path), crate::pem::MOST);
     text.map(Some).map_err(|error| {
-        // A key itself may stand where its file belongs.
+        // The field for the key's file may hold the key itself by mistake, so its value is not shown.
         let named = match what {
             "client-key" => format!("the file of the {what} of {place}"),
             _ => format!("{} ({what} of {place})", outside::shown_word(path)),
@@ -336,7 +341,7 @@ fn data_or_file(
 }
 
 impl FileUser {
-    /// Puts into the settings who one is by certificate, and whom one acts for.
+    /// Sets the client's certificate, and the user to impersonate.
     fn identify(&self, config: &mut Config, place: &str) -> Result<(), StoreError> {
         let (cert, key) = ("client-certificate", "client-key");
         let certificate = data_or_file(place, cert, &self.client_certificate_data, &self.client_certificate)?;
@@ -403,7 +408,7 @@ impl FileExec {
 }
 
 impl Cluster {
-    /// What a credential plugin that asks for it is told of the cluster.
+    /// What a credential plugin is told of the cluster, where it asks for that.
     fn info(&self) -> Json {
         let mut info = serde_json::Map::new();
         let mut put = |name: &str, value: Option<Json>| {

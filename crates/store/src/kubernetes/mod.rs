@@ -2,21 +2,28 @@
 //!
 //! Objects, names, labels and compare-and-swap are Calico's (`libcalico-go/lib/backend/k8s`): see [`api::crd`].
 //!
-//! * **A read set is read side by side**, over one connection: a GET for a key, pages of 500 for a scope, those of affinities chosen by label. All reads
-//!   are consistent ones; the records of a view are of different moments.
-//! * **A batch is written in order**, a request a write, and ends at the first refusal. Guards are not honoured: there is nothing to honour them with.
-//! * **Blocks, affinities and handles are deleted in two phases**: a PUT that flags the object, which is the compare-and-swap, then a DELETE of that
-//!   very object. What a crash leaves flagged reads as absent, and whoever creates the record anew removes it first. [`Deletion::Atomic`] does it in one.
-//!   Only a scope of blocks that is read for its keys alone may still show one: such a list is of the server's short form, a tenth of the whole where blocks are
-//!   full, and does not tell. Whoever is about to conclude from it that no block is left looks at headers before.
-//! * **Nodes and WorkloadEndpoints are views of Kubernetes Nodes and Pods.** They are not created or deleted here: a put changes a Node's annotations, or
-//!   those of the Pod behind an endpoint, and deleting an endpoint empties them.
-//! * **Names have rules**: a handle whose name no object can bear is refused as [`Refusal::Name`](crate::Refusal::Name), as is one that
-//!   differs from another in case alone.
-//! * **A connection that goes away** under a read, or under a write that the server says it did not process (GOAWAY, REFUSED_STREAM), is made again and the request
-//!   sent again, a few times. Any other write that was sent and not answered is sent once.
-//! * **Nothing outlives its deadline**: a write that was sent and not answered is reported as unknown. Where the server asks to wait (429), calls
-//!   wait as long as theirs allows.
+//! * **The parts of a read set are read at the same time**, over one connection: each key by a GET, each
+//!   scope in pages of 500. Lists of affinities carry a label selector. Each read is consistent; the records
+//!   of a view may be of different moments.
+//! * **A batch is written in order**, one request for each write, and ends at the first refusal. Guards are
+//!   not honoured: the API server offers nothing to honour them with.
+//! * **Blocks, affinities and handles are deleted in two phases**: a PUT that flags the object, which is the
+//!   compare-and-swap, then a DELETE of that very object. An object that a crash left flagged reads as
+//!   absent, and a create of its record removes it first. [`Deletion::Atomic`] needs only one request. There
+//!   is one exception: a scope of blocks that is read at [`Depth::Key`](crate::Depth::Key) may still show a
+//!   flagged block. Such a list uses the server's short form, which is a tenth as large for full blocks and
+//!   does not contain the flag. A caller that must know whether any block is left reads headers.
+//! * **Nodes and WorkloadEndpoints are views of Kubernetes Nodes and Pods.** The store does not create or
+//!   delete them: a put changes the annotations of the Node, or of the Pod behind an endpoint, and deleting
+//!   an endpoint empties these annotations.
+//! * **Names have rules**: a handle whose name no object can bear is refused as
+//!   [`Refusal::Name`](crate::Refusal::Name), and so is a handle whose name differs from another's in case
+//!   alone.
+//! * **A connection may go away** under a read, or under a write that the server says it did not process
+//!   (GOAWAY, REFUSED_STREAM). Then the store connects and sends the request again, a few times. Any other
+//!   write that was sent and not answered is not sent again.
+//! * **Nothing outlives its deadline**: a write that was sent and not answered is reported as unknown. Where
+//!   the server asks to wait (429), a call waits as long as its deadline allows.
 
 mod bounded;
 mod connection;
@@ -61,7 +68,7 @@ pub use watching::KubeWatch;
 
 /// A store in a Kubernetes API server. Clones share the connection.
 ///
-/// Its calls need a tokio runtime with time and I/O enabled; all of them the same one.
+/// Its calls need a tokio runtime with time and I/O enabled. All calls must use the same runtime.
 #[derive(Clone)]
 pub struct KubeStore {
     server: Arc<Server>,
@@ -77,12 +84,13 @@ impl KubeStore {
     /// Reads kubeconfig, certificates and token. Nothing is sent before the first call, and no credential plugin is run.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] or [`StoreError::Denied`] for what cannot be read or makes no sense, and where no server is named.
+    /// [`StoreError::Unusable`] or [`StoreError::Denied`] for a file that cannot be read or makes no sense,
+    /// and where no server is named.
     pub fn open(options: Options) -> Result<KubeStore, StoreError> {
         Ok(KubeStore { server: Arc::new(Server::new(options)?) })
     }
 
-    /// The group that holds the custom resources: as set, or as the server says.
+    /// The group that holds the custom resources: the configured one, else the one that the server lists.
     ///
     /// # Errors
     /// When the server cannot be asked.
@@ -90,10 +98,12 @@ impl KubeStore {
         self.server.group(Instant::now() + within).await.map_err(Fault::into_error)
     }
 
-    /// Creates those CustomResourceDefinitions that are not there, and waits until all of them are served. What is there already is left as it is.
+    /// Creates those CustomResourceDefinitions that do not exist, and waits until the objects of all of them
+    /// can be listed. It changes no existing definition.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] for a definition that the server refuses, or whose names others have; else as for reads.
+    /// [`StoreError::Unusable`] for a definition that the server refuses, or whose names another definition
+    /// has taken; else as for reads.
     pub async fn define(
         &self,
         definitions: &[Definition<'_>],
@@ -102,7 +112,7 @@ impl KubeStore {
         definitions::define(&self.server, definitions, Instant::now() + within).await
     }
 
-    /// The labels of a namespace; `None` where there is none of that name.
+    /// The labels of a namespace; `None` where no namespace has that name.
     ///
     /// # Errors
     /// As for reads.
@@ -114,7 +124,8 @@ impl KubeStore {
         namespace::labels(&self.server, name, Instant::now() + within).await
     }
 
-    /// An object of Kubernetes' own; `None` where there is none of that name, or no such kind.
+    /// An object of Kubernetes' own; `None` where no object has that name, or the server does not have the
+    /// kind.
     ///
     /// # Errors
     /// As for reads.
@@ -122,15 +133,16 @@ impl KubeStore {
         objects::object(&self.server, name, Instant::now() + within).await
     }
 
-    /// Gives a host's affinities that old releases wrote the labels by which they are found; tells how many there were.
+    /// Writes the labels by which affinities are found to those affinities of a host that old releases wrote
+    /// without them. Gives how many it labelled.
     ///
     /// # Errors
-    /// As for reads; those that were labelled before stay so.
+    /// As for reads. The affinities that were labelled before the error stay labelled.
     pub async fn label_affinities(&self, host: &str, within: Duration) -> Result<usize, StoreError> {
         unlabelled::label(&self.server, host, Instant::now() + within).await
     }
 
-    /// How many requests were sent so far, watches included.
+    /// How many requests were sent so far, watches' included.
     pub fn requests(&self) -> u64 {
         self.server.requests()
     }

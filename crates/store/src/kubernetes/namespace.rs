@@ -1,4 +1,4 @@
-//! Namespaces, which are no records: only their labels are of interest.
+//! Namespaces. They are no records: only their labels are read.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ struct Metadata {
     labels: Option<BTreeMap<String, String>>,
 }
 
-/// The labels of a namespace; `None` where there is none of that name.
+/// The labels of a namespace; `None` where no namespace has that name.
 pub(super) async fn labels(
     server: &Server,
     name: &str,

@@ -11,31 +11,31 @@ use crate::error::StoreError;
 /// The group of pods and namespaces.
 const CORE: &str = "/api/v1";
 
-/// Which object.
+/// The name of an object of Kubernetes' own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectName<'a> {
-    /// The group and version as paths spell them: `/api/v1`, `/apis/kubevirt.io/v1`.
+    /// The group and version as paths spell them, such as `/api/v1` or `/apis/kubevirt.io/v1`.
     pub api: &'a str,
-    /// The kind as paths spell it: `pods`.
+    /// The kind as paths spell it, such as `pods`.
     pub plural: &'a str,
     /// The namespace, where the kind has one.
     pub namespace: Option<&'a str>,
-    /// The name.
+    /// The object's name in its namespace.
     pub name: &'a str,
 }
 
 impl<'a> ObjectName<'a> {
-    /// A pod.
+    /// The name of a pod.
     pub fn pod(namespace: &'a str, name: &'a str) -> ObjectName<'a> {
         ObjectName { api: CORE, plural: "pods", namespace: Some(namespace), name }
     }
 
-    /// A namespace.
+    /// The name of a namespace.
     pub fn namespace(name: &'a str) -> ObjectName<'a> {
         ObjectName { api: CORE, plural: "namespaces", namespace: None, name }
     }
 
-    /// The path; `None` for names that no object has: what comes from outside must not lead to another path.
+    /// The path; `None` where no object can have the name: a name from outside must not lead to another path.
     fn path(&self) -> Option<String> {
         if why_no_name(self.name).is_some() || self.namespace.is_some_and(|name| why_no_name(name).is_some())
         {
@@ -46,7 +46,7 @@ impl<'a> ObjectName<'a> {
     }
 }
 
-/// The object; `None` where there is none of that name, or no such kind.
+/// The object; `None` where no object has that name, or the server does not have the kind.
 pub(super) async fn object(
     server: &Server,
     name: ObjectName<'_>,
@@ -56,7 +56,7 @@ pub(super) async fn object(
     let text = match server.ask(Question::get(path), deadline).await {
         Ok(text) => text,
         Err(fault) if fault.kind == Kind::Absent => return Ok(None),
-        // The kinds of the core are there wherever an API server is.
+        // Every API server has the core kinds: where they are missing, it is no API server.
         Err(fault) if fault.kind == Kind::NotInstalled && name.api != CORE => return Ok(None),
         Err(fault) => return Err(fault.into_error()),
     };

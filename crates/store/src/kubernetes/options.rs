@@ -1,4 +1,4 @@
-//! Where the API server is, and how to prove who one is.
+//! Where the API server is, and how this client proves its identity.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,10 +17,11 @@ use crate::error::StoreError;
 use crate::pem::Pem;
 use crate::url::fault_of;
 
-/// A kubeconfig.
+/// Where a kubeconfig is.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Kubeconfig {
-    /// In those files: what one says holds over what later ones say. Of several, those that do not exist are left out.
+    /// Files. Where several define the same, the first counts. Of several files, those that do not exist are
+    /// left out.
     Files(Vec<PathBuf>),
     /// The text itself. Secret.
     Inline(String),
@@ -40,14 +41,14 @@ impl fmt::Debug for Kubeconfig {
 pub struct InCluster {
     /// The API server's host.
     pub host: String,
-    /// Its port.
+    /// The API server's port.
     pub port: String,
     /// Where the service account's `token` and `ca.crt` are.
     pub directory: PathBuf,
 }
 
 impl InCluster {
-    /// The API server at that host and port, with the service account that Kubernetes gives to pods.
+    /// The API server at that host and port, with the service account that Kubernetes gives to every pod.
     pub fn new(host: impl Into<String>, port: impl Into<String>) -> InCluster {
         let directory = PathBuf::from("/var/run/secrets/kubernetes.io/serviceaccount");
         InCluster { host: host.into(), port: port.into(), directory }
@@ -57,41 +58,43 @@ impl InCluster {
 /// How blocks, affinities and handles are deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Deletion {
-    /// As Calico does: flagged by a PUT, then removed.
+    /// As Calico does: a PUT flags the record, then a DELETE removes it.
     #[default]
     TwoPhase,
-    /// By one DELETE that holds only for the expected state.
+    /// One DELETE that the server carries out only on the expected state.
     Atomic,
 }
 
 /// How to reach the API server.
 #[derive(Clone, PartialEq)]
 pub struct Options {
-    /// A kubeconfig.
+    /// The kubeconfig to read.
     pub kubeconfig: Option<Kubeconfig>,
     /// The context of the kubeconfig; `None` for its current one.
     pub context: Option<String>,
-    /// Where neither a kubeconfig nor an endpoint is given.
+    /// Used where neither a kubeconfig nor an endpoint is given.
     pub in_cluster: Option<InCluster>,
-    /// The server's URL; holds over the kubeconfig's, as do the next five.
+    /// The server's URL. This and the next five fields override the kubeconfig.
     pub endpoint: Option<String>,
     /// A bearer token. Secret.
     pub token: Option<String>,
-    /// The authorities that the server's certificate is checked against. Where none is given anywhere, those of the system.
+    /// The authorities that sign the server's certificate; where neither this nor the kubeconfig names any,
+    /// the system's.
     pub ca: Option<Pem>,
-    /// The client's certificate, with those between it and its authority.
+    /// The client's certificate, followed by the intermediate certificates up to its authority.
     pub cert: Option<Pem>,
     /// The client's key.
     pub key: Option<Pem>,
-    /// Whether not to check the server's certificate.
+    /// Turns the check of the server's certificate off.
     pub insecure: bool,
-    /// The group that holds the custom resources; `None` to ask the server.
+    /// The group that holds the custom resources; `None` to find it out from the server.
     pub group: Option<Group>,
-    /// Requests a second on average, and at once; `None` for no limit but the server's own.
+    /// A limit on requests: how many per second on average, and how many at once; `None` for no limit but the
+    /// server's own.
     pub pace: Option<(f32, u32)>,
-    /// How long to wait for a connection, where a call allows that long.
+    /// How long to wait for a connection. The call's own deadline may end the wait earlier.
     pub connect_within: Duration,
-    /// How names of interfaces on hosts begin.
+    /// The prefix of the names of the workloads' interfaces on hosts.
     pub interface_prefix: String,
     /// How records are deleted.
     pub deletion: Deletion,
@@ -118,7 +121,7 @@ impl Default for Options {
     }
 }
 
-/// Leaves secrets out, and the endpoint, which may hold one.
+/// Leaves out secrets, and the endpoint, which may contain one.
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
@@ -136,7 +139,7 @@ pub(super) fn unusable(text: impl fmt::Display) -> StoreError {
     StoreError::Unusable(text.to_string())
 }
 
-/// The certificates of a PEM text. What is wrong with it is not told in the reader's words, which quote it.
+/// The certificates of a PEM text. The error leaves out the parser's message, which quotes the text.
 pub(super) fn certificates(text: &str, place: &str) -> Result<Vec<Vec<u8>>, StoreError> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
     match all {
@@ -146,7 +149,7 @@ pub(super) fn certificates(text: &str, place: &str) -> Result<Vec<Vec<u8>>, Stor
 }
 
 impl Options {
-    /// The connection's settings, all files read; and who one is.
+    /// Reads all files. Gives the connection's settings, and the credentials of requests.
     pub(super) fn config(&self) -> Result<(Config, Credentials), StoreError> {
         let (mut config, mut credentials) = match (&self.kubeconfig, &self.endpoint, &self.in_cluster) {
             (Some(kubeconfig), ..) => kubeconfig::read(kubeconfig, self.context.as_deref())?,
@@ -206,12 +209,13 @@ fn endpoint_url(text: &str) -> Result<http::Uri, StoreError> {
     })
 }
 
-/// Why a text is no URL, for behind these words; empty where nothing more is known.
+/// Why a text is no URL, as an addition in parentheses; empty where no reason is known.
 pub(super) fn why_no_url(text: &str) -> String {
     fault_of(text.trim()).map_or(String::new(), |why| format!(" ({why})"))
 }
 
-/// A server's URL; without a scheme it is https. (client-go takes http where no certificate is given; a token would be sent for all to read.)
+/// A server's URL; one without a scheme is https. (client-go takes http where no certificate is given, and
+/// would send a token unencrypted.)
 pub(super) fn url(text: &str) -> Option<http::Uri> {
     let text = text.trim();
     let whole = if text.contains("://") { text.to_string() } else { format!("https://{text}") };
@@ -222,7 +226,7 @@ pub(super) fn url(text: &str) -> Option<http::Uri> {
     is_good.then_some(uri)
 }
 
-/// Scheme, host and port of a URL, which may hold a user and a password besides.
+/// Scheme, host and port of a URL. The URL may also hold a user and a password, which are left out.
 pub(super) fn authority_of(text: &str) -> Option<String> {
     let uri = url(text)?;
     let port = uri.port_u16().map_or(String::new(), |port| format!(":{port}"));

@@ -1,19 +1,20 @@
-//! A limit on requests of one process.
+//! A limit on the requests of one process.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The longest wait that is told.
+/// The longest wait that [`Pace::take`] gives.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// A bucket of permissions: filled at a rate, up to a size.
+/// A token bucket: it is filled at a rate, up to a size, and each request takes one token.
 #[derive(Debug)]
 pub(super) struct Pace {
     per_second: f64,
     size: f64,
-    /// What was in the bucket at that time; negative where permissions to come are promised already.
+    /// The tokens in the bucket, and the time of that count. Negative where requests have taken tokens in
+    /// advance.
     state: Mutex<(f64, Instant)>,
 }
 
@@ -23,16 +24,16 @@ impl Pace {
         Pace { per_second: f64::from(per_second), size, state: Mutex::new((size, Instant::now())) }
     }
 
-    /// Takes a permission; tells how long to wait until it holds.
+    /// Takes a token. Gives how long to wait before the request may be sent.
     pub(super) fn take(&self, now: Instant) -> Duration {
-        // A panic while the lock is held can only come between whole changes.
+        // A panic while the lock is held cannot leave the state half changed.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let gained = now.saturating_duration_since(state.1).as_secs_f64() * self.per_second;
         *state = ((state.0 + gained).min(self.size) - 1.0, now);
         if state.0 >= 0.0 {
             return Duration::ZERO;
         }
-        // A rate of next to nothing waits for longer than can be computed with.
+        // At a rate near 0 the wait would be longer than a `Duration` can hold.
         Duration::try_from_secs_f64(-state.0 / self.per_second).unwrap_or(LONGEST).min(LONGEST)
     }
 }

@@ -1,4 +1,4 @@
-//! Where records and scopes are.
+//! Where records and scopes are on the API server.
 
 use api::crd::{
     Collection, Group, affinity_selector, object_name, pod, unlabelled_affinity_selector, why_no_name,
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::read::Scope;
 
-/// What stands at a URL.
+/// The kind of objects at a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
     /// Custom resources.
@@ -30,7 +30,7 @@ impl What {
         }
     }
 
-    /// Whether the server's short form of an object tells which record it is.
+    /// Whether the server's short form of an object (its metadata) says which record it is.
     pub(super) fn is_told_by_metadata(self) -> bool {
         matches!(self, What::Nodes | What::Custom(Collection::Resources(_) | Collection::Blocks))
     }
@@ -52,7 +52,7 @@ impl Place {
         format!("{}/{}", self.collection, self.name)
     }
 
-    /// What the server's messages call the collection: `ippools.crd.projectcalico.org`, `pods`.
+    /// The collection as the server's messages call it: `ippools.crd.projectcalico.org`, `pods`.
     pub(super) fn plural(&self) -> String {
         let parts: Vec<&str> = self.collection.trim_start_matches('/').split('/').collect();
         match parts[..] {
@@ -62,12 +62,12 @@ impl Place {
     }
 }
 
-/// Whether resources of a kind are kept here at all.
+/// Whether this store keeps resources of a kind at all.
 pub(super) fn is_kept(kind: Kind) -> bool {
     kind.definition().home != Home::Nowhere
 }
 
-/// Where a record is; the reason where it can be nowhere.
+/// Where a record is; the error is the reason where this store cannot keep it.
 pub(super) fn of_key(group: Group, key: &Key) -> Result<Place, String> {
     let home = match key {
         Key::Resource { kind, .. } => Some(kind.definition().home),
@@ -85,7 +85,8 @@ pub(super) fn of_key(group: Group, key: &Key) -> Result<Place, String> {
             (What::Pods, format!("/api/v1/namespaces/{namespace}/pods"), pod)
         }
         (_, key) => {
-            // The two above are Kubernetes' own; what else is no custom resource is not kept.
+            // Nodes and workload endpoints are Kubernetes' own objects (above). Any other record is a custom
+            // resource, or is kept nowhere.
             let Some(collection) = Collection::of(key) else { return Err(format!("{key} is kept nowhere")) };
             (What::Custom(collection), collection.path(group), object_name(key))
         }
@@ -106,9 +107,9 @@ fn check(key: &Key, name: &str) -> Result<(), String> {
 pub(super) struct Range {
     pub(super) what: What,
     pub(super) path: String,
-    /// A label selector that leaves out what certainly does not belong to it.
+    /// A label selector that leaves out only objects which certainly do not belong to the scope.
     pub(super) selector: Option<String>,
-    /// Whether objects of several namespaces are there.
+    /// Whether the path lists objects of several namespaces.
     pub(super) has_namespaces: bool,
 }
 
@@ -130,14 +131,14 @@ pub(super) fn of_scope(group: Group, scope: &Scope) -> Range {
     Range { what, path, selector, has_namespaces: what == What::Pods && namespace.is_none() }
 }
 
-/// Where the affinities are that old releases wrote.
+/// The affinities that old releases wrote without labels.
 pub(super) fn of_unlabelled_affinities(group: Group) -> Range {
     let selector = Some(unlabelled_affinity_selector());
     Range { selector, ..of_scope(group, &Scope::Affinities { owner: None, family: None }) }
 }
 
 impl Range {
-    /// The name of the object of a record of this scope, in the order of which the server lists.
+    /// The name of a record's object, in the order of which the server lists.
     pub(super) fn position(&self, group: Group, key: &Key) -> String {
         let Ok(place) = of_key(group, key) else { return object_name(key) };
         match key {
@@ -167,7 +168,7 @@ impl Range {
         url
     }
 
-    /// The URL of events from a state on.
+    /// The URL of a watch that begins after a revision and ends after so many seconds.
     pub(super) fn watch_url(&self, revision: &str, seconds: u64) -> String {
         let mut url = format!(
             "{}?watch=true&allowWatchBookmarks=true&resourceVersion={revision}&timeoutSeconds={seconds}",
@@ -181,14 +182,14 @@ impl Range {
     }
 }
 
-/// A token with which the server lists the present state from behind a name on: the form that it gives itself where the state of an
-/// earlier page is gone (`apiserver/pkg/storage/continue.go`).
+/// A token with which the server lists the present state after a name. It has the form that the server itself
+/// gives out where the state of an earlier page is gone (`apiserver/pkg/storage/continue.go`).
 pub(super) fn token_after(position: &str) -> String {
     let token = json!({"v": "meta.k8s.io/v1", "rv": -1, "start": format!("{position}\0")});
     URL_SAFE_NO_PAD.encode(token.to_string())
 }
 
-/// Label selectors hold letters, digits, `.`, `-`, `/`, `=`, `,` and `!`.
+/// Escapes a label selector for a URL. Selectors hold letters, digits, `.`, `-`, `/`, `=`, `,` and `!`.
 fn escape(selector: &str) -> String {
     selector.replace('/', "%2F").replace('=', "%3D").replace(',', "%2C").replace('!', "%21")
 }

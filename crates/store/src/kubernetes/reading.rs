@@ -1,4 +1,4 @@
-//! Reads: GETs and lists, side by side.
+//! Reads: GETs and lists, several at the same time.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -22,12 +22,11 @@ use crate::memory::slot_of;
 use crate::read::{Depth, ReadSet, Scope, ScopeRead};
 use crate::view::{Slot, Unreadable, View};
 
-/// Requests that are under way at once, for one read.
+/// How many requests of one read are under way at once.
 const AT_ONCE: usize = 32;
-/// Objects in an answer to a list, as Calico's client asks for.
+/// How many objects a page of a list has; Calico's client asks for as many.
 const PAGE: usize = 500;
 
-/// Reads a set.
 pub(super) async fn read(server: &Server, set: &ReadSet, deadline: Instant) -> Result<View, StoreError> {
     if set.is_empty() {
         return Ok(View::new());
@@ -69,7 +68,7 @@ enum Part<'s> {
     Key(&'s Key, Depth),
 }
 
-/// What was seen of a part.
+/// What a part of a read set was found to be.
 enum Seen {
     Scope(Listed),
     Key(Slot),
@@ -100,7 +99,7 @@ impl Part<'_> {
     }
 }
 
-/// Of several lists the oldest revision holds for all.
+/// Sets the view's revision to the oldest of its lists' revisions: it holds for all of them.
 fn note_revision(view: &mut View, revision: Revision) {
     match view.revision() {
         Some(known) if known.compare(&revision) != Some(Ordering::Greater) => {}
@@ -108,21 +107,21 @@ fn note_revision(view: &mut View, revision: Revision) {
     }
 }
 
-/// What is found under the name of a key.
+/// What is stored under the object name of a key.
 pub(super) enum Found {
-    /// No object, and none can be.
+    /// There is no object, and there can be none, for this reason.
     Nowhere(String),
-    /// No object.
+    /// There is no object.
     Nothing,
-    /// The record.
+    /// The record, and its object's UID.
     Record(Arc<Record>, String),
-    /// An object whose deletion has begun: UID, revision.
+    /// An object whose deletion has begun: its UID and its revision.
     Tombstone(String, Revision),
-    /// The object of another record.
+    /// The object belongs to another record, of this key.
     Another(Key),
 }
 
-/// Looks under the name of a key.
+/// Reads the object under the name of a key.
 pub(super) async fn look(
     server: &Server,
     group: Group,
@@ -160,22 +159,24 @@ pub(super) async fn look(
     Ok(Found::Record(record, uid))
 }
 
-/// Why a look told nothing.
+/// Why a look gave no answer.
 pub(super) enum LookError {
     Fault(Fault),
-    /// It is there, and cannot be read.
+    /// The object exists and cannot be parsed.
     Unreadable(Unreadable),
 }
 
-/// Ends a deletion whose second phase was lost, as with a server that died in between: nobody else comes back for a record that reads as absent. Whether
-/// it can be done matters to nobody; what it removes is only just that object, in that state.
+/// Removes an object whose deletion has begun and whose second phase was lost, for example because the client
+/// died in between. Nobody else would come back to an object that reads as absent. An error is ignored: the
+/// object only stays a little longer. The DELETE demands that UID and revision, so it removes no other
+/// object.
 async fn bury(server: &Server, place: &Place, uid: &str, revision: &Revision, deadline: Instant) {
     let _ = server.ask(removal(place, Some(uid), revision), deadline).await;
 }
 
-/// Ends the deletions of handles among the items of a list.
+/// Removes the handles in a list whose deletions have begun.
 async fn bury_listed(server: &Server, group: Group, items: &[&RawValue], deadline: Instant) {
-    // Most items tell by a look at their text that there is nothing to do; and others wait for the list.
+    // The list's caller waits, so items are parsed only where their text shows that they may be flagged.
     let flagged = items.iter().filter(|item| item.get().contains("\"deleted\":true"));
     for item in flagged.take(AT_ONCE) {
         let Ok(object) = crd::decode(group, Collection::Handles, item.get()) else { continue };
@@ -189,7 +190,7 @@ pub(super) fn record_of(object: Object) -> Record {
     Record { key: object.key, value: object.value, revision: object.revision }
 }
 
-/// Reads an object; `None` for a Pod that is no endpoint.
+/// Parses an object; `None` for a Pod that is no endpoint.
 pub(super) fn decode(
     server: &Server,
     group: Group,
@@ -203,7 +204,7 @@ pub(super) fn decode(
     }
 }
 
-/// What was found of a scope.
+/// What a scope was found to hold.
 #[derive(Default)]
 pub(super) struct Listed {
     pub(super) slots: Vec<(Key, Slot)>,
@@ -211,7 +212,7 @@ pub(super) struct Listed {
     pub(super) strays: Vec<(String, DecodeError)>,
     /// Where there may be more.
     last: Option<Key>,
-    /// The server's revision at the list.
+    /// The server's revision when it made the list.
     pub(super) revision: Option<Revision>,
 }
 
@@ -245,7 +246,7 @@ pub(super) async fn list(
     list_range(server, group, &place::of_scope(group, &read.scope), read, deadline).await
 }
 
-/// Reads what of a range belongs to a scope, or a page of it.
+/// Reads those records of a range that belong to a scope, or a page of them.
 pub(super) async fn list_range(
     server: &Server,
     group: Group,
@@ -260,7 +261,8 @@ pub(super) async fn list_range(
     let mut passes_over = None;
     let (mut page, mut bytes) = (PAGE, 0);
     let mut listed = Listed::default();
-    // Where a list goes on with a later state, what moved ahead may come again.
+    // A list may continue with a later state. Then a record may appear again, if its object moved in the
+    // order.
     let mut keys = HashSet::new();
     loop {
         let url = range.url((wanted - listed.slots.len()).min(page), token.as_deref());
@@ -278,12 +280,13 @@ pub(super) async fn list_range(
                     token = next.or_else(|| after.as_deref().map(place::token_after));
                     continue;
                 }
-                // Objects may be large: fewer of them at once.
+                // The objects may be large: ask for fewer at once.
                 Kind::Endless if page > 1 => {
                     page = (page / 8).max(1);
                     continue;
                 }
-                // A server that does not take our own token: read from the start, and pass over what comes before.
+                // The server does not accept the token that we made: read from the start, and skip the
+                // records up to `after`.
                 Kind::Invalid if after.is_some() && listed.slots.is_empty() && passes_over.is_none() => {
                     (token, passes_over) = (None, after.clone());
                     continue;
@@ -306,7 +309,8 @@ pub(super) async fn list_range(
                 Ok(Some(seen)) => seen,
                 Ok(None) => continue,
                 Err(error) => {
-                    // The scope's own key is known by the name; where that tells nothing, the name is told.
+                    // The object's name tells the scope's key. Where it does not, the fault is told under the
+                    // object's own name.
                     let meta = ShortMeta::of(item.get());
                     match named(range, &meta.name).filter(|key| read.scope.holds(key)) {
                         Some(key) => (key, Slot::unreadable(error, Revision::new(meta.revision))),
@@ -338,7 +342,8 @@ pub(super) async fn list_range(
     }
 }
 
-/// What an item of a list tells, if it belongs to the scope and exists.
+/// What an item of a list says of its record; `None` where the record does not belong to the scope or does
+/// not exist.
 fn seen(
     server: &Server,
     group: Group,
@@ -387,13 +392,14 @@ struct ShortMeta {
 }
 
 impl ShortMeta {
-    /// Empty, where there is none.
+    /// The metadata of an object's text; empty where the text has none.
     fn of(text: &str) -> ShortMeta {
         serde_json::from_str::<Short>(text).unwrap_or_default().metadata
     }
 }
 
-/// The short form does not tell that a deletion has begun: a block that is being deleted still shows. Every deeper look tells.
+/// Reads an item in the server's short form. The short form lacks the flag of deletion, so a flagged block
+/// still appears. Reads of greater depth see the flag.
 fn short_form(scope: &Scope, text: &str) -> Result<Option<(Key, Slot)>, DecodeError> {
     let ShortMeta { name, revision, .. } = ShortMeta::of(text);
     let key = match scope {

@@ -1,14 +1,15 @@
-//! What was lately read or written of records that are deleted in two phases: the first phase sends the whole value again.
+//! The values lately read or written of records that are deleted in two phases: the first phase must send the
+//! whole value again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api::{Key, Revision, Value};
 
-/// How many records are kept; when there are more, all are forgotten.
+/// How many values are remembered. When one more comes, all are forgotten.
 const KEPT: usize = 256;
 
-/// Values at their revisions.
+/// Values, each with its revision.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     records: Mutex<HashMap<Key, (Revision, Arc<Value>)>>,
@@ -23,7 +24,7 @@ impl Recent {
         records.insert(key.clone(), (revision, value));
     }
 
-    /// The value at that revision, and forgets it: whoever asks is about to change it.
+    /// Takes out the value at that revision. It is forgotten, since the caller is about to change the record.
     pub(super) fn take(&self, key: &Key, revision: &Revision) -> Option<Arc<Value>> {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         let (known, value) = records.remove(key)?;

@@ -1,4 +1,5 @@
-//! Affinities that old releases wrote: without the labels by which a host's are found (`libcalico-go/lib/ipam/ipam.go`, `UpgradeHost`).
+//! Affinities that old releases wrote without the labels by which a host's affinities are found
+//! (`libcalico-go/lib/ipam/ipam.go`, `UpgradeHost`).
 
 use api::{Key, Owner};
 use tokio::time::Instant;
@@ -13,10 +14,10 @@ use crate::error::{Refusal, StoreError};
 use crate::read::{Depth, Scope, ScopeRead};
 use crate::view::Slot;
 
-/// How often to look again because what was to be written has changed meanwhile.
+/// How often to read an affinity again because it changed before it was written.
 const ATTEMPTS: usize = 10;
 
-/// Writes those of a host again, which gives them the labels; tells how many there were.
+/// Writes a host's unlabelled affinities again, which adds the labels. Gives how many there were.
 pub(super) async fn label(server: &Server, host: &str, deadline: Instant) -> Result<usize, StoreError> {
     let group = server.group(deadline).await.map_err(Fault::into_error)?;
     let range = place::of_unlabelled_affinities(group);

@@ -1,4 +1,4 @@
-//! Watches: the present state by one list, then the server's events from its revision on.
+//! Watches: one list gives the present state, then the server's events follow from its revision on.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -24,15 +24,17 @@ use crate::read::{Depth, Scope, ScopeRead};
 use crate::view::{Unreadable, View};
 use crate::watch::{Event, present};
 
-/// How long the present state may take to read.
+/// How long the list of the present state may take.
 const READ_WITHIN: Duration = Duration::from_secs(60);
 /// How long the server may take to begin a watch.
 const BEGIN_WITHIN: Duration = Duration::from_secs(10);
-/// After how long the server is to end a watch, which then goes on from where it was.
+/// When the server is to end a watch, in seconds. The watch then continues with another request, from the
+/// last revision.
 const LASTS: u64 = 290;
-/// A watch that is silent for so much longer is dead: the server tells its revision about once a minute.
+/// A watch without a line for so long is dead: the server sends its revision about once a minute.
 const SILENCE: Duration = Duration::from_secs(LASTS + 30);
-/// After how many ends without an event the state is read anew, which tells what is wrong.
+/// After so many streams in a row that ended without an event, the state is listed again: the list's error
+/// says what is wrong.
 const FAILURES: u32 = 5;
 
 /// A watch of a [`KubeStore`](super::KubeStore).
@@ -62,16 +64,17 @@ impl Watch for KubeWatch {
 
 /// Why a stream of events ended.
 enum End {
-    /// The server ended it, as it does from time to time, or the connection broke; it goes on from the last revision.
+    /// The server ended the stream, as it does from time to time, or the connection broke. The watch
+    /// continues from the last revision.
     Over,
-    /// There is a gap; the state is to be read anew.
+    /// Events were missed; the state has to be listed again.
     Gap,
-    /// Nobody listens.
+    /// The watch was dropped.
     Unwanted,
     Failed(WatchError),
 }
 
-/// Tells the state and what follows, and again after each gap, until an error.
+/// Sends the state and the events after it, and begins again after each gap. Ends with an error.
 async fn follow(server: &Server, scope: &Scope, sender: &Sender) -> WatchError {
     loop {
         match follow_once(server, scope, sender).await {
@@ -129,7 +132,7 @@ fn of_fault(fault: Fault) -> End {
     }
 }
 
-/// A scope that is being followed.
+/// A scope whose events are being followed.
 struct Followed<'f> {
     server: &'f Server,
     group: Group,
@@ -161,7 +164,7 @@ struct Told<'a> {
 #[serde(default)]
 struct Outer {
     metadata: Meta,
-    /// Of a `Status`.
+    /// The code of a `Status`; 0 in any other object.
     code: u16,
     message: String,
 }
@@ -176,7 +179,7 @@ struct Meta {
 }
 
 impl Followed<'_> {
-    /// Hands over events until the stream ends.
+    /// Sends events on until the stream ends.
     async fn events(&mut self, sender: &Sender) -> End {
         let url = self.range.watch_url(self.revision.as_str(), LASTS);
         let mut body = match self.server.listen(url, Instant::now() + BEGIN_WITHIN).await {
@@ -215,7 +218,7 @@ impl Followed<'_> {
     /// What a line tells; nothing where it is about what is not known to exist.
     fn told(&mut self, line: &[u8]) -> Result<Vec<Event>, End> {
         let Ok(told) = serde_json::from_slice::<Told<'_>>(line) else {
-            // Half a line before the connection broke.
+            // The connection broke within a line.
             return Err(End::Over);
         };
         let outer: Outer = serde_json::from_str(told.object.get()).unwrap_or_default();
@@ -271,13 +274,13 @@ impl Followed<'_> {
 /// The lines of a body.
 #[derive(Default)]
 struct Lines {
-    /// What came after the last line's end.
+    /// The bytes after the end of the last whole line.
     rest: Vec<u8>,
     whole: VecDeque<Vec<u8>>,
 }
 
 impl Lines {
-    /// Waits for more of the body; `false` at its end, and for a line without one.
+    /// Waits for more of the body. Gives `false` at the body's end, and where a line exceeds the bound.
     async fn more(&mut self, body: &mut Body) -> bool {
         let Some(Ok(frame)) = body.frame().await else { return false };
         if let Ok(data) = frame.into_data() {

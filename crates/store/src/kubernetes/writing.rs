@@ -1,4 +1,4 @@
-//! Commits: a request a write, in order.
+//! Commits: one request for each write, in order.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use super::reading::{Found, LookError, look};
 use crate::batch::{Batch, Current, Expect, Op, Outcome, Report, Write};
 use crate::error::{Refusal, StoreError};
 
-/// How often a create begins again because what stood in its way has gone meanwhile.
+/// How often a create begins again because the object that was in its way has gone in the meantime.
 const ATTEMPTS: usize = 5;
 
-/// Why a write is not applied.
+/// Why a write was not applied.
 enum Stop {
     Refused(Refusal),
     Fault(Fault),
@@ -39,7 +39,7 @@ impl From<LookError> for Stop {
     fn from(error: LookError) -> Self {
         match error {
             LookError::Fault(fault) => Stop::Fault(fault),
-            // It is there and cannot be understood; whoever reads it is told why.
+            // The object exists and cannot be parsed. The next read of it reports the reason.
             LookError::Unreadable(_) => conflict(Current::Unknown),
         }
     }
@@ -49,7 +49,6 @@ fn conflict(current: Current) -> Stop {
     Stop::Refused(Refusal::Conflict(current))
 }
 
-/// Applies a batch.
 pub(super) async fn commit(server: &Server, batch: &Batch, deadline: Instant) -> Result<Report, StoreError> {
     let mut report = Report { outcomes: vec![Outcome::NotTried; batch.writes.len()], broken_guard: None };
     if batch.is_empty() {
@@ -72,7 +71,8 @@ pub(super) async fn commit(server: &Server, batch: &Batch, deadline: Instant) ->
             Err(Stop::Fault(fault)) if fault.kind == Kind::NotInstalled => {
                 Outcome::Refused(Refusal::Invalid(fault.text))
             }
-            // Where it was not sent, too: a report has no other word for why it goes no further.
+            // The request may not even have been sent: `Unknown` is the only outcome that carries the reason
+            // why the report ends here.
             Err(Stop::Fault(fault)) => Outcome::Unknown(fault.text),
         };
         if !matches!(report.outcomes[index], Outcome::Applied(_)) {
@@ -82,7 +82,8 @@ pub(super) async fn commit(server: &Server, batch: &Batch, deadline: Instant) ->
     Ok(report)
 }
 
-/// The state that a write expects, `None` within for nothing; `None` where there is no such state.
+/// The state that a write expects: `Some(None)` for an absent record. `None` where no state can fulfil the
+/// expectation.
 fn expectation(batch: &Batch, outcomes: &[Outcome], write: &Write) -> Option<Option<Revision>> {
     let index = match &write.expect {
         Expect::Absent => return Some(None),
@@ -97,12 +98,13 @@ fn expectation(batch: &Batch, outcomes: &[Outcome], write: &Write) -> Option<Opt
     }
 }
 
-/// The server's revisions are decimal numbers. Others match nothing, and some would mean "any" to the server.
+/// Whether a text is a revision of the server's: a decimal number above 0. Other texts match no record, and
+/// the server would take some of them for "any".
 fn is_revision(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() && !text.starts_with('0')
 }
 
-/// What an answer to a write tells of the object.
+/// What the answer to a write says of the object.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Written {
@@ -160,7 +162,7 @@ impl Commit<'_> {
         }
     }
 
-    /// What the key's value is as an object.
+    /// The object that stores a value of the key.
     fn object(&self, value: &Value, revision: Option<&Revision>) -> Result<String, Stop> {
         match crd::encode(self.group, self.key, value, revision) {
             Some(object) => Ok(object.to_string()),
@@ -168,7 +170,7 @@ impl Commit<'_> {
         }
     }
 
-    /// Notes what is stored now; tells its revision.
+    /// Remembers the value that is stored now. Gives its revision.
     fn stored(&self, text: &str, value: &Arc<Value>) -> Revision {
         let revision = Revision::new(written(text).revision);
         if Collection::of(self.key).is_some_and(Collection::has_tombstones) {
@@ -216,7 +218,7 @@ impl Commit<'_> {
     ) -> Result<Revision, Stop> {
         if !collection.has_tombstones() || self.server.deletion() == Deletion::Atomic {
             let text = self.ask(removal(place, None, &revision)).await?;
-            // An object with finalizers stays for a while, and is answered.
+            // An object with finalizers stays for a while, and the answer then contains it.
             let left = Revision::new(written(&text).revision);
             return Ok(if is_revision(left.as_str()) { left } else { revision });
         }
@@ -230,12 +232,13 @@ impl Commit<'_> {
         let text = self.ask(Question::send(Method::PUT, place.path(), object.to_string())).await?;
         let flagged = written(&text);
         let revision = Revision::new(flagged.revision);
-        // From here on it reads as absent. What is left, if this fails, whoever creates it anew removes.
+        // From here on the record reads as absent. If the removal fails, a later create of the record removes
+        // the object.
         let _ = self.remove(place, Some(&flagged.uid), &revision).await;
         Ok(revision)
     }
 
-    /// The value at that revision, if that is the present one.
+    /// The value at that revision, if it is the present one.
     async fn value_at(&self, revision: &Revision) -> Result<Arc<Value>, Stop> {
         match self.look().await? {
             Found::Record(record, _) if record.revision == *revision => Ok(Arc::new(record.value.clone())),
@@ -244,7 +247,7 @@ impl Commit<'_> {
         }
     }
 
-    /// Removes an object in that state, if it is there.
+    /// Removes an object in that state. An object that does not exist is no error.
     async fn remove(&self, place: &Place, uid: Option<&str>, revision: &Revision) -> Result<(), Stop> {
         match self.ask(removal(place, uid, revision)).await {
             Ok(_) => Ok(()),
@@ -276,7 +279,7 @@ impl Commit<'_> {
         }
     }
 
-    /// Other writers change a Pod often, and other parts of it: its UID says that it is the same.
+    /// Others often change the Pod in other fields, so the patch demands its UID and not its revision.
     async fn put_endpoint(&self, place: &Place, value: &Value) -> Result<Revision, Stop> {
         let endpoint = resource(self.key, value)?;
         let uid = match &endpoint.metadata().uid {
@@ -305,7 +308,7 @@ impl Commit<'_> {
     }
 }
 
-/// The request to remove an object in that state.
+/// The request that removes an object in that state.
 pub(super) fn removal(place: &Place, uid: Option<&str>, revision: &Revision) -> Question {
     let mut preconditions = json!({"resourceVersion": revision.as_str()});
     if let Some(uid) = uid {

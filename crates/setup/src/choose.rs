@@ -1,4 +1,4 @@
-//! Which store, and where.
+//! Chooses the store, and where it is.
 
 use std::path::PathBuf;
 
@@ -10,12 +10,14 @@ use crate::fields::{Field, parse_bool};
 use crate::settings::{Setting, Settings};
 
 impl Datastore {
-    /// Chooses the store: the one that the settings name; else etcd where they hold its address; else Kubernetes where they hold a kubeconfig, an API
-    /// endpoint or `policy.type: k8s`, or the process runs in a cluster; else the embedded one. Of the environment only `HOME`,
-    /// `XDG_STATE_HOME` and `KUBERNETES_SERVICE_HOST`, `_PORT` count.
+    /// Chooses the store: the one that the settings name; else etcd where the settings hold its address; else
+    /// Kubernetes where they hold a kubeconfig, an API endpoint or `policy.type: k8s`, or the process runs in
+    /// a cluster; else the embedded store. Of `environment` it reads only `HOME`, `XDG_STATE_HOME`,
+    /// `KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT`.
     ///
     /// # Errors
-    /// An unknown type; etcd's settings contradict each other; no place for the embedded store.
+    /// For an unknown type, for settings of etcd that contradict each other, and where the embedded store
+    /// would have no place.
     pub fn choose(settings: &Settings, environment: &Environment) -> Result<Datastore, SetupError> {
         choose(settings, environment, Circumstances::of_process)
     }
@@ -62,7 +64,7 @@ fn embedded_store(
     Ok(Datastore::Embedded { path, chosen_by })
 }
 
-/// The checks, in the order of `libcalico-go/lib/backend/etcdv3/etcdv3.go`.
+/// Checks etcd's settings, in the order of `libcalico-go/lib/backend/etcdv3/etcdv3.go`.
 fn etcd(settings: &Settings, chosen_by: String) -> Result<Datastore, SetupError> {
     let text = |field| settings.value(field).map(str::to_string);
     let endpoints: Vec<String> = settings
@@ -95,7 +97,7 @@ fn etcd(settings: &Settings, chosen_by: String) -> Result<Datastore, SetupError>
     }))
 }
 
-/// What the settings say of Kubernetes, whatever store they choose.
+/// The settings for Kubernetes, whichever store they choose.
 pub(crate) fn kubernetes(
     settings: &Settings,
     environment: &Environment,
@@ -141,7 +143,7 @@ mod tests {
         choose(&settings, &environment, user)
     }
 
-    /// Type and what chose it.
+    /// The type, and what chose it.
     fn told(variables: &[(&str, &str)], cni: serde_json::Value) -> (&'static str, String) {
         let datastore = chosen(variables, cni).unwrap();
         (datastore.type_name(), datastore.chosen_by().to_string())

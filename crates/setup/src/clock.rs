@@ -1,8 +1,8 @@
-//! The real clock and real randomness.
+//! The real clock and the system's randomness.
 
 use std::time::{Duration, Instant};
 
-/// The real clock, and real randomness. Everything else takes what it needs of these as arguments.
+/// The real clock and the system's randomness. All other code gets times and seeds as arguments.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
@@ -20,12 +20,13 @@ impl Clock {
         api::Timestamp::now()
     }
 
-    /// Time since the start; never goes back.
+    /// The time since [`Clock::start`]; it never goes back.
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
 
-    /// A fresh random number, the system's: identities are made of it, too. Where the system has none, one from the time of the process's start.
+    /// A random number from the system. Identities are made of it, too. Where the system gives none, a
+    /// generator that is seeded from the process's time and thread gives it.
     pub fn seed(&self) -> u64 {
         getrandom::u64().unwrap_or_else(|_| fastrand::u64(..))
     }

@@ -12,9 +12,10 @@ pub use store::sqlite::Missing;
 /// How to open a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectOptions {
-    /// What to do where the embedded store's file does not exist. By default it is made by the first commit, so that a question makes no file.
+    /// What to do where the embedded store's file does not exist. By default the first commit creates it, so
+    /// that a mere read creates no file.
     pub missing: Missing,
-    /// Whether to make the directories above it with it. True by default.
+    /// Whether to create the directories above the file with it. True by default.
     pub directories: bool,
 }
 
@@ -25,18 +26,19 @@ impl Default for ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// For those who need a store that is there: a missing file is an error, and is not made.
+    /// Options for callers that need an existing store: a missing file is an error, and is not created.
     pub fn existing() -> ConnectOptions {
         ConnectOptions { missing: Missing::Refuse, directories: false }
     }
 }
 
-/// A runtime that waits for nobody when it is dropped: a name that is being looked up may take the system minutes.
+/// A runtime that does not wait for its threads when it is dropped: such a thread may be looking up a name in
+/// DNS, which can take minutes.
 #[derive(Debug)]
 pub struct Runtime(Option<tokio::runtime::Runtime>);
 
 impl Runtime {
-    /// Waits for some work.
+    /// Runs a future to its end on this runtime.
     pub fn block_on<F: Future>(&self, work: F) -> F::Output {
         self.0.as_ref().expect("it is there until it is dropped").block_on(work)
     }
@@ -50,10 +52,12 @@ impl Drop for Runtime {
     }
 }
 
-/// Opens the store, whose calls need [`runtime`]. Of a store that is reached over a network only the settings are checked: the first call connects.
+/// Opens the store, whose calls need [`runtime`]. For a store on the network this only checks the settings:
+/// the first call connects.
 ///
 /// # Errors
-/// A store that is not part of this build is an error, never another store in its place; and whatever keeps the store from opening.
+/// Where this build does not have the chosen store (another store is never opened in its place), and where
+/// the store cannot be opened.
 pub fn connect(datastore: &Datastore, options: ConnectOptions) -> Result<AnyStore, SetupError> {
     match datastore {
         Datastore::Embedded { path, .. } => {
@@ -73,11 +77,11 @@ pub fn connect(datastore: &Datastore, options: ConnectOptions) -> Result<AnyStor
     }
 }
 
-/// The runtime that calls to that store need: one thread, with timers; and with sockets only where the store is reached over a network, as they cost
-/// a short-lived process something to set up.
+/// The runtime that calls to that store need: one thread, with timers. It has sockets only where the store is
+/// on the network, because their setup costs a short-lived process noticeable time.
 ///
 /// # Errors
-/// When the system has no descriptors left.
+/// When the system has no file descriptors left.
 pub fn runtime(datastore: &Datastore) -> Result<Runtime, SetupError> {
     match datastore {
         Datastore::Embedded { .. } => build(Builder::new_current_thread().enable_time()),
@@ -88,7 +92,7 @@ pub fn runtime(datastore: &Datastore) -> Result<Runtime, SetupError> {
 /// A runtime for calls to stores of any kind, and for signals.
 ///
 /// # Errors
-/// As [`runtime`].
+/// As for [`runtime`].
 pub fn full_runtime() -> Result<Runtime, SetupError> {
     build(Builder::new_current_thread().enable_all())
 }

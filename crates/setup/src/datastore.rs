@@ -1,4 +1,4 @@
-//! A store that was chosen, with all that is needed to reach it.
+//! The chosen store, with the settings to reach it.
 
 use std::path::PathBuf;
 
@@ -6,14 +6,14 @@ use api::capability::Backend;
 
 use crate::settings::shown_urls;
 
-/// The store that was chosen, with all that is needed to reach it.
+/// The chosen store, with the settings to reach it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Datastore {
-    /// rackpool's own, a file.
+    /// The embedded store: a file of rackpool's own.
     Embedded {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What chose that file, as a clause: `RACKPOOL_DB = "/x"`, `the default for root`.
+        /// What chose this file, as a phrase for messages: `RACKPOOL_DB = "/x"`, `the default for root`.
         chosen_by: String,
     },
     /// etcd.
@@ -22,20 +22,20 @@ pub enum Datastore {
     Kubernetes(KubernetesSettings),
 }
 
-/// Keys and certificates, as files or in place (PEM).
+/// Keys and certificates, each as a path or as a PEM text.
 #[derive(Clone, Default, PartialEq)]
 pub struct Tls {
     /// The client's key.
     pub key: Option<String>,
     /// The client's certificate.
     pub cert: Option<String>,
-    /// The authority that the server's certificate is checked against.
+    /// The authority that signs the server's certificate.
     pub ca: Option<String>,
-    /// Whether the three are PEM texts, not paths.
+    /// Whether the three are PEM texts; else they are paths.
     pub inline: bool,
 }
 
-/// Shows paths; PEM texts only as present.
+/// Shows paths, and of PEM texts only that they are there.
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let shown = |text: &Option<String>| match text {
@@ -53,21 +53,21 @@ impl std::fmt::Debug for Tls {
 /// How to reach etcd.
 #[derive(Clone, PartialEq)]
 pub struct EtcdSettings {
-    /// URLs, as they were written; empty when `discovery_srv` is set.
+    /// The URLs as the user wrote them; empty when `discovery_srv` is set.
     pub endpoints: Vec<String>,
     /// The domain whose SRV records name the members.
     pub discovery_srv: Option<String>,
-    /// The user.
+    /// The user's name.
     pub username: Option<String>,
-    /// Its password. Secret.
+    /// The user's password. Secret.
     pub password: Option<String>,
     /// Keys and certificates.
     pub tls: Tls,
-    /// What chose etcd.
+    /// What chose etcd, as a phrase for messages.
     pub chosen_by: String,
 }
 
-/// Leaves the password out, and the endpoints, which may hold one.
+/// Leaves out the password, and the endpoints, which may contain one.
 impl std::fmt::Debug for EtcdSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EtcdSettings")
@@ -81,37 +81,39 @@ impl std::fmt::Debug for EtcdSettings {
 /// How to reach the Kubernetes API server.
 #[derive(Clone, PartialEq)]
 pub struct KubernetesSettings {
-    /// A kubeconfig's path, or several with `:` between.
+    /// The path of a kubeconfig, or several with `:` between them.
     pub kubeconfig: Option<String>,
-    /// A kubeconfig's text. Secret.
+    /// The text of a kubeconfig. Secret.
     pub kubeconfig_inline: Option<String>,
-    /// `$HOME/.kube/config`, to be taken when neither kubeconfig nor endpoint is given and the file exists; else the cluster that the process runs in.
+    /// `$HOME/.kube/config`. It is used when the settings name neither a kubeconfig nor an endpoint and the
+    /// file exists; where it does not exist, `in_cluster` is used.
     pub default_kubeconfig: Option<PathBuf>,
-    /// Host and port of the API server of the cluster that the process runs in.
+    /// Host and port of the API server of the cluster in which the process runs.
     pub in_cluster: Option<(String, String)>,
-    /// The context of the kubeconfig; `None` for its own choice.
+    /// The context of the kubeconfig; `None` for its current one.
     pub context: Option<String>,
-    /// The server's URL.
+    /// The URL of the API server.
     pub endpoint: Option<String>,
     /// Keys and certificates.
     pub tls: Tls,
     /// A bearer token. Secret.
     pub token: Option<String>,
-    /// Whether not to check the server's certificate.
+    /// Turns the check of the server's certificate off.
     pub insecure_skip_tls_verify: bool,
-    /// Requests a second; `None` for the client's default.
+    /// How many requests a second are allowed; `None` for the default.
     pub qps: Option<f32>,
-    /// Requests at once; `None` for the client's default.
+    /// How many requests are allowed at once; `None` for the default.
     pub burst: Option<u32>,
-    /// `crd.projectcalico.org/v1` or `projectcalico.org/v3`, in any case; `None` to ask the server.
+    /// `crd.projectcalico.org/v1` or `projectcalico.org/v3`, in upper or lower case; `None` to find it out
+    /// from the server.
     pub api_group: Option<String>,
-    /// How names of pods' interfaces on their hosts begin.
+    /// The prefix of the names of pods' interfaces on their hosts.
     pub interface_prefix: String,
-    /// Whether nodes are not polled.
+    /// Calico's `k8sDisableNodePoll`: whether its programs do not poll nodes.
     pub disable_node_poll: bool,
-    /// Whether pools are made of the nodes' pod CIDRs.
+    /// Calico's `k8sUsePodCIDR`: whether pools are made from the nodes' pod CIDRs.
     pub use_pod_cidr: bool,
-    /// What chose Kubernetes.
+    /// What chose Kubernetes, as a phrase for messages.
     pub chosen_by: String,
 }
 
@@ -129,7 +131,7 @@ impl KubernetesSettings {
     }
 }
 
-/// Leaves secrets out.
+/// Leaves out secrets.
 impl std::fmt::Debug for KubernetesSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KubernetesSettings")
@@ -143,7 +145,7 @@ impl std::fmt::Debug for KubernetesSettings {
 }
 
 impl Datastore {
-    /// Where its records are.
+    /// The kind of store.
     pub fn backend(&self) -> Backend {
         match self {
             Datastore::Embedded { .. } => Backend::Embedded,
@@ -152,7 +154,7 @@ impl Datastore {
         }
     }
 
-    /// The type, as settings spell it.
+    /// The kind of store, as settings spell it.
     pub fn type_name(&self) -> &'static str {
         match self {
             Datastore::Embedded { .. } => "embedded",
@@ -161,7 +163,8 @@ impl Datastore {
         }
     }
 
-    /// The store and where it is, for messages: `etcd at http://10.0.0.1:2379`. Names and passwords in URLs are left out.
+    /// The store and where it is, for messages: `etcd at http://10.0.0.1:2379`. Users and passwords in URLs
+    /// are left out.
     pub fn place(&self) -> String {
         match self {
             Datastore::Embedded { path, .. } => format!("the embedded store {}", path.display()),
@@ -175,7 +178,7 @@ impl Datastore {
         }
     }
 
-    /// What chose it, as a clause: `ETCD_ENDPOINTS = "http://10.0.0.1:2379"`.
+    /// What chose the store, as a phrase for messages: `ETCD_ENDPOINTS = "http://10.0.0.1:2379"`.
     pub fn chosen_by(&self) -> &str {
         match self {
             Datastore::Embedded { chosen_by, .. } => chosen_by,

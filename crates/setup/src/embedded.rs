@@ -1,32 +1,33 @@
-//! Where the embedded store is when nobody says.
+//! Where the embedded store is when no setting names its file.
 
 use std::path::{Path, PathBuf};
 
 use crate::environment::Environment;
 use crate::error::SetupError;
 
-/// The embedded store of a machine: root's, and everyone's where it exists.
+/// The embedded store of the whole machine. Root uses it, and where it exists, every user does.
 pub const MACHINE_STORE: &str = "/var/lib/rackpool/rackpool.db";
 
-/// What decides where the store is.
+/// The facts about the process and the machine that decide where the store is.
 pub(crate) struct Circumstances {
-    /// Whether the process is root's.
+    /// Whether the process runs as root.
     pub(crate) root: bool,
-    /// Whether [`MACHINE_STORE`] exists, or may exist and cannot be seen.
+    /// Whether [`MACHINE_STORE`] exists, or cannot be seen and so may exist.
     pub(crate) machine_store: bool,
 }
 
 impl Circumstances {
-    /// Those of this process.
+    /// The circumstances of this process.
     pub(crate) fn of_process() -> Circumstances {
         let root = rustix::process::geteuid().is_root();
-        // Where it cannot even be seen, it is not passed over for another store: opening it gives the error that names it.
+        // A store that cannot be seen is not passed over for another: opening it gives the error that names
+        // it.
         let machine_store = !matches!(Path::new(MACHINE_STORE).try_exists(), Ok(false));
         Circumstances { root, machine_store }
     }
 }
 
-/// The file, and why it is that one.
+/// The path of the store, and why it is that one, as a phrase for messages.
 pub(crate) fn default_path(
     environment: &Environment,
     circumstances: &Circumstances,
@@ -38,7 +39,7 @@ pub(crate) fn default_path(
     if circumstances.machine_store {
         return Ok((machine, "the default where that file exists".to_string()));
     }
-    // The XDG specification: a relative path is to be ignored.
+    // The XDG specification says to ignore a relative path.
     let absolute = |name: &str| environment.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let (state, why) = match (absolute("XDG_STATE_HOME"), absolute("HOME")) {
         (Some(state), _) => (state, "the default for a user, from XDG_STATE_HOME"),

@@ -1,15 +1,15 @@
-//! The environment as a map.
+//! The environment variables as a map.
 
 use std::collections::BTreeMap;
 
-/// Environment variables, taken once and handed on.
+/// Environment variables, read once at the start and passed on from there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
 }
 
 impl Environment {
-    /// The variables of this process. Bytes that are no UTF-8 read as U+FFFD.
+    /// The variables of this process. Bytes that are not valid UTF-8 read as U+FFFD.
     #[allow(
         clippy::disallowed_methods,
         reason = "this is the one place that reads the process's environment"
@@ -20,30 +20,31 @@ impl Environment {
             .collect()
     }
 
-    /// A variable, set and not empty.
+    /// The value of a variable; `None` where it is not set or is empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.lookup(name).filter(|value| !value.is_empty())
     }
 
-    /// All of them.
+    /// All variables, as names and values, in the order of names.
     pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
         self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The environment with a variable set.
+    /// Sets a variable.
     pub fn with(mut self, name: &str, value: &str) -> Environment {
         self.variables.insert(name.to_string(), value.to_string());
         self
     }
 
-    /// How names of pods' interfaces on their hosts begin: the first item of the node agent's setting, or `cali`.
+    /// The prefix of the names of pods' interfaces on their hosts: the first item of Felix's
+    /// `FELIX_INTERFACEPREFIX`, or `cali`.
     pub fn interface_prefix(&self) -> String {
         let list = self.get("FELIX_INTERFACEPREFIX").unwrap_or_default();
         let first = list.split(',').next().unwrap_or_default().trim();
         if first.is_empty() { "cali" } else { first }.to_string()
     }
 
-    /// A variable that is set, be it empty.
+    /// The value of a variable that is set; it may be empty.
     pub fn lookup(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
     }

@@ -1,17 +1,17 @@
-//! What can be wrong with the settings.
+//! Errors in the settings.
 
 use store::StoreError;
 
-/// Why no store could be chosen or opened. The texts are Calico's where it has one.
+/// Why no store could be chosen or opened. Where Calico has a message for it, the text is Calico's.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
-    /// The configuration file cannot be understood.
+    /// The configuration file cannot be parsed, or holds a wrong field.
     #[error("syntax error in {path}: {reason}")]
     File {
-        /// The path as it was given.
+        /// The path as the user gave it.
         path: String,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         reason: String,
     },
     /// A variable has a value of the wrong type (`envconfig`'s words).
@@ -19,32 +19,32 @@ pub enum SetupError {
         "failed to load config from env vars: envconfig.Process: assigning {variable} to {field}: converting '{value}' to type {wanted}. details: {details}"
     )]
     Variable {
-        /// The variable, with its `CALICO_` prefix, whichever spelling was set.
+        /// The variable's name with the prefix `CALICO_`, also where the name without it was set.
         variable: String,
         /// Calico's name of the field.
         field: &'static str,
-        /// What was found.
+        /// The value of the variable.
         value: String,
-        /// The type in Go.
+        /// The wanted type, as Go names it.
         wanted: &'static str,
-        /// Go's words.
+        /// The message of Go's parser.
         details: String,
     },
-    /// A type that does not exist.
+    /// The settings name a type of store that does not exist.
     #[error("unknown datastore type: {0}")]
     UnknownType(String),
-    /// etcd without an address.
+    /// The settings choose etcd and give no address for it.
     #[error("no etcd endpoints specified")]
     NoEndpoints,
-    /// etcd with two ways to find it.
+    /// The settings give both endpoints and a discovery domain for etcd.
     #[error(
         "multiple discovery or bootstrap options specified, use either \"etcdEndpoints\" or \"etcdDiscoverySrv\""
     )]
     EndpointsAndDiscovery,
-    /// etcd with certificates in files and certificates in place.
+    /// The settings give certificates for etcd both as files and as texts.
     #[error("Cannot mix inline certificate-key and certificate / key files")]
     MixedCertificates,
-    /// No place for the embedded store.
+    /// There is no place for the embedded store, as no home directory is known.
     #[error(
         "no place for the embedded store: neither HOME nor XDG_STATE_HOME is set; name its file with RACKPOOL_DB"
     )]
@@ -55,9 +55,9 @@ pub enum SetupError {
          to use the embedded store, take the setting away or set the datastore type to \"embedded\" (DATASTORE_TYPE, datastoreType, or datastore_type in a CNI configuration)"
     )]
     NotBuiltIn {
-        /// Its type.
+        /// The type of that store.
         datastore: &'static str,
-        /// What chose it.
+        /// What chose it, as a phrase for messages.
         chosen_by: String,
     },
     /// The store cannot be opened.

@@ -1,4 +1,4 @@
-//! From settings to etcd.
+//! Opens etcd as the settings say.
 
 use store::AnyStore;
 use store::etcd::{Discovery, EtcdStore, Options, Pem, Tls};
@@ -9,14 +9,15 @@ use crate::error::SetupError;
 
 /// Opens etcd. Nothing is sent before the first call.
 pub(crate) fn open(settings: &EtcdSettings) -> Result<AnyStore, SetupError> {
-    // Each process begins with another member, which spreads the load.
+    // A random first member for each process spreads the load.
     let first = Clock::start().seed() as usize;
     Ok(AnyStore::Etcd(EtcdStore::open(Options { first, ..options(settings) })?))
 }
 
 fn options(settings: &EtcdSettings) -> Options {
     let EtcdSettings { endpoints, discovery_srv, username, password, tls, chosen_by: _ } = settings;
-    // White space around a comma is no part of a URL (`libcalico-go/lib/backend/etcdv3/etcdv3.go` leaves it there, and fails).
+    // White space around a comma is not part of a URL. (`libcalico-go/lib/backend/etcdv3/etcdv3.go` takes it
+    // as part, and fails.)
     let endpoints = endpoints.iter().map(|url| url.trim()).filter(|url| !url.is_empty());
     Options {
         endpoints: endpoints.map(str::to_string).collect(),

@@ -1,8 +1,9 @@
-//! What can be set, and how each field is spelled in a file, in the environment and in a CNI configuration.
+//! The settings that exist, and the spelling of each in a file, in the environment and in a CNI
+//! configuration.
 
 use crate::environment::Environment;
 
-/// What a field holds.
+/// The type of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Type {
     Text,
@@ -22,7 +23,7 @@ impl Type {
         }
     }
 
-    /// Why a text is none of these, as Go says it.
+    /// Why a text is not of this type, in Go's words; `None` where it is.
     pub(crate) fn complaint(self, text: &str) -> Option<String> {
         let (call, good) = match self {
             Type::Text => return None,
@@ -34,7 +35,7 @@ impl Type {
     }
 }
 
-/// Go's `strconv.ParseBool`.
+/// Parses a truth value as Go's `strconv.ParseBool` does.
 pub(crate) fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
@@ -43,7 +44,7 @@ pub(crate) fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-/// What can be set (`libcalico-go/lib/apis/...`: `CalicoAPIConfigSpec`; the last is rackpool's own).
+/// A setting (`libcalico-go/lib/apis/...`: `CalicoAPIConfigSpec`); the last is rackpool's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the table below says what each is")]
 pub enum Field {
@@ -75,16 +76,16 @@ pub enum Field {
     RackpoolDb,
 }
 
-/// How a field is spelled in each place.
+/// The spellings of a setting.
 pub(crate) struct Row {
     pub(crate) field: Field,
-    /// In a configuration file; "" where it cannot be said there.
+    /// The field of a configuration file; "" where a file cannot say it.
     pub(crate) file: &'static str,
-    /// Calico's name of the field, in messages.
+    /// Calico's name of the setting in its messages.
     pub(crate) go: &'static str,
-    /// Without the prefix `CALICO_`; "" where there is none.
+    /// The environment variable without the prefix `CALICO_`; "" where there is none.
     pub(crate) variable: &'static str,
-    /// In a CNI configuration, the first that is not empty counts.
+    /// The fields of a CNI configuration; the first one that is not empty counts.
     pub(crate) cni: &'static [&'static str],
     pub(crate) kind: Type,
 }
@@ -119,7 +120,8 @@ pub(crate) const TABLE: &[Row] = &[
     row(Field::K8sKeyFile, "k8sKeyFile", "K8sKeyFile", "K8S_KEY_FILE", &["policy.k8s_client_key"], Type::Text),
     row(Field::K8sCertFile, "k8sCertFile", "K8sCertFile", "K8S_CERT_FILE", &["policy.k8s_client_certificate"], Type::Text),
     row(Field::K8sCaFile, "k8sCAFile", "K8sCAFile", "K8S_CA_FILE", &["policy.k8s_certificate_authority"], Type::Text),
-    // Calico's tag has a typing error, so that only the prefixed spelling of the field's own name is read.
+    // Calico's tag for this field has a typing error. As a result, only one variable is read: the field's own
+    // name with the prefix.
     row(Field::K8sApiToken, "k8sAPIToken", "K8sAPIToken", "K8SAPITOKEN", &["policy.k8s_auth_token"], Type::Text),
     row(Field::K8sInsecureSkipTlsVerify, "k8sInsecureSkipTLSVerify", "K8sInsecureSkipTLSVerify", "K8S_INSECURE_SKIP_TLS_VERIFY", &[], Type::Bool),
     row(Field::K8sDisableNodePoll, "k8sDisableNodePoll", "K8sDisableNodePoll", "K8S_DISABLE_NODE_POLL", &[], Type::Bool),
@@ -132,7 +134,7 @@ pub(crate) const TABLE: &[Row] = &[
 ];
 
 impl Row {
-    /// The variable with its prefix.
+    /// The variable with the prefix `CALICO_`.
     pub(crate) fn prefixed(&self) -> String {
         match self.field {
             Field::RackpoolDb => self.variable.to_string(),
@@ -140,7 +142,7 @@ impl Row {
         }
     }
 
-    /// The variable that counts, and its value.
+    /// The variable that is set, and its value. The prefixed spelling goes before the other.
     pub(crate) fn lookup<'e>(&self, environment: &'e Environment) -> Option<(String, &'e str)> {
         let plain = (self.field != Field::K8sApiToken).then(|| self.variable.to_string());
         let names = [Some(self.prefixed()), plain];

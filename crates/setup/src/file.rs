@@ -10,11 +10,12 @@ use crate::settings::{Origin, Settings};
 const KIND: &str = "CalicoAPIConfig";
 
 impl Settings {
-    /// What a configuration file says: `document` is its content, read as YAML or JSON, `path` the file as the user named it. Nothing is taken from the environment, as
-    /// Calico takes nothing.
+    /// Reads a configuration file. `document` is its content, parsed as YAML or JSON; `path` is the file as
+    /// the user named it, for messages. With a file, Calico reads no environment variables, and neither does
+    /// this.
     ///
     /// # Errors
-    /// Unknown fields, wrong types, another `apiVersion` or `kind`.
+    /// For unknown fields, wrong types, and another `apiVersion` or `kind`.
     pub fn from_file(path: &str, document: &Json) -> Result<Settings, SetupError> {
         let wrong = |reason: String| SetupError::File { path: path.to_string(), reason };
         let decoding = |reason: String| {
@@ -68,7 +69,8 @@ impl Settings {
     }
 }
 
-/// The name is told where it can be one. What stands in its place may be a secret that lost its field (`etcdPassword:x` without a blank).
+/// The message names the unknown field only where the text looks like a field's name. It may instead be a
+/// secret next to a missing blank (`etcdPassword:x`).
 fn unknown_field(name: &str) -> String {
     match name.len() <= 40 && name.chars().all(|c| c.is_ascii_alphanumeric()) {
         true => format!("unknown field \"{name}\""),
@@ -84,7 +86,8 @@ fn object<'j>(value: &'j Json, wanted: &str) -> Result<Option<&'j Map<String, Js
     }
 }
 
-/// The value as text. A text field takes an unquoted number or truth value too, as Calico's YAML reader turns it into what the field wants.
+/// The value as text. A text field also takes an unquoted number or truth value, as Calico's YAML reader
+/// converts it to the type of the field.
 fn text(kind: Type, value: &Json, field: &str) -> Result<Option<String>, String> {
     match (kind, value) {
         (_, Json::Null) => Ok(None),
@@ -132,7 +135,7 @@ mod tests {
         );
     }
 
-    /// Recorded in 135-config-file, but for the last two.
+    /// Recorded in 135-config-file, except for the last two.
     #[test]
     fn what_is_wrong_with_a_file_is_said_as_recorded() {
         let (v, k) = ("projectcalico.org/v3", "CalicoAPIConfig");

@@ -1,4 +1,4 @@
-//! From settings to the Kubernetes API server.
+//! Opens the Kubernetes API server as the settings say.
 
 use std::path::PathBuf;
 
@@ -12,9 +12,10 @@ use crate::environment::Environment;
 use crate::error::SetupError;
 use crate::settings::Settings;
 
-/// Requests a second, where only their number at once is said (client-go's default).
+/// Requests a second, where the settings limit only the requests at once (client-go's default).
 const QPS: f32 = 5.0;
-/// Requests at once, where only their number a second is said (`libcalico-go/lib/backend/k8s/k8s.go`).
+/// Requests at once, where the settings limit only the requests a second
+/// (`libcalico-go/lib/backend/k8s/k8s.go`).
 const BURST: u32 = 100;
 
 /// Opens the store. Nothing is sent before the first call.
@@ -22,11 +23,11 @@ pub(crate) fn open(settings: &KubernetesSettings) -> Result<AnyStore, SetupError
     Ok(AnyStore::Kubernetes(KubeStore::open(options(settings))?))
 }
 
-/// Opens the Kubernetes API server that the settings name, whatever store they choose: for what only Kubernetes knows, as the labels of a namespace.
-/// Nothing is sent before the first call.
+/// Opens the Kubernetes API server that the settings describe, whichever store they choose. Callers need it
+/// for what only Kubernetes knows, such as the labels of a namespace. Nothing is sent before the first call.
 ///
 /// # Errors
-/// Whatever keeps it from opening; and where no server is named.
+/// Where the settings name no server, and where they cannot be used.
 pub fn connect_kubernetes(settings: &Settings, environment: &Environment) -> Result<KubeStore, SetupError> {
     let settings = choose::kubernetes(settings, environment, String::new());
     Ok(KubeStore::open(options(&settings))?)
@@ -52,7 +53,8 @@ fn options(settings: &KubernetesSettings) -> Options {
     }
 }
 
-/// The text goes before the files, as with Calico; the user's own file comes last, and not at all where an endpoint is named.
+/// The kubeconfig: its text goes before its files, as in Calico. The user's own file is the last resort, and
+/// is not used where the settings name an endpoint.
 fn kubeconfig(settings: &KubernetesSettings) -> Option<Kubeconfig> {
     if let Some(text) = &settings.kubeconfig_inline {
         return Some(Kubeconfig::Inline(text.clone()));
@@ -66,7 +68,8 @@ fn kubeconfig(settings: &KubernetesSettings) -> Option<Kubeconfig> {
     own.map(|path| Kubeconfig::Files(vec![path.clone()]))
 }
 
-/// Without a word there is no limit but the server's own, which says to whom it has no time for; a negative number says the same.
+/// The limit on requests. Without settings we set none: the server has its own limit, and answers 429 to
+/// requests beyond it. A negative rate means no limit, too.
 fn pace(qps: Option<f32>, burst: Option<u32>) -> Option<(f32, u32)> {
     if qps.is_none() && burst.is_none() {
         return None;

@@ -1,5 +1,6 @@
-//! From configuration file, environment and CNI fields to a store and a node name; and the one home of the real clock, of real
-//! randomness and of the process's environment.
+//! Makes a store and a node name of the configuration file, the environment and the CNI configuration. This
+//! crate is also the only one that reads the real clock, the system's randomness and the process's
+//! environment.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), setup::SetupError> {

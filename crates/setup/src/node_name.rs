@@ -1,41 +1,44 @@
-//! The name of the node that the plugin runs on.
+//! Finds the name of the node on which the plugin runs.
 
 use std::io;
 use std::path::Path;
 
-/// Where `calico/node` leaves the name.
+/// The file in which `calico/node` writes the name.
 pub const DEFAULT_NODENAME_FILE: &str = "/var/lib/calico/nodename";
 
-/// The largest file of a name, in bytes.
+/// The largest file of a name that is read, in bytes.
 const MOST: usize = 4096;
 
-/// Why the node has no name. A wrong name would give addresses to another node, so there is no guessing.
+/// Why the node has no name. The plugin does not guess one: a wrong name would give addresses to another
+/// node.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeNameError {
-    /// The file is there, but cannot be read.
+    /// The file exists, and cannot be read.
     #[error("cannot read the node's name from {path}: {error}")]
     File {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// The system's words.
+        /// The system's error.
         error: io::Error,
     },
-    /// Nothing says a name.
+    /// No setting gives a name, and the host has none.
     #[error(
         "the node has no name: neither nodename, nodename_file nor hostname says one, and the host name is empty"
     )]
     None,
 }
 
-/// The first of: `nodename`, what the file says, `hostname`, the name of the host in lower case. Empty texts are as good as none, and so is a file
-/// that does not exist ([`DEFAULT_NODENAME_FILE`] where `file` is `None`).
+/// The node's name, the first of these that is not empty: `nodename`, the content of the file, `hostname`,
+/// the host's name in lower case. A file that does not exist counts as empty. Where `file` is `None`, the
+/// file is [`DEFAULT_NODENAME_FILE`].
 ///
-/// White space at the end of the file is no part of the name. (Calico takes it as it stands, so that an `echo n1 > nodename`
-/// makes every ADD fail on a node that does not exist; recorded in "nodename file holding 'n1' and a newline".)
+/// White space at the end of the file is not part of the name. (Calico takes it as part, so that after `echo
+/// n1 > nodename` every ADD fails, for want of a node of that name; recorded in "nodename file holding 'n1'
+/// and a newline".)
 ///
 /// # Errors
-/// A file that cannot be read; no name at all.
+/// Where the file cannot be read, and where nothing gives a name.
 pub fn node_name(
     nodename: Option<&str>,
     file: Option<&str>,

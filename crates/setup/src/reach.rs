@@ -1,4 +1,4 @@
-//! A server that has to be reached soon, or not at all.
+//! Limits how long a request waits for a server that cannot be reached.
 
 use std::future::Future;
 use std::sync::OnceLock;
@@ -9,32 +9,33 @@ use store::{AnyStore, Batch, Noted, ReadSet, Report, Scope, Store, StoreError, V
 
 use crate::clock::Clock;
 
-/// How long a server may leave the first question of a request unanswered. The runtime asks again, and who
-/// reads its log should not wait for the reason.
+/// How long a server may leave the first question of a request unanswered. The container runtime repeats a
+/// failed request, and whoever reads its log should see the reason soon.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// The longest pause before a question is put again, in milliseconds; half of it is the shortest.
+/// The longest pause before a question is repeated, in milliseconds. The shortest is half of it.
 const PAUSE: u64 = 200;
 
-/// A server, as one request sees it. It may leave the request's first question unanswered for a while only:
-/// one that cannot be reached at all is reported long before the request would be given up. Once it has
-/// answered, it has all the time that the request has. The next request begins with the same patience.
+/// A server as one request sees it. A server that cannot be reached is reported after `patience`, long before
+/// the request's own time is over. Once the server has answered, it may use all the time that the request
+/// has. The next request begins with the same patience.
 #[derive(Debug)]
 pub struct Reached<'a, S = AnyStore> {
     server: &'a S,
     clock: Clock,
     patience: Duration,
-    /// When the first question was put: before that, the request may have waited for the host's lock.
+    /// When the first question was sent. The clock starts there and not with the request, which may have
+    /// waited for the host's lock first.
     asked: OnceLock<Duration>,
-    /// Why there was no answer when it was first asked. The last time it may have had no time to say more
-    /// than that.
+    /// The error of the first question. A later question may have had so little time that its error says only
+    /// that.
     reason: OnceLock<String>,
     has_answered: AtomicBool,
-    /// What is wrong with records that came by, for the log.
+    /// Faults of records that were read, for the log.
     noted: Noted,
 }
 
 impl<'a, S> Reached<'a, S> {
-    /// That server, from which an answer must come within `patience` of the first question.
+    /// Wraps a server, which must answer within `patience` of the first question.
     pub fn new(server: &'a S, clock: Clock, patience: Duration) -> Reached<'a, S> {
         let (asked, reason, noted) = (OnceLock::new(), OnceLock::new(), Noted::default());
         Reached { server, clock, patience, asked, reason, has_answered: AtomicBool::new(false), noted }
@@ -45,13 +46,13 @@ impl<'a, S> Reached<'a, S> {
         self.server
     }
 
-    /// What is wrong with records that came by.
+    /// Faults of records that were read.
     pub fn noted(&self) -> &Noted {
         &self.noted
     }
 
-    /// Puts a question to it. The future of an answer is as large as that of the backend that needs the most,
-    /// tens of kilobytes; on the heap it is not moved with each future that waits for it.
+    /// Asks one question. The question's future is as large as the largest backend's, tens of kilobytes. It
+    /// is boxed, so that the futures which contain it need not hold it and copy it when they are moved.
     async fn ask<T, F>(
         &self,
         within: Duration,
@@ -68,7 +69,7 @@ impl<'a, S> Reached<'a, S> {
         match Box::pin(question(within.min(left))).await {
             Err(StoreError::Unavailable(text)) => {
                 let reason = self.reason.get_or_init(|| text).clone();
-                // Whoever is told that the server is unusable asks no more.
+                // The error class `Unusable` ends the repetitions: nobody asks an unusable server again.
                 Err(match self.clock.elapsed() >= end {
                     true => StoreError::Unusable(reason),
                     false => StoreError::Unavailable(reason),
@@ -82,7 +83,8 @@ impl<'a, S> Reached<'a, S> {
         }
     }
 
-    /// Puts a question to it again and again, until there is an answer, no hope of one, or no time left.
+    /// Asks a question again and again, until there is an answer, an error that will not pass, or no time
+    /// left.
     pub async fn insist<T, F>(
         &self,
         within: Duration,
@@ -111,10 +113,10 @@ impl<'a, S> Reached<'a, S> {
 }
 
 impl<S: Store> Reached<'_, S> {
-    /// Reads, and insists on an answer. What cannot be read is noted.
+    /// Reads, and insists on an answer. Faults of records are remembered for the log.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's error.
     pub async fn look(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
         let view = self.insist(within, |within| self.server.read(set, within)).await?;
         self.noted.note(&view);
@@ -149,7 +151,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(60);
     const WITHIN: Duration = Duration::from_secs(20);
 
-    /// What a request that asks a server once and again was told, and how much time each question was given.
+    /// A request that asks a server twice: what it was told, and how much time each question got.
     fn ask_twice(server: &Mutex<Vec<Duration>>, is_there: bool) -> Vec<Result<(), StoreError>> {
         let reached = Reached::new(server, Clock::start(), SHORT);
         let question = |within| async move {
@@ -174,7 +176,7 @@ mod tests {
         assert!(given[0] <= SHORT && given[1] == WITHIN, "{given:?}");
     }
 
-    /// A program that serves many requests asks anew in each of them: a server that was away may be back.
+    /// A program that serves many requests has the patience anew in each: a server that was away may be back.
     #[test]
     fn each_request_has_its_own_patience() {
         let unusable = Err(StoreError::Unusable("nobody answers".to_string()));

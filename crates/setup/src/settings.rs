@@ -1,4 +1,4 @@
-//! All settings of the connection, each with where it was said.
+//! The settings of the connection, each with its origin.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,19 +9,19 @@ use crate::environment::Environment;
 use crate::error::SetupError;
 use crate::fields::{Field, TABLE};
 
-/// Where a setting was said.
+/// Where a setting comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// In a configuration file.
+    /// A configuration file.
     File {
-        /// The field of its spec.
+        /// The field of the file's `spec`.
         field: &'static str,
-        /// The file.
+        /// The path of the file.
         path: String,
     },
-    /// In a variable.
+    /// An environment variable, by its name.
     Variable(String),
-    /// In a field of a CNI configuration, with dots between its steps.
+    /// A field of a CNI configuration, as a path with dots.
     Cni(String),
 }
 
@@ -35,16 +35,16 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A setting: never empty.
+/// A setting's value, never empty, and its origin.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Setting {
-    /// What was said.
+    /// The value as text.
     pub value: String,
-    /// Where.
+    /// Where the value comes from.
     pub origin: Origin,
 }
 
-/// Shows where it was said, not what: it may be a secret.
+/// Shows the origin and not the value, which may be a secret.
 impl fmt::Debug for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<from {}>", self.origin)
@@ -52,7 +52,8 @@ impl fmt::Debug for Setting {
 }
 
 impl Setting {
-    /// Where it was said, and what, for messages; of URLs only scheme, host and port. Not for fields that are secrets themselves.
+    /// Origin and value, for messages; of URLs only scheme, host and port. Not for fields that are secrets
+    /// themselves.
     pub fn quoted(&self) -> String {
         let looks_like_urls =
             !self.value.starts_with('/') && (self.value.contains("://") || self.value.contains('@'));
@@ -61,8 +62,9 @@ impl Setting {
     }
 }
 
-/// URLs with commas between, as messages may show them: scheme, host and port. Users, passwords and paths are left out, and a piece that may be
-/// part of a password with a comma in it is left out whole.
+/// A list of URLs with commas between them, as messages may show it: scheme, host and port of each. Users,
+/// passwords and paths are left out. A piece that may be part of a password with a comma in it is left out as
+/// a whole.
 pub fn shown_urls(urls: &str) -> Vec<String> {
     let pieces: Vec<&str> = urls.split(',').map(str::trim).collect();
     let goes_on = |next: Option<&&str>| next.is_some_and(|next| next.contains('@') && !next.contains("://"));
@@ -75,7 +77,8 @@ pub fn shown_urls(urls: &str) -> Vec<String> {
 
 fn shown_url(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
-    // A user and a password may hold what ends a host elsewhere.
+    // A user and a password may contain characters that otherwise end a host, so the host is what follows the
+    // last `@`.
     let host = rest.rsplit('@').next().unwrap_or_default();
     let host = host.split(['/', '?', '#']).next().unwrap_or_default();
     let (name, port) = match host.rsplit_once(':') {
@@ -91,19 +94,21 @@ fn shown_url(url: &str) -> Option<String> {
     is_good.then(|| format!("{scheme}{host}"))
 }
 
-/// All that was said of the connection.
+/// All settings of the connection that were given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     said: BTreeMap<Field, Setting>,
-    /// `policy.type: k8s` of a CNI configuration: a hint, no setting.
+    /// Whether a CNI configuration says `policy.type: k8s`, which is a hint for the choice of the store, and
+    /// no setting.
     pub(crate) kubernetes_policy: bool,
 }
 
 impl Settings {
-    /// What the environment says. A variable with the prefix `CALICO_` wins, even an empty one; an empty text is as good as none.
+    /// Reads the environment. A variable with the prefix `CALICO_` goes before the one without, even when it
+    /// is empty. An empty text counts as not set.
     ///
     /// # Errors
-    /// When a number or a truth value is none; there an empty one is wrong too.
+    /// When a number or a truth value cannot be parsed; an empty one cannot, either.
     pub fn from_environment(environment: &Environment) -> Result<Settings, SetupError> {
         let mut settings = Settings::default();
         for row in TABLE.iter().filter(|row| !row.variable.is_empty()) {
@@ -122,8 +127,9 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The same with a CNI configuration on top: its fields win. Takes the configuration's types as checked; what is no text, number or truth value there is as
-    /// good as not said, as are zeros (which stand for "the default").
+    /// Adds a CNI configuration, whose fields go before what was set so far. The types of the configuration
+    /// have been checked before. Values that are no text, number or truth value count as not set, and so does
+    /// 0, which stands for the default.
     pub fn with_cni(mut self, configuration: &Json) -> Settings {
         for row in TABLE {
             let said = row.cni.iter().find_map(|path| Some((*path, cni_text(configuration, path)?)));
@@ -131,7 +137,7 @@ impl Settings {
                 self.set(row.field, &value, Origin::Cni(path.to_string()));
             }
         }
-        // Deprecated, from the time before there were several endpoints.
+        // `etcd_authority` is deprecated; it is from a time when there was only one endpoint.
         if let (Some(authority), None) =
             (cni_text(configuration, "etcd_authority"), cni_text(configuration, "etcd_endpoints"))
         {
@@ -143,17 +149,17 @@ impl Settings {
         self
     }
 
-    /// A setting that was said.
+    /// A setting, where it was given.
     pub fn get(&self, field: Field) -> Option<&Setting> {
         self.said.get(&field)
     }
 
-    /// The value of a setting that was said.
+    /// The value of a setting, where it was given.
     pub fn value(&self, field: Field) -> Option<&str> {
         self.get(field).map(|setting| setting.value.as_str())
     }
 
-    /// Sets a field, for what a command line says (`--context`). An empty value changes nothing.
+    /// Sets a field to a value from the command line (`--context`). An empty value changes nothing.
     pub fn set(&mut self, field: Field, value: &str, origin: Origin) {
         if !value.is_empty() {
             self.said.insert(field, Setting { value: value.to_string(), origin });

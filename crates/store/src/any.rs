@@ -17,20 +17,20 @@ use crate::sqlite::{SqliteStore, SqliteWatch};
 use crate::view::View;
 use crate::watch::Event;
 
-/// One of the backends.
+/// A store of one of the backends that are built in.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AnyStore {
-    /// In memory.
+    /// A store in memory.
     #[cfg(feature = "memory")]
     Memory(MemoryStore),
     /// The embedded store.
     #[cfg(feature = "sqlite")]
     Sqlite(SqliteStore),
-    /// etcd.
+    /// A store in etcd.
     #[cfg(feature = "etcd")]
     Etcd(EtcdStore),
-    /// A Kubernetes API server.
+    /// A store in a Kubernetes API server.
     #[cfg(feature = "kubernetes")]
     Kubernetes(KubeStore),
 }
@@ -39,16 +39,16 @@ pub enum AnyStore {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AnyWatch {
-    /// In memory.
+    /// A watch of a store in memory.
     #[cfg(feature = "memory")]
     Memory(MemoryWatch),
-    /// The embedded store.
+    /// A watch of the embedded store.
     #[cfg(feature = "sqlite")]
     Sqlite(SqliteWatch),
-    /// etcd.
+    /// A watch of etcd.
     #[cfg(feature = "etcd")]
     Etcd(EtcdWatch),
-    /// A Kubernetes API server.
+    /// A watch of a Kubernetes API server.
     #[cfg(feature = "kubernetes")]
     Kubernetes(KubeWatch),
 }

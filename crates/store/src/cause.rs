@@ -1,11 +1,11 @@
-//! What lies behind the errors of the network stores' clients.
+//! Finds the causes behind the errors of the clients for the network stores.
 
 use std::error::Error as StdError;
 use std::io;
 
 use rustls::AlertDescription;
 
-/// The alerts of a server that does not like our certificate.
+/// The TLS alerts by which a server refuses our certificate.
 pub(crate) const ABOUT_US: [AlertDescription; 8] = [
     AlertDescription::BadCertificate,
     AlertDescription::CertificateRequired,
@@ -17,7 +17,8 @@ pub(crate) const ABOUT_US: [AlertDescription; 8] = [
     AlertDescription::AccessDenied,
 ];
 
-/// The reasons from the outermost in, each in the words of `say`; those that a former one has told already are left out.
+/// The reasons of an error, from the outermost to its innermost cause, each in the words of `say`. A reason
+/// that an outer one already contains is left out.
 pub(crate) fn chain(
     error: &(dyn StdError + 'static),
     say: impl Fn(&(dyn StdError + 'static)) -> String,
@@ -34,13 +35,16 @@ pub(crate) fn chain(
     texts.join(": ")
 }
 
-/// Whether a request that got no answer was certainly not carried out, whatever it asks for: it was not sent; or the server says so, by an HTTP/2 GOAWAY
-/// that names only earlier requests as processed (other requests' errors are not of this kind), or by refusing its stream (RFC 9113, 6.8 and 8.7).
+/// Whether a request that got no answer was certainly not carried out. Either it was not sent; or the server
+/// says that it did not process the request, by an HTTP/2 GOAWAY whose last processed request is an earlier
+/// one (the client gives this error to no other request), or by refusing the request's stream (RFC 9113, 6.8
+/// and 8.7).
 ///
-/// hyper gives a GOAWAY's error also to a request that it has just handed to the connection, whatever the GOAWAY names. That request was not sent where one thread
-/// drives both, as in all programs here (`setup::runtime`): nothing can be sent, processed and answered between two steps of one poll.
+/// hyper also gives a GOAWAY's error to a request that it has just handed to the connection, whatever the
+/// GOAWAY names. Such a request was not sent where one thread drives both, as in all programs here
+/// (`setup::runtime`): nothing can be sent, processed and answered between two steps of one poll.
 pub(crate) fn was_not_processed(error: &(dyn StdError + 'static)) -> bool {
-    // Of what it did not send, hyper says that it was canceled.
+    // hyper's error for a request that it did not send is "canceled".
     let is_unsent = find::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled);
     let is_disowned = find::<h2::Error>(error).is_some_and(|error| {
         error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
@@ -48,7 +52,8 @@ pub(crate) fn was_not_processed(error: &(dyn StdError + 'static)) -> bool {
     is_unsent || is_disowned
 }
 
-/// The first error of a type in the chain; I/O errors hide theirs.
+/// The first error of type `T` among an error and its causes. Looks into I/O errors, which hide the error
+/// inside them from `source`.
 pub(crate) fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
     let mut at = Some(error);
     while let Some(error) = at {

@@ -1,4 +1,4 @@
-//! Errors, classified by what the caller is to do.
+//! Errors, classified by what the caller can do.
 
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use crate::batch::Current;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The record is not as the write expected. Read it again and plan anew.
+    /// The record is not in the state that the write expected. Read it again and plan again.
     #[error("the record has changed meanwhile")]
     Conflict(Current),
-    /// The backend cannot keep the record under its name because another has it, or the name is not legal there. No retry helps.
+    /// The backend cannot keep the record under its name: another record has the name there, or the name is
+    /// not legal there. No retry helps.
     #[error("{0}")]
     Name(String),
     /// The backend's own rules refuse the value (a schema, an admission). No retry helps.
@@ -22,7 +23,7 @@ pub enum Refusal {
     /// The value is larger than the backend takes. No retry helps.
     #[error("the value is too large for the store: {0}")]
     TooLarge(String),
-    /// Not permitted. The text says what to whom.
+    /// Not permitted. The text names the missing right, and who lacks it.
     #[error("{0}")]
     Denied(String),
 }
@@ -31,27 +32,29 @@ pub enum Refusal {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// It cannot be reached, or did not answer in time. Trying again later may help.
+    /// The store cannot be reached, or did not answer in time. Trying again later may help.
     #[error("{0}")]
     Unavailable(String),
-    /// It asks to be left alone for a while. Try again after the delay.
+    /// The store asks to wait. Try again after the delay.
     #[error("{reason}; the store asks to wait for {after:?}")]
     Throttled {
-        /// How long.
+        /// How long to wait.
         after: Duration,
-        /// Its words.
+        /// The store's own words.
         reason: String,
     },
-    /// Not permitted: credentials, file permissions, missing rights. The text names what and the remedy.
+    /// Not permitted: wrong credentials, file permissions, or missing rights. The text names what is missing
+    /// and the remedy.
     #[error("{0}")]
     Denied(String),
-    /// It is not what it should be: another schema version, not a database, a damaged file, a full disk. The text names the remedy. No retry helps.
+    /// The store is not what it should be: another schema version, no database, a damaged file, a full disk.
+    /// The text names the remedy. No retry helps.
     #[error("{0}")]
     Unusable(String),
-    /// The backend cannot do this at all.
+    /// The backend cannot do what was asked, in any state.
     #[error("{0}")]
     Unsupported(String),
-    /// A record that the caller cannot do without cannot be read: see [`View::insist`](crate::view::View::insist).
+    /// A record that the caller needs cannot be parsed: see [`View::insist`](crate::view::View::insist).
     #[error(transparent)]
     Corrupt(#[from] DecodeError),
 }
@@ -67,10 +70,11 @@ impl StoreError {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WatchError {
-    /// The connection is lost; ask again, and the watch starts anew at [`Event::Init`](crate::watch::Event::Init).
+    /// The connection is lost. Ask again, and the watch begins again with
+    /// [`Event::Init`](crate::watch::Event::Init).
     #[error("the watch was interrupted: {0}")]
     Interrupted(String),
-    /// It cannot go on. Start another one after dealing with the cause.
+    /// The watch cannot continue. Remove the cause, then start another watch.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

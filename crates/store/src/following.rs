@@ -1,4 +1,4 @@
-//! A task that follows a server for a watch, whether somebody waits for events or not.
+//! The task that follows a server for a watch, also while nobody waits for an event.
 
 use std::future::Future;
 use std::time::Duration;
@@ -10,24 +10,24 @@ use tokio::time::sleep;
 use crate::error::WatchError;
 use crate::watch::Event;
 
-/// How many events may wait to be taken; more wait in the server.
+/// How many events the task queues. While the queue is full, further events wait in the server.
 const QUEUED: usize = 256;
-/// How long to wait before what was interrupted is started anew; doubled each time, up to 16 times.
+/// How long to wait before following again after an interruption; doubled each time, up to 16 times as long.
 pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
-/// Where the task puts its events.
+/// Where the task sends its events.
 pub(crate) type Sender = mpsc::Sender<Result<Event, WatchError>>;
 
-/// The task of a watch, started when an event is first waited for, and anew after an error.
+/// The task of a watch. It starts when somebody first waits for an event, and again after an error.
 #[derive(Debug, Default)]
 pub(crate) struct Following {
-    /// `None` before the first event is waited for, and after an error.
+    /// `None` until somebody waits for an event, and after an error.
     running: Option<Running>,
-    /// How many times in a row it ended before the present state was told.
+    /// How many times in a row the task ended before it had sent the whole present state.
     failures: u32,
 }
 
-/// Ends with the watch.
+/// The running task; aborted when it is dropped.
 #[derive(Debug)]
 struct Running {
     events: mpsc::Receiver<Result<Event, WatchError>>,
@@ -41,10 +41,12 @@ impl Drop for Running {
 }
 
 impl Following {
-    /// Waits for the next event of the task; starts it with `follow` where it does not run. `follow` tells events until it cannot go on, and why.
+    /// Waits for the task's next event. Where no task runs, starts one with `follow`, which sends events
+    /// until it cannot continue and gives the reason.
     ///
     /// # Errors
-    /// What ended the task. The next call starts it anew, after a pause that grows with each failure in a row.
+    /// The error that ended the task. The next call starts a new task, after a pause that grows with each
+    /// failure in a row.
     pub(crate) async fn next<F>(&mut self, follow: impl FnOnce(Sender) -> F) -> Result<Event, WatchError>
     where
         F: Future<Output = WatchError> + Send + 'static,
@@ -75,7 +77,7 @@ where
     let task = tokio::spawn(async move {
         sleep(pause).await;
         let end = following.await;
-        // Where the watch is gone nobody wants to know.
+        // The receiver is gone when the watch was dropped.
         let _ = sender.send(Err(end)).await;
     });
     Running { events, task }

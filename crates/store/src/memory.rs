@@ -1,4 +1,5 @@
-//! A store in memory: the plainest keeper of the port's promises. Tests, simulations and what-if questions run on it.
+//! A store in memory: the simplest implementation of the port. Tests, simulations and what-if questions use
+//! it.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -25,7 +26,7 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct State {
     records: BTreeMap<Key, Arc<Record>>,
-    /// Records that cannot be read.
+    /// Records whose values cannot be parsed.
     damaged: BTreeMap<Key, Arc<Unreadable>>,
     revision: i64,
     /// Every change, by revision; watches read on from where they are.
@@ -44,19 +45,19 @@ impl MemoryStore {
         MemoryStore::default()
     }
 
-    /// All records, in the order of their keys.
+    /// All readable records, in the order of their keys.
     pub fn records(&self) -> Vec<Arc<Record>> {
         self.lock().records.values().cloned().collect()
     }
 
-    /// Puts a record in place, whatever is there.
+    /// Stores a record, whatever was stored before.
     pub fn put(&self, key: Key, value: api::Value) {
         let mut state = self.lock();
         state.store(key, Some(Arc::new(value)));
         self.changed.send_replace(state.revision);
     }
 
-    /// Puts a text in place that others may have stored under a key, as etcd and the embedded store keep it.
+    /// Stores a text under a key, as another program could in etcd or in the embedded store.
     pub fn put_text(&self, key: Key, text: &str) {
         let mut state = self.lock();
         match api::Value::from_stored_text(&key, text) {
@@ -67,7 +68,7 @@ impl MemoryStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic while the lock is held can only come between whole changes.
+        // A panic while the lock is held cannot leave the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -182,7 +183,7 @@ fn number(revision: &Revision) -> Option<i64> {
     revision.as_str().parse().ok().filter(|number| *number >= 0)
 }
 
-/// The slot of a record that is known in full, to a wanted depth.
+/// The slot, at a wanted depth, of a record that is known in full.
 pub(crate) fn slot_of(record: &Arc<Record>, depth: Depth) -> Slot {
     match (depth, record.block()) {
         (Depth::Key, _) => Slot::Key(record.revision.clone()),
@@ -247,7 +248,7 @@ pub struct MemoryWatch {
     changed: signal::Receiver<i64>,
     scope: Scope,
     queue: std::vec::IntoIter<Event>,
-    /// The revision up to which events were queued; `None` before the first.
+    /// The revision up to which events were queued; `None` before the first event.
     seen: Option<i64>,
 }
 

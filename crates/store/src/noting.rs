@@ -1,4 +1,4 @@
-//! What cannot be read, for whoever tells it to somebody.
+//! Remembers which records could not be read, so that a program can report them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,15 +12,16 @@ use crate::port::Store;
 use crate::read::{ReadSet, Scope};
 use crate::view::View;
 
-/// What was wrong with records that came by, each fault once. Every program notes what it reads, and tells its user.
+/// Faults of records that were read, each once. Every program collects them here, and reports them to its
+/// user.
 #[derive(Debug, Default)]
 pub struct Noted {
-    /// Whether it was told.
+    /// Each fault, and whether it was already reported.
     faults: Mutex<BTreeMap<Fault, bool>>,
 }
 
 impl Noted {
-    /// Notes what is wrong with what was read.
+    /// Adds the faults of a view.
     pub fn note(&self, view: &View) {
         let found = view.faults();
         if !found.is_empty() {
@@ -31,7 +32,8 @@ impl Noted {
         }
     }
 
-    /// What was noted and not told yet, in the order of the records' names.
+    /// The faults that were not reported yet, in the order of the records' names. They count as reported from
+    /// now on.
     pub fn tell(&self) -> Vec<Fault> {
         let mut faults = self.lock();
         let untold = faults.iter_mut().filter(|(_, told)| !**told);
@@ -44,12 +46,12 @@ impl Noted {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Fault, bool>> {
-        // A panic while the lock is held can only come between whole changes.
+        // A panic while the lock is held cannot leave the map half changed.
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A store that notes what is read of another.
+/// Passes calls on to another store, and remembers the faults of what is read.
 #[derive(Debug)]
 pub struct Noting<S> {
     inner: S,
@@ -57,12 +59,12 @@ pub struct Noting<S> {
 }
 
 impl<S> Noting<S> {
-    /// Notes what is read of that store.
+    /// Remembers in `noted` the faults of what is read from `inner`.
     pub fn new(inner: S, noted: Arc<Noted>) -> Noting<S> {
         Noting { inner, noted }
     }
 
-    /// The store underneath; what is read of it directly is not noted.
+    /// The store underneath. Faults of what is read from it directly are not remembered.
     pub fn inner(&self) -> &S {
         &self.inner
     }

@@ -1,4 +1,4 @@
-//! Certificates and keys, as the options of the network stores name them.
+//! Certificates and keys in the options of the network stores.
 
 use std::fmt;
 use std::io;
@@ -6,19 +6,20 @@ use std::path::PathBuf;
 
 use crate::error::StoreError;
 
-/// The largest file of certificates or of a key, in bytes: all authorities of a system are a quarter of a million.
+/// The largest file of certificates or of a key that is read, in bytes. A system's bundle of all authorities
+/// takes a quarter of a million.
 pub(crate) const MOST: usize = 4 << 20;
 
-/// A certificate or key.
+/// Where a certificate or key is.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Pem {
-    /// In that file.
+    /// In that file, in PEM.
     File(PathBuf),
-    /// The text itself.
+    /// The PEM text itself.
     Inline(String),
 }
 
-/// Shows paths; texts only as present.
+/// Shows paths, and of texts only that they are there.
 impl fmt::Debug for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -30,15 +31,18 @@ impl fmt::Debug for Pem {
 }
 
 impl Pem {
-    /// The text, which holds at least one `what`; `name` is the setting that it comes from.
+    /// The text, which must hold at least one PEM section of the kind `what`. `name` names the setting in
+    /// messages.
     ///
     /// # Errors
-    /// [`StoreError::Denied`] for a file that may not be read; [`StoreError::Unusable`] for one that cannot be, and for a text without `what`.
+    /// [`StoreError::Denied`] for a file without permission to read; [`StoreError::Unusable`] for a file that
+    /// cannot be read for another reason, and for a text without such a section.
     pub(crate) fn text(&self, name: &str, what: &str) -> Result<String, StoreError> {
         let (text, place) = match self {
             Pem::Inline(text) => (text.clone(), name.to_string()),
             Pem::File(path) => {
-                // A key itself may stand where its file belongs.
+                // The setting for the key's file may hold the key itself by mistake, so a relative path is
+                // not shown.
                 let place = match what == "PRIVATE KEY" && path.is_relative() {
                     true => format!("the file of {name}"),
                     false => format!("{} ({name})", path.display()),
@@ -54,7 +58,7 @@ impl Pem {
     }
 }
 
-/// A file of the options that could not be read.
+/// The error for a file that could not be read.
 pub(crate) fn unread(place: &str, error: &io::Error) -> StoreError {
     let text = format!("{place} cannot be read: {error}");
     match error.kind() {

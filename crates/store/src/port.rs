@@ -1,4 +1,4 @@
-//! The port: what every backend does.
+//! The port: the interface of every backend.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,42 +13,45 @@ use crate::watch::Event;
 
 /// A store of records.
 ///
-/// What callers may rely on, in every backend:
-/// * A [`View`] is no snapshot: its records may be of different moments, each at or after the call to [`Store::read`]. A read that began after a
-///   commit was answered sees it (reads are linearizable record by record).
-/// * A record that cannot be read stops no other: it is an unreadable slot of the view, by its key and in scopes, in as far as the depth asks for its value. What
-///   lies in a scope and is no record is told beside them ([`View::faults`]).
-/// * A [`Batch`] is applied in its order; what is applied is a prefix of it (transactional backends: all or nothing within a
-///   transaction). Every prefix of a batch that a planner makes is a legal state.
-/// * A write whose expectation fails is refused, and nothing after it is tried.
-/// * What was answered as applied is durable.
+/// Callers may rely on this, in every backend:
+/// * A [`View`] is no snapshot: its records may be of different moments, each at or after the call to
+///   [`Store::read`]. A read that begins after a commit was answered sees that commit (reads are linearizable
+///   record by record).
+/// * A record that cannot be parsed does not stop the others: it is an unreadable slot of the view, found by
+///   its key and in scopes, wherever the depth asks for its value. A key in a scope that is no record is
+///   reported beside the records ([`View::faults`]).
+/// * A [`Batch`] is applied in its order, so a prefix of it is applied (in transactional backends, all or
+///   nothing of each transaction). Every prefix of a batch that a planner makes is a legal state.
+/// * A write whose expectation fails is refused, and no write after it is tried.
+/// * A write that was answered as applied is durable.
 ///
-/// `within` bounds the call in real time; where it runs out, reads give [`StoreError::Unavailable`], and a commit reports what may have
-/// landed as unknown.
+/// `within` bounds the call in real time. When it runs out, a read gives [`StoreError::Unavailable`], and a
+/// commit reports the writes that may have been applied as unknown.
 pub trait Store: Send + Sync {
-    /// The watch of this backend.
+    /// The type of this backend's watches.
     type Watch: Watch;
 
     /// Reads a set of keys and scopes.
     ///
     /// # Errors
-    /// When any part of it could not be read; there are no half views.
+    /// When any part of the set could not be read: a view is never partial.
     fn read(&self, set: &ReadSet, within: Duration) -> impl Future<Output = Result<View, StoreError>> + Send;
 
     /// Applies a batch.
     ///
     /// # Errors
-    /// Only when it is certain that nothing was applied; everything else is in the report.
+    /// Only when certainly nothing was applied. Every other failure is in the report.
     fn commit(
         &self,
         batch: &Batch,
         within: Duration,
     ) -> impl Future<Output = Result<Report, StoreError>> + Send;
 
-    /// Watches a scope, from its present state on.
+    /// Watches a scope, beginning with its present state.
     fn watch(&self, scope: Scope) -> impl Future<Output = Result<Self::Watch, StoreError>> + Send;
 
-    /// What the backend's own messages call a record, as in `ippools.crd.projectcalico.org "a" not found`; `None` where it says nothing of the sort.
+    /// The name by which the backend's own messages call a record, as in `ippools.crd.projectcalico.org "a"
+    /// not found`; `None` where the backend has no such messages.
     fn title(&self, _key: &Key) -> Option<String> {
         None
     }
@@ -64,6 +67,6 @@ pub trait Watch: Send {
     /// Waits for the next event. Dropping the future loses no event.
     ///
     /// # Errors
-    /// The watch can be asked again after an error; it starts anew.
+    /// A watch can be asked again after an error; it then begins again.
     fn next(&mut self) -> impl Future<Output = Result<Event, WatchError>> + Send;
 }

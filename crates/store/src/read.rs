@@ -1,38 +1,39 @@
-//! What a request wants to read: typed keys and scopes, never raw prefixes.
+//! What a request reads: typed keys and scopes, never raw prefixes.
 
 use api::{BlockCidr, Family, HandleId, Key, Kind, Owner, key};
 
-/// How much of a record is wanted. Backends may give more, never less.
+/// How much of a record a read wants. A backend may give more, never less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Depth {
-    /// That it exists, and its revision.
+    /// Whether the record exists, and its revision.
     Key,
-    /// For blocks: owner, claim time, free ordinals, sequence number. For everything else the same as [`Depth::Full`].
+    /// For blocks: owner, claim time, free ordinals, sequence number. For every other record the same as
+    /// [`Depth::Full`].
     Header,
-    /// All of it.
+    /// The whole record.
     Full,
 }
 
-/// A set of records that is named by what it is, not by its members.
+/// A set of records that have something in common, such as all blocks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// All resources of a kind, of one namespace or of all.
     Resources {
         /// The kind.
         kind: Kind,
-        /// The namespace; `None` for all, and for kinds that have none.
+        /// The namespace; `None` for all namespaces, and for kinds without namespaces.
         namespace: Option<String>,
     },
-    /// The affinities of an owner, or of everybody; of a family, or of both.
+    /// The affinities of one owner or of all owners, of one family or of both.
     Affinities {
-        /// The owner.
+        /// The owner; `None` for all owners.
         owner: Option<Owner>,
-        /// The family.
+        /// The family; `None` for both.
         family: Option<Family>,
     },
-    /// All blocks, of a family or of both.
+    /// All blocks of one family or of both.
     Blocks {
-        /// The family.
+        /// The family; `None` for both.
         family: Option<Family>,
     },
     /// All handles.
@@ -40,12 +41,12 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// All resources of a kind.
+    /// All resources of a kind, in all namespaces.
     pub fn kind(kind: Kind) -> Scope {
         Scope::Resources { kind, namespace: None }
     }
 
-    /// Whether a record belongs to it.
+    /// Whether a record belongs to the scope.
     pub fn holds(&self, key: &Key) -> bool {
         match (self, key) {
             (Scope::Resources { kind, namespace }, Key::Resource { kind: k, namespace: n, .. }) => {
@@ -60,7 +61,8 @@ impl Scope {
         }
     }
 
-    /// The prefixes of etcd keys under which all of its records lie, each ending in `/`, in the order of text. Others lie there too: see [`Scope::holds`].
+    /// The prefixes of etcd keys under which all records of the scope are, each ending in `/`, in the order
+    /// of text. Records of other scopes may be there too: see [`Scope::holds`].
     pub fn prefixes(&self) -> Vec<String> {
         match self {
             Scope::Resources { kind, namespace } => vec![key::resources_prefix(*kind, namespace.as_deref())],
@@ -70,7 +72,7 @@ impl Scope {
         }
     }
 
-    /// The least key, in the order of [`Key`], that may belong to it.
+    /// A key at or before every key of the scope, in the order of [`Key`].
     pub(crate) fn least(&self) -> Key {
         let first = BlockCidr::LEAST;
         match self {
@@ -86,7 +88,8 @@ impl Scope {
         }
     }
 
-    /// Whether keys at or after `key`, in the order of [`Key`], may belong to it; `key` is at or after [`Scope::least`].
+    /// Whether any key at or after `key`, in the order of [`Key`], may belong to the scope. `key` must be at
+    /// or after [`Scope::least`].
     pub(crate) fn may_hold_from(&self, key: &Key) -> bool {
         match (self, key) {
             (Scope::Resources { kind, .. }, Key::Resource { kind: k, .. }) => kind == k,
@@ -98,7 +101,7 @@ impl Scope {
         }
     }
 
-    /// Whether every record of `other` belongs to it.
+    /// Whether every record of `other` belongs to this scope, too.
     pub fn covers(&self, other: &Scope) -> bool {
         fn any<T: PartialEq>(wide: &Option<T>, narrow: &Option<T>) -> bool {
             wide.is_none() || wide == narrow
@@ -117,66 +120,66 @@ impl Scope {
     }
 }
 
-/// A page of a scope, in the backend's own order of keys (which is the same from page to page).
+/// A page of a scope, in the backend's own order of keys, which is the same for all pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// Begin after this key; `None` at the start.
+    /// The page begins after this key; `None` for the first page.
     pub after: Option<Key>,
-    /// At most so many records, at least 1.
+    /// The largest number of records on the page, at least 1.
     pub limit: usize,
 }
 
-/// A scope to read.
+/// A scope to read, or a page of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScopeRead {
     /// The scope.
     pub scope: Scope,
-    /// How much of each record.
+    /// How much of each record to read.
     pub depth: Depth,
-    /// A page of it, or all.
+    /// The page to read; `None` for the whole scope.
     pub page: Option<Page>,
 }
 
-/// What to read, in one go where the backend can.
+/// A set of records to read, in one request where the backend can.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadSet {
-    /// Single records.
+    /// Single records, each with the depth.
     pub keys: Vec<(Key, Depth)>,
-    /// Scopes.
+    /// Scopes, and pages of scopes.
     pub scopes: Vec<ScopeRead>,
 }
 
 impl ReadSet {
-    /// Reads nothing.
+    /// The empty set.
     pub fn new() -> ReadSet {
         ReadSet::default()
     }
 
-    /// And all of that record.
+    /// Adds a record, to be read in full.
     pub fn key(mut self, key: Key) -> ReadSet {
         self.keys.push((key, Depth::Full));
         self
     }
 
-    /// And all of those records.
+    /// Adds records, to be read in full.
     pub fn keys(mut self, keys: impl IntoIterator<Item = Key>) -> ReadSet {
         self.keys.extend(keys.into_iter().map(|key| (key, Depth::Full)));
         self
     }
 
-    /// And that scope, to that depth.
+    /// Adds a scope.
     pub fn scope(mut self, scope: Scope, depth: Depth) -> ReadSet {
         self.scopes.push(ScopeRead { scope, depth, page: None });
         self
     }
 
-    /// And a page of that scope.
+    /// Adds a page of a scope.
     pub fn page(mut self, scope: Scope, depth: Depth, page: Page) -> ReadSet {
         self.scopes.push(ScopeRead { scope, depth, page: Some(page) });
         self
     }
 
-    /// Whether there is nothing to read.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.scopes.is_empty()
     }

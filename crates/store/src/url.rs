@@ -1,6 +1,7 @@
-//! URLs of servers, as people write them.
+//! Checks on the URLs of servers.
 
-/// Why a URL may mean another host than the one that stands in it, or part of a password would pass for a host or a port. Tells nothing of it.
+/// Why a URL is refused, in words that quote nothing of it: it could mean another host than the reader sees
+/// in it, or part of a password could be taken for a host or a port.
 pub(crate) fn fault_of(url: &str) -> Option<&'static str> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));

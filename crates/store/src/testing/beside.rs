@@ -1,12 +1,13 @@
-//! The programs of this project that a test of another one calls.
+//! Programs of this project that tests of other crates run.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A folder with all programs, built just now by whoever runs the tests.
+/// The variable that names a folder with all programs, which the runner of the tests has just built.
 const PROGRAMS: &str = "RACKPOOL_PROGRAMS";
-/// What cargo tells a test about its package. Build scripts that look at these would be run anew for each package that a build is started from, and all
-/// that rests on them be compiled anew.
+/// Variables that cargo sets for a test, about the test's package. If the nested build inherited them, the
+/// build scripts that look at them would run again for each package whose tests start a build, and everything
+/// that depends on those scripts would be compiled again.
 const OF_THE_PACKAGE: [&str; 9] = [
     "CARGO_MANIFEST_DIR",
     "CARGO_MANIFEST_LINKS",
@@ -19,10 +20,11 @@ const OF_THE_PACKAGE: [&str; 9] = [
     "CARGO_PKG_VERSION_PRE",
 ];
 
-/// The program of that name: in the folder that `RACKPOOL_PROGRAMS` names, else built beside `program`, in the same profile.
+/// The path of the program `name`: in the folder that `RACKPOOL_PROGRAMS` names; else built next to
+/// `program`, in the same profile.
 ///
 /// # Panics
-/// When it cannot be had.
+/// When the program can be neither found nor built.
 #[allow(clippy::disallowed_methods, reason = "a test takes its programs from where its runner put them")]
 pub fn program_beside(program: &Path, name: &str) -> PathBuf {
     if let Some(folder) = std::env::var_os(PROGRAMS) {

@@ -1,4 +1,4 @@
-//! A store that counts what is asked of it.
+//! A store that counts the calls it gets.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ use crate::view::{Slot, View};
 pub enum RecordType {
     /// A resource of any kind.
     Resource,
-    /// The allocator's configuration.
+    /// The allocator's configuration ([`Key::IpamConfig`]).
     IpamConfig,
     /// An affinity.
     Affinity,
@@ -39,7 +39,7 @@ impl From<&Key> for RecordType {
     }
 }
 
-/// What was counted.
+/// The counts of a [`Counting`] store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Calls of [`Store::read`], failed ones too.
@@ -48,29 +48,30 @@ pub struct Counts {
     pub commits: u64,
     /// Calls of [`Store::watch`].
     pub watches: u64,
-    /// Single keys asked for.
+    /// Single keys that reads asked for.
     pub keys: u64,
-    /// Scopes, and pages of them, asked for.
+    /// Scopes, and pages of scopes, that reads asked for.
     pub scopes: u64,
-    /// Records that were found, by type. One that was found by its key and in a scope counts once for each read.
+    /// Records that reads found, by type. A record that one read finds both by its key and in a scope counts
+    /// once.
     pub records: BTreeMap<RecordType, u64>,
-    /// Writes handed over, by type, applied or not.
+    /// Writes that commits contained, by type, applied or not.
     pub writes: BTreeMap<RecordType, u64>,
 }
 
 impl Counts {
-    /// Records of all types that were found.
+    /// How many records reads found, of all types.
     pub fn records_read(&self) -> u64 {
         self.records.values().sum()
     }
 
-    /// Writes of all types.
+    /// How many writes commits contained, of all types.
     pub fn writes_sent(&self) -> u64 {
         self.writes.values().sum()
     }
 }
 
-/// A store that counts what is asked of another.
+/// Passes calls on to another store and counts them.
 #[derive(Debug, Default)]
 pub struct Counting<S> {
     inner: S,
@@ -78,22 +79,22 @@ pub struct Counting<S> {
 }
 
 impl<S> Counting<S> {
-    /// Counts what is asked of `inner`.
+    /// Counts the calls to `inner`.
     pub fn new(inner: S) -> Counting<S> {
         Counting { inner, counts: Mutex::default() }
     }
 
-    /// The store underneath; what is asked of it directly is not counted.
+    /// The store underneath. Calls made to it directly are not counted.
     pub fn inner(&self) -> &S {
         &self.inner
     }
 
-    /// What was counted since the start, or since the last [`Counting::reset`].
+    /// The counts since the start, or since the last [`Counting::reset`].
     pub fn counts(&self) -> Counts {
         self.lock().clone()
     }
 
-    /// Begins anew; gives what was counted before.
+    /// Sets all counts to 0. Gives the counts before.
     pub fn reset(&self) -> Counts {
         std::mem::take(&mut self.lock())
     }

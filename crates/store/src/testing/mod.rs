@@ -1,4 +1,4 @@
-//! Tools for tests: what every backend must pass, and wrappers that count and that break things.
+//! Tools for tests: the suite that every backend must pass, and wrappers that count calls or make them fail.
 
 mod beside;
 pub mod conformance;

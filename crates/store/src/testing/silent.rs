@@ -1,4 +1,4 @@
-//! A store that leaves somebody without an answer.
+//! A store that leaves one read without an answer.
 
 use std::future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +10,8 @@ use crate::port::Store;
 use crate::read::{ReadSet, Scope};
 use crate::view::View;
 
-/// A store that never answers the first read, not even when its time is over, and passes on every later one:
-/// a connection of which nobody notices that it is dead.
+/// Never answers the first read, not even after its deadline, and passes every later call on: so behaves a
+/// connection that is dead without anybody noticing.
 #[derive(Debug)]
 pub struct Silent<S> {
     inner: S,
@@ -19,17 +19,17 @@ pub struct Silent<S> {
 }
 
 impl<S> Silent<S> {
-    /// Passes on to that store.
+    /// Wraps the store to which calls are passed on.
     pub fn new(inner: S) -> Silent<S> {
         Silent { inner, was_asked: AtomicBool::new(false) }
     }
 
-    /// The store underneath, which always answers.
+    /// The store underneath, which answers every call.
     pub fn inner(&self) -> &S {
         &self.inner
     }
 
-    /// Whether somebody waits for the first answer.
+    /// Whether the first read, which gets no answer, has begun.
     pub fn was_asked(&self) -> bool {
         self.was_asked.load(Ordering::SeqCst)
     }

@@ -8,7 +8,7 @@ use crate::batch::{Batch, Expect, Outcome};
 use crate::port::Store;
 use crate::read::Scope;
 
-/// Nothing to do is done.
+/// An empty batch is applied.
 pub async fn an_empty_batch_is_applied<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let report = commit(&store, &Batch::new()).await;
@@ -16,7 +16,8 @@ pub async fn an_empty_batch_is_applied<B: Backend>(backend: &B) {
     assert_eq!(report.outcomes, []);
 }
 
-/// Puts of one key, each on what the one before left: the last is stored, at the revision that it was answered with.
+/// Several puts of one key, each expecting the state after the one before: the last value is stored, at the
+/// revision that the report gives for it.
 pub async fn a_chain_of_puts_leaves_the_last<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let mut batch = Batch::new();
@@ -33,7 +34,7 @@ pub async fn a_chain_of_puts_leaves_the_last<B: Backend>(backend: &B) {
     applied(&next);
 }
 
-/// A chain that begins with an update, and is refused when its beginning is.
+/// A chain that begins with an update is refused when that update is.
 pub async fn a_chain_begins_at_a_revision<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let first = create(&store, &handle("a"), counted(1)).await;
@@ -46,7 +47,7 @@ pub async fn a_chain_begins_at_a_revision<B: Backend>(backend: &B) {
     assert_eq!(find(&store, &handle("a")).await.unwrap().value, counted(3));
 }
 
-/// Delete and create are not folded: the record is a new one.
+/// A delete and a create of one key are not folded: the record is a new one.
 pub async fn a_deleted_record_is_created_again_in_one_batch<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let first = create(&store, &handle("a"), counted(1)).await;
@@ -62,7 +63,7 @@ pub async fn a_deleted_record_is_created_again_in_one_batch<B: Backend>(backend:
     assert_eq!(record.revision, applied(&report.outcomes[2]));
 }
 
-/// Create and delete in one batch leave nothing.
+/// A create and a delete of one key in one batch leave no record.
 pub async fn a_created_record_is_deleted_in_one_batch<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let mut batch = Batch::new();
@@ -76,7 +77,7 @@ pub async fn a_created_record_is_deleted_in_one_batch<B: Backend>(backend: &B) {
     assert!(find(&store, &handle("b")).await.is_some());
 }
 
-/// A link that stands on a refused write is not tried.
+/// A write that expects the state after a refused write is not tried.
 pub async fn a_broken_chain_is_refused<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     create(&store, &handle("a"), counted(1)).await;
@@ -98,7 +99,8 @@ fn creates(names: impl IntoIterator<Item = String>) -> Batch {
     batch
 }
 
-/// What is applied of a batch is a prefix that ends before the refused write: in a transaction, nothing.
+/// The writes that a batch with a refused write applies are a prefix that ends before the refused write;
+/// within a transaction, none.
 pub async fn a_refused_write_stops_the_batch<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     create(&store, &handle("c"), counted(1)).await;
@@ -110,7 +112,7 @@ pub async fn a_refused_write_stops_the_batch<B: Backend>(backend: &B) {
     }
 }
 
-/// A refusal behind a delete and create of one key, where transactions are cut, leaves a prefix as well.
+/// The same for a refusal after a delete and a create of one key, where transactions are cut.
 pub async fn a_refusal_behind_a_cut_leaves_a_prefix<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let first = create(&store, &handle("a"), counted(1)).await;
@@ -138,7 +140,7 @@ pub async fn a_refusal_behind_a_cut_leaves_a_prefix<B: Backend>(backend: &B) {
     assert_eq!((stored("taken").await, stored("c").await), (Some(counted(1)), None));
 }
 
-/// Where the first write is refused nothing is applied, in every backend.
+/// When the first write is refused, nothing is applied, in every backend.
 pub async fn a_first_write_that_is_refused_leaves_everything<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     create(&store, &handle("a"), counted(1)).await;
@@ -148,7 +150,7 @@ pub async fn a_first_write_that_is_refused_leaves_everything<B: Backend>(backend
     assert_eq!(report.refusal().map(|(at, _)| at), Some(0));
 }
 
-/// Guards of present and absent records that hold.
+/// Guards of a present and of an absent record that hold do not stop the batch.
 pub async fn guards_that_hold_let_pass<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let revision = create(&store, &handle("guarded"), counted(1)).await;
@@ -158,7 +160,8 @@ pub async fn guards_that_hold_let_pass<B: Backend>(backend: &B) {
     assert!(commit(&store, &batch).await.is_applied());
 }
 
-/// A guard that does not hold, where guards are honoured: nothing is written, and the report names it.
+/// Where guards are honoured, a guard that does not hold stops the batch: nothing is written, and the report
+/// names the guard.
 pub async fn a_broken_guard_stops_everything<B: Backend>(backend: &B) {
     if !backend.promises().guards {
         return;
@@ -180,7 +183,7 @@ pub async fn a_broken_guard_stops_everything<B: Backend>(backend: &B) {
     }
 }
 
-/// A claim, as the allocator makes it: affinity pending, block, affinity confirmed.
+/// A claim as the allocator writes it: affinity pending, block, affinity confirmed.
 pub async fn a_claim_is_one_batch<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let (owner, net) = (host("node1"), "10.0.0.0/26");
@@ -197,10 +200,11 @@ pub async fn a_claim_is_one_batch<B: Backend>(backend: &B) {
     assert_eq!(find(&store, &block(net)).await.unwrap().value, block_value(net, &owner, 2));
 }
 
-/// A batch of everything that can follow on one key, applied at once and write by write: the same is stored.
+/// For every sequence of writes of one key, one batch leaves the same state as write by write.
 pub async fn folding_equals_one_by_one<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
-    // P puts, D deletes, each on what the one before left; the first put finds nothing.
+    // P is a put, D a delete. Each expects the state after the one before, and the first put expects no
+    // record.
     for (round, steps) in ["P", "PP", "PD", "PDP", "PPDPP", "PDPD", "PPPPDPPPD"].iter().enumerate() {
         let (whole, single) = (handle(&format!("whole-{round}")), handle(&format!("single-{round}")));
         let mut batch = Batch::new();
@@ -232,11 +236,11 @@ async fn stored<S: Store>(store: &S) -> usize {
     keys(&scope(store, Scope::Handles).await, &Scope::Handles).len()
 }
 
-/// More writes than an etcd transaction takes.
+/// A batch with more writes than an etcd transaction may have is applied in order.
 pub async fn large_batches_are_applied_in_order<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let mut batch = creates((0..LARGE).map(|i| format!("h{i:03}")));
-    // And again, each on what was left far behind.
+    // Then each record again, expecting the state after a write far before.
     for index in 0..LARGE {
         batch.put(handle(&format!("h{index:03}")), Expect::AsLeftBy(index), counted(7));
     }
@@ -254,7 +258,7 @@ pub async fn large_batches_are_applied_in_order<B: Backend>(backend: &B) {
     assert_eq!(stored(&store).await, 0);
 }
 
-/// A refusal far behind.
+/// A refusal far behind in a large batch leaves a prefix.
 pub async fn a_refusal_in_a_large_batch_leaves_a_prefix<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     create(&store, &handle("h200"), counted(1)).await;

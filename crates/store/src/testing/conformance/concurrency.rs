@@ -1,4 +1,4 @@
-//! Many writers at once.
+//! Many writers at the same time.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ async fn all<F: Future<Output = T> + Send + 'static, T: Send + 'static>(
     tasks.collect::<JoinSet<T>>().join_all().await
 }
 
-/// Reads and adds one, until it is applied.
+/// Reads the count and writes it one higher, again and again until the write is applied.
 async fn increment<S: Store>(store: &S, name: &str) {
     loop {
         let record = find(store, &handle(name)).await;
@@ -39,7 +39,7 @@ async fn increment<S: Store>(store: &S, name: &str) {
     }
 }
 
-/// Writers who count on one record with compare-and-swap lose nothing.
+/// When several writers increase one count by compare-and-swap, no increase is lost.
 pub async fn increments_lose_nothing<B: Backend>(backend: &B) {
     let store = Arc::new(backend.fresh().await);
     all((0..WRITERS).map(|_| {
@@ -54,7 +54,7 @@ pub async fn increments_lose_nothing<B: Backend>(backend: &B) {
     assert_eq!(find(&*store, &handle("count")).await.unwrap().value, counted(WRITERS * ROUNDS));
 }
 
-/// Of many who create one record, one does.
+/// When several writers create one record, exactly one succeeds.
 pub async fn one_creator_wins<B: Backend>(backend: &B) {
     let store = Arc::new(backend.fresh().await);
     let outcomes = all((0..WRITERS).map(|writer| {
@@ -71,7 +71,8 @@ pub async fn one_creator_wins<B: Backend>(backend: &B) {
     assert_eq!((&record.value, &record.revision), (&counted(*winner), &applied(outcome)));
 }
 
-/// Batches over the same records: what is stored is what the reports say, and with transactions it is of one batch.
+/// When several batches write the same records, the reports say truly what is stored; with transactions, all
+/// of it is of one batch.
 pub async fn batches_do_not_mix<B: Backend>(backend: &B) {
     let store = Arc::new(backend.fresh().await);
     let reports = all((0..WRITERS).map(|writer| {

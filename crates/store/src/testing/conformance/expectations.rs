@@ -1,4 +1,4 @@
-//! Single writes: what they expect, and what is refused.
+//! Single writes: their expectations, and their refusals.
 
 use api::{Key, Kind, Revision};
 
@@ -7,7 +7,8 @@ use super::fixture::*;
 use crate::batch::{Current, Expect, Op, Outcome};
 use crate::error::Refusal;
 
-/// Whether a write was refused for what it found. The current record may be unknown, but not wrong.
+/// Whether a write was refused because of the state that it found. The report may leave the current record
+/// out, but must not give a wrong one.
 fn is_conflict(outcome: &Outcome, found: Option<&Revision>) -> bool {
     match outcome {
         Outcome::Refused(Refusal::Conflict(Current::Record(record))) => Some(&record.revision) == found,
@@ -17,7 +18,7 @@ fn is_conflict(outcome: &Outcome, found: Option<&Revision>) -> bool {
     }
 }
 
-/// What was created is read with its value, at the revision that was answered.
+/// A created record is read back with its value, at the revision that the report gives.
 pub async fn a_created_record_is_read_back<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let revision = create(&store, &handle("a"), counted(1)).await;
@@ -28,7 +29,7 @@ pub async fn a_created_record_is_read_back<B: Backend>(backend: &B) {
     assert_eq!(find(&store, &pool).await.unwrap().resource().unwrap().metadata().name, "pool");
 }
 
-/// A create finds nothing, or is refused with what it found.
+/// A create is applied where there is no record, and else refused with the record that it found.
 pub async fn a_create_over_a_record_is_refused<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let revision = create(&store, &handle("a"), counted(1)).await;
@@ -37,7 +38,8 @@ pub async fn a_create_over_a_record_is_refused<B: Backend>(backend: &B) {
     assert_eq!(find(&store, &handle("a")).await.unwrap().value, counted(1));
 }
 
-/// An update at the present revision is applied, one at an older is refused with the current record.
+/// An update at the present revision is applied; an update at an older revision is refused with the current
+/// record.
 pub async fn an_update_needs_the_present_revision<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let first = create(&store, &handle("a"), counted(1)).await;
@@ -49,7 +51,7 @@ pub async fn an_update_needs_the_present_revision<B: Backend>(backend: &B) {
     assert_eq!((&record.value, &record.revision), (&counted(2), &second));
 }
 
-/// An update does not create.
+/// An update of an absent record is refused, and creates nothing.
 pub async fn an_update_of_nothing_is_refused<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let revision = create(&store, &handle("other"), counted(1)).await;
@@ -58,7 +60,7 @@ pub async fn an_update_of_nothing_is_refused<B: Backend>(backend: &B) {
     assert_eq!(find(&store, &handle("a")).await, None);
 }
 
-/// A delete at the present revision is applied, one at an older is refused.
+/// A delete at the present revision is applied; a delete at an older revision is refused.
 pub async fn a_delete_needs_the_present_revision<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let first = create(&store, &handle("a"), counted(1)).await;
@@ -70,7 +72,7 @@ pub async fn a_delete_needs_the_present_revision<B: Backend>(backend: &B) {
     assert_eq!(find(&store, &handle("a")).await, None);
 }
 
-/// A delete of what is gone is refused, and says so.
+/// A delete of a deleted record is refused, and the report says that the record is absent.
 pub async fn a_delete_of_nothing_is_refused<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let revision = create(&store, &handle("a"), counted(1)).await;
@@ -79,7 +81,7 @@ pub async fn a_delete_of_nothing_is_refused<B: Backend>(backend: &B) {
     assert!(is_conflict(&outcome, None), "{outcome:?}");
 }
 
-/// A revision means one state for ever: after delete and create the old one matches nothing.
+/// A revision means one state for ever: after a delete and a create, the old revision matches nothing.
 pub async fn revisions_are_never_used_again<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let mut seen = Vec::new();
@@ -97,7 +99,7 @@ pub async fn revisions_are_never_used_again<B: Backend>(backend: &B) {
     }
 }
 
-/// A text that is no revision of this backend matches nothing, and is no error.
+/// A text that is no revision of this backend matches no state. It gives a refusal, and no error.
 pub async fn foreign_revisions_match_nothing<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let revision = create(&store, &handle("a"), counted(1)).await;
@@ -107,7 +109,7 @@ pub async fn foreign_revisions_match_nothing<B: Backend>(backend: &B) {
     }
 }
 
-/// Storing what is stored gives a new revision, where the backend promises it.
+/// A put of the value that is stored already gives a new revision, where the backend promises that.
 pub async fn an_equal_put_is_a_write<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let first = create(&store, &handle("a"), counted(1)).await;
@@ -119,7 +121,7 @@ pub async fn an_equal_put_is_a_write<B: Backend>(backend: &B) {
     assert_eq!(find(&store, &handle("a")).await.unwrap().revision, second);
 }
 
-/// Characters that one of the layers might escape or fold come back as they were.
+/// Characters that a layer below might escape or fold are read back unchanged.
 pub async fn texts_survive<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let mut value = block_value("10.0.0.0/30", &host("node1"), 7);
@@ -132,7 +134,7 @@ pub async fn texts_survive<B: Backend>(backend: &B) {
     assert_eq!(find(&store, &block("10.0.0.0/30")).await.unwrap().value, value);
 }
 
-/// Names with characters and case that other layers might not keep.
+/// Names with special characters, and names that differ in case alone, are kept apart.
 pub async fn names_survive<B: Backend>(backend: &B) {
     if !backend.promises().names {
         return;

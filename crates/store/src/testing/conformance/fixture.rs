@@ -1,4 +1,4 @@
-//! Keys, values and short forms of calls.
+//! Keys, values and shorthands for calls.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ pub(super) fn block_value(text: &str, owner: &Owner, sequence_number: u64) -> Va
     })
 }
 
-/// A resource that backends with schemas take, too.
+/// A resource that a backend with schemas accepts, too.
 pub(super) fn resource(key: &Key) -> Value {
     let Key::Resource { kind, namespace, name } = key else { panic!("{key} is no resource") };
     let spec = match kind {
@@ -102,7 +102,7 @@ pub(super) async fn scope<S: Store>(store: &S, scope: Scope) -> View {
     view
 }
 
-/// The keys that a view found of a scope.
+/// The keys of a scope whose records a view found.
 pub(super) fn keys(view: &View, scope: &Scope) -> Vec<Key> {
     view.slots(scope).filter(|(_, slot)| slot.revision().is_some()).map(|(key, _)| key.clone()).collect()
 }
@@ -132,7 +132,7 @@ pub(super) async fn delete<S: Store>(store: &S, key: &Key) {
     applied(&write(store, key, Expect::Revision(record.revision.clone()), Op::Delete).await);
 }
 
-/// Stores a value, whatever is there.
+/// Stores a value, whatever was stored before.
 pub(super) async fn set<S: Store>(store: &S, key: &Key, value: Value) -> Revision {
     let expect = match find(store, key).await {
         Some(record) => Expect::Revision(record.revision.clone()),
@@ -148,7 +148,8 @@ pub(super) fn applied(outcome: &Outcome) -> Revision {
     }
 }
 
-/// The report of a batch of puts of distinct keys of which the write `at` is refused: what is applied is what is stored, and a prefix that ends before it.
+/// Checks the report of a batch of puts of distinct keys whose write `at` is refused: exactly the applied
+/// writes are stored, and they are a prefix that ends before the refused write.
 pub(super) async fn check_prefix<S: Store>(store: &S, batch: &Batch, report: &Report, at: usize) {
     assert!(matches!(report.outcomes[at], Outcome::Refused(_)), "{:?}", report.outcomes[at]);
     for (index, (write, outcome)) in batch.writes.iter().zip(&report.outcomes).enumerate() {

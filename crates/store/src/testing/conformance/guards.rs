@@ -8,10 +8,10 @@ use crate::batch::{Batch, Expect, Outcome};
 use crate::port::Store;
 use crate::read::{Depth, ReadSet, Scope};
 
-/// More records than a transaction of etcd can name.
+/// More records than one transaction of etcd can compare.
 const MANY: usize = 1_000;
 
-/// A write that is to be applied only while nothing of the scope has changed.
+/// A batch whose write is applied only while nothing of the scope has changed since a revision.
 fn guarded(name: &str, scope: &Scope, since: &Revision) -> Batch {
     let mut batch = Batch::new();
     batch.put(handle(name), Expect::Absent, counted(1));
@@ -24,7 +24,8 @@ async fn read_at<S: Store>(store: &S, scope: &Scope) -> Revision {
     view.read_at(scope).expect("a store that honours guards has revisions").clone()
 }
 
-/// Whether the guard let the write pass; where not, nothing was written and the report names the guard.
+/// Whether the guard holds. Where it does not, checks that nothing was written and that the report names the
+/// guard.
 async fn passes<S: Store>(store: &S, batch: &Batch) -> bool {
     let report = commit(store, batch).await;
     if report.broken_guard.is_some() {
@@ -36,7 +37,8 @@ async fn passes<S: Store>(store: &S, batch: &Batch) -> bool {
     true
 }
 
-/// However many records it has, a scope is one comparison; one record that was changed or added breaks it, and none that was deleted.
+/// A scope takes one comparison, however many records it has. A change or an addition breaks the guard; a
+/// deletion does not.
 pub async fn a_large_scope_is_guarded_at_once<B: Backend>(backend: &B) {
     if !backend.promises().guards {
         return;
@@ -72,7 +74,8 @@ pub async fn a_large_scope_is_guarded_at_once<B: Backend>(backend: &B) {
     assert!(!passes(&store, &guarded("one-anew", &pools, &seen)).await);
 }
 
-/// An empty scope can be guarded; what is outside of it does not count; a scope may lie in several places.
+/// An empty scope can be guarded. Changes outside of a scope do not break its guard, also where the scope's
+/// records have several prefixes.
 pub async fn guarded_scopes_are_apart<B: Backend>(backend: &B) {
     if !backend.promises().guards {
         return;
@@ -90,7 +93,7 @@ pub async fn guarded_scopes_are_apart<B: Backend>(backend: &B) {
         assert!(!passes(&store, &guarded(name, &affinities, &seen)).await, "{owner:?}");
         assert!(passes(&store, &guarded(&format!("{name}-blocks"), &blocks, &no_blocks)).await);
     }
-    // What no store of this kind says holds for no scope, not even for one without records.
+    // A text that is no revision of this store breaks the guard of every scope, even of an empty one.
     for foreign in ["", "x", "-1"] {
         for scope in [&affinities, &blocks] {
             assert!(!passes(&store, &guarded("foreign", scope, &Revision::new(foreign))).await, "{foreign}");

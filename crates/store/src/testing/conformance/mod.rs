@@ -1,9 +1,10 @@
-//! What every backend must pass.
+//! The tests that every backend must pass.
 //!
-//! A backend's test implements [`Backend`] and says `store::conformance!(MyBackend::new());`, which makes one test of every case (the crate needs `tokio`
-//! with `macros` and `rt`); or it runs [`suite`], where its cases cannot run side by side.
+//! A backend's test implements [`Backend`] and says `store::conformance!(MyBackend::new());`, which makes a
+//! test of each case (the crate needs `tokio` with `macros` and `rt`). Where cases cannot run at the same
+//! time, it calls [`suite`] instead.
 
-// The cases are tests, though not compiled as such.
+// The cases are tests, though the compiler does not know them as such.
 #![allow(clippy::unwrap_used)]
 
 use std::future::Future;
@@ -21,13 +22,15 @@ pub mod watches;
 
 /// A backend under test.
 pub trait Backend {
-    /// Its store.
+    /// The backend's store.
     type Store: Store + 'static;
 
-    /// An empty store. Called once in a case; the backend may hold what the store needs to live.
+    /// A new, empty store. Each case calls this once. The backend may own what the store needs while it
+    /// lives, such as a server.
     fn fresh(&self) -> impl Future<Output = Self::Store>;
 
-    /// Puts a text under a key of etcd, past the types; `false` where the backend keeps no such texts. Cases with bad values are left out then.
+    /// Stores any text under a key of etcd's, valid or not. Gives `false` where the backend does not store
+    /// such texts; then the cases with bad values are left out.
     fn put_text(&self, _store: &Self::Store, _path: &str, _text: &str) -> impl Future<Output = bool> {
         async { false }
     }
@@ -38,18 +41,18 @@ pub trait Backend {
     }
 }
 
-/// What backends differ in.
+/// Promises in which backends differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Promises {
-    /// Guards are honoured.
+    /// Guards are honoured, not ignored.
     pub guards: bool,
     /// A transaction of a batch is applied in whole or not at all.
     pub transactions: bool,
-    /// A put of what is stored already gives a new revision.
+    /// A put of the value that is stored already gives a new revision.
     pub touch: bool,
-    /// Workload endpoints are records that are created and deleted as others are.
+    /// Workload endpoints are records that can be created and deleted like others.
     pub workload_endpoints: bool,
-    /// Any name is legal, and names that differ in case alone are apart.
+    /// Any name is legal, and names that differ in case alone name different records.
     pub names: bool,
 }
 

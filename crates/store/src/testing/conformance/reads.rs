@@ -12,7 +12,7 @@ use crate::port::Store;
 use crate::read::{Depth, Page, ReadSet, Scope};
 use crate::view::{Slot, View};
 
-/// What was asked for and is not there is absent, in every depth.
+/// A record that a read asked for and did not find is absent, at every depth.
 pub async fn absent_records_are_known_to_be_absent<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let mut set = ReadSet::new().key(handle("a")).key(Key::IpamConfig).key(block("10.0.0.0/26"));
@@ -25,7 +25,7 @@ pub async fn absent_records_are_known_to_be_absent<B: Backend>(backend: &B) {
     assert!(view.is_empty());
 }
 
-/// What was not asked for is not known to be absent.
+/// A record that a read did not ask for is unread, not absent.
 pub async fn what_was_not_asked_is_not_known<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     create(&store, &handle("a"), counted(1)).await;
@@ -37,7 +37,7 @@ pub async fn what_was_not_asked_is_not_known<B: Backend>(backend: &B) {
     assert!(store.read(&ReadSet::new(), WITHIN).await.unwrap().is_empty());
 }
 
-/// Scopes of a store with nothing in it.
+/// Reads of scopes of an empty store are complete.
 pub async fn an_empty_scope_is_complete<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     for wanted in [
@@ -50,7 +50,7 @@ pub async fn an_empty_scope_is_complete<B: Backend>(backend: &B) {
     }
 }
 
-/// Who is not in a complete scope does not exist.
+/// A record that a complete scope does not hold is absent.
 pub async fn a_complete_scope_knows_who_is_absent<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     create(&store, &handle("a"), counted(1)).await;
@@ -60,7 +60,7 @@ pub async fn a_complete_scope_knows_who_is_absent<B: Backend>(backend: &B) {
     assert_eq!(keys(&view, &Scope::Handles), [handle("a")]);
 }
 
-/// Key, header and full reads, of single records and scopes.
+/// Reads at each depth, of single records and of scopes.
 pub async fn depths_give_at_least_what_was_asked<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let (net, owner) = ("10.0.0.0/28", host("node1"));
@@ -84,14 +84,14 @@ pub async fn depths_give_at_least_what_was_asked<B: Backend>(backend: &B) {
             }
         }
     }
-    // Of what is no block, the header is all of it.
+    // Only blocks have a header of their own. Of any other record, a read at this depth gives the whole.
     create(&store, &handle("a"), counted(3)).await;
     let set = ReadSet::new().scope(Scope::Handles, Depth::Header);
     let view = store.read(&set, WITHIN).await.unwrap();
     assert_eq!(view.full(&handle("a")).unwrap().unwrap().value, counted(3));
 }
 
-/// Read sets overlap; what is known is the most that was asked for.
+/// When parts of a read set overlap, the view has the greatest depth that was asked for.
 pub async fn a_key_asked_in_two_depths_is_known_in_the_deeper<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     create(&store, &handle("a"), counted(1)).await;
@@ -103,7 +103,7 @@ pub async fn a_key_asked_in_two_depths_is_known_in_the_deeper<B: Backend>(backen
     assert!(view.is_complete(&Scope::Handles, Depth::Full));
 }
 
-/// Reads a scope page by page. Gives the view of all, and how often each key was told.
+/// Reads a scope page by page. Gives one view of all pages, and how often each key was on one.
 async fn pages<S: Store>(
     store: &S,
     wanted: &Scope,
@@ -129,7 +129,7 @@ async fn pages<S: Store>(
     panic!("the pages have no end");
 }
 
-/// Pages of many sizes, over scopes that lie in one range of keys and in several.
+/// Pages of many sizes, over scopes whose records have one prefix and over scopes whose records have several.
 pub async fn pages_tell_every_record_once<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let owners = [host("node1"), host("node10"), Owner::load_balancer()];
@@ -155,7 +155,7 @@ pub async fn pages_tell_every_record_once<B: Backend>(backend: &B) {
     }
 }
 
-/// Where a page holds all there is, there is no next one.
+/// A page that holds exactly all records is the last page.
 pub async fn a_page_of_the_exact_size_is_the_last<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     for name in ["a", "b", "c"] {
@@ -171,7 +171,8 @@ pub async fn a_page_of_the_exact_size_is_the_last<B: Backend>(backend: &B) {
     assert_eq!(view.get(&handle("a")), None, "a last page alone says nothing of what lies before it");
 }
 
-/// What exists from the first page to the last is told once, whatever else comes and goes.
+/// A record that exists from the first page to the last is on exactly one page, whatever other records come
+/// and go.
 pub async fn pages_go_on_while_records_change<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     for index in 0..30 {
@@ -199,7 +200,7 @@ pub async fn pages_go_on_while_records_change<B: Backend>(backend: &B) {
     assert_eq!(view.full(&handle("h29")).unwrap().unwrap().value, counted(2));
 }
 
-/// A namespace whose name begins another's.
+/// A namespace whose name is the beginning of another's holds only its own records.
 pub async fn namespaces_are_apart<B: Backend>(backend: &B) {
     if !backend.promises().workload_endpoints {
         return;
@@ -235,7 +236,8 @@ pub async fn families_are_apart<B: Backend>(backend: &B) {
     }
 }
 
-/// An owner whose name begins another's, and one of the same name of the other type.
+/// An owner's affinities, where another owner's name begins with the owner's, and where an owner of the other
+/// type has the same name.
 pub async fn affinities_of_an_owner_are_apart<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let confirmed = || in_state(AffinityState::Confirmed);
@@ -253,7 +255,7 @@ pub async fn affinities_of_an_owner_are_apart<B: Backend>(backend: &B) {
     }
 }
 
-/// Everybody's affinities, hosts' and virtual ones', by family.
+/// The affinities of all owners, hosts and virtual ones, by family.
 pub async fn affinities_of_all_owners_are_found<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     for owner in [host("node1"), host("node2"), Owner::load_balancer()] {
@@ -267,7 +269,8 @@ pub async fn affinities_of_all_owners_are_found<B: Backend>(backend: &B) {
     }
 }
 
-/// A bad value stops nothing: it is told as what it is, in scopes and by its key, and an error only to those who cannot do without it.
+/// A value that cannot be parsed does not stop a read. The view reports it as unreadable, in scopes and by
+/// its key, and only a caller that insists on the record gets an error.
 pub async fn bad_values_are_told_as_such<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     create(&store, &handle("good"), counted(1)).await;
@@ -292,7 +295,8 @@ pub async fn bad_values_are_told_as_such<B: Backend>(backend: &B) {
     let error = view.insist(&set).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
     assert!(error.to_string().contains("bad"), "{error}");
-    // In that state it can be deleted, but for objects whose deletion has two phases: the first would write what cannot be read.
+    // A delete at the revision that was read works, except where a deletion has two phases: its first phase
+    // would have to write the value that cannot be parsed.
     if !holds_any_key {
         return;
     }
@@ -301,7 +305,7 @@ pub async fn bad_values_are_told_as_such<B: Backend>(backend: &B) {
     assert!(scope(&store, Scope::Handles).await.get(&handle("bad")) == Some(Slot::Absent));
 }
 
-/// Pages count records that cannot be read, too.
+/// Records that cannot be parsed count on pages like others.
 pub async fn bad_values_do_not_shorten_pages<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     for index in 0..6 {
@@ -314,7 +318,7 @@ pub async fn bad_values_do_not_shorten_pages<B: Backend>(backend: &B) {
     assert_eq!(told.len(), 12);
 }
 
-/// A read that begins after a commit was answered sees it.
+/// A read that begins after a commit was answered sees the commit.
 pub async fn a_commit_is_seen_by_the_next_read<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     for count in 0..20 {

@@ -1,4 +1,4 @@
-//! Watches: the order of events, folding, restarts.
+//! Watches: the order of events, folding, and new beginnings.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use crate::port::{Store, Watch};
 use crate::read::Scope;
 use crate::watch::Event;
 
-/// What somebody knows who follows a watch.
+/// What a client that follows a watch knows.
 #[derive(Default)]
 struct Replica {
     records: BTreeMap<Key, Arc<Record>>,
-    /// Those told between `Init` and `InitDone`.
+    /// The records named since `Init`, until `InitDone`.
     new: Option<BTreeMap<Key, Arc<Record>>>,
     /// Those that were told to be unreadable.
     unreadable: Vec<Key>,
@@ -57,7 +57,7 @@ impl Replica {
         }
     }
 
-    /// Follows a watch until something holds.
+    /// Follows a watch until a condition holds.
     async fn until(&mut self, watch: &mut impl Watch, done: impl Fn(&Replica) -> bool) {
         let followed = async {
             while !done(self) {
@@ -81,7 +81,7 @@ async fn started<S: Store>(store: &S, scope: Scope) -> (S::Watch, Replica) {
     (watch, replica)
 }
 
-/// Init, every record, InitDone.
+/// A watch begins with `Init`, one event for every record, and `InitDone`.
 pub async fn a_watch_begins_with_the_present_state<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     create(&store, &handle("a"), counted(1)).await;
@@ -94,7 +94,7 @@ pub async fn a_watch_begins_with_the_present_state<B: Backend>(backend: &B) {
     assert_eq!(replica.records[&handle("b")].revision, revision);
 }
 
-/// An empty scope.
+/// A watch of an empty scope begins with `Init` and `InitDone`.
 pub async fn a_watch_of_nothing_is_done_at_once<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let (mut watch, mut replica) = started(&store, Scope::Handles).await;
@@ -104,7 +104,7 @@ pub async fn a_watch_of_nothing_is_done_at_once<B: Backend>(backend: &B) {
     assert_eq!(replica.inits, 1);
 }
 
-/// Creates, updates and deletes, one after the other.
+/// Creates, updates and deletes each give an event, in their order.
 pub async fn a_watch_tells_changes_and_deletes<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     create(&store, &handle("old"), counted(1)).await;
@@ -124,7 +124,7 @@ pub async fn a_watch_tells_changes_and_deletes<B: Backend>(backend: &B) {
     assert_eq!(replica.inits, 1);
 }
 
-/// Only what belongs to the scope is told.
+/// A watch reports no record outside its scope.
 pub async fn a_watch_keeps_to_its_scope<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let (mut watch, mut replica) = started(&store, Scope::Blocks { family: Some(Family::V6) }).await;
@@ -138,7 +138,7 @@ pub async fn a_watch_keeps_to_its_scope<B: Backend>(backend: &B) {
     assert_eq!(replica.events, 3);
 }
 
-/// Changes may be folded, but the last state comes, and never an older one after a newer.
+/// Changes may be folded, but the last state always comes, and never an older state after a newer one.
 pub async fn a_watch_ends_at_the_last_state<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let (mut watch, mut replica) = started(&store, Scope::Handles).await;
@@ -162,12 +162,12 @@ pub async fn a_watch_ends_at_the_last_state<B: Backend>(backend: &B) {
         }
         replica.follow(event);
     }
-    // Order holds for a key: others may come after the end.
+    // The order holds for each key, so events of other keys may come after the last event of `a`.
     replica.until(&mut watch, |r| r.value(&handle("b")) == Some(&counted(40))).await;
     replica.until(&mut watch, |r| r.value(&handle("a")).is_none()).await;
 }
 
-/// Giving up waiting, again and again, while things happen.
+/// A call that gives up waiting, again and again while records change, loses no event.
 pub async fn a_dropped_wait_loses_no_event<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let (mut watch, mut replica) = started(&store, Scope::Handles).await;
@@ -182,7 +182,7 @@ pub async fn a_dropped_wait_loses_no_event<B: Backend>(backend: &B) {
     assert_eq!(replica.inits, 1);
 }
 
-/// A watch that is dropped and started again knows nothing of the past.
+/// A second watch begins with the present state, not with what the first one saw.
 pub async fn a_second_watch_starts_from_the_present<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     create(&store, &handle("a"), counted(1)).await;

@@ -1,4 +1,4 @@
-//! What a caller did last, told when a test fails.
+//! The last effects of a caller, for the message of a failing test.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,7 +9,7 @@ use crate::batch::{Batch, Op, Outcome, Report};
 use crate::error::StoreError;
 use crate::read::ReadSet;
 
-/// How many of the last effects are kept.
+/// How many of the last effects are remembered.
 const KEPT: usize = 12;
 
 /// The last effects of one caller, the latest at the end.
@@ -18,7 +18,7 @@ pub(super) struct Effects(VecDeque<Effect>);
 
 enum Effect {
     Read(ReadSet, Option<StoreError>),
-    /// What each write is and what came of it, as the caller was told.
+    /// The writes of the batch, and the report or error that the caller got.
     Commit(Vec<(&'static str, Key)>, Result<Report, StoreError>),
 }
 

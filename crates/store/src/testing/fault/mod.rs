@@ -1,7 +1,8 @@
-//! A store that breaks, on purpose and reproducibly.
+//! A store that fails on purpose, and reproducibly.
 //!
-//! [`Faulty`] stands between a caller and a store and does what a [`Plan`] says: the same plan, seed and calls give the same faults. Several callers
-//! with plans of their own share one store and its history through [`Faulty::another`]. Where a test fails, each caller tells its plan and what it did last.
+//! [`Faulty`] stands between a caller and a store and does what a [`Plan`] says: the same plan, seed and
+//! calls give the same faults. [`Faulty::another`] adds a caller with its own plan to the same store, with
+//! the same history. When a test fails, each caller prints its plan and its last effects.
 
 mod effects;
 mod plan;
@@ -25,10 +26,11 @@ pub use plan::{Chances, CommitFault, Plan, Stale, Step};
 use stale::History;
 pub use watch::FaultyWatch;
 
-/// What a hook does: other writers' work, at a step of a call.
+/// What a hook does at a step of a call: the work of other writers.
 pub type Hook = Arc<dyn Fn(Step) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
-/// A store that breaks as planned. Clones are one caller; see [`Faulty::another`].
+/// One caller's view of a store that fails as planned. A clone is the same caller; [`Faulty::another`] makes
+/// another one.
 pub struct Faulty<S> {
     inner: Arc<S>,
     history: Arc<Mutex<History>>,
@@ -43,13 +45,13 @@ struct Caller {
 
 struct State {
     rng: Rng,
-    /// Number of calls of commit so far.
+    /// How many times the caller has called commit.
     commits: u64,
     is_crashed: bool,
     effects: Effects,
 }
 
-/// A test that fails drops its callers while it panics: what they did is told then, and is what the failure prints.
+/// A failing test drops its callers while it panics. Then each caller prints what it did last.
 impl Drop for Caller {
     #[allow(clippy::print_stdout, reason = "the test harness keeps it for the failure")]
     fn drop(&mut self) {
@@ -73,7 +75,7 @@ impl<S> std::fmt::Debug for Faulty<S> {
 }
 
 impl<S: Store> Faulty<S> {
-    /// A caller of `inner` who meets the faults of `plan`.
+    /// A caller of `inner` that meets the faults of `plan`.
     pub fn new(inner: S, plan: Plan) -> Faulty<S> {
         Faulty { inner: Arc::new(inner), history: Arc::default(), caller: Caller::new(plan, None) }
     }
@@ -83,7 +85,8 @@ impl<S: Store> Faulty<S> {
         Faulty { caller: Caller::new(plan, None), ..self.clone() }
     }
 
-    /// The same plan from its beginning, with something that happens between the steps of its calls.
+    /// A caller with the same plan from its beginning, and with a hook that runs between the steps of its
+    /// calls.
     pub fn with_hook(&self, hook: Hook) -> Faulty<S> {
         Faulty { caller: Caller::new(self.caller.plan.clone(), Some(hook)), ..self.clone() }
     }
@@ -93,12 +96,12 @@ impl<S: Store> Faulty<S> {
         &self.inner
     }
 
-    /// Whether the caller met a crash: every later call fails.
+    /// Whether the caller has crashed: then every call fails until [`Faulty::revive`].
     pub fn is_crashed(&self) -> bool {
         self.caller.state().is_crashed
     }
 
-    /// Starts the caller again after a crash. The plan goes on where it was.
+    /// Starts the caller again after a crash. Its plan continues where it was.
     pub fn revive(&self) {
         self.caller.state().is_crashed = false;
     }
@@ -107,7 +110,7 @@ impl<S: Store> Faulty<S> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything of a set, each part a read of its own.
+    /// Reads each part of a set by a read of its own.
     async fn read_in_parts(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
         let mut view = View::new();
         for scope in &set.scopes {
@@ -129,7 +132,8 @@ impl<S: Store> Faulty<S> {
         Ok(view)
     }
 
-    /// Applies the writes `from..to` one at a time, `outcomes` holding what came of those before. Stops where one is not applied.
+    /// Applies the writes of a batch up to `to`, one at a time, from the first one that `outcomes` does not
+    /// hold yet. Stops at a write that is not applied.
     async fn apply(
         &self,
         batch: &Batch,
@@ -160,16 +164,17 @@ impl<S: Store> Faulty<S> {
         Ok(())
     }
 
-    /// Keeps the state that a write left for stale reads.
+    /// Adds the state after a write to the history, for stale reads.
     async fn remember(&self, write: &Write, within: Duration) {
         let set = ReadSet::new().key(write.key.clone());
-        // Where others write in the same moment, what is kept is theirs: also a state that was.
+        // Another writer may have changed the record since. Then this reads the other's state, which serves
+        // as well: it is a state that the record was in.
         if let Ok(view) = self.inner.read(&set, within).await {
             self.history().push(&write.key, view.full(&write.key).flatten().cloned());
         }
     }
 
-    /// All of the batch as the store does it: at once where it has transactions.
+    /// Applies the whole batch as the store itself does, in one go where the store has transactions.
     async fn apply_whole(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {
         self.caller.step(Step::BeforeWrite(0)).await;
         let report = if self.caller.plan.guards {
@@ -232,7 +237,8 @@ fn stands(report: &Report, count: usize) -> bool {
         && report.outcomes.iter().all(|outcome| matches!(outcome, Outcome::Applied(_)))
 }
 
-/// A write as a batch of its own: what an earlier one left is named by what it is.
+/// A write as a batch of its own: it expects the earlier write's outcome itself instead of a reference to
+/// that write.
 fn resolved(batch: &Batch, index: usize, outcomes: &[Outcome]) -> Write {
     let mut write = batch.writes[index].clone();
     if let Expect::AsLeftBy(before) = write.expect {
@@ -240,7 +246,8 @@ fn resolved(batch: &Batch, index: usize, outcomes: &[Outcome]) -> Write {
         write.expect = match (left, outcomes.get(before)) {
             (Some(Op::Put(_)), Some(Outcome::Applied(revision))) => Expect::Revision(revision.clone()),
             (Some(Op::Delete), Some(Outcome::Applied(_))) => Expect::Absent,
-            // Names a write that does not come before it; the store refuses it as such.
+            // It refers to a write that does not come before it. The store must refuse that, so the reference
+            // stays invalid.
             _ => Expect::AsLeftBy(usize::MAX),
         };
     }
@@ -275,7 +282,7 @@ impl Caller {
         }
     }
 
-    /// The fault that the next commit meets.
+    /// The fault that the caller's next commit meets.
     fn next_fault(&self, writes: usize) -> Option<CommitFault> {
         let mut state = self.state();
         let number = state.commits;
@@ -333,7 +340,7 @@ impl<S: Store> Faulty<S> {
     }
 }
 
-/// The depth to which a set asks for a record.
+/// The greatest depth at which a set asks for a record.
 fn depth_of(set: &ReadSet, key: &api::Key) -> Option<Depth> {
     let by_key = set.keys.iter().filter(|(k, _)| k == key).map(|(_, depth)| *depth);
     let by_scope = set.scopes.iter().filter(|read| read.scope.holds(key)).map(|read| read.depth);

@@ -1,31 +1,32 @@
-//! What is to go wrong, as data.
+//! Which faults a caller meets, as data.
 
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
 
-/// What is to go wrong for one caller.
+/// The faults of one caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Of every choice that is left to chance.
+    /// The seed of every random choice.
     pub seed: u64,
-    /// Batches are applied write by write, as a backend without transactions does it. A fault that strikes within a batch always does so between
-    /// writes: every prefix is a legal state.
+    /// Batches are applied write by write, as a backend without transactions does. A fault within a batch
+    /// always strikes between two writes, since every prefix of a batch is a legal state.
     pub one_by_one: bool,
-    /// Guards are honoured; with `one_by_one` they are checked with the first write.
+    /// Guards are honoured. With `one_by_one` they are checked together with the first write.
     pub guards: bool,
-    /// The keys and scopes of a read are read one after the other, [`Step::BetweenReads`] between them.
+    /// The keys and scopes of a read are read one after the other, with [`Step::BetweenReads`] between them.
     pub split_reads: bool,
-    /// What the numbered commits of the caller meet, counted from 0. Goes before `chances`.
+    /// The faults of the caller's commits, by the commit's number, counted from 0. They take precedence over
+    /// `chances`.
     pub faults: BTreeMap<u64, CommitFault>,
-    /// How often things happen by chance.
+    /// How often faults happen by chance.
     pub chances: Chances,
-    /// Reads see records as they were.
+    /// Lets reads see earlier states of records.
     pub stale: Option<Stale>,
 }
 
 impl Default for Plan {
-    /// Nothing goes wrong, and batches are applied as the store does it.
+    /// No faults, and batches are applied as the store itself does.
     fn default() -> Self {
         Plan {
             seed: 0,
@@ -40,57 +41,58 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// Nothing goes wrong, but batches are applied write by write.
+    /// No faults, but batches are applied write by write.
     pub fn one_by_one() -> Plan {
         Plan { one_by_one: true, ..Plan::default() }
     }
 
-    /// As a backend without transactions and guards does it.
+    /// No faults, and no transactions, guards or reads in one go: as on Kubernetes.
     pub fn like_kubernetes() -> Plan {
         Plan { one_by_one: true, guards: false, split_reads: true, ..Plan::default() }
     }
 
-    /// The numbered commit meets that fault.
+    /// Adds a fault to the commit of that number, counted from 0.
     pub fn fault(mut self, commit: u64, fault: CommitFault) -> Plan {
         self.faults.insert(commit, fault);
         self
     }
 }
 
-/// What a commit meets.
+/// A fault of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CommitFault {
-    /// It fails before anything was sent: an error, and nothing is applied.
+    /// The commit fails before anything is sent: it gives an error, and nothing is applied.
     Unsent,
-    /// Replies are lost. One request a write: `lost` is 1. One for all: `answered` is 0 and `lost` the length of the batch.
+    /// The replies of some writes are lost. For a backend with one request per write, `lost` is 1; for a
+    /// backend with one request per batch, `answered` is 0 and `lost` is the length of the batch.
     ReplyLost {
-        /// So many writes are applied and answered first.
+        /// How many writes are applied and answered before.
         answered: usize,
-        /// Of so many that follow the outcome is unknown; those after them are not tried.
+        /// How many writes after those have an unknown outcome. The writes after these are not tried.
         lost: usize,
-        /// Whether they were applied.
+        /// Whether the writes with an unknown outcome were applied.
         landed: bool,
     },
-    /// The caller crashes when so many writes were applied. Whoever called is told that everything is unknown, and every later call
-    /// fails until [`Faulty::revive`](super::Faulty::revive).
+    /// The caller crashes after some writes were applied. The commit reports every outcome as unknown, and
+    /// every later call fails until [`Faulty::revive`](super::Faulty::revive).
     Crash {
-        /// Number of writes.
+        /// How many writes are applied before the crash.
         writes: usize,
     },
 }
 
-/// How often things happen by chance, in thousands of a call (of an event, for watches).
+/// How often faults happen by chance, per thousand calls; for watches, per thousand events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Chances {
     /// A read fails.
     pub read_fails: u32,
     /// A commit meets [`CommitFault::Unsent`].
     pub unsent: u32,
-    /// A commit meets [`CommitFault::ReplyLost`], somewhere.
+    /// A commit meets [`CommitFault::ReplyLost`], at a random write.
     pub reply_lost: u32,
-    /// A commit meets [`CommitFault::Crash`], somewhere.
+    /// A commit meets [`CommitFault::Crash`], at a random write.
     pub crash: u32,
-    /// A watch is interrupted, and starts anew.
+    /// A watch is interrupted, and begins again.
     pub watch_dropped: u32,
 }
 
@@ -112,27 +114,27 @@ pub(super) fn happens(rng: &mut Rng, thousandths: u32) -> bool {
     thousandths > 0 && rng.u32(..1000) < thousandths
 }
 
-/// Reads see records of different moments, each for itself. This is weaker than the port promises: it stands for a view that is kept
-/// warm by watches, and shows what rests on a view being a snapshot.
+/// Lets reads see each record in a state of its own moment. This is weaker than the port promises. It stands
+/// for a view that watches keep up to date, and shows which conclusions wrongly take a view for a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stale {
-    /// How many of its latest states, but the present one, a record may be seen in.
+    /// How many states before the present one a record may be seen in.
     pub window: usize,
-    /// How often a record is seen so, in thousands.
+    /// How often a record is seen in an earlier state, per thousand.
     pub chance: u32,
 }
 
-/// A moment within a call, at which a hook may let others do something.
+/// A moment within a call at which a hook may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// A read is about to begin.
+    /// Before a read begins.
     BeforeRead,
     /// Between the parts of a read, and after the last of them, with [`Plan::split_reads`].
     BetweenReads,
-    /// A read is done, and not answered yet.
+    /// After a read is done, before the caller gets the answer.
     AfterRead,
-    /// The write of that index is about to be applied; 0 where the batch is applied as a whole.
+    /// Before the write of that index is applied; 0 where the batch is applied as a whole.
     BeforeWrite(usize),
-    /// The write of that index was applied; the last where the batch is applied as a whole.
+    /// After the write of that index was applied; the last index where the batch is applied as a whole.
     AfterWrite(usize),
 }

@@ -1,4 +1,4 @@
-//! The states that records were in, for reads that see them as they were.
+//! The earlier states of records, for reads that see them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::memory::slot_of;
 use crate::read::ReadSet;
 use crate::view::{Slot, View};
 
-/// States kept of a record.
+/// How many states of each record are remembered.
 const KEPT: usize = 32;
 
 /// The states of the records that were written through any caller, oldest first.
@@ -23,7 +23,7 @@ pub(super) struct History {
 
 impl History {
     pub(super) fn push(&mut self, key: &Key, state: Option<Arc<Record>>) {
-        // Before it was first written it was not there.
+        // Before its first write, the record did not exist.
         let states = self.states.entry(key.clone()).or_insert_with(|| vec![None]);
         if states.last() != Some(&state) {
             states.push(state);
@@ -33,10 +33,12 @@ impl History {
         }
     }
 
-    /// Shows some records of a read as they were. A scope then lacks records that are new, and holds some that are gone.
+    /// Replaces some records of a read by their earlier states. Then a scope lacks some new records, and
+    /// holds some deleted ones.
     pub(super) fn make_stale(&self, view: &mut View, set: &ReadSet, stale: Stale, rng: &mut Rng) {
         for (key, states) in &self.states {
-            // Known of it is what the read tells; a page tells only of its own records.
+            // Only those records are replaced about which the read says something; a page says something of
+            // its own records only.
             let (Some(depth), Some(_)) = (depth_of(set, key), view.get(key)) else { continue };
             let past = &states[..states.len() - 1];
             let past = &past[past.len().saturating_sub(stale.window)..];

@@ -1,4 +1,4 @@
-//! Watches that are interrupted.
+//! Watches that are interrupted now and then.
 
 use super::Faulty;
 use super::plan::happens;

@@ -1,51 +1,54 @@
-//! How a host comes to own a block, and gives it up.
+//! How a host becomes the owner of a block, and how it gives the block up.
 //!
 //! ```text
 //! absent -> pending -> confirmed -> pendingDeletion -> absent
 //!              ^__________________________|            (a claimer may rescue it)
 //! ```
 //!
-//! The block is the arbiter: an affinity that disagrees with its block is stale. Every block that a planner meets goes through [`action`].
+//! The block decides: an affinity that disagrees with its block is stale. Every block that a planner meets
+//! goes through [`action`].
 
 use api::{Affinity, AffinityState, Block, BlockCidr, Key, Owner, Revision, Value};
 use store::{Batch, Expect, View};
 
 use crate::block;
 
-/// What is known of the block of an affinity.
+/// What a view says about the block of an affinity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// It was not read.
+    /// The block was not read.
     Unread,
-    /// It does not exist.
+    /// The block does not exist.
     Absent,
-    /// It is affine to the owner in question.
+    /// The block is affine to the owner in question.
     Mine,
-    /// It is affine to somebody else.
+    /// The block is affine to another owner.
     Anothers,
-    /// It exists and is affine to nobody.
+    /// The block exists, and is affine to no owner.
     Ownerless,
 }
 
-/// What to do about a block and an owner's affinity to it.
+/// What a planner has to do about a block and an owner's affinity to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Read the block first.
+    /// Read the block, then look again.
     Fetch,
-    /// Take addresses from it as one's own.
+    /// Take addresses from the block: it is the owner's.
     Use,
-    /// It is the owner's, but a claim or a release was left half done: make the affinity pending, rewrite the block so that whoever is about to
-    /// write it is refused, confirm. Then use it.
+    /// Finish a claim or a release of the owner's block that was left half done: make the affinity pending,
+    /// rewrite the block, so that any older write of it is refused, and confirm the affinity. Then use the
+    /// block.
     Heal,
-    /// Make the affinity pending, create the block, confirm. Then use it.
+    /// Claim the block: make the affinity pending, create the block, and confirm the affinity. Then use the
+    /// block.
     Claim,
-    /// The affinity is stale: delete it, and leave the block alone.
+    /// Delete the affinity, which is stale, and leave the block alone.
     Drop,
-    /// Not the owner's; leave it alone.
+    /// Leave the block alone: it is not the owner's.
     Pass,
 }
 
-/// The healing table. `affinity` is the state of the owner's affinity, `None` when there is none.
+/// The healing table. `affinity` is the state of the owner's affinity; `None` when there is no affinity.
 pub fn action(affinity: Option<AffinityState>, block: Seen) -> Action {
     use AffinityState::{Confirmed, Pending, PendingDeletion};
     match (affinity, block) {
@@ -58,7 +61,8 @@ pub fn action(affinity: Option<AffinityState>, block: Seen) -> Action {
     }
 }
 
-/// What a view knows of a block, seen by an owner (`owner` as in a block's `affinity`).
+/// What a view says about a block, from the point of view of an owner (`owner` is a text as in a block's
+/// `affinity`).
 pub fn seen(view: &View, cidr: BlockCidr, owner: &str) -> Seen {
     match view.block(cidr) {
         None => Seen::Unread,
@@ -71,21 +75,21 @@ pub fn seen(view: &View, cidr: BlockCidr, owner: &str) -> Seen {
     }
 }
 
-/// An affinity as a planner found it: its state and revision, or nothing.
+/// An affinity as a view holds it, with its revision; `None` for an absent one.
 pub type Found<'a> = Option<(&'a Affinity, &'a Revision)>;
 
-/// A claim, or the healing of one, in a batch.
+/// The writes of a claim, or of a healing, in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claimed {
-    /// The block.
+    /// The block that is claimed or healed.
     pub block: BlockCidr,
-    /// The index of its write, for what is to be taken from it.
+    /// The index of the block's write, on which a later write of the block in the same batch builds.
     pub written: usize,
     /// The index of the write that confirms the affinity.
     pub confirmed: usize,
 }
 
-/// Writes a claim: affinity pending, block created empty, affinity confirmed.
+/// Adds the writes of a claim: affinity pending, empty block created, affinity confirmed.
 pub fn claim(batch: &mut Batch, owner: &Owner, found: Found<'_>, block: Block) -> Claimed {
     let cidr = block.cidr;
     let pending = announce(batch, owner, cidr, found);
@@ -93,8 +97,8 @@ pub fn claim(batch: &mut Batch, owner: &Owner, found: Found<'_>, block: Block) -
     Claimed { block: cidr, written, confirmed: confirm(batch, owner, cidr, pending) }
 }
 
-/// Writes the healing of a block that is the owner's already: affinity pending, block rewritten, affinity confirmed. `block` is what is to be stored of it,
-/// but for the sequence number.
+/// Adds the writes that heal a block which is the owner's already: affinity pending, block rewritten,
+/// affinity confirmed. `block` is the content to store; this function raises its sequence number.
 pub fn heal(
     batch: &mut Batch,
     owner: &Owner,
@@ -109,14 +113,15 @@ pub fn heal(
     Claimed { block: cidr, written, confirmed: confirm(batch, owner, cidr, pending) }
 }
 
-/// Writes the end of a stale affinity.
+/// Adds the write that deletes a stale affinity.
 pub fn drop_stale(batch: &mut Batch, owner: &Owner, block: BlockCidr, revision: &Revision) {
     let key = Key::Affinity { owner: owner.clone(), block };
     batch.delete(key, Expect::Revision(revision.clone()));
 }
 
-/// Writes the release of a block by its owner: affinity pending deletion, the block deleted when it is empty, else without owner, then the affinity
-/// deleted. `block` is what is to be stored of it, `expect` how its record stands. Tells the index of the block's write.
+/// Adds the writes by which an owner releases a block: affinity pending deletion; block deleted if it is
+/// empty, else stored without owner; affinity deleted. `block` is the content to store, `expect` the state of
+/// the stored record. Gives the index of the block's write.
 pub fn release(
     batch: &mut Batch,
     owner: &Owner,
@@ -126,7 +131,8 @@ pub fn release(
 ) -> usize {
     let key = Key::Affinity { owner: owner.clone(), block: block.cidr };
     let leaving = found.map(|(affinity, revision)| match affinity.state {
-        // Somebody began to release it and did not end: the compare-and-swap of the deletion below is enough.
+        // An earlier release has already set this state. The deletion below is itself a compare-and-swap, so
+        // no write is needed here.
         AffinityState::PendingDeletion => Expect::Revision(revision.clone()),
         _ => {
             let value = Value::Affinity(Affinity::new(AffinityState::PendingDeletion));
@@ -147,7 +153,7 @@ pub fn release(
     written
 }
 
-/// The affinity becomes pending, unless it is so already; what the confirmation then expects.
+/// Makes the affinity pending, unless it is. Gives what the write that confirms the affinity has to expect.
 fn announce(batch: &mut Batch, owner: &Owner, block: BlockCidr, found: Found<'_>) -> Expect {
     let expect = match found {
         Some((affinity, revision)) if affinity.state == AffinityState::Pending => {

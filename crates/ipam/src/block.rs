@@ -1,6 +1,7 @@
-//! How a block changes: creation, taking and giving back addresses, cooling down (`libcalico-go/lib/ipam/ipam_block.go`).
+//! How a block changes: it is created, addresses are taken and given back, released addresses cool down
+//! (`libcalico-go/lib/ipam/ipam_block.go`).
 //!
-//! Every method works in memory on a copy; the plan that made it writes the copy with a compare-and-swap.
+//! All functions change a copy in memory. The plan that made the copy writes it with a compare-and-swap.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,55 +13,58 @@ use crate::reservations::Reserved;
 
 pub use api::block::WINDOWS_RESERVED_HANDLE;
 
-/// Addresses at both ends of every block of a host that its operating system keeps for itself.
+/// Addresses at both ends of every block of a host that the host's operating system (Windows) reserves for
+/// itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostReserved {
-    /// Ordinals from the start.
+    /// How many addresses at the start of a block.
     pub at_start: u32,
-    /// Ordinals at the end.
+    /// How many addresses at the end of a block.
     pub at_end: u32,
-    /// The handle to mark them with; no handle record is kept for it.
+    /// The handle that marks these addresses. No handle record exists for it.
     pub handle: String,
-    /// A remark, kept with them.
+    /// A note that is stored with these addresses.
     pub note: String,
 }
 
 /// Why addresses cannot be taken from a block.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AssignError {
-    /// The block is nobody's, and the request takes only from its own. Look for another block.
+    /// The block has no owner, and the request takes addresses only from its own blocks. Try another block.
     #[error("Attempt to assign from block {0} with no affinity")]
     NoAffinity(BlockCidr),
-    /// The block is another's, and the request takes only from its own. Look for another block.
+    /// The block has another owner, and the request takes addresses only from its own blocks. Try another
+    /// block.
     #[error("Block affinity ({found}) does not match provided ({wanted})")]
     Affinity {
-        /// Whose it is.
+        /// The block's owner.
         found: String,
-        /// Who asks.
+        /// The owner that asks.
         wanted: String,
     },
-    /// The address that was asked for is in use, or cooling down.
+    /// The requested address is in use, or cooling down.
     #[error("resource already exists: {0} with error: Address already assigned in block")]
     Taken(IpAddr),
-    /// The address that was asked for lies elsewhere.
+    /// The requested address is not in this block.
     #[error("IP {0} not in block {1}")]
     Outside(IpAddr, BlockCidr),
-    /// The address that was asked for lies in another's block, and the request takes only from its own.
+    /// The requested address is in another owner's block, and the request takes addresses only from its own
+    /// blocks.
     #[error("Block host affinity does not match")]
     HostAffinity,
 }
 
-/// Why addresses cannot be given back: none of this block's are.
+/// Why addresses cannot be given back. Then none of this block's addresses are.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReleaseError {
-    /// The address was assigned anew since the caller looked.
+    /// The address has been assigned again since the caller read it.
     #[error(
         "update conflict: the given sequence number ({given}) does not match ({stored}) when attempting to release IP"
     )]
     Sequence {
         /// The caller's number.
         given: u64,
-        /// The stored one.
+        /// The stored number.
         stored: u64,
     },
     /// The address belongs to another handle.
@@ -70,34 +74,34 @@ pub enum ReleaseError {
     Handle {
         /// The caller's handle.
         given: String,
-        /// The stored one.
+        /// The stored handle.
         stored: String,
     },
 }
 
-/// An address to give back.
+/// An address to give back, and what must hold for that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReleaseIp {
     /// The address.
     pub addr: IpAddr,
-    /// The handle that it must belong to.
+    /// The handle to which the address must belong; `None` for any.
     pub handle: Option<String>,
-    /// The sequence number that it must have been assigned with.
+    /// The sequence number with which the address must have been assigned; `None` for any.
     pub sequence: Option<u64>,
 }
 
-/// What giving addresses back came to, in one block.
+/// The result of giving back addresses of one block.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Released {
-    /// Given back now.
+    /// Addresses that were given back now.
     pub released: Vec<IpAddr>,
-    /// Free already, or cooling down.
+    /// Addresses that were free already, or cooling down.
     pub unallocated: Vec<IpAddr>,
-    /// How many of each handle were given back.
+    /// How many addresses of each handle were given back.
     pub by_handle: BTreeMap<String, u32>,
 }
 
-/// A new block of an owner: all free but what the host keeps for itself.
+/// A new block of an owner. All of its addresses are free, except those that the host reserves for itself.
 pub fn create(cidr: BlockCidr, owner: &Owner, reserved: Option<&HostReserved>, now: Timestamp) -> Block {
     let size = cidr.size();
     let mut block = Block {
@@ -130,7 +134,7 @@ pub fn create(cidr: BlockCidr, owner: &Owner, reserved: Option<&HostReserved>, n
     block
 }
 
-/// A copy to take an address from: it has room for what one adds, so that nothing moves.
+/// A copy with room for what one more address adds, so that the later change does not move its vectors.
 pub fn copy(stored: &Block) -> Block {
     fn with_room<T: Clone>(items: &[T]) -> Vec<T> {
         let mut copy = Vec::with_capacity(items.len() + 1);
@@ -152,7 +156,8 @@ pub fn copy(stored: &Block) -> Block {
     }
 }
 
-/// Gives an address that is taken another attribute, and no other address; its sequence number stays. [`collect`] drops what nothing refers to any more.
+/// Sets the attribute of one address that is in use. Other addresses with the same old attribute keep that,
+/// and the sequence number stays. [`collect`] later drops attributes that no address has any more.
 pub fn set_attribute(block: &mut Block, ordinal: u32, attribute: Attribute) {
     let index = match block.attributes.iter().position(|a| **a == attribute) {
         Some(index) => index,
@@ -166,20 +171,21 @@ pub fn set_attribute(block: &mut Block, ordinal: u32, attribute: Attribute) {
     }
 }
 
-/// Whether what was released then has cooled down.
+/// Whether an address that was released at a time has cooled down.
 pub fn is_cold(released: Timestamp, now: Timestamp, cooldown_seconds: i64) -> bool {
     let wait = i128::from(cooldown_seconds) * 1_000_000_000;
     wait <= 0 || released.as_nanosecond() + wait < now.as_nanosecond()
 }
 
-/// Frees what has cooled down: every allocation that was released more than `cooldown_seconds` before `now`; with a cooldown of 0 or less,
-/// every one that was released. Freed ordinals queue up in ordinal order. Runs on every block that is loaded, and is stored with the
-/// next write. Also drops attributes that nothing refers to, and renumbers.
+/// Frees addresses that have cooled down: those that were released more than `cooldown_seconds` before `now`,
+/// or with a cooldown of 0 or less all that were released. Freed ordinals go to the end of the queue in
+/// ascending order. Planners do this to every block that they load; the next write of the block stores it. It
+/// also drops attributes that no address has any more, and renumbers the rest.
 ///
-/// Tells whether it freed anything.
+/// Gives whether it freed any address.
 pub fn collect(block: &mut Block, now: Timestamp, cooldown_seconds: i64) -> bool {
     let cold = |released: Timestamp| is_cold(released, now, cooldown_seconds);
-    // Most blocks have nothing that cools down; whoever looks at one should not pay for it.
+    // Most blocks have no released addresses, so this check makes the common case fast.
     if block.attributes.iter().all(|attribute| attribute.released_at.is_none()) {
         prune_attributes(block);
         return false;
@@ -198,9 +204,11 @@ pub fn collect(block: &mut Block, now: Timestamp, cooldown_seconds: i64) -> bool
     freed
 }
 
-/// Takes up to `wanted` free addresses, in the order of the queue, leaving out reserved ones (they keep their place).
+/// Takes up to `wanted` free addresses in the order of the queue. It passes over reserved addresses, which
+/// keep their places.
 ///
-/// With `owner`, the block must be that owner's. Every address taken gets `attribute`, and the block's present sequence number.
+/// With `owner`, the block must be that owner's. Every address gets `attribute` and the block's present
+/// sequence number.
 pub fn assign(
     block: &mut Block,
     wanted: u32,
@@ -222,7 +230,7 @@ pub fn assign(
     Ok(taken.iter().filter_map(|ordinal| block.cidr.addr(*ordinal)).collect())
 }
 
-/// Takes that address.
+/// Takes the address `addr`.
 pub fn assign_addr(
     block: &mut Block,
     addr: IpAddr,
@@ -241,7 +249,7 @@ pub fn assign_addr(
     Ok(())
 }
 
-/// Gives addresses back. A mismatch of sequence number or handle refuses all of them.
+/// Gives addresses back. A mismatch of one sequence number or handle refuses all of them.
 pub fn release(
     block: &mut Block,
     ips: &[ReleaseIp],
@@ -249,9 +257,10 @@ pub fn release(
     cooldown_seconds: i64,
 ) -> Result<Released, ReleaseError> {
     let mut out = Released::default();
-    // What had cooled down before queues up before what is given back now, as Calico collects whenever it loads a block.
+    // Addresses that had cooled down before go to the queue before those that are given back now, because
+    // Calico also does this whenever it loads a block.
     collect(block, now, cooldown_seconds);
-    // Of several requests for one address the last one counts.
+    // If the request names an address more than once, the last one counts.
     let by_ordinal: BTreeMap<u32, &ReleaseIp> =
         ips.iter().filter_map(|ip| Some((block.cidr.ordinal(ip.addr)?, ip))).collect();
     let mut ordinals = Vec::new();
@@ -286,7 +295,7 @@ pub fn release(
     Ok(out)
 }
 
-/// Gives back the addresses of a handle of which that is noted; tells which.
+/// Gives back those addresses of a handle whose attribute `is_meant`. Gives these addresses.
 pub fn release_by_handle(
     block: &mut Block,
     handle: &str,
@@ -298,13 +307,13 @@ pub fn release_by_handle(
     let mut ordinals = ordinals_of(block, handle);
     ordinals.retain(|ordinal| block.attribute(*ordinal).is_some_and(|attribute| is_meant(attribute)));
     let addresses = ordinals.iter().filter_map(|ordinal| block.cidr.addr(*ordinal)).collect();
-    // Calico does not renew the sequence numbers here (`releaseByHandle`).
+    // Calico does not renew the sequence numbers in this case (`releaseByHandle`).
     cool_down(block, &ordinals, now, false);
     collect(block, now, cooldown_seconds);
     addresses
 }
 
-/// The ordinals that a handle holds; not those cooling down.
+/// The ordinals that a handle holds, without those that cool down.
 pub fn ordinals_of(block: &Block, handle: &str) -> Vec<u32> {
     let holds = |ordinal: &u32| {
         block.attribute(*ordinal).is_some_and(|a| a.released_at.is_none() && a.handle() == Some(handle))
@@ -312,7 +321,8 @@ pub fn ordinals_of(block: &Block, handle: &str) -> Vec<u32> {
     (0..block.allocations.len() as u32).filter(holds).collect()
 }
 
-/// How many addresses a handle holds, those included whose handle cannot be read: what the handle may count at least.
+/// How many addresses a handle may hold at most, counting every address whose handle cannot be parsed. The
+/// handle's count must not be set lower.
 pub fn may_hold(block: &Block, handle: &str) -> u32 {
     let holds = |ordinal: &u32| {
         block.attribute(*ordinal).is_some_and(|a| {
@@ -323,7 +333,7 @@ pub fn may_hold(block: &Block, handle: &str) -> u32 {
     (0..block.allocations.len() as u32).filter(holds).count() as u32
 }
 
-/// An address that somebody holds whose handle cannot be read.
+/// An address in use whose handle cannot be parsed.
 pub fn doubtful_holder(block: &Block) -> Option<IpAddr> {
     let is_doubtful = |ordinal: &u32| {
         block
@@ -333,7 +343,8 @@ pub fn doubtful_holder(block: &Block) -> Option<IpAddr> {
     (0..block.allocations.len() as u32).find(is_doubtful).and_then(|ordinal| block.cidr.addr(ordinal))
 }
 
-/// Whether nothing is allocated but what Windows keeps for itself. An address that cools down keeps a block from being empty.
+/// Whether no address is allocated except those that Windows reserves. An address that cools down keeps a
+/// block from being empty.
 pub fn is_empty(block: &Block) -> bool {
     let free = |ordinal: u32| match block.allocations.get(ordinal as usize) {
         Some(Some(_)) => block
@@ -345,7 +356,7 @@ pub fn is_empty(block: &Block) -> bool {
     (0..block.allocations.len() as u32).all(free)
 }
 
-/// Number of addresses that can be taken automatically.
+/// How many addresses can be assigned automatically.
 pub fn free_count(block: &Block, reserved: &Reserved) -> u32 {
     if reserved.is_empty() {
         return block.unallocated.len() as u32;
@@ -353,13 +364,13 @@ pub fn free_count(block: &Block, reserved: &Reserved) -> u32 {
     block.unallocated.iter().filter(|ordinal| is_free(block, **ordinal, reserved)).count() as u32
 }
 
-/// The owner gives the block up, or has none.
+/// Removes the block's owner.
 pub fn disown(block: &mut Block) {
     block.affinity = None;
     block.affinity_claim_time = None;
 }
 
-/// Every write of an existing block counts.
+/// Raises the sequence number, as every write of an existing block must.
 pub fn bump(block: &mut Block) {
     block.sequence_number = block.sequence_number.wrapping_add(1);
 }
@@ -369,8 +380,8 @@ fn is_free(block: &Block, ordinal: u32, reserved: &Reserved) -> bool {
         && (reserved.is_empty() || block.cidr.addr(ordinal).is_some_and(|addr| !reserved.holds(addr)))
 }
 
-/// Takes ordinals out of the queue: the first `wanted` that may be assigned. In a damaged block the queue can name an ordinal twice, or one that is in
-/// use; such entries stay, and are never taken.
+/// Takes the first `wanted` ordinals that may be assigned out of the queue. In a damaged block, the queue may
+/// name an ordinal twice, or one that is in use. Such entries stay in the queue, and are never taken.
 fn take_free(block: &mut Block, wanted: usize, reserved: &Reserved) -> Vec<u32> {
     let mut taken: Vec<u32> = Vec::with_capacity(wanted.min(block.unallocated.len()));
     let mut passed = Vec::new();
@@ -385,12 +396,13 @@ fn take_free(block: &mut Block, wanted: usize, reserved: &Reserved) -> Vec<u32> 
     taken
 }
 
-/// Marks ordinals as allocated, all with the one attribute.
+/// Marks ordinals as allocated with the same attribute.
 fn mark(block: &mut Block, ordinals: &[u32], attribute: &Arc<Attribute>) {
     if ordinals.is_empty() {
         return;
     }
-    // Handles begin alike and differ at their ends: a look there spares most comparisons of the whole.
+    // Handles often begin alike and differ at their ends, so comparing the last bytes first saves most full
+    // comparisons.
     let tail = |a: &Attribute| a.handle_id.as_ref().and_then(|id| id.as_bytes().last_chunk::<8>().copied());
     let wanted = tail(attribute);
     let index = match block.attributes.iter().position(|a| tail(a) == wanted && a == attribute) {
@@ -435,7 +447,7 @@ fn forget_sequence(block: &mut Block, ordinal: u32) {
     }
 }
 
-/// Drops attributes that no ordinal refers to and renumbers the rest, in their order.
+/// Drops attributes that no ordinal has, and renumbers the others in their order.
 fn prune_attributes(block: &mut Block) {
     let mut used = vec![false; block.attributes.len()];
     for index in block.allocations.iter().flatten() {
@@ -462,7 +474,7 @@ fn prune_attributes(block: &mut Block) {
     }
 }
 
-/// `metav1.Time` is stored in whole seconds.
+/// The time in whole seconds, as `metav1.Time` is stored.
 fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

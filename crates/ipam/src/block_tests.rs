@@ -45,7 +45,7 @@ fn the_queue_is_first_in_first_out_and_addresses_of_one_write_share_an_attribute
     assert_eq!(take(&mut block, "h", 1), [3]);
     assert_eq!(take(&mut block, "i", 1), [4]);
     assert_eq!(block.allocations[..5], [Some(0), Some(0), Some(0), Some(0), Some(1)]);
-    // Freed together: queued in the order of the ordinals, whatever the order of the request.
+    // Ordinals that are freed together go to the queue in ascending order, whatever the order of the request.
     let gone = ips(&block, &[3, 0, 2]);
     assert_eq!(
         release(&mut block, &gone, seconds(1), 0).unwrap().by_handle,
@@ -67,7 +67,8 @@ fn each_address_bears_the_number_of_the_state_it_was_taken_from() {
     take(&mut block, "i", 1);
     bump(&mut block);
     assert_eq!((block.sequence_of(0), block.sequence_of(1), block.sequence_of(2)), (first, first + 1, 0));
-    // A release by address renews it while it cools down, one by handle does not.
+    // A release by address renews the sequence number while the address cools down; a release by handle does
+    // not.
     let gone = ips(&block, &[0]);
     release(&mut block, &gone, seconds(1), 60).unwrap();
     assert_eq!(block.sequence_of(0), first + 2);
@@ -84,7 +85,7 @@ fn a_mismatch_refuses_the_whole_block() {
     let mut asked = ips(&block, &[0, 1, 5]);
     asked[1].handle = Some("other".into());
     assert!(matches!(release(&mut block, &asked, seconds(1), 0), Err(ReleaseError::Handle { .. })));
-    // The sequence number is looked at even of an address that is free: there it is 0.
+    // The sequence number is compared even for a free address, where it is 0.
     asked[1].handle = None;
     asked[2].sequence = Some(7);
     assert_eq!(
@@ -97,7 +98,7 @@ fn a_mismatch_refuses_the_whole_block() {
     assert_eq!((released.released.len(), released.unallocated.len()), (2, 1));
 }
 
-/// (seconds of cooldown, nanoseconds after the second of the release, is it free)
+/// (cooldown in seconds, nanoseconds after the second of the release, whether the address is free)
 #[test]
 fn when_what_was_released_is_free() {
     for (cooldown, nanos, free) in [
@@ -110,7 +111,7 @@ fn when_what_was_released_is_free() {
     ] {
         let mut block = fresh("10.0.0.0/30");
         take(&mut block, "h", 1);
-        // The stamp is cut to the second.
+        // The time of the release is stored in whole seconds.
         let gone = ips(&block, &[0]);
         release(&mut block, &gone, at(900_000_000), 1200).unwrap();
         assert_eq!(block.attribute(0).unwrap().released_at, Some(seconds(0)));
@@ -122,7 +123,8 @@ fn when_what_was_released_is_free() {
     }
 }
 
-/// Both ways to give back addresses, with a cooldown that was switched off while others still cooled: (first given back, then, the end of the queue).
+/// Both ways to give back addresses, after the cooldown was switched off while another address was cooling
+/// down: (address given back first, address given back now, end of the queue).
 #[test]
 fn what_had_cooled_down_queues_up_before_what_is_given_back_now() {
     for (first, then, queue) in [(3, 0, [3, 0]), (0, 3, [0, 3]), (1, 0, [1, 0])] {

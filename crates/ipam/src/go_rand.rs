@@ -5,7 +5,7 @@ use crate::go_rand_table::COOKED;
 const LEN: usize = 607;
 const TAP: usize = 273;
 
-/// A generator, as `rand.New(rand.NewSource(seed))` makes it.
+/// A generator like Go's `rand.New(rand.NewSource(seed))`.
 pub struct GoRand {
     words: [u64; LEN],
     tap: usize,
@@ -13,7 +13,7 @@ pub struct GoRand {
 }
 
 impl GoRand {
-    /// A generator of that seed.
+    /// A generator with that seed.
     pub fn new(seed: i64) -> GoRand {
         const M: i64 = (1 << 31) - 1;
         let mut x = match seed.rem_euclid(M) {
@@ -43,12 +43,13 @@ impl GoRand {
         self.words[self.feed]
     }
 
-    /// `Rand.Uint32`.
+    /// A number like Go's `Rand.Uint32`.
     fn u32(&mut self) -> u32 {
         ((self.word() & (u64::MAX >> 1)) >> 31) as u32
     }
 
-    /// A number below `bound`, as Go's `big.Int.Rand` draws it: words of 64 bits, cut to the bound's length, until one fits.
+    /// A number below `bound`, drawn as Go's `big.Int.Rand` does: words of 64 bits, cut to the length of
+    /// `bound`, until one is below it.
     pub fn below(&mut self, bound: u128) -> u128 {
         let bits = u128::BITS - bound.leading_zeros();
         let words = bits.div_ceil(64);

@@ -1,6 +1,6 @@
-//! The table that Go's `math/rand` seeds with. Generated: `go_rand` has the test that computes it anew.
+//! The table that Go's `math/rand` starts from. It is generated; a test in `go_rand` computes it again.
 
-/// 607 words.
+/// The table's 607 words.
 #[rustfmt::skip]
 pub(crate) const COOKED: [u64; 607] = [
     0xc5f74a33eb98ffea, 0xc07b4a41ba965f5b, 0x135ec513cb81af0f, 0x4a04fb5ca74395eb,

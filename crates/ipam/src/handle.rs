@@ -1,14 +1,16 @@
-//! How a handle's counts move: raised before a block is written and lowered after it, so that a count may be too high but never too low.
+//! How a handle's counts change. They are raised before a block is written and lowered after it, so a count
+//! may be too high and is never too low.
 
 use std::collections::BTreeMap;
 
 use api::{BlockCidr, Handle, HandleId, Key, Revision, Value};
 use store::{Batch, Expect, View};
 
-/// Counts by block.
+/// How many addresses a handle counts in each block.
 pub type Counts = BTreeMap<BlockCidr, u32>;
 
-/// A handle while a batch is made: what is to be stored of it, and what its next write has to expect.
+/// A handle while a batch is being made: the content to store, and what the handle's next write has to
+/// expect.
 #[derive(Clone, Debug)]
 pub struct Draft {
     id: HandleId,
@@ -18,7 +20,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// The handle as a view knows it; `None` when it was not read.
+    /// The handle as a view holds it; `None` when it was not read.
     pub fn of(view: &View, id: &HandleId) -> Option<Draft> {
         let (handle, expect) = match view.handle(id)? {
             Some((handle, revision)) => (handle.clone(), Expect::at(revision)),
@@ -32,7 +34,8 @@ impl Draft {
         self.expect != Expect::Absent
     }
 
-    /// The revision that it was read with; `None` for a handle that does not exist. Only before it is written.
+    /// The revision at which the handle was read; `None` for a handle that does not exist. Valid only before
+    /// [`Draft::write`].
     pub fn revision(&self) -> Option<&Revision> {
         match &self.expect {
             Expect::Revision(revision) => Some(revision),
@@ -40,17 +43,17 @@ impl Draft {
         }
     }
 
-    /// The counts.
+    /// The handle's counts.
     pub fn counts(&self) -> &Counts {
         &self.handle.blocks
     }
 
-    /// Whether it is one that is being deleted in two steps.
+    /// Whether the handle is flagged for a deletion in two phases.
     pub fn is_tombstone(&self) -> bool {
         self.handle.deleted
     }
 
-    /// Counts more, for what the batch writes after the handle.
+    /// Raises counts, for addresses that the batch takes after it writes the handle.
     pub fn raise(&mut self, by: &Counts) {
         for (block, n) in by.iter().filter(|(_, n)| **n > 0) {
             let count = self.handle.blocks.entry(*block).or_default();
@@ -59,8 +62,9 @@ impl Draft {
         }
     }
 
-    /// Counts less: what was raised by somebody who is certain that the handle still counts it, and that no write takes it any more. A block that the handle
-    /// does not name is passed over.
+    /// Lowers counts that the caller itself raised. The caller must be certain that the handle still has
+    /// these counts, and that no write can take the addresses any more. A block that the handle does not name
+    /// is ignored.
     pub fn lower(&mut self, by: &Counts) {
         for (block, n) in by.iter().filter(|(_, n)| **n > 0) {
             if let Some(count) = self.handle.blocks.get(block) {
@@ -70,8 +74,9 @@ impl Draft {
         }
     }
 
-    /// Counts what a block holds, whatever was counted of it. Only when that block is written earlier in the same batch, so that nothing is added to it unseen,
-    /// or was read as absent after the handle.
+    /// Sets a count to what the block holds, whatever the count was. The caller must either write the block
+    /// earlier in the same batch, so that nobody adds an address unseen, or have read the block as absent
+    /// after the handle.
     pub fn set(&mut self, block: BlockCidr, count: u32) {
         let before = match count {
             0 => self.handle.blocks.remove(&block),
@@ -80,7 +85,8 @@ impl Draft {
         self.is_changed |= before.unwrap_or_default() != count;
     }
 
-    /// Writes it, where it is to be stored otherwise than it is; the handle goes with its last count. Tells the index of the write.
+    /// Adds the handle's write to the batch, if its content changes; a handle without counts is deleted.
+    /// Gives the index of the write.
     pub fn write(&mut self, batch: &mut Batch) -> Option<usize> {
         self.handle.blocks.retain(|_, count| *count > 0);
         let names_nothing = self.handle.blocks.is_empty();

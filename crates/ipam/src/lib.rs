@@ -1,7 +1,7 @@
-//! Allocation: blocks, affinities, handles, pools and reservations as values with small pure methods, one planner an operation, and the loop that
-//! reads, plans and commits.
+//! Allocation: blocks, affinities, handles, pools and reservations as values with small pure methods; a
+//! planner for each operation; and the loop that reads, plans and commits.
 //!
-//! Nothing here knows which backend it runs on; nothing but [`run()`] does anything.
+//! Nothing in this crate knows the backend, and only [`run()`] has effects.
 
 pub mod affinity;
 pub mod block;

@@ -1,4 +1,5 @@
-//! Which pools a request may take from, and in which order (`libcalico-go/lib/ipam/ipam.go`, `determinePools`).
+//! Chooses the pools that a request may take addresses from, and their order
+//! (`libcalico-go/lib/ipam/ipam.go`, `determinePools`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,73 +12,74 @@ use store::{Batch, View};
 use crate::block::HostReserved;
 use crate::verdict::{self, PoolVerdict, Sink, Verdict};
 
-/// Why there is no pool to take from.
+/// Why there is no pool to take addresses from.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PoolsError {
-    /// The host keeps no, or too many, addresses of each block for itself.
+    /// The numbers of addresses that the host reserves in each block make no sense: none, or too many.
     #[error("HostReservedAttr has wrong parameters")]
     HostReserved,
-    /// No pool of the family is enabled, or none has blocks large enough. Create or enable one.
+    /// No pool of the family is enabled, or no enabled pool has blocks that are large enough. Create or
+    /// enable one.
     #[error("cannot find a qualified ippool")]
     NoneQualified,
-    /// A pool that the request names is not there. Name another, or create or enable it.
+    /// A pool that the request names does not exist, or is not enabled. Name another, or create or enable it.
     #[error("the given pool ({0}) does not exist, or is not enabled")]
     NotThere(Cidr),
-    /// The request names a pool of the other family.
+    /// The request's list of pools for one family contains a pool of the other.
     #[error("provided {wanted} IPPools list contains one or more {found} IPPools")]
     Family {
         /// The family of the list.
         wanted: Family,
-        /// The other one.
+        /// The family of the pool.
         found: Family,
     },
-    /// No pool selects the node. Label it, or give a pool another nodeSelector.
+    /// No pool selects the node. Label the node, or change a pool's nodeSelector.
     #[error("no configured Calico pools for node {0}")]
     NoneForNode(String),
-    /// No pool that selects the node may be used for this.
+    /// No pool that selects the node allows this use.
     #[error("cannot find a qualified ippool, no pools match the required use ({})", .0.name())]
     NoneForUse(Use),
 }
 
-/// Who asks for addresses, as far as it decides about pools.
+/// The part of a request that decides about pools.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker<'a> {
-    /// The host, for messages.
+    /// The host's name, for messages.
     pub host: &'a str,
-    /// The node's labels; `None` for askers that are no node.
+    /// The node's labels; `None` when the request is not for a node.
     pub node_labels: Option<&'a BTreeMap<String, String>>,
-    /// The namespace's labels; `None` counts as no labels.
+    /// The namespace's labels; `None` means no labels.
     pub namespace_labels: Option<&'a BTreeMap<String, String>>,
     /// What the addresses are for.
     pub intended_use: Use,
-    /// What the host keeps of each block.
+    /// The addresses that the host reserves in each block.
     pub host_reserved: Option<&'a HostReserved>,
 }
 
 /// The pools of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice<'a> {
-    /// Those to take from, in order.
+    /// The pools to take addresses from, in order.
     pub pools: Vec<&'a Arc<Pool>>,
-    /// Those that would do if their use were ignored, in order.
+    /// The pools that would be chosen if `allowedUses` were ignored, in order.
     pub before_use: Vec<&'a Arc<Pool>>,
-    /// All enabled ones of the family.
+    /// All enabled pools of the family.
     pub enabled: Vec<&'a Arc<Pool>>,
 }
 
 impl Choice<'_> {
-    /// Whether a network is one of the blocks that the pools to take from are divided into.
+    /// Whether a network is one of the blocks into which the chosen pools are divided.
     pub fn is_block(&self, block: BlockCidr) -> bool {
         self.pools.iter().any(|pool| pool.block_of(block.cidr().first()) == Some(block))
     }
 }
 
-/// The enabled pools of a family in the order of their names. Pools that cannot be read are left out.
+/// The enabled pools of a family in the order of their names. Pools that cannot be parsed are left out.
 pub fn enabled(view: &View, family: Family) -> impl Iterator<Item = &Arc<Pool>> {
     all(view).filter(move |pool| pool.is_enabled() && pool.family() == family)
 }
 
-/// All pools that can be read, in the order of their names.
+/// All pools that can be parsed, in the order of their names.
 pub fn all(view: &View) -> impl Iterator<Item = &Arc<Pool>> {
     view.resources(Kind::IPPool).filter_map(|(resource, _)| resource.as_pool().ok())
 }
@@ -93,8 +95,9 @@ pub fn guard(batch: &mut Batch, view: &View, pool: &Pool) {
     }
 }
 
-/// Chooses, and tells `sink` of each pool of the family whether it is taken from, or why not. `requested`, when not empty, overrides selectors and assignment mode, and
-/// gives the order. A pool whose selector cannot be read selects nobody.
+/// Chooses the pools, and gives `sink` a verdict on each pool of the family. If `requested` is not empty, it
+/// replaces selectors and assignment mode, and gives the order. A pool whose selector cannot be parsed
+/// selects nobody.
 pub fn choose<'a>(
     view: &'a View,
     family: Family,
@@ -113,7 +116,7 @@ pub fn choose<'a>(
         return Err(PoolsError::NoneQualified);
     }
     let before_use: Vec<&Arc<Pool>> = if requested.is_empty() {
-        // Every pool asks for a label or two of the few that a node has.
+        // Collected once: every pool's selector looks up one or two of the node's few labels.
         let node_labels: Option<Vec<_>> = asker.node_labels.map(|labels| labels.iter().collect());
         let is_left_out = |pool: &'a Pool| {
             if pool.manual {
@@ -163,7 +166,7 @@ pub fn choose<'a>(
     Ok(Choice { pools, before_use, enabled })
 }
 
-/// The enabled pools of a family; tells of the others why they are none.
+/// The enabled pools of a family. Gives `sink` the verdict on the others.
 fn enabled_told<'a>(view: &'a View, family: Family, sink: &impl Sink) -> Vec<&'a Arc<Pool>> {
     let mut enabled = Vec::new();
     for (resource, _) in view.resources(Kind::IPPool) {
@@ -180,7 +183,7 @@ fn enabled_told<'a>(view: &'a View, family: Family, sink: &impl Sink) -> Vec<&'a
     enabled
 }
 
-/// Why a pool that is enabled is not taken from by who does not name it.
+/// Why a request that does not name an enabled pool takes no addresses from it.
 enum LeftOut<'a> {
     Manual,
     Node(&'a Result<Selector, OddSelector>),
@@ -200,7 +203,8 @@ impl LeftOut<'_> {
     }
 }
 
-/// Whether a pool's node selector takes a node of those labels; `None` where it cannot be read.
+/// Whether a pool's node selector selects a node with those labels; `None` where the selector cannot be
+/// parsed.
 pub fn selects_node(pool: &Pool, labels: &impl Labels) -> Option<bool> {
     selects(&pool.node_selector, labels)
 }
@@ -209,7 +213,8 @@ fn selects(selector: &Result<Selector, OddSelector>, labels: &impl Labels) -> Op
     selector.as_ref().ok().map(|selector| selector.matches(labels))
 }
 
-/// The longest prefix of blocks that leave room beside what the host keeps: 3 + 1 addresses need three bits, so a /29.
+/// The longest prefix with which a block has a free address besides those that the host reserves: 3 + 1
+/// addresses need three bits, so a /29.
 fn longest_prefix(family: Family, reserved: Option<&HostReserved>) -> Result<u8, PoolsError> {
     let Some(reserved) = reserved else { return Ok(family.bits()) };
     let count = reserved.at_start.saturating_add(reserved.at_end);

@@ -1,11 +1,12 @@
 //! Sets of addresses as disjoint ranges of numbers.
 
-/// Disjoint, ascending ranges, first and last number each. Ranges that touch are one.
+/// Disjoint ranges in ascending order, each as its first and last number. Adjacent ranges are merged into
+/// one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ranges(Vec<(u128, u128)>);
 
 impl Ranges {
-    /// The union.
+    /// The union of ranges.
     pub fn of(ranges: impl IntoIterator<Item = (u128, u128)>) -> Ranges {
         let mut all: Vec<(u128, u128)> = ranges.into_iter().collect();
         all.sort_unstable();
@@ -19,23 +20,23 @@ impl Ranges {
         Ranges(merged)
     }
 
-    /// Whether there is none.
+    /// Whether there are no ranges.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// All of them.
+    /// All ranges, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = (u128, u128)> + '_ {
         self.0.iter().copied()
     }
 
-    /// The first range that has a number from `first` to `last` in it.
+    /// The first range that contains a number from `first` to `last`.
     pub fn meeting(&self, first: u128, last: u128) -> Option<(u128, u128)> {
         let at = self.0.partition_point(|(_, end)| *end < first);
         self.0.get(at).copied().filter(|(start, _)| *start <= last)
     }
 
-    /// The range that holds all numbers from `first` to `last`.
+    /// The range that contains all numbers from `first` to `last`.
     pub fn covering(&self, first: u128, last: u128) -> Option<(u128, u128)> {
         self.meeting(first, first).filter(|(_, end)| *end >= last)
     }

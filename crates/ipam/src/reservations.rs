@@ -1,4 +1,4 @@
-//! Addresses that are not assigned automatically, of all IPReservations together.
+//! The addresses that IPReservations exclude from automatic assignment.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,8 @@ use store::View;
 
 use crate::ranges::Ranges;
 
-/// The reserved addresses, of each family as disjoint ranges, so that several reservations that together cover a block are seen to.
+/// The reserved addresses of all IPReservations together. They are kept as disjoint ranges, so that several
+/// reservations that cover a block only together are recognised.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reserved {
     v4: Ranges,
@@ -15,20 +16,20 @@ pub struct Reserved {
 }
 
 impl Reserved {
-    /// The union of the networks.
+    /// The addresses of all these networks.
     pub fn of(cidrs: impl IntoIterator<Item = Cidr>) -> Reserved {
         let (v4, v6): (Vec<Cidr>, Vec<Cidr>) =
             cidrs.into_iter().partition(|cidr| cidr.family() == Family::V4);
         Reserved { v4: Ranges::of(v4.iter().map(numbers)), v6: Ranges::of(v6.iter().map(numbers)) }
     }
 
-    /// All reservations that a view knows.
+    /// The addresses of all IPReservations of a view.
     pub fn in_view(view: &View) -> Reserved {
         let reservations = view.resources(Kind::IPReservation).map(|(resource, _)| resource.as_reservation());
         Reserved::of(reservations.flat_map(|reservation| reservation.cidrs.iter().copied()))
     }
 
-    /// Whether nothing is reserved.
+    /// Whether no address is reserved.
     pub fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()
     }
@@ -39,12 +40,12 @@ impl Reserved {
         self.ranges(Family::of(addr)).meeting(number, number).is_some()
     }
 
-    /// Whether all of a block is reserved.
+    /// Whether all addresses of a block are reserved.
     pub fn covers(&self, block: BlockCidr) -> bool {
         self.covered_to(block).is_some()
     }
 
-    /// The number of the last address of the reserved range that covers a block.
+    /// The last address, as a number, of the reserved range that covers a block.
     pub(crate) fn covered_to(&self, block: BlockCidr) -> Option<u128> {
         let (first, last) = numbers(&block.cidr());
         self.ranges(block.family()).covering(first, last).map(|(_, end)| end)

@@ -1,15 +1,16 @@
-//! The order in which a host tries a pool's blocks: a ring that starts at a place of the host's own
-//! (`libcalico-go/lib/ipam/ipam_block_reader_writer.go`).
+//! The order in which a host tries a pool's blocks: a ring that starts at a block which depends on the host's
+//! name (`libcalico-go/lib/ipam/ipam_block_reader_writer.go`).
 //!
-//! The start is what Go's `math/rand` draws from a hash of the host's name, bit for bit, so that Calico and we give a host the same blocks.
+//! The start is the number that Go's `math/rand` draws from a hash of the host's name, bit for bit, so that
+//! Calico and this program give a host the same blocks.
 
 use api::Pool;
 
 use crate::go_rand::GoRand;
 
-/// Where a host's ring begins in a pool: a block index; `None` when the pool holds no block.
+/// The index of the block with which a host's ring begins in a pool; `None` when the pool holds no block.
 ///
-/// Pools of single addresses have no such place: there `seed`, a fresh random number, decides.
+/// In a pool whose blocks are single addresses, the random `seed` decides instead of the host's name.
 pub fn start(pool: &Pool, host: &str, seed: u64) -> Option<u128> {
     let count = pool.block_count();
     if count == 0 {
@@ -19,7 +20,7 @@ pub fn start(pool: &Pool, host: &str, seed: u64) -> Option<u128> {
     Some(GoRand::new(seed).below(count))
 }
 
-/// A pool's blocks in the order of a host.
+/// A pool's blocks in the order of one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ring {
     start: u128,
@@ -27,17 +28,17 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// The ring of a host in a pool; `None` when the pool holds no block. See [`start`].
+    /// The ring of a host in a pool; `None` when the pool holds no block. For `seed` see [`start`].
     pub fn of(pool: &Pool, host: &str, seed: u64) -> Option<Ring> {
         start(pool, host, seed).map(|start| Ring { start, count: pool.block_count() })
     }
 
-    /// Number of blocks.
+    /// The number of blocks in the pool.
     pub fn count(&self) -> u128 {
         self.count
     }
 
-    /// The index of the block that is so many steps from the start; `None` after a whole turn.
+    /// The index of the block that is `steps` after the start; `None` after a whole turn.
     pub fn at(&self, steps: u128) -> Option<u128> {
         if steps >= self.count {
             return None;
@@ -46,13 +47,13 @@ impl Ring {
         Some(if steps < before_the_end { self.start + steps } else { steps - before_the_end })
     }
 
-    /// How many steps from the start an index lies.
+    /// How many steps after the start the block with an index is.
     pub fn steps_to(&self, index: u128) -> u128 {
         if index >= self.start { index - self.start } else { self.count - self.start + index }
     }
 }
 
-/// FNV-1, 32 bits.
+/// The 32-bit FNV-1 hash of a text.
 fn fnv1(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| hash.wrapping_mul(0x0100_0193) ^ u32::from(byte))
 }
@@ -96,7 +97,7 @@ mod tests {
         assert_eq!(start(&pool("192.168.0.0/26", 26), "node1", 0), Some(0));
     }
 
-    /// Calico's `randomblock_test.go`: every block once, whatever the pool's shape.
+    /// From Calico's `randomblock_test.go`: a ring contains every block once, whatever the pool's shape.
     #[test]
     fn a_ring_meets_every_block_once() {
         for (cidr, size) in [

@@ -1,6 +1,8 @@
-//! Who uses what: how full pools and blocks are, whose an address is, which addresses are borrowed. Pure, over a view.
+//! How full pools and blocks are, who holds an address, and which addresses are borrowed. All functions are
+//! pure, over a view.
 //!
-//! The numbers are those of `calicoctl ipam show` (`libcalico-go/lib/ipam/ipam.go`, `GetUtilization`), as `u128`: nothing clamps or turns negative.
+//! The numbers are those of `calicoctl ipam show` (`libcalico-go/lib/ipam/ipam.go`, `GetUtilization`), as
+//! `u128`, so that none overflows or becomes negative.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,18 +13,19 @@ use store::{Depth, ReadSet, Scope, Slot, View};
 use crate::pools;
 use crate::reservations::Reserved;
 
-/// Addresses of a network, counted. `in_use` and `reserved` overlap where an address was assigned before it was reserved.
+/// Counts of a network's addresses. An address counts both as `in_use` and as `reserved` if it was assigned
+/// before it was reserved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// All.
+    /// All addresses.
     pub total: u128,
-    /// Assigned, cooling down, or marked as the host's own.
+    /// Addresses that are assigned, cooling down, or reserved by the host for itself.
     pub in_use: u128,
-    /// Of `in_use`: released, and not assigned again yet.
+    /// The part of `in_use` that is cooling down.
     pub cooling: u128,
-    /// Covered by an IPReservation, assigned or not.
+    /// Addresses that an IPReservation covers, assigned or not.
     pub reserved: u128,
-    /// Neither in use nor reserved.
+    /// Addresses that are neither in use nor reserved.
     pub free: u128,
 }
 
@@ -31,9 +34,9 @@ pub struct Usage {
 pub struct BlockUsage {
     /// The block.
     pub cidr: BlockCidr,
-    /// Its owner as stored, `host:node1`.
+    /// Its owner as stored, such as `host:node1`.
     pub affinity: Option<Arc<str>>,
-    /// The numbers.
+    /// The counts of the block's addresses.
     pub usage: Usage,
 }
 
@@ -42,35 +45,35 @@ pub struct BlockUsage {
 pub struct PoolUsage {
     /// The pool, enabled or not.
     pub pool: Arc<Pool>,
-    /// The numbers, space outside of blocks included.
+    /// The counts of the pool's addresses, including those outside of blocks.
     pub usage: Usage,
-    /// Its blocks, in the order of their text.
+    /// The pool's blocks, in the order of their text.
     pub blocks: Vec<BlockUsage>,
 }
 
 /// The usage of a cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClusterUsage {
-    /// By pool, in the order of the pools' names.
+    /// One entry for each pool, in the order of their names.
     pub pools: Vec<PoolUsage>,
-    /// Blocks under no pool, IPv4 before IPv6, in the order of their text.
+    /// Blocks without a pool, IPv4 before IPv6, in the order of their text.
     pub orphans: Vec<BlockUsage>,
 }
 
-/// What [`pools()`] needs.
+/// The records that [`pools()`] needs.
 pub fn reads() -> ReadSet {
     blocks_read()
         .scope(Scope::kind(Kind::IPPool), Depth::Full)
         .scope(Scope::kind(Kind::IPReservation), Depth::Full)
 }
 
-/// How full every pool and block is. A block counts for the first pool that it overlaps.
+/// The usage of every pool and block. A block counts for the first pool that it overlaps.
 pub fn pools(view: &View) -> ClusterUsage {
     let reserved = Reserved::in_view(view);
     let mut cluster = ClusterUsage::default();
     for pool in pools::all(view) {
         let (total, reserved) = (pool.cidr.size(), reserved.count_in(&pool.cidr));
-        // As long as there is no block in it.
+        // The counts of a pool without blocks; the blocks correct them below.
         let usage = Usage { total, reserved, free: total.saturating_sub(reserved), ..Usage::default() };
         cluster.pools.push(PoolUsage { pool: pool.clone(), usage, blocks: Vec::new() });
     }
@@ -90,7 +93,8 @@ pub fn pools(view: &View) -> ClusterUsage {
         let all = &mut pool.usage;
         all.in_use = all.in_use.saturating_add(usage.in_use);
         all.cooling = all.cooling.saturating_add(usage.cooling);
-        // What the block's share of the pool was taken to be, and what it is.
+        // So far the pool counts all addresses of this block as free that are not reserved. Replace these by
+        // the block's own number of free addresses.
         let untouched = usage.total.saturating_sub(usage.reserved);
         all.free = all.free.saturating_sub(untouched).saturating_add(usage.free);
         pool.blocks.push(row);
@@ -98,7 +102,7 @@ pub fn pools(view: &View) -> ClusterUsage {
     cluster
 }
 
-/// Blocks that cannot be read: all of their addresses are in use.
+/// Blocks that cannot be parsed: all of their addresses count as in use.
 fn unreadable(view: &View, reserved: &Reserved) -> impl Iterator<Item = BlockUsage> {
     view.slots(&Scope::Blocks { family: None }).filter_map(|(key, slot)| match (key, slot) {
         (Key::Block(cidr), Slot::Unreadable(_)) => {
@@ -123,36 +127,37 @@ pub fn of_block(block: &Block, reserved: &Reserved) -> Usage {
     }
 }
 
-/// What is known of an address.
+/// What a view says about an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allocation {
-    /// Nobody's, in a block or not.
+    /// Nobody holds the address; it may be in a block or not.
     None,
-    /// Released, and not to be assigned again until the cooldown is over.
+    /// The address was released, and is not assigned again until its cooldown is over.
     Cooling {
         /// The block.
         block: BlockCidr,
         /// When it was released.
         since: Timestamp,
     },
-    /// Somebody's.
+    /// The address is assigned.
     Assigned {
         /// The block.
         block: BlockCidr,
-        /// The handle and the owners, the active and the alternate one.
+        /// The attribute with the handle, the active owner and the alternate owner.
         attribute: Arc<Attribute>,
-        /// The sequence number that it was assigned with.
+        /// The sequence number with which the address was assigned.
         sequence: u64,
     },
 }
 
-/// What [`allocation_of`] needs: the blocks that can hold an address, one a size. So addresses in disabled pools, and those whose pool
-/// is gone, are found (Calico looks at enabled pools only), and no scope has to be read.
+/// The records that [`allocation_of`] needs: one block of each size that can hold the address. They also find
+/// addresses of disabled pools, and of pools that no longer exist (Calico looks at enabled pools only). No
+/// scope has to be read.
 pub fn reads_of(addr: IpAddr) -> ReadSet {
     ReadSet::new().keys(blocks_around(addr).map(Key::Block))
 }
 
-/// Whose an address is.
+/// Who holds an address.
 pub fn allocation_of(view: &View, addr: IpAddr) -> Allocation {
     let found = blocks_around(addr).find_map(|cidr| {
         let (block, _) = view.block(cidr)??;
@@ -166,44 +171,45 @@ pub fn allocation_of(view: &View, addr: IpAddr) -> Allocation {
     found.unwrap_or(Allocation::None)
 }
 
-/// Every block that can hold an address, the smallest first.
+/// Every block that can hold an address, the smallest block first.
 pub fn blocks_around(addr: IpAddr) -> impl Iterator<Item = BlockCidr> {
     let bits = Family::of(addr).bits();
     (bits - BlockCidr::MAX_HOST_BITS..=bits).rev().filter_map(move |prefix| BlockCidr::holding(addr, prefix))
 }
 
-/// An address that a node has of a block which is not its own.
+/// An address that a node holds from a block of another owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Borrowed {
     /// The address.
     pub addr: IpAddr,
-    /// Who has it.
+    /// The name of the node that holds the address.
     pub node: String,
-    /// Of which block.
+    /// The block that contains the address.
     pub block: BlockCidr,
-    /// The name of the block's owner, if it has one.
+    /// The name of the block's owner; `None` for a block without owner.
     pub owner: Option<String>,
-    /// `vmi`, `pod`, or the attribute `type`; empty when there is none of them.
+    /// `vmi`, `pod`, or the value of the attribute `type`; empty when there is none of them.
     pub kind: String,
-    /// The virtual machine or pod, `namespace/name`; empty for others.
+    /// The virtual machine or pod as `namespace/name`; empty for other kinds.
     pub user: String,
 }
 
 /// All borrowed addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BorrowedAddresses {
-    /// By block in the order of the blocks' text, IPv4 first, then by address.
+    /// The addresses, by block in the order of the blocks' text with IPv4 first, then by address.
     pub addresses: Vec<Borrowed>,
-    /// Assignments that name no node, so that nobody can tell. Those cooling down are none (Calico counts them here).
+    /// How many assigned addresses name no node, so that it is not known whether they are borrowed. Addresses
+    /// that cool down are not counted (Calico counts them here).
     pub without_node: u32,
 }
 
-/// What [`borrowed`] needs.
+/// The records that [`borrowed`] needs.
 pub fn borrowed_reads() -> ReadSet {
     blocks_read()
 }
 
-/// Which addresses are borrowed (`calicoctl/calicoctl/commands/ipam/show.go`).
+/// The borrowed addresses (`calicoctl/calicoctl/commands/ipam/show.go`).
 pub fn borrowed(view: &View) -> BorrowedAddresses {
     let mut out = BorrowedAddresses::default();
     for block in blocks(view) {
@@ -250,7 +256,7 @@ fn blocks_read() -> ReadSet {
     ReadSet::new().scope(Scope::Blocks { family: None }, Depth::Full)
 }
 
-/// The blocks of a view, IPv4 first, in the order of their text: that of Calico's lists.
+/// The blocks of a view, IPv4 first, in the order of their text, which is the order of Calico's lists.
 fn blocks(view: &View) -> Vec<&Block> {
     let slots = view.slots(&Scope::Blocks { family: None });
     let mut blocks: Vec<&Block> = slots.filter_map(|(_, slot)| slot.record()?.block()).collect();
@@ -258,7 +264,8 @@ fn blocks(view: &View) -> Vec<&Block> {
     blocks
 }
 
-/// The pool of a network, for messages: the first that holds its first address, enabled or not.
+/// The pool of a network, for messages: the first pool that contains the network's first address, enabled or
+/// not.
 pub fn pool_of(view: &View, network: &Cidr) -> Option<Arc<Pool>> {
     pools::all(view).find(|pool| pool.cidr.contains(network.first())).cloned()
 }

@@ -30,7 +30,7 @@ fn attribute(pairs: &[(&str, &str)]) -> Arc<Attribute> {
     Arc::new(Attribute { handle_id: Some("h".into()), owner, ..Attribute::default() })
 }
 
-/// A block with so many addresses taken, each by its node.
+/// A block in which each of these nodes has taken an address.
 fn used(cidr: &str, owner: &str, nodes: &[&str]) -> Block {
     let mut made = block::create(cidr.parse().unwrap(), &Owner::Host(owner.into()), None, now());
     for node in nodes {
@@ -48,7 +48,7 @@ fn numbers(usage: &Usage) -> (u128, u128, u128, u128) {
     (usage.total, usage.in_use, usage.reserved, usage.free)
 }
 
-/// The rows of Calico's own test of utilization, and of what is recorded in 104-ipam-show-reserved.
+/// The rows of Calico's own test of utilization, and those recorded in 104-ipam-show-reserved.
 #[test]
 fn reservations_count_in_pools_and_blocks() {
     let one = || {

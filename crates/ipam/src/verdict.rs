@@ -1,4 +1,5 @@
-//! What a request makes of each pool and block, and why. A planner tells it to a [`Sink`] while it plans; who wants no explanation loses nothing by it.
+//! The verdicts of a request on each pool and block, with reasons. A planner gives them to a [`Sink`] while
+//! it plans. Without a sink that listens they cost nothing.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -6,91 +7,92 @@ use std::sync::{Mutex, PoisonError};
 use api::pool::OddSelector;
 use api::{BlockCidr, Cidr, Pool, PoolError, Timestamp, Use};
 
-/// A judgement on what a request looked at.
+/// A planner's verdict on something that it looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// On a pool of the family.
+    /// A verdict on a pool of the family.
     Pool {
-        /// Its name.
+        /// The pool's name.
         name: String,
-        /// What it is to the request.
+        /// The verdict.
         verdict: PoolVerdict,
     },
-    /// On a block.
+    /// A verdict on a block.
     Block {
         /// The block.
         block: BlockCidr,
-        /// What it is to the request.
+        /// The verdict.
         verdict: BlockVerdict,
     },
-    /// The host has as many blocks as it may (`libcalico-go/lib/ipam/ipam.go`).
+    /// The host owns as many blocks as it may, which is this number (`libcalico-go/lib/ipam/ipam.go`).
     BlockLimit(u32),
-    /// The host's blocks are full, it finds no other to claim, and it may not borrow.
+    /// The host's blocks are full, the host finds no other block to claim, and it may not borrow.
     StrictAffinity,
-    /// No block of these pools has an address left.
+    /// No block of these pools has a free address.
     Exhausted(Vec<Cidr>),
 }
 
-/// What a pool is to a request.
+/// What a pool means to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PoolVerdict {
-    /// It is taken from.
+    /// Addresses may be taken from the pool.
     Chosen,
-    /// It cannot be read.
+    /// The pool cannot be parsed.
     Unreadable(PoolError),
-    /// It is disabled.
+    /// The pool is disabled.
     Disabled,
     /// The request names other pools.
     NotNamed,
-    /// It is given to those only who name it (`assignmentMode: Manual`).
+    /// Only requests that name the pool get addresses from it (`assignmentMode: Manual`).
     Manual,
-    /// Its node selector leaves the node out.
+    /// The pool's node selector leaves the node out.
     OtherNodes(String),
-    /// Its namespace selector leaves the namespace out.
+    /// The pool's namespace selector leaves the namespace out.
     OtherNamespaces(String),
-    /// One of its selectors cannot be read: it selects nobody.
+    /// One of the pool's selectors cannot be parsed, so the pool selects nobody.
     OddSelector(OddSelector),
-    /// Its blocks have no room beside what the host keeps of each.
+    /// The pool's blocks are too small: the host would reserve all of their addresses.
     SmallBlocks,
-    /// It is for other uses than this.
+    /// The pool's `allowedUses` do not contain this use.
     OtherUses(Use),
 }
 
-/// What a block is to a request.
+/// What a block means to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlockVerdict {
-    /// So many addresses are taken from it, which is the host's.
+    /// The request takes so many addresses from this block of the host's.
     Taken(usize),
-    /// So many addresses are taken from it, which the host claims.
+    /// The host claims the block, and the request takes so many addresses from it.
     Claimed(usize),
-    /// So many addresses are taken from it, which is another's.
+    /// The request takes so many addresses from this block of another owner's.
     Borrowed(usize),
-    /// It, or the host's affinity to it, cannot be read: it is left alone.
+    /// The block, or the host's affinity to it, cannot be parsed. It is left alone.
     Unreadable,
-    /// It is the host's, and lies in a pool that is not taken from now.
+    /// The block is the host's, and is in a pool that is not chosen.
     OtherPool,
-    /// It is the host's, and its pool no longer selects the node: empty, it is given up; in use, it is kept.
+    /// The block is the host's, and its pool no longer selects the node. An empty block is given up; a block
+    /// in use is kept.
     Deselected {
-        /// Whether it is empty.
+        /// Whether the block is empty.
         is_empty: bool,
     },
-    /// The host's affinity to it is stale: another has it, or nobody.
+    /// The host's affinity to the block is stale: the block has another owner, or none.
     Stale,
-    /// It overlaps another block, or is none of those that its pool is divided into.
+    /// The block overlaps another block, or is not one of those into which its pool is divided.
     Overlapping,
-    /// A reservation covers it.
+    /// Reservations cover the whole block.
     Reserved,
-    /// It has no address left that may be taken.
+    /// The block has no address left that may be taken.
     Full,
-    /// Whose it is is told in a form that is not known.
+    /// The block's owner is written in a form that this program does not know.
     OddOwner,
-    /// It has another size than the blocks of its pool, or lies in none of the pools.
+    /// The block has another size than its pool's blocks, or is in none of the pools.
     OfNoPool,
-    /// It is another's, who claimed it less than a minute ago, at that time.
+    /// The block has another owner, who claimed it less than a minute ago, at this time.
     ClaimedLately(Timestamp),
-    /// It is another's, who uses it.
+    /// The block has another owner, who uses it.
     InUse,
-    /// It has changed while the request was looking.
+    /// The block has changed since the request read its header.
     Changed,
 }
 
@@ -172,16 +174,17 @@ impl fmt::Display for BlockVerdict {
     }
 }
 
-/// Who is told what a planner makes of pools and blocks. A planner plans anew whenever it has read more, and tells all of it again.
+/// The receiver of a planner's verdicts. After each further read the planner plans again from the beginning,
+/// and gives all verdicts again.
 pub trait Sink: Send + Sync {
-    /// The planner begins: what was told before counts no more.
+    /// Tells that the planner begins: earlier verdicts no longer count.
     fn begin(&self);
 
-    /// A verdict; it is made up only where somebody wants it.
+    /// Gives a verdict. The closure makes it; a sink that wants no verdicts does not call it.
     fn tell(&self, verdict: impl FnOnce() -> Verdict);
 }
 
-/// Nobody is told.
+/// A sink that ignores all verdicts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 
@@ -193,12 +196,12 @@ impl Sink for Silent {
     fn tell(&self, _verdict: impl FnOnce() -> Verdict) {}
 }
 
-/// The verdicts of the last plan, in the order in which they were given.
+/// A sink that keeps the verdicts of the last plan, in the order in which they were given.
 #[derive(Debug, Default)]
 pub struct Verdicts(Mutex<Vec<Verdict>>);
 
 impl Verdicts {
-    /// What was told since the planner last began.
+    /// Takes out the verdicts given since the planner last began.
     pub fn take(&self) -> Vec<Verdict> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -210,17 +213,17 @@ impl Sink for &Verdicts {
     }
 
     fn tell(&self, verdict: impl FnOnce() -> Verdict) {
-        // A panic while the lock is held can only come between whole changes.
+        // A panic while the lock is held cannot leave the list half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(verdict());
     }
 }
 
-/// Tells a verdict on a pool.
+/// Gives a sink a verdict on a pool.
 pub(crate) fn of_pool(sink: &impl Sink, pool: &Pool, verdict: impl FnOnce() -> PoolVerdict) {
     sink.tell(|| Verdict::Pool { name: pool.name.clone(), verdict: verdict() });
 }
 
-/// Tells a verdict on a block.
+/// Gives a sink a verdict on a block.
 pub(crate) fn of_block(sink: &impl Sink, block: BlockCidr, verdict: BlockVerdict) {
     sink.tell(|| Verdict::Block { block, verdict });
 }

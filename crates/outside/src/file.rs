@@ -1,4 +1,4 @@
-//! Files and streams.
+//! Reads files and streams within bounds.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
@@ -9,30 +9,32 @@ use std::time::Duration;
 
 use crate::size::Size;
 
-/// How long what is no plain file may take to come to its end: as long as a program behind `<(...)` may take, and no longer.
+/// How long to wait for the end of something that is not a regular file, such as a pipe from a program
+/// (`<(...)`).
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Reads a file whole, of no more than so many bytes. It is opened once, so that a pipe is as good as a plain file; one that nobody writes to is
-/// given up after a while.
+/// Reads a whole file of at most `most` bytes. The file is opened only once, so a pipe works as well as a
+/// regular file. A pipe into which nobody writes is given up after a while.
 ///
 /// # Errors
-/// The system's; [`ErrorKind::FileTooLarge`]; [`ErrorKind::TimedOut`].
+/// The system's error; [`ErrorKind::FileTooLarge`] for more than `most` bytes; [`ErrorKind::TimedOut`] for a
+/// pipe that was given up.
 pub fn read_file(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     read_within(path, most, PATIENCE)
 }
 
-/// The same for text.
+/// Reads a whole file of text, as [`read_file`] does. A byte order mark at its beginning is left out.
 ///
 /// # Errors
-/// As [`read_file`]; [`ErrorKind::InvalidData`] where it is no UTF-8. A byte order mark is left out.
+/// As for [`read_file`], and [`ErrorKind::InvalidData`] where the file is not valid UTF-8.
 pub fn read_text(path: &Path, most: usize) -> io::Result<String> {
     read_text_within(path, most, PATIENCE)
 }
 
-/// The same with another patience.
+/// Reads a whole file of text, as [`read_text`] does, and waits at most `patience` for it.
 ///
 /// # Errors
-/// As [`read_text`].
+/// As for [`read_text`].
 pub fn read_text_within(path: &Path, most: usize, patience: Duration) -> io::Result<String> {
     let text = String::from_utf8(read_within(path, most, patience)?)
         .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not UTF-8"))?;
@@ -46,12 +48,13 @@ fn read_within(path: &Path, most: usize, patience: Duration) -> io::Result<Vec<u
     if fs::metadata(path)?.is_file() {
         return read_at_most(File::open(path)?, most);
     }
-    // The system has no limit for opening a pipe, so another thread opens it. It ends with the process.
+    // Opening a pipe has no time limit in the system, so another thread opens it. If the time runs out, that
+    // thread stays until the process ends.
     let path = path.to_path_buf();
     let (sender, receiver) = mpsc::channel();
     thread::Builder::new().spawn(move || {
         let read = File::open(path).and_then(|file| read_at_most(file, most));
-        // Nobody listens when the time was over.
+        // The receiver is gone when the time has run out.
         let _ = sender.send(read);
     })?;
     receiver.recv_timeout(patience).unwrap_or_else(|_| {
@@ -60,10 +63,11 @@ fn read_within(path: &Path, most: usize, patience: Duration) -> io::Result<Vec<u
     })
 }
 
-/// Reads a stream to its end, which must come within so many bytes; no more than one byte beyond is read.
+/// Reads a stream to its end, at most `most` bytes. Of a longer stream it reads one byte more, and no
+/// further.
 ///
 /// # Errors
-/// The system's; [`ErrorKind::FileTooLarge`].
+/// The system's error; [`ErrorKind::FileTooLarge`] for a longer stream.
 pub fn read_at_most(from: impl Read, most: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     from.take(most as u64 + 1).read_to_end(&mut bytes)?;

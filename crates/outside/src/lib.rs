@@ -1,9 +1,11 @@
-//! What others give, taken within bounds: nobody is waited for without end, and nobody fills the memory.
+//! Takes what comes from outside within bounds of time and memory: nobody outside can make a program wait
+//! without end, or fill its memory.
 //!
-//! * [`read_file`] reads a file of configuration. A pipe in its place is waited for as long as a writer may take, and no longer.
-//! * [`read_at_most`] reads a stream whose writer may be waited for.
-//! * [`Secrets`] takes out of a text what its writer was told in confidence.
-//! * [`Program`] runs another program, hears what it says, and ends it with all that it has started.
+//! * [`read_file`] reads a configuration file. If the file is a pipe, it waits for a limited time.
+//! * [`read_at_most`] reads a stream, and waits for its writer without a limit.
+//! * [`Secrets`] replaces secrets in a text from outside: whoever was given a secret may quote it.
+//! * [`Program`] runs another program, reads its output, and ends it together with all processes that it has
+//!   started.
 
 mod file;
 pub mod panics;

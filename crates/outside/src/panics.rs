@@ -1,4 +1,5 @@
-//! What a program says when it fails by a fault of its own. The words of a panic may quote what was read, secrets included; so only its place is told.
+//! Reports a panic, which is a fault of the program's own. The message of a panic may quote what the program
+//! has read, secrets included, so only the panic's place is reported.
 
 use std::fs::File;
 use std::io::Write;
@@ -6,16 +7,17 @@ use std::os::fd::AsFd;
 use std::panic::PanicHookInfo;
 use std::process;
 
-/// Where a panic's text goes.
+/// The stream on which a panic is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum To {
-    /// Standard output, for a program whose caller reads that.
+    /// Standard output, for a program whose caller reads its errors there.
     Stdout,
     /// Standard error.
     Stderr,
 }
 
-/// From now on a panic, of whichever thread, writes the text that `tell` makes of its place, and the process ends with 1: also where panics abort.
+/// Sets what happens on a panic in any thread from now on: the text that `tell` makes of the panic's place is
+/// written, and the process exits with 1. This also works in builds where a panic aborts.
 pub fn tell(to: To, tell: impl Fn(&str) -> String + Send + Sync + 'static) {
     std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
         let place = info
@@ -26,7 +28,8 @@ pub fn tell(to: To, tell: impl Fn(&str) -> String + Send + Sync + 'static) {
     }));
 }
 
-/// Past the locks of the standard streams, which another thread may hold. Where nobody reads there is nobody to tell.
+/// Writes to the file descriptor itself, since another thread may hold the standard stream's lock. An error
+/// is ignored: nobody could be told.
 fn write(to: To, text: &[u8]) {
     let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
     let fd = match to {

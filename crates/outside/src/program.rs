@@ -1,4 +1,4 @@
-//! Another program, run within bounds.
+//! Runs another program within bounds of time and output.
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -11,29 +11,30 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::size::Size;
 
-/// How long a program may still run when it has closed its output, and how often it is looked at meanwhile.
+/// How long a program may still run after it has closed its output; and how long to sleep between two checks
+/// whether it has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(1);
 
-/// What a program may take.
+/// The bounds of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Until it has closed its output.
+    /// How long the program may take to close its output.
     pub time: Duration,
-    /// Bytes on standard output; who says more is ended.
+    /// How many bytes the program may write to standard output. A program that writes more is killed.
     pub stdout: usize,
-    /// Bytes on standard error; what is more is dropped.
+    /// How many bytes of standard error are kept. Further bytes are read and dropped.
     pub stderr: usize,
 }
 
-/// Why a program gave no answer. It has ended in each case.
+/// Why a program gave no answer. In each case the program has ended.
 #[derive(Debug)]
 pub enum ProgramError {
-    /// It did not come to its end in that time.
+    /// The program did not end within that time.
     Slow(Duration),
-    /// It said more than that.
+    /// The program wrote more than so many bytes to standard output.
     Wordy(usize),
-    /// It cannot be heard, or waited for.
+    /// The program's output could not be read, or its end could not be awaited.
     Io(io::Error),
 }
 
@@ -57,20 +58,21 @@ impl From<io::Error> for ProgramError {
     }
 }
 
-/// What a program that ended has said.
+/// The output of a program that has ended.
 #[derive(Debug)]
 pub struct Heard {
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
-    /// Its standard output, where that was a pipe.
+    /// What the program wrote to standard output, where that was a pipe.
     pub stdout: Vec<u8>,
-    /// The beginning of its standard error, where that was a pipe.
+    /// The first bytes that the program wrote to standard error, where that was a pipe.
     pub stderr: Vec<u8>,
-    /// How many bytes of its standard error were dropped.
+    /// How many bytes of standard error were dropped.
     pub dropped: u64,
 }
 
-/// A program that runs. Dropped before it has ended, it is killed; and whatever it has started with it, unless it shares our process group.
+/// A running program. If it is dropped before the program has ended, it kills the program and all processes
+/// that the program has started, unless the program shares our process group.
 #[derive(Debug)]
 pub struct Program {
     child: Child,
@@ -82,21 +84,22 @@ impl Program {
     /// Starts a program in a process group of its own.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub fn start(command: &mut Command) -> io::Result<Program> {
         let child = command.process_group(0).spawn()?;
         Ok(Program { child, has_group: true, has_ended: false })
     }
 
-    /// Starts a program that may talk to the person at the terminal, which only our own process group may.
+    /// Starts a program that may talk to the person at the terminal. It stays in our own process group, since
+    /// the terminal listens only to that.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub fn start_at_terminal(command: &mut Command) -> io::Result<Program> {
         Ok(Program { child: command.spawn()?, has_group: false, has_ended: false })
     }
 
-    /// Tells it its input and hears what it says until it ends.
+    /// Writes the program's input, and reads its output until it ends.
     ///
     /// # Errors
     /// See [`ProgramError`].
@@ -104,7 +107,8 @@ impl Program {
         let stdout = hear_whole(self.child.stdout.take(), limits.stdout)?;
         let stderr = hear_beginning(self.child.stderr.take(), limits.stderr)?;
         if let Some(mut stdin) = self.child.stdin.take() {
-            // A program that reads nothing has its own reasons, and says them.
+            // The write fails when the program does not read its input. That is no error here: the program's
+            // own output says whether it failed.
             thread::Builder::new().spawn(move || drop(stdin.write_all(&input)))?;
         }
         let slow = |_| ProgramError::Slow(limits.time);
@@ -116,7 +120,7 @@ impl Program {
         Ok(Heard { status, stdout, stderr, dropped })
     }
 
-    /// The end of a program that has said everything.
+    /// Waits for the end of a program that has closed its output; `None` where it does not end in time.
     fn end(&mut self) -> io::Result<Option<ExitStatus>> {
         let mut waited = Duration::ZERO;
         loop {
@@ -134,7 +138,8 @@ impl Drop for Program {
         if self.has_ended {
             return;
         }
-        // It is not waited for before, so the number is still its own. It may have ended by itself just now.
+        // Nobody has waited for the child yet, so its number cannot belong to another process, even if the
+        // child has just ended by itself.
         let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).filter(|_| self.has_group);
         match group {
             Some(group) => drop(kill_process_group(group, Signal::KILL)),
@@ -144,7 +149,8 @@ impl Drop for Program {
     }
 }
 
-/// All that comes from there, when it has ended; `None` as soon as it is more.
+/// Reads a stream to its end on another thread. The result is `None` where the stream holds more than `most`
+/// bytes.
 fn hear_whole(
     from: Option<impl Read + Send + 'static>,
     most: usize,
@@ -153,16 +159,17 @@ fn hear_whole(
     thread::Builder::new().spawn(move || {
         let mut bytes = Vec::new();
         if let Some(from) = from {
-            // What came until then counts.
+            // After an error, what was read before the error counts.
             let _ = from.take(most as u64 + 1).read_to_end(&mut bytes);
         }
-        // Nobody listens when the time was over.
+        // The receiver is gone when the time has run out.
         let _ = to.send(Some(bytes).filter(|bytes| bytes.len() <= most));
     })?;
     Ok(heard)
 }
 
-/// The beginning of what comes from there, and how many bytes more there were, when it has ended.
+/// Reads a stream to its end on another thread. The result is its first `most` bytes, and how many more bytes
+/// it had.
 fn hear_beginning(
     from: Option<impl Read + Send + 'static>,
     most: usize,
@@ -209,7 +216,7 @@ mod tests {
         assert!(matches!(hear("exec cat /dev/zero >&2", limits), Err(ProgramError::Slow(_))));
     }
 
-    /// Whom it has started goes with it.
+    /// The processes that a program has started are killed with it.
     #[test]
     fn who_does_not_end_is_ended() {
         let dir = tempfile::tempdir().unwrap();
@@ -224,7 +231,7 @@ mod tests {
             stat.rsplit(')').next().unwrap_or_default().trim().chars().next()
         };
         assert!(Path::new("/proc/self/stat").exists());
-        // A zombie has ended; whoever adopted it may be slow to notice.
+        // A zombie has ended. Its new parent may take a while to collect it.
         let has_ended = |state| matches!(state, None | Some('Z' | 'X'));
         for _ in 0..1000 {
             if has_ended(state()) {

@@ -1,30 +1,33 @@
-//! Secrets, and texts of others without them: whoever is given a secret may quote it, in whatever spelling.
+//! Hides secrets in texts from outside: whoever was given a secret may quote it, in whatever spelling.
 
 use std::ops::Range;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-/// The shortest secret that is hidden, in bytes: a shorter one would take words apart, and protects nothing.
+/// The shortest secret that is hidden, in bytes. A shorter one would hide parts of common words, and protects
+/// nothing.
 const SHORTEST: usize = 4;
-/// The shortest that is looked for inside of base64.
+/// The shortest secret that is also looked for in base64 and hexadecimal digits, in bytes.
 const SHORTEST_ENCODED: usize = 6;
-/// How often a text may have been escaped.
+/// How many layers of escapes are undone.
 const LAYERS: usize = 4;
 const HIDDEN: &str = "<hidden>";
 
-/// What no message may hold.
+/// The secrets that no message may contain.
 #[derive(Default)]
 pub struct Secrets {
     plain: Vec<String>,
-    /// Parts of base64 that hold one of them.
+    /// The secrets in base64: for each place where a secret can begin in the encoded text, the letters that
+    /// depend on the secret alone.
     base64: Vec<String>,
-    /// Their bytes as hexadecimal digits, in lower case.
+    /// The secrets' bytes as hexadecimal digits, in lower case.
     hex: Vec<String>,
 }
 
 impl Secrets {
-    /// Adds one. White space around it is no part of it; each line of several is one, too.
+    /// Adds a secret, without the white space around it. Each long line of a secret of several lines becomes
+    /// a secret, too.
     pub fn add(&mut self, secret: &str) {
         let secret = secret.trim();
         if canonical(secret).len() < SHORTEST || self.plain.iter().any(|known| known == secret) {
@@ -40,30 +43,32 @@ impl Secrets {
         lines.for_each(|line| self.add(line));
     }
 
-    /// Whether there is none.
+    /// Whether there are no secrets.
     pub fn is_empty(&self) -> bool {
         self.plain.is_empty()
     }
 
-    /// The most bytes that one of them takes in a text, spelled as wide as JSON and URLs may.
+    /// The largest number of bytes that a secret can take in a text that spells it with the longest escapes
+    /// of JSON and URLs.
     pub fn widest(&self) -> usize {
         6 * self.plain.iter().map(String::len).max().unwrap_or_default()
     }
 
-    /// The text without them, as they are and escaped for JSON, Rust, shells or URLs, in upper or lower case;
-    /// and without their base64 and their hexadecimal digits, be it in several lines or with marks between
-    /// the bytes.
+    /// Replaces the secrets in a text. It finds them in upper or lower case, as they are and escaped for
+    /// JSON, Rust, shells or URLs, and in base64 and hexadecimal digits, also over several lines and with
+    /// marks between the bytes.
     pub fn hidden_in(&self, text: &str) -> String {
         self.hidden_in_beginning(text, text.len())
     }
 
-    /// The same of the first `most` bytes. Of a secret that goes on behind them nothing is left.
+    /// Replaces the secrets in the first `most` bytes of a text. A secret that begins there and goes on after
+    /// them is replaced, too.
     pub fn hidden_in_beginning(&self, text: &str, most: usize) -> String {
         let most = (0..=most.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
         let mut out = String::with_capacity(most);
         let mut at = 0;
         for range in self.found_in(text).into_iter().take_while(|range| range.start < most) {
-            // Overlapping ones are one.
+            // A secret that overlaps the one before was replaced together with it.
             if range.start >= at {
                 out.push_str(&text[at..range.start]);
                 out.push_str(HIDDEN);
@@ -74,7 +79,7 @@ impl Secrets {
         out
     }
 
-    /// Where they stand, in order.
+    /// Where the secrets are in the text, in ascending order.
     fn found_in(&self, text: &str) -> Vec<Range<usize>> {
         if self.is_empty() {
             return Vec::new();
@@ -84,20 +89,22 @@ impl Secrets {
         let folded: Vec<Unit> = plain.iter().copied().map(folded).collect();
         let mut found = Vec::new();
         for secret in &self.plain {
-            // What stands before one may look like the beginning of an escape.
+            // First without undoing escapes: the text before a secret may look like the beginning of an
+            // escape, and undoing that would change the secret.
             let as_it_is = secret.to_ascii_lowercase();
             found.extend(lower.match_indices(&as_it_is).map(|(at, _)| at..at + as_it_is.len()));
             let wanted: Vec<u8> = canonical(secret).iter().map(|unit| unit.byte).collect();
             find(&folded, &wanted, &mut found);
         }
-        // Long texts are encoded in lines.
+        // Base64 of long texts is broken into lines, so white space is left out.
         let letters: Vec<Unit> =
             plain.iter().copied().filter(|unit| !unit.byte.is_ascii_whitespace()).collect();
         for part in &self.base64 {
             found.extend(text.match_indices(part.as_str()).map(|(at, _)| at..at + part.len()));
             find(&letters, part.as_bytes(), &mut found);
         }
-        // An escape may be of a byte or of a character; as it is, it is of a byte.
+        // `\x68` may be an escape for a character, or a notation for a byte. As a notation it is found only
+        // in the text with its escapes.
         let as_it_is: Vec<Unit> = units(text).filter(|unit| !unit.byte.is_ascii_whitespace()).collect();
         for digits in [hexadecimal(&as_it_is), hexadecimal(&letters)] {
             self.hex.iter().for_each(|wanted| find(&digits, wanted.as_bytes(), &mut found));
@@ -112,14 +119,14 @@ impl Secrets {
     }
 }
 
-/// Leaves them out.
+/// Leaves the secrets out.
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} secrets", self.plain.len())
     }
 }
 
-/// Where the bytes stand, in places of the text as it is.
+/// Adds to `found` each place of the wanted bytes, as a range of the original text.
 fn find(units: &[Unit], wanted: &[u8], found: &mut Vec<Range<usize>>) {
     if wanted.is_empty() {
         return;
@@ -131,8 +138,8 @@ fn find(units: &[Unit], wanted: &[u8], found: &mut Vec<Range<usize>>) {
     }
 }
 
-/// The hexadecimal digits, in lower case, without the marks that stand between bytes: `68:75`, `0x68, 0x75`,
-/// `\x68\x75`.
+/// The text in lower case without the marks of hexadecimal notations (`68:75`, `0x68, 0x75`, `\x68\x75`), so
+/// that the digits of a secret are next to each other.
 fn hexadecimal(letters: &[Unit]) -> Vec<Unit> {
     let mut digits = Vec::with_capacity(letters.len());
     let mut at = 0;
@@ -148,14 +155,16 @@ fn hexadecimal(letters: &[Unit]) -> Vec<Unit> {
     digits
 }
 
-/// What base64 holds of a text wherever the text begins in what is encoded, without the letters that depend on what stands around it.
+/// The parts that the base64 of any text with `text` in it contains: one for each way in which `text` can
+/// begin in a group of three bytes. The letters that also depend on the neighbouring bytes are left out.
 fn parts_of_base64(text: &str) -> Vec<String> {
     let mut parts = Vec::new();
     for before in 0..3 {
         let padded = [&vec![0; before], text.as_bytes()].concat();
         let letters = padded.len() * 8 / 6;
         for encoded in [STANDARD_NO_PAD.encode(&padded), URL_SAFE_NO_PAD.encode(&padded)] {
-            // Alone, or at the end, its last letter is its own.
+            // At the end of the encoded text, the last letter depends on `text` alone; elsewhere it does not.
+            // Both forms count.
             let own = &encoded[(before * 8).div_ceil(6)..];
             parts.extend([own.to_string(), encoded[(before * 8).div_ceil(6)..letters].to_string()]);
         }
@@ -165,7 +174,7 @@ fn parts_of_base64(text: &str) -> Vec<String> {
     parts
 }
 
-/// A byte of a text without escapes, and where it stands in the text as it is.
+/// A byte of a text whose escapes are undone, and the place in the original text that it stands for.
 #[derive(Clone, Copy)]
 struct Unit {
     byte: u8,
@@ -177,8 +186,8 @@ fn units(text: &str) -> impl Iterator<Item = Unit> {
     text.bytes().enumerate().map(|(at, byte)| Unit { byte, start: at, end: at + 1 })
 }
 
-/// A text in the one spelling that all its spellings share: without escapes, in lower case. Different texts
-/// may share it, too; then more is hidden than had to be.
+/// A spelling that all spellings of a text have in common: without escapes, in lower case. Different texts
+/// may have the same; then more is hidden than necessary.
 fn canonical(text: &str) -> Vec<Unit> {
     without_escapes(text).into_iter().map(folded).collect()
 }
@@ -187,7 +196,7 @@ fn folded(unit: Unit) -> Unit {
     Unit { byte: if unit.byte == b'+' { b' ' } else { unit.byte.to_ascii_lowercase() }, ..unit }
 }
 
-/// A text with the escapes of JSON, Rust, shells and URLs undone as often as there are any.
+/// A text with the escapes of JSON, Rust, shells and URLs undone, layer by layer.
 fn without_escapes(text: &str) -> Vec<Unit> {
     let mut units: Vec<Unit> = units(text).collect();
     for _ in 0..LAYERS {
@@ -227,7 +236,7 @@ fn unescaped(units: &[Unit]) -> Vec<Unit> {
                 let bytes = char.encode_utf8(&mut bytes).bytes();
                 out.extend(bytes.map(|byte| Unit { byte, start: unit.start, end }));
             }
-            // Backslashes alone are left out.
+            // A backslash that escapes nothing known is left out.
             None if taken > 0 => {}
             None => out.push(*unit),
         }
@@ -236,7 +245,8 @@ fn unescaped(units: &[Unit]) -> Vec<Unit> {
     out
 }
 
-/// What stands for a character behind backslashes: how long that is, and the character. `(0, None)` where the character stands for itself.
+/// The character for which the letters after a backslash stand, and how many letters these are. `(0, None)`
+/// where they are no escape.
 fn escape(units: &[Unit], at: usize) -> (usize, Option<char>) {
     let byte = |at: usize| units.get(at).map(|unit| unit.byte);
     let none = (0, None);

@@ -1,4 +1,4 @@
-//! Sizes, and texts of others that are too long to be shown.
+//! Sizes, and texts from outside that are too long for a message.
 
 use std::fmt;
 
@@ -16,10 +16,10 @@ impl fmt::Display for Size {
     }
 }
 
-/// The longest text of another's that a message holds.
+/// The longest text from outside that a message quotes, in bytes.
 const SHOWN: usize = 1024;
 
-/// What somebody else said, as far as a message holds it.
+/// A text from outside, cut to the length that a message may quote.
 pub fn cut_short(text: &str) -> String {
     let text = text.trim();
     if text.len() <= SHOWN {
@@ -29,8 +29,8 @@ pub fn cut_short(text: &str) -> String {
     format!("{}... ({} in all)", &text[..end], Size(text.len()))
 }
 
-/// A name that somebody wrote, as messages show it. What is no single word is not shown: a quote that is missing makes a name of whatever follows it,
-/// secrets included.
+/// A name from a user's file, as messages show it. A text that is no single word is not shown: where a quote
+/// is missing in the file, the "name" is all that follows, secrets included.
 pub fn shown_word(name: &str) -> String {
     match name.len() <= 253 && name.chars().all(|c| c.is_ascii_graphic()) {
         true => name.to_string(),

@@ -1,4 +1,4 @@
-//! Why a server is not there.
+//! Errors of servers that tests start.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,68 +6,68 @@ use std::time::Duration;
 
 use crate::kube_server::programs::ProgramsError;
 
-/// Why a server does not start, or does not do what it was asked.
+/// Why a server did not start, or could not do what a caller asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
-    /// There is no etcd: install it.
+    /// etcd is not installed: install it.
     #[error(
         "there is no program etcd in PATH. Install it (Debian: apt-get install --no-install-recommends etcd-server), \
          or set RACKPOOL_SKIP_ETCD=1 to leave out the tests that need it"
     )]
     NoEtcd,
-    /// There are no programs of Kubernetes: the error says how to get them.
+    /// The programs of Kubernetes are missing: the error says how to get them.
     #[error(transparent)]
     Programs(#[from] ProgramsError),
     /// A program cannot be started.
     #[error("{name} cannot be started: {source}")]
     Start {
-        /// The program.
+        /// The program's name.
         name: String,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// A server has ended by itself; its log tells why.
+    /// A server has ended by itself; its log says why.
     #[error("{name} has ended:\n{log}")]
     Ended {
-        /// The server.
+        /// The server's name.
         name: String,
-        /// What it wrote to its log.
+        /// The server's log.
         log: String,
     },
-    /// A server is not ready in time: the machine is too busy, or the log tells what is wrong.
+    /// A server was not ready in time: the machine is too busy, or the log says what is wrong.
     #[error("{name} is not ready after {} s:\n{log}", within.as_secs())]
     NotReady {
-        /// The server.
+        /// The server's name.
         name: String,
-        /// How long it was waited for.
+        /// How long the caller waited.
         within: Duration,
-        /// What it wrote to its log.
+        /// The server's log.
         log: String,
     },
-    /// Somebody else has the server's port, or has had each of several: try again.
+    /// Another process has the server's port, or had each of several ports that were tried: try again.
     #[error("{name} does not start, as somebody else has its port")]
     PortTaken {
-        /// The server.
+        /// The server's name.
         name: String,
     },
-    /// kubectl has failed.
+    /// A call of kubectl failed.
     #[error("{command} failed:\n{said}")]
     Kubectl {
-        /// What was asked.
+        /// The command line.
         command: String,
-        /// What it wrote to its standard error.
+        /// What kubectl wrote to standard error.
         said: String,
     },
-    /// Certificates cannot be made.
+    /// A certificate could not be generated.
     #[error("certificates cannot be made: {0}")]
     Certificates(#[from] rcgen::Error),
-    /// A file of the server's cannot be used.
+    /// A file of the server's could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Which one.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
 }

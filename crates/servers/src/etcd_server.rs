@@ -1,4 +1,5 @@
-//! Real etcd servers: one, or a cluster, on free ports of the loopback, with their data in memory where there is such a place.
+//! Starts real etcd servers, one or a cluster, on free ports of the loopback. They keep their data in memory
+//! where the machine has such a file system.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -14,10 +15,10 @@ use crate::folder::Folder;
 use crate::process::{Process, Wait, now};
 
 const ETCD: &str = "etcd";
-/// How long a server may take to be ready.
+/// How long a server may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
-/// Whether tests with etcd are to be left out, as `RACKPOOL_SKIP_ETCD` says; says so.
+/// Whether `RACKPOOL_SKIP_ETCD` says to leave out tests with etcd. If so, a line on standard error says it.
 #[allow(
     clippy::disallowed_methods,
     clippy::print_stderr,
@@ -31,35 +32,36 @@ pub fn is_left_out() -> bool {
     is_left_out
 }
 
-/// The files of a server that speaks TLS.
+/// The files that a server with TLS needs.
 #[derive(Clone, Debug)]
 pub struct Certificates {
     /// The server's certificate.
     pub cert: PathBuf,
-    /// Its key.
+    /// The server's key.
     pub key: PathBuf,
-    /// The authority of the clients' certificates; `None` to ask clients for none.
+    /// The authority that signs the clients' certificates; `None` if clients need none.
     pub client_ca: Option<PathBuf>,
 }
 
-/// How to start servers.
+/// How to start a server or a cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
-    /// TLS for clients.
+    /// TLS on the clients' port; `None` for plain HTTP.
     pub tls: Option<Certificates>,
-    /// More arguments.
+    /// Further arguments on etcd's command line.
     pub arguments: Vec<String>,
-    /// The folder to keep data and log in, of one server alone. `None` for one that is made for each, in memory where that can be, and goes with it.
+    /// The folder for data and log, for one server only. With `None`, each server makes a folder, in memory
+    /// where possible, and removes it at its end.
     pub folder: Option<PathBuf>,
 }
 
 impl Setup {
-    /// Plain servers.
+    /// Servers without TLS, without further arguments, in folders of their own.
     pub fn new() -> Setup {
         Setup::default()
     }
 
-    /// With one more argument: `--quota-backend-bytes=16777216`.
+    /// Adds an argument to the command line, such as `--quota-backend-bytes=16777216`.
     pub fn argument(mut self, argument: &str) -> Setup {
         self.arguments.push(argument.to_string());
         self
@@ -76,21 +78,21 @@ impl Setup {
     /// Starts one server.
     ///
     /// # Errors
-    /// When there is no etcd, or it is not ready in time.
+    /// When etcd is not installed, or the server is not ready in time.
     pub fn try_start(&self) -> Result<EtcdServer, ServerError> {
         Ok(self.try_start_cluster(1)?.members.remove(0))
     }
 
-    /// Starts a cluster of so many.
+    /// Starts a cluster of `size` members.
     ///
     /// # Panics
-    /// When there is no etcd, or it is not ready in time.
+    /// When etcd is not installed, or the cluster is not ready in time.
     pub fn start_cluster(&self, size: usize) -> EtcdCluster {
         self.try_start_cluster(size).unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn try_start_cluster(&self, size: usize) -> Result<EtcdCluster, ServerError> {
-        // A free port may be taken by another before etcd takes it.
+        // Another process may take the free port before etcd does.
         for _ in 0..4 {
             let members: Result<Vec<_>, _> = (0..size).map(|index| EtcdServer::new(self, index)).collect();
             let mut members = members?;
@@ -108,15 +110,15 @@ impl Setup {
     }
 }
 
-/// A cluster.
+/// A running cluster of etcd servers.
 #[derive(Debug)]
 pub struct EtcdCluster {
-    /// Its members.
+    /// The cluster's members.
     pub members: Vec<EtcdServer>,
 }
 
 impl EtcdCluster {
-    /// Three plain members.
+    /// Starts three members with the defaults of [`Setup`].
     pub fn start() -> EtcdCluster {
         Setup::new().start_cluster(3)
     }
@@ -126,7 +128,7 @@ impl EtcdCluster {
         self.members.iter().map(EtcdServer::endpoint).collect()
     }
 
-    /// The index of the leader, as soon as there is one.
+    /// The index of the leader. Waits until there is one.
     pub fn leader(&self) -> usize {
         let start = now();
         loop {
@@ -140,10 +142,11 @@ impl EtcdCluster {
     }
 }
 
-/// A server.
+/// A running etcd server.
 #[derive(Debug)]
 pub struct EtcdServer {
-    // Ends before its folder goes.
+    // The first field, as fields are dropped in their order: the process has to end before its folder is
+    // removed.
     process: Option<Process>,
     name: String,
     setup: Setup,
@@ -155,7 +158,7 @@ pub struct EtcdServer {
 }
 
 impl EtcdServer {
-    /// A plain one.
+    /// Starts a server with the defaults of [`Setup`].
     pub fn start() -> EtcdServer {
         Setup::new().start()
     }
@@ -175,12 +178,12 @@ impl EtcdServer {
         })
     }
 
-    /// Its URL for clients.
+    /// The URL for clients.
     pub fn endpoint(&self) -> String {
         self.client_url.clone()
     }
 
-    /// Host and port of its URL for clients.
+    /// Host and port of the URL for clients.
     pub fn address(&self) -> &str {
         self.client_url.split("://").nth(1).expect("the URL has a scheme")
     }
@@ -212,7 +215,7 @@ impl EtcdServer {
         Ok(())
     }
 
-    /// Waits until it is healthy.
+    /// Waits until the server is healthy.
     fn wait(&mut self) -> Result<Wait, ServerError> {
         let mut process = self.process.take().expect("it was started");
         let is_healthy = || self.http("/health").is_some_and(|answer| answer.contains("\"true\""));
@@ -221,10 +224,10 @@ impl EtcdServer {
         wait
     }
 
-    /// Whether it still runs.
+    /// Checks that the server still runs.
     ///
     /// # Errors
-    /// When it has ended by itself.
+    /// When the server has ended by itself.
     pub fn check(&mut self) -> Result<(), ServerError> {
         self.process.as_mut().map_or(Ok(()), |process| process.check(&self.folder))
     }
@@ -237,34 +240,35 @@ impl EtcdServer {
         kill_process(self.running().pid(), signal).expect("the child can be signalled");
     }
 
-    /// Ends it at once, as a power cut would. Its data stay.
+    /// Kills the server, as a power cut would. Its data stay.
     pub fn kill(&mut self) {
         self.process = None;
     }
 
-    /// Starts it again after [`EtcdServer::kill`], with its data and ports, and waits until it is healthy.
+    /// Starts the server again after [`EtcdServer::kill`], with the same data and ports, and waits until it
+    /// is healthy.
     ///
     /// # Panics
-    /// When it is not healthy in time; so, too, when one of its ports was taken meanwhile.
+    /// When the server is not healthy in time, or another process has taken one of its ports.
     pub fn restart(&mut self) {
         self.kill();
         let wait = self.launch().and_then(|()| self.wait()).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(wait, Wait::Ready, "a port was taken meanwhile");
     }
 
-    /// Stops it from doing anything; its connections stay.
+    /// Suspends the server's process. Its connections stay open.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
-        // A signal is on its way for a while.
+        // A signal takes effect with a delay, so wait until the process has stopped.
         waitpid(Some(self.running().pid()), WaitOptions::UNTRACED).expect("the child can be waited for");
     }
 
-    /// Lets it go on.
+    /// Lets a suspended server continue.
     pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
-    /// Requests answered since its start, by method (`Txn`, `Range`, `Watch`).
+    /// How many requests the server has answered since its start, by method (`Txn`, `Range`, `Watch`).
     pub fn handled(&self) -> BTreeMap<String, u64> {
         let mut handled = BTreeMap::new();
         let metrics = self.http("/metrics").unwrap_or_default();
@@ -280,13 +284,13 @@ impl EtcdServer {
         handled
     }
 
-    /// A metric without labels.
+    /// The value of a metric without labels.
     pub fn metric(&self, name: &str) -> Option<f64> {
         let metrics = self.http("/metrics")?;
         metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
     }
 
-    /// The answer to a GET; `None` where there is none within 2 seconds.
+    /// The answer to a GET; `None` if there is no answer within 2 seconds.
     fn http(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(&self.metrics).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
@@ -297,7 +301,7 @@ impl EtcdServer {
     }
 }
 
-/// Ports that nobody listens on now.
+/// Ports on which nobody listens at the moment.
 pub fn free_ports<const N: usize>() -> [u16; N] {
     let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("there are free ports"));
     listeners.map(|listener| listener.local_addr().expect("it is bound").port())

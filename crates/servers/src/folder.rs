@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::ServerError;
 
-/// A folder that the server has made, and that goes with it; or one of whoever starts the server, which stays.
+/// A folder that the server has made and that is removed with it, or a folder of the caller's, which stays.
 #[derive(Debug)]
 pub(crate) enum Folder {
     Own(TempDir),
@@ -15,7 +15,8 @@ pub(crate) enum Folder {
 }
 
 impl Folder {
-    /// The given one, made where it is not there; else one of the server's own, in that place where there is such a place.
+    /// The given folder, created if it does not exist. Without one, a new folder: in `place` if that is a
+    /// folder, else in the system's folder for temporary files.
     pub(crate) fn new(given: Option<&Path>, place: &Path) -> Result<Folder, ServerError> {
         if let Some(given) = given {
             fs::create_dir_all(given).map_err(ServerError::at(given))?;
@@ -37,7 +38,7 @@ impl Folder {
         }
     }
 
-    /// What is to go with the server.
+    /// The folder to remove at the server's end; `None` for a folder of the caller's.
     pub(crate) fn own(&self) -> Option<&Path> {
         match self {
             Folder::Own(own) => Some(own.path()),

@@ -1,7 +1,9 @@
-//! Real servers, started on this machine: [`etcd_server`], [`kube_server`] (a Kubernetes control plane), and a [`proxy`] to stand before them.
+//! Starts real servers on this machine: [`etcd_server`], [`kube_server`] (a Kubernetes control plane), and a
+//! [`proxy`] that stands between a client and a server.
 //!
-//! Tests, `cargo xtask` and `benches` start them from here, and no program that users run depends on this crate. A server ends with the value that started
-//! it, also when a test panics; and with the process, also when that is killed.
+//! Tests, `cargo xtask` and `benches` use this crate; no program that users run depends on it. A server ends
+//! when the value that stands for it is dropped, also when a test panics. It also ends with our process, even
+//! if that is killed.
 
 mod error;
 pub mod etcd_server;

@@ -1,4 +1,4 @@
-//! A process that ends with its value, and with the process that started it.
+//! A server's process, which ends when its value is dropped, and with the process that started it.
 
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
@@ -9,20 +9,22 @@ use rustix::process::Pid;
 use crate::ServerError;
 use crate::folder::Folder;
 
-/// A running server.
+/// The process of a running server.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: &'static str,
     child: Child,
-    /// A shell that ends it, and removes its folder, when this process is no more.
+    /// A shell that kills the child and removes its folder when our process has ended.
     guard: Child,
 }
 
-/// Reads until the process that started it closes the pipe, which that does in whatever way it ends. Ctrl-C is not meant for the guard.
+/// The guard's script: `read` returns when our process has closed the pipe, which happens however our process
+/// ends. The guard ignores Ctrl-C, which the terminal sends to it as well.
 const GUARD: &str = "trap '' HUP INT TERM; read _; kill -9 \"$1\"; shift; rm -rf \"$@\"";
 
 impl Process {
-    /// Starts it in its folder, which others may share with it; what it writes goes to `NAME.log` there, anew.
+    /// Starts the command in its folder, which it may share with other servers. Its output goes to `NAME.log`
+    /// in that folder, which is written anew.
     pub(crate) fn start(
         command: &mut Command,
         folder: &Folder,
@@ -44,7 +46,7 @@ impl Process {
         match guard {
             Ok(guard) => Ok(Process { name, child, guard }),
             Err(error) => {
-                // It may have ended already.
+                // The child may have ended by itself.
                 let _ = child.kill();
                 let _ = child.wait();
                 Err(failed(error))
@@ -52,17 +54,17 @@ impl Process {
         }
     }
 
-    /// Its number.
+    /// The process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Its number, for signals.
+    /// The process id, as the type for signals.
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
-    /// Whether it still runs; what it wrote, when it has ended by itself.
+    /// Checks that the process still runs; the error holds the log of a process that has ended by itself.
     pub(crate) fn check(&mut self, folder: &Folder) -> Result<(), ServerError> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
@@ -70,7 +72,7 @@ impl Process {
         }
     }
 
-    /// Waits until it is ready, for at most so long.
+    /// Waits until the server is ready, at most for a time.
     pub(crate) fn wait(
         &mut self,
         folder: &Folder,
@@ -94,7 +96,7 @@ impl Process {
         Ok(Wait::Ready)
     }
 
-    /// What it wrote to its log.
+    /// What the process wrote to its log.
     fn log(&self, folder: &Folder) -> String {
         fs::read_to_string(folder.path().join(format!("{}.log", self.name))).unwrap_or_default()
     }
@@ -102,21 +104,22 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The guard first, so that it never kills another process of the same number.
+        // The guard ends first: after the child's end its number may belong to another process, which the
+        // guard must not kill.
         for child in [&mut self.guard, &mut self.child] {
-            // It may have ended already.
+            // The process may have ended by itself.
             let _ = child.kill();
             let _ = child.wait();
         }
     }
 }
 
-/// How a wait for a server ends.
+/// The result of waiting for a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// It is ready.
+    /// The server is ready.
     Ready,
-    /// It has ended, as somebody else has its port.
+    /// The server has ended because another process has its port.
     PortTaken,
 }
 

@@ -1,4 +1,4 @@
-//! A connection that can be tampered with: stands between a client and a server.
+//! A proxy between a client and a server that can lose, hold or cut what passes through it.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -7,18 +7,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// What it does with what passes.
+/// What a proxy does with the data that reach it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passage {
-    /// Hands everything on.
+    /// Passes requests and replies on.
     Open,
-    /// Hands requests on, and answers not: the replies are lost.
+    /// Passes requests on and drops the replies.
     LoseReplies,
-    /// Hands nothing on, and keeps the connections.
+    /// Passes nothing on, and keeps the connections open.
     Stuck,
 }
 
-/// A listener that hands on to one server. Ends with its value.
+/// A listener that passes connections on to one server. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -44,7 +44,7 @@ impl Shared {
 }
 
 impl Proxy {
-    /// Listens on a free port and hands on to `server` (host and port).
+    /// Listens on a free port, and passes connections on to `server` (host and port).
     pub fn start(server: &str) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
         let address = listener.local_addr().expect("it is bound");
@@ -65,12 +65,12 @@ impl Proxy {
         Proxy { address, shared }
     }
 
-    /// Host and port to connect to.
+    /// Host and port to which clients connect.
     pub fn address(&self) -> String {
         self.address.to_string()
     }
 
-    /// What it does from now on.
+    /// Sets what happens to data from now on.
     pub fn set(&self, passage: Passage) {
         self.shared.passage.store(passage as usize, Ordering::SeqCst);
     }
@@ -78,12 +78,12 @@ impl Proxy {
     /// Cuts all connections.
     pub fn cut(&self) {
         for connection in self.shared.connections().drain(..) {
-            // It may be closed already.
+            // The connection may be closed already.
             let _ = connection.shutdown(Shutdown::Both);
         }
     }
 
-    /// How many connections there were.
+    /// How many connections were accepted so far.
     pub fn accepted(&self) -> usize {
         self.shared.accepted.load(Ordering::SeqCst)
     }
@@ -93,7 +93,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::SeqCst);
         self.cut();
-        // Wakes the listener, which then ends.
+        // Wakes the thread that listens, which then ends.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -114,7 +114,7 @@ fn hand_on(from: &TcpStream, to: &TcpStream, shared: &Arc<Shared>, is_reply: boo
                 break;
             }
         }
-        // Closed already, in most cases.
+        // In most cases the connection is closed already.
         let _ = to.shutdown(Shutdown::Both);
     });
 }

@@ -1,4 +1,5 @@
-//! An affinity agrees with its block, or is on its way in or out: pending, or pending deletion. The next plan of its owner heals either.
+//! Checks that an affinity agrees with its block, or is in transition (pending, or pending deletion). The
+//! next plan of its owner heals an affinity in transition.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! A block is well formed.
+//! Checks that a block is well formed.
 
 use api::{Block, Key, Timestamp};
 

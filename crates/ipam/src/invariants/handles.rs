@@ -1,4 +1,5 @@
-//! A handle counts at least what blocks hold for it. Too high is legal, too low never: what a handle does not name is never released by it.
+//! Checks that a handle counts at least as many addresses as blocks hold for it. A count may be too high, and
+//! must never be too low: a release by handle finds only blocks that the handle names.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>, violations: &mut Vec<Violation>) {
     }
     let counts: BTreeMap<&HandleId, _> = snapshot.handles.iter().copied().collect();
     for ((id, block), held) in held {
-        // No handle is kept for these.
+        // No handle record exists for this one.
         if id.as_str().eq_ignore_ascii_case(WINDOWS_RESERVED_HANDLE) {
             continue;
         }

@@ -1,8 +1,8 @@
-//! What must hold of stored data, one file a property, over a plain snapshot. One definition of "consistent" for tests, simulations and
-//! `calicoctl ipam check`.
+//! Checks what must hold of stored data, over a plain snapshot; each property has a file. Tests, simulations
+//! and `calicoctl ipam check` share this one definition of "consistent".
 //!
-//! Every prefix of every batch of ours leaves all of these true. Data that others wrote, or that a fault damaged, may break them; the planners are careful
-//! with such data, and nothing here is needed for them to work.
+//! Every prefix of every batch of ours leaves all properties true. Data of other programs, and damaged data,
+//! may violate them. The planners cope with such data: none of them needs these properties to hold.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,24 +20,24 @@ mod pools;
 pub enum Property {
     /// A block is well formed.
     Block,
-    /// No address lies in two blocks.
+    /// No address is in two blocks.
     Overlap,
     /// A handle counts at least what blocks hold for it.
     Handle,
-    /// An affinity agrees with its block, or is on its way in or out.
+    /// An affinity agrees with its block, or is in transition.
     Affinity,
-    /// A block is one of those that its pool is divided into, and pools do not overlap.
+    /// A block is one of those into which its pool is divided, and pools do not overlap.
     Pool,
 }
 
 /// A property that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Violation {
-    /// Which.
+    /// The property.
     pub property: Property,
-    /// Of which record.
+    /// The record that violates the property.
     pub key: Key,
-    /// What is wrong.
+    /// What is wrong, for messages.
     pub what: String,
 }
 
@@ -47,18 +47,18 @@ impl fmt::Display for Violation {
     }
 }
 
-/// A snapshot, taken apart.
+/// The records of a snapshot, by type.
 struct Snapshot<'a> {
     blocks: Vec<&'a Block>,
     affinities: Vec<(&'a Owner, BlockCidr, &'a Affinity)>,
     handles: Vec<(&'a HandleId, &'a Handle)>,
     pools: Vec<&'a Arc<Pool>>,
-    /// For telling a future release from a past one, where known.
+    /// The present time, to recognise a release in the future; `None` where it is not known.
     now: Option<Timestamp>,
 }
 
-/// Checks all properties of a snapshot: a list of all blocks, affinities, handles and pools of a store. Violations come in the order of the properties, then of
-/// the records. With `now`, addresses that were released in the future count as wrong.
+/// Checks all properties of a snapshot: a list of all blocks, affinities, handles and pools of a store.
+/// Violations are ordered by property, then by record. With `now`, a release in the future is a violation.
 pub fn check(records: &[Arc<Record>], now: Option<Timestamp>) -> Vec<Violation> {
     let mut snapshot =
         Snapshot { blocks: Vec::new(), affinities: Vec::new(), handles: Vec::new(), pools: Vec::new(), now };
@@ -80,7 +80,7 @@ pub fn check(records: &[Arc<Record>], now: Option<Timestamp>) -> Vec<Violation> 
     violations
 }
 
-/// What is wrong with a block alone, in Calico's words (`calicoctl/calicoctl/commands/ipam/check.go`).
+/// What is wrong with a block by itself, in Calico's words (`calicoctl/calicoctl/commands/ipam/check.go`).
 pub fn check_block(block: &Block, now: Option<Timestamp>) -> Vec<String> {
     blocks::faults(block, now)
 }

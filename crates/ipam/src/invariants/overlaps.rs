@@ -1,4 +1,4 @@
-//! No address lies in two blocks.
+//! Checks that no address is in two blocks.
 
 use api::{BlockCidr, Key};
 
@@ -6,7 +6,8 @@ use super::{Property, Snapshot, Violation};
 
 pub(super) fn check(snapshot: &Snapshot<'_>, violations: &mut Vec<Violation>) {
     let mut cidrs: Vec<BlockCidr> = snapshot.blocks.iter().map(|block| block.cidr).collect();
-    // Networks are nested or disjoint; in this order one comes right after the smallest that it is nested in, or after others nested in that.
+    // Two networks are either nested or disjoint. In this order, a network comes directly after the smallest
+    // network that contains it, or after others which that network contains.
     cidrs.sort_unstable();
     let mut around: Vec<BlockCidr> = Vec::new();
     for cidr in cidrs {

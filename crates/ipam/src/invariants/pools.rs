@@ -1,4 +1,4 @@
-//! A block is one of those that its pool is divided into, and pools do not overlap.
+//! Checks that a block is one of those into which its pool is divided, and that pools do not overlap.
 
 use api::{Key, Kind};
 
@@ -13,7 +13,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>, violations: &mut Vec<Violation>) {
         }
     }
     for block in &snapshot.blocks {
-        // A block under no pool is that of a pool that was deleted: legal.
+        // A block without a pool is legal: its pool was deleted.
         let pool = snapshot.pools.iter().find(|pool| pool.cidr.overlaps(&block.cidr.cidr()));
         if let Some(pool) = pool.filter(|pool| pool.block_of(block.cidr.cidr().first()) != Some(block.cidr)) {
             let what = format!("is no block of IPPool({}), whose blocks are /{}", pool.name, pool.block_size);

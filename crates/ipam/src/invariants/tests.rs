@@ -43,7 +43,7 @@ fn texts(records: &[Arc<Record>]) -> Vec<String> {
     check(records, Some(now())).iter().map(|violation| violation.to_string()).collect()
 }
 
-/// Calico's words for each fault; recorded in 125-ipam-check-broken-blocks.
+/// Calico's words for each fault, as recorded in 125-ipam-check-broken-blocks.
 #[test]
 fn faults_of_a_block() {
     let attribute = |released| Arc::new(Attribute { released_at: released, ..Attribute::default() });

@@ -1,4 +1,5 @@
-//! Assigns an address that the caller names (`libcalico-go/lib/ipam/ipam.go`, `AssignIP`): no selectors, reservations or limits are asked.
+//! Assigns an address that the caller names (`libcalico-go/lib/ipam/ipam.go`, `AssignIP`). Selectors,
+//! reservations and limits on blocks play no part.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,25 +21,26 @@ use crate::pools;
 pub struct AssignIp {
     /// The address.
     pub addr: IpAddr,
-    /// The host that it is for.
+    /// The host that gets the address.
     pub host: String,
-    /// What it is for; `None` leaves the pool's `allowedUses` out of it.
+    /// What the address is for; `None` to ignore the pool's `allowedUses`.
     pub intended_use: Option<Use>,
-    /// The handle to release it by.
+    /// The handle by which the address can be released.
     pub handle: Option<HandleId>,
-    /// Who gets it. Together with the handle, the request's identity.
+    /// The owner of the address. Together with the handle, the attributes are the request's identity.
     pub attributes: BTreeMap<String, String>,
-    /// Addresses of the family that the handle may hold; when it holds this one already, that is success.
+    /// How many addresses of the family the handle may hold. When the handle already holds this very address,
+    /// that is success.
     pub max_per_handle: Option<u32>,
 }
 
-/// Why the address cannot be had.
+/// Why the address cannot be assigned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AssignIpError {
-    /// No enabled pool holds it. (The line break is Calico's.)
+    /// No enabled pool contains the address. (The line break is Calico's.)
     #[error("The provided IP address is not in a configured pool\n")]
     NoPool,
-    /// The pool that holds it is for other things.
+    /// The pool that contains the address is for other uses.
     #[error(
         "IP address {addr} is in IP pool {pool:?}, which is not allowed for use {wanted:?} (allowedUses: [{allowed}])"
     )]
@@ -47,12 +49,12 @@ pub enum AssignIpError {
         addr: IpAddr,
         /// The pool.
         pool: String,
-        /// What it is wanted for.
+        /// The use that the request names.
         wanted: &'static str,
-        /// What the pool is for.
+        /// The uses that the pool allows.
         allowed: String,
     },
-    /// It is in use or cooling down, or its block is another's and affinity is strict.
+    /// The address is in use or cooling down; or its block has another owner, and affinity is strict.
     #[error(transparent)]
     Assign(#[from] AssignError),
     /// The handle holds as many addresses as it may.
@@ -64,24 +66,24 @@ pub enum AssignIpError {
         handle: HandleId,
         /// The address.
         addr: IpAddr,
-        /// Addresses of the family that it may hold.
+        /// How many addresses of the family the handle may hold.
         most: u32,
     },
-    /// The block that the address would come from overlaps one of another size, left by an earlier pool. Release what that one holds, or give the pool
-    /// its block size.
+    /// The block that would have to be created overlaps a block of another size, left by an earlier pool.
+    /// Release the addresses of that block, or give the pool its block size.
     #[error("block {cidr} overlaps the existing block {other}")]
     Overlap {
-        /// The block to be.
+        /// The block that would have to be created.
         cidr: BlockCidr,
-        /// The one that is there.
+        /// The block that exists.
         other: BlockCidr,
     },
-    /// The handle was released meanwhile.
+    /// Another request has released the handle in the meantime.
     #[error(transparent)]
     Overtaken(#[from] Overtaken),
 }
 
-/// A stored block that overlaps another network.
+/// A stored block of the scope that overlaps `cidr`.
 fn overlapping(view: &View, scope: &Scope, cidr: BlockCidr) -> Option<BlockCidr> {
     let mut stored = view.slots(scope).filter(|(_, slot)| **slot != Slot::Absent);
     stored.find_map(|(key, _)| match key {
@@ -91,7 +93,7 @@ fn overlapping(view: &View, scope: &Scope, cidr: BlockCidr) -> Option<BlockCidr>
 }
 
 impl AssignIp {
-    /// The planner of this request.
+    /// The planner for this request.
     pub fn planner(self) -> AssignIpPlanner {
         let attribute = Attribute {
             handle_id: self.handle.as_ref().map(|id| id.as_str().to_string()),
@@ -107,7 +109,7 @@ impl AssignIp {
     }
 }
 
-/// The planner of [`AssignIp`].
+/// The planner for [`AssignIp`].
 #[derive(Clone, Debug)]
 pub struct AssignIpPlanner {
     request: AssignIp,
@@ -132,7 +134,7 @@ impl AssignIpPlanner {
         }
     }
 
-    /// Whether the handle may hold no more addresses of the family, and holds this one.
+    /// Whether the handle holds as many addresses of the family as it may, and this address is one of them.
     fn holds_it_already(&self, view: &View, cidr: BlockCidr) -> Result<bool, AssignIpError> {
         let Some((id, most)) = self.limit(view) else { return Ok(false) };
         match self.is_held(view, cidr, id) {
@@ -144,7 +146,7 @@ impl AssignIpPlanner {
         }
     }
 
-    /// The handle and how many addresses of a family it may hold, when it holds as many.
+    /// The handle and its limit of addresses of the family, where it holds as many as that.
     fn limit(&self, view: &View) -> Option<(&HandleId, u32)> {
         let (most, id) = (self.request.max_per_handle?, self.request.handle.as_ref()?);
         let (handle, _) = view.handle(id)??;
@@ -158,7 +160,8 @@ impl AssignIpPlanner {
         ordinal.is_some_and(|ordinal| block::ordinals_of(block, id.as_str()).contains(&ordinal))
     }
 
-    /// The block with the address taken, and what its write has to expect; writes what makes the block the owner's.
+    /// The block with the address taken, and what its write has to expect. Adds the writes that make the
+    /// block the owner's first.
     fn take(
         &self,
         batch: &mut Batch,
@@ -226,7 +229,7 @@ impl Planner for AssignIpPlanner {
         }
         self.progress.settle(view)?;
         if view.block(cidr) == Some(None) {
-            // A block that is to be created must not overlap one of another size, left by an earlier pool.
+            // A block that is created must not overlap a block of another size, left by an earlier pool.
             let scope = Scope::Blocks { family: Some(cidr.family()) };
             if !view.is_complete(&scope, Depth::Key) {
                 return Ok(Plan::Fetch(ReadSet::new().scope(scope, Depth::Key)));

@@ -1,5 +1,6 @@
-//! Planners: one file, or folder, an operation. A planner is a deterministic function of what was read, what was asked, the time and a seed. It
-//! reads nothing, writes nothing and knows no clock; [`run`](crate::run()) does that for it.
+//! Planners: each operation has a file or a folder. A planner is a deterministic function of what was read,
+//! the request, the time and a seed. It reads nothing, writes nothing and knows no clock;
+//! [`run`](crate::run()) does that for it.
 
 use api::{Key, Timestamp};
 use store::{Batch, ReadSet, Report, View};
@@ -25,41 +26,43 @@ pub use release_ips::{ReleaseIps, ReleaseIpsError, ReleaseIpsPlanner, ReleasedIp
 pub use release_unowned::{ReleaseUnowned, ReleaseUnownedPlanner};
 pub use set_owner::{Change, PodName, SetOwnerAttributes, SetOwnerAttributesPlanner, SetOwnerError};
 
-/// What a planner wants next.
+/// The next step that a planner wants.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Plan<A> {
-    /// These are needed too; read them and ask again with the wider view.
+    /// The planner needs these records, too. Read them, and call the planner again with the wider view.
     Fetch(ReadSet),
-    /// Write this; if all of it is applied, that is the answer.
+    /// Write this batch. If all of it is applied, the operation ends with the answer.
     Commit {
-        /// What to write.
+        /// The batch to write.
         batch: Batch,
-        /// The answer, should it hold.
+        /// The answer, valid if the batch is applied.
         answer: A,
     },
-    /// The answer, without a write. The view it rests on was read after the request arrived.
+    /// The answer, for which nothing has to be written. It rests on a view that was read after the request
+    /// arrived.
     Done(A),
 }
 
-/// An operation.
+/// The planner of one operation, with its memory over the attempts.
 pub trait Planner {
-    /// What the operation gives.
+    /// What the operation gives on success.
     type Answer;
-    /// Why it cannot.
+    /// Why the operation fails.
     type Error;
 
-    /// What to read at the start of each attempt.
+    /// The records to read at the start of each attempt.
     fn reads(&self) -> ReadSet;
 
-    /// Plans. `now` and `seed` are the same for all calls of an attempt.
+    /// Makes a plan from a view. `now` and `seed` are the same for all calls within one attempt.
     ///
     /// # Errors
-    /// When the operation cannot succeed on what was read. It is then not tried again; what earlier attempts left is taken back
-    /// (see [`Planner::give_up`]).
+    /// When the operation cannot succeed with what was read. It is not tried again, and what earlier attempts
+    /// left is taken back (see [`Planner::give_up`]).
     fn plan(&mut self, view: &View, now: Timestamp, seed: u64) -> Result<Plan<Self::Answer>, Self::Error>;
 
-    /// Whether it can do without a record that it asked for by its key, where that cannot be read. Where it cannot, the operation ends with an error that names
-    /// the record; and where it asks for it again.
+    /// Whether the planner can go on when a record that it asked for by its key cannot be parsed. If not, the
+    /// operation ends with an error that names the record. The same holds when the planner asks for such a
+    /// record again.
     fn can_do_without(&self, key: &Key) -> bool {
         *key == Key::IpamConfig
     }
@@ -81,12 +84,13 @@ pub trait Planner {
         let _ = report;
     }
 
-    /// Whether earlier attempts left something that is to be taken back if the operation ends without success.
+    /// Whether earlier attempts left something that must be taken back if the operation ends without success.
     fn owes(&self) -> bool {
         false
     }
 
-    /// Plans to take back what earlier attempts left. Called until it gives [`Plan::Done`], or owes nothing more.
+    /// Plans to take back what earlier attempts left. It is called until it gives [`Plan::Done`] or nothing
+    /// is left to take back.
     fn give_up(&mut self, view: &View, now: Timestamp) -> Plan<()> {
         let _ = (view, now);
         Plan::Done(())

@@ -1,4 +1,5 @@
-//! What releases have in common: the memory of what was given back, and the writing of blocks that addresses were taken out of.
+//! What all releases share: the memory of what was given back, and the writes of blocks from which addresses
+//! were released.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -11,7 +12,7 @@ use crate::block;
 use crate::plan::attempts::Writes;
 use crate::pools;
 
-/// An address as it was assigned: another assignment of the same address has another sequence number.
+/// One assignment of an address. A later assignment of the same address has another sequence number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Allocation {
     pub addr: IpAddr,
@@ -20,7 +21,7 @@ pub(crate) struct Allocation {
 }
 
 impl Allocation {
-    /// The allocation of an address that is in use.
+    /// The present assignment of an address; `None` for an address that is not in use.
     pub fn of(block: &Block, addr: IpAddr) -> Option<Allocation> {
         let ordinal = block.cidr.ordinal(addr)?;
         let attribute = block.attribute(ordinal).filter(|attribute| attribute.released_at.is_none())?;
@@ -29,7 +30,7 @@ impl Allocation {
     }
 }
 
-/// Allocations of a block that a write gives back.
+/// The allocations of a block that one write gives back.
 #[derive(Clone, Debug)]
 pub(crate) struct Returned {
     pub block: BlockCidr,
@@ -37,13 +38,13 @@ pub(crate) struct Returned {
 }
 
 impl Returned {
-    /// The handles that the addresses belonged to.
+    /// The handles that hold the addresses.
     pub fn handles(&self) -> BTreeSet<&HandleId> {
         self.allocations.iter().filter_map(|allocation| allocation.handle.as_ref()).collect()
     }
 }
 
-/// What a release gave back over its attempts.
+/// What a release has given back in all its attempts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory {
     writes: Writes<Returned>,
@@ -51,30 +52,31 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Notes what the batch at hand gives back, by the index of the write.
+    /// Remembers what the batch that is about to be committed gives back, with the indexes of its writes.
     pub fn plan(&mut self, returns: Vec<(usize, Returned)>) {
         self.writes.plan(returns);
     }
 
-    /// Learns what came of it; gives the blocks of which something was given back for certain.
+    /// Takes in the report of that batch. Gives what was certainly given back.
     pub fn observe(&mut self, report: &store::Report) -> Vec<Returned> {
         let applied = self.writes.observe(report);
         self.done.extend(applied.iter().flat_map(|returned| returned.allocations.clone()));
         applied
     }
 
-    /// Blocks of which a write is in doubt: they are to be read in full, after the handle.
+    /// The blocks with writes in doubt. They must be read in full, after the handle.
     pub fn in_doubt(&self) -> impl Iterator<Item = BlockCidr> {
         self.writes.in_doubt().iter().map(|returned| returned.block)
     }
 
-    /// Whether a write that gives back addresses of a handle is in doubt.
+    /// Whether a write is in doubt that gives back addresses of this handle.
     pub fn holds_in_doubt(&self, id: &HandleId) -> bool {
         self.writes.in_doubt().iter().any(|returned| returned.handles().contains(id))
     }
 
-    /// Settles what was in doubt: what is not held any more has been given back; gives it. What is still held stays in doubt: the write may yet be applied, until
-    /// somebody writes the block.
+    /// Decides which writes in doubt were applied. Allocations that no longer exist have been given back, and
+    /// are the result. Allocations that still exist stay in doubt: the write may still be applied, until the
+    /// block is written again.
     pub fn settle(&mut self, view: &View) -> Vec<Returned> {
         let mut all_gone = Vec::new();
         for Returned { block, allocations } in self.writes.take_in_doubt() {
@@ -94,20 +96,20 @@ impl Memory {
         all_gone
     }
 
-    /// What is known to have been given back.
+    /// All allocations that were certainly given back.
     pub fn done(&self) -> &[Allocation] {
         &self.done
     }
 }
 
-/// A block that addresses were released from, and how its record stands.
+/// A block from which addresses were released, and the state of its stored record.
 pub(crate) struct Changed {
     pub block: Block,
     pub expect: Expect,
 }
 
 impl Changed {
-    /// The copy to change of a block that the view holds; `None` when it does not exist.
+    /// The copy to change of a stored block; `None` when the block does not exist.
     pub fn of<'a>(
         view: &View,
         changed: &'a mut BTreeMap<BlockCidr, Changed>,
@@ -122,11 +124,12 @@ impl Changed {
     }
 }
 
-/// Writes a block that addresses were released from: deleted when it is empty and nobody's, or empty and its owner's node is no longer selected;
-/// else rewritten. Tells the index of the block's write.
+/// Adds the write of a block from which addresses were released. An empty block is deleted if it has no owner
+/// or its pool no longer selects the owner's node; any other is rewritten. Gives the index of the block's
+/// write.
 ///
 /// # Errors
-/// What must be read first.
+/// What must be read before.
 pub(crate) fn write_back(
     batch: &mut Batch,
     view: &View,
@@ -153,15 +156,15 @@ pub(crate) fn write_back(
     }
 }
 
-/// The node that must be read to know whether an empty block is to be given up.
+/// The node that must be read to know whether an empty block should be deleted.
 pub(crate) fn owner_node(view: &View, block: &Block) -> Option<Key> {
     let Some(Owner::Host(host)) = block.owner() else { return None };
     let key = Key::global(Kind::Node, host);
     (block::is_empty(block) && view.is_unread(&key)).then_some(key)
 }
 
-/// Whether the enabled pool of a block no longer selects the node that owns it. A node that does not exist, or a pool whose selector cannot be
-/// read, decides nothing.
+/// Whether the enabled pool of a block no longer selects the node that owns the block. The result is `false`
+/// when the node does not exist, or the pool's selector cannot be parsed.
 pub(crate) fn is_deselected(view: &View, block: &Block) -> bool {
     let Some(Owner::Host(host)) = block.owner() else { return false };
     let Some(Some((node, _))) = view.resource(&Key::global(Kind::Node, host)) else { return false };

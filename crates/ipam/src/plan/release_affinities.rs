@@ -1,4 +1,4 @@
-//! Releases affinities: of a host, of all hosts in a network, or one.
+//! Releases affinities: all of a host, all in a network, or a single one.
 
 use api::{BlockCidr, Cidr, Family, Key, Owner, Timestamp};
 use store::{Batch, Depth, Expect, ReadSet, Report, Scope, Slot, View};
@@ -9,43 +9,43 @@ use crate::config;
 use crate::plan::attempts::Writes;
 use crate::plan::{Plan, Planner};
 
-/// Blocks whose affinity is released in one batch, so that a large release makes progress whatever else happens.
+/// How many affinities one batch releases. A large release thus makes progress even if a later batch fails.
 const AT_ONCE: usize = 16;
 
-/// Which affinities.
+/// Which affinities to release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// All of an owner (`ReleaseHostAffinities`).
+    /// All affinities of an owner (`ReleaseHostAffinities`).
     Owner(Owner),
-    /// All whose block begins in a network, of hosts and virtual owners (`ReleasePoolAffinities`).
+    /// All affinities whose block begins in a network, of hosts and virtual owners (`ReleasePoolAffinities`).
     Within(Cidr),
-    /// One.
+    /// The affinity of an owner to a block.
     One(Owner, BlockCidr),
 }
 
-/// Affinities to release. Empty blocks are deleted, used ones stay, without owner.
+/// A request to release affinities. Empty blocks are deleted. Blocks in use stay, without owner.
 #[derive(Clone, Debug)]
 pub struct ReleaseAffinities {
-    /// Which ones.
+    /// The affinities to release.
     pub which: Which,
-    /// Leave blocks that are in use to their owners, and say so.
+    /// Whether to leave blocks that are in use to their owners, and report them.
     pub must_be_empty: bool,
 }
 
 impl ReleaseAffinities {
-    /// The planner of this request.
+    /// The planner for this request.
     pub fn planner(self) -> ReleaseAffinitiesPlanner {
         ReleaseAffinitiesPlanner { request: self, released: Vec::new(), writes: Writes::default() }
     }
 }
 
-/// The planner of [`ReleaseAffinities`].
+/// The planner for [`ReleaseAffinities`].
 #[derive(Clone, Debug)]
 pub struct ReleaseAffinitiesPlanner {
     request: ReleaseAffinities,
-    /// By earlier attempts.
+    /// The blocks whose affinities earlier attempts released.
     released: Vec<BlockCidr>,
-    /// The last write of each release.
+    /// The last write of each release, by owner and block.
     writes: Writes<(Owner, BlockCidr)>,
 }
 
@@ -57,14 +57,14 @@ pub enum ReleaseAffinitiesError {
     NoHost,
 }
 
-/// What became of the affinities.
+/// The result of the request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReleasedAffinities {
-    /// Released, by this and earlier attempts.
+    /// The blocks whose affinities were released, by this and earlier attempts.
     pub released: Vec<BlockCidr>,
-    /// Left, since they are in use (`block '<cidr>' is not empty`).
+    /// The blocks that kept their affinity because they are in use (`block '<cidr>' is not empty`).
     pub in_use: Vec<BlockCidr>,
-    /// There are more; ask again.
+    /// Whether there are more affinities to release; then repeat the request.
     pub more: bool,
 }
 
@@ -104,7 +104,8 @@ impl Planner for ReleaseAffinitiesPlanner {
                 more = true;
                 break;
             }
-            // First the affinity, then the block: a claim may end in between, and a live affinity would look like a stale one.
+            // The affinity is read before the block. In the other order, a claim could end between the two
+            // reads, and its live affinity would look stale.
             let affinities =
                 some.iter().map(|(owner, cidr)| Key::Affinity { owner: owner.clone(), block: *cidr });
             let missing = view.missing(affinities);
@@ -124,7 +125,8 @@ impl Planner for ReleaseAffinitiesPlanner {
                 });
                 let own = owner.affinity_text();
                 match block {
-                    // Nobody's too: its owner gave it up while it was in use, and came no further. Empty now, it goes with the affinity.
+                    // An empty block without owner is deleted, too, together with the affinity: an earlier
+                    // release gave the block up while it was in use, and was then interrupted.
                     Some((block, revision))
                         if block.affinity.as_deref() == Some(&own)
                             || block.affinity.is_none() && block::is_empty(&block) && found.is_some() =>
@@ -135,7 +137,8 @@ impl Planner for ReleaseAffinitiesPlanner {
                         }
                         affinity::release(&mut batch, owner, found, block, Expect::at(revision));
                     }
-                    // Another's, nobody's and in use, or gone: the affinity is stale.
+                    // The block has another owner, is in use without an owner, or does not exist: the
+                    // affinity is stale.
                     _ => {
                         let Some((_, revision)) = found else { continue };
                         affinity::drop_stale(&mut batch, owner, *cidr, revision);
@@ -157,7 +160,8 @@ impl Planner for ReleaseAffinitiesPlanner {
 }
 
 impl ReleaseAffinitiesPlanner {
-    /// What was in doubt has been released if the affinity is gone; else it is released again.
+    /// Decides the releases in doubt: if the affinity is gone, the block was released; else this attempt
+    /// releases it again.
     fn settle(&mut self, view: &View) {
         for (owner, cidr) in self.writes.take_in_doubt() {
             if view.affinity(&owner, cidr) == Some(None) {
@@ -166,7 +170,7 @@ impl ReleaseAffinitiesPlanner {
         }
     }
 
-    /// The affinities in question, by owner and block.
+    /// The affinities to release, by owner and block.
     fn wanted(&self, view: &View) -> Vec<(Owner, BlockCidr)> {
         match &self.request.which {
             Which::Owner(owner) => {

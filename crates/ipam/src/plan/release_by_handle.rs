@@ -1,4 +1,4 @@
-//! Releases everything that handles hold (`libcalico-go/lib/ipam/ipam.go`, `ReleaseByHandle`).
+//! Releases the addresses that handles hold (`libcalico-go/lib/ipam/ipam.go`, `ReleaseByHandle`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,24 +13,25 @@ use crate::plan::release::{Allocation, Changed, Memory, Returned, is_deselected,
 use crate::plan::set_owner::PodName;
 use crate::plan::{Plan, Planner};
 
-/// Which addresses of a handle are meant. Handles are texts that are put together from names with dots in them, so that two parties can come to the same one; what
-/// is noted beside an address tells them apart.
+/// Which addresses of a handle a release means. The text of a handle is put together from names that may
+/// contain dots, so two pods can get the same handle. The attributes of an address tell them apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Whose {
-    /// All.
+    /// All addresses of the handle.
     #[default]
     Anybodys,
-    /// All but those of which another pod is noted.
+    /// All addresses, except those whose attributes name another pod.
     NotAnothers(PodName),
-    /// Those of which that pod is noted.
+    /// The addresses whose attributes name that pod.
     Pods(PodName),
-    /// Those of which neither a pod nor another use is noted.
+    /// The addresses whose attributes name neither a pod nor another use.
     NoPods,
 }
 
 impl Whose {
-    /// Which addresses of the handle `<network>.<container>` are that container's: with dots in the names it can be the handle of another pair. Then only what is
-    /// noted for the same pod, or for none where it is for none, is certain.
+    /// Which addresses of the handle `<network>.<container>` are that container's. If one of the names
+    /// contains dots, another pair of names can give the same handle. Then only addresses whose attributes
+    /// name the same pod are certain; for a container without a pod, those that name no pod.
     pub fn of_container(network: &str, container: &str, pod: Option<PodName>) -> Whose {
         let may_be_anothers = network.contains('.') || container.contains('.');
         match (pod, may_be_anothers) {
@@ -41,7 +42,7 @@ impl Whose {
         }
     }
 
-    /// Whether an address that this is noted beside is meant.
+    /// Whether the release means an address with this attribute.
     pub fn has(&self, attribute: &Attribute) -> bool {
         let owners = [&attribute.owner, &attribute.alternate_owner];
         let is_noted = |key: &str| owners.iter().any(|owner| owner.contains_key(key));
@@ -55,34 +56,36 @@ impl Whose {
     }
 }
 
-/// Handles to release.
+/// A request to release handles.
 #[derive(Clone, Debug)]
 pub struct ReleaseByHandle {
-    /// The handles.
+    /// The handles to release.
     pub handles: Vec<HandleId>,
-    /// The host that asks, if it is one: its node is read at once.
+    /// The host that asks, where a host does: its node is read at the start.
     pub host: Option<String>,
-    /// Which addresses of a handle are meant; of others all.
+    /// Which addresses of a handle to release. Of a handle that is not in the map, all are released.
     whose: BTreeMap<HandleId, Whose>,
 }
 
-/// The planner of [`ReleaseByHandle`].
+/// The planner for [`ReleaseByHandle`].
 #[derive(Clone, Debug)]
 pub struct ReleaseByHandlePlanner {
     request: ReleaseByHandle,
     memory: Memory,
 }
 
-/// What of a handle stays in a block.
+/// What a handle keeps in a block after the release.
 enum Stays {
-    /// Nobody can tell: the block cannot be read, in whole or in the part that says whose an address is. The handle goes on naming it.
+    /// Unknown, because the block, or its record of who holds an address, cannot be parsed. The handle goes
+    /// on naming the block.
     Unreadable(DecodeError),
-    /// These, which are not meant.
+    /// These addresses, which the release does not mean.
     NotMeant(Vec<IpAddr>),
 }
 
 impl Stays {
-    /// What stays in a block of which so many addresses were just released, where the handle counts `count`; `None` for nothing.
+    /// What a handle keeps in a block, after `released` of its addresses were released, where the handle
+    /// counted `count`; `None` if it keeps nothing.
     fn of(block: &Block, id: &HandleId, released: usize, count: u32) -> Option<Stays> {
         let left = block::ordinals_of(block, id.as_str()).into_iter();
         let left: Vec<IpAddr> = left.filter_map(|ordinal| block.cidr.addr(ordinal)).collect();
@@ -99,17 +102,18 @@ impl Stays {
     }
 }
 
-/// Where else to look for what a handle holds.
+/// Further blocks in which a handle may hold addresses that it does not name.
 struct Search {
-    /// The host's own blocks that it does not name.
+    /// The blocks of the host that the handle does not name.
     blocks: Vec<BlockCidr>,
-    /// Whether no block that it names is there.
+    /// Whether none of the blocks that the handle names exists.
     names_nothing: bool,
 }
 
 impl Search {
-    /// The block for which nobody can tell whether the handle holds something: one that counts addresses in a block that is there, and holds none, may
-    /// count too much, and that is all there is to it.
+    /// A block that may hold addresses of the handle and cannot be parsed, with the reason. If the handle
+    /// names a block that exists and holds none of its addresses, the count is merely too high, and there is
+    /// no doubt.
     fn doubt(&self, view: &View) -> Option<(BlockCidr, DecodeError)> {
         let mut blocks = self.blocks.iter().filter(|_| self.names_nothing);
         blocks.find_map(|cidr| {
@@ -123,7 +127,7 @@ impl Search {
     }
 }
 
-/// Whether a handle holds nothing in the blocks that it names, as far as anybody can tell.
+/// Whether a handle certainly holds no address in the blocks that it names.
 fn holds_nothing(view: &View, id: &HandleId, draft: &handle::Draft) -> bool {
     draft.counts().keys().all(|cidr| match view.block(*cidr) {
         Some(Some((block, _))) => {
@@ -135,12 +139,12 @@ fn holds_nothing(view: &View, id: &HandleId, draft: &handle::Draft) -> bool {
 }
 
 impl ReleaseByHandle {
-    /// A request to release those handles, by a host if it is one.
+    /// A request to release those handles entirely. `host` is the host that asks, if a host does.
     pub fn new(handles: Vec<HandleId>, host: Option<String>) -> ReleaseByHandle {
         ReleaseByHandle { handles, host, whose: BTreeMap::new() }
     }
 
-    /// The request to release these addresses of that handle, too. What else it holds stays.
+    /// Adds a handle of which only these addresses are released. Its other addresses stay.
     pub fn and(mut self, handle: HandleId, whose: Whose) -> ReleaseByHandle {
         if !self.handles.contains(&handle) {
             self.handles.push(handle.clone());
@@ -149,28 +153,29 @@ impl ReleaseByHandle {
         self
     }
 
-    /// The planner of this request.
+    /// The planner for this request.
     pub fn planner(self) -> ReleaseByHandlePlanner {
         ReleaseByHandlePlanner { request: self, memory: Memory::default() }
     }
 }
 
-/// What became of a handle.
+/// The result for one handle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HandleRelease {
-    /// There is no such handle.
+    /// The handle does not exist.
     NotFound,
-    /// It held these, and is gone, unless it holds what is not meant.
+    /// These addresses were released. The handle is deleted, unless it holds addresses that the release did
+    /// not mean.
     Released(Vec<IpAddr>),
-    /// It held these, and stays: a block that it names cannot be read, in whole or in the part that says whose an address is. Mend that record, and release it
-    /// again.
+    /// These addresses were released, and the handle stays: a block that it names, or the block's record of
+    /// who holds an address, cannot be parsed. Mend that record and release the handle again.
     Partly(Vec<IpAddr>, DecodeError),
-    /// It holds only what is not meant: these, which stay.
+    /// The handle holds only these addresses, which the release did not mean. They stay.
     Anothers(Vec<IpAddr>),
 }
 
 impl Planner for ReleaseByHandlePlanner {
-    /// In the order of the request.
+    /// One result for each handle, in the order of the request.
     type Answer = Vec<HandleRelease>;
     type Error = std::convert::Infallible;
 
@@ -189,7 +194,8 @@ impl Planner for ReleaseByHandlePlanner {
             ids.into_iter().filter_map(|id| Some((id.clone(), handle::Draft::of(view, id)?))).collect();
         let blocks: BTreeSet<BlockCidr> =
             drafts.values().flat_map(|draft| draft.counts().keys().copied()).collect();
-        // After the handle, those in doubt too: a block that is absent then is written by nobody whom the handle counted.
+        // Blocks must be read after the handle, also blocks with writes in doubt: if a block is absent then,
+        // no write that the handle had counted can create it any more.
         let of_handles = blocks.iter().map(|block| Key::Block(*block)).filter(|key| view.is_unread(key));
         let missing = view.missing(self.memory.in_doubt().map(Key::Block)).keys(of_handles);
         if !missing.is_empty() {
@@ -205,11 +211,12 @@ impl Planner for ReleaseByHandlePlanner {
         let mut changed: BTreeMap<BlockCidr, Changed> = BTreeMap::new();
         let mut releases: Vec<Returned> = Vec::new();
         let mut stays: BTreeMap<(HandleId, BlockCidr), Stays> = BTreeMap::new();
-        // The blocks that nothing is to be done about: they are not written again with each attempt.
+        // The blocks in which nothing changes. They are not written, so that repeated attempts do not rewrite
+        // them.
         let blocks: BTreeSet<BlockCidr> =
             blocks.into_iter().chain(searches.values().flat_map(|search| search.blocks.clone())).collect();
         let mut untouched = blocks.clone();
-        // Handles that stay as they are: what they hold may be where nobody can read it.
+        // The handles that are not written, because what they hold may be in a block that cannot be parsed.
         let mut kept: BTreeSet<HandleId> = BTreeSet::new();
         for (id, draft) in &drafts {
             let whose = self.request.whose.get(id).cloned().unwrap_or_default();
@@ -262,8 +269,9 @@ impl Planner for ReleaseByHandlePlanner {
             .collect();
         let mut batch = Batch::new();
         let mut returns = Vec::new();
-        // Blocks are written even if the handle turns out to hold nothing of them: nothing may be added to them unseen while the count goes. Those that are
-        // gone were read after the handle.
+        // A block is written even if it holds none of the handle's addresses: otherwise another request could
+        // add one unseen while the handle's count is removed. Absent blocks need no write, as they were read
+        // after the handle.
         for cidr in blocks {
             if let Some(change) = changed.remove(&cidr) {
                 let deselected = is_deselected(view, &change.block);
@@ -278,7 +286,7 @@ impl Planner for ReleaseByHandlePlanner {
                 let is_search = searches.get(id).is_some_and(|search| search.blocks.contains(&cidr));
                 match stays.get(&(id.clone(), cidr)) {
                     None => draft.set(cidr, 0),
-                    // Of what the handle did not name it has to count what stays.
+                    // The handle did not name this block. It has to count the addresses that stay there.
                     Some(Stays::NotMeant(left)) if is_search || !untouched.contains(&cidr) => {
                         draft.set(cidr, left.len() as u32);
                     }
@@ -286,7 +294,8 @@ impl Planner for ReleaseByHandlePlanner {
                 }
             }
         }
-        // In one write each, that a batch is one transaction; among them handles that name no block at all.
+        // Each handle has only one write, so that the batch fits into one transaction. These include handles
+        // that name no block at all.
         let ends = drafts.iter_mut().filter(|(id, _)| !kept.contains(id));
         for (_, draft) in ends {
             draft.write(&mut batch);
@@ -308,7 +317,7 @@ impl Planner for ReleaseByHandlePlanner {
     }
 }
 
-/// Releases what a handle holds of a block, as far as it is meant.
+/// Releases those addresses of a handle in a block that the release means.
 fn release(
     block: &mut Block,
     id: &HandleId,
@@ -325,10 +334,11 @@ fn release(
 }
 
 impl ReleaseByHandlePlanner {
-    /// The handles that name no block in which they hold anything, as a crash or a hand left them: what the host's own blocks note for them is theirs.
+    /// The searches for handles that hold no address in the blocks that they name, as after a crash or a
+    /// change by hand. Such a handle's addresses may be in other blocks of the host.
     ///
     /// # Errors
-    /// What must be read to know.
+    /// What must be read before.
     fn searches(
         &self,
         view: &View,
@@ -363,12 +373,12 @@ impl ReleaseByHandlePlanner {
         Ok(searches)
     }
 
-    /// Blocks of which a write is in doubt.
+    /// The blocks with writes in doubt.
     pub(super) fn in_doubt(&self) -> impl Iterator<Item = BlockCidr> {
         self.memory.in_doubt()
     }
 
-    /// What earlier attempts are known to have released of a handle.
+    /// The addresses of a handle that earlier attempts certainly released.
     fn done(&self, id: &HandleId) -> impl Iterator<Item = IpAddr> {
         let done = self.memory.done().iter().filter(move |done| done.handle.as_ref() == Some(id));
         done.map(|allocation| allocation.addr)

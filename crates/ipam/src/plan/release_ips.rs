@@ -1,4 +1,4 @@
-//! Releases addresses (`libcalico-go/lib/ipam/ipam.go`, `ReleaseIPs`).
+//! Releases single addresses (`libcalico-go/lib/ipam/ipam.go`, `ReleaseIPs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -18,53 +18,55 @@ use crate::usage;
 /// A request to release addresses.
 #[derive(Clone, Debug, Default)]
 pub struct ReleaseIps {
-    /// The addresses.
+    /// The addresses to release.
     pub ips: Vec<ReleaseIp>,
 }
 
 impl ReleaseIps {
-    /// A request to release those.
+    /// A request to release those addresses.
     pub fn new(ips: Vec<ReleaseIp>) -> ReleaseIps {
         ReleaseIps { ips }
     }
 
-    /// The planner of this request.
+    /// The planner for this request.
     pub fn planner(self) -> ReleaseIpsPlanner {
         ReleaseIpsPlanner { ips: self.ips, ..ReleaseIpsPlanner::default() }
     }
 }
 
-/// The planner of [`ReleaseIps`].
+/// The planner for [`ReleaseIps`].
 #[derive(Clone, Debug, Default)]
 pub struct ReleaseIpsPlanner {
-    /// Those that are not known to have been released.
+    /// The addresses that are not certainly released yet.
     ips: Vec<ReleaseIp>,
     memory: Memory,
-    /// What was assigned when the request first looked: a retry releases nothing that was assigned since.
+    /// The assignment of each address when the request first read it. A retry releases no later assignment of
+    /// the same address.
     meant: BTreeMap<IpAddr, Allocation>,
-    /// What handles count too much, as their addresses were released.
+    /// What handles count too much because their addresses were released.
     tallies: BTreeMap<HandleId, Tally>,
 }
 
 /// Why an address was not released.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReleaseIpsError {
-    /// It was assigned anew, or belongs to another handle; nothing of its block was released.
+    /// The address was assigned again in the meantime, or belongs to another handle. No address of its block
+    /// was released.
     #[error(transparent)]
     Block(#[from] ReleaseError),
-    /// Its block, or one that may hold it, cannot be read. Mend that record.
+    /// The address's block, or one that may hold the address, cannot be parsed. Mend that record.
     #[error(transparent)]
     Unreadable(#[from] DecodeError),
 }
 
-/// What became of the addresses.
+/// The result of the request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReleasedIps {
-    /// Released now.
+    /// Addresses that were released.
     pub released: Vec<IpAddr>,
-    /// Were not assigned, or are cooling down.
+    /// Addresses that were not assigned, or are cooling down.
     pub unallocated: Vec<IpAddr>,
-    /// The first block that refused.
+    /// The error of the first block that refused.
     pub error: Option<ReleaseIpsError>,
 }
 
@@ -79,7 +81,7 @@ impl Planner for ReleaseIpsPlanner {
     }
 
     fn plan(&mut self, view: &View, now: Timestamp, _seed: u64) -> Result<Plan<ReleasedIps>, Self::Error> {
-        // After the handles, which were read first.
+        // The blocks are read after the handles.
         let missing = view.missing(self.blocks().into_iter().map(Key::Block));
         if !missing.is_empty() {
             return Ok(Plan::Fetch(missing));
@@ -140,7 +142,7 @@ impl Planner for ReleaseIpsPlanner {
 
     fn can_do_without(&self, key: &Key) -> bool {
         match key {
-            // It decides what has been released.
+            // The block tells which addresses have been released, so it must be readable.
             Key::Block(block) => !self.blocks().contains(block),
             Key::IpamConfig | Key::Resource { kind: Kind::Node, .. } => true,
             _ => false,
@@ -155,12 +157,13 @@ impl Planner for ReleaseIpsPlanner {
 }
 
 impl ReleaseIpsPlanner {
-    /// Blocks that must be known before anything is concluded from what earlier attempts did.
+    /// The blocks that must be known before anything can be concluded about earlier attempts.
     fn blocks(&self) -> BTreeSet<BlockCidr> {
         self.memory.in_doubt().chain(self.tallies.values().flat_map(Tally::blocks)).collect()
     }
 
-    /// Notes what is certain to be released: the handles count too much, until the batch that released it has lowered them, or a later one does.
+    /// Remembers what was certainly released. The handles count too much until the batch that released it, or
+    /// a later one, has lowered them.
     fn note(&mut self, returned: Vec<Returned>) {
         for Returned { block, allocations } in returned {
             self.ips.retain(|ip| !allocations.iter().any(|allocation| allocation.addr == ip.addr));
@@ -170,7 +173,8 @@ impl ReleaseIpsPlanner {
         }
     }
 
-    /// Those addresses of a block that are still assigned as they were when the request first looked, and the others.
+    /// Splits the addresses of a block: those whose assignment is the one that the request first read, and
+    /// the others.
     fn meant(&mut self, change: &Changed, ips: Vec<ReleaseIp>) -> (Vec<ReleaseIp>, Vec<IpAddr>) {
         let mut others = Vec::new();
         let mut meant = ips;
@@ -185,8 +189,9 @@ impl ReleaseIpsPlanner {
         (meant, others)
     }
 
-    /// Groups the addresses by the block that holds them, or tells what must be read for that. All pools count, disabled ones too; an address whose pool is
-    /// gone, or has been made anew with blocks of another size, is looked for in blocks of every size.
+    /// Groups the addresses by the blocks that hold them; the error is what must be read for that. Disabled
+    /// pools count, too. If an address has no pool any more, or its pool was created again with another block
+    /// size, blocks of every size are looked at.
     fn by_block(
         &self,
         view: &View,
@@ -226,7 +231,8 @@ impl ReleaseIpsPlanner {
         Err(ReadSet::new().keys(unread.into_iter().map(Key::Block)))
     }
 
-    /// The writes: fences of blocks of which a handle counts too much since an earlier attempt, then block after block, each handle after its last one.
+    /// The writes: first fences of blocks whose count in a handle is too high since an earlier attempt; then
+    /// block after block, and each handle after its last block.
     fn batch(
         &mut self,
         view: &View,
@@ -235,7 +241,7 @@ impl ReleaseIpsPlanner {
     ) -> Result<Batch, ReadSet> {
         let mut batch = Batch::new();
         let mut returns = Vec::new();
-        // What the blocks that the batch has written so far hold then.
+        // The content of each block that the batch has written so far.
         let mut written: BTreeMap<BlockCidr, api::Block> = BTreeMap::new();
         self.settle_handles(view);
         let owing: Vec<HandleId> =
@@ -272,7 +278,7 @@ impl ReleaseIpsPlanner {
         Ok(batch)
     }
 
-    /// Writes what a handle has to count of the blocks that the batch has written.
+    /// Adds a handle's write, which sets its counts for the blocks that the batch has written.
     fn count(
         &mut self,
         batch: &mut Batch,
@@ -293,7 +299,7 @@ impl ReleaseIpsPlanner {
         tally.write(batch, &mut draft, Counts::new(), held);
     }
 
-    /// Compares with the handles as they are found.
+    /// Compares the counts with the stored handles.
     fn settle_handles(&mut self, view: &View) {
         for (id, tally) in &mut self.tallies {
             if let Some(found) = view.handle(id) {

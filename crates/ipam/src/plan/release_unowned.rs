@@ -1,4 +1,5 @@
-//! Releases the addresses of a handle unless they are somebody else's by now: those of a virtual machine, with its last pod.
+//! Releases the addresses of a handle, unless another pod owns one of them by now. A virtual machine's last
+//! pod needs this.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -12,17 +13,18 @@ use crate::plan::release_by_handle::{HandleRelease, ReleaseByHandle, ReleaseByHa
 use crate::plan::set_owner::{PodName, unread};
 use crate::plan::{Plan, Planner};
 
-/// A handle to release, unless an address of it has an owner, active or alternate, other than that pod. Calico looks first and releases later; here both are
-/// one write of the block, so that no pod loses an address that it has been given meanwhile.
+/// A request to release a handle, unless one of its addresses has an active or alternate owner other than the
+/// pod. Calico reads the owners first and releases later. This request does both in one write of the block,
+/// so that no pod loses an address that it was given in between.
 #[derive(Clone, Debug)]
 pub struct ReleaseUnowned {
-    /// The handle.
+    /// The handle to release.
     pub handle: HandleId,
-    /// The pod.
+    /// The pod that may own the addresses.
     pub pod: PodName,
 }
 
-/// The planner of [`ReleaseUnowned`].
+/// The planner for [`ReleaseUnowned`].
 #[derive(Clone, Debug)]
 pub struct ReleaseUnownedPlanner {
     request: ReleaseUnowned,
@@ -30,7 +32,7 @@ pub struct ReleaseUnownedPlanner {
 }
 
 impl ReleaseUnowned {
-    /// The planner of this request.
+    /// The planner for this request.
     pub fn planner(self) -> ReleaseUnownedPlanner {
         let release = ReleaseByHandle::new(vec![self.handle.clone()], None).planner();
         ReleaseUnownedPlanner { request: self, release }
@@ -38,7 +40,7 @@ impl ReleaseUnowned {
 }
 
 impl ReleaseUnownedPlanner {
-    /// Whether an address of the handle is somebody else's; what must be read to know.
+    /// Whether another pod owns an address of the handle; the error is what must be read before.
     fn is_anothers(&self, view: &View) -> Result<bool, ReadSet> {
         let Some(Some((handle, _))) = view.handle(&self.request.handle) else { return Ok(false) };
         let missing = unread(view, handle.blocks.keys());
@@ -56,7 +58,7 @@ impl ReleaseUnownedPlanner {
         }))
     }
 
-    /// Rewrites the blocks of which a write is in doubt as they are, so that it can no longer be applied.
+    /// Rewrites blocks with writes in doubt unchanged, so that these writes can no longer be applied.
     fn fence(&self, view: &View) -> Batch {
         let mut batch = Batch::new();
         for cidr in self.release.in_doubt().collect::<BTreeSet<_>>() {
@@ -69,7 +71,7 @@ impl ReleaseUnownedPlanner {
 }
 
 impl Planner for ReleaseUnownedPlanner {
-    /// What became of the handle; `None` when an address of it is somebody else's.
+    /// The result of the release; `None` when another pod owns an address of the handle.
     type Answer = Option<HandleRelease>;
     type Error = Infallible;
 
@@ -92,7 +94,7 @@ impl Planner for ReleaseUnownedPlanner {
     }
 
     fn can_do_without(&self, key: &Key) -> bool {
-        // Whose an address is has to be known.
+        // A block tells who owns its addresses, so it must be readable.
         !matches!(key, Key::Block(_)) && self.release.can_do_without(key)
     }
 

@@ -1,5 +1,6 @@
-//! Changes who the addresses of a handle are for (`libcalico-go/lib/ipam/ipam.go`, `SetOwnerAttributes`). An address that moves with a virtual machine
-//! has two slots for owners: the active one, to whom it leads, and the alternate one, to whom it is to lead next.
+//! Changes the owners of a handle's addresses (`libcalico-go/lib/ipam/ipam.go`, `SetOwnerAttributes`). An
+//! address that moves with a virtual machine has two slots for owners: the active owner, to whom the address
+//! leads now, and the alternate owner, to whom it will lead next.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,20 +14,20 @@ use crate::config;
 use crate::plan::release::Changed;
 use crate::plan::{Plan, Planner};
 
-/// What is noted of an owner; empty for nobody.
+/// The attributes of an owner; empty for no owner.
 pub type Owner = BTreeMap<String, String>;
 
-/// A pod, by which owners are compared.
+/// The name of a pod. Owners are compared by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodName {
-    /// Its namespace.
+    /// The pod's namespace.
     pub namespace: String,
-    /// Its name there.
+    /// The pod's name in its namespace.
     pub name: String,
 }
 
 impl PodName {
-    /// Whether that owner is the pod.
+    /// Whether an owner's attributes name this pod.
     pub fn is(&self, owner: &Owner) -> bool {
         let (namespace, name) = named(owner);
         namespace == Some(&self.namespace) && name == Some(&self.name)
@@ -37,44 +38,45 @@ fn named(owner: &Owner) -> (Option<&String>, Option<&String>) {
     (owner.get("namespace"), owner.get("pod"))
 }
 
-/// What becomes of a slot.
+/// What to do with a slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Change {
-    /// It stays.
+    /// Leave the slot unchanged.
     #[default]
     Keep,
-    /// It becomes that owner's, whoever it was.
+    /// Set the owner, whoever was the owner before.
     Set(Owner),
-    /// It becomes that owner's, provided that it is the pod's that is expected, or nobody's where none is.
+    /// Set the owner, if the present owner is the expected one; else the request fails.
     Replace {
-        /// Whose it has to be.
+        /// The pod that must be the present owner; `None` if the slot must be empty.
         expected: Option<PodName>,
-        /// Whose it becomes.
+        /// The new owner.
         by: Owner,
     },
-    /// It becomes nobody's if it is that pod's, and stays otherwise.
+    /// Empty the slot if that pod is the owner; else leave it unchanged.
     Leave(PodName),
 }
 
 /// A request to change the owners of all addresses of a handle.
 #[derive(Clone, Debug)]
 pub struct SetOwnerAttributes {
-    /// The handle.
+    /// The handle whose addresses change their owners.
     pub handle: HandleId,
-    /// What becomes of the active owner.
+    /// What to do with the slot of the active owner.
     pub active: Change,
-    /// What becomes of the alternate owner.
+    /// What to do with the slot of the alternate owner.
     pub alternate: Change,
 }
 
 impl SetOwnerAttributes {
-    /// The planner of this request.
+    /// The planner for this request.
     pub fn planner(self) -> SetOwnerAttributesPlanner {
         SetOwnerAttributesPlanner { request: self }
     }
 }
 
-/// The planner of [`SetOwnerAttributes`]. It needs no memory: what has become as wanted needs no write.
+/// The planner for [`SetOwnerAttributes`]. It needs no memory over its attempts: a slot that has the wanted
+/// owner already needs no write.
 #[derive(Clone, Debug)]
 pub struct SetOwnerAttributesPlanner {
     request: SetOwnerAttributes,
@@ -83,19 +85,19 @@ pub struct SetOwnerAttributesPlanner {
 /// Why nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetOwnerError {
-    /// A slot is another's than was expected. Look again at who is the owner.
+    /// A slot has another owner than expected. Read again who the owner is.
     #[error("update conflict: {addr} with error: cannot set {slot}: expected {expected} but found {found}")]
     Owner {
         /// The address.
         addr: IpAddr,
-        /// The slot, in Calico's words.
+        /// The slot's name, in Calico's words.
         slot: &'static str,
-        /// Whose it should be.
+        /// The expected owner.
         expected: String,
-        /// Whose it is.
+        /// The present owner.
         found: String,
     },
-    /// What is noted of the address cannot be read, and would be lost. Mend the record.
+    /// A part of the address's attributes cannot be parsed, and a write would lose it. Mend the record.
     #[error("{0}: the owner of {1} cannot be changed: a part of what is noted of it cannot be read")]
     Odd(Key, IpAddr),
 }
@@ -106,7 +108,7 @@ fn shown(namespace: Option<&String>, name: Option<&String>) -> String {
 }
 
 impl Planner for SetOwnerAttributesPlanner {
-    /// The addresses of the handle, changed or not; `None` when there is no such handle.
+    /// The addresses of the handle, changed or not; `None` when the handle does not exist.
     type Answer = Option<Vec<IpAddr>>;
     type Error = SetOwnerError;
 
@@ -144,18 +146,19 @@ impl Planner for SetOwnerAttributesPlanner {
             batch.put(Key::Block(cidr), expect, Value::Block(block));
         }
         let answer = Some(addresses);
-        // After a lost reply: what has become as wanted needs no write, and what has not is written again, by which the first write is void.
+        // After a lost reply, slots with the wanted owner need no write. Others are written again, after
+        // which the lost write can no longer be applied.
         Ok(if batch.is_empty() { Plan::Done(answer) } else { Plan::Commit { batch, answer } })
     }
 }
 
-/// The blocks that are still to be read.
+/// Those of the blocks that the view does not hold in full.
 pub(super) fn unread<'a>(view: &View, blocks: impl Iterator<Item = &'a BlockCidr>) -> ReadSet {
     ReadSet::new().keys(blocks.map(|cidr| Key::Block(*cidr)).filter(|key| view.full(key).is_none()))
 }
 
 impl SetOwnerAttributesPlanner {
-    /// The attribute with other owners; `None` where it has them already.
+    /// The attribute with the changed owners; `None` where nothing changes.
     fn changed(
         &self,
         block: BlockCidr,
@@ -185,7 +188,7 @@ impl SetOwnerAttributesPlanner {
 }
 
 impl Change {
-    /// Whether the slot is as it is to become.
+    /// Whether the slot already has the wanted owner.
     fn is_made(&self, found: &Owner) -> bool {
         match self {
             Change::Keep => true,
@@ -194,7 +197,7 @@ impl Change {
         }
     }
 
-    /// What the slot becomes; whose it should be, where it is another's.
+    /// The slot's new owner. The error is the owner that was expected, where the slot has another.
     fn of<'a>(&'a self, found: &'a Owner) -> Result<Cow<'a, Owner>, Option<&'a PodName>> {
         match self {
             Change::Keep => Ok(Cow::Borrowed(found)),

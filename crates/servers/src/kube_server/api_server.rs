@@ -1,4 +1,4 @@
-//! The API server itself: started, killed, started again.
+//! Starts, kills and restarts the API server.
 
 use std::net::TcpStream;
 use std::process::Command;
@@ -10,28 +10,29 @@ use crate::etcd_server::free_ports;
 use crate::process::{Process, Wait, now};
 
 impl KubeServer {
-    /// Ends the API server at once, as a power cut would. The etcd below it goes on.
+    /// Kills the API server, as a power cut would. Its etcd goes on.
     pub fn kill(&mut self) {
         self.api_server = None;
     }
 
-    /// Starts the API server again after [`KubeServer::kill`], on the same port and with the same users, and waits until it is ready.
+    /// Starts the API server again after [`KubeServer::kill`], with the same port and users, and waits until
+    /// it is ready.
     ///
     /// # Panics
-    /// When it is not ready in time; so, too, when its port is taken and stays so.
+    /// When the API server is not ready in time, or another process keeps its port.
     pub fn restart(&mut self) {
         let start = now();
         self.kill();
         while self.launch_api_server().unwrap_or_else(|error| panic!("{error}")) == Wait::PortTaken {
-            // Whoever has the port, a connection of a test perhaps, will not keep it.
+            // The other process, perhaps a client's connection in a test, will release the port soon.
             assert!(start.elapsed() < READY_WITHIN, "port {} was taken meanwhile", self.port);
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// Starts the API server where it is wanted, else on a free port.
+    /// Starts the API server on the address of the options, else on a free port.
     pub(super) fn launch_api_server_somewhere(&mut self) -> Result<(), ServerError> {
-        // A free port may be taken by another before the server takes it.
+        // Another process may take the free port before the server does.
         for _ in 0..4 {
             let [free] = free_ports();
             self.port = self.options.address.map_or(free, |address| address.port());
@@ -70,7 +71,8 @@ impl KubeServer {
             command.args([
                 file("audit-policy-file", "audit-policy.json"),
                 file("audit-log-path", "audit.log"),
-                // Requests can be counted as soon as they are answered.
+                // With this mode a request is in the log before its client has the answer, so tests can count
+                // requests.
                 flag("audit-log-mode", &"blocking-strict"),
             ]);
         }

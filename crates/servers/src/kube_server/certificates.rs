@@ -1,4 +1,4 @@
-//! What the API server and its users know each other by.
+//! Generates the certificates and tokens by which the API server and its users recognise each other.
 
 use std::net::Ipv4Addr;
 
@@ -12,7 +12,7 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
-    /// Those of a server at this address.
+    /// Generates the certificates of a server at this address.
     pub(super) fn generate(address: Ipv4Addr) -> Result<Certificates, rcgen::Error> {
         use rcgen::{
             BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -39,9 +39,9 @@ impl Certificates {
     }
 }
 
-/// 128 random bits.
+/// A token of 128 random bits.
 pub(super) fn random_token() -> Result<String, rcgen::Error> {
-    // The key generator's randomness, as it is the one here that is made for secrets.
+    // From the key generator: its random numbers are the only ones here that are made for secrets.
     let key = rcgen::KeyPair::generate()?;
     Ok(key.serialized_der().iter().rev().take(16).map(|byte| format!("{byte:02x}")).collect())
 }

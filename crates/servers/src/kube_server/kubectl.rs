@@ -1,4 +1,4 @@
-//! What kubectl does with a control plane.
+//! Runs kubectl against a control plane.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,10 +6,10 @@ use std::process::Command;
 use super::{KubeServer, programs};
 use crate::ServerError;
 
-/// The kubectl in PATH, else one that is built, which takes a while.
+/// The path of kubectl: the one in PATH, else one built from source, which takes a while.
 ///
 /// # Errors
-/// When it cannot be built.
+/// When kubectl is not in PATH and cannot be built.
 pub fn kubectl() -> Result<PathBuf, programs::ProgramsError> {
     let name = "kubectl";
     let in_path = Command::new(name).args(["version", "--client"]).output();
@@ -20,14 +20,15 @@ pub fn kubectl() -> Result<PathBuf, programs::ProgramsError> {
 }
 
 impl KubeServer {
-    /// kubectl as the administrator.
+    /// A command of kubectl as the administrator.
     pub fn kubectl(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.kubectl);
         command.arg("--kubeconfig").arg(self.kubeconfig()).args(arguments).env("HOME", self.directory());
         command
     }
 
-    /// Installs the custom resources and whatever else is in these files, or folders of files, and waits until the API server serves them.
+    /// Applies these files, or folders of files, and waits until the API server serves the custom resources
+    /// in them.
     ///
     /// # Panics
     /// Where [`KubeServer::try_apply`] fails.
@@ -35,10 +36,11 @@ impl KubeServer {
         self.try_apply(manifests).unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// Installs the custom resources and whatever else is in these files, or folders of files, and waits until the API server serves them.
+    /// Applies these files, or folders of files, and waits until the API server serves the custom resources
+    /// in them.
     ///
     /// # Errors
-    /// When it refuses one of them.
+    /// When the API server refuses one of the objects.
     pub fn try_apply(&self, manifests: &[&Path]) -> Result<(), ServerError> {
         let mut command = self.kubectl(&["apply", "--server-side"]);
         for path in manifests {
@@ -56,7 +58,7 @@ impl KubeServer {
     }
 }
 
-/// What kubectl says.
+/// Runs kubectl. Gives its standard output.
 fn said(kubectl: &mut Command) -> Result<String, ServerError> {
     let command = format!("{kubectl:?}");
     let out =

@@ -1,5 +1,6 @@
-//! A real Kubernetes control plane: etcd and the API server on free ports of the loopback, or where they are wanted, and the scheduler and the controllers
-//! where these are wanted. There are no nodes; their kubelets may be users of the server.
+//! Starts a real Kubernetes control plane: etcd and the API server, on free ports of the loopback or on a
+//! given address, and on request the scheduler and the controllers. It has no nodes. Kubelets can join it as
+//! users of the API server.
 
 mod api_server;
 mod certificates;
@@ -23,15 +24,17 @@ use crate::etcd_server::{self, EtcdServer};
 use crate::folder::Folder;
 use crate::process::{Process, Wait};
 
-/// How long the API server may take to be ready; the machine may be busy with a build.
+/// How long the API server may take to become ready; the machine may be busy with a build.
 const READY_WITHIN: Duration = Duration::from_secs(120);
-/// The user that may do everything.
+/// The name of the user that may do everything.
 pub const ADMIN: &str = "admin";
 const API_SERVER: &str = "kube-apiserver";
 const SCHEDULER: &str = "kube-scheduler";
 const CONTROLLERS: &str = "kube-controller-manager";
 
-/// Whether tests with Kubernetes are to be left out: `RACKPOOL_SKIP_KUBERNETES` says so, or its programs are not built and there is no Go. Says so.
+/// Whether to leave out tests with Kubernetes: because `RACKPOOL_SKIP_KUBERNETES` says so, or because
+/// Kubernetes' programs are not built and there is no Go to build them. If so, a line on standard error says
+/// it.
 #[allow(
     clippy::disallowed_methods,
     clippy::print_stderr,
@@ -49,10 +52,10 @@ pub fn is_left_out() -> bool {
     etcd_server::is_left_out()
 }
 
-/// A control plane.
+/// A running control plane.
 #[derive(Debug)]
 pub struct KubeServer {
-    // In the order in which they end.
+    // The order of these fields is the order in which the servers end.
     clients: Vec<Process>,
     api_server: Option<Process>,
     etcd: EtcdServer,
@@ -61,13 +64,14 @@ pub struct KubeServer {
     options: Options,
     port: u16,
     endpoint: String,
-    /// User and token.
+    /// The users, each with its token.
     tokens: Vec<(String, String)>,
     kubectl: PathBuf,
 }
 
 impl KubeServer {
-    /// Starts it, and waits until it is ready. Builds Kubernetes first where that was not done yet, which takes minutes.
+    /// Starts the control plane and waits until it is ready. Builds Kubernetes' programs first where they are
+    /// missing, which takes minutes.
     ///
     /// # Panics
     /// Where [`KubeServer::try_start`] fails.
@@ -75,16 +79,17 @@ impl KubeServer {
         KubeServer::try_start(options).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Starts it, and waits until it is ready. Builds Kubernetes first where that was not done yet, which takes minutes.
+    /// Starts the control plane and waits until it is ready. Builds Kubernetes' programs first where they are
+    /// missing, which takes minutes.
     ///
     /// # Errors
-    /// When there is no etcd, no Go, or it is not ready in time.
+    /// When etcd or Go is not installed, or the control plane is not ready in time.
     pub fn try_start(options: Options) -> Result<KubeServer, ServerError> {
         let programs = programs::programs(&options.programs())?;
         let kubectl = kubectl()?;
         let folder = Folder::new(options.folder.as_deref(), &std::env::temp_dir())?;
         let etcd = etcd_server::Setup {
-            // Nothing here outlives the machine.
+            // The data need not survive a crash of the machine, so etcd may skip fsync.
             arguments: vec!["--unsafe-no-fsync=true".to_string()],
             folder: options.folder.as_ref().map(|folder| folder.join("etcd")),
             tls: None,
@@ -130,7 +135,7 @@ impl KubeServer {
         Ok(server)
     }
 
-    /// Whether all of it still runs.
+    /// Checks that every server of the control plane still runs.
     ///
     /// # Errors
     /// When a server has ended by itself.
@@ -142,20 +147,20 @@ impl KubeServer {
             .try_for_each(|process| process.check(&self.folder))
     }
 
-    /// Its URL.
+    /// The URL of the API server.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// The file with the authority of its certificate.
+    /// The file with the authority that signed the API server's certificate.
     pub fn ca(&self) -> PathBuf {
         self.path("ca.crt")
     }
 
-    /// The token of a user: of [`ADMIN`] or one of [`Options::user`].
+    /// The token of a user: [`ADMIN`], or one that [`Options::user`] added.
     ///
     /// # Panics
-    /// When there is no such user.
+    /// When there is no user of that name.
     pub fn token(&self, user: &str) -> &str {
         let found = self.tokens.iter().find(|(name, _)| name == user);
         &found.unwrap_or_else(|| panic!("there is no user {user}")).1
@@ -176,26 +181,26 @@ impl KubeServer {
         self.path("audit.log")
     }
 
-    /// Its folder, which goes with it.
+    /// The control plane's folder. It is removed at the end, unless [`Options::in_folder`] gave it.
     pub fn directory(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The etcd below it; keys start with `/registry/`.
+    /// The etcd of the API server. Its keys begin with `/registry/`.
     pub fn etcd(&self) -> &EtcdServer {
         &self.etcd
     }
 
-    /// The numbers of its processes, etcd left out.
+    /// The process ids of its servers, without etcd's.
     pub fn process_ids(&self) -> Vec<u32> {
         self.clients.iter().chain(&self.api_server).map(Process::id).collect()
     }
 
-    /// Begins to serve the API in the clear, to whom it takes for the administrator, on a Unix socket in its folder: for clients that are no more than a
-    /// few lines. `kubectl proxy` does it.
+    /// Serves the API without TLS on a Unix socket in the control plane's folder, by `kubectl proxy`. Whoever
+    /// connects there is the administrator. This is for clients of only a few lines.
     ///
     /// # Panics
-    /// When that does not start.
+    /// When `kubectl proxy` does not start.
     pub fn serve_on_socket(&mut self) -> PathBuf {
         let socket = self.path("api.socket");
         let mut command = self.kubectl(&["proxy", "--unix-socket"]);
@@ -209,7 +214,8 @@ impl KubeServer {
         self.directory().join(name)
     }
 
-    /// Starts a server that is a client of the API server, and waits until it is ready.
+    /// Starts a server that is a client of the API server (scheduler, controllers), and waits until it is
+    /// ready.
     fn launch_client(
         &mut self,
         name: &'static str,
@@ -217,7 +223,7 @@ impl KubeServer {
         is_ready: impl Fn(&KubeServer) -> bool,
     ) -> Result<(), ServerError> {
         let mut command = Command::new(self.programs.join(name));
-        // It serves nothing, not even its health.
+        // No tests talk to it, so it listens on no port, not even for its health.
         command
             .arg(format!("--kubeconfig={}", self.kubeconfig().display()))
             .args(["--leader-elect=false", "--secure-port=0"])
@@ -236,7 +242,7 @@ impl KubeServer {
         if wait == Wait::PortTaken {
             return Err(ServerError::PortTaken { name: name.to_string() });
         }
-        // The last one first, as they need each other.
+        // The servers end in the order of this list: the one started last, which needs the others, is first.
         self.clients.insert(0, process);
         Ok(())
     }

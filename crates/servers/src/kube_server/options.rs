@@ -1,16 +1,17 @@
-//! What a control plane consists of.
+//! The options of a control plane.
 
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 
 use super::{ADMIN, API_SERVER, CONTROLLERS, SCHEDULER};
 
-/// What to start.
+/// Which servers to start, and how.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The scheduler.
+    /// Whether to start the scheduler.
     pub scheduler: bool,
-    /// The controllers. Without them pods need no service account, as nobody would make one.
+    /// Whether to start the controllers. Without them, pods need no service account, as no controller would
+    /// create one.
     pub controllers: bool,
     pub(super) nodes_are_taken_for_ready: bool,
     pub(super) is_not_audited: bool,
@@ -21,56 +22,56 @@ pub struct Options {
 }
 
 impl Options {
-    /// The API server alone, on a free port of the loopback, its files in a folder of its own.
+    /// The API server alone, on a free port of the loopback, with its files in a folder of its own.
     pub fn new() -> Options {
         Options::default()
     }
 
-    /// With the scheduler and the controllers.
+    /// Adds the scheduler and the controllers.
     pub fn whole(self) -> Options {
         Options { scheduler: true, controllers: true, ..self }
     }
 
-    /// With one more argument of the API server.
+    /// Adds an argument to the API server's command line.
     pub fn argument(mut self, argument: &str) -> Options {
         self.arguments.push(argument.to_string());
         self
     }
 
-    /// With one more user, who may do what RBAC gives to the user or the groups.
+    /// Adds a user, with the rights that RBAC gives to the user's name or groups.
     pub fn user(mut self, name: &str, groups: &[&str]) -> Options {
         self.users.push((name.to_string(), groups.iter().map(ToString::to_string).collect()));
         self
     }
 
-    /// With the API server at this address and port.
+    /// Sets the API server's address and port.
     pub fn at(self, address: SocketAddrV4) -> Options {
         Options { address: Some(address), ..self }
     }
 
-    /// With all files in this folder, which stays when the control plane ends.
+    /// Keeps all files in this folder, which stays when the control plane ends.
     pub fn in_folder(self, folder: &Path) -> Options {
         Options { folder: Some(folder.to_path_buf()), ..self }
     }
 
-    /// Without an audit log: requests cannot be counted, and cost less.
+    /// Turns the audit log off. Requests then cost less, and cannot be counted.
     pub fn without_audit(self) -> Options {
         Options { is_not_audited: true, ..self }
     }
 
-    /// With nodes that are ready for pods because they are there: nobody asks whether their kubelets are alive.
+    /// Treats every node that exists as ready for pods, without asking whether its kubelet is alive.
     pub fn with_nodes_taken_for_ready(self) -> Options {
         let options = self.argument("--disable-admission-plugins=TaintNodesByCondition");
         Options { nodes_are_taken_for_ready: true, ..options }
     }
 
-    /// All users and their groups.
+    /// All users, each with its groups.
     pub(super) fn users(&self) -> impl Iterator<Item = (&str, String)> {
         let others = self.users.iter().map(|(name, groups)| (name.as_str(), groups.join(",")));
         [(ADMIN, "system:masters".to_string())].into_iter().chain(others)
     }
 
-    /// The programs of Kubernetes that it takes.
+    /// The programs of Kubernetes that these options need.
     pub fn programs(&self) -> Vec<&'static str> {
         let mut names = vec![API_SERVER];
         names.extend(self.scheduler.then_some(SCHEDULER));

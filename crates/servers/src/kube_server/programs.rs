@@ -1,19 +1,19 @@
-//! The programs of Kubernetes, built from source once per version and user.
+//! Builds the programs of Kubernetes from source, once for each version and user.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-/// The Go module that names the programs and their version.
+/// The folder of the Go module whose `go.mod` names the programs and their version.
 const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/kubernetes");
 const GO_MOD: &str = include_str!("../../../../tools/kubernetes/go.mod");
 
-/// Why there are no programs.
+/// Why there are no programs of Kubernetes.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProgramsError {
-    /// There is no Go to build them with.
+    /// The programs are not built, and Go is not installed.
     #[error(
         "there is no program go in PATH, with which Kubernetes' own programs are built. Install Go {} or newer \
          (Debian: apt-get install --no-install-recommends golang-go, where that is new enough; else from go.dev/dl), \
@@ -21,31 +21,31 @@ pub enum ProgramsError {
         go_version()
     )]
     NoGo,
-    /// The build has failed; Go has written why.
+    /// The build failed; Go has written the reason to standard error.
     #[error("Kubernetes {} cannot be built: go build has failed ({status})", version())]
     Build {
-        /// How it has ended.
+        /// The exit status of Go.
         status: ExitStatus,
     },
-    /// The folder that keeps them cannot be used.
+    /// The folder for the built programs cannot be used.
     #[error("{}: {source}", path.display())]
     Io {
-        /// What cannot be used.
+        /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// There is no home.
+    /// No variable names a home or cache directory.
     #[error("neither XDG_CACHE_HOME nor HOME is set: there is no place to keep Kubernetes' programs")]
     NoHome,
 }
 
-/// The version of the programs, as `v1.36.3`.
+/// The version of the programs, such as `v1.36.3`.
 pub fn version() -> &'static str {
     directive("k8s.io/kubernetes ")
 }
 
-/// The oldest Go that builds them.
+/// The oldest version of Go that builds the programs.
 fn go_version() -> &'static str {
     directive("go ")
 }
@@ -56,7 +56,8 @@ fn directive(start: &str) -> &'static str {
     value.and_then(|value| value.split_whitespace().next()).expect("tools/kubernetes/go.mod has the line")
 }
 
-/// The folder that holds these programs (`kube-apiserver`, `kubelet`, ...) of [`version`]; builds those that it lacks, which takes minutes.
+/// The folder that holds these programs (`kube-apiserver`, `kubelet`, ...) of [`version`]. Builds those that
+/// are missing, which takes minutes.
 ///
 /// # Errors
 /// See [`ProgramsError`].
@@ -74,7 +75,7 @@ pub fn programs(names: &[&str]) -> Result<PathBuf, ProgramsError> {
     let lock_path = dir.join("lock");
     let lock = File::create(&lock_path).map_err(at(&lock_path))?;
     lock.lock().map_err(at(&lock_path))?;
-    // Another may have built them meanwhile.
+    // Another process may have built them while this one waited for the lock.
     let missing = missing();
     if !missing.is_empty() {
         let new = tempfile::tempdir_in(&dir).map_err(at(&dir))?;
@@ -86,12 +87,12 @@ pub fn programs(names: &[&str]) -> Result<PathBuf, ProgramsError> {
     Ok(dir)
 }
 
-/// Whether [`programs`] would succeed without Go.
+/// Whether [`programs`] would succeed for these names without Go.
 pub fn are_built(names: &[&str]) -> bool {
     folder().is_ok_and(|dir| names.iter().all(|name| dir.join(name).is_file()))
 }
 
-/// Whether there is a Go.
+/// Whether Go is installed.
 pub fn has_go() -> bool {
     Command::new("go").arg("version").output().is_ok_and(|out| out.status.success())
 }

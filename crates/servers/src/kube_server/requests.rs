@@ -1,4 +1,4 @@
-//! The API server's audit log, which tells of each request.
+//! Reads the API server's audit log.
 
 use std::fs;
 
@@ -6,24 +6,25 @@ use serde_json::Value as Json;
 
 use super::KubeServer;
 
-/// A request that the API server has answered, or, of a watch, has begun to answer.
+/// A request that the API server has answered; a watch appears when its answer begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Who sent it.
+    /// The user who sent the request.
     pub user: String,
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, ...
     pub verb: String,
     /// Path and query.
     pub uri: String,
-    /// The status.
+    /// The HTTP status of the answer.
     pub code: u16,
 }
 
 impl KubeServer {
-    /// All requests of a user since the start, in the order of the answers. Each is here before its sender has the answer.
+    /// All requests of a user since the start, in the order of their answers. A request is in the log before
+    /// its client has the answer.
     ///
     /// # Panics
-    /// When the log cannot be read.
+    /// When the audit log cannot be read.
     pub fn requests_of(&self, user: &str) -> Vec<Request> {
         let text = fs::read_to_string(self.audit_log()).expect("the API server writes an audit log");
         let events = text.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());

@@ -1,4 +1,4 @@
-//! The files by which the API server and its users know each other.
+//! Writes the files by which the API server and its users recognise each other.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -12,10 +12,11 @@ use super::certificates::Certificates;
 use crate::ServerError;
 
 impl KubeServer {
-    /// A kubeconfig for whom a token is for. The authority is in the text, so that it can be read anywhere.
+    /// The text of a kubeconfig for a user's token. The authority's certificate is part of the text, so that
+    /// a process anywhere can use it.
     ///
     /// # Errors
-    /// When the authority's file is gone.
+    /// When the authority's file cannot be read.
     pub fn kubeconfig_with(&self, user: &str, token: &str) -> Result<String, ServerError> {
         let ca = fs::read(self.ca()).map_err(ServerError::at(&self.ca()))?;
         let config = json!({
@@ -32,7 +33,7 @@ impl KubeServer {
         Ok(config.to_string())
     }
 
-    /// Certificates, tokens and the audit policy.
+    /// Writes certificates, tokens and the audit policy.
     pub(super) fn write_secrets(&self) -> Result<(), ServerError> {
         let certificates = Certificates::generate(self.address())?;
         self.write("ca.crt", &certificates.ca)?;
@@ -66,7 +67,7 @@ impl KubeServer {
         fs::write(&path, text).map_err(ServerError::at(&path))
     }
 
-    /// Where the API server listens.
+    /// The address on which the API server listens.
     pub(super) fn address(&self) -> Ipv4Addr {
         self.options.address.map_or(Ipv4Addr::LOCALHOST, |address| *address.ip())
     }

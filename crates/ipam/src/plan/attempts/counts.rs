@@ -1,4 +1,4 @@
-//! What a request counts in a handle for addresses that the handle does not hold.
+//! Tracks what a request has counted in a handle for addresses that the handle does not hold.
 
 use std::collections::BTreeSet;
 
@@ -8,37 +8,39 @@ use store::{Batch, Op, Outcome, Report, View};
 use crate::block;
 use crate::handle::{Counts, Draft};
 
-/// What one handle counts too much through a request.
+/// By how much one handle's counts are too high because of a request.
 ///
-/// How much that is, is certain only while the handle is as the request last knew it. Once somebody else may have written it, nobody can tell whose a count is: what was
-/// counted may have been taken back, and counted again for another. Then nothing is subtracted; the count is set to what the block holds, by a batch that writes the
-/// block before it.
+/// The amount is certain only while the handle is in the state in which the request last knew it. Once others
+/// may have written the handle, the counts of several requests cannot be told apart: this request's count may
+/// have been taken back, and the same block counted again for another request. Then nothing may be
+/// subtracted. Instead the count is set to what the block holds, by a batch that writes the block first.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// The handle's revision, `None` for a handle that is not there, when `surplus` was certain.
+    /// The handle's revision at which `surplus` is certain; `None` for a handle that does not exist.
     at: Option<Revision>,
-    /// How much of the counts was then for addresses that the handle does not hold.
+    /// By how much each block's count was too high at that revision.
     surplus: Counts,
-    /// Blocks that writes of the handle count which may yet be applied: as long as the handle is at `at`.
+    /// Blocks counted by writes of the handle whose outcome is unknown. These writes can be applied only
+    /// while the handle is at the revision `at`.
     in_doubt: BTreeSet<BlockCidr>,
-    /// Blocks of which nobody can tell how much is counted too much, if anything.
+    /// Blocks whose counts may be too high by an unknown amount.
     unsure: BTreeSet<BlockCidr>,
     planned: Option<Planned>,
 }
 
-/// The write of the handle in the batch at hand.
+/// The handle's write in the batch that is being committed.
 #[derive(Clone, Debug)]
 struct Planned {
     index: usize,
     deletes: bool,
-    /// What is counted too much after it.
+    /// By how much the counts are too high after this write.
     surplus: Counts,
-    /// The blocks of which the count is right after it.
+    /// The blocks whose counts are right after this write.
     settled: BTreeSet<BlockCidr>,
 }
 
 impl Tally {
-    /// Whether the handle may count too much.
+    /// Whether the handle may count too much because of this request.
     pub fn owes(&self) -> bool {
         !self.in_doubt.is_empty() || !self.unsure.is_empty() || self.has_surplus()
     }
@@ -47,27 +49,29 @@ impl Tally {
         self.surplus.values().any(|n| *n > 0)
     }
 
-    /// The blocks of which the counts may have to be set. They are to be read after the handle: one that is absent then is written by nobody who had been counted.
+    /// The blocks whose counts may have to be set. They must be read after the handle: if a block is absent
+    /// then, no write that the handle had counted can create it any more.
     pub fn blocks(&self) -> impl Iterator<Item = BlockCidr> {
         let surplus = self.surplus.iter().filter(|(_, n)| **n > 0).map(|(block, _)| block);
         surplus.chain(&self.in_doubt).chain(&self.unsure).copied()
     }
 
-    /// Notes that the count of a block is to be set right.
+    /// Marks a block whose count has to be set right.
     pub fn owe(&mut self, block: BlockCidr) {
         self.unsure.insert(block);
     }
 
-    /// Whether the count of a block is to be set right, if the handle counts it.
+    /// Whether the count of a block has to be set right, if the handle counts that block.
     pub fn is_unsure(&self, block: BlockCidr) -> bool {
         self.unsure.contains(&block)
     }
 
-    /// Compares with the handle as it is found; whether it was taken away, with what this request had counted in it.
+    /// Compares with the stored handle. Gives whether another request deleted the handle, and with it what
+    /// this request had counted.
     pub fn settle(&mut self, found: Option<&Revision>) -> bool {
         let is_gone = found.is_none() && self.at.is_some() && self.has_surplus() && self.in_doubt.is_empty();
         if found != self.at.as_ref() {
-            // What was in doubt has been applied, or never will be.
+            // The handle has changed, so each write in doubt has been applied, or never will be.
             let counted = self.surplus.iter().filter(|(_, n)| **n > 0).map(|(block, _)| *block);
             self.unsure.extend(counted);
             self.unsure.append(&mut self.in_doubt);
@@ -80,14 +84,15 @@ impl Tally {
         is_gone
     }
 
-    /// Addresses of a block that were counted are held now.
+    /// Of the addresses of a block that were counted, `n` are held now, so these are not counted too much.
     pub fn got(&mut self, block: BlockCidr, n: u32) {
         if let Some(count) = self.surplus.get_mut(&block) {
             *count = count.saturating_sub(n);
         }
     }
 
-    /// How much of a handle's count of a block is not this request's for nothing; `None` where a block would have to be read to know.
+    /// A handle's count of a block without what this request counted too much; `None` where the block has to
+    /// be read first.
     pub fn held(&self, view: &View, id: &HandleId, block: BlockCidr, counted: u32) -> Option<u32> {
         if self.is_unsure(block) {
             return Some(match view.block(block)? {
@@ -98,7 +103,8 @@ impl Tally {
         Some(counted.saturating_sub(self.surplus.get(&block).copied().unwrap_or_default()))
     }
 
-    /// The blocks that must be written before the handle is: it counts more of them than they hold, and nobody can tell why.
+    /// The blocks to write before the handle: the handle counts more than they hold, and the surplus may
+    /// belong to a write of another request.
     pub fn to_fence(&self, view: &View, id: &HandleId) -> Vec<BlockCidr> {
         let Some(Some((handle, _))) = view.handle(id) else { return Vec::new() };
         let is_wrong = |block: &BlockCidr| match (handle.blocks.get(block), view.block(*block)) {
@@ -108,8 +114,9 @@ impl Tally {
         self.unsure.iter().copied().filter(is_wrong).collect()
     }
 
-    /// Writes the handle: with what the batch is about to take (`by`), and without what is counted too much. `held` tells what a block holds that the batch has
-    /// written before this, or that is absent; of others the count stays, unless the block as it was read holds as many.
+    /// Adds the handle's write: with the addresses that the batch is about to take (`by`), and without what
+    /// is counted too much. `held` gives what a block holds, if the batch has written the block before or the
+    /// block is absent. Where it gives `None`, the count stays.
     pub fn write(
         &mut self,
         batch: &mut Batch,
@@ -129,10 +136,10 @@ impl Tally {
         draft.lower(&self.surplus);
         draft.raise(&by);
         let is_needed = !by.is_empty() || self.owes();
-        // Where anything was owed, this is what it was settled by.
+        // If anything was owed, it is settled against this revision.
         self.at = draft.revision().cloned();
         let Some(index) = is_needed.then(|| draft.write(batch)).flatten() else {
-            // Nothing is counted too much after all.
+            // It turned out that nothing is counted too much.
             self.surplus.clear();
             self.unsure.retain(|block| !settled.contains(block));
             return;
@@ -141,7 +148,7 @@ impl Tally {
         self.planned = Some(Planned { index, deletes, surplus: by, settled });
     }
 
-    /// Learns what came of the batch.
+    /// Takes in the report of the batch.
     pub fn observe(&mut self, report: &Report) {
         let Some(Planned { index, deletes, surplus, settled }) = self.planned.take() else { return };
         match report.outcomes.get(index) {

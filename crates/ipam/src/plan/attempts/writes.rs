@@ -1,13 +1,14 @@
-//! Writes that a request has to know the outcome of.
+//! Tracks writes whose outcome a request has to know.
 
 use store::{Outcome, Report};
 
-/// Writes of a request, each with what it does (`W`).
+/// A request's writes; `W` says what a write does.
 #[derive(Clone, Debug)]
 pub(crate) struct Writes<W> {
-    /// Of the batch at hand, by the index of the write.
+    /// The writes of the batch that is being committed, each with its index in the batch.
     planned: Vec<(usize, W)>,
-    /// Of earlier batches: they may or may not have been applied, or may yet be.
+    /// Writes of earlier batches with unknown outcome: each may have been applied, or may still be applied
+    /// later.
     in_doubt: Vec<W>,
 }
 
@@ -18,12 +19,14 @@ impl<W> Default for Writes<W> {
 }
 
 impl<W> Writes<W> {
-    /// Notes what the batch that is about to be committed does; what was noted of one that never was is forgotten.
+    /// Remembers the writes of the batch that is about to be committed. They replace those of a batch that
+    /// was never committed.
     pub fn plan(&mut self, writes: Vec<(usize, W)>) {
         self.planned = writes;
     }
 
-    /// Learns what came of the batch; gives what was applied. What is unknown is in doubt from now on.
+    /// Takes in the report of the batch. Gives the writes that were applied. Writes with unknown outcome are
+    /// in doubt from now on.
     pub fn observe(&mut self, report: &Report) -> Vec<W> {
         let mut applied = Vec::new();
         for (index, write) in std::mem::take(&mut self.planned) {
@@ -36,22 +39,23 @@ impl<W> Writes<W> {
         applied
     }
 
-    /// What may or may not have been applied.
+    /// The writes in doubt.
     pub fn in_doubt(&self) -> &[W] {
         &self.in_doubt
     }
 
-    /// Takes out what is in doubt, for the caller to look at; [`Writes::doubt`] takes back what stays so.
+    /// Takes out the writes in doubt. The caller decides each one, and gives those that stay in doubt back to
+    /// [`Writes::doubt`].
     pub fn take_in_doubt(&mut self) -> Vec<W> {
         std::mem::take(&mut self.in_doubt)
     }
 
-    /// The outcome of that write is unknown still.
+    /// Marks a write as still in doubt.
     pub fn doubt(&mut self, write: W) {
         self.in_doubt.push(write);
     }
 
-    /// Writes that can no longer be applied are not in doubt: somebody has written their record since.
+    /// Forgets writes in doubt that can no longer be applied, because their record was written since.
     pub fn forget(&mut self, is_void: impl Fn(&W) -> bool) {
         self.in_doubt.retain(|write| !is_void(write));
     }

@@ -1,4 +1,4 @@
-//! Taking single addresses from blocks of others.
+//! Takes single addresses from other owners' blocks.
 
 use api::BlockCidr;
 
@@ -8,11 +8,11 @@ use super::search::{Candidate, Search};
 use crate::block;
 use crate::verdict::{BlockVerdict, Sink, Verdict};
 
-/// Blocks read at a time.
+/// How many blocks are read at once.
 const AT_ONCE: usize = 8;
 
 impl<S: Sink> Search<'_, S> {
-    /// Takes what is missing from any block of the pools, in the host's order.
+    /// Takes the addresses that are still missing from any block of the pools, in the host's order.
     pub fn borrow(&self, draft: &mut FamilyDraft) -> Result<(), Stop> {
         let reserved = self.context.reserved;
         let mut candidates: Vec<BlockCidr> = Vec::new();
@@ -51,7 +51,7 @@ impl<S: Sink> Search<'_, S> {
         let mut block = self.context.collected(stored);
         let source = self.context.stored(cidr, revision.clone());
         if matches!(source, Source::Fenced(_)) {
-            // It is rewritten once before.
+            // The fence before this write raises the sequence number, too.
             block::bump(&mut block);
         }
         let attribute = self.context.progress.attribute();

@@ -1,4 +1,4 @@
-//! Finding a block that the host can make its own.
+//! Finds a block that the host can make its own.
 
 use api::{Block, BlockCidr, BlockHeader, Key, Timestamp};
 use store::ReadSet;
@@ -9,12 +9,13 @@ use super::search::{Search, unclaimed};
 use crate::block;
 use crate::verdict::{BlockVerdict, Sink};
 
-/// Seconds for which a claimed block is left to its owner even if it is empty.
+/// For how many seconds a claimed block stays its owner's even if it is empty.
 const RECLAIM_AFTER_SECONDS: i64 = 60;
 
 impl<S: Sink> Search<'_, S> {
-    /// Adds a block that nobody has yet, one of the host's own that it had lost sight of, or one that its owner has not used for a minute; `false` when
-    /// there is none.
+    /// Adds one block: a block that does not exist yet, or a block of the host's own without an affinity, or
+    /// an empty block that its owner claimed more than a minute ago. Gives `false` when there is no such
+    /// block.
     pub fn claim_one(&self, draft: &mut FamilyDraft) -> Result<bool, Stop> {
         let taken = self.taken()?;
         for (pool, ring) in self.pools.iter().zip(self.rings()) {
@@ -29,7 +30,7 @@ impl<S: Sink> Search<'_, S> {
         Ok(self.find_mine(draft)? || self.reclaim_one(draft)?)
     }
 
-    /// Takes from a block that is the host's by what the block says, though the host has no affinity to it.
+    /// Takes addresses from a block that names the host as its owner, though the host has no affinity to it.
     fn find_mine(&self, draft: &mut FamilyDraft) -> Result<bool, Stop> {
         for candidate in self.candidates()? {
             let is_mine = candidate.header.affinity.as_deref() == Some(self.context.owner_text);
@@ -50,7 +51,7 @@ impl<S: Sink> Search<'_, S> {
         Ok(false)
     }
 
-    /// Takes over an empty block of another owner who has had it for a while.
+    /// Takes over an empty block that another owner claimed a while ago.
     fn reclaim_one(&self, draft: &mut FamilyDraft) -> Result<bool, Stop> {
         let context = self.context;
         for candidate in self.candidates()? {
@@ -87,7 +88,7 @@ impl<S: Sink> Search<'_, S> {
         Ok(false)
     }
 
-    /// Why another's block is not taken over, by its header.
+    /// Why another owner's block is not taken over, judged by its header; `None` if it may be.
     fn not_reclaimable(&self, cidr: BlockCidr, header: &BlockHeader) -> Option<BlockVerdict> {
         let is_cold = |(_, last)| self.is_cold(last);
         match header.affinity_claim_time {
@@ -108,12 +109,12 @@ impl<S: Sink> Search<'_, S> {
     }
 }
 
-/// Whether a block is still as its header told.
+/// Whether a block is still in the state that its header showed.
 fn is_the_same(block: &Block, header: &BlockHeader) -> bool {
     (block.sequence_number, &block.affinity) == (header.sequence_number, &header.affinity)
 }
 
-/// Whether a block was claimed long enough ago to be taken over; no claim time means very long ago.
+/// Whether a block was claimed long enough ago to be taken over. A block without a claim time was.
 fn is_old(header: &BlockHeader, now: Timestamp) -> bool {
     header.affinity_claim_time.is_none_or(|time| now.as_second() - time.as_second() >= RECLAIM_AFTER_SECONDS)
 }

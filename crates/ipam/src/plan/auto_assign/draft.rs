@@ -1,4 +1,4 @@
-//! What a request means to do, and the batch that does it.
+//! What a request intends to do, and the batch that does it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -14,49 +14,51 @@ use crate::plan::progress::{Intent, Progress};
 use crate::pools;
 use crate::verdict::{Sink, Verdict};
 
-/// How the owner comes to the block that addresses are taken from.
+/// How the owner gets the block from which addresses are taken.
 #[derive(Clone, Debug)]
 pub(super) enum Source {
-    /// It exists, and its affinity needs no write.
+    /// The block exists, and its affinity needs no write.
     Stored(Revision),
-    /// The same; it is rewritten once before, as the handle's count of it is to be set right.
+    /// The block exists, and its affinity needs no write; but the block is rewritten before addresses are
+    /// taken, because the handle's count of it has to be set right.
     Fenced(Revision),
-    /// It is the owner's, half claimed or half released.
+    /// The block is the owner's, and a claim or a release of it was left half done. It is healed first.
     Healed(Revision),
-    /// It is to be created, as this.
+    /// The block does not exist. It is created with this content first.
     Claimed(Box<Block>),
-    /// It is another's and empty: that one is released, then this is created.
+    /// The block is another owner's, and empty. That owner's block is released, and then created with this
+    /// content.
     Reclaimed(Box<Emptied>, Box<Block>),
 }
 
-/// An empty block as it is stored, but for what has cooled down.
+/// An empty stored block; addresses that have cooled down are free in it.
 #[derive(Clone, Debug)]
 pub(super) struct Emptied {
     pub block: Block,
     pub revision: Revision,
 }
 
-/// Addresses to take from a block.
+/// Addresses to take from one block.
 #[derive(Clone, Debug)]
 pub(super) struct Taking {
-    /// The block as it will be stored, but for the sequence number of the write.
+    /// The content of the block to store; the write raises its sequence number.
     pub block: Block,
-    /// Where it comes from.
+    /// How the owner gets the block.
     pub source: Source,
-    /// The addresses.
+    /// The addresses that are taken.
     pub addresses: Vec<IpAddr>,
 }
 
-/// What a request means to do in one family.
+/// What a request intends to do in one family.
 #[derive(Clone, Debug)]
 pub(super) struct FamilyDraft {
     pub family: Family,
     /// The pools to take from, in order.
     pub pools: Vec<Arc<Pool>>,
     pub takings: Vec<Taking>,
-    /// Affinities of the owner that disagree with their block.
+    /// The owner's affinities that disagree with their blocks.
     pub stale: Vec<BlockCidr>,
-    /// Empty blocks of the owner in pools that no longer select it.
+    /// Empty blocks of the owner's whose pools no longer select it.
     pub deselected: Vec<Emptied>,
     pub assigned: Assigned,
 }
@@ -74,19 +76,20 @@ impl FamilyDraft {
         }
     }
 
-    /// The handle holds as many as it may, and as many as are wanted.
+    /// The draft of a request whose handle already holds as many addresses as it may, and at least as many as
+    /// the request wants.
     pub fn held(family: Family, requested: u32, addresses: Vec<Address>) -> FamilyDraft {
         let mut draft = FamilyDraft::new(family, requested);
         draft.assigned.addresses = addresses;
         draft
     }
 
-    /// How many addresses are still to be found.
+    /// How many addresses have still to be found.
     pub fn missing(&self) -> u32 {
         self.assigned.requested.saturating_sub(self.assigned.addresses.len() as u32)
     }
 
-    /// Adds a message, once.
+    /// Adds a message, unless the draft has it already.
     pub fn tell(&mut self, message: Verdict, sink: &impl Sink) {
         sink.tell(|| message.clone());
         if !self.assigned.messages.contains(&message) {
@@ -94,12 +97,12 @@ impl FamilyDraft {
         }
     }
 
-    /// Whether a block is part of the draft already.
+    /// Whether the draft already takes addresses from a block.
     pub fn takes_from(&self, block: BlockCidr) -> bool {
         self.takings.iter().any(|taking| taking.block.cidr == block)
     }
 
-    /// Notes a block and what is taken from it.
+    /// Adds a block, with the addresses taken from it.
     pub fn take(&mut self, taking: Taking) {
         let prefix = taking.block.cidr.cidr().prefix();
         self.assigned.addresses.extend(taking.addresses.iter().map(|addr| Address { addr: *addr, prefix }));
@@ -116,14 +119,16 @@ pub(super) struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    /// The writes, in an order in which every prefix is a legal state: claims first (affinity pending, block, affinity confirmed), those of earlier attempts
-    /// too, then fences, then the handle, then the blocks with the addresses taken, then what is healed by the way.
+    /// The writes, in an order in which every prefix is a legal state: first claims (affinity pending, block,
+    /// affinity confirmed), including those that finish claims of earlier attempts; then fences; then the
+    /// handle; then the blocks with the addresses taken; at last the deletions of stale affinities and the
+    /// releases of deselected blocks.
     pub fn batch(&self, mut drafts: Vec<FamilyDraft>, progress: &mut Progress) -> Batch {
         let mut batch = Batch::new();
         let mut intent = Intent::default();
         let mut raised = Counts::new();
         let mut puts = Vec::new();
-        // Those whose affinity the batch confirms, or ends, anyway.
+        // Blocks whose affinity the batch confirms or ends already.
         let mut settled: BTreeSet<BlockCidr> = BTreeSet::new();
         for draft in &mut drafts {
             settled.extend(draft.takings.iter().map(|taking| taking.block.cidr));
@@ -160,7 +165,8 @@ impl Draft<'_> {
         batch
     }
 
-    /// Writes what makes the block the owner's, if anything; tells what the write that takes addresses has to expect.
+    /// Adds the writes that make the block the owner's, if any are needed. Gives what the write that takes
+    /// addresses has to expect.
     fn come_by(&self, batch: &mut Batch, cidr: BlockCidr, source: Source, intent: &mut Intent) -> Expect {
         match source {
             Source::Stored(revision) => Expect::Revision(revision),
@@ -168,7 +174,7 @@ impl Draft<'_> {
                 Some(Some((stored, _))) => {
                     Expect::AsLeftBy(intent.fence(batch, stored, Expect::Revision(revision)))
                 }
-                // Only blocks that the view holds are taken from.
+                // Addresses are taken only from blocks that the view holds, so this case does not occur.
                 _ => Expect::Revision(revision),
             },
             Source::Healed(revision) => match self.view.block(cidr) {
@@ -178,7 +184,7 @@ impl Draft<'_> {
                     intent.claims.push(healed);
                     Expect::AsLeftBy(healed.written)
                 }
-                // Only blocks that the view holds are healed.
+                // Only blocks that the view holds are healed, so this case does not occur.
                 _ => Expect::Revision(revision),
             },
             Source::Claimed(block) => self.claim(batch, *block, intent),
@@ -200,7 +206,7 @@ impl Draft<'_> {
         Expect::AsLeftBy(claimed.written)
     }
 
-    /// Deletes stale affinities, and releases empty blocks in pools that no longer select the owner.
+    /// Deletes stale affinities, and releases empty blocks whose pools no longer select the owner.
     fn tidy(&self, batch: &mut Batch, stale: Vec<BlockCidr>, deselected: Vec<Emptied>) {
         for cidr in stale {
             if let Some((_, revision)) = self.affinity(self.owner, cidr) {

@@ -1,4 +1,4 @@
-//! One family of a request: the pools, the host's own blocks, and then whatever else may be taken from.
+//! Plans one family of a request: it chooses the pools, then uses the host's own blocks, then other blocks.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::pools::{self, Asker, Choice};
 use crate::reservations::Reserved;
 use crate::verdict::{self, BlockVerdict, Sink, Verdict};
 
-/// All that the plan of a family rests on.
+/// Everything on which the plan of a family depends.
 pub(super) struct Context<'a, S> {
     pub view: &'a View,
     pub request: &'a AutoAssign,
@@ -27,12 +27,12 @@ pub(super) struct Context<'a, S> {
     pub config: &'a IpamConfig,
     pub now: Timestamp,
     pub seed: u64,
-    /// Who is told what becomes of each block.
+    /// Gets the verdict on each block.
     pub sink: &'a S,
 }
 
 impl<S: Sink> Context<'_, S> {
-    /// What to do in a family, or what must be read to know.
+    /// What to do in a family; the error is what must be read before.
     pub fn draft(&self, family: Family) -> Result<FamilyDraft, ReadSet> {
         let mut draft = FamilyDraft::new(family, self.request.wanted(family));
         for (addr, block) in self.progress.got(family) {
@@ -71,7 +71,8 @@ impl<S: Sink> Context<'_, S> {
                 self.tell(cidr, BlockVerdict::OtherPool);
             }
         }
-        // The affinity of a block that this request claimed can be gone, when somebody released the host's affinities meanwhile.
+        // A block that this request claimed may have lost its affinity, when another request released the
+        // host's affinities in the meantime.
         let claimed = self.progress.claimed().filter(|cidr| cidr.family() == family);
         for cidr in claimed.filter(|cidr| holds(&choice.pools, *cidr)).collect::<Vec<_>>() {
             if !allowed.iter().any(|(known, _)| *known == cidr) && self.is_mine(cidr) {
@@ -105,7 +106,8 @@ impl<S: Sink> Context<'_, S> {
                     self.take_stored(draft, cidr, Source::Healed);
                 }
                 Action::Claim => {
-                    // An affinity whose block would overlap others (the pool has been made anew with blocks of another size) claims nothing.
+                    // If the affinity's block would overlap others (because the pool was created again with
+                    // another block size), it is not claimed.
                     if draft.missing() == 0 || self.reserved.covers(cidr) {
                         owned += 1;
                     } else if choice.is_block(cidr) && search.is_free(cidr)? {
@@ -116,12 +118,13 @@ impl<S: Sink> Context<'_, S> {
                     }
                 }
                 Action::Drop => self.drop_stale(draft, cidr, BlockVerdict::Stale),
-                // It cannot be read: it counts as the owner's, and is left alone.
+                // The block cannot be parsed. It counts as one of the owner's, and is left alone.
                 Action::Fetch => {
                     owned += 1;
                     self.tell(cidr, BlockVerdict::Unreadable);
                 }
-                // Every block was read, and there is an affinity or it is mine.
+                // This cannot occur: every block was read, and the owner either has an affinity to it or is
+                // its owner.
                 Action::Pass => {}
             }
         }
@@ -131,7 +134,7 @@ impl<S: Sink> Context<'_, S> {
         Ok(())
     }
 
-    /// Claims, then borrows.
+    /// Claims blocks, then borrows addresses, until nothing is missing.
     fn take_more(&self, draft: &mut FamilyDraft, search: &Search<'_, S>, mut owned: u32) -> Result<(), Stop> {
         let limit = self.limit();
         while draft.missing() > 0 {
@@ -175,7 +178,8 @@ impl<S: Sink> Context<'_, S> {
         }
     }
 
-    /// Whether the pool of a block is enabled and its node selector leaves the node out. (A selector that cannot be read decides nothing.)
+    /// Whether the pool of a block is enabled, and its node selector leaves the node out. A selector that
+    /// cannot be parsed leaves nobody out here.
     fn is_deselected(
         &self,
         choice: &Choice<'_>,
@@ -186,7 +190,7 @@ impl<S: Sink> Context<'_, S> {
         labels.is_some() && pool.is_some_and(|pool| pools::selects_node(pool, &labels) == Some(false))
     }
 
-    /// Whether a block, or the owner's affinity to it, cannot be read: then nothing is done about it.
+    /// Whether a block, or the owner's affinity to it, cannot be parsed. Nothing is done about such a block.
     pub fn is_damaged(&self, cidr: BlockCidr) -> bool {
         let affinity = Key::Affinity { owner: self.owner.clone(), block: cidr };
         [Key::Block(cidr), affinity].iter().any(|key| self.view.unreadable(key).is_some())
@@ -196,7 +200,7 @@ impl<S: Sink> Context<'_, S> {
         affinity::seen(self.view, cidr, self.owner_text) == affinity::Seen::Mine
     }
 
-    /// Tells what becomes of a block.
+    /// Gives the sink a verdict on a block.
     pub fn tell(&self, cidr: BlockCidr, verdict: BlockVerdict) {
         verdict::of_block(self.sink, cidr, verdict);
     }
@@ -213,19 +217,19 @@ impl<S: Sink> Context<'_, S> {
         block::is_empty(&block).then(|| Emptied { block, revision: revision.clone() })
     }
 
-    /// A copy of a block in which what has cooled down is free.
+    /// A copy of a block, in which addresses that have cooled down are free.
     pub fn collected(&self, stored: &Block) -> Block {
         let mut block = block::copy(stored);
         block::collect(&mut block, self.now, self.config.cooldown_seconds);
         block
     }
 
-    /// How to come by a block that exists, and whose affinity needs no write.
+    /// The source for a block that exists and whose affinity needs no write.
     pub fn stored(&self, cidr: BlockCidr, revision: Revision) -> Source {
         if self.progress.must_fence(cidr) { Source::Fenced(revision) } else { Source::Stored(revision) }
     }
 
-    /// Takes what is missing from a block of the owner's.
+    /// Takes missing addresses from a block of the owner's.
     pub fn take_stored(&self, draft: &mut FamilyDraft, cidr: BlockCidr, source: impl Fn(Revision) -> Source) {
         if draft.missing() == 0 || draft.takes_from(cidr) {
             return;
@@ -239,11 +243,11 @@ impl<S: Sink> Context<'_, S> {
         let source = source(revision.clone());
         let mut block = self.collected(stored);
         if matches!(source, Source::Healed(_) | Source::Fenced(_)) {
-            // It is rewritten once before.
+            // The write before this one raises the sequence number, too.
             block::bump(&mut block);
         }
         let strict = self.config.strict_affinity.then_some(self.owner_text);
-        // A mismatch cannot be: the block was seen to be the owner's.
+        // An error is impossible: the block was found to be the owner's.
         let taken =
             block::assign(&mut block, draft.missing(), strict, self.progress.attribute(), self.reserved);
         match taken {
@@ -255,7 +259,7 @@ impl<S: Sink> Context<'_, S> {
         }
     }
 
-    /// Takes what is missing from a block that is to be created.
+    /// Takes missing addresses from a block that is created first.
     pub fn take_claimed(
         &self,
         draft: &mut FamilyDraft,
@@ -265,7 +269,7 @@ impl<S: Sink> Context<'_, S> {
         let created = block::create(cidr, self.owner, self.request.host_reserved.as_ref(), self.now);
         let mut block = created.clone();
         let (wanted, attribute) = (draft.missing(), self.progress.attribute());
-        // It is the owner's, so there is no mismatch.
+        // The block is the owner's, so an error is impossible.
         let addresses = block::assign(&mut block, wanted, None, attribute, self.reserved).unwrap_or_default();
         self.tell(cidr, BlockVerdict::Claimed(addresses.len()));
         draft.take(Taking { block, source: source(Box::new(created)), addresses });
@@ -276,7 +280,7 @@ impl<S: Sink> Context<'_, S> {
         if unread.is_empty() { Ok(()) } else { Err(Stop::Fetch(ReadSet::new().keys(unread))) }
     }
 
-    /// All blocks of the family must be known to that depth.
+    /// Demands that all blocks of the family are known to a depth.
     pub fn need_all(&self, family: Family, depth: Depth) -> Result<(), Stop> {
         let scope = Scope::Blocks { family: Some(family) };
         if self.view.is_complete(&scope, depth) {
@@ -293,11 +297,11 @@ impl<S: Sink> Context<'_, S> {
     }
 }
 
-/// Why a search does not go on.
+/// Why a search has to stop.
 pub(super) enum Stop {
-    /// More must be read.
+    /// This must be read before the search can continue.
     Fetch(ReadSet),
-    /// The request cannot be answered further.
+    /// The request ends with this error.
     Error(AutoAssignError),
 }
 

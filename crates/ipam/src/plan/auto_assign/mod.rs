@@ -1,5 +1,6 @@
-//! Assigns addresses to a host from the pools that select it (`libcalico-go/lib/ipam/ipam.go`, `AutoAssign`): from its own blocks, then from
-//! blocks that it claims, then, unless affinity is strict, from others'. Both families in one batch.
+//! Assigns addresses to a host from the pools that select it (`libcalico-go/lib/ipam/ipam.go`, `AutoAssign`):
+//! from the host's own blocks, then from blocks that it claims, then, unless affinity is strict, from other
+//! owners' blocks. One batch serves both families.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -27,36 +28,39 @@ use draft::{Draft, FamilyDraft};
 /// A request for addresses.
 #[derive(Clone, Debug)]
 pub struct AutoAssign {
-    /// The host that they are for.
+    /// The host that gets the addresses.
     pub host: String,
-    /// What they are for.
+    /// What the addresses are for.
     pub intended_use: Use,
-    /// The handle to release them by.
+    /// The handle by which the addresses can be released.
     pub handle: Option<HandleId>,
-    /// Who gets them: node, pod, namespace, timestamp... Together with the handle, the request's identity.
+    /// The owner of the addresses: node, pod, namespace, timestamp and more. Together with the handle, the
+    /// attributes are the request's identity.
     pub attributes: BTreeMap<String, String>,
     /// How many IPv4 addresses.
     pub v4: u32,
     /// How many IPv6 addresses.
     pub v6: u32,
-    /// IPv4 pools to take from, in that order, whatever they select; empty for those that select the host.
+    /// The IPv4 pools to take from, in this order, whatever their selectors say; if empty, the pools that
+    /// select the host.
     pub v4_pools: Vec<Cidr>,
-    /// The same for IPv6.
+    /// The IPv6 pools to take from; see `v4_pools`.
     pub v6_pools: Vec<Cidr>,
-    /// The labels of the namespace, for pools' namespace selectors.
+    /// The labels of the namespace, for the pools' namespace selectors.
     pub namespace_labels: Option<BTreeMap<String, String>>,
-    /// Blocks that the host may own in the pools of the request; 0 for what the configuration says.
+    /// How many blocks the host may own in the pools of the request; 0 for the configuration's limit.
     pub max_blocks_per_host: u32,
-    /// Nothing is written unless every address of both families can be had.
+    /// Whether to write nothing unless every address of both families can be assigned.
     pub all_or_nothing: bool,
-    /// What the host keeps of each of its blocks (Windows).
+    /// The addresses that the host reserves in each of its blocks (Windows).
     pub host_reserved: Option<HostReserved>,
-    /// Addresses of a family that the handle may hold; when it holds as many as are wanted already, those are the answer.
+    /// How many addresses of a family the handle may hold. If it already holds as many as the request wants,
+    /// these are the answer.
     pub max_per_handle: Option<u32>,
 }
 
 impl AutoAssign {
-    /// A request for nothing yet, on a host.
+    /// A request of a host that wants no address yet.
     pub fn new(host: impl Into<String>, intended_use: Use) -> AutoAssign {
         AutoAssign {
             host: host.into(),
@@ -75,12 +79,12 @@ impl AutoAssign {
         }
     }
 
-    /// The planner of this request.
+    /// The planner for this request.
     pub fn planner(self) -> AutoAssignPlanner {
         self.planner_for(Silent)
     }
 
-    /// The same planner, which tells what it makes of each pool and block.
+    /// The planner for this request, which gives its verdict on each pool and block to `sink`.
     pub fn planner_for<S: Sink>(self, sink: S) -> AutoAssignPlanner<S> {
         let attribute = Attribute {
             handle_id: self.handle.as_ref().map(|id| id.as_str().to_string()),
@@ -112,19 +116,20 @@ impl AutoAssign {
     }
 }
 
-/// Why addresses cannot be had, other than that there are not enough.
+/// Why no addresses can be assigned, or the search for more ended. That there are too few free addresses is
+/// no error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AutoAssignError {
-    /// There is no pool to take from.
+    /// There is no pool to take addresses from.
     #[error(transparent)]
     Pools(#[from] PoolsError),
-    /// The node is not known. Create it.
+    /// The node's resource does not exist. Create it.
     #[error("resource does not exist: Node({0}) with error: <nil>")]
     NoNode(String),
-    /// The host owns as many blocks as it may. Raise the limit, or release what is not needed.
+    /// The host owns as many blocks as it may. Raise the limit, or release blocks that are not needed.
     #[error("cannot allocate new block due to per host block limit")]
     BlockLimit,
-    /// The host's blocks are full and hosts may not claim others (`autoAllocateBlocks` is false).
+    /// The host's blocks are full, and hosts may not claim others (`autoAllocateBlocks` is false).
     #[error("failed to find or claim a block")]
     NoAutoAllocate,
     /// The handle holds as many addresses as it may.
@@ -132,12 +137,12 @@ pub enum AutoAssignError {
     HandleLimit {
         /// The handle.
         handle: HandleId,
-        /// Addresses of the family that it holds.
+        /// How many addresses of the family the handle holds.
         held: u32,
-        /// Addresses of the family that it may hold.
+        /// How many addresses of the family the handle may hold.
         most: u32,
     },
-    /// The handle was released meanwhile.
+    /// Another request has released the handle in the meantime.
     #[error(transparent)]
     Overtaken(#[from] Overtaken),
 }
@@ -147,34 +152,35 @@ pub enum AutoAssignError {
 pub struct Address {
     /// The address.
     pub addr: IpAddr,
-    /// The prefix length of its block.
+    /// The prefix length to configure with the address: that of its block, or of a single address where the
+    /// handle held it already.
     pub prefix: u8,
 }
 
-/// What became of the request in one family.
+/// The result of the request in one family.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Assigned {
-    /// How many were wanted.
+    /// How many addresses the request wants.
     pub requested: u32,
-    /// Those assigned.
+    /// The addresses that were assigned.
     pub addresses: Vec<Address>,
-    /// Why there are not more.
+    /// Why there are not more addresses.
     pub messages: Vec<Verdict>,
     /// Why the search ended early.
     pub error: Option<AutoAssignError>,
 }
 
-/// What became of the request.
+/// The result of the request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AutoAssigned {
-    /// IPv4.
+    /// The result for IPv4.
     pub v4: Assigned,
-    /// IPv6.
+    /// The result for IPv6.
     pub v6: Assigned,
 }
 
 impl AutoAssigned {
-    /// The part of a family.
+    /// The result for a family.
     pub fn family(&self, family: Family) -> &Assigned {
         match family {
             Family::V4 => &self.v4,
@@ -182,14 +188,14 @@ impl AutoAssigned {
         }
     }
 
-    /// Whether every address that was wanted is there.
+    /// Whether every wanted address was assigned.
     pub fn is_whole(&self) -> bool {
         Family::BOTH.iter().all(|f| self.family(*f).addresses.len() >= self.family(*f).requested as usize)
     }
 }
 
 impl Assigned {
-    /// Why there are fewer addresses than were wanted, in Calico's words; `None` when there are not.
+    /// Why there are fewer addresses than wanted, in Calico's words; `None` when there are enough.
     pub fn shortage(&self, family: Family, host_reserved: Option<&HostReserved>) -> Option<String> {
         if self.addresses.len() >= self.requested as usize {
             return None;
@@ -205,16 +211,17 @@ impl Assigned {
     }
 }
 
-/// The planner of [`AutoAssign`].
+/// The planner for [`AutoAssign`].
 #[derive(Clone, Debug)]
 pub struct AutoAssignPlanner<S = Silent> {
     request: AutoAssign,
     owner: Owner,
     owner_text: String,
-    /// The node that the owner is, if it is one.
+    /// The node that is the owner; `None` for other owners.
     node: Option<Key>,
     progress: Progress,
-    /// The answer, once it is certain that the request gets nothing: what is left then is to take back what earlier attempts got.
+    /// The answer, once it is certain that the request gets no address. From then on the planner only takes
+    /// back what earlier attempts got.
     refused: Option<AutoAssigned>,
     sink: S,
 }
@@ -224,7 +231,8 @@ impl<S: Sink> AutoAssignPlanner<S> {
         Family::BOTH.into_iter().filter(|family| self.request.wanted(*family) > 0)
     }
 
-    /// What the handle holds already, where the request limits that; `Ok(None)` when there is room.
+    /// The addresses that the handle already holds, where the request limits them; `Ok(None)` when it may
+    /// take more.
     fn held(&self, view: &View, family: Family) -> Result<Option<Vec<Address>>, AutoAssignError> {
         let (Some(most), Some(id)) = (self.request.max_per_handle, &self.request.handle) else {
             return Ok(None);
@@ -232,7 +240,7 @@ impl<S: Sink> AutoAssignPlanner<S> {
         let Some(Some((handle, _))) = view.handle(id) else { return Ok(None) };
         let wanted = self.request.wanted(family);
         let held = self.progress.held(view, id, handle, family);
-        // What this request has itself got is not what it found.
+        // Addresses that this request itself got do not count as held before.
         if held.saturating_add(wanted) <= most || self.progress.got(family).next().is_some() {
             return Ok(None);
         }
@@ -245,7 +253,7 @@ impl<S: Sink> AutoAssignPlanner<S> {
         }
         match addresses.len() as u32 >= wanted {
             true => {
-                // As many as were asked for, and the same ones each time.
+                // As many as the request wants, and the same ones each time.
                 addresses.truncate(wanted as usize);
                 Ok(Some(addresses))
             }
@@ -253,7 +261,7 @@ impl<S: Sink> AutoAssignPlanner<S> {
         }
     }
 
-    /// Blocks of the handle, needed to tell what it holds.
+    /// The blocks that must be read to know what the handle holds.
     fn unread_of_handle(&self, view: &View) -> Vec<Key> {
         let (Some(_), Some(id)) = (self.request.max_per_handle, &self.request.handle) else {
             return Vec::new();
@@ -324,7 +332,7 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
                 Ok(draft) => {
                     let failed = draft.assigned.error.is_some();
                     drafts.push(draft);
-                    // An error in IPv4 ends the request, as it does in Calico.
+                    // In Calico, too, an error in IPv4 ends the request.
                     if failed {
                         break;
                     }
@@ -371,7 +379,7 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
     fn can_do_without(&self, key: &Key) -> bool {
         match key {
             Key::IpamConfig => true,
-            // What earlier attempts wrote must be seen again.
+            // What earlier attempts wrote must be read again.
             Key::Block(_) | Key::Affinity { .. } => !self.progress.rests_on(key),
             _ => false,
         }
@@ -391,7 +399,8 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
 }
 
 impl<S: Sink> AutoAssignPlanner<S> {
-    /// The answer when not all can be had and the request wants all: what earlier attempts got is taken back with it.
+    /// Answers a request that wants all or nothing and cannot have all: first takes back what earlier
+    /// attempts got.
     fn give_back(&mut self, answer: AutoAssigned, view: &View, now: Timestamp) -> Plan<AutoAssigned> {
         match self.progress.give_up(view, now) {
             Plan::Fetch(set) => Plan::Fetch(set),

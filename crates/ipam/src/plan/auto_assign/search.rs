@@ -1,4 +1,4 @@
-//! The blocks of all hosts, in the order in which a host looks through them.
+//! Searches the blocks of all hosts, in the order of one host.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::reservations;
 use crate::ring::Ring;
 use crate::verdict::{BlockVerdict, Sink};
 
-/// Headers read at a time.
+/// How many headers are read at once.
 pub(super) const PAGE: usize = 500;
 
-/// A search through the pools of a family. What it needs is read, and worked out, when it is first asked for.
+/// A search through the pools of a family. It reads and computes each thing when that is first needed.
 pub(super) struct Search<'a, S> {
     pub context: &'a Context<'a, S>,
     pub pools: &'a [&'a Arc<Pool>],
@@ -28,7 +28,7 @@ pub(super) struct Search<'a, S> {
 
 /// A stored block of a pool.
 pub(super) struct Candidate {
-    /// The pool's place in the choice.
+    /// The index of the block's pool among the chosen pools.
     pub pool: usize,
     pub cidr: BlockCidr,
     pub header: BlockHeader,
@@ -36,12 +36,12 @@ pub(super) struct Candidate {
 }
 
 impl<'a, S: Sink> Search<'a, S> {
-    /// A search through the pools of a choice.
+    /// A search through the pools of `choice`.
     pub fn new(context: &'a Context<'a, S>, choice: &'a Choice<'a>) -> Search<'a, S> {
         Search {
             context,
             pools: &choice.pools,
-            // There is no choice without a pool.
+            // A choice has at least one pool.
             family: choice.pools.first().map_or(Family::V4, |pool| pool.family()),
             rings: OnceCell::new(),
             taken: OnceCell::new(),
@@ -49,19 +49,19 @@ impl<'a, S: Sink> Search<'a, S> {
         }
     }
 
-    /// The host's ring in each pool; `None` for a pool that is smaller than a block.
+    /// The host's ring in each pool; `None` for a pool that is smaller than one block.
     pub fn rings(&self) -> &[Option<Ring>] {
         let (host, seed) = (&self.context.request.host, self.context.seed);
         self.rings.get_or_init(|| self.pools.iter().map(|pool| Ring::of(pool, host, seed)).collect())
     }
 
-    /// Whether no stored block overlaps this one.
+    /// Whether no stored block overlaps `block`.
     pub fn is_free(&self, block: BlockCidr) -> Result<bool, Stop> {
         let (first, last) = reservations::numbers(&block.cidr());
         Ok(self.taken()?.meeting(first, last).is_none())
     }
 
-    /// The addresses that stored blocks cover, of whatever size these are.
+    /// The addresses that stored blocks cover, of any block size.
     pub fn taken(&self) -> Result<&Ranges, Stop> {
         self.need_keys()?;
         Ok(self.taken.get_or_init(|| {
@@ -74,8 +74,9 @@ impl<'a, S: Sink> Search<'a, S> {
         }))
     }
 
-    /// The keys of all blocks, and beside them the owner's affinity to the block that it looks at first: one that an old release of Calico wrote to
-    /// Kubernetes, without labels, is in no list of the owner's, and yet its block is the owner's.
+    /// Demands the keys of all blocks. At the same time it reads the owner's affinity to the first block of
+    /// its ring: old releases of Calico wrote affinities to Kubernetes without labels, so a list by label
+    /// lacks them, though their blocks are the owner's.
     fn need_keys(&self) -> Result<(), Stop> {
         let Err(Stop::Fetch(set)) = self.context.need_all(self.family, Depth::Key) else { return Ok(()) };
         let first = self.pools.first().zip(self.rings().first().and_then(Option::as_ref));
@@ -86,7 +87,7 @@ impl<'a, S: Sink> Search<'a, S> {
         Err(Stop::Fetch(set.keys(unseen.map(|block| Key::Affinity { owner: owner.clone(), block }))))
     }
 
-    /// The stored blocks of the pools' block sizes, pool by pool, in the host's order.
+    /// The stored blocks that have their pool's block size, pool by pool, in the host's order.
     pub fn candidates(&self) -> Result<&[Candidate], Stop> {
         self.context.need_all(self.family, Depth::Header)?;
         Ok(self.candidates.get_or_init(|| {
@@ -98,7 +99,8 @@ impl<'a, S: Sink> Search<'a, S> {
                     self.context.tell(*cidr, BlockVerdict::Unreadable);
                     continue;
                 };
-                // An owner of a form that nobody here knows may count on what nobody here knows.
+                // The owner has a form that this program does not know, so nobody here knows which rules that
+                // owner relies on.
                 let owner = header.affinity.as_deref().filter(|text| !text.is_empty());
                 if owner.is_some_and(|text| Owner::from_affinity_text(text).is_none()) {
                     self.context.tell(*cidr, BlockVerdict::OddOwner);
@@ -130,8 +132,9 @@ fn header(slot: &Slot) -> Option<BlockHeader> {
     }
 }
 
-/// The first block in the order of a ring that no stored block overlaps, that is not reserved as a whole, and that `is_used` does not name. Jumps over
-/// stored blocks that lie side by side and over reservations: never more steps than there are of them.
+/// The first block in the order of a ring that overlaps no stored block, is not reserved as a whole, and is
+/// not named by `is_used`. It jumps over adjacent stored blocks and over reservations, so it takes no more
+/// steps than there are of these.
 pub(super) fn unclaimed(
     pool: &Pool,
     ring: &Ring,
@@ -154,7 +157,7 @@ pub(super) fn unclaimed(
         } else {
             return Some(block);
         };
-        // At the end of the pool the ring goes on at its beginning.
+        // After the end of the pool, the ring continues at the pool's beginning.
         steps = steps.saturating_add(next.min(ring.count()) - index);
     }
     None

@@ -19,7 +19,7 @@ fn search(pool: &Pool, host: &str, stored: &[&str], reserved: &[&str]) -> Option
 
 #[test]
 fn the_search_wraps_and_jumps() {
-    // node1 starts at #666 of 1024.
+    // node1 starts at block 666 of 1024.
     let p = pool("192.168.0.0/16", 26);
     for (stored, reserved, wanted) in [
         (&[][..], &[][..], Some("192.168.166.128/26")),
@@ -42,12 +42,13 @@ fn the_search_wraps_and_jumps() {
     assert!(search(&whole, "node1", &[], &["8000::/1"]).is_some());
 }
 
-/// Every block but one is reserved, or taken: whichever one it is, it is found. 2^74 blocks cannot be walked.
+/// All blocks but one are reserved or taken, and the search finds that one, whichever it is. A pool of 2^74
+/// blocks cannot be searched block by block.
 #[test]
 fn one_block_left_in_a_pool_that_cannot_be_walked() {
     let p = pool("fd00::/48", 122);
     let mut left: Vec<Cidr> = Vec::new();
-    // All of the pool but fd00::40/122, as the networks around it.
+    // The whole pool except fd00::40/122, as the networks around it.
     for prefix in 49..=122 {
         let bit = 1u128 << (128 - prefix);
         let hole = cidr::number("fd00::40".parse().unwrap());

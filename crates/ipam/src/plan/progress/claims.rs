@@ -1,4 +1,4 @@
-//! Blocks that the attempts of a request made the owner's.
+//! The blocks that a request's attempts claimed for the owner.
 
 use api::{BlockCidr, Key};
 use store::{Batch, View};
@@ -7,8 +7,8 @@ use super::{Intent, Progress};
 use crate::affinity::{self, Action, Seen};
 
 impl Progress {
-    /// Forgets claims that have come to their end: confirmed after all, or the block is another's. A claim whose block is absent is kept: the write that creates the
-    /// block may yet be applied.
+    /// Forgets claims that need no healing any more: the affinity is confirmed, or the block is another
+    /// owner's. A claim whose block is absent stays: its write that creates the block may still be applied.
     pub(super) fn settle_claims(&mut self, view: &View) {
         let owner = &self.owner;
         let text = owner.affinity_text();
@@ -19,12 +19,12 @@ impl Progress {
         });
     }
 
-    /// Blocks that earlier attempts made, or may have made, the owner's.
+    /// The blocks that earlier attempts claimed, or may have claimed.
     pub fn claimed(&self) -> impl Iterator<Item = BlockCidr> {
         self.claimed.iter().copied()
     }
 
-    /// Blocks of the owner of which the affinity is still to be confirmed.
+    /// The blocks that are the owner's, and whose affinity has still to be confirmed.
     pub(super) fn unhealed(&self, view: &View) -> impl Iterator<Item = BlockCidr> {
         let text = self.owner.affinity_text();
         let is_mine = move |cidr: &BlockCidr| affinity::seen(view, *cidr, &text) == Seen::Mine;
@@ -35,7 +35,8 @@ impl Progress {
         Key::Affinity { owner: self.owner.clone(), block }
     }
 
-    /// Adds writes that heal what earlier attempts claimed and could not confirm, but for blocks that the batch writes anyway.
+    /// Adds the writes that finish claims of earlier attempts. Leaves out blocks that the batch writes
+    /// already.
     pub fn heal(
         &self,
         batch: &mut Batch,

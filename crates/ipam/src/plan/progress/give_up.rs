@@ -1,4 +1,4 @@
-//! Taking back what the attempts of a request did.
+//! Takes back what a request's attempts did.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::handle::{self, Counts};
 use crate::plan::Plan;
 
 impl Progress {
-    /// Plans to take everything back: reads what that needs, then one batch.
+    /// Plans to take everything back: first reads what is needed, then commits one batch.
     pub fn give_up(&mut self, view: &View, now: Timestamp) -> Plan<()> {
         let missing = self.missing(view);
         if !missing.is_empty() {
@@ -22,9 +22,10 @@ impl Progress {
         if batch.is_empty() { Plan::Done(()) } else { Plan::Commit { batch, answer: () } }
     }
 
-    /// A batch that takes everything back; empty when nothing is left.
+    /// The batch that takes everything back; empty when nothing is left.
     fn take_all_back(&mut self, view: &View, now: Timestamp) -> Batch {
-        // Overtaken or not: what is gone needs no taking back.
+        // Whether the request was overtaken does not matter here: what is gone already need not be taken
+        // back.
         let _ = self.settle(view);
         let mut batch = Batch::new();
         let mut intent = Intent::default();
@@ -43,7 +44,8 @@ impl Progress {
                 .map(|addr| ReleaseIp { addr: *addr, handle: None, sequence: None })
                 .collect();
             let mut changed = stored.clone();
-            // Without cooldown: nobody has used the addresses. No sequence number and no handle are asked for, so nothing is refused.
+            // Without cooldown, as nobody has used the addresses. The release demands no sequence number and
+            // no handle, so it refuses nothing.
             let _ = block::release(&mut changed, &ours, now, 0);
             if let Some(id) = &self.handle {
                 left.insert(cidr, block::may_hold(&changed, id.as_str()));

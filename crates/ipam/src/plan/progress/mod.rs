@@ -1,4 +1,5 @@
-//! What the attempts of one request for addresses have done so far, so that no retry takes an address twice or forgets one.
+//! What the attempts of one request for addresses have done so far. With this memory, no retry takes an
+//! address twice or forgets one.
 
 mod claims;
 mod give_up;
@@ -20,22 +21,23 @@ use crate::plan::attempts::{self, Tally, Writes};
 struct Placed {
     block: BlockCidr,
     addresses: Vec<IpAddr>,
-    /// The sequence number that they were taken with.
+    /// The sequence number that the addresses have.
     sequence: u64,
-    /// The empty block that the same write, or one that a transaction folds with it, creates: as long as there is no block, it may yet be applied.
+    /// The empty block with which the same batch creates the record; `None` for a block that existed. While the
+    /// block is absent, that creation, and with it this write, may still be applied.
     creation: Option<Arc<Value>>,
 }
 
-/// What one batch means to do; the indexes are those of its writes.
+/// What the writes of one batch are for. The indexes are those of the batch's writes.
 #[derive(Clone, Debug, Default)]
 pub struct Intent {
-    /// Each write of a block that takes addresses.
+    /// The writes that take addresses, one for each block.
     places: Vec<(usize, Placed)>,
-    /// Writes of a block after which no earlier write in doubt can be applied any more, beside those that take addresses.
+    /// Other writes of a block after which no earlier write of it can be applied.
     fences: Vec<(usize, BlockCidr)>,
-    /// What makes blocks the owner's.
+    /// The writes that claim or heal blocks.
     pub claims: Vec<Claimed>,
-    /// Writes after which none of the request's addresses are in a block.
+    /// The writes after which a block holds no address of the request.
     returns: Vec<(usize, BlockCidr)>,
 }
 
@@ -61,14 +63,14 @@ impl Intent {
         self.places.push((index, Placed { block: cidr, addresses, sequence, creation }));
     }
 
-    /// Writes a fence; tells the index of the write.
+    /// Adds a fence. Gives the index of the write.
     pub fn fence(&mut self, batch: &mut Batch, stored: &Block, expect: Expect) -> usize {
         let index = attempts::fence(batch, stored, expect);
         self.fences.push((index, stored.cidr));
         index
     }
 
-    /// Writes after which no earlier write of the block can be applied any more.
+    /// All writes after which no earlier write of their block can be applied.
     fn fencing(&self) -> impl Iterator<Item = (usize, BlockCidr)> {
         let places = self.places.iter().map(|(index, placed)| (*index, placed.block));
         let claims = self.claims.iter().map(|claim| (claim.written, claim.block));
@@ -76,33 +78,34 @@ impl Intent {
     }
 }
 
-/// The request's memory over its attempts.
+/// A request's memory over its attempts.
 #[derive(Clone, Debug)]
 pub struct Progress {
     owner: Owner,
     attribute: Arc<Attribute>,
     handle: Option<HandleId>,
-    /// Addresses that are known to have been taken.
+    /// Addresses that were certainly taken.
     placed: Vec<Placed>,
-    /// Writes that take addresses.
+    /// Writes that take addresses, and whose outcome is not known yet.
     places: Writes<Placed>,
-    /// What the handle counts too much.
+    /// What the handle counts too much because of this request.
     tally: Tally,
-    /// Blocks that earlier attempts made, or may have made, the owner's.
+    /// The blocks that earlier attempts claimed, or may have claimed.
     claimed: BTreeSet<BlockCidr>,
-    /// Those of which the affinity was not confirmed then, or perhaps not. Between the writes of a claim somebody who had looked before the block was there may
-    /// have dropped the affinity as stale: nobody but this request knows of the block then, and it must not end before that is healed.
+    /// Those claimed blocks whose affinity was not certainly confirmed. In the middle of a claim, another
+    /// request that read the block before its creation may delete the affinity as stale. After that, only
+    /// this request knows of the block, so it must not end before the affinity is written again.
     unconfirmed: BTreeSet<BlockCidr>,
     intent: Intent,
 }
 
-/// A `DEL` came between the attempts and took back what they had written.
+/// A `DEL` between two attempts took back what the request had written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the handle was released while its addresses were being assigned")]
 pub struct Overtaken;
 
 impl Progress {
-    /// Nothing done yet, for a request of that identity which claims blocks for `owner`.
+    /// An empty memory, for a request with that identity which claims blocks for `owner`.
     pub fn new(owner: Owner, attribute: Arc<Attribute>, handle: Option<HandleId>) -> Progress {
         Progress {
             owner,
@@ -117,12 +120,13 @@ impl Progress {
         }
     }
 
-    /// The request's identity: its handle and owner attributes, fixed on arrival.
+    /// The request's identity: its handle and owner attributes. It is the same in every attempt.
     pub fn attribute(&self) -> &Arc<Attribute> {
         &self.attribute
     }
 
-    /// What must be read at the start of an attempt: the handle and affinities. The blocks are read after them ([`Progress::missing`]).
+    /// What must be read at the start of an attempt: the handle, and affinities. The blocks must be read
+    /// after them (see [`Progress::missing`]).
     pub fn reads(&self) -> ReadSet {
         let created = self.places.in_doubt().iter().filter(|placed| placed.creation.is_some());
         let claims: BTreeSet<_> =
@@ -131,8 +135,8 @@ impl Progress {
         ReadSet::new().keys(affinities).keys(self.handle.clone().map(Key::Handle))
     }
 
-    /// What else must be known in full before anything is concluded from what earlier attempts did: also what a list of keys or headers that was read later has
-    /// shown to have changed.
+    /// What must be read in full before anything can be concluded about earlier attempts. That includes
+    /// blocks whose key or header, in a list read later, shows that they have changed.
     pub fn missing(&self, view: &View) -> ReadSet {
         if !self.owes() {
             return ReadSet::new();
@@ -141,7 +145,8 @@ impl Progress {
         view.missing(first.chain(self.blocks().into_iter().map(Key::Block)))
     }
 
-    /// Whether an earlier attempt wrote a record, or may have: the request cannot end without knowing it.
+    /// Whether an earlier attempt wrote a record, or may have written it. The request cannot end without
+    /// knowing that record's state.
     pub fn rests_on(&self, key: &Key) -> bool {
         self.owes()
             && match key {
@@ -155,10 +160,10 @@ impl Progress {
         placed.chain(self.claimed()).chain(self.tally.blocks()).collect()
     }
 
-    /// Settles what was in doubt. Needs what is [`missing`](Progress::missing).
+    /// Decides which writes in doubt were applied. [`missing`](Progress::missing) must have been read before.
     ///
     /// # Errors
-    /// When something known to have been written is gone.
+    /// When addresses that were certainly taken are gone.
     pub fn settle(&mut self, view: &View) -> Result<(), Overtaken> {
         if !self.owes() {
             return Ok(());
@@ -183,33 +188,34 @@ impl Progress {
         if is_counted_out || is_overtaken { Err(Overtaken) } else { Ok(()) }
     }
 
-    /// The addresses of a family that earlier attempts are known to have got.
+    /// The addresses of a family that earlier attempts certainly took.
     pub fn got(&self, family: Family) -> impl Iterator<Item = (IpAddr, BlockCidr)> {
         let placed = self.placed.iter().filter(move |placed| placed.block.family() == family);
         placed.flat_map(|placed| placed.addresses.iter().map(|addr| (*addr, placed.block)))
     }
 
-    /// How many addresses of a family a handle holds, or others are about to take for it.
+    /// How many addresses of a family a handle holds, including those that other requests have counted and
+    /// are about to take.
     pub fn held(&self, view: &View, id: &HandleId, handle: &Handle, family: Family) -> u32 {
         let counts = handle.blocks.iter().filter(|(block, _)| block.family() == family);
-        // Where a block had to be read to know, it has been; an unreadable one counts in full.
+        // A block that had to be read for this has been read. A block that cannot be parsed counts in full.
         let held = counts.map(|(block, n)| self.tally.held(view, id, *block, *n).unwrap_or(*n));
         held.fold(0, u32::saturating_add)
     }
 
-    /// Whether a block must be rewritten before the handle is written, so that its count can be set right.
+    /// Whether a block must be written before the handle, so that the handle's count of it can be set right.
     pub fn must_fence(&self, block: BlockCidr) -> bool {
         self.tally.is_unsure(block)
     }
 
-    /// Notes what the batch that is about to be committed means.
+    /// Remembers what the batch that is about to be committed is for.
     pub fn intend(&mut self, mut intent: Intent) {
         intent.fences = intent.fencing().collect();
         self.places.plan(std::mem::take(&mut intent.places));
         self.intent = intent;
     }
 
-    /// Learns what came of it.
+    /// Takes in the report of that batch.
     pub fn observe(&mut self, report: &Report) {
         let intent = std::mem::take(&mut self.intent);
         let applied = |index: usize| matches!(report.outcomes.get(index), Some(Outcome::Applied(_)));
@@ -242,8 +248,9 @@ impl Progress {
             || self.tally.owes()
     }
 
-    /// Adds writes that keep what is in doubt from being applied later, and those that must stand before a count can be set right; but for blocks that the batch
-    /// writes anyway.
+    /// Adds fences: for blocks with writes in doubt, so that these cannot be applied later, and for blocks
+    /// that must be written before the handle's count of them can be set right. Leaves out blocks that the
+    /// batch writes already.
     pub fn fence(
         &self,
         batch: &mut Batch,
@@ -267,7 +274,8 @@ impl Progress {
         }
     }
 
-    /// A block whose creation is in doubt is created, empty: only what exists can be compared with. It stays, as the owner's.
+    /// Creates, empty, a block whose creation is in doubt. An absent block cannot be fenced, as only an
+    /// existing record has a revision to compare. The new block stays the owner's.
     fn claim_in_doubt(&self, batch: &mut Batch, view: &View, cidr: BlockCidr, intent: &mut Intent) {
         let mut created = self.places.in_doubt().iter().filter(|placed| placed.block == cidr);
         if let Some(Value::Block(block)) = created.find_map(|placed| placed.creation.as_deref()) {
@@ -276,8 +284,10 @@ impl Progress {
         }
     }
 
-    /// Writes the handle, for what the batch is about to take (`by`) and without what is counted too much. To be written after the fences and before the blocks
-    /// that addresses are taken from; `left` are blocks that the batch has written with other contents than the view knows, and what they hold then.
+    /// Adds the handle's write: with the addresses that the batch is about to take (`by`), and without what
+    /// is counted too much. The caller must add the fences before, and the blocks from which addresses are
+    /// taken after. `left` says what the handle holds in each block that the batch has written with another
+    /// content than the view's.
     pub fn count(
         &mut self,
         handle: &mut handle::Draft,
@@ -310,7 +320,7 @@ fn block_of(key: &Key) -> Option<BlockCidr> {
     }
 }
 
-/// Whether a block holds exactly what was placed: the request's attribute, taken with that sequence number.
+/// Whether a block holds exactly the placed addresses: with the request's attribute and that sequence number.
 fn holds(view: &View, placed: &Placed, attribute: &Arc<Attribute>) -> bool {
     let Some(Some((block, _))) = view.block(placed.block) else { return false };
     placed.addresses.iter().all(|addr| {

@@ -15,7 +15,7 @@ use crate::block;
 
 /// What a view says about the block of an affinity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub enum BlockState {
     /// The block was not read.
     Unread,
     /// The block does not exist.
@@ -49,34 +49,34 @@ pub enum Action {
 }
 
 /// The healing table. `affinity` is the state of the owner's affinity; `None` when there is no affinity.
-pub fn action(affinity: Option<AffinityState>, block: Seen) -> Action {
+pub fn action(affinity: Option<AffinityState>, block: BlockState) -> Action {
     use AffinityState::{Confirmed, Pending, PendingDeletion};
     match (affinity, block) {
-        (_, Seen::Unread) => Action::Fetch,
-        (Some(Confirmed), Seen::Mine) => Action::Use,
-        (None | Some(Pending | PendingDeletion), Seen::Mine) => Action::Heal,
-        (_, Seen::Absent) => Action::Claim,
-        (Some(_), Seen::Anothers | Seen::Ownerless) => Action::Drop,
-        (None, Seen::Anothers | Seen::Ownerless) => Action::Pass,
+        (_, BlockState::Unread) => Action::Fetch,
+        (Some(Confirmed), BlockState::Mine) => Action::Use,
+        (None | Some(Pending | PendingDeletion), BlockState::Mine) => Action::Heal,
+        (_, BlockState::Absent) => Action::Claim,
+        (Some(_), BlockState::Anothers | BlockState::Ownerless) => Action::Drop,
+        (None, BlockState::Anothers | BlockState::Ownerless) => Action::Pass,
     }
 }
 
 /// What a view says about a block, from the point of view of an owner (`owner` is a text as in a block's
 /// `affinity`).
-pub fn seen(view: &View, cidr: BlockCidr, owner: &str) -> Seen {
+pub fn block_state(view: &View, cidr: BlockCidr, owner: &str) -> BlockState {
     match view.block(cidr) {
-        None => Seen::Unread,
-        Some(None) => Seen::Absent,
+        None => BlockState::Unread,
+        Some(None) => BlockState::Absent,
         Some(Some((block, _))) => match block.affinity.as_deref() {
-            Some(text) if text == owner => Seen::Mine,
-            Some(_) => Seen::Anothers,
-            None => Seen::Ownerless,
+            Some(text) if text == owner => BlockState::Mine,
+            Some(_) => BlockState::Anothers,
+            None => BlockState::Ownerless,
         },
     }
 }
 
 /// An affinity as a view holds it, with its revision; `None` for an absent one.
-pub type Found<'a> = Option<(&'a Affinity, &'a Revision)>;
+pub type StoredAffinity<'a> = Option<(&'a Affinity, &'a Revision)>;
 
 /// The writes of a claim, or of a healing, in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub struct Claimed {
 }
 
 /// Adds the writes of a claim: affinity pending, empty block created, affinity confirmed.
-pub fn claim(batch: &mut Batch, owner: &Owner, found: Found<'_>, block: Block) -> Claimed {
+pub fn claim(batch: &mut Batch, owner: &Owner, found: StoredAffinity<'_>, block: Block) -> Claimed {
     let cidr = block.cidr;
     let pending = announce(batch, owner, cidr, found);
     let written = batch.put(Key::Block(cidr), Expect::Absent, Value::Block(block));
@@ -102,7 +102,7 @@ pub fn claim(batch: &mut Batch, owner: &Owner, found: Found<'_>, block: Block) -
 pub fn heal(
     batch: &mut Batch,
     owner: &Owner,
-    found: Found<'_>,
+    found: StoredAffinity<'_>,
     mut block: Block,
     revision: &Revision,
 ) -> Claimed {
@@ -125,7 +125,7 @@ pub fn drop_stale(batch: &mut Batch, owner: &Owner, block: BlockCidr, revision: 
 pub fn release(
     batch: &mut Batch,
     owner: &Owner,
-    found: Found<'_>,
+    found: StoredAffinity<'_>,
     mut block: Block,
     expect: Expect,
 ) -> usize {
@@ -154,7 +154,7 @@ pub fn release(
 }
 
 /// Makes the affinity pending, unless it is. Gives what the write that confirms the affinity has to expect.
-fn announce(batch: &mut Batch, owner: &Owner, block: BlockCidr, found: Found<'_>) -> Expect {
+fn announce(batch: &mut Batch, owner: &Owner, block: BlockCidr, found: StoredAffinity<'_>) -> Expect {
     let expect = match found {
         Some((affinity, revision)) if affinity.state == AffinityState::Pending => {
             return Expect::Revision(revision.clone());
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn the_table_is_whole() {
         use AffinityState::{Confirmed, Pending, PendingDeletion};
-        use Seen::{Absent, Anothers, Mine, Ownerless, Unread};
+        use BlockState::{Absent, Anothers, Mine, Ownerless, Unread};
         let rows = [
             (None, Unread, Action::Fetch),
             (None, Absent, Action::Claim),

@@ -295,7 +295,7 @@ pub fn release(
     Ok(out)
 }
 
-/// Gives back those addresses of a handle whose attribute `is_meant`. Gives these addresses.
+/// Releases those addresses of a handle whose attributes `is_meant` accepts. Gives the released addresses.
 pub fn release_by_handle(
     block: &mut Block,
     handle: &str,

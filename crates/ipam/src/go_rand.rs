@@ -1,4 +1,5 @@
-//! The generator of Go's `math/rand`: an additive lagged Fibonacci generator over 607 words (`math/rand/rng.go`).
+//! The generator of Go's `math/rand`: an additive lagged Fibonacci generator over 607 words
+//! (`math/rand/rng.go`).
 
 use crate::go_rand_table::COOKED;
 
@@ -91,8 +92,9 @@ mod tests {
         assert_eq!(drawn, [5577006791947779410, 8674665223082153551, 6129484611666145821]);
     }
 
-    /// The table is the state of the same generator, started from seed 1 with other shifts and no table, after 7.8e12 steps. A step
-    /// is x[n] = x[n-607] + x[n-273] mod 2^64, a multiplication by z modulo z^607 = z^334 + 1; so that many steps are a power of z.
+    /// The table is the state of the same generator, started from seed 1 with other shifts and no table,
+    /// after 7.8e12 steps. A step is x[n] = x[n-607] + x[n-273] mod 2^64, a multiplication by z modulo z^607
+    /// = z^334 + 1; so that many steps are a power of z.
     #[test]
     fn the_table_is_computed() {
         assert_eq!(table(), COOKED.to_vec());
@@ -112,7 +114,8 @@ mod tests {
             x = lehmer(x);
             *word = bits ^ x as u64;
         }
-        // In the order in which the recurrence sees them: vec[feed-1], downwards, is x[n-607]; x grows with each output.
+        // In the order in which the recurrence sees them: vec[feed-1], downwards, is x[n-607]; x grows with
+        // each output.
         let first = LEN - TAP;
         let sequence: Vec<u64> = (0..LEN).map(|i| start[(first + LEN - 1 - i) % LEN]).collect();
         let power = z_to(7_800_000_000_000);

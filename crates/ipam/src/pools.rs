@@ -109,7 +109,7 @@ pub fn choose<'a>(
         return Err(PoolsError::Family { wanted: family, found: other.family() });
     }
     let longest = longest_prefix(family, asker.host_reserved)?;
-    let enabled = enabled_told(view, family, sink);
+    let enabled = enabled_with_verdicts(view, family, sink);
     let fits = |pool: &Pool| pool.block_size <= longest;
     if !enabled.iter().any(|pool| fits(pool)) {
         enabled.iter().for_each(|pool| verdict::of_pool(sink, pool, || PoolVerdict::SmallBlocks));
@@ -167,7 +167,7 @@ pub fn choose<'a>(
 }
 
 /// The enabled pools of a family. Gives `sink` the verdict on the others.
-fn enabled_told<'a>(view: &'a View, family: Family, sink: &impl Sink) -> Vec<&'a Arc<Pool>> {
+fn enabled_with_verdicts<'a>(view: &'a View, family: Family, sink: &impl Sink) -> Vec<&'a Arc<Pool>> {
     let mut enabled = Vec::new();
     for (resource, _) in view.resources(Kind::IPPool) {
         match resource.as_pool() {

@@ -86,7 +86,7 @@ impl Secrets {
         }
         let lower = text.to_ascii_lowercase();
         let plain = without_escapes(text);
-        let folded: Vec<Unit> = plain.iter().copied().map(folded).collect();
+        let folded: Vec<Unit> = plain.iter().copied().map(in_lower_case).collect();
         let mut found = Vec::new();
         for secret in &self.plain {
             // First without undoing escapes: the text before a secret may look like the beginning of an
@@ -189,10 +189,11 @@ fn units(text: &str) -> impl Iterator<Item = Unit> {
 /// A spelling that all spellings of a text have in common: without escapes, in lower case. Different texts
 /// may have the same; then more is hidden than necessary.
 fn canonical(text: &str) -> Vec<Unit> {
-    without_escapes(text).into_iter().map(folded).collect()
+    without_escapes(text).into_iter().map(in_lower_case).collect()
 }
 
-fn folded(unit: Unit) -> Unit {
+/// The unit in lower case; `+`, which stands for a space in URLs, becomes a space.
+fn in_lower_case(unit: Unit) -> Unit {
     Unit { byte: if unit.byte == b'+' { b' ' } else { unit.byte.to_ascii_lowercase() }, ..unit }
 }
 
@@ -201,7 +202,7 @@ fn without_escapes(text: &str) -> Vec<Unit> {
     let mut units: Vec<Unit> = units(text).collect();
     for _ in 0..LAYERS {
         let before = units.len();
-        units = unescaped(&units);
+        units = undo_escapes(&units);
         if units.len() == before {
             break;
         }
@@ -209,7 +210,7 @@ fn without_escapes(text: &str) -> Vec<Unit> {
     units
 }
 
-fn unescaped(units: &[Unit]) -> Vec<Unit> {
+fn undo_escapes(units: &[Unit]) -> Vec<Unit> {
     let mut out = Vec::with_capacity(units.len());
     let mut at = 0;
     while let Some(unit) = units.get(at) {

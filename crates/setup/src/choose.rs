@@ -137,15 +137,15 @@ mod tests {
         Circumstances { root: false, machine_store: false }
     }
 
-    fn chosen(variables: &[(&str, &str)], cni: serde_json::Value) -> Result<Datastore, SetupError> {
+    fn datastore_of(variables: &[(&str, &str)], cni: serde_json::Value) -> Result<Datastore, SetupError> {
         let environment: Environment = variables.iter().copied().chain([("HOME", "/h")]).collect();
         let settings = Settings::from_environment(&environment)?.with_cni(&cni);
         choose(&settings, &environment, user)
     }
 
     /// The type, and what chose it.
-    fn told(variables: &[(&str, &str)], cni: serde_json::Value) -> (&'static str, String) {
-        let datastore = chosen(variables, cni).unwrap();
+    fn type_and_reason(variables: &[(&str, &str)], cni: serde_json::Value) -> (&'static str, String) {
+        let datastore = datastore_of(variables, cni).unwrap();
         (datastore.type_name(), datastore.chosen_by().to_string())
     }
 
@@ -176,13 +176,13 @@ mod tests {
             (&[], json!(null), ("embedded", "the default for a user, from HOME".to_string())),
         ];
         for (variables, cni, wanted) in rows {
-            assert_eq!(told(variables, cni.clone()), wanted, "{variables:?} {cni}");
+            assert_eq!(type_and_reason(variables, cni.clone()), wanted, "{variables:?} {cni}");
         }
     }
 
     #[test]
     fn contradictions_are_errors() {
-        let error = |variables: &[(&str, &str)]| chosen(variables, json!({})).unwrap_err().to_string();
+        let error = |variables: &[(&str, &str)]| datastore_of(variables, json!({})).unwrap_err().to_string();
         assert_eq!(error(&[("DATASTORE_TYPE", "mongodb")]), "unknown datastore type: mongodb");
         assert_eq!(error(&[("DATASTORE_TYPE", "etcdv3")]), "no etcd endpoints specified");
         assert_eq!(
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn all_settings_are_carried() {
-        let found = chosen(
+        let found = datastore_of(
             &[
                 ("ETCD_ENDPOINTS", "https://a:1,https://b:1"),
                 ("ETCD_USERNAME", "u"),
@@ -212,10 +212,11 @@ mod tests {
         assert_eq!((etcd.username.as_deref(), etcd.password.as_deref()), (Some("u"), Some("secret")));
         assert_eq!((etcd.tls.ca.as_deref(), etcd.tls.inline), (Some("/ca"), false));
         assert!(!format!("{etcd:?}").contains("secret"));
-        let named = chosen(&[("ETCD_ENDPOINTS", "http://u:secret@a:1, http://b:1")], json!({})).unwrap();
+        let named =
+            datastore_of(&[("ETCD_ENDPOINTS", "http://u:secret@a:1, http://b:1")], json!({})).unwrap();
         assert_eq!(named.place(), "etcd at http://a:1, http://b:1");
 
-        let found = chosen(
+        let found = datastore_of(
             &[
                 ("KUBERNETES_SERVICE_HOST", "h"),
                 ("K8S_CLIENT_QPS", "2.5"),

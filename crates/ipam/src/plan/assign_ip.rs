@@ -8,7 +8,7 @@ use std::sync::Arc;
 use api::{Attribute, Block, BlockCidr, HandleId, Key, Kind, Owner, Pool, Timestamp, Use};
 use store::{Batch, Depth, Expect, ReadSet, Report, Scope, Slot, View};
 
-use crate::affinity::{self, Action, Seen};
+use crate::affinity::{self, Action, BlockState};
 use crate::block::{self, AssignError};
 use crate::config;
 use crate::handle::{self, Counts};
@@ -150,7 +150,7 @@ impl AssignIpPlanner {
     fn limit(&self, view: &View) -> Option<(&HandleId, u32)> {
         let (most, id) = (self.request.max_per_handle?, self.request.handle.as_ref()?);
         let (handle, _) = view.handle(id)??;
-        let held = self.progress.held(view, id, handle, api::Family::of(self.request.addr));
+        let held = self.progress.held_count(view, id, handle, api::Family::of(self.request.addr));
         (held >= most).then_some((id, most))
     }
 
@@ -172,7 +172,7 @@ impl AssignIpPlanner {
     ) -> Result<(Block, Expect), AssignIpError> {
         let owner_text = self.owner.affinity_text();
         let found = view.affinity(&self.owner, cidr).flatten();
-        let seen = affinity::seen(view, cidr, &owner_text);
+        let seen = affinity::block_state(view, cidr, &owner_text);
         let config = config::of(view);
         let stored = view.block(cidr).flatten();
         let (mut block, expect) = match (affinity::action(found.map(|(a, _)| a.state), seen), stored) {
@@ -200,7 +200,7 @@ impl AssignIpPlanner {
         block::collect(&mut block, now, config.cooldown_seconds);
         let strict = config.strict_affinity.then_some(owner_text.as_str());
         block::assign_addr(&mut block, self.request.addr, strict, self.progress.attribute())?;
-        if let (Seen::Anothers | Seen::Ownerless, Some((_, revision))) = (seen, found) {
+        if let (BlockState::Anothers | BlockState::Ownerless, Some((_, revision))) = (seen, found) {
             affinity::drop_stale(batch, &self.owner, cidr, revision);
         }
         Ok((block, expect))
@@ -241,8 +241,8 @@ impl Planner for AssignIpPlanner {
         }
         let mut batch = Batch::new();
         let mut intent = Intent::default();
-        let is_got =
-            self.progress.got(cidr.family()).next().is_some() || self.holds_it_already(view, cidr)?;
+        let is_got = self.progress.taken_addresses(cidr.family()).next().is_some()
+            || self.holds_it_already(view, cidr)?;
         let taken = match is_got {
             true => None,
             false => Some(self.take(&mut batch, view, cidr, now, &mut intent)?),

@@ -97,7 +97,7 @@ impl Memory {
     }
 
     /// All allocations that were certainly given back.
-    pub fn done(&self) -> &[Allocation] {
+    pub fn given_back(&self) -> &[Allocation] {
         &self.done
     }
 }

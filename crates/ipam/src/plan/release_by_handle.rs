@@ -346,7 +346,8 @@ impl ReleaseByHandlePlanner {
     ) -> Result<BTreeMap<HandleId, Search>, ReadSet> {
         let mut searches = BTreeMap::new();
         let Some(host) = &self.request.host else { return Ok(searches) };
-        let is_answered = |id: &HandleId| self.done(id).next().is_some() || self.memory.holds_in_doubt(id);
+        let is_answered =
+            |id: &HandleId| self.released_addresses(id).next().is_some() || self.memory.holds_in_doubt(id);
         let asked = drafts.iter().filter(|(id, draft)| {
             draft.exists() && !draft.is_tombstone() && !is_answered(id) && holds_nothing(view, id, draft)
         });
@@ -379,8 +380,8 @@ impl ReleaseByHandlePlanner {
     }
 
     /// The addresses of a handle that earlier attempts certainly released.
-    fn done(&self, id: &HandleId) -> impl Iterator<Item = IpAddr> {
-        let done = self.memory.done().iter().filter(move |done| done.handle.as_ref() == Some(id));
+    fn released_addresses(&self, id: &HandleId) -> impl Iterator<Item = IpAddr> {
+        let done = self.memory.given_back().iter().filter(move |done| done.handle.as_ref() == Some(id));
         done.map(|allocation| allocation.addr)
     }
 
@@ -391,12 +392,12 @@ impl ReleaseByHandlePlanner {
         releases: &[Returned],
         stays: &BTreeMap<(HandleId, BlockCidr), Stays>,
     ) -> HandleRelease {
-        if self.done(id).next().is_none() && !draft.is_some_and(|draft| draft.exists()) {
+        if self.released_addresses(id).next().is_none() && !draft.is_some_and(|draft| draft.exists()) {
             return HandleRelease::NotFound;
         }
         let now = releases.iter().flat_map(|release| &release.allocations);
         let now = now.filter(|allocation| allocation.handle.as_ref() == Some(id));
-        let all = self.done(id).chain(now.map(|allocation| allocation.addr));
+        let all = self.released_addresses(id).chain(now.map(|allocation| allocation.addr));
         let mut addresses: Vec<IpAddr> = Vec::new();
         for addr in all {
             if !addresses.contains(&addr) {

@@ -89,7 +89,7 @@ impl Planner for ReleaseIpsPlanner {
         let gone = self.memory.settle(view);
         self.note(gone);
         let mut answer = ReleasedIps {
-            released: self.memory.done().iter().map(|allocation| allocation.addr).collect(),
+            released: self.memory.given_back().iter().map(|allocation| allocation.addr).collect(),
             ..ReleasedIps::default()
         };
         let by_block = match self.by_block(view, &mut answer) {

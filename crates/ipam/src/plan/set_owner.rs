@@ -29,12 +29,12 @@ pub struct PodName {
 impl PodName {
     /// Whether an owner's attributes name this pod.
     pub fn is(&self, owner: &Owner) -> bool {
-        let (namespace, name) = named(owner);
+        let (namespace, name) = namespace_and_name(owner);
         namespace == Some(&self.namespace) && name == Some(&self.name)
     }
 }
 
-fn named(owner: &Owner) -> (Option<&String>, Option<&String>) {
+fn namespace_and_name(owner: &Owner) -> (Option<&String>, Option<&String>) {
     (owner.get("namespace"), owner.get("pod"))
 }
 
@@ -102,7 +102,7 @@ pub enum SetOwnerError {
     Odd(Key, IpAddr),
 }
 
-fn shown(namespace: Option<&String>, name: Option<&String>) -> String {
+fn pod_text(namespace: Option<&String>, name: Option<&String>) -> String {
     let text = |part: Option<&String>| part.cloned().unwrap_or_default();
     format!("pod={} namespace={}", text(name), text(namespace))
 }
@@ -118,7 +118,7 @@ impl Planner for SetOwnerAttributesPlanner {
 
     fn plan(&mut self, view: &View, now: Timestamp, _seed: u64) -> Result<Plan<Self::Answer>, Self::Error> {
         let Some(Some((handle, _))) = view.handle(&self.request.handle) else { return Ok(Plan::Done(None)) };
-        let missing = unread(view, handle.blocks.keys());
+        let missing = blocks_to_read(view, handle.blocks.keys());
         if !missing.is_empty() {
             return Ok(Plan::Fetch(missing));
         }
@@ -153,7 +153,7 @@ impl Planner for SetOwnerAttributesPlanner {
 }
 
 /// Those of the blocks that the view does not hold in full.
-pub(super) fn unread<'a>(view: &View, blocks: impl Iterator<Item = &'a BlockCidr>) -> ReadSet {
+pub(super) fn blocks_to_read<'a>(view: &View, blocks: impl Iterator<Item = &'a BlockCidr>) -> ReadSet {
     ReadSet::new().keys(blocks.map(|cidr| Key::Block(*cidr)).filter(|key| view.full(key).is_none()))
 }
 
@@ -177,9 +177,9 @@ impl SetOwnerAttributesPlanner {
         }
         let [owner, alternate_owner] = slots.map(|(slot, change, owner)| {
             change.of(owner).map(Cow::into_owned).map_err(|expected| {
-                let expected = shown(expected.map(|pod| &pod.namespace), expected.map(|pod| &pod.name));
-                let (namespace, name) = named(owner);
-                SetOwnerError::Owner { addr, slot, expected, found: shown(namespace, name) }
+                let expected = pod_text(expected.map(|pod| &pod.namespace), expected.map(|pod| &pod.name));
+                let (namespace, name) = namespace_and_name(owner);
+                SetOwnerError::Owner { addr, slot, expected, found: pod_text(namespace, name) }
             })
         });
         let (owner, alternate_owner) = (owner?, alternate_owner?);

@@ -46,20 +46,20 @@ impl KubeServer {
         for path in manifests {
             command.arg("-f").arg(path);
         }
-        said(&mut command)?;
+        output_of(&mut command)?;
         let resources = ["get", "customresourcedefinitions", "-o", "jsonpath={.items[*].metadata.name}"];
-        let names = said(&mut self.kubectl(&resources))?;
+        let names = output_of(&mut self.kubectl(&resources))?;
         let names: Vec<_> =
             names.split_whitespace().map(|name| format!("customresourcedefinition/{name}")).collect();
         if !names.is_empty() {
-            said(self.kubectl(&["wait", "--for=condition=Established"]).args(names))?;
+            output_of(self.kubectl(&["wait", "--for=condition=Established"]).args(names))?;
         }
         Ok(())
     }
 }
 
 /// Runs kubectl. Gives its standard output.
-fn said(kubectl: &mut Command) -> Result<String, ServerError> {
+fn output_of(kubectl: &mut Command) -> Result<String, ServerError> {
     let command = format!("{kubectl:?}");
     let out =
         kubectl.output().map_err(|source| ServerError::Start { name: "kubectl".to_string(), source })?;

@@ -54,7 +54,7 @@ impl Fault {
 
     /// A connection that could not be made; nothing was sent.
     pub(super) fn connecting(url: &str, error: &(dyn StdError + 'static)) -> Fault {
-        let (kind, text) = broken(url, error);
+        let (kind, text) = connection_fault(url, error);
         Fault { kind, in_doubt: false, text }
     }
 
@@ -77,7 +77,7 @@ impl Fault {
 
     /// The connection failed before an answer came.
     fn on_the_way(url: &str, status: &Status) -> Fault {
-        let (kind, text) = broken(url, status);
+        let (kind, text) = connection_fault(url, status);
         // tonic connects again by itself. While it could not connect, it has sent nothing.
         let in_doubt = find::<ConnectError>(status).is_none() && !cause::was_not_processed(status);
         if kind == Kind::Unreachable && find::<ConnectError>(status).is_none() && url.starts_with("https") {
@@ -197,7 +197,7 @@ impl Fault {
 }
 
 /// Classifies an error of connecting, or of a connection that broke.
-fn broken(url: &str, error: &(dyn StdError + 'static)) -> (Kind, String) {
+fn connection_fault(url: &str, error: &(dyn StdError + 'static)) -> (Kind, String) {
     match find::<TlsError>(error) {
         Some(TlsError::InvalidCertificate(reason)) => {
             let why = match reason {

@@ -55,7 +55,7 @@ pub(super) async fn commit(
                     transaction.operations.iter().map(|operation| operation.writes.len()).sum::<usize>();
             }
             Ok(answer) => {
-                match refused(&answer, &transaction, &checks) {
+                match refusal_of(&answer, &transaction, &checks) {
                     Refused::Guard(index) => report.broken_guard = Some(index),
                     Refused::Operation(at, current) => {
                         let at = transaction.operations[at].writes[0] + applied;
@@ -64,7 +64,7 @@ pub(super) async fn commit(
                 }
                 return Ok(report);
             }
-            Err(fault) => return failed(fault, &transaction, applied, report),
+            Err(fault) => return report_of_fault(fault, &transaction, applied, report),
         }
         is_first = false;
     }
@@ -188,7 +188,7 @@ enum Refused {
     Operation(usize, Current),
 }
 
-fn refused(answer: &TxnResponse, transaction: &Transaction, checks: &[(usize, Check<'_>)]) -> Refused {
+fn refusal_of(answer: &TxnResponse, transaction: &Transaction, checks: &[(usize, Check<'_>)]) -> Refused {
     let found: Vec<GetResponse> = answer
         .op_responses()
         .into_iter()
@@ -231,7 +231,7 @@ fn current(operation: &Operation, found: &GetResponse) -> Current {
 
 /// The report where a transaction failed. It is an error instead where certainly nothing of the batch was
 /// applied.
-fn failed(
+fn report_of_fault(
     fault: Fault,
     transaction: &Transaction,
     applied: usize,

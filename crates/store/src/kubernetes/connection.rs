@@ -46,9 +46,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The longest wait that a server may ask for. With longer ones, arithmetic on times could overflow.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How often a request tries again whose connection another request was making, and could not make.
+/// How often a request tries again when it waited for a connection that another request could not make.
 const RETRIES: u32 = 3;
-/// How often a request is sent again whose connection went away. Before repetition `n`, counted from 0, it
+/// How often a request is sent again when its connection went away. Before repetition `n`, counted from 0, it
 /// waits `n` times [`BREATH`].
 const REPEATS: u32 = 10;
 const BREATH: Duration = Duration::from_millis(20);

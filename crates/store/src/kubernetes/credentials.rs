@@ -126,7 +126,7 @@ impl Credentials {
     /// The reason why there are no credentials.
     pub(super) async fn get(&self, deadline: Instant) -> Result<Arc<Identity>, String> {
         let late = |_| "another request still waits for them".to_string();
-        // A person who logs in has a limit of time of its own (`exec::LOGIN`), so the deadline does not
+        // The time for a person to log in has a limit of its own (`exec::LOGIN`), so the deadline does not
         // count.
         let mut known = match self.ask_a_person() {
             true => self.known.lock().await,

@@ -29,7 +29,7 @@ pub struct Definition<'a> {
 /// What was done about a definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Defined {
-    /// It was created.
+    /// The definition did not exist, and was created.
     Created,
     /// A definition of that name existed, and was left as it was.
     There,

@@ -34,7 +34,7 @@ pub(super) struct Exec {
 /// The credentials that a plugin gave.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct Given {
+pub(super) struct PluginCredentials {
     pub(super) token: Option<String>,
     pub(super) client_certificate_data: Option<String>,
     pub(super) client_key_data: Option<String>,
@@ -43,7 +43,7 @@ pub(super) struct Given {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Answer {
-    status: Option<Given>,
+    status: Option<PluginCredentials>,
 }
 
 impl Exec {
@@ -54,7 +54,7 @@ impl Exec {
 
     /// Runs the plugin on a thread of its own. The error is the reason, without the plugin's input and
     /// output.
-    pub(super) async fn run(&self, within: Duration) -> Result<Given, String> {
+    pub(super) async fn run(&self, within: Duration) -> Result<PluginCredentials, String> {
         let (exec, (sender, receiver)) = (self.clone(), oneshot::channel());
         let spawned = thread::Builder::new().spawn(move || {
             // The receiver is gone when the caller has given up.
@@ -64,7 +64,7 @@ impl Exec {
         receiver.await.unwrap_or_else(|_| Err("the thread that waits for it is gone".to_string()))
     }
 
-    fn run_here(&self, within: Duration) -> Result<Given, String> {
+    fn run_here(&self, within: Duration) -> Result<PluginCredentials, String> {
         let asks = self.asks();
         let info = json!({
             "apiVersion": self.api_version, "kind": "ExecCredential",

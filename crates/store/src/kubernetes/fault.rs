@@ -142,7 +142,7 @@ impl Fault {
     pub(super) fn on_the_way(url: &str, error: &kube::Error, is_write: bool) -> Fault {
         let connecting = find::<ClientError>(error).is_some_and(ClientError::is_connect);
         let before = connecting || matches!(error, kube::Error::HttpError(_));
-        let (kind, text) = broken(url, error);
+        let (kind, text) = connection_fault(url, error);
         let is_harmless = before || cause::was_not_processed(error);
         let in_doubt = is_write && !is_harmless && !matches!(kind, Kind::Impostor | Kind::Unknown);
         let is_broken_off = kind == Kind::Unreachable && !before && !in_doubt;
@@ -324,7 +324,7 @@ pub(super) fn was_not_connected_for(error: &kube::Error) -> bool {
 }
 
 /// Classifies an error of connecting, or of a connection that broke.
-fn broken(url: &str, error: &kube::Error) -> (Kind, String) {
+fn connection_fault(url: &str, error: &kube::Error) -> (Kind, String) {
     if let Some(unusable) = find::<UnusableCertificates>(error) {
         let text = format!(
             "the Kubernetes API server at {url} is not asked: {unusable}. Check the kubeconfig's cluster and user, or K8S_CA_FILE, K8S_CERT_FILE and K8S_KEY_FILE"

@@ -127,8 +127,8 @@ pub(super) fn read(
         Kubeconfig::Inline(text) => parse(text, "the kubeconfig given as text")?,
         Kubeconfig::Files(paths) => read_files(paths)?,
     };
-    let place = shown(kubeconfig);
-    let (mut cluster, user_name, user) = merged.chosen(&place, context)?;
+    let place = name_of(kubeconfig);
+    let (mut cluster, user_name, user) = merged.entries_of_context(&place, context)?;
     if let Some(proxy) = cluster.proxy_url.as_deref().filter(|proxy| !proxy.is_empty()) {
         let proxy = super::options::authority_of(proxy).unwrap_or_else(|| "that it names".to_string());
         return Err(unusable(format!(
@@ -157,7 +157,7 @@ pub(super) fn read(
 }
 
 /// The kubeconfig as messages name it.
-fn shown(kubeconfig: &Kubeconfig) -> String {
+fn name_of(kubeconfig: &Kubeconfig) -> String {
     match kubeconfig {
         Kubeconfig::Inline(_) => "the kubeconfig given as text".to_string(),
         Kubeconfig::Files(paths) => {
@@ -268,7 +268,7 @@ impl File {
 
     /// A context's cluster and user, and the user's name. A user whom the file does not define has no
     /// credentials, as in client-go.
-    fn chosen(
+    fn entries_of_context(
         mut self,
         place: &str,
         context: Option<&str>,

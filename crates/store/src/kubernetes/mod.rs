@@ -1,6 +1,7 @@
 //! The Kubernetes API server: the cluster's store, shared with Calico's own processes in Kubernetes mode.
 //!
-//! Objects, names, labels and compare-and-swap are Calico's (`libcalico-go/lib/backend/k8s`): see [`api::crd`].
+//! Objects, names, labels and compare-and-swap are Calico's (`libcalico-go/lib/backend/k8s`): see
+//! [`api::crd`].
 //!
 //! * **The parts of a read set are read at the same time**, over one connection: each key by a GET, each
 //!   scope in pages of 500. Lists of affinities carry a label selector. Each read is consistent; the records
@@ -81,7 +82,8 @@ impl fmt::Debug for KubeStore {
 }
 
 impl KubeStore {
-    /// Reads kubeconfig, certificates and token. Nothing is sent before the first call, and no credential plugin is run.
+    /// Reads kubeconfig, certificates and token. Nothing is sent before the first call, and no credential
+    /// plugin is run.
     ///
     /// # Errors
     /// [`StoreError::Unusable`] or [`StoreError::Denied`] for a file that cannot be read or makes no sense,

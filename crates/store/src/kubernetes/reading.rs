@@ -35,7 +35,7 @@ pub(super) async fn read(server: &Server, set: &ReadSet, deadline: Instant) -> R
     let parts: Vec<Part<'_>> = (set.scopes.iter().map(Part::Scope))
         .chain(set.keys.iter().map(|(key, depth)| Part::Key(key, *depth)))
         .collect();
-    let mut asked: Vec<BoxFuture<'_, Result<Seen, StoreError>>> = Vec::with_capacity(parts.len());
+    let mut asked: Vec<BoxFuture<'_, Result<PartRead, StoreError>>> = Vec::with_capacity(parts.len());
     for part in &parts {
         asked.push(Box::pin(part.look(server, group, deadline)));
     }
@@ -44,7 +44,7 @@ pub(super) async fn read(server: &Server, set: &ReadSet, deadline: Instant) -> R
     let mut at = parts.iter();
     while let Some(found) = seen.next().await {
         match (at.next(), found?) {
-            (Some(Part::Scope(read)), Seen::Scope(listed)) => {
+            (Some(Part::Scope(read)), PartRead::Scope(listed)) => {
                 for (key, slot) in listed.slots {
                     view.insert(key, slot);
                 }
@@ -54,7 +54,7 @@ pub(super) async fn read(server: &Server, set: &ReadSet, deadline: Instant) -> R
                 }
                 view.page_read(read, listed.last);
             }
-            (Some(Part::Key(key, _)), Seen::Key(slot)) => view.insert((*key).clone(), slot),
+            (Some(Part::Key(key, _)), PartRead::Key(slot)) => view.insert((*key).clone(), slot),
             _ => unreachable!("answers come in the order of what was asked"),
         }
     }
@@ -69,18 +69,18 @@ enum Part<'s> {
 }
 
 /// What a part of a read set was found to be.
-enum Seen {
+enum PartRead {
     Scope(Listed),
     Key(Slot),
 }
 
 impl Part<'_> {
-    async fn look(self, server: &Server, group: Group, deadline: Instant) -> Result<Seen, StoreError> {
+    async fn look(self, server: &Server, group: Group, deadline: Instant) -> Result<PartRead, StoreError> {
         Ok(match self {
             Part::Scope(read) => {
-                Seen::Scope(list(server, group, read, deadline).await.map_err(Fault::into_error)?)
+                PartRead::Scope(list(server, group, read, deadline).await.map_err(Fault::into_error)?)
             }
-            Part::Key(key, depth) => Seen::Key(match look(server, group, key, deadline).await {
+            Part::Key(key, depth) => PartRead::Key(match look(server, group, key, deadline).await {
                 Ok(Found::Record(record, _)) => slot_of(&record, depth),
                 Ok(Found::Tombstone(uid, revision)) => {
                     if let Ok(place) = place::of_key(group, key) {
@@ -305,12 +305,12 @@ pub(super) async fn list_range(
             bury_listed(server, group, &items, deadline).await;
         }
         for item in items {
-            let (key, slot) = match seen(server, group, range, read, short, item.get()) {
+            let (key, slot) = match item_slot(server, group, range, read, short, item.get()) {
                 Ok(Some(seen)) => seen,
                 Ok(None) => continue,
                 Err(error) => {
-                    // The object's name tells the scope's key. Where it does not, the fault is told under the
-                    // object's own name.
+                    // The object's name tells the scope's key. Where it does not, the list reports the
+                    // fault as a stray, under the object's own name.
                     let meta = ShortMeta::of(item.get());
                     match named(range, &meta.name).filter(|key| read.scope.holds(key)) {
                         Some(key) => (key, Slot::unreadable(error, Revision::new(meta.revision))),
@@ -344,7 +344,7 @@ pub(super) async fn list_range(
 
 /// What an item of a list says of its record; `None` where the record does not belong to the scope or does
 /// not exist.
-fn seen(
+fn item_slot(
     server: &Server,
     group: Group,
     range: &Range,

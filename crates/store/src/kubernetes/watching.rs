@@ -153,7 +153,7 @@ enum Known {
 }
 
 #[derive(Deserialize)]
-struct Told<'a> {
+struct WatchLine<'a> {
     #[serde(rename = "type")]
     what: &'a str,
     #[serde(borrow)]

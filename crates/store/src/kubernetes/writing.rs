@@ -119,7 +119,7 @@ struct WrittenMeta {
     revision: String,
 }
 
-fn written(text: &str) -> WrittenMeta {
+fn answer_meta(text: &str) -> WrittenMeta {
     serde_json::from_str::<Written>(text).unwrap_or_default().metadata
 }
 
@@ -171,8 +171,8 @@ impl Commit<'_> {
     }
 
     /// Remembers the value that is stored now. Gives its revision.
-    fn stored(&self, text: &str, value: &Arc<Value>) -> Revision {
-        let revision = Revision::new(written(text).revision);
+    fn remember_stored(&self, text: &str, value: &Arc<Value>) -> Revision {
+        let revision = Revision::new(answer_meta(text).revision);
         if Collection::of(self.key).is_some_and(Collection::has_tombstones) {
             self.server.recent.note(self.key, revision.clone(), value.clone());
         }
@@ -184,7 +184,7 @@ impl Commit<'_> {
         for _ in 0..ATTEMPTS {
             let question = Question::send(Method::POST, place.collection.clone(), object.clone());
             match self.ask(question).await {
-                Ok(text) => return Ok(self.stored(&text, value)),
+                Ok(text) => return Ok(self.remember_stored(&text, value)),
                 Err(fault) if fault.kind == Kind::Exists => {}
                 Err(fault) => return Err(fault.into()),
             }
@@ -207,7 +207,7 @@ impl Commit<'_> {
     async fn update(&self, place: &Place, value: &Arc<Value>, revision: Revision) -> Result<Revision, Stop> {
         let object = self.object(value, Some(&revision))?;
         let text = self.ask(Question::send(Method::PUT, place.path(), object)).await?;
-        Ok(self.stored(&text, value))
+        Ok(self.remember_stored(&text, value))
     }
 
     async fn delete(
@@ -219,7 +219,7 @@ impl Commit<'_> {
         if !collection.has_tombstones() || self.server.deletion() == Deletion::Atomic {
             let text = self.ask(removal(place, None, &revision)).await?;
             // An object with finalizers stays for a while, and the answer then contains it.
-            let left = Revision::new(written(&text).revision);
+            let left = Revision::new(answer_meta(&text).revision);
             return Ok(if is_revision(left.as_str()) { left } else { revision });
         }
         let value = match self.server.recent.take(self.key, &revision) {
@@ -230,7 +230,7 @@ impl Commit<'_> {
             return Err(wrong_type(self.key));
         };
         let text = self.ask(Question::send(Method::PUT, place.path(), object.to_string())).await?;
-        let flagged = written(&text);
+        let flagged = answer_meta(&text);
         let revision = Revision::new(flagged.revision);
         // From here on the record reads as absent. If the removal fails, a later create of the record removes
         // the object.
@@ -266,7 +266,7 @@ impl Commit<'_> {
         }
         let merged = crd::node::merge(&stored, node).to_string();
         let text = self.ask(Question::send(Method::PUT, format!("{}/status", place.path()), merged)).await?;
-        Ok(Revision::new(written(&text).revision))
+        Ok(Revision::new(answer_meta(&text).revision))
     }
 
     async fn create_endpoint(&self) -> Result<Revision, Stop> {
@@ -304,7 +304,7 @@ impl Commit<'_> {
     async fn patch(&self, place: &Place, patch: Json) -> Result<Revision, Stop> {
         let question = Question::send(Method::PATCH, format!("{}/status", place.path()), patch.to_string());
         let text = self.ask(Question { content_type: STRATEGIC_PATCH, ..question }).await?;
-        Ok(Revision::new(written(&text).revision))
+        Ok(Revision::new(answer_meta(&text).revision))
     }
 }
 

@@ -85,7 +85,7 @@ impl Tally {
     }
 
     /// Of the addresses of a block that were counted, `n` are held now, so these are not counted too much.
-    pub fn got(&mut self, block: BlockCidr, n: u32) {
+    pub fn count_as_held(&mut self, block: BlockCidr, n: u32) {
         if let Some(count) = self.surplus.get_mut(&block) {
             *count = count.saturating_sub(n);
         }
@@ -93,7 +93,7 @@ impl Tally {
 
     /// A handle's count of a block without what this request counted too much; `None` where the block has to
     /// be read first.
-    pub fn held(&self, view: &View, id: &HandleId, block: BlockCidr, counted: u32) -> Option<u32> {
+    pub fn rightful_count(&self, view: &View, id: &HandleId, block: BlockCidr, counted: u32) -> Option<u32> {
         if self.is_unsure(block) {
             return Some(match view.block(block)? {
                 Some((stored, _)) => block::may_hold(stored, id.as_str()).min(counted),

@@ -48,8 +48,8 @@ impl<S: Sink> Search<'_, S> {
         let Some(Some((stored, revision))) = self.context.view.block(cidr) else {
             return self.context.tell(cidr, BlockVerdict::Unreadable);
         };
-        let mut block = self.context.collected(stored);
-        let source = self.context.stored(cidr, revision.clone());
+        let mut block = self.context.collected_copy(stored);
+        let source = self.context.source_of_stored(cidr, revision.clone());
         if matches!(source, Source::Fenced(_)) {
             // The fence before this write raises the sequence number, too.
             block::bump(&mut block);

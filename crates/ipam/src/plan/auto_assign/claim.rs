@@ -21,7 +21,7 @@ impl<S: Sink> Search<'_, S> {
         for (pool, ring) in self.pools.iter().zip(self.rings()) {
             let Some(ring) = ring else { continue };
             let is_used = |cidr| draft.takes_from(cidr) || self.context.is_damaged(cidr);
-            let found = unclaimed(pool, ring, taken, self.context.reserved, is_used);
+            let found = first_unclaimed(pool, ring, taken, self.context.reserved, is_used);
             if let Some(cidr) = found {
                 self.context.take_claimed(draft, cidr, Source::Claimed);
                 return Ok(true);
@@ -64,7 +64,7 @@ impl<S: Sink> Search<'_, S> {
                 continue;
             }
             context.need_blocks([cidr].into_iter())?;
-            let Some(emptied) = context.emptied(cidr) else {
+            let Some(emptied) = context.if_empty(cidr) else {
                 context.tell(cidr, BlockVerdict::InUse);
                 continue;
             };

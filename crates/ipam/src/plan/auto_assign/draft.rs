@@ -78,7 +78,7 @@ impl FamilyDraft {
 
     /// The draft of a request whose handle already holds as many addresses as it may, and at least as many as
     /// the request wants.
-    pub fn held(family: Family, requested: u32, addresses: Vec<Address>) -> FamilyDraft {
+    pub fn of_held(family: Family, requested: u32, addresses: Vec<Address>) -> FamilyDraft {
         let mut draft = FamilyDraft::new(family, requested);
         draft.assigned.addresses = addresses;
         draft

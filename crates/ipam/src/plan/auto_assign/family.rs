@@ -35,7 +35,7 @@ impl<S: Sink> Context<'_, S> {
     /// What to do in a family; the error is what must be read before.
     pub fn draft(&self, family: Family) -> Result<FamilyDraft, ReadSet> {
         let mut draft = FamilyDraft::new(family, self.request.wanted(family));
-        for (addr, block) in self.progress.got(family) {
+        for (addr, block) in self.progress.taken_addresses(family) {
             draft.assigned.addresses.push(Address { addr, prefix: block.cidr().prefix() });
         }
         match self.search(family, &mut draft) {
@@ -84,7 +84,7 @@ impl<S: Sink> Context<'_, S> {
             if self.is_damaged(cidr) {
                 self.tell(cidr, BlockVerdict::Unreadable);
             } else if self.is_mine(cidr) {
-                let emptied = self.emptied(cidr);
+                let emptied = self.if_empty(cidr);
                 self.tell(cidr, BlockVerdict::Deselected { is_empty: emptied.is_some() });
                 draft.deselected.extend(emptied);
             } else {
@@ -96,10 +96,10 @@ impl<S: Sink> Context<'_, S> {
         let search = Search::new(self, &choice);
         let mut owned = 0;
         for (cidr, state) in allowed {
-            match affinity::action(state, affinity::seen(self.view, cidr, self.owner_text)) {
+            match affinity::action(state, affinity::block_state(self.view, cidr, self.owner_text)) {
                 Action::Use => {
                     owned += 1;
-                    self.take_stored(draft, cidr, |revision| self.stored(cidr, revision));
+                    self.take_stored(draft, cidr, |revision| self.source_of_stored(cidr, revision));
                 }
                 Action::Heal => {
                     owned += 1;
@@ -197,7 +197,7 @@ impl<S: Sink> Context<'_, S> {
     }
 
     fn is_mine(&self, cidr: BlockCidr) -> bool {
-        affinity::seen(self.view, cidr, self.owner_text) == affinity::Seen::Mine
+        affinity::block_state(self.view, cidr, self.owner_text) == affinity::BlockState::Mine
     }
 
     /// Gives the sink a verdict on a block.
@@ -211,21 +211,21 @@ impl<S: Sink> Context<'_, S> {
     }
 
     /// A block, if it is empty.
-    pub fn emptied(&self, cidr: BlockCidr) -> Option<Emptied> {
+    pub fn if_empty(&self, cidr: BlockCidr) -> Option<Emptied> {
         let (stored, revision) = self.view.block(cidr)??;
-        let block = self.collected(stored);
+        let block = self.collected_copy(stored);
         block::is_empty(&block).then(|| Emptied { block, revision: revision.clone() })
     }
 
     /// A copy of a block, in which addresses that have cooled down are free.
-    pub fn collected(&self, stored: &Block) -> Block {
+    pub fn collected_copy(&self, stored: &Block) -> Block {
         let mut block = block::copy(stored);
         block::collect(&mut block, self.now, self.config.cooldown_seconds);
         block
     }
 
     /// The source for a block that exists and whose affinity needs no write.
-    pub fn stored(&self, cidr: BlockCidr, revision: Revision) -> Source {
+    pub fn source_of_stored(&self, cidr: BlockCidr, revision: Revision) -> Source {
         if self.progress.must_fence(cidr) { Source::Fenced(revision) } else { Source::Stored(revision) }
     }
 
@@ -241,7 +241,7 @@ impl<S: Sink> Context<'_, S> {
             return self.tell(cidr, BlockVerdict::Unreadable);
         };
         let source = source(revision.clone());
-        let mut block = self.collected(stored);
+        let mut block = self.collected_copy(stored);
         if matches!(source, Source::Healed(_) | Source::Fenced(_)) {
             // The write before this one raises the sequence number, too.
             block::bump(&mut block);

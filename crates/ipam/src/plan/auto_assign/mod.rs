@@ -233,15 +233,15 @@ impl<S: Sink> AutoAssignPlanner<S> {
 
     /// The addresses that the handle already holds, where the request limits them; `Ok(None)` when it may
     /// take more.
-    fn held(&self, view: &View, family: Family) -> Result<Option<Vec<Address>>, AutoAssignError> {
+    fn held_addresses(&self, view: &View, family: Family) -> Result<Option<Vec<Address>>, AutoAssignError> {
         let (Some(most), Some(id)) = (self.request.max_per_handle, &self.request.handle) else {
             return Ok(None);
         };
         let Some(Some((handle, _))) = view.handle(id) else { return Ok(None) };
         let wanted = self.request.wanted(family);
-        let held = self.progress.held(view, id, handle, family);
+        let held = self.progress.held_count(view, id, handle, family);
         // Addresses that this request itself got do not count as held before.
-        if held.saturating_add(wanted) <= most || self.progress.got(family).next().is_some() {
+        if held.saturating_add(wanted) <= most || self.progress.taken_addresses(family).next().is_some() {
             return Ok(None);
         }
         let mut addresses = Vec::new();
@@ -310,9 +310,9 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
         let mut drafts: Vec<FamilyDraft> = Vec::new();
         for family in self.families() {
             if needs.is_empty()
-                && let Some(addresses) = self.held(view, family)?
+                && let Some(addresses) = self.held_addresses(view, family)?
             {
-                drafts.push(FamilyDraft::held(family, self.request.wanted(family), addresses));
+                drafts.push(FamilyDraft::of_held(family, self.request.wanted(family), addresses));
                 continue;
             }
             let context = family::Context {

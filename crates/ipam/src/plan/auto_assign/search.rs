@@ -135,7 +135,7 @@ fn header(slot: &Slot) -> Option<BlockHeader> {
 /// The first block in the order of a ring that overlaps no stored block, is not reserved as a whole, and is
 /// not named by `is_used`. It jumps over adjacent stored blocks and over reservations, so it takes no more
 /// steps than there are of these.
-pub(super) fn unclaimed(
+pub(super) fn first_unclaimed(
     pool: &Pool,
     ring: &Ring,
     taken: &Ranges,

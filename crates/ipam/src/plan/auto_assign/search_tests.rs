@@ -14,7 +14,7 @@ fn search(pool: &Pool, host: &str, stored: &[&str], reserved: &[&str]) -> Option
     let cidr = |text: &&str| text.parse::<Cidr>().unwrap();
     let taken = Ranges::of(stored.iter().map(|text| reservations::numbers(&cidr(text))));
     let reserved = Reserved::of(reserved.iter().map(cidr));
-    unclaimed(pool, &ring, &taken, &reserved, |_| false).map(|block| block.to_string())
+    first_unclaimed(pool, &ring, &taken, &reserved, |_| false).map(|block| block.to_string())
 }
 
 #[test]
@@ -57,9 +57,9 @@ fn one_block_left_in_a_pool_that_cannot_be_walked() {
     let ring = Ring::of(&p, "node1", 1).unwrap();
     let reserved = Reserved::of(left.iter().copied());
     let none = Ranges::default();
-    let found = unclaimed(&p, &ring, &none, &reserved, |_| false);
+    let found = first_unclaimed(&p, &ring, &none, &reserved, |_| false);
     assert_eq!(found, Some("fd00::40/122".parse().unwrap()));
     let taken = Ranges::of(left.iter().map(reservations::numbers));
-    let found = unclaimed(&p, &ring, &taken, &Reserved::default(), |_| false);
+    let found = first_unclaimed(&p, &ring, &taken, &Reserved::default(), |_| false);
     assert_eq!(found, Some("fd00::40/122".parse().unwrap()));
 }

@@ -4,7 +4,7 @@ use api::{BlockCidr, Key};
 use store::{Batch, View};
 
 use super::{Intent, Progress};
-use crate::affinity::{self, Action, Seen};
+use crate::affinity::{self, Action, BlockState};
 
 impl Progress {
     /// Forgets claims that need no healing any more: the affinity is confirmed, or the block is another
@@ -14,7 +14,7 @@ impl Progress {
         let text = owner.affinity_text();
         self.unconfirmed.retain(|cidr| {
             let state = view.affinity(owner, *cidr).flatten().map(|(affinity, _)| affinity.state);
-            let action = affinity::action(state, affinity::seen(view, *cidr, &text));
+            let action = affinity::action(state, affinity::block_state(view, *cidr, &text));
             matches!(action, Action::Fetch | Action::Heal | Action::Claim)
         });
     }
@@ -25,9 +25,9 @@ impl Progress {
     }
 
     /// The blocks that are the owner's, and whose affinity has still to be confirmed.
-    pub(super) fn unhealed(&self, view: &View) -> impl Iterator<Item = BlockCidr> {
+    pub(super) fn claims_to_heal(&self, view: &View) -> impl Iterator<Item = BlockCidr> {
         let text = self.owner.affinity_text();
-        let is_mine = move |cidr: &BlockCidr| affinity::seen(view, *cidr, &text) == Seen::Mine;
+        let is_mine = move |cidr: &BlockCidr| affinity::block_state(view, *cidr, &text) == BlockState::Mine;
         self.unconfirmed.iter().copied().filter(is_mine)
     }
 
@@ -44,7 +44,7 @@ impl Progress {
         written: impl Fn(BlockCidr) -> bool,
         intent: &mut Intent,
     ) {
-        for cidr in self.unhealed(view).filter(|cidr| !written(*cidr)) {
+        for cidr in self.claims_to_heal(view).filter(|cidr| !written(*cidr)) {
             if let Some(Some((stored, revision))) = view.block(cidr) {
                 let found = view.affinity(&self.owner, cidr).flatten();
                 intent.claims.push(affinity::heal(batch, &self.owner, found, stored.clone(), revision));

@@ -29,7 +29,7 @@ impl Progress {
         let _ = self.settle(view);
         let mut batch = Batch::new();
         let mut intent = Intent::default();
-        let unhealed: BTreeSet<BlockCidr> = self.unhealed(view).collect();
+        let unhealed: BTreeSet<BlockCidr> = self.claims_to_heal(view).collect();
         let placed: BTreeSet<BlockCidr> = self.placed.iter().map(|placed| placed.block).collect();
         let mut left: BTreeMap<BlockCidr, u32> = BTreeMap::new();
         for cidr in placed.union(&unhealed).copied() {

@@ -23,8 +23,8 @@ struct Placed {
     addresses: Vec<IpAddr>,
     /// The sequence number that the addresses have.
     sequence: u64,
-    /// The empty block with which the same batch creates the record; `None` for a block that existed. While the
-    /// block is absent, that creation, and with it this write, may still be applied.
+    /// The empty block with which the same batch creates the record; `None` for a block that existed. While
+    /// the block is absent, that creation, and with it this write, may still be applied.
     creation: Option<Arc<Value>>,
 }
 
@@ -171,7 +171,7 @@ impl Progress {
         self.settle_claims(view);
         for placed in self.places.take_in_doubt() {
             if holds(view, &placed, &self.attribute) {
-                self.tally.got(placed.block, placed.addresses.len() as u32);
+                self.tally.count_as_held(placed.block, placed.addresses.len() as u32);
                 self.placed.push(placed);
             } else {
                 self.places.doubt(placed);
@@ -189,17 +189,17 @@ impl Progress {
     }
 
     /// The addresses of a family that earlier attempts certainly took.
-    pub fn got(&self, family: Family) -> impl Iterator<Item = (IpAddr, BlockCidr)> {
+    pub fn taken_addresses(&self, family: Family) -> impl Iterator<Item = (IpAddr, BlockCidr)> {
         let placed = self.placed.iter().filter(move |placed| placed.block.family() == family);
         placed.flat_map(|placed| placed.addresses.iter().map(|addr| (*addr, placed.block)))
     }
 
     /// How many addresses of a family a handle holds, including those that other requests have counted and
     /// are about to take.
-    pub fn held(&self, view: &View, id: &HandleId, handle: &Handle, family: Family) -> u32 {
+    pub fn held_count(&self, view: &View, id: &HandleId, handle: &Handle, family: Family) -> u32 {
         let counts = handle.blocks.iter().filter(|(block, _)| block.family() == family);
         // A block that had to be read for this has been read. A block that cannot be parsed counts in full.
-        let held = counts.map(|(block, n)| self.tally.held(view, id, *block, *n).unwrap_or(*n));
+        let held = counts.map(|(block, n)| self.tally.rightful_count(view, id, *block, *n).unwrap_or(*n));
         held.fold(0, u32::saturating_add)
     }
 
@@ -235,7 +235,7 @@ impl Progress {
             intent.fences.iter().any(|(index, block)| applied(*index) && *block == placed.block)
         });
         for placed in self.places.observe(report) {
-            self.tally.got(placed.block, placed.addresses.len() as u32);
+            self.tally.count_as_held(placed.block, placed.addresses.len() as u32);
             self.placed.push(placed);
         }
     }

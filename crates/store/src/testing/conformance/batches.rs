@@ -112,7 +112,8 @@ pub async fn a_refused_write_stops_the_batch<B: Backend>(backend: &B) {
     }
 }
 
-/// The same for a refusal after a delete and a create of one key, where transactions are cut.
+/// A prefix is applied, too, when the refused write comes after a delete and a create of one key, where
+/// transactions are cut.
 pub async fn a_refusal_behind_a_cut_leaves_a_prefix<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let first = create(&store, &handle("a"), counted(1)).await;
@@ -232,7 +233,7 @@ pub async fn folding_equals_one_by_one<B: Backend>(backend: &B) {
 
 const LARGE: usize = 300;
 
-async fn stored<S: Store>(store: &S) -> usize {
+async fn stored_count<S: Store>(store: &S) -> usize {
     keys(&scope(store, Scope::Handles).await, &Scope::Handles).len()
 }
 
@@ -246,7 +247,7 @@ pub async fn large_batches_are_applied_in_order<B: Backend>(backend: &B) {
     }
     let report = commit(&store, &batch).await;
     assert!(report.is_applied(), "{:?}", report.refusal());
-    assert_eq!(stored(&store).await, LARGE);
+    assert_eq!(stored_count(&store).await, LARGE);
     for name in ["h000", "h127", "h128", "h299"] {
         assert_eq!(find(&store, &handle(name)).await.unwrap().value, counted(7));
     }
@@ -255,7 +256,7 @@ pub async fn large_batches_are_applied_in_order<B: Backend>(backend: &B) {
         batch.delete(key.clone(), Expect::Revision(slot.revision().unwrap().clone()));
     }
     assert!(commit(&store, &batch).await.is_applied());
-    assert_eq!(stored(&store).await, 0);
+    assert_eq!(stored_count(&store).await, 0);
 }
 
 /// A refusal far behind in a large batch leaves a prefix.

@@ -74,7 +74,7 @@ impl Replica {
     }
 }
 
-async fn started<S: Store>(store: &S, scope: Scope) -> (S::Watch, Replica) {
+async fn start_watch<S: Store>(store: &S, scope: Scope) -> (S::Watch, Replica) {
     let mut watch = store.watch(scope).await.unwrap();
     let mut replica = Replica::default();
     replica.until(&mut watch, |replica| replica.inits == 1).await;
@@ -88,7 +88,7 @@ pub async fn a_watch_begins_with_the_present_state<B: Backend>(backend: &B) {
     let revision = create(&store, &handle("b"), counted(2)).await;
     create(&store, &handle("gone"), counted(3)).await;
     delete(&store, &handle("gone")).await;
-    let (_, replica) = started(&store, Scope::Handles).await;
+    let (_, replica) = start_watch(&store, Scope::Handles).await;
     assert_eq!(replica.events, 4);
     assert_eq!(replica.records.keys().cloned().collect::<Vec<_>>(), [handle("a"), handle("b")]);
     assert_eq!(replica.records[&handle("b")].revision, revision);
@@ -97,7 +97,7 @@ pub async fn a_watch_begins_with_the_present_state<B: Backend>(backend: &B) {
 /// A watch of an empty scope begins with `Init` and `InitDone`.
 pub async fn a_watch_of_nothing_is_done_at_once<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
-    let (mut watch, mut replica) = started(&store, Scope::Handles).await;
+    let (mut watch, mut replica) = start_watch(&store, Scope::Handles).await;
     assert_eq!(replica.events, 2);
     create(&store, &handle("a"), counted(1)).await;
     replica.until(&mut watch, |replica| replica.records.len() == 1).await;
@@ -108,7 +108,7 @@ pub async fn a_watch_of_nothing_is_done_at_once<B: Backend>(backend: &B) {
 pub async fn a_watch_tells_changes_and_deletes<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     create(&store, &handle("old"), counted(1)).await;
-    let (mut watch, mut replica) = started(&store, Scope::Handles).await;
+    let (mut watch, mut replica) = start_watch(&store, Scope::Handles).await;
     let revision = create(&store, &handle("a"), counted(1)).await;
     replica.until(&mut watch, |replica| replica.value(&handle("a")).is_some()).await;
     assert_eq!(replica.records[&handle("a")].revision, revision);
@@ -127,7 +127,7 @@ pub async fn a_watch_tells_changes_and_deletes<B: Backend>(backend: &B) {
 /// A watch reports no record outside its scope.
 pub async fn a_watch_keeps_to_its_scope<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
-    let (mut watch, mut replica) = started(&store, Scope::Blocks { family: Some(Family::V6) }).await;
+    let (mut watch, mut replica) = start_watch(&store, Scope::Blocks { family: Some(Family::V6) }).await;
     create(&store, &handle("a"), counted(1)).await;
     let (v4, v6) = ("10.0.0.0/26", "fd00::/122");
     create(&store, &block(v4), block_value(v4, &host("node1"), 1)).await;
@@ -141,7 +141,7 @@ pub async fn a_watch_keeps_to_its_scope<B: Backend>(backend: &B) {
 /// Changes may be folded, but the last state always comes, and never an older state after a newer one.
 pub async fn a_watch_ends_at_the_last_state<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
-    let (mut watch, mut replica) = started(&store, Scope::Handles).await;
+    let (mut watch, mut replica) = start_watch(&store, Scope::Handles).await;
     for count in 1..=40 {
         set(&store, &handle("a"), counted(count)).await;
         if count % 10 == 0 {
@@ -170,7 +170,7 @@ pub async fn a_watch_ends_at_the_last_state<B: Backend>(backend: &B) {
 /// A call that gives up waiting, again and again while records change, loses no event.
 pub async fn a_dropped_wait_loses_no_event<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
-    let (mut watch, mut replica) = started(&store, Scope::Handles).await;
+    let (mut watch, mut replica) = start_watch(&store, Scope::Handles).await;
     for index in 0..30 {
         create(&store, &handle(&format!("h{index}")), counted(index)).await;
         let wait = Duration::from_micros(u64::from(index) * 100);
@@ -187,11 +187,11 @@ pub async fn a_second_watch_starts_from_the_present<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     create(&store, &handle("a"), counted(1)).await;
     create(&store, &handle("b"), counted(1)).await;
-    let (watch, _) = started(&store, Scope::Handles).await;
+    let (watch, _) = start_watch(&store, Scope::Handles).await;
     drop(watch);
     delete(&store, &handle("a")).await;
     set(&store, &handle("b"), counted(2)).await;
-    let (_watch, replica) = started(&store, Scope::Handles).await;
+    let (_watch, replica) = start_watch(&store, Scope::Handles).await;
     assert_eq!(replica.events, 3);
     assert_eq!(replica.value(&handle("b")), Some(&counted(2)));
 }

@@ -71,7 +71,7 @@ impl fmt::Display for Effect {
             }
             Effect::Commit(writes, result) => {
                 let writes = writes.iter().enumerate().map(|(index, (what, key))| match result {
-                    Ok(report) => format!("{what} {key} ({})", came_of(report.outcomes.get(index))),
+                    Ok(report) => format!("{what} {key} ({})", outcome_word(report.outcomes.get(index))),
                     Err(_) => format!("{what} {key}"),
                 });
                 write!(f, "commit {}", writes.collect::<Vec<_>>().join(", "))?;
@@ -87,7 +87,7 @@ impl fmt::Display for Effect {
     }
 }
 
-fn came_of(outcome: Option<&Outcome>) -> &'static str {
+fn outcome_word(outcome: Option<&Outcome>) -> &'static str {
     match outcome {
         Some(Outcome::Applied(_)) => "applied",
         Some(Outcome::Refused(_)) => "refused",

@@ -145,7 +145,7 @@ impl<S: Store> Faulty<S> {
             self.caller.step(Step::BeforeWrite(index)).await;
             let guards =
                 if index == 0 && self.caller.plan.guards { batch.guards.clone() } else { Vec::new() };
-            let write = resolved(batch, index, &report.outcomes);
+            let write = standalone_write(batch, index, &report.outcomes);
             let single = Batch { writes: vec![write], guards };
             let mut single = self.inner.commit(&single, within).await?;
             if single.broken_guard.is_some() {
@@ -207,7 +207,7 @@ impl<S: Store> Faulty<S> {
             }
             Some(CommitFault::ReplyLost { answered, lost, landed }) => {
                 self.apply(batch, answered.min(all), within, &mut report).await?;
-                if stands(&report, answered.min(all)) {
+                if are_applied(&report, answered.min(all)) {
                     let end = answered.saturating_add(lost).min(all);
                     let known = report.outcomes.len();
                     if landed {
@@ -231,7 +231,7 @@ impl<S: Store> Faulty<S> {
 }
 
 /// Whether the first `count` writes were all applied.
-fn stands(report: &Report, count: usize) -> bool {
+fn are_applied(report: &Report, count: usize) -> bool {
     report.broken_guard.is_none()
         && report.outcomes.len() == count
         && report.outcomes.iter().all(|outcome| matches!(outcome, Outcome::Applied(_)))
@@ -239,7 +239,7 @@ fn stands(report: &Report, count: usize) -> bool {
 
 /// A write as a batch of its own: it expects the earlier write's outcome itself instead of a reference to
 /// that write.
-fn resolved(batch: &Batch, index: usize, outcomes: &[Outcome]) -> Write {
+fn standalone_write(batch: &Batch, index: usize, outcomes: &[Outcome]) -> Write {
     let mut write = batch.writes[index].clone();
     if let Expect::AsLeftBy(before) = write.expect {
         let left = batch.writes.get(before).map(|write| &write.op);

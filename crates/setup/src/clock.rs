@@ -15,7 +15,7 @@ impl Clock {
         Clock { start: Instant::now() }
     }
 
-    /// The wall clock.
+    /// The present time of the wall clock.
     pub fn now(&self) -> api::Timestamp {
         api::Timestamp::now()
     }

@@ -41,7 +41,7 @@ impl<'a, S> Reached<'a, S> {
         Reached { server, clock, patience, asked, reason, has_answered: AtomicBool::new(false), noted }
     }
 
-    /// The server itself.
+    /// The server itself, to be asked without the limit.
     pub fn server(&self) -> &'a S {
         self.server
     }

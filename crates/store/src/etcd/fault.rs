@@ -18,13 +18,13 @@ pub(super) enum Kind {
     Unreachable,
     /// The member has no leader, or lost the request on the way to one.
     Leaderless,
-    /// The member is another thing than etcd, or its certificate does not prove that it is ours.
+    /// It is not etcd that answers, or its certificate does not prove that it is ours.
     Impostor,
     /// We have no permission, or the member does not accept our user or our certificate.
     Denied,
     /// Users or roles have changed since the token was given; a new token helps.
     StaleToken,
-    /// No space is left.
+    /// The database has reached its quota.
     Full,
     /// The request is too large.
     TooLarge,
@@ -52,7 +52,7 @@ impl Fault {
         matches!(self.kind, Kind::Unreachable | Kind::Leaderless | Kind::Impostor)
     }
 
-    /// A connection that could not be made; nothing was sent.
+    /// The connection could not be made; nothing was sent.
     pub(super) fn connecting(url: &str, error: &(dyn StdError + 'static)) -> Fault {
         let (kind, text) = connection_fault(url, error);
         Fault { kind, in_doubt: false, text }
@@ -66,7 +66,7 @@ impl Fault {
         Fault { kind: Kind::Unreachable, in_doubt, text }
     }
 
-    /// A request that failed.
+    /// Classifies the error of a request that was sent on a connection.
     pub(super) fn asking(url: &str, error: &Error) -> Fault {
         match error {
             Error::GRpcStatus(status) if status.source().is_some() => Fault::on_the_way(url, status),
@@ -242,7 +242,7 @@ fn connection_fault(url: &str, error: &(dyn StdError + 'static)) -> (Kind, Strin
     }
 }
 
-/// Whether a connection ended while it was made.
+/// Whether a connection ended while it was being made.
 fn is_broken_off(error: &(dyn StdError + 'static)) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
     let ended = |error: &io::Error| matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof);

@@ -27,7 +27,7 @@ const REPEATS: u32 = 5;
 /// How long to wait before asking again members that have no leader.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// All members.
+/// All members of the cluster, with what is known of them.
 pub(super) struct Cluster {
     options: Options,
     tls: etcd_client::TlsOptions,
@@ -39,7 +39,7 @@ pub(super) struct Cluster {
     max_operations: AtomicUsize,
 }
 
-/// Leaves the options out, which hold secrets.
+/// Leaves out the options, which hold secrets.
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let urls = self.members.get().map(|members| members.iter().map(|m| &m.url).collect::<Vec<_>>());
@@ -47,7 +47,7 @@ impl fmt::Debug for Cluster {
     }
 }
 
-/// One member.
+/// A member of the cluster, and its connection while there is one.
 pub(super) struct Member {
     /// The URL without user and path, as messages may show it.
     pub(super) url: String,
@@ -58,7 +58,7 @@ pub(super) struct Member {
     count: AtomicU64,
 }
 
-/// A connection.
+/// A connection to a member, with its number.
 #[derive(Clone)]
 pub(super) struct Live {
     number: u64,
@@ -142,7 +142,7 @@ impl Cluster {
         }
     }
 
-    /// Asks another member first from now on.
+    /// Makes the next member the first to ask, if this one is.
     pub(super) fn leave(&self, url: &str) {
         let Some(members) = self.members.get() else { return };
         if let Some(index) = members.iter().position(|member| member.url == url) {
@@ -152,7 +152,7 @@ impl Cluster {
         }
     }
 
-    /// Sends a transaction that only reads, to one member after the other, until one answers.
+    /// Sends a transaction that only reads, to one member after another, until one answers.
     pub(super) async fn ask(&self, txn: &Txn, deadline: Instant) -> Result<TxnResponse, Fault> {
         let start = Instant::now();
         loop {

@@ -45,7 +45,7 @@ pub use watching::EtcdWatch;
 
 /// A store in etcd. Clones share the connections.
 ///
-/// Its calls need a tokio runtime with time and I/O enabled.
+/// Calls to it need a tokio runtime with time and I/O enabled.
 #[derive(Clone)]
 pub struct EtcdStore {
     cluster: Arc<Cluster>,
@@ -71,7 +71,7 @@ impl EtcdStore {
     /// Calico's own processes talk to each other.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When etcd cannot be read.
     pub async fn unknown_keys(&self, within: Duration) -> Result<Vec<String>, StoreError> {
         unknown::unknown_keys(&self.cluster, Instant::now() + within).await
     }

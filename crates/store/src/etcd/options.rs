@@ -22,7 +22,7 @@ pub struct Tls {
     pub key: Option<Pem>,
 }
 
-/// Members that are named by DNS.
+/// Where DNS names the members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discovery {
     /// The domain of the records `_etcd-client-ssl._tcp` and `_etcd-client._tcp`.
@@ -39,9 +39,9 @@ pub struct Options {
     pub endpoints: Vec<String>,
     /// Where to look the members up when `endpoints` is empty.
     pub discovery: Option<Discovery>,
-    /// User and password.
+    /// The user's name and password. Secret.
     pub user: Option<(String, String)>,
-    /// Certificates.
+    /// Certificates and keys, for `https` endpoints.
     pub tls: Tls,
     /// How long to wait for a connection. The call's own deadline may end the wait earlier.
     pub connect_within: Duration,

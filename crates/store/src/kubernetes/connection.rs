@@ -63,7 +63,7 @@ pub(super) struct Question {
     pub(super) content_type: &'static str,
     /// The media types of the answer that we accept.
     pub(super) accept: &'static str,
-    /// The largest answer, in bytes.
+    /// The largest answer that is read, in bytes.
     pub(super) most: usize,
 }
 

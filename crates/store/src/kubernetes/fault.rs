@@ -25,15 +25,15 @@ pub(super) enum Kind {
     Impostor,
     /// The server does not know who we are.
     Unknown,
-    /// We may not do this.
+    /// Our user has no right to do this.
     Forbidden,
     /// The object does not exist. Another object of the same name may.
     Absent,
-    /// The kind of object does not exist.
+    /// The server does not have this kind of object.
     NotInstalled,
     /// An object of that name exists.
     Exists,
-    /// The object has changed.
+    /// The object has changed since the revision that the request names.
     Conflict,
     /// The server no longer has the state at which a list should continue or a watch should begin. Holds the
     /// token with which the list can continue from a later state, where the server gave one.
@@ -48,7 +48,7 @@ pub(super) enum Kind {
     Throttled(Duration),
     /// The answer exceeds the bound for its kind.
     Endless,
-    /// The server failed.
+    /// The server failed while it processed the request.
     Other,
 }
 
@@ -56,7 +56,7 @@ pub(super) enum Kind {
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
     pub(super) kind: Kind,
-    /// Whether it may have been carried out all the same.
+    /// Whether the server may have carried out the request although no good answer came.
     pub(super) in_doubt: bool,
     /// The message; it names the server and the remedy.
     pub(super) text: String,
@@ -97,7 +97,7 @@ impl Fault {
         Fault { kind, in_doubt: false, text }
     }
 
-    /// No answer in time.
+    /// The server did not answer in time.
     pub(super) fn silent(url: &str, in_doubt: bool) -> Fault {
         let text = format!(
             "the Kubernetes API server at {url} gave no answer in time. Check that it runs, that its etcd does, and that nothing on the way to it drops packets"

@@ -69,7 +69,7 @@ pub use watching::KubeWatch;
 
 /// A store in a Kubernetes API server. Clones share the connection.
 ///
-/// Its calls need a tokio runtime with time and I/O enabled. All calls must use the same runtime.
+/// Calls to it need a tokio runtime with time and I/O enabled. All calls must use the same runtime.
 #[derive(Clone)]
 pub struct KubeStore {
     server: Arc<Server>,
@@ -95,7 +95,7 @@ impl KubeStore {
     /// The group that holds the custom resources: the configured one, else the one that the server lists.
     ///
     /// # Errors
-    /// When the server cannot be asked.
+    /// When the server gives no answer.
     pub async fn group(&self, within: Duration) -> Result<Group, StoreError> {
         self.server.group(Instant::now() + within).await.map_err(Fault::into_error)
     }

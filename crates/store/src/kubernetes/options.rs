@@ -23,7 +23,7 @@ pub enum Kubeconfig {
     /// Files. Where several define the same, the first counts. Of several files, those that do not exist are
     /// left out.
     Files(Vec<PathBuf>),
-    /// The text itself. Secret.
+    /// The text of a kubeconfig. Secret.
     Inline(String),
 }
 

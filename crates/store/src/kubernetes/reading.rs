@@ -61,7 +61,7 @@ pub(super) async fn read(server: &Server, set: &ReadSet, deadline: Instant) -> R
     Ok(view)
 }
 
-/// A part of a read set.
+/// A part of a read set, which takes a request of its own, or several.
 #[derive(Clone, Copy)]
 enum Part<'s> {
     Scope(&'s ScopeRead),

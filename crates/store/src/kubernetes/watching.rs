@@ -271,7 +271,7 @@ impl Followed<'_> {
     }
 }
 
-/// The lines of a body.
+/// Splits the body of a watch into lines.
 #[derive(Default)]
 struct Lines {
     /// The bytes after the end of the last whole line.

@@ -37,9 +37,9 @@ pub struct AutoAssign {
     /// The owner of the addresses: node, pod, namespace, timestamp and more. Together with the handle, the
     /// attributes are the request's identity.
     pub attributes: BTreeMap<String, String>,
-    /// How many IPv4 addresses.
+    /// How many IPv4 addresses the request wants.
     pub v4: u32,
-    /// How many IPv6 addresses.
+    /// How many IPv6 addresses the request wants.
     pub v6: u32,
     /// The IPv4 pools to take from, in this order, whatever their selectors say; if empty, the pools that
     /// select the host.

@@ -26,7 +26,7 @@ pub(super) struct Search<'a, S> {
     candidates: OnceCell<Vec<Candidate>>,
 }
 
-/// A stored block of a pool.
+/// A stored block of a pool, with what its header says.
 pub(super) struct Candidate {
     /// The index of the block's pool among the chosen pools.
     pub pool: usize,

@@ -240,7 +240,7 @@ impl Progress {
         }
     }
 
-    /// Whether anything would have to be taken back.
+    /// Whether something would have to be taken back if the request ended now.
     pub fn owes(&self) -> bool {
         !self.placed.is_empty()
             || !self.places.in_doubt().is_empty()

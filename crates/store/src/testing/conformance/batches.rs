@@ -1,4 +1,4 @@
-//! Batches: chains, prefixes, guards, size.
+//! Batches: chains of writes, prefixes, guards, and many writes.
 
 use api::{AffinityState, Revision};
 

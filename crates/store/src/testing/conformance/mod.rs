@@ -57,7 +57,7 @@ pub struct Promises {
 }
 
 impl Default for Promises {
-    /// Everything.
+    /// A backend that makes every promise.
     fn default() -> Self {
         Promises { guards: true, transactions: true, touch: true, workload_endpoints: true, names: true }
     }

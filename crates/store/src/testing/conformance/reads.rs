@@ -223,7 +223,7 @@ pub async fn namespaces_are_apart<B: Backend>(backend: &B) {
     }
 }
 
-/// Blocks of one family, of the other, and of both.
+/// A scope of blocks holds those of its family, or of both.
 pub async fn families_are_apart<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let nets = ["10.0.0.0/26", "10.0.0.64/26", "fd00:10:244::/122"];

@@ -80,7 +80,7 @@ impl<S: Store> Faulty<S> {
         Faulty { inner: Arc::new(inner), history: Arc::default(), caller: Caller::new(plan, None) }
     }
 
-    /// Another caller of the same store, with a plan of its own.
+    /// Another caller of the same store, with its own plan.
     pub fn another(&self, plan: Plan) -> Faulty<S> {
         Faulty { caller: Caller::new(plan, None), ..self.clone() }
     }

@@ -1,4 +1,4 @@
-//! Attaching a container.
+//! Attaching a container: the pair of interfaces is made, and both of its sides are set up.
 
 use std::io;
 use std::net::IpAddr;
@@ -15,15 +15,17 @@ use crate::routes::{Rival, Route, metric_behind};
 use crate::sysctl::{self, Former, Need, Setting};
 use crate::wiring::{Device, GATEWAY, HOST_MAC, Mac, Replaces, Wiring, host_route};
 
-/// How often the host's side is asked for its hardware address, and with what pauses.
+/// How many times the host's side is given its hardware address, and the pause between two tries.
 const MAC_TRIES: u32 = 50;
 const MAC_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often a container's route is tried again that somebody else adds at the same moment.
+/// How many times a container's route is tried again when another program adds a route to the same
+/// destination at the same moment.
 const ROUTE_TRIES: u32 = 10;
 
-/// The pauses while the host's side gets its link-local address: first short ones, as it is there within a millisecond or two, then
-/// long ones, 5 seconds in all, for the kernel hands out news of links late when many change.
+/// The pauses between two looks for the link-local address of the host's side. The first pauses are short, as
+/// the address is usually there within two milliseconds. The others are long, 5 seconds in all, because the
+/// kernel reports changes of links late when many links change.
 const LINK_LOCAL_PAUSES: [Duration; 110] = {
     let mut pauses = [Duration::from_millis(50); 110];
     let mut at = 0;
@@ -36,8 +38,9 @@ const LINK_LOCAL_PAUSES: [Duration; 110] = {
 
 /// Attaches a container: makes the pair, and gives it its addresses, routes and settings.
 ///
-/// A pair whose host's side has the name already, and that it may replace, is deleted first, so attaching again makes everything anew.
-/// When it fails, what it made is gone.
+/// A pair whose host's side has the wanted name already is deleted first, if [`Wiring::replaces`] allows
+/// that; so attaching again makes everything anew. When attaching fails, everything that it made is deleted,
+/// except where the error is [`AttachError::NotUndone`].
 pub fn attach(wiring: &Wiring) -> Result<Attached, AttachError> {
     wiring.validate()?;
     with_sides(&wiring.netns, async |sides| {
@@ -67,7 +70,8 @@ async fn delete_stale(host: &Side, wiring: &Wiring) -> Result<(), AttachError> {
     if !link.pair || !may_go {
         return Err(taken(host, name));
     }
-    // Before it goes, for what it would make room for cannot come.
+    // This check comes before the deletion: the new pair could not get the route that another interface has,
+    // so the old pair would be deleted for nothing.
     for address in wiring.addresses.iter().filter(|_| wiring.want_host_routes) {
         let there = host.route_to(*address).await.filter(|route| {
             route.destination == host_route(*address)
@@ -84,7 +88,8 @@ async fn delete_stale(host: &Side, wiring: &Wiring) -> Result<(), AttachError> {
     Ok(())
 }
 
-/// Refuses what the container's routes leave no room for, before anything is done.
+/// Checks, before anything is changed, that each route that we add has a metric left behind the container's
+/// own routes.
 async fn leave_room(container: &Side, wiring: &Wiring) -> Result<(), AttachError> {
     let inner = &wiring.container_interface;
     let look = |refusal| container.refused(format_args!("look for {inner}"), refusal);
@@ -113,12 +118,13 @@ fn taken(side: &Side, name: &str) -> AttachError {
     AttachError::NameTaken { interface: name.to_owned(), namespace: side.namespace.name.clone() }
 }
 
-/// One attempt, and what is to be taken back if it fails.
+/// One attempt to attach, and what must be restored if it fails.
 struct Attempt<'a> {
     wiring: &'a Wiring,
     sides: &'a Sides,
     warnings: Vec<Warning>,
-    /// The settings of the container's whole namespace as they were, in the order in which they were changed.
+    /// Settings of the container's whole namespace with the values that they had before, in the order in
+    /// which they were changed.
     former: Vec<Former>,
 }
 
@@ -139,7 +145,8 @@ impl Attempt<'_> {
         Err(self.no_pair(refusal).await)
     }
 
-    /// The kernel does not tell which of the two names is taken.
+    /// Makes an error of the kernel's refusal. The kernel does not say which of the two names is taken, so
+    /// this looks for the container's.
     async fn no_pair(&self, refusal: Refusal) -> AttachError {
         let Sides { host, container } = self.sides;
         let (outer, inner) = (&self.wiring.host_interface, &self.wiring.container_interface);
@@ -152,7 +159,8 @@ impl Attempt<'_> {
         container.refused(format_args!("make the pair {outer} and {inner}"), refusal).into()
     }
 
-    /// Everything after the pair is made, in Calico's order. Gives the container's hardware address and MTU.
+    /// Does everything that follows the making of the pair, in Calico's order. Returns the container's
+    /// hardware address and MTU.
     async fn furnish(&mut self) -> Result<(Mac, u32), AttachError> {
         let wiring = self.wiring;
         let Sides { host, container } = self.sides;
@@ -165,7 +173,8 @@ impl Attempt<'_> {
         let mac = inner.mac.ok_or_else(no_mac).map_err(|refusal| {
             container.refused(format_args!("tell the hardware address of {}", inner.name), refusal)
         })?;
-        // Before anything leads to it.
+        // The alias is set before any route leads to the interface: whoever finds such a route can then tell
+        // whose it is.
         if let Some(alias) = &wiring.alias {
             let refused = |refusal| host.refused(format_args!("note on {} whose it is", outer.name), refusal);
             host.set_alias(outer.index, alias).await.map_err(refused)?;
@@ -210,7 +219,7 @@ impl Attempt<'_> {
         Ok((mac, inner.mtu))
     }
 
-    /// The routes of the gateway's family.
+    /// Adds the routes whose address family is the gateway's.
     async fn route_through(&mut self, inner: &Link, gateway: IpAddr) -> Result<(), AttachError> {
         let same_family = |destination: &IpNet| destination.addr().is_ipv4() == gateway.is_ipv4();
         for destination in self.wiring.destinations().filter(same_family) {
@@ -222,7 +231,7 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Makes settings of an interface, which go when it goes.
+    /// Makes settings of an interface. The kernel drops them when the interface is deleted.
     fn set(&mut self, side: &Side, settings: &[Setting]) -> Result<(), AttachError> {
         for setting in settings {
             let Err(error) = setting.write() else { continue };
@@ -239,10 +248,11 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Makes settings of the container's whole namespace, which would outlast a failure.
+    /// Makes settings of the container's whole namespace, which would outlast a failed attempt.
     ///
-    /// `all` passes its value on to the others. So all are looked at before one is written, and restored in the order in which they were
-    /// written; and they are written even where they have the value already.
+    /// The kernel copies the value of `all` to every interface. So every old value is read before the first
+    /// new value is written, and the old values are restored in the order in which the new ones were written.
+    /// A setting is written even if it has the wanted value already.
     fn set_lasting(&mut self, settings: &[Setting]) -> Result<(), AttachError> {
         let name = &self.sides.container.namespace.name;
         for setting in settings {
@@ -255,7 +265,8 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Takes back all that was done. The container's side takes the host's with it, and its routes and settings.
+    /// Undoes the attempt. Deleting the container's side also deletes the host's side, and the routes and
+    /// settings of both.
     async fn undo(&self) -> Result<(), AttachError> {
         let container = &self.sides.container;
         let inner = &self.wiring.container_interface;
@@ -266,7 +277,7 @@ impl Attempt<'_> {
         container.namespace.enter()?;
         for former in &self.former {
             match former.restore() {
-                // It was the interface's own.
+                // The setting belonged to the interface that was deleted.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 restored => {
                     restored.map_err(|error| former.setting.refused(&container.namespace.name, error))?
@@ -284,7 +295,8 @@ async fn find(side: &Side, name: &str) -> Result<Link, AttachError> {
     Ok(side.link(name).await.and_then(|link| link.ok_or_else(gone)).map_err(refused)?)
 }
 
-/// Programs on the host that name or address new interfaces may change the one it was made with.
+/// Sets the hardware address of the host's side until the address stays. Programs on the host that name or
+/// address new interfaces may replace the one that the interface was made with.
 async fn keep_mac(host: &Side, outer: &Link) -> Result<(), AttachError> {
     let refused = |refusal| host.refused(format_args!("set the hardware address of {}", outer.name), refusal);
     let mut seen = outer.mac;
@@ -322,8 +334,8 @@ async fn link_local(host: &Side, outer: &Link) -> Result<IpAddr, AttachError> {
     Err(AttachError::NoLinkLocal { interface: outer.name.clone(), waited: LINK_LOCAL_PAUSES.iter().sum() })
 }
 
-/// Adds a route to a container that other networks may have been given before: theirs to the same destination stay in front of ours, which the answer
-/// then tells.
+/// Adds a route to a container that may have routes of other networks already. Another network's route to the
+/// same destination stays in front of ours; the returned warning says so.
 async fn add_route(container: &Side, inner: &Link, route: &Route) -> Result<Option<Warning>, AttachError> {
     let destination = route.destination;
     let by = route.gateway.map_or_else(String::new, |gateway| format!(" through {gateway}"));
@@ -338,7 +350,7 @@ async fn add_route(container: &Side, inner: &Link, route: &Route) -> Result<Opti
             return Err(none_behind(container, destination, &rivals).await);
         };
         match container.add_route(route, metric).await {
-            // Somebody else was faster.
+            // Another program added a route with this metric first.
             Err(refusal) if is(&refusal, Errno::EXIST) && tries > 0 => tries -= 1,
             Err(refusal) => return Err(refused(refusal)),
             Ok(()) => {
@@ -353,7 +365,7 @@ async fn add_route(container: &Side, inner: &Link, route: &Route) -> Result<Opti
     }
 }
 
-/// A route in the words of `ip route`.
+/// Describes a route in the words of `ip route`.
 async fn told(side: &Side, route: &Rival) -> String {
     let via = route.gateway.map_or_else(String::new, |gateway| format!("via {gateway} "));
     let device = match route.interface {
@@ -364,7 +376,8 @@ async fn told(side: &Side, route: &Rival) -> String {
     format!("{via}{dev}metric {}", route.metric)
 }
 
-/// A route that is there already is right if it leads to the container: a node agent that watches interfaces may have been faster.
+/// Adds the host's route to a container. A route that exists already is right if it leads to the container: a
+/// node agent that watches interfaces may have added it first.
 async fn add_host_route(host: &Side, outer: &Link, address: IpAddr) -> Result<(), AttachError> {
     let route = Route { destination: host_route(address), gateway: None, interface: outer.index };
     let refusal = match host.add_route(&route, None).await {

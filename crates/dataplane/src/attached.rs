@@ -1,4 +1,4 @@
-//! What comes of attaching a container.
+//! The result of attaching a container.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use crate::wiring::{Device, Mac};
 
-/// What came of it.
+/// What [`attach`](crate::attach()) has made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Attached {
@@ -14,13 +14,14 @@ pub struct Attached {
     pub mac: Mac,
     /// The MTU of the container's side in bytes.
     pub mtu: u32,
-    /// The kind of the pair, which is not always the one wanted.
+    /// The kind of the pair that was made: a veth pair, if a netkit pair was wanted and the kernel has no
+    /// netkit.
     pub device: Device,
-    /// What is not as wanted, though packets flow.
+    /// What differs from the wiring, although packets flow.
     pub warnings: Vec<Warning>,
 }
 
-/// What is not as wanted, though packets flow.
+/// Something that differs from the wiring, although packets flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Warning {
@@ -31,22 +32,22 @@ pub enum Warning {
     },
     /// A setting that helps could not be made.
     Setting {
-        /// Its file.
+        /// The setting's file.
         path: String,
-        /// The value that it was to have.
+        /// The value that the setting was to have.
         value: &'static str,
         /// The kernel's words.
         words: String,
     },
     /// Another network has a route to the same destination already, which stays in front.
     Behind {
-        /// The destination.
+        /// Where both routes lead.
         destination: IpNet,
-        /// The one in front, in the words of `ip route`.
+        /// The route in front, in the words of `ip route`.
         first: String,
-        /// The container's side, by which ours leads.
+        /// The container's side, by which our route leads.
         interface: String,
-        /// The metric of ours; none for the kernel's own.
+        /// The metric of our route; `None` where the kernel chose it.
         metric: Option<u32>,
     },
 }

@@ -1,4 +1,4 @@
-//! Looking whether a container's network is still as it was made.
+//! Checks that a container's network is still as it was made.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use crate::links::Link;
 use crate::sysctl::{self, Need, Setting};
 use crate::wiring::{GATEWAY, HOST_MAC, Mac, Wiring, host_route};
 
-/// Something that is not as it should be.
+/// A difference between the wiring and the container's network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Deviation {
@@ -19,14 +19,14 @@ pub enum Deviation {
     NoInterface {
         /// Its name.
         interface: String,
-        /// Where it should be.
+        /// The namespace that lacks it.
         namespace: String,
     },
     /// Both interfaces are there, but are not the two sides of one pair.
     NotAPair {
-        /// The host's.
+        /// The host's side.
         host: String,
-        /// The container's.
+        /// The container's side.
         container: String,
     },
     /// An interface is down.
@@ -40,7 +40,7 @@ pub enum Deviation {
         interface: String,
         /// The address that it has.
         found: Option<Mac>,
-        /// The one it should have.
+        /// The address that it should have.
         wanted: Mac,
     },
     /// An interface has another MTU.
@@ -49,7 +49,7 @@ pub enum Deviation {
         interface: String,
         /// The MTU that it has, in bytes.
         found: u32,
-        /// The one it should have.
+        /// The MTU that it should have, in bytes.
         wanted: u32,
     },
     /// The container lacks an address.
@@ -61,13 +61,13 @@ pub enum Deviation {
     },
     /// A route is missing, or leads elsewhere.
     NoRoute {
-        /// Where it should lead.
+        /// The destination of the route.
         destination: IpNet,
-        /// By what next hop; none where the destination is on the link.
+        /// Its next hop; `None` where the destination is on the link.
         gateway: Option<IpAddr>,
-        /// By what interface.
+        /// The interface that it leads through.
         interface: String,
-        /// Who should have it.
+        /// The namespace that should have the route.
         namespace: String,
     },
     /// The host's side has no link-local address, so the container has no IPv6 gateway.
@@ -77,13 +77,13 @@ pub enum Deviation {
     },
     /// A kernel setting has another value.
     Setting {
-        /// Its file.
+        /// The setting's file.
         path: String,
-        /// The value that it has; none where there is no such file.
+        /// The value that the setting has; `None` where there is no such file.
         found: Option<String>,
-        /// The value it should have.
+        /// The value that it should have.
         wanted: &'static str,
-        /// Where.
+        /// The namespace that the setting belongs to.
         namespace: String,
     },
 }
@@ -124,7 +124,7 @@ impl fmt::Display for Deviation {
     }
 }
 
-/// Looks whether a container's network is as [`attach`](crate::attach) made it. Changes nothing.
+/// Checks that a container's network is as [`attach`](crate::attach()) made it. Changes nothing.
 pub fn check(wiring: &Wiring) -> Result<(), CheckError> {
     let deviations: Vec<Deviation> = with_sides(&wiring.netns, async |sides| {
         let mut check = Check { wiring, sides, deviations: Vec::new() };
@@ -242,7 +242,8 @@ impl Check<'_> {
         Ok(found.map(IpAddr::V6))
     }
 
-    /// Asks for the way that packets take, as a host's whole table is long.
+    /// Asks the kernel for the route to each address. Listing the host's table instead would take long, as
+    /// that table is long.
     async fn host_routes(&mut self, outer: &Link) {
         if !self.wiring.want_host_routes {
             return;

@@ -1,4 +1,4 @@
-//! Detaching a container.
+//! Detaching a container: its pair of interfaces is deleted.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -9,25 +9,26 @@ use crate::error::{AccessError, DetachError};
 use crate::kernel::{Side, run};
 use crate::namespace::Namespace;
 
-/// How long Calico waits for the kernel. Some old ones never came back from deleting a pair.
+/// How long Calico waits for the kernel. Some old kernels never finished deleting a pair.
 pub const DETACH_LIMIT: Duration = Duration::from_secs(20);
 
-/// What was there to be deleted.
+/// Which side of the pair was found and deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Detached {
-    /// The container's side, and the host's with it.
+    /// The container's side, and with it the host's side.
     pub container: bool,
-    /// The host's side alone.
+    /// Only the host's side.
     pub host: bool,
 }
 
-/// Detaches a container: deletes its side of the pair, and the host's side and the host's routes with it. What is gone already is fine,
-/// the namespace included.
+/// Detaches a container: deletes its side of the pair; the kernel then deletes the host's side and the host's
+/// routes. An interface or a namespace that is gone already is no error.
 ///
-/// `host_interface` is deleted where the container's side was not there to take it along: the kernel takes its time over a namespace
-/// that nobody uses any more, and until then the host still routes an address that may soon be another's. The name is a pod's and not a
-/// sandbox's, so give it only if the pod has no newer sandbox, which attached under the same name.
+/// `host_interface` is deleted if the container's side was not found. The kernel is slow to delete a
+/// namespace that nobody uses any more, and until then the host still routes an address that another
+/// container may get. All sandboxes of a pod use the same name for the host's side. So give `host_interface`
+/// only if the pod has no newer sandbox: that one would have attached under the same name.
 pub fn detach(
     netns: &Path,
     container_interface: &str,
@@ -46,7 +47,8 @@ pub fn detach(
     })
 }
 
-/// Runs netlink requests on a thread of their own. One that the kernel does not come back from holds its thread; the caller must not wait for that.
+/// Runs netlink requests on a thread of their own, and waits for them no longer than `within`. A request that
+/// the kernel never finishes blocks its thread for good, but not the caller.
 pub(crate) fn limited<T: Send + 'static>(
     within: Duration,
     work: impl Future<Output = Result<T, AccessError>> + Send + 'static,
@@ -56,7 +58,7 @@ pub(crate) fn limited<T: Send + 'static>(
     thread::Builder::new()
         .name("dataplane".into())
         .spawn(move || {
-            // Nobody listens when the time was over.
+            // When the time is over, nobody receives the report.
             let _ = report.send(run(work));
         })
         .map_err(|source| AccessError::System { doing: "start a thread", source })?;
@@ -95,7 +97,7 @@ impl Work {
         let opened = Namespace::of_container(&self.netns, host).and_then(Side::open);
         let container = match opened {
             Ok(container) => container,
-            // A plain file is what is left where a namespace was mounted.
+            // Where a namespace was mounted, its end leaves a plain file.
             Err(AccessError::NoNamespace(_) | AccessError::NotANamespace(_)) => return Ok(false),
             Err(error) => return Err(error),
         };
@@ -103,7 +105,8 @@ impl Work {
     }
 }
 
-/// The host has other interfaces, which are not ours whatever their name.
+/// Deletes an interface of the host only if it is a side of a pair: the host's other interfaces are not ours,
+/// whatever their names are.
 async fn delete_pair(host: &Side, name: &str) -> Result<bool, AccessError> {
     let link =
         host.link(name).await.map_err(|refusal| host.refused(format_args!("look for {name}"), refusal))?;

@@ -1,4 +1,4 @@
-//! What can go wrong.
+//! The errors of this crate: one enum for each operation.
 
 use std::fmt;
 use std::io;
@@ -13,9 +13,9 @@ use crate::wiring::Mac;
 /// The kernel's refusal of a request, in its own words where it gives any.
 #[derive(Debug)]
 pub struct Refusal {
-    /// The error's number.
+    /// The number of the error.
     pub source: io::Error,
-    /// What the kernel adds to it, as "mtu greater than device maximum".
+    /// The kernel's explanation, such as "mtu greater than device maximum".
     pub words: Option<String>,
 }
 
@@ -86,31 +86,33 @@ impl AccessError {
     }
 }
 
-/// Why a container could not be attached. Nothing is left of the attempt, except where it says so.
+/// Why a container could not be attached. Nothing is left of the attempt, except where the error is
+/// [`AttachError::NotUndone`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttachError {
     /// The wiring cannot be made on any machine: correct the field.
     #[error("invalid {field} {value:?}: {reason}")]
     Invalid {
-        /// What is wrong.
+        /// The name of the wrong field.
         field: &'static str,
         /// Its value.
         value: String,
-        /// What it ought to be.
+        /// What a right value would be.
         reason: &'static str,
     },
     /// A namespace or the kernel was out of reach.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// An interface of the name is there that no attachment made: choose another name or delete it.
+    /// An interface that no attachment made has the name already: choose another name or delete the
+    /// interface.
     #[error(
         "interface {interface} exists already in {namespace} and is not ours; delete it (ip link delete {interface}) or use another name"
     )]
     NameTaken {
         /// The name.
         interface: String,
-        /// Where it is taken.
+        /// The namespace in which it is taken.
         namespace: String,
     },
     /// The host routes the address to another interface: some other container has it, or had it and was not detached.
@@ -126,14 +128,15 @@ pub enum AttachError {
         /// The interface that was to have it.
         interface: String,
     },
-    /// The container has a route already that no other can be behind.
+    /// A route of the container leaves no metric for a route behind it: lower that route's metric or delete
+    /// the route.
     #[error(
         "the container's route to {destination} ({route}) leaves no metric for one behind it; give it a lower one (ip route replace), or delete it (ip route del {destination} {route})"
     )]
     NoneBehind {
-        /// Where both lead.
+        /// The destination of both routes.
         destination: IpNet,
-        /// The one that is there, in the words of `ip route`.
+        /// The route that the container has, in the words of `ip route`.
         route: String,
     },
     /// A kernel setting cannot be made.
@@ -141,27 +144,27 @@ pub enum AttachError {
     Sysctl {
         /// Its file.
         path: String,
-        /// The value that it was to have.
+        /// The value that the setting was to have.
         value: String,
-        /// Where it was to be set.
+        /// The namespace that the setting belongs to.
         namespace: String,
         /// Why it failed.
         source: io::Error,
         /// What may help.
         remedy: &'static str,
     },
-    /// Something on the host gives the interface another hardware address each time that it is set.
+    /// A program on the host changes the interface's hardware address each time that the address is set.
     #[error(
         "{interface} has hardware address {found} instead of {wanted} after {waited:?}; keep udev or the network manager from changing it"
     )]
     MacChanged {
         /// The host's side.
         interface: String,
-        /// What it has.
+        /// The hardware address that it has.
         found: String,
-        /// What was set.
+        /// The hardware address that was set.
         wanted: Mac,
-        /// For how long it was tried.
+        /// How long it was tried.
         waited: Duration,
     },
     /// The container's IPv6 packets have no gateway.
@@ -172,15 +175,15 @@ pub enum AttachError {
     NoLinkLocal {
         /// The host's side.
         interface: String,
-        /// For how long it was waited for.
+        /// How long the address was waited for.
         waited: Duration,
     },
-    /// The attempt failed, and taking back what it had done failed too: detach.
+    /// The attempt failed, and undoing it failed too: detach the container.
     #[error("{error}; and then, when taking it back: {then}")]
     NotUndone {
         /// Why the attempt failed.
         error: Box<AttachError>,
-        /// Why it was not undone.
+        /// Why undoing the attempt failed.
         then: Box<AttachError>,
     },
 }
@@ -192,33 +195,33 @@ pub enum DetachError {
     /// A namespace or the kernel was out of reach.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// The kernel has not answered; it may still delete the interface.
+    /// The kernel has not answered in time; it may still delete the interface.
     #[error("timed out deleting {interface} in {}: the kernel has not answered for {within:?}; try again", .netns.display())]
     TimedOut {
         /// The container's side.
         interface: String,
         /// Its namespace.
         netns: PathBuf,
-        /// For how long it was waited.
+        /// How long the kernel was given.
         within: Duration,
     },
-    /// The same, of the host's side.
+    /// The kernel has not answered in time about the host's side; it may still delete it.
     #[error(
         "timed out deleting {interface} in the host: the kernel has not answered for {within:?}; try again"
     )]
     TimedOutOnHost {
         /// The host's side.
         interface: String,
-        /// For how long it was waited.
+        /// How long the kernel was given.
         within: Duration,
     },
 }
 
-/// Why a container's network is not known to be as it should.
+/// Why a container's network is not as it should be, or could not be checked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckError {
-    /// It is not as it should: attach the container anew. There is at least one deviation.
+    /// The network differs from its wiring: attach the container anew. The list has at least one deviation.
     #[error("the container's network is not as it was made: {}", listed(.0))]
     Deviates(Vec<Deviation>),
     /// A namespace or the kernel was out of reach.

@@ -1,7 +1,9 @@
-//! The host's end of a pair, and what tells whose it is.
+//! The host's end of a pair, and how to tell which container the pair belongs to.
 //!
-//! A pod's end has the same name for each of its containers, and two pods may find names that are alike; so whoever takes one down looks first. The alias
-//! says whose it is. Those that others made have none: there the container's side and the host's routes tell.
+//! The host's end has the same name for every sandbox of a pod, and the names for two pods may coincide. So
+//! whoever deletes a host's end first looks whose it is. An end that this crate made says so in its alias. An
+//! end that another program made has no alias: then the container's side and the host's routes tell whose it
+//! is.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -23,19 +25,21 @@ use crate::wiring::host_route;
 pub struct HostEnd {
     /// Its name.
     pub interface: String,
-    /// Its number. The kernel gives none to a second interface, whatever that one is called.
+    /// Its index. The kernel never gives the same index to another interface, whatever that one's name is.
     pub index: u32,
-    /// What who attached it noted: the container.
+    /// The note of the program that attached the container: which container it is. `None` where there is no
+    /// note.
     pub alias: Option<String>,
     /// The addresses that the host routes to it.
     pub addresses: Vec<IpAddr>,
-    /// What the container's side is called there; `None` where the kernel does not tell.
+    /// The name of the container's side in the container; `None` where the kernel does not tell.
     pub other_side: Option<String>,
 }
 
-/// The host's end of that name; `None` where there is no interface of the name, or it is no side of a pair.
+/// The host's end with that name; `None` where no interface has the name, or the interface is no side of a
+/// pair.
 pub fn host_end(interface: &str) -> Result<Option<HostEnd>, AccessError> {
-    // Most containers are new; then one question is enough.
+    // Most containers are new, so no interface has the name: then one cheap request is enough.
     if !is_there(interface)? {
         return Ok(None);
     }
@@ -51,7 +55,8 @@ pub fn host_end(interface: &str) -> Result<Option<HostEnd>, AccessError> {
     })?
 }
 
-/// The host's end of the pair whose other side is that interface of a container; `None` where there is none, or no such namespace.
+/// The host's end of the pair whose other side is `container_interface` in the namespace `netns`; `None`
+/// where there is no such pair or no such namespace.
 pub fn host_end_of(netns: &Path, container_interface: &str) -> Result<Option<HostEnd>, AccessError> {
     on_own_thread(|| {
         run(async {
@@ -81,7 +86,7 @@ pub fn host_end_of(netns: &Path, container_interface: &str) -> Result<Option<Hos
     })?
 }
 
-/// The ends of pairs that the host routes one of the addresses to, whatever they are called.
+/// The host's ends that the host routes one of the addresses to, whatever their names are.
 pub fn host_ends_to(addresses: &[IpAddr]) -> Result<Vec<HostEnd>, AccessError> {
     if addresses.is_empty() {
         return Ok(Vec::new());
@@ -109,7 +114,8 @@ pub fn host_ends_to(addresses: &[IpAddr]) -> Result<Vec<HostEnd>, AccessError> {
     })?
 }
 
-/// Deletes that end, and the container's side and the routes with it. Tells whether it was still there: a later interface of its name is left alone.
+/// Deletes a host's end; the kernel then deletes the container's side and the routes. Returns whether the end
+/// was still there. It is found by its index, so a later interface with the same name is left alone.
 pub fn remove(end: &HostEnd, within: Duration) -> Result<bool, DetachError> {
     let index = end.index;
     let interface = end.interface.clone();
@@ -125,7 +131,7 @@ fn is_there(interface: &str) -> Result<bool, AccessError> {
     let system =
         |source: rustix::io::Errno| AccessError::System { doing: "open a socket", source: source.into() };
     let socket = socket(AddressFamily::UNIX, SocketType::DGRAM, None).map_err(system)?;
-    // What else may be wrong with a name is said when the interface is made.
+    // A name that is wrong in another way is refused when the interface is made.
     Ok(name_to_index(&socket, interface).is_ok())
 }
 
@@ -135,7 +141,7 @@ async fn describe(host: &Side, link: Link) -> Result<HostEnd, AccessError> {
     let whole = routes.into_iter().filter(|route| {
         route.gateway.is_none() && route.destination.prefix_len() == route.destination.max_prefix_len()
     });
-    // What an IPv6 interface gives itself is a route, too.
+    // The link-local address that an IPv6 interface gives itself is among the routes, too.
     let addresses: Vec<IpAddr> =
         whole.map(|route| route.destination.addr()).filter(|addr| !is_link_local(addr)).collect();
     let other_side = host.other_side(&link).await;

@@ -10,39 +10,41 @@ use rtnetlink::{Error, Handle};
 use crate::error::{AccessError, Refusal};
 use crate::namespace::{Namespace, on_own_thread};
 
-/// One side of the pair. The socket speaks about its namespace wherever the thread is; files below `/proc/sys` are those of the
-/// namespace that the thread is in, so whoever touches them enters first.
+/// One side of the pair. The netlink socket speaks about this side's namespace, whichever namespace the
+/// thread is in. The files below `/proc/sys` are those of the thread's namespace; so whoever reads or writes
+/// them first enters the side's namespace.
 pub(crate) struct Side {
     pub(crate) namespace: Namespace,
     pub(crate) netlink: Handle,
 }
 
 impl Side {
-    /// Opens the socket, for which the calling thread enters the namespace.
+    /// Opens the netlink socket. To do so, the calling thread enters the namespace, and stays in it.
     pub(crate) fn open(namespace: Namespace) -> Result<Self, AccessError> {
         namespace.enter()?;
         let system = |source| AccessError::System { doing: "open a netlink socket", source };
-        // With strict checks the kernel filters what it lists: a host has many addresses, of which one interface's are wanted.
+        // With strict checks the kernel filters its lists: a host has many addresses, and those of one
+        // interface are wanted.
         let (mut connection, netlink, _) = rtnetlink::new_connection_with_strict_check().map_err(system)?;
         connection.socket_mut().socket_mut().set_ext_ack(true).map_err(system)?;
         tokio::spawn(connection);
         Ok(Self { namespace, netlink })
     }
 
-    /// Says what the kernel refused to do here.
+    /// The error that the kernel refused to do something in this namespace.
     pub(crate) fn refused(&self, doing: impl std::fmt::Display, refusal: Refusal) -> AccessError {
         AccessError::refused(format!("{doing} in {}", self.namespace.name), refusal)
     }
 }
 
-/// The two namespaces of a pair.
+/// Both sides of a pair.
 pub(crate) struct Sides {
     pub(crate) host: Side,
     pub(crate) container: Side,
 }
 
 impl Sides {
-    /// Opens both. The thread is left in the container's.
+    /// Opens both sides. The calling thread stays in the container's namespace.
     fn open(netns: &Path) -> Result<Self, AccessError> {
         let host = Namespace::of_this_thread()?;
         let container = Namespace::of_container(netns, &host)?;
@@ -50,7 +52,7 @@ impl Sides {
     }
 }
 
-/// Runs something with both sides at hand, on a thread of its own.
+/// Runs `work` with both sides open, on a thread of its own.
 pub(crate) fn with_sides<T, E>(
     netns: &Path,
     work: impl AsyncFnOnce(&Sides) -> Result<T, E> + Send,
@@ -62,7 +64,7 @@ where
     on_own_thread(|| run(async { work(&Sides::open(netns)?).await }))?
 }
 
-/// Runs netlink requests on this thread alone.
+/// Runs netlink requests on the calling thread, and on no other.
 pub(crate) fn run<T, E: From<AccessError>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -71,7 +73,8 @@ pub(crate) fn run<T, E: From<AccessError>>(work: impl Future<Output = Result<T, 
         .block_on(work)
 }
 
-/// How long an answer may take. The kernel answers while it is asked; but one that this program cannot read is as good as none.
+/// How long an answer may take. The kernel answers while the request is made; but an answer that this program
+/// cannot read never arrives.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// Waits for the kernel's answer to a request.
@@ -94,8 +97,9 @@ fn refusal(error: Error) -> Refusal {
     }
 }
 
-/// An error's payload is the request that it answers, its length first, and then attributes: their length, kind and value, each at a
-/// multiple of four bytes (`Documentation/userspace-api/netlink/intro.rst`).
+/// The kernel's explanation in the payload of an error. The payload is the request that the error answers,
+/// which begins with its own length, and then attributes: each has a length, a kind and a value, and begins
+/// at a multiple of four bytes (`Documentation/userspace-api/netlink/intro.rst`).
 fn words(payload: &[u8]) -> Option<&str> {
     const MESSAGE: u16 = 1;
     let mut rest = payload.get(aligned(u32::from_ne_bytes(*payload.first_chunk()?).try_into().ok()?)..)?;

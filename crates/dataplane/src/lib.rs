@@ -7,11 +7,13 @@
 //!   169.254.1.1 dev eth0             10.0.0.5 dev cali0123456789a
 //!   default via 169.254.1.1
 //! ```
-//! There is no bridge and no gateway: the host answers every ARP request of the container itself. It does so only for addresses that it
-//! has a route to by another interface, so a host without a default route needs one to 169.254.1.1.
+//! There is no bridge and no gateway: the host itself answers every ARP request of the container. The host
+//! answers only for addresses that it has a route to by another interface; so a host without a default route
+//! needs a route to 169.254.1.1.
 //!
-//! Each call works on a thread of its own, which alone enters the container's namespace, and returns when the kernel has done everything.
-//! All of it needs `CAP_NET_ADMIN` and `CAP_SYS_ADMIN`.
+//! Each function works on a thread of its own. Only that thread enters the container's namespace. The
+//! function returns when the kernel has done everything. Every function needs `CAP_NET_ADMIN` and
+//! `CAP_SYS_ADMIN`.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,4 +1,4 @@
-//! Interfaces.
+//! Interfaces, read and changed by netlink.
 
 use std::io;
 use std::pin::pin;
@@ -16,7 +16,7 @@ use crate::error::Refusal;
 use crate::kernel::{Side, Sides, answered};
 use crate::wiring::{Device, HOST_MAC, Mac, Wiring};
 
-/// What is to be known of an interface.
+/// What this crate reads of an interface.
 pub(crate) struct Link {
     pub(crate) index: u32,
     pub(crate) name: String,
@@ -27,9 +27,10 @@ pub(crate) struct Link {
     pub(crate) pair: bool,
     /// The index of the other side of a pair, in that side's namespace.
     pub(crate) peer: Option<u32>,
-    /// The host's number for the other side's namespace; none where it is the same one.
+    /// The number by which the host knows the other side's namespace; `None` where both sides are in one
+    /// namespace.
     pub(crate) peer_namespace: Option<i32>,
-    /// What who made it noted.
+    /// The alias that the program which made the interface gave it.
     pub(crate) alias: Option<String>,
 }
 
@@ -42,7 +43,7 @@ impl Side {
         one(self.netlink.link().get().match_index(index)).await
     }
 
-    /// What the other side of a pair is called in its namespace; none where the kernel does not tell.
+    /// The name of the other side of a pair in that side's namespace; `None` where the kernel does not tell.
     pub(crate) async fn other_side(&self, link: &Link) -> Option<String> {
         let mut request = self.netlink.link().get().match_index(link.peer?);
         let there = link.peer_namespace.map(LinkAttribute::IfNetnsId);
@@ -50,12 +51,12 @@ impl Side {
         one(request).await.ok().flatten().map(|other| other.name)
     }
 
-    /// Deletes an interface, and with it the other side of a pair. Tells whether it was there.
+    /// Deletes an interface, and with it the other side of a pair. Returns whether the interface was there.
     pub(crate) async fn delete_link(&self, name: &str) -> Result<bool, Refusal> {
         self.delete(LinkUnspec::new_with_name(name).build()).await
     }
 
-    /// The same, by its number.
+    /// The same as [`Side::delete_link`], by the interface's index.
     pub(crate) async fn delete_link_at(&self, index: u32) -> Result<bool, Refusal> {
         self.delete(LinkUnspec::new_with_index(index).build()).await
     }
@@ -88,8 +89,8 @@ impl Side {
 impl Sides {
     /// Makes the pair, each side in its namespace and down.
     ///
-    /// A veth is made in the container's namespace. A netkit is made in the host's, for the side that is made in person is the
-    /// primary, which programs are attached to.
+    /// The request for a veth pair goes to the container's namespace, that for a netkit pair to the host's:
+    /// the side in the namespace of the request is a netkit's primary, which programs are attached to.
     pub(crate) async fn add_pair(&self, wiring: &Wiring, device: Device) -> Result<(), Refusal> {
         let host = ends(wiring, &wiring.host_interface, Some(HOST_MAC));
         let container = ends(wiring, &wiring.container_interface, wiring.mac);
@@ -178,7 +179,7 @@ pub(crate) fn is(refusal: &Refusal, errno: Errno) -> bool {
     refusal.source.raw_os_error() == Some(errno.raw_os_error())
 }
 
-/// What the kernel says when it does not know the kind of an interface.
+/// Whether the kernel refused because it does not know the kind of the interface.
 pub(crate) fn is_unsupported(refusal: &Refusal) -> bool {
     is(refusal, Errno::OPNOTSUPP) || refusal.source.kind() == io::ErrorKind::Unsupported
 }

@@ -11,22 +11,23 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::{AccessError, Refusal};
 
-/// An open network namespace. It lives at least as long as this.
+/// An open network namespace. The kernel keeps the namespace while this value exists.
 pub(crate) struct Namespace {
     file: OwnedFd,
     path: std::path::PathBuf,
-    /// How messages name it.
+    /// The name that messages use.
     pub(crate) name: String,
 }
 
 impl Namespace {
-    /// The namespace of the thread that calls.
+    /// The namespace of the calling thread.
     pub(crate) fn of_this_thread() -> Result<Self, AccessError> {
         let path = Path::new("/proc/thread-self/ns/net");
         Ok(Self { file: open(path)?, path: path.into(), name: "the host".into() })
     }
 
-    /// A container's namespace, which is never the host's: deleting `eth0` there would cut the host off.
+    /// A container's namespace. The host's own namespace is refused: deleting `eth0` there would cut the host
+    /// off.
     pub(crate) fn of_container(path: &Path, host: &Self) -> Result<Self, AccessError> {
         let container = Self { file: open(path)?, path: path.into(), name: path.display().to_string() };
         if container.identity()? == host.identity()? {
@@ -56,7 +57,7 @@ impl Namespace {
     }
 }
 
-/// Runs something on a thread of its own, so that no caller's thread is ever left in another namespace.
+/// Runs `work` on a thread of its own, so that no caller's thread is ever left in another namespace.
 pub(crate) fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, AccessError> {
     thread::scope(|scope| {
         let worker = thread::Builder::new()
@@ -68,7 +69,7 @@ pub(crate) fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<
 }
 
 fn open(path: &Path) -> Result<OwnedFd, AccessError> {
-    // Without NONBLOCK, a path to a FIFO would hold us for good.
+    // Without NONBLOCK, opening a path to a FIFO would block for good.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
         Errno::NOENT | Errno::NOTDIR => AccessError::NoNamespace(path.into()),

@@ -14,26 +14,27 @@ use rtnetlink::packet_route::route::{
 use crate::error::Refusal;
 use crate::kernel::{Side, answered};
 
-/// The metric that the kernel gives to IPv6 routes that come without one. To IPv4's it gives 0.
+/// The metric that the kernel gives to an IPv6 route without one. An IPv4 route without one gets 0.
 const IPV6_METRIC: u32 = 1024;
 
 /// A route by one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(crate) destination: IpNet,
-    /// The next hop; none where the destination is on the link.
+    /// The next hop; `None` where the destination is on the link.
     pub(crate) gateway: Option<IpAddr>,
     pub(crate) interface: u32,
 }
 
-/// A route that is there already to a destination that we want to route, too.
+/// A route of the container to a destination that we want to route, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rival {
     pub(crate) metric: u32,
-    /// Whether it leads somewhere; others only say that there is no way.
+    /// Whether packets follow it somewhere. Other kinds of route only say that a destination cannot be
+    /// reached.
     pub(crate) leads: bool,
     pub(crate) gateway: Option<IpAddr>,
-    /// None where it has several next hops.
+    /// The interface that it leads through; `None` where the route has several next hops.
     pub(crate) interface: Option<u32>,
 }
 
@@ -51,7 +52,7 @@ impl Side {
         Ok(found.into_iter().filter_map(address_of).collect())
     }
 
-    /// The address that an interface gave itself for its link, by which IPv6 neighbours reach it.
+    /// The link-local address that an interface gave itself, by which its IPv6 neighbours reach it.
     pub(crate) async fn link_local(&self, index: u32) -> Result<Option<Ipv6Addr>, Refusal> {
         let addresses = self.addresses(index).await?;
         Ok(addresses.into_iter().find_map(|(address, _)| match address {
@@ -60,7 +61,7 @@ impl Side {
         }))
     }
 
-    /// Adds a route; with the kernel's own metric where none is given.
+    /// Adds a route. Without `metric` the kernel chooses one.
     pub(crate) async fn add_route(&self, route: &Route, metric: Option<u32>) -> Result<(), Refusal> {
         let mut message = about(route.destination);
         message.header.table = RouteHeader::RT_TABLE_MAIN;
@@ -73,7 +74,7 @@ impl Side {
         answered(self.netlink.route().add(message).execute()).await
     }
 
-    /// The routes of the main table to exactly that destination, by whatever interface.
+    /// The routes of the main table to exactly `destination`, by any interface.
     pub(crate) async fn rivals(&self, destination: IpNet) -> Result<Vec<Rival>, Refusal> {
         let mut message = RouteMessage::default();
         message.header.address_family = family(destination);
@@ -83,7 +84,7 @@ impl Side {
         Ok(found.iter().filter(|route| destination_of(route) == Some(destination)).map(Rival::from).collect())
     }
 
-    /// The routes of the main table by an interface.
+    /// The routes of the main table that lead through an interface.
     pub(crate) async fn routes(&self, index: u32) -> Result<Vec<Route>, Refusal> {
         let mut routes = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
@@ -98,7 +99,8 @@ impl Side {
         Ok(routes)
     }
 
-    /// The route, of whatever length, that packets to an address take; none where the kernel has none to give.
+    /// The route that packets to an address take, whatever its prefix length; `None` where the kernel gives
+    /// none.
     pub(crate) async fn route_to(&self, address: IpAddr) -> Option<Route> {
         let mut message = about(address.into());
         message.header.flags = RouteFlags::FibMatch;
@@ -122,7 +124,9 @@ fn family(destination: IpNet) -> AddressFamily {
     }
 }
 
-/// IPv4's interface address is the local one; a point-to-point's other end is in the place where IPv6 has its only one.
+/// The address and the prefix length in the kernel's record of an address. IPv4's own address is in the
+/// attribute `Local`; on a point-to-point link, `Address` is the other end's. IPv6's own address is in
+/// `Address`.
 fn address_of(found: AddressMessage) -> Option<(IpAddr, u8)> {
     let prefix = found.header.prefix_len;
     let local = found.attributes.iter().find_map(|attribute| match attribute {
@@ -136,7 +140,7 @@ fn address_of(found: AddressMessage) -> Option<(IpAddr, u8)> {
     Some((local.or(any)?, prefix))
 }
 
-/// Unicast routes of one next hop; others are nothing that we made.
+/// The unicast route with one next hop in the kernel's record of a route. This crate never makes any other.
 fn route_of(found: &RouteMessage) -> Option<Route> {
     if found.header.kind != RouteType::Unicast {
         return None;
@@ -145,7 +149,7 @@ fn route_of(found: &RouteMessage) -> Option<Route> {
     Some(Route { destination: destination_of(found)?, gateway, interface: interface? })
 }
 
-/// The default route names none.
+/// The destination in the kernel's record of a route. The record of a default route has no such attribute.
 fn destination_of(found: &RouteMessage) -> Option<IpNet> {
     let named = found.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Destination(address) => ip(address),
@@ -174,11 +178,12 @@ impl From<&RouteMessage> for Rival {
     }
 }
 
-/// There is a route that none can be behind.
+/// An existing route has so high a metric that no route can be behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoneBehind;
 
-/// The metric of a route to `destination` that leaves all others in front of it that lead somewhere; none where the kernel's own will do.
+/// The metric that puts a route to `destination` behind all rivals that lead somewhere; `None` where the
+/// metric that the kernel gives does so.
 pub(crate) fn metric_behind(destination: IpNet, rivals: &[Rival]) -> Result<Option<u32>, NoneBehind> {
     let kernels_own = if destination.addr().is_ipv4() { 0 } else { IPV6_METRIC };
     let last = rivals.iter().filter(|rival| rival.leads).map(|rival| rival.metric).max();
@@ -186,7 +191,7 @@ pub(crate) fn metric_behind(destination: IpNet, rivals: &[Rival]) -> Result<Opti
         Some(last) => last.checked_add(1).ok_or(NoneBehind)?.max(kernels_own),
         None => kernels_own,
     };
-    // One destination has one route of each metric.
+    // For one destination the kernel takes one route of each metric.
     let mut free = (first..=u32::MAX).filter(|metric| rivals.iter().all(|rival| rival.metric != *metric));
     let metric = free.next().ok_or(NoneBehind)?;
     Ok((metric != kernels_own).then_some(metric))
@@ -225,7 +230,8 @@ mod tests {
             (v6, &[(1024, true)], Some(1025)),
             (v6, &[(512, true)], None),
             (v6, &[(2048, true)], Some(2049)),
-            // What says that there is no way is a last resort, not somebody's network.
+            // A route that says that a destination cannot be reached is a last resort, and no other
+            // network's.
             (v4, &[(u32::MAX, false)], None),
             (v6, &[(u32::MAX, false)], None),
             (v4, &[(0, false)], Some(1)),

@@ -12,13 +12,13 @@ use crate::wiring::Wiring;
 pub(crate) enum Need {
     /// Packets do not flow without it.
     Must,
-    /// Packets flow later or less safely; it is worth a warning.
+    /// Packets flow later or less safely without it; the caller is warned.
     Should,
-    /// As `Should`, and nothing is wrong where the kernel has no such setting.
+    /// As `Should`, but a kernel that has no such setting is fine.
     IfThere,
 }
 
-/// A setting: its file below `/proc/sys/net`, the value, and how much hangs on it.
+/// A setting: its file below `/proc/sys/net`, its value, and what depends on it.
 #[derive(Clone, Debug)]
 pub(crate) struct Setting {
     pub(crate) file: String,
@@ -26,7 +26,8 @@ pub(crate) struct Setting {
     pub(crate) need: Need,
 }
 
-/// Before either side comes up: detecting duplicates on a link of two would keep its addresses from being used for a second.
+/// Turns off the detection of duplicate addresses. This is set before either side comes up: on a link of two
+/// interfaces the detection finds nothing, and would keep each address from being used for a second.
 pub(crate) fn no_detection(interface: &str) -> Setting {
     must(format!("ipv6/conf/{interface}/accept_dad"), "0")
 }
@@ -37,7 +38,7 @@ pub(crate) fn of_host(wiring: &Wiring) -> Vec<Setting> {
     let mut settings = Vec::new();
     if wiring.has_ipv4() {
         settings.extend([
-            // So that packets to the host itself can be translated to 127.0.0.1.
+            // Packets to the host itself can then be translated to 127.0.0.1.
             must(format!("ipv4/conf/{name}/route_localnet"), "1"),
             Setting { need: Need::Should, ..must(format!("ipv4/neigh/{name}/proxy_delay"), "0") },
             must(format!("ipv4/conf/{name}/proxy_arp"), "1"),
@@ -51,18 +52,20 @@ pub(crate) fn of_host(wiring: &Wiring) -> Vec<Setting> {
             must(format!("ipv6/conf/{name}/forwarding"), "1"),
         ]);
     }
-    // Also without IPv6 addresses: otherwise a container could announce itself as the host's router.
+    // This is set even without IPv6 addresses: otherwise a container could announce itself as the host's
+    // router.
     settings.push(Setting { need: Need::IfThere, ..must(format!("ipv6/conf/{name}/accept_ra"), "0") });
     settings
 }
 
-/// The settings that give a container's namespace IPv6, which some runtimes make without.
+/// The settings that enable IPv6 in a container's namespace: some runtimes make namespaces with IPv6
+/// disabled.
 pub(crate) fn ipv6_in_container(wiring: &Wiring) -> Vec<Setting> {
     let own = wiring.container_interface.as_str();
     ["all", "default", "lo", own].map(|name| must(format!("ipv6/conf/{name}/disable_ipv6"), "0")).into()
 }
 
-/// Whether the container forwards packets.
+/// The settings that make the container forward packets, or keep it from doing so.
 pub(crate) fn forwarding_in_container(wiring: &Wiring) -> Vec<Setting> {
     let value = if wiring.ip_forward { "1" } else { "0" };
     let mut settings = Vec::new();
@@ -84,7 +87,7 @@ impl Setting {
         Path::new("/proc/sys/net").join(&self.file)
     }
 
-    /// The value that it has; none where there is no such setting.
+    /// The value that the setting has now; `None` where the kernel has no such setting.
     pub(crate) fn read(&self) -> io::Result<Option<String>> {
         match fs::read_to_string(self.path()) {
             Ok(value) => Ok(Some(value.trim_end().to_owned())),
@@ -108,14 +111,14 @@ impl Setting {
     }
 }
 
-/// A setting and the value that it had.
+/// A setting and the value that it had before.
 pub(crate) struct Former {
     pub(crate) setting: Setting,
     value: String,
 }
 
 impl Former {
-    /// Remembers what a setting is before it is made.
+    /// Reads the present value of a setting; `None` where the kernel has no such setting.
     pub(crate) fn of(setting: &Setting) -> io::Result<Option<Self>> {
         Ok(setting.read()?.map(|value| Self { setting: setting.clone(), value }))
     }
@@ -125,7 +128,8 @@ impl Former {
     }
 }
 
-/// Never makes a file: there is none to be made below `/proc/sys`, and the error of trying tells less.
+/// Writes to a file, and never creates it: nothing can be created below `/proc/sys`, and the error of an
+/// attempt would say less.
 fn write(path: &Path, value: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
 }

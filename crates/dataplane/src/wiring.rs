@@ -1,4 +1,4 @@
-//! What a container's network is to look like.
+//! The description of a container's network.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,25 +10,26 @@ use crate::error::AttachError;
 
 /// The hardware address of the host's side of every pair.
 ///
-/// Containers keep it in their neighbour tables, so it is the same after the pair was made anew; and the kernel need not make one up.
+/// Containers remember this address in their neighbour tables, so it must be the same after a pair is made
+/// anew. Besides, the kernel then need not make one up.
 pub const HOST_MAC: Mac = Mac([0xee; 6]);
 
 /// The address that containers send their IPv4 packets to. No interface has it: the host answers for it by proxy ARP.
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 
-/// An interface's name has at most 15 bytes.
+/// The most bytes of an interface's name.
 const NAME_LENGTH: usize = 15;
 
 /// The smallest and the largest MTU that the kernel takes for a veth.
 const MTUS: std::ops::RangeInclusive<u32> = 68..=65535;
 
-/// Below it the kernel takes IPv6 away from an interface.
+/// With a smaller MTU the kernel removes IPv6 from an interface.
 const SMALLEST_IPV6_MTU: u32 = 1280;
 
-/// The kernel makes at most so many queues.
+/// The most queues that the kernel makes for an interface.
 const MOST_QUEUES: u32 = 4096;
 
-/// A hardware address. Displayed with colons.
+/// A hardware address. It is displayed with colons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mac(pub [u8; 6]);
 
@@ -39,7 +40,7 @@ impl fmt::Display for Mac {
     }
 }
 
-/// The kind of the pair.
+/// The kind of a pair.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
     /// A pair of virtual Ethernet interfaces.
@@ -49,26 +50,26 @@ pub enum Device {
     Netkit,
 }
 
-/// Which pair may have the name of the host's side already, and is deleted then.
+/// Which existing pair is deleted if its host's side has the wanted name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Replaces {
-    /// Any.
+    /// Any pair.
     #[default]
     Any,
-    /// None.
+    /// No pair: a taken name is an error.
     None,
-    /// The one whose host's side has that number.
+    /// Only the pair whose host's side has that index.
     Index(u32),
 }
 
-/// What a container's network is to look like.
+/// The description of a container's network.
 #[derive(Clone, Debug)]
 pub struct Wiring {
     /// The name of the host's side, at most 15 bytes.
     pub host_interface: String,
-    /// What is noted on the host's side, at most 255 bytes: whose it is.
+    /// The alias of the host's side, at most 255 bytes. It says which container the pair belongs to.
     pub alias: Option<String>,
-    /// Which pair of that name it replaces.
+    /// Which existing pair with the name of the host's side is deleted.
     pub replaces: Replaces,
     /// The name of the container's side, at most 15 bytes.
     pub container_interface: String,
@@ -78,16 +79,17 @@ pub struct Wiring {
     pub addresses: Vec<IpAddr>,
     /// The MTU of both sides in bytes; 0 is the kernel's default.
     pub mtu: u32,
-    /// The hardware address of the container's side; the kernel makes one up where there is none.
+    /// The hardware address of the container's side; `None` lets the kernel make one up.
     pub mac: Option<Mac>,
     /// The number of queues of both sides for each direction; 0 is the kernel's default.
     pub queues: u32,
-    /// What the container reaches through the host; everything where it is empty. Bits beyond the prefix and routes of a family without
-    /// an address are ignored.
+    /// The destinations that the container reaches through the host; if empty, every destination. Bits beyond
+    /// a prefix are ignored, and so are routes of a family in which the container has no address.
     pub routes: Vec<IpNet>,
     /// Whether the container is to forward packets.
     pub ip_forward: bool,
-    /// Whether the host is to route the addresses to the container. It must not while another host still does, during a live migration.
+    /// Whether the host is to route the addresses to the container. During a live migration it must not do so
+    /// while another host still routes them.
     pub want_host_routes: bool,
     /// The kind of the pair.
     pub device: Device,
@@ -125,7 +127,8 @@ impl Wiring {
         self.addresses.iter().any(IpAddr::is_ipv6)
     }
 
-    /// What the container reaches through the host in the families that it has addresses of.
+    /// The destinations that the container reaches through the host, in the families of the container's
+    /// addresses.
     pub(crate) fn destinations(&self) -> impl Iterator<Item = IpNet> {
         let everything = [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
         let wanted = if self.routes.is_empty() { everything.to_vec() } else { self.routes.clone() };
@@ -136,7 +139,8 @@ impl Wiring {
         })
     }
 
-    /// Finds what the kernel would refuse, or worse, would not, before anything is done.
+    /// Finds, before anything is done, what the kernel would refuse, and what the kernel would wrongly
+    /// accept.
     pub(crate) fn validate(&self) -> Result<(), AttachError> {
         validate_name("host interface", &self.host_interface)?;
         validate_name("container interface", &self.container_interface)?;
@@ -170,7 +174,7 @@ impl Wiring {
     }
 }
 
-/// The whole of what an address names: itself.
+/// The network that holds this address only.
 pub(crate) fn host_route(address: IpAddr) -> IpNet {
     IpNet::from(address)
 }
@@ -183,7 +187,8 @@ fn assignable(address: IpAddr) -> bool {
     !(unusable || address.is_unspecified() || address.is_loopback() || address.is_multicast())
 }
 
-/// A name becomes part of a path below `/proc/sys`, where `all` and `default` stand for every interface.
+/// Checks a name. The name becomes part of a path below `/proc/sys`, where `all` and `default` stand for
+/// every interface.
 fn validate_name(field: &'static str, name: &str) -> Result<(), AttachError> {
     let plain = name.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':' | b'%'));
     let reason = if name.is_empty() || name.len() > NAME_LENGTH {

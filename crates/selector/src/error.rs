@@ -1,4 +1,4 @@
-//! What is wrong with a text, where, and what to write instead.
+//! The errors of the parser: what is wrong with a text, where, and what to write instead.
 
 use alloc::{
     borrow::Cow,
@@ -16,7 +16,7 @@ pub struct ParseError {
     hint: Option<Cow<'static, str>>,
 }
 
-/// The last two are this crate's own; the words of the others are Calico's.
+/// The last two are this crate's own; the others have Calico's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Kind {
     #[error("unterminated string")]
@@ -72,13 +72,13 @@ impl ParseError {
         self.span.clone()
     }
 
-    /// What to write instead, where that can be told. Not among Calico's words.
+    /// What to write instead, where the parser can tell. The hint is not part of Calico's words.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// The error in several lines: its text, the part of `source` it is about with a mark below, the hint.
-    /// `source` is the text that was parsed. The last line has no line break.
+    /// The error in several lines: its text, the part of `source` that the error is about with a mark below
+    /// it, and the hint. `source` is the text that was parsed. The last line has no line break.
     pub fn render(&self, source: &str) -> String {
         let (line, before, width) = excerpt(source, &self.span);
         let indent: String = before.chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
@@ -95,8 +95,9 @@ impl ParseError {
 /// How many characters of a long line are shown on either side of where the mark begins.
 const EXCERPT_REACH: usize = 48;
 
-/// Cuts from `source` the line around `span`, the part of it before the mark, and the width of the mark in
-/// characters. Control characters other than the tab are replaced, to be fit for a terminal.
+/// Cuts the line around `span` out of `source`. Returns that line, the part of it before the mark, and the
+/// width of the mark in characters. Control characters other than the tab are replaced, so that a terminal
+/// can show the line.
 fn excerpt(source: &str, span: &Range<usize>) -> (String, String, usize) {
     let start = floor_char_boundary(source, span.start);
     let end = floor_char_boundary(source, span.end).max(start);
@@ -119,12 +120,14 @@ fn excerpt(source: &str, span: &Range<usize>) -> (String, String, usize) {
     (line.trim_end().into(), before, width)
 }
 
-/// Clamps a position that is of another text than `source`.
+/// The last character boundary of `source` at or before `at`. `at` may be beyond the end: callers may pass
+/// another text than the one that was parsed.
 fn floor_char_boundary(source: &str, at: usize) -> usize {
     (0..=at.min(source.len())).rev().find(|&at| source.is_char_boundary(at)).unwrap_or(0)
 }
 
-/// Without what a terminal obeys: control characters, and those that turn the direction of what follows.
+/// Replaces the characters that a terminal obeys: control characters, and characters that change the
+/// direction of the text after them.
 fn printable(text: &str) -> String {
     let turns = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let is_obeyed = |c: char| c.is_control() && c != '\t' || turns(c);

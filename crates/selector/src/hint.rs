@@ -1,4 +1,4 @@
-//! What to write instead of what was refused.
+//! Hints: what to write instead of the text that was refused.
 
 use alloc::{borrow::Cow, format};
 use core::ops::Range;
@@ -60,7 +60,7 @@ pub(crate) fn hint(kind: &Kind, text: &str, span: &Range<usize>) -> Option<Cow<'
     })
 }
 
-/// For a word that is no operator.
+/// The hint for a word in the place of an operator.
 fn after_label(label: &str, found: &str, rest: &str) -> Cow<'static, str> {
     let mut words = rest.split([' ', '\t']).filter(|word| !word.is_empty()).skip(1);
     let (second, third) = (words.next(), words.next().unwrap_or_default());
@@ -82,7 +82,7 @@ fn after_label(label: &str, found: &str, rest: &str) -> Cow<'static, str> {
     }
 }
 
-/// For a label with no operator.
+/// The hint for a label without an operator.
 fn alone(label: &str) -> Cow<'static, str> {
     match label {
         "all" | "any" | "true" => "write all() for everything".into(),
@@ -93,7 +93,7 @@ fn alone(label: &str) -> Cow<'static, str> {
     }
 }
 
-/// For a character that begins no label.
+/// The hint for a character that begins no label.
 fn instead_of_a_label(before: &str, found: &str) -> Option<Cow<'static, str>> {
     Some(match found.chars().next() {
         None => "name the label: has(rack)".into(),
@@ -110,7 +110,7 @@ fn instead_of_a_label(before: &str, found: &str) -> Option<Cow<'static, str>> {
     })
 }
 
-/// For a word where a value belongs.
+/// The hint for a word in the place of a value.
 fn quoted(found: &str) -> Option<Cow<'static, str>> {
     match found.starts_with(is_label_char) {
         true => Some(format!("values are in quotes: \"{found}\"").into()),

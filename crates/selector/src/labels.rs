@@ -21,7 +21,7 @@ impl<K: Borrow<str> + Ord, V: AsRef<str>> Labels for BTreeMap<K, V> {
     }
 }
 
-/// Pairs of name and value; of pairs with one name the first counts.
+/// Pairs of name and value. If several pairs have the same name, the first counts.
 impl<K: AsRef<str>, V: AsRef<str>> Labels for [(K, V)] {
     fn label(&self, name: &str) -> Option<&str> {
         self.iter().find(|(known, _)| known.as_ref() == name).map(|(_, value)| value.as_ref())

@@ -1,5 +1,6 @@
-//! Text to tokens (`libcalico-go/lib/selector/tokenizer`). The whole text becomes tokens before any of it is
-//! parsed, so an error found here wins over one that stands further to the left but is of the parser.
+//! Splits text into tokens (`libcalico-go/lib/selector/tokenizer`). The whole text becomes tokens before any
+//! of it is parsed; so an error of the tokens is reported even if an error of the parser stands further to
+//! the left.
 
 use alloc::{borrow::ToOwned, vec::Vec};
 use core::{fmt, ops::Range};
@@ -54,7 +55,7 @@ impl fmt::Display for Token<'_> {
     }
 }
 
-/// The longer of two that begin alike comes first.
+/// Of two symbols that begin alike, the longer comes first.
 const SYMBOLS: [(&str, Kind); 10] = [
     ("(", Kind::LParen),
     (")", Kind::RParen),
@@ -100,7 +101,7 @@ struct Lexer<'a> {
 }
 
 impl<'a> Lexer<'a> {
-    /// Reads one token. Words are operators after a label and labels elsewhere, so none is reserved.
+    /// Reads one token. A word is an operator after a label, and a label elsewhere; so no word is reserved.
     fn token(&mut self, after_label: Option<&str>) -> Result<(Kind, &'a str), ParseError> {
         if let Some(&(_, kind)) = SYMBOLS.iter().find(|(symbol, _)| self.eat(symbol)) {
             return Ok((kind, ""));
@@ -119,7 +120,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// There are no escapes: the string ends at the next quote of its kind.
+    /// Reads a string. There are no escapes: the string ends at the next quote of its kind.
     fn string(&mut self, quote: char) -> Result<(Kind, &'a str), ParseError> {
         let inside = &self.rest()[1..];
         let Some(length) = inside.find(quote) else {
@@ -184,8 +185,9 @@ impl<'a> Lexer<'a> {
         found
     }
 
-    /// Takes an operator, unless a label's character follows. An operator of two words skips blanks before it
-    /// looks: `a not in b` fails here, while `a in b` passes and is for the parser to refuse.
+    /// Steps over an operator, unless a character of a label follows it. After each word of an operator of
+    /// two words, blanks are skipped before that look. So `a not in b` fails here, while `a in b` passes, and
+    /// the parser refuses it.
     fn eat_words(&mut self, words: &[&str]) -> bool {
         let mut rest = self.rest();
         for word in words {
@@ -199,7 +201,7 @@ impl<'a> Lexer<'a> {
         ends
     }
 
-    /// An error about the word or character that stands here.
+    /// An error about the word or character at the current position.
     fn error(&self, kind: ErrorKind) -> ParseError {
         let mut span = identifier_at(self.text, self.at);
         if span.is_empty() {
@@ -214,7 +216,7 @@ fn identifier_at(text: &str, at: usize) -> Range<usize> {
     at..length.map_or(text.len(), |length| at + length)
 }
 
-/// Tells whether a label may have this character; all that it may have are of one byte.
+/// Tells whether a label may have this character. Every such character has one byte.
 pub(crate) fn is_label_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '-')
 }

@@ -1,12 +1,12 @@
 //! The label selector language of Calico: parse, print, evaluate.
 //!
-//! A [`Selector`] is a parsed expression such as `rack == "1" && !has(spare)`. What is accepted, the text
-//! it prints as, what it matches and the words of its errors are those of
-//! `libcalico-go/lib/selector/{tokenizer,parser}`. [`REFERENCE`] describes the language for its users.
+//! A [`Selector`] is a parsed expression such as `rack == "1" && !has(spare)`. It accepts the texts that
+//! `libcalico-go/lib/selector/{tokenizer,parser}` accepts, prints and matches as that does, and words its
+//! errors in the same way. [`REFERENCE`] describes the language for its users.
 //!
 //! Two limits are this crate's own, so that hostile text cannot exhaust the stack: [`MAX_LENGTH`] and
-//! [`MAX_DEPTH`]. They hold for the canonical text too: what is accepted once is accepted again after
-//! it was printed.
+//! [`MAX_DEPTH`]. They hold for the canonical text too: the printed text of an accepted selector is accepted
+//! again.
 
 #![no_std]
 
@@ -46,8 +46,8 @@ pub const REFERENCE: &str = include_str!("reference.md");
 
 /// A parsed selector: immutable, and cheap to clone.
 ///
-/// Two selectors are equal when their canonical texts are, which is when they are the same expression;
-/// expressions that merely match the same labels (`a == "1"` and `a in {"1"}`) differ.
+/// Two selectors are equal if their canonical texts are equal, that is, if they are the same expression.
+/// Expressions that merely match the same labels (`a == "1"` and `a in {"1"}`) are not equal.
 #[derive(Clone)]
 pub struct Selector(Arc<Parsed>);
 
@@ -57,7 +57,7 @@ struct Parsed {
 }
 
 impl Selector {
-    /// Parses `text`; text that is empty, or only spaces and tabs, is `all()`.
+    /// Parses `text`. A text that is empty, or has only spaces and tabs, is `all()`.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let (root, canonical) = parser::parse(text).map_err(|error| error.with_hint_from(text))?;
         Ok(Self(Arc::new(Parsed { root, canonical })))
@@ -73,7 +73,7 @@ impl Selector {
         self.0.root.matches(labels)
     }
 
-    /// Tells whether this is `all()` itself; other expressions may match everything too.
+    /// Tells whether this is `all()` itself. Other expressions may match everything too.
     pub fn is_all(&self) -> bool {
         matches!(self.0.root, Node::All)
     }
@@ -100,8 +100,9 @@ impl Selector {
         id
     }
 
-    /// What each label must satisfy for this selector to match, by label name. A necessary condition
-    /// only, good for looking up candidates in an index; a label that is not listed is unrestricted.
+    /// What each label must satisfy for this selector to match, by the label's name. These conditions are
+    /// necessary, not sufficient: they serve to look up candidates in an index. A label that is not listed is
+    /// unrestricted.
     pub fn restrictions(&self) -> BTreeMap<&str, Restriction<'_>> {
         self.0.root.restrictions()
     }
@@ -147,8 +148,9 @@ impl hash::Hash for Selector {
     }
 }
 
-/// The canonical form of `text`, with all white space around it removed first, line breaks too. Text that
-/// cannot be parsed comes back as it is, only trimmed (`libcalico-go/lib/selector/selector.go`, `Normalise`).
+/// The canonical form of `text`. White space around `text` is ignored, line breaks included. A text that
+/// cannot be parsed is returned unchanged, but trimmed (`libcalico-go/lib/selector/selector.go`,
+/// `Normalise`).
 pub fn normalise(text: &str) -> String {
     let text = text.trim();
     Selector::parse(text).map_or_else(|_| text.to_owned(), |selector| selector.to_string())

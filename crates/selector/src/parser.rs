@@ -1,5 +1,5 @@
-//! Tokens to an expression (`libcalico-go/lib/selector/parser/parser.go`). `!` binds tighter than `&&`, and that
-//! tighter than `||`.
+//! Makes an expression of tokens (`libcalico-go/lib/selector/parser/parser.go`). `!` binds tighter than `&&`,
+//! and `&&` tighter than `||`.
 
 use alloc::{
     boxed::Box,
@@ -13,12 +13,13 @@ use crate::{
     node::{Comparison, Membership, Node, Values},
 };
 
-/// The most bytes a selector may have, as given and in its canonical form.
+/// The most bytes of a selector, both as it is given and in its canonical form.
 pub const MAX_LENGTH: usize = 64 * 1024;
 
-/// The most levels a selector may have: of parentheses, and of operators within operators.
+/// The most levels of a selector: of open parentheses, and of operators within operators.
 ///
-/// Parsing, printing and evaluating recurse no deeper than this, times the levels of precedence.
+/// Parsing, printing and evaluating recurse no deeper than this number times the number of levels of
+/// precedence.
 pub const MAX_DEPTH: usize = 256;
 
 /// Parses `text` and prints it canonically.
@@ -52,7 +53,7 @@ fn expression(tokens: &[Token<'_>]) -> Result<Node, ParseError> {
 }
 
 struct Parser<'t, 'a> {
-    /// Ends with `Eof`, which nothing steps over; so there is always a token at `at`.
+    /// The last token is `Eof`. No method steps over it, so there is always a token at `at`.
     tokens: &'t [Token<'a>],
     at: usize,
     /// How many parentheses are open.
@@ -84,7 +85,7 @@ impl<'t, 'a> Parser<'t, 'a> {
         Ok(Node::And(operands))
     }
 
-    /// A condition with any number of `!` before it, of which two cancel.
+    /// Parses a condition with any number of `!` before it. Two `!` cancel each other.
     fn operation(&mut self) -> Result<Node, ParseError> {
         let mut negated = false;
         while self.eat(Kind::Not) {
@@ -122,9 +123,9 @@ impl<'t, 'a> Parser<'t, 'a> {
         Ok(node)
     }
 
-    /// A label, an operator, and a value or a set.
+    /// Parses a label, an operator, and a value or a set.
     fn condition(&mut self) -> Result<Node, ParseError> {
-        // A label at the very end; what follows any other is looked at below.
+        // The text ends after the label. What else may follow a label is checked below.
         let [label, operator, _, ..] = self.rest() else {
             return Err(self.error(ErrorKind::UnexpectedEnd));
         };
@@ -147,7 +148,7 @@ impl<'t, 'a> Parser<'t, 'a> {
         Ok(Node::Compare { label: label.value.into(), comparison, value: value.value.into() })
     }
 
-    /// What follows the label of `in` and `not in`. The set may be empty, and may end with a comma.
+    /// Parses what follows the label of `in` and `not in`. The set may be empty, and may end with a comma.
     fn member(&mut self, label: &str, membership: Membership) -> Result<Node, ParseError> {
         self.at += 1;
         if !self.eat(Kind::LBrace) {
@@ -178,7 +179,7 @@ impl<'t, 'a> Parser<'t, 'a> {
         &self.tokens[self.at..]
     }
 
-    /// Steps over a token of this kind, which is never `Eof`.
+    /// Steps over a token of this kind, and tells whether there was one. `kind` is never `Eof`.
     fn eat(&mut self, kind: Kind) -> bool {
         let found = self.here().kind == kind;
         // Not `+= usize::from(found)`: rustc 1.95 then forgets the step at opt-level 2 and above.

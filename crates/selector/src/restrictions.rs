@@ -7,11 +7,11 @@ use crate::node::{Comparison, Membership, Node};
 /// What a selector demands of one label.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restriction<'a> {
-    /// Without the label the selector cannot match.
+    /// Whether the selector cannot match without the label.
     pub must_be_present: bool,
-    /// With the label the selector cannot match.
+    /// Whether the selector cannot match with the label.
     pub must_be_absent: bool,
-    /// The only values with which the selector can match; `None` is any, an empty set is none at all.
+    /// The only values with which the selector can match; `None` allows any value, an empty set allows none.
     pub values: Option<BTreeSet<&'a str>>,
 }
 
@@ -43,7 +43,7 @@ impl<'a> Restriction<'a> {
         };
     }
 
-    /// Loosens these demands to those of either side; false if nothing is left of them.
+    /// Loosens these demands so that it is enough to meet either side's. Returns false if no demand is left.
     fn or(&mut self, other: &Self) -> bool {
         self.must_be_present &= other.must_be_present;
         self.must_be_absent &= other.must_be_absent;
@@ -70,7 +70,8 @@ impl Node {
                 of(label, Restriction::one_of(values.iter()))
             }
             Node::Member { membership: Membership::NotIn, .. } | Node::All | Node::Global => BTreeMap::new(),
-            // Other tests cannot be inverted: !(a == "b") matches whether or not there is a label a.
+            // The negation of any other test demands nothing of one label: !(a == "b") matches with and
+            // without a label a.
             Node::Not(operand) => match &**operand {
                 Node::Has(label) => of(label, Restriction::absent()),
                 _ => BTreeMap::new(),

@@ -1,4 +1,4 @@
-//! Which allocations addresses stand for now, so that only those are released.
+//! Releases addresses, but only while they are allocated as they were when they were read.
 
 use std::net::IpAddr;
 
@@ -10,8 +10,9 @@ use crate::client::Client;
 use crate::error::Error;
 
 impl<S: Store, E: Effects> Client<'_, S, E> {
-    /// Releases those addresses that are allocated to a node, or to nobody in particular. What has gone to another node meanwhile is left to it: each is
-    /// released only as the very allocation that was seen.
+    /// Releases those of the addresses that are allocated to `node`, or to no node. An address that another
+    /// node has got in the meantime is left alone: each address is released only while its block holds the
+    /// very allocation that was read.
     pub(crate) async fn release_addresses_of(&self, node: &str, addresses: &[IpAddr]) -> Result<(), Error> {
         if addresses.is_empty() {
             return Ok(());
@@ -36,7 +37,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         if seen.is_empty() {
             return Ok(());
         }
-        // A block that refuses says that an address was assigned anew: it is not this node's any more.
+        // A block refuses if the address was assigned anew: then the address is not this node's any more.
         let released =
             ipam::run(self.store, self.effects, ReleaseIps::new(seen).planner(), self.within).await;
         released.map(|_| ()).map_err(|error| Error::Release(error.to_string()))

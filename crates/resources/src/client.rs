@@ -8,7 +8,8 @@ use store::{Batch, Effects, Outcome, ReadSet, Refusal, Store, View};
 
 use crate::error::{BackendError, Error, Identifier};
 
-/// How often a change that others overtook is tried again where the caller names no revision (`calicoctl/resourcemgr`).
+/// How many times a change is tried when other writers are faster and the caller names no revision
+/// (`calicoctl/resourcemgr`).
 pub(crate) const TRIES: u32 = 5;
 
 /// Operations on resources over a store.
@@ -17,7 +18,7 @@ pub struct Client<'a, S, E> {
     pub(crate) store: &'a S,
     pub(crate) effects: &'a E,
     pub(crate) backend: Backend,
-    /// Bounds each call to the store.
+    /// The time limit of each call to the store.
     pub(crate) within: Duration,
 }
 
@@ -29,18 +30,19 @@ impl<S, E> Clone for Client<'_, S, E> {
 
 impl<S, E> Copy for Client<'_, S, E> {}
 
-/// What came of a batch, as far as the next step depends on it.
+/// The result of a batch, as far as the next step depends on it.
 pub(crate) enum Committed {
-    /// All of it was applied; the revisions by write.
+    /// All writes were applied. Holds the new revision of each write.
     Applied(Vec<Revision>),
-    /// The write of that index met something else than it expected; nothing after it was tried.
+    /// The write with this index found something else than it expected; the writes after it were not tried.
     Conflict(usize),
-    /// Something that was read, not written, has changed; nothing was written.
+    /// A guarded record has changed; nothing was written.
     Stale,
 }
 
 impl<'a, S: Store, E: Effects> Client<'a, S, E> {
-    /// A client of that store, whose records are in `backend`; each call to the store may take `within`.
+    /// A client of `store`. `backend` says where the store has its records; each call to the store may take
+    /// as long as `within`.
     pub fn new(store: &'a S, effects: &'a E, backend: Backend, within: Duration) -> Self {
         Client { store, effects, backend, within }
     }
@@ -49,13 +51,13 @@ impl<'a, S: Store, E: Effects> Client<'a, S, E> {
         id.kind.allows(self.backend, operation, &id.to_string()).map_err(Error::NotSupported)
     }
 
-    /// That there is no such resource.
+    /// The error that there is no such resource.
     pub(crate) fn absent(&self, id: &Identifier) -> Error {
         let told = BackendError::new(self.store.title(&id.key()), "not found");
         Error::DoesNotExist(id.clone(), told)
     }
 
-    /// That there is such a resource already.
+    /// The error that there is such a resource already.
     pub(crate) fn present(&self, id: Identifier) -> Error {
         let told = BackendError::new(self.store.title(&id.key()), "already exists");
         Error::AlreadyExists(id, told)
@@ -65,7 +67,7 @@ impl<'a, S: Store, E: Effects> Client<'a, S, E> {
         Ok(self.store.read(set, self.within).await?.insist(set)?)
     }
 
-    /// Commits. `on` is what messages name.
+    /// Commits a batch. `on` is the resource that messages name.
     pub(crate) async fn commit(&self, batch: &Batch, on: &Identifier) -> Result<Committed, Error> {
         let report = self.store.commit(batch, self.within).await?;
         if report.broken_guard.is_some() {
@@ -94,7 +96,8 @@ impl<'a, S: Store, E: Effects> Client<'a, S, E> {
         Ok(Committed::Applied(revisions))
     }
 
-    /// Whether a write whose outcome is unknown can be seen now: exactly what it stored stands there, or nothing does where it deleted.
+    /// Looks whether a write with an unknown outcome was applied: the record then has exactly the value of
+    /// the write, or, for a deletion, is gone. Returns the record's revision if so.
     async fn landed(&self, write: &store::Write) -> Result<Option<Revision>, Error> {
         let view = self.read(&ReadSet::new().key(write.key.clone())).await?;
         let record = view.full(&write.key).flatten();
@@ -106,7 +109,7 @@ impl<'a, S: Store, E: Effects> Client<'a, S, E> {
         Ok(same.map(|record| record.revision.clone()))
     }
 
-    /// Waits a little before a change is planned anew, longer with each try.
+    /// Waits a little before a change is planned anew. The more tries there were, the longer the wait may be.
     pub(crate) async fn pause(&self, attempt: u32) {
         let longest = 10 << attempt.min(6);
         let millis = 1 + self.effects.seed() % longest;
@@ -120,7 +123,7 @@ impl<'a, S: Store, E: Effects> Client<'a, S, E> {
     }
 }
 
-/// A resource in a view that read it.
+/// The resource under a key, and its revision. The view must have read the key.
 pub(crate) fn found(view: &View, key: &Key) -> Option<(api::Resource, Revision)> {
     view.resource(key).flatten().map(|(resource, revision)| (resource.clone(), revision.clone()))
 }

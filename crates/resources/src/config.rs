@@ -1,46 +1,48 @@
-//! The allocator's configuration, which exists twice: as the record that allocation reads, and as the resource IPAMConfiguration.
+//! The allocator's configuration. It exists twice: as the record that allocation reads, and as the resource
+//! IPAMConfiguration.
 //!
-//! In Calico's etcd mode the two know nothing of each other, so that the resource has no effect. Here a write of the resource named `default` writes the
-//! record in the same transaction, its deletion deletes it, and a change of the record changes the resource where there is one. In Kubernetes both are one object
-//! already.
+//! In Calico's etcd mode neither affects the other, so the resource has no effect. Here, a write of the
+//! resource named `default` also writes the record in the same transaction, and deleting the resource deletes
+//! the record; a change of the record also changes the resource, if there is one. On Kubernetes both are one
+//! object anyway.
 
 use api::capability::Backend;
 use api::{IpamConfig, Key, Kind, Persistence, Resource, Role};
 use serde_json::{Map, Value as Json};
 use store::{Batch, Expect, ReadSet, View};
 
-/// The name of the one resource that counts.
+/// The name of the only resource that has an effect.
 pub const NAME: &str = "default";
 
 /// Why a configuration is refused (`libcalico-go/lib/ipam/ipam.go`, `SetIPAMConfig`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// No node could take any address.
+    /// No node could get any address.
     #[error("Cannot disable 'StrictAffinity' and 'AutoAllocateBlocks' at the same time")]
     NothingAllowed,
-    /// A limit on blocks means nothing while nodes borrow.
+    /// A limit on blocks has no effect while nodes may borrow addresses.
     #[error("MaxBlocksPerHost requires StrictAffinity to be enabled")]
     LimitWithoutStrict,
 }
 
-/// What `ipam configure` may change; `None` leaves as is.
+/// What `ipam configure` may change. `None` leaves a value as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigChange {
-    /// Addresses come only from blocks that the host owns.
+    /// Whether a host gets addresses only from blocks that it owns.
     pub strict_affinity: Option<bool>,
-    /// Blocks that a host may own at most; 0 for the default.
+    /// The most blocks that a host may own; 0 for the default.
     pub max_blocks_per_host: Option<i64>,
     /// Whether a virtual machine keeps its address.
     pub persistence: Option<Persistence>,
-    /// Seconds for which a released address is not assigned again.
+    /// For how many seconds a released address is not assigned again.
     pub cooldown_seconds: Option<i64>,
 }
 
 impl ConfigChange {
-    /// The configuration with the change made.
+    /// The configuration after the change.
     ///
     /// # Errors
-    /// When it contradicts itself then.
+    /// When the changed configuration contradicts itself.
     pub fn apply(&self, mut config: IpamConfig) -> Result<IpamConfig, ConfigError> {
         config.strict_affinity = self.strict_affinity.unwrap_or(config.strict_affinity);
         config.max_blocks_per_host = self.max_blocks_per_host.unwrap_or(config.max_blocks_per_host);
@@ -56,7 +58,8 @@ impl ConfigChange {
     }
 }
 
-/// The record that a resource stands for. What the resource leaves out has its default, `autoAllocateBlocks` that of true.
+/// The record that a resource stands for. A field that the resource leaves out has its default; the default
+/// of `autoAllocateBlocks` is true.
 pub fn of_resource(resource: &Resource) -> IpamConfig {
     let field = |name: &str| resource.field(&["spec", name]);
     let truth = |name: &str, default: bool| field(name).and_then(Json::as_bool).unwrap_or(default);
@@ -74,7 +77,7 @@ pub fn of_resource(resource: &Resource) -> IpamConfig {
     }
 }
 
-/// The resource with the record's values.
+/// The resource with the values of the record.
 pub fn to_resource(resource: &Resource, config: &IpamConfig) -> Resource {
     let changed = resource.with(|_, body| {
         let spec = body.entry("spec").or_insert_with(|| Json::Object(Map::new()));
@@ -100,29 +103,29 @@ pub fn to_resource(resource: &Resource, config: &IpamConfig) -> Resource {
     changed.canonical()
 }
 
-/// Whether writes of that resource go along with writes of the record.
+/// Whether a write of that resource also writes the record.
 pub fn is_twin(backend: Backend, kind: Kind, name: &str) -> bool {
     backend != Backend::Kubernetes && kind.definition().role == Role::Configuration && name == NAME
 }
 
-/// The key of the resource that counts.
+/// The key of the only resource that has an effect.
 pub fn key() -> Key {
     Key::global(Kind::IPAMConfiguration, NAME)
 }
 
-/// What must be read before either is written.
+/// What must be read before the resource or the record is written.
 pub fn reads() -> ReadSet {
     ReadSet::new().key(Key::IpamConfig).key(key())
 }
 
-/// Adds the write of the record.
+/// Adds the write of the record to a batch.
 pub(crate) fn put(batch: &mut Batch, view: &View, config: IpamConfig) {
     let record = view.full(&Key::IpamConfig).flatten();
     let expect = record.map_or(Expect::Absent, |record| Expect::Revision(record.revision.clone()));
     batch.put(Key::IpamConfig, expect, api::Value::IpamConfig(config));
 }
 
-/// Adds the deletion of the record, if there is one.
+/// Adds the deletion of the record to a batch, if there is a record.
 pub(crate) fn delete(batch: &mut Batch, view: &View) {
     if let Some(record) = view.full(&Key::IpamConfig).flatten() {
         batch.delete(Key::IpamConfig, Expect::Revision(record.revision.clone()));

@@ -1,4 +1,4 @@
-//! All that a store holds, as a value; and what makes one store hold what another does.
+//! Everything that a store holds, as a value; and the writes that make one store hold what another holds.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,10 +10,10 @@ use store::{Depth, Expect, Op, Page, ReadSet, Scope, Store, StoreError, View, Wr
 
 use crate::version::cluster_information;
 
-/// Records read at once.
+/// How many records are read at once.
 const PAGE: usize = 2_000;
 
-/// All scopes that there are. The allocator's configuration is a key of its own.
+/// All scopes of records. The allocator's configuration is in no scope: it is a single key.
 fn scopes() -> impl Iterator<Item = Scope> {
     let kinds = Kind::ALL.iter().map(|kind| Scope::kind(*kind));
     let allocations =
@@ -27,27 +27,28 @@ pub struct Contents {
     records: BTreeMap<Key, Arc<Record>>,
 }
 
-/// Records by what they are, for messages: `4 IPPool, 1 block, 2 handles`.
+/// Numbers of records by their sort, for messages: `4 IPPool, 1 block, 2 handles`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts(BTreeMap<Nouns, usize>);
 
-/// What one is called, and what several are.
+/// The noun for one record, and the noun for several.
 type Nouns = (&'static str, &'static str);
 
-/// Why a store's contents are not known.
+/// Why a store's contents could not be read.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// The store's words.
+    /// The store's error.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// A record that cannot be understood, and would be lost.
+    /// A record that cannot be understood: a copy would lose it.
     #[error("{0}. Repair or delete that record first")]
     Unreadable(StoreError),
 }
 
 impl Contents {
-    /// Reads everything, a page at a time, each within that time. No snapshot where others write meanwhile.
+    /// Reads everything, page by page; each page may take as long as `within`. The result is no snapshot if
+    /// others write at the same time.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -57,14 +58,14 @@ impl Contents {
         let mut contents = Contents::default();
         contents.take(&config);
         for scope in scopes() {
-            // Scopes leave out what cannot be understood; it has a key all the same.
+            // Reading a scope leaves out values that cannot be understood, but not their keys.
             let mut keys = walk(store, &scope, Depth::Key, within, |_| {}).await?;
             walk(store, &scope, Depth::Full, within, |view| contents.take(view)).await?;
             keys.retain(|key| !contents.records.contains_key(key));
             for key in keys {
                 let set = ReadSet::new().key(key);
                 match store.read(&set, within).await?.insist(&set) {
-                    // It came or went between the two looks.
+                    // The record was created or deleted between the two reads.
                     Ok(view) => contents.take(&view),
                     Err(error) => return Err(ReadError::Unreadable(error)),
                 }
@@ -78,7 +79,7 @@ impl Contents {
         self.records.extend(records);
     }
 
-    /// How many of each there are.
+    /// The number of records of each sort.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for key in self.records.keys() {
@@ -87,12 +88,12 @@ impl Contents {
         counts
     }
 
-    /// How many records there are.
+    /// The number of records.
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no records.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
@@ -102,12 +103,13 @@ impl Contents {
         self.records.values()
     }
 
-    /// The cluster's own record.
+    /// The ClusterInformation.
     pub fn cluster_information(&self) -> Option<&Resource> {
         self.records.get(&cluster_information())?.resource()
     }
 
-    /// The same with another resource in the place of one that is there.
+    /// The same contents with `resource` in the place of the stored one. Without a stored one nothing
+    /// changes.
     pub fn with(mut self, resource: Resource) -> Contents {
         if let Some(record) = self.records.get_mut(&resource.key()) {
             let value = Value::Resource(resource);
@@ -116,8 +118,9 @@ impl Contents {
         self
     }
 
-    /// The writes that make a store hold this, when it holds `found`. Their order leaves no moment in which somebody who uses that store could be given an
-    /// address that is taken: allocations come before the pools, and the cluster's own record, without which nothing is initialised, comes last.
+    /// The writes that turn a store that holds `found` into one that holds these contents. At no moment of
+    /// these writes could a user of that store get an address that is taken: allocations are written before
+    /// the pools, and the ClusterInformation, without which no store counts as initialised, is written last.
     pub fn changes_from(&self, found: &Contents) -> Vec<Write> {
         let stored = |record: &Record| record.value.to_stored_text();
         let mut puts = Vec::new();
@@ -135,7 +138,7 @@ impl Contents {
         puts.into_iter().chain(deletions(gone)).collect()
     }
 
-    /// The writes that take away from `found` what stands there as it does here; the order is the reverse.
+    /// The writes that delete from `found` the records that are the same here, in the reverse order.
     pub fn removals_from(&self, found: &Contents) -> Vec<Write> {
         let is_ours =
             |key: &Key, record: &Record| self.records.get(key).is_some_and(|ours| ours.value == record.value);
@@ -154,7 +157,8 @@ fn deletions<'r>(records: impl Iterator<Item = (&'r Key, &'r Arc<Record>)>) -> V
     writes
 }
 
-/// Handles before the blocks that bear out their counts, as a count may be too high and never too low.
+/// The place of a record in the order of the writes. Handles come before the blocks that they count addresses
+/// of: a count may be too high, but never too low.
 fn stage(key: &Key) -> u8 {
     match key {
         Key::Handle(_) => 0,
@@ -189,7 +193,8 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Goes through a scope page by page; gives its keys.
+/// Reads a scope page by page, and calls `visit` with each page. Returns the scope's keys if `depth` is
+/// [`Depth::Key`].
 async fn walk(
     store: &impl Store,
     scope: &Scope,

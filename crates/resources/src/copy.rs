@@ -1,4 +1,4 @@
-//! Copies everything from one store to another, of whatever kinds they are.
+//! Copies everything from one store to another, whatever their backends are.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use store::{Batch, Outcome, Refusal, Store, StoreError, Write};
 use crate::contents::{Contents, Counts, ReadError};
 use crate::initialise::with_ready;
 
-/// How often the two are looked at before the copy is given up because the source keeps changing.
+/// How many times the two stores are compared before the copy is given up because the source keeps changing.
 const LOOKS: usize = 10;
-/// Records written at once.
+/// How many records are written at once.
 const BATCH: usize = 500;
 
-/// Why nothing was copied, or not everything. What had been written is then to be taken back with [`Copying::undo`].
+/// Why nothing, or not everything, was copied. [`Copying::undo`] takes back what was written until then.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CopyError {
-    /// There is nothing in the source.
+    /// The source is empty.
     #[error("the source is empty: there is nothing to copy")]
     NothingThere,
-    /// There is something in the target.
+    /// The target is not empty.
     #[error("the target is not empty, and nothing was changed there. It holds: {0}")]
     NotEmpty(Counts),
-    /// There is something in the target that nobody can read.
+    /// The target is not empty: it holds a record that cannot be read.
     #[error("the target is not empty, and nothing was changed there: {0}")]
     HoldsUnreadable(StoreError),
     /// The source cannot be read.
@@ -34,42 +34,44 @@ pub enum CopyError {
     /// The target cannot be written.
     #[error("the target cannot be written: {0}")]
     Write(StoreError),
-    /// The target does not take a record.
+    /// The target refuses a record.
     #[error("the target does not take {key}: {refusal}")]
     Refused {
         /// The record.
         key: String,
-        /// Its words.
+        /// The target's words.
         refusal: Refusal,
     },
-    /// Somebody writes to the source all the time.
+    /// Others keep writing to the source.
     #[error(
         "the source is still being written to, so that no copy of it is complete. Stop those who use it, then copy again"
     )]
     Changing,
 }
 
-/// A copy that is being made.
+/// A copy in progress.
 #[derive(Debug)]
 pub struct Copying<'a, S, T> {
     source: &'a S,
     target: &'a T,
-    /// For each call to a store.
+    /// The time limit of each call to a store.
     within: Duration,
-    /// Whether the datastore is ready, as the target is to say; `None` for what the source says.
+    /// Whether the target is to say that the datastore is ready; `None` to keep what the source says.
     ready: Option<bool>,
-    /// What the source held when it was last looked at, as the target is to hold it.
+    /// What the target is to hold: what the source held when it was last read, with `ready` in it.
     wanted: Contents,
 }
 
 impl<'a, S: Store, T: Store> Copying<'a, S, T> {
-    /// A copy from `source` to `target`. Where the source was locked for the copy's sake, `ready` is what it said before.
+    /// A copy from `source` to `target`. If the source was locked for this copy, `ready` is what the source
+    /// said before it was locked.
     pub fn new(source: &'a S, target: &'a T, within: Duration, ready: Option<bool>) -> Self {
         Copying { source, target, within, ready, wanted: Contents::default() }
     }
 
-    /// Copies to a target that holds nothing, until a look at both finds no difference. `tell` is told how many records of how many are
-    /// written. Values go as they are: uids and times of creation stay, revisions are the target's own.
+    /// Copies to a target that holds nothing, until a comparison of the two finds no difference. `tell` is
+    /// called with the number of records that were written and the number of all. Values are copied as they
+    /// are: uids and times of creation stay; revisions are the target's own.
     ///
     /// # Errors
     /// See [`CopyError`].
@@ -105,13 +107,14 @@ impl<'a, S: Store, T: Store> Copying<'a, S, T> {
         }
     }
 
-    /// Takes back what the copy has written to the target, as far as nobody changed it; tells how many records.
+    /// Deletes what the copy has written to the target, except records that others have changed since.
+    /// Returns the number of deleted records.
     ///
     /// # Errors
-    /// When it cannot be done; then some of it stays.
+    /// When the target cannot be read or written; then some of the records stay.
     pub async fn undo(&self) -> Result<usize, CopyError> {
         let mut removed = 0;
-        // A batch in doubt may land after the first look.
+        // A batch whose outcome is unknown may still be applied after the first look.
         for _ in 0..LOOKS {
             let found = Contents::read(self.target, self.within).await.map_err(CopyError::Target)?;
             let removals = self.wanted.removals_from(&found);
@@ -133,7 +136,7 @@ impl<'a, S: Store, T: Store> Copying<'a, S, T> {
                 return Err(CopyError::Refused { key, refusal: refusal.clone() });
             }
             if report.outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Applied(_))) {
-                // The next look tells what is still to be done.
+                // The next comparison shows what is still to be written.
                 return Ok(());
             }
             tell(at * BATCH + part.len(), writes.len());

@@ -1,4 +1,4 @@
-//! Deletion, where nothing goes along with it; pools and nodes have their own files.
+//! Deletion of a resource with which nothing else is deleted. Pools and nodes have files of their own.
 
 use api::capability::Operation;
 use api::{Resource, Role};
@@ -10,7 +10,8 @@ use crate::error::{Error, Identifier};
 use crate::metadata;
 
 impl<S: Store, E: Effects> Client<'_, S, E> {
-    /// Deletes a resource and what goes along with it; gives what it was, as readers saw it. `wanted`, where given, is the revision that it must be at.
+    /// Deletes a resource, and what must be deleted or released with it. Returns the resource as readers saw
+    /// it. If `wanted` is given, the resource must be at that revision.
     ///
     /// # Errors
     /// [`Error::DoesNotExist`], [`Error::Conflict`], [`Error::NotSupported`]; the store's.
@@ -18,7 +19,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         let wanted = wanted.filter(|version| !version.is_empty());
         self.allow(Operation::Delete, id)?;
         match id.kind.definition().role {
-            // Of one that cannot be read nobody knows the network: its blocks stay as they are.
+            // The network of a pool that cannot be read is unknown, so its blocks stay as they are.
             Role::Pool => match self.delete_pool(id, wanted).await {
                 Err(Error::Store(StoreError::Corrupt(_))) => self.delete_unread(id, wanted).await,
                 deleted => deleted,
@@ -28,7 +29,8 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         }
     }
 
-    /// Deletes just the record, and the allocator's configuration with the resource that stands for it.
+    /// Deletes only the record. With the resource that stands for the allocator's configuration, that
+    /// configuration is deleted too.
     pub(crate) async fn delete_alone(
         &self,
         id: &Identifier,
@@ -56,7 +58,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         Err(Error::Conflict(id.clone()))
     }
 
-    /// Deletes just the record, which cannot be read; gives what is known of it.
+    /// Deletes a record that cannot be read. Returns what is known of it.
     async fn delete_unread(&self, id: &Identifier, wanted: Option<&str>) -> Result<Resource, Error> {
         let key = id.key();
         let mut set = ReadSet::new();

@@ -1,4 +1,4 @@
-//! Deletion of a node, and of all that is the node's (`clientv3/node.go`).
+//! Deletion of a node and of everything that belongs to it (`clientv3/node.go`).
 
 use std::net::IpAddr;
 
@@ -10,15 +10,17 @@ use crate::client::{Client, found};
 use crate::error::{Error, Identifier};
 
 impl<S: Store, E: Effects> Client<'_, S, E> {
-    /// Releases the addresses of the node's workloads and tunnels, deletes its WorkloadEndpoints, releases its blocks, deletes what goes with a
-    /// node or is named after one (its BGPPeers and BGPConfiguration), and then the node. All of that is done too where the node itself is gone already; a wrong revision is found before anything is done.
+    /// Releases the addresses of the node's workloads and tunnels, deletes its WorkloadEndpoints, releases
+    /// its blocks, deletes the resources that go with a node or are named after one (its BGPPeers and
+    /// BGPConfiguration), and then deletes the node. All of this is done even if the node itself is gone
+    /// already. A wrong revision is found before anything is changed.
     ///
     /// Unlike Calico, IPv6 tunnel addresses are released as well.
     pub(crate) async fn delete_node(&self, id: &Identifier, wanted: Option<&str>) -> Result<Resource, Error> {
         let set = ReadSet::new().key(id.key()).scope(Scope::kind(Kind::WorkloadEndpoint), Depth::Full);
         let going = || Kind::ALL.iter().copied().filter(|kind| kind.definition().goes_with_node);
         let set = going().fold(set, |set, kind| set.scope(Scope::kind(kind), Depth::Full));
-        // Where it cannot be read, its name tells all the same what is the node's.
+        // Even if the node's record cannot be read, the node's name tells what belongs to it.
         let view = self.store.read(&set, self.within).await?;
         let node = found(&view, &id.key());
         if let (Some((_, revision)), Some(wanted)) = (&node, wanted)
@@ -39,7 +41,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         if !id.name.is_empty() {
             self.release_affinities(Which::Owner(Owner::Host(id.name.clone()))).await?;
         }
-        // Collected first: an iterator with these closures could not go along to another thread.
+        // Collected first: an iterator with these closures could not be moved to another thread.
         let rest: Vec<&Resource> = going().flat_map(all).collect();
         for resource in rest {
             self.delete_if_there(&Identifier::of(resource)).await?;
@@ -79,7 +81,7 @@ fn tunnels(node: &Resource) -> Vec<IpAddr> {
     paths.into_iter().filter_map(|path| node.text(path)).filter_map(address).collect()
 }
 
-/// An address, or the one in front of a prefix length.
+/// An address, with or without a prefix length behind it.
 fn address(text: &str) -> Option<IpAddr> {
     match Cidr::parse_unmasked(text) {
         Ok((_, addr)) => Some(addr),

@@ -1,9 +1,11 @@
 //! Deletion of a pool: disable it, release the affinities of its blocks, delete it (`clientv3/ippool.go`).
 //!
-//! Calico sleeps for half a second after disabling, so that allocations which had seen the pool enabled end before the affinities are released. Nothing here
-//! waits: an allocation that is late is refused where its batch guards the pool's revision, since disabling changed that. One that guards nothing (Calico's own
-//! plugins', or any where the store does not honour guards) is swept up: after the pool is gone its network is looked through again, until nothing is found.
-//! Blocks in use stay, without owner; their addresses work on, and return to nobody's pool when they are released.
+//! Calico waits for half a second after disabling, so that allocations which saw the pool enabled end before
+//! the affinities are released. This code does not wait. Disabling changes the pool's revision, so a late
+//! allocation whose batch guards that revision is refused. A late allocation without such a guard (by
+//! Calico's own plugins, or on a store that does not honour guards) is cleaned up: after the pool is gone,
+//! its network is searched again until no affinity is found. Blocks in use stay, without an owner: their
+//! addresses keep working, and belong to no pool when they are released.
 
 use api::defaults::on_write;
 use api::{BlockCidr, Cidr, Key, Kind, Owner, Resource, Value};
@@ -23,7 +25,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
                 self.pause(attempt).await;
             }
             let (stored, revision) = self.disabled(id, wanted.as_deref()).await?;
-            // From here on it is the revision that this deletion made.
+            // The next try expects the revision that this deletion has made.
             wanted = None;
             self.release_network(&stored).await?;
             let mut batch = Batch::new();
@@ -33,14 +35,14 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
                     self.release_network(&stored).await?;
                     return Ok(metadata::shown(&stored, &revision));
                 }
-                // Somebody changed it meanwhile, and may have enabled it.
+                // Another writer has changed the pool, and may have enabled it again.
                 Committed::Conflict(_) | Committed::Stale => {}
             }
         }
         Err(Error::Conflict(id.clone()))
     }
 
-    /// The pool, disabled, and its revision.
+    /// Disables the pool, unless it is disabled already. Returns the pool and its revision.
     async fn disabled(
         &self,
         id: &Identifier,
@@ -77,7 +79,8 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         Err(Error::Conflict(id.clone()))
     }
 
-    /// Releases the affinities of the pool's blocks, until there are none. Blocks that another pool's network holds too are that pool's, and left alone.
+    /// Releases the affinities of the pool's blocks, until there are none. A block that is also in another
+    /// pool's network belongs to that pool, and is left alone.
     async fn release_network(&self, pool: &Resource) -> Result<(), Error> {
         let Some(cidr) = pools::cidr(pool) else { return Ok(()) };
         let set = ReadSet::new()

@@ -1,4 +1,4 @@
-//! What can go wrong, in Calico's words (`libcalico-go/lib/errors`).
+//! The errors of this crate, in Calico's words (`libcalico-go/lib/errors`).
 
 use std::fmt;
 
@@ -19,19 +19,19 @@ pub struct Identifier {
 }
 
 impl Identifier {
-    /// What messages call that resource.
+    /// The identifier of a resource.
     pub fn of(resource: &api::Resource) -> Identifier {
         let metadata = resource.metadata();
         Identifier::new(resource.kind(), metadata.namespace.as_deref(), &metadata.name)
     }
 
-    /// What messages call the resource of that kind and name.
+    /// The identifier of the resource with that kind and name. The namespace is dropped if the kind has none.
     pub fn new(kind: Kind, namespace: Option<&str>, name: &str) -> Identifier {
         let namespace = namespace.filter(|_| kind.scope() == api::Scope::Namespaced).map(str::to_string);
         Identifier { kind, namespace, name: name.to_string() }
     }
 
-    /// The key that it is stored under.
+    /// The key under which the resource is stored.
     pub fn key(&self) -> api::Key {
         api::Key::Resource { kind: self.kind, namespace: self.namespace.clone(), name: self.name.clone() }
     }
@@ -46,12 +46,13 @@ impl fmt::Display for Identifier {
     }
 }
 
-/// The backend's own words, which Calico appends to its: those of a Kubernetes API server, and `<nil>` where there are none.
+/// The backend's own words, which Calico appends to its own: the words of a Kubernetes API server; `<nil>`
+/// for a backend that has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BackendError(Option<String>);
 
 impl BackendError {
-    /// That the record of that title `is` something: `not found`.
+    /// Words that say that the record with that title `is` something, such as `not found`.
     pub(crate) fn new(title: Option<String>, is: &str) -> BackendError {
         BackendError(title.map(|title| format!("{title} {is}")))
     }
@@ -67,53 +68,54 @@ impl fmt::Display for BackendError {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is none of that name.
+    /// There is no resource of that name.
     #[error("resource does not exist: {0} with error: {1}")]
     DoesNotExist(Identifier, BackendError),
-    /// There is one of that name already.
+    /// There is a resource of that name already.
     #[error("resource already exists: {0} with error: {1}")]
     AlreadyExists(Identifier, BackendError),
-    /// It is not at the revision that the caller named, or others were always faster. Read it again.
+    /// The resource is not at the revision that the caller named, or other writers were faster at every try:
+    /// read the resource again.
     #[error("update conflict: {0}")]
     Conflict(Identifier),
-    /// Users may not do this to the kind, whatever the resource says.
+    /// Users may not do this to resources of the kind, whatever they hold.
     #[error("{0}")]
     NotSupported(NotSupported),
-    /// It breaks rules.
+    /// The resource breaks rules.
     #[error(transparent)]
     Invalid(#[from] ValidationError),
-    /// It is no patch. The words are those of Calico's library.
+    /// The patch cannot be applied. The words are those of Calico's library.
     #[error("{0}")]
     Patch(#[from] crate::patch::PatchError),
     /// The allocator's configuration would contradict itself.
     #[error(transparent)]
     Config(#[from] crate::config::ConfigError),
-    /// The store cannot be used, or was not there in time.
+    /// The store cannot be used, or has not answered in time.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// The store refuses what was to be written, for good.
+    /// The store refuses the write for good: trying again does not help.
     #[error("{0}")]
     Refused(Refusal),
     /// The store did not say whether the change was made. Look before trying again.
     #[error("it is not known whether the change of {on} was made: {reason}")]
     InDoubt {
-        /// What was written.
+        /// The resource that was written.
         on: Identifier,
         /// The store's words.
         reason: String,
     },
-    /// Addresses or blocks that go along with the resource could not be released.
+    /// Addresses or blocks that belong to the resource could not be released.
     #[error("{0}")]
     Release(String),
 }
 
 impl Error {
-    /// Whether it says that the resource is there already.
+    /// Whether the error says that the resource exists already.
     pub fn is_already_exists(&self) -> bool {
         matches!(self, Error::AlreadyExists(..))
     }
 
-    /// Whether it says that the resource is not there.
+    /// Whether the error says that the resource does not exist.
     pub fn is_does_not_exist(&self) -> bool {
         matches!(self, Error::DoesNotExist(..))
     }

@@ -1,5 +1,6 @@
-//! What `datastore migrate export` writes (`calicoctl/commands/datastore/migrate/export.go`, `migrateipam.go`): lists of resources without their
-//! identities, the cluster's own record, and the allocations under etcd's keys. Nodes are named as Kubernetes names them, in all three.
+//! What `datastore migrate export` writes (`calicoctl/commands/datastore/migrate/export.go`,
+//! `migrateipam.go`): lists of resources without their identities, the ClusterInformation, and the
+//! allocations under etcd's keys. In all three, nodes have the names that Kubernetes gives them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,10 +12,11 @@ use store::{Depth, ReadSet, Scope, Slot, View};
 use crate::metadata;
 use crate::version::cluster_information;
 
-/// Handles of a node's tunnels, which end in its name.
+/// How the handles of a node's tunnels begin; each ends in the node's name.
 const TUNNELS: [&str; 3] = ["ipip-tunnel-addr-", "vxlan-tunnel-addr-", "wireguard-tunnel-addr-"];
 
-/// The lists, in their order, by kind; some are of kinds that we do not know. What depends on nodes' names comes after the nodes.
+/// The kinds of the lists, in the order of the lists. This program does not know some of these kinds. Kinds
+/// whose names depend on nodes' names come after the nodes.
 const LISTS: [&str; 17] = [
     "IPPool",
     "BGPPeer",
@@ -35,30 +37,31 @@ const LISTS: [&str; 17] = [
     "BGPFilter",
 ];
 
-/// What is written.
+/// The parts of an export.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Export {
-    /// The lists, in their order; with a fault, those before it.
+    /// The lists, in their order. If an error ends the export, these are the lists before it.
     pub lists: Vec<Json>,
-    /// What comes after them.
+    /// The parts that follow the lists.
     pub rest: Result<Rest, ExportError>,
 }
 
-/// What comes after the lists.
+/// The parts that follow the lists.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rest {
     /// The ClusterInformation.
     pub cluster: Json,
     /// The allocations.
     pub ipam: Json,
-    /// How many affinities of virtual owners were left out, as Calico leaves them out: its import does not know them.
+    /// How many affinities of virtual owners were left out. Calico leaves them out too, because its import
+    /// does not know them.
     pub virtual_affinities: usize,
 }
 
 /// Why an export ends half-way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExportError {
-    /// A node has no name in Kubernetes.
+    /// A node does not say what its name in Kubernetes is.
     #[error(
         "unable to process metadata for export for Node resource: node {0} missing a 'k8s' orchestrator reference. \
          Unable to export data unless every node has a 'k8s' orchestrator reference"
@@ -67,12 +70,12 @@ pub enum ExportError {
     /// There is no ClusterInformation.
     #[error("resource does not exist: ClusterInformation(default) with error: <nil>")]
     NoCluster,
-    /// A record cannot be read, and would be lost.
+    /// A record cannot be read: the export would lose it.
     #[error("{0}. Repair or delete that record first")]
     Unreadable(DecodeError),
 }
 
-/// The plural names of kinds that belong into an export and that this program does not know.
+/// The plural names of kinds that belong into an export but that this program does not know.
 pub fn unknown_kinds() -> impl Iterator<Item = String> {
     LISTS.iter().filter(|name| Kind::from_name(name).is_none()).map(|name| match name.strip_suffix('y') {
         Some(stem) => format!("{}ies", stem.to_lowercase()),
@@ -80,7 +83,7 @@ pub fn unknown_kinds() -> impl Iterator<Item = String> {
     })
 }
 
-/// All that an export is made of.
+/// Everything that an export is made of.
 pub fn reads() -> ReadSet {
     let set = ReadSet::new().key(cluster_information()).key(Key::IpamConfig);
     let kinds = LISTS.iter().filter_map(|name| Kind::from_name(name)).map(Scope::kind);
@@ -90,7 +93,7 @@ pub fn reads() -> ReadSet {
 }
 
 impl Export {
-    /// The export of what was read with [`reads`].
+    /// Makes the export from a view that has read [`reads`].
     pub fn of(view: &View) -> Export {
         let mut lists = Vec::new();
         let unreadable = view.all().find_map(|(_, slot)| match slot {
@@ -148,7 +151,7 @@ fn list(name: &str, items: Vec<Json>, revision: Option<&Revision>) -> Json {
         "metadata": {"resourceVersion": revision}, "items": items})
 }
 
-/// The names of nodes in Kubernetes, by their names here.
+/// The names of nodes in Kubernetes, by their names in this store.
 #[derive(Debug, Default)]
 struct Names(HashMap<String, String>);
 
@@ -171,7 +174,8 @@ impl Names {
         self.0.get(node).cloned()
     }
 
-    /// The handle of a node's tunnel under the node's new name.
+    /// The handle of a tunnel with its node's new name; `None` where the handle is no tunnel's, or the node
+    /// is unknown.
     fn of_tunnel(&self, handle: &str) -> Option<String> {
         let renamed =
             |prefix: &&str| Some(format!("{prefix}{}", self.of_node(handle.strip_prefix(*prefix)?)?));
@@ -214,7 +218,7 @@ impl Names {
     }
 }
 
-/// The allocations, and how many affinities of virtual owners are not among them.
+/// The allocations, and how many affinities of virtual owners were left out of them.
 fn allocations(view: &View, names: &Names) -> (Json, usize) {
     let scope = |scope: Scope| -> Vec<&Arc<Record>> {
         view.slots(&scope).filter_map(|(_, slot)| slot.record()).collect()
@@ -230,7 +234,7 @@ fn allocations(view: &View, names: &Names) -> (Json, usize) {
     ];
     let mut ipam = Map::new();
     for (name, records) in parts {
-        // In the order of etcd's keys, which is that of the names before they are changed.
+        // In the order of etcd's keys, as they are before nodes are renamed.
         let sorted: BTreeMap<String, &Record> =
             records.iter().map(|record| (record.key.etcd_path(), &***record)).collect();
         if !sorted.is_empty() {

@@ -1,4 +1,5 @@
-//! What every datastore begins with, its lock, and the allocator's configuration (`clientv3/client.go`, `EnsureInitialized`).
+//! What every datastore begins with; the datastore's lock; and the allocator's configuration
+//! (`clientv3/client.go`, `EnsureInitialized`).
 
 use api::capability::Backend;
 use api::{Cidr, IpamConfig, Key, Kind, Resource, Value};
@@ -15,20 +16,21 @@ use crate::version::{cluster_information, is_ready};
 const TIERS: [(&str, u32, &str); 3] =
     [("default", 1_000_000, "Deny"), ("kube-admin", 1_000, "Pass"), ("kube-baseline", 10_000_000, "Pass")];
 
-/// A pool that `init` makes.
+/// A pool that `datastore init` creates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DefaultPool {
     /// The name.
     pub name: String,
     /// The network.
     pub cidr: Cidr,
-    /// Prefix length of its blocks; `None` for the family's default.
+    /// The prefix length of the pool's blocks; `None` for the family's default.
     pub block_size: Option<u8>,
-    /// `Never`, `Always` or `CrossSubnet`.
+    /// When packets are encapsulated in IP: `Never`, `Always` or `CrossSubnet`.
     pub ipip_mode: String,
-    /// `Never`, `Always` or `CrossSubnet`.
+    /// When packets are encapsulated in VXLAN: `Never`, `Always` or `CrossSubnet`.
     pub vxlan_mode: String,
-    /// Whether nodes hide its addresses from the outside.
+    /// Whether nodes put their own address in the place of the pool's addresses in packets that leave the
+    /// cluster.
     pub nat_outgoing: bool,
 }
 
@@ -44,17 +46,18 @@ impl DefaultPool {
     }
 }
 
-/// What `init` did about a pool.
+/// What `datastore init` did about a pool.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PoolOutcome {
-    /// It was made.
+    /// The pool was created.
     Created(Resource),
-    /// There is one of that name and network.
+    /// There was a pool with that name and network already.
     There(Resource),
 }
 
 impl<S: Store, E: Effects> Client<'_, S, E> {
-    /// Makes what every datastore has, where it is missing: the ClusterInformation, with a new ID and unlocked, and three tiers. One read when all is there.
+    /// Creates what every datastore has, as far as it is missing: the ClusterInformation, with a new ID and
+    /// unlocked, and three tiers. If nothing is missing this costs one read.
     ///
     /// # Errors
     /// The store's.
@@ -106,10 +109,11 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         batch.put(stored.key(), Expect::Absent, Value::Resource(stored));
     }
 
-    /// Makes a pool unless it is there already.
+    /// Creates a pool, unless it exists already.
     ///
     /// # Errors
-    /// [`Error::AlreadyExists`] where a pool of the name has another network; else as [`Client::create`].
+    /// [`Error::AlreadyExists`] if the pool of that name has another network; otherwise as
+    /// [`Client::create`].
     pub async fn ensure_pool(&self, pool: &DefaultPool) -> Result<PoolOutcome, Error> {
         let resource = pool.resource();
         let id = Identifier::of(&resource);
@@ -121,7 +125,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         }
     }
 
-    /// Whether the datastore may be used; `None` when nothing says so.
+    /// Whether the datastore may be used; `None` if there is no ClusterInformation that could say so.
     ///
     /// # Errors
     /// The store's.
@@ -133,7 +137,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
     /// Unlocks (`true`) or locks the datastore.
     ///
     /// # Errors
-    /// [`Error::DoesNotExist`] where nothing was initialised; the store's.
+    /// [`Error::DoesNotExist`] if the datastore was never initialised; the store's.
     pub async fn set_ready(&self, ready: bool) -> Result<(), Error> {
         let id = Identifier::new(Kind::ClusterInformation, None, "default");
         for attempt in 0..TRIES {
@@ -151,7 +155,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         Err(Error::Conflict(id))
     }
 
-    /// The allocator's configuration, the defaults where there is none.
+    /// The allocator's configuration; the defaults if there is no record of it.
     ///
     /// # Errors
     /// The store's.
@@ -160,10 +164,10 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         Ok(view.ipam_config().unwrap_or_default())
     }
 
-    /// Changes the allocator's configuration, and the resource that stands for it where there is one.
+    /// Changes the allocator's configuration, and the resource that stands for it if there is one.
     ///
     /// # Errors
-    /// [`Error::Config`] when it would contradict itself; the store's.
+    /// [`Error::Config`] if the changed configuration would contradict itself; the store's.
     pub async fn configure(&self, change: &ConfigChange) -> Result<IpamConfig, Error> {
         let id = Identifier::new(Kind::IPAMConfiguration, None, config::NAME);
         for attempt in 0..TRIES {

@@ -1,4 +1,4 @@
-//! Labels set and removed one by one (`calicoctl/commands/label.go`).
+//! Sets and removes single labels (`calicoctl/commands/label.go`).
 
 use std::collections::BTreeMap;
 
@@ -21,30 +21,30 @@ pub enum LabelChange {
     },
 }
 
-/// What was done.
+/// What was done to a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Labelled {
     /// A label was added.
     Set,
-    /// A label that was there has the value now.
+    /// A label that was there already now has the wanted value.
     Updated,
-    /// It was removed.
+    /// A label was removed.
     Removed,
 }
 
 /// Why a label was left alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LabelRefusal {
-    /// It is there with another value, which must not be replaced.
+    /// The label is there with another value, which must not be replaced.
     Present,
-    /// It is not there, so it cannot be removed.
+    /// The label is not there, so it cannot be removed.
     Missing,
 }
 
 /// Changes one label.
 ///
 /// # Errors
-/// See [`LabelRefusal`]; nothing is changed then.
+/// See [`LabelRefusal`]; the labels are then unchanged.
 pub fn change(labels: &mut BTreeMap<String, String>, change: &LabelChange) -> Result<Labelled, LabelRefusal> {
     match change {
         LabelChange::Remove { key } => match labels.remove(key) {

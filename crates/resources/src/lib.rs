@@ -1,9 +1,11 @@
-//! What Calico's v3 client does around the data (`libcalico-go/lib/clientv3`, `calicoctl/resourcemgr`): metadata rules, defaults on write, checks across
-//! objects, what goes along when a pool or a node is deleted, initialisation, lock and version check.
+//! What Calico's v3 client does around the data (`libcalico-go/lib/clientv3`, `calicoctl/resourcemgr`): rules
+//! for metadata, defaults on write, checks across objects, deletion of what belongs to a pool or a node,
+//! initialisation, the datastore's lock, and the check of versions.
 //!
-//! Rules are pure functions ([`metadata`], [`patch`], [`label`], [`pools`], [`config`], [`version`]); [`Client`] reads, applies them and commits by
-//! compare-and-swap. Where the records are ([`Backend`](api::capability::Backend)) is said by whoever makes the client, since users may do other things with some kinds in a Kubernetes
-//! API server. Nothing here reads a clock or writes to a terminal.
+//! The rules are pure functions ([`metadata`], [`patch`], [`label`], [`pools`], [`config`], [`version`]).
+//! [`Client`] reads, applies the rules, and commits by compare-and-swap. Whoever makes the client says where
+//! the records are ([`Backend`](api::capability::Backend)): in a Kubernetes API server users may do other
+//! things with some kinds. Nothing here reads a clock or writes to a terminal.
 
 mod addresses;
 mod client;

@@ -1,15 +1,17 @@
-//! What becomes of metadata when a resource is written (`calicoctl/resourcemgr`, `clientv3/resources.go`).
+//! How metadata changes when a resource is written (`calicoctl/resourcemgr`, `clientv3/resources.go`).
 
 use api::resource::Metadata;
 use api::{Home, Resource, Revision, Timestamp};
 use serde_json::{Map, Value as Json};
 use store::Effects;
 
-/// What a pod's name was made from: the CNI plugin notes it on the pod's endpoint (`cni-plugin/pkg/k8s/k8s.go`).
+/// The field that says from what a pod's name was made. The CNI plugin copies it to the pod's endpoint
+/// (`cni-plugin/pkg/k8s/k8s.go`).
 const GENERATE_NAME: &str = "generateName";
 
-/// The resource as a create takes it: of its metadata name, namespace, labels and annotations stay, and `resourceVersion`, which is then refused; of an
-/// endpoint's also what its pod's name was made from.
+/// The resource as a create takes it. Of its metadata these stay: name, namespace, labels and annotations;
+/// `resourceVersion`, which is then refused; and for an endpoint, the field that says from what its pod's
+/// name was made.
 pub fn for_create(resource: &Resource) -> Resource {
     resource.with(|metadata, _| {
         let noted = noted(resource);
@@ -36,7 +38,7 @@ pub fn uid(effects: &impl Effects) -> String {
     uuid::Builder::from_random_bytes(random.to_be_bytes()).into_uuid().to_string()
 }
 
-/// The same with an identity: `uid` and the time of creation.
+/// The resource with an identity: `uid` and the time of creation.
 pub fn created(resource: &Resource, uid: String, now: Timestamp) -> Resource {
     resource.with(|metadata, _| {
         metadata.uid = Some(uid);
@@ -44,8 +46,8 @@ pub fn created(resource: &Resource, uid: String, now: Timestamp) -> Resource {
     })
 }
 
-/// The resource as an update takes it: labels and annotations are the new one's, whole, and what [`for_create`] keeps besides; all other metadata is the
-/// stored one's.
+/// The resource as an update takes it. Labels and annotations are those of `new` only, and so is the field of
+/// an endpoint that [`for_create`] keeps; all other metadata is that of `stored`.
 pub fn for_update(new: &Resource, stored: &Resource, revision: &Revision) -> Resource {
     new.with(|metadata, _| {
         let noted = noted(new);
@@ -59,14 +61,15 @@ pub fn for_update(new: &Resource, stored: &Resource, revision: &Revision) -> Res
     })
 }
 
-/// The resource as readers see it: defaults applied, fields in Go's order, its revision in `resourceVersion`; fields that Calico does not know are left
-/// out, since nobody could write them back.
+/// The resource as readers see it: defaults applied, fields in Go's order, and its revision in
+/// `resourceVersion`. Fields that Calico does not know are left out, since nobody could write them back.
 pub fn shown(stored: &Resource, revision: &Revision) -> Resource {
     let seen = api::defaults::on_read(stored).without_residue().canonical();
     seen.with(|metadata, _| metadata.resource_version = Some(revision.as_str().to_string()))
 }
 
-/// The resource without what makes it this one: namespace, `uid`, `resourceVersion`, times (`get --export`).
+/// The resource without its identity: namespace, `uid`, `resourceVersion` and times are removed (`get
+/// --export`).
 pub fn exported(resource: &Resource) -> Resource {
     resource.with(|metadata, _| {
         metadata.namespace = None;

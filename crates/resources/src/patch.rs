@@ -1,6 +1,8 @@
-//! Patches, as `calicoctl patch` applies them: objects are merged, null removes, everything else, lists too, replaces.
+//! Patches, as `calicoctl patch` applies them: objects are merged, null removes a field, and anything else,
+//! lists too, replaces the value.
 //!
-//! Calico uses Kubernetes' strategic merge; none of these types declares anything for it outside of metadata that cannot be patched, so this is RFC 7386.
+//! Calico uses Kubernetes' strategic merge. Only metadata that cannot be patched declares anything for that
+//! merge; so the result is that of RFC 7386.
 
 use api::{InputError, Resource};
 use serde_json::{Map, Value as Json};
@@ -8,18 +10,19 @@ use serde_json::{Map, Value as Json};
 /// Why a patch cannot be applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatchError {
-    /// It is no JSON object.
+    /// The patch is no JSON object.
     #[error("performing strategic merge patch: invalid JSON document")]
     Syntax,
-    /// What comes of it is no resource.
+    /// The patched object is no valid resource.
     #[error("creating resource from patched data: {0}")]
     Input(#[from] InputError),
-    /// It would make another resource of it.
+    /// The patch would change what identifies the resource.
     #[error("a patch cannot change {0}")]
     Identity(&'static str),
 }
 
-/// The resource with the patch applied, strictly decoded. Labels and annotations can be patched; the caller decides what to take of other metadata.
+/// The resource with the patch applied, decoded strictly. Labels and annotations can be patched. The caller
+/// decides which other metadata of the result it uses.
 ///
 /// # Errors
 /// See [`PatchError`].

@@ -1,10 +1,10 @@
-//! What a new pool must not do to what is there already (`clientv3/ippool.go`).
+//! Checks a new pool against what exists already (`clientv3/ippool.go`).
 
 use api::validate::{self, FieldError};
 use api::{Cidr, Key, Kind, Resource};
 use store::{Depth, ReadSet, Scope, View};
 
-/// What must be read before a pool is created: all pools, and which blocks exist in its family.
+/// What must be read before a pool is created: all pools, and the keys of all blocks of its family.
 pub fn reads(new: &Resource) -> ReadSet {
     let family = cidr(new).map(|cidr| cidr.family());
     let set = ReadSet::new().scope(Scope::kind(Kind::IPPool), Depth::Full);
@@ -14,8 +14,8 @@ pub fn reads(new: &Resource) -> ReadSet {
     }
 }
 
-/// A fault for each pool that a new one overlaps with, disabled ones included. A pool of its own name counts for nothing: there the creation fails by
-/// itself.
+/// An error for each pool whose network overlaps with that of `new`, disabled pools included. A pool with the
+/// name of `new` is left out: the creation fails because of the name.
 pub fn overlaps(view: &View, new: &Resource) -> Vec<FieldError> {
     let Some(cidr) = cidr(new) else { return Vec::new() };
     let others = overlapping(view, new.name(), &cidr).into_iter();
@@ -26,7 +26,7 @@ pub fn overlaps(view: &View, new: &Resource) -> Vec<FieldError> {
     others.map(fault).collect()
 }
 
-/// The fault of a new pool in whose network there are blocks of another size.
+/// The error of a new pool whose network holds blocks of another size.
 pub fn block_size_conflict(view: &View, new: &Resource) -> Option<FieldError> {
     let cidr = cidr(new)?;
     let size = match new.field(&["spec", "blockSize"]).and_then(serde_json::Value::as_u64) {
@@ -45,7 +45,7 @@ pub fn block_size_conflict(view: &View, new: &Resource) -> Option<FieldError> {
     u8::try_from(size).ok().filter(|_| clashes).map(validate::block_size_conflict)
 }
 
-/// The pools, but for that of the name, whose network overlaps with one, in the order of their names.
+/// The pools whose networks overlap with `cidr`, in the order of their names, except the pool called `name`.
 pub fn overlapping<'v>(view: &'v View, name: &str, cidr: &Cidr) -> Vec<&'v Resource> {
     let others = view.resources(Kind::IPPool).map(|(resource, _)| resource);
     others
@@ -54,7 +54,7 @@ pub fn overlapping<'v>(view: &'v View, name: &str, cidr: &Cidr) -> Vec<&'v Resou
         .collect()
 }
 
-/// The network of a pool, host bits cleared; `None` when it cannot be read.
+/// The network of a pool, with its host bits cleared; `None` if the pool's text is no network.
 pub fn cidr(pool: &Resource) -> Option<Cidr> {
     Cidr::parse_unmasked(pool.text(&["spec", "cidr"])?).ok().map(|(cidr, _)| cidr)
 }

@@ -1,4 +1,4 @@
-//! Reading.
+//! Reading single resources and lists.
 
 use api::capability::Backend;
 use api::{Home, Kind, Resource, Revision};
@@ -11,7 +11,8 @@ use crate::metadata;
 /// A list of resources, as readers see them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listed {
-    /// The resources, in the order of namespace and name; tiers by their order, endpoints in Kubernetes by their pods.
+    /// The resources, in the order of namespace and name; but tiers in the order of their field `order`, and
+    /// on Kubernetes endpoints in the order of their pods.
     pub items: Vec<Resource>,
     /// The store's revision, where it has one.
     pub revision: Option<Revision>,
@@ -27,7 +28,8 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         Ok(metadata::shown(&resource, &revision))
     }
 
-    /// All resources of a kind, of a namespace or of all. What cannot be read is left out, as Calico leaves it out; the store's view tells of it.
+    /// All resources of a kind, in one namespace or in all. Resources that cannot be read are left out, as
+    /// Calico leaves them out; the store's view reports them.
     ///
     /// # Errors
     /// The store's.

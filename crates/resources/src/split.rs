@@ -1,5 +1,5 @@
-//! Splits a pool into equal parts (`calicoctl/commands/ipam/split.go`). Blocks, affinities and addresses stay as they are: the parts have the pool's block size, so each
-//! block lies in one of them.
+//! Splits a pool into equal parts (`calicoctl/commands/ipam/split.go`). Blocks, affinities and addresses stay
+//! as they are: the parts have the pool's block size, so each block lies in one part.
 
 use api::cidr::{number, offset};
 use api::{Cidr, Resource, Value, validate};
@@ -10,13 +10,13 @@ use crate::error::{Error, Identifier};
 use crate::metadata;
 use crate::pools;
 
-/// The longest name of a resource.
+/// The most bytes of a resource's name.
 const LONGEST_NAME: usize = 253;
 
-/// Why a pool cannot be split so.
+/// Why a pool cannot be split in the wanted way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SplitError {
-    /// Only into 2, 4, 8, ... parts. (Calico lets 0 pass, and deletes the pool.)
+    /// The number of parts is not 2, 4, 8, ... (Calico lets 0 pass, and deletes the pool.)
     #[error(
         "error splitting the CIDR {cidr} into {parts} CIDRs: number to split CIDR into is not a valid power of 2: {parts}"
     )]
@@ -26,7 +26,7 @@ pub enum SplitError {
         /// How many parts were wanted.
         parts: i64,
     },
-    /// There are fewer addresses than parts.
+    /// The pool has fewer addresses than there would be parts.
     #[error(
         "error splitting the CIDR {cidr} into {parts} CIDRs: the CIDR {cidr} is not large enough to be split into {parts} parts"
     )]
@@ -36,12 +36,12 @@ pub enum SplitError {
         /// How many parts were wanted.
         parts: i64,
     },
-    /// The parts would break a rule, most often that of being a block large at least.
+    /// A part would break a rule, most often the rule that a pool holds at least one block.
     #[error("error using unsafe create to make split pool with cidr {cidr}: {error}")]
     Part {
         /// The network of the part.
         cidr: String,
-        /// The rule.
+        /// The rule that it breaks.
         error: validate::ValidationError,
     },
     /// The pool's network cannot be read.
@@ -49,7 +49,7 @@ pub enum SplitError {
     Cidr(String),
 }
 
-/// The networks of equal parts.
+/// The networks of the equal parts of a network.
 ///
 /// # Errors
 /// [`SplitError::NoPower`], [`SplitError::TooMany`].
@@ -69,19 +69,21 @@ pub fn networks(cidr: &Cidr, parts: i64) -> Result<Vec<Cidr>, SplitError> {
         debug_assert!(number(first) >= start);
         Cidr::of(first, prefix)
     };
-    // Each is inside of the network, so none is left out.
+    // Every part is inside of the network, so `part` returns one for each index.
     Ok((0..count).filter_map(part).collect())
 }
 
-/// The pools that take a pool's place: `split-<name>-0` and so on, with its labels, annotations and spec, enabled.
+/// The pools that take a pool's place: `split-<name>-0` and so on. They have the pool's labels, annotations
+/// and spec, and are enabled.
 ///
 /// # Errors
-/// See [`SplitError`]. The first part tells for all: they differ in their networks' starts only.
+/// See [`SplitError`]. Only the first part is validated: the parts differ only in where their networks begin.
 pub fn parts(pool: &Resource, count: i64) -> Result<Vec<Resource>, SplitError> {
     let text = pool.text(&["spec", "cidr"]).unwrap_or_default();
     let cidr = pools::cidr(pool).ok_or_else(|| SplitError::Cidr(text.to_string()))?;
     let networks = networks(&cidr, count)?;
-    // Too many to be blocks are not worth being made one by one.
+    // The first part is validated before the others are made: there may be very many, each smaller than a
+    // block.
     let first = networks.first().map(|network| part(pool, 0, network));
     if let Some(first) = &first {
         let checked = validate::resource(&api::defaults::on_write(first));
@@ -108,11 +110,13 @@ fn part(pool: &Resource, index: usize, network: &Cidr) -> Resource {
 }
 
 impl<S: Store, E: Effects> Client<'_, S, E> {
-    /// Puts equal parts in the place of a pool, in one transaction where the store has them and it holds all parts; else the parts come first, so that no address is ever without a pool. Parts that
-    /// a broken-off attempt left are taken as made. The inner error says why nothing was done.
+    /// Puts equal parts in the place of a pool. A store with transactions does so in one transaction if that
+    /// can hold all parts. Otherwise the parts are created before the pool is deleted, so that no address is
+    /// ever without a pool. Parts that an interrupted split has left are used as they are. The inner error
+    /// says why nothing was done.
     ///
     /// # Errors
-    /// [`Error::DoesNotExist`], [`Error::AlreadyExists`] where another pool has the name of a part; the store's.
+    /// [`Error::DoesNotExist`]; [`Error::AlreadyExists`] if another pool has the name of a part; the store's.
     pub async fn split_pool(
         &self,
         id: &Identifier,

@@ -1,18 +1,19 @@
-//! Whether client and cluster fit together (`calicoctl/commands/common`, `CheckVersionMismatch`), and the lock. The caller decides what to do about it: the
-//! plugin, like Calico's, looks at neither.
+//! Compares the versions of client and cluster (`calicoctl/commands/common`, `CheckVersionMismatch`), and
+//! reads the datastore's lock. The caller decides what follows from either: the plugin, like Calico's, looks
+//! at neither.
 
 use api::{Key, Kind, Resource};
 use serde_json::Value as Json;
 
-/// Client and cluster are of different versions.
+/// Client and cluster have different versions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "version mismatch.\nClient Version:   {client}\nCluster Version:  {cluster}\nUse --allow-version-mismatch to override"
 )]
 pub struct Mismatch {
-    /// The client's, as it calls itself.
+    /// The client's version, as the client names it.
     pub client: String,
-    /// The cluster's, without `v` and suffix.
+    /// The cluster's version, without `v` and suffix.
     pub cluster: String,
 }
 
@@ -21,10 +22,11 @@ pub fn cluster_information() -> Key {
     Key::global(Kind::ClusterInformation, "default")
 }
 
-/// Compares the client's version with what a ClusterInformation says; an unset version fits everything, as does a missing ClusterInformation.
+/// Compares the client's version with the one in a ClusterInformation. A missing ClusterInformation, or one
+/// without a version, fits every client.
 ///
 /// # Errors
-/// When they differ, but for a leading `v` and what follows the first `-`.
+/// When the versions differ. A leading `v`, and what follows the first `-`, do not count.
 pub fn check(client: &str, cluster: Option<&Resource>) -> Result<(), Mismatch> {
     let stored = cluster.and_then(|resource| resource.text(&["spec", "calicoVersion"])).unwrap_or_default();
     if stored.is_empty() || plain(stored) == plain(client) {
@@ -38,7 +40,8 @@ fn plain(version: &str) -> &str {
     version.split('-').next().unwrap_or_default()
 }
 
-/// Whether the datastore may be used: not locked for a migration. Unset means that it may not, as Calico reads it.
+/// Whether the datastore may be used, that is, is not locked for a migration. If the field is unset it may
+/// not, as in Calico.
 pub fn is_ready(cluster: &Resource) -> bool {
     cluster.field(&["spec", "datastoreReady"]).and_then(Json::as_bool).unwrap_or(false)
 }

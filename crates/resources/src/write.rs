@@ -1,4 +1,4 @@
-//! Create, update, apply, patch, label.
+//! Creates, updates, applies, patches and labels resources.
 
 use api::capability::Operation;
 use api::defaults::{on_read, on_write};
@@ -14,10 +14,11 @@ use crate::patch;
 use crate::pools;
 
 impl<S: Store, E: Effects> Client<'_, S, E> {
-    /// Creates a resource; gives what is stored, as readers see it.
+    /// Creates a resource. Returns what is stored, as readers see it.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for whatever breaks a rule, then [`Error::AlreadyExists`]; the store's.
+    /// [`Error::Invalid`] if the resource breaks a rule; otherwise [`Error::AlreadyExists`] if there is one
+    /// of that name; the store's.
     pub async fn create(&self, new: &Resource) -> Result<Resource, Error> {
         self.allow(Operation::Create, &Identifier::of(new))?;
         let new = metadata::for_create(new);
@@ -26,7 +27,8 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
                 self.pause(attempt).await;
             }
             let view = self.read(&reads_for_create(&new)).await?;
-            // The last try does without: where many create pools at once, each would only meet the others' over and over. Who looks again sees them, too.
+            // The last try has no guard: if many clients create pools at once, each try would only meet
+            // another client's new pool. `keep_apart` looks at those pools afterwards.
             let is_guarded = attempt + 1 < TRIES;
             if let Some(created) = self.try_create(&new, &view, is_guarded).await? {
                 self.keep_apart(&created, view).await?;
@@ -57,7 +59,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         let written = batch.put(id.key(), Expect::Absent, Value::Resource(stored.clone()));
         let pools = Scope::kind(new.kind());
         if let Some(read_at) = view.read_at(&pools).filter(|_| is_pool && is_guarded) {
-            // That one is deleted meanwhile, which no guard sees, only leaves more room.
+            // The guard does not see that a pool is deleted in the meantime; but that only leaves more room.
             batch.guard_scope(pools, read_at.clone());
         }
         match self.commit(&batch, &id).await? {
@@ -67,15 +69,16 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         }
     }
 
-    /// Not every store honours the guard against pools that are added meanwhile. So whoever has added one looks again, and takes it back if there is another
-    /// in its place: of two that are created at the same moment at least one sees the other.
+    /// Deletes a new pool again if it overlaps with another pool. Not every store honours the guard against
+    /// pools that are added at the same time. So whoever has added a pool looks again: of two overlapping
+    /// pools that are created at the same moment, at least one is seen by the creator of the other.
     async fn keep_apart(&self, created: &Resource, mut view: View) -> Result<(), Error> {
         let is_pool = created.kind().definition().role == Role::Pool;
         let Some(cidr) = pools::cidr(created).filter(|_| is_pool) else { return Ok(()) };
         let (pools, own) = (Scope::kind(created.kind()), Identifier::of(created).key());
         let all = |depth| ReadSet::new().scope(pools.clone(), depth);
         view.absorb(self.read(&all(Depth::Key)).await?);
-        // Most often nothing has changed since the view was read, and its pools need not be read again.
+        // Usually no pool was added since the view was read. Then its pools need not be read again.
         let is_new = |(key, slot): (&Key, &Slot)| slot.depth() == Depth::Key && *key != own;
         if view.slots(&pools).any(is_new) {
             view = self.read(&all(Depth::Full)).await?;
@@ -88,8 +91,9 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         Err(validate::ValidationError::Fields(faults).into())
     }
 
-    /// Replaces a resource; gives what is stored, as readers see it. Labels, annotations and body are the new one's; other metadata stays. With a
-    /// `resourceVersion` the stored one must be at it; without, a change that others overtake is tried again.
+    /// Replaces a resource. Returns what is stored, as readers see it. Labels, annotations and body are those
+    /// of `new`; other metadata stays. If `new` has a `resourceVersion`, the stored resource must be at that
+    /// version; if not, the change is tried again when other writers are faster.
     ///
     /// # Errors
     /// [`Error::DoesNotExist`], [`Error::Conflict`], [`Error::Invalid`]; the store's.
@@ -101,7 +105,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
     /// Creates a resource, or replaces it where it exists.
     ///
     /// # Errors
-    /// As [`Client::create`] and [`Client::update`]. A `resourceVersion` counts only where it exists.
+    /// As [`Client::create`] and [`Client::update`]. A `resourceVersion` counts only if the resource exists.
     pub async fn apply(&self, new: &Resource) -> Result<Resource, Error> {
         self.allow(Operation::Apply, &Identifier::of(new))?;
         let unversioned = new.with(|metadata, _| metadata.resource_version = None);
@@ -111,14 +115,15 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         }
     }
 
-    /// Merges a patch into a resource (see [`patch::apply`]). With a `resourceVersion` in the patch the stored one must be at it.
+    /// Merges a patch into a resource (see [`patch::apply`]). If the patch has a `resourceVersion`, the
+    /// stored resource must be at that version.
     ///
     /// # Errors
     /// [`Error::Patch`] besides those of [`Client::update`].
     pub async fn patch(&self, id: &Identifier, patch: &str) -> Result<Resource, Error> {
         let patched = |stored: &Resource, revision: &Revision| {
             let patched = patch::apply(&metadata::shown(stored, revision), patch)?;
-            // A patch that names no version has left the one that was read.
+            // A patch that names no version leaves the version that was read.
             match patched.metadata().resource_version.as_deref() {
                 Some(named) if !named.is_empty() && named != revision.as_str() => {
                     Err(Error::Conflict(id.clone()))
@@ -129,7 +134,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         self.change(id, None, patched).await
     }
 
-    /// Sets or removes a label. The inner error says why it was left alone.
+    /// Sets or removes a label. The inner error says why the label was left alone.
     ///
     /// # Errors
     /// As [`Client::update`].
@@ -145,7 +150,8 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         };
         let labelled = |stored: &Resource, revision: &Revision| {
             let shown = metadata::shown(stored, revision);
-            // Whoever was there in between is not overruled: the last state decides, and an overwritten or vanished label is what was asked for.
+            // Other writers may have changed the label since the check above. A refusal then changes nothing:
+            // a label that is gone is what the user wanted removed, and another writer's value stays.
             Ok(shown.with(|metadata, _| {
                 let _ = label::change(&mut metadata.labels, change);
             }))
@@ -154,10 +160,11 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         Ok(Ok(done))
     }
 
-    /// What is stored, in the view that it was read in; with the allocator's configuration where the resource stands for that.
+    /// Reads a resource. Returns it with the view that it was read in. If the resource stands for the
+    /// allocator's configuration, the view holds that record, too.
     ///
     /// # Errors
-    /// When there is nothing, or the caller insists on another revision.
+    /// When there is no such resource, or it is not at the revision that the caller insists on.
     pub(crate) async fn stored(
         &self,
         id: &Identifier,
@@ -175,7 +182,8 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         Ok((view, stored, revision))
     }
 
-    /// Reads, changes, writes; tries again when others were faster, unless the caller insists on a revision.
+    /// Reads a resource, changes it, and writes it. Tries again when other writers are faster, unless the
+    /// caller insists on a revision.
     async fn change(
         &self,
         id: &Identifier,

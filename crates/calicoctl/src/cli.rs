@@ -1,4 +1,4 @@
-//! The command line as clap knows it: the root, and the flags that every command has.
+//! The command line for clap: the root, and the flags that every command has.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Command, CommandFactory, Parser};
@@ -6,12 +6,15 @@ use clap::{Args, Command, CommandFactory, Parser};
 use crate::commands::Verb;
 use crate::pflag;
 
-/// Manages the addresses of a Calico cluster, in Calico's own data: pools, blocks, reservations, nodes and workloads.
+/// Manages the addresses of a Calico cluster, in Calico's own data: pools, blocks, reservations, nodes and
+/// workloads.
 ///
-/// Where nothing says otherwise the data is in a file of this machine, the embedded store: /var/lib/rackpool/rackpool.db for root and wherever that file
-/// exists, else $XDG_STATE_HOME/rackpool/rackpool.db or ~/.local/state/rackpool/rackpool.db; RACKPOOL_DB names another. `calicoctl version` tells which one it is,
-/// `calicoctl datastore init` begins one. The environment (DATASTORE_TYPE, ETCD_ENDPOINTS, KUBECONFIG, ...) or a configuration file (-c, or /etc/calico/calicoctl.cfg
-/// where it exists) chooses another store, in Calico's way.
+/// Where nothing says otherwise the data is in a file of this machine, the embedded store:
+/// /var/lib/rackpool/rackpool.db for root and wherever that file exists, else
+/// $XDG_STATE_HOME/rackpool/rackpool.db or ~/.local/state/rackpool/rackpool.db; RACKPOOL_DB names another.
+/// `calicoctl version` tells which one it is, `calicoctl datastore init` begins one. The environment
+/// (DATASTORE_TYPE, ETCD_ENDPOINTS, KUBECONFIG, ...) or a configuration file (-c, or
+/// /etc/calico/calicoctl.cfg where it exists) chooses another store, in Calico's way.
 ///
 /// Exit code: 0 for success, 1 for every error, partial success included.
 #[derive(Debug, Parser)]
@@ -25,7 +28,7 @@ pub struct Cli {
     pub command: Verb,
 }
 
-/// The help's end; a build without all stores says which it lacks.
+/// The end of the help. A build without all stores says which ones it lacks.
 fn after_help() -> String {
     let built = [("etcd", cfg!(feature = "etcd")), ("Kubernetes", cfg!(feature = "kubernetes"))];
     let lacking: Vec<_> =
@@ -78,7 +81,7 @@ impl Globals {
     /// Checks the log level.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// When no log level has that name.
     pub fn check(&self) -> Result<(), String> {
         let known = ["panic", "fatal", "error", "warn", "warning", "info", "debug"];
         match known.contains(&self.log_level.to_lowercase().as_str()) {
@@ -124,7 +127,8 @@ pub fn command() -> Command {
     Cli::command()
 }
 
-/// What clap says of a command line, in pflag's words where it has some.
+/// The text of an error that clap finds in a command line. Where pflag has words for the error, these are
+/// used.
 pub fn fault_text(command: &Command, error: &clap::Error) -> String {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
@@ -151,10 +155,10 @@ fn flag_named<'c>(command: &'c Command, long: &str) -> Option<&'c clap::Arg> {
     here.or_else(|| command.get_subcommands().find_map(|below| flag_named(below, long)))
 }
 
-/// Go's `strconv.ParseInt` on a flag's value.
+/// Parses the value of a flag as Go's `strconv.ParseInt` does.
 ///
 /// # Errors
-/// In Go's words.
+/// The errors are in Go's words.
 pub fn parse_int(text: &str) -> Result<i64, String> {
     let plain = text.strip_prefix('+').unwrap_or(text);
     let digits = plain.strip_prefix('-').unwrap_or(plain);
@@ -169,7 +173,7 @@ pub fn parse_int(text: &str) -> Result<i64, String> {
 /// Checks the number of arguments, as cobra's `ExactArgs` does.
 ///
 /// # Errors
-/// When it is another.
+/// When there are fewer or more than `wanted`.
 pub fn exactly(wanted: usize, args: &[String]) -> Result<(), String> {
     match args.len() == wanted {
         true => Ok(()),
@@ -180,7 +184,7 @@ pub fn exactly(wanted: usize, args: &[String]) -> Result<(), String> {
 /// Checks the number of arguments, as cobra's `MinimumNArgs` does.
 ///
 /// # Errors
-/// When there are fewer.
+/// When there are fewer than `wanted`.
 pub fn at_least(wanted: usize, args: &[String]) -> Result<(), String> {
     match args.len() >= wanted {
         true => Ok(()),

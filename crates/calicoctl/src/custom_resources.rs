@@ -1,4 +1,4 @@
-//! The custom resources' definitions, as `deploy/crds` has them.
+//! The definitions of the custom resources, as in `deploy/crds`.
 
 use api::crd::{Collection, Group};
 use serde_json::Value as Json;
@@ -6,7 +6,7 @@ use store::kubernetes::Definition;
 
 use crate::input::yaml;
 
-/// A definition.
+/// The definition of one custom resource.
 pub struct CustomResource {
     name: String,
     text: String,
@@ -14,10 +14,10 @@ pub struct CustomResource {
 }
 
 impl CustomResource {
-    /// The definitions of a group, in the order in which they are told of.
+    /// The definitions of a group, in the order in which they are printed.
     ///
     /// # Errors
-    /// Never, unless a manifest is not one.
+    /// When a manifest of this program is no definition, which a test rules out.
     pub fn all(group: Group) -> Result<Vec<CustomResource>, String> {
         let manifests = Collection::all().filter_map(|collection| collection.definition(group));
         manifests.map(|text| CustomResource::read(group, text)).collect()
@@ -36,7 +36,7 @@ impl CustomResource {
         })
     }
 
-    /// What the store takes.
+    /// The form of the definition that a store takes.
     pub fn definition(&self) -> Definition<'_> {
         Definition { name: &self.name, text: &self.text, objects: &self.objects }
     }

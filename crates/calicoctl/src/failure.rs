@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Why a command failed; the exit code is 1, but for a reader that went away.
+/// Why a command failed. The exit code is 1, except if the reader of the output has gone away.
 #[derive(Debug)]
 pub enum Failure {
     /// A message for standard error.
@@ -14,8 +14,9 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// A message for standard error, with the two changes that Calico makes to every error: the first words of Go's JSON reader are left out, and an
-    /// unknown field is all that is said.
+    /// A message for standard error, with the two changes that Calico makes to the text of every error: it
+    /// removes the words with which Go's JSON reader begins, and of a text about an unknown field it keeps
+    /// only the field.
     pub fn message(text: impl Into<String>) -> Failure {
         const DECODING: &str = "error unmarshaling JSON: while decoding JSON: json: ";
         const UNKNOWN: &str = "unknown field \"";

@@ -1,6 +1,8 @@
-//! The `calicoctl` command line: one file per verb in [`commands`], what goes in in [`input`] and `manifest`, what comes out in [`output`].
+//! The `calicoctl` command line: one file per verb in [`commands`]; [`input`] and `manifest` read what the
+//! user hands in; [`output`] writes the formats of the output.
 //!
-//! [`run`] is the whole program; it gets its arguments, environment and streams from outside, so tests run it as it is.
+//! [`run`] is the whole program. It gets its arguments, environment and streams as parameters, so tests run
+//! the program as it is.
 
 pub mod cli;
 pub mod commands;
@@ -42,8 +44,8 @@ pub struct Context<'a> {
     effects: Effects,
 }
 
-/// Runs a command line; `args` are without the program's name. Gives the exit code: 0 for success, 1 for everything else. A reader of the output that has
-/// gone away is no failure.
+/// Runs a command line; `args` do not include the program's name. Returns the exit code: 0 for success, 1 for
+/// everything else. It is no failure if the reader of the output has gone away.
 pub fn run(
     args: &[String],
     environment: &Environment,
@@ -55,7 +57,7 @@ pub fn run(
     let noted = Arc::new(Noted::default());
     let outcome =
         execute(args, environment, stdin, stdout, stderr, &noted).and_then(|()| Ok(stdout.flush()?));
-    // Where nobody reads it there is nobody to tell.
+    // If this cannot be written, nobody reads the streams.
     let _ = stdout.flush().and_then(|()| warn(&noted, stderr));
     let written = match outcome {
         Ok(()) => return 0,
@@ -64,16 +66,16 @@ pub fn run(
         Err(Failure::Message(text)) => stdout.flush().and_then(|()| writeln!(stderr, "{text}")),
         Err(Failure::OnStdout(text)) => writeln!(stdout, "{text}").and_then(|()| stdout.flush()),
     };
-    // Where not even the error can be written there is nobody left to tell.
+    // If not even the error can be written, there is nobody left to read it.
     let _ = written;
     1
 }
 
-/// Tells what is wrong with records that came by.
+/// Prints what is wrong with records that the command has read.
 fn warn(noted: &Noted, stderr: &mut dyn Write) -> io::Result<()> {
     for fault in noted.tell() {
         writeln!(stderr, "warning: {fault}")?;
-        // Its first line is part of the fault's own.
+        // The first line of the picture is part of the fault's own text.
         for line in fault.picture.iter().flat_map(|picture| picture.lines().skip(1)) {
             writeln!(stderr, "{line}")?;
         }
@@ -110,7 +112,7 @@ fn execute(
     commands::run(parsed.command, context)
 }
 
-/// Where the store is, unless somebody chose one.
+/// Prints where the store is, unless the user has chosen one.
 fn tell_where(environment: &Environment, stdout: &mut dyn Write) -> Result<(), Failure> {
     let chosen = Chosen::load(None, &cli::Globals::default(), environment)?;
     if let (false, Ok(datastore)) = (chosen.is_explicit(), chosen.datastore(environment)) {

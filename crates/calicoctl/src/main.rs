@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use setup::Environment;
 
 fn main() -> ExitCode {
-    // In which words it failed is not told: they may quote what was read.
+    // The words of the panic are not printed: they may quote what was read.
     outside::panics::tell(outside::panics::To::Stderr, |place| {
         format!(
             "calicoctl has failed by a fault of its own at {place}. What it has written until then stands\n"

@@ -1,4 +1,4 @@
-//! The resources that a command is about: from files, or named on the command line.
+//! The resources that a command is about: those in files, or those named on the command line.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -9,24 +9,24 @@ use crate::failure::Failure;
 use crate::input::documents::{self, InputKind, ReadError};
 use crate::input::yaml::{self, YamlError};
 
-/// Why input holds no resources that can be used.
+/// Why input gives no resources.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// It cannot be read.
+    /// The input cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// It is no YAML.
+    /// A document is no YAML.
     #[error(transparent)]
     Yaml(#[from] YamlError),
-    /// It is no resource.
+    /// A document is no resource.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// It holds no resource.
+    /// A file or a directory holds no resource.
     #[error("no resources specified in {what} {path}")]
     Empty {
         /// `file` or `directory`.
         what: &'static str,
-        /// Which.
+        /// Its path.
         path: String,
     },
 }
@@ -43,10 +43,11 @@ impl From<ManifestError> for Failure {
     }
 }
 
-/// Reads all documents of a path before anything is done with the first. Every file must hold a resource, unless `skip_empty`.
+/// Reads all documents of a path before any of them is used. Every file must hold a resource, unless
+/// `skip_empty` is set.
 ///
 /// # Errors
-/// The first fault.
+/// The first error.
 pub fn read(
     path: &str,
     recursive: bool,
@@ -80,18 +81,18 @@ pub fn read(
     }
 }
 
-/// A kind that somebody typed.
+/// The kind that the user typed.
 ///
 /// # Errors
-/// When there is none of that name.
+/// When no kind has that name.
 pub fn kind(typed: &str) -> Result<Kind, String> {
     Kind::from_alias(typed).ok_or_else(|| format!("resource type '{typed}' is not supported"))
 }
 
-/// Resources of which only kind and name are known; one without a name where no name is given.
+/// Resources of which only kind and name are known. Without names this is one resource without a name.
 ///
 /// # Errors
-/// An unknown kind, or a name that is given and empty.
+/// When the kind is unknown, or a name is empty.
 pub fn named(typed: &str, names: &[String]) -> Result<Vec<Resource>, String> {
     let kind = kind(typed)?;
     if names.iter().any(String::is_empty) {
@@ -107,17 +108,18 @@ pub fn named(typed: &str, names: &[String]) -> Result<Vec<Resource>, String> {
 /// What the command line says about namespaces.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Namespaces<'a> {
-    /// `-n`; empty is as good as not given.
+    /// The value of `-n`. An empty one counts as not given.
     pub namespace: Option<&'a str>,
-    /// `-A`.
+    /// Whether `-A` was given.
     pub all: bool,
 }
 
 impl Namespaces<'_> {
-    /// The resource in its namespace: its own, the one of `-n`, or `default`; none with `-A` (`calicoctl/commands/common`, `handleNamespace`).
+    /// Puts the resource into its namespace: its own, the one of `-n`, or `default`; with `-A` into none
+    /// (`calicoctl/commands/common`, `handleNamespace`).
     ///
     /// # Errors
-    /// When the kind has no namespaces and one is given, or two contradict each other.
+    /// When the kind has no namespaces and one is given, or when the resource and `-n` name different ones.
     pub fn place(&self, resource: &Resource) -> Result<Resource, String> {
         let kind = resource.kind();
         let wanted = self.namespace.filter(|n| !n.is_empty());

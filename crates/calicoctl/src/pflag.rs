@@ -1,5 +1,7 @@
-//! Command lines read as Go's cobra and pflag read them: flags anywhere, the last one counts, `-f=x`, `-fx`, `-Rfx`, `--b=false`, any value after a flag
-//! that wants one. What comes out is a command line that clap reads the same way, so clap's definitions stay the only ones.
+//! Reads command lines as Go's cobra and pflag read them: flags may stand anywhere; of a repeated flag the
+//! last counts; `-f=x`, `-fx`, `-Rfx` and `--b=false` work; a flag that wants a value takes any argument that
+//! follows. The result is a command line that clap reads in the same way, so that clap's definitions stay the
+//! only ones.
 
 use clap::{Arg, ArgAction, Command};
 
@@ -19,13 +21,13 @@ pub enum UsageError {
     /// No such flag.
     #[error("unknown flag: --{0}")]
     UnknownFlag(String),
-    /// No such short flag; with the short flags that it stands at the head of.
+    /// No such short flag. The text is the rest of its argument, which begins with the flag.
     #[error("unknown shorthand flag: '{0}' in -{1}")]
     UnknownShorthand(char, String),
     /// A flag without the value that it wants.
     #[error("flag needs an argument: --{0}")]
     NeedsArgument(String),
-    /// A short flag without the value that it wants.
+    /// A short flag without the value that it wants. The text is the rest of its argument.
     #[error("flag needs an argument: '{0}' in -{1}")]
     ShorthandNeedsArgument(char, String),
     /// Dashes without a name.
@@ -38,7 +40,7 @@ pub enum UsageError {
         value: String,
         /// The flag, `-R, --recursive`.
         flag: String,
-        /// Why not.
+        /// Why the flag does not take the value.
         reason: String,
     },
 }
@@ -55,11 +57,12 @@ fn suggestions_text(suggestions: &[String]) -> String {
     format!("\n\nDid you mean this?\n{list}")
 }
 
-/// Rewrites the arguments (without the program's name) for clap: the path of the command, then flags as `--name=value`, then `--` and all else. A command that only
-/// has commands below it gets `--help`. `root` must be built.
+/// Rewrites the arguments (without the program's name) for clap: the path of the command, then the flags as
+/// `--name=value`, then `--` and all other words. A command that only groups commands gets `--help`. `root`
+/// must be built.
 ///
 /// # Errors
-/// The first fault, in cobra's order.
+/// The first error, in cobra's order.
 pub fn normalise(root: &Command, args: &[String]) -> Result<Vec<String>, UsageError> {
     let mut chain = vec![root];
     let mut rest: Vec<String> = args.to_vec();
@@ -69,7 +72,7 @@ pub fn normalise(root: &Command, args: &[String]) -> Result<Vec<String>, UsageEr
             Some(found) => {
                 rest.remove(at);
                 chain.push(found);
-                // The arguments of `help` are commands.
+                // The words after `help` are commands.
                 if found.get_name() == "help" {
                     break;
                 }
@@ -106,7 +109,8 @@ pub fn normalise(root: &Command, args: &[String]) -> Result<Vec<String>, UsageEr
     Ok(out)
 }
 
-/// Where the first argument stands that is neither a flag nor, as far as can be told now, a flag's value (`cobra`, `stripFlags`).
+/// Finds the first argument that is neither a flag nor, as far as can be known then, the value of a flag
+/// (`cobra`, `stripFlags`).
 fn first_word(chain: &[&Command], args: &[String]) -> Option<usize> {
     let mut at = 0;
     while at < args.len() {
@@ -133,7 +137,7 @@ fn first_word(chain: &[&Command], args: &[String]) -> Option<usize> {
 
 struct Flags<'c> {
     chain: &'c [&'c Command],
-    /// The last value of each flag; all of one that may stand more than once.
+    /// The last value of each flag; all values of a flag that may be repeated.
     values: Vec<(&'c Arg, String)>,
     words: Vec<String>,
     help: bool,
@@ -274,7 +278,7 @@ pub fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-/// Commands whose names are at most two changes away, or begin with what was typed.
+/// Commands whose names differ from what was typed by at most two changes, or begin with what was typed.
 fn suggestions(root: &Command, typed: &str) -> Vec<String> {
     let lower = typed.to_lowercase();
     let names = root.get_subcommands().filter(|command| !command.is_hide_set()).map(Command::get_name);

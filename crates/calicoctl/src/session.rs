@@ -1,4 +1,5 @@
-//! From the command line, the configuration file and the environment to a store; and the runtime that its calls need.
+//! Opens the store that the command line, the configuration file or the environment names, and runs the calls
+//! to it.
 
 use std::future::Future;
 use std::path::Path;
@@ -15,29 +16,30 @@ use crate::cli::Globals;
 use crate::failure::Failure;
 use crate::input::yaml;
 
-/// The configuration file that is read where it exists and nobody names another.
+/// The configuration file that is read if it exists and the user names no other.
 pub const DEFAULT_CONFIG: &str = "/etc/calico/calicoctl.cfg";
-/// The largest configuration file, in bytes: a kubeconfig may stand in it.
+/// The most bytes of a configuration file: it may hold a whole kubeconfig.
 const LARGEST_CONFIG: usize = 8 << 20;
-/// The version that this program says it is: that of the Calico whose texts, columns and data it has.
+/// The version that this program names as its own: that of the Calico whose texts, columns and data it has.
 pub const CLIENT_VERSION: &str = "v3.33.0";
-/// How long a call to the store may take: long enough for a cluster that elects a leader, short enough for somebody who waits.
+/// How long a call to the store may take: long enough for a cluster to elect a leader, short enough for a
+/// user who waits.
 pub const WITHIN: Duration = Duration::from_secs(10);
 
-/// What a command has an effect on besides the store.
+/// What a command works with besides the store.
 #[derive(Clone)]
 pub struct Effects {
-    /// Time and chance.
+    /// Time and randomness.
     pub clock: Clock,
-    /// What is wrong with records that come by, for the user.
+    /// Collects what is wrong with records that are read, for the user.
     pub noted: Arc<Noted>,
 }
 
-/// A store that is open, and what is needed to use it.
+/// An open store, and what is needed to use it.
 pub struct Session {
     /// The store.
     pub store: Noting<AnyStore>,
-    /// What was chosen.
+    /// Which store it is.
     pub datastore: Datastore,
     effects: Clock,
     backend: Backend,
@@ -45,17 +47,17 @@ pub struct Session {
 }
 
 impl Session {
-    /// The client.
+    /// A client of the store.
     pub fn client(&self) -> Client<'_, Noting<AnyStore>, Clock> {
         Client::new(&self.store, &self.effects, self.backend, WITHIN)
     }
 
-    /// Time and chance.
+    /// Time and randomness.
     pub fn effects(&self) -> &Clock {
         &self.effects
     }
 
-    /// Keys of the store that this program does not know, so that it leaves them alone.
+    /// The keys of the store that this program does not know, and therefore leaves alone.
     ///
     /// # Errors
     /// The store's.
@@ -68,31 +70,32 @@ impl Session {
         }
     }
 
-    /// Waits for a call to the store.
+    /// Runs a call to the store, and waits until it ends.
     pub fn wait<F: Future>(&self, call: F) -> F::Output {
         self.runtime.block_on(call)
     }
 
-    /// Reads, waiting for it.
+    /// Reads, and waits for the answer.
     ///
     /// # Errors
-    /// The store's; a record that is asked for by its key cannot be read.
+    /// The store's; or a record that is asked for by its key cannot be read.
     pub fn read(&self, set: &ReadSet) -> Result<store::View, StoreError> {
         self.wait(self.store.read(set, WITHIN))?.insist(set)
     }
 }
 
-/// What the user said of the connection.
+/// What the user said about the store.
 #[derive(Debug)]
 pub struct Chosen {
     settings: Result<Settings, SetupError>,
 }
 
 impl Chosen {
-    /// Reads the configuration file, or else the environment. `config` is what `-c` says, `None` where it was not given.
+    /// Reads the configuration file, or else the environment. `config` is the value of `-c`; `None` if it was
+    /// not given.
     ///
     /// # Errors
-    /// When a file that was named does not exist. Other faults wait until the store is needed.
+    /// When the named file does not exist. Other errors are reported when the store is needed.
     pub fn load(
         config: Option<&str>,
         globals: &Globals,
@@ -113,10 +116,10 @@ impl Chosen {
         Ok(Chosen { settings })
     }
 
-    /// What that configuration file says, and nothing else.
+    /// Reads that configuration file, and nothing else.
     ///
     /// # Errors
-    /// When it does not exist. Other faults wait until the store is needed.
+    /// When the file does not exist. Other errors are reported when the store is needed.
     pub fn in_file(path: &str) -> Result<Chosen, Failure> {
         match Path::new(path).exists() {
             true => Ok(Chosen { settings: from_file(path) }),
@@ -124,10 +127,10 @@ impl Chosen {
         }
     }
 
-    /// Which store it is.
+    /// Which store the user has chosen.
     ///
     /// # Errors
-    /// Settings that cannot be understood, or contradict each other.
+    /// When settings cannot be understood, or contradict each other.
     pub fn datastore(&self, environment: &Environment) -> Result<Datastore, SetupError> {
         match &self.settings {
             Ok(settings) => Datastore::choose(settings, environment),
@@ -135,7 +138,7 @@ impl Chosen {
         }
     }
 
-    /// Whether anything was said at all that chooses a store.
+    /// Whether the user has said anything that chooses a store.
     pub fn is_explicit(&self) -> bool {
         let fields = [Field::DatastoreType, Field::RackpoolDb];
         match &self.settings {
@@ -158,7 +161,8 @@ impl Chosen {
         self.open_on(&runtime, effects, environment, options)
     }
 
-    /// Opens the store, whose calls that runtime then runs: those of stores that are used together need one that both have.
+    /// Opens the store; `runtime` runs the calls to it. Stores that are used together need one runtime for
+    /// both.
     ///
     /// # Errors
     /// As [`Chosen::open`].
@@ -188,17 +192,17 @@ fn from_file(path: &str) -> Result<Settings, SetupError> {
     Settings::from_file(path, &document)
 }
 
-/// Whether client and cluster fit together.
+/// Checks that client and cluster have versions that fit together.
 ///
 /// # Errors
-/// They do not, or it cannot be found out.
+/// When they do not fit, or when the cluster's version cannot be read.
 pub fn check_version(session: &Session) -> Result<(), String> {
     let key = version::cluster_information();
     let view = session.read(&ReadSet::new().key(key.clone())).map_err(|error| {
         let told = format!("unable to get Cluster Information to verify version mismatch: {error}");
         match error {
             StoreError::Corrupt(_) => format!("{told}\nUse --allow-version-mismatch to override"),
-            // Without the check the command would fail all the same, which Calico does not say.
+            // Calico does not name the flag here: without this check the command would fail all the same.
             _ => told,
         }
     })?;

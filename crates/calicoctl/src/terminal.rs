@@ -1,17 +1,18 @@
-//! What goes to a terminal. Names, labels and owners come from others: their control characters, and those that turn the direction of a line, are
-//! spelled out (`\u001b`), as JSON spells them.
+//! Output to a terminal. Names, labels and owners come from other people. Control characters in them, and
+//! characters that change the direction of a line, are spelled out (`\u001b`), as JSON spells them.
 
 use std::io::{self, Write};
 
-/// Passes text on, but for characters that a terminal obeys (see [`api::fault::is_obeyed`]); line breaks and tabs stay.
+/// Passes text on, and spells out the characters that a terminal obeys (see [`api::fault::is_obeyed`]). Line
+/// breaks and tabs stay.
 pub(crate) struct Terminal<'a> {
     out: &'a mut dyn Write,
-    /// The first bytes of a character, which are still to be written.
+    /// The first bytes of a character whose other bytes have not come yet.
     held: Vec<u8>,
 }
 
 impl<'a> Terminal<'a> {
-    /// Passes on to `out`.
+    /// A writer that passes its text on to `out`.
     pub(crate) fn new(out: &'a mut dyn Write) -> Terminal<'a> {
         Terminal { out, held: Vec::new() }
     }
@@ -27,7 +28,7 @@ impl Write for Terminal<'_> {
                 Ok(valid) => (valid, 0),
                 Err(error) => {
                     let (valid, _) = rest.split_at(error.valid_up_to());
-                    // Of a character that has not come whole the end may come yet.
+                    // The end of an incomplete character may come with the next write.
                     let odd = error.error_len().unwrap_or(0);
                     (std::str::from_utf8(valid).unwrap_or_default(), odd)
                 }

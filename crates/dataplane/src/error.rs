@@ -115,7 +115,8 @@ pub enum AttachError {
         /// The namespace in which it is taken.
         namespace: String,
     },
-    /// The host routes the address to another interface: some other container has it, or had it and was not detached.
+    /// The host routes the address to another interface: some other container has it, or had it and was not
+    /// detached.
     #[error(
         "the host's route to {destination} leads to {device}, not to {interface}: another container has the address, or was not detached; \
          detach it (ip link delete {device}) or release the address"

@@ -1,5 +1,6 @@
-//! The Linux network plumbing of a container: the pair of interfaces between the host and the container's network namespace, with
-//! Calico's addresses, routes and sysctls (`cni-plugin/pkg/dataplane/linux/dataplane_linux.go`).
+//! The Linux network plumbing of a container: the pair of interfaces between the host and the container's
+//! network namespace, with Calico's addresses, routes and sysctls
+//! (`cni-plugin/pkg/dataplane/linux/dataplane_linux.go`).
 //!
 //! ```text
 //!   container                        host

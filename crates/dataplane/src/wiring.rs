@@ -14,7 +14,8 @@ use crate::error::AttachError;
 /// anew. Besides, the kernel then need not make one up.
 pub const HOST_MAC: Mac = Mac([0xee; 6]);
 
-/// The address that containers send their IPv4 packets to. No interface has it: the host answers for it by proxy ARP.
+/// The address that containers send their IPv4 packets to. No interface has it: the host answers for it by
+/// proxy ARP.
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 
 /// The most bytes of an interface's name.
@@ -46,7 +47,8 @@ pub enum Device {
     /// A pair of virtual Ethernet interfaces.
     #[default]
     Veth,
-    /// A netkit pair in L2 mode, the host's side being the primary; a veth pair where the kernel has no netkit (it came with Linux 6.7).
+    /// A netkit pair in L2 mode, the host's side being the primary; a veth pair where the kernel has no
+    /// netkit (it came with Linux 6.7).
     Netkit,
 }
 

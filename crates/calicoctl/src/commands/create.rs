@@ -9,7 +9,8 @@ use crate::failure::Failure;
 
 /// Create resources.
 ///
-/// All input is read before the first resource is created. Resources that exist already are errors; `apply` replaces them instead.
+/// All input is read before the first resource is created. Resources that exist already are errors; `apply`
+/// replaces them instead.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where the resources come from.

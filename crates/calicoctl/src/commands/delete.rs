@@ -10,8 +10,9 @@ use crate::manifest::Namespaces;
 
 /// Delete resources, by kind and name or as a file names them.
 ///
-/// A pool is disabled first, and its blocks lose their owners: empty ones are deleted, addresses in use work on. With a node go its workloads, their addresses, its
-/// tunnel addresses, its blocks, and resources that are for that node alone, such as its BGP peers.
+/// A pool is disabled first, and its blocks lose their owners: empty ones are deleted, addresses in use work
+/// on. With a node go its workloads, their addresses, its tunnel addresses, its blocks, and resources that
+/// are for that node alone, such as its BGP peers.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where the resources come from.

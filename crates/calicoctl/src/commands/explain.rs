@@ -6,7 +6,8 @@ use crate::failure::Failure;
 
 /// Explain something at length. Topics: selectors.
 ///
-/// `calicoctl explain selectors` is the reference of the language in which pools say which nodes and namespaces they are for.
+/// `calicoctl explain selectors` is the reference of the language in which pools say which nodes and
+/// namespaces they are for.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The topic

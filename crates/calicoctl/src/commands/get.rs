@@ -57,7 +57,7 @@ fn long_about() -> String {
     )
 }
 
-/// What one entry of the command line gave.
+/// The answer to one entry of the command line.
 enum Found {
     One(Box<Resource>),
     List(Kind, Listed),
@@ -133,7 +133,7 @@ fn render(
     })
 }
 
-/// One result stands alone, several make an array, none is null.
+/// All answers as one document: one answer alone, several as an array, none as null.
 fn document(found: &[Found]) -> Json {
     let mut documents: Vec<Json> = found.iter().map(Found::to_json).collect();
     match documents.len() {
@@ -182,7 +182,7 @@ enum Headings<'a> {
     Custom(&'a [String]),
 }
 
-/// A table an entry, each with a blank line after it.
+/// One table for each entry, with a blank line after each table.
 fn tables(
     found: &[Found],
     headings: &Headings<'_>,
@@ -228,7 +228,7 @@ fn templated(text: &str, found: &[Found], as_number: &AsNumber<'_>) -> Result<St
     template::render(text, &data, &config).map_err(|error| error.to_string())
 }
 
-/// The AS number of nodes that name none, looked up when it is first wanted.
+/// The AS number of nodes that name none. It is looked up when it is first wanted.
 struct AsNumber<'s> {
     session: &'s Session,
     known: OnceCell<u32>,

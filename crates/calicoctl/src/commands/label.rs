@@ -18,7 +18,8 @@ Examples:
 
 /// Set or remove a label of a resource.
 ///
-/// Labels are what selectors look at: a pool with nodeSelector `rack == "0"` is for the nodes with the label rack=0. See `calicoctl explain selectors`.
+/// Labels are what selectors look at: a pool with nodeSelector `rack == "0"` is for the nodes with the label
+/// rack=0. See `calicoctl explain selectors`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

@@ -36,7 +36,7 @@ fn elsewhere(group: &str, words: &[String]) -> Result<(), Failure> {
     )))
 }
 
-/// The failure of a command that is still to come.
+/// The failure of a command that is not available yet.
 pub(super) fn not_yet(command: &str) -> Failure {
     Failure::Message(format!("`calicoctl {command}` is not available yet; nothing was changed"))
 }

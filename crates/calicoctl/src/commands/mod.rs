@@ -45,7 +45,7 @@ pub enum Verb {
 /// Runs a command.
 ///
 /// # Errors
-/// How it failed.
+/// Why the command failed.
 pub fn run(verb: Verb, mut context: Context<'_>) -> Result<(), Failure> {
     match verb {
         Verb::Create(args) => create::run(&args, &mut context),
@@ -66,7 +66,7 @@ pub fn run(verb: Verb, mut context: Context<'_>) -> Result<(), Failure> {
     }
 }
 
-/// Says that arguments were left alone, which Calico does not say.
+/// Warns that arguments were ignored. Calico does not say so.
 fn ignored(context: &mut Context<'_>, extra: &[String]) -> Result<(), Failure> {
     if !extra.is_empty() {
         writeln!(context.stderr, "ignored: {}", extra.join(" "))?;

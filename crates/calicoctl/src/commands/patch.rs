@@ -57,7 +57,8 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     Ok(())
 }
 
-/// An unknown field is all that is said of a patch.
+/// The text of an unknown field in a patch. For that error Calico prints this text alone, without its own
+/// words around it.
 fn unknown_field(error: &Error) -> Option<String> {
     match error {
         Error::Patch(resources::patch::PatchError::Input(unknown @ api::InputError::UnknownField(_))) => {

@@ -18,7 +18,8 @@ pub struct Args {
     words: Vec<String>,
 }
 
-/// Tells every error, and how many were really replaced. (Calico tells the last error only, and counts what failed as replaced.)
+/// Prints every error, and how many resources were really replaced. (Calico prints the last error only, and
+/// counts resources that failed as replaced.)
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
     let source = &args.source;
     let access = Access::begin(source.config.config.as_deref(), context)?;
@@ -29,7 +30,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     };
     let session = access.session()?;
     let client = session.client();
-    // A store that cannot be written says so at the first resource.
+    // A store that cannot be written reports so again at the first resource.
     let _ = session.wait(client.ensure_initialised());
     let namespaces = Namespaces { namespace: source.namespace.as_deref(), all: false };
     let errors = set.each(namespaces, |resource| {

@@ -1,5 +1,5 @@
-//! What create, apply, replace, delete, get and validate have in common (`calicoctl/commands/common`): where resources come from, how they are gone through,
-//! and what is told at the end.
+//! What create, apply, replace, delete, get and validate have in common (`calicoctl/commands/common`): where
+//! the resources come from, how each resource is handled, and what is printed at the end.
 
 use api::{Kind, Resource};
 use resources::{Client, Error};
@@ -14,13 +14,14 @@ use crate::session::{Chosen, Session, check_version};
 
 pub(super) type StoreClient<'s> = Client<'s, Noting<AnyStore>, Clock>;
 
-/// The way to the store, as far as it has been gone.
+/// A store that was opened, or the reason why it was not.
 pub(super) struct Access {
     session: Result<Session, SetupError>,
 }
 
 impl Access {
-    /// Opens the store and compares versions. A store that does not open is an error only once it is needed.
+    /// Opens the store and compares the versions of client and cluster. A store that does not open is an
+    /// error only when a command needs the store.
     pub(super) fn begin(config: Option<&str>, context: &mut Context<'_>) -> Result<Access, AccessError> {
         let chosen =
             Chosen::load(config, context.globals, context.environment).map_err(AccessError::Failed)?;
@@ -31,13 +32,13 @@ impl Access {
         Ok(Access { session })
     }
 
-    /// The store.
+    /// The store. If it did not open, the error goes to standard output.
     pub(super) fn session(self) -> Result<Session, Failure> {
         self.session
             .map_err(|error| Failure::OnStdout(format!("Failed to create Calico API client: {error}")))
     }
 
-    /// The store, for commands that complain on standard error.
+    /// The store, for commands that write this error to standard error.
     pub(super) fn quiet_session(self) -> Result<Session, Failure> {
         self.session.map_err(|error| Failure::message(error.to_string()))
     }
@@ -45,7 +46,7 @@ impl Access {
 
 /// Why a command ended before it had a store.
 pub(super) enum AccessError {
-    /// Client and cluster do not fit together; commands put their own words before it.
+    /// Client and cluster have different versions. A command puts its own words before this text.
     Version(String),
     /// Something else.
     Failed(Failure),
@@ -60,19 +61,19 @@ impl From<AccessError> for Failure {
     }
 }
 
-/// What a command is about.
+/// The resources that a command is about.
 pub(super) struct ResourceSet {
     /// The resources, in the order in which they were written.
     pub(super) resources: Vec<Resource>,
-    /// The kind, where all are of one.
+    /// The kind, if all resources have the same.
     pub(super) single_kind: Option<Kind>,
 }
 
-/// Why a command is about nothing.
+/// Why a command has no resources.
 pub(super) enum SetError {
     /// Neither a file nor a kind was given.
     Nothing,
-    /// A kind or name that cannot be.
+    /// A kind or a name that is not valid.
     Argument(String),
     /// The input holds no resource.
     Empty(String),
@@ -81,7 +82,8 @@ pub(super) enum SetError {
 }
 
 impl ResourceSet {
-    /// From the file, or else from kind and names. `None`: nothing, and that is fine.
+    /// Reads the resources from the file, or else makes them of kind and names. `None`: there are none, and
+    /// the user allows that (`--skip-empty`).
     pub(super) fn load(
         source: &Source,
         words: &[String],
@@ -106,14 +108,14 @@ impl ResourceSet {
         ResourceSet { resources, single_kind }
     }
 
-    /// The kind with a blank after it, for messages; nothing where there are several.
+    /// The kind in quotes with a blank after it, for messages; empty if there are several kinds.
     pub(super) fn noun(&self) -> String {
         self.single_kind.map(|kind| format!("'{kind}' ")).unwrap_or_default()
     }
 }
 
 impl SetError {
-    /// The failure of a command that needed something to do. `verb` is what it would have done.
+    /// The failure of a command that needs resources. `verb` is what the command would have done.
     pub(super) fn failure(self, verb: &str) -> Failure {
         match self {
             SetError::Nothing => {
@@ -125,7 +127,7 @@ impl SetError {
     }
 }
 
-/// What is said of what was done with a set.
+/// How messages name what a command does.
 #[derive(Clone, Copy)]
 pub(super) struct Wording {
     /// `create`
@@ -134,7 +136,8 @@ pub(super) struct Wording {
     pub(super) done: &'static str,
 }
 
-/// Writes every resource of the input with `act`, whatever becomes of the others; before that, what every datastore has is made where it is missing.
+/// Calls `act` with every resource of the input, even if some of these calls fail. Before that, creates what
+/// every datastore has, if it is missing.
 pub(super) fn write_all(
     context: &mut Context<'_>,
     source: &Source,
@@ -159,7 +162,7 @@ pub(super) fn write_all(
 }
 
 impl ResourceSet {
-    /// Does something with every resource in its namespace; gives what went wrong.
+    /// Calls `act` with every resource in its namespace. Returns the errors.
     pub(super) fn each(
         &self,
         namespaces: Namespaces<'_>,
@@ -170,16 +173,17 @@ impl ResourceSet {
     }
 }
 
-/// Says that there was nothing to do.
+/// Prints that there was nothing to do.
 pub(super) fn nothing(context: &mut Context<'_>) -> Result<(), Failure> {
     Ok(writeln!(context.stdout, "No resources specified")?)
 }
 
-/// Errors that are told of one input, and the bytes of each.
+/// The most errors that are printed for one input, and the most bytes of each.
 const ERRORS: usize = 20;
 const LONGEST_ERROR: usize = 4096;
 
-/// Tells what came of a set: in full when all went well; else the errors, and how many went well where those are more.
+/// Reports the result for a set of resources. If all went well that is one line with their number. Otherwise
+/// it is the errors; and if more resources went well than failed, a line with how many.
 pub(super) fn report(
     context: &mut Context<'_>,
     set: &ResourceSet,

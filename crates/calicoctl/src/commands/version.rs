@@ -12,7 +12,7 @@ use crate::cli::Config;
 use crate::failure::Failure;
 use crate::session::{CLIENT_VERSION, Chosen};
 
-/// The commit that this program was made of, where its maker says so.
+/// The commit that this program was built from; empty if the build did not name it.
 const GIT_COMMIT: &str = match option_env!("RACKPOOL_GIT_COMMIT") {
     Some(commit) => commit,
     None => "",
@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     }
 }
 
-/// Says where the store is, if it is the embedded one.
+/// Prints where the store is, if it is the embedded one.
 pub(crate) fn tell_where(datastore: &Datastore, stdout: &mut dyn Write) -> Result<(), Failure> {
     if let Datastore::Embedded { path, chosen_by } = datastore {
         writeln!(stdout, "Embedded store:    {} ({chosen_by})", path.display())?;

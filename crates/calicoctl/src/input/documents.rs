@@ -6,28 +6,29 @@ use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
-/// The length in bytes from which on a document, with the separator after it, is refused.
+/// A document of so many bytes or more, its separator included, is refused.
 pub const MAX_DOCUMENT: usize = 10 * 1024 * 1024;
 
-/// All documents of a command, in bytes: what they hold takes ten times as much memory before the first is written.
+/// The most bytes of all documents of a command. All documents are parsed before the first resource is
+/// written, and then take ten times as much memory.
 pub const MAX_INPUT: usize = 64 * 1024 * 1024;
 
 const SEPARATOR: &[u8] = b"\n---";
-/// How much is read at once.
+/// How many bytes are read at once.
 const PORTION: usize = 64 * 1024;
 
 /// One document of a file or of standard input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
-    /// The path of the file as it was given or found, or `-`.
+    /// The path of the document's file, as it was given or found; `-` for standard input.
     pub source: String,
-    /// Counts from 0 in its source.
+    /// The number of the document in its source, counted from 0.
     pub index: usize,
-    /// What stands between the separators.
+    /// The text between the separators.
     pub text: Vec<u8>,
 }
 
-/// What a path named, for messages about its emptiness.
+/// What a path named, for messages that say that it was empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InputKind {
@@ -38,7 +39,7 @@ pub enum InputKind {
 }
 
 impl InputKind {
-    /// The word for it: `no resources specified in directory manifests`.
+    /// The word for messages such as `no resources specified in directory manifests`.
     pub fn word(self) -> &'static str {
         match self {
             InputKind::File => "file",
@@ -78,11 +79,14 @@ pub enum ReadError {
 /// Hands every document that `path` names to `visit`, in order, and stops at the first error.
 ///
 /// * `-` is `stdin`.
-/// * A directory stands for its files that end in `.yaml`, `.yml` or `.json` (in any case), in the order of their names; its directories are
-///   entered in the same order if `recursive`. Unlike Calico, a link to a directory is followed when it is `path` itself.
-/// * Anything else is a file. A file without a single byte has no document; one of blanks or comments has one.
+/// * A directory stands for its files that end in `.yaml`, `.yml` or `.json` (in any case), in the order of
+///   their names; its directories are entered in the same order if `recursive`. Unlike Calico, a link to a
+///   directory is followed when it is `path` itself.
+/// * Anything else is a file. A file without a single byte has no document; one of blanks or comments has
+///   one.
 ///
-/// Documents come as they are read, so an earlier document's fault is met before a later file's.
+/// A document is handed over as soon as it was read. So an error in a document is met before an error in a
+/// later file.
 pub fn visit<E: From<ReadError>>(
     path: &str,
     recursive: bool,
@@ -100,7 +104,8 @@ pub fn visit<E: From<ReadError>>(
     Ok(kind)
 }
 
-/// The files that `path` names, in the order in which [`visit`] reads them; itself where it is no directory.
+/// The files that `path` names, in the order in which [`visit`] reads them; `path` itself if it is no
+/// directory.
 pub fn files(path: &str, recursive: bool) -> Result<(InputKind, Vec<PathBuf>), ReadError> {
     if !Path::new(path).is_dir() {
         return Ok((InputKind::File, vec![PathBuf::from(path)]));
@@ -136,7 +141,7 @@ fn visit_file<E: From<ReadError>>(
     visit_stream(&name, &name, file, visit)
 }
 
-/// `path` is its name in errors.
+/// `path` is the name of the stream in errors.
 fn visit_stream<E: From<ReadError>>(
     source: &str,
     path: &str,
@@ -149,16 +154,16 @@ fn visit_stream<E: From<ReadError>>(
     Ok(())
 }
 
-/// Splits text into documents: at a line that begins with `---`, the rest of which is dropped, wherever it stands, in a block scalar too
-/// (`libcalico-go/lib/util/yaml`). `---` at the very start is left to the YAML reader. After an error there is no more. No more of the text is read than a
-/// document may have.
+/// Splits text into documents at every line that begins with `---`, even inside of a block scalar, and drops
+/// the rest of that line (`libcalico-go/lib/util/yaml`). `---` at the very start is left to the YAML reader.
+/// After an error the iterator ends. It reads no more of the text than one document may have.
 ///
-/// Calico drops a document without a word if the separator after it ends the text with something behind the dashes but no newline; here it
-/// is a document like the others.
+/// Calico silently drops a document if the text ends with the separator after it, and that separator has
+/// something behind its dashes and no newline. Here that document is kept.
 pub struct Split<'p, R> {
     path: &'p str,
     from: R,
-    /// What was read; before `start` it is used up, and up to `searched` holds no separator.
+    /// The bytes that were read. Those before `start` are used up; those before `searched` hold no separator.
     buffer: Vec<u8>,
     start: usize,
     searched: usize,
@@ -166,12 +171,13 @@ pub struct Split<'p, R> {
 }
 
 impl<'p, R: Read> Split<'p, R> {
-    /// Splits what comes from there; `path` is its name in errors.
+    /// Splits the text that `from` gives; `path` is the name of `from` in errors.
     pub fn new(path: &'p str, from: R) -> Split<'p, R> {
         Split { path, from, buffer: Vec::new(), start: 0, searched: 0, has_ended: false }
     }
 
-    /// The next separator, with the rest of its line: where it begins and ends. Both from the start of the document.
+    /// Finds the next separator with the rest of its line. Returns where it begins and where it ends, both
+    /// counted from the start of the document.
     fn separator(&mut self) -> Option<(usize, usize)> {
         let text = &self.buffer[self.start..];
         let from = self.searched.saturating_sub(SEPARATOR.len() - 1);
@@ -198,7 +204,7 @@ impl<'p, R: Read> Split<'p, R> {
         Ok(())
     }
 
-    /// Nothing comes any more.
+    /// Ends the iteration.
     fn end(&mut self) {
         (self.buffer, self.start, self.searched, self.has_ended) = (Vec::new(), 0, 0, true);
     }
@@ -238,11 +244,11 @@ impl<R: Read> Iterator for Split<'_, R> {
 
 fn is_manifest(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    // Unlike Rust, Go sees an extension in a name that is nothing else.
+    // Unlike Rust, Go finds an extension in a name that is nothing but the extension.
     [".yaml", ".yml", ".json"].iter().any(|extension| name.ends_with(extension))
 }
 
-/// The path without `.` in it, as Go's `filepath.Join` makes it.
+/// The path without its `.` components, as Go's `filepath.Join` makes it.
 fn clean(path: &Path) -> PathBuf {
     path.components().filter(|component| *component != Component::CurDir).collect()
 }

@@ -1,13 +1,17 @@
 //! YAML and JSON text, read as Go's `sigs.k8s.io/yaml` reads it (goyaml.v2, YAML 1.1), with its error texts.
 //!
-//! JSON takes the same way, as in Go: it is read as YAML. The result is what Go's JSON step would see, with these conventions:
+//! JSON is read in the same way, as in Go: as YAML. The result is what Go's JSON step would get, with these
+//! conventions:
 //!
-//! * The keys of every object are sorted by bytes, since Go's JSON encoder sorts them. Keys that are numbers or booleans become strings.
-//! * Plain `y`, `yes`, `on`, `true` and their kin are booleans; numbers that YAML writes as integers are integers, all others are `f64`.
-//! * Go coerces a boolean or number into a string where the target field is a string. Types are not known here, so scalars stay as they
-//!   are; whoever decodes into types uses [`string_text`] for a string field, and [`crate::output::number::json_number`] for the text of a
-//!   number in an error message.
-//! * Nesting is bounded by [`MAX_DEPTH`], and alias expansion by goyaml's own ratio of alias-driven work and by bytes, so hostile text gets an error.
+//! * The keys of every object are sorted by bytes, since Go's JSON encoder sorts them. Keys that are numbers
+//!   or booleans become strings.
+//! * Plain `y`, `yes`, `on`, `true` and their kin are booleans; numbers that YAML writes as integers are
+//!   integers, all others are `f64`.
+//! * Go coerces a boolean or number into a string where the target field is a string. Types are not known
+//!   here, so scalars stay as they are; whoever decodes into types uses [`string_text`] for a string field,
+//!   and [`crate::output::number::json_number`] for the text of a number in an error message.
+//! * Nesting is bounded by [`MAX_DEPTH`], and alias expansion by goyaml's own ratio of alias-driven work and
+//!   by bytes, so hostile text gets an error.
 
 mod decode;
 mod go_syntax;
@@ -24,24 +28,27 @@ use thiserror::Error;
 
 use crate::output::number;
 
-/// The deepest nesting that is accepted, aliases expanded (goyaml stops at 10000, which is more than a thread's stack should be asked for).
+/// The deepest nesting that is accepted, with aliases expanded. (goyaml accepts 10000 levels, for which a
+/// thread's stack may be too small.)
 pub const MAX_DEPTH: usize = 200;
 
 /// Why a document could not be read. The text is Go's, prefix included.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum YamlError {
-    /// The text is not YAML, or uses something goyaml refuses: an unknown anchor, a tag that does not fit, too much aliasing.
+    /// The text is not YAML, or uses something goyaml refuses: an unknown anchor, a tag that does not fit,
+    /// too much aliasing.
     #[error("error converting YAML to JSON: yaml: {text}")]
     Malformed {
         /// Go's words.
         text: String,
-        /// Where it was noticed, counted from 1.
+        /// The line at which the problem was noticed, counted from 1.
         line: usize,
-        /// Whether these words quote the text that was read.
+        /// Whether `text` quotes the document.
         is_quoting: bool,
     },
-    /// Keys that stand more than once in a map, in the order met. Only [`read_strict`] reports these.
+    /// Keys that occur more than once in a map, in the order in which they were met. Only [`read_strict`]
+    /// reports them.
     #[error("error converting YAML to JSON: yaml: unmarshal errors:\n  {}", .0.join("\n  "))]
     Duplicates(Vec<String>),
     /// Valid YAML that JSON cannot express: a null key, an infinite number.
@@ -50,7 +57,7 @@ pub enum YamlError {
 }
 
 impl YamlError {
-    /// What is wrong and where, without a word of the text, which may hold secrets.
+    /// Says what is wrong and where, but quotes nothing of the document, which may hold secrets.
     pub fn without_content(&self) -> String {
         let words = match self {
             YamlError::Malformed { text, is_quoting: false, .. } => text.clone(),
@@ -68,22 +75,23 @@ impl YamlError {
     }
 }
 
-/// Reads the first document of `text`; of keys that stand twice in a map the later wins (Go's `yaml.Unmarshal`).
+/// Reads the first document of `text`. Of two equal keys in a map the later wins (Go's `yaml.Unmarshal`).
 ///
 /// Empty text, and text of comments alone, is `null`.
 pub fn read(text: &[u8]) -> Result<Value, YamlError> {
     decode::document(text, decode::Duplicates::LastWins)
 }
 
-/// Reads the first document of `text` and refuses keys that stand twice in a map (Go's `yaml.UnmarshalStrict`).
+/// Reads the first document of `text`. Refuses two equal keys in a map (Go's `yaml.UnmarshalStrict`).
 ///
 /// As in goyaml.v2, a key that a merge (`<<`) has set counts as set.
 pub fn read_strict(text: &[u8]) -> Result<Value, YamlError> {
     decode::document(text, decode::Duplicates::Refused)
 }
 
-/// The text that Go stores when `value` stands where a string is wanted: itself for a string, `true`/`false` for a boolean, the digits of
-/// an integer, a float with the digits of a 32-bit one. `None` for null, objects and arrays, which Go does not coerce.
+/// The text that Go stores if `value` is decoded into a string: the string itself; `true` or `false` for a
+/// boolean; the digits of an integer; for a float, the digits of a 32-bit float. `None` for null, objects and
+/// arrays, which Go does not convert.
 pub fn string_text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::number;
 
-/// The text of `value` with `indent` blanks per level and no newline at the end. Objects keep their order; `<`, `>`, `&`, U+2028 and
-/// U+2029 are escaped, as Go does for HTML's sake.
+/// The text of `value` with `indent` blanks per level and no newline at the end. Objects keep their order;
+/// `<`, `>`, `&`, U+2028 and U+2029 are escaped, as Go does for HTML's sake.
 pub fn to_text(value: &Value, indent: usize) -> String {
     let mut writer = Writer { text: String::new(), indent };
     writer.value(value, 0);

@@ -1,4 +1,4 @@
-//! What the user gets out: the `-o` option and the formats it names.
+//! The formats of the output, and the option `-o` that names them.
 
 pub mod json;
 pub mod number;
@@ -24,8 +24,8 @@ pub enum Format {
     Yaml,
     /// The objects as JSON.
     Json,
-    /// A table of these columns, of which there is at least one. Whether a kind has them is not known here: see
-    /// [`FormatError::UnknownHeading`].
+    /// A table of these columns. There is at least one. A kind may lack a column, which is an error only
+    /// then: see [`FormatError::UnknownHeading`].
     CustomColumns(Vec<String>),
     /// A Go template.
     GoTemplate(String),
@@ -79,7 +79,8 @@ impl Format {
     }
 }
 
-/// Joins items as the table columns do; with `limit`, text longer than that many bytes ends in `...` at that length. `limit` is at least 3.
+/// Joins items as the columns of tables do. With `limit`, a text with more bytes than that is cut to `limit`
+/// bytes that end in `...`. `limit` is at least 3.
 pub fn join_and_truncate<S: AsRef<str>>(items: &[S], separator: &str, limit: Option<usize>) -> String {
     let mut text = String::new();
     for (index, item) in items.iter().enumerate() {

@@ -8,7 +8,8 @@ pub fn general(value: f64) -> String {
     }
 }
 
-/// Go's `strconv.FormatFloat(value, 'g', -1, 32)`: the shortest digits that tell it from its neighbours among 32-bit floats.
+/// Go's `strconv.FormatFloat(value, 'g', -1, 32)`: the shortest digits that distinguish the value from its
+/// neighbours among 32-bit floats.
 pub fn general_32(value: f64) -> String {
     let narrow = value as f32;
     match special(f64::from(narrow)) {
@@ -17,7 +18,7 @@ pub fn general_32(value: f64) -> String {
     }
 }
 
-/// A number as Go's JSON encoder prints it: a float without a fraction has none (`26`, not `26.0`).
+/// A number as Go's JSON encoder prints it: a float that is an integer has no fraction (`26`, not `26.0`).
 pub fn json_number(number: &serde_json::Number) -> String {
     match number.as_f64() {
         Some(value) if number.is_f64() => {
@@ -39,7 +40,8 @@ pub fn count(count: u128) -> String {
     Digits::from_exponential(&format!("{:.4e}", count as f64)).general(5)
 }
 
-/// A count and its share of `whole`, Go's `%.5g (%.f%%)`: `59 (92%)`. Halves of a percent go to the even neighbour.
+/// A count and its share of `whole`, Go's `%.5g (%.f%%)`: `59 (92%)`. Halves of a percent go to the even
+/// neighbour.
 pub fn count_and_share(part: u128, whole: u128) -> String {
     let percent = 100.0 * part as f64 / whole as f64;
     match special(percent) {
@@ -48,7 +50,7 @@ pub fn count_and_share(part: u128, whole: u128) -> String {
     }
 }
 
-/// From this power of ten on Go writes the shortest digits of a float with an exponent.
+/// From this power of ten on, Go writes the shortest digits of a float with an exponent.
 const SHORTEST_EXPONENT: i32 = 6;
 
 fn special(value: f64) -> Option<&'static str> {

@@ -1,6 +1,6 @@
 //! Boxed tables as go-pretty draws them by default, for `ipam show`.
 
-/// How the cells of a column stand; its header always stands left.
+/// On which side the cells of a column stand. A header always stands on the left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Align {
@@ -10,8 +10,8 @@ pub enum Align {
     Right,
 }
 
-/// Draws the table, with a newline after its last line. `columns` are the headers, which are drawn in capitals; a row shorter than the
-/// header has empty cells at its end.
+/// Draws the table, with a newline after its last line. `columns` are the headers, which are drawn in
+/// capitals; a row shorter than the header has empty cells at its end.
 pub fn boxed(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     let headers: Vec<String> = columns.iter().map(|(header, _)| header.to_uppercase()).collect();
     let widths: Vec<usize> = headers

@@ -1,13 +1,13 @@
-//! Columns as Go's `text/tabwriter` lays them out for the `ps` and `wide` formats: cells at least 5 wide, 3 blanks after the widest, left
-//! aligned.
+//! Columns as Go's `text/tabwriter` lays them out for the `ps` and `wide` formats: cells at least 5 wide, 3
+//! blanks after the widest, left aligned.
 
 /// The narrowest a column may be, in characters.
 const MIN_WIDTH: usize = 5;
 /// The blanks that follow the widest cell of a column.
 const PADDING: usize = 3;
 
-/// Lays out a header and rows; every cell ends in a tab, the last one too, so every line ends in blanks. A line break inside of a cell
-/// breaks the table apart there, as it does in Go.
+/// Lays out a header and rows. A tab ends every cell, the last one too, so every line ends in blanks. A line
+/// break inside of a cell breaks the table there, as in Go.
 pub fn table<S: AsRef<str>>(header: &[S], rows: &[Vec<String>]) -> String {
     fn line<S: AsRef<str>>(cells: &[S]) -> String {
         cells.iter().map(|cell| format!("{}\t", cell.as_ref())).collect::<String>() + "\n"
@@ -15,7 +15,8 @@ pub fn table<S: AsRef<str>>(header: &[S], rows: &[Vec<String>]) -> String {
     layout(&(line(header) + &rows.iter().map(|row| line(row)).collect::<String>()))
 }
 
-/// Lays out lines whose cells are ended by tabs. The text after a line's last tab is in no column. The last line must be ended too.
+/// Lays out lines in which a tab ends each cell. The text after the last tab of a line is in no column. A
+/// newline must end the last line, too.
 pub(crate) fn layout(text: &str) -> String {
     let lines: Vec<Vec<&str>> = text.split('\n').map(|line| line.split('\t').collect()).collect();
     let mut writer = Writer { lines, widths: Vec::new(), text: String::new() };
@@ -25,13 +26,14 @@ pub(crate) fn layout(text: &str) -> String {
 
 struct Writer<'a> {
     lines: Vec<Vec<&'a str>>,
-    /// The widths of the columns to the left of the one at hand.
+    /// The widths of the columns to the left of the current one.
     widths: Vec<usize>,
     text: String,
 }
 
 impl Writer<'_> {
-    /// Writes the lines `from..to`. A column is a run of adjacent lines that have a cell there.
+    /// Writes the lines `from..to`. A column is a run of adjacent lines that have a cell at the current
+    /// position.
     fn format(&mut self, from: usize, to: usize) {
         let column = self.widths.len();
         let mut unwritten = from;

@@ -1,5 +1,6 @@
-//! `-o go-template`: Go templates over Go's view of the resources. gotmpl parses them and has Go's functions; they are run here, because
-//! the texts of errors, and the guard against injection that Calico puts around the output, need Go's types.
+//! `-o go-template`: Go templates over Go's view of the resources. The crate gotmpl parses the templates and
+//! has Go's functions. This module runs the templates itself, because the texts of errors, and Calico's guard
+//! against injection into the output, need Go's types.
 
 mod data;
 mod evaluate;
@@ -15,22 +16,23 @@ use thiserror::Error;
 
 /// The largest file of a template, in bytes.
 pub const MAX_TEXT: usize = 1 << 20;
-/// The most that a template may write, or put together in one value, in bytes.
+/// The most bytes that a template may write, or put together in one value.
 const MAX_OUTPUT: usize = 64 << 20;
-/// How many nodes of a template may be run, items of loops included: some seconds' work.
+/// How many nodes of a template may be run, counting each item of a loop: some seconds' work.
 const MAX_STEPS: u64 = 10_000_000;
 
 pub use data::{Data, Field};
 use evaluate::Run;
 
-/// Why a template gave no output. The texts are Go's, as far as gotmpl tells faults of syntax apart.
+/// Why a template gave no output. The texts are Go's, as far as gotmpl distinguishes errors of syntax.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TemplateError {
     /// The text is no template, or does not fit the data.
     #[error("{0}")]
     Template(String),
-    /// The template does not make YAML. It need not look like it: a word, or words in lines, are YAML too.
+    /// The output of the template is no YAML. Little is refused for this: a word is YAML, and so are words in
+    /// several lines.
     #[error("Invalid YAML Template")]
     NotYaml,
     /// The data changes the structure of the YAML, not only its scalars.
@@ -38,8 +40,9 @@ pub enum TemplateError {
     Injection,
 }
 
-/// Runs a template. `config` answers the function of that name: it gets the name of a setting (`asnumber`, in any case) and gives its value,
-/// or a text that says that there is none.
+/// Runs a template. `config` is the template function of that name: it takes the name of a setting
+/// (`asnumber`, in any case) and returns the setting's value, or a text that says that there is no such
+/// setting.
 pub fn render(
     template: &str,
     data: &Data,

@@ -318,7 +318,8 @@ mod properties {
     use super::*;
     use crate::input;
 
-    /// Text that tempts a writer of YAML. goyaml does not quote `<<`, and so does not read back what it wrote; nor do we.
+    /// Text that is hard to write as YAML. goyaml does not quote `<<`, so it cannot read back what it has
+    /// written; neither can this program.
     fn text() -> impl Strategy<Value = String> {
         prop_oneof![
             "[a-z0-9 :#'\"\\n\\t&*!|>%@`{}\\[\\],?.~_=+-]{0,12}",
@@ -372,7 +373,7 @@ mod properties {
     }
 }
 
-/// Whatever a terminal obeys is not shown as it is, and means the same.
+/// A character that a terminal obeys is not written as it is, and the written text means the same.
 #[test]
 fn what_turns_the_direction_is_quoted_in_yaml() {
     use std::io::Write;

@@ -1,5 +1,5 @@
-//! YAML text as Go's `sigs.k8s.io/yaml` marshals it: keys in goyaml's natural order, list items not indented, strings quoted only where
-//! their text would mean something else, long plain strings folded after column 80.
+//! YAML text as Go's `sigs.k8s.io/yaml` marshals it: keys in goyaml's natural order, list items not indented,
+//! strings quoted only if their text would mean something else, long plain strings folded after column 80.
 
 use std::cmp::Ordering;
 
@@ -9,7 +9,8 @@ use serde_json::{Number, Value};
 use super::number;
 use crate::input::yaml::resolve::{Meaning, is_base_60, resolve};
 
-/// The document for `value`, with a newline at its end. An empty list is `[]`, an empty object `{}`, null `null`.
+/// The document for `value`, with a newline at its end. An empty list is `[]`, an empty object `{}`, null
+/// `null`.
 pub fn to_text(value: &Value) -> String {
     let mut text = Vec::new();
     let mut emitter = Emitter::new();
@@ -20,7 +21,8 @@ pub fn to_text(value: &Value) -> String {
     document.emit(Event::document_start(None, &[], true));
     document.value(value);
     document.emit(Event::document_end(true));
-    // No end of the stream: libyaml would mark text that ends in kept line breaks with `...`, which goyaml does not.
+    // The stream is not ended: libyaml would then write `...` after a text that ends in kept line breaks,
+    // which goyaml does not.
     document.emitter.flush().expect("the output is memory");
     drop(document);
     String::from_utf8(text).expect("the emitter writes UTF-8, as asked")
@@ -61,7 +63,7 @@ impl Document<'_> {
     }
 
     fn string(&mut self, text: &str) {
-        // What a terminal is not shown as it is means the same only within quotes.
+        // Only within quotes can a character that a terminal obeys be written in another way.
         let style = if text.contains(|c: char| api::fault::is_obeyed(c) && !c.is_control()) {
             ScalarStyle::DoubleQuoted
         } else if text.contains('\n') {
@@ -79,7 +81,8 @@ impl Document<'_> {
     }
 }
 
-/// Go writes JSON first and reads its numbers back as YAML: what has no fraction and fits 64 bits is an integer then.
+/// Go writes JSON first, and reads its numbers back as YAML; so a number without a fraction that fits 64 bits
+/// becomes an integer.
 fn number_text(number: &Number) -> String {
     let json = number::json_number(number);
     match resolve(&json, false) {
@@ -88,7 +91,8 @@ fn number_text(number: &Number) -> String {
     }
 }
 
-/// Insertion sort, as the order is not transitive (`010`, `0o7` and `10.0` go round in a circle), which Rust's own sort may panic at.
+/// An insertion sort. The order is not transitive (`010`, `0o7` and `10.0` form a circle), and Rust's own
+/// sort may panic with such an order.
 fn sort_naturally<T>(entries: &mut [(&String, T)]) {
     for end in 1..entries.len() {
         let mut at = end;
@@ -99,7 +103,8 @@ fn sort_naturally<T>(entries: &mut [(&String, T)]) {
     }
 }
 
-/// The order of keys (`goyaml.v2/sorter.go`): runs of digits compare as numbers, and letters come after everything else.
+/// The order of keys (`goyaml.v2/sorter.go`): runs of digits compare as numbers, and letters come after
+/// everything else.
 fn natural_order(a: &str, b: &str) -> Ordering {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let Some(at) = a.iter().zip(&b).position(|(a, b)| a != b) else { return a.len().cmp(&b.len()) };
@@ -109,7 +114,8 @@ fn natural_order(a: &str, b: &str) -> Ordering {
         (true, false) => Ordering::Greater,
         (false, true) => Ordering::Less,
         (false, false) => {
-            // A zero counts only inside of a number: 1 then stands for the digits in front of it.
+            // A zero counts only inside of a number. The number then starts with 1, which stands for the
+            // digits before it.
             let inside_number = (first_a == '0' || first_b == '0')
                 && a[..at].iter().rev().take_while(|c| c.is_ascii_digit()).any(|&c| c != '0');
             let (number_a, end_a) = digits_from(&a, at, inside_number);
@@ -119,7 +125,7 @@ fn natural_order(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// The number that stands at `at`, wrapping as Go's does, and where it ends.
+/// The number at `at`, and where it ends. The number wraps as Go's does.
 fn digits_from(text: &[char], at: usize, inside_number: bool) -> (i64, usize) {
     text[at..]
         .iter()

@@ -19,11 +19,14 @@ with `calicoctl datastore migrate export`, and read that in with Calico's `calic
 
 /// Copy everything from this store to another, of any kind but Kubernetes.
 ///
-/// The target must be empty. Uids and times of creation stay as they are; what was written is read back and compared. Meanwhile nobody can change an embedded store:
-/// who tries waits. A store in etcd knows no such lock: it is marked as locked (datastoreReady), which not everybody minds, so stop who uses it; in any case the copy goes on until a look finds
-/// nothing new. When it fails or is interrupted, what was written is taken back.
+/// The target must be empty. Uids and times of creation stay as they are; what was written is read back and
+/// compared. Meanwhile nobody can change an embedded store: who tries waits. A store in etcd knows no such
+/// lock: it is marked as locked (datastoreReady), which not everybody minds, so stop who uses it; in any case
+/// the copy goes on until a look finds nothing new. When it fails or is interrupted, what was written is
+/// taken back.
 ///
-/// After it, lead calicoctl and the plugins to the new store before the old one is used again: changes there are not carried over.
+/// After it, lead calicoctl and the plugins to the new store before the old one is used again: changes there
+/// are not carried over.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Configuration file that says how to reach the target, as -c does for the source
@@ -70,7 +73,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     Ok(())
 }
 
-/// Copies while the source is held still; takes back what was written when it fails.
+/// Copies while the source is held still. If the copy fails, takes back what was written to the target.
 fn copied(source: &Session, target: &Session, context: &mut Context<'_>) -> Result<Counts, Failure> {
     let still = Still::hold(source)?;
     let mut copying = Copying::new(&source.store, &target.store, WITHIN, still.was_ready());
@@ -82,7 +85,7 @@ fn copied(source: &Session, target: &Session, context: &mut Context<'_>) -> Resu
             let now = store::Effects::elapsed(source.effects());
             if now.saturating_sub(told) >= Duration::from_secs(1) {
                 told = now;
-                // Progress that nobody can see is no reason to stop.
+                // A line of progress that cannot be written is no reason to stop.
                 let _ = writeln!(stderr, "  {done} of {of}");
             }
         };
@@ -96,7 +99,7 @@ fn copied(source: &Session, target: &Session, context: &mut Context<'_>) -> Resu
             still.release(source)?;
             return Ok(counts);
         }
-        // Nothing was written, and what is there is not ours.
+        // Nothing was written, and what the target holds is not ours: there is nothing to take back.
         Err(Stop::Copy(
             error @ (CopyError::NotEmpty(_) | CopyError::HoldsUnreadable(_) | CopyError::NothingThere),
         )) => error.to_string(),
@@ -115,7 +118,7 @@ fn copied(source: &Session, target: &Session, context: &mut Context<'_>) -> Resu
     released.and(Err(Failure::message(text)))
 }
 
-/// Why a copy did not come to its end.
+/// Why a copy was not completed.
 #[derive(Debug, thiserror::Error)]
 enum Stop {
     #[error("{0}")]
@@ -126,7 +129,7 @@ enum Stop {
     Signals(std::io::Error),
 }
 
-/// Waits for the user, or the system, to end this program.
+/// Waits until the user, or the system, asks this program to end.
 async fn interruption() -> Stop {
     use tokio::signal::unix::{SignalKind, signal};
     match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
@@ -140,11 +143,12 @@ async fn interruption() -> Stop {
     }
 }
 
-/// A source that is held still.
+/// How the source is kept from changing during the copy.
 enum Still {
-    /// Nobody can write, until this is dropped.
+    /// Nobody can write to the file of an embedded store until this value is dropped.
     File(#[allow(dead_code, reason = "held, not looked at")] store::sqlite::Frozen),
-    /// Everybody is asked not to write: what the store said of being ready before.
+    /// The store says that it is not ready, which asks its users not to write. Holds what the store said
+    /// before.
     Asked(Option<bool>),
 }
 
@@ -183,7 +187,7 @@ impl Still {
     }
 }
 
-/// What a store holds that this program does not know, by folder.
+/// The keys of a store that this program does not know, counted by their folders.
 fn unknown(session: &Session) -> Result<String, StoreError> {
     let mut folders: BTreeMap<String, usize> = BTreeMap::new();
     for key in session.unknown_keys()? {

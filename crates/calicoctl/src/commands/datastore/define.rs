@@ -1,4 +1,5 @@
-//! The first step of `calicoctl datastore init` in Kubernetes: the definitions of the custom resources, before anything looks for one.
+//! The first step of `calicoctl datastore init` on Kubernetes: it creates the definitions of the custom
+//! resources, before any of these resources is read.
 
 use std::time::Duration;
 
@@ -12,14 +13,15 @@ use crate::custom_resources::CustomResource;
 use crate::failure::Failure;
 use crate::session::{Chosen, WITHIN};
 
-/// How long the server may take until it serves them.
+/// How long the server may take until it serves the new definitions.
 const SERVED_WITHIN: Duration = Duration::from_secs(30);
 
-/// Creates what is missing, and tells of all. Does nothing on other stores.
+/// Creates the definitions that are missing, and prints a line for each definition. Does nothing on other
+/// stores.
 pub(super) fn run(config: &Config, context: &mut Context<'_>) -> Result<(), Failure> {
     let chosen = Chosen::load(config.config.as_deref(), context.globals, context.environment)?;
     let Ok(session) = chosen.open(&context.effects, context.environment, ConnectOptions::default()) else {
-        // Whatever is wrong is said when the store is opened in earnest.
+        // `datastore init` opens the store again after this step, and then reports what is wrong.
         return Ok(());
     };
     let AnyStore::Kubernetes(store) = session.store.inner() else { return Ok(()) };

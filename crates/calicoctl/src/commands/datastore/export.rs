@@ -12,8 +12,8 @@ use crate::session::Session;
 
 /// Write out everything that a locked datastore holds, for Calico's import into Kubernetes.
 ///
-/// WorkloadEndpoints and IPAMConfigurations are left out, as Calico leaves them out: in Kubernetes the ones come from pods, the others from the
-/// allocator's configuration.
+/// WorkloadEndpoints and IPAMConfigurations are left out, as Calico leaves them out: in Kubernetes the ones
+/// come from pods, the others from the allocator's configuration.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -68,7 +68,8 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     crate::commands::ignored(context, &args.words)
 }
 
-/// What belongs into an export and cannot be put there must not look as if it did not exist.
+/// Refuses an export from a store that holds resources which belong into the export but which this program
+/// does not know: they must not look as if they did not exist.
 fn refuse_unknown(session: &Session) -> Result<(), Failure> {
     let keys = session.unknown_keys().map_err(|error| Failure::message(error.to_string()))?;
     let mut found: Vec<String> = export::unknown_kinds()

@@ -10,11 +10,11 @@ use crate::failure::Failure;
 
 /// Begin a store: what every cluster has, and default pools.
 ///
-/// Makes only what is missing, so it can be run again. In Kubernetes that begins with the definitions of the custom resources; those that are there, Calico's
-/// own or ours, are left as they are.
+/// Makes only what is missing, so it can be run again. In Kubernetes that begins with the definitions of the
+/// custom resources; those that are there, Calico's own or ours, are left as they are.
 ///
-/// The pool default-ipv4-ippool is 192.168.0.0/16 with IP in IP always and outgoing NAT, unless told otherwise; a pool
-/// default-ipv6-ippool is made where --ipv6-cidr names its network.
+/// The pool default-ipv4-ippool is 192.168.0.0/16 with IP in IP always and outgoing NAT, unless told
+/// otherwise; a pool default-ipv6-ippool is made where --ipv6-cidr names its network.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The network of default-ipv4-ippool; none for no such pool
@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     #[cfg(feature = "kubernetes")]
     super::define::run(&args.config, context)?;
     let session = Access::begin(args.config.config.as_deref(), context)?.quiet_session()?;
-    // All that can be wrong with the pools by themselves is found before anything is made.
+    // Both pools are checked by themselves before anything is created.
     for pool in &pools {
         let resource = api::defaults::on_write(&pool.resource());
         api::validate::resource(&resource)

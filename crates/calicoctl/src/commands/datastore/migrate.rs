@@ -54,7 +54,7 @@ pub(super) fn run(args: Args, context: &mut Context<'_>) -> Result<(), Failure> 
     }
 }
 
-/// Calico's import is for Kubernetes alone; other stores are filled with `datastore copy`.
+/// Fails. Calico's import works on Kubernetes alone; other stores are filled with `datastore copy`.
 fn import(args: &ImportArgs, context: &mut Context<'_>) -> Result<(), Failure> {
     let chosen = Chosen::load(args.lock.config.config.as_deref(), context.globals, context.environment)?;
     context.globals.check().map_err(Failure::Message)?;

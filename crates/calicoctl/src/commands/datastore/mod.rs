@@ -32,7 +32,8 @@ enum Command {
     Migrate(migrate::Args),
 }
 
-/// Has the file of an embedded store hold all that was just written, so that a store which nobody uses yet does not depend on the file beside it.
+/// Moves everything that was just written into the file of an embedded store. A store that nobody uses yet
+/// then does not depend on the `-wal` file beside it.
 fn settle(session: &Session, context: &mut Context<'_>) -> Result<(), Failure> {
     let AnyStore::Sqlite(store) = session.store.inner() else { return Ok(()) };
     if let Err(error) = session.wait(store.checkpoint(WITHIN)) {

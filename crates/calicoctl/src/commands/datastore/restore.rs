@@ -13,8 +13,8 @@ use crate::session::{Chosen, Session, WITHIN};
 
 /// Put the contents of a backup in the place of what the embedded store holds.
 ///
-/// All or nothing, in one step. What was there is gone: make a backup of it first. Running programs see the change like any other; addresses that were assigned since the
-/// backup are unknown to the store afterwards.
+/// All or nothing, in one step. What was there is gone: make a backup of it first. Running programs see the
+/// change like any other; addresses that were assigned since the backup are unknown to the store afterwards.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Replace a store that holds something
@@ -59,7 +59,7 @@ fn holds_something(session: &Session) -> Result<bool, Failure> {
     Ok(!view.is_empty())
 }
 
-/// The embedded store, where it is that.
+/// The embedded store of a session; an error if the session has another store.
 pub(super) fn embedded(session: &Session) -> Result<&SqliteStore, Failure> {
     match session.store.inner() {
         AnyStore::Sqlite(store) => Ok(store),

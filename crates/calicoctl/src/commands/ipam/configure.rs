@@ -76,7 +76,7 @@ fn change(args: &Args) -> Result<ConfigChange, String> {
             return Err("invalid value for --kubevirt-ip-persistence. Use Enabled or Disabled".to_string());
         }
     };
-    // A negative number is as good as none, as in Calico.
+    // A negative number changes nothing, as in Calico.
     let cooldown_seconds = args.ip_cooldown_seconds.filter(|seconds| *seconds >= 0);
     let change = ConfigChange { strict_affinity, max_blocks_per_host, persistence, cooldown_seconds };
     match change == ConfigChange::default() {

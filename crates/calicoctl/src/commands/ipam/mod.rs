@@ -37,7 +37,7 @@ pub(super) fn run(args: Args, context: &mut Context<'_>) -> Result<(), Failure> 
     }
 }
 
-/// Reads an address that somebody typed, in canonical form.
+/// Parses an address that the user typed; the address is in canonical form.
 fn address(text: &str) -> Result<std::net::IpAddr, Failure> {
     let invalid =
         || Failure::OnStdout(format!("Error executing command: invalid IP address specified: {text}"));

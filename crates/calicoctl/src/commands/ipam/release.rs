@@ -14,7 +14,8 @@ use crate::session::WITHIN;
 
 /// Release an address that is in nobody's use any more.
 ///
-/// Whoever has the address keeps using it: be sure that nobody does. `calicoctl ipam show --ip` tells whose it was.
+/// Whoever has the address keeps using it: be sure that nobody does. `calicoctl ipam show --ip` tells whose
+/// it was.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The address

@@ -17,8 +17,9 @@ use crate::session::Session;
 
 /// Show how full the pools are, or whose an address is.
 ///
-/// Of the flags the first in this order counts: --ip, --show-blocks, --show-borrowed, --show-configuration. Without any the pools are shown. IPS IN USE counts addresses that are
-/// assigned or cooling down, IPS RESERVED those that an IPReservation covers, IPS FREE those that are neither.
+/// Of the flags the first in this order counts: --ip, --show-blocks, --show-borrowed, --show-configuration.
+/// Without any the pools are shown. IPS IN USE counts addresses that are assigned or cooling down, IPS
+/// RESERVED those that an IPReservation covers, IPS FREE those that are neither.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Tell whose this address is
@@ -64,7 +65,7 @@ fn of_address(session: &Session, addr: IpAddr) -> Result<String, Failure> {
     let is_cold = |since| ipam::block::is_cold(since, session.effects().now(), cooldown);
     let attribute = match usage::allocation_of(&view, addr) {
         Allocation::None => return Ok(format!("{addr} is not assigned\n")),
-        // The block's next change frees it; nobody waits for it any more.
+        // The address is free: its cooldown is over, and the next change of its block removes the allocation.
         Allocation::Cooling { since, .. } if is_cold(since) => {
             return Ok(format!("{addr} is not assigned\n"));
         }
@@ -115,7 +116,7 @@ fn block_row(block: &BlockUsage) -> Vec<String> {
 }
 
 fn usage_row(grouping: &str, cidr: String, usage: &Usage) -> Vec<String> {
-    // Calico counts in 64 bits and stops at the largest number; scripts know it for "very many".
+    // Calico counts in 64 bits and stops at the largest number. Scripts take that number for "very many".
     let most = |n: u128| n.min(i64::MAX as u128);
     let total = most(usage.total);
     let share = |n: u128| number::count_and_share(most(n), total);

@@ -10,8 +10,9 @@ use crate::session::Session;
 
 /// Split a pool into smaller ones of equal size.
 ///
-/// The pools split-NAME-0, split-NAME-1, ... take its place, with its labels and settings. Addresses and blocks stay as they are. The datastore must be locked (`calicoctl
-/// datastore migrate lock`), so that nothing else changes meanwhile. A split that fails leaves the pool as it is, and can be tried again.
+/// The pools split-NAME-0, split-NAME-1, ... take its place, with its labels and settings. Addresses and
+/// blocks stay as they are. The datastore must be locked (`calicoctl datastore migrate lock`), so that
+/// nothing else changes meanwhile. A split that fails leaves the pool as it is, and can be tried again.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The network of the pool, as the pool spells it
@@ -69,7 +70,7 @@ fn must_be_locked(session: &Session) -> Result<(), Failure> {
     }
 }
 
-/// The pool of the name; else that whose network is spelled so.
+/// Finds a pool by its name if one is given, else by its network, in exactly that spelling.
 fn find(session: &Session, name: Option<&str>, cidr: &str) -> Result<Identifier, Failure> {
     let client = session.client();
     if let Some(name) = name {
@@ -82,7 +83,7 @@ fn find(session: &Session, name: Option<&str>, cidr: &str) -> Result<Identifier,
     let pools = session.wait(client.list(api::Kind::IPPool, None));
     let pools = pools.map_err(|error| Failure::message(error.to_string()))?.items;
     let pool = pools.iter().find(|pool| pool.text(&["spec", "cidr"]) == Some(cidr));
-    // Calico names the pool here, which is not known: hence two blanks.
+    // Calico puts the pool's name here, but no name was given: hence the two blanks.
     let none = || Failure::message(format!("unable to find IP pool  covering the specified CIDR {cidr}"));
     pool.map(Identifier::of).ok_or_else(none)
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-/// In portions of three bytes, so that separators are cut everywhere.
+/// Gives the text in portions of three bytes, so that separators are cut at every place.
 struct Drops<'t>(&'t [u8]);
 
 impl Read for Drops<'_> {
@@ -62,7 +62,7 @@ fn refuses_documents_of_ten_mebibytes() {
     );
 }
 
-/// Counts what is read of it.
+/// Counts how many bytes are read from it.
 struct Endless<'c>(&'c mut usize);
 
 impl Read for Endless<'_> {

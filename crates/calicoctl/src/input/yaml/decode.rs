@@ -1,4 +1,5 @@
-//! Nodes to values, as `goyaml.v2/decode.go` fills an empty interface, and on to JSON as `sigs.k8s.io/yaml` converts.
+//! Turns nodes into values, as `goyaml.v2/decode.go` fills an empty interface, and these values into JSON, as
+//! `sigs.k8s.io/yaml` does.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -14,14 +15,14 @@ use super::{MAX_DEPTH, YamlError};
 use crate::input::documents::MAX_DOCUMENT;
 use crate::output::number;
 
-/// What to do with a key that is set already.
+/// What to do with a key that the map has already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Duplicates {
     LastWins,
     Refused,
 }
 
-/// What goyaml puts into an empty interface.
+/// A value that goyaml puts into an empty interface.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Decoded {
     Null,
@@ -34,7 +35,8 @@ pub(super) enum Decoded {
     Map(BTreeMap<Key, Decoded>),
 }
 
-/// A scalar as a map key. As in Go, `1`, `1.0` and `"1"` are three keys. Null comes first, then text.
+/// A scalar as a map key. As in Go, `1`, `1.0` and `"1"` are three keys. In the order of keys, null comes
+/// first, then text.
 #[derive(Debug, Clone)]
 pub(super) struct Key(pub(super) Decoded);
 
@@ -47,7 +49,7 @@ impl Ord for Key {
             Decoded::Int(_) => 3,
             Decoded::Uint(_) => 4,
             Decoded::Float(_) => 5,
-            // Never keys: refused before.
+            // A list or a map as a key is refused before keys are compared.
             Decoded::List(_) | Decoded::Map(_) => 6,
         };
         match (&self.0, &other.0) {
@@ -75,7 +77,7 @@ impl PartialEq for Key {
 
 impl Eq for Key {}
 
-/// Reads the first document; what follows it is not looked at.
+/// Reads the first document. Later documents are not read.
 pub(super) fn document(text: &[u8], duplicates: Duplicates) -> Result<Value, YamlError> {
     let Some(tree) = Documents::new(text).next_document()? else {
         return Ok(Value::Null);
@@ -104,16 +106,17 @@ struct Decoder<'a> {
     /// The alias nodes that are being expanded.
     expanding: HashSet<NodeId>,
     work: Work,
-    /// Of the node at hand.
+    /// The line of the current node.
     line: usize,
 }
 
-/// goyaml's guard against small documents that expand to huge ones: the share of the work that aliases cause is bounded.
+/// goyaml's guard against small documents that expand to huge ones. It bounds the share of the work that
+/// aliases cause.
 #[derive(Default)]
 struct Work {
     steps: u64,
     alias_steps: u64,
-    /// What aliases repeat of texts, which goyaml does not count.
+    /// How many bytes of text aliases repeat. goyaml does not count these.
     alias_bytes: usize,
 }
 
@@ -143,7 +146,7 @@ impl Work {
 }
 
 impl Decoder<'_> {
-    /// `depth` counts the collections around the node, aliases expanded.
+    /// `depth` is the number of collections around the node, with aliases expanded.
     fn node(&mut self, id: NodeId, depth: usize) -> Result<Decoded, String> {
         self.enter(depth)?;
         self.line = self.tree.node(id).line;
@@ -221,7 +224,8 @@ impl Decoder<'_> {
             if scalar.value == "<<" && (scalar.implicit || scalar.tag == "tag:yaml.org,2002:merge"))
     }
 
-    /// Copies the entries of a map, or of a list of maps, into `map`: of a list the last first, so that the earlier ones win.
+    /// Copies the entries of a map, or of a list of maps, into `map`. A list is copied from its end, so that
+    /// the earlier maps win.
     fn merge(&mut self, from: NodeId, map: &mut BTreeMap<Key, Decoded>, depth: usize) -> Result<(), String> {
         match &self.tree.node(from).kind {
             NodeKind::Sequence(maps) => {
@@ -295,7 +299,8 @@ fn scalar(scalar: &Scalar) -> Result<Decoded, String> {
     })
 }
 
-/// Go converts all keys first and finds the numbers that JSON lacks only when it writes the text.
+/// Turns a value into JSON. Like Go, this converts all keys before it complains about numbers that JSON
+/// lacks.
 fn json(value: Decoded) -> Result<Value, String> {
     let mut infinite = None;
     let value = convert(value, &mut infinite)?;

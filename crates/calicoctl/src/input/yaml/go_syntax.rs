@@ -1,9 +1,9 @@
-//! Go's `%#v` of what goyaml decodes, as it stands in error messages.
+//! Go's `%#v` of a value that goyaml has decoded, as error messages quote it.
 
 use super::decode::Decoded;
 use crate::output::number;
 
-/// The value in Go syntax; a null is `<nil>` on its own and `interface {}(nil)` inside of a list or map.
+/// The value in Go syntax. A null is `<nil>` by itself, and `interface {}(nil)` inside of a list or map.
 pub(super) fn go_syntax(value: &Decoded) -> String {
     let mut text = String::new();
     match value {

@@ -1,4 +1,5 @@
-//! What a scalar's text means under YAML 1.1 (`goyaml.v2/resolve.go`). The writer asks too: text that means something is quoted.
+//! What the text of a plain scalar means in YAML 1.1 (`goyaml.v2/resolve.go`). The writer of YAML uses this,
+//! too: it quotes a string that would mean something else.
 
 /// The meaning of a scalar.
 #[derive(Debug, Clone, PartialEq)]
@@ -6,7 +7,7 @@ pub(crate) enum Meaning {
     Null,
     Bool(bool),
     Int(i64),
-    /// Beyond the range of `i64`.
+    /// An integer beyond the range of `i64`.
     Uint(u64),
     Float(f64),
     /// A date or time, which stays text.
@@ -28,7 +29,8 @@ impl Meaning {
     }
 }
 
-/// The meaning of plain text. `typed` is whether a tag other than `!!timestamp` stands before it: then dates are not looked for.
+/// The meaning of plain text. `typed` says that a tag other than `!!timestamp` stands before the text: then
+/// dates are not recognised.
 pub(crate) fn resolve(text: &str, typed: bool) -> Meaning {
     let Some(&first) = text.as_bytes().first() else { return Meaning::Null };
     match first {
@@ -73,7 +75,7 @@ fn numeric(text: &str, typed: bool) -> Meaning {
     if let Some(float) = decimal(&plain) {
         return Meaning::Float(float);
     }
-    // Go's second attempt at binary numbers lets a sign stand after the prefix: `0b-1`.
+    // Go tries binary numbers twice. The second time a sign may stand after the prefix: `0b-1`.
     match plain.strip_prefix("0b") {
         Some(signed) if signed.starts_with(['+', '-']) => {
             digits(&signed[1..], 2).and_then(|value| signed_int(signed.starts_with('-'), value))
@@ -83,7 +85,8 @@ fn numeric(text: &str, typed: bool) -> Meaning {
     .unwrap_or(Meaning::Text)
 }
 
-/// Go's `ParseInt` and then `ParseUint` with base 0. `plus` says that a `+` was written, which only the first of the two accepts.
+/// Parses as Go's `ParseInt` does, and then as `ParseUint` does, both with base 0. `plus` says that a `+` was
+/// written, which only `ParseInt` accepts.
 fn integer(negative: bool, unsigned: &str, plus: bool) -> Option<Meaning> {
     let (base, rest) = match unsigned.as_bytes() {
         [b'0', b'x' | b'X', _, ..] => (16, &unsigned[2..]),
@@ -98,7 +101,7 @@ fn integer(negative: bool, unsigned: &str, plus: bool) -> Option<Meaning> {
 }
 
 fn digits(text: &str, base: u32) -> Option<u64> {
-    // Rust would accept a sign here.
+    // `from_str_radix` would accept a sign.
     if text.starts_with(['+', '-']) { None } else { u64::from_str_radix(text, base).ok() }
 }
 
@@ -107,7 +110,8 @@ fn signed_int(negative: bool, value: u64) -> Option<Meaning> {
     value.map(Meaning::Int)
 }
 
-/// A decimal that begins with a dot: here Go's own rule for `_` holds, which wants a digit on both sides of it.
+/// A decimal that begins with a dot. For such a number Go's own rule for `_` holds: there must be a digit on
+/// both sides of it.
 fn dotted(text: &str) -> Option<f64> {
     let bytes = text.as_bytes();
     let is_digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
@@ -137,7 +141,8 @@ fn decimal(text: &str) -> Option<f64> {
     text.parse().ok().filter(|float: &f64| float.is_finite())
 }
 
-/// Whether text is a number in base 60 (`1:30`), which goyaml does not read as one but quotes for the sake of other readers.
+/// Whether text is a number in base 60 (`1:30`). goyaml does not read such text as a number, but quotes it
+/// for the sake of other readers.
 pub(crate) fn is_base_60(text: &str) -> bool {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
@@ -155,8 +160,8 @@ pub(crate) fn is_base_60(text: &str) -> bool {
         })
 }
 
-/// Whether Go's `time.Parse` takes the text for one of the four forms that goyaml knows: a date alone, a date and time after `T`, `t` (with
-/// a zone) or blanks (without).
+/// Whether Go's `time.Parse` accepts the text in one of the four forms that goyaml knows: a date alone; or a
+/// date and a time, separated by `T` or `t` (with a zone) or by blanks (without one).
 pub(crate) fn is_timestamp(text: &str) -> bool {
     let year = text.bytes().take_while(u8::is_ascii_digit).count();
     year == 4 && text.as_bytes().get(4) == Some(&b'-') && timestamp(text).is_some()
@@ -185,7 +190,7 @@ fn timestamp(text: &str) -> Option<()> {
     }
 }
 
-/// Reads hours, minutes, seconds and a fraction; gives what follows.
+/// Reads hours, minutes, seconds and a fraction. Returns the text after them.
 fn time_of_day(text: &str) -> Option<&str> {
     let (hour, rest) = one_or_two_digits(text)?;
     let (minute, rest) = one_or_two_digits(rest.strip_prefix(':')?)?;
@@ -194,7 +199,7 @@ fn time_of_day(text: &str) -> Option<&str> {
     let fraction =
         rest.strip_prefix(['.', ',']).map(|digits| digits.trim_start_matches(|c: char| c.is_ascii_digit()));
     match fraction {
-        // A dot without a digit after it is not a fraction.
+        // A dot without a digit after it begins no fraction.
         Some(after) if after.len() + 1 < rest.len() => Some(after),
         _ => Some(rest),
     }

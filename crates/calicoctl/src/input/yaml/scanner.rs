@@ -1,5 +1,5 @@
-//! Characters to tokens, as `goyaml.v2/scannerc.go` (a relative of libyaml) does it: what it accepts, and what it says when it does not,
-//! is part of what users and scripts see.
+//! Turns characters into tokens, as `goyaml.v2/scannerc.go` (a relative of libyaml) does. Users and scripts
+//! see which texts are accepted, and what is said of others; so both are as in goyaml.
 
 mod scalar;
 mod tag;
@@ -8,14 +8,15 @@ use std::collections::{HashMap, VecDeque};
 
 use super::source::Source;
 
-/// What went wrong, in goyaml's words, and where. The lines decide which one it names.
+/// What went wrong, in goyaml's words, and where. goyaml's message names one of the two lines
+/// (`tree::message`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
     pub(super) text: &'static str,
     pub(super) found_by: FoundBy,
-    /// Counted from 0.
+    /// The line of the problem, counted from 0.
     pub(super) line: usize,
-    /// Where the construct began that could not be completed; 0 if there is none.
+    /// The line where the incomplete construct began; 0 if there is none.
     pub(super) context_line: usize,
 }
 
@@ -29,7 +30,7 @@ pub(super) enum FoundBy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) kind: TokenKind,
-    /// Where it starts, counted from 0.
+    /// The line where the token begins, counted from 0.
     pub(super) line: usize,
 }
 
@@ -60,19 +61,21 @@ pub(super) enum TokenKind {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Mark {
-    /// In characters.
+    /// The number of characters before the place.
     index: usize,
     line: usize,
     column: usize,
 }
 
-/// A place where a key may have begun that has no `?` before it. Only a `:` on the same line, at most 1024 characters on, makes it one.
+/// A place where a key without a `?` before it may have begun. It is a key only if a `:` follows on the same
+/// line, at most 1024 characters further on.
 #[derive(Debug, Clone, Copy, Default)]
 struct SimpleKey {
     possible: bool,
-    /// Whether it is an error if no `:` follows: the text stands where the block mapping has its keys.
+    /// Whether it is an error if no `:` follows. That is so if the text stands in the column of a block
+    /// mapping's keys.
     required: bool,
-    /// The number of its first token, counted from the start of the stream.
+    /// The number of the key's first token, counted from the start of the stream.
     token: usize,
     mark: Mark,
 }
@@ -84,14 +87,14 @@ pub(super) struct Scanner {
     tokens: VecDeque<Token>,
     /// How many tokens were taken from the queue.
     taken: usize,
-    /// The column of the block collection at hand, -1 outside of any.
+    /// The column of the current block collection; -1 outside of any.
     indent: i64,
     indents: Vec<i64>,
     flow_level: usize,
     simple_key_allowed: bool,
-    /// One for each flow level, and one for the block context.
+    /// One place for the block context, and one for each flow level.
     simple_keys: Vec<SimpleKey>,
-    /// From a token's number to the simple key that begins with it.
+    /// From the number of a token to the index, in `simple_keys`, of the key that begins with this token.
     simple_keys_by_token: HashMap<usize, usize>,
 }
 
@@ -114,7 +117,7 @@ impl Scanner {
         }
     }
 
-    /// The next token, which stays in the queue. After the end of the stream there must be no more calls.
+    /// The next token, which stays in the queue. Must not be called after the end of the stream.
     pub(super) fn peek(&mut self) -> Scan<&Token> {
         while self.tokens.is_empty() || self.head_may_be_key()? {
             self.fetch_next_token()?;
@@ -133,7 +136,8 @@ impl Scanner {
         self.tokens.pop_front()
     }
 
-    /// While the first token may turn out to be a key, a key token may have to go in front of it.
+    /// Whether the first token of the queue may still turn out to begin a key. If it does, a key token must
+    /// go in front of it.
     fn head_may_be_key(&mut self) -> Scan<bool> {
         match self.simple_keys_by_token.get(&self.taken) {
             Some(&key) => self.is_valid(key),
@@ -308,7 +312,7 @@ impl Scanner {
         self.push_indicator(TokenKind::Value)
     }
 
-    /// A token that may begin a simple key, and after which none begins on the same line.
+    /// Fetches a token that may begin a simple key. After such a token no simple key begins on the same line.
     fn fetch_node_part(&mut self, scan: impl FnOnce(&mut Scanner) -> Scan<TokenKind>) -> Scan<()> {
         self.save_simple_key()?;
         self.simple_key_allowed = false;
@@ -355,7 +359,8 @@ impl Scanner {
         Ok(())
     }
 
-    /// Opens a block collection if `mark` stands further in than the one at hand; its token goes before the token of that number.
+    /// Opens a block collection if `mark` is further to the right than the current one. The collection's
+    /// token goes before the token with the number `before`.
     fn roll_indent(&mut self, mark: Mark, before: Option<usize>, kind: TokenKind) {
         if self.flow_level == 0 && self.indent < mark.column as i64 {
             self.indents.push(self.indent);
@@ -364,7 +369,7 @@ impl Scanner {
         }
     }
 
-    /// Closes the block collections that stand further in than `column`.
+    /// Closes the block collections that are further to the right than `column`.
     fn unroll_indent(&mut self, column: i64) {
         while self.flow_level == 0 && self.indent > column {
             self.push(TokenKind::BlockEnd, self.mark);
@@ -380,14 +385,15 @@ impl Scanner {
         self.tokens.push_back(Token { kind, line: mark.line });
     }
 
-    /// A token of one character.
+    /// Adds a token of one character.
     fn push_indicator(&mut self, kind: TokenKind) -> Scan<()> {
         self.push(kind, self.mark);
         self.skip();
         Ok(())
     }
 
-    /// Puts a token before the one of that number; at the end if that one was taken already, which goyaml lets happen after `{}` and `[]`.
+    /// Puts a token before the token with that number. If that token was taken already, puts it at the end:
+    /// goyaml lets that happen after `{}` and `[]`.
     fn insert(&mut self, before: Option<usize>, kind: TokenKind, mark: Mark) {
         let at = before.and_then(|number| number.checked_sub(self.taken)).unwrap_or(self.tokens.len());
         self.tokens.insert(at, Token { kind, line: mark.line });
@@ -432,7 +438,8 @@ impl Scanner {
         Ok(())
     }
 
-    /// Blanks, a comment and the line's end; another thing there is a problem of what began at `start`.
+    /// Reads blanks, a comment and the end of the line. Anything else there is a problem of the construct
+    /// that began at `start`.
     fn finish_line(&mut self, start: Mark) -> Scan<()> {
         self.skip_blanks()?;
         self.skip_comment()?;
@@ -475,7 +482,8 @@ impl Scanner {
         self.skip();
     }
 
-    /// Reads a line break, if there is one. All become a newline, but for U+2028 and U+2029.
+    /// Reads a line break, if there is one. Every line break becomes a newline, except U+2028 and U+2029,
+    /// which stay.
     fn read_line(&mut self, text: &mut String) {
         match self.at(0) {
             c @ ('\u{2028}' | '\u{2029}') => text.push(c),

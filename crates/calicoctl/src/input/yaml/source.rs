@@ -1,10 +1,10 @@
-//! Bytes to characters, with goyaml's texts for what is not to be read (`goyaml.v2/readerc.go`).
+//! Turns bytes into characters, with goyaml's texts for bytes that cannot be read (`goyaml.v2/readerc.go`).
 
-/// The bytes goyaml reads at a time: a fault is met as soon as a character of its portion is wanted, not earlier, so that a syntax error
-/// in front of that is reported instead.
+/// How many bytes goyaml reads at a time. goyaml meets a fault when it needs a character of the portion that
+/// holds the fault, and not earlier; so a syntax error in an earlier portion is reported instead.
 const PORTION: usize = 512;
 
-/// The characters of a text.
+/// The characters of a text, and the fault that ends them.
 #[derive(Debug)]
 pub(super) struct Source {
     characters: Vec<char>,
@@ -13,7 +13,7 @@ pub(super) struct Source {
 
 #[derive(Debug)]
 struct Fault {
-    /// The characters that can be had before the fault is met.
+    /// How many characters can be read before the fault is met.
     readable: usize,
     problem: &'static str,
 }
@@ -29,7 +29,7 @@ impl Source {
         }
     }
 
-    /// `skipped` is how many bytes stood before `text`.
+    /// `skipped` is the number of bytes before `text`.
     fn utf8(text: &[u8], skipped: usize) -> Source {
         let valid = text.utf8_chunks().next().map_or("", |chunk| chunk.valid());
         let control = valid.char_indices().find(|&(_, c)| !is_allowed(c)).map(|(at, _)| at);
@@ -39,7 +39,7 @@ impl Source {
             None => (valid.len(), None),
         };
         let portion = match problem {
-            // Known only when the end is reached.
+            // goyaml notices this only when it reaches the end of the text.
             Some(INCOMPLETE) => usize::MAX,
             _ => (end + skipped) / PORTION * PORTION,
         };
@@ -70,7 +70,8 @@ impl Source {
         Source { characters, fault }
     }
 
-    /// Makes sure that the characters before `end` can be had, or are beyond the end of the text; the error is what prevents it.
+    /// Checks that the characters before `end` can be read, or are beyond the end of the text. The error says
+    /// what is wrong with the text.
     pub(super) fn need(&self, end: usize) -> Result<(), &'static str> {
         match &self.fault {
             Some(fault) if end > fault.readable => Err(fault.problem),

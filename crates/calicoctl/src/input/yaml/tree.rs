@@ -1,4 +1,4 @@
-//! Tokens to a tree of nodes, as `goyaml.v2/parserc.go` and `decode.go` build it.
+//! Builds a tree of nodes from tokens, as `goyaml.v2/parserc.go` and `decode.go` do.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use super::{MAX_DEPTH, YamlError};
 /// An index into [`Tree::nodes`].
 pub(crate) type NodeId = usize;
 
-/// One document. Aliases point at nodes, so the tree may contain itself.
+/// One document. An alias holds the index of a node, so a document may contain itself.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     nodes: Vec<Node>,
@@ -16,7 +16,7 @@ pub(crate) struct Tree {
 
 #[derive(Debug)]
 pub(crate) struct Node {
-    /// Counted from 0.
+    /// The line where the node begins, counted from 0.
     pub(crate) line: usize,
     pub(crate) kind: NodeKind,
 }
@@ -36,9 +36,9 @@ pub(crate) enum NodeKind {
 #[derive(Debug)]
 pub(crate) struct Scalar {
     pub(crate) value: String,
-    /// Empty when there is none.
+    /// Empty if the scalar has no tag.
     pub(crate) tag: String,
-    /// Whether a missing tag is to be guessed from the text (plain style).
+    /// Whether the text of the scalar decides what a missing tag is (plain style).
     pub(crate) implicit: bool,
 }
 
@@ -70,7 +70,7 @@ impl Tree {
 pub(crate) struct Documents {
     scanner: Scanner,
     started: bool,
-    /// Tag handles and what they stand for, in the document at hand.
+    /// The tag handles of the current document, and what they stand for.
     handles: Vec<(String, String)>,
     anchors: HashMap<String, NodeId>,
     tree: Tree,
@@ -79,7 +79,7 @@ pub(crate) struct Documents {
 /// Why there is no tree. Lines are counted from 0.
 enum Failure {
     Syntax(Problem),
-    /// Its name, and the line of the alias.
+    /// The name of the anchor, and the line of the alias that refers to it.
     UnknownAnchor(String, usize),
     TooDeep(usize),
 }
@@ -92,7 +92,7 @@ impl From<Problem> for Failure {
 
 type Parse<T> = Result<T, Failure>;
 
-/// Parses what is inside of a collection of that id, at that depth.
+/// Parses the contents of the collection with that id, at that depth.
 type Contents = fn(&mut Documents, NodeId, usize) -> Parse<()>;
 
 impl Documents {
@@ -106,7 +106,7 @@ impl Documents {
         }
     }
 
-    /// The next document, or `None` at the end of the stream. After an error there is nothing more to be had.
+    /// The next document; `None` at the end of the stream. After an error there are no more documents.
     pub(crate) fn next_document(&mut self) -> Result<Option<Tree>, YamlError> {
         self.document().map_err(|failure| match failure {
             Failure::Syntax(problem) => {
@@ -207,7 +207,7 @@ impl Documents {
         Ok(())
     }
 
-    /// `indentless` is whether the items of a list may stand in the column of the key before it.
+    /// `indentless` says that the items of a list may stand in the column of the key before the list.
     fn node(&mut self, block: bool, indentless: bool, depth: usize) -> Parse<NodeId> {
         let Token { kind, line: start } = self.token()?.clone();
         if let TokenKind::Alias(name) = kind {
@@ -259,7 +259,7 @@ impl Documents {
         id
     }
 
-    /// An anchor and a tag in either order.
+    /// Reads an anchor and a tag, in either order.
     fn properties(&mut self, start: usize) -> Parse<(Option<String>, String)> {
         let mut anchor = None;
         let mut tag = None;
@@ -376,7 +376,7 @@ impl Documents {
         self.tree.adopt(parent, pair);
         match self.peek()? {
             TokenKind::Value | TokenKind::FlowEntry | TokenKind::FlowSequenceEnd => {
-                // goyaml takes the token too.
+                // goyaml takes this token, too.
                 let line = self.take_line();
                 self.empty(pair, line);
             }
@@ -462,12 +462,13 @@ impl Documents {
         self.scanner.peeked_line()
     }
 
-    /// Takes the token that was peeked at last; gives its line.
+    /// Takes the token that was peeked at last. Returns its line.
     fn take_line(&mut self) -> usize {
         self.scanner.take().map_or(0, |token| token.line)
     }
 
-    /// A problem with the token that was peeked at last, inside of what began at line `context`.
+    /// A problem with the token that was peeked at last, inside of the construct that began at line
+    /// `context`.
     fn problem(&self, text: &'static str, context: usize) -> Failure {
         problem_at(text, self.line(), context)
     }
@@ -477,8 +478,8 @@ fn problem_at(text: &'static str, line: usize, context_line: usize) -> Failure {
     Failure::Syntax(Problem { text, found_by: FoundBy::Parser, line, context_line })
 }
 
-/// goyaml's message (`goyaml.v2/decode.go`, `fail`). The line it names is one too low for what the parser, not the scanner, found, and
-/// missing on the first line.
+/// goyaml's message (`goyaml.v2/decode.go`, `fail`). If the parser found the problem, and not the scanner,
+/// the line that the message names is one too low, and the message names none for the first line.
 fn message(problem: &Problem) -> String {
     let line = match (problem.line, problem.found_by) {
         (0, _) => problem.context_line,

@@ -1,5 +1,5 @@
-//! The values that a template works on: what Go would hand it, with the names of Go's types, which its error texts and its guard against
-//! injection speak of.
+//! The values that a template works on: those that Go would pass to the template, with the names of Go's
+//! types. The texts of errors and the guard against injection use these names.
 
 use std::collections::BTreeMap;
 
@@ -48,16 +48,17 @@ pub enum Data {
     },
     /// A struct.
     Struct {
-        /// `v3.IPPoolSpec`.
+        /// The type's name, such as `v3.IPPoolSpec`.
         go_type: String,
-        /// All of its fields, set or not: one that is missing here is an error in a template.
+        /// All fields of the struct, set or not. A template that names a field which is missing here gets an
+        /// error.
         fields: Vec<Field>,
     },
     /// A pointer or an interface.
     Reference {
-        /// `*v3.IPPoolStatus`, or `runtime.Object`.
+        /// The type's name, such as `*v3.IPPoolStatus` or `runtime.Object`.
         go_type: String,
-        /// What it holds.
+        /// The value that it points to.
         target: Option<Box<Data>>,
     },
 }
@@ -100,7 +101,7 @@ impl Data {
         }
     }
 
-    /// Follows pointers and interfaces; `None` at one that holds nothing.
+    /// Follows pointers and interfaces to the value; `None` if one of them holds nothing.
     pub(super) fn target(&self) -> Option<&Data> {
         match self {
             Data::Reference { target, .. } => target.as_ref()?.target(),
@@ -116,7 +117,7 @@ impl Data {
         })
     }
 
-    /// About how many bytes it takes, printed.
+    /// About how many bytes the printed value takes.
     pub(super) fn weight(&self) -> usize {
         match self {
             Data::Nothing | Data::Bool(_) | Data::Int { .. } | Data::Float(_) => 20,
@@ -145,7 +146,7 @@ impl Data {
         }
     }
 
-    /// Go's `%v`. Where Go prints the address behind an inner pointer, this prints what stands there.
+    /// Go's `%v`. For an inner pointer Go prints an address; this prints the value there.
     pub(super) fn print(&self) -> String {
         let list = |items: Vec<String>| items.join(" ");
         match self {
@@ -168,7 +169,7 @@ impl Data {
         }
     }
 
-    /// What the types' `String` methods give, of those that have one.
+    /// The result of the type's `String` method; `None` for a type without one.
     fn string_method(&self, go_type: &str) -> Option<String> {
         let field = |name: &str| self.field(name).map(Data::print);
         match go_type {
@@ -192,7 +193,7 @@ impl Data {
         }
     }
 
-    /// Every string in it but the keys of maps.
+    /// Whether `matches` is true for any string in the value. Keys of maps do not count.
     pub(super) fn any_text(&self, matches: &dyn Fn(&str) -> bool) -> bool {
         match self {
             Data::Text { text, .. } => matches(text),

@@ -9,14 +9,14 @@ use super::{MAX_OUTPUT, MAX_STEPS, function, structure};
 /// How deep templates may call each other.
 const MAX_DEPTH: usize = 200;
 
-/// What is done to strings before they are written.
+/// Changes a string before it is written.
 pub(super) type Change<'a> = &'a dyn Fn(&str) -> String;
 
 pub(super) struct Run<'a> {
     pub(super) text: &'a str,
     pub(super) syntax: &'a Syntax,
     pub(super) config: &'a dyn Fn(&str) -> Result<String, String>,
-    /// Set for the runs that the guard compares.
+    /// Set only for the runs that the guard against injection compares.
     pub(super) change: Option<Change<'a>>,
 }
 
@@ -36,7 +36,7 @@ impl Run<'_> {
     }
 }
 
-/// What a node tells the loop around it.
+/// Tells the loop around a node how to go on after the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flow {
     Next,
@@ -48,11 +48,11 @@ struct State<'a> {
     run: &'a Run<'a>,
     output: String,
     variables: Vec<(String, Data)>,
-    /// The offset and text of the expression at hand, for errors.
+    /// The offset and the text of the current expression, for errors.
     at: (usize, String),
     depth: usize,
     steps: u64,
-    /// The template at hand.
+    /// The name of the current template.
     name: String,
 }
 
@@ -67,7 +67,7 @@ impl<'a> State<'a> {
         Ok(Flow::Next)
     }
 
-    /// Counts what is done, so that no template runs for ever.
+    /// Counts a step, so that no template runs for ever.
     fn step(&mut self) -> Result<(), String> {
         self.steps += 1;
         match self.steps > MAX_STEPS {
@@ -125,7 +125,7 @@ impl<'a> State<'a> {
         Ok(Flow::Next)
     }
 
-    /// `if` and `with`.
+    /// Runs an `if` or a `with`.
     fn branch(&mut self, branch: &'a BranchNode, dot: &Data, with: bool) -> Result<Flow, String> {
         let scope = self.variables.len();
         let value = self.pipe(&branch.pipe, dot, false)?;
@@ -142,9 +142,9 @@ impl<'a> State<'a> {
 
     fn range(&mut self, branch: &'a BranchNode, dot: &Data) -> Result<Flow, String> {
         let scope = self.variables.len();
-        // The variables are set per item, not to the whole.
+        // The variables are set to each item in turn, never to the whole value.
         let value = self.commands(&branch.pipe, dot, false)?;
-        // Numbers are counted as they come: there may be more of them than fit anywhere.
+        // The items of a number are made one at a time: all of them might not fit into memory.
         let items: Box<dyn Iterator<Item = (Data, Data)>> = match value.target() {
             Some(Data::List { items, .. }) => {
                 Box::new(items.iter().cloned().enumerate().map(|(at, item)| (Data::int(at as i64), item)))
@@ -188,7 +188,7 @@ impl<'a> State<'a> {
         }
     }
 
-    /// `guarded`: fields and variables go through the change of strings.
+    /// With `guarded`, the values of fields and variables go through `Run::change`.
     fn pipe(&mut self, pipe: &'a PipeNode, dot: &Data, guarded: bool) -> Result<Data, String> {
         let value = self.commands(pipe, dot, guarded)?;
         for name in &pipe.decl {
@@ -224,7 +224,7 @@ impl<'a> State<'a> {
                 Expr::Field(_, fields) | Expr::Variable(_, _, fields) | Expr::Chain(_, _, fields)
                     if !fields.is_empty() =>
                 {
-                    // Go looks at the field first.
+                    // Go evaluates the field first: an error of the field is reported instead of this one.
                     self.expression(first, dot, false)?;
                     format!("{} has arguments but cannot be invoked as function", fields[fields.len() - 1])
                 }
@@ -324,7 +324,7 @@ impl<'a> State<'a> {
         match self.run.change.filter(|_| guarded) {
             None => Ok(value),
             Some(change) => structure::changed(&value, change).map_err(|text| {
-                // safetext weaves this function into the template, where it has no position.
+                // safetext inserts this function into the template, where it has no position.
                 self.at = (0, "ApplyInjectionDetection".to_owned());
                 self.error(&format!("error calling ApplyInjectionDetection: {text}"))
             }),
@@ -348,7 +348,7 @@ impl<'a> State<'a> {
 
     fn error(&self, text: &str) -> String {
         let (offset, context) = &self.at;
-        // An offset between characters, whatever the parser says.
+        // The parser's offset may lie inside of a character: then the last boundary before it is used.
         let before = (0..=*offset).rev().find_map(|end| self.run.text.get(..end)).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
         let column = before.len() - before.rfind('\n').map_or(0, |newline| newline + 1);

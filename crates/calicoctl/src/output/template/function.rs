@@ -7,7 +7,7 @@ use gotmpl::{Template, Value};
 
 use super::data::Data;
 
-/// All names, in no order that matters.
+/// The names of all functions. Their order does not matter.
 pub(super) const NAMES: &[&str] = &[
     "and",
     "call",
@@ -34,7 +34,7 @@ pub(super) const NAMES: &[&str] = &[
     "urlquery",
 ];
 
-/// How many arguments a function takes: at least, and at most.
+/// The least and the largest number of arguments of a function.
 pub(super) fn arity(name: &str) -> (usize, usize) {
     match name {
         "config" | "len" | "not" | "StructuralData" => (1, 1),
@@ -46,10 +46,10 @@ pub(super) fn arity(name: &str) -> (usize, usize) {
     }
 }
 
-/// The most bytes that a verb of `printf` makes of nothing: the widest width.
+/// The largest width of a verb of `printf`. A verb can make so many bytes of an empty value.
 const WIDEST: usize = 1 << 16;
 
-/// About how many bytes a function would make of those arguments, at most.
+/// An upper estimate of how many bytes a function would make of these arguments.
 pub(super) fn weight(name: &str, args: &[Data]) -> usize {
     let all: usize = args.iter().map(Data::weight).sum();
     match (name, args) {
@@ -65,15 +65,15 @@ pub(super) fn weight(name: &str, args: &[Data]) -> usize {
             let verbs = format.print().matches('%').count();
             all.saturating_add(verbs.saturating_mul(WIDEST))
         }
-        // Escaped characters are longer.
+        // Escaping makes characters longer.
         ("html" | "js" | "urlquery", _) => all.saturating_mul(6),
         ("print" | "println" | "call" | "slice", _) => all,
-        // These make no texts.
+        // The other functions make no texts.
         _ => 0,
     }
 }
 
-/// Calls a function; the error is Go's text without what goes before it.
+/// Calls a function. The error is Go's text, without the words that Go puts in front of it.
 pub(super) fn call(
     name: &str,
     args: &[Data],
@@ -85,7 +85,7 @@ pub(super) fn call(
             let Some(Data::Int { value, .. }) = args[2].target() else {
                 return Err(format!("wrong type for value; expected int; got {}", args[2].go_type()));
             };
-            // Below 3 Go would slice out of bounds.
+            // With a limit below 3 Go would slice out of bounds.
             match usize::try_from(*value) {
                 Ok(0) | Err(_) => Ok(Data::text(join(&args[0], &args[1].print(), None))),
                 Ok(limit) => Ok(Data::text(join(&args[0], &args[1].print(), Some(limit.max(3))))),
@@ -100,7 +100,8 @@ pub(super) fn call(
     }
 }
 
-/// Calico's `join`: a list's items, a map's `key=value` pairs in order, or anything else alone.
+/// Calico's `join`: joins the items of a list, or the `key=value` pairs of a map in order. Anything else is
+/// printed alone.
 fn join(items: &Data, separator: &str, limit: Option<usize>) -> String {
     let items: Vec<String> = match items.target() {
         None | Some(Data::Nothing) => Vec::new(),
@@ -143,7 +144,7 @@ fn index(data: &Data, key: &Data) -> Result<Data, String> {
     }
 }
 
-/// The functions that gotmpl has, called through a template of one call.
+/// Calls one of gotmpl's functions: runs a template that consists of that call.
 fn borrowed(name: &str, args: &[Data]) -> Result<Data, String> {
     let result = Arc::new(Mutex::new(Value::Nil));
     let slot = Arc::clone(&result);

@@ -1,5 +1,5 @@
-//! The guard that every template's output passes (google/safetext's `yamltemplate`): data must not change the structure of the YAML that
-//! the template makes.
+//! The guard that every template's output passes (google/safetext's `yamltemplate`): data must not change the
+//! structure of the YAML that the template makes.
 
 use std::collections::BTreeMap;
 
@@ -10,25 +10,28 @@ use crate::input::yaml::tree::{Documents, NodeId, NodeKind, Tree};
 /// Data without any of these characters needs no guard.
 pub(super) const SPECIAL: &str = "{}[]&*#?|-.<>=!%@:\"'`,\r\n";
 
-/// What a string becomes for the baseline.
+/// The text that replaces every string for the baseline.
 pub(super) fn baseline(_: &str) -> String {
     "baseline".to_owned()
 }
 
-/// What a string becomes to provoke a change of structure: every character twice, but for quotes and backslashes.
+/// Changes a string so that it may change the structure: writes every character twice, except quotes and
+/// backslashes.
 pub(super) fn doubled(text: &str) -> String {
     text.chars()
         .flat_map(|c| std::iter::repeat_n(c, if matches!(c, '\\' | '\'' | '"') { 1 } else { 2 }))
         .collect()
 }
 
-/// A copy with all strings changed, as safetext makes one by reflection. It fails where a copy would not have the type that its place in
-/// Go wants: a struct inside of a struct, a list of structs or of named strings.
+/// A copy of the data with all strings changed, as safetext makes it by reflection. It fails if a copied
+/// value would not have the type that its place in Go needs: a struct inside of a struct, a list of structs
+/// or of named strings.
 pub(super) fn changed(data: &Data, change: &dyn Fn(&str) -> String) -> Result<Data, String> {
     copy(data, change).map(|(data, _)| data)
 }
 
-/// The copy, and its type in Go, which for a struct is a pointer and for a named string a plain one.
+/// The copy, and its type in Go. The copy of a struct is a pointer, and that of a named string is a plain
+/// string.
 fn copy(data: &Data, change: &dyn Fn(&str) -> String) -> Result<(Data, String), String> {
     let place = |value: &Data, wanted: &str| {
         let (copied, go_type) = copy(value, change)?;
@@ -40,7 +43,7 @@ fn copy(data: &Data, change: &dyn Fn(&str) -> String) -> Result<(Data, String), 
     };
     let copied = match data {
         Data::Text { text, .. } => return Ok((Data::text(change(text)), "string".to_owned())),
-        // A struct, of fields that only its package sees.
+        // In Go a time is a struct with private fields.
         Data::Time(_) => return Ok((data.clone(), "*time.Time".to_owned())),
         Data::List { element_type, items } => Data::List {
             element_type: element_type.clone(),
@@ -80,7 +83,7 @@ fn copy(data: &Data, change: &dyn Fn(&str) -> String) -> Result<(Data, String), 
     Ok((copied, data.go_type()))
 }
 
-/// The structure of YAML text, its scalars reduced to their kinds.
+/// The structure of a YAML text. Of each scalar only its sort is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Shape {
     Null,
@@ -88,7 +91,7 @@ pub(super) enum Shape {
     /// A number, boolean or time.
     Other(&'static str),
     List(Vec<Shape>),
-    /// By the texts of the keys.
+    /// The values by the texts of their keys.
     Map(BTreeMap<String, Shape>),
 }
 
@@ -103,9 +106,9 @@ pub(super) fn shapes(text: &str) -> Option<Vec<Shape>> {
     Some(shapes)
 }
 
-/// Aliases are followed only so deep, as the text may refer to itself.
+/// How many aliases within aliases are followed: a text may refer to itself.
 const MAX_EXPANSION: usize = 64;
-/// The nodes of a document, aliases expanded: each may double what the one before it says.
+/// The most nodes of a document with its aliases expanded. Each alias may double the number.
 const MAX_NODES: usize = 5_000_000;
 
 fn shape(tree: &Tree, id: NodeId, aliases: usize, work: &mut usize) -> Option<Shape> {
@@ -114,7 +117,7 @@ fn shape(tree: &Tree, id: NodeId, aliases: usize, work: &mut usize) -> Option<Sh
         NodeKind::Scalar(scalar) if !scalar.implicit => Shape::Text,
         NodeKind::Scalar(scalar) => match resolve(&scalar.value, false) {
             Meaning::Null => Shape::Null,
-            // The reader of the guard knows `true` and `false` only.
+            // The YAML reader of Go's guard knows only `true` and `false` as booleans.
             Meaning::Bool(_) if !matches!(scalar.value.to_lowercase().as_str(), "true" | "false") => {
                 Shape::Text
             }
@@ -139,7 +142,7 @@ fn shape(tree: &Tree, id: NodeId, aliases: usize, work: &mut usize) -> Option<Sh
     })
 }
 
-/// Whether both others have the structure of `base`. Where the baseline has text, any scalar will do.
+/// Whether `one` and `other` both have the structure of `base`. Where the baseline has text, any scalar fits.
 pub(super) fn agree(base: &Shape, one: &Shape, other: &Shape) -> bool {
     match (base, one, other) {
         (Shape::List(base), Shape::List(one), Shape::List(other)) => agree_all(base, one, other),
@@ -158,7 +161,7 @@ pub(super) fn agree(base: &Shape, one: &Shape, other: &Shape) -> bool {
     }
 }
 
-/// The same for sequences, of documents too.
+/// The same for sequences of structures, such as all documents of a text.
 pub(super) fn agree_all(base: &[Shape], one: &[Shape], other: &[Shape]) -> bool {
     base.len() == one.len()
         && base.len() == other.len()

@@ -1,4 +1,4 @@
-//! Template text to gotmpl's syntax tree, with Go's texts for what is wrong with it.
+//! Turns the text of a template into gotmpl's syntax tree. Errors have Go's texts.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub(super) struct Syntax {
     pub(super) defined: BTreeMap<String, ListNode>,
 }
 
-/// Parses a template of the name `get`.
+/// Parses a template under the name `get`.
 pub(super) fn parse(text: &str) -> Result<Syntax, String> {
     check_depth(text)?;
     let parser = Parser::with_name(Some("get"), text, "{{", "}}").map_err(|error| message(text, error))?;
@@ -27,12 +27,14 @@ pub(super) fn parse(text: &str) -> Result<Syntax, String> {
     Ok(Syntax { root, defined })
 }
 
-/// The deepest nesting of blocks and parentheses. The parser has no bound, and calls itself for each.
+/// The deepest nesting of blocks and parentheses. gotmpl's parser has no bound of its own, and recurses for
+/// each level.
 const MAX_NESTING: usize = 200;
 
-/// Refuses what nests deeper than that, as far as a look at the text tells; parentheses in texts count, too.
+/// Refuses a template that nests deeper than [`MAX_NESTING`]. This does not parse: it also counts parentheses
+/// inside of strings.
 fn check_depth(text: &str) -> Result<(), String> {
-    // Of each open block, how many it stands for: with every `else if` one more begins.
+    // For each open block the number of blocks that it stands for: every `else if` begins one more.
     let mut blocks: Vec<usize> = Vec::new();
     let mut at = 0;
     let mut parts = text.split("{{");
@@ -90,7 +92,8 @@ fn message(text: &str, error: TemplateError) -> String {
     format!("template: get:{line}: {message}")
 }
 
-/// Go tells a character that breaks a word from one that stands alone.
+/// Go's text for a wrong character. Go distinguishes a character that breaks a word from one that stands
+/// alone.
 fn bad_character(text: &str, line: usize, col: usize, c: char) -> String {
     let before: Vec<char> = text
         .split('\n')
@@ -112,8 +115,9 @@ fn bad_character(text: &str, line: usize, col: usize, c: char) -> String {
     }
 }
 
-/// Go notices that a block has no end, or an end no block; gotmpl stops there without a word. Text that is put after the template tells:
-/// in a sound one it is the last thing at the top.
+/// Refuses a block without an end, and an end without a block. Go reports both, but gotmpl just stops parsing
+/// there. So a text is appended to the template: in a sound template this text is the last node at the top
+/// level.
 fn check_balance(text: &str) -> Result<(), String> {
     if is_closed(text) {
         return Ok(());
@@ -140,7 +144,7 @@ fn is_closed(text: &str) -> bool {
     )
 }
 
-/// Looks for functions and variables that there are none of, which Go notices before it runs the template.
+/// Finds names of functions and variables that do not exist. Go reports them before it runs the template.
 struct Names {
     variables: Vec<String>,
 }
@@ -227,7 +231,7 @@ pub(super) fn command_source(args: &[Expr]) -> String {
     args.iter().map(source).collect::<Vec<_>>().join(" ")
 }
 
-/// The position Go gives an expression: of a chain of fields the second one's, where there is one.
+/// The position that Go gives an expression: for a chain of fields, that of the second field if there is one.
 pub(super) fn offset(expression: &Expr) -> usize {
     let start = expression.pos().offset;
     match expression {

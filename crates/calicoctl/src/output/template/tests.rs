@@ -35,7 +35,8 @@ fn renders(template: &str, resources: &[Value]) -> Result<String, String> {
     render(template, &results(resources), &config).map_err(|error| error.to_string())
 }
 
-/// Recorded in 004-guide-get-formats, 006-guide-missing-names, 008-guide-label-nodes and kdd-v1/037-calicoctl-crud.
+/// Recorded in 004-guide-get-formats, 006-guide-missing-names, 008-guide-label-nodes and
+/// kdd-v1/037-calicoctl-crud.
 #[test]
 fn renders_recorded_templates() {
     let one = [pool("rack-1-ippool", "192.168.64.0/18")];
@@ -277,7 +278,7 @@ fn values_print_as_their_go_types_do() {
     }
 }
 
-/// Go says the same of each.
+/// Go reports the same error for each function.
 #[test]
 fn functions_without_arguments_are_errors() {
     for name in super::function::NAMES {
@@ -326,7 +327,7 @@ fn no_template_runs_or_writes_without_end() {
     assert_eq!(renders("{{range 0}}x{{else}}none{{end}}", &pools()).unwrap(), "none");
 }
 
-/// What a resource says must not make its reader work without end, either.
+/// The text of a resource must not make its reader work without end, either.
 #[test]
 fn aliases_in_data_do_not_multiply() {
     let mut bomb = "a0: &a0 [x, x]\n".to_owned();

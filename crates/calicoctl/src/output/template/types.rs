@@ -1,4 +1,4 @@
-//! Resources as a template sees them: their JSON by the Go types of [`api::schema`].
+//! Resources as a template sees them: a resource's JSON, typed by the Go types of [`api::schema`].
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::data::{Data, Field};
 
-/// What `get` hands a template: Go's slice of the results, each an object or a list of objects.
+/// The data that `get` passes to a template: Go's slice of the results, each an object or a list of objects.
 pub fn results(resources: &[Value]) -> Data {
     let object = |resource: &Value| Data::Reference {
         go_type: "runtime.Object".to_owned(),
@@ -17,7 +17,7 @@ pub fn results(resources: &[Value]) -> Data {
     Data::List { element_type: "runtime.Object".to_owned(), items: resources.iter().map(object).collect() }
 }
 
-/// An object, or a list of objects, by its `kind`. `get` knows no other kinds than those that have a type.
+/// An object, or a list of objects, with the type of its `kind`. All kinds that `get` knows have a type.
 fn resource_data(resource: &Value) -> Data {
     let name = resource["kind"].as_str().unwrap_or_default();
     match (Kind::from_name(name), name.strip_suffix("List").and_then(Kind::from_name)) {
@@ -50,13 +50,14 @@ fn list_data(kind: Kind, list: &Value) -> Data {
     }
 }
 
-/// An embedded struct: Go names such a field as its type.
+/// An embedded struct. Go names such a field after its type.
 fn embedded(go_type: &str, fields: Vec<Field>) -> Field {
     let name = go_type.rsplit('.').next().unwrap_or(go_type).to_owned();
     Field { name, embedded: true, value: Data::Struct { go_type: go_type.to_owned(), fields } }
 }
 
-/// All fields of a struct, set or not. Neighbours within the same embedded struct come as that struct.
+/// All fields of a struct, set or not. Adjacent fields of the same embedded struct are put into one such
+/// struct.
 fn struct_fields(of: &Struct, value: Option<&Value>) -> Vec<Field> {
     of.fields
         .chunk_by(|a, b| a.place == b.place && matches!(a.place, Place::Within(_)))

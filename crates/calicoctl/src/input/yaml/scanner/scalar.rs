@@ -10,14 +10,14 @@ enum Chomping {
     Keep,
 }
 
-/// The blanks and line breaks between two words of a flow scalar, of which only some are kept.
+/// The blanks and line breaks between two words of a flow scalar. Folding keeps only some of them.
 #[derive(Default)]
 struct Gap {
-    /// On the line of the first word.
+    /// The blanks on the line of the first word.
     blanks: String,
     first_break: String,
     more_breaks: String,
-    /// Whether a line has ended: blanks no longer count.
+    /// Whether a line has ended. Blanks after that do not count.
     lines: bool,
 }
 
@@ -26,7 +26,8 @@ impl Gap {
         !self.lines && self.blanks.is_empty()
     }
 
-    /// Adds to `text` what the gap folds to: one line break is a blank, more are one less.
+    /// Adds to `text` what the gap folds to: a blank for one line break; for several, one line break less
+    /// than there are.
     fn fold_into(&mut self, text: &mut String) {
         if !self.lines {
             text.push_str(&self.blanks);
@@ -57,7 +58,7 @@ impl Scanner {
         };
         self.finish_line(start)?;
 
-        // 0 until the first line of text shows it.
+        // 0 until the first line of text shows the indentation.
         let mut indent = if increment > 0 { self.indent.max(0) as usize + increment } else { 0 };
         let mut value = String::new();
         let mut last_break = String::new();
@@ -117,7 +118,7 @@ impl Scanner {
         }
     }
 
-    /// Reads indentation and empty lines, and finds out the indentation if it is not known.
+    /// Reads indentation and empty lines. Finds out the indentation if it is not known yet.
     fn scan_block_breaks(&mut self, indent: &mut usize, breaks: &mut String, start: Mark) -> Scan<()> {
         let mut deepest = 0;
         loop {
@@ -275,14 +276,14 @@ impl Scanner {
                 break;
             }
         }
-        // The line that follows may begin with a key.
+        // The next line may begin with a key.
         if gap.lines {
             self.simple_key_allowed = true;
         }
         Ok(TokenKind::Scalar { value, plain: true })
     }
 
-    /// Reads blanks and line breaks. `check` looks at every blank that stands after a line break.
+    /// Reads blanks and line breaks. `check` is called for every blank after a line break.
     fn scan_gap(&mut self, gap: &mut Gap, check: impl Fn(&Scanner) -> Scan<()>) -> Scan<()> {
         loop {
             match self.at(0) {

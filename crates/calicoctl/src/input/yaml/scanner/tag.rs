@@ -103,7 +103,7 @@ impl Scanner {
                 let suffix = self.scan_tag_uri("", start)?;
                 (handle, suffix)
             } else {
-                // Not a handle but the beginning of a local tag.
+                // What was read is no handle, but the beginning of a local tag.
                 match self.scan_tag_uri(&handle, start)? {
                     suffix if suffix.is_empty() => (suffix, "!".to_owned()),
                     suffix => ("!".to_owned(), suffix),
@@ -117,7 +117,7 @@ impl Scanner {
         Ok(TokenKind::Tag { handle, suffix })
     }
 
-    /// `!`, `!!`, `!word!`, or `!word` where the handle is only `!`.
+    /// Reads `!`, `!!` or `!word!`; also `!word`, of which only `!` is the handle.
     fn scan_tag_handle(&mut self, start: Mark) -> Scan<String> {
         self.need(1)?;
         if self.at(0) != '!' {
@@ -132,7 +132,7 @@ impl Scanner {
         Ok(handle)
     }
 
-    /// `head` is what was read of the tag before, its `!` included.
+    /// `head` is the part of the tag that was read before, with its `!`.
     fn scan_tag_uri(&mut self, head: &str, start: Mark) -> Scan<String> {
         let mut uri = head.get(1..).unwrap_or_default().to_owned();
         let mut found = !head.is_empty();
@@ -149,7 +149,7 @@ impl Scanner {
         if found { Ok(uri) } else { Err(self.problem("did not find expected tag URI", start)) }
     }
 
-    /// One character, as up to four octets of the form `%41`.
+    /// Reads one character that is written as up to four octets of the form `%41`.
     fn scan_uri_escape(&mut self, start: Mark, uri: &mut String) -> Scan<()> {
         let mut octets = Vec::new();
         let mut width = 1;

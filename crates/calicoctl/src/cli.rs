@@ -139,7 +139,7 @@ pub fn fault_text(command: &Command, error: &clap::Error) -> String {
     match (error.kind(), context(ContextKind::InvalidArg), reason) {
         (ErrorKind::ValueValidation, Some(arg), Some(reason)) => {
             let long = arg.split([' ', '=']).next().unwrap_or_default().trim_start_matches('-');
-            let flag = flag_named(command, long).map_or_else(|| format!("--{long}"), pflag::shown);
+            let flag = flag_named(command, long).map_or_else(|| format!("--{long}"), pflag::flag_text);
             pflag::UsageError::Value { value: value.to_string(), flag, reason }.to_string()
         }
         _ => {

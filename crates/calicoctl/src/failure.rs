@@ -17,7 +17,7 @@ impl Failure {
     /// A message for standard error, with the two changes that Calico makes to the text of every error: it
     /// removes the words with which Go's JSON reader begins, and of a text about an unknown field it keeps
     /// only the field.
-    pub fn message(text: impl Into<String>) -> Failure {
+    pub fn in_calico_words(text: impl Into<String>) -> Failure {
         const DECODING: &str = "error unmarshaling JSON: while decoding JSON: json: ";
         const UNKNOWN: &str = "unknown field \"";
         let text = text.into();

@@ -38,7 +38,7 @@ impl From<ManifestError> for Failure {
                 Failure::Message(unknown.to_string())
             }
             empty @ ManifestError::Empty { .. } => Failure::Message(empty.to_string()),
-            other => Failure::message(format!("failed to execute command: {other}")),
+            other => Failure::in_calico_words(format!("failed to execute command: {other}")),
         }
     }
 }
@@ -93,7 +93,7 @@ pub fn kind(typed: &str) -> Result<Kind, String> {
 ///
 /// # Errors
 /// When the kind is unknown, or a name is empty.
-pub fn named(typed: &str, names: &[String]) -> Result<Vec<Resource>, String> {
+pub fn resources_named(typed: &str, names: &[String]) -> Result<Vec<Resource>, String> {
     let kind = kind(typed)?;
     if names.iter().any(String::is_empty) {
         return Err("resource name may not be empty".to_string());

@@ -225,7 +225,7 @@ impl<'c> Flags<'c> {
         if is_switch(arg) {
             let Some(truth) = parse_bool(&value) else {
                 let reason = format!("strconv.ParseBool: parsing {}: invalid syntax", go_quote(&value));
-                return Err(UsageError::Value { value, flag: shown(arg), reason });
+                return Err(UsageError::Value { value, flag: flag_text(arg), reason });
             };
             value = truth.to_string();
         }
@@ -238,7 +238,7 @@ impl<'c> Flags<'c> {
 }
 
 /// A flag as messages show it: `-R, --recursive`.
-pub fn shown(arg: &Arg) -> String {
+pub fn flag_text(arg: &Arg) -> String {
     let long = arg.get_long().unwrap_or_default();
     match arg.get_short() {
         Some(short) => format!("-{short}, --{long}"),

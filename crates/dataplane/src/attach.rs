@@ -68,7 +68,7 @@ async fn delete_stale(host: &Side, wiring: &Wiring) -> Result<(), AttachError> {
         Replaces::Index(index) => index == link.index,
     };
     if !link.pair || !may_go {
-        return Err(taken(host, name));
+        return Err(name_taken(host, name));
     }
     // This check comes before the deletion: the new pair could not get the route that another interface has,
     // so the old pair would be deleted for nothing.
@@ -108,13 +108,13 @@ async fn leave_room(container: &Side, wiring: &Wiring) -> Result<(), AttachError
 async fn none_behind(container: &Side, destination: IpNet, rivals: &[Rival]) -> AttachError {
     let last = rivals.iter().filter(|rival| rival.leads).max_by_key(|rival| rival.metric);
     let route = match last {
-        Some(last) => told(container, last).await,
+        Some(last) => route_words(container, last).await,
         None => String::new(),
     };
     AttachError::NoneBehind { destination, route }
 }
 
-fn taken(side: &Side, name: &str) -> AttachError {
+fn name_taken(side: &Side, name: &str) -> AttachError {
     AttachError::NameTaken { interface: name.to_owned(), namespace: side.namespace.name.clone() }
 }
 
@@ -152,8 +152,8 @@ impl Attempt<'_> {
         let (outer, inner) = (&self.wiring.host_interface, &self.wiring.container_interface);
         if is(&refusal, Errno::EXIST) {
             return match container.link(inner).await {
-                Ok(Some(_)) => taken(container, inner),
-                _ => taken(host, outer),
+                Ok(Some(_)) => name_taken(container, inner),
+                _ => name_taken(host, outer),
             };
         }
         container.refused(format_args!("make the pair {outer} and {inner}"), refusal).into()
@@ -358,7 +358,7 @@ async fn add_route(container: &Side, inner: &Link, route: &Route) -> Result<Opti
                 else {
                     return Ok(None);
                 };
-                let (first, interface) = (told(container, first).await, inner.name.clone());
+                let (first, interface) = (route_words(container, first).await, inner.name.clone());
                 return Ok(Some(Warning::Behind { destination, first, interface, metric }));
             }
         }
@@ -366,7 +366,7 @@ async fn add_route(container: &Side, inner: &Link, route: &Route) -> Result<Opti
 }
 
 /// Describes a route in the words of `ip route`.
-async fn told(side: &Side, route: &Rival) -> String {
+async fn route_words(side: &Side, route: &Rival) -> String {
     let via = route.gateway.map_or_else(String::new, |gateway| format!("via {gateway} "));
     let device = match route.interface {
         Some(index) => side.link_at(index).await.ok().flatten().map(|link| link.name),

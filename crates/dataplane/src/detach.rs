@@ -40,7 +40,7 @@ pub fn detach(
         container_interface: container_interface.into(),
         host_interface: host_interface.map(Into::into),
     };
-    limited(within, async move { work.run().await }, || DetachError::TimedOut {
+    run_within(within, async move { work.run().await }, || DetachError::TimedOut {
         interface: container_interface.into(),
         netns: netns.into(),
         within,
@@ -49,7 +49,7 @@ pub fn detach(
 
 /// Runs netlink requests on a thread of their own, and waits for them no longer than `within`. A request that
 /// the kernel never finishes blocks its thread for good, but not the caller.
-pub(crate) fn limited<T: Send + 'static>(
+pub(crate) fn run_within<T: Send + 'static>(
     within: Duration,
     work: impl Future<Output = Result<T, AccessError>> + Send + 'static,
     timed_out: impl FnOnce() -> DetachError,

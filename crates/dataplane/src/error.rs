@@ -223,13 +223,13 @@ pub enum DetachError {
 #[non_exhaustive]
 pub enum CheckError {
     /// The network differs from its wiring: attach the container anew. The list has at least one deviation.
-    #[error("the container's network is not as it was made: {}", listed(.0))]
+    #[error("the container's network is not as it was made: {}", in_one_line(.0))]
     Deviates(Vec<Deviation>),
     /// A namespace or the kernel was out of reach.
     #[error(transparent)]
     Access(#[from] AccessError),
 }
 
-fn listed(deviations: &[Deviation]) -> String {
+fn in_one_line(deviations: &[Deviation]) -> String {
     deviations.iter().map(Deviation::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketType, socket};
 
-use crate::detach::limited;
+use crate::detach::run_within;
 use crate::error::{AccessError, DetachError};
 use crate::kernel::{Side, run};
 use crate::links::Link;
@@ -124,7 +124,7 @@ pub fn remove(end: &HostEnd, within: Duration) -> Result<bool, DetachError> {
         let refused = |refusal| host.refused(format_args!("delete {interface}"), refusal);
         host.delete_link_at(index).await.map_err(refused)
     };
-    limited(within, work, || DetachError::TimedOutOnHost { interface: end.interface.clone(), within })
+    run_within(within, work, || DetachError::TimedOutOnHost { interface: end.interface.clone(), within })
 }
 
 fn is_there(interface: &str) -> Result<bool, AccessError> {

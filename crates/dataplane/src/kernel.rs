@@ -78,7 +78,7 @@ pub(crate) fn run<T, E: From<AccessError>>(work: impl Future<Output = Result<T, 
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// Waits for the kernel's answer to a request.
-pub(crate) async fn answered<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, Refusal> {
+pub(crate) async fn answer_to<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, Refusal> {
     match tokio::time::timeout(ANSWER_LIMIT, request).await {
         Ok(answer) => answer.map_err(refusal),
         Err(_) => Err(Refusal {

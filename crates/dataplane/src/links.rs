@@ -13,7 +13,7 @@ use rtnetlink::{LinkGetRequest, LinkMessageBuilder, LinkUnspec};
 use rustix::io::Errno;
 
 use crate::error::Refusal;
-use crate::kernel::{Side, Sides, answered};
+use crate::kernel::{Side, Sides, answer_to};
 use crate::wiring::{Device, HOST_MAC, Mac, Wiring};
 
 /// What this crate reads of an interface.
@@ -62,7 +62,7 @@ impl Side {
     }
 
     async fn delete(&self, message: LinkMessage) -> Result<bool, Refusal> {
-        match answered(self.netlink.link().del_with_message(message).execute()).await {
+        match answer_to(self.netlink.link().del_with_message(message).execute()).await {
             Ok(()) => Ok(true),
             Err(gone) if is(&gone, Errno::NODEV) => Ok(false),
             Err(other) => Err(other),
@@ -82,7 +82,7 @@ impl Side {
     }
 
     async fn change(&self, message: LinkMessageBuilder<LinkUnspec>) -> Result<(), Refusal> {
-        answered(self.netlink.link().change(message.build()).execute()).await
+        answer_to(self.netlink.link().change(message.build()).execute()).await
     }
 }
 
@@ -110,13 +110,13 @@ impl Sides {
             }
         };
         pair.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(data)]));
-        answered(maker.netlink.link().add(message(pair)).execute()).await
+        answer_to(maker.netlink.link().add(message(pair)).execute()).await
     }
 }
 
 async fn one(request: LinkGetRequest) -> Result<Option<Link>, Refusal> {
     let request = request.set_filter_mask(AddressFamily::Unspec, vec![LinkExtentMask::SkipStats]);
-    match answered(pin!(request.execute()).try_next()).await {
+    match answer_to(pin!(request.execute()).try_next()).await {
         Ok(found) => Ok(found.map(Link::from)),
         Err(gone) if is(&gone, Errno::NODEV) => Ok(None),
         Err(other) => Err(other),

@@ -12,7 +12,7 @@ use rtnetlink::packet_route::route::{
 };
 
 use crate::error::Refusal;
-use crate::kernel::{Side, answered};
+use crate::kernel::{Side, answer_to};
 
 /// The metric that the kernel gives to an IPv6 route without one. An IPv4 route without one gets 0.
 const IPV6_METRIC: u32 = 1024;
@@ -41,14 +41,14 @@ pub(crate) struct Rival {
 impl Side {
     pub(crate) async fn add_address(&self, index: u32, address: IpAddr) -> Result<(), Refusal> {
         let prefix = IpNet::from(address).prefix_len();
-        answered(self.netlink.address().add(index, address, prefix).execute()).await
+        answer_to(self.netlink.address().add(index, address, prefix).execute()).await
     }
 
     /// The addresses of an interface with their prefix lengths.
     pub(crate) async fn addresses(&self, index: u32) -> Result<Vec<(IpAddr, u8)>, Refusal> {
         let mut request = self.netlink.address().get();
         request.message_mut().header.index = index;
-        let found: Vec<AddressMessage> = answered(request.execute().try_collect()).await?;
+        let found: Vec<AddressMessage> = answer_to(request.execute().try_collect()).await?;
         Ok(found.into_iter().filter_map(address_of).collect())
     }
 
@@ -71,7 +71,7 @@ impl Side {
         message.attributes.extend(route.gateway.map(|gateway| RouteAttribute::Gateway(gateway.into())));
         message.attributes.push(RouteAttribute::Oif(route.interface));
         message.attributes.extend(metric.map(RouteAttribute::Priority));
-        answered(self.netlink.route().add(message).execute()).await
+        answer_to(self.netlink.route().add(message).execute()).await
     }
 
     /// The routes of the main table to exactly `destination`, by any interface.
@@ -80,7 +80,7 @@ impl Side {
         message.header.address_family = family(destination);
         message.header.table = RouteHeader::RT_TABLE_MAIN;
         let found: Vec<RouteMessage> =
-            answered(self.netlink.route().get(message).execute().try_collect()).await?;
+            answer_to(self.netlink.route().get(message).execute().try_collect()).await?;
         Ok(found.iter().filter(|route| destination_of(route) == Some(destination)).map(Rival::from).collect())
     }
 
@@ -93,7 +93,7 @@ impl Side {
             message.header.table = RouteHeader::RT_TABLE_MAIN;
             message.attributes.push(RouteAttribute::Oif(index));
             let found: Vec<RouteMessage> =
-                answered(self.netlink.route().get(message).execute().try_collect()).await?;
+                answer_to(self.netlink.route().get(message).execute().try_collect()).await?;
             routes.extend(found.iter().filter_map(route_of));
         }
         Ok(routes)
@@ -104,7 +104,7 @@ impl Side {
     pub(crate) async fn route_to(&self, address: IpAddr) -> Option<Route> {
         let mut message = about(address.into());
         message.header.flags = RouteFlags::FibMatch;
-        let found = answered(pin!(self.netlink.route().get(message).execute()).try_next()).await;
+        let found = answer_to(pin!(self.netlink.route().get(message).execute()).try_next()).await;
         found.ok()?.as_ref().and_then(route_of)
     }
 }

@@ -52,13 +52,13 @@ impl<'a, S: Store, E: Effects> Client<'a, S, E> {
     }
 
     /// The error that there is no such resource.
-    pub(crate) fn absent(&self, id: &Identifier) -> Error {
+    pub(crate) fn does_not_exist(&self, id: &Identifier) -> Error {
         let told = BackendError::new(self.store.title(&id.key()), "not found");
         Error::DoesNotExist(id.clone(), told)
     }
 
     /// The error that there is such a resource already.
-    pub(crate) fn present(&self, id: Identifier) -> Error {
+    pub(crate) fn already_exists(&self, id: Identifier) -> Error {
         let told = BackendError::new(self.store.title(&id.key()), "already exists");
         Error::AlreadyExists(id, told)
     }
@@ -83,7 +83,7 @@ impl<'a, S: Store, E: Effects> Client<'a, S, E> {
         for (index, outcome) in report.outcomes.iter().enumerate() {
             match outcome {
                 Outcome::Applied(revision) => revisions.push(revision.clone()),
-                Outcome::Unknown(reason) => match self.landed(&batch.writes[index]).await? {
+                Outcome::Unknown(reason) => match self.find_applied(&batch.writes[index]).await? {
                     Some(revision) => revisions.push(revision),
                     None => return Err(Error::InDoubt { on: on.clone(), reason: reason.clone() }),
                 },
@@ -98,7 +98,7 @@ impl<'a, S: Store, E: Effects> Client<'a, S, E> {
 
     /// Looks whether a write with an unknown outcome was applied: the record then has exactly the value of
     /// the write, or, for a deletion, is gone. Returns the record's revision if so.
-    async fn landed(&self, write: &store::Write) -> Result<Option<Revision>, Error> {
+    async fn find_applied(&self, write: &store::Write) -> Result<Option<Revision>, Error> {
         let view = self.read(&ReadSet::new().key(write.key.clone())).await?;
         let record = view.full(&write.key).flatten();
         let store::Op::Put(value) = &write.op else {
@@ -119,11 +119,11 @@ impl<'a, S: Store, E: Effects> Client<'a, S, E> {
     pub(crate) async fn resource(&self, id: &Identifier) -> Result<(api::Resource, Revision), Error> {
         let key = id.key();
         let view = self.read(&ReadSet::new().key(key.clone())).await?;
-        found(&view, &key).ok_or_else(|| self.absent(id))
+        resource_in(&view, &key).ok_or_else(|| self.does_not_exist(id))
     }
 }
 
 /// The resource under a key, and its revision. The view must have read the key.
-pub(crate) fn found(view: &View, key: &Key) -> Option<(api::Resource, Revision)> {
+pub(crate) fn resource_in(view: &View, key: &Key) -> Option<(api::Resource, Revision)> {
     view.resource(key).flatten().map(|(resource, revision)| (resource.clone(), revision.clone()))
 }

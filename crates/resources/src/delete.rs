@@ -42,7 +42,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
             if attempt > 0 {
                 self.pause(attempt).await;
             }
-            let (view, stored, revision) = match self.stored(id, wanted).await {
+            let (view, stored, revision) = match self.read_stored(id, wanted).await {
                 Err(Error::Store(StoreError::Corrupt(_))) => return self.delete_unread(id, wanted).await,
                 stored => stored?,
             };
@@ -52,7 +52,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
                 config::delete(&mut batch, &view);
             }
             if let Committed::Applied(_) = self.commit(&batch, id).await? {
-                return Ok(metadata::shown(&stored, &revision));
+                return Ok(metadata::as_read(&stored, &revision));
             }
         }
         Err(Error::Conflict(id.clone()))
@@ -66,7 +66,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         let view = self.read(&set).await?;
         let slot = view.get(&key);
         let revision =
-            slot.as_ref().and_then(|slot| slot.revision()).cloned().ok_or_else(|| self.absent(id))?;
+            slot.as_ref().and_then(|slot| slot.revision()).cloned().ok_or_else(|| self.does_not_exist(id))?;
         if wanted.is_some_and(|wanted| wanted != revision.as_str()) {
             return Err(Error::Conflict(id.clone()));
         }

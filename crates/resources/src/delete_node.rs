@@ -6,7 +6,7 @@ use api::{Cidr, Kind, Owner, Resource};
 use ipam::Which;
 use store::{Depth, Effects, ReadSet, Scope, Store};
 
-use crate::client::{Client, found};
+use crate::client::{Client, resource_in};
 use crate::error::{Error, Identifier};
 
 impl<S: Store, E: Effects> Client<'_, S, E> {
@@ -22,7 +22,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         let set = going().fold(set, |set, kind| set.scope(Scope::kind(kind), Depth::Full));
         // Even if the node's record cannot be read, the node's name tells what belongs to it.
         let view = self.store.read(&set, self.within).await?;
-        let node = found(&view, &id.key());
+        let node = resource_in(&view, &id.key());
         if let (Some((_, revision)), Some(wanted)) = (&node, wanted)
             && revision.as_str() != wanted
         {

@@ -12,7 +12,7 @@ use api::{BlockCidr, Cidr, Key, Kind, Owner, Resource, Value};
 use ipam::{ReleaseAffinities, Which};
 use store::{Batch, Depth, Effects, Expect, ReadSet, Scope, Store, View};
 
-use crate::client::{Client, Committed, TRIES, found};
+use crate::client::{Client, Committed, TRIES, resource_in};
 use crate::error::{Error, Identifier};
 use crate::metadata;
 use crate::pools;
@@ -24,7 +24,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
             if attempt > 0 {
                 self.pause(attempt).await;
             }
-            let (stored, revision) = self.disabled(id, wanted.as_deref()).await?;
+            let (stored, revision) = self.disable(id, wanted.as_deref()).await?;
             // The next try expects the revision that this deletion has made.
             wanted = None;
             self.release_network(&stored).await?;
@@ -33,7 +33,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
             match self.commit(&batch, id).await? {
                 Committed::Applied(_) => {
                     self.release_network(&stored).await?;
-                    return Ok(metadata::shown(&stored, &revision));
+                    return Ok(metadata::as_read(&stored, &revision));
                 }
                 // Another writer has changed the pool, and may have enabled it again.
                 Committed::Conflict(_) | Committed::Stale => {}
@@ -43,7 +43,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
     }
 
     /// Disables the pool, unless it is disabled already. Returns the pool and its revision.
-    async fn disabled(
+    async fn disable(
         &self,
         id: &Identifier,
         wanted: Option<&str>,
@@ -54,7 +54,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
                 self.pause(attempt).await;
             }
             let view = self.read(&ReadSet::new().key(key.clone())).await?;
-            let (stored, revision) = found(&view, &key).ok_or_else(|| self.absent(id))?;
+            let (stored, revision) = resource_in(&view, &key).ok_or_else(|| self.does_not_exist(id))?;
             if wanted.is_some_and(|wanted| wanted != revision.as_str()) {
                 return Err(Error::Conflict(id.clone()));
             }

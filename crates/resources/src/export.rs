@@ -118,7 +118,7 @@ impl Export {
         let Some((cluster, revision)) = view.resource(&cluster_information()).flatten() else {
             return Export { lists, rest: Err(ExportError::NoCluster) };
         };
-        let cluster = metadata::shown(cluster, revision).to_json();
+        let cluster = metadata::as_read(cluster, revision).to_json();
         let (ipam, virtual_affinities) = allocations(view, &names);
         Export { lists, rest: Ok(Rest { cluster, ipam, virtual_affinities }) }
     }
@@ -126,7 +126,7 @@ impl Export {
 
 fn items(view: &View, kind: Kind, names: &Names) -> Vec<Json> {
     let mut found: Vec<Resource> =
-        view.resources(kind).map(|(resource, revision)| metadata::shown(resource, revision)).collect();
+        view.resources(kind).map(|(resource, revision)| metadata::as_read(resource, revision)).collect();
     found.sort_by(Resource::compare);
     let item = |resource: &Resource| {
         let renamed = kind.definition().node_prefix.and_then(|prefix| {
@@ -134,7 +134,7 @@ fn items(view: &View, kind: Kind, names: &Names) -> Vec<Json> {
             Some(format!("{prefix}{name}"))
         });
         let namespace = resource.metadata().namespace.clone();
-        let exported = metadata::exported(resource).with(|metadata, _| {
+        let exported = metadata::without_identity(resource).with(|metadata, _| {
             metadata.namespace = namespace;
             if let Some(name) = renamed {
                 metadata.name = name;

@@ -6,7 +6,7 @@ use api::{Cidr, IpamConfig, Key, Kind, Resource, Value};
 use serde_json::{Value as Json, json};
 use store::{Batch, Effects, Expect, ReadSet, Store};
 
-use crate::client::{Client, Committed, TRIES, found};
+use crate::client::{Client, Committed, TRIES, resource_in};
 use crate::config::{self, ConfigChange};
 use crate::error::{Error, Identifier};
 use crate::metadata;
@@ -72,7 +72,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
             }
             let view = self.read(&set).await?;
             let mut batch = Batch::new();
-            match found(&view, &cluster_information()) {
+            match resource_in(&view, &cluster_information()) {
                 None => {
                     let guid = metadata::uid(self.effects).replace('-', "");
                     let mut body = json!({"spec": {"clusterGUID": guid, "datastoreReady": true}});
@@ -88,7 +88,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
                 Some(_) => {}
             }
             for (name, order, action) in TIERS {
-                if found(&view, &Key::global(Kind::Tier, name)).is_none() {
+                if resource_in(&view, &Key::global(Kind::Tier, name)).is_none() {
                     let body = json!({"spec": {"order": order, "defaultAction": action}});
                     self.put_new(&mut batch, global(Kind::Tier, name, body));
                 }
@@ -105,7 +105,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
 
     fn put_new(&self, batch: &mut Batch, resource: Resource) {
         let stored =
-            metadata::created(&resource.canonical(), metadata::uid(self.effects), self.effects.now());
+            metadata::with_identity(&resource.canonical(), metadata::uid(self.effects), self.effects.now());
         batch.put(stored.key(), Expect::Absent, Value::Resource(stored));
     }
 
@@ -119,7 +119,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         let id = Identifier::of(&resource);
         match self.get(&id).await {
             Ok(there) if crate::pools::cidr(&there) == Some(pool.cidr) => Ok(PoolOutcome::There(there)),
-            Ok(_) => Err(self.present(id)),
+            Ok(_) => Err(self.already_exists(id)),
             Err(Error::DoesNotExist(..)) => Ok(PoolOutcome::Created(self.create(&resource).await?)),
             Err(error) => Err(error),
         }
@@ -131,7 +131,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
     /// The store's.
     pub async fn is_ready(&self) -> Result<Option<bool>, Error> {
         let view = self.read(&ReadSet::new().key(cluster_information())).await?;
-        Ok(found(&view, &cluster_information()).map(|(stored, _)| is_ready(&stored)))
+        Ok(resource_in(&view, &cluster_information()).map(|(stored, _)| is_ready(&stored)))
     }
 
     /// Unlocks (`true`) or locks the datastore.
@@ -179,7 +179,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
             let mut batch = Batch::new();
             config::put(&mut batch, &view, changed.clone());
             let twin = config::is_twin(self.backend, id.kind, &id.name);
-            if let Some((resource, revision)) = found(&view, &config::key()).filter(|_| twin) {
+            if let Some((resource, revision)) = resource_in(&view, &config::key()).filter(|_| twin) {
                 let twin = Value::Resource(config::to_resource(&resource, &changed));
                 batch.put(config::key(), Expect::Revision(revision), twin);
             }

@@ -14,7 +14,7 @@ const GENERATE_NAME: &str = "generateName";
 /// name was made.
 pub fn for_create(resource: &Resource) -> Resource {
     resource.with(|metadata, _| {
-        let noted = noted(resource);
+        let noted = generate_name_of(resource);
         *metadata = Metadata {
             name: std::mem::take(&mut metadata.name),
             namespace: metadata.namespace.take(),
@@ -27,7 +27,7 @@ pub fn for_create(resource: &Resource) -> Resource {
     })
 }
 
-fn noted(resource: &Resource) -> Option<(String, Json)> {
+fn generate_name_of(resource: &Resource) -> Option<(String, Json)> {
     let value = resource.metadata().rest.get(GENERATE_NAME).filter(|value| value.is_string())?;
     (resource.kind().definition().home == Home::Pods).then(|| (GENERATE_NAME.to_string(), value.clone()))
 }
@@ -39,7 +39,7 @@ pub fn uid(effects: &impl Effects) -> String {
 }
 
 /// The resource with an identity: `uid` and the time of creation.
-pub fn created(resource: &Resource, uid: String, now: Timestamp) -> Resource {
+pub fn with_identity(resource: &Resource, uid: String, now: Timestamp) -> Resource {
     resource.with(|metadata, _| {
         metadata.uid = Some(uid);
         metadata.creation_timestamp = Some(api::time::rfc3339(now));
@@ -50,7 +50,7 @@ pub fn created(resource: &Resource, uid: String, now: Timestamp) -> Resource {
 /// an endpoint that [`for_create`] keeps; all other metadata is that of `stored`.
 pub fn for_update(new: &Resource, stored: &Resource, revision: &Revision) -> Resource {
     new.with(|metadata, _| {
-        let noted = noted(new);
+        let noted = generate_name_of(new);
         *metadata = Metadata {
             labels: std::mem::take(&mut metadata.labels),
             annotations: std::mem::take(&mut metadata.annotations),
@@ -63,14 +63,14 @@ pub fn for_update(new: &Resource, stored: &Resource, revision: &Revision) -> Res
 
 /// The resource as readers see it: defaults applied, fields in Go's order, and its revision in
 /// `resourceVersion`. Fields that Calico does not know are left out, since nobody could write them back.
-pub fn shown(stored: &Resource, revision: &Revision) -> Resource {
+pub fn as_read(stored: &Resource, revision: &Revision) -> Resource {
     let seen = api::defaults::on_read(stored).without_residue().canonical();
     seen.with(|metadata, _| metadata.resource_version = Some(revision.as_str().to_string()))
 }
 
 /// The resource without its identity: namespace, `uid`, `resourceVersion` and times are removed (`get
 /// --export`).
-pub fn exported(resource: &Resource) -> Resource {
+pub fn without_identity(resource: &Resource) -> Resource {
     resource.with(|metadata, _| {
         metadata.namespace = None;
         metadata.uid = None;

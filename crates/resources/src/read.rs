@@ -19,13 +19,13 @@ pub struct Listed {
 }
 
 impl<S: Store, E: Effects> Client<'_, S, E> {
-    /// A resource as readers see it (see [`metadata::shown`]).
+    /// A resource as readers see it (see [`metadata::as_read`]).
     ///
     /// # Errors
     /// [`Error::DoesNotExist`], or the store's.
     pub async fn get(&self, id: &Identifier) -> Result<Resource, Error> {
         let (resource, revision) = self.resource(id).await?;
-        Ok(metadata::shown(&resource, &revision))
+        Ok(metadata::as_read(&resource, &revision))
     }
 
     /// All resources of a kind, in one namespace or in all. Resources that cannot be read are left out, as
@@ -37,7 +37,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         let scope = Scope::Resources { kind, namespace: namespace.map(str::to_string) };
         let view = self.read(&ReadSet::new().scope(scope, Depth::Full)).await?;
         let mut items: Vec<Resource> =
-            view.resources(kind).map(|(resource, revision)| metadata::shown(resource, revision)).collect();
+            view.resources(kind).map(|(resource, revision)| metadata::as_read(resource, revision)).collect();
         let definition = kind.definition();
         items.sort_by(|a, b| (definition.rank)(a).total_cmp(&(definition.rank)(b)));
         if self.backend == Backend::Kubernetes && definition.home == Home::Pods {

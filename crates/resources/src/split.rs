@@ -5,7 +5,7 @@ use api::cidr::{number, offset};
 use api::{Cidr, Resource, Value, validate};
 use store::{Batch, Depth, Effects, Expect, ReadSet, Scope, Store};
 
-use crate::client::{Client, Committed, TRIES, found};
+use crate::client::{Client, Committed, TRIES, resource_in};
 use crate::error::{Error, Identifier};
 use crate::metadata;
 use crate::pools;
@@ -128,22 +128,22 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
                 self.pause(attempt).await;
             }
             let view = self.read(&set).await?;
-            let (pool, revision) = found(&view, &id.key()).ok_or_else(|| self.absent(id))?;
+            let (pool, revision) = resource_in(&view, &id.key()).ok_or_else(|| self.does_not_exist(id))?;
             let parts = match parts(&api::defaults::on_read(&pool), count) {
                 Ok(parts) => parts,
                 Err(error) => return Ok(Err(error)),
             };
             let mut batch = Batch::new();
             for part in &parts {
-                match found(&view, &part.key()) {
+                match resource_in(&view, &part.key()) {
                     None => {
                         let part = api::defaults::on_write(part);
                         let stored =
-                            metadata::created(&part, metadata::uid(self.effects), self.effects.now());
+                            metadata::with_identity(&part, metadata::uid(self.effects), self.effects.now());
                         batch.put(stored.key(), Expect::Absent, Value::Resource(stored));
                     }
                     Some((there, _)) if pools::cidr(&there) == pools::cidr(part) => {}
-                    Some(_) => return Err(self.present(Identifier::of(part))),
+                    Some(_) => return Err(self.already_exists(Identifier::of(part))),
                 }
             }
             batch.delete(id.key(), Expect::Revision(revision));

@@ -5,7 +5,7 @@ use api::defaults::{on_read, on_write};
 use api::{Key, Resource, Revision, Role, Value, validate};
 use store::{Batch, Depth, Effects, Expect, ReadSet, Scope, Slot, Store, View};
 
-use crate::client::{Client, Committed, TRIES, found};
+use crate::client::{Client, Committed, TRIES, resource_in};
 use crate::config;
 use crate::error::{Error, Identifier};
 use crate::label::{self, LabelChange, LabelRefusal, Labelled};
@@ -50,7 +50,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         if let Some(conflict) = is_pool.then(|| pools::block_size_conflict(view, new)).flatten() {
             return Err(validate::ValidationError::from(conflict).into());
         }
-        let stored = metadata::created(&on_write(new), metadata::uid(self.effects), self.effects.now());
+        let stored = metadata::with_identity(&on_write(new), metadata::uid(self.effects), self.effects.now());
         let id = Identifier::of(&stored);
         let mut batch = Batch::new();
         if config::is_twin(self.backend, stored.kind(), stored.name()) {
@@ -64,7 +64,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         }
         match self.commit(&batch, &id).await? {
             Committed::Applied(revisions) => Ok(Some(as_written(&stored, revisions.get(written)))),
-            Committed::Conflict(at) if at == written => Err(self.present(id)),
+            Committed::Conflict(at) if at == written => Err(self.already_exists(id)),
             Committed::Conflict(_) | Committed::Stale => Ok(None),
         }
     }
@@ -122,7 +122,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
     /// [`Error::Patch`] besides those of [`Client::update`].
     pub async fn patch(&self, id: &Identifier, patch: &str) -> Result<Resource, Error> {
         let patched = |stored: &Resource, revision: &Revision| {
-            let patched = patch::apply(&metadata::shown(stored, revision), patch)?;
+            let patched = patch::apply(&metadata::as_read(stored, revision), patch)?;
             // A patch that names no version leaves the version that was read.
             match patched.metadata().resource_version.as_deref() {
                 Some(named) if !named.is_empty() && named != revision.as_str() => {
@@ -149,7 +149,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let labelled = |stored: &Resource, revision: &Revision| {
-            let shown = metadata::shown(stored, revision);
+            let shown = metadata::as_read(stored, revision);
             // Other writers may have changed the label since the check above. A refusal then changes nothing:
             // a label that is gone is what the user wanted removed, and another writer's value stays.
             Ok(shown.with(|metadata, _| {
@@ -165,7 +165,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
     ///
     /// # Errors
     /// When there is no such resource, or it is not at the revision that the caller insists on.
-    pub(crate) async fn stored(
+    pub(crate) async fn read_stored(
         &self,
         id: &Identifier,
         wanted: Option<&str>,
@@ -175,7 +175,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         let twin = config::is_twin(self.backend, id.kind, &id.name);
         let set = if twin { set.key(Key::IpamConfig) } else { set };
         let view = self.read(&set).await?;
-        let (stored, revision) = found(&view, &key).ok_or_else(|| self.absent(id))?;
+        let (stored, revision) = resource_in(&view, &key).ok_or_else(|| self.does_not_exist(id))?;
         if wanted.is_some_and(|wanted| wanted != revision.as_str()) {
             return Err(Error::Conflict(id.clone()));
         }
@@ -196,7 +196,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
             if attempt > 0 {
                 self.pause(attempt).await;
             }
-            let (view, stored, revision) = self.stored(id, wanted).await?;
+            let (view, stored, revision) = self.read_stored(id, wanted).await?;
             let new = metadata::for_update(&change(&stored, &revision)?, &stored, &revision);
             self.allow(Operation::Update, id)?;
             validate::update(&new, &on_read(&stored), self.backend)?;
@@ -229,7 +229,7 @@ fn reads_for_create(new: &Resource) -> ReadSet {
 
 fn as_written(stored: &Resource, revision: Option<&Revision>) -> Resource {
     match revision {
-        Some(revision) => metadata::shown(stored, revision),
+        Some(revision) => metadata::as_read(stored, revision),
         None => stored.clone(),
     }
 }

@@ -11,14 +11,14 @@ use crate::{MAX_DEPTH, MAX_LENGTH, hint};
 /// Why a text is no selector. Displays as Calico's own words, which callers repeat in their messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError {
-    kind: Kind,
+    kind: ErrorKind,
     span: Range<usize>,
     hint: Option<Cow<'static, str>>,
 }
 
 /// The last two are this crate's own; the others have Calico's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Kind {
+pub(crate) enum ErrorKind {
     #[error("unterminated string")]
     UnterminatedString,
     #[error("expected ==")]
@@ -58,7 +58,7 @@ pub(crate) enum Kind {
 }
 
 impl ParseError {
-    pub(crate) fn new(kind: Kind, span: Range<usize>) -> Self {
+    pub(crate) fn new(kind: ErrorKind, span: Range<usize>) -> Self {
         Self { kind, span, hint: None }
     }
 

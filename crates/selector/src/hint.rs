@@ -3,60 +3,60 @@
 use alloc::{borrow::Cow, format};
 use core::ops::Range;
 
-use crate::{error::Kind, lexer::is_label_char};
+use crate::{error::ErrorKind, lexer::is_label_char};
 
 const OPERATORS: &str = "after a label comes one of: == != contains, starts with, ends with, in, not in";
 const SET: &str = "a set of values stands in braces: {\"1\", \"2\"}";
 const JOIN: &str = "join two conditions with && (both) or || (either)";
 
 /// A hint for an error of this kind at `span` of `text`.
-pub(crate) fn hint(kind: &Kind, text: &str, span: &Range<usize>) -> Option<Cow<'static, str>> {
+pub(crate) fn hint(kind: &ErrorKind, text: &str, span: &Range<usize>) -> Option<Cow<'static, str>> {
     let before = text[..span.start].trim_end();
     let found = &text[span.clone()];
     let rest = &text[span.start..];
     Some(match kind {
-        Kind::UnterminatedString => {
+        ErrorKind::UnterminatedString => {
             "close the string with the quote it began with; there are no escapes, but the other kind of quote may \
              stand inside"
                 .into()
         }
-        Kind::LoneEquals => "write == to compare a label with a value".into(),
-        Kind::LoneAmpersand => "write && for \"and\"".into(),
-        Kind::LonePipe => "write || for \"or\"".into(),
-        Kind::ExpectedOperator(label) => after_label(label, found, rest),
-        Kind::NotClosed("has") => "has() takes one label: has(rack)".into(),
-        Kind::NotClosed(function) => format!("nothing stands between the parentheses of {function}()").into(),
-        Kind::ExpectedIdentifier => instead_of_a_label(before, found)?,
-        Kind::LabelTooLong(_) => format!("a label has at most {} bytes", crate::MAX_LABEL_LENGTH).into(),
-        Kind::UnexpectedEnd => alone(found),
-        Kind::ExpectedString => quoted(found)?,
-        Kind::ExpectedSet => SET.into(),
-        Kind::ExpectedBrace => match found.chars().next() {
+        ErrorKind::LoneEquals => "write == to compare a label with a value".into(),
+        ErrorKind::LoneAmpersand => "write && for \"and\"".into(),
+        ErrorKind::LonePipe => "write || for \"or\"".into(),
+        ErrorKind::ExpectedOperator(label) => after_label(label, found, rest),
+        ErrorKind::NotClosed("has") => "has() takes one label: has(rack)".into(),
+        ErrorKind::NotClosed(function) => format!("nothing stands between the parentheses of {function}()").into(),
+        ErrorKind::ExpectedIdentifier => instead_of_a_label(before, found)?,
+        ErrorKind::LabelTooLong(_) => format!("a label has at most {} bytes", crate::MAX_LABEL_LENGTH).into(),
+        ErrorKind::UnexpectedEnd => lone_label_hint(found),
+        ErrorKind::ExpectedString => value_hint(found)?,
+        ErrorKind::ExpectedSet => SET.into(),
+        ErrorKind::ExpectedBrace => match found.chars().next() {
             None => "close the set with }".into(),
             Some('"' | '\'') => "separate the values with commas: {\"1\", \"2\"}".into(),
-            Some(_) => quoted(found)?,
+            Some(_) => value_hint(found)?,
         },
-        Kind::ExpectedParenthesis => match found {
+        ErrorKind::ExpectedParenthesis => match found {
             "" => "an opening ( has no closing )".into(),
             _ => JOIN.into(),
         },
-        Kind::ExpectedComparison(_) => match function_at_end(before) {
+        ErrorKind::ExpectedComparison(_) => match function_at_end(before) {
             Some(function) if found == "(" => {
                 format!("write {function}( without a space before the parenthesis").into()
             }
-            _ => alone(before.rsplit(|c| !is_label_char(c)).next()?),
+            _ => lone_label_hint(before.rsplit(|c| !is_label_char(c)).next()?),
         },
-        Kind::UnexpectedToken(_) => match found {
+        ErrorKind::UnexpectedToken(_) => match found {
             "" => "a condition is missing at the end".into(),
             ")" => "a condition is missing before this )".into(),
             _ if found.starts_with(['"', '\'']) => "the label comes first, then the operator, then the value".into(),
             _ => "a condition is missing here".into(),
         },
-        Kind::UnexpectedContent(_) => match found {
+        ErrorKind::UnexpectedContent(_) => match found {
             ")" => "this ) has no opening (".into(),
             _ => JOIN.into(),
         },
-        Kind::TooLong | Kind::TooDeep => return None,
+        ErrorKind::TooLong | ErrorKind::TooDeep => return None,
     })
 }
 
@@ -69,21 +69,21 @@ fn after_label(label: &str, found: &str, rest: &str) -> Cow<'static, str> {
         ("and" | "AND", ..) => "write && for \"and\"".into(),
         ("or" | "OR", ..) => "write || for \"or\"".into(),
         ("not" | "NOT", ..) => "write ! for \"not\"".into(),
-        (_, "and" | "or", _) => alone(label),
+        (_, "and" | "or", _) => lone_label_hint(label),
         (_, "contains" | "in" | "startswith" | "endswith" | "notin", _) if lower != found => {
             format!("operators are in lower case: {lower}").into()
         }
         (_, "notin", _) | (_, "not", Some("in")) => SET.into(),
         (_, "starts" | "ends", Some("with")) => {
             let end = third.find(|c| !is_label_char(c)).unwrap_or(third.len());
-            quoted(&third[..end]).unwrap_or(OPERATORS.into())
+            value_hint(&third[..end]).unwrap_or(OPERATORS.into())
         }
         _ => OPERATORS.into(),
     }
 }
 
 /// The hint for a label without an operator.
-fn alone(label: &str) -> Cow<'static, str> {
+fn lone_label_hint(label: &str) -> Cow<'static, str> {
     match label {
         "all" | "any" | "true" => "write all() for everything".into(),
         "none" | "false" => "write !all() for nothing".into(),
@@ -111,7 +111,7 @@ fn instead_of_a_label(before: &str, found: &str) -> Option<Cow<'static, str>> {
 }
 
 /// The hint for a word in the place of a value.
-fn quoted(found: &str) -> Option<Cow<'static, str>> {
+fn value_hint(found: &str) -> Option<Cow<'static, str>> {
     match found.starts_with(is_label_char) {
         true => Some(format!("values are in quotes: \"{found}\"").into()),
         false if found.is_empty() => Some("a value in quotes is missing at the end".into()),

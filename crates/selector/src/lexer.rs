@@ -5,7 +5,7 @@
 use alloc::{borrow::ToOwned, vec::Vec};
 use core::{fmt, ops::Range};
 
-use crate::error::{Kind as ErrorKind, ParseError};
+use crate::error::{ErrorKind, ParseError};
 
 /// The most bytes a label name may have.
 pub const MAX_LABEL_LENGTH: usize = 512;
@@ -14,14 +14,14 @@ const BLANKS: [char; 2] = [' ', '\t'];
 
 #[derive(Clone, Debug)]
 pub(crate) struct Token<'a> {
-    pub(crate) kind: Kind,
+    pub(crate) kind: TokenKind,
     /// The name of a label (also of `has`), or a string without its quotes.
     pub(crate) value: &'a str,
     pub(crate) span: Range<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum TokenKind {
     Label,
     StringLiteral,
     LBrace,
@@ -49,32 +49,32 @@ pub(crate) enum Kind {
 impl fmt::Display for Token<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            Kind::Eof => f.write_str("TokEOF()"),
+            TokenKind::Eof => f.write_str("TokEOF()"),
             kind => write!(f, "Tok{kind:?}({})", self.value),
         }
     }
 }
 
 /// Of two symbols that begin alike, the longer comes first.
-const SYMBOLS: [(&str, Kind); 10] = [
-    ("(", Kind::LParen),
-    (")", Kind::RParen),
-    ("{", Kind::LBrace),
-    ("}", Kind::RBrace),
-    (",", Kind::Comma),
-    ("==", Kind::Eq),
-    ("!=", Kind::Ne),
-    ("!", Kind::Not),
-    ("&&", Kind::And),
-    ("||", Kind::Or),
+const SYMBOLS: [(&str, TokenKind); 10] = [
+    ("(", TokenKind::LParen),
+    (")", TokenKind::RParen),
+    ("{", TokenKind::LBrace),
+    ("}", TokenKind::RBrace),
+    (",", TokenKind::Comma),
+    ("==", TokenKind::Eq),
+    ("!=", TokenKind::Ne),
+    ("!", TokenKind::Not),
+    ("&&", TokenKind::And),
+    ("||", TokenKind::Or),
 ];
 
-const OPERATORS: [(&[&str], Kind); 5] = [
-    (&["contains"], Kind::Contains),
-    (&["starts", "with"], Kind::StartsWith),
-    (&["ends", "with"], Kind::EndsWith),
-    (&["not", "in"], Kind::NotIn),
-    (&["in"], Kind::In),
+const OPERATORS: [(&[&str], TokenKind); 5] = [
+    (&["contains"], TokenKind::Contains),
+    (&["starts", "with"], TokenKind::StartsWith),
+    (&["ends", "with"], TokenKind::EndsWith),
+    (&["not", "in"], TokenKind::NotIn),
+    (&["in"], TokenKind::In),
 ];
 
 /// Splits `text` into tokens; the last one, and only that, is `Eof`.
@@ -84,11 +84,11 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<Token<'_>>, ParseError> {
     loop {
         lexer.skip_blanks();
         let start = lexer.at;
-        let label = tokens.last().filter(|token| token.kind == Kind::Label).map(|token| token.value);
+        let label = tokens.last().filter(|token| token.kind == TokenKind::Label).map(|token| token.value);
         let (kind, value) = lexer.token(label)?;
         let end = start + text[start..lexer.at].trim_end_matches(BLANKS).len();
         tokens.push(Token { kind, value, span: start..end });
-        if kind == Kind::Eof {
+        if kind == TokenKind::Eof {
             return Ok(tokens);
         }
     }
@@ -102,12 +102,12 @@ struct Lexer<'a> {
 
 impl<'a> Lexer<'a> {
     /// Reads one token. A word is an operator after a label, and a label elsewhere; so no word is reserved.
-    fn token(&mut self, after_label: Option<&str>) -> Result<(Kind, &'a str), ParseError> {
+    fn token(&mut self, after_label: Option<&str>) -> Result<(TokenKind, &'a str), ParseError> {
         if let Some(&(_, kind)) = SYMBOLS.iter().find(|(symbol, _)| self.eat(symbol)) {
             return Ok((kind, ""));
         }
         match self.rest().bytes().next() {
-            None => Ok((Kind::Eof, "")),
+            None => Ok((TokenKind::Eof, "")),
             Some(b'"') => self.string('"'),
             Some(b'\'') => self.string('\''),
             Some(b'=') => Err(self.error(ErrorKind::LoneEquals)),
@@ -121,33 +121,33 @@ impl<'a> Lexer<'a> {
     }
 
     /// Reads a string. There are no escapes: the string ends at the next quote of its kind.
-    fn string(&mut self, quote: char) -> Result<(Kind, &'a str), ParseError> {
+    fn string(&mut self, quote: char) -> Result<(TokenKind, &'a str), ParseError> {
         let inside = &self.rest()[1..];
         let Some(length) = inside.find(quote) else {
             return Err(ParseError::new(ErrorKind::UnterminatedString, self.at..self.text.len()));
         };
         self.at += length + 2;
-        Ok((Kind::StringLiteral, &inside[..length]))
+        Ok((TokenKind::StringLiteral, &inside[..length]))
     }
 
-    fn operator(&mut self, label: &str) -> Result<(Kind, &'a str), ParseError> {
+    fn operator(&mut self, label: &str) -> Result<(TokenKind, &'a str), ParseError> {
         match OPERATORS.iter().find(|(words, _)| self.eat_words(words)) {
             Some(&(_, kind)) => Ok((kind, "")),
             None => Err(self.error(ErrorKind::ExpectedOperator(label.to_owned()))),
         }
     }
 
-    fn function_or_label(&mut self) -> Result<(Kind, &'a str), ParseError> {
+    fn function_or_label(&mut self) -> Result<(TokenKind, &'a str), ParseError> {
         if self.eat("has(") {
             self.skip_blanks();
             let label = self.identifier()?;
-            self.close("has").map(|()| (Kind::Has, label))
+            self.close("has").map(|()| (TokenKind::Has, label))
         } else if self.eat("all(") {
-            self.close("all").map(|()| (Kind::All, ""))
+            self.close("all").map(|()| (TokenKind::All, ""))
         } else if self.eat("global(") {
-            self.close("global").map(|()| (Kind::Global, ""))
+            self.close("global").map(|()| (TokenKind::Global, ""))
         } else {
-            self.identifier().map(|label| (Kind::Label, label))
+            self.identifier().map(|label| (TokenKind::Label, label))
         }
     }
 

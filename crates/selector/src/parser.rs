@@ -8,8 +8,8 @@ use alloc::{
 };
 
 use crate::{
-    error::{Kind as ErrorKind, ParseError},
-    lexer::{Kind, Token, tokenize},
+    error::{ErrorKind, ParseError},
+    lexer::{Token, TokenKind, tokenize},
     node::{Comparison, Membership, Node, Values},
 };
 
@@ -41,11 +41,11 @@ pub(crate) fn parse(text: &str) -> Result<(Node, String), ParseError> {
 
 fn expression(tokens: &[Token<'_>]) -> Result<Node, ParseError> {
     let mut parser = Parser { tokens, at: 0, depth: 0 };
-    if parser.here().kind == Kind::Eof {
+    if parser.here().kind == TokenKind::Eof {
         return Ok(Node::All);
     }
     let node = parser.disjunction()?;
-    if parser.here().kind != Kind::Eof {
+    if parser.here().kind != TokenKind::Eof {
         let rest = parser.rest().iter().map(Token::to_string).collect::<Vec<_>>().join(" ");
         return Err(parser.error(ErrorKind::UnexpectedContent(rest)));
     }
@@ -63,11 +63,11 @@ struct Parser<'t, 'a> {
 impl<'t, 'a> Parser<'t, 'a> {
     fn disjunction(&mut self) -> Result<Node, ParseError> {
         let first = self.conjunction()?;
-        if self.here().kind != Kind::Or {
+        if self.here().kind != TokenKind::Or {
             return Ok(first);
         }
         let mut operands = Vec::from([first]);
-        while self.eat(Kind::Or) {
+        while self.eat(TokenKind::Or) {
             operands.push(self.conjunction()?);
         }
         Ok(Node::Or(operands))
@@ -75,11 +75,11 @@ impl<'t, 'a> Parser<'t, 'a> {
 
     fn conjunction(&mut self) -> Result<Node, ParseError> {
         let first = self.operation()?;
-        if self.here().kind != Kind::And {
+        if self.here().kind != TokenKind::And {
             return Ok(first);
         }
         let mut operands = Vec::from([first]);
-        while self.eat(Kind::And) {
+        while self.eat(TokenKind::And) {
             operands.push(self.operation()?);
         }
         Ok(Node::And(operands))
@@ -88,7 +88,7 @@ impl<'t, 'a> Parser<'t, 'a> {
     /// Parses a condition with any number of `!` before it. Two `!` cancel each other.
     fn operation(&mut self) -> Result<Node, ParseError> {
         let mut negated = false;
-        while self.eat(Kind::Not) {
+        while self.eat(TokenKind::Not) {
             negated = !negated;
         }
         let node = self.atom()?;
@@ -98,11 +98,11 @@ impl<'t, 'a> Parser<'t, 'a> {
     fn atom(&mut self) -> Result<Node, ParseError> {
         let token = self.here();
         let node = match token.kind {
-            Kind::Has => Node::Has(token.value.into()),
-            Kind::All => Node::All,
-            Kind::Global => Node::Global,
-            Kind::Label => return self.condition(),
-            Kind::LParen => return self.parenthesised(),
+            TokenKind::Has => Node::Has(token.value.into()),
+            TokenKind::All => Node::All,
+            TokenKind::Global => Node::Global,
+            TokenKind::Label => return self.condition(),
+            TokenKind::LParen => return self.parenthesised(),
             _ => return Err(self.error(ErrorKind::UnexpectedToken(token.to_string()))),
         };
         self.at += 1;
@@ -116,7 +116,7 @@ impl<'t, 'a> Parser<'t, 'a> {
         self.depth += 1;
         self.at += 1;
         let node = self.disjunction()?;
-        if !self.eat(Kind::RParen) {
+        if !self.eat(TokenKind::RParen) {
             return Err(self.error(ErrorKind::ExpectedParenthesis));
         }
         self.depth -= 1;
@@ -131,18 +131,18 @@ impl<'t, 'a> Parser<'t, 'a> {
         };
         self.at += 1;
         let comparison = match operator.kind {
-            Kind::Eq => Comparison::Equal,
-            Kind::Ne => Comparison::NotEqual,
-            Kind::Contains => Comparison::Contains,
-            Kind::StartsWith => Comparison::StartsWith,
-            Kind::EndsWith => Comparison::EndsWith,
-            Kind::In => return self.member(label.value, Membership::In),
-            Kind::NotIn => return self.member(label.value, Membership::NotIn),
+            TokenKind::Eq => Comparison::Equal,
+            TokenKind::Ne => Comparison::NotEqual,
+            TokenKind::Contains => Comparison::Contains,
+            TokenKind::StartsWith => Comparison::StartsWith,
+            TokenKind::EndsWith => Comparison::EndsWith,
+            TokenKind::In => return self.member(label.value, Membership::In),
+            TokenKind::NotIn => return self.member(label.value, Membership::NotIn),
             _ => return Err(self.error(ErrorKind::ExpectedComparison(operator.to_string()))),
         };
         self.at += 1;
         let value = self.here();
-        if !self.eat(Kind::StringLiteral) {
+        if !self.eat(TokenKind::StringLiteral) {
             return Err(self.error(ErrorKind::ExpectedString));
         }
         Ok(Node::Compare { label: label.value.into(), comparison, value: value.value.into() })
@@ -151,21 +151,21 @@ impl<'t, 'a> Parser<'t, 'a> {
     /// Parses what follows the label of `in` and `not in`. The set may be empty, and may end with a comma.
     fn member(&mut self, label: &str, membership: Membership) -> Result<Node, ParseError> {
         self.at += 1;
-        if !self.eat(Kind::LBrace) {
+        if !self.eat(TokenKind::LBrace) {
             return Err(self.error(ErrorKind::ExpectedSet));
         }
         let mut values = Vec::new();
         loop {
             let token = self.here();
-            if !self.eat(Kind::StringLiteral) {
+            if !self.eat(TokenKind::StringLiteral) {
                 break;
             }
             values.push(token.value.into());
-            if !self.eat(Kind::Comma) {
+            if !self.eat(TokenKind::Comma) {
                 break;
             }
         }
-        if !self.eat(Kind::RBrace) {
+        if !self.eat(TokenKind::RBrace) {
             return Err(self.error(ErrorKind::ExpectedBrace));
         }
         Ok(Node::Member { label: label.into(), membership, values: Values::new(values) })
@@ -180,7 +180,7 @@ impl<'t, 'a> Parser<'t, 'a> {
     }
 
     /// Steps over a token of this kind, and tells whether there was one. `kind` is never `Eof`.
-    fn eat(&mut self, kind: Kind) -> bool {
+    fn eat(&mut self, kind: TokenKind) -> bool {
         let found = self.here().kind == kind;
         // Not `+= usize::from(found)`: rustc 1.95 then forgets the step at opt-level 2 and above.
         if found {

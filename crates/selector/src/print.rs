@@ -15,12 +15,12 @@ impl Display for Node {
             }
             Node::Member { label, membership, values } => {
                 write!(f, "{label} {} {{", membership.text())?;
-                joined(f, values.iter().map(Quoted), ", ")?;
+                write_list(f, values.iter().map(Quoted), ", ")?;
                 f.write_str("}")
             }
             Node::Not(operand) => write!(f, "!{operand}"),
-            Node::And(operands) => parenthesised(f, operands, " && "),
-            Node::Or(operands) => parenthesised(f, operands, " || "),
+            Node::And(operands) => write_in_parentheses(f, operands, " && "),
+            Node::Or(operands) => write_in_parentheses(f, operands, " || "),
         }
     }
 }
@@ -46,13 +46,13 @@ impl Membership {
     }
 }
 
-fn parenthesised(f: &mut Formatter<'_>, operands: &[Node], operator: &str) -> Result {
+fn write_in_parentheses(f: &mut Formatter<'_>, operands: &[Node], operator: &str) -> Result {
     f.write_str("(")?;
-    joined(f, operands.iter(), operator)?;
+    write_list(f, operands.iter(), operator)?;
     f.write_str(")")
 }
 
-fn joined<T: Display>(f: &mut Formatter<'_>, items: impl Iterator<Item = T>, separator: &str) -> Result {
+fn write_list<T: Display>(f: &mut Formatter<'_>, items: impl Iterator<Item = T>, separator: &str) -> Result {
     for (position, item) in items.enumerate() {
         if position > 0 {
             f.write_str(separator)?;

@@ -57,5 +57,5 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     }
     let lines: String =
         errors.iter().map(|error| format!("Failed to delete {noun}resource: {error}\n")).collect();
-    Err(Failure::message(lines))
+    Err(Failure::in_calico_words(lines))
 }

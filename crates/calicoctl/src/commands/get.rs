@@ -58,14 +58,14 @@ fn long_about() -> String {
 }
 
 /// The answer to one entry of the command line.
-enum Found {
+enum Answer {
     One(Box<Resource>),
     List(Kind, Listed),
 }
 
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
-    let prefixed = |text: String| Failure::message(format!("failed to get resources: {text}"));
-    let format = Format::parse(&args.output).map_err(|error| Failure::message(error.to_string()))?;
+    let prefixed = |text: String| Failure::in_calico_words(format!("failed to get resources: {text}"));
+    let format = Format::parse(&args.output).map_err(|error| Failure::in_calico_words(error.to_string()))?;
     let source = &args.source;
     let access = match Access::begin(source.config.config.as_deref(), context) {
         Ok(access) => access,
@@ -93,30 +93,30 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let with_namespace = args.all_namespaces || source.namespace.as_deref().is_some_and(|n| !n.is_empty());
     let text = render(&format, &found, with_namespace, &session)?;
     context.stdout.write_all(text.as_bytes())?;
-    if errors.is_empty() { Ok(()) } else { Err(Failure::message(errors.join("\n"))) }
+    if errors.is_empty() { Ok(()) } else { Err(Failure::in_calico_words(errors.join("\n"))) }
 }
 
-fn look(session: &Session, wanted: &Resource, export: bool) -> Result<Found, String> {
+fn look(session: &Session, wanted: &Resource, export: bool) -> Result<Answer, String> {
     let (kind, namespace) = (wanted.kind(), wanted.metadata().namespace.as_deref());
     let client = session.client();
     if wanted.name().is_empty() {
         let listed = session.wait(client.list(kind, namespace)).map_err(|error| error.to_string())?;
-        return Ok(Found::List(kind, listed));
+        return Ok(Answer::List(kind, listed));
     }
     if namespace.is_none() && kind.scope() == api::Scope::Namespaced {
         return Err("cannot use --all-namespace flag for getting a single resource".to_string());
     }
     let resource = session.wait(client.get(&Identifier::of(wanted))).map_err(|error| error.to_string())?;
-    Ok(Found::One(Box::new(if export { metadata::exported(&resource) } else { resource })))
+    Ok(Answer::One(Box::new(if export { metadata::without_identity(&resource) } else { resource })))
 }
 
 fn render(
     format: &Format,
-    found: &[Found],
+    found: &[Answer],
     with_namespace: bool,
     session: &Session,
 ) -> Result<String, Failure> {
-    let failed = |text: String| Failure::message(text);
+    let failed = |text: String| Failure::in_calico_words(text);
     let as_number = AsNumber { session, known: OnceCell::new() };
     Ok(match format {
         Format::Yaml => yaml::to_text(&document(found)),
@@ -124,18 +124,18 @@ fn render(
         Format::Ps => tables(found, &Headings::Default, with_namespace, &as_number)?,
         Format::Wide => tables(found, &Headings::Wide, with_namespace, &as_number)?,
         Format::CustomColumns(columns) => tables(found, &Headings::Custom(columns), false, &as_number)?,
-        Format::GoTemplate(text) => templated(text, found, &as_number).map_err(failed)?,
+        Format::GoTemplate(text) => render_template(text, found, &as_number).map_err(failed)?,
         Format::GoTemplateFile(path) => {
             let text = outside::read_text(Path::new(path), template::MAX_TEXT)
                 .map_err(|error| failed(format!("open {path}: {}", go_text(&error))))?;
-            templated(&text, found, &as_number).map_err(failed)?
+            render_template(&text, found, &as_number).map_err(failed)?
         }
     })
 }
 
 /// All answers as one document: one answer alone, several as an array, none as null.
-fn document(found: &[Found]) -> Json {
-    let mut documents: Vec<Json> = found.iter().map(Found::to_json).collect();
+fn document(found: &[Answer]) -> Json {
+    let mut documents: Vec<Json> = found.iter().map(Answer::to_json).collect();
     match documents.len() {
         0 => Json::Null,
         1 => documents.swap_remove(0),
@@ -143,25 +143,25 @@ fn document(found: &[Found]) -> Json {
     }
 }
 
-impl Found {
+impl Answer {
     fn kind(&self) -> Kind {
         match self {
-            Found::One(resource) => resource.kind(),
-            Found::List(kind, _) => *kind,
+            Answer::One(resource) => resource.kind(),
+            Answer::List(kind, _) => *kind,
         }
     }
 
     fn resources(&self) -> &[Resource] {
         match self {
-            Found::One(resource) => std::slice::from_ref(&**resource),
-            Found::List(_, listed) => &listed.items,
+            Answer::One(resource) => std::slice::from_ref(&**resource),
+            Answer::List(_, listed) => &listed.items,
         }
     }
 
     fn to_json(&self) -> Json {
         let (kind, listed) = match self {
-            Found::One(resource) => return resource.to_json(),
-            Found::List(kind, listed) => (kind, listed),
+            Answer::One(resource) => return resource.to_json(),
+            Answer::List(kind, listed) => (kind, listed),
         };
         let mut metadata = Map::new();
         if let Some(revision) = &listed.revision {
@@ -184,7 +184,7 @@ enum Headings<'a> {
 
 /// One table for each entry, with a blank line after each table.
 fn tables(
-    found: &[Found],
+    found: &[Answer],
     headings: &Headings<'_>,
     with_namespace: bool,
     as_number: &AsNumber<'_>,
@@ -205,7 +205,7 @@ fn tables(
             chosen.push(columns.get(heading).ok_or_else(|| {
                 let valid = columns.all.iter().map(|column| column.heading.to_string()).collect();
                 let error = FormatError::UnknownHeading { heading: heading.to_string(), valid };
-                Failure::message(error.to_string())
+                Failure::in_calico_words(error.to_string())
             })?);
         }
         let context = ColumnContext { default_as_number: &|| as_number.get() };
@@ -218,8 +218,8 @@ fn tables(
     Ok(text)
 }
 
-fn templated(text: &str, found: &[Found], as_number: &AsNumber<'_>) -> Result<String, String> {
-    let documents: Vec<Json> = found.iter().map(Found::to_json).collect();
+fn render_template(text: &str, found: &[Answer], as_number: &AsNumber<'_>) -> Result<String, String> {
+    let documents: Vec<Json> = found.iter().map(Answer::to_json).collect();
     let config = |name: &str| match name.to_lowercase().as_str() {
         "asnumber" => Ok(as_number.get().to_string()),
         _ => Err("unhandled config type".to_string()),

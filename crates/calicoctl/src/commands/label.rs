@@ -3,8 +3,8 @@
 use resources::label::{LabelChange, LabelRefusal};
 use resources::{Error, Identifier, Labelled};
 
-use super::ignored;
 use super::resource_set::{Access, AccessError};
+use super::warn_ignored;
 use crate::Context;
 use crate::cli::{self, Config};
 use crate::failure::Failure;
@@ -48,17 +48,17 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
         (false, Some((key, value))) => {
             LabelChange::Set { key: key.to_string(), value: value.to_string(), overwrite: args.overwrite }
         }
-        (false, None) => return Err(Failure::message(format!("invalid label {label}"))),
+        (false, None) => return Err(Failure::in_calico_words(format!("invalid label {label}"))),
     };
-    let cannot_get = |text: String| Failure::message(format!("failed to get {on}, error {text}"));
+    let cannot_get = |text: String| Failure::in_calico_words(format!("failed to get {on}, error {text}"));
     let access = match Access::begin(args.config.config.as_deref(), context) {
         Ok(access) => access,
         Err(AccessError::Version(text)) => return Err(cannot_get(text)),
         Err(error) => return Err(error.into()),
     };
-    let resources = manifest::named(kind, &[name.to_string()]).map_err(cannot_get)?;
+    let resources = manifest::resources_named(kind, &[name.to_string()]).map_err(cannot_get)?;
     let session = access.session()?;
-    let not_found = || Failure::message(format!("{on} not found"));
+    let not_found = || Failure::in_calico_words(format!("{on} not found"));
     let namespaces = Namespaces { namespace: args.namespace.as_deref(), all: false };
     let Some(resource) = resources.first() else { return Err(not_found()) };
     let id = Identifier::of(&namespaces.place(resource).map_err(|_| not_found())?);
@@ -72,16 +72,18 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
             writeln!(context.stdout, "Successfully removed label {key} from {on}")?;
         }
         Ok(Err(LabelRefusal::Present)) => {
-            return Err(Failure::message(format!(
+            return Err(Failure::in_calico_words(format!(
                 "failed to update label of {on}, key {key} is already present. please use '--overwrite' to set a new value"
             )));
         }
         Ok(Err(LabelRefusal::Missing)) => {
-            return Err(Failure::message(format!("cannot remove label of {on}, key {key} does not exist")));
+            return Err(Failure::in_calico_words(format!(
+                "cannot remove label of {on}, key {key} does not exist"
+            )));
         }
         Err(Error::DoesNotExist(..)) => return Err(not_found()),
         Err(error @ Error::Store(_)) => return Err(cannot_get(error.to_string())),
-        Err(_) => return Err(Failure::message(format!("failed to update {on}, label not changed"))),
+        Err(_) => return Err(Failure::in_calico_words(format!("failed to update {on}, label not changed"))),
     }
-    ignored(context, &args.words[3..])
+    warn_ignored(context, &args.words[3..])
 }

@@ -67,7 +67,7 @@ pub fn run(verb: Verb, mut context: Context<'_>) -> Result<(), Failure> {
 }
 
 /// Warns that arguments were ignored. Calico does not say so.
-fn ignored(context: &mut Context<'_>, extra: &[String]) -> Result<(), Failure> {
+fn warn_ignored(context: &mut Context<'_>, extra: &[String]) -> Result<(), Failure> {
     if !extra.is_empty() {
         writeln!(context.stderr, "ignored: {}", extra.join(" "))?;
     }

@@ -37,9 +37,10 @@ pub struct Args {
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
     cli::exactly(2, &args.words).map_err(Failure::Message)?;
     let access = Access::begin(args.config.config.as_deref(), context)?;
-    let resources = manifest::named(&args.words[0], &args.words[1..]).map_err(Failure::message)?;
+    let resources =
+        manifest::resources_named(&args.words[0], &args.words[1..]).map_err(Failure::in_calico_words)?;
     let session = access.session()?;
-    let failed = |text: String| Failure::message(format!("hit error: {text}"));
+    let failed = |text: String| Failure::in_calico_words(format!("hit error: {text}"));
     let namespaces = Namespaces { namespace: args.namespace.as_deref(), all: false };
     for resource in &resources {
         let id = Identifier::of(&namespaces.place(resource).map_err(failed)?);

@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     if good > 0 {
         writeln!(context.stdout, "Partial success: replaced {good} out of {total} {noun}resources:")?;
     }
-    Err(Failure::message(match errors.as_slice() {
+    Err(Failure::in_calico_words(match errors.as_slice() {
         [one] => format!("hit error: {one}"),
         many => format!("hit error: [{}]", many.join(" ")),
     }))

@@ -40,7 +40,7 @@ impl Access {
 
     /// The store, for commands that write this error to standard error.
     pub(super) fn quiet_session(self) -> Result<Session, Failure> {
-        self.session.map_err(|error| Failure::message(error.to_string()))
+        self.session.map_err(|error| Failure::in_calico_words(error.to_string()))
     }
 }
 
@@ -55,7 +55,7 @@ pub(super) enum AccessError {
 impl From<AccessError> for Failure {
     fn from(error: AccessError) -> Self {
         match error {
-            AccessError::Version(text) => Failure::message(text),
+            AccessError::Version(text) => Failure::in_calico_words(text),
             AccessError::Failed(failure) => failure,
         }
     }
@@ -98,7 +98,7 @@ impl ResourceSet {
             return Ok(Some(ResourceSet::of(resources)).filter(|set| !set.resources.is_empty()));
         }
         let Some((kind, names)) = words.split_first() else { return Err(SetError::Nothing) };
-        let resources = manifest::named(kind, names).map_err(SetError::Argument)?;
+        let resources = manifest::resources_named(kind, names).map_err(SetError::Argument)?;
         Ok(Some(ResourceSet::of(resources)))
     }
 
@@ -121,7 +121,7 @@ impl SetError {
             SetError::Nothing => {
                 Failure::Message(format!("nothing to {verb}: name a file, a directory or - with --filename"))
             }
-            SetError::Argument(text) | SetError::Empty(text) => Failure::message(text),
+            SetError::Argument(text) | SetError::Empty(text) => Failure::in_calico_words(text),
             SetError::Failed(failure) => failure,
         }
     }
@@ -203,7 +203,7 @@ pub(super) fn report(
         more => format!(" ... and {more} more"),
     };
     let list = format!("[{}{more}]", shown.join(" "));
-    Err(Failure::message(match (good, total) {
+    Err(Failure::in_calico_words(match (good, total) {
         (0, 1) => format!("failed to {verb} {noun}resource: {list}"),
         (0, _) => format!("failed to {verb} any {noun}resources: {list}"),
         _ => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use resources::Identifier;
 use setup::{ConnectOptions, Datastore};
 
-use super::ignored;
+use super::warn_ignored;
 use crate::Context;
 use crate::cli::Config;
 use crate::failure::Failure;
@@ -39,14 +39,14 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let poll = args.poll.as_deref().map(parse_poll).transpose().map_err(Failure::Message)?;
     writeln!(context.stdout, "Client Version:    {CLIENT_VERSION}")?;
     writeln!(context.stdout, "Git commit:        {GIT_COMMIT}")?;
-    ignored(context, &args.words)?;
+    warn_ignored(context, &args.words)?;
     if args.client {
         return Ok(());
     }
     let chosen = Chosen::load(args.config.config.as_deref(), context.globals, context.environment)?;
     let session = chosen
         .open(&context.effects, context.environment, ConnectOptions::default())
-        .map_err(|error| Failure::message(error.to_string()))?;
+        .map_err(|error| Failure::in_calico_words(error.to_string()))?;
     let id = Identifier::new(api::Kind::ClusterInformation, None, "default");
     let asked = std::cell::Cell::new(Duration::ZERO);
     let cluster = loop {
@@ -67,7 +67,9 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
             if !chosen.is_explicit() {
                 tell_where(&session.datastore, context.stdout)?;
             }
-            return Err(Failure::message(format!("unable to retrieve Cluster Version or Type: {error}")));
+            return Err(Failure::in_calico_words(format!(
+                "unable to retrieve Cluster Version or Type: {error}"
+            )));
         }
     };
     let text = |field: &str| cluster.text(&["spec", field]).unwrap_or("unknown").to_string();

@@ -27,17 +27,19 @@ impl Writer {
             Value::Number(value) => self.text.push_str(&number::json_number(value)),
             Value::String(text) => self.string(text),
             Value::Array(items) => {
-                self.enclosed('[', ']', items, level, |writer, item| writer.value(item, level + 1))
+                self.write_enclosed('[', ']', items, level, |writer, item| writer.value(item, level + 1))
             }
-            Value::Object(entries) => self.enclosed('{', '}', entries, level, |writer, (key, value)| {
-                writer.string(key);
-                writer.text.push_str(": ");
-                writer.value(value, level + 1);
-            }),
+            Value::Object(entries) => {
+                self.write_enclosed('{', '}', entries, level, |writer, (key, value)| {
+                    writer.string(key);
+                    writer.text.push_str(": ");
+                    writer.value(value, level + 1);
+                })
+            }
         }
     }
 
-    fn enclosed<T>(
+    fn write_enclosed<T>(
         &mut self,
         open: char,
         close: char,

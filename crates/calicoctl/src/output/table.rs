@@ -12,7 +12,7 @@ pub enum Align {
 
 /// Draws the table, with a newline after its last line. `columns` are the headers, which are drawn in
 /// capitals; a row shorter than the header has empty cells at its end.
-pub fn boxed(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
+pub fn boxed_table(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     let headers: Vec<String> = columns.iter().map(|(header, _)| header.to_uppercase()).collect();
     let widths: Vec<usize> = headers
         .iter()

@@ -58,6 +58,7 @@ pub fn render(
     }
     let base = structure::shapes(&run(Some(&structure::baseline))?).ok_or(TemplateError::NotYaml)?;
     let asked = structure::shapes(&output).ok_or(TemplateError::Injection)?;
-    let doubled = structure::shapes(&run(Some(&structure::doubled))?).ok_or(TemplateError::Injection)?;
+    let doubled =
+        structure::shapes(&run(Some(&structure::double_characters))?).ok_or(TemplateError::Injection)?;
     if structure::agree_all(&base, &asked, &doubled) { Ok(output) } else { Err(TemplateError::Injection) }
 }

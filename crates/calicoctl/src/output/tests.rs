@@ -95,7 +95,7 @@ fn draws_boxed_tables() {
         ("IPS FREE", Align::Right),
     ];
     assert_eq!(
-        table::boxed(&columns, &[]),
+        table::boxed_table(&columns, &[]),
         "+----------+------+-----------+------------+--------------+----------+\n\
          | GROUPING | CIDR | IPS TOTAL | IPS IN USE | IPS RESERVED | IPS FREE |\n\
          +----------+------+-----------+------------+--------------+----------+\n\
@@ -118,7 +118,7 @@ fn draws_boxed_tables() {
         usage("IP Pool", "10.4.0.0/14", 1 << 18, 0),
     ];
     assert_eq!(
-        table::boxed(&columns, &rows),
+        table::boxed_table(&columns, &rows),
         "+----------+------------------+------------+------------+--------------+-------------------+\n\
          | GROUPING | CIDR             | IPS TOTAL  | IPS IN USE | IPS RESERVED | IPS FREE          |\n\
          +----------+------------------+------------+------------+--------------+-------------------+\n\
@@ -129,7 +129,7 @@ fn draws_boxed_tables() {
     );
     let columns = [("Property", Align::Left), ("Value", Align::Left)];
     assert_eq!(
-        table::boxed(&columns, &[row(&["MaxBlocksPerHost", "0"])]),
+        table::boxed_table(&columns, &[row(&["MaxBlocksPerHost", "0"])]),
         "+------------------+-------+\n\
          | PROPERTY         | VALUE |\n\
          +------------------+-------+\n\

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use setup::ConnectOptions;
 
-use super::restore::embedded;
+use super::restore::embedded_store;
 use crate::Context;
 use crate::cli::{self, Config};
 use crate::failure::Failure;
@@ -25,11 +25,11 @@ pub struct Args {
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
     cli::exactly(1, &args.words).map_err(Failure::Message)?;
     let chosen = Chosen::load(args.config.config.as_deref(), context.globals, context.environment)?;
-    let failed = |text: String| Failure::message(text);
+    let failed = |text: String| Failure::in_calico_words(text);
     let session = chosen
         .open(&context.effects, context.environment, ConnectOptions::existing())
         .map_err(|error| failed(error.to_string()))?;
-    let store = embedded(&session)?;
+    let store = embedded_store(&session)?;
     let target = &args.words[0];
     session.wait(store.backup(Path::new(target), WITHIN)).map_err(|error| failed(error.to_string()))?;
     Ok(writeln!(context.stdout, "Backed up {} to {target}", store.path().display())?)

@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     cli::exactly(0, &args.words).map_err(Failure::Message)?;
     context.globals.check().map_err(Failure::Message)?;
     let (effects, environment) = (&context.effects.clone(), context.environment);
-    let failed = |text: String| Failure::message(text);
+    let failed = |text: String| Failure::in_calico_words(text);
     let runtime = Rc::new(setup::full_runtime().map_err(|error| failed(error.to_string()))?);
     let source = Chosen::load(args.config.config.as_deref(), context.globals, environment)?
         .open_on(&runtime, effects, environment, ConnectOptions::existing())
@@ -56,15 +56,17 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     if !context.globals.allow_version_mismatch {
         check_version(&source).map_err(failed)?;
     }
-    let left = unknown(&source).map_err(|error| failed(format!("the source cannot be read: {error}")))?;
-    let there = unknown(&target).map_err(|error| failed(format!("the target cannot be read: {error}")))?;
+    let left =
+        count_unknown_keys(&source).map_err(|error| failed(format!("the source cannot be read: {error}")))?;
+    let there =
+        count_unknown_keys(&target).map_err(|error| failed(format!("the target cannot be read: {error}")))?;
     if !there.is_empty() {
         return Err(failed(format!(
             "the target is not empty, and nothing was changed there. It holds: {there}"
         )));
     }
     writeln!(context.stderr, "Copying {} to {}", source.datastore.place(), target.datastore.place())?;
-    let counts = copied(&source, &target, context)?;
+    let counts = copy_held_still(&source, &target, context)?;
     super::settle(&target, context)?;
     writeln!(context.stdout, "Copied and compared: {counts}")?;
     if !left.is_empty() {
@@ -74,7 +76,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
 }
 
 /// Copies while the source is held still. If the copy fails, takes back what was written to the target.
-fn copied(source: &Session, target: &Session, context: &mut Context<'_>) -> Result<Counts, Failure> {
+fn copy_held_still(source: &Session, target: &Session, context: &mut Context<'_>) -> Result<Counts, Failure> {
     let still = Still::hold(source)?;
     let mut copying = Copying::new(&source.store, &target.store, WITHIN, still.was_ready());
     let started = store::Effects::elapsed(source.effects());
@@ -115,7 +117,7 @@ fn copied(source: &Session, target: &Session, context: &mut Context<'_>) -> Resu
         }
     };
     let released = still.release(source);
-    released.and(Err(Failure::message(text)))
+    released.and(Err(Failure::in_calico_words(text)))
 }
 
 /// Why a copy was not completed.
@@ -155,7 +157,7 @@ enum Still {
 impl Still {
     fn hold(source: &Session) -> Result<Still, Failure> {
         let failed = |error: &dyn std::fmt::Display| {
-            Failure::message(format!("the source cannot be held still: {error}"))
+            Failure::in_calico_words(format!("the source cannot be held still: {error}"))
         };
         if let AnyStore::Sqlite(store) = source.store.inner() {
             return source.wait(store.freeze(WITHIN)).map(Still::File).map_err(|error| failed(&error));
@@ -178,7 +180,7 @@ impl Still {
     fn release(self, source: &Session) -> Result<(), Failure> {
         match self {
             Still::Asked(Some(true)) => source.wait(source.client().set_ready(true)).map_err(|error| {
-                Failure::message(format!(
+                Failure::in_calico_words(format!(
                     "the source is still locked: {error}. To unlock it: calicoctl datastore migrate unlock"
                 ))
             }),
@@ -188,7 +190,7 @@ impl Still {
 }
 
 /// The keys of a store that this program does not know, counted by their folders.
-fn unknown(session: &Session) -> Result<String, StoreError> {
+fn count_unknown_keys(session: &Session) -> Result<String, StoreError> {
     let mut folders: BTreeMap<String, usize> = BTreeMap::new();
     for key in session.unknown_keys()? {
         let depth = if key.starts_with("/calico/resources/") { 6 } else { 4 };

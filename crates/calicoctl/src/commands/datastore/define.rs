@@ -25,9 +25,9 @@ pub(super) fn run(config: &Config, context: &mut Context<'_>) -> Result<(), Fail
         return Ok(());
     };
     let AnyStore::Kubernetes(store) = session.store.inner() else { return Ok(()) };
-    let failed = |error: StoreError| Failure::message(error.to_string());
+    let failed = |error: StoreError| Failure::in_calico_words(error.to_string());
     let group = session.wait(store.group(WITHIN)).map_err(failed)?;
-    let manifests = CustomResource::all(group).map_err(Failure::message)?;
+    let manifests = CustomResource::all(group).map_err(Failure::in_calico_words)?;
     let definitions: Vec<_> = manifests.iter().map(CustomResource::definition).collect();
     let defined = session.wait(store.define(&definitions, SERVED_WITHIN)).map_err(failed)?;
     for (definition, defined) in definitions.iter().zip(defined) {

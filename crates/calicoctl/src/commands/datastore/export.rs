@@ -24,7 +24,7 @@ pub struct Args {
 
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
     let session = Access::begin(args.config.config.as_deref(), context)?.quiet_session()?;
-    let failed = |text: String| Failure::message(text);
+    let failed = |text: String| Failure::in_calico_words(text);
     let ready = session
         .wait(session.client().is_ready())
         .map_err(|error| failed(format!("error while checking if datastore was locked: {error}")))?;
@@ -65,13 +65,13 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
             rest.virtual_affinities
         )?;
     }
-    crate::commands::ignored(context, &args.words)
+    crate::commands::warn_ignored(context, &args.words)
 }
 
 /// Refuses an export from a store that holds resources which belong into the export but which this program
 /// does not know: they must not look as if they did not exist.
 fn refuse_unknown(session: &Session) -> Result<(), Failure> {
-    let keys = session.unknown_keys().map_err(|error| Failure::message(error.to_string()))?;
+    let keys = session.unknown_keys().map_err(|error| Failure::in_calico_words(error.to_string()))?;
     let mut found: Vec<String> = export::unknown_kinds()
         .filter_map(|kind| {
             let segment = format!("/projectcalico.org/{kind}/");
@@ -83,7 +83,7 @@ fn refuse_unknown(session: &Session) -> Result<(), Failure> {
         None => Ok(()),
         Some(last) => {
             found.push(last);
-            Err(Failure::message(format!(
+            Err(Failure::in_calico_words(format!(
                 "the datastore holds {}, which this program does not know and an export without them would lose: export with Calico's own calicoctl",
                 found.join(", ")
             )))

@@ -60,14 +60,14 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     for pool in &pools {
         let resource = api::defaults::on_write(&pool.resource());
         api::validate::resource(&resource)
-            .map_err(|error| Failure::message(format!("IPPool {}: {error}", pool.name)))?;
+            .map_err(|error| Failure::in_calico_words(format!("IPPool {}: {error}", pool.name)))?;
     }
-    let failed = |error: resources::Error| Failure::message(error.to_string());
+    let failed = |error: resources::Error| Failure::in_calico_words(error.to_string());
     session.wait(session.client().ensure_initialised()).map_err(failed)?;
     for pool in &pools {
         let ensured = session.wait(session.client().ensure_pool(pool));
         let (what, resource) = match ensured.map_err(|error| match error {
-            resources::Error::AlreadyExists(..) => Failure::message(format!(
+            resources::Error::AlreadyExists(..) => Failure::in_calico_words(format!(
                 "IPPool {} exists with another network than {}; nothing was changed about it",
                 pool.name, pool.cidr
             )),

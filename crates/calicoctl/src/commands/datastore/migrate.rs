@@ -54,13 +54,14 @@ pub(super) fn run(args: Args, context: &mut Context<'_>) -> Result<(), Failure> 
     }
 }
 
-/// Fails. Calico's import works on Kubernetes alone; other stores are filled with `datastore copy`.
+/// Says why nothing is imported. On Kubernetes this is not available yet; on other stores Calico's import
+/// does not work either, and `datastore copy` fills them.
 fn import(args: &ImportArgs, context: &mut Context<'_>) -> Result<(), Failure> {
     let chosen = Chosen::load(args.lock.config.config.as_deref(), context.globals, context.environment)?;
     context.globals.check().map_err(Failure::Message)?;
     let datastore =
-        chosen.datastore(context.environment).map_err(|error| Failure::message(error.to_string()))?;
-    Err(Failure::message(match &datastore {
+        chosen.datastore(context.environment).map_err(|error| Failure::in_calico_words(error.to_string()))?;
+    Err(Failure::in_calico_words(match &datastore {
         Datastore::Kubernetes(_) => {
             let file = args.filename.as_deref().unwrap_or("the file");
             match chosen.open(&context.effects, context.environment, ConnectOptions::default()) {
@@ -86,8 +87,8 @@ fn set_ready(args: &LockArgs, ready: bool, context: &mut Context<'_>) -> Result<
     });
     let (doing, done) = if ready { ("unlocking", "unlocked") } else { ("locking", "locked") };
     changed.map_err(|error| {
-        Failure::message(format!("error retrieving ClusterInformation for {doing}: {error}"))
+        Failure::in_calico_words(format!("error retrieving ClusterInformation for {doing}: {error}"))
     })?;
     writeln!(context.stdout, "Datastore {done}.")?;
-    crate::commands::ignored(context, &args.words)
+    crate::commands::warn_ignored(context, &args.words)
 }

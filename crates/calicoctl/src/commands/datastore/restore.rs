@@ -30,11 +30,11 @@ pub struct Args {
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
     cli::exactly(1, &args.words).map_err(Failure::Message)?;
     let chosen = Chosen::load(args.config.config.as_deref(), context.globals, context.environment)?;
-    let failed = |text: String| Failure::message(text);
+    let failed = |text: String| Failure::in_calico_words(text);
     let session = chosen
         .open(&context.effects, context.environment, ConnectOptions::default())
         .map_err(|error| failed(error.to_string()))?;
-    let store = embedded(&session)?;
+    let store = embedded_store(&session)?;
     let source = &args.words[0];
     if !args.force && holds_something(&session)? {
         return Err(failed(format!(
@@ -55,15 +55,15 @@ fn holds_something(session: &Session) -> Result<bool, Failure> {
         .chain([Scope::Blocks { family: None }, Scope::Handles]);
     let page = Page { after: None, limit: 1 };
     let set = scopes.fold(ReadSet::new(), |set, scope| set.page(scope, Depth::Key, page.clone()));
-    let view = session.read(&set).map_err(|error| Failure::message(error.to_string()))?;
+    let view = session.read(&set).map_err(|error| Failure::in_calico_words(error.to_string()))?;
     Ok(!view.is_empty())
 }
 
 /// The embedded store of a session; an error if the session has another store.
-pub(super) fn embedded(session: &Session) -> Result<&SqliteStore, Failure> {
+pub(super) fn embedded_store(session: &Session) -> Result<&SqliteStore, Failure> {
     match session.store.inner() {
         AnyStore::Sqlite(store) => Ok(store),
-        _ => Err(Failure::message(format!(
+        _ => Err(Failure::in_calico_words(format!(
             "only the embedded store can be backed up and restored here, and {} was chosen: use its own tools",
             session.datastore.type_name()
         ))),

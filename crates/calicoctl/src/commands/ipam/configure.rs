@@ -35,10 +35,10 @@ pub struct Args {
 
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
     let access = Access::begin(args.config.config.as_deref(), context)?;
-    let change = change(args).map_err(Failure::message)?;
+    let change = change(args).map_err(Failure::in_calico_words)?;
     let session = access.quiet_session()?;
     session.wait(session.client().configure(&change)).map_err(|error| {
-        Failure::message(match error {
+        Failure::in_calico_words(match error {
             Error::Config(refused) => format!("error: {refused}"),
             other => format!("error: {other}"),
         })
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     tell("MaxBlocksPerHost", change.max_blocks_per_host.map(|value| value.to_string()))?;
     tell("KubeVirtVMAddressPersistence", change.persistence.map(|value| format!("{value:?}")))?;
     tell("IPCooldownSeconds", change.cooldown_seconds.map(|value| value.to_string()))?;
-    crate::commands::ignored(context, &args.words)
+    crate::commands::warn_ignored(context, &args.words)
 }
 
 fn change(args: &Args) -> Result<ConfigChange, String> {

@@ -5,9 +5,9 @@ use ipam::{ReleaseIp, ReleaseIps};
 use super::address;
 use crate::Context;
 use crate::cli::Config;
-use crate::commands::ignored;
 use crate::commands::later::not_yet;
 use crate::commands::resource_set::Access;
+use crate::commands::warn_ignored;
 use crate::failure::Failure;
 use crate::input::documents::go_text;
 use crate::session::WITHIN;
@@ -40,21 +40,21 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
         let planner = ReleaseIps::new(vec![ReleaseIp { addr, handle: None, sequence: None }]).planner();
         let released = session
             .wait(ipam::run(&session.store, session.effects(), planner, WITHIN))
-            .map_err(|error| Failure::message(format!("error: {error}")))?;
+            .map_err(|error| Failure::in_calico_words(format!("error: {error}")))?;
         if let Some(error) = released.error {
-            return Err(Failure::message(format!("error: {error}")));
+            return Err(Failure::in_calico_words(format!("error: {error}")));
         }
         if !released.unallocated.is_empty() {
-            return Err(Failure::message(format!("IP address {addr} is not assigned")));
+            return Err(Failure::in_calico_words(format!("IP address {addr} is not assigned")));
         }
         writeln!(context.stdout, "Successfully released IP address {addr}")?;
     } else if let Some(report) = args.from_report.first() {
         std::fs::File::open(report)
-            .map_err(|error| Failure::message(format!("open {report}: {}", go_text(&error))))?;
+            .map_err(|error| Failure::in_calico_words(format!("open {report}: {}", go_text(&error))))?;
         return Err(not_yet("ipam release --from-report"));
     } else {
         writeln!(context.stderr, "nothing was released: name an address with --ip")?;
     }
     let _ = args.force;
-    ignored(context, &args.words)
+    warn_ignored(context, &args.words)
 }

@@ -8,11 +8,11 @@ use ipam::usage::{self, Allocation, BlockUsage, Usage};
 use super::address;
 use crate::Context;
 use crate::cli::Config;
-use crate::commands::ignored;
 use crate::commands::resource_set::Access;
+use crate::commands::warn_ignored;
 use crate::failure::Failure;
 use crate::output::number;
-use crate::output::table::{Align, boxed};
+use crate::output::table::{Align, boxed_table};
 use crate::session::Session;
 
 /// Show how full the pools are, or whose an address is.
@@ -45,22 +45,22 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let text = if let Some(ip) = args.ip.as_deref().filter(|ip| !ip.is_empty()) {
         of_address(&session, address(ip)?)?
     } else if args.show_borrowed && !args.show_blocks {
-        borrowed(&session)?
+        borrowed_addresses(&session)?
     } else if args.show_configuration && !args.show_blocks {
         configuration(&session)?
     } else {
         pools(&session, args.show_blocks)?
     };
     context.stdout.write_all(text.as_bytes())?;
-    ignored(context, &args.words)
+    warn_ignored(context, &args.words)
 }
 
-fn failed(error: impl ToString) -> Failure {
-    Failure::message(error.to_string())
+fn failure(error: impl ToString) -> Failure {
+    Failure::in_calico_words(error.to_string())
 }
 
 fn of_address(session: &Session, addr: IpAddr) -> Result<String, Failure> {
-    let view = session.read(&usage::reads_of(addr).key(api::Key::IpamConfig)).map_err(failed)?;
+    let view = session.read(&usage::reads_of(addr).key(api::Key::IpamConfig)).map_err(failure)?;
     let cooldown = view.ipam_config().unwrap_or_default().cooldown_seconds;
     let is_cold = |since| ipam::block::is_cold(since, session.effects().now(), cooldown);
     let attribute = match usage::allocation_of(&view, addr) {
@@ -69,7 +69,7 @@ fn of_address(session: &Session, addr: IpAddr) -> Result<String, Failure> {
         Allocation::Cooling { since, .. } if is_cold(since) => {
             return Ok(format!("{addr} is not assigned\n"));
         }
-        Allocation::Cooling { .. } => return Err(failed(format!("address {addr} is in cooldown"))),
+        Allocation::Cooling { .. } => return Err(failure(format!("address {addr} is in cooldown"))),
         Allocation::Assigned { attribute, .. } => attribute,
     };
     let handle = attribute.handle_id.as_deref().filter(|handle| !handle.is_empty()).unwrap_or("<none>");
@@ -88,7 +88,7 @@ fn of_address(session: &Session, addr: IpAddr) -> Result<String, Failure> {
 }
 
 fn pools(session: &Session, with_blocks: bool) -> Result<String, Failure> {
-    let view = session.read(&usage::reads()).map_err(failed)?;
+    let view = session.read(&usage::reads()).map_err(failure)?;
     let cluster = usage::pools(&view);
     let mut rows = Vec::new();
     for pool in &cluster.pools {
@@ -108,7 +108,7 @@ fn pools(session: &Session, with_blocks: bool) -> Result<String, Failure> {
         ("ips reserved", Align::Right),
         ("ips free", Align::Right),
     ];
-    Ok(boxed(&columns, &rows))
+    Ok(boxed_table(&columns, &rows))
 }
 
 fn block_row(block: &BlockUsage) -> Vec<String> {
@@ -130,8 +130,8 @@ fn usage_row(grouping: &str, cidr: String, usage: &Usage) -> Vec<String> {
     ]
 }
 
-fn borrowed(session: &Session) -> Result<String, Failure> {
-    let view = session.read(&usage::borrowed_reads()).map_err(failed)?;
+fn borrowed_addresses(session: &Session) -> Result<String, Failure> {
+    let view = session.read(&usage::borrowed_reads()).map_err(failure)?;
     let found = usage::borrowed(&view);
     let rows: Vec<Vec<String>> = found
         .addresses
@@ -150,7 +150,7 @@ fn borrowed(session: &Session) -> Result<String, Failure> {
         .collect();
     let headings = ["ip", "borrowing-node", "block", "block owner", "type", "allocated-to"];
     let columns = headings.map(|heading| (heading, Align::Left));
-    let mut text = boxed(&columns, &rows);
+    let mut text = boxed_table(&columns, &rows);
     if found.without_node > 0 {
         text.push_str(&format!(
             "\nNote: found {} IP allocations without an explicit node association. Unable to determine if they are borrowed.\n",
@@ -161,7 +161,7 @@ fn borrowed(session: &Session) -> Result<String, Failure> {
 }
 
 fn configuration(session: &Session) -> Result<String, Failure> {
-    let config: IpamConfig = session.wait(session.client().ipam_config()).map_err(failed)?;
+    let config: IpamConfig = session.wait(session.client().ipam_config()).map_err(failure)?;
     let persistence = match &config.persistence {
         Some(Persistence::Enabled) => "Enabled",
         Some(Persistence::Disabled) => "Disabled",
@@ -177,5 +177,5 @@ fn configuration(session: &Session) -> Result<String, Failure> {
     ];
     let rows: Vec<Vec<String>> =
         rows.into_iter().map(|(property, value)| vec![property.to_string(), value]).collect();
-    Ok(boxed(&[("property", Align::Left), ("value", Align::Left)], &rows))
+    Ok(boxed_table(&[("property", Align::Left), ("value", Align::Left)], &rows))
 }

@@ -35,21 +35,21 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let (name, cidr) = (given(&args.name), given(&args.cidr));
     if name.is_none() && cidr.is_none() {
         let text = "no name or CIDR provided. Provide a name or CIDR to denote the IP pool to split";
-        return Err(Failure::message(text));
+        return Err(Failure::in_calico_words(text));
     }
     let number = &args.words[0];
     let parts = cli::parse_int(number).map_err(|error| {
         let error = error.replacen("ParseInt", "Atoi", 1);
         let text =
             format!("error reading number to split IP pools into. {number} is not a valid number: {error}");
-        Failure::message(text)
+        Failure::in_calico_words(text)
     })?;
     let session = access.quiet_session()?;
-    let failed = |error: resources::Error| Failure::message(error.to_string());
+    let failed = |error: resources::Error| Failure::in_calico_words(error.to_string());
     must_be_locked(&session)?;
     let id = find(&session, name.as_deref(), cidr.as_deref().unwrap_or_default())?;
     let split = session.wait(session.client().split_pool(&id, parts)).map_err(failed)?;
-    let pools = split.map_err(|error| Failure::message(error.to_string()))?;
+    let pools = split.map_err(|error| Failure::in_calico_words(error.to_string()))?;
     write!(context.stdout, "IP Pool {} was successfully split into {} smaller pools.", id.name, pools.len())?;
     for pool in &pools {
         let cidr = pool.text(&["spec", "cidr"]).unwrap_or_default();
@@ -63,10 +63,10 @@ fn must_be_locked(session: &Session) -> Result<(), Failure> {
     let ready = session.wait(session.client().is_ready()).map_err(|error| error.to_string());
     match ready.and_then(|ready| ready.ok_or(missing)) {
         Ok(false) => Ok(()),
-        Ok(true) => Err(Failure::message(
+        Ok(true) => Err(Failure::in_calico_words(
             "datastore is not locked. Run the `calicoctl datastore migrate lock` command in order split the IP pools",
         )),
-        Err(error) => Err(Failure::message(format!("error retrieving ClusterInformation: {error}"))),
+        Err(error) => Err(Failure::in_calico_words(format!("error retrieving ClusterInformation: {error}"))),
     }
 }
 
@@ -77,13 +77,16 @@ fn find(session: &Session, name: Option<&str>, cidr: &str) -> Result<Identifier,
         let id = Identifier::new(api::Kind::IPPool, None, name);
         return match session.wait(client.get(&id)) {
             Ok(_) => Ok(id),
-            Err(error) => Err(Failure::message(format!("unable to find IP pool with name {name}: {error}"))),
+            Err(error) => {
+                Err(Failure::in_calico_words(format!("unable to find IP pool with name {name}: {error}")))
+            }
         };
     }
     let pools = session.wait(client.list(api::Kind::IPPool, None));
-    let pools = pools.map_err(|error| Failure::message(error.to_string()))?.items;
+    let pools = pools.map_err(|error| Failure::in_calico_words(error.to_string()))?.items;
     let pool = pools.iter().find(|pool| pool.text(&["spec", "cidr"]) == Some(cidr));
     // Calico puts the pool's name here, but no name was given: hence the two blanks.
-    let none = || Failure::message(format!("unable to find IP pool  covering the specified CIDR {cidr}"));
+    let none =
+        || Failure::in_calico_words(format!("unable to find IP pool  covering the specified CIDR {cidr}"));
     pool.map(Identifier::of).ok_or_else(none)
 }

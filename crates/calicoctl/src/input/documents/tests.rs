@@ -82,9 +82,9 @@ fn no_more_is_read_than_a_document_may_have() {
 }
 
 /// A document's source, index and text.
-type Found = (String, usize, String);
+type SourceIndexText = (String, usize, String);
 
-fn read(path: &str, recursive: bool, stdin: &str) -> Result<(InputKind, Vec<Found>), String> {
+fn read(path: &str, recursive: bool, stdin: &str) -> Result<(InputKind, Vec<SourceIndexText>), String> {
     let mut found = Vec::new();
     let kind = visit::<ReadError>(path, recursive, &mut stdin.as_bytes(), &mut |document| {
         found.push((document.source, document.index, String::from_utf8_lossy(&document.text).into_owned()));

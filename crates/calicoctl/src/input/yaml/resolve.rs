@@ -34,16 +34,18 @@ impl Meaning {
 pub(crate) fn resolve(text: &str, typed: bool) -> Meaning {
     let Some(&first) = text.as_bytes().first() else { return Meaning::Null };
     match first {
-        b'+' | b'-' | b'0'..=b'9' => named(text).unwrap_or_else(|| numeric(text, typed)),
-        b'.' => named(text).or_else(|| dotted(text).map(Meaning::Float)).unwrap_or(Meaning::Text),
+        b'+' | b'-' | b'0'..=b'9' => meaning_of_word(text).unwrap_or_else(|| numeric(text, typed)),
+        b'.' => meaning_of_word(text)
+            .or_else(|| dotted_decimal(text).map(Meaning::Float))
+            .unwrap_or(Meaning::Text),
         b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' | b'~' => {
-            named(text).unwrap_or(Meaning::Text)
+            meaning_of_word(text).unwrap_or(Meaning::Text)
         }
         _ => Meaning::Text,
     }
 }
 
-fn named(text: &str) -> Option<Meaning> {
+fn meaning_of_word(text: &str) -> Option<Meaning> {
     Some(match text {
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
             Meaning::Bool(true)
@@ -112,7 +114,7 @@ fn signed_int(negative: bool, value: u64) -> Option<Meaning> {
 
 /// A decimal that begins with a dot. For such a number Go's own rule for `_` holds: there must be a digit on
 /// both sides of it.
-fn dotted(text: &str) -> Option<f64> {
+fn dotted_decimal(text: &str) -> Option<f64> {
     let bytes = text.as_bytes();
     let is_digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
     let separates = |at: usize| is_digit(at.checked_sub(1)) && is_digit(Some(at + 1));

@@ -8,11 +8,11 @@ const PORTION: usize = 512;
 #[derive(Debug)]
 pub(super) struct Source {
     characters: Vec<char>,
-    fault: Option<Fault>,
+    fault: Option<Unreadable>,
 }
 
 #[derive(Debug)]
-struct Fault {
+struct Unreadable {
     /// How many characters can be read before the fault is met.
     readable: usize,
     problem: &'static str,
@@ -45,7 +45,7 @@ impl Source {
         };
         let characters: Vec<char> = valid[..end].chars().collect();
         let readable = valid[..end].char_indices().take_while(|(at, _)| at + skipped < portion).count();
-        Source { characters, fault: problem.map(|problem| Fault { readable, problem }) }
+        Source { characters, fault: problem.map(|problem| Unreadable { readable, problem }) }
     }
 
     fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Source {
@@ -62,11 +62,11 @@ impl Source {
                 Err(_) => "expected low surrogate area",
             };
             let readable = characters.len() / PORTION * PORTION;
-            return Source { characters, fault: Some(Fault { readable, problem }) };
+            return Source { characters, fault: Some(Unreadable { readable, problem }) };
         }
         let readable = characters.len() / PORTION * PORTION;
         let fault =
-            (bytes.len() % 2 == 1).then_some(Fault { readable, problem: "incomplete UTF-16 character" });
+            (bytes.len() % 2 == 1).then_some(Unreadable { readable, problem: "incomplete UTF-16 character" });
         Source { characters, fault }
     }
 

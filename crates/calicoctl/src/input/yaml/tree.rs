@@ -77,20 +77,20 @@ pub(crate) struct Documents {
 }
 
 /// Why there is no tree. Lines are counted from 0.
-enum Failure {
+enum TreeError {
     Syntax(Problem),
     /// The name of the anchor, and the line of the alias that refers to it.
     UnknownAnchor(String, usize),
     TooDeep(usize),
 }
 
-impl From<Problem> for Failure {
+impl From<Problem> for TreeError {
     fn from(problem: Problem) -> Self {
-        Failure::Syntax(problem)
+        TreeError::Syntax(problem)
     }
 }
 
-type Parse<T> = Result<T, Failure>;
+type Parse<T> = Result<T, TreeError>;
 
 /// Parses the contents of the collection with that id, at that depth.
 type Contents = fn(&mut Documents, NodeId, usize) -> Parse<()>;
@@ -109,16 +109,16 @@ impl Documents {
     /// The next document; `None` at the end of the stream. After an error there are no more documents.
     pub(crate) fn next_document(&mut self) -> Result<Option<Tree>, YamlError> {
         self.document().map_err(|failure| match failure {
-            Failure::Syntax(problem) => {
+            TreeError::Syntax(problem) => {
                 let line = problem.line.max(problem.context_line) + 1;
                 YamlError::Malformed { text: message(&problem), line, is_quoting: false }
             }
-            Failure::UnknownAnchor(name, line) => YamlError::Malformed {
+            TreeError::UnknownAnchor(name, line) => YamlError::Malformed {
                 text: format!("unknown anchor '{name}' referenced"),
                 line: line + 1,
                 is_quoting: true,
             },
-            Failure::TooDeep(line) => YamlError::Malformed {
+            TreeError::TooDeep(line) => YamlError::Malformed {
                 text: format!("line {}: exceeded max depth of {MAX_DEPTH}", line + 1),
                 line: line + 1,
                 is_quoting: false,
@@ -213,7 +213,7 @@ impl Documents {
         if let TokenKind::Alias(name) = kind {
             self.scanner.take();
             let Some(&target) = self.anchors.get(&name) else {
-                return Err(Failure::UnknownAnchor(name, start));
+                return Err(TreeError::UnknownAnchor(name, start));
             };
             return Ok(self.tree.add(start, NodeKind::Alias { name, target }));
         }
@@ -244,7 +244,7 @@ impl Documents {
             _ => return Err(self.problem("did not find expected node content", start)),
         };
         if depth >= MAX_DEPTH {
-            return Err(Failure::TooDeep(line));
+            return Err(TreeError::TooDeep(line));
         }
         let id = self.add_anchored(start, node, anchor);
         contents(self, id, depth + 1)?;
@@ -469,13 +469,13 @@ impl Documents {
 
     /// A problem with the token that was peeked at last, inside of the construct that began at line
     /// `context`.
-    fn problem(&self, text: &'static str, context: usize) -> Failure {
+    fn problem(&self, text: &'static str, context: usize) -> TreeError {
         problem_at(text, self.line(), context)
     }
 }
 
-fn problem_at(text: &'static str, line: usize, context_line: usize) -> Failure {
-    Failure::Syntax(Problem { text, found_by: FoundBy::Parser, line, context_line })
+fn problem_at(text: &'static str, line: usize, context_line: usize) -> TreeError {
+    TreeError::Syntax(Problem { text, found_by: FoundBy::Parser, line, context_line })
 }
 
 /// goyaml's message (`goyaml.v2/decode.go`, `fail`). If the parser found the problem, and not the scanner,

@@ -323,7 +323,7 @@ impl<'a> State<'a> {
         };
         match self.run.change.filter(|_| guarded) {
             None => Ok(value),
-            Some(change) => structure::changed(&value, change).map_err(|text| {
+            Some(change) => structure::with_changed_strings(&value, change).map_err(|text| {
                 // safetext inserts this function into the template, where it has no position.
                 self.at = (0, "ApplyInjectionDetection".to_owned());
                 self.error(&format!("error calling ApplyInjectionDetection: {text}"))

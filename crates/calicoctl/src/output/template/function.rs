@@ -96,7 +96,7 @@ pub(super) fn call(
         "not" => Ok(Data::Bool(!args[0].is_true())),
         "len" => len(&args[0]),
         "index" => args[1..].iter().try_fold(args[0].clone(), |item, key| index(&item, key)),
-        _ => borrowed(name, args),
+        _ => call_gotmpl(name, args),
     }
 }
 
@@ -145,7 +145,7 @@ fn index(data: &Data, key: &Data) -> Result<Data, String> {
 }
 
 /// Calls one of gotmpl's functions: runs a template that consists of that call.
-fn borrowed(name: &str, args: &[Data]) -> Result<Data, String> {
+fn call_gotmpl(name: &str, args: &[Data]) -> Result<Data, String> {
     let result = Arc::new(Mutex::new(Value::Nil));
     let slot = Arc::clone(&result);
     let operands: String = (0..args.len()).map(|at| format!(" (index . {at})")).collect();

@@ -17,7 +17,7 @@ pub(super) fn baseline(_: &str) -> String {
 
 /// Changes a string so that it may change the structure: writes every character twice, except quotes and
 /// backslashes.
-pub(super) fn doubled(text: &str) -> String {
+pub(super) fn double_characters(text: &str) -> String {
     text.chars()
         .flat_map(|c| std::iter::repeat_n(c, if matches!(c, '\\' | '\'' | '"') { 1 } else { 2 }))
         .collect()
@@ -26,7 +26,7 @@ pub(super) fn doubled(text: &str) -> String {
 /// A copy of the data with all strings changed, as safetext makes it by reflection. It fails if a copied
 /// value would not have the type that its place in Go needs: a struct inside of a struct, a list of structs
 /// or of named strings.
-pub(super) fn changed(data: &Data, change: &dyn Fn(&str) -> String) -> Result<Data, String> {
+pub(super) fn with_changed_strings(data: &Data, change: &dyn Fn(&str) -> String) -> Result<Data, String> {
     copy(data, change).map(|(data, _)| data)
 }
 

@@ -21,7 +21,7 @@ pub fn results(resources: &[Value]) -> Data {
 fn resource_data(resource: &Value) -> Data {
     let name = resource["kind"].as_str().unwrap_or_default();
     match (Kind::from_name(name), name.strip_suffix("List").and_then(Kind::from_name)) {
-        (Some(kind), _) => typed(&kind.go_type(), Some(resource)),
+        (Some(kind), _) => data_of_type(&kind.go_type(), Some(resource)),
         (None, Some(kind)) => list_data(kind, resource),
         (None, None) => Data::Nothing,
     }
@@ -38,20 +38,20 @@ fn list_data(kind: Kind, list: &Value) -> Data {
     let items = list["items"].as_array().map(Vec::as_slice).unwrap_or_default();
     let items = Data::List {
         element_type: item.go.to_owned(),
-        items: items.iter().map(|value| typed(&item, Some(value))).collect(),
+        items: items.iter().map(|value| data_of_type(&item, Some(value))).collect(),
     };
     Data::Struct {
         go_type: format!("{}List", item.go),
         fields: vec![
-            embedded("v1.TypeMeta", type_meta),
-            embedded("v1.ListMeta", list_meta),
+            embedded_struct("v1.TypeMeta", type_meta),
+            embedded_struct("v1.ListMeta", list_meta),
             Field { name: "Items".to_owned(), embedded: false, value: items },
         ],
     }
 }
 
 /// An embedded struct. Go names such a field after its type.
-fn embedded(go_type: &str, fields: Vec<Field>) -> Field {
+fn embedded_struct(go_type: &str, fields: Vec<Field>) -> Field {
     let name = go_type.rsplit('.').next().unwrap_or(go_type).to_owned();
     Field { name, embedded: true, value: Data::Struct { go_type: go_type.to_owned(), fields } }
 }
@@ -63,7 +63,7 @@ fn struct_fields(of: &Struct, value: Option<&Value>) -> Vec<Field> {
         .chunk_by(|a, b| a.place == b.place && matches!(a.place, Place::Within(_)))
         .map(|fields| match fields[0].place {
             Place::Within(go_type) => {
-                embedded(go_type, fields.iter().map(|field| struct_field(field, value)).collect())
+                embedded_struct(go_type, fields.iter().map(|field| struct_field(field, value)).collect())
             }
             Place::Own | Place::Embedded => struct_field(&fields[0], value),
         })
@@ -75,16 +75,16 @@ fn struct_field(field: &schema::Field, value: Option<&Value>) -> Field {
     let value = if field.is_pointer() {
         Data::Reference {
             go_type: format!("*{}", field.ty.go),
-            target: value.map(|value| Box::new(typed(&field.ty, Some(value)))),
+            target: value.map(|value| Box::new(data_of_type(&field.ty, Some(value)))),
         }
     } else {
-        typed(&field.ty, value)
+        data_of_type(&field.ty, value)
     };
     Field { name: field.go.to_owned(), embedded: field.place == Place::Embedded, value }
 }
 
 /// `value` as Go decodes it into that type; without a value, Go's zero value.
-fn typed(ty: &Type, value: Option<&Value>) -> Data {
+fn data_of_type(ty: &Type, value: Option<&Value>) -> Data {
     let value = value.filter(|value| !value.is_null());
     let go_type = ty.go.to_owned();
     let text = value.and_then(Value::as_str);
@@ -109,7 +109,7 @@ fn typed(ty: &Type, value: Option<&Value>) -> Data {
             let items = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
             Data::List {
                 element_type: item.go.to_owned(),
-                items: items.iter().map(|value| typed(item, Some(value))).collect(),
+                items: items.iter().map(|value| data_of_type(item, Some(value))).collect(),
             }
         }
         Shape::Struct(of) => Data::Struct { go_type, fields: struct_fields(of, value) },

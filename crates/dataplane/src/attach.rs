@@ -60,7 +60,7 @@ pub fn attach(wiring: &Wiring) -> Result<Attached, AttachError> {
 
 async fn delete_stale(host: &Side, wiring: &Wiring) -> Result<(), AttachError> {
     let name = &wiring.host_interface;
-    let look = |refusal| host.refused(format_args!("look for {name}"), refusal);
+    let look = |refusal| host.access_error(format_args!("look for {name}"), refusal);
     let Some(link) = host.link(name).await.map_err(look)? else { return Ok(()) };
     let may_go = match wiring.replaces {
         Replaces::Any => true,
@@ -84,7 +84,7 @@ async fn delete_stale(host: &Side, wiring: &Wiring) -> Result<(), AttachError> {
     }
     host.delete_link_at(link.index)
         .await
-        .map_err(|refusal| host.refused(format_args!("delete the stale {name}"), refusal))?;
+        .map_err(|refusal| host.access_error(format_args!("delete the stale {name}"), refusal))?;
     Ok(())
 }
 
@@ -92,10 +92,11 @@ async fn delete_stale(host: &Side, wiring: &Wiring) -> Result<(), AttachError> {
 /// own routes.
 async fn leave_room(container: &Side, wiring: &Wiring) -> Result<(), AttachError> {
     let inner = &wiring.container_interface;
-    let look = |refusal| container.refused(format_args!("look for {inner}"), refusal);
+    let look = |refusal| container.access_error(format_args!("look for {inner}"), refusal);
     let former = container.link(inner).await.map_err(look)?.map(|link| link.index);
     for destination in wiring.destinations() {
-        let refused = |refusal| container.refused(format_args!("list the routes to {destination}"), refusal);
+        let refused =
+            |refusal| container.access_error(format_args!("list the routes to {destination}"), refusal);
         let mut rivals = container.rivals(destination).await.map_err(refused)?;
         rivals.retain(|rival| former.is_none() || rival.interface != former);
         if metric_behind(destination, &rivals).is_err() {
@@ -156,7 +157,7 @@ impl Attempt<'_> {
                 _ => name_taken(host, outer),
             };
         }
-        container.refused(format_args!("make the pair {outer} and {inner}"), refusal).into()
+        container.access_error(format_args!("make the pair {outer} and {inner}"), refusal).into()
     }
 
     /// Does everything that follows the making of the pair, in Calico's order. Returns the container's
@@ -171,12 +172,13 @@ impl Attempt<'_> {
             words: Some("it has none of 6 bytes".into()),
         };
         let mac = inner.mac.ok_or_else(no_mac).map_err(|refusal| {
-            container.refused(format_args!("tell the hardware address of {}", inner.name), refusal)
+            container.access_error(format_args!("tell the hardware address of {}", inner.name), refusal)
         })?;
         // The alias is set before any route leads to the interface: whoever finds such a route can then tell
         // whose it is.
         if let Some(alias) = &wiring.alias {
-            let refused = |refusal| host.refused(format_args!("note on {} whose it is", outer.name), refusal);
+            let refused =
+                |refusal| host.access_error(format_args!("note on {} whose it is", outer.name), refusal);
             host.set_alias(outer.index, alias).await.map_err(refused)?;
         }
         keep_mac(host, &outer).await?;
@@ -207,7 +209,7 @@ impl Attempt<'_> {
         }
         for address in &wiring.addresses {
             container.add_address(inner.index, *address).await.map_err(|refusal| {
-                container.refused(format_args!("give {} the address {address}", inner.name), refusal)
+                container.access_error(format_args!("give {} the address {address}", inner.name), refusal)
             })?;
         }
         self.set_lasting(&sysctl::forwarding_in_container(wiring))?;
@@ -236,7 +238,7 @@ impl Attempt<'_> {
         for setting in settings {
             let Err(error) = setting.write() else { continue };
             match setting.need {
-                Need::Must => return Err(setting.refused(&side.namespace.name, error)),
+                Need::Must => return Err(setting.attach_error(&side.namespace.name, error)),
                 Need::IfThere if error.kind() == io::ErrorKind::NotFound => {}
                 Need::Should | Need::IfThere => self.warnings.push(Warning::Setting {
                     path: setting.path().display().to_string(),
@@ -256,11 +258,11 @@ impl Attempt<'_> {
     fn set_lasting(&mut self, settings: &[Setting]) -> Result<(), AttachError> {
         let name = &self.sides.container.namespace.name;
         for setting in settings {
-            let former = Former::of(setting).map_err(|error| setting.refused(name, error))?;
+            let former = Former::of(setting).map_err(|error| setting.attach_error(name, error))?;
             self.former.extend(former);
         }
         for setting in settings {
-            setting.write().map_err(|error| setting.refused(name, error))?;
+            setting.write().map_err(|error| setting.attach_error(name, error))?;
         }
         Ok(())
     }
@@ -273,14 +275,14 @@ impl Attempt<'_> {
         container
             .delete_link(inner)
             .await
-            .map_err(|refusal| container.refused(format_args!("delete {inner}"), refusal))?;
+            .map_err(|refusal| container.access_error(format_args!("delete {inner}"), refusal))?;
         container.namespace.enter()?;
         for former in &self.former {
             match former.restore() {
                 // The setting belonged to the interface that was deleted.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 restored => {
-                    restored.map_err(|error| former.setting.refused(&container.namespace.name, error))?
+                    restored.map_err(|error| former.setting.attach_error(&container.namespace.name, error))?
                 }
             }
         }
@@ -289,7 +291,7 @@ impl Attempt<'_> {
 }
 
 async fn find(side: &Side, name: &str) -> Result<Link, AttachError> {
-    let refused = |refusal| side.refused(format_args!("find {name}, just made,"), refusal);
+    let refused = |refusal| side.access_error(format_args!("find {name}, just made,"), refusal);
     let gone =
         || Refusal { source: Errno::NODEV.into(), words: Some("somebody deleted or renamed it".into()) };
     Ok(side.link(name).await.and_then(|link| link.ok_or_else(gone)).map_err(refused)?)
@@ -298,7 +300,8 @@ async fn find(side: &Side, name: &str) -> Result<Link, AttachError> {
 /// Sets the hardware address of the host's side until the address stays. Programs on the host that name or
 /// address new interfaces may replace the one that the interface was made with.
 async fn keep_mac(host: &Side, outer: &Link) -> Result<(), AttachError> {
-    let refused = |refusal| host.refused(format_args!("set the hardware address of {}", outer.name), refusal);
+    let refused =
+        |refusal| host.access_error(format_args!("set the hardware address of {}", outer.name), refusal);
     let mut seen = outer.mac;
     for _ in 0..MAC_TRIES {
         if seen == Some(HOST_MAC) {
@@ -319,12 +322,12 @@ async fn keep_mac(host: &Side, outer: &Link) -> Result<(), AttachError> {
 }
 
 async fn set_up(side: &Side, link: &Link) -> Result<(), AttachError> {
-    let refused = |refusal| side.refused(format_args!("bring {} up", link.name), refusal);
+    let refused = |refusal| side.access_error(format_args!("bring {} up", link.name), refusal);
     Ok(side.set_up(link.index).await.map_err(refused)?)
 }
 
 async fn link_local(host: &Side, outer: &Link) -> Result<IpAddr, AttachError> {
-    let refused = |refusal| host.refused(format_args!("list the addresses of {}", outer.name), refusal);
+    let refused = |refusal| host.access_error(format_args!("list the addresses of {}", outer.name), refusal);
     for pause in LINK_LOCAL_PAUSES {
         if let Some(address) = host.link_local(outer.index).await.map_err(refused)? {
             return Ok(address.into());
@@ -340,7 +343,7 @@ async fn add_route(container: &Side, inner: &Link, route: &Route) -> Result<Opti
     let destination = route.destination;
     let by = route.gateway.map_or_else(String::new, |gateway| format!(" through {gateway}"));
     let refused = |refusal| {
-        container.refused(format_args!("route {destination}{by} by {}", inner.name), refusal).into()
+        container.access_error(format_args!("route {destination}{by} by {}", inner.name), refusal).into()
     };
     let mut tries = ROUTE_TRIES;
     loop {
@@ -384,7 +387,7 @@ async fn add_host_route(host: &Side, outer: &Link, address: IpAddr) -> Result<()
         Err(refusal) if is(&refusal, Errno::EXIST) => refusal,
         done => {
             return Ok(done.map_err(|refusal| {
-                host.refused(format_args!("route {address} to {}", outer.name), refusal)
+                host.access_error(format_args!("route {address} to {}", outer.name), refusal)
             })?);
         }
     };

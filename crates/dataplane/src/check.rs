@@ -165,7 +165,7 @@ impl Check<'_> {
     }
 
     async fn link(&mut self, side: &Side, name: &str, mac: Option<Mac>) -> Result<Option<Link>, AccessError> {
-        let refused = |refusal| side.refused(format_args!("look for {name}"), refusal);
+        let refused = |refusal| side.access_error(format_args!("look for {name}"), refusal);
         let Some(link) = side.link(name).await.map_err(refused)? else {
             let namespace = side.namespace.name.clone();
             self.deviations.push(Deviation::NoInterface { interface: name.to_owned(), namespace });
@@ -190,7 +190,7 @@ impl Check<'_> {
     async fn addresses(&mut self, inner: &Link) -> Result<(), AccessError> {
         let container = &self.sides.container;
         let refused =
-            |refusal| container.refused(format_args!("list the addresses of {}", inner.name), refusal);
+            |refusal| container.access_error(format_args!("list the addresses of {}", inner.name), refusal);
         let found = container.addresses(inner.index).await.map_err(refused)?;
         for wanted in self.wiring.addresses.iter().map(|address| host_route(*address)) {
             if !found.contains(&(wanted.addr(), wanted.prefix_len())) {
@@ -203,7 +203,8 @@ impl Check<'_> {
 
     async fn container_routes(&mut self, inner: &Link, outer: Option<&Link>) -> Result<(), AccessError> {
         let container = &self.sides.container;
-        let refused = |refusal| container.refused(format_args!("list the routes by {}", inner.name), refusal);
+        let refused =
+            |refusal| container.access_error(format_args!("list the routes by {}", inner.name), refusal);
         let found = container.routes(inner.index).await.map_err(refused)?;
         let mut wanted = Vec::new();
         if self.wiring.has_ipv4() {
@@ -234,7 +235,8 @@ impl Check<'_> {
     async fn ipv6_gateway(&mut self, outer: Option<&Link>) -> Result<Option<IpAddr>, AccessError> {
         let Some(outer) = outer.filter(|_| self.wiring.has_ipv6()) else { return Ok(None) };
         let host = &self.sides.host;
-        let refused = |refusal| host.refused(format_args!("list the addresses of {}", outer.name), refusal);
+        let refused =
+            |refusal| host.access_error(format_args!("list the addresses of {}", outer.name), refusal);
         let found = host.link_local(outer.index).await.map_err(refused)?;
         if found.is_none() {
             self.deviations.push(Deviation::NoLinkLocal { interface: outer.name.clone() });
@@ -268,7 +270,7 @@ impl Check<'_> {
         for setting in settings {
             let path = setting.path().display().to_string();
             let found = setting.read().map_err(|source| {
-                side.refused(format_args!("read {path}"), crate::error::Refusal { source, words: None })
+                side.access_error(format_args!("read {path}"), crate::error::Refusal { source, words: None })
             })?;
             let missing_is_fine = setting.need == Need::IfThere && found.is_none();
             if found.as_deref() != Some(setting.value) && !missing_is_fine && setting.need != Need::Should {

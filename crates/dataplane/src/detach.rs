@@ -108,8 +108,10 @@ impl Work {
 /// Deletes an interface of the host only if it is a side of a pair: the host's other interfaces are not ours,
 /// whatever their names are.
 async fn delete_pair(host: &Side, name: &str) -> Result<bool, AccessError> {
-    let link =
-        host.link(name).await.map_err(|refusal| host.refused(format_args!("look for {name}"), refusal))?;
+    let link = host
+        .link(name)
+        .await
+        .map_err(|refusal| host.access_error(format_args!("look for {name}"), refusal))?;
     match link {
         Some(link) if link.pair => delete(host, name).await,
         _ => Ok(false),
@@ -117,5 +119,5 @@ async fn delete_pair(host: &Side, name: &str) -> Result<bool, AccessError> {
 }
 
 async fn delete(side: &Side, name: &str) -> Result<bool, AccessError> {
-    side.delete_link(name).await.map_err(|refusal| side.refused(format_args!("delete {name}"), refusal))
+    side.delete_link(name).await.map_err(|refusal| side.access_error(format_args!("delete {name}"), refusal))
 }

@@ -77,7 +77,7 @@ pub enum AccessError {
 }
 
 impl AccessError {
-    pub(crate) fn refused(doing: impl Into<String>, refusal: Refusal) -> Self {
+    pub(crate) fn from_refusal(doing: impl Into<String>, refusal: Refusal) -> Self {
         let doing = doing.into();
         match refusal.source.kind() {
             io::ErrorKind::PermissionDenied => Self::NotPermitted { doing, refusal },

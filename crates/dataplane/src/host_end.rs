@@ -46,7 +46,7 @@ pub fn host_end(interface: &str) -> Result<Option<HostEnd>, AccessError> {
     on_own_thread(|| {
         run(async {
             let host = Side::open(Namespace::of_this_thread()?)?;
-            let refused = |refusal| host.refused(format_args!("look for {interface}"), refusal);
+            let refused = |refusal| host.access_error(format_args!("look for {interface}"), refusal);
             match host.link(interface).await.map_err(refused)?.filter(|link| link.pair) {
                 Some(link) => describe(&host, link).await.map(Some),
                 None => Ok(None),
@@ -67,7 +67,7 @@ pub fn host_end_of(netns: &Path, container_interface: &str) -> Result<Option<Hos
                 Err(error) => return Err(error),
             };
             let refused =
-                |refusal| container.refused(format_args!("look for {container_interface}"), refusal);
+                |refusal| container.access_error(format_args!("look for {container_interface}"), refusal);
             let inner = container.link(container_interface).await.map_err(refused)?;
             let Some((inner, peer)) = inner.filter(|link| link.pair).and_then(|l| Some((l.index, l.peer?)))
             else {
@@ -75,7 +75,7 @@ pub fn host_end_of(netns: &Path, container_interface: &str) -> Result<Option<Hos
             };
             let host = Side::open(host)?;
             let refused = |refusal| {
-                host.refused(format_args!("look for the other side of {container_interface}"), refusal)
+                host.access_error(format_args!("look for the other side of {container_interface}"), refusal)
             };
             let outer = host.link_at(peer).await.map_err(refused)?;
             match outer.filter(|outer| outer.pair && outer.peer == Some(inner)) {
@@ -96,7 +96,8 @@ pub fn host_ends_to(addresses: &[IpAddr]) -> Result<Vec<HostEnd>, AccessError> {
             let host = Side::open(Namespace::of_this_thread()?)?;
             let mut ends: Vec<HostEnd> = Vec::new();
             for address in addresses {
-                let refused = |refusal| host.refused(format_args!("look where {address} leads to"), refusal);
+                let refused =
+                    |refusal| host.access_error(format_args!("look where {address} leads to"), refusal);
                 let routes = host.rivals(host_route(*address)).await.map_err(refused)?;
                 let direct = routes.iter().filter(|route| route.leads && route.gateway.is_none());
                 for index in direct.filter_map(|route| route.interface) {
@@ -121,7 +122,7 @@ pub fn remove(end: &HostEnd, within: Duration) -> Result<bool, DetachError> {
     let interface = end.interface.clone();
     let work = async move {
         let host = Side::open(Namespace::of_this_thread()?)?;
-        let refused = |refusal| host.refused(format_args!("delete {interface}"), refusal);
+        let refused = |refusal| host.access_error(format_args!("delete {interface}"), refusal);
         host.delete_link_at(index).await.map_err(refused)
     };
     run_within(within, work, || DetachError::TimedOutOnHost { interface: end.interface.clone(), within })
@@ -136,7 +137,7 @@ fn is_there(interface: &str) -> Result<bool, AccessError> {
 }
 
 async fn describe(host: &Side, link: Link) -> Result<HostEnd, AccessError> {
-    let refused = |refusal| host.refused(format_args!("list the routes to {}", link.name), refusal);
+    let refused = |refusal| host.access_error(format_args!("list the routes to {}", link.name), refusal);
     let routes = host.routes(link.index).await.map_err(refused)?;
     let whole = routes.into_iter().filter(|route| {
         route.gateway.is_none() && route.destination.prefix_len() == route.destination.max_prefix_len()

@@ -32,8 +32,8 @@ impl Side {
     }
 
     /// The error that the kernel refused to do something in this namespace.
-    pub(crate) fn refused(&self, doing: impl std::fmt::Display, refusal: Refusal) -> AccessError {
-        AccessError::refused(format!("{doing} in {}", self.namespace.name), refusal)
+    pub(crate) fn access_error(&self, doing: impl std::fmt::Display, refusal: Refusal) -> AccessError {
+        AccessError::from_refusal(format!("{doing} in {}", self.namespace.name), refusal)
     }
 }
 

@@ -41,7 +41,7 @@ impl Namespace {
         move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network)).map_err(|errno| {
             match errno {
                 Errno::INVAL => AccessError::NotANamespace(self.path.clone()),
-                errno => refused(format!("enter the network namespace of {}", self.name), errno),
+                errno => access_error(format!("enter the network namespace of {}", self.name), errno),
             }
         })
     }
@@ -52,7 +52,7 @@ impl Namespace {
 
     fn identity(&self) -> Result<(u64, u64), AccessError> {
         let stat = rustix::fs::fstat(&self.file)
-            .map_err(|errno| refused(format!("look at {}", self.path.display()), errno))?;
+            .map_err(|errno| access_error(format!("look at {}", self.path.display()), errno))?;
         Ok((stat.st_dev, stat.st_ino))
     }
 }
@@ -73,10 +73,10 @@ fn open(path: &Path) -> Result<OwnedFd, AccessError> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
         Errno::NOENT | Errno::NOTDIR => AccessError::NoNamespace(path.into()),
-        errno => refused(format!("open {}", path.display()), errno),
+        errno => access_error(format!("open {}", path.display()), errno),
     })
 }
 
-fn refused(doing: String, errno: Errno) -> AccessError {
-    AccessError::refused(doing, Refusal { source: io::Error::from(errno), words: None })
+fn access_error(doing: String, errno: Errno) -> AccessError {
+    AccessError::from_refusal(doing, Refusal { source: io::Error::from(errno), words: None })
 }

@@ -100,7 +100,7 @@ impl Setting {
         write(&self.path(), self.value)
     }
 
-    pub(crate) fn refused(&self, namespace: &str, source: io::Error) -> AttachError {
+    pub(crate) fn attach_error(&self, namespace: &str, source: io::Error) -> AttachError {
         AttachError::Sysctl {
             path: self.path().display().to_string(),
             value: self.value.to_owned(),

@@ -36,7 +36,7 @@ impl CustomResource {
         })
     }
 
-    /// The form of the definition that a store takes.
+    /// The definition in the form in which a store takes it.
     pub fn definition(&self) -> Definition<'_> {
         Definition { name: &self.name, text: &self.text, objects: &self.objects }
     }

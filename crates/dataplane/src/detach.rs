@@ -97,7 +97,7 @@ impl Work {
         let opened = Namespace::of_container(&self.netns, host).and_then(Side::open);
         let container = match opened {
             Ok(container) => container,
-            // Where a namespace was mounted, its end leaves a plain file.
+            // When a mounted namespace is gone, a plain file is left at its path.
             Err(AccessError::NoNamespace(_) | AccessError::NotANamespace(_)) => return Ok(false),
             Err(error) => return Err(error),
         };

@@ -24,8 +24,8 @@ pub enum Format {
     Yaml,
     /// The objects as JSON.
     Json,
-    /// A table of these columns. There is at least one. A kind may lack a column, which is an error only
-    /// then: see [`FormatError::UnknownHeading`].
+    /// A table of these columns; there is at least one. Whether a kind has these columns is checked when the
+    /// table is made: see [`FormatError::UnknownHeading`].
     CustomColumns(Vec<String>),
     /// A Go template.
     GoTemplate(String),

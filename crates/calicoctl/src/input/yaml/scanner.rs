@@ -94,7 +94,7 @@ pub(super) struct Scanner {
     simple_key_allowed: bool,
     /// One place for the block context, and one for each flow level.
     simple_keys: Vec<SimpleKey>,
-    /// From the number of a token to the index, in `simple_keys`, of the key that begins with this token.
+    /// The index in `simple_keys` of the key that begins with a token, by the number of that token.
     simple_keys_by_token: HashMap<usize, usize>,
 }
 

@@ -83,7 +83,7 @@ fn copy(data: &Data, change: &dyn Fn(&str) -> String) -> Result<(Data, String), 
     Ok((copied, data.go_type()))
 }
 
-/// The structure of a YAML text. Of each scalar only its sort is kept.
+/// The structure of a YAML text. Each scalar is reduced to its type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Shape {
     Null,

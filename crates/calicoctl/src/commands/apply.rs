@@ -1,4 +1,4 @@
-//! `calicoctl apply`
+//! `calicoctl apply`: creates or replaces each resource of the input.
 
 use super::resource_set::{Wording, write_all};
 use crate::Context;

@@ -1,4 +1,4 @@
-//! `calicoctl completion`
+//! `calicoctl completion`: the script is made from the definition of the command line.
 
 use clap_complete::Shell;
 

@@ -1,4 +1,4 @@
-//! `calicoctl create`
+//! `calicoctl create`: one creation for each resource of the input.
 
 use resources::Error;
 

@@ -1,4 +1,4 @@
-//! `calicoctl delete`
+//! `calicoctl delete`: one deletion for each resource of the input.
 
 use resources::{Error, Identifier};
 

@@ -1,4 +1,4 @@
-//! `calicoctl explain`
+//! `calicoctl explain`: prints the reference pages that the program carries.
 
 use crate::Context;
 use crate::cli;

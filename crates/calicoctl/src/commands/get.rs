@@ -1,4 +1,4 @@
-//! `calicoctl get`
+//! `calicoctl get`: reads the resources, and writes them in the format of `-o`.
 
 use std::cell::OnceCell;
 use std::path::Path;

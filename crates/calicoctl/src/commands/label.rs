@@ -1,4 +1,4 @@
-//! `calicoctl label`
+//! `calicoctl label`: changes one label of one resource.
 
 use resources::label::{LabelChange, LabelRefusal};
 use resources::{Error, Identifier, Labelled};

@@ -1,4 +1,4 @@
-//! `calicoctl patch`
+//! `calicoctl patch`: merges JSON into one resource.
 
 use resources::{Error, Identifier};
 

@@ -1,4 +1,4 @@
-//! `calicoctl replace`
+//! `calicoctl replace`: one update for each resource of the input.
 
 use super::resource_set::{Access, ResourceSet, nothing};
 use crate::Context;

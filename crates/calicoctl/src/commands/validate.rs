@@ -1,4 +1,4 @@
-//! `calicoctl validate`
+//! `calicoctl validate`: checks input against the rules that need no store.
 
 use super::resource_set::{ResourceSet, Wording, nothing, report};
 use crate::Context;

@@ -1,4 +1,4 @@
-//! `calicoctl version`
+//! `calicoctl version`: the versions of client and cluster, and the place of the embedded store.
 
 use std::io::Write;
 use std::time::Duration;

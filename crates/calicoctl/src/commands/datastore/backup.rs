@@ -1,4 +1,4 @@
-//! `calicoctl datastore backup`
+//! `calicoctl datastore backup`: works on the embedded store only.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! `calicoctl datastore copy`
+//! `calicoctl datastore copy`: keeps the source still, and undoes a copy that fails.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

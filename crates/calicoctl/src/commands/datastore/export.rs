@@ -1,4 +1,4 @@
-//! `calicoctl datastore migrate export`
+//! `calicoctl datastore migrate export`: refuses what an export would lose, and writes the rest.
 
 use resources::export::{self, Export};
 use setup::Datastore;

@@ -1,4 +1,4 @@
-//! `calicoctl datastore init`
+//! `calicoctl datastore init`: checks the default pools, and creates what is missing.
 
 use api::{Cidr, Family};
 use resources::initialise::{DefaultPool, PoolOutcome};

@@ -1,4 +1,4 @@
-//! `calicoctl datastore migrate`
+//! `calicoctl datastore migrate`: the datastore's lock, and the move to Kubernetes.
 
 use clap::Subcommand;
 use setup::{ConnectOptions, Datastore};

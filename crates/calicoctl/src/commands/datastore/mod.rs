@@ -1,4 +1,4 @@
-//! `calicoctl datastore`
+//! `calicoctl datastore`: the commands about whole stores, a file for each.
 
 mod backup;
 mod copy;

@@ -1,4 +1,4 @@
-//! `calicoctl datastore restore`
+//! `calicoctl datastore restore`: replaces the contents of an embedded store.
 
 use std::path::Path;
 

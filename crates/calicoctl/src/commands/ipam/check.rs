@@ -1,4 +1,4 @@
-//! `calicoctl ipam check`
+//! `calicoctl ipam check`: the options of the original; the command itself is not available yet.
 
 use crate::cli::Config;
 use crate::commands::later::not_yet;

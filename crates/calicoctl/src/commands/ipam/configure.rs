@@ -1,4 +1,4 @@
-//! `calicoctl ipam configure`
+//! `calicoctl ipam configure`: reads Go's spellings of the values, and changes the allocator's configuration.
 
 use api::Persistence;
 use resources::Error;

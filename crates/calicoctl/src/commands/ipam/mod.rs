@@ -1,4 +1,4 @@
-//! `calicoctl ipam`
+//! `calicoctl ipam`: the commands about addresses, a file for each.
 
 mod check;
 mod configure;

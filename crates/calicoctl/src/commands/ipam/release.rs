@@ -1,4 +1,4 @@
-//! `calicoctl ipam release`
+//! `calicoctl ipam release`: releases one address, whoever it was assigned to.
 
 use ipam::{ReleaseIp, ReleaseIps};
 

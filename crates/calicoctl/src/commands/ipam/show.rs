@@ -1,4 +1,4 @@
-//! `calicoctl ipam show`
+//! `calicoctl ipam show`: the tables of pools and blocks, and the texts about single addresses.
 
 use std::net::IpAddr;
 

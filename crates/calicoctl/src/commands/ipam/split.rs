@@ -1,4 +1,4 @@
-//! `calicoctl ipam split`
+//! `calicoctl ipam split`: finds the pool, and insists on a locked datastore.
 
 use resources::Identifier;
 

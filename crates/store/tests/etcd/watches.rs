@@ -81,6 +81,31 @@ async fn a_compaction_starts_it_anew() {
     assert_eq!(follower.inits, 2);
 }
 
+/// What is put under the keys of a scope and is no record is told, and that it is gone.
+#[tokio::test]
+async fn strays_come_and_go() {
+    needs_etcd!();
+    let server = EtcdServer::start();
+    let (store, mut client) = (open(&[server.endpoint()]), raw(&server.endpoint()).await);
+    let blocks = Scope::Blocks { family: Some(api::Family::V4) };
+    let path = |name: &str| format!("{}{name}", blocks.prefixes()[0]);
+    client.put(path("before"), "{}", None).await.unwrap();
+    let mut watch = store.watch(blocks.clone()).await.unwrap();
+    let mut view = store::View::new();
+    let mut until = async |faults: usize| {
+        while !view.is_complete(&blocks, store::Depth::Full) || view.faults().len() != faults {
+            let event = tokio::time::timeout(Duration::from_secs(20), watch.next()).await.unwrap();
+            view.fold(&blocks, &event.unwrap());
+        }
+    };
+    until(1).await;
+    client.put(path("after"), "{}", None).await.unwrap();
+    until(2).await;
+    client.delete(path("before"), None).await.unwrap();
+    client.delete(path("after"), None).await.unwrap();
+    until(0).await;
+}
+
 #[tokio::test]
 async fn a_server_that_restarts_is_followed_again() {
     needs_etcd!();

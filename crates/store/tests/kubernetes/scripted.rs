@@ -286,6 +286,50 @@ async fn a_watch_goes_on_from_where_it_was() {
     }
 }
 
+/// What cannot be read is told by its name where that is a record's, and as a stray where it is none's; and
+/// what comes of it.
+#[tokio::test]
+async fn a_watch_tells_what_it_cannot_read() {
+    let bad = |name: &str, revision: u64| json!({"metadata": {"name": name, "uid": name, "resourceVersion": revision.to_string()}, "spec": {"cidr": 7}});
+    let events = [
+        event("ADDED", bad("10-0-0-0-26", 20)),
+        event("ADDED", bad("nonsense", 21)),
+        event("DELETED", bad("10-0-0-0-26", 22)),
+        event("DELETED", bad("nonsense", 23)),
+        event("DELETED", bad("before", 24)),
+        event("DELETED", bad("never-told", 25)),
+    ];
+    let list =
+        json!({"metadata": {"resourceVersion": "9"}, "items": [bad("before", 5), bad("10-0-0-64-26", 6)]});
+    let (store, _) = scripted(vec![answer(200, list), Reply::Cut(events.concat()), Reply::Silence]).await;
+    let scope = Scope::Blocks { family: None };
+    let mut watch = store.watch(scope.clone()).await.unwrap();
+    let mut told = Vec::new();
+    for _ in 0..9 {
+        told.push(match next(&mut watch).await {
+            Event::Unreadable(key, unreadable) => format!("unreadable {key} at {}", unreadable.revision),
+            Event::Stray(error) => format!("stray {}", error.key),
+            Event::StrayGone(key) => format!("gone {key}"),
+            Event::Delete(key, revision) => format!("deleted {key} at {revision}"),
+            Event::Init => "init".to_string(),
+            Event::InitDone(revision) => format!("done at {revision}"),
+            other => panic!("{other:?}"),
+        });
+    }
+    let wanted = [
+        "init",
+        "unreadable BlockKey(cidr=10.0.0.64/26) at 6",
+        "stray IPAMBlock(before)",
+        "done at 9",
+        "unreadable BlockKey(cidr=10.0.0.0/26) at 20",
+        "stray IPAMBlock(nonsense)",
+        "deleted BlockKey(cidr=10.0.0.0/26) at 22",
+        "gone IPAMBlock(nonsense)",
+        "gone IPAMBlock(before)",
+    ];
+    assert_eq!(told, wanted);
+}
+
 #[tokio::test]
 async fn a_watch_starts_anew_after_a_gap() {
     let expired =

@@ -152,6 +152,7 @@ cases! { ($)
     folds: [
         revisions_have_an_order,
         a_folded_watch_equals_a_read,
+        a_folded_watch_of_resources_equals_a_read,
         a_watch_that_starts_anew_replaces_what_was_known,
         the_old_stands_until_the_new_is_told,
     ];

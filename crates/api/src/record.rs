@@ -18,7 +18,8 @@ use crate::odd_block;
 use crate::residue::STORED_CLAIM_TIME;
 use crate::resource::Resource;
 
-/// A backend's word for a state of a record. Equal only to itself; which of two is the later one, [`Revision::compare`] tells.
+/// A backend's word for a state of a record. Equal only to itself; which of two is the later one,
+/// [`Revision::compare`] tells.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Revision(Arc<str>);
 
@@ -33,10 +34,12 @@ impl Revision {
         &self.0
     }
 
-    /// Which of two revisions of one store is the later one, by the order in which the store gave them; `None` where that is not known.
+    /// Which of two revisions of one store is the later one, by the order in which the store gave them;
+    /// `None` where that is not known.
     ///
-    /// The embedded store and etcd count all changes, and so does the store in memory. Kubernetes gives whole numbers of any length that have an order among
-    /// the objects of one resource type (documented since 1.35, and so before), so there only records of one type, and the lists of it, are to be compared.
+    /// The embedded store and etcd count all changes, and so does the store in memory. Kubernetes gives whole
+    /// numbers of any length that have an order among the objects of one resource type (documented since
+    /// 1.35, and so before), so there only records of one type, and the lists of it, are to be compared.
     pub fn compare(&self, other: &Revision) -> Option<Ordering> {
         let (own, other) = (self.digits()?, other.digits()?);
         Some(own.len().cmp(&other.len()).then_with(|| own.cmp(other)))

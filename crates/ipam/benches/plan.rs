@@ -7,10 +7,10 @@ use api::{
     Affinity, AffinityState, Attribute, Block, BlockCidr, HandleId, Key, Kind, Owner, Record, Resource,
     Revision, Timestamp, Use, Value,
 };
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use ipam::{AutoAssign, Plan, Planner};
 use serde_json::json;
-use store::{Depth, Scope, View};
+use store::{Depth, Event, Scope, View};
 
 fn now() -> Timestamp {
     Timestamp::from_second(1_785_578_400).expect("it is a valid time")
@@ -94,6 +94,36 @@ fn measure(c: &mut Criterion, name: &str, view: &View, writes: usize) {
     c.bench_function(name, |b| b.iter(&mut plan));
 }
 
+/// A view that a watch keeps of 150,000 blocks: a plan on a clone of it, and an event while somebody holds a
+/// clone. Neither copies the view.
+fn large(c: &mut Criterion, small: &View, block: &Block) {
+    let all = Scope::Blocks { family: None };
+    let pool: api::Cidr = "11.0.0.0/8".parse().expect("it is a network");
+    let apply = |n: u32, revision: i64| {
+        let addr = api::cidr::offset(pool.first(), (n * 64).into());
+        let key = Key::Block(BlockCidr::holding(addr, 26).expect("it is a block"));
+        let value = Value::Block(block.clone());
+        Event::Apply(Arc::new(Record { key, value, revision: Revision::from(revision) }))
+    };
+    let mut view = small.clone();
+    (0..150_000).for_each(|n| view.fold(&all, &apply(n, 1)));
+    c.bench_function("one address on a clone of a kept view of 150,000 blocks", |b| {
+        let mut planner = request().planner();
+        b.iter(|| planner.plan(black_box(&view.clone()), now(), 7));
+    });
+    let mut revision = 1;
+    c.bench_function("an event for a kept view of 150,000 blocks of which there is a clone", |b| {
+        b.iter_batched_ref(
+            || {
+                revision += 1;
+                (view.clone(), apply(revision as u32 % 150_000, revision))
+            },
+            |(view, event)| view.fold(&all, event),
+            BatchSize::SmallInput,
+        );
+    });
+}
+
 fn benches(c: &mut Criterion) {
     let owner = Owner::Host("node1".to_string());
     let cidr: BlockCidr = "10.3.7.0/26".parse().expect("it is a block");
@@ -116,6 +146,8 @@ fn benches(c: &mut Criterion) {
     }
     first.complete(Scope::Blocks { family: Some(api::Family::V4) }, Depth::Key);
     measure(c, "a first block in a pool of 1,000 of 1,024", &first, 5);
+
+    large(c, &warm, &half_full(cidr, &owner));
 }
 
 criterion_group!(plan, benches);

@@ -67,11 +67,16 @@ pub async fn run_from<S: Store, E: Effects, P: Planner>(
     begin(store, &budget, planner, Beginning::Read(view)).await
 }
 
-/// The same, where the first attempt begins on a view that the caller keeps ([`View::fold`], [`View::after`]), and reads nothing but what is lacking there.
+/// The same, where the first attempt begins on a view that the caller keeps ([`View::fold`],
+/// [`View::after`]), and reads nothing but what is lacking there.
 ///
-/// A kept view may be old. So it serves only who may begin so ([`Planner::may_begin_warm`]), and only for a batch, which checks again what it rests on, whose answer
-/// says no more than what it writes ([`Planner::may_stand_warm`]). Any other answer, an error, a conflict and a refusal are followed by an attempt as of [`run()`],
-/// which reads everything anew; and what such a batch left is part of it, as of every earlier attempt.
+/// A kept view may be old. So it serves only who may begin so ([`Planner::may_begin_warm`]), and only for a
+/// batch, which checks again what it rests on, whose answer says no more than what it writes
+/// ([`Planner::may_stand_warm`]). Any other answer, an error, a conflict and a refusal are followed by an
+/// attempt as of [`run()`], which reads everything anew; and what such a batch left is part of it, as of
+/// every earlier attempt.
+///
+/// What no batch checks is as old as the view: an address that was reserved since may be given.
 ///
 /// # Errors
 /// See [`run()`]. None rests on the kept view.
@@ -99,7 +104,8 @@ enum Beginning<A> {
     Planned(Batch, A),
 }
 
-/// What a planner writes on a kept view, and the answer should that be applied, where it may begin so and the answer may stand. Otherwise the planner has seen nothing.
+/// What a planner writes on a kept view, and the answer should that be applied, where it may begin so and the
+/// answer may stand. Otherwise the planner has seen nothing.
 async fn planned_warm<S: Store, E: Effects, P: Planner + Clone>(
     store: &S,
     budget: &Budget<'_, E>,
@@ -167,7 +173,8 @@ impl<'a, E: Effects> Budget<'a, E> {
         }
     }
 
-    /// Does something with a store; where somebody wants to know, it is told what that was and how long it took.
+    /// Does something with a store; where somebody wants to know, it is told what that was and how long it
+    /// took.
     async fn timed<T>(&self, work: impl Future<Output = T>, met: impl FnOnce(&T, Duration) -> Met) -> T {
         let Some(observer) = self.effects.observer() else { return work.await };
         let start = self.effects.elapsed();

@@ -106,21 +106,34 @@ impl Batch {
         self.writes.len() - 1
     }
 
-    /// Adds the writes of another batch behind its own, and those of its guards that it has not; tells the index that the first of these writes got.
+    /// Adds the writes of another batch behind its own, and those of its guards that it has not; tells the
+    /// index that the first of these writes got.
     ///
-    /// Every prefix of the two together is a legal state where that is so of each. But what is refused of the first stops the second too, and every guard is looked at
-    /// before the first write: none of the second may be of a record that the first writes.
+    /// The other one was planned on the same view, and then the two must not write the same records; or on
+    /// what this one leaves ([`View::once_applied`](crate::View::once_applied)). What is refused of this one
+    /// stops the other one, too.
     pub fn append(&mut self, other: Batch) -> usize {
         let first = self.writes.len();
-        self.writes.extend(other.writes.into_iter().map(|write| match write.expect {
-            // An index that names no write names none afterwards.
-            Expect::AsLeftBy(index) => {
-                Write { expect: Expect::AsLeftBy(index.saturating_add(first)), ..write }
-            }
-            _ => write,
-        }));
+        for write in other.writes {
+            let expect = match write.expect {
+                // An index that names no write names none afterwards.
+                Expect::AsLeftBy(index) => Expect::AsLeftBy(index.saturating_add(first)),
+                Expect::Revision(revision) => match write_that_leaves(&revision) {
+                    Some(index) => Expect::AsLeftBy(index),
+                    None => Expect::Revision(revision),
+                },
+                Expect::Absent => Expect::Absent,
+            };
+            self.writes.push(Write { expect, ..write });
+        }
         for guard in other.guards {
-            if !self.guards.contains(&guard) {
+            // Guards are looked at before the first write. What this batch leaves holds where it is applied.
+            let is_left = matches!(&guard, Guard::Record { key, revision }
+            if match revision {
+                Some(revision) => write_that_leaves(revision).is_some(),
+                None => self.writes[..first].iter().any(|write| write.key == *key && write.op == Op::Delete),
+            });
+            if !is_left && !self.guards.contains(&guard) {
                 self.guards.push(guard);
             }
         }
@@ -193,6 +206,19 @@ impl Batch {
         }
         out
     }
+}
+
+const LEFT_BY: &str = "as left by ";
+
+/// What stands for the revision that a write of a batch leaves, as long as it is not applied. No store gives
+/// such a one.
+pub(crate) fn left_by(index: usize) -> Revision {
+    Revision::new(format!("{LEFT_BY}{index}"))
+}
+
+/// The index of the write for whose revision that stands.
+fn write_that_leaves(revision: &Revision) -> Option<usize> {
+    revision.as_str().strip_prefix(LEFT_BY)?.parse().ok()
 }
 
 /// Operations on distinct keys that are applied together or not at all.

@@ -16,7 +16,8 @@ pub trait Effects: Send + Sync {
     /// Waits.
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send;
 
-    /// Who wants to know what operations meet; nobody, unless it is said who. Where nobody does, nothing is measured.
+    /// Who wants to know what operations meet; nobody, unless it is said who. Where nobody does, nothing is
+    /// measured.
     fn observer(&self) -> Option<&dyn Observer> {
         None
     }

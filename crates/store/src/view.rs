@@ -13,7 +13,7 @@ use api::{
 mod fold;
 mod slots;
 
-use fold::Followed;
+use fold::{Ahead, Followed};
 use slots::Slots;
 
 /// What a view knows of a record.
@@ -108,7 +108,8 @@ impl Pages {
 
 /// What was read. No snapshot: records may be of different moments.
 ///
-/// A view may also be kept: watches keep it fresh ([`View::fold`]), one's own writes take it on ([`View::after`]), and each plan works on a clone.
+/// A view may also be kept: watches keep it fresh ([`View::fold`]), one's own writes take it on
+/// ([`View::after`]), and each plan works on a clone.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     slots: Slots,
@@ -121,8 +122,8 @@ pub struct View {
     revision: Option<Revision>,
     /// Scopes that watches keep fresh.
     followed: BTreeMap<Scope, Followed>,
-    /// Deletions that are known otherwise than by a watch, and at which revision, until a watch has told as much.
-    deleted: BTreeMap<Key, Revision>,
+    /// One's own writes that no watch has told of.
+    ahead: BTreeMap<Key, Ahead>,
 }
 
 impl View {

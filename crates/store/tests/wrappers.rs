@@ -9,7 +9,7 @@ use std::time::Duration;
 use api::{BlockCidr, Handle, HandleId, Key, Value};
 use store::testing::{Chances, CommitFault, Counting, Faulty, Plan, RecordType, Stale, Step};
 use store::{
-    Batch, Depth, Event, Expect, MemoryStore, Outcome, ReadSet, Report, Scope, Slot, Store, StoreError,
+    Batch, Depth, Event, Expect, MemoryStore, Outcome, ReadSet, Report, Scope, Slot, Store, StoreError, View,
     Watch, WatchError,
 };
 
@@ -210,6 +210,51 @@ async fn a_dropped_watch_starts_anew() {
     }
     let calm = store.another(Plan::default());
     assert_eq!(calm.watch(Scope::Handles).await.unwrap().next().await, Ok(Event::Init));
+}
+
+/// A view follows a watch through its interruptions.
+#[tokio::test]
+async fn a_view_is_kept_through_interruptions() {
+    for seed in 0..20 {
+        let chances = Chances { watch_dropped: 300, ..Chances::default() };
+        let store = Faulty::new(MemoryStore::new(), Plan { seed, chances, ..Plan::default() });
+        let mut watch = store.watch(Scope::Handles).await.unwrap();
+        let (mut view, mut interruptions) = (View::new(), 0);
+        for round in 0..20u32 {
+            let key = handle(["a", "b", "c"][round as usize % 3]);
+            let held = store.inner().read(&ReadSet::new().key(key.clone()), WITHIN).await.unwrap();
+            let mut batch = Batch::new();
+            match held.handle(&HandleId::new(["a", "b", "c"][round as usize % 3]).unwrap()).unwrap() {
+                Some((_, revision)) if (u64::from(round) + seed) % 4 == 0 => {
+                    batch.delete(key, Expect::Revision(revision.clone()));
+                }
+                Some((_, revision)) => {
+                    batch.put(key, Expect::Revision(revision.clone()), counted(round));
+                }
+                None => {
+                    batch.put(key, Expect::Absent, counted(round));
+                }
+            }
+            let report = store.inner().commit(&batch, WITHIN).await.unwrap();
+            assert!(report.is_applied());
+            if round % 2 == 0 {
+                view = view.after(&batch, &report);
+            }
+            let fresh =
+                store.inner().read(&ReadSet::new().scope(Scope::Handles, Depth::Full), WITHIN).await.unwrap();
+            let all = |view: &View| {
+                let slots = view.slots(&Scope::Handles).filter(|(_, slot)| **slot != Slot::Absent);
+                slots.map(|(key, slot)| (key.clone(), slot.clone())).collect::<Vec<_>>()
+            };
+            while !view.is_complete(&Scope::Handles, Depth::Full) || all(&view) != all(&fresh) {
+                match tokio::time::timeout(WITHIN, watch.next()).await.expect("there is something to tell") {
+                    Ok(event) => view.fold(&Scope::Handles, &event),
+                    Err(_) => interruptions += 1,
+                }
+            }
+        }
+        assert!(interruptions > 0, "seed {seed}");
+    }
 }
 
 #[tokio::test]

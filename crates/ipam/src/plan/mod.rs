@@ -67,13 +67,15 @@ pub trait Planner {
         *key == Key::IpamConfig
     }
 
-    /// Whether the operation may begin on a view that was kept, not read after the request arrived ([`run_warm`](crate::run_warm)). No release may: that there is
-    /// nothing to release rests on what was read. Nor may what gives as its own what it found.
+    /// Whether the operation may begin on a view that was kept, not read after the request arrived
+    /// ([`run_warm`](crate::run_warm)). No release may: that there is nothing to release rests on what was
+    /// read. Nor may what gives as its own what it found.
     fn may_begin_warm(&self) -> bool {
         false
     }
 
-    /// Whether an answer may stand whose batch was planned on a kept view: it must be what the batch writes and nothing else, not that something is lacking.
+    /// Whether an answer may stand whose batch was planned on a kept view: it must be what the batch writes
+    /// and nothing else, not that something is lacking.
     fn may_stand_warm(&self, answer: &Self::Answer) -> bool {
         let _ = answer;
         false

@@ -100,13 +100,13 @@ fn a_deletion_of_ones_own_holds_until_the_watch_has_told_as_much() {
     fold(&mut view, [Event::Init, Event::InitApply(record("a", 2)), Event::InitDone(Revision::from(4))]);
     assert_eq!(state(&view, "a"), "absent");
     fold(&mut view, [Event::Delete(key("a"), Revision::from(5))]);
-    assert!(view.deleted.is_empty());
+    assert!(view.ahead.is_empty());
     fold(&mut view, [Event::Apply(record("a", 6))]);
     assert_eq!(state(&view, "a"), "at 6");
     let (batch, report) = written("a", false, Outcome::Applied(Revision::from(8)));
     let mut view = view.after(&batch, &report);
     fold(&mut view, [Event::Init, Event::InitDone(Revision::from(9))]);
-    assert!(view.deleted.is_empty());
+    assert!(view.ahead.is_empty());
 }
 
 #[test]
@@ -120,6 +120,45 @@ fn what_a_present_state_does_not_name_is_gone_unless_it_is_later() {
     let states = ["old", "kept", "new", "own"].map(|name| state(&view, name));
     assert_eq!(states, ["absent", "at 2", "at 9", "at 12"]);
     assert_eq!(view.read_at(&ALL), Some(&Revision::from(10)));
+}
+
+#[test]
+fn a_store_that_was_put_back_is_as_it_is() {
+    let mut view = watched(&[record("a", 19), record("b", 20)], 20);
+    let (batch, report) = written("own", true, Outcome::Applied(Revision::from(22)));
+    view = view.after(&batch, &report);
+    let back = [Event::Init, Event::InitApply(record("a", 9)), Event::InitDone(Revision::from(10))];
+    fold(&mut view, back.clone());
+    let states = |view: &View| ["a", "b", "own"].map(|name| state(view, name));
+    assert_eq!(states(&view), ["at 9", "absent", "at 22"], "the list may be older than one's own write");
+    fold(&mut view, back);
+    assert_eq!(states(&view), ["at 9", "absent", "absent"], "but not two of them");
+    assert!(view.ahead.is_empty());
+}
+
+#[test]
+fn a_put_of_ones_own_is_ahead_until_it_is_told() {
+    let (batch, report) = written("a", true, Outcome::Applied(Revision::from(5)));
+    let mut view = watched(&[record("a", 2)], 2).after(&batch, &report);
+    assert_eq!(view.ahead.len(), 1);
+    fold(&mut view, [Event::Apply(record("a", 3))]);
+    assert_eq!((state(&view, "a"), view.ahead.len()), ("at 5".to_string(), 1));
+    fold(&mut view, [Event::Apply(record("a", 5))]);
+    assert_eq!((state(&view, "a"), view.ahead.len()), ("at 5".to_string(), 0));
+}
+
+#[test]
+fn a_write_that_the_watch_has_told_of_already_is_not_ahead() {
+    for is_put in [true, false] {
+        let mut view = watched(&[record("a", 2)], 2);
+        let told =
+            if is_put { Event::Apply(record("a", 5)) } else { Event::Delete(key("a"), Revision::from(5)) };
+        fold(&mut view, [told]);
+        let (batch, report) = written("a", is_put, Outcome::Applied(Revision::from(5)));
+        let view = view.after(&batch, &report);
+        assert_eq!(state(&view, "a"), if is_put { "at 5" } else { "absent" });
+        assert!(view.ahead.is_empty());
+    }
 }
 
 #[test]
@@ -172,7 +211,7 @@ fn a_write_outside_of_what_is_known_is_known_alone() {
     let (batch, report) = written("a", false, Outcome::Applied(Revision::from(6)));
     let view = view.after(&batch, &report);
     assert_eq!(state(&view, "a"), "absent");
-    assert!(view.deleted.is_empty(), "no watch will tell of it");
+    assert!(view.ahead.is_empty(), "no watch will tell of it");
 }
 
 #[test]

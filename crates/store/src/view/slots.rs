@@ -11,8 +11,10 @@ use super::Slot;
 
 /// Slots by key, in the order of [`Key`].
 ///
-/// The base is a persistent map: a clone of 150,000 slots costs one pointer, and a change of it as many nodes as the tree is high, whoever else holds the base. A map
-/// that is not shared is faster to fill and to walk, so what is read goes there: a view that is read for one request has no base, one that is kept has little else.
+/// The base is a persistent map: a clone of 150,000 slots costs one pointer, and a change of it as many nodes
+/// as the tree is high, whoever else holds the base. A map that is not shared is faster to fill and to walk,
+/// so what is read goes there: a view that is read for one request has no base, one that is kept has little
+/// else.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slots {
     base: RedBlackTreeMapSync<Key, Slot>,

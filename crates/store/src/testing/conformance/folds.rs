@@ -1,4 +1,5 @@
-//! A view that is kept: watches folded into it, one's own writes, and the order of revisions that both stand on.
+//! A view that is kept: watches folded into it, one's own writes, and the order of revisions that both stand
+//! on.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -18,7 +19,8 @@ use crate::watch::Event;
 const BATCHES: usize = 48;
 const COMPARED_EACH: usize = 6;
 
-/// Later revisions of records of one type compare as such, and so does that of a read; what is no revision of the store has no order.
+/// Later revisions of records of one type compare as such, and so does that of a read; what is no revision of
+/// the store has no order.
 pub async fn revisions_have_an_order<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let mut last: Option<Revision> = None;
@@ -153,8 +155,8 @@ async fn put_bad_values<B: Backend>(backend: &B, store: &B::Store) {
     backend.put_text(store, &stray, "nonsense").await;
 }
 
-/// Watches of several scopes folded into one view leave what a read finds, after random batches; and so does each batch of one's own before a watch tells of it,
-/// which no event that comes late takes back.
+/// Watches of several scopes folded into one view leave what a read finds, after random batches; and so does
+/// each batch of one's own before a watch tells of it, which no event that comes late takes back.
 pub async fn a_folded_watch_equals_a_read<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let seed = 7;

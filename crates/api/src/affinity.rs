@@ -1,4 +1,5 @@
-//! The stored form of an affinity (`libcalico-go/lib/backend/model/block_affinity.go`): its owner and block stand in its key.
+//! The stored form of an affinity (`libcalico-go/lib/backend/model/block_affinity.go`): its owner and block
+//! stand in its key.
 
 use serde::{Deserialize, Serialize};
 

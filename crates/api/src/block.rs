@@ -35,7 +35,8 @@ pub struct Attribute {
     /// When the address was released, to the second; it is cooling down from then on.
     #[serde(rename = "releasedAt", default, deserialize_with = "seconds::deserialize")]
     pub released_at: Option<Timestamp>,
-    /// All of it as stored, where a part of it cannot be read: this is what is written again. The other fields hold what can be read.
+    /// All of it as stored, where a part of it cannot be read: this is what is written again. The other
+    /// fields hold what can be read.
     #[serde(skip)]
     pub odd: Option<Arc<Json>>,
 }
@@ -82,7 +83,8 @@ impl Serialize for Attribute {
 }
 
 impl Attribute {
-    /// The handle, cut at the first carriage return (an old fault of Windows nodes left tails in stored data).
+    /// The handle, cut at the first carriage return (an old fault of Windows nodes left tails in stored
+    /// data).
     pub fn handle(&self) -> Option<&str> {
         self.handle_id.as_deref().map(|id| id.split('\r').next().unwrap_or_default())
     }
@@ -90,8 +92,9 @@ impl Attribute {
 
 /// A block as stored.
 ///
-/// What makes it doubtful who holds an address (allocations that are too many or too few, an index that is none or points past the attributes) makes it
-/// unreadable as a whole. What is odd otherwise stays in its place and harms nobody: see [`crate::odd_block`].
+/// What makes it doubtful who holds an address (allocations that are too many or too few, an index that is
+/// none or points past the attributes) makes it unreadable as a whole. What is odd otherwise stays in its
+/// place and harms nobody: see [`crate::odd_block`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     /// The network.
@@ -108,7 +111,8 @@ pub struct Block {
     pub attributes: Vec<Arc<Attribute>>,
     /// Grows by one with every write; starts at the nanoseconds since 1970 of the creation.
     pub sequence_number: u64,
-    /// By ordinal: `sequence_number` before the write that allocated it. Absent stands for 0. Sorted by ordinal.
+    /// By ordinal: `sequence_number` before the write that allocated it. Absent stands for 0. Sorted by
+    /// ordinal.
     pub sequence_numbers: Vec<(u32, u64)>,
     /// Two-phase deletion, Kubernetes only; false in etcd.
     pub deleted: bool,

@@ -6,8 +6,9 @@ use crate::resource::Resource;
 use crate::schema::{Field, OBJECT_META, Omit, Shape, Struct};
 
 impl Resource {
-    /// The same resource with its fields in Go's order: zero values left out where Go leaves them out and written where Go writes them,
-    /// unknown fields after the known ones of their object. Values of a wrong type stay.
+    /// The same resource with its fields in Go's order: zero values left out where Go leaves them out and
+    /// written where Go writes them, unknown fields after the known ones of their object. Values of a wrong
+    /// type stay.
     pub fn canonical(&self) -> Resource {
         self.with(|metadata, body| {
             metadata.rest = object(&OBJECT_META, std::mem::take(&mut metadata.rest));
@@ -20,9 +21,9 @@ impl Resource {
 
     /// This resource with the fields of `stored` that the schema does not know, at every level.
     ///
-    /// They survive where their object does: an object that was removed takes its unknown fields along. Items of a list are matched
-    /// by position, and only while the list keeps its length, since nothing else says which item is which. An unknown field that
-    /// this resource has too keeps this resource's value.
+    /// They survive where their object does: an object that was removed takes its unknown fields along. Items
+    /// of a list are matched by position, and only while the list keeps its length, since nothing else says
+    /// which item is which. An unknown field that this resource has too keeps this resource's value.
     pub fn carry_residue(&self, stored: &Resource) -> Resource {
         self.with(|metadata, body| {
             carry(&OBJECT_META, &mut metadata.rest, &stored.metadata().rest);

@@ -78,8 +78,9 @@ impl Cidr {
         Cidr(IpNet::from(addr))
     }
 
-    /// Reads `address/prefix` and clears host bits, as Go's `net.ParseCIDR` does: a prefix may have leading zeros, an
-    /// IPv4-mapped IPv6 network of 96 bits and more is the IPv4 network. Also tells the address as typed.
+    /// Reads `address/prefix` and clears host bits, as Go's `net.ParseCIDR` does: a prefix may have leading
+    /// zeros, an IPv4-mapped IPv6 network of 96 bits and more is the IPv4 network. Also tells the address as
+    /// typed.
     pub fn parse_unmasked(text: &str) -> Result<(Cidr, IpAddr), CidrError> {
         let wrong = || CidrError(text.to_string());
         let (addr, prefix) = text.split_once('/').ok_or_else(wrong)?;
@@ -152,8 +153,8 @@ impl fmt::Display for Cidr {
     }
 }
 
-/// Reads an address as Go's `net.ParseIP` does: no zone, no leading zeros in IPv4. An IPv4-mapped IPv6 address is the IPv4 address, whoever wrote it: two
-/// spellings of one address must never be two addresses.
+/// Reads an address as Go's `net.ParseIP` does: no zone, no leading zeros in IPv4. An IPv4-mapped IPv6
+/// address is the IPv4 address, whoever wrote it: two spellings of one address must never be two addresses.
 pub fn parse_addr(text: &str) -> Option<IpAddr> {
     text.parse().ok().map(canonical_addr)
 }
@@ -163,7 +164,8 @@ pub fn canonical_addr(addr: IpAddr) -> IpAddr {
     addr.to_canonical()
 }
 
-/// A block: the network of 2^(32 - prefix) or 2^(128 - prefix) addresses that one record holds, at most 65,536 of them.
+/// A block: the network of 2^(32 - prefix) or 2^(128 - prefix) addresses that one record holds, at most
+/// 65,536 of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockCidr(Cidr);
 

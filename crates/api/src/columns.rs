@@ -9,7 +9,8 @@ pub const DEFAULT_AS_NUMBER: u32 = 64512;
 
 /// What columns may ask for besides the document.
 pub struct ColumnContext<'a> {
-    /// The AS number of nodes that name none: that of the BGPConfiguration `default`, or [`DEFAULT_AS_NUMBER`].
+    /// The AS number of nodes that name none: that of the BGPConfiguration `default`, or
+    /// [`DEFAULT_AS_NUMBER`].
     pub default_as_number: &'a dyn Fn() -> u32,
 }
 

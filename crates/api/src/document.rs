@@ -1,5 +1,6 @@
-//! A document: the metadata and the body of a resource, fields in the order in which they were read, unknown fields
-//! included. A document does not know its kind; a [`crate::resource::Resource`] is a document with its kind.
+//! A document: the metadata and the body of a resource, fields in the order in which they were read, unknown
+//! fields included. A document does not know its kind; a [`crate::resource::Resource`] is a document with its
+//! kind.
 
 use std::collections::BTreeMap;
 
@@ -99,7 +100,8 @@ pub struct Document {
 }
 
 impl Document {
-    /// Reads a stored document leniently: unknown fields stay. `kind` and `apiVersion` are left out, whatever they say.
+    /// Reads a stored document leniently: unknown fields stay. `kind` and `apiVersion` are left out, whatever
+    /// they say.
     pub(crate) fn from_json(json: Json) -> Result<Document, String> {
         let Json::Object(mut body) = json else { return Err("not an object".to_string()) };
         body.shift_remove("kind");
@@ -116,7 +118,8 @@ impl Document {
         };
         let name = text("name")?.unwrap_or_default();
         let namespace = text("namespace")?;
-        // Nothing depends on these fields: a value that is no text stays in `rest`, and the document is read all the same.
+        // Nothing depends on these fields: a value that is no text stays in `rest`, and the document is read
+        // all the same.
         let mut text_if_any = |field: &str| match rest.get(field) {
             Some(Json::String(_) | Json::Null) => match rest.shift_remove(field) {
                 Some(Json::String(s)) => Some(s).filter(|s| !s.is_empty()),

@@ -16,8 +16,8 @@ pub fn excerpt(json: &Json) -> String {
     }
 }
 
-/// The text, if it has at most that many bytes; else its start and its end, with the number of bytes left out between
-/// them. The result is a few bytes longer than `most` then.
+/// The text, if it has at most that many bytes; else its start and its end, with the number of bytes left out
+/// between them. The result is a few bytes longer than `most` then.
 pub fn short(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_string();
@@ -27,14 +27,15 @@ pub fn short(text: &str, most: usize) -> String {
     format!("{}[... {} bytes ...]{}", &text[..head], tail - head, &text[tail..])
 }
 
-/// Whether a terminal may obey a character instead of showing it. Such are control characters, and characters that turn
-/// the direction of writing, with which a line can be made to read as another one.
+/// Whether a terminal may obey a character instead of showing it. Such are control characters, and characters
+/// that turn the direction of writing, with which a line can be made to read as another one.
 pub fn is_obeyed(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The text with an escape such as `\u{1b}` in the place of each character that a terminal obeys (see [`is_obeyed`]).
+/// The text with an escape such as `\u{1b}` in the place of each character that a terminal obeys (see
+/// [`is_obeyed`]).
 pub fn printable(text: &str) -> String {
     with_escapes(text, is_obeyed)
 }

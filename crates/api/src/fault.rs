@@ -1,5 +1,5 @@
-//! What is wrong with a stored record, and what follows from it. A bad record never stops work on another one, is never
-//! taken for an absent one, and every message about it names it.
+//! What is wrong with a stored record, and what follows from it. A bad record never stops work on another
+//! one, is never taken for an absent one, and every message about it names it.
 //!
 //! | record | what follows when it cannot be read |
 //! |---|---|
@@ -13,7 +13,8 @@
 //! | ClusterInformation | nobody knows whether the datastore may be used, so programs that ask refuse to use it |
 //! | others | they are left out of lists |
 //!
-//! A record whose text names another record than its key does is unreadable too, as nobody can tell which is meant.
+//! A record whose text names another record than its key does is unreadable too, as nobody can tell which is
+//! meant.
 
 use std::fmt;
 

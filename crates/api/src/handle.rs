@@ -8,7 +8,8 @@ use crate::cidr::BlockCidr;
 
 /// A handle as stored: how many addresses of each block bear it.
 ///
-/// A count may be too high (a crash, or Calico's own over-counting); it is never too low. Blocks iterate in their text order.
+/// A count may be too high (a crash, or Calico's own over-counting); it is never too low. Blocks iterate in
+/// their text order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Handle {
     /// Number of addresses by block.
@@ -44,8 +45,8 @@ impl<'de> Deserialize<'de> for Handle {
     }
 }
 
-/// Adds a stored count. A number that is no count (negative, or of more than 32 bits) makes the handle unreadable, as a
-/// rewrite would change it.
+/// Adds a stored count. A number that is no count (negative, or of more than 32 bits) makes the handle
+/// unreadable, as a rewrite would change it.
 pub(crate) fn add(blocks: &mut BTreeMap<BlockCidr, u32>, block: BlockCidr, count: i64) -> Result<(), String> {
     let count =
         u32::try_from(count).map_err(|_| format!("block.{block}: {count} is no number of addresses"))?;

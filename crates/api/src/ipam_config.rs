@@ -15,14 +15,14 @@ pub enum Persistence {
     Enabled,
     /// It does not keep it.
     Disabled,
-    /// The stored value is neither of these. A machine keeps its address then, so that nobody else gets it; the value is written
-    /// back as it was read.
+    /// The stored value is neither of these. A machine keeps its address then, so that nobody else gets it;
+    /// the value is written back as it was read.
     #[serde(untagged)]
     Odd(Arc<Json>),
 }
 
-/// The allocator's configuration as stored. Values out of range can occur (`calicoctl ipam configure` takes them); the methods read
-/// them as Calico's allocator does.
+/// The allocator's configuration as stored. Values out of range can occur (`calicoctl ipam configure` takes
+/// them); the methods read them as Calico's allocator does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IpamConfig {
     /// Addresses come only from blocks that the host owns.
@@ -43,8 +43,8 @@ pub struct IpamConfig {
 }
 
 impl IpamConfig {
-    /// What holds while the record cannot be read: the strictest that it could say. No address comes from another's block, no block is claimed, and what cools
-    /// down stays so.
+    /// What holds while the record cannot be read: the strictest that it could say. No address comes from
+    /// another's block, no block is claimed, and what cools down stays so.
     pub const STRICTEST: IpamConfig = IpamConfig {
         strict_affinity: true,
         auto_allocate_blocks: false,

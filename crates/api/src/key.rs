@@ -68,13 +68,14 @@ impl fmt::Display for Owner {
     }
 }
 
-/// The name of a handle: what was allocated together and is released together. Case matters; `/` cannot occur. Cheap to clone.
+/// The name of a handle: what was allocated together and is released together. Case matters; `/` cannot
+/// occur. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HandleId(Arc<str>);
 
 impl HandleId {
-    /// The handle of that name, cut at the first carriage return (an old fault of Windows nodes left tails in stored data).
-    /// `None` when it is empty or holds a `/`.
+    /// The handle of that name, cut at the first carriage return (an old fault of Windows nodes left tails in
+    /// stored data). `None` when it is empty or holds a `/`.
     pub fn new(id: &str) -> Option<HandleId> {
         let id = id.split('\r').next().unwrap_or_default();
         (!id.is_empty() && !id.contains('/')).then(|| HandleId(id.into()))
@@ -99,8 +100,8 @@ impl fmt::Display for HandleId {
 
 /// What a record is called in every backend.
 ///
-/// The order is by type, then name; it is that of etcd's keys for resources, not for blocks and affinities, whose keys
-/// sort as text (see [`Key::etcd_path`]).
+/// The order is by type, then name; it is that of etcd's keys for resources, not for blocks and affinities,
+/// whose keys sort as text (see [`Key::etcd_path`]).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// A `projectcalico.org/v3` resource.
@@ -153,7 +154,8 @@ impl Key {
         }
     }
 
-    /// Reads [`Key::etcd_path`]. `None` for what is not ours to read (lists skip such keys silently, as Calico's do).
+    /// Reads [`Key::etcd_path`]. `None` for what is not ours to read (lists skip such keys silently, as
+    /// Calico's do).
     pub fn from_etcd_path(path: &str) -> Option<Key> {
         if path == IPAM_CONFIG {
             Some(Key::IpamConfig)
@@ -201,7 +203,8 @@ pub fn blocks_prefix(family: Option<Family>) -> String {
     family.map_or(BLOCKS.to_string(), |family| format!("{BLOCKS}{}/block/", family.segment()))
 }
 
-/// The prefixes of etcd keys under which affinities lie: those of one owner, or everyone's (hosts', then virtual ones').
+/// The prefixes of etcd keys under which affinities lie: those of one owner, or everyone's (hosts', then
+/// virtual ones').
 pub fn affinities_prefixes(owner: Option<&Owner>, family: Option<Family>) -> Vec<String> {
     let family = family.map_or(String::new(), |family| format!("{}/block/", family.segment()));
     match owner {

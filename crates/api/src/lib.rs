@@ -1,4 +1,5 @@
-//! Types of Calico's data: `projectcalico.org/v3` resources and the stored IPAM records, with their keys, texts, defaults and rules.
+//! Types of Calico's data: `projectcalico.org/v3` resources and the stored IPAM records, with their keys,
+//! texts, defaults and rules.
 //!
 //! Nothing here reads or writes anything.
 

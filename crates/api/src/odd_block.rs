@@ -1,7 +1,7 @@
 //! Blocks of which a part cannot be read.
 //!
-//! No address may be assigned twice. So what can be done with such a block depends on whether it is still certain who
-//! holds which address:
+//! No address may be assigned twice. So what can be done with such a block depends on whether it is still
+//! certain who holds which address:
 //!
 //! | what is odd | what that means |
 //! |---|---|
@@ -12,8 +12,9 @@
 //! | the claim time | the block is never taken over for being old |
 //! | `cidr`, `affinity`, `deleted`, `sequenceNumber`; a list that is none; `allocations` too many or too few, an index that is none or points nowhere | the block is unreadable: all its addresses are in use, none is assigned or released |
 //!
-//! The last row lists so much because a list that lost an entry has moved all entries after it, and then nobody can tell
-//! whose any of these addresses is. All other odd parts are written back as they were read when the block is written.
+//! The last row lists so much because a list that lost an entry has moved all entries after it, and then
+//! nobody can tell whose any of these addresses is. All other odd parts are written back as they were read
+//! when the block is written.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -137,7 +138,8 @@ fn attributes(map: &Map<String, Json>, residue: &mut Residue) -> Result<Vec<Arc<
     Ok(list(map, "attributes")?.iter().enumerate().map(read).collect())
 }
 
-/// What can be read of an attribute. Where the time of its release cannot be read, its address counts as in use.
+/// What can be read of an attribute. Where the time of its release cannot be read, its address counts as in
+/// use.
 fn odd_attribute(json: &Json, at: &str, faults: &mut Vec<Fault>) -> Attribute {
     let odd = Some(Arc::new(json.clone()));
     let Json::Object(map) = json else {
@@ -201,7 +203,8 @@ fn sequences(map: &Map<String, Json>, residue: &mut Residue) -> Result<Vec<(u32,
     Ok(read.into_iter().collect())
 }
 
-/// A sequence number, also in floating point: tools that keep all numbers so write it so, rounded beyond 2^53.
+/// A sequence number, also in floating point: tools that keep all numbers so write it so, rounded beyond
+/// 2^53.
 fn sequence(json: &Json) -> Option<u64> {
     let whole =
         |number: &f64| number.fract() == 0.0 && *number >= 0.0 && *number < 18_446_744_073_709_551_616.0;

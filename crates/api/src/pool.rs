@@ -147,8 +147,8 @@ impl Pool {
     /// The pool that the document describes.
     ///
     /// # Errors
-    /// When its network or block size cannot be read. A bad selector is no error here: it matters only to requests
-    /// that do not name their pools.
+    /// When its network or block size cannot be read. A bad selector is no error here: it matters only to
+    /// requests that do not name their pools.
     pub fn effective(resource: &Document) -> Result<Pool, PoolError> {
         let name = resource.name().to_string();
         let Some(cidr) = resource.text(&["spec", "cidr"]).and_then(|text| text.parse::<Cidr>().ok()) else {

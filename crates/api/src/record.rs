@@ -110,7 +110,8 @@ fn before(field: &str) -> String {
 }
 
 impl Value {
-    /// Reads the text that etcd and the embedded store keep under `key`. An empty text says nothing, and is no record.
+    /// Reads the text that etcd and the embedded store keep under `key`. An empty text says nothing, and is
+    /// no record.
     pub fn from_stored_text(key: &Key, text: &str) -> Result<Value, DecodeError> {
         let wrong = |field: &str, reason: String| DecodeError::new(key, field, reason);
         let syntax = |e: serde_json::Error| wrong("", e.to_string());
@@ -184,7 +185,8 @@ pub(crate) fn at_fault<T: DeserializeOwned>(text: &str) -> Option<(String, Strin
     })
 }
 
-/// The part of the name (namespace or name) in which a resource differs from its key, and what the resource says there.
+/// The part of the name (namespace or name) in which a resource differs from its key, and what the resource
+/// says there.
 fn differing_name<'r>(key: &Key, resource: &'r Resource) -> (&'static str, &'r str) {
     match key {
         Key::Resource { name, .. } if name == resource.name() => {

@@ -16,7 +16,8 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// What the resource reserves: networks, or single addresses; validation refuses everything else on write.
+    /// What the resource reserves: networks, or single addresses; validation refuses everything else on
+    /// write.
     pub fn of(resource: &Document) -> Reservation {
         let mut reservation = Reservation::default();
         let field = "spec.reservedCIDRs";

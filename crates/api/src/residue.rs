@@ -1,4 +1,5 @@
-//! Parts of a block that cannot be read, as stored; what they are and what they mean: see [`crate::odd_block`].
+//! Parts of a block that cannot be read, as stored; what they are and what they mean: see
+//! [`crate::odd_block`].
 
 use jiff::Timestamp;
 use serde_json::Value as Json;
@@ -27,8 +28,8 @@ impl Residue {
         &self.faults
     }
 
-    /// Puts the parts back where they were read, into the JSON of the block as it is to be written; `claim_time` is that
-    /// block's.
+    /// Puts the parts back where they were read, into the JSON of the block as it is to be written;
+    /// `claim_time` is that block's.
     pub(crate) fn put_back(&self, claim_time: Option<Timestamp>, json: &mut Json, claim_time_field: &str) {
         if let Some(raw) = self.claim_time.as_ref().filter(|_| claim_time == Some(NEVER_OLD)) {
             json[claim_time_field] = raw.clone();

@@ -1,5 +1,5 @@
-//! A `projectcalico.org/v3` resource: a document of a kind. What the allocator needs of a resource is computed once, when
-//! it is first asked for, and kept with it: [`Pool`], [`Node`], [`Reservation`].
+//! A `projectcalico.org/v3` resource: a document of a kind. What the allocator needs of a resource is
+//! computed once, when it is first asked for, and kept with it: [`Pool`], [`Node`], [`Reservation`].
 
 use std::cmp::Ordering;
 use std::ops::Deref;
@@ -126,7 +126,8 @@ impl Resource {
         self.node.get_or_init(|| Arc::new(Node::of(self)))
     }
 
-    /// What this IPReservation keeps back; computed once. Entries that are no network keep nothing back, as in Calico.
+    /// What this IPReservation keeps back; computed once. Entries that are no network keep nothing back, as
+    /// in Calico.
     pub fn as_reservation(&self) -> &Arc<Reservation> {
         self.reservation.get_or_init(|| Arc::new(Reservation::of(self)))
     }

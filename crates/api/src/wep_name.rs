@@ -1,4 +1,5 @@
-//! Names and labels of WorkloadEndpoints. The names are made from what identifies them (`libcalico-go/lib/names/workloadendpoint.go`).
+//! Names and labels of WorkloadEndpoints. The names are made from what identifies them
+//! (`libcalico-go/lib/names/workloadendpoint.go`).
 //!
 //! `node--1-k8s-nginx--0-eth0`: segments joined by `-`, with each `-` inside of a segment doubled.
 
@@ -75,8 +76,8 @@ impl Identifiers {
         Ok(parts.join("-"))
     }
 
-    /// The start of all names that these identifiers allow: up to the first one that is missing, with a `-` at the end; the whole name when
-    /// none is.
+    /// The start of all names that these identifiers allow: up to the first one that is missing, with a `-`
+    /// at the end; the whole name when none is.
     ///
     /// # Errors
     /// When the node is missing, or an identifier begins or ends with `-`.
@@ -132,7 +133,8 @@ impl Identifiers {
     }
 }
 
-/// The interface on the host of a pod in Kubernetes: the prefix (`cali`) and 11 hex digits of a hash of its names.
+/// The interface on the host of a pod in Kubernetes: the prefix (`cali`) and 11 hex digits of a hash of its
+/// names.
 pub fn interface_name(prefix: &str, namespace: &str, pod: &str) -> String {
     let digest = Sha1::digest(format!("{namespace}.{pod}"));
     let hex: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();

@@ -5,7 +5,8 @@ use std::fmt;
 /// A fault of one field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
-    /// The field, in the notation of the rule that it breaks: `IPPool.Spec.CIDR`, `spec.cidr`, `NodeSelector`.
+    /// The field, in the notation of the rule that it breaks: `IPPool.Spec.CIDR`, `spec.cidr`,
+    /// `NodeSelector`.
     pub name: String,
     /// What stands there, where the rule says so.
     pub value: Option<String>,

@@ -182,8 +182,8 @@ fn block(group: Group, text: &str) -> Result<(Meta, Block), DecodeError> {
     }
 }
 
-/// Refuses an object whose name is not that of the record that it holds: writes find objects by their names, and would
-/// change another one.
+/// Refuses an object whose name is not that of the record that it holds: writes find objects by their names,
+/// and would change another one.
 fn check_name(group: Group, meta: &Meta, key: &Key, field: &str) -> Result<(), DecodeError> {
     if object_name(key) == meta.name {
         return Ok(());

@@ -15,10 +15,11 @@ use crate::residue::OBJECT_CLAIM_TIME;
 use crate::resource::Resource;
 use crate::time;
 
-/// The object that holds a record. It is to be created where `revision` is `None`; else it replaces the object at that
-/// revision.
+/// The object that holds a record. It is to be created where `revision` is `None`; else it replaces the
+/// object at that revision.
 ///
-/// `None` where the value is not of the key's type, and for Nodes and WorkloadEndpoints, which are no custom resources.
+/// `None` where the value is not of the key's type, and for Nodes and WorkloadEndpoints, which are no custom
+/// resources.
 pub fn encode(group: Group, key: &Key, value: &Value, revision: Option<&Revision>) -> Option<Json> {
     object(group, key, value, revision, false)
 }

@@ -15,8 +15,9 @@ pub(super) const ANNOTATION: &str = "projectcalico.org/metadata";
 /// Fields that the API server sets and no user; they stand in the object itself.
 const SERVERS: [&str; 3] = ["deletionTimestamp", "deletionGracePeriodSeconds", "finalizers"];
 
-/// The UID that users see of an object of the first group, or the other way round: the bits of each byte reversed, except of the bytes 6 and 8,
-/// which tell version and variant. A text that is no UID is left as it is.
+/// The UID that users see of an object of the first group, or the other way round: the bits of each byte
+/// reversed, except of the bytes 6 and 8, which tell version and variant. A text that is no UID is left as it
+/// is.
 pub fn convert_uid(uid: &str) -> String {
     let digits: Vec<u8> = uid
         .bytes()
@@ -87,7 +88,8 @@ pub(super) fn of_resource(group: Group, resource: &Resource) -> Map<String, Json
     out
 }
 
-/// The metadata of an object of the allocator. It is made anew at each write; what others have put there is lost.
+/// The metadata of an object of the allocator. It is made anew at each write; what others have put there is
+/// lost.
 pub(super) fn of_allocator(group: Group, name: String, labels: &[(&str, String)]) -> Map<String, Json> {
     let labels: Map<String, Json> =
         labels.iter().map(|(name, value)| ((*name).to_string(), value.as_str().into())).collect();

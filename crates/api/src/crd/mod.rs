@@ -1,7 +1,8 @@
 //! Records as Calico keeps them in a Kubernetes API server: as custom resources of one of two groups
 //! (`libcalico-go/lib/backend/k8s/resources`).
 //!
-//! A Node and a WorkloadEndpoint are none: they are views of a Kubernetes Node ([`node`]) and of a Pod ([`pod`]).
+//! A Node and a WorkloadEndpoint are none: they are views of a Kubernetes Node ([`node`]) and of a Pod
+//! ([`pod`]).
 
 mod decode;
 mod encode;
@@ -26,7 +27,8 @@ pub use name::{
 /// The group that holds Calico's custom resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Group {
-    /// `crd.projectcalico.org/v1`: users' metadata stands in an annotation, and users see another UID than the API server's.
+    /// `crd.projectcalico.org/v1`: users' metadata stands in an annotation, and users see another UID than
+    /// the API server's.
     V1,
     /// `projectcalico.org/v3`: resources are stored as users see them.
     V3,
@@ -99,8 +101,8 @@ impl Collection {
         }
     }
 
-    /// Where the resources of a kind are kept; `None` for Nodes and WorkloadEndpoints, which are Kubernetes' own, and for Profiles: there they follow
-    /// from namespaces and service accounts.
+    /// Where the resources of a kind are kept; `None` for Nodes and WorkloadEndpoints, which are Kubernetes'
+    /// own, and for Profiles: there they follow from namespaces and service accounts.
     pub fn of_kind(kind: Kind) -> Option<Collection> {
         match kind.definition().home {
             Home::Custom(_) => Some(Collection::Resources(kind)),
@@ -128,7 +130,8 @@ impl Collection {
         }
     }
 
-    /// What makes an API server serve it: a CustomResourceDefinition, as YAML. Each of [`Collection::all`] has one.
+    /// What makes an API server serve it: a CustomResourceDefinition, as YAML. Each of [`Collection::all`]
+    /// has one.
     pub fn definition(self, group: Group) -> Option<&'static str> {
         let resource = self.custom_resource()?;
         Some(match group {
@@ -165,7 +168,8 @@ impl Collection {
         }
     }
 
-    /// Whether its objects are deleted in two phases: flagged first, then removed. A flagged object reads as absent.
+    /// Whether its objects are deleted in two phases: flagged first, then removed. A flagged object reads as
+    /// absent.
     pub fn has_tombstones(self) -> bool {
         matches!(self, Collection::Blocks | Collection::Affinities | Collection::Handles)
     }

@@ -15,8 +15,9 @@ pub(super) const LABEL_TYPE: &str = "projectcalico.org/affinity-type";
 pub(super) const LABEL_HASH: &str = "projectcalico.org/hostname-hash";
 pub(super) const LABEL_VERSION: &str = "projectcalico.org/ip-version";
 
-/// The name of the object that holds the record of a key (`libcalico-go/lib/names`, `backend/k8s/resources/ipam_*.go`).
-/// Names of handles lose the case, names of affinities the owner's type; readers take both from the object's `spec`.
+/// The name of the object that holds the record of a key (`libcalico-go/lib/names`,
+/// `backend/k8s/resources/ipam_*.go`). Names of handles lose the case, names of affinities the owner's type;
+/// readers take both from the object's `spec`.
 ///
 /// The API server may refuse the name; see [`why_no_name`].
 pub fn object_name(key: &Key) -> String {
@@ -43,8 +44,8 @@ pub fn block_of_name(name: &str) -> Option<BlockCidr> {
     read(".").or_else(|| read(":")).filter(|block| cidr_name(*block) == name)
 }
 
-/// The key of the record whose object has that name, as far as the name says: a handle's case, an owner's type, and the
-/// end of an owner's name that is long are not in it.
+/// The key of the record whose object has that name, as far as the name says: a handle's case, an owner's
+/// type, and the end of an owner's name that is long are not in it.
 pub fn key_of_name(collection: Collection, name: &str) -> Option<Key> {
     match collection {
         Collection::Blocks => block_of_name(name).map(Key::Block),
@@ -113,7 +114,8 @@ pub fn affinity_selector(owner: Option<&Owner>, family: Option<Family>) -> Optio
     if let Some(owner) = owner {
         terms.push(format!("{LABEL_TYPE}={}", owner.affinity_type()));
         terms.push(format!("{LABEL_HASH}={}", host_hash(owner.name())));
-        // Without an owner no label selects, as records of old releases have none; the reader sorts out the family.
+        // Without an owner no label selects, as records of old releases have none; the reader sorts out the
+        // family.
         terms.extend(family.map(|family| format!("{LABEL_VERSION}={}", version(family))));
     }
     (!terms.is_empty()).then(|| terms.join(","))

@@ -1,4 +1,5 @@
-//! Nodes: Kubernetes Nodes, with what Calico adds to them in annotations (`libcalico-go/lib/backend/k8s/resources/node.go`).
+//! Nodes: Kubernetes Nodes, with what Calico adds to them in annotations
+//! (`libcalico-go/lib/backend/k8s/resources/node.go`).
 
 use std::collections::BTreeMap;
 
@@ -162,8 +163,8 @@ fn at<'a>(json: &'a mut Json, path: &[&str]) -> &'a mut Json {
     path.iter().fold(json, |at, step| &mut at[*step])
 }
 
-/// A copy of the Kubernetes Node with what is to be stored for Calico in its annotations. It is to be put to `status`,
-/// which takes annotations too.
+/// A copy of the Kubernetes Node with what is to be stored for Calico in its annotations. It is to be put to
+/// `status`, which takes annotations too.
 ///
 /// Labels that the Kubernetes Node has itself are not stored again.
 pub fn merge(kubernetes: &Json, node: &Resource) -> Json {

@@ -1,4 +1,5 @@
-//! WorkloadEndpoints: Pods that have a node and a network of their own (`libcalico-go/lib/backend/k8s/conversion`).
+//! WorkloadEndpoints: Pods that have a node and a network of their own
+//! (`libcalico-go/lib/backend/k8s/conversion`).
 
 use serde_json::{Map, Value as Json, json};
 
@@ -24,8 +25,8 @@ const LABEL_SERVICE_ACCOUNT: &str = "projectcalico.org/serviceaccount";
 /// A label's value is shorter than this.
 const LABEL_LIMIT: usize = 63;
 
-/// The namespace and the name of the pod behind a WorkloadEndpoint's key; `None` where the name is not that of a pod's
-/// endpoint.
+/// The namespace and the name of the pod behind a WorkloadEndpoint's key; `None` where the name is not that
+/// of a pod's endpoint.
 pub fn pod_of(key: &Key) -> Option<(String, String)> {
     let Key::Resource { kind: Kind::WorkloadEndpoint, namespace: Some(namespace), name } = key else {
         return None;
@@ -34,8 +35,8 @@ pub fn pod_of(key: &Key) -> Option<(String, String)> {
     (ids.orchestrator == "k8s" && !ids.pod.is_empty()).then(|| (namespace.clone(), ids.pod))
 }
 
-/// Reads a Pod; `None` for one that is no WorkloadEndpoint: on its host's network, or not scheduled. `prefix` is that of the interfaces
-/// on hosts: `cali`.
+/// Reads a Pod; `None` for one that is no WorkloadEndpoint: on its host's network, or not scheduled. `prefix`
+/// is that of the interfaces on hosts: `cali`.
 ///
 /// # Errors
 /// When it is no Pod.
@@ -138,7 +139,8 @@ fn is_finished(pod: &Json) -> bool {
         || (pod["metadata"]["deletionTimestamp"].is_string() && was_released())
 }
 
-/// The addresses, from the first of these places that names any. Annotations have them before the pod's status does.
+/// The addresses, from the first of these places that names any. Annotations have them before the pod's
+/// status does.
 fn networks(pod: &Json) -> Vec<Cidr> {
     let status = &pod["status"];
     let of_list = |list: &Json| -> Vec<String> {
@@ -216,8 +218,8 @@ fn ports(pod: &Json) -> Vec<Json> {
     .collect()
 }
 
-/// The strategic merge patch of a Pod's `status` that stores what is known of its endpoint. With the Pod's `uid` in it, the
-/// API server refuses it for another Pod of the same name.
+/// The strategic merge patch of a Pod's `status` that stores what is known of its endpoint. With the Pod's
+/// `uid` in it, the API server refuses it for another Pod of the same name.
 pub fn patch(endpoint: &Resource, uid: &str) -> Json {
     let nets = endpoint.field(&["spec", "ipNetworks"]).and_then(Json::as_array);
     let nets: Vec<&str> = nets.into_iter().flatten().filter_map(Json::as_str).collect();
@@ -232,8 +234,8 @@ pub fn patch(endpoint: &Resource, uid: &str) -> Json {
     json!({"metadata": {"annotations": annotations, "uid": uid}})
 }
 
-/// The patch that says that a Pod's addresses were given back. The API server refuses it where the Pod has changed since
-/// `revision`, as it may have a new container then. The container's ID stays.
+/// The patch that says that a Pod's addresses were given back. The API server refuses it where the Pod has
+/// changed since `revision`, as it may have a new container then. The container's ID stays.
 pub fn patch_released(uid: &str, revision: &Revision) -> Json {
     let revision = revision.as_str();
     json!({"metadata": {"annotations": {POD_IP: "", POD_IPS: ""}, "uid": uid, "resourceVersion": revision}})

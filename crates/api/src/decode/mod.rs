@@ -1,5 +1,5 @@
-//! Documents that somebody wrote, strictly decoded as `calicoctl` decodes them (`calicoctl/calicoctl/resourcemgr`, `sigs.k8s.io/yaml`,
-//! `encoding/json`).
+//! Documents that somebody wrote, strictly decoded as `calicoctl` decodes them
+//! (`calicoctl/calicoctl/resourcemgr`, `sigs.k8s.io/yaml`, `encoding/json`).
 //!
 //! What is stored is read leniently instead, by [`Resource::from_json`].
 
@@ -44,10 +44,11 @@ pub enum InputError {
     },
 }
 
-/// Reads a document: an object, a typed list (`IPPoolList` with `items`), or a bare array of objects of any kinds.
+/// Reads a document: an object, a typed list (`IPPoolList` with `items`), or a bare array of objects of any
+/// kinds.
 ///
-/// Inside an array plain scalars are not turned into texts where a text is wanted (`name: 7` is an error), elsewhere they are, as the original's
-/// YAML reader does.
+/// Inside an array plain scalars are not turned into texts where a text is wanted (`name: 7` is an error),
+/// elsewhere they are, as the original's YAML reader does.
 ///
 /// # Errors
 /// The first fault, in the order in which the original finds faults: fields sorted by name.
@@ -85,7 +86,8 @@ fn not_a_list(json: &Json) -> InputError {
 }
 
 impl Resource {
-    /// Reads one object strictly: unknown fields and wrong types are errors. The result is canonical (see [`Resource::canonical`]).
+    /// Reads one object strictly: unknown fields and wrong types are errors. The result is canonical (see
+    /// [`Resource::canonical`]).
     ///
     /// # Errors
     /// As [`decode_document`]; a list is an unknown kind here.

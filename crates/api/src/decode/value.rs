@@ -154,7 +154,8 @@ impl Decoder {
         }
     }
 
-    /// `numorstring.ASNumber`: a number of 32 bits; else a text that holds one, or two numbers of 16 bits with a dot between.
+    /// `numorstring.ASNumber`: a number of 32 bits; else a text that holds one, or two numbers of 16 bits
+    /// with a dot between.
     fn as_number(&mut self, value: &Json) -> Option<Json> {
         match value {
             Json::Number(n) => match number_text(n).parse::<u32>() {

@@ -60,8 +60,8 @@ macro_rules! custom_resource {
 }
 pub(crate) use custom_resource;
 
-/// The part that resources of a kind play in allocation. Where they play one, creating or deleting them reads or writes other
-/// records, too.
+/// The part that resources of a kind play in allocation. Where they play one, creating or deleting them reads
+/// or writes other records, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Addresses to assign.
@@ -76,8 +76,9 @@ pub enum Role {
     None,
 }
 
-/// When a copy of a datastore writes the resources of a kind. Pools come after the allocations, so that nobody is assigned an
-/// address that is taken; the cluster's own record comes last, as nothing is in use without it.
+/// When a copy of a datastore writes the resources of a kind. Pools come after the allocations, so that
+/// nobody is assigned an address that is taken; the cluster's own record comes last, as nothing is in use
+/// without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// After the allocations.
@@ -88,7 +89,8 @@ pub enum Stage {
     Cluster,
 }
 
-/// What follows when a stored record cannot be read, and what mends it. Each text ends a sentence about the record.
+/// What follows when a stored record cannot be read, and what mends it. Each text ends a sentence about the
+/// record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     /// When none of it can be read.
@@ -99,8 +101,8 @@ pub struct Unreadable {
 
 const LEFT_OUT: &str = "it is left out until it is deleted (calicoctl delete) and created anew";
 
-/// Checks a document that is to be written, given the one that it replaces, where there is one, and the faults that the caller found by
-/// looking at other objects.
+/// Checks a document that is to be written, given the one that it replaces, where there is one, and the
+/// faults that the caller found by looking at other objects.
 pub type BeforeWrite = fn(&Document, Option<&Document>, Vec<FieldError>) -> Result<(), ValidationError>;
 
 /// All that is particular to a kind. What most kinds have alike stands in [`Definition::new`].
@@ -108,7 +110,8 @@ pub type BeforeWrite = fn(&Document, Option<&Document>, Vec<FieldError>) -> Resu
 pub struct Definition {
     /// The name in keys and URLs: `ippools`.
     pub plural: &'static str,
-    /// What the command line takes for the kind, in lower case; nothing where the command line does not know it.
+    /// What the command line takes for the kind, in lower case; nothing where the command line does not know
+    /// it.
     pub aliases: &'static [&'static str],
     /// The alias that help names beside the kind: an abbreviation that people know.
     pub short: Option<&'static str>,
@@ -126,8 +129,8 @@ pub struct Definition {
     pub role: Role,
     /// When a copy writes it.
     pub stage: Stage,
-    /// What comes before a node's name in its own, where it is named after a node. An export renames it with the node, and a node's deletion
-    /// deletes it.
+    /// What comes before a node's name in its own, where it is named after a node. An export renames it with
+    /// the node, and a node's deletion deletes it.
     pub node_prefix: Option<&'static str>,
     /// Whether one whose `spec.node` names a node is deleted with that node.
     pub goes_with_node: bool,

@@ -1,4 +1,5 @@
-//! HostEndpoint: an interface of a host (`api/pkg/apis/projectcalico/v3/hostendpoint.go`, `validateEndpointPort`, the CRD's rules).
+//! HostEndpoint: an interface of a host (`api/pkg/apis/projectcalico/v3/hostendpoint.go`,
+//! `validateEndpointPort`, the CRD's rules).
 
 use serde_json::Value as Json;
 

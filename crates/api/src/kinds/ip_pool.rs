@@ -100,8 +100,8 @@ const MODES: [&str; 3] = ["Never", "Always", "CrossSubnet"];
 const TOO_SMALL: &str =
     "IP pool size is too small for use with Calico IPAM. It must be equal to or greater than the block size.";
 
-/// The fault of a new pool that overlaps with another; `other_cidr` is the other's as it is stored. Callers leave out a
-/// pool of the same name.
+/// The fault of a new pool that overlaps with another; `other_cidr` is the other's as it is stored. Callers
+/// leave out a pool of the same name.
 pub fn overlap(new: &str, cidr: &Cidr, other: &str, other_cidr: &str) -> FieldError {
     let reason = format!("IPPool({new}) CIDR overlaps with IPPool({other}) CIDR {other_cidr}");
     FieldError::of_value(CIDR, cidr.to_string(), reason)
@@ -181,8 +181,8 @@ fn unchanged(new: &Document, old: &Document, cidr: &Cidr) -> Result<Vec<FieldErr
     Ok(faults)
 }
 
-/// Says which network a CIDR with host bits lies in, and which networks were perhaps meant. (Calico shows the masked
-/// network as the value, as if that one were wrong.)
+/// Says which network a CIDR with host bits lies in, and which networks were perhaps meant. (Calico shows the
+/// masked network as the value, as if that one were wrong.)
 fn host_bits(cidr: &Cidr, typed: std::net::IpAddr) -> String {
     let bits = cidr.family().bits();
     let zeros = cidr::number(typed).trailing_zeros().min(u32::from(bits)) as u8;

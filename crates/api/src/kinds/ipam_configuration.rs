@@ -32,8 +32,8 @@ static SCHEMA: Struct = Struct {
     ],
 };
 
-/// `autoAllocateBlocks` left out means true here, as the allocator itself assumes without a configuration. Calico stores false, and then no
-/// node can claim a block.
+/// `autoAllocateBlocks` left out means true here, as the allocator itself assumes without a configuration.
+/// Calico stores false, and then no node can claim a block.
 static IPAM_CONFIGURATION_SPEC: Struct = Struct {
     go: "IPAMConfigurationSpec",
     fields: &[

@@ -1,5 +1,5 @@
-//! The kinds of `projectcalico.org/v3` resources that we know. Each is one file here, and one line of the table below; everybody else
-//! looks up in [`Kind::definition`] what is particular to it.
+//! The kinds of `projectcalico.org/v3` resources that we know. Each is one file here, and one line of the
+//! table below; everybody else looks up in [`Kind::definition`] what is particular to it.
 
 mod bgp_configuration;
 mod bgp_peer;
@@ -67,7 +67,8 @@ kinds! {
     ClusterInformation: cluster_information;
     /// A group of policies; the allocator only creates those that each cluster has.
     Tier: tier;
-    /// What the traffic of the endpoints that name it may be. The CNI plugin creates those of its networks; the command line does not know them.
+    /// What the traffic of the endpoints that name it may be. The CNI plugin creates those of its networks;
+    /// the command line does not know them.
     Profile: profile;
     /// A BGP peering.
     BGPPeer: bgp_peer;
@@ -135,7 +136,8 @@ impl Kind {
 impl Kind {
     /// Whether users may do that; `identifier` names the object in the error, as in `Node(n2)`.
     ///
-    /// Programs may do more: the lock of the datastore is a field of ClusterInformation, and the tiers that each cluster has are created.
+    /// Programs may do more: the lock of the datastore is a field of ClusterInformation, and the tiers that
+    /// each cluster has are created.
     ///
     /// # Errors
     /// When they may not.

@@ -120,7 +120,8 @@ static COLUMNS: Columns = Columns {
     wide: &["NAME", "ASN", "IPV4", "IPV6"],
 };
 
-/// Recorded in 037-calicoctl-crud of the Kubernetes modes, where a Kubernetes node is behind it. An apply falls back to an update.
+/// Recorded in 037-calicoctl-crud of the Kubernetes modes, where a Kubernetes node is behind it. An apply
+/// falls back to an update.
 fn refusal(backend: Backend, operation: Operation) -> Option<Refusal> {
     let is_refused = matches!(operation, Operation::Create | Operation::Delete);
     (backend == Backend::Kubernetes && is_refused).then(|| Refusal {

@@ -1,4 +1,5 @@
-//! WorkloadEndpoint (`libcalico-go/lib/apis/internalapi/workloadendpoint.go`, `clientv3/workloadendpoint.go`).
+//! WorkloadEndpoint (`libcalico-go/lib/apis/internalapi/workloadendpoint.go`,
+//! `clientv3/workloadendpoint.go`).
 
 use serde_json::Value as Json;
 

@@ -1,7 +1,8 @@
-//! Go structs as tables: what decoding, canonical order, error texts and go-template names are made from. What several kinds have is
-//! here; the rest stands with each kind.
+//! Go structs as tables: what decoding, canonical order, error texts and go-template names are made from.
+//! What several kinds have is here; the rest stands with each kind.
 //!
-//! Sources: `api/pkg/apis/projectcalico/v3`, `libcalico-go/lib/apis/internalapi`, `k8s.io/apimachinery/pkg/apis/meta/v1`.
+//! Sources: `api/pkg/apis/projectcalico/v3`, `libcalico-go/lib/apis/internalapi`,
+//! `k8s.io/apimachinery/pkg/apis/meta/v1`.
 
 mod meta;
 

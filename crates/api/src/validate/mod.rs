@@ -1,12 +1,13 @@
-//! The rules for resources, with Calico's texts (`libcalico-go/lib/validator/v3`, the rules of its CRDs, and `libcalico-go/lib/clientv3`).
+//! The rules for resources, with Calico's texts (`libcalico-go/lib/validator/v3`, the rules of its CRDs, and
+//! `libcalico-go/lib/clientv3`).
 //!
 //! Three layers, in the order in which they report:
 //! 1. *client*: Go's field and struct rules; Calico's programs check them in every mode.
 //! 2. *schema*: what the CRDs say (ranges, patterns, enumerations, then expressions); in Kubernetes the API server checks them.
 //! 3. *operation*: what may be created, and what may not change.
 //!
-//! Rules about several objects (overlapping pools, blocks of another size) are checked by those who read them all; the texts of
-//! their faults are here.
+//! Rules about several objects (overlapping pools, blocks of another size) are checked by those who read them
+//! all; the texts of their faults are here.
 
 use crate::capability::Backend;
 use crate::checks::{self, result};
@@ -17,8 +18,8 @@ use crate::resource::Resource;
 pub use crate::checks::{FieldError, ValidationError};
 pub use crate::kinds::ip_pool::{block_size_conflict, overlap};
 
-/// Checks one resource by itself: layers 1 and 2, as `calicoctl validate` does without a datastore. No defaults are applied first, so what
-/// only holds after defaulting is not found here.
+/// Checks one resource by itself: layers 1 and 2, as `calicoctl validate` does without a datastore. No
+/// defaults are applied first, so what only holds after defaulting is not found here.
 ///
 /// # Errors
 /// All faults.
@@ -36,11 +37,13 @@ pub fn client(resource: &Resource) -> Result<(), ValidationError> {
     result(client_faults(resource))
 }
 
-/// Checks what is to be created, as typed; `found` are the faults that the caller found by looking at other objects
-/// ([`overlap`]). What is stored afterwards is [`defaults::on_write`] of it. In Kubernetes layer 2 is left to the API server.
+/// Checks what is to be created, as typed; `found` are the faults that the caller found by looking at other
+/// objects ([`overlap`]). What is stored afterwards is [`defaults::on_write`] of it. In Kubernetes layer 2 is
+/// left to the API server.
 ///
 /// # Errors
-/// The faults of the first stage that has any, in Calico's order: before defaults are applied, after it, and of the operation.
+/// The faults of the first stage that has any, in Calico's order: before defaults are applied, after it, and
+/// of the operation.
 pub fn create(new: &Resource, found: Vec<FieldError>, backend: Backend) -> Result<(), ValidationError> {
     let rules = new.kind().definition();
     (rules.before_write)(new, None, found)?;

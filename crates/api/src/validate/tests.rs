@@ -4,7 +4,8 @@ use super::*;
 use crate::decode::{InputError, decode_document};
 use serde_json::Value as Json;
 
-/// Runs of the original with one document each. Left out: what depends on other objects, and host bits, where our text differs on purpose.
+/// Runs of the original with one document each. Left out: what depends on other objects, and host bits, where
+/// our text differs on purpose.
 const RECORDED: &str = include_str!("../../tests/recorded/validation.json");
 
 #[test]

@@ -106,9 +106,9 @@ pub(super) fn check(path: &Path) -> Result<(), Fault> {
     let Ok(number @ Some(2..)) = needs_wal(path) else { return Ok(()) };
     let conn = reach(path)?;
     conn.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    let seen = match seen(&conn).map_err(Fault::from) {
-        Err(fault) if fault.is_busy() => return Err(fault),
-        // What else is wrong with it is found when it is opened to be used.
+    let seen = match seen(&conn) {
+        // Somebody has it open after all, and only the -shm file was removed; that process has looked. It is not waited for: it may wait for a lock that the
+        // caller holds. What else is wrong with the database is found when it is opened to be used.
         Err(_) => return Ok(()),
         Ok(seen) => seen,
     };

@@ -1,13 +1,15 @@
 //! Finding, checking, creating and opening the file.
 
 use std::cell::{Cell, OnceCell};
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use outside::folder::create_private;
+pub(super) use outside::folder::sync_folder as sync_directory;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
@@ -236,7 +238,7 @@ fn in_transaction(
 fn create_file(path: &Path, options: &Options) -> Result<(), StoreError> {
     let directory = path.parent().unwrap_or(path);
     if options.directories {
-        create_directories(directory).map_err(|error| file_error(path, "created", &error))?;
+        create_private(directory).map_err(|error| file_error(path, "created", &error))?;
     }
     let creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
     match create_new(path) {
@@ -251,26 +253,4 @@ fn create_file(path: &Path, options: &Options) -> Result<(), StoreError> {
 /// Creates an empty file for its owner alone; SQLite gives the files beside it the same permissions.
 pub(super) fn create_new(path: &Path) -> io::Result<()> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(drop)
-}
-
-fn create_directories(directory: &Path) -> io::Result<()> {
-    if directory.is_dir() {
-        return Ok(());
-    }
-    if let Some(above) = directory.parent() {
-        create_directories(above)?;
-    }
-    match DirBuilder::new().mode(0o700).create(directory) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => {
-            // A umask takes rights away, from the owner, too.
-            fs::set_permissions(directory, Permissions::from_mode(0o700))?;
-            directory.parent().map_or(Ok(()), sync_directory)
-        }
-    }
-}
-
-pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
 }

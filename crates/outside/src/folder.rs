@@ -1,13 +1,14 @@
-//! Folders that the plugins make for themselves.
+//! Folders that the programs make for themselves.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 const OWNER_ONLY: u32 = 0o700;
 
-/// Makes a folder, and those above it that are missing, for their owner alone, whatever the process' umask is. A folder that is there stays as it is.
+/// Makes a folder, and those above it that are missing, for their owner alone, whatever the process' umask is; they are there after a power cut,
+/// too. A folder that is there stays as it is.
 ///
 /// # Errors
 /// The system's, of the first folder that cannot be made.
@@ -19,11 +20,22 @@ pub fn create_private(folder: &Path) -> io::Result<()> {
         create_private(above)?;
     }
     match DirBuilder::new().mode(OWNER_ONLY).create(folder) {
-        // A umask takes rights away, from the owner, too.
-        Ok(()) => fs::set_permissions(folder, Permissions::from_mode(OWNER_ONLY)),
+        Ok(()) => {
+            // A umask takes rights away, from the owner, too.
+            fs::set_permissions(folder, Permissions::from_mode(OWNER_ONLY))?;
+            folder.parent().filter(|above| !above.as_os_str().is_empty()).map_or(Ok(()), sync_folder)
+        }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Sees to it that what was made in a folder is there after a power cut.
+///
+/// # Errors
+/// The system's.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

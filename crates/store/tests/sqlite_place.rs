@@ -3,42 +3,16 @@
 // All of it is test code.
 #![allow(clippy::unwrap_used)]
 
+mod sqlite_fixture;
+
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use api::{Handle, HandleId, Key, Value};
 use rusqlite::Connection;
 use store::sqlite::{Missing, Options, SqliteStore};
-use store::{Batch, Depth, Expect, ReadSet, Scope, Store, StoreError};
+use store::{ReadSet, Store, StoreError};
 
-const WITHIN: Duration = Duration::from_secs(10);
-
-fn open(path: &Path) -> Result<SqliteStore, StoreError> {
-    SqliteStore::open(path, Options::default())
-}
-
-async fn create(store: &SqliteStore, name: &str) -> Result<(), StoreError> {
-    let mut batch = Batch::new();
-    batch.put(Key::Handle(HandleId::new(name).unwrap()), Expect::Absent, Value::Handle(Handle::default()));
-    let report = store.commit(&batch, WITHIN).await?;
-    assert!(report.is_applied(), "{report:?}");
-    Ok(())
-}
-
-async fn count(store: &SqliteStore) -> usize {
-    store.read(&ReadSet::new().scope(Scope::Handles, Depth::Key), WITHIN).await.unwrap().len()
-}
-
-fn beside(path: &Path, what: &str) -> PathBuf {
-    PathBuf::from(format!("{}-{what}", path.display()))
-}
-
-/// As the message about a -wal file that is not whole offers.
-fn go_on(path: &Path) {
-    Connection::open(path).unwrap().execute_batch("UPDATE checkpoint SET needs_wal = 0").unwrap();
-}
+use sqlite_fixture::{WITHIN, beside, count, create, go_on, open};
 
 fn refused(result: Result<impl std::fmt::Debug, StoreError>, words: &[&str]) {
     let error = result.expect_err("it is refused");

@@ -3,35 +3,16 @@
 // All of it is test code.
 #![allow(clippy::unwrap_used)]
 
+mod sqlite_fixture;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-use api::{Handle, HandleId, Key, Value};
 use rusqlite::Connection;
+use store::StoreError;
 use store::sqlite::{Missing, Options, SqliteStore};
-use store::{Batch, Depth, Expect, ReadSet, Scope, Store, StoreError};
 
-const WITHIN: Duration = Duration::from_secs(10);
-
-fn open(path: &Path) -> Result<SqliteStore, StoreError> {
-    SqliteStore::open(path, Options::default())
-}
-
-async fn create(store: &SqliteStore, name: &str) -> Result<(), StoreError> {
-    let mut batch = Batch::new();
-    batch.put(Key::Handle(HandleId::new(name).unwrap()), Expect::Absent, Value::Handle(Handle::default()));
-    assert!(store.commit(&batch, WITHIN).await?.is_applied());
-    Ok(())
-}
-
-async fn count(store: &SqliteStore) -> usize {
-    store.read(&ReadSet::new().scope(Scope::Handles, Depth::Key), WITHIN).await.unwrap().len()
-}
-
-fn beside(path: &Path, what: &str) -> PathBuf {
-    PathBuf::from(format!("{}-{what}", path.display()))
-}
+use sqlite_fixture::{beside, count, create, go_on, open};
 
 /// A store that was just created, and got that many commits.
 async fn store_with(path: &Path, commits: usize) -> SqliteStore {
@@ -52,7 +33,7 @@ async fn is_refused(path: &Path, what: &str, most: usize) {
             assert!(error.to_string().contains(word), "{what}: {word:?} is missing in: {error}");
         }
     }
-    Connection::open(path).unwrap().execute_batch("UPDATE checkpoint SET needs_wal = 0").unwrap();
+    go_on(path);
     let store = open(path).unwrap();
     assert!(count(&store).await < most, "{what}");
     create(&store, "on").await.unwrap();

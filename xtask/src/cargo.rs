@@ -5,6 +5,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+/// How the variables begin by which cargo tells a program about its package.
+const OF_THE_PACKAGE: [&[u8]; 2] = [b"CARGO_PKG_", b"CARGO_MANIFEST_"];
+
 /// The root of the workspace.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
@@ -14,6 +17,13 @@ pub fn root() -> &'static Path {
 pub fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.args(arguments).current_dir(root());
+    // What cargo tells this program about its package. Build scripts that look at it would be run anew, and all that rests on them be compiled anew.
+    let told = std::env::vars_os().map(|(name, _)| name);
+    for name in
+        told.filter(|name| OF_THE_PACKAGE.iter().any(|start| name.as_encoded_bytes().starts_with(start)))
+    {
+        command.env_remove(name);
+    }
     command
 }
 

@@ -25,7 +25,7 @@ mod test;
 
 /// rackpool's developer commands.
 #[derive(Parser)]
-#[command(name = "cargo xtask", version)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
 struct Xtask {
     #[command(subcommand)]
     command: Command,

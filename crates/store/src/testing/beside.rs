@@ -5,20 +5,9 @@ use std::process::Command;
 
 /// The variable that names a folder with all programs, which the runner of the tests has just built.
 const PROGRAMS: &str = "RACKPOOL_PROGRAMS";
-/// Variables that cargo sets for a test, about the test's package. If the nested build inherited them, the
-/// build scripts that look at them would run again for each package whose tests start a build, and everything
-/// that depends on those scripts would be compiled again.
-const OF_THE_PACKAGE: [&str; 9] = [
-    "CARGO_MANIFEST_DIR",
-    "CARGO_MANIFEST_LINKS",
-    "CARGO_MANIFEST_PATH",
-    "CARGO_PKG_NAME",
-    "CARGO_PKG_VERSION",
-    "CARGO_PKG_VERSION_MAJOR",
-    "CARGO_PKG_VERSION_MINOR",
-    "CARGO_PKG_VERSION_PATCH",
-    "CARGO_PKG_VERSION_PRE",
-];
+/// How the variables begin by which cargo tells a test about its package. Build scripts that look at these would be run anew for each package that a build is
+/// started from, and all that rests on them be compiled anew.
+const OF_THE_PACKAGE: [&[u8]; 2] = [b"CARGO_PKG_", b"CARGO_MANIFEST_"];
 
 /// The path of the program `name`: in the folder that `RACKPOOL_PROGRAMS` names; else built next to
 /// `program`, in the same profile.
@@ -39,8 +28,11 @@ pub fn program_beside(program: &Path, name: &str) -> PathBuf {
     if folder.ends_with("release") {
         build.arg("--release");
     }
-    for variable in OF_THE_PACKAGE {
-        build.env_remove(variable);
+    let told = std::env::vars_os().map(|(name, _)| name);
+    for name in
+        told.filter(|name| OF_THE_PACKAGE.iter().any(|start| name.as_encoded_bytes().starts_with(start)))
+    {
+        build.env_remove(name);
     }
     let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
     let there = folder.join(name);

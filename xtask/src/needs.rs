@@ -36,19 +36,8 @@ pub fn musl(target: &str) -> Result<()> {
 }
 
 /// A program of a Debian package.
-pub fn program(name: &str, package: &str, what: &str) -> Result<()> {
-    if is_there(name) {
-        return Ok(());
-    }
-    if is_root() && is_there("apt-get") {
-        eprintln!("installing {package}: {what}");
-        apt(&["update", "-qq"])?;
-        apt(&["install", "-y", "-qq", "--no-install-recommends", package])?;
-        if is_there(name) {
-            return Ok(());
-        }
-    }
-    bail!("{name} is missing ({what}). Install it, on Debian: apt-get install {package}")
+pub fn program(program: &'static str, package: &'static str, what: &'static str) -> Result<()> {
+    packages(&[Package { program, package, what }])
 }
 
 /// A program and where Debian has it.

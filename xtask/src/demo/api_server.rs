@@ -10,9 +10,10 @@ use serde_json::{Map, Value as Json, json};
 use servers::kube_server::{self, KubeServer, Options};
 
 use xtask::guide::plugin::Plugin;
-use xtask::guide::terminal::{Terminal, heading, output, print_output, show};
-use xtask::guide::{self, NODES, RACKS, Replica, proof};
+use xtask::guide::terminal::{Terminal, heading, output, show};
+use xtask::guide::{NODES, proof};
 
+use super::administrator::Administrator;
 use super::kubelets::Kubelets;
 use crate::needs;
 
@@ -68,49 +69,32 @@ pub fn perform(programs: &Path) -> Result<()> {
             ("DATASTORE_TYPE", "kubernetes".to_string()),
         ],
     };
-    Stage { server: &server, terminal, kubelets }.perform()
+    let administrator = Administrator {
+        kubectl: Box::new(|arguments| Ok(server.kubectl(arguments))),
+        calicoctl: Box::new(move |arguments| Ok(terminal.command(arguments))),
+    };
+    Stage { server: &server, administrator, kubelets }.perform()
 }
 
 /// Where the demo takes place.
 struct Stage<'a> {
     server: &'a KubeServer,
-    terminal: Terminal,
+    administrator: Administrator<'a>,
     kubelets: Kubelets<'a>,
 }
 
 impl Stage<'_> {
     fn perform(mut self) -> Result<()> {
-        heading("A fresh cluster of eight nodes: the default pool is there");
-        self.kubectl(&["get", "nodes"])?;
-        self.terminal.calicoctl(&["datastore", "init"], None)?;
-        self.terminal.calicoctl(&["get", "ippool", "-o", "wide"], None)?;
-
-        heading("1. Delete the default IP pool");
-        self.terminal.calicoctl(&["delete", "ippools", "default-ipv4-ippool"], None)?;
-
-        heading("2. Label the nodes");
-        for (number, node) in NODES.iter().enumerate() {
-            self.kubectl(&["label", "nodes", node, &format!("rack={}", guide::rack_of(number))])?;
-        }
-
-        heading("3. Create an IP pool for each rack");
-        for rack in RACKS {
-            self.terminal.calicoctl(&["create", "-f", "-"], Some(&guide::pool(rack)))?;
-        }
-        self.terminal.calicoctl(&["get", "ippool", "-o", "wide"], None)?;
-
-        heading("4. Ten replicas of nginx: the scheduler places them, and the nodes call the plugin");
-        self.kubectl(&["create", "deployment", "nginx", "--image", "nginx"])?;
-        self.kubectl(&["scale", "deployment", "nginx", "--replicas", "10"])?;
+        self.administrator.prepare("the nodes call the plugin")?;
         self.roll_out()?;
-        self.terminal.calicoctl(&["get", "wep", "-owide"], None)?;
+        self.administrator.calicoctl(&["get", "wep", "-owide"], "")?;
         let before = self.prove(10)?;
 
         heading("5. Two replicas are enough: the addresses of the others come back");
-        self.kubectl(&["scale", "deployment", "nginx", "--replicas", "2"])?;
+        self.administrator.kubectl(&["scale", "deployment", "nginx", "--replicas", "2"])?;
         self.wait_for_pods(2)?;
-        self.terminal.calicoctl(&["get", "wep", "-owide"], None)?;
-        self.terminal.calicoctl(&["ipam", "show", "--show-blocks"], None)?;
+        self.administrator.calicoctl(&["get", "wep", "-owide"], "")?;
+        self.administrator.calicoctl(&["ipam", "show", "--show-blocks"], "")?;
         let after = self.prove_blocks()?;
         ensure!(after.iter().all(|pod| before.contains(pod)), "{after:?} are not among {before:?}");
         println!("ok: {} addresses are back", before.len() - after.len());
@@ -120,26 +104,17 @@ impl Stage<'_> {
     /// Proves each address against the pool of its rack; the pods.
     fn prove(&self, replicas: usize) -> Result<Vec<String>> {
         heading("The proof: each address against the pool of its rack, as the API server has them");
-        let running = self.kubelets.running().into_iter().map(|(sandbox, address)| {
-            let number = NODES.iter().position(|node| *node == sandbox.node);
-            let number = number.with_context(|| format!("{} is none of the nodes", sandbox.node))?;
-            let (node, rack) = (NODES[number], guide::rack_of(number));
-            Ok((Replica { pod: sandbox.pod, node, rack, container: sandbox.container }, address))
-        });
-        let placed = running.collect::<Result<Vec<_>>>()?;
+        let running = self.kubelets.running().into_iter();
+        let placed: Vec<_> = running.map(|(pod, address)| (pod.pod, pod.node, address)).collect();
         ensure!(placed.len() == replicas, "{} replicas run, not {replicas}", placed.len());
-        let endpoints = self.terminal.ask(&["get", "wep", "-o", "json"])?;
-        let pools = self.terminal.ask(&["get", "ippool", "-o", "json"])?;
-        for line in proof::check(&placed, &endpoints, &pools)? {
-            println!("{line}");
-        }
+        self.administrator.prove_racks(placed)?;
         self.prove_blocks()
     }
 
     /// Proves that the blocks hold the pods' addresses and no other; the pods.
     fn prove_blocks(&self) -> Result<Vec<String>> {
         let pods = self.pods()?;
-        let blocks = self.ask(&["get", "ipamblocks"])?;
+        let blocks = self.administrator.ask(&["get", "ipamblocks"])?;
         println!("{}", proof::check_blocks(&blocks, &pods)?);
         let names = pods["items"].as_array().into_iter().flatten();
         Ok(names.map(|pod| pod["metadata"]["name"].to_string()).collect())
@@ -193,19 +168,6 @@ impl Stage<'_> {
     }
 
     fn pods(&self) -> Result<Json> {
-        self.ask(&["get", "pods", "-l", "app=nginx"])
-    }
-
-    /// Asks kubectl for JSON, without showing it.
-    fn ask(&self, arguments: &[&str]) -> Result<Json> {
-        let out = output(self.server.kubectl(arguments).args(["-o", "json"]), "")?;
-        serde_json::from_str(&out).with_context(|| format!("kubectl {}", arguments.join(" ")))
-    }
-
-    /// Runs kubectl, shows the command and what it says.
-    fn kubectl(&self, arguments: &[&str]) -> Result<()> {
-        show("kubectl", arguments, None);
-        print_output(&output(&mut self.server.kubectl(arguments), "")?);
-        Ok(())
+        self.administrator.ask(&["get", "pods", "-l", "app=nginx"])
     }
 }

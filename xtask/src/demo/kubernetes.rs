@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use ipnet::Ipv4Net;
 use serde_json::Value as Json;
 
-use xtask::guide::terminal::{heading, output, print_output, show};
-use xtask::guide::{self, NODES, RACKS, Replica, proof};
+use xtask::guide::terminal::{heading, output};
+use xtask::guide::{NODES, proof};
 
+use super::administrator::Administrator;
 use crate::lab::{Cni, Lab, Options};
 
 /// How often it is asked whether all is as it should be, and how long to wait in between.
@@ -28,13 +28,23 @@ pub fn perform(programs: &Path) -> Result<()> {
     let nodes = NODES.map(str::to_string).to_vec();
     let options = Options { nodes, cni: Cni::Calico, programs: Some(programs.to_path_buf()) };
     let lab = Lab::up(&options, |text| println!("{text}"))?;
-    Stage { lab: &lab }.perform()?;
+    let calicoctl = |arguments: &[&str]| {
+        let mut command = lab.command("calicoctl")?;
+        command.args(arguments);
+        Ok(command)
+    };
+    let administrator = Administrator {
+        kubectl: Box::new(|arguments| lab.kubectl(arguments)),
+        calicoctl: Box::new(calicoctl),
+    };
+    Stage { lab: &lab, administrator }.perform()?;
     lab.down()
 }
 
 /// Where the demo takes place.
 struct Stage<'a> {
     lab: &'a Lab,
+    administrator: Administrator<'a>,
 }
 
 /// A replica that runs.
@@ -61,30 +71,10 @@ fn body(answer: &str) -> Result<&str> {
 
 impl Stage<'_> {
     fn perform(&self) -> Result<()> {
-        heading("A fresh cluster of eight nodes: the default pool is there");
-        self.kubectl(&["get", "nodes"])?;
-        self.calicoctl(&["datastore", "init"], None)?;
-        self.calicoctl(&["get", "ippool", "-o", "wide"], None)?;
-
-        heading("1. Delete the default IP pool");
-        self.calicoctl(&["delete", "ippools", "default-ipv4-ippool"], None)?;
-
-        heading("2. Label the nodes");
-        for (number, node) in NODES.iter().enumerate() {
-            self.kubectl(&["label", "nodes", node, &format!("rack={}", guide::rack_of(number))])?;
-        }
-
-        heading("3. Create an IP pool for each rack");
-        for rack in RACKS {
-            self.calicoctl(&["create", "-f", "-"], Some(&guide::pool(rack)))?;
-        }
-        self.calicoctl(&["get", "ippool", "-o", "wide"], None)?;
-
-        heading("4. Ten replicas of nginx: the scheduler places them, and the kubelets call the plugins");
-        self.kubectl(&["create", "deployment", "nginx", "--image", "nginx"])?;
-        self.kubectl(&["scale", "deployment", "nginx", "--replicas", "10"])?;
-        self.kubectl(&["rollout", "status", "deployment/nginx", "--timeout=300s"])?;
-        self.calicoctl(&["get", "wep", "-o", "wide"], None)?;
+        let administrator = &self.administrator;
+        administrator.prepare("the kubelets call the plugins")?;
+        administrator.kubectl(&["rollout", "status", "deployment/nginx", "--timeout=300s"])?;
+        administrator.calicoctl(&["get", "wep", "-o", "wide"], "")?;
 
         heading("The proof: what the cluster says and does");
         let pods = self.settle(10)?;
@@ -97,10 +87,10 @@ impl Stage<'_> {
 
         heading("6. Two replicas are enough: the addresses of the others come back");
         let before: BTreeSet<Pod> = self.settle(10)?.into_iter().collect();
-        self.kubectl(&["scale", "deployment", "nginx", "--replicas", "2"])?;
+        administrator.kubectl(&["scale", "deployment", "nginx", "--replicas", "2"])?;
         let after = self.settle(2)?;
         ensure!(after.iter().all(|pod| before.contains(pod)), "{after:?} are not among {before:?}");
-        self.calicoctl(&["ipam", "show", "--show-blocks"], None)?;
+        administrator.calicoctl(&["ipam", "show", "--show-blocks"], "")?;
         println!("ok: {} addresses are back", before.len() - after.len());
         Ok(())
     }
@@ -109,29 +99,14 @@ impl Stage<'_> {
     fn prove_racks(&self, pods: &[Pod]) -> Result<()> {
         let blocks = self.blocks()?;
         let placed = pods.iter().map(|pod| {
-            let number = NODES.iter().position(|node| *node == pod.node);
-            let number = number.with_context(|| format!("{} is none of the nodes", pod.node))?;
             let (block, owner) = blocks
                 .iter()
                 .find(|(block, _)| block.contains(&pod.address))
                 .with_context(|| format!("no block holds {}", pod.address))?;
             ensure!(*owner == pod.node, "{} on {} is of {owner}'s block {block}", pod.address, pod.node);
-            let replica = Replica {
-                pod: pod.name.clone(),
-                node: NODES[number],
-                rack: guide::rack_of(number),
-                container: String::new(),
-            };
-            Ok((replica, format!("{}/{}", pod.address, block.prefix_len())))
+            Ok((pod.name.clone(), pod.node.clone(), format!("{}/{}", pod.address, block.prefix_len())))
         });
-        let placed = placed.collect::<Result<Vec<_>>>()?;
-        let ask = |what| {
-            serde_json::from_str(&self.calicoctl_output(&["get", what, "-o", "json"], "")?).context(what)
-        };
-        for line in proof::check(&placed, &ask("wep")?, &ask("ippool")?)? {
-            println!("{line}");
-        }
-        Ok(())
+        self.administrator.prove_racks(placed.collect::<Result<_>>()?)
     }
 
     /// Proves that every pod answers its node over HTTP, with its own name.
@@ -216,7 +191,7 @@ impl Stage<'_> {
 
     /// The replicas, and a line that proves that the blocks hold their addresses and no other.
     fn agree(&self, count: usize) -> Result<(Vec<Pod>, String)> {
-        let list = self.ask(&["get", "pods", "-l", "app=nginx"])?;
+        let list = self.administrator.ask(&["get", "pods", "-l", "app=nginx"])?;
         let items = list["items"].as_array().context("a list of pods")?;
         ensure!(items.len() == count, "there are {} pods, not {count}", items.len());
         let mut pods = Vec::new();
@@ -233,42 +208,17 @@ impl Stage<'_> {
                 address: text("/status/podIP").context("a pod without an address")?.parse()?,
             });
         }
-        Ok((pods, proof::check_blocks(&self.ask(&["get", "ipamblocks"])?, &list)?))
+        Ok((pods, proof::check_blocks(&self.administrator.ask(&["get", "ipamblocks"])?, &list)?))
     }
 
     /// The blocks and their owners.
     fn blocks(&self) -> Result<Vec<(Ipv4Net, String)>> {
-        let list = self.ask(&["get", "ipamblocks"])?;
+        let list = self.administrator.ask(&["get", "ipamblocks"])?;
         let items = list["items"].as_array().context("a list of blocks")?;
         let read = |spec: &Json| {
             let owner = spec["affinity"].as_str()?.strip_prefix("host:")?;
             Some((spec["cidr"].as_str()?.parse().ok()?, owner.to_string()))
         };
         Ok(items.iter().filter_map(|item| read(&item["spec"])).collect())
-    }
-
-    /// Asks kubectl for JSON, without showing it.
-    fn ask(&self, arguments: &[&str]) -> Result<Json> {
-        let out = output(self.lab.kubectl(arguments)?.args(["-o", "json"]), "")?;
-        serde_json::from_str(&out).with_context(|| format!("kubectl {}", arguments.join(" ")))
-    }
-
-    /// Runs kubectl, shows the command and what it says.
-    fn kubectl(&self, arguments: &[&str]) -> Result<()> {
-        show("kubectl", arguments, None);
-        print_output(&output(&mut self.lab.kubectl(arguments)?, "")?);
-        Ok(())
-    }
-
-    /// Runs calicoctl, shows the command and what it says.
-    fn calicoctl(&self, arguments: &[&str], input: Option<&str>) -> Result<()> {
-        show("calicoctl", arguments, input);
-        print_output(&self.calicoctl_output(arguments, input.unwrap_or_default())?);
-        Ok(())
-    }
-
-    fn calicoctl_output(&self, arguments: &[&str], input: &str) -> Result<String> {
-        let mut command: Command = self.lab.command("calicoctl")?;
-        output(command.args(arguments).stdin(Stdio::piped()), input)
     }
 }

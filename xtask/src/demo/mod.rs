@@ -11,6 +11,7 @@ use xtask::guide::stage::{Stage, in_scratch};
 
 use crate::needs;
 
+mod administrator;
 mod api_server;
 mod kubelets;
 mod kubernetes;

@@ -36,7 +36,8 @@ impl Terminal {
         serde_json::from_str(&out).with_context(|| format!("calicoctl {}", arguments.join(" ")))
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// calicoctl with these arguments.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.programs.join("calicoctl"));
         command.args(arguments).env_clear().envs(self.environment.iter().cloned()).current_dir(&self.folder);
         command

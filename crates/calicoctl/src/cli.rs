@@ -9,12 +9,12 @@ use crate::pflag;
 /// Manages the addresses of a Calico cluster, in Calico's own data: pools, blocks, reservations, nodes and
 /// workloads.
 ///
-/// Where nothing says otherwise the data is in a file of this machine, the embedded store:
-/// /var/lib/rackpool/rackpool.db for root and wherever that file exists, else
-/// $XDG_STATE_HOME/rackpool/rackpool.db or ~/.local/state/rackpool/rackpool.db; RACKPOOL_DB names another.
-/// `calicoctl version` tells which one it is, `calicoctl datastore init` begins one. The environment
+/// By default the data is in the embedded store, a file on this machine: /var/lib/rackpool/rackpool.db for
+/// root, and for other users if that file exists; otherwise $XDG_STATE_HOME/rackpool/rackpool.db or
+/// ~/.local/state/rackpool/rackpool.db. RACKPOOL_DB names another file. `calicoctl version` says which store
+/// is used; `calicoctl datastore init` creates one. As with Calico's own calicoctl, the environment
 /// (DATASTORE_TYPE, ETCD_ENDPOINTS, KUBECONFIG, ...) or a configuration file (-c, or
-/// /etc/calico/calicoctl.cfg where it exists) chooses another store, in Calico's way.
+/// /etc/calico/calicoctl.cfg if it exists) chooses another store.
 ///
 /// Exit code: 0 for success, 1 for every error, partial success included.
 #[derive(Debug, Parser)]
@@ -50,7 +50,7 @@ First steps:
 
 rackpool ",
     env!("CARGO_PKG_VERSION"),
-    "; the version that it speaks of Calico's is told by `calicoctl version`"
+    "; `calicoctl version` prints the version of Calico whose behaviour it has"
 );
 
 const EVERY: &str = "Options of every command";

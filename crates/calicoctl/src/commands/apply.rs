@@ -7,8 +7,9 @@ use crate::failure::Failure;
 
 /// Create resources, or replace those that exist.
 ///
-/// What exists is replaced whole: labels, annotations and fields that the input leaves out are gone, or have
-/// their defaults. With a resourceVersion in the input only that version is replaced.
+/// An existing resource is replaced as a whole: labels, annotations and fields that the input leaves out are
+/// removed, or get their defaults. If the input has a resourceVersion, only that version of the resource is
+/// replaced.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where the resources come from.

@@ -10,9 +10,10 @@ use crate::manifest::Namespaces;
 
 /// Delete resources, by kind and name or as a file names them.
 ///
-/// A pool is disabled first, and its blocks lose their owners: empty ones are deleted, addresses in use work
-/// on. With a node go its workloads, their addresses, its tunnel addresses, its blocks, and resources that
-/// are for that node alone, such as its BGP peers.
+/// A pool is disabled first, and its blocks lose their owners: empty blocks are deleted, and addresses in use
+/// keep working. Deleting a node also deletes its workload endpoints and the resources that are for that node
+/// alone, such as its BGP peers; it releases the addresses of these endpoints, the node's tunnel addresses
+/// and its blocks.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where the resources come from.

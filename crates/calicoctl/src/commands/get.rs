@@ -27,10 +27,10 @@ pub struct Args {
     /// How to show them
     #[arg(short = 'o', long, value_name = "FORMAT", default_value = "ps")]
     output: String,
-    /// Of all namespaces
+    /// Show the resources of all namespaces
     #[arg(short = 'A', long, short_alias = 'a')]
     all_namespaces: bool,
-    /// Leave out what makes a named resource this one: uid, resourceVersion, times
+    /// Leave out what identifies a named resource: uid, resourceVersion, times
     #[arg(long)]
     export: bool,
     /// Kind, and names

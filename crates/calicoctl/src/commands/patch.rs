@@ -14,14 +14,15 @@ Example:
 
 /// Change fields of a resource.
 ///
-/// The patch is JSON: its fields are merged into the resource, null removes a field, lists replace.
+/// The patch is JSON. Its fields are merged into the resource; a null removes a field; a list replaces the
+/// whole list.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The patch
     #[arg(short = 'p', long, value_name = "JSON", default_value = "", hide_default_value = true)]
     patch: String,
-    /// Taken for Calico's sake, and ignored as there: patches are always merged
+    /// Accepted because Calico accepts it, and ignored as Calico ignores it: a patch is always merged
     #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "strategic")]
     kind_of_patch: String,
     /// The namespace, for kinds that have one

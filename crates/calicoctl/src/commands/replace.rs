@@ -8,7 +8,7 @@ use crate::manifest::Namespaces;
 
 /// Replace resources that exist.
 ///
-/// As `apply`, but what does not exist is an error.
+/// As `apply`, but a resource that does not exist is an error.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where the resources come from.

@@ -8,8 +8,8 @@ use crate::manifest::Namespaces;
 
 /// Check resources against the rules of their kinds, without a store.
 ///
-/// What depends on other resources is not checked here: whether pools overlap, what must not change, what
-/// exists.
+/// Rules that involve other resources are not checked here: whether pools overlap, whether a field may
+/// change, whether a resource exists.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where the resources come from.

@@ -20,13 +20,13 @@ const GIT_COMMIT: &str = match option_env!("RACKPOOL_GIT_COMMIT") {
 
 /// Show the versions of client and cluster, and where the store is.
 ///
-/// The client's version is that of the Calico whose texts, columns and data this program has.
+/// The client's version is that of the Calico release whose texts, columns and data this program has.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only the client's version
     #[arg(long)]
     client: bool,
-    /// Ask again until the cluster's version is told or this time is over: 30s, 5m
+    /// Ask again until the cluster's version is known or this time is over: 30s, 5m
     #[arg(long, value_name = "DURATION")]
     poll: Option<String>,
     #[command(flatten)]

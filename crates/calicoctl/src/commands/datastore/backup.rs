@@ -12,7 +12,8 @@ use crate::session::{Chosen, WITHIN};
 
 /// Copy the embedded store into a new file, as of one moment, while others go on using it.
 ///
-/// The copy stands alone. Never copy the store's file with cp: its latest changes are beside it.
+/// The copy is complete by itself. Never copy the store's file with cp: the latest changes are in another
+/// file beside it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

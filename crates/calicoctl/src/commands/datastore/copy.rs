@@ -19,14 +19,16 @@ with `calicoctl datastore migrate export`, and read that in with Calico's `calic
 
 /// Copy everything from this store to another, of any kind but Kubernetes.
 ///
-/// The target must be empty. Uids and times of creation stay as they are; what was written is read back and
-/// compared. Meanwhile nobody can change an embedded store: who tries waits. A store in etcd knows no such
-/// lock: it is marked as locked (datastoreReady), which not everybody minds, so stop who uses it; in any case
-/// the copy goes on until a look finds nothing new. When it fails or is interrupted, what was written is
-/// taken back.
+/// The target must be empty. Uids and times of creation stay as they are. What was written is read back and
+/// compared with the source.
 ///
-/// After it, lead calicoctl and the plugins to the new store before the old one is used again: changes there
-/// are not carried over.
+/// During the copy nobody can change an embedded store: programs that try to have to wait. etcd has no such
+/// lock. A store in etcd is only marked as locked (datastoreReady), and not every program respects that mark,
+/// so stop the programs that use the store. In either case the copy goes on until source and target are
+/// equal. If it fails or is interrupted, it removes what it has written.
+///
+/// After the copy, configure calicoctl and the plugins for the new store before anybody uses the old store
+/// again: later changes in the old store are not copied.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Configuration file that says how to reach the target, as -c does for the source

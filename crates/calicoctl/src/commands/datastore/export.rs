@@ -12,8 +12,8 @@ use crate::session::Session;
 
 /// Write out everything that a locked datastore holds, for Calico's import into Kubernetes.
 ///
-/// WorkloadEndpoints and IPAMConfigurations are left out, as Calico leaves them out: in Kubernetes the ones
-/// come from pods, the others from the allocator's configuration.
+/// WorkloadEndpoints and IPAMConfigurations are left out, as Calico leaves them out: in Kubernetes,
+/// WorkloadEndpoints come from pods, and IPAMConfigurations from the allocator's configuration.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -10,8 +10,8 @@ use crate::failure::Failure;
 
 /// Begin a store: what every cluster has, and default pools.
 ///
-/// Makes only what is missing, so it can be run again. In Kubernetes that begins with the definitions of the
-/// custom resources; those that are there, Calico's own or ours, are left as they are.
+/// Creates only what is missing, so it can be run again. On Kubernetes this begins with the definitions of
+/// the custom resources; existing definitions, Calico's own or ours, are left as they are.
 ///
 /// The pool default-ipv4-ippool is 192.168.0.0/16 with IP in IP always and outgoing NAT, unless told
 /// otherwise; a pool default-ipv6-ippool is made where --ipv6-cidr names its network.

@@ -13,8 +13,9 @@ use crate::session::{Chosen, Session, WITHIN};
 
 /// Put the contents of a backup in the place of what the embedded store holds.
 ///
-/// All or nothing, in one step. What was there is gone: make a backup of it first. Running programs see the
-/// change like any other; addresses that were assigned since the backup are unknown to the store afterwards.
+/// This is one step, which succeeds or changes nothing. What the store held before is lost, so make a backup
+/// of it first. Running programs see the change like any other. Addresses that were assigned after the backup
+/// was made are unknown to the store afterwards.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Replace a store that holds something

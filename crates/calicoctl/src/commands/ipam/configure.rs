@@ -12,13 +12,14 @@ use crate::pflag;
 
 /// Set how addresses are assigned, for the whole cluster.
 ///
-/// The resource IPAMConfiguration says the same: where there is one named default it is changed along.
+/// The resource IPAMConfiguration named default holds the same settings. If it exists, it is changed as well.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// true: a node takes addresses of its own blocks only; false: it may borrow from others'
+    /// true: a node takes addresses only from its own blocks; false: it may also borrow from other nodes'
+    /// blocks
     #[arg(long, value_name = "BOOL")]
     strictaffinity: Option<String>,
-    /// How many blocks a node may have; 0 for the default, more needs strict affinity
+    /// How many blocks a node may have; 0 for the default; a greater number needs strict affinity
     #[arg(long, value_name = "NUMBER")]
     max_blocks_per_host: Option<String>,
     /// Whether a virtual machine keeps its address: Enabled or Disabled

@@ -12,10 +12,10 @@ use crate::failure::Failure;
 use crate::input::documents::go_text;
 use crate::session::WITHIN;
 
-/// Release an address that is in nobody's use any more.
+/// Release an address that nobody uses any more.
 ///
-/// Whoever has the address keeps using it: be sure that nobody does. `calicoctl ipam show --ip` tells whose
-/// it was.
+/// A workload that has the address keeps using it, so make sure first that no workload does. `calicoctl ipam
+/// show --ip` says to whom it was assigned.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The address

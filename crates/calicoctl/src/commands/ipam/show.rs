@@ -17,18 +17,19 @@ use crate::session::Session;
 
 /// Show how full the pools are, or whose an address is.
 ///
-/// Of the flags the first in this order counts: --ip, --show-blocks, --show-borrowed, --show-configuration.
-/// Without any the pools are shown. IPS IN USE counts addresses that are assigned or cooling down, IPS
-/// RESERVED those that an IPReservation covers, IPS FREE those that are neither.
+/// If several of these flags are given, the first in this order counts: --ip, --show-blocks, --show-borrowed,
+/// --show-configuration. Without any of them the pools are shown. IPS IN USE counts addresses that are
+/// assigned or cooling down, IPS RESERVED those that an IPReservation covers, IPS FREE those that are
+/// neither.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Tell whose this address is
     #[arg(long, value_name = "IP")]
     ip: Option<String>,
-    /// Show the blocks too, those without a pool at the end
+    /// Show the blocks too; those without a pool come last
     #[arg(long)]
     show_blocks: bool,
-    /// Show addresses that a node has of a block which is not its own
+    /// Show the addresses that a node has from a block which is not its own
     #[arg(long)]
     show_borrowed: bool,
     /// Show how addresses are assigned

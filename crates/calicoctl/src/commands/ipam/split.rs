@@ -23,7 +23,7 @@ pub struct Args {
     name: Option<String>,
     #[command(flatten)]
     config: Config,
-    /// Into how many: 2, 4, 8, ...
+    /// The number of parts: 2, 4, 8, ...
     #[arg(value_name = "NUMBER")]
     words: Vec<String>,
 }

@@ -1,5 +1,6 @@
 //! Requests that begin on a view that is kept: as right as those that read first, however old the view is.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use ipam::{
     AutoAssign, AutoAssignError, AutoAssigned, Plan, Planner, ReleaseByHandle, RunError, Which, run, run_warm,
 };
 use serde_json::json;
-use store::testing::{Counting, Counts};
+use store::testing::{Chances, Counting, Counts, Faulty, Plan as FaultPlan};
 use store::{Batch, Depth, Effects, Expect, MemoryStore, Met, Observer, ReadSet, Scope, Store, View};
 
 use crate::world::*;
@@ -291,6 +292,35 @@ fn an_old_view_gives_what_a_read_gives() {
         }
     }
     assert!(without_a_read > 100 && anew > 50 && short > 20, "{without_a_read}, {anew}, {short}");
+}
+
+/// The same over a store that loses replies and applies write by write: what the warm attempt may have left is
+/// counted first by those that follow it, or taken back.
+#[test]
+fn what_a_warm_attempt_left_is_not_forgotten() {
+    let (mut commits, mut answers) = (0, 0);
+    for seed in 0..400 {
+        let rng = Rng(Clock::new(seed));
+        let world = World::with_pool("10.0.0.0/27", 29);
+        (0..rng.below(20) as usize).for_each(|number| step(&world, &rng, number));
+        let old = kept(&world);
+        (100..100 + rng.below(3) as usize).for_each(|number| step(&world, &rng, number));
+        let chances = Chances { read_fails: 30, unsent: 30, reply_lost: 300, crash: 0, watch_dropped: 0 };
+        let plan = FaultPlan { seed, chances, ..FaultPlan::like_kubernetes() };
+        let store = Counting::new(Faulty::new(world.store.clone(), plan));
+        let planner = request(rng.host(), "mine", 1 + rng.below(3) as u32, 0).planner();
+        let answer = block_on(run_warm(&store, &world.clock, planner, &old, WITHIN));
+        world.check();
+        let mine = world.assigned().into_iter().filter(|(_, id)| id == "mine").map(|(addr, _)| addr);
+        let mine: BTreeSet<_> = mine.collect();
+        if let Ok(answer) = &answer {
+            let given: BTreeSet<_> = answer.v4.addresses.iter().map(|address| address.addr).collect();
+            assert_eq!(mine, given, "seed {seed}");
+            answers += 1;
+        }
+        commits += store.counts().commits;
+    }
+    assert!(answers > 350 && commits > 450, "{answers} answers, {commits} commits");
 }
 
 /// A clock, and what was noted.

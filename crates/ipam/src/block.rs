@@ -347,10 +347,9 @@ pub fn doubtful_holder(block: &Block) -> Option<IpAddr> {
 /// block from being empty.
 pub fn is_empty(block: &Block) -> bool {
     let free = |ordinal: u32| match block.allocations.get(ordinal as usize) {
-        Some(Some(_)) => block
-            .attribute(ordinal)
-            .and_then(|a| a.handle())
-            .is_some_and(api::block::is_kept_by_windows),
+        Some(Some(_)) => {
+            block.attribute(ordinal).and_then(|a| a.handle()).is_some_and(api::block::is_kept_by_windows)
+        }
         _ => true,
     };
     (0..block.allocations.len() as u32).all(free)

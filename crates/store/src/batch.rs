@@ -1,4 +1,4 @@
-//! Batches of writes, and the reports of what came of them.
+//! What to write, and what came of it.
 
 use std::sync::Arc;
 
@@ -10,17 +10,16 @@ use crate::read::Scope;
 /// What a write expects to find.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// No record.
+    /// Nothing.
     Absent,
-    /// The record at that revision, unchanged.
+    /// The record at that revision.
     Revision(Revision),
-    /// The state in which an earlier write of the same batch left the record. The index counts from 0; that
-    /// write must be of the same key.
+    /// What an earlier write of the same batch, counted from 0, left there. That write must be of the same key.
     AsLeftBy(usize),
 }
 
 impl Expect {
-    /// Expects the record at the revision that was read.
+    /// The record as it was read.
     pub fn at(revision: &Revision) -> Expect {
         Expect::Revision(revision.clone())
     }
@@ -31,56 +30,53 @@ impl Expect {
 pub enum Op {
     /// Stores the value.
     Put(Arc<Value>),
-    /// Removes the record. A delete expects a revision or the state after an earlier write, never
-    /// [`Expect::Absent`].
+    /// Removes the record. Expects a revision or what an earlier write left, never [`Expect::Absent`].
     Delete,
 }
 
 /// One write.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Write {
-    /// The record to write.
+    /// Of which record.
     pub key: Key,
-    /// What the write must find; else it is refused.
+    /// What it must find.
     pub expect: Expect,
-    /// What the write does.
+    /// What it does.
     pub op: Op,
 }
 
-/// Something that a decision rests on, that the batch does not write, and that must not have changed.
-/// Kubernetes does not honour guards: no invariant may rest on one.
+/// What is read, not written, and must not have changed. Kubernetes does not honour these: no invariant may rest on one.
 ///
-/// A batch has few guards, however many records its decision rests on: single records are guarded only where
-/// their number does not grow with the cluster, and a whole scope needs only one guard.
+/// However many records a decision rests on, its batch has a few guards: those that are named one by one do not grow with the cluster, and a
+/// scope is one guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Guard {
-    /// A record is at the revision that was read.
+    /// A record.
     Record {
-        /// The record.
+        /// Which one.
         key: Key,
-        /// The revision; `None` for an absent record.
+        /// At which revision; `None` for absent.
         revision: Option<Revision>,
     },
-    /// No record of a scope was created or changed after a moment.
+    /// All records of a scope: none was created or changed after that moment.
     ///
-    /// The guard does not see deletions, since a deleted record has no revision to compare. So a decision
-    /// that guards a scope must also be right where fewer records are left than were read. The guard does see
-    /// that a record was deleted and created again. A key under the scope's prefixes that is none of its
-    /// records, or whose value cannot be parsed, may count as a change.
+    /// A deletion goes unseen, since a record that is gone has no revision to compare. So whoever guards a scope must be right as well where
+    /// fewer records are left than were read. That a record was deleted and created again is seen. What lies under the scope's keys and is none of its
+    /// records, or cannot be understood, may count as changed.
     Scope {
-        /// The scope.
+        /// Which one.
         scope: Scope,
         /// The store's revision at or before the read: see [`View::read_at`](crate::View::read_at).
         since: Revision,
     },
 }
 
-/// An ordered list of writes, with guards. Every prefix of the writes must be a legal state.
+/// An ordered list of writes. Every prefix of it must be a legal state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// The writes, in the order in which they are applied.
+    /// The writes.
     pub writes: Vec<Write>,
-    /// What must not have changed; checked with the first write.
+    /// What must not have changed.
     pub guards: Vec<Guard>,
 }
 
@@ -90,17 +86,17 @@ impl Batch {
         Batch::default()
     }
 
-    /// Adds a write that stores `value`. Gives the write's index, for [`Expect::AsLeftBy`].
+    /// Adds a write that stores `value`; tells its index for [`Expect::AsLeftBy`].
     pub fn put(&mut self, key: Key, expect: Expect, value: Value) -> usize {
         self.push(Write { key, expect, op: Op::Put(Arc::new(value)) })
     }
 
-    /// Adds a write that removes the record. Gives the write's index.
+    /// Adds a write that removes the record; tells its index.
     pub fn delete(&mut self, key: Key, expect: Expect) -> usize {
         self.push(Write { key, expect, op: Op::Delete })
     }
 
-    /// Adds a write. Gives its index.
+    /// Adds a write; tells its index.
     pub fn push(&mut self, write: Write) -> usize {
         self.writes.push(write);
         self.writes.len() - 1
@@ -150,12 +146,12 @@ impl Batch {
         self.guards.push(Guard::Scope { scope, since });
     }
 
-    /// Whether a guard names this record.
+    /// Whether a record is guarded by its key.
     pub fn guards_record(&self, key: &Key) -> bool {
         self.guards.iter().any(|guard| matches!(guard, Guard::Record { key: guarded, .. } if guarded == key))
     }
 
-    /// How many comparisons the guards need in a backend that compares keys and ranges of keys.
+    /// How many comparisons the guards are, where each names a key or a range of keys.
     pub fn comparisons(&self) -> usize {
         let of = |guard: &Guard| match guard {
             Guard::Record { .. } => 1,
@@ -164,15 +160,14 @@ impl Batch {
         self.guards.iter().map(of).sum()
     }
 
-    /// Whether the batch has no writes; it may have guards.
+    /// Whether it writes nothing.
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
     }
 
-    /// Cuts the batch into transactions, for a backend that has them. Successive puts of one key become one
-    /// operation, which expects what the first put expects and stores what the last put stores. The batch is
-    /// cut between a delete and a create of one key, and where a transaction would have more than `limit`
-    /// operations (in the first transaction, the guards' comparisons count too).
+    /// Cuts the batch into transactions for a backend that has them: successive puts of a key are folded into one operation that
+    /// expects what the first one does and stores what the last one does. A delete and a create of the same key are never
+    /// folded, nor are more than `limit` operations (the guards' comparisons in the first transaction included) put together: there the batch is cut.
     pub fn transactions(&self, limit: usize) -> Vec<Transaction> {
         let comparisons = self.comparisons();
         let mut out: Vec<Transaction> = Vec::new();
@@ -224,56 +219,53 @@ fn write_that_leaves(revision: &Revision) -> Option<usize> {
 /// Operations on distinct keys that are applied together or not at all.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Transaction {
-    /// The operations, in the order of the batch.
+    /// The operations.
     pub operations: Vec<Operation>,
 }
 
 /// Successive writes of one key, folded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
-    /// The record to write.
+    /// Of which record.
     pub key: Key,
     /// What the first write expects.
     pub expect: Expect,
     /// What the last write does.
     pub op: Op,
-    /// The indexes in the batch of the writes that were folded into this operation.
+    /// The indexes of the writes in the batch.
     pub writes: Vec<usize>,
 }
 
-/// The outcome of one write.
+/// What came of one write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The write was applied. Holds the record's new revision, or for a delete that of the deletion, where
-    /// the backend gives one.
+    /// It is stored; the new revision (of a delete: that of the deletion, where the backend tells).
     Applied(Revision),
-    /// The write was not applied, and never will be.
+    /// It is not stored, and never will be.
     Refused(Refusal),
-    /// The write may or may not have been applied. The next batch must write or fence that record before it
-    /// concludes anything from it.
+    /// It may have been stored; the next batch must write or fence that record before it concludes anything from it.
     Unknown(String),
-    /// The write was not applied, because another write, earlier in the batch or in the same transaction, was
-    /// refused or is unknown.
+    /// It is not stored: another was refused, earlier in the batch or in the same transaction, or is unknown.
     NotTried,
 }
 
-/// The record that a refused write found.
+/// What is known of the record that a refused write found.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Current {
-    /// Not known: the caller has to read it.
+    /// Nothing; read it.
     Unknown,
-    /// The record does not exist.
+    /// It does not exist.
     Absent,
-    /// The record is there, in this state.
+    /// This.
     Record(Arc<Record>),
 }
 
-/// The outcomes of a batch.
+/// What came of a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
-    /// The outcome of each write, in the batch's order.
+    /// By write.
     pub outcomes: Vec<Outcome>,
-    /// The index of a guard that did not hold. Then nothing was written.
+    /// The index of a guard that did not hold; then nothing was written.
     pub broken_guard: Option<usize>,
 }
 
@@ -283,7 +275,7 @@ impl Report {
         self.broken_guard.is_none() && self.outcomes.iter().all(|o| matches!(o, Outcome::Applied(_)))
     }
 
-    /// The first refusal, and the index of the refused write.
+    /// The first refusal and the write that met it.
     pub fn refusal(&self) -> Option<(usize, &Refusal)> {
         self.outcomes.iter().enumerate().find_map(|(i, o)| match o {
             Outcome::Refused(refusal) => Some((i, refusal)),
@@ -291,7 +283,15 @@ impl Report {
         })
     }
 
-    /// Whether the outcome of any write is unknown.
+    /// What came of the writes before that index, and of those from it on: of the two batches of which the
+    /// one was appended to the other.
+    pub fn split_at(mut self, first: usize) -> (Report, Report) {
+        let outcomes = self.outcomes.split_off(first.min(self.outcomes.len()));
+        let other = Report { outcomes, broken_guard: self.broken_guard };
+        (self, other)
+    }
+
+    /// Whether any write may or may not have been applied.
     pub fn has_unknown(&self) -> bool {
         self.outcomes.iter().any(|o| matches!(o, Outcome::Unknown(_)))
     }

@@ -244,7 +244,10 @@ fn step(world: &World, rng: &Rng, number: usize) {
             }
         }
         9 => {
-            let _ = world.run(ipam::ReleaseAffinities { which: Which::Owner(host(rng.host())), must_be_empty: true }.planner());
+            let _ = world.run(
+                ipam::ReleaseAffinities { which: Which::Owner(host(rng.host())), must_be_empty: true }
+                    .planner(),
+            );
         }
         10 => {
             let disabled = rng.below(2) == 0;

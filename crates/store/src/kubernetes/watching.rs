@@ -217,7 +217,7 @@ impl Followed<'_> {
 
     /// What a line tells; nothing where it is about what is not known to exist.
     fn told(&mut self, line: &[u8]) -> Result<Vec<Event>, End> {
-        let Ok(told) = serde_json::from_slice::<Told<'_>>(line) else {
+        let Ok(told) = serde_json::from_slice::<WatchLine<'_>>(line) else {
             // The connection broke within a line.
             return Err(End::Over);
         };

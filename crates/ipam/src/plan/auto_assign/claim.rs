@@ -5,7 +5,7 @@ use store::ReadSet;
 
 use super::draft::{FamilyDraft, Source};
 use super::family::Stop;
-use super::search::{Search, unclaimed};
+use super::search::{Search, first_unclaimed};
 use crate::block;
 use crate::verdict::{BlockVerdict, Sink};
 

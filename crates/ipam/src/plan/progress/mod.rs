@@ -43,13 +43,7 @@ pub struct Intent {
 
 impl Intent {
     /// Writes a block that addresses were taken from.
-    pub fn place(
-        &mut self,
-        batch: &mut Batch,
-        mut block: Block,
-        expect: Expect,
-        addresses: Vec<IpAddr>,
-    ) {
+    pub fn place(&mut self, batch: &mut Batch, mut block: Block, expect: Expect, addresses: Vec<IpAddr>) {
         let (cidr, sequence) = (block.cidr, block.sequence_number);
         let claim =
             self.claims.iter().find(|claim| claim.block == cidr).map(|claim| &batch.writes[claim.written]);

@@ -203,7 +203,7 @@ pub async fn a_watch_tells_bad_values<B: Backend>(backend: &B) {
     if !backend.put_text(&store, &handle("bad").etcd_path(), "nonsense").await {
         return;
     }
-    let (mut watch, mut replica) = started(&store, Scope::Handles).await;
+    let (mut watch, mut replica) = start_watch(&store, Scope::Handles).await;
     assert_eq!((replica.records.len(), &replica.unreadable[..]), (1, &[handle("bad")][..]));
     create(&store, &handle("b"), counted(1)).await;
     replica.until(&mut watch, |replica| replica.records.len() == 2).await;

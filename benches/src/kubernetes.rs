@@ -29,7 +29,8 @@ struct Reached {
     token: String,
 }
 
-/// Holds a server with pools and a node until standard input ends. A process of its own, as [`process::fill`] is.
+/// Holds a server with pools and a node until standard input ends. A process of its own, as [`process::fill`]
+/// is.
 pub fn serve() -> Result<()> {
     let server = KubeServer::start(Options::new().user(PLUGIN, &[]));
     let deploy = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy"));

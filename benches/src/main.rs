@@ -1,5 +1,6 @@
-//! Whole processes, measured side by side in one run: each round starts every program once, so that a machine that is slow for a while is slow for all of
-//! them. Told are medians over the rounds of what a program takes more than `/bin/true` in the same round.
+//! Whole processes, measured side by side in one run: each round starts every program once, so that a machine
+//! that is slow for a while is slow for all of them. Told are medians over the rounds of what a program takes
+//! more than `/bin/true` in the same round.
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 #![allow(clippy::disallowed_methods, reason = "it measures time")]
 
@@ -25,8 +26,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Fills a store. A process of its own, so that the one that starts what is measured stays small: Linux counts the memory of the process that a
-    /// program was started from into the program's peak.
+    /// Fills a store. A process of its own, so that the one that starts what is measured stays small: Linux
+    /// counts the memory of the process that a program was started from into the program's peak.
     Fill(Fill),
     /// Measures on the embedded store.
     Measure(Measure),

@@ -15,9 +15,11 @@ use crate::worker::{Author, Faults, Job};
 
 /// How long a load may last, times the scale.
 const LASTS_AT_MOST: Duration = Duration::from_secs(120);
-/// How often trouble strikes, at most; times the scale, but for what kills workers, of whom there are no more.
+/// How often trouble strikes, at most; times the scale, but for what kills workers, of whom there are no
+/// more.
 const STRIKES: usize = 8;
-/// What a request may take beyond the time it was given: taking back what it had got, and a machine that is busy.
+/// What a request may take beyond the time it was given: taking back what it had got, and a machine that is
+/// busy.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// A load.
@@ -34,7 +36,8 @@ pub struct Case {
     /// How long a request may take.
     pub within: Duration,
     pub faults: Option<Faults>,
-    /// The least share of requests that must be granted, in percent: a load that is only refused proves nothing.
+    /// The least share of requests that must be granted, in percent: a load that is only refused proves
+    /// nothing.
     pub granted: usize,
 }
 
@@ -111,8 +114,8 @@ impl Case {
         self.workers.iter().enumerate().map(job).collect()
     }
 
-    /// How many claims may have been cut short: where writes come one by one, at most one of each request of ours that was not answered. Whoever writes as
-    /// Calico does heals none of its own.
+    /// How many claims may have been cut short: where writes come one by one, at most one of each request of
+    /// ours that was not answered. Whoever writes as Calico does heals none of its own.
     fn cut(&self, lines: &[Line]) -> usize {
         let one_by_one = self.faults.is_some_and(|faults| faults.one_by_one)
             || matches!(self.environment, Environment::Kubernetes { .. });

@@ -1,4 +1,5 @@
-//! A plain dump of a store, and what it says about addresses. Reads the stored JSON itself, not with the code under test.
+//! A plain dump of a store, and what it says about addresses. Reads the stored JSON itself, not with the code
+//! under test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -17,7 +18,8 @@ const AFFINITIES: [&str; 2] = ["/calico/ipam/v2/host/", "/calico/ipam/v2/virtual
 pub struct Dump(pub BTreeMap<String, String>);
 
 impl Dump {
-    /// The same of custom resources, by whatever path: as etcd would keep what they hold. Those whose deletion has begun are no more.
+    /// The same of custom resources, by whatever path: as etcd would keep what they hold. Those whose
+    /// deletion has begun are no more.
     pub fn of_objects(objects: BTreeMap<String, String>) -> Dump {
         let mut dump = BTreeMap::new();
         for (path, text) in objects {

@@ -1,4 +1,5 @@
-//! A load on a real Kubernetes API server that is killed and comes back, next to an allocator that writes as Calico's does.
+//! A load on a real Kubernetes API server that is killed and comes back, next to an allocator that writes as
+//! Calico's does.
 
 use crate::case::Case;
 use crate::environment::{Environment, KubeGroup, hosts};

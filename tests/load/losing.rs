@@ -20,7 +20,8 @@ pub enum Loss {
     Request,
     /// It is applied, no reply comes, and the connection stays until the caller gives up.
     Silence,
-    /// It is on its way for so long that the caller gives it up, and arrives right before the caller's next commit.
+    /// It is on its way for so long that the caller gives it up, and arrives right before the caller's next
+    /// commit.
     Late,
     /// The same, and it arrives when the caller is done.
     VeryLate,

@@ -1,4 +1,5 @@
-//! A commit whose reply is lost, or which never arrives, is neither a second allocation nor a lost one: for every commit of a request.
+//! A commit whose reply is lost, or which never arrives, is neither a second allocation nor a lost one: for
+//! every commit of a request.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -226,7 +227,8 @@ fn of_a_cluster() {
     every_commit_of_every_scenario(3);
 }
 
-/// No reply and no broken connection: the request ends in time, and what it had got is taken back while it gives up.
+/// No reply and no broken connection: the request ends in time, and what it had got is taken back while it
+/// gives up.
 #[test]
 fn silence_ends_the_request_in_time() {
     needs_etcd!();

@@ -1,4 +1,5 @@
-//! Faults under load. What is stored afterwards, read plainly and without the code under test, must agree with what every process was answered.
+//! Faults under load. What is stored afterwards, read plainly and without the code under test, must agree
+//! with what every process was answered.
 //!
 //! | variable | what it does |
 //! |---|---|

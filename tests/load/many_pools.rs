@@ -35,7 +35,8 @@ fn pool(name: &str, cidr: &str) -> Resource {
     Resource::from_input(json).unwrap()
 }
 
-/// Creates, in each round, a pool on a network of its own, which must succeed, and one on a network that all creators want at that moment.
+/// Creates, in each round, a pool on a network of its own, which must succeed, and one on a network that all
+/// creators want at that moment.
 async fn create<S: Store>(store: &S, backend: Backend, creator: usize) {
     let effects = Real::new(seed() ^ creator as u64);
     let client = Client::new(store, &effects, backend, WITHIN);

@@ -16,7 +16,8 @@ use crate::ledger::{Event, Line};
 pub enum Fate {
     /// It holds exactly these.
     Holds(BTreeSet<IpAddr>),
-    /// Its last request was answered with an error, or not at all: it holds some of what it may have, or nothing.
+    /// Its last request was answered with an error, or not at all: it holds some of what it may have, or
+    /// nothing.
     InDoubt,
 }
 
@@ -65,7 +66,8 @@ pub fn fates(lines: &[Line]) -> BTreeMap<String, Fate> {
     fates
 }
 
-/// The requests that were not told what they hold: in their midst the worker was killed or has crashed, or the store was away for longer than they waited.
+/// The requests that were not told what they hold: in their midst the worker was killed or has crashed, or
+/// the store was away for longer than they waited.
 pub fn unanswered(lines: &[Line]) -> impl Iterator<Item = &Line> {
     let answered =
         lines.iter().filter(|line| matches!(line.event, Event::Got { .. } | Event::Refused { .. }));
@@ -76,9 +78,11 @@ pub fn unanswered(lines: &[Line]) -> impl Iterator<Item = &Line> {
 
 /// Everything that is wrong. `lines` are in the order of time, those of a worker in their own.
 ///
-/// So many claims may be cut short: where a batch is applied write by write, somebody who read before the block was there may drop its affinity as stale
-/// before that is confirmed. Whoever claims heals that before it answers; if it does not come to that, the block is its owner's without an affinity, as it can be
-/// with Calico: row "absent, mine" of the healing table, a state from which the owner heals it and others reclaim it.
+/// So many claims may be cut short: where a batch is applied write by write, somebody who read before the
+/// block was there may drop its affinity as stale before that is confirmed. Whoever claims heals that before
+/// it answers; if it does not come to that, the block is its owner's without an affinity, as it can be with
+/// Calico: row "absent, mine" of the healing table, a state from which the owner heals it and others reclaim
+/// it.
 pub fn check(lines: &[Line], dump: &Dump, cut: usize) -> Vec<Wrong> {
     let mut found = Vec::new();
     addresses(lines, dump, &mut found);
@@ -186,7 +190,8 @@ fn names_in(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Panics when anything is wrong: with the seed, what is wrong, the lines that tell of it, and the last lines of all.
+/// Panics when anything is wrong: with the seed, what is wrong, the lines that tell of it, and the last lines
+/// of all.
 pub fn demand(seed: u64, what: &str, wrongs: &[Wrong], lines: &[Line]) {
     if wrongs.is_empty() {
         return;

@@ -75,7 +75,8 @@ impl Crew {
         lines
     }
 
-    /// Waits for all of them. Tells what they wrote, and who ended otherwise than by doing its job or being killed.
+    /// Waits for all of them. Tells what they wrote, and who ended otherwise than by doing its job or being
+    /// killed.
     pub fn finish(self) -> (Vec<Line>, Vec<Wrong>) {
         let lines = self.lines.clone();
         let mut wrongs = Vec::new();

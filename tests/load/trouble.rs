@@ -50,7 +50,8 @@ impl Trouble {
                 true
             }
             (Trouble::KillApiServer, Environment::Kubernetes { server, .. }) => {
-                // It takes seconds to start; those who gave up meanwhile begin anew before it is killed again.
+                // It takes seconds to start; those who gave up meanwhile begin anew before it is killed
+                // again.
                 wait(rng, 500..2500);
                 server.kill();
                 wait(rng, 50..1000);

@@ -21,7 +21,8 @@ use crate::traced::Traced;
 /// The variable that tells a process its job.
 pub const JOB: &str = "RACKPOOL_LOAD_JOB";
 
-/// A worker that holds more than so many handles gives one back after every request, so that long runs do not only meet full pools.
+/// A worker that holds more than so many handles gives one back after every request, so that long runs do not
+/// only meet full pools.
 const MOST_HELD: usize = 8;
 
 /// Whose code a worker runs.
@@ -133,7 +134,8 @@ pub fn work_on<S: Store + 'static>(store: S, job: &Job, ledger: &Ledger) {
     }
 }
 
-/// A worker that crashes by plan: it does nothing more for the request that it was at, and starts again with the next.
+/// A worker that crashes by plan: it does nothing more for the request that it was at, and starts again with
+/// the next.
 struct Life {
     is_crashed: Box<dyn Fn() -> bool>,
     revive: Box<dyn Fn()>,

@@ -17,7 +17,8 @@ pub fn root() -> &'static Path {
 pub fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.args(arguments).current_dir(root());
-    // What cargo tells this program about its package. Build scripts that look at it would be run anew, and all that rests on them be compiled anew.
+    // What cargo tells this program about its package. Build scripts that look at it would be run anew, and
+    // all that rests on them be compiled anew.
     let told = std::env::vars_os().map(|(name, _)| name);
     for name in
         told.filter(|name| OF_THE_PACKAGE.iter().any(|start| name.as_encoded_bytes().starts_with(start)))
@@ -37,7 +38,8 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// The file of this program. Where cargo has built it anew meanwhile, as for its own tests, the new one serves as well.
+/// The file of this program. Where cargo has built it anew meanwhile, as for its own tests, the new one
+/// serves as well.
 pub fn this_program() -> Result<PathBuf> {
     let path = std::env::current_exe().context("this program's file")?;
     let name = path.to_string_lossy().into_owned();
@@ -56,7 +58,8 @@ pub fn build_programs() -> Result<PathBuf> {
     Ok(target_dir()?.join("debug"))
 }
 
-/// Builds [`EMBEDDED_PROGRAMS`] without the other stores, which are most of the work, and tells the folder that holds them.
+/// Builds [`EMBEDDED_PROGRAMS`] without the other stores, which are most of the work, and tells the folder
+/// that holds them.
 pub fn build_embedded_programs() -> Result<PathBuf> {
     println!("building {} for the embedded store alone", EMBEDDED_PROGRAMS.join(" and "));
     let programs = EMBEDDED_PROGRAMS.iter().flat_map(|program| ["--package", program]);

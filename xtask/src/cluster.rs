@@ -1,7 +1,8 @@
-//! A Kubernetes control plane to try things on: `up` leaves one running, `down` ends it, `env` tells how to reach it.
+//! A Kubernetes control plane to try things on: `up` leaves one running, `down` ends it, `env` tells how to
+//! reach it.
 //!
-//! A supervisor holds it, a process of this very program: it ends when somebody connects to its socket and says so. What it started goes with it,
-//! also when it is killed.
+//! A supervisor holds it, a process of this very program: it ends when somebody connects to its socket and
+//! says so. What it started goes with it, also when it is killed.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -30,7 +31,8 @@ pub struct Cluster {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Starts etcd and the API server, and leaves them running. The first time this builds Kubernetes, which takes minutes.
+    /// Starts etcd and the API server, and leaves them running. The first time this builds Kubernetes, which
+    /// takes minutes.
     Up(Up),
     /// Ends them and removes what they kept.
     Down,

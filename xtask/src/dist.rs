@@ -1,4 +1,5 @@
-//! The binaries that are handed out: static, stripped, linked as a whole. The plugin is copied onto foreign hosts, so it needs nothing of them.
+//! The binaries that are handed out: static, stripped, linked as a whole. The plugin is copied onto foreign
+//! hosts, so it needs nothing of them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,7 +20,8 @@ pub fn build() -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// The least that shows that they can be had, and the same check: what the demo on the embedded store calls, not optimised.
+/// The least that shows that they can be had, and the same check: what the demo on the embedded store calls,
+/// not optimised.
 pub fn build_quickly() -> Result<PathBuf> {
     build_with("dev", &EMBEDDED_PROGRAMS, &["--no-default-features"])
 }
@@ -42,7 +44,8 @@ fn build_with(profile: &str, programs: &[&str], features: &[&str]) -> Result<Pat
     Ok(dir)
 }
 
-/// Whether an ELF file of 64 bits has no program header of type PT_INTERP (3), that is, needs no dynamic loader.
+/// Whether an ELF file of 64 bits has no program header of type PT_INTERP (3), that is, needs no dynamic
+/// loader.
 fn is_static(elf: &[u8]) -> bool {
     let number = |at: usize, len: usize| {
         elf.get(at..at + len).map(|bytes| bytes.iter().rev().fold(0usize, |n, b| n << 8 | usize::from(*b)))

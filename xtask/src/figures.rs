@@ -17,7 +17,8 @@ pub struct Figures {
     /// How often each program is started.
     #[arg(long, default_value = "60")]
     rounds: String,
-    /// Of a cluster of eight real kubelets, and of the plugins on one of its nodes beside Debian's, and of nothing else. Takes root.
+    /// Of a cluster of eight real kubelets, and of the plugins on one of its nodes beside Debian's, and of
+    /// nothing else. Takes root.
     #[arg(long)]
     lab: bool,
 }

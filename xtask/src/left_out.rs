@@ -1,4 +1,5 @@
-//! What tests leave out, as they say it: counted while they run, and told at the end, since nobody sees what a test says that passes.
+//! What tests leave out, as they say it: counted while they run, and told at the end, since nobody sees what
+//! a test says that passes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,7 +19,8 @@ pub struct LeftOut {
 }
 
 impl LeftOut {
-    /// Runs `cargo test` and shows what it says, the words of passing tests left out as ever; an error when it fails.
+    /// Runs `cargo test` and shows what it says, the words of passing tests left out as ever; an error when
+    /// it fails.
     pub fn run(&mut self, tests: &mut Command) -> Result<()> {
         // After what the command has as its own, as these are for the tests.
         let tests = tests.args(["--", "--show-output"]);
@@ -74,7 +76,8 @@ impl LeftOut {
     }
 }
 
-/// Whether a line of the test harness' is shown: not what passing tests say, which comes after their own heading.
+/// Whether a line of the test harness' is shown: not what passing tests say, which comes after their own
+/// heading.
 fn is_shown_after(line: &str, is_shown: bool) -> bool {
     match line {
         "successes:" => false,

@@ -1,4 +1,5 @@
-//! The front of `cargo xtask`: it performs the demo on the embedded store, which takes little to build, and has the whole program do all else.
+//! The front of `cargo xtask`: it performs the demo on the embedded store, which takes little to build, and
+//! has the whole program do all else.
 #![allow(clippy::print_stderr, reason = "a program for the terminal")]
 
 use std::ffi::OsString;
@@ -30,7 +31,8 @@ fn main() -> ExitCode {
 /// Goes on as the whole program, in the folder that we are in.
 fn whole(arguments: &[OsString]) -> Result<()> {
     const WHOLE: &str = "xtask-whole";
-    // With the features that the workspace's tests are built with, so that these need not compile its dependencies again.
+    // With the features that the workspace's tests are built with, so that these need not compile its
+    // dependencies again.
     run(&mut cargo(&["build", "--workspace", "--bin", WHOLE]))?;
     let program = target_dir()?.join("debug").join(WHOLE);
     Err(Command::new(&program).args(arguments).exec()).with_context(|| program.display().to_string())

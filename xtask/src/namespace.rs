@@ -1,4 +1,5 @@
-//! Network namespaces that have no name: each is held by a file of this process, and the kernel takes it away with whatever is in it.
+//! Network namespaces that have no name: each is held by a file of this process, and the kernel takes it away
+//! with whatever is in it.
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd as _, AsRawFd as _};

@@ -76,7 +76,8 @@ pub fn packages(needed: &[Package]) -> Result<()> {
     )
 }
 
-/// These programs of Kubernetes, etcd below them and kubectl. What is built from source is built here, which takes minutes.
+/// These programs of Kubernetes, etcd below them and kubectl. What is built from source is built here, which
+/// takes minutes.
 pub fn kubernetes(names: &[&str]) -> Result<()> {
     kubernetes_can_be_had(names)?;
     program("etcd", "etcd-server", "Kubernetes' database")?;

@@ -1,4 +1,5 @@
-//! What takes too long for every change: the long loads and replays, the programs as they are handed out, the packages' policy.
+//! What takes too long for every change: the long loads and replays, the programs as they are handed out, the
+//! packages' policy.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -23,8 +24,9 @@ const SIM_SEEDS: &str = "3000";
 /// Arguments of `cargo xtask nightly`.
 #[derive(Args)]
 pub struct Nightly {
-    /// Do no more than these steps; a part of a step's name is enough. They are: packages' policy, long tests, optimised tests, simulations,
-    /// long loads, static binaries, demo with the static binaries, demo on real kubelets with the static binaries
+    /// Do no more than these steps; a part of a step's name is enough. They are: packages' policy, long
+    /// tests, optimised tests, simulations, long loads, static binaries, demo with the static binaries, demo
+    /// on real kubelets with the static binaries
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 }

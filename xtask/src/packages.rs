@@ -58,7 +58,8 @@ struct DependencyKind {
     kind: Option<String>,
 }
 
-/// All packages of the workspace for a platform, by identity, and the arrows of normal dependencies between them.
+/// All packages of the workspace for a platform, by identity, and the arrows of normal dependencies between
+/// them.
 pub struct Packages {
     all: BTreeMap<String, Package>,
     arrows: BTreeMap<String, Vec<String>>,

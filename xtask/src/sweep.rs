@@ -40,7 +40,8 @@ impl Sweeper {
     }
 }
 
-/// Is the sweeper: waits for the end of the one that started it, does what comes first, and removes the folder.
+/// Is the sweeper: waits for the end of the one that started it, does what comes first, and removes the
+/// folder.
 pub fn at_the_end(folder: &Path, first: impl FnOnce() -> Result<()>) -> Result<()> {
     std::io::stdin().lock().read_to_end(&mut Vec::new())?;
     first()?;

@@ -1,4 +1,5 @@
-//! Everything that CI runs, in the order in which it is cheapest to fail. What takes longer is in [`crate::nightly`].
+//! Everything that CI runs, in the order in which it is cheapest to fail. What takes longer is in
+//! [`crate::nightly`].
 
 use std::path::PathBuf;
 
@@ -10,8 +11,9 @@ use crate::steps::{AfterFailure, Steps};
 use crate::{demo, dist, lab, needs};
 use xtask::cargo::{cargo, run, target_dir};
 
-/// The packages whose tests are also run optimised: an optimiser has been met that changed what the selectors' parser does. The planners' are at night, as
-/// their tests rest on all stores, which would be compiled once more for them.
+/// The packages whose tests are also run optimised: an optimiser has been met that changed what the
+/// selectors' parser does. The planners' are at night, as their tests rest on all stores, which would be
+/// compiled once more for them.
 const OPTIMISED: [&str; 2] = ["selector", "api"];
 
 /// Arguments of `cargo xtask test`.
@@ -50,7 +52,8 @@ impl Test {
             if lab::can_be_had() { lab::prepare() } else { demo::prepare_api_server() }
         })?;
         let mut programs = PathBuf::new();
-        // The programs come along with the tests; built by themselves they would have other packages' features, and all be compiled once more.
+        // The programs come along with the tests; built by themselves they would have other packages'
+        // features, and all be compiled once more.
         steps.run("programs and tests, built", || {
             run(&mut cargo(&["test", "--quiet", "--workspace", "--no-run"]))?;
             programs = target_dir()?.join("debug");

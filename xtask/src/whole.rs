@@ -1,6 +1,7 @@
 //! Developer commands: `cargo xtask demo`, `cargo xtask test` and their kin.
 //!
-//! `main.rs` is before this program, and has it built where more is asked for than the demo on the embedded store.
+//! `main.rs` is before this program, and has it built where more is asked for than the demo on the embedded
+//! store.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 use std::path::PathBuf;

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-/// Each crate, and the crates of the workspace that it may depend on. Development dependencies are not bound by this.
+/// Each crate, and the crates of the workspace that it may depend on. Development dependencies are not bound
+/// by this.
 const ARROWS: &[(&str, &[&str])] = &[
     ("selector", &[]),
     ("api", &["selector"]),

@@ -1,4 +1,5 @@
-//! The lab leaves nothing behind: when it is ended, when its supervisor is killed, when its start is interrupted.
+//! The lab leaves nothing behind: when it is ended, when its supervisor is killed, when its start is
+//! interrupted.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 use std::fs;

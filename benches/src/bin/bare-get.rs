@@ -1,4 +1,5 @@
-//! The least that a Rust program does to get one object from an API server: a connection with TLS, a request, the answer.
+//! The least that a Rust program does to get one object from an API server: a connection with TLS, a request,
+//! the answer.
 //!
 //! `bare-get URL FILE-OF-THE-AUTHORITY TOKEN`
 

@@ -15,7 +15,8 @@ use crate::key::Owner;
 use crate::residue::{Residue, STORED_CLAIM_TIME};
 use crate::time;
 
-/// The handle under which the addresses that Windows keeps for itself are marked (`libcalico-go/lib/ipam/ipam_block.go`).
+/// The handle under which the addresses that Windows keeps for itself are marked
+/// (`libcalico-go/lib/ipam/ipam_block.go`).
 pub const WINDOWS_RESERVED_HANDLE: &str = "windows-reserved-ipam-handle";
 
 /// What is known of an allocation: whose it is, or when it was given back.
@@ -168,8 +169,8 @@ impl Block {
     }
 }
 
-/// How many ordinals somebody holds, and when the first and the last of those were released that are cooling down. `attributes` gives the handle and the time of
-/// release of an attribute.
+/// How many ordinals somebody holds, and when the first and the last of those were released that are cooling
+/// down. `attributes` gives the handle and the time of release of an attribute.
 pub(crate) fn in_use<'a>(
     allocations: &[Option<u32>],
     attributes: impl Fn(u32) -> Option<(Option<&'a str>, Option<Timestamp>)>,
@@ -204,7 +205,8 @@ pub struct BlockHeader {
     pub free: u32,
     /// Number of ordinals that somebody holds: neither cooling down, nor kept by a Windows host for itself.
     pub held: u32,
-    /// When the first and the last of those ordinals were released that are cooling down; `None` where none is.
+    /// When the first and the last of those ordinals were released that are cooling down; `None` where none
+    /// is.
     pub cooling: Option<(Timestamp, Timestamp)>,
     /// As [`Block::sequence_number`].
     pub sequence_number: u64,

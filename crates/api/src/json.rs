@@ -2,12 +2,14 @@
 
 use serde_json::Value;
 
-/// Compact text with `<`, `>`, `&` and the line separators U+2028, U+2029 escaped, as Go does; the order of keys is that of `value`.
+/// Compact text with `<`, `>`, `&` and the line separators U+2028, U+2029 escaped, as Go does; the order of
+/// keys is that of `value`.
 pub fn to_go_text(value: &Value) -> String {
     escape(&value.to_string())
 }
 
-/// Applies Go's HTML-safe escaping to JSON text. These characters occur only inside strings, so the text can be treated as a whole.
+/// Applies Go's HTML-safe escaping to JSON text. These characters occur only inside strings, so the text can
+/// be treated as a whole.
 pub fn escape(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {

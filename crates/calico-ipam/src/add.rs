@@ -15,7 +15,8 @@ use crate::virtual_machine::{self, Objects};
 /// Serves an ADD; gives the result. When it fails, nothing that it assigned stays.
 ///
 /// # Errors
-/// Code 8 for the plugin's own network namespace, before anything is assigned (Calico assigns first); code 999 for everything else.
+/// Code 8 for the plugin's own network namespace, before anything is assigned (Calico assigns first); code
+/// 999 for everything else.
 pub async fn add<S: Store>(site: &Site<S>, ask: &Ask) -> Result<Json, CniError> {
     let request = Request::new(site, ask);
     let answer = serve(&request).await;

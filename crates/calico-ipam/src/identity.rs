@@ -67,8 +67,8 @@ impl Identity {
         Some(PodName { namespace, name })
     }
 
-    /// Checks that Kubernetes can keep the handle. What it cannot bear are names of containers and networks that are good elsewhere.
-    /// (Calico tries for 90 seconds, then reports its own rate limiter.)
+    /// Checks that Kubernetes can keep the handle. What it cannot bear are names of containers and networks
+    /// that are good elsewhere. (Calico tries for 90 seconds, then reports its own rate limiter.)
     ///
     /// # Errors
     /// Code 999, with the field that is to blame.
@@ -95,8 +95,9 @@ impl Identity {
         Whose::of_container(&self.network, &self.container, self.pod())
     }
 
-    /// The handle under which Calico's version 2 kept it: `<namespace>.<pod>`, or `<container>`; and which addresses of it are its, as that may be the handle of
-    /// another's container, or of a virtual machine. `None` where that can be no handle, or nothing would tell.
+    /// The handle under which Calico's version 2 kept it: `<namespace>.<pod>`, or `<container>`; and which
+    /// addresses of it are its, as that may be the handle of another's container, or of a virtual machine.
+    /// `None` where that can be no handle, or nothing would tell.
     pub fn legacy_handle(&self) -> Option<(HandleId, Whose)> {
         match self.pod() {
             Some(pod) => Some((HandleId::new(&format!("{}.{}", pod.namespace, pod.name))?, Whose::Pods(pod))),

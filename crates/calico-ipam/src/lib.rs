@@ -1,8 +1,9 @@
-//! rackpool's `calico-ipam`: the CNI plugin that gives addresses to containers and takes them back, in Calico's place.
+//! rackpool's `calico-ipam`: the CNI plugin that gives addresses to containers and takes them back, in
+//! Calico's place.
 //!
 //! As a program, it is [`run`]: everything that it reads and writes is in [`Io`], so that a test sees what a
-//! runtime sees. As a library, it serves what an [`Ask`] asks at a [`Site`]: [`add`] and [`del`]. (CHECK looks at
-//! nothing but the protocol's version, and so needs no site.)
+//! runtime sees. As a library, it serves what an [`Ask`] asks at a [`Site`]: [`add`] and [`del`]. (CHECK
+//! looks at nothing but the protocol's version, and so needs no site.)
 
 mod add;
 mod ask;
@@ -45,7 +46,8 @@ pub fn answer_panics() {
     cni::program::answer_panics("calico-ipam");
 }
 
-/// Runs the program; gives its exit code. Where nobody reads what it writes, it ends quietly: with 1, as the runtime has no answer.
+/// Runs the program; gives its exit code. Where nobody reads what it writes, it ends quietly: with 1, as the
+/// runtime has no answer.
 pub fn run(io: Io<'_>) -> u8 {
     let Io { args, environment, stdin, stdout, stderr } = io;
     let written = match FLAGS.parse(&args) {

@@ -14,7 +14,8 @@ pub fn are_named(entries: &[&str]) -> bool {
 /// The pools of a list.
 ///
 /// # Errors
-/// What is neither a CIDR nor a pool's name; the wrong family. That a CIDR is an enabled pool's is found out later.
+/// What is neither a CIDR nor a pool's name; the wrong family. That a CIDR is an enabled pool's is found out
+/// later.
 pub fn resolve(view: &View, entries: &[&str], family: Family) -> Result<Vec<Cidr>, CniError> {
     entries.iter().map(|entry| one(view, entry, family)).collect()
 }

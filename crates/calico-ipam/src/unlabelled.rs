@@ -1,5 +1,6 @@
-//! Affinities that old releases of Calico wrote in Kubernetes lack the labels by which a host's are found. Before an address that is asked for by name is
-//! assigned, those of the host get them, once per boot. (For all other addresses `calico/node` has done it when the node started.)
+//! Affinities that old releases of Calico wrote in Kubernetes lack the labels by which a host's are found.
+//! Before an address that is asked for by name is assigned, those of the host get them, once per boot. (For
+//! all other addresses `calico/node` has done it when the node started.)
 
 use std::fs::File;
 use std::io;
@@ -12,7 +13,8 @@ use store::Store;
 
 use crate::request::{Deadline, Request};
 
-/// Says that it has been done; beside the host's lock, where it goes with the boot. Beside the default one Calico's plugin looks too.
+/// Says that it has been done; beside the host's lock, where it goes with the boot. Beside the default one
+/// Calico's plugin looks too.
 const MARK: &str = "cni/ipam_upgraded";
 
 /// Gives them their labels, if that has not been done since the boot.

@@ -36,7 +36,8 @@ const NO_ADDRESS: &str = "IPAM plugin returned missing IP config";
 /// Serves an ADD; gives the result. When it fails, nothing that it did stays.
 ///
 /// # Errors
-/// Code 8 for the plugin's own network namespace, before anything is done; the IPAM plugin's errors as they are; code 999 for everything else.
+/// Code 8 for the plugin's own network namespace, before anything is done; the IPAM plugin's errors as they
+/// are; code 999 for everything else.
 pub async fn add<S: Store>(site: &Site<S>, ask: &Ask) -> Result<Json, CniError> {
     let mut request = Request::new(site, ask)?;
     let answer = serve(&mut request).await;
@@ -61,7 +62,8 @@ async fn serve(request: &mut Request<'_, impl Store>) -> Result<Json, CniError> 
     result::to_json(&request.ask.version, &made)
 }
 
-/// A pod of Kubernetes. Whatever endpoint there is of an earlier container of it is taken over; that container's addresses are released by its own DEL.
+/// A pod of Kubernetes. Whatever endpoint there is of an earlier container of it is taken over; that
+/// container's addresses are released by its own DEL.
 async fn pod(request: &mut Request<'_, impl Store>, mtu: u32) -> Result<Made, CniError> {
     let wrong = |reason: String| CniError::internal(reason);
     let patience = wait::patience(&request.ask.conf)?;
@@ -196,7 +198,8 @@ async fn container(request: &mut Request<'_, impl Store>, mtu: u32) -> Result<Ma
     attach(request, &plan, given, Some(&ipam)).await
 }
 
-/// An interface that is attached already joins another network: it keeps its address and gets the network's profile.
+/// An interface that is attached already joins another network: it keeps its address and gets the network's
+/// profile.
 async fn another_network(
     request: &Request<'_, impl Store>,
     (stored, revision): &Stored,
@@ -274,7 +277,8 @@ impl Ipam {
         Ok(given)
     }
 
-    /// All that the container holds, that of an earlier ADD, too; so its pair goes first. `given` are the addresses of this one.
+    /// All that the container holds, that of an earlier ADD, too; so its pair goes first. `given` are the
+    /// addresses of this one.
     async fn take_back(&self, request: &Request<'_, impl Store>, given: &[IpAddr]) {
         if let Err(error) = wire::take_back(request, given).await {
             let line = format!("the addresses are kept, as the interfaces stay behind: {}", error.msg);
@@ -301,7 +305,8 @@ struct Plan {
     replaces: Replaces,
 }
 
-/// Makes the interfaces and stores the endpoint; takes everything back where one of it fails. `ipam` keeps record of the addresses.
+/// Makes the interfaces and stores the endpoint; takes everything back where one of it fails. `ipam` keeps
+/// record of the addresses.
 async fn attach(
     request: &Request<'_, impl Store>,
     plan: &Plan,

@@ -113,7 +113,8 @@ impl Source {
     /// What the pod asks for. `may_bypass` is whether the configuration allows `ipAddrsNoIpam`.
     ///
     /// # Errors
-    /// Both annotations at once; one that the IPAM plugin or the configuration does not allow; values that are no addresses, or more than one of a family.
+    /// Both annotations at once; one that the IPAM plugin or the configuration does not allow; values that
+    /// are no addresses, or more than one of a family.
     pub fn of(pod: Annotations<'_>, ipam: &str, may_bypass: bool) -> Result<Source, String> {
         let compatible = |name: &str| match ipam {
             "calico-ipam" => Ok(()),
@@ -159,7 +160,8 @@ fn addresses(name: &str, text: &str) -> Result<Vec<IpAddr>, String> {
     Ok(found)
 }
 
-/// Checks the networks whose addresses the pod may send from besides its own: `allowedSourcePrefixes`. What they are, the endpoint tells.
+/// Checks the networks whose addresses the pod may send from besides its own: `allowedSourcePrefixes`. What
+/// they are, the endpoint tells.
 ///
 /// # Errors
 /// When the value is no list of networks.

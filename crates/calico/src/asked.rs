@@ -1,5 +1,6 @@
-//! What the runtime asks for besides: a hardware address and addresses, in `runtimeConfig` where the configuration declares the capability, and in
-//! `CNI_ARGS` (<https://www.cni.dev/docs/conventions/>). An `IP` in `CNI_ARGS` is the IPAM plugin's to serve.
+//! What the runtime asks for besides: a hardware address and addresses, in `runtimeConfig` where the
+//! configuration declares the capability, and in `CNI_ARGS` (<https://www.cni.dev/docs/conventions/>). An
+//! `IP` in `CNI_ARGS` is the IPAM plugin's to serve.
 
 use std::net::IpAddr;
 
@@ -27,7 +28,8 @@ pub fn mac(configuration: &Json, args: &Args) -> Result<Option<Mac>, String> {
     }
 }
 
-/// The addresses that are asked for where calico-ipam is to give them, which is asked for one at a time. Other plugins see them for themselves.
+/// The addresses that are asked for where calico-ipam is to give them, which is asked for one at a time.
+/// Other plugins see them for themselves.
 ///
 /// # Errors
 /// When one is none.

@@ -32,7 +32,8 @@ async fn serve(request: &Request<'_, impl Store>) -> Result<(), CniError> {
     if let Err(error) = foreign::refuse(&request.ask.conf)
         && found.stored().is_some_and(|(it, _)| !endpoint::is_of_another(it, &request.names.container))
     {
-        // Another dataplane may still carry its packets; while there is none to carry, all that is left of a refused ADD goes.
+        // Another dataplane may still carry its packets; while there is none to carry, all that is left of a
+        // refused ADD goes.
         return Err(error);
     }
     let left = wire::take_down(request, found.stored()).await?;

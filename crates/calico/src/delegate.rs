@@ -20,7 +20,8 @@ use crate::secrets;
 /// How often a program is tried whose file somebody is still writing.
 const TRIES: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(200);
-/// How long a plugin may work. calico-ipam waits up to 90 s for its turn, then works up to 90 s; what takes longer than this is stuck.
+/// How long a plugin may work. calico-ipam waits up to 90 s for its turn, then works up to 90 s; what takes
+/// longer than this is stuck.
 const LIMIT: Duration = Duration::from_secs(240);
 /// The largest result, and the most that it may log, in bytes.
 const LARGEST_RESULT: usize = 4 << 20;
@@ -79,10 +80,12 @@ impl Delegate {
         }
     }
 
-    /// ADD. `args` is `CNI_ARGS`. A plugin that fails has kept nothing; from one that does not say what it gave, the caller takes that back.
+    /// ADD. `args` is `CNI_ARGS`. A plugin that fails has kept nothing; from one that does not say what it
+    /// gave, the caller takes that back.
     ///
     /// # Errors
-    /// What the plugin says, as it says it; code 999 for a result that cannot be understood, and for a plugin that is stuck.
+    /// What the plugin says, as it says it; code 999 for a result that cannot be understood, and for a plugin
+    /// that is stuck.
     pub async fn add(&self, configuration: &Json, args: &str, log: &Log<'_>) -> Result<Given, Failed> {
         let failed = |error, may_have_given| Err(Failed { error, may_have_given });
         match self.run("ADD", configuration, args, log).await {
@@ -177,7 +180,8 @@ impl Delegate {
     }
 }
 
-/// The error of a plugin that failed: its error object, or what else it said; without the secrets that it was given.
+/// The error of a plugin that failed: its error object, or what else it said; without the secrets that it was
+/// given.
 fn failure(output: &Output, secrets: &Secrets) -> CniError {
     let object: Option<Json> = serde_json::from_slice(&output.stdout).ok();
     if let Some((object, msg)) = object.as_ref().and_then(|object| Some((object, object["msg"].as_str()?))) {
@@ -247,7 +251,8 @@ mod tests {
         assert_eq!(read(b"{}"), Ok(Given::default()));
     }
 
-    /// A plugin that is a script, and what comes of ADD; then which commands it was called with, and what was logged.
+    /// A plugin that is a script, and what comes of ADD; then which commands it was called with, and what was
+    /// logged.
     fn add(script: &str, limit: Duration) -> (Result<Given, CniError>, String, String) {
         add_with(&json!({"name": "n"}), &[], script, limit)
     }

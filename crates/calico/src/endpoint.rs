@@ -85,7 +85,8 @@ pub async fn of_workload(request: &Request<'_, impl Store>) -> Result<Workload, 
     Ok(Workload { exact: found(&view, &key), others: read_others(request, others).await? })
 }
 
-/// The endpoints of the same pod or container but for that of the request's interface, which may be one that cannot be read.
+/// The endpoints of the same pod or container but for that of the request's interface, which may be one that
+/// cannot be read.
 ///
 /// # Errors
 /// Code 999: the store does not say.
@@ -207,8 +208,9 @@ fn nats(facts: &Facts) -> Vec<Json> {
     facts.nats.iter().map(pair).collect()
 }
 
-/// Stores the endpoint. `revision` is that of the pod, in Kubernetes, where the endpoint is a part of the pod's own record. Where the store does not
-/// say whether it was stored, it is stored again: twice the same is the same.
+/// Stores the endpoint. `revision` is that of the pod, in Kubernetes, where the endpoint is a part of the
+/// pod's own record. Where the store does not say whether it was stored, it is stored again: twice the same
+/// is the same.
 ///
 /// # Errors
 /// Code 999: the store refuses it, or cannot be reached.
@@ -258,7 +260,8 @@ async fn apply(request: &Request<'_, impl Store>, endpoint: &Resource) -> Result
     }
 }
 
-/// Deletes the endpoint of this request's container, which was read just now. One that another container of the same pod has by now is left alone.
+/// Deletes the endpoint of this request's container, which was read just now. One that another container of
+/// the same pod has by now is left alone.
 ///
 /// # Errors
 /// Code 999: the store cannot be reached, or others changed the endpoint again and again.
@@ -284,7 +287,8 @@ pub async fn delete(request: &Request<'_, impl Store>, mut found: Look) -> Resul
     Err(CniError::internal("error deleting endpoint: endpoint was modified before it could be deleted"))
 }
 
-/// Deletes the endpoint after a failure, if it tells of this container: an earlier ADD stored it, or this one without being told.
+/// Deletes the endpoint after a failure, if it tells of this container: an earlier ADD stored it, or this one
+/// without being told.
 ///
 /// # Errors
 /// As [`delete`].

@@ -1,4 +1,5 @@
-//! Floating addresses: addresses from outside that lead to a pod (`cni-plugin/pkg/k8s/k8s.go`). A pod never runs with less of them than it asks for.
+//! Floating addresses: addresses from outside that lead to a pod (`cni-plugin/pkg/k8s/k8s.go`). A pod never
+//! runs with less of them than it asks for.
 
 use std::net::IpAddr;
 
@@ -14,7 +15,8 @@ const FLOATING: &str = "floatingIPs";
 /// The addresses from outside that lead to the pod: `floatingIPs`.
 ///
 /// # Errors
-/// When the configuration does not allow it, or the value is no list of addresses that packets can be sent to.
+/// When the configuration does not allow it, or the value is no list of addresses that packets can be sent
+/// to.
 pub fn floating(pod: Annotations<'_>, is_allowed: bool) -> Result<Vec<IpAddr>, String> {
     let Some(text) = pod.get(FLOATING) else { return Ok(Vec::new()) };
     if !is_allowed {

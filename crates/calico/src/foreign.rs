@@ -1,5 +1,5 @@
-//! Dataplanes other than the kernel's. Calico hands a container over to a program of the operator's then (`cni-plugin/pkg/dataplane/dataplane.go`); here
-//! there is nobody to hand it to.
+//! Dataplanes other than the kernel's. Calico hands a container over to a program of the operator's then
+//! (`cni-plugin/pkg/dataplane/dataplane.go`); here there is nobody to hand it to.
 
 use api::go::json_type;
 use cni::CniError;

@@ -1,4 +1,5 @@
-//! Whose addresses are, as their blocks say. What a pod, an endpoint or an annotation says of an address decides nothing.
+//! Whose addresses are, as their blocks say. What a pod, an endpoint or an annotation says of an address
+//! decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -18,15 +19,16 @@ use crate::request::{Request, WITHIN};
 /// What is noted of an owner.
 type Owner = BTreeMap<String, String>;
 
-/// The handle of the request's container; `None` where another IPAM plugin keeps the record, and where there can be none.
+/// The handle of the request's container; `None` where another IPAM plugin keeps the record, and where there
+/// can be none.
 fn handle(request: &Request<'_, impl Store>) -> Option<HandleId> {
     let is_ours = request.ipam_type() == "calico-ipam";
     let id = format!("{}.{}", request.ask.conf.name(), request.names.container);
     is_ours.then(|| HandleId::new(&id)).flatten()
 }
 
-/// What DEL gives back: of the container's handle what is not noted for another pod, and of that of Calico's version 2 what is noted for this one. (calico-ipam
-/// decides by the same.)
+/// What DEL gives back: of the container's handle what is not noted for another pod, and of that of Calico's
+/// version 2 what is noted for this one. (calico-ipam decides by the same.)
 fn handles(request: &Request<'_, impl Store>) -> Vec<(HandleId, Whose)> {
     let Some(own) = handle(request) else { return Vec::new() };
     let (pod, container) = (pod(request), &request.names.container);
@@ -49,8 +51,8 @@ fn pod(request: &Request<'_, impl Store>) -> Option<PodName> {
     names.is_pod().then(of_pod)
 }
 
-/// The addresses that the request's container holds on the request's network, which its DEL gives back; none where another IPAM plugin keeps the record. Of a
-/// block that cannot be read nothing is given back.
+/// The addresses that the request's container holds on the request's network, which its DEL gives back; none
+/// where another IPAM plugin keeps the record. Of a block that cannot be read nothing is given back.
 ///
 /// # Errors
 /// Code 999: the store does not say.
@@ -110,7 +112,8 @@ pub async fn are_containers(
     }))
 }
 
-/// Who holds an address that is not the request's to have, in words; `None` for one that is free, and for one of the same pod or container.
+/// Who holds an address that is not the request's to have, in words; `None` for one that is free, and for one
+/// of the same pod or container.
 fn holder(request: &Request<'_, impl Store>, attribute: &Attribute) -> Option<String> {
     holder_but_for(&request.names, handle(request).as_ref(), attribute)
 }

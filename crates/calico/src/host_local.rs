@@ -1,5 +1,5 @@
-//! What the main plugin does for `host-local`: the node's own pod CIDR in place of a word, and routes of the container's
-//! (`cni-plugin/internal/pkg/utils/utils.go`, `cni-plugin/pkg/k8s/k8s.go`).
+//! What the main plugin does for `host-local`: the node's own pod CIDR in place of a word, and routes of the
+//! container's (`cni-plugin/internal/pkg/utils/utils.go`, `cni-plugin/pkg/k8s/k8s.go`).
 
 use api::Cidr;
 use ipnet::IpNet;
@@ -39,8 +39,8 @@ pub fn fill_in(configuration: &mut Json, node: &str, pod_cidrs: &[Cidr]) -> Resu
     })
 }
 
-/// Puts networks that are any in place of the words for pod CIDRs: `host-local` releases what a container has without looking at them, and still wants
-/// them to be networks. The node may be gone by then.
+/// Puts networks that are any in place of the words for pod CIDRs: `host-local` releases what a container has
+/// without looking at them, and still wants them to be networks. The node may be gone by then.
 pub fn fill_in_anything(configuration: &mut Json) {
     let filled = for_each_subnet(configuration, &mut |subnet| {
         if let Some(v4) = family(subnet) {
@@ -76,8 +76,8 @@ fn for_each_subnet(
     Ok(())
 }
 
-/// What the container reaches through the host where not everything: the destinations of `ipam.routes`; with `include_default_routes` everything
-/// besides. Empty for everything alone.
+/// What the container reaches through the host where not everything: the destinations of `ipam.routes`; with
+/// `include_default_routes` everything besides. Empty for everything alone.
 ///
 /// # Errors
 /// A route that is none.

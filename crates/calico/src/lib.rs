@@ -1,8 +1,9 @@
-//! rackpool's `calico`: the CNI plugin that attaches containers to the network, in Calico's place. Their addresses come from an IPAM plugin that it calls.
+//! rackpool's `calico`: the CNI plugin that attaches containers to the network, in Calico's place. Their
+//! addresses come from an IPAM plugin that it calls.
 //!
-//! As a program, it is [`run`]: everything that it reads and writes, but for the kernel's interfaces and routes,
-//! is in [`Io`], so that a test sees what a runtime sees. As a library, it serves what an [`Ask`] asks at a
-//! [`Site`]: [`add`], [`del`] and [`check`].
+//! As a program, it is [`run`]: everything that it reads and writes, but for the kernel's interfaces and
+//! routes, is in [`Io`], so that a test sees what a runtime sees. As a library, it serves what an [`Ask`]
+//! asks at a [`Site`]: [`add`], [`del`] and [`check`].
 
 mod add;
 mod annotations;
@@ -55,7 +56,8 @@ pub fn answer_panics() {
     cni::program::answer_panics("calico");
 }
 
-/// Runs the program; gives its exit code. Where nobody reads what it writes, it ends quietly: with 1, as the runtime has no answer.
+/// Runs the program; gives its exit code. Where nobody reads what it writes, it ends quietly: with 1, as the
+/// runtime has no answer.
 pub fn run(io: Io<'_>) -> u8 {
     let Io { args, environment, stdin, stdout, stderr } = io;
     let written = match FLAGS.parse(&args) {

@@ -1,4 +1,5 @@
-//! Labels that Mesos gives a container, in `args` of the configuration (`cni-plugin/pkg/plugin/plugin.go`). They become its endpoint's.
+//! Labels that Mesos gives a container, in `args` of the configuration (`cni-plugin/pkg/plugin/plugin.go`).
+//! They become its endpoint's.
 
 use std::collections::BTreeMap;
 

@@ -34,7 +34,8 @@ pub struct Names {
 /// An interface's alias has at most so many bytes.
 const ALIAS_LENGTH: usize = 255;
 
-/// What is noted on the host's end of a container's pair: its ID, or, where that is too long, what of it has room and a hash of all of it.
+/// What is noted on the host's end of a container's pair: its ID, or, where that is too long, what of it has
+/// room and a hash of all of it.
 pub fn alias(container: &str) -> Cow<'_, str> {
     if container.len() <= ALIAS_LENGTH {
         return container.into();
@@ -74,7 +75,8 @@ impl Names {
         Ok(Names { ids, namespace, endpoint, host_interface, container: call.container.clone(), prefix })
     }
 
-    /// The interface on the host where a pod or container has one already by the first name. No pod and no container is called with a `/`.
+    /// The interface on the host where a pod or container has one already by the first name. No pod and no
+    /// container is called with a `/`.
     pub fn further_interface(&self) -> String {
         let (namespace, workload) = match self.is_pod() {
             true => (self.namespace.as_str(), &self.ids.pod),

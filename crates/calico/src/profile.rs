@@ -1,4 +1,5 @@
-//! The profile of a network: where nobody else sees to policy, every endpoint names it (`cni-plugin/pkg/plugin/plugin.go`).
+//! The profile of a network: where nobody else sees to policy, every endpoint names it
+//! (`cni-plugin/pkg/plugin/plugin.go`).
 
 use api::capability::Backend;
 use api::{Kind, Metadata, Resource, validate};
@@ -13,8 +14,9 @@ use crate::request::{Request, WITHIN};
 /// The pause before it is tried again whether it can be created.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// The profile that the request's network is to have; `None` where somebody else sees to policy. In Kubernetes an endpoint names the profiles of its
-/// namespace and service account, which are there with these.
+/// The profile that the request's network is to have; `None` where somebody else sees to policy. In
+/// Kubernetes an endpoint names the profiles of its namespace and service account, which are there with
+/// these.
 ///
 /// # Errors
 /// Code 999: no profile can be called as the network is.
@@ -51,7 +53,8 @@ fn of_network(network: &str, is_pod: bool) -> Resource {
     Resource::new(Kind::Profile, metadata, Map::from_iter([("spec".to_string(), spec)]))
 }
 
-/// Creates it. One that is there is right, whatever it says: operators change them. So is one that another request of the network creates meanwhile.
+/// Creates it. One that is there is right, whatever it says: operators change them. So is one that another
+/// request of the network creates meanwhile.
 ///
 /// # Errors
 /// Code 999: the store refuses it, or cannot be reached.

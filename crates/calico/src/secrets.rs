@@ -12,7 +12,8 @@ const PATH: [&str; 4] = ["file", "path", "dir", "folder"];
 /// A user without a password is secret only where it can be nothing but a token.
 const TOKEN: usize = 16;
 
-/// The secrets of a configuration and an environment: all values under names that say so, at any depth, and the passwords of all URLs.
+/// The secrets of a configuration and an environment: all values under names that say so, at any depth, and
+/// the passwords of all URLs.
 pub(crate) fn of(configuration: &Json, environment: &Environment) -> Secrets {
     let mut secrets = Secrets::default();
     of_value(&mut secrets, configuration, false);
@@ -58,7 +59,8 @@ fn of_text(secrets: &mut Secrets, text: &str, is_named: bool) {
     }
 }
 
-/// A password may hold `/` and `@` and `,`, although it should not: it ends at the last `@` before the next URL. URLs may stand without a scheme.
+/// A password may hold `/` and `@` and `,`, although it should not: it ends at the last `@` before the next
+/// URL. URLs may stand without a scheme.
 fn of_urls(secrets: &mut Secrets, text: &str) {
     for word in text.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>')) {
         let parts = std::iter::once(word).chain(word.split(',')).flat_map(|list| list.split("://"));

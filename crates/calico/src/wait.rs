@@ -1,5 +1,5 @@
-//! Waiting until the node agent has made its rules for a pod: it then writes a file of the endpoint's name (`cni-plugin/pkg/wait/wait.go`,
-//! `WorkloadEndpointKeyToStatusFilename` in `libcalico-go/lib/names`).
+//! Waiting until the node agent has made its rules for a pod: it then writes a file of the endpoint's name
+//! (`cni-plugin/pkg/wait/wait.go`, `WorkloadEndpointKeyToStatusFilename` in `libcalico-go/lib/names`).
 
 use std::path::Path;
 use std::time::Duration;
@@ -33,7 +33,8 @@ pub fn patience(conf: &Conf) -> Result<Option<Duration>, CniError> {
     }
 }
 
-/// Waits for the endpoint's file. A pod whose file does not come in time starts all the same; the log says so.
+/// Waits for the endpoint's file. A pod whose file does not come in time starts all the same; the log says
+/// so.
 pub async fn for_policy(request: &Request<'_, impl Store>, patience: Duration) {
     let folder = request.ask.conf.text(&["endpoint_status_dir"]).unwrap_or(FOLDER);
     let file = Path::new(folder).join(file_name(&request.names, request.site.backend));

@@ -1,6 +1,8 @@
-//! The host's end of a container's pair: which one is whose. It is found by its name, and the name alone decides nothing: a pod's next container has the
-//! same, a container's second interface begins with the same, and names that are cut or hashed can be alike. The alias says whose it is, which ADD sets to the
-//! container's ID. Ends that Calico made have none: of those the namespace of the other side decides, or the addresses that the host routes to them.
+//! The host's end of a container's pair: which one is whose. It is found by its name, and the name alone
+//! decides nothing: a pod's next container has the same, a container's second interface begins with the same,
+//! and names that are cut or hashed can be alike. The alias says whose it is, which ADD sets to the
+//! container's ID. Ends that Calico made have none: of those the namespace of the other side decides, or the
+//! addresses that the host routes to them.
 
 use std::net::IpAddr;
 
@@ -22,10 +24,12 @@ fn refused(error: impl std::fmt::Display) -> CniError {
     CniError::internal(error)
 }
 
-/// Finds a name for the host's end of what an ADD is to attach, and which pair it replaces there. Nothing is done yet.
+/// Finds a name for the host's end of what an ADD is to attach, and which pair it replaces there. Nothing is
+/// done yet.
 ///
 /// # Errors
-/// Code 999: the container has an interface that another would get in the way of, or the name is another container's.
+/// Code 999: the container has an interface that another would get in the way of, or the name is another
+/// container's.
 pub async fn place(request: &mut Request<'_, impl Store>, workload: &Workload) -> Result<Replaces, CniError> {
     let first = request.names.host_interface.clone();
     if let Some(name) = own_name(request, workload.exact.as_ref()) {
@@ -57,7 +61,8 @@ pub async fn place(request: &mut Request<'_, impl Store>, workload: &Workload) -
         let holder = if is_containers(request, &end).await { None } else { another(request, &end).await? };
         let Some(holder) = holder else { return Ok(Replaces::Index(end.index)) };
         let further = request.names.further_interface();
-        // A pod's end is looked for by its name. That of others is the beginning of their ID, which may be the beginning of another's.
+        // A pod's end is looked for by its name. That of others is the beginning of their ID, which may be
+        // the beginning of another's.
         if request.names.is_pod() || end.interface == further {
             // The error reaches the pod's events; who else has pods is not the tenant's to know.
             request.log.say(Level::Error, format!("{} is another's: {holder}", end.interface));
@@ -83,7 +88,8 @@ fn interface_name(endpoint: &Resource) -> Option<&str> {
     endpoint.text(&["spec", "interfaceName"]).filter(|name| !name.is_empty())
 }
 
-/// Whether an end is of the request's container, by its alias; without one, by the namespace that the other side is in.
+/// Whether an end is of the request's container, by its alias; without one, by the namespace that the other
+/// side is in.
 async fn is_containers(request: &Request<'_, impl Store>, end: &HostEnd) -> bool {
     let container = &request.names.container;
     if is_noted(end, container) || is_noted_for_another(end, container) {
@@ -100,7 +106,8 @@ async fn other_interface(request: &Request<'_, impl Store>, end: &HostEnd) -> Op
     is_containers(request, end).await.then(|| inside.clone())
 }
 
-/// Two interfaces on one network would share a handle, by which both are released at once. In Kubernetes the endpoint is the pod: there is one.
+/// Two interfaces on one network would share a handle, by which both are released at once. In Kubernetes the
+/// endpoint is the pod: there is one.
 async fn refuse_second(
     request: &Request<'_, impl Store>,
     other: &str,
@@ -131,7 +138,8 @@ async fn refuse_second(
     Ok(())
 }
 
-/// Whether the host routes one of the container's addresses to another interface of it than the request's: its endpoint may be gone.
+/// Whether the host routes one of the container's addresses to another interface of it than the request's:
+/// its endpoint may be gone.
 async fn lead_elsewhere(request: &Request<'_, impl Store>, addresses: &[IpAddr]) -> Result<bool, CniError> {
     let mut ends = kernel::host_ends_to(addresses).await.map_err(refused)?;
     ends.retain(|end| !is_noted_for_another(end, &request.names.container));
@@ -160,8 +168,8 @@ pub async fn is_attached(request: &Request<'_, impl Store>, endpoint: &Resource)
     Ok(request.ipam_type() != "calico-ipam" || holdings::are_containers(request, &addresses).await?)
 }
 
-/// Whose an end is that an ADD must not replace, in words: as the blocks say of the addresses that the host routes to it. `None` for one of a former container
-/// of the same pod.
+/// Whose an end is that an ADD must not replace, in words: as the blocks say of the addresses that the host
+/// routes to it. `None` for one of a former container of the same pod.
 async fn another(request: &Request<'_, impl Store>, end: &HostEnd) -> Result<Option<String>, CniError> {
     Ok(match (holdings::of_others(request, &end.addresses).await?, &end.alias) {
         (Some((addr, holder)), _) => Some(format!("{addr} of {holder} is routed to it")),
@@ -180,7 +188,8 @@ pub struct Left {
     pub addresses: Vec<IpAddr>,
 }
 
-/// Takes down what the request's interface is attached by, for its addresses are about to be given back. `stored` is its endpoint. What is another's stays.
+/// Takes down what the request's interface is attached by, for its addresses are about to be given back.
+/// `stored` is its endpoint. What is another's stays.
 ///
 /// # Errors
 /// Code 999: the kernel does not do it, or the store does not say whose it is.
@@ -237,7 +246,8 @@ async fn take_down_inside(
     Ok(())
 }
 
-/// Whether an end is of the request's container: by its alias; without one, by the addresses that the host routes to it.
+/// Whether an end is of the request's container: by its alias; without one, by the addresses that the host
+/// routes to it.
 async fn is_ours_to_take(
     request: &Request<'_, impl Store>,
     end: &HostEnd,
@@ -290,7 +300,8 @@ fn addresses_told(request: &Request<'_, impl Store>) -> Vec<IpAddr> {
     texts.filter_map(|text| Some(api::Cidr::parse_unmasked(text).ok()?.1)).collect()
 }
 
-/// Whether an end of the request's container is of another interface than the request's: an ADD that was refused is followed by a DEL, too.
+/// Whether an end of the request's container is of another interface than the request's: an ADD that was
+/// refused is followed by a DEL, too.
 fn is_of_other_interface(
     request: &Request<'_, impl Store>,
     end: &HostEnd,
@@ -314,7 +325,8 @@ fn is_of_other_interface(
     let told = request.ask.configuration.pointer("/prevResult/interfaces").and_then(Json::as_array);
     let is_told = told.into_iter().flatten().any(|interface| interface["name"] == end.interface.as_str());
     let Some(inside) = end.other_side.as_ref().filter(|_| !is_told) else { return false };
-    // There a pod has one interface. The container may have given it another name; who calls it as pods' are called has been refused another one.
+    // There a pod has one interface. The container may have given it another name; who calls it as pods' are
+    // called has been refused another one.
     if request.site.backend == Backend::Kubernetes && is_noted(end, &request.names.container) {
         return inside == POD_INTERFACE;
     }
@@ -335,14 +347,16 @@ pub async fn remove(request: &Request<'_, impl Store>, end: &HostEnd) -> Result<
     Ok(())
 }
 
-/// Takes down whatever the host still routes the addresses to that are about to be given back, whatever its name: the name may have changed since, or the
-/// runtime may say less of the container than it did.
+/// Takes down whatever the host still routes the addresses to that are about to be given back, whatever its
+/// name: the name may have changed since, or the runtime may say less of the container than it did.
 ///
 /// # Errors
-/// Code 999: the kernel or the store does not do it, or the end is not this container's to take. The addresses are to be kept then.
+/// Code 999: the kernel or the store does not do it, or the end is not this container's to take. The
+/// addresses are to be kept then.
 pub async fn cut_off(request: &Request<'_, impl Store>, stored: Option<&Stored>) -> Result<(), CniError> {
     let of_endpoint = addresses_of_endpoint(request, stored);
-    // What is on no record of this container's, as that of a virtual machine, may be another's by now; there the alias alone tells.
+    // What is on no record of this container's, as that of a virtual machine, may be another's by now; there
+    // the alias alone tells.
     let mut told = addresses_told(request);
     let held = match request.ipam_type() {
         "calico-ipam" => {
@@ -389,8 +403,9 @@ pub fn is_noted_for_another(end: &HostEnd, container: &str) -> bool {
     end.alias.as_ref().is_some_and(is_id) && !is_noted(end, container)
 }
 
-/// Takes down what an ADD that failed has left of an earlier one of the same interface, before their addresses are given back. `given` are those that it was
-/// given itself: to what end of others the host routes one of these was so before.
+/// Takes down what an ADD that failed has left of an earlier one of the same interface, before their
+/// addresses are given back. `given` are those that it was given itself: to what end of others the host
+/// routes one of these was so before.
 ///
 /// # Errors
 /// Code 999: the kernel does not do it, or what is left is not to be taken.

@@ -15,18 +15,21 @@ pub struct Args {
     pub namespace: String,
     /// The namespace of what is no pod; empty for none. (Calico's tests say it.)
     pub test_namespace: String,
-    /// The hardware address that the container is to have, as it stands there; empty for none. (Calico does not look at it.)
+    /// The hardware address that the container is to have, as it stands there; empty for none. (Calico does
+    /// not look at it.)
     pub mac: String,
 }
 
-/// The pod's keys. They need `IgnoreUnknown`, as the text is read twice in Calico, the second time without them.
+/// The pod's keys. They need `IgnoreUnknown`, as the text is read twice in Calico, the second time without
+/// them.
 const POD: [&str; 3] = ["K8S_POD_NAME", "K8S_POD_NAMESPACE", "K8S_POD_INFRA_CONTAINER_ID"];
 
 impl Args {
     /// Reads the text. Of a key that is there twice, the later value counts.
     ///
     /// # Errors
-    /// Pieces without exactly one `=`, bad values, unknown keys without `IgnoreUnknown`; in the words of the CNI library.
+    /// Pieces without exactly one `=`, bad values, unknown keys without `IgnoreUnknown`; in the words of the
+    /// CNI library.
     pub fn parse(text: &str) -> Result<Args, CniError> {
         let mut args = Args::default();
         if text.is_empty() {

@@ -31,7 +31,8 @@ impl Flags {
         format!("Usage of {}:\n{lines}", self.program)
     }
 
-    /// Reads the arguments, without the program's name. What follows the first one that is no flag is ignored, as in Go.
+    /// Reads the arguments, without the program's name. What follows the first one that is no flag is
+    /// ignored, as in Go.
     pub fn parse(&self, args: &[String]) -> Asked {
         let mut set = vec![false; self.known.len()];
         for arg in args {

@@ -1,4 +1,5 @@
-//! What Go's JSON scanner says of a text that is no JSON (`encoding/json/scanner.go`). The runtime shows these words to users.
+//! What Go's JSON scanner says of a text that is no JSON (`encoding/json/scanner.go`). The runtime shows
+//! these words to users.
 
 /// Containers deeper than this are refused.
 const DEEPEST: usize = 10_000;

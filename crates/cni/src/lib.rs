@@ -1,5 +1,6 @@
-//! The CNI protocol, as Calico's plugins speak it (`containernetworking/cni/pkg/skel`, `cni-plugin/pkg/types`): what comes from the runtime, checked in
-//! their order and refused in their words; and what goes back to it.
+//! The CNI protocol, as Calico's plugins speak it (`containernetworking/cni/pkg/skel`,
+//! `cni-plugin/pkg/types`): what comes from the runtime, checked in their order and refused in their words;
+//! and what goes back to it.
 
 pub mod answer;
 pub mod args;

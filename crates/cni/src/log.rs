@@ -1,5 +1,6 @@
-//! What the plugin says besides its answer: one line an event, on standard error, where the runtime keeps it, and in the file that `log_file_path`
-//! names. Never more than `log_level` asks for, and never anything of the configuration.
+//! What the plugin says besides its answer: one line an event, on standard error, where the runtime keeps it,
+//! and in the file that `log_file_path` names. Never more than `log_level` asks for, and never anything of
+//! the configuration.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -125,7 +126,8 @@ impl<'a> Log<'a> {
         }
     }
 
-    /// Passes on what another program wrote to its standard error, control characters spelled out; it has written to its file itself.
+    /// Passes on what another program wrote to its standard error, control characters spelled out; it has
+    /// written to its file itself.
     pub fn pass_on(&self, text: &str) {
         let mut out = self.sink;
         let _ = out.write_all(api::fault::printable_lines(text).as_bytes());

@@ -1,5 +1,5 @@
-//! The log's file. One that has grown too large is put aside under the time's name, as `lumberjack` names them, which Calico uses; and what was put
-//! aside too long ago, or too many of them, is deleted.
+//! The log's file. One that has grown too large is put aside under the time's name, as `lumberjack` names
+//! them, which Calico uses; and what was put aside too long ago, or too many of them, is deleted.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -73,7 +73,8 @@ impl LogFile {
         OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(&self.path)
     }
 
-    /// Of several processes that find it too large at once, each renames what is there then: that is a small file at worst.
+    /// Of several processes that find it too large at once, each renames what is there then: that is a small
+    /// file at worst.
     fn put_aside(&self, now: Timestamp) -> io::Result<()> {
         let (start, end) = self.name_parts();
         let name = format!("{start}{}{end}", now.strftime("%Y-%m-%dT%H-%M-%S%.3f"));

@@ -22,8 +22,9 @@ pub struct Io<'a> {
     pub stderr: Sink,
 }
 
-/// From now on a panic of the program is answered with an error object, as the runtime awaits one, and exit code 1: also where panics abort. It tells
-/// where the fault is, not in which words, which may quote the configuration.
+/// From now on a panic of the program is answered with an error object, as the runtime awaits one, and exit
+/// code 1: also where panics abort. It tells where the fault is, not in which words, which may quote the
+/// configuration.
 pub fn answer_panics(program: &'static str) {
     outside::panics::tell(outside::panics::To::Stdout, move |place| {
         let msg = format!(

@@ -1,4 +1,5 @@
-//! The protocol: which variables a command needs, and what is checked in which order (`containernetworking/cni/pkg/skel`).
+//! The protocol: which variables a command needs, and what is checked in which order
+//! (`containernetworking/cni/pkg/skel`).
 
 use std::io::Read;
 
@@ -74,8 +75,8 @@ impl Call {
         }
     }
 
-    /// Reads the configuration and checks it, then the names of container and interface. The configuration goes before the command word: an
-    /// unknown command with a bad configuration reports that.
+    /// Reads the configuration and checks it, then the names of container and interface. The configuration
+    /// goes before the command word: an unknown command with a bad configuration reports that.
     ///
     /// # Errors
     /// Codes 3 to 7.
@@ -115,7 +116,8 @@ fn check_interface(name: &str) -> Result<(), CniError> {
     }
 }
 
-/// Checks that a command is known, and that a configuration can be served with it; gives the configuration's version.
+/// Checks that a command is known, and that a configuration can be served with it; gives the configuration's
+/// version.
 ///
 /// # Errors
 /// Code 4 for an unknown command; codes 1 and 6 for the version.
@@ -123,7 +125,8 @@ pub fn check_served(command: &str, document: &Document) -> Result<String, CniErr
     let since = match command {
         "ADD" | "DEL" => None,
         "CHECK" => Some("0.4.0"),
-        // Of version 1.1.0, which is not among those that the plugins know; so one of the two refusals always holds.
+        // Of version 1.1.0, which is not among those that the plugins know; so one of the two refusals always
+        // holds.
         "GC" | "STATUS" => Some("1.1.0"),
         _ => {
             let msg = format!("unknown CNI_COMMAND: {command}");
@@ -151,7 +154,8 @@ fn check_version(version: &str) -> Result<(), CniError> {
     Err(CniError::new(CniError::VERSION, "incompatible CNI versions").with(details))
 }
 
-/// Checks that a command that came with a later version of the protocol is known to the configuration's, and to the plugin.
+/// Checks that a command that came with a later version of the protocol is known to the configuration's, and
+/// to the plugin.
 ///
 /// # Errors
 /// Code 1; code 6 for what is no version.

@@ -1,4 +1,5 @@
-//! What is told of records that cannot be read: all of it in the log; and in the error of a call that failed, as it may have failed for them.
+//! What is told of records that cannot be read: all of it in the log; and in the error of a call that failed,
+//! as it may have failed for them.
 
 use store::Noted;
 

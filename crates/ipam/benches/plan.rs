@@ -83,7 +83,8 @@ fn request() -> AutoAssign {
     }
 }
 
-/// A plan changes nothing that the next one rests on; so one planner plans over and over. What a plan made is dropped within the time.
+/// A plan changes nothing that the next one rests on; so one planner plans over and over. What a plan made is
+/// dropped within the time.
 fn measure(c: &mut Criterion, name: &str, view: &View, writes: usize) {
     let mut planner = request().planner();
     let mut plan = || planner.plan(black_box(view), now(), 7);

@@ -84,8 +84,8 @@ pub fn all(view: &View) -> impl Iterator<Item = &Arc<Pool>> {
     view.resources(Kind::IPPool).filter_map(|(resource, _)| resource.as_pool().ok())
 }
 
-/// Guards the pool that a block is taken from: where the store honours guards, nothing is taken from a pool that has been disabled, changed or
-/// deleted since it was read.
+/// Guards the pool that a block is taken from: where the store honours guards, nothing is taken from a pool
+/// that has been disabled, changed or deleted since it was read.
 pub fn guard(batch: &mut Batch, view: &View, pool: &Pool) {
     let key = Key::global(Kind::IPPool, pool.name.as_str());
     if let Some(Some((_, revision))) = view.resource(&key)

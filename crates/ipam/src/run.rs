@@ -40,7 +40,8 @@ pub enum RunError<E> {
 /// Runs an operation to its answer within a time.
 ///
 /// # Errors
-/// See [`RunError`]. Whatever earlier attempts of this request had written has then been taken back, as far as the store could be reached.
+/// See [`RunError`]. Whatever earlier attempts of this request had written has then been taken back, as far
+/// as the store could be reached.
 pub async fn run<S: Store, E: Effects, P: Planner>(
     store: &S,
     effects: &E,
@@ -51,8 +52,9 @@ pub async fn run<S: Store, E: Effects, P: Planner>(
     begin(store, &budget, planner, Beginning::Nothing).await
 }
 
-/// The same, where what the planner reads first ([`Planner::reads`]) has been read already, after the request arrived: for callers who read something
-/// else beside it. What is read later, after a conflict too, is read anew.
+/// The same, where what the planner reads first ([`Planner::reads`]) has been read already, after the request
+/// arrived: for callers who read something else beside it. What is read later, after a conflict too, is read
+/// anew.
 ///
 /// # Errors
 /// See [`run()`].
@@ -345,8 +347,8 @@ fn final_refusal(report: &Report) -> Option<Refusal> {
     }
 }
 
-/// Takes back what the request left, until the planner has nothing more to take back. Best effort: what cannot be reached is left for `DEL`, or for
-/// garbage collection.
+/// Takes back what the request left, until the planner has nothing more to take back. Best effort: what
+/// cannot be reached is left for `DEL`, or for garbage collection.
 async fn give_up<S: Store, E: Effects, P: Planner>(store: &S, budget: &Budget<'_, E>, planner: &mut P) {
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {

@@ -7,8 +7,8 @@ use std::path::Path;
 
 const OWNER_ONLY: u32 = 0o700;
 
-/// Makes a folder, and those above it that are missing, for their owner alone, whatever the process' umask is; they are there after a power cut,
-/// too. A folder that is there stays as it is.
+/// Makes a folder, and those above it that are missing, for their owner alone, whatever the process' umask
+/// is; they are there after a power cut, too. A folder that is there stays as it is.
 ///
 /// # Errors
 /// The system's, of the first folder that cannot be made.

@@ -14,7 +14,8 @@ pub enum Expect {
     Absent,
     /// The record at that revision.
     Revision(Revision),
-    /// What an earlier write of the same batch, counted from 0, left there. That write must be of the same key.
+    /// What an earlier write of the same batch, counted from 0, left there. That write must be of the same
+    /// key.
     AsLeftBy(usize),
 }
 
@@ -45,10 +46,11 @@ pub struct Write {
     pub op: Op,
 }
 
-/// What is read, not written, and must not have changed. Kubernetes does not honour these: no invariant may rest on one.
+/// What is read, not written, and must not have changed. Kubernetes does not honour these: no invariant may
+/// rest on one.
 ///
-/// However many records a decision rests on, its batch has a few guards: those that are named one by one do not grow with the cluster, and a
-/// scope is one guard.
+/// However many records a decision rests on, its batch has a few guards: those that are named one by one do
+/// not grow with the cluster, and a scope is one guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Guard {
     /// A record.
@@ -60,9 +62,10 @@ pub enum Guard {
     },
     /// All records of a scope: none was created or changed after that moment.
     ///
-    /// A deletion goes unseen, since a record that is gone has no revision to compare. So whoever guards a scope must be right as well where
-    /// fewer records are left than were read. That a record was deleted and created again is seen. What lies under the scope's keys and is none of its
-    /// records, or cannot be understood, may count as changed.
+    /// A deletion goes unseen, since a record that is gone has no revision to compare. So whoever guards a
+    /// scope must be right as well where fewer records are left than were read. That a record was deleted and
+    /// created again is seen. What lies under the scope's keys and is none of its records, or cannot be
+    /// understood, may count as changed.
     Scope {
         /// Which one.
         scope: Scope,
@@ -165,9 +168,10 @@ impl Batch {
         self.writes.is_empty()
     }
 
-    /// Cuts the batch into transactions for a backend that has them: successive puts of a key are folded into one operation that
-    /// expects what the first one does and stores what the last one does. A delete and a create of the same key are never
-    /// folded, nor are more than `limit` operations (the guards' comparisons in the first transaction included) put together: there the batch is cut.
+    /// Cuts the batch into transactions for a backend that has them: successive puts of a key are folded into
+    /// one operation that expects what the first one does and stores what the last one does. A delete and a
+    /// create of the same key are never folded, nor are more than `limit` operations (the guards' comparisons
+    /// in the first transaction included) put together: there the batch is cut.
     pub fn transactions(&self, limit: usize) -> Vec<Transaction> {
         let comparisons = self.comparisons();
         let mut out: Vec<Transaction> = Vec::new();
@@ -243,7 +247,8 @@ pub enum Outcome {
     Applied(Revision),
     /// It is not stored, and never will be.
     Refused(Refusal),
-    /// It may have been stored; the next batch must write or fence that record before it concludes anything from it.
+    /// It may have been stored; the next batch must write or fence that record before it concludes anything
+    /// from it.
     Unknown(String),
     /// It is not stored: another was refused, earlier in the batch or in the same transaction, or is unknown.
     NotTried,

@@ -1,7 +1,8 @@
 //! The store: one port, its backends, and the conformance suite that each must pass.
 //!
-//! Read, plan, commit: a caller reads a [`View`], a planner makes a [`Batch`] of it, and the store applies the batch write by write or, where the
-//! backend has transactions, in one. See [`Store`] for what every backend promises.
+//! Read, plan, commit: a caller reads a [`View`], a planner makes a [`Batch`] of it, and the store applies
+//! the batch write by write or, where the backend has transactions, in one. See [`Store`] for what every
+//! backend promises.
 
 #[cfg(any(feature = "etcd", feature = "kubernetes", feature = "memory", feature = "sqlite"))]
 pub mod any;

@@ -27,7 +27,8 @@ pub enum Slot {
     Header(BlockHeader, Revision),
     /// All of it.
     Full(Arc<Record>),
-    /// It exists, and cannot be read. What it says is as unknown as that of a record that was not looked at, and looking again does not help.
+    /// It exists, and cannot be read. What it says is as unknown as that of a record that was not looked at,
+    /// and looking again does not help.
     Unreadable(Arc<Unreadable>),
 }
 
@@ -200,8 +201,9 @@ impl View {
         self.pages.insert(scope, Pages { after: None, last: Some(last), depth: Depth::Key, at });
     }
 
-    /// Notes that `read` was done; `last` is the last key of its page where there are more, `None` where the scope ends with it. A last page
-    /// alone does not make the scope complete; absorbed by a view that holds all pages before it, it does.
+    /// Notes that `read` was done; `last` is the last key of its page where there are more, `None` where the
+    /// scope ends with it. A last page alone does not make the scope complete; absorbed by a view that holds
+    /// all pages before it, it does.
     pub fn page_read(&mut self, read: &ScopeRead, last: Option<Key>) {
         match (read.page.as_ref().and_then(|page| page.after.clone()), last) {
             (None, None) => self.complete(read.scope.clone(), read.depth),
@@ -227,8 +229,9 @@ impl View {
         self.revision = Some(revision);
     }
 
-    /// The store's revision when all of a scope was read: whatever was created or changed later has a later one, and whatever had one by then was
-    /// seen. `None` where it was not read whole, or the backend did not tell. (The view's own revision is that of its last read.)
+    /// The store's revision when all of a scope was read: whatever was created or changed later has a later
+    /// one, and whatever had one by then was seen. `None` where it was not read whole, or the backend did not
+    /// tell. (The view's own revision is that of its last read.)
     pub fn read_at(&self, scope: &Scope) -> Option<&Revision> {
         let exact = self.complete.get(scope);
         let whole = exact
@@ -248,7 +251,8 @@ impl View {
         self.complete.keys().any(|scope| scope.holds(key))
     }
 
-    /// All of a record: `None` when it was not read in full or cannot be read, `Some(None)` when it does not exist.
+    /// All of a record: `None` when it was not read in full or cannot be read, `Some(None)` when it does not
+    /// exist.
     pub fn full(&self, key: &Key) -> Option<Option<&Arc<Record>>> {
         match self.slots.get(key) {
             Some(Slot::Full(record)) => Some(Some(record)),
@@ -258,8 +262,9 @@ impl View {
         }
     }
 
-    /// Those of these records that are not known in full, to be read; nothing where all are. A record that cannot be read is among them: whoever asks for it
-    /// again has to say what becomes of the request without it.
+    /// Those of these records that are not known in full, to be read; nothing where all are. A record that
+    /// cannot be read is among them: whoever asks for it again has to say what becomes of the request without
+    /// it.
     pub fn missing(&self, keys: impl IntoIterator<Item = Key>) -> ReadSet {
         ReadSet::new().keys(keys.into_iter().filter(|key| self.full(key).is_none()))
     }
@@ -303,8 +308,8 @@ impl View {
             .filter(|(key, _)| scope.holds(key))
     }
 
-    /// Takes over what a later read saw. Where both know a record, the later one holds (of two looks at one revision, the deeper), and what a
-    /// scope that was read completely does not have any more is gone.
+    /// Takes over what a later read saw. Where both know a record, the later one holds (of two looks at one
+    /// revision, the deeper), and what a scope that was read completely does not have any more is gone.
     pub fn absorb(&mut self, later: View) {
         for scope in later.complete.keys() {
             let known = self.slots(scope).map(|(key, _)| key);
@@ -330,8 +335,8 @@ impl View {
             };
             match (&pages.after, &pages.last) {
                 (None, None) => {
-                    // What an earlier look at the keys had shown, and the pages from the first to the last did not
-                    // tell, is gone.
+                    // What an earlier look at the keys had shown, and the pages from the first to the last
+                    // did not tell, is gone.
                     let shallow = self.slots(&scope).filter(|(_, slot)| slot.depth() < pages.depth);
                     let gone: Vec<Key> = shallow.map(|(key, _)| key.clone()).collect();
                     for key in &gone {
@@ -361,7 +366,8 @@ impl View {
     }
 }
 
-/// Typed access. Each gives `None` for "not read in full, or unreadable" and `Some(None)` for "does not exist".
+/// Typed access. Each gives `None` for "not read in full, or unreadable" and `Some(None)` for "does not
+/// exist".
 impl View {
     /// A block and its revision.
     pub fn block(&self, block: BlockCidr) -> Option<Option<(&Block, &Revision)>> {
@@ -403,8 +409,8 @@ impl View {
             .filter_map(|r| r.resource().map(|v| (v, &r.revision)))
     }
 
-    /// The blocks to which an owner has an affinity, in any state, in the order of their text (that of etcd's keys); needs
-    /// the scope to have been read.
+    /// The blocks to which an owner has an affinity, in any state, in the order of their text (that of etcd's
+    /// keys); needs the scope to have been read.
     pub fn affine_blocks(&self, owner: &Owner, family: Family) -> Vec<(BlockCidr, &Affinity, &Revision)> {
         let start = Key::Affinity { owner: owner.clone(), block: BlockCidr::LEAST };
         let mut found: Vec<_> = self

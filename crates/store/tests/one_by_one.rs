@@ -1,4 +1,5 @@
-//! Batches that are applied write by write, and reads part by part, pass the suite as well: it asks for no more than the port promises.
+//! Batches that are applied write by write, and reads part by part, pass the suite as well: it asks for no
+//! more than the port promises.
 
 use store::MemoryStore;
 use store::testing::{Backend, Faulty, Plan, Promises};

@@ -1,4 +1,5 @@
-//! Damage at many places of a file: what is called a backup, and what is restored, is either whole or refused.
+//! Damage at many places of a file: what is called a backup, and what is restored, is either whole or
+//! refused.
 
 // All of it is test code.
 #![allow(clippy::unwrap_used)]
@@ -180,7 +181,8 @@ async fn a_revision_that_is_none_stops_no_other_record() {
         let revision = view.unreadable(&key).unwrap().revision.clone();
         let error = store.backup(&dir.path().join("copy.db"), WITHIN).await.unwrap_err().to_string();
         assert!(error.contains(&path_of), "{error}");
-        // Nothing of it keeps others from being written, by a guard of their scope neither; and it can be deleted.
+        // Nothing of it keeps others from being written, by a guard of their scope neither; and it can be
+        // deleted.
         let mut batch = Batch::new();
         let since = view.revision().unwrap().clone();
         batch.guards.push(store::Guard::Scope { scope: Scope::Handles, since });
@@ -261,7 +263,8 @@ const TORN: &str = "does not end as it should";
 const SHORT: &str = "ends before the commits do";
 const NO_START: &str = "does not begin as a -wal file does";
 
-/// What may truly be said of a -wal file that was damaged so. Whoever had it open knows which commits were in it.
+/// What may truly be said of a -wal file that was damaged so. Whoever had it open knows which commits were in
+/// it.
 fn reasons(wal: &[u8], damaged: &[u8], in_use: bool) -> Vec<&'static str> {
     let number = |at: usize| u32::from_be_bytes(wal[at..at + 4].try_into().unwrap());
     let frame = 24 + number(8) as usize;

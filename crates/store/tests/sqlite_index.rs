@@ -1,4 +1,5 @@
-//! The embedded store while somebody removes its -shm file, through which processes see each other's commits. The test binary starts itself again as other processes.
+//! The embedded store while somebody removes its -shm file, through which processes see each other's commits.
+//! The test binary starts itself again as other processes.
 
 // All of it is test code; the environment is how the processes are told what to do.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout)]
@@ -31,7 +32,8 @@ fn of(owner: u32) -> Value {
     })
 }
 
-/// Takes the lowest number that is free, as an ADD takes an address. `None` where it is not known whether it was taken.
+/// Takes the lowest number that is free, as an ADD takes an address. `None` where it is not known whether it
+/// was taken.
 async fn take(store: &SqliteStore, owner: u32) -> Result<Option<u32>, StoreError> {
     loop {
         let view = store.read(&ReadSet::new().scope(Scope::Handles, Depth::Full), WITHIN).await?;
@@ -86,7 +88,8 @@ fn start(path: &Path) -> Child {
         .unwrap()
 }
 
-/// Lets processes take numbers while the -shm file is removed again and again; nothing is given twice, and what was given is still there.
+/// Lets processes take numbers while the -shm file is removed again and again; nothing is given twice, and
+/// what was given is still there.
 async fn race(pause: Duration) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.db");

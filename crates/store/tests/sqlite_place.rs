@@ -1,4 +1,5 @@
-//! The embedded store's file and those beside it: under one name, together, and undamaged when they are called a backup.
+//! The embedded store's file and those beside it: under one name, together, and undamaged when they are
+//! called a backup.
 
 // All of it is test code.
 #![allow(clippy::unwrap_used)]
@@ -68,7 +69,8 @@ async fn a_symbolic_link_is_no_second_name() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "nothing lies beside the links");
 }
 
-/// After any number of commits, with a -wal file of any length: without it the store is not taken for complete, nor for a new one, and nothing is made or changed.
+/// After any number of commits, with a -wal file of any length: without it the store is not taken for
+/// complete, nor for a new one, and nothing is made or changed.
 #[tokio::test]
 async fn a_lost_wal_is_told() {
     for commits in [0, 1, 2, 5, 60, 200] {
@@ -112,7 +114,8 @@ async fn a_lost_wal_is_told() {
     }
 }
 
-/// A checkpoint puts all of it into the file; nothing less than all of it is needed to go on without the -wal file.
+/// A checkpoint puts all of it into the file; nothing less than all of it is needed to go on without the -wal
+/// file.
 #[tokio::test]
 async fn a_checkpoint_leaves_nothing_outside_of_the_file() {
     let dir = tempfile::tempdir().unwrap();
@@ -130,7 +133,8 @@ async fn a_checkpoint_leaves_nothing_outside_of_the_file() {
     }
 }
 
-/// Another program that is the last to close the file moves the -wal file into it and removes it: nothing is missing then.
+/// Another program that is the last to close the file moves the -wal file into it and removes it: nothing is
+/// missing then.
 #[tokio::test]
 async fn a_wal_that_another_program_has_moved_is_not_missing() {
     let dir = tempfile::tempdir().unwrap();
@@ -152,7 +156,8 @@ async fn a_wal_that_another_program_has_moved_is_not_missing() {
     assert_eq!(count(&open(&path).unwrap()).await, 120);
 }
 
-/// The file is gone or emptied, and its -wal file is not: a new store in its place would hand out everything again.
+/// The file is gone or emptied, and its -wal file is not: a new store in its place would hand out everything
+/// again.
 #[tokio::test]
 async fn a_wal_without_its_file_is_told() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! The embedded store among processes. The test binary starts itself again as another process, with a role in its environment.
+//! The embedded store among processes. The test binary starts itself again as another process, with a role in
+//! its environment.
 
 // All of it is test code; the environment is how the processes are told their roles.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout)]
@@ -256,7 +257,8 @@ async fn a_watch_sees_what_another_process_does() {
     finish(child);
 }
 
-/// Runs a role with a command before it, in a mount namespace of its own. Where that is not possible it says so and leaves the test out.
+/// Runs a role with a command before it, in a mount namespace of its own. Where that is not possible it says
+/// so and leaves the test out.
 fn run_in_namespace(role: &str, path: &Path, mount: &str) {
     let may = Command::new("unshare").args(["-m", "true"]).stderr(Stdio::null()).status();
     if !may.is_ok_and(|status| status.success()) {
@@ -303,7 +305,8 @@ async fn a_read_only_filesystem_can_be_read() {
     run_in_namespace("read-only", &path, &mount);
 }
 
-/// As a container gets it that is given the file alone, whatever else it is given; and the folder, which is the right way.
+/// As a container gets it that is given the file alone, whatever else it is given; and the folder, which is
+/// the right way.
 #[tokio::test]
 async fn a_file_that_is_mounted_alone_is_refused_and_a_folder_is_not() {
     let dir = tempfile::tempdir().unwrap();

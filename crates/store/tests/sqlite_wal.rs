@@ -23,7 +23,8 @@ async fn store_with(path: &Path, commits: usize) -> SqliteStore {
     store
 }
 
-/// It is refused each time, by every way to open it; what the message offers works, and nobody finds more than `most` then.
+/// It is refused each time, by every way to open it; what the message offers works, and nobody finds more
+/// than `most` then.
 async fn is_refused(path: &Path, what: &str, most: usize) {
     for missing in [Missing::CreateOnCommit, Missing::Create, Missing::Refuse, Missing::CreateOnCommit] {
         let opened = SqliteStore::open(path, Options { missing, ..Options::default() });
@@ -151,7 +152,8 @@ async fn a_torn_last_transaction_is_none() {
     }
 }
 
-/// Between the two notes of a move: the database says that a -wal file belongs to it, and that one has not taken it back yet.
+/// Between the two notes of a move: the database says that a -wal file belongs to it, and that one has not
+/// taken it back yet.
 #[tokio::test]
 async fn a_move_that_was_cut_short_is_no_loss() {
     let dir = tempfile::tempdir().unwrap();

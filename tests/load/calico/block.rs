@@ -1,5 +1,5 @@
-//! What Calico's allocator does to a block in memory (`libcalico-go/lib/ipam/ipam_block.go`). Indexes are used unchecked, as there: a bad one
-//! ends the process.
+//! What Calico's allocator does to a block in memory (`libcalico-go/lib/ipam/ipam_block.go`). Indexes are
+//! used unchecked, as there: a bad one ends the process.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -30,7 +30,8 @@ impl<R: Records> Calico<'_, R> {
         }
     }
 
-    /// The block of an affinity that the host has, healed or claimed where that is needed (`getBlockFromAffinity`).
+    /// The block of an affinity that the host has, healed or claimed where that is needed
+    /// (`getBlockFromAffinity`).
     pub(super) async fn block_of_affinity(&self, host: &str, cidr: BlockCidr) -> Result<Arc<Record>, Error> {
         let key = affinity_key(host, cidr);
         let Some(mine) = self.records.get(&key).await? else { return Err(Error::Claimed) };

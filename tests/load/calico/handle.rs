@@ -28,7 +28,8 @@ impl<R: Records> Calico<'_, R> {
         Err(Error::Other("Max retries hit".to_string()))
     }
 
-    /// A count that is not there, or too low, is what Calico never expects: nobody else lowers the counts of a worker's handles.
+    /// A count that is not there, or too low, is what Calico never expects: nobody else lowers the counts of
+    /// a worker's handles.
     pub(super) async fn decrement(&self, id: &HandleId, block: BlockCidr, by: u32) -> Result<(), Error> {
         for _ in 0..RETRIES {
             let key = Key::Handle(id.clone());

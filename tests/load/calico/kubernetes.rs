@@ -1,5 +1,6 @@
-//! Single requests, as Calico's Kubernetes client makes them (`libcalico-go/lib/backend/k8s/resources/customresource.go`, `ipam_*.go`): past the store
-//! under test, of which only the form of the objects is shared.
+//! Single requests, as Calico's Kubernetes client makes them
+//! (`libcalico-go/lib/backend/k8s/resources/customresource.go`, `ipam_*.go`): past the store under test, of
+//! which only the form of the objects is shared.
 
 use std::path::Path;
 use std::sync::Arc;

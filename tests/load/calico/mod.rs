@@ -1,5 +1,6 @@
-//! An allocator that writes as Calico's does: every record by a request of its own, in Calico's order, with Calico's retries. Written from
-//! `libcalico-go/lib/ipam/ipam.go` and `ipam_block_reader_writer.go`; shares no allocation code with the one under test.
+//! An allocator that writes as Calico's does: every record by a request of its own, in Calico's order, with
+//! Calico's retries. Written from `libcalico-go/lib/ipam/ipam.go` and `ipam_block_reader_writer.go`; shares
+//! no allocation code with the one under test.
 //!
 //! | step | as in |
 //! |---|---|
@@ -8,7 +9,8 @@
 //! | block, then the handle lowered | `releaseIPsFromBlock`, `releaseByHandle` |
 //! | affinity pending deletion, block deleted or disowned, affinity deleted | `releaseBlockAffinity` |
 //!
-//! Left out, as no test here has them: reservations, cooldown, Windows, limits, reclaiming blocks (they are younger than a minute).
+//! Left out, as no test here has them: reservations, cooldown, Windows, limits, reclaiming blocks (they are
+//! younger than a minute).
 
 mod assign;
 mod block;

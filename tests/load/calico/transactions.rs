@@ -1,4 +1,5 @@
-//! Every request a transaction, as Calico's etcd client makes them (`libcalico-go/lib/backend/etcdv3/etcdv3.go`).
+//! Every request a transaction, as Calico's etcd client makes them
+//! (`libcalico-go/lib/backend/etcdv3/etcdv3.go`).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! The guide's administrator on Kubernetes, on whichever cluster: what kubectl and calicoctl are asked, shown as one types it.
+//! The guide's administrator on Kubernetes, on whichever cluster: what kubectl and calicoctl are asked, shown
+//! as one types it.
 
 use std::process::Command;
 
@@ -45,7 +46,8 @@ impl Administrator<'_> {
         self.kubectl(&["scale", "deployment", "nginx", "--replicas", "10"])
     }
 
-    /// Proves each address against the pool of its rack. A replica is a pod's name, its node, and its address with the prefix of its block.
+    /// Proves each address against the pool of its rack. A replica is a pod's name, its node, and its address
+    /// with the prefix of its block.
     pub fn prove_racks(&self, replicas: Vec<(String, String, String)>) -> Result<()> {
         let placed = replicas.into_iter().map(|(pod, name, address)| {
             let number = NODES.iter().position(|node| *node == name);

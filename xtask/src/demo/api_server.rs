@@ -1,4 +1,5 @@
-//! The guide on a Kubernetes control plane, in its own commands: kubectl and calicoctl. The real scheduler places the pods.
+//! The guide on a Kubernetes control plane, in its own commands: kubectl and calicoctl. The real scheduler
+//! places the pods.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,6 @@
-//! A stand-in for the kubelets of all nodes, where there is no root for real ones: it registers the nodes; for each pod that the scheduler binds to one it
-//! calls the plugin, and writes what Calico's main plugin and a kubelet write. It runs no containers.
+//! A stand-in for the kubelets of all nodes, where there is no root for real ones: it registers the nodes;
+//! for each pod that the scheduler binds to one it calls the plugin, and writes what Calico's main plugin and
+//! a kubelet write. It runs no containers.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +51,8 @@ impl<'a> Kubelets<'a> {
         self.running.values().cloned().collect()
     }
 
-    /// Looks which pods are bound to the nodes, sets up those that are new, and takes down those that are to go; a line for each.
+    /// Looks which pods are bound to the nodes, sets up those that are new, and takes down those that are to
+    /// go; a line for each.
     pub fn look(&mut self) -> Result<Vec<String>> {
         let bound = ["get", "pods", "--all-namespaces", "--field-selector=spec.nodeName!=", "-o", "json"];
         let list: Json = serde_json::from_str(&output(&mut self.server.kubectl(&bound), "")?)?;

@@ -1,4 +1,5 @@
-//! The guide on a cluster of real kubelets: its own commands, then proof by looking at the cluster and not at ourselves.
+//! The guide on a cluster of real kubelets: its own commands, then proof by looking at the cluster and not at
+//! ourselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -120,7 +121,8 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Proves that pods of different racks reach each other, by the routes that the lab installs, one for each block.
+    /// Proves that pods of different racks reach each other, by the routes that the lab installs, one for
+    /// each block.
     fn prove_reach(&self, pods: &[Pod]) -> Result<()> {
         let count = self.lab.install_routes()?;
         let mut asked = 0;
@@ -155,7 +157,8 @@ impl Stage<'_> {
         output(exec.args(arguments), "")
     }
 
-    /// Cuts the power of a node with replicas; once it runs again, nothing is there twice, and blocks and pods agree.
+    /// Cuts the power of a node with replicas; once it runs again, nothing is there twice, and blocks and
+    /// pods agree.
     fn power_cut(&self, pods: &[Pod]) -> Result<()> {
         let mut of_node: BTreeMap<&str, usize> = BTreeMap::new();
         for pod in pods {
@@ -170,7 +173,8 @@ impl Stage<'_> {
         self.prove_answers(&again)
     }
 
-    /// Waits until so many replicas run, blocks and pods agree address by address, and it stays so; the replicas.
+    /// Waits until so many replicas run, blocks and pods agree address by address, and it stays so; the
+    /// replicas.
     fn settle(&self, count: usize) -> Result<Vec<Pod>> {
         let (mut agreed, mut reason) = (0, String::new());
         for _ in 0..QUESTIONS {

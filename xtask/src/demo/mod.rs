@@ -29,14 +29,16 @@ pub struct Demo {
     /// On an etcd that the demo starts, not on the embedded store.
     #[arg(long, group = "place")]
     etcd: bool,
-    /// On a Kubernetes control plane that the demo starts: kubectl, the real scheduler, and a stand-in for the kubelets. The first time this builds
-    /// Kubernetes, which takes Go and minutes.
+    /// On a Kubernetes control plane that the demo starts: kubectl, the real scheduler, and a stand-in for
+    /// the kubelets. The first time this builds Kubernetes, which takes Go and minutes.
     #[arg(long, group = "place")]
     api_server: bool,
-    /// On a cluster of eight real kubelets on this machine (see `cargo xtask lab`): the guide's own commands, and proof by what the cluster does.
+    /// On a cluster of eight real kubelets on this machine (see `cargo xtask lab`): the guide's own commands,
+    /// and proof by what the cluster does.
     #[arg(long, group = "place")]
     kubernetes: bool,
-    /// On the embedded store, with nodes and replicas that are network namespaces: the main plugin attaches the replicas, and they ping each other. Takes root.
+    /// On the embedded store, with nodes and replicas that are network namespaces: the main plugin attaches
+    /// the replicas, and they ping each other. Takes root.
     #[arg(long, group = "place")]
     netns: bool,
 }

@@ -1,4 +1,5 @@
-//! The guide's nodes and replicas as network namespaces: eight nodes at a bridge, and replicas that the main plugin `calico` attaches to them.
+//! The guide's nodes and replicas as network namespaces: eight nodes at a bridge, and replicas that the main
+//! plugin `calico` attaches to them.
 //!
 //! ```text
 //!   the bridge's namespace          a node's namespace                           a replica's namespace
@@ -37,7 +38,8 @@ pub fn can_be_had() -> bool {
     missing.is_none()
 }
 
-/// Performs the guide with these programs, and proves that the replicas reach each other and that nothing is left of them in the end.
+/// Performs the guide with these programs, and proves that the replicas reach each other and that nothing is
+/// left of them in the end.
 pub fn perform(programs: &Path) -> Result<()> {
     // First of all, since it asks for what may be missing.
     let network = Network::build()?;
@@ -112,7 +114,8 @@ impl Network {
         Ok(Network { nodes, _bridge: bridge })
     }
 
-    /// Has the main plugin attach a replica to its node; the terminal then tells in which block its address is.
+    /// Has the main plugin attach a replica to its node; the terminal then tells in which block its address
+    /// is.
     fn run(&self, replica: Replica, plugin: &Plugin, terminal: &Terminal) -> Result<Running> {
         let namespace = Namespace::new()?;
         let node = self.node(replica.node)?;
@@ -128,7 +131,8 @@ impl Network {
         Ok(Running { replica, namespace, address })
     }
 
-    /// Installs a route to each block on every other node, as there is no routing agent. The plugin installs those to its own node's replicas.
+    /// Installs a route to each block on every other node, as there is no routing agent. The plugin installs
+    /// those to its own node's replicas.
     fn install_routes(&self, replicas: &[Running]) -> Result<()> {
         let blocks: BTreeMap<Ipv4Net, &str> =
             replicas.iter().map(|running| (running.address.trunc(), running.replica.node)).collect();
@@ -164,7 +168,8 @@ impl Network {
         RACKS.into_iter().map(check_from).collect()
     }
 
-    /// Has the plugin take the replicas down, and proves that nothing of them is left on the nodes and in the store; a line that says so.
+    /// Has the plugin take the replicas down, and proves that nothing of them is left on the nodes and in the
+    /// store; a line that says so.
     fn take_down(&self, replicas: &[Running], plugin: &Plugin, terminal: &Terminal) -> Result<String> {
         for Running { replica, namespace, .. } in replicas {
             let node = self.node(replica.node)?;

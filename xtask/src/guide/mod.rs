@@ -1,5 +1,5 @@
-//! The rack guide, performed: a fresh store, the real `calicoctl` and `calico-ipam` as separate processes, and the proof. Here is what its administrator
-//! types, and where the scheduler would place the replicas.
+//! The rack guide, performed: a fresh store, the real `calicoctl` and `calico-ipam` as separate processes,
+//! and the proof. Here is what its administrator types, and where the scheduler would place the replicas.
 
 use std::path::Path;
 

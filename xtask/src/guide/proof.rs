@@ -66,7 +66,8 @@ fn check_rack(
     ))
 }
 
-/// Checks that the blocks hold the addresses of these pods and no other, address by address, and gives a line.
+/// Checks that the blocks hold the addresses of these pods and no other, address by address, and gives a
+/// line.
 ///
 /// `blocks` are IPAMBlocks and `pods` are Pods, as kubectl shows them.
 pub fn check_blocks(blocks: &Json, pods: &Json) -> Result<String> {

@@ -1,4 +1,5 @@
-//! The guide on the embedded store or on etcd: its replicas are placed here, and recorded as the main plugin records them.
+//! The guide on the embedded store or on etcd: its replicas are placed here, and recorded as the main plugin
+//! records them.
 
 use std::path::Path;
 
@@ -30,7 +31,8 @@ pub fn in_scratch(work: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
 }
 
 impl Stage {
-    /// With these programs, in a folder of its own. A variable leads `calicoctl` to the store, and a field of the network configuration the plugin.
+    /// With these programs, in a folder of its own. A variable leads `calicoctl` to the store, and a field of
+    /// the network configuration the plugin.
     pub fn new(programs: &Path, folder: &Path, variable: (&'static str, &str), field: (&str, &str)) -> Stage {
         let environment = vec![(variable.0, variable.1.to_string())];
         let store = Map::from_iter([(field.0.to_string(), Json::from(field.1))]);

@@ -1,6 +1,8 @@
-//! The lab's control groups: one below the one we are in, in every hierarchy of version 1, so that the limits above still hold; in it one for each node.
+//! The lab's control groups: one below the one we are in, in every hierarchy of version 1, so that the limits
+//! above still hold; in it one for each node.
 //!
-//! All of the lab's processes are in them. So they tell, too, what is left of a lab whose supervisor was killed.
+//! All of the lab's processes are in them. So they tell, too, what is left of a lab whose supervisor was
+//! killed.
 
 use std::fs;
 use std::io::ErrorKind;

@@ -40,7 +40,8 @@ pub fn check(cni: Cni, programs: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// What the plugins need: themselves, custom resources, and a service account with the rights of both of ours.
+/// What the plugins need: themselves, custom resources, and a service account with the rights of both of
+/// ours.
 pub fn prepare_cluster(site: &Site, server: &KubeServer) -> Result<()> {
     install_plugins(site)?;
     if site.options.cni == Cni::Ptp {

@@ -17,7 +17,8 @@ use super::site::{BRIDGE, Node, Site, tail};
 const PORT: u16 = 6443;
 /// Where the nodes find what they know as docker.io.
 pub const REGISTRY: &str = "172.30.0.1:5000";
-/// How often it is asked whether the registry is ready, and how long to wait in between. The machine may be busy with a build.
+/// How often it is asked whether the registry is ready, and how long to wait in between. The machine may be
+/// busy with a build.
 const QUESTIONS: u32 = 1200;
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -1,4 +1,5 @@
-//! How fast a lab with the programs of this tree is, and their plugins on one of its nodes beside Debian's `ptp` with `host-local`.
+//! How fast a lab with the programs of this tree is, and their plugins on one of its nodes beside Debian's
+//! `ptp` with `host-local`.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +16,8 @@ use crate::namespace::Namespace;
 use xtask::cargo::this_program;
 use xtask::guide::terminal::output;
 
-/// The pod that the measured calls are for. It is on a node that is only recorded, since no kubelet is to run it.
+/// The pod that the measured calls are for. It is on a node that is only recorded, since no kubelet is to run
+/// it.
 const POD: &str = "measured";
 const NODE: &str = "nowhere";
 /// How often it is asked whether all is back, and how long to wait in between.

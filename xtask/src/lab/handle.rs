@@ -18,7 +18,8 @@ use xtask::cargo::this_program;
 /// How long a lab may take to end, and a node to boot.
 const WITHIN: Duration = Duration::from_secs(600);
 
-/// A cluster of real kubelets on this machine. It ends with this value, and with this process, unless it is left running.
+/// A cluster of real kubelets on this machine. It ends with this value, and with this process, unless it is
+/// left running.
 pub struct Lab {
     site: Site,
     /// What it hangs on; not where it was found, and none when it was left running.
@@ -26,7 +27,8 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Starts it, and waits until all nodes are ready; tells how far it is. What is missing on the machine is installed first, where that can be done.
+    /// Starts it, and waits until all nodes are ready; tells how far it is. What is missing on the machine is
+    /// installed first, where that can be done.
     pub fn up(options: &Options, mut tell: impl FnMut(&str)) -> Result<Lab> {
         let count = options.nodes.len();
         ensure!((1..=MOST_NODES.into()).contains(&count), "a lab has 1 to {MOST_NODES} nodes, not {count}");
@@ -107,7 +109,8 @@ impl Lab {
         }
     }
 
-    /// A command inside of the cluster, which finds the API server and rackpool's programs, in the folder that we are in.
+    /// A command inside of the cluster, which finds the API server and rackpool's programs, in the folder
+    /// that we are in.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Result<Command> {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.first_process()?, "--net", "--mount", "--pid", "--"]);
@@ -150,7 +153,8 @@ impl Lab {
         Ok(())
     }
 
-    /// Installs a route to each block of pods' addresses on every other node, as there is no routing agent; the number of blocks.
+    /// Installs a route to each block of pods' addresses on every other node, as there is no routing agent;
+    /// the number of blocks.
     pub fn install_routes(&self) -> Result<usize> {
         let blocks = cni::blocks(&self.site, |question| run(&mut self.kubectl(question)?))?;
         let first = self.first_process()?;
@@ -168,7 +172,8 @@ impl Lab {
         fs::read_to_string(&file).with_context(|| file.display().to_string())
     }
 
-    /// Goes on in the folder that we are in, since entering a namespace leads to its root, and with all that leads to the API server.
+    /// Goes on in the folder that we are in, since entering a namespace leads to its root, and with all that
+    /// leads to the API server.
     fn in_folder(&self, command: &mut Command) {
         let script = r#"cd "$1" 2>/dev/null || cd /; [ -z "$2" ] || PATH=$2:$PATH; shift 2; exec "$@""#;
         command.args(["sh", "-c", script, "sh"]);

@@ -1,4 +1,5 @@
-//! The lab's images: a stand-in for nginx that tells the pod's name to whom asks it over HTTP, and the pause that holds a pod's namespaces.
+//! The lab's images: a stand-in for nginx that tells the pod's name to whom asks it over HTTP, and the pause
+//! that holds a pod's namespaces.
 //!
 //! Both are busybox, in one layer of one OCI layout.
 
@@ -16,7 +17,8 @@ use super::site::run;
 
 /// Debian's static one.
 pub const BUSYBOX: &str = "/bin/busybox";
-/// Name with tag, and what it runs. As first process each ends at once when it is told to; busybox alone would be killed half a minute later.
+/// Name with tag, and what it runs. As first process each ends at once when it is told to; busybox alone
+/// would be killed half a minute later.
 const IMAGES: [(&str, &str); 2] = [
     ("nginx:latest", "trap 'exit 0' TERM QUIT; hostname > /www/index.html; httpd -f -p 80 -h /www & wait"),
     ("pause:1", "trap 'exit 0' TERM INT; sleep 2147483647 & wait"),

@@ -1,5 +1,6 @@
-//! A whole cluster on this machine, with nothing in it mocked: a control plane, and nodes that are each a real kubelet with its own containerd, runc and
-//! network plugins, in namespaces of their own, joined by a bridge. `up` leaves one running, `down` ends it.
+//! A whole cluster on this machine, with nothing in it mocked: a control plane, and nodes that are each a
+//! real kubelet with its own containerd, runc and network plugins, in namespaces of their own, joined by a
+//! bridge. `up` leaves one running, `down` ends it.
 //!
 //! [`supervisor`] tells which processes there are, and how it comes that nothing is left behind.
 
@@ -48,20 +49,23 @@ pub struct LabArguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Starts it, waits until all nodes are ready, and leaves it running. Takes root; the first time this builds Kubernetes, which takes minutes.
+    /// Starts it, waits until all nodes are ready, and leaves it running. Takes root; the first time this
+    /// builds Kubernetes, which takes minutes.
     Up(Up),
     /// Ends it; nothing of it is left.
     Down,
     /// Installs and builds what `up` would, and starts nothing.
     Prepare,
-    /// A shell, or a command, inside of the cluster, with kubectl as the administrator and what `up --programs` names on the path.
+    /// A shell, or a command, inside of the cluster, with kubectl as the administrator and what `up
+    /// --programs` names on the path.
     Shell(Shell),
     /// Cuts the power of a node and boots it again, on the same disk; then does what `routes` does.
     Restart {
         /// Its name.
         node: String,
     },
-    /// Installs a route to each node's blocks of pods' addresses on every other node, as there is no routing agent; again whenever there are new blocks.
+    /// Installs a route to each node's blocks of pods' addresses on every other node, as there is no routing
+    /// agent; again whenever there are new blocks.
     Routes,
     /// The lab's own processes.
     #[command(hide = true)]

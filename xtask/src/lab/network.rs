@@ -1,4 +1,5 @@
-//! The lab's network: a bridge in the cluster's namespace, a cable from it to each node, and a route to each block of pods' addresses.
+//! The lab's network: a bridge in the cluster's namespace, a cable from it to each node, and a route to each
+//! block of pods' addresses.
 
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -10,7 +11,8 @@ use ipnet::IpNet;
 
 use super::site::{BRIDGE, Node, Site};
 
-/// Marks the routes that the lab installs, so that it finds them again. The number means nothing to the kernel.
+/// Marks the routes that the lab installs, so that it finds them again. The number means nothing to the
+/// kernel.
 const PROTOCOL: &str = "190";
 
 /// Whether this machine does IPv6.
@@ -26,7 +28,8 @@ pub fn create_bridge() -> Result<()> {
     )
 }
 
-/// Gives a node a network of its own, and a card in it with a cable to the bridge. The card's address is the node's for good.
+/// Gives a node a network of its own, and a card in it with a cable to the bridge. The card's address is the
+/// node's for good.
 pub fn plug_in(node: Node<'_>) -> Result<()> {
     let (name, number, host) = (node.name, node.number, node.host());
     ip(
@@ -78,8 +81,8 @@ pub struct Block {
     pub node: String,
 }
 
-/// Installs a route to each block on every node that has it not, and on the cluster's own side; removes those to blocks that are no more. `ip` makes the
-/// command, in the cluster's namespaces.
+/// Installs a route to each block on every node that has it not, and on the cluster's own side; removes those
+/// to blocks that are no more. `ip` makes the command, in the cluster's namespaces.
 pub fn install_routes(site: &Site, blocks: &[Block], ip: impl Fn() -> Command) -> Result<()> {
     let everywhere = site.options.nodes.iter().map(|name| Some(name.as_str())).chain([None]);
     for place in everywhere {

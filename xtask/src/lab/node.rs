@@ -1,4 +1,5 @@
-//! A node, inside of its namespaces: its disk is put in place, then containerd and the kubelet run for as long as it does.
+//! A node, inside of its namespaces: its disk is put in place, then containerd and the kubelet run for as
+//! long as it does.
 
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
@@ -27,7 +28,8 @@ const SYSCTLS: [(&str, &str); 6] = [
     ("kernel/keys/root_maxkeys", "1000000"),
     ("kernel/keys/root_maxbytes", "25000000"),
 ];
-/// How often it is asked whether containerd is there, and how long to wait in between. The machine may be busy with a build.
+/// How often it is asked whether containerd is there, and how long to wait in between. The machine may be
+/// busy with a build.
 const QUESTIONS: u32 = 1200;
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -140,7 +142,8 @@ fn kubelet(node: Node<'_>) -> Command {
     command
 }
 
-/// `restrict_oom_score_adj` is for machines where root may not lower a process' score, without which no sandbox starts there.
+/// `restrict_oom_score_adj` is for machines where root may not lower a process' score, without which no
+/// sandbox starts there.
 fn containerd_configuration(node: Node<'_>) -> String {
     let root = node.path("containerd");
     let (root, sandbox) = (root.display(), image::PAUSE);

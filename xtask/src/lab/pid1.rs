@@ -1,5 +1,5 @@
-//! The first process of a namespace of processes, with which all others in it end. It starts one program, takes in those whose parents have ended, and
-//! ends with the program.
+//! The first process of a namespace of processes, with which all others in it end. It starts one program,
+//! takes in those whose parents have ended, and ends with the program.
 
 use std::process::Command;
 

@@ -43,7 +43,8 @@ pub fn can_be_had() -> bool {
     missing.is_none()
 }
 
-/// Sees that everything is there; installs and builds what can be, and says what else is missing and how to get it.
+/// Sees that everything is there; installs and builds what can be, and says what else is missing and how to
+/// get it.
 pub fn provide() -> Result<()> {
     if !needs::is_root() {
         bail!(

@@ -36,7 +36,8 @@ pub struct Options {
     pub nodes: Vec<String>,
     /// Their network plugin.
     pub cni: Cni,
-    /// The folder of rackpool's programs. What is in the lab finds them on its path; the nodes get the plugins of [`Cni::Calico`] from it.
+    /// The folder of rackpool's programs. What is in the lab finds them on its path; the nodes get the
+    /// plugins of [`Cni::Calico`] from it.
     pub programs: Option<PathBuf>,
 }
 

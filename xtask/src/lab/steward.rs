@@ -1,4 +1,5 @@
-//! The steward, inside of the cluster's namespaces: it starts the control plane and the nodes, and cuts a node's power when it is asked to.
+//! The steward, inside of the cluster's namespaces: it starts the control plane and the nodes, and cuts a
+//! node's power when it is asked to.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,7 +29,8 @@ pub const FIRST_PROCESS: &str = "pid";
 pub const MEMORY: &str = "memory";
 /// The kubelet's port.
 const KUBELET: u16 = 10250;
-/// How often it is asked how far the nodes are, and how long to wait in between. The machine may be busy with a build.
+/// How often it is asked how far the nodes are, and how long to wait in between. The machine may be busy with
+/// a build.
 const QUESTIONS: u32 = 1200;
 const PAUSE: Duration = Duration::from_millis(400);
 

@@ -1,12 +1,14 @@
-//! The supervisor: the process outside that owns a lab, and the one that removes what the lab leaves when the supervisor itself is killed.
+//! The supervisor: the process outside that owns a lab, and the one that removes what the lab leaves when the
+//! supervisor itself is killed.
 //!
 //! ```text
 //! who wants the lab --- supervisor ---+--- sweeper
 //!                                     '--- unshare --- pid 1 --- steward --- etcd, API server, ..., unshare (a node) --- pid 1 --- node
 //! ```
-//! The supervisor, the sweeper and the steward read a pipe that comes from the left to its end: whoever loses the one before ends, in whatever way that was
-//! lost. `unshare` and the first process of its namespace end with each other, and with a first process all of its namespace. The sweeper then ends what is
-//! still in the lab's control groups, and removes these and the lab's folder.
+//! The supervisor, the sweeper and the steward read a pipe that comes from the left to its end: whoever loses
+//! the one before ends, in whatever way that was lost. `unshare` and the first process of its namespace end
+//! with each other, and with a first process all of its namespace. The sweeper then ends what is still in the
+//! lab's control groups, and removes these and the lab's folder.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};

@@ -3,7 +3,8 @@
 //!
 //! Three layers, in the order in which they report:
 //! 1. *client*: Go's field and struct rules; Calico's programs check them in every mode.
-//! 2. *schema*: what the CRDs say (ranges, patterns, enumerations, then expressions); in Kubernetes the API server checks them.
+//! 2. *schema*: what the CRDs say (ranges, patterns, enumerations, then expressions); in Kubernetes the API
+//!    server checks them.
 //! 3. *operation*: what may be created, and what may not change.
 //!
 //! Rules about several objects (overlapping pools, blocks of another size) are checked by those who read them

@@ -19,7 +19,8 @@ fn machine() -> Machine {
     ])
 }
 
-/// Starts `many` ADDs on two nodes, kills every seventh, each at another moment of its life, and checks what is left.
+/// Starts `many` ADDs on two nodes, kills every seventh, each at another moment of its life, and checks what
+/// is left.
 fn crowd(many: usize, changes: Json) {
     let machine = machine();
     let container = |n: usize| format!("c{n}");

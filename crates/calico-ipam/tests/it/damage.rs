@@ -82,7 +82,8 @@ fn one_bad_record_stops_nothing() {
     }
 }
 
-/// A block of which it is doubtful who holds an address: others are used, and a DEL that cannot be served names it.
+/// A block of which it is doubtful who holds an address: others are used, and a DEL that cannot be served
+/// names it.
 #[test]
 fn a_doubtful_block_keeps_its_addresses() {
     for (pointer, value, field) in [

@@ -229,7 +229,8 @@ pub(crate) fn node(name: &str, labels: Json) -> Json {
     json!({"kind": "Node", "metadata": {"name": name, "labels": labels}, "spec": {}})
 }
 
-/// Where the recordings are, of which a test wants at least so many; `None`, with a printed reason, when `RACKPOOL_RECORDINGS` does not say.
+/// Where the recordings are, of which a test wants at least so many; `None`, with a printed reason, when
+/// `RACKPOOL_RECORDINGS` does not say.
 #[allow(
     clippy::disallowed_methods,
     reason = "the one place where these tests learn where the recordings are"

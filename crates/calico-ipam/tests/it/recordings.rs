@@ -1,7 +1,9 @@
-//! Replays the recorded cases of Calico's plugin (`cni/cases.json`), those that can be had without Kubernetes.
+//! Replays the recorded cases of Calico's plugin (`cni/cases.json`), those that can be had without
+//! Kubernetes.
 //!
-//! The recordings are found through `RACKPOOL_RECORDINGS`. What was recorded on a Kubernetes datastore is replayed on an embedded one that holds the same
-//! pools and the same node: the configuration's datastore fields are changed for that, nothing else.
+//! The recordings are found through `RACKPOOL_RECORDINGS`. What was recorded on a Kubernetes datastore is
+//! replayed on an embedded one that holds the same pools and the same node: the configuration's datastore
+//! fields are changed for that, nothing else.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -58,7 +60,8 @@ fn machine() -> Machine {
     ])
 }
 
-/// The recorded standard input, led to our store where it led to Kubernetes. What is no JSON, or names another store, stays as it is.
+/// The recorded standard input, led to our store where it led to Kubernetes. What is no JSON, or names
+/// another store, stays as it is.
 fn stdin(case: &Json, machine: &Machine) -> String {
     let text = case["stdin"].as_str().unwrap();
     let Ok(Json::Object(mut conf)) = serde_json::from_str(text) else { return text.to_string() };
@@ -98,7 +101,8 @@ fn wanted(case: &Json) -> String {
     }
 }
 
-/// By block: the ordinals that are taken. Blocks without any are left out: whether an empty block stays is the store's affair.
+/// By block: the ordinals that are taken. Blocks without any are left out: whether an empty block stays is
+/// the store's affair.
 fn taken(machine: &Machine) -> BTreeMap<String, Vec<u32>> {
     let blocks = machine.blocks().into_iter().map(|block| {
         let ordinals = (0..block.cidr.size()).filter(|ordinal| block.attribute(*ordinal).is_some());
@@ -127,7 +131,8 @@ fn the_recorded_cases() {
             wrong.push(format!("{name}: {answer:?}\n   wanted {} and {:?}", case["exit_code"], wanted(case)));
         }
         if let Some(after) = case["allocations_after"].as_object() {
-            // Of a dual-stack ADD that failed in one family Calico leaves the other's address; a failed ADD of ours leaves nothing.
+            // Of a dual-stack ADD that failed in one family Calico leaves the other's address; a failed ADD
+            // of ours leaves nothing.
             let nothing = case["exit_code"] != 0 && case["after_previous_case"] != true;
             let after = if nothing { Default::default() } else { after.clone() };
             let numbers =

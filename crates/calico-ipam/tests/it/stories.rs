@@ -1,8 +1,9 @@
-//! Replays what Calico's plugin did in the recorded stories (`calicoctl-etcd/*`): the same answers, and the same records afterwards, byte for byte but for
-//! times and sequence numbers.
+//! Replays what Calico's plugin did in the recorded stories (`calicoctl-etcd/*`): the same answers, and the
+//! same records afterwards, byte for byte but for times and sequence numbers.
 //!
-//! Every unbroken run of plugin steps is replayed. The resources before it are those of the state that was recorded after it, as the plugin changes none; the
-//! allocations before it are those that our own earlier runs left.
+//! Every unbroken run of plugin steps is replayed. The resources before it are those of the state that was
+//! recorded after it, as the plugin changes none; the allocations before it are those that our own earlier
+//! runs left.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Handles are put together from names with dots in them: who comes to another's handle does not come to its addresses.
+//! Handles are put together from names with dots in them: who comes to another's handle does not come to its
+//! addresses.
 
 use serde_json::json;
 

@@ -142,7 +142,8 @@ impl Kubevirt {
         owners
     }
 
-    /// What Felix does when a migration has come to its end: the alternate owner is the active one, and the other way round.
+    /// What Felix does when a migration has come to its end: the alternate owner is the active one, and the
+    /// other way round.
     pub fn promote(&self) {
         for mut block in self.cluster.objects("ipamblocks") {
             for attribute in block["spec"]["attributes"].as_array_mut().unwrap() {

@@ -223,7 +223,8 @@ fn machines_that_keep_nothing() {
     assert_eq!(kubevirt.owners(), owned(HANDLE, "", ""));
 }
 
-/// A request that ended between its writes has counted an address that it never took: with Calico no pod of the machine ever gets one again.
+/// A request that ended between its writes has counted an address that it never took: with Calico no pod of
+/// the machine ever gets one again.
 #[test]
 fn a_count_that_is_too_high_keeps_nobody_from_a_first_address() {
     let Some((kubevirt, first, _)) = start() else { return };

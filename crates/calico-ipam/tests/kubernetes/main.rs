@@ -1,4 +1,5 @@
-//! Runs the real program on a real API server, with the rights of `deploy/rbac/calico-ipam.yaml`. `RACKPOOL_SKIP_KUBERNETES=1` leaves these tests out.
+//! Runs the real program on a real API server, with the rights of `deploy/rbac/calico-ipam.yaml`.
+//! `RACKPOOL_SKIP_KUBERNETES=1` leaves these tests out.
 
 #![allow(clippy::unwrap_used, reason = "a test is to stop there")]
 

@@ -64,7 +64,8 @@ fn a_namespace_that_is_gone_gets_nothing() {
     assert_eq!(host.run_with("ADD", "c1", &by_name).addresses(), ["10.0.0.9/32"]);
 }
 
-/// Where the configuration names no Kubernetes beside the datastore's settings, selectors see no labels, as with Calico.
+/// Where the configuration names no Kubernetes beside the datastore's settings, selectors see no labels, as
+/// with Calico.
 #[test]
 fn nobody_is_asked_unless_the_configuration_says_so() {
     let Some(cluster) = cluster() else { return };

@@ -1,4 +1,5 @@
-//! What a user is told when the API server is not to be reached, and that it is told while the runtime still listens.
+//! What a user is told when the API server is not to be reached, and that it is told while the runtime still
+//! listens.
 
 use std::io::Read;
 use std::net::TcpListener;

@@ -1,4 +1,5 @@
-//! How often a whole run of the program asks the API server, as the server's own log counts it, and how many of the requests wait for each other.
+//! How often a whole run of the program asks the API server, as the server's own log counts it, and how many
+//! of the requests wait for each other.
 
 use api::{Block, BlockCidr};
 use serde_json::{Value as Json, json};
@@ -8,7 +9,8 @@ use crate::fixture::{Cluster, GROUP, Host, cluster, node, pod, pool, writes};
 use crate::harness::Answer;
 use crate::slow::{SlowWay, steps};
 
-/// A busy machine may hold back one of several requests that were sent at once, which then count as two steps: the number is the least of some runs.
+/// A busy machine may hold back one of several requests that were sent at once, which then count as two
+/// steps: the number is the least of some runs.
 const RUNS: usize = 3;
 
 /// What a command costs.

@@ -12,7 +12,8 @@ use serde_json::Value as Json;
 
 use crate::fixture::{Cluster, PLUGIN};
 
-/// How late the server's answers are. Requests that wait for none arrive much closer to each other, even on a busy machine.
+/// How late the server's answers are. Requests that wait for none arrive much closer to each other, even on a
+/// busy machine.
 const DELAY: Duration = Duration::from_millis(250);
 
 /// A way to the server on which answers are late.
@@ -83,8 +84,9 @@ fn hand_on(mut from: TcpStream, mut to: TcpStream, answers: Option<Arc<State>>) 
     });
 }
 
-/// Does something on the slow way; tells how many requests of the plugin's user came one after another at most. One that waits for the answer to another
-/// arrives later than that one by the delay of answers or more; so the real number is never greater.
+/// Does something on the slow way; tells how many requests of the plugin's user came one after another at
+/// most. One that waits for the answer to another arrives later than that one by the delay of answers or
+/// more; so the real number is never greater.
 pub fn steps<T>(cluster: &Cluster, act: impl FnOnce() -> T) -> (T, usize) {
     let before = arrivals(cluster).len();
     let answer = act();

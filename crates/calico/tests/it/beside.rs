@@ -1,4 +1,5 @@
-//! A container with a network of another plugin's, which came first; and what runtimes of other kinds than Kubernetes' ask for.
+//! A container with a network of another plugin's, which came first; and what runtimes of other kinds than
+//! Kubernetes' ask for.
 
 use serde_json::json;
 

@@ -47,7 +47,8 @@ impl Namespace {
     /// That of a host.
     pub fn of_host() -> Option<Namespace> {
         let host = Namespace::new()?;
-        // A host has a way out; where it has none, it does not answer for the address that containers send to.
+        // A host has a way out; where it has none, it does not answer for the address that containers send
+        // to.
         for line in [
             "link set lo up",
             "link add up0 type veth peer name up1",

@@ -1,4 +1,5 @@
-//! An address changes hands only when no route of ours leads to its last holder any more, by whatever name the host's end goes and whatever the runtime says.
+//! An address changes hands only when no route of ours leads to its last holder any more, by whatever name
+//! the host's end goes and whatever the runtime says.
 
 use serde_json::{Value as Json, json};
 
@@ -17,7 +18,8 @@ fn late_del(node: &Node, container: &Container, variables: &[(&str, &str)], more
     node.host.run(|| run(&[], environment, &node.configuration(more.clone())))
 }
 
-/// What the end is called and what is noted on it may have changed, and the runtime may have forgotten whose the container is.
+/// What the end is called and what is noted on it may have changed, and the runtime may have forgotten whose
+/// the container is.
 #[test]
 fn what_is_not_found_by_name_is_found_by_its_route() {
     for case in ["no arguments", "prefix", "alias", "no alias", "name", "name, no alias"] {
@@ -124,7 +126,8 @@ fn an_unmarked_end_under_an_old_path_is_not_the_containers() {
     assert_eq!((node.host.interfaces().len(), node.in_use(), node.endpoints().len()), (1, 2, 1));
 }
 
-/// An address is free by its record, and leads to somebody: who is given it next fails, gives it back, and harms nobody.
+/// An address is free by its record, and leads to somebody: who is given it next fails, gives it back, and
+/// harms nobody.
 #[test]
 fn an_address_that_two_were_given_stays_the_firsts() {
     for is_calicos in [false, true] {

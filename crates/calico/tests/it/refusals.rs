@@ -53,7 +53,8 @@ fn a_failure_after_the_address_was_given_gives_it_back() {
     assert!(node.host.interfaces().is_empty() && container.netns.interfaces().is_empty());
 }
 
-/// The IPAM plugin knows the container's addresses by its name: it takes back those of the ADD before, too. So their endpoint goes.
+/// The IPAM plugin knows the container's addresses by its name: it takes back those of the ADD before, too.
+/// So their endpoint goes.
 #[test]
 fn a_failure_of_a_second_add_leaves_nothing_of_the_first() {
     let Some(node) = Node::new() else { return };

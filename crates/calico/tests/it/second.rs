@@ -49,7 +49,8 @@ fn two_on_one_network_are_refused_and_the_first_goes_on() {
     }
 }
 
-/// Each has an end of its own on the host, an endpoint and addresses; and each goes by itself, in any order, whatever the runtime still knows.
+/// Each has an end of its own on the host, an endpoint and addresses; and each goes by itself, in any order,
+/// whatever the runtime still knows.
 #[test]
 fn two_on_two_networks() {
     for pod in ["web-0", ""] {
@@ -167,7 +168,8 @@ fn a_pods_new_container_takes_over_both() {
     assert_eq!((node.endpoints().len(), node.in_use(), node.host.interfaces().len()), (2, 4, 2));
 }
 
-/// Where the endpoint of a second one was deleted, the handle still tells of it: a third on its network is refused, and whatever is given back is cut off before.
+/// Where the endpoint of a second one was deleted, the handle still tells of it: a third on its network is
+/// refused, and whatever is given back is cut off before.
 #[test]
 fn an_interface_whose_endpoint_is_gone_counts() {
     let Some(node) = Node::new() else { return };

@@ -1,4 +1,5 @@
-//! An address changes hands only when no route leads to its last holder any more, whatever the runtime still knows of that one.
+//! An address changes hands only when no route leads to its last holder any more, whatever the runtime still
+//! knows of that one.
 
 use std::net::IpAddr;
 
@@ -24,7 +25,8 @@ fn answers(node: &Node, container: &Container, addresses: &[IpAddr]) -> bool {
     addresses.iter().all(|addr| node.host.reaches(&container.netns, *addr))
 }
 
-/// The names on the host are one; the alias tells the containers apart, and where there is none, the address that is routed there.
+/// The names on the host are one; the alias tells the containers apart, and where there is none, the address
+/// that is routed there.
 #[test]
 fn a_late_end_of_a_pods_old_container_leaves_the_new_one_alone() {
     for (netns, is_calicos) in GONE.into_iter().flat_map(|netns| [(netns, false), (netns, true)]) {
@@ -122,7 +124,8 @@ fn containers_whose_names_begin_alike() {
     assert_eq!((node.host.interfaces().len(), node.in_use(), node.endpoints().len()), (0, 0, 0));
 }
 
-/// A pod's name on the host is the beginning of a hash, and somebody with patience finds another pod of the same.
+/// A pod's name on the host is the beginning of a hash, and somebody with patience finds another pod of the
+/// same.
 #[test]
 fn a_pod_whose_name_on_the_host_is_anothers() {
     let Some(node) = Node::new() else { return };

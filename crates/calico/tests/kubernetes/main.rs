@@ -1,5 +1,5 @@
-//! The plugin on a real API server, with the rights of `deploy/rbac/calico.yaml` and the real calico-ipam. `RACKPOOL_SKIP_KUBERNETES=1` leaves these
-//! tests out.
+//! The plugin on a real API server, with the rights of `deploy/rbac/calico.yaml` and the real calico-ipam.
+//! `RACKPOOL_SKIP_KUBERNETES=1` leaves these tests out.
 
 #![allow(
     clippy::unwrap_used,

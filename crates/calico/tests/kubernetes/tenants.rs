@@ -138,7 +138,8 @@ fn a_floating_address_that_two_ask_for_at_once() {
     });
 }
 
-/// The pod's record has room for one interface. The end of the one that was refused is not the end of the first.
+/// The pod's record has room for one interface. The end of the one that was refused is not the end of the
+/// first.
 #[test]
 fn a_second_interface_is_refused_and_the_first_goes_on() {
     on_host(|cluster| {

@@ -21,7 +21,8 @@ fn world() -> World {
     world
 }
 
-/// Of every kind: the list shows the rest and names the bad one on standard error; by name it is an error that says why; it can be deleted.
+/// Of every kind: the list shows the rest and names the bad one on standard error; by name it is an error
+/// that says why; it can be deleted.
 #[test]
 fn lists_leave_out_and_name() {
     for (kind, plural) in [

@@ -1,4 +1,5 @@
-//! What is read may be a trap: pipes that nobody writes, files without end, text that multiplies, faults next to secrets.
+//! What is read may be a trap: pipes that nobody writes, files without end, text that multiplies, faults next
+//! to secrets.
 
 use std::fs;
 use std::io::Write;

@@ -44,7 +44,8 @@ fn recorded_calls_of_the_plugin_are_answered_the_same() {
     on_kubernetes("v1", "cni", 250);
 }
 
-/// Those recordings on an API server that the replay starts, with our own definitions of that group; more than so many pass. Scenarios that need programs which we do not have pass as far as they go.
+/// Those recordings on an API server that the replay starts, with our own definitions of that group; more
+/// than so many pass. Scenarios that need programs which we do not have pass as far as they go.
 #[cfg(feature = "kubernetes")]
 fn on_kubernetes(group: &str, recordings: &str, count: usize) {
     use servers::kube_server;
@@ -62,7 +63,8 @@ fn on_kubernetes(group: &str, recordings: &str, count: usize) {
     pass(replay.env("CRDS", definitions), count);
 }
 
-/// Python in namespaces of its own; `None`, having said why, where that or one of the programs is not to be had.
+/// Python in namespaces of its own; `None`, having said why, where that or one of the programs is not to be
+/// had.
 fn isolated_python(programs: &[&str]) -> Option<Command> {
     let isolated = || {
         let mut command = Command::new("unshare");

@@ -84,7 +84,8 @@ fn a_backup_begins_a_store_elsewhere() {
     }
 }
 
-/// All that a begun, restored or filled store holds lies in its file; whoever loses the one beside it is told so, in each command.
+/// All that a begun, restored or filled store holds lies in its file; whoever loses the one beside it is told
+/// so, in each command.
 #[test]
 fn a_store_is_whole_or_says_what_is_missing() {
     let world = World::new();

@@ -1,4 +1,5 @@
-//! What a user is told when etcd cannot be used: each cause in its own words, with the endpoint and the remedy, and in time.
+//! What a user is told when etcd cannot be used: each cause in its own words, with the endpoint and the
+//! remedy, and in time.
 
 use std::net::TcpListener;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Every value that Calico was recorded to leave in etcd, through the real store: understood, and written back as it was.
+//! Every value that Calico was recorded to leave in etcd, through the real store: understood, and written
+//! back as it was.
 
 use std::path::{Path, PathBuf};
 
@@ -148,7 +149,8 @@ fn recorded_values_are_read_and_written_back_as_they_were() {
                 let now = raw.get(path.as_str(), None).await.unwrap();
                 let now = now.kvs()[0].value_str().unwrap().to_string();
                 let [was, is]: [Json; 2] = [&text, &now].map(|text| serde_json::from_str(text).unwrap());
-                // The order of fields and the spelling of values are Calico's; the texts themselves differ where the recording lost Go's escapes.
+                // The order of fields and the spelling of values are Calico's; the texts themselves differ
+                // where the recording lost Go's escapes.
                 assert!(is_same(&was, &is), "{} {path}:\n{text}\n{now}", file.display());
                 values += 1;
             }

@@ -1,4 +1,5 @@
-//! What a user is told when the API server cannot be used: each cause in its own words, with the remedy, and in time.
+//! What a user is told when the API server cannot be used: each cause in its own words, with the remedy, and
+//! in time.
 
 use std::net::TcpListener;
 use std::time::Duration;

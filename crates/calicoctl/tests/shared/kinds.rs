@@ -3,10 +3,12 @@
 use api::{Backend, Kind, Operation, Role};
 use serde_json::{Value as Json, json};
 
-/// Runs a command line with that standard input; gives whether it succeeded, and what it wrote, to standard output or else to standard error.
+/// Runs a command line with that standard input; gives whether it succeeded, and what it wrote, to standard
+/// output or else to standard error.
 pub type Run<'a> = &'a dyn Fn(&str, &str) -> (bool, String);
 
-/// A kind, a name, a `spec` to create, a change of it, and a change that is refused with a word of the reason.
+/// A kind, a name, a `spec` to create, a change of it, and a change that is refused with a word of the
+/// reason.
 type Row = (Kind, &'static str, Json, Json, (Json, &'static str));
 
 fn rows() -> Vec<Row> {
@@ -59,7 +61,8 @@ fn rows() -> Vec<Row> {
 #[test]
 fn every_kind_that_users_write_has_a_row() {
     let rows = rows();
-    // Nodes and endpoints are Kubernetes' own there, and the allocator's configuration goes along with a record.
+    // Nodes and endpoints are Kubernetes' own there, and the allocator's configuration goes along with a
+    // record.
     let written = |kind: &&Kind| {
         kind.is_offered()
             && kind.allows(Backend::Kubernetes, Operation::Create, "").is_ok()

@@ -1,4 +1,5 @@
-//! The network configuration that the plugin reads from its standard input. It may hold tokens: nothing here is ever printed.
+//! The network configuration that the plugin reads from its standard input. It may hold tokens: nothing here
+//! is ever printed.
 
 mod schema;
 

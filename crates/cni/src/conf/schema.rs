@@ -1,5 +1,5 @@
-//! The types of a network configuration's fields, and what Go's decoder says of a value of another type (`cni-plugin/pkg/types/types.go`,
-//! `encoding/json/decode.go`).
+//! The types of a network configuration's fields, and what Go's decoder says of a value of another type
+//! (`cni-plugin/pkg/types/types.go`, `encoding/json/decode.go`).
 
 use api::go::json_type;
 use serde_json::{Map, Value as Json};
@@ -134,7 +134,8 @@ pub(crate) const VERSION_ONLY: Struct = Struct {
     fields: &[("cniVersion", Text)],
 };
 
-/// The fields that the struct has, under the names it has for them: Go takes any case, of two spellings the later, and a null for nothing.
+/// The fields that the struct has, under the names it has for them: Go takes any case, of two spellings the
+/// later, and a null for nothing.
 ///
 /// # Errors
 /// The first value of a wrong type, in Go's words.

@@ -13,7 +13,8 @@ const BOTH: [&str; 2] = ["10.0.0.1", "2001:db8:1::1"];
 const FAMILIES: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
 
 impl Namespace {
-    /// Another network: interfaces with addresses of both families, and default routes of these metrics, 0 for the kernel's own.
+    /// Another network: interfaces with addresses of both families, and default routes of these metrics, 0
+    /// for the kernel's own.
     fn other_network(&self, metrics: [u32; 2]) {
         for (name, addr, to, metric) in [
             ("net0", "192.0.2.10", "203.0.113.0", metrics[0]),

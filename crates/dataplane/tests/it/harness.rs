@@ -113,7 +113,8 @@ impl Namespace {
         self.netlink(async |handle| handle.link().add(LinkBridge::new(name).build()).execute().await.is_ok())
     }
 
-    /// Routes an address to an interface once it is up. Tells whether it was there in time and nobody had done so.
+    /// Routes an address to an interface once it is up. Tells whether it was there in time and nobody had
+    /// done so.
     pub fn route_as_soon_as_up(&self, name: &str, address: IpAddr, stop: &AtomicBool) -> bool {
         self.netlink(async |handle| {
             while !stop.load(Ordering::Relaxed) {
@@ -145,7 +146,8 @@ impl Namespace {
         self.run(|| fs::write(format!("/proc/sys/net/{file}"), value).unwrap());
     }
 
-    /// All that an attachment could leave behind: interfaces, addresses, routes, and settings of the whole namespace.
+    /// All that an attachment could leave behind: interfaces, addresses, routes, and settings of the whole
+    /// namespace.
     pub fn state(&self) -> Vec<String> {
         let mut state: Vec<String> = self.links().iter().map(|link| format!("{link:?}")).collect();
         state.extend(self.netlink(async |handle| {

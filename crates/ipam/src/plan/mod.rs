@@ -81,7 +81,8 @@ pub trait Planner {
         false
     }
 
-    /// Learns what came of the last batch that it planned, when not all of it was applied, and of every batch of [`Planner::give_up`].
+    /// Learns what came of the last batch that it planned, when not all of it was applied, and of every batch
+    /// of [`Planner::give_up`].
     fn observe(&mut self, report: &Report) {
         let _ = report;
     }

@@ -45,8 +45,8 @@ fn of_a_host() {
     assert_eq!(world.release_affinities(Which::Owner(host("unknown")), false).released, []);
 }
 
-/// The owner gave the block up while it was in use, and ended before the affinity went; meanwhile the block became empty, or it cooled down.
-/// (cooldown, in use, must be empty, is the block left)
+/// The owner gave the block up while it was in use, and ended before the affinity went; meanwhile the block
+/// became empty, or it cooled down. (cooldown, in use, must be empty, is the block left)
 #[test]
 fn nobodys_block_goes_with_the_affinity_that_is_left_of_it() {
     for (cooldown, used, must_be_empty, left) in [
@@ -115,7 +115,8 @@ fn of_a_network() {
     assert_eq!(world.blocks().len(), 1);
 }
 
-/// As recorded in 033-half-done-states, and every other pair of the table: what is there before, who then asks, what is there after.
+/// As recorded in 033-half-done-states, and every other pair of the table: what is there before, who then
+/// asks, what is there after.
 #[test]
 fn half_done_claims_are_healed_by_their_owner() {
     use AffinityState::{Confirmed, Pending, PendingDeletion};
@@ -150,7 +151,8 @@ fn half_done_claims_are_healed_by_their_owner() {
     }
 }
 
-/// A pool that was disabled, then enabled with another selector: an empty block goes back at the node's next request.
+/// A pool that was disabled, then enabled with another selector: an empty block goes back at the node's next
+/// request.
 #[test]
 fn empty_blocks_of_deselected_pools_go_back() {
     let world = World::new();

@@ -119,7 +119,8 @@ fn strict_affinity_keeps_hosts_to_their_blocks_and_can_be_toggled() {
     assert_eq!(whole.v4.addresses.len(), 62);
 }
 
-/// Two hosts on two blocks: the second of the hosts that asks for a block's worth more gets what its own block has, and the rest from the other's.
+/// Two hosts on two blocks: the second of the hosts that asks for a block's worth more gets what its own
+/// block has, and the rest from the other's.
 #[test]
 fn own_blocks_come_before_borrowed_ones() {
     let world = World::with_pool("10.0.0.0/25", 26);
@@ -298,7 +299,8 @@ fn a_handle_may_be_limited() {
     assert_eq!(world.assigned().len(), 2);
 }
 
-/// The pool was deleted and made anew with blocks of another size, and an old block is in use still: nothing that would overlap it is created.
+/// The pool was deleted and made anew with blocks of another size, and an old block is in use still: nothing
+/// that would overlap it is created.
 #[test]
 fn no_block_overlaps_one_of_another_size() {
     let world = World::with_pool("10.0.0.0/24", 28);
@@ -328,7 +330,8 @@ fn no_block_overlaps_one_of_another_size() {
     check();
 }
 
-/// Damaged blocks: what the queue names twice, or names though it is in use, is never assigned; nothing panics.
+/// Damaged blocks: what the queue names twice, or names though it is in use, is never assigned; nothing
+/// panics.
 #[test]
 fn damaged_blocks_give_no_address_twice() {
     let world = World::with_pool("10.0.0.0/29", 29);

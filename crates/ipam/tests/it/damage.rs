@@ -1,4 +1,5 @@
-//! Records that cannot be read: nothing is handed out twice for them, the rest goes on, and what cannot go on names them.
+//! Records that cannot be read: nothing is handed out twice for them, the rest goes on, and what cannot go on
+//! names them.
 
 use api::{Key, Kind, Value};
 use ipam::{HandleRelease, RunError, Which};
@@ -57,7 +58,8 @@ fn add(world: &World, host: &str, id: &str) -> Result<std::net::IpAddr, String> 
     address.ok_or_else(|| format!("{:?} {:?}", answer.v4.error, words(&answer.v4)))
 }
 
-/// Blocks of which it is doubtful who holds an address: `a` takes from another block, nothing of the damaged one is written, and `DEL` names it.
+/// Blocks of which it is doubtful who holds an address: `a` takes from another block, nothing of the damaged
+/// one is written, and `DEL` names it.
 #[test]
 fn a_doubtful_block_is_left_alone() {
     let rows = [
@@ -155,7 +157,8 @@ fn a_wrong_queue_gives_no_address_twice() {
     assert_eq!(world.assigned().len(), 14);
 }
 
-/// What a handle holds that names nothing may be in a block that nobody can read: then it stays, and the block is named.
+/// What a handle holds that names nothing may be in a block that nobody can read: then it stays, and the
+/// block is named.
 #[test]
 fn a_handle_that_names_nothing_beside_a_block_that_cannot_be_read() {
     for (pointer, value) in [("/allocations", json!([])), ("/attributes/0/handle_id", json!(5))] {

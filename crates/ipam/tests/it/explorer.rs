@@ -1,4 +1,5 @@
-//! Every interleaving of two requests, step by step: each read and each write is a step, and any of the two may go next.
+//! Every interleaving of two requests, step by step: each read and each write is a step, and any of the two
+//! may go next.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -39,8 +40,8 @@ fn task<P: Planner + 'static>(store: Faulty<MemoryStore>, clock: Clock, planner:
     Box::pin(async move { run(&store, &clock, planner, WITHIN).await.is_ok() })
 }
 
-/// Runs both, in the order that `choices` gives; where it has ended the one that is running goes on, while it can. Tells every choice that there was: who was
-/// chosen, and whether the other could have been.
+/// Runs both, in the order that `choices` gives; where it has ended the one that is running goes on, while it
+/// can. Tells every choice that there was: who was chosen, and whether the other could have been.
 fn run_both(world: &World, starts: [Start; 2], choices: &[usize]) -> (Vec<(usize, bool)>, [bool; 2]) {
     let hook: store::testing::fault::Hook = Arc::new(|_| Box::pin(give_way()));
     let base = Faulty::new(world.store.clone(), Plan { one_by_one: true, guards: false, ..Plan::default() });
@@ -66,7 +67,8 @@ fn run_both(world: &World, starts: [Start; 2], choices: &[usize]) -> (Vec<(usize
     (taken, answers)
 }
 
-/// Explores all interleavings with at most so many changes from one to the other, beyond those where one ends; tells how many there were.
+/// Explores all interleavings with at most so many changes from one to the other, beyond those where one
+/// ends; tells how many there were.
 fn explore(changes: usize, prepare: fn(&World), starts: [Start; 2], check: fn(&World, [bool; 2])) -> usize {
     let prepared = World::with_pool("10.0.0.0/29", 30);
     prepare(&prepared);

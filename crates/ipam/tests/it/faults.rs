@@ -32,7 +32,8 @@ fn writes_of(case: &Case) -> usize {
     most.load(Ordering::Relaxed)
 }
 
-/// The reply of any write, of any number of them, or of all at once, is lost: the operation succeeds all the same, exactly once.
+/// The reply of any write, of any number of them, or of all at once, is lost: the operation succeeds all the
+/// same, exactly once.
 #[test]
 fn lost_replies() {
     for case in cases() {
@@ -84,7 +85,8 @@ fn lost_replies_of_two_attempts() {
     }
 }
 
-/// A crash after any write leaves a legal state, and whoever asks again gets what was wanted; a release of all leaves nothing.
+/// A crash after any write leaves a legal state, and whoever asks again gets what was wanted; a release of
+/// all leaves nothing.
 #[test]
 fn crashes() {
     for case in cases() {
@@ -117,7 +119,8 @@ fn crashes() {
     }
 }
 
-/// The store goes away for good after a request has written something, and comes back while the request gives up: nothing is left.
+/// The store goes away for good after a request has written something, and comes back while the request gives
+/// up: nothing is left.
 #[test]
 fn what_ends_in_an_error_leaves_nothing() {
     for case in cases().iter().filter(|case| !case.act.is_release()) {
@@ -152,7 +155,8 @@ fn what_ends_in_an_error_leaves_nothing() {
     }
 }
 
-/// Before any write of an operation somebody else acts: all of the operation's promises hold, and nobody's address is lost.
+/// Before any write of an operation somebody else acts: all of the operation's promises hold, and nobody's
+/// address is lost.
 #[test]
 fn others_between_the_writes() {
     type Other = (&'static str, fn(&World));
@@ -254,8 +258,8 @@ fn chaos() {
             tasks.join_all().await
         });
         let violations = ipam::invariants::check(&world.store.records(), None);
-        // On views that are older than the port allows, a request may misjudge what its own attempts did: a count or an affinity is then wrong. An address is
-        // given twice on none.
+        // On views that are older than the port allows, a request may misjudge what its own attempts did: a
+        // count or an affinity is then wrong. An address is given twice on none.
         let is_stale = seed % 2 == 0;
         let may_be = |property| matches!(property, Property::Affinity | Property::Handle);
         assert!(violations.iter().all(|v| is_stale && may_be(v.property)), "seed {seed}: {violations:#?}");
@@ -304,7 +308,8 @@ async fn caller_of(caller: u64, store: &Faulty<MemoryStore>, clock: &Clock) -> (
     (id, mine)
 }
 
-/// A view that nothing disturbs is enough for a plan: the store's own reads never serve an answer of a request that began later.
+/// A view that nothing disturbs is enough for a plan: the store's own reads never serve an answer of a
+/// request that began later.
 #[test]
 fn the_pending_affinity_of_a_claim_that_was_stolen_is_cleaned_up() {
     let world = World::with_pool("10.0.0.0/28", 30);

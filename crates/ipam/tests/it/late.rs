@@ -1,4 +1,5 @@
-//! Commits that arrive late: given up as unknown, and applied when the request has gone on, if their expectations still hold then.
+//! Commits that arrive late: given up as unknown, and applied when the request has gone on, if their
+//! expectations still hold then.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -103,7 +104,8 @@ fn splits(most: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..most).flat_map(move |answered| (1..=most - answered).map(move |writes| (answered, writes)))
 }
 
-/// What an operation does in a cluster where `h` holds addresses of two blocks, and what it says that it released.
+/// What an operation does in a cluster where `h` holds addresses of two blocks, and what it says that it
+/// released.
 type Act = fn(&World, &Late) -> BTreeSet<IpAddr>;
 
 fn acts() -> [(&'static str, Act); 3] {
@@ -182,7 +184,8 @@ fn nothing_is_assigned_twice() {
     }
 }
 
-/// The request goes on in another pool, and writes nothing that the late commit expects otherwise; so it must fence it.
+/// The request goes on in another pool, and writes nothing that the late commit expects otherwise; so it must
+/// fence it.
 #[test]
 fn what_is_late_for_a_block_that_is_not_used_any_more_stays_out() {
     for (answered, writes) in splits(2) {

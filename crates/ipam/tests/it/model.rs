@@ -52,9 +52,11 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct Model {
     assigned: BTreeMap<IpAddr, String>,
-    /// When they were released; they may be assigned again when the cooldown is over, at the latest one second later.
+    /// When they were released; they may be assigned again when the cooldown is over, at the latest one
+    /// second later.
     cooling: BTreeMap<IpAddr, u64>,
-    /// What was cooling down when that was switched off: free as soon as somebody writes the block, and not looked for before.
+    /// What was cooling down when that was switched off: free as soon as somebody writes the block, and not
+    /// looked for before.
     unclear: BTreeSet<IpAddr>,
     reserved: BTreeSet<IpAddr>,
     /// The order in which a block gives its addresses, as long as nothing has cooled down.
@@ -248,7 +250,8 @@ proptest! {
     }
 }
 
-/// A planner is a function: the same view, time and seed give the same plan, whatever the planner has planned before.
+/// A planner is a function: the same view, time and seed give the same plan, whatever the planner has planned
+/// before.
 #[test]
 fn plans_are_deterministic() {
     use store::Store;

@@ -1,4 +1,5 @@
-//! Every operation, in a cluster that is prepared for it: what the fault tests run through everything that can go wrong, on any store.
+//! Every operation, in a cluster that is prepared for it: what the fault tests run through everything that
+//! can go wrong, on any store.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

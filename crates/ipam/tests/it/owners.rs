@@ -283,7 +283,8 @@ fn crashes() {
     }
 }
 
-/// Before any write of the release another pod is given the address, whether the replies come or not: what it was given stays with it.
+/// Before any write of the release another pod is given the address, whether the replies come or not: what it
+/// was given stays with it.
 #[test]
 fn nobody_loses_what_he_was_given_meanwhile() {
     for (at, landed) in (0..2).flat_map(|at| [(at, None), (at, Some(false)), (at, Some(true))]) {
@@ -314,7 +315,8 @@ fn nobody_loses_what_he_was_given_meanwhile() {
     }
 }
 
-/// A release of which the first write is in doubt, while another pod is given the other address: nothing is released, and that write can never arrive.
+/// A release of which the first write is in doubt, while another pod is given the other address: nothing is
+/// released, and that write can never arrive.
 #[test]
 fn what_is_in_doubt_is_fenced() {
     let world = machine("x", "");

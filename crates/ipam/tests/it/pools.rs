@@ -11,8 +11,8 @@ fn labels(pairs: &[(&str, &str)]) -> std::collections::BTreeMap<String, String> 
     pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
 }
 
-/// Specs of pools p0, p1, ... (their network comes of itself), node labels, namespace labels, pools asked for by number, use; the pool taken from, or
-/// the error.
+/// Specs of pools p0, p1, ... (their network comes of itself), node labels, namespace labels, pools asked for
+/// by number, use; the pool taken from, or the error.
 #[test]
 fn the_choice() {
     type Row = (
@@ -258,7 +258,8 @@ fn blocks_are_not_given_up_for_the_wrong_reason() {
     assert_eq!(world.affinities().len(), 3);
 }
 
-/// A pool that is disabled, or a node that is labelled anew, between the reading and the writing of a request: nothing is written, and the next attempt sees it.
+/// A pool that is disabled, or a node that is labelled anew, between the reading and the writing of a
+/// request: nothing is written, and the next attempt sees it.
 #[test]
 fn a_change_between_read_and_write_is_seen() {
     let change_pool = |world: &World| {

@@ -82,7 +82,8 @@ fn more_requests_than_addresses() {
     assert_eq!(answers.iter().filter(|answer| answer.is_whole()).count(), 16);
 }
 
-/// A DEL for every ADD, at the same time: what the ADD was answered is held or was released, and in the end a second DEL leaves nothing.
+/// A DEL for every ADD, at the same time: what the ADD was answered is held or was released, and in the end a
+/// second DEL leaves nothing.
 #[test]
 fn adds_and_their_dels() {
     for seed in 0..30 {

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use crate::world::*;
 
-/// A release that was asked for on what has changed since fails, and nothing is released; the sequence number grows by two with each round.
+/// A release that was asked for on what has changed since fails, and nothing is released; the sequence number
+/// grows by two with each round.
 #[test]
 fn sequence_numbers_protect() {
     let world = World::with_pool("10.0.0.0/30", 30);
@@ -123,7 +124,8 @@ fn by_handle() {
     );
 }
 
-/// A handle is put together from names, so two parties can come to the same one: only what is noted as the caller's goes.
+/// A handle is put together from names, so two parties can come to the same one: only what is noted as the
+/// caller's goes.
 #[test]
 fn by_a_handle_that_is_anothers_too() {
     let pod = |name: &str| ipam::PodName { namespace: "default".to_string(), name: name.to_string() };
@@ -171,7 +173,8 @@ fn by_a_handle_that_is_anothers_too() {
     assert_eq!(before.store.records(), records, "not even the sequence number has moved");
 }
 
-/// A handle that names nothing that is there: its addresses are looked for in the host's own blocks before it goes.
+/// A handle that names nothing that is there: its addresses are looked for in the host's own blocks before it
+/// goes.
 #[test]
 fn by_a_handle_that_names_nothing() {
     let pod = |name: &str| ipam::PodName { namespace: "default".to_string(), name: name.to_string() };
@@ -215,7 +218,8 @@ fn by_a_handle_that_names_nothing() {
     }
 }
 
-/// As recorded in 045-existing-data-quirks: a count that is too high, a handle stored with a carriage return, a block that nobody owns.
+/// As recorded in 045-existing-data-quirks: a count that is too high, a handle stored with a carriage return,
+/// a block that nobody owns.
 #[test]
 fn old_data() {
     let world = World::with_pool("10.0.0.0/24", 26);
@@ -248,7 +252,8 @@ fn an_empty_block_that_nobody_owns_goes_with_its_last_address() {
     assert_eq!((world.blocks().len(), world.handles()), (0, 0));
 }
 
-/// What cools down is in nobody's hands, cannot be assigned, and keeps its block; after its time it goes to the end of the queue.
+/// What cools down is in nobody's hands, cannot be assigned, and keeps its block; after its time it goes to
+/// the end of the queue.
 #[test]
 fn cooling_down() {
     let world = World::with_pool("10.0.0.0/30", 30);
@@ -268,7 +273,8 @@ fn cooling_down() {
     assert_eq!(world.auto(request("a", "k", 3, 0)).v4.addresses.len(), 3);
 }
 
-/// Releasing the last address of a block whose pool does not select the node any more deletes block and affinity, whichever way it is released.
+/// Releasing the last address of a block whose pool does not select the node any more deletes block and
+/// affinity, whichever way it is released.
 #[test]
 fn a_deselected_block_goes_with_its_last_address() {
     for by_handle in [false, true] {

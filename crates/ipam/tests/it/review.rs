@@ -1,5 +1,6 @@
-//! What should hold, a test each, as a review found that it did not. Those that still fail are marked `should_panic` with the fault: whoever mends one takes the mark
-//! away, and nobody adds one. They are the list of known faults, with those so marked in `sim.rs` and `tests/kubernetes/review.rs`.
+//! What should hold, a test each, as a review found that it did not. Those that still fail are marked
+//! `should_panic` with the fault: whoever mends one takes the mark away, and nobody adds one. They are the
+//! list of known faults, with those so marked in `sim.rs` and `tests/kubernetes/review.rs`.
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "they print figures, and take them")]
 
@@ -106,7 +107,8 @@ fn t1b_ten_thousand_blocks_with_cooldown() {
     }
 }
 
-/// Shows one block at depth `Key` that has been flagged for deletion, as a list of PartialObjectMetadata does.
+/// Shows one block at depth `Key` that has been flagged for deletion, as a list of PartialObjectMetadata
+/// does.
 struct Phantom {
     inner: MemoryStore,
     key: Key,
@@ -341,7 +343,8 @@ fn t5_release_whose_block_is_read_before_its_handle() {
             }
             let w = w.clone();
             std::thread::spawn(move || {
-                // Somebody else releases the handle: the block goes, and the handle. Then a new pod of `vm` gets an address of a new block.
+                // Somebody else releases the handle: the block goes, and the handle. Then a new pod of `vm`
+                // gets an address of a new block.
                 w.run(ReleaseByHandle::new(vec![handle("vm")], None).planner()).unwrap();
             })
             .join()
@@ -414,7 +417,8 @@ fn t5b_an_address_without_handle() {
                 .unwrap();
             }
             if step == 3 {
-                // The block was read as absent. An ADD begins, and has raised the handle when the handle is read.
+                // The block was read as absent. An ADD begins, and has raised the handle when the handle is
+                // read.
                 let (w, wait, raised) = (w2.clone(), wait.clone(), raised.clone());
                 *slot.lock().unwrap() = Some(std::thread::spawn(move || {
                     let hook = move |step| {
@@ -486,7 +490,8 @@ impl Store for LateAt {
     }
 }
 
-/// T17: a pod's only address is to be borrowed; the reply to the write of the block is lost, and the write arrives while the request is looking again.
+/// T17: a pod's only address is to be borrowed; the reply to the write of the block is lost, and the write
+/// arrives while the request is looking again.
 #[test]
 fn t17_a_write_that_arrives_between_two_reads() {
     for at in 0..12 {
@@ -629,7 +634,8 @@ fn t20_one_address_for_a_machine() {
     assert_eq!(world.assigned().len(), 1, "maxAlloc is 1");
 }
 
-/// T21: a conflict, a lost reply, and the DEL of the handle in between: the address that is answered has a handle.
+/// T21: a conflict, a lost reply, and the DEL of the handle in between: the address that is answered has a
+/// handle.
 #[test]
 fn t21_a_del_while_a_write_of_the_handle_is_in_doubt() {
     let world = World::with_pool("10.0.0.0/28", 30);
@@ -832,7 +838,8 @@ fn t13_two_pods_of_one_machine_at_once() {
     println!("first {first:?}\nsecond {:?}", other.lock().unwrap());
 }
 
-/// T14: a handle that is missing while a block holds its address (kube-controllers would find it; nobody does here).
+/// T14: a handle that is missing while a block holds its address (kube-controllers would find it; nobody does
+/// here).
 #[test]
 fn t14_an_address_whose_handle_is_gone() {
     let world = World::with_pool("10.0.0.0/24", 26);

@@ -23,7 +23,8 @@ fn a_pool_of_more_blocks_than_can_be_counted() {
     assert!(answer.v6.addresses.iter().all(|a| cidr("fd00::/120").contains(a.addr)));
 }
 
-/// 16,384 blocks, all of them somebody's and full but one, which is nearly full: found among others' as the last one, or claimed when it is free.
+/// 16,384 blocks, all of them somebody's and full but one, which is nearly full: found among others' as the
+/// last one, or claimed when it is free.
 #[test]
 fn a_pool_that_is_full_but_for_one_block() {
     let world = World::with_pool("10.0.0.0/12", 26);

@@ -1,5 +1,6 @@
-//! A simulator: several callers, every read of a record or scope and every write a step, any of them next; lost and late replies, crashes, and a
-//! second writer that works as Calico does. What must hold is checked after every step.
+//! A simulator: several callers, every read of a record or scope and every write a step, any of them next;
+//! lost and late replies, crashes, and a second writer that works as Calico does. What must hold is checked
+//! after every step.
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "they print figures, and take them")]
 
@@ -688,7 +689,8 @@ impl Calico {
             }
         }
     }
-    /// As the garbage collector of kube-controllers releases: by address, handle and sequence number that it saw a while ago.
+    /// As the garbage collector of kube-controllers releases: by address, handle and sequence number that it
+    /// saw a while ago.
     async fn collect(&self, id: &str) {
         let blocks = self.list(Scope::Blocks { family: None }).await;
         let mut seen = Vec::new();

@@ -70,7 +70,8 @@ fn every_pool_is_judged() {
     assert!(got.contains(&"pool tunnel: it is taken from".to_string()), "{got:#?}");
 }
 
-/// A pool of eight blocks of four, each with another reason to give nothing; the last one gives what is wanted.
+/// A pool of eight blocks of four, each with another reason to give nothing; the last one gives what is
+/// wanted.
 #[test]
 fn every_block_is_judged() {
     let world = World::with_pool("10.0.0.0/27", 30);

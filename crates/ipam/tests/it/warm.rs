@@ -297,8 +297,8 @@ fn an_old_view_gives_what_a_read_gives() {
     assert!(without_a_read > 100 && anew > 50 && short > 20, "{without_a_read}, {anew}, {short}");
 }
 
-/// The same over a store that loses replies and applies write by write: what the warm attempt may have left is
-/// counted first by those that follow it, or taken back.
+/// The same over a store that loses replies and applies write by write: what the warm attempt may have left
+/// is counted first by those that follow it, or taken back.
 #[test]
 fn what_a_warm_attempt_left_is_not_forgotten() {
     let (mut commits, mut answers) = (0, 0);

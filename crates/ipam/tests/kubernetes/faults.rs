@@ -11,7 +11,8 @@ use crate::cluster::{Cluster, cluster};
 use crate::operations::{Answer, Case, cases, prepared};
 use crate::world::{WITHIN, World, cidr, handle};
 
-/// Batches as the store applies them, which is write by write; where a fault strikes the wrapper does the same.
+/// Batches as the store applies them, which is write by write; where a fault strikes the wrapper does the
+/// same.
 fn sound() -> Plan {
     Plan { guards: false, ..Plan::default() }
 }
@@ -62,7 +63,8 @@ fn lost_requests_and_replies() {
     }
 }
 
-/// A crash after any write leaves a legal state, and whoever asks again gets what was wanted; a release of all leaves nothing.
+/// A crash after any write leaves a legal state, and whoever asks again gets what was wanted; a release of
+/// all leaves nothing.
 #[test]
 fn crashes() {
     let Some(cluster) = cluster(Group::V3) else { return };

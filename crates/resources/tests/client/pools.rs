@@ -54,7 +54,8 @@ fn a_deleted_pool_leaves_used_blocks_without_owner_and_no_others() {
     assert_eq!(allocation_keys(&store), Vec::<String>::new(), "what was in use goes without its pool too");
 }
 
-/// Who released it got no further than the block: an affinity that is being deleted, and a block that is nobody's and empty. Both go with the pool and with the node.
+/// Who released it got no further than the block: an affinity that is being deleted, and a block that is
+/// nobody's and empty. Both go with the pool and with the node.
 #[test]
 fn an_empty_block_that_was_given_up_halfway_goes() {
     for kind in [Kind::IPPool, Kind::Node] {

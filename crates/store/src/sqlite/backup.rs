@@ -16,10 +16,12 @@ use super::{SqliteStore, checkpoint, contents, filesystem};
 use crate::error::StoreError;
 
 impl SqliteStore {
-    /// Copies the contents as of one moment into a new file, one that needs no others beside it. Commits go on meanwhile.
+    /// Copies the contents as of one moment into a new file, one that needs no others beside it. Commits go
+    /// on meanwhile.
     ///
     /// # Errors
-    /// When the target exists or cannot be written, there is nothing to copy, or what is in it cannot be right. No half file is left behind.
+    /// When the target exists or cannot be written, there is nothing to copy, or what is in it cannot be
+    /// right. No half file is left behind.
     pub async fn backup(&self, target: &Path, within: Duration) -> Result<(), StoreError> {
         let target = std::path::absolute(target).map_err(|error| file_error(target, "created", &error))?;
         filesystem::check(&target)?;
@@ -49,8 +51,9 @@ impl SqliteStore {
         synced
     }
 
-    /// Puts the contents of a backup in the place of the present ones, in one transaction. Every record gets a new revision, higher than any
-    /// before, so that running processes see a change like any other: their compare-and-swaps fail, their watches start anew.
+    /// Puts the contents of a backup in the place of the present ones, in one transaction. Every record gets
+    /// a new revision, higher than any before, so that running processes see a change like any other: their
+    /// compare-and-swaps fail, their watches start anew.
     ///
     /// # Errors
     /// When the backup is no file of ours, newer than this program, or damaged; then nothing was changed.

@@ -1,9 +1,10 @@
 //! Moving the -wal file's contents into the database, and knowing later whether a -wal file is missing.
 //!
-//! After a move the database says that a -wal file belongs beside it, and the -wal file begins with the commit that takes this back. So a database that says so
-//! and has no -wal file, or none whose first commit can be read, has lost commits; whereas one whose -wal file was moved into it and removed, as other programs do
-//! when they close it, does not say so. What it says is a number, new with each move, and the commit that takes it back holds the same below zero: another
-//! database's -wal file holds another.
+//! After a move the database says that a -wal file belongs beside it, and the -wal file begins with the
+//! commit that takes this back. So a database that says so and has no -wal file, or none whose first commit
+//! can be read, has lost commits; whereas one whose -wal file was moved into it and removed, as other
+//! programs do when they close it, does not say so. What it says is a number, new with each move, and the
+//! commit that takes it back holds the same below zero: another database's -wal file holds another.
 
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -21,8 +22,9 @@ use super::schema::CHECKPOINT;
 use super::turn::Lock;
 use super::wal::{self, Log, examine};
 
-/// Pages in the -wal file after which a commit moves them into the database. A process that finds itself alone reads all of the -wal file
-/// once, so a longer one makes every start slower, and a shorter one costs syncs more often.
+/// Pages in the -wal file after which a commit moves them into the database. A process that finds itself
+/// alone reads all of the -wal file once, so a longer one makes every start slower, and a shorter one costs
+/// syncs more often.
 const PAGES: c_int = 256;
 
 thread_local! {
@@ -30,9 +32,10 @@ thread_local! {
     static AFTER_COMMIT: Cell<c_int> = const { Cell::new(0) };
 }
 
-/// Takes the place of SQLite's own automatic checkpoint, which leaves the -wal file for the next writer to begin again from its start: but which pages
-/// were moved is known in the shared memory only, and that is gone when the last process ends. Among processes that come and go the file would
-/// grow for ever, and every commit move all of it.
+/// Takes the place of SQLite's own automatic checkpoint, which leaves the -wal file for the next writer to
+/// begin again from its start: but which pages were moved is known in the shared memory only, and that is
+/// gone when the last process ends. Among processes that come and go the file would grow for ever, and every
+/// commit move all of it.
 pub(super) fn note_pages(_: &mut Wal, pages: c_int) -> rusqlite::Result<()> {
     AFTER_COMMIT.set(pages);
     Ok(())
@@ -41,7 +44,8 @@ pub(super) fn note_pages(_: &mut Wal, pages: c_int) -> rusqlite::Result<()> {
 /// Empties the -wal file where the last commit has made it long.
 pub(super) fn after_commit(conn: &Connection) {
     if AFTER_COMMIT.replace(0) >= PAGES {
-        // The commit stands in any case. Others who are at work just now keep it from being emptied; a later commit does it.
+        // The commit stands in any case. Others who are at work just now keep it from being emptied; a later
+        // commit does it.
         let _ = run(conn);
     }
 }
@@ -85,7 +89,8 @@ fn note(conn: &Connection, needs_wal: &str) -> Result<(), Fault> {
         })?)
 }
 
-/// Refuses a database without a -wal file that says that one belongs to it, or with one that belongs to another. Nothing is made beside it.
+/// Refuses a database without a -wal file that says that one belongs to it, or with one that belongs to
+/// another. Nothing is made beside it.
 ///
 /// # Errors
 /// See [`without_wal`] and [`broken_wal`].
@@ -102,13 +107,15 @@ pub(super) fn check(path: &Path) -> Result<(), Fault> {
     if shm_of(path).exists() || fs::metadata(path).is_ok_and(|found| found.len() == 0) {
         return Ok(());
     }
-    // Nobody has it open. Alone with it, so that no -shm file is made that would hide from the next process that it is the first.
+    // Nobody has it open. Alone with it, so that no -shm file is made that would hide from the next process
+    // that it is the first.
     let Ok(number @ Some(2..)) = needs_wal(path) else { return Ok(()) };
     let conn = reach(path)?;
     conn.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     let seen = match seen(&conn) {
-        // Somebody has it open after all, and only the -shm file was removed; that process has looked. It is not waited for: it may wait for a lock that the
-        // caller holds. What else is wrong with the database is found when it is opened to be used.
+        // Somebody has it open after all, and only the -shm file was removed; that process has looked. It is
+        // not waited for: it may wait for a lock that the caller holds. What else is wrong with the database
+        // is found when it is opened to be used.
         Err(_) => return Ok(()),
         Ok(seen) => seen,
     };
@@ -127,8 +134,8 @@ pub(super) fn check_whole(conn: &Connection, path: &Path) -> Result<(), Fault> {
         Err(fault) if !fault.is_busy() => fault,
         judged => return judged,
     };
-    // What looks so may be another process' move under way: it is judged again while there is none. Another connection keeps them off, for one that writes is not
-    // told how many frames there are.
+    // What looks so may be another process' move under way: it is judged again while there is none. Another
+    // connection keeps them off, for one that writes is not told how many frames there are.
     let _lock = Lock::take(&wal_of(path))?;
     let guard = reach(path)?;
     match guard.execute_batch("BEGIN IMMEDIATE").map_err(Fault::from) {
@@ -154,7 +161,8 @@ fn judge(conn: &Connection, path: &Path) -> Result<(), Fault> {
         return Ok(());
     }
     let Some((log, length)) = still(&file) else { return Ok(()) };
-    // The first commit after a move may be torn, but the one with which the database says so was written before.
+    // The first commit after a move may be torn, but the one with which the database says so was written
+    // before.
     if is_unseen && (!log.has_header || length < wal::size(1, page)) {
         return Err(broken_wal(
             path,
@@ -165,8 +173,8 @@ fn judge(conn: &Connection, path: &Path) -> Result<(), Fault> {
     refuse_cut(path, log, length)
 }
 
-/// Refuses to take for whole what SQLite takes from a -wal file: neither what may have been damaged since it was looked through, nor a last transaction that
-/// was either cut short or damaged.
+/// Refuses to take for whole what SQLite takes from a -wal file: neither what may have been damaged since it
+/// was looked through, nor a last transaction that was either cut short or damaged.
 ///
 /// # Errors
 /// See [`broken_wal`]; SQLite's.
@@ -227,7 +235,8 @@ fn still(wal: &Path) -> Option<(Log, usize)> {
     None
 }
 
-/// The frames that SQLite finds in the -wal file, 0 where it does not tell; `None` where there is no such file in use.
+/// The frames that SQLite finds in the -wal file, 0 where it does not tell; `None` where there is no such
+/// file in use.
 fn frames(conn: &Connection) -> Result<Option<usize>, Fault> {
     match conn.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get::<_, i64>(1)) {
         // On a filesystem that is mounted so. The file is read whole then.
@@ -256,7 +265,8 @@ fn needs_wal(path: &Path) -> Result<Option<i64>, rusqlite::Error> {
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(alone(path), flags)?;
     without_views(&conn)?;
-    // Whoever creates a store writes its tables first, and only then has commits go to a -wal file. (Earlier programs had it the other way round.)
+    // Whoever creates a store writes its tables first, and only then has commits go to a -wal file. (Earlier
+    // programs had it the other way round.)
     let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables == 0 {
         return Ok(Some(1));

@@ -24,7 +24,8 @@ use crate::error::StoreError;
 pub(super) struct Live {
     pub(super) conn: Connection,
     file: FileId,
-    /// The files beside it. Empty until there is a -wal file: a backup that was put in place by hand has none.
+    /// The files beside it. Empty until there is a -wal file: a backup that was put in place by hand has
+    /// none.
     beside: OnceCell<Beside>,
     /// Whether the -shm file there is known to be the one that SQLite has open.
     is_shm_open: Cell<bool>,
@@ -32,8 +33,9 @@ pub(super) struct Live {
     is_whole: Cell<bool>,
 }
 
-/// POSIX drops all locks that a process holds on a file when it closes any descriptor of it. SQLite minds that for its own descriptors; this keeps
-/// the one with which a new file is created closed before anyone in this process opens it through SQLite.
+/// POSIX drops all locks that a process holds on a file when it closes any descriptor of it. SQLite minds
+/// that for its own descriptors; this keeps the one with which a new file is created closed before anyone in
+/// this process opens it through SQLite.
 static CREATING: Mutex<()> = Mutex::new(());
 
 impl Live {
@@ -69,7 +71,8 @@ impl Live {
         let conn = connect(path)?;
         checkpoint::check_whole(&conn, path)?;
         let live = Live::checked(conn, path)?;
-        // The tables go into the file itself, before there is a -wal file. Of several creators one goes first.
+        // The tables go into the file itself, before there is a -wal file. Of several creators one goes
+        // first.
         live.write_schema(path)?;
         live.use_wal(path)?;
         Ok(live)
@@ -100,7 +103,8 @@ impl Live {
         Ok(self.beside.get())
     }
 
-    /// The right to write, where there is a -wal file to write to. Without one SQLite's locks on the database itself keep writers apart.
+    /// The right to write, where there is a -wal file to write to. Without one SQLite's locks on the database
+    /// itself keep writers apart.
     pub(super) fn turn(&self, path: &Path) -> Result<Option<Turn<'_>>, Fault> {
         let Some(beside) = self.note_beside(path)? else { return Ok(None) };
         let turn = Turn::take(path, beside)?;
@@ -113,7 +117,8 @@ impl Live {
         Ok(Some(turn))
     }
 
-    /// Makes sure that the file is still the one under its name, and its -wal file is: what is committed into a removed file would be lost.
+    /// Makes sure that the file is still the one under its name, and its -wal file is: what is committed into
+    /// a removed file would be lost.
     pub(super) fn check_place(&self, path: &Path) -> Result<(), StoreError> {
         if find(path)? != Some(self.file) {
             return Err(replaced(path));
@@ -129,7 +134,8 @@ impl Live {
         }
     }
 
-    /// Writes while no other process of ours does. Beside what was done stands why it may be lost nevertheless, if it may.
+    /// Writes while no other process of ours does. Beside what was done stands why it may be lost
+    /// nevertheless, if it may.
     pub(super) fn write<T>(
         &self,
         path: &Path,
@@ -218,7 +224,8 @@ pub(super) fn reach(path: &Path) -> Result<Connection, Fault> {
     Ok(conn)
 }
 
-/// Has SQLite refuse to read views: one in the place of a table would be asked before the schema can be looked at, and may compute without end.
+/// Has SQLite refuse to read views: one in the place of a table would be asked before the schema can be
+/// looked at, and may compute without end.
 pub(super) fn without_views(conn: &Connection) -> rusqlite::Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false).map(drop)
 }

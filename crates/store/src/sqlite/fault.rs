@@ -51,7 +51,8 @@ impl Fault {
     }
 }
 
-/// Whether a failed COMMIT certainly stored nothing: its last frame, without which the others count for nothing, did not fit.
+/// Whether a failed COMMIT certainly stored nothing: its last frame, without which the others count for
+/// nothing, did not fit.
 pub(super) fn is_full(error: &SqlError) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }

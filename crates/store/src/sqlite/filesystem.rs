@@ -1,7 +1,8 @@
 //! Which filesystems a WAL database may lie on.
 //!
-//! Processes on one file share its index through a memory map and rely on file locks. A network filesystem gives neither
-//! between machines, and answers with silent damage; so such files are refused before SQLite sees them.
+//! Processes on one file share its index through a memory map and rely on file locks. A network filesystem
+//! gives neither between machines, and answers with silent damage; so such files are refused before SQLite
+//! sees them.
 
 use std::io;
 use std::path::Path;
@@ -17,7 +18,8 @@ pub(super) enum Verdict {
     Shared(&'static str),
 }
 
-/// The filesystems that are refused, by the magic number that `statfs` tells (`linux/magic.h` and the filesystems' own headers).
+/// The filesystems that are refused, by the magic number that `statfs` tells (`linux/magic.h` and the
+/// filesystems' own headers).
 const SHARED: &[(u32, &str)] = &[
     (0x6969, "NFS"),
     (0x517B, "SMB"),
@@ -52,7 +54,8 @@ pub(super) fn verdict(magic: u32) -> Verdict {
 /// Refuses a file, or the place of a file to be, on a shared filesystem.
 ///
 /// # Errors
-/// [`StoreError::Unusable`] with the reason and the remedy. What cannot be asked is let pass: opening the file tells more.
+/// [`StoreError::Unusable`] with the reason and the remedy. What cannot be asked is let pass: opening the
+/// file tells more.
 pub(super) fn check(path: &Path) -> Result<(), StoreError> {
     let Some(magic) = path.ancestors().find_map(magic_of) else { return Ok(()) };
     match verdict(magic) {

@@ -10,7 +10,8 @@ use super::turn::{Lock, Turn};
 use super::{Fault, SqliteStore};
 use crate::error::StoreError;
 
-/// As long as this lives nobody commits to the file: others wait, as for a commit that takes long. Reads go on. It ends with the process in any case.
+/// As long as this lives nobody commits to the file: others wait, as for a commit that takes long. Reads go
+/// on. It ends with the process in any case.
 #[derive(Debug)]
 pub struct Frozen {
     /// In the middle of a transaction that writes nothing; closed, it is rolled back.
@@ -20,7 +21,8 @@ pub struct Frozen {
 }
 
 impl SqliteStore {
-    /// Keeps everybody from committing, this store's clones included. A file that does not exist has nothing to be kept still.
+    /// Keeps everybody from committing, this store's clones included. A file that does not exist has nothing
+    /// to be kept still.
     ///
     /// # Errors
     /// When somebody else is at work for that long; when the file cannot be used.

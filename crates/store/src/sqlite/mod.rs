@@ -17,17 +17,22 @@
 //! | `PRAGMA application_id` | 1382764652 ("RkPl") |
 //! | `PRAGMA user_version` | the version of this schema: 1 |
 //!
-//! Beside the file lie `-wal`, which holds the latest commits, and `-shm`, which the processes share. **Both belong to the file:** copy with `backup` or `sqlite3 FILE
-//! ".backup COPY"`, never with `cp`, and remove none of them. A value that is changed by hand keeps its revision and has no line in `log`: neither
-//! compare-and-swap nor watches notice. To put contents back use `restore`, which gives every record a new revision.
+//! Beside the file lie `-wal`, which holds the latest commits, and `-shm`, which the processes share. **Both
+//! belong to the file:** copy with `backup` or `sqlite3 FILE ".backup COPY"`, never with `cp`, and remove
+//! none of them. A value that is changed by hand keeps its revision and has no line in `log`: neither
+//! compare-and-swap nor watches notice. To put contents back use `restore`, which gives every record a new
+//! revision.
 //!
 //! # How it works
 //!
-//! * A read is one snapshot. A batch is one `BEGIN IMMEDIATE` transaction and one sync (`synchronous=FULL`); what was answered as applied survives a
-//!   crash of the process and of the machine.
-//! * A locked file is tried again until `within` runs out, without holding up the thread meanwhile; the disk itself does hold it up. Who has waited longer asks more often.
-//! * A process that ends does not move `-wal` into the file; the commit that makes it longer than 256 pages (1 MiB) does, and whoever begins a store.
-//! * A file with two names is refused (`place.rs`), and so is one whose `-wal` is missing, damaged or another's (`checkpoint.rs`).
+//! * A read is one snapshot. A batch is one `BEGIN IMMEDIATE` transaction and one sync (`synchronous=FULL`);
+//!   what was answered as applied survives a crash of the process and of the machine.
+//! * A locked file is tried again until `within` runs out, without holding up the thread meanwhile; the disk
+//!   itself does hold it up. Who has waited longer asks more often.
+//! * A process that ends does not move `-wal` into the file; the commit that makes it longer than 256 pages
+//!   (1 MiB) does, and whoever begins a store.
+//! * A file with two names is refused (`place.rs`), and so is one whose `-wal` is missing, damaged or
+//!   another's (`checkpoint.rs`).
 //! * The file must be on a local filesystem; network filesystems are refused.
 
 mod backup;
@@ -122,8 +127,9 @@ impl SqliteStore {
     /// Opens a file.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] when it is no database of ours, newer than this program, damaged, or on a network filesystem;
-    /// [`StoreError::Denied`] when this user may not. The text names the file and the remedy. The file is left as it was.
+    /// [`StoreError::Unusable`] when it is no database of ours, newer than this program, damaged, or on a
+    /// network filesystem; [`StoreError::Denied`] when this user may not. The text names the file and the
+    /// remedy. The file is left as it was.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<SqliteStore, StoreError> {
         let path = std::path::absolute(path.as_ref())
             .map_err(|error| file_error(path.as_ref(), "opened", &error))?;
@@ -147,8 +153,8 @@ impl SqliteStore {
         Ok(SqliteStore { shared: Arc::new(shared) })
     }
 
-    /// Moves what lies in the -wal file into the file itself, so that it holds everything that was committed until now. Nothing is done where nothing was committed
-    /// through this store.
+    /// Moves what lies in the -wal file into the file itself, so that it holds everything that was committed
+    /// until now. Nothing is done where nothing was committed through this store.
     ///
     /// # Errors
     /// When others are at work all that time; the file's. All that was committed stands.
@@ -171,7 +177,8 @@ impl SqliteStore {
 }
 
 impl Shared {
-    /// Does something with the file, which is opened first where it is not. `None` where there is no file, or an empty one; not with `create`.
+    /// Does something with the file, which is opened first where it is not. `None` where there is no file, or
+    /// an empty one; not with `create`.
     fn with<T>(&self, create: bool, act: impl FnOnce(Option<&Live>) -> Result<T, Fault>) -> Result<T, Fault> {
         // A panic while the lock is held rolls the transaction back with its statement.
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
@@ -209,8 +216,9 @@ impl Shared {
     }
 }
 
-/// How long to leave a locked file alone. At first a commit's time, as it is likely to be free then; of many that wait, those who have waited longest
-/// ask most often, so that none is passed over for ever by newcomers.
+/// How long to leave a locked file alone. At first a commit's time, as it is likely to be free then; of many
+/// that wait, those who have waited longest ask most often, so that none is passed over for ever by
+/// newcomers.
 fn pause_after(waited: Duration) -> Duration {
     Duration::from_millis(match waited.as_millis() {
         0..4 => 1,

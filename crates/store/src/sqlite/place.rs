@@ -1,7 +1,8 @@
 //! Whether a file, and the -wal file beside it, are where one store can be: under one name, and together.
 //!
-//! The latest commits lie in `NAME-wal`, so whoever opens the same file by another name does not see them, and hands out again what they say is taken. A
-//! symbolic link is no other name: SQLite follows it first. Neither is a folder that is mounted somewhere else, since both files are in it.
+//! The latest commits lie in `NAME-wal`, so whoever opens the same file by another name does not see them,
+//! and hands out again what they say is taken. A symbolic link is no other name: SQLite follows it first.
+//! Neither is a folder that is mounted somewhere else, since both files are in it.
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
@@ -52,7 +53,8 @@ pub(super) fn find(path: &Path) -> Result<Option<FileId>, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(file_error(path, "opened", &error)),
     };
-    // SQLite takes a file that is shorter than a page for an empty one, and would overwrite it; and it deletes the -wal file of an empty one.
+    // SQLite takes a file that is shorter than a page for an empty one, and would overwrite it; and it
+    // deletes the -wal file of an empty one.
     match found.len() {
         0 if is_filled(&wal_of(path)) => return Err(without_file(path, "empty")),
         1..LEAST_PAGE => return Err(super::fault::not_a_database(path)),

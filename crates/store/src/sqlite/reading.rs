@@ -28,7 +28,8 @@ pub(super) fn read(conn: &Connection, set: &ReadSet) -> Result<View, Fault> {
     Ok(view)
 }
 
-/// The highest revision that a file may have come to. Nobody writes so much; what is above leaves no room for what follows.
+/// The highest revision that a file may have come to. Nobody writes so much; what is above leaves no room for
+/// what follows.
 const HIGHEST: i64 = i64::MAX / 2;
 
 /// The file's revision, and the highest one that was trimmed off the log.
@@ -68,7 +69,8 @@ fn shown(value: ValueRef<'_>) -> String {
     }
 }
 
-/// The revision that stands in a row; for what is none a word that is as good for a compare-and-swap, and why it is none.
+/// The revision that stands in a row; for what is none a word that is as good for a compare-and-swap, and why
+/// it is none.
 fn revision_in(value: ValueRef<'_>) -> (Revision, Option<String>) {
     match value {
         ValueRef::Integer(number) => (Revision::from(number), None),
@@ -145,7 +147,8 @@ pub(super) fn read_scope(conn: &Connection, read: &ScopeRead, view: &mut View) -
     Ok(())
 }
 
-/// Every record of a scope in the order of the keys' text, and what lies between them and is none, until `visit` says that it is enough.
+/// Every record of a scope in the order of the keys' text, and what lies between them and is none, until
+/// `visit` says that it is enough.
 pub(super) fn walk(
     conn: &Connection,
     scope: &Scope,

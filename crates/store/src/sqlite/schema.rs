@@ -18,8 +18,9 @@ pub(super) const LOG_SLACK: i64 = 512;
 
 /// Makes an empty database ours.
 ///
-/// `kv` has rowids, and so an index of its keys beside the records: a tree of keys that holds the values too (`WITHOUT ROWID`) reads the overflow
-/// pages of every large value that a search passes by. `revision` stands before `value`, so that a walk over revisions reads none either.
+/// `kv` has rowids, and so an index of its keys beside the records: a tree of keys that holds the values too
+/// (`WITHOUT ROWID`) reads the overflow pages of every large value that a search passes by. `revision` stands
+/// before `value`, so that a walk over revisions reads none either.
 const CREATE: [&str; 4] = [KV, LOG, COUNTER, "INSERT INTO counter (one, revision, trimmed) VALUES (1, 0, 0)"];
 const KV: &str = "CREATE TABLE kv (
     key TEXT NOT NULL PRIMARY KEY,
@@ -40,14 +41,16 @@ const COUNTER: &str = "CREATE TABLE counter (
 pub(super) const CHECKPOINT: &str =
     "CREATE TABLE checkpoint (one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1), needs_wal INTEGER NOT NULL)";
 
-/// A check sum of each record, which tells that it is what was written, byte for byte: SQLite has none. It came after version 1, and is no other version:
-/// programs that do not know it work on. What they write, and what is changed by hand, has none.
+/// A check sum of each record, which tells that it is what was written, byte for byte: SQLite has none. It
+/// came after version 1, and is no other version: programs that do not know it work on. What they write, and
+/// what is changed by hand, has none.
 const SUMS: [&str; 2] = ["ALTER TABLE kv ADD COLUMN sum INTEGER", KV_CHANGED];
 const KV_CHANGED: &str = "CREATE TRIGGER kv_changed AFTER UPDATE ON kv WHEN NEW.sum IS OLD.sum BEGIN
     UPDATE kv SET sum = NULL WHERE key = NEW.key;
 END";
 
-/// How the schema of version `n + 1` is made of that of version `n`, by `n - 1`. Runs in one transaction with the change of `user_version`.
+/// How the schema of version `n + 1` is made of that of version `n`, by `n - 1`. Runs in one transaction with
+/// the change of `user_version`.
 const MIGRATIONS: [&str; VERSION as usize - 1] = [];
 
 /// What an opened database is.
@@ -94,8 +97,9 @@ pub(super) fn inspect(conn: &Connection, file: &str) -> Result<Layout, Fault> {
     }
 }
 
-/// Refuses a database in which something stands on our tables, or in the place of one, that this program did not make. A view there, a trigger, a computed column or a
-/// check can compute without end, also when a table is only read.
+/// Refuses a database in which something stands on our tables, or in the place of one, that this program did
+/// not make. A view there, a trigger, a computed column or a check can compute without end, also when a table
+/// is only read.
 fn check_ours(conn: &Connection, file: &str) -> Result<(), Fault> {
     // What SQLite makes by itself, such as the index of a primary key, has no text.
     let mut found = conn.prepare(
@@ -132,7 +136,8 @@ pub(super) fn has_sums(conn: &Connection) -> Result<bool, Fault> {
         .query_row("SELECT count(*) FROM pragma_table_info('kv') WHERE name = 'sum'", [], |row| row.get(0))?)
 }
 
-/// Gives records check sums, in the caller's write transaction; those that are there get theirs when they are next written.
+/// Gives records check sums, in the caller's write transaction; those that are there get theirs when they are
+/// next written.
 pub(super) fn add_sums(conn: &Connection) -> Result<(), Fault> {
     if has_sums(conn)? { Ok(()) } else { run(conn, &SUMS) }
 }

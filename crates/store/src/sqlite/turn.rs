@@ -1,17 +1,22 @@
 //! One writer at a time, whatever becomes of the -shm file.
 //!
-//! SQLite keeps writers apart by locks on the -shm file, and reads there which commits lie in the -wal file. When somebody removes the -shm file while processes have
-//! it open, the next process to open the database makes another one. Then there are two groups of writers that do not know of each other, and each overwrites
-//! the other's commits in the same -wal file. So a writer of ours holds a lock on the -wal file itself (`flock`; SQLite locks nothing there) as well:
+//! SQLite keeps writers apart by locks on the -shm file, and reads there which commits lie in the -wal file.
+//! When somebody removes the -shm file while processes have it open, the next process to open the database
+//! makes another one. Then there are two groups of writers that do not know of each other, and each
+//! overwrites the other's commits in the same -wal file. So a writer of ours holds a lock on the -wal file
+//! itself (`flock`; SQLite locks nothing there) as well:
 //!
-//! 1. It takes the lock, and refuses to write unless the -shm file that this process has open is the one under its name.
+//! 1. It takes the lock, and refuses to write unless the -shm file that this process has open is the one
+//!    under its name.
 //! 2. It writes.
-//! 3. It removes the -shm file if another one is under the name by then: whoever made that may have read the -wal file before this write was in it, and so would
-//!    overwrite it. Nobody has written by it yet, since that takes the lock; from now on step 1 refuses whoever has it open. The next process to open the database
-//!    makes a new one, from all that the -wal file holds. Then the lock is released.
+//! 3. It removes the -shm file if another one is under the name by then: whoever made that may have read the
+//!    -wal file before this write was in it, and so would overwrite it. Nobody has written by it yet, since
+//!    that takes the lock; from now on step 1 refuses whoever has it open. The next process to open the
+//!    database makes a new one, from all that the -wal file holds. Then the lock is released.
 //!
-//! Readers take no lock. A reader whose -shm file was removed in the middle of a read may see an old state. That is harmless: a view is no snapshot, and what a planner
-//! concludes from it is checked again by the commit.
+//! Readers take no lock. A reader whose -shm file was removed in the middle of a read may see an old state.
+//! That is harmless: a view is no snapshot, and what a planner concludes from it is checked again by the
+//! commit.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -40,7 +45,8 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Keeps all other processes of ours from writing. `None` where there is no -wal file: then SQLite's locks on the database itself keep writers apart.
+    /// Keeps all other processes of ours from writing. `None` where there is no -wal file: then SQLite's
+    /// locks on the database itself keep writers apart.
     ///
     /// # Errors
     /// [`Fault::is_busy`] while another one holds it.
@@ -68,7 +74,8 @@ pub(super) struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    /// Takes the lock, and makes sure that the files beside the database are those that this process has open.
+    /// Takes the lock, and makes sure that the files beside the database are those that this process has
+    /// open.
     ///
     /// # Errors
     /// [`Fault::is_busy`] while another process writes; when one of the files was removed or replaced.
@@ -90,7 +97,8 @@ impl<'a> Turn<'a> {
         self.lock
     }
 
-    /// Sees to it that nobody overwrites what was just written, and gives the turn to others. An error tells why somebody may.
+    /// Sees to it that nobody overwrites what was just written, and gives the turn to others. An error tells
+    /// why somebody may.
     pub(super) fn end(self) -> Result<(), String> {
         let (wal, known) = &self.beside.wal;
         if FileId::at(wal) != Some(*known) {
@@ -118,10 +126,12 @@ impl Beside {
         Beside { wal: (wal_of(path), wal), shm: FileId::at(&shm).map(|id| (shm, id)) }
     }
 
-    /// Whether the -shm file that was found is the one that SQLite has open, rather than one that took its place before it was looked at.
+    /// Whether the -shm file that was found is the one that SQLite has open, rather than one that took its
+    /// place before it was looked at.
     pub(super) fn is_shm_open(&self) -> bool {
         let Some((_, shm)) = &self.shm else { return false };
-        // While a file is open no other one gets its number. Where the system does not list open files, what was found is believed.
+        // While a file is open no other one gets its number. Where the system does not list open files, what
+        // was found is believed.
         fs::read_dir("/proc/self/fd")
             .map_or(true, |open| open.flatten().any(|open| FileId::at(&open.path()) == Some(*shm)))
     }

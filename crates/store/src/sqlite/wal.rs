@@ -1,6 +1,8 @@
-//! What a -wal file holds by its own account. SQLite takes its frames up to the first whose check sum fails, and says nothing of those that follow.
+//! What a -wal file holds by its own account. SQLite takes its frames up to the first whose check sum fails,
+//! and says nothing of those that follow.
 //!
-//! The format is that of <https://sqlite.org/walformat.html>: a header, then frames of a header and a page, each with a check sum that goes on from the one before.
+//! The format is that of <https://sqlite.org/walformat.html>: a header, then frames of a header and a page,
+//! each with a check sum that goes on from the one before.
 
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
@@ -16,7 +18,8 @@ pub(super) struct Log {
     pub(super) frames: usize,
     /// Frames of one transaction that is not whole follow, as after a loss of power before it was answered.
     pub(super) has_tail: bool,
-    /// What was committed, and so built upon by a later transaction, is not among the frames that SQLite takes.
+    /// What was committed, and so built upon by a later transaction, is not among the frames that SQLite
+    /// takes.
     pub(super) is_cut: bool,
 }
 
@@ -79,8 +82,9 @@ pub(super) fn examine(file: &[u8]) -> Log {
             taken = stop;
         }
     }
-    // Nothing is written after a commit before that is in the file for good. So what goes on from a commit's check sum tells that the commit stood; whereas what is
-    // left of a transaction that was never answered ends with its commit at the latest.
+    // Nothing is written after a commit before that is in the file for good. So what goes on from a commit's
+    // check sum tells that the commit stood; whereas what is left of a transaction that was never answered
+    // ends with its commit at the latest.
     let is_cut =
         frames[stop..].windows(2).any(|two| two[0].is_commit() && two[1].follows(two[0].sum, is_big));
     let end = taken * frame_size(page);
@@ -88,7 +92,8 @@ pub(super) fn examine(file: &[u8]) -> Log {
     Log { has_header: true, frames: taken, has_tail, is_cut }
 }
 
-/// Whether bytes after the last commit are of this log, rather than zeros or of one before it, which had other salts.
+/// Whether bytes after the last commit are of this log, rather than zeros or of one before it, which had
+/// other salts.
 fn is_left(bytes: &[u8], header: &[u8]) -> bool {
     let salts = |at: usize| bytes.get(at..at + 4);
     let is_zero = |salt: Option<&[u8]>| salt.is_none_or(|salt| salt == [0; 4]);

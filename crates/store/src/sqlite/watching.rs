@@ -89,7 +89,8 @@ impl Watch for SqliteWatch {
     }
 }
 
-/// The events since `seen`, the revision up to which they reach, and the data version at that moment. Where the data version is still `known`, nothing is looked at.
+/// The events since `seen`, the revision up to which they reach, and the data version at that moment. Where
+/// the data version is still `known`, nothing is looked at.
 fn changes(
     conn: &Connection,
     scope: &Scope,

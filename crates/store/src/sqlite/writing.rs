@@ -31,7 +31,8 @@ pub(super) fn commit(conn: &Connection, batch: &Batch) -> Result<Report, Fault> 
         if fault.is_busy() || matches!(&fault, Fault::Sql(error) if is_full(error)) {
             return Err(fault);
         }
-        // The frames may all have been written, and only their sync failed: after a crash they may be found, or not.
+        // The frames may all have been written, and only their sync failed: after a crash they may be found,
+        // or not.
         let Fault::Sql(error) = fault else { return Err(fault) };
         doubt(&mut applied.report, &error.to_string());
     }

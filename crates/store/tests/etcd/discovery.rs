@@ -8,7 +8,8 @@ use store::etcd::{Discovery, EtcdStore, Options};
 
 use super::fixture::*;
 
-/// Answers SRV questions for `_etcd-client._tcp.` with these targets on 127.0.0.1, and everything else with "no such name".
+/// Answers SRV questions for `_etcd-client._tcp.` with these targets on 127.0.0.1, and everything else with
+/// "no such name".
 fn dns(ports: Vec<(u16, u16)>) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();

@@ -9,7 +9,8 @@ use store::{Batch, Expect, Outcome, Store, StoreError};
 
 use super::fixture::{WITHIN, counted, handle, open};
 
-/// A server that answers each request with those frames, made for its stream, and ends the connection; and how many requests came.
+/// A server that answers each request with those frames, made for its stream, and ends the connection; and
+/// how many requests came.
 fn serve(answer: impl Fn(u32) -> Vec<u8> + Send + 'static) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());

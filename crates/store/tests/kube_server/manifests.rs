@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 use servers::kube_server::KubeServer;
 
-/// Plural, kind, short names, printer columns (those without a column print name and age), and whether there is a status, as Calico's definitions in
-/// group `projectcalico.org` have them.
+/// Plural, kind, short names, printer columns (those without a column print name and age), and whether there
+/// is a status, as Calico's definitions in group `projectcalico.org` have them.
 const V3: &[(&str, &str, &str, &str, bool)] = &[
     ("bgpconfigurations", "BGPConfiguration", "bgpconfig bgpconfigs", "", false),
     (
@@ -74,7 +74,8 @@ const V3: &[(&str, &str, &str, &str, bool)] = &[
     ),
 ];
 
-/// What is another in group `crd.projectcalico.org`: there are no short names and no columns, and the allocator's settings have another name.
+/// What is another in group `crd.projectcalico.org`: there are no short names and no columns, and the
+/// allocator's settings have another name.
 fn v1_names<'a>(plural: &'a str, kind: &'a str) -> (&'a str, &'a str) {
     match plural {
         "ipamconfigurations" => ("ipamconfigs", "IPAMConfig"),
@@ -125,7 +126,8 @@ pub(super) fn names_are_those_of_calico(server: &KubeServer) {
     }
 }
 
-/// The kinds that Calico defines by one type have one schema in both groups; only group v3 demands metadata and spec, and checks tiers' names.
+/// The kinds that Calico defines by one type have one schema in both groups; only group v3 demands metadata
+/// and spec, and checks tiers' names.
 pub(super) fn groups_agree(server: &KubeServer) {
     let definitions = definitions(server);
     let of_its_own = ["ipamblocks", "blockaffinities", "ipamconfigurations"];

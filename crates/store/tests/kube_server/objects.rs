@@ -24,7 +24,8 @@ fn check(server: &KubeServer, group: &str, kind: &str, cases: &[(Json, &str)]) {
     }
 }
 
-/// Recorded in 036-pool-validation, where the API server and not the client refuses; and the rest of the rules.
+/// Recorded in 036-pool-validation, where the API server and not the client refuses; and the rest of the
+/// rules.
 pub(super) fn pools_are_checked(server: &KubeServer, group: &str) {
     let services = |more: Json| {
         let mut spec = json!({"cidr": "10.37.0.0/16", "allowedUses": ["LoadBalancer"]});

@@ -1,4 +1,5 @@
-//! The API server's verdicts on documents that Calico's client was given, which runs the same schemas itself where there is no API server.
+//! The API server's verdicts on documents that Calico's client was given, which runs the same schemas itself
+//! where there is no API server.
 
 use serde_json::{Value as Json, json};
 use servers::kube_server::KubeServer;
@@ -18,7 +19,8 @@ const KINDS: &[&str] = &[
     "Tier",
 ];
 
-/// Where the answers differ as the API server sees another document than the client was given, or checks more: spec, and why.
+/// Where the answers differ as the API server sees another document than the client was given, or checks
+/// more: spec, and why.
 fn other_answers() -> Vec<(Json, &'static str)> {
     let masked = "the client writes the network in canonical form";
     let mode = "the client writes Never for a mode that is empty";

@@ -58,7 +58,8 @@ async fn median(mut what: impl AsyncFnMut(usize)) -> f64 {
     Duration::as_secs_f64(&times[15])
 }
 
-/// Prints ratios; `cargo test -p store --features kubernetes --test kubernetes figures -- --ignored --nocapture`.
+/// Prints ratios; `cargo test -p store --features kubernetes --test kubernetes figures -- --ignored
+/// --nocapture`.
 #[tokio::test]
 #[ignore = "prints figures"]
 async fn beside_a_bare_request() {

@@ -85,7 +85,8 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, script: &Mutex<Script>) -
         match kind {
             SETTINGS if !is_last => send(&mut tls, SETTINGS, 1, 0, &[])?,
             6 if !is_last => send(&mut tls, 6, 1, 0, &payload)?,
-            // The end of a request's headers or data. Go's server, too, lets lie what comes after it has said goodbye.
+            // The end of a request's headers or data. Go's server, too, lets lie what comes after it has said
+            // goodbye.
             0 | 1 if is_last && !has_left => {
                 let act = {
                     let mut script = script.lock().unwrap();
@@ -238,7 +239,8 @@ async fn there_is_an_end_to_it() {
     }
 }
 
-/// A real one ends the connection under 2 of 100 requests; those of eight users share it, so that there is always one behind the goodbye.
+/// A real one ends the connection under 2 of 100 requests; those of eight users share it, so that there is
+/// always one behind the goodbye.
 #[tokio::test]
 async fn a_real_server_sends_many_away() {
     // For the tests that use the common server, as two at once are much for a machine.

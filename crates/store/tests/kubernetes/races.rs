@@ -39,7 +39,8 @@ async fn a_deletion_by_another_is_met() {
     }
 }
 
-/// Ours and Calico's claim, confirm and delete one affinity, again and again: each step that was answered as done was done on what it expected.
+/// Ours and Calico's claim, confirm and delete one affinity, again and again: each step that was answered as
+/// done was done on what it expected.
 #[tokio::test]
 async fn claims_and_deletions_do_not_mix() {
     let Some(cluster) = cluster().await else { return };

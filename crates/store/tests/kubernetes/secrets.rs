@@ -77,7 +77,8 @@ fn checked(error: &(impl std::error::Error + 'static), of: &str) {
     assert!(!texts.contains(SECRET) && !texts.contains(&base64(SECRET)[..8]), "{of}: {texts}");
 }
 
-/// Every place of the text in turn: a character taken away, one put there, the text ended; each as a text and as a file, for every user.
+/// Every place of the text in turn: a character taken away, one put there, the text ended; each as a text and
+/// as a file, for every user.
 #[test]
 fn no_fault_of_a_kubeconfig_tells_a_secret() {
     let whole = kubeconfig();

@@ -51,8 +51,9 @@ async fn what_a_crash_leaves_is_absent() {
     }
 }
 
-/// The server died between the phases, and whoever deleted was told of it or not: the next look at the record ends the deletion; for handles, of which nobody
-/// makes a second one by the same name, the next list does, too. Nothing that is not deleted goes with it.
+/// The server died between the phases, and whoever deleted was told of it or not: the next look at the record
+/// ends the deletion; for handles, of which nobody makes a second one by the same name, the next list does,
+/// too. Nothing that is not deleted goes with it.
 #[tokio::test]
 async fn the_next_look_ends_a_deletion() {
     let Some(cluster) = cluster().await else { return };
@@ -78,7 +79,8 @@ async fn the_next_look_ends_a_deletion() {
     }
 }
 
-/// PUT with the flag, then DELETE of that object: as Calico does, with its value and its revision as the compare-and-swap.
+/// PUT with the flag, then DELETE of that object: as Calico does, with its value and its revision as the
+/// compare-and-swap.
 #[tokio::test]
 async fn deletion_is_what_calico_does() {
     let Some(cluster) = cluster().await else { return };

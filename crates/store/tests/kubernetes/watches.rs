@@ -2,7 +2,8 @@
 
 use super::fixture::*;
 
-/// A revision that the server does not know any more, and one list's token after a compaction: 410, as the store takes them.
+/// A revision that the server does not know any more, and one list's token after a compaction: 410, as the
+/// store takes them.
 #[tokio::test]
 async fn what_is_gone_is_told_as_such() {
     let Some(cluster) = cluster().await else { return };

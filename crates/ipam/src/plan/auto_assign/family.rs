@@ -160,7 +160,8 @@ impl<S: Sink> Context<'_, S> {
         Ok(())
     }
 
-    /// The smaller of the request's limit and the configuration's, where both are given. A negative one in the configuration is none.
+    /// The smaller of the request's limit and the configuration's, where both are given. A negative one in
+    /// the configuration is none.
     fn limit(&self) -> u32 {
         let global = u32::try_from(self.config.max_blocks_per_host).unwrap_or(u32::MAX);
         match (self.request.max_blocks_per_host, global) {

@@ -136,7 +136,7 @@ impl State {
 
     fn slot(&self, key: &Key, depth: Depth) -> Slot {
         match (self.records.get(key), self.damaged.get(key)) {
-            (Some(record), _) => slot_of(record, depth),
+            (Some(record), _) => Slot::of(record, depth),
             (None, Some(unreadable)) if depth == Depth::Key => Slot::Key(unreadable.revision.clone()),
             (None, Some(unreadable)) => Slot::Unreadable(unreadable.clone()),
             (None, None) => Slot::Absent,
@@ -181,15 +181,6 @@ impl State {
 /// The number of a revision that this store may have given.
 fn number(revision: &Revision) -> Option<i64> {
     revision.as_str().parse().ok().filter(|number| *number >= 0)
-}
-
-/// The slot, at a wanted depth, of a record that is known in full.
-pub(crate) fn slot_of(record: &Arc<Record>, depth: Depth) -> Slot {
-    match (depth, record.block()) {
-        (Depth::Key, _) => Slot::Key(record.revision.clone()),
-        (Depth::Header, Some(block)) => Slot::Header(block.header(), record.revision.clone()),
-        _ => Slot::Full(record.clone()),
-    }
 }
 
 impl Store for MemoryStore {

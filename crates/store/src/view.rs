@@ -42,6 +42,15 @@ pub struct Unreadable {
 }
 
 impl Slot {
+    /// What a read of this depth finds where the record is known in full.
+    pub fn of(record: &Arc<Record>, depth: Depth) -> Slot {
+        match (depth, record.block()) {
+            (Depth::Key, _) => Slot::Key(record.revision.clone()),
+            (Depth::Header, Some(block)) => Slot::Header(block.header(), record.revision.clone()),
+            _ => Slot::Full(record.clone()),
+        }
+    }
+
     /// A record that exists in that state, and cannot be read.
     pub fn unreadable(error: DecodeError, revision: Revision) -> Slot {
         Slot::Unreadable(Arc::new(Unreadable { error, revision }))

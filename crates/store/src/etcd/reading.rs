@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use super::fault::{Fault, Kind};
 use super::members::Cluster;
 use crate::error::StoreError;
-use crate::memory::slot_of;
 use crate::read::{Depth, ReadSet, ScopeRead};
 use crate::view::{Slot, View, stray};
 
@@ -75,7 +74,7 @@ fn slot(key: &Key, depth: Depth, kv: &KeyValue) -> Slot {
         return Slot::Key(revision);
     }
     match decode(key.clone(), kv) {
-        Ok(record) => slot_of(&record, depth),
+        Ok(record) => Slot::of(&record, depth),
         Err(error) => Slot::unreadable(error, revision),
     }
 }

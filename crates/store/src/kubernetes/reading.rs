@@ -18,7 +18,6 @@ use super::fault::{Fault, Kind};
 use super::place::{self, Place, Range, What};
 use super::writing::removal;
 use crate::error::StoreError;
-use crate::memory::slot_of;
 use crate::read::{Depth, ReadSet, Scope, ScopeRead};
 use crate::view::{Slot, Unreadable, View};
 
@@ -81,7 +80,7 @@ impl Part<'_> {
                 PartRead::Scope(list(server, group, read, deadline).await.map_err(Fault::into_error)?)
             }
             Part::Key(key, depth) => PartRead::Key(match look(server, group, key, deadline).await {
-                Ok(Found::Record(record, _)) => slot_of(&record, depth),
+                Ok(Found::Record(record, _)) => Slot::of(&record, depth),
                 Ok(Found::Tombstone(uid, revision)) => {
                     if let Ok(place) = place::of_key(group, key) {
                         bury(server, &place, &uid, &revision, deadline).await;
@@ -361,7 +360,7 @@ fn item_slot(
         }
         what => decode(server, group, what, text)?.filter(|object| !object.is_deleted).map(|object| {
             let record = Arc::new(record_of(object));
-            (record.key.clone(), slot_of(&record, read.depth))
+            (record.key.clone(), Slot::of(&record, read.depth))
         }),
     };
     Ok(seen.filter(|(key, _)| read.scope.holds(key)))

@@ -10,7 +10,6 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::fault::Fault;
 use crate::error::StoreError;
-use crate::memory::slot_of;
 use crate::read::{Depth, ReadSet, Scope, ScopeRead};
 use crate::view::{Slot, View, stray};
 
@@ -237,7 +236,7 @@ pub(super) fn as_seen(key: Key, row: &Row<'_>, depth: Depth) -> Result<Slot, Fau
         return Ok(Slot::unreadable(DecodeError::new(&key, "revision", reason), revision));
     }
     Ok(match decode(key, row)? {
-        Ok(record) => slot_of(&record, depth),
+        Ok(record) => Slot::of(&record, depth),
         Err(error) => Slot::unreadable(error, revision),
     })
 }

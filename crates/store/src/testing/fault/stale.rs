@@ -8,7 +8,6 @@ use fastrand::Rng;
 
 use super::depth_of;
 use super::plan::{Stale, happens};
-use crate::memory::slot_of;
 use crate::read::ReadSet;
 use crate::view::{Slot, View};
 
@@ -46,7 +45,7 @@ impl History {
                 continue;
             }
             let slot = match &past[rng.usize(..past.len())] {
-                Some(record) => slot_of(record, depth),
+                Some(record) => Slot::of(record, depth),
                 None => Slot::Absent,
             };
             view.insert(key.clone(), slot);

@@ -204,12 +204,6 @@ impl View {
         known.depth = depth.max(known.depth);
     }
 
-    /// Notes that the pages of a scope were read from its start up to `last`.
-    pub fn paged(&mut self, scope: Scope, last: Key) {
-        let at = self.revision.clone();
-        self.pages.insert(scope, Pages { after: None, last: Some(last), depth: Depth::Key, at });
-    }
-
     /// Notes that `read` was done; `last` is the last key of its page where there are more, `None` where the
     /// scope ends with it. A last page alone does not make the scope complete; absorbed by a view that holds
     /// all pages before it, it does.

@@ -12,11 +12,11 @@ use crate::block::Block;
 use crate::excerpt::{excerpt, printable, short};
 use crate::handle::Handle;
 use crate::ipam_config::IpamConfig;
-use crate::json;
 use crate::key::Key;
 use crate::odd_block;
 use crate::residue::STORED_CLAIM_TIME;
 use crate::resource::Resource;
+use golang::json;
 
 /// A backend's word for a state of a record. Equal only to itself; which of two is the later one,
 /// [`Revision::compare`] tells.

@@ -73,7 +73,7 @@ impl Resource {
         if let Some(metadata) = json.get_mut("metadata").and_then(Json::as_object_mut) {
             metadata.shift_remove("resourceVersion");
         }
-        crate::json::to_go_text(&json)
+        golang::json::to_text(&json)
     }
 
     /// The kind.

@@ -1,5 +1,6 @@
 //! Time as Calico writes it.
 
+use golang::strconv::quote;
 use jiff::Timestamp;
 
 /// RFC 3339 in UTC with whole seconds, as `metav1.Time` is stored: `2026-08-01T10:00:00Z`.
@@ -10,6 +11,17 @@ pub fn rfc3339(time: Timestamp) -> String {
 /// Reads RFC 3339.
 pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
     text.parse().ok()
+}
+
+/// Reads a time as `metav1.Time` does and writes it as it does: UTC, to the second.
+///
+/// # Errors
+/// Go's text for a time that is none; which part is wrong is not told.
+pub fn canonical(text: &str) -> Result<String, String> {
+    parse_rfc3339(text).map(rfc3339).ok_or_else(|| {
+        let quoted = quote(text);
+        format!(r#"parsing time {quoted} as "2006-01-02T15:04:05Z07:00": cannot parse {quoted} as "2006""#)
+    })
 }
 
 /// The text of Go's `time.Time.String` in UTC, fraction without trailing zeros:

@@ -8,7 +8,7 @@ use ipam::{AssignIp, AutoAssign, AutoAssignError, AutoAssigned, Planner};
 use store::{Depth, ReadSet, Scope, Store, View};
 
 use cni::CniError;
-use cni::args::go_quoted;
+use golang::strconv::quote;
 
 use crate::namespace::Namespace;
 use crate::pools;
@@ -151,7 +151,7 @@ fn told(error: &AutoAssignError, is_on_kubernetes: bool) -> CniError {
     match error {
         AutoAssignError::NoNode(node) if is_on_kubernetes => CniError::internal(format!(
             "resource does not exist: Node({node}) with error: nodes {} not found",
-            go_quoted(node)
+            quote(node)
         )),
         error => CniError::internal(error),
     }

@@ -19,10 +19,10 @@ mod virtual_machine;
 
 use std::io::{self, Read, Write};
 
-use cni::flags::{Asked, Flags};
 use cni::log::Sink;
 pub use cni::program::Io;
 use cni::{Call, CniError, HostLock, Site, VERSIONS, answer, protocol};
+use golang::flag::{Asked, Flags};
 use setup::{Clock, Datastore, Environment, Settings};
 
 pub use add::add;

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use cni::CniError;
-use cni::args::go_quoted;
 use cni::log::Level;
 use cni::orchestrator::Kubernetes;
+use golang::strconv::quote;
 use store::Store;
 
 use crate::request::{Deadline, Request};
@@ -50,7 +50,7 @@ impl<'a> Namespace<'a> {
         let name = self.name;
         let found = self.kubernetes.namespace_labels(name, deadline.left()).await;
         let found = found.map_err(|error| missed(name, error))?;
-        found.ok_or_else(|| missed(name, format_args!("namespaces {} not found", go_quoted(name))))
+        found.ok_or_else(|| missed(name, format_args!("namespaces {} not found", quote(name))))
     }
 }
 

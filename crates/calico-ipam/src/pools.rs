@@ -3,8 +3,8 @@
 use api::{Cidr, Family, Kind};
 use store::View;
 
-use cni::args::go_quoted;
 use cni::error::CniError;
+use golang::strconv::quote;
 
 /// Whether there is a name of a pool in a list: then the pools must have been read.
 pub fn are_named(entries: &[&str]) -> bool {
@@ -25,7 +25,7 @@ fn one(view: &View, entry: &str, family: Family) -> Result<Cidr, CniError> {
         Ok(cidr) => cidr,
         Err(not_a_cidr) => {
             let bad = |reason: &dyn std::fmt::Display| {
-                CniError::internal(format!("error parsing pool {}: {reason}", go_quoted(entry)))
+                CniError::internal(format!("error parsing pool {}: {reason}", quote(entry)))
             };
             let pool = view.resources(Kind::IPPool).find(|(pool, _)| pool.name() == entry);
             let (pool, _) = pool.ok_or_else(|| bad(&not_a_cidr))?;

@@ -4,9 +4,8 @@ use std::net::IpAddr;
 
 use api::Cidr;
 use api::cidr::parse_addr;
-use api::go::json_type;
-use cni::go_json;
 use dataplane::Mac;
+use golang::json::{scanner, type_name as json_type};
 use serde_json::Value as Json;
 
 /// How the names of all of them begin.
@@ -224,7 +223,7 @@ pub fn ip_texts(text: &str) -> Result<Vec<String>, String> {
 
 /// A JSON list of texts, as Go reads one.
 fn texts(text: &str) -> Result<Vec<String>, String> {
-    go_json::check(text.as_bytes())?;
+    scanner::check(text.as_bytes())?;
     let wrong = |value: &Json, wanted: &str| {
         format!("json: cannot unmarshal {} into Go value of type {wanted}", json_type(value))
     };

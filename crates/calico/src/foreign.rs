@@ -1,9 +1,9 @@
 //! Dataplanes other than the kernel's. Calico hands a container over to a program of the operator's then
 //! (`cni-plugin/pkg/dataplane/dataplane.go`); here there is nobody to hand it to.
 
-use api::go::json_type;
 use cni::CniError;
 use cni::conf::Conf;
+use golang::json::type_name as json_type;
 use serde_json::Value as Json;
 
 const REMEDY: &str = "containers are wired in Linux here and nowhere else: take dataplane_options out of the network configuration, or attach them with Calico's own plugin";

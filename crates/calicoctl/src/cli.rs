@@ -163,11 +163,11 @@ pub fn parse_int(text: &str) -> Result<i64, String> {
     let plain = text.strip_prefix('+').unwrap_or(text);
     let digits = plain.strip_prefix('-').unwrap_or(plain);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(format!("strconv.ParseInt: parsing {}: invalid syntax", api::go::quote(text)));
+        return Err(format!("strconv.ParseInt: parsing {}: invalid syntax", golang::strconv::quote(text)));
     }
-    plain
-        .parse()
-        .map_err(|_| format!("strconv.ParseInt: parsing {}: value out of range", api::go::quote(text)))
+    plain.parse().map_err(|_| {
+        format!("strconv.ParseInt: parsing {}: value out of range", golang::strconv::quote(text))
+    })
 }
 
 /// Checks the number of arguments, as cobra's `ExactArgs` does.

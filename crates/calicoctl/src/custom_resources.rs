@@ -4,7 +4,7 @@ use api::crd::{Collection, Group};
 use serde_json::Value as Json;
 use store::kubernetes::Definition;
 
-use crate::input::yaml;
+use golang::yaml;
 
 /// The definition of one custom resource.
 pub struct CustomResource {

@@ -7,7 +7,7 @@ use api::{InputError, Kind, Metadata, Resource, Scope, decode_document};
 
 use crate::failure::Failure;
 use crate::input::documents::{self, InputKind, ReadError};
-use crate::input::yaml::{self, YamlError};
+use golang::yaml::{self, YamlError};
 
 /// Why input gives no resources.
 #[derive(Debug, thiserror::Error)]

@@ -4,6 +4,7 @@
 //! only ones.
 
 use clap::{Arg, ArgAction, Command};
+use golang::strconv::{parse_bool, quote as go_quote};
 
 /// What is wrong with a command line. The texts are cobra's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,10 +44,6 @@ pub enum UsageError {
         /// Why the flag does not take the value.
         reason: String,
     },
-}
-
-fn go_quote(text: &str) -> String {
-    api::go::quote(text)
 }
 
 fn suggestions_text(suggestions: &[String]) -> String {
@@ -267,15 +264,6 @@ fn short<'c>(chain: &[&'c Command], name: char) -> Option<&'c Arg> {
 
 fn is_switch(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::SetTrue)
-}
-
-/// Go's `strconv.ParseBool`.
-pub fn parse_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
 }
 
 /// Commands whose names differ from what was typed by at most two changes, or begin with what was typed.

@@ -14,7 +14,7 @@ use store::{AnyStore, Noted, Noting, ReadSet, Store, StoreError};
 
 use crate::cli::Globals;
 use crate::failure::Failure;
-use crate::input::yaml;
+use golang::yaml;
 
 /// The configuration file that is read if it exists and the user names no other.
 pub const DEFAULT_CONFIG: &str = "/etc/calico/calicoctl.cfg";

@@ -13,7 +13,7 @@ pub fn text(json: &Json) -> String {
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut writer = serde_json::Serializer::with_formatter(&mut out, formatter);
     serde::Serialize::serialize(json, &mut writer).expect("a JSON value always serializes into memory");
-    let text = api::json::escape(&String::from_utf8_lossy(&out));
+    let text = golang::json::escape(&String::from_utf8_lossy(&out));
     // Some terminals obey these, and who shows the answer shows it there.
     let obeyed = |c: char| matches!(c, '\u{7f}'..='\u{9f}');
     if !text.contains(obeyed) {

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use golang::strconv::quote;
+
 use crate::error::CniError;
 
 /// What of `CNI_ARGS` counts.
@@ -37,11 +39,11 @@ impl Args {
         }
         let (mut unknown, mut unknown_to_ipam, mut ignore) = (Vec::new(), Vec::new(), false);
         for pair in text.split(';') {
-            let invalid = || CniError::internal(format!("ARGS: invalid pair {}", go_quoted(pair)));
+            let invalid = || CniError::internal(format!("ARGS: invalid pair {}", quote(pair)));
             let (key, value) =
                 pair.split_once('=').filter(|(_, value)| !value.contains('=')).ok_or_else(invalid)?;
             let bad = |reason: String| {
-                let pair = go_quoted(pair);
+                let pair = quote(pair);
                 CniError::internal(format!("ARGS: error parsing value of pair {pair}: {reason}"))
             };
             match key {
@@ -56,11 +58,11 @@ impl Args {
                         "MAC" => args.mac = value.to_string(),
                         _ => {}
                     }
-                    unknown.push(go_quoted(pair));
+                    unknown.push(quote(pair));
                 }
             }
             if key != "IgnoreUnknown" && key != "IP" {
-                unknown_to_ipam.push(go_quoted(pair));
+                unknown_to_ipam.push(quote(pair));
             }
         }
         let refused = if unknown.is_empty() { unknown_to_ipam } else { unknown };
@@ -89,29 +91,6 @@ fn address(text: &str) -> Result<Option<IpAddr>, String> {
         return Ok(None);
     }
     api::cidr::parse_addr(text).map(Some).ok_or_else(|| format!("invalid IP address: {text}"))
-}
-
-/// A text as Go's `%q` shows it.
-pub fn go_quoted(text: &str) -> String {
-    let mut out = String::from('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{b}' => out.push_str("\\v"),
-            c if c < ' ' || c == '\u{7f}' => out.push_str(&format!("\\x{:02x}", u32::from(c))),
-            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 #[cfg(test)]

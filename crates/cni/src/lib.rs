@@ -6,8 +6,6 @@ pub mod answer;
 pub mod args;
 pub mod conf;
 pub mod error;
-pub mod flags;
-pub mod go_json;
 pub mod host_lock;
 pub mod log;
 mod log_file;

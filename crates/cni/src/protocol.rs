@@ -3,9 +3,9 @@
 
 use std::io::Read;
 
+use golang::strconv::quote;
 use setup::Environment;
 
-use crate::args::go_quoted;
 use crate::conf::{Document, VERSIONS, is_name};
 use crate::error::CniError;
 
@@ -150,7 +150,7 @@ fn check_version(version: &str) -> Result<(), CniError> {
         return Ok(());
     }
     let supported: Vec<_> = VERSIONS.iter().map(|v| format!("\"{v}\"")).collect();
-    let details = format!("config is {}, plugin supports [{}]", go_quoted(version), supported.join(" "));
+    let details = format!("config is {}, plugin supports [{}]", quote(version), supported.join(" "));
     Err(CniError::new(CniError::VERSION, "incompatible CNI versions").with(details))
 }
 
@@ -174,12 +174,12 @@ fn check_command_version(command: &str, version: &str, since: &str) -> Result<()
 fn parse_version(text: &str) -> Result<[i64; 3], String> {
     let parts: Vec<_> = text.split('.').collect();
     if parts.len() > 3 {
-        return Err(format!("invalid version {}: too many parts", go_quoted(text)));
+        return Err(format!("invalid version {}: too many parts", quote(text)));
     }
     let mut numbers = [0; 3];
     for ((number, part), name) in numbers.iter_mut().zip(parts).zip(["major", "minor", "micro"]) {
         *number = part.parse().map_err(|_| {
-            let part = go_quoted(part);
+            let part = quote(part);
             format!(
                 "failed to convert {name} version part {part}: strconv.Atoi: parsing {part}: invalid syntax"
             )

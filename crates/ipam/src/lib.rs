@@ -6,8 +6,6 @@
 pub mod affinity;
 pub mod block;
 mod config;
-mod go_rand;
-mod go_rand_table;
 pub mod handle;
 pub mod invariants;
 pub mod plan;

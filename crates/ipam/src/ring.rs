@@ -6,7 +6,7 @@
 
 use api::Pool;
 
-use crate::go_rand::GoRand;
+use golang::rand::Rand;
 
 /// The index of the block with which a host's ring begins in a pool; `None` when the pool holds no block.
 ///
@@ -17,7 +17,7 @@ pub fn start(pool: &Pool, host: &str, seed: u64) -> Option<u128> {
         return None;
     }
     let seed = if pool.block_size == pool.family().bits() { seed as i64 } else { i64::from(fnv1(host)) };
-    Some(GoRand::new(seed).below(count))
+    Some(Rand::new(seed).below(count))
 }
 
 /// A pool's blocks in the order of one host.

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use golang::strconv::parse_bool;
+
 use crate::datastore::{Datastore, EtcdSettings, KubernetesSettings, Tls};
 use crate::embedded::{self, Circumstances};
 use crate::environment::Environment;
 use crate::error::SetupError;
-use crate::fields::{Field, parse_bool};
+use crate::fields::Field;
 use crate::settings::{Setting, Settings};
 
 impl Datastore {

@@ -1,6 +1,8 @@
 //! The settings that exist, and the spelling of each in a file, in the environment and in a CNI
 //! configuration.
 
+use golang::strconv::{parse_bool, quote};
+
 use crate::environment::Environment;
 
 /// The type of a setting.
@@ -31,16 +33,7 @@ impl Type {
             Type::Int => ("ParseInt", text.parse::<i64>().is_ok()),
             Type::Float => ("ParseFloat", text.parse::<f32>().is_ok()),
         };
-        (!good).then(|| format!("strconv.{call}: parsing {text:?}: invalid syntax"))
-    }
-}
-
-/// Parses a truth value as Go's `strconv.ParseBool` does.
-pub(crate) fn parse_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
+        (!good).then(|| format!("strconv.{call}: parsing {}: invalid syntax", quote(text)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The configuration file (`libcalico-go/lib/apiconfig/load.go`).
 
-use api::go::json_type;
+use golang::json::type_name as json_type;
 use serde_json::{Map, Value as Json};
 
 use crate::error::SetupError;

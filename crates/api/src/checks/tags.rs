@@ -156,7 +156,7 @@ pub(crate) fn format_cidr(faults: &mut Vec<FieldError>, path: &str, value: &Json
         _ => text.to_string(),
     };
     if sloppy.parse::<Cidr>().is_err() {
-        let quoted = crate::go::quote(text);
+        let quoted = golang::strconv::quote(text);
         faults.push(FieldError::new(path, format!("{path} in body must be of type cidr: {quoted}")));
     }
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json};
 
 use super::Group;
-use crate::json;
 use crate::resource::{Metadata, Resource};
+use golang::json;
 
 /// The annotation that holds the metadata that users gave, in the first group.
 pub(super) const ANNOTATION: &str = "projectcalico.org/metadata";
@@ -80,7 +80,7 @@ pub(super) fn of_resource(group: Group, resource: &Resource) -> Map<String, Json
             .collect::<BTreeMap<_, _>>()
     };
     let (labels, mut annotations) = (calicos(&metadata.labels), calicos(&metadata.annotations));
-    annotations.insert(ANNOTATION.into(), json::to_go_text(&Json::Object(whole)));
+    annotations.insert(ANNOTATION.into(), json::to_text(&Json::Object(whole)));
     if !labels.is_empty() {
         out.insert("labels".into(), texts(&labels));
     }
@@ -100,7 +100,7 @@ pub(super) fn of_allocator(group: Group, name: String, labels: &[(&str, String)]
         if !labels.is_empty() {
             given.insert("labels".into(), labels.clone().into());
         }
-        let text = json::to_go_text(&Json::Object(given));
+        let text = json::to_text(&Json::Object(given));
         out.insert(
             "annotations".into(),
             Json::Object(Map::from_iter([(ANNOTATION.to_string(), text.into())])),

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use serde_json::{Value as Json, json};
 
 use crate::cidr::{Cidr, parse_addr};
-use crate::json;
 use crate::key::Key;
 use crate::kinds::Kind;
 use crate::record::{DecodeError, Revision, Value};
 use crate::resource::Resource;
+use golang::json;
 
 use super::Object;
 
@@ -77,7 +77,7 @@ fn held(annotations: &BTreeMap<String, String>, name: &str) -> BTreeMap<String, 
 
 /// JSON as Go writes a map; `null` for none.
 fn go_map(map: &BTreeMap<String, String>) -> String {
-    if map.is_empty() { "null".to_string() } else { json::to_go_text(&json!(map)) }
+    if map.is_empty() { "null".to_string() } else { json::to_text(&json!(map)) }
 }
 
 fn of_kubernetes(node: &Json) -> Result<Resource, String> {
@@ -184,8 +184,8 @@ pub fn merge(kubernetes: &Json, node: &Resource) -> Json {
             annotations.shift_remove(name);
         }
     };
-    set(LABELS, (!labels.is_empty()).then(|| json::to_go_text(&json!(labels))));
-    set(ANNOTATIONS, (!given.is_empty()).then(|| json::to_go_text(&json!(given))));
+    set(LABELS, (!labels.is_empty()).then(|| json::to_text(&json!(labels))));
+    set(ANNOTATIONS, (!given.is_empty()).then(|| json::to_text(&json!(given))));
     let text = |path: &[&str]| node.text(path).map(str::to_string);
     set(ADDRESS_4, text(&["spec", "bgp", "ipv4Address"]));
     set(ADDRESS_6, text(&["spec", "bgp", "ipv6Address"]));
@@ -195,7 +195,7 @@ pub fn merge(kubernetes: &Json, node: &Resource) -> Json {
     }
     let interfaces =
         node.field(&["spec", "interfaces"]).filter(|i| i.as_array().is_some_and(|i| !i.is_empty()));
-    set(INTERFACES, interfaces.map(json::to_go_text));
+    set(INTERFACES, interfaces.map(json::to_text));
 
     let mut out = kubernetes.clone();
     out["metadata"]["annotations"] = annotations.into();

@@ -8,11 +8,10 @@ mod value;
 use serde_json::{Map, Value as Json};
 
 use crate::canonical;
-use crate::go;
-use crate::json;
 use crate::kinds::Kind;
 use crate::resource::{API_VERSION, Resource};
 use crate::schema::{Field, LIST_META, Shape, Struct, Type};
+use golang::json;
 use value::Decoder;
 
 /// Why a document is no resource.
@@ -81,7 +80,7 @@ pub fn decode_document(document: Json) -> Result<Vec<Resource>, InputError> {
 fn not_a_list(json: &Json) -> InputError {
     InputError::Json(format!(
         "json: cannot unmarshal {} into Go value of type []unstructured.Unstructured",
-        go::json_type(json)
+        json::type_name(json)
     ))
 }
 
@@ -140,12 +139,12 @@ fn array_item_map(item: &Json) -> Result<&Map<String, Json>, InputError> {
     match item {
         Json::Object(map) if type_text(map, "kind").is_some() => Ok(map),
         Json::Object(_) | Json::Null => {
-            let text = json::to_go_text(&sorted(item));
+            let text = json::to_text(&sorted(item));
             Err(InputError::Json(format!("Object 'Kind' is missing in '{text}'")))
         }
         other => Err(InputError::Json(format!(
             "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
-            go::json_type(other)
+            json::type_name(other)
         ))),
     }
 }

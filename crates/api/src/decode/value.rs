@@ -3,7 +3,9 @@
 use serde_json::{Map, Number, Value as Json};
 
 use super::{Field, InputError, Shape, Struct, Type};
-use crate::go::{self, json_type};
+use crate::time;
+use golang::json::type_name as json_type;
+use golang::{duration, number};
 
 /// Decodes by schema. Remembers the first fault and goes on, as Go's decoder does.
 pub(super) struct Decoder {
@@ -122,10 +124,8 @@ impl Decoder {
             (Shape::Struct(of), Json::Object(map)) => Some(Json::Object(self.object(of, map))),
             (Shape::AsNumber, _) => self.as_number(value),
             (Shape::Uint8OrText, _) => self.uint8_or_text(value),
-            (Shape::Time, Json::String(text)) => self.or_fault(go::time_text(text)),
-            (Shape::Duration, Json::String(text)) => {
-                self.or_fault(go::parse_duration(text).map(go::duration_text))
-            }
+            (Shape::Time, Json::String(text)) => self.or_fault(time::canonical(text)),
+            (Shape::Duration, Json::String(text)) => self.or_fault(duration::parse(text).map(duration::text)),
             (Shape::Time | Shape::Duration, other) => {
                 self.mismatch(json_type(other), "string");
                 None
@@ -233,7 +233,7 @@ pub(crate) fn parse_as_number(text: &str) -> Option<u32> {
 /// A number as the original hands it from YAML to JSON.
 fn number_text(n: &Number) -> String {
     match n.as_f64() {
-        Some(x) if n.is_f64() => go::json_float_text(x),
+        Some(x) if n.is_f64() => number::json(x),
         _ => n.to_string(),
     }
 }
@@ -241,7 +241,7 @@ fn number_text(n: &Number) -> String {
 /// A number where a text is wanted.
 fn scalar_text(n: &Number) -> String {
     match n.as_f64() {
-        Some(x) if n.is_f64() => go::float_text(x),
+        Some(x) if n.is_f64() => number::general(x),
         _ => n.to_string(),
     }
 }

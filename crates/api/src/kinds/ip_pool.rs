@@ -10,9 +10,10 @@ use crate::checks::{FieldError, ValidationError, result};
 use crate::cidr::{self, Cidr, Family};
 use crate::columns::{self, Columns, column};
 use crate::document::{Document, fill};
-use crate::netip;
 use crate::pool::default_block_size;
 use crate::schema::*;
+use golang::netip;
+use golang::strconv::quote;
 
 pub(super) static DEFINITION: Definition = Definition {
     aliases: &["ippool", "ippools", "ipp", "ipps", "pool", "pools"],
@@ -324,7 +325,7 @@ fn network(text: &str) -> Result<Cidr, String> {
     let mapped =
         text.contains(':') && Cidr::parse_unmasked(text).is_ok_and(|(c, _)| c.family() == Family::V4);
     if mapped {
-        return Err(format!("{PREFIX}IPv4-mapped IPv6 address {} is not allowed", crate::go::quote(text)));
+        return Err(format!("{PREFIX}IPv4-mapped IPv6 address {} is not allowed", quote(text)));
     }
     text.parse().map_err(|error| format!("{PREFIX}{error}"))
 }

@@ -8,8 +8,8 @@ use crate::checks::FieldError;
 use crate::checks::tags::{is_label, one_of};
 use crate::columns::{self, Columns, column};
 use crate::document::{Document, fill};
-use crate::go;
 use crate::schema::*;
+use golang::number;
 
 const MAX_LABEL: usize = 63;
 
@@ -54,7 +54,7 @@ static COLUMNS: Columns = Columns {
     all: &[
         columns::NAME,
         column("ORDER", |r, _| {
-            r.field(&["spec", "order"]).and_then(Json::as_f64).map_or_else(|| "<nil>".into(), go::float_text)
+            r.field(&["spec", "order"]).and_then(Json::as_f64).map_or_else(|| "<nil>".into(), number::general)
         }),
     ],
     default: &["NAME", "ORDER"],

@@ -9,7 +9,7 @@ use api::crd::why_no_name;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cni::CniError;
-use cni::args::go_quoted;
+use golang::strconv::quote;
 use ipam::PodName;
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -130,13 +130,13 @@ impl Traces {
         let Reference { name, uid, .. } = &self.owner;
         let (namespace, pod) = (&self.pod.namespace, &self.pod.name);
         if name.is_empty() || uid.is_empty() {
-            let (name, uid) = (go_quoted(name), go_quoted(uid));
+            let (name, uid) = (quote(name), quote(uid));
             return Err(format!(
                 "pod {namespace}/{pod} has invalid VMI ownerReference: name={name} uid={uid}"
             ));
         }
         let not_there = |plural: &str, missing: &str| {
-            let missing = go_quoted(missing);
+            let missing = quote(missing);
             format!(
                 "failed to query VMI resource {namespace}/{name}: {plural}.kubevirt.io {missing} not found"
             )

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use api::columns::{ColumnContext, DEFAULT_AS_NUMBER};
 use api::{Kind, Resource};
+use golang::json;
 use resources::{Identifier, Listed, metadata};
 use serde_json::{Map, Value as Json};
 
@@ -14,7 +15,7 @@ use crate::cli::Source;
 use crate::failure::Failure;
 use crate::input::documents::go_text;
 use crate::manifest::Namespaces;
-use crate::output::{Format, FormatError, json, tabwriter, template, yaml};
+use crate::output::{Format, FormatError, columns, template, yaml};
 use crate::session::Session;
 
 /// Show resources: all of a kind, or those that are named.
@@ -120,7 +121,7 @@ fn render(
     let as_number = AsNumber { session, known: OnceCell::new() };
     Ok(match format {
         Format::Yaml => yaml::to_text(&document(found)),
-        Format::Json => json::to_text(&document(found), 2),
+        Format::Json => json::to_indented_text(&document(found), 2),
         Format::Ps => tables(found, &Headings::Default, with_namespace, &as_number)?,
         Format::Wide => tables(found, &Headings::Wide, with_namespace, &as_number)?,
         Format::CustomColumns(columns) => tables(found, &Headings::Custom(columns), false, &as_number)?,
@@ -212,7 +213,7 @@ fn tables(
         let row =
             |resource: &Resource| chosen.iter().map(|column| (column.text)(resource, &context)).collect();
         let rows: Vec<Vec<String>> = entry.resources().iter().map(row).collect();
-        text.push_str(&tabwriter::table(&shown, &rows));
+        text.push_str(&columns::table(&shown, &rows));
         text.push('\n');
     }
     Ok(text)

@@ -90,6 +90,6 @@ pub(crate) fn tell_where(datastore: &Datastore, stdout: &mut dyn Write) -> Resul
 }
 
 fn parse_poll(text: &str) -> Result<Duration, String> {
-    let nanos = api::go::parse_duration(text).map_err(|error| format!("invalid poll duration: {error}"))?;
+    let nanos = golang::duration::parse(text).map_err(|error| format!("invalid poll duration: {error}"))?;
     Ok(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)))
 }

@@ -1,5 +1,3 @@
-//! What the user hands in: files, directories and standard input, split into documents, and their YAML or
-//! JSON.
+//! What the user hands in: files, directories and standard input, split into documents.
 
 pub mod documents;
-pub mod yaml;

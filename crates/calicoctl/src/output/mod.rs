@@ -1,9 +1,8 @@
 //! The formats of the output, and the option `-o` that names them.
 
-pub mod json;
+pub mod columns;
 pub mod number;
 pub mod table;
-pub mod tabwriter;
 pub mod template;
 pub mod yaml;
 

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use calicoctl::input::yaml;
+use golang::yaml;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use setup::{ConnectOptions, Datastore, Environment, Settings};
 

@@ -6,7 +6,6 @@ mod schema;
 use serde_json::{Map, Value as Json};
 
 use crate::error::CniError;
-use crate::go_json;
 
 /// The versions that can be configured, oldest first.
 pub const VERSIONS: [&str; 6] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0"];
@@ -25,7 +24,7 @@ impl Document {
     pub fn parse(stdin: &[u8]) -> Result<Document, CniError> {
         let decoding =
             |e: String| CniError::new(CniError::DECODING, format!("error unmarshall network config: {e}"));
-        go_json::check(stdin).map_err(decoding)?;
+        golang::json::scanner::check(stdin).map_err(decoding)?;
         let json: Json =
             serde_json::from_str(&String::from_utf8_lossy(stdin)).map_err(|e| decoding(e.to_string()))?;
         let found = schema::conform(&json, &schema::NAME_ONLY).map_err(decoding)?;

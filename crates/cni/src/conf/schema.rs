@@ -1,7 +1,7 @@
 //! The types of a network configuration's fields, and what Go's decoder says of a value of another type
 //! (`cni-plugin/pkg/types/types.go`, `encoding/json/decode.go`).
 
-use api::go::json_type;
+use golang::json::type_name as json_type;
 use serde_json::{Map, Value as Json};
 
 /// A type in Go.

@@ -7,8 +7,9 @@ use crate::Context;
 use crate::cli::Config;
 use crate::commands::resource_set::Access;
 use crate::failure::Failure;
-use crate::output::{json, yaml};
+use crate::output::yaml;
 use crate::session::Session;
+use golang::json;
 
 /// Write out everything that a locked datastore holds, for Calico's import into Kubernetes.
 ///
@@ -56,8 +57,8 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
         writeln!(context.stdout, "{}---", yaml::to_text(list))?;
     }
     let rest = export.rest.map_err(|error| failed(error.to_string()))?;
-    writeln!(context.stdout, "===\n{}", json::to_text(&rest.cluster, 2))?;
-    writeln!(context.stdout, "===\n{}", json::to_text(&rest.ipam, 2))?;
+    writeln!(context.stdout, "===\n{}", json::to_indented_text(&rest.cluster, 2))?;
+    writeln!(context.stdout, "===\n{}", json::to_indented_text(&rest.ipam, 2))?;
     if rest.virtual_affinities > 0 {
         writeln!(
             context.stderr,

@@ -8,7 +8,6 @@ use crate::Context;
 use crate::cli::{self, Config};
 use crate::commands::resource_set::Access;
 use crate::failure::Failure;
-use crate::pflag;
 
 /// Set how addresses are assigned, for the whole cluster.
 ///
@@ -60,7 +59,7 @@ fn change(args: &Args) -> Result<ConfigChange, String> {
     let strict_affinity = given(&args.strictaffinity)
         .map(|text| {
             let invalid = || "invalid value. Use true or false to set strictaffinity".to_string();
-            pflag::parse_bool(&text).ok_or_else(invalid)
+            golang::strconv::parse_bool(&text).ok_or_else(invalid)
         })
         .transpose()?;
     let max_blocks_per_host = given(&args.max_blocks_per_host)

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use api::go;
+use golang::duration;
 
-use crate::output::number;
+use golang::number;
 
 /// A Go value.
 #[derive(Debug, Clone, PartialEq)]
@@ -152,7 +152,7 @@ impl Data {
         match self {
             Data::Nothing => "<no value>".to_owned(),
             Data::Bool(value) => value.to_string(),
-            Data::Int { go_type, value } if go_type == "time.Duration" => go::duration_text(*value),
+            Data::Int { go_type, value } if go_type == "time.Duration" => duration::text(*value),
             Data::Int { value, .. } => value.to_string(),
             Data::Float(value) => number::general(*value),
             Data::Text { text, .. } | Data::Time(text) => text.clone(),

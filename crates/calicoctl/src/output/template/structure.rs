@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::data::{Data, Field};
-use crate::input::yaml::resolve::{Meaning, resolve};
-use crate::input::yaml::tree::{Documents, NodeId, NodeKind, Tree};
+use golang::yaml::resolve::{Meaning, resolve};
+use golang::yaml::tree::{Documents, NodeId, NodeKind, Tree};
 
 /// Data without any of these characters needs no guard.
 pub(super) const SPECIAL: &str = "{}[]&*#?|-.<>=!%@:\"'`,\r\n";

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use api::Kind;
 use api::schema::{self, Place, Shape, Struct, Type};
-use api::{Kind, go};
+use golang::duration;
 use serde_json::Value;
 
 use super::data::{Data, Field};
@@ -120,7 +121,7 @@ fn data_of_type(ty: &Type, value: Option<&Value>) -> Data {
             Data::Struct { go_type, fields }
         }
         Shape::Duration => {
-            let value = text.and_then(|text| go::parse_duration(text).ok()).unwrap_or_default();
+            let value = text.and_then(|text| duration::parse(text).ok()).unwrap_or_default();
             let inner = Data::Int { go_type: "time.Duration".to_owned(), value };
             let fields = vec![Field { name: "Duration".to_owned(), embedded: true, value: inner }];
             Data::Struct { go_type, fields }

@@ -1,21 +1,23 @@
-//! The generator of Go's `math/rand`: an additive lagged Fibonacci generator over 607 words
-//! (`math/rand/rng.go`).
+//! Go's `math/rand`, from a seed: an additive lagged Fibonacci generator over 607 words (`math/rand/rng.go`).
 
-use crate::go_rand_table::COOKED;
+mod table;
+
+use table::COOKED;
 
 const LEN: usize = 607;
 const TAP: usize = 273;
 
 /// A generator like Go's `rand.New(rand.NewSource(seed))`.
-pub struct GoRand {
+#[derive(Clone, Debug)]
+pub struct Rand {
     words: [u64; LEN],
     tap: usize,
     feed: usize,
 }
 
-impl GoRand {
+impl Rand {
     /// A generator with that seed.
-    pub fn new(seed: i64) -> GoRand {
+    pub fn new(seed: i64) -> Rand {
         const M: i64 = (1 << 31) - 1;
         let mut x = match seed.rem_euclid(M) {
             0 => 89_482_311,
@@ -34,10 +36,11 @@ impl GoRand {
             bits ^= x as u64;
             *word = bits ^ cooked;
         }
-        GoRand { words, tap: 0, feed: LEN - TAP }
+        Rand { words, tap: 0, feed: LEN - TAP }
     }
 
-    fn word(&mut self) -> u64 {
+    /// `Rand.Uint64`.
+    pub fn word(&mut self) -> u64 {
         self.tap = self.tap.checked_sub(1).unwrap_or(LEN - 1);
         self.feed = self.feed.checked_sub(1).unwrap_or(LEN - 1);
         self.words[self.feed] = self.words[self.feed].wrapping_add(self.words[self.tap]);
@@ -45,7 +48,7 @@ impl GoRand {
     }
 
     /// A number like Go's `Rand.Uint32`.
-    fn u32(&mut self) -> u32 {
+    pub fn u32(&mut self) -> u32 {
         ((self.word() & (u64::MAX >> 1)) >> 31) as u32
     }
 
@@ -87,7 +90,7 @@ mod tests {
 
     #[test]
     fn seed_one_yields_what_go_yields() {
-        let mut rand = GoRand::new(1);
+        let mut rand = Rand::new(1);
         let drawn: Vec<u64> = (0..3).map(|_| rand.word() & (u64::MAX >> 1)).collect();
         assert_eq!(drawn, [5577006791947779410, 8674665223082153551, 6129484611666145821]);
     }

@@ -1,7 +1,8 @@
 //! Go's `%#v` of a value that goyaml has decoded, as error messages quote it.
 
 use super::decode::Decoded;
-use crate::output::number;
+use crate::number;
+use crate::strconv::quote;
 
 /// The value in Go syntax. A null is `<nil>` by itself, and `interface {}(nil)` inside of a list or map.
 pub(super) fn go_syntax(value: &Decoded) -> String {
@@ -20,7 +21,7 @@ fn write(text: &mut String, value: &Decoded) {
         Decoded::Int(value) => text.push_str(&value.to_string()),
         Decoded::Uint(value) => text.push_str(&format!("{value:#x}")),
         Decoded::Float(value) => text.push_str(&number::general(*value)),
-        Decoded::Text(value) => quote(text, value),
+        Decoded::Text(value) => text.push_str(&quote(value)),
         Decoded::List(items) => {
             text.push_str("[]interface {}{");
             for (index, item) in items.iter().enumerate() {
@@ -40,32 +41,4 @@ fn write(text: &mut String, value: &Decoded) {
             text.push('}');
         }
     }
-}
-
-/// Go's `strconv.Quote`.
-fn quote(text: &mut String, value: &str) {
-    text.push('"');
-    for c in value.chars() {
-        match c {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\u{7}' => text.push_str("\\a"),
-            '\u{8}' => text.push_str("\\b"),
-            '\u{c}' => text.push_str("\\f"),
-            '\n' => text.push_str("\\n"),
-            '\r' => text.push_str("\\r"),
-            '\t' => text.push_str("\\t"),
-            '\u{b}' => text.push_str("\\v"),
-            ' ' => text.push(' '),
-            c if c < ' ' || c == '\u{7f}' => text.push_str(&format!("\\x{:02x}", u32::from(c))),
-            c if c.is_control()
-                || c.is_whitespace()
-                || matches!(c, '\u{ad}' | '\u{feff}' | '\u{200b}'..='\u{200f}') =>
-            {
-                text.push_str(&format!("\\u{:04x}", u32::from(c)));
-            }
-            c => text.push(c),
-        }
-    }
-    text.push('"');
 }

@@ -1,9 +1,12 @@
-//! Go's `netip.ParsePrefix`, for the sake of its error texts, which offline validation shows.
+//! Go's `net/netip`: what it says of texts that are no networks and no addresses.
 
-use crate::go::quote;
+use crate::strconv::quote;
 
-/// Why Go's `netip` does not take a text as a network; `Ok` when it takes it.
-pub(crate) fn check_prefix(text: &str) -> Result<(), String> {
+/// Whether `netip.ParsePrefix` takes a text.
+///
+/// # Errors
+/// Its words.
+pub fn check_prefix(text: &str) -> Result<(), String> {
     let wrong = |what: &str| Err(format!("netip.ParsePrefix({}): {what}", quote(text)));
     let Some((addr, bits)) = text.rsplit_once('/') else { return wrong("no '/'") };
     if let Err(error) = check_addr(addr) {
@@ -13,14 +16,18 @@ pub(crate) fn check_prefix(text: &str) -> Result<(), String> {
         return wrong("IPv6 zones cannot be present in a prefix");
     }
     let plain = bits.bytes().all(|b| b.is_ascii_digit()) && !(bits.len() > 1 && bits.starts_with('0'));
-    match bits.parse::<u32>() {
+    match bits.parse::<i64>() {
         Ok(n) if plain && n <= if addr.contains(':') { 128 } else { 32 } => Ok(()),
         Ok(_) if plain => wrong("prefix length out of range"),
         _ => wrong(&format!("bad bits after slash: {}", quote(bits))),
     }
 }
 
-fn check_addr(text: &str) -> Result<(), String> {
+/// Whether `netip.ParseAddr` takes a text.
+///
+/// # Errors
+/// Its words.
+pub fn check_addr(text: &str) -> Result<(), String> {
     let result = match text.find(['.', ':', '%']).map(|at| text.as_bytes()[at]) {
         Some(b'.') => v4(text),
         Some(b':') => v6(text),
@@ -82,7 +89,7 @@ fn v6(text: &str) -> Result<(), Fault<'_>> {
     while bytes < 16 && !(rest.is_empty() && ellipsis) {
         let len = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
         if len > 4 {
-            return Err(("each group must have 4 or fewer digits", rest));
+            return Err(("each group must have 4 or less digits", rest));
         }
         if len == 0 {
             return Err(("each colon-separated field must have at least one digit", rest));
@@ -142,6 +149,7 @@ mod tests {
                 r#"ParseAddr("fd00:::"): each colon-separated field must have at least one digit (at ":")"#,
             ),
             ("10.0.0.0/-1", r#"bad bits after slash: "-1""#),
+            ("10.0.0.0/12910012345", "prefix length out of range"),
             (" 10.0.0.0/16", r#"ParseAddr(" 10.0.0.0"): unexpected character (at " 10.0.0.0")"#),
             ("10.0.0.0/016", r#"bad bits after slash: "016""#),
             ("010.0.0.0/16", r#"ParseAddr("010.0.0.0"): IPv4 field has octet with leading zero"#),
@@ -149,7 +157,7 @@ mod tests {
             ("1::2::3/8", r#"ParseAddr("1::2::3"): multiple :: in address (at ":3")"#),
             ("1:2/8", r#"ParseAddr("1:2"): address string too short"#),
         ] {
-            let expected = format!("netip.ParsePrefix({}): {error}", crate::go::quote(text));
+            let expected = format!("netip.ParsePrefix({}): {error}", crate::strconv::quote(text));
             assert_eq!(check_prefix(text), Err(expected));
         }
         for text in ["10.0.0.0/8", "::/0", "fd00::/64", "::ffff:1.2.3.4/120", "1:2:3:4:5:6:7:8/128"] {

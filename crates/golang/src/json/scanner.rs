@@ -1,6 +1,8 @@
 //! What Go's JSON scanner says of a text that is no JSON (`encoding/json/scanner.go`). The runtime shows
 //! these words to users.
 
+use crate::strconv::quote_rune;
+
 /// Containers deeper than this are refused.
 const DEEPEST: usize = 10_000;
 
@@ -163,15 +165,13 @@ fn wrong(c: u8, place: &str) -> Result<State, String> {
     Err(format!("invalid character {} {place}", quoted(c)))
 }
 
-/// A byte as Go's scanner shows it: as the character of that number.
+/// A byte as Go's scanner shows it: as the character of that number, as `strconv.Quote` writes that, but for
+/// the quotes.
 fn quoted(c: u8) -> String {
     match c {
         b'\'' => r"'\''".to_string(),
         b'"' => "'\"'".to_string(),
-        _ => {
-            let text = crate::args::go_quoted(&char::from(c).to_string());
-            format!("'{}'", &text[1..text.len() - 1])
-        }
+        _ => quote_rune(char::from(c)),
     }
 }
 

@@ -6,47 +6,58 @@ use super::scanner::{FoundBy, Problem, Scanner, Token, TokenKind};
 use super::{MAX_DEPTH, YamlError};
 
 /// An index into [`Tree::nodes`].
-pub(crate) type NodeId = usize;
+pub type NodeId = usize;
 
 /// One document. An alias holds the index of a node, so a document may contain itself.
 #[derive(Debug, Default)]
-pub(crate) struct Tree {
+pub struct Tree {
     nodes: Vec<Node>,
 }
 
+/// A node of a document.
 #[derive(Debug)]
-pub(crate) struct Node {
+pub struct Node {
     /// The line where the node begins, counted from 0.
-    pub(crate) line: usize,
-    pub(crate) kind: NodeKind,
+    pub line: usize,
+    /// What it is.
+    pub kind: NodeKind,
 }
 
+/// What a node is.
 #[derive(Debug)]
-pub(crate) enum NodeKind {
+pub enum NodeKind {
+    /// A text.
     Scalar(Scalar),
+    /// A list.
     Sequence(Vec<NodeId>),
     /// Keys and values in turn.
     Mapping(Vec<NodeId>),
+    /// Another node by its anchor.
     Alias {
+        /// The anchor.
         name: String,
+        /// The node that has it.
         target: NodeId,
     },
 }
 
+/// A text and what is said of its type.
 #[derive(Debug)]
-pub(crate) struct Scalar {
-    pub(crate) value: String,
+pub struct Scalar {
+    /// The text.
+    pub value: String,
     /// Empty if the scalar has no tag.
-    pub(crate) tag: String,
+    pub tag: String,
     /// Whether the text of the scalar decides what a missing tag is (plain style).
-    pub(crate) implicit: bool,
+    pub implicit: bool,
 }
 
 impl Tree {
     /// The root is always the first node.
-    pub(crate) const ROOT: NodeId = 0;
+    pub const ROOT: NodeId = 0;
 
-    pub(crate) fn node(&self, id: NodeId) -> &Node {
+    /// The node of that index.
+    pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id]
     }
 
@@ -67,7 +78,7 @@ impl Tree {
 }
 
 /// Parses documents one after the other, so that an error in a later one leaves the earlier ones usable.
-pub(crate) struct Documents {
+pub struct Documents {
     scanner: Scanner,
     started: bool,
     /// The tag handles of the current document, and what they stand for.
@@ -96,7 +107,8 @@ type Parse<T> = Result<T, TreeError>;
 type Contents = fn(&mut Documents, NodeId, usize) -> Parse<()>;
 
 impl Documents {
-    pub(crate) fn new(text: &[u8]) -> Documents {
+    /// The documents of a text.
+    pub fn new(text: &[u8]) -> Documents {
         Documents {
             scanner: Scanner::new(text),
             started: false,
@@ -107,7 +119,7 @@ impl Documents {
     }
 
     /// The next document; `None` at the end of the stream. After an error there are no more documents.
-    pub(crate) fn next_document(&mut self) -> Result<Option<Tree>, YamlError> {
+    pub fn next_document(&mut self) -> Result<Option<Tree>, YamlError> {
         self.document().map_err(|failure| match failure {
             TreeError::Syntax(problem) => {
                 let line = problem.line.max(problem.context_line) + 1;

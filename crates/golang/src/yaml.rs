@@ -1,4 +1,4 @@
-//! YAML and JSON text, read as Go's `sigs.k8s.io/yaml` reads it (goyaml.v2, YAML 1.1), with its error texts.
+//! YAML as Go's `sigs.k8s.io/yaml` reads it (goyaml.v2, YAML 1.1), with its error texts, and as it writes it.
 //!
 //! JSON is read in the same way, as in Go: as YAML. The result is what Go's JSON step would get, with these
 //! conventions:
@@ -9,16 +9,17 @@
 //!   integers, all others are `f64`.
 //! * Go coerces a boolean or number into a string where the target field is a string. Types are not known
 //!   here, so scalars stay as they are; whoever decodes into types uses [`string_text`] for a string field,
-//!   and [`crate::output::number::json_number`] for the text of a number in an error message.
+//!   and [`crate::number::json_number`] for the text of a number in an error message.
 //! * Nesting is bounded by [`MAX_DEPTH`], and alias expansion by goyaml's own ratio of alias-driven work and
 //!   by bytes, so hostile text gets an error.
 
 mod decode;
 mod go_syntax;
-pub(crate) mod resolve;
+pub mod resolve;
 mod scanner;
 mod source;
-pub(crate) mod tree;
+pub mod tree;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -26,11 +27,15 @@ mod tests;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::output::number;
+use crate::number;
+pub use write::{to_text, to_text_quoting};
 
 /// The deepest nesting that is accepted, with aliases expanded. (goyaml accepts 10000 levels, for which a
 /// thread's stack may be too small.)
 pub const MAX_DEPTH: usize = 200;
+
+/// What aliases may repeat of texts, in bytes.
+const MAX_REPEATED: usize = 10 * 1024 * 1024;
 
 /// Why a document could not be read. The text is Go's, prefix included.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -1,22 +1,64 @@
-//! JSON text as Go's `json.MarshalIndent` writes it.
+//! Go's `encoding/json`: texts as it writes them, and what its scanner says of those that are none
+//! ([`scanner`]).
+
+pub mod scanner;
 
 use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::number;
+use crate::number;
 
-/// The text of `value` with `indent` blanks per level and no newline at the end. Objects keep their order;
-/// `<`, `>`, `&`, U+2028 and U+2029 are escaped, as Go does for HTML's sake.
-pub fn to_text(value: &Value, indent: usize) -> String {
+/// The text of `value` in one line, as `json.Marshal` writes it. Objects keep their order; `<`, `>`, `&`,
+/// U+2028 and U+2029 are escaped, as Go does for HTML's sake.
+pub fn to_text(value: &Value) -> String {
+    write(value, None)
+}
+
+/// The same with `indent` blanks per level and no newline at the end, as `json.MarshalIndent` writes it.
+pub fn to_indented_text(value: &Value, indent: usize) -> String {
+    write(value, Some(indent))
+}
+
+fn write(value: &Value, indent: Option<usize>) -> String {
     let mut writer = Writer { text: String::new(), indent };
     writer.value(value, 0);
     writer.text
 }
 
+/// Applies Go's HTML-safe escaping to JSON text. The characters occur only inside of strings, so the text can
+/// be treated as a whole.
+pub fn escape(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '<' => out.push_str("\\u003c"),
+            '>' => out.push_str("\\u003e"),
+            '&' => out.push_str("\\u0026"),
+            '\u{2028}' => out.push_str("\\u2028"),
+            '\u{2029}' => out.push_str("\\u2029"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// What Go calls a JSON value in its errors.
+pub fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
 struct Writer {
     text: String,
-    indent: usize,
+    /// Blanks per level; `None` for all in one line.
+    indent: Option<usize>,
 }
 
 impl Writer {
@@ -32,7 +74,7 @@ impl Writer {
             Value::Object(entries) => {
                 self.write_enclosed('{', '}', entries, level, |writer, (key, value)| {
                     writer.string(key);
-                    writer.text.push_str(": ");
+                    writer.text.push_str(if writer.indent.is_some() { ": " } else { ":" });
                     writer.value(value, level + 1);
                 })
             }
@@ -64,8 +106,9 @@ impl Writer {
     }
 
     fn line(&mut self, level: usize) {
+        let Some(indent) = self.indent else { return };
         self.text.push('\n');
-        self.text.extend(std::iter::repeat_n(' ', level * self.indent));
+        self.text.extend(std::iter::repeat_n(' ', level * indent));
     }
 
     fn string(&mut self, text: &str) {
@@ -86,5 +129,19 @@ impl Writer {
             }
         }
         self.text.push('"');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn escapes_as_go_does() {
+        let value = json!({"b": "x && y > <z>\u{8}\u{7f}", "a": [1, 2.0, 1e21]});
+        let text =
+            r#"{"b":"x \u0026\u0026 y \u003e \u003cz\u003e\b"#.to_string() + "\u{7f}\",\"a\":[1,2,1e+21]}";
+        assert_eq!(super::to_text(&value), text);
+        assert_eq!(super::escape(&text), text);
     }
 }

@@ -1,31 +1,22 @@
-//! Columns as Go's `text/tabwriter` lays them out for the `ps` and `wide` formats: cells at least 5 wide, 3
-//! blanks after the widest, left aligned.
+//! Go's `text/tabwriter`: columns, left aligned, with blanks between them and no flags.
 
-/// The narrowest a column may be, in characters.
-const MIN_WIDTH: usize = 5;
-/// The blanks that follow the widest cell of a column.
-const PADDING: usize = 3;
-
-/// Lays out a header and rows. A tab ends every cell, the last one too, so every line ends in blanks. A line
-/// break inside of a cell breaks the table there, as in Go.
-pub fn table<S: AsRef<str>>(header: &[S], rows: &[Vec<String>]) -> String {
-    fn line<S: AsRef<str>>(cells: &[S]) -> String {
-        cells.iter().map(|cell| format!("{}\t", cell.as_ref())).collect::<String>() + "\n"
-    }
-    layout(&(line(header) + &rows.iter().map(|row| line(row)).collect::<String>()))
-}
-
-/// Lays out lines in which a tab ends each cell. The text after the last tab of a line is in no column. A
-/// newline must end the last line, too.
-pub(crate) fn layout(text: &str) -> String {
-    let lines: Vec<Vec<&str>> = text.split('\n').map(|line| line.split('\t').collect()).collect();
-    let mut writer = Writer { lines, widths: Vec::new(), text: String::new() };
-    writer.format(0, writer.lines.len());
-    writer.text
+/// Lays out lines in which a tab ends each cell, as `tabwriter.NewWriter(w, min_width, 0, padding, ' ', 0)`
+/// does. A column is at least `min_width` characters wide, and `padding` wider than its widest cell. The text
+/// after the last tab of a line is in no column. A form feed ends a line and all columns.
+pub fn layout(text: &str, min_width: usize, padding: usize) -> String {
+    let parts = text.split('\u{c}').map(|part| {
+        let lines = part.split('\n').map(|line| line.split(['\t', '\u{b}']).collect()).collect();
+        let mut writer = Writer { lines, min_width, padding, widths: Vec::new(), text: String::new() };
+        writer.format(0, writer.lines.len());
+        writer.text
+    });
+    parts.collect::<Vec<_>>().join("\n")
 }
 
 struct Writer<'a> {
     lines: Vec<Vec<&'a str>>,
+    min_width: usize,
+    padding: usize,
     /// The widths of the columns to the left of the current one.
     widths: Vec<usize>,
     text: String,
@@ -46,7 +37,7 @@ impl Writer<'_> {
             self.write(unwritten, line);
             let end = (line..to).find(|&line| !self.has_cell(line, column)).unwrap_or(to);
             let widest = self.lines[line..end].iter().map(|cells| cells[column].chars().count()).max();
-            self.widths.push(MIN_WIDTH.max(widest.unwrap_or(0) + PADDING));
+            self.widths.push(self.min_width.max(widest.unwrap_or(0) + self.padding));
             self.format(line, end);
             self.widths.pop();
             unwritten = end;

@@ -1,9 +1,11 @@
-//! A plugin's flags, read as Go's `flag` package reads them.
+//! Go's `flag`: command lines of truth values.
 
-/// A plugin's flags. All of them are truth values.
+use crate::strconv::{parse_bool, quote};
+
+/// A program's flags. All of them are truth values.
 #[derive(Clone, Copy, Debug)]
 pub struct Flags {
-    /// The plugin's name.
+    /// The program's name.
     pub program: &'static str,
     /// Names and what they do, in alphabetical order.
     pub known: &'static [(&'static str, &'static str)],
@@ -51,13 +53,13 @@ impl Flags {
                     _ => Asked::Wrong(format!("flag provided but not defined: -{name}")),
                 };
             };
-            set[at] = match value {
-                "1" | "t" | "T" | "true" | "TRUE" | "True" => true,
-                "0" | "f" | "F" | "false" | "FALSE" | "False" => false,
-                _ => {
-                    return Asked::Wrong(format!("invalid boolean value {value:?} for -{name}: parse error"));
-                }
+            let Some(value) = parse_bool(value) else {
+                return Asked::Wrong(format!(
+                    "invalid boolean value {} for -{name}: parse error",
+                    quote(value)
+                ));
             };
+            set[at] = value;
         }
         let asked = self.known.iter().zip(set).filter(|(_, set)| *set).map(|((name, _), _)| *name);
         Asked::Flags(asked.collect())

@@ -11,9 +11,8 @@ use serde_json::{Map, Number, Value};
 use super::go_syntax::go_syntax;
 use super::resolve::{Meaning, resolve};
 use super::tree::{Documents, NodeId, NodeKind, Scalar, Tree};
-use super::{MAX_DEPTH, YamlError};
-use crate::input::documents::MAX_DOCUMENT;
-use crate::output::number;
+use super::{MAX_DEPTH, MAX_REPEATED, YamlError};
+use crate::number;
 
 /// What to do with a key that the map has already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +137,7 @@ impl Work {
 impl Work {
     fn text(&mut self, length: usize, in_alias: bool) -> Result<(), String> {
         self.alias_bytes += if in_alias { length } else { 0 };
-        match self.alias_bytes > MAX_DOCUMENT {
+        match self.alias_bytes > MAX_REPEATED {
             true => Err("document contains excessive aliasing".to_owned()),
             false => Ok(()),
         }

@@ -3,21 +3,26 @@
 
 /// The meaning of a scalar.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Meaning {
+pub enum Meaning {
+    /// Nothing.
     Null,
+    /// A truth value, `yes` and `off` among them.
     Bool(bool),
+    /// An integer.
     Int(i64),
     /// An integer beyond the range of `i64`.
     Uint(u64),
+    /// Any other number.
     Float(f64),
     /// A date or time, which stays text.
     Timestamp,
+    /// Nothing but itself.
     Text,
 }
 
 impl Meaning {
     /// goyaml's short tag, as its messages name it.
-    pub(crate) fn tag(&self) -> &'static str {
+    pub fn tag(&self) -> &'static str {
         match self {
             Meaning::Null => "!!null",
             Meaning::Bool(_) => "!!bool",
@@ -31,7 +36,7 @@ impl Meaning {
 
 /// The meaning of plain text. `typed` says that a tag other than `!!timestamp` stands before the text: then
 /// dates are not recognised.
-pub(crate) fn resolve(text: &str, typed: bool) -> Meaning {
+pub fn resolve(text: &str, typed: bool) -> Meaning {
     let Some(&first) = text.as_bytes().first() else { return Meaning::Null };
     match first {
         b'+' | b'-' | b'0'..=b'9' => meaning_of_word(text).unwrap_or_else(|| numeric(text, typed)),
@@ -145,7 +150,7 @@ fn decimal(text: &str) -> Option<f64> {
 
 /// Whether text is a number in base 60 (`1:30`). goyaml does not read such text as a number, but quotes it
 /// for the sake of other readers.
-pub(crate) fn is_base_60(text: &str) -> bool {
+pub fn is_base_60(text: &str) -> bool {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
     let digit_or_bar = |byte: u8| byte.is_ascii_digit() || byte == b'_';
@@ -164,7 +169,7 @@ pub(crate) fn is_base_60(text: &str) -> bool {
 
 /// Whether Go's `time.Parse` accepts the text in one of the four forms that goyaml knows: a date alone; or a
 /// date and a time, separated by `T` or `t` (with a zone) or by blanks (without one).
-pub(crate) fn is_timestamp(text: &str) -> bool {
+pub fn is_timestamp(text: &str) -> bool {
     let year = text.bytes().take_while(u8::is_ascii_digit).count();
     year == 4 && text.as_bytes().get(4) == Some(&b'-') && timestamp(text).is_some()
 }

@@ -1,0 +1,12 @@
+//go:build yaml
+
+package main
+
+import "sigs.k8s.io/yaml"
+
+func init() {
+	text := func(text []byte, err error) string { return answer(string(text), err) }
+	more["yaml read"] = func(in string) string { return text(yaml.YAMLToJSON([]byte(in))) }
+	more["yaml read strictly"] = func(in string) string { return text(yaml.YAMLToJSONStrict([]byte(in))) }
+	more["yaml write"] = func(in string) string { return text(yaml.JSONToYAML([]byte(in))) }
+}

@@ -165,3 +165,22 @@ fn a_terminal_does_not_obey_what_is_stored() {
     let json: serde_json::Value = serde_json::from_str(&world.run("get nodes -o json").stdout).unwrap();
     assert_eq!(json["items"][0]["metadata"]["name"], name, "it is the same name");
 }
+
+/// A file in which a table is a view that computes without end, as the store and as the backup that is to be
+/// restored.
+#[test]
+fn what_computes_without_end_is_not_begun() {
+    let world = world();
+    let file = world.path("backup.db");
+    world.good(&format!("datastore backup {}", file.display()));
+    let endless = "DROP TABLE kv; CREATE VIEW kv AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) \
+                   SELECT x AS key, x AS revision, x AS value, x AS sum FROM n WHERE x < 0";
+    rusqlite::Connection::open(&file).unwrap().execute_batch(endless).unwrap();
+    let ran = world.run(&format!("datastore restore --force {}", file.display()));
+    assert!(ran.code == 1 && ran.stderr.contains(r#"the view "kv" in it is not"#), "{ran:?}");
+    assert!(world.good("get ippools").contains("good"));
+    rusqlite::Connection::open(world.path("rackpool.db")).unwrap().execute_batch(endless).unwrap();
+    // Calico's own words of it go to standard output.
+    let ran = world.run("get ippools");
+    assert!(ran.code == 1 && ran.stdout.contains(r#"the view "kv" in it is not"#), "{ran:?}");
+}

@@ -146,3 +146,81 @@ pub(super) fn without_shm(path: &Path) -> StoreError {
         path.display()
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three files that stand for a database, and what is beside it.
+    fn files() -> (tempfile::TempDir, PathBuf, Beside) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        for name in ["a.db", "a.db-wal", "a.db-shm"] {
+            fs::write(folder.path().join(name), name).unwrap();
+        }
+        let beside = Beside::of(&path, FileId::at(&wal_of(&path)).unwrap());
+        (folder, path, beside)
+    }
+
+    /// Puts another file under the name, which has another number as long as the first one lives.
+    fn replace(file: &Path) {
+        let new = file.with_extension("new");
+        fs::write(&new, "another").unwrap();
+        fs::rename(new, file).unwrap();
+    }
+
+    #[test]
+    fn one_writes_at_a_time() {
+        let (_folder, path, beside) = files();
+        let turn = Turn::take(&path, &beside).unwrap();
+        assert!(Turn::take(&path, &beside).unwrap_err().is_busy());
+        assert_eq!(turn.end(), Ok(()));
+        let lock = Turn::take(&path, &beside).unwrap().into_lock();
+        assert!(Lock::take(&wal_of(&path)).unwrap_err().is_busy());
+        drop(lock);
+        assert!(Lock::take(&wal_of(&path)).unwrap().is_some());
+    }
+
+    #[test]
+    fn nobody_writes_beside_another_file() {
+        for name in [wal_of, shm_of] {
+            let (_folder, path, beside) = files();
+            let _open = File::open(name(&path)).unwrap();
+            replace(&name(&path));
+            let error = Turn::take(&path, &beside).unwrap_err().explain(&path).to_string();
+            assert!(error.contains(&name(&path).display().to_string()), "{error}");
+            fs::remove_file(name(&path)).unwrap();
+            assert!(Turn::take(&path, &beside).is_err());
+        }
+    }
+
+    #[test]
+    fn an_index_that_was_made_under_way_is_removed() {
+        let (_folder, path, beside) = files();
+        let _open = File::open(shm_of(&path)).unwrap();
+        let turn = Turn::take(&path, &beside).unwrap();
+        replace(&shm_of(&path));
+        assert_eq!(turn.end(), Ok(()));
+        assert!(!shm_of(&path).exists(), "whoever has it open may not know of the write");
+    }
+
+    #[test]
+    fn one_that_is_gone_is_no_matter_and_a_lost_wal_is_told() {
+        let (_folder, path, beside) = files();
+        let turn = Turn::take(&path, &beside).unwrap();
+        fs::remove_file(shm_of(&path)).unwrap();
+        assert_eq!(turn.end(), Ok(()));
+        let (_folder, path, beside) = files();
+        let turn = Turn::take(&path, &beside).unwrap();
+        fs::remove_file(wal_of(&path)).unwrap();
+        assert!(turn.end().unwrap_err().contains("a.db-wal was removed"));
+    }
+
+    #[test]
+    fn only_an_index_that_is_open_here_counts() {
+        let (_folder, path, beside) = files();
+        assert!(!beside.is_shm_open());
+        let _open = File::open(shm_of(&path)).unwrap();
+        assert!(beside.is_shm_open());
+    }
+}

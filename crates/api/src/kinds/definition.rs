@@ -105,7 +105,7 @@ const LEFT_OUT: &str = "it is left out until it is deleted (calicoctl delete) an
 /// faults that the caller found by looking at other objects.
 pub type BeforeWrite = fn(&Document, Option<&Document>, Vec<FieldError>) -> Result<(), ValidationError>;
 
-/// All that is particular to a kind. What most kinds have alike stands in [`Definition::new`].
+/// All that is particular to a kind. What most kinds have alike stands in `Definition::new`.
 #[derive(Debug)]
 pub struct Definition {
     /// The name in keys and URLs: `ippools`.

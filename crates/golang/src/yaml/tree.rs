@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::scanner::{FoundBy, Problem, Scanner, Token, TokenKind};
 use super::{MAX_DEPTH, YamlError};
 
-/// An index into [`Tree::nodes`].
+/// The place of a node in its tree.
 pub type NodeId = usize;
 
 /// One document. An alias holds the index of a node, so a document may contain itself.

@@ -12,6 +12,9 @@ use crate::plan::{Plan, Planner};
 pub const ATTEMPTS: u32 = 100;
 /// Reads of one attempt; far more than any plan needs, pages of a large cluster included.
 const READS: u32 = 10_000;
+/// How many of them are made whatever the time is: a plan that is nearly made is worth ending, above all one
+/// that takes back what a request left.
+const READS_AT_LEAST: u32 = 16;
 /// Time kept back, at most, for taking back what a failed request left.
 const FOR_GIVING_UP: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
@@ -269,7 +272,7 @@ async fn planned<S: Store, E: Effects, P: Planner, T>(
         Some(view) => view,
         None => read(store, budget, &asked).await?,
     };
-    for _ in 0..READS {
+    for made in 0..READS {
         if let Some(unreadable) = needed(planner, &asked, &view) {
             return Err(unreadable.error.clone().into());
         }
@@ -279,7 +282,7 @@ async fn planned<S: Store, E: Effects, P: Planner, T>(
                 if let Some(unreadable) = set.keys.iter().find_map(|(key, _)| view.unreadable(key)) {
                     return Err(unreadable.error.clone().into());
                 }
-                if budget.remaining().is_zero() {
+                if made >= READS_AT_LEAST && budget.remaining().is_zero() {
                     let reason = "the plan needs more to be read, and the time is over";
                     return Err(StoreError::Unavailable(reason.to_string()));
                 }

@@ -94,7 +94,11 @@ impl Setup {
     fn try_start_cluster(&self, size: usize) -> Result<EtcdCluster, ServerError> {
         // Another process may take the free port before etcd does.
         for _ in 0..4 {
-            let members: Result<Vec<_>, _> = (0..size).map(|index| EtcdServer::new(self, index)).collect();
+            // All at once: the system may give a port again as soon as nobody listens on it.
+            let ports = free(3 * size);
+            let members = ports.chunks_exact(3).enumerate();
+            let members: Result<Vec<_>, _> =
+                members.map(|(index, ports)| EtcdServer::new(self, index, ports)).collect();
             let mut members = members?;
             let peers: Vec<_> = members.iter().map(|m| format!("{}={}", m.name, m.peer_url)).collect();
             for member in &mut members {
@@ -163,9 +167,9 @@ impl EtcdServer {
         Setup::new().start()
     }
 
-    fn new(setup: &Setup, index: usize) -> Result<EtcdServer, ServerError> {
+    fn new(setup: &Setup, index: usize, ports: &[u16]) -> Result<EtcdServer, ServerError> {
         let scheme = if setup.tls.is_some() { "https" } else { "http" };
-        let [client, peer, metrics] = free_ports();
+        let &[client, peer, metrics] = ports else { unreachable!("each server gets three ports") };
         Ok(EtcdServer {
             name: format!("m{index}"),
             setup: setup.clone(),
@@ -301,8 +305,13 @@ impl EtcdServer {
     }
 }
 
-/// Ports on which nobody listens at the moment.
+/// Ports on which nobody listens at the moment, each another one.
 pub fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("there are free ports"));
-    listeners.map(|listener| listener.local_addr().expect("it is bound").port())
+    free(N).try_into().expect("there are as many as were asked for")
+}
+
+fn free(count: usize) -> Vec<u16> {
+    let bind = |_| TcpListener::bind("127.0.0.1:0").expect("there are free ports");
+    let listeners: Vec<_> = (0..count).map(bind).collect();
+    listeners.iter().map(|listener| listener.local_addr().expect("it is bound").port()).collect()
 }

@@ -389,7 +389,7 @@ async fn what_stands_beside_the_tables_is_left_alone() {
     store.backup(&dir.path().join("copy.db"), WITHIN).await.unwrap();
 }
 
-/// It is left out of the watch, as of a read's records, and whatever follows is told.
+/// The watch tells that the record cannot be read, and whatever follows.
 #[tokio::test]
 async fn a_revision_that_is_none_stops_no_watch() {
     let handle = |name: &str| Key::Handle(HandleId::new(name).unwrap());
@@ -407,7 +407,7 @@ async fn a_revision_that_is_none_stops_no_watch() {
         );
         by_hand.execute_batch(&sql).unwrap();
         let told = watch.next().await.unwrap();
-        assert!(matches!(&told, Event::Delete(key, _) if *key == handle("b")), "{value}: {told:?}");
+        assert!(matches!(&told, Event::Unreadable(key, _) if *key == handle("b")), "{value}: {told:?}");
         for name in ["d", "e"] {
             let mut batch = Batch::new();
             batch.put(handle(name), Expect::Absent, Value::Handle(Handle::default()));

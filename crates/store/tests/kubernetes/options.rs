@@ -47,14 +47,14 @@ async fn kubeconfigs_and_pods() {
     let mut config: Json = serde_json::from_str(&text).unwrap();
     let exec = json!({"apiVersion": "client.authentication.k8s.io/v1", "command": plugin, "interactiveMode": "Never"});
     config["users"].as_array_mut().unwrap().push(json!({"name": "program", "user": {"exec": exec}}));
-    let context = json!({"name": "other", "context": {"cluster": "test", "user": "program"}});
+    let context = json!({"name": "other", "context": {"cluster": "rackpool", "user": "program"}});
     config["contexts"].as_array_mut().unwrap().push(context);
     config["current-context"] = "none".into();
     let text = config.to_string();
     works(Options { context: Some("other".to_string()), ..inline(&text) }).await;
-    unusable(Options { context: Some("third".to_string()), ..inline(&text) }, "it has test, other");
+    unusable(Options { context: Some("third".to_string()), ..inline(&text) }, "it has rackpool, other");
     config["users"][0]["user"]["token"] = "wrong".into();
-    config["current-context"] = "test".into();
+    config["current-context"] = "rackpool".into();
     works(Options { token: Some(format!("{token}\n")), ..inline(&config.to_string()) }).await;
 
     // In a pod.

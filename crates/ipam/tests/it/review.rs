@@ -9,33 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use api::{Affinity, AffinityState, Attribute, BlockCidr, Family, Key, Kind, Owner, Value};
+use api::{AffinityState, BlockCidr, Family, Key, Kind, Owner, Value};
 use ipam::{AutoAssign, HostReserved, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps, Which, run};
 use store::testing::{CommitFault, Counting, Faulty, Plan, Step};
 use store::{Batch, Depth, MemoryStore, ReadSet, Report, Scope, Slot, Store, StoreError, View};
 
 use crate::world::*;
-
-/// A pool whose blocks are all another's, full, and claimed long ago.
-fn full_pool(cidr_text: &str, size: u8, except: usize, cooldown: i64) -> World {
-    let world = World::with_pool(cidr_text, size);
-    world.config(|c| c.cooldown_seconds = cooldown);
-    let pool = cidr(cidr_text);
-    let n = 1u128 << (size - pool.prefix());
-    let per = 1u128 << (32 - size);
-    let now = api::Timestamp::from_second(1_700_000_000).unwrap();
-    let attribute = Arc::new(Attribute { handle_id: Some("x".into()), ..Attribute::default() });
-    let owner = host("other");
-    for i in 0..n - except as u128 {
-        let block = BlockCidr::holding(api::cidr::offset(pool.first(), i * per), size).unwrap();
-        let mut made = ipam::block::create(block, &owner, None, now);
-        ipam::block::assign(&mut made, per as u32, None, &attribute, &Default::default()).unwrap();
-        world.store.put(Key::Block(block), Value::Block(made));
-        let key = Key::Affinity { owner: owner.clone(), block };
-        world.store.put(key, Value::Affinity(Affinity::new(AffinityState::Confirmed)));
-    }
-    world
-}
 
 fn cost(
     world: &World,

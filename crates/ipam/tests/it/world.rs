@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use api::{
-    Affinity, AffinityState, Block, BlockCidr, Cidr, Handle, HandleId, IpamConfig, Key, Kind, Owner, Record,
-    Resource, Timestamp, Use, Value,
+    Affinity, AffinityState, Attribute, Block, BlockCidr, Cidr, Handle, HandleId, IpamConfig, Key, Kind,
+    Owner, Record, Resource, Timestamp, Use, Value,
 };
 use ipam::{
     AssignIp, AutoAssign, AutoAssigned, HandleRelease, Planner, ReleaseAffinities, ReleaseByHandle,
@@ -127,6 +127,27 @@ pub fn request_ip(name: &str, id: &str, addr: &str) -> AssignIp {
         attributes: BTreeMap::from([("node".to_string(), name.to_string())]),
         max_per_handle: None,
     }
+}
+
+/// A pool whose blocks are all another's, full, and claimed long ago.
+pub fn full_pool(cidr_text: &str, size: u8, except: usize, cooldown: i64) -> World {
+    let world = World::with_pool(cidr_text, size);
+    world.config(|c| c.cooldown_seconds = cooldown);
+    let pool = cidr(cidr_text);
+    let n = 1u128 << (size - pool.prefix());
+    let per = 1u128 << (32 - size);
+    let now = api::Timestamp::from_second(1_700_000_000).unwrap();
+    let attribute = Arc::new(Attribute { handle_id: Some("x".into()), ..Attribute::default() });
+    let owner = host("other");
+    for i in 0..n - except as u128 {
+        let block = BlockCidr::holding(api::cidr::offset(pool.first(), i * per), size).unwrap();
+        let mut made = ipam::block::create(block, &owner, None, now);
+        ipam::block::assign(&mut made, per as u32, None, &attribute, &Default::default()).unwrap();
+        world.store.put(Key::Block(block), Value::Block(made));
+        let key = Key::Affinity { owner: owner.clone(), block };
+        world.store.put(key, Value::Affinity(Affinity::new(AffinityState::Confirmed)));
+    }
+    world
 }
 
 /// What a user is told, in Calico's words.

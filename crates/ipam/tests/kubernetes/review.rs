@@ -3,39 +3,14 @@
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "they print figures, and take them")]
 
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Instant;
 
 use api::crd::Group;
-use api::{Affinity, AffinityState, Attribute, BlockCidr, Key, Value};
 use ipam::run;
 use store::testing::Plan;
 
 use crate::cluster::cluster;
-use crate::world::{WITHIN, World, cidr, host, request};
-
-fn full_pool(cidr_text: &str, size: u8, except: usize, cooldown: i64, strict: bool) -> World {
-    let world = World::with_pool(cidr_text, size);
-    world.config(|c| {
-        c.cooldown_seconds = cooldown;
-        c.strict_affinity = strict;
-    });
-    let pool = cidr(cidr_text);
-    let n = 1u128 << (size - pool.prefix());
-    let per = 1u128 << (32 - size);
-    let now = api::Timestamp::from_second(1_700_000_000).unwrap();
-    let attribute = Arc::new(Attribute { handle_id: Some("x".into()), ..Attribute::default() });
-    let owner = host("other");
-    for i in 0..n - except as u128 {
-        let block = BlockCidr::holding(api::cidr::offset(pool.first(), i * per), size).unwrap();
-        let mut made = ipam::block::create(block, &owner, None, now);
-        ipam::block::assign(&mut made, per as u32, None, &attribute, &Default::default()).unwrap();
-        world.store.put(Key::Block(block), Value::Block(made));
-        let key = Key::Affinity { owner: owner.clone(), block };
-        world.store.put(key, Value::Affinity(Affinity::new(AffinityState::Confirmed)));
-    }
-    world
-}
+use crate::world::{WITHIN, full_pool, request};
 
 #[test]
 #[ignore = "nightly: it stores thousands of records"]
@@ -43,7 +18,8 @@ fn a_tombstone_in_a_large_pool() {
     let Some(cluster) = cluster(Group::V1) else { return };
     let mut got = Vec::new();
     for (text, last) in [("10.0.0.0/22", "10-0-3-252-30"), ("10.0.0.0/20", "10-0-15-252-30")] {
-        let world = full_pool(text, 30, 0, 0, true);
+        let world = full_pool(text, 30, 0, 0);
+        world.config(|c| c.strict_affinity = true);
         cluster.load(&world);
         // As a crash between the two phases of a deletion leaves it; its affinity is gone.
         let mut kubectl = crate::cluster::server().kubectl(&[
@@ -87,7 +63,7 @@ fn requests_of_searches() {
         ("full, no cooldown", "10.0.0.0/20", 0, 0),
         ("full, cooldown 30", "10.0.0.0/20", 0, 30),
     ] {
-        let world = full_pool(text, 30, except, cooldown, false);
+        let world = full_pool(text, 30, except, cooldown);
         cluster.load(&world);
         let store = cluster.caller(Plan { guards: false, ..Plan::default() });
         for id in ["h", "i"] {

@@ -87,7 +87,7 @@ impl Attribute {
     /// The handle, cut at the first carriage return (an old fault of Windows nodes left tails in stored
     /// data).
     pub fn handle(&self) -> Option<&str> {
-        self.handle_id.as_deref().map(|id| id.split('\r').next().unwrap_or_default())
+        self.handle_id.as_deref().map(without_tail)
     }
 }
 
@@ -191,7 +191,12 @@ pub(crate) fn in_use<'a>(
 
 /// Whether a handle marks what a Windows host keeps for itself.
 pub fn is_kept_by_windows(handle: &str) -> bool {
-    handle.split('\r').next().is_some_and(|handle| handle.eq_ignore_ascii_case(WINDOWS_RESERVED_HANDLE))
+    without_tail(handle).eq_ignore_ascii_case(WINDOWS_RESERVED_HANDLE)
+}
+
+/// A handle as stored, cut at the first carriage return.
+fn without_tail(handle: &str) -> &str {
+    handle.split('\r').next().unwrap_or_default()
 }
 
 /// What a search over many blocks needs of each.

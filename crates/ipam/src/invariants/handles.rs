@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use api::block::is_kept_by_windows;
 use api::{BlockCidr, HandleId, Key};
 
 use super::{Property, Snapshot, Violation};
-use crate::block::WINDOWS_RESERVED_HANDLE;
 
 pub(super) fn check(snapshot: &Snapshot<'_>, violations: &mut Vec<Violation>) {
     let mut held: BTreeMap<(HandleId, BlockCidr), u32> = BTreeMap::new();
@@ -20,7 +20,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>, violations: &mut Vec<Violation>) {
     let counts: BTreeMap<&HandleId, _> = snapshot.handles.iter().copied().collect();
     for ((id, block), held) in held {
         // No handle record exists for this one.
-        if id.as_str().eq_ignore_ascii_case(WINDOWS_RESERVED_HANDLE) {
+        if is_kept_by_windows(id.as_str()) {
             continue;
         }
         let counted = counts.get(&id).and_then(|handle| handle.blocks.get(&block)).copied().unwrap_or(0);

@@ -29,6 +29,11 @@ impl Draft {
         Some(Draft { id: id.clone(), handle, expect, is_changed: false })
     }
 
+    /// The handle's identity.
+    pub fn id(&self) -> &HandleId {
+        &self.id
+    }
+
     /// Whether the handle exists.
     pub fn exists(&self) -> bool {
         self.expect != Expect::Absent

@@ -179,6 +179,13 @@ impl ReadSet {
         self
     }
 
+    /// Adds all of another set.
+    pub fn and(mut self, other: ReadSet) -> ReadSet {
+        self.keys.extend(other.keys);
+        self.scopes.extend(other.scopes);
+        self
+    }
+
     /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.scopes.is_empty()

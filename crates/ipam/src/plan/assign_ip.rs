@@ -11,7 +11,7 @@ use store::{Batch, Depth, Expect, ReadSet, Report, Scope, Slot, View};
 use crate::affinity::{self, Action, BlockState};
 use crate::block::{self, AssignError};
 use crate::config;
-use crate::handle::{self, Counts};
+use crate::handle::Counts;
 use crate::plan::progress::{Intent, Overtaken, Progress};
 use crate::plan::{Plan, Planner};
 use crate::pools;
@@ -214,16 +214,15 @@ impl Planner for AssignIpPlanner {
     fn reads(&self) -> ReadSet {
         ReadSet::new()
             .key(Key::IpamConfig)
-            .keys(self.progress.reads().keys.into_iter().map(|(key, _)| key))
+            .and(self.progress.reads())
             .scope(Scope::kind(Kind::IPPool), Depth::Full)
     }
 
     fn plan(&mut self, view: &View, now: Timestamp, _seed: u64) -> Result<Plan<()>, AssignIpError> {
         let pool = self.pool(view)?;
         let cidr = pool.block_of(self.request.addr).ok_or(AssignIpError::NoPool)?;
-        let mut missing = self.progress.missing(view);
-        let keys = [Key::Block(cidr), Key::Affinity { owner: self.owner.clone(), block: cidr }];
-        missing.keys.extend(view.missing(keys).keys);
+        let block = [Key::Block(cidr), Key::Affinity { owner: self.owner.clone(), block: cidr }];
+        let missing = self.progress.missing(view).and(view.missing(block));
         if !missing.is_empty() {
             return Ok(Plan::Fetch(missing));
         }
@@ -249,10 +248,8 @@ impl Planner for AssignIpPlanner {
         };
         self.progress.heal(&mut batch, view, |_| !is_got, &mut intent);
         self.progress.fence(&mut batch, view, |block| taken.is_some() && block == cidr, &mut intent);
-        if let Some(mut handle) = self.request.handle.as_ref().and_then(|id| handle::Draft::of(view, id)) {
-            let by = taken.iter().map(|_| (cidr, 1)).collect();
-            self.progress.count(&mut handle, &mut batch, view, by, &Counts::new());
-        }
+        let by = taken.iter().map(|_| (cidr, 1)).collect();
+        self.progress.count(&mut batch, view, by, Counts::new());
         if let Some((block, expect)) = taken {
             pools::guard(&mut batch, view, pool);
             intent.place(&mut batch, block, expect, vec![self.request.addr]);

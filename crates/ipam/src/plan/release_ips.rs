@@ -75,8 +75,7 @@ impl Planner for ReleaseIpsPlanner {
     type Error = std::convert::Infallible;
 
     fn reads(&self) -> ReadSet {
-        let owing =
-            self.tallies.iter().filter(|(_, tally)| tally.owes()).map(|(id, _)| Key::Handle(id.clone()));
+        let owing = self.owing().cloned().map(Key::Handle);
         ReadSet::new().key(Key::IpamConfig).keys(owing).scope(Scope::kind(Kind::IPPool), Depth::Full)
     }
 
@@ -125,8 +124,7 @@ impl Planner for ReleaseIpsPlanner {
                 }
             }
         }
-        let owing = self.tallies.iter().filter(|(_, tally)| tally.owes()).map(|(id, _)| id);
-        let handles = releases.iter().flat_map(Returned::handles).chain(owing);
+        let handles = releases.iter().flat_map(Returned::handles).chain(self.owing());
         let mut missing = view.missing(handles.cloned().map(Key::Handle).collect::<Vec<_>>());
         let nodes = changed.values().filter_map(|change| owner_node(view, &change.block));
         missing = missing.keys(nodes);
@@ -157,6 +155,11 @@ impl Planner for ReleaseIpsPlanner {
 }
 
 impl ReleaseIpsPlanner {
+    /// The handles that may count too much.
+    fn owing(&self) -> impl Iterator<Item = &HandleId> {
+        self.tallies.iter().filter(|(_, tally)| tally.owes()).map(|(id, _)| id)
+    }
+
     /// The blocks that must be known before anything can be concluded about earlier attempts.
     fn blocks(&self) -> BTreeSet<BlockCidr> {
         self.memory.in_doubt().chain(self.tallies.values().flat_map(Tally::blocks)).collect()
@@ -244,8 +247,7 @@ impl ReleaseIpsPlanner {
         // The content of each block that the batch has written so far.
         let mut written: BTreeMap<BlockCidr, api::Block> = BTreeMap::new();
         self.settle_handles(view);
-        let owing: Vec<HandleId> =
-            self.tallies.iter().filter(|(_, tally)| tally.owes()).map(|(id, _)| id.clone()).collect();
+        let owing: Vec<HandleId> = self.owing().cloned().collect();
         for cidr in owing.iter().flat_map(|id| self.tallies[id].to_fence(view, id)).collect::<BTreeSet<_>>() {
             if let Some(Some((stored, revision))) = view.block(cidr)
                 && !changed.contains_key(&cidr)
@@ -288,15 +290,9 @@ impl ReleaseIpsPlanner {
     ) {
         let Some(mut draft) = handle::Draft::of(view, id).filter(handle::Draft::exists) else { return };
         let Some(tally) = self.tallies.get_mut(id) else { return };
-        let held = |block: BlockCidr, counted: u32| match (written.get(&block), view.block(block)?) {
-            (Some(left), _) => Some(block::may_hold(left, id.as_str())),
-            (None, Some((stored, _))) => {
-                let held = block::may_hold(stored, id.as_str());
-                (held == counted).then_some(held)
-            }
-            (None, None) => Some(0),
-        };
-        tally.write(batch, &mut draft, Counts::new(), held);
+        let held = |block| Some((block, block::may_hold(written.get(&block)?, id.as_str())));
+        let written = tally.blocks().filter_map(held).collect();
+        tally.write(batch, &mut draft, view, Counts::new(), &written);
     }
 
     /// Compares the counts with the stored handles.

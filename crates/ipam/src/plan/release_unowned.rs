@@ -44,8 +44,7 @@ impl ReleaseUnownedPlanner {
     fn is_anothers(&self, view: &View) -> Result<bool, ReadSet> {
         let Some(Some((handle, _))) = view.handle(&self.request.handle) else { return Ok(false) };
         let missing = blocks_to_read(view, handle.blocks.keys());
-        let missing = missing
-            .keys(view.missing(self.release.in_doubt().map(Key::Block)).keys.into_iter().map(|(key, _)| key));
+        let missing = missing.and(view.missing(self.release.in_doubt().map(Key::Block)));
         if !missing.is_empty() {
             return Err(missing);
         }

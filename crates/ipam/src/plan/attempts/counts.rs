@@ -18,7 +18,8 @@ use crate::handle::{Counts, Draft};
 pub struct Tally {
     /// The handle's revision at which `surplus` is certain; `None` for a handle that does not exist.
     at: Option<Revision>,
-    /// By how much each block's count was too high at that revision.
+    /// By how much each block's count was too high at that revision. A block whose count was right is not in
+    /// it.
     surplus: Counts,
     /// Blocks counted by writes of the handle whose outcome is unknown. These writes can be applied only
     /// while the handle is at the revision `at`.
@@ -42,18 +43,13 @@ struct Planned {
 impl Tally {
     /// Whether the handle may count too much because of this request.
     pub fn owes(&self) -> bool {
-        !self.in_doubt.is_empty() || !self.unsure.is_empty() || self.has_surplus()
-    }
-
-    fn has_surplus(&self) -> bool {
-        self.surplus.values().any(|n| *n > 0)
+        !self.in_doubt.is_empty() || !self.unsure.is_empty() || !self.surplus.is_empty()
     }
 
     /// The blocks whose counts may have to be set. They must be read after the handle: if a block is absent
     /// then, no write that the handle had counted can create it any more.
     pub fn blocks(&self) -> impl Iterator<Item = BlockCidr> {
-        let surplus = self.surplus.iter().filter(|(_, n)| **n > 0).map(|(block, _)| block);
-        surplus.chain(&self.in_doubt).chain(&self.unsure).copied()
+        self.surplus.keys().chain(&self.in_doubt).chain(&self.unsure).copied()
     }
 
     /// Marks a block whose count has to be set right.
@@ -69,13 +65,12 @@ impl Tally {
     /// Compares with the stored handle. Gives whether another request deleted the handle, and with it what
     /// this request had counted.
     pub fn settle(&mut self, found: Option<&Revision>) -> bool {
-        let is_gone = found.is_none() && self.at.is_some() && self.has_surplus() && self.in_doubt.is_empty();
+        let is_gone =
+            found.is_none() && self.at.is_some() && !self.surplus.is_empty() && self.in_doubt.is_empty();
         if found != self.at.as_ref() {
             // The handle has changed, so each write in doubt has been applied, or never will be.
-            let counted = self.surplus.iter().filter(|(_, n)| **n > 0).map(|(block, _)| *block);
-            self.unsure.extend(counted);
+            self.unsure.extend(std::mem::take(&mut self.surplus).into_keys());
             self.unsure.append(&mut self.in_doubt);
-            self.surplus.clear();
             self.at = found.cloned();
         }
         if found.is_none() {
@@ -89,6 +84,7 @@ impl Tally {
         if let Some(count) = self.surplus.get_mut(&block) {
             *count = count.saturating_sub(n);
         }
+        self.surplus.retain(|_, count| *count > 0);
     }
 
     /// A handle's count of a block without what this request counted too much; `None` where the block has to
@@ -115,19 +111,22 @@ impl Tally {
     }
 
     /// Adds the handle's write: with the addresses that the batch is about to take (`by`), and without what
-    /// is counted too much. `held` gives what a block holds, if the batch has written the block before or the
-    /// block is absent. Where it gives `None`, the count stays.
-    pub fn write(
-        &mut self,
-        batch: &mut Batch,
-        draft: &mut Draft,
-        by: Counts,
-        held: impl Fn(BlockCidr, u32) -> Option<u32>,
-    ) {
+    /// is counted too much. `written` gives, for blocks that the batch has written before, how many addresses
+    /// they then hold for the handle. An absent block holds none, and a block whose count is right keeps it.
+    /// Of all other blocks nobody can tell, so their counts stay.
+    pub fn write(&mut self, batch: &mut Batch, draft: &mut Draft, view: &View, by: Counts, written: &Counts) {
         let mut settled = BTreeSet::new();
         for block in self.unsure.iter().copied() {
             let counted = draft.counts().get(&block).copied().unwrap_or_default();
-            let held = if counted == 0 { Some(0) } else { held(block, counted) };
+            let held = match (written.get(&block), view.block(block)) {
+                _ if counted == 0 => Some(0),
+                (Some(held), _) => Some(*held),
+                (None, Some(None)) => Some(0),
+                (None, Some(Some((stored, _)))) => {
+                    Some(block::may_hold(stored, draft.id().as_str())).filter(|held| *held == counted)
+                }
+                (None, None) => None,
+            };
             if let Some(n) = held {
                 draft.set(block, n);
                 settled.insert(block);
@@ -159,8 +158,7 @@ impl Tally {
                 self.unsure.retain(|block| !settled.contains(block));
             }
             Some(Outcome::Unknown(_)) => {
-                let before = self.surplus.iter().filter(|(_, n)| **n > 0).map(|(block, _)| *block);
-                self.in_doubt.extend(before.chain(surplus.into_keys()));
+                self.in_doubt.extend(self.surplus.keys().copied().chain(surplus.into_keys()));
             }
             _ => {}
         }

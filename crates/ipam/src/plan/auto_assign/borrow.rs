@@ -2,10 +2,9 @@
 
 use api::BlockCidr;
 
-use super::draft::{FamilyDraft, Source, Taking};
+use super::draft::FamilyDraft;
 use super::family::Stop;
 use super::search::{Candidate, Search};
-use crate::block;
 use crate::verdict::{BlockVerdict, Sink, Verdict};
 
 /// How many blocks are read at once.
@@ -48,20 +47,7 @@ impl<S: Sink> Search<'_, S> {
         let Some(Some((stored, revision))) = self.context.view.block(cidr) else {
             return self.context.tell(cidr, BlockVerdict::Unreadable);
         };
-        let mut block = self.context.collected_copy(stored);
         let source = self.context.source_of_stored(cidr, revision.clone());
-        if matches!(source, Source::Fenced(_)) {
-            // The fence before this write raises the sequence number, too.
-            block::bump(&mut block);
-        }
-        let attribute = self.context.progress.attribute();
-        let taken = block::assign(&mut block, draft.missing(), None, attribute, self.context.reserved);
-        match taken {
-            Ok(addresses) if !addresses.is_empty() => {
-                self.context.tell(cidr, BlockVerdict::Borrowed(addresses.len()));
-                draft.take(Taking { block, source, addresses });
-            }
-            _ => self.context.tell(cidr, BlockVerdict::Full),
-        }
+        self.context.take(draft, stored, source, None, BlockVerdict::Borrowed);
     }
 }

@@ -1,15 +1,15 @@
 //! What a request intends to do, and the batch that does it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api::{Affinity, Block, BlockCidr, Family, HandleId, Key, Owner, Pool, Revision};
+use api::{Affinity, Block, BlockCidr, Family, Key, Owner, Pool, Revision};
 use store::{Batch, Expect, View};
 
 use super::{Address, Assigned};
 use crate::affinity;
-use crate::handle::{self, Counts};
+use crate::handle::Counts;
 use crate::plan::progress::{Intent, Progress};
 use crate::pools;
 use crate::verdict::{Sink, Verdict};
@@ -114,7 +114,6 @@ impl FamilyDraft {
 pub(super) struct Draft<'a> {
     pub owner: &'a Owner,
     pub node: Option<&'a Key>,
-    pub handle: Option<&'a HandleId>,
     pub view: &'a View,
 }
 
@@ -145,9 +144,7 @@ impl Draft<'_> {
         progress.heal(&mut batch, self.view, |cidr| settled.contains(&cidr), &mut intent);
         let is_written = |cidr| puts.iter().any(|(block, ..)| block.cidr == cidr);
         progress.fence(&mut batch, self.view, is_written, &mut intent);
-        if let Some(mut handle) = self.handle.and_then(|id| handle::Draft::of(self.view, id)) {
-            progress.count(&mut handle, &mut batch, self.view, raised, &BTreeMap::new());
-        }
+        progress.count(&mut batch, self.view, raised, Counts::new());
         if let (Some(node), false) = (self.node, puts.is_empty()) {
             let revision = self.view.resource(node).flatten().map(|(_, revision)| revision.clone());
             batch.guard(node.clone(), revision);

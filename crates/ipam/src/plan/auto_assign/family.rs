@@ -241,22 +241,32 @@ impl<S: Sink> Context<'_, S> {
         let Some(Some((stored, revision))) = self.view.block(cidr).filter(|_| !self.is_damaged(cidr)) else {
             return self.tell(cidr, BlockVerdict::Unreadable);
         };
-        let source = source(revision.clone());
+        // The block was found to be the owner's, so strict affinity refuses nothing.
+        let strict = self.config.strict_affinity.then_some(self.owner_text);
+        self.take(draft, stored, source(revision.clone()), strict, BlockVerdict::Taken);
+    }
+
+    /// Takes missing addresses from a stored block; `owner` is who it must be affine to.
+    pub fn take(
+        &self,
+        draft: &mut FamilyDraft,
+        stored: &Block,
+        source: Source,
+        owner: Option<&str>,
+        verdict: impl FnOnce(usize) -> BlockVerdict,
+    ) {
         let mut block = self.collected_copy(stored);
         if matches!(source, Source::Healed(_) | Source::Fenced(_)) {
             // The write before this one raises the sequence number, too.
             block::bump(&mut block);
         }
-        let strict = self.config.strict_affinity.then_some(self.owner_text);
-        // An error is impossible: the block was found to be the owner's.
-        let taken =
-            block::assign(&mut block, draft.missing(), strict, self.progress.attribute(), self.reserved);
-        match taken {
+        let attribute = self.progress.attribute();
+        match block::assign(&mut block, draft.missing(), owner, attribute, self.reserved) {
             Ok(addresses) if !addresses.is_empty() => {
-                self.tell(cidr, BlockVerdict::Taken(addresses.len()));
+                self.tell(stored.cidr, verdict(addresses.len()));
                 draft.take(Taking { block, source, addresses });
             }
-            _ => self.tell(cidr, BlockVerdict::Full),
+            _ => self.tell(stored.cidr, BlockVerdict::Full),
         }
     }
 

@@ -284,7 +284,7 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
         ReadSet::new()
             .key(Key::IpamConfig)
             .keys(self.node.clone())
-            .keys(self.progress.reads().keys.into_iter().map(|(key, _)| key))
+            .and(self.progress.reads())
             .scope(Scope::kind(Kind::IPPool), Depth::Full)
             .scope(Scope::kind(Kind::IPReservation), Depth::Full)
             .scope(Scope::Affinities { owner: Some(self.owner.clone()), family }, Depth::Full)
@@ -297,8 +297,7 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
         seed: u64,
     ) -> Result<Plan<AutoAssigned>, AutoAssignError> {
         self.sink.begin();
-        let mut needs = self.progress.missing(view);
-        needs.keys.extend(self.unread_of_handle(view).into_iter().map(|key| (key, Depth::Full)));
+        let mut needs = self.progress.missing(view).keys(self.unread_of_handle(view));
         if let Some(answer) = self.refused.clone() {
             return Ok(if needs.is_empty() { self.give_back(answer, view, now) } else { Plan::Fetch(needs) });
         }
@@ -337,10 +336,7 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
                         break;
                     }
                 }
-                Err(more) => {
-                    needs.keys.extend(more.keys);
-                    needs.scopes.extend(more.scopes);
-                }
+                Err(more) => needs = needs.and(more),
             }
         }
         if !needs.is_empty() {
@@ -362,8 +358,8 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
             self.refused = Some(answer.clone());
             return Ok(self.give_back(answer, view, now));
         }
-        let (owner, node, handle) = (&self.owner, self.node.as_ref(), self.request.handle.as_ref());
-        let batch = Draft { owner, node, handle, view }.batch(drafts, &mut self.progress);
+        let (owner, node) = (&self.owner, self.node.as_ref());
+        let batch = Draft { owner, node, view }.batch(drafts, &mut self.progress);
         Ok(if batch.is_empty() { Plan::Done(answer) } else { Plan::Commit { batch, answer } })
     }
 

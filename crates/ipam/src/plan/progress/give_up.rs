@@ -1,6 +1,6 @@
 //! Takes back what a request's attempts did.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use api::{BlockCidr, Key, Timestamp, Value};
 use store::{Batch, Expect, View};
@@ -8,7 +8,7 @@ use store::{Batch, Expect, View};
 use super::{Intent, Progress, holds};
 use crate::affinity;
 use crate::block::{self, ReleaseIp};
-use crate::handle::{self, Counts};
+use crate::handle::Counts;
 use crate::plan::Plan;
 
 impl Progress {
@@ -31,7 +31,7 @@ impl Progress {
         let mut intent = Intent::default();
         let unhealed: BTreeSet<BlockCidr> = self.claims_to_heal(view).collect();
         let placed: BTreeSet<BlockCidr> = self.placed.iter().map(|placed| placed.block).collect();
-        let mut left: BTreeMap<BlockCidr, u32> = BTreeMap::new();
+        let mut left = Counts::new();
         for cidr in placed.union(&unhealed).copied() {
             let Some(Some((stored, revision))) = view.block(cidr) else {
                 self.placed.retain(|placed| placed.block != cidr);
@@ -61,12 +61,9 @@ impl Progress {
                 batch.put(Key::Block(cidr), Expect::at(revision), Value::Block(changed))
             };
             intent.returns.push((index, cidr));
-            intent.fences.push((index, cidr));
         }
-        self.fence(&mut batch, view, |cidr| left.contains_key(&cidr), &mut intent);
-        if let Some(mut handle) = self.handle.as_ref().and_then(|id| handle::Draft::of(view, id)) {
-            self.count(&mut handle, &mut batch, view, Counts::new(), &left);
-        }
+        self.fence(&mut batch, view, |_| false, &mut intent);
+        self.count(&mut batch, view, Counts::new(), left);
         self.intend(intent);
         batch
     }

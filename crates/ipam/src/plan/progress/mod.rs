@@ -4,7 +4,7 @@
 mod claims;
 mod give_up;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -33,7 +33,8 @@ struct Placed {
 pub struct Intent {
     /// The writes that take addresses, one for each block.
     places: Vec<(usize, Placed)>,
-    /// Other writes of a block after which no earlier write of it can be applied.
+    /// Fences. Once the batch is complete, all writes after which no earlier write of their block can be
+    /// applied.
     fences: Vec<(usize, BlockCidr)>,
     /// The writes that claim or heal blocks.
     pub claims: Vec<Claimed>,
@@ -68,7 +69,7 @@ impl Intent {
     fn fencing(&self) -> impl Iterator<Item = (usize, BlockCidr)> {
         let places = self.places.iter().map(|(index, placed)| (*index, placed.block));
         let claims = self.claims.iter().map(|claim| (claim.written, claim.block));
-        places.chain(claims).chain(self.fences.iter().copied())
+        places.chain(claims).chain(self.returns.iter().chain(&self.fences).copied())
     }
 }
 
@@ -122,11 +123,15 @@ impl Progress {
     /// What must be read at the start of an attempt: the handle, and affinities. The blocks must be read
     /// after them (see [`Progress::missing`]).
     pub fn reads(&self) -> ReadSet {
+        ReadSet::new().keys(self.first_keys())
+    }
+
+    fn first_keys(&self) -> impl Iterator<Item = Key> {
         let created = self.places.in_doubt().iter().filter(|placed| placed.creation.is_some());
         let claims: BTreeSet<_> =
             created.map(|placed| placed.block).chain(self.unconfirmed.iter().copied()).collect();
         let affinities = claims.into_iter().map(|block| self.affinity_key(block));
-        ReadSet::new().keys(affinities).keys(self.handle.clone().map(Key::Handle))
+        affinities.chain(self.handle.clone().map(Key::Handle))
     }
 
     /// What must be read in full before anything can be concluded about earlier attempts. That includes
@@ -135,8 +140,7 @@ impl Progress {
         if !self.owes() {
             return ReadSet::new();
         }
-        let first = self.reads().keys.into_iter().map(|(key, _)| key);
-        view.missing(first.chain(self.blocks().into_iter().map(Key::Block)))
+        view.missing(self.first_keys().chain(self.blocks().into_iter().map(Key::Block)))
     }
 
     /// Whether an earlier attempt wrote a record, or may have written it. The request cannot end without
@@ -145,7 +149,7 @@ impl Progress {
         self.owes()
             && match key {
                 Key::Block(block) => self.blocks().contains(block),
-                key => self.reads().keys.iter().any(|(own, _)| own == key),
+                key => self.first_keys().any(|own| own == *key),
             }
     }
 
@@ -278,39 +282,24 @@ impl Progress {
         }
     }
 
-    /// Adds the handle's write: with the addresses that the batch is about to take (`by`), and without what
-    /// is counted too much. The caller must add the fences before, and the blocks from which addresses are
-    /// taken after. `left` says what the handle holds in each block that the batch has written with another
-    /// content than the view's.
-    pub fn count(
-        &mut self,
-        handle: &mut handle::Draft,
-        batch: &mut Batch,
-        view: &View,
-        by: Counts,
-        left: &BTreeMap<BlockCidr, u32>,
-    ) {
-        let Some(id) = &self.handle else { return };
-        let written: BTreeSet<BlockCidr> = match self.tally.owes() {
-            true => batch.writes.iter().filter_map(|write| block_of(&write.key)).collect(),
-            false => BTreeSet::new(),
-        };
-        let held = |block: BlockCidr, counted: u32| match (left.get(&block), view.block(block)?) {
-            (Some(left), _) => Some(*left),
-            (None, Some((stored, _))) => {
-                let held = block::may_hold(stored, id.as_str());
-                (written.contains(&block) || held == counted).then_some(held)
+    /// Adds the handle's write, if the request has a handle: with the addresses that the batch is about to
+    /// take (`by`), and without what is counted too much. The caller must add the fences before, and the
+    /// blocks from which addresses are taken after. `left` says what the handle holds in each block that the
+    /// batch has written with another content than the view's.
+    pub fn count(&mut self, batch: &mut Batch, view: &View, by: Counts, left: Counts) {
+        let Some(mut draft) = self.handle.as_ref().and_then(|id| handle::Draft::of(view, id)) else { return };
+        let mut written = left;
+        if self.tally.owes() {
+            for write in &batch.writes {
+                if let Key::Block(block) = &write.key
+                    && let Some(Some((stored, _))) = view.block(*block)
+                {
+                    let held = || block::may_hold(stored, draft.id().as_str());
+                    written.entry(*block).or_insert_with(held);
+                }
             }
-            (None, None) => Some(0),
-        };
-        self.tally.write(batch, handle, by, held);
-    }
-}
-
-fn block_of(key: &Key) -> Option<BlockCidr> {
-    match key {
-        Key::Block(block) => Some(*block),
-        _ => None,
+        }
+        self.tally.write(batch, &mut draft, view, by, &written);
     }
 }
 

@@ -112,7 +112,7 @@ fn open_backup(path: &Path) -> Result<Connection, Fault> {
     checkpoint::check_whole(&source, path)?;
     let file = path.display().to_string();
     match schema::inspect_once(&source, &file)? {
-        Layout::Current => {}
+        Layout::Current { .. } => {}
         Layout::Empty => return Err(StoreError::Unusable(format!("{file} is empty: it is no backup")).into()),
         Layout::Older(version) => {
             return Err(StoreError::Unusable(format!(

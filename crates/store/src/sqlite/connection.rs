@@ -54,8 +54,10 @@ impl Live {
             return Ok(None);
         }
         let live = Live::checked(conn, path)?;
-        if let Layout::Older(_) = layout {
-            live.write_schema(path)?;
+        match layout {
+            Layout::Older(_) => live.write_schema(path)?,
+            Layout::Current { has_sums } => live.is_whole.set(has_sums),
+            Layout::Empty => {}
         }
         Ok(Some(live))
     }

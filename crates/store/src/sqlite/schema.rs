@@ -59,7 +59,10 @@ pub(super) enum Layout {
     /// Nothing is in it: it was just created, or its creation was cut short.
     Empty,
     /// Ours, at [`VERSION`].
-    Current,
+    Current {
+        /// Whether records have check sums.
+        has_sums: bool,
+    },
     /// Ours, of an earlier version.
     Older(i32),
 }
@@ -80,11 +83,9 @@ pub(super) fn inspect_once(conn: &Connection, file: &str) -> Result<Layout, Faul
 pub(super) fn inspect(conn: &Connection, file: &str) -> Result<Layout, Fault> {
     let application: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version: i32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if application == APPLICATION {
-        check_ours(conn, file)?;
-    }
+    let has_sums = application == APPLICATION && check_ours(conn, file)?;
     match (application, version) {
-        (APPLICATION, VERSION) => Ok(Layout::Current),
+        (APPLICATION, VERSION) => Ok(Layout::Current { has_sums }),
         (APPLICATION, older) if (1..VERSION).contains(&older) => Ok(Layout::Older(older)),
         (APPLICATION, other) => Err(unusable(format!(
             "{file} has schema version {other}; this program knows versions up to {VERSION}. Use the program's release that wrote the \
@@ -99,8 +100,9 @@ pub(super) fn inspect(conn: &Connection, file: &str) -> Result<Layout, Fault> {
 
 /// Refuses a database in which something stands on our tables, or in the place of one, that this program did
 /// not make. A view there, a trigger, a computed column or a check can compute without end, also when a table
-/// is only read.
-fn check_ours(conn: &Connection, file: &str) -> Result<(), Fault> {
+/// is only read. Tells whether records have check sums.
+fn check_ours(conn: &Connection, file: &str) -> Result<bool, Fault> {
+    let mut has_sums = false;
     // What SQLite makes by itself, such as the index of a primary key, has no text.
     let mut found = conn.prepare(
         "SELECT type, name, sql FROM sqlite_schema \
@@ -110,7 +112,9 @@ fn check_ours(conn: &Connection, file: &str) -> Result<(), Fault> {
     while let Some(row) = rows.next()? {
         // Of what is no text in a damaged schema nothing is ours.
         let text = |column| row.get_ref(column).map(|value| value.as_str().unwrap_or_default().to_string());
-        if is_ours(&text(2)?) {
+        let sql = text(2)?;
+        has_sums |= sql.ends_with(SUM);
+        if is_ours(&sql) {
             continue;
         }
         let (what, name) = (printable(&text(0)?), excerpt(&text(1)?.into()));
@@ -119,13 +123,15 @@ fn check_ours(conn: &Connection, file: &str) -> Result<(), Fault> {
              with `sqlite3 {file} 'DROP {what} {name}'`; otherwise move the file and its -wal file away and put back a backup (calicoctl datastore restore FILE)"
         )));
     }
-    Ok(())
+    Ok(has_sums)
 }
+
+/// As SQLite ends a table to which the column of check sums was added.
+const SUM: &str = ", sum INTEGER)";
 
 /// Whether a statement that made something is one of this program's.
 fn is_ours(sql: &str) -> bool {
-    // As SQLite writes a table to which a column was added.
-    let before = sql.strip_suffix(", sum INTEGER)");
+    let before = sql.strip_suffix(SUM);
     [KV, LOG, COUNTER, CHECKPOINT, KV_CHANGED].contains(&sql)
         || before.is_some() && before == KV.strip_suffix(')')
 }
@@ -163,7 +169,7 @@ fn is_without_tables(conn: &Connection) -> Result<bool, Fault> {
 /// Makes the schema current. Runs in the caller's write transaction, in which `layout` was found.
 pub(super) fn bring_up(conn: &Connection, layout: Layout) -> Result<(), Fault> {
     match layout {
-        Layout::Current => return Ok(()),
+        Layout::Current { .. } => return Ok(()),
         Layout::Empty => {
             run(conn, &CREATE)?;
             conn.pragma_update(None, "application_id", APPLICATION)?;

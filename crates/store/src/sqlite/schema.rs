@@ -2,6 +2,7 @@
 
 use api::fault::{excerpt, printable};
 use rusqlite::Connection;
+use rusqlite::types::ValueRef;
 
 use super::fault::Fault;
 use crate::error::StoreError;
@@ -98,26 +99,32 @@ pub(super) fn inspect(conn: &Connection, file: &str) -> Result<Layout, Fault> {
     }
 }
 
+/// The tables that this program makes.
+const OUR_TABLES: [&str; 4] = ["kv", "log", "counter", "checkpoint"];
+
 /// Refuses a database in which something stands on our tables, or in the place of one, that this program did
 /// not make. A view there, a trigger, a computed column or a check can compute without end, also when a table
 /// is only read. Tells whether records have check sums.
 fn check_ours(conn: &Connection, file: &str) -> Result<bool, Fault> {
     let mut has_sums = false;
-    // What SQLite makes by itself, such as the index of a primary key, has no text.
-    let mut found = conn.prepare(
-        "SELECT type, name, sql FROM sqlite_schema \
-         WHERE tbl_name COLLATE NOCASE IN ('kv', 'log', 'counter', 'checkpoint') AND sql IS NOT NULL",
-    )?;
+    // Every program looks at this when it opens the store, and SQLite prepares the plainest statement fastest.
+    let mut found = conn.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema")?;
     let mut rows = found.query([])?;
     while let Some(row) = rows.next()? {
         // Of what is no text in a damaged schema nothing is ours.
-        let text = |column| row.get_ref(column).map(|value| value.as_str().unwrap_or_default().to_string());
-        let sql = text(2)?;
-        has_sums |= sql.ends_with(SUM);
-        if is_ours(&sql) {
+        let text = |column| row.get_ref(column).map(|value| value.as_str().unwrap_or_default());
+        let table = text(2)?;
+        // What SQLite makes by itself, such as the index of a primary key, has no statement.
+        let is_made_by_sqlite = row.get_ref(3)? == ValueRef::Null;
+        if is_made_by_sqlite || !OUR_TABLES.iter().any(|ours| ours.eq_ignore_ascii_case(table)) {
             continue;
         }
-        let (what, name) = (printable(&text(0)?), excerpt(&text(1)?.into()));
+        let sql = text(3)?;
+        has_sums |= sql.ends_with(SUM);
+        if is_ours(sql) {
+            continue;
+        }
+        let (what, name) = (printable(text(0)?), excerpt(&text(1)?.into()));
         return Err(unusable(format!(
             "{file} cannot be used: the {what} {name} in it is not what this program makes, and may compute without end. It was left as it is: if it is your own, remove it \
              with `sqlite3 {file} 'DROP {what} {name}'`; otherwise move the file and its -wal file away and put back a backup (calicoctl datastore restore FILE)"

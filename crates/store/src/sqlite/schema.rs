@@ -107,7 +107,7 @@ const OUR_TABLES: [&str; 4] = ["kv", "log", "counter", "checkpoint"];
 /// is only read. Tells whether records have check sums.
 fn check_ours(conn: &Connection, file: &str) -> Result<bool, Fault> {
     let mut has_sums = false;
-    // Every program looks at this when it opens the store, and SQLite prepares the plainest statement fastest.
+    // Every program looks at this when it opens the store. SQLite prepares the plainest statement fastest.
     let mut found = conn.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema")?;
     let mut rows = found.query([])?;
     while let Some(row) = rows.next()? {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use servers::kube_server::{ADMIN, KubeServer, Options};
+use servers::kube_server::{ADMIN, KubeServer, KubeServerOptions};
 
 use crate::process::{self, Cluster, Plugin, Programs};
 use crate::table::Table;
@@ -32,7 +32,7 @@ struct Reached {
 /// Holds a server with pools and a node until standard input ends. A process of its own, as [`process::fill`]
 /// is.
 pub fn serve() -> Result<()> {
-    let server = KubeServer::start(Options::new().user(PLUGIN, &[]));
+    let server = KubeServer::start(KubeServerOptions::new().user(PLUGIN, &[]));
     let deploy = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy"));
     server.apply(&[&deploy.join("crds/v1"), &deploy.join("rbac")]);
     let metadata = |name: &str| json!({ "name": name });

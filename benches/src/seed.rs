@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use api::{
     Affinity, AffinityState, Attribute, Block, BlockCidr, Handle, HandleId, Key, Kind, Owner, Resource, Value,
 };
-use store::sqlite::{Options, SqliteStore};
+use store::sqlite::{SqliteOptions, SqliteStore};
 use store::{Batch, Expect, Store};
 
 /// The node that is measured: its block is empty in every store, so that the request is the same.
@@ -25,7 +25,7 @@ const AT_ONCE: usize = 4_000;
 /// Makes a store of `nodes` nodes with a block each, `used` addresses of each in use, and one pool for all.
 pub fn store(path: &Path, nodes: u32, used: u32) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let store = SqliteStore::open(path, Options::default())?;
+    let store = SqliteStore::open(path, SqliteOptions::default())?;
     let mut batch = Batch::new();
     let pool = serde_json::json!({"spec": {"cidr": "10.0.0.0/8", "ipipMode": "Always", "natOutgoing": true, "nodeSelector": "all()"}});
     put(&mut batch, Kind::IPPool, "pool", pool)?;

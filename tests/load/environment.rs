@@ -14,11 +14,11 @@ use serde_json::{Value as Json, json};
 use servers::etcd_server::{EtcdCluster, Setup};
 use servers::kube_server::{self, KubeServer};
 use servers::proxy::Proxy;
-use store::etcd::{EtcdStore, Options};
+use store::etcd::{EtcdOptions, EtcdStore};
 use store::kubernetes::{self, KubeStore, Kubeconfig};
 use store::sqlite::{self, SqliteStore};
 use store::testing::etcd_client;
-use store::testing::{Faulty, Plan};
+use store::testing::{FaultPlan, Faulty};
 use store::{AnyStore, Batch, Expect, MemoryStore, Store};
 use tempfile::TempDir;
 
@@ -76,16 +76,17 @@ impl Reach {
     pub fn open(&self) -> AnyStore {
         match self {
             Reach::Etcd { endpoints, first } => {
-                let options = Options { endpoints: endpoints.clone(), first: *first, ..Options::default() };
+                let options =
+                    EtcdOptions { endpoints: endpoints.clone(), first: *first, ..EtcdOptions::default() };
                 AnyStore::Etcd(EtcdStore::open(options).unwrap())
             }
             Reach::Embedded { path } => {
-                AnyStore::Sqlite(SqliteStore::open(path, sqlite::Options::default()).unwrap())
+                AnyStore::Sqlite(SqliteStore::open(path, sqlite::SqliteOptions::default()).unwrap())
             }
             Reach::Kubernetes { kubeconfig, group } => {
                 let kubeconfig = Some(Kubeconfig::Files(vec![kubeconfig.clone()]));
                 let group = Some(group.group());
-                let options = kubernetes::Options { kubeconfig, group, ..Default::default() };
+                let options = kubernetes::KubeOptions { kubeconfig, group, ..Default::default() };
                 AnyStore::Kubernetes(KubeStore::open(options).unwrap())
             }
         }
@@ -108,7 +109,7 @@ impl Environment {
     /// An API server with the custom resources of a group, with the racks in it.
     pub fn kubernetes(group: KubeGroup) -> Environment {
         let alone = ONE_API_SERVER.lock().unwrap_or_else(PoisonError::into_inner);
-        let server = Box::new(KubeServer::start(kube_server::Options::new()));
+        let server = Box::new(KubeServer::start(kube_server::KubeServerOptions::new()));
         let definitions = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/crds"));
         server.apply(&[&definitions.join(group.text().rsplit('/').next().unwrap())]);
         Environment::Kubernetes { server, group, _alone: alone }.with_racks()
@@ -121,7 +122,7 @@ impl Environment {
 
     /// A store in memory, with the racks in it.
     pub fn memory() -> Environment {
-        Environment::Memory(Faulty::new(MemoryStore::new(), Plan::default())).with_racks()
+        Environment::Memory(Faulty::new(MemoryStore::new(), FaultPlan::default())).with_racks()
     }
 
     fn with_racks(self) -> Environment {

@@ -9,7 +9,7 @@ use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 use setup::Clock;
 use store::Store;
-use store::testing::{Chances, Faulty, Plan};
+use store::testing::{Chances, FaultPlan, Faulty};
 
 use crate::calico::{Calico, Objects, Transactions};
 use crate::environment::{Reach, block_on};
@@ -114,13 +114,13 @@ pub fn work_on<S: Store + 'static>(store: S, job: &Job, ledger: &Ledger) {
         None => with_store(Traced { inner: store, ledger: ledger.clone() }, job, ledger, &Life::default()),
         Some(faults) => {
             let Faults { read_fails, unsent, reply_lost, crash, one_by_one } = faults;
-            let plan = Plan {
+            let plan = FaultPlan {
                 seed: job.seed ^ job.worker as u64,
                 one_by_one,
                 guards: !one_by_one,
                 split_reads: one_by_one,
                 chances: Chances { read_fails, unsent, reply_lost, crash, ..Chances::default() },
-                ..Plan::default()
+                ..FaultPlan::default()
             };
             let faulty = Faulty::new(store, plan);
             let traced = Traced { inner: faulty.clone(), ledger: ledger.clone() };

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use servers::kube_server::{KubeServer, Options, programs};
+use servers::kube_server::{KubeServer, KubeServerOptions, programs};
 
 use crate::needs;
 use xtask::cargo::{root, target_dir, this_program};
@@ -167,8 +167,8 @@ impl Files {
 }
 
 impl Up {
-    fn options(&self) -> Options {
-        let mut options = Options::new();
+    fn options(&self) -> KubeServerOptions {
+        let mut options = KubeServerOptions::new();
         (options.scheduler, options.controllers) = (self.scheduler, self.controllers);
         options
     }

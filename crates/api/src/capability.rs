@@ -54,7 +54,7 @@ impl std::error::Error for NotSupported {}
 
 /// Why a kind refuses an operation, in Calico's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct OperationRefusal {
     /// What the error calls the operation.
     pub operation: &'static str,
     /// Whether the error names the object, and not only the kind.
@@ -63,7 +63,7 @@ pub struct Refusal {
     pub reason: &'static str,
 }
 
-impl Refusal {
+impl OperationRefusal {
     /// The error; `identifier` names what it is about.
     pub(crate) fn of(self, identifier: &str) -> NotSupported {
         NotSupported { operation: self.operation, identifier: identifier.to_string(), reason: self.reason }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::cidr::{BlockCidr, Family};
-use crate::kinds::{Kind, Scope};
+use crate::kinds::{Kind, KindScope};
 
 /// Where all of Calico's keys begin.
 pub const ROOT: &str = "/calico/";
@@ -163,8 +163,8 @@ impl Key {
             let mut parts = rest.split('/');
             let kind = Kind::from_plural(parts.next()?)?;
             let (namespace, name) = match kind.scope() {
-                Scope::Cluster => (None, parts.next()?.to_string()),
-                Scope::Namespaced => (Some(parts.next()?.to_string()), parts.next()?.to_string()),
+                KindScope::Cluster => (None, parts.next()?.to_string()),
+                KindScope::Namespaced => (Some(parts.next()?.to_string()), parts.next()?.to_string()),
             };
             (parts.next().is_none() && !name.is_empty()).then_some(Key::Resource { kind, namespace, name })
         } else if let Some(rest) = path.strip_prefix(BLOCKS) {

@@ -45,7 +45,7 @@ pub use handle::Handle;
 pub use ipam_config::{IpamConfig, Persistence};
 pub use jiff::Timestamp;
 pub use key::{HandleId, Key, Owner};
-pub use kinds::{Home, Kind, Role, Scope, Stage};
+pub use kinds::{Home, Kind, KindScope, Role, Stage};
 pub use node::Node;
 pub use pool::{Pool, PoolError, Use};
 pub use record::{DecodeError, Record, Revision, Value};

@@ -27,10 +27,10 @@ use crate::residue::{NEVER_OLD, Residue};
 use crate::time;
 
 /// Field and reason of what makes a block unreadable.
-pub(crate) type Fault = (String, String);
+pub(crate) type BadField = (String, String);
 
 /// Reads what it can of a block.
-pub(crate) fn read(json: &Json, claim_time_field: &str) -> Result<Block, Fault> {
+pub(crate) fn read(json: &Json, claim_time_field: &str) -> Result<Block, BadField> {
     let Json::Object(map) = json else { return Err((String::new(), "not an object".to_string())) };
     let mut residue = Residue::default();
     let text = map.get("cidr").and_then(Json::as_str).unwrap_or_default();
@@ -80,7 +80,7 @@ pub(crate) fn read(json: &Json, claim_time_field: &str) -> Result<Block, Fault> 
 }
 
 /// What makes a block unreadable, though each of its fields can be read.
-pub(crate) fn check(block: &Block) -> Result<(), Fault> {
+pub(crate) fn check(block: &Block) -> Result<(), BadField> {
     let (size, found) = (block.cidr.size() as usize, block.allocations.len());
     if found != size {
         let reason =
@@ -102,8 +102,8 @@ pub(crate) fn check(block: &Block) -> Result<(), Fault> {
 }
 
 /// What is odd about a block that can be read: field and reason.
-pub(crate) fn oddities(block: &Block) -> Vec<Fault> {
-    let mut found: Vec<Fault> =
+pub(crate) fn oddities(block: &Block) -> Vec<BadField> {
+    let mut found: Vec<BadField> =
         block.residue.iter().flat_map(|residue| residue.faults.iter().cloned()).collect();
     if block.owner().is_none() && block.affinity.as_deref().is_some_and(|text| !text.is_empty()) {
         let text = Json::from(block.affinity.as_deref());
@@ -125,7 +125,7 @@ pub(crate) fn oddities(block: &Block) -> Vec<Fault> {
     found
 }
 
-fn attributes(map: &Map<String, Json>, residue: &mut Residue) -> Result<Vec<Arc<Attribute>>, Fault> {
+fn attributes(map: &Map<String, Json>, residue: &mut Residue) -> Result<Vec<Arc<Attribute>>, BadField> {
     let read = |(place, json): (usize, &Json)| {
         let attribute = serde_json::from_value(json.clone()).ok().filter(|_| json.is_object());
         Arc::new(attribute.unwrap_or_else(|| {
@@ -140,7 +140,7 @@ fn attributes(map: &Map<String, Json>, residue: &mut Residue) -> Result<Vec<Arc<
 
 /// What can be read of an attribute. Where the time of its release cannot be read, its address counts as in
 /// use.
-fn odd_attribute(json: &Json, at: &str, faults: &mut Vec<Fault>) -> Attribute {
+fn odd_attribute(json: &Json, at: &str, faults: &mut Vec<BadField>) -> Attribute {
     let odd = Some(Arc::new(json.clone()));
     let Json::Object(map) = json else {
         faults.push(wrong(at, Some(json), "is not an object"));
@@ -167,7 +167,7 @@ fn odd_attribute(json: &Json, at: &str, faults: &mut Vec<Fault>) -> Attribute {
     let (owner, alternate_owner) = (texts("secondary"), texts("alternateOwnerAttrs"));
     let handle_id = optional(map, "handle_id", |json| json.as_str().map(str::to_string));
     let released_at = optional(map, "releasedAt", |json| time::parse_rfc3339(json.as_str()?));
-    let mut rest = |fault: &Fault| faults.push((format!("{at}.{}", fault.0), fault.1.clone()));
+    let mut rest = |fault: &BadField| faults.push((format!("{at}.{}", fault.0), fault.1.clone()));
     handle_id.as_ref().err().into_iter().for_each(&mut rest);
     released_at.as_ref().err().into_iter().for_each(&mut rest);
     Attribute {
@@ -179,7 +179,7 @@ fn odd_attribute(json: &Json, at: &str, faults: &mut Vec<Fault>) -> Attribute {
     }
 }
 
-fn sequences(map: &Map<String, Json>, residue: &mut Residue) -> Result<Vec<(u32, u64)>, Fault> {
+fn sequences(map: &Map<String, Json>, residue: &mut Residue) -> Result<Vec<(u32, u64)>, BadField> {
     const FIELD: &str = "sequenceNumberForAllocation";
     let numbers = match map.get(FIELD) {
         None | Some(Json::Null) => return Ok(Vec::new()),
@@ -211,7 +211,7 @@ fn sequence(json: &Json) -> Option<u64> {
     json.as_u64().or_else(|| json.as_f64().filter(whole).map(|number| number as u64))
 }
 
-fn list<'j>(map: &'j Map<String, Json>, field: &str) -> Result<&'j [Json], Fault> {
+fn list<'j>(map: &'j Map<String, Json>, field: &str) -> Result<&'j [Json], BadField> {
     match map.get(field) {
         None | Some(Json::Null) => Ok(&[]),
         Some(Json::Array(items)) => Ok(items),
@@ -223,14 +223,14 @@ fn optional<T>(
     map: &Map<String, Json>,
     field: &str,
     read: impl Fn(&Json) -> Option<T>,
-) -> Result<Option<T>, Fault> {
+) -> Result<Option<T>, BadField> {
     match map.get(field) {
         None | Some(Json::Null) => Ok(None),
         Some(json) => read(json).map(Some).ok_or_else(|| wrong(field, Some(json), "cannot be read")),
     }
 }
 
-fn wrong(field: &str, json: Option<&Json>, reason: &str) -> Fault {
+fn wrong(field: &str, json: Option<&Json>, reason: &str) -> BadField {
     let shown = json.map_or("nothing".to_string(), excerpt);
     (field.to_string(), format!("{shown} {reason}"))
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::document::Document;
 use crate::key::Key;
-use crate::kinds::{Kind, Role, Scope};
+use crate::kinds::{Kind, KindScope, Role};
 use crate::node::Node;
 use crate::pool::{Pool, PoolError};
 use crate::reservation::Reservation;
@@ -84,8 +84,8 @@ impl Resource {
     /// The key that it is stored under.
     pub fn key(&self) -> Key {
         let namespace = match self.kind.scope() {
-            Scope::Cluster => None,
-            Scope::Namespaced => self.metadata().namespace.clone(),
+            KindScope::Cluster => None,
+            KindScope::Namespaced => self.metadata().namespace.clone(),
         };
         Key::Resource { kind: self.kind, namespace, name: self.name().to_string() }
     }

@@ -13,7 +13,7 @@ use golang::strconv::quote;
 use crate::namespace::Namespace;
 use crate::pools;
 use crate::request::{Deadline, Request};
-use crate::result::Given;
+use crate::result::ResultAddress;
 use crate::unlabelled;
 
 /// Who is given addresses.
@@ -35,7 +35,7 @@ pub async fn assign(
     namespace: Option<&Namespace<'_>>,
     to: Recipient,
     deadline: Deadline,
-) -> Result<Vec<Given>, CniError> {
+) -> Result<Vec<ResultAddress>, CniError> {
     match request.ask.args.ip {
         Some(addr) => explicit(request, addr, to, deadline).await,
         None => automatic(request, namespace, to, deadline).await,
@@ -48,7 +48,7 @@ async fn explicit(
     addr: IpAddr,
     to: Recipient,
     deadline: Deadline,
-) -> Result<Vec<Given>, CniError> {
+) -> Result<Vec<ResultAddress>, CniError> {
     let planner = AssignIp {
         addr,
         host: request.ask.identity.node.clone(),
@@ -60,7 +60,7 @@ async fn explicit(
     .planner();
     unlabelled::label(request, deadline).await?;
     request.run(planner, deadline).await?;
-    Ok(vec![Given { addr, prefix: Family::of(addr).bits() }])
+    Ok(vec![ResultAddress { addr, prefix: Family::of(addr).bits() }])
 }
 
 /// An address of each family that is wanted.
@@ -69,7 +69,7 @@ async fn automatic(
     namespace: Option<&Namespace<'_>>,
     to: Recipient,
     deadline: Deadline,
-) -> Result<Vec<Given>, CniError> {
+) -> Result<Vec<ResultAddress>, CniError> {
     let conf = &request.ask.conf;
     let (v4, v6) = (u32::from(conf.wants_v4()), u32::from(conf.wants_v6()));
     let mut wanted = AutoAssign {
@@ -91,7 +91,7 @@ async fn automatic(
         return Err(error);
     }
     let addresses = assigned.v4.addresses.iter().chain(&assigned.v6.addresses);
-    Ok(addresses.map(|address| Given { addr: address.addr, prefix: address.prefix }).collect())
+    Ok(addresses.map(|address| ResultAddress { addr: address.addr, prefix: address.prefix }).collect())
 }
 
 /// Reads what the planner reads first, and the namespace's labels beside it; fills in what decides about the

@@ -8,7 +8,7 @@ use cni::error::CniError;
 
 /// An address with the prefix length to show: that of its block, or all of its bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Given {
+pub struct ResultAddress {
     /// The address.
     pub addr: IpAddr,
     /// The prefix length.
@@ -24,7 +24,7 @@ pub enum Routes {
     None,
 }
 
-impl std::fmt::Display for Given {
+impl std::fmt::Display for ResultAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.addr, self.prefix)
     }
@@ -34,8 +34,8 @@ impl std::fmt::Display for Given {
 ///
 /// # Errors
 /// The versions 0.1.0 and 0.2.0 have no spelling for "no address".
-pub fn to_json(version: &str, given: &[Given], routes: Routes) -> Result<Json, CniError> {
-    let routes_to = |given: &[&Given]| -> Vec<Json> {
+pub fn to_json(version: &str, given: &[ResultAddress], routes: Routes) -> Result<Json, CniError> {
+    let routes_to = |given: &[&ResultAddress]| -> Vec<Json> {
         match routes {
             Routes::Each => given.iter().map(|given| json!({"dst": given.to_string()})).collect(),
             Routes::None => Vec::new(),
@@ -83,9 +83,9 @@ pub fn to_json(version: &str, given: &[Given], routes: Routes) -> Result<Json, C
 mod tests {
     use super::*;
 
-    fn given(text: &str) -> Given {
+    fn given(text: &str) -> ResultAddress {
         let (addr, prefix) = text.split_once('/').unwrap();
-        Given { addr: addr.parse().unwrap(), prefix: prefix.parse().unwrap() }
+        ResultAddress { addr: addr.parse().unwrap(), prefix: prefix.parse().unwrap() }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use store::{ReadSet, Store};
 use crate::annotations::{Annotations, Pools, Source, check_source_prefixes, hardware_address, unused};
 use crate::ask::Ask;
 use crate::asked;
-use crate::delegate::{Delegate, Given};
+use crate::delegate::{Delegate, DelegateResult};
 use crate::endpoint::{self, Facts, Stored, Workload};
 use crate::floating::{Nat, floating, targets};
 use crate::foreign;
@@ -119,7 +119,7 @@ async fn pod(request: &mut Request<'_, impl Store>, mtu: u32) -> Result<Made, Cn
         Source::Chosen => ipam.add(request).await?,
         Source::Fixed(addresses) => {
             holdings::refuse_others(request, "ipAddrsNoIpam", addresses).await?;
-            Given { addresses: addresses.clone(), ..Given::default() }
+            DelegateResult { addresses: addresses.clone(), ..DelegateResult::default() }
         }
         Source::Named(addresses) => {
             former::release(request, addresses).await?;
@@ -131,7 +131,7 @@ async fn pod(request: &mut Request<'_, impl Store>, mtu: u32) -> Result<Made, Cn
         source == Source::Chosen && request.ipam_type() == "calico-ipam" && given.routes.is_empty();
     let nats = targets(pod_says, &floating, &given.addresses);
     let want_host_routes = !is_migrating;
-    let plan = Plan { base, revision, routes, mac, nats, mtu, device, want_host_routes, replaces };
+    let plan = Attachment { base, revision, routes, mac, nats, mtu, device, want_host_routes, replaces };
     // Addresses that are on nobody's record need not be taken back.
     let keeps_record = !matches!(source, Source::Fixed(_));
     let made = attach(request, &plan, given, keeps_record.then_some(&ipam)).await?;
@@ -184,7 +184,7 @@ async fn container(request: &mut Request<'_, impl Store>, mtu: u32) -> Result<Ma
     let ipam = Ipam { delegate, configuration: request.ask.configuration.clone() };
     let given =
         if asked.is_empty() { ipam.add(request).await } else { ipam.add_named(request, &asked).await }?;
-    let plan = Plan {
+    let plan = Attachment {
         base: endpoint::plain(request),
         revision: None,
         routes: Vec::new(),
@@ -234,11 +234,15 @@ struct Ipam {
 }
 
 impl Ipam {
-    async fn add(&self, request: &Request<'_, impl Store>) -> Result<Given, CniError> {
+    async fn add(&self, request: &Request<'_, impl Store>) -> Result<DelegateResult, CniError> {
         self.add_with(request, &request.ask.call.args).await
     }
 
-    async fn add_with(&self, request: &Request<'_, impl Store>, args: &str) -> Result<Given, CniError> {
+    async fn add_with(
+        &self,
+        request: &Request<'_, impl Store>,
+        args: &str,
+    ) -> Result<DelegateResult, CniError> {
         match self.delegate.add(&self.configuration, args, &request.log).await {
             Ok(given) => Ok(given),
             Err(failed) => {
@@ -255,8 +259,8 @@ impl Ipam {
         &self,
         request: &Request<'_, impl Store>,
         addresses: &[IpAddr],
-    ) -> Result<Given, CniError> {
-        let mut given = Given::default();
+    ) -> Result<DelegateResult, CniError> {
+        let mut given = DelegateResult::default();
         for addr in addresses {
             let args = format!("{};IP={addr}", request.ask.call.args);
             let one = self.add_with(request, &args).await;
@@ -290,7 +294,7 @@ impl Ipam {
 }
 
 /// What is to be made.
-struct Plan {
+struct Attachment {
     /// The endpoint as it is known before.
     base: api::Resource,
     /// Of the pod, in Kubernetes.
@@ -309,8 +313,8 @@ struct Plan {
 /// record of the addresses.
 async fn attach(
     request: &Request<'_, impl Store>,
-    plan: &Plan,
-    given: Given,
+    plan: &Attachment,
+    given: DelegateResult,
     ipam: Option<&Ipam>,
 ) -> Result<Made, CniError> {
     let addresses = given.addresses.clone();
@@ -329,8 +333,8 @@ async fn attach(
 
 async fn wire_and_tell(
     request: &Request<'_, impl Store>,
-    plan: &Plan,
-    given: Given,
+    plan: &Attachment,
+    given: DelegateResult,
 ) -> Result<Made, CniError> {
     if given.addresses.is_empty() {
         return Err(CniError::internal(NO_ADDRESS));

@@ -29,7 +29,7 @@ const LONGEST_LOG: usize = 256 << 10;
 
 /// What the IPAM plugin gave.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Given {
+pub struct DelegateResult {
     /// The addresses, in its order.
     pub addresses: Vec<IpAddr>,
     /// Its routes, as it wrote them.
@@ -86,7 +86,12 @@ impl Delegate {
     /// # Errors
     /// What the plugin says, as it says it; code 999 for a result that cannot be understood, and for a plugin
     /// that is stuck.
-    pub async fn add(&self, configuration: &Json, args: &str, log: &Log<'_>) -> Result<Given, Failed> {
+    pub async fn add(
+        &self,
+        configuration: &Json,
+        args: &str,
+        log: &Log<'_>,
+    ) -> Result<DelegateResult, Failed> {
         let failed = |error, may_have_given| Err(Failed { error, may_have_given });
         match self.run("ADD", configuration, args, log).await {
             Ok(output) if !output.status.success() => {
@@ -199,10 +204,10 @@ fn failure(output: &Output, secrets: &Secrets) -> CniError {
 }
 
 /// Reads a result of any version.
-fn read(stdout: &[u8]) -> Result<Given, String> {
+fn read(stdout: &[u8]) -> Result<DelegateResult, String> {
     let result: Json = serde_json::from_slice(stdout)
         .map_err(|error| format!("the IPAM plugin's result is no JSON: {error}"))?;
-    let mut given = Given { dns: result.get("dns").cloned(), ..Given::default() };
+    let mut given = DelegateResult { dns: result.get("dns").cloned(), ..DelegateResult::default() };
     let list = |value: &Json| value.as_array().cloned().unwrap_or_default();
     for old in [&result["ip4"], &result["ip6"]].into_iter().filter(|ip| !ip.is_null()) {
         given.addresses.push(address(&old["ip"])?);
@@ -242,18 +247,19 @@ mod tests {
             "routes": routes, "dns": {}});
         for result in [old, new] {
             let given = read(result.to_string().as_bytes()).unwrap();
-            let wanted = Given { addresses: addresses.clone(), routes: routes.clone(), dns: Some(json!({})) };
+            let wanted =
+                DelegateResult { addresses: addresses.clone(), routes: routes.clone(), dns: Some(json!({})) };
             assert_eq!(given, wanted, "{result}");
         }
         for wrong in ["", "OK", r#"{"ips": [{"address": "10.0.0.5"}]}"#] {
             assert!(read(wrong.as_bytes()).is_err(), "{wrong}");
         }
-        assert_eq!(read(b"{}"), Ok(Given::default()));
+        assert_eq!(read(b"{}"), Ok(DelegateResult::default()));
     }
 
     /// A plugin that is a script, and what comes of ADD; then which commands it was called with, and what was
     /// logged.
-    fn add(script: &str, limit: Duration) -> (Result<Given, CniError>, String, String) {
+    fn add(script: &str, limit: Duration) -> (Result<DelegateResult, CniError>, String, String) {
         add_with(&json!({"name": "n"}), &[], script, limit)
     }
 
@@ -262,7 +268,7 @@ mod tests {
         variables: &[(&str, &str)],
         script: &str,
         limit: Duration,
-    ) -> (Result<Given, CniError>, String, String) {
+    ) -> (Result<DelegateResult, CniError>, String, String) {
         let dir = tempfile::tempdir().unwrap();
         let (program, calls) = (dir.path().join("ipam"), dir.path().join("calls"));
         fs::write(&program, format!("#!/bin/sh\necho $CNI_COMMAND >> {}\n{script}\n", calls.display()))
@@ -305,7 +311,7 @@ mod tests {
     #[test]
     fn what_a_plugin_logs_is_passed_on() {
         let (given, _, log) = add("echo line >&2; cat > /dev/null; echo '{}'", LIMIT);
-        assert_eq!((given, log.as_str()), (Ok(Given::default()), "line\n"));
+        assert_eq!((given, log.as_str()), (Ok(DelegateResult::default()), "line\n"));
     }
 
     #[test]
@@ -361,7 +367,7 @@ mod tests {
         assert_eq!(calls, "ADD\nDEL\n");
         let script = "cat > /dev/null; head -c 300000 /dev/zero | tr '\\0' x >&2; echo '{}'";
         let (given, _, log) = add(script, LIMIT);
-        assert_eq!(given, Ok(Given::default()));
+        assert_eq!(given, Ok(DelegateResult::default()));
         assert!(log.len() < LONGEST_LOG + 200 && log.contains("logged 37856 bytes more"), "{}", log.len());
     }
 }

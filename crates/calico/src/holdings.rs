@@ -1,7 +1,7 @@
 //! Whose addresses are, as their blocks say. What a pod, an endpoint or an annotation says of an address
 //! decides nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use api::{Attribute, BlockCidr, HandleId, Key};
@@ -9,15 +9,12 @@ use cni::CniError;
 use cni::log::Level;
 use ipam::block::ordinals_of;
 use ipam::usage::{Allocation, allocation_of, reads_of};
-use ipam::{PodName, Whose};
+use ipam::{OwnerAttributes, PodName, Whose};
 use store::{ReadSet, Store, View};
 
 use crate::endpoint::read;
 use crate::names::Names;
 use crate::request::{Request, WITHIN};
-
-/// What is noted of an owner.
-type Owner = BTreeMap<String, String>;
 
 /// The handle of the request's container; `None` where another IPAM plugin keeps the record, and where there
 /// can be none.
@@ -120,7 +117,7 @@ fn holder(request: &Request<'_, impl Store>, attribute: &Attribute) -> Option<St
 
 fn holder_but_for(names: &Names, own_handle: Option<&HandleId>, attribute: &Attribute) -> Option<String> {
     let handle = attribute.handle().unwrap_or_default();
-    let note = |owner: &Owner, key: &str| owner.get(key).cloned();
+    let note = |owner: &OwnerAttributes, key: &str| owner.get(key).cloned();
     let pod = |owner| Some((note(owner, "namespace")?, note(owner, "pod")?));
     let own = (names.namespace.clone(), names.ids.pod.clone());
     let owners = [&attribute.owner, &attribute.alternate_owner].map(pod);

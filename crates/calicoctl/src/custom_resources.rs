@@ -58,7 +58,7 @@ mod tests {
                 assert_eq!(manifest["spec"]["names"]["kind"], collection.kind_name(group), "{}", one.name);
                 let scope = match collection {
                     Collection::Resources(kind) => kind.scope(),
-                    _ => api::Scope::Cluster,
+                    _ => api::KindScope::Cluster,
                 };
                 assert_eq!(manifest["spec"]["scope"], format!("{scope:?}"), "{}", one.name);
             }

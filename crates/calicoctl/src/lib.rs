@@ -26,7 +26,7 @@ use store::Noted;
 
 use crate::cli::Cli;
 use crate::failure::Failure;
-use crate::session::{Chosen, Effects};
+use crate::session::{Chosen, Surroundings};
 use crate::terminal::Terminal;
 
 /// What a command works with.
@@ -41,7 +41,7 @@ pub struct Context<'a> {
     pub stdout: &'a mut dyn Write,
     /// Standard error.
     pub stderr: &'a mut dyn Write,
-    effects: Effects,
+    effects: Surroundings,
 }
 
 /// Runs a command line; `args` do not include the program's name. Returns the exit code: 0 for success, 1 for
@@ -107,7 +107,7 @@ fn execute(
     };
     let parsed = Cli::from_arg_matches(&matches).map_err(|error| Failure::Message(error.to_string()))?;
     parsed.globals.check().map_err(Failure::Message)?;
-    let effects = Effects { clock: Clock::start(), noted: noted.clone() };
+    let effects = Surroundings { clock: Clock::start(), noted: noted.clone() };
     let context = Context { environment, globals: &parsed.globals, stdin, stdout, stderr, effects };
     commands::run(parsed.command, context)
 }

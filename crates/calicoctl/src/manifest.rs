@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::PathBuf;
 
-use api::{InputError, Kind, Metadata, Resource, Scope, decode_document};
+use api::{InputError, Kind, KindScope, Metadata, Resource, decode_document};
 
 use crate::failure::Failure;
 use crate::input::documents::{self, InputKind, ReadError};
@@ -124,7 +124,7 @@ impl Namespaces<'_> {
         let kind = resource.kind();
         let wanted = self.namespace.filter(|n| !n.is_empty());
         let own = resource.metadata().namespace.as_deref();
-        if kind.scope() == Scope::Cluster {
+        if kind.scope() == KindScope::Cluster {
             if own.is_some() {
                 return Err(format!(
                     "namespace should not be specified for a non-namespaced resource. {kind} is not a namespaced resource"

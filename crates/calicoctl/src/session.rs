@@ -28,7 +28,7 @@ pub const WITHIN: Duration = Duration::from_secs(10);
 
 /// What a command works with besides the store.
 #[derive(Clone)]
-pub struct Effects {
+pub struct Surroundings {
     /// Time and randomness.
     pub clock: Clock,
     /// Collects what is wrong with records that are read, for the user.
@@ -153,7 +153,7 @@ impl Chosen {
     /// As [`Chosen::datastore`], and whatever keeps the store from opening.
     pub fn open(
         &self,
-        effects: &Effects,
+        effects: &Surroundings,
         environment: &Environment,
         options: ConnectOptions,
     ) -> Result<Session, SetupError> {
@@ -169,7 +169,7 @@ impl Chosen {
     pub fn open_on(
         &self,
         runtime: &Rc<Runtime>,
-        effects: &Effects,
+        effects: &Surroundings,
         environment: &Environment,
         options: ConnectOptions,
     ) -> Result<Session, SetupError> {

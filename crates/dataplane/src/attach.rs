@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use rustix::io::Errno;
 
 use crate::attached::{Attached, Warning};
-use crate::error::{AttachError, Refusal};
+use crate::error::{AttachError, KernelRefusal};
 use crate::kernel::{Side, Sides, with_sides};
 use crate::links::{Link, is, is_unsupported};
 use crate::routes::{Rival, Route, metric_behind};
@@ -148,7 +148,7 @@ impl Attempt<'_> {
 
     /// Makes an error of the kernel's refusal. The kernel does not say which of the two names is taken, so
     /// this looks for the container's.
-    async fn no_pair(&self, refusal: Refusal) -> AttachError {
+    async fn no_pair(&self, refusal: KernelRefusal) -> AttachError {
         let Sides { host, container } = self.sides;
         let (outer, inner) = (&self.wiring.host_interface, &self.wiring.container_interface);
         if is(&refusal, Errno::EXIST) {
@@ -167,7 +167,7 @@ impl Attempt<'_> {
         let Sides { host, container } = self.sides;
         let outer = find(host, &wiring.host_interface).await?;
         let inner = find(container, &wiring.container_interface).await?;
-        let no_mac = || Refusal {
+        let no_mac = || KernelRefusal {
             source: io::ErrorKind::InvalidData.into(),
             words: Some("it has none of 6 bytes".into()),
         };
@@ -292,8 +292,10 @@ impl Attempt<'_> {
 
 async fn find(side: &Side, name: &str) -> Result<Link, AttachError> {
     let refused = |refusal| side.access_error(format_args!("find {name}, just made,"), refusal);
-    let gone =
-        || Refusal { source: Errno::NODEV.into(), words: Some("somebody deleted or renamed it".into()) };
+    let gone = || KernelRefusal {
+        source: Errno::NODEV.into(),
+        words: Some("somebody deleted or renamed it".into()),
+    };
     Ok(side.link(name).await.and_then(|link| link.ok_or_else(gone)).map_err(refused)?)
 }
 

@@ -270,7 +270,10 @@ impl Check<'_> {
         for setting in settings {
             let path = setting.path().display().to_string();
             let found = setting.read().map_err(|source| {
-                side.access_error(format_args!("read {path}"), crate::error::Refusal { source, words: None })
+                side.access_error(
+                    format_args!("read {path}"),
+                    crate::error::KernelRefusal { source, words: None },
+                )
             })?;
             let missing_is_fine = setting.need == Need::IfThere && found.is_none();
             if found.as_deref() != Some(setting.value) && !missing_is_fine && setting.need != Need::Should {

@@ -12,14 +12,14 @@ use crate::wiring::Mac;
 
 /// The kernel's refusal of a request, in its own words where it gives any.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct KernelRefusal {
     /// The number of the error.
     pub source: io::Error,
     /// The kernel's explanation, such as "mtu greater than device maximum".
     pub words: Option<String>,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for KernelRefusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.words {
             Some(words) => write!(out, "{words} ({})", self.source),
@@ -28,7 +28,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {
+impl std::error::Error for KernelRefusal {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.source)
     }
@@ -56,7 +56,7 @@ pub enum AccessError {
         /// What was tried, and where.
         doing: String,
         /// The kernel's words.
-        refusal: Refusal,
+        refusal: KernelRefusal,
     },
     /// The kernel refused for another reason.
     #[error("the kernel refused to {doing}: {refusal}")]
@@ -64,7 +64,7 @@ pub enum AccessError {
         /// What was tried, and where.
         doing: String,
         /// The kernel's words.
-        refusal: Refusal,
+        refusal: KernelRefusal,
     },
     /// The process could not get what it needs for itself: a thread, a socket.
     #[error("cannot {doing}: {source}; look at the limits of the process (ulimit -a)")]
@@ -77,7 +77,7 @@ pub enum AccessError {
 }
 
 impl AccessError {
-    pub(crate) fn from_refusal(doing: impl Into<String>, refusal: Refusal) -> Self {
+    pub(crate) fn from_refusal(doing: impl Into<String>, refusal: KernelRefusal) -> Self {
         let doing = doing.into();
         match refusal.source.kind() {
             io::ErrorKind::PermissionDenied => Self::NotPermitted { doing, refusal },

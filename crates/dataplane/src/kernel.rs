@@ -7,7 +7,7 @@ use std::time::Duration;
 use rtnetlink::sys::AsyncSocket;
 use rtnetlink::{Error, Handle};
 
-use crate::error::{AccessError, Refusal};
+use crate::error::{AccessError, KernelRefusal};
 use crate::namespace::{Namespace, on_own_thread};
 
 /// One side of the pair. The netlink socket speaks about this side's namespace, whichever namespace the
@@ -32,7 +32,7 @@ impl Side {
     }
 
     /// The error that the kernel refused to do something in this namespace.
-    pub(crate) fn access_error(&self, doing: impl std::fmt::Display, refusal: Refusal) -> AccessError {
+    pub(crate) fn access_error(&self, doing: impl std::fmt::Display, refusal: KernelRefusal) -> AccessError {
         AccessError::from_refusal(format!("{doing} in {}", self.namespace.name), refusal)
     }
 }
@@ -78,22 +78,24 @@ pub(crate) fn run<T, E: From<AccessError>>(work: impl Future<Output = Result<T, 
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// Waits for the kernel's answer to a request.
-pub(crate) async fn answer_to<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, Refusal> {
+pub(crate) async fn answer_to<T>(
+    request: impl Future<Output = Result<T, Error>>,
+) -> Result<T, KernelRefusal> {
     match tokio::time::timeout(ANSWER_LIMIT, request).await {
         Ok(answer) => answer.map_err(refusal),
-        Err(_) => Err(Refusal {
+        Err(_) => Err(KernelRefusal {
             source: io::ErrorKind::TimedOut.into(),
             words: Some("no answer that we understand".into()),
         }),
     }
 }
 
-fn refusal(error: Error) -> Refusal {
+fn refusal(error: Error) -> KernelRefusal {
     match error {
         Error::NetlinkError(message) => {
-            Refusal { source: message.to_io(), words: words(&message.header).map(str::to_owned) }
+            KernelRefusal { source: message.to_io(), words: words(&message.header).map(str::to_owned) }
         }
-        other => Refusal { source: io::Error::other(other.to_string()), words: None },
+        other => KernelRefusal { source: io::Error::other(other.to_string()), words: None },
     }
 }
 

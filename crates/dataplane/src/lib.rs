@@ -46,6 +46,6 @@ pub use attach::attach;
 pub use attached::{Attached, Warning};
 pub use check::{Deviation, check};
 pub use detach::{DETACH_LIMIT, Detached, detach};
-pub use error::{AccessError, AttachError, CheckError, DetachError, Refusal};
+pub use error::{AccessError, AttachError, CheckError, DetachError, KernelRefusal};
 pub use host_end::{HostEnd, host_end, host_end_of, host_ends_to, remove};
 pub use wiring::{Device, HOST_MAC, Mac, Replaces, Wiring};

@@ -12,7 +12,7 @@ use rtnetlink::packet_route::link::{
 use rtnetlink::{LinkGetRequest, LinkMessageBuilder, LinkUnspec};
 use rustix::io::Errno;
 
-use crate::error::Refusal;
+use crate::error::KernelRefusal;
 use crate::kernel::{Side, Sides, answer_to};
 use crate::wiring::{Device, HOST_MAC, Mac, Wiring};
 
@@ -35,11 +35,11 @@ pub(crate) struct Link {
 }
 
 impl Side {
-    pub(crate) async fn link(&self, name: &str) -> Result<Option<Link>, Refusal> {
+    pub(crate) async fn link(&self, name: &str) -> Result<Option<Link>, KernelRefusal> {
         one(self.netlink.link().get().match_name(name)).await
     }
 
-    pub(crate) async fn link_at(&self, index: u32) -> Result<Option<Link>, Refusal> {
+    pub(crate) async fn link_at(&self, index: u32) -> Result<Option<Link>, KernelRefusal> {
         one(self.netlink.link().get().match_index(index)).await
     }
 
@@ -52,16 +52,16 @@ impl Side {
     }
 
     /// Deletes an interface, and with it the other side of a pair. Returns whether the interface was there.
-    pub(crate) async fn delete_link(&self, name: &str) -> Result<bool, Refusal> {
+    pub(crate) async fn delete_link(&self, name: &str) -> Result<bool, KernelRefusal> {
         self.delete(LinkUnspec::new_with_name(name).build()).await
     }
 
     /// The same as [`Side::delete_link`], by the interface's index.
-    pub(crate) async fn delete_link_at(&self, index: u32) -> Result<bool, Refusal> {
+    pub(crate) async fn delete_link_at(&self, index: u32) -> Result<bool, KernelRefusal> {
         self.delete(LinkUnspec::new_with_index(index).build()).await
     }
 
-    async fn delete(&self, message: LinkMessage) -> Result<bool, Refusal> {
+    async fn delete(&self, message: LinkMessage) -> Result<bool, KernelRefusal> {
         match answer_to(self.netlink.link().del_with_message(message).execute()).await {
             Ok(()) => Ok(true),
             Err(gone) if is(&gone, Errno::NODEV) => Ok(false),
@@ -69,19 +69,19 @@ impl Side {
         }
     }
 
-    pub(crate) async fn set_up(&self, index: u32) -> Result<(), Refusal> {
+    pub(crate) async fn set_up(&self, index: u32) -> Result<(), KernelRefusal> {
         self.change(LinkUnspec::new_with_index(index).up()).await
     }
 
-    pub(crate) async fn set_alias(&self, index: u32, alias: &str) -> Result<(), Refusal> {
+    pub(crate) async fn set_alias(&self, index: u32, alias: &str) -> Result<(), KernelRefusal> {
         self.change(LinkUnspec::new_with_index(index).alias(alias)).await
     }
 
-    pub(crate) async fn set_mac(&self, index: u32, mac: Mac) -> Result<(), Refusal> {
+    pub(crate) async fn set_mac(&self, index: u32, mac: Mac) -> Result<(), KernelRefusal> {
         self.change(LinkUnspec::new_with_index(index).address(mac.0.to_vec())).await
     }
 
-    async fn change(&self, message: LinkMessageBuilder<LinkUnspec>) -> Result<(), Refusal> {
+    async fn change(&self, message: LinkMessageBuilder<LinkUnspec>) -> Result<(), KernelRefusal> {
         answer_to(self.netlink.link().change(message.build()).execute()).await
     }
 }
@@ -91,7 +91,7 @@ impl Sides {
     ///
     /// The request for a veth pair goes to the container's namespace, that for a netkit pair to the host's:
     /// the side in the namespace of the request is a netkit's primary, which programs are attached to.
-    pub(crate) async fn add_pair(&self, wiring: &Wiring, device: Device) -> Result<(), Refusal> {
+    pub(crate) async fn add_pair(&self, wiring: &Wiring, device: Device) -> Result<(), KernelRefusal> {
         let host = ends(wiring, &wiring.host_interface, Some(HOST_MAC));
         let container = ends(wiring, &wiring.container_interface, wiring.mac);
         let elsewhere = |attributes: Vec<LinkAttribute>, side: &Side| {
@@ -114,7 +114,7 @@ impl Sides {
     }
 }
 
-async fn one(request: LinkGetRequest) -> Result<Option<Link>, Refusal> {
+async fn one(request: LinkGetRequest) -> Result<Option<Link>, KernelRefusal> {
     let request = request.set_filter_mask(AddressFamily::Unspec, vec![LinkExtentMask::SkipStats]);
     match answer_to(pin!(request.execute()).try_next()).await {
         Ok(found) => Ok(found.map(Link::from)),
@@ -175,11 +175,11 @@ impl From<LinkMessage> for Link {
     }
 }
 
-pub(crate) fn is(refusal: &Refusal, errno: Errno) -> bool {
+pub(crate) fn is(refusal: &KernelRefusal, errno: Errno) -> bool {
     refusal.source.raw_os_error() == Some(errno.raw_os_error())
 }
 
 /// Whether the kernel refused because it does not know the kind of the interface.
-pub(crate) fn is_unsupported(refusal: &Refusal) -> bool {
+pub(crate) fn is_unsupported(refusal: &KernelRefusal) -> bool {
     is(refusal, Errno::OPNOTSUPP) || refusal.source.kind() == io::ErrorKind::Unsupported
 }

@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::error::{AccessError, Refusal};
+use crate::error::{AccessError, KernelRefusal};
 
 /// An open network namespace. The kernel keeps the namespace while this value exists.
 pub(crate) struct Namespace {
@@ -78,5 +78,5 @@ fn open(path: &Path) -> Result<OwnedFd, AccessError> {
 }
 
 fn access_error(doing: String, errno: Errno) -> AccessError {
-    AccessError::from_refusal(doing, Refusal { source: io::Error::from(errno), words: None })
+    AccessError::from_refusal(doing, KernelRefusal { source: io::Error::from(errno), words: None })
 }

@@ -11,7 +11,7 @@ use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 
-use crate::error::Refusal;
+use crate::error::KernelRefusal;
 use crate::kernel::{Side, answer_to};
 
 /// The metric that the kernel gives to an IPv6 route without one. An IPv4 route without one gets 0.
@@ -39,13 +39,13 @@ pub(crate) struct Rival {
 }
 
 impl Side {
-    pub(crate) async fn add_address(&self, index: u32, address: IpAddr) -> Result<(), Refusal> {
+    pub(crate) async fn add_address(&self, index: u32, address: IpAddr) -> Result<(), KernelRefusal> {
         let prefix = IpNet::from(address).prefix_len();
         answer_to(self.netlink.address().add(index, address, prefix).execute()).await
     }
 
     /// The addresses of an interface with their prefix lengths.
-    pub(crate) async fn addresses(&self, index: u32) -> Result<Vec<(IpAddr, u8)>, Refusal> {
+    pub(crate) async fn addresses(&self, index: u32) -> Result<Vec<(IpAddr, u8)>, KernelRefusal> {
         let mut request = self.netlink.address().get();
         request.message_mut().header.index = index;
         let found: Vec<AddressMessage> = answer_to(request.execute().try_collect()).await?;
@@ -53,7 +53,7 @@ impl Side {
     }
 
     /// The link-local address that an interface gave itself, by which its IPv6 neighbours reach it.
-    pub(crate) async fn link_local(&self, index: u32) -> Result<Option<Ipv6Addr>, Refusal> {
+    pub(crate) async fn link_local(&self, index: u32) -> Result<Option<Ipv6Addr>, KernelRefusal> {
         let addresses = self.addresses(index).await?;
         Ok(addresses.into_iter().find_map(|(address, _)| match address {
             IpAddr::V6(address) if address.is_unicast_link_local() => Some(address),
@@ -62,7 +62,7 @@ impl Side {
     }
 
     /// Adds a route. Without `metric` the kernel chooses one.
-    pub(crate) async fn add_route(&self, route: &Route, metric: Option<u32>) -> Result<(), Refusal> {
+    pub(crate) async fn add_route(&self, route: &Route, metric: Option<u32>) -> Result<(), KernelRefusal> {
         let mut message = about(route.destination);
         message.header.table = RouteHeader::RT_TABLE_MAIN;
         message.header.protocol = RouteProtocol::Boot;
@@ -75,7 +75,7 @@ impl Side {
     }
 
     /// The routes of the main table to exactly `destination`, by any interface.
-    pub(crate) async fn rivals(&self, destination: IpNet) -> Result<Vec<Rival>, Refusal> {
+    pub(crate) async fn rivals(&self, destination: IpNet) -> Result<Vec<Rival>, KernelRefusal> {
         let mut message = RouteMessage::default();
         message.header.address_family = family(destination);
         message.header.table = RouteHeader::RT_TABLE_MAIN;
@@ -85,7 +85,7 @@ impl Side {
     }
 
     /// The routes of the main table that lead through an interface.
-    pub(crate) async fn routes(&self, index: u32) -> Result<Vec<Route>, Refusal> {
+    pub(crate) async fn routes(&self, index: u32) -> Result<Vec<Route>, KernelRefusal> {
         let mut routes = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut message = RouteMessage::default();

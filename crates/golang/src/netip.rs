@@ -40,9 +40,9 @@ pub fn check_addr(text: &str) -> Result<(), String> {
     })
 }
 
-type Fault<'a> = (&'static str, &'a str);
+type Reason<'a> = (&'static str, &'a str);
 
-fn v4(text: &str) -> Result<(), Fault<'_>> {
+fn v4(text: &str) -> Result<(), Reason<'_>> {
     let bytes = text.as_bytes();
     let (mut value, mut digits, mut dots) = (0u32, 0, 0);
     for (i, c) in text.char_indices() {
@@ -72,7 +72,7 @@ fn v4(text: &str) -> Result<(), Fault<'_>> {
     if dots < 3 { Err(("IPv4 address too short", "")) } else { Ok(()) }
 }
 
-fn v6(text: &str) -> Result<(), Fault<'_>> {
+fn v6(text: &str) -> Result<(), Reason<'_>> {
     let (mut rest, zone) = match text.split_once('%') {
         Some((addr, zone)) => (addr, Some(zone)),
         None => (text, None),

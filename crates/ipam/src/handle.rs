@@ -12,21 +12,21 @@ pub type Counts = BTreeMap<BlockCidr, u32>;
 /// A handle while a batch is being made: the content to store, and what the handle's next write has to
 /// expect.
 #[derive(Clone, Debug)]
-pub struct Draft {
+pub struct HandleDraft {
     id: HandleId,
     handle: Handle,
     expect: Expect,
     is_changed: bool,
 }
 
-impl Draft {
+impl HandleDraft {
     /// The handle as a view holds it; `None` when it was not read.
-    pub fn of(view: &View, id: &HandleId) -> Option<Draft> {
+    pub fn of(view: &View, id: &HandleId) -> Option<HandleDraft> {
         let (handle, expect) = match view.handle(id)? {
             Some((handle, revision)) => (handle.clone(), Expect::at(revision)),
             None => (Handle::default(), Expect::Absent),
         };
-        Some(Draft { id: id.clone(), handle, expect, is_changed: false })
+        Some(HandleDraft { id: id.clone(), handle, expect, is_changed: false })
     }
 
     /// The handle's identity.
@@ -40,7 +40,7 @@ impl Draft {
     }
 
     /// The revision at which the handle was read; `None` for a handle that does not exist. Valid only before
-    /// [`Draft::write`].
+    /// [`HandleDraft::write`].
     pub fn revision(&self) -> Option<&Revision> {
         match &self.expect {
             Expect::Revision(revision) => Some(revision),

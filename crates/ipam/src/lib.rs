@@ -20,9 +20,9 @@ pub mod verdict;
 pub use block::{HostReserved, ReleaseIp};
 pub use plan::{
     Address, AssignIp, AssignIpError, Assigned, AutoAssign, AutoAssignError, AutoAssigned, Change,
-    HandleRelease, Plan, Planner, PodName, ReleaseAffinities, ReleaseAffinitiesError, ReleaseByHandle,
-    ReleaseIps, ReleaseIpsError, ReleaseUnowned, ReleaseUnownedPlanner, ReleasedAffinities, ReleasedIps,
-    SetOwnerAttributes, SetOwnerAttributesPlanner, SetOwnerError, Which, Whose,
+    HandleRelease, OwnerAttributes, Plan, Planner, PodName, ReleaseAffinities, ReleaseAffinitiesError,
+    ReleaseByHandle, ReleaseIps, ReleaseIpsError, ReleaseUnowned, ReleaseUnownedPlanner, ReleasedAffinities,
+    ReleasedIps, SetOwnerAttributes, SetOwnerAttributesPlanner, SetOwnerError, Which, Whose,
 };
 pub use run::{RunError, run, run_from, run_warm};
 pub use verdict::{Sink, Verdict, Verdicts};

@@ -186,9 +186,9 @@ pub trait Sink: Send + Sync {
 
 /// A sink that ignores all verdicts.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
+pub struct NoSink;
 
-impl Sink for Silent {
+impl Sink for NoSink {
     #[inline]
     fn begin(&self) {}
 

@@ -27,7 +27,7 @@ impl Identifier {
 
     /// The identifier of the resource with that kind and name. The namespace is dropped if the kind has none.
     pub fn new(kind: Kind, namespace: Option<&str>, name: &str) -> Identifier {
-        let namespace = namespace.filter(|_| kind.scope() == api::Scope::Namespaced).map(str::to_string);
+        let namespace = namespace.filter(|_| kind.scope() == api::KindScope::Namespaced).map(str::to_string);
         Identifier { kind, namespace, name: name.to_string() }
     }
 

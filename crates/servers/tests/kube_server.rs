@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use servers::kube_server::{ADMIN, KubeServer, Options, is_left_out};
+use servers::kube_server::{ADMIN, KubeServer, KubeServerOptions, is_left_out};
 
 fn runs(id: u32) -> bool {
     // A process that has ended but was not waited for counts as ended.
@@ -30,7 +30,7 @@ fn a_server_counts_requests_and_ends_with_its_test() {
     let mut ids = Vec::new();
     let mut directory = None;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let server = KubeServer::start(Options::new().user("somebody", &[]));
+        let server = KubeServer::start(KubeServerOptions::new().user("somebody", &[]));
         ids = server.process_ids();
         directory = Some(server.directory().to_path_buf());
         requests_are_counted(&server);
@@ -82,7 +82,7 @@ fn a_whole_control_plane_is_where_it_is_wanted() {
     }
     let scratch = tempfile::tempdir().unwrap();
     let [port] = servers::etcd_server::free_ports();
-    let options = Options::new()
+    let options = KubeServerOptions::new()
         .whole()
         .at(SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 3), port))
         .in_folder(scratch.path())
@@ -119,7 +119,7 @@ fn a_whole_control_plane_is_where_it_is_wanted() {
 #[test]
 fn a_server_of_a_process_that_is_killed() {
     let Some(told) = held_for() else { return };
-    let server = KubeServer::start(Options::new());
+    let server = KubeServer::start(KubeServerOptions::new());
     std::fs::write(told, format!("{} {}", server.process_ids()[0], server.directory().display())).unwrap();
     std::thread::sleep(Duration::from_secs(600));
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use golang::strconv::parse_bool;
 
-use crate::datastore::{Datastore, EtcdSettings, KubernetesSettings, Tls};
+use crate::datastore::{Datastore, EtcdSettings, KubernetesSettings, TlsSettings};
 use crate::embedded::{self, Circumstances};
 use crate::environment::Environment;
 use crate::error::SetupError;
@@ -94,7 +94,7 @@ fn etcd(settings: &Settings, chosen_by: String) -> Result<Datastore, SetupError>
         discovery_srv,
         username: text(Field::EtcdUsername),
         password: text(Field::EtcdPassword),
-        tls: Tls { key, cert, ca, inline },
+        tls: TlsSettings { key, cert, ca, inline },
         chosen_by,
     }))
 }
@@ -116,7 +116,7 @@ pub(crate) fn kubernetes(
         in_cluster: service("HOST").map(|host| (host, service("PORT").unwrap_or_else(|| "443".to_string()))),
         context: text(Field::K8sCurrentContext),
         endpoint: text(Field::K8sApiEndpoint),
-        tls: Tls { key, cert, ca, inline: false },
+        tls: TlsSettings { key, cert, ca, inline: false },
         token: text(Field::K8sApiToken),
         insecure_skip_tls_verify: truth(Field::K8sInsecureSkipTlsVerify),
         qps: settings.value(Field::K8sClientQps).and_then(|text| text.parse().ok()),

@@ -1,6 +1,6 @@
 //! Opens the store that was chosen.
 
-use store::sqlite::{Options, SqliteStore};
+use store::sqlite::{SqliteOptions, SqliteStore};
 use store::{AnyStore, StoreError};
 use tokio::runtime::Builder;
 
@@ -62,7 +62,7 @@ pub fn connect(datastore: &Datastore, options: ConnectOptions) -> Result<AnyStor
     match datastore {
         Datastore::Embedded { path, .. } => {
             let ConnectOptions { missing, directories } = options;
-            let options = Options { missing, directories, ..Options::default() };
+            let options = SqliteOptions { missing, directories, ..SqliteOptions::default() };
             Ok(AnyStore::Sqlite(SqliteStore::open(path, options)?))
         }
         #[cfg(feature = "etcd")]

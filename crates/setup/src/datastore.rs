@@ -24,7 +24,7 @@ pub enum Datastore {
 
 /// Keys and certificates, each as a path or as a PEM text.
 #[derive(Clone, Default, PartialEq)]
-pub struct Tls {
+pub struct TlsSettings {
     /// The client's key.
     pub key: Option<String>,
     /// The client's certificate.
@@ -36,7 +36,7 @@ pub struct Tls {
 }
 
 /// Shows paths, and of PEM texts only that they are there.
-impl std::fmt::Debug for Tls {
+impl std::fmt::Debug for TlsSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let shown = |text: &Option<String>| match text {
             Some(_) if self.inline => Some("<inline>".to_string()),
@@ -62,7 +62,7 @@ pub struct EtcdSettings {
     /// The user's password. Secret.
     pub password: Option<String>,
     /// Keys and certificates.
-    pub tls: Tls,
+    pub tls: TlsSettings,
     /// What chose etcd, as a phrase for messages.
     pub chosen_by: String,
 }
@@ -95,7 +95,7 @@ pub struct KubernetesSettings {
     /// The URL of the API server.
     pub endpoint: Option<String>,
     /// Keys and certificates.
-    pub tls: Tls,
+    pub tls: TlsSettings,
     /// A bearer token. Secret.
     pub token: Option<String>,
     /// Turns the check of the server's certificate off.

@@ -1,7 +1,7 @@
 //! Opens etcd as the settings say.
 
 use store::AnyStore;
-use store::etcd::{Discovery, EtcdStore, Options, Pem, Tls};
+use store::etcd::{Discovery, EtcdCertificates, EtcdOptions, EtcdStore, Pem};
 
 use crate::clock::Clock;
 use crate::datastore::{self, EtcdSettings};
@@ -11,29 +11,29 @@ use crate::error::SetupError;
 pub(crate) fn open(settings: &EtcdSettings) -> Result<AnyStore, SetupError> {
     // A random first member for each process spreads the load.
     let first = Clock::start().seed() as usize;
-    Ok(AnyStore::Etcd(EtcdStore::open(Options { first, ..options(settings) })?))
+    Ok(AnyStore::Etcd(EtcdStore::open(EtcdOptions { first, ..options(settings) })?))
 }
 
-fn options(settings: &EtcdSettings) -> Options {
+fn options(settings: &EtcdSettings) -> EtcdOptions {
     let EtcdSettings { endpoints, discovery_srv, username, password, tls, chosen_by: _ } = settings;
     // White space around a comma is not part of a URL. (`libcalico-go/lib/backend/etcdv3/etcdv3.go` takes it
     // as part, and fails.)
     let endpoints = endpoints.iter().map(|url| url.trim()).filter(|url| !url.is_empty());
-    Options {
+    EtcdOptions {
         endpoints: endpoints.map(str::to_string).collect(),
         discovery: discovery_srv.clone().map(|domain| Discovery { domain, name_server: None }),
         user: username.clone().map(|name| (name, password.clone().unwrap_or_default())),
         tls: pem(tls),
-        ..Options::default()
+        ..EtcdOptions::default()
     }
 }
 
-fn pem(tls: &datastore::Tls) -> Tls {
+fn pem(tls: &datastore::TlsSettings) -> EtcdCertificates {
     let one = |text: &Option<String>| {
         let text = text.clone()?;
         Some(if tls.inline { Pem::Inline(text) } else { Pem::File(text.into()) })
     };
-    Tls { ca: one(&tls.ca), cert: one(&tls.cert), key: one(&tls.key) }
+    EtcdCertificates { ca: one(&tls.ca), cert: one(&tls.cert), key: one(&tls.key) }
 }
 
 #[cfg(test)]
@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(found.endpoints, ["https://a:1", "b:2"]);
         assert_eq!(found.user, Some(("u".to_string(), "p".to_string())));
         let path = |text: &str| Some(Pem::File(text.into()));
-        assert_eq!(found.tls, Tls { ca: path("/ca"), cert: path("/cert"), key: path("/key") });
+        assert_eq!(found.tls, EtcdCertificates { ca: path("/ca"), cert: path("/cert"), key: path("/key") });
 
         let cni = json!({"etcd_endpoints": "https://c:1", "etcd_ca_cert_file": "/ca", "etcd_cert_file": "/cert", "etcd_key_file": "/key"});
         let of_cni = options(&from(&Settings::default().with_cni(&cni)).unwrap());
@@ -87,7 +87,7 @@ mod tests {
         let inline =
             json!({"etcdEndpoints": "https://c:1", "etcdKey": "k", "etcdCert": "c", "etcdCACert": "a"});
         let text = |text: &str| Some(Pem::Inline(text.to_string()));
-        let wanted = Tls { ca: text("a"), cert: text("c"), key: text("k") };
+        let wanted = EtcdCertificates { ca: text("a"), cert: text("c"), key: text("k") };
         assert_eq!(options(&from(&file(inline)).unwrap()).tls, wanted);
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use api::crd::Group;
 use store::AnyStore;
-use store::kubernetes::{InCluster, KubeStore, Kubeconfig, Options, Pem};
+use store::kubernetes::{InCluster, KubeOptions, KubeStore, Kubeconfig, Pem};
 
 use crate::choose;
 use crate::datastore::KubernetesSettings;
@@ -33,10 +33,10 @@ pub fn connect_kubernetes(settings: &Settings, environment: &Environment) -> Res
     Ok(KubeStore::open(options(&settings))?)
 }
 
-fn options(settings: &KubernetesSettings) -> Options {
+fn options(settings: &KubernetesSettings) -> KubeOptions {
     let file = |path: &Option<String>| path.clone().map(|path| Pem::File(path.into()));
     let in_cluster = settings.in_cluster.clone();
-    Options {
+    KubeOptions {
         kubeconfig: kubeconfig(settings),
         context: settings.context.clone(),
         in_cluster: in_cluster.map(|(host, port)| InCluster::new(host, port)),
@@ -49,7 +49,7 @@ fn options(settings: &KubernetesSettings) -> Options {
         group: settings.api_group.as_deref().map(Group::from_setting),
         pace: pace(settings.qps, settings.burst),
         interface_prefix: settings.interface_prefix.clone(),
-        ..Options::default()
+        ..KubeOptions::default()
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use crate::{Datastore, Environment, Settings};
 
-    fn from(variables: &[(&str, &str)], cni: serde_json::Value) -> Options {
+    fn from(variables: &[(&str, &str)], cni: serde_json::Value) -> KubeOptions {
         let environment: Environment = variables.iter().copied().collect();
         let settings = Settings::from_environment(&environment).unwrap().with_cni(&cni);
         match Datastore::choose(&settings, &environment).unwrap() {

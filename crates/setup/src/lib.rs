@@ -31,7 +31,7 @@ mod settings;
 
 pub use clock::Clock;
 pub use connect::{ConnectOptions, Missing, Runtime, connect, full_runtime, runtime};
-pub use datastore::{Datastore, EtcdSettings, KubernetesSettings, Tls};
+pub use datastore::{Datastore, EtcdSettings, KubernetesSettings, TlsSettings};
 pub use embedded::MACHINE_STORE;
 pub use environment::Environment;
 pub use error::SetupError;

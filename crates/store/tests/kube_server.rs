@@ -13,7 +13,7 @@ mod kube_server {
     use std::process::Stdio;
 
     use serde_json::{Value as Json, json};
-    use servers::kube_server::{KubeServer, Options, is_left_out};
+    use servers::kube_server::{KubeServer, KubeServerOptions, is_left_out};
 
     /// A file or folder of the manifests.
     fn deploy(path: &str) -> PathBuf {
@@ -29,7 +29,7 @@ mod kube_server {
         if is_left_out() {
             return;
         }
-        let server = KubeServer::start(Options::new().user("somebody", &[]));
+        let server = KubeServer::start(KubeServerOptions::new().user("somebody", &[]));
         server.apply(&[&deploy("crds/v1"), &deploy("crds/v3"), &deploy("rbac")]);
         manifests::names_are_those_of_calico(&server);
         manifests::groups_agree(&server);

@@ -2,7 +2,7 @@
 //! more than the port promises.
 
 use store::MemoryStore;
-use store::testing::{Backend, Faulty, Plan, Promises};
+use store::testing::{Backend, FaultPlan, Faulty, Promises};
 
 struct OneByOne;
 
@@ -10,7 +10,7 @@ impl Backend for OneByOne {
     type Store = Faulty<MemoryStore>;
 
     async fn fresh(&self) -> Faulty<MemoryStore> {
-        Faulty::new(MemoryStore::new(), Plan { split_reads: true, ..Plan::one_by_one() })
+        Faulty::new(MemoryStore::new(), FaultPlan { split_reads: true, ..FaultPlan::one_by_one() })
     }
 
     fn promises(&self) -> Promises {

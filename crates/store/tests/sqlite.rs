@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use store::sqlite::{Options, SqliteStore};
+use store::sqlite::{SqliteOptions, SqliteStore};
 use store::testing::Backend;
 use tempfile::TempDir;
 
@@ -15,7 +15,7 @@ impl Backend for Sqlite {
     type Store = SqliteStore;
 
     async fn fresh(&self) -> SqliteStore {
-        let options = Options { poll: Duration::from_millis(5), ..Options::default() };
+        let options = SqliteOptions { poll: Duration::from_millis(5), ..SqliteOptions::default() };
         SqliteStore::open(self.0.path().join("store.db"), options).unwrap()
     }
 

@@ -12,14 +12,14 @@ use std::time::Duration;
 use api::{Handle, HandleId, Key, Kind, Resource, Value};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
-use store::sqlite::{Options, SqliteStore};
+use store::sqlite::{SqliteOptions, SqliteStore};
 use store::{Batch, Depth, Event, Expect, ReadSet, Scope, Store, Watch};
 
 const WITHIN: Duration = Duration::from_secs(10);
 const SEEDS: u64 = 300;
 
 fn open(path: &Path) -> Result<SqliteStore, store::StoreError> {
-    SqliteStore::open(path, Options::default())
+    SqliteStore::open(path, SqliteOptions::default())
 }
 
 /// A store as a small cluster has it, some of it changed and deleted again, all in the one file.

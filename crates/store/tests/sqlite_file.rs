@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use api::{Handle, HandleId, Key, Value};
 use rusqlite::Connection;
-use store::sqlite::{Missing, Options, SqliteStore};
+use store::sqlite::{Missing, SqliteOptions, SqliteStore};
 use store::{Batch, Depth, Event, Expect, Outcome, ReadSet, Report, Scope, Store, StoreError, Watch};
 
 const WITHIN: Duration = Duration::from_secs(10);
@@ -20,7 +20,7 @@ fn handle(name: &str) -> Key {
 }
 
 fn open(path: &Path) -> Result<SqliteStore, StoreError> {
-    SqliteStore::open(path, Options { poll: Duration::from_millis(5), ..Options::default() })
+    SqliteStore::open(path, SqliteOptions { poll: Duration::from_millis(5), ..SqliteOptions::default() })
 }
 
 async fn create(store: &SqliteStore, name: &str) -> Result<Report, StoreError> {
@@ -93,13 +93,15 @@ async fn a_reader_sees_the_file_that_another_creates() {
 async fn options_say_what_is_created() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a/b/store.db");
-    let error = SqliteStore::open(&path, Options { missing: Missing::Create, ..Options::default() });
+    let error =
+        SqliteStore::open(&path, SqliteOptions { missing: Missing::Create, ..SqliteOptions::default() });
     assert!(error.unwrap_err().to_string().contains("directory does not exist"));
-    let error = SqliteStore::open(&path, Options { missing: Missing::Refuse, ..Options::default() });
+    let error =
+        SqliteStore::open(&path, SqliteOptions { missing: Missing::Refuse, ..SqliteOptions::default() });
     assert!(matches!(error, Err(StoreError::Unusable(_))));
     let lazy = open(&path).unwrap();
     assert!(create(&lazy, "a").await.unwrap_err().to_string().contains("directory does not exist"));
-    let options = Options { missing: Missing::Create, directories: true, ..Options::default() };
+    let options = SqliteOptions { missing: Missing::Create, directories: true, ..SqliteOptions::default() };
     SqliteStore::open(&path, options).unwrap();
     assert!(path.exists());
     create(&lazy, "a").await.unwrap();

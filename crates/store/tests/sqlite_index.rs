@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use api::{Handle, HandleId, Key, Value};
-use store::sqlite::{Options, SqliteStore};
+use store::sqlite::{SqliteOptions, SqliteStore};
 use store::{Batch, Depth, Expect, Outcome, ReadSet, Scope, Store, StoreError};
 
 const WITHIN: Duration = Duration::from_secs(10);
@@ -60,7 +60,7 @@ async fn another_process() {
             break;
         }
         // Every other one by a connection that is in use for longer.
-        let Ok(store) = SqliteStore::open(path, Options::default()) else { continue };
+        let Ok(store) = SqliteStore::open(path, SqliteOptions::default()) else { continue };
         for _ in 0..=done % 2 * 5 {
             match take(&store, std::process::id()).await {
                 Ok(Some(number)) => {
@@ -93,7 +93,10 @@ fn start(path: &Path) -> Child {
 async fn race(pause: Duration) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.db");
-    drop(SqliteStore::open(&path, Options { missing: store::sqlite::Missing::Create, ..Options::default() }));
+    drop(SqliteStore::open(
+        &path,
+        SqliteOptions { missing: store::sqlite::Missing::Create, ..SqliteOptions::default() },
+    ));
     let children: Vec<Child> = (0..PROCESSES).map(|_| start(&path)).collect();
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let shm = dir.path().join("a.db-shm");
@@ -121,7 +124,7 @@ async fn race(pause: Duration) {
     let removed = remover.join().unwrap();
     assert!(removed > 3, "the -shm file was removed {removed} times only");
     assert!(taken.len() >= PROCESSES * EACH, "{log}");
-    let store = SqliteStore::open(&path, Options::default()).unwrap();
+    let store = SqliteStore::open(&path, SqliteOptions::default()).unwrap();
     let view = store.read(&ReadSet::new().scope(Scope::Handles, Depth::Full), WITHIN).await.unwrap();
     for (number, owner) in taken {
         let record = view.full(&key(number)).unwrap().unwrap_or_else(|| panic!("{number} is lost"));

@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use rusqlite::Connection;
-use store::sqlite::{Missing, Options, SqliteStore};
+use store::sqlite::{Missing, SqliteOptions, SqliteStore};
 use store::{ReadSet, Store, StoreError};
 
 use sqlite_fixture::{WITHIN, beside, count, create, go_on, open};
@@ -36,7 +36,7 @@ async fn a_second_name_is_refused_by_both_and_at_once() {
     refused(open(&path), &words);
     refused(open(&other), &["other.db", "2 names"]);
     refused(
-        SqliteStore::open(&other, Options { missing: Missing::Create, ..Options::default() }),
+        SqliteStore::open(&other, SqliteOptions { missing: Missing::Create, ..SqliteOptions::default() }),
         &["2 names"],
     );
     fs::remove_file(&other).unwrap();
@@ -78,9 +78,11 @@ async fn a_lost_wal_is_told() {
             for is_copied in [false, true] {
                 let dir = tempfile::tempdir().unwrap();
                 let mut path = dir.path().join("store.db");
-                let store =
-                    SqliteStore::open(&path, Options { missing: Missing::Create, ..Options::default() })
-                        .unwrap();
+                let store = SqliteStore::open(
+                    &path,
+                    SqliteOptions { missing: Missing::Create, ..SqliteOptions::default() },
+                )
+                .unwrap();
                 for index in 0..commits {
                     create(&store, &format!("h{index}")).await.unwrap();
                 }
@@ -97,7 +99,8 @@ async fn a_lost_wal_is_told() {
                 }
                 let before = fs::read(&path).unwrap();
                 for missing in [Missing::CreateOnCommit, Missing::Create, Missing::Refuse] {
-                    let opened = SqliteStore::open(&path, Options { missing, ..Options::default() });
+                    let opened =
+                        SqliteStore::open(&path, SqliteOptions { missing, ..SqliteOptions::default() });
                     refused(opened, &["its -wal is missing", "UPDATE checkpoint", "restore a backup"]);
                 }
                 let fresh = open(&dir.path().join("fresh.db")).unwrap();
@@ -139,7 +142,7 @@ async fn a_checkpoint_leaves_nothing_outside_of_the_file() {
 async fn a_wal_that_another_program_has_moved_is_not_missing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
-    let options = || Options { missing: Missing::Create, ..Options::default() };
+    let options = || SqliteOptions { missing: Missing::Create, ..SqliteOptions::default() };
     drop(SqliteStore::open(&path, options()).unwrap());
     for index in 0..120_i64 {
         let other = Connection::open(&path).unwrap();
@@ -170,7 +173,7 @@ async fn a_wal_without_its_file_is_told() {
             _ => fs::write(&path, "").unwrap(),
         }
         for missing in [Missing::CreateOnCommit, Missing::Create, Missing::Refuse] {
-            let opened = SqliteStore::open(&path, Options { missing, ..Options::default() });
+            let opened = SqliteStore::open(&path, SqliteOptions { missing, ..SqliteOptions::default() });
             refused(opened, &["store.db", how, "store.db-wal", "holds commits"]);
         }
         assert_eq!(fs::read(beside(&path, "wal")).unwrap(), wal);

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use api::{Handle, HandleId, Key, Value};
-use store::sqlite::{Options, SqliteStore};
+use store::sqlite::{SqliteOptions, SqliteStore};
 use store::{Batch, Event, Expect, Outcome, ReadSet, Store, StoreError, Watch};
 
 const WITHIN: Duration = Duration::from_secs(60);
@@ -60,7 +60,7 @@ fn open(path: &Path) -> SqliteStore {
 }
 
 fn open_or_error(path: &Path) -> Result<SqliteStore, StoreError> {
-    SqliteStore::open(path, Options { poll: Duration::from_millis(5), ..Options::default() })
+    SqliteStore::open(path, SqliteOptions { poll: Duration::from_millis(5), ..SqliteOptions::default() })
 }
 
 /// Another process with that role. `through` starts it: a program and arguments, or nothing.

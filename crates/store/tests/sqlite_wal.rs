@@ -10,13 +10,15 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use store::StoreError;
-use store::sqlite::{Missing, Options, SqliteStore};
+use store::sqlite::{Missing, SqliteOptions, SqliteStore};
 
 use sqlite_fixture::{beside, count, create, go_on, open};
 
 /// A store that was just created, and got that many commits.
 async fn store_with(path: &Path, commits: usize) -> SqliteStore {
-    let store = SqliteStore::open(path, Options { missing: Missing::Create, ..Options::default() }).unwrap();
+    let store =
+        SqliteStore::open(path, SqliteOptions { missing: Missing::Create, ..SqliteOptions::default() })
+            .unwrap();
     for index in 0..commits {
         create(&store, &format!("h{index}")).await.unwrap();
     }
@@ -27,7 +29,7 @@ async fn store_with(path: &Path, commits: usize) -> SqliteStore {
 /// than `most` then.
 async fn is_refused(path: &Path, what: &str, most: usize) {
     for missing in [Missing::CreateOnCommit, Missing::Create, Missing::Refuse, Missing::CreateOnCommit] {
-        let opened = SqliteStore::open(path, Options { missing, ..Options::default() });
+        let opened = SqliteStore::open(path, SqliteOptions { missing, ..SqliteOptions::default() });
         let error = opened.map(drop).expect_err(what);
         assert!(matches!(error, StoreError::Unusable(_)), "{what}: {error:?}");
         for word in ["is not complete", "-wal", "restore a backup", "UPDATE checkpoint"] {

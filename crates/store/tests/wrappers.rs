@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{BlockCidr, Handle, HandleId, Key, Value};
-use store::testing::{Chances, CommitFault, Counting, Faulty, Plan, RecordType, Stale, Step};
+use store::testing::{Chances, CommitFault, Counting, FaultPlan, Faulty, RecordType, Stale, Step};
 use store::{
     Batch, Depth, Event, Expect, MemoryStore, Outcome, ReadSet, Report, Scope, Slot, Store, StoreError, View,
     Watch, WatchError,
@@ -72,7 +72,7 @@ async fn faults_strike_between_writes() {
         (Crash { writes: 4 }, "UUUU", "a2b1c1"),
     ];
     for (fault, told, left) in rows {
-        let store = Faulty::new(MemoryStore::new(), Plan::one_by_one().fault(0, fault));
+        let store = Faulty::new(MemoryStore::new(), FaultPlan::one_by_one().fault(0, fault));
         let report = store.commit(&batch(), WITHIN).await.unwrap();
         assert_eq!((letters(&report).as_str(), stored(store.inner()).as_str()), (told, left), "{fault:?}");
         assert_eq!(store.is_crashed(), matches!(fault, Crash { .. }));
@@ -84,7 +84,7 @@ async fn faults_strike_between_writes() {
 
 #[tokio::test]
 async fn an_unsent_batch_is_an_error_and_the_next_one_passes() {
-    let store = Faulty::new(MemoryStore::new(), Plan::default().fault(0, CommitFault::Unsent));
+    let store = Faulty::new(MemoryStore::new(), FaultPlan::default().fault(0, CommitFault::Unsent));
     assert!(store.commit(&batch(), WITHIN).await.unwrap_err().is_transient());
     assert_eq!(stored(store.inner()), "");
     assert!(store.commit(&batch(), WITHIN).await.unwrap().is_applied());
@@ -92,7 +92,8 @@ async fn an_unsent_batch_is_an_error_and_the_next_one_passes() {
 
 #[tokio::test]
 async fn a_refusal_comes_before_the_loss_of_the_reply() {
-    let plan = Plan::one_by_one().fault(0, CommitFault::ReplyLost { answered: 3, lost: 1, landed: true });
+    let plan =
+        FaultPlan::one_by_one().fault(0, CommitFault::ReplyLost { answered: 3, lost: 1, landed: true });
     let store = Faulty::new(MemoryStore::new(), plan);
     store.inner().put(handle("b"), counted(9));
     let report = store.commit(&batch(), WITHIN).await.unwrap();
@@ -101,7 +102,7 @@ async fn a_refusal_comes_before_the_loss_of_the_reply() {
 
 #[tokio::test]
 async fn guards_are_honoured_or_not() {
-    for (plan, told) in [(Plan::one_by_one(), "----"), (Plan::like_kubernetes(), "AAAA")] {
+    for (plan, told) in [(FaultPlan::one_by_one(), "----"), (FaultPlan::like_kubernetes(), "AAAA")] {
         let store = Faulty::new(MemoryStore::new(), plan);
         let mut batch = batch();
         batch.guard(handle("guard"), Some(1.into()));
@@ -115,7 +116,7 @@ async fn guards_are_honoured_or_not() {
 async fn others_write_between_the_steps() {
     let memory = MemoryStore::new();
     let other = memory.clone();
-    let store = Faulty::new(memory, Plan::one_by_one()).with_hook(Arc::new(move |step| {
+    let store = Faulty::new(memory, FaultPlan::one_by_one()).with_hook(Arc::new(move |step| {
         let other = other.clone();
         Box::pin(async move {
             if step == Step::AfterWrite(1) {
@@ -131,7 +132,7 @@ async fn others_write_between_the_steps() {
 async fn the_parts_of_a_read_are_of_different_moments() {
     let memory = MemoryStore::new();
     let other = memory.clone();
-    let plan = Plan { split_reads: true, ..Plan::default() };
+    let plan = FaultPlan { split_reads: true, ..FaultPlan::default() };
     let store = Faulty::new(memory, plan).with_hook(Arc::new(move |step| {
         let other = other.clone();
         Box::pin(async move {
@@ -148,7 +149,8 @@ async fn the_parts_of_a_read_are_of_different_moments() {
 
 #[tokio::test]
 async fn stale_reads_are_past_states_within_the_window() {
-    let plan = |seed| Plan { seed, stale: Some(Stale { window: 2, chance: 500 }), ..Plan::default() };
+    let plan =
+        |seed| FaultPlan { seed, stale: Some(Stale { window: 2, chance: 500 }), ..FaultPlan::default() };
     let store = Faulty::new(MemoryStore::new(), plan(1));
     let mut expect = Expect::Absent;
     for count in 1..=6 {
@@ -176,7 +178,7 @@ async fn stale_reads_are_past_states_within_the_window() {
 async fn chances_are_drawn_from_the_seed() {
     let chances = Chances { unsent: 200, reply_lost: 300, crash: 100, read_fails: 200, ..Chances::default() };
     let run = async |seed| {
-        let store = Faulty::new(MemoryStore::new(), Plan { seed, chances, ..Plan::one_by_one() });
+        let store = Faulty::new(MemoryStore::new(), FaultPlan { seed, chances, ..FaultPlan::one_by_one() });
         let mut told = String::new();
         for round in 0..40 {
             let mut batch = Batch::new();
@@ -203,12 +205,12 @@ async fn chances_are_drawn_from_the_seed() {
 #[tokio::test]
 async fn a_dropped_watch_starts_anew() {
     let chances = Chances { watch_dropped: 1000, ..Chances::default() };
-    let store = Faulty::new(MemoryStore::new(), Plan { chances, ..Plan::default() });
+    let store = Faulty::new(MemoryStore::new(), FaultPlan { chances, ..FaultPlan::default() });
     let mut watch = store.watch(Scope::Handles).await.unwrap();
     for _ in 0..3 {
         assert!(matches!(watch.next().await, Err(WatchError::Interrupted(_))));
     }
-    let calm = store.another(Plan::default());
+    let calm = store.another(FaultPlan::default());
     assert_eq!(calm.watch(Scope::Handles).await.unwrap().next().await, Ok(Event::Init));
 }
 
@@ -217,7 +219,7 @@ async fn a_dropped_watch_starts_anew() {
 async fn a_view_is_kept_through_interruptions() {
     for seed in 0..20 {
         let chances = Chances { watch_dropped: 300, ..Chances::default() };
-        let store = Faulty::new(MemoryStore::new(), Plan { seed, chances, ..Plan::default() });
+        let store = Faulty::new(MemoryStore::new(), FaultPlan { seed, chances, ..FaultPlan::default() });
         let mut watch = store.watch(Scope::Handles).await.unwrap();
         let (mut view, mut interruptions) = (View::new(), 0);
         for round in 0..20u32 {
@@ -279,7 +281,7 @@ async fn fails_when_asked() {
     if std::env::var_os("STORE_TEST_FAILS").is_none() {
         return;
     }
-    let plan = Plan { seed: 77, ..Plan::one_by_one() };
+    let plan = FaultPlan { seed: 77, ..FaultPlan::one_by_one() };
     let store = Faulty::new(MemoryStore::new(), plan.fault(1, CommitFault::Unsent));
     store.read(&ReadSet::new().key(handle("a")), WITHIN).await.unwrap();
     store.commit(&batch(), WITHIN).await.unwrap();

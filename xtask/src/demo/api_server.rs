@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value as Json, json};
-use servers::kube_server::{self, KubeServer, Options};
+use servers::kube_server::{self, KubeServer, KubeServerOptions};
 
 use xtask::guide::plugin::Plugin;
 use xtask::guide::terminal::{Terminal, heading, output, show};
@@ -45,7 +45,7 @@ pub fn prepare() -> Result<()> {
 pub fn perform(programs: &Path) -> Result<()> {
     needs::kubernetes(&PROGRAMS)?;
     println!("starting etcd, {}", PROGRAMS.join(", "));
-    let server = KubeServer::try_start(Options::new().whole().with_nodes_taken_for_ready())?;
+    let server = KubeServer::try_start(KubeServerOptions::new().whole().with_nodes_taken_for_ready())?;
     let kubeconfig = server.kubeconfig();
     // Goes with the server in whatever way this ends.
     let folder = server.directory().join("demo");

@@ -14,7 +14,7 @@ use xtask::guide::terminal::{heading, output};
 use xtask::guide::{NODES, proof};
 
 use super::administrator::Administrator;
-use crate::lab::{Cni, Lab, Options};
+use crate::lab::{Cni, Lab, LabOptions};
 
 /// How often it is asked whether all is as it should be, and how long to wait in between.
 const QUESTIONS: u32 = 1200;
@@ -27,7 +27,7 @@ const BUSYBOX: &str = "/bin/busybox";
 /// Performs the guide with these programs.
 pub fn perform(programs: &Path) -> Result<()> {
     let nodes = NODES.map(str::to_string).to_vec();
-    let options = Options { nodes, cni: Cni::Calico, programs: Some(programs.to_path_buf()) };
+    let options = LabOptions { nodes, cni: Cni::Calico, programs: Some(programs.to_path_buf()) };
     let lab = Lab::up(&options, |text| println!("{text}"))?;
     let calicoctl = |arguments: &[&str]| {
         let mut command = lab.command("calicoctl")?;

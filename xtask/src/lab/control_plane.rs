@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use servers::kube_server::{KubeServer, Options};
+use servers::kube_server::{KubeServer, KubeServerOptions};
 
 use super::image;
 use super::said::progress;
@@ -34,7 +34,7 @@ impl<'a> ControlPlane<'a> {
     pub fn start(site: &'a Site) -> Result<ControlPlane<'a>> {
         progress("starting the control plane");
         let registry = start_registry(site)?;
-        let mut options = Options::new()
+        let mut options = KubeServerOptions::new()
             .whole()
             .at(SocketAddrV4::new(BRIDGE, PORT))
             .in_folder(&site.folder)

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::handle::Lab;
-use super::site::{Cni, Options, run};
+use super::site::{Cni, LabOptions, run};
 use crate::namespace::Namespace;
 use xtask::cargo::this_program;
 use xtask::guide::terminal::output;
@@ -35,7 +35,7 @@ struct Calls {
 pub fn measure(programs: &Path, rounds: usize) -> Result<()> {
     ensure!(rounds > 0, "--rounds 0 measures nothing; give 1 or more");
     let nodes = (0..8).map(|number| format!("kube-node-{number}")).collect();
-    let options = Options { nodes, cni: Cni::Calico, programs: Some(programs.to_path_buf()) };
+    let options = LabOptions { nodes, cni: Cni::Calico, programs: Some(programs.to_path_buf()) };
     let (lab, ready) = timed(|| Lab::up(&options, |_| ()))?;
     line("a lab of 8 nodes, ready", ready);
     println!("{:<58}{:>8.2} GB", "its memory", lab.memory()? as f64 / 1e9);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::said::Said;
-use super::site::{MOST_NODES, Options, Site, run};
+use super::site::{LabOptions, MOST_NODES, Site, run};
 use super::{cni, network, requirements, steward, supervisor};
 use xtask::cargo::this_program;
 
@@ -29,7 +29,7 @@ pub struct Lab {
 impl Lab {
     /// Starts it, and waits until all nodes are ready; tells how far it is. What is missing on the machine is
     /// installed first, where that can be done.
-    pub fn up(options: &Options, mut tell: impl FnMut(&str)) -> Result<Lab> {
+    pub fn up(options: &LabOptions, mut tell: impl FnMut(&str)) -> Result<Lab> {
         let count = options.nodes.len();
         ensure!((1..=MOST_NODES.into()).contains(&count), "a lab has 1 to {MOST_NODES} nodes, not {count}");
         cni::check(options.cni, options.programs.as_deref())?;

@@ -33,7 +33,7 @@ mod supervisor;
 pub use figures::measure;
 pub use handle::Lab;
 pub use requirements::{can_be_had, provide as prepare};
-pub use site::{Cni, Options};
+pub use site::{Cni, LabOptions};
 pub use supervisor::remove_groups;
 
 /// What it takes of Kubernetes.
@@ -124,7 +124,7 @@ impl Up {
         let nodes = (0..self.nodes).map(|number| format!("kube-node-{number}")).collect();
         let start = now();
         let tell = |text: &str| println!("{:6.1} s  {text}", start.elapsed().as_secs_f64());
-        let lab = Lab::up(&Options { nodes, cni: self.cni, programs }, tell)?;
+        let lab = Lab::up(&LabOptions { nodes, cni: self.cni, programs }, tell)?;
         if self.cni == Cni::Ptp {
             // Each node has one block for good.
             lab.install_routes()?;

@@ -31,7 +31,7 @@ pub enum Cni {
 
 /// What is asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Options {
+pub struct LabOptions {
     /// The nodes' names.
     pub nodes: Vec<String>,
     /// Their network plugin.
@@ -47,7 +47,7 @@ pub struct Site {
     /// All that it keeps; goes with it.
     pub folder: PathBuf,
     /// What was asked for.
-    pub options: Options,
+    pub options: LabOptions,
     /// The folder of Kubernetes' programs.
     pub kubernetes: PathBuf,
     /// kubectl.

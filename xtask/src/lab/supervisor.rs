@@ -23,7 +23,7 @@ use rustix::process::{Pid, Signal, kill_process, setsid};
 use servers::kube_server::{kubectl, programs};
 
 use super::said::{Said, say};
-use super::site::{Options, Site, shown};
+use super::site::{LabOptions, Site, shown};
 use super::{KUBERNETES, cgroups};
 use xtask::cargo::this_program;
 use xtask::sweep::{self, Sweeper};
@@ -40,7 +40,7 @@ pub const FIRST_PROCESS: &str = "pid";
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Starts a lab and holds it until it is told to end it.
-pub fn supervise(options: Options) -> Result<()> {
+pub fn supervise(options: LabOptions) -> Result<()> {
     // Ctrl-C where this was started is not meant for it.
     setsid().context("a session of its own")?;
     let folder = tempfile::Builder::new().prefix("rackpool-lab-").tempdir()?.keep();
@@ -72,7 +72,7 @@ enum Event {
 }
 
 /// Holds the lab until it ends; the connection of the one who asked for that.
-fn hold(folder: &Path, options: Options) -> Result<Option<UnixStream>> {
+fn hold(folder: &Path, options: LabOptions) -> Result<Option<UnixStream>> {
     let site = create(folder, options)?;
     let listener = UnixListener::bind(site.path(SOCKET))?;
     say(&Said::Folder(folder.to_path_buf()));
@@ -93,7 +93,7 @@ fn hold(folder: &Path, options: Options) -> Result<Option<UnixStream>> {
 }
 
 /// Everything that has to be there before the first process of the lab.
-fn create(folder: &Path, options: Options) -> Result<Site> {
+fn create(folder: &Path, options: LabOptions) -> Result<Site> {
     let name = folder.file_name().context("the folder has a name")?.to_string_lossy();
     let site = Site {
         folder: folder.to_path_buf(),

@@ -1,7 +1,7 @@
 //! ClusterInformation.
 
 use super::definition::{Definition, Home, Stage, Unreadable, custom_resource, only_default};
-use crate::capability::{Backend, Operation, Refusal};
+use crate::capability::{Backend, Operation, OperationRefusal};
 use crate::columns::{self, Columns, column};
 use crate::schema::*;
 
@@ -17,7 +17,7 @@ pub(super) static DEFINITION: Definition = Definition {
 };
 
 /// Recorded in 082-clusterinformation.
-fn refusal(_: Backend, operation: Operation) -> Option<Refusal> {
+fn refusal(_: Backend, operation: Operation) -> Option<OperationRefusal> {
     let (operation, reason) = match operation {
         Operation::Create => ("create or apply", ""),
         Operation::Apply => ("apply", "resource is readonly"),
@@ -25,7 +25,7 @@ fn refusal(_: Backend, operation: Operation) -> Option<Refusal> {
         Operation::Delete => ("delete", ""),
         Operation::Get | Operation::List | Operation::Watch => return None,
     };
-    Some(Refusal { operation, names_object: false, reason })
+    Some(OperationRefusal { operation, names_object: false, reason })
 }
 
 const HOME: Home = Home::Custom(custom_resource!("clusterinformations"));

@@ -1,6 +1,6 @@
 //! What is particular to a kind, as one value: each file beside this one holds one.
 
-use crate::capability::{Backend, Operation, Refusal};
+use crate::capability::{Backend, Operation, OperationRefusal};
 use crate::checks::{FieldError, ValidationError, result};
 use crate::columns::Columns;
 use crate::document::Document;
@@ -8,7 +8,7 @@ use crate::schema::Struct;
 
 /// Whether a kind's names are unique in the cluster or in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub enum KindScope {
     /// In the cluster.
     Cluster,
     /// In a namespace.
@@ -116,7 +116,7 @@ pub struct Definition {
     /// The alias that help names beside the kind: an abbreviation that people know.
     pub short: Option<&'static str>,
     /// Whether it lives in namespaces.
-    pub scope: Scope,
+    pub scope: KindScope,
     /// The Go type, package included: `v3.IPPool`.
     pub go: &'static str,
     /// The Go struct behind that type.
@@ -139,7 +139,7 @@ pub struct Definition {
     /// What follows when one of it cannot be read.
     pub unreadable: Unreadable,
     /// Why users may not do something; asked for writes only.
-    pub refusal: fn(Backend, Operation) -> Option<Refusal>,
+    pub refusal: fn(Backend, Operation) -> Option<OperationRefusal>,
     /// Fills in defaults before it is stored.
     pub on_write: fn(&mut Document),
     /// Fills in defaults where it was stored without; `None` where it is shown as it is stored.
@@ -169,7 +169,7 @@ impl Definition {
             plural,
             aliases: &[],
             short: None,
-            scope: Scope::Cluster,
+            scope: KindScope::Cluster,
             go,
             schema,
             columns,

@@ -22,7 +22,7 @@ use crate::columns::Columns;
 use crate::schema::{Shape, Struct, Type};
 
 pub(crate) use definition::custom_resource;
-pub use definition::{CustomResource, Definition, Home, NamesInV1, Role, Scope, Stage, Unreadable};
+pub use definition::{CustomResource, Definition, Home, KindScope, NamesInV1, Role, Stage, Unreadable};
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident: $file:ident;)*) => {
@@ -87,7 +87,7 @@ impl Kind {
     }
 
     /// Whether it lives in namespaces.
-    pub fn scope(self) -> Scope {
+    pub fn scope(self) -> KindScope {
         self.definition().scope
     }
 

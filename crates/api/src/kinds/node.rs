@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::definition::{Definition, Home, Role, Unreadable};
-use crate::capability::{Backend, Operation, Refusal};
+use crate::capability::{Backend, Operation, OperationRefusal};
 use crate::checks::FieldError;
 use crate::checks::tags::{CIDR_V4, CIDR_V6, IPV4, IPV6, MAC, Rule, WIREGUARD_KEY, check};
 use crate::columns::{self, Columns, column};
@@ -122,9 +122,9 @@ static COLUMNS: Columns = Columns {
 
 /// Recorded in 037-calicoctl-crud of the Kubernetes modes, where a Kubernetes node is behind it. An apply
 /// falls back to an update.
-fn refusal(backend: Backend, operation: Operation) -> Option<Refusal> {
+fn refusal(backend: Backend, operation: Operation) -> Option<OperationRefusal> {
     let is_refused = matches!(operation, Operation::Create | Operation::Delete);
-    (backend == Backend::Kubernetes && is_refused).then(|| Refusal {
+    (backend == Backend::Kubernetes && is_refused).then(|| OperationRefusal {
         operation: operation.verb(),
         names_object: true,
         reason: "",

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::definition::{Definition, Home, custom_resource};
-use crate::capability::Refusal;
+use crate::capability::OperationRefusal;
 use crate::checks::FieldError;
 use crate::checks::tags::{is_label, one_of};
 use crate::columns::{self, Columns, column};
@@ -18,7 +18,7 @@ pub(super) static DEFINITION: Definition = Definition {
     rank: |tier| tier.spec("order").as_f64().unwrap_or(f64::INFINITY),
     refusal: |_, operation| {
         let (operation, reason) = (operation.verb(), "tiers can only be read");
-        Some(Refusal { operation, names_object: true, reason })
+        Some(OperationRefusal { operation, names_object: true, reason })
     },
     on_write: |tier| fill(tier.spec_mut(), "defaultAction", || "Deny".into()),
     client,

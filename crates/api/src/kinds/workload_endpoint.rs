@@ -3,8 +3,8 @@
 
 use serde_json::Value as Json;
 
-use super::definition::{Definition, Home, Scope};
-use crate::capability::{Backend, Operation, Refusal};
+use super::definition::{Definition, Home, KindScope};
+use crate::capability::{Backend, Operation, OperationRefusal};
 use crate::checks::tags::{
     CIDR, CONTAINER_ID, INTERFACE, IP, IPV4, IPV6, MAC, NAME, NET, PORT_NAME, check, check_each, check_set,
     cidr_or_ip, fault, go_list, has_ports, protocol, texts,
@@ -18,7 +18,7 @@ use crate::wep_name::{Identifiers, LABEL_NAMESPACE, LABEL_ORCHESTRATOR};
 pub(super) static DEFINITION: Definition = Definition {
     aliases: &["workloadendpoint", "workloadendpoints", "wep", "weps"],
     short: Some("wep"),
-    scope: Scope::Namespaced,
+    scope: KindScope::Namespaced,
     refusal,
     on_write,
     before_write,
@@ -130,9 +130,9 @@ fn nats(endpoint: &Document) -> String {
 }
 
 /// Recorded in 037-calicoctl-crud of the Kubernetes modes, where a pod is behind it.
-fn refusal(backend: Backend, operation: Operation) -> Option<Refusal> {
+fn refusal(backend: Backend, operation: Operation) -> Option<OperationRefusal> {
     let (operation, reason) = (operation.verb(), "unsupported PatchMode: patchModeUnspecified");
-    (backend == Backend::Kubernetes).then_some(Refusal { operation, names_object: true, reason })
+    (backend == Backend::Kubernetes).then_some(OperationRefusal { operation, names_object: true, reason })
 }
 
 /// Sets the name, and the two labels that tell of namespace and orchestrator.

@@ -13,7 +13,7 @@
 use crate::capability::Backend;
 use crate::checks::{self, result};
 use crate::defaults;
-use crate::kinds::Scope;
+use crate::kinds::KindScope;
 use crate::resource::Resource;
 
 pub use crate::checks::{FieldError, ValidationError};
@@ -86,7 +86,7 @@ fn after_defaults(new: &Resource, backend: Backend) -> Result<(), ValidationErro
 }
 
 fn namespace(new: &Resource) -> Result<(), ValidationError> {
-    if new.kind().scope() == Scope::Namespaced && new.metadata().namespace.is_none() {
+    if new.kind().scope() == KindScope::Namespaced && new.metadata().namespace.is_none() {
         let reason = "namespace is not specified on namespaced resource";
         return Err(FieldError::new("Metadata.Namespace", reason).into());
     }

@@ -33,7 +33,7 @@ fn every_recorded_run() {
 }
 
 fn with_default_namespace(document: Resource) -> Resource {
-    let namespaced = document.kind().scope() == Scope::Namespaced;
+    let namespaced = document.kind().scope() == KindScope::Namespaced;
     document.with(|metadata, _| {
         if namespaced {
             metadata.namespace.get_or_insert_with(|| "default".into());

@@ -18,7 +18,7 @@ pub use objects::Objects;
 use crate::assign::{self, Recipient};
 use crate::namespace::Namespace;
 use crate::request::{Deadline, Request};
-use crate::result::{Given, Routes};
+use crate::result::{ResultAddress, Routes};
 
 /// How often to look again at what a machine has, because it got something meanwhile.
 const ATTEMPTS: usize = 10;
@@ -35,7 +35,7 @@ pub async fn add(
     machine: &Machine,
     container: Recipient,
     deadline: Deadline,
-) -> Result<(Vec<Given>, Routes), CniError> {
+) -> Result<(Vec<ResultAddress>, Routes), CniError> {
     let handle = machine.handle(request.ask.conf.name(), request.is_on_kubernetes());
     // Where there can be no handle, the configuration counts all the same.
     if !is_persistent(request, deadline).await? {
@@ -83,9 +83,10 @@ pub async fn add(
     )))
 }
 
-fn kept(mut held: Vec<IpAddr>, machine: &Machine) -> (Vec<Given>, Routes) {
+fn kept(mut held: Vec<IpAddr>, machine: &Machine) -> (Vec<ResultAddress>, Routes) {
     held.sort();
-    let given = held.into_iter().map(|addr| Given { addr, prefix: Family::of(addr).bits() }).collect();
+    let given =
+        held.into_iter().map(|addr| ResultAddress { addr, prefix: Family::of(addr).bits() }).collect();
     (given, if machine.is_target() { Routes::None } else { Routes::Each })
 }
 

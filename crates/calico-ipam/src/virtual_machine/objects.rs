@@ -16,7 +16,7 @@ pub struct Objects<'a> {
 }
 
 /// What Kubernetes knows of a pod.
-enum Seen {
+enum PodFindings {
     NoPod,
     /// It is no machine's.
     OtherPod,
@@ -50,9 +50,9 @@ impl<'a> Objects<'a> {
     /// Code 999: there is no such pod, no such machine, it is another one by now, or Kubernetes does not say.
     pub async fn machine(&self, deadline: Deadline) -> Result<Option<Machine>, CniError> {
         let traces = match self.look(deadline).await? {
-            Seen::NoPod => return Err(missed("pod not found")),
-            Seen::OtherPod => return Ok(None),
-            Seen::Traces(traces) => traces,
+            PodFindings::NoPod => return Err(missed("pod not found")),
+            PodFindings::OtherPod => return Ok(None),
+            PodFindings::Traces(traces) => traces,
         };
         traces.machine().map(Some).map_err(missed)
     }
@@ -64,18 +64,18 @@ impl<'a> Objects<'a> {
     /// Code 999: Kubernetes does not say.
     pub async fn left(&self, deadline: Deadline) -> Result<Option<Left>, CniError> {
         Ok(match self.look(deadline).await? {
-            Seen::NoPod | Seen::OtherPod => None,
-            Seen::Traces(traces) => Some(traces.left()),
+            PodFindings::NoPod | PodFindings::OtherPod => None,
+            PodFindings::Traces(traces) => Some(traces.left()),
         })
     }
 
     /// Asks for one object after the other, as each names the next.
-    async fn look(&self, deadline: Deadline) -> Result<Seen, CniError> {
+    async fn look(&self, deadline: Deadline) -> Result<PodFindings, CniError> {
         let PodName { namespace, name } = &self.pod;
         let asked = self.kubernetes.pod(namespace, name, deadline.left()).await;
-        let Some(seen) = asked.map_err(missed)? else { return Ok(Seen::NoPod) };
+        let Some(seen) = asked.map_err(missed)? else { return Ok(PodFindings::NoPod) };
         let seen = Metadata::of(&seen).map_err(missed)?;
-        let Some(owner) = seen.controlling_instance().cloned() else { return Ok(Seen::OtherPod) };
+        let Some(owner) = seen.controlling_instance().cloned() else { return Ok(PodFindings::OtherPod) };
         let instance = self.object("virtualmachineinstances", &owner.name, deadline).await?;
         let vm_name = match &instance {
             Some(instance) => instance.machine_name().map(str::to_string),
@@ -87,7 +87,7 @@ impl<'a> Objects<'a> {
             None => None,
         };
         let (pod, migration) = (self.pod.clone(), seen.migration().map(str::to_string));
-        Ok(Seen::Traces(Box::new(Traces { pod, migration, owner, instance, vm_name, vm })))
+        Ok(PodFindings::Traces(Box::new(Traces { pod, migration, owner, instance, vm_name, vm })))
     }
 
     async fn object(

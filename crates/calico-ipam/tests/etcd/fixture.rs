@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use api::{Kind, Resource, Value};
 use serde_json::{Value as Json, json};
 use servers::etcd_server::EtcdServer;
-use store::etcd::{EtcdStore, Options};
+use store::etcd::{EtcdOptions, EtcdStore};
 use store::{Batch, Expect, Store};
 use tempfile::TempDir;
 
@@ -106,7 +106,7 @@ pub fn fill(server: &EtcdServer, documents: &[Json]) {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let report = runtime.block_on(async {
-        let options = Options { endpoints: vec![server.endpoint()], ..Options::default() };
+        let options = EtcdOptions { endpoints: vec![server.endpoint()], ..EtcdOptions::default() };
         EtcdStore::open(options).unwrap().commit(&batch, Duration::from_secs(10)).await.unwrap()
     });
     assert!(report.is_applied(), "{report:?}");

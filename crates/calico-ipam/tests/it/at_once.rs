@@ -14,7 +14,7 @@ use cni::{Call, HostLock, Orchestrator, Site};
 use serde_json::{Value as Json, json};
 use setup::{Clock, ConnectOptions, Datastore, Environment, Settings};
 use store::AnyStore;
-use store::testing::Silent;
+use store::testing::SilentStore;
 
 use crate::harness::{Machine, addr, node, pool, wait_for};
 
@@ -74,7 +74,7 @@ fn given(result: &Json) -> IpAddr {
 #[test]
 fn one_that_the_store_never_answers_holds_up_no_other() {
     let (machine, log) = (machine(), Kept::default());
-    let site = site(&machine, Silent::new(store(&machine)), &log);
+    let site = site(&machine, SilentStore::new(store(&machine)), &log);
     let (one, two) = (ask(&machine, "ADD", "c1"), ask(&machine, "ADD", "c2"));
     let two_again = ask(&machine, "DEL", "c2");
     wait_for(async {

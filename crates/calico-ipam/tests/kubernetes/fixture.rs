@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::{Value as Json, json};
-use servers::kube_server::{self, KubeServer, Options, Request};
+use servers::kube_server::{self, KubeServer, KubeServerOptions, Request};
 use tempfile::TempDir;
 
 use crate::harness::{Answer, BINARY, finish, spawn};
@@ -38,7 +38,7 @@ pub fn cluster() -> Option<Cluster> {
     }
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let server = SERVER.get_or_init(|| {
-        let users = Options::new().user(PLUGIN, &[]).user(STRANGER, &[]).user(TRAINEE, &[]);
+        let users = KubeServerOptions::new().user(PLUGIN, &[]).user(STRANGER, &[]).user(TRAINEE, &[]);
         let server = KubeServer::start(users);
         server.apply(&[&deploy("crds/v1"), &deploy("rbac")]);
         server
@@ -64,7 +64,7 @@ pub fn fill_etcd(cluster: &Cluster, documents: &[Json]) {
     let endpoints = vec![cluster.server.etcd().endpoint()];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let report = runtime.block_on(async {
-        let options = store::etcd::Options { endpoints, ..Default::default() };
+        let options = store::etcd::EtcdOptions { endpoints, ..Default::default() };
         let store = store::etcd::EtcdStore::open(options).unwrap();
         store.commit(&batch, std::time::Duration::from_secs(10)).await.unwrap()
     });

@@ -13,7 +13,7 @@ use cni::log::{Kept, Sink};
 use cni::{Call, HostLock, Orchestrator, Site};
 use serde_json::{Value as Json, json};
 use setup::Clock;
-use store::testing::Silent;
+use store::testing::SilentStore;
 
 use crate::harness::{Container, NODE, Node};
 
@@ -54,7 +54,7 @@ fn one_that_the_store_never_answers_holds_up_no_other() {
     let Some(node) = Node::new() else { return };
     let (one, two) = (Container::new("aaaa", "pod-a"), Container::new("bbbb", "pod-b"));
     let log = Kept::default();
-    let site = site(Silent::new(node.store()), &log);
+    let site = site(SilentStore::new(node.store()), &log);
     let ask = |command: &str, container: &Container| ask(&node, command, container, json!({}));
     let (asks, check, del) = ((ask("ADD", &one), ask("ADD", &two)), ask("CHECK", &two), ask("DEL", &two));
     let size = std::mem::size_of_val(&calico::add(&site, &asks.0));

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::{Value as Json, json};
-use servers::kube_server::{self, KubeServer, Options};
+use servers::kube_server::{self, KubeServer, KubeServerOptions};
 use tempfile::TempDir;
 
 use crate::harness::{Answer, Container, NODE, Namespace, programs, run};
@@ -44,7 +44,7 @@ pub fn on_host(test: impl FnOnce(&Cluster) + Send) {
     if SHARED.get().is_none() {
         let Some(host) = Namespace::of_host() else { return };
         let (server, socket) = host.run(|| {
-            let mut server = KubeServer::start(Options::new().user(PLUGIN, &[]));
+            let mut server = KubeServer::start(KubeServerOptions::new().user(PLUGIN, &[]));
             server.apply(&[&deploy("crds/v1"), &deploy("rbac")]);
             let socket = server.serve_on_socket();
             (server, socket)

@@ -9,7 +9,7 @@ use golang::json;
 use resources::{Identifier, Listed, metadata};
 use serde_json::{Map, Value as Json};
 
-use super::resource_set::{Access, AccessError, ResourceSet, SetError};
+use super::resource_set::{Access, ResourceSet, SessionError, SetError};
 use crate::Context;
 use crate::cli::Source;
 use crate::failure::Failure;
@@ -70,7 +70,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let source = &args.source;
     let access = match Access::begin(source.config.config.as_deref(), context) {
         Ok(access) => access,
-        Err(AccessError::Version(text)) => return Err(prefixed(text)),
+        Err(SessionError::Version(text)) => return Err(prefixed(text)),
         Err(error) => return Err(error.into()),
     };
     let set = match ResourceSet::load(source, &args.words, context) {
@@ -104,7 +104,7 @@ fn look(session: &Session, wanted: &Resource, export: bool) -> Result<Answer, St
         let listed = session.wait(client.list(kind, namespace)).map_err(|error| error.to_string())?;
         return Ok(Answer::List(kind, listed));
     }
-    if namespace.is_none() && kind.scope() == api::Scope::Namespaced {
+    if namespace.is_none() && kind.scope() == api::KindScope::Namespaced {
         return Err("cannot use --all-namespace flag for getting a single resource".to_string());
     }
     let resource = session.wait(client.get(&Identifier::of(wanted))).map_err(|error| error.to_string())?;

@@ -3,7 +3,7 @@
 use resources::label::{LabelChange, LabelRefusal};
 use resources::{Error, Identifier, Labelled};
 
-use super::resource_set::{Access, AccessError};
+use super::resource_set::{Access, SessionError};
 use super::warn_ignored;
 use crate::Context;
 use crate::cli::{self, Config};
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let cannot_get = |text: String| Failure::in_calico_words(format!("failed to get {on}, error {text}"));
     let access = match Access::begin(args.config.config.as_deref(), context) {
         Ok(access) => access,
-        Err(AccessError::Version(text)) => return Err(cannot_get(text)),
+        Err(SessionError::Version(text)) => return Err(cannot_get(text)),
         Err(error) => return Err(error.into()),
     };
     let resources = manifest::resources_named(kind, &[name.to_string()]).map_err(cannot_get)?;

@@ -22,12 +22,12 @@ pub(super) struct Access {
 impl Access {
     /// Opens the store and compares the versions of client and cluster. A store that does not open is an
     /// error only when a command needs the store.
-    pub(super) fn begin(config: Option<&str>, context: &mut Context<'_>) -> Result<Access, AccessError> {
+    pub(super) fn begin(config: Option<&str>, context: &mut Context<'_>) -> Result<Access, SessionError> {
         let chosen =
-            Chosen::load(config, context.globals, context.environment).map_err(AccessError::Failed)?;
+            Chosen::load(config, context.globals, context.environment).map_err(SessionError::Failed)?;
         let session = chosen.open(&context.effects, context.environment, ConnectOptions::default());
         if let (Ok(session), false) = (&session, context.globals.allow_version_mismatch) {
-            check_version(session).map_err(AccessError::Version)?;
+            check_version(session).map_err(SessionError::Version)?;
         }
         Ok(Access { session })
     }
@@ -45,18 +45,18 @@ impl Access {
 }
 
 /// Why a command ended before it had a store.
-pub(super) enum AccessError {
+pub(super) enum SessionError {
     /// Client and cluster have different versions. A command puts its own words before this text.
     Version(String),
     /// Something else.
     Failed(Failure),
 }
 
-impl From<AccessError> for Failure {
-    fn from(error: AccessError) -> Self {
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
         match error {
-            AccessError::Version(text) => Failure::in_calico_words(text),
-            AccessError::Failed(failure) => failure,
+            SessionError::Version(text) => Failure::in_calico_words(text),
+            SessionError::Failed(failure) => failure,
         }
     }
 }

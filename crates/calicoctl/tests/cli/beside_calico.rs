@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use api::{HandleId, Use};
-use store::sqlite::{Options, SqliteStore};
+use store::sqlite::{SqliteOptions, SqliteStore};
 
 use crate::world::{World, pool};
 
 /// Gives a host an address of its own choice, with those attributes.
 fn assign(world: &World, addr: &str, attributes: &[(&str, &str)]) {
-    let store = SqliteStore::open(world.path("rackpool.db"), Options::default()).unwrap();
+    let store = SqliteStore::open(world.path("rackpool.db"), SqliteOptions::default()).unwrap();
     let request = ipam::AssignIp {
         addr: addr.parse().unwrap(),
         host: "n1".to_string(),

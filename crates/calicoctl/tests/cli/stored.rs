@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use api::{Kind, Resource, Value};
 use serde_json::{Value as Json, json};
-use store::sqlite::{Options, SqliteStore};
+use store::sqlite::{SqliteOptions, SqliteStore};
 use store::{Batch, Expect, ReadSet, Store};
 
 use crate::world::{World, pool};
@@ -16,7 +16,7 @@ fn put(world: &World, kind: Kind, json: Json) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let within = Duration::from_secs(5);
-        let store = SqliteStore::open(world.path("rackpool.db"), Options::default()).unwrap();
+        let store = SqliteStore::open(world.path("rackpool.db"), SqliteOptions::default()).unwrap();
         let view = store.read(&ReadSet::new().key(key.clone()), within).await.unwrap();
         let there = view.full(&key).flatten().map(|record| record.revision.clone());
         let mut batch = Batch::new();

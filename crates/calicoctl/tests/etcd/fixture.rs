@@ -10,7 +10,7 @@ use ipam::AutoAssign;
 use servers::etcd_server::EtcdServer;
 use setup::{ConnectOptions, Datastore, Environment, Settings};
 use store::AnyStore;
-use store::etcd::{EtcdStore, Options};
+use store::etcd::{EtcdOptions, EtcdStore};
 use tempfile::TempDir;
 
 /// Ends the test where etcd is left out.
@@ -169,5 +169,5 @@ pub fn wait_for<T>(work: impl Future<Output = T>) -> T {
 }
 
 pub fn open(server: &EtcdServer) -> EtcdStore {
-    EtcdStore::open(Options { endpoints: vec![server.endpoint()], ..Options::default() }).unwrap()
+    EtcdStore::open(EtcdOptions { endpoints: vec![server.endpoint()], ..EtcdOptions::default() }).unwrap()
 }

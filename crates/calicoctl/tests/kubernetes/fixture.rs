@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use servers::kube_server::{self, KubeServer, Options};
+use servers::kube_server::{self, KubeServer, KubeServerOptions};
 use tempfile::TempDir;
 
 /// Users who may do what the installed roles say, and nothing.
@@ -32,7 +32,8 @@ pub fn cluster() -> Option<Cluster> {
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let server = SERVER.get_or_init(|| {
         let users = [ADMINISTRATOR, READER, BEGINNER, STRANGER];
-        let options = users.into_iter().fold(Options::new(), |options, user| options.user(user, &[]));
+        let options =
+            users.into_iter().fold(KubeServerOptions::new(), |options, user| options.user(user, &[]));
         let server = KubeServer::start(options);
         server.apply(&[concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/rbac").as_ref()]);
         let roles =

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use servers::kube_server::{self, KubeServer, Options};
+use servers::kube_server::{self, KubeServer, KubeServerOptions};
 
 use crate::fixture::{ALONE, User, kubectl};
 
@@ -23,7 +23,7 @@ fn nobody_notices(commands: usize) {
     }
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     // More is not allowed: 2 of 100 requests end their connection.
-    let server = KubeServer::start(Options::new().argument("--goaway-chance=0.02"));
+    let server = KubeServer::start(KubeServerOptions::new().argument("--goaway-chance=0.02"));
     let user = |server: &KubeServer| {
         let kubeconfig = server.kubeconfig().display().to_string();
         User::new().with("DATASTORE_TYPE", "kubernetes").with("KUBECONFIG", &kubeconfig)

@@ -64,13 +64,13 @@ impl Namespace {
         })
     }
 
-    pub fn links(&self) -> Vec<Seen> {
+    pub fn links(&self) -> Vec<LinkState> {
         let messages: Vec<LinkMessage> =
             self.netlink(async |handle| handle.link().get().execute().try_collect().await.unwrap());
-        messages.into_iter().map(Seen::from).collect()
+        messages.into_iter().map(LinkState::from).collect()
     }
 
-    pub fn link(&self, name: &str) -> Seen {
+    pub fn link(&self, name: &str) -> LinkState {
         self.links().into_iter().find(|link| link.name == name).unwrap_or_else(|| panic!("no {name}"))
     }
 
@@ -119,7 +119,9 @@ impl Namespace {
         self.netlink(async |handle| {
             while !stop.load(Ordering::Relaxed) {
                 let link = pin!(handle.link().get().match_name(name).execute()).try_next().await;
-                let Some(link) = link.ok().flatten().map(Seen::from).filter(|link| link.up) else { continue };
+                let Some(link) = link.ok().flatten().map(LinkState::from).filter(|link| link.up) else {
+                    continue;
+                };
                 let message = RouteMessageBuilder::<IpAddr>::new()
                     .destination_prefix(address, 32)
                     .unwrap()
@@ -192,7 +194,7 @@ impl Namespace {
 
 /// What a test wants to know of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct LinkState {
     pub name: String,
     pub index: u32,
     pub mac: Vec<u8>,
@@ -202,7 +204,7 @@ pub struct Seen {
     pub kind: String,
 }
 
-impl From<LinkMessage> for Seen {
+impl From<LinkMessage> for LinkState {
     fn from(message: LinkMessage) -> Self {
         let mut seen = Self {
             name: String::new(),

@@ -12,7 +12,7 @@ use crate::affinity::{self, Action, BlockState};
 use crate::block::{self, AssignError};
 use crate::config;
 use crate::handle::Counts;
-use crate::plan::progress::{Intent, Overtaken, Progress};
+use crate::plan::progress::{Overtaken, Progress, WritePurposes};
 use crate::plan::{Plan, Planner};
 use crate::pools;
 
@@ -168,7 +168,7 @@ impl AssignIpPlanner {
         view: &View,
         cidr: BlockCidr,
         now: Timestamp,
-        intent: &mut Intent,
+        purposes: &mut WritePurposes,
     ) -> Result<(Block, Expect), AssignIpError> {
         let owner_text = self.owner.affinity_text();
         let found = view.affinity(&self.owner, cidr).flatten();
@@ -178,13 +178,13 @@ impl AssignIpPlanner {
         let (mut block, expect) = match (affinity::action(found.map(|(a, _)| a.state), seen), stored) {
             (Action::Heal, Some((stored, revision))) => {
                 let healed = affinity::heal(batch, &self.owner, found, stored.clone(), revision);
-                intent.claims.push(healed);
+                purposes.claims.push(healed);
                 let mut block = stored.clone();
                 block::bump(&mut block);
                 (block, Expect::AsLeftBy(healed.written))
             }
             (_, Some((stored, revision))) if self.progress.must_fence(cidr) => {
-                let index = intent.fence(batch, stored, Expect::at(revision));
+                let index = purposes.fence(batch, stored, Expect::at(revision));
                 let mut block = stored.clone();
                 block::bump(&mut block);
                 (block, Expect::AsLeftBy(index))
@@ -193,7 +193,7 @@ impl AssignIpPlanner {
             (_, None) => {
                 let block = block::create(cidr, &self.owner, None, now);
                 let claimed = affinity::claim(batch, &self.owner, found, block.clone());
-                intent.claims.push(claimed);
+                purposes.claims.push(claimed);
                 (block, Expect::AsLeftBy(claimed.written))
             }
         };
@@ -239,22 +239,22 @@ impl Planner for AssignIpPlanner {
             }
         }
         let mut batch = Batch::new();
-        let mut intent = Intent::default();
+        let mut purposes = WritePurposes::default();
         let is_got = self.progress.taken_addresses(cidr.family()).next().is_some()
             || self.holds_it_already(view, cidr)?;
         let taken = match is_got {
             true => None,
-            false => Some(self.take(&mut batch, view, cidr, now, &mut intent)?),
+            false => Some(self.take(&mut batch, view, cidr, now, &mut purposes)?),
         };
-        self.progress.heal(&mut batch, view, |_| !is_got, &mut intent);
-        self.progress.fence(&mut batch, view, |block| taken.is_some() && block == cidr, &mut intent);
+        self.progress.heal(&mut batch, view, |_| !is_got, &mut purposes);
+        self.progress.fence(&mut batch, view, |block| taken.is_some() && block == cidr, &mut purposes);
         let by = taken.iter().map(|_| (cidr, 1)).collect();
         self.progress.count(&mut batch, view, by, Counts::new());
         if let Some((block, expect)) = taken {
             pools::guard(&mut batch, view, pool);
-            intent.place(&mut batch, block, expect, vec![self.request.addr]);
+            purposes.place(&mut batch, block, expect, vec![self.request.addr]);
         }
-        self.progress.intend(intent);
+        self.progress.intend(purposes);
         Ok(if batch.is_empty() { Plan::Done(()) } else { Plan::Commit { batch, answer: () } })
     }
 

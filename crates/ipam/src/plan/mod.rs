@@ -24,7 +24,9 @@ pub use release_affinities::{
 pub use release_by_handle::{HandleRelease, ReleaseByHandle, ReleaseByHandlePlanner, Whose};
 pub use release_ips::{ReleaseIps, ReleaseIpsError, ReleaseIpsPlanner, ReleasedIps};
 pub use release_unowned::{ReleaseUnowned, ReleaseUnownedPlanner};
-pub use set_owner::{Change, PodName, SetOwnerAttributes, SetOwnerAttributesPlanner, SetOwnerError};
+pub use set_owner::{
+    Change, OwnerAttributes, PodName, SetOwnerAttributes, SetOwnerAttributesPlanner, SetOwnerError,
+};
 
 /// The next step that a planner wants.
 #[derive(Clone, Debug, PartialEq)]

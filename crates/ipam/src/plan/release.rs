@@ -14,19 +14,19 @@ use crate::pools;
 
 /// One assignment of an address. A later assignment of the same address has another sequence number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Allocation {
+pub(crate) struct Assignment {
     pub addr: IpAddr,
     pub handle: Option<HandleId>,
     pub sequence: u64,
 }
 
-impl Allocation {
+impl Assignment {
     /// The present assignment of an address; `None` for an address that is not in use.
-    pub fn of(block: &Block, addr: IpAddr) -> Option<Allocation> {
+    pub fn of(block: &Block, addr: IpAddr) -> Option<Assignment> {
         let ordinal = block.cidr.ordinal(addr)?;
         let attribute = block.attribute(ordinal).filter(|attribute| attribute.released_at.is_none())?;
         let handle = attribute.handle().and_then(HandleId::new);
-        Some(Allocation { addr, handle, sequence: block.sequence_of(ordinal) })
+        Some(Assignment { addr, handle, sequence: block.sequence_of(ordinal) })
     }
 }
 
@@ -34,7 +34,7 @@ impl Allocation {
 #[derive(Clone, Debug)]
 pub(crate) struct Returned {
     pub block: BlockCidr,
-    pub allocations: Vec<Allocation>,
+    pub allocations: Vec<Assignment>,
 }
 
 impl Returned {
@@ -48,7 +48,7 @@ impl Returned {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory {
     writes: Writes<Returned>,
-    done: Vec<Allocation>,
+    done: Vec<Assignment>,
 }
 
 impl Memory {
@@ -81,8 +81,8 @@ impl Memory {
         let mut all_gone = Vec::new();
         for Returned { block, allocations } in self.writes.take_in_doubt() {
             let stored = view.block(block).flatten().map(|(stored, _)| stored);
-            let is_held = |allocation: &Allocation| {
-                stored.and_then(|stored| Allocation::of(stored, allocation.addr)).as_ref() == Some(allocation)
+            let is_held = |allocation: &Assignment| {
+                stored.and_then(|stored| Assignment::of(stored, allocation.addr)).as_ref() == Some(allocation)
             };
             let (held, gone): (Vec<_>, Vec<_>) = allocations.into_iter().partition(is_held);
             if !held.is_empty() {
@@ -97,7 +97,7 @@ impl Memory {
     }
 
     /// All allocations that were certainly given back.
-    pub fn given_back(&self) -> &[Allocation] {
+    pub fn given_back(&self) -> &[Assignment] {
         &self.done
     }
 }

@@ -9,7 +9,7 @@ use store::{Batch, Depth, ReadSet, Report, Scope, Slot, View};
 use crate::block;
 use crate::config;
 use crate::handle;
-use crate::plan::release::{Allocation, Changed, Memory, Returned, is_deselected, owner_node, write_back};
+use crate::plan::release::{Assignment, Changed, Memory, Returned, is_deselected, owner_node, write_back};
 use crate::plan::set_owner::PodName;
 use crate::plan::{Plan, Planner};
 
@@ -103,14 +103,14 @@ impl Stays {
 }
 
 /// Further blocks in which a handle may hold addresses that it does not name.
-struct Search {
+struct FurtherBlocks {
     /// The blocks of the host that the handle does not name.
     blocks: Vec<BlockCidr>,
     /// Whether none of the blocks that the handle names exists.
     names_nothing: bool,
 }
 
-impl Search {
+impl FurtherBlocks {
     /// A block that may hold addresses of the handle and cannot be parsed, with the reason. If the handle
     /// names a block that exists and holds none of its addresses, the count is merely too high, and there is
     /// no doubt.
@@ -128,7 +128,7 @@ impl Search {
 }
 
 /// Whether a handle certainly holds no address in the blocks that it names.
-fn holds_nothing(view: &View, id: &HandleId, draft: &handle::Draft) -> bool {
+fn holds_nothing(view: &View, id: &HandleId, draft: &handle::HandleDraft) -> bool {
     draft.counts().keys().all(|cidr| match view.block(*cidr) {
         Some(Some((block, _))) => {
             block::ordinals_of(block, id.as_str()).is_empty() && block::doubtful_holder(block).is_none()
@@ -190,8 +190,8 @@ impl Planner for ReleaseByHandlePlanner {
 
     fn plan(&mut self, view: &View, now: Timestamp, _seed: u64) -> Result<Plan<Self::Answer>, Self::Error> {
         let ids: BTreeSet<&HandleId> = self.request.handles.iter().collect();
-        let mut drafts: BTreeMap<HandleId, handle::Draft> =
-            ids.into_iter().filter_map(|id| Some((id.clone(), handle::Draft::of(view, id)?))).collect();
+        let mut drafts: BTreeMap<HandleId, handle::HandleDraft> =
+            ids.into_iter().filter_map(|id| Some((id.clone(), handle::HandleDraft::of(view, id)?))).collect();
         let blocks: BTreeSet<BlockCidr> =
             drafts.values().flat_map(|draft| draft.counts().keys().copied()).collect();
         // Blocks must be read after the handle, also blocks with writes in doubt: if a block is absent then,
@@ -324,10 +324,10 @@ fn release(
     is_meant: impl Fn(&Attribute) -> bool,
     now: Timestamp,
     cooldown: i64,
-) -> Vec<Allocation> {
+) -> Vec<Assignment> {
     let before =
         block::ordinals_of(block, id.as_str()).into_iter().filter_map(|ordinal| block.cidr.addr(ordinal));
-    let mut allocations: Vec<_> = before.filter_map(|addr| Allocation::of(block, addr)).collect();
+    let mut allocations: Vec<_> = before.filter_map(|addr| Assignment::of(block, addr)).collect();
     let released = block::release_by_handle(block, id.as_str(), is_meant, now, cooldown);
     allocations.retain(|allocation| released.contains(&allocation.addr));
     allocations
@@ -342,8 +342,8 @@ impl ReleaseByHandlePlanner {
     fn searches(
         &self,
         view: &View,
-        drafts: &BTreeMap<HandleId, handle::Draft>,
-    ) -> Result<BTreeMap<HandleId, Search>, ReadSet> {
+        drafts: &BTreeMap<HandleId, handle::HandleDraft>,
+    ) -> Result<BTreeMap<HandleId, FurtherBlocks>, ReadSet> {
         let mut searches = BTreeMap::new();
         let Some(host) = &self.request.host else { return Ok(searches) };
         let is_answered =
@@ -369,7 +369,7 @@ impl ReleaseByHandlePlanner {
                 return Err(ReadSet::new().keys(unread));
             }
             let names_nothing = draft.counts().keys().all(|cidr| view.block(*cidr) == Some(None));
-            searches.insert(id.clone(), Search { blocks, names_nothing });
+            searches.insert(id.clone(), FurtherBlocks { blocks, names_nothing });
         }
         Ok(searches)
     }
@@ -388,7 +388,7 @@ impl ReleaseByHandlePlanner {
     fn answer(
         &self,
         id: &HandleId,
-        draft: Option<&handle::Draft>,
+        draft: Option<&handle::HandleDraft>,
         releases: &[Returned],
         stays: &BTreeMap<(HandleId, BlockCidr), Stays>,
     ) -> HandleRelease {

@@ -10,7 +10,7 @@ use crate::block::{self, ReleaseError, ReleaseIp};
 use crate::config;
 use crate::handle::{self, Counts};
 use crate::plan::attempts::{self, Tally};
-use crate::plan::release::{Allocation, Changed, Memory, Returned, is_deselected, owner_node, write_back};
+use crate::plan::release::{Assignment, Changed, Memory, Returned, is_deselected, owner_node, write_back};
 use crate::plan::{Plan, Planner};
 use crate::pools;
 use crate::usage;
@@ -42,7 +42,7 @@ pub struct ReleaseIpsPlanner {
     memory: Memory,
     /// The assignment of each address when the request first read it. A retry releases no later assignment of
     /// the same address.
-    meant: BTreeMap<IpAddr, Allocation>,
+    meant: BTreeMap<IpAddr, Assignment>,
     /// What handles count too much because their addresses were released.
     tallies: BTreeMap<HandleId, Tally>,
 }
@@ -106,7 +106,7 @@ impl Planner for ReleaseIpsPlanner {
             let (ips, others) = self.meant(change, ips);
             answer.unallocated.extend(others);
             let mut allocations: Vec<_> =
-                ips.iter().filter_map(|ip| Allocation::of(&change.block, ip.addr)).collect();
+                ips.iter().filter_map(|ip| Assignment::of(&change.block, ip.addr)).collect();
             match block::release(&mut change.block, &ips, now, cooldown) {
                 Ok(released) => {
                     answer.released.extend(&released.released);
@@ -182,7 +182,7 @@ impl ReleaseIpsPlanner {
         let mut others = Vec::new();
         let mut meant = ips;
         meant.retain(|ip| {
-            let Some(found) = Allocation::of(&change.block, ip.addr) else { return true };
+            let Some(found) = Assignment::of(&change.block, ip.addr) else { return true };
             let is_meant = *self.meant.entry(ip.addr).or_insert_with(|| found.clone()) == found;
             if !is_meant {
                 others.push(ip.addr);
@@ -288,7 +288,9 @@ impl ReleaseIpsPlanner {
         id: &HandleId,
         written: &BTreeMap<BlockCidr, api::Block>,
     ) {
-        let Some(mut draft) = handle::Draft::of(view, id).filter(handle::Draft::exists) else { return };
+        let Some(mut draft) = handle::HandleDraft::of(view, id).filter(handle::HandleDraft::exists) else {
+            return;
+        };
         let Some(tally) = self.tallies.get_mut(id) else { return };
         let held = |block| Some((block, block::may_hold(written.get(&block)?, id.as_str())));
         let written = tally.blocks().filter_map(held).collect();

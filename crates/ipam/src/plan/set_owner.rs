@@ -15,7 +15,7 @@ use crate::plan::release::Changed;
 use crate::plan::{Plan, Planner};
 
 /// The attributes of an owner; empty for no owner.
-pub type Owner = BTreeMap<String, String>;
+pub type OwnerAttributes = BTreeMap<String, String>;
 
 /// The name of a pod. Owners are compared by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,13 +28,13 @@ pub struct PodName {
 
 impl PodName {
     /// Whether an owner's attributes name this pod.
-    pub fn is(&self, owner: &Owner) -> bool {
+    pub fn is(&self, owner: &OwnerAttributes) -> bool {
         let (namespace, name) = namespace_and_name(owner);
         namespace == Some(&self.namespace) && name == Some(&self.name)
     }
 }
 
-fn namespace_and_name(owner: &Owner) -> (Option<&String>, Option<&String>) {
+fn namespace_and_name(owner: &OwnerAttributes) -> (Option<&String>, Option<&String>) {
     (owner.get("namespace"), owner.get("pod"))
 }
 
@@ -45,13 +45,13 @@ pub enum Change {
     #[default]
     Keep,
     /// Set the owner, whoever was the owner before.
-    Set(Owner),
+    Set(OwnerAttributes),
     /// Set the owner, if the present owner is the expected one; else the request fails.
     Replace {
         /// The pod that must be the present owner; `None` if the slot must be empty.
         expected: Option<PodName>,
         /// The new owner.
-        by: Owner,
+        by: OwnerAttributes,
     },
     /// Empty the slot if that pod is the owner; else leave it unchanged.
     Leave(PodName),
@@ -87,7 +87,7 @@ pub struct SetOwnerAttributesPlanner {
 pub enum SetOwnerError {
     /// A slot has another owner than expected. Read again who the owner is.
     #[error("update conflict: {addr} with error: cannot set {slot}: expected {expected} but found {found}")]
-    Owner {
+    OwnerAttributes {
         /// The address.
         addr: IpAddr,
         /// The slot's name, in Calico's words.
@@ -179,7 +179,7 @@ impl SetOwnerAttributesPlanner {
             change.of(owner).map(Cow::into_owned).map_err(|expected| {
                 let expected = pod_text(expected.map(|pod| &pod.namespace), expected.map(|pod| &pod.name));
                 let (namespace, name) = namespace_and_name(owner);
-                SetOwnerError::Owner { addr, slot, expected, found: pod_text(namespace, name) }
+                SetOwnerError::OwnerAttributes { addr, slot, expected, found: pod_text(namespace, name) }
             })
         });
         let (owner, alternate_owner) = (owner?, alternate_owner?);
@@ -189,7 +189,7 @@ impl SetOwnerAttributesPlanner {
 
 impl Change {
     /// Whether the slot already has the wanted owner.
-    fn is_made(&self, found: &Owner) -> bool {
+    fn is_made(&self, found: &OwnerAttributes) -> bool {
         match self {
             Change::Keep => true,
             Change::Set(wanted) | Change::Replace { by: wanted, .. } => wanted == found,
@@ -198,7 +198,7 @@ impl Change {
     }
 
     /// The slot's new owner. The error is the owner that was expected, where the slot has another.
-    fn of<'a>(&'a self, found: &'a Owner) -> Result<Cow<'a, Owner>, Option<&'a PodName>> {
+    fn of<'a>(&'a self, found: &'a OwnerAttributes) -> Result<Cow<'a, OwnerAttributes>, Option<&'a PodName>> {
         match self {
             Change::Keep => Ok(Cow::Borrowed(found)),
             Change::Set(wanted) => Ok(Cow::Borrowed(wanted)),
@@ -209,7 +209,7 @@ impl Change {
                 };
                 if is_as_expected { Ok(Cow::Borrowed(by)) } else { Err(expected.as_ref()) }
             }
-            Change::Leave(pod) if pod.is(found) => Ok(Cow::Owned(Owner::new())),
+            Change::Leave(pod) if pod.is(found) => Ok(Cow::Owned(OwnerAttributes::new())),
             Change::Leave(_) => Ok(Cow::Borrowed(found)),
         }
     }

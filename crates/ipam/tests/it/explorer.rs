@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use api::AffinityState;
 use ipam::{Planner, ReleaseAffinities, ReleaseByHandle, ReleaseIps, Which, run};
 use store::MemoryStore;
-use store::testing::{Faulty, Plan};
+use store::testing::{FaultPlan, Faulty};
 
 use crate::world::*;
 
@@ -44,7 +44,10 @@ fn task<P: Planner + 'static>(store: Faulty<MemoryStore>, clock: Clock, planner:
 /// can. Tells every choice that there was: who was chosen, and whether the other could have been.
 fn run_both(world: &World, starts: [Start; 2], choices: &[usize]) -> (Vec<(usize, bool)>, [bool; 2]) {
     let hook: store::testing::fault::Hook = Arc::new(|_| Box::pin(give_way()));
-    let base = Faulty::new(world.store.clone(), Plan { one_by_one: true, guards: false, ..Plan::default() });
+    let base = Faulty::new(
+        world.store.clone(),
+        FaultPlan { one_by_one: true, guards: false, ..FaultPlan::default() },
+    );
     let mut tasks = starts.map(|start| Some(start(base.with_hook(hook.clone()), world.clock.clone())));
     let mut answers = [false; 2];
     let mut taken = Vec::new();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use api::Key;
 use ipam::invariants::Property;
 use ipam::{ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps, Which, run};
-use store::testing::{Chances, CommitFault, Faulty, Plan, Stale, Step};
+use store::testing::{Chances, CommitFault, FaultPlan, Faulty, Stale, Step};
 use store::{MemoryStore, Store};
 use tokio::task::JoinSet;
 
@@ -20,7 +20,7 @@ fn writes_of(case: &Case) -> usize {
     let world = prepared(case);
     let most = Arc::new(AtomicUsize::new(0));
     let seen = most.clone();
-    let store = Faulty::new(world.store.clone(), Plan::one_by_one()).with_hook(Arc::new(move |step| {
+    let store = Faulty::new(world.store.clone(), FaultPlan::one_by_one()).with_hook(Arc::new(move |step| {
         if let Step::AfterWrite(index) = step {
             seen.fetch_max(index + 1, Ordering::Relaxed);
         }
@@ -44,7 +44,7 @@ fn lost_replies() {
                 for lost in [1, 2, writes - answered] {
                     let fault = CommitFault::ReplyLost { answered, lost, landed };
                     let world = prepared(&case);
-                    let store = Faulty::new(world.store.clone(), Plan::one_by_one().fault(0, fault));
+                    let store = Faulty::new(world.store.clone(), FaultPlan::one_by_one().fault(0, fault));
                     let answer = block_on(case.act.on(&store, &world.clock));
                     let what = format!("{}, {fault:?}: {answer:?}", case.name);
                     assert!(
@@ -67,7 +67,7 @@ fn lost_replies_of_two_attempts() {
         for (first, second) in (0..writes).flat_map(|a| (0..writes).map(move |b| (a, b))) {
             for landed in 0..4 {
                 let lost = |answered, landed| CommitFault::ReplyLost { answered, lost: 20, landed };
-                let plan = Plan::one_by_one()
+                let plan = FaultPlan::one_by_one()
                     .fault(0, lost(first, landed & 1 == 1))
                     .fault(1, lost(second, landed & 2 == 2));
                 let world = prepared(&case);
@@ -92,11 +92,11 @@ fn crashes() {
     for case in cases() {
         for writes in 0..=writes_of(&case) {
             let world = prepared(&case);
-            let plan = Plan::one_by_one().fault(0, CommitFault::Crash { writes });
+            let plan = FaultPlan::one_by_one().fault(0, CommitFault::Crash { writes });
             let store = Faulty::new(world.store.clone(), plan);
             assert!(block_on(case.act.on(&store, &world.clock)).is_err());
             world.check();
-            let again = store.another(Plan::one_by_one());
+            let again = store.another(FaultPlan::one_by_one());
             let answer = block_on(case.act.on(&again, &world.clock));
             assert!(answer.is_ok() || case.act.is_named(), "{} after {writes}: {answer:?}", case.name);
             world.check();
@@ -128,7 +128,7 @@ fn what_ends_in_an_error_leaves_nothing() {
             for landed in [false, true] {
                 let world = prepared(case);
                 // Every commit of the 100 attempts loses its reply after k writes.
-                let mut plan = Plan::one_by_one();
+                let mut plan = FaultPlan::one_by_one();
                 for commit in 0..100 {
                     let fault = if commit % 2 == 0 {
                         CommitFault::ReplyLost { answered: k, lost: 20, landed: landed && commit == 98 }
@@ -203,7 +203,7 @@ fn others_between_the_writes() {
                     Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
                 };
                 let store =
-                    Faulty::new(world.store.clone(), Plan::like_kubernetes()).with_hook(Arc::new(hook));
+                    Faulty::new(world.store.clone(), FaultPlan::like_kubernetes()).with_hook(Arc::new(hook));
                 let answer = block_on(case.act.on(&store, &world.clock));
                 let text = format!("{}, before write {before} {what}: {answer:?}", case.name);
                 let violations = ipam::invariants::check(&world.store.records(), None);
@@ -243,14 +243,15 @@ fn chaos() {
             config.cooldown_seconds = if seed % 3 == 0 { 1 } else { 0 };
             config.strict_affinity = seed % 4 == 0;
         });
-        let base = Faulty::new(world.store.clone(), Plan::default());
+        let base = Faulty::new(world.store.clone(), FaultPlan::default());
         let chances = Chances { read_fails: 30, unsent: 30, reply_lost: 150, crash: 0, watch_dropped: 0 };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let answers = runtime.block_on(async {
             let mut tasks = JoinSet::new();
             for caller in 0..8u64 {
                 let stale = (seed % 2 == 0).then_some(Stale { window: 3, chance: 100 });
-                let plan = Plan { seed: seed * 100 + caller, chances, stale, ..Plan::like_kubernetes() };
+                let plan =
+                    FaultPlan { seed: seed * 100 + caller, chances, stale, ..FaultPlan::like_kubernetes() };
                 let store = base.another(plan).with_hook(Arc::new(|_| Box::pin(tokio::task::yield_now())));
                 let clock = world.clock.clone();
                 tasks.spawn(async move { caller_of(caller, &store, &clock).await });
@@ -327,7 +328,7 @@ fn the_pending_affinity_of_a_claim_that_was_stolen_is_cleaned_up() {
         }
         Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
     };
-    let store = Faulty::new(world.store.clone(), Plan::one_by_one()).with_hook(Arc::new(hook));
+    let store = Faulty::new(world.store.clone(), FaultPlan::one_by_one()).with_hook(Arc::new(hook));
     let act = Act::Assign(request("a", "new", 1, 0));
     let got = block_on(act.on(&store, &world.clock)).unwrap();
     assert!(holds(&world, &got));

@@ -7,14 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api::{Attribute, Key, Value};
 use ipam::{
-    Change, HandleRelease, Planner, PodName, ReleaseUnowned, ReleaseUnownedPlanner, SetOwnerAttributes,
-    SetOwnerAttributesPlanner, run,
+    Change, HandleRelease, OwnerAttributes, Planner, PodName, ReleaseUnowned, ReleaseUnownedPlanner,
+    SetOwnerAttributes, SetOwnerAttributesPlanner, run,
 };
-use store::testing::{CommitFault, Faulty, Plan, Step};
+use store::testing::{CommitFault, FaultPlan, Faulty, Step};
 
 use crate::world::*;
-
-type Owner = BTreeMap<String, String>;
 
 const VM: &str = "net.vmi.default.vm";
 
@@ -23,7 +21,7 @@ fn pod(name: &str) -> PodName {
 }
 
 /// What is noted of a pod; nobody is called ``.
-fn owner(name: &str) -> Owner {
+fn owner(name: &str) -> OwnerAttributes {
     let attributes = [("namespace", "default"), ("pod", name), ("node", "a")];
     let attributes = attributes.iter().filter(|_| !name.is_empty());
     attributes.map(|(k, v)| (k.to_string(), v.to_string())).collect()
@@ -56,8 +54,8 @@ fn machine(active: &str, alternate: &str) -> World {
 }
 
 /// The owners of all addresses of the machine, which are the same.
-fn owners(world: &World) -> (Owner, Owner) {
-    let mut all: Vec<(Owner, Owner)> = attributes(world, VM)
+fn owners(world: &World) -> (OwnerAttributes, OwnerAttributes) {
+    let mut all: Vec<(OwnerAttributes, OwnerAttributes)> = attributes(world, VM)
         .into_values()
         .map(|attribute| (attribute.owner.clone(), attribute.alternate_owner.clone()))
         .collect();
@@ -223,7 +221,7 @@ fn a_release_spares_what_is_anothers() {
 }
 
 /// Runs one of the two operations, where its writes meet faults.
-fn on<P: Planner>(world: &World, plan: Plan, planner: P) -> Result<P::Answer, String>
+fn on<P: Planner>(world: &World, plan: FaultPlan, planner: P) -> Result<P::Answer, String>
 where
     P::Error: std::fmt::Display,
 {
@@ -245,7 +243,7 @@ fn lost_replies() {
     for (answered, landed) in (0..3).flat_map(|answered| [(answered, false), (answered, true)]) {
         for lost in 1..=3 {
             let fault = CommitFault::ReplyLost { answered, lost, landed };
-            let plan = || Plan::one_by_one().fault(0, fault);
+            let plan = || FaultPlan::one_by_one().fault(0, fault);
             let world = machine("x", "y");
             assert_eq!(on(&world, plan(), migrated()).unwrap().unwrap().len(), 2, "{fault:?}");
             assert_eq!(owners(&world), (owner("y"), owner("x")), "{fault:?}");
@@ -267,7 +265,7 @@ fn lost_replies() {
 #[test]
 fn crashes() {
     for writes in 0..3 {
-        let plan = || Plan::one_by_one().fault(0, CommitFault::Crash { writes });
+        let plan = || FaultPlan::one_by_one().fault(0, CommitFault::Crash { writes });
         let world = machine("x", "y");
         assert!(on(&world, plan(), migrated()).is_err(), "{writes}");
         world.check();
@@ -299,7 +297,7 @@ fn nobody_loses_what_he_was_given_meanwhile() {
             }
             Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
         };
-        let plan = Plan::one_by_one();
+        let plan = FaultPlan::one_by_one();
         let plan = match landed {
             Some(landed) => plan.fault(0, CommitFault::ReplyLost { answered: at, lost: 3, landed }),
             None => plan,
@@ -321,7 +319,8 @@ fn nobody_loses_what_he_was_given_meanwhile() {
 fn what_is_in_doubt_is_fenced() {
     let world = machine("x", "");
     let before = world.blocks();
-    let plan = Plan::one_by_one().fault(0, CommitFault::ReplyLost { answered: 0, lost: 1, landed: false });
+    let plan =
+        FaultPlan::one_by_one().fault(0, CommitFault::ReplyLost { answered: 0, lost: 1, landed: false });
     let reads = AtomicUsize::new(0);
     let w = world.clone();
     let hook = move |step| {

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipam::Which;
-use store::testing::{Faulty, Plan};
+use store::testing::{FaultPlan, Faulty};
 use tokio::task::JoinSet;
 
 use crate::world::*;
 
 /// A store on which every write is a request of its own, and others come between.
 fn one_by_one(world: &World) -> Faulty<store::MemoryStore> {
-    Faulty::new(world.store.clone(), Plan::like_kubernetes())
+    Faulty::new(world.store.clone(), FaultPlan::like_kubernetes())
         .with_hook(std::sync::Arc::new(|_| Box::pin(async { tokio::task::yield_now().await })))
 }
 

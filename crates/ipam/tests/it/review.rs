@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use api::{AffinityState, BlockCidr, Family, Key, Kind, Owner, Value};
 use ipam::{AutoAssign, HostReserved, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps, Which, run};
-use store::testing::{CommitFault, Counting, Faulty, Plan, Step};
+use store::testing::{CommitFault, Counting, FaultPlan, Faulty, Step};
 use store::{Batch, Depth, MemoryStore, ReadSet, Report, Scope, Slot, Store, StoreError, View};
 
 use crate::world::*;
@@ -152,7 +152,8 @@ fn t4_release_again_after_a_lost_reply() {
         }
         Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
     };
-    let store = Faulty::new(world.store.clone(), Plan::default().fault(0, fault)).with_hook(Arc::new(hook));
+    let store =
+        Faulty::new(world.store.clone(), FaultPlan::default().fault(0, fault)).with_hook(Arc::new(hook));
     let answer =
         block_on(run(&store, &world.clock, ReleaseIps::new(vec![just("10.0.0.1")]).planner(), WITHIN))
             .unwrap();
@@ -179,7 +180,7 @@ fn t4b_release_again_after_a_conflict() {
         }
         Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
     };
-    let store = Faulty::new(world.store.clone(), Plan::one_by_one()).with_hook(Arc::new(hook));
+    let store = Faulty::new(world.store.clone(), FaultPlan::one_by_one()).with_hook(Arc::new(hook));
     let answer =
         block_on(run(&store, &world.clock, ReleaseIps::new(vec![just("10.0.0.1")]).planner(), WITHIN))
             .unwrap();
@@ -228,7 +229,7 @@ fn t7_a_block_without_affinity_is_found_again() {
         Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
     };
     // The process dies after it has created the block.
-    let plan = Plan::one_by_one().fault(0, CommitFault::Crash { writes: 2 });
+    let plan = FaultPlan::one_by_one().fault(0, CommitFault::Crash { writes: 2 });
     let store = Faulty::new(world.store.clone(), plan).with_hook(Arc::new(hook));
     assert!(block_on(run(&store, &world.clock, request("a", "h", 1, 0).planner(), WITHIN)).is_err());
     println!(
@@ -340,7 +341,7 @@ fn t5_release_whose_block_is_read_before_its_handle() {
                         // The ADD has raised the handle and not yet written the block.
                         let store = Faulty::new(
                             w.store.clone(),
-                            Plan::one_by_one().fault(0, CommitFault::Crash { writes: 4 }),
+                            FaultPlan::one_by_one().fault(0, CommitFault::Crash { writes: 4 }),
                         );
                         let _ = block_on(run(
                             &store,
@@ -407,7 +408,8 @@ fn t5b_an_address_without_handle() {
                         }
                         Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
                     };
-                    let store = Faulty::new(w.store.clone(), Plan::one_by_one()).with_hook(Arc::new(hook));
+                    let store =
+                        Faulty::new(w.store.clone(), FaultPlan::one_by_one()).with_hook(Arc::new(hook));
                     block_on(run(&store, &w.clock, request_ip("b", "vm", "10.0.0.2").planner(), WITHIN))
                 }));
                 is_raised.lock().unwrap().recv().unwrap();
@@ -533,9 +535,11 @@ fn t18_overtaken_by_nobody() {
             }
             Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
         };
-        let store =
-            Faulty::new(world.store.clone(), Plan { one_by_one: true, guards: false, ..Plan::default() })
-                .with_hook(Arc::new(hook));
+        let store = Faulty::new(
+            world.store.clone(),
+            FaultPlan { one_by_one: true, guards: false, ..FaultPlan::default() },
+        )
+        .with_hook(Arc::new(hook));
         let answer = block_on(run(&store, &world.clock, request("a", "h", 3, 0).planner(), WITHIN));
         let text =
             format!("{:?}", answer.as_ref().map(|a| a.v4.addresses.len()).map_err(ToString::to_string));
@@ -607,7 +611,7 @@ fn t20_one_address_for_a_machine() {
     };
     let fault = CommitFault::ReplyLost { answered: 0, lost: 1, landed: false };
     let store =
-        Faulty::new(world.store.clone(), Plan::one_by_one().fault(0, fault)).with_hook(Arc::new(hook));
+        Faulty::new(world.store.clone(), FaultPlan::one_by_one().fault(0, fault)).with_hook(Arc::new(hook));
     let first = block_on(run(&store, &world.clock, limited(1).planner(), WITHIN)).map(|a| a.v4.addresses);
     println!("first {first:?} held {:?} handle {:?}", world.assigned(), world.handle("vm").map(|h| h.blocks));
     assert_eq!(world.assigned().len(), 1, "maxAlloc is 1");
@@ -643,7 +647,7 @@ fn t21_a_del_while_a_write_of_the_handle_is_in_doubt() {
         Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
     };
     let fault = CommitFault::ReplyLost { answered: 0, lost: 1, landed: false };
-    let plan = Plan { one_by_one: true, guards: false, ..Plan::default() }.fault(1, fault);
+    let plan = FaultPlan { one_by_one: true, guards: false, ..FaultPlan::default() }.fault(1, fault);
     let store = Faulty::new(world.store.clone(), plan).with_hook(Arc::new(hook));
     let answer = block_on(run(&store, &world.clock, request("a", "h", 1, 0).planner(), WITHIN))
         .map(|a| a.v4.addresses);
@@ -784,7 +788,7 @@ fn t12_a_late_add_into_a_deleted_pool() {
         }
         Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
     };
-    let store = Faulty::new(world.store.clone(), Plan::like_kubernetes()).with_hook(Arc::new(hook));
+    let store = Faulty::new(world.store.clone(), FaultPlan::like_kubernetes()).with_hook(Arc::new(hook));
     let answer = block_on(run(&store, &world.clock, request("a", "h", 1, 0).planner(), WITHIN)).unwrap();
     println!("{answer:?} {:?}", world.affinities());
     // A node's next request does not give the block up either.
@@ -812,7 +816,7 @@ fn t13_two_pods_of_one_machine_at_once() {
         }
         Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
     };
-    let store = Faulty::new(world.store.clone(), Plan::one_by_one()).with_hook(Arc::new(hook));
+    let store = Faulty::new(world.store.clone(), FaultPlan::one_by_one()).with_hook(Arc::new(hook));
     let first = block_on(run(&store, &world.clock, limited("a").planner(), WITHIN));
     println!("first {first:?}\nsecond {:?}", other.lock().unwrap());
 }

@@ -9,7 +9,7 @@ use ipam::{
     AutoAssign, AutoAssignError, AutoAssigned, Plan, Planner, ReleaseByHandle, RunError, Which, run, run_warm,
 };
 use serde_json::json;
-use store::testing::{Chances, Counting, Counts, Faulty, Plan as FaultPlan};
+use store::testing::{Chances, Counting, Counts, FaultPlan, Faulty};
 use store::{Batch, Depth, Effects, Expect, MemoryStore, Met, Observer, ReadSet, Scope, Store, View};
 
 use crate::world::*;

@@ -9,8 +9,8 @@ use api::crd::Group;
 use api::{Key, Kind, Record};
 use serde_json::json;
 use servers::kube_server::{self, ADMIN, KubeServer};
-use store::kubernetes::{Deletion, KubeStore, Options, Pem};
-use store::testing::{Faulty, Plan};
+use store::kubernetes::{Deletion, KubeOptions, KubeStore, Pem};
+use store::testing::{FaultPlan, Faulty};
 use store::{Batch, Depth, Expect, ReadSet, Scope, Store};
 use tokio::runtime::Runtime;
 
@@ -36,19 +36,19 @@ pub fn cluster(group: Group) -> Option<Cluster> {
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let server = server();
     let open = |deletion| {
-        let options = Options {
+        let options = KubeOptions {
             endpoint: Some(server.endpoint().to_string()),
             ca: Some(Pem::File(server.ca())),
             token: Some(server.token(ADMIN).to_string()),
             group: Some(group),
             deletion,
-            ..Options::default()
+            ..KubeOptions::default()
         };
         KubeStore::open(options).unwrap()
     };
     Some(Cluster {
         runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
-        base: Faulty::new(open(Deletion::TwoPhase), Plan::default()),
+        base: Faulty::new(open(Deletion::TwoPhase), FaultPlan::default()),
         eraser: open(Deletion::Atomic),
         _alone: alone,
     })
@@ -61,7 +61,7 @@ pub fn server() -> &'static KubeServer {
 
 /// The server with the custom resources of both groups, and the nodes, which the store does not create.
 fn start() -> KubeServer {
-    let server = KubeServer::start(kube_server::Options::new());
+    let server = KubeServer::start(kube_server::KubeServerOptions::new());
     let definitions = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/crds"));
     server.apply(&[&definitions.join("v1"), &definitions.join("v3")]);
     let nodes =
@@ -76,7 +76,7 @@ fn start() -> KubeServer {
 
 impl Cluster {
     /// A caller that meets the faults of a plan.
-    pub fn caller(&self, plan: Plan) -> Faulty<KubeStore> {
+    pub fn caller(&self, plan: FaultPlan) -> Faulty<KubeStore> {
         self.base.another(plan)
     }
 

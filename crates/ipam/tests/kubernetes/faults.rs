@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api::crd::Group;
 use ipam::{ReleaseAffinities, ReleaseByHandle, Which, run};
-use store::testing::{CommitFault, Plan, Step};
+use store::testing::{CommitFault, FaultPlan, Step};
 
 use crate::cluster::{Cluster, cluster};
 use crate::operations::{Answer, Case, cases, prepared};
@@ -13,12 +13,12 @@ use crate::world::{WITHIN, World, cidr, handle};
 
 /// Batches as the store applies them, which is write by write; where a fault strikes the wrapper does the
 /// same.
-fn sound() -> Plan {
-    Plan { guards: false, ..Plan::default() }
+fn sound() -> FaultPlan {
+    FaultPlan { guards: false, ..FaultPlan::default() }
 }
 
 /// Runs a case with a plan, in a cluster prepared for it; tells the answer, and what is stored then.
-fn play(cluster: &Cluster, case: &Case, plan: Plan) -> (Answer, World) {
+fn play(cluster: &Cluster, case: &Case, plan: FaultPlan) -> (Answer, World) {
     let world = prepared(case);
     cluster.load(&world);
     let answer = cluster.block_on(case.act.on(&cluster.caller(plan), &world.clock));

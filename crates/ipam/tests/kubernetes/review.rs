@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use api::crd::Group;
 use ipam::run;
-use store::testing::Plan;
+use store::testing::FaultPlan;
 
 use crate::cluster::cluster;
 use crate::world::{WITHIN, full_pool, request};
@@ -37,7 +37,7 @@ fn a_tombstone_in_a_large_pool() {
             &format!("other-{last}"),
         ]);
         assert!(kubectl.stdout(Stdio::null()).status().unwrap().success());
-        let store = cluster.caller(Plan { guards: false, ..Plan::default() });
+        let store = cluster.caller(FaultPlan { guards: false, ..FaultPlan::default() });
         let before = store.inner().requests();
         let start = Instant::now();
         let answer =
@@ -65,7 +65,7 @@ fn requests_of_searches() {
     ] {
         let world = full_pool(text, 30, except, cooldown);
         cluster.load(&world);
-        let store = cluster.caller(Plan { guards: false, ..Plan::default() });
+        let store = cluster.caller(FaultPlan { guards: false, ..FaultPlan::default() });
         for id in ["h", "i"] {
             let before = store.inner().requests();
             let start = Instant::now();

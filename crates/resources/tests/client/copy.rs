@@ -8,7 +8,7 @@ use resources::contents::Contents;
 use resources::copy::{CopyError, Copying};
 use serde_json::json;
 use store::MemoryStore;
-use store::testing::fault::{CommitFault, Faulty, Hook, Plan, Step};
+use store::testing::fault::{CommitFault, FaultPlan, Faulty, Hook, Step};
 
 use crate::common::{Fixed, WITHIN, assign, client, pool, resource, run};
 
@@ -84,7 +84,7 @@ fn what_changes_meanwhile_is_carried_over() {
         }
         Box::pin(std::future::ready(()))
     });
-    let slow = Faulty::new(target.clone(), Plan::default()).with_hook(hook);
+    let slow = Faulty::new(target.clone(), FaultPlan::default()).with_hook(hook);
     run(Copying::new(&source, &slow, WITHIN, None).run(|_, _| {})).unwrap();
     assert_eq!(contents(&source), contents(&target));
     assert!(contents(&target).iter().any(|(key, _)| key.ends_with("/nodes/late-2")));
@@ -110,7 +110,7 @@ fn a_copy_that_fails_leaves_nothing() {
         [lost(0, total, true), lost(0, total, false), lost(total / 2, 1, true), lost(total / 2, 1, false)];
     for fault in faults {
         let target = MemoryStore::new();
-        let plan = Plan::one_by_one().fault(0, fault);
+        let plan = FaultPlan::one_by_one().fault(0, fault);
         run(Copying::new(&source, &Faulty::new(target.clone(), plan.clone()), WITHIN, None).run(|_, _| {}))
             .unwrap();
         assert_eq!(contents(&source), contents(&target), "{fault:?}");
@@ -142,7 +142,7 @@ fn what_others_write_to_the_target_stays() {
         }
         Box::pin(std::future::ready(()))
     });
-    let store = Faulty::new(target.clone(), Plan::one_by_one()).with_hook(hook);
+    let store = Faulty::new(target.clone(), FaultPlan::one_by_one()).with_hook(hook);
     let mut copying = Copying::new(&source, &store, WITHIN, None);
     let error = run(copying.run(|_, _| {})).unwrap_err();
     assert!(matches!(&error, CopyError::Refused { key, .. } if key == "Node(n1)"), "{error:?}");

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use api::{Kind, Value};
 use resources::Error;
-use store::testing::fault::{CommitFault, Faulty, Hook, Plan, Step};
+use store::testing::fault::{CommitFault, FaultPlan, Faulty, Hook, Step};
 use store::{Batch, Expect, MemoryStore, ReadSet, Store};
 
 use crate::common::{Fixed, client, id, pool, run, stored};
@@ -39,7 +39,7 @@ fn an_update_that_is_overtaken_is_tried_five_times() {
         run(client(&memory, &effects).create(&pool("a", "10.0.0.0/24"))).unwrap();
         let other = memory.clone();
         let hook = before_commits(times, move |n| relabelled(&other, n));
-        let store = Faulty::new(memory.clone(), Plan::default()).with_hook(hook);
+        let store = Faulty::new(memory.clone(), FaultPlan::default()).with_hook(hook);
         let outcome =
             run(client(&store, &effects).patch(&id(Kind::IPPool, "a"), r#"{"spec": {"natOutgoing": true}}"#));
         assert_eq!(outcome.is_ok(), succeeds, "{times} {outcome:?}");
@@ -55,7 +55,7 @@ fn an_update_of_a_named_revision_is_tried_once() {
     let (memory, effects) = (MemoryStore::new(), Fixed::default());
     let created = run(client(&memory, &effects).create(&pool("a", "10.0.0.0/24"))).unwrap();
     let other = memory.clone();
-    let store = Faulty::new(memory.clone(), Plan::default())
+    let store = Faulty::new(memory.clone(), FaultPlan::default())
         .with_hook(before_commits(1, move |n| relabelled(&other, n)));
     let outcome = run(client(&store, &effects).update(&created));
     assert_eq!(outcome.unwrap_err().to_string(), "update conflict: IPPool(a)");
@@ -72,7 +72,7 @@ fn of_two_pools_made_at_once_on_one_network_not_both_stay() {
         let (memory, effects) = (MemoryStore::new(), Fixed::default());
         let other = memory.clone();
         let hook = before_commits(1, move |_| put_pool(&other, "theirs", "10.0.0.0/16"));
-        let store = Faulty::new(memory.clone(), Plan { guards, ..Plan::default() }).with_hook(hook);
+        let store = Faulty::new(memory.clone(), FaultPlan { guards, ..FaultPlan::default() }).with_hook(hook);
         let error = run(client(&store, &effects).create(&pool("ours", "10.0.0.0/24"))).unwrap_err();
         assert!(error.to_string().contains("IPPool(ours) CIDR overlaps with IPPool(theirs)"), "{error}");
         assert_eq!(stored(&memory, &id(Kind::IPPool, "ours")), None);
@@ -94,7 +94,7 @@ fn creators_of_other_pools_do_not_starve_one() {
         let other = memory.clone();
         let hook =
             before_commits(times, move |n| put_pool(&other, &format!("p{n}"), &format!("10.1.{n}.0/24")));
-        let store = Faulty::new(memory.clone(), Plan::default()).with_hook(hook);
+        let store = Faulty::new(memory.clone(), FaultPlan::default()).with_hook(hook);
         run(client(&store, &effects).create(&pool("ours", "10.0.0.0/24"))).unwrap();
         assert!(stored(&memory, &id(Kind::IPPool, "ours")).is_some(), "{times}");
     }
@@ -114,7 +114,7 @@ fn a_deletion_beside_a_creation_is_harmless() {
             batch.delete(theirs, Expect::Revision(revision));
             assert!(run_inside(other.commit(&batch, crate::common::WITHIN)).unwrap().is_applied());
         });
-        let store = Faulty::new(memory.clone(), Plan { guards, ..Plan::default() }).with_hook(hook);
+        let store = Faulty::new(memory.clone(), FaultPlan { guards, ..FaultPlan::default() }).with_hook(hook);
         run(client(&store, &effects).create(&pool("ours", "10.0.0.0/24"))).unwrap();
         assert_eq!(memory.records().len(), 1);
         assert!(stored(&memory, &id(Kind::IPPool, "ours")).is_some());
@@ -135,7 +135,7 @@ fn run_inside<T>(future: impl Future<Output = T>) -> T {
 fn a_lost_reply_is_looked_after() {
     for landed in [true, false] {
         let (memory, effects) = (MemoryStore::new(), Fixed::default());
-        let plan = Plan::default().fault(0, CommitFault::ReplyLost { answered: 0, lost: 1, landed });
+        let plan = FaultPlan::default().fault(0, CommitFault::ReplyLost { answered: 0, lost: 1, landed });
         let store = Faulty::new(memory.clone(), plan);
         let outcome = run(client(&store, &effects).create(&pool("a", "10.0.0.0/24")));
         match (landed, outcome) {
@@ -155,7 +155,7 @@ fn a_broken_deletion_is_finished_by_the_next() {
         let (memory, effects) = (MemoryStore::new(), Fixed::default());
         run(client(&memory, &effects).create(&pool("a", "10.0.0.0/24"))).unwrap();
         crate::common::assign(&memory, &effects, "n1", "h1", 6);
-        let plan = Plan::one_by_one().fault(commit, CommitFault::Crash { writes: 1 });
+        let plan = FaultPlan::one_by_one().fault(commit, CommitFault::Crash { writes: 1 });
         let store = Faulty::new(memory.clone(), plan);
         let first = run(client(&store, &effects).delete(&id(Kind::IPPool, "a"), None));
         store.revive();

@@ -156,7 +156,7 @@ fn a_split_that_breaks_off_is_finished_by_the_next() {
     for writes in 0..5 {
         let (memory, effects) = (MemoryStore::new(), Fixed::default());
         run(client(&memory, &effects).create(&pool("a", "10.0.0.0/24"))).unwrap();
-        let plan = store::testing::fault::Plan::one_by_one()
+        let plan = store::testing::fault::FaultPlan::one_by_one()
             .fault(0, store::testing::fault::CommitFault::Crash { writes });
         let store = store::testing::fault::Faulty::new(memory.clone(), plan);
         let split = |store| run(client(store, &effects).split_pool(&id(Kind::IPPool, "a"), 4));

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use self::certificates::random_token;
 pub use self::kubectl::kubectl;
-pub use self::options::Options;
+pub use self::options::KubeServerOptions;
 pub use self::requests::Request;
 use crate::ServerError;
 use crate::etcd_server::{self, EtcdServer};
@@ -61,7 +61,7 @@ pub struct KubeServer {
     etcd: EtcdServer,
     folder: Folder,
     programs: PathBuf,
-    options: Options,
+    options: KubeServerOptions,
     port: u16,
     endpoint: String,
     /// The users, each with its token.
@@ -75,7 +75,7 @@ impl KubeServer {
     ///
     /// # Panics
     /// Where [`KubeServer::try_start`] fails.
-    pub fn start(options: Options) -> KubeServer {
+    pub fn start(options: KubeServerOptions) -> KubeServer {
         KubeServer::try_start(options).unwrap_or_else(|error| panic!("{error}"))
     }
 
@@ -84,7 +84,7 @@ impl KubeServer {
     ///
     /// # Errors
     /// When etcd or Go is not installed, or the control plane is not ready in time.
-    pub fn try_start(options: Options) -> Result<KubeServer, ServerError> {
+    pub fn try_start(options: KubeServerOptions) -> Result<KubeServer, ServerError> {
         let programs = programs::programs(&options.programs())?;
         let kubectl = kubectl()?;
         let folder = Folder::new(options.folder.as_deref(), &std::env::temp_dir())?;
@@ -157,7 +157,7 @@ impl KubeServer {
         self.path("ca.crt")
     }
 
-    /// The token of a user: [`ADMIN`], or one that [`Options::user`] added.
+    /// The token of a user: [`ADMIN`], or one that [`KubeServerOptions::user`] added.
     ///
     /// # Panics
     /// When there is no user of that name.
@@ -181,7 +181,7 @@ impl KubeServer {
         self.path("audit.log")
     }
 
-    /// The control plane's folder. It is removed at the end, unless [`Options::in_folder`] gave it.
+    /// The control plane's folder. It is removed at the end, unless [`KubeServerOptions::in_folder`] gave it.
     pub fn directory(&self) -> &Path {
         self.folder.path()
     }

@@ -7,7 +7,7 @@ use super::{ADMIN, API_SERVER, CONTROLLERS, SCHEDULER};
 
 /// Which servers to start, and how.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct KubeServerOptions {
     /// Whether to start the scheduler.
     pub scheduler: bool,
     /// Whether to start the controllers. Without them, pods need no service account, as no controller would
@@ -21,48 +21,48 @@ pub struct Options {
     users: Vec<(String, Vec<String>)>,
 }
 
-impl Options {
+impl KubeServerOptions {
     /// The API server alone, on a free port of the loopback, with its files in a folder of its own.
-    pub fn new() -> Options {
-        Options::default()
+    pub fn new() -> KubeServerOptions {
+        KubeServerOptions::default()
     }
 
     /// Adds the scheduler and the controllers.
-    pub fn whole(self) -> Options {
-        Options { scheduler: true, controllers: true, ..self }
+    pub fn whole(self) -> KubeServerOptions {
+        KubeServerOptions { scheduler: true, controllers: true, ..self }
     }
 
     /// Adds an argument to the API server's command line.
-    pub fn argument(mut self, argument: &str) -> Options {
+    pub fn argument(mut self, argument: &str) -> KubeServerOptions {
         self.arguments.push(argument.to_string());
         self
     }
 
     /// Adds a user, with the rights that RBAC gives to the user's name or groups.
-    pub fn user(mut self, name: &str, groups: &[&str]) -> Options {
+    pub fn user(mut self, name: &str, groups: &[&str]) -> KubeServerOptions {
         self.users.push((name.to_string(), groups.iter().map(ToString::to_string).collect()));
         self
     }
 
     /// Sets the API server's address and port.
-    pub fn at(self, address: SocketAddrV4) -> Options {
-        Options { address: Some(address), ..self }
+    pub fn at(self, address: SocketAddrV4) -> KubeServerOptions {
+        KubeServerOptions { address: Some(address), ..self }
     }
 
     /// Keeps all files in this folder, which stays when the control plane ends.
-    pub fn in_folder(self, folder: &Path) -> Options {
-        Options { folder: Some(folder.to_path_buf()), ..self }
+    pub fn in_folder(self, folder: &Path) -> KubeServerOptions {
+        KubeServerOptions { folder: Some(folder.to_path_buf()), ..self }
     }
 
     /// Turns the audit log off. Requests then cost less, and cannot be counted.
-    pub fn without_audit(self) -> Options {
-        Options { is_not_audited: true, ..self }
+    pub fn without_audit(self) -> KubeServerOptions {
+        KubeServerOptions { is_not_audited: true, ..self }
     }
 
     /// Treats every node that exists as ready for pods, without asking whether its kubelet is alive.
-    pub fn with_nodes_taken_for_ready(self) -> Options {
+    pub fn with_nodes_taken_for_ready(self) -> KubeServerOptions {
         let options = self.argument("--disable-admission-plugins=TaintNodesByCondition");
-        Options { nodes_are_taken_for_ready: true, ..options }
+        KubeServerOptions { nodes_are_taken_for_ready: true, ..options }
     }
 
     /// All users, each with its groups.

@@ -13,7 +13,7 @@ use crate::error::StoreError;
 
 /// The class of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FaultClass {
     /// The member cannot be reached.
     Unreachable,
     /// The member has no leader, or lost the request on the way to one.
@@ -38,57 +38,64 @@ pub(super) enum Kind {
 
 /// Why a request got no answer.
 #[derive(Clone, Debug)]
-pub(super) struct Fault {
-    pub(super) kind: Kind,
+pub(super) struct RequestFault {
+    pub(super) kind: FaultClass,
     /// Whether the member may have carried out the request although no answer came.
     pub(super) in_doubt: bool,
     /// The message; it names the member and the remedy.
     pub(super) text: String,
 }
 
-impl Fault {
+impl RequestFault {
     /// Whether the fault is the member's own, so that another member may answer.
     pub(super) fn is_of_member(&self) -> bool {
-        matches!(self.kind, Kind::Unreachable | Kind::Leaderless | Kind::Impostor)
+        matches!(self.kind, FaultClass::Unreachable | FaultClass::Leaderless | FaultClass::Impostor)
     }
 
     /// The connection could not be made; nothing was sent.
-    pub(super) fn connecting(url: &str, error: &(dyn StdError + 'static)) -> Fault {
+    pub(super) fn connecting(url: &str, error: &(dyn StdError + 'static)) -> RequestFault {
         let (kind, text) = connection_fault(url, error);
-        Fault { kind, in_doubt: false, text }
+        RequestFault { kind, in_doubt: false, text }
     }
 
     /// The member did not connect or did not answer within `waited`.
-    pub(super) fn silent(url: &str, waited: Duration, in_doubt: bool) -> Fault {
+    pub(super) fn silent(url: &str, waited: Duration, in_doubt: bool) -> RequestFault {
         let text = format!(
             "etcd at {url} gave no answer within {waited:?}. Check that the member runs and that most members of its cluster do"
         );
-        Fault { kind: Kind::Unreachable, in_doubt, text }
+        RequestFault { kind: FaultClass::Unreachable, in_doubt, text }
     }
 
     /// Classifies the error of a request that was sent on a connection.
-    pub(super) fn asking(url: &str, error: &Error) -> Fault {
+    pub(super) fn asking(url: &str, error: &Error) -> RequestFault {
         match error {
-            Error::GRpcStatus(status) if status.source().is_some() => Fault::on_the_way(url, status),
-            Error::GRpcStatus(status) => Fault::answered(url, status),
-            other => Fault { kind: Kind::Other, in_doubt: true, text: format!("etcd at {url}: {other}") },
+            Error::GRpcStatus(status) if status.source().is_some() => RequestFault::on_the_way(url, status),
+            Error::GRpcStatus(status) => RequestFault::answered(url, status),
+            other => RequestFault {
+                kind: FaultClass::Other,
+                in_doubt: true,
+                text: format!("etcd at {url}: {other}"),
+            },
         }
     }
 
     /// The connection failed before an answer came.
-    fn on_the_way(url: &str, status: &Status) -> Fault {
+    fn on_the_way(url: &str, status: &Status) -> RequestFault {
         let (kind, text) = connection_fault(url, status);
         // tonic connects again by itself. While it could not connect, it has sent nothing.
         let in_doubt = find::<ConnectError>(status).is_none() && !cause::was_not_processed(status);
-        if kind == Kind::Unreachable && find::<ConnectError>(status).is_none() && url.starts_with("https") {
+        if kind == FaultClass::Unreachable
+            && find::<ConnectError>(status).is_none()
+            && url.starts_with("https")
+        {
             let hint = "If it wants a client certificate, check etcdCertFile and etcdKeyFile (ETCD_CERT_FILE, ETCD_KEY_FILE)";
-            return Fault { kind, in_doubt, text: format!("{text}. {hint}") };
+            return RequestFault { kind, in_doubt, text: format!("{text}. {hint}") };
         }
-        Fault { kind, in_doubt, text }
+        RequestFault { kind, in_doubt, text }
     }
 
     /// The server's answer (`api/v3rpc/rpctypes/error.go`).
-    fn answered(url: &str, status: &Status) -> Fault {
+    fn answered(url: &str, status: &Status) -> RequestFault {
         let said = match status.message().trim() {
             "" => format!("it gives no reason ({})", status.code().description()),
             said => outside::cut_short(said),
@@ -98,90 +105,98 @@ impl Fault {
         let is = |words: &str| said.contains(words);
         let (kind, in_doubt, text) = match status.code() {
             Code::Unavailable if is("no leader") => (
-                Kind::Leaderless,
+                FaultClass::Leaderless,
                 false,
                 format!("{at}. Fewer than half of the members can be reached; start them"),
             ),
-            Code::Unavailable if is("rpc not supported for learner") => (Kind::Leaderless, false, at),
+            Code::Unavailable if is("rpc not supported for learner") => (FaultClass::Leaderless, false, at),
             Code::Unavailable if is("etcdserver:") => (
-                Kind::Leaderless,
+                FaultClass::Leaderless,
                 true,
                 format!("{at}. The cluster is changing its leader, has no quorum, or is overloaded"),
             ),
             Code::ResourceExhausted if is("database space exceeded") => (
-                Kind::Full,
+                FaultClass::Full,
                 false,
                 format!(
                     "{at}. Compact and defragment it (etcdctl compact, defrag), then clear the alarm (etcdctl alarm disarm), or raise --quota-backend-bytes"
                 ),
             ),
-            Code::ResourceExhausted if is("larger than max") => (Kind::TooLarge, false, at),
-            Code::ResourceExhausted => (Kind::Throttled, false, at),
+            Code::ResourceExhausted if is("larger than max") => (FaultClass::TooLarge, false, at),
+            Code::ResourceExhausted => (FaultClass::Throttled, false, at),
             Code::InvalidArgument if is("request is too large") => {
-                (Kind::TooLarge, false, format!("{at}. Raise --max-request-bytes of etcd"))
+                (FaultClass::TooLarge, false, format!("{at}. Raise --max-request-bytes of etcd"))
             }
             Code::InvalidArgument if is("too many operations") => {
-                (Kind::TooMany, false, format!("{at}. Raise --max-txn-ops of etcd"))
+                (FaultClass::TooMany, false, format!("{at}. Raise --max-txn-ops of etcd"))
             }
-            Code::InvalidArgument if is("revision of auth store is old") => (Kind::StaleToken, false, at),
-            Code::Unauthenticated => (Kind::StaleToken, false, at),
+            Code::InvalidArgument if is("revision of auth store is old") => {
+                (FaultClass::StaleToken, false, at)
+            }
+            Code::Unauthenticated => (FaultClass::StaleToken, false, at),
             Code::InvalidArgument if is("authentication failed") => (
-                Kind::Denied,
+                FaultClass::Denied,
                 false,
                 format!("{at}. Check etcdUsername and etcdPassword (ETCD_USERNAME, ETCD_PASSWORD)"),
             ),
             Code::InvalidArgument if is("user name is empty") => (
-                Kind::Denied,
+                FaultClass::Denied,
                 false,
                 format!(
                     "{at}. This etcd wants a user: set etcdUsername and etcdPassword (ETCD_USERNAME, ETCD_PASSWORD), or a client certificate"
                 ),
             ),
             Code::PermissionDenied => (
-                Kind::Denied,
+                FaultClass::Denied,
                 false,
                 format!("{at}. The user needs a role with readwrite permission on the prefix /calico/"),
             ),
             Code::OutOfRange if is("message length too large") => (
-                Kind::TooLarge,
+                FaultClass::TooLarge,
                 true,
                 format!(
                     "the answer of etcd at {url} is larger than the {} that it may have, and was not read. Check the endpoints (etcdEndpoints, ETCD_ENDPOINTS)",
                     outside::Size(super::members::ANSWER)
                 ),
             ),
-            Code::FailedPrecondition | Code::NotFound => (Kind::Other, false, at),
+            Code::FailedPrecondition | Code::NotFound => (FaultClass::Other, false, at),
             Code::Unimplemented => (
-                Kind::Impostor,
+                FaultClass::Impostor,
                 false,
                 format!(
                     "what answers at {url} is no etcd v3: {said}. Check the endpoints (etcdEndpoints, ETCD_ENDPOINTS)"
                 ),
             ),
-            _ if said.contains("etcdserver:") => (Kind::Other, true, at),
+            _ if said.contains("etcdserver:") => (FaultClass::Other, true, at),
             code => (
-                Kind::Impostor,
+                FaultClass::Impostor,
                 true,
                 format!(
                     "what answers at {url} does not speak as etcd v3 does ({code:?}: {said}). Check the endpoints (etcdEndpoints, ETCD_ENDPOINTS)"
                 ),
             ),
         };
-        Fault { kind, in_doubt, text }
+        RequestFault { kind, in_doubt, text }
     }
 
     /// The error that callers of the port get, where the call as a whole failed.
     pub(super) fn into_error(self) -> StoreError {
         match self.kind {
-            Kind::Unreachable | Kind::Leaderless | Kind::Other => StoreError::Unavailable(self.text),
-            Kind::Denied | Kind::StaleToken => StoreError::Denied(self.text),
-            Kind::Throttled => StoreError::Throttled { after: Duration::from_secs(1), reason: self.text },
-            Kind::Impostor | Kind::Full | Kind::TooLarge | Kind::TooMany => StoreError::Unusable(self.text),
+            FaultClass::Unreachable | FaultClass::Leaderless | FaultClass::Other => {
+                StoreError::Unavailable(self.text)
+            }
+            FaultClass::Denied | FaultClass::StaleToken => StoreError::Denied(self.text),
+            FaultClass::Throttled => {
+                StoreError::Throttled { after: Duration::from_secs(1), reason: self.text }
+            }
+            FaultClass::Impostor | FaultClass::Full | FaultClass::TooLarge | FaultClass::TooMany => {
+                StoreError::Unusable(self.text)
+            }
         }
     }
 
     /// One fault for a request that every member failed to answer; its text joins all texts.
-    pub(super) fn of_all(mut faults: Vec<Fault>) -> Fault {
+    pub(super) fn of_all(mut faults: Vec<RequestFault>) -> RequestFault {
         let mut texts: Vec<String> = Vec::new();
         for fault in &faults {
             if !texts.contains(&fault.text) {
@@ -190,14 +205,14 @@ impl Fault {
         }
         // One unusable endpoint must not make the whole fault permanent: a fault that may pass decides the
         // class.
-        let passing = faults.iter().position(|fault| fault.kind != Kind::Impostor).unwrap_or(0);
+        let passing = faults.iter().position(|fault| fault.kind != FaultClass::Impostor).unwrap_or(0);
         let fault = faults.swap_remove(passing);
-        Fault { text: texts.join("; "), ..fault }
+        RequestFault { text: texts.join("; "), ..fault }
     }
 }
 
 /// Classifies an error of connecting, or of a connection that broke.
-fn connection_fault(url: &str, error: &(dyn StdError + 'static)) -> (Kind, String) {
+fn connection_fault(url: &str, error: &(dyn StdError + 'static)) -> (FaultClass, String) {
     match find::<TlsError>(error) {
         Some(TlsError::InvalidCertificate(reason)) => {
             let why = match reason {
@@ -215,25 +230,25 @@ fn connection_fault(url: &str, error: &(dyn StdError + 'static)) -> (Kind, Strin
                 }
                 _ => "is not acceptable",
             };
-            (Kind::Impostor, format!("the certificate of etcd at {url} {why} ({reason})"))
+            (FaultClass::Impostor, format!("the certificate of etcd at {url} {why} ({reason})"))
         }
         Some(TlsError::AlertReceived(alert)) if ABOUT_US.contains(alert) => {
-            (Kind::Denied, unknown_client(url))
+            (FaultClass::Denied, unknown_client(url))
         }
         Some(TlsError::InvalidMessage(_)) => (
-            Kind::Impostor,
+            FaultClass::Impostor,
             format!("what answers at {url} does not speak TLS. If it is etcd without TLS, name it http://"),
         ),
-        Some(other) => (Kind::Impostor, format!("TLS with etcd at {url} failed: {other}")),
+        Some(other) => (FaultClass::Impostor, format!("TLS with etcd at {url} failed: {other}")),
         None if url.starts_with("https") && is_broken_off(error) => (
-            Kind::Unreachable,
+            FaultClass::Unreachable,
             format!(
                 "what answers at {url} breaks off the TLS handshake. If it is etcd without TLS, name it http://"
             ),
         ),
-        None if is_about_us(&chain(error)) => (Kind::Denied, unknown_client(url)),
+        None if is_about_us(&chain(error)) => (FaultClass::Denied, unknown_client(url)),
         None => (
-            Kind::Unreachable,
+            FaultClass::Unreachable,
             format!(
                 "etcd at {url} cannot be reached: {}. Check the endpoints (etcdEndpoints, ETCD_ENDPOINTS; http or https) and that it runs there",
                 chain(error)

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::transport::Endpoint;
 
 use super::discovery::discover;
-use super::fault::{Fault, Kind};
-use super::options::Options;
+use super::fault::{FaultClass, RequestFault};
+use super::options::EtcdOptions;
 use crate::error::StoreError;
 
 /// How many operations etcd allows in a transaction by default (`--max-txn-ops`).
@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// All members of the cluster, with what is known of them.
 pub(super) struct Cluster {
-    options: Options,
+    options: EtcdOptions,
     tls: etcd_client::TlsOptions,
     /// With discovery by DNS, the first call looks the members up.
     members: OnceCell<Vec<Arc<Member>>>,
@@ -84,7 +84,7 @@ struct Bounds {
 }
 
 impl Cluster {
-    pub(super) fn new(options: Options) -> Result<Cluster, StoreError> {
+    pub(super) fn new(options: EtcdOptions) -> Result<Cluster, StoreError> {
         let tls = options.tls.load()?;
         let members = if options.endpoints.is_empty() {
             if options.discovery.is_none() {
@@ -132,7 +132,7 @@ impl Cluster {
     pub(super) async fn preferred(&self, deadline: Instant) -> Result<(Arc<Member>, Live), StoreError> {
         let (_, member) = self.in_order(deadline).await?.swap_remove(0);
         let live = timeout_at(deadline, member.live()).await;
-        let silent = || Fault::silent(&member.url, self.options.connect_within, false);
+        let silent = || RequestFault::silent(&member.url, self.options.connect_within, false);
         match live.unwrap_or_else(|_| Err(silent())) {
             Ok((live, _)) => Ok((member, live)),
             Err(fault) => {
@@ -153,13 +153,13 @@ impl Cluster {
     }
 
     /// Sends a transaction that only reads, to one member after another, until one answers.
-    pub(super) async fn ask(&self, txn: &Txn, deadline: Instant) -> Result<TxnResponse, Fault> {
+    pub(super) async fn ask(&self, txn: &Txn, deadline: Instant) -> Result<TxnResponse, RequestFault> {
         let start = Instant::now();
         loop {
             let order = self.in_order(deadline).await.map_err(of_discovery)?;
             let urls: Vec<_> = order.iter().map(|(_, member)| member.url.clone()).collect();
             let mut waiting = order.into_iter();
-            let mut asked: JoinSet<(usize, Result<TxnResponse, Fault>)> = JoinSet::new();
+            let mut asked: JoinSet<(usize, Result<TxnResponse, RequestFault>)> = JoinSet::new();
             let mut faults = Vec::new();
             loop {
                 match waiting.next() {
@@ -188,8 +188,8 @@ impl Cluster {
                     Err(_) if patience < deadline => {}
                     Err(_) => {
                         let waited = start.elapsed();
-                        faults.push(Fault::silent(&urls.join(", "), waited, false));
-                        return Err(Fault::of_all(faults));
+                        faults.push(RequestFault::silent(&urls.join(", "), waited, false));
+                        return Err(RequestFault::of_all(faults));
                     }
                 }
             }
@@ -198,7 +198,7 @@ impl Cluster {
     }
 
     /// Sends a transaction that writes, to the first member that can be reached.
-    pub(super) async fn tell(&self, txn: &Txn, deadline: Instant) -> Result<TxnResponse, Fault> {
+    pub(super) async fn tell(&self, txn: &Txn, deadline: Instant) -> Result<TxnResponse, RequestFault> {
         loop {
             let order = self.in_order(deadline).await.map_err(of_discovery)?;
             let mut faults = Vec::new();
@@ -226,22 +226,26 @@ impl Cluster {
     }
 
     /// Waits a little where some members only lack a leader; else fails with what all of them said.
-    async fn may_be_asked_again(&self, faults: Vec<Fault>, deadline: Instant) -> Result<(), Fault> {
+    async fn may_be_asked_again(
+        &self,
+        faults: Vec<RequestFault>,
+        deadline: Instant,
+    ) -> Result<(), RequestFault> {
         let again = Instant::now() + PAUSE;
-        if again >= deadline || !faults.iter().any(|fault| fault.kind == Kind::Leaderless) {
-            return Err(Fault::of_all(faults));
+        if again >= deadline || !faults.iter().any(|fault| fault.kind == FaultClass::Leaderless) {
+            return Err(RequestFault::of_all(faults));
         }
         sleep_until(again).await;
         Ok(())
     }
 }
 
-fn of_discovery(error: StoreError) -> Fault {
-    Fault { kind: Kind::Unreachable, in_doubt: false, text: error.to_string() }
+fn of_discovery(error: StoreError) -> RequestFault {
+    RequestFault { kind: FaultClass::Unreachable, in_doubt: false, text: error.to_string() }
 }
 
 fn members(
-    options: &Options,
+    options: &EtcdOptions,
     tls: &etcd_client::TlsOptions,
     urls: &[String],
 ) -> Result<Vec<Arc<Member>>, StoreError> {
@@ -257,17 +261,17 @@ fn members(
 
 impl Member {
     /// The connection; makes one where there is none.
-    pub(super) async fn live(&self) -> Result<(Live, Connection), Fault> {
+    pub(super) async fn live(&self) -> Result<(Live, Connection), RequestFault> {
         let mut slot = self.live.lock().await;
         if let Some(live) = &*slot {
             return Ok((live.clone(), Connection::Known));
         }
         let connected = self.endpoint.connect().await;
-        let channel = connected.map_err(|error| Fault::connecting(&self.url, &error))?;
-        let client = self.authenticated(Channel::Tonic(channel)).await.map_err(|error| Fault {
+        let channel = connected.map_err(|error| RequestFault::connecting(&self.url, &error))?;
+        let client = self.authenticated(Channel::Tonic(channel)).await.map_err(|error| RequestFault {
             // A request for a token changes nothing, so no write is in doubt.
             in_doubt: false,
-            ..Fault::asking(&self.url, &error)
+            ..RequestFault::asking(&self.url, &error)
         })?;
         let kv = client.kv_client().max_decoding_message_size(ANSWER);
         let number = self.count.fetch_add(1, Ordering::Relaxed);
@@ -302,7 +306,7 @@ impl Member {
 
     /// Sends a transaction. One that writes is sent again only while it is certain that the member did not
     /// carry it out.
-    async fn send(&self, txn: Txn, bounds: Option<Bounds>) -> Result<TxnResponse, Fault> {
+    async fn send(&self, txn: Txn, bounds: Option<Bounds>) -> Result<TxnResponse, RequestFault> {
         let mut repeated = 0;
         loop {
             let (connection, answer) = self.send_once(txn.clone(), bounds).await;
@@ -316,19 +320,23 @@ impl Member {
                 Connection::New if self.url.starts_with("https") => REPEATS,
                 Connection::New | Connection::None => 0,
             };
-            if fault.kind != Kind::Unreachable || !is_harmless || repeated >= repeats {
+            if fault.kind != FaultClass::Unreachable || !is_harmless || repeated >= repeats {
                 return answer;
             }
             repeated += 1;
         }
     }
 
-    async fn send_once(&self, txn: Txn, bounds: Option<Bounds>) -> (Connection, Result<TxnResponse, Fault>) {
+    async fn send_once(
+        &self,
+        txn: Txn,
+        bounds: Option<Bounds>,
+    ) -> (Connection, Result<TxnResponse, RequestFault>) {
         let start = Instant::now();
         let connected = match bounds {
             Some(Bounds { connect_by, .. }) => timeout_at(connect_by, self.live())
                 .await
-                .unwrap_or_else(|_| Err(Fault::silent(&self.url, start.elapsed(), false))),
+                .unwrap_or_else(|_| Err(RequestFault::silent(&self.url, start.elapsed(), false))),
             None => self.live().await,
         };
         let (live, connection) = match connected {
@@ -342,7 +350,7 @@ impl Member {
         let answer = match bounds {
             Some(Bounds { deadline, .. }) => timeout_at(deadline, sent)
                 .await
-                .unwrap_or_else(|_| Err(Fault::silent(&self.url, start.elapsed(), true))),
+                .unwrap_or_else(|_| Err(RequestFault::silent(&self.url, start.elapsed(), true))),
             None => sent.await,
         };
         if answer.as_ref().is_err_and(|fault| fault.is_of_member()) {
@@ -351,16 +359,16 @@ impl Member {
         (connection, answer)
     }
 
-    async fn send_with_token(&self, live: &Live, txn: Txn) -> Result<TxnResponse, Fault> {
+    async fn send_with_token(&self, live: &Live, txn: Txn) -> Result<TxnResponse, RequestFault> {
         let again = self.user.as_ref().map(|_| txn.clone());
-        let said = |error: Error| Fault::asking(&self.url, &error);
+        let said = |error: Error| RequestFault::asking(&self.url, &error);
         match (live.kv.clone().txn(txn).await.map_err(said), again) {
             // Users or roles have changed since the token was given. The member did nothing.
-            (Err(fault), Some(txn)) if fault.kind == Kind::StaleToken => {
+            (Err(fault), Some(txn)) if fault.kind == FaultClass::StaleToken => {
                 live.client
                     .refresh_token()
                     .await
-                    .map_err(|error| Fault { in_doubt: false, ..said(error) })?;
+                    .map_err(|error| RequestFault { in_doubt: false, ..said(error) })?;
                 live.kv.clone().txn(txn).await.map_err(said)
             }
             (answer, _) => answer,

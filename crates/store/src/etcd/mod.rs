@@ -40,7 +40,7 @@ use crate::port::Store;
 use crate::read::{ReadSet, Scope};
 use crate::view::View;
 use members::Cluster;
-pub use options::{Discovery, Options, Tls};
+pub use options::{Discovery, EtcdCertificates, EtcdOptions};
 pub use watching::EtcdWatch;
 
 /// A store in etcd. Clones share the connections.
@@ -63,7 +63,7 @@ impl EtcdStore {
     /// # Errors
     /// [`StoreError::Unusable`] for a text that is no URL, for a certificate or key that cannot be read or
     /// parsed, for a certificate without a key, and where no endpoint is given.
-    pub fn open(options: Options) -> Result<EtcdStore, StoreError> {
+    pub fn open(options: EtcdOptions) -> Result<EtcdStore, StoreError> {
         Ok(EtcdStore { cluster: Arc::new(Cluster::new(options)?) })
     }
 

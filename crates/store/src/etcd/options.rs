@@ -13,7 +13,7 @@ use crate::url::fault_of;
 
 /// Certificates for `https` endpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tls {
+pub struct EtcdCertificates {
     /// The authorities that sign the servers' certificates; `None` for the public authorities.
     pub ca: Option<Pem>,
     /// The client's certificate, followed by the intermediate certificates up to its authority.
@@ -33,7 +33,7 @@ pub struct Discovery {
 
 /// How to reach etcd.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Options {
+pub struct EtcdOptions {
     /// The URLs of members, such as `http://10.0.0.1:2379`. A URL without a scheme is https where `tls` is
     /// set, else http.
     pub endpoints: Vec<String>,
@@ -42,7 +42,7 @@ pub struct Options {
     /// The user's name and password. Secret.
     pub user: Option<(String, String)>,
     /// Certificates and keys, for `https` endpoints.
-    pub tls: Tls,
+    pub tls: EtcdCertificates,
     /// How long to wait for a connection. The call's own deadline may end the wait earlier.
     pub connect_within: Duration,
     /// Applies while a request or a watch waits for an answer. After the first duration of silence the client
@@ -54,13 +54,13 @@ pub struct Options {
     pub first: usize,
 }
 
-impl Default for Options {
+impl Default for EtcdOptions {
     fn default() -> Self {
-        Options {
+        EtcdOptions {
             endpoints: Vec::new(),
             discovery: None,
             user: None,
-            tls: Tls::default(),
+            tls: EtcdCertificates::default(),
             connect_within: Duration::from_secs(10),
             keep_alive: (Duration::from_secs(10), Duration::from_secs(5)),
             first: 0,
@@ -69,7 +69,7 @@ impl Default for Options {
 }
 
 /// Leaves out the password, and the endpoints, which may contain one.
-impl fmt::Debug for Options {
+impl fmt::Debug for EtcdOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("user", &self.user.as_ref().map(|(name, _)| name))
@@ -82,9 +82,9 @@ fn unusable(text: String) -> StoreError {
     StoreError::Unusable(text)
 }
 
-impl Tls {
+impl EtcdCertificates {
     fn is_default(&self) -> bool {
-        *self == Tls::default()
+        *self == EtcdCertificates::default()
     }
 
     /// Reads all files and makes etcd's client's settings of them.
@@ -113,7 +113,7 @@ impl Tls {
     }
 }
 
-impl Options {
+impl EtcdOptions {
     /// Parses an endpoint's URL. Gives the URL without user and path, as messages may show it, and the
     /// endpoint. `index` is the place of the URL in the list.
     pub(super) fn endpoint(

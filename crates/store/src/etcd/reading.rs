@@ -7,7 +7,7 @@ use api::{DecodeError, Key, Record, Revision, Value};
 use etcd_client::{GetOptions, GetResponse, KeyValue, Txn, TxnOp, TxnOpResponse};
 use tokio::time::Instant;
 
-use super::fault::{Fault, Kind};
+use super::fault::{FaultClass, RequestFault};
 use super::members::Cluster;
 use crate::error::StoreError;
 use crate::read::{Depth, ReadSet, ScopeRead};
@@ -35,8 +35,8 @@ pub(super) async fn read(cluster: &Cluster, set: &ReadSet, deadline: Instant) ->
         operations.extend(keys[..count].iter().map(|(key, depth)| get(key, *depth)));
         let size = operations.len();
         let answer = match cluster.ask(&Txn::new().and_then(operations), deadline).await {
-            Err(fault) if fault.kind == Kind::TooMany && cluster.were_too_many(size) => continue,
-            answer => answer.map_err(Fault::into_error)?,
+            Err(fault) if fault.kind == FaultClass::TooMany && cluster.were_too_many(size) => continue,
+            answer => answer.map_err(RequestFault::into_error)?,
         };
         let mut answers = answer.op_responses().into_iter().filter_map(|response| match response {
             TxnOpResponse::Get(response) => Some(response),

@@ -4,7 +4,7 @@ use api::Key;
 use etcd_client::{GetOptions, Txn, TxnOp, TxnOpResponse};
 use tokio::time::Instant;
 
-use super::fault::Fault;
+use super::fault::RequestFault;
 use super::members::Cluster;
 use super::reading::end_of;
 use crate::error::StoreError;
@@ -22,7 +22,7 @@ pub(super) async fn unknown_keys(cluster: &Cluster, deadline: Instant) -> Result
     loop {
         let options = GetOptions::new().with_range(end_of(ROOT)).with_keys_only().with_limit(PAGE);
         let ask = Txn::new().and_then(vec![TxnOp::get(from, Some(options))]);
-        let answer = cluster.ask(&ask, deadline).await.map_err(Fault::into_error)?;
+        let answer = cluster.ask(&ask, deadline).await.map_err(RequestFault::into_error)?;
         let Some(TxnOpResponse::Get(page)) = answer.op_responses().into_iter().next() else {
             return Ok(unknown);
         };

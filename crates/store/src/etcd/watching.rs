@@ -7,7 +7,7 @@ use api::{Key, Revision};
 use etcd_client::{EventType, KeyValue, WatchOptions, WatchStream};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::fault::Fault;
+use super::fault::RequestFault;
 use super::members::{ANSWER, Cluster, Live, Member};
 use super::reading::{decode, end_of, read};
 use crate::error::{StoreError, WatchError};
@@ -87,7 +87,7 @@ async fn follow_once(cluster: &Cluster, scope: &Scope, sender: &Sender) -> End {
     };
     let end = match timeout(BEGIN_WITHIN, begin(&live, scope, from)).await {
         Ok(Ok(stream)) => events(stream, &member, scope, sender).await,
-        Ok(Err(error)) => of_fault(Fault::asking(&member.url, &error)),
+        Ok(Err(error)) => of_fault(RequestFault::asking(&member.url, &error)),
         Err(_) => End::Gap,
     };
     if matches!(end, End::Gap) {
@@ -121,7 +121,7 @@ async fn events(mut stream: WatchStream, member: &Member, scope: &Scope, sender:
         let response = match response {
             Ok(Some(response)) => response,
             Ok(None) => return End::Gap,
-            Err(error) => return of_fault(Fault::asking(&member.url, &error)),
+            Err(error) => return of_fault(RequestFault::asking(&member.url, &error)),
         };
         if response.canceled() {
             // A compaction, or a member without a leader, makes the watch start again from the state. A
@@ -170,7 +170,7 @@ async fn give_up(cluster: &Cluster, member: &Member, live: &Live) {
     cluster.leave(&member.url);
 }
 
-fn of_fault(fault: Fault) -> End {
+fn of_fault(fault: RequestFault) -> End {
     match fault.into_error() {
         error if error.is_transient() => End::Gap,
         error => End::Failed(error.into()),

@@ -4,7 +4,7 @@ use api::{Key, Revision};
 use etcd_client::{Compare, CompareOp, GetOptions, GetResponse, Txn, TxnOp, TxnOpResponse, TxnResponse};
 use tokio::time::Instant;
 
-use super::fault::{Fault, Kind};
+use super::fault::{FaultClass, RequestFault};
 use super::members::Cluster;
 use super::reading::{decode, end_of};
 use crate::batch::{Batch, Current, Expect, Guard, Op, Operation, Outcome, Report, Transaction, Write};
@@ -30,14 +30,14 @@ pub(super) async fn commit(
         let size = transaction.operations.len() + checks.len();
         let answer = match cluster.tell(&request(&transaction, &checks), deadline).await {
             Err(fault)
-                if fault.kind == Kind::TooMany
+                if fault.kind == FaultClass::TooMany
                     && cluster.were_too_many(size)
                     && limit > cluster.max_operations() =>
             {
                 limit = cluster.max_operations();
                 continue;
             }
-            Err(fault) if fault.kind == Kind::TooLarge && transaction.operations.len() > 1 => {
+            Err(fault) if fault.kind == FaultClass::TooLarge && transaction.operations.len() > 1 => {
                 limit = transaction.operations.len() / 2 + checks.len();
                 continue;
             }
@@ -232,13 +232,13 @@ fn current(operation: &Operation, found: &GetResponse) -> Current {
 /// The report where a transaction failed. It is an error instead where certainly nothing of the batch was
 /// applied.
 fn report_of_fault(
-    fault: Fault,
+    fault: RequestFault,
     transaction: &Transaction,
     applied: usize,
     mut report: Report,
 ) -> Result<Report, StoreError> {
     let Some(first) = transaction.operations.first() else { return Err(fault.into_error()) };
-    if fault.kind == Kind::TooLarge && !fault.in_doubt {
+    if fault.kind == FaultClass::TooLarge && !fault.in_doubt {
         report.outcomes[first.writes[0] + applied] = Outcome::Refused(Refusal::TooLarge(fault.text));
     } else if fault.in_doubt {
         for at in transaction.operations.iter().flat_map(|operation| &operation.writes) {

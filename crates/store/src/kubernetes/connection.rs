@@ -29,8 +29,8 @@ use tower::{BoxError, Service, ServiceBuilder};
 
 use super::bounded;
 use super::credentials::{Credentials, Identity};
-use super::fault::{self, Fault, Kind};
-use super::options::{Deletion, Options};
+use super::fault::{self, FaultClass, RequestFault};
+use super::options::{Deletion, KubeOptions};
 use super::pace::Pace;
 use super::recent::Recent;
 use crate::error::StoreError;
@@ -96,7 +96,7 @@ impl Question {
 
 /// The API server.
 pub(super) struct Server {
-    options: Options,
+    options: KubeOptions,
     config: Config,
     credentials: Credentials,
     /// The URL as messages may show it: without user and path.
@@ -126,7 +126,7 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    pub(super) fn new(options: Options) -> Result<Server, StoreError> {
+    pub(super) fn new(options: KubeOptions) -> Result<Server, StoreError> {
         let (config, credentials) = options.config()?;
         let url = &config.cluster_url;
         let port = url.port_u16().map_or(String::new(), |port| format!(":{port}"));
@@ -168,10 +168,11 @@ impl Server {
 
     /// The group that holds the custom resources: the configured one, else the one that the server lists. The
     /// server is asked once.
-    pub(super) async fn group(&self, deadline: Instant) -> Result<Group, Fault> {
+    pub(super) async fn group(&self, deadline: Instant) -> Result<Group, RequestFault> {
         let ask = async || {
             let text = self.ask(Question::get("/apis".to_string()), deadline).await?;
-            let list: Groups = serde_json::from_str(&text).map_err(|e| Fault::nonsense(&self.shown, &e))?;
+            let list: Groups =
+                serde_json::from_str(&text).map_err(|e| RequestFault::nonsense(&self.shown, &e))?;
             Ok(Group::from_groups(list.groups.iter().map(|group| group.name.as_str())))
         };
         self.group.get_or_try_init(ask).await.copied()
@@ -185,14 +186,14 @@ impl Server {
     /// Sends a request, and sends it again when the connection goes away and certainly no write is in doubt.
     /// API servers close connections now and then (`--goaway-chance`) and when they shut down, and so do the
     /// proxies before them. A write that may have been carried out is not sent again.
-    pub(super) async fn ask(&self, question: Question, deadline: Instant) -> Result<String, Fault> {
+    pub(super) async fn ask(&self, question: Question, deadline: Instant) -> Result<String, RequestFault> {
         let deadline = self.introduce(deadline).await?;
         let mut repeats = 0;
         loop {
             let pause = BREATH * repeats;
             match self.ask_once(question.clone(), deadline).await {
                 Err(fault)
-                    if fault.kind == Kind::BrokenOff
+                    if fault.kind == FaultClass::BrokenOff
                         && repeats < REPEATS
                         && Instant::now() + pause < deadline =>
                 {
@@ -206,41 +207,46 @@ impl Server {
 
     /// Sends a request. While the server asks to wait (429), waits and sends it again, as long as the
     /// deadline allows.
-    async fn ask_once(&self, question: Question, deadline: Instant) -> Result<String, Fault> {
+    async fn ask_once(&self, question: Question, deadline: Instant) -> Result<String, RequestFault> {
         let (_, body) = self.answer(&question, deadline).await?;
         match timeout_at(deadline, bounded::whole(body, question.most, &self.under_way)).await {
-            Ok(Ok(Some(bytes))) => String::from_utf8(bytes).map_err(|error| Fault {
+            Ok(Ok(Some(bytes))) => String::from_utf8(bytes).map_err(|error| RequestFault {
                 in_doubt: question.is_write(),
-                ..Fault::nonsense(&self.shown, &error)
+                ..RequestFault::nonsense(&self.shown, &error)
             }),
-            Ok(Ok(None)) => {
-                Err(Fault { in_doubt: question.is_write(), ..Fault::endless(&self.shown, question.most) })
-            }
-            Ok(Err(error)) => Err(Fault::on_the_way(&self.shown, &error, question.is_write())),
-            Err(_) => Err(Fault::silent(&self.shown, question.is_write())),
+            Ok(Ok(None)) => Err(RequestFault {
+                in_doubt: question.is_write(),
+                ..RequestFault::endless(&self.shown, question.most)
+            }),
+            Ok(Err(error)) => Err(RequestFault::on_the_way(&self.shown, &error, question.is_write())),
+            Err(_) => Err(RequestFault::silent(&self.shown, question.is_write())),
         }
     }
 
     /// Gets the credentials. Gives the deadline, later by the time that a person took to log in: the server
     /// has its whole time all the same.
-    async fn introduce(&self, deadline: Instant) -> Result<Instant, Fault> {
+    async fn introduce(&self, deadline: Instant) -> Result<Instant, RequestFault> {
         let start = Instant::now();
         self.identity(deadline).await?;
         Ok(if self.credentials.ask_a_person() { deadline + start.elapsed() } else { deadline })
     }
 
-    async fn identity(&self, deadline: Instant) -> Result<Arc<Identity>, Fault> {
-        self.credentials.get(deadline).await.map_err(|why| Fault::nobody(&self.shown, &why))
+    async fn identity(&self, deadline: Instant) -> Result<Arc<Identity>, RequestFault> {
+        self.credentials.get(deadline).await.map_err(|why| RequestFault::nobody(&self.shown, &why))
     }
 
     /// The body of an answer that arrives while things happen: a watch's.
-    pub(super) async fn listen(&self, url: String, deadline: Instant) -> Result<Body, Fault> {
+    pub(super) async fn listen(&self, url: String, deadline: Instant) -> Result<Body, RequestFault> {
         let deadline = self.introduce(deadline).await?;
         self.answer(&Question::get(url), deadline).await.map(|(_, body)| body)
     }
 
     /// The answer, if its status is a success.
-    async fn answer(&self, question: &Question, deadline: Instant) -> Result<(StatusCode, Body), Fault> {
+    async fn answer(
+        &self,
+        question: &Question,
+        deadline: Instant,
+    ) -> Result<(StatusCode, Body), RequestFault> {
         let mut retries = RETRIES;
         let mut was_renewed = false;
         loop {
@@ -248,7 +254,7 @@ impl Server {
             if let Some(pace) = &self.pace {
                 let wait = pace.take(Instant::now());
                 if Instant::now() + wait > deadline {
-                    return Err(Fault::paced(&self.shown, wait));
+                    return Err(RequestFault::paced(&self.shown, wait));
                 }
                 sleep_until(Instant::now() + wait).await;
             }
@@ -270,10 +276,12 @@ impl Server {
                     retries -= 1;
                     continue;
                 }
-                Ok(Err(error)) => return Err(Fault::on_the_way(&self.shown, &error, question.is_write())),
+                Ok(Err(error)) => {
+                    return Err(RequestFault::on_the_way(&self.shown, &error, question.is_write()));
+                }
                 Err(_) => {
                     let may_have_come = self.was_connected.load(Ordering::Relaxed);
-                    return Err(Fault::silent(&self.shown, question.is_write() && may_have_come));
+                    return Err(RequestFault::silent(&self.shown, question.is_write() && may_have_come));
                 }
             };
             let (parts, body) = answer.into_parts();
@@ -296,7 +304,7 @@ impl Server {
             match wait {
                 // A request that gets 429 was not carried out.
                 Some(wait) if Instant::now() + wait < deadline => sleep_until(Instant::now() + wait).await,
-                _ => return Err(Fault::answered(&self.shown, question, parts.status, &text, wait)),
+                _ => return Err(RequestFault::answered(&self.shown, question, parts.status, &text, wait)),
             }
         }
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
 use super::connection::{Question, Server};
-use super::fault::{Fault, Kind};
+use super::fault::{FaultClass, RequestFault};
 use crate::error::StoreError;
 
 const PATH: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
@@ -43,7 +43,7 @@ pub(super) async fn define(
 ) -> Result<Vec<Defined>, StoreError> {
     let mut done = Vec::with_capacity(definitions.len());
     for definition in definitions {
-        done.push(create(server, definition, deadline).await.map_err(Fault::into_error)?);
+        done.push(create(server, definition, deadline).await.map_err(RequestFault::into_error)?);
     }
     for definition in definitions {
         wait_for(server, definition, deadline).await?;
@@ -51,17 +51,21 @@ pub(super) async fn define(
     Ok(done)
 }
 
-async fn create(server: &Server, definition: &Definition<'_>, deadline: Instant) -> Result<Defined, Fault> {
+async fn create(
+    server: &Server,
+    definition: &Definition<'_>,
+    deadline: Instant,
+) -> Result<Defined, RequestFault> {
     match server.ask(Question::get(format!("{PATH}/{}", definition.name)), deadline).await {
         Ok(_) => return Ok(Defined::There),
-        Err(fault) if fault.kind == Kind::Absent => {}
+        Err(fault) if fault.kind == FaultClass::Absent => {}
         Err(fault) => return Err(fault),
     }
     let question = Question::send(Method::POST, PATH.to_string(), definition.text.to_string());
     match server.ask(question, deadline).await {
         Ok(_) => Ok(Defined::Created),
         // Another client created it in the meantime.
-        Err(fault) if fault.kind == Kind::Exists => Ok(Defined::There),
+        Err(fault) if fault.kind == FaultClass::Exists => Ok(Defined::There),
         Err(fault) => Err(fault),
     }
 }
@@ -71,8 +75,8 @@ async fn create(server: &Server, definition: &Definition<'_>, deadline: Instant)
 async fn wait_for(server: &Server, definition: &Definition<'_>, deadline: Instant) -> Result<(), StoreError> {
     loop {
         let text = server.ask(Question::get(format!("{PATH}/{}", definition.name)), deadline).await;
-        let stored: Stored = serde_json::from_str(&text.map_err(Fault::into_error)?)
-            .map_err(|error| Fault::nonsense(server.shown(), &error).into_error())?;
+        let stored: Stored = serde_json::from_str(&text.map_err(RequestFault::into_error)?)
+            .map_err(|error| RequestFault::nonsense(server.shown(), &error).into_error())?;
         if let Some(refused) = stored.condition("NamesAccepted", "False") {
             let text = format!(
                 "the Kubernetes API server at {} does not serve {}: {}",
@@ -85,12 +89,12 @@ async fn wait_for(server: &Server, definition: &Definition<'_>, deadline: Instan
         if stored.condition("Established", "True").is_some() {
             match server.ask(Question::get(format!("{}?limit=1", definition.objects)), deadline).await {
                 Ok(_) => return Ok(()),
-                Err(fault) if fault.kind == Kind::NotInstalled => {}
+                Err(fault) if fault.kind == FaultClass::NotInstalled => {}
                 Err(fault) => return Err(fault.into_error()),
             }
         }
         if Instant::now() + PAUSE > deadline {
-            return Err(Fault::silent(server.shown(), false).into_error());
+            return Err(RequestFault::silent(server.shown(), false).into_error());
         }
         sleep(PAUSE).await;
     }

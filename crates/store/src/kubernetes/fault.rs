@@ -15,7 +15,7 @@ use crate::error::{Refusal, StoreError};
 
 /// The class of a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FaultClass {
     /// The server cannot be reached, or did not answer.
     Unreachable,
     /// The connection went away before the answer came, and nothing is in doubt: the request was a read, or a
@@ -54,8 +54,8 @@ pub(super) enum Kind {
 
 /// Why a request got no good answer.
 #[derive(Clone, Debug)]
-pub(super) struct Fault {
-    pub(super) kind: Kind,
+pub(super) struct RequestFault {
+    pub(super) kind: FaultClass,
     /// Whether the server may have carried out the request although no good answer came.
     pub(super) in_doubt: bool,
     /// The message; it names the server and the remedy.
@@ -92,62 +92,63 @@ struct ListMeta {
     token: String,
 }
 
-impl Fault {
-    fn new(kind: Kind, text: String) -> Fault {
-        Fault { kind, in_doubt: false, text }
+impl RequestFault {
+    fn new(kind: FaultClass, text: String) -> RequestFault {
+        RequestFault { kind, in_doubt: false, text }
     }
 
     /// The server did not answer in time.
-    pub(super) fn silent(url: &str, in_doubt: bool) -> Fault {
+    pub(super) fn silent(url: &str, in_doubt: bool) -> RequestFault {
         let text = format!(
             "the Kubernetes API server at {url} gave no answer in time. Check that it runs, that its etcd does, and that nothing on the way to it drops packets"
         );
-        Fault { kind: Kind::Unreachable, in_doubt, text }
+        RequestFault { kind: FaultClass::Unreachable, in_doubt, text }
     }
 
     /// Our own limit on requests would let the request go only after the deadline.
-    pub(super) fn paced(url: &str, wait: Duration) -> Fault {
+    pub(super) fn paced(url: &str, wait: Duration) -> RequestFault {
         let text = format!(
             "too many requests to the Kubernetes API server at {url} for the limit of this process. Raise K8S_CLIENT_QPS and K8S_CLIENT_BURST"
         );
-        Fault::new(Kind::Throttled(wait), text)
+        RequestFault::new(FaultClass::Throttled(wait), text)
     }
 
     /// An answer larger than `most` bytes.
-    pub(super) fn endless(url: &str, most: usize) -> Fault {
+    pub(super) fn endless(url: &str, most: usize) -> RequestFault {
         let text = format!(
             "the answer of the Kubernetes API server at {url} is larger than the {} that it may have, and was not read to its end. Check the endpoint (the kubeconfig's server, K8S_API_ENDPOINT)",
             outside::Size(most)
         );
-        Fault::new(Kind::Endless, text)
+        RequestFault::new(FaultClass::Endless, text)
     }
 
     /// There are no credentials.
-    pub(super) fn nobody(url: &str, why: &str) -> Fault {
+    pub(super) fn nobody(url: &str, why: &str) -> RequestFault {
         let text = format!(
             "the credentials for the Kubernetes API server at {url} cannot be had: {why}. Check the kubeconfig's user"
         );
-        Fault::new(Kind::Unknown, text)
+        RequestFault::new(FaultClass::Unknown, text)
     }
 
     /// An answer that an API server does not give.
-    pub(super) fn nonsense(url: &str, error: &dyn StdError) -> Fault {
+    pub(super) fn nonsense(url: &str, error: &dyn StdError) -> RequestFault {
         let text = format!(
             "what answers at {url} does not speak as a Kubernetes API server does ({error}). Check the endpoint (the kubeconfig's server, K8S_API_ENDPOINT)"
         );
-        Fault::new(Kind::Impostor, text)
+        RequestFault::new(FaultClass::Impostor, text)
     }
 
     /// The connection failed before the answer had come in whole.
-    pub(super) fn on_the_way(url: &str, error: &kube::Error, is_write: bool) -> Fault {
+    pub(super) fn on_the_way(url: &str, error: &kube::Error, is_write: bool) -> RequestFault {
         let connecting = find::<ClientError>(error).is_some_and(ClientError::is_connect);
         let before = connecting || matches!(error, kube::Error::HttpError(_));
         let (kind, text) = connection_fault(url, error);
         let is_harmless = before || cause::was_not_processed(error);
-        let in_doubt = is_write && !is_harmless && !matches!(kind, Kind::Impostor | Kind::Unknown);
-        let is_broken_off = kind == Kind::Unreachable && !before && !in_doubt;
-        let kind = if is_broken_off { Kind::BrokenOff } else { kind };
-        Fault { kind, in_doubt, text }
+        let in_doubt =
+            is_write && !is_harmless && !matches!(kind, FaultClass::Impostor | FaultClass::Unknown);
+        let is_broken_off = kind == FaultClass::Unreachable && !before && !in_doubt;
+        let kind = if is_broken_off { FaultClass::BrokenOff } else { kind };
+        RequestFault { kind, in_doubt, text }
     }
 
     /// The server's answer.
@@ -157,7 +158,7 @@ impl Fault {
         code: StatusCode,
         text: &str,
         wait: Option<Duration>,
-    ) -> Fault {
+    ) -> RequestFault {
         let status: Option<Status> = serde_json::from_str(text).ok();
         let is_status = status.is_some();
         let status = status.unwrap_or_default();
@@ -175,67 +176,67 @@ impl Fault {
         };
         let (kind, text) = match code.as_u16() {
             401 => (
-                Kind::Unknown,
+                FaultClass::Unknown,
                 format!(
                     "the Kubernetes API server at {url} does not accept the credentials ({said}): a token or client certificate that is wrong or has expired. Check the kubeconfig's user, or the token that was given (k8sAPIToken, CALICO_K8SAPITOKEN)"
                 ),
             ),
             403 => match right(said) {
-                Some(remedy) => (Kind::Forbidden, format!("{at}. {remedy}")),
-                None => (Kind::Invalid, at),
+                Some(remedy) => (FaultClass::Forbidden, format!("{at}. {remedy}")),
+                None => (FaultClass::Invalid, at),
             },
-            404 if is_status && !status.details.name.is_empty() => (Kind::Absent, at),
-            404 => (Kind::NotInstalled, not_installed(url, question)),
-            409 if status.reason == "AlreadyExists" => (Kind::Exists, at),
+            404 if is_status && !status.details.name.is_empty() => (FaultClass::Absent, at),
+            404 => (FaultClass::NotInstalled, not_installed(url, question)),
+            409 if status.reason == "AlreadyExists" => (FaultClass::Exists, at),
             // The object of that UID is gone: the server says `UID in precondition`.
-            409 if said.contains("UID in precondition") => (Kind::Absent, at),
-            409 => (Kind::Conflict, at),
-            410 => (Kind::Gone(Some(status.metadata.token).filter(|token| !token.is_empty())), at),
-            413 => (Kind::TooLarge, at),
+            409 if said.contains("UID in precondition") => (FaultClass::Absent, at),
+            409 => (FaultClass::Conflict, at),
+            410 => (FaultClass::Gone(Some(status.metadata.token).filter(|token| !token.is_empty())), at),
+            413 => (FaultClass::TooLarge, at),
             _ if said.contains("request is too large")
                 || said.contains("trying to send message larger than max") =>
             {
-                (Kind::TooLarge, at)
+                (FaultClass::TooLarge, at)
             }
-            422 if all_causes("metadata.uid") => (Kind::Absent, at),
-            422 if all_causes("metadata.resourceVersion") => (Kind::Conflict, at),
-            422 if all_causes("metadata.name") => (Kind::Name, at),
+            422 if all_causes("metadata.uid") => (FaultClass::Absent, at),
+            422 if all_causes("metadata.resourceVersion") => (FaultClass::Conflict, at),
+            422 if all_causes("metadata.name") => (FaultClass::Name, at),
             // The server's message names the object and all that is wrong with it. Calico shows it as it is.
-            422 if is_status => (Kind::Invalid, said.to_string()),
-            400 | 405 | 406 | 415 | 422 => (Kind::Invalid, at),
-            429 => (Kind::Throttled(wait.unwrap_or_default()), at),
+            422 if is_status => (FaultClass::Invalid, said.to_string()),
+            400 | 405 | 406 | 415 | 422 => (FaultClass::Invalid, at),
+            429 => (FaultClass::Throttled(wait.unwrap_or_default()), at),
             500.. => (
-                Kind::Other,
+                FaultClass::Other,
                 format!("{at} ({code}). The server, its etcd, or an admission webhook of the cluster fails"),
             ),
             _ => (
-                Kind::Impostor,
+                FaultClass::Impostor,
                 format!(
                     "what answers at {url} does not speak as a Kubernetes API server does ({code}: {said}). Check the endpoint (the kubeconfig's server, K8S_API_ENDPOINT)"
                 ),
             ),
         };
-        let text = match kind == Kind::Invalid && is_of_admission(said) {
+        let text = match kind == FaultClass::Invalid && is_of_admission(said) {
             true => {
                 format!("{text}. The policy or webhook named there must let {} be written", kind_of(question))
             }
             false => text,
         };
         // A server that fails may have carried out the write before it failed.
-        let in_doubt = question.is_write() && kind == Kind::Other;
-        Fault { kind, in_doubt, text }
+        let in_doubt = question.is_write() && kind == FaultClass::Other;
+        RequestFault { kind, in_doubt, text }
     }
 
     /// The refusal of a write; `None` where the fault is not the record's.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         let text = || self.text.clone();
         Some(match self.kind {
-            Kind::Absent => Refusal::Conflict(Current::Absent),
-            Kind::Exists | Kind::Conflict => Refusal::Conflict(Current::Unknown),
-            Kind::Invalid => Refusal::Invalid(text()),
-            Kind::Name => Refusal::Name(text()),
-            Kind::TooLarge => Refusal::TooLarge(text()),
-            Kind::Forbidden => Refusal::Denied(text()),
+            FaultClass::Absent => Refusal::Conflict(Current::Absent),
+            FaultClass::Exists | FaultClass::Conflict => Refusal::Conflict(Current::Unknown),
+            FaultClass::Invalid => Refusal::Invalid(text()),
+            FaultClass::Name => Refusal::Name(text()),
+            FaultClass::TooLarge => Refusal::TooLarge(text()),
+            FaultClass::Forbidden => Refusal::Denied(text()),
             _ => return None,
         })
     }
@@ -243,21 +244,21 @@ impl Fault {
     /// The error that callers of the port get, where the call as a whole failed.
     pub(super) fn into_error(self) -> StoreError {
         match self.kind {
-            Kind::Unreachable
-            | Kind::BrokenOff
-            | Kind::Other
-            | Kind::Gone(_)
-            | Kind::Exists
-            | Kind::Conflict
-            | Kind::Absent => StoreError::Unavailable(self.text),
-            Kind::Unknown | Kind::Forbidden => StoreError::Denied(self.text),
-            Kind::Throttled(after) => StoreError::Throttled { after, reason: self.text },
-            Kind::Impostor
-            | Kind::Endless
-            | Kind::NotInstalled
-            | Kind::Invalid
-            | Kind::Name
-            | Kind::TooLarge => StoreError::Unusable(self.text),
+            FaultClass::Unreachable
+            | FaultClass::BrokenOff
+            | FaultClass::Other
+            | FaultClass::Gone(_)
+            | FaultClass::Exists
+            | FaultClass::Conflict
+            | FaultClass::Absent => StoreError::Unavailable(self.text),
+            FaultClass::Unknown | FaultClass::Forbidden => StoreError::Denied(self.text),
+            FaultClass::Throttled(after) => StoreError::Throttled { after, reason: self.text },
+            FaultClass::Impostor
+            | FaultClass::Endless
+            | FaultClass::NotInstalled
+            | FaultClass::Invalid
+            | FaultClass::Name
+            | FaultClass::TooLarge => StoreError::Unusable(self.text),
         }
     }
 }
@@ -324,12 +325,12 @@ pub(super) fn was_not_connected_for(error: &kube::Error) -> bool {
 }
 
 /// Classifies an error of connecting, or of a connection that broke.
-fn connection_fault(url: &str, error: &kube::Error) -> (Kind, String) {
+fn connection_fault(url: &str, error: &kube::Error) -> (FaultClass, String) {
     if let Some(unusable) = find::<UnusableCertificates>(error) {
         let text = format!(
             "the Kubernetes API server at {url} is not asked: {unusable}. Check the kubeconfig's cluster and user, or K8S_CA_FILE, K8S_CERT_FILE and K8S_KEY_FILE"
         );
-        return (Kind::Unknown, text);
+        return (FaultClass::Unknown, text);
     }
     match find::<TlsError>(error) {
         Some(TlsError::InvalidCertificate(reason)) => {
@@ -349,25 +350,25 @@ fn connection_fault(url: &str, error: &kube::Error) -> (Kind, String) {
                 _ => "is not acceptable",
             };
             (
-                Kind::Impostor,
+                FaultClass::Impostor,
                 format!("the certificate of the Kubernetes API server at {url} {why} ({reason})"),
             )
         }
         Some(TlsError::AlertReceived(alert)) if ABOUT_US.contains(alert) => (
-            Kind::Unknown,
+            FaultClass::Unknown,
             format!(
                 "the Kubernetes API server at {url} does not accept the client certificate ({alert:?}). Check the kubeconfig's user, or K8S_CERT_FILE and K8S_KEY_FILE"
             ),
         ),
         Some(TlsError::InvalidMessage(_)) => (
-            Kind::Impostor,
+            FaultClass::Impostor,
             format!("what answers at {url} does not speak TLS. If it is right, name it http://"),
         ),
         Some(other) => {
-            (Kind::Impostor, format!("TLS with the Kubernetes API server at {url} failed: {other}"))
+            (FaultClass::Impostor, format!("TLS with the Kubernetes API server at {url} failed: {other}"))
         }
         None => (
-            Kind::Unreachable,
+            FaultClass::Unreachable,
             format!(
                 "the Kubernetes API server at {url} cannot be reached: {}. Check that it runs and the endpoint (the kubeconfig's server, K8S_API_ENDPOINT)",
                 chain(error)

@@ -62,9 +62,9 @@ use crate::read::{ReadSet, Scope};
 use crate::view::View;
 use connection::Server;
 pub use definitions::{Defined, Definition};
-use fault::Fault;
+use fault::RequestFault;
 pub use objects::ObjectName;
-pub use options::{Deletion, InCluster, Kubeconfig, Options};
+pub use options::{Deletion, InCluster, KubeOptions, Kubeconfig};
 pub use watching::KubeWatch;
 
 /// A store in a Kubernetes API server. Clones share the connection.
@@ -88,7 +88,7 @@ impl KubeStore {
     /// # Errors
     /// [`StoreError::Unusable`] or [`StoreError::Denied`] for a file that cannot be read or makes no sense,
     /// and where no server is named.
-    pub fn open(options: Options) -> Result<KubeStore, StoreError> {
+    pub fn open(options: KubeOptions) -> Result<KubeStore, StoreError> {
         Ok(KubeStore { server: Arc::new(Server::new(options)?) })
     }
 
@@ -97,7 +97,7 @@ impl KubeStore {
     /// # Errors
     /// When the server gives no answer.
     pub async fn group(&self, within: Duration) -> Result<Group, StoreError> {
-        self.server.group(Instant::now() + within).await.map_err(Fault::into_error)
+        self.server.group(Instant::now() + within).await.map_err(RequestFault::into_error)
     }
 
     /// Creates those CustomResourceDefinitions that do not exist, and waits until the objects of all of them

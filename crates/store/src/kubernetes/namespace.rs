@@ -6,7 +6,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::connection::Server;
-use super::fault::Fault;
+use super::fault::RequestFault;
 use super::objects::{ObjectName, object};
 use crate::error::StoreError;
 
@@ -30,6 +30,6 @@ pub(super) async fn labels(
 ) -> Result<Option<BTreeMap<String, String>>, StoreError> {
     let Some(found) = object(server, ObjectName::namespace(name), deadline).await? else { return Ok(None) };
     let namespace: Namespace = serde_json::from_value(found)
-        .map_err(|error| Fault::nonsense(server.shown(), &error).into_error())?;
+        .map_err(|error| RequestFault::nonsense(server.shown(), &error).into_error())?;
     Ok(Some(namespace.metadata.labels.unwrap_or_default()))
 }

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use tokio::time::Instant;
 
 use super::connection::{Question, Server};
-use super::fault::{Fault, Kind};
+use super::fault::{FaultClass, RequestFault};
 use crate::error::StoreError;
 
 /// The group of pods and namespaces.
@@ -55,14 +55,14 @@ pub(super) async fn object(
     let Some(path) = name.path() else { return Ok(None) };
     let text = match server.ask(Question::get(path), deadline).await {
         Ok(text) => text,
-        Err(fault) if fault.kind == Kind::Absent => return Ok(None),
+        Err(fault) if fault.kind == FaultClass::Absent => return Ok(None),
         // Every API server has the core kinds: where they are missing, it is no API server.
-        Err(fault) if fault.kind == Kind::NotInstalled && name.api != CORE => return Ok(None),
+        Err(fault) if fault.kind == FaultClass::NotInstalled && name.api != CORE => return Ok(None),
         Err(fault) => return Err(fault.into_error()),
     };
     serde_json::from_str(&text)
         .map(Some)
-        .map_err(|error| Fault::nonsense(server.shown(), &error).into_error())
+        .map_err(|error| RequestFault::nonsense(server.shown(), &error).into_error())
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ pub enum Deletion {
 
 /// How to reach the API server.
 #[derive(Clone, PartialEq)]
-pub struct Options {
+pub struct KubeOptions {
     /// The kubeconfig to read.
     pub kubeconfig: Option<Kubeconfig>,
     /// The context of the kubeconfig; `None` for its current one.
@@ -100,9 +100,9 @@ pub struct Options {
     pub deletion: Deletion,
 }
 
-impl Default for Options {
+impl Default for KubeOptions {
     fn default() -> Self {
-        Options {
+        KubeOptions {
             kubeconfig: None,
             context: None,
             in_cluster: None,
@@ -122,7 +122,7 @@ impl Default for Options {
 }
 
 /// Leaves out secrets, and the endpoint, which may contain one.
-impl fmt::Debug for Options {
+impl fmt::Debug for KubeOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("kubeconfig", &self.kubeconfig)
@@ -148,7 +148,7 @@ pub(super) fn certificates(text: &str, place: &str) -> Result<Vec<Vec<u8>>, Stor
     }
 }
 
-impl Options {
+impl KubeOptions {
     /// Reads all files. Gives the connection's settings, and the credentials of requests.
     pub(super) fn config(&self) -> Result<(Config, Credentials), StoreError> {
         let (mut config, mut credentials) = match (&self.kubeconfig, &self.endpoint, &self.in_cluster) {

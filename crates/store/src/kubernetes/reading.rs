@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::bounded;
 use super::connection::{METADATA_LIST, Question, Server};
-use super::fault::{Fault, Kind};
+use super::fault::{FaultClass, RequestFault};
 use super::place::{self, Place, Range, What};
 use super::writing::removal;
 use crate::error::StoreError;
@@ -30,7 +30,7 @@ pub(super) async fn read(server: &Server, set: &ReadSet, deadline: Instant) -> R
     if set.is_empty() {
         return Ok(View::new());
     }
-    let group = server.group(deadline).await.map_err(Fault::into_error)?;
+    let group = server.group(deadline).await.map_err(RequestFault::into_error)?;
     let parts: Vec<Part<'_>> = (set.scopes.iter().map(Part::Scope))
         .chain(set.keys.iter().map(|(key, depth)| Part::Key(key, *depth)))
         .collect();
@@ -77,11 +77,11 @@ impl Part<'_> {
     async fn look(self, server: &Server, group: Group, deadline: Instant) -> Result<PartRead, StoreError> {
         Ok(match self {
             Part::Scope(read) => {
-                PartRead::Scope(list(server, group, read, deadline).await.map_err(Fault::into_error)?)
+                PartRead::Scope(list(server, group, read, deadline).await.map_err(RequestFault::into_error)?)
             }
             Part::Key(key, depth) => PartRead::Key(match look(server, group, key, deadline).await {
-                Ok(Found::Record(record, _)) => Slot::of(&record, depth),
-                Ok(Found::Tombstone(uid, revision)) => {
+                Ok(ObjectAtName::Record(record, _)) => Slot::of(&record, depth),
+                Ok(ObjectAtName::Tombstone(uid, revision)) => {
                     if let Ok(place) = place::of_key(group, key) {
                         bury(server, &place, &uid, &revision, deadline).await;
                     }
@@ -107,7 +107,7 @@ fn note_revision(view: &mut View, revision: Revision) {
 }
 
 /// What is stored under the object name of a key.
-pub(super) enum Found {
+pub(super) enum ObjectAtName {
     /// There is no object, and there can be none, for this reason.
     Nowhere(String),
     /// There is no object.
@@ -126,41 +126,41 @@ pub(super) async fn look(
     group: Group,
     key: &Key,
     deadline: Instant,
-) -> Result<Found, LookError> {
+) -> Result<ObjectAtName, LookError> {
     let place = match place::of_key(group, key) {
         Ok(place) => place,
-        Err(reason) => return Ok(Found::Nowhere(reason)),
+        Err(reason) => return Ok(ObjectAtName::Nowhere(reason)),
     };
     let text = match server.ask(Question::get(place.path()), deadline).await {
         Ok(text) => text,
-        Err(fault) if fault.kind == Kind::Absent => return Ok(Found::Nothing),
+        Err(fault) if fault.kind == FaultClass::Absent => return Ok(ObjectAtName::Nothing),
         Err(fault) => return Err(LookError::Fault(fault)),
     };
     let object = match decode(server, group, place.what, &text) {
         Ok(Some(object)) => object,
-        Ok(None) => return Ok(Found::Nothing),
+        Ok(None) => return Ok(ObjectAtName::Nothing),
         Err(error) => {
             let revision = ShortMeta::of(&text).revision;
             return Err(LookError::Unreadable(Unreadable { error, revision: Revision::new(revision) }));
         }
     };
     if object.is_deleted {
-        return Ok(Found::Tombstone(object.uid, object.revision));
+        return Ok(ObjectAtName::Tombstone(object.uid, object.revision));
     }
     if object.key != *key {
-        return Ok(Found::Another(object.key));
+        return Ok(ObjectAtName::Another(object.key));
     }
     let uid = object.uid.clone();
     let record = Arc::new(record_of(object));
     if matches!(place.what, What::Custom(collection) if collection.has_tombstones()) {
         server.recent.note(key, record.revision.clone(), Arc::new(record.value.clone()));
     }
-    Ok(Found::Record(record, uid))
+    Ok(ObjectAtName::Record(record, uid))
 }
 
 /// Why a look gave no answer.
 pub(super) enum LookError {
-    Fault(Fault),
+    Fault(RequestFault),
     /// The object exists and cannot be parsed.
     Unreadable(Unreadable),
 }
@@ -238,7 +238,7 @@ pub(super) async fn list(
     group: Group,
     read: &ScopeRead,
     deadline: Instant,
-) -> Result<Listed, Fault> {
+) -> Result<Listed, RequestFault> {
     if matches!(&read.scope, Scope::Resources { kind, .. } if !place::is_kept(*kind)) {
         return Ok(Listed::default());
     }
@@ -252,7 +252,7 @@ pub(super) async fn list_range(
     range: &Range,
     read: &ScopeRead,
     deadline: Instant,
-) -> Result<Listed, Fault> {
+) -> Result<Listed, RequestFault> {
     let wanted = read.page.as_ref().map_or(usize::MAX, |page| page.limit.max(1));
     let after = read.page.as_ref().and_then(|page| page.after.as_ref()).map(|key| range.position(group, key));
     let short = read.depth == Depth::Key && range.what.is_told_by_metadata();
@@ -270,7 +270,7 @@ pub(super) async fn list_range(
         let text = match server.ask(question, deadline).await {
             Ok(text) => text,
             Err(fault) => match fault.kind {
-                Kind::Gone(next) => {
+                FaultClass::Gone(next) => {
                     if next.is_none() {
                         listed.slots.clear();
                         listed.strays.clear();
@@ -280,13 +280,15 @@ pub(super) async fn list_range(
                     continue;
                 }
                 // The objects may be large: ask for fewer at once.
-                Kind::Endless if page > 1 => {
+                FaultClass::Endless if page > 1 => {
                     page = (page / 8).max(1);
                     continue;
                 }
                 // The server does not accept the token that we made: read from the start, and skip the
                 // records up to `after`.
-                Kind::Invalid if after.is_some() && listed.slots.is_empty() && passes_over.is_none() => {
+                FaultClass::Invalid
+                    if after.is_some() && listed.slots.is_empty() && passes_over.is_none() =>
+                {
                     (token, passes_over) = (None, after.clone());
                     continue;
                 }
@@ -295,10 +297,10 @@ pub(super) async fn list_range(
         };
         bytes += text.len();
         if bytes > bounded::LIST {
-            return Err(Fault::endless(server.shown(), bounded::LIST));
+            return Err(RequestFault::endless(server.shown(), bounded::LIST));
         }
         let list: List<'_> =
-            serde_json::from_str(&text).map_err(|error| Fault::nonsense(server.shown(), &error))?;
+            serde_json::from_str(&text).map_err(|error| RequestFault::nonsense(server.shown(), &error))?;
         let items = list.items.unwrap_or_default();
         if matches!(read.scope, Scope::Handles) {
             bury_listed(server, group, &items, deadline).await;

@@ -5,7 +5,7 @@ use api::{Key, Owner};
 use tokio::time::Instant;
 
 use super::connection::Server;
-use super::fault::Fault;
+use super::fault::RequestFault;
 use super::place;
 use super::reading::list_range;
 use super::writing;
@@ -19,13 +19,14 @@ const ATTEMPTS: usize = 10;
 
 /// Writes a host's unlabelled affinities again, which adds the labels. Gives how many there were.
 pub(super) async fn label(server: &Server, host: &str, deadline: Instant) -> Result<usize, StoreError> {
-    let group = server.group(deadline).await.map_err(Fault::into_error)?;
+    let group = server.group(deadline).await.map_err(RequestFault::into_error)?;
     let range = place::of_unlabelled_affinities(group);
     let scope = Scope::Affinities { owner: Some(Owner::Host(host.to_string())), family: None };
     let read = ScopeRead { scope, depth: Depth::Full, page: None };
     let mut labelled = 0;
     for _ in 0..ATTEMPTS {
-        let listed = list_range(server, group, &range, &read, deadline).await.map_err(Fault::into_error)?;
+        let listed =
+            list_range(server, group, &range, &read, deadline).await.map_err(RequestFault::into_error)?;
         let mut batch = Batch::new();
         for (key, slot) in listed.slots {
             let (Key::Affinity { .. }, Slot::Full(record)) = (&key, slot) else { continue };

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::bounded;
 use super::connection::Server;
-use super::fault::{Fault, Kind};
+use super::fault::{FaultClass, RequestFault};
 use super::place::{self, Range};
 use super::reading::{decode, list, named, record_of};
 use crate::error::WatchError;
@@ -125,7 +125,7 @@ async fn follow_once(server: &Server, scope: &Scope, sender: &Sender) -> End {
     }
 }
 
-fn of_fault(fault: Fault) -> End {
+fn of_fault(fault: RequestFault) -> End {
     match fault.into_error() {
         error if error.is_transient() => End::Failed(WatchError::Interrupted(error.to_string())),
         error => End::Failed(error.into()),
@@ -186,8 +186,11 @@ impl Followed<'_> {
             Ok(body) => body,
             Err(fault) => {
                 return match fault.kind {
-                    Kind::Gone(_) => End::Gap,
-                    Kind::Unreachable | Kind::BrokenOff | Kind::Other | Kind::Throttled(_) => End::Over,
+                    FaultClass::Gone(_) => End::Gap,
+                    FaultClass::Unreachable
+                    | FaultClass::BrokenOff
+                    | FaultClass::Other
+                    | FaultClass::Throttled(_) => End::Over,
                     _ => of_fault(fault),
                 };
             }

@@ -10,10 +10,10 @@ use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
 use super::connection::{Question, STRATEGIC_PATCH, Server};
-use super::fault::{Fault, Kind};
+use super::fault::{FaultClass, RequestFault};
 use super::options::Deletion;
 use super::place::{self, Place, What};
-use super::reading::{Found, LookError, look};
+use super::reading::{LookError, ObjectAtName, look};
 use crate::batch::{Batch, Current, Expect, Op, Outcome, Report, Write};
 use crate::error::{Refusal, StoreError};
 
@@ -23,11 +23,11 @@ const ATTEMPTS: usize = 5;
 /// Why a write was not applied.
 enum Stop {
     Refused(Refusal),
-    Fault(Fault),
+    Fault(RequestFault),
 }
 
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
+impl From<RequestFault> for Stop {
+    fn from(fault: RequestFault) -> Self {
         match fault.refusal() {
             Some(refusal) => Stop::Refused(refusal),
             None => Stop::Fault(fault),
@@ -54,7 +54,7 @@ pub(super) async fn commit(server: &Server, batch: &Batch, deadline: Instant) ->
     if batch.is_empty() {
         return Ok(report);
     }
-    let group = server.group(deadline).await.map_err(Fault::into_error)?;
+    let group = server.group(deadline).await.map_err(RequestFault::into_error)?;
     for (index, write) in batch.writes.iter().enumerate() {
         let commit = Commit { server, group, key: &write.key, deadline };
         let outcome = match expectation(batch, &report.outcomes, write) {
@@ -65,10 +65,10 @@ pub(super) async fn commit(server: &Server, batch: &Batch, deadline: Instant) ->
             Ok(revision) => Outcome::Applied(revision),
             Err(Stop::Refused(refusal)) => Outcome::Refused(refusal),
             Err(Stop::Fault(fault)) if index == 0 && !fault.in_doubt => return Err(fault.into_error()),
-            Err(Stop::Fault(fault)) if fault.kind == Kind::Unknown => {
+            Err(Stop::Fault(fault)) if fault.kind == FaultClass::Unknown => {
                 Outcome::Refused(Refusal::Denied(fault.text))
             }
-            Err(Stop::Fault(fault)) if fault.kind == Kind::NotInstalled => {
+            Err(Stop::Fault(fault)) if fault.kind == FaultClass::NotInstalled => {
                 Outcome::Refused(Refusal::Invalid(fault.text))
             }
             // The request may not even have been sent: `Unknown` is the only outcome that carries the reason
@@ -132,11 +132,11 @@ struct Commit<'c> {
 }
 
 impl Commit<'_> {
-    async fn ask(&self, question: Question) -> Result<String, Fault> {
+    async fn ask(&self, question: Question) -> Result<String, RequestFault> {
         self.server.ask(question, self.deadline).await
     }
 
-    async fn look(&self) -> Result<Found, Stop> {
+    async fn look(&self) -> Result<ObjectAtName, Stop> {
         Ok(look(self.server, self.group, self.key, self.deadline).await?)
     }
 
@@ -185,20 +185,20 @@ impl Commit<'_> {
             let question = Question::send(Method::POST, place.collection.clone(), object.clone());
             match self.ask(question).await {
                 Ok(text) => return Ok(self.remember_stored(&text, value)),
-                Err(fault) if fault.kind == Kind::Exists => {}
+                Err(fault) if fault.kind == FaultClass::Exists => {}
                 Err(fault) => return Err(fault.into()),
             }
             match self.look().await? {
-                Found::Nothing => {}
-                Found::Tombstone(uid, revision) => self.remove(place, Some(&uid), &revision).await?,
-                Found::Record(record, _) => return Err(conflict(Current::Record(record))),
-                Found::Another(other) => {
+                ObjectAtName::Nothing => {}
+                ObjectAtName::Tombstone(uid, revision) => self.remove(place, Some(&uid), &revision).await?,
+                ObjectAtName::Record(record, _) => return Err(conflict(Current::Record(record))),
+                ObjectAtName::Another(other) => {
                     return Err(Stop::Refused(Refusal::Name(format!(
                         "{} cannot be kept in Kubernetes: {other} has the name {:?} there",
                         self.key, place.name
                     ))));
                 }
-                Found::Nowhere(reason) => return Err(Stop::Refused(Refusal::Name(reason))),
+                ObjectAtName::Nowhere(reason) => return Err(Stop::Refused(Refusal::Name(reason))),
             }
         }
         Err(conflict(Current::Unknown))
@@ -241,8 +241,10 @@ impl Commit<'_> {
     /// The value at that revision, if it is the present one.
     async fn value_at(&self, revision: &Revision) -> Result<Arc<Value>, Stop> {
         match self.look().await? {
-            Found::Record(record, _) if record.revision == *revision => Ok(Arc::new(record.value.clone())),
-            Found::Record(record, _) => Err(conflict(Current::Record(record))),
+            ObjectAtName::Record(record, _) if record.revision == *revision => {
+                Ok(Arc::new(record.value.clone()))
+            }
+            ObjectAtName::Record(record, _) => Err(conflict(Current::Record(record))),
             _ => Err(conflict(Current::Absent)),
         }
     }
@@ -251,7 +253,7 @@ impl Commit<'_> {
     async fn remove(&self, place: &Place, uid: Option<&str>, revision: &Revision) -> Result<(), Stop> {
         match self.ask(removal(place, uid, revision)).await {
             Ok(_) => Ok(()),
-            Err(fault) if matches!(fault.kind, Kind::Absent | Kind::Conflict) => Ok(()),
+            Err(fault) if matches!(fault.kind, FaultClass::Absent | FaultClass::Conflict) => Ok(()),
             Err(fault) => Err(fault.into()),
         }
     }
@@ -260,7 +262,7 @@ impl Commit<'_> {
         let node = resource(self.key, value)?;
         let text = self.ask(Question::get(place.path())).await?;
         let stored: Json = serde_json::from_str(&text)
-            .map_err(|error| Stop::Fault(Fault::nonsense(self.server.shown(), &error)))?;
+            .map_err(|error| Stop::Fault(RequestFault::nonsense(self.server.shown(), &error)))?;
         if stored["metadata"]["resourceVersion"] != revision.as_str() {
             return Err(conflict(Current::Unknown));
         }
@@ -271,7 +273,7 @@ impl Commit<'_> {
 
     async fn create_endpoint(&self) -> Result<Revision, Stop> {
         match self.look().await? {
-            Found::Record(record, _) => Err(conflict(Current::Record(record))),
+            ObjectAtName::Record(record, _) => Err(conflict(Current::Record(record))),
             _ => Err(Stop::Refused(Refusal::Invalid(format!(
                 "{} cannot be created: in Kubernetes it exists once its Pod is scheduled to that node",
                 self.key
@@ -296,7 +298,7 @@ impl Commit<'_> {
 
     async fn uid(&self) -> Result<String, Stop> {
         match self.look().await? {
-            Found::Record(_, uid) => Ok(uid),
+            ObjectAtName::Record(_, uid) => Ok(uid),
             _ => Err(conflict(Current::Absent)),
         }
     }

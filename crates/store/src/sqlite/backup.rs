@@ -8,7 +8,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use super::connection::{create_new, sync_directory, without_views};
-use super::fault::{Fault, file_error};
+use super::fault::{StepError, file_error};
 use super::reading::counter;
 use super::schema::{self, Layout};
 use super::writing::{put, set_counter};
@@ -71,8 +71,8 @@ impl SqliteStore {
     }
 }
 
-fn copy(conn: &Connection, source: &Path, target: &Path) -> Result<(), Fault> {
-    let of_source = |fault: Fault| if fault.is_busy() { fault } else { fault.explain(source).into() };
+fn copy(conn: &Connection, source: &Path, target: &Path) -> Result<(), StepError> {
+    let of_source = |fault: StepError| if fault.is_busy() { fault } else { fault.explain(source).into() };
     checkpoint::check_for_backup(conn, source).map_err(of_source)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut copy = Connection::open_with_flags(target, flags)?;
@@ -81,14 +81,14 @@ fn copy(conn: &Connection, source: &Path, target: &Path) -> Result<(), Fault> {
         // In one step, under one snapshot: commits of others cannot make it begin again.
         match backup.step(-1)? {
             StepResult::Done => {}
-            _ => return Err(Fault::busy()),
+            _ => return Err(StepError::busy()),
         }
     }
     // The copy says that it has a write-ahead log; alone and read-only it could not be opened.
     copy.pragma_update(None, "journal_mode", "DELETE")?;
     checkpoint::note_alone(&copy)?;
     let verdict = contents::check(&copy)?;
-    copy.close().map_err(|(_, error)| Fault::from(error))?;
+    copy.close().map_err(|(_, error)| StepError::from(error))?;
     match verdict {
         Ok(()) => Ok(()),
         Err(damage) => Err(StoreError::Unusable(format!(
@@ -100,7 +100,7 @@ fn copy(conn: &Connection, source: &Path, target: &Path) -> Result<(), Fault> {
     }
 }
 
-fn open_backup(path: &Path) -> Result<Connection, Fault> {
+fn open_backup(path: &Path) -> Result<Connection, StepError> {
     fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => StoreError::Unusable(format!("{} does not exist", path.display())),
         _ => file_error(path, "opened", &error),
@@ -130,7 +130,7 @@ fn open_backup(path: &Path) -> Result<Connection, Fault> {
     }
 }
 
-fn swap(conn: &Connection, source: &Connection, backup: &Path) -> Result<(), Fault> {
+fn swap(conn: &Connection, source: &Connection, backup: &Path) -> Result<(), StepError> {
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let swapped = replace_all(conn, source, backup).and_then(|()| Ok(conn.execute_batch("COMMIT")?));
     if swapped.is_err() && !conn.is_autocommit() {
@@ -139,8 +139,8 @@ fn swap(conn: &Connection, source: &Connection, backup: &Path) -> Result<(), Fau
     swapped
 }
 
-fn replace_all(conn: &Connection, source: &Connection, backup: &Path) -> Result<(), Fault> {
-    let of_backup = |fault: Fault| Fault::from(fault.explain(backup));
+fn replace_all(conn: &Connection, source: &Connection, backup: &Path) -> Result<(), StepError> {
+    let of_backup = |fault: StepError| StepError::from(fault.explain(backup));
     let sql_of_backup = |error: rusqlite::Error| of_backup(error.into());
     let snapshot = source.unchecked_transaction().map_err(sql_of_backup)?;
     let mut revision = counter(conn)?.0.max(counter(&snapshot).map_err(of_backup)?.0);

@@ -16,7 +16,7 @@ use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use super::connection::{reach, without_views};
-use super::fault::Fault;
+use super::fault::StepError;
 use super::place::{broken_wal, find_wal, shm_of, wal_of, without_wal};
 use super::schema::CHECKPOINT;
 use super::turn::Lock;
@@ -51,7 +51,7 @@ pub(super) fn after_commit(conn: &Connection) {
 }
 
 /// Empties the -wal file, but for the commit that says so. `false` where others are in the way.
-pub(super) fn run(conn: &Connection) -> Result<bool, Fault> {
+pub(super) fn run(conn: &Connection) -> Result<bool, StepError> {
     if !move_all(conn, "TRUNCATE")? {
         return Ok(false);
     }
@@ -62,17 +62,17 @@ pub(super) fn run(conn: &Connection) -> Result<bool, Fault> {
     moved
 }
 
-fn move_all(conn: &Connection, how: &str) -> Result<bool, Fault> {
+fn move_all(conn: &Connection, how: &str) -> Result<bool, StepError> {
     let busy: i64 = conn.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| row.get(0))?;
     Ok(busy == 0)
 }
 
 /// Notes that no -wal file belongs beside the database.
-pub(super) fn note_alone(conn: &Connection) -> Result<(), Fault> {
+pub(super) fn note_alone(conn: &Connection) -> Result<(), StepError> {
     note(conn, "0")
 }
 
-fn note(conn: &Connection, needs_wal: &str) -> Result<(), Fault> {
+fn note(conn: &Connection, needs_wal: &str) -> Result<(), StepError> {
     Ok(conn
         .execute_batch(&format!(
             "BEGIN IMMEDIATE;
@@ -94,7 +94,7 @@ fn note(conn: &Connection, needs_wal: &str) -> Result<(), Fault> {
 ///
 /// # Errors
 /// See [`without_wal`] and [`broken_wal`].
-pub(super) fn check(path: &Path) -> Result<(), Fault> {
+pub(super) fn check(path: &Path) -> Result<(), StepError> {
     let wal = wal_of(path);
     if find_wal(path, &wal)?.is_none() {
         return match needs_wal(path) {
@@ -129,7 +129,7 @@ pub(super) fn check(path: &Path) -> Result<(), Fault> {
 ///
 /// # Errors
 /// See [`broken_wal`]; SQLite's.
-pub(super) fn check_whole(conn: &Connection, path: &Path) -> Result<(), Fault> {
+pub(super) fn check_whole(conn: &Connection, path: &Path) -> Result<(), StepError> {
     let suspicion = match judge(conn, path) {
         Err(fault) if !fault.is_busy() => fault,
         judged => return judged,
@@ -138,7 +138,7 @@ pub(super) fn check_whole(conn: &Connection, path: &Path) -> Result<(), Fault> {
     // connection keeps them off, for one that writes is not told how many frames there are.
     let _lock = Lock::take(&wal_of(path))?;
     let guard = reach(path)?;
-    match guard.execute_batch("BEGIN IMMEDIATE").map_err(Fault::from) {
+    match guard.execute_batch("BEGIN IMMEDIATE").map_err(StepError::from) {
         Ok(()) => {}
         Err(fault) if fault.is_busy() => return Err(fault),
         // On a filesystem that is mounted read-only nobody moves anything.
@@ -149,7 +149,7 @@ pub(super) fn check_whole(conn: &Connection, path: &Path) -> Result<(), Fault> {
     judged
 }
 
-fn judge(conn: &Connection, path: &Path) -> Result<(), Fault> {
+fn judge(conn: &Connection, path: &Path) -> Result<(), StepError> {
     let Ok(seen) = seen(conn) else { return Ok(()) };
     let Some(frames) = frames(conn)? else { return Ok(()) };
     let page: u32 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
@@ -178,7 +178,7 @@ fn judge(conn: &Connection, path: &Path) -> Result<(), Fault> {
 ///
 /// # Errors
 /// See [`broken_wal`]; SQLite's.
-pub(super) fn check_for_backup(conn: &Connection, path: &Path) -> Result<(), Fault> {
+pub(super) fn check_for_backup(conn: &Connection, path: &Path) -> Result<(), StepError> {
     let wal = wal_of(path);
     let Some(taken) = frames(conn)? else { return Ok(()) };
     let is_whole = |log: Log| log.has_header && !log.is_cut && !log.has_tail && log.frames >= taken;
@@ -207,7 +207,7 @@ pub(super) fn check_for_backup(conn: &Connection, path: &Path) -> Result<(), Fau
     judged
 }
 
-fn refuse_cut(path: &Path, log: Log, length: usize) -> Result<(), Fault> {
+fn refuse_cut(path: &Path, log: Log, length: usize) -> Result<(), StepError> {
     if !log.has_header && length > wal::size(0, 0) {
         return Err(broken_wal(path, "is damaged: it does not begin as a -wal file does").into());
     }
@@ -237,7 +237,7 @@ fn still(wal: &Path) -> Option<(Log, usize)> {
 
 /// The frames that SQLite finds in the -wal file, 0 where it does not tell; `None` where there is no such
 /// file in use.
-fn frames(conn: &Connection) -> Result<Option<usize>, Fault> {
+fn frames(conn: &Connection) -> Result<Option<usize>, StepError> {
     match conn.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get::<_, i64>(1)) {
         // On a filesystem that is mounted so. The file is read whole then.
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => Ok(Some(0)),

@@ -13,11 +13,11 @@ pub(super) use outside::folder::sync_folder as sync_directory;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::fault::{Fault, file_error};
+use super::fault::{StepError, file_error};
 use super::place::{FileId, check_nothing_left, find, find_wal, wal_of, without_wal};
 use super::schema::{self, Layout};
 use super::turn::{Beside, Turn, without_shm};
-use super::{Options, checkpoint, filesystem};
+use super::{SqliteOptions, checkpoint, filesystem};
 use crate::error::StoreError;
 
 /// An open file that is known to be ours.
@@ -40,7 +40,7 @@ static CREATING: Mutex<()> = Mutex::new(());
 
 impl Live {
     /// Opens the file if it exists and holds anything.
-    pub(super) fn open(path: &Path) -> Result<Option<Live>, Fault> {
+    pub(super) fn open(path: &Path) -> Result<Option<Live>, StepError> {
         if find(path)?.is_none() {
             check_nothing_left(path)?;
             return Ok(None);
@@ -63,7 +63,7 @@ impl Live {
     }
 
     /// Opens the file, which is created where it does not exist.
-    pub(super) fn create(path: &Path, options: &Options) -> Result<Live, Fault> {
+    pub(super) fn create(path: &Path, options: &SqliteOptions) -> Result<Live, StepError> {
         filesystem::check(path)?;
         if find(path)?.is_none() {
             check_nothing_left(path)?;
@@ -80,7 +80,7 @@ impl Live {
         Ok(live)
     }
 
-    fn checked(conn: Connection, path: &Path) -> Result<Live, Fault> {
+    fn checked(conn: Connection, path: &Path) -> Result<Live, StepError> {
         let Some(file) = find(path)? else { return Err(replaced(path).into()) };
         let live = Live {
             conn,
@@ -94,7 +94,7 @@ impl Live {
     }
 
     /// Notes which files are beside it, once there are any.
-    fn note_beside(&self, path: &Path) -> Result<Option<&Beside>, Fault> {
+    fn note_beside(&self, path: &Path) -> Result<Option<&Beside>, StepError> {
         if self.beside.get().is_none()
             && let Some(wal) = find_wal(path, &wal_of(path))?
         {
@@ -107,7 +107,7 @@ impl Live {
 
     /// The right to write, where there is a -wal file to write to. Without one SQLite's locks on the database
     /// itself keep writers apart.
-    pub(super) fn turn(&self, path: &Path) -> Result<Option<Turn<'_>>, Fault> {
+    pub(super) fn turn(&self, path: &Path) -> Result<Option<Turn<'_>>, StepError> {
         let Some(beside) = self.note_beside(path)? else { return Ok(None) };
         let turn = Turn::take(path, beside)?;
         if !self.is_shm_open.get() {
@@ -141,8 +141,8 @@ impl Live {
     pub(super) fn write<T>(
         &self,
         path: &Path,
-        act: impl FnOnce(&Connection) -> Result<T, Fault>,
-    ) -> Result<(T, Result<(), String>), Fault> {
+        act: impl FnOnce(&Connection) -> Result<T, StepError>,
+    ) -> Result<(T, Result<(), String>), StepError> {
         let turn = self.turn(path)?;
         let done = act(&self.conn);
         // Also after an error: what failed may have left something behind.
@@ -154,8 +154,8 @@ impl Live {
     pub(super) fn write_safely<T>(
         &self,
         path: &Path,
-        act: impl FnOnce(&Connection) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+        act: impl FnOnce(&Connection) -> Result<T, StepError>,
+    ) -> Result<T, StepError> {
         match self.write(path, act)? {
             (done, Ok(())) => Ok(done),
             (_, Err(why)) => Err(StoreError::Unusable(format!(
@@ -167,7 +167,7 @@ impl Live {
     }
 
     /// Switches on the write-ahead log where it is off, as in a backup that was put in place by hand.
-    pub(super) fn ready_to_write(&self, path: &Path) -> Result<(), Fault> {
+    pub(super) fn ready_to_write(&self, path: &Path) -> Result<(), StepError> {
         self.use_wal(path)?;
         if !self.is_whole.get() && !schema::has_sums(&self.conn)? {
             self.write_safely(path, |conn| in_transaction(conn, schema::add_sums))?;
@@ -177,7 +177,7 @@ impl Live {
     }
 
     /// From here on commits go to the -wal file, and the file says so.
-    fn use_wal(&self, path: &Path) -> Result<(), Fault> {
+    fn use_wal(&self, path: &Path) -> Result<(), StepError> {
         let mode: String = self.conn.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
         if mode != "wal" {
             self.conn.pragma_update(None, "journal_mode", "WAL")?;
@@ -187,7 +187,7 @@ impl Live {
         Ok(())
     }
 
-    fn write_schema(&self, path: &Path) -> Result<(), Fault> {
+    fn write_schema(&self, path: &Path) -> Result<(), StepError> {
         self.write_safely(path, |conn| {
             in_transaction(conn, |conn| {
                 let layout = schema::inspect(conn, &path.display().to_string())?;
@@ -204,14 +204,14 @@ fn replaced(path: &Path) -> StoreError {
     ))
 }
 
-pub(super) fn connect(path: &Path) -> Result<Connection, Fault> {
+pub(super) fn connect(path: &Path) -> Result<Connection, StepError> {
     let conn = reach(path)?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     Ok(conn)
 }
 
 /// A connection that has not looked at anything yet.
-pub(super) fn reach(path: &Path) -> Result<Connection, Fault> {
+pub(super) fn reach(path: &Path) -> Result<Connection, StepError> {
     let creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut conn = Connection::open_with_flags(
         path,
@@ -234,8 +234,8 @@ pub(super) fn without_views(conn: &Connection) -> rusqlite::Result<()> {
 
 fn in_transaction(
     conn: &Connection,
-    change: impl FnOnce(&Connection) -> Result<(), Fault>,
-) -> Result<(), Fault> {
+    change: impl FnOnce(&Connection) -> Result<(), StepError>,
+) -> Result<(), StepError> {
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let written = change(conn).and_then(|()| Ok(conn.execute_batch("COMMIT")?));
     if written.is_err() && !conn.is_autocommit() {
@@ -244,7 +244,7 @@ fn in_transaction(
     written
 }
 
-fn create_file(path: &Path, options: &Options) -> Result<(), StoreError> {
+fn create_file(path: &Path, options: &SqliteOptions) -> Result<(), StoreError> {
     let directory = path.parent().unwrap_or(path);
     if options.directories {
         create_private(directory).map_err(|error| file_error(path, "created", &error))?;

@@ -8,7 +8,7 @@ use api::key::ROOT;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::fault::Fault;
+use super::fault::StepError;
 use super::reading::decode;
 use super::schema;
 
@@ -51,7 +51,7 @@ impl Damage {
 }
 
 /// Looks at every page and every record.
-pub(super) fn check(conn: &Connection) -> Result<Result<(), Damage>, Fault> {
+pub(super) fn check(conn: &Connection) -> Result<Result<(), Damage>, StepError> {
     let pages: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if pages != "ok" {
         return Ok(Err(Damage::Pages(pages)));
@@ -81,7 +81,7 @@ pub(super) fn check(conn: &Connection) -> Result<Result<(), Damage>, Fault> {
 }
 
 /// The one row of it is of use, and nothing has a revision that was not given yet.
-fn counter_fault(conn: &Connection) -> Result<Option<String>, Fault> {
+fn counter_fault(conn: &Connection) -> Result<Option<String>, StepError> {
     let sound = "SELECT count(*) = 1 AND min(typeof(revision) = 'integer' AND typeof(trimmed) = 'integer' AND trimmed BETWEEN 0 AND revision) FROM counter";
     if conn.query_row(sound, [], |row| row.get::<_, Option<bool>>(0))? != Some(true) {
         return Ok(Some("it does not hold two numbers that can be".to_string()));
@@ -92,7 +92,7 @@ fn counter_fault(conn: &Connection) -> Result<Option<String>, Fault> {
     Ok(late.map(|late| format!("there is a revision {late}, higher than any that was given")))
 }
 
-fn record_fault(row: &Row<'_>) -> Result<Option<String>, Fault> {
+fn record_fault(row: &Row<'_>) -> Result<Option<String>, StepError> {
     let ValueRef::Integer(revision @ 1..) = row.get_ref(1)? else {
         return Ok(Some("its revision is no number above 0".to_string()));
     };

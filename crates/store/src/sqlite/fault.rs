@@ -11,42 +11,42 @@ use crate::error::StoreError;
 
 /// Why a step on the file failed.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum StepError {
     /// As SQLite says.
     Sql(SqlError),
     /// Already in the port's words.
     Store(StoreError),
 }
 
-impl From<SqlError> for Fault {
+impl From<SqlError> for StepError {
     fn from(error: SqlError) -> Self {
-        Fault::Sql(error)
+        StepError::Sql(error)
     }
 }
 
-impl From<StoreError> for Fault {
+impl From<StoreError> for StepError {
     fn from(error: StoreError) -> Self {
-        Fault::Store(error)
+        StepError::Store(error)
     }
 }
 
-impl Fault {
+impl StepError {
     /// That another process or connection is at work.
-    pub(super) fn busy() -> Fault {
+    pub(super) fn busy() -> StepError {
         let code = ffi::Error::new(ffi::SQLITE_BUSY);
-        Fault::Sql(SqlError::SqliteFailure(code, None))
+        StepError::Sql(SqlError::SqliteFailure(code, None))
     }
 
     /// Whether another process or connection is at work, and trying again soon helps. Nothing was done.
     pub(super) fn is_busy(&self) -> bool {
-        matches!(self, Fault::Sql(error) if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)))
+        matches!(self, StepError::Sql(error) if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)))
     }
 
     /// The port's word for it, naming the file and the remedy.
     pub(super) fn explain(self, path: &Path) -> StoreError {
         match self {
-            Fault::Store(error) => error,
-            Fault::Sql(error) => explain(path, &error),
+            StepError::Store(error) => error,
+            StepError::Sql(error) => explain(path, &error),
         }
     }
 }

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::connection::connect;
 use super::reading::keys;
 use super::turn::{Lock, Turn};
-use super::{Fault, SqliteStore};
+use super::{SqliteStore, StepError};
 use crate::error::StoreError;
 
 /// As long as this lives nobody commits to the file: others wait, as for a commit that takes long. Reads go
@@ -33,7 +33,7 @@ impl SqliteStore {
                 let lock = live.turn(self.path())?.map(Turn::into_lock);
                 let conn = connect(self.path())?;
                 conn.execute_batch("BEGIN IMMEDIATE")?;
-                Ok::<_, Fault>(Frozen { _conn: Some(conn), _lock: lock })
+                Ok::<_, StepError>(Frozen { _conn: Some(conn), _lock: lock })
             }
         });
         frozen.await
@@ -59,7 +59,7 @@ mod tests {
 
     use api::{Handle, HandleId, Key, Value};
 
-    use super::super::Options;
+    use super::super::SqliteOptions;
     use super::*;
     use crate::{Batch, Depth, Expect, ReadSet, Scope, Store};
 
@@ -79,7 +79,7 @@ mod tests {
     async fn writers_wait_and_readers_do_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.db");
-        let [store, other] = [(); 2].map(|()| SqliteStore::open(&path, Options::default()).unwrap());
+        let [store, other] = [(); 2].map(|()| SqliteStore::open(&path, SqliteOptions::default()).unwrap());
         assert!(store.freeze(SOON).await.unwrap()._conn.is_none(), "there is no file yet");
         store.commit(&one("a"), SOON).await.unwrap();
         let frozen = store.freeze(SOON).await.unwrap();
@@ -102,7 +102,7 @@ mod tests {
     async fn what_is_not_known_has_a_key() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.db");
-        let store = SqliteStore::open(&path, Options::default()).unwrap();
+        let store = SqliteStore::open(&path, SqliteOptions::default()).unwrap();
         assert_eq!(store.unknown_keys(SOON).await.unwrap(), [""; 0]);
         store.commit(&one("a"), SOON).await.unwrap();
         let key = "/calico/resources/v3/projectcalico.org/futurekinds/x";

@@ -66,7 +66,7 @@ use crate::read::{ReadSet, Scope};
 use crate::view::View;
 use api::Revision;
 use connection::Live;
-use fault::{Fault, file_error};
+use fault::{StepError, file_error};
 pub use frozen::Frozen;
 pub use watching::SqliteWatch;
 
@@ -84,7 +84,7 @@ pub enum Missing {
 
 /// How to open a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct SqliteOptions {
     /// What to do where there is no file.
     pub missing: Missing,
     /// Whether to create the directories above it, too, for its owner alone.
@@ -93,9 +93,9 @@ pub struct Options {
     pub poll: Duration,
 }
 
-impl Default for Options {
+impl Default for SqliteOptions {
     fn default() -> Self {
-        Options { missing: Missing::default(), directories: false, poll: Duration::from_millis(50) }
+        SqliteOptions { missing: Missing::default(), directories: false, poll: Duration::from_millis(50) }
     }
 }
 
@@ -110,7 +110,7 @@ pub struct SqliteStore {
 /// What a store and its watches share.
 struct Shared {
     path: PathBuf,
-    options: Options,
+    options: SqliteOptions,
     /// `None` until the file exists and was free to be looked at.
     live: Mutex<Option<Live>>,
     /// Grows with every commit through `live`.
@@ -130,7 +130,7 @@ impl SqliteStore {
     /// [`StoreError::Unusable`] when it is no database of ours, newer than this program, damaged, or on a
     /// network filesystem; [`StoreError::Denied`] when this user may not. The text names the file and the
     /// remedy. The file is left as it was.
-    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<SqliteStore, StoreError> {
+    pub fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<SqliteStore, StoreError> {
         let path = std::path::absolute(path.as_ref())
             .map_err(|error| file_error(path.as_ref(), "opened", &error))?;
         let create = options.missing == Missing::Create;
@@ -165,7 +165,7 @@ impl SqliteStore {
         self.shared
             .patiently(within, false, |live| {
                 let moved = live.map(|live| live.write_safely(self.path(), checkpoint::run)).transpose()?;
-                if moved == Some(false) { Err(Fault::busy()) } else { Ok(()) }
+                if moved == Some(false) { Err(StepError::busy()) } else { Ok(()) }
             })
             .await
     }
@@ -179,7 +179,11 @@ impl SqliteStore {
 impl Shared {
     /// Does something with the file, which is opened first where it is not. `None` where there is no file, or
     /// an empty one; not with `create`.
-    fn with<T>(&self, create: bool, act: impl FnOnce(Option<&Live>) -> Result<T, Fault>) -> Result<T, Fault> {
+    fn with<T>(
+        &self,
+        create: bool,
+        act: impl FnOnce(Option<&Live>) -> Result<T, StepError>,
+    ) -> Result<T, StepError> {
         // A panic while the lock is held rolls the transaction back with its statement.
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         match &*live {
@@ -198,7 +202,7 @@ impl Shared {
         &self,
         within: Duration,
         create: bool,
-        mut act: impl FnMut(Option<&Live>) -> Result<T, Fault>,
+        mut act: impl FnMut(Option<&Live>) -> Result<T, StepError>,
     ) -> Result<T, StoreError> {
         let start = Instant::now();
         loop {

@@ -8,13 +8,13 @@ use api::{DecodeError, Key, Record, Revision, Value};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::fault::Fault;
+use super::fault::StepError;
 use crate::error::StoreError;
 use crate::read::{Depth, ReadSet, Scope, ScopeRead};
 use crate::view::{Slot, View, stray};
 
 /// Reads a set as of one moment.
-pub(super) fn read(conn: &Connection, set: &ReadSet) -> Result<View, Fault> {
+pub(super) fn read(conn: &Connection, set: &ReadSet) -> Result<View, StepError> {
     let snapshot = conn.unchecked_transaction()?;
     let mut view = View::new();
     for read in &set.scopes {
@@ -32,7 +32,7 @@ pub(super) fn read(conn: &Connection, set: &ReadSet) -> Result<View, Fault> {
 const HIGHEST: i64 = i64::MAX / 2;
 
 /// The file's revision, and the highest one that was trimmed off the log.
-pub(super) fn counter(conn: &Connection) -> Result<(i64, i64), Fault> {
+pub(super) fn counter(conn: &Connection) -> Result<(i64, i64), StepError> {
     let mut found = conn.prepare_cached("SELECT revision, trimmed FROM counter")?;
     let mut rows = found.query([])?;
     let fault = match rows.next()? {
@@ -81,7 +81,7 @@ fn revision_in(value: ValueRef<'_>) -> (Revision, Option<String>) {
 }
 
 /// The revision of a record; `None` when it does not exist.
-pub(super) fn revision_of(conn: &Connection, path: &str) -> Result<Option<Revision>, Fault> {
+pub(super) fn revision_of(conn: &Connection, path: &str) -> Result<Option<Revision>, StepError> {
     let mut found = conn.prepare_cached(
         "SELECT revision FROM kv WHERE key IN (?1, CAST(?1 AS BLOB)) ORDER BY typeof(key) DESC",
     )?;
@@ -89,7 +89,7 @@ pub(super) fn revision_of(conn: &Connection, path: &str) -> Result<Option<Revisi
 }
 
 /// Whether anything under the keys of a scope has a later revision.
-pub(super) fn has_changed(conn: &Connection, scope: &Scope, since: i64) -> Result<bool, Fault> {
+pub(super) fn has_changed(conn: &Connection, scope: &Scope, since: i64) -> Result<bool, StepError> {
     let mut found = conn
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM kv WHERE key >= ?1 AND key < ?2 AND revision > ?3 AND typeof(revision) = 'integer')")?;
     for prefix in scope.prefixes() {
@@ -101,7 +101,7 @@ pub(super) fn has_changed(conn: &Connection, scope: &Scope, since: i64) -> Resul
 }
 
 /// Reads one record.
-pub(super) fn slot(conn: &Connection, key: &Key, depth: Depth) -> Result<Slot, Fault> {
+pub(super) fn slot(conn: &Connection, key: &Key, depth: Depth) -> Result<Slot, StepError> {
     let path = key.etcd_path();
     // Under the same bytes that are no text stands a record that cannot be read; it is not absent.
     let mut found = conn.prepare_cached(
@@ -113,7 +113,7 @@ pub(super) fn slot(conn: &Connection, key: &Key, depth: Depth) -> Result<Slot, F
 }
 
 /// Reads a scope, or a page of it.
-pub(super) fn read_scope(conn: &Connection, read: &ScopeRead, view: &mut View) -> Result<(), Fault> {
+pub(super) fn read_scope(conn: &Connection, read: &ScopeRead, view: &mut View) -> Result<(), StepError> {
     let after = read.page.as_ref().and_then(|page| page.after.as_ref());
     let limit = read.page.as_ref().map_or(usize::MAX, |page| page.limit.max(1));
     let mut last = None;
@@ -154,7 +154,7 @@ pub(super) fn walk(
     after: Option<&Key>,
     depth: Depth,
     mut visit: impl FnMut(Result<(Key, Slot), DecodeError>) -> bool,
-) -> Result<(), Fault> {
+) -> Result<(), StepError> {
     // The least text that follows a key: a zero byte more.
     let start = after.map(|key| key.etcd_path() + "\0").unwrap_or_default();
     let mut found = conn.prepare_cached(match depth {
@@ -187,7 +187,7 @@ pub(super) fn walk(
 const STRAYS: usize = 20;
 
 /// Keys, and their revisions, that no scope comes by: no texts, or texts that are not Calico's.
-fn outside(conn: &Connection) -> Result<Vec<(String, Revision)>, Fault> {
+fn outside(conn: &Connection) -> Result<Vec<(String, Revision)>, StepError> {
     let mut found =
         conn.prepare_cached("SELECT key, revision FROM kv WHERE key < ?1 OR key >= ?2 LIMIT ?3")?;
     let rows = found.query_map((ROOT, end_of(ROOT), STRAYS as i64), |row| {
@@ -205,7 +205,7 @@ fn no_text(key: &Key, revision: Revision) -> Slot {
 }
 
 /// Every key, in the order of text.
-pub(super) fn keys(conn: &Connection) -> Result<Vec<String>, Fault> {
+pub(super) fn keys(conn: &Connection) -> Result<Vec<String>, StepError> {
     let mut all = conn.prepare("SELECT key FROM kv ORDER BY key")?;
     let keys = all.query_map([], |row| {
         Ok(match row.get_ref(0)? {
@@ -224,7 +224,7 @@ fn end_of(prefix: &str) -> String {
 }
 
 /// What a row (key, revision, value) tells of its record.
-pub(super) fn as_seen(key: Key, row: &Row<'_>, depth: Depth) -> Result<Slot, Fault> {
+pub(super) fn as_seen(key: Key, row: &Row<'_>, depth: Depth) -> Result<Slot, StepError> {
     let (revision, fault) = revision_in(row.get_ref(1)?);
     if matches!(row.get_ref(0)?, ValueRef::Blob(_)) {
         return Ok(no_text(&key, revision));
@@ -242,7 +242,7 @@ pub(super) fn as_seen(key: Key, row: &Row<'_>, depth: Depth) -> Result<Slot, Fau
 }
 
 /// Makes a record of a row (key, revision, value).
-pub(super) fn decode(key: Key, row: &Row<'_>) -> Result<Result<Arc<Record>, DecodeError>, Fault> {
+pub(super) fn decode(key: Key, row: &Row<'_>) -> Result<Result<Arc<Record>, DecodeError>, StepError> {
     let revision = match revision_in(row.get_ref(1)?) {
         (revision, None) => revision,
         (_, Some(reason)) => return Ok(Err(DecodeError::new(&key, "revision", reason))),

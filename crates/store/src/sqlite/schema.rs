@@ -4,7 +4,7 @@ use api::fault::{excerpt, printable};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
-use super::fault::Fault;
+use super::fault::StepError;
 use crate::error::StoreError;
 
 /// `PRAGMA application_id` of our files: "RkPl".
@@ -72,7 +72,7 @@ pub(super) enum Layout {
 ///
 /// # Errors
 /// As [`inspect`].
-pub(super) fn inspect_once(conn: &Connection, file: &str) -> Result<Layout, Fault> {
+pub(super) fn inspect_once(conn: &Connection, file: &str) -> Result<Layout, StepError> {
     let snapshot = conn.unchecked_transaction()?;
     inspect(&snapshot, file)
 }
@@ -81,7 +81,7 @@ pub(super) fn inspect_once(conn: &Connection, file: &str) -> Result<Layout, Faul
 ///
 /// # Errors
 /// For databases that are not ours, or newer than this program.
-pub(super) fn inspect(conn: &Connection, file: &str) -> Result<Layout, Fault> {
+pub(super) fn inspect(conn: &Connection, file: &str) -> Result<Layout, StepError> {
     let application: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version: i32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let has_sums = application == APPLICATION && check_ours(conn, file)?;
@@ -105,7 +105,7 @@ const OUR_TABLES: [&str; 4] = ["kv", "log", "counter", "checkpoint"];
 /// Refuses a database in which something stands on our tables, or in the place of one, that this program did
 /// not make. A view there, a trigger, a computed column or a check can compute without end, also when a table
 /// is only read. Tells whether records have check sums.
-fn check_ours(conn: &Connection, file: &str) -> Result<bool, Fault> {
+fn check_ours(conn: &Connection, file: &str) -> Result<bool, StepError> {
     let mut has_sums = false;
     // Every program looks at this when it opens the store. SQLite prepares the plainest statement fastest.
     let mut found = conn.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema")?;
@@ -144,14 +144,14 @@ fn is_ours(sql: &str) -> bool {
 }
 
 /// Whether records have check sums.
-pub(super) fn has_sums(conn: &Connection) -> Result<bool, Fault> {
+pub(super) fn has_sums(conn: &Connection) -> Result<bool, StepError> {
     Ok(conn
         .query_row("SELECT count(*) FROM pragma_table_info('kv') WHERE name = 'sum'", [], |row| row.get(0))?)
 }
 
 /// Gives records check sums, in the caller's write transaction; those that are there get theirs when they are
 /// next written.
-pub(super) fn add_sums(conn: &Connection) -> Result<(), Fault> {
+pub(super) fn add_sums(conn: &Connection) -> Result<(), StepError> {
     if has_sums(conn)? { Ok(()) } else { run(conn, &SUMS) }
 }
 
@@ -164,17 +164,17 @@ pub(super) fn sum(key: &str, revision: i64, value: &str) -> i64 {
     sum.cast_signed()
 }
 
-fn unusable(text: String) -> Fault {
+fn unusable(text: String) -> StepError {
     StoreError::Unusable(text).into()
 }
 
-fn is_without_tables(conn: &Connection) -> Result<bool, Fault> {
+fn is_without_tables(conn: &Connection) -> Result<bool, StepError> {
     let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     Ok(tables == 0)
 }
 
 /// Makes the schema current. Runs in the caller's write transaction, in which `layout` was found.
-pub(super) fn bring_up(conn: &Connection, layout: Layout) -> Result<(), Fault> {
+pub(super) fn bring_up(conn: &Connection, layout: Layout) -> Result<(), StepError> {
     match layout {
         Layout::Current { .. } => return Ok(()),
         Layout::Empty => {
@@ -189,6 +189,6 @@ pub(super) fn bring_up(conn: &Connection, layout: Layout) -> Result<(), Fault> {
     Ok(conn.pragma_update(None, "user_version", VERSION)?)
 }
 
-fn run(conn: &Connection, statements: &[&str]) -> Result<(), Fault> {
+fn run(conn: &Connection, statements: &[&str]) -> Result<(), StepError> {
     Ok(statements.iter().try_for_each(|statement| conn.execute_batch(statement))?)
 }

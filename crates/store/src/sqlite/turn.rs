@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 
-use super::fault::{Fault, file_error};
+use super::fault::{StepError, file_error};
 use super::place::{FileId, shm_of, wal_of, without_wal};
 use crate::error::StoreError;
 
@@ -49,8 +49,8 @@ impl Lock {
     /// locks on the database itself keep writers apart.
     ///
     /// # Errors
-    /// [`Fault::is_busy`] while another one holds it.
-    pub(super) fn take(wal: &Path) -> Result<Option<Lock>, Fault> {
+    /// [`StepError::is_busy`] while another one holds it.
+    pub(super) fn take(wal: &Path) -> Result<Option<Lock>, StepError> {
         // Nothing that may lie there by now is waited for or followed.
         let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
         let file = match OpenOptions::new().read(true).custom_flags(flags).open(wal) {
@@ -60,7 +60,7 @@ impl Lock {
         };
         match flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from) {
             Ok(()) => Ok(Some(Lock { file })),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Fault::busy()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(StepError::busy()),
             Err(error) => Err(file_error(wal, "locked", &error).into()),
         }
     }
@@ -78,8 +78,8 @@ impl<'a> Turn<'a> {
     /// open.
     ///
     /// # Errors
-    /// [`Fault::is_busy`] while another process writes; when one of the files was removed or replaced.
-    pub(super) fn take(path: &Path, beside: &'a Beside) -> Result<Turn<'a>, Fault> {
+    /// [`StepError::is_busy`] while another process writes; when one of the files was removed or replaced.
+    pub(super) fn take(path: &Path, beside: &'a Beside) -> Result<Turn<'a>, StepError> {
         let (wal, known) = &beside.wal;
         let lock = Lock::take(wal)?.ok_or_else(|| without_wal(path))?;
         let locked = lock.file.metadata().map_err(|error| file_error(wal, "opened", &error))?;

@@ -9,7 +9,7 @@ use rusqlite::types::ValueRef;
 use tokio::sync::watch as signal;
 
 use super::Shared;
-use super::fault::Fault;
+use super::fault::StepError;
 use super::reading::{as_seen, counter, read_scope};
 use crate::error::WatchError;
 use crate::port::Watch;
@@ -37,7 +37,7 @@ impl SqliteWatch {
     }
 
     /// Queues what is new. Another process in the way leaves everything as it was.
-    fn gather(&mut self) -> Result<(), Fault> {
+    fn gather(&mut self) -> Result<(), StepError> {
         let (scope, seen, known) = (&self.scope, self.seen, self.version);
         let gathered = self.shared.with(false, |live| match (live, seen) {
             (Some(live), _) => {
@@ -96,7 +96,7 @@ fn changes(
     scope: &Scope,
     seen: Option<i64>,
     known: Option<i64>,
-) -> Result<(Vec<Event>, i64, i64), Fault> {
+) -> Result<(Vec<Event>, i64, i64), StepError> {
     let version: i64 = conn.pragma_query_value(None, "data_version", |row| row.get(0))?;
     if let (Some(seen), true) = (seen, known == Some(version)) {
         return Ok((Vec::new(), seen, version));
@@ -111,14 +111,14 @@ fn changes(
     Ok((events, now, version))
 }
 
-fn state(conn: &Connection, scope: &Scope, now: i64) -> Result<Vec<Event>, Fault> {
+fn state(conn: &Connection, scope: &Scope, now: i64) -> Result<Vec<Event>, StepError> {
     let mut view = View::new();
     read_scope(conn, &ScopeRead { scope: scope.clone(), depth: Depth::Full, page: None }, &mut view)?;
     Ok(present(view, scope, Revision::from(now)))
 }
 
 /// The last change of every key of the scope since `seen`, in the order of revisions.
-fn since(conn: &Connection, scope: &Scope, seen: i64) -> Result<Vec<Event>, Fault> {
+fn since(conn: &Connection, scope: &Scope, seen: i64) -> Result<Vec<Event>, StepError> {
     let mut found = conn.prepare_cached(
         "SELECT kv.key, kv.revision, kv.value, log.key, log.revision FROM log LEFT JOIN kv ON kv.key = log.key \
          WHERE log.revision > ?1 ORDER BY log.revision DESC",

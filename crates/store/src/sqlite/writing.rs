@@ -3,7 +3,7 @@
 use api::{Key, Revision};
 use rusqlite::Connection;
 
-use super::fault::{Fault, is_full};
+use super::fault::{StepError, is_full};
 use super::reading::{counter, has_changed, revision_of, slot};
 use super::schema::{LOG_KEPT, LOG_SLACK, sum};
 use crate::batch::{Batch, Current, Expect, Guard, Op, Operation, Outcome, Report, Transaction};
@@ -12,7 +12,7 @@ use crate::read::Depth;
 use crate::view::Slot;
 
 /// Applies a batch. On an error nothing was applied.
-pub(super) fn commit(conn: &Connection, batch: &Batch) -> Result<Report, Fault> {
+pub(super) fn commit(conn: &Connection, batch: &Batch) -> Result<Report, StepError> {
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let mut applied = match apply(conn, batch) {
         Ok(applied) => applied,
@@ -27,13 +27,13 @@ pub(super) fn commit(conn: &Connection, batch: &Batch) -> Result<Report, Fault> 
     }
     if let Err(error) = conn.execute_batch("COMMIT") {
         roll_back(conn);
-        let fault = Fault::Sql(error);
-        if fault.is_busy() || matches!(&fault, Fault::Sql(error) if is_full(error)) {
+        let fault = StepError::Sql(error);
+        if fault.is_busy() || matches!(&fault, StepError::Sql(error) if is_full(error)) {
             return Err(fault);
         }
         // The frames may all have been written, and only their sync failed: after a crash they may be found,
         // or not.
-        let Fault::Sql(error) = fault else { return Err(fault) };
+        let StepError::Sql(error) = fault else { return Err(fault) };
         doubt(&mut applied.report, &error.to_string());
     }
     Ok(applied.report)
@@ -64,7 +64,7 @@ struct Applied {
 }
 
 /// Applies one transaction of the batch after the other until one is refused; those before it stand.
-fn apply(conn: &Connection, batch: &Batch) -> Result<Applied, Fault> {
+fn apply(conn: &Connection, batch: &Batch) -> Result<Applied, StepError> {
     let mut report = Report { outcomes: vec![Outcome::NotTried; batch.writes.len()], broken_guard: None };
     for (index, guard) in batch.guards.iter().enumerate() {
         if !is_as_guarded(conn, guard)? {
@@ -101,7 +101,7 @@ fn refused(
     outcomes: &[Outcome],
     operations: &[Operation],
     paths: &[String],
-) -> Result<Option<(usize, Current)>, Fault> {
+) -> Result<Option<(usize, Current)>, StepError> {
     for (at, (operation, path)) in operations.iter().zip(paths).enumerate() {
         let found = revision_of(conn, path)?;
         let holds = match &operation.expect {
@@ -122,7 +122,7 @@ fn refused(
     Ok(None)
 }
 
-fn is_as_guarded(conn: &Connection, guard: &Guard) -> Result<bool, Fault> {
+fn is_as_guarded(conn: &Connection, guard: &Guard) -> Result<bool, StepError> {
     match guard {
         Guard::Record { key, revision } => Ok(revision_of(conn, &key.etcd_path())? == *revision),
         // A revision of another kind of store says nothing of this one.
@@ -133,17 +133,17 @@ fn is_as_guarded(conn: &Connection, guard: &Guard) -> Result<bool, Fault> {
     }
 }
 
-fn current(conn: &Connection, key: &Key) -> Result<Current, Fault> {
+fn current(conn: &Connection, key: &Key) -> Result<Current, StepError> {
     match slot(conn, key, Depth::Full) {
         Ok(Slot::Full(record)) => Ok(Current::Record(record)),
         Ok(Slot::Absent) => Ok(Current::Absent),
         // It is there and cannot be understood; whoever reads it is told why.
-        Ok(_) | Err(Fault::Store(_)) => Ok(Current::Unknown),
+        Ok(_) | Err(StepError::Store(_)) => Ok(Current::Unknown),
         Err(fault) => Err(fault),
     }
 }
 
-fn store(conn: &Connection, path: &str, op: &Op, revision: i64) -> Result<(), Fault> {
+fn store(conn: &Connection, path: &str, op: &Op, revision: i64) -> Result<(), StepError> {
     match op {
         Op::Put(value) => put(conn, path, &value.to_stored_text(), revision)?,
         Op::Delete => {
@@ -156,7 +156,7 @@ fn store(conn: &Connection, path: &str, op: &Op, revision: i64) -> Result<(), Fa
 }
 
 /// Puts a text in place, without a line in the log.
-pub(super) fn put(conn: &Connection, path: &str, text: &str, revision: i64) -> Result<(), Fault> {
+pub(super) fn put(conn: &Connection, path: &str, text: &str, revision: i64) -> Result<(), StepError> {
     // Not INSERT OR REPLACE: that would make a new row, and write the index of keys as well.
     let mut put = conn.prepare_cached(
         "INSERT INTO kv (key, revision, value, sum) VALUES (?1, ?2, ?3, ?4) \
@@ -167,7 +167,7 @@ pub(super) fn put(conn: &Connection, path: &str, text: &str, revision: i64) -> R
 }
 
 /// Moves the counter on, and now and then cuts off the old end of the log.
-fn advance(conn: &Connection, revision: i64, trimmed: i64) -> Result<(), Fault> {
+fn advance(conn: &Connection, revision: i64, trimmed: i64) -> Result<(), StepError> {
     let mut keep = trimmed;
     if revision - trimmed > LOG_KEPT + LOG_SLACK {
         keep = revision - LOG_KEPT;
@@ -177,7 +177,7 @@ fn advance(conn: &Connection, revision: i64, trimmed: i64) -> Result<(), Fault> 
 }
 
 /// Sets the counter.
-pub(super) fn set_counter(conn: &Connection, revision: i64, trimmed: i64) -> Result<(), Fault> {
+pub(super) fn set_counter(conn: &Connection, revision: i64, trimmed: i64) -> Result<(), StepError> {
     let mut set = conn.prepare_cached("UPDATE counter SET revision = ?1, trimmed = ?2")?;
     set.execute((revision, trimmed))?;
     Ok(())

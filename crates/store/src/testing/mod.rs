@@ -11,5 +11,5 @@ pub use conformance::{Backend, Promises};
 pub use counting::{Counting, Counts, RecordType};
 #[cfg(feature = "etcd")]
 pub use etcd_client;
-pub use fault::{Chances, CommitFault, Faulty, Plan, Stale, Step};
-pub use silent::Silent;
+pub use fault::{Chances, CommitFault, FaultPlan, Faulty, Stale, Step};
+pub use silent::SilentStore;

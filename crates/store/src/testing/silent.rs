@@ -13,15 +13,15 @@ use crate::view::View;
 /// Never answers the first read, not even after its deadline, and passes every later call on: so behaves a
 /// connection that is dead without anybody noticing.
 #[derive(Debug)]
-pub struct Silent<S> {
+pub struct SilentStore<S> {
     inner: S,
     was_asked: AtomicBool,
 }
 
-impl<S> Silent<S> {
+impl<S> SilentStore<S> {
     /// Wraps the store to which calls are passed on.
-    pub fn new(inner: S) -> Silent<S> {
-        Silent { inner, was_asked: AtomicBool::new(false) }
+    pub fn new(inner: S) -> SilentStore<S> {
+        SilentStore { inner, was_asked: AtomicBool::new(false) }
     }
 
     /// The store underneath, which answers every call.
@@ -35,7 +35,7 @@ impl<S> Silent<S> {
     }
 }
 
-impl<S: Store> Store for Silent<S> {
+impl<S: Store> Store for SilentStore<S> {
     type Watch = S::Watch;
 
     async fn read(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {

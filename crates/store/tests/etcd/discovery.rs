@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 
 use servers::etcd_server::EtcdServer;
 use store::StoreError;
-use store::etcd::{Discovery, EtcdStore, Options};
+use store::etcd::{Discovery, EtcdOptions, EtcdStore};
 
 use super::fixture::*;
 
@@ -47,7 +47,7 @@ fn answer(question: &[u8], ports: &[(u16, u16)]) -> Vec<u8> {
 
 fn found_by(name_server: SocketAddr) -> EtcdStore {
     let discovery = Discovery { domain: "example.test".to_string(), name_server: Some(name_server) };
-    EtcdStore::open(Options { discovery: Some(discovery), ..Options::default() }).unwrap()
+    EtcdStore::open(EtcdOptions { discovery: Some(discovery), ..EtcdOptions::default() }).unwrap()
 }
 
 #[tokio::test]

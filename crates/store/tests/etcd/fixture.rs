@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::{BlockCidr, Handle, HandleId, Key, Record, Revision, Value};
-use store::etcd::{EtcdStore, Options};
+use store::etcd::{EtcdOptions, EtcdStore};
 use store::testing::etcd_client::Client;
 use store::{Batch, Expect, Outcome, ReadSet, Report, Store, StoreError};
 
@@ -20,8 +20,8 @@ macro_rules! needs_etcd {
 }
 pub(crate) use needs_etcd;
 
-pub fn options(endpoints: &[String]) -> Options {
-    Options { endpoints: endpoints.to_vec(), ..Options::default() }
+pub fn options(endpoints: &[String]) -> EtcdOptions {
+    EtcdOptions { endpoints: endpoints.to_vec(), ..EtcdOptions::default() }
 }
 
 pub fn open(endpoints: &[String]) -> EtcdStore {

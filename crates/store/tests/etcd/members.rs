@@ -61,7 +61,7 @@ async fn a_paused_member_holds_nobody_up() {
     let cluster = EtcdCluster::start();
     // A follower, so that the cluster goes on meanwhile.
     let paused = (cluster.leader() + 1) % 3;
-    let at_paused = || store::etcd::Options { first: paused, ..options(&cluster.endpoints()) };
+    let at_paused = || store::etcd::EtcdOptions { first: paused, ..options(&cluster.endpoints()) };
     let warm = store::etcd::EtcdStore::open(at_paused()).unwrap();
     let revision = set(&warm, &handle("a"), counted(1)).await;
     cluster.members[paused].pause();

@@ -7,7 +7,7 @@ use rcgen::{
     date_time_ymd,
 };
 use servers::etcd_server::{Certificates, EtcdServer, Setup};
-use store::etcd::{EtcdStore, Options, Pem, Tls};
+use store::etcd::{EtcdCertificates, EtcdOptions, EtcdStore, Pem};
 use store::testing::etcd_client::{Client, Permission, PermissionType};
 use store::{Event, Expect, Outcome, Scope, Store, StoreError, Watch};
 use tempfile::TempDir;
@@ -67,8 +67,8 @@ fn server(files: &Files, authority: &Authority, name: &str, until: i32, checks_c
     Setup { tls: Some(tls), ..Setup::default() }.start()
 }
 
-fn with_tls(server: &EtcdServer, tls: Tls) -> EtcdStore {
-    EtcdStore::open(Options { tls, ..options(&[server.endpoint()]) }).unwrap()
+fn with_tls(server: &EtcdServer, tls: EtcdCertificates) -> EtcdStore {
+    EtcdStore::open(EtcdOptions { tls, ..options(&[server.endpoint()]) }).unwrap()
 }
 
 async fn error_of(store: &EtcdStore) -> StoreError {
@@ -85,13 +85,16 @@ async fn a_server_is_known_by_its_authority() {
     needs_etcd!();
     let (files, ours) = (Files::new(), authority());
     let server = server(&files, &ours, "127.0.0.1", 2100, false);
-    let file = Tls { ca: Some(Pem::File(files.write("ca.pem", &ours.pem))), ..Tls::default() };
-    let inline = Tls { ca: Some(Pem::Inline(ours.pem.clone())), ..Tls::default() };
+    let file = EtcdCertificates {
+        ca: Some(Pem::File(files.write("ca.pem", &ours.pem))),
+        ..EtcdCertificates::default()
+    };
+    let inline = EtcdCertificates { ca: Some(Pem::Inline(ours.pem.clone())), ..EtcdCertificates::default() };
     for tls in [file, inline] {
         set(&with_tls(&server, tls), &handle("a"), counted(1)).await;
     }
-    let foreign = Tls { ca: Some(Pem::Inline(authority().pem)), ..Tls::default() };
-    let public = Tls::default();
+    let foreign = EtcdCertificates { ca: Some(Pem::Inline(authority().pem)), ..EtcdCertificates::default() };
+    let public = EtcdCertificates::default();
     for tls in [foreign, public] {
         let error = error_of(&with_tls(&server, tls)).await;
         assert!(matches!(error, StoreError::Unusable(_)), "{error:?}");
@@ -113,8 +116,11 @@ async fn an_expired_certificate_is_said_to_be() {
     needs_etcd!();
     let (files, ours) = (Files::new(), authority());
     let server = server(&files, &ours, "127.0.0.1", 2020, false);
-    let error =
-        error_of(&with_tls(&server, Tls { ca: Some(Pem::Inline(ours.pem.clone())), ..Tls::default() })).await;
+    let error = error_of(&with_tls(
+        &server,
+        EtcdCertificates { ca: Some(Pem::Inline(ours.pem.clone())), ..EtcdCertificates::default() },
+    ))
+    .await;
     says(&error, &[&server.endpoint(), "has expired"]);
 }
 
@@ -123,8 +129,11 @@ async fn a_certificate_of_another_host_is_said_to_be() {
     needs_etcd!();
     let (files, ours) = (Files::new(), authority());
     let server = server(&files, &ours, "etcd.example", 2100, false);
-    let error =
-        error_of(&with_tls(&server, Tls { ca: Some(Pem::Inline(ours.pem.clone())), ..Tls::default() })).await;
+    let error = error_of(&with_tls(
+        &server,
+        EtcdCertificates { ca: Some(Pem::Inline(ours.pem.clone())), ..EtcdCertificates::default() },
+    ))
+    .await;
     says(&error, &[&server.endpoint(), "is not for that host"]);
 }
 
@@ -143,15 +152,16 @@ async fn clients_show_their_certificates() {
     let server = server(&files, &ours, "127.0.0.1", 2100, true);
     let ca = || Some(Pem::Inline(ours.pem.clone()));
     let (cert, key) = ours.signs("client", 2100);
-    let good = Tls {
+    let good = EtcdCertificates {
         ca: ca(),
         cert: Some(Pem::File(files.write("client.pem", &cert))),
         key: Some(Pem::File(files.write("client.key", &key))),
     };
     set(&with_tls(&server, good), &handle("a"), counted(1)).await;
     let (foreign, foreign_key) = authority().signs("client", 2100);
-    let wrong = Tls { ca: ca(), cert: Some(Pem::Inline(foreign)), key: Some(Pem::Inline(foreign_key)) };
-    let none = Tls { ca: ca(), ..Tls::default() };
+    let wrong =
+        EtcdCertificates { ca: ca(), cert: Some(Pem::Inline(foreign)), key: Some(Pem::Inline(foreign_key)) };
+    let none = EtcdCertificates { ca: ca(), ..EtcdCertificates::default() };
     for tls in [wrong, none] {
         let error = error_of_read(&with_tls(&server, tls)).await;
         assert!(matches!(error, StoreError::Denied(_)), "{error:?}");
@@ -166,20 +176,39 @@ fn certificates_that_are_none() {
     let inline = |text: &str| Some(Pem::Inline(text.to_string()));
     let missing = Path::new("/nonexistent/ca.pem").to_path_buf();
     let rows = [
-        (Tls { ca: Some(Pem::File(missing)), ..Tls::default() }, "/nonexistent/ca.pem"),
-        (Tls { ca: Some(Pem::File(files.write("empty.pem", ""))), ..Tls::default() }, "empty.pem"),
-        (Tls { ca: inline("no certificate"), ..Tls::default() }, "the CA certificate"),
-        (Tls { cert: inline(&cert), ..Tls::default() }, "no client key"),
-        (Tls { key: inline(&key), ..Tls::default() }, "no client certificate"),
-        (Tls { cert: inline(&cert), key: inline(&cert), ..Tls::default() }, "the client key"),
         (
-            Tls { cert: inline(&cert), key: inline(&ours.signs("x", 2100).1), ..Tls::default() },
+            EtcdCertificates { ca: Some(Pem::File(missing)), ..EtcdCertificates::default() },
+            "/nonexistent/ca.pem",
+        ),
+        (
+            EtcdCertificates {
+                ca: Some(Pem::File(files.write("empty.pem", ""))),
+                ..EtcdCertificates::default()
+            },
+            "empty.pem",
+        ),
+        (
+            EtcdCertificates { ca: inline("no certificate"), ..EtcdCertificates::default() },
+            "the CA certificate",
+        ),
+        (EtcdCertificates { cert: inline(&cert), ..EtcdCertificates::default() }, "no client key"),
+        (EtcdCertificates { key: inline(&key), ..EtcdCertificates::default() }, "no client certificate"),
+        (
+            EtcdCertificates { cert: inline(&cert), key: inline(&cert), ..EtcdCertificates::default() },
+            "the client key",
+        ),
+        (
+            EtcdCertificates {
+                cert: inline(&cert),
+                key: inline(&ours.signs("x", 2100).1),
+                ..EtcdCertificates::default()
+            },
             "cannot be used",
         ),
     ];
     for (tls, words) in rows {
         let https = vec!["https://127.0.0.1:1".to_string()];
-        let error = EtcdStore::open(Options { tls, ..options(&https) }).unwrap_err();
+        let error = EtcdStore::open(EtcdOptions { tls, ..options(&https) }).unwrap_err();
         assert!(matches!(error, StoreError::Unusable(_)), "{error:?}");
         says(&error, &[words]);
     }
@@ -204,7 +233,7 @@ async fn with_users(server: &EtcdServer) -> Client {
 
 fn as_user(server: &EtcdServer, name: &str, password: &str) -> EtcdStore {
     let user = Some((name.to_string(), password.to_string()));
-    EtcdStore::open(Options { user, ..options(&[server.endpoint()]) }).unwrap()
+    EtcdStore::open(EtcdOptions { user, ..options(&[server.endpoint()]) }).unwrap()
 }
 
 #[tokio::test]

@@ -131,7 +131,7 @@ async fn a_lost_member_is_replaced() {
     for is_killed in [false, true] {
         let member = (cluster.leader() + 1) % 3;
         let (first, keep_alive) = (member, (Duration::from_secs(1), Duration::from_secs(1)));
-        let options = store::etcd::Options { first, keep_alive, ..options(&cluster.endpoints()) };
+        let options = store::etcd::EtcdOptions { first, keep_alive, ..options(&cluster.endpoints()) };
         let store = store::etcd::EtcdStore::open(options).unwrap();
         let other = open(&[cluster.members[(member + 1) % 3].endpoint()]);
         let mut watch = store.watch(Scope::Handles).await.unwrap();

@@ -3,7 +3,7 @@
 use api::Key;
 use api::crd::Group;
 use serde_json::json;
-use store::kubernetes::{Deletion, KubeStore, Options};
+use store::kubernetes::{Deletion, KubeOptions, KubeStore};
 use store::testing::{Backend, Promises, conformance};
 
 use super::fixture::{Cluster, cluster, collection};
@@ -19,7 +19,7 @@ impl Backend for Group1<'_> {
 
     async fn fresh(&self) -> KubeStore {
         self.cluster.clear().await;
-        KubeStore::open(Options { deletion: self.deletion, ..self.cluster.options(self.group) }).unwrap()
+        KubeStore::open(KubeOptions { deletion: self.deletion, ..self.cluster.options(self.group) }).unwrap()
     }
 
     /// The schemas take no handle that is no object; but one that counts in what is no block.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use api::{AffinityState, Key, Kind, Resource, Value};
 use serde_json::json;
-use store::kubernetes::{KubeStore, Options, Pem};
+use store::kubernetes::{KubeOptions, KubeStore, Pem};
 use store::{Batch, Depth, Expect, Op, Outcome, ReadSet, Refusal, Scope, Store, StoreError};
 
 use super::fixture::*;
@@ -22,7 +22,7 @@ async fn read_error(store: &KubeStore) -> StoreError {
 #[tokio::test]
 async fn a_wrong_token_is_denied() {
     let Some(cluster) = cluster().await else { return };
-    let options = Options { token: Some("wrong".to_string()), ..cluster.options(GROUPS[0]) };
+    let options = KubeOptions { token: Some("wrong".to_string()), ..cluster.options(GROUPS[0]) };
     let store = KubeStore::open(options).unwrap();
     let error = read_error(&store).await;
     assert!(matches!(error, StoreError::Denied(_)), "{error:?}");
@@ -74,11 +74,11 @@ async fn the_plugins_role_suffices() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unavailable() {
-    let options = Options {
+    let options = KubeOptions {
         endpoint: Some("https://127.0.0.1:1".to_string()),
         ca: Some(Pem::Inline(rcgen::generate_simple_self_signed(["x".to_string()]).unwrap().cert.pem())),
         group: Some(GROUPS[0]),
-        ..Options::default()
+        ..KubeOptions::default()
     };
     let store = KubeStore::open(options).unwrap();
     let error = read_error(&store).await;
@@ -89,26 +89,27 @@ async fn a_server_that_is_not_there_is_unavailable() {
     let error = store.commit(&batch, WITHIN).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "nothing was sent: {error:?}");
     // An address where nobody answers at all.
-    let options = Options { endpoint: Some("https://192.0.2.1:6443".to_string()), ..cluster_free_options() };
+    let options =
+        KubeOptions { endpoint: Some("https://192.0.2.1:6443".to_string()), ..cluster_free_options() };
     let store = KubeStore::open(options).unwrap();
     let error = store.commit(&batch, Duration::from_millis(300)).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "nothing was sent: {error:?}");
 }
 
-fn cluster_free_options() -> Options {
+fn cluster_free_options() -> KubeOptions {
     let ca = rcgen::generate_simple_self_signed(["x".to_string()]).unwrap().cert.pem();
-    Options { ca: Some(Pem::Inline(ca)), group: Some(GROUPS[0]), ..Options::default() }
+    KubeOptions { ca: Some(Pem::Inline(ca)), group: Some(GROUPS[0]), ..KubeOptions::default() }
 }
 
 #[tokio::test]
 async fn a_foreign_authority_is_not_trusted() {
     let Some(cluster) = cluster().await else { return };
-    let options = Options { ca: cluster_free_options().ca, ..cluster.options(GROUPS[0]) };
+    let options = KubeOptions { ca: cluster_free_options().ca, ..cluster.options(GROUPS[0]) };
     let error = read_error(&KubeStore::open(options).unwrap()).await;
     assert!(matches!(error, StoreError::Unusable(_)), "{error:?}");
     contains(&error, &["not signed by a trusted authority", "K8S_CA_FILE"]);
     // Unless nobody wants to know.
-    let options = Options { ca: cluster_free_options().ca, insecure: true, ..cluster.options(GROUPS[0]) };
+    let options = KubeOptions { ca: cluster_free_options().ca, insecure: true, ..cluster.options(GROUPS[0]) };
     let store = KubeStore::open(options).unwrap();
     store.read(&ReadSet::new().key(handle("a")), WITHIN).await.unwrap();
 }

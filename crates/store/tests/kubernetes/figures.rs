@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use api::{AffinityState, Family, Key, Kind, Owner};
-use store::kubernetes::{Deletion, KubeStore, Options};
+use store::kubernetes::{Deletion, KubeOptions, KubeStore};
 use store::{Batch, Depth, Expect, ReadSet, Scope, Store};
 
 use super::fixture::*;
@@ -42,7 +42,7 @@ async fn a_request_for_each_part() {
     assert!(report.is_applied(), "{report:?}");
     assert_eq!(store.requests(), 11);
     // Unless it is set, one more finds the group.
-    let store = KubeStore::open(Options { group: None, ..cluster.options(GROUPS[0]) }).unwrap();
+    let store = KubeStore::open(KubeOptions { group: None, ..cluster.options(GROUPS[0]) }).unwrap();
     store.read(&what_an_add_reads(), WITHIN).await.unwrap();
     assert_eq!(store.requests(), 7);
 }
@@ -91,7 +91,7 @@ async fn beside_a_bare_request() {
     println!("the same from nothing, settings and connection included: {:.2} bare GETs", cold / bare);
     println!("a bare POST of a handle: 1; a batch of handle and block: {:.2}", two / raw_create);
     for deletion in [Deletion::TwoPhase, Deletion::Atomic] {
-        let store = KubeStore::open(Options { deletion, ..cluster.options(group) }).unwrap();
+        let store = KubeStore::open(KubeOptions { deletion, ..cluster.options(group) }).unwrap();
         let mut revisions = Vec::new();
         for round in 0..31 {
             let name = format!("gone.{round}");

@@ -13,7 +13,7 @@ use kube::client::Body;
 use kube::{Client, Config};
 use serde_json::{Value as Json, json};
 use servers::kube_server::{self, ADMIN, KubeServer};
-use store::kubernetes::{KubeStore, Options, Pem};
+use store::kubernetes::{KubeOptions, KubeStore, Pem};
 use store::{Batch, Expect, Op, Outcome, ReadSet, Store, Write};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -44,7 +44,7 @@ pub async fn cluster() -> Option<Cluster> {
     }
     let alone = ALONE.lock().await;
     let server = SERVER.get_or_init(|| {
-        let options = kube_server::Options::new().user(PLUGIN, &[]).user(STRANGER, &[]);
+        let options = kube_server::KubeServerOptions::new().user(PLUGIN, &[]).user(STRANGER, &[]);
         let server = KubeServer::start(options);
         let at = |name: &str| manifests().join(name);
         server.apply(&[&at("crds/v1"), &at("crds/v3"), &at("rbac")]);
@@ -58,13 +58,13 @@ pub async fn cluster() -> Option<Cluster> {
 }
 
 impl Cluster {
-    pub fn options(&self, group: Group) -> Options {
-        Options {
+    pub fn options(&self, group: Group) -> KubeOptions {
+        KubeOptions {
             endpoint: Some(self.server.endpoint().to_string()),
             ca: Some(Pem::File(self.server.ca())),
             token: Some(self.server.token(ADMIN).to_string()),
             group: Some(group),
-            ..Options::default()
+            ..KubeOptions::default()
         }
     }
 
@@ -74,7 +74,7 @@ impl Cluster {
 
     pub fn open_as(&self, group: Group, user: &str) -> KubeStore {
         let token = Some(self.server.token(user).to_string());
-        KubeStore::open(Options { token, ..self.options(group) }).unwrap()
+        KubeStore::open(KubeOptions { token, ..self.options(group) }).unwrap()
     }
 
     /// A request past the store.

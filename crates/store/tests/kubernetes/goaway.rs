@@ -11,7 +11,7 @@ use api::crd::Group;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
 use servers::kube_server::{self, ADMIN, KubeServer};
-use store::kubernetes::{KubeStore, Options, Pem};
+use store::kubernetes::{KubeOptions, KubeStore, Pem};
 use store::{Batch, Depth, Expect, Op, Outcome, ReadSet, Scope, Store, StoreError, Write as Change};
 
 use super::fixture::{WITHIN, cluster, counted, handle, manifests};
@@ -62,11 +62,11 @@ fn play(acts: &[Act]) -> (KubeStore, Arc<Mutex<Script>>) {
         }
     });
     let options =
-        Options { endpoint, ca: Some(Pem::Inline(ca)), group: Some(Group::V1), ..Options::default() };
+        KubeOptions { endpoint, ca: Some(Pem::Inline(ca)), group: Some(Group::V1), ..KubeOptions::default() };
     (KubeStore::open(options).unwrap(), script)
 }
 
-type Tls = StreamOwned<ServerConnection, TcpStream>;
+type TlsStream = StreamOwned<ServerConnection, TcpStream>;
 
 fn serve(stream: TcpStream, config: Arc<ServerConfig>, script: &Mutex<Script>) -> std::io::Result<()> {
     let mut tls = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
@@ -116,7 +116,7 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, script: &Mutex<Script>) -
     }
 }
 
-fn send(tls: &mut Tls, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> std::io::Result<()> {
+fn send(tls: &mut TlsStream, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> std::io::Result<()> {
     let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
     frame.extend([kind, flags]);
     frame.extend(stream.to_be_bytes());
@@ -125,12 +125,12 @@ fn send(tls: &mut Tls, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> std:
     tls.flush()
 }
 
-fn go_away(tls: &mut Tls, last: u32) -> std::io::Result<()> {
+fn go_away(tls: &mut TlsStream, last: u32) -> std::io::Result<()> {
     send(tls, 7, 0, 0, &[last.to_be_bytes(), [0; 4]].concat())
 }
 
 /// What may be an object as well as a list of one.
-fn answer(tls: &mut Tls, stream: u32) -> std::io::Result<()> {
+fn answer(tls: &mut TlsStream, stream: u32) -> std::io::Result<()> {
     let object = json!({"metadata": {"name": "a", "uid": "u", "resourceVersion": "7"},
         "spec": {"handleID": "a", "block": {"10.0.0.0/26": 1}, "deleted": false}});
     let mut body = object.clone();
@@ -245,14 +245,14 @@ async fn there_is_an_end_to_it() {
 async fn a_real_server_sends_many_away() {
     // For the tests that use the common server, as two at once are much for a machine.
     let Some(_alone) = cluster().await else { return };
-    let server = KubeServer::start(kube_server::Options::new().argument("--goaway-chance=0.02"));
+    let server = KubeServer::start(kube_server::KubeServerOptions::new().argument("--goaway-chance=0.02"));
     server.apply(&[&manifests().join("crds/v1")]);
-    let options = Options {
+    let options = KubeOptions {
         endpoint: Some(server.endpoint().to_string()),
         ca: Some(Pem::File(server.ca())),
         token: Some(server.token(ADMIN).to_string()),
         group: Some(Group::V1),
-        ..Options::default()
+        ..KubeOptions::default()
     };
     let store = KubeStore::open(options).unwrap();
     let mut users = tokio::task::JoinSet::new();

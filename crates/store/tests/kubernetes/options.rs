@@ -4,17 +4,17 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value as Json, json};
 use servers::kube_server::ADMIN;
-use store::kubernetes::{InCluster, KubeStore, Kubeconfig, Options, Pem};
+use store::kubernetes::{InCluster, KubeOptions, KubeStore, Kubeconfig, Pem};
 use store::{ReadSet, Store, StoreError};
 
 use super::fixture::*;
 
-async fn works(options: Options) {
+async fn works(options: KubeOptions) {
     let store = KubeStore::open(options).unwrap();
     store.read(&ReadSet::new().key(handle("a")), WITHIN).await.unwrap();
 }
 
-fn unusable(options: Options, word: &str) {
+fn unusable(options: KubeOptions, word: &str) {
     let error = KubeStore::open(options).unwrap_err();
     assert!(
         matches!(error, StoreError::Unusable(_)) && error.to_string().contains(word),
@@ -26,15 +26,17 @@ fn unusable(options: Options, word: &str) {
 async fn kubeconfigs_and_pods() {
     let Some(cluster) = cluster().await else { return };
     let file = cluster.server.kubeconfig();
-    let of_files = |files: &[std::path::PathBuf]| Options {
+    let of_files = |files: &[std::path::PathBuf]| KubeOptions {
         kubeconfig: Some(Kubeconfig::Files(files.to_vec())),
-        ..Options::default()
+        ..KubeOptions::default()
     };
     works(of_files(std::slice::from_ref(&file))).await;
     works(of_files(&["/does/not/exist".into(), file.clone()])).await;
     let text = std::fs::read_to_string(&file).unwrap();
-    let inline =
-        |text: &str| Options { kubeconfig: Some(Kubeconfig::Inline(text.to_string())), ..Options::default() };
+    let inline = |text: &str| KubeOptions {
+        kubeconfig: Some(Kubeconfig::Inline(text.to_string())),
+        ..KubeOptions::default()
+    };
     works(inline(&text)).await;
 
     // A context by name, a token from a program, and a setting that holds over the file's.
@@ -51,33 +53,35 @@ async fn kubeconfigs_and_pods() {
     config["contexts"].as_array_mut().unwrap().push(context);
     config["current-context"] = "none".into();
     let text = config.to_string();
-    works(Options { context: Some("other".to_string()), ..inline(&text) }).await;
-    unusable(Options { context: Some("third".to_string()), ..inline(&text) }, "it has rackpool, other");
+    works(KubeOptions { context: Some("other".to_string()), ..inline(&text) }).await;
+    unusable(KubeOptions { context: Some("third".to_string()), ..inline(&text) }, "it has rackpool, other");
     config["users"][0]["user"]["token"] = "wrong".into();
     config["current-context"] = "rackpool".into();
-    works(Options { token: Some(format!("{token}\n")), ..inline(&config.to_string()) }).await;
+    works(KubeOptions { token: Some(format!("{token}\n")), ..inline(&config.to_string()) }).await;
 
     // In a pod.
     std::fs::copy(cluster.server.ca(), dir.path().join("ca.crt")).unwrap();
     let (host, port) = cluster.server.endpoint().trim_start_matches("https://").rsplit_once(':').unwrap();
     let pod = InCluster { directory: dir.path().to_path_buf(), ..InCluster::new(host, port) };
-    let options = || Options { in_cluster: Some(pod.clone()), ..Options::default() };
+    let options = || KubeOptions { in_cluster: Some(pod.clone()), ..KubeOptions::default() };
     unusable(options(), "automountServiceAccountToken");
     std::fs::write(dir.path().join("token"), token).unwrap();
     works(options()).await;
     let ca = Pem::Inline(std::fs::read_to_string(cluster.server.ca()).unwrap());
     let endpoint = Some(cluster.server.endpoint().to_string());
-    works(Options { endpoint, ca: Some(ca), token: Some(token.to_string()), ..Options::default() }).await;
+    works(KubeOptions { endpoint, ca: Some(ca), token: Some(token.to_string()), ..KubeOptions::default() })
+        .await;
 }
 
 #[test]
 fn what_makes_no_sense_is_told_at_once() {
-    let with = |change: &dyn Fn(&mut Options)| {
-        let mut options = Options { endpoint: Some("https://127.0.0.1:1".to_string()), ..Options::default() };
+    let with = |change: &dyn Fn(&mut KubeOptions)| {
+        let mut options =
+            KubeOptions { endpoint: Some("https://127.0.0.1:1".to_string()), ..KubeOptions::default() };
         change(&mut options);
         options
     };
-    unusable(Options::default(), "KUBECONFIG");
+    unusable(KubeOptions::default(), "KUBECONFIG");
     unusable(with(&|o| o.endpoint = Some("ftp://x".to_string())), "K8S_API_ENDPOINT");
     unusable(with(&|o| o.ca = Some(Pem::File("/does/not/exist".into()))), "/does/not/exist");
     unusable(with(&|o| o.ca = Some(Pem::Inline("x".to_string()))), "K8S_CA_FILE");

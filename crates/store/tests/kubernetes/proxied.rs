@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use servers::proxy::{Passage, Proxy};
-use store::kubernetes::{KubeStore, Options};
+use store::kubernetes::{KubeOptions, KubeStore};
 use store::{Batch, Event, Expect, Op, Outcome, ReadSet, Scope, Store, Watch};
 
 use super::fixture::*;
@@ -12,7 +12,7 @@ use super::fixture::*;
 fn through(cluster: &Cluster) -> (Proxy, KubeStore) {
     let proxy = Proxy::start(cluster.server.endpoint().trim_start_matches("https://"));
     let endpoint = Some(format!("https://{}", proxy.address()));
-    let store = KubeStore::open(Options { endpoint, ..cluster.options(GROUPS[0]) }).unwrap();
+    let store = KubeStore::open(KubeOptions { endpoint, ..cluster.options(GROUPS[0]) }).unwrap();
     (proxy, store)
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use api::crd::Group;
 use serde_json::{Value as Json, json};
-use store::kubernetes::{KubeStore, Options};
+use store::kubernetes::{KubeOptions, KubeStore};
 use store::{Batch, Depth, Event, Expect, Outcome, Page, ReadSet, Scope, Store, StoreError, Watch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -64,7 +64,7 @@ async fn scripted(replies: Vec<Reply>) -> (KubeStore, Log) {
         }
         std::future::pending::<()>().await;
     });
-    let options = Options { endpoint: Some(endpoint), group: Some(Group::V1), ..Options::default() };
+    let options = KubeOptions { endpoint: Some(endpoint), group: Some(Group::V1), ..KubeOptions::default() };
     (KubeStore::open(options).unwrap(), log)
 }
 
@@ -243,7 +243,7 @@ async fn the_group_is_asked_once() {
         let (store, log) = scripted(replies).await;
         let endpoint = format!("{store:?}");
         let url = endpoint.split('"').find(|part| part.starts_with("http://")).unwrap().to_string();
-        let store = KubeStore::open(Options { endpoint: Some(url), ..Options::default() }).unwrap();
+        let store = KubeStore::open(KubeOptions { endpoint: Some(url), ..KubeOptions::default() }).unwrap();
         for _ in 0..2 {
             store.read(&handles(), WITHIN).await.unwrap();
         }
@@ -356,8 +356,12 @@ async fn our_own_limit_is_kept() {
     let (store, _) = scripted((0..6).map(|_| page(&[], "")).collect()).await;
     let endpoint = format!("{store:?}");
     let url = endpoint.split('"').find(|part| part.starts_with("http://")).unwrap().to_string();
-    let options =
-        Options { endpoint: Some(url), group: Some(Group::V1), pace: Some((10.0, 2)), ..Options::default() };
+    let options = KubeOptions {
+        endpoint: Some(url),
+        group: Some(Group::V1),
+        pace: Some((10.0, 2)),
+        ..KubeOptions::default()
+    };
     let store = KubeStore::open(options).unwrap();
     let start = Instant::now();
     for _ in 0..5 {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
-use store::kubernetes::{KubeStore, Kubeconfig, Options};
+use store::kubernetes::{KubeOptions, KubeStore, Kubeconfig};
 use store::{ReadSet, Store, StoreError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -69,7 +69,11 @@ users:
 }
 
 fn open(kubeconfig: Kubeconfig) -> Result<KubeStore, StoreError> {
-    KubeStore::open(Options { kubeconfig: Some(kubeconfig), group: Some(GROUPS[0]), ..Options::default() })
+    KubeStore::open(KubeOptions {
+        kubeconfig: Some(kubeconfig),
+        group: Some(GROUPS[0]),
+        ..KubeOptions::default()
+    })
 }
 
 fn checked(error: &(impl std::error::Error + 'static), of: &str) {
@@ -353,7 +357,7 @@ async fn tokens_are_trimmed_and_servers_need_no_scheme() {
         "https://root:123/hunter2@127.0.0.1:1",
         "root:hunter2",
     ] {
-        let endpoint = Options { endpoint: Some(server.to_string()), ..Options::default() };
+        let endpoint = KubeOptions { endpoint: Some(server.to_string()), ..KubeOptions::default() };
         for error in [open(of_user(server, json!({}))).unwrap_err(), KubeStore::open(endpoint).unwrap_err()] {
             checked(&error, server);
             assert!(

@@ -8,7 +8,7 @@ use api::crd::Group;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use store::kubernetes::{KubeStore, Options, Pem};
+use store::kubernetes::{KubeOptions, KubeStore, Pem};
 use store::{Depth, ReadSet, Scope, Store, StoreError};
 
 use super::fixture::WITHIN;
@@ -35,7 +35,7 @@ pub fn identity(host: &str, protocols: &[&str], ends: (i32, u8, u8)) -> (Arc<Ser
 }
 
 /// A server that answers each connection with an empty list; tells its options.
-fn serve(host: &str, protocols: &[&str], ends: (i32, u8, u8)) -> Options {
+fn serve(host: &str, protocols: &[&str], ends: (i32, u8, u8)) -> KubeOptions {
     let (config, ca) = identity(host, protocols, ends);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("https://{}", listener.local_addr().unwrap());
@@ -53,15 +53,15 @@ fn serve(host: &str, protocols: &[&str], ends: (i32, u8, u8)) -> Options {
             }
         }
     });
-    Options {
+    KubeOptions {
         endpoint: Some(endpoint),
         ca: Some(Pem::Inline(ca)),
         group: Some(Group::V1),
-        ..Options::default()
+        ..KubeOptions::default()
     }
 }
 
-async fn read(options: Options) -> Result<store::View, StoreError> {
+async fn read(options: KubeOptions) -> Result<store::View, StoreError> {
     let set =
         ReadSet::new().scope(Scope::Handles, Depth::Full).scope(Scope::Blocks { family: None }, Depth::Key);
     KubeStore::open(options).unwrap().read(&set, WITHIN).await

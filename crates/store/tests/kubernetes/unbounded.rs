@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use store::kubernetes::{KubeStore, Kubeconfig, Options};
+use store::kubernetes::{KubeOptions, KubeStore, Kubeconfig};
 use store::{Depth, ReadSet, Scope, Store, StoreError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -40,8 +40,12 @@ async fn endless(head: &'static str, filling: &'static str) -> KubeStore {
             });
         }
     });
-    KubeStore::open(Options { endpoint: Some(endpoint), group: Some(GROUPS[0]), ..Options::default() })
-        .unwrap()
+    KubeStore::open(KubeOptions {
+        endpoint: Some(endpoint),
+        group: Some(GROUPS[0]),
+        ..KubeOptions::default()
+    })
+    .unwrap()
 }
 
 #[tokio::test]
@@ -107,7 +111,7 @@ async fn a_page_that_is_too_large_is_read_in_parts() {
             let _ = stream.write_all(body.as_bytes()).await;
         }
     });
-    let options = Options { endpoint: Some(endpoint), group: Some(GROUPS[0]), ..Options::default() };
+    let options = KubeOptions { endpoint: Some(endpoint), group: Some(GROUPS[0]), ..KubeOptions::default() };
     let store = KubeStore::open(options).unwrap();
     let view = store.read(&ReadSet::new().scope(Scope::Handles, Depth::Key), WITHIN).await.unwrap();
     assert_eq!(view.len(), 100);
@@ -127,7 +131,7 @@ async fn a_wait_of_ages_is_an_error() {
             let _ = stream.write_all(answer.as_bytes()).await;
         }
     });
-    let options = Options { endpoint: Some(endpoint), group: Some(GROUPS[0]), ..Options::default() };
+    let options = KubeOptions { endpoint: Some(endpoint), group: Some(GROUPS[0]), ..KubeOptions::default() };
     let store = KubeStore::open(options).unwrap();
     let error = store.read(&ReadSet::new().key(handle("a")), WITHIN).await.unwrap_err();
     assert!(matches!(error, StoreError::Throttled { .. }), "{error:?}");
@@ -144,7 +148,7 @@ fn aliases_of_a_kubeconfig_do_not_multiply() {
     }
     two.push_str("users:\n- name: u\n  user:\n    exec: {args: *a39}\n");
     for text in [one, two, "[".repeat(1 << 20), format!("users: {}", "- ".repeat(1 << 20))] {
-        let options = Options { kubeconfig: Some(Kubeconfig::Inline(text)), ..Options::default() };
+        let options = KubeOptions { kubeconfig: Some(Kubeconfig::Inline(text)), ..KubeOptions::default() };
         let error = KubeStore::open(options).unwrap_err();
         assert!(matches!(error, StoreError::Unusable(_)), "{error:?}");
     }

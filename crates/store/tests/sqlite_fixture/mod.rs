@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use api::{Handle, HandleId, Key, Value};
-use store::sqlite::{Options, SqliteStore};
+use store::sqlite::{SqliteOptions, SqliteStore};
 use store::{Batch, Depth, Expect, ReadSet, Scope, Store, StoreError};
 
 pub const WITHIN: Duration = Duration::from_secs(10);
 
 pub fn open(path: &Path) -> Result<SqliteStore, StoreError> {
-    SqliteStore::open(path, Options::default())
+    SqliteStore::open(path, SqliteOptions::default())
 }
 
 /// Creates a handle of that name.

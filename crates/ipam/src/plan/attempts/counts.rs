@@ -6,7 +6,7 @@ use api::{BlockCidr, HandleId, Revision};
 use store::{Batch, Op, Outcome, Report, View};
 
 use crate::block;
-use crate::handle::{Counts, Draft};
+use crate::handle::{Counts, HandleDraft};
 
 /// By how much one handle's counts are too high because of a request.
 ///
@@ -114,7 +114,14 @@ impl Tally {
     /// is counted too much. `written` gives, for blocks that the batch has written before, how many addresses
     /// they then hold for the handle. An absent block holds none, and a block whose count is right keeps it.
     /// Of all other blocks nobody can tell, so their counts stay.
-    pub fn write(&mut self, batch: &mut Batch, draft: &mut Draft, view: &View, by: Counts, written: &Counts) {
+    pub fn write(
+        &mut self,
+        batch: &mut Batch,
+        draft: &mut HandleDraft,
+        view: &View,
+        by: Counts,
+        written: &Counts,
+    ) {
         let mut settled = BTreeSet::new();
         for block in self.unsure.iter().copied() {
             let counted = draft.counts().get(&block).copied().unwrap_or_default();

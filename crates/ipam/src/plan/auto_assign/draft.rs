@@ -10,7 +10,7 @@ use store::{Batch, Expect, View};
 use super::{Address, Assigned};
 use crate::affinity;
 use crate::handle::Counts;
-use crate::plan::progress::{Intent, Progress};
+use crate::plan::progress::{Progress, WritePurposes};
 use crate::pools;
 use crate::verdict::{Sink, Verdict};
 
@@ -124,7 +124,7 @@ impl Draft<'_> {
     /// releases of deselected blocks.
     pub fn batch(&self, mut drafts: Vec<FamilyDraft>, progress: &mut Progress) -> Batch {
         let mut batch = Batch::new();
-        let mut intent = Intent::default();
+        let mut purposes = WritePurposes::default();
         let mut raised = Counts::new();
         let mut puts = Vec::new();
         // Blocks whose affinity the batch confirms or ends already.
@@ -133,7 +133,7 @@ impl Draft<'_> {
             settled.extend(draft.takings.iter().map(|taking| taking.block.cidr));
             settled.extend(draft.deselected.iter().map(|emptied| emptied.block.cidr));
             for Taking { block, source, addresses } in draft.takings.drain(..) {
-                let expect = self.come_by(&mut batch, block.cidr, source, &mut intent);
+                let expect = self.come_by(&mut batch, block.cidr, source, &mut purposes);
                 if !addresses.is_empty() {
                     *raised.entry(block.cidr).or_default() += addresses.len() as u32;
                     let pool = draft.pools.iter().find(|pool| pool.cidr.contains(block.cidr.cidr().first()));
@@ -141,9 +141,9 @@ impl Draft<'_> {
                 }
             }
         }
-        progress.heal(&mut batch, self.view, |cidr| settled.contains(&cidr), &mut intent);
+        progress.heal(&mut batch, self.view, |cidr| settled.contains(&cidr), &mut purposes);
         let is_written = |cidr| puts.iter().any(|(block, ..)| block.cidr == cidr);
-        progress.fence(&mut batch, self.view, is_written, &mut intent);
+        progress.fence(&mut batch, self.view, is_written, &mut purposes);
         progress.count(&mut batch, self.view, raised, Counts::new());
         if let (Some(node), false) = (self.node, puts.is_empty()) {
             let revision = self.view.resource(node).flatten().map(|(_, revision)| revision.clone());
@@ -153,23 +153,29 @@ impl Draft<'_> {
             if let Some(pool) = pool {
                 pools::guard(&mut batch, self.view, &pool);
             }
-            intent.place(&mut batch, block, expect, addresses);
+            purposes.place(&mut batch, block, expect, addresses);
         }
         for draft in drafts {
             self.tidy(&mut batch, draft.stale, draft.deselected);
         }
-        progress.intend(intent);
+        progress.intend(purposes);
         batch
     }
 
     /// Adds the writes that make the block the owner's, if any are needed. Gives what the write that takes
     /// addresses has to expect.
-    fn come_by(&self, batch: &mut Batch, cidr: BlockCidr, source: Source, intent: &mut Intent) -> Expect {
+    fn come_by(
+        &self,
+        batch: &mut Batch,
+        cidr: BlockCidr,
+        source: Source,
+        purposes: &mut WritePurposes,
+    ) -> Expect {
         match source {
             Source::Stored(revision) => Expect::Revision(revision),
             Source::Fenced(revision) => match self.view.block(cidr) {
                 Some(Some((stored, _))) => {
-                    Expect::AsLeftBy(intent.fence(batch, stored, Expect::Revision(revision)))
+                    Expect::AsLeftBy(purposes.fence(batch, stored, Expect::Revision(revision)))
                 }
                 // Addresses are taken only from blocks that the view holds, so this case does not occur.
                 _ => Expect::Revision(revision),
@@ -178,28 +184,28 @@ impl Draft<'_> {
                 Some(Some((stored, _))) => {
                     let found = self.affinity(self.owner, cidr);
                     let healed = affinity::heal(batch, self.owner, found, stored.clone(), &revision);
-                    intent.claims.push(healed);
+                    purposes.claims.push(healed);
                     Expect::AsLeftBy(healed.written)
                 }
                 // Only blocks that the view holds are healed, so this case does not occur.
                 _ => Expect::Revision(revision),
             },
-            Source::Claimed(block) => self.claim(batch, *block, intent),
+            Source::Claimed(block) => self.claim(batch, *block, purposes),
             Source::Reclaimed(emptied, block) => {
                 let emptied = *emptied;
                 let theirs = emptied.block.owner();
                 let found = theirs.as_ref().and_then(|owner| self.affinity(owner, cidr));
                 let owner = theirs.as_ref().unwrap_or(self.owner);
                 affinity::release(batch, owner, found, emptied.block, Expect::Revision(emptied.revision));
-                self.claim(batch, *block, intent)
+                self.claim(batch, *block, purposes)
             }
         }
     }
 
-    fn claim(&self, batch: &mut Batch, block: Block, intent: &mut Intent) -> Expect {
+    fn claim(&self, batch: &mut Batch, block: Block, purposes: &mut WritePurposes) -> Expect {
         let found = self.affinity(self.owner, block.cidr);
         let claimed = affinity::claim(batch, self.owner, found, block);
-        intent.claims.push(claimed);
+        purposes.claims.push(claimed);
         Expect::AsLeftBy(claimed.written)
     }
 

@@ -15,7 +15,7 @@ use crate::plan::progress::{Overtaken, Progress};
 use crate::plan::{Plan, Planner};
 use crate::pools::PoolsError;
 use crate::reservations::Reserved;
-use crate::verdict::{Silent, Sink, Verdict};
+use crate::verdict::{NoSink, Sink, Verdict};
 
 mod borrow;
 mod claim;
@@ -81,7 +81,7 @@ impl AutoAssign {
 
     /// The planner for this request.
     pub fn planner(self) -> AutoAssignPlanner {
-        self.planner_for(Silent)
+        self.planner_for(NoSink)
     }
 
     /// The planner for this request, which gives its verdict on each pool and block to `sink`.
@@ -213,7 +213,7 @@ impl Assigned {
 
 /// The planner for [`AutoAssign`].
 #[derive(Clone, Debug)]
-pub struct AutoAssignPlanner<S = Silent> {
+pub struct AutoAssignPlanner<S = NoSink> {
     request: AutoAssign,
     owner: Owner,
     owner_text: String,

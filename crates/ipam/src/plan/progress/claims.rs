@@ -3,7 +3,7 @@
 use api::{BlockCidr, Key};
 use store::{Batch, View};
 
-use super::{Intent, Progress};
+use super::{Progress, WritePurposes};
 use crate::affinity::{self, Action, BlockState};
 
 impl Progress {
@@ -42,12 +42,12 @@ impl Progress {
         batch: &mut Batch,
         view: &View,
         written: impl Fn(BlockCidr) -> bool,
-        intent: &mut Intent,
+        purposes: &mut WritePurposes,
     ) {
         for cidr in self.claims_to_heal(view).filter(|cidr| !written(*cidr)) {
             if let Some(Some((stored, revision))) = view.block(cidr) {
                 let found = view.affinity(&self.owner, cidr).flatten();
-                intent.claims.push(affinity::heal(batch, &self.owner, found, stored.clone(), revision));
+                purposes.claims.push(affinity::heal(batch, &self.owner, found, stored.clone(), revision));
             }
         }
     }

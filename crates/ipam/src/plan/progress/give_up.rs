@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use api::{BlockCidr, Key, Timestamp, Value};
 use store::{Batch, Expect, View};
 
-use super::{Intent, Progress, holds};
+use super::{Progress, WritePurposes, holds};
 use crate::affinity;
 use crate::block::{self, ReleaseIp};
 use crate::handle::Counts;
@@ -28,7 +28,7 @@ impl Progress {
         // back.
         let _ = self.settle(view);
         let mut batch = Batch::new();
-        let mut intent = Intent::default();
+        let mut purposes = WritePurposes::default();
         let unhealed: BTreeSet<BlockCidr> = self.claims_to_heal(view).collect();
         let placed: BTreeSet<BlockCidr> = self.placed.iter().map(|placed| placed.block).collect();
         let mut left = Counts::new();
@@ -54,17 +54,17 @@ impl Progress {
             let index = if unhealed.contains(&cidr) {
                 let found = view.affinity(&self.owner, cidr).flatten();
                 let healed = affinity::heal(&mut batch, &self.owner, found, changed, revision);
-                intent.claims.push(healed);
+                purposes.claims.push(healed);
                 healed.written
             } else {
                 block::bump(&mut changed);
                 batch.put(Key::Block(cidr), Expect::at(revision), Value::Block(changed))
             };
-            intent.returns.push((index, cidr));
+            purposes.returns.push((index, cidr));
         }
-        self.fence(&mut batch, view, |_| false, &mut intent);
+        self.fence(&mut batch, view, |_| false, &mut purposes);
         self.count(&mut batch, view, Counts::new(), left);
-        self.intend(intent);
+        self.intend(purposes);
         batch
     }
 }

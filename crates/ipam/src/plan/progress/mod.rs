@@ -30,7 +30,7 @@ struct Placed {
 
 /// What the writes of one batch are for. The indexes are those of the batch's writes.
 #[derive(Clone, Debug, Default)]
-pub struct Intent {
+pub struct WritePurposes {
     /// The writes that take addresses, one for each block.
     places: Vec<(usize, Placed)>,
     /// Fences. Once the batch is complete, all writes after which no earlier write of their block can be
@@ -42,7 +42,7 @@ pub struct Intent {
     returns: Vec<(usize, BlockCidr)>,
 }
 
-impl Intent {
+impl WritePurposes {
     /// Writes a block that addresses were taken from.
     pub fn place(&mut self, batch: &mut Batch, mut block: Block, expect: Expect, addresses: Vec<IpAddr>) {
         let (cidr, sequence) = (block.cidr, block.sequence_number);
@@ -91,7 +91,7 @@ pub struct Progress {
     /// request that read the block before its creation may delete the affinity as stale. After that, only
     /// this request knows of the block, so it must not end before the affinity is written again.
     unconfirmed: BTreeSet<BlockCidr>,
-    intent: Intent,
+    purposes: WritePurposes,
 }
 
 /// A `DEL` between two attempts took back what the request had written.
@@ -111,7 +111,7 @@ impl Progress {
             tally: Tally::default(),
             claimed: BTreeSet::new(),
             unconfirmed: BTreeSet::new(),
-            intent: Intent::default(),
+            purposes: WritePurposes::default(),
         }
     }
 
@@ -207,21 +207,21 @@ impl Progress {
     }
 
     /// Remembers what the batch that is about to be committed is for.
-    pub fn intend(&mut self, mut intent: Intent) {
-        intent.fences = intent.fencing().collect();
-        self.places.plan(std::mem::take(&mut intent.places));
-        self.intent = intent;
+    pub fn intend(&mut self, mut purposes: WritePurposes) {
+        purposes.fences = purposes.fencing().collect();
+        self.places.plan(std::mem::take(&mut purposes.places));
+        self.purposes = purposes;
     }
 
     /// Takes in the report of that batch.
     pub fn observe(&mut self, report: &Report) {
-        let intent = std::mem::take(&mut self.intent);
+        let purposes = std::mem::take(&mut self.purposes);
         let applied = |index: usize| matches!(report.outcomes.get(index), Some(Outcome::Applied(_)));
         let unknown = |index: usize| matches!(report.outcomes.get(index), Some(Outcome::Unknown(_)));
-        for (_, block) in intent.returns.iter().filter(|(index, _)| applied(*index)) {
+        for (_, block) in purposes.returns.iter().filter(|(index, _)| applied(*index)) {
             self.placed.retain(|placed| placed.block != *block);
         }
-        for claim in intent.claims.iter().filter(|claim| applied(claim.written) || unknown(claim.written)) {
+        for claim in purposes.claims.iter().filter(|claim| applied(claim.written) || unknown(claim.written)) {
             self.claimed.insert(claim.block);
             match applied(claim.confirmed) {
                 true => self.unconfirmed.remove(&claim.block),
@@ -230,7 +230,7 @@ impl Progress {
         }
         self.tally.observe(report);
         self.places.forget(|placed| {
-            intent.fences.iter().any(|(index, block)| applied(*index) && *block == placed.block)
+            purposes.fences.iter().any(|(index, block)| applied(*index) && *block == placed.block)
         });
         for placed in self.places.observe(report) {
             self.tally.count_as_held(placed.block, placed.addresses.len() as u32);
@@ -254,19 +254,19 @@ impl Progress {
         batch: &mut Batch,
         view: &View,
         is_written: impl Fn(BlockCidr) -> bool,
-        intent: &mut Intent,
+        purposes: &mut WritePurposes,
     ) {
         let in_doubt = self.places.in_doubt().iter().map(|placed| placed.block);
         let unsure = self.handle.iter().flat_map(|id| self.tally.to_fence(view, id));
         for cidr in in_doubt.chain(unsure).collect::<BTreeSet<_>>() {
-            if is_written(cidr) || intent.fencing().any(|(_, fenced)| fenced == cidr) {
+            if is_written(cidr) || purposes.fencing().any(|(_, fenced)| fenced == cidr) {
                 continue;
             }
             match view.block(cidr) {
                 Some(Some((stored, revision))) => {
-                    intent.fence(batch, stored, Expect::at(revision));
+                    purposes.fence(batch, stored, Expect::at(revision));
                 }
-                Some(None) => self.claim_in_doubt(batch, view, cidr, intent),
+                Some(None) => self.claim_in_doubt(batch, view, cidr, purposes),
                 None => {}
             }
         }
@@ -274,11 +274,11 @@ impl Progress {
 
     /// Creates, empty, a block whose creation is in doubt. An absent block cannot be fenced, as only an
     /// existing record has a revision to compare. The new block stays the owner's.
-    fn claim_in_doubt(&self, batch: &mut Batch, view: &View, cidr: BlockCidr, intent: &mut Intent) {
+    fn claim_in_doubt(&self, batch: &mut Batch, view: &View, cidr: BlockCidr, purposes: &mut WritePurposes) {
         let mut created = self.places.in_doubt().iter().filter(|placed| placed.block == cidr);
         if let Some(Value::Block(block)) = created.find_map(|placed| placed.creation.as_deref()) {
             let found = view.affinity(&self.owner, cidr).flatten();
-            intent.claims.push(affinity::claim(batch, &self.owner, found, block.clone()));
+            purposes.claims.push(affinity::claim(batch, &self.owner, found, block.clone()));
         }
     }
 
@@ -287,7 +287,9 @@ impl Progress {
     /// blocks from which addresses are taken after. `left` says what the handle holds in each block that the
     /// batch has written with another content than the view's.
     pub fn count(&mut self, batch: &mut Batch, view: &View, by: Counts, left: Counts) {
-        let Some(mut draft) = self.handle.as_ref().and_then(|id| handle::Draft::of(view, id)) else { return };
+        let Some(mut draft) = self.handle.as_ref().and_then(|id| handle::HandleDraft::of(view, id)) else {
+            return;
+        };
         let mut written = left;
         if self.tally.owes() {
             for write in &batch.writes {

@@ -14,7 +14,7 @@ const KEPT: usize = 12;
 
 /// The last effects of one caller, the latest at the end.
 #[derive(Default)]
-pub(super) struct Effects(VecDeque<Effect>);
+pub(super) struct EffectLog(VecDeque<Effect>);
 
 enum Effect {
     Read(ReadSet, Option<StoreError>),
@@ -22,7 +22,7 @@ enum Effect {
     Commit(Vec<(&'static str, Key)>, Result<Report, StoreError>),
 }
 
-impl Effects {
+impl EffectLog {
     pub(super) fn read(&mut self, set: &ReadSet, error: Option<StoreError>) {
         self.keep(Effect::Read(set.clone(), error));
     }
@@ -50,7 +50,7 @@ impl Effects {
     }
 }
 
-impl fmt::Display for Effects {
+impl fmt::Display for EffectLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|effect| writeln!(f, "  {effect}"))
     }

@@ -1,6 +1,6 @@
 //! A store that fails on purpose, and reproducibly.
 //!
-//! [`Faulty`] stands between a caller and a store and does what a [`Plan`] says: the same plan, seed and
+//! [`Faulty`] stands between a caller and a store and does what a [`FaultPlan`] says: the same plan, seed and
 //! calls give the same faults. [`Faulty::another`] adds a caller with its own plan to the same store, with
 //! the same history. When a test fails, each caller prints its plan and its last effects.
 
@@ -21,8 +21,8 @@ use crate::error::StoreError;
 use crate::port::Store;
 use crate::read::{Depth, ReadSet, Scope};
 use crate::view::View;
-use effects::Effects;
-pub use plan::{Chances, CommitFault, Plan, Stale, Step};
+use effects::EffectLog;
+pub use plan::{Chances, CommitFault, FaultPlan, Stale, Step};
 use stale::History;
 pub use watch::FaultyWatch;
 
@@ -38,7 +38,7 @@ pub struct Faulty<S> {
 }
 
 struct Caller {
-    plan: Plan,
+    plan: FaultPlan,
     hook: Option<Hook>,
     state: Mutex<State>,
 }
@@ -48,7 +48,7 @@ struct State {
     /// How many times the caller has called commit.
     commits: u64,
     is_crashed: bool,
-    effects: Effects,
+    effects: EffectLog,
 }
 
 /// A failing test drops its callers while it panics. Then each caller prints what it did last.
@@ -76,12 +76,12 @@ impl<S> std::fmt::Debug for Faulty<S> {
 
 impl<S: Store> Faulty<S> {
     /// A caller of `inner` that meets the faults of `plan`.
-    pub fn new(inner: S, plan: Plan) -> Faulty<S> {
+    pub fn new(inner: S, plan: FaultPlan) -> Faulty<S> {
         Faulty { inner: Arc::new(inner), history: Arc::default(), caller: Caller::new(plan, None) }
     }
 
     /// Another caller of the same store, with its own plan.
-    pub fn another(&self, plan: Plan) -> Faulty<S> {
+    pub fn another(&self, plan: FaultPlan) -> Faulty<S> {
         Faulty { caller: Caller::new(plan, None), ..self.clone() }
     }
 
@@ -255,12 +255,12 @@ fn standalone_write(batch: &Batch, index: usize, outcomes: &[Outcome]) -> Write 
 }
 
 impl Caller {
-    fn new(plan: Plan, hook: Option<Hook>) -> Arc<Caller> {
+    fn new(plan: FaultPlan, hook: Option<Hook>) -> Arc<Caller> {
         let rng = Rng::with_seed(plan.seed);
         Arc::new(Caller {
             plan,
             hook,
-            state: Mutex::new(State { rng, commits: 0, is_crashed: false, effects: Effects::default() }),
+            state: Mutex::new(State { rng, commits: 0, is_crashed: false, effects: EffectLog::default() }),
         })
     }
 

@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 /// The faults of one caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct FaultPlan {
     /// The seed of every random choice.
     pub seed: u64,
     /// Batches are applied write by write, as a backend without transactions does. A fault within a batch
@@ -25,10 +25,10 @@ pub struct Plan {
     pub stale: Option<Stale>,
 }
 
-impl Default for Plan {
+impl Default for FaultPlan {
     /// No faults, and batches are applied as the store itself does.
     fn default() -> Self {
-        Plan {
+        FaultPlan {
             seed: 0,
             one_by_one: false,
             guards: true,
@@ -40,19 +40,19 @@ impl Default for Plan {
     }
 }
 
-impl Plan {
+impl FaultPlan {
     /// No faults, but batches are applied write by write.
-    pub fn one_by_one() -> Plan {
-        Plan { one_by_one: true, ..Plan::default() }
+    pub fn one_by_one() -> FaultPlan {
+        FaultPlan { one_by_one: true, ..FaultPlan::default() }
     }
 
     /// No faults, and no transactions, guards or reads in one go: as on Kubernetes.
-    pub fn like_kubernetes() -> Plan {
-        Plan { one_by_one: true, guards: false, split_reads: true, ..Plan::default() }
+    pub fn like_kubernetes() -> FaultPlan {
+        FaultPlan { one_by_one: true, guards: false, split_reads: true, ..FaultPlan::default() }
     }
 
     /// Adds a fault to the commit of that number, counted from 0.
-    pub fn fault(mut self, commit: u64, fault: CommitFault) -> Plan {
+    pub fn fault(mut self, commit: u64, fault: CommitFault) -> FaultPlan {
         self.faults.insert(commit, fault);
         self
     }
@@ -129,7 +129,7 @@ pub struct Stale {
 pub enum Step {
     /// Before a read begins.
     BeforeRead,
-    /// Between the parts of a read, and after the last of them, with [`Plan::split_reads`].
+    /// Between the parts of a read, and after the last of them, with [`FaultPlan::split_reads`].
     BetweenReads,
     /// After a read is done, before the caller gets the answer.
     AfterRead,

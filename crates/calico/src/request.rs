@@ -68,6 +68,7 @@ impl<'a, S: Store> Request<'a, S> {
     /// Resources of the store.
     pub fn client(&self) -> Client<'a, S, Clock> {
         Client::new(self.store.server(), &self.site.clock, self.site.backend, WITHIN)
+            .with_titles(&self.site.titles)
     }
 
     /// Refuses to go on while the datastore is locked, for a migration or an upgrade.
@@ -88,11 +89,11 @@ impl<'a, S: Store> Request<'a, S> {
         };
         let key = cluster_information();
         let set = besides.key(key.clone());
-        let store = self.store.server();
         let read = self.store.look(&set, WITHIN).await;
         let view = read.and_then(|view| view.insist(&set)).map_err(|error| missed(&error))?;
         let Some((information, _)) = view.resource(&key).flatten() else {
-            let told = store.title(&key).map_or("<nil>".to_string(), |title| format!("{title} not found"));
+            let told =
+                self.site.titles.of(&key).map_or("<nil>".to_string(), |title| format!("{title} not found"));
             return Err(missed(&format!(
                 "resource does not exist: ClusterInformation(default) with error: {told}"
             )));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use api::capability::Backend;
 use resources::{Client, version};
 use setup::{Clock, ConnectOptions, Datastore, Environment, Field, Origin, Runtime, Settings, SetupError};
-use store::{AnyStore, Noted, Noting, ReadSet, Store, StoreError};
+use store::{AnyStore, Noted, Noting, ReadSet, Store, StoreError, Titles};
 
 use crate::cli::Globals;
 use crate::failure::Failure;
@@ -43,13 +43,14 @@ pub struct Session {
     pub datastore: Datastore,
     effects: Clock,
     backend: Backend,
+    titles: Titles,
     runtime: Rc<Runtime>,
 }
 
 impl Session {
     /// A client of the store.
     pub fn client(&self) -> Client<'_, Noting<AnyStore>, Clock> {
-        Client::new(&self.store, &self.effects, self.backend, WITHIN)
+        Client::new(&self.store, &self.effects, self.backend, WITHIN).with_titles(&self.titles)
     }
 
     /// Time and randomness.
@@ -175,10 +176,11 @@ impl Chosen {
     ) -> Result<Session, SetupError> {
         let datastore = self.datastore(environment)?;
         let store = setup::connect(&datastore, options)?;
+        let titles = store.titles();
         let store = Noting::new(store, effects.noted.clone());
         let effects = effects.clock;
         let backend = datastore.backend();
-        Ok(Session { store, datastore, effects, backend, runtime: runtime.clone() })
+        Ok(Session { store, datastore, effects, backend, titles, runtime: runtime.clone() })
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use api::capability::Backend;
 use setup::reach::PATIENCE;
 use setup::{Clock, ConnectOptions, Datastore, Environment, Reached, Settings, SetupError};
-use store::AnyStore;
+use store::{AnyStore, Titles};
 
 use crate::host_lock::HostLock;
 use crate::log::Sink;
@@ -19,6 +19,8 @@ pub struct Site<S = AnyStore> {
     pub store: S,
     /// Where its records are.
     pub backend: Backend,
+    /// How the backend's messages call records.
+    pub titles: Titles,
     /// How long the store may leave the first question of a request unanswered.
     pub patience: Duration,
     /// Kubernetes, whatever the store is.
@@ -54,8 +56,9 @@ impl Site {
             Backend::Embedded => Duration::MAX,
             Backend::Etcd | Backend::Kubernetes => PATIENCE,
         };
+        let titles = store.titles();
         let orchestrator = Orchestrator::new(&store, settings, environment);
-        Ok(Site { store, backend, patience, orchestrator, lock, clock, log })
+        Ok(Site { store, backend, titles, patience, orchestrator, lock, clock, log })
     }
 }
 

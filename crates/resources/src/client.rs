@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use api::capability::{Backend, Operation};
 use api::{Key, Revision};
-use store::{Batch, Effects, Outcome, ReadSet, Refusal, Store, View};
+use store::{Batch, Effects, Outcome, ReadSet, Refusal, Store, Titles, View};
 
 use crate::error::{BackendError, Error, Identifier};
 
@@ -18,6 +18,7 @@ pub struct Client<'a, S, E> {
     pub(crate) store: &'a S,
     pub(crate) effects: &'a E,
     pub(crate) backend: Backend,
+    titles: Option<&'a Titles>,
     /// The time limit of each call to the store.
     pub(crate) within: Duration,
 }
@@ -44,7 +45,17 @@ impl<'a, S: Store, E: Effects> Client<'a, S, E> {
     /// A client of `store`. `backend` says where the store has its records; each call to the store may take
     /// as long as `within`.
     pub fn new(store: &'a S, effects: &'a E, backend: Backend, within: Duration) -> Self {
-        Client { store, effects, backend, within }
+        Client { store, effects, backend, titles: None, within }
+    }
+
+    /// The same client, whose errors quote the backend's messages, which call records by these names.
+    pub fn with_titles(self, titles: &'a Titles) -> Self {
+        Client { titles: Some(titles), ..self }
+    }
+
+    /// What the backend's message says of a record.
+    fn backend_error(&self, id: &Identifier, is: &str) -> BackendError {
+        BackendError::new(self.titles.and_then(|titles| titles.of(&id.key())), is)
     }
 
     pub(crate) fn allow(&self, operation: Operation, id: &Identifier) -> Result<(), Error> {
@@ -53,13 +64,12 @@ impl<'a, S: Store, E: Effects> Client<'a, S, E> {
 
     /// The error that there is no such resource.
     pub(crate) fn does_not_exist(&self, id: &Identifier) -> Error {
-        let told = BackendError::new(self.store.title(&id.key()), "not found");
-        Error::DoesNotExist(id.clone(), told)
+        Error::DoesNotExist(id.clone(), self.backend_error(id, "not found"))
     }
 
     /// The error that there is such a resource already.
     pub(crate) fn already_exists(&self, id: Identifier) -> Error {
-        let told = BackendError::new(self.store.title(&id.key()), "already exists");
+        let told = self.backend_error(&id, "already exists");
         Error::AlreadyExists(id, told)
     }
 

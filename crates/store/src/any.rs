@@ -14,6 +14,7 @@ use crate::port::{Store, Watch};
 use crate::read::{ReadSet, Scope};
 #[cfg(feature = "sqlite")]
 use crate::sqlite::{SqliteStore, SqliteWatch};
+use crate::titles::Titles;
 use crate::view::View;
 use crate::watch::Event;
 
@@ -51,6 +52,17 @@ pub enum AnyWatch {
     /// A watch of a Kubernetes API server.
     #[cfg(feature = "kubernetes")]
     Kubernetes(KubeWatch),
+}
+
+impl AnyStore {
+    /// How the backend's own messages call records.
+    pub fn titles(&self) -> Titles {
+        match self {
+            #[cfg(feature = "kubernetes")]
+            AnyStore::Kubernetes(store) => store.titles(),
+            _ => Titles::default(),
+        }
+    }
 }
 
 impl Store for AnyStore {
@@ -93,14 +105,6 @@ impl Store for AnyStore {
             #[cfg(feature = "kubernetes")]
             AnyStore::Kubernetes(store) => AnyWatch::Kubernetes(store.watch(scope).await?),
         })
-    }
-
-    #[cfg(feature = "kubernetes")]
-    fn title(&self, key: &api::Key) -> Option<String> {
-        match self {
-            AnyStore::Kubernetes(store) => store.title(key),
-            _ => None,
-        }
     }
 }
 

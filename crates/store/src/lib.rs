@@ -28,6 +28,7 @@ pub mod read;
 pub mod sqlite;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod titles;
 #[cfg(any(feature = "etcd", feature = "kubernetes"))]
 mod url;
 pub mod view;
@@ -43,5 +44,6 @@ pub use memory::MemoryStore;
 pub use noting::{Noted, Noting};
 pub use port::{Store, Watch};
 pub use read::{Depth, Page, ReadSet, Scope, ScopeRead};
+pub use titles::Titles;
 pub use view::{Slot, Unreadable, View};
 pub use watch::Event;

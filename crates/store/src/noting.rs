@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use api::{Fault, Key};
+use api::Fault;
 
 use crate::batch::{Batch, Report};
 use crate::error::StoreError;
@@ -85,9 +85,5 @@ impl<S: Store> Store for Noting<S> {
 
     async fn watch(&self, scope: Scope) -> Result<S::Watch, StoreError> {
         self.inner.watch(scope).await
-    }
-
-    fn title(&self, key: &Key) -> Option<String> {
-        self.inner.title(key)
     }
 }

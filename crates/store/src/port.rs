@@ -3,8 +3,6 @@
 use std::future::Future;
 use std::time::Duration;
 
-use api::Key;
-
 use crate::batch::{Batch, Report};
 use crate::error::{StoreError, WatchError};
 use crate::read::{ReadSet, Scope};
@@ -49,12 +47,6 @@ pub trait Store: Send + Sync {
 
     /// Watches a scope, beginning with its present state.
     fn watch(&self, scope: Scope) -> impl Future<Output = Result<Self::Watch, StoreError>> + Send;
-
-    /// The name by which the backend's own messages call a record, as in `ippools.crd.projectcalico.org "a"
-    /// not found`; `None` where the backend has no such messages.
-    fn title(&self, _key: &Key) -> Option<String> {
-        None
-    }
 }
 
 /// A running watch.

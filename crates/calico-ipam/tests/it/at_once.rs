@@ -14,6 +14,7 @@ use cni::{Call, HostLock, Orchestrator, Site};
 use serde_json::{Value as Json, json};
 use setup::{Clock, ConnectOptions, Datastore, Environment, Settings};
 use store::AnyStore;
+use store::Titles;
 use store::testing::SilentStore;
 
 use crate::harness::{Machine, addr, node, pool, wait_for};
@@ -52,6 +53,7 @@ fn site<S>(machine: &Machine, store: S, log: &Kept) -> Site<S> {
     Site {
         store,
         backend: Backend::Embedded,
+        titles: Titles::default(),
         patience: LONG,
         orchestrator: Orchestrator::none(),
         lock: HostLock::new(machine.dir.path().join("ipam.lock").to_str(), SOON),

@@ -13,6 +13,7 @@ use cni::log::{Kept, Sink};
 use cni::{Call, HostLock, Orchestrator, Site};
 use serde_json::{Value as Json, json};
 use setup::Clock;
+use store::Titles;
 use store::testing::SilentStore;
 
 use crate::harness::{Container, NODE, Node};
@@ -35,6 +36,7 @@ fn site<S>(store: S, log: &Kept) -> Site<S> {
     Site {
         store,
         backend: Backend::Embedded,
+        titles: Titles::default(),
         patience: LONG,
         orchestrator: Orchestrator::none(),
         lock: HostLock::new(None, LONG),

@@ -49,7 +49,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::Key;
 use api::crd::Group;
 use serde_json::Value as Json;
 use tokio::time::Instant;
@@ -59,6 +58,7 @@ use crate::error::StoreError;
 pub use crate::pem::Pem;
 use crate::port::Store;
 use crate::read::{ReadSet, Scope};
+use crate::titles::Titles;
 use crate::view::View;
 use connection::Server;
 pub use definitions::{Defined, Definition};
@@ -98,6 +98,15 @@ impl KubeStore {
     /// When the server gives no answer.
     pub async fn group(&self, within: Duration) -> Result<Group, StoreError> {
         self.server.group(Instant::now() + within).await.map_err(RequestFault::into_error)
+    }
+
+    /// How the server's messages call records. It is known once the group is.
+    pub fn titles(&self) -> Titles {
+        let server = self.server.clone();
+        Titles::new(move |key| {
+            let place = place::of_key(server.known_group()?, key).ok()?;
+            Some(format!("{} {:?}", place.plural(), place.name))
+        })
     }
 
     /// Creates those CustomResourceDefinitions that do not exist, and waits until the objects of all of them
@@ -163,10 +172,5 @@ impl Store for KubeStore {
 
     async fn watch(&self, scope: Scope) -> Result<KubeWatch, StoreError> {
         Ok(KubeWatch::new(self.server.clone(), scope))
-    }
-
-    fn title(&self, key: &Key) -> Option<String> {
-        let place = place::of_key(self.server.known_group()?, key).ok()?;
-        Some(format!("{} {:?}", place.plural(), place.name))
     }
 }

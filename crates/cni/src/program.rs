@@ -42,31 +42,31 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    #[ignore = "it panics; the next test runs it"]
-    fn here() {
-        answer_panics("calico");
-        panic!("{}", "hunter2".repeat(2));
-    }
+    /// Says to the process that the test starts where it is to panic.
+    const PANICS: &str = "RACKPOOL_TEST_PANICS";
 
-    #[test]
-    #[ignore = "it panics; the next test runs it"]
-    fn elsewhere() {
+    fn panic_in(place: &str) {
         answer_panics("calico");
+        if place == "here" {
+            panic!("{}", "hunter2".repeat(2));
+        }
         let _held = std::io::stderr().lock();
         let thread = std::thread::spawn(|| panic!("{}", "hunter2".repeat(2)));
         let _ = thread.join();
         std::thread::park();
     }
 
+    /// The test starts itself once more for each place.
     #[test]
     fn a_panic_is_answered_with_an_error_object() {
-        for name in ["here", "elsewhere"] {
+        if let Ok(place) = std::env::var(PANICS) {
+            return panic_in(&place);
+        }
+        for place in ["here", "elsewhere"] {
             let mut program = Command::new(std::env::current_exe().unwrap());
-            let output = program
-                .args(["--ignored", "--exact", "--nocapture", &format!("program::tests::{name}")])
-                .output()
-                .unwrap();
+            let itself = "program::tests::a_panic_is_answered_with_an_error_object";
+            let output =
+                program.args(["--exact", "--nocapture", itself]).env(PANICS, place).output().unwrap();
             let (stdout, stderr) =
                 (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
             assert_eq!(output.status.code(), Some(1), "{stdout}{stderr}");

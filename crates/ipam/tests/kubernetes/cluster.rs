@@ -115,7 +115,8 @@ impl Cluster {
             .scope(Scope::kind(Kind::IPPool), Depth::Full)
             .scope(Scope::Blocks { family: None }, Depth::Full)
             .scope(Scope::Affinities { owner: None, family: None }, Depth::Full)
-            .scope(Scope::Handles, Depth::Full);
+            .scope(Scope::Handles, Depth::Full)
+            .key(Key::IpamConfig);
         let view = self.block_on(self.eraser.read(&set, WITHIN)).unwrap();
         view.all().filter_map(|(_, slot)| slot.record().cloned()).collect()
     }

@@ -1,4 +1,5 @@
-//! The one loop: read, plan, commit, and try again with jitter.
+//! The loop that carries out every operation: it reads, plans and commits, and tries again after a random
+//! pause.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,10 +13,11 @@ use crate::plan::{Plan, Planner};
 pub const ATTEMPTS: u32 = 100;
 /// Reads of one attempt; far more than any plan needs, pages of a large cluster included.
 const READS: u32 = 10_000;
-/// How many of them are made whatever the time is: a plan that is nearly made is worth ending, above all one
-/// that takes back what a request left.
+/// Reads that an attempt may make even when the time is over: a plan that is nearly made is worth finishing,
+/// above all a plan that takes back what a failed request has written.
 const READS_AT_LEAST: u32 = 16;
-/// Time kept back, at most, for taking back what a failed request left.
+/// The time that an operation may take at most, after its own time is over, to take back what a failed
+/// request has written.
 const FOR_GIVING_UP: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
@@ -23,28 +25,29 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError<E> {
-    /// The planner says so; the text is the user's.
+    /// The planner cannot go on; the text is written for the user.
     #[error("{0}")]
     Plan(E),
-    /// The store cannot be used, or was not there until the time ran out.
+    /// The store cannot be used, or it could not be reached until the time ran out.
     #[error("{0}")]
     Store(StoreError),
-    /// The store refuses what was to be written, for good.
+    /// The store refuses a write, and no retry can change that.
     #[error("{0}")]
     Refused(Refusal),
-    /// Others were always faster. Try again later.
+    /// Other processes changed the same records before every attempt to commit. Trying again later can
+    /// succeed.
     #[error("Max retries hit - excessive concurrent IPAM requests")]
     Contention,
-    /// The time ran out.
+    /// The time ran out before any attempt was applied.
     #[error("the datastore did not let the request finish within {0:?}")]
     TimedOut(Duration),
 }
 
-/// Runs an operation to its answer within a time.
+/// Runs an operation until it has an answer, or until the time `within` is over.
 ///
 /// # Errors
-/// See [`RunError`]. Whatever earlier attempts of this request had written has then been taken back, as far
-/// as the store could be reached.
+/// See [`RunError`]. In that case the loop takes back whatever earlier attempts of this request had written,
+/// as far as the store can be reached.
 pub async fn run<S: Store, E: Effects, P: Planner>(
     store: &S,
     effects: &E,
@@ -55,9 +58,9 @@ pub async fn run<S: Store, E: Effects, P: Planner>(
     begin(store, &budget, planner, Beginning::Nothing).await
 }
 
-/// The same, where what the planner reads first ([`Planner::reads`]) has been read already, after the request
-/// arrived: for callers who read something else beside it. What is read later, after a conflict too, is read
-/// anew.
+/// As [`run()`], for a caller that has already read what the planner reads first ([`Planner::reads`]),
+/// together with something else, after the request arrived. Whatever is read later, also after a conflict, is
+/// read anew.
 ///
 /// # Errors
 /// See [`run()`].
@@ -72,19 +75,21 @@ pub async fn run_from<S: Store, E: Effects, P: Planner>(
     begin(store, &budget, planner, Beginning::Read(view)).await
 }
 
-/// The same, where the first attempt begins on a view that the caller keeps ([`View::fold`],
-/// [`View::after`]), and reads nothing but what is lacking there.
+/// As [`run()`], but the first attempt begins on a view that the caller keeps ([`View::fold`],
+/// [`View::after`]), and reads only what that view lacks.
 ///
-/// A kept view may be old. So it serves only who may begin so ([`Planner::may_begin_warm`]), and only for a
-/// batch, which checks again what it rests on, whose answer says no more than what it writes
-/// ([`Planner::may_stand_warm`]). Any other answer, an error, a conflict and a refusal are followed by an
-/// attempt as of [`run()`], which reads everything anew; and what such a batch left is part of it, as of
-/// every earlier attempt.
+/// A kept view may be old. So it is used only by a planner that may begin on one
+/// ([`Planner::may_begin_warm`]), and only for a batch whose commit checks the records that it rests on and
+/// whose answer says no more than what the batch writes ([`Planner::may_stand_warm`]). After any other
+/// answer, an error, a conflict or a refusal, the next attempt reads everything anew, as in [`run()`]. If
+/// such a batch was applied in part, the next attempt deals with what it left, as it does after every earlier
+/// attempt.
 ///
-/// What no batch checks is as old as the view: an address that was reserved since may be given.
+/// Whatever the commit does not check is as old as the view: the operation may give an address that was
+/// reserved after the view was read.
 ///
 /// # Errors
-/// See [`run()`]. None rests on the kept view.
+/// See [`run()`]. No error is reported because of what the kept view says.
 pub async fn run_warm<S: Store, E: Effects, P: Planner + Clone>(
     store: &S,
     effects: &E,
@@ -100,17 +105,18 @@ pub async fn run_warm<S: Store, E: Effects, P: Planner + Clone>(
     begin(store, &budget, planner, beginning).await
 }
 
-/// What there is at the start of the first attempt.
+/// What the first attempt already has.
 enum Beginning<A> {
     Nothing,
-    /// What the planner reads first.
+    /// The records that the planner reads first.
     Read(View),
-    /// What it writes, and the answer should that be applied; planned on a kept view.
+    /// The batch that the planner made on a kept view, and the answer that holds once the batch is applied.
     Planned(Batch, A),
 }
 
-/// What a planner writes on a kept view, and the answer should that be applied, where it may begin so and the
-/// answer may stand. Otherwise the planner has seen nothing.
+/// Plans on a kept view. Gives the batch and the answer that holds once the batch is applied. `None` where
+/// the planner may not begin on a kept view, or its answer may not rest on one; the planner is unchanged
+/// then.
 async fn planned_warm<S: Store, E: Effects, P: Planner + Clone>(
     store: &S,
     budget: &Budget<'_, E>,
@@ -163,7 +169,7 @@ struct Budget<'a, E> {
 }
 
 impl<'a, E: Effects> Budget<'a, E> {
-    /// So much time from now on.
+    /// A budget that begins now and ends after `within`.
     fn new(effects: &'a E, within: Duration) -> Budget<'a, E> {
         Budget { effects, start: effects.elapsed(), within }
     }
@@ -178,8 +184,8 @@ impl<'a, E: Effects> Budget<'a, E> {
         }
     }
 
-    /// Does something with a store; where somebody wants to know, it is told what that was and how long it
-    /// took.
+    /// Waits for a piece of work on a store. Where there is an observer, it is told of the work and how long
+    /// it took.
     async fn timed<T>(&self, work: impl Future<Output = T>, met: impl FnOnce(&T, Duration) -> Met) -> T {
         let Some(observer) = self.effects.observer() else { return work.await };
         let start = self.effects.elapsed();
@@ -188,7 +194,8 @@ impl<'a, E: Effects> Budget<'a, E> {
         outcome
     }
 
-    /// Waits a little, longer with each attempt, and never the same as others.
+    /// Waits for a random time, whose upper limit grows with each attempt, so that competing processes get
+    /// out of step.
     async fn pause(&self, attempt: u32) {
         let longest = Duration::from_millis(1 << attempt.min(8)).min(LONGEST_PAUSE);
         let share = (self.effects.seed() % 1024) as u32;
@@ -237,7 +244,7 @@ async fn attempts<S: Store, E: Effects, P: Planner>(
         let (batch, answer) = match plan {
             Plan::Commit { batch, answer } if !batch.is_empty() => (batch, answer),
             Plan::Commit { answer, .. } | Plan::Done(answer) => return Ok(answer),
-            // `planned` returns no fetch.
+            // Cannot happen: `planned` carries out every fetch itself.
             Plan::Fetch(_) => continue,
         };
         match commit(store, budget, &batch).await {
@@ -259,7 +266,7 @@ async fn attempts<S: Store, E: Effects, P: Planner>(
     Err(last_error.map_or(RunError::Contention, RunError::Store))
 }
 
-/// Reads what the planner wants, but for what has been read already, until it wants no more.
+/// Lets the planner plan, and reads each time what it asks for, until it has a plan that needs no more reads.
 async fn planned<S: Store, E: Effects, P: Planner, T>(
     store: &S,
     budget: &Budget<'_, E>,
@@ -278,7 +285,8 @@ async fn planned<S: Store, E: Effects, P: Planner, T>(
         }
         match plan(planner, &view) {
             Ok(Plan::Fetch(set)) => {
-                // It has been told that it cannot be read, and asks again.
+                // The planner knows from the view that this record cannot be read, and asks for it again: it
+                // cannot do without it.
                 if let Some(unreadable) = set.keys.iter().find_map(|(key, _)| view.unreadable(key)) {
                     return Err(unreadable.error.clone().into());
                 }
@@ -297,7 +305,7 @@ async fn planned<S: Store, E: Effects, P: Planner, T>(
     ))
 }
 
-/// A record that was asked for by its key, cannot be read, and is needed.
+/// The first record that the planner asked for by its key, that cannot be read, and that the planner needs.
 fn needed<'v, P: Planner>(planner: &P, asked: &ReadSet, view: &'v View) -> Option<&'v Arc<Unreadable>> {
     let keys = asked.keys.iter().filter(|(_, depth)| *depth > Depth::Key).map(|(key, _)| key);
     keys.filter(|key| !planner.can_do_without(key)).find_map(|key| view.unreadable(key))
@@ -342,7 +350,7 @@ async fn wait_if_asked<E: Effects>(budget: &Budget<'_, E>, error: &StoreError) {
     }
 }
 
-/// A refusal that no retry can change.
+/// The refusal in a report that no retry can change, if there is one.
 fn final_refusal(report: &Report) -> Option<Refusal> {
     match report.refusal() {
         None | Some((_, Refusal::Conflict(_))) => None,
@@ -350,8 +358,8 @@ fn final_refusal(report: &Report) -> Option<Refusal> {
     }
 }
 
-/// Takes back what the request left, until the planner has nothing more to take back. Best effort: what
-/// cannot be reached is left for `DEL`, or for garbage collection.
+/// Takes back what the request has written, until nothing is left to take back. Where the store cannot be
+/// reached, the rest is left for the plugin's `DEL` or for garbage collection.
 async fn give_up<S: Store, E: Effects, P: Planner>(store: &S, budget: &Budget<'_, E>, planner: &mut P) {
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {

@@ -1,4 +1,4 @@
-//! What was read.
+//! The view: what a process has read of a store.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,30 +19,30 @@ use slots::Slots;
 /// What a view knows of a record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Slot {
-    /// It was read and does not exist.
+    /// The record was looked for and does not exist.
     Absent,
-    /// It exists.
+    /// The record exists; its contents were not read.
     Key(Revision),
-    /// It is a block with that header.
+    /// The record is a block with that header; the rest was not read.
     Header(BlockHeader, Revision),
-    /// All of it.
+    /// The whole record.
     Full(Arc<Record>),
-    /// It exists, and cannot be read. What it says is as unknown as that of a record that was not looked at,
-    /// and looking again does not help.
+    /// The record exists and cannot be decoded. Its contents are as unknown as if it had not been read, and
+    /// reading it again does not help.
     Unreadable(Arc<Unreadable>),
 }
 
 /// A record that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
-    /// Why.
+    /// Why the record cannot be read.
     pub error: DecodeError,
-    /// Its state.
+    /// The revision of the state that cannot be read.
     pub revision: Revision,
 }
 
 impl Slot {
-    /// What a read of this depth finds where the record is known in full.
+    /// What a read to that depth gives for this record.
     pub fn of(record: &Arc<Record>, depth: Depth) -> Slot {
         match (depth, record.block()) {
             (Depth::Key, _) => Slot::Key(record.revision.clone()),
@@ -51,12 +51,12 @@ impl Slot {
         }
     }
 
-    /// A record that exists in that state, and cannot be read.
+    /// The slot of a record that exists at that revision and cannot be read.
     pub fn unreadable(error: DecodeError, revision: Revision) -> Slot {
         Slot::Unreadable(Arc::new(Unreadable { error, revision }))
     }
 
-    /// The revision; `None` when absent.
+    /// The record's revision; `None` where the record is absent.
     pub fn revision(&self) -> Option<&Revision> {
         match self {
             Slot::Absent => None,
@@ -66,7 +66,7 @@ impl Slot {
         }
     }
 
-    /// How much is known; an absent record is known in full.
+    /// How much of the record is known; an absent record is known in full.
     pub fn depth(&self) -> Depth {
         match self {
             Slot::Key(_) => Depth::Key,
@@ -81,30 +81,31 @@ impl Slot {
     }
 }
 
-/// Successive pages of a scope that were read.
+/// Successive pages of one scope that were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pages {
-    /// After this key; from the start where `None`.
+    /// The pages begin after this key; `None` where they begin at the scope's start.
     after: Option<Key>,
-    /// Up to and with this key; to the end where `None`.
+    /// The last key of the pages; `None` where they reach the scope's end.
     last: Option<Key>,
-    /// To that depth.
+    /// The depth to which every one of the pages was read.
     depth: Depth,
-    /// The store's revision when the first of them was read.
+    /// The store's revision when the first of the pages was read.
     at: Option<Revision>,
 }
 
 /// A scope that was read whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Whole {
-    /// To that depth.
+    /// The depth to which the scope was read.
     depth: Depth,
-    /// The store's revision then, if it has one and told; no later one than that of any part of it.
+    /// A revision of the store no later than the read of any part of the scope; `None` where the store did
+    /// not tell one.
     at: Option<Revision>,
 }
 
 impl Pages {
-    /// What both are together, where `later` was read after `self`.
+    /// Both groups of pages as one if they adjoin, otherwise `later` alone. `later` was read after `self`.
     fn joined(self, later: Pages) -> Pages {
         match (self.last, later.after) {
             (Some(end), Some(start)) if end == start => {
@@ -116,10 +117,10 @@ impl Pages {
     }
 }
 
-/// What was read. No snapshot: records may be of different moments.
+/// What was read of a store. It is no snapshot: records may be from different moments.
 ///
-/// A view may also be kept: watches keep it fresh ([`View::fold`]), one's own writes take it on
-/// ([`View::after`]), and each plan works on a clone.
+/// A view may also be kept: watches ([`View::fold`]) and the results of this process's own writes
+/// ([`View::after`]) keep it up to date, and each plan works on a clone.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     slots: Slots,
@@ -127,22 +128,22 @@ pub struct View {
     complete: BTreeMap<Scope, Whole>,
     /// Scopes of which pages were read.
     pages: BTreeMap<Scope, Pages>,
-    /// What lies in scopes that were read and has no key of a record.
+    /// Rows or objects in the scopes that were read, whose keys are no keys of records.
     strays: BTreeMap<String, DecodeError>,
     revision: Option<Revision>,
     /// Scopes that watches keep fresh.
     followed: BTreeMap<Scope, Followed>,
-    /// One's own writes that no watch has told of.
+    /// Writes of this process that no watch has told of yet.
     ahead: BTreeMap<Key, Ahead>,
 }
 
 impl View {
-    /// A view of nothing.
+    /// A view in which nothing is known.
     pub fn new() -> View {
         View::default()
     }
 
-    /// Notes what was read of a record. What is known already of the same revision in more depth stays.
+    /// Notes what was read of a record, unless more is already known about the same revision of it.
     pub fn insert(&mut self, key: Key, slot: Slot) {
         self.slots.insert(key, slot);
     }
@@ -152,17 +153,18 @@ impl View {
         self.slots.insert(record.key.clone(), Slot::Full(record));
     }
 
-    /// Notes something that lies in a scope and is no record, or does not tell which.
+    /// Notes something in a scope that is no record, or has no key from which its record could be told.
     pub fn insert_stray(&mut self, error: DecodeError) {
         self.strays.insert(error.key.clone(), error);
     }
 
-    /// What lies in scopes that were read and is no record, or does not tell which.
+    /// Everything in the scopes that were read that is no record, or has no key from which its record could
+    /// be told.
     pub(crate) fn into_strays(self) -> impl Iterator<Item = DecodeError> {
         self.strays.into_values()
     }
 
-    /// Why a record cannot be read, if it was looked at and cannot.
+    /// Why a record cannot be read; `None` where it was not looked at, or can be read.
     pub fn unreadable(&self, key: &Key) -> Option<&Arc<Unreadable>> {
         match self.slots.get(key) {
             Some(Slot::Unreadable(unreadable)) => Some(unreadable),
@@ -170,7 +172,7 @@ impl View {
         }
     }
 
-    /// Everything that is wrong with what was read, by record.
+    /// All faults found in what was read, in the order of the records.
     pub fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         for (key, slot) in self.slots.iter() {
@@ -184,10 +186,10 @@ impl View {
         faults
     }
 
-    /// The view, for those who cannot do without what they asked for by its key.
+    /// The view itself, for a caller that needs every record of `set` that is asked for by its key.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] where such a record cannot be read.
+    /// [`StoreError::Corrupt`] where one of these records cannot be read.
     pub fn insist(self, set: &ReadSet) -> Result<View, StoreError> {
         let in_full = set.keys.iter().filter(|(_, depth)| *depth > Depth::Key);
         match in_full.into_iter().find_map(|(key, _)| self.unreadable(key)) {
@@ -196,7 +198,8 @@ impl View {
         }
     }
 
-    /// Notes that all of a scope was read to that depth: what has no slot does not exist.
+    /// Notes that all of a scope was read to that depth: a record of the scope that has no slot does not
+    /// exist.
     pub fn complete(&mut self, scope: Scope, depth: Depth) {
         self.pages.remove(&scope);
         let at = self.revision.clone();
@@ -204,9 +207,9 @@ impl View {
         known.depth = depth.max(known.depth);
     }
 
-    /// Notes that `read` was done; `last` is the last key of its page where there are more, `None` where the
-    /// scope ends with it. A last page alone does not make the scope complete; absorbed by a view that holds
-    /// all pages before it, it does.
+    /// Notes that `read` was carried out. `last` is the last key of its page where more follow, and `None`
+    /// where the scope ends with the page. A last page alone does not make the scope complete. It does once a
+    /// view that holds all pages before it absorbs it.
     pub fn page_read(&mut self, read: &ScopeRead, last: Option<Key>) {
         match (read.page.as_ref().and_then(|page| page.after.clone()), last) {
             (None, None) => self.complete(read.scope.clone(), read.depth),
@@ -218,12 +221,13 @@ impl View {
         }
     }
 
-    /// The store's revision at the read, where the backend has one for all (`resourceVersion` of a list).
+    /// The store's revision at the last read, for backends that have one for the whole store
+    /// (`resourceVersion` of a list).
     pub fn revision(&self) -> Option<&Revision> {
         self.revision.as_ref()
     }
 
-    /// Notes the store's revision, which is also that of the scopes of which none is known yet.
+    /// Notes the store's revision. Scopes that have none yet get it, too.
     pub fn set_revision(&mut self, revision: Revision) {
         let whole = self.complete.values_mut().map(|whole| &mut whole.at);
         for at in whole.chain(self.pages.values_mut().map(|pages| &mut pages.at)) {
@@ -232,9 +236,9 @@ impl View {
         self.revision = Some(revision);
     }
 
-    /// The store's revision when all of a scope was read: whatever was created or changed later has a later
-    /// one, and whatever had one by then was seen. `None` where it was not read whole, or the backend did not
-    /// tell. (The view's own revision is that of its last read.)
+    /// The store's revision when all of a scope was read. Records created or changed later have a later
+    /// revision; all earlier states were seen. `None` where the scope was not read whole, or the backend did
+    /// not tell. ([`View::revision`], in contrast, is that of the view's last read.)
     pub fn read_at(&self, scope: &Scope) -> Option<&Revision> {
         let exact = self.complete.get(scope);
         let whole = exact
@@ -254,7 +258,7 @@ impl View {
         self.complete.keys().any(|scope| scope.holds(key))
     }
 
-    /// All of a record: `None` when it was not read in full or cannot be read, `Some(None)` when it does not
+    /// The whole record. `None` when it was not read in full or cannot be read; `Some(None)` when it does not
     /// exist.
     pub fn full(&self, key: &Key) -> Option<Option<&Arc<Record>>> {
         match self.slots.get(key) {
@@ -265,14 +269,13 @@ impl View {
         }
     }
 
-    /// Those of these records that are not known in full, to be read; nothing where all are. A record that
-    /// cannot be read is among them: whoever asks for it again has to say what becomes of the request without
-    /// it.
+    /// A read of those records in `keys` that are not known in full; empty where all are. It includes records
+    /// that cannot be read: a planner that asks for one again has to decide what to do without it.
     pub fn missing(&self, keys: impl IntoIterator<Item = Key>) -> ReadSet {
         ReadSet::new().keys(keys.into_iter().filter(|key| self.full(key).is_none()))
     }
 
-    /// Whether a record was neither read in full nor found to be unreadable.
+    /// Whether a record still has to be read: it is neither known in full nor known to be unreadable.
     pub fn is_unread(&self, key: &Key) -> bool {
         self.full(key).is_none() && self.unreadable(key).is_none()
     }
@@ -282,7 +285,7 @@ impl View {
         self.complete.iter().any(|(read, whole)| whole.depth >= depth && read.covers(scope))
     }
 
-    /// What of a set is not known to the depth that it asks for.
+    /// The part of `set` that is not known yet to the depth that it asks for.
     pub fn lacking(&self, set: &ReadSet) -> ReadSet {
         let is_known = |key: &Key, depth: &Depth| match self.slots.get(key) {
             Some(slot) => slot.depth() >= *depth,
@@ -293,7 +296,7 @@ impl View {
         ReadSet { keys: keys.cloned().collect(), scopes: scopes.cloned().collect() }
     }
 
-    /// The last key of the pages that were read of a scope, where there are more.
+    /// The last key of the pages read so far of a scope; `None` where no more follow or no page was read.
     pub fn page_end(&self, scope: &Scope) -> Option<&Key> {
         self.pages.get(scope)?.last.as_ref()
     }
@@ -311,8 +314,9 @@ impl View {
             .filter(|(key, _)| scope.holds(key))
     }
 
-    /// Takes over what a later read saw. Where both know a record, the later one holds (of two looks at one
-    /// revision, the deeper), and what a scope that was read completely does not have any more is gone.
+    /// Takes in what a later read saw. For a record that both know, the later state holds; of the same
+    /// revision, the one read in more depth. A record that is missing from a scope that `later` has read
+    /// completely is removed.
     pub fn absorb(&mut self, later: View) {
         for scope in later.complete.keys() {
             let known = self.slots(scope).map(|(key, _)| key);
@@ -325,7 +329,7 @@ impl View {
             self.insert(key, slot);
         }
         for (scope, Whole { depth, at }) in later.complete {
-            // What is new or changed is known to the later depth alone.
+            // Records that are new or changed since are known only to the depth of the later read.
             let least = self.slots(&scope).map(|(_, slot)| slot.depth()).min().unwrap_or(Depth::Full);
             let known = self.complete.get(&scope).map_or(depth, |known| known.depth.min(least));
             self.pages.remove(&scope);
@@ -338,8 +342,8 @@ impl View {
             };
             match (&pages.after, &pages.last) {
                 (None, None) => {
-                    // What an earlier look at the keys had shown, and the pages from the first to the last
-                    // did not tell, is gone.
+                    // The pages now cover the whole scope. A slot of less depth comes from an earlier read of
+                    // keys alone, and its record was not on the pages: it is gone.
                     let shallow = self.slots(&scope).filter(|(_, slot)| slot.depth() < pages.depth);
                     let gone: Vec<Key> = shallow.map(|(key, _)| key.clone()).collect();
                     for key in &gone {
@@ -363,40 +367,40 @@ impl View {
         self.slots.iter().filter(|(_, slot)| **slot != Slot::Absent).count()
     }
 
-    /// Whether nothing was found.
+    /// Whether the view holds no record that exists.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Typed access. Each gives `None` for "not read in full, or unreadable" and `Some(None)` for "does not
-/// exist".
+/// Access by kind. Each look-up gives `None` for "not read in full, or unreadable" and `Some(None)` for "does
+/// not exist".
 impl View {
-    /// A block and its revision.
+    /// A block and its revision; see [`View::full`] for what `None` means.
     pub fn block(&self, block: BlockCidr) -> Option<Option<(&Block, &Revision)>> {
         let record = self.full(&Key::Block(block))?;
         Some(record.and_then(|r| r.block().map(|b| (b, &r.revision))))
     }
 
-    /// An affinity and its revision.
+    /// An affinity and its revision; see [`View::full`] for what `None` means.
     pub fn affinity(&self, owner: &Owner, block: BlockCidr) -> Option<Option<(&Affinity, &Revision)>> {
         let record = self.full(&Key::Affinity { owner: owner.clone(), block })?;
         Some(record.and_then(|r| r.affinity().map(|a| (a, &r.revision))))
     }
 
-    /// A handle and its revision.
+    /// A handle and its revision; see [`View::full`] for what `None` means.
     pub fn handle(&self, id: &HandleId) -> Option<Option<(&Handle, &Revision)>> {
         let record = self.full(&Key::Handle(id.clone()))?;
         Some(record.and_then(|r| r.handle().map(|h| (h, &r.revision))))
     }
 
-    /// The allocator's configuration, the defaults where there is none.
+    /// The allocator's configuration: the defaults where none is stored, `None` where it was not read.
     pub fn ipam_config(&self) -> Option<IpamConfig> {
         let record = self.full(&Key::IpamConfig)?;
         Some(record.and_then(|r| r.ipam_config().cloned()).unwrap_or_default())
     }
 
-    /// A resource and its revision.
+    /// A resource and its revision; see [`View::full`] for what `None` means.
     pub fn resource(&self, key: &Key) -> Option<Option<(&Resource, &Revision)>> {
         let record = self.full(key)?;
         Some(record.and_then(|r| r.resource().map(|v| (v, &r.revision))))
@@ -413,7 +417,7 @@ impl View {
     }
 
     /// The blocks to which an owner has an affinity, in any state, in the order of their text (that of etcd's
-    /// keys); needs the scope to have been read.
+    /// keys). The scope of the owner's affinities must have been read.
     pub fn affine_blocks(&self, owner: &Owner, family: Family) -> Vec<(BlockCidr, &Affinity, &Revision)> {
         let start = Key::Affinity { owner: owner.clone(), block: BlockCidr::LEAST };
         let mut found: Vec<_> = self
@@ -436,7 +440,7 @@ impl View {
     }
 }
 
-/// A key under the prefix of a scope that is no record's.
+/// The fault for a key that has the prefix of a scope and is no record's key.
 #[cfg(any(feature = "sqlite", feature = "etcd"))]
 pub(crate) fn stray(path: &str) -> DecodeError {
     DecodeError::new(fault::printable(path), "", "its key is no record's")
@@ -564,7 +568,7 @@ mod tests {
         assert_eq!(at(&view, &all), None);
         view.absorb(read_whole(5));
         assert_eq!((at(&view, &all), at(&view, &narrow)), (Some("5".to_string()), Some("5".to_string())));
-        // A later read of something else says nothing of the scope.
+        // A later read of another scope tells nothing about this one.
         let mut later = View::new();
         later.insert(block("10.0.0.0/26"), Slot::Absent);
         later.set_revision(Revision::from(9));

@@ -10,26 +10,26 @@ use crate::view::{Slot, Unreadable, View};
 /// What a watch tells; see [`Watch`](crate::port::Watch) for the order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// The present state follows. What was known stands until all of it is told.
+    /// The present state follows. What was known before holds until [`Event::InitDone`].
     Init,
     /// A record of the present state.
     InitApply(Arc<Record>),
-    /// The present state is told, as of that revision.
+    /// The present state is complete, as of that revision.
     InitDone(Revision),
     /// A record was created or changed.
     Apply(Arc<Record>),
     /// A record was deleted.
     Delete(Key, Revision),
-    /// A record exists and cannot be read: in the present state, or from now on.
+    /// A record exists and cannot be read: it is in the present state, or it was written so just now.
     Unreadable(Key, Arc<Unreadable>),
-    /// Something lies in the scope and is no record, or does not tell which.
+    /// Something in the scope is no record, or has no key from which its record could be told.
     Stray(DecodeError),
-    /// What was told as a stray, by its key, is gone.
+    /// The stray with that key is gone.
     StrayGone(String),
 }
 
 impl Event {
-    /// The record that it is about, if it is about one.
+    /// The key of the record that the event is about; `None` where it is about no record.
     pub fn key(&self) -> Option<&Key> {
         match self {
             Event::InitApply(record) | Event::Apply(record) => Some(&record.key),
@@ -39,7 +39,7 @@ impl Event {
     }
 }
 
-/// What a watch tells first, of a scope that was read whole and in full.
+/// The first events of a watch, made from a view of all of its scope in full.
 pub(crate) fn present(view: View, scope: &Scope, revision: Revision) -> Vec<Event> {
     let mut events = vec![Event::Init];
     events.extend(view.slots(scope).filter_map(|(key, slot)| match slot {

@@ -1,4 +1,4 @@
-//! Backups while the store is in use, and their way back.
+//! Backups of a store that is in use, and putting them back.
 
 use std::fs;
 use std::path::Path;
@@ -16,12 +16,12 @@ use super::{SqliteStore, checkpoint, contents, filesystem};
 use crate::error::StoreError;
 
 impl SqliteStore {
-    /// Copies the contents as of one moment into a new file, one that needs no others beside it. Commits go
-    /// on meanwhile.
+    /// Copies the contents as of one moment into a new file that needs no other file beside it. Other
+    /// processes may commit meanwhile.
     ///
     /// # Errors
-    /// When the target exists or cannot be written, there is nothing to copy, or what is in it cannot be
-    /// right. No half file is left behind.
+    /// When the target exists or cannot be written, when there is nothing to copy, or when the contents are
+    /// damaged. No half-written file is left behind.
     pub async fn backup(&self, target: &Path, within: Duration) -> Result<(), StoreError> {
         let target = std::path::absolute(target).map_err(|error| file_error(target, "created", &error))?;
         filesystem::check(&target)?;
@@ -45,18 +45,19 @@ impl SqliteStore {
             sync_directory(directory).map_err(|error| file_error(&target, "created", &error))
         });
         if synced.is_err() {
-            // The error that led here says more than one of this.
+            // Whether the removal succeeds is not reported: the error that led here is the one that matters.
             let _ = fs::remove_file(&target);
         }
         synced
     }
 
-    /// Puts the contents of a backup in the place of the present ones, in one transaction. Every record gets
-    /// a new revision, higher than any before, so that running processes see a change like any other: their
-    /// compare-and-swaps fail, their watches start anew.
+    /// Replaces the present contents by those of a backup, in one transaction. Every record gets a new
+    /// revision, higher than any before, so that running processes see a change like any other: their
+    /// compare-and-swaps fail, and their watches start anew.
     ///
     /// # Errors
-    /// When the backup is no file of ours, newer than this program, or damaged; then nothing was changed.
+    /// When the backup is no file of this program, was written by a newer version, or is damaged. Nothing is
+    /// changed then.
     pub async fn restore(&self, backup: &Path, within: Duration) -> Result<(), StoreError> {
         let backup = std::path::absolute(backup).map_err(|error| file_error(backup, "opened", &error))?;
         let source = open_backup(&backup).map_err(|fault| fault.explain(&backup))?;
@@ -78,13 +79,15 @@ fn copy(conn: &Connection, source: &Path, target: &Path) -> Result<(), StepError
     let mut copy = Connection::open_with_flags(target, flags)?;
     {
         let backup = Backup::new(conn, &mut copy)?;
-        // In one step, under one snapshot: commits of others cannot make it begin again.
+        // All pages in one step, under one snapshot: otherwise commits of other processes would make the
+        // copying begin again.
         match backup.step(-1)? {
             StepResult::Done => {}
             _ => return Err(StepError::busy()),
         }
     }
-    // The copy says that it has a write-ahead log; alone and read-only it could not be opened.
+    // The copied header says that the copy has a write-ahead log. With that header, and no -wal file beside
+    // it, the copy could not be opened read-only.
     copy.pragma_update(None, "journal_mode", "DELETE")?;
     checkpoint::note_alone(&copy)?;
     let verdict = contents::check(&copy)?;
@@ -154,7 +157,8 @@ fn replace_all(conn: &Connection, source: &Connection, backup: &Path) -> Result<
         revision += 1;
         put(conn, &text(0)?, &text(1)?, revision)?;
     }
-    // At least one more even when nothing was in it: that no watch has seen it makes each start anew.
+    // The revision grows by at least one even when the backup was empty: no watch has seen the new revision,
+    // so every watch starts anew.
     revision += 1;
     set_counter(conn, revision, revision)
 }

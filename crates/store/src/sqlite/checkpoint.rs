@@ -1,10 +1,12 @@
-//! Moving the -wal file's contents into the database, and knowing later whether a -wal file is missing.
+//! Moving the -wal file's contents into the database, and detecting later that a -wal file is missing.
 //!
-//! After a move the database says that a -wal file belongs beside it, and the -wal file begins with the
-//! commit that takes this back. So a database that says so and has no -wal file, or none whose first commit
-//! can be read, has lost commits; whereas one whose -wal file was moved into it and removed, as other
-//! programs do when they close it, does not say so. What it says is a number, new with each move, and the
-//! commit that takes it back holds the same below zero: another database's -wal file holds another.
+//! After each move the database holds a mark that says "a -wal file belongs beside me". The first commit in
+//! the -wal file after the move takes that mark back. So a database that still shows the mark, and has no
+//! -wal file, or one whose first commit cannot be read, has lost commits. Where another program moved the
+//! -wal file into the database and removed it on closing, the database shows no mark, and nothing was lost.
+//!
+//! The mark is a number above 0, new with each move. The commit that takes it back writes the same number
+//! with a minus sign. The -wal file of another database holds another number, so it is recognised.
 
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -22,20 +24,20 @@ use super::schema::CHECKPOINT;
 use super::turn::Lock;
 use super::wal::{self, Log, examine};
 
-/// Pages in the -wal file after which a commit moves them into the database. A process that finds itself
-/// alone reads all of the -wal file once, so a longer one makes every start slower, and a shorter one costs
-/// syncs more often.
+/// Pages in the -wal file after which a commit moves them into the database. A process that opens the
+/// database while no other one has it open reads all of the -wal file, so a longer file makes every start
+/// slower, and a shorter one makes moves, which cost syncs, more frequent.
 const PAGES: c_int = 256;
 
 thread_local! {
-    /// Pages in the -wal file after the last commit of this thread.
+    /// Pages in the -wal file after this thread's last commit.
     static AFTER_COMMIT: Cell<c_int> = const { Cell::new(0) };
 }
 
-/// Takes the place of SQLite's own automatic checkpoint, which leaves the -wal file for the next writer to
-/// begin again from its start: but which pages were moved is known in the shared memory only, and that is
-/// gone when the last process ends. Among processes that come and go the file would grow for ever, and every
-/// commit move all of it.
+/// Replaces SQLite's automatic checkpoint. That one leaves the emptying of the -wal file to the next writer,
+/// and notes only in the shared memory which pages were moved; the shared memory is gone when the last
+/// process ends. With processes that come and go, the -wal file would grow for ever, and every commit would
+/// move all of it.
 pub(super) fn note_pages(_: &mut Wal, pages: c_int) -> rusqlite::Result<()> {
     AFTER_COMMIT.set(pages);
     Ok(())
@@ -44,19 +46,21 @@ pub(super) fn note_pages(_: &mut Wal, pages: c_int) -> rusqlite::Result<()> {
 /// Empties the -wal file where the last commit has made it long.
 pub(super) fn after_commit(conn: &Connection) {
     if AFTER_COMMIT.replace(0) >= PAGES {
-        // The commit stands in any case. Others who are at work just now keep it from being emptied; a later
-        // commit does it.
+        // The commit stands in any case. If other processes keep the file from being emptied now, a later
+        // commit empties it.
         let _ = run(conn);
     }
 }
 
-/// Empties the -wal file, but for the commit that says so. `false` where others are in the way.
+/// Empties the -wal file, except for the commit that takes back the mark. `false` where other processes use
+/// the file.
 pub(super) fn run(conn: &Connection) -> Result<bool, StepError> {
     if !move_all(conn, "TRUNCATE")? {
         return Ok(false);
     }
     note(conn, "(random() & 0x3FFFFFFFFFFFFFFF) | 2")?;
-    // Not emptied: whoever finds an empty file beside such a database knows that somebody else did that.
+    // RESTART rather than TRUNCATE: an empty file beside a marked database always means that another program
+    // has emptied it.
     let moved = move_all(conn, "RESTART");
     note(conn, "-abs((SELECT needs_wal FROM checkpoint))")?;
     moved
@@ -67,7 +71,7 @@ fn move_all(conn: &Connection, how: &str) -> Result<bool, StepError> {
     Ok(busy == 0)
 }
 
-/// Notes that no -wal file belongs beside the database.
+/// Takes back the mark in the database: no -wal file belongs beside it.
 pub(super) fn note_alone(conn: &Connection) -> Result<(), StepError> {
     note(conn, "0")
 }
@@ -83,14 +87,15 @@ fn note(conn: &Connection, needs_wal: &str) -> Result<(), StepError> {
         ))
         .inspect_err(|_| {
             if !conn.is_autocommit() {
-                // What failed is told; only memory is concerned here.
+                // The caller gets the earlier error. This one is ignored: the transaction wrote nothing to
+                // the file yet.
                 let _ = conn.execute_batch("ROLLBACK");
             }
         })?)
 }
 
-/// Refuses a database without a -wal file that says that one belongs to it, or with one that belongs to
-/// another. Nothing is made beside it.
+/// Refuses a marked database whose -wal file is missing or belongs to another database. Creates no file
+/// beside it.
 ///
 /// # Errors
 /// See [`without_wal`] and [`broken_wal`].
@@ -98,24 +103,24 @@ pub(super) fn check(path: &Path) -> Result<(), StepError> {
     let wal = wal_of(path);
     if find_wal(path, &wal)?.is_none() {
         return match needs_wal(path) {
-            // Not created meanwhile, either.
+            // The -wal file has not been created since the first look at it, either.
             Ok(Some(1..)) if find_wal(path, &wal)?.is_none() => Err(without_wal(path).into()),
-            // What is wrong with it otherwise is found when it is opened to be used.
+            // Any other fault is found when the database is opened for use.
             _ => Ok(()),
         };
     }
     if shm_of(path).exists() || fs::metadata(path).is_ok_and(|found| found.len() == 0) {
         return Ok(());
     }
-    // Nobody has it open. Alone with it, so that no -shm file is made that would hide from the next process
-    // that it is the first.
+    // No process has the database open. It is opened exclusively, so that SQLite makes no -shm file: the next
+    // process would take that for a sign that another one is at work.
     let Ok(number @ Some(2..)) = needs_wal(path) else { return Ok(()) };
     let conn = reach(path)?;
     conn.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     let seen = match seen(&conn) {
-        // Somebody has it open after all, and only the -shm file was removed; that process has looked. It is
-        // not waited for: it may wait for a lock that the caller holds. What else is wrong with the database
-        // is found when it is opened to be used.
+        // A process has the database open after all, and only its -shm file was removed; that process has
+        // made this check. It is not waited for, since it may be waiting for a lock that the caller holds.
+        // Any other fault of the database is found when it is opened for use.
         Err(_) => return Ok(()),
         Ok(seen) => seen,
     };
@@ -134,14 +139,15 @@ pub(super) fn check_whole(conn: &Connection, path: &Path) -> Result<(), StepErro
         Err(fault) if !fault.is_busy() => fault,
         judged => return judged,
     };
-    // What looks so may be another process' move under way: it is judged again while there is none. Another
-    // connection keeps them off, for one that writes is not told how many frames there are.
+    // Another process that moves the -wal file at this moment looks the same. So the file is judged again
+    // under the lock that keeps other processes from moving it; and through another connection, since a
+    // connection that is writing is not told how many frames there are.
     let _lock = Lock::take(&wal_of(path))?;
     let guard = reach(path)?;
     match guard.execute_batch("BEGIN IMMEDIATE").map_err(StepError::from) {
         Ok(()) => {}
         Err(fault) if fault.is_busy() => return Err(fault),
-        // On a filesystem that is mounted read-only nobody moves anything.
+        // The filesystem is mounted read-only, where no process can move anything: the suspicion stands.
         Err(_) => return Err(suspicion),
     }
     let judged = judge(conn, path);
@@ -161,8 +167,8 @@ fn judge(conn: &Connection, path: &Path) -> Result<(), StepError> {
         return Ok(());
     }
     let Some((log, length)) = still(&file) else { return Ok(()) };
-    // The first commit after a move may be torn, but the one with which the database says so was written
-    // before.
+    // The first commit after a move may be torn by a crash. The commit that set the mark was synced before
+    // that.
     if is_unseen && (!log.has_header || length < wal::size(1, page)) {
         return Err(broken_wal(
             path,
@@ -173,8 +179,8 @@ fn judge(conn: &Connection, path: &Path) -> Result<(), StepError> {
     refuse_cut(path, log, length)
 }
 
-/// Refuses to take for whole what SQLite takes from a -wal file: neither what may have been damaged since it
-/// was looked through, nor a last transaction that was either cut short or damaged.
+/// Refuses to make a backup from a -wal file that may be damaged: SQLite takes damaged frames for the end of
+/// the file, and a last transaction that cannot be read may have been cut short or damaged.
 ///
 /// # Errors
 /// See [`broken_wal`]; SQLite's.
@@ -185,7 +191,8 @@ pub(super) fn check_for_backup(conn: &Connection, path: &Path) -> Result<(), Ste
     if still(&wal).is_none_or(|(log, length)| length == 0 || is_whole(log)) {
         return Ok(());
     }
-    // What may be somebody's commit under way is looked at while there is none.
+    // What looks like damage may be a commit of another process under way. So the file is read again under
+    // the lock, when no process commits.
     let _lock = Lock::take(&wal)?;
     let guard = reach(path)?;
     guard.execute_batch("BEGIN IMMEDIATE")?;
@@ -218,7 +225,7 @@ fn refuse_cut(path: &Path, log: Log, length: usize) -> Result<(), StepError> {
     Ok(())
 }
 
-/// What a -wal file holds, and its length, at a moment when nobody writes to it.
+/// What a -wal file holds, and its length, read while no process writes to it.
 fn still(wal: &Path) -> Option<(Log, usize)> {
     let mut bytes = fs::read(wal).ok()?;
     for _ in 0..3 {
@@ -235,11 +242,11 @@ fn still(wal: &Path) -> Option<(Log, usize)> {
     None
 }
 
-/// The frames that SQLite finds in the -wal file, 0 where it does not tell; `None` where there is no such
-/// file in use.
+/// The number of frames that SQLite finds in the -wal file, or 0 where SQLite does not tell. `None` where no
+/// -wal file is in use.
 fn frames(conn: &Connection) -> Result<Option<usize>, StepError> {
     match conn.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get::<_, i64>(1)) {
-        // On a filesystem that is mounted so. The file is read whole then.
+        // On a read-only filesystem SQLite does not tell. The caller then reads the whole file.
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => Ok(Some(0)),
         frames => Ok(usize::try_from(frames?).ok()),
     }
@@ -256,7 +263,8 @@ fn seen(conn: &Connection) -> Result<Option<i64>, rusqlite::Error> {
     }
 }
 
-/// What the file by itself says: a number above 0 where a -wal file belongs to it.
+/// The mark in the database file, read without its -wal file: a number above 0 where a -wal file belongs to
+/// it.
 fn needs_wal(path: &Path) -> Result<Option<i64>, rusqlite::Error> {
     if fs::metadata(path).is_ok_and(|found| found.len() == 0) {
         return Ok(None);
@@ -265,8 +273,8 @@ fn needs_wal(path: &Path) -> Result<Option<i64>, rusqlite::Error> {
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(alone(path), flags)?;
     without_views(&conn)?;
-    // Whoever creates a store writes its tables first, and only then has commits go to a -wal file. (Earlier
-    // programs had it the other way round.)
+    // A new store gets its tables first and the write-ahead log after that. (Earlier versions of this program
+    // did it in the opposite order.)
     let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables == 0 {
         return Ok(Some(1));
@@ -274,7 +282,7 @@ fn needs_wal(path: &Path) -> Result<Option<i64>, rusqlite::Error> {
     conn.query_row("SELECT needs_wal FROM checkpoint", [], |row| row.get(0)).optional()
 }
 
-/// The name by which SQLite reads a file, and neither makes nor looks at others beside it.
+/// The URI by which SQLite reads this one file, and neither creates nor looks at files beside it.
 fn alone(path: &Path) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
     let escaped = path.as_os_str().as_bytes().iter().map(|byte| match plain(byte) {

@@ -1,4 +1,4 @@
-//! Finding, checking, creating and opening the file.
+//! Finding, checking, creating and opening the database file.
 
 use std::cell::{Cell, OnceCell};
 use std::fs::OpenOptions;
@@ -20,26 +20,27 @@ use super::turn::{Beside, Turn, without_shm};
 use super::{SqliteOptions, checkpoint, filesystem};
 use crate::error::StoreError;
 
-/// An open file that is known to be ours.
+/// An open database file that has been checked to be one of this program's.
 pub(super) struct Live {
     pub(super) conn: Connection,
     file: FileId,
-    /// The files beside it. Empty until there is a -wal file: a backup that was put in place by hand has
-    /// none.
+    /// The -wal and -shm files beside the database. Empty until there is a -wal file: a backup that was put
+    /// in place by hand has none.
     beside: OnceCell<Beside>,
-    /// Whether the -shm file there is known to be the one that SQLite has open.
+    /// Whether the -shm file under its name is known to be the one that SQLite has open.
     is_shm_open: Cell<bool>,
-    /// Whether it is known to have all that this program writes.
+    /// Whether the database is known to have everything that this program writes to: tables, check sums and a
+    /// write-ahead log.
     is_whole: Cell<bool>,
 }
 
-/// POSIX drops all locks that a process holds on a file when it closes any descriptor of it. SQLite minds
-/// that for its own descriptors; this keeps the one with which a new file is created closed before anyone in
-/// this process opens it through SQLite.
+/// When a process closes any descriptor of a file, POSIX drops all locks that the process holds on that file.
+/// SQLite takes care of that for its own descriptors. The descriptor with which this module creates a file is
+/// not one of them: under this lock it is closed before another thread opens the file through SQLite.
 static CREATING: Mutex<()> = Mutex::new(());
 
 impl Live {
-    /// Opens the file if it exists and holds anything.
+    /// Opens the file. `None` where it does not exist or is empty.
     pub(super) fn open(path: &Path) -> Result<Option<Live>, StepError> {
         if find(path)?.is_none() {
             check_nothing_left(path)?;
@@ -62,7 +63,7 @@ impl Live {
         Ok(Some(live))
     }
 
-    /// Opens the file, which is created where it does not exist.
+    /// Opens the file, and creates it first where it does not exist.
     pub(super) fn create(path: &Path, options: &SqliteOptions) -> Result<Live, StepError> {
         filesystem::check(path)?;
         if find(path)?.is_none() {
@@ -73,8 +74,8 @@ impl Live {
         let conn = connect(path)?;
         checkpoint::check_whole(&conn, path)?;
         let live = Live::checked(conn, path)?;
-        // The tables go into the file itself, before there is a -wal file. Of several creators one goes
-        // first.
+        // The tables go into the database file itself, before there is a -wal file. If several processes
+        // create it at once, one goes first.
         live.write_schema(path)?;
         live.use_wal(path)?;
         Ok(live)
@@ -93,20 +94,20 @@ impl Live {
         Ok(live)
     }
 
-    /// Notes which files are beside it, once there are any.
+    /// Notes which files are beside the database, once there are any.
     fn note_beside(&self, path: &Path) -> Result<Option<&Beside>, StepError> {
         if self.beside.get().is_none()
             && let Some(wal) = find_wal(path, &wal_of(path))?
         {
-            // SQLite opens the -shm file when it first reads something.
+            // SQLite opens the -shm file only when it first reads something.
             self.conn.pragma_query_value(None, "schema_version", |row| row.get::<_, i64>(0))?;
             self.beside.get_or_init(|| Beside::of(path, wal));
         }
         Ok(self.beside.get())
     }
 
-    /// The right to write, where there is a -wal file to write to. Without one SQLite's locks on the database
-    /// itself keep writers apart.
+    /// Takes the right to write, where there is a -wal file. `None` where there is none: SQLite's locks on
+    /// the database itself then keep writers apart.
     pub(super) fn turn(&self, path: &Path) -> Result<Option<Turn<'_>>, StepError> {
         let Some(beside) = self.note_beside(path)? else { return Ok(None) };
         let turn = Turn::take(path, beside)?;
@@ -119,8 +120,8 @@ impl Live {
         Ok(Some(turn))
     }
 
-    /// Makes sure that the file is still the one under its name, and its -wal file is: what is committed into
-    /// a removed file would be lost.
+    /// Makes sure that the open database and -wal file are still the ones under their names: a commit into a
+    /// removed file would be lost.
     pub(super) fn check_place(&self, path: &Path) -> Result<(), StoreError> {
         if find(path)? != Some(self.file) {
             return Err(replaced(path));
@@ -129,15 +130,16 @@ impl Live {
         if find_wal(path, wal)? != Some(*wal_id) {
             return Err(without_wal(path));
         }
-        // Whoever opens the file after that makes another, and neither sees what the other commits.
+        // Where the -shm file is gone, the next process to open the database makes another one, and the two
+        // processes do not see each other's commits.
         match shm {
             Some((shm, known)) if FileId::at(shm) != Some(*known) => Err(without_shm(path)),
             _ => Ok(()),
         }
     }
 
-    /// Writes while no other process of ours does. Beside what was done stands why it may be lost
-    /// nevertheless, if it may.
+    /// Does `act` while no other process of this program writes. If its commit may be lost nevertheless, the
+    /// reason is given beside its result.
     pub(super) fn write<T>(
         &self,
         path: &Path,
@@ -145,12 +147,12 @@ impl Live {
     ) -> Result<(T, Result<(), String>), StepError> {
         let turn = self.turn(path)?;
         let done = act(&self.conn);
-        // Also after an error: what failed may have left something behind.
+        // The turn is ended after an error, too: a failed write may have left something in the -wal file.
         let end = turn.map_or(Ok(()), Turn::end);
         Ok((done?, end))
     }
 
-    /// The same of what must not be lost.
+    /// As `write`, but an error where the commit may be lost.
     pub(super) fn write_safely<T>(
         &self,
         path: &Path,
@@ -166,7 +168,7 @@ impl Live {
         }
     }
 
-    /// Switches on the write-ahead log where it is off, as in a backup that was put in place by hand.
+    /// Switches on the write-ahead log where it is off, as it is in a backup that was put in place by hand.
     pub(super) fn ready_to_write(&self, path: &Path) -> Result<(), StepError> {
         self.use_wal(path)?;
         if !self.is_whole.get() && !schema::has_sums(&self.conn)? {
@@ -176,12 +178,12 @@ impl Live {
         Ok(())
     }
 
-    /// From here on commits go to the -wal file, and the file says so.
+    /// Switches the database to the write-ahead log, and sets the mark that says so.
     fn use_wal(&self, path: &Path) -> Result<(), StepError> {
         let mode: String = self.conn.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
         if mode != "wal" {
             self.conn.pragma_update(None, "journal_mode", "WAL")?;
-            // Where others are at work at once, the next long -wal file does it.
+            // If other processes are at work just now, the mark is set at the next move of a long -wal file.
             let _ = self.write(path, checkpoint::run);
         }
         Ok(())
@@ -210,7 +212,7 @@ pub(super) fn connect(path: &Path) -> Result<Connection, StepError> {
     Ok(conn)
 }
 
-/// A connection that has not looked at anything yet.
+/// Opens a connection that has not yet read anything from the file.
 pub(super) fn reach(path: &Path) -> Result<Connection, StepError> {
     let creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut conn = Connection::open_with_flags(
@@ -218,7 +220,7 @@ pub(super) fn reach(path: &Path) -> Result<Connection, StepError> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     drop(creating);
-    // Waiting is done outside, where it does not hold up the thread.
+    // Callers wait and retry by themselves, without blocking the thread; SQLite is not to wait.
     conn.busy_timeout(Duration::ZERO)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     without_views(&conn)?;
@@ -226,8 +228,8 @@ pub(super) fn reach(path: &Path) -> Result<Connection, StepError> {
     Ok(conn)
 }
 
-/// Has SQLite refuse to read views: one in the place of a table would be asked before the schema can be
-/// looked at, and may compute without end.
+/// Makes SQLite refuse to read views. A view in the place of a table would be read before the schema can be
+/// checked, and a view can compute without end.
 pub(super) fn without_views(conn: &Connection) -> rusqlite::Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false).map(drop)
 }
@@ -259,7 +261,8 @@ fn create_file(path: &Path, options: &SqliteOptions) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Creates an empty file for its owner alone; SQLite gives the files beside it the same permissions.
+/// Creates an empty file that only its owner may read and write. SQLite gives the files beside it the same
+/// permissions.
 pub(super) fn create_new(path: &Path) -> io::Result<()> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(drop)
 }

@@ -1,4 +1,4 @@
-//! Whether what lies in a file can be what was written.
+//! Checks whether the contents of a database file can be what this program wrote.
 
 use std::fmt;
 use std::path::Path;
@@ -12,14 +12,14 @@ use super::fault::StepError;
 use super::reading::decode;
 use super::schema;
 
-/// What cannot be what was written.
+/// A part of the file that cannot be what this program wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Damage {
-    /// The database itself.
+    /// The pages of the database itself; the text is SQLite's finding.
     Pages(String),
-    /// The count of revisions.
+    /// The row that counts revisions, and what is wrong with it.
     Counter(String),
-    /// A record: its key, and why.
+    /// A record: its key, and what is wrong with it.
     Record(String, String),
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for Damage {
 }
 
 impl Damage {
-    /// What to do about it.
+    /// Tells the user what to do about the damage.
     pub(super) fn remedy(&self, file: &Path) -> String {
         let file = file.display();
         match self {
@@ -50,7 +50,7 @@ impl Damage {
     }
 }
 
-/// Looks at every page and every record.
+/// Checks every page and every record.
 pub(super) fn check(conn: &Connection) -> Result<Result<(), Damage>, StepError> {
     let pages: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if pages != "ok" {
@@ -71,7 +71,8 @@ pub(super) fn check(conn: &Connection) -> Result<Result<(), Damage>, StepError> 
             return Ok(Err(Damage::Record(key, reason)));
         }
     }
-    // A page as it was earlier is a sound page.
+    // SQLite's check does not notice a page that is intact and out of date, so the records' revisions are
+    // compared with the log.
     let old = "SELECT key FROM kv JOIN log USING (key) WHERE log.revision > kv.revision LIMIT 1";
     let old: Option<String> = conn.query_row(old, [], |row| row.get(0)).optional()?;
     Ok(match old {
@@ -80,7 +81,8 @@ pub(super) fn check(conn: &Connection) -> Result<Result<(), Damage>, StepError> 
     })
 }
 
-/// The one row of it is of use, and nothing has a revision that was not given yet.
+/// What is wrong with the counter: it needs one valid row, and no record may have a higher revision than it
+/// says.
 fn counter_fault(conn: &Connection) -> Result<Option<String>, StepError> {
     let sound = "SELECT count(*) = 1 AND min(typeof(revision) = 'integer' AND typeof(trimmed) = 'integer' AND trimmed BETWEEN 0 AND revision) FROM counter";
     if conn.query_row(sound, [], |row| row.get::<_, Option<bool>>(0))? != Some(true) {
@@ -107,7 +109,7 @@ fn record_fault(row: &Row<'_>) -> Result<Option<String>, StepError> {
         ValueRef::Integer(noted) if noted == schema::sum(key, revision, value) => {}
         _ => return Ok(Some("it is not what was written (its check sum is another)".to_string())),
     }
-    // Of a record that only a newer program knows nothing more can be said.
+    // A record of a kind that only a newer version knows cannot be checked further.
     let Some(key) = Key::from_etcd_path(key) else {
         let is_ours = key.starts_with(ROOT);
         return Ok((!is_ours).then(|| format!("its key is no record's: all begin with {ROOT}")));

@@ -9,12 +9,12 @@ use rusqlite::{Error as SqlError, ErrorCode};
 use super::place::short_wal;
 use crate::error::StoreError;
 
-/// Why a step on the file failed.
+/// Why an operation on the database file failed.
 #[derive(Debug)]
 pub(super) enum StepError {
-    /// As SQLite says.
+    /// An error of SQLite, not yet explained.
     Sql(SqlError),
-    /// Already in the port's words.
+    /// An error that is already in the words of the store port.
     Store(StoreError),
 }
 
@@ -31,18 +31,19 @@ impl From<StoreError> for StepError {
 }
 
 impl StepError {
-    /// That another process or connection is at work.
+    /// The fault that says: another process or connection is at work.
     pub(super) fn busy() -> StepError {
         let code = ffi::Error::new(ffi::SQLITE_BUSY);
         StepError::Sql(SqlError::SqliteFailure(code, None))
     }
 
-    /// Whether another process or connection is at work, and trying again soon helps. Nothing was done.
+    /// Whether another process or connection is at work, so that trying again soon helps. Nothing was written
+    /// then.
     pub(super) fn is_busy(&self) -> bool {
         matches!(self, StepError::Sql(error) if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)))
     }
 
-    /// The port's word for it, naming the file and the remedy.
+    /// Turns the fault into the port's error, with the file and the remedy.
     pub(super) fn explain(self, path: &Path) -> StoreError {
         match self {
             StepError::Store(error) => error,
@@ -51,8 +52,8 @@ impl StepError {
     }
 }
 
-/// Whether a failed COMMIT certainly stored nothing: its last frame, without which the others count for
-/// nothing, did not fit.
+/// Whether a failed COMMIT certainly stored nothing: the disk was full, so the last frame was not written,
+/// and without that frame the others do not count.
 pub(super) fn is_full(error: &SqlError) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
@@ -84,7 +85,8 @@ fn explain(path: &Path, error: &SqlError) -> StoreError {
         }
         ErrorCode::CannotOpen => cannot_open(path, error),
         ErrorCode::SystemIoFailure if is_out_of_space(path) => StoreError::Unusable(full(path)),
-        // Only of a -wal file: what is missing in the database itself is a damaged page.
+        // Only a -wal file can be too short here: a page missing from the database itself is reported as a
+        // damaged page.
         ErrorCode::SystemIoFailure if extended == ffi::SQLITE_IOERR_SHORT_READ => short_wal(path),
         ErrorCode::SystemIoFailure => StoreError::Unusable(format!(
             "{file} cannot be read or written: {error} (code {extended}). See the kernel's log for errors of the disk; answered \
@@ -97,7 +99,7 @@ fn explain(path: &Path, error: &SqlError) -> StoreError {
     }
 }
 
-/// What is to be said of a file with something else in it.
+/// The error for a file that holds something else than a database.
 pub(super) fn not_a_database(path: &Path) -> StoreError {
     StoreError::Unusable(format!(
         "{} is not a database. It was left as it is: name another file, or move it away",
@@ -117,7 +119,7 @@ fn is_out_of_space(path: &Path) -> bool {
     rustix::fs::statvfs(directory).is_ok_and(|fs| fs.f_bavail == 0 || fs.f_favail == 0 && fs.f_files > 0)
 }
 
-/// SQLite says only that it could not; the filesystem knows why.
+/// Explains why a file cannot be opened. SQLite says only that it could not; the filesystem knows the reason.
 fn cannot_open(path: &Path, error: &SqlError) -> StoreError {
     let file = path.display();
     let directory = path.parent().unwrap_or(path);

@@ -1,20 +1,20 @@
 //! Which filesystems a WAL database may lie on.
 //!
 //! Processes on one file share its index through a memory map and rely on file locks. A network filesystem
-//! gives neither between machines, and answers with silent damage; so such files are refused before SQLite
-//! sees them.
+//! provides neither between machines, and the result is silent damage. So such files are refused before
+//! SQLite opens them.
 
 use std::io;
 use std::path::Path;
 
 use crate::error::StoreError;
 
-/// What is to be said of a filesystem.
+/// Whether a filesystem can hold the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Nothing against it.
+    /// The filesystem is local: it can.
     Local,
-    /// It is, or may be, one that machines share; its name.
+    /// Several machines share the filesystem, or may share it: it cannot. Holds its name.
     Shared(&'static str),
 }
 
@@ -51,11 +51,11 @@ pub(super) fn verdict(magic: u32) -> Verdict {
     }
 }
 
-/// Refuses a file, or the place of a file to be, on a shared filesystem.
+/// Refuses a file that lies on a shared filesystem, or is to be created there.
 ///
 /// # Errors
-/// [`StoreError::Unusable`] with the reason and the remedy. What cannot be asked is let pass: opening the
-/// file tells more.
+/// [`StoreError::Unusable`] with the reason and the remedy. A path whose filesystem cannot be found out is
+/// let pass: opening the file gives a better error.
 pub(super) fn check(path: &Path) -> Result<(), StoreError> {
     let Some(magic) = path.ancestors().find_map(magic_of) else { return Ok(()) };
     match verdict(magic) {
@@ -69,7 +69,7 @@ pub(super) fn check(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// `None` where there is no such file.
+/// The magic number of the filesystem on which the file lies. `None` where there is no such file.
 fn magic_of(path: &Path) -> Option<u32> {
     loop {
         return match rustix::fs::statfs(path) {

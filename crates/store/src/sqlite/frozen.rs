@@ -1,4 +1,4 @@
-//! Holding a file still, while its contents are taken somewhere else.
+//! Keeping a file unchanged while its contents are copied to another store.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use super::turn::{Lock, Turn};
 use super::{SqliteStore, StepError};
 use crate::error::StoreError;
 
-/// As long as this lives nobody commits to the file: others wait, as for a commit that takes long. Reads go
-/// on. It ends with the process in any case.
+/// While this value lives, no process commits to the file: others wait, as they do for a long commit. Reads
+/// go on. When the process ends, the file is free again.
 #[derive(Debug)]
 pub struct Frozen {
-    /// In the middle of a transaction that writes nothing; closed, it is rolled back.
+    /// A connection inside a write transaction that writes nothing. Dropping it rolls that back.
     _conn: Option<Connection>,
-    /// Keeps those from committing, too, who do not have the same -shm file open.
+    /// The lock on the -wal file: it also stops processes that have another -shm file open.
     _lock: Option<Lock>,
 }
 
 impl SqliteStore {
-    /// Keeps everybody from committing, this store's clones included. A file that does not exist has nothing
-    /// to be kept still.
+    /// Keeps every process from committing, clones of this store included. Does nothing where the file does
+    /// not exist.
     ///
     /// # Errors
-    /// When somebody else is at work for that long; when the file cannot be used.
+    /// When another process is at work during all of `within`; when the file cannot be used.
     pub async fn freeze(&self, within: Duration) -> Result<Frozen, StoreError> {
         let frozen = self.shared.patiently(within, false, |live| match live {
             None => Ok(Frozen { _conn: None, _lock: None }),
@@ -39,10 +39,10 @@ impl SqliteStore {
         frozen.await
     }
 
-    /// The keys of records that this program does not know.
+    /// The keys of records that this version of the program does not know.
     ///
     /// # Errors
-    /// The file's.
+    /// When the file cannot be read.
     pub async fn unknown_keys(&self, within: Duration) -> Result<Vec<String>, StoreError> {
         let all = self.shared.patiently(within, false, |live| match live {
             None => Ok(Vec::new()),

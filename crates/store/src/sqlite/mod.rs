@@ -73,21 +73,21 @@ pub use watching::SqliteWatch;
 /// What to do where there is no file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Missing {
-    /// Nothing until the first commit, which creates it; reads find nothing.
+    /// Do nothing until the first commit, which creates the file. Until then reads find nothing.
     #[default]
     CreateOnCommit,
-    /// Create it when it is opened.
+    /// Create the file when the store is opened.
     Create,
-    /// Refuse to open.
+    /// Refuse to open the store.
     Refuse,
 }
 
-/// How to open a file.
+/// How to open the database file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqliteOptions {
-    /// What to do where there is no file.
+    /// What to do where there is no database file.
     pub missing: Missing,
-    /// Whether to create the directories above it, too, for its owner alone.
+    /// Whether to create the missing directories above the file, too, readable for the owner alone.
     pub directories: bool,
     /// How often a watch looks for commits of other processes.
     pub poll: Duration,
@@ -99,7 +99,7 @@ impl Default for SqliteOptions {
     }
 }
 
-/// The embedded store. Clones share the connection.
+/// The embedded store: one SQLite file. Clones share the connection.
 ///
 /// Its calls need a tokio runtime with time enabled.
 #[derive(Clone, Debug)]
@@ -107,13 +107,13 @@ pub struct SqliteStore {
     shared: Arc<Shared>,
 }
 
-/// What a store and its watches share.
+/// What a store, its clones and its watches share.
 struct Shared {
     path: PathBuf,
     options: SqliteOptions,
-    /// `None` until the file exists and was free to be looked at.
+    /// The open file. `None` until the file exists and could be checked.
     live: Mutex<Option<Live>>,
-    /// Grows with every commit through `live`.
+    /// The number of commits through `live`; watches wait for it to grow.
     committed: signal::Sender<u64>,
 }
 
@@ -127,9 +127,9 @@ impl SqliteStore {
     /// Opens a file.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] when it is no database of ours, newer than this program, damaged, or on a
-    /// network filesystem; [`StoreError::Denied`] when this user may not. The text names the file and the
-    /// remedy. The file is left as it was.
+    /// [`StoreError::Unusable`] when the file is no database of this program, was written by a newer version,
+    /// is damaged, or lies on a network filesystem. [`StoreError::Denied`] when this user may not open it.
+    /// The text names the file and the remedy. The file is left as it was.
     pub fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<SqliteStore, StoreError> {
         let path = std::path::absolute(path.as_ref())
             .map_err(|error| file_error(path.as_ref(), "opened", &error))?;
@@ -145,7 +145,8 @@ impl SqliteStore {
                     shared.path.display()
                 )));
             }
-            // Whoever is at work there now is waited for by the first call, which knows for how long.
+            // Another process is at work. The store's first call waits for it, since a call knows how long it
+            // may wait.
             Err(fault) if fault.is_busy() => {}
             Err(fault) => return Err(fault.explain(&shared.path)),
             Ok(_) => {}
@@ -153,11 +154,12 @@ impl SqliteStore {
         Ok(SqliteStore { shared: Arc::new(shared) })
     }
 
-    /// Moves what lies in the -wal file into the file itself, so that it holds everything that was committed
-    /// until now. Nothing is done where nothing was committed through this store.
+    /// Moves the -wal file's contents into the database file, so that the latter holds everything that was
+    /// committed until now. Does nothing where nothing was committed through this store.
     ///
     /// # Errors
-    /// When others are at work all that time; the file's. All that was committed stands.
+    /// When other processes are at work during all of `within`; when the file cannot be used. All that was
+    /// committed stands in any case.
     pub async fn checkpoint(&self, within: Duration) -> Result<(), StoreError> {
         if *self.shared.committed.borrow() == 0 {
             return Ok(());
@@ -170,21 +172,21 @@ impl SqliteStore {
             .await
     }
 
-    /// The file.
+    /// The path of the database file.
     pub fn path(&self) -> &Path {
         &self.shared.path
     }
 }
 
 impl Shared {
-    /// Does something with the file, which is opened first where it is not. `None` where there is no file, or
-    /// an empty one; not with `create`.
+    /// Calls `act` with the file, which is opened first where it is not open. With `create` a missing file is
+    /// created; otherwise `act` gets `None` where the file is missing or empty.
     fn with<T>(
         &self,
         create: bool,
         act: impl FnOnce(Option<&Live>) -> Result<T, StepError>,
     ) -> Result<T, StepError> {
-        // A panic while the lock is held rolls the transaction back with its statement.
+        // A poisoned lock can be used: a panic under it leaves no transaction open.
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         match &*live {
             Some(live) => live.check_place(&self.path)?,
@@ -197,7 +199,7 @@ impl Shared {
         act(live.as_ref())
     }
 
-    /// As [`Shared::with`], tried again while others are in the way.
+    /// As [`Shared::with`], and tries again until `within` is over while other processes are at work.
     async fn patiently<T>(
         &self,
         within: Duration,
@@ -220,9 +222,8 @@ impl Shared {
     }
 }
 
-/// How long to leave a locked file alone. At first a commit's time, as it is likely to be free then; of many
-/// that wait, those who have waited longest ask most often, so that none is passed over for ever by
-/// newcomers.
+/// How long to wait before a locked file is tried again: at first about as long as a commit takes. Later the
+/// pauses get shorter, so that newcomers cannot pass over those who have waited longest.
 fn pause_after(waited: Duration) -> Duration {
     Duration::from_millis(match waited.as_millis() {
         0..4 => 1,
@@ -270,7 +271,7 @@ impl Store for SqliteStore {
     }
 }
 
-/// What a read finds where there is no file.
+/// The view of a read where there is no file: everything that was asked for is absent.
 fn nothing(set: &ReadSet) -> View {
     let mut view = View::new();
     for read in &set.scopes {

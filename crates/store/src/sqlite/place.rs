@@ -1,8 +1,10 @@
-//! Whether a file, and the -wal file beside it, are where one store can be: under one name, and together.
+//! Checks that a database file and its -wal file lie where one store can use them: side by side, and each
+//! under one name only.
 //!
-//! The latest commits lie in `NAME-wal`, so whoever opens the same file by another name does not see them,
-//! and hands out again what they say is taken. A symbolic link is no other name: SQLite follows it first.
-//! Neither is a folder that is mounted somewhere else, since both files are in it.
+//! The latest commits lie in `NAME-wal`. A process that opens the same file by another name does not see
+//! them, and hands out again the addresses that they say are taken. A symbolic link does not count as another
+//! name: SQLite follows it first. A folder that is mounted somewhere else does not count either, since both
+//! files are in it.
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
@@ -19,26 +21,26 @@ use crate::error::StoreError;
 /// The smallest page of a database, in bytes.
 const LEAST_PAGE: u64 = 512;
 
-/// Device and inode.
+/// Identifies a file: its device and its inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileId(u64, u64);
 
 impl FileId {
-    /// What is under that name, if anything.
+    /// The file under that name; `None` where there is none.
     pub(super) fn at(path: &Path) -> Option<FileId> {
         fs::metadata(path).ok().map(|found| FileId::of(&found))
     }
 
-    /// Of a file that is open or was looked at.
+    /// The identity of a file whose metadata are given.
     pub(super) fn of(found: &Metadata) -> FileId {
         FileId(found.dev(), found.ino())
     }
 }
 
-/// The file under that name, if there is one that may be used.
+/// The database file under that name; `None` where there is none.
 ///
 /// # Errors
-/// It is no file, has more than one name, or is not what its -wal file belongs to.
+/// When the file is no regular file, has more than one name, or does not belong to the -wal file beside it.
 pub(super) fn find(path: &Path) -> Result<Option<FileId>, StoreError> {
     let found = match fs::metadata(path) {
         Ok(found) if found.is_file() => found,
@@ -53,8 +55,8 @@ pub(super) fn find(path: &Path) -> Result<Option<FileId>, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(file_error(path, "opened", &error)),
     };
-    // SQLite takes a file that is shorter than a page for an empty one, and would overwrite it; and it
-    // deletes the -wal file of an empty one.
+    // SQLite takes a file that is shorter than a page for an empty database: it would overwrite the file and
+    // delete its -wal file.
     match found.len() {
         0 if is_filled(&wal_of(path)) => return Err(without_file(path, "empty")),
         1..LEAST_PAGE => return Err(super::fault::not_a_database(path)),
@@ -64,20 +66,20 @@ pub(super) fn find(path: &Path) -> Result<Option<FileId>, StoreError> {
     Ok(Some(FileId::of(&found)))
 }
 
-/// Makes sure that where there is no file there was none.
+/// Makes sure that where there is no database file, there has been none.
 ///
 /// # Errors
-/// What the file held last is still there.
+/// When a -wal file shows that a database was there.
 pub(super) fn check_nothing_left(path: &Path) -> Result<(), StoreError> {
     if is_filled(&wal_of(path)) { Err(without_file(path, "missing")) } else { Ok(()) }
 }
 
-/// The -wal file of a database, or its place.
+/// The path of a database's -wal file, whether or not the file exists.
 pub(super) fn wal_of(path: &Path) -> PathBuf {
     beside(path, "-wal")
 }
 
-/// The -shm file of a database, or its place.
+/// The path of a database's -shm file, whether or not the file exists.
 pub(super) fn shm_of(path: &Path) -> PathBuf {
     beside(path, "-shm")
 }
@@ -88,10 +90,10 @@ fn beside(path: &Path, what: &str) -> PathBuf {
     name.into()
 }
 
-/// The -wal file, if it is there.
+/// The -wal file of a database; `None` where there is none.
 ///
 /// # Errors
-/// It has more than one name, so that two databases may think it theirs.
+/// When the -wal file has more than one name, so that two databases may use it.
 pub(super) fn find_wal(path: &Path, wal: &Path) -> Result<Option<FileId>, StoreError> {
     let what = match fs::symlink_metadata(wal) {
         Ok(found) if found.is_symlink() => "a symbolic link, which SQLite does not follow there",
@@ -111,7 +113,7 @@ pub(super) fn find_wal(path: &Path, wal: &Path) -> Result<Option<FileId>, StoreE
             has_one_name(wal, path, &found)?;
             Ok(Some(FileId::of(&found)))
         }
-        // Whatever else is wrong with it, SQLite says better.
+        // Any other fault of the file gets a better error when SQLite opens it.
         Err(_) => Ok(None),
     }
 }
@@ -120,7 +122,8 @@ fn is_filled(wal: &Path) -> bool {
     fs::metadata(wal).is_ok_and(|found| found.len() > 0)
 }
 
-/// Refuses a file that can be opened by several names. `database` is what the user named.
+/// Refuses a file that can be opened by several names. `database` is the name that the user gave, for the
+/// error.
 fn has_one_name(file: &Path, database: &Path, found: &Metadata) -> Result<(), StoreError> {
     let (shown, directory) = (file.display(), file.parent().unwrap_or(file).display());
     let why = if found.nlink() > 1 {
@@ -142,20 +145,20 @@ fn has_one_name(file: &Path, database: &Path, found: &Metadata) -> Result<(), St
     )))
 }
 
-/// Whether something is mounted at just that file.
+/// Whether something is mounted at that very file.
 fn is_mount_point(file: &Path) -> bool {
     match statx(CWD, file, AtFlags::empty(), StatxFlags::TYPE) {
         Ok(found) if found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) => {
             found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
         }
-        // Linux before 5.8 does not tell.
+        // Linux before 5.8 does not answer; the list of mounts does.
         _ => fs::canonicalize(file)
             .and_then(|file| Ok(is_listed(&file, &fs::read("/proc/self/mountinfo")?)))
             .unwrap_or(false),
     }
 }
 
-/// Whether `/proc/self/mountinfo` names that file as the place of a mount, its fifth field.
+/// Whether `/proc/self/mountinfo` lists that file as the place of a mount (in the fifth field of a line).
 fn is_listed(file: &Path, mountinfo: &[u8]) -> bool {
     let escaped: Vec<u8> = file.as_os_str().as_bytes().iter().flat_map(|byte| escape(*byte)).collect();
     let mut lines = mountinfo.split(|byte| *byte == b'\n');
@@ -178,7 +181,7 @@ fn without_file(path: &Path, how: &str) -> StoreError {
     ))
 }
 
-/// What is to be said where the latest commits are gone.
+/// The error for a database whose -wal file, and so its latest commits, are missing.
 pub(super) fn without_wal(path: &Path) -> StoreError {
     let (file, wal) = (path.display(), wal_of(path));
     StoreError::Unusable(format!(
@@ -188,7 +191,7 @@ pub(super) fn without_wal(path: &Path) -> StoreError {
     ))
 }
 
-/// What is to be said where the latest commits cannot be read. `why` goes on after the name of the -wal file.
+/// The error for a database whose -wal file cannot be read. `why` goes on after the name of that file.
 pub(super) fn broken_wal(path: &Path, why: &str) -> StoreError {
     let (file, wal) = (path.display(), wal_of(path));
     StoreError::Unusable(format!(
@@ -198,7 +201,7 @@ pub(super) fn broken_wal(path: &Path, why: &str) -> StoreError {
     ))
 }
 
-/// What is to be said where the latest commits are not where the -shm file says.
+/// The error for a -wal file that is shorter than the -shm file says.
 pub(super) fn short_wal(path: &Path) -> StoreError {
     let (file, wal) = (path.display(), wal_of(path));
     StoreError::Unusable(format!(

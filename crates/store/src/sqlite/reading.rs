@@ -1,4 +1,4 @@
-//! Reads: one snapshot, keys by the primary key, scopes as ranges of it.
+//! Reads: each is one snapshot. Keys are looked up by the primary key, scopes are ranges of it.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::error::StoreError;
 use crate::read::{Depth, ReadSet, Scope, ScopeRead};
 use crate::view::{Slot, View, stray};
 
-/// Reads a set as of one moment.
+/// Reads everything in the set, as of one moment.
 pub(super) fn read(conn: &Connection, set: &ReadSet) -> Result<View, StepError> {
     let snapshot = conn.unchecked_transaction()?;
     let mut view = View::new();
@@ -27,11 +27,11 @@ pub(super) fn read(conn: &Connection, set: &ReadSet) -> Result<View, StepError> 
     Ok(view)
 }
 
-/// The highest revision that a file may have come to. Nobody writes so much; what is above leaves no room for
-/// what follows.
+/// The highest revision that is accepted in a file. No store comes that far by itself, and the numbers above
+/// it are needed for the revisions that follow.
 const HIGHEST: i64 = i64::MAX / 2;
 
-/// The file's revision, and the highest one that was trimmed off the log.
+/// The file's latest revision, and the highest revision that was removed from the log.
 pub(super) fn counter(conn: &Connection) -> Result<(i64, i64), StepError> {
     let mut found = conn.prepare_cached("SELECT revision, trimmed FROM counter")?;
     let mut rows = found.query([])?;
@@ -56,7 +56,7 @@ pub(super) fn counter(conn: &Connection) -> Result<(i64, i64), StepError> {
     .into())
 }
 
-/// A value for a message.
+/// A value as an error message quotes it.
 fn shown(value: ValueRef<'_>) -> String {
     match value {
         ValueRef::Null => "NULL".to_string(),
@@ -68,8 +68,8 @@ fn shown(value: ValueRef<'_>) -> String {
     }
 }
 
-/// The revision that stands in a row; for what is none a word that is as good for a compare-and-swap, and why
-/// it is none.
+/// The revision in a row. Where the value is no revision, gives a substitute by which a compare-and-swap can
+/// still recognise the row, and the reason why the value is none.
 fn revision_in(value: ValueRef<'_>) -> (Revision, Option<String>) {
     match value {
         ValueRef::Integer(number) => (Revision::from(number), None),
@@ -103,7 +103,8 @@ pub(super) fn has_changed(conn: &Connection, scope: &Scope, since: i64) -> Resul
 /// Reads one record.
 pub(super) fn slot(conn: &Connection, key: &Key, depth: Depth) -> Result<Slot, StepError> {
     let path = key.etcd_path();
-    // Under the same bytes that are no text stands a record that cannot be read; it is not absent.
+    // A key that is stored as bytes rather than text does not equal the text, so it is searched for as well:
+    // such a record cannot be read, but it is there.
     let mut found = conn.prepare_cached(
         "SELECT key, revision, value FROM kv WHERE key IN (?1, CAST(?1 AS BLOB)) ORDER BY typeof(key) DESC",
     )?;
@@ -146,8 +147,8 @@ pub(super) fn read_scope(conn: &Connection, read: &ScopeRead, view: &mut View) -
     Ok(())
 }
 
-/// Every record of a scope in the order of the keys' text, and what lies between them and is none, until
-/// `visit` says that it is enough.
+/// Calls `visit` with every record of a scope, in the order of the keys' text, and with every row between
+/// them that is no record, until `visit` says to stop.
 pub(super) fn walk(
     conn: &Connection,
     scope: &Scope,
@@ -155,7 +156,7 @@ pub(super) fn walk(
     depth: Depth,
     mut visit: impl FnMut(Result<(Key, Slot), DecodeError>) -> bool,
 ) -> Result<(), StepError> {
-    // The least text that follows a key: a zero byte more.
+    // The least text after a key is that key with a zero byte added.
     let start = after.map(|key| key.etcd_path() + "\0").unwrap_or_default();
     let mut found = conn.prepare_cached(match depth {
         Depth::Key => "SELECT key, revision FROM kv WHERE key >= ?1 AND key < ?2 ORDER BY key",
@@ -183,10 +184,11 @@ pub(super) fn walk(
     Ok(())
 }
 
-/// Strays that are named at most: of what lies outside of all scopes.
+/// How many strays outside of all scopes are named at most.
 const STRAYS: usize = 20;
 
-/// Keys, and their revisions, that no scope comes by: no texts, or texts that are not Calico's.
+/// The keys, and their revisions, that lie outside of every scope: keys that are no text, or no key of
+/// Calico's.
 fn outside(conn: &Connection) -> Result<Vec<(String, Revision)>, StepError> {
     let mut found =
         conn.prepare_cached("SELECT key, revision FROM kv WHERE key < ?1 OR key >= ?2 LIMIT ?3")?;
@@ -204,7 +206,7 @@ fn no_text(key: &Key, revision: Revision) -> Slot {
     Slot::unreadable(DecodeError::new(key, "", "its key is stored as bytes that are no text"), revision)
 }
 
-/// Every key, in the order of text.
+/// Every key in the file, in the order of text.
 pub(super) fn keys(conn: &Connection) -> Result<Vec<String>, StepError> {
     let mut all = conn.prepare("SELECT key FROM kv ORDER BY key")?;
     let keys = all.query_map([], |row| {
@@ -216,14 +218,14 @@ pub(super) fn keys(conn: &Connection) -> Result<Vec<String>, StepError> {
     Ok(keys.collect::<Result<_, _>>()?)
 }
 
-/// The least text that is above every text with that prefix. Prefixes end in `/`.
+/// The least text above every text with that prefix. A prefix ends in `/`.
 fn end_of(prefix: &str) -> String {
     let mut end = prefix.trim_end_matches('/').to_string();
     end.push('0');
     end
 }
 
-/// What a row (key, revision, value) tells of its record.
+/// What a row (key, revision, value) tells about its record, to that depth.
 pub(super) fn as_seen(key: Key, row: &Row<'_>, depth: Depth) -> Result<Slot, StepError> {
     let (revision, fault) = revision_in(row.get_ref(1)?);
     if matches!(row.get_ref(0)?, ValueRef::Blob(_)) {
@@ -241,7 +243,7 @@ pub(super) fn as_seen(key: Key, row: &Row<'_>, depth: Depth) -> Result<Slot, Ste
     })
 }
 
-/// Makes a record of a row (key, revision, value).
+/// Decodes a row (key, revision, value) into a record.
 pub(super) fn decode(key: Key, row: &Row<'_>) -> Result<Result<Arc<Record>, DecodeError>, StepError> {
     let revision = match revision_in(row.get_ref(1)?) {
         (revision, None) => revision,

@@ -1,4 +1,4 @@
-//! What lies in the file, and of which version it is.
+//! The tables in the database file, and the versions of their schema.
 
 use api::fault::{excerpt, printable};
 use rusqlite::Connection;
@@ -12,16 +12,18 @@ pub(super) const APPLICATION: i32 = 0x526B_506C;
 /// `PRAGMA user_version`: the version of the schema that this program writes.
 pub(super) const VERSION: i32 = 1;
 
-/// Number of changes that the log keeps at least; watches that fall further behind start anew.
+/// The number of changes that the log keeps at least. A watch that falls further behind starts anew.
 pub(super) const LOG_KEPT: i64 = 4096;
-/// The log is trimmed when it is so much longer: most commits do not touch its old end.
+/// How much longer than [`LOG_KEPT`] the log may become before it is trimmed, so that most commits do not
+/// touch its old end.
 pub(super) const LOG_SLACK: i64 = 512;
 
-/// Makes an empty database ours.
+/// Makes this program's tables in an empty database.
 ///
-/// `kv` has rowids, and so an index of its keys beside the records: a tree of keys that holds the values too
-/// (`WITHOUT ROWID`) reads the overflow pages of every large value that a search passes by. `revision` stands
-/// before `value`, so that a walk over revisions reads none either.
+/// `kv` has rowids, so the index of its keys lies apart from the records. In a table `WITHOUT ROWID` the tree
+/// of keys holds the values as well, and a search would read the overflow pages of every large value that it
+/// passes. The column `revision` stands before `value`, so that a walk over revisions does not read the
+/// values either.
 const CREATE: [&str; 4] = [KV, LOG, COUNTER, "INSERT INTO counter (one, revision, trimmed) VALUES (1, 0, 0)"];
 const KV: &str = "CREATE TABLE kv (
     key TEXT NOT NULL PRIMARY KEY,
@@ -42,45 +44,47 @@ const COUNTER: &str = "CREATE TABLE counter (
 pub(super) const CHECKPOINT: &str =
     "CREATE TABLE checkpoint (one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1), needs_wal INTEGER NOT NULL)";
 
-/// A check sum of each record, which tells that it is what was written, byte for byte: SQLite has none. It
-/// came after version 1, and is no other version: programs that do not know it work on. What they write, and
-/// what is changed by hand, has none.
+/// Adds a check sum to each record, which shows that the record is byte for byte as it was written; SQLite
+/// itself has none. The column came after version 1 of the schema and does not change the version: programs
+/// that do not know the column go on working, and the records that they write have no check sum. Neither have
+/// records that were changed by hand.
 const SUMS: [&str; 2] = ["ALTER TABLE kv ADD COLUMN sum INTEGER", KV_CHANGED];
 const KV_CHANGED: &str = "CREATE TRIGGER kv_changed AFTER UPDATE ON kv WHEN NEW.sum IS OLD.sum BEGIN
     UPDATE kv SET sum = NULL WHERE key = NEW.key;
 END";
 
-/// How the schema of version `n + 1` is made of that of version `n`, by `n - 1`. Runs in one transaction with
-/// the change of `user_version`.
+/// Statements that make version `n + 1` of the schema from version `n`; the index is `n - 1`. They run in one
+/// transaction with the change of `user_version`.
 const MIGRATIONS: [&str; VERSION as usize - 1] = [];
 
-/// What an opened database is.
+/// What kind of database was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// Nothing is in it: it was just created, or its creation was cut short.
+    /// The database is empty: it was just created, or its creation was cut short.
     Empty,
-    /// Ours, at [`VERSION`].
+    /// One of this program's databases, at [`VERSION`].
     Current {
         /// Whether records have check sums.
         has_sums: bool,
     },
-    /// Ours, of an earlier version.
+    /// One of this program's databases, at this earlier version.
     Older(i32),
 }
 
-/// Tells what a database is as of one moment: another process may be about to create it.
+/// Finds out what kind of database this is, in one read transaction, as another process may be creating it
+/// now.
 ///
 /// # Errors
-/// As [`inspect`].
+/// See [`inspect`].
 pub(super) fn inspect_once(conn: &Connection, file: &str) -> Result<Layout, StepError> {
     let snapshot = conn.unchecked_transaction()?;
     inspect(&snapshot, file)
 }
 
-/// Tells what a database is, in a transaction of the caller.
+/// Finds out what kind of database this is, within the caller's transaction.
 ///
 /// # Errors
-/// For databases that are not ours, or newer than this program.
+/// When the database is not one of this program's, or was written by a newer version.
 pub(super) fn inspect(conn: &Connection, file: &str) -> Result<Layout, StepError> {
     let application: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version: i32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -102,19 +106,20 @@ pub(super) fn inspect(conn: &Connection, file: &str) -> Result<Layout, StepError
 /// The tables that this program makes.
 const OUR_TABLES: [&str; 4] = ["kv", "log", "counter", "checkpoint"];
 
-/// Refuses a database in which something stands on our tables, or in the place of one, that this program did
-/// not make. A view there, a trigger, a computed column or a check can compute without end, also when a table
-/// is only read. Tells whether records have check sums.
+/// Refuses a database that has something of another program on one of these tables, or in the place of one. A
+/// view, a trigger, a computed column or a check there can compute without end, even when a table is only
+/// read. Gives whether records have check sums.
 fn check_ours(conn: &Connection, file: &str) -> Result<bool, StepError> {
     let mut has_sums = false;
-    // Every program looks at this when it opens the store. SQLite prepares the plainest statement fastest.
+    // Every program runs this when it opens the store, so it is the plainest statement: SQLite prepares that
+    // fastest.
     let mut found = conn.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema")?;
     let mut rows = found.query([])?;
     while let Some(row) = rows.next()? {
-        // Of what is no text in a damaged schema nothing is ours.
+        // In a damaged schema a value may be no text; no such thing is of this program.
         let text = |column| row.get_ref(column).map(|value| value.as_str().unwrap_or_default());
         let table = text(2)?;
-        // What SQLite makes by itself, such as the index of a primary key, has no statement.
+        // SQLite stores no statement for what it makes by itself, such as the index of a primary key.
         let is_made_by_sqlite = row.get_ref(3)? == ValueRef::Null;
         if is_made_by_sqlite || !OUR_TABLES.iter().any(|ours| ours.eq_ignore_ascii_case(table)) {
             continue;
@@ -133,10 +138,10 @@ fn check_ours(conn: &Connection, file: &str) -> Result<bool, StepError> {
     Ok(has_sums)
 }
 
-/// As SQLite ends a table to which the column of check sums was added.
+/// The end of the statement that SQLite stores for a table to which the column of check sums was added.
 const SUM: &str = ", sum INTEGER)";
 
-/// Whether a statement that made something is one of this program's.
+/// Whether this statement, which made something in the database, is one of this program's.
 fn is_ours(sql: &str) -> bool {
     let before = sql.strip_suffix(SUM);
     [KV, LOG, COUNTER, CHECKPOINT, KV_CHANGED].contains(&sql)
@@ -149,13 +154,13 @@ pub(super) fn has_sums(conn: &Connection) -> Result<bool, StepError> {
         .query_row("SELECT count(*) FROM pragma_table_info('kv') WHERE name = 'sum'", [], |row| row.get(0))?)
 }
 
-/// Gives records check sums, in the caller's write transaction; those that are there get theirs when they are
-/// next written.
+/// Adds the column of check sums, within the caller's write transaction. Existing records get theirs when
+/// they are next written.
 pub(super) fn add_sums(conn: &Connection) -> Result<(), StepError> {
     if has_sums(conn)? { Ok(()) } else { run(conn, &SUMS) }
 }
 
-/// The check sum of a record (FNV-1a): no change of a single byte goes unnoticed.
+/// The check sum of a record (FNV-1a). It differs after any change of a single byte.
 pub(super) fn sum(key: &str, revision: i64, value: &str) -> i64 {
     let bytes = key.bytes().chain([0]).chain(revision.to_le_bytes()).chain(value.bytes());
     let sum = bytes.fold(0xCBF2_9CE4_8422_2325_u64, |sum, byte| {
@@ -173,7 +178,7 @@ fn is_without_tables(conn: &Connection) -> Result<bool, StepError> {
     Ok(tables == 0)
 }
 
-/// Makes the schema current. Runs in the caller's write transaction, in which `layout` was found.
+/// Brings the schema to [`VERSION`], within the caller's write transaction, in which `layout` was found.
 pub(super) fn bring_up(conn: &Connection, layout: Layout) -> Result<(), StepError> {
     match layout {
         Layout::Current { .. } => return Ok(()),

@@ -3,8 +3,8 @@
 //! SQLite keeps writers apart by locks on the -shm file, and reads there which commits lie in the -wal file.
 //! When somebody removes the -shm file while processes have it open, the next process to open the database
 //! makes another one. Then there are two groups of writers that do not know of each other, and each
-//! overwrites the other's commits in the same -wal file. So a writer of ours holds a lock on the -wal file
-//! itself (`flock`; SQLite locks nothing there) as well:
+//! overwrites the other's commits in the same -wal file. So a writer of this program also holds a lock on the
+//! -wal file itself (`flock`; SQLite locks nothing there):
 //!
 //! 1. It takes the lock, and refuses to write unless the -shm file that this process has open is the one
 //!    under its name.
@@ -29,29 +29,30 @@ use super::fault::{StepError, file_error};
 use super::place::{FileId, shm_of, wal_of, without_wal};
 use crate::error::StoreError;
 
-/// The files beside a database, as a process has them open.
+/// The -wal and -shm files beside a database, as this process has them open.
 #[derive(Clone, Debug)]
 pub(super) struct Beside {
     pub(super) wal: (PathBuf, FileId),
-    /// `None` on a filesystem that is mounted read-only, where SQLite makes none.
+    /// The -shm file. `None` on a filesystem that is mounted read-only, where SQLite makes none.
     pub(super) shm: Option<(PathBuf, FileId)>,
 }
 
-/// The lock on the -wal file, until it is dropped.
+/// The lock on the -wal file. Dropping it releases the lock.
 #[derive(Debug)]
 pub(super) struct Lock {
-    /// Closing it releases the lock.
+    /// The open -wal file; closing it releases the lock.
     file: File,
 }
 
 impl Lock {
-    /// Keeps all other processes of ours from writing. `None` where there is no -wal file: then SQLite's
-    /// locks on the database itself keep writers apart.
+    /// Takes the lock, which keeps all other processes of this program from writing. `None` where there is no
+    /// -wal file: then SQLite's locks on the database itself keep writers apart.
     ///
     /// # Errors
-    /// [`StepError::is_busy`] while another one holds it.
+    /// [`StepError::is_busy`] while another process holds the lock.
     pub(super) fn take(wal: &Path) -> Result<Option<Lock>, StepError> {
-        // Nothing that may lie there by now is waited for or followed.
+        // Something else may lie under that name by now: a pipe is not waited for, and a symbolic link is not
+        // followed.
         let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
         let file = match OpenOptions::new().read(true).custom_flags(flags).open(wal) {
             Ok(file) => file,
@@ -66,7 +67,7 @@ impl Lock {
     }
 }
 
-/// The right to write, and what is to be as it was when the write is over.
+/// The right to write, and the files that must be the same ones when the write is over.
 #[derive(Debug)]
 pub(super) struct Turn<'a> {
     beside: &'a Beside,
@@ -92,20 +93,21 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// The lock alone, where nothing is written.
+    /// Keeps the lock alone, for a caller that writes nothing.
     pub(super) fn into_lock(self) -> Lock {
         self.lock
     }
 
-    /// Sees to it that nobody overwrites what was just written, and gives the turn to others. An error tells
-    /// why somebody may.
+    /// Makes sure that no process overwrites what was just written, and releases the lock. An error tells why
+    /// a process may overwrite it.
     pub(super) fn end(self) -> Result<(), String> {
         let (wal, known) = &self.beside.wal;
         if FileId::at(wal) != Some(*known) {
             return Err(format!("{} was removed or replaced while this was written into it", wal.display()));
         }
         let Some((shm, known)) = &self.beside.shm else { return Ok(()) };
-        // Where none is there, whoever makes one reads the -wal file as it is now.
+        // Where there is no -shm file, the process that makes one reads the -wal file as it is now, this
+        // write included.
         if FileId::at(shm).is_none_or(|found| found == *known) {
             return Ok(());
         }
@@ -120,24 +122,26 @@ impl<'a> Turn<'a> {
 }
 
 impl Beside {
-    /// What is beside a database that SQLite has read from, so that it has the -shm file open.
+    /// The files beside a database from which SQLite has already read something, so that it has the -shm file
+    /// open.
     pub(super) fn of(path: &Path, wal: FileId) -> Beside {
         let shm = shm_of(path);
         Beside { wal: (wal_of(path), wal), shm: FileId::at(&shm).map(|id| (shm, id)) }
     }
 
-    /// Whether the -shm file that was found is the one that SQLite has open, rather than one that took its
-    /// place before it was looked at.
+    /// Whether the -shm file under its name is the one that SQLite has open, and not one that took its place
+    /// before the name was looked up.
     pub(super) fn is_shm_open(&self) -> bool {
         let Some((_, shm)) = &self.shm else { return false };
-        // While a file is open no other one gets its number. Where the system does not list open files, what
-        // was found is believed.
+        // While SQLite has its file open, no other file has the same number. Where the system does not list
+        // open files, the answer is yes.
         fs::read_dir("/proc/self/fd")
             .map_or(true, |open| open.flatten().any(|open| FileId::at(&open.path()) == Some(*shm)))
     }
 }
 
-/// What is to be said where processes no longer see each other's commits.
+/// The error for a database whose -shm file was removed, so that processes no longer see each other's
+/// commits.
 pub(super) fn without_shm(path: &Path) -> StoreError {
     StoreError::Unusable(format!(
         "{} was removed or replaced while this process had {} open, through which processes see each other's commits. Nothing was committed: start the process \
@@ -151,7 +155,7 @@ pub(super) fn without_shm(path: &Path) -> StoreError {
 mod tests {
     use super::*;
 
-    /// Three files that stand for a database, and what is beside it.
+    /// Three files that stand for a database, its -wal and its -shm file; and the record of the latter two.
     fn files() -> (tempfile::TempDir, PathBuf, Beside) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
@@ -162,7 +166,7 @@ mod tests {
         (folder, path, beside)
     }
 
-    /// Puts another file under the name, which has another number as long as the first one lives.
+    /// Puts another file under that name. The first file stays open, so the new one gets another inode.
     fn replace(file: &Path) {
         let new = file.with_extension("new");
         fs::write(&new, "another").unwrap();

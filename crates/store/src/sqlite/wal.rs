@@ -1,34 +1,36 @@
-//! What a -wal file holds by its own account. SQLite takes its frames up to the first whose check sum fails,
-//! and says nothing of those that follow.
+//! Reads a -wal file without SQLite. SQLite takes the file's frames up to the first whose check sum fails,
+//! and says nothing about the frames after that.
 //!
-//! The format is that of <https://sqlite.org/walformat.html>: a header, then frames of a header and a page,
-//! each with a check sum that goes on from the one before.
+//! The format is described at <https://sqlite.org/walformat.html>: a header, then frames. A frame is a header
+//! and a page, and its check sum continues that of the frame before.
 
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
 const MAGIC: u32 = 0x377F_0682;
 const FORMAT: u32 = 3_007_000;
 
-/// What was found in the bytes of a -wal file.
+/// What the bytes of a -wal file turned out to hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Log {
-    /// Whether the header is one that SQLite takes.
+    /// Whether SQLite accepts the header.
     pub(super) has_header: bool,
-    /// The frames that SQLite takes: those up to the last commit before the first that is not whole.
+    /// The number of frames that SQLite takes: those up to the last commit before the first frame that is not
+    /// whole.
     pub(super) frames: usize,
-    /// Frames of one transaction that is not whole follow, as after a loss of power before it was answered.
+    /// Whether frames of an unfinished transaction follow, as after a loss of power before the commit was
+    /// answered.
     pub(super) has_tail: bool,
-    /// What was committed, and so built upon by a later transaction, is not among the frames that SQLite
-    /// takes.
+    /// Whether commits are lost: a later transaction was built on a commit that is not among the frames that
+    /// SQLite takes.
     pub(super) is_cut: bool,
 }
 
-/// The bytes that a frame takes.
+/// The size of a frame, in bytes.
 pub(super) fn frame_size(page: usize) -> usize {
     FRAME_HEADER + page
 }
 
-/// The bytes that a file with that many frames takes.
+/// The size of a -wal file with that many frames, in bytes.
 pub(super) fn size(frames: usize, page: usize) -> usize {
     HEADER + frames * frame_size(page)
 }
@@ -44,7 +46,7 @@ impl Frame<'_> {
         self.is_ours && number(self.bytes, 4) != 0
     }
 
-    /// Whether it was written after a frame with that check sum.
+    /// Whether this frame was written after a frame with that check sum.
     fn follows(&self, sum: [u32; 2], is_big: bool) -> bool {
         let sum = checksum(&self.bytes[..8], sum, is_big);
         self.is_ours
@@ -82,9 +84,9 @@ pub(super) fn examine(file: &[u8]) -> Log {
             taken = stop;
         }
     }
-    // Nothing is written after a commit before that is in the file for good. So what goes on from a commit's
-    // check sum tells that the commit stood; whereas what is left of a transaction that was never answered
-    // ends with its commit at the latest.
+    // A transaction is written only after the commit before it is safely in the file. So a frame that
+    // continues a commit's check sum proves that this commit stood. What is left of a transaction that was
+    // never answered ends with its own commit at the latest.
     let is_cut =
         frames[stop..].windows(2).any(|two| two[0].is_commit() && two[1].follows(two[0].sum, is_big));
     let end = taken * frame_size(page);
@@ -92,8 +94,8 @@ pub(super) fn examine(file: &[u8]) -> Log {
     Log { has_header: true, frames: taken, has_tail, is_cut }
 }
 
-/// Whether bytes after the last commit are of this log, rather than zeros or of one before it, which had
-/// other salts.
+/// Whether the bytes after the last commit belong to this log, and are not zeros or the rest of an earlier
+/// log, which had other salts.
 fn is_left(bytes: &[u8], header: &[u8]) -> bool {
     let salts = |at: usize| bytes.get(at..at + 4);
     let is_zero = |salt: Option<&[u8]>| salt.is_none_or(|salt| salt == [0; 4]);

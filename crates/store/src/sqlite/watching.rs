@@ -1,4 +1,5 @@
-//! Watches: `PRAGMA data_version` tells that another process has committed, the log tells what.
+//! Watches: `PRAGMA data_version` shows that another process has committed, and the log shows which keys it
+//! changed.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -24,9 +25,10 @@ pub struct SqliteWatch {
     committed: signal::Receiver<u64>,
     scope: Scope,
     queue: VecDeque<Event>,
-    /// The revision up to which events were queued; `None` before the first, and after an error.
+    /// The revision up to which events were queued. `None` before the first event, and after an error.
     seen: Option<i64>,
-    /// `PRAGMA data_version` at that time; `None` where it says nothing.
+    /// `PRAGMA data_version` when the revision `seen` was read; `None` where it is not known, so that the log
+    /// is read.
     version: Option<i64>,
 }
 
@@ -36,7 +38,7 @@ impl SqliteWatch {
         SqliteWatch { shared, committed, scope, queue: VecDeque::new(), seen: None, version: None }
     }
 
-    /// Queues what is new. Another process in the way leaves everything as it was.
+    /// Queues the new events. When another process is in the way, nothing changes.
     fn gather(&mut self) -> Result<(), StepError> {
         let (scope, seen, known) = (&self.scope, self.seen, self.version);
         let gathered = self.shared.with(false, |live| match (live, seen) {
@@ -81,7 +83,8 @@ impl Watch for SqliteWatch {
             if self.queue.is_empty() {
                 let poll = self.shared.options.poll;
                 if tokio::time::timeout(poll, self.committed.changed()).await.is_ok() {
-                    // Commits through our own connection do not change its data version.
+                    // A commit through this process's own connection does not change the data version as that
+                    // connection sees it.
                     self.version = None;
                 }
             }
@@ -89,8 +92,8 @@ impl Watch for SqliteWatch {
     }
 }
 
-/// The events since `seen`, the revision up to which they reach, and the data version at that moment. Where
-/// the data version is still `known`, nothing is looked at.
+/// The events since `seen`, the revision up to which they reach, and the data version at that moment. While
+/// the data version is still `known`, the log is not read.
 fn changes(
     conn: &Connection,
     scope: &Scope,
@@ -101,7 +104,8 @@ fn changes(
     if let (Some(seen), true) = (seen, known == Some(version)) {
         return Ok((Vec::new(), seen, version));
     }
-    // A commit between that and this makes another data version, so it is looked at once more, never missed.
+    // A commit after the data version was read and before the snapshot gives another data version: its change
+    // is looked for once more, and never missed.
     let snapshot = conn.unchecked_transaction()?;
     let (now, trimmed) = counter(&snapshot)?;
     let events = match seen {
@@ -117,7 +121,7 @@ fn state(conn: &Connection, scope: &Scope, now: i64) -> Result<Vec<Event>, StepE
     Ok(present(view, scope, Revision::from(now)))
 }
 
-/// The last change of every key of the scope since `seen`, in the order of revisions.
+/// The last change since `seen` of every key of the scope, in the order of revisions.
 fn since(conn: &Connection, scope: &Scope, seen: i64) -> Result<Vec<Event>, StepError> {
     let mut found = conn.prepare_cached(
         "SELECT kv.key, kv.revision, kv.value, log.key, log.revision FROM log LEFT JOIN kv ON kv.key = log.key \

@@ -1,4 +1,4 @@
-//! Commits: one SQLite transaction for a batch, hence one sync.
+//! Commits: a batch is one SQLite transaction, and so takes one sync.
 
 use api::{Key, Revision};
 use rusqlite::Connection;
@@ -11,7 +11,7 @@ use crate::error::Refusal;
 use crate::read::Depth;
 use crate::view::Slot;
 
-/// Applies a batch. On an error nothing was applied.
+/// Applies a batch. After an error nothing of it is applied.
 pub(super) fn commit(conn: &Connection, batch: &Batch) -> Result<Report, StepError> {
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let mut applied = match apply(conn, batch) {
@@ -31,7 +31,7 @@ pub(super) fn commit(conn: &Connection, batch: &Batch) -> Result<Report, StepErr
         if fault.is_busy() || matches!(&fault, StepError::Sql(error) if is_full(error)) {
             return Err(fault);
         }
-        // The frames may all have been written, and only their sync failed: after a crash they may be found,
+        // All frames may have been written, and only their sync failed: after a crash the commit may be there
         // or not.
         let StepError::Sql(error) = fault else { return Err(fault) };
         doubt(&mut applied.report, &error.to_string());
@@ -39,7 +39,7 @@ pub(super) fn commit(conn: &Connection, batch: &Batch) -> Result<Report, StepErr
     Ok(applied.report)
 }
 
-/// Says of what was applied that it may not be.
+/// Changes the report: an applied write may have been applied or not, a refused one counts as not tried.
 pub(super) fn doubt(report: &mut Report, why: &str) {
     for outcome in &mut report.outcomes {
         match outcome {
@@ -50,10 +50,10 @@ pub(super) fn doubt(report: &mut Report, why: &str) {
     }
 }
 
-/// After some errors SQLite has rolled back by itself.
+/// Ends the transaction, unless SQLite has rolled it back by itself, as it does after some errors.
 fn roll_back(conn: &Connection) {
     if !conn.is_autocommit() {
-        // Only memory is concerned; nothing of the transaction was in the file.
+        // An error is ignored: nothing of the transaction is in the file, only in memory.
         let _ = conn.execute_batch("ROLLBACK");
     }
 }
@@ -63,7 +63,7 @@ struct Applied {
     has_written: bool,
 }
 
-/// Applies one transaction of the batch after the other until one is refused; those before it stand.
+/// Applies the transactions of the batch in order until one is refused. Those before it stand.
 fn apply(conn: &Connection, batch: &Batch) -> Result<Applied, StepError> {
     let mut report = Report { outcomes: vec![Outcome::NotTried; batch.writes.len()], broken_guard: None };
     for (index, guard) in batch.guards.iter().enumerate() {
@@ -94,7 +94,8 @@ fn apply(conn: &Connection, batch: &Batch) -> Result<Applied, StepError> {
     Ok(Applied { report, has_written: revision > first })
 }
 
-/// The first operation of a transaction whose expectation fails, and what is there instead.
+/// The first operation of a transaction whose expectation does not hold, and the record that is stored
+/// instead.
 fn refused(
     conn: &Connection,
     batch: &Batch,
@@ -125,7 +126,7 @@ fn refused(
 fn is_as_guarded(conn: &Connection, guard: &Guard) -> Result<bool, StepError> {
     match guard {
         Guard::Record { key, revision } => Ok(revision_of(conn, &key.etcd_path())? == *revision),
-        // A revision of another kind of store says nothing of this one.
+        // A revision of another kind of store cannot be compared with this store's.
         Guard::Scope { scope, since } => match since.as_str().parse::<i64>() {
             Ok(since) if since >= 0 => Ok(!has_changed(conn, scope, since)?),
             _ => Ok(false),
@@ -137,7 +138,7 @@ fn current(conn: &Connection, key: &Key) -> Result<Current, StepError> {
     match slot(conn, key, Depth::Full) {
         Ok(Slot::Full(record)) => Ok(Current::Record(record)),
         Ok(Slot::Absent) => Ok(Current::Absent),
-        // It is there and cannot be understood; whoever reads it is told why.
+        // The record is there and cannot be decoded; a later read of it gives the reason.
         Ok(_) | Err(StepError::Store(_)) => Ok(Current::Unknown),
         Err(fault) => Err(fault),
     }
@@ -155,9 +156,9 @@ fn store(conn: &Connection, path: &str, op: &Op, revision: i64) -> Result<(), St
     Ok(())
 }
 
-/// Puts a text in place, without a line in the log.
+/// Writes a value under its key, without a line in the log.
 pub(super) fn put(conn: &Connection, path: &str, text: &str, revision: i64) -> Result<(), StepError> {
-    // Not INSERT OR REPLACE: that would make a new row, and write the index of keys as well.
+    // Not `INSERT OR REPLACE`: that would make a new row, and so change the index of keys as well.
     let mut put = conn.prepare_cached(
         "INSERT INTO kv (key, revision, value, sum) VALUES (?1, ?2, ?3, ?4) \
          ON CONFLICT (key) DO UPDATE SET revision = excluded.revision, value = excluded.value, sum = excluded.sum",
@@ -166,7 +167,7 @@ pub(super) fn put(conn: &Connection, path: &str, text: &str, revision: i64) -> R
     Ok(())
 }
 
-/// Moves the counter on, and now and then cuts off the old end of the log.
+/// Raises the counter to `revision`, and now and then removes the oldest lines of the log.
 fn advance(conn: &Connection, revision: i64, trimmed: i64) -> Result<(), StepError> {
     let mut keep = trimmed;
     if revision - trimmed > LOG_KEPT + LOG_SLACK {

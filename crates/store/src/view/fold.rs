@@ -1,4 +1,5 @@
-//! A view that is kept: events of watches keep it fresh, one's own writes take it on.
+//! Keeping a view up to date: with the events of watches ([`View::fold`]), and with this process's own writes
+//! ([`View::after`]).
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,49 +14,51 @@ use crate::error::Refusal;
 use crate::read::{Depth, Scope};
 use crate::watch::Event;
 
-/// What the watch of a scope has told.
+/// What the watch of one scope has told so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Followed {
-    /// What was told since `Init`, until `InitDone`.
+    /// The part of the present state that arrived since `Init`, until `InitDone` completes it.
     arriving: Option<Arriving>,
-    /// The keys of the strays that it told.
+    /// The keys of the strays that the watch has told of.
     strays: BTreeSet<String>,
-    /// Up to here it has told the changes of its scope, if it tells them in their order: it does so for a
-    /// key, and where the keys have one prefix.
+    /// The revision up to which the watch has told all changes of its scope. That holds only where it tells
+    /// them in the order of revisions, as it does for one key, and for keys with one prefix.
     told: Option<Revision>,
 }
 
-/// A write of one's own that the watch of its scope has not told of yet.
+/// A write of this process that the watch of its scope has not told of yet.
 #[derive(Clone, Debug)]
 pub(super) struct Ahead {
-    /// What it left, or, of a deletion, at least what it found.
+    /// The revision that the write gave the record. For a deletion, a revision at least as high as the
+    /// deleted record's.
     at: Revision,
-    /// Whether a present state that was told since did not know of it.
+    /// Whether a present state arrived after the write that did not contain it.
     has_outlived: bool,
 }
 
-/// A present state of which only a part has been told.
+/// A present state that has arrived only in part.
 #[derive(Clone, Debug, Default)]
 struct Arriving {
-    /// Shared with clones of the view, as its base is.
+    /// Shared by clones of the view, as the base of its slots is.
     slots: RedBlackTreeMapSync<Key, Slot>,
     strays: BTreeMap<String, DecodeError>,
 }
 
 impl View {
-    /// Takes in an event of a watch of that scope. Once all of the present state was told, the scope is
-    /// complete, and stays so.
+    /// Updates the view by an event of the watch of `scope`. After the first [`Event::InitDone`] the view
+    /// knows the scope completely.
     ///
-    /// The present state takes the place of what was known of the scope at [`Event::InitDone`] and not
-    /// before: what was not named is gone then.
+    /// At [`Event::InitDone`], and not before, the present state replaces what the view knew of the scope:
+    /// records that are not in it are gone then.
     ///
-    /// An event that is older than what is known changes nothing: where the known state of the record is a
-    /// later one, and where one's own write ([`View::after`]) has deleted it since. The order of revisions
-    /// tells that ([`Revision::compare`]). Where they have none, each event holds as it comes: the view goes
-    /// back behind one's own write until the watch has told of it.
+    /// An event that is older than what the view knows changes nothing: where the view knows a later state of
+    /// the record, or where a write of this process ([`View::after`]) has deleted the record since. The order
+    /// of revisions decides which is older ([`Revision::compare`]). Where revisions have no order, every
+    /// event is taken in: the view falls back behind a write of this process until the watch tells of that
+    /// write.
     ///
-    /// A present state that is older than one's own write leaves that, but once only: where a store was put
-    /// back to an earlier state, that is how it is.
+    /// A present state that is older than a write of this process does not undo that write the first time.
+    /// The second time it does: the store may have been put back to an earlier state.
     pub fn fold(&mut self, scope: &Scope, event: &Event) {
         match event {
             Event::Init => self.follow(scope).arriving = Some(Arriving::default()),
@@ -90,12 +93,12 @@ impl View {
         }
     }
 
-    /// The view as a batch leaves it, by what the report says of each write: what was applied is known at its
-    /// new revision, and so is a record that another has written and that stood in the way. What may or may
-    /// not have been applied is left as it was known; a watch tells, or a read.
+    /// The view after a batch, by what the report says of each write. An applied write is known at its new
+    /// revision. So is another process's record that made the store refuse a write. A write whose outcome is
+    /// unknown changes nothing in the view; a watch or a read tells what became of it.
     ///
-    /// A record is known with the value that was put. A backend that adds something of its own (a UID,
-    /// defaults) tells that with the event of a watch, which holds at the same revision.
+    /// A record is known with the value that was put. Where the backend adds something (a UID, defaults), the
+    /// watch tells of it with an event of the same revision, which replaces the record.
     pub fn after(&self, batch: &Batch, report: &Report) -> View {
         let mut view = self.clone();
         for (write, outcome) in batch.writes.iter().zip(&report.outcomes) {
@@ -121,16 +124,16 @@ impl View {
         view
     }
 
-    /// The view as a batch would leave it: for a plan whose batch is to be appended to that one. The
-    /// revisions that it would leave are not known; what stands for them means something to [`Batch::append`]
-    /// alone.
+    /// The view as it would be if all of a batch were applied, for planning a second batch that is to be
+    /// appended to the first. The new revisions are not known; in their place stand marks that only
+    /// [`Batch::append`] understands.
     pub fn once_applied(&self, batch: &Batch) -> View {
         let outcomes = (0..batch.writes.len()).map(|index| Outcome::Applied(left_by(index))).collect();
         self.after(batch, &Report { outcomes, broken_guard: None })
     }
 
     fn follow(&mut self, scope: &Scope) -> &mut Followed {
-        // Not by `entry`, which takes a scope of its own for each event.
+        // Not the map's `entry`, which would need a clone of the scope for each event.
         if !self.followed.contains_key(scope) {
             self.followed.insert(scope.clone(), Followed::default());
         }
@@ -147,7 +150,7 @@ impl View {
         }
     }
 
-    /// Whether more is known of a record than that it was in that state.
+    /// Whether the view already knows a later state of a record, or its deletion after that state.
     fn is_old(&self, key: &Key, state: &Revision) -> bool {
         match (self.slots.get(key).and_then(Slot::revision), self.ahead.get(key)) {
             (Some(known), _) => state.compare(known) == Some(Ordering::Less),
@@ -158,7 +161,8 @@ impl View {
         }
     }
 
-    /// Takes in the state of a record that exists, unless more is known; whether it did.
+    /// Takes in the state of a record that exists, unless the view knows a later one. Gives whether the view
+    /// changed.
     fn learn(&mut self, slot: Slot, key: &Key) -> bool {
         if slot.revision().is_none_or(|state| self.is_old(key, state)) {
             return false;
@@ -168,7 +172,8 @@ impl View {
         true
     }
 
-    /// Takes in that a record was deleted, unless a later state of it is known; whether it did.
+    /// Takes in that a record was deleted, unless the view knows a later state of it. Gives whether the view
+    /// changed.
     fn learn_deleted(&mut self, key: &Key, at: &Revision) -> bool {
         let is_later = |known: &Revision| known.compare(at) == Some(Ordering::Greater);
         if self.slots.get(key).and_then(Slot::revision).is_some_and(is_later)
@@ -184,7 +189,7 @@ impl View {
         true
     }
 
-    /// Notes a write of one's own, where a watch is still to tell of it.
+    /// Notes a write of this process, if a watch has still to tell of it.
     fn note_own(&mut self, key: &Key, at: &Revision) {
         let is_to_come = |(scope, followed): (&Scope, &Followed)| {
             let is_told = |told: &Revision| told.compare(at).is_some_and(Ordering::is_ge);
@@ -195,7 +200,7 @@ impl View {
         }
     }
 
-    /// Puts the present state of a scope, as of that revision, in the place of what was known.
+    /// Replaces what the view knows of a scope by its present state as of that revision.
     fn replace(&mut self, scope: &Scope, arriving: Arriving, at: &Revision) {
         let outlives = |own: &Ahead| !own.has_outlived && own.at.compare(at) == Some(Ordering::Greater);
         let gone: Vec<Key> = self

@@ -1,4 +1,4 @@
-//! What a kept view makes of events and of one's own writes.
+//! How events of watches, and this process's own writes, change a kept view.
 
 use api::{Handle, HandleId, Value};
 
@@ -25,7 +25,7 @@ fn fold(view: &mut View, events: impl IntoIterator<Item = Event>) {
     events.into_iter().for_each(|event| view.fold(&ALL, &event));
 }
 
-/// A view of a watch that told these records as of that revision.
+/// A view with a watch that told these records as the present state of that revision.
 fn watched(records: &[Arc<Record>], at: i64) -> View {
     let mut view = View::new();
     fold(&mut view, [Event::Init]);
@@ -43,7 +43,8 @@ fn state(view: &View, name: &str) -> String {
     }
 }
 
-/// A batch of one write that was applied at that revision, or refused because of a record.
+/// A batch of one write, with the report that it was applied at that revision, or refused because of a stored
+/// record.
 fn written(name: &str, is_put: bool, outcome: Outcome) -> (Batch, Report) {
     let mut batch = Batch::new();
     match is_put {
@@ -57,7 +58,7 @@ fn written(name: &str, is_put: bool, outcome: Outcome) -> (Batch, Report) {
 fn an_event_older_than_what_is_known_changes_nothing() {
     let put = |revision| ("put", Some(revision));
     let deleted = |revision| ("deleted", Some(revision));
-    // What is known of the record, the event, and what is known then.
+    // Each row: the known state of the record, the event, and the state that the view knows after it.
     for (known, (event, revision), then) in [
         (put(5), put(4), "at 5"),
         (put(5), put(5), "at 5"),
@@ -96,7 +97,7 @@ fn an_event_older_than_what_is_known_changes_nothing() {
 fn a_deletion_of_ones_own_holds_until_the_watch_has_told_as_much() {
     let (batch, report) = written("a", false, Outcome::Applied(Revision::from(5)));
     let mut view = watched(&[record("a", 2)], 2).after(&batch, &report);
-    // A list from before it, and one from after it.
+    // The first list is from before the write, the second from after it.
     fold(&mut view, [Event::Init, Event::InitApply(record("a", 2)), Event::InitDone(Revision::from(4))]);
     assert_eq!(state(&view, "a"), "absent");
     fold(&mut view, [Event::Delete(key("a"), Revision::from(5))]);

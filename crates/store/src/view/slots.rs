@@ -1,4 +1,4 @@
-//! The slots of a view: a base that clones share, and what the view has read itself over it.
+//! The slots of a view, in two layers: a base that clones share, and over it what this view alone has read.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -11,14 +11,14 @@ use super::Slot;
 
 /// Slots by key, in the order of [`Key`].
 ///
-/// The base is a persistent map: a clone of 150,000 slots costs one pointer, and a change of it as many nodes
-/// as the tree is high, whoever else holds the base. A map that is not shared is faster to fill and to walk,
-/// so what is read goes there: a view that is read for one request has no base, one that is kept has little
-/// else.
+/// The base is a persistent map: a clone of 150,000 slots costs one pointer, and a change copies only as many
+/// nodes as the tree is high, even where other clones hold the base. A map that is not shared is faster to
+/// fill and to walk, so everything that is read goes into the upper layer. A view that is read for one
+/// request has an empty base; a view that is kept has almost everything in its base.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slots {
     base: RedBlackTreeMapSync<Key, Slot>,
-    /// What holds over the base; `None` where the base's slot is no more.
+    /// Slots that take the place of the base's; `None` where the base's slot has been removed for this view.
     own: BTreeMap<Key, Option<Slot>>,
 }
 
@@ -30,7 +30,7 @@ impl Slots {
         }
     }
 
-    /// Takes in what was read. What is known already of the same revision in more depth stays.
+    /// Takes in a slot that was read, unless more is already known about the same revision of the record.
     pub(super) fn insert(&mut self, key: Key, slot: Slot) {
         match self.own.entry(key) {
             Entry::Occupied(mut known) => {
@@ -46,13 +46,13 @@ impl Slots {
         }
     }
 
-    /// Puts a slot into the base, and in the place of what was read.
+    /// Puts a slot into the base, and drops the slot that was read over it.
     pub(super) fn insert_shared(&mut self, key: Key, slot: Slot) {
         self.own.remove(&key);
         self.base.insert_mut(key, slot);
     }
 
-    /// Removes a slot for this view.
+    /// Removes a slot for this view; clones that share the base keep it.
     pub(super) fn remove(&mut self, key: &Key) {
         match self.base.contains_key(key) {
             true => self.own.insert(key.clone(), None),
@@ -60,7 +60,7 @@ impl Slots {
         };
     }
 
-    /// Removes a slot from the base, too.
+    /// Removes a slot from the base as well.
     pub(super) fn remove_shared(&mut self, key: &Key) {
         self.own.remove(key);
         self.base.remove_mut(key);
@@ -72,7 +72,7 @@ impl Slots {
 
     pub(super) fn range<R: RangeBounds<Key> + Clone>(&self, range: R) -> impl Iterator<Item = (&Key, &Slot)> {
         let mut own = self.own.range(range.clone());
-        // A walk of an empty base would not be free.
+        // An empty base is skipped, since even a walk over nothing costs time.
         let mut base = (!self.base.is_empty()).then(|| (self.base.range(range).peekable(), own.next()));
         std::iter::from_fn(move || {
             let Some((base, next)) = &mut base else {
@@ -82,7 +82,7 @@ impl Slots {
                 let Some((key, slot)) = *next else { return base.next() };
                 match base.peek() {
                     Some((below, _)) if *below < key => return base.next(),
-                    // It does not hold where there is one over it.
+                    // The slot over this one takes its place.
                     Some((below, _)) if *below == key => {
                         base.next();
                     }
@@ -96,7 +96,7 @@ impl Slots {
         })
     }
 
-    /// All of them, in no order.
+    /// All slots, in no particular order.
     pub(super) fn into_all(self) -> impl Iterator<Item = (Key, Slot)> {
         let Slots { base, own } = self;
         let below = base.iter().filter(|(key, _)| !own.contains_key(*key));
@@ -142,7 +142,7 @@ mod tests {
     }
 
     proptest! {
-        /// The two maps are as one, and a clone keeps what it had.
+        /// Two layers give the same answers as one map, and a clone keeps its slots.
         #[test]
         fn slots_are_as_one_map(changes in prop::collection::vec(change(), 0..60), from in 0..16u8) {
             let (mut slots, mut model) = (Slots::default(), BTreeMap::new());

@@ -11,7 +11,7 @@ const UNITS: [(&str, u64); 8] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// The size of the least duration, in nanoseconds.
+/// The largest distance from zero, in nanoseconds: that of the least (most negative) duration.
 const MOST: u64 = 1 << 63;
 
 /// Reads a duration as `time.ParseDuration` does (`1h15m30.5s`), in nanoseconds.
@@ -64,7 +64,8 @@ pub fn parse(text: &str) -> Result<i64, String> {
     }
 }
 
-/// That fraction of a unit. Go counts it with floats, and leaves out digits beyond the 63 bits of an integer.
+/// The size of that fraction of a unit, in nanoseconds. Go computes it with floats, and drops the digits that
+/// do not fit into an integer of 63 bits.
 fn share(fraction: &str, size: u64) -> u64 {
     let (mut number, mut scale) = (0_u64, 1.0);
     for digit in fraction.bytes() {
@@ -77,7 +78,7 @@ fn share(fraction: &str, size: u64) -> u64 {
     (number as f64 * (size as f64 / scale)) as u64
 }
 
-/// The `time` package's own way with quotes: whatever is not ASCII is written byte by byte.
+/// Quotes a text as Go's `time` package does: every byte that is not ASCII is written as an escape.
 fn quote(text: &str) -> String {
     let mut out = String::from('"');
     for byte in text.bytes() {
@@ -115,7 +116,7 @@ pub fn text(nanos: i64) -> String {
     }
 }
 
-/// `value / unit` with as many decimals as it has.
+/// `value / unit` in decimals, without zeros at the end.
 fn decimal(value: u64, unit: u64) -> String {
     let (whole, rest) = (value / unit, value % unit);
     if rest == 0 {

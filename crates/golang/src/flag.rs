@@ -1,24 +1,24 @@
-//! Go's `flag`: command lines of truth values.
+//! Go's `flag`: command lines whose flags are all booleans.
 
 use crate::strconv::{parse_bool, quote};
 
-/// A program's flags. All of them are truth values.
+/// The flags of a program. All of them are booleans.
 #[derive(Clone, Copy, Debug)]
 pub struct Flags {
     /// The program's name.
     pub program: &'static str,
-    /// Names and what they do, in alphabetical order.
+    /// The name of each flag and what it does, in alphabetical order.
     pub known: &'static [(&'static str, &'static str)],
 }
 
 /// What a command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// Nothing but what the environment says; or those flags, in the order in which they are known.
+    /// To run with these flags set, in the order of [`Flags::known`]; none where the arguments name none.
     Flags(Vec<&'static str>),
-    /// Print the usage.
+    /// To print the usage.
     Help,
-    /// Something is wrong; the reason.
+    /// The command line is wrong, for this reason.
     Wrong(String),
 }
 

@@ -1,4 +1,4 @@
-//! Go's `encoding/json`: texts as it writes them, and what its scanner says of those that are none
+//! Go's `encoding/json`: JSON texts as Go writes them, and Go's errors for texts that are not JSON
 //! ([`scanner`]).
 
 pub mod scanner;
@@ -15,7 +15,8 @@ pub fn to_text(value: &Value) -> String {
     write(value, None)
 }
 
-/// The same with `indent` blanks per level and no newline at the end, as `json.MarshalIndent` writes it.
+/// The text of `value` on several lines, as `json.MarshalIndent` writes it, with `indent` blanks per level
+/// and no newline at the end.
 pub fn to_indented_text(value: &Value, indent: usize) -> String {
     write(value, Some(indent))
 }

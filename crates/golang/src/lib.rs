@@ -1,5 +1,5 @@
-//! Go's ways with text, for programs whose output, errors and input are to be what a program written in Go
-//! gives and takes: one module a package of Go's standard library, and `yaml` for goyaml under
+//! Go's ways with text, for programs that must read and write exactly what a program written in Go would.
+//! Each module stands for one package of Go's standard library; `yaml` stands for goyaml under
 //! `sigs.k8s.io/yaml`. Nothing here does input or output.
 //!
 //! The tests compare each function with Go itself, where Go is installed (`tests/go.rs`).

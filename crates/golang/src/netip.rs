@@ -1,11 +1,11 @@
-//! Go's `net/netip`: what it says of texts that are no networks and no addresses.
+//! Go's `net/netip`: its errors for texts that are no networks and no addresses.
 
 use crate::strconv::quote;
 
-/// Whether `netip.ParsePrefix` takes a text.
+/// Checks whether `netip.ParsePrefix` accepts a text.
 ///
 /// # Errors
-/// Its words.
+/// Go's error text.
 pub fn check_prefix(text: &str) -> Result<(), String> {
     let wrong = |what: &str| Err(format!("netip.ParsePrefix({}): {what}", quote(text)));
     let Some((addr, bits)) = text.rsplit_once('/') else { return wrong("no '/'") };
@@ -23,10 +23,10 @@ pub fn check_prefix(text: &str) -> Result<(), String> {
     }
 }
 
-/// Whether `netip.ParseAddr` takes a text.
+/// Checks whether `netip.ParseAddr` accepts a text.
 ///
 /// # Errors
-/// Its words.
+/// Go's error text.
 pub fn check_addr(text: &str) -> Result<(), String> {
     let result = match text.find(['.', ':', '%']).map(|at| text.as_bytes()[at]) {
         Some(b'.') => v4(text),
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn texts() {
-        // The first ones are recorded in 060-ippool-cidr.
+        // Calico gave the first ones (recorded in 060-ippool-cidr).
         for (text, error) in [
             ("", "no '/'"),
             ("10.0.0.0/33", "prefix length out of range"),

@@ -39,7 +39,7 @@ pub fn json(value: f64) -> String {
     }
 }
 
-/// Go's `%.5g`, for another count of digits in the place of 5.
+/// Go's `%.5g`, with `digits` in the place of 5.
 pub fn significant(value: f64, digits: usize) -> String {
     match special(value) {
         Some(text) => text.to_owned(),
@@ -50,7 +50,7 @@ pub fn significant(value: f64, digits: usize) -> String {
     }
 }
 
-/// From this power of ten on Go writes the shortest digits of a float with an exponent.
+/// The power of ten from which on Go writes a float with an exponent, when it writes the shortest digits.
 const SHORTEST_EXPONENT: i32 = 6;
 
 fn special(value: f64) -> Option<&'static str> {
@@ -71,22 +71,22 @@ struct Digits {
 }
 
 impl Digits {
-    /// The fewest digits that read back. Of two such numbers that are equally near, Go takes the even one,
-    /// and Rust the upper one.
+    /// The fewest digits that read back as `value`. Of two such numbers that are equally near, Go takes the
+    /// one with an even last digit, and Rust the upper one.
     fn shortest(value: f64) -> Digits {
         let shortest = Digits::from_exponential(&format!("{value:e}"));
         let nearest = format!("{value:.*e}", shortest.digits.len() - 1);
         if nearest.parse() == Ok(value) { Digits::from_exponential(&nearest) } else { shortest }
     }
 
-    /// The same among 32-bit floats.
+    /// The fewest digits that read back as the same 32-bit float.
     fn shortest_32(value: f32) -> Digits {
         let shortest = Digits::from_exponential(&format!("{value:e}"));
         let nearest = format!("{value:.*e}", shortest.digits.len() - 1);
         if nearest.parse() == Ok(value) { Digits::from_exponential(&nearest) } else { shortest }
     }
 
-    /// From Rust's exponential form, `-1.25e-3`.
+    /// Takes the digits from Rust's exponential form, `-1.25e-3`.
     fn from_exponential(text: &str) -> Digits {
         let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
         let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();

@@ -39,7 +39,7 @@ impl Rand {
         Rand { words, tap: 0, feed: LEN - TAP }
     }
 
-    /// `Rand.Uint64`.
+    /// The next number, as Go's `Rand.Uint64` gives it.
     pub fn word(&mut self) -> u64 {
         self.tap = self.tap.checked_sub(1).unwrap_or(LEN - 1);
         self.feed = self.feed.checked_sub(1).unwrap_or(LEN - 1);
@@ -47,7 +47,7 @@ impl Rand {
         self.words[self.feed]
     }
 
-    /// A number like Go's `Rand.Uint32`.
+    /// The next number, as Go's `Rand.Uint32` gives it.
     pub fn u32(&mut self) -> u32 {
         ((self.word() & (u64::MAX >> 1)) >> 31) as u32
     }
@@ -77,7 +77,7 @@ impl Rand {
     }
 }
 
-/// x -> 48271 x mod 2^31 - 1, by Schrage's method.
+/// One step of Lehmer's generator: 48271 x modulo 2^31 - 1, by Schrage's method.
 fn lehmer(x: i64) -> i64 {
     let (hi, lo) = (x / 44_488, x % 44_488);
     let x = 48_271 * lo - 3_399 * hi;
@@ -95,9 +95,9 @@ mod tests {
         assert_eq!(drawn, [5577006791947779410, 8674665223082153551, 6129484611666145821]);
     }
 
-    /// The table is the state of the same generator, started from seed 1 with other shifts and no table,
-    /// after 7.8e12 steps. A step is x[n] = x[n-607] + x[n-273] mod 2^64, a multiplication by z modulo z^607
-    /// = z^334 + 1; so that many steps are a power of z.
+    /// Go's table is the state of the same generator after 7.8e12 steps, started from seed 1 with other
+    /// shifts and an empty table. A step is x[n] = x[n-607] + x[n-273] mod 2^64. It is a multiplication by z
+    /// modulo z^607 = z^334 + 1, so 7.8e12 steps are a multiplication by a power of z.
     #[test]
     fn the_table_is_computed() {
         assert_eq!(table(), COOKED.to_vec());
@@ -117,14 +117,14 @@ mod tests {
             x = lehmer(x);
             *word = bits ^ x as u64;
         }
-        // In the order in which the recurrence sees them: vec[feed-1], downwards, is x[n-607]; x grows with
-        // each output.
+        // Puts the words into the order of the recurrence: vec[feed-1] and the words below it are x[n-607]
+        // and the words after that.
         let first = LEN - TAP;
         let sequence: Vec<u64> = (0..LEN).map(|i| start[(first + LEN - 1 - i) % LEN]).collect();
         let power = z_to(7_800_000_000_000);
         let after: Vec<u64> = (0..LEN)
             .map(|shift| {
-                // x[N + shift] = sum of power[i] * x[i + shift]
+                // With N for the number of steps: x[N + shift] = sum of power[i] * x[i + shift].
                 let mut window = sequence.clone();
                 for i in 0..shift {
                     let next = window[i].wrapping_add(window[i + LEN - TAP]);
@@ -136,7 +136,7 @@ mod tests {
                     .fold(0u64, |sum, (p, x)| sum.wrapping_add(p.wrapping_mul(*x)))
             })
             .collect();
-        // After N outputs feed has moved down by N.
+        // After N steps, `feed` has moved down by N.
         let feed = (first as i128 - 7_800_000_000_000i128).rem_euclid(LEN as i128) as usize;
         let mut table = vec![0u64; LEN];
         for (i, value) in after.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Go's `strconv`: quoting and truth values.
+//! Go's `strconv`: quoting, and reading booleans.
 
 mod print_table;
 
@@ -6,8 +6,8 @@ use std::fmt::Write;
 
 use print_table::PRINTED;
 
-/// A text in double quotes, as `strconv.Quote` and `%q` write it: what is not printed is written as an
-/// escape.
+/// A text in double quotes, as `strconv.Quote` and `%q` write it: characters that Go does not print are
+/// written as escapes.
 pub fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
@@ -48,7 +48,7 @@ fn push_escaped(out: &mut String, c: char, quote: char) {
     out.push(letter);
 }
 
-/// `strconv.IsPrint`: letters, marks, numbers, punctuation, symbols, and of blanks the ASCII one alone.
+/// As `strconv.IsPrint`: letters, marks, numbers, punctuation, symbols, and the ASCII space; no other space.
 pub fn is_print(c: char) -> bool {
     let number = u32::from(c);
     match number {
@@ -61,7 +61,7 @@ pub fn is_print(c: char) -> bool {
     }
 }
 
-/// `strconv.ParseBool`.
+/// As `strconv.ParseBool`; `None` where that gives an error.
 pub fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),

@@ -1,4 +1,5 @@
-//! Go's `text/tabwriter`: columns, left aligned, with blanks between them and no flags.
+//! Go's `text/tabwriter`: columns that are aligned left, with blanks between them. Go's formatting flags are
+//! not supported.
 
 /// Lays out lines in which a tab ends each cell, as `tabwriter.NewWriter(w, min_width, 0, padding, ' ', 0)`
 /// does. A column is at least `min_width` characters wide, and `padding` wider than its widest cell. The text

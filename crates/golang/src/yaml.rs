@@ -1,6 +1,7 @@
-//! YAML as Go's `sigs.k8s.io/yaml` reads it (goyaml.v2, YAML 1.1), with its error texts, and as it writes it.
+//! Reads YAML as Go's `sigs.k8s.io/yaml` does (goyaml.v2, YAML 1.1), with its error texts, and writes YAML as
+//! it does.
 //!
-//! JSON is read in the same way, as in Go: as YAML. The result is what Go's JSON step would get, with these
+//! JSON is read as YAML too, as in Go. The result is the value that Go would encode as JSON, with these
 //! conventions:
 //!
 //! * The keys of every object are sorted by bytes, since Go's JSON encoder sorts them. Keys that are numbers
@@ -34,7 +35,7 @@ pub use write::{to_text, to_text_quoting};
 /// thread's stack may be too small.)
 pub const MAX_DEPTH: usize = 200;
 
-/// What aliases may repeat of texts, in bytes.
+/// How many bytes of text a document's aliases may repeat.
 const MAX_REPEATED: usize = 10 * 1024 * 1024;
 
 /// Why a document could not be read. The text is Go's, prefix included.

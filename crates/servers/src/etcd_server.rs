@@ -18,7 +18,7 @@ const ETCD: &str = "etcd";
 /// How long a server may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
-/// Whether `RACKPOOL_SKIP_ETCD` says to leave out tests with etcd. If so, a line on standard error says it.
+/// Whether `RACKPOOL_SKIP_ETCD` tells tests with etcd to do nothing. If so, a line on standard error says it.
 #[allow(
     clippy::disallowed_methods,
     clippy::print_stderr,
@@ -94,7 +94,8 @@ impl Setup {
     fn try_start_cluster(&self, size: usize) -> Result<EtcdCluster, ServerError> {
         // Another process may take the free port before etcd does.
         for _ in 0..4 {
-            // All at once: the system may give a port again as soon as nobody listens on it.
+            // All ports are drawn at once: the system may give a port out again as soon as nobody listens on
+            // it.
             let ports = free(3 * size);
             let members = ports.chunks_exact(3).enumerate();
             let members: Result<Vec<_>, _> =

@@ -2,8 +2,8 @@
 //! [`proxy`] that stands between a client and a server.
 //!
 //! Tests, `cargo xtask` and `benches` use this crate; no program that users run depends on it. A server ends
-//! when the value that stands for it is dropped, also when a test panics. It also ends with our process, even
-//! if that is killed.
+//! when the value that stands for it is dropped, also when a test panics. It also ends with the process that
+//! started it, even if that is killed.
 
 mod error;
 pub mod etcd_server;

@@ -1,4 +1,5 @@
-//! A server's process, which ends when its value is dropped, and with the process that started it.
+//! A server's process. It ends when its value is dropped, and at the latest when the process that started it
+//! ends.
 
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};

@@ -1,9 +1,9 @@
-//! What Go's JSON scanner says of a text that is no JSON (`encoding/json/scanner.go`). The runtime shows
-//! these words to users.
+//! The errors of Go's JSON scanner for a text that is not JSON (`encoding/json/scanner.go`). The Kubernetes
+//! runtime shows these words to users.
 
 use crate::strconv::quote_rune;
 
-/// Containers deeper than this are refused.
+/// The deepest nesting of arrays and objects that is accepted.
 const DEEPEST: usize = 10_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +37,11 @@ enum State {
 /// Checks that `text` is one JSON value.
 ///
 /// # Errors
-/// Go's words.
+/// Go's error text.
 pub fn check(text: &[u8]) -> Result<(), String> {
     let mut stack = Vec::new();
     let mut state = State::Value;
-    // Go looks at a space where the text ends.
+    // Go gives its scanner a space at the end of the text.
     for byte in text.iter().copied().chain([b' ']) {
         state = step(state, byte, &mut stack)?;
     }
@@ -135,7 +135,7 @@ fn begin_value(c: u8, stack: &mut Vec<In>) -> Result<State, String> {
     Ok(state)
 }
 
-/// After a value, which `c` is no part of; or `c` closes an empty container.
+/// The state after a value that `c` does not continue. `c` may also close an empty array or object.
 fn end(c: u8, stack: &mut Vec<In>) -> Result<State, String> {
     if matches!(c, b' ' | b'\t' | b'\r' | b'\n') {
         return Ok(State::End);
@@ -165,8 +165,8 @@ fn wrong(c: u8, place: &str) -> Result<State, String> {
     Err(format!("invalid character {} {place}", quoted(c)))
 }
 
-/// A byte as Go's scanner shows it: as the character of that number, as `strconv.Quote` writes that, but for
-/// the quotes.
+/// A byte as Go's scanner shows it: the character with that number, written as `strconv.Quote` writes it, but
+/// without the quotes.
 fn quoted(c: u8) -> String {
     match c {
         b'\'' => r"'\''".to_string(),
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(check("[".repeat(DEEPEST + 1).as_bytes()), Err("exceeded max depth".to_string()));
     }
 
-    /// Documents with one byte changed, put in or left out.
+    /// The documents are valid ones in which one byte is changed, inserted or removed.
     #[test]
     fn it_agrees_with_the_parser_on_what_is_json() {
         let document =

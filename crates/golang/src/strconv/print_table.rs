@@ -1,7 +1,7 @@
-//! The characters from U+00A1 on that Go prints (`strconv.IsPrint`), as ranges. Generated: the test against
-//! Go compares every character.
+//! The characters from U+00A1 on that Go prints (`strconv.IsPrint`), as ranges. The table is generated; the
+//! test against Go compares every character.
 
-/// The first and the last of each range.
+/// The first and the last character of each range.
 #[rustfmt::skip]
 pub(super) const PRINTED: [(u32, u32); 710] = [
     (0xa1, 0xac), (0xae, 0x377), (0x37a, 0x37f), (0x384, 0x38a), (0x38c, 0x38c), (0x38e, 0x3a1),

@@ -14,7 +14,7 @@ use super::tree::{Documents, NodeId, NodeKind, Scalar, Tree};
 use super::{MAX_DEPTH, MAX_REPEATED, YamlError};
 use crate::number;
 
-/// What to do with a key that the map has already.
+/// What to do with a key that the map already has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Duplicates {
     LastWins,

@@ -4,9 +4,9 @@
 /// The meaning of a scalar.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Meaning {
-    /// Nothing.
+    /// A null: `~`, `null`, or no text.
     Null,
-    /// A truth value, `yes` and `off` among them.
+    /// A boolean; `yes` and `off` are booleans, too.
     Bool(bool),
     /// An integer.
     Int(i64),
@@ -16,7 +16,7 @@ pub enum Meaning {
     Float(f64),
     /// A date or time, which stays text.
     Timestamp,
-    /// Nothing but itself.
+    /// None of the others: the scalar is a string.
     Text,
 }
 

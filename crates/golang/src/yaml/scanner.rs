@@ -1,5 +1,5 @@
 //! Turns characters into tokens, as `goyaml.v2/scannerc.go` (a relative of libyaml) does. Users and scripts
-//! see which texts are accepted, and what is said of others; so both are as in goyaml.
+//! notice which texts are accepted, and what the errors for other texts say; so both are as in goyaml.
 
 mod scalar;
 mod tag;
@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::source::Source;
 
-/// What went wrong, in goyaml's words, and where. goyaml's message names one of the two lines
+/// A fault in the text: goyaml's words for it, and two lines, of which goyaml's message names one
 /// (`tree::message`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::scanner::{FoundBy, Problem, Scanner, Token, TokenKind};
 use super::{MAX_DEPTH, YamlError};
 
-/// The place of a node in its tree.
+/// The index of a node in its [`Tree`].
 pub type NodeId = usize;
 
 /// One document. An alias holds the index of a node, so a document may contain itself.
@@ -19,34 +19,34 @@ pub struct Tree {
 pub struct Node {
     /// The line where the node begins, counted from 0.
     pub line: usize,
-    /// What it is.
+    /// What kind of node it is, with its contents.
     pub kind: NodeKind,
 }
 
-/// What a node is.
+/// The kinds of nodes, with their contents.
 #[derive(Debug)]
 pub enum NodeKind {
-    /// A text.
+    /// A single value, such as a string or a number.
     Scalar(Scalar),
-    /// A list.
+    /// A list, by the ids of its items.
     Sequence(Vec<NodeId>),
-    /// Keys and values in turn.
+    /// The ids of keys and values in turn.
     Mapping(Vec<NodeId>),
-    /// Another node by its anchor.
+    /// An alias: it stands for the node that has its anchor.
     Alias {
-        /// The anchor.
+        /// The name of the anchor.
         name: String,
-        /// The node that has it.
+        /// The node that has the anchor.
         target: NodeId,
     },
 }
 
-/// A text and what is said of its type.
+/// The text of a scalar, and what the document says of its type.
 #[derive(Debug)]
 pub struct Scalar {
-    /// The text.
+    /// The scalar's text, without quotes and with escapes resolved.
     pub value: String,
-    /// Empty if the scalar has no tag.
+    /// The scalar's tag; empty if it has none.
     pub tag: String,
     /// Whether the text of the scalar decides what a missing tag is (plain style).
     pub implicit: bool,
@@ -56,7 +56,7 @@ impl Tree {
     /// The root is always the first node.
     pub const ROOT: NodeId = 0;
 
-    /// The node of that index.
+    /// The node with that id.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id]
     }

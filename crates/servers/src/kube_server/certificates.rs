@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-/// PEM texts.
+/// The certificates and keys as PEM texts.
 pub(super) struct Certificates {
     pub(super) ca: String,
     pub(super) cert: String,
@@ -41,7 +41,8 @@ impl Certificates {
 
 /// A token of 128 random bits.
 pub(super) fn random_token() -> Result<String, rcgen::Error> {
-    // From the key generator: its random numbers are the only ones here that are made for secrets.
+    // The bits come from the key generator: its random numbers are the only ones in this crate that are good
+    // enough for secrets.
     let key = rcgen::KeyPair::generate()?;
     Ok(key.serialized_der().iter().rev().take(16).map(|byte| format!("{byte:02x}")).collect())
 }

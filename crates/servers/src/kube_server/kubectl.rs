@@ -6,7 +6,7 @@ use std::process::Command;
 use super::{KubeServer, programs};
 use crate::ServerError;
 
-/// The path of kubectl: the one in PATH, else one built from source, which takes a while.
+/// The path of kubectl: the one in PATH, else one that is built from source first, which takes minutes.
 ///
 /// # Errors
 /// When kubectl is not in PATH and cannot be built.

@@ -22,12 +22,13 @@ pub struct KubeServerOptions {
 }
 
 impl KubeServerOptions {
-    /// The API server alone, on a free port of the loopback, with its files in a folder of its own.
+    /// Options for the API server alone, on a free port of the loopback, with its files in a temporary
+    /// folder.
     pub fn new() -> KubeServerOptions {
         KubeServerOptions::default()
     }
 
-    /// Adds the scheduler and the controllers.
+    /// Adds the scheduler and the controllers to the servers that are started.
     pub fn whole(self) -> KubeServerOptions {
         KubeServerOptions { scheduler: true, controllers: true, ..self }
     }

@@ -35,7 +35,7 @@ pub enum ProgramsError {
         /// The system's error.
         source: io::Error,
     },
-    /// No variable names a home or cache directory.
+    /// No environment variable names a home or cache directory.
     #[error("neither XDG_CACHE_HOME nor HOME is set: there is no place to keep Kubernetes' programs")]
     NoHome,
 }

@@ -17,7 +17,7 @@ struct Gap {
     blanks: String,
     first_break: String,
     more_breaks: String,
-    /// Whether a line has ended. Blanks after that do not count.
+    /// Whether the gap contains a line break. Blanks after it do not count.
     lines: bool,
 }
 
@@ -26,8 +26,8 @@ impl Gap {
         !self.lines && self.blanks.is_empty()
     }
 
-    /// Adds to `text` what the gap folds to: a blank for one line break; for several, one line break less
-    /// than there are.
+    /// Adds to `text` what the gap folds to: one line break becomes a blank; of several, all but the first
+    /// stay.
     fn fold_into(&mut self, text: &mut String) {
         if !self.lines {
             text.push_str(&self.blanks);

@@ -1,5 +1,5 @@
-//! The guide's administrator on Kubernetes, on whichever cluster: what kubectl and calicoctl are asked, shown
-//! as one types it.
+//! The rack guide's administrator on a Kubernetes cluster of any kind: runs the guide's kubectl and calicoctl
+//! commands, and shows each as it would be typed.
 
 use std::process::Command;
 
@@ -8,19 +8,20 @@ use serde_json::Value as Json;
 use xtask::guide::terminal::{heading, output, print_output, show};
 use xtask::guide::{NODES, RACKS, Replica, pool, proof, rack_of};
 
-/// Makes the command for these arguments.
+/// Makes a command with these arguments.
 type Program<'a> = Box<dyn Fn(&[&str]) -> Result<Command> + 'a>;
 
-/// Whoever works on the cluster.
+/// The administrator, with the programs that work on the cluster.
 pub struct Administrator<'a> {
-    /// kubectl.
+    /// Makes a kubectl command.
     pub kubectl: Program<'a>,
-    /// calicoctl.
+    /// Makes a calicoctl command.
     pub calicoctl: Program<'a>,
 }
 
 impl Administrator<'_> {
-    /// Performs the guide until ten replicas are wanted; `next` says what becomes of these.
+    /// Performs the guide up to the deployment of ten replicas. `next`, the end of that step's heading, tells
+    /// what happens to the replicas.
     pub fn prepare(&self, next: &str) -> Result<()> {
         heading("A fresh cluster of eight nodes: the default pool is there");
         self.kubectl(&["get", "nodes"])?;
@@ -46,8 +47,8 @@ impl Administrator<'_> {
         self.kubectl(&["scale", "deployment", "nginx", "--replicas", "10"])
     }
 
-    /// Proves each address against the pool of its rack. A replica is a pod's name, its node, and its address
-    /// with the prefix of its block.
+    /// Checks that each address is in the pool of its node's rack. A replica is a pod's name, its node, and
+    /// its address with the prefix length of its block.
     pub fn prove_racks(&self, replicas: Vec<(String, String, String)>) -> Result<()> {
         let placed = replicas.into_iter().map(|(pod, name, address)| {
             let number = NODES.iter().position(|node| *node == name);
@@ -66,20 +67,20 @@ impl Administrator<'_> {
         Ok(())
     }
 
-    /// Asks kubectl for JSON, without showing it.
+    /// Runs kubectl and reads its output as JSON, without showing either.
     pub fn ask(&self, arguments: &[&str]) -> Result<Json> {
         let out = output((self.kubectl)(arguments)?.args(["-o", "json"]), "")?;
         serde_json::from_str(&out).with_context(|| format!("kubectl {}", arguments.join(" ")))
     }
 
-    /// Runs kubectl, shows the command and what it says.
+    /// Runs kubectl, and shows the command and its output.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<()> {
         show("kubectl", arguments, None);
         print_output(&output(&mut (self.kubectl)(arguments)?, "")?);
         Ok(())
     }
 
-    /// Runs calicoctl, shows the command and what it says.
+    /// Runs calicoctl, and shows the command and its output.
     pub fn calicoctl(&self, arguments: &[&str], input: &str) -> Result<()> {
         show("calicoctl", arguments, Some(input).filter(|input| !input.is_empty()));
         print_output(&output(&mut (self.calicoctl)(arguments)?, input)?);

@@ -1,5 +1,5 @@
-//! The guide on a Kubernetes control plane, in its own commands: kubectl and calicoctl. The real scheduler
-//! places the pods.
+//! The rack guide on a Kubernetes control plane without nodes, with the guide's own kubectl and calicoctl
+//! commands. The real scheduler places the pods.
 
 use std::fs;
 use std::path::Path;
@@ -18,13 +18,13 @@ use super::administrator::Administrator;
 use super::kubelets::Kubelets;
 use crate::needs;
 
-/// What it takes of Kubernetes.
+/// The programs of Kubernetes that this demo needs.
 const PROGRAMS: [&str; 3] = ["kube-apiserver", "kube-scheduler", "kube-controller-manager"];
-/// How often it is asked whether all is as it should be, and how long to wait in between.
+/// How often a state is looked for before the demo fails, and how long to wait in between.
 const QUESTIONS: u32 = 1200;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether there is what it takes, or can be; says what is missing.
+/// Whether this demo can run on this machine; prints what is missing.
 pub fn can_be_had() -> bool {
     if kube_server::is_left_out() {
         return false;
@@ -36,7 +36,7 @@ pub fn can_be_had() -> bool {
     needed.is_ok()
 }
 
-/// Builds what it takes, where that can be done; says what is missing where it cannot.
+/// Builds the programs that this demo needs; an error says what is missing.
 pub fn prepare() -> Result<()> {
     if can_be_had() { needs::kubernetes(&PROGRAMS) } else { Ok(()) }
 }
@@ -47,7 +47,7 @@ pub fn perform(programs: &Path) -> Result<()> {
     println!("starting etcd, {}", PROGRAMS.join(", "));
     let server = KubeServer::try_start(KubeServerOptions::new().whole().with_nodes_taken_for_ready())?;
     let kubeconfig = server.kubeconfig();
-    // Goes with the server in whatever way this ends.
+    // The folder is removed with the server's, in whatever way this demo ends.
     let folder = server.directory().join("demo");
     fs::create_dir(&folder).with_context(|| folder.display().to_string())?;
     println!("registering {} nodes", NODES.len());
@@ -77,7 +77,7 @@ pub fn perform(programs: &Path) -> Result<()> {
     Stage { server: &server, administrator, kubelets }.perform()
 }
 
-/// Where the demo takes place.
+/// The parts of the running demo.
 struct Stage<'a> {
     server: &'a KubeServer,
     administrator: Administrator<'a>,
@@ -102,7 +102,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Proves each address against the pool of its rack; the pods.
+    /// Checks that each address is in the pool of its node's rack. Gives the names of the pods.
     fn prove(&self, replicas: usize) -> Result<Vec<String>> {
         heading("The proof: each address against the pool of its rack, as the API server has them");
         let running = self.kubelets.running().into_iter();
@@ -112,7 +112,7 @@ impl Stage<'_> {
         self.prove_blocks()
     }
 
-    /// Proves that the blocks hold the pods' addresses and no other; the pods.
+    /// Checks that the blocks hold the pods' addresses and no others. Gives the names of the pods.
     fn prove_blocks(&self) -> Result<Vec<String>> {
         let pods = self.pods()?;
         let blocks = self.administrator.ask(&["get", "ipamblocks"])?;
@@ -121,7 +121,7 @@ impl Stage<'_> {
         Ok(names.map(|pod| pod["metadata"]["name"].to_string()).collect())
     }
 
-    /// Waits until all replicas run; kubectl tells how far they are.
+    /// Waits until all replicas run, while kubectl shows the progress.
     fn roll_out(&mut self) -> Result<()> {
         let arguments = ["rollout", "status", "deployment/nginx", "--timeout=300s"];
         show("kubectl", &arguments, None);
@@ -146,7 +146,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Waits until there are so many pods, those included that are about to go.
+    /// Waits until there are exactly `count` pods, counting those that are being deleted.
     fn wait_for_pods(&mut self, count: usize) -> Result<()> {
         let mut there = 0;
         for _ in 0..QUESTIONS {

@@ -1,6 +1,6 @@
-//! A stand-in for the kubelets of all nodes, where there is no root for real ones: it registers the nodes;
-//! for each pod that the scheduler binds to one it calls the plugin, and writes what Calico's main plugin and
-//! a kubelet write. It runs no containers.
+//! A stand-in for the kubelets of all nodes, for machines without root. It registers the nodes. For each pod
+//! that the scheduler binds to a node it calls the plugin, and then writes into the pod what Calico's main
+//! plugin and a kubelet would write. It runs no containers.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use servers::kube_server::KubeServer;
 use xtask::guide::plugin::{NO_NETNS, Plugin, Sandbox};
 use xtask::guide::terminal::output;
 
-/// Where Calico's main plugin writes a pod's network.
+/// The annotations in which Calico's main plugin records a pod's addresses.
 const ANNOTATIONS: [&str; 2] = ["cni.projectcalico.org/podIP", "cni.projectcalico.org/podIPs"];
 
-/// The kubelets.
+/// The stand-in kubelets of all nodes.
 pub struct Kubelets<'a> {
     server: &'a KubeServer,
     plugin: Plugin,
-    /// By its pod's UID: each that runs, and its address with the prefix of its block.
+    /// The pods that run, by UID; each with its address and the prefix length of its block.
     running: BTreeMap<String, (Sandbox, String)>,
 }
 
@@ -46,13 +46,13 @@ impl<'a> Kubelets<'a> {
         Ok(Kubelets { server, plugin, running: BTreeMap::new() })
     }
 
-    /// The pods that run now, each with its address.
+    /// The pods that run now, each with its address and the prefix length of its block.
     pub fn running(&self) -> Vec<(Sandbox, String)> {
         self.running.values().cloned().collect()
     }
 
-    /// Looks which pods are bound to the nodes, sets up those that are new, and takes down those that are to
-    /// go; a line for each.
+    /// Looks up which pods are bound to the nodes, sets up the new ones, and takes down those that are being
+    /// deleted. Gives a line for each.
     pub fn look(&mut self) -> Result<Vec<String>> {
         let bound = ["get", "pods", "--all-namespaces", "--field-selector=spec.nodeName!=", "-o", "json"];
         let list: Json = serde_json::from_str(&output(&mut self.server.kubectl(&bound), "")?)?;
@@ -102,7 +102,8 @@ impl<'a> Kubelets<'a> {
         Ok(format!("{}: calico-ipam DEL {}", sandbox.node, sandbox.pod))
     }
 
-    /// Writes the pod's status and annotations, of this very pod, whoever has written them before.
+    /// Writes the pod's status and annotations, even if another client has changed the pod meanwhile; but not
+    /// into another pod of the same name.
     fn report(&self, sandbox: &Sandbox, mut pod: Json) -> Result<()> {
         if let Some(metadata) = pod["metadata"].as_object_mut() {
             metadata.remove("resourceVersion");
@@ -112,7 +113,8 @@ impl<'a> Kubelets<'a> {
     }
 }
 
-/// As the main plugin does when it is through with ADD; with no network, as it does first in DEL.
+/// Writes the annotations that the main plugin writes at the end of an ADD. With an empty `network`, those
+/// that it writes at the start of a DEL.
 fn annotate(pod: &mut Json, network: &str) {
     for annotation in ANNOTATIONS {
         pod["metadata"]["annotations"][annotation] = network.into();
@@ -125,7 +127,8 @@ fn sandbox(uid: &str, pod: &Json) -> Result<Sandbox> {
         namespace: text(&pod["metadata"]["namespace"])?,
         pod: text(&pod["metadata"]["name"])?,
         node: text(&pod["spec"]["nodeName"])?,
-        // 64 digits, as runtimes make them; a pod has but one sandbox here.
+        // 64 hexadecimal digits, as container runtimes make them. A pod has only one sandbox here, so its UID
+        // can serve.
         container: uid.replace('-', "").repeat(2),
         netns: NO_NETNS.to_string(),
     })

@@ -1,5 +1,5 @@
-//! The guide on a cluster of real kubelets: its own commands, then proof by looking at the cluster and not at
-//! ourselves.
+//! The rack guide on a cluster of real kubelets: runs the guide's own commands, and then checks their effect
+//! on the cluster itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -16,12 +16,12 @@ use xtask::guide::{NODES, proof};
 use super::administrator::Administrator;
 use crate::lab::{Cni, Lab, LabOptions};
 
-/// How often it is asked whether all is as it should be, and how long to wait in between.
+/// How often a state is looked for before the demo fails, and how long to wait in between.
 const QUESTIONS: u32 = 1200;
 const PAUSE: Duration = Duration::from_millis(250);
-/// How often all must have been as it should, one time after the other, before the cluster counts as settled.
+/// How many looks in a row must find the wanted state before the cluster counts as settled.
 const SETTLED: u32 = 8;
-/// In the replicas, and on the nodes.
+/// The path of busybox, in the replicas and on the nodes alike.
 const BUSYBOX: &str = "/bin/busybox";
 
 /// Performs the guide with these programs.
@@ -42,7 +42,7 @@ pub fn perform(programs: &Path) -> Result<()> {
     lab.down()
 }
 
-/// Where the demo takes place.
+/// The running demo: the lab, and the administrator who works on it.
 struct Stage<'a> {
     lab: &'a Lab,
     administrator: Administrator<'a>,
@@ -56,13 +56,14 @@ struct Pod {
     address: Ipv4Addr,
 }
 
-/// What busybox is to do to ask over HTTP. Its wget, linked statically, crashes on names.
+/// The arguments with which busybox sends an HTTP request. It uses `nc`: busybox's wget, linked statically,
+/// crashes on host names.
 fn question(address: Ipv4Addr) -> [String; 3] {
     let script = format!("printf 'GET / HTTP/1.0\\r\\n\\r\\n' | {BUSYBOX} nc -w 10 {address} 80");
     ["sh".to_string(), "-c".to_string(), script]
 }
 
-/// The body of a good answer.
+/// The body of an HTTP answer; an error if the answer's status is not 200.
 fn body(answer: &str) -> Result<&str> {
     let (head, body) =
         answer.split_once("\r\n\r\n").with_context(|| format!("no answer over HTTP: {answer:?}"))?;
@@ -96,7 +97,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Proves each address against the pool of its rack.
+    /// Checks that each address is in the pool of its node's rack.
     fn prove_racks(&self, pods: &[Pod]) -> Result<()> {
         let blocks = self.blocks()?;
         let placed = pods.iter().map(|pod| {
@@ -110,7 +111,7 @@ impl Stage<'_> {
         self.administrator.prove_racks(placed.collect::<Result<_>>()?)
     }
 
-    /// Proves that every pod answers its node over HTTP, with its own name.
+    /// Checks that every pod answers its node over HTTP, with the pod's own name.
     fn prove_answers(&self, pods: &[Pod]) -> Result<()> {
         for pod in pods {
             let answer = output(self.lab.on_node(&pod.node, BUSYBOX)?.args(question(pod.address)), "")?;
@@ -121,7 +122,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Proves that pods of different racks reach each other, by the routes that the lab installs, one for
+    /// Checks that pods of different racks reach each other, by the routes that the lab installs, one for
     /// each block.
     fn prove_reach(&self, pods: &[Pod]) -> Result<()> {
         let count = self.lab.install_routes()?;
@@ -142,7 +143,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// What busybox says in a pod.
+    /// The output of busybox, run in a pod.
     fn in_pod(&self, pod: &Pod, arguments: &[String]) -> Result<String> {
         let selector = format!(
             "labels.\"io.kubernetes.pod.name\"=={},labels.\"io.cri-containerd.kind\"==container",
@@ -157,8 +158,8 @@ impl Stage<'_> {
         output(exec.args(arguments), "")
     }
 
-    /// Cuts the power of a node with replicas; once it runs again, nothing is there twice, and blocks and
-    /// pods agree.
+    /// Cuts the power of a node with replicas, and boots it again. Then checks that no pod and no address is
+    /// there twice, and that blocks and pods agree.
     fn power_cut(&self, pods: &[Pod]) -> Result<()> {
         let mut of_node: BTreeMap<&str, usize> = BTreeMap::new();
         for pod in pods {
@@ -173,8 +174,8 @@ impl Stage<'_> {
         self.prove_answers(&again)
     }
 
-    /// Waits until so many replicas run, blocks and pods agree address by address, and it stays so; the
-    /// replicas.
+    /// Waits until `count` replicas run and the blocks hold exactly their addresses, several looks in a row.
+    /// Gives the replicas.
     fn settle(&self, count: usize) -> Result<Vec<Pod>> {
         let (mut agreed, mut reason) = (0, String::new());
         for _ in 0..QUESTIONS {
@@ -193,7 +194,7 @@ impl Stage<'_> {
         bail!("after {} s: {reason}", (PAUSE * QUESTIONS).as_secs())
     }
 
-    /// The replicas, and a line that proves that the blocks hold their addresses and no other.
+    /// The replicas, and a line that says that the blocks hold their addresses and no others.
     fn agree(&self, count: usize) -> Result<(Vec<Pod>, String)> {
         let list = self.administrator.ask(&["get", "pods", "-l", "app=nginx"])?;
         let items = list["items"].as_array().context("a list of pods")?;
@@ -215,7 +216,7 @@ impl Stage<'_> {
         Ok((pods, proof::check_blocks(&self.administrator.ask(&["get", "ipamblocks"])?, &list)?))
     }
 
-    /// The blocks and their owners.
+    /// The networks of the blocks, each with the name of its owner.
     fn blocks(&self) -> Result<Vec<(Ipv4Net, String)>> {
         let list = self.administrator.ask(&["get", "ipamblocks"])?;
         let items = list["items"].as_array().context("a list of blocks")?;

@@ -23,53 +23,53 @@ pub use netns::can_be_had as can_be_in_namespaces;
 /// Arguments of `cargo xtask demo`.
 #[derive(Args)]
 pub struct Demo {
-    /// The folder of the programs to show; built from this tree where it is not given.
+    /// The folder of the programs to show. Without this argument they are built from this tree.
     #[arg(long)]
     programs: Option<PathBuf>,
-    /// On an etcd that the demo starts, not on the embedded store.
+    /// Uses an etcd that the demo starts, instead of the embedded store.
     #[arg(long, group = "place")]
     etcd: bool,
-    /// On a Kubernetes control plane that the demo starts: kubectl, the real scheduler, and a stand-in for
-    /// the kubelets. The first time this builds Kubernetes, which takes Go and minutes.
+    /// Uses a Kubernetes control plane that the demo starts: kubectl, the real scheduler, and a stand-in for
+    /// the kubelets. The first time this builds Kubernetes, which needs Go and takes minutes.
     #[arg(long, group = "place")]
     api_server: bool,
-    /// On a cluster of eight real kubelets on this machine (see `cargo xtask lab`): the guide's own commands,
-    /// and proof by what the cluster does.
+    /// Uses a cluster of eight real kubelets on this machine (see `cargo xtask lab`): runs the guide's own
+    /// commands, and then checks their effect on the cluster.
     #[arg(long, group = "place")]
     kubernetes: bool,
-    /// On the embedded store, with nodes and replicas that are network namespaces: the main plugin attaches
-    /// the replicas, and they ping each other. Takes root.
+    /// Uses the embedded store, with network namespaces as nodes and replicas: the main plugin attaches the
+    /// replicas, and they ping each other. Needs root.
     #[arg(long, group = "place")]
     netns: bool,
 }
 
 impl Demo {
-    /// The demo of these programs on the embedded store.
+    /// The demo on the embedded store, with the programs in this folder.
     pub fn with_programs(dir: PathBuf) -> Demo {
         Demo { programs: Some(dir), etcd: false, api_server: false, kubernetes: false, netns: false }
     }
 
-    /// The same on etcd.
+    /// This demo, but on etcd.
     pub fn on_etcd(self) -> Demo {
         Demo { etcd: true, ..self }
     }
 
-    /// The same on a Kubernetes API server.
+    /// This demo, but on a Kubernetes API server.
     pub fn on_api_server(self) -> Demo {
         Demo { api_server: true, ..self }
     }
 
-    /// The same on a cluster of real kubelets.
+    /// This demo, but on a cluster of real kubelets.
     pub fn on_kubernetes(self) -> Demo {
         Demo { kubernetes: true, ..self }
     }
 
-    /// The same in network namespaces.
+    /// This demo, but with network namespaces as nodes and replicas.
     pub fn in_namespaces(self) -> Demo {
         Demo { netns: true, ..self }
     }
 
-    /// Performs the guide. Leaves nothing behind.
+    /// Performs the guide, and removes everything that it has made.
     pub fn run(self) -> Result<()> {
         let is_embedded = !(self.etcd || self.api_server || self.kubernetes || self.netns);
         let programs = match self.programs {

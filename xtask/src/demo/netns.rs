@@ -1,5 +1,5 @@
-//! The guide's nodes and replicas as network namespaces: eight nodes at a bridge, and replicas that the main
-//! plugin `calico` attaches to them.
+//! The rack guide with network namespaces as its nodes and replicas: eight nodes at a bridge, and replicas
+//! that the main plugin `calico` attaches to them.
 //!
 //! ```text
 //!   the bridge's namespace          a node's namespace                           a replica's namespace
@@ -26,10 +26,11 @@ use crate::needs;
 
 /// The host part of the first node's address at the bridge.
 const FIRST_HOST: usize = 10;
-/// One answer is enough; it is asked for once a second, for so long.
+/// The arguments of ping: it sends a packet each second, for ten seconds at most, and ends at the first
+/// answer.
 const PING: [&str; 6] = ["-q", "-n", "-c", "1", "-w", "10"];
 
-/// Whether the guide can be performed in namespaces; says what is missing.
+/// Whether this demo can run on this machine; prints what is missing.
 pub fn can_be_had() -> bool {
     let missing = Namespace::new().err();
     if let Some(missing) = &missing {
@@ -38,10 +39,10 @@ pub fn can_be_had() -> bool {
     missing.is_none()
 }
 
-/// Performs the guide with these programs, and proves that the replicas reach each other and that nothing is
-/// left of them in the end.
+/// Performs the guide with these programs. Checks that the replicas reach each other, and that nothing of
+/// them is left in the end.
 pub fn perform(programs: &Path) -> Result<()> {
-    // First of all, since it asks for what may be missing.
+    // The network comes first, since building it shows whether the machine lacks anything.
     let network = Network::build()?;
     in_scratch(|scratch| {
         let file = scratch.join("rackpool.db").display().to_string();
@@ -65,7 +66,7 @@ pub fn perform(programs: &Path) -> Result<()> {
 /// The nodes, and the bridge that joins them.
 struct Network {
     nodes: BTreeMap<&'static str, Node>,
-    /// It is only there.
+    /// Never used, but the bridge lives as long as this namespace is open.
     _bridge: Namespace,
 }
 
@@ -78,12 +79,12 @@ struct Node {
 struct Running {
     replica: Replica,
     namespace: Namespace,
-    /// Its address, and that of its block.
+    /// The replica's address, with the prefix length of its block.
     address: Ipv4Net,
 }
 
 impl Network {
-    /// Builds it.
+    /// Makes the namespaces of the bridge and of the nodes, and joins them.
     fn build() -> Result<Network> {
         let bridge = Namespace::new()?;
         needs::program("ip", "iproute2", "the nodes' network")?;
@@ -100,7 +101,8 @@ impl Network {
                     node.namespace.path()
                 ),
             )?;
-            // Without a way out, a node does not answer for the address that replicas send to.
+            // Without a default route, a node would not answer when replicas ask for the address of their
+            // gateway.
             ip(
                 &node.namespace,
                 &format!(
@@ -114,8 +116,7 @@ impl Network {
         Ok(Network { nodes, _bridge: bridge })
     }
 
-    /// Has the main plugin attach a replica to its node; the terminal then tells in which block its address
-    /// is.
+    /// Lets the main plugin attach a replica to its node. The block is then read from what calicoctl shows.
     fn run(&self, replica: Replica, plugin: &Plugin, terminal: &Terminal) -> Result<Running> {
         let namespace = Namespace::new()?;
         let node = self.node(replica.node)?;
@@ -131,8 +132,8 @@ impl Network {
         Ok(Running { replica, namespace, address })
     }
 
-    /// Installs a route to each block on every other node, as there is no routing agent. The plugin installs
-    /// those to its own node's replicas.
+    /// Installs a route to each block on every other node, as there is no routing agent. The routes on a node
+    /// to its own replicas are the plugin's work.
     fn install_routes(&self, replicas: &[Running]) -> Result<()> {
         let blocks: BTreeMap<Ipv4Net, &str> =
             replicas.iter().map(|running| (running.address.trunc(), running.replica.node)).collect();
@@ -147,7 +148,7 @@ impl Network {
         Ok(())
     }
 
-    /// Proves that every replica reaches every other, and gives a line for each rack.
+    /// Checks that every replica reaches every other one. Gives a line for each rack.
     fn check_reach(&self, replicas: &[Running]) -> Result<Vec<String>> {
         let check_from = |rack: usize| {
             let (mut on_node, mut in_rack, mut beyond) = (0, 0, 0);
@@ -168,8 +169,8 @@ impl Network {
         RACKS.into_iter().map(check_from).collect()
     }
 
-    /// Has the plugin take the replicas down, and proves that nothing of them is left on the nodes and in the
-    /// store; a line that says so.
+    /// Lets the plugin take the replicas down, and checks that nothing of them is left on the nodes or in the
+    /// store. Gives a line that says so.
     fn take_down(&self, replicas: &[Running], plugin: &Plugin, terminal: &Terminal) -> Result<String> {
         for Running { replica, namespace, .. } in replicas {
             let node = self.node(replica.node)?;
@@ -199,7 +200,7 @@ impl Network {
 }
 
 impl Running {
-    /// The replica, and its address with the prefix of its block.
+    /// The replica, and its address with the prefix length of its block.
     fn placed(&self) -> (Replica, String) {
         (self.replica.clone(), self.address.to_string())
     }
@@ -227,13 +228,13 @@ fn sandbox(replica: &Replica, namespace: &Namespace) -> Sandbox {
     }
 }
 
-/// Has `ip` carry out these lines.
+/// Lets `ip` carry out these lines in a namespace.
 fn ip(namespace: &Namespace, lines: &str) -> Result<()> {
     let ip = || output(Command::new("ip").args(["-batch", "-"]), lines);
     namespace.inside(ip).with_context(|| format!("of\n{lines}")).map(drop)
 }
 
-/// The blocks of what `ipam show --show-blocks` says.
+/// The blocks in the output of `calicoctl ipam show --show-blocks`.
 fn blocks(shown: &str) -> Vec<Ipv4Net> {
     let cidr = |line: &str| line.strip_prefix("| Block")?.split('|').nth(1)?.trim().parse().ok();
     shown.lines().filter_map(cidr).collect()

@@ -1,5 +1,6 @@
-//! The rack guide, performed: a fresh store, the real `calicoctl` and `calico-ipam` as separate processes,
-//! and the proof. Here is what its administrator types, and where the scheduler would place the replicas.
+//! Performs the rack guide: with a fresh store, and with the real `calicoctl` and `calico-ipam` as separate
+//! processes; then checks the result. This file holds the documents that the guide's administrator types, and
+//! where the scheduler would place the replicas.
 
 use std::path::Path;
 
@@ -13,10 +14,11 @@ pub mod terminal;
 
 use self::stage::Stage;
 
-/// Performs the guide on an embedded store with the programs of this folder. Leaves nothing behind.
+/// Performs the guide on an embedded store, with the programs in this folder. Removes everything that it has
+/// made.
 ///
 /// # Errors
-/// When a program fails, or the proof does.
+/// When a program fails, or the result is not as the guide promises.
 pub fn perform(programs: &Path) -> Result<()> {
     stage::in_scratch(|scratch| {
         let file = scratch.join("rackpool.db").display().to_string();
@@ -25,7 +27,7 @@ pub fn perform(programs: &Path) -> Result<()> {
     })
 }
 
-/// The guide's nodes, two a rack.
+/// The names of the guide's nodes; there are two in a rack.
 pub const NODES: [&str; 8] = [
     "kube-node-0",
     "kube-node-1",
@@ -37,10 +39,11 @@ pub const NODES: [&str; 8] = [
     "kube-node-7",
 ];
 
-/// The guide's racks.
+/// The numbers of the guide's racks.
 pub const RACKS: [usize; 4] = [0, 1, 2, 3];
 
-/// Ten replicas, as the guide's table has them: one a node, then nodes 3 and 5 again.
+/// The ten replicas of the guide's table, each with the index of its node and its name: one on each node,
+/// then a second one on nodes 3 and 5.
 const PLACED: [(usize, &str); 10] = [
     (0, "4g2b9"),
     (1, "sl2wq"),
@@ -54,25 +57,25 @@ const PLACED: [(usize, &str); 10] = [
     (5, "29t93"),
 ];
 
-/// A replica and where it runs.
+/// A replica, and the node where it runs.
 #[derive(Clone, Debug)]
 pub struct Replica {
-    /// Its pod.
+    /// The name of the replica's pod.
     pub pod: String,
-    /// Its node.
+    /// The name of the replica's node.
     pub node: &'static str,
-    /// The rack of its node.
+    /// The rack of the replica's node.
     pub rack: usize,
-    /// Its sandbox container.
+    /// The ID of the replica's sandbox container.
     pub container: String,
 }
 
-/// The rack of a node by its number.
+/// The rack of the node with that index in [`NODES`].
 pub fn rack_of(node: usize) -> usize {
     node / 2
 }
 
-/// The replicas.
+/// All replicas of the guide.
 pub fn replicas() -> impl Iterator<Item = Replica> {
     PLACED.iter().enumerate().map(|(number, (node, suffix))| Replica {
         pod: format!("nginx-5c7588df-{suffix}"),
@@ -82,7 +85,7 @@ pub fn replicas() -> impl Iterator<Item = Replica> {
     })
 }
 
-/// The documents of all nodes.
+/// The manifest of all nodes.
 pub fn nodes() -> String {
     let node = |name: &&str| {
         format!("apiVersion: projectcalico.org/v3\nkind: Node\nmetadata:\n  name: {name}\nspec: {{}}\n")
@@ -90,7 +93,7 @@ pub fn nodes() -> String {
     NODES.iter().map(node).collect::<Vec<_>>().join("---\n")
 }
 
-/// The document of a rack's pool.
+/// The manifest of a rack's IP pool.
 pub fn pool(rack: usize) -> String {
     let third = rack * 64;
     format!(
@@ -107,7 +110,7 @@ spec:
     )
 }
 
-/// The document of a replica's WorkloadEndpoint.
+/// The manifest of a replica's WorkloadEndpoint.
 pub fn endpoint(replica: &Replica, address: &str) -> Result<String> {
     let identifiers = Identifiers {
         node: replica.node.to_string(),

@@ -1,4 +1,4 @@
-//! `calico-ipam`, or the main plugin `calico`, called as a kubelet has it called.
+//! Calls `calico-ipam`, or the main plugin `calico`, in the way a kubelet's runtime does.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,38 +8,38 @@ use serde_json::{Map, Value as Json, json};
 
 use super::terminal::output;
 
-/// The plugin and its configuration.
+/// A CNI plugin and its configuration.
 pub struct Plugin {
-    /// The program.
+    /// The path of the plugin's program.
     pub program: PathBuf,
-    /// The folder to be in, where it keeps each node's lock.
+    /// The plugin's working folder. It also holds the host lock of each node.
     pub folder: PathBuf,
-    /// All that it sees of the environment, besides what CNI says.
+    /// The plugin's environment variables, besides those of CNI; it sees no others.
     pub environment: Vec<(&'static str, String)>,
-    /// The fields of the network configuration that lead it to the store.
+    /// The fields of the network configuration that tell the plugin where the store is.
     pub store: Map<String, Json>,
 }
 
-/// A network namespace for whom does without: the path of none.
+/// The path of a network namespace that does not exist, for plugins that need none.
 pub const NO_NETNS: &str = "/var/run/netns/none";
 
-/// What a pod's containers share, and an address is for.
+/// A pod's sandbox: what its containers share, and what gets an address.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     /// The pod's namespace.
     pub namespace: String,
-    /// Its name.
+    /// The pod's name.
     pub pod: String,
-    /// Its node.
+    /// The name of the pod's node.
     pub node: String,
-    /// The ID of the sandbox's own container.
+    /// The ID of the sandbox's container.
     pub container: String,
-    /// The path of its network namespace.
+    /// The path of the sandbox's network namespace.
     pub netns: String,
 }
 
 impl Plugin {
-    /// Asks for an address; it comes with the prefix of its block.
+    /// Calls ADD. Gives the pod's address with the prefix length of its block.
     pub fn add(&self, sandbox: &Sandbox) -> Result<String> {
         let out = self.call("ADD", sandbox)?;
         let result: Json = serde_json::from_str(&out).context("the plugin's result")?;
@@ -47,7 +47,7 @@ impl Plugin {
         Ok(address.to_string())
     }
 
-    /// Gives it back.
+    /// Calls DEL, which gives the pod's address back.
     pub fn del(&self, sandbox: &Sandbox) -> Result<()> {
         self.call("DEL", sandbox).map(drop)
     }

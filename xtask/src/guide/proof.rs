@@ -1,4 +1,4 @@
-//! The proof: what the datastore holds after the guide, against what the guide promises.
+//! Compares what the datastore holds after the guide with what the guide promises.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -11,7 +11,8 @@ use super::{RACKS, Replica};
 
 /// Checks every rack and gives a line for each.
 ///
-/// `placed` holds each replica and the address with its block's prefix, as the plugin gave it.
+/// `placed` holds each replica with the address that the plugin gave it, and the prefix length of the
+/// address's block.
 pub fn check(placed: &[(Replica, String)], endpoints: &Json, pools: &Json) -> Result<Vec<String>> {
     let recorded = recorded_addresses(endpoints)?;
     ensure!(
@@ -66,8 +67,8 @@ fn check_rack(
     ))
 }
 
-/// Checks that the blocks hold the addresses of these pods and no other, address by address, and gives a
-/// line.
+/// Checks that the blocks hold the addresses of these pods and no others, address by address. Gives a line
+/// that says so.
 ///
 /// `blocks` are IPAMBlocks and `pods` are Pods, as kubectl shows them.
 pub fn check_blocks(blocks: &Json, pods: &Json) -> Result<String> {
@@ -99,7 +100,7 @@ fn items(list: &Json) -> Result<&Vec<Json>> {
     list["items"].as_array().context("a list of objects")
 }
 
-/// Addresses by pod.
+/// The addresses in the WorkloadEndpoints, by pod.
 fn recorded_addresses(endpoints: &Json) -> Result<BTreeMap<String, String>> {
     let items = endpoints["items"].as_array().context("the list of endpoints")?;
     let text = |json: &Json| json.as_str().map(str::to_string);

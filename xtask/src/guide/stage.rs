@@ -1,5 +1,5 @@
-//! The guide on the embedded store or on etcd: its replicas are placed here, and recorded as the main plugin
-//! records them.
+//! The rack guide on the embedded store or on etcd. There is no scheduler and no main plugin, so this module
+//! places the replicas, and records their WorkloadEndpoints.
 
 use std::path::Path;
 
@@ -11,18 +11,18 @@ use super::terminal::{Terminal, heading};
 use super::{NODES, RACKS, Replica, endpoint, nodes, pool, proof, rack_of, replicas};
 use crate::sweep::Sweeper;
 
-/// Where the demo takes place.
+/// The administrator's terminal and the nodes' plugin, on one store.
 pub struct Stage {
-    /// Where the administrator works.
+    /// The terminal of the administrator.
     pub terminal: Terminal,
-    /// What the nodes call.
+    /// The plugin that the nodes call.
     pub plugin: Plugin,
 }
 
-/// Does something in a folder that goes with this process, however that ends.
+/// Does `work` in a new folder, which is removed afterwards, in whatever way this process ends.
 ///
 /// # Errors
-/// The work's, or what could not be removed.
+/// The work's error, or that of removing the folder.
 pub fn in_scratch(work: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let scratch = tempfile::tempdir().context("a temporary folder for the store")?;
     let sweeper = Sweeper::start(scratch.path())?;
@@ -31,8 +31,9 @@ pub fn in_scratch(work: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
 }
 
 impl Stage {
-    /// With these programs, in a folder of its own. A variable leads `calicoctl` to the store, and a field of
-    /// the network configuration the plugin.
+    /// A stage with the programs in `programs`, in the folder `folder`. `variable` is the environment
+    /// variable that tells `calicoctl` where the store is; `field` is the field of the network configuration
+    /// that tells the plugin.
     pub fn new(programs: &Path, folder: &Path, variable: (&'static str, &str), field: (&str, &str)) -> Stage {
         let environment = vec![(variable.0, variable.1.to_string())];
         let store = Map::from_iter([(field.0.to_string(), Json::from(field.1))]);
@@ -50,7 +51,7 @@ impl Stage {
     /// Performs the guide.
     ///
     /// # Errors
-    /// When a program fails, or the proof does.
+    /// When a program fails, or the result is not as the guide promises.
     pub fn perform(&self) -> Result<()> {
         self.prepare()?;
         let mut placed = Vec::new();
@@ -62,7 +63,7 @@ impl Stage {
         self.prove(&placed)
     }
 
-    /// What the administrator does before the replicas come.
+    /// Does what the administrator does before the replicas are placed.
     ///
     /// # Errors
     /// When a program fails.
@@ -93,10 +94,11 @@ impl Stage {
         Ok(())
     }
 
-    /// Shows what the replicas got, and proves it. Each comes with its address and the prefix of its block.
+    /// Shows the replicas' addresses and checks them against the guide. `placed` holds each replica with its
+    /// address and the prefix length of the address's block.
     ///
     /// # Errors
-    /// When it is not as the guide promises.
+    /// When the result is not as the guide promises.
     pub fn prove(&self, placed: &[(Replica, String)]) -> Result<()> {
         let terminal = &self.terminal;
         terminal.calicoctl(&["get", "wep", "-o", "wide"], None)?;
@@ -111,7 +113,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Calls the plugin for a replica; the address with the prefix of its block.
+    /// Calls the plugin for a replica. Gives its address with the prefix length of the block.
     fn add(&self, replica: &Replica) -> Result<String> {
         println!("$ CNI_COMMAND=ADD K8S_POD_NAME={} calico-ipam    # on {}", replica.pod, replica.node);
         let address = self.plugin.add(&Sandbox {

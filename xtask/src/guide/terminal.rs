@@ -1,4 +1,4 @@
-//! The terminal of the guide's administrator: commands are shown as they are typed, and what they say.
+//! The terminal of the guide's administrator: shows commands as they are typed, and their output.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,36 +7,36 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value as Json;
 
-/// Where `calicoctl` is called.
+/// The terminal in which `calicoctl` is run.
 pub struct Terminal {
-    /// The folder that has it.
+    /// The folder of the program `calicoctl`.
     pub programs: PathBuf,
-    /// The folder to be in.
+    /// The working folder of `calicoctl`.
     pub folder: PathBuf,
-    /// What leads it to the store; it sees nothing else.
+    /// The environment variables that tell `calicoctl` where the store is; it sees no others.
     pub environment: Vec<(&'static str, String)>,
 }
 
 impl Terminal {
-    /// Runs calicoctl, shows the command and what it says.
+    /// Runs calicoctl, and shows the command and its output.
     pub fn calicoctl(&self, arguments: &[&str], input: Option<&str>) -> Result<()> {
         show("calicoctl", arguments, input);
         print_output(&output(&mut self.command(arguments), input.unwrap_or_default())?);
         Ok(())
     }
 
-    /// What calicoctl says, without showing it.
+    /// The output of calicoctl, which is not shown.
     pub fn output(&self, arguments: &[&str], input: &str) -> Result<String> {
         output(&mut self.command(arguments), input)
     }
 
-    /// Asks calicoctl for JSON, without showing it.
+    /// Runs calicoctl and reads its output as JSON, without showing either.
     pub fn ask(&self, arguments: &[&str]) -> Result<Json> {
         let out = self.output(arguments, "")?;
         serde_json::from_str(&out).with_context(|| format!("calicoctl {}", arguments.join(" ")))
     }
 
-    /// calicoctl with these arguments.
+    /// Makes a calicoctl command with these arguments.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.programs.join("calicoctl"));
         command.args(arguments).env_clear().envs(self.environment.iter().cloned()).current_dir(&self.folder);
@@ -44,7 +44,7 @@ impl Terminal {
     }
 }
 
-/// Begins a part of the guide.
+/// Prints the heading of a part of the guide.
 pub fn heading(text: &str) {
     println!("\n# {text}");
 }
@@ -58,7 +58,7 @@ pub fn show(program: &str, arguments: &[&str], input: Option<&str>) {
     }
 }
 
-/// Shows what a command said, and leaves a line free.
+/// Shows the output of a command, with an empty line after it.
 pub fn print_output(out: &str) {
     for line in out.lines() {
         println!("{}", line.trim_end());
@@ -68,7 +68,7 @@ pub fn print_output(out: &str) {
     }
 }
 
-/// What a command says; an error with all of its words when it fails.
+/// Runs a command and gives its output. When it fails, the error holds all that it has written.
 pub fn output(command: &mut Command, input: &str) -> Result<String> {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
@@ -87,7 +87,7 @@ pub fn output(command: &mut Command, input: &str) -> Result<String> {
     Ok(text)
 }
 
-/// A word as one would type it in a shell.
+/// A word with the quotes that it needs in a shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,".contains(c);
     if word.chars().all(plain) { word.to_string() } else { format!("'{word}'") }

@@ -1,8 +1,9 @@
-//! The lab's control groups: one below the one we are in, in every hierarchy of version 1, so that the limits
-//! above still hold; in it one for each node.
+//! The lab's control groups. In every hierarchy of version 1 the lab has a group below the group of the
+//! process that starts it, so that the limits above still hold; and below the lab's group there is one for
+//! each node.
 //!
-//! All of the lab's processes are in them. So they tell, too, what is left of a lab whose supervisor was
-//! killed.
+//! All processes of the lab are in these groups. So the groups also show what is left of a lab whose
+//! supervisor was killed.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -14,29 +15,30 @@ use rustix::mount::{MountFlags, mount};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
-/// Where the hierarchies are.
+/// Where the hierarchies of control groups are mounted.
 const ROOT: &str = "/sys/fs/cgroup";
-/// How often it is tried to remove a group, and how long to wait in between.
+/// How often removing a group is tried, and how long to wait in between.
 const TRIES: u32 = 600;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A hierarchy, and the lab's group in it.
+/// A hierarchy of control groups, and the lab's group in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hierarchy {
-    /// `memory`, `cpu,cpuacct`, `name=systemd`, ...
+    /// The hierarchy's controllers, as the kernel lists them: `memory`, `cpu,cpuacct`, `name=systemd`, ...
     pub controllers: String,
-    /// The lab's group.
+    /// The folder of the lab's group.
     pub folder: PathBuf,
 }
 
 impl Hierarchy {
-    /// The name of its folder.
+    /// The name of the hierarchy's folder.
     fn name(&self) -> &str {
         self.controllers.trim_start_matches("name=")
     }
 }
 
-/// The hierarchies of this machine with the groups of a lab of that name, which are yet to be made.
+/// The hierarchies of this machine, with the folders of the groups for a lab of that name. The groups are not
+/// created yet.
 pub fn hierarchies(lab: &str) -> Result<Vec<Hierarchy>> {
     let path = "/proc/self/cgroup";
     let found = parse(&fs::read_to_string(path).context(path)?, lab);
@@ -62,7 +64,7 @@ fn parse(text: &str, lab: &str) -> Vec<Hierarchy> {
         let mut fields = line.splitn(3, ':').skip(1);
         Some((fields.next()?, fields.next()?))
     });
-    // Version 2 has no names.
+    // The hierarchy of version 2 has no controllers in this list.
     let version_1 = lines.filter(|(controllers, _)| !controllers.is_empty());
     version_1
         .map(|(controllers, path)| {
@@ -73,12 +75,12 @@ fn parse(text: &str, lab: &str) -> Vec<Hierarchy> {
         .collect()
 }
 
-/// Makes the lab's groups, or one of that name in each.
+/// Creates the lab's groups; or, where `below` is not empty, a group of that name below each of them.
 pub fn create(hierarchies: &[Hierarchy], below: &str) -> Result<()> {
     for hierarchy in hierarchies {
         let folder = hierarchy.folder.join(below);
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        // A group without processors and memory takes no process.
+        // A group without processors and memory accepts no process, so they are copied from the group above.
         for file in ["cpuset.cpus", "cpuset.mems"] {
             let (own, parent) = (folder.join(file), folder.parent().unwrap_or(Path::new(ROOT)).join(file));
             if own.exists() && fs::read_to_string(&own)?.trim().is_empty() {
@@ -89,7 +91,7 @@ pub fn create(hierarchies: &[Hierarchy], below: &str) -> Result<()> {
     Ok(())
 }
 
-/// Moves this process into the groups of that name.
+/// Moves this process into the lab's groups, or into the groups `below` them.
 pub fn enter(hierarchies: &[Hierarchy], below: &str) -> Result<()> {
     for hierarchy in hierarchies {
         let file = hierarchy.folder.join(below).join("cgroup.procs");
@@ -98,7 +100,7 @@ pub fn enter(hierarchies: &[Hierarchy], below: &str) -> Result<()> {
     Ok(())
 }
 
-/// Removes the groups of that name, or all of the lab's, and ends what is still in them.
+/// Removes the lab's groups, or the groups `below` them, and kills the processes that are still in them.
 pub fn remove(hierarchies: &[Hierarchy], below: &str) -> Result<()> {
     hierarchies.iter().try_for_each(|hierarchy| remove_tree(&hierarchy.folder.join(below)))
 }
@@ -124,13 +126,13 @@ fn remove_now(group: &Path) -> std::io::Result<()> {
     }
     let processes = fs::read_to_string(group.join("cgroup.procs"))?;
     for process in processes.lines().filter_map(|line| line.parse().ok()).filter_map(Pid::from_raw) {
-        // It may have ended meanwhile.
+        // The process may have ended meanwhile.
         let _ = kill_process(process, Signal::KILL);
     }
     fs::remove_dir(group)
 }
 
-/// Mounts the hierarchies as a node sees them that is in its own control groups' namespace.
+/// Mounts the hierarchies for a node that is in its own namespace of control groups.
 pub fn mount_own(hierarchies: &[Hierarchy]) -> Result<()> {
     let at = |what: &str| format!("mounting {what} in {ROOT}");
     mount("tmpfs", ROOT, "tmpfs", MountFlags::empty(), Some(c"mode=755")).with_context(|| at("tmpfs"))?;

@@ -1,4 +1,5 @@
-//! The nodes' network plugins: what the cluster has to have for them, and their configuration on each node.
+//! The nodes' network plugins: the objects that the cluster needs for them, and their configuration on each
+//! node.
 
 use std::fs;
 use std::path::Path;
@@ -12,17 +13,17 @@ use super::said::progress;
 use super::site::{Cni, Node, Site, run};
 use xtask::cargo::root;
 
-/// Debian's plugins.
+/// The folder of Debian's plugins.
 const PLUGINS: &str = "/usr/lib/cni";
-/// The service account of rackpool's plugins, of deploy/rbac.
+/// The service account of rackpool's plugins; `deploy/rbac` names the same one.
 const ACCOUNT: [&str; 3] = ["calico", "--namespace", "kube-system"];
-/// Rackpool's.
+/// Rackpool's plugins.
 const PROGRAMS: [&str; 2] = ["calico", "calico-ipam"];
-/// The plugins' way to the API server, in the lab's folder and on a node.
+/// The plugins' kubeconfig file, in the lab's folder and on a node's disk.
 const KUBECONFIG: &str = "calico.kubeconfig";
 const KUBECONFIG_ON_NODE: &str = "/etc/cni/net.d/calico-kubeconfig";
 
-/// Whether the programs are there that this takes.
+/// Checks that the programs of the wanted plugins are installed.
 pub fn check(cni: Cni, programs: Option<&Path>) -> Result<()> {
     if cni == Cni::Ptp {
         return Ok(());
@@ -40,8 +41,8 @@ pub fn check(cni: Cni, programs: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// What the plugins need: themselves, custom resources, and a service account with the rights of both of
-/// ours.
+/// Installs what the plugins need: their programs, the custom resources, and a service account with the
+/// rights of both of rackpool's plugins.
 pub fn prepare_cluster(site: &Site, server: &KubeServer) -> Result<()> {
     install_plugins(site)?;
     if site.options.cni == Cni::Ptp {
@@ -55,7 +56,7 @@ pub fn prepare_cluster(site: &Site, server: &KubeServer) -> Result<()> {
     Ok(())
 }
 
-/// Puts the plugins where all nodes see them below what each has of its own.
+/// Puts the plugins into the folder that is below every node's own disk, so that all nodes see them.
 fn install_plugins(site: &Site) -> Result<()> {
     let bin = site.common("opt").join("cni/bin");
     fs::create_dir_all(&bin)?;
@@ -73,7 +74,7 @@ fn install_plugins(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// On a node that boots: the configuration, as an installer writes it.
+/// Writes the plugins' configuration on a node that boots, as an installer would.
 pub fn configure(node: Node<'_>) -> Result<()> {
     let etc = Path::new("/etc/cni/net.d");
     fs::create_dir_all(etc)?;
@@ -108,12 +109,13 @@ pub fn configure(node: Node<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The addresses of a node's pods with `ptp`.
+/// The network of a node's pods with the plugin `ptp`.
 fn subnet(node: Node<'_>) -> String {
     format!("10.244.{}.0/24", node.number)
 }
 
-/// Who has which addresses of pods; of the allocator's blocks as kubectl shows them those that have a node.
+/// The blocks of pods' addresses, each with the node that has it. With the allocator, these are the blocks in
+/// kubectl's answer that belong to a node.
 pub fn blocks(site: &Site, ask: impl FnOnce(&[&str]) -> Result<String>) -> Result<Vec<Block>> {
     if site.options.cni == Cni::Ptp {
         let all = site.nodes();
@@ -124,7 +126,7 @@ pub fn blocks(site: &Site, ask: impl FnOnce(&[&str]) -> Result<String>) -> Resul
     let list: Json = serde_json::from_str(&ask(&["get", "ipamblocks", "-o", "json"])?)?;
     let mut blocks = Vec::new();
     for spec in list["items"].as_array().into_iter().flatten().map(|item| &item["spec"]) {
-        // Others belong to nobody, or to a load balancer.
+        // Other blocks belong to no owner, or to a load balancer.
         let Some(node) = spec["affinity"].as_str().and_then(|affinity| affinity.strip_prefix("host:")) else {
             continue;
         };

@@ -13,16 +13,16 @@ use super::image;
 use super::said::progress;
 use super::site::{BRIDGE, Node, Site, tail};
 
-/// The API server's port.
+/// The port of the API server.
 const PORT: u16 = 6443;
-/// Where the nodes find what they know as docker.io.
+/// The address of the registry that stands for docker.io on the nodes.
 pub const REGISTRY: &str = "172.30.0.1:5000";
-/// How often it is asked whether the registry is ready, and how long to wait in between. The machine may be
+/// How often the registry is asked whether it is ready, and how long to wait in between. The machine may be
 /// busy with a build.
 const QUESTIONS: u32 = 1200;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A control plane. It ends with its namespace.
+/// A running control plane and its registry. They end with the cluster's namespace.
 pub struct ControlPlane<'a> {
     site: &'a Site,
     server: KubeServer,
@@ -30,7 +30,7 @@ pub struct ControlPlane<'a> {
 }
 
 impl<'a> ControlPlane<'a> {
-    /// Starts it and waits until it is ready.
+    /// Starts the control plane and the registry, and waits until both are ready.
     pub fn start(site: &'a Site) -> Result<ControlPlane<'a>> {
         progress("starting the control plane");
         let registry = start_registry(site)?;
@@ -53,18 +53,18 @@ impl<'a> ControlPlane<'a> {
         Ok(plane)
     }
 
-    /// The servers.
+    /// The servers of the control plane.
     pub fn server(&self) -> &KubeServer {
         &self.server
     }
 
-    /// The kubelet's way to the API server.
+    /// The kubeconfig for a node's kubelet.
     pub fn kubeconfig_of(&self, node: Node<'_>) -> Result<String> {
         let user = user(node);
         Ok(self.server.kubeconfig_with(&user, self.server.token(&user))?)
     }
 
-    /// Whether all of it still runs.
+    /// Checks that all servers still run.
     pub fn check(&mut self) -> Result<()> {
         self.server.check()?;
         if let Some(status) = self.registry.try_wait()? {
@@ -93,7 +93,7 @@ impl<'a> ControlPlane<'a> {
     }
 }
 
-/// The kubelet's user.
+/// The user name of a node's kubelet.
 fn user(node: Node<'_>) -> String {
     format!("system:node:{}", node.name)
 }
@@ -104,7 +104,7 @@ fn start_registry(site: &Site) -> Result<Child> {
         "storage": {"filesystem": {"rootdirectory": site.path("registry")}},
         "http": {"addr": REGISTRY},
     });
-    // It reads YAML, which JSON is.
+    // The registry reads YAML, and JSON is YAML.
     site.put("registry.yaml", &configuration.to_string())?;
     let log = File::create(site.path("docker-registry.log"))?;
     let mut command = Command::new("docker-registry");

@@ -1,5 +1,5 @@
-//! How fast a lab with the programs of this tree is, and their plugins on one of its nodes beside Debian's
-//! `ptp` with `host-local`.
+//! Measures how fast a lab with the programs of this tree is; and on one of its nodes how fast rackpool's
+//! plugins are, beside Debian's `ptp` with `host-local`.
 
 use std::fs;
 use std::path::Path;
@@ -16,11 +16,11 @@ use crate::namespace::Namespace;
 use xtask::cargo::this_program;
 use xtask::guide::terminal::output;
 
-/// The pod that the measured calls are for. It is on a node that is only recorded, since no kubelet is to run
-/// it.
+/// The pod that the measured calls are for. It is bound to a node that has no kubelet, so that no kubelet
+/// runs it.
 const POD: &str = "measured";
 const NODE: &str = "nowhere";
-/// How often it is asked whether all is back, and how long to wait in between.
+/// How often it is asked whether all addresses are given back, and how long to wait in between.
 const QUESTIONS: u32 = 3000;
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -31,7 +31,7 @@ struct Calls {
     del: Vec<f64>,
 }
 
-/// Measures a lab with these programs and prints.
+/// Measures a lab with these programs, and prints the figures.
 pub fn measure(programs: &Path, rounds: usize) -> Result<()> {
     ensure!(rounds > 0, "--rounds 0 measures nothing; give 1 or more");
     let nodes = (0..8).map(|number| format!("kube-node-{number}")).collect();
@@ -100,14 +100,14 @@ fn median(mut seconds: Vec<f64>) -> f64 {
     seconds.get(seconds.len() / 2).map_or(f64::NAN, |median| median * 1e3)
 }
 
-/// Calls both plugins on the node that this runs on, in turn, and says how long each call took.
+/// Calls both plugins in turn on the node where this process runs, and prints how long each call took.
 pub fn measure_here(rounds: usize) -> Result<()> {
     let list: Json = serde_json::from_str(&fs::read_to_string("/etc/cni/net.d/10-lab.conflist")?)?;
     let mut ours = list["plugins"][0].clone();
     let ipam = json!({"type": "host-local", "ranges": [[{"subnet": "10.245.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]});
     let mut debians = json!({"type": "ptp", "ipMasq": false, "ipam": ipam});
     let mut measured = [Calls::default(), Calls::default()];
-    // The first round warms up.
+    // Round 0 warms up, and is not counted.
     for round in 0..=rounds {
         for (configuration, calls) in [&mut ours, &mut debians].into_iter().zip(&mut measured) {
             configuration["cniVersion"] = "1.0.0".into();
@@ -125,7 +125,7 @@ pub fn measure_here(rounds: usize) -> Result<()> {
     Ok(())
 }
 
-/// The seconds of a call.
+/// Calls a plugin. Gives how long that took, in seconds.
 fn call(verb: &str, configuration: &Json, round: usize, namespace: &Namespace) -> Result<f64> {
     let program = configuration["type"].as_str().context("a configuration has a type")?;
     let mut command = Command::new(Path::new("/opt/cni/bin").join(program));

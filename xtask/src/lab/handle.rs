@@ -1,4 +1,4 @@
-//! A lab as those have it who use it: started, found again, entered, ended.
+//! A lab for its users: starting it, finding a running one, running commands in it, and ending it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -18,17 +18,18 @@ use xtask::cargo::this_program;
 /// How long a lab may take to end, and a node to boot.
 const WITHIN: Duration = Duration::from_secs(600);
 
-/// A cluster of real kubelets on this machine. It ends with this value, and with this process, unless it is
-/// left running.
+/// A cluster of real kubelets on this machine. The cluster ends when this value is dropped, and when this
+/// process ends, unless [`Lab::leave_running`] was called.
 pub struct Lab {
     site: Site,
-    /// What it hangs on; not where it was found, and none when it was left running.
+    /// The supervisor and its standard input, on which the lab depends. `None` in a lab that was found, and
+    /// in one that was left running.
     supervisor: Option<(Child, ChildStdin)>,
 }
 
 impl Lab {
-    /// Starts it, and waits until all nodes are ready; tells how far it is. What is missing on the machine is
-    /// installed first, where that can be done.
+    /// Starts a lab, and waits until all nodes are ready. `tell` gets lines about the progress. What the
+    /// machine lacks is installed first, where that can be done.
     pub fn up(options: &LabOptions, mut tell: impl FnMut(&str)) -> Result<Lab> {
         let count = options.nodes.len();
         ensure!((1..=MOST_NODES.into()).contains(&count), "a lab has 1 to {MOST_NODES} nodes, not {count}");
@@ -39,7 +40,8 @@ impl Lab {
             .arg(serde_json::to_string(options)?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Ours may be a pipe that somebody reads to its end, and it outlives us.
+            // The supervisor outlives this process. Whoever reads this process's standard error to its end
+            // must not wait for the supervisor.
             .stderr(Stdio::null())
             .spawn()
             .context("the lab's supervisor")?;
@@ -50,7 +52,7 @@ impl Lab {
             match serde_json::from_str(&line?)? {
                 Said::Folder(path) => folder = Some(path),
                 Said::Progress(text) => tell(&text),
-                // The supervisor's reason comes after the steward's, and says less.
+                // The supervisor's error comes after the steward's, and says less.
                 Said::Failed(text) => failure = failure.or(Some(text)),
                 Said::Ready => {
                     let folder = folder.context("the supervisor tells the folder first")?;
@@ -63,19 +65,20 @@ impl Lab {
         bail!("the lab does not start: {}", failure.as_deref().unwrap_or("its supervisor has ended"))
     }
 
-    /// The running lab that keeps its things in this folder.
+    /// The running lab whose files are in this folder.
     pub fn find(folder: &Path) -> Result<Lab> {
         let site = Site::read(folder)?;
         UnixStream::connect(site.path(supervisor::SOCKET)).context("its supervisor is no more")?;
         Ok(Lab { site, supervisor: None })
     }
 
-    /// Where it keeps its things.
+    /// The folder with the lab's files.
     pub fn folder(&self) -> &Path {
         &self.site.folder
     }
 
-    /// The bytes of memory that all of it took when the nodes were ready; what processes share counts once.
+    /// The memory that the whole lab took when the nodes were ready, in bytes. Memory that processes share is
+    /// counted once.
     pub fn memory(&self) -> Result<u64> {
         let file = self.site.path(steward::MEMORY);
         fs::read_to_string(&file)?.parse().with_context(|| file.display().to_string())
@@ -86,7 +89,7 @@ impl Lab {
         &self.site.options.nodes
     }
 
-    /// Leaves it running when this process ends.
+    /// Lets the lab run on when this process ends.
     pub fn leave_running(mut self) -> Result<()> {
         if let Some((_, mut input)) = self.supervisor.take() {
             writeln!(input, "{}", supervisor::STAY)?;
@@ -94,7 +97,7 @@ impl Lab {
         Ok(())
     }
 
-    /// Ends it; nothing of it is left when this returns.
+    /// Ends the lab. When this returns, nothing of the lab is left.
     pub fn down(mut self) -> Result<()> {
         match self.supervisor.take() {
             Some((child, input)) => end(child, input),
@@ -109,8 +112,8 @@ impl Lab {
         }
     }
 
-    /// A command inside of the cluster, which finds the API server and rackpool's programs, in the folder
-    /// that we are in.
+    /// A command inside of the cluster, in this process's current folder, with the API server and rackpool's
+    /// programs at hand.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Result<Command> {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.first_process()?, "--net", "--mount", "--pid", "--"]);
@@ -119,20 +122,21 @@ impl Lab {
         Ok(command)
     }
 
-    /// kubectl as the administrator.
+    /// A kubectl command as the cluster's administrator.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = self.command(&self.site.kubectl)?;
         command.args(arguments);
         Ok(command)
     }
 
-    /// A command on a node, as its administrator.
+    /// A command on a node, as root.
     pub fn on_node(&self, node: &str, program: impl AsRef<OsStr>) -> Result<Command> {
         let node = self.site.node(node)?;
         let file = node.path(steward::FIRST_PROCESS);
         let first = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let mut command = Command::new("nsenter");
-        // One after the other: the node's first process has that number in the cluster's namespace.
+        // The cluster's namespaces are entered first, and then the node's: the number of the node's first
+        // process is one of the cluster's namespace.
         command.args(["--target", &self.first_process()?, "--mount", "--pid", "--"]);
         command.args(["nsenter", "--target", &first, "--net", "--mount", "--pid", "--uts", "--cgroup", "--"]);
         self.in_folder(&mut command);
@@ -140,7 +144,7 @@ impl Lab {
         Ok(command)
     }
 
-    /// Cuts the power of a node and boots it again, on the disk that it has; waits until its kubelet answers.
+    /// Cuts the power of a node, boots it again on the same disk, and waits until its kubelet answers.
     pub fn restart_node(&self, node: &str) -> Result<()> {
         let node = self.site.node(node)?;
         let mut connection =
@@ -153,8 +157,8 @@ impl Lab {
         Ok(())
     }
 
-    /// Installs a route to each block of pods' addresses on every other node, as there is no routing agent;
-    /// the number of blocks.
+    /// Installs a route to each block of pods' addresses on every other node, as there is no routing agent.
+    /// Gives the number of blocks.
     pub fn install_routes(&self) -> Result<usize> {
         let blocks = cni::blocks(&self.site, |question| run(&mut self.kubectl(question)?))?;
         let first = self.first_process()?;
@@ -166,14 +170,14 @@ impl Lab {
         Ok(blocks.len())
     }
 
-    /// The cluster's first process, as seen from here.
+    /// The id of the cluster's first process, in this process's namespace.
     fn first_process(&self) -> Result<String> {
         let file = self.site.path(supervisor::FIRST_PROCESS);
         fs::read_to_string(&file).with_context(|| file.display().to_string())
     }
 
-    /// Goes on in the folder that we are in, since entering a namespace leads to its root, and with all that
-    /// leads to the API server.
+    /// Makes the command run in this process's current folder, since entering a namespace leads to the root
+    /// folder. Also sets the variables that lead to the API server.
     fn in_folder(&self, command: &mut Command) {
         let script = r#"cd "$1" 2>/dev/null || cd /; [ -z "$2" ] || PATH=$2:$PATH; shift 2; exec "$@""#;
         command.args(["sh", "-c", script, "sh"]);
@@ -187,13 +191,13 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         if let Some((child, input)) = self.supervisor.take() {
-            // An error is on its way already, or nobody wants to know.
+            // Where this is dropped because of an error, that error is reported already.
             let _ = end(child, input);
         }
     }
 }
 
-/// Lets the supervisor end: it does when its input is closed.
+/// Makes the supervisor end, by closing its input, and waits for that.
 fn end(mut supervisor: Child, input: ChildStdin) -> Result<()> {
     drop(input);
     let status = supervisor.wait()?;

@@ -1,7 +1,7 @@
-//! The lab's images: a stand-in for nginx that tells the pod's name to whom asks it over HTTP, and the pause
-//! that holds a pod's namespaces.
+//! The lab's images: a stand-in for nginx, which answers HTTP requests with the pod's name; and the pause
+//! image, which holds a pod's namespaces.
 //!
-//! Both are busybox, in one layer of one OCI layout.
+//! Both contain busybox, in one layer of one OCI layout.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -15,10 +15,10 @@ use sha2::{Digest as _, Sha256};
 use super::control_plane::REGISTRY;
 use super::site::run;
 
-/// Debian's static one.
+/// The path of Debian's statically linked busybox.
 pub const BUSYBOX: &str = "/bin/busybox";
-/// Name with tag, and what it runs. As first process each ends at once when it is told to; busybox alone
-/// would be killed half a minute later.
+/// The images: name with tag, and the script that each runs. As first process of its container, a script ends
+/// at once on a signal to terminate; busybox alone would not, and would be killed half a minute later.
 const IMAGES: [(&str, &str); 2] = [
     ("nginx:latest", "trap 'exit 0' TERM QUIT; hostname > /www/index.html; httpd -f -p 80 -h /www & wait"),
     ("pause:1", "trap 'exit 0' TERM INT; sleep 2147483647 & wait"),
@@ -26,7 +26,7 @@ const IMAGES: [(&str, &str); 2] = [
 /// The image of [`IMAGES`] that a pod's own container is made from.
 pub const PAUSE: &str = "docker.io/library/pause:1";
 
-/// Writes the images into a folder.
+/// Writes the images into a folder, as an OCI layout.
 pub fn write(folder: &Path) -> Result<()> {
     let blobs = folder.join("blobs/sha256");
     fs::create_dir_all(&blobs)?;
@@ -82,7 +82,7 @@ fn write_layer(root: &Path, layer: &Path) -> Result<()> {
     run(tar.arg("-C").arg(root).arg(".")).map(drop)
 }
 
-/// Hands them to the registry.
+/// Pushes the images from that folder into the registry.
 pub fn push(folder: &Path) -> Result<()> {
     for (name, _) in IMAGES {
         let mut skopeo = Command::new("skopeo");
@@ -93,7 +93,7 @@ pub fn push(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// As Go calls it.
+/// The machine's architecture, by Go's name.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

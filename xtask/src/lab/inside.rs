@@ -1,4 +1,4 @@
-//! The lab's own processes: what the supervisor's tree is made of.
+//! The hidden commands that the lab's own processes run.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use super::site::Site;
 use super::{cgroups, figures, node, pid1, steward, supervisor};
 
-/// Arguments of the lab's own processes.
+/// Arguments of a hidden command.
 #[derive(Args)]
 pub struct Inside {
     #[command(subcommand)]
@@ -19,12 +19,12 @@ pub struct Inside {
 
 #[derive(Subcommand)]
 enum Role {
-    /// Owns the lab.
+    /// Runs the supervisor, which owns a lab.
     Supervise {
-        /// The lab's options, in JSON.
+        /// The lab's options, as JSON.
         options: String,
     },
-    /// Goes on as another program in one of the lab's control groups.
+    /// Enters one of the lab's control groups, and then becomes another program.
     Enter {
         folder: PathBuf,
         #[arg(long)]
@@ -32,21 +32,21 @@ enum Role {
         #[arg(last = true)]
         command: Vec<String>,
     },
-    /// The first process of a namespace.
+    /// Runs the first process of a namespace.
     First {
         #[arg(last = true)]
         command: Vec<String>,
     },
-    /// Starts and serves the cluster.
+    /// Runs the steward, which starts the cluster and serves it.
     Steward { folder: PathBuf },
-    /// On a node: measures its plugins, and says so in JSON.
+    /// Measures the plugins of the node on which it runs, and prints the figures as JSON.
     Measure { rounds: usize },
-    /// A node.
+    /// Runs a node.
     Node { folder: PathBuf, name: String },
 }
 
 impl Inside {
-    /// Is that process.
+    /// Runs the chosen command.
     pub fn run(self) -> Result<()> {
         match self.role {
             Role::Supervise { options } => {

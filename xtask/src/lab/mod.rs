@@ -36,7 +36,7 @@ pub use requirements::{can_be_had, provide as prepare};
 pub use site::{Cni, LabOptions};
 pub use supervisor::remove_groups;
 
-/// What it takes of Kubernetes.
+/// The programs of Kubernetes that a lab needs.
 const KUBERNETES: [&str; 4] = ["kube-apiserver", "kube-scheduler", "kube-controller-manager", "kubelet"];
 const NONE: &str = "no lab is running; start one: cargo xtask lab up";
 
@@ -49,54 +49,54 @@ pub struct LabArguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Starts it, waits until all nodes are ready, and leaves it running. Takes root; the first time this
+    /// Starts a lab, waits until all nodes are ready, and leaves it running. Needs root; the first time this
     /// builds Kubernetes, which takes minutes.
     Up(Up),
-    /// Ends it; nothing of it is left.
+    /// Ends the lab, and removes all that it has made.
     Down,
-    /// Installs and builds what `up` would, and starts nothing.
+    /// Installs and builds what `up` needs, and starts nothing.
     Prepare,
-    /// A shell, or a command, inside of the cluster, with kubectl as the administrator and what `up
-    /// --programs` names on the path.
+    /// Runs a shell, or a command, inside of the cluster, with kubectl as the administrator and the folder of
+    /// `up --programs` on the path.
     Shell(Shell),
     /// Cuts the power of a node and boots it again, on the same disk; then does what `routes` does.
     Restart {
-        /// Its name.
+        /// The node's name.
         node: String,
     },
-    /// Installs a route to each node's blocks of pods' addresses on every other node, as there is no routing
-    /// agent; again whenever there are new blocks.
+    /// Installs a route to each block of pods' addresses on every other node, as there is no routing agent;
+    /// to be called again whenever there are new blocks.
     Routes,
-    /// The lab's own processes.
+    /// Runs one of the lab's own processes.
     #[command(hide = true)]
     Inside(inside::Inside),
 }
 
 #[derive(Args)]
 struct Up {
-    /// How many nodes: kube-node-0 and so on.
+    /// The number of nodes; they are named kube-node-0 and so on.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=i64::from(site::MOST_NODES)))]
     nodes: u8,
     /// The nodes' network plugin.
     #[arg(long, value_enum, default_value_t)]
     cni: Cni,
-    /// The folder of rackpool's programs; with --cni calico built from this tree where it is not given.
+    /// The folder of rackpool's programs. Without this argument, --cni calico builds them from this tree.
     #[arg(long)]
     programs: Option<PathBuf>,
 }
 
 #[derive(Args)]
 struct Shell {
-    /// On this node.
+    /// The node to run on; without this argument, beside the nodes.
     #[arg(long)]
     node: Option<String>,
-    /// The command; a shell where there is none.
+    /// The command to run; a shell if none is given.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
 }
 
 impl LabArguments {
-    /// Does it.
+    /// Runs the chosen verb.
     pub fn run(self) -> Result<()> {
         match self.verb {
             Verb::Up(up) => up.run(),
@@ -126,7 +126,7 @@ impl Up {
         let tell = |text: &str| println!("{:6.1} s  {text}", start.elapsed().as_secs_f64());
         let lab = Lab::up(&LabOptions { nodes, cni: self.cni, programs }, tell)?;
         if self.cni == Cni::Ptp {
-            // Each node has one block for good.
+            // With ptp each node keeps its one block for good, so the routes are installed only here.
             lab.install_routes()?;
         }
         println!(
@@ -174,7 +174,7 @@ fn restart(node: &str) -> Result<()> {
     let (lab, start) = (running()?, now());
     println!("cutting the power of {node}");
     lab.restart_node(node)?;
-    // Its own went with its network, and with --cni calico it may have other blocks by now.
+    // The node's routes went with its network; and with --cni calico the node may have other blocks by now.
     lab.install_routes()?;
     println!("the kubelet of {node} answers after {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
@@ -185,13 +185,13 @@ fn routes() -> Result<()> {
     Ok(())
 }
 
-/// The lab that was left running; there is one for each target folder.
+/// The lab that was left running. There is at most one for each target folder.
 fn running() -> Result<Lab> {
     let folder = fs::read_to_string(file()?).context(NONE)?;
     Lab::find(folder.as_ref()).context(NONE)
 }
 
-/// What is left where both the supervisor and the sweeper were killed.
+/// Removes what a lab has left behind whose supervisor and sweeper were both killed.
 fn remove_leftovers() -> Result<()> {
     let file = file()?;
     if let Ok(folder) = fs::read_to_string(&file) {
@@ -204,7 +204,7 @@ fn remove_leftovers() -> Result<()> {
     Ok(())
 }
 
-/// Tells the folder of the lab that was left running.
+/// The path of the file that holds the folder of the lab that was left running.
 fn file() -> Result<PathBuf> {
     Ok(target_dir()?.join("lab/folder"))
 }

@@ -11,11 +11,11 @@ use ipnet::IpNet;
 
 use super::site::{BRIDGE, Node, Site};
 
-/// Marks the routes that the lab installs, so that it finds them again. The number means nothing to the
-/// kernel.
+/// The routing protocol number that marks the lab's routes, so that the lab finds them again. The kernel
+/// gives the number no meaning.
 const PROTOCOL: &str = "190";
 
-/// Whether this machine does IPv6.
+/// Whether this machine supports IPv6.
 fn has_ipv6() -> bool {
     Path::new("/proc/sys/net/ipv6").exists()
 }
@@ -28,8 +28,8 @@ pub fn create_bridge() -> Result<()> {
     )
 }
 
-/// Gives a node a network of its own, and a card in it with a cable to the bridge. The card's address is the
-/// node's for good.
+/// Gives a node its own network namespace, with a network card in it and a cable from there to the bridge.
+/// The node keeps the card's address for good.
 pub fn plug_in(node: Node<'_>) -> Result<()> {
     let (name, number, host) = (node.name, node.number, node.host());
     ip(
@@ -49,9 +49,10 @@ pub fn plug_in(node: Node<'_>) -> Result<()> {
     ip(Some(name), &lines)
 }
 
-/// Takes a node's network away, whatever is in it.
+/// Removes a node's network namespace.
 pub fn unplug(node: Node<'_>) -> Result<()> {
-    // The kernel removes what is in it in its own time; the cable has to be gone at once.
+    // The kernel removes the namespace's contents some time later. The cable has to be gone at once, so it is
+    // removed first.
     ip(None, &format!("link del node{}\nnetns del {}\n", node.number, node.name))
 }
 
@@ -63,7 +64,7 @@ fn ip(network: Option<&str>, lines: &str) -> Result<()> {
     batch(command, lines)
 }
 
-/// Has `ip` carry out these lines; stops at the first that fails.
+/// Lets `ip` carry out these lines; stops at the first one that fails.
 fn batch(mut ip: Command, lines: &str) -> Result<()> {
     ip.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut process = ip.spawn().context("cannot start ip")?;
@@ -75,14 +76,14 @@ fn batch(mut ip: Command, lines: &str) -> Result<()> {
     Ok(())
 }
 
-/// Addresses of pods, and the name of the node that has them.
+/// A block of pods' addresses, and the name of the node that has it.
 pub struct Block {
     pub cidr: IpNet,
     pub node: String,
 }
 
-/// Installs a route to each block on every node that has it not, and on the cluster's own side; removes those
-/// to blocks that are no more. `ip` makes the command, in the cluster's namespaces.
+/// Installs a route to each block on every other node, and in the cluster's namespace; removes the routes to
+/// blocks that are gone. `ip` makes the command, in the cluster's namespaces.
 pub fn install_routes(site: &Site, blocks: &[Block], ip: impl Fn() -> Command) -> Result<()> {
     let everywhere = site.options.nodes.iter().map(|name| Some(name.as_str())).chain([None]);
     for place in everywhere {
@@ -96,7 +97,7 @@ pub fn install_routes(site: &Site, blocks: &[Block], ip: impl Fn() -> Command) -
             let owner = site.node(&block.node).with_context(|| format!("block {}", block.cidr))?;
             let via: IpAddr = match block.cidr {
                 IpNet::V4(_) => owner.address().into(),
-                // The cluster's own side has no IPv6 address.
+                // The cluster's namespace has no IPv6 address of its own.
                 IpNet::V6(_) if place.is_none() => continue,
                 IpNet::V6(_) => owner.address_v6().into(),
             };
@@ -112,7 +113,7 @@ pub fn install_routes(site: &Site, blocks: &[Block], ip: impl Fn() -> Command) -
     Ok(())
 }
 
-/// What has to be said to `ip` for what is wanted, given what it shows.
+/// The lines for `ip` that turn the routes in `shown`, its present output, into the wanted ones.
 fn changes(family: &str, wanted: &[(IpNet, IpAddr)], shown: &str) -> String {
     let of_family = |net: &IpNet| matches!(net, IpNet::V4(_)) == (family == "-4");
     let wanted: Vec<_> = wanted.iter().filter(|(net, _)| of_family(net)).collect();
@@ -120,7 +121,7 @@ fn changes(family: &str, wanted: &[(IpNet, IpAddr)], shown: &str) -> String {
     for (net, via) in &wanted {
         lines.push_str(&format!("route replace {net} via {via} proto {PROTOCOL}\n"));
     }
-    // A route to a single address is shown without the prefix's length.
+    // `ip` shows a route to a single address without the length of its prefix.
     let is_wanted = |shown: &str| {
         wanted.iter().any(|(net, _)| {
             net.to_string() == shown

@@ -1,5 +1,5 @@
-//! A node, inside of its namespaces: its disk is put in place, then containerd and the kubelet run for as
-//! long as it does.
+//! A node, inside of its namespaces: mounts the node's disk, and then keeps containerd and the kubelet
+//! running.
 
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
@@ -19,7 +19,8 @@ use super::site::{Node, tail};
 use super::{cgroups, cni};
 
 const CONTAINERD: &str = "/run/containerd/containerd.sock";
-/// What the kubelet insists on, machine-wide. It is shown these values, and the machine stays as it is.
+/// Kernel settings that the kubelet insists on, and that hold for the whole machine. On the node, files with
+/// these values are mounted over the settings, so that the machine's own stay as they are.
 const SYSCTLS: [(&str, &str); 6] = [
     ("vm/overcommit_memory", "1"),
     ("vm/panic_on_oom", "0"),
@@ -28,7 +29,7 @@ const SYSCTLS: [(&str, &str); 6] = [
     ("kernel/keys/root_maxkeys", "1000000"),
     ("kernel/keys/root_maxbytes", "25000000"),
 ];
-/// How often it is asked whether containerd is there, and how long to wait in between. The machine may be
+/// How often containerd is asked whether it is ready, and how long to wait in between. The machine may be
 /// busy with a build.
 const QUESTIONS: u32 = 1200;
 const PAUSE: Duration = Duration::from_millis(100);
@@ -54,7 +55,7 @@ pub fn run(node: Node<'_>) -> Result<()> {
     })
 }
 
-/// Puts the node's own disk over what a node writes to.
+/// Mounts the node's own disk over the folders to which a node writes.
 fn mount_disk(node: Node<'_>) -> Result<()> {
     cgroups::mount_own(&node.site.hierarchies)?;
     mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), Some(c"mode=755")).context("mounting /run")?;
@@ -85,7 +86,7 @@ fn mount_disk(node: Node<'_>) -> Result<()> {
         fs::write(&file, format!("{value}\n"))?;
         mount_bind(&file, format!("/proc/sys/{key}")).with_context(|| key.to_string())?;
     }
-    // What is mounted for a pod is to be seen by all.
+    // What is mounted for one pod must be visible to all processes of the node.
     mount_change("/", MountPropagationFlags::SHARED | MountPropagationFlags::REC)
         .context("sharing mounts")?;
     for forwarding in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
@@ -97,7 +98,7 @@ fn mount_disk(node: Node<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Starts a daemon again whenever it ends.
+/// Runs a daemon, and starts it again whenever it has ended.
 fn keep_running(node: Node<'_>, name: &str, command: impl Fn() -> Command) {
     loop {
         let ended =
@@ -116,7 +117,8 @@ fn wait_for_containerd(node: Node<'_>) -> Result<()> {
         }
         std::thread::sleep(PAUSE);
     }
-    // The scope waits for the thread that keeps containerd running: this has to be said, and be the end.
+    // The scope would wait for ever for the thread that keeps containerd running. So the error is printed
+    // here, and the process ends.
     eprintln!("containerd does not start:\n{}", tail(&node.path("containerd.log")));
     std::process::exit(1)
 }
@@ -142,8 +144,8 @@ fn kubelet(node: Node<'_>) -> Command {
     command
 }
 
-/// `restrict_oom_score_adj` is for machines where root may not lower a process' score, without which no
-/// sandbox starts there.
+/// The configuration of containerd. `restrict_oom_score_adj` is for machines where root may not lower a
+/// process's OOM score: without it, no sandbox starts there.
 fn containerd_configuration(node: Node<'_>) -> String {
     let root = node.path("containerd");
     let (root, sandbox) = (root.display(), image::PAUSE);
@@ -176,7 +178,7 @@ fn kubelet_configuration() -> serde_json::Value {
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        // Nobody reaches it but what is in the lab.
+        // Only processes in the lab can reach the kubelet, so it needs no authentication.
         "authentication": {"anonymous": {"enabled": true}, "webhook": {"enabled": false}},
         "authorization": {"mode": "AlwaysAllow"},
         "containerRuntimeEndpoint": format!("unix://{CONTAINERD}"),
@@ -185,7 +187,7 @@ fn kubelet_configuration() -> serde_json::Value {
         "failSwapOn": false,
         "resolvConf": "",
         "clusterDomain": "cluster.local",
-        // The disk is the machine's, and may be as full as it likes.
+        // The disk is the machine's, and its filling is no reason for the kubelet to remove images or pods.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {
             "memory.available": "0%",

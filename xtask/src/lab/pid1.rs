@@ -1,12 +1,12 @@
-//! The first process of a namespace of processes, with which all others in it end. It starts one program,
-//! takes in those whose parents have ended, and ends with the program.
+//! The first process of a namespace of process ids; when it ends, the kernel kills all others in the
+//! namespace. It starts one program, reaps processes whose parents have ended, and ends with the program.
 
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, WaitOptions, wait};
 
-/// Starts it; the end of this process is that of its namespace.
+/// Starts the program. When it ends, this process ends, and with it the namespace.
 pub fn run(command: &[String]) -> Result<()> {
     let (program, arguments) = command.split_first().context("a program to start")?;
     let child = Command::new(program).args(arguments).spawn().with_context(|| program.clone())?;

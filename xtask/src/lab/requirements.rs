@@ -1,4 +1,4 @@
-//! What a lab takes of the machine: seen to before anything is started.
+//! What a lab needs of the machine. It is checked before anything is started.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use servers::kube_server;
 use super::{KUBERNETES, cgroups, image};
 use crate::needs::{self, Package};
 
-/// What is needed beside Kubernetes.
+/// The programs that a lab needs besides those of Kubernetes.
 const PACKAGES: [Package; 12] = [
     Package { program: "ip", package: "iproute2", what: "networks" },
     Package { program: "unshare", package: "util-linux", what: "namespaces" },
@@ -25,10 +25,11 @@ const PACKAGES: [Package; 12] = [
     Package { program: "docker-registry", package: "docker-registry", what: "serves the image" },
     Package { program: "skopeo", package: "skopeo", what: "hands the image to the registry" },
 ];
-/// What each node has a copy of its own of, or nothing from outside: no place for a lab.
+/// Folders that are mounted over on every node, or are different there. A lab's own folder cannot be below
+/// one of them.
 const NODES_OWN: [&str; 6] = ["/etc", "/opt", "/proc", "/run", "/sys", "/var"];
 
-/// Whether a lab can be had here, as far as can be seen without installing anything; says what is missing.
+/// Whether a lab can run here, as far as can be seen without installing anything; prints what is missing.
 pub fn can_be_had() -> bool {
     let missing = if kube_server::is_left_out() {
         return false;
@@ -43,8 +44,7 @@ pub fn can_be_had() -> bool {
     missing.is_none()
 }
 
-/// Sees that everything is there; installs and builds what can be, and says what else is missing and how to
-/// get it.
+/// Installs and builds what a lab needs. An error says what is still missing, and how to get it.
 pub fn provide() -> Result<()> {
     if !needs::is_root() {
         bail!(

@@ -1,24 +1,25 @@
-//! What the lab's processes say to the one that started them: a JSON value a line, on standard output.
+//! The messages of a lab's processes to the process that started them: one JSON value on each line of
+//! standard output.
 
 use std::io::Write;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// What is said.
+/// A message of a lab's process.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Said {
-    /// Where the lab keeps its things.
+    /// The folder with the lab's files.
     Folder(PathBuf),
-    /// How far it is.
+    /// What the lab does next while it starts.
     Progress(String),
     /// All nodes are ready.
     Ready,
-    /// Why it is not.
+    /// The lab did not start, for this reason.
     Failed(String),
 }
 
-/// Says it. Nobody may listen any more.
+/// Sends a message. It is no error if nobody reads it any more.
 pub fn say(said: &Said) {
     if let Ok(line) = serde_json::to_string(said) {
         let mut out = std::io::stdout().lock();
@@ -26,7 +27,7 @@ pub fn say(said: &Said) {
     }
 }
 
-/// Tells how far it is.
+/// Sends a line about the progress.
 pub fn progress(text: impl Into<String>) {
     say(&Said::Progress(text.into()));
 }

@@ -1,4 +1,5 @@
-//! What a lab consists of and where its things are; every process of it reads this from the lab's folder.
+//! What a lab consists of, and where its files are. Every process of the lab reads this from the lab's
+//! folder.
 
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -11,14 +12,14 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroups::Hierarchy;
 
-/// The bridge, at which the nodes reach the API server and the images.
+/// The address of the bridge. The nodes reach the API server and the registry there.
 pub const BRIDGE: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
-/// As many as there are node names worth typing; the addresses allow for it.
+/// The largest number of nodes. The addresses allow for that many.
 pub const MOST_NODES: u8 = 64;
-/// The host part of the first node's addresses.
+/// The last octet of the first node's addresses.
 const FIRST_HOST: u8 = 10;
 
-/// What gives pods their network.
+/// The plugin that gives pods their network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Cni {
@@ -29,52 +30,52 @@ pub enum Cni {
     Calico,
 }
 
-/// What is asked for.
+/// The options with which a lab is started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LabOptions {
     /// The nodes' names.
     pub nodes: Vec<String>,
-    /// Their network plugin.
+    /// The nodes' network plugin.
     pub cni: Cni,
-    /// The folder of rackpool's programs. What is in the lab finds them on its path; the nodes get the
+    /// The folder of rackpool's programs. It is on the path of commands in the lab, and the nodes get the
     /// plugins of [`Cni::Calico`] from it.
     pub programs: Option<PathBuf>,
 }
 
-/// A lab.
+/// A lab: its folder, its options, and the programs that it uses.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Site {
-    /// All that it keeps; goes with it.
+    /// The folder with all files of the lab; it is removed with the lab.
     pub folder: PathBuf,
-    /// What was asked for.
+    /// The options with which the lab was started.
     pub options: LabOptions,
     /// The folder of Kubernetes' programs.
     pub kubernetes: PathBuf,
-    /// kubectl.
+    /// The path of kubectl.
     pub kubectl: PathBuf,
-    /// Its control group in each hierarchy.
+    /// The lab's control group in each hierarchy.
     pub hierarchies: Vec<Hierarchy>,
 }
 
 impl Site {
-    /// What the folder tells.
+    /// Reads the lab's description from its folder.
     pub fn read(folder: &Path) -> Result<Site> {
         let path = folder.join("lab.json");
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         serde_json::from_str(&text).with_context(|| path.display().to_string())
     }
 
-    /// Tells it.
+    /// Writes the lab's description into its folder.
     pub fn write(&self) -> Result<()> {
         self.put("lab.json", &serde_json::to_string_pretty(self)?)
     }
 
-    /// A file or folder of the lab's own.
+    /// The path of a file or folder in the lab's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// What every node has in that folder of the root, below what it has of its own.
+    /// The folder that every node sees as `folder` of its root, below the files of the node's own disk.
     pub fn common(&self, folder: &str) -> PathBuf {
         self.path("common").join(folder)
     }
@@ -85,7 +86,7 @@ impl Site {
         fs::write(&path, text).with_context(|| path.display().to_string())
     }
 
-    /// This very program, as it was when the lab was started.
+    /// The path of this program, as it was when the lab was started.
     pub fn program(&self) -> PathBuf {
         self.path("xtask")
     }
@@ -104,12 +105,12 @@ impl Site {
         numbered.map(|(name, number)| Node { site: self, name, number })
     }
 
-    /// The administrator's way to the API server.
+    /// The path of the administrator's kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
         self.path("admin.kubeconfig")
     }
 
-    /// kubectl as the administrator, for those who are in the cluster's network already.
+    /// A kubectl command as the administrator, for processes that are in the cluster's network already.
     pub fn kubectl(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.kubectl);
         command.arg("--kubeconfig").arg(self.kubeconfig()).args(arguments);
@@ -127,39 +128,39 @@ pub struct Node<'a> {
 }
 
 impl Node<'_> {
-    /// Its disk.
+    /// The folder of the node's disk.
     pub fn folder(&self) -> PathBuf {
         self.site.path("nodes").join(self.name)
     }
 
-    /// A file or folder on its disk.
+    /// The path of a file or folder on the node's disk.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder().join(name)
     }
 
-    /// What it has of its own in that folder of the root, on its disk.
+    /// The part of the node's disk that is mounted over `folder` of its root.
     pub fn disk(&self, folder: &str) -> PathBuf {
         self.path("disk").join(folder)
     }
 
-    /// Its address.
+    /// The node's IPv4 address.
     pub fn address(&self) -> Ipv4Addr {
         let [a, b, c, _] = BRIDGE.octets();
         Ipv4Addr::new(a, b, c, self.host())
     }
 
-    /// Its other address.
+    /// The node's IPv6 address.
     pub fn address_v6(&self) -> Ipv6Addr {
         Ipv6Addr::new(0xfd00, 0x172, 0x30, 0, 0, 0, 0, self.host().into())
     }
 
-    /// The last octet of its addresses, and of that of its network card.
+    /// The last octet of the node's addresses, and of its network card's hardware address.
     pub fn host(&self) -> u8 {
         FIRST_HOST + self.number
     }
 }
 
-/// The last lines of a log.
+/// The last lines of a log file.
 pub fn tail(log: &Path) -> String {
     const LINES: usize = 15;
     let text = fs::read_to_string(log).unwrap_or_default();
@@ -167,7 +168,7 @@ pub fn tail(log: &Path) -> String {
     lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
-/// Runs a program to its end; what it said, or an error with all of its words.
+/// Runs a program to its end. Gives its output, or an error with all that it has written.
 pub fn run(command: &mut Command) -> Result<String> {
     let shown = shown(command);
     let out = command.output().with_context(|| format!("cannot start {shown}"))?;
@@ -177,7 +178,7 @@ pub fn run(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&out.stdout).into_owned())
 }
 
-/// A command in one line.
+/// A command in one line, for messages.
 pub fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")

@@ -1,5 +1,5 @@
-//! The steward, inside of the cluster's namespaces: it starts the control plane and the nodes, and cuts a
-//! node's power when it is asked to.
+//! The steward, a process inside of the cluster's namespaces. It starts the control plane and the nodes, and
+//! on request cuts a node's power.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,25 +19,27 @@ use super::site::{Node, Site, run, tail};
 use super::supervisor::pid_of_child;
 use super::{cgroups, cni, network};
 
-/// The steward's socket. It takes a node's name, cuts its power, boots it, and says `ok` or what is wrong.
+/// The name of the steward's socket. A client writes a node's name there; the steward cuts the node's power,
+/// boots it again, and answers [`OK`] or an error.
 pub const SOCKET: &str = "steward";
-/// What it says when all is well.
+/// The steward's answer when the node is back.
 pub const OK: &str = "ok";
-/// A node's first process, as seen in the cluster's namespace of processes.
+/// The file on a node's disk that holds the id of the node's first process, in the cluster's namespace.
 pub const FIRST_PROCESS: &str = "pid";
-/// The file that tells how many bytes of memory all of it took when the nodes were ready.
+/// The file that holds how many bytes of memory the whole lab took when the nodes were ready.
 pub const MEMORY: &str = "memory";
-/// The kubelet's port.
+/// The port on which a kubelet answers.
 const KUBELET: u16 = 10250;
-/// How often it is asked how far the nodes are, and how long to wait in between. The machine may be busy with
-/// a build.
+/// How often the nodes are asked whether they are ready, and how long to wait in between. The machine may be
+/// busy with a build.
 const QUESTIONS: u32 = 1200;
 const PAUSE: Duration = Duration::from_millis(400);
 
-/// Does its work until the supervisor is no more.
+/// Runs the steward until the supervisor ends.
 pub fn run_cluster(site: &Site) -> Result<()> {
     std::thread::spawn(|| {
-        // Whatever it is, nothing will come any more. All of the namespace ends with this.
+        // The supervisor closes this input when it ends, in whatever way. This process ends then, and with it
+        // the whole namespace.
         let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });
@@ -51,12 +53,12 @@ pub fn run_cluster(site: &Site) -> Result<()> {
 struct Steward<'a> {
     site: &'a Site,
     control_plane: ControlPlane<'a>,
-    /// By name: what its namespaces hang on.
+    /// The process of each running node, by the node's name. The node's namespaces end with it.
     machines: BTreeMap<&'a str, Child>,
 }
 
 impl<'a> Steward<'a> {
-    /// Starts everything, and waits until the nodes are ready.
+    /// Starts the control plane and the nodes, and waits until the nodes are ready.
     fn start(site: &'a Site) -> Result<Steward<'a>> {
         mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), Some(c"mode=755")).context("mounting /run")?;
         fs::create_dir_all("/run/netns")?;
@@ -72,7 +74,7 @@ impl<'a> Steward<'a> {
         Ok(steward)
     }
 
-    /// Boots a node, on the disk that it has.
+    /// Boots a node on the disk that it has.
     fn boot(&mut self, node: Node<'a>) -> Result<()> {
         let site = self.site;
         fs::create_dir_all(node.folder())?;
@@ -82,7 +84,7 @@ impl<'a> Steward<'a> {
         let log = fs::OpenOptions::new().create(true).append(true).open(node.path("node.log"))?;
         let mut command = Command::new(site.program());
         command.args(["lab", "inside", "enter"]).arg(&site.folder).args(["--group", node.name, "--"]);
-        // This mounts /sys, too, as it is in that network.
+        // `ip netns exec` also mounts the `/sys` that belongs to that network namespace.
         command.args(["ip", "netns", "exec", node.name]);
         command.args([
             "unshare",
@@ -127,7 +129,7 @@ impl<'a> Steward<'a> {
         bail!("{told} of {all} nodes are ready after {} s", (PAUSE * QUESTIONS).as_secs())
     }
 
-    /// Whether a node still runs.
+    /// Checks that a node still runs.
     fn check(&mut self, node: Node<'a>) -> Result<()> {
         match self.machines.get_mut(node.name).map(Child::try_wait) {
             Some(Ok(None)) => Ok(()),
@@ -135,7 +137,7 @@ impl<'a> Steward<'a> {
         }
     }
 
-    /// Tells that all is ready, and does what is asked.
+    /// Reports that the lab is ready, and then serves requests on the socket.
     fn serve(mut self) -> Result<()> {
         let listener = UnixListener::bind(self.site.path(SOCKET))?;
         self.site.put(MEMORY, &memory()?.to_string())?;
@@ -148,24 +150,24 @@ impl<'a> Steward<'a> {
                 Ok(()) => OK.to_string(),
                 Err(error) => format!("{error:#}"),
             };
-            // Who asked may have gone.
+            // The client may have gone.
             let _ = connection.write_all(answer.as_bytes());
         }
         Ok(())
     }
 
-    /// Cuts the power of a node and boots it again, on the disk that it has; waits until its kubelet answers.
+    /// Cuts the power of a node, boots it again on the same disk, and waits until its kubelet answers.
     fn restart(&mut self, name: &str) -> Result<()> {
         let node = self.site.node(name)?;
         if let Some(mut machine) = self.machines.remove(node.name) {
-            // All that runs on it ends with its first process. It may have crashed before.
+            // All of the node's processes end with its first one, which may have crashed before.
             if machine.try_wait()?.is_none() {
                 let first = i32::try_from(pid_of_child(machine.id())?)?;
                 kill_process(Pid::from_raw(first).context("a process")?, Signal::KILL)?;
             }
             machine.wait()?;
         }
-        // The kubelet would spend seconds on each of the pods' groups.
+        // The kubelet would otherwise spend seconds on each old group of a pod.
         cgroups::remove(&self.site.hierarchies, node.name)?;
         network::unplug(node)?;
         self.boot(node)?;
@@ -181,11 +183,11 @@ impl<'a> Steward<'a> {
     }
 }
 
-/// The memory of all processes here, what is shared counted once, in bytes.
+/// The memory of all processes in this namespace, in bytes. Memory that processes share is counted once.
 fn memory() -> Result<u64> {
     let mut kibibytes = 0;
     for entry in fs::read_dir("/proc")?.flatten() {
-        // Most are no processes, or have ended meanwhile.
+        // Most entries are no processes; others have ended meanwhile.
         let rollup = fs::read_to_string(entry.path().join("smaps_rollup")).unwrap_or_default();
         let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next());
         kibibytes += pss.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);

@@ -1,14 +1,15 @@
-//! The supervisor: the process outside that owns a lab, and the one that removes what the lab leaves when the
-//! supervisor itself is killed.
+//! The supervisor, a process outside of the cluster's namespaces that owns a lab; and the sweeper, a process
+//! that removes what the lab leaves when the supervisor itself is killed.
 //!
 //! ```text
 //! who wants the lab --- supervisor ---+--- sweeper
 //!                                     '--- unshare --- pid 1 --- steward --- etcd, API server, ..., unshare (a node) --- pid 1 --- node
 //! ```
-//! The supervisor, the sweeper and the steward read a pipe that comes from the left to its end: whoever loses
-//! the one before ends, in whatever way that was lost. `unshare` and the first process of its namespace end
-//! with each other, and with a first process all of its namespace. The sweeper then ends what is still in the
-//! lab's control groups, and removes these and the lab's folder.
+//! The supervisor, the sweeper and the steward each read a pipe that comes from the process to the left. When
+//! that process ends, in whatever way, the pipe is closed, and its reader ends, too. `unshare` and the first
+//! process of its namespace end with each other, and all other processes of the namespace end with the first
+//! one. The sweeper then kills what is still in the lab's control groups, and removes these groups and the
+//! lab's folder.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -28,26 +29,28 @@ use super::{KUBERNETES, cgroups};
 use xtask::cargo::this_program;
 use xtask::sweep::{self, Sweeper};
 
-/// Said to a supervisor on its standard input: it goes on when that is closed.
+/// The line that tells a supervisor, on its standard input, to go on when that input is closed.
 pub const STAY: &str = "stay";
-/// Said to a supervisor on its socket: it ends the lab, and closes the connection when nothing is left.
+/// The line that tells a supervisor, on its socket, to end the lab. It closes the connection when nothing is
+/// left.
 pub const END: &str = "end";
-/// The supervisor's socket.
+/// The name of the supervisor's socket.
 pub const SOCKET: &str = "supervisor";
-/// The cluster's first process, as seen from outside.
+/// The name of the file that holds the id of the cluster's first process, as seen from outside.
 pub const FIRST_PROCESS: &str = "pid";
-/// How long the lab may take to end by itself.
+/// How long the lab may take to end by itself before it is killed.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
-/// Starts a lab and holds it until it is told to end it.
+/// Starts a lab, and keeps it until the supervisor is told to end it.
 pub fn supervise(options: LabOptions) -> Result<()> {
-    // Ctrl-C where this was started is not meant for it.
+    // In a session of its own, so that Ctrl-C in the terminal where the lab was started does not reach the
+    // supervisor.
     setsid().context("a session of its own")?;
     let folder = tempfile::Builder::new().prefix("rackpool-lab-").tempdir()?.keep();
     let sweeper = Sweeper::start(&folder)?;
     let held = hold(&folder, options);
     let swept = sweeper.sweep();
-    // Who asked for the end knows by the end of the connection that all is done.
+    // The connection is closed only when all is done: its client takes that for the answer.
     let (_connection, done) = match held {
         Ok(connection) => (connection, swept),
         Err(error) => (None, Err(error)),
@@ -59,19 +62,19 @@ pub fn supervise(options: LabOptions) -> Result<()> {
     Ok(())
 }
 
-/// What a supervisor waits for.
+/// Events for which a supervisor waits.
 enum Event {
-    /// The lab is to go on without the one who started it.
+    /// The lab is to go on when the process that started it ends.
     Stay,
-    /// The one who started it is no more.
+    /// The process that started the lab has ended.
     Abandoned,
-    /// Somebody asks for the end.
+    /// A client asks for the lab's end, on this connection.
     End(UnixStream),
-    /// The lab has ended by itself.
+    /// The lab has ended without being told to.
     Ended,
 }
 
-/// Holds the lab until it ends; the connection of the one who asked for that.
+/// Keeps the lab until it ends. Gives the connection of the client that asked for the end.
 fn hold(folder: &Path, options: LabOptions) -> Result<Option<UnixStream>> {
     let site = create(folder, options)?;
     let listener = UnixListener::bind(site.path(SOCKET))?;
@@ -92,7 +95,7 @@ fn hold(folder: &Path, options: LabOptions) -> Result<Option<UnixStream>> {
     }
 }
 
-/// Everything that has to be there before the first process of the lab.
+/// Creates the files and control groups that the lab's first process needs.
 fn create(folder: &Path, options: LabOptions) -> Result<Site> {
     let name = folder.file_name().context("the folder has a name")?.to_string_lossy();
     let site = Site {
@@ -103,7 +106,7 @@ fn create(folder: &Path, options: LabOptions) -> Result<Site> {
         hierarchies: cgroups::hierarchies(&name)?,
     };
     site.write()?;
-    // The program may be built anew while the lab runs.
+    // The program may be built anew while the lab runs, so the lab keeps the present one.
     if fs::hard_link(this_program()?, site.program()).is_err() {
         fs::copy("/proc/self/exe", site.program()).context("a copy of this program")?;
     }
@@ -111,7 +114,7 @@ fn create(folder: &Path, options: LabOptions) -> Result<Site> {
     Ok(site)
 }
 
-/// Starts the steward in the cluster's own namespaces. What it says goes where this process says things.
+/// Starts the steward in the cluster's own namespaces. It shares this process's standard output.
 fn start(site: &Site) -> Result<Child> {
     let log = File::create(site.path("steward.log"))?;
     let mut command = Command::new(site.program());
@@ -124,10 +127,10 @@ fn start(site: &Site) -> Result<Child> {
     command.spawn().with_context(|| format!("cannot start {shown}"))
 }
 
-/// Reports everything that happens; each in a thread of its own, as each blocks.
+/// Reports all events. Each kind has its own thread, as waiting for it blocks.
 fn watch(to: Sender<Event>, listener: UnixListener, mut lab: Child) {
     let (from_input, from_lab) = (to.clone(), to.clone());
-    // Nobody listens any more once the end has come; the threads end with the process.
+    // Once the end has come nobody receives events; these threads end with the process.
     std::thread::spawn(move || {
         let mut line = String::new();
         let stays = std::io::stdin().lock().read_line(&mut line).is_ok() && line.trim_end() == STAY;
@@ -140,7 +143,7 @@ fn watch(to: Sender<Event>, listener: UnixListener, mut lab: Child) {
     std::thread::spawn(move || {
         for connection in listener.incoming().flatten() {
             let mut line = String::new();
-            // Others only look whether somebody answers.
+            // Other clients only check whether the supervisor answers.
             if BufReader::new(&connection).read_line(&mut line).is_ok() && line.trim_end() == END {
                 let _ = to.send(Event::End(connection));
             }
@@ -157,17 +160,18 @@ fn wait_for_end(events: &Receiver<Event>) -> Result<Event> {
     }
 }
 
-/// Ends the lab: without its lifeline it ends by itself; else its first process is killed.
+/// Ends the lab. It ends by itself when its lifeline is closed; if that takes too long, its first process is
+/// killed.
 fn end(lifeline: ChildStdin, unshare: Pid, events: &Receiver<Event>, has_ended: bool) {
     drop(lifeline);
     if !has_ended && events.recv_timeout(ENDS_WITHIN).is_err() {
-        // It may end at this very moment. What this does not reach, the sweeper does.
+        // The process may have ended just now. The sweeper kills whatever is left.
         let _ = kill_process(unshare, Signal::KILL);
         let _ = events.recv_timeout(ENDS_WITHIN);
     }
 }
 
-/// The child of a process that has one, or is about to.
+/// The id of a process's only child; waits until there is one.
 pub fn pid_of_child(parent: u32) -> Result<u32> {
     const TRIES: u32 = 3000;
     let wanted = format!("PPid:\t{parent}");
@@ -187,13 +191,14 @@ pub fn pid_of_child(parent: u32) -> Result<u32> {
     bail!("process {parent} does not start its child")
 }
 
-/// Removes what is left of a lab whose supervisor is no more. Its mounts are in namespaces that have ended.
+/// Removes what is left of a lab whose supervisor has ended. The lab's mounts are gone with its namespaces.
 pub fn sweep(folder: &Path) -> Result<()> {
     remove_groups(folder)?;
     sweep::remove(folder)
 }
 
-/// Ends what still runs in the control groups of the lab in this folder, if there is one, and removes them.
+/// Kills what still runs in the control groups of the lab in this folder, if there are any, and removes the
+/// groups.
 pub fn remove_groups(folder: &Path) -> Result<()> {
     match Site::read(folder) {
         Ok(site) => cgroups::remove(&site.hierarchies, ""),

@@ -7,8 +7,8 @@ use std::path::Path;
 
 const OWNER_ONLY: u32 = 0o700;
 
-/// Makes a folder, and those above it that are missing, for their owner alone, whatever the process' umask
-/// is; they are there after a power cut, too. A folder that is there stays as it is.
+/// Makes a folder and the missing folders above it, which only their owner can use, whatever the process's
+/// umask is. The new folders survive a power cut. A folder that exists is not changed.
 ///
 /// # Errors
 /// The system's, of the first folder that cannot be made.
@@ -21,7 +21,7 @@ pub fn create_private(folder: &Path) -> io::Result<()> {
     }
     match DirBuilder::new().mode(OWNER_ONLY).create(folder) {
         Ok(()) => {
-            // A umask takes rights away, from the owner, too.
+            // A umask can take rights away even from the owner, so the rights are set once more.
             fs::set_permissions(folder, Permissions::from_mode(OWNER_ONLY))?;
             folder.parent().filter(|above| !above.as_os_str().is_empty()).map_or(Ok(()), sync_folder)
         }
@@ -30,10 +30,7 @@ pub fn create_private(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Sees to it that what was made in a folder is there after a power cut.
-///
-/// # Errors
-/// The system's.
+/// Makes sure that new entries of a folder survive a power cut.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
@@ -61,7 +58,8 @@ mod tests {
         create_private(&old.join("file/c")).unwrap_err();
     }
 
-    /// A umask is the whole process', so each is tried in a process of its own: this test, run again.
+    /// A umask holds for the whole process, so each umask is tried in a process of its own: this test, run
+    /// again.
     #[test]
     fn under_every_umask() {
         const FOLDER: &str = "FOLDER_OF_THE_UMASK_TEST";

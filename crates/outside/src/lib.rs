@@ -1,4 +1,4 @@
-//! Takes what comes from outside within bounds of time and memory: nobody outside can make a program wait
+//! Reads data from outside within bounds of time and memory, so that nobody outside can make a program wait
 //! without end, or fill its memory.
 //!
 //! * [`read_file`] reads a configuration file. If the file is a pipe, it waits for a limited time.

@@ -29,7 +29,7 @@ pub fn tell(to: To, tell: impl Fn(&str) -> String + Send + Sync + 'static) {
 }
 
 /// Writes to the file descriptor itself, since another thread may hold the standard stream's lock. An error
-/// is ignored: nobody could be told.
+/// is ignored: there is nowhere to report it.
 fn write(to: To, text: &[u8]) {
     let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
     let fd = match to {

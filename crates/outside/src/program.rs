@@ -27,12 +27,12 @@ pub struct Limits {
     pub stderr: usize,
 }
 
-/// Why a program gave no answer. In each case the program has ended.
+/// Why a program gave no usable answer. In each case the program has ended.
 #[derive(Debug)]
 pub enum ProgramError {
-    /// The program did not end within that time.
+    /// The program did not end within this time.
     Slow(Duration),
-    /// The program wrote more than so many bytes to standard output.
+    /// The program wrote more than this many bytes to standard output.
     Wordy(usize),
     /// The program's output could not be read, or its end could not be awaited.
     Io(io::Error),
@@ -90,11 +90,8 @@ impl Program {
         Ok(Program { child, has_group: true, has_ended: false })
     }
 
-    /// Starts a program that may talk to the person at the terminal. It stays in our own process group, since
-    /// the terminal listens only to that.
-    ///
-    /// # Errors
-    /// The system's error.
+    /// Starts a program that may talk to the person at the terminal. It stays in the caller's process group:
+    /// a terminal lets only the processes of its foreground group read.
     pub fn start_at_terminal(command: &mut Command) -> io::Result<Program> {
         Ok(Program { child: command.spawn()?, has_group: false, has_ended: false })
     }
@@ -216,7 +213,7 @@ mod tests {
         assert!(matches!(hear("exec cat /dev/zero >&2", limits), Err(ProgramError::Slow(_))));
     }
 
-    /// The processes that a program has started are killed with it.
+    /// The processes that a program has started are killed together with the program.
     #[test]
     fn who_does_not_end_is_ended() {
         let dir = tempfile::tempdir().unwrap();

@@ -186,8 +186,8 @@ fn units(text: &str) -> impl Iterator<Item = Unit> {
     text.bytes().enumerate().map(|(at, byte)| Unit { byte, start: at, end: at + 1 })
 }
 
-/// A spelling that all spellings of a text have in common: without escapes, in lower case. Different texts
-/// may have the same; then more is hidden than necessary.
+/// A form of the text that is the same for all its spellings: without escapes, in lower case. Different texts
+/// may have the same form; then more is hidden than necessary.
 fn canonical(text: &str) -> Vec<Unit> {
     without_escapes(text).into_iter().map(in_lower_case).collect()
 }
@@ -237,7 +237,7 @@ fn undo_escapes(units: &[Unit]) -> Vec<Unit> {
                 let bytes = char.encode_utf8(&mut bytes).bytes();
                 out.extend(bytes.map(|byte| Unit { byte, start: unit.start, end }));
             }
-            // A backslash that escapes nothing known is left out.
+            // A backslash before anything else is not part of the result.
             None if taken > 0 => {}
             None => out.push(*unit),
         }

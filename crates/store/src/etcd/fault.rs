@@ -18,9 +18,10 @@ pub(super) enum FaultClass {
     Unreachable,
     /// The member has no leader, or lost the request on the way to one.
     Leaderless,
-    /// It is not etcd that answers, or its certificate does not prove that it is ours.
+    /// The server that answers is not etcd, or its certificate does not prove that it belongs to this
+    /// cluster.
     Impostor,
-    /// We have no permission, or the member does not accept our user or our certificate.
+    /// This client has no permission, or the member does not accept its user or its certificate.
     Denied,
     /// Users or roles have changed since the token was given; a new token helps.
     StaleToken,

@@ -280,7 +280,7 @@ impl Member {
         Ok((live, Connection::New))
     }
 
-    /// A client with a token, where a user is configured and this etcd has users.
+    /// A client with a token if a user is configured and this etcd has users; else a client without one.
     async fn authenticated(&self, channel: Channel) -> Result<Client, Error> {
         let options = || ConnectOptions::new().with_require_leader(true);
         if let Some((name, password)) = &self.user {

@@ -148,7 +148,7 @@ async fn events(mut stream: WatchStream, member: &Member, scope: &Scope, sender:
     }
 }
 
-/// What a change of a key tells; nothing where the record is of another scope.
+/// The event that a change of a key stands for; `None` where the key's record is of another scope.
 fn told(change: EventType, kv: &KeyValue, scope: &Scope) -> Option<Event> {
     let path = String::from_utf8_lossy(kv.key());
     let revision = Revision::from(kv.mod_revision());
@@ -164,7 +164,8 @@ fn told(change: EventType, kv: &KeyValue, scope: &Scope) -> Option<Event> {
     })
 }
 
-/// After a gap the connection may be of no use; a compaction costs one connection more.
+/// Drops the connection, since after a gap it may be of no use. After a mere compaction that costs one new
+/// connection.
 async fn give_up(cluster: &Cluster, member: &Member, live: &Live) {
     member.forget(live).await;
     cluster.leave(&member.url);

@@ -35,8 +35,8 @@ use super::pace::Pace;
 use super::recent::Recent;
 use crate::error::StoreError;
 
-/// Applies while an answer is awaited. After the first duration of silence the client asks whether the server
-/// is alive; after the second without a reply it gives up.
+/// Applies while the client waits for an answer. After the first duration of silence the client asks whether
+/// the server is alive; after the second without a reply it gives up.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
 /// HTTP/2's flow-control window, in bytes. A whole scope comes in one answer: a small window would make it
 /// slow.
@@ -61,13 +61,13 @@ pub(super) struct Question {
     pub(super) body: Option<String>,
     /// The media type of the body.
     pub(super) content_type: &'static str,
-    /// The media types of the answer that we accept.
+    /// The media types that the client accepts for the answer.
     pub(super) accept: &'static str,
     /// The largest answer that is read, in bytes.
     pub(super) most: usize,
 }
 
-/// Our `User-Agent`, which appears in the server's audit log.
+/// This client's `User-Agent`, which appears in the server's audit log.
 const OURSELVES: &str = concat!("rackpool/", env!("CARGO_PKG_VERSION"));
 /// The field manager that `managedFields` shows for Calico's clients, which set none.
 const FIELD_MANAGER: &str = "Go-http-client";
@@ -235,7 +235,7 @@ impl Server {
         self.credentials.get(deadline).await.map_err(|why| RequestFault::nobody(&self.shown, &why))
     }
 
-    /// The body of an answer that arrives while things happen: a watch's.
+    /// Asks for a watch. Gives the body of the answer, which goes on arriving as long as things happen.
     pub(super) async fn listen(&self, url: String, deadline: Instant) -> Result<Body, RequestFault> {
         let deadline = self.introduce(deadline).await?;
         self.answer(&Question::get(url), deadline).await.map(|(_, body)| body)
@@ -288,7 +288,7 @@ impl Server {
             if parts.status.is_success() {
                 return Ok((parts.status, body));
             }
-            // A request that is not authenticated was not carried out, so it may be sent again.
+            // A request that the server could not authenticate was not carried out, so it may be sent again.
             let is_unknown = parts.status == StatusCode::UNAUTHORIZED;
             if is_unknown
                 && !std::mem::replace(&mut was_renewed, true)
@@ -309,8 +309,8 @@ impl Server {
         }
     }
 
-    /// The server's message without our secrets: a server may echo a request's headers. In a JSON text, the
-    /// strings are searched as they read after unescaping.
+    /// The server's message without the client's secrets: a server may echo a request's headers. In a JSON
+    /// text, each string is searched after its escapes are undone.
     fn without_secrets(&self, identity: &Identity, text: &str) -> String {
         let mut secrets = identity.secrets();
         let user =

@@ -25,7 +25,7 @@ pub(super) struct User {
     pub(super) place: String,
 }
 
-/// Where credentials come from.
+/// The source of credentials.
 #[derive(Default)]
 enum Source {
     /// There are no credentials, or they never change.
@@ -44,7 +44,7 @@ pub(super) struct Credentials {
     known: Mutex<Option<Arc<Identity>>>,
 }
 
-/// Proves who we are, on a request or a connection. Secret.
+/// What proves this client's identity, on a request or a connection. Secret.
 #[derive(Default)]
 pub(super) struct Identity {
     /// The value of `Authorization`.

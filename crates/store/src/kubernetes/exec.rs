@@ -27,7 +27,7 @@ pub(super) struct Exec {
     pub(super) env: Vec<(String, String)>,
     /// Whether the plugin may talk to the person at the terminal, if there is a terminal.
     pub(super) may_ask: bool,
-    /// What the plugin is told of the cluster, where the kubeconfig wants that.
+    /// What the kubeconfig wants the plugin to be told about the cluster, if anything.
     pub(super) cluster: Option<Json>,
 }
 

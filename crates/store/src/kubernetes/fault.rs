@@ -21,11 +21,12 @@ pub(super) enum FaultClass {
     /// The connection went away before the answer came, and nothing is in doubt: the request was a read, or a
     /// write that was certainly not carried out. It can be sent again at once.
     BrokenOff,
-    /// It is not our API server that answers, or its certificate does not prove that it is.
+    /// The server that answers is not this cluster's API server, or its certificate does not prove that it
+    /// is.
     Impostor,
-    /// The server does not know who we are.
+    /// The server does not recognise this client's credentials.
     Unknown,
-    /// Our user has no right to do this.
+    /// This client's user has no right to do this.
     Forbidden,
     /// The object does not exist. Another object of the same name may.
     Absent,
@@ -44,7 +45,7 @@ pub(super) enum FaultClass {
     Name,
     /// The object is too large.
     TooLarge,
-    /// The server asks to wait so long.
+    /// The server asks the client to wait this long.
     Throttled(Duration),
     /// The answer exceeds the bound for its kind.
     Endless,
@@ -105,7 +106,7 @@ impl RequestFault {
         RequestFault { kind: FaultClass::Unreachable, in_doubt, text }
     }
 
-    /// Our own limit on requests would let the request go only after the deadline.
+    /// This client's own limit on requests would let the request go only after the deadline.
     pub(super) fn paced(url: &str, wait: Duration) -> RequestFault {
         let text = format!(
             "too many requests to the Kubernetes API server at {url} for the limit of this process. Raise K8S_CLIENT_QPS and K8S_CLIENT_BURST"

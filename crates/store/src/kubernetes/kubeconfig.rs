@@ -315,7 +315,7 @@ fn merge_named<T>(
     Some(merged)
 }
 
-/// A PEM text: the field's own in base64, or that of the file which the other field names.
+/// A PEM text: the field's own in base64, or that of the file that the other field names.
 fn data_or_file(
     place: &str,
     what: &str,
@@ -408,7 +408,7 @@ impl FileExec {
 }
 
 impl Cluster {
-    /// What a credential plugin is told of the cluster, where it asks for that.
+    /// What a credential plugin is told about the cluster, if the kubeconfig wants that.
     fn info(&self) -> Json {
         let mut info = serde_json::Map::new();
         let mut put = |name: &str, value: Option<Json>| {

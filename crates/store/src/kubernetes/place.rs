@@ -168,7 +168,7 @@ impl Range {
         url
     }
 
-    /// The URL of a watch that begins after a revision and ends after so many seconds.
+    /// The URL of a watch that begins after that revision and ends after `seconds` seconds.
     pub(super) fn watch_url(&self, revision: &str, seconds: u64) -> String {
         let mut url = format!(
             "{}?watch=true&allowWatchBookmarks=true&resourceVersion={revision}&timeoutSeconds={seconds}",

@@ -203,13 +203,13 @@ pub(super) fn decode(
     }
 }
 
-/// What a scope was found to hold.
+/// The contents of a scope, or of a page of it.
 #[derive(Default)]
 pub(super) struct Listed {
     pub(super) slots: Vec<(Key, Slot)>,
-    /// What cannot be read and does not tell which record it is, by the position of its object.
+    /// Objects that cannot be read and whose records cannot be told, each by the position of its object.
     pub(super) strays: Vec<(String, DecodeError)>,
-    /// Where there may be more.
+    /// The last key of the page; `None` where the scope has no more records.
     last: Option<Key>,
     /// The server's revision when it made the list.
     pub(super) revision: Option<Revision>,
@@ -284,8 +284,8 @@ pub(super) async fn list_range(
                     page = (page / 8).max(1);
                     continue;
                 }
-                // The server does not accept the token that we made: read from the start, and skip the
-                // records up to `after`.
+                // The server does not accept the token that this client has made: read from the start, and
+                // skip the records up to `after`.
                 FaultClass::Invalid
                     if after.is_some() && listed.slots.is_empty() && passes_over.is_none() =>
                 {
@@ -368,7 +368,7 @@ fn item_slot(
     Ok(seen.filter(|(key, _)| read.scope.holds(key)))
 }
 
-/// The record that an object is by its name.
+/// The key of the record that an object of that name stores; `None` where the name tells none.
 pub(super) fn named(range: &Range, name: &str) -> Option<Key> {
     match range.what {
         What::Custom(collection) => crd::key_of_name(collection, name),

@@ -138,17 +138,18 @@ struct Followed<'f> {
     group: Group,
     scope: &'f Scope,
     range: Range,
-    /// What was told, by the position of its object: what is flagged first and removed then is told once.
+    /// The objects of which events were sent, by their position. So an object that is first flagged and then
+    /// removed gives only one event.
     known: HashMap<String, Known>,
-    /// Up to here everything was told.
+    /// The revision up to which all events were sent.
     revision: Revision,
 }
 
-/// What an object was told as.
+/// What was last sent about an object.
 #[derive(PartialEq, Eq)]
 enum Known {
     Record(Key),
-    /// By its key.
+    /// It was sent as a stray, under this key.
     Stray(String),
 }
 
@@ -218,7 +219,7 @@ impl Followed<'_> {
         }
     }
 
-    /// What a line tells; nothing where it is about what is not known to exist.
+    /// The events that a line of the watch stands for; none where the line tells nothing new.
     fn told(&mut self, line: &[u8]) -> Result<Vec<Event>, End> {
         let Ok(told) = serde_json::from_slice::<WatchLine<'_>>(line) else {
             // The connection broke within a line.
@@ -256,7 +257,7 @@ impl Followed<'_> {
         Ok(gone.into_iter().chain(event).collect())
     }
 
-    /// What an object that exists tells; nothing where it holds no record of the scope.
+    /// The event for an object that exists; `None` where the object holds no record of the scope.
     fn event(&self, text: &str, name: &str) -> Option<Event> {
         let error = match decode(self.server, self.group, self.range.what, text) {
             Ok(object) => {

@@ -123,7 +123,7 @@ fn answer_meta(text: &str) -> WrittenMeta {
     serde_json::from_str::<Written>(text).unwrap_or_default().metadata
 }
 
-/// A write of a batch, and what it needs.
+/// A write of a batch, with everything that carrying it out needs.
 struct Commit<'c> {
     server: &'c Server,
     group: Group,

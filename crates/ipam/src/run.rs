@@ -98,7 +98,7 @@ pub async fn run_warm<S: Store, E: Effects, P: Planner + Clone>(
     within: Duration,
 ) -> Result<P::Answer, RunError<P::Error>> {
     let budget = Budget::new(effects, within);
-    let beginning = match planned_warm(store, &budget, &mut planner, kept).await {
+    let beginning = match plan_on_kept_view(store, &budget, &mut planner, kept).await {
         Some((batch, answer)) => Beginning::Planned(batch, answer),
         None => Beginning::Nothing,
     };
@@ -117,7 +117,7 @@ enum Beginning<A> {
 /// Plans on a kept view. Gives the batch and the answer that holds once the batch is applied. `None` where
 /// the planner may not begin on a kept view, or its answer may not rest on one; the planner is unchanged
 /// then.
-async fn planned_warm<S: Store, E: Effects, P: Planner + Clone>(
+async fn plan_on_kept_view<S: Store, E: Effects, P: Planner + Clone>(
     store: &S,
     budget: &Budget<'_, E>,
     planner: &mut P,
@@ -135,7 +135,7 @@ async fn planned_warm<S: Store, E: Effects, P: Planner + Clone>(
     let mut trial = planner.clone();
     let (now, seed) = (budget.effects.now(), budget.effects.seed());
     let plan = |trial: &mut P, view: &View| trial.plan(view, now, seed);
-    match planned(store, budget, &mut trial, Some(view), plan).await {
+    match read_and_plan(store, budget, &mut trial, Some(view), plan).await {
         Ok(Ok(Plan::Commit { batch, answer })) if !batch.is_empty() && trial.may_stand_warm(&answer) => {
             *planner = trial;
             Some((batch, answer))
@@ -229,7 +229,7 @@ async fn attempts<S: Store, E: Effects, P: Planner>(
                 budget.note(Met::Attempt { is_warm: false });
                 let (now, seed) = (budget.effects.now(), budget.effects.seed());
                 let plan = |planner: &mut P, view: &View| planner.plan(view, now, seed);
-                match planned(store, budget, planner, view, plan).await {
+                match read_and_plan(store, budget, planner, view, plan).await {
                     Ok(Ok(plan)) => plan,
                     Ok(Err(error)) => return Err(RunError::Plan(error)),
                     Err(error) if error.is_transient() => {
@@ -244,7 +244,7 @@ async fn attempts<S: Store, E: Effects, P: Planner>(
         let (batch, answer) = match plan {
             Plan::Commit { batch, answer } if !batch.is_empty() => (batch, answer),
             Plan::Commit { answer, .. } | Plan::Done(answer) => return Ok(answer),
-            // Cannot happen: `planned` carries out every fetch itself.
+            // Cannot happen: `read_and_plan` carries out every fetch itself.
             Plan::Fetch(_) => continue,
         };
         match commit(store, budget, &batch).await {
@@ -267,7 +267,7 @@ async fn attempts<S: Store, E: Effects, P: Planner>(
 }
 
 /// Lets the planner plan, and reads each time what it asks for, until it has a plan that needs no more reads.
-async fn planned<S: Store, E: Effects, P: Planner, T>(
+async fn read_and_plan<S: Store, E: Effects, P: Planner, T>(
     store: &S,
     budget: &Budget<'_, E>,
     planner: &mut P,
@@ -280,7 +280,7 @@ async fn planned<S: Store, E: Effects, P: Planner, T>(
         None => read(store, budget, &asked).await?,
     };
     for made in 0..READS {
-        if let Some(unreadable) = needed(planner, &asked, &view) {
+        if let Some(unreadable) = needed_but_unreadable(planner, &asked, &view) {
             return Err(unreadable.error.clone().into());
         }
         match plan(planner, &view) {
@@ -306,7 +306,11 @@ async fn planned<S: Store, E: Effects, P: Planner, T>(
 }
 
 /// The first record that the planner asked for by its key, that cannot be read, and that the planner needs.
-fn needed<'v, P: Planner>(planner: &P, asked: &ReadSet, view: &'v View) -> Option<&'v Arc<Unreadable>> {
+fn needed_but_unreadable<'v, P: Planner>(
+    planner: &P,
+    asked: &ReadSet,
+    view: &'v View,
+) -> Option<&'v Arc<Unreadable>> {
     let keys = asked.keys.iter().filter(|(_, depth)| *depth > Depth::Key).map(|(key, _)| key);
     keys.filter(|key| !planner.can_do_without(key)).find_map(|key| view.unreadable(key))
 }
@@ -370,7 +374,7 @@ async fn give_up<S: Store, E: Effects, P: Planner>(store: &S, budget: &Budget<'_
         }
         let now = budget.effects.now();
         let plan = |planner: &mut P, view: &View| Ok(planner.give_up(view, now));
-        let plan = planned(store, budget, planner, None, plan).await;
+        let plan = read_and_plan(store, budget, planner, None, plan).await;
         match plan {
             Ok(Ok(Plan::Commit { batch, .. })) if !batch.is_empty() => {
                 if let Ok(report) = commit(store, budget, &batch).await {

@@ -138,7 +138,7 @@ async fn events(mut stream: WatchStream, member: &Member, scope: &Scope, sender:
             };
         }
         for event in response.events() {
-            let told = event.kv().and_then(|kv| told(event.event_type(), kv, scope));
+            let told = event.kv().and_then(|kv| event_of(event.event_type(), kv, scope));
             if let Some(told) = told
                 && sender.send(Ok(told)).await.is_err()
             {
@@ -149,7 +149,7 @@ async fn events(mut stream: WatchStream, member: &Member, scope: &Scope, sender:
 }
 
 /// The event that a change of a key stands for; `None` where the key's record is of another scope.
-fn told(change: EventType, kv: &KeyValue, scope: &Scope) -> Option<Event> {
+fn event_of(change: EventType, kv: &KeyValue, scope: &Scope) -> Option<Event> {
     let path = String::from_utf8_lossy(kv.key());
     let revision = Revision::from(kv.mod_revision());
     Some(match (Key::from_etcd_path(&path), change) {

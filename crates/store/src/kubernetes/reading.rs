@@ -313,7 +313,7 @@ pub(super) async fn list_range(
                     // The object's name tells the scope's key. Where it does not, the list reports the
                     // fault as a stray, under the object's own name.
                     let meta = ShortMeta::of(item.get());
-                    match named(range, &meta.name).filter(|key| read.scope.holds(key)) {
+                    match key_of_object(range, &meta.name).filter(|key| read.scope.holds(key)) {
                         Some(key) => (key, Slot::unreadable(error, Revision::new(meta.revision))),
                         None => {
                             listed.strays.push((range.position_of(&meta.namespace, &meta.name), error));
@@ -369,7 +369,7 @@ fn item_slot(
 }
 
 /// The key of the record that an object of that name stores; `None` where the name tells none.
-pub(super) fn named(range: &Range, name: &str) -> Option<Key> {
+pub(super) fn key_of_object(range: &Range, name: &str) -> Option<Key> {
     match range.what {
         What::Custom(collection) => crd::key_of_name(collection, name),
         What::Nodes => Some(Key::global(api::Kind::Node, name)),

@@ -16,7 +16,7 @@ use super::bounded;
 use super::connection::Server;
 use super::fault::{FaultClass, RequestFault};
 use super::place::{self, Range};
-use super::reading::{decode, list, named, record_of};
+use super::reading::{decode, key_of_object, list, record_of};
 use crate::error::WatchError;
 use crate::following::{Following, PAUSE, Sender};
 use crate::port::Watch;
@@ -203,7 +203,7 @@ impl Followed<'_> {
                 () = sender.closed() => return End::Unwanted,
             };
             while let Some(line) = lines.next() {
-                let told = match self.told(&line) {
+                let told = match self.events_of(&line) {
                     Ok(told) => told,
                     Err(end) => return end,
                 };
@@ -220,7 +220,7 @@ impl Followed<'_> {
     }
 
     /// The events that a line of the watch stands for; none where the line tells nothing new.
-    fn told(&mut self, line: &[u8]) -> Result<Vec<Event>, End> {
+    fn events_of(&mut self, line: &[u8]) -> Result<Vec<Event>, End> {
         let Ok(told) = serde_json::from_slice::<WatchLine<'_>>(line) else {
             // The connection broke within a line.
             return Err(End::Over);
@@ -266,7 +266,7 @@ impl Followed<'_> {
             }
             Err(error) => error,
         };
-        Some(match named(&self.range, name).filter(|key| self.scope.holds(key)) {
+        Some(match key_of_object(&self.range, name).filter(|key| self.scope.holds(key)) {
             Some(key) => {
                 Event::Unreadable(key, Arc::new(Unreadable { error, revision: self.revision.clone() }))
             }

@@ -117,7 +117,7 @@ pub(super) fn check(path: &Path) -> Result<(), StepError> {
     let Ok(number @ Some(2..)) = needs_wal(path) else { return Ok(()) };
     let conn = reach(path)?;
     conn.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    let seen = match seen(&conn) {
+    let seen = match mark_in(&conn) {
         // A process has the database open after all, and only its -shm file was removed; that process has
         // made this check. It is not waited for, since it may be waiting for a lock that the caller holds.
         // Any other fault of the database is found when it is opened for use.
@@ -156,7 +156,7 @@ pub(super) fn check_whole(conn: &Connection, path: &Path) -> Result<(), StepErro
 }
 
 fn judge(conn: &Connection, path: &Path) -> Result<(), StepError> {
-    let Ok(seen) = seen(conn) else { return Ok(()) };
+    let Ok(seen) = mark_in(conn) else { return Ok(()) };
     let Some(frames) = frames(conn)? else { return Ok(()) };
     let page: u32 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
     let page = page as usize;
@@ -166,7 +166,7 @@ fn judge(conn: &Connection, path: &Path) -> Result<(), StepError> {
     if length <= wal::size(frames, page) && !is_unseen {
         return Ok(());
     }
-    let Some((log, length)) = still(&file) else { return Ok(()) };
+    let Some((log, length)) = read_at_rest(&file) else { return Ok(()) };
     // The first commit after a move may be torn by a crash. The commit that set the mark was synced before
     // that.
     if is_unseen && (!log.has_header || length < wal::size(1, page)) {
@@ -188,7 +188,7 @@ pub(super) fn check_for_backup(conn: &Connection, path: &Path) -> Result<(), Ste
     let wal = wal_of(path);
     let Some(taken) = frames(conn)? else { return Ok(()) };
     let is_whole = |log: Log| log.has_header && !log.is_cut && !log.has_tail && log.frames >= taken;
-    if still(&wal).is_none_or(|(log, length)| length == 0 || is_whole(log)) {
+    if read_at_rest(&wal).is_none_or(|(log, length)| length == 0 || is_whole(log)) {
         return Ok(());
     }
     // What looks like damage may be a commit of another process under way. So the file is read again under
@@ -196,7 +196,7 @@ pub(super) fn check_for_backup(conn: &Connection, path: &Path) -> Result<(), Ste
     let _lock = Lock::take(&wal)?;
     let guard = reach(path)?;
     guard.execute_batch("BEGIN IMMEDIATE")?;
-    let judged = frames(conn).and_then(|taken| match (taken, still(&wal)) {
+    let judged = frames(conn).and_then(|taken| match (taken, read_at_rest(&wal)) {
         (Some(taken), Some((log, length))) => {
             refuse_cut(path, log, length)?;
             let why = match () {
@@ -226,7 +226,7 @@ fn refuse_cut(path: &Path, log: Log, length: usize) -> Result<(), StepError> {
 }
 
 /// What a -wal file holds, and its length, read while no process writes to it.
-fn still(wal: &Path) -> Option<(Log, usize)> {
+fn read_at_rest(wal: &Path) -> Option<(Log, usize)> {
     let mut bytes = fs::read(wal).ok()?;
     for _ in 0..3 {
         let log = examine(&bytes);
@@ -252,7 +252,7 @@ fn frames(conn: &Connection) -> Result<Option<usize>, StepError> {
     }
 }
 
-fn seen(conn: &Connection) -> Result<Option<i64>, rusqlite::Error> {
+fn mark_in(conn: &Connection) -> Result<Option<i64>, rusqlite::Error> {
     match conn.query_row("SELECT needs_wal FROM checkpoint", [], |row| row.get(0)).optional() {
         Err(rusqlite::Error::SqliteFailure(error, _))
             if error.extended_code == rusqlite::ffi::SQLITE_ERROR =>

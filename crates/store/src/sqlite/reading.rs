@@ -43,8 +43,8 @@ pub(super) fn counter(conn: &Connection) -> Result<(i64, i64), StepError> {
             }
             (revision, trimmed) => format!(
                 "says revision {}, trimmed {}, which no file comes to",
-                shown(revision),
-                shown(trimmed)
+                for_message(revision),
+                for_message(trimmed)
             ),
         },
     };
@@ -57,7 +57,7 @@ pub(super) fn counter(conn: &Connection) -> Result<(i64, i64), StepError> {
 }
 
 /// A value as an error message quotes it.
-fn shown(value: ValueRef<'_>) -> String {
+fn for_message(value: ValueRef<'_>) -> String {
     match value {
         ValueRef::Null => "NULL".to_string(),
         ValueRef::Integer(number) => number.to_string(),
@@ -74,7 +74,7 @@ fn revision_in(value: ValueRef<'_>) -> (Revision, Option<String>) {
     match value {
         ValueRef::Integer(number) => (Revision::from(number), None),
         other => {
-            let shown = shown(other);
+            let shown = for_message(other);
             (Revision::new(format!("none: {shown}")), Some(format!("{shown} is no revision")))
         }
     }
@@ -195,7 +195,7 @@ fn outside(conn: &Connection) -> Result<Vec<(String, Revision)>, StepError> {
     let rows = found.query_map((ROOT, end_of(ROOT), STRAYS as i64), |row| {
         let path = match row.get_ref(0)? {
             ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-            other => shown(other),
+            other => for_message(other),
         };
         Ok((path, revision_in(row.get_ref(1)?).0))
     })?;
@@ -212,7 +212,7 @@ pub(super) fn keys(conn: &Connection) -> Result<Vec<String>, StepError> {
     let keys = all.query_map([], |row| {
         Ok(match row.get_ref(0)? {
             ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-            other => shown(other),
+            other => for_message(other),
         })
     })?;
     Ok(keys.collect::<Result<_, _>>()?)

@@ -76,7 +76,7 @@ fn apply(conn: &Connection, batch: &Batch) -> Result<Applied, StepError> {
     let first = revision;
     for Transaction { operations } in batch.transactions(usize::MAX) {
         let paths: Vec<String> = operations.iter().map(|operation| operation.key.etcd_path()).collect();
-        if let Some((at, current)) = refused(conn, batch, &report.outcomes, &operations, &paths)? {
+        if let Some((at, current)) = first_refused(conn, batch, &report.outcomes, &operations, &paths)? {
             report.outcomes[operations[at].writes[0]] = Outcome::Refused(Refusal::Conflict(current));
             break;
         }
@@ -96,7 +96,7 @@ fn apply(conn: &Connection, batch: &Batch) -> Result<Applied, StepError> {
 
 /// The first operation of a transaction whose expectation does not hold, and the record that is stored
 /// instead.
-fn refused(
+fn first_refused(
     conn: &Connection,
     batch: &Batch,
     outcomes: &[Outcome],

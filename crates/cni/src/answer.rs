@@ -1,4 +1,4 @@
-//! What the runtime reads.
+//! Writes the plugin's answers, which the container runtime reads.
 
 use std::io::{self, Write};
 
@@ -7,14 +7,15 @@ use serde_json::{Value as Json, json};
 use crate::conf::VERSIONS;
 use crate::error::CniError;
 
-/// The text of an answer: four spaces deep, without a newline at its end, escaped as Go escapes.
+/// The text of an answer: indented by four spaces, without a newline at its end, with the characters escaped
+/// that Go escapes.
 pub fn text(json: &Json) -> String {
     let mut out = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut writer = serde_json::Serializer::with_formatter(&mut out, formatter);
     serde::Serialize::serialize(json, &mut writer).expect("a JSON value always serializes into memory");
     let text = golang::json::escape(&String::from_utf8_lossy(&out));
-    // Some terminals obey these, and who shows the answer shows it there.
+    // Some terminals take these characters for commands, and somebody may show the answer on one.
     let obeyed = |c: char| matches!(c, '\u{7f}'..='\u{9f}');
     if !text.contains(obeyed) {
         return text;
@@ -23,10 +24,10 @@ pub fn text(json: &Json) -> String {
     text.chars().map(spelled).collect()
 }
 
-/// Writes an answer, or the object of an error; gives the exit code.
+/// Writes an answer, or the JSON object of an error. Gives the exit code.
 ///
 /// # Errors
-/// When nobody reads it.
+/// When standard output cannot be written.
 pub fn give(answer: Result<String, CniError>, stdout: &mut dyn Write) -> io::Result<u8> {
     let (answer, code) = match answer {
         Ok(answer) => (answer, 0),
@@ -37,7 +38,7 @@ pub fn give(answer: Result<String, CniError>, stdout: &mut dyn Write) -> io::Res
     Ok(code)
 }
 
-/// What VERSION answers.
+/// The answer to the command VERSION.
 pub fn versions() -> String {
     format!("{}\n", json!({"cniVersion": "1.1.0", "supportedVersions": VERSIONS}))
 }

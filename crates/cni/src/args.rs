@@ -6,32 +6,31 @@ use golang::strconv::quote;
 
 use crate::error::CniError;
 
-/// What of `CNI_ARGS` counts.
+/// The arguments in `CNI_ARGS` that the plugins use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Args {
-    /// The address that is asked for.
+    /// The address that the caller asks for.
     pub ip: Option<IpAddr>,
     /// The pod's name; empty for none.
     pub pod: String,
     /// The pod's namespace; empty for none.
     pub namespace: String,
-    /// The namespace of what is no pod; empty for none. (Calico's tests say it.)
+    /// The namespace of a workload that is not a pod; empty for none. (Calico's tests set it.)
     pub test_namespace: String,
-    /// The hardware address that the container is to have, as it stands there; empty for none. (Calico does
-    /// not look at it.)
+    /// The hardware address that the container is to have, as written; empty for none. (Calico ignores it.)
     pub mac: String,
 }
 
-/// The pod's keys. They need `IgnoreUnknown`, as the text is read twice in Calico, the second time without
-/// them.
+/// The names of the pod's keys. They need `IgnoreUnknown`: Calico reads the text twice, and the second time
+/// it does not know these keys.
 const POD: [&str; 3] = ["K8S_POD_NAME", "K8S_POD_NAMESPACE", "K8S_POD_INFRA_CONTAINER_ID"];
 
 impl Args {
-    /// Reads the text. Of a key that is there twice, the later value counts.
+    /// Reads the text. If a key occurs twice, the later value counts.
     ///
     /// # Errors
-    /// Pieces without exactly one `=`, bad values, unknown keys without `IgnoreUnknown`; in the words of the
-    /// CNI library.
+    /// For pieces without exactly one `=`, for bad values, and for unknown keys without `IgnoreUnknown`. The
+    /// error texts are those of the CNI library.
     pub fn parse(text: &str) -> Result<Args, CniError> {
         let mut args = Args::default();
         if text.is_empty() {
@@ -72,7 +71,7 @@ impl Args {
         Ok(args)
     }
 
-    /// Whether it is a Kubernetes pod that is asked for: both its names are given.
+    /// Whether the request is for a Kubernetes pod: both its name and its namespace are given.
     pub fn is_pod(&self) -> bool {
         !self.pod.is_empty() && !self.namespace.is_empty()
     }
@@ -101,7 +100,7 @@ mod tests {
         Args::parse(text).unwrap_err().msg
     }
 
-    /// Recorded, all of them.
+    /// The answers were recorded from Calico.
     #[test]
     fn as_recorded() {
         assert_eq!(Args::parse(""), Ok(Args::default()));

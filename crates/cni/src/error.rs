@@ -2,35 +2,35 @@
 
 use serde_json::{Map, Value as Json};
 
-/// What the runtime is told: a code, a message, and details where there are any.
+/// An error as the runtime gets it: a code, a message, and possibly details.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CniError {
-    /// One of the constants.
+    /// The error's code: one of the constants below.
     pub code: u32,
-    /// What users see.
+    /// The message that users see.
     pub msg: String,
-    /// More of it; empty for none.
+    /// Further information; empty if there is none.
     pub details: String,
 }
 
 impl CniError {
-    /// The configuration's version does not allow it.
+    /// The code for: the configuration's version does not allow the command.
     pub const VERSION: u32 = 1;
-    /// No container's name.
+    /// The code for: the name of the container or of the interface is invalid.
     pub const CONTAINER: u32 = 3;
-    /// The environment is wrong.
+    /// The code for: an environment variable is missing or wrong.
     pub const ENVIRONMENT: u32 = 4;
-    /// Standard input or output failed.
+    /// The code for: standard input or output failed.
     pub const IO: u32 = 5;
-    /// The configuration is no JSON.
+    /// The code for: the configuration is no JSON.
     pub const DECODING: u32 = 6;
-    /// The network has no good name.
+    /// The code for: the network's name is missing or invalid.
     pub const NETWORK: u32 = 7;
-    /// The network namespace is the plugin's own.
+    /// The code for: the network namespace is the plugin's own.
     pub const NETNS: u32 = 8;
-    /// The datastore cannot be used.
+    /// The code for: the datastore cannot be used.
     pub const TEST: u32 = 100;
-    /// Everything that the plugin itself has to say.
+    /// The code for every error that the plugin itself finds, and not the protocol.
     pub const INTERNAL: u32 = 999;
 
     /// An error without details.
@@ -38,18 +38,18 @@ impl CniError {
         CniError { code, msg: msg.into(), details: String::new() }
     }
 
-    /// One of the plugin's own.
+    /// An error with the code [`CniError::INTERNAL`], and without details.
     pub fn internal(msg: impl ToString) -> CniError {
         CniError::new(CniError::INTERNAL, msg.to_string())
     }
 
-    /// With details.
+    /// Adds details to the error.
     pub fn with(mut self, details: impl Into<String>) -> CniError {
         self.details = details.into();
         self
     }
 
-    /// The object.
+    /// The JSON object that the runtime reads.
     pub fn to_json(&self) -> Json {
         let mut object = Map::new();
         object.insert("code".to_string(), self.code.into());

@@ -1,5 +1,6 @@
-//! The host's lock: one plugin of a node at a time. It spares the datastore the conflicts that they would
-//! have with each other; nothing rests on it, so whoever cannot have it goes on without.
+//! The host's lock: it lets one plugin of a node work at a time. That saves the datastore the conflicts which
+//! the plugins would have with each other. Correctness does not depend on the lock, so a plugin that cannot
+//! take it goes on without it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,8 +14,8 @@ use tokio::sync::oneshot;
 
 use crate::folder::create_private;
 
-/// Where it is if the configuration does not say: where Calico's plugin has it, so that the two wait for each
-/// other.
+/// The lock's file where the configuration names none: the one that Calico's plugin uses, so that both
+/// plugins wait for each other.
 const DEFAULT_PATH: &str = "/var/run/calico/ipam.lock";
 
 /// Why the lock was not taken.
@@ -23,37 +24,37 @@ pub enum LockError {
     /// The file cannot be made, opened or locked.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Somebody has it and does not let go.
+    /// Another process still has the lock after this time.
     #[error("it is still taken after {0:?}")]
     Taken(Duration),
 }
 
-/// The lock's file, and how long whoever has it is waited for.
+/// The lock's file, and how long to wait for another process that has the lock.
 #[derive(Clone, Debug)]
 pub struct HostLock {
     path: PathBuf,
     patience: Duration,
 }
 
-/// The lock, held until dropped; the system takes it back when the process ends.
+/// The lock while it is held. Dropping it releases the lock, and so does the end of the process.
 #[derive(Debug)]
 pub struct Held {
     _file: File,
 }
 
 impl HostLock {
-    /// The lock of that file, or of the one that Calico's plugin takes.
+    /// The lock with the file `path`, or with the file that Calico's plugin uses.
     pub fn new(path: Option<&str>, patience: Duration) -> HostLock {
         HostLock { path: path.unwrap_or(DEFAULT_PATH).into(), patience }
     }
 
-    /// Its file.
+    /// The lock's file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Takes the lock. The file is made with its directories where it does not exist. Only the waiting leaves
-    /// the runtime's thread: a lock that nobody has costs a few calls of the system and no thread.
+    /// Takes the lock. Creates the file and its folders if they do not exist. A thread is only needed to
+    /// wait: taking a free lock costs a few system calls.
     ///
     /// # Errors
     /// See [`LockError`].
@@ -69,14 +70,14 @@ impl HostLock {
             Err(rustix::io::Errno::WOULDBLOCK) => {}
             Err(error) => return Err(LockError::Io(error.into())),
         }
-        // The system queues those who block on it, and knows no time limit; so another thread blocks. The
-        // descriptors share the lock. It is none of the runtime's threads, as it may stay there for longer
-        // than the runtime.
+        // Only a blocking call gets a place in the system's queue, and such a call has no time limit, so
+        // another thread makes it. Both descriptors share the lock. The thread is not one of the runtime's:
+        // it may block for longer than the runtime lives.
         let theirs = file.try_clone()?;
         let (sender, receiver) = oneshot::channel();
         thread::Builder::new().spawn(move || {
             let locked = rustix::io::retry_on_intr(|| flock(&theirs, FlockOperation::LockExclusive));
-            // Nobody listens any more after the time limit; then the lock goes with `theirs`.
+            // After the time limit nobody receives this. Then the lock is released when `theirs` is dropped.
             let _ = sender.send(locked);
         })?;
         match tokio::time::timeout(self.patience, receiver).await {
@@ -109,7 +110,7 @@ mod tests {
         block_on(async {
             let first = lock(&path, SOON).take().await.unwrap();
             assert!(matches!(lock(&path, SOON).take().await, Err(LockError::Taken(SOON))));
-            // Whoever waits leaves the thread to the others, who let go meanwhile.
+            // While one task waits, the thread is free for the tasks that hold the lock.
             let patient = lock(&path, Duration::from_secs(60));
             let let_go = async {
                 tokio::task::yield_now().await;

@@ -1,6 +1,6 @@
 //! The CNI protocol, as Calico's plugins speak it (`containernetworking/cni/pkg/skel`,
-//! `cni-plugin/pkg/types`): what comes from the runtime, checked in their order and refused in their words;
-//! and what goes back to it.
+//! `cni-plugin/pkg/types`). Requests of the runtime are checked in Calico's order and refused in Calico's
+//! words; answers have Calico's form.
 
 pub mod answer;
 pub mod args;

@@ -1,6 +1,6 @@
-//! What the plugin says besides its answer: one line an event, on standard error, where the runtime keeps it,
-//! and in the file that `log_file_path` names. Never more than `log_level` asks for, and never anything of
-//! the configuration.
+//! The plugin's log: one line for each event, on standard error, which the runtime keeps, and in the file
+//! that `log_file_path` names. `log_level` limits what is logged. Nothing of the configuration is ever
+//! logged.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,16 +13,16 @@ use crate::log_file::LogFile;
 /// How much to log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// What went wrong although the request was served.
+    /// Faults that did not stop the request.
     Error,
-    /// And what was done.
+    /// Also what was done.
     Info,
-    /// And how.
+    /// Also the details of how it was done.
     Debug,
 }
 
 impl Level {
-    /// The level of that name, in any case. For a name that is none, and for no name, [`Level::Error`].
+    /// The level of that name, in upper or lower case. [`Level::Error`] for an unknown or empty name.
     pub fn named(name: &str) -> Level {
         match name.to_ascii_lowercase().as_str() {
             "debug" => Level::Debug,
@@ -40,18 +40,18 @@ impl Level {
     }
 }
 
-/// Where the lines of all requests go: standard error.
+/// The place for the log lines of all requests: usually standard error.
 pub struct Sink(Mutex<Box<dyn Write + Send>>);
 
 impl Sink {
-    /// Lines go there.
+    /// A sink that writes to `out`.
     pub fn new(out: impl Write + Send + 'static) -> Sink {
         Sink(Mutex::new(Box::new(out)))
     }
 }
 
-/// What is written in one call stays together. The reader of standard error is waited for, as it is by
-/// whoever else writes there.
+/// Each call's bytes stay together. A call waits while the reader of standard error is slow, as every writer
+/// of that stream does.
 impl Write for &Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         locked(&self.0).write(bytes)
@@ -67,16 +67,16 @@ impl Write for &Sink {
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while it is held can only come between whole writes.
+    // Code that panics under this lock has not written a part of a line, so a poisoned lock can be used.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What was written, for whoever reads it later: clones are one place.
+/// A buffer that keeps what was written for a later reader. Clones share the buffer.
 #[derive(Clone, Debug, Default)]
 pub struct Kept(Arc<Mutex<Vec<u8>>>);
 
 impl Kept {
-    /// All of it. Bytes that are no UTF-8 read as U+FFFD.
+    /// All that was written. Bytes that are not UTF-8 become U+FFFD.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&locked(&self.0)).into_owned()
     }
@@ -92,7 +92,7 @@ impl Write for Kept {
     }
 }
 
-/// The log of one request, as its configuration wants it.
+/// The log of one request.
 pub struct Log<'a> {
     sink: &'a Sink,
     program: &'static str,
@@ -102,13 +102,14 @@ pub struct Log<'a> {
 }
 
 impl<'a> Log<'a> {
-    /// A program's log, as the configuration wants it.
+    /// A log for the program `program`, with the level and the file that the configuration asks for.
     pub fn new(sink: &'a Sink, program: &'static str, clock: Clock, conf: &Conf) -> Log<'a> {
         let level = Level::named(conf.text(&["log_level"]).unwrap_or_default());
         Log { sink, program, clock, level, file: Mutex::new(LogFile::of(conf)) }
     }
 
-    /// Logs a line, if it is of interest. A log that cannot be written stops nothing.
+    /// Logs a line, if the log's level includes `level`. An error in writing the log is not reported to the
+    /// caller.
     pub fn say(&self, level: Level, line: impl std::fmt::Display) {
         if level <= self.level {
             let now = self.clock.now();
@@ -126,8 +127,8 @@ impl<'a> Log<'a> {
         }
     }
 
-    /// Passes on what another program wrote to its standard error, control characters spelled out; it has
-    /// written to its file itself.
+    /// Passes on what another program wrote to its standard error, with control characters spelled out. It is
+    /// not written to the file, since that program writes to the file itself.
     pub fn pass_on(&self, text: &str) {
         let mut out = self.sink;
         let _ = out.write_all(api::fault::printable_lines(text).as_bytes());
@@ -178,7 +179,7 @@ mod tests {
         assert_eq!(all.text().lines().count(), 2);
     }
 
-    /// Whoever reads the runtime's log is told, once.
+    /// An unwritable log file is reported once, in the runtime's log.
     #[test]
     fn a_file_that_cannot_be_written_stops_nothing() {
         let dir = tempfile::tempdir().unwrap();

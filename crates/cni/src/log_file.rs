@@ -1,5 +1,5 @@
-//! The log's file. One that has grown too large is put aside under the time's name, as `lumberjack` names
-//! them, which Calico uses; and what was put aside too long ago, or too many of them, is deleted.
+//! The log's file. When it has grown too large, it is renamed; the new name holds the time, in the format of
+//! `lumberjack`, which Calico uses. Renamed files that are too old or too many are deleted.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -15,21 +15,21 @@ use crate::folder::create_private;
 const MEGABYTE: u64 = 1 << 20;
 const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
 
-/// The file and its limits. It is opened when there is something to say.
+/// The file and its limits. It is opened when the first line is logged.
 #[derive(Debug)]
 pub(crate) struct LogFile {
     path: PathBuf,
-    /// In bytes.
+    /// The size above which the file is renamed, in bytes.
     max_size: u64,
-    /// Of what was put aside, in days.
+    /// The age at which renamed files are deleted, in days.
     max_age: i64,
-    /// How many are put aside.
+    /// How many renamed files are kept.
     max_count: usize,
     file: Option<File>,
 }
 
 impl LogFile {
-    /// `log_file_path` and its companions; `None` where there is no path.
+    /// The file that `log_file_path` and the related settings describe; `None` where there is no path.
     pub(crate) fn of(conf: &Conf) -> Option<LogFile> {
         let path = conf.text(&["log_file_path"])?.into();
         let number = |field: &str, default: u32| {
@@ -45,10 +45,10 @@ impl LogFile {
         })
     }
 
-    /// Appends a line, in one write: other processes append to the same file.
+    /// Appends a line in a single write, because other processes append to the same file.
     ///
     /// # Errors
-    /// When it cannot; the file is named.
+    /// When the line cannot be written. The error names the file.
     pub(crate) fn append(&mut self, line: &str, now: Timestamp) -> io::Result<()> {
         let named =
             |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.path.display()));
@@ -68,13 +68,13 @@ impl LogFile {
         if fs::metadata(&self.path).is_ok_and(|found| found.len() >= self.max_size) {
             self.put_aside(now)?;
         }
-        // Nobody waits for the reader of a pipe that stands in its place.
+        // In place of the file there may be a pipe. Opening it must not wait for a reader.
         let flags = OFlags::NONBLOCK.bits().cast_signed();
         OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(&self.path)
     }
 
-    /// Of several processes that find it too large at once, each renames what is there then: that is a small
-    /// file at worst.
+    /// Renames the file. If several processes find it too large at once, each renames the file that it finds:
+    /// at worst that is a small new one.
     fn put_aside(&self, now: Timestamp) -> io::Result<()> {
         let (start, end) = self.name_parts();
         let name = format!("{start}{}{end}", now.strftime("%Y-%m-%dT%H-%M-%S%.3f"));
@@ -85,7 +85,7 @@ impl LogFile {
                 _ => {}
             }
         }
-        // What cannot be deleted stays.
+        // Files that cannot be deleted stay.
         let _ = self.delete_old(now);
         Ok(())
     }
@@ -111,7 +111,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// What stands before and after the time in the names of those that were put aside: `cni-` and `.log`.
+    /// The beginning and the end of the names of renamed files, around the time: `cni-` and `.log`.
     fn name_parts(&self) -> (String, String) {
         let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
         let end = self.path.extension().map_or(String::new(), |end| format!(".{}", text(Some(end))));
@@ -119,7 +119,7 @@ impl LogFile {
     }
 }
 
-/// `2026-08-01T10-00-03.123`, in UTC.
+/// Reads the time in a renamed file's name: `2026-08-01T10-00-03.123`, in UTC.
 fn read_time(text: &str) -> Option<Timestamp> {
     let (day, time) = text.split_once('T')?;
     format!("{day}T{}Z", time.replace('-', ":")).parse().ok()
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "third\n");
         let aside = dir.path().join("cni-2026-08-03T10-00-03.123.log");
         assert_eq!(fs::read_to_string(aside).unwrap(), "first\nsecond\n");
-        // Two at most, and none of more than 30 days.
+        // This log keeps at most two renamed files, and none older than 30 days.
         append("a long line\n", day(2));
         for later in [3, 4] {
             append("a long line\n", day(later));

@@ -1,4 +1,4 @@
-//! Whether a network namespace is the plugin's own.
+//! Compares a call's network namespace with the plugin's own.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use crate::error::CniError;
 use crate::protocol::Call;
 
-/// Checks that the namespace of the call is not the plugin's own. A path that cannot be opened is as good as
-/// another's: the namespace may be gone already.
+/// Checks that the namespace of the call is not the plugin's own. A path that cannot be opened passes the
+/// check: that namespace may be gone already.
 ///
 /// # Errors
 /// Code 8.

@@ -1,5 +1,5 @@
-//! What only Kubernetes knows, whatever the store is: pods, their namespaces and nodes, and the virtual
-//! machines that run in them.
+//! The access to what only Kubernetes knows, whatever the store is: pods, their namespaces and nodes, and the
+//! virtual machines that run in pods.
 
 #[cfg(feature = "kubernetes")]
 mod server;
@@ -15,16 +15,17 @@ use store::AnyStore;
 pub use server::Kubernetes;
 use server::Server;
 
-/// Kubernetes as a site knows it. It is connected to when a request first asks for it: most never do.
+/// The Kubernetes of a site. It is connected only when a request first needs it, as most requests never do.
 pub struct Orchestrator {
-    /// What leads to it.
+    /// The settings for connecting; `None` where no connection has to be made.
     settings: Option<(Settings, Environment)>,
-    /// `None` where nobody can be asked.
+    /// The connection once it was made; `Some(None)` where there is no Kubernetes.
     server: OnceLock<Option<Server>>,
 }
 
 impl Orchestrator {
-    /// The Kubernetes that the settings lead to; where the store is one, its connection serves for this, too.
+    /// The Kubernetes that the settings name. If the store is that Kubernetes, the store's connection is
+    /// used.
     pub fn new(store: &AnyStore, settings: Settings, environment: &Environment) -> Orchestrator {
         match server::of(store) {
             Some(server) => Orchestrator { settings: None, server: Some(server).into() },
@@ -32,21 +33,21 @@ impl Orchestrator {
         }
     }
 
-    /// Nobody can be asked.
+    /// For a site without Kubernetes.
     pub fn none() -> Orchestrator {
         Orchestrator { settings: None, server: None.into() }
     }
 
-    /// Kubernetes, for one request; `None` where nobody can be asked.
+    /// Kubernetes, for one request; `None` where there is none.
     ///
     /// # Errors
-    /// The settings do not lead to a server.
+    /// When the settings do not lead to a server.
     pub fn reach(&self, clock: Clock) -> Result<Option<Kubernetes<'_>>, SetupError> {
         let server = match (self.server.get(), &self.settings) {
             (Some(server), _) => server,
             (None, None) => return Ok(None),
             (None, Some((settings, environment))) => {
-                // One that fails is tried again by the next request: files of configuration change.
+                // A failure is not remembered: configuration files change, so the next request tries again.
                 let server = server::connect(settings, environment)?;
                 self.server.get_or_init(|| server)
             }

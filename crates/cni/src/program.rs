@@ -1,4 +1,4 @@
-//! A plugin as a program: all that it reads and writes.
+//! A plugin as a program: everything that it reads and writes.
 
 use std::io::{Read, Write};
 
@@ -8,23 +8,23 @@ use crate::answer;
 use crate::error::CniError;
 use crate::log::Sink;
 
-/// What the program reads and writes.
+/// The inputs and outputs of the program.
 pub struct Io<'a> {
     /// The arguments, without the program's name.
     pub args: Vec<String>,
     /// The environment.
     pub environment: Environment,
-    /// The network configuration.
+    /// Standard input, which holds the network configuration.
     pub stdin: &'a mut dyn Read,
-    /// The result or the error object, nothing else.
+    /// Standard output, for the result or the error object and nothing else.
     pub stdout: &'a mut dyn Write,
-    /// The log.
+    /// Standard error, for the log.
     pub stderr: Sink,
 }
 
-/// From now on a panic of the program is answered with an error object, as the runtime awaits one, and exit
-/// code 1: also where panics abort. It tells where the fault is, not in which words, which may quote the
-/// configuration.
+/// Makes every later panic of the program end with an error object on standard output, as the runtime
+/// expects, and with exit code 1; also in builds where a panic aborts. The error tells the place of the panic
+/// but not its message, which may quote the configuration.
 pub fn answer_panics(program: &'static str) {
     outside::panics::tell(outside::panics::To::Stdout, move |place| {
         let msg = format!(

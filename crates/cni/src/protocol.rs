@@ -1,4 +1,4 @@
-//! The protocol: which variables a command needs, and what is checked in which order
+//! The rules of the protocol: which variables a command needs, and what is checked in which order
 //! (`containernetworking/cni/pkg/skel`).
 
 use std::io::Read;
@@ -12,28 +12,28 @@ use crate::error::CniError;
 /// The largest configuration, in bytes.
 const MOST: usize = 16 << 20;
 
-/// What a command needs of the environment.
+/// A call of the plugin, as the environment describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// The command word.
+    /// The command, such as `ADD`.
     pub command: String,
-    /// The container.
+    /// The container's ID.
     pub container: String,
-    /// The path of its network namespace; may be empty for DEL.
+    /// The path of the container's network namespace; may be empty for DEL.
     pub netns: String,
-    /// The interface in it.
+    /// The name of the interface in the container.
     pub interface: String,
-    /// `CNI_ARGS`.
+    /// The text of `CNI_ARGS`.
     pub args: String,
-    /// Whether the namespace may be the plugin's own.
+    /// Whether the container's namespace may be the plugin's own.
     pub netns_override: bool,
 }
 
 impl Call {
-    /// Takes the call from the environment; `None` when there is no command.
+    /// Reads the call from the environment; `None` when there is no command.
     ///
     /// # Errors
-    /// Code 4, naming all variables that are missing.
+    /// Code 4. The error names all variables that are missing.
     pub fn of(environment: &Environment) -> Result<Option<Call>, CniError> {
         let variable = |name: &str| environment.get(name).unwrap_or_default().to_string();
         let command = variable("CNI_COMMAND");
@@ -63,7 +63,7 @@ impl Call {
         }))
     }
 
-    /// A call that nobody makes, for a look at what a configuration leads to.
+    /// A stand-in for a call, for checking what a configuration leads to without a runtime.
     pub fn for_test() -> Call {
         Call {
             command: "TEST".to_string(),
@@ -75,8 +75,9 @@ impl Call {
         }
     }
 
-    /// Reads the configuration and checks it, then the names of container and interface. The configuration
-    /// goes before the command word: an unknown command with a bad configuration reports that.
+    /// Reads and checks the configuration, and then the names of container and interface. The command itself
+    /// is checked later: for an unknown command with a bad configuration, the error is about the
+    /// configuration.
     ///
     /// # Errors
     /// Codes 3 to 7.
@@ -116,8 +117,8 @@ fn check_interface(name: &str) -> Result<(), CniError> {
     }
 }
 
-/// Checks that a command is known, and that a configuration can be served with it; gives the configuration's
-/// version.
+/// Checks that the command is known, and that it can be carried out with this configuration. Gives the
+/// configuration's version.
 ///
 /// # Errors
 /// Code 4 for an unknown command; codes 1 and 6 for the version.
@@ -125,8 +126,8 @@ pub fn check_served(command: &str, document: &Document) -> Result<String, CniErr
     let since = match command {
         "ADD" | "DEL" => None,
         "CHECK" => Some("0.4.0"),
-        // Of version 1.1.0, which is not among those that the plugins know; so one of the two refusals always
-        // holds.
+        // These commands came with version 1.1.0, which the plugins do not know; so the check below always
+        // refuses them.
         "GC" | "STATUS" => Some("1.1.0"),
         _ => {
             let msg = format!("unknown CNI_COMMAND: {command}");
@@ -141,7 +142,7 @@ pub fn check_served(command: &str, document: &Document) -> Result<String, CniErr
     Ok(version)
 }
 
-/// Checks that a configuration of that version can be served.
+/// Checks that the plugins know the version of a configuration.
 ///
 /// # Errors
 /// Code 1.
@@ -154,11 +155,11 @@ fn check_version(version: &str) -> Result<(), CniError> {
     Err(CniError::new(CniError::VERSION, "incompatible CNI versions").with(details))
 }
 
-/// Checks that a command that came with a later version of the protocol is known to the configuration's, and
-/// to the plugin.
+/// Checks that a command of a later version of the protocol, `since`, is allowed by the configuration's
+/// version, and known to the plugins.
 ///
 /// # Errors
-/// Code 1; code 6 for what is no version.
+/// Code 1; code 6 if a text is no version.
 fn check_command_version(command: &str, version: &str, since: &str) -> Result<(), CniError> {
     let number = |text: &str| parse_version(text).map_err(|e| CniError::new(CniError::DECODING, e));
     let refused =

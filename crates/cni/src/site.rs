@@ -1,6 +1,6 @@
-//! Where requests are served: all that outlasts one of them. A plugin makes a site of its call's
-//! configuration and serves one request there; a program that stays keeps its site and serves many, also at
-//! once.
+//! A site: everything in serving requests that outlasts a single one. A plugin makes a site from its call's
+//! configuration and serves one request with it. A long-running program keeps its site and serves many
+//! requests, also at the same time.
 
 use std::time::Duration;
 
@@ -13,32 +13,32 @@ use crate::host_lock::HostLock;
 use crate::log::Sink;
 use crate::orchestrator::{Kubernetes, Orchestrator};
 
-/// A site. Nothing of a single request is in it.
+/// The resources that requests share. Nothing of a single request is in it.
 pub struct Site<S = AnyStore> {
-    /// The store.
+    /// The store of the allocator's records.
     pub store: S,
-    /// Where its records are.
+    /// The kind of store.
     pub backend: Backend,
     /// How the backend's messages call records.
     pub titles: Titles,
-    /// How long the store may leave the first question of a request unanswered.
+    /// How long the store may leave the first question of a request without an answer.
     pub patience: Duration,
-    /// Kubernetes, whatever the store is.
+    /// Kubernetes, for questions about pods and namespaces, whatever the store is.
     pub orchestrator: Orchestrator,
     /// The host's lock.
     pub lock: HostLock,
-    /// The clock.
+    /// The clock from which requests take the time.
     pub clock: Clock,
     /// Where the logs of all requests go.
     pub log: Sink,
 }
 
 impl Site {
-    /// The site of that store, which must be there, and of the Kubernetes that the settings lead to. Nothing
-    /// is sent yet.
+    /// Opens a site with that store, which must exist, and with the Kubernetes that the settings name. Sends
+    /// nothing yet.
     ///
     /// # Errors
-    /// Whatever keeps the store from opening.
+    /// When the store cannot be opened.
     pub fn open(
         datastore: &Datastore,
         settings: Settings,
@@ -47,12 +47,13 @@ impl Site {
         clock: Clock,
         log: Sink,
     ) -> Result<Site, SetupError> {
-        // A store that does not exist yet has no pools: the file's name is the better answer.
+        // A store that does not exist has no pools. An error that names the missing file is more useful than
+        // one about pools.
         let store = setup::connect(datastore, ConnectOptions::existing())?;
         let backend = datastore.backend();
         let patience = match backend {
-            // There nobody is to be reached: whoever keeps the file to himself is waited for as long as there
-            // is time.
+            // The embedded store has no server that could be unreachable. A process that locks the file is
+            // waited for as long as there is time.
             Backend::Embedded => Duration::MAX,
             Backend::Etcd | Backend::Kubernetes => PATIENCE,
         };
@@ -68,10 +69,10 @@ impl<S> Site<S> {
         Reached::new(&self.store, self.clock, self.patience)
     }
 
-    /// Kubernetes, for one request; `None` where nobody can be asked.
+    /// Kubernetes, for one request; `None` where there is none.
     ///
     /// # Errors
-    /// The settings do not lead to a server.
+    /// When the settings do not lead to a server.
     pub fn reach_kubernetes(&self) -> Result<Option<Kubernetes<'_>>, SetupError> {
         self.orchestrator.reach(self.clock)
     }

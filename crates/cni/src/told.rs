@@ -1,25 +1,25 @@
-//! What is told of records that cannot be read: all of it in the log; and in the error of a call that failed,
-//! as it may have failed for them.
+//! Reports records that cannot be read. All of them are logged. The error of a failed call names some of
+//! them, too, since they may be the reason for its failure.
 
 use store::Noted;
 
 use crate::error::CniError;
 use crate::log::{Level, Log};
 
-/// Records that an error names; the log names all.
+/// How many records an error names at most.
 const NAMED: usize = 3;
 
-/// Tells what was noted; gives the answer of the call, with the records beside its error.
+/// Logs the records that could not be read. Gives the call's answer; an error gets these records as details.
 ///
 /// # Errors
-/// That of the call.
+/// The call's own error.
 pub fn tell<T>(noted: &Noted, log: &Log<'_>, answer: Result<T, CniError>) -> Result<T, CniError> {
     let faults: Vec<String> = noted.tell().iter().map(ToString::to_string).collect();
     for fault in &faults {
         log.say(Level::Error, fault);
     }
     answer.map_err(|error| {
-        // Those that the message names itself are named.
+        // Records that the error's message names already are left out.
         let others: Vec<&String> =
             faults.iter().filter(|fault| !error.msg.contains(fault.as_str())).collect();
         if others.is_empty() || !error.details.is_empty() {

@@ -1,4 +1,4 @@
-//! The network configuration that the plugin reads from its standard input. It may hold tokens: nothing here
+//! The network configuration that a plugin reads from its standard input. It may hold tokens, so none of it
 //! is ever printed.
 
 mod schema;
@@ -7,20 +7,20 @@ use serde_json::{Map, Value as Json};
 
 use crate::error::CniError;
 
-/// The versions that can be configured, oldest first.
+/// The versions of the CNI protocol that a configuration may name, oldest first.
 pub const VERSIONS: [&str; 6] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0"];
 
-/// The configuration as far as the protocol looks at it: it is JSON, and the network has a good name.
+/// A configuration that has passed the protocol's first checks: it is JSON, and the network has a valid name.
 pub struct Document {
     json: Json,
     name: String,
 }
 
 impl Document {
-    /// Reads the text. Bytes that are no UTF-8 read as U+FFFD, as in Go.
+    /// Reads the text. Bytes that are not UTF-8 become U+FFFD, as in Go.
     ///
     /// # Errors
-    /// Code 6 for what is no JSON or has a name that is no text, 7 for a name that is missing or bad.
+    /// Code 6 if the text is no JSON or the name is no text, code 7 if the name is missing or invalid.
     pub fn parse(stdin: &[u8]) -> Result<Document, CniError> {
         let decoding =
             |e: String| CniError::new(CniError::DECODING, format!("error unmarshall network config: {e}"));
@@ -40,15 +40,15 @@ impl Document {
         Ok(Document { json, name })
     }
 
-    /// The whole of it, as it was written.
+    /// The whole configuration, as it was written.
     pub fn json(&self) -> &Json {
         &self.json
     }
 
-    /// The version that it is written in; `0.1.0` where it does not say.
+    /// The protocol's version in which the configuration is written; `0.1.0` where it names none.
     ///
     /// # Errors
-    /// Code 6 for what is no text.
+    /// Code 6 if the version is no text.
     pub fn version(&self) -> Result<String, CniError> {
         let found = schema::conform(&self.json, &schema::VERSION_ONLY).map_err(|e| {
             CniError::new(CniError::DECODING, format!("decoding version from network config: {e}"))
@@ -57,10 +57,7 @@ impl Document {
         Ok(if version.is_empty() { "0.1.0" } else { version }.to_string())
     }
 
-    /// The configuration.
-    ///
-    /// # Errors
-    /// Code 999 for fields of a wrong type.
+    /// The configuration with the types of its fields checked.
     pub fn conf(&self) -> Result<Conf, CniError> {
         let fields = schema::conform(&self.json, &schema::NET_CONF)
             .map_err(|e| CniError::internal(format!("failed to load netconf: {e}")))?;
@@ -72,13 +69,13 @@ fn text<'m>(map: &'m Map<String, Json>, field: &str) -> &'m str {
     map.get(field).and_then(Json::as_str).unwrap_or_default()
 }
 
-/// `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`: what names of networks and containers look like.
+/// Whether a text is a valid name of a network or container: `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`.
 pub fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
 }
 
-/// The network configuration, its types checked.
+/// The network configuration, with the types of its fields checked.
 pub struct Conf {
     name: String,
     fields: Json,
@@ -90,7 +87,7 @@ impl Conf {
         &self.name
     }
 
-    /// All fields, for what is read elsewhere: the settings of the datastore.
+    /// All fields, for code that reads settings of its own from them, such as those of the datastore.
     pub fn fields(&self) -> &Json {
         &self.fields
     }
@@ -100,7 +97,7 @@ impl Conf {
         self.at(path)?.as_str().filter(|text| !text.is_empty())
     }
 
-    /// A truth value by its path; false where it is missing.
+    /// A boolean field by its path; false where it is missing.
     pub fn flag(&self, path: &[&str]) -> bool {
         self.at(path) == Some(&Json::Bool(true))
     }
@@ -125,27 +122,28 @@ impl Conf {
         path.iter().try_fold(&self.fields, |at, step| at.get(*step))
     }
 
-    /// Whether an IPv4 address is wanted: unless `assign_ipv4` is the text `false`.
+    /// Whether the container gets an IPv4 address: always, unless `assign_ipv4` is the text `false`.
     pub fn wants_v4(&self) -> bool {
         self.text(&["ipam", "assign_ipv4"]) != Some("false")
     }
 
-    /// Whether an IPv6 address is wanted: only if `assign_ipv6` is the text `true`.
+    /// Whether the container gets an IPv6 address: only if `assign_ipv6` is the text `true`.
     pub fn wants_v6(&self) -> bool {
         self.text(&["ipam", "assign_ipv6"]) == Some("true")
     }
 
-    /// The pools that are asked for, as CIDRs or names: `ipv4_pools` or `ipv6_pools`.
+    /// The pools from which the address is to come, as CIDRs or names. `field` is `ipv4_pools` or
+    /// `ipv6_pools`.
     pub fn pools(&self, field: &str) -> Vec<&str> {
         self.texts(&["ipam", field])
     }
 
-    /// Whether a Windows node has one network for all, and so one block.
+    /// Whether a Windows node has one network for all its pods, and so only one block.
     pub fn is_single_network(&self) -> bool {
         self.flag(&["windows_use_single_network"])
     }
 
-    /// Whether Kubernetes could be asked for the namespace's labels.
+    /// Whether the configuration has settings with which Kubernetes could be asked for a namespace's labels.
     pub fn names_kubernetes(&self) -> bool {
         self.text(&["policy", "type"]) == Some("k8s") || self.text(&["kubernetes", "kubeconfig"]).is_some()
     }

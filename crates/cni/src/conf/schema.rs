@@ -1,4 +1,4 @@
-//! The types of a network configuration's fields, and what Go's decoder says of a value of another type
+//! The types of a network configuration's fields, and the errors of Go's decoder for values of other types
 //! (`cni-plugin/pkg/types/types.go`, `encoding/json/decode.go`).
 
 use golang::json::type_name as json_type;
@@ -11,22 +11,22 @@ pub(crate) enum Type {
     Int,
     Texts,
     Struct(&'static Struct),
-    /// Not looked at.
+    /// Any type: the field is not checked.
     Any,
 }
 
 /// A struct in Go.
 pub(crate) struct Struct {
-    /// Its name; empty where the type has none.
+    /// The name of the Go type; empty where the type has none.
     name: &'static str,
-    /// The type as Go prints it.
+    /// The type as Go prints it in errors.
     go: &'static str,
     fields: &'static [(&'static str, Type)],
 }
 
 use Type::{Any, Bool, Int, Text, Texts};
 
-/// The whole network configuration. Fields that are not here are not looked at.
+/// The whole network configuration. Fields that are not listed here are not checked.
 pub(crate) const NET_CONF: Struct = Struct {
     name: "NetConf",
     go: "types.NetConf",
@@ -123,22 +123,22 @@ const KUBERNETES: Struct = Struct {
     fields: &[("k8s_api_root", Text), ("kubeconfig", Text), ("node_name", Text)],
 };
 
-/// What the protocol layer looks at first: the name.
+/// What the protocol reads first: the network's name.
 pub(crate) const NAME_ONLY: Struct =
     Struct { name: "", go: r#"struct { Name string "json:\"name\"" }"#, fields: &[("name", Text)] };
 
-/// And then: the version.
+/// What the protocol reads second: the version.
 pub(crate) const VERSION_ONLY: Struct = Struct {
     name: "",
     go: r#"struct { CNIVersion string "json:\"cniVersion\"" }"#,
     fields: &[("cniVersion", Text)],
 };
 
-/// The fields that the struct has, under the names it has for them: Go takes any case, of two spellings the
-/// later, and a null for nothing.
+/// The fields of `document` that the struct has, under the struct's names for them. As in Go, names match in
+/// any case, the later of two spellings counts, and a null counts as missing.
 ///
 /// # Errors
-/// The first value of a wrong type, in Go's words.
+/// For the first value of a wrong type, in Go's words.
 pub(crate) fn conform(document: &Json, wanted: &Struct) -> Result<Map<String, Json>, String> {
     let mut walk = Walk { path: Vec::new(), error: None };
     let fields = match document {
@@ -157,7 +157,7 @@ pub(crate) fn conform(document: &Json, wanted: &Struct) -> Result<Map<String, Js
 
 struct Walk {
     path: Vec<&'static str>,
-    /// The first; Go decodes on after it.
+    /// The first error. Go goes on decoding after an error, so the walk does, too.
     error: Option<String>,
 }
 
@@ -186,7 +186,7 @@ impl Walk {
             }
             (Texts, Json::Array(items)) => {
                 let texts: Vec<_> = items.iter().map(|item| self.value(item, &Text, owner)).collect();
-                // A null in a list of texts is an empty text.
+                // In a list of texts, a null becomes an empty text.
                 return Some(texts.into_iter().map(|text| text.unwrap_or_else(|| "".into())).collect());
             }
             (Text, Json::String(_)) | (Bool, Json::Bool(_)) | (Any, _) => return Some(value.clone()),
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(conform(&Json::Null, &NET_CONF), Ok(Map::new()));
     }
 
-    /// The texts of a wrong `ipam`, `assign_ipv4`, `ipv4_pools` and `qps` are recorded.
+    /// The error texts for a wrong `ipam`, `assign_ipv4`, `ipv4_pools` and `qps` were recorded from Calico.
     #[test]
     fn wrong_types_are_named_as_go_names_them() {
         let rows = [

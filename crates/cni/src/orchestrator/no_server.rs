@@ -1,4 +1,5 @@
-//! In builds that know no Kubernetes: nobody is there to be asked, which the types say.
+//! The orchestrator in builds without Kubernetes. Its types have no values, so the compiler knows that no
+//! request can be made.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -22,7 +23,7 @@ pub(super) fn connect(
     Ok(None)
 }
 
-/// Kubernetes: there is none.
+/// Kubernetes, of which no value can exist in this build.
 pub struct Kubernetes<'a> {
     never: Server,
     of_a_site: PhantomData<&'a ()>,

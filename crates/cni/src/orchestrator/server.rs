@@ -1,4 +1,4 @@
-//! In builds that know Kubernetes: its API server.
+//! The orchestrator in builds with Kubernetes: the API server.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use store::{AnyStore, ReadSet, StoreError, View};
 
 pub(super) type Server = KubeStore;
 
-/// The server that the store is.
+/// The API server that is the store; `None` for another store.
 pub(super) fn of(store: &AnyStore) -> Option<Server> {
     match store {
         AnyStore::Kubernetes(server) => Some(server.clone()),
@@ -19,13 +19,13 @@ pub(super) fn of(store: &AnyStore) -> Option<Server> {
     }
 }
 
-/// The server that the settings lead to.
+/// The API server that the settings lead to; `None` where they name none.
 pub(super) fn connect(settings: &Settings, environment: &Environment) -> Result<Option<Server>, SetupError> {
     setup::connect_kubernetes(settings, environment).map(Some)
 }
 
-/// Kubernetes, as one request asks it. Each question is put again until there is an answer, no hope of one,
-/// or no time left.
+/// Kubernetes, as one request uses it. Each question is sent again until there is an answer, a permanent
+/// error, or no time left.
 pub struct Kubernetes<'a> {
     server: Reached<'a, KubeStore>,
 }
@@ -35,10 +35,10 @@ impl<'a> Kubernetes<'a> {
         Kubernetes { server: Reached::new(server, clock, PATIENCE) }
     }
 
-    /// A pod; `None` where there is none of that name.
+    /// A pod; `None` where no pod has that name.
     ///
     /// # Errors
-    /// When Kubernetes does not say.
+    /// When Kubernetes gives no answer.
     pub async fn pod(
         &self,
         namespace: &str,
@@ -48,7 +48,7 @@ impl<'a> Kubernetes<'a> {
         self.object(ObjectName::pod(namespace, name), within).await
     }
 
-    /// A namespace.
+    /// A namespace; `None` where no namespace has that name.
     ///
     /// # Errors
     /// As [`Kubernetes::pod`].
@@ -56,7 +56,7 @@ impl<'a> Kubernetes<'a> {
         self.object(ObjectName::namespace(name), within).await
     }
 
-    /// The labels of a namespace.
+    /// The labels of a namespace; `None` where no namespace has that name.
     ///
     /// # Errors
     /// As [`Kubernetes::pod`].
@@ -69,7 +69,7 @@ impl<'a> Kubernetes<'a> {
         self.server.insist(within, |within| server.namespace_labels(name, within)).await
     }
 
-    /// An object of KubeVirt's, by the plural of its kind.
+    /// An object of KubeVirt, by the plural of its kind; `None` where there is none.
     ///
     /// # Errors
     /// As [`Kubernetes::pod`].
@@ -89,7 +89,7 @@ impl<'a> Kubernetes<'a> {
         self.server.insist(within, |within| server.object(name, within)).await
     }
 
-    /// Reads records as of a store: nodes.
+    /// Reads Kubernetes Nodes, as records of a store.
     ///
     /// # Errors
     /// The store's.
@@ -97,8 +97,8 @@ impl<'a> Kubernetes<'a> {
         self.server.look(set, within).await
     }
 
-    /// Gives a host's affinities that old releases of Calico wrote the labels by which they are found; tells
-    /// how many there were.
+    /// Adds the labels by which affinities are found to those affinities of a host that old releases of
+    /// Calico wrote without them. Gives how many these were.
     ///
     /// # Errors
     /// The store's.

@@ -5,9 +5,9 @@ use std::process::Command;
 
 /// The variable that names a folder with all programs, which the runner of the tests has just built.
 const PROGRAMS: &str = "RACKPOOL_PROGRAMS";
-/// How the variables begin by which cargo tells a test about its package. Build scripts that look at these
-/// would be run anew for each package that a build is started from, and all that rests on them be compiled
-/// anew.
+/// How the names of the variables begin by which cargo tells a test about its package. They are not passed on
+/// to the build: build scripts that depend on them would run again, and everything that depends on those be
+/// compiled again, for each package whose tests start the build.
 const OF_THE_PACKAGE: [&[u8]; 2] = [b"CARGO_PKG_", b"CARGO_MANIFEST_"];
 
 /// The path of the program `name`: in the folder that `RACKPOOL_PROGRAMS` names; else built next to

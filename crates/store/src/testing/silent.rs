@@ -10,8 +10,8 @@ use crate::port::Store;
 use crate::read::{ReadSet, Scope};
 use crate::view::View;
 
-/// Never answers the first read, not even after its deadline, and passes every later call on: so behaves a
-/// connection that is dead without anybody noticing.
+/// A store that never answers its first read, not even after the deadline, and passes every later call on. A
+/// dead connection that nobody has noticed behaves like this.
 #[derive(Debug)]
 pub struct SilentStore<S> {
     inner: S,

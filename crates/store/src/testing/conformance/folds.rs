@@ -1,5 +1,5 @@
-//! A view that is kept: watches folded into it, one's own writes, and the order of revisions that both stand
-//! on.
+//! Kept views: watches folded into them, the process's own writes, and the order of revisions on which both
+//! depend.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -15,12 +15,13 @@ use crate::read::{Depth, ReadSet, Scope};
 use crate::view::{Slot, View};
 use crate::watch::Event;
 
-/// Batches of a random run, and those after which watch and read are compared.
+/// The number of batches in a random run, and how many of them lie between two comparisons of the folded view
+/// with a read.
 const BATCHES: usize = 48;
 const COMPARED_EACH: usize = 6;
 
-/// Later revisions of records of one type compare as such, and so does that of a read; what is no revision of
-/// the store has no order.
+/// Of two revisions of records of one type, the later one compares as later; so does the revision of a later
+/// read. A text that is no revision of the store has no order.
 pub async fn revisions_have_an_order<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let mut last: Option<Revision> = None;
@@ -56,19 +57,19 @@ fn scopes() -> [Scope; 4] {
     ]
 }
 
-/// What a view knows of a scope.
+/// What a view knows of the records of a scope.
 fn known<'v>(view: &'v View, scope: &Scope) -> BTreeMap<&'v Key, &'v Slot> {
     view.slots(scope).filter(|(_, slot)| **slot != Slot::Absent).collect()
 }
 
-/// A view that is kept of a store, and the watches that keep it.
+/// A view of a store that is kept up to date, and the watches that tell it of changes.
 struct Kept<S: Store> {
     view: View,
     watches: Vec<(Scope, S::Watch)>,
 }
 
 impl<S: Store> Kept<S> {
-    /// Watches scopes anew.
+    /// Begins a new watch of each of these scopes.
     async fn watch(&mut self, store: &S, scopes: impl IntoIterator<Item = Scope>) {
         self.watches.clear();
         for scope in scopes {
@@ -77,7 +78,8 @@ impl<S: Store> Kept<S> {
         }
     }
 
-    /// Folds events until the view is what a read finds; no event may take a record back.
+    /// Folds events until the view equals a read. Checks that no event takes a record back to an earlier
+    /// state.
     async fn follow(&mut self, store: &S, what: &str) {
         for (scope, watch) in &mut self.watches {
             let fresh = super::fixture::scope(store, scope.clone()).await;
@@ -123,7 +125,8 @@ fn some_value(rng: &mut Rng, key: &Key) -> api::Value {
     }
 }
 
-/// Writes of a few records as they are known, some of them twice in a row.
+/// A batch of writes of a few records, based on what the view knows of them; some records are written twice
+/// in a row.
 fn some_batch(rng: &mut Rng, view: &View) -> Batch {
     let mut batch = Batch::new();
     for _ in 0..rng.usize(1..4) {
@@ -133,7 +136,7 @@ fn some_batch(rng: &mut Rng, view: &View) -> Batch {
         }
         let slot = view.get(&key).unwrap_or(Slot::Absent);
         let expect = slot.revision().map_or(Expect::Absent, |revision| Expect::Revision(revision.clone()));
-        // Not every backend deletes what it cannot read.
+        // Not every backend can delete a record that cannot be read, so only whole records are deleted.
         let left = if matches!(slot, Slot::Full(_)) && rng.u8(..3) == 0 {
             batch.push(Write { key: key.clone(), expect, op: Op::Delete })
         } else {
@@ -146,7 +149,7 @@ fn some_batch(rng: &mut Rng, view: &View) -> Batch {
     batch
 }
 
-/// Bad values, where the backend keeps such, and something that is no record.
+/// Stores values that cannot be parsed, where the backend takes them, and something that is no record.
 async fn put_bad_values<B: Backend>(backend: &B, store: &B::Store) {
     for path in [handle("bad").etcd_path(), handle("worse").etcd_path()] {
         backend.put_text(store, &path, "nonsense").await;
@@ -155,8 +158,9 @@ async fn put_bad_values<B: Backend>(backend: &B, store: &B::Store) {
     backend.put_text(store, &stray, "nonsense").await;
 }
 
-/// Watches of several scopes folded into one view leave what a read finds, after random batches; and so does
-/// each batch of one's own before a watch tells of it, which no event that comes late takes back.
+/// After random batches, a view into which several watches were folded equals a read. The view is also right
+/// after each of the process's own batches before a watch tells of it, and no late event takes the batch
+/// back.
 pub async fn a_folded_watch_equals_a_read<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let seed = 7;
@@ -191,7 +195,8 @@ pub async fn a_folded_watch_equals_a_read<B: Backend>(backend: &B) {
     assert!(own > BATCHES / 4 && applied > BATCHES / 2, "{own} own batches, {applied} writes applied");
 }
 
-/// The same for a resource, of which a backend may keep more than was put: what a watch tells holds then.
+/// As above, for resources, to which a backend may add fields of its own: the view then holds what the watch
+/// tells.
 pub async fn a_folded_watch_of_resources_equals_a_read<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let mut kept = Kept { view: View::new(), watches: Vec::new() };
@@ -212,7 +217,7 @@ pub async fn a_folded_watch_of_resources_equals_a_read<B: Backend>(backend: &B) 
     assert_eq!(kept.view.get(&pools[0]), Some(Slot::Absent));
 }
 
-/// What went and what came while nobody watched.
+/// A watch that starts anew also tells what appeared and disappeared while no watch ran.
 pub async fn a_watch_that_starts_anew_replaces_what_was_known<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let mut kept = Kept { view: View::new(), watches: Vec::new() };
@@ -233,7 +238,8 @@ pub async fn a_watch_that_starts_anew_replaces_what_was_known<B: Backend>(backen
     assert_eq!(kept.view.get(&block("10.0.0.0/26")), Some(Slot::Absent));
 }
 
-/// Until all of a present state is told, what was known stands, and after it nothing of it.
+/// Until a present state has arrived completely, the view holds what it knew before; after that, nothing of
+/// it.
 pub async fn the_old_stands_until_the_new_is_told<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     create(&store, &handle("gone"), counted(1)).await;

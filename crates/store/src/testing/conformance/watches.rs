@@ -18,7 +18,7 @@ struct Replica {
     records: BTreeMap<Key, Arc<Record>>,
     /// The records named since `Init`, until `InitDone`.
     new: Option<BTreeMap<Key, Arc<Record>>>,
-    /// Those that were told to be unreadable.
+    /// The records that events reported as unreadable.
     unreadable: Vec<Key>,
     inits: usize,
     events: usize,
@@ -196,7 +196,7 @@ pub async fn a_second_watch_starts_from_the_present<B: Backend>(backend: &B) {
     assert_eq!(replica.value(&handle("b")), Some(&counted(2)));
 }
 
-/// What cannot be understood is told as such, and does not stop the watch.
+/// Values that cannot be parsed are reported as such, and do not stop the watch.
 pub async fn a_watch_tells_bad_values<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     create(&store, &handle("a"), counted(1)).await;

@@ -33,7 +33,7 @@ use crate::wire;
 
 const NO_ADDRESS: &str = "IPAM plugin returned missing IP config";
 
-/// Serves an ADD; gives the result. When it fails, nothing that it did stays.
+/// Serves an ADD. Gives the result. When the ADD fails, everything that it has done is taken back.
 ///
 /// # Errors
 /// Code 8 for the plugin's own network namespace, before anything is done; the IPAM plugin's errors as they
@@ -62,8 +62,8 @@ async fn serve(request: &mut Request<'_, impl Store>) -> Result<Json, CniError> 
     result::to_json(&request.ask.version, &made)
 }
 
-/// A pod of Kubernetes. Whatever endpoint there is of an earlier container of it is taken over; that
-/// container's addresses are released by its own DEL.
+/// Attaches a pod of Kubernetes. If an earlier container of the pod has left an endpoint, this container
+/// takes the endpoint over; the earlier container's addresses are released by its own DEL.
 async fn pod(request: &mut Request<'_, impl Store>, mtu: u32) -> Result<Made, CniError> {
     let wrong = |reason: String| CniError::internal(reason);
     let patience = wait::patience(&request.ask.conf)?;
@@ -112,7 +112,7 @@ async fn pod(request: &mut Request<'_, impl Store>, mtu: u32) -> Result<Made, Cn
     holdings::refuse_others(request, "floatingIPs", &floating).await?;
     endpoint::refuse_leading_to_others(request, &floating).await?;
 
-    let (base, revision, replaces) = known(request, described.is_some().then_some(pod)).await?;
+    let (base, revision, replaces) = known_endpoint(request, described.is_some().then_some(pod)).await?;
     let ipam =
         Ipam { delegate: Delegate::find(request.ipam_type(), &request.ask.environment)?, configuration };
     let given = match &source {
@@ -126,13 +126,13 @@ async fn pod(request: &mut Request<'_, impl Store>, mtu: u32) -> Result<Made, Cn
             ipam.add_named(request, addresses).await?
         }
     };
-    // An address that migrates is still another host's.
+    // While a virtual machine migrates, its address is still routed to another host.
     let is_migrating =
         source == Source::Chosen && request.ipam_type() == "calico-ipam" && given.routes.is_empty();
     let nats = targets(pod_says, &floating, &given.addresses);
     let want_host_routes = !is_migrating;
     let plan = Attachment { base, revision, routes, mac, nats, mtu, device, want_host_routes, replaces };
-    // Addresses that are on nobody's record need not be taken back.
+    // The addresses of an annotation that bypasses IPAM are in no record, so there is nothing to take back.
     let keeps_record = !matches!(source, Source::Fixed(_));
     let made = attach(request, &plan, given, keeps_record.then_some(&ipam)).await?;
     if let Some(patience) = patience {
@@ -141,13 +141,14 @@ async fn pod(request: &mut Request<'_, impl Store>, mtu: u32) -> Result<Made, Cn
     Ok(made)
 }
 
-/// What is known of a pod's endpoint, the revision of what is stored of it, and which pair it replaces.
-async fn known(
+/// The pod's endpoint as known so far, the revision of the stored object, and the pair of interfaces that the
+/// new one replaces.
+async fn known_endpoint(
     request: &mut Request<'_, impl Store>,
     described: Option<&Json>,
 ) -> Result<(api::Resource, Option<api::Revision>, Replaces), CniError> {
     let described = described.map(|pod| endpoint::of_pod(request, pod)).transpose()?;
-    // There the pod is the endpoint.
+    // In Kubernetes the endpoint is stored as a part of the pod.
     if let (Backend::Kubernetes, Some((pod, revision))) = (request.site.backend, &described) {
         let replaces = wire::place(request, &Workload::default()).await?;
         return Ok((pod.clone(), Some(revision.clone()), replaces));
@@ -162,7 +163,7 @@ async fn known(
     Ok((base, revision, replaces))
 }
 
-/// What is no pod of Kubernetes.
+/// Attaches a container that is not a pod of Kubernetes.
 async fn container(request: &mut Request<'_, impl Store>, mtu: u32) -> Result<Made, CniError> {
     if request.ask.conf.flag(&["feature_control", "ip_addrs_no_ipam"]) {
         let msg = "requested feature is not supported for this runtime: ip_addrs_no_ipam";
@@ -170,7 +171,7 @@ async fn container(request: &mut Request<'_, impl Store>, mtu: u32) -> Result<Ma
     }
     let device = device(request)?;
     let workload = endpoint::of_workload(request).await?;
-    // An endpoint outlasts its interface: the host may have been started anew.
+    // An endpoint may be stored although its interface is gone: the host may have been restarted.
     if let Some(stored) = &workload.exact
         && wire::is_attached(request, &stored.0).await?
     {
@@ -198,8 +199,8 @@ async fn container(request: &mut Request<'_, impl Store>, mtu: u32) -> Result<Ma
     attach(request, &plan, given, Some(&ipam)).await
 }
 
-/// An interface that is attached already joins another network: it keeps its address and gets the network's
-/// profile.
+/// Lets an interface that is attached already join another network: the interface keeps its address, and its
+/// endpoint gets the network's profile.
 async fn another_network(
     request: &Request<'_, impl Store>,
     (stored, revision): &Stored,
@@ -227,7 +228,7 @@ async fn another_network(
     })
 }
 
-/// The IPAM plugin, and what it is told.
+/// The IPAM plugin, and the configuration that it gets.
 struct Ipam {
     delegate: Delegate,
     configuration: Json,
@@ -254,7 +255,8 @@ impl Ipam {
         }
     }
 
-    /// It is called once for each address; what it gave is taken back where it does not give a later one.
+    /// Calls the IPAM plugin once for each address. If one call does not give its address, the addresses of
+    /// the earlier calls are taken back.
     async fn add_named(
         &self,
         request: &Request<'_, impl Store>,
@@ -281,8 +283,8 @@ impl Ipam {
         Ok(given)
     }
 
-    /// All that the container holds, that of an earlier ADD, too; so its pair goes first. `given` are the
-    /// addresses of this one.
+    /// Takes back all addresses that the container holds, those of an earlier ADD included; so the
+    /// container's pair of interfaces is removed first. `given` are the addresses of this ADD.
     async fn take_back(&self, request: &Request<'_, impl Store>, given: &[IpAddr]) {
         if let Err(error) = wire::take_back(request, given).await {
             let line = format!("the addresses are kept, as the interfaces stay behind: {}", error.msg);
@@ -293,15 +295,15 @@ impl Ipam {
     }
 }
 
-/// What is to be made.
+/// Everything that is known before the interfaces are made.
 struct Attachment {
-    /// The endpoint as it is known before.
+    /// The endpoint as known so far; the facts of this ADD are added to it.
     base: api::Resource,
-    /// Of the pod, in Kubernetes.
+    /// The pod's revision, where the endpoint is stored in Kubernetes.
     revision: Option<api::Revision>,
     routes: Vec<ipnet::IpNet>,
     mac: Option<Mac>,
-    /// Or why one of them leads nowhere.
+    /// The floating addresses with the pod's addresses to which they lead, or why one of them leads nowhere.
     nats: Result<Vec<Nat>, String>,
     mtu: u32,
     device: Device,
@@ -309,8 +311,8 @@ struct Attachment {
     replaces: Replaces,
 }
 
-/// Makes the interfaces and stores the endpoint; takes everything back where one of it fails. `ipam` keeps
-/// record of the addresses.
+/// Makes the interfaces and stores the endpoint. If one step fails, everything is taken back. `ipam` is the
+/// IPAM plugin that has recorded the addresses, if any has.
 async fn attach(
     request: &Request<'_, impl Store>,
     plan: &Attachment,
@@ -365,8 +367,9 @@ async fn wire_and_tell(
     let endpoint = endpoint::with_facts(request, &plan.base, &facts);
     let stored = async {
         endpoint::store(request, &endpoint, plan.revision.as_ref()).await?;
-        // Of two that ask for a floating address at once, each has looked before the other was there. Now
-        // whoever stored later sees the other.
+        // When two pods ask for one floating address at the same time, each has checked before the other's
+        // endpoint was stored. This second check shows the earlier endpoint to the pod that stored its
+        // endpoint later.
         let floating: Vec<IpAddr> = facts.nats.iter().map(|nat| nat.outside).collect();
         endpoint::refuse_leading_to_others(request, &floating).await
     };
@@ -391,7 +394,7 @@ async fn wire_and_tell(
     })
 }
 
-/// At least one, as in Calico.
+/// The number of queues: at least one, as in Calico.
 fn queues(request: &Request<'_, impl Store>) -> Result<u32, CniError> {
     let wanted = request.ask.conf.number(&["num_queues"]);
     u32::try_from(wanted.max(1))
@@ -412,7 +415,7 @@ fn device(request: &Request<'_, impl Store>) -> Result<Device, CniError> {
     }
 }
 
-/// The node and its pod CIDRs.
+/// The node's name, and its pod CIDRs.
 async fn pod_cidrs(request: &Request<'_, impl Store>) -> Result<(String, Vec<Cidr>), CniError> {
     let node = request.names.ids.node.clone();
     let found = request.node().await?;

@@ -1,4 +1,5 @@
-//! What the annotations of a pod and of its namespace ask for (`cni-plugin/pkg/k8s/k8s.go`).
+//! The annotations of a pod and of its namespace that change how the pod is attached
+//! (`cni-plugin/pkg/k8s/k8s.go`).
 
 use std::net::IpAddr;
 
@@ -8,50 +9,50 @@ use dataplane::Mac;
 use golang::json::{scanner, type_name as json_type};
 use serde_json::Value as Json;
 
-/// How the names of all of them begin.
+/// The beginning of the names of all these annotations.
 pub const PREFIX: &str = "cni.projectcalico.org/";
 
-/// The annotations of an object of Kubernetes.
+/// The annotations of a pod or a namespace.
 #[derive(Clone, Copy, Debug)]
 pub struct Annotations<'a> {
     metadata: &'a Json,
 }
 
 impl<'a> Annotations<'a> {
-    /// Those of the object.
+    /// The annotations of this object.
     pub fn of(object: &'a Json) -> Annotations<'a> {
         Annotations { metadata: &object["metadata"] }
     }
 
-    /// The value of `cni.projectcalico.org/<name>`; an empty one is as good as none.
+    /// The value of `cni.projectcalico.org/<name>`; `None` where it is missing or empty.
     pub fn get(&self, name: &str) -> Option<&'a str> {
         let value = self.metadata["annotations"].get(format!("{PREFIX}{name}"))?.as_str()?;
         (!value.is_empty()).then_some(value)
     }
 
-    /// An annotation and whose it is, for messages.
+    /// The annotation's name and the object that has it, for messages.
     pub fn title(&self, name: &str) -> String {
         let text = |field: &str| self.metadata[field].as_str().unwrap_or_default();
         format!("the annotation {PREFIX}{name} of {}/{}", text("namespace"), text("name"))
     }
 }
 
-/// What calico-ipam is asked for instead of what the configuration says.
+/// What annotations want calico-ipam to do, in place of what the configuration says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pools {
-    /// `ipam.ipv4_pools`.
+    /// The IPv4 pools, in place of `ipam.ipv4_pools`.
     pub v4: Option<Vec<String>>,
-    /// `ipam.ipv6_pools`.
+    /// The IPv6 pools, in place of `ipam.ipv6_pools`.
     pub v6: Option<Vec<String>>,
-    /// `ipam.assign_ipv4` and `ipam.assign_ipv6`.
+    /// Whether to assign IPv4 and IPv6 addresses, in place of `ipam.assign_ipv4` and `ipam.assign_ipv6`.
     pub families: Option<(bool, bool)>,
 }
 
 impl Pools {
-    /// What pod and namespace ask for; the pod's word goes before the namespace's.
+    /// Reads the annotations of pod and namespace. Where both have the same annotation, the pod's counts.
     ///
     /// # Errors
-    /// A value that is no list of texts, in Go's words; a family that is none.
+    /// For a value that is no list of texts, in Go's words; for an unknown address family.
     pub fn of(pod: Annotations<'_>, namespace: Annotations<'_>) -> Result<Pools, String> {
         let said = |name: &str| pod.get(name).or_else(|| namespace.get(name));
         let list = |name: &str| said(name).map(texts).transpose();
@@ -63,15 +64,15 @@ impl Pools {
         Ok(Pools { v4, v6, families })
     }
 
-    /// Whether nothing is asked for.
+    /// Whether no annotation asks for anything.
     pub fn is_empty(&self) -> bool {
         *self == Pools::default()
     }
 
-    /// Changes the configuration that calico-ipam is given.
+    /// Changes the configuration that calico-ipam gets.
     ///
     /// # Errors
-    /// When it has no `ipam` to be changed.
+    /// When the configuration has no `ipam` to change.
     pub fn apply(&self, configuration: &mut Json) -> Result<(), String> {
         let Some(Json::Object(ipam)) = configuration.get_mut("ipam") else {
             return Err("data on stdin was of unexpected type".to_string());
@@ -100,20 +101,20 @@ fn read_families(text: &str, families: &[String]) -> Result<(bool, bool), String
 /// Where a pod's addresses come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The IPAM plugin chooses.
+    /// The IPAM plugin chooses the addresses.
     Chosen,
-    /// `ipAddrs`: the IPAM plugin is asked for each of these.
+    /// `ipAddrs`: the IPAM plugin is asked for each of these addresses.
     Named(Vec<IpAddr>),
-    /// `ipAddrsNoIpam`: these, and nobody keeps a record.
+    /// `ipAddrsNoIpam`: these addresses are used, and nobody records them.
     Fixed(Vec<IpAddr>),
 }
 
 impl Source {
-    /// What the pod asks for. `may_bypass` is whether the configuration allows `ipAddrsNoIpam`.
+    /// Reads the pod's annotations. `may_bypass` is whether the configuration allows `ipAddrsNoIpam`.
     ///
     /// # Errors
-    /// Both annotations at once; one that the IPAM plugin or the configuration does not allow; values that
-    /// are no addresses, or more than one of a family.
+    /// For both annotations at once, for one that the IPAM plugin or the configuration does not allow, for
+    /// values that are no addresses, and for more than one address of a family.
     pub fn of(pod: Annotations<'_>, ipam: &str, may_bypass: bool) -> Result<Source, String> {
         let compatible = |name: &str| match ipam {
             "calico-ipam" => Ok(()),
@@ -159,8 +160,8 @@ fn addresses(name: &str, text: &str) -> Result<Vec<IpAddr>, String> {
     Ok(found)
 }
 
-/// Checks the networks whose addresses the pod may send from besides its own: `allowedSourcePrefixes`. What
-/// they are, the endpoint tells.
+/// Checks `allowedSourcePrefixes`: the networks from whose addresses the pod may send, besides its own. The
+/// endpoint, not this function, gives the networks.
 ///
 /// # Errors
 /// When the value is no list of networks.
@@ -178,7 +179,7 @@ pub fn check_source_prefixes(pod: Annotations<'_>) -> Result<(), String> {
     }
 }
 
-/// Those annotations about pools and families that the IPAM plugin does not look at, by their names.
+/// The names of those annotations about pools and families that the IPAM plugin ignores.
 pub fn unused(pod: Annotations<'_>, namespace: Annotations<'_>, ipam: &str) -> Vec<String> {
     if ipam == "calico-ipam" {
         return Vec::new();
@@ -190,10 +191,10 @@ pub fn unused(pod: Annotations<'_>, namespace: Annotations<'_>, ipam: &str) -> V
     [of(pod), of(namespace)].concat()
 }
 
-/// The hardware address of the container's side: `hwAddr`.
+/// The hardware address for the container's side of the pair: `hwAddr`.
 ///
 /// # Errors
-/// When it is none of six bytes.
+/// When the value is no address of six bytes.
 pub fn hardware_address(pod: Annotations<'_>) -> Result<Option<Mac>, String> {
     pod.get("hwAddr").map(parse_mac).transpose()
 }
@@ -201,7 +202,7 @@ pub fn hardware_address(pod: Annotations<'_>) -> Result<Option<Mac>, String> {
 /// Reads a hardware address of six bytes, with colons or dashes.
 ///
 /// # Errors
-/// When it is none.
+/// When the text is no such address.
 pub fn parse_mac(text: &str) -> Result<Mac, String> {
     let wrong = || format!("address {text}: invalid MAC address");
     let mut mac = [0; 6];
@@ -213,15 +214,15 @@ pub fn parse_mac(text: &str) -> Result<Mac, String> {
     if parts.next().is_some() { Err(wrong()) } else { Ok(Mac(mac)) }
 }
 
-/// A JSON list of texts that are to be addresses.
+/// The texts of a JSON list of addresses; the addresses themselves are not checked.
 ///
 /// # Errors
-/// When it is none, in Calico's words.
+/// When the text is no list of texts, in Calico's words.
 pub fn ip_texts(text: &str) -> Result<Vec<String>, String> {
     texts(text).map_err(|error| format!("failed to parse '{text}' as JSON: {error}"))
 }
 
-/// A JSON list of texts, as Go reads one.
+/// The texts of a JSON list, read as Go reads it.
 fn texts(text: &str) -> Result<Vec<String>, String> {
     scanner::check(text.as_bytes())?;
     let wrong = |value: &Json, wanted: &str| {
@@ -253,7 +254,7 @@ mod tests {
         json!({"metadata": {"annotations": all}})
     }
 
-    /// The text for a value that is no JSON is recorded.
+    /// The error for a value that is no JSON was recorded from Calico.
     #[test]
     fn pools_of_pod_and_namespace() {
         let pools = |pod: &[(&str, &str)], namespace: &[(&str, &str)]| {

@@ -1,4 +1,4 @@
-//! What a call asks.
+//! The request of one call, read and checked.
 
 use std::collections::BTreeMap;
 
@@ -11,34 +11,35 @@ use setup::Environment;
 use crate::mesos::Labels;
 use crate::names::Names;
 
-/// The version that a configuration without one is read in.
+/// The version in which a configuration without a version is read.
 const OLDEST_VERSION: &str = "0.2.0";
 
-/// What one call asks of this plugin, checked: data, and nothing else.
+/// What one call asks of this plugin. It is checked data, and nothing else.
 pub struct Ask {
-    /// The call; its arguments are as the IPAM plugin is to have them.
+    /// The call. Its arguments are in the form in which the IPAM plugin gets them.
     pub call: Call,
-    /// The configuration, its types checked.
+    /// The configuration, with the types of its fields checked.
     pub conf: Conf,
-    /// The same as it was written, for the IPAM plugin.
+    /// The configuration as it was written, for the IPAM plugin.
     pub configuration: Json,
-    /// The version of the answer.
+    /// The protocol's version in which the answer is written.
     pub version: String,
-    /// The names.
+    /// The names of the container, its endpoint and its interface.
     pub names: Names,
-    /// The labels that the configuration gives to the endpoint of what is no pod.
+    /// The labels from the configuration, for the endpoint of a container that is no pod.
     pub labels: BTreeMap<String, String>,
-    /// Labels that have no place there, for the log.
+    /// Labels that the endpoint cannot have, for the log.
     pub lost_labels: Vec<String>,
-    /// The environment, for the IPAM plugin.
+    /// The environment variables, for the IPAM plugin.
     pub environment: Environment,
 }
 
 impl Ask {
-    /// What that call asks on that node. `conf` is the document's.
+    /// What a call asks on the node `node`. `conf` comes from the same document.
     ///
     /// # Errors
-    /// Code 999: bad `CNI_ARGS`; names that no endpoint can have; labels in no form that Mesos gives them in.
+    /// Code 999 for bad `CNI_ARGS`, for names that no endpoint can have, and for labels that are not in a
+    /// form of Mesos.
     pub fn new(
         call: Call,
         document: &Document,

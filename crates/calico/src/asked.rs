@@ -1,6 +1,6 @@
-//! What the runtime asks for besides: a hardware address and addresses, in `runtimeConfig` where the
+//! Wishes of the runtime: a hardware address and addresses. They stand in `runtimeConfig`, where the
 //! configuration declares the capability, and in `CNI_ARGS` (<https://www.cni.dev/docs/conventions/>). An
-//! `IP` in `CNI_ARGS` is the IPAM plugin's to serve.
+//! `IP` in `CNI_ARGS` is left to the IPAM plugin.
 
 use std::net::IpAddr;
 
@@ -12,10 +12,10 @@ use serde_json::Value as Json;
 
 use crate::annotations::parse_mac;
 
-/// The hardware address that is asked for.
+/// The hardware address for which the runtime asks.
 ///
 /// # Errors
-/// When it is none.
+/// When the text is no hardware address.
 pub fn mac(configuration: &Json, args: &Args) -> Result<Option<Mac>, String> {
     let of = |place: &str, text: &str| match text {
         "" => Ok(None),
@@ -28,11 +28,11 @@ pub fn mac(configuration: &Json, args: &Args) -> Result<Option<Mac>, String> {
     }
 }
 
-/// The addresses that are asked for where calico-ipam is to give them, which is asked for one at a time.
-/// Other plugins see them for themselves.
+/// The addresses for which the runtime asks, if the IPAM plugin is calico-ipam: that one has to be asked for
+/// each address. Other IPAM plugins read the runtime's wish themselves.
 ///
 /// # Errors
-/// When one is none.
+/// When one of the texts is no address.
 pub fn addresses(configuration: &Json, ipam: &str) -> Result<Vec<IpAddr>, String> {
     let listed = match &configuration["runtimeConfig"]["ips"] {
         Json::Null => return Ok(Vec::new()),

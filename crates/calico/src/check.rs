@@ -1,4 +1,4 @@
-//! CHECK: whether the container's network is still as it was made. (Calico's looks at nothing.)
+//! CHECK: tests whether the container's network is still as ADD made it. (Calico's plugin tests nothing.)
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use crate::request::Request;
 /// Serves a CHECK.
 ///
 /// # Errors
-/// Code 999, naming all that is not as it should be.
+/// Code 999; the error names everything that has changed.
 pub async fn check<S: Store>(site: &Site<S>, ask: &Ask) -> Result<(), CniError> {
     let request = Request::new(site, ask)?;
     let answer = serve(&request).await;
@@ -45,7 +45,7 @@ async fn serve(request: &Request<'_, impl Store>) -> Result<(), CniError> {
             request.names.endpoint
         )));
     }
-    // A container's second interface has another one.
+    // A container's second interface has another name on the host than the first one.
     let host_interface = stored.text(&["spec", "interfaceName"]).filter(|name| !name.is_empty());
     let wiring = Wiring {
         addresses,

@@ -1,4 +1,4 @@
-//! DEL: detaches a container. What is gone already is fine.
+//! DEL: detaches a container. It is no error if a part of the attachment is gone already.
 
 use api::capability::Backend;
 use cni::log::Level;
@@ -14,12 +14,12 @@ use crate::host_local;
 use crate::request::Request;
 use crate::wire;
 
-/// Serves a DEL: first the interfaces, for an address is free only when no route of ours leads to it; then
-/// the endpoint; then the addresses. The IPAM plugin is called whatever the endpoint says: an address is the
-/// container's, the endpoint is the pod's.
+/// Serves a DEL. The interfaces go first, because an address is free only when no route of this plugin leads
+/// to it; then the endpoint, then the addresses. The IPAM plugin is called whatever the endpoint says: the
+/// addresses belong to the container, the endpoint belongs to the pod.
 ///
 /// # Errors
-/// Code 999, or the IPAM plugin's; the runtime then asks again.
+/// Code 999, or the IPAM plugin's error; the runtime then calls DEL again.
 pub async fn del<S: Store>(site: &Site<S>, ask: &Ask) -> Result<(), CniError> {
     let request = Request::new(site, ask)?;
     let answer = serve(&request).await;
@@ -32,12 +32,13 @@ async fn serve(request: &Request<'_, impl Store>) -> Result<(), CniError> {
     if let Err(error) = foreign::refuse(&request.ask.conf)
         && found.stored().is_some_and(|(it, _)| !endpoint::is_of_another(it, &request.names.container))
     {
-        // Another dataplane may still carry its packets; while there is none to carry, all that is left of a
-        // refused ADD goes.
+        // Another dataplane may still carry the container's packets. (Where the endpoint is missing or
+        // another container's, a refused ADD of this container may have left something, which is removed.)
         return Err(error);
     }
     let left = wire::take_down(request, found.stored()).await?;
-    // An ADD that was refused, as the container has an interface already, has left nothing.
+    // If the container had an interface already, its second ADD was refused. The DEL after that must leave
+    // the first interface alone.
     let is_pods_own = left.is_attached && request.site.backend == Backend::Kubernetes;
     if is_pods_own || holdings::hold(request, &left.addresses).await? {
         let line = format!(

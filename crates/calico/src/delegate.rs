@@ -1,4 +1,4 @@
-//! The IPAM plugin, called through the protocol's delegation (`containernetworking/cni/pkg/invoke`).
+//! Calls the IPAM plugin by the protocol's delegation (`containernetworking/cni/pkg/invoke`).
 
 use std::io;
 use std::net::IpAddr;
@@ -17,37 +17,38 @@ use setup::Environment;
 use crate::kernel;
 use crate::secrets;
 
-/// How often a program is tried whose file somebody is still writing.
+/// How often a program is started again while another process is still writing its file.
 const TRIES: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(200);
-/// How long a plugin may work. calico-ipam waits up to 90 s for its turn, then works up to 90 s; what takes
-/// longer than this is stuck.
+/// How long a plugin may work. calico-ipam waits up to 90 s for the host's lock and then works up to 90 s. A
+/// plugin that takes longer than this hangs.
 const LIMIT: Duration = Duration::from_secs(240);
-/// The largest result, and the most that it may log, in bytes.
+/// The size limits in bytes: of a result, and of what a plugin may log.
 const LARGEST_RESULT: usize = 4 << 20;
 const LONGEST_LOG: usize = 256 << 10;
 
-/// What the IPAM plugin gave.
+/// What the IPAM plugin gave in an ADD.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DelegateResult {
-    /// The addresses, in its order.
+    /// The addresses, in the plugin's order.
     pub addresses: Vec<IpAddr>,
-    /// Its routes, as it wrote them.
+    /// The plugin's routes, as it wrote them.
     pub routes: Vec<Json>,
-    /// Its DNS settings, as it wrote them.
+    /// The plugin's DNS settings, as it wrote them.
     pub dns: Option<Json>,
 }
 
-/// An ADD that gave nothing.
+/// A failed ADD of the IPAM plugin.
 #[derive(Debug)]
 pub struct Failed {
-    /// Why.
+    /// The reason for the failure.
     pub error: CniError,
-    /// Whether the plugin may hold something for the container all the same, as it did not say.
+    /// Whether the plugin may have recorded addresses for the container all the same, because it gave no
+    /// clear answer.
     pub may_have_given: bool,
 }
 
-/// A plugin that another calls.
+/// A plugin that this plugin calls.
 #[derive(Clone, Debug)]
 pub struct Delegate {
     program: PathBuf,
@@ -56,10 +57,10 @@ pub struct Delegate {
 }
 
 impl Delegate {
-    /// The plugin of that name in the folders of `CNI_PATH`.
+    /// Finds the plugin of that name in the folders of `CNI_PATH`.
     ///
     /// # Errors
-    /// Code 999 where there is none.
+    /// Code 999 where no folder has it.
     pub fn find(name: &str, environment: &Environment) -> Result<Delegate, CniError> {
         if name.is_empty() || name.contains('/') {
             return Err(CniError::internal(format!("invalid plugin name: {name}")));
@@ -80,12 +81,12 @@ impl Delegate {
         }
     }
 
-    /// ADD. `args` is `CNI_ARGS`. A plugin that fails has kept nothing; from one that does not say what it
-    /// gave, the caller takes that back.
+    /// Calls ADD. `args` is the text of `CNI_ARGS`. A plugin that reports an error has kept nothing. If a
+    /// plugin gives no clear answer, the caller has to take back what it may have given.
     ///
     /// # Errors
-    /// What the plugin says, as it says it; code 999 for a result that cannot be understood, and for a plugin
-    /// that is stuck.
+    /// The plugin's error as the plugin reported it; code 999 for a result that cannot be understood, and for
+    /// a plugin that hangs.
     pub async fn add(
         &self,
         configuration: &Json,
@@ -108,7 +109,7 @@ impl Delegate {
         }
     }
 
-    /// DEL.
+    /// Calls DEL.
     ///
     /// # Errors
     /// As [`Delegate::add`].
@@ -120,7 +121,7 @@ impl Delegate {
         }
     }
 
-    /// DEL after a failure, which is what counts: one of the DEL is logged.
+    /// Calls DEL after a failure. An error of the DEL is only logged, since the failure itself is reported.
     pub async fn take_back(&self, configuration: &Json, args: &str, log: &Log<'_>) {
         if let Err(error) = self.del(configuration, args, log).await {
             log.say(Level::Error, format!("the IPAM plugin does not take back what it gave: {}", error.msg));
@@ -143,7 +144,8 @@ impl Delegate {
         log: &Log<'_>,
     ) -> Result<Output, ProgramError> {
         let secrets = self.secrets(configuration);
-        // A secret that begins before the end of what is logged is known whole.
+        // Reads a little more than is logged, so that a secret at the end of the logged part is recognised as
+        // a whole.
         let most = LONGEST_LOG + secrets.widest();
         let limits = Limits { time: self.limit, stdout: LARGEST_RESULT, stderr: most };
         let (plugin, input) = (self.clone(), configuration.to_string().into_bytes());
@@ -185,8 +187,8 @@ impl Delegate {
     }
 }
 
-/// The error of a plugin that failed: its error object, or what else it said; without the secrets that it was
-/// given.
+/// The error of a plugin that failed: its error object, or else its other output; without the secrets that it
+/// was given.
 fn failure(output: &Output, secrets: &Secrets) -> CniError {
     let object: Option<Json> = serde_json::from_slice(&output.stdout).ok();
     if let Some((object, msg)) = object.as_ref().and_then(|object| Some((object, object["msg"].as_str()?))) {
@@ -203,7 +205,7 @@ fn failure(output: &Output, secrets: &Secrets) -> CniError {
     })
 }
 
-/// Reads a result of any version.
+/// Reads a result of any version of the protocol.
 fn read(stdout: &[u8]) -> Result<DelegateResult, String> {
     let result: Json = serde_json::from_slice(stdout)
         .map_err(|error| format!("the IPAM plugin's result is no JSON: {error}"))?;
@@ -257,8 +259,8 @@ mod tests {
         assert_eq!(read(b"{}"), Ok(DelegateResult::default()));
     }
 
-    /// A plugin that is a script, and what comes of ADD; then which commands it was called with, and what was
-    /// logged.
+    /// Runs ADD with a script as the plugin. Gives the outcome, the commands with which the script was
+    /// called, and the log.
     fn add(script: &str, limit: Duration) -> (Result<DelegateResult, CniError>, String, String) {
         add_with(&json!({"name": "n"}), &[], script, limit)
     }
@@ -328,7 +330,7 @@ mod tests {
         assert_eq!(calls, "ADD\nDEL\n");
     }
 
-    /// Not in its error, not in its log, and not where they are cut.
+    /// The secrets are in neither its error nor its log, not even in part where these are cut.
     #[test]
     fn what_a_plugin_quotes_holds_no_secrets() {
         let configuration = json!({"name": "n", "ipam": {"type": "ipam", "etcd_password": "hun\"ter1\\"}});
@@ -359,7 +361,7 @@ mod tests {
         assert_eq!(log, "a\\u{1b}[2J\tb\\r\n\\u{202e}c\n");
     }
 
-    /// Neither its result nor its log fills the memory.
+    /// Neither an endless result nor an endless log fills the memory.
     #[test]
     fn who_talks_without_end_is_ended() {
         let (given, calls, _) = add("[ $CNI_COMMAND = DEL ] || exec cat /dev/zero", LIMIT);

@@ -1,4 +1,4 @@
-//! The WorkloadEndpoint: what the rest of the cluster knows of the container.
+//! The WorkloadEndpoint: the record that tells the rest of the cluster about a container.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::floating::{Nat, leads_to_another};
 use crate::request::{Request, WITHIN};
 use crate::result::whole;
 
-/// How often a deletion that others overtake is tried.
+/// How often a deletion is tried when other clients change the record meanwhile.
 const TRIES: u32 = 6;
 /// The pause before a change is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -30,38 +30,39 @@ pub fn networks(endpoint: &Resource) -> Vec<IpAddr> {
     texts.filter_map(|text| Cidr::parse_unmasked(text).ok()).map(|(_, addr)| addr).collect()
 }
 
-/// What a container has that its endpoint tells.
+/// What an endpoint tells about its container.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// The addresses.
+    /// The container's addresses.
     pub addresses: Vec<IpAddr>,
     /// The hardware address of the container's side.
     pub mac: String,
-    /// Addresses from outside that lead to it.
+    /// The floating addresses that lead to the container.
     pub nats: Vec<Nat>,
 }
 
-/// The endpoint that is stored; `None` where there is none.
+/// The stored endpoint; `None` where there is none.
 ///
 /// # Errors
-/// Code 999: the store does not say.
+/// Code 999 where the store gives no answer.
 pub async fn stored(request: &Request<'_, impl Store>) -> Result<Option<Stored>, CniError> {
     let key = request.endpoint_key();
     let view = read(request, &ReadSet::new().key(key.clone())).await?;
-    Ok(found(&view, &key))
+    Ok(endpoint_in(&view, &key))
 }
 
 /// The endpoints of a pod or container.
 #[derive(Clone, Debug, Default)]
 pub struct Workload {
-    /// Of the request's interface.
+    /// The endpoint of the request's interface.
     pub exact: Option<Stored>,
-    /// Of its other interfaces.
+    /// The endpoints of the workload's other interfaces.
     pub others: Vec<Stored>,
 }
 
 impl Workload {
-    /// Those of other interfaces of that container; a pod's former containers have some, too.
+    /// The endpoints of other interfaces of this container. (Endpoints of a pod's former containers are left
+    /// out.)
     pub fn siblings(&self, container: &str) -> Vec<&Resource> {
         let others = self.others.iter().map(|(endpoint, _)| endpoint);
         others.filter(|other| other.text(&["spec", "containerID"]) == Some(container)).collect()
@@ -71,9 +72,9 @@ impl Workload {
 /// The endpoints of the same pod or container, whatever their interfaces are called.
 ///
 /// # Errors
-/// Code 999: the store does not say.
+/// Code 999 where the store gives no answer.
 pub async fn of_workload(request: &Request<'_, impl Store>) -> Result<Workload, CniError> {
-    // A pod is one record there.
+    // In Kubernetes a pod has only one endpoint.
     if request.site.backend == Backend::Kubernetes {
         return Ok(Workload { exact: stored(request).await?, others: Vec::new() });
     }
@@ -82,14 +83,14 @@ pub async fn of_workload(request: &Request<'_, impl Store>) -> Result<Workload, 
     let scope = Scope::Resources { kind: Kind::WorkloadEndpoint, namespace };
     let view = read(request, &ReadSet::new().key(key.clone()).scope(scope.clone(), Depth::Key)).await?;
     let others = keys_of_others(request, &view, &scope);
-    Ok(Workload { exact: found(&view, &key), others: read_others(request, others).await? })
+    Ok(Workload { exact: endpoint_in(&view, &key), others: read_others(request, others).await? })
 }
 
-/// The endpoints of the same pod or container but for that of the request's interface, which may be one that
-/// cannot be read.
+/// The endpoints of the same pod or container, without that of the request's interface, which may be
+/// unreadable.
 ///
 /// # Errors
-/// Code 999: the store does not say.
+/// Code 999 where the store gives no answer.
 pub async fn of_others(request: &Request<'_, impl Store>) -> Result<Workload, CniError> {
     if request.site.backend == Backend::Kubernetes {
         return Ok(Workload::default());
@@ -101,11 +102,11 @@ pub async fn of_others(request: &Request<'_, impl Store>) -> Result<Workload, Cn
     Ok(Workload { exact: None, others: read_others(request, others).await? })
 }
 
-/// Refuses floating addresses that lead to another workload already. In Kubernetes an endpoint is what its
-/// pod says of itself, and so says nothing of another's.
+/// Refuses floating addresses that lead to another workload already. In Kubernetes nothing is refused: there
+/// an endpoint holds only what its own pod says.
 ///
 /// # Errors
-/// Code 999, with annotation and address; or the store does not say.
+/// Code 999, with annotation and address; or code 999 where the store gives no answer.
 pub async fn refuse_leading_to_others(
     request: &Request<'_, impl Store>,
     floating: &[IpAddr],
@@ -118,7 +119,8 @@ pub async fn refuse_leading_to_others(
     let view = look.map_err(CniError::internal)?;
     let endpoints = view.resources(Kind::WorkloadEndpoint).map(|(endpoint, _)| endpoint);
     let Some((addr, key)) = leads_to_another(&request.names, floating, endpoints) else { return Ok(()) };
-    // The error reaches the pod's events; who else has pods is not the tenant's to know.
+    // The error appears in the pod's events, where a tenant reads it. The tenant must not learn of other
+    // pods, so their names go only to the log.
     let line = format!("{addr}, which annotation floatingIPs names, leads to {key} already");
     request.log.say(Level::Error, line);
     Err(CniError::internal(format!(
@@ -137,26 +139,26 @@ async fn read_others(request: &Request<'_, impl Store>, keys: Vec<Key>) -> Resul
         return Ok(Vec::new());
     }
     let view = read(request, &ReadSet::new().keys(keys.clone())).await?;
-    Ok(keys.iter().filter_map(|key| found(&view, key)).collect())
+    Ok(keys.iter().filter_map(|key| endpoint_in(&view, key)).collect())
 }
 
-/// Reads.
+/// Reads records, each of which must be readable.
 ///
 /// # Errors
-/// Code 999: the store does not say, or says what cannot be read.
+/// Code 999 where the store gives no answer, or a record cannot be read.
 pub async fn read(request: &Request<'_, impl Store>, set: &ReadSet) -> Result<View, CniError> {
     let read = request.store.look(set, WITHIN).await;
     read.and_then(|view| view.insist(set)).map_err(CniError::internal)
 }
 
-fn found(view: &View, key: &Key) -> Option<Stored> {
+fn endpoint_in(view: &View, key: &Key) -> Option<Stored> {
     view.resource(key).flatten().map(|(resource, revision)| (resource.clone(), revision.clone()))
 }
 
-/// The endpoint of a pod, as Kubernetes describes the pod.
+/// The endpoint of a pod, made from the pod's object in Kubernetes.
 ///
 /// # Errors
-/// Code 999: the pod has no node, or is on its host's network.
+/// Code 999 where the pod has no node, or uses its host's network.
 pub fn of_pod(request: &Request<'_, impl Store>, described: &Json) -> Result<Stored, CniError> {
     let prefix = request.ask.environment.interface_prefix();
     let decoded = pod::decode(&prefix, &described.to_string()).map_err(CniError::internal)?;
@@ -172,7 +174,8 @@ pub fn of_pod(request: &Request<'_, impl Store>, described: &Json) -> Result<Sto
     }
 }
 
-/// The endpoint of what nobody describes: a container, or a pod that Kubernetes is not asked for.
+/// The endpoint of a workload without an object in Kubernetes: a container, or a pod for which Kubernetes is
+/// not asked.
 pub fn plain(request: &Request<'_, impl Store>) -> Resource {
     let (namespace, labels) = (Some(request.names.namespace.clone()), request.ask.labels.clone());
     let metadata = Metadata { namespace, labels, ..Metadata::default() };
@@ -181,7 +184,7 @@ pub fn plain(request: &Request<'_, impl Store>) -> Resource {
     Resource::new(Kind::WorkloadEndpoint, metadata, body)
 }
 
-/// The endpoint with the names and facts of this request.
+/// The endpoint with this request's names and facts.
 pub fn with_facts(request: &Request<'_, impl Store>, endpoint: &Resource, facts: &Facts) -> Resource {
     let names = &request.names;
     let changed = endpoint.with(|metadata, body| {
@@ -208,12 +211,11 @@ fn nats(facts: &Facts) -> Vec<Json> {
     facts.nats.iter().map(pair).collect()
 }
 
-/// Stores the endpoint. `revision` is that of the pod, in Kubernetes, where the endpoint is a part of the
-/// pod's own record. Where the store does not say whether it was stored, it is stored again: twice the same
-/// is the same.
+/// Stores the endpoint. `revision` is the pod's, where the endpoint is stored in Kubernetes as a part of the
+/// pod. If the store does not say whether the endpoint was stored, it is stored again, which does no harm.
 ///
 /// # Errors
-/// Code 999: the store refuses it, or cannot be reached.
+/// Code 999 where the store refuses the endpoint, or cannot be reached.
 pub async fn store(
     request: &Request<'_, impl Store>,
     endpoint: &Resource,
@@ -260,11 +262,11 @@ async fn apply(request: &Request<'_, impl Store>, endpoint: &Resource) -> Result
     }
 }
 
-/// Deletes the endpoint of this request's container, which was read just now. One that another container of
-/// the same pod has by now is left alone.
+/// Deletes the endpoint of this request's container; `found` is the endpoint as it was just read. If the
+/// endpoint belongs to another container of the pod by now, it stays.
 ///
 /// # Errors
-/// Code 999: the store cannot be reached, or others changed the endpoint again and again.
+/// Code 999 where the store cannot be reached, or other clients change the endpoint again and again.
 pub async fn delete(request: &Request<'_, impl Store>, mut found: Look) -> Result<Deleted, CniError> {
     for _ in 0..TRIES {
         let (endpoint, revision) = match found {
@@ -279,7 +281,7 @@ pub async fn delete(request: &Request<'_, impl Store>, mut found: Look) -> Resul
         batch.delete(request.endpoint_key(), Expect::Revision(revision));
         match commit(request, &batch).await? {
             Done::Applied => return Ok(Deleted::Now),
-            // The next look tells.
+            // The next look shows what has become of the endpoint.
             Done::Overtaken | Done::InDoubt(_) => tokio::time::sleep(PAUSE).await,
         }
         found = look(request).await?;
@@ -287,8 +289,8 @@ pub async fn delete(request: &Request<'_, impl Store>, mut found: Look) -> Resul
     Err(CniError::internal("error deleting endpoint: endpoint was modified before it could be deleted"))
 }
 
-/// Deletes the endpoint after a failure, if it tells of this container: an earlier ADD stored it, or this one
-/// without being told.
+/// Deletes the endpoint after a failure, if it is this container's: an earlier ADD stored it, or this one did
+/// and got no answer.
 ///
 /// # Errors
 /// As [`delete`].
@@ -302,22 +304,23 @@ pub async fn take_back(request: &Request<'_, impl Store>) -> Result<(), CniError
     Ok(())
 }
 
-/// What came of a deletion.
+/// The outcome of a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deleted {
     /// It is deleted.
     Now,
-    /// There was none.
+    /// There was no endpoint.
     WasGone,
-    /// It is that of another container: the pod has a new one.
+    /// The endpoint belongs to another container: the pod has a new one. It stays.
     IsAnothers,
-    /// It cannot be read, so nobody knows whose it is: it stays. (The log names it.)
+    /// The endpoint cannot be read, so nobody knows to which container it belongs. It stays, and the log
+    /// names it.
     IsUnreadable,
 }
 
-/// What is found where the endpoint of this request's interface is kept.
+/// What is stored as the endpoint of this request's interface.
 pub enum Look {
-    /// Nothing.
+    /// No record.
     Nothing,
     /// The endpoint.
     Found(Box<Stored>),
@@ -326,7 +329,7 @@ pub enum Look {
 }
 
 impl Look {
-    /// The endpoint, where there is one that can be read.
+    /// The endpoint, if there is one and it can be read.
     pub fn stored(&self) -> Option<&Stored> {
         match self {
             Look::Found(stored) => Some(stored),
@@ -335,15 +338,15 @@ impl Look {
     }
 }
 
-/// Looks for the endpoint. One that cannot be read is told in the log.
+/// Looks for the endpoint. If it cannot be read, the log says so.
 ///
 /// # Errors
-/// Code 999: the store does not say.
+/// Code 999 where the store gives no answer.
 pub async fn look(request: &Request<'_, impl Store>) -> Result<Look, CniError> {
     let key = request.endpoint_key();
     let set = ReadSet::new().key(key.clone());
     let view = request.store.look(&set, WITHIN).await.map_err(CniError::internal)?;
-    Ok(match (found(&view, &key), view.unreadable(&key)) {
+    Ok(match (endpoint_in(&view, &key), view.unreadable(&key)) {
         (Some(stored), _) => Look::Found(Box::new(stored)),
         (None, Some(_)) => Look::Unreadable,
         (None, None) => Look::Nothing,
@@ -357,9 +360,9 @@ pub fn is_of_another(endpoint: &Resource, container: &str) -> bool {
 
 enum Done {
     Applied,
-    /// Somebody changed the record meanwhile.
+    /// Another client changed the record meanwhile.
     Overtaken,
-    /// Perhaps; the store's words.
+    /// The change may have been made or not; holds the store's reason.
     InDoubt(String),
 }
 

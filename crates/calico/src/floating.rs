@@ -1,5 +1,5 @@
-//! Floating addresses: addresses from outside that lead to a pod (`cni-plugin/pkg/k8s/k8s.go`). A pod never
-//! runs with less of them than it asks for.
+//! Floating addresses: addresses from outside that lead to a pod (`cni-plugin/pkg/k8s/k8s.go`). An ADD fails
+//! if one of the floating addresses that its pod asks for cannot be had.
 
 use std::net::IpAddr;
 
@@ -12,11 +12,11 @@ use crate::names::Names;
 
 const FLOATING: &str = "floatingIPs";
 
-/// The addresses from outside that lead to the pod: `floatingIPs`.
+/// The floating addresses for which the pod asks: `floatingIPs`.
 ///
 /// # Errors
-/// When the configuration does not allow it, or the value is no list of addresses that packets can be sent
-/// to.
+/// When the configuration does not allow them, or the value is no list of addresses to which packets can be
+/// sent.
 pub fn floating(pod: Annotations<'_>, is_allowed: bool) -> Result<Vec<IpAddr>, String> {
     let Some(text) = pod.get(FLOATING) else { return Ok(Vec::new()) };
     if !is_allowed {
@@ -32,7 +32,7 @@ pub fn floating(pod: Annotations<'_>, is_allowed: bool) -> Result<Vec<IpAddr>, S
         let addr = addr.ok_or_else(|| wrong("that is no IP address"))?;
         if is_a_hosts(addr) { Ok(addr) } else { Err(wrong("no packet from outside is sent there")) }
     };
-    // Twice the same is the same.
+    // The same address twice counts once.
     let mut found = Vec::new();
     for addr in listed.iter().map(usable) {
         let addr = addr?;
@@ -43,10 +43,10 @@ pub fn floating(pod: Annotations<'_>, is_allowed: bool) -> Result<Vec<IpAddr>, S
     Ok(found)
 }
 
-/// What each of the floating addresses leads to.
+/// The pod's address to which each of the floating addresses leads.
 ///
 /// # Errors
-/// When the pod has no address of the family.
+/// When the pod has no address of the same family.
 pub fn targets(pod: Annotations<'_>, floating: &[IpAddr], inside: &[IpAddr]) -> Result<Vec<Nat>, String> {
     let target = |outside: &IpAddr| {
         let inside = inside.iter().find(|addr| addr.is_ipv4() == outside.is_ipv4()).ok_or_else(|| {
@@ -63,17 +63,18 @@ pub fn targets(pod: Annotations<'_>, floating: &[IpAddr], inside: &[IpAddr]) -> 
     floating.iter().map(target).collect()
 }
 
-/// An address from outside, and the pod's that it leads to.
+/// A floating address, and the pod's address to which it leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nat {
-    /// The one that is asked for.
+    /// The floating address.
     pub outside: IpAddr,
-    /// The pod's.
+    /// The pod's own address.
     pub inside: IpAddr,
 }
 
-/// The first of the floating addresses that leads to somebody else than the pod, and to whom. The pod's own
-/// endpoint on another node is the pod's: it has moved, and the old one's DEL is still to come.
+/// The first of the floating addresses that leads to another workload, and that workload's key. An endpoint
+/// of the same pod on another node does not count: the pod has moved, and the DEL on the old node is still to
+/// come.
 pub fn leads_to_another<'a>(
     names: &Names,
     floating: &[IpAddr],
@@ -96,7 +97,7 @@ fn is_pods(names: &Names, endpoint: &Resource) -> bool {
 
 fn is_a_hosts(addr: IpAddr) -> bool {
     let of_no_host = match addr {
-        // "This network", and what is reserved, the broadcast address with it.
+        // The networks "this network" and "reserved", the latter with the broadcast address.
         IpAddr::V4(v4) => matches!(v4.octets()[0], 0 | 240..) || v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
@@ -126,7 +127,7 @@ mod tests {
         let floating = ["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()];
         let found =
             |endpoint: Resource| leads_to_another(&names, &floating, [&endpoint]).map(|(addr, _)| addr);
-        // Its own, also that on the node that it has left.
+        // The pod's own endpoint does not count, not even on a node that the pod has left.
         assert_eq!(found(endpoint("ns", "n1", "web-0", "192.0.2.7")), None);
         assert_eq!(found(endpoint("ns", "n2", "web-0", "192.0.2.7")), None);
         assert_eq!(found(endpoint("ns", "n1", "web-1", "192.0.2.8")), None);

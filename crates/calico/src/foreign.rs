@@ -1,5 +1,5 @@
-//! Dataplanes other than the kernel's. Calico hands a container over to a program of the operator's then
-//! (`cni-plugin/pkg/dataplane/dataplane.go`); here there is nobody to hand it to.
+//! Dataplanes other than the kernel's. Calico lets a program of the operator's attach the container then
+//! (`cni-plugin/pkg/dataplane/dataplane.go`); this plugin has no such program, and refuses.
 
 use cni::CniError;
 use cni::conf::Conf;
@@ -8,10 +8,10 @@ use serde_json::Value as Json;
 
 const REMEDY: &str = "containers are wired in Linux here and nowhere else: take dataplane_options out of the network configuration, or attach them with Calico's own plugin";
 
-/// Refuses a configuration that wants another dataplane than Linux.
+/// Refuses a configuration that asks for another dataplane than Linux.
 ///
 /// # Errors
-/// Code 999, naming it.
+/// Code 999; the error names the dataplane.
 pub fn refuse(conf: &Conf) -> Result<(), CniError> {
     let wanted = match conf.any(&["dataplane_options"]) {
         None => return Ok(()),

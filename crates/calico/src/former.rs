@@ -1,4 +1,5 @@
-//! A pod's former container, whose address the pod's next one asks for by name.
+//! Frees the addresses of a pod's former container, when annotations of the pod's next container ask for the
+//! same ones.
 
 use std::net::IpAddr;
 
@@ -14,11 +15,11 @@ use crate::request::{Request, WITHIN};
 use crate::wire;
 
 /// Releases those of the addresses that a former container of the request's pod still holds on this node and
-/// this network: the pod's next container asks for them by name, and the former one's DEL is still to come.
-/// The former one's pair goes first.
+/// this network. The pod's next container asks for these addresses, and the former container's DEL is still
+/// to come. The former container's pair of interfaces is removed first.
 ///
 /// # Errors
-/// Code 999: the store or the kernel does not do it.
+/// Code 999 where the store or the kernel fails.
 pub async fn release(request: &Request<'_, impl Store>, addresses: &[IpAddr]) -> Result<(), CniError> {
     let view = holdings::allocations(request, addresses).await?;
     let names = &request.names;
@@ -31,7 +32,7 @@ pub async fn release(request: &Request<'_, impl Store>, addresses: &[IpAddr]) ->
                 let is_own = own.iter().all(|(key, value)| attribute.owner.get(*key) == Some(value));
                 let handle = attribute.handle().filter(|_| is_own)?;
                 let container = handle.strip_prefix(&network)?.to_string();
-                // Exactly the allocation that was looked at.
+                // Releases exactly the allocation that was read above, and no later one.
                 let handle = Some(handle.to_string());
                 Some((container, ReleaseIp { addr: *addr, handle, sequence: Some(sequence) }))
             }
@@ -57,11 +58,12 @@ pub async fn release(request: &Request<'_, impl Store>, addresses: &[IpAddr]) ->
     Ok(())
 }
 
-/// Takes down what the host routes an address to that a former container of the request's pod holds, before
-/// the address goes to the next one. Tells whether nothing leads there any more.
+/// Removes the interfaces to which the host routes an address of a former container of the pod, before the
+/// address goes to the next container. Gives `false` where the address still leads to another container's
+/// interface.
 ///
 /// # Errors
-/// Code 999: the kernel does not do it.
+/// Code 999 where the kernel fails.
 async fn take_down(
     request: &Request<'_, impl Store>,
     container: &str,

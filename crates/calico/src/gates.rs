@@ -14,14 +14,16 @@ use store::Store;
 
 use crate::request::Request;
 
-/// How often a gate is asked, and how long in all (`cni-plugin/pkg/plugin/plugin.go`).
+/// How long to wait between two questions to a gate, and for how long a gate is asked at most
+/// (`cni-plugin/pkg/plugin/plugin.go`).
 const INTERVAL: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits until every gate of the configuration answers well.
+/// Waits until every gate of the configuration answers with success.
 ///
 /// # Errors
-/// Code 999: a gate is no URL of a kind that can be asked, or did not answer well in time.
+/// Code 999 where a gate's URL is of a kind that cannot be asked, or a gate did not answer with success in
+/// time.
 pub async fn wait(request: &Request<'_, impl Store>) -> Result<(), CniError> {
     let gates: Result<Vec<_>, _> =
         request.ask.conf.texts(&["readiness_gates"]).into_iter().map(url).collect();
@@ -78,7 +80,7 @@ async fn ask(url: Uri) -> Result<(), String> {
     if (200..400).contains(&code) { Ok(()) } else { Err(format!("it answers {code}")) }
 }
 
-/// The client's own words say only that it cannot connect.
+/// An error with its causes: the client's own message says only that it cannot connect.
 fn reasons(error: &dyn std::error::Error) -> String {
     let deeper = std::iter::successors(error.source(), |error| error.source());
     deeper.fold(error.to_string(), |all, error| format!("{all}: {error}"))

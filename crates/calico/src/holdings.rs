@@ -1,5 +1,5 @@
-//! Whose addresses are, as their blocks say. What a pod, an endpoint or an annotation says of an address
-//! decides nothing.
+//! Finds out to whom addresses belong, from their blocks alone: what a pod, an endpoint or an annotation says
+//! about an address proves nothing.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -16,16 +16,17 @@ use crate::endpoint::read;
 use crate::names::Names;
 use crate::request::{Request, WITHIN};
 
-/// The handle of the request's container; `None` where another IPAM plugin keeps the record, and where there
-/// can be none.
+/// The handle of the request's container. `None` where another IPAM plugin records the addresses, and where
+/// the names make no valid handle.
 fn handle(request: &Request<'_, impl Store>) -> Option<HandleId> {
     let is_ours = request.ipam_type() == "calico-ipam";
     let id = format!("{}.{}", request.ask.conf.name(), request.names.container);
     is_ours.then(|| HandleId::new(&id)).flatten()
 }
 
-/// What DEL gives back: of the container's handle what is not noted for another pod, and of that of Calico's
-/// version 2 what is noted for this one. (calico-ipam decides by the same.)
+/// The handles whose addresses DEL gives back, each with a condition: under the container's own handle all
+/// but those that belong to another pod; under the handle that Calico's version 2 would have used, only those
+/// of this pod. (calico-ipam follows the same rules.)
 fn handles(request: &Request<'_, impl Store>) -> Vec<(HandleId, Whose)> {
     let Some(own) = handle(request) else { return Vec::new() };
     let (pod, container) = (pod(request), &request.names.container);
@@ -48,11 +49,12 @@ fn pod(request: &Request<'_, impl Store>) -> Option<PodName> {
     names.is_pod().then(of_pod)
 }
 
-/// The addresses that the request's container holds on the request's network, which its DEL gives back; none
-/// where another IPAM plugin keeps the record. Of a block that cannot be read nothing is given back.
+/// The addresses that the request's container holds on the request's network, which its DEL gives back. None
+/// where another IPAM plugin records the addresses. Addresses in a block that cannot be read are left out,
+/// and stay.
 ///
 /// # Errors
-/// Code 999: the store does not say.
+/// Code 999 where the store gives no answer.
 pub async fn of_container(request: &Request<'_, impl Store>) -> Result<Vec<IpAddr>, CniError> {
     let handles = handles(request);
     if handles.is_empty() {
@@ -78,10 +80,10 @@ pub async fn of_container(request: &Request<'_, impl Store>) -> Result<Vec<IpAdd
     Ok(addresses)
 }
 
-/// Whether one of the addresses is among those of the request's container and network.
+/// Whether one of the addresses is held by the request's container on the request's network.
 ///
 /// # Errors
-/// Code 999: the store does not say.
+/// Code 999 where the store gives no answer.
 pub async fn hold(request: &Request<'_, impl Store>, addresses: &[IpAddr]) -> Result<bool, CniError> {
     if addresses.is_empty() {
         return Ok(false);
@@ -90,10 +92,7 @@ pub async fn hold(request: &Request<'_, impl Store>, addresses: &[IpAddr]) -> Re
     Ok(addresses.iter().any(|addr| held.contains(addr)))
 }
 
-/// Whether all of the addresses are those of the request's container, on whatever network.
-///
-/// # Errors
-/// Code 999: the store does not say.
+/// Whether all of the addresses are held by the request's container, on whatever network.
 pub async fn are_containers(
     request: &Request<'_, impl Store>,
     addresses: &[IpAddr],
@@ -109,7 +108,7 @@ pub async fn are_containers(
     }))
 }
 
-/// Who holds an address that is not the request's to have, in words; `None` for one that is free, and for one
+/// The holder of an address that this request must not take, in words. `None` for a free address, and for one
 /// of the same pod or container.
 fn holder(request: &Request<'_, impl Store>, attribute: &Attribute) -> Option<String> {
     holder_but_for(&request.names, handle(request).as_ref(), attribute)
@@ -123,10 +122,10 @@ fn holder_but_for(names: &Names, own_handle: Option<&HandleId>, attribute: &Attr
     let owners = [&attribute.owner, &attribute.alternate_owner].map(pod);
     let is_own = match names.is_pod() {
         true => {
-            // Records of old releases tell of no node and no pod; there the handle alone tells.
+            // Records of old releases name no node and no pod, so the handle alone decides there.
             let is_containers =
                 attribute.owner.is_empty() && own_handle.is_some_and(|own| own.as_str() == handle);
-            // A virtual machine's address goes from pod to pod of its namespace.
+            // A virtual machine's address may move from pod to pod within its namespace.
             let is_machines = attribute.owner.contains_key("vmi-name");
             let mut namespaces = owners.iter().flatten().map(|(namespace, _)| namespace);
             let is_near = is_machines && namespaces.any(|namespace| *namespace == own.0);
@@ -143,10 +142,10 @@ fn holder_but_for(names: &Names, own_handle: Option<&HandleId>, attribute: &Attr
     })
 }
 
-/// The blocks of the addresses.
+/// The allocations of the addresses, from their blocks.
 ///
 /// # Errors
-/// Code 999: the store does not say.
+/// Code 999 where the store gives no answer.
 pub async fn allocations(request: &Request<'_, impl Store>, addresses: &[IpAddr]) -> Result<View, CniError> {
     let keys = addresses.iter().flat_map(|addr| reads_of(*addr).keys);
     let mut set = ReadSet::new();
@@ -154,10 +153,10 @@ pub async fn allocations(request: &Request<'_, impl Store>, addresses: &[IpAddr]
     read(request, &set).await
 }
 
-/// The first of the addresses that is somebody else's, and whose.
+/// The first of the addresses that belongs to another workload, and who holds it.
 ///
 /// # Errors
-/// Code 999: the store does not say.
+/// Code 999 where the store gives no answer.
 pub async fn of_others(
     request: &Request<'_, impl Store>,
     addresses: &[IpAddr],
@@ -173,17 +172,19 @@ pub async fn of_others(
     Ok(others)
 }
 
-/// Refuses addresses that an annotation names, that no record will be kept of, and that are somebody else's.
+/// Refuses addresses that an annotation names and that belong to another workload. Nobody will record these
+/// addresses, so nothing else would notice.
 ///
 /// # Errors
-/// Code 999, with annotation, address and holder; or the store does not say.
+/// Code 999, with annotation, address and holder; or code 999 where the store gives no answer.
 pub async fn refuse_others(
     request: &Request<'_, impl Store>,
     annotation: &str,
     addresses: &[IpAddr],
 ) -> Result<(), CniError> {
     let Some((addr, holder)) = of_others(request, addresses).await? else { return Ok(()) };
-    // The error reaches the pod's events; who else has pods is not the tenant's to know.
+    // The error appears in the pod's events, where a tenant reads it. The tenant must not learn of other
+    // pods, so their names go only to the log.
     request
         .log
         .say(Level::Error, format!("{addr}, which annotation {annotation} names, is assigned to {holder}"));
@@ -199,7 +200,7 @@ mod tests {
 
     use super::*;
 
-    /// A record of an old release says nothing of its owner: it is somebody's, and not everybody's.
+    /// A record of an old release names no owner. Its address belongs to one workload, not to all.
     #[test]
     fn whose_an_address_is() {
         let call = Call {

@@ -1,11 +1,12 @@
-//! What the main plugin does for `host-local`: the node's own pod CIDR in place of a word, and routes of the
-//! container's (`cni-plugin/internal/pkg/utils/utils.go`, `cni-plugin/pkg/k8s/k8s.go`).
+//! What this plugin does for the IPAM plugin `host-local`: it puts the node's pod CIDR in place of a keyword,
+//! and reads the container's routes from the configuration (`cni-plugin/internal/pkg/utils/utils.go`,
+//! `cni-plugin/pkg/k8s/k8s.go`).
 
 use api::Cidr;
 use ipnet::IpNet;
 use serde_json::Value as Json;
 
-/// The word for the node's pod CIDR, in any case; with `IPv6` after it for that of the other family.
+/// The keyword for the node's pod CIDR, in upper or lower case. With `IPv6` after it, it means the IPv6 one.
 const WORD: &str = "usePodCidr";
 
 /// Whether the configuration asks for the node's pod CIDRs.
@@ -20,10 +21,10 @@ pub fn asks_for_pod_cidrs(configuration: &Json) -> bool {
         && found
 }
 
-/// Puts the node's pod CIDRs in place of the words for them.
+/// Puts the node's pod CIDRs in place of the keywords.
 ///
 /// # Errors
-/// When the node has none of the family.
+/// When the node has no pod CIDR of a family.
 pub fn fill_in(configuration: &mut Json, node: &str, pod_cidrs: &[Cidr]) -> Result<(), String> {
     for_each_subnet(configuration, &mut |subnet| {
         let Some(v4) = family(subnet) else { return Ok(()) };
@@ -39,8 +40,8 @@ pub fn fill_in(configuration: &mut Json, node: &str, pod_cidrs: &[Cidr]) -> Resu
     })
 }
 
-/// Puts networks that are any in place of the words for pod CIDRs: `host-local` releases what a container has
-/// without looking at them, and still wants them to be networks. The node may be gone by then.
+/// Puts arbitrary networks in place of the keywords, for a DEL. `host-local` does not use the networks in a
+/// DEL, but demands valid ones; and the node may be gone by then.
 pub fn fill_in_anything(configuration: &mut Json) {
     let filled = for_each_subnet(configuration, &mut |subnet| {
         if let Some(v4) = family(subnet) {
@@ -51,7 +52,7 @@ pub fn fill_in_anything(configuration: &mut Json) {
     debug_assert!(filled.is_ok(), "nothing is refused");
 }
 
-/// Of a word for a pod CIDR, whether it is IPv4.
+/// Whether a keyword for a pod CIDR means IPv4; `None` for a text that is no keyword.
 fn family(subnet: &str) -> Option<bool> {
     if subnet.eq_ignore_ascii_case(WORD) {
         return Some(true);
@@ -76,11 +77,11 @@ fn for_each_subnet(
     Ok(())
 }
 
-/// What the container reaches through the host where not everything: the destinations of `ipam.routes`; with
-/// `include_default_routes` everything besides. Empty for everything alone.
+/// The destinations that the container reaches through the host: those in `ipam.routes`, and with
+/// `include_default_routes` all others, too. An empty list means all destinations.
 ///
 /// # Errors
-/// A route that is none.
+/// For a route that is invalid.
 pub fn routes(configuration: &Json, with_default: bool) -> Result<Vec<IpNet>, String> {
     let listed = match &configuration["ipam"]["routes"] {
         Json::Null => return Ok(Vec::new()),
@@ -93,7 +94,7 @@ pub fn routes(configuration: &Json, with_default: bool) -> Result<Vec<IpNet>, St
     };
     let mut found = Vec::new();
     for route in listed {
-        // (Calico leaves it out.)
+        // (Calico ignores a route without a destination.)
         let dst = route.get("dst").ok_or_else(|| {
             format!(
                 "invalid IPAM routes section; a route needs a 'dst', its destination, and has none: {route}"

@@ -1,17 +1,18 @@
-//! The kernel's interfaces and routes, and whatever else makes its thread wait, apart from the runtime's
-//! thread, which others may be served on: the kernel may take seconds. (A look at whether a file is there,
-//! and the plugin's own files below `/var/run`, are read where they are needed: that takes microseconds.)
+//! Calls that may block: those to the kernel's interfaces and routes can take seconds. They run on threads of
+//! their own, since the runtime's thread may be serving other requests. (Whether a file exists, and the
+//! plugin's own files below `/var/run`, are read directly: that takes microseconds.)
 
 use std::net::IpAddr;
 use std::path::Path;
 
 use dataplane::{AccessError, AttachError, Attached, CheckError, DETACH_LIMIT, DetachError, HostEnd, Wiring};
 
-/// Does something that makes its thread wait. It is done to its end, also where nobody waits for it any more.
+/// Runs blocking work on another thread. The work runs to its end even if the caller stops waiting.
 pub async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
-        // Nobody aborts it, and a runtime that shuts down waits for nobody who could be told so.
+        // The only other error is an aborted task. Nobody aborts this one; and when the runtime shuts down,
+        // no caller is left to get the error.
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

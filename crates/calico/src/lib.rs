@@ -1,9 +1,9 @@
 //! rackpool's `calico`: the CNI plugin that attaches containers to the network, in Calico's place. Their
 //! addresses come from an IPAM plugin that it calls.
 //!
-//! As a program, it is [`run`]: everything that it reads and writes, but for the kernel's interfaces and
-//! routes, is in [`Io`], so that a test sees what a runtime sees. As a library, it serves what an [`Ask`]
-//! asks at a [`Site`]: [`add`], [`del`] and [`check`].
+//! The program is [`run`]: everything that it reads and writes is in [`Io`], except for the kernel's
+//! interfaces and routes, so a test sees what a runtime sees. The library serves an [`Ask`] at a [`Site`]:
+//! [`add`], [`del`] and [`check`].
 
 mod add;
 mod annotations;
@@ -51,13 +51,13 @@ const FLAGS: Flags =
 /// The program's name and version.
 const VERSION: &str = concat!("rackpool ", env!("CARGO_PKG_VERSION"));
 
-/// From now on a panic is answered with an error object.
+/// Makes every later panic end with an error object for the runtime.
 pub fn answer_panics() {
     cni::program::answer_panics("calico");
 }
 
-/// Runs the program; gives its exit code. Where nobody reads what it writes, it ends quietly: with 1, as the
-/// runtime has no answer.
+/// Runs the program. Gives its exit code. If its output cannot be written, it says nothing and gives 1, since
+/// the runtime has no answer.
 pub fn run(io: Io<'_>) -> u8 {
     let Io { args, environment, stdin, stdout, stderr } = io;
     let written = match FLAGS.parse(&args) {
@@ -89,7 +89,7 @@ fn serve_cni(
     answer::give(answer, stdout)
 }
 
-/// Arguments that this plugin does not know may be for the IPAM plugin: none of them is refused.
+/// Arguments that this plugin does not know may be meant for the IPAM plugin, so none of them is refused.
 fn ignoring_unknown_arguments(environment: Environment) -> Environment {
     let args = match environment.get("CNI_ARGS") {
         None | Some("") => "IgnoreUnknown=1".to_string(),
@@ -98,7 +98,7 @@ fn ignoring_unknown_arguments(environment: Environment) -> Environment {
     environment.with("CNI_ARGS", &args)
 }
 
-/// Serves a call; gives what to print.
+/// Serves a call. Gives the text to print.
 fn serve(
     call: Call,
     environment: &Environment,
@@ -111,7 +111,7 @@ fn serve(
     work(call, environment, stdin, stderr)
 }
 
-/// `-t`: whether the datastore that the configuration on standard input names can be used.
+/// `-t`: tests whether the datastore that the configuration on standard input names can be used.
 fn test_connection(
     environment: &Environment,
     stdin: &mut dyn Read,
@@ -124,12 +124,12 @@ fn test_connection(
     Ok(1)
 }
 
-/// Does what a call is for; gives what to print. All is checked in Calico's order before the store is opened;
-/// then the runtime starts, once.
+/// Carries out a call. Gives the text to print. Everything is checked in Calico's order before the store is
+/// opened and the async runtime is started.
 ///
 /// # Errors
-/// The protocol's; code 999 for fields of a wrong type, a version that is too new, no node name, no store,
-/// and for what [`Ask::new`], [`add`], [`del`] and [`check`] refuse.
+/// The protocol's errors; code 999 for fields of a wrong type, for a version that is too new, for a missing
+/// node name or store, and for what [`Ask::new`], [`add`], [`del`] and [`check`] refuse.
 fn work(
     call: Call,
     environment: &Environment,
@@ -143,12 +143,12 @@ fn work(
         protocol::check_served(&call.command, &document)?;
     }
     let conf = document.conf()?;
-    // A test decides whether containers may come at all; the node may have no name yet.
+    // The datastore is tested before containers may come, when the node may have no name yet.
     let node = if is_test { node::name_at_any_time(&conf) } else { node::name(&conf) }?;
     let ask = Ask::new(call, &document, conf, environment, &node)?;
     let settings = Settings::from_environment(environment).map_err(refused)?.with_cni(ask.conf.fields());
     let datastore = Datastore::choose(&settings, environment).map_err(refused)?;
-    // The IPAM plugin takes it, and this one never does.
+    // The IPAM plugin takes the host's lock; this plugin never does.
     let lock = HostLock::new(None, request::WITHIN);
     let site = Site::open(&datastore, settings, environment, lock, Clock::start(), stderr)
         .map_err(|error| CniError::internal(format!("error creating calico client: {error}")))?;

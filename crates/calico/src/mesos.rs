@@ -1,30 +1,30 @@
 //! Labels that Mesos gives a container, in `args` of the configuration (`cni-plugin/pkg/plugin/plugin.go`).
-//! They become its endpoint's.
+//! They become the labels of the container's endpoint.
 
 use std::collections::BTreeMap;
 
 use cni::conf::Conf;
 use serde_json::Value as Json;
 
-/// The label that is none: the endpoint's namespace.
+/// The key that gives the endpoint's namespace, and does not become a label.
 const NAMESPACE: &str = "projectcalico.org/namespace";
 
-/// The labels, as an endpoint can have them.
+/// The labels of a container, in the form that an endpoint accepts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
-    /// The endpoint's namespace, if one says it.
+    /// The endpoint's namespace, if the labels name one.
     pub namespace: Option<String>,
-    /// The others.
+    /// The labels without the namespace.
     pub labels: BTreeMap<String, String>,
-    /// Those that others took the place of, as their keys came to be the same: `key=value`, as Mesos says it.
+    /// Labels that were dropped because another label's key became the same: `key=value`, as Mesos wrote it.
     pub lost: Vec<String>,
 }
 
 impl Labels {
-    /// Those of the configuration.
+    /// Reads the labels of a configuration.
     ///
     /// # Errors
-    /// When they are not in the form in which Mesos gives them, or name no namespace.
+    /// When the labels are not in a form that Mesos uses, or the namespace's name is invalid.
     pub fn of(conf: &Conf) -> Result<Labels, String> {
         const PATH: &str = "args.\"org.apache.mesos\".network_info.labels.labels";
         let path = ["args", "org.apache.mesos", "network_info", "labels", "labels"];
@@ -56,10 +56,10 @@ impl Labels {
     }
 }
 
-/// A text of Mesos', which may be any, as a key or value of a label.
+/// Turns any text of Mesos into a valid key or value of a label.
 fn sanitised(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    // Characters that no label has: several of them in a row are one `-`.
+    // Characters that no label can have: a run of them becomes one `-`.
     let mut is_in_others = false;
     for c in text.chars() {
         let known = match c {
@@ -75,7 +75,7 @@ fn sanitised(text: &str) -> String {
         }
         is_in_others = known.is_none();
     }
-    // Of dots and dashes in a row, one dot stays if there is one.
+    // A run of dots and dashes becomes one character: a dot if the run has one, else a dash.
     let mut short = String::with_capacity(out.len());
     let mut rest = out.as_str();
     while let Some(c) = rest.chars().next() {
@@ -103,7 +103,7 @@ mod tests {
         Labels::of(&Document::parse(text.as_bytes()).unwrap().conf().unwrap())
     }
 
-    /// Most of them are those of Calico's tests.
+    /// Most of these texts come from Calico's tests.
     #[test]
     fn texts_become_parts_of_labels() {
         for (text, wanted) in [

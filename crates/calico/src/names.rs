@@ -1,4 +1,4 @@
-//! What the container, its endpoint and its interface on the host are called.
+//! The names of a container, of its endpoint, and of its interface on the host.
 
 use std::borrow::Cow;
 
@@ -7,35 +7,35 @@ use api::{Key, Kind};
 use cni::args::Args;
 use cni::{Call, CniError};
 
-/// The namespace of what is no pod and says no other.
+/// The namespace of a container that is no pod and names no namespace.
 const DEFAULT_NAMESPACE: &str = "default";
-/// The start of the name of an interface that is no pod's.
+/// The beginning of the interface's name for a container that is no pod.
 const PREFIX: &str = "cali";
-/// How much of a container's ID its interface bears.
+/// How many characters of a container's ID its interface's name contains.
 const ID_LENGTH: usize = 11;
 
-/// The names, fixed when the request arrives.
+/// The names for one call. They are fixed when the request arrives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
-    /// What identifies the endpoint.
+    /// The parts of the endpoint's name.
     pub ids: Identifiers,
     /// The endpoint's namespace.
     pub namespace: String,
     /// The endpoint's name.
     pub endpoint: String,
-    /// The interface on the host.
+    /// The name of the interface on the host.
     pub host_interface: String,
     /// The container's ID.
     pub container: String,
-    /// How names of such interfaces begin.
+    /// The beginning of the names of pods' interfaces on the host.
     prefix: String,
 }
 
-/// An interface's alias has at most so many bytes.
+/// The longest alias of an interface that the kernel accepts, in bytes.
 const ALIAS_LENGTH: usize = 255;
 
-/// What is noted on the host's end of a container's pair: its ID, or, where that is too long, what of it has
-/// room and a hash of all of it.
+/// The alias for the host's end of a container's pair. It is the container's ID; if that is too long, the
+/// beginning of the ID and a hash of the whole ID.
 pub fn alias(container: &str) -> Cow<'_, str> {
     if container.len() <= ALIAS_LENGTH {
         return container.into();
@@ -45,10 +45,10 @@ pub fn alias(container: &str) -> Cow<'_, str> {
 }
 
 impl Names {
-    /// The names for a call. `prefix` is that of pods' interfaces.
+    /// The names for a call. `prefix` is the beginning of the names of pods' interfaces.
     ///
     /// # Errors
-    /// Code 999: names that no endpoint can have.
+    /// Code 999 for names that no endpoint can have.
     pub fn new(node: &str, call: &Call, args: &Args, prefix: &str) -> Result<Names, CniError> {
         let is_pod = args.is_pod();
         let other = Some(args.test_namespace.as_str()).filter(|name| !name.is_empty());
@@ -75,8 +75,8 @@ impl Names {
         Ok(Names { ids, namespace, endpoint, host_interface, container: call.container.clone(), prefix })
     }
 
-    /// The interface on the host where a pod or container has one already by the first name. No pod and no
-    /// container is called with a `/`.
+    /// The name of the interface on the host for a second interface of a pod or container. The name cannot be
+    /// another workload's first one, as no pod or container has a `/` in its name.
     pub fn further_interface(&self) -> String {
         let (namespace, workload) = match self.is_pod() {
             true => (self.namespace.as_str(), &self.ids.pod),
@@ -85,7 +85,7 @@ impl Names {
         interface_name(&self.prefix, namespace, &format!("{workload}/{}", self.ids.endpoint))
     }
 
-    /// Whom it is for, in words.
+    /// The pod or container, in words.
     pub fn workload(&self) -> String {
         match self.is_pod() {
             true => format!("pod {}/{}", self.namespace, self.ids.pod),
@@ -100,7 +100,7 @@ impl Names {
         theirs.is_ok_and(|theirs| theirs == Identifiers { endpoint: String::new(), ..self.ids.clone() })
     }
 
-    /// Whether it is a Kubernetes pod.
+    /// Whether the workload is a pod of Kubernetes.
     pub fn is_pod(&self) -> bool {
         self.ids.orchestrator == "k8s"
     }
@@ -121,7 +121,7 @@ mod tests {
         }
     }
 
-    /// The interface is recorded.
+    /// The interface's name was recorded from Calico.
     #[test]
     fn of_pods_and_of_others() {
         let args = Args { pod: "plain".to_string(), namespace: "default".to_string(), ..Args::default() };

@@ -1,4 +1,4 @@
-//! The node that containers are attached to.
+//! The node to which containers are attached.
 
 use std::fs;
 use std::io;
@@ -6,26 +6,26 @@ use std::io;
 use cni::CniError;
 use cni::conf::Conf;
 
-/// The node's name, as the configuration says it or says where it stands.
+/// The node's name: from the configuration, or from the file that the configuration names.
 ///
 /// # Errors
-/// Code 999: the node is not ready for containers, or has no name.
+/// Code 999 where the node is not ready for containers, or has no name.
 pub fn name(conf: &Conf) -> Result<String, CniError> {
     check_file(conf)?;
     name_at_any_time(conf)
 }
 
-/// The same, whether the node is ready for containers or not.
+/// As [`name`], but also while the node is not ready for containers.
 ///
 /// # Errors
-/// Code 999: the node has no name.
+/// Code 999 where the node has no name.
 pub fn name_at_any_time(conf: &Conf) -> Result<String, CniError> {
     let text = |field: &str| conf.text(&[field]);
     setup::node_name(text("nodename"), text("nodename_file"), text("hostname")).map_err(CniError::internal)
 }
 
-/// The node agent writes the file of the node's name when the node is ready for containers; without it
-/// nothing begins.
+/// The node agent writes the file with the node's name when the node is ready for containers. Without that
+/// file every call is refused.
 fn check_file(conf: &Conf) -> Result<(), CniError> {
     if conf.flag(&["nodename_file_optional"]) {
         return Ok(());
@@ -52,7 +52,7 @@ mod tests {
 
     use super::*;
 
-    /// The end of the text is recorded.
+    /// The end of the error text was recorded from Calico.
     #[test]
     fn nothing_begins_without_the_nodes_name() {
         let check = |text: &str| check_file(&Document::parse(text.as_bytes()).unwrap().conf().unwrap());

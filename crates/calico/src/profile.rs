@@ -1,5 +1,5 @@
-//! The profile of a network: where nobody else sees to policy, every endpoint names it
-//! (`cni-plugin/pkg/plugin/plugin.go`).
+//! The profile of a network. Where no other component enforces policy, every endpoint names its network's
+//! profile (`cni-plugin/pkg/plugin/plugin.go`).
 
 use api::capability::Backend;
 use api::{Kind, Metadata, Resource, validate};
@@ -11,15 +11,15 @@ use store::Store;
 
 use crate::request::{Request, WITHIN};
 
-/// The pause before it is tried again whether it can be created.
+/// The pause before another try to create the profile.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// The profile that the request's network is to have; `None` where somebody else sees to policy. In
-/// Kubernetes an endpoint names the profiles of its namespace and service account, which are there with
-/// these.
+/// The profile that the request's network needs; `None` where another component enforces policy. In
+/// Kubernetes an endpoint names the profiles of its namespace and service account instead, which exist as
+/// long as these do.
 ///
 /// # Errors
-/// Code 999: no profile can be called as the network is.
+/// Code 999 where no profile can have the network's name.
 pub fn wanted(request: &Request<'_, impl Store>) -> Result<Option<Resource>, CniError> {
     if request.ask.conf.text(&["policy", "type"]).is_some() {
         return Ok(None);
@@ -40,7 +40,8 @@ pub fn wanted(request: &Request<'_, impl Store>) -> Result<Option<Resource>, Cni
     Ok(Some(profile))
 }
 
-/// Pods of Kubernetes let everybody in; others those of the same network.
+/// The default rules: a pod of Kubernetes accepts traffic from everywhere, any other container only from its
+/// own network.
 fn of_network(network: &str, is_pod: bool) -> Resource {
     let ingress = match is_pod {
         true => json!({"action": "Allow"}),
@@ -53,11 +54,11 @@ fn of_network(network: &str, is_pod: bool) -> Resource {
     Resource::new(Kind::Profile, metadata, Map::from_iter([("spec".to_string(), spec)]))
 }
 
-/// Creates it. One that is there is right, whatever it says: operators change them. So is one that another
-/// request of the network creates meanwhile.
+/// Creates the profile. A profile that exists already is left as it is, since operators change profiles, and
+/// another request of the same network may have created it just now.
 ///
 /// # Errors
-/// Code 999: the store refuses it, or cannot be reached.
+/// Code 999 where the store refuses the profile, or cannot be reached.
 pub async fn create(request: &Request<'_, impl Store>, profile: &Resource) -> Result<(), CniError> {
     let end = request.site.clock.elapsed() + WITHIN;
     loop {

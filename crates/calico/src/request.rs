@@ -1,4 +1,5 @@
-//! A request: what is asked, where it is served, and what of its work ADD, DEL and CHECK share.
+//! A request while it is served: what it asks, the site that serves it, and the steps that ADD, DEL and CHECK
+//! share.
 
 use std::io;
 use std::path::Path;
@@ -19,30 +20,32 @@ use crate::ask::Ask;
 use crate::kernel;
 use crate::names::Names;
 
-/// The time of one question to the store, or of one change.
+/// How long one question to the store, or one change, may take.
 pub const WITHIN: Duration = Duration::from_secs(30);
 
 /// A request that is being served.
 pub struct Request<'a, S = AnyStore> {
-    /// Where.
+    /// The site that serves the request.
     pub site: &'a Site<S>,
-    /// What is asked.
+    /// What the request asks.
     pub ask: &'a Ask,
-    /// The names. That of the interface on the host may turn out to be another than was asked for.
+    /// The names for the request. Another name for the interface on the host may be chosen while the request
+    /// is served.
     pub names: Names,
     /// The store.
     pub store: Reached<'a, S>,
-    /// Where pods and namespaces are, where the configuration says that Kubernetes is to be asked.
+    /// Kubernetes, for pods and namespaces; `None` where the configuration does not want Kubernetes to be
+    /// asked.
     kubernetes: Option<Kubernetes<'a>>,
-    /// The log.
+    /// The log of this request.
     pub log: Log<'a>,
 }
 
 impl<'a, S: Store> Request<'a, S> {
-    /// Nothing is done yet.
+    /// Begins a request. Nothing is sent yet.
     ///
     /// # Errors
-    /// Code 999: Kubernetes is to be asked, and the settings do not lead to it.
+    /// Code 999 where Kubernetes is to be asked and the settings do not lead to it.
     pub fn new(site: &'a Site<S>, ask: &'a Ask) -> Result<Request<'a, S>, CniError> {
         let log = Log::new(&site.log, "calico", site.clock, &ask.conf);
         for lost in &ask.lost_labels {
@@ -57,29 +60,29 @@ impl<'a, S: Store> Request<'a, S> {
         Ok(Request { site, ask, names: ask.names.clone(), store: site.reach_store(), kubernetes, log })
     }
 
-    /// Tells what was found to be wrong with records; gives the answer of the request.
+    /// Logs the records that could not be read. Gives the answer of the request.
     ///
     /// # Errors
-    /// That of the request.
+    /// The request's own error.
     pub fn conclude<T>(&self, answer: Result<T, CniError>) -> Result<T, CniError> {
         told::tell(self.store.noted(), &self.log, answer)
     }
 
-    /// Resources of the store.
+    /// A client for the resources in the store.
     pub fn client(&self) -> Client<'a, S, Clock> {
         Client::new(self.store.server(), &self.site.clock, self.site.backend, WITHIN)
             .with_titles(&self.site.titles)
     }
 
-    /// Refuses to go on while the datastore is locked, for a migration or an upgrade.
+    /// Refuses to go on while the datastore is locked for a migration or an upgrade.
     ///
     /// # Errors
-    /// Code 999: it is locked, or does not say.
+    /// Code 999 where the datastore is locked, or gives no answer.
     pub async fn refuse_while_locked(&self) -> Result<(), CniError> {
         self.refuse_while_locked_and_read(ReadSet::new()).await.map(|_| ())
     }
 
-    /// The same, and reads something in the same step.
+    /// As [`Request::refuse_while_locked`], and reads further records in the same step.
     ///
     /// # Errors
     /// As [`Request::refuse_while_locked`].
@@ -104,10 +107,10 @@ impl<'a, S: Store> Request<'a, S> {
         }
     }
 
-    /// The pod and its namespace, where Kubernetes is to be asked: side by side.
+    /// The pod and its namespace, read at the same time; `None` where Kubernetes is not to be asked.
     ///
     /// # Errors
-    /// Code 999: there is no such pod or namespace, or Kubernetes does not say.
+    /// Code 999 where the pod or namespace does not exist, or Kubernetes gives no answer.
     pub async fn pod_and_namespace(&self) -> Result<Option<(Json, Json)>, CniError> {
         let Some(kubernetes) = &self.kubernetes else { return Ok(None) };
         let (pod, namespace) = (&self.names.ids.pod, &self.names.namespace);
@@ -120,10 +123,10 @@ impl<'a, S: Store> Request<'a, S> {
         Ok(Some((pod, namespace)))
     }
 
-    /// The node, from where Kubernetes' nodes are if Kubernetes is to be asked.
+    /// The node's record: from Kubernetes if Kubernetes is to be asked, else from the store.
     ///
     /// # Errors
-    /// Code 999: there is none of that name, or nobody says.
+    /// Code 999 where no node has that name, or there is no answer.
     pub async fn node(&self) -> Result<Resource, CniError> {
         let key = Key::global(api::Kind::Node, &*self.names.ids.node);
         let set = ReadSet::new().key(key.clone());
@@ -138,7 +141,7 @@ impl<'a, S: Store> Request<'a, S> {
         })
     }
 
-    /// The key of the endpoint.
+    /// The key of the request's endpoint.
     pub fn endpoint_key(&self) -> Key {
         Key::Resource {
             kind: api::Kind::WorkloadEndpoint,
@@ -152,12 +155,13 @@ impl<'a, S: Store> Request<'a, S> {
         self.ask.conf.text(&["ipam", "type"]).unwrap_or_default()
     }
 
-    /// The MTU: as configured, else as the node agent's file says, else 0 for the kernel's.
+    /// The MTU: from the configuration, else from the node agent's file, else 0, which leaves it to the
+    /// kernel.
     ///
     /// # Errors
-    /// Code 999: the file cannot be understood, or is missing where it must not be.
+    /// Code 999 where the file cannot be understood, or is missing although it is needed.
     pub async fn mtu(&self) -> Result<u32, CniError> {
-        // A pipe in the place of the file is waited for.
+        // In place of the file there may be a pipe, and reading it may block.
         let said = kernel::apart(|| mtu_of_file(Path::new(MTU_FILE))).await;
         said.and_then(|said| mtu(&self.ask.conf, said, Path::new(MTU_FILE))).map_err(CniError::internal)
     }

@@ -1,24 +1,24 @@
-//! The result of an ADD, in the version of the configuration.
+//! The result of an ADD, in the configuration's version of the protocol.
 
 use std::net::IpAddr;
 
 use cni::CniError;
 use serde_json::{Map, Value as Json, json};
 
-/// What was made.
+/// What an ADD has made.
 #[derive(Clone, Debug, Default)]
 pub struct Made {
-    /// The host's side.
+    /// The name of the interface on the host.
     pub host_interface: String,
-    /// The container's side.
+    /// The name of the interface in the container.
     pub container_interface: String,
-    /// Its hardware address.
+    /// The hardware address of the container's interface.
     pub mac: String,
-    /// As configured; 0 is not told.
+    /// The configured MTU; 0 is left out of the result.
     pub mtu: u32,
     /// The container's network namespace.
     pub sandbox: String,
-    /// The addresses.
+    /// The container's addresses.
     pub addresses: Vec<IpAddr>,
     /// The IPAM plugin's routes, as it wrote them.
     pub routes: Vec<Json>,
@@ -26,10 +26,10 @@ pub struct Made {
     pub dns: Option<Json>,
 }
 
-/// The result object.
+/// The result as a JSON object.
 ///
 /// # Errors
-/// The versions 0.1.0 and 0.2.0 have no spelling for "no address".
+/// For the versions 0.1.0 and 0.2.0 where there are no addresses: these versions cannot express that.
 pub fn to_json(version: &str, made: &Made) -> Result<Json, CniError> {
     let mut result = Map::new();
     result.insert("cniVersion".to_string(), version.into());
@@ -56,7 +56,7 @@ pub fn to_json(version: &str, made: &Made) -> Result<Json, CniError> {
     Ok(Json::Object(result))
 }
 
-/// The container's side. The latest version has its fields in the order of the alphabet.
+/// The container's interface. In the latest version, the fields are in alphabetical order.
 fn container(version: &str, made: &Made) -> Json {
     let Made { container_interface: name, mac, mtu, sandbox, .. } = made;
     match version {
@@ -83,7 +83,7 @@ fn add_old(result: &mut Map<String, Json>, made: &Made) -> Result<(), CniError> 
     Ok(())
 }
 
-/// An address with the length of all its bits: nothing else is on the container's link.
+/// An address with the prefix length of a single address: nothing else is on the container's link.
 pub fn whole(addr: &IpAddr) -> String {
     format!("{addr}/{}", if addr.is_ipv4() { 32 } else { 128 })
 }
@@ -105,7 +105,7 @@ mod tests {
         }
     }
 
-    /// 1.0.0 is recorded.
+    /// The result of version 1.0.0 was recorded from Calico.
     #[test]
     fn by_version() {
         let interfaces = |mtu: bool| {

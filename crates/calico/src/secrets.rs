@@ -1,19 +1,21 @@
-//! What no message may hold of what another plugin is given: one that fails may quote all of it.
+//! The secrets in what this plugin passes on to another plugin. No message may contain them, and a plugin
+//! that fails may quote all of its input.
 
 use outside::Secrets;
 use serde_json::Value as Json;
 use setup::Environment;
 
-/// Words in the names of fields and variables whose values are secret.
+/// Words in the names of fields and variables that mark their values as secret.
 const SECRET: [&str; 7] =
     ["pass", "token", "secret", "key", "credential", "authorization", "kubeconfiginline"];
-/// Ends of names whose values say where a secret is.
+/// Endings of names whose values are not secrets but the paths of secrets.
 const PATH: [&str; 4] = ["file", "path", "dir", "folder"];
-/// A user without a password is secret only where it can be nothing but a token.
+/// How long the user in a URL without a password must be to count as a secret: such a long one can only be a
+/// token.
 const TOKEN: usize = 16;
 
-/// The secrets of a configuration and an environment: all values under names that say so, at any depth, and
-/// the passwords of all URLs.
+/// The secrets in a configuration and an environment: the values of all names that are marked as secret, at
+/// any depth, and the passwords in all URLs.
 pub(crate) fn of(configuration: &Json, environment: &Environment) -> Secrets {
     let mut secrets = Secrets::default();
     of_value(&mut secrets, configuration, false);
@@ -46,7 +48,7 @@ fn of_text(secrets: &mut Secrets, text: &str, is_named: bool) {
         secrets.add(text);
     }
     of_urls(secrets, text);
-    // A whole document may stand in a value, as a kubeconfig does.
+    // A value may be a whole document, such as a kubeconfig.
     match serde_json::from_str(text) {
         Ok(document @ (Json::Object(_) | Json::Array(_))) => of_value(secrets, &document, false),
         _ => {
@@ -59,8 +61,8 @@ fn of_text(secrets: &mut Secrets, text: &str, is_named: bool) {
     }
 }
 
-/// A password may hold `/` and `@` and `,`, although it should not: it ends at the last `@` before the next
-/// URL. URLs may stand without a scheme.
+/// Finds passwords in URLs. A password may contain `/`, `@` and `,`, although it should not: it ends at the
+/// last `@` before the next URL. URLs may lack a scheme.
 fn of_urls(secrets: &mut Secrets, text: &str) {
     for word in text.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>')) {
         let parts = std::iter::once(word).chain(word.split(',')).flat_map(|list| list.split("://"));
@@ -81,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    /// Whatever quotes all of it, as JSON, with `{:?}` or as it is, tells nothing.
+    /// A message may quote the input as JSON, with `{:?}` or as it is: no secret appears.
     #[test]
     fn what_is_given_is_not_told() {
         let kubeconfig = "users:\n- name: u\n  user:\n    token: \"hunter20\"\n    password: hunter21\n    client-key-data: hunter22\n";

@@ -1,5 +1,5 @@
-//! Waiting until the node agent has made its rules for a pod: it then writes a file of the endpoint's name
-//! (`cni-plugin/pkg/wait/wait.go`, `WorkloadEndpointKeyToStatusFilename` in `libcalico-go/lib/names`).
+//! Waits until the node agent has made its rules for a pod. The agent then writes a file with the endpoint's
+//! name (`cni-plugin/pkg/wait/wait.go`, `WorkloadEndpointKeyToStatusFilename` in `libcalico-go/lib/names`).
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use store::Store;
 use crate::names::Names;
 use crate::request::Request;
 
-/// Where the node agent writes unless the configuration says otherwise.
+/// The folder of the node agent's files unless the configuration names another one.
 const FOLDER: &str = "/var/run/calico/endpoint-status";
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How long a pod is held back; `None` for not at all.
+/// How long a pod waits for its rules; `None` if it does not wait.
 ///
 /// # Errors
-/// Code 999: less than no time.
+/// Code 999 for a negative time.
 pub fn patience(conf: &Conf) -> Result<Option<Duration>, CniError> {
     let field = "policy_setup_timeout_seconds";
     match u64::try_from(conf.number(&[field])) {
@@ -52,18 +52,19 @@ pub async fn for_policy(request: &Request<'_, impl Store>, patience: Duration) {
     }
 }
 
-/// `k8s default%2Fnginx-0 eth0`: orchestrator, workload and interface, each escaped as a part of a path.
+/// The name of an endpoint's file, such as `k8s default%2Fnginx-0 eth0`: orchestrator, workload and
+/// interface, each escaped like a part of a URL's path.
 fn file_name(names: &Names, backend: Backend) -> String {
     let workload = match names.is_pod() {
         true => format!("{}/{}", names.namespace, names.ids.pod),
         false => names.container.clone(),
     };
-    // Every pod's is called so there.
+    // In Kubernetes, the interface of every pod has this name in the file's name.
     let interface = if backend == Backend::Kubernetes { "eth0" } else { &names.ids.endpoint };
     [&names.ids.orchestrator, &workload, interface].map(escape).join(" ")
 }
 
-/// As Go's `url.PathEscape`.
+/// Escapes a text as Go's `url.PathEscape` does.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

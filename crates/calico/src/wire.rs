@@ -1,8 +1,9 @@
-//! The host's end of a container's pair: which one is whose. It is found by its name, and the name alone
-//! decides nothing: a pod's next container has the same, a container's second interface begins with the same,
-//! and names that are cut or hashed can be alike. The alias says whose it is, which ADD sets to the
-//! container's ID. Ends that Calico made have none: of those the namespace of the other side decides, or the
-//! addresses that the host routes to them.
+//! Finds out which container an interface on the host belongs to: the host's end of a pair.
+//!
+//! An end is found by its name, but the name alone proves nothing. A pod's next container has the same name,
+//! a container's second interface has a name with the same beginning, and names that are cut or hashed can be
+//! equal. The proof is the alias, which ADD sets to the container's ID. Ends that Calico made have no alias:
+//! for these, the namespace of the other side decides, or the addresses that the host routes to the end.
 
 use std::net::IpAddr;
 
@@ -20,22 +21,22 @@ use crate::kernel;
 use crate::names;
 use crate::request::Request;
 
-fn refused(error: impl std::fmt::Display) -> CniError {
+fn kernel_error(error: impl std::fmt::Display) -> CniError {
     CniError::internal(error)
 }
 
-/// Finds a name for the host's end of what an ADD is to attach, and which pair it replaces there. Nothing is
-/// done yet.
+/// Finds a name for the host's end of the pair that an ADD is to make, and the pair that it replaces. Changes
+/// nothing yet.
 ///
 /// # Errors
-/// Code 999: the container has an interface that another would get in the way of, or the name is another
+/// Code 999 where another interface of the container would get in the way, or the name is another
 /// container's.
 pub async fn place(request: &mut Request<'_, impl Store>, workload: &Workload) -> Result<Replaces, CniError> {
     let first = request.names.host_interface.clone();
     if let Some(name) = own_name(request, workload.exact.as_ref()) {
         request.names.host_interface = name;
     } else {
-        let found = kernel::host_end(&first).await.map_err(refused)?;
+        let found = kernel::host_end(&first).await.map_err(kernel_error)?;
         let inside = match &found {
             Some(end) => other_interface(request, end).await,
             None => None,
@@ -55,16 +56,17 @@ pub async fn place(request: &mut Request<'_, impl Store>, workload: &Workload) -
         }
     }
     loop {
-        let Some(end) = kernel::host_end(&request.names.host_interface).await.map_err(refused)? else {
+        let Some(end) = kernel::host_end(&request.names.host_interface).await.map_err(kernel_error)? else {
             return Ok(Replaces::None);
         };
         let holder = if is_containers(request, &end).await { None } else { another(request, &end).await? };
         let Some(holder) = holder else { return Ok(Replaces::Index(end.index)) };
         let further = request.names.further_interface();
-        // A pod's end is looked for by its name. That of others is the beginning of their ID, which may be
-        // the beginning of another's.
+        // Only the names of pods' ends are unique. The name of another container's end is the beginning of
+        // the container's ID, and another ID may have the same beginning.
         if request.names.is_pod() || end.interface == further {
-            // The error reaches the pod's events; who else has pods is not the tenant's to know.
+            // The error appears in the pod's events, where a tenant reads it. The tenant must not learn of
+            // other pods, so their names go only to the log.
             request.log.say(Level::Error, format!("{} is another's: {holder}", end.interface));
             return Err(CniError::internal(format!(
                 "the host's interface of {} would be {}, which is another workload's (the plugin's log says whose): give it another name, or detach that one first",
@@ -76,9 +78,9 @@ pub async fn place(request: &mut Request<'_, impl Store>, workload: &Workload) -
     }
 }
 
-/// The name that the store has for the host's end of this very interface.
+/// The name of the host's end of the request's own interface, as the store has it.
 fn own_name(request: &Request<'_, impl Store>, stored: Option<&Stored>) -> Option<String> {
-    // There the name is not stored, but made anew from the pod's.
+    // In Kubernetes the name is not stored, but computed from the pod's name.
     let (stored, _) = stored.filter(|_| request.site.backend != Backend::Kubernetes)?;
     let is_own = !endpoint::is_of_another(stored, &request.names.container);
     interface_name(stored).filter(|_| is_own).map(str::to_string)
@@ -88,8 +90,8 @@ fn interface_name(endpoint: &Resource) -> Option<&str> {
     endpoint.text(&["spec", "interfaceName"]).filter(|name| !name.is_empty())
 }
 
-/// Whether an end is of the request's container, by its alias; without one, by the namespace that the other
-/// side is in.
+/// Whether an end belongs to the request's container: by the end's alias, or without an alias by the
+/// namespace of the other side.
 async fn is_containers(request: &Request<'_, impl Store>, end: &HostEnd) -> bool {
     let container = &request.names.container;
     if is_noted(end, container) || is_noted_for_another(end, container) {
@@ -100,14 +102,16 @@ async fn is_containers(request: &Request<'_, impl Store>, end: &HostEnd) -> bool
     there.ok().flatten().is_some_and(|there| there.index == end.index)
 }
 
-/// The interface of the request's container that an end belongs to, if it is another one than the request's.
+/// The name of the container's other interface to which an end belongs; `None` where the end belongs to the
+/// request's interface.
 async fn other_interface(request: &Request<'_, impl Store>, end: &HostEnd) -> Option<String> {
     let inside = end.other_side.as_ref().filter(|inside| **inside != request.ask.call.interface)?;
     is_containers(request, end).await.then(|| inside.clone())
 }
 
-/// Two interfaces on one network would share a handle, by which both are released at once. In Kubernetes the
-/// endpoint is the pod: there is one.
+/// Refuses a second interface on the same network: both would share a handle, and releasing one would release
+/// the other, too. In Kubernetes every second interface is refused, since the endpoint is a part of the pod
+/// and there is only one.
 async fn refuse_second(
     request: &Request<'_, impl Store>,
     other: &str,
@@ -138,27 +142,27 @@ async fn refuse_second(
     Ok(())
 }
 
-/// Whether the host routes one of the container's addresses to another interface of it than the request's:
-/// its endpoint may be gone.
+/// Whether the host routes one of the container's addresses to another interface of the container than the
+/// request's. The other interface's endpoint may be gone.
 async fn lead_elsewhere(request: &Request<'_, impl Store>, addresses: &[IpAddr]) -> Result<bool, CniError> {
-    let mut ends = kernel::host_ends_to(addresses).await.map_err(refused)?;
+    let mut ends = kernel::host_ends_to(addresses).await.map_err(kernel_error)?;
     ends.retain(|end| !is_noted_for_another(end, &request.names.container));
     if ends.is_empty() {
         return Ok(false);
     }
     let here = kernel::host_end_of(&request.ask.call.netns, &request.ask.call.interface).await;
-    let here = here.map_err(refused)?.map(|end| end.index);
+    let here = here.map_err(kernel_error)?.map(|end| end.index);
     Ok(ends.iter().any(|end| Some(end.index) != here))
 }
 
-/// Whether the request's interface is there as its endpoint says, and has its addresses still.
+/// Whether the request's interface exists as its endpoint says, and still has its addresses.
 ///
 /// # Errors
-/// Code 999: the kernel or the store does not say.
+/// Code 999 where the kernel or the store gives no answer.
 pub async fn is_attached(request: &Request<'_, impl Store>, endpoint: &Resource) -> Result<bool, CniError> {
     let addresses = networks(endpoint);
     let found = kernel::host_end_of(&request.ask.call.netns, &request.ask.call.interface).await;
-    let is_wired = found.map_err(refused)?.is_some_and(|end| {
+    let is_wired = found.map_err(kernel_error)?.is_some_and(|end| {
         !is_noted_for_another(&end, &request.names.container)
             && addresses.iter().all(|addr| end.addresses.contains(addr))
     });
@@ -168,31 +172,31 @@ pub async fn is_attached(request: &Request<'_, impl Store>, endpoint: &Resource)
     Ok(request.ipam_type() != "calico-ipam" || holdings::are_containers(request, &addresses).await?)
 }
 
-/// Whose an end is that an ADD must not replace, in words: as the blocks say of the addresses that the host
-/// routes to it. `None` for one of a former container of the same pod.
+/// The owner of an end that an ADD must not replace, in words: by the blocks of the addresses that the host
+/// routes to the end. `None` where the end belongs to a former container of the same pod.
 async fn another(request: &Request<'_, impl Store>, end: &HostEnd) -> Result<Option<String>, CniError> {
     Ok(match (holdings::of_others(request, &end.addresses).await?, &end.alias) {
         (Some((addr, holder)), _) => Some(format!("{addr} of {holder} is routed to it")),
-        // What is no pod has no former container.
+        // A container that is no pod has no former container, so an alias names another one.
         (None, Some(alias)) if !request.names.is_pod() => Some(format!("it is container {alias}'s")),
         (None, _) => None,
     })
 }
 
-/// What of a container stays attached.
+/// What stays attached of a container when one of its interfaces is taken down.
 #[derive(Clone, Debug, Default)]
 pub struct Left {
-    /// Whether another interface of it does.
+    /// Whether another interface of the container stays attached.
     pub is_attached: bool,
-    /// The addresses of its other interfaces.
+    /// The addresses of the container's other interfaces.
     pub addresses: Vec<IpAddr>,
 }
 
-/// Takes down what the request's interface is attached by, for its addresses are about to be given back.
-/// `stored` is its endpoint. What is another's stays.
+/// Takes down the interface of the request, because its addresses are about to be given back. `stored` is its
+/// endpoint. An interface of another container stays.
 ///
 /// # Errors
-/// Code 999: the kernel does not do it, or the store does not say whose it is.
+/// Code 999 where the kernel fails, or the store does not tell whose the interface is.
 pub async fn take_down(request: &Request<'_, impl Store>, stored: Option<&Stored>) -> Result<Left, CniError> {
     take_down_inside(request, stored).await?;
     let mut names = vec![request.names.host_interface.clone()];
@@ -208,7 +212,7 @@ pub async fn take_down(request: &Request<'_, impl Store>, stored: Option<&Stored
     let mut left = Left::default();
     left.addresses.extend(siblings.iter().flat_map(|endpoint| networks(endpoint)));
     for name in names {
-        let Some(end) = kernel::host_end(&name).await.map_err(refused)? else { continue };
+        let Some(end) = kernel::host_end(&name).await.map_err(kernel_error)? else { continue };
         if !is_ours_to_take(request, &end, stored).await? {
             continue;
         }
@@ -224,7 +228,8 @@ pub async fn take_down(request: &Request<'_, impl Store>, stored: Option<&Stored
     Ok(left)
 }
 
-/// By the container's side. A namespace that was made anew under the old path is another container's.
+/// Takes the interface down from the container's side. The path may name a new namespace of another container
+/// by now, so the end's owner is checked.
 async fn take_down_inside(
     request: &Request<'_, impl Store>,
     stored: Option<&Stored>,
@@ -233,10 +238,10 @@ async fn take_down_inside(
         return Ok(());
     }
     let (netns, interface) = (&request.ask.call.netns, &request.ask.call.interface);
-    // What is no side of a pair of the host's was made by somebody else.
-    let found = kernel::host_end_of(netns, interface).await.map_err(refused)?;
+    // An interface that is no side of a pair with the host was made by another program.
+    let found = kernel::host_end_of(netns, interface).await.map_err(kernel_error)?;
     let Some(end) = found else { return Ok(()) };
-    // Where neither an alias nor a record tells, the runtime's word is all there is.
+    // Where neither an alias nor a record tells whose the end is, the runtime's call is believed.
     let is_unknown = end.alias.is_none()
         && request.ipam_type() != "calico-ipam"
         && addresses_of_container(request, stored).await?.is_empty();
@@ -246,8 +251,8 @@ async fn take_down_inside(
     Ok(())
 }
 
-/// Whether an end is of the request's container: by its alias; without one, by the addresses that the host
-/// routes to it.
+/// Whether an end belongs to the request's container: by its alias, or without an alias by the addresses that
+/// the host routes to it.
 async fn is_ours_to_take(
     request: &Request<'_, impl Store>,
     end: &HostEnd,
@@ -270,7 +275,8 @@ async fn is_ours_to_take(
     Ok(is_ours)
 }
 
-/// Those of the container's endpoint. In Kubernetes an endpoint is what a pod says of itself.
+/// The addresses in the container's endpoint. None in Kubernetes, where an endpoint is what a pod says about
+/// itself.
 fn addresses_of_endpoint(request: &Request<'_, impl Store>, stored: Option<&Stored>) -> Vec<IpAddr> {
     let stored = stored.filter(|(stored, _)| {
         request.site.backend != Backend::Kubernetes
@@ -279,29 +285,30 @@ fn addresses_of_endpoint(request: &Request<'_, impl Store>, stored: Option<&Stor
     stored.map(|(stored, _)| networks(stored)).unwrap_or_default()
 }
 
-/// What is certain to be the container's.
+/// The addresses that certainly belong to the container.
 async fn addresses_of_container(
     request: &Request<'_, impl Store>,
     stored: Option<&Stored>,
 ) -> Result<Vec<IpAddr>, CniError> {
     let mut addresses = holdings::of_container(request).await?;
     addresses.extend(addresses_of_endpoint(request, stored));
-    // calico-ipam may have given them to a newer container of the pod since.
+    // With calico-ipam, the addresses that the runtime remembers may belong to a newer container of the pod
+    // by now.
     if request.ipam_type() != "calico-ipam" {
         addresses.extend(addresses_told(request));
     }
     Ok(addresses)
 }
 
-/// What the runtime remembers of the interface.
+/// The addresses that the runtime remembers of the interface, from `prevResult`.
 fn addresses_told(request: &Request<'_, impl Store>) -> Vec<IpAddr> {
     let ips = request.ask.configuration.pointer("/prevResult/ips").and_then(Json::as_array);
     let texts = ips.into_iter().flatten().filter_map(|ip| ip["address"].as_str());
     texts.filter_map(|text| Some(api::Cidr::parse_unmasked(text).ok()?.1)).collect()
 }
 
-/// Whether an end of the request's container is of another interface than the request's: an ADD that was
-/// refused is followed by a DEL, too.
+/// Whether an end belongs to another interface of the request's container than the request's. That happens
+/// when the runtime calls DEL after a refused ADD of a second interface.
 fn is_of_other_interface(
     request: &Request<'_, impl Store>,
     end: &HostEnd,
@@ -319,44 +326,46 @@ fn is_of_other_interface(
             return true;
         }
     } else if request.ask.call.interface == POD_INTERFACE {
-        // The one that every pod has, whatever the pod has made of its name.
+        // This is the interface that every pod has. The container may have renamed it, so its name is not
+        // compared.
         return false;
     }
     let told = request.ask.configuration.pointer("/prevResult/interfaces").and_then(Json::as_array);
     let is_told = told.into_iter().flatten().any(|interface| interface["name"] == end.interface.as_str());
     let Some(inside) = end.other_side.as_ref().filter(|_| !is_told) else { return false };
-    // There a pod has one interface. The container may have given it another name; who calls it as pods' are
-    // called has been refused another one.
+    // In Kubernetes a pod has one attached interface, which the container may have renamed. If the request
+    // calls its interface by another name than pods' usual one, it was refused as a second one.
     if request.site.backend == Backend::Kubernetes && is_noted(end, &request.names.container) {
         return inside == POD_INTERFACE;
     }
     *inside != request.ask.call.interface
 }
 
-/// What the interface of a pod is called in Kubernetes.
+/// The usual name of a pod's interface in Kubernetes.
 const POD_INTERFACE: &str = "eth0";
 
-/// Deletes an end.
+/// Deletes an end, and with it the pair.
 ///
 /// # Errors
-/// Code 999: the kernel does not do it.
+/// Code 999 where the kernel fails.
 pub async fn remove(request: &Request<'_, impl Store>, end: &HostEnd) -> Result<(), CniError> {
-    if kernel::remove(end).await.map_err(refused)? {
+    if kernel::remove(end).await.map_err(kernel_error)? {
         request.log.say(Level::Info, format!("deleted {} of the host", end.interface));
     }
     Ok(())
 }
 
-/// Takes down whatever the host still routes the addresses to that are about to be given back, whatever its
-/// name: the name may have changed since, or the runtime may say less of the container than it did.
+/// Takes down every interface to which the host still routes addresses that are about to be given back,
+/// whatever the interface's name. The name may have changed, and the runtime may know less of the container
+/// than it did.
 ///
 /// # Errors
-/// Code 999: the kernel or the store does not do it, or the end is not this container's to take. The
-/// addresses are to be kept then.
+/// Code 999 where the kernel or the store fails, or the interface belongs to another container. The addresses
+/// must then be kept.
 pub async fn cut_off(request: &Request<'_, impl Store>, stored: Option<&Stored>) -> Result<(), CniError> {
     let of_endpoint = addresses_of_endpoint(request, stored);
-    // What is on no record of this container's, as that of a virtual machine, may be another's by now; there
-    // the alias alone tells.
+    // An address that is in no record of this container, such as a virtual machine's, may be another's by
+    // now. For such an address only the alias decides.
     let mut told = addresses_told(request);
     let held = match request.ipam_type() {
         "calico-ipam" => {
@@ -366,9 +375,10 @@ pub async fn cut_off(request: &Request<'_, impl Store>, stored: Option<&Stored>)
         _ => of_endpoint,
     };
     let is_held = |addr: &IpAddr| held.contains(addr);
-    for end in kernel::host_ends_to(&[held.as_slice(), &told].concat()).await.map_err(refused)? {
+    for end in kernel::host_ends_to(&[held.as_slice(), &told].concat()).await.map_err(kernel_error)? {
         let container = &request.names.container;
-        // Without an alias, by the block's word: all that is routed there is this container's.
+        // Without an alias the blocks decide: every address that is routed to the end must be this
+        // container's.
         let is_all_held = !is_noted_for_another(&end, container) && end.addresses.iter().all(is_held);
         if is_noted(&end, container) || is_all_held {
             remove(request, &end).await?;
@@ -391,26 +401,26 @@ pub async fn cut_off(request: &Request<'_, impl Store>, stored: Option<&Stored>)
     Ok(())
 }
 
-/// Whether an end's alias says that it is that container's.
+/// Whether an end's alias names that container.
 fn is_noted(end: &HostEnd, container: &str) -> bool {
     end.alias.as_deref() == Some(&*names::alias(container))
 }
 
-/// Whether an end's alias says that it is another container's. What can be no container's ID was written by
-/// somebody else, and says nothing.
+/// Whether an end's alias names another container. An alias that cannot be a container's ID was set by
+/// another program, and counts for nothing.
 pub fn is_noted_for_another(end: &HostEnd, container: &str) -> bool {
     let is_id = |id: &String| id.bytes().all(|byte| byte.is_ascii_graphic());
     end.alias.as_ref().is_some_and(is_id) && !is_noted(end, container)
 }
 
-/// Takes down what an ADD that failed has left of an earlier one of the same interface, before their
-/// addresses are given back. `given` are those that it was given itself: to what end of others the host
-/// routes one of these was so before.
+/// After a failed ADD, takes down what an earlier ADD of the same interface has left, before the addresses of
+/// both are given back. `given` are the addresses of the failed ADD. If the host routes one of those to
+/// another container's end, it did so before this ADD, and the end stays.
 ///
 /// # Errors
-/// Code 999: the kernel does not do it, or what is left is not to be taken.
+/// Code 999 where the kernel fails, or an end that is left belongs to another container.
 pub async fn take_back(request: &Request<'_, impl Store>, given: &[IpAddr]) -> Result<(), CniError> {
-    let found = kernel::host_end(&request.names.host_interface).await.map_err(refused)?;
+    let found = kernel::host_end(&request.names.host_interface).await.map_err(kernel_error)?;
     if let Some(end) = found
         && (is_noted(&end, &request.names.container)
             || !end.addresses.iter().any(|addr| given.contains(addr)))
@@ -419,7 +429,7 @@ pub async fn take_back(request: &Request<'_, impl Store>, given: &[IpAddr]) -> R
         remove(request, &end).await?;
     }
     let held = holdings::of_container(request).await?;
-    for end in kernel::host_ends_to(&held).await.map_err(refused)? {
+    for end in kernel::host_ends_to(&held).await.map_err(kernel_error)? {
         if is_containers(request, &end).await {
             remove(request, &end).await?;
         } else if end.addresses.iter().any(|addr| held.contains(addr) && !given.contains(addr)) {

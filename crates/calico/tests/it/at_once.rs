@@ -1,4 +1,5 @@
-//! Several requests at once at one site, on one thread: the library as a program that stays would use it.
+//! Several requests at the same time at one site and on one thread, as a long-running program that uses the
+//! library would have.
 
 use std::fs::{self, Permissions};
 use std::net::IpAddr;
@@ -18,7 +19,7 @@ use store::testing::SilentStore;
 
 use crate::harness::{Container, NODE, Node};
 
-/// Much longer than what is shown takes, on any machine.
+/// A time limit much longer than the test needs on any machine.
 const LONG: Duration = Duration::from_secs(60);
 
 fn ask(node: &Node, command: &str, container: &Container, more: Json) -> Ask {
@@ -50,7 +51,8 @@ fn addresses(result: &Json) -> Vec<IpAddr> {
     result["ips"].as_array().unwrap().iter().map(text).collect()
 }
 
-/// Neither the store of the first one nor the kernel and the IPAM plugin of the second hold up the thread.
+/// Neither a silent store of the first request, nor the kernel or the IPAM plugin of the second, blocks the
+/// thread.
 #[test]
 fn one_that_the_store_never_answers_holds_up_no_other() {
     let Some(node) = Node::new() else { return };
@@ -88,7 +90,8 @@ fn one_that_the_store_never_answers_holds_up_no_other() {
     assert_eq!((node.in_use(), two.netns.interfaces()), (0, Vec::new()));
 }
 
-/// An IPAM plugin that answers when it was called for both containers, and else gives up after half a minute.
+/// An IPAM plugin that answers once it was called for both containers, and gives up after half a minute
+/// otherwise.
 const RENDEZVOUS: &str = r#"#!/bin/sh
 cat > /dev/null
 [ "$CNI_COMMAND" = ADD ] || exit 0
@@ -104,7 +107,7 @@ done
 exit 1
 "#;
 
-/// Each waits for the other's: the thread must not wait for one alone.
+/// Each IPAM plugin waits until the other one was called, so the thread must not wait for one alone.
 #[test]
 fn the_ipam_plugin_of_one_holds_up_no_other() {
     let Some(mut node) = Node::new() else { return };

@@ -1,12 +1,13 @@
-//! A container with a network of another plugin's, which came first; and what runtimes of other kinds than
-//! Kubernetes' ask for.
+//! Containers that already have an interface of another plugin's network, and wishes of runtimes other than
+//! Kubernetes'.
 
 use serde_json::json;
 
 use crate::harness::{Container, Namespace, Node};
 
 impl Namespace {
-    /// The network of a bridge: an interface with addresses and default routes of both families.
+    /// Gives the container a bridge's network: an interface with addresses and default routes of both
+    /// families.
     fn other_network(&self) {
         for line in [
             "link set lo up",
@@ -88,7 +89,8 @@ fn a_hardware_address_and_addresses_by_name() {
     }
 }
 
-/// Nothing is behind the highest metric. The interface that the container has stays as it was.
+/// No route can come after one with the highest metric. The interface that the container already has stays as
+/// it was.
 #[test]
 fn a_route_that_leaves_no_room_is_named() {
     let Some(node) = Node::new() else { return };

@@ -35,7 +35,8 @@ fn an_open_gate() {
     assert!(wrong.starts_with("invalid URL set for ReadinessGates:localhost:9099 "), "{wrong}");
 }
 
-/// The system's roots are those that a variable names, where it is set; so this takes a process of its own.
+/// A variable can name the system's root certificates. It holds for a whole process, so this test runs in a
+/// process of its own.
 #[test]
 fn a_gate_with_a_certificate() {
     let Some(node) = Node::new() else { return };
@@ -59,7 +60,8 @@ fn a_gate_with_a_certificate() {
         assert!(tls.read(&mut [0; 4096]).unwrap() > 0);
         tls.write_all(READY).unwrap();
     });
-    // Behind the gate nobody is to be attached: this process is on the machine's own network.
+    // The IPAM plugin does not exist, so that nothing is attached after the gate: this process is on the
+    // machine's own network.
     let more = json!({"readiness_gates": [gate], "ipam": {"type": "no-such-plugin"}});
     let container = Container::new("aaaa", "pod-a");
     let environment = container.environment("ADD", &node.bin);

@@ -1,4 +1,4 @@
-//! A node for a test: a directory with a store, and a network namespace as its host's.
+//! A node for a test: a directory with a store, and a network namespace that stands for the host's.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -24,11 +24,11 @@ use tempfile::TempDir;
 const WITHIN: Duration = Duration::from_secs(20);
 pub const NODE: &str = "n1";
 
-/// A network namespace that lives as long as this.
+/// A network namespace. It exists until this value is dropped.
 pub struct Namespace(File);
 
 impl Namespace {
-    /// None, having said why, without the right to make one.
+    /// Makes a namespace. Where this process has no right to do so, prints that and gives `None`.
     pub fn new() -> Option<Namespace> {
         let made = thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
@@ -44,11 +44,11 @@ impl Namespace {
         }
     }
 
-    /// That of a host.
+    /// Makes a namespace for a host.
     pub fn of_host() -> Option<Namespace> {
         let host = Namespace::new()?;
-        // A host has a way out; where it has none, it does not answer for the address that containers send
-        // to.
+        // A host needs a default route: without one it does not answer for the address to which containers
+        // send.
         for line in [
             "link set lo up",
             "link add up0 type veth peer name up1",
@@ -64,12 +64,12 @@ impl Namespace {
         Some(host)
     }
 
-    /// A path to it, as a runtime would give.
+    /// A path of the namespace, as a runtime would give it.
     pub fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
     }
 
-    /// Runs something on a thread inside.
+    /// Runs `work` on a thread in the namespace.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let inside = || {
             move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
@@ -80,14 +80,14 @@ impl Namespace {
         })
     }
 
-    /// Runs `ip` inside.
+    /// Runs `ip` in the namespace.
     pub fn ip(&self, arguments: &[&str]) -> String {
         let output = self.run(|| Command::new("ip").args(arguments).output().unwrap());
         assert!(output.status.success(), "ip {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// The names of its interfaces, but for those that are always there.
+    /// The names of the interfaces in the namespace, except for those that every namespace has.
     pub fn interfaces(&self) -> Vec<String> {
         let table = self.run(|| fs::read_to_string("/proc/thread-self/net/dev").unwrap());
         let mut names: Vec<_> = table
@@ -100,7 +100,7 @@ impl Namespace {
         names
     }
 
-    /// Whether somebody in it gets an answer from an address of another.
+    /// Whether a process in this namespace gets an answer from an address of `other`.
     pub fn reaches(&self, other: &Namespace, addr: IpAddr) -> bool {
         let listener = other.run(|| TcpListener::bind(SocketAddr::new(addr, 0)).unwrap());
         let to = listener.local_addr().unwrap();
@@ -123,7 +123,7 @@ impl Namespace {
 }
 
 impl Container {
-    /// What a runtime calls the plugin with.
+    /// The environment with which a runtime calls the plugin.
     pub fn environment(&self, command: &str, bin: &Path) -> Environment {
         let pod = match self.pod.as_str() {
             "" => String::new(),
@@ -144,7 +144,7 @@ impl Container {
     }
 }
 
-/// Runs the plugin.
+/// Runs the plugin's program.
 pub fn run(args: &[&str], environment: Environment, configuration: &Json) -> Answer {
     let (mut stdout, stderr) = (Vec::new(), Kept::default());
     let code = calico::run(calico::Io {
@@ -164,7 +164,7 @@ pub struct Node {
     pub bin: PathBuf,
 }
 
-/// What a call gave.
+/// The outcome of a call of the plugin.
 #[derive(Debug)]
 pub struct Answer {
     pub code: u8,
@@ -189,13 +189,13 @@ impl Answer {
     }
 }
 
-/// A container.
+/// A container on the node.
 pub struct Container {
     pub id: String,
-    /// Empty for what is no pod.
+    /// The pod's name; empty for a container that is no pod.
     pub pod: String,
     pub interface: &'static str,
-    /// What else stands in `CNI_ARGS`.
+    /// Further arguments in `CNI_ARGS`.
     pub args: String,
     pub netns: Namespace,
 }
@@ -213,7 +213,7 @@ impl Container {
 }
 
 impl Node {
-    /// A node whose store holds two pools, the node and what every datastore has.
+    /// Makes a node. Its store holds two pools, the node's record, and what every datastore has.
     pub fn new() -> Option<Node> {
         let host = Namespace::of_host()?;
         let dir = tempfile::tempdir().unwrap();
@@ -238,7 +238,7 @@ impl Node {
         self.dir.path().join(name)
     }
 
-    /// The configuration, with these fields besides.
+    /// The network configuration, with the fields in `more` added.
     pub fn configuration(&self, more: Json) -> Json {
         let mut configuration = json!({
             "cniVersion": "1.0.0", "name": "net", "type": "calico", "nodename_file": self.path("nodename"),
@@ -257,14 +257,14 @@ impl Node {
         self.call_at(command, container, &container.netns.path(), more)
     }
 
-    /// The same, with another path of the container's namespace, or none.
+    /// As [`Node::call`], with another path for the container's namespace, or an empty one.
     pub fn call_at(&self, command: &str, container: &Container, netns: &str, more: Json) -> Answer {
         let environment = container.environment(command, &self.bin).with("CNI_NETNS", netns);
         let environment = environment.with("TEST_DIR", self.dir.path().to_str().unwrap());
         self.host.run(|| run(&[], environment, &self.configuration(more)))
     }
 
-    /// A pool of one address, and the fields of a configuration that uses it alone.
+    /// Makes a pool of one address. Gives the fields of a configuration that uses only this pool.
     pub fn pool_of_one(&self) -> Json {
         let pool = json!({"metadata": {"name": "one"}, "spec": {"cidr": "10.8.0.1/32", "blockSize": 32, "nodeSelector": "!all()"}});
         let pool = Resource::from_json(Kind::IPPool, pool).unwrap();
@@ -272,7 +272,7 @@ impl Node {
         json!({"ipam": {"type": "calico-ipam", "ipv4_pools": ["one"]}})
     }
 
-    /// Gives back what a container holds, without the plugin.
+    /// Releases the addresses of a container, without the plugin.
     pub fn release(&self, container: &Container) {
         let mut ipam = Command::new(self.bin.join("calico-ipam"));
         let environment = container.environment("DEL", &self.bin);
@@ -317,7 +317,7 @@ impl Node {
         self.with_client(async |client| client.delete(&id, None).await.map(|_| ()).unwrap());
     }
 
-    /// What is stored under a key.
+    /// The text that is stored under a key.
     pub fn stored(&self, key: &api::Key) -> Option<String> {
         let set = store::ReadSet::new().key(key.clone());
         self.with_store(async |store| {
@@ -351,7 +351,7 @@ impl Node {
         self.with_store(async |store| act(&Client::new(store, &effects, Backend::Embedded, WITHIN)).await)
     }
 
-    /// The same in the store that the variables name.
+    /// As `with_client`, on the store that the variables name.
     pub fn with_client_of<T>(
         &self,
         variables: &[(&str, &str)],
@@ -362,7 +362,7 @@ impl Node {
         Self::with_store_of(variables, act)
     }
 
-    /// The store, opened.
+    /// Opens the node's store.
     pub fn store(&self) -> AnyStore {
         let file = self.path("rackpool.db");
         let (_, store) =
@@ -390,7 +390,7 @@ impl Node {
     }
 }
 
-/// The folder of the plugins that `calico` calls; calico-ipam is built there, once.
+/// The folder of the plugins that `calico` calls. calico-ipam is built there once.
 pub fn programs() -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let built = || {

@@ -1,5 +1,5 @@
-//! An address changes hands only when no route of ours leads to its last holder any more, by whatever name
-//! the host's end goes and whatever the runtime says.
+//! An address goes to another container only when no route of this plugin leads to its last holder any more,
+//! whatever the host's end is called and whatever the runtime says.
 
 use serde_json::{Value as Json, json};
 
@@ -9,7 +9,7 @@ fn ok(answer: Answer) {
     assert_eq!(answer.code, 0, "{answer:?}");
 }
 
-/// A DEL without a namespace, with these variables and these fields besides.
+/// Calls DEL without a namespace, with these further variables and fields.
 fn late_del(node: &Node, container: &Container, variables: &[(&str, &str)], more: &Json) -> Answer {
     let mut environment = container.environment("DEL", &node.bin).with("CNI_NETNS", "");
     for (name, value) in variables {
@@ -18,8 +18,7 @@ fn late_del(node: &Node, container: &Container, variables: &[(&str, &str)], more
     node.host.run(|| run(&[], environment, &node.configuration(more.clone())))
 }
 
-/// What the end is called and what is noted on it may have changed, and the runtime may have forgotten whose
-/// the container is.
+/// The end's name and alias may have changed, and the runtime may have forgotten the container's pod.
 #[test]
 fn what_is_not_found_by_name_is_found_by_its_route() {
     for case in ["no arguments", "prefix", "alias", "no alias", "name", "name, no alias"] {
@@ -54,7 +53,8 @@ fn what_is_not_found_by_name_is_found_by_its_route() {
     }
 }
 
-/// What is somebody else's is not taken; what leads there is not given back.
+/// An address that another container holds is not taken, and one that leads to another container's end is not
+/// given back.
 #[test]
 fn an_address_that_leads_to_anothers_end_is_kept() {
     let Some(node) = Node::new() else { return };
@@ -73,7 +73,7 @@ fn an_address_that_leads_to_anothers_end_is_kept() {
     assert_eq!((node.in_use(), node.endpoints().len()), (0, 0));
 }
 
-/// The pod's next container asks for the address of the last one's second interface.
+/// The pod's next container asks for the address of the former container's second interface.
 #[test]
 fn an_address_moves_only_after_the_interface_that_had_it() {
     let Some(node) = Node::new() else { return };
@@ -94,7 +94,7 @@ fn an_address_moves_only_after_the_interface_that_had_it() {
     let ends = node.host.interfaces();
     assert_eq!(ends.len(), 2);
 
-    // What leads there is another's: nothing is given back, and nothing is taken down.
+    // The end belongs to another container: its address is not given back, and the end stays.
     let shown = |name: &String| node.host.ip(&["route", "show", "dev", name]);
     let routed = |name: &&String| shown(name).contains("10.8.0.1");
     let second = ends.iter().find(routed).unwrap();
@@ -111,7 +111,7 @@ fn an_address_moves_only_after_the_interface_that_had_it() {
     assert!(node.host.reaches(&new.netns, addresses[0]));
 }
 
-/// Its record says that the path is another's by now, though nothing is noted on its end.
+/// The path belongs to another container by now, as the record shows; its end has no alias.
 #[test]
 fn an_unmarked_end_under_an_old_path_is_not_the_containers() {
     let Some(node) = Node::new() else { return };
@@ -126,8 +126,8 @@ fn an_unmarked_end_under_an_old_path_is_not_the_containers() {
     assert_eq!((node.host.interfaces().len(), node.in_use(), node.endpoints().len()), (1, 2, 1));
 }
 
-/// An address is free by its record, and leads to somebody: who is given it next fails, gives it back, and
-/// harms nobody.
+/// An address is free in the blocks, but the host routes it to a container. The next container that gets this
+/// address fails, gives it back, and changes nothing else.
 #[test]
 fn an_address_that_two_were_given_stays_the_firsts() {
     for is_calicos in [false, true] {
@@ -151,11 +151,11 @@ fn an_address_that_two_were_given_stays_the_firsts() {
     }
 }
 
-/// Under the handle of Calico's version 2, which a DEL of today gives back, too.
+/// The address is held under a handle of Calico's version 2, which DEL also releases.
 #[test]
 fn what_an_old_handle_holds_is_cut_off() {
     let Some(node) = Node::new() else { return };
-    // A network and a container that are called so make the same handle.
+    // With such names, the network and the container make the same handle as Calico's version 2.
     let old = Container::new("web-0", "web-0");
     node.call("ADD", &old, json!({"name": "default"})).addresses();
     let name = node.host.interfaces().remove(0);
@@ -164,7 +164,7 @@ fn what_an_old_handle_holds_is_cut_off() {
     assert_eq!((node.in_use(), node.host.interfaces().len()), (0, 0));
 }
 
-/// What the block notes for another pod is not given back, and goes on.
+/// An address that its block assigns to another pod is not given back, and its container stays connected.
 #[test]
 fn a_call_for_another_pod_leaves_wire_and_address() {
     let Some(node) = Node::new() else { return };

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::harness::{Container, Node};
 
-/// calico-ipam has the same configuration, and what it writes to its standard error reaches the runtime.
+/// calico-ipam gets the same configuration, and what it writes to standard error reaches the runtime.
 #[test]
 fn both_plugins_write_the_same_file() {
     let Some(node) = Node::new() else { return };

@@ -1,4 +1,4 @@
-//! IPAM plugins of others: scripts that note what they were given.
+//! IPAM plugins of other projects, played by scripts that record how they were called.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::harness::{Container, Node};
 
-/// Gives 10.7.0.9 in a result of that version, and writes down what it was called with.
+/// Installs a plugin that gives 10.7.0.9 in that result, and records how it was called.
 fn plugin(node: &mut Node, name: &str, result: &Json) {
     let folder = node.path("bin");
     fs::create_dir_all(&folder).unwrap();
@@ -63,7 +63,7 @@ fn host_local_gets_the_nodes_own_pod_cidr() {
     node.give_pod_cidrs(&["10.7.0.0/24"]);
     node.call("ADD", &container, more.clone()).addresses();
     assert_eq!(noted(&node, "ADD")["ipam"]["subnet"], "10.7.0.0/24");
-    // A network all the same, and whatever has become of the node.
+    // A DEL fills in a network even when the node has no pod CIDRs any more.
     node.give_pod_cidrs(&[]);
     assert_eq!(node.call("DEL", &container, more).code, 0);
     assert_eq!(noted(&node, "DEL")["ipam"]["subnet"], "0.0.0.0/0");
@@ -76,7 +76,8 @@ fn host_local_gets_the_nodes_own_pod_cidr() {
     assert!(destinations.contains(&"0000000A") && !destinations.contains(&"00000000"), "{table}");
 }
 
-/// What leads to its address goes before it is given back, by whatever name.
+/// The interface to which the address is routed is removed before the address is given back, whatever the
+/// interface's name.
 #[test]
 fn an_end_of_another_name_goes_before_the_plugin_is_asked() {
     let Some(mut node) = Node::new() else { return };
@@ -93,7 +94,7 @@ fn an_end_of_another_name_goes_before_the_plugin_is_asked() {
         node.host.ip(&line.split(' ').collect::<Vec<_>>());
     }
     node.host.ip(&["route", "replace", &addr, "dev", "other0"]);
-    // Somebody else's note: it is not taken, and nothing is given back.
+    // The end's alias names another container: the end stays, and nothing is given back.
     node.host.ip(&["link", "set", "other0", "alias", "cccc"]);
     let msg = node.call_at("DEL", &container, "", more.clone()).error();
     assert!(msg.contains("10.7.0.9") && msg.contains("ip link delete other0"), "{msg}");

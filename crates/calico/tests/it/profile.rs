@@ -1,4 +1,4 @@
-//! Profiles of networks, and labels of Mesos.
+//! The profiles of networks, and the labels that Mesos gives.
 
 use std::process::Command;
 
@@ -12,7 +12,7 @@ fn stored(node: &Node, name: &str) -> Option<String> {
     node.stored(&Key::global(Kind::Profile, name))
 }
 
-/// The value that Calico keeps, but for what differs each time.
+/// The stored text without the fields that differ in each run.
 fn without_identity(text: &str) -> String {
     let metadata = text.find(r#","uid":""#).unwrap();
     let end = text.find(r#"Z"},"#).unwrap();
@@ -37,7 +37,7 @@ fn a_network_has_a_profile_where_nobody_sees_to_policy() {
         node.add(&container).addresses();
         let first = stored(&node, "net").unwrap();
         assert_eq!(without_identity(&first), format!("{start}{ingress}{end}"));
-        // One that is there stays, whatever it says: others of the network use it, too.
+        // An existing profile stays as it is: other containers of the network use it, too.
         assert_eq!(node.del(&container).code, 0);
         assert_eq!(stored(&node, "net").as_ref(), Some(&first));
         node.add(&container).addresses();
@@ -111,7 +111,7 @@ fn labels_of_mesos_reach_the_endpoint() {
     assert_eq!((node.endpoints().len(), node.in_use()), (0, 0));
 }
 
-/// What stands in etcd is what Calico's plugin writes there, byte for byte.
+/// The profile in etcd equals the one that Calico's plugin writes, byte for byte.
 #[test]
 fn the_profile_in_etcd() {
     if etcd_server::is_left_out() {
@@ -149,7 +149,8 @@ fn the_profile_in_etcd() {
         let before = requests();
         assert_eq!(call("ADD").addresses().len(), 1);
         let asked = requests() - before;
-        // Whether it is there is asked in the step that asks whether the datastore is locked.
+        // The check for the profile takes no request of its own: it is in the request that checks the
+        // datastore's lock.
         let mut other = configuration.clone();
         other["policy"] = json!({"type": "none"});
         assert_eq!(call("DEL").code, 0);

@@ -1,4 +1,4 @@
-//! What is refused, and what is left of it: nothing.
+//! Calls that are refused leave nothing behind.
 
 use std::fs;
 
@@ -28,7 +28,7 @@ fn nothing_begins_without_the_nodes_name() {
     assert!(msg.contains("nodename: no such file or directory: check that the calico/node"), "{msg}");
 }
 
-/// The test decides whether containers may come; it is made before the node has its name.
+/// TEST decides whether containers may come at all, so it also works before the node has its name.
 #[test]
 fn a_test_looks_at_the_datastore_alone() {
     let Some(node) = Node::new() else { return };
@@ -53,8 +53,8 @@ fn a_failure_after_the_address_was_given_gives_it_back() {
     assert!(node.host.interfaces().is_empty() && container.netns.interfaces().is_empty());
 }
 
-/// The IPAM plugin knows the container's addresses by its name: it takes back those of the ADD before, too.
-/// So their endpoint goes.
+/// The IPAM plugin releases addresses by the container's name, so it also releases those of the earlier ADD.
+/// The endpoint of that ADD has to go, too.
 #[test]
 fn a_failure_of_a_second_add_leaves_nothing_of_the_first() {
     let Some(node) = Node::new() else { return };
@@ -62,7 +62,7 @@ fn a_failure_of_a_second_add_leaves_nothing_of_the_first() {
     node.add(&container).addresses();
     node.call("ADD", &container, json!({"mtu": 20})).error();
     assert_eq!((node.in_use(), node.endpoints().len()), (0, 0));
-    // An address that is free is routed nowhere.
+    // Addresses were given back, so no route may lead to them.
     assert!(node.host.interfaces().is_empty() && container.netns.interfaces().is_empty());
     assert_eq!(node.del(&container).code, 0);
 }
@@ -111,7 +111,7 @@ fn versions_and_commands() {
     assert!(versions.code == 0 && versions.stdout.contains("1.0.0"), "{versions:?}");
 }
 
-/// Another dataplane is not there: nothing is wired as if it were Linux's.
+/// Another dataplane is refused, and nothing is attached as if it were Linux's.
 #[test]
 fn another_dataplane() {
     let Some(node) = Node::new() else { return };
@@ -127,7 +127,7 @@ fn another_dataplane() {
         assert!(node.host.interfaces().is_empty() && container.netns.interfaces().is_empty());
         assert_eq!(node.call("DEL", &container, more.clone()).code, 0, "there is nothing to be taken down");
 
-        // What somebody attached with it keeps its address while nobody takes it down.
+        // A container that the other dataplane attached keeps its address.
         node.add(&container).addresses();
         for command in ["CHECK", "DEL"] {
             assert!(node.call(command, &container, more.clone()).error().contains(told), "{command}");

@@ -14,7 +14,7 @@ fn ok(answer: Answer) {
     assert_eq!(answer.code, 0, "{answer:?}");
 }
 
-/// A container by its second interface.
+/// Makes later calls use another interface of the container.
 fn by(container: &mut Container, interface: &'static str) {
     container.interface = interface;
 }
@@ -23,7 +23,7 @@ fn answers(node: &Node, container: &Container, addresses: &[IpAddr]) -> bool {
     addresses.iter().all(|addr| node.host.reaches(&container.netns, *addr))
 }
 
-/// Both would be held by one handle, and the end of one would be the other's, too.
+/// One handle would hold the addresses of both interfaces, and both would have the same name on the host.
 #[test]
 fn two_on_one_network_are_refused_and_the_first_goes_on() {
     for pod in ["web-0", ""] {
@@ -35,7 +35,7 @@ fn two_on_one_network_are_refused_and_the_first_goes_on() {
         for part in ["aaaa", "network net", "as eth0 already", "cannot have net1"] {
             assert!(msg.contains(part), "{msg}");
         }
-        // The runtime takes down what it could not put up, with the namespace and without.
+        // After a refused ADD the runtime calls DEL, with the namespace and without.
         let netns = container.netns.path();
         for netns in [netns.as_str(), ""] {
             ok(node.call_at("DEL", &container, netns, json!({})));
@@ -49,8 +49,8 @@ fn two_on_one_network_are_refused_and_the_first_goes_on() {
     }
 }
 
-/// Each has an end of its own on the host, an endpoint and addresses; and each goes by itself, in any order,
-/// whatever the runtime still knows.
+/// Each interface has its own end on the host, endpoint and addresses. Each can be removed alone, in any
+/// order, whatever the runtime still knows.
 #[test]
 fn two_on_two_networks() {
     for pod in ["web-0", ""] {
@@ -107,7 +107,7 @@ fn two_on_two_networks() {
     }
 }
 
-/// A second ADD of either makes it anew, under the name that it had.
+/// A second ADD of either interface makes it anew, under the name that it had.
 #[test]
 fn either_may_be_attached_again() {
     let Some(node) = Node::new() else { return };
@@ -121,7 +121,7 @@ fn either_may_be_attached_again() {
     let first = node.add(&container).addresses();
     assert_eq!((node.host.interfaces(), node.endpoints().len()), (names, 2));
     assert!(answers(&node, &container, &again) && answers(&node, &container, &first));
-    // Once the first is gone, it comes back beside the second.
+    // When the first interface is gone, it can be attached again beside the second.
     ok(node.del(&container));
     assert_eq!(node.host.interfaces().len(), 1);
     let first = node.add(&container).addresses();
@@ -133,7 +133,7 @@ fn either_may_be_attached_again() {
     assert_eq!((node.endpoints().len(), node.in_use(), node.host.interfaces().len()), (0, 0, 0));
 }
 
-/// A failure of the second is none of the first.
+/// A failed ADD of the second interface does not change the first.
 #[test]
 fn a_second_that_fails_leaves_the_first_alone() {
     let Some(node) = Node::new() else { return };
@@ -147,7 +147,7 @@ fn a_second_that_fails_leaves_the_first_alone() {
     assert!(answers(&node, &container, &addresses));
 }
 
-/// The pod's next container finds the ends of both of the last one's.
+/// The pod's next container replaces both ends that the former container left.
 #[test]
 fn a_pods_new_container_takes_over_both() {
     let Some(node) = Node::new() else { return };
@@ -168,8 +168,8 @@ fn a_pods_new_container_takes_over_both() {
     assert_eq!((node.endpoints().len(), node.in_use(), node.host.interfaces().len()), (2, 4, 2));
 }
 
-/// Where the endpoint of a second one was deleted, the handle still tells of it: a third on its network is
-/// refused, and whatever is given back is cut off before.
+/// The endpoint of a second interface was deleted, but its handle still shows it. So a third interface on its
+/// network is refused, and the second is taken down before its addresses are given back.
 #[test]
 fn an_interface_whose_endpoint_is_gone_counts() {
     let Some(node) = Node::new() else { return };
@@ -183,7 +183,7 @@ fn an_interface_whose_endpoint_is_gone_counts() {
     let msg = node.call("ADD", &container, other()).error();
     assert!(msg.contains("network other") && msg.contains("cannot have net2"), "{msg}");
     assert!(answers(&node, &container, &second) && answers(&node, &container, &first));
-    // The one that is there may be made anew.
+    // The interface that exists may be attached again.
     by(&mut container, "net1");
     let again = node.call("ADD", &container, other()).addresses();
     assert!(answers(&node, &container, &again) && answers(&node, &container, &first));

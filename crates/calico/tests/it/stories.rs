@@ -1,4 +1,4 @@
-//! What a node sees.
+//! The life of containers on a node.
 
 use serde_json::json;
 
@@ -60,7 +60,7 @@ fn a_pods_new_container_takes_over() {
     assert_ne!(first, second);
     assert!(old.netns.interfaces().is_empty(), "the name on the host is the pod's");
     assert!(node.check(&old).error().contains("is that of container bbbb"));
-    // The runtime cleans up after the old one when it likes.
+    // The runtime may call DEL for the old container at any later time.
     assert_eq!(node.del(&old).code, 0);
     assert_eq!((node.in_use(), node.endpoints().len()), (2, 1));
     assert!(node.host.reaches(&new.netns, second[0]));
@@ -69,7 +69,7 @@ fn a_pods_new_container_takes_over() {
     assert_eq!((node.in_use(), node.endpoints().len()), (0, 0));
 }
 
-/// Runtimes do not, unless they have lost their memory.
+/// Runtimes do not repeat an ADD, unless they have lost their state.
 #[test]
 fn an_add_may_come_again() {
     let Some(node) = Node::new() else { return };
@@ -89,11 +89,11 @@ fn half_of_it_may_be_gone_already() {
     node.add(&container);
     node.forget(&format!("{NODE}-k8s-pod--a-eth0"));
     assert!(node.check(&container).error().contains("there is no WorkloadEndpoint"));
-    // The namespace is gone, too, and another has its place.
+    // The old namespace is gone, too, and another one has its path.
     container.netns = Namespace::new().unwrap();
     assert_eq!(node.del(&container).code, 0);
     assert_eq!(node.in_use(), 0);
-    // With a namespace goes what was in it, in the kernel's own time.
+    // The kernel removes the contents of a namespace some time after the namespace.
     for _ in 0..500 {
         if node.host.interfaces().is_empty() {
             break;
@@ -104,7 +104,7 @@ fn half_of_it_may_be_gone_already() {
     assert_eq!(node.del(&Container::new("cccc", "never-was")).code, 0);
 }
 
-/// The interface that it has stays as it is, and its endpoint names both.
+/// The interface stays as it is, and its endpoint names both networks.
 #[test]
 fn an_interface_may_join_another_network() {
     let Some(node) = Node::new() else { return };
@@ -118,7 +118,8 @@ fn an_interface_may_join_another_network() {
     assert_eq!((node.endpoints().len(), node.in_use(), node.host.interfaces().len()), (0, 0, 0));
 }
 
-/// An endpoint outlasts its interface, and its address may be somebody else's by now.
+/// The endpoint is still there although its interface is gone, and its address may belong to another
+/// container by now.
 #[test]
 fn an_interface_that_is_gone_joins_nothing() {
     for is_released in [false, true] {
@@ -126,7 +127,7 @@ fn an_interface_that_is_gone_joins_nothing() {
         let (mut container, other) = (Container::new("aaaa", ""), Container::new("bbbb", "other"));
         let first = node.add(&container).addresses();
         match is_released {
-            // The host was started anew: no DEL came.
+            // The host was restarted without a DEL.
             false => {
                 container.netns.ip(&["link", "delete", "eth0"]);
                 container.netns = Namespace::new().unwrap();

@@ -1,4 +1,4 @@
-//! Pods that are held back until the node agent has made their rules.
+//! Pods that wait until the node agent has made their rules.
 
 use std::fs;
 use std::thread;

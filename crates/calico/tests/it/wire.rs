@@ -1,5 +1,5 @@
-//! An address changes hands only when no route leads to its last holder any more, whatever the runtime still
-//! knows of that one.
+//! An address goes to another container only when no route leads to its last holder any more, whatever the
+//! runtime still knows of that holder.
 
 use std::net::IpAddr;
 
@@ -7,10 +7,10 @@ use serde_json::json;
 
 use crate::harness::{Answer, Container, Namespace, Node};
 
-/// What runtimes say of a namespace that they have forgotten, or that is gone.
+/// The paths that runtimes give for a namespace that they have forgotten, or that is gone.
 const GONE: [&str; 2] = ["", "/var/run/netns/never-was"];
 
-/// Takes away what our plugin notes on the host's ends, as Calico's does not note it.
+/// Removes the aliases from the host's ends: Calico's plugin does not set any.
 fn forget_whose(node: &Node) {
     for name in node.host.interfaces() {
         node.host.ip(&["link", "set", "dev", &name, "alias", ""]);
@@ -25,8 +25,8 @@ fn answers(node: &Node, container: &Container, addresses: &[IpAddr]) -> bool {
     addresses.iter().all(|addr| node.host.reaches(&container.netns, *addr))
 }
 
-/// The names on the host are one; the alias tells the containers apart, and where there is none, the address
-/// that is routed there.
+/// Both containers of the pod use the same name on the host. The alias tells them apart; without an alias,
+/// the routed address does.
 #[test]
 fn a_late_end_of_a_pods_old_container_leaves_the_new_one_alone() {
     for (netns, is_calicos) in GONE.into_iter().flat_map(|netns| [(netns, false), (netns, true)]) {
@@ -50,7 +50,7 @@ fn a_late_end_of_a_pods_old_container_leaves_the_new_one_alone() {
     }
 }
 
-/// The container lives; its namespace is not told.
+/// The container still runs, and the runtime does not give its namespace.
 #[test]
 fn an_address_is_given_back_with_its_route() {
     for pod in ["web-0", ""] {
@@ -93,7 +93,7 @@ fn an_end_is_marked_as_the_containers() {
     }
 }
 
-/// A path that was the old container's may be another's by now.
+/// The old container's path may belong to another container by now.
 #[test]
 fn a_namespace_under_an_old_path_is_not_the_containers() {
     let Some(node) = Node::new() else { return };
@@ -105,7 +105,7 @@ fn a_namespace_under_an_old_path_is_not_the_containers() {
     assert_eq!((node.host.interfaces().len(), node.in_use()), (1, 2));
 }
 
-/// Names of what is no pod are cut, so two can have the same beginning.
+/// The names for containers that are no pods are cut, so two of them can be equal.
 #[test]
 fn containers_whose_names_begin_alike() {
     let Some(node) = Node::new() else { return };
@@ -124,8 +124,8 @@ fn containers_whose_names_begin_alike() {
     assert_eq!((node.host.interfaces().len(), node.in_use(), node.endpoints().len()), (0, 0, 0));
 }
 
-/// A pod's name on the host is the beginning of a hash, and somebody with patience finds another pod of the
-/// same.
+/// The name for a pod's interface is the beginning of a hash, so an attacker with patience finds another pod
+/// with the same name.
 #[test]
 fn a_pod_whose_name_on_the_host_is_anothers() {
     let Some(node) = Node::new() else { return };
@@ -162,14 +162,14 @@ fn a_pod_whose_name_on_the_host_is_anothers() {
     }
 }
 
-/// What an old end leads to is free by now: whoever it was, it is in the way of nobody.
+/// The address to which an old end leads is free by now. Such an end is in nobody's way, and is replaced.
 #[test]
 fn what_is_left_of_a_pods_last_container_makes_room() {
     let Some(node) = Node::new() else { return };
     let (old, new) = (Container::new("aaaa", "web-0"), Container::new("bbbb", "web-0"));
     node.add(&old).addresses();
     let name = node.host.interfaces().remove(0);
-    // Its addresses are given back behind the plugin's back.
+    // The addresses are released without the plugin.
     node.release(&old);
     assert_eq!(node.in_use(), 0);
     assert_eq!(node.host.interfaces(), [name]);

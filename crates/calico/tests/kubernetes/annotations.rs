@@ -1,4 +1,4 @@
-//! What pods ask for.
+//! The annotations of pods.
 
 use serde_json::{Value as Json, json};
 
@@ -18,7 +18,7 @@ fn addresses_by_name() {
         let result: Json = serde_json::from_str(&answer.stdout).unwrap();
         assert_eq!(result.get("routes"), None);
         assert_eq!(cluster.annotation("a", "podIPs"), "10.5.0.77/32,fd00:5::77/128");
-        // The pod's next container gets the same ones, though the first one's DEL is still to come.
+        // The pod's next container gets the same addresses, although the first one's DEL is still to come.
         let next = Container::new("c2", "a");
         assert_eq!(cluster.add(&next).addresses(), answer.addresses());
         assert_eq!((cluster.del(&container).code, cluster.taken()), (0, 2));

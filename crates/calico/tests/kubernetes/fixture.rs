@@ -1,4 +1,4 @@
-//! One API server for all tests, in the network namespace of a host that runs the plugin; one test at a time.
+//! One API server for all tests, in a network namespace that stands for a host. The tests run one at a time.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::harness::{Answer, Container, NODE, Namespace, programs, run};
 
-/// The user that `deploy/rbac/calico.yaml` gives rights to.
+/// The user to whom `deploy/rbac/calico.yaml` gives rights.
 const PLUGIN: &str = "system:serviceaccount:kube-system:calico";
 const GROUP: &str = "crd.projectcalico.org";
 const EMPTIED: [&str; 6] =
@@ -20,14 +20,15 @@ const EMPTIED: [&str; 6] =
 struct Shared {
     host: Namespace,
     server: KubeServer,
-    /// Where the API is served in the clear, to an administrator.
+    /// A socket at which the API is served without TLS, with an administrator's rights.
     socket: PathBuf,
 }
 
 static SHARED: OnceLock<Shared> = OnceLock::new();
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// The server and the host, for one test at a time; they hold nothing of the tests before.
+/// The server and the host, for one test at a time. Each test finds them without the objects of earlier
+/// tests.
 pub struct Cluster {
     shared: &'static Shared,
     bin: PathBuf,
@@ -35,7 +36,7 @@ pub struct Cluster {
     _alone: MutexGuard<'static, ()>,
 }
 
-/// Runs a test on the host; leaves it out where such tests are.
+/// Runs a test on the host; does nothing where tests with Kubernetes are left out.
 pub fn on_host(test: impl FnOnce(&Cluster) + Send) {
     if kube_server::is_left_out() {
         return;
@@ -88,7 +89,7 @@ impl Cluster {
         &self.shared.socket
     }
 
-    /// kubectl as the administrator; tells what it printed.
+    /// Runs kubectl as the administrator. Gives its output.
     pub fn kubectl(&self, arguments: &[&str], stdin: &str) -> String {
         let mut command = self.shared.server.kubectl(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -99,7 +100,7 @@ impl Cluster {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Where the plugins ask Kubernetes.
+    /// The plugins' settings for reaching Kubernetes.
     pub fn kubeconfig(&self) -> Json {
         json!({"kubeconfig": self.shared.server.kubeconfig_of(PLUGIN)})
     }
@@ -109,7 +110,7 @@ impl Cluster {
         self.kubectl(&["create", "-f", "-"], &list.to_string());
     }
 
-    /// A pod on the host, with these annotations of Calico's.
+    /// Creates a pod on the host, with these annotations of Calico's.
     pub fn pod(&self, name: &str, annotations: &[(&str, &str)]) {
         let annotations: serde_json::Map<_, _> = annotations
             .iter()
@@ -120,7 +121,7 @@ impl Cluster {
             "spec": {"nodeName": NODE, "containers": [{"name": "c", "image": "pause"}]}})]);
     }
 
-    /// An annotation of Calico's on a pod; empty for none.
+    /// The value of one of Calico's annotations on a pod; empty if it is missing.
     pub fn annotation(&self, pod: &str, name: &str) -> String {
         let text = self.kubectl(&["get", "pod", pod, "-o", "json"], "");
         let pod: Json = serde_json::from_str(&text).unwrap();
@@ -128,7 +129,7 @@ impl Cluster {
         value.as_str().unwrap_or_default().to_string()
     }
 
-    /// How many addresses are taken in all blocks.
+    /// How many addresses are in use in all blocks.
     pub fn taken(&self) -> usize {
         let text = self.kubectl(&["get", "--raw", &format!("/apis/{GROUP}/v1/ipamblocks")], "");
         let blocks: Json = serde_json::from_str(&text).unwrap();
@@ -142,12 +143,12 @@ impl Cluster {
         self.shared.server.requests_of(PLUGIN).iter().filter(|request| request.verb == verb).count()
     }
 
-    /// Calls the plugin with those fields of the configuration besides.
+    /// Calls the plugin, with the fields in `more` added to the configuration.
     pub fn call(&self, command: &str, container: &Container, more: Json) -> Answer {
         self.call_at(command, container, &container.netns.path(), more)
     }
 
-    /// The same, with another path of the container's namespace, or none.
+    /// As [`Cluster::call`], with another path for the container's namespace, or an empty one.
     pub fn call_at(&self, command: &str, container: &Container, netns: &str, more: Json) -> Answer {
         let mut configuration = json!({
             "cniVersion": "1.0.0", "name": "net", "type": "calico", "nodename": NODE, "nodename_file_optional": true,

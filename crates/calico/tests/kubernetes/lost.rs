@@ -1,4 +1,4 @@
-//! Replies that are lost.
+//! Requests that are carried out, but whose replies are lost.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,7 +13,8 @@ use serde_json::json;
 use crate::fixture::on_host;
 use crate::harness::Container;
 
-/// A way to the API server, in the clear, that loses the replies to so many patches: they are carried out.
+/// A proxy to the API server, without TLS, that loses the replies to a number of patches. The patches are
+/// carried out.
 struct LossyWay {
     address: SocketAddr,
     losses: Arc<AtomicI64>,
@@ -25,7 +26,7 @@ impl LossyWay {
         let address = listener.local_addr().unwrap();
         let losses = Arc::new(AtomicI64::new(losses));
         let (shared, socket) = (losses.clone(), socket.to_path_buf());
-        // It ends with the test's process.
+        // The thread ends with the test's process.
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let server = UnixStream::connect(&socket).unwrap();
@@ -54,7 +55,7 @@ fn requests(mut client: TcpStream, mut server: UnixStream, is_lost: Arc<AtomicI6
                 break;
             }
         }
-        // Closed already, in most cases.
+        // In most cases the connection is closed already.
         let _ = server.shutdown(Shutdown::Both);
     });
 }

@@ -1,4 +1,4 @@
-//! What a pod's record tells, from its first container to its last.
+//! What a pod's object shows, from the pod's first container to its last.
 
 use serde_json::{Value as Json, json};
 
@@ -61,7 +61,7 @@ fn a_pod_that_is_no_more() {
     });
 }
 
-/// A failure after the address was given: nothing stays, and nothing is told of the pod.
+/// An ADD fails after the address was given: nothing stays, and the pod's object shows nothing.
 #[test]
 fn a_failure_leaves_nothing() {
     on_host(|cluster| {
@@ -90,7 +90,7 @@ fn the_nodes_own_pod_cidr() {
     });
 }
 
-/// The endpoint of a pod whose records are elsewhere says what the pod says.
+/// The endpoint of a pod in a store other than Kubernetes has what the pod's object says.
 #[test]
 fn an_endpoint_outside_of_kubernetes() {
     on_host(|cluster| {
@@ -117,7 +117,7 @@ fn an_endpoint_outside_of_kubernetes() {
         assert_eq!(spec("ipNATs"), json!([nat(0, "192.0.2.7"), nat(1, "2001:db8::7")]));
         assert_eq!(spec("allowSpoofedSourcePrefixes"), json!(["192.0.2.0/24"]));
         assert_eq!(endpoint.metadata().labels.get("app").map(String::as_str), Some("web"));
-        // Policy is seen to by somebody else, who has no profile of the network.
+        // Another component enforces policy, so no profile is created.
         assert_eq!(node.stored(&api::Key::global(api::Kind::Profile, "net")), None);
         assert_eq!(call("DEL").code, 0);
         assert_eq!((node.endpoints().len(), node.in_use()), (0, 0));

@@ -1,4 +1,4 @@
-//! Pods that say of themselves what is not so: what others have stays theirs.
+//! Pods with false annotations cannot get what belongs to other pods.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ fn ok(answer: crate::harness::Answer) {
     assert_eq!(answer.code, 0, "{answer:?}");
 }
 
-/// The victim's pod, its container and its address.
+/// A pod with a container and an address, which another pod tries to get.
 fn victim(cluster: &Cluster) -> (Container, IpAddr) {
     cluster.pod("victim", &[]);
     let container = Container::new("c1", "victim");
@@ -25,7 +25,7 @@ fn is_unharmed(cluster: &Cluster, (container, addr): &(Container, IpAddr)) {
     ok(cluster.call("CHECK", container, json!({})));
 }
 
-/// With the address and the container of the victim among its annotations, a pod asks for that address.
+/// A pod whose annotations falsely name the victim's container and address asks for that address.
 #[test]
 fn an_address_that_a_pod_calls_its_own() {
     on_host(|cluster| {
@@ -52,7 +52,7 @@ fn an_address_that_a_pod_calls_its_own() {
     });
 }
 
-/// Without a record of its own, and as one that leads to it from outside.
+/// The address is asked for without IPAM, and as a floating address.
 #[test]
 fn an_address_that_nobody_was_to_record() {
     on_host(|cluster| {
@@ -77,8 +77,8 @@ fn an_address_that_nobody_was_to_record() {
     });
 }
 
-/// Where the endpoints are the plugin's own word, a floating address leads to one pod until that pod gives it
-/// up.
+/// In a store where the plugin itself writes the endpoints, a floating address leads to one pod until that
+/// pod gives it up.
 #[test]
 fn a_floating_address_leads_to_one_pod() {
     on_host(|cluster| {
@@ -99,7 +99,7 @@ fn a_floating_address_leads_to_one_pod() {
         assert_eq!((node.endpoints().len(), node.in_use(), second.netns.interfaces().len()), (1, 2, 0));
         ok(call("DEL", &second));
         assert!(cluster.host().reaches(&first.netns, addresses[0]));
-        // The pod's next container has it, too, before the former one's DEL.
+        // The pod's next container gets the floating address, too, even before the former one's DEL.
         let next = Container::new("c3", "holder");
         call("ADD", &next).addresses();
         ok(call("DEL", &first));
@@ -111,7 +111,8 @@ fn a_floating_address_leads_to_one_pod() {
     });
 }
 
-/// Of two at once at most one gets it: each looks before and after its endpoint is there.
+/// If two pods ask for it at the same time, at most one gets it: each checks before and after its endpoint is
+/// stored.
 #[test]
 fn a_floating_address_that_two_ask_for_at_once() {
     on_host(|cluster| {
@@ -138,8 +139,7 @@ fn a_floating_address_that_two_ask_for_at_once() {
     });
 }
 
-/// The pod's record has room for one interface. The end of the one that was refused is not the end of the
-/// first.
+/// The pod's object has room for one interface. The DEL for the refused second one does not remove the first.
 #[test]
 fn a_second_interface_is_refused_and_the_first_goes_on() {
     on_host(|cluster| {
@@ -167,7 +167,7 @@ fn a_second_interface_is_refused_and_the_first_goes_on() {
             }
         }
         container.interface = "eth0";
-        // Its own ADD may come again.
+        // The ADD of the first interface may be repeated.
         let again = cluster.add(&container).addresses()[0];
         assert!(cluster.host().reaches(&container.netns, again));
         ok(cluster.call_at("DEL", &container, "", json!({})));
@@ -176,7 +176,7 @@ fn a_second_interface_is_refused_and_the_first_goes_on() {
     });
 }
 
-/// A container that gives its interface another name does not keep it past its end.
+/// A container that renames its interface cannot keep it after its DEL.
 #[test]
 fn an_interface_that_was_renamed_inside() {
     on_host(|cluster| {
@@ -193,14 +193,15 @@ fn an_interface_that_was_renamed_inside() {
     });
 }
 
-/// The pod's next container gets the same address, and the old one's end is late and knows nothing.
+/// The pod's next container gets the same address. The old container's DEL comes late, and without any
+/// details.
 #[test]
 fn a_named_address_goes_from_container_to_container() {
     on_host(|cluster| {
         cluster.pod("web-0", &[("ipAddrs", r#"["10.5.0.77"]"#)]);
         let (old, new) = (Container::new("c1", "web-0"), Container::new("c2", "web-0"));
         let addr = cluster.add(&old).addresses()[0];
-        // A StatefulSet makes the pod anew: nothing is said of its last container.
+        // A StatefulSet creates the pod anew, and the new object says nothing about the former container.
         cluster.kubectl(&["delete", "pod", "web-0", "--force", "--grace-period=0"], "");
         cluster.pod("web-0", &[("ipAddrs", r#"["10.5.0.77"]"#)]);
         assert_eq!(cluster.add(&new).addresses(), [addr]);

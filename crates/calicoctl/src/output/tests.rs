@@ -185,7 +185,7 @@ fn prints_numbers_as_go_does() {
     }
 }
 
-/// A character that a terminal obeys is not written as it is, and the written text means the same.
+/// A character that a terminal would obey is written as an escape, and the YAML still means the same.
 #[test]
 fn what_turns_the_direction_is_quoted_in_yaml() {
     use std::io::Write;

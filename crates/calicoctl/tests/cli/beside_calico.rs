@@ -1,4 +1,4 @@
-//! Where the words, the checks and the addresses of Calico's calicoctl are known, and ours are the same.
+//! Compares this calicoctl with Calico's, where Calico's texts, checks and addresses are known.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use store::sqlite::{SqliteOptions, SqliteStore};
 
 use crate::world::{World, pool};
 
-/// Gives a host an address of its own choice, with those attributes.
+/// Gives a host a named address, with those attributes.
 fn assign(world: &World, addr: &str, attributes: &[(&str, &str)]) {
     let store = SqliteStore::open(world.path("rackpool.db"), SqliteOptions::default()).unwrap();
     let request = ipam::AssignIp {
@@ -27,7 +27,7 @@ fn assign(world: &World, addr: &str, attributes: &[(&str, &str)]) {
     runtime.block_on(ipam::run(&store, &clock, request.planner(), Duration::from_secs(10))).unwrap();
 }
 
-/// Who names a version of what is to be changed is obeyed, whatever the command.
+/// If the input names a resourceVersion, every command changes only that version.
 #[test]
 fn a_version_that_is_gone_is_a_conflict() {
     let world = World::new();
@@ -96,7 +96,7 @@ fn faults_of_the_environment_say_where_they_come_from() {
     assert_eq!(world.run("datastore init").stderr, format!("{told}\n"));
 }
 
-/// However an IPv4 address is written, it is the one address.
+/// An IPv4 address in IPv6 notation means the IPv4 address.
 #[test]
 fn a_mapped_address_is_the_ipv4_address() {
     let world = World::new();

@@ -1,4 +1,5 @@
-//! Records that cannot be read: lists leave them out and name them; who asks for one by name is told why.
+//! Records that cannot be read: lists leave them out and name them; a command for a single one fails with the
+//! reason.
 
 use api::{Key, Kind};
 use serde_json::json;
@@ -21,8 +22,8 @@ fn world() -> World {
     world
 }
 
-/// Of every kind: the list shows the rest and names the bad one on standard error; by name it is an error
-/// that says why; it can be deleted.
+/// Tests each kind. A list shows the other records and names the bad one on standard error. A command for the
+/// bad record fails with the reason, but the record can be deleted.
 #[test]
 fn lists_leave_out_and_name() {
     for (kind, plural) in [
@@ -62,7 +63,7 @@ fn lists_leave_out_and_name() {
     }
 }
 
-/// A pool whose selector cannot be read is shown all the same, with the place marked.
+/// A pool whose selector cannot be read is still shown, with the fault's place marked.
 #[test]
 fn a_bad_selector_is_shown_with_its_place() {
     let world = world();
@@ -82,7 +83,7 @@ fn a_bad_selector_is_shown_with_its_place() {
     assert!(ran.stdout.contains("10.73.0.0/24") && ran.stderr.contains("IPPool(rack-7)"), "{ran:?}");
 }
 
-/// Every block and pool is shown or named; an unreadable block counts as full.
+/// Every block and pool is shown or named. A block that cannot be read counts as full.
 #[test]
 fn usage_names_what_it_cannot_count() {
     let world = world();
@@ -124,7 +125,7 @@ fn usage_names_what_it_cannot_count() {
     assert!(ran.code == 1 && ran.stderr.contains("allocations"), "{ran:?}");
 }
 
-/// Neither the configuration nor a copy takes a default for what cannot be read.
+/// A record that cannot be read is not replaced by defaults, neither by `ipam configure` nor by a copy.
 #[test]
 fn what_cannot_be_read_is_not_overwritten() {
     let world = world();
@@ -137,7 +138,7 @@ fn what_cannot_be_read_is_not_overwritten() {
     assert_eq!(ran.code, 0, "{ran:?}");
 }
 
-/// Names, labels and owners come from others.
+/// Names, labels and owners come from other people, who may put control characters into them.
 #[test]
 fn a_terminal_does_not_obey_what_is_stored() {
     let world = world();
@@ -166,8 +167,8 @@ fn a_terminal_does_not_obey_what_is_stored() {
     assert_eq!(json["items"][0]["metadata"]["name"], name, "it is the same name");
 }
 
-/// A file in which a table is a view that computes without end, as the store and as the backup that is to be
-/// restored.
+/// In this file a table is replaced by a view that computes without end. The file is used as the store, and
+/// as the backup to be restored.
 #[test]
 fn what_computes_without_end_is_not_begun() {
     let world = world();
@@ -180,7 +181,7 @@ fn what_computes_without_end_is_not_begun() {
     assert!(ran.code == 1 && ran.stderr.contains(r#"the view "kv" in it is not"#), "{ran:?}");
     assert!(world.good("get ippools").contains("good"));
     rusqlite::Connection::open(world.path("rackpool.db")).unwrap().execute_batch(endless).unwrap();
-    // Calico's own words of it go to standard output.
+    // Calico prints this error to standard output.
     let ran = world.run("get ippools");
     assert!(ran.code == 1 && ran.stdout.contains(r#"the view "kv" in it is not"#), "{ran:?}");
 }

@@ -1,10 +1,10 @@
-//! What is wrong is said clearly, with exit code 1, and nothing is changed.
+//! Every error has a clear text and exit code 1, and changes nothing.
 
 use std::fmt::Write;
 
 use crate::world::{World, pool};
 
-/// Each line fails with its text, and leaves the store as it is.
+/// Runs each command line, which must fail with its text and leave the store as it is.
 fn failures(world: &World, lines: &[(&str, &str)]) -> String {
     let mut told = String::new();
     for (line, stdin) in lines {
@@ -22,7 +22,7 @@ fn failures(world: &World, lines: &[(&str, &str)]) -> String {
     told.replace(world.path("").to_str().unwrap(), "[DIR]/")
 }
 
-/// These crash the original, or end without a word.
+/// Calico's calicoctl crashes on these command lines, or ends without a message.
 #[test]
 fn nothing_to_do_is_an_error_that_says_what_is_missing() {
     let world = World::new();

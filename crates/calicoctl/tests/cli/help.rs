@@ -1,10 +1,10 @@
-//! Help is complete, and what it says is what is done.
+//! The help is complete and true.
 
 use clap::Command;
 
 use crate::world::World;
 
-/// Every command that has a page, as it is called.
+/// Collects every command that has a help page, as a user calls it.
 fn pages(command: &Command, path: &str, found: &mut Vec<String>) {
     for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
         let path = format!("{path}{} ", below.get_name());

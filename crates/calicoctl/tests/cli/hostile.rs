@@ -1,5 +1,5 @@
-//! What is read may be a trap: pipes that nobody writes, files without end, text that multiplies, faults next
-//! to secrets.
+//! Input that may be a trap: pipes into which nobody writes, files without end, text that multiplies, faults
+//! next to secrets.
 
 use std::fs;
 use std::io::Write;
@@ -14,7 +14,8 @@ use setup::{ConnectOptions, Datastore, Environment, Settings};
 
 use crate::world::{World, pool};
 
-/// Stands three times in every secret, so that a fault within one leaves it to be found.
+/// Every secret contains this text three times, so that the text is still found if a fault damages one of
+/// them.
 const SECRET: &str = "hunter2";
 const PLANTED: &str = "hunter2-hunter2-hunter2";
 
@@ -23,7 +24,7 @@ fn fifo(path: &Path) -> String {
     path.to_str().unwrap().to_string()
 }
 
-/// Starts the program with so much memory, in KiB.
+/// Starts the program with a limit on its memory, in KiB.
 fn start(world: &World, memory: usize, variables: &[(&str, &str)], args: &[&str]) -> Child {
     let mut command = Command::new("/bin/sh");
     command
@@ -39,7 +40,7 @@ fn text(output: &Output) -> String {
 
 const PLENTY: usize = 4 << 20;
 
-/// Each ends, and says which file it waited for.
+/// Each run ends, and names the file for which it waited.
 #[cfg(all(feature = "etcd", feature = "kubernetes"))]
 #[test]
 fn pipes_that_nobody_writes_are_given_up() {
@@ -170,7 +171,7 @@ fn a_kubeconfig_from_a_pipe() {
     assert!(text(&output).contains("http://127.0.0.1:1 cannot be reached"), "{}", text(&output));
 }
 
-/// With little memory, so that whoever reads all ends otherwise.
+/// The program has little memory, so it would fail if it read all of the input.
 #[test]
 fn inputs_without_end_are_not_read_to_it() {
     let world = World::new();
@@ -214,7 +215,7 @@ fn inputs_without_end_are_not_read_to_it() {
     assert!(text(&output).contains("token too long"), "{output:?}");
 }
 
-/// One of each place where a secret stands.
+/// A configuration file with a secret in each place that can hold one.
 fn config() -> String {
     format!(
         r#"apiVersion: projectcalico.org/v3
@@ -239,7 +240,7 @@ spec:
     )
 }
 
-/// All that is told of a configuration before anything is sent.
+/// All messages about a configuration that appear before anything is sent.
 fn told(text: &str) -> Vec<String> {
     let document = match yaml::read_strict(text.as_bytes()) {
         Ok(document) => document,
@@ -265,7 +266,7 @@ fn told(text: &str) -> Vec<String> {
     }
 }
 
-/// Every place of the file in turn: a character taken away, one put there, the text ended.
+/// Damages the file at each place in turn: removes a character, inserts one, or ends the text there.
 #[test]
 fn no_fault_of_a_configuration_file_tells_a_secret() {
     let whole = config();
@@ -284,7 +285,7 @@ fn no_fault_of_a_configuration_file_tells_a_secret() {
     }
 }
 
-/// As the program says it, whatever is asked for.
+/// Checks the messages of the program itself, whatever the command.
 #[test]
 fn no_message_holds_a_secret() {
     let world = World::new();

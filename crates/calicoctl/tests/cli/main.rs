@@ -1,4 +1,5 @@
-//! The command line as a whole: as a function with an environment of its own, and as a program.
+//! Tests of the whole command line, called as a function with an environment of its own, and run as a
+//! program.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The program itself: exit codes, closed pipes, files that may not be written.
+//! The program as a process: exit codes, closed pipes, files without write permission.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -51,7 +51,7 @@ fn exit_codes_are_the_process_s() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "Successfully created 1 'IPPool' resource(s)\n");
 }
 
-/// Root may write everything, so for root this shows only that nothing breaks.
+/// Root may write every file, so when root runs this test it only shows that the command works.
 #[test]
 fn a_file_that_may_not_be_written_is_an_error_and_stays() {
     let world = World::new();

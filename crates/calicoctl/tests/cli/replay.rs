@@ -1,11 +1,11 @@
-//! Recorded runs of the original, replayed: where RACKPOOL_RECORDINGS names the directory that holds them.
+//! Replays recorded runs of Calico's calicoctl, if RACKPOOL_RECORDINGS names the directory of the recordings.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use store::testing::program_beside;
 
-/// Differences that are on purpose, each with its reason.
+/// The file of intended differences, each with its reason.
 const DIFFERENCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/differences");
 
 #[test]
@@ -14,7 +14,8 @@ fn recorded_runs_of_the_original_give_the_same_on_the_embedded_store() {
     pass(replay.env("REPLAY_STORE", "embedded"), 70);
 }
 
-/// In namespaces of its own, where etcd's ports are free and the plugin's lock is nobody else's.
+/// The replay runs in namespaces of its own, where etcd's ports are free and no other process has the
+/// plugin's lock.
 #[cfg(feature = "etcd")]
 #[test]
 fn recorded_runs_of_the_original_give_the_same_on_etcd() {
@@ -44,8 +45,9 @@ fn recorded_calls_of_the_plugin_are_answered_the_same() {
     on_kubernetes("v1", "cni", 250);
 }
 
-/// Those recordings on an API server that the replay starts, with our own definitions of that group; more
-/// than so many pass. Scenarios that need programs which we do not have pass as far as they go.
+/// Replays these recordings on an API server that the replay starts, with this program's definitions for the
+/// group. More than `count` scenarios must pass. A scenario that needs a missing program counts if it passes
+/// up to that point.
 #[cfg(feature = "kubernetes")]
 fn on_kubernetes(group: &str, recordings: &str, count: usize) {
     use servers::kube_server;
@@ -63,8 +65,7 @@ fn on_kubernetes(group: &str, recordings: &str, count: usize) {
     pass(replay.env("CRDS", definitions), count);
 }
 
-/// Python in namespaces of its own; `None`, having said why, where that or one of the programs is not to be
-/// had.
+/// Python in namespaces of its own. Where that or one of the programs is missing, prints so and gives `None`.
 fn isolated_python(programs: &[&str]) -> Option<Command> {
     let isolated = || {
         let mut command = Command::new("unshare");
@@ -87,7 +88,7 @@ fn isolated_python(programs: &[&str]) -> Option<Command> {
     Some(command)
 }
 
-/// The replay, run by that command; `None` where nobody says where the recordings are.
+/// The command that runs the replay; `None` where no variable names the recordings.
 fn replay(command: Command, differences: &str, count: usize) -> Option<Command> {
     replay_with(command, ("replay_golden.py", "calicoctl-etcd"), differences, count)
 }
@@ -117,7 +118,7 @@ fn replay_with(
     Some(command)
 }
 
-/// Runs the replay, which must find nothing, in at least so many scenarios.
+/// Runs the replay. It must find no difference, in at least `scenarios` scenarios.
 fn pass(replay: &mut Command, scenarios: usize) {
     let output = replay.output().expect("python3 runs the replay");
     let told = String::from_utf8_lossy(&output.stdout);

@@ -1,4 +1,4 @@
-//! What others have stored: clusters of other versions, pools without defaults.
+//! Stores that other programs have written: clusters of other versions, pools without defaults.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use store::{Batch, Expect, ReadSet, Store};
 
 use crate::world::{World, pool};
 
-/// Stores a resource as somebody else may have written it.
+/// Stores a resource as another program may have written it.
 fn put(world: &World, kind: Kind, json: Json) {
     let resource = Resource::from_json(kind, json).unwrap();
     let key = resource.key();
@@ -54,7 +54,7 @@ fn a_cluster_of_another_version_is_left_alone() {
             ("ipam split 2 --name=x", ""),
             ("datastore migrate lock", ""),
         ] {
-            // What was typed does not matter yet.
+            // The version is checked before the input is read, so the input's fault is not reported.
             let ran = world.run_with(line, "kind: [\n");
             assert_eq!((ran.code, ran.stderr), (1, format!("{prefix}{}", mismatch(told))), "{line}");
         }

@@ -1,4 +1,4 @@
-//! Stores that are begun, saved and restored, and stores that are none.
+//! Creating, saving and restoring stores; and files that are no stores.
 
 use std::fs;
 
@@ -84,8 +84,8 @@ fn a_backup_begins_a_store_elsewhere() {
     }
 }
 
-/// All that a begun, restored or filled store holds lies in its file; whoever loses the one beside it is told
-/// so, in each command.
+/// After each of these commands, all contents are in the store's own file. If the -wal file beside it is
+/// lost, every command says so.
 #[test]
 fn a_store_is_whole_or_says_what_is_missing() {
     let world = World::new();
@@ -137,7 +137,7 @@ fn a_store_has_one_name() {
     world.good("ipam show");
 }
 
-/// A record that cannot be what was written keeps a copy from being called a backup, and is named.
+/// If a record cannot be what was written, no backup is made, and the error names the record.
 #[test]
 fn a_backup_is_looked_at() {
     let world = World::new();
@@ -148,7 +148,7 @@ fn a_backup_is_looked_at() {
         bytes[at + 1..at + 3].copy_from_slice(with.as_bytes());
         fs::write(world.path("rackpool.db"), bytes).unwrap();
     };
-    // Another network, as sound as the one before; and none.
+    // First a different but valid network, then an invalid one.
     for with in ["12", "x\""] {
         damage(&world, with);
         let ran = world.run(&format!("datastore backup {}", world.path("copy.db").display()));

@@ -1,4 +1,4 @@
-//! A directory, an environment that holds nothing but a store in it, and the program.
+//! A directory with a store, an environment that names only this store, and the program.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ pub struct World {
     variables: Vec<(String, String)>,
 }
 
-/// What a run gave.
+/// The outcome of a run of the program.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ran {
     pub code: u8,
@@ -49,7 +49,7 @@ impl World {
         path.to_str().unwrap().to_string()
     }
 
-    /// Runs a command line; words are parted by blanks.
+    /// Runs a command line, whose words are separated by blanks.
     pub fn run(&self, line: &str) -> Ran {
         self.run_with(line, "")
     }
@@ -66,7 +66,7 @@ impl World {
         Ran { code, stdout: self.plain(stdout), stderr: self.plain(stderr) }
     }
 
-    /// The output of a run that succeeds.
+    /// The output of a run, which must succeed.
     pub fn good(&self, line: &str) -> String {
         self.good_with(line, "")
     }
@@ -77,20 +77,20 @@ impl World {
         ran.stdout
     }
 
-    /// The output without what is another in every run: the directory.
+    /// The output without the directory's name, which differs in every run.
     fn plain(&self, text: Vec<u8>) -> String {
         let dir = self.dir.path().to_str().unwrap();
         String::from_utf8(text).unwrap().replace(dir, "[DIR]")
     }
 
-    /// The contents of the store, as its file holds them; nothing where there is none.
+    /// The bytes of the store's file; empty where there is none.
     pub fn contents(&self) -> Vec<u8> {
         let read = |name: &str| std::fs::read(self.path(name)).unwrap_or_default();
         [read("rackpool.db"), read("rackpool.db-wal")].concat()
     }
 }
 
-/// A pool, as a file would say it.
+/// The manifest of a pool.
 pub fn pool(name: &str, cidr: &str) -> String {
     format!(
         "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata:\n  name: {name}\nspec:\n  cidr: {cidr}\n"

@@ -1,4 +1,4 @@
-//! Copies between an embedded store and etcd, and what stops them.
+//! Copies between an embedded store and etcd, and faults that stop them.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ fn there_and_back_again() {
     other.good(&format!("datastore copy --to {config}"));
     assert_eq!(contents(&User::of_file("x").with("RACKPOOL_DB", back.to_str().unwrap())), before);
     assert_eq!(contents(&other), before, "the source is as it was, unlocked");
-    // The allocator goes on where it was.
+    // In the copy, the allocator continues from the same state.
     assert_eq!(user.good("ipam show --show-blocks"), other.good("ipam show --show-blocks"));
 }
 
@@ -110,7 +110,7 @@ fn a_target_without_room_is_left_empty() {
     let server = Setup::new().argument("--quota-backend-bytes=1048576").start();
     let user = User::of_file("a.db");
     user.fill();
-    // The copy of these needs more than the quota.
+    // A copy of these records exceeds the quota.
     for part in 0..12 {
         let wep = |index: usize| {
             format!(
@@ -149,7 +149,7 @@ fn a_copy_that_is_interrupted_is_taken_back_and_the_source_unlocked() {
     while ready(&user) == Some(true) && contents(&User::of(&target.endpoint())).is_empty() {
         std::thread::sleep(Duration::from_millis(1));
     }
-    // It may have come to its end already; then everything is there.
+    // The copy may have ended already; then it is complete.
     let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     let ran = Ran::of(child.wait_with_output().unwrap(), Duration::ZERO);
     let there = contents(&User::of(&target.endpoint()));

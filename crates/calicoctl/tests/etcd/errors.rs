@@ -1,5 +1,5 @@
-//! What a user is told when etcd cannot be used: each cause in its own words, with the endpoint and the
-//! remedy, and in time.
+//! The errors when etcd cannot be used: each cause has its own text, with the endpoint and the remedy, and
+//! appears in time.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -48,7 +48,7 @@ fn no_space_is_left() {
     needs_etcd!();
     let server = Setup::new().argument("--quota-backend-bytes=1").start();
     let user = User::of(&server.endpoint());
-    // The first write passes the check and raises the alarm.
+    // The first write still passes etcd's check, and raises the alarm.
     let ran =
         [user.run("datastore init"), user.run("datastore init")].into_iter().find(|ran| ran.code != Some(0));
     ran.unwrap().says(&[&server.endpoint(), "database space exceeded", "alarm disarm"]);
@@ -116,7 +116,7 @@ fn certificates() {
     assert!(ran.took < Duration::from_secs(5), "{ran:?}");
     let missing = with(&user.path("nowhere.pem")).run("get ippool");
     assert!(missing.code == Some(1) && missing.stdout.contains("nowhere.pem"), "{missing:?}");
-    // In place, in a configuration file.
+    // The certificates' text stands in the configuration file itself.
     let config = user.config("inline.cfg", &[("etcdEndpoints", &server.endpoint()), ("etcdCACert", &ca)]);
     assert!(user.good(&format!("get ippool -c {config}")).contains("192.168.0.0/16"));
 }

@@ -1,4 +1,4 @@
-//! A user at a directory of his own.
+//! A user of the program, in a directory of its own.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use store::AnyStore;
 use store::etcd::{EtcdOptions, EtcdStore};
 use tempfile::TempDir;
 
-/// Ends the test where etcd is left out.
+/// Ends the test where tests with etcd are left out.
 macro_rules! needs_etcd {
     () => {
         if servers::etcd_server::is_left_out() {
@@ -25,13 +25,13 @@ pub(crate) use needs_etcd;
 
 pub const WITHIN: Duration = Duration::from_secs(10);
 
-/// A directory and what leads to a store.
+/// A user: a directory, and the variables that lead to a store.
 pub struct User {
     pub dir: TempDir,
     pub variables: Vec<(String, String)>,
 }
 
-/// What a run gave.
+/// The outcome of a run of the program.
 #[derive(Debug)]
 pub struct Ran {
     pub code: Option<i32>,
@@ -41,14 +41,14 @@ pub struct Ran {
 }
 
 impl User {
-    /// Of an embedded store in that file of the directory.
+    /// A user of an embedded store, in that file of the directory.
     pub fn of_file(name: &str) -> User {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(name).to_str().unwrap().to_string();
         User { dir, variables: vec![("RACKPOOL_DB".to_string(), file)] }
     }
 
-    /// Of an etcd.
+    /// A user of an etcd.
     pub fn of(endpoints: &str) -> User {
         User::of_file("unused.db").with("ETCD_ENDPOINTS", endpoints)
     }
@@ -62,7 +62,7 @@ impl User {
         self.dir.path().join(name)
     }
 
-    /// Writes a configuration file with these fields; gives its path.
+    /// Writes a configuration file with these fields. Gives its path.
     pub fn config(&self, name: &str, fields: &[(&str, &str)]) -> String {
         let mut text =
             "apiVersion: projectcalico.org/v3\nkind: CalicoAPIConfig\nmetadata: {}\nspec:\n".to_string();
@@ -88,14 +88,14 @@ impl User {
         Ran::of(self.command(line).stdin(Stdio::null()).output().unwrap(), start.elapsed())
     }
 
-    /// The output of a run that succeeds.
+    /// The output of a run, which must succeed.
     pub fn good(&self, line: &str) -> String {
         let ran = self.run(line);
         assert_eq!(ran.code, Some(0), "{line}: {ran:?}");
         ran.stdout
     }
 
-    /// What the variables lead to.
+    /// Opens the store to which the variables lead.
     pub fn with_store<T>(&self, act: impl AsyncFnOnce(&AnyStore) -> T) -> T {
         let environment: Environment = self.variables.iter().cloned().collect();
         let datastore =
@@ -104,7 +104,7 @@ impl User {
         wait_for(act(&store))
     }
 
-    /// Begins a store and fills it: pools, nodes, addresses of both families, a load balancer's.
+    /// Creates a store and fills it: pools, nodes, addresses of both families, and those of a load balancer.
     pub fn fill(&self) {
         self.good("datastore init --ipv6-cidr fd00::/112");
         let node = |name: &str| {
@@ -134,7 +134,7 @@ impl Ran {
         Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr), took }
     }
 
-    /// It failed, and the error holds all of these.
+    /// Checks that the run failed with an error that contains all of these texts.
     pub fn says(&self, words: &[&str]) {
         assert_eq!(self.code, Some(1), "{self:?}");
         for word in words {
@@ -143,7 +143,7 @@ impl Ran {
     }
 }
 
-/// The world's time; chance that is the same every time.
+/// Effects with the real time, and with random numbers that are the same in every run.
 pub struct Real;
 
 impl store::Effects for Real {

@@ -7,7 +7,7 @@ use servers::etcd_server::EtcdServer;
 
 use crate::fixture::{User, needs_etcd};
 
-/// A user of an etcd that was begun; what is given on standard input stands in a file.
+/// A user of an etcd in which a store was created. Standard input is given to commands as a file.
 fn user(server: &EtcdServer) -> User {
     let user = User::of(&server.endpoint());
     user.good("datastore init --ipv4-cidr none");

@@ -1,4 +1,4 @@
-//! More pools than a transaction of etcd has operations.
+//! More pools than one transaction of etcd can have operations.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use servers::etcd_server::EtcdServer;
 
 use crate::fixture::{Ran, User, needs_etcd};
 
-/// One more than `--max-txn-ops` lets by.
+/// More pools than the default of `--max-txn-ops` allows in one transaction.
 const POOLS: usize = 140;
 
 fn pool(rack: usize) -> String {
@@ -38,7 +38,7 @@ fn a_rack_has_its_pool_however_many_there_are() {
     let ran = run_with(&user, "create", &(1..POOLS).map(pool).collect::<String>());
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_eq!(ran.stdout, format!("Successfully created {} 'IPPool' resource(s)\n", POOLS - 1));
-    // Of one that exists, of a new one, and of one that another is in the way of.
+    // The cases: an existing pool, a new pool, and a new pool that overlaps another one.
     for (verb, text, says) in [
         ("apply", pool(3), "Successfully applied 1 'IPPool' resource(s)\n"),
         ("apply", pool(POOLS), "Successfully applied 1 'IPPool' resource(s)\n"),
@@ -56,7 +56,7 @@ fn a_rack_has_its_pool_however_many_there_are() {
         .collect();
     assert_eq!(named.len(), 1 + 1 + POOLS + 2, "the head, the default pool, and ours");
     user.good("delete ippool rack-7");
-    // And a split into more parts than that.
+    // A split into more parts than a transaction has operations.
     let wide =
         pool(POOLS + 2).replace("/24", "/16").replace("10.0.142.0", "10.9.0.0").replace("rack-142", "wide");
     assert_eq!(run_with(&user, "create", &wide).code, Some(0));

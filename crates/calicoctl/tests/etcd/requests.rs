@@ -1,4 +1,4 @@
-//! How often a command asks etcd, as etcd itself counts it.
+//! The number of requests that a command sends to etcd, by etcd's own count.
 
 use servers::etcd_server::EtcdServer;
 

@@ -1,5 +1,5 @@
-//! Every value that Calico was recorded to leave in etcd, through the real store: understood, and written
-//! back as it was.
+//! Every value that a recorded run of Calico left in etcd is read by the real store, and written back
+//! unchanged.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use store::{Batch, Expect, ReadSet, Store};
 
 use crate::fixture::{WITHIN, needs_etcd, open, wait_for};
 
-/// Fills in values for what differs from run to run.
+/// Replaces the marks of a recording, which stand for what differs in each run, by values.
 fn filled(json: &Json) -> Json {
     match json {
         Json::String(text) if text.starts_with("<seq-") => 1_785_578_400_123_456_789_u64.into(),
@@ -40,14 +40,14 @@ fn placeholders(text: &str) -> String {
     text
 }
 
-/// The texts of what stands under the keys of a recorded state.
+/// The keys and texts of a recorded state.
 fn recorded(file: &Path) -> Vec<(String, String)> {
     let json: Json = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
     let entries = json.as_object().unwrap().iter();
     entries.map(|(key, value)| (placeholders(key), filled(value).to_string())).collect()
 }
 
-/// The recorded states, at the least.
+/// The least number of recorded states that must be found.
 const LEAST: usize = 80;
 
 #[allow(clippy::disallowed_methods, reason = "whoever runs the tests says here where the recordings are")]
@@ -65,12 +65,12 @@ fn states() -> Option<Vec<PathBuf>> {
     Some(files)
 }
 
-/// Whether a scenario broke records by hand.
+/// Whether the recorded scenario damaged records on purpose.
 fn is_broken(file: &Path) -> bool {
     file.parent().and_then(Path::file_name).is_some_and(|name| name == "125-ipam-check-broken-blocks")
 }
 
-/// Whether two JSON texts say the same with their fields in the same order.
+/// Whether two JSON texts are equal, with their fields in the same order.
 fn is_same(a: &Json, b: &Json) -> bool {
     match (a, b) {
         (Json::Object(a), Json::Object(b)) => {
@@ -81,7 +81,7 @@ fn is_same(a: &Json, b: &Json) -> bool {
     }
 }
 
-/// The same with the fields of every object in the reverse order.
+/// The value with the fields of every object in reverse order.
 fn reversed(json: &Json) -> Json {
     match json {
         Json::Array(items) => items.iter().map(reversed).collect(),
@@ -92,7 +92,7 @@ fn reversed(json: &Json) -> Json {
     }
 }
 
-/// As our own writers make it: resources in the order of Calico's structs.
+/// The value as this program writes it: resources have the field order of Calico's structs.
 fn canonical(value: &Value) -> Value {
     match value {
         Value::Resource(resource) => Value::Resource(resource.clone().canonical()),
@@ -149,8 +149,8 @@ fn recorded_values_are_read_and_written_back_as_they_were() {
                 let now = raw.get(path.as_str(), None).await.unwrap();
                 let now = now.kvs()[0].value_str().unwrap().to_string();
                 let [was, is]: [Json; 2] = [&text, &now].map(|text| serde_json::from_str(text).unwrap());
-                // The order of fields and the spelling of values are Calico's; the texts themselves differ
-                // where the recording lost Go's escapes.
+                // The order of fields and the spelling of values must be Calico's. The texts themselves
+                // differ where the recording lost Go's escapes.
                 assert!(is_same(&was, &is), "{} {path}:\n{text}\n{now}", file.display());
                 values += 1;
             }

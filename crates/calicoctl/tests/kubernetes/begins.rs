@@ -1,4 +1,4 @@
-//! `datastore init`, from a cluster that knows nothing of Calico.
+//! `datastore init` on a cluster without anything of Calico.
 
 use api::crd::Collection;
 
@@ -22,7 +22,7 @@ fn all_that_is_missing_is_made_once() {
         let tiers = ["get", &format!("tiers.{version}.{group}"), "-o", "name"];
         assert_eq!(cluster.kubectl(&tiers).lines().count(), 3);
         assert!(user.good("get ippool -o wide").contains("192.168.0.0/16"));
-        // What others had installed is left as it is.
+        // A definition that was installed before is left as it is.
         let definition = format!("customresourcedefinition/ippools.{group}");
         cluster.kubectl(&["label", &definition, "whose=ours"]);
         user.good("datastore init");

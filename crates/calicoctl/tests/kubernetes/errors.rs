@@ -1,4 +1,4 @@
-//! What a user is told when the API server cannot be used: each cause in its own words, with the remedy, and
+//! The errors when the API server cannot be used: each cause has its own text, with the remedy, and appears
 //! in time.
 
 use std::net::TcpListener;

@@ -1,4 +1,4 @@
-//! A user of an API server, at a directory of his own.
+//! A user of the program with an API server, in a directory of its own.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -8,23 +8,24 @@ use std::time::{Duration, Instant};
 use servers::kube_server::{self, KubeServer, KubeServerOptions};
 use tempfile::TempDir;
 
-/// Users who may do what the installed roles say, and nothing.
+/// The users of the tests. Their rights come from the installed roles alone.
 pub const ADMINISTRATOR: &str = "alice";
 pub const READER: &str = "bob";
 pub const BEGINNER: &str = "carol";
 pub const STRANGER: &str = "stranger";
 
 static SERVER: OnceLock<KubeServer> = OnceLock::new();
-/// API servers are large.
+/// Tests that start an API server of their own take this lock, since such servers need much memory.
 pub static ALONE: Mutex<()> = Mutex::new(());
 
-/// One server for all tests, one test at a time on it. Nothing is installed on it but the roles.
+/// The one API server for all tests, which use it one at a time. It has the roles installed, and nothing
+/// else.
 pub struct Cluster {
     pub server: &'static KubeServer,
     _alone: MutexGuard<'static, ()>,
 }
 
-/// The server, without definitions and objects of Calico; `None` where such tests are left out.
+/// The server, without definitions and objects of Calico; `None` where tests with Kubernetes are left out.
 pub fn cluster() -> Option<Cluster> {
     if kube_server::is_left_out() {
         return None;
@@ -49,14 +50,14 @@ pub fn cluster() -> Option<Cluster> {
     Some(Cluster { server, _alone: alone })
 }
 
-/// The output of a kubectl that succeeds.
+/// Runs kubectl, which must succeed. Gives its output.
 pub fn kubectl(server: &KubeServer, arguments: &[&str]) -> String {
     let output = server.kubectl(arguments).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What a run gave.
+/// The outcome of a run of the program.
 #[derive(Debug)]
 pub struct Ran {
     pub code: Option<i32>,
@@ -65,19 +66,19 @@ pub struct Ran {
     pub took: Duration,
 }
 
-/// A directory and what leads to the server.
+/// A user: a directory, and the settings that lead to the server.
 pub struct User {
     dir: TempDir,
     variables: Vec<(String, String)>,
 }
 
 impl Cluster {
-    /// The administrator of the cluster.
+    /// The cluster's administrator.
     pub fn root(&self) -> User {
         self.user(kube_server::ADMIN)
     }
 
-    /// Someone whom the server knows.
+    /// The user with that name on the server.
     pub fn user(&self, name: &str) -> User {
         let kubeconfig = self.server.kubeconfig_of(name).display().to_string();
         User::new().with("DATASTORE_TYPE", "kubernetes").with("KUBECONFIG", &kubeconfig)
@@ -103,20 +104,20 @@ impl User {
         self.dir.path().join(name).display().to_string()
     }
 
-    /// Writes a file; gives its path.
+    /// Writes a file. Gives its path.
     pub fn file(&self, name: &str, text: &str) -> String {
         std::fs::write(self.path(name), text).unwrap();
         self.path(name)
     }
 
-    /// Writes a configuration file with these fields; gives its path.
+    /// Writes a configuration file with these fields. Gives its path.
     pub fn config(&self, name: &str, fields: &[(&str, &str)]) -> String {
         let fields: String = fields.iter().map(|(field, value)| format!("  {field}: {value:?}\n")).collect();
         let start = "apiVersion: projectcalico.org/v3\nkind: CalicoAPIConfig\nmetadata: {}\nspec:\n";
         self.file(name, &format!("{start}{fields}"))
     }
 
-    /// Runs a command; `input` is its standard input.
+    /// Runs a command with `input` as its standard input.
     pub fn run_with(&self, line: &str, input: &str) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_calicoctl"));
         command.args(line.split(' ')).env_clear().env("HOME", self.dir.path()).current_dir(self.dir.path());
@@ -140,21 +141,21 @@ impl User {
         self.run_with(line, "")
     }
 
-    /// The output of a run that succeeds.
+    /// The output of a run, which must succeed.
     pub fn good(&self, line: &str) -> String {
         let ran = self.run(line);
         assert_eq!(ran.code, Some(0), "{line}: {ran:?}");
         ran.stdout
     }
 
-    /// The same of one that creates what the text says.
+    /// Runs `create` with that manifest; it must succeed.
     pub fn create(&self, text: &str) -> Ran {
         self.run_with("create -f -", text)
     }
 }
 
 impl Ran {
-    /// It failed, and the error holds all of these.
+    /// Checks that the run failed with an error that contains all of these texts.
     pub fn says(&self, words: &[&str]) {
         assert_eq!(self.code, Some(1), "{self:?}");
         for word in words {

@@ -1,4 +1,4 @@
-//! An API server that sends clients away now and then, as those of large clusters do.
+//! An API server that closes clients' connections now and then, as those of large clusters do.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,7 +6,7 @@ use servers::kube_server::{self, KubeServer, KubeServerOptions};
 
 use crate::fixture::{ALONE, User, kubectl};
 
-/// Who run commands at the same time.
+/// The number of users who run commands at the same time.
 const USERS: usize = 3;
 
 fn pool(index: usize, nat: bool) -> String {
@@ -16,13 +16,13 @@ fn pool(index: usize, nat: bool) -> String {
     )
 }
 
-/// So many commands of each kind; none fails.
+/// Each user runs that many commands of each kind, and none may fail.
 fn nobody_notices(commands: usize) {
     if kube_server::is_left_out() {
         return;
     }
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    // More is not allowed: 2 of 100 requests end their connection.
+    // This is the largest value that the server allows: 2 of 100 requests end their connection.
     let server = KubeServer::start(KubeServerOptions::new().argument("--goaway-chance=0.02"));
     let user = |server: &KubeServer| {
         let kubeconfig = server.kubeconfig().display().to_string();
@@ -32,7 +32,7 @@ fn nobody_notices(commands: usize) {
     let node = r#"{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}}"#;
     let files = user(&server);
     kubectl(&server, &["create", "-f", &files.file("node.json", node)]);
-    // Who configures, and who labels that node, would overtake each other.
+    // Commands that change the same object would conflict with each other, so they run one at a time.
     let one_at_a_time = Mutex::new(());
     std::thread::scope(|scope| {
         for number in 0..USERS {

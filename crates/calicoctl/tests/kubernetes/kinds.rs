@@ -1,4 +1,4 @@
-//! Every kind on a Kubernetes API server, in both groups, by somebody who has the role for it.
+//! Every kind on a Kubernetes API server, in both API groups, used by a user who has the role for it.
 
 #[allow(dead_code, reason = "nodes are Kubernetes' own, and nothing is exported from there")]
 #[path = "../shared/kinds.rs"]

@@ -1,4 +1,4 @@
-//! Nodes and endpoints, which are Kubernetes' own.
+//! Nodes and WorkloadEndpoints, which are views of Kubernetes' own objects.
 
 use crate::fixture::cluster;
 
@@ -41,7 +41,7 @@ fn endpoints_are_pods() {
     for word in ["n1-k8s-a-eth0", "10.0.0.7/32", "kns.default"] {
         assert!(wide.contains(word), "{word:?} is not in {wide}");
     }
-    // The prefix of interfaces is the node agent's setting.
+    // The node agent's setting names the prefixes of the interfaces.
     let other = cluster.root().with("FELIX_INTERFACEPREFIX", "eni,cali").good("get wep");
     assert!(other.contains(" eni"), "{other}");
     let selector = user.good("get wep n1-k8s-a-eth0 -o json");

@@ -1,4 +1,4 @@
-//! How often a command asks, as the server counts it.
+//! The number of requests that a command sends, by the server's own count.
 
 use servers::kube_server::ADMIN;
 

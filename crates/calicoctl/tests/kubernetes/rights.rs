@@ -28,7 +28,7 @@ fn the_administrators_role_suffices() {
     ] {
         user.good(line);
     }
-    // Definitions are the cluster's administrator's.
+    // Only the cluster's administrator may create definitions.
     let refused = user.run("datastore init");
     refused.says(&["alice", "customresourcedefinitions", "apiextensions.k8s.io", "get"]);
 }

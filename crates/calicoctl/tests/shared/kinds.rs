@@ -1,14 +1,14 @@
-//! What users do with resources, kind by kind: the same on every store.
+//! What users do with resources of each kind, with the same result on every store.
 
 use api::{Backend, Kind, Operation, Role};
 use serde_json::{Value as Json, json};
 
-/// Runs a command line with that standard input; gives whether it succeeded, and what it wrote, to standard
-/// output or else to standard error.
+/// Runs a command line with that standard input. Gives whether it succeeded, and its standard output, or its
+/// standard error where it failed.
 pub type Run<'a> = &'a dyn Fn(&str, &str) -> (bool, String);
 
-/// A kind, a name, a `spec` to create, a change of it, and a change that is refused with a word of the
-/// reason.
+/// A kind, a name, the `spec` to create, a valid change, and a change that is refused, with a word from the
+/// error.
 type Row = (Kind, &'static str, Json, Json, (Json, &'static str));
 
 fn rows() -> Vec<Row> {
@@ -61,8 +61,8 @@ fn rows() -> Vec<Row> {
 #[test]
 fn every_kind_that_users_write_has_a_row() {
     let rows = rows();
-    // Nodes and endpoints are Kubernetes' own there, and the allocator's configuration goes along with a
-    // record.
+    // On Kubernetes, Nodes and endpoints are views of its own objects; and the allocator's configuration is
+    // written together with its record.
     let written = |kind: &&Kind| {
         kind.is_offered()
             && kind.allows(Backend::Kubernetes, Operation::Create, "").is_ok()
@@ -91,7 +91,7 @@ fn merged(spec: &Json, change: &Json) -> Json {
     merged
 }
 
-/// Creates, shows, changes in every way, and deletes a resource of each kind.
+/// Creates a resource of each kind, shows it, changes it in every way, and deletes it.
 pub fn lives(run: Run<'_>) {
     for (kind, name, spec, change, (wrong, reason)) in rows() {
         let of = |verb: &str, rest: &str| format!("{verb} {} {name}{rest}", kind.aliases()[0]);
@@ -136,7 +136,7 @@ pub fn lives(run: Run<'_>) {
     }
 }
 
-/// Copies one of each kind into another, empty store, to which `-c {to}` leads.
+/// Copies one resource of each kind into another, empty store, which `-c {to}` names.
 pub fn is_copied(run: Run<'_>, to: &str) {
     for (kind, name, spec, ..) in rows() {
         good(run, "create -f -", &document(kind, name, &spec));
@@ -153,7 +153,7 @@ pub fn is_copied(run: Run<'_>, to: &str) {
     }
 }
 
-/// Exports one of each kind.
+/// Exports one resource of each kind.
 pub fn is_exported(run: Run<'_>) {
     for (kind, name, spec, ..) in rows() {
         good(run, "create -f -", &document(kind, name, &spec));
@@ -168,7 +168,7 @@ pub fn is_exported(run: Run<'_>) {
     }
 }
 
-/// Deletes a node: what is for that node alone goes along.
+/// Deletes a node, and checks that the resources for that node alone are deleted, too.
 pub fn goes_with_its_node(run: Run<'_>) {
     let node = |name: &str| document(Kind::Node, name, &json!({}));
     good(run, "create -f -", &format!("{}\n---\n{}", node("n1"), node("n2")));

@@ -327,7 +327,7 @@ fn no_template_runs_or_writes_without_end() {
     assert_eq!(renders("{{range 0}}x{{else}}none{{end}}", &pools()).unwrap(), "none");
 }
 
-/// The text of a resource must not make its reader work without end, either.
+/// Aliases in a resource's text must not make the reader of the output work without end.
 #[test]
 fn aliases_in_data_do_not_multiply() {
     let mut bomb = "a0: &a0 [x, x]\n".to_owned();

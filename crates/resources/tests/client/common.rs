@@ -1,4 +1,4 @@
-//! A store in memory, effects that are the same every time, and short ways to make things.
+//! A store in memory, effects that are the same in every run, and shorthands for making objects.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -13,7 +13,7 @@ use resources::{Client, Identifier};
 use serde_json::{Value as Json, json};
 use store::{MemoryStore, Store};
 
-/// Counts instead of chance; sleeps at once.
+/// Effects without chance: random numbers are a counter, and a sleep returns at once.
 #[derive(Debug, Default)]
 pub struct Fixed(AtomicU64);
 
@@ -64,7 +64,7 @@ pub fn id(kind: Kind, name: &str) -> Identifier {
     Identifier::new(kind, None, name)
 }
 
-/// Gives a host addresses for a handle. The host's node is made where it is missing.
+/// Assigns addresses to a handle on a host. Creates the host's node if it does not exist.
 pub fn assign(store: &MemoryStore, effects: &Fixed, host: &str, handle: &str, n: u32) -> Vec<IpAddr> {
     if stored(store, &id(Kind::Node, host)).is_none() {
         run(client(store, effects).create(&resource(Kind::Node, host, json!({})))).unwrap();
@@ -79,13 +79,13 @@ pub fn assign(store: &MemoryStore, effects: &Fixed, host: &str, handle: &str, n:
     addresses
 }
 
-/// The keys of everything but resources, as etcd spells them.
+/// The keys of all records that are not resources, as etcd spells them.
 pub fn allocation_keys(store: &MemoryStore) -> Vec<String> {
     let keys = store.records().into_iter().map(|record| record.key.clone());
     keys.filter(|key| !matches!(key, Key::Resource { .. })).map(|key| key.etcd_path()).collect()
 }
 
-/// What is stored of a resource.
+/// The resource as it is stored; `None` if it is not.
 pub fn stored(store: &MemoryStore, id: &Identifier) -> Option<Resource> {
     let key = id.key();
     let record = store.records().into_iter().find(|record| record.key == key)?;

@@ -1,4 +1,4 @@
-//! Beginnings, the lock, and the allocator's configuration in its two places.
+//! Initialising a store, its lock, and the two places of the allocator's configuration.
 
 use api::{IpamConfig, Key, Kind, Resource};
 use resources::config::ConfigChange;

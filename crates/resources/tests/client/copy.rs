@@ -1,4 +1,4 @@
-//! Copies between stores, some of which break.
+//! Copies between stores, some of which fail on purpose.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +12,7 @@ use store::testing::fault::{CommitFault, FaultPlan, Faulty, Hook, Step};
 
 use crate::common::{Fixed, WITHIN, assign, client, pool, resource, run};
 
-/// A store with pools, nodes, a block and its handles.
+/// A store with pools, nodes, a block and the handles of its addresses.
 fn source() -> (MemoryStore, Fixed) {
     let (store, effects) = (MemoryStore::new(), Fixed::default());
     run(client(&store, &effects).ensure_initialised()).unwrap();
@@ -100,7 +100,7 @@ fn the_copy_says_of_the_lock_what_the_source_said_before() {
     assert_eq!(run(client(&source, &effects).is_ready()).unwrap(), Some(false));
 }
 
-/// Whatever goes wrong: either all is there, or, once it is taken back, nothing.
+/// After a fault, either everything was copied, or nothing is left of the copy once it is undone.
 #[test]
 fn a_copy_that_fails_leaves_nothing() {
     let (source, _) = source();
@@ -116,7 +116,7 @@ fn a_copy_that_fails_leaves_nothing() {
         assert_eq!(contents(&source), contents(&target), "{fault:?}");
 
         if fault == faults[0] {
-            // All of it had landed, so nothing was left to fail.
+            // All writes had been applied before the fault, so the copy did not fail.
             continue;
         }
         let target = MemoryStore::new();

@@ -1,4 +1,4 @@
-//! What an export holds. The texts themselves are compared with recordings (119 and 123).
+//! The contents of an export. Its exact texts are compared with recordings 119 and 123 elsewhere.
 
 use std::collections::BTreeMap;
 

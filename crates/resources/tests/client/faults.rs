@@ -1,4 +1,4 @@
-//! Others who are faster, and replies that are lost.
+//! Other writers at the same time, and lost replies.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,7 +10,7 @@ use store::{Batch, Expect, MemoryStore, ReadSet, Store};
 
 use crate::common::{Fixed, client, id, pool, run, stored};
 
-/// Before each of the first `times` commits somebody else does something.
+/// A hook that lets another writer act before each of the first `times` commits.
 fn before_commits(times: u32, what: impl Fn(u32) + Send + Sync + 'static) -> Hook {
     let (count, what) = (AtomicU32::new(0), Arc::new(what));
     Arc::new(move |step| {
@@ -86,7 +86,7 @@ fn of_two_pools_made_at_once_on_one_network_not_both_stay() {
     }
 }
 
-/// Each creation is one that the guard of the others sees; nobody fails because many are at it.
+/// Every creation of a pool breaks the guard of the others. Still none fails because there are many.
 #[test]
 fn creators_of_other_pools_do_not_starve_one() {
     for times in [1, 4, 100] {
@@ -100,7 +100,7 @@ fn creators_of_other_pools_do_not_starve_one() {
     }
 }
 
-/// A pool that goes away meanwhile only leaves more room.
+/// If another pool is deleted meanwhile, that only leaves more room.
 #[test]
 fn a_deletion_beside_a_creation_is_harmless() {
     for guards in [true, false] {
@@ -121,7 +121,7 @@ fn a_deletion_beside_a_creation_is_harmless() {
     }
 }
 
-/// The end of a future that never waits, inside of a runtime.
+/// The output of a future that never waits, run inside of a runtime.
 fn run_inside<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -148,7 +148,7 @@ fn a_lost_reply_is_looked_after() {
     }
 }
 
-/// A pool deletion that breaks off anywhere can be done again, and then nothing is left of it.
+/// If a deletion of a pool stops at any point, a second deletion completes it.
 #[test]
 fn a_broken_deletion_is_finished_by_the_next() {
     for commit in 0..6 {

@@ -1,4 +1,4 @@
-//! The client over stores in memory, some of which break.
+//! The client on stores in memory, some of which fail on purpose.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 

@@ -1,4 +1,4 @@
-//! What goes with a node.
+//! Deleting a node, and everything that is deleted or released with it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -35,7 +35,7 @@ fn a_node_takes_along_what_is_its_own() {
     .addr;
     run(client.apply(&resource(Kind::Node, "n1", json!({"ipv6VXLANTunnelAddr": v6.to_string()})))).unwrap();
     run(client.create(&endpoint("n1", "p1", workload))).unwrap();
-    // Stale: the address went to another node long ago.
+    // This endpoint is out of date: its address was assigned to another node long ago.
     run(client.create(&endpoint("n1", "p2", other))).unwrap();
     run(client.create(&endpoint("n2", "p3", other))).unwrap();
     let peer = |node: &str| json!({"node": node, "peerIP": "10.9.9.9", "asNumber": 64512});

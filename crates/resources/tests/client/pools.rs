@@ -1,4 +1,4 @@
-//! Pools beside pools, and their end.
+//! Pools with overlapping networks, and the deletion and splitting of pools.
 
 use api::{Affinity, AffinityState, Block, BlockCidr, Key, Kind, Owner, Value};
 use serde_json::json;
@@ -54,8 +54,8 @@ fn a_deleted_pool_leaves_used_blocks_without_owner_and_no_others() {
     assert_eq!(allocation_keys(&store), Vec::<String>::new(), "what was in use goes without its pool too");
 }
 
-/// Who released it got no further than the block: an affinity that is being deleted, and a block that is
-/// nobody's and empty. Both go with the pool and with the node.
+/// A release stopped half-way: the affinity is marked for deletion, and the block is empty and has no owner.
+/// Deleting the pool removes both, and so does deleting the node.
 #[test]
 fn an_empty_block_that_was_given_up_halfway_goes() {
     for kind in [Kind::IPPool, Kind::Node] {
@@ -76,7 +76,7 @@ fn an_empty_block_that_was_given_up_halfway_goes() {
     }
 }
 
-/// Two pools on one network cannot be made here, but they are met: Kubernetes' own tools make them.
+/// This client refuses a second pool on the same network, but Kubernetes' own tools can create one.
 #[test]
 fn the_blocks_of_an_overlapping_pool_keep_their_owners() {
     let (store, effects) = (MemoryStore::new(), Fixed::default());
@@ -95,7 +95,7 @@ fn the_blocks_of_an_overlapping_pool_keep_their_owners() {
 fn whoever_claims_late_is_swept_up() {
     let (store, effects) = (MemoryStore::new(), Fixed::default());
     run(client(&store, &effects).create(&pool("a", "10.0.0.0/24"))).unwrap();
-    // Somebody who guards nothing claims a block when the pool is gone already.
+    // An allocator that sets no guard claims a block after the pool is gone.
     let late = store.clone();
     let hook: store::testing::fault::Hook = std::sync::Arc::new(move |step| {
         let late = late.clone();
@@ -116,7 +116,7 @@ fn claim(store: &MemoryStore, cidr: &str) {
     let block: BlockCidr = cidr.parse().unwrap();
     let owner = Owner::Host("late".to_string());
     let key = Key::Affinity { owner: owner.clone(), block };
-    // Once only: the sweep deletes in several writes.
+    // Only once, because the sweep deletes in several writes.
     if store.records().iter().any(|r| r.key == Key::IpamConfig) {
         return;
     }
@@ -150,7 +150,8 @@ fn a_split_pool_keeps_its_addresses_and_owners() {
     assign(&store, &effects, "n1", "h2", 1);
 }
 
-/// Where there are no transactions the parts come before the pool goes; whoever tries again finds them.
+/// Without transactions, the parts are created before the pool is deleted. If the split stops in between, the
+/// next try uses these parts.
 #[test]
 fn a_split_that_breaks_off_is_finished_by_the_next() {
     for writes in 0..5 {

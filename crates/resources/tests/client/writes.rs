@@ -1,4 +1,4 @@
-//! Metadata, defaults, revisions, patches, labels.
+//! Metadata, defaults, revisions, patches and labels of resources.
 
 use api::{Kind, Resource};
 use resources::label::{LabelChange, LabelRefusal};
@@ -32,7 +32,8 @@ fn a_create_keeps_name_labels_and_annotations_only() {
     assert_eq!(run(client(&store, &effects).get(&id(Kind::IPPool, "p"))).unwrap(), created);
 }
 
-/// What a pod's name was made from is noted on its endpoint, where Calico's readers find it: behind the name.
+/// The field from which a pod's name was made is copied to the pod's endpoint, directly behind the name, as
+/// in Calico.
 #[test]
 fn an_endpoint_keeps_what_its_pods_name_was_made_from() {
     let (store, effects) = (MemoryStore::new(), Fixed::default());
@@ -50,7 +51,7 @@ fn an_endpoint_keeps_what_its_pods_name_was_made_from() {
     run(client.apply(&endpoint(json!("web-")))).unwrap();
     let start = r#"{"kind":"WorkloadEndpoint","apiVersion":"projectcalico.org/v3","metadata":{"name":"n1-k8s-web--x-eth0","generateName":"web-","namespace":"default","uid":""#;
     assert!(text().starts_with(start) && !text().contains("finalizers"), "{}", text());
-    // The endpoint of the pod's next container says it again.
+    // The endpoint of the pod's next container has the field again.
     run(client.apply(&endpoint(json!("web2-")))).unwrap();
     assert!(text().contains(r#""generateName":"web2-""#), "{}", text());
     run(client.apply(&endpoint(json!(null)))).unwrap();
@@ -63,7 +64,7 @@ fn revisions_are_for_updates() {
     let client = client(&store, &effects);
     let refused = run(client.create(&full(Some("12"), json!({})))).unwrap_err();
     assert!(matches!(refused, Error::Invalid(_)), "{refused}");
-    // Where there is nothing yet, apply looks at no revision; where there is, it does.
+    // `apply` compares the revision only if the resource exists.
     let applied = run(client.apply(&full(Some("12"), json!({})))).unwrap();
     let conflict = run(client.apply(&full(Some("12"), json!({})))).unwrap_err();
     assert_eq!(conflict.to_string(), "update conflict: IPPool(p)");
@@ -139,7 +140,7 @@ fn patches_merge_and_cannot_make_another_resource() {
     assert_eq!(missing.to_string(), "resource does not exist: IPPool(nope) with error: <nil>");
 }
 
-/// Whoever names a version asks that nothing else be changed; by whatever command.
+/// A caller who names a version wants only that version to be changed, whatever the command.
 #[test]
 fn a_patch_may_name_the_version_that_it_is_for() {
     let (store, effects) = (MemoryStore::new(), Fixed::default());
@@ -165,7 +166,7 @@ fn a_patch_may_name_the_version_that_it_is_for() {
         );
     }
     assert_eq!(stored(&store, &on).unwrap().field(&["spec", "natOutgoing"]), Some(&true.into()));
-    // None, and one that is there, are no reason to refuse.
+    // A missing revision, or the present one, is no reason to refuse.
     for (any, nat) in [(json!(null), false), (json!(""), true)] {
         let patched = patch(any, nat).unwrap();
         let is = patched.field(&["spec", "natOutgoing"]).is_some_and(|nat| *nat == true);

@@ -1,4 +1,4 @@
-//! The programs on a Kubernetes API server, beside the least that anybody does there.
+//! Measures the programs on a Kubernetes API server, beside a program that only sends one request.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::table::Table;
 
 const NODE: &str = "node-0";
 const PLUGIN: &str = "system:serviceaccount:kube-system:calico-ipam";
-/// Requests at once on one node.
+/// How many requests one node makes at the same time.
 const CROWD: usize = 40;
 const CROWDS: usize = 5;
 
@@ -29,8 +29,8 @@ struct Reached {
     token: String,
 }
 
-/// Holds a server with pools and a node until standard input ends. A process of its own, as [`process::fill`]
-/// is.
+/// Runs a server with pools and a node until standard input is closed. It runs in a process of its own, for
+/// the reason given at [`process::fill`].
 pub fn serve() -> Result<()> {
     let server = KubeServer::start(KubeServerOptions::new().user(PLUGIN, &[]));
     let deploy = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy"));
@@ -56,7 +56,7 @@ pub fn serve() -> Result<()> {
     Ok(())
 }
 
-/// The process that holds the server; it ends with this.
+/// The process that runs the server. The server ends when this value is dropped.
 struct Server {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -81,7 +81,7 @@ impl Drop for Server {
     }
 }
 
-/// Measures and prints.
+/// Measures the programs and prints the figures.
 pub fn measure(folder: &Path, rounds: usize) -> Result<()> {
     let programs = Programs::in_folder(folder)?;
     let bare = std::env::current_exe()?.with_file_name("bare-get");
@@ -93,7 +93,7 @@ pub fn measure(folder: &Path, rounds: usize) -> Result<()> {
         configuration: cluster.configuration(NODE),
         container,
     };
-    // The first claims a block, and all after it find room there.
+    // The first request claims a block. All later requests find free addresses in it.
     plugin("first".to_string()).run("ADD")?;
 
     let mut table = Table::default();
@@ -132,7 +132,8 @@ pub fn measure(folder: &Path, rounds: usize) -> Result<()> {
     Ok(())
 }
 
-/// As many requests at once as a node has that comes back: until the last has its answer, and until each has.
+/// Starts as many requests at the same time as a restarted node has pods. Notes the time until the last one
+/// is answered, and the time of each.
 fn crowd_of<'a>(table: &mut Table, command: &str, plugin: impl Fn(usize) -> Plugin<'a>) -> Result<()> {
     table.start_round();
     let plugins: Vec<_> = (0..CROWD).map(plugin).collect();

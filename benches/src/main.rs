@@ -1,6 +1,6 @@
-//! Whole processes, measured side by side in one run: each round starts every program once, so that a machine
-//! that is slow for a while is slow for all of them. Told are medians over the rounds of what a program takes
-//! more than `/bin/true` in the same round.
+//! Measures whole processes side by side: each round starts every program once, so a machine that is slow for
+//! a while is slow for all of them. The printed figures are medians over the rounds, of how much more a
+//! program takes than `/bin/true` in the same round.
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 #![allow(clippy::disallowed_methods, reason = "it measures time")]
 
@@ -26,14 +26,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Fills a store. A process of its own, so that the one that starts what is measured stays small: Linux
-    /// counts the memory of the process that a program was started from into the program's peak.
+    /// Fills a store. This is a process of its own, so that the process that starts the measured programs
+    /// stays small: Linux counts the parent's memory into a new program's peak.
     Fill(Fill),
     /// Measures on the embedded store.
     Measure(Measure),
     /// Measures on a Kubernetes API server, which it starts.
     Kubernetes(Kubernetes),
-    /// Holds an API server for the others.
+    /// Runs an API server for the other commands.
     Serve,
 }
 
@@ -41,18 +41,18 @@ enum Command {
 struct Kubernetes {
     /// The folder of the programs to measure.
     programs: PathBuf,
-    /// How often each is started.
+    /// How often each program is started.
     #[arg(long, default_value_t = 60)]
     rounds: usize,
 }
 
 #[derive(Parser)]
 struct Fill {
-    /// The file.
+    /// The file of the store.
     path: PathBuf,
-    /// Nodes.
+    /// How many nodes the store has.
     nodes: u32,
-    /// Addresses in use on each.
+    /// How many addresses each node uses.
     addresses: u32,
 }
 
@@ -60,13 +60,13 @@ struct Fill {
 struct Measure {
     /// The folder of the programs to measure.
     programs: PathBuf,
-    /// How often each is started.
+    /// How often each program is started.
     #[arg(long, default_value_t = 60)]
     rounds: usize,
-    /// Nodes of the large store.
+    /// How many nodes the large store has.
     #[arg(long, default_value_t = 5_000)]
     nodes: u32,
-    /// Addresses in use on each of them.
+    /// How many addresses each node of the large store uses.
     #[arg(long, default_value_t = 30)]
     addresses: u32,
 }

@@ -1,4 +1,4 @@
-//! Starting a program and measuring it as a whole.
+//! Starts programs, and measures them as a whole.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value as Json, json};
 use wait4::Wait4;
 
-/// What a process took.
+/// The measurements of a process.
 pub struct Taken {
-    /// From before its start to its end.
+    /// The time from before the start of the process to its end.
     pub time: Duration,
-    /// Its largest resident set, in KiB.
+    /// The largest resident set of the process, in KiB.
     pub peak_kib: u64,
 }
 
@@ -24,7 +24,7 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Those of a folder.
+    /// The programs in a folder.
     pub fn in_folder(folder: &Path) -> Result<Programs> {
         let folder = std::fs::canonicalize(folder).with_context(|| folder.display().to_string())?;
         Ok(Programs { calicoctl: folder.join("calicoctl"), calico_ipam: folder.join("calico-ipam") })
@@ -36,7 +36,7 @@ impl Programs {
         measure(command.args(arguments).env_clear().env("RACKPOOL_DB", database), "")
     }
 
-    /// The same on Kubernetes.
+    /// Runs calicoctl on Kubernetes.
     pub fn calicoctl_on(&self, cluster: &Cluster, arguments: &[&str]) -> Result<Taken> {
         let mut command = Command::new(&self.calicoctl);
         command.args(arguments).env_clear();
@@ -47,16 +47,16 @@ impl Programs {
 
 const GROUP: &str = "crd.projectcalico.org/v1";
 
-/// A Kubernetes API server, for a node.
+/// A Kubernetes API server, as a node's programs use it.
 pub struct Cluster {
-    /// How to reach it.
+    /// The path of the kubeconfig.
     pub kubeconfig: PathBuf,
-    /// The host's lock.
+    /// The path of the host's lock.
     pub lock: PathBuf,
 }
 
 impl Cluster {
-    /// The plugin's configuration.
+    /// The plugin's configuration for this server.
     pub fn configuration(&self, node: &str) -> Json {
         json!({
             "cniVersion": "1.0.0",
@@ -85,16 +85,16 @@ pub fn on_file(database: &Path, node: &str) -> Json {
 
 /// A call of the plugin.
 pub struct Plugin<'a> {
-    /// The programs.
+    /// The folder of the programs.
     pub programs: &'a Programs,
-    /// What it reads.
+    /// The plugin's network configuration.
     pub configuration: Json,
-    /// The container.
+    /// The container's ID.
     pub container: String,
 }
 
 impl Plugin<'_> {
-    /// Runs a CNI command.
+    /// Runs the plugin with this CNI command.
     pub fn run(&self, cni_command: &str) -> Result<Taken> {
         let mut command = Command::new(&self.programs.calico_ipam);
         command
@@ -104,25 +104,26 @@ impl Plugin<'_> {
             .env("CNI_NETNS", "/var/run/netns/none")
             .env("CNI_IFNAME", "eth0")
             .env("CNI_PATH", "/opt/cni/bin")
-            // As the kubelet says it.
+            // The kubelet sets these arguments.
             .env("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod");
         measure(&mut command, &self.configuration.to_string())
     }
 }
 
-/// Fills a store, in a process of its own.
+/// Fills a store in another process, so that this process stays small: Linux counts the memory of the parent
+/// into a new program's peak.
 pub fn fill(path: &Path, nodes: u32, addresses: u32) -> Result<()> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("fill").arg(path).args([nodes.to_string(), addresses.to_string()]);
     measure(&mut command, "").map(|_| ())
 }
 
-/// The process that does nothing.
+/// Measures a program that does nothing.
 pub fn nothing() -> Result<Taken> {
     measure(&mut Command::new("/bin/true"), "")
 }
 
-/// What it takes to write 4 KiB to a new place of a file and have it on the disk.
+/// The time to write 4 KiB to a new place in a file and to sync them to the disk.
 pub fn sync_time(folder: &Path) -> Result<Duration> {
     let mut file = std::fs::OpenOptions::new().append(true).create(true).open(folder.join("sync"))?;
     file.write_all(&[7; 4096])?;
@@ -131,13 +132,13 @@ pub fn sync_time(folder: &Path) -> Result<Duration> {
     Ok(start.elapsed())
 }
 
-/// Runs a program that must succeed.
+/// Runs a program, which must succeed, and measures it.
 pub fn measure(command: &mut Command, input: &str) -> Result<Taken> {
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let start = Instant::now();
     let mut child = command.spawn().with_context(|| format!("{command:?}"))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A program that reads nothing may be gone already.
+        // A program that reads no input may have ended already.
         let _ = stdin.write_all(input.as_bytes());
     }
     let ended = child.wait4()?;

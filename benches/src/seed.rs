@@ -13,16 +13,17 @@ use api::{
 use store::sqlite::{SqliteOptions, SqliteStore};
 use store::{Batch, Expect, Store};
 
-/// The node that is measured: its block is empty in every store, so that the request is the same.
+/// The node of the measured requests. Its block is empty in every store, so the request is the same in all of
+/// them.
 pub const EMPTY_NODE: &str = "node-0";
 
 /// A node whose block is in use, in a large store.
 pub const USED_NODE: &str = "node-4";
 
-/// Writes of one commit.
+/// How many writes one commit has.
 const AT_ONCE: usize = 4_000;
 
-/// Makes a store of `nodes` nodes with a block each, `used` addresses of each in use, and one pool for all.
+/// Makes a store with one pool and `nodes` nodes. Each node has a block with `used` addresses in use.
 pub fn store(path: &Path, nodes: u32, used: u32) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let store = SqliteStore::open(path, SqliteOptions::default())?;

@@ -1,9 +1,9 @@
-//! Figures over rounds.
+//! The measured figures of all rounds.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Figures by name, in the order in which they were first noted.
+/// The figures by name, in the order in which they were first noted.
 #[derive(Default)]
 pub struct Table {
     rows: Vec<Row>,
@@ -12,18 +12,18 @@ pub struct Table {
 
 struct Row {
     name: String,
-    /// More than the base of the round.
+    /// The times of each round, less the time of the process that does nothing.
     more: Vec<f64>,
     peak_kib: u64,
 }
 
 impl Table {
-    /// Begins a round: no base yet.
+    /// Begins a round. Its base is not known yet.
     pub fn start_round(&mut self) {
         self.base = Duration::ZERO;
     }
 
-    /// What the process that does nothing took in this round.
+    /// Notes the base of this round: the time of the process that does nothing.
     pub fn base(&mut self, time: Duration) {
         self.base = time;
         self.add("/bin/true itself", time.as_secs_f64(), 0);
@@ -43,7 +43,7 @@ impl Table {
         self.rows[at].peak_kib = self.rows[at].peak_kib.max(peak_kib);
     }
 
-    /// The ratio of two figures, round by round, at the median.
+    /// The ratio of two figures: the median of the rounds' ratios.
     pub fn ratio(&self, a: &str, b: &str) -> String {
         let find = |name: &str| self.rows.iter().find(|row| row.name == name);
         match (find(a), find(b)) {

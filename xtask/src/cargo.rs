@@ -1,11 +1,11 @@
-//! Running cargo and finding what it built.
+//! Runs cargo, and finds the programs that it has built.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-/// How the variables begin by which cargo tells a program about its package.
+/// How the names of the variables begin by which cargo tells a program about its package.
 const OF_THE_PACKAGE: [&[u8]; 2] = [b"CARGO_PKG_", b"CARGO_MANIFEST_"];
 
 /// The root of the workspace.
@@ -17,8 +17,8 @@ pub fn root() -> &'static Path {
 pub fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.args(arguments).current_dir(root());
-    // What cargo tells this program about its package. Build scripts that look at it would be run anew, and
-    // all that rests on them be compiled anew.
+    // Removes what cargo tells this program about its package. Build scripts that depend on it would run
+    // again, and everything that depends on those be compiled again.
     let told = std::env::vars_os().map(|(name, _)| name);
     for name in
         told.filter(|name| OF_THE_PACKAGE.iter().any(|start| name.as_encoded_bytes().starts_with(start)))
@@ -28,7 +28,7 @@ pub fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command; an error when it fails.
+/// Runs a command. It is an error if the command fails.
 pub fn run(command: &mut Command) -> Result<()> {
     let shown = format!("{command:?}");
     let status = command.status().with_context(|| format!("cannot start {shown}"))?;
@@ -38,27 +38,27 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// The file of this program. Where cargo has built it anew meanwhile, as for its own tests, the new one
-/// serves as well.
+/// The path of this program. If cargo has built the program again meanwhile, as it does for its tests, this
+/// is the new one, which serves as well.
 pub fn this_program() -> Result<PathBuf> {
     let path = std::env::current_exe().context("this program's file")?;
     let name = path.to_string_lossy().into_owned();
     Ok(name.strip_suffix(" (deleted)").map_or(path, PathBuf::from))
 }
 
-/// The programs that users run, each of a package of its name.
+/// The programs that users run. Each is in a package of the same name.
 pub const PROGRAMS: [&str; 3] = ["calicoctl", "calico-ipam", "calico"];
 
-/// Those that the demo on the embedded store calls.
+/// The programs that the demo on the embedded store calls.
 pub const EMBEDDED_PROGRAMS: [&str; 2] = ["calicoctl", "calico-ipam"];
 
-/// Builds [`PROGRAMS`] in the development profile and tells the folder that holds them.
+/// Builds [`PROGRAMS`] in the development profile. Gives the folder that holds them.
 pub fn build_programs() -> Result<PathBuf> {
     run(cargo(&["build"]).args(PROGRAMS.iter().flat_map(|program| ["--package", program])))?;
     Ok(target_dir()?.join("debug"))
 }
 
-/// Builds [`EMBEDDED_PROGRAMS`] without the other stores, which are most of the work, and tells the folder
+/// Builds [`EMBEDDED_PROGRAMS`] without the other stores, which would be most of the work. Gives the folder
 /// that holds them.
 pub fn build_embedded_programs() -> Result<PathBuf> {
     println!("building {} for the embedded store alone", EMBEDDED_PROGRAMS.join(" and "));

@@ -1,8 +1,8 @@
-//! A Kubernetes control plane to try things on: `up` leaves one running, `down` ends it, `env` tells how to
+//! A Kubernetes control plane for experiments: `up` leaves one running, `down` ends it, `env` prints how to
 //! reach it.
 //!
-//! A supervisor holds it, a process of this very program: it ends when somebody connects to its socket and
-//! says so. What it started goes with it, also when it is killed.
+//! A supervisor, which is this program in another process, owns the control plane. It ends when a client
+//! tells it so on its socket. The servers end with the supervisor, even if the supervisor is killed.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -19,7 +19,7 @@ use servers::kube_server::{KubeServer, KubeServerOptions, programs};
 use crate::needs;
 use xtask::cargo::{root, target_dir, this_program};
 
-/// What the supervisor is told to end.
+/// The line that tells the supervisor to end.
 const END: &str = "end";
 
 /// Arguments of `cargo xtask cluster`.
@@ -34,21 +34,21 @@ enum Verb {
     /// Starts etcd and the API server, and leaves them running. The first time this builds Kubernetes, which
     /// takes minutes.
     Up(Up),
-    /// Ends them and removes what they kept.
+    /// Ends the control plane, and removes its files.
     Down,
-    /// Prints what to set: eval "$(cargo xtask cluster env)".
+    /// Prints the variables to set: eval "$(cargo xtask cluster env)".
     Env,
-    /// Holds them; started by `up`.
+    /// Runs the supervisor; `up` starts it.
     #[command(hide = true)]
     Supervise(Up),
 }
 
 #[derive(Args)]
 struct Up {
-    /// With the scheduler.
+    /// Start the scheduler, too.
     #[arg(long)]
     scheduler: bool,
-    /// With the controllers. Without them pods need no service account.
+    /// Start the controllers, too. Without them, pods need no service account.
     #[arg(long)]
     controllers: bool,
     /// The custom resources to install: v1 for crd.projectcalico.org/v1, v3 for projectcalico.org/v3.
@@ -57,7 +57,7 @@ struct Up {
 }
 
 impl Cluster {
-    /// Does it.
+    /// Runs the chosen command.
     pub fn run(self) -> Result<()> {
         let files = Files { dir: target_dir()?.join("cluster") };
         match self.verb {
@@ -73,7 +73,8 @@ impl Cluster {
     }
 }
 
-/// What tells of the cluster, in the target folder; there is one cluster for each.
+/// The files that describe the running control plane. They are in the target folder, so each target folder
+/// has its own control plane.
 struct Files {
     dir: PathBuf,
 }
@@ -84,7 +85,8 @@ impl Files {
             .context("no cluster is running; start one: cargo xtask cluster up")
     }
 
-    /// A connection to the supervisor. The path of its socket, which must be short, is in a file.
+    /// Connects to the supervisor. A file holds the path of its socket, since a socket's path must be short,
+    /// and the target folder's may not be.
     fn connect(&self) -> Result<UnixStream> {
         let none = "no cluster is running; start one: cargo xtask cluster up";
         let socket = fs::read_to_string(self.dir.join("socket")).context(none)?;
@@ -97,7 +99,7 @@ impl Files {
         }
         self.remove_leftovers()?;
         needs::program("etcd", "etcd-server", "Kubernetes' database")?;
-        // Here, so that one sees it and can interrupt it.
+        // The programs are built in this process, so that the user sees it and can interrupt it.
         programs::programs(&up.options().programs())?;
         fs::create_dir_all(&self.dir)?;
         let log_path = self.dir.join("log");
@@ -110,10 +112,10 @@ impl Files {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
-            // Ctrl-C here is not meant for it.
+            // In a process group of its own, so that Ctrl-C in this terminal does not reach the supervisor.
             .process_group(0)
             .spawn()?;
-        // It says one line when it is ready, or ends.
+        // The supervisor prints one line when it is ready, or ends.
         let out = supervisor.stdout.take().context("it was piped")?;
         if BufReader::new(out).read_line(&mut String::new())? == 0 {
             supervisor.wait()?;
@@ -126,7 +128,7 @@ impl Files {
         Ok(())
     }
 
-    /// What a supervisor leaves behind that was killed; the servers have ended with it.
+    /// Removes the files of a supervisor that was killed. Its servers ended with it.
     fn remove_leftovers(&self) -> Result<()> {
         if let Ok(socket) = fs::read_to_string(self.dir.join("socket")) {
             if let Some(dir) = Path::new(&socket).parent().filter(|dir| dir.exists()) {
@@ -140,7 +142,7 @@ impl Files {
     fn down(&self) -> Result<()> {
         let Ok(mut supervisor) = self.connect() else { return self.remove_leftovers() };
         writeln!(supervisor, "{END}")?;
-        // It closes the connection as its last act.
+        // The supervisor closes the connection as its last act.
         supervisor.set_read_timeout(Some(Duration::from_secs(30)))?;
         BufReader::new(supervisor).read_line(&mut String::new()).context("the cluster does not end")?;
         Ok(())
@@ -174,19 +176,20 @@ impl Up {
     }
 }
 
-/// The connection of the one that says so.
+/// Waits for a client that tells the supervisor to end. Gives the connection.
 fn wait_for_end(listener: &UnixListener) -> UnixStream {
     loop {
         let Ok((connection, _)) = listener.accept() else { continue };
         let mut line = String::new();
-        // Others only look whether somebody answers.
+        // Other clients only check whether the supervisor answers.
         if BufReader::new(&connection).read_line(&mut line).is_ok() && line.trim_end() == END {
             return connection;
         }
     }
 }
 
-/// For a shell: the administrator's configuration, which Calico's programs heed too, and where to look.
+/// The lines for a shell: the variables with the administrator's configuration, which Calico's programs read
+/// as well, and comments with the places of the files.
 fn told(server: &KubeServer) -> String {
     let set = |name: &str, value: &Path| format!("export {name}='{}'\n", value.display());
     let mut text = set("KUBECONFIG", &server.kubeconfig());

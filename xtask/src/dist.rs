@@ -1,5 +1,5 @@
-//! The binaries that are handed out: static, stripped, linked as a whole. The plugin is copied onto foreign
-//! hosts, so it needs nothing of them.
+//! Builds the binaries for distribution: static, stripped, with link-time optimisation. The plugins are
+//! copied onto hosts of any kind, so they must not depend on the host's libraries.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use xtask::cargo::{EMBEDDED_PROGRAMS, PROGRAMS, cargo, run, target_dir};
 
 const TARGET: &str = "x86_64-unknown-linux-musl";
 
-/// Builds them, writes the notices beside them, and tells the folder.
+/// Builds the binaries, and writes the notices beside them. Gives their folder.
 pub fn build() -> Result<PathBuf> {
     let dir = build_with("dist", &PROGRAMS, &[])?;
     let text = notices::text(&Packages::of(TARGET)?, &PROGRAMS)?;
@@ -20,8 +20,8 @@ pub fn build() -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// The least that shows that they can be had, and the same check: what the demo on the embedded store calls,
-/// not optimised.
+/// Builds only the programs of the demo on the embedded store, without optimisation: the quickest proof that
+/// static binaries can be built. Checks them in the same way.
 pub fn build_quickly() -> Result<PathBuf> {
     build_with("dev", &EMBEDDED_PROGRAMS, &["--no-default-features"])
 }
@@ -31,7 +31,7 @@ fn build_with(profile: &str, programs: &[&str], features: &[&str]) -> Result<Pat
     let packages = programs.iter().flat_map(|program| ["--package", program]);
     let mut build = cargo(&["build", "--profile", profile, "--target", TARGET]);
     run(build.args(features).args(packages))?;
-    // Cargo's own word for the folder of the profile dev.
+    // Cargo's folder for the profile dev has another name.
     let dir = target_dir()?.join(TARGET).join(if profile == "dev" { "debug" } else { profile });
     for program in programs {
         let path = dir.join(program);

@@ -1,4 +1,4 @@
-//! The figures that the project states, measured.
+//! Measures the figures that the project publishes.
 
 use std::path::PathBuf;
 
@@ -11,20 +11,20 @@ use xtask::cargo::{cargo, run};
 /// Arguments of `cargo xtask figures`.
 #[derive(Args)]
 pub struct Figures {
-    /// The folder of the programs to measure; the static binaries where it is not given.
+    /// The folder of the programs to measure. Without this argument, the static binaries are measured.
     #[arg(long)]
     programs: Option<PathBuf>,
     /// How often each program is started.
     #[arg(long, default_value = "60")]
     rounds: String,
-    /// Of a cluster of eight real kubelets, and of the plugins on one of its nodes beside Debian's, and of
-    /// nothing else. Takes root.
+    /// Measure a cluster of eight real kubelets, and the plugins on one of its nodes beside Debian's, and
+    /// nothing else. Needs root.
     #[arg(long)]
     lab: bool,
 }
 
 impl Figures {
-    /// Measures and prints.
+    /// Measures and prints the figures.
     pub fn run(self) -> Result<()> {
         let programs = match self.programs {
             Some(dir) => std::fs::canonicalize(dir)?,
@@ -36,7 +36,7 @@ impl Figures {
         let mut bench = cargo(&["run", "--quiet", "--release", "--package", "benches", "--", "measure"]);
         run(bench.arg(&programs).args(["--rounds", &self.rounds]))?;
         if demo::can_be_on_an_api_server() {
-            // The plain request is a program of its own.
+            // The comparison with a plain request needs a program of its own.
             run(&mut cargo(&["build", "--quiet", "--release", "--package", "benches"]))?;
             let mut bench = cargo(&[
                 "run",

@@ -1,5 +1,5 @@
-//! What tests leave out, as they say it: counted while they run, and told at the end, since nobody sees what
-//! a test says that passes.
+//! Collects what tests report as left out. It is printed at the end, since the test harness hides the output
+//! of tests that pass.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,26 +8,28 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// How the lines begin by which a test says that it leaves something out, and why.
+/// How the lines begin in which a test reports that it leaves something out, and why.
 const BEGINNINGS: [&str; 2] = ["skipped: ", "left out: "];
 
-/// What was left out so far.
+/// The reports so far.
 #[derive(Debug, Default)]
 pub struct LeftOut {
-    /// By the reason: in how many tests, and how many recordings these replay at the least, where they tell.
+    /// By reason: the number of tests that gave it, and the least number of recordings that they would have
+    /// replayed, where they tell.
     reasons: BTreeMap<String, (usize, usize)>,
 }
 
 impl LeftOut {
-    /// Runs `cargo test` and shows what it says, the words of passing tests left out as ever; an error when
-    /// it fails.
+    /// Runs `cargo test` and shows its output, but not the output of passing tests. It is an error if the
+    /// tests fail.
     pub fn run(&mut self, tests: &mut Command) -> Result<()> {
-        // After what the command has as its own, as these are for the tests.
+        // These arguments are for the tests, so they come after the command's own.
         let tests = tests.args(["--", "--show-output"]);
         self.run_with(tests)
     }
 
-    /// The same for a command that has arguments for its tests already, `--show-output` among them.
+    /// As [`LeftOut::run`], for a command that already has arguments for its tests, with `--show-output`
+    /// among them.
     pub fn run_with(&mut self, tests: &mut Command) -> Result<()> {
         let shown = format!("{tests:?}");
         let mut child =
@@ -61,7 +63,7 @@ impl LeftOut {
         (*tests, *all) = (*tests + 1, *all + count);
     }
 
-    /// A line for each reason; nothing where nothing was left out.
+    /// A line for each reason; empty if nothing was left out.
     pub fn table(&self) -> String {
         let mut table = String::new();
         for (reason, (tests, recordings)) in &self.reasons {
@@ -76,8 +78,8 @@ impl LeftOut {
     }
 }
 
-/// Whether a line of the test harness' is shown: not what passing tests say, which comes after their own
-/// heading.
+/// Whether to show a line of the test harness. The output of passing tests, which has a heading of its own,
+/// is not shown.
 fn is_shown_after(line: &str, is_shown: bool) -> bool {
     match line {
         "successes:" => false,

@@ -1,5 +1,5 @@
-//! What `cargo xtask` does with nothing but a Rust toolchain and a C compiler: the rack guide on the embedded
-//! store, performed and proved.
+//! The part of `cargo xtask` that needs nothing but a Rust toolchain and a C compiler: performs the rack
+//! guide on the embedded store, and checks the result.
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
 pub mod cargo;

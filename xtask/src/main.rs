@@ -1,5 +1,5 @@
-//! The front of `cargo xtask`: it performs the demo on the embedded store, which takes little to build, and
-//! has the whole program do all else.
+//! The entry of `cargo xtask`. It performs the demo on the embedded store itself, which needs little
+//! compilation. For every other command it builds and runs the whole program.
 #![allow(clippy::print_stderr, reason = "a program for the terminal")]
 
 use std::ffi::OsString;
@@ -28,11 +28,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Goes on as the whole program, in the folder that we are in.
+/// Becomes the whole program, in the current folder.
 fn whole(arguments: &[OsString]) -> Result<()> {
     const WHOLE: &str = "xtask-whole";
-    // With the features that the workspace's tests are built with, so that these need not compile its
-    // dependencies again.
+    // Uses the features with which the workspace's tests are built, so that the dependencies are compiled
+    // only once.
     run(&mut cargo(&["build", "--workspace", "--bin", WHOLE]))?;
     let program = target_dir()?.join("debug").join(WHOLE);
     Err(Command::new(&program).args(arguments).exec()).with_context(|| program.display().to_string())

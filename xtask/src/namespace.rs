@@ -1,5 +1,5 @@
-//! Network namespaces that have no name: each is held by a file of this process, and the kernel takes it away
-//! with whatever is in it.
+//! Network namespaces without names. A file descriptor of this process holds each of them, and the kernel
+//! removes the namespace when the descriptor is closed.
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -11,11 +11,11 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::needs;
 
-/// A network namespace that lives as long as this.
+/// A network namespace. It exists until this value is dropped.
 pub struct Namespace(File);
 
 impl Namespace {
-    /// Makes one.
+    /// Makes a network namespace.
     pub fn new() -> Result<Namespace> {
         if !needs::is_root() {
             bail!("network namespaces take root. Become root: sudo --preserve-env su");
@@ -29,12 +29,12 @@ impl Namespace {
         on_own_thread(make).map(Namespace)
     }
 
-    /// A path to it, for as long as this process lives.
+    /// A path of the namespace, valid while this process lives.
     pub fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
     }
 
-    /// Does something in it; processes that are started there stay there.
+    /// Does `work` in the namespace. Processes that are started there stay there.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         on_own_thread(|| {
             move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network))
@@ -43,7 +43,7 @@ impl Namespace {
         })
     }
 
-    /// The names of its interfaces.
+    /// The names of the interfaces in the namespace.
     pub fn interfaces(&self) -> Result<Vec<String>> {
         let table = self.inside(|| Ok(fs::read_to_string("/proc/thread-self/net/dev")?))?;
         let name = |line: &str| Some(line.split_once(':')?.0.trim().to_string());
@@ -51,7 +51,7 @@ impl Namespace {
     }
 }
 
-/// No other thread is ever in another namespace than the process.
+/// Does `work` on a new thread, so that no other thread of the process ever leaves the process's namespace.
 fn on_own_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| match scope.spawn(work).join() {
         Ok(done) => done,

@@ -1,11 +1,12 @@
-//! What a bare machine with a Rust toolchain lacks: installed where that can be done, or said plainly.
+//! Programs that a machine may lack. They are installed where that can be done; otherwise an error names
+//! them.
 
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 use servers::kube_server::programs;
 
-/// What the tests on real servers and the replay of recordings need beside Kubernetes' programs.
+/// Provides what the tests on real servers and the replay of recordings need besides Kubernetes' programs.
 pub fn servers() -> Result<()> {
     let package = |program, package, what| Package { program, package, what };
     packages(&[
@@ -17,7 +18,7 @@ pub fn servers() -> Result<()> {
     ])
 }
 
-/// A C compiler and the standard library for static programs.
+/// Provides a C compiler and the standard library for static programs.
 pub fn musl(target: &str) -> Result<()> {
     let installed = Command::new("rustup").args(["target", "list", "--installed"]).output();
     match installed {
@@ -29,28 +30,28 @@ pub fn musl(target: &str) -> Result<()> {
                 bail!("the standard library for {target} is missing: rustup target add {target}");
             }
         }
-        // No rustup: the toolchain comes from elsewhere, and the build will tell.
+        // Without rustup the toolchain comes from elsewhere, and the build will show whether it suffices.
         Err(_) => {}
     }
     program("musl-gcc", "musl-tools", "a C compiler for static programs")
 }
 
-/// A program of a Debian package.
+/// Provides a program from a Debian package.
 pub fn program(program: &'static str, package: &'static str, what: &'static str) -> Result<()> {
     packages(&[Package { program, package, what }])
 }
 
-/// A program and where Debian has it.
+/// A program, and the Debian package that has it.
 pub struct Package {
-    /// Its name, or where it has to be.
+    /// The program's name, or its path.
     pub program: &'static str,
-    /// Debian's package.
+    /// The name of the Debian package.
     pub package: &'static str,
-    /// What it is for.
+    /// What the program is needed for, for messages.
     pub what: &'static str,
 }
 
-/// The programs of Debian packages, all at once.
+/// Provides programs from Debian packages, all in one installation.
 pub fn packages(needed: &[Package]) -> Result<()> {
     let missing = || needed.iter().filter(|needed| !is_there(needed.program)).collect::<Vec<_>>();
     let absent = missing();
@@ -76,8 +77,8 @@ pub fn packages(needed: &[Package]) -> Result<()> {
     )
 }
 
-/// These programs of Kubernetes, etcd below them and kubectl. What is built from source is built here, which
-/// takes minutes.
+/// Provides these programs of Kubernetes, kubectl, and etcd. Programs that are not there are built from
+/// source, which takes minutes.
 pub fn kubernetes(names: &[&str]) -> Result<()> {
     kubernetes_can_be_had(names)?;
     program("etcd", "etcd-server", "Kubernetes' database")?;
@@ -85,7 +86,8 @@ pub fn kubernetes(names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Whether these programs and kubectl are there, or there is Go to build them with; else what is missing.
+/// Checks that these programs and kubectl are there, or that there is Go to build them. An error says what is
+/// missing.
 pub fn kubernetes_can_be_had(names: &[&str]) -> Result<()> {
     if programs::has_go() {
         return Ok(());
@@ -110,13 +112,13 @@ pub fn is_there(name: &str) -> bool {
     found.is_ok_and(|status| status.success())
 }
 
-/// Whether we may do everything here.
+/// Whether this process runs as root.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 fn apt(arguments: &[&str]) -> Result<()> {
-    // Wait for somebody else's installation rather than fail.
+    // Waits while another installation runs, instead of failing.
     let mut command = Command::new("apt-get");
     command.args(["-o", "DPkg::Lock::Timeout=300"]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
     xtask::cargo::run(command.stdout(Stdio::null()))

@@ -1,5 +1,5 @@
-//! What takes too long for every change: the long loads and replays, the programs as they are handed out, the
-//! packages' policy.
+//! The checks that take too long for every change: long loads and replays, the static binaries, the packages'
+//! policy.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,7 +13,7 @@ use crate::test::run_optimised;
 use crate::{demo, dist, lab, needs};
 use xtask::cargo::{build_programs, cargo, run, target_dir};
 
-/// The packages without effects, whose tests are run optimised.
+/// The packages without effects. Their tests are run with optimisation.
 const PURE: [&str; 3] = ["selector", "api", "ipam"];
 /// How much longer than in CI each load runs.
 const LOAD_SCALE: &str = "10";
@@ -32,7 +32,7 @@ pub struct Nightly {
 }
 
 impl Nightly {
-    /// Runs it all, whatever fails, and tells in a table what came of it.
+    /// Runs all checks, even after one has failed. Prints a table of the outcomes.
     pub fn run(self) -> Result<()> {
         needs::servers()?;
         let (mut steps, mut left_out) = (Steps::new(AfterFailure::GoOn), LeftOut::default());
@@ -41,7 +41,7 @@ impl Nightly {
         let policy = "packages' policy";
         if is_wanted(policy) {
             match cargo_deny() {
-                // Advisories are fetched from a repository that not every machine reaches.
+                // cargo-deny fetches the advisories from a repository that not every machine can reach.
                 Ok(deny) => steps.run(policy, || {
                     run(Command::new(deny).current_dir(xtask::cargo::root()).args([
                         "--offline",
@@ -118,7 +118,7 @@ fn prepare_kubernetes() -> Result<()> {
     if lab::can_be_had() { lab::prepare() } else { demo::prepare_api_server() }
 }
 
-/// The machine's cargo-deny, or one that is built into the target folder.
+/// The path of cargo-deny: the machine's, or else one that is built into the target folder.
 fn cargo_deny() -> Result<PathBuf> {
     if needs::is_there("cargo-deny") {
         return Ok("cargo-deny".into());

@@ -1,4 +1,4 @@
-//! THIRD-PARTY-NOTICES.txt: whose work is in the static binaries, and under which licences.
+//! Makes THIRD-PARTY-NOTICES.txt: the authors and licences of what is linked into the static binaries.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,22 +8,22 @@ use anyhow::{Context, Result, ensure};
 
 use crate::packages::{Package, Packages};
 
-/// The file's name, beside the binaries.
+/// The name of the file beside the binaries.
 pub const FILE: &str = "THIRD-PARTY-NOTICES.txt";
 
-/// What is linked in without being a package: name, licence, whose it is.
+/// Parts that are linked in without being packages: name, licence, and owner.
 const BESIDE_PACKAGES: [(&str, &str, &str); 3] = [
     ("The Rust standard library", "MIT OR Apache-2.0", "Copyright (c) The Rust Project contributors"),
     ("musl libc", "MIT", "Copyright (c) 2005-2020 Rich Felker, et al."),
     ("SQLite", "blessing", "In the public domain"),
 ];
-/// How names of files with licences begin, in upper case.
+/// How the names of licence files begin, in upper case.
 const BEGINNINGS: [&str; 5] = ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"];
 
-/// The text for some programs of this tree.
+/// The notices for some programs of this tree.
 ///
 /// # Errors
-/// When the packages cannot be asked for, or one names no licence and has no file with one.
+/// When cargo cannot list the packages, or a package names no licence and has no licence file.
 pub fn text(packages: &Packages, programs: &[&str]) -> Result<String> {
     let linked = packages.linked_into(programs);
     let mut out = format!("Third-party notices for {}\n\nThese programs contain:\n\n", programs.join(", "));
@@ -50,7 +50,7 @@ pub fn text(packages: &Packages, programs: &[&str]) -> Result<String> {
     Ok(out)
 }
 
-/// The files with licences that a package brings, else the standard texts of the licences that it names.
+/// The licence files of a package, or else the standard texts of the licences that it names.
 fn texts_of(package: &Package) -> Result<Vec<String>> {
     let mut texts = Vec::new();
     for entry in fs::read_dir(package.folder())? {

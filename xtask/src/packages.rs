@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use xtask::cargo::cargo;
 
-/// A package.
+/// A package that cargo resolves.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Package {
     id: String,
@@ -18,13 +18,13 @@ pub struct Package {
     pub version: String,
     /// The licence as an SPDX expression; `None` where the manifest names none.
     pub license: Option<String>,
-    /// Where it comes from; `None` for packages of this tree.
+    /// The source of the package; `None` for packages of this tree.
     pub source: Option<String>,
     manifest_path: PathBuf,
 }
 
 impl Package {
-    /// The folder of its sources.
+    /// The folder of the package's sources.
     pub fn folder(&self) -> &Path {
         self.manifest_path.parent().unwrap_or(Path::new("."))
     }
@@ -58,7 +58,7 @@ struct DependencyKind {
     kind: Option<String>,
 }
 
-/// All packages of the workspace for a platform, by identity, and the arrows of normal dependencies between
+/// All packages of the workspace for one platform, by their identity, and the normal dependencies between
 /// them.
 pub struct Packages {
     all: BTreeMap<String, Package>,
@@ -66,10 +66,10 @@ pub struct Packages {
 }
 
 impl Packages {
-    /// Asks cargo.
+    /// Asks cargo for the packages.
     ///
     /// # Errors
-    /// When cargo fails, or cannot be understood.
+    /// When cargo fails, or its answer cannot be understood.
     pub fn of(target: &str) -> Result<Packages> {
         let arguments = ["metadata", "--format-version=1", "--locked", "--filter-platform", target];
         let out = cargo(&arguments).output().context("cannot start cargo")?;
@@ -90,13 +90,14 @@ impl Packages {
         Ok(Packages { all, arrows: arrows.collect() })
     }
 
-    /// All of them, in the order of their names and versions.
+    /// All packages, in the order of their names and versions.
     #[cfg(test)]
     fn all(&self) -> Vec<&Package> {
         sorted(self.all.values())
     }
 
-    /// What is linked into those of this tree that are named so: themselves left out, macros included.
+    /// The packages that are linked into these programs, procedural macros included, without the programs
+    /// themselves.
     pub fn linked_into(&self, programs: &[&str]) -> Vec<&Package> {
         let ours = |package: &&Package| package.source.is_none() && programs.contains(&package.name.as_str());
         let mut open: Vec<&str> = self.all.values().filter(ours).map(|package| package.id.as_str()).collect();
@@ -116,7 +117,7 @@ fn sorted<'a>(packages: impl Iterator<Item = &'a Package>) -> Vec<&'a Package> {
     packages
 }
 
-/// What `deny.toml` says, held against the lock file, without cargo-deny.
+/// Compares the rules in `deny.toml` with the lock file, without cargo-deny.
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,7 +230,7 @@ mod tests {
         let plugin = names(&["calico-ipam"]);
         assert!(plugin.contains(&"rusqlite".to_string()) && !plugin.contains(&"gotmpl".to_string()));
         assert!(names(&["calicoctl"]).contains(&"gotmpl".to_string()));
-        // Development and build dependencies are not.
+        // Development and build dependencies are left out.
         assert!(!names(&["calicoctl"]).iter().any(|name| name == "insta" || name == "cc"));
         assert!(names(&["no-such-program"]).is_empty());
     }

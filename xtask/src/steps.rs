@@ -1,15 +1,15 @@
-//! Named steps, one after the other, and a table of how long each took.
+//! Runs named steps one after the other, and makes a table of how long each took.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// What becomes of the steps after one that failed.
+/// What happens to later steps after one has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterFailure {
-    /// They are left out.
+    /// Later steps are left out.
     Stop,
-    /// They run all the same.
+    /// Later steps are run all the same.
     GoOn,
 }
 
@@ -21,14 +21,14 @@ enum End {
     Failed,
 }
 
-/// The steps so far.
+/// The steps that were run so far.
 pub struct Steps {
     after_failure: AfterFailure,
     done: Vec<(String, Duration, End)>,
 }
 
 impl Steps {
-    /// None yet.
+    /// No steps yet.
     pub fn new(after_failure: AfterFailure) -> Steps {
         Steps { after_failure, done: Vec::new() }
     }
@@ -36,7 +36,7 @@ impl Steps {
     /// Runs a step.
     ///
     /// # Errors
-    /// The step's, where those after it are to be left out; else the step only counts as failed.
+    /// The step's error, with [`AfterFailure::Stop`]. Otherwise a failed step is only noted.
     pub fn run(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
         println!("== {name}");
         #[allow(clippy::disallowed_methods, reason = "tells the developer where the time goes")]
@@ -55,14 +55,14 @@ impl Steps {
         }
     }
 
-    /// Says why a step cannot be run here.
+    /// Notes a step that cannot be run here, with the reason.
     pub fn leave_out(&mut self, name: &str, reason: impl Into<String>) {
         let reason = reason.into();
         println!("== {name}: left out: {reason}");
         self.done.push((name.to_string(), Duration::ZERO, End::LeftOut(reason)));
     }
 
-    /// The table.
+    /// The table of all steps with their outcomes and times.
     pub fn table(&self) -> String {
         let width = self.done.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
         let line =
@@ -80,10 +80,10 @@ impl Steps {
         table
     }
 
-    /// An error that names the steps that failed, if any did.
+    /// The result of all steps.
     ///
     /// # Errors
-    /// That one.
+    /// When a step failed; the error names all steps that failed.
     pub fn result(&self) -> Result<()> {
         let failed = self.done.iter().filter(|(.., end)| *end == End::Failed);
         let failed: Vec<_> = failed.map(|(name, ..)| name.as_str()).collect();

@@ -1,4 +1,4 @@
-//! A process that removes a folder when the one that started it ends, whichever way that is.
+//! A sweeper: a process that removes a folder when the process that started it ends, in whatever way.
 
 use std::fs;
 use std::io::Read as _;
@@ -9,26 +9,27 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-/// The argument, with a folder after it, by which this program is a sweeper.
+/// The command of this program that runs a sweeper; the folder follows.
 pub const SWEEP: &str = "sweep";
 
-/// The one that removes what is left in a folder when this value or this process ends, whichever way that is.
+/// A running sweeper. It removes its folder when this value is dropped, and when this process ends, in
+/// whatever way.
 pub struct Sweeper {
     process: Child,
 }
 
 impl Sweeper {
-    /// Starts it.
+    /// Starts a sweeper for a folder.
     pub fn start(folder: &Path) -> Result<Sweeper> {
         let mut command = Command::new("/proc/self/exe");
         command.arg(SWEEP).arg(folder);
         command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        // Ctrl-C here is not meant for it.
+        // In a process group of its own, so that Ctrl-C does not reach the sweeper.
         command.process_group(0);
         Ok(Sweeper { process: command.spawn().context("the sweeper")? })
     }
 
-    /// Has it remove all, now.
+    /// Makes the sweeper remove the folder now, and waits for that.
     pub fn sweep(mut self) -> Result<()> {
         drop(self.process.stdin.take());
         let out = self.process.wait_with_output()?;
@@ -40,15 +41,14 @@ impl Sweeper {
     }
 }
 
-/// Is the sweeper: waits for the end of the one that started it, does what comes first, and removes the
-/// folder.
+/// Runs the sweeper: waits until the process that started it ends, calls `first`, and removes the folder.
 pub fn at_the_end(folder: &Path, first: impl FnOnce() -> Result<()>) -> Result<()> {
     std::io::stdin().lock().read_to_end(&mut Vec::new())?;
     first()?;
     remove(folder)
 }
 
-/// Removes a folder into which a process may have written a moment ago.
+/// Removes a folder. A process that is just ending may still write into it, so this is tried several times.
 pub fn remove(folder: &Path) -> Result<()> {
     const TRIES: u32 = 100;
     for _ in 0..TRIES {

@@ -1,4 +1,4 @@
-//! Everything that CI runs, in the order in which it is cheapest to fail. What takes longer is in
+//! All checks of CI; those that are quick or fail often come first. Checks that take longer are in
 //! [`crate::nightly`].
 
 use std::path::PathBuf;
@@ -11,26 +11,26 @@ use crate::steps::{AfterFailure, Steps};
 use crate::{demo, dist, lab, needs};
 use xtask::cargo::{cargo, run, target_dir};
 
-/// The packages whose tests are also run optimised: an optimiser has been met that changed what the
-/// selectors' parser does. The planners' are at night, as their tests rest on all stores, which would be
-/// compiled once more for them.
+/// The packages whose tests are also run with optimisation, because an optimiser once broke the selectors'
+/// parser. The planners' tests are optimised only in the nightly run: they use all stores, which would have
+/// to be compiled once more.
 const OPTIMISED: [&str; 2] = ["selector", "api"];
 
 /// Arguments of `cargo xtask test`.
 #[derive(Args)]
 pub struct Test {
-    /// Leave out what is built beside the rest: optimised tests and static binaries.
+    /// Leave out the checks that need further builds: optimised tests and static binaries.
     #[arg(long)]
     no_dist: bool,
 }
 
-/// Runs the tests of these packages optimised.
+/// Runs the tests of these packages with optimisation.
 pub fn run_optimised(packages: &[&str]) -> Result<()> {
     run(cargo(&["test", "--release"]).args(packages.iter().flat_map(|name| ["--package", name])))
 }
 
 impl Test {
-    /// Runs it all; stops at the first failure. Tells at the end how long each step took.
+    /// Runs all checks, and stops at the first failure. Prints at the end how long each took.
     pub fn run(self) -> Result<()> {
         let (mut steps, mut left_out) = (Steps::new(AfterFailure::Stop), LeftOut::default());
         let result = self.steps(&mut steps, &mut left_out);
@@ -42,7 +42,7 @@ impl Test {
         steps.run("servers of packages", needs::servers)?;
         steps.run("formatting", || run(&mut cargo(&["fmt", "--all", "--check"])))?;
         steps.run("lints", || {
-            // Each crate has the rules of its own folder, or those of the root.
+            // Clippy applies the rules in each crate's own folder, or else those in the root.
             run(cargo(&["clippy", "--quiet", "--workspace", "--all-targets"]).args(["--", "-D", "warnings"]))
         })?;
         steps.run("documentation", || {
@@ -52,8 +52,8 @@ impl Test {
             if lab::can_be_had() { lab::prepare() } else { demo::prepare_api_server() }
         })?;
         let mut programs = PathBuf::new();
-        // The programs come along with the tests; built by themselves they would have other packages'
-        // features, and all be compiled once more.
+        // The programs are built together with the tests. Built alone, they would have other features of
+        // their dependencies, and all of those would be compiled once more.
         steps.run("programs and tests, built", || {
             run(&mut cargo(&["test", "--quiet", "--workspace", "--no-run"]))?;
             programs = target_dir()?.join("debug");

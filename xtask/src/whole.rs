@@ -1,6 +1,6 @@
 //! Developer commands: `cargo xtask demo`, `cargo xtask test` and their kin.
 //!
-//! `main.rs` is before this program, and has it built where more is asked for than the demo on the embedded
+//! `main.rs` is started first. It builds and runs this program for every command but the demo on the embedded
 //! store.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
@@ -34,21 +34,22 @@ struct Xtask {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Performs the rack guide on a fresh store, with the real programs, and proves the result.
+    /// Performs the rack guide on a fresh store, with the real programs, and checks the result.
     Demo(demo::Demo),
-    /// Runs everything that CI runs; installs what is missing where it can, or says what it needs.
+    /// Runs everything that CI runs. Installs what is missing where it can, or says what it needs.
     Test(test::Test),
-    /// Runs what takes too long for every change, whatever fails, and tells in a table what came of it.
+    /// Runs the checks that take too long for every change, even after one has failed, and prints a table of
+    /// the outcomes.
     Nightly(nightly::Nightly),
-    /// Builds the static x86_64 binaries that are handed out, in target/x86_64-unknown-linux-musl/dist.
+    /// Builds the static x86_64 binaries for distribution, in target/x86_64-unknown-linux-musl/dist.
     Dist,
-    /// A Kubernetes control plane to try things on: up, down, env.
+    /// Runs a Kubernetes control plane for experiments: up, down, env.
     Cluster(cluster::Cluster),
-    /// A whole cluster of real kubelets to try things on: up, down, shell, restart, routes.
+    /// Runs a whole cluster of real kubelets for experiments: up, down, shell, restart, routes.
     Lab(lab::LabArguments),
-    /// Measures whole processes and the planner on this machine, side by side with what they rest on.
+    /// Measures whole processes and the planner on this machine, beside simpler programs for comparison.
     Figures(figures::Figures),
-    /// Removes what is left in a folder when the process that started this one ends.
+    /// Removes a folder when the process that started this one ends.
     #[command(hide = true, name = sweep::SWEEP)]
     Sweep { folder: PathBuf },
 }

@@ -1,9 +1,9 @@
-//! The arrows of the architecture: which crate may depend on which.
+//! The direction of dependencies: which crate of the workspace may depend on which.
 
 use std::process::Command;
 
-/// Each crate, and the crates of the workspace that it may depend on. Development dependencies are not bound
-/// by this.
+/// Each crate, and the crates of the workspace on which it may depend. Development dependencies are not
+/// limited.
 const ARROWS: &[(&str, &[&str])] = &[
     ("selector", &[]),
     ("golang", &[]),
@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cni", &["golang", "api", "outside", "store", "setup"]),
     ("calico-ipam", &["golang", "api", "cni", "outside", "store", "ipam", "setup"]),
     ("calico", &["golang", "api", "cni", "dataplane", "outside", "store", "ipam", "resources", "setup"]),
-    // What starts servers for tests is in no program that users run.
+    // The launchers of test servers must be in no program that users run.
     ("servers", &[]),
     ("xtask", &["api", "servers"]),
     ("benches", &["api", "servers", "store"]),
@@ -57,10 +57,11 @@ fn dependencies_point_one_way() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The crates that do nothing but think.
+/// The crates without effects.
 const PURE: &[&str] = &["selector", "api", "ipam"];
 
-/// What runs tasks, waits or talks to others is linked by none of them, by whatever way.
+/// These crates must not link any package that runs tasks, waits or uses the network, not even by another
+/// package.
 #[test]
 fn pure_crates_link_no_runtime() {
     for name in PURE {
@@ -94,7 +95,7 @@ fn pure_crates_link_no_runtime() {
     }
 }
 
-/// Clippy's rules are those of the root; the pure crates have stricter ones, each the same.
+/// Clippy's rules come from the root. The crates without effects have stricter ones, the same in each.
 #[test]
 fn pure_crates_have_the_same_rules() {
     let rules = |name: &str| {

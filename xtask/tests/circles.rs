@@ -1,4 +1,5 @@
-//! The modules of a crate point one way, too: none imports another that imports it back, be it by others.
+//! The modules of a crate depend on each other in one direction, too: no module imports itself back through
+//! others.
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
@@ -6,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The crates that keep to it.
+/// The crates that have no circles.
 const CRATES: [&str; 4] = ["calico", "calico-ipam", "cni", "setup"];
 
-/// What each module imports of its crate, by the names of the modules at the crate's root. Tests and the root
-/// itself may import what they like.
+/// For each module of a crate, the modules of the same crate that it imports, by their names at the crate's
+/// root. Tests and the root may import anything.
 fn imports(crate_root: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut folders = vec![crate_root.join("src")];
@@ -31,7 +32,7 @@ fn imports(crate_root: &Path) -> BTreeMap<String, BTreeSet<String>> {
             let found = imports.entry(module.clone()).or_default();
             for import in lines.flat_map(|line| line.split("crate::").skip(1)) {
                 let name: String = import.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-                // What begins otherwise is an item of the root.
+                // A name with another first letter is an item of the root, not a module.
                 if name.starts_with(|c: char| c.is_ascii_lowercase()) && name != module {
                     found.insert(name);
                 }
@@ -46,10 +47,10 @@ fn module(path: &Path) -> String {
     first.with_extension("").to_string_lossy().into_owned()
 }
 
-/// Of the modules that import in a circle, each with those that it imports of the others.
+/// The modules that import each other in a circle, each with its imports from the circle.
 fn circle(mut imports: BTreeMap<String, BTreeSet<String>>) -> BTreeMap<String, BTreeSet<String>> {
     loop {
-        // Who imports nobody that is left, or is imported by nobody who is, is in no circle.
+        // A module that imports none of the others left, or that none of them imports, is in no circle.
         let left: BTreeSet<String> = imports.keys().cloned().collect();
         let imported: BTreeSet<String> = imports.values().flatten().cloned().collect();
         imports.values_mut().for_each(|names| names.retain(|name| left.contains(name)));

@@ -1,19 +1,19 @@
-//! Comments are wrapped where the code is.
+//! Comment lines are no wider than code.
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 use std::path::Path;
 use std::process::Command;
 
-/// As `rustfmt.toml` has it.
+/// The width in `rustfmt.toml`.
 const WIDTH: usize = 110;
 
-/// Whether a line is nothing but a comment that could be broken.
+/// Whether a line is only a comment, is too long, and could be broken.
 fn is_too_long(line: &str) -> bool {
     let comment = line.trim_start();
     let Some(text) = comment.strip_prefix("//") else { return false };
     let text = text.trim_start_matches(['/', '!']);
-    // Drawings, tables, and what has no place to break at.
+    // Drawings, tables, and text without a blank cannot be broken.
     let is_whole = text.starts_with("     ") || text.trim().starts_with('|') || !text.trim().contains(' ');
     line.chars().count() > WIDTH && !is_whole
 }
@@ -29,7 +29,7 @@ fn comments_end_where_code_does() {
     assert!(files.lines().count() > 100, "{files}");
     let mut wrong = Vec::new();
     for file in files.lines() {
-        // A file that is deleted and not committed yet is none.
+        // A file that was deleted and not yet committed cannot be read, and is skipped.
         let Ok(text) = std::fs::read_to_string(root.join(file)) else { continue };
         let long = text.lines().enumerate().filter(|(_, line)| is_too_long(line));
         wrong.extend(long.map(|(number, line)| format!("{file}:{}: {}", number + 1, line.trim())));

@@ -1,4 +1,4 @@
-//! The lab leaves nothing behind: when it is ended, when its supervisor is killed, when its start is
+//! A lab leaves nothing behind: after it is ended, after its supervisor is killed, and after its start is
 //! interrupted.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
@@ -13,11 +13,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use servers::kube_server;
 use tempfile::TempDir;
 
-/// How often it is looked whether all is gone, and how long to wait in between.
+/// How often the test checks whether everything is gone, and how long it waits in between.
 const LOOKS: u32 = 600;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether this machine lacks what the lab takes and cannot get it; says so.
+/// Whether this machine lacks something that a lab needs and that cannot be installed. If so, prints that.
 fn is_left_out() -> bool {
     let is_there = |name: &str| {
         Command::new("sh").args(["-c", "command -v $0", name]).output().unwrap().status.success()
@@ -35,14 +35,14 @@ fn is_left_out() -> bool {
     true
 }
 
-/// A place where labs are started, and what they leave there can be seen.
+/// A place in which a test starts labs, and in which it can see what they leave.
 struct Place {
     folder: TempDir,
 }
 
 impl Place {
     fn new() -> Place {
-        // Two installations at a time get in each other's way.
+        // Only one installation may run at a time.
         static PREPARED: Once = Once::new();
         let folder = TempDir::with_prefix("lab-test-").unwrap();
         fs::create_dir(folder.path().join("tmp")).unwrap();
@@ -53,7 +53,7 @@ impl Place {
 
     fn lab(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask-whole"));
-        // What is said of a running lab is in the target folder.
+        // The file that names the running lab is in the target folder, so this place has its own.
         command.arg("lab").args(arguments).env("CARGO_TARGET_DIR", self.folder.path());
         command.env("TMPDIR", self.tmp()).stdin(Stdio::null());
         command
@@ -70,7 +70,7 @@ impl Place {
         self.folder.path().join("tmp")
     }
 
-    /// The folder of the lab that runs here.
+    /// The folder of the lab that was started here.
     fn lab_folder(&self) -> PathBuf {
         let entries: Vec<_> = fs::read_dir(self.tmp()).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert_eq!(entries.len(), 1, "{entries:?}");
@@ -91,7 +91,7 @@ impl Place {
         found
     }
 
-    /// What there is of labs: processes, files, mounts that we see, control groups.
+    /// What is left of labs: processes, files, visible mounts, control groups.
     fn left(&self, groups: &[PathBuf]) -> Vec<String> {
         let mut left: Vec<String> = self.processes().into_iter().map(|(_, line)| line).collect();
         left.extend(
@@ -117,7 +117,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // Of a test that has failed. There may be none.
+        // If the test has failed, a lab may be left. There may also be none.
         let _ = self.lab(&["down"]).output();
     }
 }
@@ -152,7 +152,7 @@ fn an_ended_lab_leaves_nothing() {
     assert_eq!(pods.lines().count(), 2, "{pods}");
     for pod in pods.lines() {
         let [name, node, address] = pod.split(' ').collect::<Vec<_>>()[..] else { panic!("{pod}") };
-        // bash speaks HTTP well enough.
+        // bash can send an HTTP request by itself.
         let script =
             format!("exec 3<>/dev/tcp/{address}/80; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3");
         for from in ["kube-node-0", "kube-node-1"] {
@@ -166,7 +166,7 @@ fn an_ended_lab_leaves_nothing() {
     place.succeed(&["restart", "kube-node-1"]);
     assert_eq!(on_node(&["sh", "-c", "ls /var/lib/mark /run/mark || true"]), "/var/lib/mark\n");
     place.succeed(&["down"]);
-    // Nothing to wait for: it has said that it is over.
+    // There is nothing to wait for: the command has reported the end.
     assert_eq!(place.left(&groups), Vec::<String>::new());
 }
 
@@ -179,7 +179,7 @@ fn a_killed_supervisor_leaves_nothing() {
     place.succeed(&["up", "--nodes", "1"]);
     let groups = groups(&place.lab_folder());
     let line = fs::read_to_string(place.lab_folder().join("pid")).unwrap();
-    // The cluster's first process hangs on unshare, and that on the supervisor.
+    // The cluster's first process is the child of unshare, and that is the child of the supervisor.
     let parent = |process: &str| {
         let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
         status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap().to_string()

@@ -1,5 +1,5 @@
-//! The least that a Rust program does to get one object from an API server: a connection with TLS, a request,
-//! the answer.
+//! The smallest Rust program that gets one object from an API server, for comparison: it connects with TLS,
+//! sends one request, and reads the answer.
 //!
 //! `bare-get URL FILE-OF-THE-AUTHORITY TOKEN`
 

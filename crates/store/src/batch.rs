@@ -1,4 +1,4 @@
-//! What to write, and what came of it.
+//! Batches of writes, and the reports of what became of them.
 
 use std::sync::Arc;
 
@@ -7,67 +7,67 @@ use api::{Key, Record, Revision, Value};
 use crate::error::Refusal;
 use crate::read::Scope;
 
-/// What a write expects to find.
+/// The state of the record for which a write is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// Nothing.
+    /// The record does not exist.
     Absent,
-    /// The record at that revision.
+    /// The record exists at that revision.
     Revision(Revision),
-    /// What an earlier write of the same batch, counted from 0, left there. That write must be of the same
-    /// key.
+    /// The state that an earlier write of the same batch leaves. Holds the index of that write, counted from
+    /// 0, which must be a write of the same key.
     AsLeftBy(usize),
 }
 
 impl Expect {
-    /// The record as it was read.
+    /// Expects the record at the revision at which it was read.
     pub fn at(revision: &Revision) -> Expect {
         Expect::Revision(revision.clone())
     }
 }
 
-/// What a write does.
+/// The effect of a write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
     /// Stores the value.
     Put(Arc<Value>),
-    /// Removes the record. Expects a revision or what an earlier write left, never [`Expect::Absent`].
+    /// Removes the record. Such a write expects a revision or what an earlier write left, never
+    /// [`Expect::Absent`].
     Delete,
 }
 
-/// One write.
+/// One write of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Write {
-    /// Of which record.
+    /// The key of the record.
     pub key: Key,
-    /// What it must find.
+    /// The state in which the record must be.
     pub expect: Expect,
-    /// What it does.
+    /// The effect on the record.
     pub op: Op,
 }
 
-/// What is read, not written, and must not have changed. Kubernetes does not honour these: no invariant may
-/// rest on one.
+/// Something that the batch does not write, but that must not have changed since it was read. Kubernetes
+/// ignores guards, so no invariant may rest on one.
 ///
-/// However many records a decision rests on, its batch has a few guards: those that are named one by one do
-/// not grow with the cluster, and a scope is one guard.
+/// A batch has only a few guards, however large the cluster is: a whole scope takes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Guard {
-    /// A record.
+    /// Guards one record.
     Record {
-        /// Which one.
+        /// The key of the record.
         key: Key,
-        /// At which revision; `None` for absent.
+        /// The revision at which the record must be; `None` if it must be absent.
         revision: Option<Revision>,
     },
-    /// All records of a scope: none was created or changed after that moment.
+    /// Guards all records of a scope: none may have been created or changed since a moment.
     ///
-    /// A deletion goes unseen, since a record that is gone has no revision to compare. So whoever guards a
-    /// scope must be right as well where fewer records are left than were read. That a record was deleted and
-    /// created again is seen. What lies under the scope's keys and is none of its records, or cannot be
-    /// understood, may count as changed.
+    /// The guard does not notice deletions, since a deleted record has no revision to compare. So the batch
+    /// must also be right if fewer records are left than were read. A record that was deleted and created
+    /// again is noticed. A key in the scope that belongs to no record, or whose record cannot be read, may
+    /// count as a change.
     Scope {
-        /// Which one.
+        /// The guarded scope.
         scope: Scope,
         /// The store's revision at or before the read: see [`View::read_at`](crate::View::read_at).
         since: Revision,
@@ -77,9 +77,9 @@ pub enum Guard {
 /// An ordered list of writes. Every prefix of it must be a legal state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// The writes.
+    /// The writes, in the order in which they are applied.
     pub writes: Vec<Write>,
-    /// What must not have changed.
+    /// The guards. All of them are checked before the first write.
     pub guards: Vec<Guard>,
 }
 
@@ -89,33 +89,34 @@ impl Batch {
         Batch::default()
     }
 
-    /// Adds a write that stores `value`; tells its index for [`Expect::AsLeftBy`].
+    /// Adds a write that stores `value`. Gives the write's index, for [`Expect::AsLeftBy`].
     pub fn put(&mut self, key: Key, expect: Expect, value: Value) -> usize {
         self.push(Write { key, expect, op: Op::Put(Arc::new(value)) })
     }
 
-    /// Adds a write that removes the record; tells its index.
+    /// Adds a write that removes the record. Gives the write's index.
     pub fn delete(&mut self, key: Key, expect: Expect) -> usize {
         self.push(Write { key, expect, op: Op::Delete })
     }
 
-    /// Adds a write; tells its index.
+    /// Adds a write. Gives its index.
     pub fn push(&mut self, write: Write) -> usize {
         self.writes.push(write);
         self.writes.len() - 1
     }
 
-    /// Adds the writes of another batch behind its own, and those of its guards that it has not; tells the
-    /// index that the first of these writes got.
+    /// Adds the writes of `other` after this batch's own, and those of its guards that this batch lacks.
+    /// Gives the index of the first added write.
     ///
-    /// The other one was planned on the same view, and then the two must not write the same records; or on
-    /// what this one leaves ([`View::once_applied`](crate::View::once_applied)). What is refused of this one
-    /// stops the other one, too.
+    /// `other` was planned in one of two ways: on the same view as this batch, and then the two must write
+    /// different records; or on the view that this batch leaves
+    /// ([`View::once_applied`](crate::View::once_applied)). If a write of this batch is refused, no write of
+    /// `other` is tried.
     pub fn append(&mut self, other: Batch) -> usize {
         let first = self.writes.len();
         for write in other.writes {
             let expect = match write.expect {
-                // An index that names no write names none afterwards.
+                // An index that named no write of `other` still names no write.
                 Expect::AsLeftBy(index) => Expect::AsLeftBy(index.saturating_add(first)),
                 Expect::Revision(revision) => match write_that_leaves(&revision) {
                     Some(index) => Expect::AsLeftBy(index),
@@ -126,7 +127,8 @@ impl Batch {
             self.writes.push(Write { expect, ..write });
         }
         for guard in other.guards {
-            // Guards are looked at before the first write. What this batch leaves holds where it is applied.
+            // Guards are checked before the first write. A guard on the state that this batch leaves is
+            // dropped: that state holds whenever the batch is applied.
             let is_left = matches!(&guard, Guard::Record { key, revision }
             if match revision {
                 Some(revision) => write_that_leaves(revision).is_some(),
@@ -154,7 +156,7 @@ impl Batch {
         self.guards.iter().any(|guard| matches!(guard, Guard::Record { key: guarded, .. } if guarded == key))
     }
 
-    /// How many comparisons the guards are, where each names a key or a range of keys.
+    /// How many comparisons the guards need: one for each key or range of keys.
     pub fn comparisons(&self) -> usize {
         let of = |guard: &Guard| match guard {
             Guard::Record { .. } => 1,
@@ -163,15 +165,15 @@ impl Batch {
         self.guards.iter().map(of).sum()
     }
 
-    /// Whether it writes nothing.
+    /// Whether the batch has no writes.
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
     }
 
-    /// Cuts the batch into transactions for a backend that has them: successive puts of a key are folded into
-    /// one operation that expects what the first one does and stores what the last one does. A delete and a
-    /// create of the same key are never folded, nor are more than `limit` operations (the guards' comparisons
-    /// in the first transaction included) put together: there the batch is cut.
+    /// Cuts the batch into transactions, for a backend that has them. Successive puts of one key are folded
+    /// into one operation, which expects what the first put expects and stores what the last one stores. The
+    /// batch is cut between a delete and a create of the same key, and where a transaction would have more
+    /// than `limit` operations; the comparisons of the guards count as operations of the first transaction.
     pub fn transactions(&self, limit: usize) -> Vec<Transaction> {
         let comparisons = self.comparisons();
         let mut out: Vec<Transaction> = Vec::new();
@@ -209,13 +211,12 @@ impl Batch {
 
 const LEFT_BY: &str = "as left by ";
 
-/// What stands for the revision that a write of a batch leaves, as long as it is not applied. No store gives
-/// such a one.
+/// A mark that stands for the revision that a write of a batch will leave. No store gives such a revision.
 pub(crate) fn left_by(index: usize) -> Revision {
     Revision::new(format!("{LEFT_BY}{index}"))
 }
 
-/// The index of the write for whose revision that stands.
+/// The index of the write for whose revision the mark stands; `None` for a text that is no mark.
 fn write_that_leaves(revision: &Revision) -> Option<usize> {
     revision.as_str().strip_prefix(LEFT_BY)?.parse().ok()
 }
@@ -230,7 +231,7 @@ pub struct Transaction {
 /// Successive writes of one key, folded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
-    /// Of which record.
+    /// The key of the record.
     pub key: Key,
     /// What the first write expects.
     pub expect: Expect,
@@ -240,37 +241,39 @@ pub struct Operation {
     pub writes: Vec<usize>,
 }
 
-/// What came of one write.
+/// What became of one write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// It is stored; the new revision (of a delete: that of the deletion, where the backend tells).
+    /// The write was applied; holds the record's new revision (for a delete, the revision of the deletion,
+    /// where the backend tells it).
     Applied(Revision),
-    /// It is not stored, and never will be.
+    /// The write was refused, and will never be applied.
     Refused(Refusal),
-    /// It may have been stored; the next batch must write or fence that record before it concludes anything
-    /// from it.
+    /// The write may have been applied or not; holds the reason for the doubt. The next batch must write or
+    /// fence that record before it concludes anything from it.
     Unknown(String),
-    /// It is not stored: another was refused, earlier in the batch or in the same transaction, or is unknown.
+    /// The write was not applied, since an earlier write was refused or is unknown, or another write of its
+    /// transaction was refused.
     NotTried,
 }
 
-/// What is known of the record that a refused write found.
+/// What the store told about the record for which a refused write was meant.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Current {
-    /// Nothing; read it.
+    /// Nothing: the record has to be read.
     Unknown,
-    /// It does not exist.
+    /// The record does not exist.
     Absent,
-    /// This.
+    /// The record as it is stored.
     Record(Arc<Record>),
 }
 
-/// What came of a batch.
+/// What became of a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
-    /// By write.
+    /// The outcome of each write, in their order.
     pub outcomes: Vec<Outcome>,
-    /// The index of a guard that did not hold; then nothing was written.
+    /// The index of a guard that did not hold. If there is one, nothing was written.
     pub broken_guard: Option<usize>,
 }
 
@@ -280,7 +283,7 @@ impl Report {
         self.broken_guard.is_none() && self.outcomes.iter().all(|o| matches!(o, Outcome::Applied(_)))
     }
 
-    /// The first refusal and the write that met it.
+    /// The index of the first refused write, and the refusal.
     pub fn refusal(&self) -> Option<(usize, &Refusal)> {
         self.outcomes.iter().enumerate().find_map(|(i, o)| match o {
             Outcome::Refused(refusal) => Some((i, refusal)),
@@ -288,8 +291,8 @@ impl Report {
         })
     }
 
-    /// What came of the writes before that index, and of those from it on: of the two batches of which the
-    /// one was appended to the other.
+    /// Splits the report of two batches that were appended to each other: the outcomes of the writes before
+    /// `first`, and those from `first` on.
     pub fn split_at(mut self, first: usize) -> (Report, Report) {
         let outcomes = self.outcomes.split_off(first.min(self.outcomes.len()));
         let other = Report { outcomes, broken_guard: self.broken_guard };

@@ -5,7 +5,7 @@ use std::io;
 
 use rustls::AlertDescription;
 
-/// The TLS alerts by which a server refuses our certificate.
+/// The TLS alerts by which a server refuses this client's certificate.
 pub(crate) const ABOUT_US: [AlertDescription; 8] = [
     AlertDescription::BadCertificate,
     AlertDescription::CertificateRequired,

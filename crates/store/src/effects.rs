@@ -1,58 +1,59 @@
-//! Time and chance.
+//! Time and randomness.
 
 use std::future::Future;
 use std::time::Duration;
 
 use api::Timestamp;
 
-/// Time and chance, which whoever asks a store needs and planners must not have.
+/// Time and randomness. Callers of a store need them; planners must not use them, so that planning is
+/// repeatable.
 pub trait Effects: Send + Sync {
-    /// The wall clock.
+    /// The time of the wall clock.
     fn now(&self) -> Timestamp;
-    /// Time since some fixed moment; never goes back.
+    /// The time since some fixed moment. It never goes back.
     fn elapsed(&self) -> Duration;
     /// A fresh random number.
     fn seed(&self) -> u64;
-    /// Waits.
+    /// Waits for that time.
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send;
 
-    /// Who wants to know what operations meet; nobody, unless it is said who. Where nobody does, nothing is
+    /// Receives the events of operations. By default there is no observer, and then no durations are
     /// measured.
     fn observer(&self) -> Option<&dyn Observer> {
         None
     }
 }
 
-/// Who wants to know what operations meet, to make metrics of it.
+/// Receives the events of operations, for example to make metrics.
 pub trait Observer: Send + Sync {
-    /// Takes note of one more.
+    /// Receives one event.
     fn note(&self, met: Met);
 }
 
-/// What an operation met.
+/// An event of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Met {
     /// An attempt begins.
     Attempt {
-        /// Whether with a view that was kept, not read for it.
+        /// Whether the attempt uses a view that was kept from earlier, and not one that was read for it.
         is_warm: bool,
     },
-    /// Something was read, or could not be.
+    /// A read has ended.
     Fetch {
-        /// How long that took.
+        /// How long the read took.
         took: Duration,
         /// Whether the store answered.
         is_answered: bool,
     },
-    /// A batch was applied, or not all of it, or it is not known.
+    /// A commit has ended.
     Commit {
-        /// How long that took.
+        /// How long the commit took.
         took: Duration,
-        /// Whether all of it is applied.
+        /// Whether all of the batch is known to be applied.
         is_applied: bool,
     },
-    /// Another writer was faster: a write was refused, or a guard did not hold.
+    /// Another writer came first: a write was refused, or a guard did not hold.
     Conflict,
     /// The store refuses a write for good.
     Refusal,

@@ -93,7 +93,7 @@ impl State {
         revision
     }
 
-    /// Keeps something under a key that cannot be read.
+    /// Stores something that cannot be read under a key.
     fn damage(&mut self, key: Key, error: DecodeError) -> Revision {
         let revision = self.next_revision();
         let unreadable = Arc::new(Unreadable { error, revision: revision.clone() });

@@ -59,7 +59,7 @@ pub struct Noting<S> {
 }
 
 impl<S> Noting<S> {
-    /// Remembers in `noted` the faults of what is read from `inner`.
+    /// Passes calls on to `inner`, and remembers in `noted` the faults of what is read.
     pub fn new(inner: S, noted: Arc<Noted>) -> Noting<S> {
         Noting { inner, noted }
     }

@@ -51,12 +51,12 @@ pub trait Store: Send + Sync {
 
 /// A running watch.
 ///
-/// The contract: [`Event::Init`], one [`Event::InitApply`] a record, [`Event::InitDone`]; then
-/// [`Event::Apply`] and [`Event::Delete`] for every change since, in the order of revisions for a key;
-/// changes of one key may be folded into the last. A record that cannot be read is told by
-/// [`Event::Unreadable`] in either place, what is no record by [`Event::Stray`]. After a gap (compaction,
-/// lost connection) the sequence starts anew at [`Event::Init`]: what is not named between it and `InitDone`
-/// is gone. [`View::fold`] makes a view of all that.
+/// Its events come in this order: [`Event::Init`], one [`Event::InitApply`] for each record,
+/// [`Event::InitDone`]; then [`Event::Apply`] and [`Event::Delete`] for every change since. The changes of
+/// one key come in the order of revisions; several of them may be folded into the last. In both parts,
+/// [`Event::Unreadable`] stands for a record that cannot be read, and [`Event::Stray`] for something that is
+/// no record. After a gap (compaction, lost connection) the sequence starts again with [`Event::Init`]: what
+/// is not named between it and `InitDone` is gone. [`View::fold`] makes a view from these events.
 pub trait Watch: Send {
     /// Waits for the next event. Dropping the future loses no event.
     ///

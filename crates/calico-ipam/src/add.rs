@@ -12,7 +12,7 @@ use crate::request::Request;
 use crate::result::{self, Routes};
 use crate::virtual_machine::{self, Objects};
 
-/// Serves an ADD; gives the result. When it fails, nothing that it assigned stays.
+/// Serves an ADD. Gives the result. When the ADD fails, every address that it assigned is released.
 ///
 /// # Errors
 /// Code 8 for the plugin's own network namespace, before anything is assigned (Calico assigns first); code

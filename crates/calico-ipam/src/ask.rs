@@ -1,4 +1,4 @@
-//! What a call asks.
+//! The request of one call, read and checked.
 
 use cni::args::Args;
 use cni::conf::Conf;
@@ -6,25 +6,25 @@ use cni::{Call, CniError};
 
 use crate::identity::Identity;
 
-/// What one call asks of this plugin, checked: data, and nothing else.
+/// What one call asks of this plugin. It is checked data, and nothing else.
 pub struct Ask {
-    /// The call.
+    /// The call, as the environment describes it.
     pub call: Call,
-    /// The configuration.
+    /// The network configuration.
     pub conf: Conf,
-    /// The version of the protocol that the answer is in.
+    /// The version of the protocol in which the answer is written.
     pub version: String,
-    /// `CNI_ARGS`.
+    /// The arguments in `CNI_ARGS`.
     pub args: Args,
-    /// Whom it is for.
+    /// The pod or container for which the addresses are.
     pub identity: Identity,
 }
 
 impl Ask {
-    /// What that call asks on that node, with that configuration.
+    /// What a call asks on the node `node`, with that configuration.
     ///
     /// # Errors
-    /// Code 999: bad `CNI_ARGS`; names that no endpoint can have.
+    /// Code 999 for bad `CNI_ARGS`, and for names that no endpoint can have.
     pub fn new(call: Call, conf: Conf, version: String, node: String) -> Result<Ask, CniError> {
         let args = Args::parse(&call.args)?;
         let identity = Identity::new(conf.name(), node, &call.container, &call.interface, &args)?;

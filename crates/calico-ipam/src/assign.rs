@@ -1,4 +1,4 @@
-//! Assigns what an ADD asks for: an address that it names, or one of each family from the pools.
+//! Assigns the addresses of an ADD: one that the request names, or one of each family from the pools.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -16,20 +16,20 @@ use crate::request::{Deadline, Request};
 use crate::result::ResultAddress;
 use crate::unlabelled;
 
-/// Who is given addresses.
+/// The receiver of addresses, as the allocator records it.
 pub struct Recipient {
-    /// The handle that they are released by.
+    /// The handle by which the addresses are released later.
     pub handle: Option<HandleId>,
-    /// What is noted beside them.
+    /// The attributes that are stored with the addresses.
     pub attributes: BTreeMap<String, String>,
-    /// How many of a family the handle may hold.
+    /// How many addresses of one family the handle may hold.
     pub most: Option<u32>,
 }
 
-/// Assigns what is asked for. `namespace` is the one whose labels count.
+/// Assigns the addresses that the request asks for. The labels of `namespace` decide which pools may be used.
 ///
 /// # Errors
-/// Code 999; then nothing is assigned.
+/// Code 999; nothing is assigned then.
 pub async fn assign(
     request: &Request<'_, impl Store>,
     namespace: Option<&Namespace<'_>>,
@@ -42,7 +42,7 @@ pub async fn assign(
     }
 }
 
-/// The address that `CNI_ARGS` names, whatever the pools' selectors say.
+/// Assigns the address that `CNI_ARGS` names, whatever the pools' selectors say.
 async fn explicit(
     request: &Request<'_, impl Store>,
     addr: IpAddr,
@@ -63,7 +63,7 @@ async fn explicit(
     Ok(vec![ResultAddress { addr, prefix: Family::of(addr).bits() }])
 }
 
-/// An address of each family that is wanted.
+/// Assigns an address of each family that the configuration wants.
 async fn automatic(
     request: &Request<'_, impl Store>,
     namespace: Option<&Namespace<'_>>,
@@ -94,8 +94,8 @@ async fn automatic(
     Ok(addresses.map(|address| ResultAddress { addr: address.addr, prefix: address.prefix }).collect())
 }
 
-/// Reads what the planner reads first, and the namespace's labels beside it; fills in what decides about the
-/// pools.
+/// Reads what the planner reads first, and at the same time the namespace's labels. Completes `wanted` with
+/// the pools and labels.
 async fn choose(
     request: &Request<'_, impl Store>,
     namespace: Option<&Namespace<'_>>,
@@ -122,19 +122,19 @@ async fn choose(
         wanted.v4_pools = pools::resolve(view, &v4, Family::V4)?;
         wanted.v6_pools = pools::resolve(view, &v6, Family::V6)?;
     }
-    // Where both are missing for one reason, Calico's words begin with the namespace.
+    // If both reads failed for the same reason, Calico's error is the one about the namespace.
     wanted.namespace_labels = labels?;
     view.map_err(CniError::internal)
 }
 
-/// Why there are fewer addresses than were wanted. Of two families the one that gave a reason is to blame:
-/// the other was given up for its sake.
+/// Why there are fewer addresses than were wanted; `None` if there are enough. If only one family has a
+/// reason, the error is about that family: the addresses of the other were given back because of it.
 fn shortage(assigned: &AutoAssigned, is_on_kubernetes: bool) -> Option<CniError> {
     if assigned.is_whole() {
         return None;
     }
     if let Some(error) = Family::BOTH.iter().find_map(|family| assigned.family(*family).error.as_ref()) {
-        return Some(told(error, is_on_kubernetes));
+        return Some(family_error(error, is_on_kubernetes));
     }
     let mut short: Vec<_> = Family::BOTH
         .into_iter()
@@ -145,9 +145,9 @@ fn shortage(assigned: &AutoAssigned, is_on_kubernetes: bool) -> Option<CniError>
     Some(CniError::internal(format!("failed to request IPv{} addresses: {shortage}", family.number())))
 }
 
-/// Why a family got nothing. Kubernetes gives a reason for a node that is not there, where other stores give
-/// none.
-fn told(error: &AutoAssignError, is_on_kubernetes: bool) -> CniError {
+/// The error for a family that got nothing. On Kubernetes, Calico's error about a missing node contains the
+/// server's reason; other stores have none.
+fn family_error(error: &AutoAssignError, is_on_kubernetes: bool) -> CniError {
     match error {
         AutoAssignError::NoNode(node) if is_on_kubernetes => CniError::internal(format!(
             "resource does not exist: Node({node}) with error: nodes {} not found",

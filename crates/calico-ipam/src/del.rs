@@ -1,4 +1,4 @@
-//! DEL: releases what the container holds. What is not there is released already.
+//! DEL: releases the addresses of a container. It is no error if they were released already.
 
 use ipam::{HandleRelease, ReleaseByHandle};
 
@@ -13,7 +13,8 @@ use crate::virtual_machine::{self, Objects};
 /// Serves a DEL.
 ///
 /// # Errors
-/// Code 999; the runtime then asks again. Code 8, after the release, for the plugin's own network namespace.
+/// Code 999; the runtime then calls DEL again. Code 8, after the release, for the plugin's own network
+/// namespace.
 pub async fn del<S: Store>(site: &Site<S>, ask: &Ask) -> Result<(), CniError> {
     let request = Request::new(site, ask);
     let answer = serve(&request).await;
@@ -24,7 +25,7 @@ async fn serve(request: &Request<'_, impl Store>) -> Result<(), CniError> {
     let (identity, call) = (&request.ask.identity, &request.ask.call);
     let objects = Objects::of(request)?;
     let own = identity.handle().map(|handle| (handle, identity.whose()));
-    // Where both are one handle, the one of today counts.
+    // If both names make the same handle, it is released as the container's own.
     let legacy = identity.legacy_handle().filter(|(legacy, _)| Some(legacy) != identity.handle().as_ref());
     let handles: Vec<_> = own.into_iter().chain(legacy).collect();
     let release = ReleaseByHandle::new(Vec::new(), Some(identity.node.clone()));
@@ -41,7 +42,8 @@ async fn serve(request: &Request<'_, impl Store>) -> Result<(), CniError> {
         if let Some(left) = left {
             virtual_machine::leave(request, left, deadline).await?;
         }
-        // A machine's pod holds such addresses too, where machines did not keep theirs when it began.
+        // A virtual machine's pod also holds addresses under its own handle, if machines did not keep their
+        // addresses when the pod was started.
         request.run(planner, deadline).await?
     };
     let mut unreadable = None;
@@ -67,7 +69,7 @@ async fn serve(request: &Request<'_, impl Store>) -> Result<(), CniError> {
         }
     }
     match unreadable {
-        // What is left is not lost: the handle still names it.
+        // The addresses that were not released are not lost: their handle still names them.
         Some(why) => Err(CniError::internal(why)),
         None => netns::check(call),
     }

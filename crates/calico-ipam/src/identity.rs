@@ -1,4 +1,5 @@
-//! Who an address is for: the handle that it is released by, and what is noted beside it.
+//! The pod or container for which an address is: its handle, by which the address is released, and the
+//! attributes that are stored with the address.
 
 use std::collections::BTreeMap;
 
@@ -9,26 +10,26 @@ use ipam::{PodName, Whose};
 use cni::args::Args;
 use cni::error::CniError;
 
-/// Whose address it is, fixed when the request arrives.
+/// The receiver of the addresses. It is fixed when the request arrives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The node.
+    /// The name of the node.
     pub node: String,
     container: String,
     network: String,
     pod: Option<(String, String)>,
-    /// The namespace of what is no pod.
+    /// The namespace of a container that is no pod.
     other_namespace: String,
 }
 
-/// The namespace of what is no pod and says no other.
+/// The namespace of a container that is no pod and names none.
 const DEFAULT_NAMESPACE: &str = "default";
 
 impl Identity {
-    /// The identity of a request.
+    /// The identity for a request.
     ///
     /// # Errors
-    /// Names that begin or end with `-`: no WorkloadEndpoint could be named after them
+    /// For names that begin or end with `-`: no WorkloadEndpoint could be named after them
     /// (`libcalico-go/lib/names/workloadendpoint.go`).
     pub fn new(
         network: &str,
@@ -56,22 +57,22 @@ impl Identity {
         Ok(Identity { node, container, network, pod, other_namespace })
     }
 
-    /// The namespace whose labels count: the pod's; what is no pod has one too.
+    /// The namespace whose labels decide about pools. Containers that are no pods have one, too.
     pub fn namespace(&self) -> &str {
         self.pod.as_ref().map_or(&self.other_namespace, |(namespace, _)| namespace)
     }
 
-    /// The pod that it is for, if it is for one.
+    /// The pod's name; `None` for a container that is no pod.
     pub fn pod(&self) -> Option<PodName> {
         let (namespace, name) = self.pod.clone()?;
         Some(PodName { namespace, name })
     }
 
-    /// Checks that Kubernetes can keep the handle. What it cannot bear are names of containers and networks
-    /// that are good elsewhere. (Calico tries for 90 seconds, then reports its own rate limiter.)
+    /// Checks that Kubernetes can store the handle: some names of containers and networks that are valid
+    /// elsewhere are not valid there. (Calico tries for 90 seconds, and then reports its own rate limiter.)
     ///
     /// # Errors
-    /// Code 999, with the field that is to blame.
+    /// Code 999; the error names the invalid field.
     pub fn check_for_kubernetes(&self) -> Result<(), CniError> {
         let Some(handle) = self.handle() else { return Ok(()) };
         let name = object_name(&Key::Handle(handle));
@@ -85,19 +86,20 @@ impl Identity {
         )))
     }
 
-    /// The handle: `<network>.<container>`. Network and container are names without `/`.
+    /// The handle: `<network>.<container>`. `None` if that is no valid handle.
     pub fn handle(&self) -> Option<HandleId> {
         HandleId::new(&format!("{}.{}", self.network, self.container))
     }
 
-    /// Whose addresses of the handle are its.
+    /// Which of the handle's addresses belong to this container.
     pub fn whose(&self) -> Whose {
         Whose::of_container(&self.network, &self.container, self.pod())
     }
 
-    /// The handle under which Calico's version 2 kept it: `<namespace>.<pod>`, or `<container>`; and which
-    /// addresses of it are its, as that may be the handle of another's container, or of a virtual machine.
-    /// `None` where that can be no handle, or nothing would tell.
+    /// The handle that Calico's version 2 would have used, `<namespace>.<pod>` or `<container>`, and which of
+    /// its addresses belong to this container. The same handle may also be that of another container, or of a
+    /// virtual machine. `None` if the handle is invalid, or the owners of its addresses could not be told
+    /// apart.
     pub fn legacy_handle(&self) -> Option<(HandleId, Whose)> {
         match self.pod() {
             Some(pod) => Some((HandleId::new(&format!("{}.{}", pod.namespace, pod.name))?, Whose::Pods(pod))),
@@ -106,7 +108,7 @@ impl Identity {
         }
     }
 
-    /// What is noted beside the address.
+    /// The attributes that are stored with an address.
     pub fn attributes(&self, now: Timestamp) -> BTreeMap<String, String> {
         let mut attributes = BTreeMap::from([
             ("node".to_string(), self.node.clone()),
@@ -186,7 +188,7 @@ mod tests {
         assert!(check("net", &"c".repeat(250)).unwrap_err().contains("253 characters"));
     }
 
-    /// Recorded: the endpoint, the pod and the node.
+    /// The names of the endpoint, the pod and the node were recorded from Calico.
     #[test]
     fn names_with_dashes_at_their_ends() {
         let rows = [

@@ -1,9 +1,9 @@
 //! rackpool's `calico-ipam`: the CNI plugin that gives addresses to containers and takes them back, in
 //! Calico's place.
 //!
-//! As a program, it is [`run`]: everything that it reads and writes is in [`Io`], so that a test sees what a
-//! runtime sees. As a library, it serves what an [`Ask`] asks at a [`Site`]: [`add`] and [`del`]. (CHECK
-//! looks at nothing but the protocol's version, and so needs no site.)
+//! The program is [`run`]: everything that it reads and writes is in [`Io`], so a test sees what a runtime
+//! sees. The library serves an [`Ask`] at a [`Site`]: [`add`] and [`del`]. (CHECK tests only the protocol's
+//! version, and so needs no site.)
 
 mod add;
 mod ask;
@@ -30,7 +30,7 @@ pub use ask::Ask;
 pub use del::del;
 pub use identity::Identity;
 
-/// Calico has no allocator at all then, and says of each of its records that it is not supported.
+/// With this variable, Calico has no allocator at all, and reports each of its records as not supported.
 const USE_POD_CIDR: &str = "USE_POD_CIDR is set: addresses are handed out from the nodes' pod CIDRs by host-local, not by calico-ipam. Take the variable away, or set ipam.type to host-local";
 
 const FLAGS: Flags = Flags {
@@ -41,13 +41,13 @@ const FLAGS: Flags = Flags {
 /// The program's name and version.
 const VERSION: &str = concat!("rackpool ", env!("CARGO_PKG_VERSION"));
 
-/// From now on a panic is answered with an error object.
+/// Makes every later panic end with an error object for the runtime.
 pub fn answer_panics() {
     cni::program::answer_panics("calico-ipam");
 }
 
-/// Runs the program; gives its exit code. Where nobody reads what it writes, it ends quietly: with 1, as the
-/// runtime has no answer.
+/// Runs the program. Gives its exit code. If its output cannot be written, it says nothing and gives 1, since
+/// the runtime has no answer.
 pub fn run(io: Io<'_>) -> u8 {
     let Io { args, environment, stdin, stdout, stderr } = io;
     let written = match FLAGS.parse(&args) {
@@ -60,7 +60,8 @@ pub fn run(io: Io<'_>) -> u8 {
     written.unwrap_or(1)
 }
 
-/// The migration from host-local moves the addresses of a Kubernetes node's pods.
+/// Answers the flag for the migration from host-local, which would move the addresses of a Kubernetes node's
+/// pods.
 fn upgrade(environment: &Environment, mut stderr: &Sink) -> io::Result<()> {
     let reason = match environment.get("KUBERNETES_NODE_NAME") {
         None => "KUBERNETES_NODE_NAME is not set",
@@ -87,12 +88,12 @@ fn serve_cni(
     answer::give(answer, stdout)
 }
 
-/// Serves a call; gives what to print. All is checked in Calico's order before the store is opened; then the
-/// runtime starts, once.
+/// Serves a call. Gives the text to print. Everything is checked in Calico's order before the store is opened
+/// and the async runtime is started.
 ///
 /// # Errors
-/// The protocol's; code 999 for fields of a wrong type, no node name, no store, and for what [`Ask::new`],
-/// [`add`] and [`del`] refuse.
+/// The protocol's errors; code 999 for fields of a wrong type, for a missing node name or store, and for what
+/// [`Ask::new`], [`add`] and [`del`] refuse.
 fn serve(
     call: Call,
     environment: &Environment,
@@ -104,7 +105,7 @@ fn serve(
     }
     let document = call.document(stdin)?;
     let version = protocol::check_served(&call.command, &document)?;
-    // Calico's CHECK looks at nothing but the version.
+    // Calico's CHECK tests only the version.
     if !matches!(call.command.as_str(), "ADD" | "DEL") {
         return Ok(String::new());
     }
@@ -118,12 +119,13 @@ fn serve(
     if matches!(&datastore, Datastore::Kubernetes(settings) if settings.use_pod_cidr) {
         return Err(CniError::internal(USE_POD_CIDR));
     }
-    // Whoever has the lock may work for as long; who takes longer is stuck. (Calico waits for ever.)
+    // Another plugin may hold the lock for as long as its own work may take; one that holds it longer hangs.
+    // (Calico waits for ever.)
     let lock = HostLock::new(text("ipam_lock_file"), request::WITHIN);
     let ask = Ask::new(call, conf, version, node)?;
     let site =
         Site::open(&datastore, settings, environment, lock, Clock::start(), stderr).map_err(refused)?;
-    // Kubernetes may be asked besides.
+    // Kubernetes may be asked in addition to the store.
     let runtime =
         if ask.conf.names_kubernetes() { setup::full_runtime() } else { setup::runtime(&datastore) };
     runtime.map_err(refused)?.block_on(async {

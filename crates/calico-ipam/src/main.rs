@@ -1,4 +1,4 @@
-//! The plugin as a program; see the library.
+//! The plugin's program; the library does the work.
 
 use std::fs::File;
 use std::io::Write;
@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     calico_ipam::answer_panics();
-    // The answer goes out in one write; the standard library's own handle would cut it at its last newline.
+    // The answer must go out in one write; the standard library's own handle would cut it at its last
+    // newline.
     let unbuffered = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let stdout: &mut dyn Write = match unbuffered {
         Ok(file) => &mut { file },

@@ -1,4 +1,4 @@
-//! The pools that a configuration asks for: CIDRs, or names of pools.
+//! The pools that a configuration names, by CIDR or by name.
 
 use api::{Cidr, Family, Kind};
 use store::View;
@@ -6,16 +6,16 @@ use store::View;
 use cni::error::CniError;
 use golang::strconv::quote;
 
-/// Whether there is a name of a pool in a list: then the pools must have been read.
+/// Whether a list contains the name of a pool. If so, the pools have to be read before [`resolve`].
 pub fn are_named(entries: &[&str]) -> bool {
     entries.iter().any(|entry| entry.parse::<Cidr>().is_err())
 }
 
-/// The pools of a list.
+/// The networks of the pools in a list.
 ///
 /// # Errors
-/// What is neither a CIDR nor a pool's name; the wrong family. That a CIDR is an enabled pool's is found out
-/// later.
+/// For an entry that is neither a CIDR nor a pool's name, and for a pool of the wrong family. Whether a CIDR
+/// is that of an enabled pool is checked later.
 pub fn resolve(view: &View, entries: &[&str], family: Family) -> Result<Vec<Cidr>, CniError> {
     entries.iter().map(|entry| one(view, entry, family)).collect()
 }

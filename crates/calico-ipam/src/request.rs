@@ -1,4 +1,4 @@
-//! A request: what is asked, where it is served, and what of its work ADD and DEL share.
+//! A request while it is served: what it asks, the site that serves it, and the steps that ADD and DEL share.
 
 use std::time::Duration;
 
@@ -12,32 +12,33 @@ use store::{AnyStore, ReadSet, Store, View};
 
 use crate::ask::Ask;
 
-/// The time of the work itself. It starts when the lock is taken: waiting must not eat it.
+/// How long the work of a request may take. The time starts when the lock is taken, so waiting for the lock
+/// does not use it up.
 pub const WITHIN: Duration = Duration::from_secs(90);
 
 /// A request that is being served.
 pub struct Request<'a, S = AnyStore> {
-    /// Where.
+    /// The site that serves the request.
     pub site: &'a Site<S>,
-    /// What is asked.
+    /// What the request asks.
     pub ask: &'a Ask,
     /// The store.
     pub store: Reached<'a, S>,
-    /// The log.
+    /// The log of this request.
     pub log: Log<'a>,
 }
 
 impl<'a, S: Store> Request<'a, S> {
-    /// Nothing is done yet.
+    /// Begins a request. Nothing is sent yet.
     pub fn new(site: &'a Site<S>, ask: &'a Ask) -> Request<'a, S> {
         let log = Log::new(&site.log, "calico-ipam", site.clock, &ask.conf);
         Request { site, ask, store: site.reach_store(), log }
     }
 
-    /// Tells what was found to be wrong with records; gives the answer of the request.
+    /// Logs the records that could not be read. Gives the answer of the request.
     ///
     /// # Errors
-    /// That of the request.
+    /// The request's own error.
     pub fn conclude<T>(&self, answer: Result<T, CniError>) -> Result<T, CniError> {
         told::tell(self.store.noted(), &self.log, answer)
     }
@@ -47,7 +48,8 @@ impl<'a, S: Store> Request<'a, S> {
         self.site.backend == Backend::Kubernetes
     }
 
-    /// Takes the host's lock, or says why not and goes on without.
+    /// Takes the host's lock. If that fails, logs the reason and gives `None`: the request goes on without
+    /// the lock.
     pub async fn lock(&self) -> Option<Held> {
         match self.site.lock.take().await {
             Ok(held) => Some(held),
@@ -59,18 +61,18 @@ impl<'a, S: Store> Request<'a, S> {
         }
     }
 
-    /// Reads.
+    /// Reads from the store.
     ///
     /// # Errors
-    /// Code 999, with the store's words.
+    /// Code 999, with the store's error.
     pub async fn read(&self, set: &ReadSet, deadline: Deadline) -> Result<View, CniError> {
         self.store.look(set, deadline.left()).await.map_err(CniError::internal)
     }
 
-    /// Runs an operation.
+    /// Runs an operation of the allocator.
     ///
     /// # Errors
-    /// Code 999, with the operation's or the store's words.
+    /// Code 999, with the operation's or the store's error.
     pub async fn run<P: Planner>(&self, planner: P, deadline: Deadline) -> Result<P::Answer, CniError>
     where
         P::Error: std::fmt::Display,
@@ -79,7 +81,7 @@ impl<'a, S: Store> Request<'a, S> {
         run.await.map_err(CniError::internal)
     }
 
-    /// The same, from what the planner reads first.
+    /// As [`Request::run`], for a caller that has already read what the planner reads first.
     ///
     /// # Errors
     /// As [`Request::run`].
@@ -96,14 +98,14 @@ impl<'a, S: Store> Request<'a, S> {
         run.await.map_err(CniError::internal)
     }
 
-    /// When the work that begins now, with the lock taken, is to end.
+    /// The deadline for work that begins now, after the lock was taken.
     pub fn deadline(&self) -> Deadline {
         let clock = self.site.clock;
         Deadline { clock, end: clock.elapsed() + WITHIN }
     }
 }
 
-/// When the work is to end.
+/// The time at which the work must end.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     clock: Clock,
@@ -111,7 +113,7 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// How much time there is.
+    /// How much time is left until the deadline.
     pub fn left(&self) -> Duration {
         self.end.saturating_sub(self.clock.elapsed())
     }

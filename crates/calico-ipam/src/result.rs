@@ -1,4 +1,4 @@
-//! The result of an ADD, in the version of the configuration.
+//! The result of an ADD, in the configuration's version of the protocol.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use cni::error::CniError;
 
-/// An address with the prefix length to show: that of its block, or all of its bits.
+/// An address with the prefix length that the result shows: that of its block, or that of a single address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResultAddress {
     /// The address.
@@ -15,12 +15,12 @@ pub struct ResultAddress {
     pub prefix: u8,
 }
 
-/// Which addresses a result has routes to.
+/// For which addresses the result contains routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Routes {
-    /// To each of them.
+    /// A route to each address.
     Each,
-    /// To none.
+    /// No routes.
     None,
 }
 
@@ -30,10 +30,11 @@ impl std::fmt::Display for ResultAddress {
     }
 }
 
-/// The result object. A route to an address is spelled as the address with its prefix, host bits and all.
+/// The result as a JSON object. The route to an address has the address itself as destination, with its
+/// prefix length and its host bits.
 ///
 /// # Errors
-/// The versions 0.1.0 and 0.2.0 have no spelling for "no address".
+/// For the versions 0.1.0 and 0.2.0 where there are no addresses: these versions cannot express that.
 pub fn to_json(version: &str, given: &[ResultAddress], routes: Routes) -> Result<Json, CniError> {
     let routes_to = |given: &[&ResultAddress]| -> Vec<Json> {
         match routes {
@@ -122,7 +123,7 @@ mod tests {
         }
     }
 
-    /// Recorded: "no family".
+    /// The case without any family was recorded from Calico.
     #[test]
     fn without_addresses() {
         assert_eq!(

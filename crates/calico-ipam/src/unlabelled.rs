@@ -1,6 +1,7 @@
-//! Affinities that old releases of Calico wrote in Kubernetes lack the labels by which a host's are found.
-//! Before an address that is asked for by name is assigned, those of the host get them, once per boot. (For
-//! all other addresses `calico/node` has done it when the node started.)
+//! Labels affinities that old releases of Calico wrote in Kubernetes without labels. A host's affinities are
+//! found by their labels. So before an address that a request names is assigned, the affinities of the host
+//! are labelled, once after each boot. (For all other addresses, `calico/node` has done this when the node
+//! started.)
 
 use std::fs::File;
 use std::io;
@@ -13,11 +14,11 @@ use store::Store;
 
 use crate::request::{Deadline, Request};
 
-/// Says that it has been done; beside the host's lock, where it goes with the boot. Beside the default one
-/// Calico's plugin looks too.
+/// The file that says that this host's affinities are labelled. It is in the folder of the host's lock, whose
+/// contents are lost at a reboot. With the default lock, Calico's plugin looks for the same file.
 const MARK: &str = "cni/ipam_upgraded";
 
-/// Gives them their labels, if that has not been done since the boot.
+/// Labels the host's affinities, if that has not been done since the boot.
 ///
 /// # Errors
 /// Code 999.

@@ -1,6 +1,6 @@
-//! Pods that KubeVirt runs virtual machines in (`libcalico-go/lib/kubevirt/vmi.go`). A machine goes on in one
-//! pod after the other, and moves to another node while it runs; its addresses go with it, so they are held
-//! by a handle of its own.
+//! Pods in which KubeVirt runs virtual machines (`libcalico-go/lib/kubevirt/vmi.go`). A machine runs in one
+//! pod after another, and can move to another node while it runs. Its addresses stay with it, so they are
+//! held under a handle of the machine's own.
 
 use std::collections::BTreeMap;
 
@@ -15,53 +15,53 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-/// How the names of such pods begin: no other pod is asked for.
+/// The beginning of the names of such pods. For other pods, KubeVirt is not asked.
 const PREFIX: &str = "virt-launcher-";
-/// The label of a pod that a running machine is to move to: the migration's UID.
+/// The label of a pod to which a running machine is to move. Its value is the migration's UID.
 const MIGRATION: &str = "kubevirt.io/migrationJobUID";
-/// Longer handles end in a hash (`libcalico-go/lib/ipam/vmipam.go`).
+/// The longest handle. A longer one ends in a hash instead (`libcalico-go/lib/ipam/vmipam.go`).
 const LONGEST_HANDLE: usize = 128;
 
-/// Whether a pod may be a machine's, by its name.
+/// Whether a pod, by its name, may run a virtual machine.
 pub fn may_be(pod: &str) -> bool {
     pod.starts_with(PREFIX)
 }
 
-/// The machine that a pod runs.
+/// A virtual machine, and the pod that runs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// The pod.
+    /// The pod that runs the machine.
     pub pod: PodName,
     /// The name of the machine and of its instance, which share it.
     name: String,
     uid: String,
-    /// Of the machine that the instance belongs to, if it belongs to one.
+    /// The UID of the machine; `None` for an instance without a machine.
     vm_uid: Option<String>,
-    /// The migration that the pod is the target of.
+    /// The UID of the migration whose target this pod is, if it is one.
     migration: Option<String>,
 }
 
-/// What a pod that is taken down leaves.
+/// What remains of a machine when one of its pods is taken down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Left {
-    /// The pod.
+    /// The pod that is taken down.
     pub pod: PodName,
     /// The machine's name.
     name: String,
-    /// Whether the machine is deleted, or is being deleted: then it needs no address after its last pod.
+    /// Whether the machine is deleted or being deleted. If so, it needs no address after its last pod.
     pub is_going: bool,
 }
 
 impl Machine {
-    /// Whether the pod is what a running machine is to move to.
+    /// Whether the pod is the target of a migration of the running machine.
     pub fn is_target(&self) -> bool {
         self.migration.is_some()
     }
 
-    /// The handle of its addresses.
+    /// The handle of the machine's addresses.
     ///
     /// # Errors
-    /// Code 999, with the remedy: no handle can be called so.
+    /// Code 999, with the remedy, where the names make no valid handle.
     pub fn handle(&self, network: &str, is_on_kubernetes: bool) -> Result<HandleId, CniError> {
         let (namespace, name) = (&self.pod.namespace, &self.name);
         let cannot = |reason: String| {
@@ -80,7 +80,7 @@ impl Machine {
         }
     }
 
-    /// What is noted of it beside its addresses.
+    /// The attributes that are stored with the machine's addresses.
     pub fn attributes(&self) -> impl Iterator<Item = (String, String)> {
         let notes = [
             ("vmi-name", Some(&self.name)),
@@ -93,13 +93,14 @@ impl Machine {
 }
 
 impl Left {
-    /// The handle of the machine's addresses; `None` where none can be called so, and so holds nothing.
+    /// The handle of the machine's addresses; `None` where the names make no valid handle, so that there are
+    /// no addresses.
     pub fn handle(&self, network: &str) -> Option<HandleId> {
         handle(network, &self.pod.namespace, &self.name)
     }
 }
 
-/// `<network>.vmi.<namespace>.<machine>`. Where that is too long, a hash takes the place of what follows the
+/// The handle `<network>.vmi.<namespace>.<machine>`. If it is too long, a hash replaces everything after the
 /// network.
 fn handle(network: &str, namespace: &str, name: &str) -> Option<HandleId> {
     let (prefix, suffix) = (format!("{network}.vmi."), format!("{namespace}.{name}"));
@@ -111,21 +112,21 @@ fn handle(network: &str, namespace: &str, name: &str) -> Option<HandleId> {
     HandleId::new(&format!("{prefix}_{}", &hash[..room.min(hash.len())]))
 }
 
-/// What Kubernetes knows of a pod that is a machine's.
+/// What Kubernetes knows about a pod that was made for a virtual machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Traces {
     pub(super) pod: PodName,
     pub(super) migration: Option<String>,
-    /// The instance, as the pod refers to it.
+    /// The reference in the pod to the machine's instance.
     pub(super) owner: Reference,
     pub(super) instance: Option<Metadata>,
-    /// The machine's name; `None` where the instance belongs to none.
+    /// The machine's name; `None` if the instance belongs to no machine.
     pub(super) vm_name: Option<String>,
     pub(super) vm: Option<Metadata>,
 }
 
 impl Traces {
-    /// The machine, if all of it is there; else what is wrong, in Calico's words.
+    /// The machine, if all its objects exist; otherwise the reason, in Calico's words.
     pub(super) fn machine(self) -> Result<Machine, String> {
         let Reference { name, uid, .. } = &self.owner;
         let (namespace, pod) = (&self.pod.namespace, &self.pod.name);
@@ -157,11 +158,11 @@ impl Traces {
         Ok(Machine { pod: self.pod, name, uid, vm_uid, migration: self.migration })
     }
 
-    /// What the pod leaves.
+    /// What remains when the pod is taken down.
     pub(super) fn left(self) -> Left {
         let is_going = |object: &Metadata| object.deletion_timestamp.is_some();
         let is_going = match (&self.instance, &self.vm_name) {
-            // The machine goes on in another instance.
+            // The machine already runs as another instance.
             (Some(instance), _) if instance.uid != self.owner.uid => false,
             (Some(instance), None) => is_going(instance),
             (_, Some(_)) | (None, None) => self.vm.as_ref().is_none_or(is_going),
@@ -170,7 +171,7 @@ impl Traces {
     }
 }
 
-/// What objects say of themselves.
+/// The metadata of an object that are needed here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Metadata {
@@ -191,25 +192,25 @@ pub(super) struct Reference {
 }
 
 impl Metadata {
-    /// Those of an object.
+    /// The metadata of an object.
     ///
     /// # Errors
-    /// They are not what an object's are.
+    /// When the object has no valid metadata.
     pub(super) fn of(object: &Json) -> Result<Metadata, serde_json::Error> {
         Metadata::deserialize(&object["metadata"])
     }
 
-    /// The instance that a pod is run for, if it is run for one.
+    /// The instance for which the pod was made; `None` if it was made for none.
     pub(super) fn controlling_instance(&self) -> Option<&Reference> {
         self.owners().find(|owner| owner.is_instance() && owner.controller)
     }
 
-    /// The name of the machine that an instance belongs to, if it belongs to one.
+    /// The name of the machine to which an instance belongs; `None` if it belongs to none.
     pub(super) fn machine_name(&self) -> Option<&str> {
         self.owners().find(|owner| owner.is_machine()).map(|owner| owner.name.as_str())
     }
 
-    /// The migration that a pod is the target of, by its UID.
+    /// The UID of the migration whose target the pod is; `None` if it is none.
     pub(super) fn migration(&self) -> Option<&str> {
         let uid = self.labels.as_ref()?.get(MIGRATION)?;
         (!uid.is_empty()).then_some(uid)

@@ -5,7 +5,7 @@ fn object(uid: &str, is_going: bool) -> Metadata {
     Metadata { uid: uid.to_string(), deletion_timestamp, ..Metadata::default() }
 }
 
-/// A pod of the instance `i`, and whether the instance's machine is called `vm`.
+/// The objects of a pod with the instance `i`. `has_vm` is whether the instance belongs to the machine `vm`.
 fn traces(instance: Option<Metadata>, has_vm: bool, vm: Option<Metadata>) -> Traces {
     Traces {
         pod: PodName { namespace: "ns".to_string(), name: "virt-launcher-vm-x".to_string() },
@@ -17,8 +17,8 @@ fn traces(instance: Option<Metadata>, has_vm: bool, vm: Option<Metadata>) -> Tra
     }
 }
 
-/// What is there; the machine's UIDs or what is wrong for an ADD; whether the machine is on its way out for a
-/// DEL.
+/// Each row: the objects that exist; for an ADD, the machine's UIDs or the error; for a DEL, whether the
+/// machine is being deleted.
 #[test]
 fn what_there_is() {
     let (here, going) = (|uid| Some(object(uid, false)), |uid| Some(object(uid, true)));
@@ -29,7 +29,7 @@ fn what_there_is() {
     for (instance, has_vm, vm, machine, is_going) in [
         (here("i"), true, here("v"), Ok(Some("v")), false),
         (here("i"), true, going("v"), Ok(Some("v")), true),
-        // A machine that is shut down, or started anew, loses its instance and not its address.
+        // A machine that is shut down or restarted loses its instance and keeps its address.
         (going("i"), true, here("v"), Ok(Some("v")), false),
         (here("i"), true, None, Err(no_vm), true),
         (here("i"), false, None, Ok(None), false),
@@ -61,7 +61,7 @@ fn handles() {
     let longest = "x".repeat(LONGEST_HANDLE - "net.vmi.ns.".len());
     assert_eq!(of("net", &longest), Some(format!("net.vmi.ns.{longest}")));
     let long = "0".repeat(130);
-    // Of `ns.000...`.
+    // The hash of `ns.000...`.
     let hash = "-Iw5rD2t5rP8q6EpMkO22HZtzbfmcZyO4Qi2DPSWmpc";
     assert_eq!(of("net", &long), Some(format!("net.vmi._{hash}")));
     let network = "n".repeat(113);

@@ -1,4 +1,4 @@
-//! Virtual machines. The addresses that a machine has go with it from pod to pod, until it is deleted.
+//! Virtual machines. A machine keeps its addresses from pod to pod, until it is deleted.
 
 mod machine;
 mod objects;
@@ -20,15 +20,15 @@ use crate::namespace::Namespace;
 use crate::request::{Deadline, Request};
 use crate::result::{ResultAddress, Routes};
 
-/// How often to look again at what a machine has, because it got something meanwhile.
+/// How often a machine's addresses are looked up again because they changed meanwhile.
 const ATTEMPTS: usize = 10;
 
-/// Gives a machine's pod the addresses that the machine has, or its first ones; and tells whether it is given
-/// routes to them: what a machine is to move to has none before it has moved.
+/// Gives a machine's pod the addresses that the machine has, or assigns its first ones. Also gives whether
+/// the result has routes to them: a pod to which the machine is to move gets no routes before the move.
 ///
 /// # Errors
-/// Code 999: a target of a migration where machines do not keep addresses, or of a machine that has none;
-/// else as for other pods.
+/// Code 999 for the target of a migration if machines do not keep addresses, or if the machine has none;
+/// otherwise as for other pods.
 pub async fn add(
     request: &Request<'_, impl Store>,
     namespace: Option<&Namespace<'_>>,
@@ -37,7 +37,8 @@ pub async fn add(
     deadline: Deadline,
 ) -> Result<(Vec<ResultAddress>, Routes), CniError> {
     let handle = machine.handle(request.ask.conf.name(), request.is_on_kubernetes());
-    // Where there can be no handle, the configuration counts all the same.
+    // The configuration is read before an invalid handle is reported: without persistence the handle is not
+    // needed.
     if !is_persistent(request, deadline).await? {
         if machine.is_target() {
             return Err(CniError::internal(
@@ -56,7 +57,7 @@ pub async fn add(
         let planner = SetOwnerAttributes { handle: handle.clone(), active, alternate }.planner();
         let held = request.run(planner, deadline).await?;
         match held {
-            Some(held) if !held.is_empty() => return Ok(kept(held, machine)),
+            Some(held) if !held.is_empty() => return Ok(given_of_machine(held, machine)),
             _ if machine.is_target() => {
                 return Err(CniError::internal(format!(
                     "migration target pod but no IP allocated to VM handle {handle}"
@@ -66,8 +67,9 @@ pub async fn add(
                 let first = Recipient { handle: Some(handle), attributes, most: Some(1) };
                 return Ok((assign::assign(request, namespace, first, deadline).await?, Routes::Each));
             }
-            // A request that came to no end has counted what it never took; a machine that may have only one
-            // address would never get one.
+            // The machine has a handle but no addresses. An earlier request was interrupted after it had
+            // counted an address in the handle. The count is corrected; otherwise a machine that may have
+            // only one address would never get one.
             Some(_) => {
                 request
                     .run(
@@ -83,21 +85,21 @@ pub async fn add(
     )))
 }
 
-fn kept(mut held: Vec<IpAddr>, machine: &Machine) -> (Vec<ResultAddress>, Routes) {
+fn given_of_machine(mut held: Vec<IpAddr>, machine: &Machine) -> (Vec<ResultAddress>, Routes) {
     held.sort();
     let given =
         held.into_iter().map(|addr| ResultAddress { addr, prefix: Family::of(addr).bits() }).collect();
     (given, if machine.is_target() { Routes::None } else { Routes::Each })
 }
 
-/// Whether machines keep their addresses: unless the configuration says otherwise.
+/// Whether machines keep their addresses. They do, unless the configuration says otherwise.
 async fn is_persistent(request: &Request<'_, impl Store>, deadline: Deadline) -> Result<bool, CniError> {
     let view = request.read(&store::ReadSet::new().key(api::Key::IpamConfig), deadline).await?;
     Ok(view.ipam_config().and_then(|config| config.persistence) != Some(Persistence::Disabled))
 }
 
-/// Notes that a pod has left its machine's addresses; releases them if the machine is on its way out and
-/// nobody else has them.
+/// Records that a pod no longer uses its machine's addresses. Releases these addresses if the machine is
+/// being deleted and no other pod uses them.
 ///
 /// # Errors
 /// Code 999.

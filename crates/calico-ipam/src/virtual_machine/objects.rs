@@ -1,4 +1,4 @@
-//! What Kubernetes says of a pod that may be a machine's.
+//! Finds the virtual machine of a pod in Kubernetes.
 
 use cni::CniError;
 use cni::log::Level;
@@ -9,31 +9,31 @@ use store::Store;
 use super::machine::{Left, Machine, Metadata, Traces, may_be};
 use crate::request::{Deadline, Request};
 
-/// Whom to ask about a pod that may be a machine's.
+/// The Kubernetes to ask about a pod that may run a virtual machine.
 pub struct Objects<'a> {
     kubernetes: Kubernetes<'a>,
     pod: PodName,
 }
 
-/// What Kubernetes knows of a pod.
+/// What Kubernetes has about a pod.
 enum PodFindings {
     NoPod,
-    /// It is no machine's.
+    /// The pod runs no virtual machine.
     OtherPod,
     Traces(Box<Traces>),
 }
 
 impl<'a> Objects<'a> {
-    /// Whom to ask about the pod of the request; `None` where it can be no machine's. Where Kubernetes is not
-    /// known it is a pod as any other.
+    /// The access for the request's pod. `None` if the pod cannot run a virtual machine, and if there is no
+    /// Kubernetes: the pod is then treated like any other.
     ///
     /// # Errors
-    /// Code 999: the settings do not lead to a server.
+    /// Code 999 where the settings do not lead to a server.
     pub fn of(request: &Request<'a, impl Store>) -> Result<Option<Objects<'a>>, CniError> {
         let is_asked = request.ask.conf.names_kubernetes() || request.is_on_kubernetes();
         let pod = request.ask.identity.pod().filter(|pod| is_asked && may_be(&pod.name));
         let Some(pod) = pod else { return Ok(None) };
-        let Some(kubernetes) = request.site.reach_kubernetes().map_err(missed)? else {
+        let Some(kubernetes) = request.site.reach_kubernetes().map_err(machine_error)? else {
             let line = format!(
                 "Kubernetes is not asked whether pod {} is a virtual machine's: this build cannot; its addresses do not stay with the machine",
                 pod.name
@@ -44,24 +44,25 @@ impl<'a> Objects<'a> {
         Ok(Some(Objects { kubernetes, pod }))
     }
 
-    /// The machine of the pod that an ADD is for, if it is a machine's.
+    /// The machine of the pod of an ADD; `None` if the pod runs none.
     ///
     /// # Errors
-    /// Code 999: there is no such pod, no such machine, it is another one by now, or Kubernetes does not say.
+    /// Code 999 where the pod or the machine does not exist, where the machine was replaced by another of its
+    /// name, or where Kubernetes gives no answer.
     pub async fn machine(&self, deadline: Deadline) -> Result<Option<Machine>, CniError> {
         let traces = match self.look(deadline).await? {
-            PodFindings::NoPod => return Err(missed("pod not found")),
+            PodFindings::NoPod => return Err(machine_error("pod not found")),
             PodFindings::OtherPod => return Ok(None),
             PodFindings::Traces(traces) => traces,
         };
-        traces.machine().map(Some).map_err(missed)
+        traces.machine().map(Some).map_err(machine_error)
     }
 
-    /// What the pod of a DEL leaves, if it was a machine's. Nothing is known of a pod that is gone, nor is
-    /// what is missing otherwise an error, as the pod would never be taken down (with Calico it is not).
+    /// What remains of the machine of a DEL's pod; `None` if the pod ran none, or is gone. A missing object
+    /// is no error, as otherwise the pod could never be taken down. (With Calico it could not.)
     ///
     /// # Errors
-    /// Code 999: Kubernetes does not say.
+    /// Code 999 where Kubernetes gives no answer.
     pub async fn left(&self, deadline: Deadline) -> Result<Option<Left>, CniError> {
         Ok(match self.look(deadline).await? {
             PodFindings::NoPod | PodFindings::OtherPod => None,
@@ -69,17 +70,17 @@ impl<'a> Objects<'a> {
         })
     }
 
-    /// Asks for one object after the other, as each names the next.
+    /// Reads one object after the other, since each names the next one.
     async fn look(&self, deadline: Deadline) -> Result<PodFindings, CniError> {
         let PodName { namespace, name } = &self.pod;
         let asked = self.kubernetes.pod(namespace, name, deadline.left()).await;
-        let Some(seen) = asked.map_err(missed)? else { return Ok(PodFindings::NoPod) };
-        let seen = Metadata::of(&seen).map_err(missed)?;
+        let Some(seen) = asked.map_err(machine_error)? else { return Ok(PodFindings::NoPod) };
+        let seen = Metadata::of(&seen).map_err(machine_error)?;
         let Some(owner) = seen.controlling_instance().cloned() else { return Ok(PodFindings::OtherPod) };
         let instance = self.object("virtualmachineinstances", &owner.name, deadline).await?;
         let vm_name = match &instance {
             Some(instance) => instance.machine_name().map(str::to_string),
-            // They share the name.
+            // An instance has the same name as its machine.
             None => Some(owner.name.clone()),
         };
         let vm = match &vm_name {
@@ -97,10 +98,10 @@ impl<'a> Objects<'a> {
         deadline: Deadline,
     ) -> Result<Option<Metadata>, CniError> {
         let asked = self.kubernetes.of_kubevirt(plural, &self.pod.namespace, name, deadline.left()).await;
-        asked.map_err(missed)?.as_ref().map(Metadata::of).transpose().map_err(missed)
+        asked.map_err(machine_error)?.as_ref().map(Metadata::of).transpose().map_err(machine_error)
     }
 }
 
-fn missed(reason: impl std::fmt::Display) -> CniError {
+fn machine_error(reason: impl std::fmt::Display) -> CniError {
     CniError::internal(format!("failed to get VMI info: {reason}"))
 }

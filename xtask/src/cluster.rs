@@ -156,7 +156,7 @@ impl Files {
         let socket = server.directory().join("supervisor");
         let listener = UnixListener::bind(&socket)?;
         fs::write(self.dir.join("socket"), socket.display().to_string())?;
-        fs::write(self.dir.join("env"), told(&server))?;
+        fs::write(self.dir.join("env"), exports(&server))?;
         println!("ready");
         let connection = wait_for_end(&listener);
         for file in ["env", "socket"] {
@@ -188,9 +188,9 @@ fn wait_for_end(listener: &UnixListener) -> UnixStream {
     }
 }
 
-/// The lines for a shell: the variables with the administrator's configuration, which Calico's programs read
-/// as well, and comments with the places of the files.
-fn told(server: &KubeServer) -> String {
+/// The lines for a shell that set the variables by which clients, Calico's programs among them, find the API
+/// server, its audit log and its etcd.
+fn exports(server: &KubeServer) -> String {
     let set = |name: &str, value: &Path| format!("export {name}='{}'\n", value.display());
     let mut text = set("KUBECONFIG", &server.kubeconfig());
     text.push_str("export DATASTORE_TYPE=kubernetes\n");

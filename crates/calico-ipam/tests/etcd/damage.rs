@@ -1,4 +1,4 @@
-//! What others left in etcd and nobody can read: the rest goes on, the log names it.
+//! Records in etcd that cannot be read: other requests go on, and the log names the records.
 
 use serde_json::{Value as Json, json};
 use servers::etcd_server::EtcdServer;
@@ -59,7 +59,7 @@ fn one_bad_record_stops_nothing() {
         ],
     );
 
-    // A block of which an entry of the list of allocations is gone.
+    // A block whose list of allocations lacks an entry.
     let path = format!("ipam/v2/assignment/ipv4/block/{}", first.replace('/', "-"));
     let mut block = get(&server, &path);
     block["allocations"].as_array_mut().unwrap().remove(5);

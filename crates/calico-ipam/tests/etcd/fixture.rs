@@ -1,4 +1,4 @@
-//! A cluster's store, and the program.
+//! A cluster's store in etcd, and the program.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use store::etcd::{EtcdOptions, EtcdStore};
 use store::{Batch, Expect, Store};
 use tempfile::TempDir;
 
-/// Ends the test where etcd is left out.
+/// Ends the test where tests with etcd are left out.
 macro_rules! needs_etcd {
     () => {
         if servers::etcd_server::is_left_out() {
@@ -21,7 +21,7 @@ macro_rules! needs_etcd {
 }
 pub(crate) use needs_etcd;
 
-/// What a run of the program gave, and how long it took.
+/// The outcome of a run of the program, and how long it took.
 #[derive(Debug)]
 pub struct Answer {
     pub code: Option<i32>,
@@ -31,13 +31,13 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The addresses.
+    /// The addresses in the result.
     pub fn addresses(&self) -> Vec<&str> {
         assert_eq!(self.code, Some(0), "{self:?}");
         self.json["ips"].as_array().into_iter().flatten().map(|ip| ip["address"].as_str().unwrap()).collect()
     }
 
-    /// The message of an error, which holds all of these.
+    /// The message of an error, which must contain all of these texts.
     pub fn says(&self, words: &[&str]) -> &str {
         assert_eq!((self.code, self.json["code"].as_i64()), (Some(1), Some(999)), "{self:?}");
         let message = self.json["msg"].as_str().unwrap();

@@ -1,4 +1,4 @@
-//! What a user is told when etcd does not answer, and how soon.
+//! The errors when etcd does not answer, and how soon they appear.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use servers::etcd_server::{EtcdCluster, free_ports};
 
 use crate::fixture::{Host, needs_etcd};
 
-/// How long a user waits at most, with some time for a busy machine.
+/// The longest that a user may have to wait, with some time for a busy machine.
 const SOON: Duration = Duration::from_secs(15);
 
 #[test]

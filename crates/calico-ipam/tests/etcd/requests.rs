@@ -1,11 +1,11 @@
-//! How often a whole run of the program asks etcd, as etcd itself counts it.
+//! The number of requests that a run of the program sends to etcd, by etcd's own count.
 
 use serde_json::json;
 use servers::etcd_server::EtcdServer;
 
 use crate::fixture::{Answer, Host, fill, needs_etcd, node, pool};
 
-/// A run, and the number of requests that etcd answered meanwhile.
+/// A run, and the number of requests that etcd answered during it.
 fn counted(server: &EtcdServer, run: impl FnOnce() -> Answer) -> (Answer, u64) {
     let asked = || server.handled().values().sum::<u64>();
     let before = asked();

@@ -1,4 +1,5 @@
-//! Several requests at once at one site, on one thread: the library as a program that stays would use it.
+//! Several requests at the same time at one site and on one thread, as a long-running program that uses the
+//! library would have.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -19,9 +20,9 @@ use store::testing::SilentStore;
 
 use crate::harness::{Machine, addr, node, pool, wait_for};
 
-/// Much longer than what is shown takes, on any machine.
+/// A time limit much longer than the test needs on any machine.
 const LONG: Duration = Duration::from_secs(60);
-/// How long the lock is waited for, which a request that gets no answer holds.
+/// How long a request waits for the lock, which a request without an answer holds.
 const SOON: Duration = Duration::from_millis(50);
 
 fn machine() -> Machine {
@@ -62,7 +63,7 @@ fn site<S>(machine: &Machine, store: S, log: &Kept) -> Site<S> {
     }
 }
 
-/// What is taken, seen by somebody with a runtime of his own.
+/// The addresses in use, read with a runtime of its own.
 fn taken(machine: &Machine) -> BTreeMap<IpAddr, String> {
     thread::scope(|scope| scope.spawn(|| machine.taken()).join().unwrap())
 }
@@ -71,8 +72,8 @@ fn given(result: &Json) -> IpAddr {
     addr(result["ips"][0]["address"].as_str().unwrap())
 }
 
-/// The first holds the host's lock meanwhile: the second waits for it as long as it has patience, and goes on
-/// without.
+/// The first request holds the host's lock. The second waits for the lock as long as its patience lasts, and
+/// then goes on without it.
 #[test]
 fn one_that_the_store_never_answers_holds_up_no_other() {
     let (machine, log) = (machine(), Kept::default());
@@ -105,14 +106,14 @@ fn one_that_the_store_never_answers_holds_up_no_other() {
     assert_eq!(without.count(), 2, "{log}");
 }
 
-/// What one request has found out or done does not show in another.
+/// What one request has read or done must not appear in another.
 #[test]
 fn a_site_serves_many() {
     let (machine, log) = (machine(), Kept::default());
     let site = site(&machine, store(&machine), &log);
     let containers: Vec<String> = (0..8).map(|number| format!("c{number}")).collect();
     let all = |command: &str| containers.iter().map(|id| ask(&machine, command, id)).collect::<Vec<_>>();
-    // A program that stays has one of these for each request that it serves.
+    // A long-running program holds one such future for each request, so its size is checked.
     let size = std::mem::size_of_val(&calico_ipam::add(&site, &ask(&machine, "ADD", "c0")));
     assert!(size < 16 << 10, "the future of an ADD has {size} bytes");
     wait_for(async {

@@ -1,4 +1,4 @@
-//! ADD and DEL that succeed, and what they leave.
+//! ADD and DEL that succeed, and the records that they leave.
 
 use std::process::Command;
 
@@ -98,7 +98,8 @@ fn both_families() {
     assert_eq!(machine.run_with("ADD", "c3", "", &neither).json(), json!({"cniVersion": "1.0.0"}));
 }
 
-/// In both directions: no pool at all in one family, and a pool that is full.
+/// One family has no pool, or its pool is full: the other family's address must be released. Both families
+/// are tried.
 #[test]
 fn half_a_success_does_not_stay() {
     let machine = Machine::new(&[

@@ -19,8 +19,8 @@ fn machine() -> Machine {
     ])
 }
 
-/// Starts `many` ADDs on two nodes, kills every seventh, each at another moment of its life, and checks what
-/// is left.
+/// Starts `many` ADDs on two nodes, kills every seventh of them at different moments, and checks what is
+/// left.
 fn crowd(many: usize, changes: Json) {
     let machine = machine();
     let container = |n: usize| format!("c{n}");
@@ -37,10 +37,11 @@ fn crowd(many: usize, changes: Json) {
             true => children.push(machine.start("ADD", &container(tick), "", &conf(tick))),
             false => thread::sleep(Duration::from_millis(1)),
         }
-        // Every seventh is to die: the first at once, each later one at a greater age than the one before.
+        // Every seventh process is killed: the first at once, and each later one at a greater age than the
+        // one before.
         for victim in (0..children.len()).step_by(7).filter(|victim| victim + victim / 7 * 6 == tick) {
             victims.insert(victim);
-            // It may be done already.
+            // The process may have ended already.
             let _ = children[victim].kill();
         }
     }
@@ -89,7 +90,8 @@ fn without_the_hosts_lock() {
     crowd(32, json!({"ipam_lock_file": "/proc/nope/x.lock"}));
 }
 
-/// One after the other, each killed a little later in its life than the one before, until after its end.
+/// Processes run one after the other. Each is killed a little later than the one before, until one ends
+/// before it is killed.
 #[test]
 fn killed_at_every_moment() {
     let machine = machine();
@@ -103,7 +105,7 @@ fn killed_at_every_moment() {
         let answer = finish(child);
         let handle = format!("net.{container}");
         let taken: Vec<_> = machine.taken().into_iter().filter(|(_, of)| *of == handle).collect();
-        // Both families or neither, and the count is never too low.
+        // There are addresses of both families or of neither, and the count is never too low.
         assert!(taken.is_empty() || taken.len() == 2, "{n}: {taken:?}");
         assert_eq!(machine.counted().get(&handle).copied().unwrap_or(0) as usize, taken.len(), "{n}");
         match answer.code {

@@ -1,18 +1,18 @@
-//! Records that cannot be read, as others may leave them in the store: the rest goes on, the log names each.
+//! Records in the store that cannot be read: other requests go on, and the log names each of the records.
 
 use api::{Key, Kind};
 use serde_json::{Value as Json, json};
 
 use crate::harness::{Answer, Machine, node, pool};
 
-/// One pool with room, a node, and the container `c0` with an address.
+/// A machine with a node, a pool with free addresses, and the container `c0` with an address.
 fn machine() -> Machine {
     let machine = Machine::new(&[pool("p", "10.0.0.0/24", json!({"blockSize": 28})), node("n1", json!({}))]);
     assert_eq!(machine.run("ADD", "c0", "").addresses().len(), 1);
     machine
 }
 
-/// A change of the stored text of a record.
+/// Changes the stored text of a record.
 fn damage(machine: &Machine, key: &Key, change: impl FnOnce(&mut Json)) {
     let path = key.etcd_path();
     let mut json: Json = serde_json::from_str(&machine.text(&path).unwrap()).unwrap();
@@ -30,7 +30,8 @@ fn names(answer: &Answer, words: &[&str]) {
     }
 }
 
-/// Each record by itself: containers come and go, and the log names it with field and reason.
+/// Each record is damaged alone: containers still come and go, and the log names the record with field and
+/// reason.
 #[test]
 fn one_bad_record_stops_nothing() {
     let pool_key = |name: &str| Key::global(Kind::IPPool, name).etcd_path();
@@ -82,8 +83,8 @@ fn one_bad_record_stops_nothing() {
     }
 }
 
-/// A block of which it is doubtful who holds an address: others are used, and a DEL that cannot be served
-/// names it.
+/// It is uncertain who holds an address of this block. Other blocks are used, and a DEL that cannot be served
+/// names the block.
 #[test]
 fn a_doubtful_block_keeps_its_addresses() {
     for (pointer, value, field) in [
@@ -107,7 +108,7 @@ fn a_doubtful_block_keeps_its_addresses() {
     }
 }
 
-/// What is odd about an attribute, or the queue, is kept while the block goes on being used.
+/// The block has a strange attribute or queue. It is kept as it is, and the block is still used.
 #[test]
 fn an_odd_block_goes_on() {
     for (pointer, value, kept) in [
@@ -131,7 +132,7 @@ fn an_odd_block_goes_on() {
     }
 }
 
-/// What cannot go on says for which record, and why.
+/// A request that cannot go on reports which record is the reason, and what is wrong with it.
 #[test]
 fn what_is_refused_names_the_record() {
     let machine = machine();
@@ -158,7 +159,7 @@ fn what_is_refused_names_the_record() {
     }
     assert_eq!(machine.run("ADD", "c2", "").addresses().len(), 1);
 
-    // Where no pool is left, the error tells which could not be read.
+    // If no pool is left, the error names the pool that could not be read.
     let pool = Key::global(Kind::IPPool, "p");
     damage(&machine, &pool, |json| json["spec"]["nodeSelector"] = json!("rack = '0'"));
     let refused = machine.run("ADD", "c3", "");
@@ -167,7 +168,7 @@ fn what_is_refused_names_the_record() {
     assert!(details.contains("IPPool(p): spec.nodeSelector: 'rack = '0''"), "{details}");
 }
 
-/// A terminal that shows the log does not obey what is stored.
+/// Control characters in stored names cannot change a terminal that shows the log.
 #[test]
 fn control_characters_of_names_are_spelled_out() {
     let machine = machine();

@@ -21,7 +21,7 @@ pub(crate) struct Machine {
     pub(crate) dir: TempDir,
 }
 
-/// What a run of the program gave.
+/// The outcome of a run of the program.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) code: Option<i32>,
@@ -35,7 +35,7 @@ impl Answer {
         serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
-    /// The addresses of a result of version 1.0.0, with their prefixes.
+    /// The addresses in a result of version 1.0.0, with their prefix lengths.
     pub(crate) fn addresses(&self) -> Vec<String> {
         assert_eq!(self.code, Some(0), "{self:?}");
         let json = self.json();
@@ -43,7 +43,7 @@ impl Answer {
         ips.iter().map(|ip| ip["address"].as_str().unwrap().to_string()).collect()
     }
 
-    /// Code and message of an error.
+    /// The code and the message of an error.
     pub(crate) fn error(&self) -> (i64, String) {
         assert_eq!(self.code, Some(1), "{self:?}");
         let json = self.json();
@@ -52,7 +52,7 @@ impl Answer {
 }
 
 impl Machine {
-    /// A machine whose store holds those documents.
+    /// A machine whose store holds these resources.
     pub(crate) fn new(documents: &[Json]) -> Machine {
         Machine::with_records(documents.iter().map(|document| {
             let kind = Kind::from_name(document["kind"].as_str().unwrap()).unwrap();
@@ -61,7 +61,7 @@ impl Machine {
         }))
     }
 
-    /// A machine whose store holds those records.
+    /// A machine whose store holds these records.
     pub(crate) fn with_records(records: impl IntoIterator<Item = (Key, Value)>) -> Machine {
         let machine = Machine { dir: tempfile::tempdir().unwrap() };
         let mut batch = Batch::new();
@@ -78,7 +78,7 @@ impl Machine {
         self.dir.path().join("rackpool.db")
     }
 
-    /// The network configuration that leads to the store, with those fields changed.
+    /// The network configuration for the store, with these fields changed.
     pub(crate) fn conf(&self, changes: Json) -> Json {
         let mut conf = json!({
             "cniVersion": "1.0.0", "name": "net", "type": "calico", "nodename": "n1",
@@ -92,17 +92,17 @@ impl Machine {
         conf
     }
 
-    /// Runs a command for a container with the plain configuration.
+    /// Runs a command for a container, with the unchanged configuration.
     pub(crate) fn run(&self, command: &str, container: &str, args: &str) -> Answer {
         self.run_with(command, container, args, &self.conf(json!({})))
     }
 
-    /// The same with that configuration.
+    /// As [`Machine::run`], with this configuration.
     pub(crate) fn run_with(&self, command: &str, container: &str, args: &str, conf: &Json) -> Answer {
         finish(self.start(command, container, args, conf))
     }
 
-    /// Starts a command.
+    /// Starts a command, and does not wait for its end.
     pub(crate) fn start(&self, command: &str, container: &str, args: &str, conf: &Json) -> Child {
         let env = [
             ("CNI_COMMAND", command),
@@ -115,7 +115,7 @@ impl Machine {
         spawn(Command::new(BINARY).env_clear().envs(env), &conf.to_string())
     }
 
-    /// Does something with the store.
+    /// Opens the store, and calls `act` with it.
     pub(crate) fn with_store<T>(&self, act: impl FnOnce(&AnyStore) -> T) -> T {
         let environment: Environment = [("RACKPOOL_DB", self.db().to_str().unwrap())].into_iter().collect();
         let settings = Settings::from_environment(&environment).unwrap();
@@ -124,7 +124,7 @@ impl Machine {
         act(&setup::connect(&datastore, options).unwrap())
     }
 
-    /// All that the store knows of allocations.
+    /// A view of all allocations in the store.
     pub(crate) fn view(&self) -> View {
         let set = ReadSet::new()
             .scope(Scope::Blocks { family: None }, Depth::Full)
@@ -133,13 +133,13 @@ impl Machine {
         self.with_store(|store| wait_for(store.read(&set, WITHIN)).unwrap())
     }
 
-    /// The stored text under a key, as a tool beside this program sees it.
+    /// The stored text under a key, as a tool other than this program would see it.
     pub(crate) fn text(&self, path: &str) -> Option<String> {
         let file = rusqlite::Connection::open(self.db()).unwrap();
         file.query_row("SELECT value FROM kv WHERE key = ?1", [path], |row| row.get(0)).ok()
     }
 
-    /// Stores a text under a key, as such a tool does.
+    /// Stores a text under a key, as a tool other than this program would.
     pub(crate) fn put_text(&self, path: &str, text: &str) {
         let file = rusqlite::Connection::open(self.db()).unwrap();
         let put = "INSERT INTO kv (key, value, revision) VALUES (?1, ?2, 1000000) \
@@ -147,7 +147,7 @@ impl Machine {
         assert_eq!(file.execute(put, [path, text]).unwrap(), 1);
     }
 
-    /// Removes what stands under a key.
+    /// Deletes the record under a key.
     pub(crate) fn delete(&self, path: &str) {
         let file = rusqlite::Connection::open(self.db()).unwrap();
         assert_eq!(file.execute("DELETE FROM kv WHERE key = ?1", [path]).unwrap(), 1);
@@ -160,14 +160,14 @@ impl Machine {
         keys.filter_map(|key| if let Key::Handle(id) = key { Some(id.to_string()) } else { None }).collect()
     }
 
-    /// The blocks.
+    /// All blocks in the store.
     pub(crate) fn blocks(&self) -> Vec<Block> {
         let view = self.view();
         let slots = view.slots(&Scope::Blocks { family: None });
         slots.map(|(_, slot)| slot.record().unwrap().block().unwrap().clone()).collect()
     }
 
-    /// The addresses that are taken, with their handles.
+    /// The addresses in use, with their handles.
     pub(crate) fn taken(&self) -> BTreeMap<IpAddr, String> {
         let mut taken = BTreeMap::new();
         for block in self.blocks() {
@@ -195,16 +195,16 @@ impl Machine {
     }
 }
 
-/// Starts the program with that standard input.
+/// Starts the program with that text as its standard input.
 pub(crate) fn spawn(command: &mut Command, stdin: &str) -> Child {
     let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = pipes.spawn().unwrap();
-    // A program that has ended already reads nothing.
+    // A program that has ended already does not read its input.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
     child
 }
 
-/// Waits for the program.
+/// Waits for the end of the program.
 pub(crate) fn finish(child: Child) -> Answer {
     let output = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -215,7 +215,7 @@ pub(crate) fn wait_for<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(work)
 }
 
-/// A pool.
+/// The document of a pool.
 pub(crate) fn pool(name: &str, cidr: &str, spec: Json) -> Json {
     let mut document = json!({"kind": "IPPool", "metadata": {"name": name}, "spec": {"cidr": cidr, "nodeSelector": "all()"}});
     for (field, value) in spec.as_object().unwrap() {
@@ -224,13 +224,13 @@ pub(crate) fn pool(name: &str, cidr: &str, spec: Json) -> Json {
     document
 }
 
-/// A node.
+/// The document of a node.
 pub(crate) fn node(name: &str, labels: Json) -> Json {
     json!({"kind": "Node", "metadata": {"name": name, "labels": labels}, "spec": {}})
 }
 
-/// Where the recordings are, of which a test wants at least so many; `None`, with a printed reason, when
-/// `RACKPOOL_RECORDINGS` does not say.
+/// The folder of the recordings, if it has at least as many as the test wants. Where `RACKPOOL_RECORDINGS`
+/// names no folder, prints that and gives `None`.
 #[allow(
     clippy::disallowed_methods,
     reason = "the one place where these tests learn where the recordings are"
@@ -243,13 +243,13 @@ pub(crate) fn recordings(least: usize) -> Option<PathBuf> {
     root
 }
 
-/// Reads a file that must be there.
+/// Reads a JSON file, which must exist.
 pub(crate) fn read_json(path: &Path) -> Json {
     let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// The address of a text with a prefix.
+/// The address in a text with a prefix length.
 pub(crate) fn addr(text: &str) -> IpAddr {
     text.split('/').next().and_then(|addr| addr.parse().ok()).unwrap_or_else(|| panic!("no address: {text}"))
 }

@@ -1,4 +1,4 @@
-//! What is read may be a trap: pipes that nobody writes, faults next to secrets.
+//! Input that may be a trap: pipes into which nobody writes, and faults next to secrets.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -25,7 +25,7 @@ fn fifo(path: &Path) -> String {
     path.to_str().unwrap().to_string()
 }
 
-/// Each ends with an error object that says which file it waited for.
+/// Each run ends with an error object that names the file for which it waited.
 #[cfg(all(feature = "etcd", feature = "kubernetes"))]
 #[test]
 fn pipes_that_nobody_writes_are_given_up() {
@@ -54,7 +54,7 @@ fn pipes_that_nobody_writes_are_given_up() {
         assert!(code == 999 && msg.contains(&pipe), "{changes}: {msg}");
     }
     assert!(clock.elapsed() < Duration::from_secs(200));
-    // Logs and locks are nobody's to wait for.
+    // The log's file and the lock's file are pipes, too: the program must not wait for them.
     let changes = json!({"log_level": "debug", "log_file_path": pipe});
     let answer = machine.run_with("ADD", "c1", "", &machine.conf(changes));
     assert_eq!(answer.addresses().len(), 1);
@@ -82,7 +82,7 @@ fn a_configuration_without_end_is_not_read_to_it() {
     assert!(machine.taken().is_empty());
 }
 
-/// One of each place where a secret stands.
+/// A configuration with a secret in each place that can hold one.
 fn conf(kind: &str, log: &Path) -> String {
     json!({
         "cniVersion": "1.0.0", "name": "net", "type": "calico", "nodename": "n1", "datastore_type": kind,
@@ -94,7 +94,7 @@ fn conf(kind: &str, log: &Path) -> String {
     .to_string()
 }
 
-/// What a run in this process says, on all ways.
+/// All texts that a run in this process writes: result, errors and log.
 fn told(conf: &str, args: &str, log: &Path) -> String {
     let environment: Environment = [
         ("CNI_COMMAND", "ADD"),
@@ -122,7 +122,8 @@ fn told(conf: &str, args: &str, log: &Path) -> String {
     format!("{}{}{written}", String::from_utf8_lossy(&stdout), stderr.text())
 }
 
-/// Every place of the configuration in turn. The arguments are wrong each time, so that nothing is sent.
+/// Damages the configuration at each place in turn. The arguments are wrong in each run, so that nothing is
+/// sent.
 #[test]
 fn no_fault_of_a_configuration_tells_a_secret() {
     let dir = tempfile::tempdir().unwrap();
@@ -134,7 +135,7 @@ fn no_fault_of_a_configuration_tells_a_secret() {
             let mut faults = vec![before.to_string(), format!("{before}{}", &after[1..])];
             faults.extend(["\"", ":", "\n", "[", "{", ",", "7"].map(|c| format!("{before}{c}{after}")));
             for fault in faults {
-                // A path that was changed would be another file.
+                // With a damaged path, the program would write to another file.
                 if fault.contains(log.to_str().unwrap()) || serde_json::from_str::<Json>(&fault).is_err() {
                     let told = told(&fault, "WRONG", &log);
                     assert!(!told.contains(SECRET), "{fault}\n{told}");
@@ -144,7 +145,7 @@ fn no_fault_of_a_configuration_tells_a_secret() {
     }
 }
 
-/// Nor does anything that is said of a store that cannot be reached.
+/// The messages about a store that cannot be reached contain no secret, either.
 #[cfg(all(feature = "etcd", feature = "kubernetes"))]
 #[test]
 fn no_message_holds_a_secret() {

@@ -1,9 +1,8 @@
-//! Replays the recorded cases of Calico's plugin (`cni/cases.json`), those that can be had without
-//! Kubernetes.
+//! Replays the recorded cases of Calico's plugin (`cni/cases.json`), except those that need Kubernetes.
 //!
-//! The recordings are found through `RACKPOOL_RECORDINGS`. What was recorded on a Kubernetes datastore is
-//! replayed on an embedded one that holds the same pools and the same node: the configuration's datastore
-//! fields are changed for that, nothing else.
+//! `RACKPOOL_RECORDINGS` names the folder of the recordings. A case that was recorded on Kubernetes is
+//! replayed on an embedded store with the same pools and the same node. For that, only the configuration's
+//! fields about the datastore are changed.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -12,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use crate::harness::{Answer, BINARY, Machine, finish, node, pool, read_json, recordings, spawn};
 
-/// Cases that are not compared, and why.
+/// Cases that are not compared, with the reasons.
 const LEFT_OUT: &[(&str, &str)] = &[
     ("version flag", "the version is our own"),
     ("container ID 'c_1.x-y'", "the recorded error is of names on Kubernetes; here the name is good"),
@@ -39,7 +38,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("API server forbids everything (anonymous user), DEL", "needs Kubernetes"),
 ];
 
-/// The recorded cases, at the least.
+/// The least number of recorded cases that must be found.
 const LEAST: usize = 250;
 
 fn cases() -> Option<Vec<Json>> {
@@ -49,7 +48,7 @@ fn cases() -> Option<Vec<Json>> {
     Some(cases)
 }
 
-/// The recorded datastore.
+/// A machine with the contents of the recorded datastore.
 fn machine() -> Machine {
     let all = json!(["Workload", "Tunnel"]);
     Machine::new(&[
@@ -60,8 +59,8 @@ fn machine() -> Machine {
     ])
 }
 
-/// The recorded standard input, led to our store where it led to Kubernetes. What is no JSON, or names
-/// another store, stays as it is.
+/// The recorded standard input, changed to use this test's store in place of Kubernetes. A text that is no
+/// JSON, or that names another store, is not changed.
 fn stdin(case: &Json, machine: &Machine) -> String {
     let text = case["stdin"].as_str().unwrap();
     let Ok(Json::Object(mut conf)) = serde_json::from_str(text) else { return text.to_string() };
@@ -89,7 +88,8 @@ fn run(case: &Json, machine: &Machine) -> Answer {
     finish(spawn(&mut program, &stdin(case, machine)))
 }
 
-/// The recorded output; where Kubernetes gives a reason for a node that is not there, other stores give none.
+/// The recorded output. On Kubernetes, the error about a missing node contains a reason, which other stores
+/// do not have, so it is removed.
 fn wanted(case: &Json) -> String {
     let text = case["stdout"].as_str().unwrap();
     match (text.find(" with error: nodes "), text.find("not found\"")) {
@@ -101,8 +101,8 @@ fn wanted(case: &Json) -> String {
     }
 }
 
-/// By block: the ordinals that are taken. Blocks without any are left out: whether an empty block stays is
-/// the store's affair.
+/// The ordinals in use, by block. Blocks without any are left out, since stores differ in whether an empty
+/// block stays.
 fn taken(machine: &Machine) -> BTreeMap<String, Vec<u32>> {
     let blocks = machine.blocks().into_iter().map(|block| {
         let ordinals = (0..block.cidr.size()).filter(|ordinal| block.attribute(*ordinal).is_some());
@@ -131,8 +131,8 @@ fn the_recorded_cases() {
             wrong.push(format!("{name}: {answer:?}\n   wanted {} and {:?}", case["exit_code"], wanted(case)));
         }
         if let Some(after) = case["allocations_after"].as_object() {
-            // Of a dual-stack ADD that failed in one family Calico leaves the other's address; a failed ADD
-            // of ours leaves nothing.
+            // When a dual-stack ADD fails in one family, Calico leaves the other family's address assigned.
+            // This program leaves nothing.
             let nothing = case["exit_code"] != 0 && case["after_previous_case"] != true;
             let after = if nothing { Default::default() } else { after.clone() };
             let numbers =
@@ -147,7 +147,7 @@ fn the_recorded_cases() {
         }
         let stderr = case["stderr"].as_str().unwrap();
         let usage = stderr.contains("Usage of calico-ipam") || stderr.contains("CNI protocol versions");
-        // Behind the program's name comes the version, which the recorded one did not have.
+        // The program's name is followed by its version, which the recorded output does not have.
         let ours = answer.stderr.replace(concat!("IPAM rackpool ", env!("CARGO_PKG_VERSION")), "IPAM ");
         if usage && ours != stderr {
             wrong.push(format!("{name}: {:?}\n   wanted {stderr:?}", answer.stderr));

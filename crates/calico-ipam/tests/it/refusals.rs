@@ -1,4 +1,4 @@
-//! What is refused, with which code, and that nothing changes then.
+//! Calls that are refused: their error codes, and that they change nothing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -41,7 +41,7 @@ fn the_plugins_own_namespace_is_refused_before_anything_is_assigned() {
     assert_eq!((code, msg.as_str()), (8, "plugin's netns and netns from CNI_NETNS should not be the same"));
     assert!(machine.taken().is_empty());
     assert_eq!(run("ADD", &[("CNI_NETNS_OVERRIDE", "TRUE")]).addresses().len(), 1);
-    // A release is right all the same.
+    // The addresses are released although the answer is an error.
     assert_eq!(run("DEL", &[]).error().0, 8);
     assert!(machine.taken().is_empty());
 }
@@ -111,7 +111,7 @@ fn a_store_that_may_only_be_read() {
     let root = rustix::process::geteuid().is_root();
     let mut program = Command::new(&binary);
     if root {
-        // Root may write everywhere, so somebody else asks.
+        // Root may write to every file, so the program runs as another user.
         program.uid(65534).gid(65534);
     } else {
         mode(machine.dir.path(), 0o555);

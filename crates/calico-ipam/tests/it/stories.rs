@@ -1,9 +1,9 @@
-//! Replays what Calico's plugin did in the recorded stories (`calicoctl-etcd/*`): the same answers, and the
-//! same records afterwards, byte for byte but for times and sequence numbers.
+//! Replays what Calico's plugin did in the recorded stories (`calicoctl-etcd/*`). The answers must be the
+//! same, and so must the records afterwards, byte for byte except for times and sequence numbers.
 //!
-//! Every unbroken run of plugin steps is replayed. The resources before it are those of the state that was
-//! recorded after it, as the plugin changes none; the allocations before it are those that our own earlier
-//! runs left.
+//! Every run of successive plugin steps is replayed. The resources before it are taken from the state that
+//! was recorded after it, since the plugin changes no resource. The allocations before it are those that this
+//! program left in earlier runs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +14,7 @@ use store::{Depth, ReadSet, Scope, Slot, Store};
 
 use crate::harness::{Answer, Machine, read_json, recordings, wait_for};
 
-/// Runs of the plugin in the recorded stories, at the least.
+/// The least number of the plugin's runs that must be found in the recorded stories.
 const LEAST: usize = 80;
 
 #[test]
@@ -33,7 +33,7 @@ fn the_recorded_stories() {
     assert!(replayed >= LEAST, "{replayed}");
 }
 
-/// Replays a story; tells the number of the plugin's runs in it.
+/// Replays a story. Gives the number of the plugin's runs in it.
 fn replay(story: &Path) -> usize {
     let steps = read_json(&story.join("steps.json"));
     let steps = steps.as_array().unwrap();
@@ -47,7 +47,7 @@ fn replay(story: &Path) -> usize {
         }
         let run: Vec<_> = steps[at..].iter().take_while(|step| is_plugin(step)).collect();
         at += run.len();
-        // Steps are counted from 1, so this is the one after the run.
+        // Steps are counted from 1, so this file has the state after the run's last step.
         let before_next = story.join(format!("etcd-before-step-{}.json", at + 1));
         let after = if before_next.exists() { before_next } else { story.join("etcd-after.json") };
         let after = read_json(&after);
@@ -91,7 +91,7 @@ fn execute(machine: &Machine, step: &Json) -> Answer {
     machine.run_with(variable("CNI_COMMAND"), variable("CNI_CONTAINERID"), variable("CNI_ARGS"), &conf)
 }
 
-/// The allocations in a store.
+/// The allocations that are in a store after a run.
 fn left(machine: &Machine) -> BTreeMap<Key, Value> {
     let scopes =
         [Scope::Blocks { family: None }, Scope::Handles, Scope::Affinities { owner: None, family: None }];
@@ -116,13 +116,13 @@ fn compare(story: &Path, left: &BTreeMap<Key, Value>, after: &Json) {
     let paths = |records: &BTreeMap<String, Json>| records.keys().cloned().collect::<Vec<_>>();
     assert_eq!(paths(&ours), paths(&theirs), "{}", story.display());
     for (path, ours) in ours {
-        // As text: the order of fields counts too.
+        // Compared as text, since the order of the fields counts too.
         let (ours, theirs) = (masked(&ours).to_string(), masked(&theirs[&path]).to_string());
         assert_eq!(ours, theirs, "{}: {path}", story.display());
     }
 }
 
-/// Without times and sequence numbers, which differ from run to run.
+/// The value without times and sequence numbers, which differ in each run.
 fn masked(json: &Json) -> Json {
     match json {
         Json::Object(object) => object

@@ -1,5 +1,5 @@
-//! Handles are put together from names with dots in them: who comes to another's handle does not come to its
-//! addresses.
+//! Handles are joined from names that may contain dots, so two containers can have the same handle. Neither
+//! can release the other's addresses.
 
 use serde_json::json;
 
@@ -13,16 +13,17 @@ fn pod(namespace: &str, name: &str) -> String {
     format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name}")
 }
 
-/// The old handle is `<namespace>.<pod>`, or `<container>`.
+/// The handle of Calico's version 2, `<namespace>.<pod>` or `<container>`, may equal another container's
+/// handle of today.
 #[test]
 fn an_old_handle_that_is_anothers_of_today() {
-    // The victim's network, container and arguments; the stranger's container and arguments.
+    // Each row: the victim's network, container and arguments; the other container and its arguments.
     for (network, container, victims, stranger, strangers) in [
         ("net", "c1", pod("default", "web-0"), "x", pod("net", "c1")),
         ("net", "c1", String::new(), "x", pod("net", "c1")),
         ("net", "c1", pod("default", "web-0"), "net.c1", String::new()),
         ("net", "c1", String::new(), "net.c1", String::new()),
-        // A virtual machine's looks like this.
+        // The handle of a virtual machine has this form.
         ("net.vmi.default", "vm", pod("default", "virt-launcher-vm-x"), "x", pod("net", "vmi.default.vm")),
     ] {
         let machine = machine();
@@ -39,13 +40,13 @@ fn an_old_handle_that_is_anothers_of_today() {
         if !strangers.is_empty() {
             assert!(answer.stderr.contains("stays: its handle"), "{answer:?}");
         }
-        // It is still its own container's to give back.
+        // The victim's own container can still release the address.
         assert_eq!(machine.run_with("DEL", container, &victims, &theirs).code, Some(0));
         assert!(machine.taken().is_empty() && machine.counted().is_empty());
     }
 }
 
-/// What bears the old handle and is noted as the pod's goes with the pod.
+/// An address under the old handle that is stored as the pod's is released with the pod.
 #[test]
 fn an_old_handle_of_the_pods_own() {
     let machine = machine();
@@ -58,7 +59,7 @@ fn an_old_handle_of_the_pods_own() {
     assert!(machine.taken().is_empty() && machine.counted().is_empty());
 }
 
-/// Network `a.b` with container `c`, and network `a` with container `b.c`.
+/// The network `a.b` with the container `c` has the same handle as the network `a` with the container `b.c`.
 #[test]
 fn two_networks_with_one_handle() {
     let machine = machine();
@@ -70,7 +71,8 @@ fn two_networks_with_one_handle() {
     assert_eq!(machine.run_with("DEL", "c", &first, &one).code, Some(0));
     let left: Vec<_> = machine.taken().into_keys().collect();
     assert_eq!((left, machine.counted()["a.b.c"]), (vec![crate::harness::addr(&given[0])], 1));
-    // Nor does one that names no pod come to a pod's, nor a pod to what is noted for none.
+    // A container without a pod cannot release a pod's address, and a pod cannot release an address that is
+    // stored without a pod.
     assert_eq!(machine.run_with("DEL", "c", "", &one).code, Some(0));
     assert_eq!(machine.counted()["a.b.c"], 1);
     assert_eq!(machine.run_with("DEL", "b.c", &second, &other).code, Some(0));

@@ -1,4 +1,4 @@
-//! Objects that the cluster's own rules refuse.
+//! Objects that the cluster's admission rules refuse.
 
 use std::thread;
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn a_policy_that_refuses_a_handle() {
         "spec": {"policyName": "no-unwanted", "validationActions": ["Deny"]}});
     cluster.apply(&[policy, binding]);
     let mut refused = None;
-    // Policies begin to hold a while later.
+    // The API server applies a new policy only some time later.
     for at in 0..200 {
         let container = format!("unwanted{at}");
         let answer = host.run("ADD", &container);
@@ -37,6 +37,6 @@ fn a_policy_that_refuses_a_handle() {
         cluster.kubectl(&["delete", kind, "no-unwanted"]);
     }
     refused.unwrap().says(&["no-unwanted", "nobody wants this container", "must let", "ipamhandles"]);
-    // Nothing stays assigned to it.
+    // No address stays assigned to the refused container.
     assert_eq!((cluster.taken(), cluster.objects("ipamhandles").len()), (1, 1));
 }

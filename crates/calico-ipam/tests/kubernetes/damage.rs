@@ -1,4 +1,5 @@
-//! Custom resources that kubectl made and nobody can read: the rest goes on, the log names each.
+//! Custom resources that were made with kubectl and cannot be read: other requests go on, and the log names
+//! each of the resources.
 
 use serde_json::{Value as Json, json};
 
@@ -8,7 +9,7 @@ fn object(kind: &str, name: &str, spec: Json) -> Json {
     json!({"apiVersion": format!("{GROUP}/v1"), "kind": kind, "metadata": {"name": name}, "spec": spec})
 }
 
-/// The schema of the first group does not check selectors.
+/// The schema of the group `crd.projectcalico.org` does not check selectors.
 #[test]
 fn one_bad_object_stops_nothing() {
     let Some(cluster) = cluster() else { return };
@@ -43,7 +44,7 @@ fn one_bad_object_stops_nothing() {
     assert_eq!(cluster.taken(), 0);
 }
 
-/// An object under another block's name, and one that lost an entry of its list.
+/// One object has another block's name, and one lacks an entry of its list. Neither is used.
 #[test]
 fn a_doubtful_block_is_left_alone() {
     let Some(cluster) = cluster() else { return };

@@ -1,4 +1,4 @@
-//! One API server for all tests, one test at a time on it; and a host that calls the program.
+//! One API server for all tests, which use it one at a time; and a host that calls the program.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ use tempfile::TempDir;
 
 use crate::harness::{Answer, BINARY, finish, spawn};
 
-/// The user that `deploy/rbac/calico-ipam.yaml` gives rights to.
+/// The user to whom `deploy/rbac/calico-ipam.yaml` gives rights.
 pub const PLUGIN: &str = "system:serviceaccount:kube-system:calico-ipam";
-/// A user whom nobody gives rights.
+/// A user without any rights.
 pub const STRANGER: &str = "stranger";
-/// A user who may do what a test gives him.
+/// A user whose rights each test chooses.
 pub const TRAINEE: &str = "trainee";
 pub const GROUP: &str = "crd.projectcalico.org";
 
@@ -25,13 +25,13 @@ const PLURALS: [&str; 6] =
 static SERVER: OnceLock<KubeServer> = OnceLock::new();
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// The server, for one test at a time; it holds nothing of the tests before.
+/// The server, for one test at a time. Each test finds it without the objects of earlier tests.
 pub struct Cluster {
     pub server: &'static KubeServer,
     _alone: MutexGuard<'static, ()>,
 }
 
-/// `None` where such tests are left out.
+/// The server; `None` where tests with Kubernetes are left out.
 pub fn cluster() -> Option<Cluster> {
     if kube_server::is_left_out() {
         return None;
@@ -51,7 +51,7 @@ pub fn cluster() -> Option<Cluster> {
     Some(cluster)
 }
 
-/// Stores resources in the etcd below the server, as a datastore of its own.
+/// Stores resources in the etcd of the API server, as a separate datastore.
 #[cfg(feature = "etcd")]
 pub fn fill_etcd(cluster: &Cluster, documents: &[Json]) {
     use store::Store as _;
@@ -76,7 +76,7 @@ fn deploy(name: &str) -> PathBuf {
 }
 
 impl Cluster {
-    /// kubectl as the administrator; tells what it printed.
+    /// Runs kubectl as the administrator. Gives its output.
     pub fn kubectl(&self, arguments: &[&str]) -> String {
         self.kubectl_with(arguments, "")
     }
@@ -91,29 +91,29 @@ impl Cluster {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Makes objects.
+    /// Creates objects, or changes those that exist.
     pub fn apply(&self, objects: &[Json]) {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
         self.kubectl_with(&["apply", "-f", "-"], &list.to_string());
     }
 
-    /// Makes objects that are not there; sooner done than [`Cluster::apply`] where there are many.
+    /// Creates objects that do not exist yet. For many objects this is faster than [`Cluster::apply`].
     pub fn create(&self, objects: &[Json]) {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
         self.kubectl_with(&["create", "-f", "-"], &list.to_string());
     }
 
-    /// Puts an object in the place of one of its name.
+    /// Replaces an object by another one of the same name.
     pub fn replace(&self, object: &Json) {
         self.kubectl_with(&["replace", "-f", "-"], &object.to_string());
     }
 
-    /// Gives the trainee the plugin's rights, but to one resource only these.
+    /// Gives the trainee the plugin's rights, but for one resource only these verbs.
     pub fn give_trainee(&self, resource: &str, verbs: &[&str]) {
         let text = self.kubectl(&["get", "clusterrole", "calico-ipam", "-o", "json"]);
         let mut role: Json = serde_json::from_str(&text).unwrap();
         role["metadata"] = json!({"name": "trainee"});
-        // Of several resources each by itself, so that the others keep what they have.
+        // A rule for several resources is split, so that the other resources keep their rights.
         let rules = role["rules"].as_array().unwrap().iter().flat_map(|rule| {
             let resources = rule["resources"].as_array().unwrap().clone();
             let alone = |resource| json!({"apiGroups": rule["apiGroups"], "resources": [resource], "verbs": rule["verbs"]});
@@ -130,20 +130,20 @@ impl Cluster {
         self.apply(&[role, binding]);
     }
 
-    /// The objects of a kind.
+    /// All objects of a kind.
     pub fn objects(&self, plural: &str) -> Vec<Json> {
         let text = self.kubectl(&["get", "--raw", &format!("/apis/{GROUP}/v1/{plural}")]);
         serde_json::from_str::<Json>(&text).unwrap()["items"].as_array().unwrap().clone()
     }
 
-    /// How many addresses are taken in all blocks.
+    /// How many addresses are in use in all blocks.
     pub fn taken(&self) -> usize {
         let blocks = self.objects("ipamblocks");
         let allocations = blocks.iter().flat_map(|block| block["spec"]["allocations"].as_array().unwrap());
         allocations.filter(|index| !index.is_null()).count()
     }
 
-    /// Does something; tells with which requests of the plugin's user.
+    /// Calls `act`. Gives its result, and the requests that the plugin's user sent meanwhile.
     pub fn counted<T>(&self, act: impl FnOnce() -> T) -> (T, Vec<Request>) {
         let before = self.server.requests_of(PLUGIN).len();
         let answer = act();
@@ -151,7 +151,7 @@ impl Cluster {
     }
 }
 
-/// Those that change something.
+/// The requests that change something.
 pub fn writes(requests: &[Request]) -> Vec<&Request> {
     requests.iter().filter(|request| !["get", "list"].contains(&request.verb.as_str())).collect()
 }
@@ -163,7 +163,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// A host of that name, whose plugin is a user of the server.
+    /// A host of that name, whose plugin uses the server as `user`.
     pub fn new(cluster: &Cluster, name: &str, user: &str) -> Host {
         Host::with_kubeconfig(name, &cluster.server.kubeconfig_of(user))
     }
@@ -179,7 +179,7 @@ impl Host {
         Host { dir, conf }
     }
 
-    /// A host that finds the server at another address, with a token of the plugin's user.
+    /// A host that reaches the server at another address, with a token of the plugin's user.
     pub fn at(cluster: &Cluster, name: &str, endpoint: &str) -> Host {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kubeconfig");
@@ -188,13 +188,13 @@ impl Host {
         Host { dir, ..Host::with_kubeconfig(name, &path) }
     }
 
-    /// The same with another field.
+    /// The host with one more field in its configuration.
     pub fn with(mut self, field: &str, value: Json) -> Host {
         self.conf[field] = value;
         self
     }
 
-    /// Calls the program for a container that is no pod, with those arguments.
+    /// Calls the program for a container that is no pod, with these `CNI_ARGS`.
     pub fn run_with(&self, command: &str, container: &str, args: &str) -> Answer {
         let env = [
             ("CNI_COMMAND", command),
@@ -207,19 +207,19 @@ impl Host {
         finish(spawn(Command::new(BINARY).env_clear().envs(env), &self.conf.to_string()))
     }
 
-    /// The same without arguments.
+    /// As [`Host::run_with`], without arguments.
     pub fn run(&self, command: &str, container: &str) -> Answer {
         self.run_with(command, container, "")
     }
 }
 
-/// `CNI_ARGS` of a pod.
+/// The `CNI_ARGS` for a pod.
 pub fn pod(namespace: &str, name: &str) -> String {
     format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name}")
 }
 
 impl Answer {
-    /// The message of an error of the plugin's own, which holds all of these.
+    /// The message of an error with the code for the plugin's own errors. It must contain all of these texts.
     pub fn says(&self, words: &[&str]) -> String {
         let (code, message) = self.error();
         assert_eq!(code, 999, "{self:?}");

@@ -1,4 +1,4 @@
-//! Virtual machines as KubeVirt keeps them: its kinds, and nobody behind them.
+//! Virtual machines as objects of KubeVirt's kinds, without KubeVirt itself.
 
 use std::sync::OnceLock;
 use std::thread;
@@ -10,17 +10,18 @@ use crate::fixture::{Cluster, GROUP, cluster};
 
 const KINDS: [(&str, &str); 2] =
     [("virtualmachines", "VirtualMachine"), ("virtualmachineinstances", "VirtualMachineInstance")];
-/// Keeps what is deleted there, with the time of its deletion.
+/// A finalizer that keeps a deleted object, with its time of deletion.
 const FINALIZER: &str = "kubevirt.io/test";
 
 static IS_INSTALLED: OnceLock<()> = OnceLock::new();
 
-/// A cluster with machines in the namespace `default`; none are left of the tests before.
+/// A cluster in which tests make virtual machines, in the namespace `default`. Each test finds it without
+/// machines.
 pub struct Kubevirt {
     pub cluster: Cluster,
 }
 
-/// `None` where such tests are left out.
+/// The cluster; `None` where tests with Kubernetes are left out.
 pub fn kubevirt() -> Option<Kubevirt> {
     let kubevirt = Kubevirt { cluster: cluster()? };
     IS_INSTALLED.get_or_init(|| kubevirt.install());
@@ -49,7 +50,7 @@ impl Kubevirt {
             let list = format!("/apis/kubevirt.io/v1/{plural}");
             self.cluster.server.kubectl(&["get", "--raw", &list]).output().unwrap().status.success()
         };
-        // Some time after they were made.
+        // The API server serves new kinds only some time after they were defined.
         while !KINDS.iter().all(|(plural, _)| is_served(plural)) {
             thread::sleep(Duration::from_millis(50));
         }
@@ -70,12 +71,12 @@ impl Kubevirt {
         serde_json::from_str::<Json>(&made).unwrap()["metadata"]["uid"].clone()
     }
 
-    /// A machine; tells its UID.
+    /// Creates a machine. Gives its UID.
     pub fn machine(&self, name: &str) -> Json {
         self.make("VirtualMachine", json!({"name": name, "finalizers": [FINALIZER]}))
     }
 
-    /// An instance of a machine, or of none; tells its UID.
+    /// Creates an instance of a machine, or of none. Gives its UID.
     pub fn instance(&self, name: &str, machine: Option<&Json>) -> Json {
         let owner = |uid: &Json| json!({"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "name": name, "uid": uid, "controller": true});
         let owners: Vec<Json> = machine.map(owner).into_iter().collect();
@@ -83,7 +84,7 @@ impl Kubevirt {
         self.make("VirtualMachineInstance", metadata)
     }
 
-    /// A pod that runs an instance, or that a migration is to move it to.
+    /// Creates a pod that runs an instance, or that is the target of an instance's migration.
     pub fn launcher(&self, pod: &str, instance: (&str, &Json), migration: Option<&str>) {
         let (name, uid) = instance;
         let owner = json!({"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance", "name": name, "uid": uid, "controller": true});
@@ -91,14 +92,14 @@ impl Kubevirt {
         self.pod(json!({"name": pod, "labels": labels, "ownerReferences": [owner]}));
     }
 
-    /// A pod.
+    /// Creates a pod with that metadata.
     pub fn pod(&self, metadata: Json) {
         let spec = json!({"containers": [{"name": "c", "image": "none"}]});
         self.cluster
             .create(&[json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})]);
     }
 
-    /// A machine of that name that runs in that pod; tells the UIDs of machine and instance.
+    /// Creates a machine that runs in that pod. Gives the UIDs of machine and instance.
     pub fn running(&self, name: &str, pod: &str) -> (Json, Json) {
         let machine = self.machine(name);
         let instance = self.instance(name, Some(&machine));
@@ -106,12 +107,12 @@ impl Kubevirt {
         (machine, instance)
     }
 
-    /// Gives an object the time of its deletion.
+    /// Deletes an object that has a finalizer: it stays, with a time of deletion.
     pub fn delete(&self, plural: &str, name: &str) {
         self.cluster.kubectl(&["delete", &format!("{plural}.kubevirt.io"), name, "--wait=false"]);
     }
 
-    /// Makes an object go.
+    /// Removes an object for good.
     pub fn end(&self, plural: &str, name: &str) {
         let kind = format!("{plural}.kubevirt.io");
         self.delete(plural, name);
@@ -123,7 +124,7 @@ impl Kubevirt {
         self.cluster.kubectl(&["delete", "pod", name, "--grace-period=0", "--force"]);
     }
 
-    /// Handle, active and alternate owner's pod, of every address that is taken.
+    /// The handle of every address in use, with the pods of its active and its alternate owner.
     pub fn owners(&self) -> Vec<(String, String, String)> {
         let blocks = self.cluster.objects("ipamblocks");
         let mut owners = Vec::new();
@@ -142,8 +143,7 @@ impl Kubevirt {
         owners
     }
 
-    /// What Felix does when a migration has come to its end: the alternate owner is the active one, and the
-    /// other way round.
+    /// Does what Felix does at the end of a migration: exchanges the active and the alternate owner.
     pub fn promote(&self) {
         for mut block in self.cluster.objects("ipamblocks") {
             for attribute in block["spec"]["attributes"].as_array_mut().unwrap() {

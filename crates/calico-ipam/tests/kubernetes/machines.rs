@@ -16,7 +16,7 @@ fn start() -> Option<(Kubevirt, Host, Host)> {
     Some((kubevirt, first, second))
 }
 
-/// Calls the program for a machine's pod; the container is called as the pod.
+/// Calls the program for a machine's pod. The container has the same name as the pod.
 fn run(host: &Host, command: &str, name: &str) -> Answer {
     host.run_with(command, &format!("c-{name}"), &pod("default", &format!("virt-launcher-{name}")))
 }
@@ -44,7 +44,7 @@ fn a_machine_keeps_its_address_from_pod_to_pod() {
     let (machine, instance) = kubevirt.running("vm", "virt-launcher-a");
     let answer = run(&first, "ADD", "a");
     let address = answer.addresses().remove(0);
-    // As any pod's first address: with its block's mask.
+    // As with the first address of any pod, the prefix length is that of the block.
     assert!(address.ends_with("/28"), "{address}");
     assert_eq!(answer.json()["routes"], json!([{"dst": address}]));
     let attribute = &kubevirt.cluster.objects("ipamblocks")[0]["spec"]["attributes"][0];
@@ -56,7 +56,7 @@ fn a_machine_keeps_its_address_from_pod_to_pod() {
     );
     assert_eq!((&owner["pod"], &owner["node"]), (&json!("virt-launcher-a"), &json!("n1")));
 
-    // The runtime asks again.
+    // The runtime repeats the ADD.
     let host_address = format!("{}/32", addr(&address));
     assert_eq!(run(&first, "ADD", "a").addresses(), [host_address.as_str()]);
     del(&first, "a");
@@ -64,7 +64,7 @@ fn a_machine_keeps_its_address_from_pod_to_pod() {
     assert_eq!(kubevirt.owners(), owned(HANDLE, "", ""));
     kubevirt.delete_pod("virt-launcher-a");
 
-    // The machine is started anew, on another node.
+    // The machine is restarted on another node.
     kubevirt.end("virtualmachineinstances", "vm");
     let instance = kubevirt.instance("vm", Some(&machine));
     kubevirt.launcher("virt-launcher-b", ("vm", &instance), None);
@@ -75,11 +75,11 @@ fn a_machine_keeps_its_address_from_pod_to_pod() {
     let owner = &block["attributes"][0]["secondary"];
     assert_eq!((&owner["node"], &owner["vmi-uid"]), (&json!("n2"), &instance));
     assert_eq!(kubevirt.owners(), owned(HANDLE, "b", ""));
-    // What the pod before left behind does not disturb the machine.
+    // The DEL of the former pod does not affect the machine.
     del(&first, "a");
     assert_eq!(kubevirt.owners(), owned(HANDLE, "b", ""));
 
-    // Another machine has another address, and a pod that is none's is not asked for.
+    // Another machine gets another address. For a pod that runs no machine, KubeVirt is not asked.
     kubevirt.running("other", "virt-launcher-other");
     assert_ne!(addr(&run(&first, "ADD", "other").addresses()[0]), addr(&host_address));
     let (answer, requests) = kubevirt.cluster.counted(|| first.run_with("ADD", "c1", &pod("default", "web")));
@@ -91,7 +91,7 @@ fn a_machine_keeps_its_address_from_pod_to_pod() {
 fn a_machine_moves_while_it_runs() {
     let Some((kubevirt, first, second)) = start() else { return };
     let (_, instance) = kubevirt.running("vm", "virt-launcher-a");
-    // There has to be something that moves.
+    // The instance migrates to another pod.
     kubevirt.launcher("virt-launcher-b", ("vm", &instance), Some("m1"));
     let nothing = format!("migration target pod but no IP allocated to VM handle {HANDLE}");
     assert_eq!(run(&second, "ADD", "b").error(), (999, nothing));
@@ -104,18 +104,19 @@ fn a_machine_moves_while_it_runs() {
     let attribute = &kubevirt.cluster.objects("ipamblocks")[0]["spec"]["attributes"][0];
     assert_eq!(attribute["alternateOwnerAttrs"]["vmim-uid"], "m1");
     assert_eq!(attribute["alternateOwnerAttrs"]["node"], "n2");
-    // A migration that fails: its target goes, and another one is tried.
+    // The migration fails: its target pod is removed, and another migration begins.
     del(&second, "b");
     assert_eq!(kubevirt.owners(), owned(HANDLE, "a", ""));
     kubevirt.launcher("virt-launcher-c", ("vm", &instance), Some("m2"));
     assert_eq!(run(&second, "ADD", "c").addresses(), [address.as_str()]);
 
-    // It comes to its end, then the source goes.
+    // The migration ends, and then the source pod is removed.
     kubevirt.promote();
     assert_eq!(kubevirt.owners(), owned(HANDLE, "c", "a"));
     del(&first, "a");
     assert_eq!(kubevirt.owners(), owned(HANDLE, "c", ""));
-    // And back; the source goes before anybody has noticed the end.
+    // The machine moves back. This time the source pod is removed before Felix has seen the end of the
+    // migration.
     kubevirt.launcher("virt-launcher-d", ("vm", &instance), Some("m3"));
     assert_eq!(run(&first, "ADD", "d").addresses(), [address.as_str()]);
     del(&second, "c");
@@ -124,7 +125,7 @@ fn a_machine_moves_while_it_runs() {
     assert_eq!(kubevirt.owners(), owned(HANDLE, "d", ""));
     assert_eq!(kubevirt.cluster.objects("ipamhandles").len(), 1);
 
-    // In the words of other versions.
+    // An older version of the protocol has other forms of the answer.
     let old = Host::new(&kubevirt.cluster, "n1", PLUGIN).with("cniVersion", json!("0.2.0"));
     let answer = run(&old, "ADD", "d");
     assert_eq!(answer.json(), json!({"cniVersion": "0.2.0", "ip4": {"ip": address}, "dns": {}}));
@@ -143,7 +144,7 @@ fn the_last_pod_of_a_machine_that_is_deleted_gives_its_addresses_back() {
     let hosts = [format!("{}/32", addr(&addresses[0])), format!("{}/128", addr(&addresses[1]))];
     assert_eq!(run(&second, "ADD", "b").addresses(), hosts);
     kubevirt.delete("virtualmachines", "vm");
-    // The target has them still.
+    // The target pod still has the addresses.
     del(&first, "a");
     let one = owned(HANDLE, "", "b").remove(0);
     assert_eq!(kubevirt.owners(), [one.clone(), one]);
@@ -161,7 +162,7 @@ fn the_last_pod_of_a_machine_that_is_deleted_gives_its_addresses_back() {
     nothing_is_left(&kubevirt);
 }
 
-/// With Calico the runtime asks in vain for ever.
+/// With Calico, such a DEL fails for ever.
 #[test]
 fn what_is_gone_already_keeps_no_pod() {
     let Some((kubevirt, first, _)) = start() else { return };
@@ -170,10 +171,10 @@ fn what_is_gone_already_keeps_no_pod() {
     kubevirt.end("virtualmachineinstances", "vm");
     let missing = r#"failed to get VMI info: failed to query VMI resource default/vm: virtualmachineinstances.kubevirt.io "vm" not found"#;
     assert_eq!(run(&first, "ADD", "a").error(), (999, missing.to_string()));
-    // The machine itself is there.
+    // The machine itself exists.
     del(&first, "a");
     assert_eq!(kubevirt.owners(), owned(HANDLE, "", ""));
-    // It goes on in another instance, of which the pod is none.
+    // The machine runs as another instance, to which the pod does not belong.
     let instance = kubevirt.instance("vm", Some(&machine));
     let answer = run(&first, "ADD", "a");
     answer.says(&[
@@ -188,7 +189,7 @@ fn what_is_gone_already_keeps_no_pod() {
     del(&first, "a");
     nothing_is_left(&kubevirt);
 
-    // Of a pod that is gone nothing is known, but what its container held.
+    // Nothing is known about a pod that is gone, so only the addresses of its container are released.
     kubevirt.pod(json!({"name": "virt-launcher-like"}));
     assert_eq!(run(&first, "ADD", "like").addresses().len(), 1);
     assert_eq!(kubevirt.owners(), owned("net.c-like", "like", ""));
@@ -213,7 +214,7 @@ fn machines_that_keep_nothing() {
     assert_eq!(kubevirt.owners(), owned("net.c-a", "a", ""));
     let refused = "live migration target pod is not allowed when KubeVirtVMAddressPersistence is disabled";
     assert_eq!(run(&second, "ADD", "b").error(), (999, refused.to_string()));
-    // What it was given then is given back whatever holds now.
+    // An address that was assigned then is released, whatever the configuration says now.
     kubevirt.cluster.apply(&[config("Enabled")]);
     del(&first, "a");
     nothing_is_left(&kubevirt);
@@ -223,8 +224,8 @@ fn machines_that_keep_nothing() {
     assert_eq!(kubevirt.owners(), owned(HANDLE, "", ""));
 }
 
-/// A request that ended between its writes has counted an address that it never took: with Calico no pod of
-/// the machine ever gets one again.
+/// A request that was interrupted between its writes has counted an address that it did not get. With Calico,
+/// no pod of the machine could ever get an address again.
 #[test]
 fn a_count_that_is_too_high_keeps_nobody_from_a_first_address() {
     let Some((kubevirt, first, _)) = start() else { return };
@@ -266,7 +267,7 @@ fn what_kubernetes_does_not_tell() {
         assert!(message.starts_with("failed to get VMI info: "), "{message}");
     }
     nothing_is_left(&kubevirt);
-    // A handle that would be no object's name.
+    // A handle that cannot be the name of an object.
     let long = "x".repeat(120);
     kubevirt.running(&long, "virt-launcher-long");
     run(&first, "ADD", "long").says(&["cannot keep its addresses", "an IPAMHandle called", "shorter name"]);
@@ -274,7 +275,7 @@ fn what_kubernetes_does_not_tell() {
     nothing_is_left(&kubevirt);
 }
 
-/// Kubernetes tells of the machines, everything else is in another store.
+/// Kubernetes has the objects of the machines; all other records are in another store.
 #[test]
 fn machines_beside_other_stores() {
     let Some((kubevirt, _, _)) = start() else { return };
@@ -294,7 +295,7 @@ fn machines_beside_other_stores() {
     kubevirt.delete("virtualmachines", "vm");
     assert_eq!(run("DEL", "b").code, Some(0));
     assert!(machine.taken().is_empty() && machine.counted().is_empty());
-    // Where the configuration names no Kubernetes it is a pod as any other.
+    // If the configuration names no Kubernetes, the machine's pod is treated like any other.
     let args = pod("default", "virt-launcher-a");
     assert_eq!(machine.run("ADD", "a", &args).addresses().len(), 1);
     assert_eq!(machine.taken().into_values().collect::<Vec<_>>(), ["net.a"]);

@@ -1,10 +1,11 @@
-//! Names that are good elsewhere.
+//! Names that are valid in other stores, but not as names of Kubernetes' objects.
 
 use serde_json::json;
 
 use crate::fixture::{Host, PLUGIN, cluster, node, pool, writes};
 
-/// Calico tries for 90 seconds. Recorded: "container ID 'c_1.x-y'", "network name 'a.b-c_d'".
+/// Calico tries for 90 seconds before it refuses such names. (Recorded as "container ID 'c_1.x-y'" and
+/// "network name 'a.b-c_d'".)
 #[test]
 fn names_that_no_object_can_bear_are_refused_at_once() {
     let Some(cluster) = cluster() else { return };
@@ -13,9 +14,9 @@ fn names_that_no_object_can_bear_are_refused_at_once() {
     let (answer, requests) = cluster.counted(|| host.run("ADD", "c_1.x-y"));
     answer.says(&["the container ID \"c_1.x-y\" cannot be used with Kubernetes", "CNI_CONTAINERID"]);
     assert_eq!(requests, []);
-    // By name, too.
+    // The same holds for a named address.
     host.run_with("ADD", "c_1", "IP=10.0.0.1").says(&["the container ID \"c_1\" cannot"]);
-    // Nothing can have been assigned to it, so there is nothing to release.
+    // No address can have been assigned to this container, so DEL has nothing to release.
     let (answer, requests) = cluster.counted(|| host.run("DEL", "c_1.x-y"));
     assert_eq!((answer.code, answer.stdout.as_str()), (Some(0), ""), "{answer:?}");
     assert!(writes(&requests).is_empty(), "{requests:?}");
@@ -24,7 +25,7 @@ fn names_that_no_object_can_bear_are_refused_at_once() {
     host.run("ADD", "c1").says(&["the network \"a.b-c_d\" cannot be used with Kubernetes"]);
 }
 
-/// In objects' names there is no case; the handle keeps it.
+/// Names of objects are in lower case. The handle itself keeps its capitals.
 #[test]
 fn capitals_are_kept() {
     let Some(cluster) = cluster() else { return };
@@ -36,7 +37,7 @@ fn capitals_are_kept() {
         (&handle["metadata"]["name"], &handle["spec"]["handleID"]),
         (&json!("net.c1"), &json!("NET.C1"))
     );
-    // Another handle, which would be the same object.
+    // The handle of this container is another one, but would have the same object name.
     host.run("ADD", "c1").says(&["NET.C1"]);
     assert_eq!(cluster.taken(), 1);
     assert_eq!(host.run("DEL", "C1").code, Some(0));

@@ -1,4 +1,4 @@
-//! Pools for some namespaces only.
+//! Pools that are only for some namespaces.
 
 use serde_json::{Value as Json, json};
 
@@ -17,7 +17,7 @@ fn teams(cluster: &Cluster) {
     ]);
 }
 
-/// Pools with a namespace selector are for pods alone.
+/// A pool's settings with a namespace selector. Such a pool is only for pods.
 fn selected(selector: &str) -> Json {
     json!({"namespaceSelector": selector, "allowedUses": ["Workload"]})
 }
@@ -28,7 +28,7 @@ fn a_pods_namespace_chooses_the_pool() {
     teams(&cluster);
     let host = Host::new(&cluster, "n1", PLUGIN);
     let test_namespace = "IgnoreUnknown=1;CNI_TEST_NAMESPACE=team-b".to_string();
-    // What is no pod has a namespace as well.
+    // A container that is no pod has a namespace as well.
     for (container, args, start) in [
         ("c1", pod("team-a", "web"), "10.1."),
         ("c2", pod("team-b", "web"), "10.2."),
@@ -41,7 +41,7 @@ fn a_pods_namespace_chooses_the_pool() {
     }
     let answer = host.run_with("ADD", "c6", &pod("nobodys", "web"));
     assert_eq!(answer.error(), (999, "no configured Calico pools for node n1".to_string()));
-    // Labels count as they are now.
+    // The labels count as they are at the time of the request.
     cluster.kubectl(&["label", "namespace", "team-a", "team=b", "--overwrite"]);
     assert!(host.run_with("ADD", "c7", &pod("team-a", "web")).addresses()[0].starts_with("10.2."));
 }
@@ -51,21 +51,22 @@ fn a_namespace_that_is_gone_gets_nothing() {
     let Some(cluster) = cluster() else { return };
     cluster.apply(&[node("n1"), pool("p", "10.0.0.0/16", json!({}))]);
     let host = Host::new(&cluster, "n1", PLUGIN);
-    // The second is no name of a namespace; the third would lead to another object.
+    // The second name is no valid name of a namespace. The third would lead to the path of another object.
     for name in ["nope", "No Pe", "default?x", ".."] {
         let answer = host.run_with("ADD", "c1", &pod(name, "a"));
         let wanted = format!("failed to get namespace {name}: namespaces \"{name}\" not found");
         assert_eq!(answer.error(), (999, wanted));
     }
     assert_eq!((cluster.taken(), cluster.objects("ipamhandles").len()), (0, 0));
-    // What it had is released all the same, and an address asked for by name is given.
+    // The pod's namespace does not exist. Its addresses are released all the same, and a named address is
+    // assigned.
     assert_eq!(host.run_with("DEL", "c1", &pod("nope", "a")).code, Some(0));
     let by_name = format!("{};IP=10.0.0.9", pod("nope", "a"));
     assert_eq!(host.run_with("ADD", "c1", &by_name).addresses(), ["10.0.0.9/32"]);
 }
 
-/// Where the configuration names no Kubernetes beside the datastore's settings, selectors see no labels, as
-/// with Calico.
+/// If the configuration has no settings for Kubernetes besides those of the datastore, selectors see no
+/// labels, as with Calico.
 #[test]
 fn nobody_is_asked_unless_the_configuration_says_so() {
     let Some(cluster) = cluster() else { return };
@@ -83,7 +84,7 @@ fn nobody_is_asked_unless_the_configuration_says_so() {
     assert!(!requests.iter().any(|request| request.uri.contains("namespaces")), "{requests:?}");
 }
 
-/// The labels come from Kubernetes, everything else from another store.
+/// The labels come from Kubernetes; all other records are in another store.
 #[test]
 fn kubernetes_is_asked_beside_other_stores() {
     let Some(cluster) = cluster() else { return };
@@ -102,7 +103,7 @@ fn kubernetes_is_asked_beside_other_stores() {
     let answer = machine.run_with("ADD", "c2", &pod("nope", "web"), &conf);
     answer.says(&["failed to get namespace nope: namespaces \"nope\" not found"]);
     assert_eq!(machine.taken().len(), 1);
-    // A kubeconfig that is not there is said before anything else is done.
+    // A missing kubeconfig is reported before anything is changed.
     let conf = machine.conf(json!({"kubernetes": {"kubeconfig": "/nowhere/kubeconfig"}}));
     let answer = machine.run_with("ADD", "c3", &pod("team-b", "web"), &conf);
     answer.says(&["failed to get namespace team-b: ", "/nowhere/kubeconfig"]);

@@ -1,5 +1,4 @@
-//! What a user is told when the API server is not to be reached, and that it is told while the runtime still
-//! listens.
+//! The errors when the API server cannot be reached. They appear while the runtime still waits for an answer.
 
 use std::io::Read;
 use std::net::TcpListener;
@@ -17,10 +16,10 @@ use servers::etcd_server::free_ports;
 use crate::fixture::{Host, pod};
 use crate::harness::Answer;
 
-/// How long a user waits at most, with some time for a busy machine.
+/// The longest that a user may have to wait, with some time for a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
-/// Both commands, each of which must have ended soon.
+/// The answers of ADD and DEL, each of which must end soon.
 fn both(host: &Host) -> [Answer; 2] {
     ["ADD", "DEL"].map(|command| {
         let (done, wait) = std::sync::mpsc::channel();
@@ -31,7 +30,7 @@ fn both(host: &Host) -> [Answer; 2] {
     })
 }
 
-/// A host that is told nothing but where the server is.
+/// A host whose settings contain only the server's address.
 fn host(endpoint: &str) -> Host {
     Host::with_kubeconfig("n1", Path::new("")).with("kubernetes", json!({"k8s_api_root": endpoint}))
 }
@@ -77,7 +76,7 @@ fn a_certificate_that_has_expired() {
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let mut tls = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream);
-            // A client that does not trust it goes away.
+            // A client that does not trust the server ends the connection.
             let _ = tls.read(&mut [0; 4096]);
         }
     });

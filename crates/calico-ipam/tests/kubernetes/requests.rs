@@ -1,5 +1,5 @@
-//! How often a whole run of the program asks the API server, as the server's own log counts it, and how many
-//! of the requests wait for each other.
+//! The number of requests that a run of the program sends to the API server, by the server's own log, and how
+//! many of these wait for each other.
 
 use api::{Block, BlockCidr};
 use serde_json::{Value as Json, json};
@@ -9,11 +9,11 @@ use crate::fixture::{Cluster, GROUP, Host, cluster, node, pod, pool, writes};
 use crate::harness::Answer;
 use crate::slow::{SlowWay, steps};
 
-/// A busy machine may hold back one of several requests that were sent at once, which then count as two
-/// steps: the number is the least of some runs.
+/// How often each command is run. A busy machine may delay one of several requests that were sent together,
+/// which then counts as a step of its own; so the least number of all runs counts.
 const RUNS: usize = 3;
 
-/// What a command costs.
+/// The requests of a command.
 struct Cost {
     steps: usize,
     requests: Vec<Request>,
@@ -36,7 +36,7 @@ fn cost(cluster: &Cluster, run: impl FnOnce() -> Answer) -> Cost {
     Cost { steps, requests }
 }
 
-/// Runs a command several times, for another container each time; what it costs at least.
+/// Runs a command several times, each time for another container. Gives the least cost.
 fn least(cluster: &Cluster, mut run: impl FnMut(usize) -> Answer) -> Cost {
     let mut costs: Vec<Cost> = (0..RUNS).map(|at| cost(cluster, || run(at))).collect();
     costs.sort_by_key(|cost| cost.steps);
@@ -65,18 +65,19 @@ fn few_steps_serve_a_run() {
     assert!(first.steps <= 8 && first.writes() <= 5, "the first block, {}", first.shown());
     let second = least(&cluster, |at| run("ADD", "second", at));
     assert!(second.steps <= 4 && second.writes() <= 2, "a block with room, {}", second.shown());
-    // What is written is written in order, after it was read: else nothing was measured.
+    // Writes are sent in order, and after the reads. If there were not more steps than writes, the
+    // measurement would be wrong.
     assert!(first.steps > first.writes() && second.steps > second.writes(), "{}", first.shown());
     let names = |cost: &Cost| cost.requests.iter().filter(|r| r.uri == "/api/v1/namespaces/default").count();
     assert_eq!((names(&first), names(&second)), (1, 1), "{}", first.shown());
     let gone = least(&cluster, |at| run("DEL", "first", at));
     assert!(gone.steps <= 5 && gone.writes() <= 3, "a release, {}", gone.shown());
-    // What was never there.
+    // A DEL for a container that never had an address.
     let nothing = least(&cluster, |at| run("DEL", "other", at));
     assert!(nothing.steps <= 1 && nothing.writes() == 0, "nothing to release, {}", nothing.shown());
 }
 
-/// Pools that are asked for by name cost no step.
+/// Finding pools by their names takes no further step.
 #[test]
 fn names_of_pools_are_looked_up_by_the_way() {
     let Some(cluster) = cluster() else { return };
@@ -90,7 +91,7 @@ fn names_of_pools_are_looked_up_by_the_way() {
     assert!(second.steps <= 4 && second.writes() <= 2, "{}", second.shown());
 }
 
-/// Whoever does not name the group asks for it, once.
+/// If the settings do not name the API group, one request finds it.
 #[test]
 fn the_group_is_found_with_one_request() {
     let Some(cluster) = cluster() else { return };
@@ -104,7 +105,7 @@ fn the_group_is_found_with_one_request() {
     assert_eq!(found.requests.iter().filter(|r| r.uri == "/apis").count(), 1, "{}", found.shown());
 }
 
-/// A block of another node with all its addresses taken.
+/// A block of another node, with all its addresses in use.
 fn full_block(at: usize) -> (usize, Json) {
     let cidr: BlockCidr = format!("10.0.{}.{}/28", at / 16, at % 16 * 16).parse().unwrap();
     let owner = ["node", "pod", "namespace", "timestamp"].map(|name| (name.to_string(), "x".repeat(40)));
@@ -131,7 +132,7 @@ fn full_block(at: usize) -> (usize, Json) {
     (object["spec"].to_string().len(), object)
 }
 
-/// A first block needs the names of all blocks; what is in them stays where it is.
+/// For a node's first block, only the names of the other blocks are read, and not their contents.
 #[test]
 fn a_first_block_moves_no_other() {
     let Some(cluster) = cluster() else { return };

@@ -1,4 +1,4 @@
-//! Who may not do something is told what, and what would let him.
+//! The errors for users without the necessary rights: they name the missing right and the remedy.
 
 use serde_json::json;
 
@@ -39,13 +39,13 @@ fn no_rights_at_all() {
     ]);
 }
 
-/// A right that is missing shows when something is written; then nothing stays assigned.
+/// The missing right is noticed when something is written. No address stays assigned.
 #[test]
 fn one_right_too_few() {
     let Some(cluster) = cluster() else { return };
     cluster.apply(&[node("n1"), pool("p", "10.0.0.0/16", json!({}))]);
     cluster.give_trainee("ipamblocks", &["get", "list", "create", "delete"]);
-    // With the rights that are handed out it works.
+    // With the installed roles, the same request succeeds.
     assert_eq!(Host::new(&cluster, "n1", PLUGIN).run("ADD", "c1").addresses().len(), 1);
     let answer = Host::new(&cluster, "n1", TRAINEE).run("ADD", "c2");
     answer.says(&[r#"Give trainee a role with the rule {apiGroups: ["crd.projectcalico.org"], resources: ["ipamblocks"], verbs: ["update"]}"#]);

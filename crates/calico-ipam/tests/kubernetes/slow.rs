@@ -1,4 +1,4 @@
-//! How many requests wait for each other.
+//! Counts how many requests wait for each other.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,11 +12,11 @@ use serde_json::Value as Json;
 
 use crate::fixture::{Cluster, PLUGIN};
 
-/// How late the server's answers are. Requests that wait for none arrive much closer to each other, even on a
-/// busy machine.
+/// How late the server's answers arrive. Requests that do not wait for each other are sent much closer
+/// together than that, even on a busy machine.
 const DELAY: Duration = Duration::from_millis(250);
 
-/// A way to the server on which answers are late.
+/// A proxy to the server that delays the answers.
 pub struct SlowWay {
     address: SocketAddr,
     state: Arc<State>,
@@ -61,7 +61,7 @@ impl SlowWay {
 impl Drop for SlowWay {
     fn drop(&mut self) {
         self.state.is_over.store(true, Ordering::SeqCst);
-        // Wakes the listener, which then ends.
+        // The connection wakes the thread that listens, which then ends.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -78,15 +78,15 @@ fn hand_on(mut from: TcpStream, mut to: TcpStream, answers: Option<Arc<State>>) 
                 break;
             }
         }
-        // Closed already, in most cases.
+        // In most cases the connection is closed already.
         let _ = to.shutdown(Shutdown::Both);
         let _ = from.shutdown(Shutdown::Both);
     });
 }
 
-/// Does something on the slow way; tells how many requests of the plugin's user came one after another at
-/// most. One that waits for the answer to another arrives later than that one by the delay of answers or
-/// more; so the real number is never greater.
+/// Calls `act` with a slow proxy. Gives its result, and how many requests of the plugin's user came one after
+/// another, at the least. A request that waits for another one's answer arrives at least the delay later than
+/// that one. So the true number is never greater than the given one.
 pub fn steps<T>(cluster: &Cluster, act: impl FnOnce() -> T) -> (T, usize) {
     let before = arrivals(cluster).len();
     let answer = act();
@@ -104,7 +104,7 @@ pub fn steps<T>(cluster: &Cluster, act: impl FnOnce() -> T) -> (T, usize) {
     (answer, steps)
 }
 
-/// When the requests of the plugin's user came, in the order of the answers.
+/// The times at which the requests of the plugin's user arrived, in the order of the answers.
 fn arrivals(cluster: &Cluster) -> Vec<Timestamp> {
     let text = std::fs::read_to_string(cluster.server.audit_log()).unwrap();
     let events = text.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());

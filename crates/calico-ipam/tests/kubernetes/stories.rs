@@ -1,4 +1,4 @@
-//! Allocation as a whole, as the objects in the server show it.
+//! Whole stories of allocation, as the objects in the server show them.
 
 use std::thread;
 
@@ -27,7 +27,7 @@ fn an_address_of_each_family_and_back() {
     assert_eq!(cluster.objects("blockaffinities").len(), 2);
 }
 
-/// What Calico's version 2 assigned.
+/// An address that Calico's version 2 assigned.
 #[test]
 fn the_old_handle_of_a_pod_is_released_too() {
     let Some(cluster) = cluster() else { return };
@@ -38,14 +38,15 @@ fn the_old_handle_of_a_pod_is_released_too() {
     assert_eq!(cluster.objects("ipamhandles")[0]["spec"]["handleID"], "default.web");
     assert_eq!(host.run_with("DEL", "c1", &pod("default", "web")).code, Some(0));
     assert_eq!(cluster.taken(), 0);
-    // Another container's handle may be the same text.
+    // Another container may have the same handle.
     assert_eq!(old.run("ADD", "web").addresses().len(), 1);
     assert_eq!(host.run_with("DEL", "c1", &pod("default", "web")).code, Some(0));
     assert_eq!(cluster.taken(), 1);
     assert_eq!(old.run("DEL", "web").code, Some(0));
 }
 
-/// Of two families, one that cannot be had takes the other with it; with Calico the other's address stays.
+/// If one of two families has no address, the other's address is released, too. With Calico it stays
+/// assigned.
 #[test]
 fn all_or_nothing() {
     let Some(cluster) = cluster() else { return };
@@ -58,13 +59,13 @@ fn all_or_nothing() {
     }
 }
 
-/// Hosts that know nothing of each other's locks.
+/// Several hosts, which do not share a lock, allocate at the same time.
 #[test]
 fn hosts_at_once_get_addresses_of_their_own() {
     let Some(cluster) = cluster() else { return };
     let names: Vec<String> = (0..4).map(|at| format!("n{at}")).collect();
     cluster.apply(&names.iter().map(|name| node(name)).collect::<Vec<_>>());
-    // Two blocks for four hosts: somebody borrows.
+    // There are two blocks for four hosts, so some hosts must borrow.
     cluster.apply(&[pool("p", "10.0.0.0/28", json!({"blockSize": 29}))]);
     let hosts: Vec<Host> = names.iter().map(|name| Host::new(&cluster, name, PLUGIN)).collect();
     let addresses: Vec<String> = thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! Affinities as old releases of Calico wrote them: without the labels by which a host's are found.
+//! Affinities that old releases of Calico wrote, without the labels by which a host's affinities are found.
 
 use serde_json::{Value as Json, json};
 
@@ -10,7 +10,7 @@ fn affinities() -> String {
     format!("blockaffinities.{GROUP}")
 }
 
-/// Takes the labels from all affinities.
+/// Removes the labels from all affinities.
 fn strip(cluster: &Cluster) {
     let labels = LABELS.map(|label| format!("projectcalico.org/{label}-"));
     let affinities = affinities();
@@ -38,7 +38,7 @@ fn an_address_by_name_labels_them_once() {
     assert_eq!(host.run("ADD", "c1").addresses(), ["10.10.0.224/28"]);
     assert_eq!(other.run("ADD", "c2").addresses().len(), 1);
     strip(&cluster);
-    // The block is the host's all the same.
+    // The block still belongs to the host.
     assert_eq!(host.run("ADD", "c3").addresses(), ["10.10.0.225/28"]);
     let before = labels(&cluster);
     assert!(before.len() == 2 && before.iter().all(|(_, labels)| *labels == 0), "{before:?}");
@@ -52,13 +52,13 @@ fn an_address_by_name_labels_them_once() {
     let mark = host.dir.path().join("run/cni/ipam_upgraded");
     assert!(mark.exists());
 
-    // Done once, it is not done again.
+    // The labels were added once, and are not added again before the next boot.
     strip(&cluster);
     let (answer, requests) = cluster.counted(|| host.run_with("ADD", "c5", "IP=10.10.0.251"));
     assert_eq!(answer.addresses().len(), 1);
     assert!(!requests.iter().any(|request| request.uri.contains("labelSelector=%21")), "{requests:?}");
     assert!(labels(&cluster).iter().all(|(_, labels)| *labels == 0));
-    // After the next boot it is.
+    // After the next boot, which the missing file stands for, they are.
     std::fs::remove_file(&mark).unwrap();
     assert_eq!(host.run_with("ADD", "c6", "IP=10.10.0.252").addresses().len(), 1);
     assert_eq!(labels(&cluster).iter().map(|(_, labels)| labels).sum::<usize>(), 6);

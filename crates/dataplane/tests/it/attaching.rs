@@ -1,4 +1,4 @@
-//! What is there after a container is attached.
+//! The state after a container was attached.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -154,7 +154,7 @@ fn many_at_once_are_independent() {
     );
 }
 
-/// A node agent that watches interfaces programs the same route, sometimes first.
+/// A node agent that watches interfaces makes the same route, sometimes before this program.
 #[test]
 fn a_route_that_another_program_made_first_is_fine() {
     let Some(machine) = Machine::new() else { return };

@@ -1,4 +1,5 @@
-//! A container that another network was given before: its routes stay in front of ours.
+//! A container that already has an interface in another network: its routes keep their precedence over the
+//! new ones.
 
 use std::net::IpAddr;
 
@@ -13,8 +14,8 @@ const BOTH: [&str; 2] = ["10.0.0.1", "2001:db8:1::1"];
 const FAMILIES: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
 
 impl Namespace {
-    /// Another network: interfaces with addresses of both families, and default routes of these metrics, 0
-    /// for the kernel's own.
+    /// Gives the container another network: interfaces with addresses of both families, and default routes
+    /// with these metrics. The metric 0 stands for the kernel's default.
     fn other_network(&self, metrics: [u32; 2]) {
         for (name, addr, to, metric) in [
             ("net0", "192.0.2.10", "203.0.113.0", metrics[0]),
@@ -34,7 +35,7 @@ impl Namespace {
         self.netlink(async |handle| handle.route().add(route).execute().await.unwrap());
     }
 
-    /// Metric and interface of each default route of a family, the first first.
+    /// The metric and the interface of each default route of a family, in the order of precedence.
     fn defaults(&self, family: AddressFamily) -> Vec<(u32, String)> {
         let links = self.links();
         let mut found = Vec::new();
@@ -100,7 +101,7 @@ fn a_failure_leaves_the_other_networks_routes() {
     assert_eq!((machine.host.state(), machine.container.state()), before);
 }
 
-/// A route of the highest metric has none behind it: that is told before the pair that is there already goes.
+/// No route can come after one with the highest metric. This is reported before an existing pair is removed.
 #[test]
 fn a_route_that_none_can_be_behind_is_named() {
     let Some(machine) = Machine::new() else { return };
@@ -114,7 +115,7 @@ fn a_route_that_none_can_be_behind_is_named() {
     assert_eq!(state(), before);
 }
 
-/// Both have a gateway of the same address, each on a link of its own.
+/// Both interfaces have a gateway with the same address, each on its own link.
 #[test]
 fn two_attachments_of_one_container() {
     let Some(machine) = Machine::new() else { return };
@@ -130,11 +131,11 @@ fn two_attachments_of_one_container() {
         machine.host.run(|| check(wiring)).unwrap();
     }
     assert_eq!(machine.container.defaults(AddressFamily::Inet), [(0, "eth0".into()), (1, "eth1".into())]);
-    // The first goes; what is left is whole.
+    // After the first interface is removed, the second one is complete.
     machine.host.run(|| detach(&first.netns, "eth0", None, DETACH_LIMIT)).unwrap();
     machine.host.run(|| check(&second)).unwrap();
     assert_eq!(machine.container.defaults(AddressFamily::Inet), [(1, "eth1".into())]);
-    // It comes back, and its own routes are the later ones now.
+    // The first interface is attached again. Now its routes come after those of the second.
     assert_eq!(machine.attach(&first).warnings.len(), 2);
     assert_eq!(machine.container.defaults(AddressFamily::Inet), [(1, "eth1".into()), (2, "eth0".into())]);
     for wiring in [&first, &second] {

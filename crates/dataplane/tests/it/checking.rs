@@ -1,4 +1,4 @@
-//! That a check finds what was changed, and nothing else.
+//! A check finds everything that was changed, and nothing else.
 
 use std::net::IpAddr;
 
@@ -20,7 +20,7 @@ fn change(
     space.netlink(async |handle| handle.link().change(message).execute().await.unwrap());
 }
 
-/// Deletes the main table's route to a destination; none is everything.
+/// Deletes the route to a destination from the main table; `None` stands for the default route.
 fn delete_route(space: &Namespace, family: AddressFamily, destination: Option<&str>) {
     let wanted = destination.map(|destination| ip(destination).into());
     let found = space.routes(family).into_iter().find(|route| {
@@ -140,7 +140,7 @@ fn each_deviation_is_named() {
     }
 }
 
-/// What takes more than itself along.
+/// Damage that destroys other parts, too, is also reported.
 #[test]
 fn greater_damage_is_named_too() {
     let Some(machine) = Machine::new() else { return };

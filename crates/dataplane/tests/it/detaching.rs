@@ -1,4 +1,4 @@
-//! Detaching, also when half of it is gone.
+//! Detaching a container, also when parts of the attachment are gone.
 
 use std::path::Path;
 use std::time::Duration;
@@ -61,7 +61,7 @@ fn what_is_not_ours_stays() {
 fn the_caller_is_not_held_longer_than_it_wants() {
     let Some(machine) = Machine::new() else { return };
     let wiring = machine.wiring(&BOTH);
-    // On a busy machine the kernel may be done before the caller looks.
+    // On a busy machine the kernel may finish before the caller checks, so this is tried several times.
     let timed_out = (0..50).any(|_| {
         machine.attach(&wiring);
         let result = machine.host.run(|| detach(&wiring.netns, "eth0", None, Duration::ZERO));

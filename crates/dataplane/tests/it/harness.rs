@@ -1,4 +1,4 @@
-//! Namespaces to test in.
+//! Network namespaces for tests.
 
 use std::fs::{self, File};
 use std::net::IpAddr;
@@ -19,11 +19,11 @@ use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteScope, R
 use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// A network namespace that lives as long as this, or as sockets in it.
+/// A network namespace. It exists until this value, and the last socket in it, are dropped.
 pub struct Namespace(File);
 
 impl Namespace {
-    /// None without the right to make one.
+    /// Makes a namespace; `None` if this process has no right to.
     pub fn new() -> Option<Self> {
         let made = thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
@@ -36,12 +36,12 @@ impl Namespace {
         }
     }
 
-    /// A path to it, as a runtime would give.
+    /// A path of the namespace, as a runtime would give it.
     pub fn path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()).into()
     }
 
-    /// Runs something on a thread inside.
+    /// Runs `work` on a thread in the namespace.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let inside = || {
             move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
@@ -52,7 +52,7 @@ impl Namespace {
         })
     }
 
-    /// Asks the kernel something inside.
+    /// Runs requests to the kernel in the namespace.
     pub fn netlink<T: Send>(&self, work: impl AsyncFnOnce(Handle) -> T + Send) -> T {
         self.run(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -78,13 +78,15 @@ impl Namespace {
         self.links().iter().any(|link| link.name == name)
     }
 
-    /// Makes a pair of interfaces inside, both up, the first with an address and a route by it.
+    /// Makes a pair of interfaces, both up, in the namespace. The first gets an address, and a route leads to
+    /// it.
     pub fn pair(&self, name: &str, address: IpAddr, route: (IpAddr, u8)) {
         let other = format!("{name}-peer");
         self.netlink(async |handle| {
             handle.link().add(LinkVeth::new(name, &other).build()).execute().await.unwrap();
         });
-        // Addresses that come and go by themselves would blur what a test compares.
+        // The kernel gives interfaces addresses of their own at random times. They are turned off, since they
+        // would disturb comparisons.
         for name in [name, &other] {
             self.set_sysctl(&format!("ipv6/conf/{name}/accept_dad"), "0");
             self.set_sysctl(&format!("ipv6/conf/{name}/addr_gen_mode"), "1");
@@ -108,13 +110,13 @@ impl Namespace {
         }
     }
 
-    /// Makes an interface that is no pair. Tells whether the kernel can.
+    /// Makes an interface that is no pair. `false` if the kernel cannot.
     pub fn bridge(&self, name: &str) -> bool {
         self.netlink(async |handle| handle.link().add(LinkBridge::new(name).build()).execute().await.is_ok())
     }
 
-    /// Routes an address to an interface once it is up. Tells whether it was there in time and nobody had
-    /// done so.
+    /// Adds a route to an interface as soon as the interface is up. Gives whether that was in time, and
+    /// before any other program.
     pub fn route_as_soon_as_up(&self, name: &str, address: IpAddr, stop: &AtomicBool) -> bool {
         self.netlink(async |handle| {
             while !stop.load(Ordering::Relaxed) {
@@ -148,8 +150,8 @@ impl Namespace {
         self.run(|| fs::write(format!("/proc/sys/net/{file}"), value).unwrap());
     }
 
-    /// All that an attachment could leave behind: interfaces, addresses, routes, and settings of the whole
-    /// namespace.
+    /// Everything that an attachment could leave behind: interfaces, addresses, routes, and settings of the
+    /// whole namespace.
     pub fn state(&self) -> Vec<String> {
         let mut state: Vec<String> = self.links().iter().map(|link| format!("{link:?}")).collect();
         state.extend(self.netlink(async |handle| {
@@ -161,7 +163,7 @@ impl Namespace {
                 .collect::<Vec<_>>()
         }));
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            // The kernel adds those of groups in its own time.
+            // The kernel adds multicast routes at random times.
             let routes = self.routes(family).into_iter().filter(|r| r.header.kind != RouteType::Multicast);
             state.extend(routes.map(|route| {
                 let known = |attribute: &&RouteAttribute| {
@@ -192,7 +194,7 @@ impl Namespace {
     }
 }
 
-/// What a test wants to know of an interface.
+/// The facts about an interface that tests compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkState {
     pub name: String,
@@ -236,14 +238,14 @@ impl From<LinkMessage> for LinkState {
     }
 }
 
-/// A host with the default routes that a host has, and a container.
+/// A host with default routes, and a container.
 pub struct Machine {
     pub host: Namespace,
     pub container: Namespace,
 }
 
 impl Machine {
-    /// None, with a message, where this process may not make namespaces.
+    /// Makes the namespaces. `None`, after a message, if this process has no right to.
     pub fn new() -> Option<Self> {
         let (Some(host), Some(container)) = (Namespace::new(), Namespace::new()) else {
             eprintln!("skipped: network namespaces need root");

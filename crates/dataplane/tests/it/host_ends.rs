@@ -1,4 +1,4 @@
-//! What tells whose a host's end is, and that only that one goes.
+//! Finding out to whom a host's end belongs, and removing only that end.
 
 use std::path::Path;
 
@@ -41,7 +41,7 @@ fn an_end_tells_whose_it_is_and_what_leads_to_it() {
     assert_eq!((found.alias, found.addresses), (None, vec![]));
 }
 
-/// What has the name by then is another's.
+/// An end is removed by its index: another interface that has taken its name stays.
 #[test]
 fn an_end_goes_by_its_number() {
     let Some(machine) = Machine::new() else { return };
@@ -77,7 +77,8 @@ fn only_the_pair_that_is_meant_is_replaced() {
     assert!(next.has("eth0") && !machine.container.has("eth0"));
 }
 
-/// Whatever it is called. What leads to no pair is no container's.
+/// Ends are found by the addresses that are routed to them, whatever their names. A route to an interface
+/// that is no pair does not count.
 #[test]
 fn ends_are_found_by_what_is_routed_to_them() {
     let Some(machine) = Machine::new() else { return };
@@ -94,7 +95,7 @@ fn ends_are_found_by_what_is_routed_to_them() {
     assert!(to(&[]).is_empty() && to(&["10.0.0.3"]).is_empty());
 }
 
-/// The end that it would replace is not taken down for nothing.
+/// The request is refused before the pair that it would replace is removed.
 #[test]
 fn an_address_that_leads_elsewhere_is_refused_before_anything_goes() {
     let Some(machine) = Machine::new() else { return };

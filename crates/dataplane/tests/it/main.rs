@@ -1,6 +1,6 @@
-//! Attaches, checks and detaches containers in network namespaces that the tests make: one that plays the
-//! host, and containers. The machine's own is never touched. They need root, and say so when they are
-//! skipped.
+//! Attaches, checks and detaches containers in network namespaces that the tests make: one stands for the
+//! host, the others are containers. The machine's own network is not changed. The tests need root, and print
+//! so when they are skipped.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What cannot be attached, what is said about it, and that nothing is left.
+//! Attachments that are refused: the errors, and that nothing is left behind.
 
 use std::path::Path;
 
@@ -85,7 +85,7 @@ fn what_the_kernel_refuses_half_way_leaves_nothing() {
     let Some(machine) = Machine::new() else { return };
     let before = (machine.host.state(), machine.container.state());
     let gateway = Wiring { routes: vec!["169.254.1.1/32".parse().unwrap()], ..machine.wiring(&BOTH) };
-    // The gateway's own route is there before it.
+    // The route to the gateway exists already when the same route is added again.
     let error = refused(&machine, &Wiring { routes: [&gateway.routes[..]; 2].concat(), ..gateway.clone() })
         .to_string();
     assert!(error.contains("refused to route 169.254.1.1/32 through 169.254.1.1 by eth0"), "{error}");

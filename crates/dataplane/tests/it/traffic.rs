@@ -9,7 +9,8 @@ use dataplane::attach;
 
 use crate::harness::{Machine, Namespace, ip, wiring};
 
-/// Sends a line from one namespace to an address of another, which answers with the address it came from.
+/// Sends a line from one namespace to an address in another. Gives the sender's address as the receiver saw
+/// it.
 fn talk(from: &Namespace, to: &Namespace, address: IpAddr) -> IpAddr {
     let listener = to.run(|| TcpListener::bind((address, 0)).unwrap());
     let port = listener.local_addr().unwrap().port();

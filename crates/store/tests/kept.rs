@@ -1,4 +1,5 @@
-//! A view that is taken on by one's own writes, and two batches as one: against what a store then holds.
+//! Compares two computations with what a store really holds: a view after this process's own writes, and two
+//! batches that are appended to each other.
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
@@ -29,15 +30,16 @@ fn counted(count: u32) -> Value {
     })
 }
 
-/// A write as it is drawn: of which record, whether it deletes, whether it expects what is not so, and what
-/// it stores.
+/// A random write: the number of its record, whether it deletes, whether its expectation is wrong, and the
+/// count that it stores.
 type Draw = (u8, bool, bool, u32);
 
 fn draws(keys: std::ops::Range<u8>) -> impl Strategy<Value = Vec<Draw>> {
     prop::collection::vec((keys, any::<bool>(), prop::bool::weighted(0.05), 0..100u32), 0..8)
 }
 
-/// The batch of these writes on a view: each expects what is known, or what the one before left.
+/// The batch of these writes, planned on a view. Each write expects the known state of its record, or what an
+/// earlier write of the batch leaves.
 fn batch(draws: &[Draw], view: &View) -> Batch {
     let mut batch = Batch::new();
     let mut last: BTreeMap<Key, (usize, bool)> = BTreeMap::new();
@@ -73,7 +75,7 @@ async fn applied(store: &MemoryStore, batch: &Batch) -> Report {
     store.commit(batch, WITHIN).await.unwrap()
 }
 
-/// A store of a few records.
+/// A store with a few records.
 async fn some_store(numbers: &[u8]) -> MemoryStore {
     let store = MemoryStore::new();
     numbers.iter().for_each(|number| store.put(key(*number), counted(1)));
@@ -81,8 +83,7 @@ async fn some_store(numbers: &[u8]) -> MemoryStore {
 }
 
 proptest! {
-    /// After each of many batches, applied in whole or in part, the view that was taken on is what a read
-    /// finds.
+    /// After each of many batches, applied in full or in part, the view after the batch equals a read.
     #[test]
     fn a_view_after_a_batch_equals_a_read(start in prop::collection::vec(0..6u8, 0..6), batches in prop::collection::vec(draws(0..6), 1..8)) {
         block_on(async {
@@ -98,8 +99,9 @@ proptest! {
         })?;
     }
 
-    /// Two batches as one, the second planned on what the first would leave, leave what they leave one after
-    /// the other, and are told alike; where the first is refused, the second is not tried.
+    /// The second batch is planned on the view that the first would leave. Appended to each other, the two
+    /// leave the same records and get the same reports as one after the other. If the first is refused, the
+    /// second is not tried.
     #[test]
     fn a_batch_appended_equals_one_after_the_other(
         start in prop::collection::vec(0..6u8, 0..6),

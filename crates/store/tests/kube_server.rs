@@ -15,15 +15,15 @@ mod kube_server {
     use serde_json::{Value as Json, json};
     use servers::kube_server::{KubeServer, KubeServerOptions, is_left_out};
 
-    /// A file or folder of the manifests.
+    /// The path of a file or folder of manifests in `deploy`.
     fn deploy(path: &str) -> PathBuf {
         PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy")).join(path)
     }
 
-    /// Calico's two groups.
+    /// The two API groups of Calico.
     const GROUPS: [&str; 2] = ["crd.projectcalico.org/v1", "projectcalico.org/v3"];
 
-    /// One server for all tests of manifests, as its start is what takes time.
+    /// All tests of manifests use one server, since starting it takes most of the time.
     #[test]
     fn manifests() {
         if is_left_out() {
@@ -44,7 +44,8 @@ mod kube_server {
         rights::rights_are_given_by_bindings_alone(&server);
     }
 
-    /// Runs kubectl with a list of objects; what it answers, and its errors, each as one text.
+    /// Runs kubectl with a list of objects as its input. Gives its output as one text, and each of its
+    /// errors.
     fn with_objects(server: &KubeServer, arguments: &[&str], objects: &[Json]) -> (String, Vec<String>) {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
         let mut command = server.kubectl(arguments);
@@ -58,7 +59,7 @@ mod kube_server {
         (String::from_utf8(out.stdout).unwrap(), errors.map(str::to_string).collect())
     }
 
-    /// Lets the API server say what it thinks of each object, by its name, without storing any.
+    /// The API server's verdict on each object, by the object's name. Nothing is stored.
     fn verdicts(server: &KubeServer, objects: &[Json]) -> Vec<String> {
         let (_, errors) = with_objects(server, &["create", "--dry-run=server", "--validate=ignore"], objects);
         let of = |object: &Json| {
@@ -71,7 +72,7 @@ mod kube_server {
         verdicts
     }
 
-    /// The objects as they were stored, or answered, in the order in which they were sent.
+    /// Creates the objects. Gives them as the server stored them, in the same order.
     fn create(server: &KubeServer, objects: &[Json]) -> Vec<Json> {
         let (answer, errors) = with_objects(server, &["create", "-o", "json", "--validate=ignore"], objects);
         assert_eq!(errors, Vec::<String>::new());

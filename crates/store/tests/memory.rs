@@ -1,4 +1,4 @@
-//! The store in memory passes the suite.
+//! The store in memory passes the conformance suite.
 
 use store::MemoryStore;
 use store::testing::{Backend, Promises};

@@ -1,5 +1,5 @@
-//! Batches that are applied write by write, and reads part by part, pass the suite as well: it asks for no
-//! more than the port promises.
+//! A store that applies batches write by write, and reads sets part by part, passes the conformance suite as
+//! well: the suite asks for no more than the port promises.
 
 use store::MemoryStore;
 use store::testing::{Backend, FaultPlan, Faulty, Promises};

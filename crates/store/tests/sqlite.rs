@@ -1,6 +1,6 @@
-//! The embedded store passes the suite.
+//! The embedded store passes the conformance suite.
 
-// All of it is test code.
+// Everything here is test code.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! Damage at many places of a file: what is called a backup, and what is restored, is either whole or
+//! Damages a store's file at many places. Every backup from it, and every restore, is then either complete or
 //! refused.
 
-// All of it is test code.
+// Everything here is test code.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -22,12 +22,13 @@ fn open(path: &Path) -> Result<SqliteStore, store::StoreError> {
     SqliteStore::open(path, SqliteOptions::default())
 }
 
-/// A store as a small cluster has it, some of it changed and deleted again, all in the one file.
+/// Fills a store like that of a small cluster, with some records changed and deleted again. Everything is in
+/// the one file.
 async fn filled(path: &Path) {
     commits(path).await.checkpoint(WITHIN).await.unwrap();
 }
 
-/// The same, with the latest of it beside the file.
+/// Fills a store in the same way, but leaves the latest commits in the -wal file.
 async fn commits(path: &Path) -> SqliteStore {
     let store = open(path).unwrap();
     let mut records: Vec<(Key, Value)> = Vec::new();
@@ -60,7 +61,7 @@ async fn commits(path: &Path) -> SqliteStore {
     store
 }
 
-/// What a backup has to hold.
+/// The contents that a backup must have.
 fn contents(path: &Path) -> Option<Vec<(String, String)>> {
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
     let mut all = conn.prepare("SELECT key, value FROM kv ORDER BY key").ok()?;
@@ -68,7 +69,7 @@ fn contents(path: &Path) -> Option<Vec<(String, String)>> {
     rows.collect::<Result<_, _>>().ok()
 }
 
-/// Damages a file in one of the ways in which files are; tells which.
+/// Damages the bytes of a file in one of the usual ways. Gives which.
 fn damage(bytes: &mut Vec<u8>, seed: u64) -> String {
     let mut rng = fastrand::Rng::with_seed(seed);
     let at = rng.usize(..bytes.len());
@@ -115,7 +116,7 @@ async fn a_damaged_file_is_no_backup_and_gives_none() {
     let (mut backed_up, mut restored) = (0, 0);
     let target = path("target.db");
     for seed in 0..SEEDS {
-        // The store itself, with what was last committed in the file.
+        // First the store itself, with its last commits in the file.
         let mut bytes = fs::read(path("store.db")).unwrap();
         let what = damage(&mut bytes, seed);
         let source = path(&format!("source{seed}.db"));
@@ -130,7 +131,7 @@ async fn a_damaged_file_is_no_backup_and_gives_none() {
         } else {
             assert!(!copy.exists(), "seed {seed}: {what}: no half backup is left");
         }
-        // A backup.
+        // Then a backup.
         let mut bytes = fs::read(path("good.db")).unwrap();
         let what = damage(&mut bytes, seed);
         let backup = path(&format!("backup{seed}.db"));
@@ -141,11 +142,11 @@ async fn a_damaged_file_is_no_backup_and_gives_none() {
             assert_eq!(found.as_ref(), Some(&good), "seed {seed}: {what} in the backup");
         }
     }
-    // Some damage is to what nothing lies in.
+    // Some damage hits unused parts of the file, so some backups succeed.
     assert!(backed_up < SEEDS / 2 && restored < SEEDS / 2, "{backed_up} {restored}");
 }
 
-/// What a hand has put into a file that holds three handles.
+/// A store with three handles, after someone has changed its file by hand with that SQL.
 async fn mangled(path: &Path, sql: &str) -> Result<SqliteStore, store::StoreError> {
     let store = open(path).unwrap();
     for name in ["a", "b", "c"] {
@@ -181,8 +182,8 @@ async fn a_revision_that_is_none_stops_no_other_record() {
         let revision = view.unreadable(&key).unwrap().revision.clone();
         let error = store.backup(&dir.path().join("copy.db"), WITHIN).await.unwrap_err().to_string();
         assert!(error.contains(&path_of), "{error}");
-        // Nothing of it keeps others from being written, by a guard of their scope neither; and it can be
-        // deleted.
+        // The damaged record does not keep others from being written, not even with a guard on its scope; and
+        // it can be deleted.
         let mut batch = Batch::new();
         let since = view.revision().unwrap().clone();
         batch.guards.push(store::Guard::Scope { scope: Scope::Handles, since });
@@ -248,7 +249,7 @@ async fn a_counter_that_says_nothing_is_told_with_the_remedy() {
             let has = |word: &str| error.contains(word);
             assert!(has("store.db") && has("counter") && has("datastore restore"), "{sql}: {error}");
         }
-        // As it says.
+        // Follows what the message says.
         drop(store);
         fs::rename(&path, dir.path().join("aside.db")).unwrap();
         let _ = fs::remove_file(dir.path().join("store.db-wal"));
@@ -263,8 +264,8 @@ const TORN: &str = "does not end as it should";
 const SHORT: &str = "ends before the commits do";
 const NO_START: &str = "does not begin as a -wal file does";
 
-/// What may truly be said of a -wal file that was damaged so. Whoever had it open knows which commits were in
-/// it.
+/// The messages that are true for a -wal file with that damage. A process that had the file open knows which
+/// commits were in it.
 fn reasons(wal: &[u8], damaged: &[u8], in_use: bool) -> Vec<&'static str> {
     let number = |at: usize| u32::from_be_bytes(wal[at..at + 4].try_into().unwrap());
     let frame = 24 + number(8) as usize;
@@ -274,7 +275,8 @@ fn reasons(wal: &[u8], damaged: &[u8], in_use: bool) -> Vec<&'static str> {
         starts.into_iter().take_while(|at| is_used(*at)).filter(|at| number(at + 4) != 0).collect();
     let last = commits[commits.len() - 2] + frame;
     if damaged.len() < wal.len() {
-        // What is left of it is sound, and so is a part of a transaction that was never answered.
+        // The part that is left is valid, or ends with a part of a transaction, which may never have been
+        // answered.
         return if in_use { vec![SHORT, OTHER] } else { vec![TORN] };
     }
     let differing = |at: &usize| wal[*at] != damaged[*at];
@@ -282,14 +284,15 @@ fn reasons(wal: &[u8], damaged: &[u8], in_use: bool) -> Vec<&'static str> {
     let end = (0..wal.len()).rfind(differing).unwrap();
     match () {
         () if first < 32 => vec![NO_START],
-        // In the last transaction: who did not know it before cannot tell whether it was answered.
+        // The damage is in the last transaction. A process that did not know the transaction cannot tell
+        // whether it was answered.
         () if first >= last => vec![if in_use { OTHER } else { TORN }],
         () if end < commits[commits.len() - 3] => vec![MORE],
         () => vec![MORE, OTHER, TORN],
     }
 }
 
-/// The same where most of it lies in the -wal file, before anybody opens it and while it is in use.
+/// Damages a -wal file that holds most of the store, before any process opens it and while one uses it.
 #[tokio::test]
 async fn a_damaged_wal_gives_no_backup() {
     let dir = tempfile::tempdir().unwrap();
@@ -370,7 +373,7 @@ async fn what_computes_without_end_is_refused_and_not_begun() {
             assert!(error.contains(&format!("the {what} in it is not what this program makes")), "{error}");
         };
         refused(mangled(&path("store.db"), &sql).await.unwrap_err());
-        // As a backup; and in a store that is in use.
+        // The file is used as a backup, and as a store that is in use.
         let store = mangled(&path("other.db"), "").await.unwrap();
         store.backup(&path("backup.db"), WITHIN).await.unwrap();
         Connection::open(path("backup.db")).unwrap().execute_batch(&sql).unwrap();
@@ -389,7 +392,7 @@ async fn what_stands_beside_the_tables_is_left_alone() {
     store.backup(&dir.path().join("copy.db"), WITHIN).await.unwrap();
 }
 
-/// The watch tells that the record cannot be read, and whatever follows.
+/// The watch reports that the record cannot be read, and then all later changes.
 #[tokio::test]
 async fn a_revision_that_is_none_stops_no_watch() {
     let handle = |name: &str| Key::Handle(HandleId::new(name).unwrap());

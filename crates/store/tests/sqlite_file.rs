@@ -1,6 +1,6 @@
-//! The embedded store and its file: what is refused and how, what is created, backup and restore.
+//! The embedded store's file: which files are refused and how, what is created, backup and restore.
 
-// All of it is test code.
+// Everything here is test code.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -41,7 +41,8 @@ async fn revision(store: &SqliteStore) -> i64 {
     view.revision().unwrap().as_str().parse().unwrap()
 }
 
-/// What opening tells: the text names the file and something to do, and the file stays as it was.
+/// The error of opening a file. Checks that its text names the file and a remedy, and that the file is
+/// unchanged.
 fn refusal(path: &Path, words: &[&str]) -> StoreError {
     let before = fs::read(path).ok();
     let error = open(path).expect_err("it is refused");
@@ -80,7 +81,7 @@ async fn a_reader_sees_the_file_that_another_creates() {
     assert_eq!(names(&reader).await, [""; 0]);
     create(&writer, "a").await.unwrap();
     assert_eq!(names(&reader).await, ["a"]);
-    // And one whose creation was cut short.
+    // A file whose creation was cut short.
     let path = dir.path().join("empty.db");
     fs::write(&path, "").unwrap();
     let store = open(&path).unwrap();
@@ -151,7 +152,7 @@ async fn a_damaged_file_is_told_and_left_alone() {
         create(&store, &format!("h{index}")).await.unwrap();
     }
     drop(store);
-    // Without -wal the pages are read from the file itself.
+    // Without the -wal file, the pages are read from the database file itself.
     Connection::open(&path).unwrap().pragma_update(None, "wal_checkpoint", "TRUNCATE").unwrap();
     let mut bytes = fs::read(&path).unwrap();
     let end = bytes.len();
@@ -266,7 +267,7 @@ async fn backup_and_restore() {
     }
     let before = revision(&store).await;
 
-    // By another process.
+    // The restore is done through another connection, as by another process.
     open(&path).unwrap().restore(&backup, WITHIN).await.unwrap();
     assert_eq!(names(&store).await, ["a", "b"]);
     assert!(revision(&store).await > before, "revisions only grow");
@@ -275,13 +276,13 @@ async fn backup_and_restore() {
         assert!(matches!(watch.next().await, Ok(Event::InitApply(record)) if record.key == handle(name)));
     }
     assert!(matches!(watch.next().await, Ok(Event::InitDone(_))));
-    // What was known before the restore is of no use for a compare-and-swap.
+    // A revision from before the restore no longer matches.
     let mut batch = Batch::new();
     batch.delete(handle("a"), Expect::Revision(api::Revision::from(1)));
     let report = store.commit(&batch, WITHIN).await.unwrap();
     assert!(matches!(report.outcomes[..], [Outcome::Refused(_)]), "{report:?}");
 
-    // A backup needs no other files beside it, and is itself a store.
+    // A backup needs no other file beside it, and can be used as a store.
     assert!(!dir.path().join("backup.db-wal").exists());
     let moved = dir.path().join("moved.db");
     fs::rename(&backup, &moved).unwrap();
@@ -289,7 +290,7 @@ async fn backup_and_restore() {
     assert_eq!(names(&store).await, ["a", "b"]);
     create(&store, "d").await.unwrap();
     assert!(dir.path().join("moved.db-wal").exists());
-    // Into a place where nothing is.
+    // A backup can be restored where no store exists.
     let fresh = open(&dir.path().join("fresh.db")).unwrap();
     fresh.restore(&moved, WITHIN).await.unwrap();
     assert_eq!(names(&fresh).await, ["a", "b", "d"]);
@@ -327,7 +328,7 @@ async fn the_write_ahead_log_stays_short_among_processes_that_come_and_go() {
     let path = dir.path().join("store.db");
     let mut longest = 0;
     for index in 0..300 {
-        // Each opens alone, commits once and is gone.
+        // Each store opens the file alone, commits once, and is closed.
         create(&open(&path).unwrap(), &format!("h{index}")).await.unwrap();
         longest = fs::metadata(dir.path().join("store.db-wal")).unwrap().len().max(longest);
     }

@@ -1,7 +1,7 @@
-//! The embedded store while somebody removes its -shm file, through which processes see each other's commits.
-//! The test binary starts itself again as other processes.
+//! The embedded store while its -shm file is removed again and again. Processes see each other's commits
+//! through that file. The test binary starts itself again as other processes.
 
-// All of it is test code; the environment is how the processes are told what to do.
+// Everything here is test code. The processes learn what to do from environment variables.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout)]
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ fn key(number: u32) -> Key {
     Key::Handle(HandleId::new(&format!("n{number:05}")).unwrap())
 }
 
-/// Who has the number stands in the record, as a count.
+/// The owner of a number is stored in the record, as a count.
 fn of(owner: u32) -> Value {
     Value::Handle(Handle {
         blocks: BTreeMap::from([("10.0.0.0/26".parse().unwrap(), owner)]),
@@ -32,8 +32,8 @@ fn of(owner: u32) -> Value {
     })
 }
 
-/// Takes the lowest number that is free, as an ADD takes an address. `None` where it is not known whether it
-/// was taken.
+/// Takes the lowest free number, as an ADD takes an address. `None` if it is unknown whether the number was
+/// taken.
 async fn take(store: &SqliteStore, owner: u32) -> Result<Option<u32>, StoreError> {
     loop {
         let view = store.read(&ReadSet::new().scope(Scope::Handles, Depth::Full), WITHIN).await?;
@@ -48,7 +48,7 @@ async fn take(store: &SqliteStore, owner: u32) -> Result<Option<u32>, StoreError
     }
 }
 
-/// Not a test: what the other processes do. Does nothing without a file.
+/// Not a test, but the work of the other processes. Does nothing without a file in the environment.
 #[tokio::test]
 async fn another_process() {
     let Some(path) = std::env::var_os(FILE) else { return };
@@ -59,7 +59,7 @@ async fn another_process() {
         if done >= EACH {
             break;
         }
-        // Every other one by a connection that is in use for longer.
+        // Every second number is taken through a connection that is used for longer.
         let Ok(store) = SqliteStore::open(path, SqliteOptions::default()) else { continue };
         for _ in 0..=done % 2 * 5 {
             match take(&store, std::process::id()).await {
@@ -69,7 +69,7 @@ async fn another_process() {
                     done += 1;
                 }
                 Ok(None) => println!("unknown"),
-                // The message says to start again.
+                // The message says to start the process again.
                 Err(error) => {
                     println!("{error}");
                     break;
@@ -88,8 +88,8 @@ fn start(path: &Path) -> Child {
         .unwrap()
 }
 
-/// Lets processes take numbers while the -shm file is removed again and again; nothing is given twice, and
-/// what was given is still there.
+/// Processes take numbers while the -shm file is removed again and again. No number is taken twice, and every
+/// taken number is stored.
 async fn race(pause: Duration) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.db");

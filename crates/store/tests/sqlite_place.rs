@@ -1,7 +1,6 @@
-//! The embedded store's file and those beside it: under one name, together, and undamaged when they are
-//! called a backup.
+//! The place of the embedded store's file and of those beside it: under one name, side by side.
 
-// All of it is test code.
+// Everything here is test code.
 #![allow(clippy::unwrap_used)]
 
 mod sqlite_fixture;
@@ -41,7 +40,7 @@ async fn a_second_name_is_refused_by_both_and_at_once() {
     );
     fs::remove_file(&other).unwrap();
     create(&store, "b").await.unwrap();
-    // A -wal file that two think theirs is one of them's at most.
+    // A -wal file with two names belongs to at most one of two databases.
     fs::hard_link(beside(&path, "wal"), beside(&other, "wal")).unwrap();
     refused(create(&store, "c").await, &["store.db", "store.db-wal has 2 names"]);
     refused(open(&path), &["store.db-wal has 2 names"]);
@@ -69,8 +68,8 @@ async fn a_symbolic_link_is_no_second_name() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "nothing lies beside the links");
 }
 
-/// After any number of commits, with a -wal file of any length: without it the store is not taken for
-/// complete, nor for a new one, and nothing is made or changed.
+/// The number of commits and the length of the -wal file vary. Without its -wal file, the store is taken
+/// neither for complete nor for new, and no file is made or changed.
 #[tokio::test]
 async fn a_lost_wal_is_told() {
     for commits in [0, 1, 2, 5, 60, 200] {
@@ -107,7 +106,7 @@ async fn a_lost_wal_is_told() {
                 refused(fresh.restore(&path, WITHIN).await, &["its -wal is missing"]);
                 assert_eq!(fs::read(&path).unwrap(), before);
                 assert!(!beside(&path, "wal").exists());
-                // What the message offers.
+                // Follows what the message says.
                 go_on(&path);
                 let store = open(&path).unwrap();
                 assert!(count(&store).await <= commits);
@@ -117,8 +116,7 @@ async fn a_lost_wal_is_told() {
     }
 }
 
-/// A checkpoint puts all of it into the file; nothing less than all of it is needed to go on without the -wal
-/// file.
+/// A checkpoint moves everything into the database file. Only then can the store go on without the -wal file.
 #[tokio::test]
 async fn a_checkpoint_leaves_nothing_outside_of_the_file() {
     let dir = tempfile::tempdir().unwrap();
@@ -136,8 +134,8 @@ async fn a_checkpoint_leaves_nothing_outside_of_the_file() {
     }
 }
 
-/// Another program that is the last to close the file moves the -wal file into it and removes it: nothing is
-/// missing then.
+/// Another program closes the file as the last one, moves the -wal file into it, and removes the -wal file:
+/// nothing is missing then.
 #[tokio::test]
 async fn a_wal_that_another_program_has_moved_is_not_missing() {
     let dir = tempfile::tempdir().unwrap();
@@ -159,8 +157,8 @@ async fn a_wal_that_another_program_has_moved_is_not_missing() {
     assert_eq!(count(&open(&path).unwrap()).await, 120);
 }
 
-/// The file is gone or emptied, and its -wal file is not: a new store in its place would hand out everything
-/// again.
+/// The database file is gone or empty, and its -wal file is still there. A new store in its place would hand
+/// out all addresses again.
 #[tokio::test]
 async fn a_wal_without_its_file_is_told() {
     let dir = tempfile::tempdir().unwrap();

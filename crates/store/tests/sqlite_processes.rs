@@ -1,7 +1,7 @@
-//! The embedded store among processes. The test binary starts itself again as another process, with a role in
-//! its environment.
+//! The embedded store, used by several processes. The test binary starts itself again as other processes,
+//! with a role in the environment.
 
-// All of it is test code; the environment is how the processes are told their roles.
+// Everything here is test code. The processes learn their roles from the environment.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout)]
 
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ async fn count<S: Store>(store: &S, name: &str) -> u32 {
     view.full(&key(name)).unwrap().map_or(0, |record| count_of(&record.value))
 }
 
-/// One compare-and-swap; whether it was applied.
+/// Tries one compare-and-swap. Gives whether it was applied.
 async fn try_increment<S: Store>(store: &S, name: &str) -> Result<bool, StoreError> {
     let view = store.read(&ReadSet::new().key(key(name)), WITHIN).await?;
     let (expect, count) = match view.full(&key(name)).unwrap() {
@@ -63,7 +63,7 @@ fn open_or_error(path: &Path) -> Result<SqliteStore, StoreError> {
     SqliteStore::open(path, SqliteOptions { poll: Duration::from_millis(5), ..SqliteOptions::default() })
 }
 
-/// Another process with that role. `through` starts it: a program and arguments, or nothing.
+/// Starts another process with that role. If `through` is not empty, it is a command that starts the process.
 fn start(role: &str, path: &Path, through: &[&str]) -> Child {
     let own = std::env::current_exe().unwrap();
     let own = own.to_str().unwrap();
@@ -83,7 +83,7 @@ fn finish(child: Child) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
-/// Not a test: what the other processes do. Does nothing without a role.
+/// Not a test, but the work of the other processes. Does nothing without a role.
 #[tokio::test]
 async fn another_process() {
     let Ok(role) = std::env::var(ROLE) else { return };
@@ -99,7 +99,7 @@ async fn another_process() {
         "own record" => {
             let own = std::process::id().to_string();
             for _ in 0..20 {
-                // A process of its own for each would do the same: open, read, commit, close.
+                // This does the same as a process of its own would: open, read, commit, close.
                 assert!(try_increment(&open(&path), &own).await.unwrap());
             }
         }
@@ -187,7 +187,7 @@ async fn fill(path: &Path) {
 async fn processes_that_count_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
-    // The file does not exist: they also create it at once.
+    // The file does not exist, so the processes also create it at the same time.
     let children: Vec<_> = (0..16).map(|_| start("increment", &path, &[])).collect();
     children.into_iter().for_each(finish);
     assert_eq!(count(&open(&path), "count").await, 16 * 20);
@@ -215,7 +215,7 @@ async fn what_was_answered_survives_a_kill() {
         let mut child = start("until killed", &path, &[]);
         let lines = BufReader::new(child.stdout.take().unwrap());
         let mut lines = lines.lines().map_while(Result::ok);
-        // The first answer says that it is at work; it is killed at another moment each time.
+        // The first answer shows that the process works. It is killed at another moment each time.
         let first = lines.by_ref().find_map(|line| line.strip_prefix("answered ").map(String::from));
         answered = first.expect("it answers").parse().unwrap();
         std::thread::sleep(Duration::from_micros(round * 1700));
@@ -227,7 +227,7 @@ async fn what_was_answered_survives_a_kill() {
             }
         }
         let found = count(&open(&path), "count").await;
-        // One more may have been stored and not answered.
+        // One more commit may have been stored without an answer.
         assert!((answered..=answered + 1).contains(&found), "round {round}: {found} for {answered}");
         assert!(try_increment(&open(&path), "count").await.unwrap());
     }
@@ -257,7 +257,7 @@ async fn a_watch_sees_what_another_process_does() {
     finish(child);
 }
 
-/// Runs a role with a command before it, in a mount namespace of its own. Where that is not possible it says
+/// Runs a role in a mount namespace of its own, after the command `mount`. Where that is not possible, prints
 /// so and leaves the test out.
 fn run_in_namespace(role: &str, path: &Path, mount: &str) {
     let may = Command::new("unshare").args(["-m", "true"]).stderr(Stdio::null()).status();
@@ -280,7 +280,7 @@ fn a_full_disk_loses_nothing() {
 async fn a_commit_that_fails_under_way_is_unknown() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
-    // Writes beyond the limit fail, as those of a failing disk do.
+    // Writes beyond the limit fail, like those of a failing disk.
     let limit = "trap '' XFSZ && ulimit -f 200 && exec \"$0\" \"$@\"";
     let child = start("failing writes", &path, &["sh", "-c", limit]);
     let output = child.wait_with_output().unwrap();
@@ -305,8 +305,7 @@ async fn a_read_only_filesystem_can_be_read() {
     run_in_namespace("read-only", &path, &mount);
 }
 
-/// As a container gets it that is given the file alone, whatever else it is given; and the folder, which is
-/// the right way.
+/// A container may get the file mounted alone, which is refused, or the folder, which is the right way.
 #[tokio::test]
 async fn a_file_that_is_mounted_alone_is_refused_and_a_folder_is_not() {
     let dir = tempfile::tempdir().unwrap();
@@ -319,7 +318,7 @@ async fn a_file_that_is_mounted_alone_is_refused_and_a_folder_is_not() {
     std::fs::write(&other, "").unwrap();
     let mount = |from: &Path, to: &Path| format!("mount --bind {} {}", from.display(), to.display());
     run_in_namespace("mounted alone", &other, &mount(&original, &other));
-    // Upon itself it is no better: elsewhere the mount may not be seen.
+    // A file that is mounted on itself is refused as well: from other namespaces the mount may be invisible.
     run_in_namespace("mounted alone", &original, &mount(&original, &original));
     let both = format!(
         "export STORE_TEST_ORIGINAL={} && {}",

@@ -1,6 +1,6 @@
-//! A -wal file that is there and not whole: no commit is lost without a word.
+//! A -wal file that exists but is damaged: every loss of a commit is reported.
 
-// All of it is test code.
+// Everything here is test code.
 #![allow(clippy::unwrap_used)]
 
 mod sqlite_fixture;
@@ -14,7 +14,7 @@ use store::sqlite::{Missing, SqliteOptions, SqliteStore};
 
 use sqlite_fixture::{beside, count, create, go_on, open};
 
-/// A store that was just created, and got that many commits.
+/// Creates a store with that many commits.
 async fn store_with(path: &Path, commits: usize) -> SqliteStore {
     let store =
         SqliteStore::open(path, SqliteOptions { missing: Missing::Create, ..SqliteOptions::default() })
@@ -25,8 +25,8 @@ async fn store_with(path: &Path, commits: usize) -> SqliteStore {
     store
 }
 
-/// It is refused each time, by every way to open it; what the message offers works, and nobody finds more
-/// than `most` then.
+/// Checks that every way to open the store refuses it, that the message's remedy works, and that at most
+/// `most` handles are found then.
 async fn is_refused(path: &Path, what: &str, most: usize) {
     for missing in [Missing::CreateOnCommit, Missing::Create, Missing::Refuse, Missing::CreateOnCommit] {
         let opened = SqliteStore::open(path, SqliteOptions { missing, ..SqliteOptions::default() });
@@ -44,7 +44,8 @@ async fn is_refused(path: &Path, what: &str, most: usize) {
 
 type Damage = fn(&mut Vec<u8>);
 
-/// As a machine that stopped leaves it (`-shm` may be in memory only, or not).
+/// The -wal file lost its beginning when a machine stopped. (The -shm file may be gone with the memory, or
+/// not.)
 #[tokio::test]
 async fn a_wal_without_its_beginning_is_told() {
     let damages: [(&str, Damage); 6] = [
@@ -89,7 +90,7 @@ async fn another_stores_wal_is_told() {
     drop(open(&other).unwrap());
 }
 
-/// A bit anywhere but in the last transaction: others stand on what it hides.
+/// A bit is damaged outside of the last transaction, so later transactions depend on what it hides.
 #[tokio::test]
 async fn a_wal_with_a_damaged_middle_is_told() {
     let dir = tempfile::tempdir().unwrap();
@@ -106,7 +107,7 @@ async fn a_wal_with_a_damaged_middle_is_told() {
     for round in 0..40 {
         let copy = dir.path().join(format!("copy{round}.db"));
         let mut damaged = wal.clone();
-        // In the middle, among the last but one, and in the last.
+        // The bit is in the middle, in the last transaction but one, or in the last one.
         let at = match round % 4 {
             0..3 => rng.usize(32..ends[27]),
             _ => rng.usize(ends[28]..ends[29]),
@@ -118,13 +119,13 @@ async fn a_wal_with_a_damaged_middle_is_told() {
         if round % 4 < 3 {
             is_refused(&copy, &what, 30).await;
         } else {
-            // Nobody can tell it from one that power was lost under.
+            // This damage looks the same as a loss of power during the last transaction.
             assert_eq!(count(&open(&copy).unwrap()).await, 29, "{what}");
         }
     }
 }
 
-/// The frames of a transaction whose commit did not reach the disk whole are no loss, whichever of them did.
+/// The last commit did not reach the disk completely. That is no loss, whichever of its frames are there.
 #[tokio::test]
 async fn a_torn_last_transaction_is_none() {
     let dir = tempfile::tempdir().unwrap();
@@ -154,8 +155,8 @@ async fn a_torn_last_transaction_is_none() {
     }
 }
 
-/// Between the two notes of a move: the database says that a -wal file belongs to it, and that one has not
-/// taken it back yet.
+/// A crash happens while the -wal file is moved into the database: the mark that a -wal file belongs to the
+/// database is set, and the -wal file has not taken it back yet.
 #[tokio::test]
 async fn a_move_that_was_cut_short_is_no_loss() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
-//! The wrappers that break things and that count do what they say.
+//! The wrappers that make calls fail, and those that count calls, do what they promise.
 
-// All of it is test code.
+// Everything here is test code.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -24,7 +24,7 @@ fn counted(count: u32) -> Value {
     Value::Handle(Handle { blocks: [(block, count)].into(), deleted: false })
 }
 
-/// Creates a, b, c and then changes a.
+/// A batch that creates a, b and c, and then changes a.
 fn batch() -> Batch {
     let mut batch = Batch::new();
     let first = batch.put(handle("a"), Expect::Absent, counted(1));
@@ -34,7 +34,7 @@ fn batch() -> Batch {
     batch
 }
 
-/// Every write as a letter: applied, unknown, not tried, refused.
+/// The outcome of every write as a letter: applied, unknown, not tried, refused.
 fn letters(report: &Report) -> String {
     let letter = |outcome: &Outcome| match outcome {
         Outcome::Applied(_) => 'A',
@@ -45,7 +45,7 @@ fn letters(report: &Report) -> String {
     report.outcomes.iter().map(letter).collect()
 }
 
-/// What is stored, as text.
+/// The stored records, as text.
 fn stored(store: &MemoryStore) -> String {
     let text = |record: &Arc<api::Record>| {
         let count: u32 = record.handle().unwrap().blocks.values().sum();
@@ -214,7 +214,7 @@ async fn a_dropped_watch_starts_anew() {
     assert_eq!(calm.watch(Scope::Handles).await.unwrap().next().await, Ok(Event::Init));
 }
 
-/// A view follows a watch through its interruptions.
+/// A view that is kept by a watch stays right when the watch is interrupted.
 #[tokio::test]
 async fn a_view_is_kept_through_interruptions() {
     for seed in 0..20 {
@@ -274,7 +274,7 @@ async fn counting_counts() {
     assert_eq!(store.counts(), Default::default());
 }
 
-/// Fails where the test below asks for it.
+/// Not a test by itself: fails where the test below asks it to.
 #[tokio::test]
 #[allow(clippy::disallowed_methods, reason = "how the process is told")]
 async fn fails_when_asked() {

@@ -1,4 +1,4 @@
-//! The suite: every case on a server of its own; all of it on a cluster.
+//! The conformance suite: each case on a server of its own, and all cases on a cluster.
 
 use servers::etcd_server::{EtcdCluster, EtcdServer, is_left_out};
 use store::etcd::EtcdStore;

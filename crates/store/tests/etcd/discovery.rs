@@ -1,4 +1,4 @@
-//! Members that are named in DNS, by a server of three answers.
+//! Members that DNS names. The DNS server of the test knows only the answers that the test gives it.
 
 use std::net::{SocketAddr, UdpSocket};
 
@@ -56,7 +56,7 @@ async fn members_are_found_in_dns() {
     let server = EtcdServer::start();
     let port = server.address().rsplit(':').next().unwrap().parse().unwrap();
     let store = found_by(dns(vec![(20, port), (10, 1)]));
-    // The one of the better priority is dead.
+    // The member with the better priority does not run.
     set(&store, &handle("a"), counted(1)).await;
     let text = format!("{store:?}");
     let (dead, live) = (text.find("http://localhost:1\"").unwrap(), text.find(&format!(":{port}")).unwrap());

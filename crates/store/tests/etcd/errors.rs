@@ -1,4 +1,4 @@
-//! What etcd refuses, and what is no etcd.
+//! Requests that etcd refuses, and servers that are not etcd.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn a_name_that_does_not_resolve() {
     says(&error, &["no-such-host.invalid:2379", "ETCD_ENDPOINTS"]);
 }
 
-/// A server that answers every request as HTTP/1 servers do.
+/// A server that answers every request in the way of HTTP/1.
 fn other_server() -> String {
     use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -110,7 +110,7 @@ async fn a_value_is_too_large() {
     needs_etcd!();
     let server = EtcdServer::start();
     let store = open(&[server.endpoint()]);
-    // Etcd says no to the one; its transport to the other.
+    // etcd itself refuses the smaller value, and its transport refuses the larger one.
     for size in [1_700_000, 6_000_000] {
         let mut batch = Batch::new();
         batch.put(handle("a"), Expect::Absent, large(size));
@@ -188,7 +188,7 @@ async fn more_than_a_transaction_holds() {
     assert_eq!(server.handled()["Txn"], 1 + 3);
 }
 
-/// Transports refuse messages above 4 MiB by default.
+/// By default the transport refuses messages above 4 MiB; this store must not.
 #[tokio::test]
 async fn answers_are_as_large_as_they_are() {
     needs_etcd!();
@@ -225,7 +225,7 @@ async fn guards_alone_are_checked() {
     assert_eq!(commit(&store, &batch).await.broken_guard, Some(1));
 }
 
-/// What other programs stored under our keys cannot be understood, and is not overwritten.
+/// A value of another program under one of this program's keys cannot be read, and is not overwritten.
 #[tokio::test]
 async fn a_refusal_by_a_bad_value() {
     needs_etcd!();
@@ -237,7 +237,7 @@ async fn a_refusal_by_a_bad_value() {
     let set = ReadSet::new().key(handle("a"));
     let error = store.read(&set, WITHIN).await.unwrap().insist(&set).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
-    // By its key alone it can be deleted.
+    // The record can be deleted, by its key alone.
     let mut set = ReadSet::new();
     set.keys.push((handle("a"), store::Depth::Key));
     let view = store.read(&set, WITHIN).await.unwrap();

@@ -1,4 +1,4 @@
-//! Round trips, and time beside a bare Get.
+//! The number of round trips, and the time of calls beside that of a bare Get.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use store::{Batch, Depth, Expect, ReadSet, Scope, Store};
 
 use super::fixture::*;
 
-/// The calls of an ADD: pools and affinities; blocks and handle; one commit.
+/// An ADD makes three calls: it reads pools and affinities, then blocks and handle, and then commits.
 #[tokio::test]
 async fn an_add_is_three_round_trips_on_one_connection() {
     needs_etcd!();
@@ -42,7 +42,7 @@ async fn an_add_is_three_round_trips_on_one_connection() {
     assert_eq!(proxy.accepted(), 1);
 }
 
-/// Prints the ratios; fails only where one is out of all proportion.
+/// Prints the ratios. Fails only if a ratio is extremely large.
 #[tokio::test]
 async fn a_call_costs_little_more_than_a_bare_get() {
     needs_etcd!();

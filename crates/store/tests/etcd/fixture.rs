@@ -1,4 +1,4 @@
-//! Stores, records and times.
+//! Stores, records and time limits for the tests.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use store::{Batch, Expect, Outcome, ReadSet, Report, Store, StoreError};
 
 pub const WITHIN: Duration = Duration::from_secs(10);
 
-/// Ends the test where etcd is left out.
+/// Ends the test where tests with etcd are left out.
 macro_rules! needs_etcd {
     () => {
         if servers::etcd_server::is_left_out() {
@@ -41,7 +41,7 @@ pub fn counted(count: u32) -> Value {
     Value::Handle(Handle { blocks: [(block, count)].into(), deleted: false })
 }
 
-/// A handle whose stored text has about so many bytes.
+/// A handle whose stored text has about that many bytes.
 pub fn large(bytes: u32) -> Value {
     let block = |index: u32| -> BlockCidr {
         format!("{}/32", std::net::Ipv4Addr::from((10 << 24) + index)).parse().unwrap()
@@ -74,7 +74,7 @@ pub async fn put(
     Ok(store.commit(&batch, within).await?.outcomes.remove(0))
 }
 
-/// Stores a value, whatever is there.
+/// Stores a value, whatever was stored before.
 pub async fn set(store: &impl Store, key: &Key, value: Value) -> Revision {
     let expect = match find(store, key).await {
         Some(record) => Expect::Revision(record.revision.clone()),
@@ -90,14 +90,14 @@ pub async fn commit(store: &impl Store, batch: &Batch) -> Report {
     store.commit(batch, WITHIN).await.unwrap()
 }
 
-/// What came of it, and how long it took.
+/// The output of an action, and how long it took.
 pub async fn timed<T>(action: impl Future<Output = T>) -> (T, Duration) {
     #[allow(clippy::disallowed_methods)]
     let start = Instant::now();
     (action.await, start.elapsed())
 }
 
-/// The text of an error, which must hold all of these.
+/// Checks that the text of an error contains all of these words.
 pub fn says(error: &StoreError, words: &[&str]) {
     let text = error.to_string();
     for word in words {

@@ -1,4 +1,5 @@
-//! A member that sends its clients away, frame by frame: what is known of a commit then.
+//! A member that closes its clients' connections, simulated frame by frame: whether the outcome of a commit
+//! is known then.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,8 +10,8 @@ use store::{Batch, Expect, Outcome, Store, StoreError};
 
 use super::fixture::{WITHIN, counted, handle, open};
 
-/// A server that answers each request with those frames, made for its stream, and ends the connection; and
-/// how many requests came.
+/// A server that answers each request with the frames that `answer` makes for its stream, and then ends the
+/// connection. Also gives the number of requests.
 fn serve(answer: impl Fn(u32) -> Vec<u8> + Send + 'static) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -19,11 +20,11 @@ fn serve(answer: impl Fn(u32) -> Vec<u8> + Send + 'static) -> (String, Arc<Atomi
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            // A client that is gone is not answered, and that is all.
+            // If the client is gone, there is nobody to answer.
             let Ok(id) = request(&mut stream) else { continue };
             counted.fetch_add(1, Ordering::Relaxed);
             let _ = stream.write_all(&answer(id));
-            // So that the answer is not lost to a reset, the client ends it first.
+            // The client ends the connection first, so that no reset destroys the answer.
             let _ = stream.shutdown(std::net::Shutdown::Write);
             let _ = stream.read_to_end(&mut Vec::new());
         }
@@ -36,7 +37,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// Says hello and reads a request to its end; tells its stream.
+/// Exchanges the greetings and reads a request to its end. Gives the request's stream.
 fn request(stream: &mut TcpStream) -> std::io::Result<u32> {
     stream.read_exact(&mut [0; 24])?;
     stream.write_all(&frame(4, 0, 0, &[]))?;
@@ -47,7 +48,7 @@ fn request(stream: &mut TcpStream) -> std::io::Result<u32> {
         stream.read_exact(&mut vec![0; length as usize])?;
         match (head[3], head[4] & 1) {
             (4, 0) => stream.write_all(&frame(4, 1, 0, &[]))?,
-            // END_STREAM of headers or data.
+            // The flag END_STREAM on a frame of headers or data.
             (0 | 1, 1) => return Ok(u32::from_be_bytes([head[5], head[6], head[7], head[8]])),
             _ => {}
         }
@@ -82,7 +83,7 @@ async fn a_commit_is_in_doubt_only_where_it_may_have_been_processed() {
     }
 }
 
-/// What one member does not process, another does.
+/// If one member does not process a request, another member gets it.
 #[tokio::test]
 async fn another_member_is_told_what_one_refuses() {
     super::fixture::needs_etcd!();

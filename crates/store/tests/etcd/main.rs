@@ -1,6 +1,6 @@
 //! The etcd backend against real servers.
 
-// All of it is test code.
+// Everything here is test code.
 #![allow(clippy::unwrap_used)]
 
 mod conformance;

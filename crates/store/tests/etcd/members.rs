@@ -1,4 +1,4 @@
-//! Members that are gone, paused, cut off; replies that are lost.
+//! Members that are gone, paused or cut off, and replies that are lost.
 
 use std::time::Duration;
 
@@ -34,10 +34,11 @@ async fn a_killed_member_is_passed_over() {
         let store = open(&cluster.endpoints());
         set(&store, &handle("a"), counted(round)).await;
         let first = find(&store, &handle("a")).await.unwrap().revision.clone();
-        // The store is connected to it.
+        // The store's connection is to this member.
         cluster.members[0].kill();
         if round == 0 {
-            // A commit on a connection that has gone: it is not sent, or its fate is unknown, and read.
+            // The connection is gone. The commit is either not sent, or has an unknown outcome; a later read
+            // shows which.
             let outcome =
                 put(&store, &handle("a"), Expect::Revision(first), counted(10), WITHIN).await.unwrap();
             let stored = find(&store, &handle("a")).await.unwrap();
@@ -59,7 +60,7 @@ async fn a_killed_member_is_passed_over() {
 async fn a_paused_member_holds_nobody_up() {
     needs_etcd!();
     let cluster = EtcdCluster::start();
-    // A follower, so that the cluster goes on meanwhile.
+    // A follower is paused, so that the cluster goes on.
     let paused = (cluster.leader() + 1) % 3;
     let at_paused = || store::etcd::EtcdOptions { first: paused, ..options(&cluster.endpoints()) };
     let warm = store::etcd::EtcdStore::open(at_paused()).unwrap();
@@ -70,7 +71,7 @@ async fn a_paused_member_holds_nobody_up() {
         let (found, took) = timed(read(store, &handle("a"), WITHIN)).await;
         assert_eq!(found.unwrap().unwrap().revision, revision);
         assert!(took < Duration::from_secs(3), "{took:?}");
-        // From now on another member is asked first.
+        // From now on the store asks another member first.
         let (found, took) = timed(read(store, &handle("a"), WITHIN)).await;
         assert!(found.is_ok() && took < Duration::from_millis(500), "{took:?}");
         set(store, &handle("b"), counted(1)).await;
@@ -96,7 +97,7 @@ async fn a_commit_to_a_paused_member_is_unknown_in_time() {
     assert!(matches!(outcome, Ok(Outcome::Unknown(_))), "{outcome:?}");
     assert!(took < within + Duration::from_millis(300), "{took:?}");
     server.resume();
-    // It may have landed or not; who reads knows.
+    // The write may have been applied or not; a read shows which.
     assert!(find(&store, &handle("a")).await.is_some());
 }
 
@@ -174,7 +175,7 @@ async fn without_a_quorum_calls_fail_in_time_and_go_on_with_one() {
     let error = found.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)) && took < late, "{took:?} {error:?}");
     says(&error, &[&cluster.members[0].endpoint()]);
-    // After the election timeout the survivor knows that it has no leader.
+    // After the election timeout, the remaining member knows that it has no leader.
     let (found, took) = timed(read(&store, &handle("a"), within)).await;
     let error = found.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)) && took < late, "{took:?} {error:?}");
@@ -184,11 +185,11 @@ async fn without_a_quorum_calls_fail_in_time_and_go_on_with_one() {
     let (outcome, took) = timed(write).await;
     assert!(matches!(outcome, Err(StoreError::Unavailable(_)) | Ok(Outcome::Unknown(_))), "{outcome:?}");
     assert!(took < late, "{took:?}");
-    // The quorum comes back while a call waits.
+    // The cluster gets its majority back while a call waits.
     let waiting = read(&store, &key, Duration::from_secs(20));
     let restart = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        // Waits until it is healthy, which it is with a quorum.
+        // `restart` waits until the member is healthy, which it is only with a majority.
         tokio::task::block_in_place(|| cluster.members[1].restart());
     };
     let (found, ()) = tokio::join!(waiting, restart);

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::fixture::*;
 
-/// An authority.
+/// A certificate authority.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
@@ -30,7 +30,7 @@ fn authority() -> Authority {
 }
 
 impl Authority {
-    /// A certificate and its key.
+    /// Signs a certificate. Gives the certificate and its key.
     fn signs(&self, name: &str, until: i32) -> (String, String) {
         let mut params = CertificateParams::new(vec![name.to_string()]).unwrap();
         params.not_after = date_time_ymd(until, 1, 1);
@@ -55,7 +55,7 @@ impl Files {
     }
 }
 
-/// A server with a certificate of that name and end.
+/// A server whose certificate has that name and is valid until then.
 fn server(files: &Files, authority: &Authority, name: &str, until: i32, checks_clients: bool) -> EtcdServer {
     let (cert, key) = authority.signs(name, until);
     let client_ca = checks_clients.then(|| files.write("client-ca.pem", &authority.pem));
@@ -100,7 +100,7 @@ async fn a_server_is_known_by_its_authority() {
         assert!(matches!(error, StoreError::Unusable(_)), "{error:?}");
         says(&error, &[&server.endpoint(), "not signed by a trusted authority", "ETCD_CA_CERT_FILE"]);
     }
-    // Without TLS.
+    // The case without TLS.
     let plain = open(&[server.endpoint().replace("https", "http")]);
     says(&error_of_read(&plain).await, &["http://127.0.0.1", "ETCD_ENDPOINTS"]);
 }
@@ -214,7 +214,8 @@ fn certificates_that_are_none() {
     }
 }
 
-/// Users root and calico; calico may read and write below /calico/, reader only read.
+/// Creates the users root, calico and reader. calico may read and write below /calico/, reader may only read
+/// there.
 async fn with_users(server: &EtcdServer) -> Client {
     let mut client = raw(&server.endpoint()).await;
     client.user_add("root", "top", None).await.unwrap();
@@ -240,7 +241,7 @@ fn as_user(server: &EtcdServer, name: &str, password: &str) -> EtcdStore {
 async fn users_and_roles() {
     needs_etcd!();
     let server = EtcdServer::start();
-    // Nobody asks for a user yet; one may be given all the same.
+    // The server has no users yet. A client that names one is accepted.
     set(&as_user(&server, "calico", "secret"), &handle("early"), counted(1)).await;
     let mut root = with_users(&server).await;
     let calico = as_user(&server, "calico", "secret");
@@ -258,7 +259,7 @@ async fn users_and_roles() {
     let denied = put(&reader, &handle("b"), Expect::Absent, counted(1), WITHIN).await.unwrap_err();
     assert!(matches!(denied, StoreError::Denied(_)), "{denied:?}");
     says(&denied, &[&server.endpoint(), "permission denied", "/calico/"]);
-    // Roles change while a token is in use.
+    // The roles change while a client uses its token.
     root.role_grant_permission(
         "reader",
         Permission::new(PermissionType::Readwrite, "/calico/").with_prefix(),
@@ -279,7 +280,7 @@ async fn a_token_that_is_not_known_any_more_is_renewed() {
     with_users(&server).await;
     let store = as_user(&server, "calico", "secret");
     set(&store, &handle("a"), counted(1)).await;
-    // Its tokens are in memory.
+    // The server keeps its tokens in memory, so the restart loses them.
     server.restart();
     set(&store, &handle("a"), counted(2)).await;
     server.restart();

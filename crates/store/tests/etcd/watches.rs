@@ -10,7 +10,7 @@ use store::{Event, Scope, Store, Watch};
 
 use super::fixture::*;
 
-/// What somebody knows who follows a watch.
+/// What a client that follows a watch knows.
 #[derive(Default)]
 struct Follower {
     known: BTreeMap<Key, Value>,
@@ -81,7 +81,7 @@ async fn a_compaction_starts_it_anew() {
     assert_eq!(follower.inits, 2);
 }
 
-/// What is put under the keys of a scope and is no record is told, and that it is gone.
+/// Something that is no record appears under the keys of a scope, and disappears: the watch reports both.
 #[tokio::test]
 async fn strays_come_and_go() {
     needs_etcd!();
@@ -115,7 +115,7 @@ async fn a_server_that_restarts_is_followed_again() {
     let mut follower = Follower::default();
     follower.until(&mut watch, |f| f.inits == 1).await;
     server.kill();
-    // It says that it is interrupted, and starts anew when it is asked again.
+    // The watch reports the interruption, and begins again at the next call.
     follower.until(&mut watch, |f| f.errors == 1).await;
     server.restart();
     set(&store, &handle("a"), counted(1)).await;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 use servers::kube_server::KubeServer;
 
-/// Plural, kind, short names, printer columns (those without a column print name and age), and whether there
-/// is a status, as Calico's definitions in group `projectcalico.org` have them.
+/// Calico's definitions in the group `projectcalico.org`: plural, kind, short names, printer columns (where
+/// there are none, name and age are printed), and whether there is a status.
 const V3: &[(&str, &str, &str, &str, bool)] = &[
     ("bgpconfigurations", "BGPConfiguration", "bgpconfig bgpconfigs", "", false),
     (
@@ -74,8 +74,8 @@ const V3: &[(&str, &str, &str, &str, bool)] = &[
     ),
 ];
 
-/// What is another in group `crd.projectcalico.org`: there are no short names and no columns, and the
-/// allocator's settings have another name.
+/// The names in the group `crd.projectcalico.org`. There are no short names and no columns there, and the
+/// kind of the allocator's settings has another name.
 fn v1_names<'a>(plural: &'a str, kind: &'a str) -> (&'a str, &'a str) {
     match plural {
         "ipamconfigurations" => ("ipamconfigs", "IPAMConfig"),
@@ -90,7 +90,7 @@ fn definitions(server: &KubeServer) -> BTreeMap<String, Json> {
     items.map(|crd| (crd["metadata"]["name"].as_str().unwrap().to_string(), crd["spec"].clone())).collect()
 }
 
-/// Kind, scope, short names, columns, whether there is a status, and the version.
+/// From a definition: kind and scope, short names, columns, whether there is a status, and the version.
 fn told(spec: &Json) -> (String, String, String, bool, String) {
     let text = |json: &Json| json.as_str().unwrap().to_string();
     let version = &spec["versions"][0];
@@ -102,7 +102,7 @@ fn told(spec: &Json) -> (String, String, String, bool, String) {
     let columns = version["additionalPrinterColumns"].as_array().into_iter().flatten();
     let columns =
         columns.map(|c| format!("{} {} {}", text(&c["name"]), text(&c["jsonPath"]), text(&c["type"])));
-    // Where none is named the API server tells of this one.
+    // If a definition names no columns, the API server reports this one.
     let columns: Vec<_> = columns.filter(|column| column != "Age .metadata.creationTimestamp date").collect();
     (
         text(&spec["names"]["kind"]),
@@ -126,8 +126,8 @@ pub(super) fn names_are_those_of_calico(server: &KubeServer) {
     }
 }
 
-/// The kinds that Calico defines by one type have one schema in both groups; only group v3 demands metadata
-/// and spec, and checks tiers' names.
+/// Kinds for which Calico has only one type have the same schema in both groups; but only the group
+/// `projectcalico.org` demands metadata and spec, and checks the names of tiers.
 pub(super) fn groups_agree(server: &KubeServer) {
     let definitions = definitions(server);
     let of_its_own = ["ipamblocks", "blockaffinities", "ipamconfigurations"];

@@ -1,4 +1,4 @@
-//! What the API server accepts, refuses, adds and leaves out.
+//! Objects that the API server accepts or refuses, and fields that it adds or drops.
 
 use serde_json::{Value as Json, json};
 use servers::kube_server::KubeServer;
@@ -9,7 +9,7 @@ const TOO_SMALL: &str = "spec: Invalid value: IP pool size is too small for use 
 const BLOCK_SIZE: &str = "spec: Invalid value: blockSize must be between 20 and 32 for IPv4 pools, and between 116 and 128 for IPv6 pools";
 const MODES: &str = "supported values: \"Never\", \"Always\", \"CrossSubnet\"";
 
-/// Compares the verdicts; no text means accepted.
+/// Compares the verdicts of the API server. An empty text means that it accepts the object.
 fn check(server: &KubeServer, group: &str, kind: &str, cases: &[(Json, &str)]) {
     let named =
         |(i, (spec, _)): (usize, &(Json, &str))| object(group, kind, &format!("case-{i}"), spec.clone());
@@ -24,8 +24,8 @@ fn check(server: &KubeServer, group: &str, kind: &str, cases: &[(Json, &str)]) {
     }
 }
 
-/// Recorded in 036-pool-validation, where the API server and not the client refuses; and the rest of the
-/// rules.
+/// The cases in which the API server refuses, and not the client, were recorded in 036-pool-validation. The
+/// other cases are the other rules.
 pub(super) fn pools_are_checked(server: &KubeServer, group: &str) {
     let services = |more: Json| {
         let mut spec = json!({"cidr": "10.37.0.0/16", "allowedUses": ["LoadBalancer"]});
@@ -222,7 +222,7 @@ pub(super) fn other_kinds_are_checked(server: &KubeServer, group: &str) {
     ];
     check(server, group, "KubeControllersConfiguration", &controllers);
     bgp(server, group);
-    // Which names tiers have is checked in group v3 only: theirs of group v1 have no such rule.
+    // Only the group `projectcalico.org` has a rule for the names of tiers.
     let tier = |name: &str, action: &str| {
         object(group, "Tier", name, json!({"order": 1.5, "defaultAction": action}))
     };
@@ -283,7 +283,7 @@ fn bgp(server: &KubeServer, group: &str) {
     check(server, group, "BGPConfiguration", &configurations);
 }
 
-/// Nothing gets lost, and only these defaults appear.
+/// No field is lost, and no other defaults appear.
 pub(super) fn objects_are_stored_as_they_are(server: &KubeServer, group: &str) {
     let is_v3 = !group.starts_with("crd.");
     let deleted = if is_v3 { json!(false) } else { json!("false") };

@@ -1,12 +1,12 @@
-//! The API server's verdicts on documents that Calico's client was given, which runs the same schemas itself
-//! where there is no API server.
+//! The API server's verdicts on documents that were recorded with Calico's client. Without an API server,
+//! that client applies the same schemas itself.
 
 use serde_json::{Value as Json, json};
 use servers::kube_server::KubeServer;
 
 use super::{GROUPS, verdicts};
 
-/// The recorded documents, with what Calico said to them.
+/// The recorded documents, with the client's answers.
 const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../api/tests/recorded/validation.json");
 const KINDS: &[&str] = &[
     "BGPConfiguration",
@@ -19,8 +19,8 @@ const KINDS: &[&str] = &[
     "Tier",
 ];
 
-/// Where the answers differ as the API server sees another document than the client was given, or checks
-/// more: spec, and why.
+/// Documents with different answers, because the API server sees another document than the client, or checks
+/// more: each spec with the reason.
 fn other_answers() -> Vec<(Json, &'static str)> {
     let masked = "the client writes the network in canonical form";
     let mode = "the client writes Never for a mode that is empty";
@@ -39,7 +39,8 @@ fn other_answers() -> Vec<(Json, &'static str)> {
     ]
 }
 
-/// What the schema finds: field and text. (What the client finds itself names the fields of Go's types.)
+/// The faults that the schema finds: field and text. (Faults that the client finds itself name the fields of
+/// Go's types.)
 fn found_by_schema(error: &str) -> Vec<(&str, &str)> {
     let faults =
         error.lines().map(|line| line.trim_start_matches("error with field ").trim_start_matches("-  "));
@@ -68,7 +69,7 @@ pub(super) fn verdicts_are_those_of_calico(server: &KubeServer) {
     let mut seen = vec![false; others.len()];
     for (verdict, case) in verdicts(server, &objects).iter().zip(&recorded) {
         let error = case["error"].as_str().unwrap();
-        // The API server evaluates no expression on a value of which the schema does not hold.
+        // If the schema refuses a value, the API server evaluates no expressions on it.
         let is_partial = verdict.contains("some validation rules were not checked");
         let tells = |(field, text): &(&str, &str)| {
             (is_partial && *field == "spec") || (verdict.contains(field) && verdict.contains(text))

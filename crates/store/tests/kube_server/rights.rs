@@ -1,4 +1,4 @@
-//! Who may do what.
+//! The rights of the installed roles.
 
 use api::crd::{Collection, Group};
 use serde_json::json;
@@ -9,7 +9,7 @@ use super::create;
 const PLUGIN: &str = "system:serviceaccount:kube-system:calico-ipam";
 const GROUPS: [&str; 2] = ["crd.projectcalico.org", "projectcalico.org"];
 
-/// Kinds of both groups (a resource that a group does not have does no harm).
+/// The kinds of both groups. (A kind that a group does not have does no harm here.)
 fn resources() -> impl Iterator<Item = &'static str> {
     let plurals = |collection: Collection| [collection.plural(Group::V1), collection.plural(Group::V3)];
     Collection::all().flat_map(plurals)
@@ -19,7 +19,7 @@ const READ: &[&str] = &["get", "list", "watch"];
 const WRITE: &[&str] = &["create", "update", "patch", "delete"];
 const ALLOCATE: &[&str] = &["get", "list", "create", "update", "delete"];
 
-/// What of Calico's kinds the plugin does, as recorded of Calico's; no more than that.
+/// The verbs that the plugin uses on Calico's kinds, as recorded from Calico's plugin, and no others.
 const PLUGIN_DOES: &[(&str, &[&str])] = &[
     ("ippools", &["get", "list"]),
     ("ipreservations", &["get", "list"]),
@@ -30,7 +30,7 @@ const PLUGIN_DOES: &[(&str, &[&str])] = &[
     ("ipamhandles", &["get", "create", "update", "delete"]),
 ];
 
-/// User, verb, group, resource (with its subresource), and whether it is to be allowed.
+/// User, verb, group, resource (with its subresource), and whether the role must allow it.
 type Question = (&'static str, &'static str, &'static str, &'static str, bool);
 
 fn ask(server: &KubeServer, questions: &[Question]) {

@@ -1,4 +1,4 @@
-//! The suite, in both groups.
+//! The conformance suite, in both API groups.
 
 use api::Key;
 use api::crd::Group;
@@ -22,7 +22,8 @@ impl Backend for Group1<'_> {
         KubeStore::open(KubeOptions { deletion: self.deletion, ..self.cluster.options(self.group) }).unwrap()
     }
 
-    /// The schemas take no handle that is no object; but one that counts in what is no block.
+    /// The schemas refuse a handle that is no object, but accept one that counts addresses in something that
+    /// is no block.
     async fn put_text(&self, _store: &KubeStore, path: &str, _text: &str) -> bool {
         let found = Key::from_etcd_path(path);
         let is_kept = matches!(found, Some(Key::Handle(_)));

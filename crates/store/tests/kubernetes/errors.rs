@@ -1,4 +1,4 @@
-//! What goes wrong, told with its remedy.
+//! Errors, each with its remedy.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ async fn a_missing_right_is_named() {
     assert!(text.contains(r#"verbs: ["create"]"#), "{text}");
 }
 
-/// The role that is handed out is enough for what the allocator does.
+/// The role in `deploy/rbac` suffices for the allocator's requests.
 #[tokio::test]
 async fn the_plugins_role_suffices() {
     let Some(cluster) = cluster().await else { return };
@@ -88,7 +88,7 @@ async fn a_server_that_is_not_there_is_unavailable() {
     batch.put(handle("a"), Expect::Absent, counted(1));
     let error = store.commit(&batch, WITHIN).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "nothing was sent: {error:?}");
-    // An address where nobody answers at all.
+    // At this address, no server answers.
     let options =
         KubeOptions { endpoint: Some("https://192.0.2.1:6443".to_string()), ..cluster_free_options() };
     let store = KubeStore::open(options).unwrap();
@@ -108,7 +108,7 @@ async fn a_foreign_authority_is_not_trusted() {
     let error = read_error(&KubeStore::open(options).unwrap()).await;
     assert!(matches!(error, StoreError::Unusable(_)), "{error:?}");
     contains(&error, &["not signed by a trusted authority", "K8S_CA_FILE"]);
-    // Unless nobody wants to know.
+    // The certificate is not checked if the user has turned the check off.
     let options = KubeOptions { ca: cluster_free_options().ca, insecure: true, ..cluster.options(GROUPS[0]) };
     let store = KubeStore::open(options).unwrap();
     store.read(&ReadSet::new().key(handle("a")), WITHIN).await.unwrap();
@@ -125,7 +125,7 @@ async fn rules_of_the_server_refuse_for_good() {
     let Some(cluster) = cluster().await else { return };
     for group in GROUPS {
         let store = cluster.open(group);
-        // The schema's, an admission's, and the largest size.
+        // Values that the schema refuses, that an admission policy refuses, and that are too large.
         let (key, value) = pool("p", "10.0.0.1/16");
         let outcome = put(&store, &key, Expect::Absent, value).await;
         let Outcome::Refused(Refusal::Invalid(text)) = &outcome else { panic!("{outcome:?}") };
@@ -151,7 +151,7 @@ async fn rules_of_the_server_refuse_for_good() {
     let store = cluster.open(GROUPS[0]);
     let key = affinity("unwanted", "10.0.0.0/26");
     let mut refused = None;
-    // Policies begin to hold a while later.
+    // The API server applies a new policy only some time later.
     for _ in 0..200 {
         match put(&store, &key, Expect::Absent, in_state(AffinityState::Pending)).await {
             Outcome::Applied(revision) => {

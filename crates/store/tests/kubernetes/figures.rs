@@ -1,4 +1,4 @@
-//! What it costs: requests, and time beside the plainest request.
+//! The cost of calls: the number of requests, and the time beside that of a plain request.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ fn what_an_add_reads() -> ReadSet {
         .scope(Scope::Affinities { owner, family: Some(Family::V4) }, Depth::Full)
 }
 
-/// Writes of a first block: pending, block, confirmed, handle, and the address.
+/// The writes for a host's first block: affinity pending, block, affinity confirmed, handle, and the address.
 fn first_block() -> Batch {
     let net = "10.0.0.0/26";
     let mut batch = Batch::new();
@@ -41,7 +41,7 @@ async fn a_request_for_each_part() {
     let report = store.commit(&first_block(), WITHIN).await.unwrap();
     assert!(report.is_applied(), "{report:?}");
     assert_eq!(store.requests(), 11);
-    // Unless it is set, one more finds the group.
+    // If the settings do not name the group, one more request finds it.
     let store = KubeStore::open(KubeOptions { group: None, ..cluster.options(GROUPS[0]) }).unwrap();
     store.read(&what_an_add_reads(), WITHIN).await.unwrap();
     assert_eq!(store.requests(), 7);
@@ -58,8 +58,8 @@ async fn median(mut what: impl AsyncFnMut(usize)) -> f64 {
     Duration::as_secs_f64(&times[15])
 }
 
-/// Prints ratios; `cargo test -p store --features kubernetes --test kubernetes figures -- --ignored
-/// --nocapture`.
+/// Prints the ratios. To run it: `cargo test -p store --features kubernetes --test kubernetes figures --
+/// --ignored --nocapture`.
 #[tokio::test]
 #[ignore = "prints figures"]
 async fn beside_a_bare_request() {
@@ -110,7 +110,7 @@ async fn beside_a_bare_request() {
         let list = median(async |_| drop(store.read(&set, WITHIN).await.unwrap())).await;
         println!("a list of 32 blocks, {name}: {:.2} bare GETs", list / bare);
     }
-    // What the server's short form would save.
+    // How much smaller the server's short form of a list is.
     let accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
     for taken in [1, 32, 64] {
         cluster.clear().await;

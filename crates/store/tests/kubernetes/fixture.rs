@@ -1,4 +1,5 @@
-//! One API server for all tests, one test at a time on it; and another writer, who does as Calico does.
+//! One API server for all tests, which use it one at a time; and a second client, which writes as Calico
+//! does.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -19,7 +20,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 pub const WITHIN: Duration = Duration::from_secs(20);
 pub const GROUPS: [Group; 2] = [Group::V1, Group::V3];
-/// Of users who may do what the installed roles say, and nothing.
+/// The users of the tests. Their rights come from the installed roles alone.
 pub const PLUGIN: &str = "system:serviceaccount:kube-system:calico-ipam";
 pub const STRANGER: &str = "stranger";
 
@@ -37,7 +38,7 @@ pub struct Cluster {
     _alone: MutexGuard<'static, ()>,
 }
 
-/// The server, without objects of Calico; `None` where such tests are left out.
+/// The server, without objects of Calico; `None` where tests with Kubernetes are left out.
 pub async fn cluster() -> Option<Cluster> {
     if kube_server::is_left_out() {
         return None;
@@ -77,7 +78,7 @@ impl Cluster {
         KubeStore::open(KubeOptions { token, ..self.options(group) }).unwrap()
     }
 
-    /// A request past the store.
+    /// Sends a request without the store.
     pub async fn ask(&self, method: &str, path: &str, body: Option<&Json>) -> (u16, Json) {
         let content = match method {
             "PATCH" => "application/merge-patch+json",
@@ -91,7 +92,7 @@ impl Cluster {
         (code, serde_json::from_slice(&bytes).unwrap_or(Json::Null))
     }
 
-    /// The size of an answer in another form.
+    /// The size of an answer in the form `accept`.
     pub async fn short(&self, path: &str, accept: &str) -> usize {
         let request = http::Request::get(path).header("accept", accept).body(Body::empty()).unwrap();
         self.raw.send(request).await.unwrap().into_body().collect_bytes().await.unwrap().len()
@@ -114,7 +115,7 @@ impl Cluster {
         self.ask("DELETE", "/api/v1/namespaces/default/pods?gracePeriodSeconds=0", None).await;
     }
 
-    /// The object of a key, as it is stored.
+    /// The stored object of a key.
     pub async fn object(&self, group: Group, key: &Key) -> Option<Json> {
         match self.ask("GET", &path(group, key), None).await {
             (200, object) => Some(object),
@@ -132,26 +133,26 @@ pub fn path(group: Group, key: &Key) -> String {
     format!("{}/{}", collection(group, key), object_name(key))
 }
 
-/// Writes as Calico's client does.
+/// Writes in the way of Calico's client.
 impl Cluster {
     pub async fn create(&self, group: Group, key: &Key, value: &Value) -> (u16, Json) {
         let object = encode(group, key, value, None).unwrap();
         self.ask("POST", &collection(group, key), Some(&object)).await
     }
 
-    /// The first phase of a deletion.
+    /// Flags an object, which is the first phase of a deletion.
     pub async fn flag(&self, group: Group, key: &Key, value: &Value, revision: &str) -> (u16, Json) {
         let object = encode_deleted(group, key, value, &Revision::new(revision)).unwrap();
         self.ask("PUT", &path(group, key), Some(&object)).await
     }
 
-    /// The second phase.
+    /// Removes an object, which is the second phase of a deletion.
     pub async fn remove(&self, group: Group, key: &Key, uid: &str) -> (u16, Json) {
         let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}});
         self.ask("DELETE", &path(group, key), Some(&options)).await
     }
 
-    /// What a crash between the phases leaves.
+    /// Leaves an object in the state after a crash between the two phases.
     pub async fn leave_tombstone(&self, group: Group, key: &Key, value: &Value) {
         let (code, created) = self.create(group, key, value).await;
         assert_eq!(code, 201, "{created}");
@@ -188,7 +189,7 @@ pub fn block(text: &str) -> Key {
     Key::Block(cidr(text))
 }
 
-/// A block of a host with that many addresses taken.
+/// A block of a host with that many addresses in use.
 pub fn block_value(text: &str, host: &str, taken: u32) -> Value {
     let cidr = cidr(text);
     let attribute = |ordinal: u32| Attribute {
@@ -213,7 +214,7 @@ pub fn block_value(text: &str, host: &str, taken: u32) -> Value {
     })
 }
 
-/// One of each kind that is deleted in two phases.
+/// One record of each kind that is deleted in two phases.
 pub fn flagged_kinds() -> [(Key, Value); 3] {
     [
         (block("10.0.0.0/30"), block_value("10.0.0.0/30", "n1", 1)),

@@ -1,4 +1,5 @@
-//! A server that sends its clients away, frame by frame: what is asked again, and what is not.
+//! A server that closes its clients' connections, simulated frame by frame: which requests the store repeats,
+//! and which not.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -17,22 +18,22 @@ use store::{Batch, Depth, Expect, Op, Outcome, ReadSet, Scope, Store, StoreError
 use super::fixture::{WITHIN, cluster, counted, handle, manifests};
 use super::tls::identity;
 
-/// What comes of a request.
+/// What the server does with a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Act {
     /// An answer.
     Answer,
-    /// An answer, and nobody is served on this connection any more.
+    /// Sends an answer, and serves no further request on this connection.
     AnswerAndLeave,
-    /// GOAWAY: the last request that is processed came before this one.
+    /// Sends a GOAWAY that says: this request was not processed.
     Disown,
     /// RST_STREAM with REFUSED_STREAM.
     Refuse,
     /// RST_STREAM with INTERNAL_ERROR.
     Fail,
-    /// GOAWAY: this one may be processed. Then the connection ends.
+    /// Sends a GOAWAY that says: this request may have been processed. Then ends the connection.
     Forsake,
-    /// The connection ends.
+    /// Ends the connection.
     Cut,
 }
 
@@ -40,14 +41,14 @@ const SETTINGS: u8 = 4;
 const REFUSED_STREAM: u32 = 7;
 const INTERNAL_ERROR: u32 = 2;
 
-/// The acts that are to come, and how many have been.
+/// What the server does with the next requests, and how many it has had.
 #[derive(Default)]
 struct Script {
     acts: VecDeque<Act>,
     played: usize,
 }
 
-/// A store of a server that plays those acts, and then the last one for ever.
+/// A store with a server that follows that script, and then repeats its last step.
 fn play(acts: &[Act]) -> (KubeStore, Arc<Mutex<Script>>) {
     let script = Arc::new(Mutex::new(Script { acts: acts.iter().copied().collect(), played: 0 }));
     let (config, ca) = identity("127.0.0.1", &["h2"], (2100, 1, 1));
@@ -57,7 +58,7 @@ fn play(acts: &[Act]) -> (KubeStore, Arc<Mutex<Script>>) {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let (config, script) = (config.clone(), played.clone());
-            // A client that is gone is not served, and that is all.
+            // If the client is gone, there is nobody to serve.
             std::thread::spawn(move || serve(stream.unwrap(), config, &script));
         }
     });
@@ -80,13 +81,13 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, script: &Mutex<Script>) -
         tls.read_exact(&mut payload)?;
         let (kind, flags) = (head[3], head[4]);
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        // ACK of settings and pings, END_STREAM of headers and data.
+        // The flag is ACK on settings and pings, and END_STREAM on headers and data.
         let is_last = flags & 1 == 1;
         match kind {
             SETTINGS if !is_last => send(&mut tls, SETTINGS, 1, 0, &[])?,
             6 if !is_last => send(&mut tls, 6, 1, 0, &payload)?,
-            // The end of a request's headers or data. Go's server, too, lets lie what comes after it has said
-            // goodbye.
+            // The end of a request's headers or data. After a GOAWAY the server ignores further requests, as
+            // Go's server does.
             0 | 1 if is_last && !has_left => {
                 let act = {
                     let mut script = script.lock().unwrap();
@@ -129,7 +130,7 @@ fn go_away(tls: &mut TlsStream, last: u32) -> std::io::Result<()> {
     send(tls, 7, 0, 0, &[last.to_be_bytes(), [0; 4]].concat())
 }
 
-/// What may be an object as well as a list of one.
+/// Sends an answer that can be read as an object and as a list.
 fn answer(tls: &mut TlsStream, stream: u32) -> std::io::Result<()> {
     let object = json!({"metadata": {"name": "a", "uid": "u", "resourceVersion": "7"},
         "spec": {"handleID": "a", "block": {"10.0.0.0/26": 1}, "deleted": false}});
@@ -154,7 +155,7 @@ fn batch(expect: Expect) -> Batch {
     batch
 }
 
-/// A create, an update, and a deletion (in its first phase).
+/// The batches of a create, an update, and a deletion in its first phase.
 fn batches() -> [Batch; 3] {
     let at = Expect::Revision(Revision::new("6"));
     let mut deletion = Batch::new();
@@ -179,7 +180,7 @@ async fn what_was_not_processed_is_sent_again() {
     }
 }
 
-/// In the midst of a batch, too; what was applied before is not sent again.
+/// The connection may end in the middle of a batch, too. Writes that were applied before are not sent again.
 #[tokio::test]
 async fn a_batch_goes_on_where_the_server_left() {
     let (store, script) = play(&[Act::AnswerAndLeave, Act::Disown, Act::Answer]);
@@ -212,7 +213,7 @@ async fn reads_are_asked_again_however_the_connection_ends() {
     }
 }
 
-/// Many reads share a connection, and those behind the goodbye are asked on the next.
+/// Many reads share a connection. Those after the GOAWAY are sent on the next connection.
 #[tokio::test]
 async fn reads_side_by_side_survive_a_goodbye() {
     let acts: Vec<Act> = (0..60)
@@ -224,7 +225,7 @@ async fn reads_side_by_side_survive_a_goodbye() {
     assert_eq!(store.read(&set, WITHIN).await.unwrap().len(), 1);
 }
 
-/// A server that always sends its clients away is an error in the end, and nothing was written.
+/// If a server closes every connection, the call ends with an error, and nothing was written.
 #[tokio::test]
 async fn there_is_an_end_to_it() {
     for act in [Act::Disown, Act::Refuse] {
@@ -239,11 +240,11 @@ async fn there_is_an_end_to_it() {
     }
 }
 
-/// A real one ends the connection under 2 of 100 requests; those of eight users share it, so that there is
-/// always one behind the goodbye.
+/// A real server ends the connection at 2 of 100 requests. Eight users share the connections, so that there
+/// is always a request after a GOAWAY.
 #[tokio::test]
 async fn a_real_server_sends_many_away() {
-    // For the tests that use the common server, as two at once are much for a machine.
+    // Waits for the tests with the common server, since two servers at once need much of the machine.
     let Some(_alone) = cluster().await else { return };
     let server = KubeServer::start(kube_server::KubeServerOptions::new().argument("--goaway-chance=0.02"));
     server.apply(&[&manifests().join("crds/v1")]);

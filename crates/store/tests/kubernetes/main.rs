@@ -1,4 +1,4 @@
-//! The Kubernetes backend, on a real API server and on one that answers as it is told.
+//! The Kubernetes backend, on a real API server and on simulated ones.
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod conformance;

@@ -1,4 +1,4 @@
-//! Where the server is, in all the ways in which that is said.
+//! All the ways to tell the store where the API server is.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -39,7 +39,7 @@ async fn kubeconfigs_and_pods() {
     };
     works(inline(&text)).await;
 
-    // A context by name, a token from a program, and a setting that holds over the file's.
+    // The case of a context by name, a token from a program, and a setting that overrides the file's.
     let dir = tempfile::tempdir().unwrap();
     let plugin = dir.path().join("plugin.sh");
     let token = cluster.server.token(ADMIN);
@@ -59,7 +59,7 @@ async fn kubeconfigs_and_pods() {
     config["current-context"] = "rackpool".into();
     works(KubeOptions { token: Some(format!("{token}\n")), ..inline(&config.to_string()) }).await;
 
-    // In a pod.
+    // The case of a process in a pod.
     std::fs::copy(cluster.server.ca(), dir.path().join("ca.crt")).unwrap();
     let (host, port) = cluster.server.endpoint().trim_start_matches("https://").rsplit_once(':').unwrap();
     let pod = InCluster { directory: dir.path().to_path_buf(), ..InCluster::new(host, port) };

@@ -1,4 +1,4 @@
-//! The connection: that there is one, and what happens when it goes.
+//! The connection to the server: requests share it, and the store survives its loss.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ async fn everything_goes_over_one_connection() {
         assert!(matches!(watch.next().await.unwrap(), Event::Apply(_)));
     }
     assert_eq!(proxy.accepted(), 1);
-    // A connection that was cut meanwhile costs another one, and nobody notices.
+    // If the connection is cut meanwhile, the store makes another one, and the call succeeds.
     proxy.cut();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(find(&store, &handle("h0")).await.is_some());
@@ -71,7 +71,7 @@ async fn a_lost_reply_leaves_the_write_in_doubt() {
     let other = cluster.open(GROUPS[0]);
     assert!(find(&other, &handle("a")).await.is_some(), "this one came");
     assert!(find(&other, &handle("b")).await.is_none());
-    // The same call again meets what the first one did, and says what is there.
+    // The call finds what its first try has written, and reports that.
     proxy.set(Passage::Open);
     proxy.cut();
     let outcome = write(&store, &handle("a"), Expect::Absent, Op::Put(Arc::new(counted(1)))).await;

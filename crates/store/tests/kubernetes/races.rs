@@ -1,4 +1,4 @@
-//! Other writers, who do as Calico does.
+//! Races with another client, which writes as Calico does.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use tokio::task::yield_now;
 
 use super::fixture::*;
 
-/// Calico flags or removes a record while we change it: ours is refused at every moment.
+/// Calico flags or removes a record while this store changes it. This store's write is refused, at whatever
+/// moment that happens.
 #[tokio::test]
 async fn a_deletion_by_another_is_met() {
     let Some(cluster) = cluster().await else { return };
@@ -24,12 +25,13 @@ async fn a_deletion_by_another_is_met() {
             assert!(matches!(outcome, Outcome::Refused(Refusal::Conflict(_))), "{outcome:?}");
             let outcome = write(&store, &key, Expect::Revision(revision.clone()), Op::Delete).await;
             assert!(matches!(outcome, Outcome::Refused(Refusal::Conflict(_))), "{outcome:?}");
-            // Ours is created while Calico is about to remove its flagged one: that removes nothing of ours.
+            // This store creates the record just before Calico removes the flagged object. The removal must
+            // not remove the new record.
             let created = applied(&put(&store, &key, Expect::Absent, value.clone()).await);
             let (code, answer) = cluster.remove(group, &key, &uid).await;
             assert_eq!(code, 409, "{answer}");
             assert_eq!(find(&store, &key).await.unwrap().revision, created);
-            // And an update of a record that is gone.
+            // The last case is an update of a record that is gone.
             applied(&write(&store, &key, Expect::Revision(created.clone()), Op::Delete).await);
             let outcome = put(&store, &key, Expect::Revision(created.clone()), value.clone()).await;
             assert_eq!(outcome, Outcome::Refused(Refusal::Conflict(Current::Absent)));
@@ -39,8 +41,8 @@ async fn a_deletion_by_another_is_met() {
     }
 }
 
-/// Ours and Calico's claim, confirm and delete one affinity, again and again: each step that was answered as
-/// done was done on what it expected.
+/// This store and Calico claim, confirm and delete one affinity again and again. Each step that was reported
+/// as applied was applied to the expected state.
 #[tokio::test]
 async fn claims_and_deletions_do_not_mix() {
     let Some(cluster) = cluster().await else { return };
@@ -97,7 +99,7 @@ async fn claims_and_deletions_do_not_mix() {
     }
 }
 
-/// A writer whose value has other fields, and who is older.
+/// Records of an older client, with other fields.
 #[tokio::test]
 async fn what_others_wrote_is_read() {
     let Some(cluster) = cluster().await else { return };

@@ -1,4 +1,4 @@
-//! A server that answers as it is told: what a real one does too seldom.
+//! A simulated server, for answers that a real one gives too rarely.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,13 +12,13 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::fixture::{WITHIN, counted, handle};
 
-/// What comes of a request.
+/// What the server does with a request.
 enum Reply {
-    /// An answer, with one more header.
+    /// Answers with that code, header and body.
     Answer(u16, &'static str, String),
-    /// The connection ends; before that, so much of an answer.
+    /// Ends the connection after that part of an answer.
     Cut(String),
-    /// Nothing comes.
+    /// Does not answer.
     Silence,
 }
 
@@ -32,10 +32,10 @@ fn status(code: u16, reason: &str, more: Json) -> Reply {
     answer(code, body)
 }
 
-/// The requests that came: method and URL.
+/// The method and URL of each request.
 type Log = Arc<Mutex<Vec<String>>>;
 
-/// A store of a server that answers its requests by those replies, in order.
+/// A store with a server that gives these replies to its requests, in order.
 async fn scripted(replies: Vec<Reply>) -> (KubeStore, Log) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -68,7 +68,7 @@ async fn scripted(replies: Vec<Reply>) -> (KubeStore, Log) {
     (KubeStore::open(options).unwrap(), log)
 }
 
-/// Reads a request whole; tells its first line without the version.
+/// Reads a whole request. Gives its first line without the version.
 async fn request(stream: &mut TcpStream) -> String {
     let (mut text, mut buffer) = (String::new(), [0; 4096]);
     loop {
@@ -139,7 +139,7 @@ async fn a_list_goes_on_where_its_state_is_gone() {
     let view = store.read(&handles(), WITHIN).await.unwrap();
     assert_eq!(view.len(), 3);
     assert!(log.lock().unwrap()[2].ends_with("continue=t2"));
-    // Without a token it begins again.
+    // Without a token, the list starts again.
     let (store, log) = scripted(vec![page(&["a", "z"], "t1"), gone(""), page(&["a", "b"], "")]).await;
     let view = store.read(&handles(), WITHIN).await.unwrap();
     assert_eq!(view.len(), 2);
@@ -162,7 +162,7 @@ async fn pages_do_without_our_own_token() {
 
 #[tokio::test]
 async fn what_may_have_come_is_unknown() {
-    // A reply that is lost, one that is cut, a server that fails, and one that is silent.
+    // A reply is lost, a reply is cut off, the server fails, or it does not answer.
     let lost: [fn() -> Reply; 4] = [
         || Reply::Cut(String::new()),
         || Reply::Answer(200, "content-length: 500\r\nx: y", "{".to_string()),
@@ -177,21 +177,21 @@ async fn what_may_have_come_is_unknown() {
             panic!("{index}: {:?}", report.outcomes)
         };
         assert_eq!(revision.as_str(), "2");
-        // The first write, too.
+        // The same holds for the first write.
         let (store, _) = scripted(vec![last()]).await;
         let report = store.commit(&creates(&["a", "b"]), Duration::from_millis(700)).await.unwrap();
         assert!(
             matches!(report.outcomes[..], [Outcome::Unknown(_), Outcome::NotTried]),
             "{index}: {report:?}"
         );
-        // Reads are only to be tried again.
+        // A read can simply be repeated.
         let (store, _) = scripted(vec![last()]).await;
         let error = store.read(&handles(), Duration::from_millis(700)).await.unwrap_err();
         assert!(error.is_transient(), "{index}: {error:?}");
     }
 }
 
-/// Flagging is the deletion: when the removal does not come through, nothing is in doubt.
+/// Flagging is the deletion. If the removal after it fails, the outcome is not in doubt.
 #[tokio::test]
 async fn a_deletion_without_its_second_phase_is_applied() {
     let replies = vec![answer(200, object("a", 2)), answer(200, object("a", 3)), Reply::Cut(String::new())];
@@ -286,8 +286,8 @@ async fn a_watch_goes_on_from_where_it_was() {
     }
 }
 
-/// What cannot be read is told by its name where that is a record's, and as a stray where it is none's; and
-/// what comes of it.
+/// An object that cannot be read is reported under its record's key, or as a stray if its name is no
+/// record's. The watch also reports what becomes of the object.
 #[tokio::test]
 async fn a_watch_tells_what_it_cannot_read() {
     let bad = |name: &str, revision: u64| json!({"metadata": {"name": name, "uid": name, "resourceVersion": revision.to_string()}, "spec": {"cidr": 7}});

@@ -1,4 +1,4 @@
-//! No fault of what leads to the server, and none of who leads there, puts a secret into a message.
+//! Whatever is wrong with a kubeconfig or a server, no message contains a secret.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,8 @@ use tokio::net::TcpListener;
 
 use super::fixture::{GROUPS, WITHIN, handle};
 
-/// Stands three times in every secret, so that a fault within one leaves it to be found.
+/// Every secret contains this text three times, so that the text is still found if a fault damages one of
+/// them.
 const SECRET: &str = "hunter2";
 const PLANTED: &str = "hunter2-hunter2-hunter2";
 
@@ -21,7 +22,7 @@ fn base64(text: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(text)
 }
 
-/// One of each place where a secret stands.
+/// A kubeconfig with a secret in each place that can hold one.
 fn kubeconfig() -> String {
     let key = format!("-----BEGIN PRIVATE KEY-----\n{PLANTED}\n-----END PRIVATE KEY-----\n");
     format!(
@@ -81,8 +82,8 @@ fn checked(error: &(impl std::error::Error + 'static), of: &str) {
     assert!(!texts.contains(SECRET) && !texts.contains(&base64(SECRET)[..8]), "{of}: {texts}");
 }
 
-/// Every place of the text in turn: a character taken away, one put there, the text ended; each as a text and
-/// as a file, for every user.
+/// Damages the text at each place in turn: removes a character, inserts one, or ends the text there. Each
+/// text is used directly and as a file, for every user in it.
 #[test]
 fn no_fault_of_a_kubeconfig_tells_a_secret() {
     let whole = kubeconfig();
@@ -109,7 +110,7 @@ fn no_fault_of_a_kubeconfig_tells_a_secret() {
                 }
             }
         }
-        // Where nothing is wrong at first sight the server is asked, and the plugin run.
+        // If the kubeconfig looks valid, the server is asked and the plugin is run.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         match open(Kubeconfig::Inline(direct)) {
             Err(error) => checked(&error, user),
@@ -136,14 +137,15 @@ fn a_fault_is_told_with_file_line_and_column() {
     assert!(error.starts_with(&wanted), "{error}");
 }
 
-/// A kubeconfig of one user.
+/// A kubeconfig with one user.
 fn of_user(server: &str, user: Json) -> Kubeconfig {
     let config = json!({"current-context": "c", "clusters": [{"name": "d", "cluster": {"server": server}}],
         "contexts": [{"name": "c", "context": {"cluster": "d", "user": "u"}}], "users": [{"name": "u", "user": user}]});
     Kubeconfig::Inline(config.to_string())
 }
 
-/// Through a shell, as a file that was just written cannot be run while another thread starts a program.
+/// The plugin is run by a shell: a file that was just written cannot be executed while another thread starts
+/// a program.
 fn plugin(dir: &Path, script: &str) -> Json {
     let path = dir.join("plugin.sh");
     fs::write(&path, script).unwrap();
@@ -185,7 +187,7 @@ async fn a_credential_plugin_that_fails_is_told_by_its_name_and_end() {
     assert!(error.contains("/does/not/exist") && error.contains("cannot be run"), "{error}");
 }
 
-/// It ends with what it has started, and everybody else goes on meanwhile.
+/// The plugin is killed together with the processes that it has started. Other tasks go on meanwhile.
 #[tokio::test]
 async fn a_credential_plugin_that_hangs_is_ended() {
     let dir = tempfile::tempdir().unwrap();
@@ -218,7 +220,7 @@ async fn a_credential_plugin_that_hangs_is_ended() {
     panic!("{sleeper} still runs");
 }
 
-/// A server that answers each request with that code and what it was sent; the requests are told.
+/// A server that answers each request with that code and with the request itself. Also gives the requests.
 async fn echo(code: u16) -> (String, tokio::sync::mpsc::UnboundedReceiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -240,7 +242,7 @@ async fn echo(code: u16) -> (String, tokio::sync::mpsc::UnboundedReceiver<String
     (address, requests)
 }
 
-/// The server may say in other words who asked: within JSON, decoded, or encoded anew.
+/// The server may quote the credentials in other spellings: within JSON, decoded, or encoded again.
 #[tokio::test]
 async fn what_the_server_says_of_who_asked_is_hidden() {
     let secret = "hun\"ter/2\\";
@@ -280,7 +282,7 @@ async fn what_the_server_says_of_who_asked_is_hidden() {
     }
 }
 
-/// A server that answers every request with that.
+/// A server that gives the same answer to every request.
 async fn answering(answer: String) -> (String, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -294,7 +296,7 @@ async fn answering(answer: String) -> (String, tokio::task::JoinHandle<()>) {
     (address, task)
 }
 
-/// What answers may be another program, which shows what it was sent.
+/// The server may be another program, which echoes the requests.
 #[tokio::test]
 async fn who_echoes_a_request_tells_no_secret() {
     let dir = tempfile::tempdir().unwrap();
@@ -323,7 +325,7 @@ async fn who_echoes_a_request_tells_no_secret() {
     }
 }
 
-/// As client-go does.
+/// Tokens and URLs are treated as client-go treats them.
 #[tokio::test]
 async fn tokens_are_trimmed_and_servers_need_no_scheme() {
     let dir = tempfile::tempdir().unwrap();
@@ -341,7 +343,7 @@ async fn tokens_are_trimmed_and_servers_need_no_scheme() {
         let request = requests.recv().await.unwrap();
         assert!(request.contains(wanted), "{wanted}: {request}");
     }
-    // Without a scheme it is https, which nobody speaks here.
+    // A URL without a scheme means https, which this server does not speak.
     let (address, _requests) = echo(500).await;
     let store = open(of_user(&address, json!({}))).unwrap();
     let error = store.read(&ReadSet::new().key(handle("a")), WITHIN).await.unwrap_err();
@@ -350,7 +352,7 @@ async fn tokens_are_trimmed_and_servers_need_no_scheme() {
         let error = open(of_user(server, json!({}))).unwrap_err().to_string();
         assert!(error.contains("is no URL"), "{server}: {error}");
     }
-    // What stands before the last @ is a password, or its beginning.
+    // Everything before the last @ may be a password, or the beginning of one.
     for server in [
         "https://root:pa@hunter2/x@127.0.0.1:1",
         "https://hunter2:123/rest@127.0.0.1:1",
@@ -373,7 +375,7 @@ async fn tokens_are_trimmed_and_servers_need_no_scheme() {
     );
 }
 
-/// Credentials that have expired are had anew, once.
+/// When the credentials have expired, the plugin is run once for new ones.
 #[tokio::test]
 async fn who_is_not_known_any_more_asks_the_plugin_again() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Servers that prove badly who they are, or speak an older HTTP.
+//! Servers with certificates that prove nothing, and servers without HTTP/2.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -13,7 +13,8 @@ use store::{Depth, ReadSet, Scope, Store, StoreError};
 
 use super::fixture::WITHIN;
 
-/// How a server of that name proves who it is, until that day; and the certificate of who vouches for it.
+/// The TLS settings of a server with that name, whose certificate ends on that day; and the certificate of
+/// its authority.
 pub fn identity(host: &str, protocols: &[&str], ends: (i32, u8, u8)) -> (Arc<ServerConfig>, String) {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -34,7 +35,7 @@ pub fn identity(host: &str, protocols: &[&str], ends: (i32, u8, u8)) -> (Arc<Ser
     (Arc::new(config), ca)
 }
 
-/// A server that answers each connection with an empty list; tells its options.
+/// A server that answers each connection with an empty list. Gives the options for reaching it.
 fn serve(host: &str, protocols: &[&str], ends: (i32, u8, u8)) -> KubeOptions {
     let (config, ca) = identity(host, protocols, ends);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -42,7 +43,7 @@ fn serve(host: &str, protocols: &[&str], ends: (i32, u8, u8)) -> KubeOptions {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut tls = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream.unwrap());
-            // A client that does not trust it goes away.
+            // A client that does not trust the server ends the connection.
             if tls.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {
                 let body = r#"{"metadata":{"resourceVersion":"7"},"items":[]}"#;
                 let _ = write!(
@@ -67,7 +68,7 @@ async fn read(options: KubeOptions) -> Result<store::View, StoreError> {
     KubeStore::open(options).unwrap().read(&set, WITHIN).await
 }
 
-/// Whether it says so, or says nothing of protocols at all.
+/// The server may offer HTTP/1 by name, or not name any protocol.
 #[tokio::test]
 async fn servers_without_http2_are_spoken_to() {
     for protocols in [&["http/1.1"][..], &[]] {

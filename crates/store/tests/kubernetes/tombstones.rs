@@ -1,4 +1,4 @@
-//! What deletion in two phases leaves, and how it is read.
+//! Deletion in two phases: what its first phase leaves, and how that is read.
 
 use api::{Family, Owner};
 use store::{Current, Depth, Event, Expect, Op, Outcome, ReadSet, Refusal, Scope, Store, Watch};
@@ -16,7 +16,7 @@ fn scopes() -> [Scope; 5] {
     ]
 }
 
-/// A crash between the phases: the record does not exist, and can be created anew.
+/// After a crash between the phases, the record does not exist, and can be created again.
 #[tokio::test]
 async fn what_a_crash_leaves_is_absent() {
     let Some(cluster) = cluster().await else { return };
@@ -30,7 +30,7 @@ async fn what_a_crash_leaves_is_absent() {
                     let set = ReadSet::new().scope(scope.clone(), depth);
                     let mut view = store.read(&set, WITHIN).await.unwrap();
                     if depth == Depth::Key && scope.holds(&key) && matches!(key, api::Key::Block(_)) {
-                        // Keys alone do not tell; the next deeper look does.
+                        // A list of keys alone still shows the object; a read of more depth does not.
                         assert_eq!(view.len(), 1);
                         let set = ReadSet::new().scope(scope.clone(), Depth::Header);
                         view.absorb(store.read(&set, WITHIN).await.unwrap());
@@ -51,9 +51,9 @@ async fn what_a_crash_leaves_is_absent() {
     }
 }
 
-/// The server died between the phases, and whoever deleted was told of it or not: the next look at the record
-/// ends the deletion; for handles, of which nobody makes a second one by the same name, the next list does,
-/// too. Nothing that is not deleted goes with it.
+/// A deletion stopped between its phases, and its caller was told so or not. The next look at the record
+/// completes the deletion. For handles, which nobody creates again under the same name, the next list
+/// completes it, too. No other object is removed.
 #[tokio::test]
 async fn the_next_look_ends_a_deletion() {
     let Some(cluster) = cluster().await else { return };
@@ -79,8 +79,8 @@ async fn the_next_look_ends_a_deletion() {
     }
 }
 
-/// PUT with the flag, then DELETE of that object: as Calico does, with its value and its revision as the
-/// compare-and-swap.
+/// As Calico does it: a PUT with the flag, with the object's value and its revision as compare-and-swap; then
+/// a DELETE of that object.
 #[tokio::test]
 async fn deletion_is_what_calico_does() {
     let Some(cluster) = cluster().await else { return };
@@ -90,7 +90,7 @@ async fn deletion_is_what_calico_does() {
             let revision = applied(&put(&store, &key, Expect::Absent, value.clone()).await);
             let outcome = write(&store, &key, Expect::Revision(api::Revision::new("1")), Op::Delete).await;
             assert!(matches!(outcome, Outcome::Refused(Refusal::Conflict(_))), "{outcome:?}");
-            // Another store knows no value, and looks first.
+            // Another store does not have the value, so it reads the object first.
             let stranger = cluster.open(group);
             let before = cluster.server.requests_of("admin").len();
             applied(&write(&stranger, &key, Expect::Revision(revision), Op::Delete).await);
@@ -104,7 +104,7 @@ async fn deletion_is_what_calico_does() {
     }
 }
 
-/// Flagging is the deletion; whether the removal follows does not matter.
+/// The flag is the deletion. The watch reports it once, whether or not the removal follows.
 #[tokio::test]
 async fn a_watch_tells_one_deletion() {
     let Some(cluster) = cluster().await else { return };
@@ -123,7 +123,7 @@ async fn a_watch_tells_one_deletion() {
             let Event::Delete(gone, at) = watch.next().await.unwrap() else { panic!("not deleted") };
             assert_eq!((gone, at.as_str()), (key, revision_of(&flagged)));
         }
-        // Nothing more is told of the first, and the second one comes back.
+        // The watch reports nothing more about the first record, and a second one with its name is new.
         applied(&put(&store, &handle("h1"), Expect::Absent, counted(2)).await);
         let Event::Apply(record) = watch.next().await.unwrap() else { panic!("not created") };
         assert_eq!((&record.key, &record.value), (&handle("h1"), &counted(2)));
@@ -131,7 +131,8 @@ async fn a_watch_tells_one_deletion() {
     }
 }
 
-/// Names that differ in case, and owners that differ in type, are one name there.
+/// Names that differ only in case, and owners of different types with the same name, have the same object
+/// name.
 #[tokio::test]
 async fn names_that_fall_together_are_refused() {
     let Some(cluster) = cluster().await else { return };
@@ -163,7 +164,7 @@ async fn names_that_fall_together_are_refused() {
     }
 }
 
-/// A create that is refused tells what is there.
+/// A refused create reports the record that exists.
 #[tokio::test]
 async fn a_refused_create_shows_the_record() {
     let Some(cluster) = cluster().await else { return };

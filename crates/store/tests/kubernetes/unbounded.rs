@@ -1,4 +1,4 @@
-//! Servers that say more than anybody wants to hear.
+//! Servers whose answers are too large or never end.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::fixture::{GROUPS, handle};
 
 const WITHIN: Duration = Duration::from_secs(120);
 
-/// The largest that this process was so far, in bytes.
+/// The largest size that this process has had so far, in bytes.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -25,7 +25,7 @@ async fn request(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&buffer[..count]).into_owned()
 }
 
-/// A store of a server whose every answer begins so and has no end.
+/// A store with a server whose every answer begins with `head` and goes on with `filling` for ever.
 async fn endless(head: &'static str, filling: &'static str) -> KubeStore {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -65,7 +65,7 @@ async fn an_answer_without_end_is_not_read_to_it() {
         assert!(matches!(error, StoreError::Unusable(_)), "{error:?}");
         assert!(error.to_string().contains("is larger than the"), "{error}");
     }
-    // An error's body is cut short, and still told as an error.
+    // The body of an error is cut, and the error is still reported as what it is.
     for code in [403, 404, 500] {
         let head: &'static str = Box::leak(format!("HTTP/1.1 {code} x\r\n\r\n").into_boxed_str());
         let store = endless(head, "no! ").await;
@@ -75,7 +75,7 @@ async fn an_answer_without_end_is_not_read_to_it() {
     assert!(peak() < 1 << 30, "{} MiB", peak() >> 20);
 }
 
-/// Objects may be large: a page that is too large is asked for in parts, so that nothing is left out.
+/// A page with large objects is asked for again in smaller pages, so that no object is left out.
 #[tokio::test]
 async fn a_page_that_is_too_large_is_read_in_parts() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -117,7 +117,7 @@ async fn a_page_that_is_too_large_is_read_in_parts() {
     assert_eq!(view.len(), 100);
 }
 
-/// Where times are concerned, too: no number makes the program stop.
+/// A server may ask for a wait of any length; no number makes the program panic.
 #[tokio::test]
 async fn a_wait_of_ages_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -137,7 +137,7 @@ async fn a_wait_of_ages_is_an_error() {
     assert!(matches!(error, StoreError::Throttled { .. }), "{error:?}");
 }
 
-/// What a few lines repeat does not fill the memory.
+/// Aliases in a few lines of a kubeconfig cannot fill the memory.
 #[test]
 fn aliases_of_a_kubeconfig_do_not_multiply() {
     let long = "x".repeat(1 << 20);

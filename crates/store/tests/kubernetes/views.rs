@@ -1,4 +1,4 @@
-//! Nodes and WorkloadEndpoints, which are Kubernetes' own objects.
+//! Nodes and WorkloadEndpoints, which are views of Kubernetes' own objects.
 
 use api::{Key, Kind, Value};
 use serde_json::{Value as Json, json};
@@ -64,7 +64,7 @@ async fn nodes_are_read_and_changed() {
         stored["metadata"]["annotations"],
         json!({"projectcalico.org/IPv4Address": "10.1.1.5/24", "projectcalico.org/labels": "{\"zone\":\"z1\"}"})
     );
-    // An old state, and what Kubernetes alone does.
+    // A write at an old revision is refused, and so are changes that only Kubernetes makes.
     let value = Value::Resource(record.resource().unwrap().clone());
     let outcome = put(&store, &node("n1"), Expect::Revision(record.revision.clone()), value.clone()).await;
     assert!(matches!(outcome, Outcome::Refused(Refusal::Conflict(_))), "{outcome:?}");
@@ -120,7 +120,7 @@ async fn endpoints_are_pods() {
         Some(&json!(["10.0.0.9/32", "fd00::9/128"]))
     );
     assert_eq!(now.resource().unwrap().text(&["spec", "containerID"]), Some("c1"));
-    // Its deletion leaves the Pod, without addresses.
+    // Deleting the endpoint leaves the Pod without addresses.
     applied(&write(&store, &key, Expect::Revision(now.revision.clone()), Op::Delete).await);
     let (_, pod) = cluster.ask("GET", "/api/v1/namespaces/default/pods/web-0", None).await;
     let annotations = json!({"cni.projectcalico.org/containerID": "c1", "cni.projectcalico.org/podIP": "",
@@ -128,7 +128,7 @@ async fn endpoints_are_pods() {
     assert_eq!(pod["metadata"]["annotations"], annotations);
     assert_eq!(find(&store, &key).await.unwrap().resource().unwrap().field(&["spec", "ipNetworks"]), None);
 
-    // Another Pod of that name is not meant.
+    // Another Pod of the same name is not changed.
     cluster.ask("DELETE", "/api/v1/namespaces/default/pods/web-0?gracePeriodSeconds=0", None).await;
     make_pod(&cluster, "web-0", json!({"nodeName": "n1"})).await;
     let outcome = put(&store, &key, Expect::Revision(record.revision.clone()), Value::Resource(given)).await;

@@ -1,9 +1,9 @@
-//! What a watch relies on of the server.
+//! The server's behaviour on which watches rely.
 
 use super::fixture::*;
 
-/// A revision that the server does not know any more, and one list's token after a compaction: 410, as the
-/// store takes them.
+/// The server answers 410 for a revision that it no longer has, and for a list's token after a compaction.
+/// The store handles both.
 #[tokio::test]
 async fn what_is_gone_is_told_as_such() {
     let Some(cluster) = cluster().await else { return };
@@ -25,7 +25,7 @@ async fn what_is_gone_is_told_as_such() {
         .unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let (code, answer) = cluster.ask("GET", &format!("{at}?limit=1&continue={token}"), None).await;
-    // Servers that keep some history in memory still answer from there.
+    // A server that keeps some history in memory may still answer.
     if code != 200 {
         assert_eq!((code, answer["reason"].as_str()), (410, Some("Expired")), "{answer}");
         assert!(answer["metadata"]["continue"].as_str().is_some_and(|token| !token.is_empty()), "{answer}");

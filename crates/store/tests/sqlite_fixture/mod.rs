@@ -1,4 +1,4 @@
-//! An embedded store's file and those beside it, as several tests make and count them.
+//! The file of an embedded store and those beside it, for several tests.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub fn open(path: &Path) -> Result<SqliteStore, StoreError> {
     SqliteStore::open(path, SqliteOptions::default())
 }
 
-/// Creates a handle of that name.
+/// Creates a handle with that name.
 pub async fn create(store: &SqliteStore, name: &str) -> Result<(), StoreError> {
     let mut batch = Batch::new();
     batch.put(Key::Handle(HandleId::new(name).unwrap()), Expect::Absent, Value::Handle(Handle::default()));
@@ -22,17 +22,17 @@ pub async fn create(store: &SqliteStore, name: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// How many handles there are.
+/// How many handles the store has.
 pub async fn count(store: &SqliteStore) -> usize {
     store.read(&ReadSet::new().scope(Scope::Handles, Depth::Key), WITHIN).await.unwrap().len()
 }
 
-/// The file beside it: `wal`, `shm`.
+/// The path of the file beside the database: its `wal` or its `shm`.
 pub fn beside(path: &Path, what: &str) -> PathBuf {
     PathBuf::from(format!("{}-{what}", path.display()))
 }
 
-/// As the message about a -wal file that is not whole offers.
+/// Removes the mark that a -wal file belongs to the database, as the message about a missing one suggests.
 pub fn go_on(path: &Path) {
     let sql = "UPDATE checkpoint SET needs_wal = 0";
     rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();

@@ -1,4 +1,4 @@
-//! A load, the trouble that it meets, and the proof afterwards.
+//! A load, the trouble during it, and the proof afterwards.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,36 +13,36 @@ use crate::running::Crew;
 use crate::trouble::Trouble;
 use crate::worker::{Author, Faults, Job};
 
-/// How long a load may last, times the scale.
+/// How long a load may last; multiplied by the scale.
 const LASTS_AT_MOST: Duration = Duration::from_secs(120);
-/// How often trouble strikes, at most; times the scale, but for what kills workers, of whom there are no
-/// more.
+/// The largest number of troubles; multiplied by the scale, except for the killing of workers, of which there
+/// are not more.
 const STRIKES: usize = 8;
-/// What a request may take beyond the time it was given: taking back what it had got, and a machine that is
-/// busy.
+/// How much longer than its time limit a request may take: to give back what it got, and because the machine
+/// is busy.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// A load.
+/// A load, and the environment in which it runs.
 pub struct Case {
     pub name: &'static str,
     pub environment: Environment,
     pub trouble: Trouble,
-    /// Whose code each worker runs, and for which hosts.
+    /// The workers: whose code each runs, and for which hosts.
     pub workers: Vec<(Author, Vec<String>)>,
-    /// How many times each worker asks.
+    /// How many requests each worker makes.
     pub requests: u32,
-    /// How long a worker waits between requests, at most, in milliseconds.
+    /// The longest time that a worker waits between requests, in milliseconds.
     pub pause: u64,
-    /// How long a request may take.
+    /// The time limit of a request.
     pub within: Duration,
     pub faults: Option<Faults>,
-    /// The least share of requests that must be granted, in percent: a load that is only refused proves
-    /// nothing.
+    /// The least share of requests that must be granted, in percent. A load in which all requests are refused
+    /// proves nothing.
     pub granted: usize,
 }
 
 impl Case {
-    /// Twenty workers that ask ten times, on all hosts.
+    /// A load of twenty workers that make ten requests each, on all hosts.
     pub fn new(name: &'static str, environment: Environment) -> Case {
         Case {
             name,
@@ -57,15 +57,15 @@ impl Case {
         }
     }
 
-    /// The same with trouble, and slowly enough that it meets the load more than once.
+    /// The load with trouble, and with pauses, so that trouble strikes more than once during it.
     pub fn with(self, trouble: Trouble) -> Case {
         Case { trouble, pause: 500, ..self }
     }
 
-    /// Runs it and proves what is to be proved.
+    /// Runs the load and checks its results.
     pub fn run(mut self) {
         let (seed, scale) = (seed(), scale());
-        // Of whatever fails, also beside the proof.
+        // The seed is printed for every failure, also one outside of the proof.
         println!("{}: seed {seed}; RACKPOOL_LOAD_SEED={seed} draws the same again", self.name);
         let mut rng = Rng::with_seed(seed);
         let jobs = self.jobs(seed, scale);
@@ -80,7 +80,7 @@ impl Case {
             }
             let most = match self.trouble {
                 Trouble::KillWorkers => STRIKES,
-                // Each keeps everybody waiting for seconds.
+                // This trouble makes all workers wait for seconds, so there is less of it.
                 Trouble::KillApiServer => STRIKES / 2 * scale as usize,
                 _ => STRIKES * scale as usize,
             };
@@ -114,8 +114,9 @@ impl Case {
         self.workers.iter().enumerate().map(job).collect()
     }
 
-    /// How many claims may have been cut short: where writes come one by one, at most one of each request of
-    /// ours that was not answered. Whoever writes as Calico does heals none of its own.
+    /// How many claims may have been interrupted. Where writes are applied one by one, each unanswered
+    /// request of this program may have interrupted one. The allocator that writes as Calico does repairs
+    /// none of its own.
     fn cut(&self, lines: &[Line]) -> usize {
         let one_by_one = self.faults.is_some_and(|faults| faults.one_by_one)
             || matches!(self.environment, Environment::Kubernetes { .. });
@@ -128,7 +129,7 @@ impl Case {
         unanswered(lines).filter(|line| !is_calicos(line)).count() + asks.filter(is_calicos).count()
     }
 
-    /// The load must have been one: granted for the most part, and met by the trouble.
+    /// Checks that the load was a load: most requests were granted, and trouble struck. Prints the figures.
     fn report(&self, lines: &[Line], strikes: usize, wanted: usize, seed: u64, took: Duration) {
         let count = |is: fn(&Event) -> bool| lines.iter().filter(|line| is(&line.event)).count();
         let got = count(|event| matches!(event, Event::Got { .. }));
@@ -153,7 +154,8 @@ impl Case {
         demand(seed, self.name, &wrongs, lines);
     }
 
-    /// Gives back what is in doubt: then nothing is. Then gives back everything: then nothing is left.
+    /// First releases the handles whose state is in doubt, after which none may be. Then releases all
+    /// handles, after which nothing may be left.
     fn give_all_back(&self, seed: u64, lines: &mut Vec<Line>) {
         let in_doubt = fates(lines).into_iter().filter(|(_, fate)| *fate == Fate::InDoubt);
         self.give_back(seed, in_doubt.map(|(handle, _)| handle).collect(), false, lines);
@@ -175,7 +177,7 @@ impl Case {
         demand(seed, self.name, &wrongs, lines);
     }
 
-    /// Each handle is given back by the code that asked for it, or all by ours.
+    /// Releases each handle by the code that made the request, or all handles by this program's code.
     fn give_back(&self, seed: u64, handles: Vec<String>, by_ours: bool, lines: &mut Vec<Line>) {
         let mut jobs: BTreeMap<usize, Job> = BTreeMap::new();
         for (at, handle) in handles.into_iter().enumerate() {
@@ -187,7 +189,7 @@ impl Case {
                 Author::Calico if !by_ours => Author::Calico,
                 _ => Author::Ours,
             };
-            // Numbers that no worker of the load has.
+            // Numbers of workers that the load itself does not use.
             let number = 100 + 10 * (at % 4) + usize::from(author == Author::Calico);
             let job = jobs.entry(number).or_insert_with(|| Job {
                 worker: number,
@@ -208,7 +210,7 @@ impl Case {
     }
 }
 
-/// The seed that the environment names, or a fresh one.
+/// The seed in the environment variable, or a fresh one.
 pub fn seed() -> u64 {
     match std::env::var("RACKPOOL_LOAD_SEED") {
         Ok(text) => text.parse().expect("RACKPOOL_LOAD_SEED is a whole number"),
@@ -216,7 +218,7 @@ pub fn seed() -> u64 {
     }
 }
 
-/// How many times the usual requests.
+/// The factor by which the number of requests is multiplied.
 pub fn scale() -> u32 {
     match std::env::var("RACKPOOL_LOAD_SCALE") {
         Ok(text) => text.parse().expect("RACKPOOL_LOAD_SCALE is a whole number"),

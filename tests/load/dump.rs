@@ -1,5 +1,5 @@
-//! A plain dump of a store, and what it says about addresses. Reads the stored JSON itself, not with the code
-//! under test.
+//! A dump of all that a store holds, and checks of its addresses. It reads the stored JSON itself, without
+//! the code under test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -18,8 +18,8 @@ const AFFINITIES: [&str; 2] = ["/calico/ipam/v2/host/", "/calico/ipam/v2/virtual
 pub struct Dump(pub BTreeMap<String, String>);
 
 impl Dump {
-    /// The same of custom resources, by whatever path: as etcd would keep what they hold. Those whose
-    /// deletion has begun are no more.
+    /// A dump of custom resources, in the form in which etcd would hold their records. Resources whose
+    /// deletion has begun are left out.
     pub fn of_objects(objects: BTreeMap<String, String>) -> Dump {
         let mut dump = BTreeMap::new();
         for (path, text) in objects {
@@ -60,12 +60,12 @@ impl Dump {
         })
     }
 
-    /// Every address that is assigned, and its handle; one that stands in two blocks comes twice.
+    /// Every assigned address with its handle. An address that is in two blocks appears twice.
     pub fn held(&self) -> Vec<(IpAddr, String)> {
         self.assignments().into_iter().map(|(_, addr, handle)| (addr, handle)).collect()
     }
 
-    /// The same with the blocks.
+    /// Every assigned address with its block and its handle.
     fn assignments(&self) -> Vec<(BlockCidr, IpAddr, String)> {
         let mut held = Vec::new();
         for (_, block) in self.under(BLOCKS) {
@@ -84,12 +84,12 @@ impl Dump {
         held
     }
 
-    /// The names of the handles.
+    /// The names of all handles.
     pub fn handles(&self) -> BTreeSet<String> {
         self.under(HANDLES).map(|(id, _)| id.to_string()).collect()
     }
 
-    /// The records, or what cannot be read.
+    /// All records. An error if one cannot be read.
     pub fn records(&self) -> Result<Vec<Arc<Record>>, String> {
         let mut records = Vec::new();
         for (path, text) in &self.0 {
@@ -100,7 +100,8 @@ impl Dump {
         Ok(records)
     }
 
-    /// What Calico's allocator and its controllers would break on, or lose addresses by.
+    /// Faults with which Calico's allocator or its controllers could not cope, or by which they would lose
+    /// addresses.
     pub fn breaks_calico(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for (path, block) in self.under(BLOCKS) {

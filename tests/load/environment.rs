@@ -1,4 +1,4 @@
-//! Where a load runs: a store of each kind, the same four racks in it, and how to dump it.
+//! The environments of loads: a store of each kind, with the same four racks in it, and a way to dump it.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -24,23 +24,24 @@ use tempfile::TempDir;
 
 use crate::dump::Dump;
 
-/// Longer than anything may take that is not under test.
+/// A time limit for everything that is not under test.
 pub const LONG: Duration = Duration::from_secs(30);
 const RACKS: usize = 4;
 
-/// A store, and what stands around it.
+/// A store, and what belongs to it.
 pub enum Environment {
     /// Real etcd members, each behind a proxy.
     Etcd { cluster: EtcdCluster, proxies: Vec<Proxy> },
-    /// A real API server, with the custom resources of one group. There is one at a time: they are large.
+    /// A real API server, with the custom resources of one group. Such servers are large, so there is only
+    /// one at a time.
     Kubernetes { server: Box<KubeServer>, group: KubeGroup, _alone: MutexGuard<'static, ()> },
     /// The embedded store's file.
     Embedded { folder: TempDir },
-    /// A store in memory; workers are threads of this process.
+    /// A store in memory. The workers are threads of this process.
     Memory(Faulty<MemoryStore>),
 }
 
-/// What a worker must know to get to a store.
+/// How a worker reaches a store.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Reach {
     Etcd { endpoints: Vec<String>, first: usize },
@@ -99,7 +100,7 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 impl Environment {
-    /// So many etcd members, with the racks in them.
+    /// A cluster of that many etcd members, with the racks in it.
     pub fn etcd(members: usize) -> Environment {
         let cluster = Setup::new().start_cluster(members);
         let proxies = cluster.members.iter().map(|member| Proxy::start(member.address())).collect();
@@ -129,7 +130,7 @@ impl Environment {
         match &self {
             Environment::Memory(store) => block_on(set_up_racks(store)),
             Environment::Kubernetes { server, .. } => {
-                // Nodes are not made through the store.
+                // Nodes are Kubernetes' own objects, which the store does not create.
                 create(server, nodes());
                 block_on(put(&self.reach(0).unwrap().open(), pools()));
             }
@@ -138,7 +139,7 @@ impl Environment {
         self
     }
 
-    /// How a worker gets to the store, through the proxies; `None` where it must be a thread.
+    /// How a worker reaches the store through the proxies. `None` where the worker must be a thread.
     pub fn reach(&self, first: usize) -> Option<Reach> {
         match self {
             Environment::Etcd { proxies, .. } => {
@@ -154,12 +155,13 @@ impl Environment {
         }
     }
 
-    /// Everything that is stored, read without the code under test (in memory: as it would be stored).
+    /// Everything that is stored, read without the code under test. (For the store in memory: as it would be
+    /// stored.)
     pub fn dump(&self) -> Dump {
         match self {
             Environment::Etcd { cluster, .. } => Dump(block_on(dump_etcd(&cluster.endpoints(), "/calico/"))),
             Environment::Kubernetes { server, group, .. } => {
-                // Past the API server: from the etcd below it.
+                // The objects are read from the API server's etcd directly.
                 let prefix = format!("/registry/{}/", group.text().split('/').next().unwrap());
                 Dump::of_objects(block_on(dump_etcd(&[server.etcd().endpoint()], &prefix)))
             }
@@ -180,7 +182,7 @@ impl Environment {
 async fn dump_etcd(endpoints: &[String], prefix: &str) -> BTreeMap<String, String> {
     let mut client = etcd_client::Client::connect(endpoints, None).await.unwrap();
     let all = etcd_client::GetOptions::new().with_prefix();
-    // A member that has only just come back may not know its leader yet.
+    // A member that has just restarted may not know its leader yet.
     for _ in 0..100 {
         match client.get(prefix, Some(all.clone())).await {
             Ok(answer) => {
@@ -193,17 +195,17 @@ async fn dump_etcd(endpoints: &[String], prefix: &str) -> BTreeMap<String, Strin
     panic!("etcd cannot be dumped");
 }
 
-/// The hosts: two of each rack.
+/// The hosts: two in each rack.
 pub fn hosts() -> Vec<String> {
     (0..2 * RACKS).map(|at| format!("n{at}")).collect()
 }
 
-/// Puts the racks into an empty store.
+/// Stores the racks in an empty store.
 pub async fn set_up_racks<S: Store>(store: &S) {
     put(store, pools().into_iter().chain(nodes()).collect()).await;
 }
 
-/// Resources: what is to be stored of each.
+/// Resources to be stored, each with its kind.
 pub type Documents = Vec<(Kind, Json)>;
 
 fn pools() -> Documents {
@@ -225,7 +227,7 @@ fn nodes() -> Documents {
     hosts().into_iter().enumerate().map(node).collect()
 }
 
-/// Creates what is not there.
+/// Creates the resources that do not exist yet.
 pub async fn put<S: Store>(store: &S, documents: Documents) {
     let mut batch = Batch::new();
     for (kind, document) in documents {
@@ -236,7 +238,7 @@ pub async fn put<S: Store>(store: &S, documents: Documents) {
     assert!(report.is_applied(), "{report:?}");
 }
 
-/// The same past the store, as Kubernetes' own.
+/// Creates Kubernetes' own objects, without the store.
 fn create(server: &KubeServer, documents: Documents) {
     let object = |(kind, mut document): (Kind, Json)| {
         document["apiVersion"] = "v1".into();

@@ -4,7 +4,7 @@ use crate::case::Case;
 use crate::environment::Environment;
 use crate::trouble::Trouble;
 
-/// Ends the test where etcd is left out.
+/// Ends the test where tests with etcd are left out.
 macro_rules! needs_etcd {
     () => {
         if servers::etcd_server::is_left_out() {

@@ -1,12 +1,12 @@
-//! A load on a real Kubernetes API server that is killed and comes back, next to an allocator that writes as
-//! Calico's does.
+//! A load on a real Kubernetes API server, which is killed and restarted. Beside it runs an allocator that
+//! writes as Calico's does.
 
 use crate::case::Case;
 use crate::environment::{Environment, KubeGroup, hosts};
 use crate::trouble::Trouble;
 use crate::worker::Author;
 
-/// Ends the test where Kubernetes is left out.
+/// Ends the test where tests with Kubernetes are left out.
 macro_rules! needs_kubernetes {
     () => {
         if servers::kube_server::is_left_out() {
@@ -16,16 +16,17 @@ macro_rules! needs_kubernetes {
 }
 pub(crate) use needs_kubernetes;
 
-/// Twenty workers of a kind and five that write as Calico does, on the same hosts.
+/// Twenty workers that run `ours`, and five that write as Calico does, on the same hosts.
 fn workers(ours: Author) -> Vec<(Author, Vec<String>)> {
     let authors = [ours, ours, ours, ours, Author::Calico];
     authors.iter().cycle().take(25).map(|author| (*author, hosts())).collect()
 }
 
-/// Two hundred requests of twenty workers, and fifty of those others.
+/// A load of two hundred requests from twenty workers, and fifty from the five others.
 pub fn case(name: &'static str, group: KubeGroup, ours: Author) -> Case {
     let case = Case::new(name, Environment::kubernetes(group)).with(Trouble::KillApiServer);
-    // Whoever writes as Calico does asks once and no more where nobody answers.
+    // The allocator that writes as Calico does gives up at once if the server does not answer, so fewer
+    // requests are granted.
     Case { workers: workers(ours), granted: 60, ..case }
 }
 

@@ -1,4 +1,4 @@
-//! What workers asked for and were answered, line by line.
+//! The ledger: what workers asked for, and what they were answered, line by line.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -11,30 +11,30 @@ use setup::Clock;
 /// What happened to a worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
-    /// It is about to ask for addresses.
+    /// The worker is about to ask for addresses.
     Asks { handle: String, host: String, count: u32 },
-    /// It was given these.
+    /// The worker got these addresses.
     Got { handle: String, addresses: BTreeSet<IpAddr> },
-    /// It was told that it gets nothing, and why.
+    /// The worker was told that it gets no address, and why.
     Refused { handle: String, reason: String },
-    /// It was given an error. What it holds is not known.
+    /// The worker got an error. It is not known what its handle holds.
     Failed { handle: String, reason: String },
-    /// It is about to give these back; all where there are none.
+    /// The worker is about to give these addresses back; all addresses of the handle if there are none here.
     Returns { handle: String, addresses: BTreeSet<IpAddr> },
-    /// That was done.
+    /// The addresses were given back.
     Returned { handle: String },
-    /// It was given an error. What it still holds is not known.
+    /// The worker got an error. It is not known what its handle still holds.
     NotReturned { handle: String, reason: String },
-    /// A call to the store, for the reader of a failure.
+    /// The worker made a call to the store. This helps to understand a failure.
     Did(String),
-    /// It met stored data that Calico's allocator breaks on.
+    /// The worker met stored data with which Calico's allocator cannot cope.
     Choked(String),
-    /// It has done all that it was to do.
+    /// The worker has finished its job.
     Ended,
 }
 
 impl Event {
-    /// The handle that it is about.
+    /// The handle that the event is about; `None` where it is about none.
     pub fn handle(&self) -> Option<&str> {
         match self {
             Event::Asks { handle, .. }
@@ -49,26 +49,26 @@ impl Event {
     }
 }
 
-/// An event, when and to whom.
+/// An event, with its time and its worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
-    /// Nanoseconds since 1970.
+    /// The time, in nanoseconds since 1970.
     pub at: i64,
-    /// The worker.
+    /// The number of the worker.
     pub worker: usize,
-    /// What.
+    /// What happened.
     pub event: Event,
 }
 
-/// Where a worker's lines go.
+/// The place to which a worker's lines go.
 #[derive(Clone)]
 enum Out {
-    /// To the process that started this one; what was written survives this process.
+    /// Standard output, which the parent process reads. Lines that were written survive this process.
     Stdout,
     Shared(Arc<Mutex<Vec<Line>>>),
 }
 
-/// A worker's pen.
+/// A worker's access to the ledger.
 #[derive(Clone)]
 pub struct Ledger {
     worker: usize,
@@ -77,12 +77,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Of a worker that is a process.
+    /// The ledger of a worker that is a process.
     pub fn of_process(worker: usize) -> Ledger {
         Ledger { worker, clock: Clock::start(), out: Out::Stdout }
     }
 
-    /// Of a worker that is a thread.
+    /// The ledger of a worker that is a thread.
     pub fn shared(worker: usize, lines: Arc<Mutex<Vec<Line>>>) -> Ledger {
         Ledger { worker, clock: Clock::start(), out: Out::Shared(lines) }
     }
@@ -98,7 +98,7 @@ impl Ledger {
                 text.push(b'\n');
                 let mut stdout = std::io::stdout().lock();
                 if stdout.write_all(&text).and_then(|()| stdout.flush()).is_err() {
-                    // Who started this process is no more; there is nobody to work for.
+                    // The parent process has ended, so nobody needs this worker any more.
                     std::process::exit(1);
                 }
             }
@@ -106,7 +106,7 @@ impl Ledger {
     }
 }
 
-/// Reads a line of a worker's output; other lines there are not the ledger's.
+/// Reads a line of a worker's output; `None` for a line that is not of the ledger.
 pub fn read(text: &str) -> Option<Line> {
     serde_json::from_str(text).ok()
 }

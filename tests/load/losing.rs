@@ -1,4 +1,4 @@
-//! A store that loses one commit on the wire.
+//! A store that loses one commit on its way.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,32 +11,31 @@ use tokio::time::sleep;
 
 use crate::environment::LONG;
 
-/// What becomes of the commit.
+/// What happens to the lost commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// It is applied, no reply comes, the connection breaks.
+    /// The commit is applied, but no reply comes, and the connection breaks.
     Reply,
-    /// It does not arrive, the connection breaks.
+    /// The commit does not arrive, and the connection breaks.
     Request,
-    /// It is applied, no reply comes, and the connection stays until the caller gives up.
+    /// The commit is applied, but no reply comes, and the connection stays until the caller gives up.
     Silence,
-    /// It is on its way for so long that the caller gives it up, and arrives right before the caller's next
-    /// commit.
+    /// The commit takes so long that the caller gives up. It arrives just before the caller's next commit.
     Late,
-    /// The same, and it arrives when the caller is done.
+    /// The commit takes so long that the caller gives up. It arrives after the caller has finished.
     VeryLate,
 }
 
-/// Loses the `nth` commit, counted from 0.
+/// A store that loses its `nth` commit, counted from 0.
 pub struct Losing<'a, S> {
     pub inner: S,
     pub loss: Loss,
     pub nth: usize,
     pub count: &'a AtomicUsize,
     pub proxies: &'a [Proxy],
-    /// Past the proxies.
+    /// A client of etcd that does not use the proxies.
     pub direct: etcd_client::Client,
-    /// The commit that is on its way.
+    /// The commit that has not arrived yet.
     pub on_its_way: Mutex<Option<Batch>>,
 }
 
@@ -45,7 +44,7 @@ impl<S: Store> Losing<'_, S> {
         self.proxies.iter().for_each(|proxy| proxy.set(passage));
     }
 
-    /// Lets the request through, or not, and breaks the connection before a reply comes.
+    /// Passes the request on or not, and breaks the connection before a reply comes.
     async fn lose(&self, before: i64) {
         match self.loss {
             Loss::Request | Loss::Late | Loss::VeryLate => sleep(Duration::from_millis(60)).await,
@@ -63,7 +62,7 @@ impl<S: Store> Losing<'_, S> {
         }
     }
 
-    /// Lets arrive what is on its way.
+    /// Lets the delayed commit arrive.
     pub async fn arrive(&self) {
         let batch = self.on_its_way.lock().unwrap().take();
         if let Some(batch) = batch {
@@ -77,7 +76,7 @@ impl<S: Store> Losing<'_, S> {
     }
 }
 
-/// The revision that the members are at.
+/// The present revision of the members.
 pub async fn revision(direct: &etcd_client::Client) -> i64 {
     direct.kv_client().get("/", None).await.unwrap().header().unwrap().revision()
 }

@@ -1,5 +1,5 @@
-//! A commit whose reply is lost, or which never arrives, is neither a second allocation nor a lost one: for
-//! every commit of a request.
+//! For every commit of a request: if its reply is lost, or if it never arrives, no address is assigned twice,
+//! and none is lost.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -23,24 +23,24 @@ use crate::proof::{Wrong, check, demand};
 use crate::traced::Traced;
 use crate::worker::{Allocator, Author, Job, Nothing, Request};
 
-/// What is asked for.
+/// The request of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scenario {
-    /// An address for a host that has no block.
+    /// An address for a host without a block.
     FirstBlock,
-    /// One for a host that has a block with room.
+    /// An address for a host whose block has free addresses.
     Warm,
-    /// One of each family.
+    /// An address of each family.
     BothFamilies,
-    /// More than a block holds.
+    /// More addresses than one block has.
     ThreeBlocks,
-    /// All that a handle holds is given back.
+    /// Releasing all addresses of a handle.
     Release,
-    /// One of several addresses of a handle is given back.
+    /// Releasing one of several addresses of a handle.
     ReleaseIp,
 }
 
-/// A test's own worker.
+/// A test's store, and the worker that uses it.
 struct Stage {
     environment: Environment,
     lines: Arc<Mutex<Vec<Line>>>,
@@ -88,7 +88,7 @@ impl Stage {
         }
     }
 
-    /// The store, which loses the nth commit.
+    /// The store, which loses its nth commit.
     async fn losing<'a>(&'a self, loss: Loss, nth: usize, count: &'a AtomicUsize) -> Losing<'a, AnyStore> {
         Losing {
             inner: self.environment.reach(0).unwrap().open(),
@@ -101,7 +101,7 @@ impl Stage {
         }
     }
 
-    /// The racks as at the start, and nobody who ever asked.
+    /// Resets the store to the racks alone, and forgets the worker's requests.
     async fn clear(&self) {
         let all = etcd_client::DeleteOptions::new().with_prefix();
         self.direct().await.delete("/calico/", Some(all)).await.unwrap();
@@ -152,7 +152,7 @@ impl Stage {
         demand(1, what, &check(&lines, &dump, 0), &lines);
     }
 
-    /// Plays a scenario with the nth commit lost; whether it had that many.
+    /// Runs a scenario with its nth commit lost. Gives whether the scenario had that many commits.
     async fn play(&self, scenario: Scenario, loss: Loss, nth: usize) -> bool {
         self.clear().await;
         let sound = self.environment.reach(0).unwrap().open();
@@ -227,8 +227,8 @@ fn of_a_cluster() {
     every_commit_of_every_scenario(3);
 }
 
-/// No reply and no broken connection: the request ends in time, and what it had got is taken back while it
-/// gives up.
+/// Without a reply or a broken connection, the request still ends in time. While it gives up, it gives back
+/// what it got.
 #[test]
 fn silence_ends_the_request_in_time() {
     needs_etcd!();
@@ -246,7 +246,7 @@ fn silence_ends_the_request_in_time() {
         let answer = ours.assign(&request).await;
         let Err(Nothing::InDoubt(reason)) = answer else { panic!("it was answered") };
         assert!(!reason.is_empty());
-        // As if it had been told that it holds nothing: that is what must be stored.
+        // From here on, the worker counts as having been told that it holds nothing; the store must agree.
         stage.ledger().write(Event::Refused { handle, reason });
         clock.elapsed()
     });

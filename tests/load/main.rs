@@ -1,5 +1,5 @@
-//! Faults under load. What is stored afterwards, read plainly and without the code under test, must agree
-//! with what every process was answered.
+//! Loads during which parts of the system fail. Afterwards the stored records, read without the code under
+//! test, must agree with the answers that every process got.
 //!
 //! | variable | what it does |
 //! |---|---|
@@ -9,7 +9,7 @@
 //! | `RACKPOOL_SKIP_ETCD` | leaves out the tests that need etcd |
 //! | `RACKPOOL_SKIP_KUBERNETES` | leaves out the tests that need the Kubernetes API server |
 
-// All of it is test code; the environment is how processes are told their jobs.
+// Everything here is test code. Processes learn their jobs from the environment.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
 
 mod calico;

@@ -1,4 +1,4 @@
-//! A thousand racks: pools are created at once beside as many others, and addresses come from the right ones.
+//! A thousand racks: many pools are created at the same time, and each address comes from the right pool.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::kubernetes::needs_kubernetes;
 use crate::ours::Real;
 
 const POOLS: usize = 1_000;
-/// Who creates pools at the same time, and how many each.
+/// How many clients create pools at the same time, and how many pools each creates.
 const CREATORS: usize = 4;
 const ROUNDS: usize = 5;
-/// For a creation: it reads all pools, and the machine may be busy.
+/// The time limit for creating a pool: that reads all pools, and the machine may be busy.
 const WITHIN: Duration = Duration::from_secs(60);
 
 fn others() -> Documents {
@@ -35,8 +35,8 @@ fn pool(name: &str, cidr: &str) -> Resource {
     Resource::from_input(json).unwrap()
 }
 
-/// Creates, in each round, a pool on a network of its own, which must succeed, and one on a network that all
-/// creators want at that moment.
+/// In each round, creates a pool on a network of its own, which must succeed, and tries one on a network that
+/// all creators want.
 async fn create<S: Store>(store: &S, backend: Backend, creator: usize) {
     let effects = Real::new(seed() ^ creator as u64);
     let client = Client::new(store, &effects, backend, WITHIN);
@@ -52,7 +52,7 @@ async fn create<S: Store>(store: &S, backend: Backend, creator: usize) {
     }
 }
 
-/// Creates from all sides, and looks at what is there then.
+/// Creates pools with several clients at the same time, and checks the result.
 async fn create_at_once<S: Store>(open: impl Fn() -> S, backend: Backend) {
     put_others(&open()).await;
     std::thread::scope(|scope| {
@@ -69,7 +69,8 @@ async fn create_at_once<S: Store>(open: impl Fn() -> S, backend: Backend) {
         .iter()
         .map(|pool| (pool.text(&["spec", "cidr"]).unwrap().parse().unwrap(), pool.name()))
         .collect();
-    // Of networks that overlap one begins with the other.
+    // If networks overlap, one of them begins with the other's bits; so overlapping ones are neighbours in
+    // this order.
     networks.sort_by_key(|(cidr, _)| (cidr.family(), cidr.first(), cidr.prefix()));
     for pair in networks.windows(2) {
         assert!(!pair[0].0.overlaps(&pair[1].0), "{pair:?}");
@@ -83,7 +84,7 @@ async fn put_others<S: Store>(store: &S) {
     }
 }
 
-/// The racks of every load, beside a thousand others.
+/// The four racks of every load, beside a thousand others.
 fn run(name: &'static str, environment: Environment, backend: Backend) {
     let case = Case::new(name, environment);
     match &case.environment {

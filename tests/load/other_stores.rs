@@ -1,4 +1,4 @@
-//! The same load on the stores that need no server.
+//! The common load, on the stores that need no server.
 
 use crate::case::Case;
 use crate::environment::Environment;

@@ -13,7 +13,7 @@ use store::{Effects, Store};
 
 use crate::worker::{Allocator, Job, Nothing, Request};
 
-/// The real clock, and chance that is drawn from a seed.
+/// The real clock, and random numbers from a seed.
 pub struct Real {
     clock: Clock,
     rng: Mutex<Rng>,

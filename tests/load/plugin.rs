@@ -1,4 +1,4 @@
-//! The program `calico-ipam` itself: a process a request, as a container runtime starts it.
+//! The program `calico-ipam` itself: one process for each request, as a container runtime starts it.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -20,10 +20,10 @@ use crate::worker::{Allocator, Author, Nothing, Request};
 /// The folder of the programs to test.
 const PROGRAMS: &str = "RACKPOOL_PROGRAMS";
 
-/// The program, told of a store.
+/// The program, and the store that it is to use.
 pub struct Plugin<'a> {
     program: PathBuf,
-    /// The part of the network configuration that says where the store is.
+    /// The fields of the network configuration that say where the store is.
     datastore: Json,
     ledger: &'a Ledger,
 }
@@ -49,15 +49,15 @@ impl<'a> Plugin<'a> {
         Plugin { program: folder.join("calico-ipam"), datastore, ledger }
     }
 
-    /// Runs it; gives what it printed, or the error that it printed.
+    /// Runs the program. Gives its output, or the error that it printed.
     fn call(&self, command: &str, handle: &HandleId, host: &str, ipam: Json) -> Result<Json, String> {
-        // Its handle is the name of the network, a dot, and the name of the container.
+        // The program makes the handle from the network's name, a dot, and the container's name.
         let (network, container) = handle.as_str().split_once('.').unwrap();
         let mut conf =
             json!({"cniVersion": "1.0.0", "name": network, "type": "calico", "nodename": host, "ipam": ipam});
         let fields = self.datastore.as_object().unwrap().clone();
         conf.as_object_mut().unwrap().extend(fields);
-        // The plugins of a host share a lock, as they do on a node of its own.
+        // The plugins of one host share a lock, as they would on a real node.
         let locks = std::env::temp_dir().join("rackpool-load-locks");
         conf["ipam_lock_file"] = json!(locks.join(format!("{host}.lock")));
         let mut child = Command::new(&self.program)
@@ -72,7 +72,7 @@ impl<'a> Plugin<'a> {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // It may end before it has read all.
+        // The program may end before it has read its whole input.
         let _ = child.stdin.take().unwrap().write_all(conf.to_string().as_bytes());
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -104,12 +104,12 @@ impl Allocator for Plugin<'_> {
         self.call("DEL", handle, &hosts()[0], ipam).map(|_| ())
     }
 
-    /// No such command: everything is given back with the container.
+    /// The program has no such command: addresses are released with their container.
     async fn release_ip(&self, _handle: &HandleId, _addr: IpAddr) -> Result<(), String> {
         Err("a plugin releases all addresses of a container".to_string())
     }
 
-    /// No such command.
+    /// The program has no such command.
     async fn release_blocks(&self, _host: &str) -> Result<(), String> {
         Ok(())
     }

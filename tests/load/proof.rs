@@ -1,4 +1,4 @@
-//! What workers were answered, held against what is stored.
+//! Compares the answers that workers got with what is stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -11,21 +11,21 @@ use ipam::invariants::{Property, Violation};
 use crate::dump::Dump;
 use crate::ledger::{Event, Line};
 
-/// What the answers say of a handle.
+/// What a handle holds, by its worker's answers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fate {
-    /// It holds exactly these.
+    /// The handle holds exactly these addresses.
     Holds(BTreeSet<IpAddr>),
-    /// Its last request was answered with an error, or not at all: it holds some of what it may have, or
-    /// nothing.
+    /// The handle's last request got an error, or no answer: it holds some of the addresses that it may have,
+    /// or none.
     InDoubt,
 }
 
-/// Something that is wrong, and what it is about: a handle, an address.
+/// A fault that the comparison found, and the handles and addresses that it concerns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wrong {
     pub what: String,
-    /// The lines that name any of these tell of it.
+    /// The handles and addresses. Lines of the ledger with any of them help to explain the fault.
     pub about: Vec<String>,
 }
 
@@ -33,7 +33,7 @@ fn wrong(what: String, about: &[&str]) -> Wrong {
     Wrong { what, about: about.iter().map(|text| text.to_string()).collect() }
 }
 
-/// The fate of every handle that was ever asked for.
+/// The fate of every handle in the ledger.
 pub fn fates(lines: &[Line]) -> BTreeMap<String, Fate> {
     let mut fates: BTreeMap<String, Fate> = BTreeMap::new();
     let mut returned: BTreeMap<&str, (Fate, &BTreeSet<IpAddr>)> = BTreeMap::new();
@@ -66,8 +66,8 @@ pub fn fates(lines: &[Line]) -> BTreeMap<String, Fate> {
     fates
 }
 
-/// The requests that were not told what they hold: in their midst the worker was killed or has crashed, or
-/// the store was away for longer than they waited.
+/// The requests that got no clear answer: the worker was killed or crashed, or the store did not answer
+/// within the time limit.
 pub fn unanswered(lines: &[Line]) -> impl Iterator<Item = &Line> {
     let answered =
         lines.iter().filter(|line| matches!(line.event, Event::Got { .. } | Event::Refused { .. }));
@@ -76,13 +76,13 @@ pub fn unanswered(lines: &[Line]) -> impl Iterator<Item = &Line> {
     asked.filter(move |line| line.event.handle().is_some_and(|handle| !answered.contains(handle)))
 }
 
-/// Everything that is wrong. `lines` are in the order of time, those of a worker in their own.
+/// All faults. `lines` are in the order of time; lines of one worker are in their own order.
 ///
-/// So many claims may be cut short: where a batch is applied write by write, somebody who read before the
-/// block was there may drop its affinity as stale before that is confirmed. Whoever claims heals that before
-/// it answers; if it does not come to that, the block is its owner's without an affinity, as it can be with
-/// Calico: row "absent, mine" of the healing table, a state from which the owner heals it and others reclaim
-/// it.
+/// Up to `cut` claims may have been interrupted. Where a batch is applied write by write, a client that read
+/// before the block existed may delete its affinity as stale before the affinity is confirmed. The claiming
+/// request repairs that before it answers. If it is interrupted, the block keeps its owner but has no
+/// affinity. This can happen with Calico, too (the row "absent, mine" of the healing table): the owner
+/// repairs that state later, and others may reclaim the block.
 pub fn check(lines: &[Line], dump: &Dump, cut: usize) -> Vec<Wrong> {
     let mut found = Vec::new();
     addresses(lines, dump, &mut found);
@@ -109,7 +109,7 @@ pub fn check(lines: &[Line], dump: &Dump, cut: usize) -> Vec<Wrong> {
     found
 }
 
-/// No address twice, none lost, none that nobody asked for.
+/// No address is assigned twice, none is lost, and none is assigned without a request.
 fn addresses(lines: &[Line], dump: &Dump, found: &mut Vec<Wrong>) {
     let fates = fates(lines);
     let mut by_handle: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
@@ -136,7 +136,7 @@ fn addresses(lines: &[Line], dump: &Dump, found: &mut Vec<Wrong>) {
     }
 }
 
-/// No address was with two handles at one time, as far as the answers tell.
+/// By the answers, no address was assigned to two handles at the same time.
 fn overlaps(lines: &[Line]) -> Vec<Wrong> {
     let mut found = Vec::new();
     let mut holders: BTreeMap<IpAddr, &str> = BTreeMap::new();
@@ -161,7 +161,7 @@ fn overlaps(lines: &[Line]) -> Vec<Wrong> {
     found
 }
 
-/// Requests that took longer than `most` to be answered with anything.
+/// Requests that took longer than `most` to get any answer.
 pub fn too_slow(lines: &[Line], most: Duration) -> Vec<Wrong> {
     let mut asked: BTreeMap<&str, i64> = BTreeMap::new();
     let mut found = Vec::new();
@@ -180,7 +180,7 @@ pub fn too_slow(lines: &[Line], most: Duration) -> Vec<Wrong> {
     found
 }
 
-/// The words of a text that are handles or addresses.
+/// The words in a text that are handles or addresses.
 fn names_in(text: &str) -> Vec<String> {
     let words = text.split(|c: char| c.is_whitespace() || ",()=;'\"".contains(c));
     words
@@ -190,8 +190,8 @@ fn names_in(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Panics when anything is wrong: with the seed, what is wrong, the lines that tell of it, and the last lines
-/// of all.
+/// Panics if there is any fault. The message has the seed, the faults, the lines about them, and the last
+/// lines of all workers.
 pub fn demand(seed: u64, what: &str, wrongs: &[Wrong], lines: &[Line]) {
     if wrongs.is_empty() {
         return;

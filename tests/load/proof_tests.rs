@@ -1,4 +1,4 @@
-//! The proof can fail: every kind of wrong is found in data made wrong by hand.
+//! The proof can fail: it finds every kind of fault in data that were made wrong by hand.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -62,7 +62,7 @@ fn answers_that_disagree_with_the_store() {
         let found = texts(&lines(events), &sound());
         assert!(found.contains(wanted), "{wanted}: {found}");
     }
-    // What was not answered may be there or not.
+    // An address of an unanswered request may be stored or not.
     let asks = || got("load-a", "10.0.0.0")[0].clone();
     assert_eq!(texts(&lines([asks()]), &sound()), "");
     assert_eq!(texts(&lines([asks()]), &Dump::default()), "");
@@ -100,7 +100,8 @@ fn stored_data_that_calico_breaks_on() {
     assert!(found.contains("10.0.0.0 is stored twice"), "{found}");
 }
 
-/// A block without affinity is wrong, unless a claim may have been cut short; then one more is.
+/// A block without an affinity is a fault, unless a claim may have been interrupted. A second such block is
+/// one again.
 #[test]
 fn claims_cut_short_are_counted() {
     let mut dump = sound();

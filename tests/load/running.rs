@@ -1,4 +1,4 @@
-//! Workers at work: processes of their own where the store can be reached from outside, else threads.
+//! Running workers: as processes where the store can be reached from outside, else as threads.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -23,7 +23,7 @@ pub struct Crew {
 struct Worker {
     number: usize,
     child: Option<Child>,
-    /// Does the work, or reads what the child writes.
+    /// The thread does the worker's job, or reads the output of the worker's process.
     thread: JoinHandle<()>,
     is_killed: bool,
 }
@@ -45,7 +45,7 @@ impl Crew {
         Crew { workers: jobs.into_iter().map(start).collect(), lines }
     }
 
-    /// Whether all have ended.
+    /// Whether all workers have ended.
     pub fn is_done(&self) -> bool {
         self.workers.iter().all(|worker| worker.thread.is_finished())
     }
@@ -55,7 +55,7 @@ impl Crew {
         self.lines.lock().unwrap().iter().any(|line| matches!(line.event, Event::Got { .. }))
     }
 
-    /// Kills a worker in the midst of whatever it does; `false` where none is left that can be killed.
+    /// Kills a worker at any moment of its work. `false` if none is left that can be killed.
     pub fn kill_one(&mut self, rng: &mut Rng) -> bool {
         let mut alive: Vec<&mut Worker> =
             self.workers.iter_mut().filter(|w| w.child.is_some() && !w.thread.is_finished()).collect();
@@ -68,15 +68,14 @@ impl Crew {
         worker.child.as_mut().unwrap().kill().is_ok()
     }
 
-    /// What has been written so far, in the order of time.
+    /// The lines of the ledger so far, in the order of time.
     pub fn lines(&self) -> Vec<Line> {
         let mut lines = self.lines.lock().unwrap().clone();
         lines.sort_by_key(|line| line.at);
         lines
     }
 
-    /// Waits for all of them. Tells what they wrote, and who ended otherwise than by doing its job or being
-    /// killed.
+    /// Waits for all workers. Gives their lines, and a fault for each worker that failed.
     pub fn finish(self) -> (Vec<Line>, Vec<Wrong>) {
         let lines = self.lines.clone();
         let mut wrongs = Vec::new();
@@ -115,7 +114,7 @@ fn start_process(job: Job, reach: &Reach, lines: Arc<Mutex<Vec<Line>>>) -> Worke
     Worker { number: job.worker, child: Some(child), thread, is_killed: false }
 }
 
-/// No test: what the processes of the workers run. Does nothing where there is no job.
+/// Not a test, but the work of the workers' processes. Does nothing without a job.
 #[test]
 fn another_process() {
     let (Ok(job), Ok(reach)) = (std::env::var(JOB), std::env::var(REACH)) else { return };

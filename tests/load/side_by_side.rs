@@ -1,4 +1,4 @@
-//! Calico's way of writing and ours, on the same records at the same time.
+//! This program's allocator and one that writes as Calico's does, on the same records at the same time.
 
 use crate::case::Case;
 use crate::environment::{Environment, hosts};
@@ -6,13 +6,13 @@ use crate::etcd_faults::needs_etcd;
 use crate::trouble::Trouble;
 use crate::worker::Author;
 
-/// Ten workers of each; those of one kind work for `calico`'s hosts, those of the other for `ours`.
+/// Ten workers that write as Calico does, for the first hosts, and ten of this program, for the second.
 fn workers(calico: &[String], ours: &[String]) -> Vec<(Author, Vec<String>)> {
     let pair = || [(Author::Calico, calico.to_vec()), (Author::Ours, ours.to_vec())];
     (0..10).flat_map(|_| pair()).collect()
 }
 
-/// The first host of each rack, and the second.
+/// The first host of each rack, and the second host of each rack.
 fn halves() -> (Vec<String>, Vec<String>) {
     let (first, second): (Vec<_>, Vec<_>) = hosts().into_iter().enumerate().partition(|(at, _)| at % 2 == 0);
     let names = |half: Vec<(usize, String)>| half.into_iter().map(|(_, host)| host).collect();
@@ -31,7 +31,7 @@ fn on_one_host() {
     needs_etcd!();
     let host = &hosts()[..1];
     let workers = workers(host, host);
-    // Its rack has too few addresses for all.
+    // The host's rack has too few addresses for all requests.
     let case = Case::new("side by side, one host", Environment::etcd(1));
     Case { workers, requests: 5, granted: 40, ..case }.run();
 }

@@ -1,4 +1,4 @@
-//! A store whose calls are written down.
+//! A store whose calls are written to the ledger.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use store::{
 
 use crate::ledger::{Event, Ledger};
 
-/// Writes down every commit and what came of it, and every read that failed.
+/// Writes every commit with its outcome, and every failed read, to the ledger.
 pub struct Traced<S> {
     pub inner: S,
     pub ledger: Ledger,

@@ -1,4 +1,4 @@
-//! What goes wrong around the workers while they work.
+//! Faults that happen around the workers.
 
 use std::time::Duration;
 
@@ -10,27 +10,28 @@ use store::testing::etcd_client;
 use crate::environment::{Environment, block_on};
 use crate::running::Crew;
 
-/// Something that goes wrong again and again.
+/// A fault that happens again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// Nothing.
+    /// No fault.
     None,
-    /// A member is killed, and started again a while later. Every other time it is the leader.
+    /// A member of etcd is killed, and restarted some time later. Every second time it is the leader.
     KillMember,
-    /// A member stops, and goes on a while later. Every other time it is the leader.
+    /// A member of etcd is suspended, and goes on some time later. Every second time it is the leader.
     PauseMember,
-    /// Another member is made leader.
+    /// Another member of etcd becomes the leader.
     MoveLeader,
-    /// For a while, requests arrive and no reply comes back; then all connections break.
+    /// For some time, requests arrive and no reply comes back. Then all connections break.
     LoseReplies,
-    /// The API server is killed, and started again a while later.
+    /// The API server is killed, and restarted some time later.
     KillApiServer,
     /// A worker is killed.
     KillWorkers,
 }
 
 impl Trouble {
-    /// Strikes, and mends what it broke. `round` counts from 0. `false` where it did not come to anything.
+    /// Causes the fault, and repairs what it broke. `round` counts from 0. Gives `false` where nothing could
+    /// be broken.
     pub fn strike(self, environment: &mut Environment, crew: &mut Crew, rng: &mut Rng, round: usize) -> bool {
         wait(rng, 50..300);
         match (self, environment) {
@@ -50,8 +51,8 @@ impl Trouble {
                 true
             }
             (Trouble::KillApiServer, Environment::Kubernetes { server, .. }) => {
-                // It takes seconds to start; those who gave up meanwhile begin anew before it is killed
-                // again.
+                // The server takes seconds to start. Workers that gave up meanwhile begin again before it is
+                // killed once more.
                 wait(rng, 500..2500);
                 server.kill();
                 wait(rng, 50..1000);
@@ -65,7 +66,8 @@ impl Trouble {
                 proxies.iter().for_each(|proxy| proxy.set(Passage::LoseReplies));
                 wait(rng, 5..150);
                 for proxy in proxies {
-                    // First this, or a connection that is made in between stays half dead.
+                    // The proxy is opened before the connections are cut: otherwise a connection that is made
+                    // in between would get no replies.
                     proxy.set(Passage::Open);
                     proxy.cut();
                 }

@@ -1,4 +1,4 @@
-//! A worker: asks for addresses, gives some back, and writes down what it was answered.
+//! A worker: asks for addresses, gives some back, and writes the answers to the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -18,25 +18,25 @@ use crate::ours::Ours;
 use crate::plugin::Plugin;
 use crate::traced::Traced;
 
-/// The variable that tells a process its job.
+/// The environment variable that holds a process's job.
 pub const JOB: &str = "RACKPOOL_LOAD_JOB";
 
-/// A worker that holds more than so many handles gives one back after every request, so that long runs do not
-/// only meet full pools.
+/// A worker that holds more handles than this gives one back after every request. Otherwise long runs would
+/// find only full pools.
 const MOST_HELD: usize = 8;
 
-/// Whose code a worker runs.
+/// The code that a worker runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Author {
-    /// The planners, on a store.
+    /// This program's planners, on a store.
     Ours,
-    /// The allocator of these tests that writes as Calico's does, on a store.
+    /// The tests' allocator that writes as Calico's does, on a store.
     Calico,
-    /// The program `calico-ipam`, a process a request.
+    /// The program `calico-ipam`, one process for each request.
     Plugin,
 }
 
-/// What goes wrong in the worker's own calls, in thousands.
+/// How often the worker's own calls fail, per thousand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Faults {
     pub read_fails: u32,
@@ -47,22 +47,22 @@ pub struct Faults {
     pub one_by_one: bool,
 }
 
-/// What a worker is to do.
+/// The job of a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
     pub worker: usize,
     pub author: Author,
     pub seed: u64,
-    /// Those that it works for.
+    /// The hosts for which the worker works.
     pub hosts: Vec<String>,
-    /// How many times it asks.
+    /// How many requests the worker makes.
     pub requests: u32,
-    /// How long a request may take, in milliseconds.
+    /// The time limit of a request, in milliseconds.
     pub within: u64,
-    /// How long it waits between requests, at most, in milliseconds.
+    /// The longest time that the worker waits between requests, in milliseconds.
     pub pause: u64,
     pub faults: Option<Faults>,
-    /// Handles to give back, all of each, instead of asking for any.
+    /// Handles whose addresses the worker gives back, instead of asking for any.
     pub give_back: Vec<String>,
 }
 
@@ -76,26 +76,27 @@ pub struct Request {
     pub v6: u32,
 }
 
-/// Why a request got nothing.
+/// Why a request got no address.
 pub enum Nothing {
-    /// It holds nothing, for certain.
+    /// The handle certainly holds nothing.
     Refused(String),
-    /// What it holds is not known.
+    /// It is not known what the handle holds.
     InDoubt(String),
 }
 
-/// Whoever allocates. Answers are what the caller of a CNI plugin is told: all of the addresses, or an error.
+/// An allocator under test. Its answers are those that the caller of a CNI plugin gets: all of the addresses,
+/// or an error.
 pub trait Allocator {
     async fn assign(&self, request: &Request) -> Result<BTreeSet<IpAddr>, Nothing>;
-    /// Gives back all that a handle holds; a handle that does not exist is no error.
+    /// Releases all addresses of a handle. It is no error if the handle does not exist.
     async fn release(&self, handle: &HandleId) -> Result<(), String>;
-    /// Gives back one address.
+    /// Releases one address of a handle.
     async fn release_ip(&self, handle: &HandleId, addr: IpAddr) -> Result<(), String>;
-    /// Gives up the blocks of a host that are empty.
+    /// Releases the empty blocks of a host.
     async fn release_blocks(&self, host: &str) -> Result<(), String>;
 }
 
-/// Does a job on a store that it can reach.
+/// Does a job on the store that `reach` leads to.
 pub fn work(job: &Job, reach: &Reach, ledger: &Ledger) {
     let (life, within) = (Life::default(), Duration::from_millis(job.within));
     match (job.author, reach) {
@@ -134,22 +135,23 @@ pub fn work_on<S: Store + 'static>(store: S, job: &Job, ledger: &Ledger) {
     }
 }
 
-/// A worker that crashes by plan: it does nothing more for the request that it was at, and starts again with
-/// the next.
+/// The life of a worker that crashes by plan: a crash ends the request at hand, and the worker starts again
+/// with the next one.
 struct Life {
     is_crashed: Box<dyn Fn() -> bool>,
     revive: Box<dyn Fn()>,
 }
 
 impl Default for Life {
-    /// It never does.
+    /// A worker that never crashes.
     fn default() -> Life {
         Life { is_crashed: Box::new(|| false), revive: Box::new(|| {}) }
     }
 }
 
 impl Life {
-    /// Works until that is done, or until a crash; then it tells `crashed`.
+    /// Works until the work is done, or until a crash. After a crash, gives what `crashed` makes of its
+    /// description.
     async fn lead<T>(&self, work: impl Future<Output = T>, crashed: impl FnOnce(String) -> T) -> T {
         let crash = async {
             while !(self.is_crashed)() {
@@ -213,7 +215,7 @@ async fn labour(allocator: &impl Allocator, job: &Job, ledger: &Ledger, life: &L
         }
         if rng.u32(..100) < 10 {
             let host = rng.choice(&job.hosts).unwrap();
-            // That it fails is no harm: it is no request for addresses.
+            // A failure is only noted, as this is no request for addresses.
             if let Err(error) = life.lead(allocator.release_blocks(host), Err).await {
                 ledger.write(Event::Did(format!("the blocks of {host} are not released: {error}")));
             }

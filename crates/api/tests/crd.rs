@@ -1,4 +1,4 @@
-//! Records as objects of the Kubernetes API server, against what Calico stored there.
+//! Compares this program's objects of the Kubernetes API server with those that Calico stored there.
 #![allow(missing_docs, clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods, reason = "recordings are files")]
 
@@ -13,7 +13,7 @@ use api::{
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
-/// Fills the placeholders of recordings, inside of longer texts too.
+/// Replaces the placeholders of a recording by values, also inside of longer texts.
 fn fill(json: &Json) -> Json {
     match json {
         Json::String(text) => fill_text(text),
@@ -82,7 +82,7 @@ fn collection(plural: &str) -> Option<Collection> {
     })
 }
 
-/// What a writer has no say in.
+/// The object without the fields that the server sets.
 fn without_servers(mut object: Json, keeps_time: bool) -> Json {
     let metadata = object["metadata"].as_object_mut().unwrap();
     metadata.remove("uid");
@@ -92,7 +92,7 @@ fn without_servers(mut object: Json, keeps_time: bool) -> Json {
     object
 }
 
-/// Whether Calico wrote the object as it stands, and not `kubectl` in one of the scenarios.
+/// Whether Calico wrote the object, and not `kubectl` in one of the scenarios.
 fn is_calicos(group: Group, collection: Collection, object: &Json) -> bool {
     let annotations = &object["metadata"]["annotations"];
     if annotations["kubectl.kubernetes.io/last-applied-configuration"].is_string()
@@ -106,7 +106,7 @@ fn is_calicos(group: Group, collection: Collection, object: &Json) -> bool {
         return false;
     }
     if collection == Collection::Affinities && object["metadata"]["labels"].is_null() {
-        // Recorded in 034: of an old release, without labels.
+        // The object was recorded in 034, where an old release wrote it without labels.
         return false;
     }
     if collection == Collection::Blocks && object["spec"]["sequenceNumberForAllocation"].is_null() {
@@ -115,7 +115,7 @@ fn is_calicos(group: Group, collection: Collection, object: &Json) -> bool {
     group == Group::V3 || annotations["projectcalico.org/metadata"].is_string()
 }
 
-/// The recorded objects that ours writes as they were, at the least.
+/// For each collection, the least number of recorded objects that this program must write unchanged.
 const LEAST_WRITTEN: [(&str, usize); 5] =
     [("IPAMBlock", 250), ("BlockAffinity", 240), ("IPAMHandle", 400), ("IPPool", 250), ("IPAMConfig", 5)];
 
@@ -161,7 +161,7 @@ fn every_recorded_object() {
     }
 }
 
-/// Requests of Calico whose bodies ours would send too.
+/// The bodies of Calico's recorded requests equal those that this program would send.
 #[test]
 fn every_recorded_write_of_the_allocator() {
     const LEAST: usize = 1000;
@@ -214,7 +214,7 @@ fn users_see_what_they_gave() {
         "annotations": {"note": "hello", "projectcalico.org/z": "w"}});
     assert_eq!(pool.to_json()["metadata"], metadata);
     assert_eq!(read.uid, "30316465-6365-4463-ad63-3564622d3638");
-    // Without the annotation the object is seen as it is.
+    // Without the annotation, the object's own fields are read.
     let object = json!({"metadata": {"name": "b", "resourceVersion": "4", "labels": {"a": "b"}}, "spec": {"cidr": "10.20.0.0/24"}});
     let read = decode(Group::V1, Collection::Resources(Kind::IPPool), &object.to_string()).unwrap();
     let Value::Resource(pool) = &read.value else { panic!("{read:?}") };
@@ -311,7 +311,7 @@ fn a_node_is_written_back_into_its_annotations() {
     let kube = kube_node();
     let read = node::decode(&kube.to_string()).unwrap();
     let Value::Resource(seen) = &read.value else { panic!("{read:?}") };
-    // What is stored is kept, but for a label that never showed.
+    // The stored values stay, except for a label that readers never saw.
     let merged = node::merge(&kube, seen);
     let mut expected = kube.clone();
     expected["metadata"]["annotations"]["projectcalico.org/labels"] = r#"{"site":"east"}"#.into();
@@ -326,7 +326,7 @@ fn a_node_is_written_back_into_its_annotations() {
     let merged = node::merge(&bare, &changed);
     assert_eq!(merged["metadata"]["annotations"], json!({"projectcalico.org/labels": "{\"zone\":\"z1\"}"}));
     assert_eq!(merged["metadata"]["labels"], json!({"rack": "0"}));
-    // And what is taken away goes.
+    // A removed value is removed from the Node, too.
     let changed = seen.with(|_, body| body["spec"] = json!({"bgp": {"asNumber": 65546}}));
     let merged = node::merge(&kube, &changed);
     assert_eq!(merged["metadata"]["annotations"], json!({"projectcalico.org/ASNumber": "65546"}));
@@ -462,7 +462,7 @@ fn block() -> impl Strategy<Value = Block> {
             cidr,
             affinity: owner.map(|owner| owner.affinity_text().into()),
             affinity_claim_time: None,
-            // One for each address, and none that points past the attributes.
+            // The block has an entry for each address, and no entry points beyond the list of attributes.
             allocations: (0..cidr.size() as usize)
                 .map(|o| indexes[o % indexes.len()].filter(|index| (*index as usize) < attributes.len()))
                 .collect(),

@@ -1,4 +1,4 @@
-//! The table of kinds: what holds for all of them, and what was recorded of some.
+//! The table of kinds: rules for all kinds, and what was recorded about some of them.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 #[test]
 fn tiers_are_listed_by_order() {
-    // Recorded in 082-clusterinformation; the last two are not.
+    // The texts were recorded in 082-clusterinformation, except for the last two.
     let tier = |name: &str, order: serde_json::Value| {
         Resource::from_json(Kind::Tier, json!({"metadata": {"name": name}, "spec": {"order": order}}))
             .unwrap()
@@ -140,7 +140,7 @@ fn every_heading_that_is_shown_is_there() {
 
 #[test]
 fn cells_as_recorded() {
-    // 004-guide-get-formats, 080 to 090.
+    // The expected columns were recorded in 004-guide-get-formats and in 080 to 090.
     let named = |name: &str| json!({"name": name});
     let long: Vec<String> = (0..8).map(|i| format!("10.1.{i}.0/24")).collect();
     for (kind, wide, metadata, spec, cells) in [

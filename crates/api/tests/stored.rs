@@ -1,4 +1,4 @@
-//! What is stored can be read and is written back as it was.
+//! Stored records can be read, and are written back unchanged.
 #![allow(missing_docs, clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods, reason = "recordings are files")]
 
@@ -8,7 +8,8 @@ use api::{Affinity, AffinityState, Attribute, Block, BlockCidr, Handle, Key, Kin
 use proptest::prelude::*;
 use serde_json::Value as Json;
 
-/// Fills the placeholders of recordings: `<uid-1>`, `<guid-1>`, `<time-1>`, `<gotime-1>`, `<seq-1+2>`.
+/// Replaces the placeholders of a recording by values: `<uid-1>`, `<guid-1>`, `<time-1>`, `<gotime-1>`,
+/// `<seq-1+2>`.
 fn fill(json: &Json) -> Json {
     match json {
         Json::String(text) => fill_text(text),
@@ -35,7 +36,7 @@ fn fill_text(text: &str) -> Json {
     }
 }
 
-/// The recorded states of etcd.
+/// The files of the recorded states of etcd.
 fn stored_files(root: &Path) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     for scenario in std::fs::read_dir(root.join("calicoctl-etcd")).unwrap().flatten() {
@@ -66,7 +67,7 @@ fn every_recorded_value() {
             let key = Key::from_etcd_path(path).unwrap_or_else(|| panic!("{at}: no key"));
             assert_eq!(&key.etcd_path(), path);
             let Ok(value) = Value::from_stored_text(&key, &json.to_string()) else {
-                // 125 stores blocks that the original cannot read either.
+                // The scenario 125 stores blocks that Calico cannot read, either.
                 assert!(at.contains("125-ipam-check-broken-blocks"), "{at}: {json}");
                 continue;
             };
@@ -81,7 +82,7 @@ fn every_recorded_value() {
                 assert_eq!(&resource.key(), &key);
                 let strict = Resource::from_input(resource.to_json()).unwrap_or_else(|e| panic!("{at}: {e}"));
                 assert_eq!(strict.to_stored_text(), written, "{at}: strictly decoded");
-                // Scenarios that put records there themselves do so under such an ID.
+                // Scenarios that store records without Calico use such an ID.
                 let by_the_original =
                     !resource.metadata().uid.as_deref().unwrap_or_default().starts_with("00000000-");
                 if by_the_original {
@@ -183,7 +184,8 @@ proptest! {
         prop_assert_eq!(back(&Key::IpamConfig, &value), value);
     }
 
-    /// Whatever stands in a document, known or not, survives; and its canonical form is final.
+    /// Every field of a document survives, known or not; and the canonical form of a canonical form is the
+    /// same.
     #[test]
     fn a_resource_is_read_back(kind in 0..Kind::ALL.len(), spec in json(), other in json(), name in "[a-z]{1,8}") {
         let kind = Kind::ALL[kind];
@@ -198,7 +200,8 @@ proptest! {
     }
 }
 
-/// What Calico's CNI plugin stores in etcd for a network, and what its releases before the last wrote.
+/// The profile that Calico's CNI plugin stores in etcd for a network, in its last release and in those
+/// before.
 #[test]
 fn a_profile_is_read_and_written_as_it_stands() {
     let path = "/calico/resources/v3/projectcalico.org/profiles/net1";

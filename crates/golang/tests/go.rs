@@ -1,7 +1,7 @@
-//! Each function beside Go's own, on inputs drawn at random. Left out, with a word, where Go is not
-//! installed.
+//! Compares each function with Go's own, on random inputs. Where Go is not installed, the test prints so and
+//! does nothing.
 
-// All of it is test code; where Go lies is told by the environment.
+// Everything here is test code. The environment tells where Go is.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout)]
 
 use std::io::Write;
@@ -44,17 +44,18 @@ const DEPARTURES: &[Departure] = &[
     },
 ];
 
-/// How many inputs of a kind.
+/// How many random inputs of each kind are compared.
 const COUNT: u64 = 3000;
 
-/// The program that says what Go says, in a folder that lives as long as it; and whether it has goyaml.
+/// The Go program that gives Go's answers, in a folder that exists as long as this value; and whether it
+/// contains goyaml.
 struct Go {
     folder: tempfile::TempDir,
     has_yaml: bool,
 }
 
 impl Go {
-    /// `None` where there is no Go.
+    /// Builds the Go program; `None` where Go is not installed.
     fn build() -> Option<Go> {
         let folder = tempfile::tempdir().unwrap();
         let go = ["go", "/usr/local/go/bin/go"].into_iter().find(|go| {
@@ -75,7 +76,7 @@ impl Go {
                 .arg(folder.path().join("ways"))
                 .arg(".")
                 .current_dir(source)
-                // Nothing is fetched: modules are there, or not.
+                // Nothing is downloaded: the Go modules are on the machine, or they are not used.
                 .envs([("GOPROXY", "off"), ("GOFLAGS", ""), ("GOTOOLCHAIN", "local"), ("GOWORK", "off")])
                 .output()
                 .unwrap();
@@ -92,7 +93,7 @@ impl Go {
         Some(Go { folder, has_yaml })
     }
 
-    /// What Go answers to each.
+    /// Go's answer to each question.
     fn ask(&self, questions: &[Vec<String>]) -> Vec<String> {
         let mut program = Command::new(self.folder.path().join("ways"))
             .stdin(Stdio::piped())
@@ -141,7 +142,7 @@ fn said<T>(result: Result<T, String>, text: impl Fn(T) -> String) -> String {
     result.map_or_else(|error| format!("error: {error}"), text)
 }
 
-/// Texts of these pieces, each drawn from a seed of its own.
+/// Random texts made of these pieces, each from a seed of its own.
 fn texts(pieces: &[&str], most: usize) -> Vec<Vec<String>> {
     let text = |seed| {
         let mut rng = Rng::with_seed(seed);
@@ -150,7 +151,7 @@ fn texts(pieces: &[&str], most: usize) -> Vec<Vec<String>> {
     (0..COUNT).map(|seed| vec![text(seed)]).collect()
 }
 
-/// Any character, the odd ones more often.
+/// Any character; those that Go treats in a special way come more often.
 fn any_char(rng: &mut Rng) -> char {
     match rng.u8(..6) {
         0 => char::from(rng.u8(..0x20)),
@@ -187,7 +188,7 @@ fn float(input: &[String]) -> f64 {
     f64::from_bits(input[0].parse().unwrap())
 }
 
-/// A value with its keys sorted, as Go writes maps.
+/// A random value with its keys sorted, as Go writes maps.
 fn any_value(rng: &mut Rng, depth: usize) -> Value {
     const TEXTS: &[&str] = &[
         "",
@@ -258,7 +259,7 @@ fn any_value(rng: &mut Rng, depth: usize) -> Value {
     }
 }
 
-/// Each as JSON, and its seed.
+/// Random values, each as JSON with its seed.
 fn values() -> Vec<Vec<String>> {
     (0..COUNT)
         .map(|seed| vec![json::to_text(&any_value(&mut Rng::with_seed(seed), 0)), seed.to_string()])

@@ -1,12 +1,13 @@
-//! Texts that are written, and read back.
+//! Texts that are written and read back.
 
-// All of it is test code.
+// Everything here is test code.
 #![allow(clippy::unwrap_used)]
 
 use golang::{json, yaml};
 use serde_json::{Value, json};
 
-/// Recorded in 004-guide-get-formats and 041-wrong-types; the strings are what goyaml makes of them.
+/// The expected texts were recorded in 004-guide-get-formats and 041-wrong-types; those for strings are what
+/// goyaml writes.
 #[test]
 fn writes_yaml_as_go_does() {
     let list = json!({
@@ -147,8 +148,8 @@ mod properties {
 
     use super::*;
 
-    /// Text that tempts a writer of YAML. goyaml does not quote `<<`, and so does not read back what it
-    /// wrote; nor do we.
+    /// A text that a writer of YAML may get wrong. goyaml does not quote `<<`, and so cannot read back what
+    /// it wrote; nor can this crate.
     fn text() -> impl Strategy<Value = String> {
         prop_oneof![
             "[a-z0-9 :#'\"\\n\\t&*!|>%@`{}\\[\\],?.~_=+-]{0,12}",

@@ -1,4 +1,4 @@
-//! What the control plane promises to tests.
+//! What tests can rely on when they start a control plane.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -52,7 +52,7 @@ fn requests_are_counted(server: &KubeServer) {
         server.kubectl(&["get", "--raw", path]).output().unwrap();
     }
     let requests = server.requests_of(ADMIN).split_off(before);
-    // Some kinds of kubectl ask for the version first.
+    // Some commands of kubectl ask for the server's version first.
     let requests = requests.iter().filter(|request| request.uri.starts_with("/api/"));
     let told: Vec<_> = requests.map(|r| (r.verb.as_str(), r.uri.as_str(), r.code)).collect();
     assert_eq!(told, [("get", "/api/v1/namespaces/default", 200), ("get", "/api/v1/namespaces/none", 404)]);
@@ -91,7 +91,7 @@ fn a_whole_control_plane_is_where_it_is_wanted() {
         .user("system:node:n0", &["system:nodes"]);
     let mut server = KubeServer::try_start(options).unwrap();
     assert_eq!(server.endpoint(), format!("https://127.0.0.3:{port}"));
-    // A kubelet registers itself and nobody else. What it goes by can be read anywhere.
+    // A kubelet can register only its own node. Its kubeconfig can be used from anywhere.
     let elsewhere = tempfile::NamedTempFile::new().unwrap();
     std::fs::copy(server.kubeconfig_of("system:node:n0"), elsewhere.path()).unwrap();
     for (node, may) in [("n0", true), ("n1", false)] {
@@ -115,7 +115,7 @@ fn a_whole_control_plane_is_where_it_is_wanted() {
     assert_eq!(std::fs::read_to_string(scratch.path().join("audit.log")).unwrap(), "");
 }
 
-/// Holds a server until it is killed, for the test below; nothing when it is run for itself.
+/// Runs a server until the process is killed, for the test below. Does nothing when it is run by itself.
 #[test]
 fn a_server_of_a_process_that_is_killed() {
     let Some(told) = held_for() else { return };

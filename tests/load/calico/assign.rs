@@ -1,4 +1,4 @@
-//! `AutoAssign` (`libcalico-go/lib/ipam/ipam.go`).
+//! Assigning addresses, as `AutoAssign` does (`libcalico-go/lib/ipam/ipam.go`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use super::{Calico, Error, RETRIES, Records, block};
 use crate::worker::Request;
 
 impl<R: Records> Calico<'_, R> {
-    /// As many of the addresses as can be had. (An error may leave some assigned.)
+    /// Assigns as many of the wanted addresses as there are. (After an error some may stay assigned.)
     pub(super) async fn auto_assign(&self, request: &Request) -> Result<BTreeSet<IpAddr>, Error> {
         let mut addresses = BTreeSet::new();
         for (family, count) in [(Family::V4, request.v4), (Family::V6, request.v6)] {
@@ -72,7 +72,7 @@ impl<R: Records> Calico<'_, R> {
         Ok(addresses)
     }
 
-    /// The next affine block with room.
+    /// The host's next affine block with a free address.
     async fn find_affine(
         &self,
         host: &str,
@@ -90,7 +90,7 @@ impl<R: Records> Calico<'_, R> {
         None
     }
 
-    /// A block that the host has with room, or one that nobody has.
+    /// A block with a free address that the host owns, or a new one that the host claims.
     async fn find_or_claim(&self, host: &str, pools: &[Pool], family: Family) -> Result<Arc<Record>, Error> {
         for _ in 0..RETRIES {
             let blocks = self.records.list(Scope::Blocks { family: Some(family) }).await?;
@@ -110,7 +110,7 @@ impl<R: Records> Calico<'_, R> {
                 match found {
                     Ok(found) if !found.block().unwrap().unallocated.is_empty() => return Ok(found),
                     Err(Error::Conflict) => continue,
-                    // Another took it, or filled it: look again.
+                    // Another host claimed or filled this block, so search again.
                     Ok(_) | Err(Error::Claimed) => break,
                     Err(error) => return Err(error),
                 }
@@ -119,7 +119,8 @@ impl<R: Records> Calico<'_, R> {
         Err(Error::Other("Max retries hit - excessive concurrent IPAM requests".to_string()))
     }
 
-    /// Takes addresses from a block: the handle first, by what is requested, then the block.
+    /// Takes addresses from a block. First the handle is raised by the number that is wanted, and then the
+    /// block is written.
     async fn assign_from(
         &self,
         request: &Request,
@@ -156,7 +157,8 @@ impl<R: Records> Calico<'_, R> {
     }
 }
 
-/// The blocks of a pool, from the host's start on. (Any order will do, so this is not Calico's exact start.)
+/// The blocks of a pool, beginning at a place that depends on the host. (Any order will do, so this is not
+/// exactly Calico's.)
 fn ring(pool: &Pool, host: &str) -> Vec<BlockCidr> {
     let count = pool.cidr.size() / (1 << (pool.cidr.family().bits() - pool.block_size));
     let start = host.bytes().fold(0u128, |hash, byte| hash * 31 + u128::from(byte)) % count;

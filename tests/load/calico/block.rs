@@ -1,5 +1,5 @@
-//! What Calico's allocator does to a block in memory (`libcalico-go/lib/ipam/ipam_block.go`). Indexes are
-//! used unchecked, as there: a bad one ends the process.
+//! The changes that Calico's allocator makes to a block in memory (`libcalico-go/lib/ipam/ipam_block.go`). As
+//! in Calico's code, indexes are used unchecked: a wrong one ends the process.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -72,7 +72,7 @@ pub fn ordinals_of(block: &Block, handle: &str) -> Vec<u32> {
     (0..block.cidr.size()).filter(holds).collect()
 }
 
-/// Frees ordinals, without cooldown, and prunes what nobody refers to any more.
+/// Frees ordinals, without cooldown, and removes attributes that no ordinal refers to any more.
 pub fn release(block: &mut Block, ordinals: &[u32]) {
     for ordinal in ordinals {
         block.allocations[*ordinal as usize] = None;

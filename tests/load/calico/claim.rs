@@ -1,4 +1,4 @@
-//! How a host comes to a block (`libcalico-go/lib/ipam/ipam_block_reader_writer.go`).
+//! How a host gets a block, as in Calico (`libcalico-go/lib/ipam/ipam_block_reader_writer.go`).
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ fn affinity(state: AffinityState) -> Value {
 }
 
 impl<R: Records> Calico<'_, R> {
-    /// Announces a claim; tells the affinity's revision (`getPendingAffinity`).
+    /// Writes a pending affinity. Gives its revision (`getPendingAffinity`).
     pub(super) async fn pending_affinity(&self, host: &str, cidr: BlockCidr) -> Result<Revision, Error> {
         let key = affinity_key(host, cidr);
         match self.records.create(key.clone(), affinity(AffinityState::Pending)).await {
@@ -30,8 +30,8 @@ impl<R: Records> Calico<'_, R> {
         }
     }
 
-    /// The block of an affinity that the host has, healed or claimed where that is needed
-    /// (`getBlockFromAffinity`).
+    /// The block of one of the host's affinities. If the affinity is not confirmed, it is repaired, or the
+    /// block is claimed (`getBlockFromAffinity`).
     pub(super) async fn block_of_affinity(&self, host: &str, cidr: BlockCidr) -> Result<Arc<Record>, Error> {
         let key = affinity_key(host, cidr);
         let Some(mine) = self.records.get(&key).await? else { return Err(Error::Claimed) };
@@ -60,7 +60,8 @@ impl<R: Records> Calico<'_, R> {
         }
     }
 
-    /// Creates the block of a pending affinity and confirms that (`claimAffineBlock`, `confirmAffinity`).
+    /// Creates the block of a pending affinity, and confirms the affinity (`claimAffineBlock`,
+    /// `confirmAffinity`).
     async fn claim(&self, host: &str, cidr: BlockCidr, pending: &Revision) -> Result<Arc<Record>, Error> {
         let (key, affinity_key) = (Key::Block(cidr), affinity_key(host, cidr));
         let made = block::new(cidr, host, self.clock.now());
@@ -86,7 +87,7 @@ impl<R: Records> Calico<'_, R> {
         }
     }
 
-    /// Stores a changed block, its sequence number one higher.
+    /// Stores a changed block, with its sequence number raised by one.
     pub(super) async fn rewrite(&self, found: &Record, mut changed: Block) -> Result<Arc<Record>, Error> {
         changed.sequence_number += 1;
         let key = found.key.clone();

@@ -1,4 +1,4 @@
-//! Counts of a handle (`incrementHandle`, `decrementHandle`).
+//! The counts in a handle (`incrementHandle`, `decrementHandle`).
 
 use api::{BlockCidr, Handle, HandleId, Key, Value};
 
@@ -28,8 +28,8 @@ impl<R: Records> Calico<'_, R> {
         Err(Error::Other("Max retries hit".to_string()))
     }
 
-    /// A count that is not there, or too low, is what Calico never expects: nobody else lowers the counts of
-    /// a worker's handles.
+    /// Lowers a count. A missing or too low count is an error, as Calico never expects it: no other worker
+    /// lowers the counts of this worker's handles.
     pub(super) async fn decrement(&self, id: &HandleId, block: BlockCidr, by: u32) -> Result<(), Error> {
         for _ in 0..RETRIES {
             let key = Key::Handle(id.clone());

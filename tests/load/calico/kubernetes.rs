@@ -1,6 +1,6 @@
-//! Single requests, as Calico's Kubernetes client makes them
-//! (`libcalico-go/lib/backend/k8s/resources/customresource.go`, `ipam_*.go`): past the store under test, of
-//! which only the form of the objects is shared.
+//! Single requests to Kubernetes, as Calico's client makes them
+//! (`libcalico-go/lib/backend/k8s/resources/customresource.go`, `ipam_*.go`). They do not use the store under
+//! test, except for the form of the objects.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::{Error, Records};
 use crate::environment::KubeGroup;
 use crate::ledger::{Event, Ledger};
 
-/// Objects of an API server.
+/// The custom resources of an API server.
 pub struct Objects<'a> {
     client: Client,
     group: Group,
@@ -28,14 +28,15 @@ pub struct Objects<'a> {
 }
 
 impl<'a> Objects<'a> {
-    /// Those that the user of a kubeconfig sees; a call may take `within`. Needs a runtime.
+    /// The objects that the user of a kubeconfig may access. Each call may take `within`. Needs a tokio
+    /// runtime.
     pub fn open(kubeconfig: &Path, group: KubeGroup, within: Duration, ledger: &'a Ledger) -> Objects<'a> {
         let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
         let client = Client::try_from(Config::try_from(kubeconfig).unwrap()).unwrap();
         Objects { client, group: group.group(), within, ledger }
     }
 
-    /// A request; tells the status and the object.
+    /// Sends a request. Gives the status and the object.
     async fn ask(&self, method: &str, path: &str, body: Option<Json>) -> Result<(u16, String), Error> {
         let request = http::Request::builder().method(method).uri(path);
         let request = request.header("content-type", "application/json");
@@ -71,7 +72,7 @@ impl<'a> Objects<'a> {
         decode(self.group, collection, text).map_err(|error| Error::Other(error.to_string()))
     }
 
-    /// The object of a key, flagged or not.
+    /// The object of a key, even if it is flagged as deleted.
     async fn find(&self, key: &Key) -> Result<Option<Object>, Error> {
         let (status, text) = self.ask("GET", &self.path(key), None).await?;
         if status == 404 {
@@ -80,7 +81,7 @@ impl<'a> Objects<'a> {
         self.decoded(Collection::of(key).unwrap(), &text).map(Some)
     }
 
-    /// Flags an object, looks at it again, and deletes it by its UID (`DeleteKVP`).
+    /// Flags an object, reads it again, and deletes it by its UID (`DeleteKVP`).
     async fn delete_in_two_phases(&self, object: &Object) -> Result<(), Error> {
         let (key, path) = (&object.key, self.path(&object.key));
         let flagged = encode_deleted(self.group, key, &object.value, &object.revision).unwrap();
@@ -109,7 +110,7 @@ fn revision(text: &str) -> Revision {
 }
 
 impl Records for Objects<'_> {
-    /// What is flagged is deleted by whoever meets it.
+    /// Reads a record. An object that is flagged is deleted by whoever reads it.
     async fn get(&self, key: &Key) -> Result<Option<Arc<Record>>, Error> {
         if let Key::Resource { kind: Kind::Node, name, .. } = key {
             let (status, text) = self.ask("GET", &format!("/api/v1/nodes/{name}"), None).await?;
@@ -120,7 +121,7 @@ impl Records for Objects<'_> {
         }
         match self.find(key).await? {
             Some(object) if object.is_deleted => {
-                // Best effort, as there.
+                // An error is ignored, as in Calico.
                 let _ = self.delete_in_two_phases(&object).await;
                 Ok(None)
             }
@@ -128,7 +129,7 @@ impl Records for Objects<'_> {
         }
     }
 
-    /// Lists of affinities are by label, and leave out what is flagged; those of blocks do not.
+    /// A list of affinities selects by label and leaves out flagged objects. A list of blocks does neither.
     async fn list(&self, scope: Scope) -> Result<Vec<Arc<Record>>, Error> {
         let collection = match &scope {
             Scope::Resources { kind, .. } => Collection::Resources(*kind),

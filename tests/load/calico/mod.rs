@@ -1,6 +1,6 @@
-//! An allocator that writes as Calico's does: every record by a request of its own, in Calico's order, with
-//! Calico's retries. Written from `libcalico-go/lib/ipam/ipam.go` and `ipam_block_reader_writer.go`; shares
-//! no allocation code with the one under test.
+//! An allocator that writes as Calico's does: every record by a request of its own, in Calico's order, and
+//! with Calico's retries. It was written from `libcalico-go/lib/ipam/ipam.go` and
+//! `ipam_block_reader_writer.go`, and shares no code for allocation with the one under test.
 //!
 //! | step | as in |
 //! |---|---|
@@ -9,8 +9,8 @@
 //! | block, then the handle lowered | `releaseIPsFromBlock`, `releaseByHandle` |
 //! | affinity pending deletion, block deleted or disowned, affinity deleted | `releaseBlockAffinity` |
 //!
-//! Left out, as no test here has them: reservations, cooldown, Windows, limits, reclaiming blocks (they are
-//! younger than a minute).
+//! No test here needs these parts, so they are left out: reservations, cooldown, Windows, limits, and
+//! reclaiming blocks (all blocks are younger than a minute).
 
 mod assign;
 mod block;
@@ -33,7 +33,7 @@ pub use self::transactions::Transactions;
 use crate::ledger::{Event, Ledger};
 use crate::worker::{Allocator, Nothing, Request};
 
-/// How often everything is tried (`datastoreRetries`).
+/// How often every operation is tried (`datastoreRetries`).
 const RETRIES: usize = 100;
 
 /// The allocator.
@@ -43,40 +43,40 @@ pub struct Calico<'a, R> {
     pub ledger: &'a Ledger,
 }
 
-/// Single requests, as Calico's clients make them.
+/// The single requests of Calico's clients.
 pub trait Records {
     async fn get(&self, key: &Key) -> Result<Option<Arc<Record>>, Error>;
     async fn list(&self, scope: Scope) -> Result<Vec<Arc<Record>>, Error>;
     async fn create(&self, key: Key, value: Value) -> Result<Revision, Error>;
     async fn update(&self, key: Key, at: &Revision, value: Value) -> Result<Revision, Error>;
-    /// Deletes at a revision. That it is gone already is no error.
+    /// Deletes the record at a revision. It is no error if the record is gone already.
     async fn delete(&self, key: Key, at: &Revision) -> Result<(), Error>;
 }
 
 /// Why a step failed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Error {
-    /// The record is not as it was read.
+    /// The record has changed since it was read.
     Conflict,
     /// The record exists.
     Exists,
-    /// The block is another's.
+    /// The block belongs to another host.
     Claimed,
-    /// There is no block to be had.
+    /// No block is left to claim.
     NoFreeBlocks,
-    /// Anything else, for the user.
+    /// Any other error, for the user.
     Other(String),
 }
 
 impl<R> Calico<'_, R> {
-    /// Notes stored data that Calico's code breaks on.
+    /// Notes stored data with which Calico's code cannot cope.
     fn choke(&self, what: String) {
         self.ledger.write(Event::Choked(what));
     }
 }
 
 impl<R: Records> Allocator for Calico<'_, R> {
-    /// As `cmdAdd` of Calico's plugin does: what is not complete is given back.
+    /// Assigns all of the wanted addresses, or gives back what it got, as `cmdAdd` of Calico's plugin does.
     async fn assign(&self, request: &Request) -> Result<BTreeSet<IpAddr>, Nothing> {
         let wanted = (request.v4 + request.v6) as usize;
         match self.auto_assign(request).await {

@@ -1,4 +1,4 @@
-//! Releases (`libcalico-go/lib/ipam/ipam.go`).
+//! Releasing addresses, as in Calico (`libcalico-go/lib/ipam/ipam.go`).
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use store::Scope;
 use super::{Calico, Error, RETRIES, Records, block};
 
 impl<R: Records> Calico<'_, R> {
-    /// `ReleaseByHandle`: a handle that does not exist is no error to the plugin.
+    /// `ReleaseByHandle`. To the plugin, a handle that does not exist is no error.
     pub(super) async fn release_by_handle(&self, id: &HandleId) -> Result<(), Error> {
         let Some(record) = self.records.get(&Key::Handle(id.clone())).await? else { return Ok(()) };
         for cidr in record.handle().unwrap().blocks.keys() {
@@ -17,7 +17,7 @@ impl<R: Records> Calico<'_, R> {
         Ok(())
     }
 
-    /// `ReleaseIPs` of one address.
+    /// `ReleaseIPs` for one address.
     pub(super) async fn release_address(&self, id: &HandleId, addr: IpAddr) -> Result<(), Error> {
         let pools = self.records.list(Scope::kind(Kind::IPPool)).await?;
         let mut pools = pools.iter().map(|record| Pool::effective(record.resource().unwrap()).unwrap());
@@ -29,7 +29,8 @@ impl<R: Records> Calico<'_, R> {
         }
     }
 
-    /// Takes a handle's addresses, or one of them, out of a block, and lowers the handle. Tells how many.
+    /// Removes a handle's addresses, or one of them, from a block, and lowers the handle's count. Gives how
+    /// many were removed.
     async fn release_in(&self, id: &HandleId, cidr: BlockCidr, only: Option<IpAddr>) -> Result<usize, Error> {
         for _ in 0..RETRIES {
             let Some(found) = self.records.get(&Key::Block(cidr)).await? else { return Ok(0) };
@@ -48,7 +49,7 @@ impl<R: Records> Calico<'_, R> {
             match written {
                 Err(Error::Conflict) => continue,
                 Err(error) => return Err(error),
-                // Errors of the handle are only logged.
+                // Calico only logs errors of the handle.
                 Ok(()) => drop(self.decrement(id, cidr, ordinals.len() as u32).await),
             }
             return Ok(ordinals.len());
@@ -56,7 +57,7 @@ impl<R: Records> Calico<'_, R> {
         Err(Error::Other("Max retries hit - excessive concurrent IPAM requests".to_string()))
     }
 
-    /// `ReleaseHostAffinities` of what is empty: best effort.
+    /// `ReleaseHostAffinities` for empty blocks. Errors are ignored.
     pub(super) async fn release_host_affinities(&self, host: &str) -> Result<(), Error> {
         let owner = Owner::Host(host.to_string());
         let mut last = Ok(());

@@ -1,4 +1,4 @@
-//! Every request a transaction, as Calico's etcd client makes them
+//! Records in etcd: each request is one transaction, as in Calico's etcd client
 //! (`libcalico-go/lib/backend/etcdv3/etcdv3.go`).
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use store::{Batch, Current, Depth, Expect, Outcome, ReadSet, Refusal, Scope, Sto
 
 use super::{Error, Records};
 
-/// Records of a store.
+/// The records of a store.
 pub struct Transactions<'a, S> {
     pub store: &'a S,
     /// How long a call may take.
@@ -57,7 +57,7 @@ impl<S: Store> Transactions<'_, S> {
         let mut report = report.map_err(|error| Error::Other(error.to_string()))?;
         match report.outcomes.pop() {
             Some(Outcome::Applied(revision)) => Ok(revision),
-            // What is gone was deleted by somebody else, who wanted the same.
+            // The record is gone because another client has deleted it, which is what was wanted.
             Some(Outcome::Refused(Refusal::Conflict(Current::Absent)))
                 if matches!(batch.writes[0].op, store::Op::Delete) =>
             {

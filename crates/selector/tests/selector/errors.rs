@@ -1,12 +1,12 @@
-//! What is refused, in which words, and where the error points.
+//! Selectors that are refused: the error's text, and the place to which it points.
 
 use selector::Selector;
 
 #[test]
 fn errors_have_calicos_words_and_the_right_place() {
-    // Text, words, the part of the text that is at fault ("" is its end).
+    // Each row: the selector, the error's text, and the part of the selector at fault ("" is its end).
     for (text, words, at_fault) in [
-        // Of the tokens.
+        // Errors of the tokens.
         ("\"FOO", "unterminated string", "\"FOO"),
         ("\"FOO'", "unterminated string", "\"FOO'"),
         ("a == 'FOO", "unterminated string", "'FOO"),
@@ -43,10 +43,10 @@ fn errors_have_calicos_words_and_the_right_place() {
         ("all(a)", "no closing ')' after all(", "a"),
         ("global(", "no closing ')' after global(", ""),
         ("global(!)", "no closing ')' after global(", "!"),
-        // A later error of the tokens wins over an earlier one of the expression.
+        // An error of the tokens is reported even if an error of the expression comes before it.
         (") %", "expected identifier", "%"),
         ("rack == 1 && a = 'b'", "expected ==", "="),
-        // Of the expression.
+        // Errors of the expression.
         ("b", "unexpected end of string looking for op", "b"),
         ("a ", "unexpected end of string looking for op", "a"),
         ("has(b) && !b", "unexpected end of string looking for op", "b"),
@@ -170,13 +170,13 @@ fn rendering_marks_the_place() {
         render("zone == 'süd' && rack == 1"),
         "expected string\n  |\n  | zone == 'süd' && rack == 1\n  |                          ^\n  = values are in quotes: \"1\""
     );
-    // Tabs keep their width, other control characters do not reach the terminal.
+    // Tabs keep their width. Other control characters do not reach the terminal.
     assert_eq!(render("a\t== b\u{1b}[31m").lines().nth(2), Some("  | a\t== b\u{fffd}[31m"),);
     assert_eq!(render("a\t== b").lines().nth(3), Some("  |  \t   ^"));
-    // Of several lines the one at fault is shown.
+    // Of several lines, only the one at fault is shown.
     assert_eq!(render("has(a)\n&& has(b)").lines().nth(2), Some("  | has(a)\u{fffd}"));
     assert_eq!(render("x == 'a\nb' && c = 'd'\n").lines().nth(2), Some("  | b' && c = 'd'"));
-    // Of long lines only a part.
+    // Of a long line, only a part is shown.
     let long = format!("{} && rack == 1 && {0}", vec!["has(a)"; 50].join(" && "));
     let rendered = render(&long);
     let shown: Vec<&str> = rendered.lines().collect();

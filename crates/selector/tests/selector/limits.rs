@@ -59,7 +59,8 @@ fn nesting_is_limited() {
     assert!(Selector::parse(&nested(MAX_DEPTH, "!(", ")")).is_ok());
 }
 
-/// Precedence adds levels that the text has no parentheses for; the canonical text has them.
+/// The canonical text has parentheses for levels that precedence alone makes in the original. Still it must
+/// not exceed the limit on nesting.
 #[test]
 fn what_is_accepted_is_accepted_again_when_printed() {
     for levels in 1..=MAX_DEPTH {
@@ -73,7 +74,8 @@ fn what_is_accepted_is_accepted_again_when_printed() {
     }
 }
 
-/// Unclosed and endless texts end in an error, and what is accepted in a small stack.
+/// A text without an end, or with unclosed parentheses, gives an error. An accepted text needs only a small
+/// stack.
 #[test]
 fn hostile_texts_do_not_exhaust_the_stack() {
     let body = || {

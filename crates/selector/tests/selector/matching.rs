@@ -10,7 +10,7 @@ const NONE: Set = &[];
 
 /// Expression, label sets that match, label sets that do not.
 const TABLE: &[(&str, &[Set], &[Set])] = &[
-    // Everything.
+    // The empty selector matches everything.
     ("", &[NONE, &[("a", "b")]], &[]),
     (" \t ", &[NONE, &[("a", "b")]], &[]),
     ("all()", &[NONE, &[("a", "b")]], &[]),
@@ -19,7 +19,7 @@ const TABLE: &[(&str, &[Set], &[Set])] = &[
     ("\tglobal( ) ", &[NONE, &[("a", "b")]], &[]),
     ("!all()", &[], &[NONE, &[("a", "b")]]),
     ("!global()", &[], &[NONE, &[("a", "b")]]),
-    // One value.
+    // Comparisons with one value.
     (
         "a == \"b\"",
         &[&[("a", "b")], &[("a", "b"), ("c", "d")]],
@@ -34,7 +34,7 @@ const TABLE: &[(&str, &[Set], &[Set])] = &[
     ("a == 'b\\'", &[&[("a", "b\\")]], &[&[("a", "b")]]),
     ("a == 'b\nc'", &[&[("a", "b\nc")]], &[&[("a", "b c")]]),
     ("a == 'ü'", &[&[("a", "ü")]], &[&[("a", "u\u{308}")]]),
-    // Parts of a value.
+    // Comparisons with a part of a value.
     (
         "a contains \"b\"",
         &[&[("a", "b")], &[("a", "abc")], &[("a", "bbb"), ("c", "d")]],
@@ -55,7 +55,7 @@ const TABLE: &[(&str, &[Set], &[Set])] = &[
     ("a ends with ''", &[&[("a", "")], &[("a", "b")]], &[NONE]),
     ("a startswith 'b'", &[&[("a", "bc")]], &[&[("a", "cb")]]),
     ("a ends \t with'b'", &[&[("a", "cb")]], &[&[("a", "bc")]]),
-    // Sets.
+    // Comparisons with a set of values.
     ("a in {\"a\"}", &[&[("a", "a")]], &[NONE, &[("a", "b")]]),
     (
         "a in {\"a\", 'b'}",
@@ -74,7 +74,7 @@ const TABLE: &[(&str, &[Set], &[Set])] = &[
     ("a not in {'a'}", &[NONE, &[("a", "b")], &[("b", "a")]], &[&[("a", "a")]]),
     ("a notin{'a'}", &[NONE, &[("a", "b")]], &[&[("a", "a")]]),
     ("a not \t in {}", &[NONE, &[("a", "")], &[("a", "b")]], &[]),
-    // Presence.
+    // Tests whether a label exists.
     ("has(a)", &[&[("a", "b")], &[("a", "")]], &[NONE, &[("b", "a")], &[("A", "b")]]),
     ("has( a\t)", &[&[("a", "b")]], &[NONE]),
     ("has(a.b/c-d_e.F9)", &[&[("a.b/c-d_e.F9", "")]], &[NONE]),
@@ -91,7 +91,7 @@ const TABLE: &[(&str, &[Set], &[Set])] = &[
     ("!a in {'b'}", &[NONE, &[("a", "c")]], &[&[("a", "b")]]),
     ("!a not in {'b'}", &[&[("a", "b")]], &[NONE, &[("a", "c")]]),
     ("!a contains 'b'", &[NONE, &[("a", "c")]], &[&[("a", "abc")]]),
-    // And, or, and which of them binds tighter.
+    // `&&` and `||`, and their precedence.
     (
         "a == 'b' && c == 'd'",
         &[&[("a", "b"), ("c", "d")]],
@@ -124,7 +124,7 @@ const TABLE: &[(&str, &[Set], &[Set])] = &[
         &[&[("a", ""), ("b", "")], &[("b", ""), ("c", "")]],
     ),
     ("((((has(a)))))", &[&[("a", "")]], &[NONE]),
-    // Words are operators only where an operator stands.
+    // A word is an operator only in the place of an operator.
     ("contains contains 'x'", &[&[("contains", "axb")]], &[&[("contains", "ab")]]),
     ("all == 'x'", &[&[("all", "x")]], &[NONE]),
     ("has == 'x' && global != 'x'", &[&[("has", "x")]], &[&[("has", "x"), ("global", "x")]]),

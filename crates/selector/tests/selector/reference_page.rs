@@ -1,4 +1,4 @@
-//! Every example on the reference page says the truth.
+//! Every example on the reference page is true.
 
 use std::collections::BTreeMap;
 

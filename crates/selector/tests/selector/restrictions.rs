@@ -1,4 +1,4 @@
-//! What selectors demand of labels; each is asked again behind `all() &&`.
+//! The labels that selectors demand. Each selector is also tried behind `all() &&`.
 
 use std::collections::BTreeMap;
 
@@ -30,14 +30,14 @@ fn table() -> Vec<(&'static str, Vec<(&'static str, Restriction<'static>)>)> {
         ("a contains 'v'", vec![("a", present())]),
         ("a starts with 'v'", vec![("a", present())]),
         ("a ends with 'v'", vec![("a", present())]),
-        // Not.
+        // Negations.
         ("!has(a)", vec![("a", absent())]),
         ("!!has(a)", vec![("a", present())]),
         ("!(!has(a))", vec![]),
         ("!(a == 'v')", vec![]),
         ("!a != 'v'", vec![]),
         ("!(has(a) && has(b))", vec![]),
-        // And.
+        // Conjunctions.
         ("a == 'v' && a == 'v'", vec![("a", one_of(["v"]))]),
         ("a == 'v' && a == 'w'", vec![("a", one_of([]))]),
         ("a == 'v' && has(a)", vec![("a", one_of(["v"]))]),
@@ -48,7 +48,7 @@ fn table() -> Vec<(&'static str, Vec<(&'static str, Restriction<'static>)>)> {
         ("a == 'v' && b == 'w'", vec![("a", one_of(["v"])), ("b", one_of(["w"]))]),
         ("a == 'v' && all()", vec![("a", one_of(["v"]))]),
         ("a == 'v' && b != 'w' && !has(c)", vec![("a", one_of(["v"])), ("c", absent())]),
-        // Or.
+        // Disjunctions.
         ("a == 'v' || a == 'w'", vec![("a", one_of(["v", "w"]))]),
         ("a in {'v', 'w'} || a in {'w', 'x'}", vec![("a", one_of(["v", "w", "x"]))]),
         ("has(a) || a == 'w'", vec![("a", present())]),

@@ -3,28 +3,28 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How far a claim, or its release, has come.
+/// How far a host has come in claiming a block, or in giving it up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AffinityState {
-    /// Announced; the block may not be the owner's yet.
+    /// The claim is announced; the block may not be the owner's yet.
     #[serde(rename = "pending")]
     Pending,
     /// The block is, or was, the owner's. The empty text of old records reads as this.
     #[default]
     #[serde(rename = "confirmed", alias = "")]
     Confirmed,
-    /// Being given up; a claimer may still rescue it.
+    /// The owner is giving the block up; until that is done, it may claim the block again.
     #[serde(rename = "pendingDeletion")]
     PendingDeletion,
 }
 
-/// An affinity as stored.
+/// An affinity as it is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Affinity {
-    /// The state.
+    /// How far the claim has come.
     #[serde(default)]
     pub state: AffinityState,
-    /// Two-phase deletion, Kubernetes only; false in etcd.
+    /// Whether the deletion has begun (in two phases, on Kubernetes only); always false in etcd.
     #[serde(default)]
     pub deleted: bool,
 }

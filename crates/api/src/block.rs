@@ -19,9 +19,9 @@ use crate::time;
 /// (`libcalico-go/lib/ipam/ipam_block.go`).
 pub const WINDOWS_RESERVED_HANDLE: &str = "windows-reserved-ipam-handle";
 
-/// What is known of an allocation: whose it is, or when it was given back.
+/// What is stored about an allocation: whose it is, or when it was given back.
 ///
-/// Shared between the addresses that were taken together, and between copies of a block.
+/// Addresses that were assigned together share one attribute, and so do copies of a block.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Attribute {
     /// The handle, as stored; compare with [`Attribute::handle`].
@@ -30,20 +30,20 @@ pub struct Attribute {
     /// The active owner: node, pod, namespace, timestamp and the like.
     #[serde(rename = "secondary", default, deserialize_with = "nullable")]
     pub owner: BTreeMap<String, String>,
-    /// The owner to be, of an address that moves with a virtual machine.
+    /// The next owner of an address that moves with a virtual machine.
     #[serde(rename = "alternateOwnerAttrs", default, deserialize_with = "nullable")]
     pub alternate_owner: BTreeMap<String, String>,
     /// When the address was released, to the second; it is cooling down from then on.
     #[serde(rename = "releasedAt", default, deserialize_with = "seconds::deserialize")]
     pub released_at: Option<Timestamp>,
-    /// All of it as stored, where a part of it cannot be read: this is what is written again. The other
-    /// fields hold what can be read.
+    /// The whole attribute as stored, if a part of it cannot be read. This text is written back; the other
+    /// fields hold what could be read.
     #[serde(skip)]
     pub odd: Option<Arc<Json>>,
 }
 
 impl Attribute {
-    /// Gives it another node, or another handle, where there is one.
+    /// Changes the attribute's node, its handle, or both, as they are given.
     pub fn rename(&mut self, node: Option<String>, handle: Option<String>) {
         let mut odd = self.odd.as_deref().cloned();
         if let Some(node) = node {
@@ -93,38 +93,39 @@ impl Attribute {
 
 /// A block as stored.
 ///
-/// What makes it doubtful who holds an address (allocations that are too many or too few, an index that is
-/// none or points past the attributes) makes it unreadable as a whole. What is odd otherwise stays in its
-/// place and harms nobody: see [`crate::odd_block`].
+/// A block is unreadable as a whole if a fault in it makes it doubtful who holds an address: too many or too
+/// few allocations, an index that is no number or points beyond the attributes. Other faults are kept as they
+/// are, and do no harm: see [`crate::odd_block`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     /// The network.
     pub cidr: BlockCidr,
-    /// Who it is affine to, as stored (`host:node1`); see [`Block::owner`].
+    /// The owner, as stored (`host:node1`); see [`Block::owner`].
     pub affinity: Option<Arc<str>>,
     /// When the affinity was claimed, to the second.
     pub affinity_claim_time: Option<Timestamp>,
-    /// By ordinal: the index into `attributes`, or `None` for a free address.
+    /// For each ordinal the index of its attribute in `attributes`, or `None` if the address is free.
     pub allocations: Vec<Option<u32>>,
-    /// The free ordinals: taken from the front, given back at the end. Never sorted.
+    /// The free ordinals, in the order in which they are used: taken from the front, given back at the end.
+    /// They are never sorted.
     pub unallocated: Vec<u32>,
-    /// Every one is referred to by some ordinal after a write.
+    /// The attributes. After a write, each of them belongs to some ordinal.
     pub attributes: Vec<Arc<Attribute>>,
     /// Grows by one with every write; starts at the nanoseconds since 1970 of the creation.
     pub sequence_number: u64,
-    /// By ordinal: `sequence_number` before the write that allocated it. Absent stands for 0. Sorted by
-    /// ordinal.
+    /// For each ordinal the `sequence_number` before the write that allocated it, sorted by ordinal. A
+    /// missing entry stands for 0.
     pub sequence_numbers: Vec<(u32, u64)>,
-    /// Two-phase deletion, Kubernetes only; false in etcd.
+    /// Whether the deletion has begun (in two phases, on Kubernetes only); always false in etcd.
     pub deleted: bool,
-    /// A field of old releases that nobody acts on; kept.
+    /// A field of old releases, which no program uses; it is kept.
     pub legacy_host_affinity: Option<String>,
-    /// Parts that cannot be read, and are written again as they stand.
+    /// Parts that cannot be read; they are written back unchanged.
     pub residue: Option<Arc<Residue>>,
 }
 
 impl Block {
-    /// The owner, when the stored text names one that we know of.
+    /// The owner; `None` if the stored text names none that this program knows.
     pub fn owner(&self) -> Option<Owner> {
         self.affinity.as_deref().and_then(Owner::from_affinity_text)
     }
@@ -143,7 +144,7 @@ impl Block {
         }
     }
 
-    /// As it was created and nothing taken yet. Go writes such a block's `attributes` as `null`.
+    /// Whether no address was ever taken. Go writes the `attributes` of such a block as `null`.
     fn is_untouched(&self) -> bool {
         self.attributes.is_empty()
             && self.sequence_numbers.is_empty()
@@ -151,7 +152,7 @@ impl Block {
             && self.unallocated.iter().enumerate().all(|(i, o)| i as u32 == *o)
     }
 
-    /// What a search needs of it.
+    /// The header: what a search over many blocks needs of this one.
     pub fn header(&self) -> BlockHeader {
         let attributes = |index: u32| {
             let attribute = self.attributes.get(index as usize)?;
@@ -169,8 +170,8 @@ impl Block {
     }
 }
 
-/// How many ordinals somebody holds, and when the first and the last of those were released that are cooling
-/// down. `attributes` gives the handle and the time of release of an attribute.
+/// How many ordinals are held, and the first and last time of release of those that cool down. `attributes`
+/// gives the handle and the time of release of each attribute.
 pub(crate) fn in_use<'a>(
     allocations: &[Option<u32>],
     attributes: impl Fn(u32) -> Option<(Option<&'a str>, Option<Timestamp>)>,
@@ -189,12 +190,12 @@ pub(crate) fn in_use<'a>(
     (held, cooling)
 }
 
-/// Whether a handle marks what a Windows host keeps for itself.
+/// Whether a handle marks addresses that a Windows host keeps for itself.
 pub fn is_kept_by_windows(handle: &str) -> bool {
     without_tail(handle).eq_ignore_ascii_case(WINDOWS_RESERVED_HANDLE)
 }
 
-/// A handle as stored, cut at the first carriage return.
+/// The handle without a stored tail: cut at the first carriage return.
 fn without_tail(handle: &str) -> &str {
     handle.split('\r').next().unwrap_or_default()
 }
@@ -206,12 +207,12 @@ pub struct BlockHeader {
     pub affinity: Option<Arc<str>>,
     /// As [`Block::affinity_claim_time`].
     pub affinity_claim_time: Option<Timestamp>,
-    /// Number of ordinals in `unallocated`: those cooling down do not count as free.
+    /// The number of ordinals in `unallocated`. Ordinals that cool down do not count as free.
     pub free: u32,
-    /// Number of ordinals that somebody holds: neither cooling down, nor kept by a Windows host for itself.
+    /// The number of ordinals that are held: without those that cool down, and those that a Windows host
+    /// keeps for itself.
     pub held: u32,
-    /// When the first and the last of those ordinals were released that are cooling down; `None` where none
-    /// is.
+    /// The first and the last time of release of the ordinals that cool down; `None` if there are none.
     pub cooling: Option<(Timestamp, Timestamp)>,
     /// As [`Block::sequence_number`].
     pub sequence_number: u64,

@@ -1,4 +1,4 @@
-//! Documents in the form in which Calico writes them, and what of them Calico would not know.
+//! Documents in the form in which Calico writes them, and the fields in them that Calico does not know.
 
 use serde_json::{Map, Value as Json};
 

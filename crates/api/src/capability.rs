@@ -1,8 +1,8 @@
-//! What may be done with a kind, which depends on where its records are.
+//! Which operations a kind allows. That depends on where its records are stored.
 
 use std::fmt;
 
-/// Where records are.
+/// Where records are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// In a database file, or in memory.
@@ -13,26 +13,27 @@ pub enum Backend {
     Kubernetes,
 }
 
-/// What somebody may want to do.
+/// An operation on resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Create.
+    /// Create a resource.
     Create,
-    /// Create, or replace what is there.
+    /// Create a resource, or replace the existing one.
     Apply,
-    /// Replace what is there, or change a part of it.
+    /// Replace an existing resource, or change a part of it.
     Update,
-    /// Delete.
+    /// Delete a resource.
     Delete,
-    /// Get one.
+    /// Read one resource.
     Get,
-    /// Get all.
+    /// Read all resources of a kind.
     List,
-    /// Be told of changes.
+    /// Follow the changes of a kind.
     Watch,
 }
 
-/// That an operation is not for this kind. Prints as Calico's error (`libcalico-go/lib/errors`).
+/// The error that a kind does not allow an operation. It prints as Calico's error
+/// (`libcalico-go/lib/errors`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotSupported {
     operation: &'static str,
@@ -55,7 +56,7 @@ impl std::error::Error for NotSupported {}
 /// Why a kind refuses an operation, in Calico's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OperationRefusal {
-    /// What the error calls the operation.
+    /// The name of the operation in the error.
     pub operation: &'static str,
     /// Whether the error names the object, and not only the kind.
     pub names_object: bool,
@@ -64,14 +65,14 @@ pub struct OperationRefusal {
 }
 
 impl OperationRefusal {
-    /// The error; `identifier` names what it is about.
+    /// The error about the object that `identifier` names.
     pub(crate) fn of(self, identifier: &str) -> NotSupported {
         NotSupported { operation: self.operation, identifier: identifier.to_string(), reason: self.reason }
     }
 }
 
 impl Operation {
-    /// The word of Calico's errors.
+    /// The operation's name in Calico's errors.
     pub(crate) fn verb(self) -> &'static str {
         match self {
             Operation::Create => "Create",

@@ -164,8 +164,8 @@ pub fn canonical_addr(addr: IpAddr) -> IpAddr {
     addr.to_canonical()
 }
 
-/// A block: the network of 2^(32 - prefix) or 2^(128 - prefix) addresses that one record holds, at most
-/// 65,536 of them.
+/// A block's network: 2^(32 - prefix) or 2^(128 - prefix) addresses, at most 65,536. One record holds the
+/// allocations of all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockCidr(Cidr);
 

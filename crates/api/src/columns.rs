@@ -7,9 +7,9 @@ use crate::document::Document;
 /// The AS number of nodes where neither they nor the BGPConfiguration `default` name one.
 pub const DEFAULT_AS_NUMBER: u32 = 64512;
 
-/// What columns may ask for besides the document.
+/// What columns need besides the document.
 pub struct ColumnContext<'a> {
-    /// The AS number of nodes that name none: that of the BGPConfiguration `default`, or
+    /// The AS number for nodes that name none: that of the BGPConfiguration `default`, or
     /// [`DEFAULT_AS_NUMBER`].
     pub default_as_number: &'a dyn Fn() -> u32,
 }
@@ -32,11 +32,11 @@ pub struct Column {
 /// The columns of a kind.
 #[derive(Debug)]
 pub struct Columns {
-    /// All that may be asked for.
+    /// All columns of the kind.
     pub all: &'static [Column],
     /// The headings that are shown by default.
     pub default: &'static [&'static str],
-    /// The headings that are shown when asked for width.
+    /// The headings that are shown in the wide format.
     pub wide: &'static [&'static str],
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn join(document: &Document, field: &str) -> String {
     items.into_iter().flatten().filter_map(Json::as_str).collect::<Vec<_>>().join(",")
 }
 
-/// At most `max` characters, the last three of them dots where something was cut.
+/// The text, cut to at most `max` characters. A cut text ends in three dots.
 pub(crate) fn truncate(text: &str, max: usize) -> String {
     if text.chars().count() <= max {
         return text.to_string();

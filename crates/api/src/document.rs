@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::excerpt::excerpt;
 
-/// What every resource says of itself.
+/// The metadata of a resource.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metadata {
     /// The name.
@@ -35,7 +35,7 @@ impl Metadata {
         self.rest.get("generateName")?.as_str().map(str::to_string)
     }
 
-    /// Of the fields that nothing depends on, those whose value is of a wrong type: field and reason.
+    /// Fields on which nothing depends and whose values have a wrong type: field and reason of each.
     pub fn oddities(&self) -> Vec<(String, String)> {
         let texts = ["uid", "resourceVersion", "creationTimestamp"].into_iter();
         let texts = texts.filter_map(|field| Some((field, self.rest.get(field)?, "is not a text")));
@@ -47,7 +47,7 @@ impl Metadata {
             .collect()
     }
 
-    /// Whether deletion has begun.
+    /// Whether the resource's deletion has begun.
     pub fn is_deleting(&self) -> bool {
         self.rest.get("deletionTimestamp").is_some_and(|t| !t.is_null())
     }
@@ -95,7 +95,7 @@ impl Metadata {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Document {
     pub(crate) metadata: Metadata,
-    /// `spec`, `status` and whatever else stands beside `metadata`, in order.
+    /// `spec`, `status` and all other fields beside `metadata`, in order.
     pub(crate) body: Map<String, Json>,
 }
 
@@ -184,7 +184,7 @@ impl Document {
         self.field(&["spec", field]).unwrap_or(&Json::Null)
     }
 
-    /// All of `spec`, made if it is not there.
+    /// The whole `spec`, which is created if it does not exist.
     pub(crate) fn spec_mut(&mut self) -> &mut Map<String, Json> {
         object(&mut self.body, "spec")
     }
@@ -204,7 +204,7 @@ pub(crate) fn fill(map: &mut Map<String, Json>, field: &str, value: impl FnOnce(
     }
 }
 
-/// The object under a field, made if it is not there.
+/// The object in a field, which is created if it does not exist.
 pub(crate) fn object<'a>(map: &'a mut Map<String, Json>, field: &str) -> &'a mut Map<String, Json> {
     let entry = map.entry(field).or_insert_with(|| Json::Object(Map::new()));
     if !entry.is_object() {

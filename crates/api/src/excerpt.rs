@@ -1,13 +1,13 @@
-//! Stored texts and values in messages: short, and fit for a terminal.
+//! Shortens stored texts and values for messages, and makes them safe for a terminal.
 
 use serde_json::Value as Json;
 
-/// Characters of a value that a reason repeats.
+/// How many characters of a value a reason quotes.
 const SHOWN: usize = 60;
-/// Bytes of a text that a message repeats.
+/// How many bytes of a text a message quotes.
 pub const TEXT: usize = 200;
 
-/// A value for a message: short, in one line, fit for a terminal.
+/// The value in one line, short, and safe for a terminal.
 pub fn excerpt(json: &Json) -> String {
     let text = printable(&json.to_string());
     match text.char_indices().nth(SHOWN) {

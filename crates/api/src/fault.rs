@@ -27,14 +27,14 @@ use crate::resource::Resource;
 
 pub use crate::excerpt::{TEXT, excerpt, is_obeyed, printable, printable_lines, short};
 
-/// Bytes of a reason.
+/// The longest reason that a message contains, in bytes.
 const REASON: usize = 800;
 /// What follows from a bad value of a field that nothing depends on.
 const NOT_NEEDED: &str = "it is kept as it is, and nothing depends on it";
 /// What follows when the configuration does not say whether virtual machines keep their addresses.
 const MACHINES_KEEP: &str =
     "virtual machines keep their addresses until it is mended (calicoctl ipam configure)";
-/// The most faults of one record that messages tell of.
+/// How many faults of one record are reported at most.
 const MOST_FAULTS: usize = 5;
 
 /// A fault of a stored record.
@@ -48,12 +48,12 @@ pub struct Fault {
     pub reason: String,
     /// What is wrong, in several lines for a terminal, with the place of the error marked.
     pub picture: Option<String>,
-    /// What follows from it, and what to do.
+    /// What follows from the fault, and what to do about it.
     pub effect: &'static str,
 }
 
 impl Fault {
-    /// The fault of a record that cannot be read; the key, where it is known.
+    /// The fault of a record that cannot be read. `key` is given if it is known.
     pub fn unreadable(key: Option<&Key>, error: &DecodeError) -> Fault {
         let effect = key.map_or("it is left out", |key| effect_of(key, true));
         Fault {
@@ -76,7 +76,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What follows when a record cannot be read: nothing of it (`all`), or a part of it.
+/// What follows if all of a record cannot be read (`all`), or a part of it.
 fn effect_of(key: &Key, all: bool) -> &'static str {
     match key {
         Key::Resource { kind, .. } => {

@@ -14,7 +14,7 @@ use crate::cidr::BlockCidr;
 pub struct Handle {
     /// Number of addresses by block.
     pub blocks: BTreeMap<BlockCidr, u32>,
-    /// Two-phase deletion, Kubernetes only; false in etcd.
+    /// Whether the deletion has begun (in two phases, on Kubernetes only); always false in etcd.
     pub deleted: bool,
 }
 
@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(read.blocks.values().sum::<u32>(), 3);
         assert_eq!(serde_json::to_string(&read).unwrap(), text);
         assert_eq!(serde_json::from_str::<Handle>(r#"{"block":null}"#).unwrap(), Handle::default());
-        // One block in two spellings: the counts are added.
+        // The same block in two spellings: the counts are added.
         let twice = r#"{"block":{"10.0.0.0/26":1,"::ffff:10.0.0.0/122":2,"10.0.0.0/026":4294967295}}"#;
         let read: Handle = serde_json::from_str(twice).unwrap();
         assert_eq!(read.blocks.into_iter().collect::<Vec<_>>(), [("10.0.0.0/26".parse().unwrap(), u32::MAX)]);

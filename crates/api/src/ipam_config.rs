@@ -5,15 +5,15 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-/// Blocks that a host may own when nothing else says how many (`libcalico-go/lib/ipam/ipam.go`).
+/// How many blocks a host may own if the configuration does not say (`libcalico-go/lib/ipam/ipam.go`).
 pub const DEFAULT_MAX_BLOCKS_PER_HOST: u32 = 20;
 
 /// Whether a virtual machine keeps its address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Persistence {
-    /// It keeps it.
+    /// A machine keeps its address.
     Enabled,
-    /// It does not keep it.
+    /// A machine does not keep its address.
     Disabled,
     /// The stored value is neither of these. A machine keeps its address then, so that nobody else gets it;
     /// the value is written back as it was read.
@@ -25,26 +25,26 @@ pub enum Persistence {
 /// them); the methods read them as Calico's allocator does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IpamConfig {
-    /// Addresses come only from blocks that the host owns.
+    /// Whether a host gets addresses only from blocks that it owns.
     #[serde(default, skip_serializing_if = "is_false")]
     pub strict_affinity: bool,
-    /// Hosts claim blocks by themselves. In a stored record, absent is false.
+    /// Whether hosts may claim blocks by themselves. If a stored record lacks the field, it is false.
     #[serde(default, skip_serializing_if = "is_false")]
     pub auto_allocate_blocks: bool,
-    /// Blocks that a host may own at most; 0 stands for the default.
+    /// The largest number of blocks that a host may own; 0 stands for the default.
     #[serde(rename = "maxBlocksPerHost", default, skip_serializing_if = "is_zero")]
     pub max_blocks_per_host: i64,
     /// Whether a virtual machine keeps its address.
     #[serde(rename = "kubeVirtVMAddressPersistence", default, skip_serializing_if = "Option::is_none")]
     pub persistence: Option<Persistence>,
-    /// Seconds for which a released address is not assigned again.
+    /// The number of seconds for which a released address is not assigned again.
     #[serde(rename = "ipCooldownSeconds", default, skip_serializing_if = "is_zero")]
     pub cooldown_seconds: i64,
 }
 
 impl IpamConfig {
-    /// What holds while the record cannot be read: the strictest that it could say. No address comes from
-    /// another's block, no block is claimed, and what cools down stays so.
+    /// The configuration to use while the record cannot be read: the strictest possible. No address is taken
+    /// from another host's block, no block is claimed, and no cooldown ends.
     pub const STRICTEST: IpamConfig = IpamConfig {
         strict_affinity: true,
         auto_allocate_blocks: false,
@@ -55,7 +55,7 @@ impl IpamConfig {
 }
 
 impl Default for IpamConfig {
-    /// What holds while no record exists.
+    /// The configuration to use while no record exists.
     fn default() -> Self {
         IpamConfig {
             strict_affinity: false,

@@ -1,6 +1,6 @@
-//! Typed keys: what a record is, apart from where a backend keeps it.
+//! Typed keys: the identity of a record, independent of where a backend stores it.
 //!
-//! The etcd spelling of each (`libcalico-go/lib/backend/model`) is also that of the embedded store.
+//! The etcd spelling of each key (`libcalico-go/lib/backend/model`) is also that of the embedded store.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::cidr::{BlockCidr, Family};
 use crate::kinds::{Kind, KindScope};
 
-/// Where all of Calico's keys begin.
+/// The beginning of all of Calico's keys.
 pub const ROOT: &str = "/calico/";
 const RESOURCES: &str = "/calico/resources/v3/projectcalico.org/";
 const IPAM_CONFIG: &str = "/calico/ipam/v2/config";
@@ -17,12 +17,12 @@ const HOSTS: &str = "/calico/ipam/v2/host/";
 const VIRTUALS: &str = "/calico/ipam/v2/virtual/";
 const HANDLES: &str = "/calico/ipam/v2/handle/";
 
-/// Who a block is affine to.
+/// The owner of a block.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Owner {
     /// A node, by its name.
     Host(String),
-    /// Something that is no node; only `load-balancer` exists.
+    /// An owner that is not a node; only `load-balancer` exists.
     Virtual(String),
 }
 
@@ -68,8 +68,8 @@ impl fmt::Display for Owner {
     }
 }
 
-/// The name of a handle: what was allocated together and is released together. Case matters; `/` cannot
-/// occur. Cheap to clone.
+/// The name of a handle. The addresses under one handle were allocated together, and are released together.
+/// Case matters; `/` cannot occur. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HandleId(Arc<str>);
 
@@ -81,7 +81,7 @@ impl HandleId {
         (!id.is_empty() && !id.contains('/')).then(|| HandleId(id.into()))
     }
 
-    /// The name that comes before all others; no handle bears it.
+    /// The name that sorts before all others. No handle has it.
     pub fn least() -> HandleId {
         HandleId(Arc::default())
     }
@@ -98,10 +98,10 @@ impl fmt::Display for HandleId {
     }
 }
 
-/// What a record is called in every backend.
+/// The identity of a record, in every backend.
 ///
-/// The order is by type, then name; it is that of etcd's keys for resources, not for blocks and affinities,
-/// whose keys sort as text (see [`Key::etcd_path`]).
+/// Keys are ordered by type, then by name. For resources that is the order of etcd's keys; for blocks and
+/// affinities it is not, since etcd's keys sort as text (see [`Key::etcd_path`]).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// A `projectcalico.org/v3` resource.
@@ -154,8 +154,8 @@ impl Key {
         }
     }
 
-    /// Reads [`Key::etcd_path`]. `None` for what is not ours to read (lists skip such keys silently, as
-    /// Calico's do).
+    /// Reads [`Key::etcd_path`]. `None` for a key that this program does not know (lists skip such keys
+    /// silently, as Calico's do).
     pub fn from_etcd_path(path: &str) -> Option<Key> {
         if path == IPAM_CONFIG {
             Some(Key::IpamConfig)
@@ -176,7 +176,7 @@ impl Key {
             let (name, rest) = rest.split_once('/')?;
             Some(Key::Affinity { owner: Owner::Virtual(name.to_string()), block: family_and_block(rest)? })
         } else if let Some(id) = path.strip_prefix(HANDLES) {
-            // Taken as it stands: a stored tail is part of the key even where readers cut it.
+            // The key is taken as it is: a stored tail is part of it, even if readers of the handle cut it.
             (!id.is_empty() && !id.contains('/')).then(|| Key::Handle(HandleId(id.into())))
         } else {
             None

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::document::Document;
 
-/// What of a Node decides about pools.
+/// The parts of a Node that decide which pools it may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
     /// The name.
     pub name: String,
-    /// Its labels; pools' node selectors see these.
+    /// The node's labels, which pools' node selectors see.
     pub labels: BTreeMap<String, String>,
 }
 

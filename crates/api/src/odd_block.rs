@@ -26,10 +26,10 @@ use crate::excerpt::excerpt;
 use crate::residue::{NEVER_OLD, Residue};
 use crate::time;
 
-/// Field and reason of what makes a block unreadable.
+/// A fault that makes a block unreadable: field and reason.
 pub(crate) type BadField = (String, String);
 
-/// Reads what it can of a block.
+/// Reads as much of a block as possible.
 pub(crate) fn read(json: &Json, claim_time_field: &str) -> Result<Block, BadField> {
     let Json::Object(map) = json else { return Err((String::new(), "not an object".to_string())) };
     let mut residue = Residue::default();
@@ -79,7 +79,7 @@ pub(crate) fn read(json: &Json, claim_time_field: &str) -> Result<Block, BadFiel
     })
 }
 
-/// What makes a block unreadable, though each of its fields can be read.
+/// Looks for faults that make a block unreadable although each of its fields can be read.
 pub(crate) fn check(block: &Block) -> Result<(), BadField> {
     let (size, found) = (block.cidr.size() as usize, block.allocations.len());
     if found != size {
@@ -101,7 +101,7 @@ pub(crate) fn check(block: &Block) -> Result<(), BadField> {
     }
 }
 
-/// What is odd about a block that can be read: field and reason.
+/// The faults of a block that can be read: field and reason of each.
 pub(crate) fn oddities(block: &Block) -> Vec<BadField> {
     let mut found: Vec<BadField> =
         block.residue.iter().flat_map(|residue| residue.faults.iter().cloned()).collect();
@@ -138,7 +138,7 @@ fn attributes(map: &Map<String, Json>, residue: &mut Residue) -> Result<Vec<Arc<
     Ok(list(map, "attributes")?.iter().enumerate().map(read).collect())
 }
 
-/// What can be read of an attribute. Where the time of its release cannot be read, its address counts as in
+/// Reads as much of an attribute as possible. If the time of release cannot be read, the address counts as in
 /// use.
 fn odd_attribute(json: &Json, at: &str, faults: &mut Vec<BadField>) -> Attribute {
     let odd = Some(Arc::new(json.clone()));
@@ -203,8 +203,8 @@ fn sequences(map: &Map<String, Json>, residue: &mut Residue) -> Result<Vec<(u32,
     Ok(read.into_iter().collect())
 }
 
-/// A sequence number, also in floating point: tools that keep all numbers so write it so, rounded beyond
-/// 2^53.
+/// Reads a sequence number, even as a floating-point number: tools without integers write it so, rounded
+/// above 2^53.
 fn sequence(json: &Json) -> Option<u64> {
     let whole =
         |number: &f64| number.fract() == 0.0 && *number >= 0.0 && *number < 18_446_744_073_709_551_616.0;

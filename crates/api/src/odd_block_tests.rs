@@ -33,7 +33,7 @@ fn stored(json: &Json) -> Result<Block, crate::DecodeError> {
     }
 }
 
-/// What is odd, the field that is named, and what is written again.
+/// Each row: a fault, the field that is reported, and the text that is written back.
 #[test]
 fn odd_parts_survive_and_the_rest_is_read() {
     let rows = [
@@ -74,7 +74,7 @@ fn the_handle_of_an_odd_owner_holds() {
     assert_eq!(block.affinity_claim_time, Some(NEVER_OLD));
 }
 
-/// What is read all the same, and named.
+/// The block can be read in spite of the fault, and the fault is reported.
 #[test]
 fn a_queue_that_contradicts_the_allocations_is_named() {
     for (queue, reason) in [
@@ -92,7 +92,7 @@ fn a_queue_that_contradicts_the_allocations_is_named() {
     assert_eq!(oddities(&stored(&good()).unwrap()), []);
 }
 
-/// A sequence number that a tool wrote as floating point is that number, rounded.
+/// A tool wrote the sequence number as a floating-point number: its rounded value is read.
 #[test]
 fn rounded_sequence_numbers_are_read() {
     let json = changed("/sequenceNumber", json!(1.785_578_400_123_456_8e18));
@@ -101,7 +101,7 @@ fn rounded_sequence_numbers_are_read() {
     assert_eq!(stored(&json).unwrap().sequence_of(0), 9_007_199_254_740_994);
 }
 
-/// Where it is doubtful who holds an address, nothing is read; the field and the value are named.
+/// If it is doubtful who holds an address, the block cannot be read. Field and value are reported.
 #[test]
 fn doubtful_blocks_are_unreadable() {
     for (pointer, value, field) in [
@@ -131,7 +131,8 @@ fn doubtful_blocks_are_unreadable() {
     }
 }
 
-/// The same in Kubernetes, where a header alone may be read, and an object stand under another block's name.
+/// The same faults in Kubernetes, where a header may be read alone, and an object may have another block's
+/// name.
 #[test]
 fn objects_are_read_alike() {
     use crate::crd::{Collection, Group, decode, decode_header, encode};

@@ -1,4 +1,4 @@
-//! An IPPool as the allocator sees it: every default applied.
+//! An IPPool as the allocator uses it: every default applied.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,19 +11,19 @@ use crate::cidr::{self, BlockCidr, Cidr, Family};
 use crate::document::Document;
 use crate::excerpt::{TEXT, excerpt, printable, short};
 
-/// What an address is wanted for.
+/// What an address is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Use {
-    /// A workload.
+    /// A workload's address.
     Workload,
-    /// A tunnel device of a node.
+    /// The address of a node's tunnel device.
     Tunnel,
-    /// A service.
+    /// The address of a service.
     LoadBalancer,
 }
 
 impl Use {
-    /// The word in `allowedUses`.
+    /// The word for it in `allowedUses`.
     pub fn name(self) -> &'static str {
         match self {
             Use::Workload => "Workload",
@@ -42,35 +42,35 @@ pub enum PoolError {
     /// `spec.cidr` is missing or no network.
     #[error("IPPool({name}): spec.cidr '{cidr}' is not a network")]
     Cidr {
-        /// The pool.
+        /// The pool's name.
         name: String,
-        /// What stands there.
+        /// The field's value.
         cidr: String,
     },
     /// `spec.blockSize` is no block size of the family.
     #[error("IPPool({name}): spec.blockSize {size} is out of range")]
     BlockSize {
-        /// The pool.
+        /// The pool's name.
         name: String,
-        /// What stands there.
+        /// The field's value.
         size: String,
     },
-    /// A field that says who may use the pool is of another type.
+    /// A field that decides who may use the pool has a value of a wrong type.
     #[error("IPPool({name}): {field} {value} is {reason}")]
     Field {
-        /// The pool.
+        /// The pool's name.
         name: String,
         /// The field.
         field: String,
-        /// What stands there.
+        /// The field's value.
         value: String,
-        /// What is wrong with it.
+        /// What is wrong with the value.
         reason: &'static str,
     },
 }
 
 impl PoolError {
-    /// The field at fault; `None` where the resource is no pool at all.
+    /// The field at fault; `None` if the resource is no pool.
     pub fn field(&self) -> Option<String> {
         match self {
             PoolError::Kind(_) => None,
@@ -80,7 +80,7 @@ impl PoolError {
         }
     }
 
-    /// What is wrong with it.
+    /// What is wrong with the resource.
     pub fn reason(&self) -> String {
         match self {
             PoolError::Kind(kind) => format!("{kind} is not an IPPool"),
@@ -91,12 +91,12 @@ impl PoolError {
     }
 }
 
-/// A selector that cannot be read: it selects nobody.
+/// A selector that cannot be read: it selects nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OddSelector {
     /// The selector.
     pub text: String,
-    /// What the parser says.
+    /// The parser's error.
     pub error: ParseError,
 }
 
@@ -127,19 +127,20 @@ pub struct Pool {
     pub cidr: Cidr,
     /// Prefix length of its blocks: 20 to 32, or 116 to 128.
     pub block_size: u8,
-    /// No new addresses are to come from it.
+    /// Whether the pool is closed for new addresses.
     pub disabled: bool,
-    /// It is being deleted.
+    /// Whether the pool is being deleted.
     pub deleting: bool,
-    /// A controller has found that it cannot be allocated from (status condition `Allocatable` is False).
+    /// Whether a controller has found that no address can be allocated from it (the status condition
+    /// `Allocatable` is False).
     pub unallocatable: bool,
-    /// Only requests that name it may use it (`assignmentMode: Manual`).
+    /// Whether only requests that name the pool may use it (`assignmentMode: Manual`).
     pub manual: bool,
     /// Which nodes may use it.
     pub node_selector: Result<Selector, OddSelector>,
     /// Which namespaces may use it.
     pub namespace_selector: Result<Selector, OddSelector>,
-    /// As spelled in the resource; unknown words stay.
+    /// The allowed uses as the resource spells them; unknown words are kept.
     pub allowed_uses: Vec<String>,
 }
 
@@ -172,7 +173,7 @@ impl Pool {
                 _ => return Err(PoolError::BlockSize { name, size: json.to_string() }),
             },
         };
-        // A value of a wrong type must not count as absent: an absent selector selects everybody.
+        // A value of a wrong type must not count as missing: a missing selector selects everything.
         let odd = |field: &str, json: &Json, reason| PoolError::Field {
             name: name.clone(),
             field: format!("spec.{field}"),
@@ -215,7 +216,7 @@ impl Pool {
         })
     }
 
-    /// Its selectors that cannot be read, by field.
+    /// The selectors of the pool that cannot be read, each with its field.
     pub fn odd_selectors(&self) -> impl Iterator<Item = (&'static str, &OddSelector)> {
         let both = [
             ("spec.nodeSelector", &self.node_selector),
@@ -229,12 +230,12 @@ impl Pool {
         self.cidr.family()
     }
 
-    /// Whether new addresses may come from it at all.
+    /// Whether new addresses may be assigned from the pool.
     pub fn is_enabled(&self) -> bool {
         !self.disabled && !self.deleting && !self.unallocatable
     }
 
-    /// Whether it serves that use.
+    /// Whether addresses of the pool may be used for `wanted`.
     pub fn allows(&self, wanted: Use) -> bool {
         self.allowed_uses.iter().any(|word| word == wanted.name())
     }

@@ -18,8 +18,8 @@ use crate::residue::STORED_CLAIM_TIME;
 use crate::resource::Resource;
 use golang::json;
 
-/// A backend's word for a state of a record. Equal only to itself; which of two is the later one,
-/// [`Revision::compare`] tells.
+/// A backend's name for one state of a record. Revisions are equal only if their texts are;
+/// [`Revision::compare`] tells which of two is the later one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Revision(Arc<str>);
 
@@ -45,7 +45,7 @@ impl Revision {
         Some(own.len().cmp(&other.len()).then_with(|| own.cmp(other)))
     }
 
-    /// The text, where it is a whole number in its only spelling.
+    /// The text, if it is a whole number without leading zeros.
     fn digits(&self) -> Option<&str> {
         let is_number = self.0.bytes().all(|byte| byte.is_ascii_digit());
         let is_short = !self.0.starts_with('0') || self.0.len() == 1;
@@ -65,26 +65,26 @@ impl fmt::Display for Revision {
     }
 }
 
-/// The value of a record. Which variant stands under a key follows from the key's.
+/// The value of a record. The type of the record's key determines the variant.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(
     clippy::large_enum_variant,
     reason = "values live in records and batches, which share them behind a pointer"
 )]
 pub enum Value {
-    /// Under [`Key::Resource`].
+    /// The value under a [`Key::Resource`].
     Resource(Resource),
-    /// Under [`Key::IpamConfig`].
+    /// The value under [`Key::IpamConfig`].
     IpamConfig(IpamConfig),
-    /// Under [`Key::Affinity`].
+    /// The value under a [`Key::Affinity`].
     Affinity(Affinity),
-    /// Under [`Key::Block`].
+    /// The value under a [`Key::Block`].
     Block(Block),
-    /// Under [`Key::Handle`].
+    /// The value under a [`Key::Handle`].
     Handle(Handle),
 }
 
-/// Why a stored text is not the value that its key promises.
+/// Why a stored text is not a value for its key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: cannot read the stored value: {}{reason}", before(.field))]
 pub struct DecodeError {
@@ -97,10 +97,10 @@ pub struct DecodeError {
 }
 
 impl DecodeError {
-    /// That a record cannot be read for that reason.
+    /// The error that the record with that key cannot be read, for that reason.
     pub fn new(key: impl fmt::Display, field: impl Into<String>, reason: impl Into<String>) -> DecodeError {
         let (key, field, reason) = (key.to_string(), field.into(), reason.into());
-        // A record can be large, and its text stands in these; messages are not to repeat all of it.
+        // A record can be large, and its text may be part of these. A message must not quote all of it.
         DecodeError { key: short(&key, 400), field: short(&field, 200), reason: short(&reason, 800) }
     }
 }
@@ -110,12 +110,11 @@ fn before(field: &str) -> String {
 }
 
 impl Value {
-    /// Reads the text that etcd and the embedded store keep under `key`. An empty text says nothing, and is
-    /// no record.
+    /// Reads the text that etcd and the embedded store have under `key`. An empty text is no record.
     pub fn from_stored_text(key: &Key, text: &str) -> Result<Value, DecodeError> {
         let wrong = |field: &str, reason: String| DecodeError::new(key, field, reason);
         let syntax = |e: serde_json::Error| wrong("", e.to_string());
-        // Structs would also be read from arrays, which Go refuses.
+        // Without this check, structs could also be read from arrays, which Go refuses.
         if text.is_empty() {
             return Err(wrong("", "it is empty".to_string()));
         }
@@ -199,36 +198,36 @@ fn differing_name<'r>(key: &Key, resource: &'r Resource) -> (&'static str, &'r s
 /// A record as read or as left by a write.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// What it is.
+    /// The record's identity.
     pub key: Key,
-    /// What it says. A resource carries no `resourceVersion` in here; see `revision`.
+    /// The record's value. A resource in it has no `resourceVersion`; see `revision`.
     pub value: Value,
-    /// The state that `value` is of.
+    /// The revision at which the record has this value.
     pub revision: Revision,
 }
 
 impl Record {
-    /// The block, if it is one.
+    /// The block; `None` for a record of another type.
     pub fn block(&self) -> Option<&Block> {
         if let Value::Block(block) = &self.value { Some(block) } else { None }
     }
 
-    /// The affinity, if it is one.
+    /// The affinity; `None` for a record of another type.
     pub fn affinity(&self) -> Option<&Affinity> {
         if let Value::Affinity(affinity) = &self.value { Some(affinity) } else { None }
     }
 
-    /// The handle, if it is one.
+    /// The handle; `None` for a record of another type.
     pub fn handle(&self) -> Option<&Handle> {
         if let Value::Handle(handle) = &self.value { Some(handle) } else { None }
     }
 
-    /// The allocator's configuration, if it is that.
+    /// The allocator's configuration; `None` for a record of another type.
     pub fn ipam_config(&self) -> Option<&IpamConfig> {
         if let Value::IpamConfig(config) = &self.value { Some(config) } else { None }
     }
 
-    /// The resource, if it is one.
+    /// The resource; `None` for a record of another type.
     pub fn resource(&self) -> Option<&Resource> {
         if let Value::Resource(resource) = &self.value { Some(resource) } else { None }
     }

@@ -1,4 +1,4 @@
-//! An IPReservation as the allocator sees it.
+//! An IPReservation as the allocator uses it.
 
 use serde_json::Value as Json;
 
@@ -16,8 +16,8 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// What the resource reserves: networks, or single addresses; validation refuses everything else on
-    /// write.
+    /// The reservation in a resource. Its entries are networks or single addresses; validation refuses
+    /// anything else on write.
     pub fn of(resource: &Document) -> Reservation {
         let mut reservation = Reservation::default();
         let field = "spec.reservedCIDRs";
@@ -30,7 +30,7 @@ impl Reservation {
             Some(Json::Array(entries)) => entries.as_slice(),
             Some(other) => {
                 reservation.odd.push((field.to_string(), format!("{} is no list", excerpt(other))));
-                // A single network in the place of the list is meant as a list of one.
+                // A single network in place of the list counts as a list of one.
                 std::slice::from_ref(other)
             }
         };

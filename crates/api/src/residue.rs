@@ -1,5 +1,5 @@
-//! Parts of a block that cannot be read, as stored; what they are and what they mean: see
-//! [`crate::odd_block`].
+//! Parts of a block that cannot be read, as they were stored. [`crate::odd_block`] says which parts can be
+//! kept so.
 
 use jiff::Timestamp;
 use serde_json::Value as Json;
@@ -9,13 +9,13 @@ pub(crate) const STORED_CLAIM_TIME: &str = "affinity_claim_time";
 /// The field of the claim time in Kubernetes.
 pub(crate) const OBJECT_CLAIM_TIME: &str = "affinityClaimTime";
 
-/// Parts of a block that cannot be read, as stored.
+/// The unreadable parts of one block, as they were stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Residue {
     pub(crate) claim_time: Option<Json>,
     pub(crate) unallocated: Vec<Json>,
     pub(crate) sequences: Vec<(String, Json)>,
-    /// Field and reason of each.
+    /// The field of each part, and why it cannot be read.
     pub(crate) faults: Vec<(String, String)>,
 }
 
@@ -23,7 +23,7 @@ pub struct Residue {
 pub(crate) const NEVER_OLD: Timestamp = Timestamp::MAX;
 
 impl Residue {
-    /// Field and reason of each part.
+    /// The field of each part, and why it cannot be read.
     pub fn faults(&self) -> &[(String, String)] {
         &self.faults
     }

@@ -1,5 +1,6 @@
-//! A `projectcalico.org/v3` resource: a document of a kind. What the allocator needs of a resource is
-//! computed once, when it is first asked for, and kept with it: [`Pool`], [`Node`], [`Reservation`].
+//! A `projectcalico.org/v3` resource: a document with its kind. The allocator's views of a resource
+//! ([`Pool`], [`Node`], [`Reservation`]) are computed when they are first needed, and then kept with the
+//! resource.
 
 use std::cmp::Ordering;
 use std::ops::Deref;
@@ -40,7 +41,7 @@ impl Resource {
         Resource::of(kind, Document { metadata, body })
     }
 
-    /// The document as a resource of that kind.
+    /// A resource of that kind with that document.
     pub(crate) fn of(kind: Kind, document: Document) -> Resource {
         Resource {
             kind,
@@ -90,7 +91,7 @@ impl Resource {
         Key::Resource { kind: self.kind, namespace, name: self.name().to_string() }
     }
 
-    /// The order in which a list shows two of a kind: by rank (of tiers their order), then as their keys.
+    /// The order of two resources of a kind in a list: by rank (for tiers, their field `order`), then by key.
     pub fn compare(&self, other: &Resource) -> Ordering {
         let rank = |resource: &Resource| (resource.kind.definition().rank)(resource);
         let path = |resource: &Resource| resource.key().etcd_path();
@@ -102,7 +103,7 @@ impl Resource {
         self.with_document(|document| change(&mut document.metadata, &mut document.body))
     }
 
-    /// As [`Resource::with`].
+    /// As [`Resource::with`], for code that changes the document itself.
     pub(crate) fn with_document(&self, change: impl FnOnce(&mut Document)) -> Resource {
         let mut document = self.document.clone();
         change(&mut document);
@@ -126,8 +127,8 @@ impl Resource {
         self.node.get_or_init(|| Arc::new(Node::of(self)))
     }
 
-    /// What this IPReservation keeps back; computed once. Entries that are no network keep nothing back, as
-    /// in Calico.
+    /// The networks that this IPReservation keeps back; computed once. Entries that are no networks keep
+    /// nothing back, as in Calico.
     pub fn as_reservation(&self) -> &Arc<Reservation> {
         self.reservation.get_or_init(|| Arc::new(Reservation::of(self)))
     }

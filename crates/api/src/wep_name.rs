@@ -13,20 +13,20 @@ pub const LABEL_NAMESPACE: &str = "projectcalico.org/namespace";
 /// The label that holds a WorkloadEndpoint's orchestrator.
 pub const LABEL_ORCHESTRATOR: &str = "projectcalico.org/orchestrator";
 
-/// What identifies a WorkloadEndpoint. Which fields take part depends on the orchestrator.
+/// The parts of a WorkloadEndpoint's name. The orchestrator determines which of them are used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identifiers {
-    /// The node. Always needed.
+    /// The node's name, which is always needed.
     pub node: String,
-    /// `k8s`, `cni`, `libnetwork` or another word.
+    /// The orchestrator: `k8s`, `cni`, `libnetwork` or another word.
     pub orchestrator: String,
     /// The interface in the workload: `eth0`.
     pub endpoint: String,
-    /// The workload, of other orchestrators.
+    /// The workload's name, for orchestrators other than `k8s` and `cni`.
     pub workload: String,
-    /// The pod, of `k8s`.
+    /// The pod's name, for the orchestrator `k8s`.
     pub pod: String,
-    /// The container, of `cni`.
+    /// The container's ID, for the orchestrator `cni`.
     pub container_id: String,
 }
 
@@ -76,8 +76,8 @@ impl Identifiers {
         Ok(parts.join("-"))
     }
 
-    /// The start of all names that these identifiers allow: up to the first one that is missing, with a `-`
-    /// at the end; the whole name when none is.
+    /// The beginning of all names that these identifiers allow: up to the first one that is missing, with a
+    /// `-` at the end. If none is missing, the whole name.
     ///
     /// # Errors
     /// When the node is missing, or an identifier begins or ends with `-`.

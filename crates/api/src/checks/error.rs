@@ -8,7 +8,7 @@ pub struct FieldError {
     /// The field, in the notation of the rule that it breaks: `IPPool.Spec.CIDR`, `spec.cidr`,
     /// `NodeSelector`.
     pub name: String,
-    /// What stands there, where the rule says so.
+    /// The field's value, if the rule shows it.
     pub value: Option<String>,
     /// What is wrong with it.
     pub reason: String,

@@ -1,4 +1,4 @@
-//! What the rules of all kinds are made of: how a fault is told, rules for metadata and for single values.
+//! The building blocks for the rules of all kinds: faults, and rules for metadata and for single values.
 
 mod error;
 pub(crate) mod metadata;

@@ -27,7 +27,7 @@ pub(crate) fn check_each(faults: &mut Vec<FieldError>, go: &str, value: &Json, r
     }
 }
 
-/// Checks a text, set or not.
+/// Checks a text even if it is empty.
 pub(crate) fn check_set(faults: &mut Vec<FieldError>, go: &str, text: &str, (tag, holds): Rule) {
     if !holds(text) {
         faults.push(fault(go, text, tag));
@@ -73,7 +73,8 @@ pub(crate) fn go_list<'a>(items: impl Iterator<Item = &'a str>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(" "))
 }
 
-/// `cnet.ParseCIDROrIP`: a network, or an address as a network of one; and the address as typed.
+/// Reads a network, or an address as a network of its own, as `cnet.ParseCIDROrIP` does. Also gives the
+/// address as typed.
 pub(crate) fn cidr_or_ip(text: &str) -> Option<(Cidr, IpAddr)> {
     match Cidr::parse_unmasked(text) {
         Ok(parsed) => Some(parsed),
@@ -81,12 +82,12 @@ pub(crate) fn cidr_or_ip(text: &str) -> Option<(Cidr, IpAddr)> {
     }
 }
 
-/// `net.ParseIP`.
+/// Reads an address as `net.ParseIP` does.
 pub(crate) fn ip(text: &str) -> Option<IpAddr> {
     parse_addr(text)
 }
 
-/// `processIPPort`: `<IP>`, `<IPv4>:<port>` or `[<IPv6>]:<port>`.
+/// Reads `<IP>`, `<IPv4>:<port>` or `[<IPv6>]:<port>`, as `processIPPort` does.
 pub(crate) fn ip_port(text: &str) -> Option<IpAddr> {
     let port = |text: &str| text.parse::<u16>().is_ok_and(|port| port > 0);
     if let Some((addr, after)) = text.strip_prefix('[').and_then(|t| t.split_once("]:")) {
@@ -122,7 +123,8 @@ fn is_interface(text: &str, others: &str) -> bool {
     (1..=15).contains(&text.len()) && text.chars().all(inside)
 }
 
-/// `net.ParseMAC`: 6, 8 or 20 bytes, `00:00`, `00-00` or `0000.0000`.
+/// Whether a text is a hardware address, as in `net.ParseMAC`: 6, 8 or 20 bytes, `00:00`, `00-00` or
+/// `0000.0000`.
 fn is_mac(text: &str) -> bool {
     let hex = |part: &str, len: usize| part.len() == len && part.bytes().all(|b| b.is_ascii_hexdigit());
     let parts = |by: char, len: usize, counts: [usize; 3]| {
@@ -142,7 +144,7 @@ fn is_port_name(text: &str) -> bool {
         && ends(text, |b| b != b'-')
 }
 
-/// `format: cidr` of the CRDs, which still takes leading zeros in IPv4.
+/// Checks a text by the CRDs' `format: cidr`, which still accepts leading zeros in IPv4.
 pub(crate) fn format_cidr(faults: &mut Vec<FieldError>, path: &str, value: &Json) {
     let Some(text) = value.as_str() else { return };
     let trim = |part: &str| match part.trim_start_matches('0') {
@@ -161,7 +163,7 @@ pub(crate) fn format_cidr(faults: &mut Vec<FieldError>, path: &str, value: &Json
     }
 }
 
-/// An enumeration of the CRDs.
+/// Checks a value by an enumeration of the CRDs.
 pub(crate) fn one_of(faults: &mut Vec<FieldError>, path: &str, value: &Json, allowed: &[&str]) {
     if value.as_str().is_some_and(|text| !allowed.contains(&text)) {
         let list: Vec<String> = allowed.iter().map(|word| format!("\"{word}\"")).collect();
@@ -169,7 +171,7 @@ pub(crate) fn one_of(faults: &mut Vec<FieldError>, path: &str, value: &Json, all
     }
 }
 
-/// A range of the CRDs, both ends included.
+/// Checks a number by a range of the CRDs, both ends included.
 pub(crate) fn in_range(faults: &mut Vec<FieldError>, path: &str, value: &Json, min: i64, max: i64) {
     let Some(number) = value.as_i64() else { return };
     let text = if number < min {
@@ -182,7 +184,7 @@ pub(crate) fn in_range(faults: &mut Vec<FieldError>, path: &str, value: &Json, m
     faults.push(FieldError::new(path, text));
 }
 
-/// A length limit of the CRDs.
+/// Checks a text by a length limit of the CRDs.
 pub(crate) fn max_length(faults: &mut Vec<FieldError>, path: &str, value: &Json, max: usize) {
     if value.as_str().is_some_and(|text| text.chars().count() > max) {
         faults.push(FieldError::new(path, format!("may not be more than {max} bytes")));

@@ -1,4 +1,4 @@
-//! Objects as records.
+//! Reads records from objects of the Kubernetes API server.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,28 +24,29 @@ use crate::resource::Resource;
 /// What an object holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
-    /// The record that it holds, by its `spec`; its name does not say enough.
+    /// The key of the record. It comes from the object's `spec`, since the object's name does not determine
+    /// it.
     pub key: Key,
     /// The record's value, with its flag of deletion.
     pub value: Value,
-    /// The object's state.
+    /// The object's revision.
     pub revision: Revision,
     /// The API server's UID of the object.
     pub uid: String,
-    /// Whether its deletion has begun: the record does not exist any more.
+    /// Whether the object's deletion has begun. If so, the record does not exist any more.
     pub is_deleted: bool,
 }
 
-/// What a search needs of a block's object.
+/// The part of a block's object that a search needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeaderObject {
     /// The block.
     pub block: BlockCidr,
     /// Its header.
     pub header: BlockHeader,
-    /// The object's state.
+    /// The object's revision.
     pub revision: Revision,
-    /// Whether its deletion has begun.
+    /// Whether the object's deletion has begun.
     pub is_deleted: bool,
 }
 
@@ -63,10 +64,10 @@ struct Meta {
     resource_version: String,
 }
 
-/// Reads an object.
+/// Reads an object of a collection.
 ///
 /// # Errors
-/// When it is not what its collection promises.
+/// When the object is not one of that collection.
 pub fn decode(group: Group, collection: Collection, text: &str) -> Result<Object, DecodeError> {
     match collection {
         Collection::Blocks => {
@@ -120,13 +121,13 @@ pub fn decode(group: Group, collection: Collection, text: &str) -> Result<Object
     }
 }
 
-/// Reads what a search needs of a block's object.
+/// Reads the part of a block's object that a search needs.
 ///
 /// # Errors
-/// When it is no block.
+/// When the object is no block.
 pub fn decode_header(group: Group, text: &str) -> Result<HeaderObject, DecodeError> {
     let Ok(Outer { metadata: meta, spec }) = serde_json::from_str::<Outer<HeaderSpec>>(text) else {
-        // The header may be readable though another part of the block is not.
+        // The header may be readable even if another part of the block is not.
         let (meta, block) = block(group, text)?;
         check_name(group, &meta, &Key::Block(block.cidr), "spec.cidr")?;
         let revision = Revision::new(meta.resource_version);
@@ -159,7 +160,7 @@ pub fn decode_header(group: Group, text: &str) -> Result<HeaderObject, DecodeErr
     Ok(HeaderObject { block, header, revision, is_deleted: spec.deleted })
 }
 
-/// Reads a block's object; where a part of it cannot be read, the rest.
+/// Reads a block's object. If a part of it cannot be read, the other parts are still given.
 fn block(group: Group, text: &str) -> Result<(Meta, Block), DecodeError> {
     let collection = Collection::Blocks;
     let (meta, block) = match serde_json::from_str::<Outer<BlockSpec>>(text) {
@@ -175,15 +176,15 @@ fn block(group: Group, text: &str) -> Result<(Meta, Block), DecodeError> {
             (meta, Block { affinity, ..block })
         }
     };
-    // A block that is being deleted holds no addresses any more, so it may say what it likes of them.
+    // A block that is being deleted holds no addresses any more, so faults in its allocations do not matter.
     match odd_block::check(&block) {
         Err(fault) if !block.deleted => Err(spec_error(collection, group, &meta.name, fault)),
         _ => Ok((meta, block)),
     }
 }
 
-/// Refuses an object whose name is not that of the record that it holds: writes find objects by their names,
-/// and would change another one.
+/// Refuses an object whose name is not the one for its record. Writes find an object by its name, and so
+/// would change another object.
 fn check_name(group: Group, meta: &Meta, key: &Key, field: &str) -> Result<(), DecodeError> {
     if object_name(key) == meta.name {
         return Ok(());
@@ -228,7 +229,7 @@ fn outer<S: DeserializeOwned>(
     }
 }
 
-/// The name of an object that cannot be read otherwise.
+/// The name in the text of an object that cannot be read as a whole.
 fn name_in(text: &str) -> String {
     let outer = serde_json::from_str::<Outer<IgnoredAny>>(text);
     outer.map(|outer| outer.metadata.name).unwrap_or_else(|_| "?".to_string())
@@ -300,7 +301,7 @@ struct HeaderSpec {
     deleted: bool,
 }
 
-/// What the header of a block needs of an [`Attribute`].
+/// The fields of an [`Attribute`] that a block's header needs.
 #[derive(Deserialize)]
 struct HeaderAttribute {
     #[serde(default)]
@@ -321,7 +322,7 @@ struct AffinitySpec {
     deleted: Truth,
 }
 
-/// A truth value, or the text of one.
+/// A boolean, or the text of one.
 #[derive(Default, Deserialize)]
 #[serde(untagged)]
 enum Truth {

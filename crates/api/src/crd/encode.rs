@@ -1,4 +1,4 @@
-//! Records as objects.
+//! Writes records as objects of the Kubernetes API server.
 
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
@@ -24,7 +24,8 @@ pub fn encode(group: Group, key: &Key, value: &Value, revision: Option<&Revision
     object(group, key, value, revision, false)
 }
 
-/// The object that replaces that of a block, affinity or handle at that revision, to begin its deletion.
+/// The object that begins the deletion of a block, affinity or handle: it replaces the stored object at that
+/// revision.
 pub fn encode_deleted(group: Group, key: &Key, value: &Value, revision: &Revision) -> Option<Json> {
     object(group, key, value, Some(revision), true)
 }
@@ -84,7 +85,7 @@ struct BlockSpec<'a> {
     sequence_number: u64,
     sequence_number_for_allocation: Map<String, Json>,
     deleted: bool,
-    /// Always false; the schema of old releases wants it.
+    /// Always false. The schema of old releases demands the field.
     strict_affinity: bool,
 }
 
@@ -147,7 +148,7 @@ fn config(group: Group, config: &IpamConfig) -> Json {
 fn resource(group: Group, resource: &Resource) -> (Map<String, Json>, Map<String, Json>) {
     let mut body = resource.body().clone();
     if resource.kind().definition().role == Role::Configuration {
-        // The schema of the first group requires both.
+        // The schema of the group `crd.projectcalico.org` demands both fields.
         if let Some(spec) = body.get_mut("spec").and_then(Json::as_object_mut) {
             for (field, value) in [("strictAffinity", false), ("autoAllocateBlocks", true)] {
                 spec.entry(field).or_insert(value.into());

@@ -1,4 +1,5 @@
-//! Metadata: as it is in the second group; moved aside into an annotation in the first
+//! The metadata of objects. In the group `projectcalico.org` an object has the metadata that users gave; in
+//! `crd.projectcalico.org` they are moved into an annotation
 //! (`libcalico-go/lib/backend/k8s/resources/resources.go`).
 
 use std::collections::BTreeMap;
@@ -9,10 +10,10 @@ use super::Group;
 use crate::resource::{Metadata, Resource};
 use golang::json;
 
-/// The annotation that holds the metadata that users gave, in the first group.
+/// The annotation for the metadata that users gave, in the group `crd.projectcalico.org`.
 pub(super) const ANNOTATION: &str = "projectcalico.org/metadata";
 
-/// Fields that the API server sets and no user; they stand in the object itself.
+/// Fields that only the API server sets. They are in the object's own metadata.
 const SERVERS: [&str; 3] = ["deletionTimestamp", "deletionGracePeriodSeconds", "finalizers"];
 
 /// The UID that users see of an object of the first group, or the other way round: the bits of each byte
@@ -88,8 +89,8 @@ pub(super) fn of_resource(group: Group, resource: &Resource) -> Map<String, Json
     out
 }
 
-/// The metadata of an object of the allocator. It is made anew at each write; what others have put there is
-/// lost.
+/// The metadata of an object of the allocator. They are made anew for each write; whatever others have added
+/// is lost.
 pub(super) fn of_allocator(group: Group, name: String, labels: &[(&str, String)]) -> Map<String, Json> {
     let labels: Map<String, Json> =
         labels.iter().map(|(name, value)| ((*name).to_string(), value.as_str().into())).collect();
@@ -112,7 +113,7 @@ pub(super) fn of_allocator(group: Group, name: String, labels: &[(&str, String)]
     out
 }
 
-/// What users see of the metadata of an object of the first group.
+/// The metadata that users see for an object of the group `crd.projectcalico.org`.
 ///
 /// # Errors
 /// When the annotation is no metadata.

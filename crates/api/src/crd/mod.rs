@@ -1,8 +1,8 @@
 //! Records as Calico keeps them in a Kubernetes API server: as custom resources of one of two groups
 //! (`libcalico-go/lib/backend/k8s/resources`).
 //!
-//! A Node and a WorkloadEndpoint are none: they are views of a Kubernetes Node ([`node`]) and of a Pod
-//! ([`pod`]).
+//! A Node and a WorkloadEndpoint have no custom resources of their own: they are views of a Kubernetes Node
+//! ([`node`]) and of a Pod ([`pod`]).
 
 mod decode;
 mod encode;
@@ -27,21 +27,22 @@ pub use name::{
 /// The group that holds Calico's custom resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Group {
-    /// `crd.projectcalico.org/v1`: users' metadata stands in an annotation, and users see another UID than
-    /// the API server's.
+    /// `crd.projectcalico.org/v1`: the metadata that users gave are in an annotation, and users see another
+    /// UID than the API server's.
     V1,
     /// `projectcalico.org/v3`: resources are stored as users see them.
     V3,
 }
 
 impl Group {
-    /// The group that a setting names: the second one for its exact name in any case, else the first
-    /// (`libcalico-go/lib/backend/k8s/k8s.go`).
+    /// The group that a setting names: [`Group::V3`] for its exact name in upper or lower case, otherwise
+    /// [`Group::V1`] (`libcalico-go/lib/backend/k8s/k8s.go`).
     pub fn from_setting(text: &str) -> Group {
         if text.eq_ignore_ascii_case(Group::V3.api_version()) { Group::V3 } else { Group::V1 }
     }
 
-    /// The group to use where a server has those groups: the second one only where the first does not exist.
+    /// The group to use on a server that has the groups `names`: [`Group::V3`] only if the server does not
+    /// have [`Group::V1`].
     pub fn from_groups<'a>(names: impl IntoIterator<Item = &'a str>) -> Group {
         let (mut v1, mut v3) = (false, false);
         for name in names {
@@ -59,7 +60,7 @@ impl Group {
         }
     }
 
-    /// What stands in `apiVersion`.
+    /// The value of the field `apiVersion`.
     pub fn api_version(self) -> &'static str {
         match self {
             Group::V1 => "crd.projectcalico.org/v1",
@@ -77,15 +78,17 @@ impl fmt::Display for Group {
 /// A type of custom resource; all are cluster-wide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Collection {
-    /// Of [`Key::Block`].
+    /// The blocks: records of [`Key::Block`].
     Blocks,
-    /// Of [`Key::Affinity`].
+    /// The affinities: records of [`Key::Affinity`].
     Affinities,
-    /// Of [`Key::Handle`].
+    /// The handles: records of [`Key::Handle`].
     Handles,
-    /// Of [`Key::IpamConfig`]; the same objects as those of [`Kind::IPAMConfiguration`], which users see.
+    /// The allocator's configuration: the record of [`Key::IpamConfig`]. Users see the same object as a
+    /// [`Kind::IPAMConfiguration`].
     IpamConfig,
-    /// Of [`Key::Resource`], without Nodes, WorkloadEndpoints and Profiles.
+    /// Resources of a kind: records of [`Key::Resource`]. There are none for Nodes, WorkloadEndpoints and
+    /// Profiles.
     Resources(Kind),
 }
 
@@ -110,7 +113,7 @@ impl Collection {
         }
     }
 
-    /// Every type once, in the order in which people are told of them.
+    /// Every collection once, in the order in which messages list them.
     pub fn all() -> impl Iterator<Item = Collection> {
         let of_kinds = Kind::ALL.iter().filter_map(|kind| Collection::of_kind(*kind));
         of_kinds.chain([Collection::Blocks, Collection::Affinities, Collection::Handles])
@@ -130,8 +133,8 @@ impl Collection {
         }
     }
 
-    /// What makes an API server serve it: a CustomResourceDefinition, as YAML. Each of [`Collection::all`]
-    /// has one.
+    /// The CustomResourceDefinition that makes an API server serve this collection, as YAML. Each of
+    /// [`Collection::all`] has one.
     pub fn definition(self, group: Group) -> Option<&'static str> {
         let resource = self.custom_resource()?;
         Some(match group {
@@ -144,7 +147,7 @@ impl Collection {
         self.custom_resource()?.names_in_v1
     }
 
-    /// The name in URLs.
+    /// The collection's name in URLs.
     pub fn plural(self, group: Group) -> &'static str {
         match (self, self.names_in_v1()) {
             (_, Some(names)) if group == Group::V1 => names.plural,
@@ -156,7 +159,7 @@ impl Collection {
         }
     }
 
-    /// What stands in `kind`.
+    /// The value of the field `kind`.
     pub fn kind_name(self, group: Group) -> &'static str {
         match (self, self.names_in_v1()) {
             (_, Some(names)) if group == Group::V1 => names.kind,
@@ -174,7 +177,7 @@ impl Collection {
         matches!(self, Collection::Blocks | Collection::Affinities | Collection::Handles)
     }
 
-    /// The path of its URL.
+    /// The path of the collection's URL.
     pub fn path(self, group: Group) -> String {
         format!("/apis/{group}/{}", self.plural(group))
     }

@@ -1,4 +1,4 @@
-//! Names of objects, and the labels by which affinities are found.
+//! The names of objects, and the labels by which affinities are found.
 
 use data_encoding::BASE32_NOPAD;
 use sha2::{Digest, Sha256};
@@ -8,7 +8,7 @@ use super::Collection;
 use crate::cidr::{BlockCidr, Family};
 use crate::key::{HandleId, Key, Owner};
 
-/// The longest name that the API server takes.
+/// The longest object name that the API server accepts.
 const LONGEST: usize = 253;
 
 pub(super) const LABEL_TYPE: &str = "projectcalico.org/affinity-type";
@@ -30,12 +30,12 @@ pub fn object_name(key: &Key) -> String {
     }
 }
 
-/// `10-0-0-0-26`, `fd80-24e2-f998-72d6---122`.
+/// A block's network in an object name: `10-0-0-0-26`, `fd80-24e2-f998-72d6---122`.
 fn cidr_name(block: BlockCidr) -> String {
     block.to_string().replace(['.', ':', '/'], "-")
 }
 
-/// The block whose object bears that name; `None` where it is no block's.
+/// The block whose object has that name; `None` if no block's object has.
 pub fn block_of_name(name: &str) -> Option<BlockCidr> {
     let (address, prefix) = name.rsplit_once('-')?;
     let read =
@@ -44,8 +44,8 @@ pub fn block_of_name(name: &str) -> Option<BlockCidr> {
     read(".").or_else(|| read(":")).filter(|block| cidr_name(*block) == name)
 }
 
-/// The key of the record whose object has that name, as far as the name says: a handle's case, an owner's
-/// type, and the end of an owner's name that is long are not in it.
+/// The key of the record whose object has that name, as far as the name tells. It does not tell the case of a
+/// handle, the type of an owner, or the end of a long owner's name.
 pub fn key_of_name(collection: Collection, name: &str) -> Option<Key> {
     match collection {
         Collection::Blocks => block_of_name(name).map(Key::Block),
@@ -59,7 +59,8 @@ pub fn key_of_name(collection: Collection, name: &str) -> Option<Key> {
     }
 }
 
-/// `node1-10-0-0-0-26`; where that is too long, the host's name is cut, and a hash of the whole appended.
+/// The name of an affinity's object, such as `node1-10-0-0-0-26`. If it were too long, the host's name is
+/// cut, and a hash of host and network is appended.
 fn affinity_name(host: &str, cidr: &str) -> String {
     let name = format!("{host}-{cidr}");
     if name.len() < LONGEST {
@@ -71,7 +72,7 @@ fn affinity_name(host: &str, cidr: &str) -> String {
     format!("{kept}-{cidr}-{}", &hex[..11])
 }
 
-/// Why the API server takes no object of that name; `None` where it does.
+/// Why the API server refuses objects with that name; `None` if it accepts them.
 pub fn why_no_name(name: &str) -> Option<&'static str> {
     if name.len() > LONGEST {
         return Some("a name has at most 253 characters");
@@ -87,7 +88,8 @@ pub fn why_no_name(name: &str) -> Option<&'static str> {
     )
 }
 
-/// The label that stands for a host, whose name may be too long for one: BASE32 of its SHA3-256.
+/// The value of the label that stands for a host: BASE32 of the SHA3-256 of its name, since the name may be
+/// too long for a label.
 pub fn host_hash(host: &str) -> String {
     BASE32_NOPAD.encode(&Sha3_256::digest(host))
 }
@@ -108,7 +110,8 @@ pub(super) fn affinity_labels(owner: &Owner, block: BlockCidr) -> [(&'static str
     ]
 }
 
-/// The label selector that finds the affinities of an owner and of a family; `None` for all.
+/// The label selector that finds the affinities of an owner or of all owners, and of a family or of both;
+/// `None` if no labels are to be compared.
 pub fn affinity_selector(owner: Option<&Owner>, family: Option<Family>) -> Option<String> {
     let mut terms = Vec::new();
     if let Some(owner) = owner {
@@ -180,7 +183,7 @@ mod tests {
         let name = object_name(&affinity(&host, "10.0.0.0/26"));
         assert_eq!(name.len(), 252);
         assert!(name.ends_with("-10-0-0-0-26-fb0ffb1c45a"), "{name}");
-        // One character less than the limit is not cut.
+        // A name one character below the limit is not cut.
         let host = "h".repeat(252 - "-10-0-0-0-26".len());
         assert_eq!(object_name(&affinity(&host, "10.0.0.0/26")), format!("{host}-10-0-0-0-26"));
     }

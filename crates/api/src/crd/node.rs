@@ -1,4 +1,4 @@
-//! Nodes: Kubernetes Nodes, with what Calico adds to them in annotations
+//! Nodes, stored as Kubernetes Nodes with Calico's additions in annotations
 //! (`libcalico-go/lib/backend/k8s/resources/node.go`).
 
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ const TEXTS: [(&str, &[&str]); 10] = [
 /// Reads a Kubernetes Node.
 ///
 /// # Errors
-/// When it is none.
+/// When the object is no Node.
 pub fn decode(text: &str) -> Result<Object, DecodeError> {
     let named = || {
         let outer = serde_json::from_str::<Json>(text).unwrap_or_default();
@@ -63,7 +63,7 @@ pub fn decode(text: &str) -> Result<Object, DecodeError> {
     })
 }
 
-/// A map of texts; empty where there is none.
+/// The texts in a JSON map; empty if the value is no map.
 fn texts(json: &Json) -> BTreeMap<String, String> {
     let pairs = json.as_object().into_iter().flatten();
     pairs.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_string()))).collect()
@@ -75,7 +75,7 @@ fn held(annotations: &BTreeMap<String, String>, name: &str) -> BTreeMap<String, 
     json.map(|json| texts(&json)).unwrap_or_default()
 }
 
-/// JSON as Go writes a map; `null` for none.
+/// A map as Go writes it in JSON; `null` for an empty one.
 fn go_map(map: &BTreeMap<String, String>) -> String {
     if map.is_empty() { "null".to_string() } else { json::to_text(&json!(map)) }
 }
@@ -158,7 +158,7 @@ fn as_number(text: &str) -> Option<u32> {
     }
 }
 
-/// The place of a path, made if it is not there.
+/// The value at a path, which is created if it does not exist.
 fn at<'a>(json: &'a mut Json, path: &[&str]) -> &'a mut Json {
     path.iter().fold(json, |at, step| &mut at[*step])
 }

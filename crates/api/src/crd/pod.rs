@@ -22,7 +22,7 @@ const SOURCE_PREFIXES: &str = "cni.projectcalico.org/allowedSourcePrefixes";
 const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 const LABEL_SERVICE_ACCOUNT: &str = "projectcalico.org/serviceaccount";
 
-/// A label's value is shorter than this.
+/// The length that a label's value must stay below.
 const LABEL_LIMIT: usize = 63;
 
 /// The namespace and the name of the pod behind a WorkloadEndpoint's key; `None` where the name is not that
@@ -39,7 +39,7 @@ pub fn pod_of(key: &Key) -> Option<(String, String)> {
 /// is that of the interfaces on hosts: `cali`.
 ///
 /// # Errors
-/// When it is no Pod.
+/// When the object is no Pod.
 pub fn decode(prefix: &str, text: &str) -> Result<Option<Object>, DecodeError> {
     let named = || {
         let outer = serde_json::from_str::<Json>(text).unwrap_or_default();
@@ -131,7 +131,7 @@ fn spec(pod: &Json, ids: &Identifiers, interface: &str) -> Json {
     })
 }
 
-/// Whether the pod's addresses may be another pod's by now.
+/// Whether the pod has ended, so that its addresses may be another pod's by now.
 fn is_finished(pod: &Json) -> bool {
     let phase = pod["status"]["phase"].as_str().unwrap_or_default();
     let was_released = || [POD_IP, AWS_POD_IPS].iter().any(|name| annotation(pod, name) == Some(""));
@@ -139,8 +139,8 @@ fn is_finished(pod: &Json) -> bool {
         || (pod["metadata"]["deletionTimestamp"].is_string() && was_released())
 }
 
-/// The addresses, from the first of these places that names any. Annotations have them before the pod's
-/// status does.
+/// The pod's addresses, from the first of several places that has any. The annotations have them earlier than
+/// the pod's status.
 fn networks(pod: &Json) -> Vec<Cidr> {
     let status = &pod["status"];
     let of_list = |list: &Json| -> Vec<String> {
@@ -165,7 +165,7 @@ fn networks(pod: &Json) -> Vec<Cidr> {
     first.iter().filter_map(|text| network(text)).collect()
 }
 
-/// A network, or an address alone.
+/// The network in a text, which may be an address alone.
 fn network(text: &str) -> Option<Cidr> {
     text.parse().ok().or_else(|| parse_addr(text).map(Cidr::single))
 }
@@ -190,7 +190,7 @@ fn source_prefixes(pod: &Json) -> Vec<String> {
     listed(pod, SOURCE_PREFIXES).iter().filter_map(|text| network(text)).map(|net| net.to_string()).collect()
 }
 
-/// Ports that have a name, or one on the host.
+/// The pod's ports that have a name, or a port on the host.
 fn ports(pod: &Json) -> Vec<Json> {
     let containers =
         ["containers", "initContainers"].into_iter().filter_map(|list| pod["spec"][list].as_array());

@@ -14,7 +14,7 @@ use crate::schema::{Field, LIST_META, Shape, Struct, Type};
 use golang::json;
 use value::Decoder;
 
-/// Why a document is no resource.
+/// Why a document is not accepted as a resource.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InputError {
     /// A field that the kind does not have. The text stands alone: `calicoctl` puts nothing before it.
@@ -23,18 +23,18 @@ pub enum InputError {
     /// A value of the wrong type, or one that cannot be read. Holds Go's text.
     #[error("error unmarshaling JSON: while decoding JSON: {0}")]
     Json(String),
-    /// A kind or version that nobody knows.
+    /// The kind or version is unknown.
     #[error("unknown resource type ({kind}) and/or version ({version})")]
     UnknownKind {
-        /// The kind, as it stands there.
+        /// The kind, as the document has it.
         kind: String,
-        /// The version, as it stands there.
+        /// The version, as the document has it.
         version: String,
     },
-    /// A typed list holds something else. (The original crashes.)
+    /// A typed list has an item of another kind. (Calico's calicoctl crashes.)
     #[error("item {index} of {list} is of kind {kind}")]
     ItemKind {
-        /// Counted from 1.
+        /// The number of the item in the list, counted from 1.
         index: usize,
         /// The kind of the list.
         list: String,
@@ -76,7 +76,8 @@ pub fn decode_document(document: Json) -> Result<Vec<Resource>, InputError> {
     }
 }
 
-/// What is neither an object with a kind nor an array is at last tried as an array.
+/// The error for a document that is neither an object with a kind nor an array. As a last try, Calico reads
+/// such a document as an array.
 fn not_a_list(json: &Json) -> InputError {
     InputError::Json(format!(
         "json: cannot unmarshal {} into Go value of type []unstructured.Unstructured",

@@ -1,4 +1,4 @@
-//! BGPConfiguration.
+//! The kind BGPConfiguration.
 
 use serde_json::Value as Json;
 

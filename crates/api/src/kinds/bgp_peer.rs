@@ -1,4 +1,4 @@
-//! BGPPeer.
+//! The kind BGPPeer.
 
 use serde_json::Value as Json;
 

@@ -1,4 +1,4 @@
-//! ClusterInformation.
+//! The kind ClusterInformation.
 
 use super::definition::{Definition, Home, Stage, Unreadable, custom_resource, only_default};
 use crate::capability::{Backend, Operation, OperationRefusal};
@@ -16,7 +16,7 @@ pub(super) static DEFINITION: Definition = Definition {
     ..Definition::new("v3.ClusterInformation", "clusterinformations", HOME, &SCHEMA, &COLUMNS)
 };
 
-/// Recorded in 082-clusterinformation.
+/// Which operations are refused, as recorded in 082-clusterinformation.
 fn refusal(_: Backend, operation: Operation) -> Option<OperationRefusal> {
     let (operation, reason) = match operation {
         Operation::Create => ("create or apply", ""),

@@ -1,4 +1,5 @@
-//! What is particular to a kind, as one value: each file beside this one holds one.
+//! The definition of a kind, with everything in which kinds differ. Each file beside this one holds the
+//! definition of one kind.
 
 use crate::capability::{Backend, Operation, OperationRefusal};
 use crate::checks::{FieldError, ValidationError, result};
@@ -9,40 +10,40 @@ use crate::schema::Struct;
 /// Whether a kind's names are unique in the cluster or in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KindScope {
-    /// In the cluster.
+    /// Names are unique in the cluster.
     Cluster,
-    /// In a namespace.
+    /// Names are unique in a namespace.
     Namespaced,
 }
 
-/// What keeps the resources of a kind in Kubernetes.
+/// How the resources of a kind are stored in Kubernetes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Home {
-    /// Custom resources.
+    /// As custom resources.
     Custom(CustomResource),
-    /// Kubernetes' nodes.
+    /// As Kubernetes Nodes.
     Nodes,
-    /// Kubernetes' pods.
+    /// As Pods.
     Pods,
-    /// Nothing: they follow from namespaces and service accounts.
+    /// They are not stored: they follow from namespaces and service accounts.
     Nowhere,
 }
 
-/// A type of custom resource, which stands in each of two groups.
+/// A type of custom resource, as it is defined in each of the two API groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CustomResource {
-    /// Its names in `crd.projectcalico.org/v1`, where they are not the kind's.
+    /// Its names in `crd.projectcalico.org/v1`, if they differ from the kind's.
     pub names_in_v1: Option<NamesInV1>,
-    /// Its definition in `crd.projectcalico.org/v1`, as YAML.
+    /// Its CustomResourceDefinition in `crd.projectcalico.org/v1`, as YAML.
     pub v1: &'static str,
-    /// Its definition in `projectcalico.org/v3`, as YAML.
+    /// Its CustomResourceDefinition in `projectcalico.org/v3`, as YAML.
     pub v3: &'static str,
 }
 
 /// Names of a custom resource in `crd.projectcalico.org/v1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NamesInV1 {
-    /// What stands in `kind`.
+    /// The value of the field `kind`.
     pub kind: &'static str,
     /// The name in URLs.
     pub plural: &'static str,
@@ -64,15 +65,15 @@ pub(crate) use custom_resource;
 /// or writes other records, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Addresses to assign.
+    /// Its addresses are assigned.
     Pool,
-    /// Addresses to keep back.
+    /// Its addresses are kept back.
     Reservation,
-    /// The configuration of the allocator.
+    /// It configures the allocator.
     Configuration,
-    /// A host, which owns blocks.
+    /// It is a host, which owns blocks.
     Host,
-    /// No part.
+    /// It plays no part.
     None,
 }
 
@@ -81,83 +82,83 @@ pub enum Role {
 /// without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// After the allocations.
+    /// The kind is written after the allocations.
     Settings,
-    /// After the settings.
+    /// The kind is written after the settings.
     Pools,
-    /// At the end.
+    /// The kind is written at the end.
     Cluster,
 }
 
-/// What follows when a stored record cannot be read, and what mends it. Each text ends a sentence about the
-/// record.
+/// The consequence if a stored record cannot be read, and the remedy. Each text is the end of a sentence
+/// about the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unreadable {
-    /// When none of it can be read.
+    /// The text if the whole record cannot be read.
     pub whole: &'static str,
-    /// When a part of it cannot be read.
+    /// The text if a part of the record cannot be read.
     pub part: &'static str,
 }
 
 const LEFT_OUT: &str = "it is left out until it is deleted (calicoctl delete) and created anew";
 
-/// Checks a document that is to be written, given the one that it replaces, where there is one, and the
-/// faults that the caller found by looking at other objects.
+/// Checks a document before it is written. It gets the document that this one replaces, if there is one, and
+/// the faults that the caller found by looking at other objects.
 pub type BeforeWrite = fn(&Document, Option<&Document>, Vec<FieldError>) -> Result<(), ValidationError>;
 
-/// All that is particular to a kind. What most kinds have alike stands in `Definition::new`.
+/// Everything in which kinds differ. `Definition::new` has what most kinds have in common.
 #[derive(Debug)]
 pub struct Definition {
-    /// The name in keys and URLs: `ippools`.
+    /// The kind's name in keys and URLs: `ippools`.
     pub plural: &'static str,
-    /// What the command line takes for the kind, in lower case; nothing where the command line does not know
-    /// it.
+    /// The names that the command line accepts for the kind, in lower case; empty if the command line does
+    /// not know the kind.
     pub aliases: &'static [&'static str],
-    /// The alias that help names beside the kind: an abbreviation that people know.
+    /// A well-known abbreviation, which the help shows beside the kind.
     pub short: Option<&'static str>,
-    /// Whether it lives in namespaces.
+    /// Whether resources of the kind are in namespaces.
     pub scope: KindScope,
-    /// The Go type, package included: `v3.IPPool`.
+    /// The kind's Go type, with its package: `v3.IPPool`.
     pub go: &'static str,
     /// The Go struct behind that type.
     pub schema: &'static Struct,
-    /// The columns in which it is shown.
+    /// The columns in which tables show the kind.
     pub columns: &'static Columns,
-    /// What keeps it in Kubernetes.
+    /// How resources of the kind are stored in Kubernetes.
     pub home: Home,
-    /// The part that it plays in allocation.
+    /// The part that the kind plays in allocation.
     pub role: Role,
-    /// When a copy writes it.
+    /// When a copy of a datastore writes the kind.
     pub stage: Stage,
-    /// What comes before a node's name in its own, where it is named after a node. An export renames it with
-    /// the node, and a node's deletion deletes it.
+    /// If resources of the kind are named after nodes: the prefix before the node's name. An export renames
+    /// such a resource with its node, and deleting the node deletes it.
     pub node_prefix: Option<&'static str>,
-    /// Whether one whose `spec.node` names a node is deleted with that node.
+    /// Whether a resource whose `spec.node` names a node is deleted with that node.
     pub goes_with_node: bool,
-    /// The number by which lists are sorted before they are sorted by name.
+    /// A number by which lists are sorted first; resources with the same number are sorted by name.
     pub rank: fn(&Document) -> f64,
-    /// What follows when one of it cannot be read.
+    /// The consequence if a stored record of the kind cannot be read.
     pub unreadable: Unreadable,
-    /// Why users may not do something; asked for writes only.
+    /// Why users may not do a write operation; `None` if they may.
     pub refusal: fn(Backend, Operation) -> Option<OperationRefusal>,
-    /// Fills in defaults before it is stored.
+    /// Fills in defaults before a resource is stored.
     pub on_write: fn(&mut Document),
-    /// Fills in defaults where it was stored without; `None` where it is shown as it is stored.
+    /// Fills in defaults that a stored resource lacks, for readers; `None` if resources are shown as stored.
     pub on_read: Option<fn(&mut Document)>,
-    /// Checks what is to be written, before defaults are applied.
+    /// Checks a resource before it is written, and before defaults are applied.
     pub before_write: BeforeWrite,
-    /// The rules of Go's fields and structs, besides those for metadata.
+    /// The rules of Go's fields and structs, except for those of metadata.
     pub client: fn(&Document) -> Vec<FieldError>,
-    /// The rules of the custom resource's schema, then its expressions.
+    /// The rules in the schema of the custom resource, and then the schema's expressions.
     pub crd: fn(&Document) -> Vec<FieldError>,
-    /// What may be created, all fields being right.
+    /// Whether a resource whose fields are all valid may be created.
     pub on_create: fn(&Document) -> Result<(), ValidationError>,
-    /// What may replace another, all fields being right.
+    /// Whether a resource whose fields are all valid may replace the stored one.
     pub on_update: fn(&Document) -> Result<(), ValidationError>,
 }
 
 impl Definition {
-    /// A kind of the whole cluster that has no rules, no defaults and no part in the allocator's work.
+    /// The definition of a cluster-wide kind without rules and defaults, and without a part in allocation.
     pub(super) const fn new(
         go: &'static str,
         plural: &'static str,

@@ -108,13 +108,13 @@ pub fn overlap(new: &str, cidr: &Cidr, other: &str, other_cidr: &str) -> FieldEr
     FieldError::of_value(CIDR, cidr.to_string(), reason)
 }
 
-/// The fault of a new pool in whose network there are blocks of another size.
+/// The fault of a new pool whose network already holds blocks of another size.
 pub fn block_size_conflict(block_size: u8) -> FieldError {
     let reason = "IPPool blocksSize conflicts with existing allocations that use a different blockSize";
     FieldError::of_value("IPPool.Spec.BlockSize", block_size.to_string(), reason)
 }
 
-/// Fills in what is left out; the network in canonical form where it is to be stored.
+/// Fills in defaults. With `canonical`, also writes the network in its canonical form, as it is stored.
 fn fill_in(pool: &mut Document, canonical: bool) {
     let cidr = pool.text(&["spec", "cidr"]).and_then(|text| text.parse::<Cidr>().ok());
     let spec = pool.spec_mut();
@@ -133,7 +133,7 @@ fn fill_in(pool: &mut Document, canonical: bool) {
     }
 }
 
-/// What is checked before defaults are applied.
+/// The checks before defaults are applied.
 fn before_write(
     new: &Document,
     old: Option<&Document>,
@@ -159,7 +159,7 @@ fn before_write(
 
 fn unchanged(new: &Document, old: &Document, cidr: &Cidr) -> Result<Vec<FieldError>, ValidationError> {
     let mut faults = Vec::new();
-    // The same network in another spelling is fine: it is written in canonical form.
+    // The same network in another spelling is no change: it is stored in canonical form.
     if old.text(&["spec", "cidr"]).and_then(|text| text.parse::<Cidr>().ok()) != Some(*cidr) {
         faults.push(FieldError::of_value(CIDR, cidr.to_string(), "IPPool CIDR cannot be modified"));
     }
@@ -167,7 +167,7 @@ fn unchanged(new: &Document, old: &Document, cidr: &Cidr) -> Result<Vec<FieldErr
     fill_in(&mut new, true);
     let old_uses_services = texts(old.spec("allowedUses")).any(|word| word == "LoadBalancer");
     if old_uses_services && texts(new.spec("allowedUses")).any(|word| word != "LoadBalancer") {
-        // Calico's spelling.
+        // The misspelling is Calico's.
         let reason = "IPPool allowed use cannot be changed from LoadBalacer to Workload or Tunnel";
         let value = go_list(texts(new.spec("allowedUses")));
         return Err(FieldError::of_value("IPPool.Spec.AllowedUses", value, reason).into());
@@ -253,7 +253,8 @@ fn expressions(pool: &Document, text: &str) -> Vec<FieldError> {
     let selector = |field: &str| pool.spec(field).as_str().unwrap_or_default();
     let services = uses("LoadBalancer");
     let block_size = pool.spec("blockSize").as_i64().unwrap_or(0);
-    // A rule holds, or does not, or cannot be evaluated because the network cannot be read.
+    // The result of a rule: it holds, it does not, or it cannot be evaluated because the network cannot be
+    // read.
     let of_network = |skip: bool, holds: &dyn Fn(&Cidr) -> bool| match &cidr {
         _ if skip => Ok(true),
         Ok(cidr) => Ok(holds(cidr)),

@@ -1,4 +1,4 @@
-//! IPReservation.
+//! The kind IPReservation.
 
 use super::definition::{Definition, Home, Role, Unreadable, custom_resource};
 use crate::checks::FieldError;

@@ -1,4 +1,4 @@
-//! IPAMConfiguration.
+//! The kind IPAMConfiguration.
 
 use super::definition::{CustomResource, Definition, Home, NamesInV1, Role, only_default};
 use crate::checks::FieldError;

@@ -189,7 +189,7 @@ fn templates(configuration: &Document) -> &[Json] {
     configuration.field(&path).and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
-/// Templates need a name of their own and networks.
+/// Checks that each template has a name of its own, and networks.
 fn before_write(new: &Document, _: Option<&Document>, found: Vec<FieldError>) -> Result<(), ValidationError> {
     const FIELD: &str = "KubeControllersConfiguration.Node.HostEndpoint.Templates";
     let mut names: Vec<&str> = Vec::new();

@@ -1,5 +1,5 @@
-//! The kinds of `projectcalico.org/v3` resources that we know. Each is one file here, and one line of the
-//! table below; everybody else looks up in [`Kind::definition`] what is particular to it.
+//! The kinds of `projectcalico.org/v3` resources that this program knows. Each kind has a file here and a
+//! line in the table below. All other code finds what is special about a kind in [`Kind::definition`].
 
 mod bgp_configuration;
 mod bgp_peer;
@@ -39,12 +39,12 @@ macro_rules! kinds {
                 match self { $(Kind::$kind => stringify!($kind),)* }
             }
 
-            /// The name of a list of them: `IPPoolList`.
+            /// The name of a list of resources of the kind: `IPPoolList`.
             pub fn list_kind(self) -> &'static str {
                 match self { $(Kind::$kind => concat!(stringify!($kind), "List"),)* }
             }
 
-            /// All that is particular to it.
+            /// The kind's definition, with everything in which kinds differ.
             pub fn definition(self) -> &'static Definition {
                 match self { $(Kind::$kind => &$file::DEFINITION,)* }
             }
@@ -63,12 +63,12 @@ kinds! {
     Node: node;
     /// A workload's attachment to the network.
     WorkloadEndpoint: workload_endpoint;
-    /// What the cluster is, and whether its data may be used.
+    /// The cluster's identity and versions, and whether its data may be used.
     ClusterInformation: cluster_information;
-    /// A group of policies; the allocator only creates those that each cluster has.
+    /// A group of policies. This program only creates the tiers that every cluster has.
     Tier: tier;
-    /// What the traffic of the endpoints that name it may be. The CNI plugin creates those of its networks;
-    /// the command line does not know them.
+    /// The rules for the traffic of endpoints that name the profile. The CNI plugin creates the profiles of
+    /// its networks; the command line does not know them.
     Profile: profile;
     /// A BGP peering.
     BGPPeer: bgp_peer;
@@ -76,7 +76,7 @@ kinds! {
     BGPConfiguration: bgp_configuration;
     /// Settings of Calico's controllers.
     KubeControllersConfiguration: kube_controllers_configuration;
-    /// An interface of a host, whose traffic policies can be about.
+    /// A host's interface, to whose traffic policies can apply.
     HostEndpoint: host_endpoint;
 }
 
@@ -86,12 +86,12 @@ impl Kind {
         self.definition().plural
     }
 
-    /// Whether it lives in namespaces.
+    /// Whether resources of the kind are in namespaces.
     pub fn scope(self) -> KindScope {
         self.definition().scope
     }
 
-    /// The Go struct behind it.
+    /// The Go struct of the kind.
     pub fn schema(self) -> &'static Struct {
         self.definition().schema
     }
@@ -101,32 +101,32 @@ impl Kind {
         Type { go: self.definition().go, shape: Shape::Struct(self.schema()) }
     }
 
-    /// The columns in which it is shown.
+    /// The columns in which tables show the kind.
     pub fn columns(self) -> &'static Columns {
         self.definition().columns
     }
 
-    /// What the command line also takes for it, in lower case.
+    /// Further names that the command line accepts for the kind, in lower case.
     pub fn aliases(self) -> &'static [&'static str] {
         self.definition().aliases
     }
 
-    /// Whether the command line knows it.
+    /// Whether the command line knows the kind.
     pub fn is_offered(self) -> bool {
         !self.aliases().is_empty()
     }
 
-    /// The kind of that plural.
+    /// The kind with that plural.
     pub fn from_plural(plural: &str) -> Option<Kind> {
         Kind::ALL.iter().copied().find(|kind| kind.plural() == plural)
     }
 
-    /// The kind of that name, as in `kind:` fields.
+    /// The kind with that name, as in the field `kind`.
     pub fn from_name(name: &str) -> Option<Kind> {
         Kind::ALL.iter().copied().find(|kind| kind.name() == name)
     }
 
-    /// The kind that somebody typed, in any case.
+    /// The kind that a user has typed, in upper or lower case.
     pub fn from_alias(typed: &str) -> Option<Kind> {
         let typed = typed.to_lowercase();
         Kind::ALL.iter().copied().find(|kind| kind.aliases().contains(&typed.as_str()))

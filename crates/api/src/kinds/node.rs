@@ -120,8 +120,8 @@ static COLUMNS: Columns = Columns {
     wide: &["NAME", "ASN", "IPV4", "IPV6"],
 };
 
-/// Recorded in 037-calicoctl-crud of the Kubernetes modes, where a Kubernetes node is behind it. An apply
-/// falls back to an update.
+/// Which operations are refused in Kubernetes, as recorded in 037-calicoctl-crud: there a Node is a view of a
+/// Kubernetes Node. (`apply` falls back to an update.)
 fn refusal(backend: Backend, operation: Operation) -> Option<OperationRefusal> {
     let is_refused = matches!(operation, Operation::Create | Operation::Delete);
     (backend == Backend::Kubernetes && is_refused).then(|| OperationRefusal {
@@ -131,7 +131,7 @@ fn refusal(backend: Backend, operation: Operation) -> Option<OperationRefusal> {
     })
 }
 
-/// In the order of the Go structs.
+/// The rules for single fields, in the order of the Go structs.
 const RULES: [(&[&str], &str, Rule); 12] = [
     (&["spec", "bgp", "ipv4Address"], "IPv4Address", CIDR_V4),
     (&["spec", "bgp", "ipv6Address"], "IPv6Address", CIDR_V6),
@@ -156,7 +156,7 @@ fn client(node: &Document) -> Vec<FieldError> {
     };
     apply(&mut faults, "spec");
     if node.field(&["spec", "bgp"]).and_then(Json::as_object).is_some_and(|bgp| bgp.is_empty()) {
-        // The value is how Go prints the empty struct.
+        // Go prints the empty struct like this.
         faults.push(FieldError::of_value("BGP", "&{<nil>    }", "Spec.BGP should not be empty"));
     }
     apply(&mut faults, "status");

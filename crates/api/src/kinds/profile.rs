@@ -1,4 +1,4 @@
-//! Profile, and the rules that it is made of.
+//! The kind Profile, and the rules that a profile consists of.
 
 use super::definition::{Definition, Home};
 use crate::checks::FieldError;

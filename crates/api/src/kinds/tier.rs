@@ -1,4 +1,4 @@
-//! Tier.
+//! The kind Tier.
 
 use serde_json::Value as Json;
 

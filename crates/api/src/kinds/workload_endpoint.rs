@@ -121,7 +121,8 @@ static COLUMNS: Columns = Columns {
     wide: &["NAME", "WORKLOAD", "NODE", "NETWORKS", "INTERFACE", "PROFILES", "NATS"],
 };
 
-/// `external->internal`, joined by commas. (Calico crashes on these.)
+/// The endpoint's NATs, each as `external->internal`, joined by commas. (Calico crashes on an endpoint with
+/// NATs.)
 fn nats(endpoint: &Document) -> String {
     let nats = endpoint.field(&["spec", "ipNATs"]).and_then(Json::as_array);
     let text = |nat: &Json, field: &str| nat[field].as_str().unwrap_or_default().to_string();
@@ -129,13 +130,14 @@ fn nats(endpoint: &Document) -> String {
     nats.into_iter().flatten().map(pair).collect::<Vec<_>>().join(",")
 }
 
-/// Recorded in 037-calicoctl-crud of the Kubernetes modes, where a pod is behind it.
+/// Which operations are refused in Kubernetes, as recorded in 037-calicoctl-crud: there an endpoint is a view
+/// of a Pod.
 fn refusal(backend: Backend, operation: Operation) -> Option<OperationRefusal> {
     let (operation, reason) = (operation.verb(), "unsupported PatchMode: patchModeUnspecified");
     (backend == Backend::Kubernetes).then_some(OperationRefusal { operation, names_object: true, reason })
 }
 
-/// Sets the name, and the two labels that tell of namespace and orchestrator.
+/// Sets the name, and the labels with the namespace and the orchestrator.
 fn on_write(endpoint: &mut Document) {
     let orchestrator = endpoint.text(&["spec", "orchestrator"]).unwrap_or_default().to_string();
     let name = Identifiers::of(endpoint).name().unwrap_or_default();
@@ -148,7 +150,7 @@ fn on_write(endpoint: &mut Document) {
     metadata.labels.insert(LABEL_ORCHESTRATOR.into(), orchestrator);
 }
 
-/// A name that is given must be the one that the spec makes.
+/// Checks that a given name is the one that the spec determines.
 fn before_write(new: &Document, _: Option<&Document>, found: Vec<FieldError>) -> Result<(), ValidationError> {
     let expected = Identifiers::of(new).name()?;
     if new.name().is_empty() || new.name() == expected {
@@ -194,7 +196,8 @@ fn nat_faults(nat: &Json) -> Vec<FieldError> {
     let text = |field: &str| nat[field].as_str().unwrap_or_default();
     check(&mut faults, "InternalIP", &nat["internalIP"], IP);
     check(&mut faults, "ExternalIP", &nat["externalIP"], IP);
-    // Calico names InternalIP and shows the external address, whichever of the two is wrong; so do we.
+    // Calico's error names InternalIP and shows the external address, whichever of the two is wrong. This
+    // program does the same.
     let mut read = |field: &str| {
         let parsed = cidr_or_ip(text(field));
         if parsed.is_none() {
@@ -236,7 +239,7 @@ fn network_faults(networks: &Json, nats: &Json) -> Vec<FieldError> {
     let mut cidrs = Vec::new();
     for text in texts(networks) {
         match cidr_or_ip(text) {
-            // Calico crashes here.
+            // Calico crashes on such a text.
             None => faults.push(FieldError::of_value("IPNetworks", text, "invalid CIDR")),
             Some((cidr, _)) => {
                 if cidr.prefix() != cidr.family().bits() {

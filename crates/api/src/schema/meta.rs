@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What every object says of itself.
+/// The metadata of every object.
 pub static OBJECT_META: Struct = Struct {
     go: "ObjectMeta",
     fields: &[
@@ -24,7 +24,7 @@ pub static OBJECT_META: Struct = Struct {
     ],
 };
 
-/// What a list says of itself.
+/// The metadata of a list.
 pub static LIST_META: Struct = Struct {
     go: "ListMeta",
     fields: &[

@@ -41,7 +41,7 @@ pub struct Field {
     pub omit: Omit,
     /// Its type, without the pointer if it is one; see [`Field::is_pointer`].
     pub ty: Type,
-    /// Where Go has it.
+    /// Where the field is in the Go struct.
     pub place: Place,
 }
 
@@ -52,23 +52,24 @@ impl Field {
     }
 }
 
-/// Where a field stands in the Go struct. JSON shows only some of Go's embedding.
+/// Where a field is in the Go struct. JSON shows only some of Go's embedding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In the struct itself.
+    /// The field is in the struct itself.
     Own,
-    /// In the struct itself, and its own fields count as the struct's too: `ObjectMeta`.
+    /// The field is in the struct itself, and the field's own fields count as the struct's, too:
+    /// `ObjectMeta`.
     Embedded,
-    /// In an embedded struct of that type, which JSON does not show: `v1.TypeMeta`.
+    /// The field is in an embedded struct of that type, which JSON does not show: `v1.TypeMeta`.
     Within(&'static str),
 }
 
 /// When Go leaves a field out of the JSON that it writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Omit {
-    /// Never: an absent field is written with its zero value.
+    /// Never: a missing field is written with its zero value.
     Never,
-    /// Never, and an absent field is written as true. Go writes false here; see `IPAMConfigurationSpec`.
+    /// Never, and a missing field is written as true. Go writes false here; see `IPAMConfigurationSpec`.
     NeverTrue,
     /// When it has its zero value (`omitempty` on a value).
     Zero,
@@ -81,18 +82,18 @@ pub enum Omit {
 pub struct Type {
     /// Its text in error messages, pointers left out, as Go leaves them out: `v3.IPPoolSpec`, `[]string`.
     pub go: &'static str,
-    /// What JSON it takes.
+    /// The JSON values that the type accepts.
     pub shape: Shape,
 }
 
-/// What JSON a Go type takes.
+/// The JSON values that a Go type accepts.
 #[derive(Debug)]
 pub enum Shape {
     /// A string.
     Text,
     /// true or false.
     Bool,
-    /// A whole number, both ends included.
+    /// A whole number between two limits, both included.
     Int {
         /// The smallest.
         min: i64,
@@ -101,7 +102,7 @@ pub enum Shape {
     },
     /// A number.
     Float,
-    /// `map[string]string`.
+    /// A map from strings to strings.
     Map,
     /// A list.
     List(&'static Type),

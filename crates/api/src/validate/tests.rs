@@ -4,8 +4,8 @@ use super::*;
 use crate::decode::{InputError, decode_document};
 use serde_json::Value as Json;
 
-/// Runs of the original with one document each. Left out: what depends on other objects, and host bits, where
-/// our text differs on purpose.
+/// Recorded runs of Calico's calicoctl with one document each. Runs that depend on other objects are left
+/// out, and so are those about host bits, where this program has a better text on purpose.
 const RECORDED: &str = include_str!("../../tests/recorded/validation.json");
 
 #[test]
@@ -220,7 +220,7 @@ fn label_keys() {
 
 #[test]
 fn the_client_layer_alone() {
-    // Kubernetes: the API server says the rest. Recorded in 036-pool-validation.
+    // In Kubernetes the API server checks the rest, as recorded in 036-pool-validation.
     let nothing = pool(json!({"cidr": "10.0.0.0/24", "allowedUses": ["Nothing"], "blockSize": 19}));
     assert_eq!(
         text(client(&nothing)),

@@ -93,6 +93,9 @@ pub async fn hold(request: &Request<'_, impl Store>, addresses: &[IpAddr]) -> Re
 }
 
 /// Whether all of the addresses are held by the request's container, on whatever network.
+///
+/// # Errors
+/// Code 999 where the store gives no answer.
 pub async fn are_containers(
     request: &Request<'_, impl Store>,
     addresses: &[IpAddr],

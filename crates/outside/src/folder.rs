@@ -31,6 +31,9 @@ pub fn create_private(folder: &Path) -> io::Result<()> {
 }
 
 /// Makes sure that new entries of a folder survive a power cut.
+///
+/// # Errors
+/// The system's error.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }

@@ -92,6 +92,9 @@ impl Program {
 
     /// Starts a program that may talk to the person at the terminal. It stays in the caller's process group:
     /// a terminal lets only the processes of its foreground group read.
+    ///
+    /// # Errors
+    /// The system's error.
     pub fn start_at_terminal(command: &mut Command) -> io::Result<Program> {
         Ok(Program { child: command.spawn()?, has_group: false, has_ended: false })
     }

@@ -58,6 +58,9 @@ impl Document {
     }
 
     /// The configuration with the types of its fields checked.
+    ///
+    /// # Errors
+    /// Code 999 for fields of a wrong type.
     pub fn conf(&self) -> Result<Conf, CniError> {
         let fields = schema::conform(&self.json, &schema::NET_CONF)
             .map_err(|e| CniError::internal(format!("failed to load netconf: {e}")))?;

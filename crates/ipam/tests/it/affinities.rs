@@ -1,4 +1,4 @@
-//! Releasing affinities, and what is left half done.
+//! Releasing affinities, and claims and releases that stopped half-way.
 
 use api::{AffinityState, Key, Kind, Owner};
 use ipam::{ReleaseAffinities, ReleaseIp, Which};
@@ -45,8 +45,9 @@ fn of_a_host() {
     assert_eq!(world.release_affinities(Which::Owner(host("unknown")), false).released, []);
 }
 
-/// The owner gave the block up while it was in use, and ended before the affinity went; meanwhile the block
-/// became empty, or it cooled down. (cooldown, in use, must be empty, is the block left)
+/// The owner gave up the block while it was in use, and stopped before it deleted the affinity. Since then
+/// the block became empty, or its addresses cool down. Each row: cooldown, in use, must be empty, is the
+/// block left.
 #[test]
 fn nobodys_block_goes_with_the_affinity_that_is_left_of_it() {
     for (cooldown, used, must_be_empty, left) in [
@@ -88,7 +89,7 @@ fn nobodys_block_goes_with_the_affinity_that_is_left_of_it() {
     }
 }
 
-/// As many as there are, a part at a time; those in use are passed over.
+/// All affinities of a network are released, a few at a time. Blocks in use are left alone.
 #[test]
 fn of_a_network() {
     let world = World::with_pool("10.0.0.0/20", 28);
@@ -115,8 +116,8 @@ fn of_a_network() {
     assert_eq!(world.blocks().len(), 1);
 }
 
-/// As recorded in 033-half-done-states, and every other pair of the table: what is there before, who then
-/// asks, what is there after.
+/// The states recorded in 033-half-done-states, and all other pairs of the healing table. Each row: the state
+/// before, the host that asks, and the state after.
 #[test]
 fn half_done_claims_are_healed_by_their_owner() {
     use AffinityState::{Confirmed, Pending, PendingDeletion};
@@ -151,8 +152,8 @@ fn half_done_claims_are_healed_by_their_owner() {
     }
 }
 
-/// A pool that was disabled, then enabled with another selector: an empty block goes back at the node's next
-/// request.
+/// The pool was disabled, and then enabled with another selector. An empty block of a node that is no longer
+/// selected is given up at the node's next request.
 #[test]
 fn empty_blocks_of_deselected_pools_go_back() {
     let world = World::new();
@@ -169,7 +170,7 @@ fn empty_blocks_of_deselected_pools_go_back() {
     assert!(left.contains(&"a 10.0.0.64/26 Confirmed".to_string()), "it is in use: {left:?}");
 }
 
-/// What cooled down does not keep a block that is to be given up, nor one that is to be reclaimed.
+/// Addresses whose cooldown is over do not keep a block from being given up or reclaimed.
 #[test]
 fn blocks_in_which_all_has_cooled_down_count_as_empty() {
     let world = World::with_pool("10.0.0.0/30", 30);
@@ -217,7 +218,8 @@ fn an_empty_block_is_reclaimed_after_a_minute() {
     assert_eq!(world.auto(request("a", "j", 1, 0)).v4.addresses.len(), 0, "it is in use");
 }
 
-/// Nobody's empty block is taken over at once or later, as its claim time says; Calico loses such blocks.
+/// An empty block without an owner is taken over, at once or later, depending on its claim time. Calico loses
+/// such blocks.
 #[test]
 fn nobodys_empty_block_is_taken_over() {
     let world = World::with_pool("10.0.0.0/26", 26);

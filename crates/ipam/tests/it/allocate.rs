@@ -1,4 +1,4 @@
-//! Assigning: automatically, and addresses that are named.
+//! Assigning addresses: automatic ones, and those that a request names.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -12,7 +12,8 @@ fn addresses(assigned: &ipam::Assigned) -> Vec<IpAddr> {
     assigned.addresses.iter().map(|address| address.addr).collect()
 }
 
-/// Calico's AutoAssign table: how many are got of how many wanted, and what is said about the rest.
+/// Calico's table of AutoAssign: how many of the wanted addresses are assigned, and what is said about the
+/// others.
 #[test]
 fn how_many_are_got() {
     const FULL: &str = "No IPs available in pools";
@@ -50,7 +51,7 @@ fn addresses_bear_the_mask_of_their_block_and_the_first_one_is_used() {
     let world = World::with_pool("192.168.0.0/16", 26);
     world.node("node1", &[]);
     let answer = world.auto(request("node1", "h", 1, 0));
-    // Where Calico's ring begins for node1.
+    // In Calico, the search for node1 begins at this block.
     let first = answer.v4.addresses[0];
     assert_eq!((first.addr, first.prefix), (ip("192.168.166.128"), 26));
     let block = world.block("192.168.166.128/26").unwrap();
@@ -74,7 +75,8 @@ fn shortages_are_told_in_calicos_words() {
     assert!(none.v4.shortage(Family::V4, Some(&reserved)).unwrap().ends_with("; HostReservedAttr: w"));
 }
 
-/// (blocks allowed by the request, by the configuration, addresses got of 200, limit in the message)
+/// Each row: the blocks that the request allows, the blocks that the configuration allows, how many of 200
+/// addresses are assigned, and the limit in the message.
 #[test]
 fn the_smaller_limit_of_blocks_counts() {
     for (own, global, got, limit) in
@@ -119,8 +121,8 @@ fn strict_affinity_keeps_hosts_to_their_blocks_and_can_be_toggled() {
     assert_eq!(whole.v4.addresses.len(), 62);
 }
 
-/// Two hosts on two blocks: the second of the hosts that asks for a block's worth more gets what its own
-/// block has, and the rest from the other's.
+/// Two hosts have one block each. The second one wants as many addresses as a block has. It gets those left
+/// in its own block first, and the others from the first host's block.
 #[test]
 fn own_blocks_come_before_borrowed_ones() {
     let world = World::with_pool("10.0.0.0/25", 26);
@@ -290,7 +292,7 @@ fn a_handle_may_be_limited() {
     );
     let second = addresses(&world.auto(limited(1, 2)).v4);
     assert_ne!(second, first);
-    // Who asks for some gets as many of what is held, and always the same ones.
+    // A request for some of the held addresses gets that many of them, and always the same ones.
     let both = addresses(&world.auto(limited(2, 2)).v4);
     assert_eq!(both.len(), 2);
     for _ in 0..2 {
@@ -299,8 +301,8 @@ fn a_handle_may_be_limited() {
     assert_eq!(world.assigned().len(), 2);
 }
 
-/// The pool was deleted and made anew with blocks of another size, and an old block is in use still: nothing
-/// that would overlap it is created.
+/// The pool was deleted and created again with another block size, and an old block is still in use. No block
+/// that overlaps the old one is created.
 #[test]
 fn no_block_overlaps_one_of_another_size() {
     let world = World::with_pool("10.0.0.0/24", 28);
@@ -324,14 +326,14 @@ fn no_block_overlaps_one_of_another_size() {
     world.run(request("c", "k", 1, 0).planner()).unwrap();
     check();
     assert!(!world.affinities().iter().any(|text| text.starts_with("c ")), "the stale affinity is gone");
-    // The old block still gives what it has to its owner, and is found for its release.
+    // The old block's owner still gets addresses from it, and they can be released.
     let released = world.run(ipam::ReleaseIps::new(vec![just("10.0.0.20")]).planner()).unwrap();
     assert_eq!(released.released, [ip("10.0.0.20")]);
     check();
 }
 
-/// Damaged blocks: what the queue names twice, or names though it is in use, is never assigned; nothing
-/// panics.
+/// The queue of a damaged block names an address twice, or one that is in use. No address is assigned twice,
+/// and nothing panics.
 #[test]
 fn damaged_blocks_give_no_address_twice() {
     let world = World::with_pool("10.0.0.0/29", 29);

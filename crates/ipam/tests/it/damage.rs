@@ -1,5 +1,5 @@
-//! Records that cannot be read: nothing is handed out twice for them, the rest goes on, and what cannot go on
-//! names them.
+//! Records that cannot be read: no address is assigned twice because of them, other requests go on, and
+//! errors name the records.
 
 use api::{Key, Kind, Value};
 use ipam::{HandleRelease, RunError, Which};
@@ -12,7 +12,7 @@ fn text_of(world: &World, key: &Key) -> Json {
     serde_json::from_str(&world.record(key).unwrap().value.to_stored_text()).unwrap()
 }
 
-/// Changes a part of a stored record, as somebody with etcdctl would.
+/// Changes a part of a stored record, as a user of etcdctl could.
 fn damage(world: &World, key: &Key, pointer: &str, value: Json) {
     let mut json = text_of(world, key);
     *json.pointer_mut(pointer).unwrap() = value;
@@ -23,7 +23,8 @@ fn block_key(cidr: &str) -> Key {
     Key::Block(block_cidr(cidr))
 }
 
-/// A cluster in which host `a` has a block with the addresses of `h1` and `h2`, and room for more blocks.
+/// A cluster in which host `a` has a block with the addresses of `h1` and `h2`, and in which more blocks can
+/// be claimed.
 fn world_with_block() -> (World, Key) {
     let world = World::with_pool("10.0.0.0/24", 28);
     world.add("a", "h1");
@@ -32,7 +33,7 @@ fn world_with_block() -> (World, Key) {
     (world, Key::Block(block.cidr))
 }
 
-/// All faults of the records that the allocator reads.
+/// All faults in the records that the allocator reads.
 fn faults(world: &World) -> Vec<String> {
     let kinds = [Kind::IPPool, Kind::IPReservation, Kind::Node];
     let set = kinds.iter().fold(ReadSet::new(), |set, kind| set.scope(Scope::kind(*kind), Depth::Full));
@@ -51,15 +52,15 @@ fn named(world: &World, key: &Key, field: &str) {
     assert!(faults.iter().any(|fault| wanted(&fault)), "{key} {field}: {faults:?}");
 }
 
-/// The address of an ADD that has its own checks.
+/// The address of an ADD for `id`. The ADD's results are checked, too.
 fn add(world: &World, host: &str, id: &str) -> Result<std::net::IpAddr, String> {
     let answer = world.run(request(host, id, 1, 0).planner()).map_err(|error| error.to_string())?;
     let address = answer.v4.addresses.first().map(|address| address.addr);
     address.ok_or_else(|| format!("{:?} {:?}", answer.v4.error, words(&answer.v4)))
 }
 
-/// Blocks of which it is doubtful who holds an address: `a` takes from another block, nothing of the damaged
-/// one is written, and `DEL` names it.
+/// It is doubtful who holds the addresses of this block. Host `a` uses another block, the damaged one is not
+/// written, and `DEL` names it.
 #[test]
 fn a_doubtful_block_is_left_alone() {
     let rows = [
@@ -109,7 +110,7 @@ fn a_doubtful_block_is_left_alone() {
     }
 }
 
-/// What is odd about a block and makes nothing doubtful: it goes on being used, and keeps what is odd.
+/// These faults make nothing doubtful. The block is still used, and keeps the faulty parts.
 #[test]
 fn an_odd_block_is_used_and_keeps_what_is_odd() {
     let rows = [
@@ -144,7 +145,7 @@ fn an_odd_block_is_used_and_keeps_what_is_odd() {
     }
 }
 
-/// No address is taken twice from a queue that names addresses in use, or some twice.
+/// If the queue names addresses in use, or an address twice, none is assigned twice.
 #[test]
 fn a_wrong_queue_gives_no_address_twice() {
     let (world, key) = world_with_block();
@@ -157,8 +158,8 @@ fn a_wrong_queue_gives_no_address_twice() {
     assert_eq!(world.assigned().len(), 14);
 }
 
-/// What a handle holds that names nothing may be in a block that nobody can read: then it stays, and the
-/// block is named.
+/// A handle without entries may have addresses in a block that cannot be read. So it stays, and the block is
+/// reported.
 #[test]
 fn a_handle_that_names_nothing_beside_a_block_that_cannot_be_read() {
     for (pointer, value) in [("/allocations", json!([])), ("/attributes/0/handle_id", json!(5))] {
@@ -176,7 +177,8 @@ fn a_handle_that_names_nothing_beside_a_block_that_cannot_be_read() {
     }
 }
 
-/// Of an address whose handle cannot be read nobody knows whose it is: whose it may be keeps it.
+/// The handle of this address cannot be read, so its holder is unknown. It is released for none of its
+/// possible holders.
 #[test]
 fn a_handle_that_cannot_be_read_keeps_its_address() {
     let (world, key) = world_with_block();
@@ -198,12 +200,12 @@ fn a_handle_that_cannot_be_read_keeps_its_address() {
         assert_ne!(add(&world, "a", &format!("n{n}")).unwrap(), addr);
     }
     assert!(text_of(&world, &Key::Block(cidr))["attributes"].to_string().contains("\"handle_id\":5"));
-    // Whoever names it can release it.
+    // A request that names the address can release it.
     let released = world.run(ipam::ReleaseIps::new(vec![just(&addr.to_string())]).planner()).unwrap();
     assert_eq!(released.released, [addr]);
 }
 
-/// Blocks of an owner whom nobody here knows are neither taken over nor borrowed from.
+/// If a block's owner has an unknown form, nobody takes the block over or borrows from it.
 #[test]
 fn an_owner_of_unknown_form_keeps_its_block() {
     let world = World::with_pool("10.0.0.0/28", 28);
@@ -237,7 +239,7 @@ fn a_bad_pool_stops_no_other() {
     ];
     for (spec, field) in rows {
         let world = World::with_pool("10.0.0.0/24", 28);
-        // First in the order of names, so that it would be the first to be taken from.
+        // The pool comes first in the order of names, so it would be the first to be used.
         let text = json!({"metadata": {"name": "bad"}, "spec": spec}).to_string();
         let key = Key::global(Kind::IPPool, "bad");
         world.store.put_text(key.clone(), &text);
@@ -269,7 +271,7 @@ fn a_record_under_another_name_is_left_out() {
     world.store.put_text(key.clone(), &pool);
     named(&world, &key, "metadata.name");
     assert!(cidr("10.0.0.0/24").contains(add(&world, "a", "h1").unwrap()));
-    // Of a node the labels are not known.
+    // The node's labels are unknown.
     world.store.put_text(Key::global(Kind::Node, "a"), r#"{"metadata": {"name": "b"}}"#);
     let error = add(&world, "a", "h2").unwrap_err();
     assert!(error.contains("Node(a)") && error.contains("metadata.name"), "{error}");
@@ -277,7 +279,7 @@ fn a_record_under_another_name_is_left_out() {
     assert!(matches!(world.del("h1"), HandleRelease::Released(one) if one.len() == 1));
 }
 
-/// What of it can be read is kept back.
+/// Those entries of a reservation that can be read are kept back.
 #[test]
 fn a_reservation_that_cannot_be_read_stops_nothing() {
     for (text, field) in [
@@ -302,7 +304,7 @@ fn a_reservation_that_cannot_be_read_stops_nothing() {
     }
 }
 
-/// The strictest that it could say.
+/// If the configuration cannot be read, the strictest possible one is used.
 #[test]
 fn an_unreadable_configuration_is_no_default() {
     let world = World::with_pool("10.0.0.0/28", 29);
@@ -359,7 +361,7 @@ fn nothing_is_done_by_an_unreadable_handle() {
     }
 }
 
-/// A cluster's usage counts a block that cannot be read as full.
+/// The report on a cluster's usage counts a block that cannot be read as full.
 #[test]
 fn an_unreadable_block_is_shown_as_full() {
     let (world, key) = world_with_block();
@@ -370,7 +372,7 @@ fn an_unreadable_block_is_shown_as_full() {
     assert_eq!(cluster.pools[0].blocks[0].usage.free, 0);
 }
 
-/// What a damaged record says is not lost by a copy of the block in memory.
+/// A copy of a block in memory keeps the parts that cannot be read.
 #[test]
 fn copies_keep_what_is_odd() {
     let (world, key) = world_with_block();

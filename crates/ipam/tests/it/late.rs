@@ -1,5 +1,5 @@
-//! Commits that arrive late: given up as unknown, and applied when the request has gone on, if their
-//! expectations still hold then.
+//! Commits that arrive late: their request gave them up as unknown and went on, and they are applied if their
+//! expectations still hold.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -14,22 +14,22 @@ use crate::world::*;
 /// When the first commit of a request arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Arrival {
-    /// Right before the second.
+    /// Right before the second commit.
     BeforeTheNext,
-    /// When the request is done.
+    /// After the request has ended.
     AtTheEnd,
 }
 
-/// Keeps the first commit back.
+/// A store that delays a caller's first commit.
 struct Late {
     inner: MemoryStore,
     arrival: Arrival,
-    /// So many writes of it are applied and answered at once, as a store without transactions does.
+    /// How many writes of the commit are applied and answered at once, as in a store without transactions.
     answered: usize,
-    /// So many that follow are late; those after them are never sent.
+    /// How many of the following writes are delayed. The writes after these are never sent.
     writes: usize,
     is_first: Mutex<bool>,
-    /// What others do once the first commit is given up.
+    /// What other callers do after the first commit was given up.
     meanwhile: fn(&World),
     world: World,
     on_its_way: Mutex<Option<Batch>>,
@@ -49,7 +49,7 @@ impl Late {
         }
     }
 
-    /// Applies what is answered, and keeps back what is late.
+    /// Applies the writes that are answered, and keeps the delayed ones.
     async fn split(&self, batch: &Batch) -> Report {
         let answered = self.answered.min(batch.writes.len());
         let end = (answered + self.writes).min(batch.writes.len());
@@ -67,7 +67,7 @@ impl Late {
                 other => other,
             };
         }
-        // Guards go with the first write, and no invariant rests on them.
+        // Guards are checked with the first write, and no invariant depends on them.
         *self.on_its_way.lock().unwrap() = Some(Batch { writes: late, guards: Vec::new() });
         report.outcomes.resize(end, Outcome::Unknown("no answer (planned)".to_string()));
         report.outcomes.resize(batch.writes.len(), Outcome::NotTried);
@@ -99,13 +99,13 @@ impl Store for Late {
     }
 }
 
-/// Every number of writes that are answered, and of those that are late then.
+/// All pairs of a number of answered writes and a number of delayed ones.
 fn splits(most: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..most).flat_map(move |answered| (1..=most - answered).map(move |writes| (answered, writes)))
 }
 
-/// What an operation does in a cluster where `h` holds addresses of two blocks, and what it says that it
-/// released.
+/// An operation in a cluster where `h` holds addresses of two blocks. Gives the addresses that the operation
+/// says it released.
 type Act = fn(&World, &Late) -> BTreeSet<IpAddr>;
 
 fn acts() -> [(&'static str, Act); 3] {
@@ -184,8 +184,8 @@ fn nothing_is_assigned_twice() {
     }
 }
 
-/// The request goes on in another pool, and writes nothing that the late commit expects otherwise; so it must
-/// fence it.
+/// The request goes on in another pool, and writes nothing that breaks the late commit's expectations. So it
+/// must fence that commit.
 #[test]
 fn what_is_late_for_a_block_that_is_not_used_any_more_stays_out() {
     for (answered, writes) in splits(2) {

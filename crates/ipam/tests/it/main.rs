@@ -1,4 +1,4 @@
-//! Operations run to their end on stores in memory, sound and faulty.
+//! Runs operations to their end, on stores in memory with and without faults.
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 #![allow(clippy::disallowed_methods, reason = "tests race threads, and read the clock for figures")]

@@ -1,5 +1,5 @@
-//! Every operation, in a cluster that is prepared for it: what the fault tests run through everything that
-//! can go wrong, on any store.
+//! Every operation, each in a cluster that is prepared for it. The fault tests run them on any store, with
+//! every possible fault.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -14,15 +14,15 @@ use store::testing::Faulty;
 
 use crate::world::*;
 
-/// What a request was answered: the addresses that it has now, or why it has none.
+/// The answer to a request: the addresses that its handle has now, or the error.
 pub type Answer = Result<BTreeSet<IpAddr>, String>;
 
-/// An operation in a cluster that is prepared for it.
+/// An operation, and the cluster that is prepared for it.
 pub struct Case {
     pub name: &'static str,
     pub prepare: fn(&World),
     pub act: Act,
-    /// Whether the cluster is as wanted once the operation has succeeded.
+    /// Whether the cluster is right after the operation has succeeded.
     pub is_done: fn(&World, &BTreeSet<IpAddr>) -> bool,
 }
 
@@ -36,7 +36,7 @@ pub enum Act {
 }
 
 impl Act {
-    /// Runs it.
+    /// Runs the operation.
     pub async fn on<S: Store>(&self, store: &Faulty<S>, clock: &Clock) -> Answer {
         match self {
             Act::Assign(request) => {
@@ -72,7 +72,8 @@ impl Act {
         }
     }
 
-    /// What was done before a crash cannot be done again: a named address is taken, by us.
+    /// Whether the operation names an address. After a crash it cannot be repeated, since it has taken that
+    /// address itself.
     pub fn is_named(&self) -> bool {
         matches!(self, Act::Named(_))
     }
@@ -89,7 +90,7 @@ where
     run(store, clock, planner, WITHIN).await.map_err(|error| error.to_string())
 }
 
-/// The addresses that handle `new` holds are those answered, and the handle counts exactly these.
+/// Whether the handle `new` holds exactly the addresses in the answer, and counts exactly these.
 pub fn holds(world: &World, answer: &BTreeSet<IpAddr>) -> bool {
     let held: BTreeSet<IpAddr> =
         world.assigned().into_iter().filter(|(_, id)| id == "new").map(|(addr, _)| addr).collect();
@@ -223,7 +224,7 @@ pub fn cases() -> Vec<Case> {
             },
             act: Act::ReleaseIps(vec![ReleaseIp { handle: Some("new".into()), ..just("10.0.0.1") }]),
             is_done: |w, released| {
-                // What is left of the affinity is dropped with the host's next request.
+                // What is left of the affinity is deleted at the host's next request.
                 let is_gone = w.affinities().iter().all(|text| text.ends_with("PendingDeletion"));
                 released.len() == 1 && w.blocks().is_empty() && is_gone && w.handles() == 0
             },
@@ -241,7 +242,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// The cluster of a case, prepared.
+/// The prepared cluster of a case.
 pub fn prepared(case: &Case) -> World {
     let world = World::with_pool("10.0.0.0/28", 30);
     (case.prepare)(&world);

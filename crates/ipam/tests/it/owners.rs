@@ -1,4 +1,4 @@
-//! Who an address is for that moves with a virtual machine.
+//! The owners of an address that moves with a virtual machine.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,7 +20,7 @@ fn pod(name: &str) -> PodName {
     PodName { namespace: "default".to_string(), name: name.to_string() }
 }
 
-/// What is noted of a pod; nobody is called ``.
+/// The attributes of a pod as an owner; empty for the empty name.
 fn owner(name: &str) -> OwnerAttributes {
     let attributes = [("namespace", "default"), ("pod", name), ("node", "a")];
     let attributes = attributes.iter().filter(|_| !name.is_empty());
@@ -43,7 +43,8 @@ fn request_of(active: Change, alternate: Change) -> SetOwnerAttributesPlanner {
     SetOwnerAttributes { handle: handle(VM), active, alternate }.planner()
 }
 
-/// A virtual machine with an address of each family, beside a container, and who its owners are.
+/// A cluster with a virtual machine that has an address of each family and these owners, and with another
+/// container.
 fn machine(active: &str, alternate: &str) -> World {
     let world = World::with_pool("10.0.0.0/28", 30);
     world.pool("six", "fd00::/124", 126);
@@ -53,7 +54,7 @@ fn machine(active: &str, alternate: &str) -> World {
     world
 }
 
-/// The owners of all addresses of the machine, which are the same.
+/// The active and the alternate owner, which must be the same for all addresses of the machine.
 fn owners(world: &World) -> (OwnerAttributes, OwnerAttributes) {
     let mut all: Vec<(OwnerAttributes, OwnerAttributes)> = attributes(world, VM)
         .into_values()
@@ -75,7 +76,7 @@ fn attributes(world: &World, id: &str) -> BTreeMap<IpAddr, Arc<Attribute>> {
     found
 }
 
-/// Owners before, changes, owners after or what is wrong.
+/// Each row: the owners before, the changes, and the owners after or the error.
 #[test]
 fn states_and_changes() {
     let keep = Change::default;
@@ -90,7 +91,7 @@ fn states_and_changes() {
         (("x", "y"), keep(), set(""), Ok(("x", ""))),
         (("x", "y"), set(""), set(""), Ok(("", ""))),
         (("x", "y"), set("y"), set("x"), Ok(("y", "x"))),
-        // The end of a migration; and again, after its reply was lost.
+        // The end of a migration; then the same change again, after its reply was lost.
         (("x", "y"), replace("x", "y"), replace("y", "x"), Ok(("y", "x"))),
         (("y", "x"), replace("x", "y"), replace("y", "x"), Ok(("y", "x"))),
         (("", "y"), replace("", "y"), replace("y", ""), Ok(("y", ""))),
@@ -99,7 +100,7 @@ fn states_and_changes() {
         (("", "y"), replace("x", "y"), replace("y", ""), Err(wrong)),
         (("x", "y"), replace("", "y"), replace("y", ""), Err(wrong)),
         (("x", "z"), replace("x", "y"), replace("y", "x"), Err("cannot set AlternateOwnerAttrs")),
-        // A precondition of a slot that is half done holds for the other one.
+        // A precondition on a slot that is already changed is checked against the other slot.
         (("y", "z"), replace("x", "y"), replace("", "x"), Err(wrong)),
         (("x", "y"), leave("x"), leave("x"), Ok(("", "y"))),
         (("x", "y"), leave("y"), leave("y"), Ok(("x", ""))),
@@ -122,7 +123,7 @@ fn states_and_changes() {
                 assert_eq!(owners(&world), (owner(before.0), owner(before.1)), "{what}");
             }
         }
-        // What is as wanted is not written.
+        // Attributes that already are as wanted are not written.
         let is_written =
             |(block, now): (&api::Block, &api::Block)| block.sequence_number != now.sequence_number;
         let is_changed = owners(&world) != (owner(before.0), owner(before.1));
@@ -145,13 +146,13 @@ fn the_words_are_calicos() {
     );
     let error = world.run(request_of(Change::Keep, replace("w", "y"))).unwrap_err().to_string();
     assert!(error.ends_with("expected pod=w namespace=default but found pod= namespace="), "{error}");
-    // A namesake of another namespace.
+    // A pod of the same name in another namespace.
     let other = PodName { namespace: "other".to_string(), name: "x".to_string() };
     world.run(request_of(Change::Leave(other), Change::Keep)).unwrap();
     assert_eq!(owners(&world).0, owner("x"));
 }
 
-/// Nothing but the owners changes: neither handle nor sequence numbers, by which a release is protected.
+/// Only the owners change. Handle and sequence numbers, which protect a release, stay as they are.
 #[test]
 fn an_address_stays_what_it_was() {
     let world = machine("x", "");
@@ -164,7 +165,7 @@ fn an_address_stays_what_it_was() {
     let (before, counted) = (of(&world), world.handle(VM));
     world.run(request_of(set("y"), set("z"))).unwrap();
     assert_eq!((of(&world), world.handle(VM)), (before, counted));
-    // No attribute is left over, and the last owner is of no account for the release.
+    // No unused attribute is left, and the release does not depend on the last owner.
     assert!(world.blocks().iter().all(|block| block.attributes.len() == 2), "{:?}", world.blocks());
     world.run(request_of(set(""), set(""))).unwrap();
     assert!(matches!(world.del(VM), HandleRelease::Released(addresses) if addresses.len() == 2));
@@ -179,7 +180,7 @@ fn handles_without_addresses() {
     let counted = world.handle(VM).unwrap();
     world.del(VM);
     assert_eq!(world.run(request_of(set("y"), set("z"))), Ok(None));
-    // A count that is too high, of addresses that cool down.
+    // The handle's count is too high: it includes addresses that cool down.
     world.store.put(Key::Handle(handle(VM)), Value::Handle(counted));
     assert_eq!(world.run(request_of(set("y"), set("z"))), Ok(Some(Vec::new())));
     assert!(attributes(&world, VM).is_empty());
@@ -190,7 +191,7 @@ fn handles_without_addresses() {
     assert_eq!((world.handle(VM), world.handles()), (None, 1));
 }
 
-/// Owners, and whether the handle is released for `x`.
+/// Each row: the owners, and whether the handle is released for `x`.
 #[test]
 fn a_release_spares_what_is_anothers() {
     for (active, alternate, is_released) in [
@@ -220,7 +221,7 @@ fn a_release_spares_what_is_anothers() {
     assert_eq!(none, Ok(Some(HandleRelease::NotFound)));
 }
 
-/// Runs one of the two operations, where its writes meet faults.
+/// Runs one of the two operations with faults in its writes.
 fn on<P: Planner>(world: &World, plan: FaultPlan, planner: P) -> Result<P::Answer, String>
 where
     P::Error: std::fmt::Display,
@@ -237,7 +238,7 @@ fn unowned() -> ReleaseUnownedPlanner {
     ReleaseUnowned { handle: handle(VM), pod: pod("x") }.planner()
 }
 
-/// Two writes change the owners, three release.
+/// Changing the owners takes two writes, and the release takes three.
 #[test]
 fn lost_replies() {
     for (answered, landed) in (0..3).flat_map(|answered| [(answered, false), (answered, true)]) {
@@ -261,7 +262,7 @@ fn lost_replies() {
     }
 }
 
-/// Whoever asks again after a crash comes to the end.
+/// After a crash, the repeated request completes the work.
 #[test]
 fn crashes() {
     for writes in 0..3 {
@@ -281,8 +282,8 @@ fn crashes() {
     }
 }
 
-/// Before any write of the release another pod is given the address, whether the replies come or not: what it
-/// was given stays with it.
+/// Before any write of the release, another pod gets the address. It keeps the address, whether replies are
+/// lost or not.
 #[test]
 fn nobody_loses_what_he_was_given_meanwhile() {
     for (at, landed) in (0..2).flat_map(|at| [(at, None), (at, Some(false)), (at, Some(true))]) {
@@ -313,8 +314,8 @@ fn nobody_loses_what_he_was_given_meanwhile() {
     }
 }
 
-/// A release of which the first write is in doubt, while another pod is given the other address: nothing is
-/// released, and that write can never arrive.
+/// The first write of the release is in doubt, and then another pod gets the other address. Nothing is
+/// released, and the write in doubt can never be applied.
 #[test]
 fn what_is_in_doubt_is_fenced() {
     let world = machine("x", "");
@@ -324,7 +325,7 @@ fn what_is_in_doubt_is_fenced() {
     let reads = AtomicUsize::new(0);
     let w = world.clone();
     let hook = move |step| {
-        // The first attempt reads twice: the handle, and then its blocks.
+        // The first attempt makes two reads: the handle, and then its blocks.
         if step == Step::BeforeRead && reads.fetch_add(1, Ordering::Relaxed) == 2 {
             let mut block = w.blocks().pop().unwrap();
             let ordinal = ipam::block::ordinals_of(&block, VM)[0];

@@ -1,4 +1,4 @@
-//! Which pools are taken from.
+//! Which pools a request uses.
 
 use api::{Key, Kind, Use};
 use ipam::{AutoAssign, Plan, Planner};
@@ -11,8 +11,8 @@ fn labels(pairs: &[(&str, &str)]) -> std::collections::BTreeMap<String, String> 
     pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
 }
 
-/// Specs of pools p0, p1, ... (their network comes of itself), node labels, namespace labels, pools asked for
-/// by number, use; the pool taken from, or the error.
+/// Each row: the settings of the pools p0, p1, ... (their networks are added), node labels, namespace labels,
+/// the numbers of the pools that the request names, the use; and the pool that is used, or the error.
 #[test]
 fn the_choice() {
     type Row = (
@@ -143,7 +143,7 @@ fn the_choice() {
         world.node("n", node);
         for (at, spec) in specs.iter().enumerate() {
             let mut spec = spec.clone();
-            // Host bits do not matter.
+            // The host bits of a pool's network are ignored.
             spec["cidr"] = format!("10.{at}.0.77/24").into();
             world.pool_with(&format!("p{at}"), spec);
         }
@@ -196,7 +196,7 @@ fn families_are_not_mixed_up() {
     }
 }
 
-/// Pools that are named are used in that order; an affine block in another pool is not.
+/// Named pools are used in the order of the request. An affine block in another pool is not used.
 #[test]
 fn named_pools_in_their_order() {
     let world = World::with_pool("10.0.0.0/24", 26);
@@ -241,7 +241,7 @@ fn a_node_that_loses_its_pool_gets_nothing_and_another_borrows_its_block() {
     assert_eq!(world.affinities(), ["host1 10.0.0.0/26 Confirmed"]);
 }
 
-/// An empty block is kept when only the use differs, or when the request named another pool.
+/// An empty block is not given up only because it has another use, or because the request named another pool.
 #[test]
 fn blocks_are_not_given_up_for_the_wrong_reason() {
     let world = World::new();
@@ -258,8 +258,8 @@ fn blocks_are_not_given_up_for_the_wrong_reason() {
     assert_eq!(world.affinities().len(), 3);
 }
 
-/// A pool that is disabled, or a node that is labelled anew, between the reading and the writing of a
-/// request: nothing is written, and the next attempt sees it.
+/// Between the read and the write of a request, the pool is disabled or the node gets other labels. Nothing
+/// is written, and the next attempt sees the change.
 #[test]
 fn a_change_between_read_and_write_is_seen() {
     let change_pool = |world: &World| {
@@ -283,7 +283,7 @@ fn a_change_between_read_and_write_is_seen() {
     }
 }
 
-/// The batch that a planner makes of the present state.
+/// The batch that a planner makes in the present state.
 fn batch_of<P: Planner>(world: &World, planner: &mut P) -> Batch
 where
     P::Error: std::fmt::Debug,

@@ -1,4 +1,5 @@
-//! Many at once, each applying its batches write by write, everything in between possible.
+//! Many requests at the same time. Each applies its batches write by write, and others act between any two
+//! writes.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -9,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::world::*;
 
-/// A store on which every write is a request of its own, and others come between.
+/// A store in which every write is a request of its own, so that other callers can act in between.
 fn one_by_one(world: &World) -> Faulty<store::MemoryStore> {
     Faulty::new(world.store.clone(), FaultPlan::like_kubernetes())
         .with_hook(std::sync::Arc::new(|_| Box::pin(async { tokio::task::yield_now().await })))
@@ -33,7 +34,8 @@ fn crowd(world: &World, threads: usize, requests: Vec<ipam::AutoAssign>) -> Vec<
     answers
 }
 
-/// Every answered address is held, no address twice, and every handle counts exactly.
+/// Checks that every address in an answer is held, that no address is held twice, and that every handle
+/// counts exactly.
 fn is_exact(world: &World, answers: &[ipam::AutoAssigned]) {
     let all: Vec<IpAddr> = answers.iter().flat_map(|a| a.v4.addresses.iter().map(|a| a.addr)).collect();
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "an address was given twice");
@@ -55,7 +57,7 @@ fn more_hosts_than_blocks() {
         let confirmed: Vec<String> = world.affinities();
         assert_eq!(world.blocks().len(), 16);
         assert_eq!(confirmed.iter().filter(|text| text.ends_with("Confirmed")).count(), 16, "{confirmed:?}");
-        // Owners have their address in their own block.
+        // Owners get their addresses from their own blocks.
         for block in world.blocks() {
             let owner = block.owner().unwrap();
             let mine = world.assigned().into_iter().find(|(_, id)| id == owner.name()).unwrap();
@@ -82,8 +84,8 @@ fn more_requests_than_addresses() {
     assert_eq!(answers.iter().filter(|answer| answer.is_whole()).count(), 16);
 }
 
-/// A DEL for every ADD, at the same time: what the ADD was answered is held or was released, and in the end a
-/// second DEL leaves nothing.
+/// For each ADD there is a DEL at the same time. The addresses of the ADD are held or were released. After a
+/// second DEL nothing is left.
 #[test]
 fn adds_and_their_dels() {
     for seed in 0..30 {
@@ -115,7 +117,8 @@ fn adds_and_their_dels() {
     }
 }
 
-/// Claims of one host against releases of its affinities: what is answered is held, whoever owns the block.
+/// A host claims blocks while its affinities are released. The addresses in its answers are held, whoever
+/// owns the blocks.
 #[test]
 fn claims_against_releases() {
     for seed in 0..30u64 {

@@ -1,4 +1,4 @@
-//! What an operation reads does not grow with the cluster.
+//! The number of records that an operation reads does not depend on the size of the cluster.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use store::testing::{Counting, Counts, RecordType};
 
 use crate::world::*;
 
-/// A cluster of so many other nodes with a block, a handle and an address each.
+/// A cluster with that many other nodes, each with a block, a handle and an address.
 fn cluster(others: usize) -> World {
     let world = World::with_pool("10.0.0.0/12", 26);
     world.reserve(&["10.0.0.0/30"]);
@@ -60,7 +60,7 @@ fn an_address_from_an_own_block() {
     assert_eq!(large.writes_sent(), 2, "the handle and the block");
     let records: Vec<_> = large.records.iter().map(|(of, n)| (*of, *n)).collect();
     let wanted = [
-        // A node, a pool, a reservation.
+        // The node, the pool and the reservation.
         (RecordType::Resource, 3),
         (RecordType::IpamConfig, 1),
         (RecordType::Affinity, 1),
@@ -113,7 +113,7 @@ fn releases_and_named_addresses() {
     }
 }
 
-/// A first block needs the keys of all blocks, and no block.
+/// For a host's first block, the keys of all blocks are read, but no other block.
 #[test]
 fn a_first_block_reads_no_other() {
     let world = cluster(2_000);
@@ -122,7 +122,7 @@ fn a_first_block_reads_no_other() {
     assert_eq!((counts.reads, counts.commits, counts.writes_sent()), (2, 1, 5));
 }
 
-/// What the caller has read is not read again, and read anew once it has turned out to be old.
+/// What the caller has read is not read again, unless it turns out to be out of date.
 #[test]
 fn a_view_that_was_read_before() {
     let within = Duration::from_secs(10);
@@ -133,7 +133,7 @@ fn a_view_that_was_read_before() {
         let set = ipam::Planner::reads(&planner);
         let view = block_on(store::Store::read(&world.store, &set, within)).unwrap();
         if is_old {
-            // The handle has appeared meanwhile.
+            // Another request has created the handle in the meantime.
             world.run(request("a", "i", 1, 0).planner()).unwrap();
         }
         let answer = block_on(ipam::run_from(&counting, &world.clock, planner, view, within)).unwrap();

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use crate::world::*;
 
-/// A release that was asked for on what has changed since fails, and nothing is released; the sequence number
-/// grows by two with each round.
+/// A release of an assignment that has changed since fails, and releases nothing. The sequence number grows
+/// by two in each round.
 #[test]
 fn sequence_numbers_protect() {
     let world = World::with_pool("10.0.0.0/30", 30);
@@ -46,7 +46,7 @@ fn a_block_that_was_made_anew_does_not_take_old_sequence_numbers() {
     assert!(world.release(vec![ReleaseIp { sequence: Some(old), ..just("10.0.0.1") }]).error.is_some());
 }
 
-/// (handle, sequence number from the stored one, what is wrong)
+/// Each row: the handle, the difference to the stored sequence number, and the error.
 #[test]
 fn what_a_release_may_demand() {
     for (id, sequence, error) in [
@@ -124,8 +124,8 @@ fn by_handle() {
     );
 }
 
-/// A handle is put together from names, so two parties can come to the same one: only what is noted as the
-/// caller's goes.
+/// Two parties can have the same handle, since it is joined from names. Only addresses that are stored as the
+/// caller's are released.
 #[test]
 fn by_a_handle_that_is_anothers_too() {
     let pod = |name: &str| ipam::PodName { namespace: "default".to_string(), name: name.to_string() };
@@ -147,7 +147,7 @@ fn by_a_handle_that_is_anothers_too() {
         addresses.sort();
         addresses
     };
-    // Whose, what goes, how many stay.
+    // Each row: whose addresses, which are released, and how many stay.
     for (whose, gone, left) in [
         (ipam::Whose::Anybodys, vec![mine, theirs, nobodys], 0),
         (ipam::Whose::NotAnothers(pod("h")), vec![mine, nobodys], 1),
@@ -173,8 +173,7 @@ fn by_a_handle_that_is_anothers_too() {
     assert_eq!(before.store.records(), records, "not even the sequence number has moved");
 }
 
-/// A handle that names nothing that is there: its addresses are looked for in the host's own blocks before it
-/// goes.
+/// The handle has no valid entry. Its addresses are looked for in the host's own blocks before it is deleted.
 #[test]
 fn by_a_handle_that_names_nothing() {
     let pod = |name: &str| ipam::PodName { namespace: "default".to_string(), name: name.to_string() };
@@ -183,7 +182,7 @@ fn by_a_handle_that_names_nothing() {
         json!({"block": null}),
         json!({"Block": {"10.0.0.0/26": 1}}),
         json!({"block": {"10.0.9.128/27": 1}}),
-        // A block that is there, in which it holds nothing.
+        // The handle names an existing block in which it holds no address.
         json!({"block": {"10.0.0.192/26": 1}}),
         json!({"block": {"10.0.0.192/26": 0}}),
     ] {
@@ -210,7 +209,7 @@ fn by_a_handle_that_names_nothing() {
         assert_eq!(of_own, HandleRelease::Released(vec![mine]), "{text}");
         assert!(!world.assigned().contains_key(&mine) && world.handle("h").is_none(), "{text}");
         world.check();
-        // Nothing is held: it goes without a word.
+        // The handle holds no address, and is deleted without an error.
         put();
         assert_eq!(release(ipam::Whose::Anybodys), HandleRelease::Released(Vec::new()), "{text}");
         assert_eq!((world.assigned().len(), world.handles()), (2, 2), "{text}");
@@ -218,8 +217,8 @@ fn by_a_handle_that_names_nothing() {
     }
 }
 
-/// As recorded in 045-existing-data-quirks: a count that is too high, a handle stored with a carriage return,
-/// a block that nobody owns.
+/// The states recorded in 045-existing-data-quirks: a count that is too high, a handle that is stored with a
+/// carriage return, and a block without an owner.
 #[test]
 fn old_data() {
     let world = World::with_pool("10.0.0.0/24", 26);
@@ -252,8 +251,8 @@ fn an_empty_block_that_nobody_owns_goes_with_its_last_address() {
     assert_eq!((world.blocks().len(), world.handles()), (0, 0));
 }
 
-/// What cools down is in nobody's hands, cannot be assigned, and keeps its block; after its time it goes to
-/// the end of the queue.
+/// An address that cools down belongs to nobody, cannot be assigned, and keeps its block. After the cooldown
+/// it goes to the end of the queue.
 #[test]
 fn cooling_down() {
     let world = World::with_pool("10.0.0.0/30", 30);
@@ -273,8 +272,8 @@ fn cooling_down() {
     assert_eq!(world.auto(request("a", "k", 3, 0)).v4.addresses.len(), 3);
 }
 
-/// Releasing the last address of a block whose pool does not select the node any more deletes block and
-/// affinity, whichever way it is released.
+/// The block's pool no longer selects the node. When its last address is released, in whatever way, block and
+/// affinity are deleted.
 #[test]
 fn a_deselected_block_goes_with_its_last_address() {
     for by_handle in [false, true] {

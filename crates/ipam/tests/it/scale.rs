@@ -1,4 +1,4 @@
-//! Pools that cannot be walked, and clusters that are full.
+//! Pools that are too large to be searched completely, and clusters that are full.
 
 use api::{AffinityState, Key, Value};
 
@@ -10,7 +10,7 @@ fn a_pool_of_more_blocks_than_can_be_counted() {
     world.pool("p", "fd00::/48", 122);
     world.node("a", &[]);
     assert_eq!(world.auto(request("a", "h", 0, 100)).v6.addresses.len(), 100);
-    // Almost all of it is reserved.
+    // Almost all addresses of the pool are reserved.
     let mut reserved: Vec<String> = Vec::new();
     for prefix in 49..=120u8 {
         let bit = 1u128 << (128 - prefix);
@@ -23,8 +23,8 @@ fn a_pool_of_more_blocks_than_can_be_counted() {
     assert!(answer.v6.addresses.iter().all(|a| cidr("fd00::/120").contains(a.addr)));
 }
 
-/// 16,384 blocks, all of them somebody's and full but one, which is nearly full: found among others' as the
-/// last one, or claimed when it is free.
+/// 16,384 blocks, all owned and full except for one. That one is either nearly full and found last among the
+/// others', or free and claimed.
 #[test]
 fn a_pool_that_is_full_but_for_one_block() {
     let world = World::with_pool("10.0.0.0/12", 26);

@@ -1,4 +1,4 @@
-//! What a planner tells of the pools and blocks that it looks at.
+//! The verdicts of a planner on the pools and blocks that it considers.
 
 use api::{AffinityState, Use};
 use ipam::verdict::Verdicts;
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::world::*;
 
-/// What the last plan of a request told, in words.
+/// The verdicts of a request's last plan, in words.
 fn told(world: &World, request: AutoAssign) -> Vec<String> {
     let verdicts = Verdicts::default();
     let _ = block_on(run(&world.store, &world.clock, request.planner_for(&verdicts), WITHIN));
@@ -70,8 +70,8 @@ fn every_pool_is_judged() {
     assert!(got.contains(&"pool tunnel: it is taken from".to_string()), "{got:#?}");
 }
 
-/// A pool of eight blocks of four, each with another reason to give nothing; the last one gives what is
-/// wanted.
+/// A pool of eight blocks with four addresses each. Each block has another reason for giving no address,
+/// except for the last one.
 #[test]
 fn every_block_is_judged() {
     let world = World::with_pool("10.0.0.0/27", 30);
@@ -87,11 +87,11 @@ fn every_block_is_judged() {
                 .unwrap();
         }
     };
-    // The host's own: full, reserved, unreadable, stale.
+    // The host's own blocks: full, reserved, unreadable, stale.
     fill("a", "full", 0, 4);
     fill("a", "reserved", 1, 1);
     fill("a", "stale", 2, 1);
-    // Others': full, in use but with room, claimed lately, reserved.
+    // The blocks of others: full, in use with free addresses, claimed recently, reserved.
     fill("b", "taken", 3, 4);
     fill("b", "room", 4, 2);
     fill("c", "kept", 5, 1);
@@ -124,7 +124,7 @@ fn every_block_is_judged() {
     assert_eq!(got.last().unwrap(), "No more free affine blocks and strict affinity enabled");
 }
 
-/// Whoever is told nothing plans the same.
+/// Without a sink the plan is the same.
 #[test]
 fn the_sink_changes_nothing() {
     let (silent, told_of) = (World::with_pool("10.0.0.0/28", 30), World::with_pool("10.0.0.0/28", 30));

@@ -1,4 +1,5 @@
-//! Requests that begin on a view that is kept: as right as those that read first, however old the view is.
+//! Requests that begin on a kept view. However old the view is, their answers are as right as those of
+//! requests that read first.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -14,7 +15,7 @@ use store::{Batch, Depth, Effects, Expect, MemoryStore, Met, Observer, ReadSet, 
 
 use crate::world::*;
 
-/// Everything that a daemon may keep.
+/// A view of everything that a daemon may keep.
 fn kept(world: &World) -> View {
     let set = [
         Scope::kind(Kind::IPPool),
@@ -29,7 +30,7 @@ fn kept(world: &World) -> View {
     block_on(world.store.read(&set, WITHIN)).unwrap()
 }
 
-/// The answer of a request that begins on that view, and what was asked of the store.
+/// The answer of a request that begins on that view, and the counts of its calls to the store.
 fn warm<P: Planner + Clone>(
     world: &World,
     planner: P,
@@ -40,7 +41,7 @@ fn warm<P: Planner + Clone>(
     (answer, counting.counts())
 }
 
-/// The same records in a store of its own.
+/// The same records in another store.
 fn copy(world: &World) -> World {
     let copy = World { store: MemoryStore::new(), clock: Clock::new(world.clock.seed()) };
     for record in world.store.records() {
@@ -60,7 +61,7 @@ fn nothing_is_read_where_the_view_is_fresh() {
         assert!(answer.is_whole(), "{answer:?}");
         assert_eq!((counts.reads, counts.commits), (0, 1));
         world.check();
-        // A view of nothing is no worse than none.
+        // An empty view works as well as no view.
         let (answer, counts) = warm(&world, request("a", "i", 1, 0).planner(), &View::new());
         assert!(answer.unwrap().is_whole());
         assert_eq!((counts.reads, counts.commits), (2, 1));
@@ -96,13 +97,13 @@ fn that_there_are_only_some_is_not_told_by_an_old_view() {
     world.del(&one_in("10.0.0.0/30"));
     let one_is_free = kept(&world);
     world.del(&one_in("10.0.0.4/30"));
-    // The block that the old view gives an address of is as it was.
+    // In the old view, one address of this block is free, and the block has not changed since.
     let (answer, _) = warm(&world, request("a", "two", 2, 0).planner(), &one_is_free);
     assert!(answer.unwrap().is_whole());
     world.check();
 }
 
-/// Raises the count of a handle, which must be there.
+/// A planner that raises the count of an existing handle.
 #[derive(Clone)]
 struct Raise;
 
@@ -146,7 +147,7 @@ fn an_error_is_not_told_by_an_old_view() {
     let one = kept(&world);
     assert_eq!(warm(&world, Raise, &none).0, Ok(()));
     assert_eq!(count(), 2);
-    // A view of another count leads to a conflict, and to another attempt.
+    // If the view has another count, the write meets a conflict, and another attempt follows.
     let (answer, counts) = warm(&world, Raise, &one);
     assert_eq!((answer, counts.reads, counts.commits, count()), (Ok(()), 1, 2, 3));
     put("nonsense");
@@ -186,7 +187,8 @@ fn what_a_handle_holds_is_not_told_by_an_old_view() {
     world.check();
 }
 
-/// Two pods of one host, planned one on what the other's batch leaves, get their addresses in one batch.
+/// Two pods of one host get their addresses in one batch: the second request is planned on the view that the
+/// first one's batch leaves.
 #[test]
 fn two_requests_are_one_batch() {
     for pods in [0, 3] {
@@ -210,14 +212,14 @@ fn two_requests_are_one_batch() {
         world.check();
         let assigned = world.assigned();
         assert_eq!((&*assigned[&one], &*assigned[&other], assigned.len()), ("one", "other", pods + 2));
-        // A backend with transactions writes the block once.
+        // A backend with transactions writes the block only once.
         let operations: usize = batch.transactions(128).iter().map(|t| t.operations.len()).sum();
         assert!(operations < batch.writes.len() && first < batch.writes.len());
         assert_eq!(kept(&world).slots(&Scope::Handles).count(), pods + 2);
     }
 }
 
-/// Chance from a seed.
+/// Random numbers from a seed.
 struct Rng(Clock);
 
 impl Rng {
@@ -230,7 +232,7 @@ impl Rng {
     }
 }
 
-/// Something that another writer does.
+/// A random change by another writer.
 fn step(world: &World, rng: &Rng, number: usize) {
     match rng.below(12) {
         0..=4 => {
@@ -257,7 +259,7 @@ fn step(world: &World, rng: &Rng, number: usize) {
     }
 }
 
-/// How many addresses there are, and why not more.
+/// How many addresses the request got, and why it got no more.
 fn told(
     answer: &Result<AutoAssigned, RunError<AutoAssignError>>,
 ) -> Result<(usize, Option<AutoAssignError>), String> {
@@ -265,8 +267,8 @@ fn told(
     Ok((answer.v4.addresses.len(), answer.v4.error.clone()))
 }
 
-/// Many clusters, each with other writers after the view was read: the answer is that of a request that reads
-/// first, and nothing is handed out twice or lost.
+/// Many clusters, in each of which other writers act after the view was read. The answer equals that of a
+/// request that reads first, and no address is assigned twice or lost.
 #[test]
 fn an_old_view_gives_what_a_read_gives() {
     let (mut without_a_read, mut anew, mut short) = (0, 0, 0);
@@ -297,8 +299,8 @@ fn an_old_view_gives_what_a_read_gives() {
     assert!(without_a_read > 100 && anew > 50 && short > 20, "{without_a_read}, {anew}, {short}");
 }
 
-/// The same over a store that loses replies and applies write by write: what the warm attempt may have left
-/// is counted first by those that follow it, or taken back.
+/// The same on a store that loses replies and applies batches write by write. What the warm attempt may have
+/// left is counted by later attempts, or taken back.
 #[test]
 fn what_a_warm_attempt_left_is_not_forgotten() {
     let (mut commits, mut answers) = (0, 0);
@@ -326,7 +328,7 @@ fn what_a_warm_attempt_left_is_not_forgotten() {
     assert!(answers > 350 && commits > 450, "{answers} answers, {commits} commits");
 }
 
-/// A clock, and what was noted.
+/// A clock with an observer that remembers its events.
 struct Watched {
     clock: Clock,
     met: Mutex<Vec<Met>>,
@@ -361,7 +363,7 @@ impl Effects for Watched {
 }
 
 impl Watched {
-    /// What was noted since, without durations, which are positive.
+    /// The events since the last call, without their durations, which must be positive.
     fn take(&self) -> Vec<String> {
         let met = std::mem::take(&mut *self.met.lock().unwrap());
         let word = |met: Met| match met {
@@ -405,7 +407,7 @@ fn an_observer_is_told_what_a_request_meets() {
     assert_eq!(told[3], "attempt, warm: false");
     assert_eq!(told.last().unwrap(), "end, answered: true");
     assert!(told.contains(&"commit, applied: true".to_string()), "{told:?}");
-    // An answer without a write.
+    // A request whose answer needs no write.
     world.pool_with("pool", json!({"cidr": "10.0.0.0/24", "blockSize": 28, "disabled": true}));
     assert!(!cold().unwrap().is_whole());
     assert_eq!(watched.take(), ["attempt, warm: false", "fetch, answered: true", "end, answered: true"]);

@@ -1,4 +1,4 @@
-//! One API server for all tests, one test at a time on it.
+//! One API server for all tests, which use it one at a time.
 
 use std::io::Write;
 use std::path::Path;
@@ -19,16 +19,16 @@ use crate::world::{WITHIN, World};
 static SERVER: OnceLock<KubeServer> = OnceLock::new();
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// The server, its stores, and what runs their futures.
+/// The server, its stores, and the runtime for calls to them.
 pub struct Cluster {
     runtime: Runtime,
     base: Faulty<KubeStore>,
-    /// Deletes in one request.
+    /// A store that deletes each record with a single request.
     eraser: KubeStore,
     _alone: MutexGuard<'static, ()>,
 }
 
-/// `None` where such tests are left out.
+/// The cluster; `None` where tests with Kubernetes are left out.
 pub fn cluster(group: Group) -> Option<Cluster> {
     if kube_server::is_left_out() {
         return None;
@@ -54,12 +54,13 @@ pub fn cluster(group: Group) -> Option<Cluster> {
     })
 }
 
-/// The server.
+/// The API server, which is started at the first call.
 pub fn server() -> &'static KubeServer {
     SERVER.get_or_init(start)
 }
 
-/// The server with the custom resources of both groups, and the nodes, which the store does not create.
+/// Starts a server with the custom resources of both groups, and with the nodes, which the store cannot
+/// create.
 fn start() -> KubeServer {
     let server = KubeServer::start(kube_server::KubeServerOptions::new());
     let definitions = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/crds"));
@@ -84,7 +85,7 @@ impl Cluster {
         self.runtime.block_on(future)
     }
 
-    /// Puts what is in a world, and nothing else, into the server; but for the nodes, which are there.
+    /// Makes the server hold the records of a world and no others, except for the nodes, which stay.
     pub fn load(&self, world: &World) {
         let mut erase = Batch::new();
         for record in self.records() {
@@ -100,7 +101,7 @@ impl Cluster {
         }
     }
 
-    /// What is in the server now, with the clock and the nodes of a world.
+    /// The records that the server holds now, with the clock and the nodes of a world.
     pub fn unload(&self, world: &World) -> World {
         let found = World { clock: world.clock.clone(), ..World::new() };
         let nodes = world.store.records();

@@ -1,4 +1,4 @@
-//! Every operation on a real API server, with everything that can go wrong at every one of its writes.
+//! Runs every operation on a real API server, with every possible fault at each of its writes.
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 #![allow(clippy::disallowed_methods, reason = "tests race threads, and read the clock for figures")]

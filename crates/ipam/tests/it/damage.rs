@@ -52,7 +52,7 @@ fn named(world: &World, key: &Key, field: &str) {
     assert!(faults.iter().any(|fault| wanted(&fault)), "{key} {field}: {faults:?}");
 }
 
-/// The address of an ADD for `id`. The ADD's results are checked, too.
+/// Assigns one address to `id`, as an ADD does. The error says why there is none.
 fn add(world: &World, host: &str, id: &str) -> Result<std::net::IpAddr, String> {
     let answer = world.run(request(host, id, 1, 0).planner()).map_err(|error| error.to_string())?;
     let address = answer.v4.addresses.first().map(|address| address.addr);

@@ -35,6 +35,7 @@ pub fn answer_panics(program: &'static str) {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "the test speaks to itself by its environment")]
 mod tests {
     use std::process::Command;
 

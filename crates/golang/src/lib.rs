@@ -12,5 +12,6 @@ pub mod number;
 pub mod rand;
 pub mod strconv;
 pub mod tabwriter;
+pub mod unicode;
 #[cfg(feature = "yaml")]
 pub mod yaml;

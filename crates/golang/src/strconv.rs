@@ -6,8 +6,10 @@ use std::fmt::Write;
 
 use print_table::PRINTED;
 
-/// A text in double quotes, as `strconv.Quote` and `%q` write it: characters that Go does not print are
-/// written as escapes.
+use crate::unicode;
+
+/// A text in double quotes, as `strconv.Quote` and `%q` write it: what is not printed is written as an
+/// escape.
 pub fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
@@ -50,14 +52,10 @@ fn push_escaped(out: &mut String, c: char, quote: char) {
 
 /// As `strconv.IsPrint`: letters, marks, numbers, punctuation, symbols, and the ASCII space; no other space.
 pub fn is_print(c: char) -> bool {
-    let number = u32::from(c);
-    match number {
+    match u32::from(c) {
         0x20..0x7f => true,
         0..0xa1 => false,
-        _ => {
-            let after = PRINTED.partition_point(|(first, _)| *first <= number);
-            after.checked_sub(1).is_some_and(|at| number <= PRINTED[at].1)
-        }
+        _ => unicode::is_in(c, &PRINTED),
     }
 }
 

@@ -15,6 +15,7 @@
 //!   by bytes, so hostile text gets an error.
 
 mod decode;
+mod emit;
 mod go_syntax;
 pub mod resolve;
 mod scanner;

@@ -134,12 +134,33 @@ fn writes_json_as_go_does() {
     assert_eq!(json::to_indented_text(&json!(null), 2), "null");
 }
 
+/// The expected texts are what `sigs.k8s.io/yaml` 1.6 writes.
 #[test]
-fn characters_beyond_the_first_plane_are_escaped_in_yaml() {
-    let value = json!({"a\u{1f600}": "b\u{10ffff}", "c": "é\u{fffd}"});
-    let text = "\"a\\U0001F600\": \"b\\U0010FFFF\"\nc: é\u{fffd}\n";
-    assert_eq!(yaml::to_text(&value), text);
-    assert_eq!(yaml::read_strict(text.as_bytes()), Ok(value));
+fn odd_characters_are_written_as_in_go() {
+    for (text, expected) in [
+        ("\u{7f}", "\"\\x7F\"\n"),
+        ("a\u{85}b", "\"a\\Nb\"\n"),
+        ("\u{9f}", "\"\\x9F\"\n"),
+        ("x\u{feff}", "\"x\\uFEFF\"\n"),
+        ("\u{feff}x y", "\"\\uFEFF\\x78\\x20\\x79\"\n"),
+        ("a\u{2028}", "'a\u{2028}'\n"),
+        ("a\u{2029}b", "'a\u{2029}  b'\n"),
+        ("a\u{2028} b", "\"a\\L b\"\n"),
+        ("a\n\u{2029}", "|+\n  a\n\u{2029}"),
+        ("a\n\u{2028}b\n", "|\n  a\n\u{2028}  b\n"),
+        ("é\u{fffd}", "é\u{fffd}\n"),
+        ("b\u{10ffff}", "\"b\\U0010FFFF\"\n"),
+    ] {
+        let value = json!({"k": text});
+        let written = yaml::to_text(&value);
+        assert_eq!(written, format!("k: {expected}"), "{text:?}");
+        assert_eq!(yaml::read_strict(written.as_bytes()), Ok(value), "{text:?}");
+    }
+    // A line is folded where its escapes are too long for it, not where its characters are too many.
+    let (short, long) = ("\u{1f600} ".repeat(9), "\\U0001F600 ".repeat(8));
+    let expected = format!("k: \"{}\n  \\U0001F600 x\"\n", long.trim_end());
+    assert_eq!(yaml::to_text(&json!({"k": short + "x"})), expected);
+    assert_eq!(yaml::to_text(&json!([-0.0, 2.0])), "- 0\n- 2\n");
 }
 
 mod properties {

@@ -3,11 +3,12 @@
 
 use std::cmp::Ordering;
 
-use libyaml_safer::{Emitter, Encoding, Event, MappingStyle, ScalarStyle, SequenceStyle};
-use serde_json::{Number, Value};
+use serde_json::{Map, Number, Value};
 
+use super::emit::{Emitter, Style, is_simple_key};
 use super::resolve::{Meaning, is_base_60, resolve};
 use crate::number;
+use crate::unicode::{is_digit, is_letter};
 
 /// The document for `value`, with a newline at its end. An empty list is `[]`, an empty object `{}`, null
 /// `null`.
@@ -18,92 +19,76 @@ pub fn to_text(value: &Value) -> String {
 /// The same, but texts with a character that `is_quoted` names stand in double quotes: YAML escapes
 /// characters only there.
 pub fn to_text_quoting(value: &Value, is_quoted: fn(char) -> bool) -> String {
-    let mut text = Vec::new();
     let mut emitter = Emitter::new();
-    emitter.set_output_string(&mut text);
-    emitter.set_unicode(true);
-    let mut document = Document { emitter, is_quoted };
-    document.emit(Event::stream_start(Encoding::Utf8));
-    document.emit(Event::document_start(None, &[], true));
-    document.value(value);
-    document.emit(Event::document_end(true));
-    // The stream is not ended: libyaml would then write `...` after a text that ends in kept line breaks,
-    // which goyaml does not.
-    document.emitter.flush().expect("the output is memory");
-    drop(document);
-    escape_astral(String::from_utf8(text).expect("the emitter writes UTF-8, as asked"))
+    Document { is_quoted }.value(&mut emitter, value, Place::Elsewhere);
+    emitter.finish()
 }
 
-/// goyaml escapes characters beyond U+FFFF, which libyaml writes as they are. They occur only in texts, and
-/// [`Document::string`] puts such texts into double quotes.
-fn escape_astral(text: String) -> String {
-    if !text.contains(is_astral) {
-        return text;
-    }
-    let mut out = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        match is_astral(c) {
-            true => out.push_str(&format!("\\U{:08X}", u32::from(c))),
-            false => out.push(c),
-        }
-    }
-    out
+/// Where a value stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    BehindKey,
+    Elsewhere,
 }
 
-fn is_astral(c: char) -> bool {
-    c > '\u{ffff}'
-}
-
-struct Document<'a> {
-    emitter: Emitter<'a>,
+struct Document {
     is_quoted: fn(char) -> bool,
 }
 
-impl Document<'_> {
-    fn emit(&mut self, event: Event) {
-        self.emitter.emit(event).expect("the output is memory, and the events come in a legal order");
-    }
-
-    fn value(&mut self, value: &Value) {
+impl Document {
+    fn value(&self, out: &mut Emitter, value: &Value, place: Place) {
         match value {
-            Value::Null => self.plain("null"),
-            Value::Bool(value) => self.plain(if *value { "true" } else { "false" }),
-            Value::Number(number) => self.plain(&number_text(number)),
-            Value::String(text) => self.string(text),
-            Value::Array(items) => {
-                self.emit(Event::sequence_start(None, None, true, SequenceStyle::Block));
-                items.iter().for_each(|item| self.value(item));
-                self.emit(Event::sequence_end());
+            Value::Null => out.text("null", Style::Plain, true),
+            Value::Bool(value) => out.text(if *value { "true" } else { "false" }, Style::Plain, true),
+            Value::Number(number) => out.text(&number_text(number), Style::Plain, true),
+            Value::String(text) => out.text(text, self.style(text), true),
+            Value::Array(items) if items.is_empty() => out.empty("[]"),
+            Value::Object(entries) if entries.is_empty() => out.empty("{}"),
+            Value::Array(items) if place == Place::BehindKey => {
+                out.nested_below_key(|out| self.items(out, items));
             }
-            Value::Object(entries) => {
-                let mut entries: Vec<_> = entries.iter().collect();
-                entries.sort_by_key(|(key, _)| *key);
-                sort_naturally(&mut entries);
-                self.emit(Event::mapping_start(None, None, true, MappingStyle::Block));
-                for (key, value) in entries {
-                    self.string(key);
-                    self.value(value);
-                }
-                self.emit(Event::mapping_end());
-            }
+            Value::Array(items) => out.nested(|out| self.items(out, items)),
+            Value::Object(entries) => out.nested(|out| self.entries(out, entries)),
         }
     }
 
-    fn string(&mut self, text: &str) {
-        let style = if text.contains(|c: char| is_astral(c) || (self.is_quoted)(c)) {
-            ScalarStyle::DoubleQuoted
-        } else if text.contains('\n') {
-            ScalarStyle::Literal
-        } else if resolve(text, false) == Meaning::Text && !is_base_60(text) {
-            ScalarStyle::Plain
-        } else {
-            ScalarStyle::DoubleQuoted
-        };
-        self.emit(Event::scalar(None, None, text, true, true, style));
+    fn items(&self, out: &mut Emitter, items: &[Value]) {
+        for item in items {
+            out.start_line();
+            out.indicator('-');
+            self.value(out, item, Place::Elsewhere);
+        }
     }
 
-    fn plain(&mut self, text: &str) {
-        self.emit(Event::scalar(None, None, text, true, true, ScalarStyle::Plain));
+    fn entries(&self, out: &mut Emitter, entries: &Map<String, Value>) {
+        let mut entries: Vec<_> = entries.iter().collect();
+        entries.sort_by_key(|(key, _)| *key);
+        sort_naturally(&mut entries);
+        for (key, value) in entries {
+            out.start_line();
+            if is_simple_key(key) {
+                out.text(key, self.style(key), false);
+                out.colon();
+            } else {
+                out.indicator('?');
+                out.text(key, self.style(key), true);
+                out.start_line();
+                out.indicator(':');
+            }
+            self.value(out, value, Place::BehindKey);
+        }
+    }
+
+    fn style(&self, text: &str) -> Style {
+        if text.contains(self.is_quoted) {
+            Style::DoubleQuoted
+        } else if text.contains('\n') {
+            Style::Literal
+        } else if resolve(text, false) == Meaning::Text && !is_base_60(text) {
+            Style::Plain
+        } else {
+            Style::DoubleQuoted
+        }
     }
 }
 
@@ -112,6 +97,7 @@ impl Document<'_> {
 fn number_text(number: &Number) -> String {
     let json = number::json_number(number);
     match resolve(&json, false) {
+        Meaning::Int(value) => value.to_string(),
         Meaning::Float(value) => number::general(value),
         _ => json,
     }
@@ -135,7 +121,7 @@ fn natural_order(a: &str, b: &str) -> Ordering {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let Some(at) = a.iter().zip(&b).position(|(a, b)| a != b) else { return a.len().cmp(&b.len()) };
     let (first_a, first_b) = (a[at], b[at]);
-    match (first_a.is_alphabetic(), first_b.is_alphabetic()) {
+    match (is_letter(first_a), is_letter(first_b)) {
         (true, true) => first_a.cmp(&first_b),
         (true, false) => Ordering::Greater,
         (false, true) => Ordering::Less,
@@ -143,7 +129,7 @@ fn natural_order(a: &str, b: &str) -> Ordering {
             // A zero counts only inside of a number. The number then starts with 1, which stands for the
             // digits before it.
             let inside_number = (first_a == '0' || first_b == '0')
-                && a[..at].iter().rev().take_while(|c| c.is_ascii_digit()).any(|&c| c != '0');
+                && a[..at].iter().rev().take_while(|c| is_digit(**c)).any(|&c| c != '0');
             let (number_a, end_a) = digits_from(&a, at, inside_number);
             let (number_b, end_b) = digits_from(&b, at, inside_number);
             number_a.cmp(&number_b).then(end_a.cmp(&end_b)).then(first_a.cmp(&first_b))
@@ -151,12 +137,12 @@ fn natural_order(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// The number at `at`, and where it ends. The number wraps as Go's does.
+/// The number at `at`, and where it ends. The number wraps as Go's does, and a digit of another script counts
+/// as its distance from the ASCII zero.
 fn digits_from(text: &[char], at: usize, inside_number: bool) -> (i64, usize) {
-    text[at..]
-        .iter()
-        .map_while(|c| c.to_digit(10))
-        .fold((i64::from(inside_number), at), |(number, end), digit| {
-            (number.wrapping_mul(10).wrapping_add(i64::from(digit)), end + 1)
-        })
+    let digits = text[at..].iter().take_while(|c| is_digit(**c));
+    digits.fold((i64::from(inside_number), at), |(number, end), &digit| {
+        let value = i64::from(u32::from(digit)) - i64::from(u32::from('0'));
+        (number.wrapping_mul(10).wrapping_add(value), end + 1)
+    })
 }

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 func answer(text string, err error) string {
@@ -50,11 +51,12 @@ func decoded(text string) any {
 	return value
 }
 
-func printed() string {
+// The characters that are of a kind, as ranges.
+func ranges(is func(rune) bool) string {
 	var ranges []string
 	start := rune(-1)
 	for r := rune(0); r <= 0x110000; r++ {
-		shown := r < 0x110000 && strconv.IsPrint(r)
+		shown := r < 0x110000 && is(r)
 		if shown && start < 0 {
 			start = r
 		} else if !shown && start >= 0 {
@@ -110,7 +112,11 @@ func does(operation string, in []string) string {
 	case "quote rune":
 		return strconv.QuoteRune([]rune(in[0])[0])
 	case "printed":
-		return printed()
+		return ranges(strconv.IsPrint)
+	case "letters":
+		return ranges(unicode.IsLetter)
+	case "digits":
+		return ranges(unicode.IsDigit)
 	case "bool":
 		value, err := strconv.ParseBool(in[0])
 		if err != nil {

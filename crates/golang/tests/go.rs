@@ -103,7 +103,12 @@ fn said<T>(result: Result<T, String>, text: impl Fn(T) -> String) -> String {
     result.map_or_else(|error| format!("error: {error}"), text)
 }
 
-/// Random texts made of these pieces, each from a seed of its own.
+/// The error as goyaml has it, before `sigs.k8s.io/yaml` says what it was doing.
+fn without_context(error: yaml::YamlError) -> String {
+    error.to_string().replacen("error converting YAML to JSON: ", "", 1)
+}
+
+/// Texts of these pieces, each drawn from a seed of its own.
 fn texts(pieces: &[&str], most: usize) -> Vec<Vec<String>> {
     let text = |seed| {
         let mut rng = Rng::with_seed(seed);
@@ -526,9 +531,8 @@ fn yaml_is_gos() {
     for (operation, read) in
         [("yaml read", yaml::read as Read), ("yaml read strictly", yaml::read_strict as Read)]
     {
-        compare(&go, operation, texts(&pieces, 14), |input| match read(input[0].as_bytes()) {
-            Ok(value) => json::to_text(&value),
-            Err(error) => error.to_string().replacen("error converting YAML to JSON: ", "error: ", 1),
+        compare(&go, operation, texts(&pieces, 14), |input| {
+            said(read(input[0].as_bytes()).map_err(without_context), |value| json::to_text(&value))
         });
     }
 }
@@ -540,10 +544,7 @@ fn json_becomes_yaml_as_in_go() {
     let Some(go) = Go::build().filter(|go| go.has_yaml) else { return };
     let odd = (0..COUNT).map(|seed| vec![json::to_text(&odd_value(seed))]);
     compare(&go, "yaml write", values().into_iter().chain(odd).collect(), |input| {
-        match yaml::read(input[0].as_bytes()) {
-            Ok(value) => yaml::to_text(&value),
-            Err(error) => error.to_string().replacen("error converting YAML to JSON: ", "error: ", 1),
-        }
+        said(yaml::read(input[0].as_bytes()).map_err(without_context), |value| yaml::to_text(&value))
     });
 }
 
@@ -592,5 +593,64 @@ fn yaml_is_written_as_in_go() {
         keys.map(|(a, b)| vec![escaped(&json!({ (&*a[0]): 1, (&*b[0]): 2 })), a[0].clone(), b[0].clone()]);
     compare(&go, "yaml write", maps.collect(), |input| {
         yaml::to_text(&json!({ (&*input[1]): 1, (&*input[2]): 2 }))
+    });
+}
+
+/// Bytes of any encoding, with faults, longer than what goyaml reads at once. And what the fuzzer of YAML has
+/// kept, where it ran (`fuzz/corpus`): that leads through the whole reader.
+#[test]
+fn bytes_are_read_as_yaml_as_in_go() {
+    let Some(go) = Go::build().filter(|go| go.has_yaml) else { return };
+    let encoded = |seed| -> Vec<u8> {
+        let mut rng = Rng::with_seed(seed);
+        let pieces = [
+            "a: b\n",
+            "- c\n",
+            "é",
+            "\u{1f600}",
+            "# word word word\n",
+            "  ",
+            "\n",
+            "\r\n",
+            "\u{feff}",
+            "\u{85}",
+            "\u{2028}",
+            "@",
+            "'",
+            "k: \"x\"\n",
+            "\u{1}",
+            "\u{fffe}",
+        ];
+        // The last ones are faults, and rare.
+        let count = if rng.bool() { 11 } else { pieces.len() };
+        let mark = ["", "\u{feff}", "\u{feff}\u{feff}"][rng.usize(..3)];
+        let length = 1 << rng.u8(1..10);
+        let text: String = (0..length).map(|_| pieces[rng.usize(..count)]).collect();
+        let text = mark.to_string() + &text;
+        let mut bytes: Vec<u8> = match rng.u8(..4) {
+            0 => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+            1 => text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+            _ => text.into_bytes(),
+        };
+        match rng.u8(..4) {
+            0 => bytes.truncate(rng.usize(..=bytes.len())),
+            1 => bytes.insert(rng.usize(..=bytes.len()), rng.u8(..)),
+            _ => {}
+        }
+        bytes
+    };
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/yaml");
+    let kept = std::fs::read_dir(corpus).into_iter().flatten();
+    let kept = kept.map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+    // We bound the depth of nesting, Go does not.
+    let is_shallow = |bytes: &Vec<u8>| {
+        !yaml::read_strict(bytes).is_err_and(|error| error.to_string().ends_with("exceeded max depth of 200"))
+    };
+    let bytes: Vec<Vec<u8>> = (0..COUNT).map(encoded).chain(kept).filter(is_shallow).collect();
+    let hex = |bytes: &Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let inputs = bytes.iter().enumerate().map(|(at, bytes)| vec![hex(bytes), at.to_string()]);
+    compare(&go, "yaml read bytes", inputs.collect(), |input| {
+        let read = yaml::read_strict(&bytes[input[1].parse::<usize>().unwrap()]);
+        said(read.map_err(without_context), |value| json::to_text(&value))
     });
 }

@@ -402,6 +402,10 @@ impl Scanner {
     fn skip_to_next_token(&mut self) -> Scan<()> {
         loop {
             self.need(1)?;
+            if self.mark.column == 0 && self.source.is_marked() {
+                self.skip();
+            }
+            self.need(1)?;
             while self.at(0) == ' ' || self.at(0) == '\t' && (self.flow_level > 0 || !self.simple_key_allowed)
             {
                 self.skip();
@@ -453,8 +457,8 @@ impl Scanner {
         Ok(())
     }
 
-    fn need(&self, count: usize) -> Scan<()> {
-        self.source.need(self.mark.index + count).map_err(|text| Problem {
+    fn need(&mut self, count: usize) -> Scan<()> {
+        self.source.need(self.mark.index, count).map_err(|text| Problem {
             text,
             found_by: FoundBy::Reader,
             line: 0,

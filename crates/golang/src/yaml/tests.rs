@@ -188,6 +188,31 @@ fn reads_utf_16() {
     assert_eq!(read(&text), Ok(json!({"a": "é"})));
 }
 
+/// goyaml reads 512 bytes at a time, and meets a fault with the portion that holds it.
+#[test]
+fn faults_of_utf_16_are_met_as_in_goyaml() {
+    let encoded = |text: &str| -> Vec<u8> {
+        [0xFEFF].into_iter().chain(text.encode_utf16()).flat_map(u16::to_be_bytes).collect()
+    };
+    let text = [encoded("a: x"), vec![0xD8]].concat();
+    refuses(&text, "yaml: incomplete UTF-16 character");
+    refuses(&[text, vec![0x3D]].concat(), "yaml: incomplete UTF-16 surrogate pair");
+    refuses(
+        &encoded(&format!("a: @{}\u{1}", "#".repeat(300))),
+        "yaml: found character that cannot start any token",
+    );
+    refuses(&encoded(&format!("a: @{}\u{1}", "#".repeat(200))), "yaml: control characters are not allowed");
+}
+
+/// Which byte order mark is skipped, goyaml decides by the begin of its buffer: as long as a second mark
+/// stands there, it skips the first character of each line.
+#[test]
+fn a_second_byte_order_mark_costs_characters_as_in_goyaml() {
+    assert_eq!(reads("\u{feff}\u{feff}a: 1\n"), json!({"a": 1}));
+    assert_eq!(reads("\u{feff}\u{feff}a: 1\nbc: 2\n"), json!({"a": 1, "c": 2}));
+    assert_eq!(reads("a: 1\n\u{feff}b: 2\n"), json!({"a": 1, "\u{feff}b": 2}));
+}
+
 #[test]
 fn bounds_what_hostile_text_can_do() {
     let laughs = (0..12).fold("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned(), |text, level| {

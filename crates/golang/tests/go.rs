@@ -117,7 +117,14 @@ fn texts(pieces: &[&str], most: usize) -> Vec<Vec<String>> {
     (0..COUNT).map(|seed| vec![text(seed)]).collect()
 }
 
-/// Any character; those that Go treats in a special way come more often.
+/// What the fuzzer has kept of its inputs, if it ran here: together they lead through all of the code.
+fn kept(target: &str) -> Vec<Vec<u8>> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let entries = std::fs::read_dir(corpus).into_iter().flatten();
+    entries.map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect()
+}
+
+/// Any character, the odd ones more often.
 fn any_char(rng: &mut Rng) -> char {
     match rng.u8(..6) {
         0 => char::from(rng.u8(..0x20)),
@@ -393,7 +400,10 @@ fn json_is_gos() {
         "{", "}", "[", "]", ":", ",", "\"", "a", "\"a\"", "\\", "\\u00", "\\n", "1", "0", "-", ".", "e", "+",
         "true", "fals", "null", " ", "\n", "\t", "\u{1}", "é", "'", "{\"a\":", "[1,", "\u{7f}",
     ];
-    compare(&go, "json check", texts(&pieces, 9), |input| {
+    let deep = ["[", "{\"a\":"].map(|open| vec![open.repeat(10_001)]);
+    let kept = kept("json_scanner").into_iter().filter_map(|bytes| String::from_utf8(bytes).ok());
+    let all = texts(&pieces, 9).into_iter().chain(deep).chain(kept.map(|text| vec![text]));
+    compare(&go, "json check", all.collect(), |input| {
         said(json::scanner::check(input[0].as_bytes()), |()| String::new())
     });
     compare(&go, "json", values(), |input| json::to_text(&value_of(input)));
@@ -431,16 +441,14 @@ fn command_lines_are_gos() {
         let mut rng = Rng::with_seed(seed);
         (0..rng.usize(..5)).map(|_| pieces[rng.usize(..pieces.len())].to_string()).collect()
     };
-    compare(
-        &go,
-        "flags",
-        (0..COUNT).map(line).filter(|line: &Vec<String>| !line.is_empty()).collect(),
-        |args| match FLAGS.parse(args) {
-            Asked::Help => format!("help: {}", FLAGS.usage()),
-            Asked::Wrong(reason) => format!("error: {reason}"),
-            Asked::Flags(set) => format!("{} {}", set.contains(&"upgrade"), set.contains(&"v")),
-        },
-    );
+    let kept = kept("flags").into_iter().filter_map(|bytes| String::from_utf8(bytes).ok());
+    let kept = kept.map(|text| text.split('\n').map(str::to_string).collect());
+    let all = (0..COUNT).map(line).filter(|line: &Vec<String>| !line.is_empty()).chain(kept);
+    compare(&go, "flags", all.collect(), |args| match FLAGS.parse(args) {
+        Asked::Help => format!("help: {}", FLAGS.usage()),
+        Asked::Wrong(reason) => format!("error: {reason}"),
+        Asked::Flags(set) => format!("{} {}", set.contains(&"upgrade"), set.contains(&"v")),
+    });
 }
 
 #[test]
@@ -596,8 +604,7 @@ fn yaml_is_written_as_in_go() {
     });
 }
 
-/// Bytes of any encoding, with faults, longer than what goyaml reads at once. And what the fuzzer of YAML has
-/// kept, where it ran (`fuzz/corpus`): that leads through the whole reader.
+/// Bytes of any encoding, with faults, longer than what goyaml reads at once.
 #[test]
 fn bytes_are_read_as_yaml_as_in_go() {
     let Some(go) = Go::build().filter(|go| go.has_yaml) else { return };
@@ -639,14 +646,11 @@ fn bytes_are_read_as_yaml_as_in_go() {
         }
         bytes
     };
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/yaml");
-    let kept = std::fs::read_dir(corpus).into_iter().flatten();
-    let kept = kept.map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
     // We bound the depth of nesting, Go does not.
     let is_shallow = |bytes: &Vec<u8>| {
         !yaml::read_strict(bytes).is_err_and(|error| error.to_string().ends_with("exceeded max depth of 200"))
     };
-    let bytes: Vec<Vec<u8>> = (0..COUNT).map(encoded).chain(kept).filter(is_shallow).collect();
+    let bytes: Vec<Vec<u8>> = (0..COUNT).map(encoded).chain(kept("yaml")).filter(is_shallow).collect();
     let hex = |bytes: &Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let inputs = bytes.iter().enumerate().map(|(at, bytes)| vec![hex(bytes), at.to_string()]);
     compare(&go, "yaml read bytes", inputs.collect(), |input| {

@@ -129,7 +129,7 @@ fn begin_value(c: u8, stack: &mut Vec<In>) -> Result<State, String> {
         _ => return wrong(c, "looking for beginning of value"),
     };
     if stack.len() >= DEEPEST {
-        return Err("exceeded max depth".to_string());
+        return wrong(c, "exceeded max depth");
     }
     stack.push(inside);
     Ok(state)
@@ -220,7 +220,9 @@ mod tests {
         for (text, wanted) in rows {
             assert_eq!(check(text.as_bytes()), Err(wanted.to_string()), "{text}");
         }
-        assert_eq!(check("[".repeat(DEEPEST + 1).as_bytes()), Err("exceeded max depth".to_string()));
+        let deep = "[".repeat(DEEPEST) + "{";
+        let wanted = "invalid character '{' exceeded max depth".to_string();
+        assert_eq!(check(deep.as_bytes()), Err(wanted));
     }
 
     /// The documents are valid ones in which one byte is changed, inserted or removed.

@@ -87,6 +87,16 @@ fn sorts_keys_naturally() {
     assert_eq!(order, ["_", "B", "a", "a-b", "a.b", "node-2", "node-10", "x1", "x1y", "x01"]);
 }
 
+/// A sort that compares each key with each would take minutes.
+#[test]
+fn many_keys_are_sorted_in_good_time() {
+    let keys = || (0..20_000).map(|number| format!("node-{number}"));
+    let object: serde_json::Map<_, _> = keys().map(|key| (key, json!(1))).collect();
+    let text = yaml::to_text(&object.into());
+    let order = text.lines().filter_map(|line| line.strip_suffix(": 1"));
+    assert!(order.eq(keys()));
+}
+
 #[test]
 fn an_order_that_goes_round_in_a_circle_is_no_obstacle() {
     let keys = ["010", "0o7", "10.0", "9", "09", "0.1", "1o", "00", "0a", "1_0"];

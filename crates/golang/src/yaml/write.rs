@@ -103,15 +103,14 @@ fn number_text(number: &Number) -> String {
     }
 }
 
-/// An insertion sort. The order is not transitive (`010`, `0o7` and `10.0` form a circle), and Rust's own
-/// sort may panic with such an order.
+/// Inserts each entry where a search by halves says. The order is not transitive (`010`, `0o7` and `10.0`
+/// form a circle), and Rust's own sort may panic with such an order.
 fn sort_naturally<T>(entries: &mut [(&String, T)]) {
     for end in 1..entries.len() {
-        let mut at = end;
-        while at > 0 && natural_order(entries[at].0, entries[at - 1].0) == Ordering::Less {
-            entries.swap(at, at - 1);
-            at -= 1;
-        }
+        let key = entries[end].0;
+        let at =
+            entries[..end].partition_point(|(before, _)| natural_order(before, key) != Ordering::Greater);
+        entries[at..=end].rotate_right(1);
     }
 }
 

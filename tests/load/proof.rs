@@ -5,8 +5,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use api::Key;
-use ipam::invariants::{Property, Violation};
+use ipam::invariants::Violation;
 
 use crate::dump::Dump;
 use crate::ledger::{Event, Line};
@@ -92,10 +91,8 @@ pub fn check(lines: &[Line], dump: &Dump, cut: usize) -> Vec<Wrong> {
         Err(unreadable) => found.push(wrong(unreadable, &[])),
         Ok(records) => {
             let violations = ipam::invariants::check(&records, None);
-            let is_cut = |violation: &Violation| {
-                violation.property == Property::Affinity && matches!(violation.key, Key::Block(_))
-            };
-            let (cuts, others): (Vec<_>, Vec<_>) = violations.iter().partition(|violation| is_cut(violation));
+            let is_cut = |violation: &&Violation| matches!(violation, Violation::LostBlock { .. });
+            let (cuts, others): (Vec<_>, Vec<_>) = violations.iter().partition(is_cut);
             let texts =
                 others.into_iter().chain(cuts.into_iter().skip(cut)).map(|violation| violation.to_string());
             found.extend(texts.map(|what| Wrong { about: names_in(&what), what }));

@@ -16,7 +16,7 @@ use api::{
     Affinity, AffinityState, Attribute, Block, BlockCidr, Family, Handle, Key, Kind, Owner, Record, Revision,
     Value,
 };
-use ipam::invariants::Property;
+use ipam::invariants::{Disagreement, Violation};
 use ipam::{
     AutoAssign, HandleRelease, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps, Which, block, run,
 };
@@ -1252,20 +1252,17 @@ fn lost_blocks(world: &World) -> u32 {
 fn wrong(world: &World, book: &Arc<Mutex<Book>>, stats: &mut Stats) -> Option<String> {
     let records = world.store.records();
     for violation in ipam::invariants::check(&records, None) {
-        match violation.property {
-            Property::Affinity => {
-                let text = violation.to_string();
-                let what = ["no such block", "nobody's", "is affine to host", "no affinity to it"]
-                    .into_iter()
-                    .rfind(|w| text.contains(w));
-                if let Some(what) = what.filter(|w| std::env::var("SIM_SOFT").is_ok_and(|s| s == *w)) {
-                    return Some(format!("soft {what}: {text}"));
-                }
-                *stats.soft.entry(what.unwrap_or("other").to_string()).or_default() += 1;
-            }
-            Property::Pool => {}
-            _ => return Some(format!("{violation}")),
+        let what = match &violation {
+            Violation::Affinity { found: Disagreement::NoBlock, .. } => "no such block",
+            Violation::Affinity { found: Disagreement::Nobodys, .. } => "nobody's",
+            Violation::Affinity { found: Disagreement::Anothers(_), .. } => "is affine to host",
+            Violation::LostBlock { .. } => "no affinity to it",
+            _ => return Some(violation.to_string()),
+        };
+        if std::env::var("SIM_SOFT").is_ok_and(|soft| soft == what) {
+            return Some(format!("soft {what}: {violation}"));
         }
+        *stats.soft.entry(what.to_string()).or_default() += 1;
     }
     let assigned = world.assigned();
     let vm = assigned.values().filter(|id| *id == "vm").count();

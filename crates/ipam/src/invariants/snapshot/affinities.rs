@@ -1,0 +1,63 @@
+//! A block has one confirmed affinity, its owner's: a confirmed affinity agrees with its block, and a block's
+//! owner has an affinity to it. An affinity in transition (pending, or pending deletion) may disagree: the
+//! next plan of its owner heals it.
+
+use std::sync::Arc;
+
+use api::{AffinityState, BlockCidr, Owner};
+
+use super::BlockSummary;
+use crate::invariants::{Disagreement, Violation};
+
+/// What is kept of an affinity.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Affinity {
+    pub block: BlockCidr,
+    /// The owner, as a block's field `affinity` names it.
+    pub owner: Arc<str>,
+    pub state: State,
+}
+
+/// How far a claim has come.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum State {
+    Confirmed,
+    InTransition,
+}
+
+impl From<AffinityState> for State {
+    fn from(state: AffinityState) -> State {
+        match state {
+            AffinityState::Confirmed => State::Confirmed,
+            AffinityState::Pending | AffinityState::PendingDeletion => State::InTransition,
+        }
+    }
+}
+
+/// `blocks` are sorted by network.
+pub(super) fn check(blocks: &[BlockSummary], affinities: &mut [Affinity], tell: &mut impl FnMut(Violation)) {
+    affinities.sort_unstable();
+    for affinity in affinities.iter().filter(|affinity| affinity.state == State::Confirmed) {
+        let at = blocks.partition_point(|block| block.cidr < affinity.block);
+        let found = match blocks.get(at).filter(|block| block.cidr == affinity.block) {
+            None => Disagreement::NoBlock,
+            Some(BlockSummary { owner: None, .. }) => Disagreement::Nobodys,
+            Some(BlockSummary { owner: Some(owner), .. }) if *owner == affinity.owner => continue,
+            Some(BlockSummary { owner: Some(other), .. }) => match Owner::from_affinity_text(other) {
+                Some(other) => Disagreement::Anothers(other),
+                None => Disagreement::Nobodys,
+            },
+        };
+        if let Some(owner) = Owner::from_affinity_text(&affinity.owner) {
+            tell(Violation::Affinity { owner, block: affinity.block, found });
+        }
+    }
+    for block in blocks {
+        let Some(text) = &block.owner else { continue };
+        let at = affinities.partition_point(|a| (a.block, &a.owner) < (block.cidr, text));
+        let has_affinity = affinities.get(at).is_some_and(|a| (a.block, &a.owner) == (block.cidr, text));
+        if let (false, Some(owner)) = (has_affinity, Owner::from_affinity_text(text)) {
+            tell(Violation::LostBlock { block: block.cidr, owner });
+        }
+    }
+}

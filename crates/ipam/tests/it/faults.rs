@@ -1,18 +1,18 @@
 //! Every operation, with everything that can go wrong at every one of its writes.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api::Key;
 use ipam::invariants::Violation;
-use ipam::{ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps, Which, run};
+use ipam::{ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps, Which};
+use store::Store;
 use store::testing::{Chances, CommitFault, FaultPlan, Faulty, Stale, Step};
-use store::{MemoryStore, Store};
 use tokio::task::JoinSet;
 
-use crate::operations::{Act, Case, cases, holds, prepared};
+use crate::operations::{Act, Answer, Case, cases, holds, prepared};
+use crate::witness::{Told, Witness};
 use crate::world::*;
 
 /// Number of writes of the operation's commit where nothing goes wrong.
@@ -32,6 +32,17 @@ fn writes_of(case: &Case) -> usize {
     most.load(Ordering::Relaxed)
 }
 
+/// Runs an operation that meets the faults of a plan, in sight of a witness.
+fn play(world: &World, act: &Act, plan: FaultPlan, what: &str) -> (Answer, Witness) {
+    let witness = Witness::of(&world.store);
+    let by = witness.asked(act.request(), &world.clock);
+    let store = Faulty::new(witness.store(&world.store, Some(by)), plan);
+    let answer = block_on(act.on(&store, &world.clock));
+    witness.answered(by, act.ended(&answer));
+    witness.check(what);
+    (answer, witness)
+}
+
 /// The reply of any write, of any number of them, or of all at once, is lost: the operation succeeds all the
 /// same, exactly once.
 #[test]
@@ -44,8 +55,8 @@ fn lost_replies() {
                 for lost in [1, 2, writes - answered] {
                     let fault = CommitFault::ReplyLost { answered, lost, landed };
                     let world = prepared(&case);
-                    let store = Faulty::new(world.store.clone(), FaultPlan::one_by_one().fault(0, fault));
-                    let answer = block_on(case.act.on(&store, &world.clock));
+                    let plan = FaultPlan::one_by_one().fault(0, fault);
+                    let (answer, _) = play(&world, &case.act, plan, case.name);
                     let what = format!("{}, {fault:?}: {answer:?}", case.name);
                     assert!(
                         (case.is_done)(&world, answer.as_ref().expect(&what)),
@@ -71,8 +82,7 @@ fn lost_replies_of_two_attempts() {
                     .fault(0, lost(first, landed & 1 == 1))
                     .fault(1, lost(second, landed & 2 == 2));
                 let world = prepared(&case);
-                let store = Faulty::new(world.store.clone(), plan);
-                let answer = block_on(case.act.on(&store, &world.clock));
+                let (answer, _) = play(&world, &case.act, plan, case.name);
                 let what = format!("{}, {first} then {second}, landed {landed}: {answer:?}", case.name);
                 assert!(
                     (case.is_done)(&world, answer.as_ref().expect(&what)),
@@ -137,17 +147,14 @@ fn what_ends_in_an_error_leaves_nothing() {
                     };
                     plan = plan.fault(commit, fault);
                 }
-                let store = Faulty::new(world.store.clone(), plan);
-                let answer = block_on(case.act.on(&store, &world.clock));
+                let (answer, witness) = play(&world, &case.act, plan, case.name);
                 world.check();
-                let held: BTreeSet<IpAddr> =
-                    world.assigned().into_iter().filter(|(_, id)| id == "new").map(|(a, _)| a).collect();
                 match answer {
                     // It may have come through, with what an earlier attempt had got.
                     Ok(answer) => assert!((case.is_done)(&world, &answer), "{} {k}", case.name),
                     Err(error) => {
-                        assert_eq!(held, BTreeSet::new(), "{} {k} {landed}: {error}", case.name);
-                        assert_eq!(world.handle("new"), None, "{} {k} {landed}: {error}", case.name);
+                        let left = witness.left_by_failed();
+                        assert_eq!(left, [], "{} {k} {landed}: {error}", case.name);
                     }
                 }
             }
@@ -243,20 +250,22 @@ fn chaos() {
             config.cooldown_seconds = if seed % 3 == 0 { 1 } else { 0 };
             config.strict_affinity = seed % 4 == 0;
         });
-        let base = Faulty::new(world.store.clone(), FaultPlan::default());
+        let witness = Witness::of(&world.store);
+        // What arrives late cannot be told apart by its request.
+        let base = Faulty::new(witness.store(&world.store, None), FaultPlan::default());
         let chances = Chances { read_fails: 30, unsent: 30, reply_lost: 150, crash: 0, watch_dropped: 0 };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let answers = runtime.block_on(async {
+        runtime.block_on(async {
             let mut tasks = JoinSet::new();
             for caller in 0..8u64 {
                 let stale = (seed % 2 == 0).then_some(Stale { window: 3, chance: 100 });
                 let plan =
                     FaultPlan { seed: seed * 100 + caller, chances, stale, ..FaultPlan::like_kubernetes() };
                 let store = base.another(plan).with_hook(Arc::new(|_| Box::pin(tokio::task::yield_now())));
-                let clock = world.clock.clone();
-                tasks.spawn(async move { caller_of(caller, &store, &clock).await });
+                let (clock, witness) = (world.clock.clone(), witness.clone());
+                tasks.spawn(async move { caller_of(caller, &store, &clock, &witness).await });
             }
-            tasks.join_all().await
+            tasks.join_all().await;
         });
         let violations = ipam::invariants::check(&world.store.records(), None);
         // On views that are older than the port allows, a request may misjudge what its own attempts did: a
@@ -267,14 +276,9 @@ fn chaos() {
             is_affinity || matches!(violation, Violation::Handle { .. })
         };
         assert!(violations.iter().all(|v| is_stale && may_be(v)), "seed {seed}: {violations:#?}");
-        let assigned = world.assigned();
-        let mut seen = BTreeSet::new();
-        for (id, answer) in answers {
-            for addr in answer {
-                assert!(seen.insert(addr), "seed {seed}: {addr} was given twice");
-                assert_eq!(assigned.get(&addr), Some(&id), "seed {seed}: {addr}");
-            }
-        }
+        let mut told = witness.told();
+        told.retain(|violation| !is_stale || !matches!(violation, Violation::Overlooked { .. }));
+        assert_eq!(told, [], "seed {seed}");
         if is_stale {
             continue;
         }
@@ -285,8 +289,8 @@ fn chaos() {
     }
 }
 
-/// Takes some, gives some back, takes some more; tells what it has in the end.
-async fn caller_of(caller: u64, store: &Faulty<MemoryStore>, clock: &Clock) -> (String, BTreeSet<IpAddr>) {
+/// Takes some, gives some back, takes some more.
+async fn caller_of(caller: u64, store: &Faulty<Told>, clock: &Clock, witness: &Witness) {
     let name = ["a", "b", "c"][caller as usize % 3];
     let id = format!("h{caller}");
     let mut mine = BTreeSet::new();
@@ -294,7 +298,7 @@ async fn caller_of(caller: u64, store: &Faulty<MemoryStore>, clock: &Clock) -> (
         let mut request = request(name, &id, 1 + round % 2, 0);
         // What tells one request from the next one of the same handle, also on views that are old.
         request.attributes.insert("timestamp".to_string(), round.to_string());
-        if let Ok(answer) = run(store, clock, request.planner(), WITHIN).await {
+        if let Ok(answer) = witness.run(clock, request, |_| store.clone()).await {
             mine.extend(answer.v4.addresses.iter().map(|address| address.addr));
         }
         if round == 1 {
@@ -303,13 +307,9 @@ async fn caller_of(caller: u64, store: &Faulty<MemoryStore>, clock: &Clock) -> (
                 handle: Some(id.clone()),
                 sequence: None,
             });
-            let ips: Vec<ReleaseIp> = ips.collect();
-            // Released, or perhaps released: not counted on any more.
-            mine = mine.into_iter().skip(1).collect();
-            let _ = run(store, clock, ReleaseIps::new(ips).planner(), WITHIN).await;
+            let _ = witness.run(clock, ReleaseIps::new(ips.collect()), |_| store.clone()).await;
         }
     }
-    (id, mine)
 }
 
 /// A view that nothing disturbs is enough for a plan: the store's own reads never serve an answer of a

@@ -21,4 +21,5 @@ mod scale;
 mod sim;
 mod verdicts;
 mod warm;
+mod witness;
 mod world;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use api::AffinityState;
+use ipam::invariants::{self, Request};
 use ipam::{
     AssignIp, AutoAssign, HandleRelease, Planner, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps,
     Which, run,
@@ -72,8 +73,27 @@ impl Act {
         }
     }
 
-    /// Whether the operation names an address. After a crash it cannot be repeated, since it has taken that
-    /// address itself.
+    /// The operation as a history knows it.
+    pub fn request(&self) -> Request {
+        match self {
+            Act::Assign(request) => Request::Assign(request.clone()),
+            Act::Named(request) => Request::Named(request.clone()),
+            Act::ReleaseIps(ips) => Request::ReleaseIps(ips.clone()),
+            Act::ReleaseHandle(id) => Request::ReleaseHandles(vec![handle(id)]),
+            Act::ReleaseAffinities(_) => Request::Other,
+        }
+    }
+
+    /// Its answer as a history knows it.
+    pub fn ended(&self, answer: &Answer) -> invariants::Answer {
+        match answer {
+            Ok(_) if self.is_release() => invariants::Answer::Done,
+            Ok(addresses) => invariants::Answer::Holds(addresses.clone()),
+            Err(_) => invariants::Answer::Failed,
+        }
+    }
+
+    /// What was done before a crash cannot be done again: a named address is taken, by us.
     pub fn is_named(&self) -> bool {
         matches!(self, Act::Named(_))
     }

@@ -11,7 +11,7 @@ use api::{BlockCidr, HandleId, Key, Record, Value};
 use super::{Answer, Request, RequestId, Running, Stored, held};
 use crate::invariants::Violation;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Durable {
     /// Addresses that were answered and that nobody has begun to release.
     answered: BTreeMap<IpAddr, HandleId>,

@@ -63,7 +63,7 @@ impl Request {
 pub enum Answer {
     /// To [`Request::Assign`].
     Assigned(AutoAssigned),
-    /// To [`Request::Foreign`]: what it has now.
+    /// To a request that takes addresses: what it has now.
     Holds(BTreeSet<IpAddr>),
     /// To all others: it succeeded.
     Done,
@@ -112,7 +112,7 @@ pub enum Event {
 
 /// Checks what happens to a cluster, event by event, and tells violations as they occur. It keeps all that
 /// happened to pools, nodes and reservations, and what is stored now.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct History {
     /// Counts the events.
     step: u64,
@@ -124,7 +124,7 @@ pub struct History {
 }
 
 /// What is stored now.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Stored(BTreeMap<Key, Arc<Value>>);
 
 impl Stored {
@@ -142,7 +142,7 @@ impl Stored {
 }
 
 /// A request that was asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Running {
     request: Request,
     /// The steps at which it was asked and answered.

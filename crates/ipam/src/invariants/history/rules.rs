@@ -14,7 +14,7 @@ use crate::reservations::Reserved;
 type Labels = BTreeMap<String, String>;
 
 /// Each change of something, with the step from which it is so.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Changes<T>(Vec<(u64, T)>);
 
 impl<T> Default for Changes<T> {
@@ -35,7 +35,7 @@ impl<T> Changes<T> {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
     pools: BTreeMap<String, Changes<Option<Arc<Pool>>>>,
     nodes: BTreeMap<String, Changes<Option<Labels>>>,

@@ -10,7 +10,7 @@ use api::BlockCidr;
 use super::{Held, Request, RequestId, Running};
 use crate::invariants::Violation;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Stale {
     /// By address: who took it last, and at which step.
     taken: BTreeMap<IpAddr, (Option<RequestId>, u64)>,

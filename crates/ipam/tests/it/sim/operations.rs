@@ -1,0 +1,230 @@
+//! What the callers do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use api::{BlockCidr, Key, Kind};
+use ipam::invariants::{Answer, Request};
+use ipam::{AutoAssign, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps, RunError, Which};
+use store::Effects;
+
+use super::calico::Calico;
+use super::stores::{Sim, give_way};
+use crate::witness::{AnswerOf, Asks, ErrorOf};
+use crate::world::*;
+
+#[derive(Clone, Debug)]
+pub(super) enum Op {
+    Add { host: &'static str, id: String, n: u32, all: bool },
+    Named { host: &'static str, id: String, addr: IpAddr },
+    Del(String),
+    Release(String),
+    GiveUp { host: &'static str, empty: bool },
+    DropPool,
+    CalicoAdd { host: &'static str, id: String, n: u32 },
+    CalicoDel(String),
+    CalicoGiveUp { host: &'static str, empty: bool },
+    CalicoCollect(String),
+    Pool { disabled: bool },
+    Wait(u64),
+    Vm { host: &'static str },
+    Label { host: &'static str, no: bool },
+    Cooldown(i64),
+    Dual { host: &'static str, id: String },
+    One { host: &'static str, block: u128, empty: bool },
+}
+
+#[derive(Default)]
+pub(super) struct Book {
+    pub answered: BTreeMap<String, BTreeSet<IpAddr>>,
+    pub failed: BTreeMap<String, String>,
+    pub given_up: BTreeSet<String>,
+    pub errors: BTreeMap<String, u32>,
+}
+
+/// Runs a request, in sight of the witness.
+async fn run<A: Asks>(sim: &Sim, clock: &Clock, asks: A) -> Result<AnswerOf<A>, RunError<ErrorOf<A>>> {
+    sim.witness.run(clock, asks, |by| Sim { request: by, ..sim.clone() }).await
+}
+
+pub(super) async fn perform(op: Op, sim: Sim, clock: Clock, book: Arc<Mutex<Book>>, world: World) {
+    sim.log(format!("BEGIN {op:?}"));
+    let calico = |request: Request| {
+        let by = sim.witness.asked(request, &clock);
+        (by, Calico { sim: Sim { lost: 0, request: by, ..sim.clone() }, clock: clock.clone(), retries: 20 })
+    };
+    let note = |error: String| *book.lock().unwrap().errors.entry(error).or_default() += 1;
+    let pool = || {
+        world
+            .store
+            .records()
+            .iter()
+            .find_map(|r| r.resource().and_then(|v| v.as_pool().ok().cloned()))
+            .unwrap()
+    };
+    match op.clone() {
+        Op::Add { host, id, n, all } => {
+            let wanted = AutoAssign { all_or_nothing: all, ..request(host, &id, n, 0) };
+            match run(&sim, &clock, wanted).await {
+                Ok(answer) => {
+                    let got: BTreeSet<IpAddr> = answer.v4.addresses.iter().map(|a| a.addr).collect();
+                    sim.log(format!("ANSWER {id} {got:?} {:?} {:?}", answer.v4.messages, answer.v4.error));
+                    book.lock().unwrap().answered.insert(id, got);
+                }
+                Err(error) => {
+                    sim.log(format!("ERROR {id} {error}"));
+                    note(format!("add: {error}"));
+                    book.lock().unwrap().failed.insert(id, error.to_string());
+                }
+            }
+        }
+        Op::Named { host, id, addr } => {
+            match run(&sim, &clock, request_ip(host, &id, &addr.to_string())).await {
+                Ok(()) => {
+                    sim.log(format!("ANSWER {id} {addr}"));
+                    book.lock().unwrap().answered.insert(id, [addr].into());
+                }
+                Err(error) => {
+                    sim.log(format!("ERROR {id} {error}"));
+                    book.lock().unwrap().failed.insert(id, error.to_string());
+                }
+            }
+        }
+        Op::Del(id) => {
+            book.lock().unwrap().given_up.insert(id.clone());
+            if let Err(error) = run(&sim, &clock, ReleaseByHandle::new(vec![handle(&id)], None)).await {
+                note(format!("del: {error}"));
+            }
+        }
+        Op::Release(id) => {
+            let held = book.lock().unwrap().answered.get(&id).cloned().unwrap_or_default();
+            book.lock().unwrap().given_up.insert(id.clone());
+            let ips = held
+                .iter()
+                .map(|addr| ReleaseIp { addr: *addr, handle: Some(id.clone()), sequence: None })
+                .collect();
+            if let Err(error) = run(&sim, &clock, ReleaseIps::new(ips)).await {
+                note(format!("release: {error}"));
+            }
+        }
+        Op::GiveUp { host: name, empty } => {
+            if let Err(error) =
+                run(&sim, &clock, ReleaseAffinities { which: Which::Owner(host(name)), must_be_empty: empty })
+                    .await
+            {
+                note(format!("give up: {error}"));
+            }
+        }
+        Op::DropPool => {
+            if let Err(error) = run(
+                &sim,
+                &clock,
+                ReleaseAffinities { which: Which::Within(cidr("10.0.0.0/8")), must_be_empty: false },
+            )
+            .await
+            {
+                note(format!("drop pool: {error}"));
+            }
+        }
+        Op::CalicoAdd { host, id, n } => {
+            let (by, calico) = calico(Request::Foreign(handle(&id)));
+            let got: BTreeSet<IpAddr> = calico.add(host, &id, n, &pool()).await.into_iter().collect();
+            sim.witness.answered(by, Answer::Holds(got.clone()));
+            sim.log(format!("ANSWER (calico) {id} {got:?}"));
+            book.lock().unwrap().answered.insert(id, got);
+        }
+        Op::CalicoDel(id) => {
+            book.lock().unwrap().given_up.insert(id.clone());
+            let (by, calico) = calico(Request::ReleaseHandles(vec![handle(&id)]));
+            calico.del(&id).await;
+            // It does not tell whether it succeeded.
+            sim.witness.answered(by, Answer::Failed);
+        }
+        Op::CalicoGiveUp { host, empty } => {
+            let (by, calico) = calico(Request::Other);
+            calico.give_up(host, empty).await;
+            sim.witness.answered(by, Answer::Done);
+        }
+        Op::CalicoCollect(id) => {
+            book.lock().unwrap().given_up.insert(id.clone());
+            let (by, calico) = calico(Request::ReleaseHandles(vec![handle(&id)]));
+            calico.collect(&id).await;
+            sim.witness.answered(by, Answer::Failed);
+        }
+        Op::Pool { disabled } => {
+            give_way().await;
+            world.pool_with(
+                "pool",
+                serde_json::json!({"cidr": "10.0.0.0/28", "blockSize": 30, "disabled": disabled}),
+            );
+            sim.stored(Key::global(Kind::IPPool, "pool"));
+        }
+        Op::Wait(seconds) => {
+            give_way().await;
+            clock.advance(seconds);
+        }
+        Op::Vm { host } => {
+            let mut wanted =
+                AutoAssign { all_or_nothing: true, max_per_handle: Some(1), ..request(host, "vm", 1, 0) };
+            wanted.attributes.insert("timestamp".into(), format!("{:?}", clock.now()));
+            match run(&sim, &clock, wanted).await {
+                Ok(answer) => {
+                    let got: BTreeSet<IpAddr> = answer.v4.addresses.iter().map(|a| a.addr).collect();
+                    sim.log(format!("ANSWER vm {got:?} {:?} {:?}", answer.v4.messages, answer.v4.error));
+                    if !got.is_empty() {
+                        book.lock().unwrap().answered.insert("vm".into(), got);
+                    }
+                }
+                Err(error) => note(format!("vm: {error}")),
+            }
+        }
+        Op::Label { host, no } => {
+            give_way().await;
+            world.node(host, if no { &[("no", "")] } else { &[] });
+            sim.stored(Key::global(Kind::Node, host));
+        }
+        Op::Cooldown(seconds) => {
+            give_way().await;
+            let strict = world
+                .record(&Key::IpamConfig)
+                .and_then(|r| r.ipam_config().map(|c| c.strict_affinity))
+                .unwrap_or_default();
+            world.config(|c| {
+                c.strict_affinity = strict;
+                c.cooldown_seconds = seconds;
+            });
+            sim.stored(Key::IpamConfig);
+        }
+        Op::Dual { host, id } => {
+            let wanted = AutoAssign { all_or_nothing: true, ..request(host, &id, 1, 1) };
+            match run(&sim, &clock, wanted).await {
+                Ok(answer) => {
+                    let got: BTreeSet<IpAddr> =
+                        answer.v4.addresses.iter().chain(&answer.v6.addresses).map(|a| a.addr).collect();
+                    sim.log(format!("ANSWER {id} {got:?} {:?} {:?}", answer.v4.messages, answer.v4.error));
+                    assert!(got.is_empty() || got.len() == 2, "half of a dual-stack answer");
+                    book.lock().unwrap().answered.insert(id, got);
+                }
+                Err(error) => {
+                    sim.log(format!("ERROR {id} {error}"));
+                    note(format!("add: {error}"));
+                    book.lock().unwrap().failed.insert(id, error.to_string());
+                }
+            }
+        }
+        Op::One { host: name, block, empty } => {
+            let cidr = BlockCidr::holding(api::cidr::offset(ip("10.0.0.0"), block * 4), 30).unwrap();
+            if let Err(error) = run(
+                &sim,
+                &clock,
+                ReleaseAffinities { which: Which::One(host(name), cidr), must_be_empty: empty },
+            )
+            .await
+            {
+                note(format!("one: {error}"));
+            }
+        }
+    }
+    sim.log(format!("END {op:?}"));
+}

@@ -142,7 +142,7 @@ pub enum Violation {
         /// The address.
         addr: IpAddr,
         /// How many such addresses there are.
-        count: usize,
+        count: u32,
         /// The pool.
         pool: String,
         /// The host that asked.
@@ -256,8 +256,7 @@ impl fmt::Display for Violation {
                 f.write_str("is not as the last acknowledged write, or a later one, left it")
             }
             Violation::Overlooked { addr, count, host, .. } => {
-                let count = u32::try_from(*count).unwrap_or(u32::MAX);
-                write!(f, "host {host} got too few addresses, but {addr} was free{}", more(count))
+                write!(f, "host {host} got too few addresses, but {addr} was free{}", more(*count))
             }
         }
     }

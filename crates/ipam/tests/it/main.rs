@@ -19,6 +19,7 @@ mod release;
 mod review;
 mod scale;
 mod sim;
+mod stream;
 mod verdicts;
 mod warm;
 mod witness;

@@ -131,6 +131,7 @@ pub(super) fn check(running: &Running, answer: &Answer, tell: &mut impl FnMut(Vi
     };
     if let Some((addr, pool)) = overlooked.first() {
         let (addr, pool, host) = (**addr, (*pool).clone(), host.clone());
-        tell(Violation::Overlooked { addr, count: overlooked.len(), pool, host });
+        let count = overlooked.len() as u32;
+        tell(Violation::Overlooked { addr, count, pool, host });
     }
 }

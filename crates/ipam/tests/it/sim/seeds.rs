@@ -323,6 +323,9 @@ pub(super) fn simulate(seed: u64, config: Config) -> Result<Stats, String> {
             world.blocks().iter().map(|b| (b.cidr, b.affinity.clone())).collect::<Vec<_>>()
         ));
     }
+    if let Some(violation) = sim.witness.left_by_failed().first() {
+        return fail(format!("after healing: {violation}"));
+    }
     match wrong(&world, &sim.witness, &mut stats) {
         Some(what) => fail(format!("after healing: {what}")),
         None => Ok(stats),

@@ -190,7 +190,7 @@ fn a_request_takes_back_its_own() {
 
 /// What is there before a request, what happens while it runs, and how many addresses it overlooks where it
 /// gets none of the two that it asks for.
-type Search = (&'static str, Vec<(Key, Value)>, fn(&mut Cluster), fn(&mut Cluster), usize);
+type Search = (&'static str, Vec<(Key, Value)>, fn(&mut Cluster), fn(&mut Cluster), u32);
 
 fn searches() -> Vec<Search> {
     fn nothing(_: &mut Cluster) {}
@@ -262,7 +262,7 @@ fn a_free_address_is_found() {
         cluster.ask(1, assign("a", "h", 2));
         between(&mut cluster);
         cluster.answer(1, got(&[], 2));
-        let counts: Vec<usize> = cluster
+        let counts: Vec<u32> = cluster
             .told
             .iter()
             .map(|violation| match violation {

@@ -31,6 +31,12 @@ impl Witness {
         Witness(Arc::new(Mutex::new(Seen { history, told: Vec::new(), requests: 0 })))
     }
 
+    /// The same of a store that honours guards.
+    pub fn with_guards(self) -> Witness {
+        let seen = self.0.lock().unwrap().clone();
+        Witness(Arc::new(Mutex::new(Seen { history: seen.history.with_guards(), ..seen })))
+    }
+
     /// One that has seen the same, for a cluster that goes on by itself.
     pub fn fork(&self) -> Witness {
         Witness(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))

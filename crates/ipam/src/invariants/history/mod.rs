@@ -110,12 +110,15 @@ pub enum Event {
     },
 }
 
-/// Checks what happens to a cluster, event by event, and tells violations as they occur. It keeps all that
-/// happened to pools, nodes and reservations, and what is stored now.
+/// Checks what happens to a cluster, event by event, and tells violations as they occur.
+///
+/// It keeps what is stored now, every request, and all changes of pools, nodes and reservations: enough for
+/// tests and simulations, too much for a program that runs on.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     /// Counts the events.
     step: u64,
+    honours_guards: bool,
     stored: Stored,
     rules: rules::Rules,
     requests: BTreeMap<RequestId, Running>,
@@ -185,6 +188,12 @@ impl History {
         history
     }
 
+    /// On a store that honours guards: a pool must allow an allocation at the very moment of its write.
+    pub fn with_guards(mut self) -> History {
+        self.honours_guards = true;
+        self
+    }
+
     /// Takes the next event.
     pub fn feed(&mut self, event: Event, tell: &mut impl FnMut(Violation)) {
         self.step += 1;
@@ -232,7 +241,8 @@ impl History {
             for (addr, held) in after.iter().filter(|(addr, held)| before.get(addr) != Some(held)) {
                 self.stale.taken(*addr, by, self.step);
                 if let Some((_, running)) = running {
-                    allowed::check(&self.rules, running, cidr, *addr, held, tell);
+                    let rules = (&self.rules, self.honours_guards);
+                    allowed::check(rules, running, cidr, *addr, held, tell);
                 }
             }
             for (addr, held) in before.iter().filter(|(addr, held)| after.get(addr) != Some(held)) {

@@ -86,9 +86,9 @@ impl Rules {
         (matches!(request, Request::Named(_)) || !is_reserved) && allows(pool, request, addr, labels)
     }
 
-    /// Whether some pool has allowed a request an address at any time from a step on. What is read of pools,
-    /// nodes and reservations may be of different moments.
-    pub fn allowed_since(&self, step: u64, request: &Request, addr: IpAddr) -> bool {
+    /// Whether some pool has allowed a request an address at any time from a step on, or allows it now. What
+    /// is read of pools, nodes and reservations may be of different moments.
+    pub fn allowed_since(&self, step: u64, now: bool, request: &Request, addr: IpAddr) -> bool {
         let mut all = self.reserved.since(step).peekable();
         let was_free = matches!(request, Request::Named(_))
             || all.peek().is_none()
@@ -99,7 +99,8 @@ impl Rules {
             Some(changes) => changes.since(step).map(Option::as_ref).collect(),
             None => vec![None],
         };
-        let mut pools = self.pools.values().flat_map(|changes| changes.since(step)).flatten();
+        let pools_since = if now { u64::MAX } else { step };
+        let mut pools = self.pools.values().flat_map(|changes| changes.since(pools_since)).flatten();
         was_free && pools.any(|pool| labels.iter().any(|labels| allows(pool, request, addr, *labels)))
     }
 }

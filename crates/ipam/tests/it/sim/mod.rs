@@ -123,6 +123,15 @@ fn sim_pools_kube() {
     assert_eq!(sweep("kube pools", Config { pools: true, ..BASE }, SEEDS), 0);
 }
 #[test]
+fn sim_pools_etcd() {
+    assert_eq!(sweep("etcd pools", Config { pools: true, mode: Mode::Etcd, ..BASE }, SEEDS), 0);
+}
+#[test]
+fn sim_pools_lost_etcd() {
+    let config = Config { pools: true, lost: 100, mode: Mode::Etcd, ..BASE };
+    assert_eq!(sweep("etcd pools lost", config, SEEDS), 0);
+}
+#[test]
 fn sim_no_give_up_kube() {
     assert_eq!(sweep("kube no give up", Config { give_up: false, tasks: 4, ..BASE }, SEEDS), 0);
 }

@@ -55,6 +55,7 @@ pub(super) fn simulate(seed: u64, config: Config) -> Result<Stats, String> {
         late_transactions: vec![],
         log: vec![],
     }));
+    let witness = Witness::of(&world.store);
     let sim = Sim {
         mem: world.store.clone(),
         shared: shared.clone(),
@@ -62,7 +63,7 @@ pub(super) fn simulate(seed: u64, config: Config) -> Result<Stats, String> {
         lost: 0,
         who: 99,
         request: 0,
-        witness: Witness::of(&world.store),
+        witness: if config.mode == Mode::Etcd { witness.with_guards() } else { witness },
     };
     let book = Arc::new(Mutex::new(Book::default()));
     let mut stats = Stats::default();

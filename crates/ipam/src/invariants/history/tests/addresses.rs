@@ -93,6 +93,25 @@ fn an_allocation_lies_in_a_pool_that_allows_it() {
     }
 }
 
+/// Where guards are honoured, only the pool of the very moment counts; nodes and reservations are not guarded.
+#[test]
+fn a_guarded_pool_allows_an_allocation_when_it_is_made() {
+    let disabled = || pool(json!({"disabled": true}));
+    for (before, between, is_allowed) in [
+        (pool(json!({})), disabled(), false),
+        (disabled(), pool(json!({})), true),
+        (node("a", json!({})), reserved(&["10.0.0.1"]), true),
+    ] {
+        let mut cluster = Cluster::new();
+        cluster.history = cluster.history.with_guards();
+        cluster.store(before);
+        cluster.ask(1, assign("a", "h", 1));
+        cluster.store(between);
+        cluster.take(1, "10.0.0.1", "h");
+        assert_eq!(cluster.told().is_empty(), is_allowed);
+    }
+}
+
 #[test]
 fn a_pool_that_is_gone_allows_nothing() {
     let mut cluster = Cluster::new();

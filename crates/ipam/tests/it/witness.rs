@@ -1,5 +1,6 @@
 //! Sees all that happens to a cluster in memory, and tells what does not hold.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,13 +23,17 @@ struct Seen {
     history: History,
     told: Vec<Violation>,
     requests: RequestId,
+    /// What was stored when it caught up last, and what was written since.
+    keys: BTreeSet<Key>,
 }
 
 impl Witness {
     /// Of what is stored now. From now on all writes must be told.
     pub fn of(store: &MemoryStore) -> Witness {
-        let history = History::of(&store.records());
-        Witness(Arc::new(Mutex::new(Seen { history, told: Vec::new(), requests: 0 })))
+        let records = store.records();
+        let (history, keys) =
+            (History::of(&records), records.iter().map(|record| record.key.clone()).collect());
+        Witness(Arc::new(Mutex::new(Seen { history, told: Vec::new(), requests: 0, keys })))
     }
 
     /// The same of a store that honours guards.
@@ -43,7 +48,10 @@ impl Witness {
     }
 
     fn feed(&self, event: Event) {
-        let Seen { history, told, .. } = &mut *self.0.lock().unwrap();
+        let Seen { history, told, keys, .. } = &mut *self.0.lock().unwrap();
+        if let Event::Wrote { key, .. } = &event {
+            keys.insert(key.clone());
+        }
         history.feed(event, &mut |violation| told.push(violation));
     }
 
@@ -82,6 +90,22 @@ impl Witness {
     pub fn check(&self, what: &str) {
         let texts: Vec<String> = self.told().iter().map(|violation| violation.to_string()).collect();
         assert!(texts.is_empty(), "{what} {texts:#?}");
+    }
+
+    /// Somebody who is no request has changed the store: sees all that is different.
+    pub fn catch_up(&self, store: &MemoryStore) {
+        let records = store.records();
+        let gone: Vec<Key> = {
+            let mut seen = self.0.lock().unwrap();
+            let known = std::mem::take(&mut seen.keys);
+            seen.keys = records.iter().map(|record| record.key.clone()).collect();
+            known.difference(&seen.keys).cloned().collect()
+        };
+        gone.into_iter().for_each(|key| self.feed(Event::Wrote { by: None, key, value: None }));
+        for record in records {
+            let value = Some(Arc::new(record.value.clone()));
+            self.feed(Event::Wrote { by: None, key: record.key.clone(), value });
+        }
     }
 
     /// What did not hold so far.

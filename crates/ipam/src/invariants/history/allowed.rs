@@ -1,8 +1,8 @@
 //! An allocation lay in a pool that allowed it when it was made.
 //!
 //! On a store that does not honour guards, a pool may change between the read on which an allocation rests
-//! and its write; and nodes and reservations are guarded nowhere. For these it is enough that they allowed the
-//! allocation at some time after the request began.
+//! and its write; and nodes and reservations are guarded nowhere. For these it is enough that they allowed
+//! the allocation at some time after the request began.
 
 use std::net::IpAddr;
 

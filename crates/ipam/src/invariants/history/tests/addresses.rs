@@ -93,7 +93,8 @@ fn an_allocation_lies_in_a_pool_that_allows_it() {
     }
 }
 
-/// Where guards are honoured, only the pool of the very moment counts; nodes and reservations are not guarded.
+/// Where guards are honoured, only the pool of the very moment counts; nodes and reservations are not
+/// guarded.
 #[test]
 fn a_guarded_pool_allows_an_allocation_when_it_is_made() {
     let disabled = || pool(json!({"disabled": true}));

@@ -9,6 +9,7 @@ mod damage;
 mod explorer;
 mod faults;
 mod late;
+mod lost;
 mod model;
 mod operations;
 mod owners;

@@ -137,6 +137,9 @@ impl<S: Sink> Context<'_, S> {
     /// Claims blocks, then borrows addresses, until nothing is missing.
     fn take_more(&self, draft: &mut FamilyDraft, search: &Search<'_, S>, mut owned: u32) -> Result<(), Stop> {
         let limit = self.limit();
+        if owned < limit && self.config.auto_allocate_blocks {
+            owned += self.take_up(draft, search)?;
+        }
         while draft.missing() > 0 {
             if owned >= limit {
                 draft.tell(Verdict::BlockLimit(limit), self.sink);
@@ -158,6 +161,26 @@ impl<S: Sink> Context<'_, S> {
             }
         }
         Ok(())
+    }
+
+    /// Takes up again the blocks that name the owner though it has no affinity to them: the affinity was
+    /// lost, or taken back while the block was being claimed. The affinity is made again, also of a block
+    /// that is full, so that the next request finds it and counts it. Gives how many blocks there are.
+    fn take_up(&self, draft: &mut FamilyDraft, search: &Search<'_, S>) -> Result<u32, Stop> {
+        let blocks = search.unattended()?;
+        let unsettled = |cidr: &BlockCidr| !draft.takes_from(*cidr);
+        let blocks: Vec<BlockCidr> = blocks.into_iter().filter(unsettled).collect();
+        self.need_blocks(blocks.iter().copied())?;
+        let mut lost = 0;
+        for cidr in blocks.into_iter().filter(|cidr| self.is_mine(*cidr)) {
+            lost += 1;
+            self.take_stored(draft, cidr, Source::Healed);
+            if let (false, Some(Some((stored, revision)))) = (draft.takes_from(cidr), self.view.block(cidr)) {
+                let source = Source::Healed(revision.clone());
+                draft.take(Taking { block: stored.clone(), source, addresses: Vec::new() });
+            }
+        }
+        Ok(lost)
     }
 
     /// The smaller of the request's limit and the configuration's, where both are given. A negative one in

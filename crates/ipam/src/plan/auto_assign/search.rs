@@ -1,10 +1,11 @@
 //! Searches the blocks of all hosts, in the order of one host.
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use api::{BlockCidr, BlockHeader, Family, Key, Owner, Pool, cidr};
-use store::{Depth, Scope, Slot};
+use store::{Depth, ReadSet, Scope, Slot};
 
 use super::family::{Context, Stop};
 use crate::pools::Choice;
@@ -15,6 +16,9 @@ use crate::verdict::{BlockVerdict, Sink};
 
 /// How many headers are read at once.
 pub(super) const PAGE: usize = 500;
+/// How many blocks without an affinity a claim reads, at most. A host that claims a block takes the first
+/// free one in its order, so its lost blocks are near the start of that order.
+const UNATTENDED: usize = 64;
 
 /// A search through the pools of a family. It reads and computes each thing when that is first needed.
 pub(super) struct Search<'a, S> {
@@ -74,17 +78,68 @@ impl<'a, S: Sink> Search<'a, S> {
         }))
     }
 
-    /// Demands the keys of all blocks. At the same time it reads the owner's affinity to the first block of
-    /// its ring: old releases of Calico wrote affinities to Kubernetes without labels, so a list by label
-    /// lacks them, though their blocks are the owner's.
+    /// Demands the keys of all blocks and of everybody's affinities. The affinities are in the same read as
+    /// the blocks, so a claim takes no step more for them.
     fn need_keys(&self) -> Result<(), Stop> {
-        let Err(Stop::Fetch(set)) = self.context.need_all(self.family, Depth::Key) else { return Ok(()) };
-        let first = self.pools.first().zip(self.rings().first().and_then(Option::as_ref));
-        let first = first.and_then(|(pool, ring)| pool.block_at(ring.at(0)?));
-        let unseen =
-            first.filter(|block| self.context.view.affinity(self.context.owner, *block) == Some(None));
-        let owner = self.context.owner;
-        Err(Stop::Fetch(set.keys(unseen.map(|block| Key::Affinity { owner: owner.clone(), block }))))
+        let mut set = ReadSet::new();
+        for scope in [Scope::Blocks { family: Some(self.family) }, self.affinities()] {
+            if !self.context.view.is_complete(&scope, Depth::Key) {
+                set = set.scope(scope, Depth::Key);
+            }
+        }
+        if set.is_empty() { Ok(()) } else { Err(Stop::Fetch(set)) }
+    }
+
+    fn affinities(&self) -> Scope {
+        Scope::Affinities { owner: None, family: Some(self.family) }
+    }
+
+    /// The blocks of the pools to which nobody has an affinity, in the host's order, at most
+    /// [`UNATTENDED`]. Such a block is nobody's, or its owner's affinity was lost.
+    ///
+    /// First it reads the owner's affinities that the list by owner lacks: old releases of Calico wrote
+    /// affinities to Kubernetes without the labels by which that list is made. The planner begins again with
+    /// them.
+    pub fn unattended(&self) -> Result<Vec<BlockCidr>, Stop> {
+        self.need_keys()?;
+        let view = self.context.view;
+        let mut attended: BTreeSet<BlockCidr> = BTreeSet::new();
+        let mut unlisted = Vec::new();
+        let affinities = self.affinities();
+        for (key, slot) in view.slots(&affinities).filter(|(_, slot)| **slot != Slot::Absent) {
+            let Key::Affinity { owner, block } = key else { continue };
+            attended.insert(*block);
+            if owner == self.context.owner && matches!(slot, Slot::Key(_)) {
+                unlisted.push(key.clone());
+            }
+        }
+        if !unlisted.is_empty() {
+            return Err(Stop::Fetch(ReadSet::new().keys(unlisted)));
+        }
+        let blocks = Scope::Blocks { family: Some(self.family) };
+        let stored = view.slots(&blocks).filter(|(_, slot)| **slot != Slot::Absent);
+        let mut found: Vec<(usize, u128, BlockCidr)> = Vec::new();
+        for (key, _) in stored {
+            if let Key::Block(cidr) = key
+                && !attended.contains(cidr)
+            {
+                found.extend(self.places(*cidr).map(|(pool, steps)| (pool, steps, *cidr)));
+            }
+        }
+        found.sort_unstable();
+        let mut blocks: Vec<BlockCidr> = found.into_iter().map(|(.., cidr)| cidr).collect();
+        blocks.dedup();
+        blocks.truncate(UNATTENDED);
+        Ok(blocks)
+    }
+
+    /// The pools into whose blocks a block fits, by index, and how far it is from the start of the ring.
+    fn places(&self, cidr: BlockCidr) -> impl Iterator<Item = (usize, u128)> {
+        self.pools.iter().zip(self.rings()).enumerate().filter_map(move |(at, (pool, ring))| {
+            let index = pool.index_of(cidr.cidr().first())?;
+            let steps = ring.as_ref()?.steps_to(index);
+            (cidr.cidr().prefix() == pool.block_size).then_some((at, steps))
+        })
     }
 
     /// The stored blocks that have their pool's block size, pool by pool, in the host's order.
@@ -107,12 +162,12 @@ impl<'a, S: Sink> Search<'a, S> {
                     continue;
                 }
                 let before = found.len();
-                let places = self.pools.iter().zip(self.rings()).enumerate();
-                found.extend(places.filter_map(|(pool, (place, ring))| {
-                    let index = place.index_of(cidr.cidr().first())?;
-                    let steps = ring.as_ref()?.steps_to(index);
-                    let is_block = cidr.cidr().prefix() == place.block_size;
-                    is_block.then(|| Candidate { pool, cidr: *cidr, header: header.clone(), steps })
+                let places = self.places(*cidr);
+                found.extend(places.map(|(pool, steps)| Candidate {
+                    pool,
+                    cidr: *cidr,
+                    header: header.clone(),
+                    steps,
                 }));
                 if found.len() == before {
                     self.context.tell(*cidr, BlockVerdict::OfNoPool);

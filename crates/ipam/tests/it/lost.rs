@@ -1,0 +1,127 @@
+//! What was lost, and who finds it again: affinities, and the labels of affinities.
+
+use std::time::Duration;
+
+use api::Key;
+use ipam::{AutoAssignError, run};
+use store::testing::{Counting, RecordType};
+use store::{Batch, MemoryStore, ReadSet, Report, Scope, Store, StoreError, View};
+
+use crate::world::*;
+
+fn lose_affinity(world: &World, owner: &str, block: &str) {
+    world.delete(Key::Affinity { owner: host(owner), block: block_cidr(block) });
+}
+
+/// A host with a limit of blocks takes up its block again, whether the block has room or is full, and counts
+/// it.
+#[test]
+fn a_block_without_its_affinity_is_taken_up_and_counted() {
+    for (limit, taken, held) in [(1, 1, 4), (1, 4, 4), (2, 4, 8), (2, 2, 8)] {
+        let world = World::with_pool("10.0.0.0/24", 30);
+        world.config(|config| {
+            config.strict_affinity = true;
+            config.max_blocks_per_host = limit;
+        });
+        world.auto(request("a", "before", taken, 0));
+        let first = world.blocks()[0].cidr;
+        lose_affinity(&world, "a", &first.to_string());
+        let answer = world.auto(request("a", "after", 9, 0));
+        let what = format!("limit {limit}, {taken} taken");
+        assert_eq!(world.assigned().len(), held, "{what}");
+        assert_eq!(answer.v4.error, Some(AutoAssignError::BlockLimit), "{what}");
+        assert_eq!(world.blocks().len(), limit as usize, "{what}");
+        assert!(world.affinities().contains(&format!("a {first} Confirmed")), "{what}");
+        assert_eq!(world.affinities().len(), limit as usize, "{what}");
+    }
+}
+
+/// What a claim reads besides the keys: of the blocks of others with an affinity none, of those without one
+/// the nearest.
+#[test]
+fn blocks_without_affinities_are_read_up_to_a_bound() {
+    for (lost, read) in [(0, 0), (3, 3), (200, 64)] {
+        let world = full_pool("10.0.0.0/22", 30, 20, 0);
+        for block in world.blocks().iter().take(lost) {
+            lose_affinity(&world, "other", &block.cidr.to_string());
+        }
+        let counting = Counting::new(world.store.clone());
+        let answer = block_on(run(&counting, &world.clock, request("a", "h", 1, 0).planner(), WITHIN));
+        assert_eq!(answer.unwrap().v4.addresses.len(), 1);
+        let counts = counting.counts();
+        // The nearest of the lost blocks may be as far as it wants; all that is read of any is a claim's.
+        let blocks = counts.records.get(&RecordType::Block).copied().unwrap_or_default();
+        let keys = world.blocks().len() as u64 - 1;
+        assert_eq!((blocks, counts.reads), (keys + read, 2 + u64::from(read > 0)), "{lost} lost");
+    }
+}
+
+/// A store whose list of the affinities of one owner lacks some, as in Kubernetes where they have no labels.
+struct Unlabelled {
+    inner: Counting<MemoryStore>,
+    hidden: fn(&Key) -> bool,
+}
+
+impl Store for Unlabelled {
+    type Watch = <MemoryStore as Store>::Watch;
+    async fn read(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
+        let whole = self.inner.read(set, within).await?;
+        let mut view = View::new();
+        let is_named = |key: &Key| set.keys.iter().any(|(named, _)| named == key);
+        let is_listed = |key: &Key| {
+            let is_of_all = |scope: &Scope| !matches!(scope, Scope::Affinities { owner: Some(_), .. });
+            set.scopes.iter().any(|read| is_of_all(&read.scope) && read.scope.holds(key))
+        };
+        for (key, slot) in whole.all() {
+            if !(self.hidden)(key) || is_named(key) || is_listed(key) {
+                view.insert(key.clone(), slot.clone());
+            }
+        }
+        for read in &set.scopes {
+            // The server's list of affinities is told in full, whatever is asked for.
+            view.page_read(read, None);
+        }
+        Ok(view)
+    }
+    async fn commit(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {
+        self.inner.commit(batch, within).await
+    }
+    async fn watch(&self, scope: Scope) -> Result<Self::Watch, StoreError> {
+        self.inner.watch(scope).await
+    }
+}
+
+/// All blocks are found whose affinities have no labels, wherever they are in the host's order; names of
+/// hosts may have dots.
+#[test]
+fn every_unlabelled_affinity_is_found() {
+    for name in ["a", "a.example.org", "a.example.com"] {
+        let world = World::with_pool("10.0.0.0/24", 30);
+        ["a", "a.example.org", "a.example.com"].iter().for_each(|name| world.node(name, &[]));
+        world.config(|config| {
+            config.strict_affinity = true;
+            config.max_blocks_per_host = 4;
+        });
+        // Its namesake up to the dot has blocks, too.
+        world.auto(request(if name == "a" { "a.example.org" } else { "a" }, "other", 6, 0));
+        let before = world.auto(request(name, "before", 16, 0));
+        assert_eq!(before.v4.addresses.len(), 16);
+        let (second, third) = (before.v4.addresses[5].addr, before.v4.addresses[9].addr);
+        world.release(vec![just(&second.to_string()), just(&third.to_string())]);
+        let store = Unlabelled {
+            inner: Counting::new(world.store.clone()),
+            hidden: |key| matches!(key, Key::Affinity { .. }),
+        };
+        let answer = block_on(run(&store, &world.clock, request(name, "after", 3, 0).planner(), WITHIN));
+        let answer = answer.unwrap().v4;
+        let mut got: Vec<_> = answer.addresses.iter().map(|address| address.addr).collect();
+        got.sort();
+        let mut wanted = vec![second, third];
+        wanted.sort();
+        assert_eq!((got, answer.error), (wanted, Some(AutoAssignError::BlockLimit)), "{name}");
+        world.check();
+        let own = format!("{name} ");
+        let confirmed = world.affinities().into_iter().filter(|text| text.starts_with(&own));
+        assert_eq!(confirmed.count(), 4, "{name}");
+    }
+}

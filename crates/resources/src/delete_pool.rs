@@ -17,6 +17,10 @@ use crate::error::{Error, Identifier};
 use crate::metadata;
 use crate::pools;
 
+/// How often the affinities to a pool's blocks are listed and released. Hosts that have seen the pool enabled
+/// may claim blocks for a while.
+const PASSES: u32 = 20;
+
 impl<S: Store, E: Effects> Client<'_, S, E> {
     pub(crate) async fn delete_pool(&self, id: &Identifier, wanted: Option<&str>) -> Result<Resource, Error> {
         let mut wanted = wanted.map(str::to_string);
@@ -81,21 +85,36 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
 
     /// Releases the affinities of the pool's blocks, until there are none. A block that is also in another
     /// pool's network belongs to that pool, and is left alone.
+    ///
+    /// # Errors
+    /// Also when there are always more: somebody keeps claiming blocks of the pool, or an affinity is in the
+    /// list and cannot be found by its name, so that it cannot be released either.
     async fn release_network(&self, pool: &Resource) -> Result<(), Error> {
         let Some(cidr) = pools::cidr(pool) else { return Ok(()) };
         let set = ReadSet::new()
             .scope(Scope::Affinities { owner: None, family: Some(cidr.family()) }, Depth::Key)
             .scope(Scope::kind(Kind::IPPool), Depth::Full);
-        loop {
+        let mut left = None;
+        for attempt in 0..PASSES {
+            if attempt > 1 {
+                self.pause(attempt).await;
+            }
             let view = self.read(&set).await?;
             let affinities = affinities_of(&view, pool.name(), &cidr);
-            if affinities.is_empty() {
+            left = affinities.first().cloned();
+            if left.is_none() {
                 return Ok(());
             }
             for (owner, block) in affinities {
                 self.release_affinities(Which::One(owner, block)).await?;
             }
         }
+        let Some((owner, block)) = left else { return Ok(()) };
+        Err(Error::Release(format!(
+            "{} still has an affinity to the block {block} after the affinities to blocks of {cidr} were released {PASSES} times: \
+             either it goes on claiming blocks, or the record has another name than this owner and block give",
+            owner.name()
+        )))
     }
 
     /// Releases affinities until none is left.

@@ -1,8 +1,10 @@
 //! Pools with overlapping networks, and the deletion and splitting of pools.
 
+use std::time::Duration;
+
 use api::{Affinity, AffinityState, Block, BlockCidr, Key, Kind, Owner, Value};
 use serde_json::json;
-use store::MemoryStore;
+use store::{MemoryStore, ReadSet};
 
 use crate::common::{Fixed, allocation_keys, assign, client, id, pool, resource, run, stored};
 
@@ -110,6 +112,51 @@ fn whoever_claims_late_is_swept_up() {
     run(client(&store, &effects).delete(&id(Kind::IPPool, "a"), None)).unwrap();
     let left = allocation_keys(store.inner());
     assert!(left.iter().all(|key| !key.contains("10.0.0.16")), "{left:?}");
+}
+
+/// Lists an affinity that is not found by its name, as Kubernetes does where an object's name is not the one
+/// that its content gives.
+struct Misnamed(MemoryStore, Key);
+
+impl store::Store for Misnamed {
+    type Watch = <MemoryStore as store::Store>::Watch;
+    async fn read(&self, set: &ReadSet, within: Duration) -> Result<store::View, store::StoreError> {
+        let mut view = self.0.read(set, within).await?;
+        if set.scopes.iter().any(|read| read.scope.holds(&self.1)) {
+            view.insert(self.1.clone(), store::Slot::Key(api::Revision::from(7)));
+        }
+        Ok(view)
+    }
+    async fn commit(
+        &self,
+        batch: &store::Batch,
+        within: Duration,
+    ) -> Result<store::Report, store::StoreError> {
+        self.0.commit(batch, within).await
+    }
+    async fn watch(&self, scope: store::Scope) -> Result<Self::Watch, store::StoreError> {
+        self.0.watch(scope).await
+    }
+}
+
+/// The deletion ends, and says which affinity is in the way.
+#[test]
+fn an_affinity_that_cannot_be_released_ends_the_deletion() {
+    let (memory, effects) = (MemoryStore::new(), Fixed::default());
+    run(client(&memory, &effects).create(&pool("a", "10.0.0.0/24"))).unwrap();
+    let affinity = |block: &str| {
+        let owner = Owner::Host("n1".to_string());
+        Key::Affinity { owner, block: block.parse().unwrap() }
+    };
+    let store = Misnamed(memory.clone(), affinity("10.0.0.16/30"));
+    let error = run(client(&store, &effects).delete(&id(Kind::IPPool, "a"), None)).unwrap_err().to_string();
+    for part in ["n1", "10.0.0.16/30", "10.0.0.0/24", "another name"] {
+        assert!(error.contains(part), "{part} {error}");
+    }
+    assert!(stored(&memory, &id(Kind::IPPool, "a")).is_some(), "the pool stays");
+    let store = Misnamed(memory.clone(), affinity("10.9.0.16/30"));
+    run(client(&store, &effects).delete(&id(Kind::IPPool, "a"), None)).unwrap();
+    assert_eq!(stored(&memory, &id(Kind::IPPool, "a")), None, "another pool's does not matter");
 }
 
 fn claim(store: &MemoryStore, cidr: &str) {

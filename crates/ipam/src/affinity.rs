@@ -122,6 +122,10 @@ pub fn drop_stale(batch: &mut Batch, owner: &Owner, block: BlockCidr, revision: 
 /// Adds the writes by which an owner releases a block: affinity pending deletion; block deleted if it is
 /// empty, else stored without owner; affinity deleted. `block` is the content to store, `expect` the state of
 /// the stored record. Gives the index of the block's write.
+///
+/// The state is written even if it is that already, or there is no affinity. The block may have been read
+/// after the affinity, and meanwhile the owner may have healed it: then this first write is refused, and a
+/// confirmed affinity keeps its block.
 pub fn release(
     batch: &mut Batch,
     owner: &Owner,
@@ -129,17 +133,11 @@ pub fn release(
     mut block: Block,
     expect: Expect,
 ) -> usize {
-    let key = Key::Affinity { owner: owner.clone(), block: block.cidr };
-    let leaving = found.map(|(affinity, revision)| match affinity.state {
-        // An earlier release has already set this state. The deletion below is itself a compare-and-swap, so
-        // no write is needed here.
-        AffinityState::PendingDeletion => Expect::Revision(revision.clone()),
-        _ => {
-            let value = Value::Affinity(Affinity::new(AffinityState::PendingDeletion));
-            Expect::AsLeftBy(batch.put(key.clone(), Expect::Revision(revision.clone()), value))
-        }
-    });
     let cidr = block.cidr;
+    let key = Key::Affinity { owner: owner.clone(), block: cidr };
+    let expected = found.map_or(Expect::Absent, |(_, revision)| Expect::at(revision));
+    let leaving = Value::Affinity(Affinity::new(AffinityState::PendingDeletion));
+    let leaving = batch.put(key.clone(), expected, leaving);
     let written = if block::is_empty(&block) {
         batch.delete(Key::Block(cidr), expect)
     } else {
@@ -147,9 +145,7 @@ pub fn release(
         block::bump(&mut block);
         batch.put(Key::Block(cidr), expect, Value::Block(block))
     };
-    if let Some(leaving) = leaving {
-        batch.delete(key, leaving);
-    }
+    batch.delete(key, Expect::AsLeftBy(leaving));
     written
 }
 

@@ -1,7 +1,13 @@
 //! Releasing affinities, and claims and releases that stopped half-way.
 
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use api::{AffinityState, Key, Kind, Owner};
-use ipam::{ReleaseAffinities, ReleaseIp, Which};
+use ipam::{ReleaseAffinities, ReleaseIp, Which, run};
+use store::testing::fault::{Hook, Step};
+use store::testing::{CommitFault, FaultPlan, Faulty};
 
 use crate::world::*;
 
@@ -218,8 +224,46 @@ fn an_empty_block_is_reclaimed_after_a_minute() {
     assert_eq!(world.auto(request("a", "j", 1, 0)).v4.addresses.len(), 0, "it is in use");
 }
 
-/// An empty block without an owner is taken over, at once or later, depending on its claim time. Calico loses
-/// such blocks.
+/// A release reads an affinity that an earlier release left, or none, and then the block. In between the
+/// owner heals the block: it stays the owner's, and no confirmed affinity is without its block, even if the
+/// release ends after its first write.
+#[test]
+fn a_block_that_was_healed_while_it_was_to_be_released_stays() {
+    for state in [None, Some(AffinityState::PendingDeletion), Some(AffinityState::Pending)] {
+        for is_used in [false, true] {
+            let world = World::with_pool("10.0.0.0/30", 30);
+            world.add("a", "h");
+            if !is_used {
+                world.del("h");
+            }
+            match state {
+                Some(state) => world.affinity("a", "10.0.0.0/30", state),
+                None => world.delete(Key::Affinity { owner: host("a"), block: block_cidr("10.0.0.0/30") }),
+            }
+            let w = world.clone();
+            let reads = Arc::new(AtomicUsize::new(0));
+            let hook: Hook = Arc::new(move |step| {
+                if step == Step::BeforeRead && reads.fetch_add(1, Ordering::Relaxed) == 1 {
+                    let w = w.clone();
+                    let heal = move || w.run(request_ip("a", "healing", "10.0.0.3").planner()).unwrap();
+                    std::thread::spawn(heal).join().unwrap();
+                }
+                Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
+            });
+            let plan = FaultPlan::one_by_one().fault(0, CommitFault::Crash { writes: 1 });
+            let store = Faulty::new(world.store.clone(), plan).with_hook(hook);
+            let which = Which::One(host("a"), block_cidr("10.0.0.0/30"));
+            let planner = ReleaseAffinities { which, must_be_empty: false }.planner();
+            block_on(run(&store, &world.clock, planner, WITHIN)).unwrap_err();
+            assert!(world.assigned().values().any(|id| id == "healing"));
+            let owner = world.blocks()[0].affinity.clone();
+            assert_eq!(owner.as_deref(), Some("host:a"), "{state:?} {is_used}");
+            assert_eq!(world.affinities(), ["a 10.0.0.0/30 Confirmed"], "{state:?} {is_used}");
+        }
+    }
+}
+
+/// Nobody's empty block is taken over at once or later, as its claim time says; Calico loses such blocks.
 #[test]
 fn nobodys_empty_block_is_taken_over() {
     let world = World::with_pool("10.0.0.0/26", 26);

@@ -248,7 +248,7 @@ async fn attempts<S: Store, E: Effects, P: Planner>(
             Plan::Fetch(_) => continue,
         };
         match commit(store, budget, &batch).await {
-            Ok(report) if report.is_applied() => return Ok(answer),
+            Ok(report) if planner.is_answered_by(&report) => return Ok(answer),
             Ok(report) => {
                 planner.observe(&report);
                 match final_refusal(&report) {

@@ -200,10 +200,18 @@ impl AssignIpPlanner {
         block::collect(&mut block, now, config.cooldown_seconds);
         let strict = config.strict_affinity.then_some(owner_text.as_str());
         block::assign_addr(&mut block, self.request.addr, strict, self.progress.attribute())?;
+        Ok((block, expect))
+    }
+
+    /// Deletes the owner's affinity, if it is stale. The caller must write the block before, with the
+    /// revision by which the affinity was found to be stale: otherwise it could be that of a claim which the
+    /// owner has begun since.
+    fn tidy(&self, batch: &mut Batch, view: &View, cidr: BlockCidr) {
+        let seen = affinity::block_state(view, cidr, &self.owner.affinity_text());
+        let found = view.affinity(&self.owner, cidr).flatten();
         if let (BlockState::Anothers | BlockState::Ownerless, Some((_, revision))) = (seen, found) {
             affinity::drop_stale(batch, &self.owner, cidr, revision);
         }
-        Ok((block, expect))
     }
 }
 
@@ -253,9 +261,15 @@ impl Planner for AssignIpPlanner {
         if let Some((block, expect)) = taken {
             pools::guard(&mut batch, view, pool);
             purposes.place(&mut batch, block, expect, vec![self.request.addr]);
+            purposes.only_tidies_from(&batch);
+            self.tidy(&mut batch, view, cidr);
         }
         self.progress.intend(purposes);
         Ok(if batch.is_empty() { Plan::Done(()) } else { Plan::Commit { batch, answer: () } })
+    }
+
+    fn is_answered_by(&self, report: &Report) -> bool {
+        self.progress.is_answered_by(report)
     }
 
     fn observe(&mut self, report: &Report) {

@@ -33,7 +33,8 @@ pub use set_owner::{
 pub enum Plan<A> {
     /// The planner needs these records, too. Read them, and call the planner again with the wider view.
     Fetch(ReadSet),
-    /// Write this batch. If all of it is applied, the operation ends with the answer.
+    /// Write this batch. If all of it is applied, or all but what only tidies up
+    /// ([`Planner::is_answered_by`]), the operation ends with the answer.
     Commit {
         /// The batch to write.
         batch: Batch,
@@ -81,6 +82,12 @@ pub trait Planner {
     fn may_stand_warm(&self, answer: &Self::Answer) -> bool {
         let _ = answer;
         false
+    }
+
+    /// Whether the answer of the last batch that it planned stands. It may stand though the last writes were
+    /// refused, where these only tidy up.
+    fn is_answered_by(&self, report: &Report) -> bool {
+        report.is_applied()
     }
 
     /// Learns what came of the last batch that it planned, when not all of it was applied, and of every batch

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api::{AffinityState, Key, Kind, Owner};
-use ipam::{ReleaseAffinities, ReleaseIp, Which, run};
+use ipam::{ReleaseAffinities, ReleaseByHandle, ReleaseIp, Which, run};
 use store::testing::fault::{Hook, Step};
-use store::testing::{CommitFault, FaultPlan, Faulty};
+use store::testing::{CommitFault, Counting, FaultPlan, Faulty, RecordType};
 
 use crate::world::*;
 
@@ -224,6 +224,18 @@ fn an_empty_block_is_reclaimed_after_a_minute() {
     assert_eq!(world.auto(request("a", "j", 1, 0)).v4.addresses.len(), 0, "it is in use");
 }
 
+/// Does something once, before a step.
+fn once(at: Step, what: impl Fn() + Send + Sync + Clone + 'static) -> Hook {
+    let count = Arc::new(AtomicUsize::new(0));
+    Arc::new(move |step| {
+        if step == at && count.fetch_add(1, Ordering::Relaxed) == 0 {
+            let what = what.clone();
+            std::thread::spawn(what).join().unwrap();
+        }
+        Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
+    })
+}
+
 /// A release reads an affinity that an earlier release left, or none, and then the block. In between the
 /// owner heals the block: it stays the owner's, and no confirmed affinity is without its block, even if the
 /// release ends after its first write.
@@ -260,6 +272,87 @@ fn a_block_that_was_healed_while_it_was_to_be_released_stays() {
             assert_eq!(owner.as_deref(), Some("host:a"), "{state:?} {is_used}");
             assert_eq!(world.affinities(), ["a 10.0.0.0/30 Confirmed"], "{state:?} {is_used}");
         }
+    }
+}
+
+/// An address of another owner's block is borrowed, and the own affinity to that block is stale. Before the
+/// first write the block changes hands, in a claim that has not confirmed its affinity yet: the affinity,
+/// the same as before, is that claim's.
+#[test]
+fn an_affinity_is_not_taken_for_stale_when_its_block_has_changed() {
+    let world = World::with_pool("10.0.0.0/30", 30);
+    world.assign(request_ip("b", "theirs", "10.0.0.1")).unwrap();
+    world.affinity("a", "10.0.0.0/30", AffinityState::Pending);
+    let w = world.clone();
+    let hook = once(Step::BeforeWrite(0), move || {
+        let w = w.clone();
+        w.run(ReleaseByHandle::new(vec![handle("theirs")], None).planner()).unwrap();
+        let which = Which::One(host("b"), block_cidr("10.0.0.0/30"));
+        w.run(ReleaseAffinities { which, must_be_empty: true }.planner()).unwrap();
+        let now = store::Effects::now(&w.clock);
+        let block = ipam::block::create(block_cidr("10.0.0.0/30"), &host("a"), None, now);
+        w.store.put(Key::Block(block.cidr), api::Value::Block(block));
+    });
+    let plan = FaultPlan::one_by_one().fault(0, CommitFault::Crash { writes: 9 });
+    let store = Faulty::new(world.store.clone(), plan).with_hook(hook);
+    block_on(run(&store, &world.clock, request_ip("a", "h", "10.0.0.2").planner(), WITHIN)).unwrap_err();
+    assert_eq!(world.affinities(), ["a 10.0.0.0/30 Pending"]);
+    world.check();
+}
+
+/// The affinity that is to be tidied away changes before it is, and the time is over: the address has been
+/// assigned nevertheless.
+#[test]
+fn a_conflict_in_tidying_takes_nothing_back() {
+    for is_named in [false, true] {
+        let world = World::with_pool("10.0.0.0/29", 30);
+        world.assign(request_ip("b", "theirs", "10.0.0.1")).unwrap();
+        world.affinity("a", "10.0.0.0/30", AffinityState::Pending);
+        if !is_named {
+            world.assign(request_ip("a", "before", "10.0.0.5")).unwrap();
+        }
+        let w = world.clone();
+        // The first write is the handle's, the second the block's.
+        let hook = once(Step::BeforeWrite(2), move || {
+            w.affinity("a", "10.0.0.0/30", AffinityState::PendingDeletion);
+            w.clock.advance(WITHIN.as_secs());
+        });
+        let store = Faulty::new(world.store.clone(), FaultPlan::one_by_one()).with_hook(hook);
+        if is_named {
+            let planner = request_ip("a", "h", "10.0.0.2").planner();
+            block_on(run(&store, &world.clock, planner, WITHIN)).unwrap();
+        } else {
+            let answer =
+                block_on(run(&store, &world.clock, request("a", "h", 1, 0).planner(), WITHIN)).unwrap();
+            assert!(answer.is_whole());
+        }
+        assert_eq!(world.assigned().values().filter(|id| *id == "h").count(), 1, "{is_named}");
+        let left = "a 10.0.0.0/30 PendingDeletion".to_string();
+        assert!(world.affinities().contains(&left), "the hook ran: {:?}", world.affinities());
+        world.check();
+    }
+}
+
+/// The host's own affinity to an empty block that is nobody's is stale: the host claims the block, and does
+/// not try to delete the affinity that it has made valid.
+#[test]
+fn nobodys_empty_block_is_taken_over_by_a_host_with_a_stale_affinity() {
+    use AffinityState::{Confirmed, Pending, PendingDeletion};
+    for state in [Confirmed, Pending, PendingDeletion] {
+        let world = World::with_pool("10.0.0.0/30", 30);
+        let now = store::Effects::now(&world.clock);
+        let mut block = ipam::block::create(block_cidr("10.0.0.0/30"), &host("b"), None, now);
+        ipam::block::disown(&mut block);
+        world.store.put(Key::Block(block.cidr), api::Value::Block(block));
+        world.affinity("a", "10.0.0.0/30", state);
+        let counting = Counting::new(world.store.clone());
+        let answer = block_on(run(&counting, &world.clock, request("a", "h", 1, 0).planner(), WITHIN));
+        assert!(answer.unwrap().is_whole(), "{state:?}");
+        // The affinity becomes pending, and then confirmed.
+        let written = counting.counts().writes[&RecordType::Affinity];
+        assert_eq!(written, 2 - u64::from(state == Pending), "{state:?}");
+        assert_eq!(world.affinities(), ["a 10.0.0.0/30 Confirmed"], "{state:?}");
+        world.check();
     }
 }
 

@@ -202,6 +202,9 @@ fn t6_stale_affinity_to_a_block_that_is_reclaimed() {
     world.check();
     assert_eq!(answer.v4.addresses.len(), 1);
     assert_eq!(counting.counts().commits, 1, "one batch is enough");
+    let writes = counting.counts().writes;
+    let of_affinities = writes.get(&store::testing::RecordType::Affinity);
+    assert_eq!(of_affinities, Some(&4), "none of them is for an affinity that the batch has made valid");
 }
 
 /// T7: a claim whose affinity was taken for stale, and a crash: the host finds its block again.

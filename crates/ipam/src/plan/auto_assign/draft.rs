@@ -26,8 +26,8 @@ pub(super) enum Source {
     Healed(Revision),
     /// The block does not exist. It is created with this content first.
     Claimed(Box<Block>),
-    /// The block is another owner's, and empty. That owner's block is released, and then created with this
-    /// content.
+    /// The block is another owner's, or nobody's, and empty. It is released or deleted, and then created with
+    /// this content.
     Reclaimed(Box<Emptied>, Box<Block>),
 }
 
@@ -155,7 +155,10 @@ impl Draft<'_> {
             }
             purposes.place(&mut batch, block, expect, addresses);
         }
-        for draft in drafts {
+        purposes.only_tidies_from(&batch);
+        for mut draft in drafts {
+            // The batch has made these affinities valid.
+            draft.stale.retain(|cidr| purposes.claims.iter().all(|claimed| claimed.block != *cidr));
             self.tidy(&mut batch, draft.stale, draft.deselected);
         }
         progress.intend(purposes);
@@ -192,11 +195,16 @@ impl Draft<'_> {
             },
             Source::Claimed(block) => self.claim(batch, *block, purposes),
             Source::Reclaimed(emptied, block) => {
-                let emptied = *emptied;
-                let theirs = emptied.block.owner();
-                let found = theirs.as_ref().and_then(|owner| self.affinity(owner, cidr));
-                let owner = theirs.as_ref().unwrap_or(self.owner);
-                affinity::release(batch, owner, found, emptied.block, Expect::Revision(emptied.revision));
+                let Emptied { block: theirs, revision } = *emptied;
+                let expect = Expect::Revision(revision);
+                match theirs.owner() {
+                    Some(owner) => {
+                        affinity::release(batch, &owner, self.affinity(&owner, cidr), theirs, expect);
+                    }
+                    None => {
+                        batch.delete(Key::Block(cidr), expect);
+                    }
+                }
                 self.claim(batch, *block, purposes)
             }
         }

@@ -381,6 +381,10 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
         }
     }
 
+    fn is_answered_by(&self, report: &Report) -> bool {
+        self.progress.is_answered_by(report)
+    }
+
     fn observe(&mut self, report: &Report) {
         self.progress.observe(report);
     }

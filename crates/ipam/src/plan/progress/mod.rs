@@ -40,6 +40,8 @@ pub struct WritePurposes {
     pub claims: Vec<Claimed>,
     /// The writes after which a block holds no address of the request.
     returns: Vec<(usize, BlockCidr)>,
+    /// How many of the writes the answer needs; `None` for all.
+    needed: Option<usize>,
 }
 
 impl WritePurposes {
@@ -63,6 +65,12 @@ impl WritePurposes {
         let index = attempts::fence(batch, stored, expect);
         self.fences.push((index, stored.cidr));
         index
+    }
+
+    /// Notes that what is written after the batch's present writes only tidies up: the answer stands without
+    /// it, and the next request of the owner does it as well.
+    pub fn only_tidies_from(&mut self, batch: &Batch) {
+        self.needed = Some(batch.writes.len());
     }
 
     /// All writes after which no earlier write of their block can be applied.
@@ -211,6 +219,14 @@ impl Progress {
         purposes.fences = purposes.fencing().collect();
         self.places.plan(std::mem::take(&mut purposes.places));
         self.purposes = purposes;
+    }
+
+    /// Whether the answer of that batch stands: all writes were applied but those that only tidy up.
+    pub fn is_answered_by(&self, report: &Report) -> bool {
+        let needed = self.purposes.needed.unwrap_or(report.outcomes.len());
+        let applied = |outcome: &Outcome| matches!(outcome, Outcome::Applied(_));
+        let are_told = report.broken_guard.is_none() && report.outcomes.len() >= needed;
+        are_told && report.outcomes.iter().take(needed).all(applied)
     }
 
     /// Takes in the report of that batch.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use api::Key;
-use ipam::{AutoAssignError, run};
+use ipam::{AutoAssignError, Which, run};
 use store::testing::{Counting, RecordType};
 use store::{Batch, MemoryStore, ReadSet, Report, Scope, Store, StoreError, View};
 
@@ -123,5 +123,31 @@ fn every_unlabelled_affinity_is_found() {
         let own = format!("{name} ");
         let confirmed = world.affinities().into_iter().filter(|text| text.starts_with(&own));
         assert_eq!(confirmed.count(), 4, "{name}");
+    }
+}
+
+/// An empty block that is nobody's goes with the next claim of any host; a block in use stays, and one in
+/// which an address is cooling down. A claim that needs the block takes it.
+#[test]
+fn nobodys_empty_block_is_deleted() {
+    for (text, left) in [("10.0.0.0/24", 2), ("10.0.0.0/29", 2)] {
+        let world = World::with_pool(text, 30);
+        world.config(|config| config.cooldown_seconds = 30);
+        world.assign(request_ip("a", "cold", "10.0.0.1")).unwrap();
+        world.assign(request_ip("a", "used", "10.0.0.5")).unwrap();
+        world.release_affinities(Which::Owner(host("a")), false);
+        world.del("cold");
+        let ownerless = || world.blocks().iter().filter(|block| block.affinity.is_none()).count();
+        // Nothing is cold yet.
+        if text == "10.0.0.0/24" {
+            world.add("c", "first");
+            assert_eq!(ownerless(), left, "{text}");
+        }
+        world.clock.advance(100);
+        world.add("b", "h");
+        let blocks: Vec<_> =
+            world.blocks().iter().map(|block| (block.cidr, block.affinity.clone())).collect();
+        assert_eq!(ownerless(), 1, "{text} {blocks:?}");
+        assert!(blocks.contains(&(block_cidr("10.0.0.4/30"), None)), "{text} {blocks:?}");
     }
 }

@@ -60,6 +60,8 @@ pub(super) struct FamilyDraft {
     pub stale: Vec<BlockCidr>,
     /// Empty blocks of the owner's whose pools no longer select it.
     pub deselected: Vec<Emptied>,
+    /// Empty blocks that are nobody's.
+    pub nobodys: Vec<Emptied>,
     pub assigned: Assigned,
 }
 
@@ -72,6 +74,7 @@ impl FamilyDraft {
             takings: Vec::new(),
             stale: Vec::new(),
             deselected: Vec::new(),
+            nobodys: Vec::new(),
             assigned,
         }
     }
@@ -120,8 +123,8 @@ pub(super) struct Draft<'a> {
 impl Draft<'_> {
     /// The writes, in an order in which every prefix is a legal state: first claims (affinity pending, block,
     /// affinity confirmed), including those that finish claims of earlier attempts; then fences; then the
-    /// handle; then the blocks with the addresses taken; at last the deletions of stale affinities and the
-    /// releases of deselected blocks.
+    /// handle; then the blocks with the addresses taken; at last the deletions of stale affinities and of
+    /// nobody's blocks, and the releases of deselected blocks.
     pub fn batch(&self, mut drafts: Vec<FamilyDraft>, progress: &mut Progress) -> Batch {
         let mut batch = Batch::new();
         let mut purposes = WritePurposes::default();
@@ -157,9 +160,11 @@ impl Draft<'_> {
         }
         purposes.only_tidies_from(&batch);
         for mut draft in drafts {
-            // The batch has made these affinities valid.
-            draft.stale.retain(|cidr| purposes.claims.iter().all(|claimed| claimed.block != *cidr));
-            self.tidy(&mut batch, draft.stale, draft.deselected);
+            // What the batch has claimed is not stale or nobody's any more.
+            let is_claimed = |cidr| purposes.claims.iter().any(|claimed| claimed.block == cidr);
+            draft.stale.retain(|cidr| !is_claimed(*cidr));
+            draft.nobodys.retain(|emptied| !is_claimed(emptied.block.cidr));
+            self.tidy(&mut batch, draft);
         }
         progress.intend(purposes);
         batch
@@ -217,14 +222,18 @@ impl Draft<'_> {
         Expect::AsLeftBy(claimed.written)
     }
 
-    /// Deletes stale affinities, and releases empty blocks whose pools no longer select the owner.
-    fn tidy(&self, batch: &mut Batch, stale: Vec<BlockCidr>, deselected: Vec<Emptied>) {
-        for cidr in stale {
+    /// Deletes stale affinities and empty blocks that are nobody's, and releases empty blocks whose pools no
+    /// longer select the owner.
+    fn tidy(&self, batch: &mut Batch, draft: FamilyDraft) {
+        for cidr in draft.stale {
             if let Some((_, revision)) = self.affinity(self.owner, cidr) {
                 affinity::drop_stale(batch, self.owner, cidr, revision);
             }
         }
-        for Emptied { block, revision } in deselected {
+        for Emptied { block, revision } in draft.nobodys {
+            batch.delete(Key::Block(block.cidr), Expect::Revision(revision));
+        }
+        for Emptied { block, revision } in draft.deselected {
             let found = self.affinity(self.owner, block.cidr);
             affinity::release(batch, self.owner, found, block, Expect::Revision(revision));
         }

@@ -15,6 +15,9 @@ use crate::pools::{self, Asker, Choice};
 use crate::reservations::Reserved;
 use crate::verdict::{self, BlockVerdict, Sink, Verdict};
 
+/// How many of nobody's empty blocks one request deletes, at most: it came for addresses.
+const NOBODYS_AT_ONCE: usize = 4;
+
 /// Everything on which the plan of a family depends.
 pub(super) struct Context<'a, S> {
     pub view: &'a View,
@@ -171,6 +174,8 @@ impl<S: Sink> Context<'_, S> {
         let unsettled = |cidr: &BlockCidr| !draft.takes_from(*cidr);
         let blocks: Vec<BlockCidr> = blocks.into_iter().filter(unsettled).collect();
         self.need_blocks(blocks.iter().copied())?;
+        let nobodys = blocks.iter().filter(|cidr| self.is_nobodys(**cidr));
+        draft.nobodys.extend(nobodys.filter_map(|cidr| self.if_empty(*cidr)).take(NOBODYS_AT_ONCE));
         let mut lost = 0;
         for cidr in blocks.into_iter().filter(|cidr| self.is_mine(*cidr)) {
             lost += 1;
@@ -222,6 +227,10 @@ impl<S: Sink> Context<'_, S> {
 
     fn is_mine(&self, cidr: BlockCidr) -> bool {
         affinity::block_state(self.view, cidr, self.owner_text) == affinity::BlockState::Mine
+    }
+
+    fn is_nobodys(&self, cidr: BlockCidr) -> bool {
+        affinity::block_state(self.view, cidr, self.owner_text) == affinity::BlockState::Ownerless
     }
 
     /// Gives the sink a verdict on a block.

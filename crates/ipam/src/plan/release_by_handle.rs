@@ -102,7 +102,7 @@ impl Stays {
     }
 }
 
-/// Further blocks in which a handle may hold addresses that it does not name.
+/// Further blocks in which a handle may hold addresses that it does not name, or though it does not exist.
 struct FurtherBlocks {
     /// The blocks of the host that the handle does not name.
     blocks: Vec<BlockCidr>,
@@ -269,6 +269,13 @@ impl Planner for ReleaseByHandlePlanner {
             .collect();
         let mut batch = Batch::new();
         let mut returns = Vec::new();
+        // A handle that does not exist is made first, with what was found. If another request has made it
+        // since, to take addresses, the batch is refused, and the handle keeps what that request counted.
+        for (id, draft) in drafts.iter_mut().filter(|(_, draft)| !draft.exists()) {
+            let found = releases.iter().filter(|release| release.handles().contains(id));
+            draft.raise(&found.map(|release| (release.block, release.allocations.len() as u32)).collect());
+            draft.write(&mut batch);
+        }
         // A block is written even if it holds none of the handle's addresses: otherwise another request could
         // add one unseen while the handle's count is removed. Absent blocks need no write, as they were read
         // after the handle.
@@ -335,7 +342,9 @@ fn release(
 
 impl ReleaseByHandlePlanner {
     /// The searches for handles that hold no address in the blocks that they name, as after a crash or a
-    /// change by hand. Such a handle's addresses may be in other blocks of the host.
+    /// change by hand. Such a handle's addresses may be in other blocks of the host. A handle that does not
+    /// exist is searched for only if none of the request's handles does: of a pod's handles usually one
+    /// exists, and then there is nothing to look for.
     ///
     /// # Errors
     /// What must be read before.
@@ -348,8 +357,10 @@ impl ReleaseByHandlePlanner {
         let Some(host) = &self.request.host else { return Ok(searches) };
         let is_answered =
             |id: &HandleId| self.released_addresses(id).next().is_some() || self.memory.holds_in_doubt(id);
+        let is_any = drafts.iter().any(|(id, draft)| draft.exists() || is_answered(id));
         let asked = drafts.iter().filter(|(id, draft)| {
-            draft.exists() && !draft.is_tombstone() && !is_answered(id) && holds_nothing(view, id, draft)
+            let is_doubtful = draft.exists() && !draft.is_tombstone() && !is_answered(id);
+            !is_any || is_doubtful && holds_nothing(view, id, draft)
         });
         for (id, draft) in asked {
             let owner = Owner::Host(host.clone());
@@ -392,11 +403,12 @@ impl ReleaseByHandlePlanner {
         releases: &[Returned],
         stays: &BTreeMap<(HandleId, BlockCidr), Stays>,
     ) -> HandleRelease {
-        if self.released_addresses(id).next().is_none() && !draft.is_some_and(|draft| draft.exists()) {
-            return HandleRelease::NotFound;
-        }
         let now = releases.iter().flat_map(|release| &release.allocations);
         let now = now.filter(|allocation| allocation.handle.as_ref() == Some(id));
+        let is_found = now.clone().next().is_some() || self.released_addresses(id).next().is_some();
+        if !is_found && !draft.is_some_and(|draft| draft.exists()) {
+            return HandleRelease::NotFound;
+        }
         let all = self.released_addresses(id).chain(now.map(|allocation| allocation.addr));
         let mut addresses: Vec<IpAddr> = Vec::new();
         for addr in all {

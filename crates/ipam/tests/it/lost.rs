@@ -1,10 +1,13 @@
 //! What was lost, and who finds it again: affinities, and the labels of affinities.
 
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use api::Key;
-use ipam::{AutoAssignError, Which, run};
-use store::testing::{Counting, RecordType};
+use ipam::{AutoAssignError, HandleRelease, PodName, ReleaseByHandle, Which, Whose, run};
+use store::testing::{CommitFault, Counting, FaultPlan, Faulty, RecordType, Step};
 use store::{Batch, MemoryStore, ReadSet, Report, Scope, Store, StoreError, View};
 
 use crate::world::*;
@@ -150,4 +153,117 @@ fn nobodys_empty_block_is_deleted() {
         assert_eq!(ownerless(), 1, "{text} {blocks:?}");
         assert!(blocks.contains(&(block_cidr("10.0.0.4/30"), None)), "{text} {blocks:?}");
     }
+}
+
+fn del(id: &str, host: &str) -> ReleaseByHandle {
+    ReleaseByHandle::new(vec![handle(id)], Some(host.into()))
+}
+
+/// An address whose handle is gone is found in the host's blocks, whatever fails meanwhile.
+#[test]
+fn an_address_whose_handle_is_gone_is_released() {
+    let lost = || {
+        let world = World::with_pool("10.0.0.0/24", 30);
+        world.auto(request("a", "other", 5, 0));
+        world.auto(request("a", "gone", 4, 0));
+        world.delete(Key::Handle(handle("gone")));
+        world
+    };
+    let is_done = |world: &World, what: &str| {
+        assert!(world.assigned().values().all(|id| id == "other"), "{what}");
+        assert_eq!((world.assigned().len(), world.handles()), (5, 1), "{what}");
+        world.check();
+    };
+    let world = lost();
+    let counting = Counting::new(world.store.clone());
+    let answer = block_on(run(&counting, &world.clock, del("gone", "a").planner(), WITHIN)).unwrap();
+    assert!(
+        matches!(&answer[..], [HandleRelease::Released(addresses)] if addresses.len() == 4),
+        "{answer:?}"
+    );
+    is_done(&world, "no fault");
+    // The handle, the two blocks, the handle.
+    let writes = counting.counts().writes_sent() as usize;
+    assert_eq!(writes, 4);
+    for landed in [false, true] {
+        for answered in 0..writes {
+            let fault = CommitFault::ReplyLost { answered, lost: 1, landed };
+            let world = lost();
+            let store = Faulty::new(world.store.clone(), FaultPlan::one_by_one().fault(0, fault));
+            block_on(run(&store, &world.clock, del("gone", "a").planner(), WITHIN)).unwrap();
+            is_done(&world, &format!("{fault:?}"));
+        }
+    }
+    for writes in 0..=writes {
+        let world = lost();
+        let plan = FaultPlan::one_by_one().fault(0, CommitFault::Crash { writes });
+        let store = Faulty::new(world.store.clone(), plan);
+        block_on(run(&store, &world.clock, del("gone", "a").planner(), WITHIN)).unwrap_err();
+        if writes > 0 {
+            world.check();
+        }
+        world.run(del("gone", "a").planner()).unwrap();
+        is_done(&world, &format!("a crash after {writes}"));
+    }
+}
+
+/// A search for a handle that does not exist costs two reads, and is made only where no handle of the request
+/// exists.
+#[test]
+fn what_a_missing_handle_costs() {
+    let world = World::with_pool("10.0.0.0/24", 30);
+    world.add("a", "other");
+    world.add("a", "h");
+    let reads = |release: ReleaseByHandle| {
+        let counting = Counting::new(world.store.clone());
+        block_on(run(&counting, &world.clock, release.planner(), WITHIN)).unwrap();
+        counting.counts().reads
+    };
+    let both = || ReleaseByHandle::new(vec![handle("h"), handle("default.h")], Some("a".into()));
+    assert_eq!(reads(both()), 2, "the handles and more, and the block");
+    assert_eq!(reads(both()), 3, "the affinities, and the blocks");
+    assert_eq!(reads(ReleaseByHandle::new(vec![handle("h")], None)), 1, "nobody's blocks are searched");
+}
+
+/// An ADD makes the handle again while a DEL looks for the addresses that have none: what the ADD counts
+/// stays counted, and its address is released with the others.
+#[test]
+fn a_handle_that_is_made_again_meanwhile_is_seen() {
+    let world = World::with_pool("10.0.0.0/24", 30);
+    world.add("a", "h");
+    world.delete(Key::Handle(handle("h")));
+    let w = world.clone();
+    let once = Arc::new(AtomicUsize::new(0));
+    let hook = move |step| {
+        if step == Step::BeforeWrite(0) && once.fetch_add(1, Ordering::Relaxed) == 0 {
+            let w = w.clone();
+            std::thread::spawn(move || w.run(request("a", "h", 4, 0).planner()).unwrap()).join().unwrap();
+        }
+        Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
+    };
+    let store = Faulty::new(world.store.clone(), FaultPlan::one_by_one()).with_hook(Arc::new(hook));
+    block_on(run(&store, &world.clock, del("h", "a").planner(), WITHIN)).unwrap();
+    assert_eq!((world.assigned().len(), world.handles()), (0, 0));
+    world.check();
+}
+
+/// Of a handle's text that two pods share, only the pod's own addresses are released; the handle is made
+/// again for the other's.
+#[test]
+fn anothers_address_of_a_lost_handle_gets_its_handle_back() {
+    let world = World::with_pool("10.0.0.0/24", 30);
+    let mut theirs = request("a", "h", 1, 0);
+    theirs.attributes.insert("pod".into(), "another".into());
+    world.auto(theirs);
+    world.auto(request("a", "h", 1, 0));
+    world.delete(Key::Handle(handle("h")));
+    let pod = PodName { namespace: "default".into(), name: "h".into() };
+    let release = ReleaseByHandle::new(Vec::new(), Some("a".into())).and(handle("h"), Whose::Pods(pod));
+    let answer = world.run(release.planner()).unwrap();
+    assert!(
+        matches!(&answer[..], [HandleRelease::Released(addresses)] if addresses.len() == 1),
+        "{answer:?}"
+    );
+    assert_eq!((world.assigned().len(), world.handles()), (1, 1));
+    world.check();
 }

@@ -215,7 +215,7 @@ async fn attempts<S: Store, E: Effects, P: Planner>(
             budget.pause(attempt).await;
         }
         if budget.remaining().is_zero() {
-            return Err(last_error.map_or(RunError::TimedOut(budget.within), RunError::Store));
+            return Err(last_error.unwrap_or(RunError::TimedOut(budget.within)));
         }
         let (view, planned_warm) = match std::mem::replace(&mut beginning, Beginning::Nothing) {
             Beginning::Nothing => (None, None),
@@ -231,10 +231,14 @@ async fn attempts<S: Store, E: Effects, P: Planner>(
                 let plan = |planner: &mut P, view: &View| planner.plan(view, now, seed);
                 match read_and_plan(store, budget, planner, view, plan).await {
                     Ok(Ok(plan)) => plan,
+                    Ok(Err(error)) if planner.may_pass(&error) => {
+                        last_error = Some(RunError::Plan(error));
+                        continue;
+                    }
                     Ok(Err(error)) => return Err(RunError::Plan(error)),
                     Err(error) if error.is_transient() => {
                         wait_if_asked(budget, &error).await;
-                        last_error = Some(error);
+                        last_error = Some(RunError::Store(error));
                         continue;
                     }
                     Err(error) => return Err(RunError::Store(error)),
@@ -258,12 +262,12 @@ async fn attempts<S: Store, E: Effects, P: Planner>(
             }
             Err(error) if error.is_transient() => {
                 wait_if_asked(budget, &error).await;
-                last_error = Some(error);
+                last_error = Some(RunError::Store(error));
             }
             Err(error) => return Err(RunError::Store(error)),
         }
     }
-    Err(last_error.map_or(RunError::Contention, RunError::Store))
+    Err(last_error.unwrap_or(RunError::Contention))
 }
 
 /// Lets the planner plan, and reads each time what it asks for, until it has a plan that needs no more reads.

@@ -59,9 +59,17 @@ pub trait Planner {
     /// Makes a plan from a view. `now` and `seed` are the same for all calls within one attempt.
     ///
     /// # Errors
-    /// When the operation cannot succeed with what was read. It is not tried again, and what earlier attempts
-    /// left is taken back (see [`Planner::give_up`]).
+    /// When the operation cannot succeed with what was read. It is not tried again, unless the error may pass
+    /// ([`Planner::may_pass`]), and what earlier attempts left is taken back (see [`Planner::give_up`]).
     fn plan(&mut self, view: &View, now: Timestamp, seed: u64) -> Result<Plan<Self::Answer>, Self::Error>;
+
+    /// Whether the error may pass by itself, as when it comes from what another request has begun. Then the
+    /// request is tried again, as after a conflict, and ends with the error only when its attempts or its
+    /// time are over.
+    fn may_pass(&self, error: &Self::Error) -> bool {
+        let _ = error;
+        false
+    }
 
     /// Whether the planner can go on when a record that it asked for by its key cannot be parsed. If not, the
     /// operation ends with an error that names the record. The same holds when the planner asks for such a

@@ -3,9 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use ipam::Which;
-use store::testing::{FaultPlan, Faulty};
+use store::Effects;
+use store::testing::fault::{Hook, Step};
+use store::testing::{CommitFault, FaultPlan, Faulty};
 use tokio::task::JoinSet;
 
 use crate::world::*;
@@ -148,4 +153,66 @@ fn claims_against_releases() {
         is_exact(&world, &answers);
         assert!(answers.iter().all(|answer| answer.is_whole()));
     }
+}
+
+fn of_a_machine(host: &str) -> ipam::AutoAssign {
+    ipam::AutoAssign { max_per_handle: Some(1), all_or_nothing: true, ..request(host, "vm", 1, 0) }
+}
+
+/// Two pods of one virtual machine begin at once on two nodes: the first has counted its address in the
+/// handle, and does not write the block for a while. The second waits for the address.
+#[test]
+fn the_second_pod_of_a_machine_waits_for_the_first() {
+    let world = World::with_pool("10.0.0.0/28", 30);
+    let is_counted = Arc::new(AtomicBool::new(false));
+    let seen = is_counted.clone();
+    let hook: Hook = Arc::new(move |step| {
+        let seen = seen.clone();
+        Box::pin(async move {
+            // The affinity twice, the block, the handle.
+            if step == Step::AfterWrite(3) && !seen.swap(true, Ordering::Relaxed) {
+                for _ in 0..50 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        })
+    });
+    let store = Faulty::new(world.store.clone(), FaultPlan::one_by_one()).with_hook(hook);
+    let first = ipam::run(&store, &world.clock, of_a_machine("a").planner(), WITHIN);
+    let second = async {
+        while !is_counted.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!((world.handle("vm").unwrap().blocks.len(), world.assigned().len()), (1, 0));
+        ipam::run(&world.store, &world.clock, of_a_machine("b").planner(), WITHIN).await
+    };
+    let (first, second) = block_on(async { tokio::join!(first, second) });
+    let addresses =
+        |answer: ipam::AutoAssigned| answer.v4.addresses.iter().map(|a| a.addr).collect::<Vec<_>>();
+    let (first, second) = (addresses(first.unwrap()), addresses(second.unwrap()));
+    assert_eq!(first, second);
+    assert_eq!(world.assigned().into_keys().collect::<Vec<_>>(), first);
+    world.check();
+}
+
+/// The other pod ended after it had counted an address. Who waits for that address is refused in the end,
+/// within its time, and with what there is; whoever asks for more than the handle may hold does not wait.
+#[test]
+fn who_waits_for_an_address_that_never_comes_is_refused() {
+    let world = World::with_pool("10.0.0.0/28", 30);
+    world.add("a", "before");
+    let crash = FaultPlan::one_by_one().fault(0, CommitFault::Crash { writes: 1 });
+    let store = Faulty::new(world.store.clone(), crash);
+    block_on(ipam::run(&store, &world.clock, of_a_machine("a").planner(), WITHIN)).unwrap_err();
+    let refused = |within: Duration, request: ipam::AutoAssign| {
+        let start = world.clock.elapsed();
+        let answer = block_on(ipam::run(&world.store, &world.clock, request.planner(), within));
+        let error = answer.unwrap_err().to_string();
+        assert!(error.starts_with("handle vm already has 1 allocation(s)"), "{error}");
+        world.clock.elapsed().saturating_sub(start)
+    };
+    let (short, long) =
+        (refused(Duration::from_secs(2), of_a_machine("b")), refused(WITHIN, of_a_machine("b")));
+    assert!((2..4).contains(&short.as_secs()), "{short:?}");
+    assert!((4..WITHIN.as_secs()).contains(&long.as_secs()), "{long:?}");
 }

@@ -141,6 +141,9 @@ pub enum AutoAssignError {
         held: u32,
         /// How many addresses of the family the handle may hold.
         most: u32,
+        /// How many of the addresses blocks hold. If these are fewer than `held`, another request for the
+        /// same handle has counted an address and not taken it yet, or ended in between.
+        found: u32,
     },
     /// Another request has released the handle in the meantime.
     #[error(transparent)]
@@ -251,13 +254,14 @@ impl<S: Sink> AutoAssignPlanner<S> {
                 addresses.extend(cidr.addr(ordinal).map(|addr| Address { addr, prefix: family.bits() }));
             }
         }
-        match addresses.len() as u32 >= wanted {
+        let found = addresses.len() as u32;
+        match found >= wanted {
             true => {
                 // As many as the request wants, and the same ones each time.
                 addresses.truncate(wanted as usize);
                 Ok(Some(addresses))
             }
-            false => Err(AutoAssignError::HandleLimit { handle: id.clone(), held, most }),
+            false => Err(AutoAssignError::HandleLimit { handle: id.clone(), held, most, found }),
         }
     }
 
@@ -370,6 +374,11 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
 
     fn may_stand_warm(&self, answer: &AutoAssigned) -> bool {
         answer.is_whole()
+    }
+
+    fn may_pass(&self, error: &AutoAssignError) -> bool {
+        // Two pods of one virtual machine may begin at once: the second waits for the first one's address.
+        matches!(error, AutoAssignError::HandleLimit { held, found, .. } if found < held)
     }
 
     fn can_do_without(&self, key: &Key) -> bool {

@@ -5,7 +5,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::{Batch, Depth, Effects, Met, ReadSet, Refusal, Report, Store, StoreError, Unreadable, View};
+use store::{
+    Batch, Depth, Effects, Guard, Met, Outcome, ReadSet, Refusal, Report, Store, StoreError, Unreadable, View,
+};
 
 use crate::plan::{Plan, Planner};
 
@@ -20,6 +22,8 @@ const READS_AT_LEAST: u32 = 16;
 /// request has written.
 const FOR_GIVING_UP: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// From what age on a plan is looked at again before it is written: see [`commit_if_fresh`].
+const OLD: Duration = Duration::from_secs(1);
 
 /// Why an operation did not succeed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -223,6 +227,7 @@ async fn attempts<S: Store, E: Effects, P: Planner>(
             Beginning::Planned(batch, answer) => (None, Some(Plan::Commit { batch, answer })),
         };
         let is_warm = planned_warm.is_some();
+        let begun = budget.effects.elapsed();
         let plan = match planned_warm {
             Some(plan) => plan,
             None => {
@@ -251,7 +256,7 @@ async fn attempts<S: Store, E: Effects, P: Planner>(
             // Cannot happen: `read_and_plan` carries out every fetch itself.
             Plan::Fetch(_) => continue,
         };
-        match commit(store, budget, &batch).await {
+        match commit_if_fresh(store, budget, &batch, begun).await {
             Ok(report) if planner.is_answered_by(&report) => return Ok(answer),
             Ok(report) => {
                 planner.observe(&report);
@@ -329,6 +334,48 @@ async fn read<S: Store, E: Effects>(
     }
     let reading = store.read(set, budget.remaining());
     budget.timed(reading, |read, took| Met::Fetch { took, is_answered: read.is_ok() }).await
+}
+
+/// Commits a batch that was planned on what was read from the moment `begun` on.
+///
+/// Kubernetes honours no guards: there, a slow request could take an address of a pool that was deleted long
+/// before. So if the plan is old, the records that it guards are read again right before the first write.
+/// That bounds the age of what the batch rests on to [`OLD`], or to the time of this read, and costs nothing
+/// where the plan is not old. If a record has changed, the report is the one that a store with guards gives.
+async fn commit_if_fresh<S: Store, E: Effects>(
+    store: &S,
+    budget: &Budget<'_, E>,
+    batch: &Batch,
+    begun: Duration,
+) -> Result<Report, StoreError> {
+    if budget.effects.elapsed().saturating_sub(begun) > OLD
+        && let Some(broken) = broken_guard(store, budget, batch).await?
+    {
+        budget.note(Met::Conflict);
+        let outcomes = vec![Outcome::NotTried; batch.writes.len()];
+        return Ok(Report { outcomes, broken_guard: Some(broken) });
+    }
+    commit(store, budget, batch).await
+}
+
+/// The first guard of a record that has changed, by its index.
+async fn broken_guard<S: Store, E: Effects>(
+    store: &S,
+    budget: &Budget<'_, E>,
+    batch: &Batch,
+) -> Result<Option<usize>, StoreError> {
+    let keys = batch.guards.iter().filter_map(|guard| match guard {
+        Guard::Record { key, .. } => Some((key.clone(), Depth::Key)),
+        Guard::Scope { .. } => None,
+    });
+    let view = read(store, budget, &ReadSet { keys: keys.collect(), scopes: Vec::new() }).await?;
+    let has_changed = |guard: &Guard| match guard {
+        Guard::Record { key, revision } => {
+            view.get(key).is_some_and(|slot| slot.revision() != revision.as_ref())
+        }
+        Guard::Scope { .. } => false,
+    };
+    Ok(batch.guards.iter().position(has_changed))
 }
 
 async fn commit<S: Store, E: Effects>(

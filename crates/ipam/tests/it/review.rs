@@ -777,27 +777,58 @@ fn t11_releasing_addresses_of_no_pool() {
     println!("{} unallocated: {:?}", answer.unallocated.len(), counting.counts());
 }
 
-/// T12: on a store without guards, an address of a pool that was deleted long before the write.
+/// T12: on a store without guards, a pool is deleted after it was read, and long before the write: nothing is
+/// taken from it.
 #[test]
 fn t12_a_late_add_into_a_deleted_pool() {
-    let world = World::with_pool("10.0.0.0/24", 26);
-    let w = world.clone();
-    let once = Arc::new(AtomicUsize::new(0));
-    let hook = move |step| {
-        if step == Step::BeforeWrite(0) && once.fetch_add(1, Ordering::Relaxed) == 0 {
-            let w = w.clone();
-            std::thread::spawn(move || w.delete(Key::global(Kind::IPPool, "pool"))).join().unwrap();
-        }
-        Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
-    };
-    let store = Faulty::new(world.store.clone(), FaultPlan::like_kubernetes()).with_hook(Arc::new(hook));
-    let answer = block_on(run(&store, &world.clock, request("a", "h", 1, 0).planner(), WITHIN)).unwrap();
-    println!("{answer:?} {:?}", world.affinities());
-    // A node's next request does not give the block up either.
-    world.pool("other", "10.9.0.0/24", 26);
-    world.del("h");
-    world.add("a", "i");
-    println!("{:?}", world.affinities());
+    for is_named in [false, true] {
+        let world = World::with_pool("10.0.0.0/24", 26);
+        world.add("a", "before");
+        let (w, reads) = (world.clone(), Arc::new(AtomicUsize::new(0)));
+        let hook = move |step| {
+            // The pool was read, and now the server takes its time.
+            if step == Step::BeforeRead && reads.fetch_add(1, Ordering::Relaxed) == 1 {
+                let other = w.clone();
+                std::thread::spawn(move || other.delete(Key::global(Kind::IPPool, "pool"))).join().unwrap();
+                w.clock.advance(5);
+            }
+            Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
+        };
+        let store = Faulty::new(world.store.clone(), FaultPlan::like_kubernetes()).with_hook(Arc::new(hook));
+        let why = if is_named {
+            let planner =
+                request_ip("a", "h", &world.blocks()[0].cidr.addr(9).unwrap().to_string()).planner();
+            block_on(run(&store, &world.clock, planner, WITHIN)).unwrap_err().to_string()
+        } else {
+            let planner = request("a", "h", 1, 0).planner();
+            let answer = block_on(run(&store, &world.clock, planner, WITHIN)).unwrap();
+            answer.v4.error.unwrap().to_string()
+        };
+        assert!(why.contains("pool"), "{why}");
+        assert_eq!(world.assigned().values().collect::<Vec<_>>(), ["before"]);
+    }
+}
+
+/// T12b: what a slow request costs: one read more, of the pool and the node, however slow the store is.
+#[test]
+fn t12b_a_slow_request_looks_at_the_pool_again() {
+    for (seconds, reads) in [(0, 2), (1, 3), (10, 3)] {
+        let world = World::with_pool("10.0.0.0/24", 26);
+        world.add("a", "before");
+        let w = world.clone();
+        let hook = move |step| {
+            if step == Step::BeforeRead {
+                w.clock.advance(seconds);
+            }
+            Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
+        };
+        let faulty = Faulty::new(world.store.clone(), FaultPlan::like_kubernetes()).with_hook(Arc::new(hook));
+        let counting = Counting::new(faulty);
+        let answer =
+            block_on(run(&counting, &world.clock, request("a", "h", 1, 0).planner(), WITHIN)).unwrap();
+        assert!(answer.is_whole());
+        assert_eq!((counting.counts().reads, counting.counts().commits), (reads, 1), "{seconds} s a read");
+    }
 }
 
 /// T13: two pods of one virtual machine on two nodes begin at once.

@@ -497,11 +497,14 @@ fn bytes_are_read_as_yaml_as_in_go() {
         }
         bytes
     };
-    // We bound the depth of nesting, Go does not.
-    let is_shallow = |bytes: &Vec<u8>| {
-        !yaml::read_strict(bytes).is_err_and(|error| error.to_string().ends_with("exceeded max depth of 200"))
+    // We bound the depth of nesting, Go does not. We refuse a file of which goyaml would lose characters.
+    let is_read_alike = |bytes: &Vec<u8>| {
+        !yaml::read_strict(bytes).is_err_and(|error| {
+            let text = error.to_string();
+            text.ends_with("exceeded max depth of 200") || text.contains("second byte order mark")
+        })
     };
-    let bytes: Vec<Vec<u8>> = (0..COUNT).map(encoded).chain(kept("yaml")).filter(is_shallow).collect();
+    let bytes: Vec<Vec<u8>> = (0..COUNT).map(encoded).chain(kept("yaml")).filter(is_read_alike).collect();
     let hex = |bytes: &Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let inputs = bytes.iter().enumerate().map(|(at, bytes)| vec![hex(bytes), at.to_string()]);
     compare(&go, "yaml read bytes", inputs.collect(), |input| {

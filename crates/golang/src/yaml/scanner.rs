@@ -98,6 +98,9 @@ pub(super) struct Scanner {
     simple_keys_by_token: HashMap<usize, usize>,
 }
 
+/// The departure from goyaml in which a character would be lost.
+const SECOND_MARK: &str = "found a second byte order mark earlier, remove it";
+
 type Scan<T> = Result<T, Problem>;
 
 impl Scanner {
@@ -403,6 +406,10 @@ impl Scanner {
         loop {
             self.need(1)?;
             if self.mark.column == 0 && self.source.is_marked() {
+                // goyaml skips whatever stands here. What is written must not vanish without a word.
+                if !matches!(self.at(0), '\u{feff}' | '\0') {
+                    return Err(self.problem(SECOND_MARK, Mark::default()));
+                }
                 self.skip();
             }
             self.need(1)?;

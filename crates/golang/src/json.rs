@@ -30,18 +30,24 @@ fn write(value: &Value, indent: Option<usize>) -> String {
 /// Applies Go's HTML-safe escaping to JSON text. The characters occur only inside of strings, so the text can
 /// be treated as a whole.
 pub fn escape(json: &str) -> String {
+    // Where one of the characters may begin: at its first byte.
+    let may_begin = |byte: u8| matches!(byte, b'<' | b'>' | b'&' | 0xE2);
     let mut out = String::with_capacity(json.len());
-    for c in json.chars() {
-        match c {
-            '<' => out.push_str("\\u003c"),
-            '>' => out.push_str("\\u003e"),
-            '&' => out.push_str("\\u0026"),
-            '\u{2028}' => out.push_str("\\u2028"),
-            '\u{2029}' => out.push_str("\\u2029"),
-            c => out.push(c),
+    let mut rest = json;
+    while let Some(at) = rest.bytes().position(may_begin) {
+        out.push_str(&rest[..at]);
+        let mut from = rest[at..].chars();
+        match from.next() {
+            Some('<') => out.push_str("\\u003c"),
+            Some('>') => out.push_str("\\u003e"),
+            Some('&') => out.push_str("\\u0026"),
+            Some('\u{2028}') => out.push_str("\\u2028"),
+            Some('\u{2029}') => out.push_str("\\u2029"),
+            other => out.extend(other),
         }
+        rest = from.as_str();
     }
-    out
+    out + rest
 }
 
 /// What Go calls a JSON value in its errors.

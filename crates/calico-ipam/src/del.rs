@@ -1,6 +1,9 @@
 //! DEL: releases the addresses of a container. It is no error if they were released already.
 
+use std::net::IpAddr;
+
 use ipam::{HandleRelease, ReleaseByHandle};
+use serde_json::Value as Json;
 
 use cni::log::Level;
 use cni::{CniError, Site, netns};
@@ -28,7 +31,9 @@ async fn serve(request: &Request<'_, impl Store>) -> Result<(), CniError> {
     // If both names make the same handle, it is released as the container's own.
     let legacy = identity.legacy_handle().filter(|(legacy, _)| Some(legacy) != identity.handle().as_ref());
     let handles: Vec<_> = own.into_iter().chain(legacy).collect();
-    let release = ReleaseByHandle::new(Vec::new(), Some(identity.node.clone()));
+    // The runtime repeats what ADD answered. It serves only to find what has lost its handle.
+    let given = addresses_given(request.ask.conf.any(&["prevResult", "ips"]));
+    let release = ReleaseByHandle::new(Vec::new(), Some(identity.node.clone())).given(given);
     let release =
         handles.iter().cloned().fold(release, |release, (handle, whose)| release.and(handle, whose));
     let planner = release.planner();
@@ -73,4 +78,11 @@ async fn serve(request: &Request<'_, impl Store>) -> Result<(), CniError> {
         Some(why) => Err(CniError::internal(why)),
         None => netns::check(call),
     }
+}
+
+/// The addresses of an earlier answer. What cannot be read is left out.
+fn addresses_given(ips: Option<&Json>) -> Vec<IpAddr> {
+    let ips = ips.and_then(Json::as_array).into_iter().flatten();
+    let texts = ips.filter_map(|ip| ip.get("address")?.as_str());
+    texts.filter_map(|text| text.split('/').next()?.parse().ok()).collect()
 }

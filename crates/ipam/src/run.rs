@@ -23,7 +23,7 @@ const READS_AT_LEAST: u32 = 16;
 const FOR_GIVING_UP: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// From what age on a plan is looked at again before it is written: see [`commit_if_fresh`].
-const OLD: Duration = Duration::from_secs(1);
+const OLD: Duration = Duration::from_secs(2);
 
 /// Why an operation did not succeed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

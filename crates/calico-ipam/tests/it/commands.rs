@@ -47,6 +47,27 @@ fn an_address_is_assigned_and_released() {
     assert_eq!((again.code, again.stdout.as_str()), (Some(0), ""), "{again:?}");
 }
 
+/// The handle is lost. The address is found where the runtime repeats what ADD answered, and where it does
+/// not, or what it says makes no sense, the DEL succeeds as before.
+#[test]
+fn an_address_whose_handle_is_lost_is_released() {
+    let machine = machine();
+    let given = machine.run("ADD", "c1", "").addresses();
+    machine.delete("/calico/ipam/v2/handle/net.c1");
+    for (prev_result, left) in [
+        (json!(null), 1),
+        (json!({"ips": "10.0.0.1"}), 1),
+        (json!({"ips": [{"address": 7}, {"address": "x/26"}, {}, {"address": "10.9.0.1/26"}]}), 1),
+        (json!({"ips": [{"address": given[0]}]}), 0),
+    ] {
+        let conf = machine.conf(json!({"prevResult": prev_result}));
+        let released = machine.run_with("DEL", "c1", "", &conf);
+        assert_eq!(released.code, Some(0), "{released:?}");
+        assert_eq!(machine.taken().len(), left, "{prev_result}");
+        assert!(machine.handles().is_empty());
+    }
+}
+
 #[test]
 fn the_node_decides_the_pool() {
     let machine = machine();

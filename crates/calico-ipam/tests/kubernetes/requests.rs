@@ -105,9 +105,20 @@ fn the_group_is_found_with_one_request() {
     assert_eq!(found.requests.iter().filter(|r| r.uri == "/apis").count(), 1, "{}", found.shown());
 }
 
-/// A block of another node, with all its addresses in use.
+fn block_at(at: usize) -> BlockCidr {
+    format!("10.0.{}.{}/28", at / 16, at % 16 * 16).parse().unwrap()
+}
+
+/// The affinity of another node to a block.
+fn affinity(at: usize) -> Json {
+    let key = api::Key::Affinity { owner: api::Owner::Host("other".into()), block: block_at(at) };
+    let value = api::Value::Affinity(api::Affinity::new(api::AffinityState::Confirmed));
+    api::crd::encode(api::crd::Group::V1, &key, &value, None).unwrap()
+}
+
+/// A block of another node with all its addresses taken.
 fn full_block(at: usize) -> (usize, Json) {
-    let cidr: BlockCidr = format!("10.0.{}.{}/28", at / 16, at % 16 * 16).parse().unwrap();
+    let cidr = block_at(at);
     let owner = ["node", "pod", "namespace", "timestamp"].map(|name| (name.to_string(), "x".repeat(40)));
     let attribute = |ordinal: u32| api::Attribute {
         handle_id: Some(format!("net.{ordinal:064}")),
@@ -132,13 +143,15 @@ fn full_block(at: usize) -> (usize, Json) {
     (object["spec"].to_string().len(), object)
 }
 
-/// For a node's first block, only the names of the other blocks are read, and not their contents.
+/// A first block needs the names of all blocks, and to which of them somebody has an affinity; what is in the
+/// blocks stays where it is.
 #[test]
 fn a_first_block_moves_no_other() {
     let Some(cluster) = cluster() else { return };
     cluster.apply(&[node("n1"), pool("p", "10.0.0.0/16", json!({}))]);
     let (sizes, blocks): (Vec<usize>, Vec<Json>) = (0..200).map(full_block).unzip();
     cluster.create(&blocks);
+    cluster.create(&(0..200).map(affinity).collect::<Vec<_>>());
     let way = SlowWay::to(&cluster);
     let host = Host::at(&cluster, "n1", &way.endpoint());
     let (answer, requests) = cluster.counted(|| host.run("ADD", "c1"));

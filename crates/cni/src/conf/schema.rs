@@ -75,6 +75,8 @@ pub(crate) const NET_CONF: Struct = Struct {
         ("calico_api_group", Text),
         ("qps", Int),
         ("burst", Int),
+        // Not of Calico's: what ADD answered, repeated by the runtime in DEL. Anything may be in it.
+        ("prevResult", Any),
     ],
 };
 

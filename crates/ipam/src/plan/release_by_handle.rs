@@ -12,6 +12,7 @@ use crate::handle;
 use crate::plan::release::{Assignment, Changed, Memory, Returned, is_deselected, owner_node, write_back};
 use crate::plan::set_owner::PodName;
 use crate::plan::{Plan, Planner};
+use crate::pools;
 
 /// Which addresses of a handle a release means. The text of a handle is put together from names that may
 /// contain dots, so two pods can get the same handle. The attributes of an address tell them apart.
@@ -63,6 +64,9 @@ pub struct ReleaseByHandle {
     pub handles: Vec<HandleId>,
     /// The host that asks, where a host does: its node is read at the start.
     pub host: Option<String>,
+    /// The addresses that the caller was given. If none of the handles exists, these addresses' blocks are
+    /// searched for what the handles hold.
+    pub given: Vec<IpAddr>,
     /// Which addresses of a handle to release. Of a handle that is not in the map, all are released.
     whose: BTreeMap<HandleId, Whose>,
 }
@@ -127,6 +131,13 @@ impl FurtherBlocks {
     }
 }
 
+/// Demands that blocks were read.
+fn need_blocks<'a>(view: &View, blocks: impl IntoIterator<Item = &'a BlockCidr>) -> Result<(), ReadSet> {
+    let unread: Vec<Key> =
+        blocks.into_iter().map(|block| Key::Block(*block)).filter(|key| view.is_unread(key)).collect();
+    if unread.is_empty() { Ok(()) } else { Err(ReadSet::new().keys(unread)) }
+}
+
 /// Whether a handle certainly holds no address in the blocks that it names.
 fn holds_nothing(view: &View, id: &HandleId, draft: &handle::HandleDraft) -> bool {
     draft.counts().keys().all(|cidr| match view.block(*cidr) {
@@ -141,7 +152,7 @@ fn holds_nothing(view: &View, id: &HandleId, draft: &handle::HandleDraft) -> boo
 impl ReleaseByHandle {
     /// A request to release those handles entirely. `host` is the host that asks, if a host does.
     pub fn new(handles: Vec<HandleId>, host: Option<String>) -> ReleaseByHandle {
-        ReleaseByHandle { handles, host, whose: BTreeMap::new() }
+        ReleaseByHandle { handles, host, given: Vec::new(), whose: BTreeMap::new() }
     }
 
     /// Adds a handle of which only these addresses are released. Its other addresses stay.
@@ -150,6 +161,12 @@ impl ReleaseByHandle {
             self.handles.push(handle.clone());
         }
         self.whose.insert(handle, whose);
+        self
+    }
+
+    /// Adds addresses that the caller was given.
+    pub fn given(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> ReleaseByHandle {
+        self.given.extend(addresses);
         self
     }
 
@@ -342,9 +359,9 @@ fn release(
 
 impl ReleaseByHandlePlanner {
     /// The searches for handles that hold no address in the blocks that they name, as after a crash or a
-    /// change by hand. Such a handle's addresses may be in other blocks of the host. A handle that does not
-    /// exist is searched for only if none of the request's handles does: of a pod's handles usually one
-    /// exists, and then there is nothing to look for.
+    /// change by hand. Such a handle's addresses may be in other blocks of the host. Handles that do not
+    /// exist are searched for in the blocks of the addresses that the caller was given, if none of the
+    /// request's handles exists: of a pod's handles usually one does, and then there is nothing to look for.
     ///
     /// # Errors
     /// What must be read before.
@@ -354,13 +371,19 @@ impl ReleaseByHandlePlanner {
         drafts: &BTreeMap<HandleId, handle::HandleDraft>,
     ) -> Result<BTreeMap<HandleId, FurtherBlocks>, ReadSet> {
         let mut searches = BTreeMap::new();
-        let Some(host) = &self.request.host else { return Ok(searches) };
         let is_answered =
             |id: &HandleId| self.released_addresses(id).next().is_some() || self.memory.holds_in_doubt(id);
-        let is_any = drafts.iter().any(|(id, draft)| draft.exists() || is_answered(id));
+        if !drafts.iter().any(|(id, draft)| draft.exists() || is_answered(id)) {
+            let pool = |addr: IpAddr| pools::all(view).find(move |pool| pool.cidr.contains(addr));
+            let blocks = self.request.given.iter().filter_map(|addr| pool(*addr)?.block_of(*addr));
+            let blocks: BTreeSet<BlockCidr> = blocks.collect();
+            need_blocks(view, &blocks)?;
+            let search = || FurtherBlocks { blocks: blocks.iter().copied().collect(), names_nothing: true };
+            return Ok(drafts.keys().map(|id| (id.clone(), search())).collect());
+        }
+        let Some(host) = &self.request.host else { return Ok(searches) };
         let asked = drafts.iter().filter(|(id, draft)| {
-            let is_doubtful = draft.exists() && !draft.is_tombstone() && !is_answered(id);
-            !is_any || is_doubtful && holds_nothing(view, id, draft)
+            draft.exists() && !draft.is_tombstone() && !is_answered(id) && holds_nothing(view, id, draft)
         });
         for (id, draft) in asked {
             let owner = Owner::Host(host.clone());
@@ -374,11 +397,7 @@ impl ReleaseByHandlePlanner {
                 _ => None,
             });
             let blocks: Vec<BlockCidr> = own.collect();
-            let unread: Vec<Key> =
-                blocks.iter().map(|b| Key::Block(*b)).filter(|key| view.is_unread(key)).collect();
-            if !unread.is_empty() {
-                return Err(ReadSet::new().keys(unread));
-            }
+            need_blocks(view, &blocks)?;
             let names_nothing = draft.counts().keys().all(|cidr| view.block(*cidr) == Some(None));
             searches.insert(id.clone(), FurtherBlocks { blocks, names_nothing });
         }

@@ -155,11 +155,13 @@ fn nobodys_empty_block_is_deleted() {
     }
 }
 
-fn del(id: &str, host: &str) -> ReleaseByHandle {
-    ReleaseByHandle::new(vec![handle(id)], Some(host.into()))
+/// A release by a caller who knows the addresses that the handle was given.
+fn del(world: &World, id: &str) -> ReleaseByHandle {
+    let held = world.assigned().into_iter().filter(|(_, holder)| holder == id);
+    ReleaseByHandle::new(vec![handle(id)], Some("a".into())).given(held.map(|(addr, _)| addr))
 }
 
-/// An address whose handle is gone is found in the host's blocks, whatever fails meanwhile.
+/// An address whose handle is gone is found by a caller who was given it, whatever fails meanwhile.
 #[test]
 fn an_address_whose_handle_is_gone_is_released() {
     let lost = || {
@@ -176,7 +178,7 @@ fn an_address_whose_handle_is_gone_is_released() {
     };
     let world = lost();
     let counting = Counting::new(world.store.clone());
-    let answer = block_on(run(&counting, &world.clock, del("gone", "a").planner(), WITHIN)).unwrap();
+    let answer = block_on(run(&counting, &world.clock, del(&world, "gone").planner(), WITHIN)).unwrap();
     assert!(
         matches!(&answer[..], [HandleRelease::Released(addresses)] if addresses.len() == 4),
         "{answer:?}"
@@ -190,7 +192,7 @@ fn an_address_whose_handle_is_gone_is_released() {
             let fault = CommitFault::ReplyLost { answered, lost: 1, landed };
             let world = lost();
             let store = Faulty::new(world.store.clone(), FaultPlan::one_by_one().fault(0, fault));
-            block_on(run(&store, &world.clock, del("gone", "a").planner(), WITHIN)).unwrap();
+            block_on(run(&store, &world.clock, del(&world, "gone").planner(), WITHIN)).unwrap();
             is_done(&world, &format!("{fault:?}"));
         }
     }
@@ -198,17 +200,17 @@ fn an_address_whose_handle_is_gone_is_released() {
         let world = lost();
         let plan = FaultPlan::one_by_one().fault(0, CommitFault::Crash { writes });
         let store = Faulty::new(world.store.clone(), plan);
-        block_on(run(&store, &world.clock, del("gone", "a").planner(), WITHIN)).unwrap_err();
+        block_on(run(&store, &world.clock, del(&world, "gone").planner(), WITHIN)).unwrap_err();
         if writes > 0 {
             world.check();
         }
-        world.run(del("gone", "a").planner()).unwrap();
+        world.run(del(&world, "gone").planner()).unwrap();
         is_done(&world, &format!("a crash after {writes}"));
     }
 }
 
-/// A search for a handle that does not exist costs two reads, and is made only where no handle of the request
-/// exists.
+/// A search for a handle that does not exist costs one read, of the blocks of the addresses that the caller
+/// names, and is made only where no handle of the request exists.
 #[test]
 fn what_a_missing_handle_costs() {
     let world = World::with_pool("10.0.0.0/24", 30);
@@ -219,10 +221,12 @@ fn what_a_missing_handle_costs() {
         block_on(run(&counting, &world.clock, release.planner(), WITHIN)).unwrap();
         counting.counts().reads
     };
+    let given = ip("10.0.0.1");
     let both = || ReleaseByHandle::new(vec![handle("h"), handle("default.h")], Some("a".into()));
-    assert_eq!(reads(both()), 2, "the handles and more, and the block");
-    assert_eq!(reads(both()), 3, "the affinities, and the blocks");
-    assert_eq!(reads(ReleaseByHandle::new(vec![handle("h")], None)), 1, "nobody's blocks are searched");
+    assert_eq!(reads(both().given([given])), 2, "the handles and more, and the block");
+    assert_eq!(reads(both().given([given])), 2, "the block of the address");
+    assert_eq!(reads(both().given([ip("172.16.0.1")])), 1, "there is no such pool");
+    assert_eq!(reads(both()), 1);
 }
 
 /// An ADD makes the handle again while a DEL looks for the addresses that have none: what the ADD counts
@@ -242,7 +246,7 @@ fn a_handle_that_is_made_again_meanwhile_is_seen() {
         Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
     };
     let store = Faulty::new(world.store.clone(), FaultPlan::one_by_one()).with_hook(Arc::new(hook));
-    block_on(run(&store, &world.clock, del("h", "a").planner(), WITHIN)).unwrap();
+    block_on(run(&store, &world.clock, del(&world, "h").planner(), WITHIN)).unwrap();
     assert_eq!((world.assigned().len(), world.handles()), (0, 0));
     world.check();
 }
@@ -258,7 +262,8 @@ fn anothers_address_of_a_lost_handle_gets_its_handle_back() {
     world.auto(request("a", "h", 1, 0));
     world.delete(Key::Handle(handle("h")));
     let pod = PodName { namespace: "default".into(), name: "h".into() };
-    let release = ReleaseByHandle::new(Vec::new(), Some("a".into())).and(handle("h"), Whose::Pods(pod));
+    let given: Vec<_> = world.assigned().into_keys().collect();
+    let release = ReleaseByHandle::new(Vec::new(), None).given(given).and(handle("h"), Whose::Pods(pod));
     let answer = world.run(release.planner()).unwrap();
     assert!(
         matches!(&answer[..], [HandleRelease::Released(addresses)] if addresses.len() == 1),

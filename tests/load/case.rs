@@ -20,7 +20,7 @@ const LASTS_AT_MOST: Duration = Duration::from_secs(120);
 const STRIKES: usize = 8;
 /// How much longer than its time limit a request may take: to give back what it got, and because the machine
 /// is busy.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(20);
 
 /// A load, and the environment in which it runs.
 pub struct Case {

@@ -87,7 +87,7 @@ pub struct SetOwnerAttributesPlanner {
 pub enum SetOwnerError {
     /// A slot has another owner than expected. Read again who the owner is.
     #[error("update conflict: {addr} with error: cannot set {slot}: expected {expected} but found {found}")]
-    OwnerAttributes {
+    OtherOwner {
         /// The address.
         addr: IpAddr,
         /// The slot's name, in Calico's words.
@@ -179,7 +179,7 @@ impl SetOwnerAttributesPlanner {
             change.of(owner).map(Cow::into_owned).map_err(|expected| {
                 let expected = pod_text(expected.map(|pod| &pod.namespace), expected.map(|pod| &pod.name));
                 let (namespace, name) = namespace_and_name(owner);
-                SetOwnerError::OwnerAttributes { addr, slot, expected, found: pod_text(namespace, name) }
+                SetOwnerError::OtherOwner { addr, slot, expected, found: pod_text(namespace, name) }
             })
         });
         let (owner, alternate_owner) = (owner?, alternate_owner?);

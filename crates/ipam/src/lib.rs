@@ -24,5 +24,7 @@ pub use plan::{
     ReleaseByHandle, ReleaseIps, ReleaseIpsError, ReleaseUnowned, ReleaseUnownedPlanner, ReleasedAffinities,
     ReleasedIps, SetOwnerAttributes, SetOwnerAttributesPlanner, SetOwnerError, Which, Whose,
 };
+pub use plan::{CollectCooldowns, Collected};
+pub use plan::{IdleBlock, Kept, ReleaseIdleBlocks, ReleasedIdleBlocks};
 pub use run::{RunError, run, run_from, run_warm};
 pub use verdict::{Sink, Verdict, Verdicts};

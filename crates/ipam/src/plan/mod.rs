@@ -8,20 +8,26 @@ use store::{Batch, ReadSet, Report, View};
 pub mod assign_ip;
 pub(crate) mod attempts;
 pub mod auto_assign;
+pub mod collect_cooldowns;
 pub mod progress;
 pub(crate) mod release;
 pub mod release_affinities;
 pub mod release_by_handle;
+pub mod release_idle_blocks;
 pub mod release_ips;
 pub mod release_unowned;
 pub mod set_owner;
 
 pub use assign_ip::{AssignIp, AssignIpError};
 pub use auto_assign::{Address, Assigned, AutoAssign, AutoAssignError, AutoAssigned};
+pub use collect_cooldowns::{CollectCooldowns, CollectCooldownsPlanner, Collected};
 pub use release_affinities::{
     ReleaseAffinities, ReleaseAffinitiesError, ReleaseAffinitiesPlanner, ReleasedAffinities, Which,
 };
 pub use release_by_handle::{HandleRelease, ReleaseByHandle, ReleaseByHandlePlanner, Whose};
+pub use release_idle_blocks::{
+    IdleBlock, Kept, ReleaseIdleBlocks, ReleaseIdleBlocksPlanner, ReleasedIdleBlocks,
+};
 pub use release_ips::{ReleaseIps, ReleaseIpsError, ReleaseIpsPlanner, ReleasedIps};
 pub use release_unowned::{ReleaseUnowned, ReleaseUnownedPlanner};
 pub use set_owner::{

@@ -140,6 +140,19 @@ fn give_up_blocks(caller: Caller) -> Task {
     task(caller, ReleaseAffinities { which: Which::Owner(host("a")), must_be_empty: true })
 }
 
+/// Host `a` gives back its first block, which is empty, if it is still as it was.
+fn give_back_idle(caller: Caller) -> Task {
+    let stored = caller.world.block("10.0.0.0/30");
+    let sequence_number = stored.map_or(0, |block| block.sequence_number);
+    let blocks = vec![ipam::IdleBlock { cidr: block_cidr("10.0.0.0/30"), sequence_number }];
+    task(caller, ipam::ReleaseIdleBlocks { host: "a".to_string(), blocks })
+}
+
+fn collect(caller: Caller) -> Task {
+    let blocks = ["10.0.0.0/30", "10.0.0.4/30"].map(block_cidr).to_vec();
+    task(caller, ipam::CollectCooldowns { blocks })
+}
+
 /// The owner looks for what it can give up, which a claim that has only begun looks like, and then allocates.
 fn give_up_blocks_and_add(caller: Caller) -> Task {
     let release = ReleaseAffinities { which: Which::Owner(host("a")), must_be_empty: true };
@@ -182,7 +195,16 @@ fn assigned(world: &World, count: usize) {
 #[test]
 fn two_requests_in_every_order() {
     type Row = (&'static str, usize, fn(&World), [Start; 2], fn(&World, [bool; 2]));
-    let rows: [Row; 15] = [
+    let rows: [Row; 18] = [
+        ("an ADD and idle blocks", 3, World::two_blocks, [add, give_back_idle], |w, _| assigned(w, 2)),
+        ("another's ADD and idle blocks", 2, World::two_blocks, [add_elsewhere, give_back_idle], |w, _| {
+            assigned(w, 2);
+        }),
+        ("an ADD and cooldowns that are over", 3, World::cooled_down, [add, collect], |w, _| {
+            assigned(w, 1);
+            let cooling = |block: &api::Block| block.attributes.iter().any(|a| a.released_at.is_some());
+            assert!(!w.blocks().iter().any(|block| cooling(block) || block.affinity.is_none()));
+        }),
         ("two on one block", 4, World::del_after_add, [add, add_other], |w, _| assigned(w, 2)),
         ("two first blocks of one host", 2, |_| {}, [add, add_other], |w, _| assigned(w, 2)),
         ("first blocks of two hosts", 3, |_| {}, [add, add_elsewhere], |w, _| assigned(w, 2)),
@@ -312,5 +334,18 @@ impl World {
     fn del_after_add(&self) {
         self.add("a", "before");
         self.del("before");
+    }
+
+    /// Host `a` owns two blocks, of which the first is empty.
+    fn two_blocks(&self) {
+        self.assign(request_ip("a", "before", "10.0.0.1")).unwrap();
+        self.assign(request_ip("a", "kept", "10.0.0.5")).unwrap();
+        self.del("before");
+    }
+
+    /// The clock of a copy begins anew, so no time passes: the cooldown is switched off instead.
+    fn cooled_down(&self) {
+        crate::operations::upkeep::cooled_down(self);
+        self.config(|config| config.cooldown_seconds = 0);
     }
 }

@@ -15,6 +15,9 @@ use store::testing::Faulty;
 
 use crate::world::*;
 
+#[path = "operations/upkeep.rs"]
+pub mod upkeep;
+
 /// The answer to a request: the addresses that its handle has now, or the error.
 pub type Answer = Result<BTreeSet<IpAddr>, String>;
 
@@ -34,12 +37,14 @@ pub enum Act {
     ReleaseIps(Vec<ReleaseIp>),
     ReleaseHandle(&'static str),
     ReleaseAffinities(Which),
+    Upkeep(upkeep::Act),
 }
 
 impl Act {
     /// Runs the operation.
     pub async fn on<S: Store>(&self, store: &Faulty<S>, clock: &Clock) -> Answer {
         match self {
+            Act::Upkeep(act) => act.on(store, clock).await,
             Act::Assign(request) => {
                 let answer = go(store, clock, request.clone().planner()).await?;
                 let all = answer.v4.addresses.iter().chain(&answer.v6.addresses);
@@ -80,7 +85,7 @@ impl Act {
             Act::Named(request) => Request::Named(request.clone()),
             Act::ReleaseIps(ips) => Request::ReleaseIps(ips.clone()),
             Act::ReleaseHandle(id) => Request::ReleaseHandles(vec![handle(id)]),
-            Act::ReleaseAffinities(_) => Request::Other,
+            Act::ReleaseAffinities(_) | Act::Upkeep(_) => Request::Other,
         }
     }
 
@@ -99,7 +104,7 @@ impl Act {
     }
 
     pub fn is_release(&self) -> bool {
-        matches!(self, Act::ReleaseIps(_) | Act::ReleaseHandle(_) | Act::ReleaseAffinities(_))
+        !matches!(self, Act::Assign(_) | Act::Named(_))
     }
 }
 
@@ -127,6 +132,10 @@ fn wants(n: usize) -> fn(&World, &BTreeSet<IpAddr>) -> bool {
 }
 
 pub fn cases() -> Vec<Case> {
+    requests().into_iter().chain(upkeep::cases()).collect()
+}
+
+fn requests() -> Vec<Case> {
     vec![
         Case {
             name: "a first block",

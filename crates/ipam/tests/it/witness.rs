@@ -235,6 +235,32 @@ impl Asks for ReleaseAffinities {
     }
 }
 
+impl Asks for ipam::CollectCooldowns {
+    type Planner = ipam::plan::CollectCooldownsPlanner;
+    fn request(&self) -> Request {
+        Request::Other
+    }
+    fn planner(self) -> Self::Planner {
+        ipam::CollectCooldowns::planner(self)
+    }
+    fn answer(result: &Result<AnswerOf<Self>, RunError<ErrorOf<Self>>>) -> Answer {
+        result.as_ref().map_or(Answer::Failed, |_| Answer::Done)
+    }
+}
+
+impl Asks for ipam::ReleaseIdleBlocks {
+    type Planner = ipam::plan::ReleaseIdleBlocksPlanner;
+    fn request(&self) -> Request {
+        Request::Other
+    }
+    fn planner(self) -> Self::Planner {
+        ipam::ReleaseIdleBlocks::planner(self)
+    }
+    fn answer(result: &Result<AnswerOf<Self>, RunError<ErrorOf<Self>>>) -> Answer {
+        result.as_ref().map_or(Answer::Failed, |_| Answer::Done)
+    }
+}
+
 /// A store that tells of every write that is applied, in whose name it was sent.
 #[derive(Clone, Debug)]
 pub struct Told {

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use api::{BlockCidr, Key, Kind};
 use ipam::invariants::{Answer, Request};
 use ipam::{AutoAssign, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps, RunError, Which};
-use store::Effects;
+use ipam::{CollectCooldowns, IdleBlock, ReleaseIdleBlocks};
+use store::{Depth, Effects, ReadSet, Scope, Store};
 
 use super::calico::Calico;
 use super::stores::{Sim, give_way};
@@ -33,6 +34,7 @@ pub(super) enum Op {
     Cooldown(i64),
     Dual { host: &'static str, id: String },
     One { host: &'static str, block: u128, empty: bool },
+    Upkeep { host: &'static str },
 }
 
 #[derive(Default)]
@@ -213,6 +215,7 @@ pub(super) async fn perform(op: Op, sim: Sim, clock: Clock, book: Arc<Mutex<Book
                 }
             }
         }
+        Op::Upkeep { host } => upkeep(&sim, &clock, host, note).await,
         Op::One { host: name, block, empty } => {
             let cidr = BlockCidr::holding(api::cidr::offset(ip("10.0.0.0"), block * 4), 30).unwrap();
             if let Err(error) = run(
@@ -227,4 +230,22 @@ pub(super) async fn perform(op: Op, sim: Sim, clock: Clock, book: Arc<Mutex<Book
         }
     }
     sim.log(format!("END {op:?}"));
+}
+
+/// Ends the cooldowns that are over, and gives back the host's blocks that are empty now.
+async fn upkeep(sim: &Sim, clock: &Clock, host: &str, note: impl Fn(String)) {
+    let blocks = Scope::Blocks { family: None };
+    let set = ReadSet::new().key(Key::IpamConfig).scope(blocks, Depth::Header);
+    let Ok(view) = sim.read(&set, WITHIN).await else { return };
+    let idle = IdleBlock::in_view(&view, clock.now()).into_iter().filter(|(owner, _)| owner == host);
+    let idle = ReleaseIdleBlocks { host: host.to_string(), blocks: idle.map(|(_, block)| block).collect() };
+    for request in CollectCooldowns::in_view(&view, clock.now()) {
+        if let Err(error) = run(sim, clock, request).await {
+            note(format!("collect: {error}"));
+        }
+    }
+    match run(sim, clock, idle).await {
+        Ok(answer) => sim.log(format!("IDLE {answer:?}")),
+        Err(error) => note(format!("idle: {error}")),
+    }
 }

@@ -31,6 +31,12 @@ impl Use {
             Use::LoadBalancer => "LoadBalancer",
         }
     }
+
+    /// Whether such an address comes only from the asking host's own blocks. Other nodes reach a tunnel by
+    /// the route to the block of its address, which leads to the block's owner.
+    pub fn is_never_borrowed(self) -> bool {
+        self == Use::Tunnel
+    }
 }
 
 /// Why a pool cannot be used.

@@ -28,6 +28,8 @@ pub enum Verdict {
     BlockLimit(u32),
     /// The host's blocks are full, the host finds no other block to claim, and it may not borrow.
     StrictAffinity,
+    /// The same, where an address for this use is never borrowed.
+    NeverBorrowed(Use),
     /// No block of these pools has a free address.
     Exhausted(Vec<Cidr>),
 }
@@ -106,6 +108,9 @@ impl fmt::Display for Verdict {
                 "Need to allocate an IPAM block but could not - limit of {limit} blocks reached for this node"
             ),
             Verdict::StrictAffinity => f.write_str("No more free affine blocks and strict affinity enabled"),
+            Verdict::NeverBorrowed(wanted) => {
+                write!(f, "No more free affine blocks, and no {} address is borrowed", wanted.name())
+            }
             Verdict::Exhausted(pools) => {
                 let pools: Vec<String> = pools.iter().map(Cidr::to_string).collect();
                 write!(f, "No IPs available in pools: [{}]", pools.join(" "))

@@ -54,7 +54,8 @@ pub enum AssignIpError {
         /// The uses that the pool allows.
         allowed: String,
     },
-    /// The address is in use or cooling down; or its block has another owner, and affinity is strict.
+    /// The address is in use or cooling down; or its block has another owner, and affinity is strict
+    /// or the address is for a tunnel.
     #[error(transparent)]
     Assign(#[from] AssignError),
     /// The handle holds as many addresses as it may.
@@ -198,7 +199,9 @@ impl AssignIpPlanner {
             }
         };
         block::collect(&mut block, now, config.cooldown_seconds);
-        let strict = config.strict_affinity.then_some(owner_text.as_str());
+        let is_strict =
+            config.strict_affinity || self.request.intended_use.is_some_and(Use::is_never_borrowed);
+        let strict = is_strict.then_some(owner_text.as_str());
         block::assign_addr(&mut block, self.request.addr, strict, self.progress.attribute())?;
         Ok((block, expect))
     }

@@ -94,7 +94,13 @@ fn is_free(
         }
         Some(None) => false,
     });
-    is_free && (is_mine || !config.strict_affinity)
+    let intended_use = match request {
+        Request::Assign(request) => Some(request.intended_use),
+        Request::Named(request) => request.intended_use,
+        _ => None,
+    };
+    let may_borrow = !config.strict_affinity && !intended_use.is_some_and(Use::is_never_borrowed);
+    is_free && (is_mine || may_borrow)
 }
 
 fn owner_of(request: &Request) -> Option<Owner> {

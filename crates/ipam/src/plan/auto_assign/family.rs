@@ -159,6 +159,8 @@ impl<S: Sink> Context<'_, S> {
         if draft.missing() > 0 {
             if self.config.strict_affinity {
                 draft.tell(Verdict::StrictAffinity, self.sink);
+            } else if self.request.intended_use.is_never_borrowed() {
+                draft.tell(Verdict::NeverBorrowed(self.request.intended_use), self.sink);
             } else {
                 search.borrow(draft)?;
             }

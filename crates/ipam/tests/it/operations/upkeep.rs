@@ -1,6 +1,7 @@
 //! What is done for a cluster, and not for a pod.
 
-use ipam::{CollectCooldowns, IdleBlock, ReleaseIdleBlocks, Which};
+use api::Use;
+use ipam::{AutoAssign, CollectCooldowns, IdleBlock, ReleaseIdleBlocks, Which};
 use store::testing::Faulty;
 use store::{Depth, ReadSet, Scope, Store};
 
@@ -69,6 +70,14 @@ pub fn cases() -> Vec<Case> {
                     && left == Some(4)
                     && w.block("10.0.0.4/30").is_none()
             },
+        },
+        Case {
+            name: "a tunnel's address",
+            prepare: |w| {
+                w.add("a", "kept");
+            },
+            act: super::Act::Assign(AutoAssign { intended_use: Use::Tunnel, ..request("a", "new", 1, 0) }),
+            is_done: super::wants(1),
         },
         Case {
             name: "idle blocks",

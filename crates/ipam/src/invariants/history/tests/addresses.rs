@@ -294,6 +294,21 @@ fn a_free_address_is_found() {
     }
 }
 
+/// An address for a tunnel is never borrowed.
+#[test]
+fn what_only_a_borrower_could_have_is_not_overlooked_by_others() {
+    for (intended_use, is_overlooked) in [(Use::Workload, true), (Use::Tunnel, false)] {
+        let mut cluster = Cluster::new();
+        cluster.write(9, FIRST, |b| b.affinity = Some("host:b".into()));
+        cluster.write(9, SECOND, |b| b.affinity = None);
+        let Request::Assign(request) = assign("a", "h", 2) else { panic!("no assignment") };
+        cluster.ask(1, Request::Assign(AutoAssign { intended_use, ..request }));
+        cluster.answer(1, got(&[], 2));
+        let is_told = matches!(cluster.told[..], [Violation::Overlooked { count: 8, .. }]);
+        assert_eq!((is_told, cluster.told.is_empty()), (is_overlooked, !is_overlooked), "{intended_use:?}");
+    }
+}
+
 #[test]
 fn a_request_that_gets_all_overlooks_nothing() {
     let mut cluster = Cluster::new();

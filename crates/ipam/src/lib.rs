@@ -14,10 +14,12 @@ mod ranges;
 pub mod reservations;
 pub mod ring;
 pub mod run;
+pub mod tunnel;
 pub mod usage;
 pub mod verdict;
 
 pub use block::{HostReserved, ReleaseIp};
+pub use plan::tunnel::{FindTunnel, FoundTunnel, Tunnel};
 pub use plan::{
     Address, AssignIp, AssignIpError, Assigned, AutoAssign, AutoAssignError, AutoAssigned, Change,
     HandleRelease, OwnerAttributes, Plan, Planner, PodName, ReleaseAffinities, ReleaseAffinitiesError,
@@ -27,4 +29,5 @@ pub use plan::{
 pub use plan::{CollectCooldowns, Collected};
 pub use plan::{IdleBlock, Kept, ReleaseIdleBlocks, ReleasedIdleBlocks};
 pub use run::{RunError, run, run_from, run_warm};
+pub use tunnel::{TunnelError, assign_tunnel};
 pub use verdict::{Sink, Verdict, Verdicts};

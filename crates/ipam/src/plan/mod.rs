@@ -17,6 +17,7 @@ pub mod release_idle_blocks;
 pub mod release_ips;
 pub mod release_unowned;
 pub mod set_owner;
+pub mod tunnel;
 
 pub use assign_ip::{AssignIp, AssignIpError};
 pub use auto_assign::{Address, Assigned, AutoAssign, AutoAssignError, AutoAssigned};

@@ -21,6 +21,7 @@ mod review;
 mod scale;
 mod sim;
 mod stream;
+mod tunnels;
 mod upkeep;
 mod verdicts;
 mod warm;

@@ -1,8 +1,8 @@
 //! Gives a node the address of a tunnel device (`node/pkg/allocateip`, `ensureHostTunnelAddress`): keeps the
 //! one that the node has, takes another if that no longer fits, or takes it back if no pool gives one.
 //!
-//! This is a sequence of operations. A crash after any of them leaves what the next call takes up, because the
-//! node's handle tells what the node has, and not the Node's field.
+//! This is a sequence of operations. A crash after any of them leaves what the next call takes up, because
+//! the node's handle tells what the node has, and not the Node's field.
 
 use std::convert::Infallible;
 use std::net::IpAddr;

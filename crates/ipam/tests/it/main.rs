@@ -5,6 +5,7 @@
 
 mod affinities;
 mod allocate;
+mod costs;
 mod damage;
 mod explorer;
 mod faults;

@@ -47,45 +47,6 @@ fn t1_full_pool_with_cooldown() {
     }
 }
 
-/// T1b: more blocks than an attempt has reads, and a wall clock that is real.
-#[test]
-#[ignore = "minutes"]
-fn t1b_ten_thousand_blocks_with_cooldown() {
-    #[derive(Clone)]
-    struct Wall(Instant, Clock);
-    impl store::Effects for Wall {
-        fn now(&self) -> api::Timestamp {
-            self.1.now()
-        }
-        fn elapsed(&self) -> Duration {
-            self.0.elapsed()
-        }
-        fn seed(&self) -> u64 {
-            self.1.seed()
-        }
-        async fn sleep(&self, time: Duration) {
-            std::thread::sleep(time);
-        }
-    }
-    for cooldown in [0, 30] {
-        let world = full_pool("10.0.0.0/16", 30, 0, cooldown);
-        // One address is free: it could be borrowed.
-        drop(world.run(ReleaseIps::new(vec![just("10.0.200.1")]).planner()).unwrap());
-        let free: usize = world.blocks().iter().map(|b| b.unallocated.len()).sum();
-        let counting = Counting::new(world.store.clone());
-        let wall = Wall(Instant::now(), world.clock.clone());
-        world.clock.advance(100);
-        let begin = Instant::now();
-        let answer = block_on(run(&counting, &wall, request("a", "h", 1, 0).planner(), WITHIN));
-        println!(
-            "16384 blocks, cooldown {cooldown}, {free} free: {:?} after {:?}, {} reads",
-            answer.map(|a| (a.v4.addresses.len(), a.v4.messages)).map_err(|e| e.to_string()),
-            begin.elapsed(),
-            counting.counts().reads
-        );
-    }
-}
-
 /// Shows one block at depth `Key` that has been flagged for deletion, as a list of PartialObjectMetadata
 /// does.
 struct Phantom {

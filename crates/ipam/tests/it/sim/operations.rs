@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-use api::{BlockCidr, Key, Kind};
+use api::{BlockCidr, Key, Kind, Use};
 use ipam::invariants::{Answer, Request};
 use ipam::{AutoAssign, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps, RunError, Which};
 use ipam::{CollectCooldowns, IdleBlock, ReleaseIdleBlocks};
@@ -18,6 +18,7 @@ use crate::world::*;
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Add { host: &'static str, id: String, n: u32, all: bool },
+    Tunnel { host: &'static str, id: String },
     Named { host: &'static str, id: String, addr: IpAddr },
     Del(String),
     Release(String),
@@ -66,8 +67,16 @@ pub(super) async fn perform(op: Op, sim: Sim, clock: Clock, book: Arc<Mutex<Book
             .unwrap()
     };
     match op.clone() {
-        Op::Add { host, id, n, all } => {
-            let wanted = AutoAssign { all_or_nothing: all, ..request(host, &id, n, 0) };
+        Op::Add { .. } | Op::Tunnel { .. } => {
+            let (wanted, id) = match op.clone() {
+                Op::Tunnel { host, id } => {
+                    (AutoAssign { intended_use: Use::Tunnel, ..request(host, &id, 1, 0) }, id)
+                }
+                Op::Add { host, id, n, all } => {
+                    (AutoAssign { all_or_nothing: all, ..request(host, &id, n, 0) }, id)
+                }
+                _ => return,
+            };
             match run(&sim, &clock, wanted).await {
                 Ok(answer) => {
                     let got: BTreeSet<IpAddr> = answer.v4.addresses.iter().map(|a| a.addr).collect();

@@ -118,7 +118,7 @@ pub(super) fn simulate(seed: u64, config: Config) -> Result<Stats, String> {
             let span = 2 + rng.below(2);
             let host = HOSTS[rng.below(span) as usize];
             let calico = config.calico && rng.chance(500);
-            let op = match rng.below(if config.more { 18 } else { 12 }) {
+            let op = match rng.below(if config.more { 19 } else { 12 }) {
                 12 => Op::Vm { host },
                 13 => Op::Label { host, no: rng.chance(500) },
                 14 => Op::Cooldown([0, 0, 1, 40][rng.below(4) as usize]),
@@ -126,6 +126,11 @@ pub(super) fn simulate(seed: u64, config: Config) -> Result<Stats, String> {
                     let id = fresh();
                     all_ids.push(id.clone());
                     Op::Dual { host, id }
+                }
+                18 => {
+                    let id = fresh();
+                    all_ids.push(id.clone());
+                    Op::Tunnel { host, id }
                 }
                 17 => Op::Upkeep { host },
                 16 => Op::One { host, block: u128::from(rng.below(4)), empty: rng.chance(700) },

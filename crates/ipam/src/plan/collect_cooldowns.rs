@@ -1,4 +1,4 @@
-//! Ends the cooldowns that are over in blocks that nobody allocates from (`libcalico-go/lib/ipam/ipam.go`,
+//! Ends the cooldowns that are over in blocks that nobody allocates from (`libcalico-go/lib/ipam`,
 //! `GarbageCollectColdIPs`). The allocator itself does that only to a block that it writes anyway.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,5 @@
-//! Gives back a host's blocks that have been empty for a while
-//! (`kube-controllers/pkg/controllers/node/ipam.go`, `checkEmptyBlocks`), so that other hosts can claim them.
+//! Gives back a host's blocks that have been empty for a while, so that other hosts can claim them, as
+//! Calico's controllers do (`kube-controllers/pkg/controllers/node/ipam.go`).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -134,6 +134,7 @@ mod tests {
     #[derive(Deserialize)]
     struct Licenses {
         allow: Vec<String>,
+        #[serde(default)]
         clarify: Vec<Clarified>,
     }
 

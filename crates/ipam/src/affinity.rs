@@ -123,9 +123,9 @@ pub fn drop_stale(batch: &mut Batch, owner: &Owner, block: BlockCidr, revision: 
 /// empty, else stored without owner; affinity deleted. `block` is the content to store, `expect` the state of
 /// the stored record. Gives the index of the block's write.
 ///
-/// The state is written even if it is that already, or there is no affinity. The block may have been read
-/// after the affinity, and meanwhile the owner may have healed it: then this first write is refused, and a
-/// confirmed affinity keeps its block.
+/// The affinity's state is written even if the affinity is pending deletion already, or does not exist. The
+/// block may have been read after the affinity, and in between the owner may have made the affinity again:
+/// then the write of the state is refused, and a confirmed affinity keeps its block.
 pub fn release(
     batch: &mut Batch,
     owner: &Owner,

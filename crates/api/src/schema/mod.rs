@@ -71,9 +71,10 @@ pub enum Omit {
     Never,
     /// Never, and a missing field is written as true. Go writes false here; see `IPAMConfigurationSpec`.
     NeverTrue,
-    /// When it has its zero value (`omitempty` on a value).
+    /// The field is left out when it has its zero value (`omitempty` on a value).
     Zero,
-    /// When it is absent, but not when it is zero (`omitempty` on a pointer, and only there).
+    /// The field is left out when it is absent, but not when it is zero (`omitempty` on a pointer, and only
+    /// there).
     Absent,
 }
 

@@ -1,4 +1,5 @@
-//! Turns bytes into characters, with goyaml's texts for bytes that cannot be read (`goyaml.v2/readerc.go`).
+//! Turns bytes into characters. For bytes that are no text it gives goyaml's error messages
+//! (`goyaml.v2/readerc.go`).
 
 use std::ops::Range;
 

@@ -128,7 +128,7 @@ pub enum Violation {
     HeldAfterFailure {
         /// The handle.
         handle: HandleId,
-        /// A block that holds addresses for it, or that it counts.
+        /// A block that holds addresses for the handle, or in which the handle counts some.
         block: BlockCidr,
         /// How many addresses the block holds for the handle.
         held: u32,

@@ -307,7 +307,8 @@ async fn caller_of(caller: u64, store: &Faulty<Told>, clock: &Clock, witness: &W
     let mut mine = BTreeSet::new();
     for round in 0..3 {
         let mut request = request(name, &id, 1 + round % 2, 0);
-        // What tells one request from the next one of the same handle, also on views that are old.
+        // The timestamp tells this request's addresses from those of the next request for the same handle,
+        // even where a read gives records as they were some time ago.
         request.attributes.insert("timestamp".to_string(), round.to_string());
         if let Ok(answer) = witness.run(clock, request, |_| store.clone()).await {
             mine.extend(answer.v4.addresses.iter().map(|address| address.addr));

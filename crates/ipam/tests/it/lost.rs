@@ -39,8 +39,8 @@ fn a_block_without_its_affinity_is_taken_up_and_counted() {
     }
 }
 
-/// What a claim reads besides the keys: of the blocks of others with an affinity none, of those without one
-/// the nearest.
+/// A claim reads the keys of all blocks. It also reads the contents of the nearest blocks to which nobody has
+/// an affinity. It reads no contents of a block to which another host has an affinity.
 #[test]
 fn blocks_without_affinities_are_read_up_to_a_bound() {
     for (lost, read) in [(0, 0), (3, 3), (200, 64)] {

@@ -42,7 +42,8 @@ impl Witness {
         Witness(Arc::new(Mutex::new(Seen { history: seen.history.with_guards(), ..seen })))
     }
 
-    /// One that has seen the same, for a cluster that goes on by itself.
+    /// A second witness that has seen the same until now. It is for a copy of the cluster, in which other
+    /// things happen from now on.
     pub fn fork(&self) -> Witness {
         Witness(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
     }

@@ -302,7 +302,8 @@ impl World {
         self.demand(invariants::check(&self.store.records(), None));
     }
 
-    /// What holds where no request was cut short: handles are exact, too.
+    /// Also demands that each handle counts exactly what the blocks hold for it. That is so only if every
+    /// request has ended, and none was cut short.
     pub fn check_at_rest(&self) {
         self.demand(invariants::check_at_rest(&self.store.records(), None));
     }

@@ -165,7 +165,7 @@ impl RequestFault {
         let status = status.unwrap_or_default();
         let said = if status.message.is_empty() { text } else { status.message.as_str() };
         let said = match said.trim() {
-            // The texts below name the status code themselves.
+            // The message for these status codes is made below, and names the code.
             "" if code.as_u16() >= 500 => "it gives no reason".to_string(),
             "" => format!("it gives no reason ({code})"),
             said => outside::cut_short(said),

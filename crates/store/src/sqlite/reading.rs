@@ -69,7 +69,7 @@ fn for_message(value: ValueRef<'_>) -> String {
 }
 
 /// The revision in a row. Where the value is no revision, gives a substitute by which a compare-and-swap can
-/// still recognise the row, and the reason why the value is none.
+/// still recognise the row, and the reason why the value is not a revision.
 fn revision_in(value: ValueRef<'_>) -> (Revision, Option<String>) {
     match value {
         ValueRef::Integer(number) => (Revision::from(number), None),

@@ -22,10 +22,10 @@ with `calicoctl datastore migrate export`, and read that in with Calico's `calic
 /// The target must be empty. Uids and times of creation stay as they are. What was written is read back and
 /// compared with the source.
 ///
-/// During the copy nobody can change an embedded store: programs that try to have to wait. etcd has no such
+/// During the copy nobody can change an embedded store: a program that tries it has to wait. etcd has no such
 /// lock. A store in etcd is only marked as locked (datastoreReady), and not every program respects that mark,
-/// so stop the programs that use the store. In either case the copy goes on until source and target are
-/// equal. If it fails or is interrupted, it removes what it has written.
+/// so stop the programs that use the store. With every kind of store the copy goes on until source and target
+/// are equal. If it fails or is interrupted, it removes what it has written.
 ///
 /// After the copy, configure calicoctl and the plugins for the new store before anybody uses the old store
 /// again: later changes in the old store are not copied.

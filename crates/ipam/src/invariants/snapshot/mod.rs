@@ -221,7 +221,8 @@ impl Snapshot {
 }
 
 /// Checks a list of all blocks, affinities, handles and pools of a store, in which requests may be under way.
-/// Gives the violations, ordered by invariant, then by record. With `now`, a release in the future is one.
+/// Gives the violations, ordered by invariant, then by record. With `now`, an
+/// address that was released at a later time than `now` is a violation, too.
 pub fn check(records: &[Arc<Record>], now: Option<Timestamp>) -> Vec<Violation> {
     all(records, Moment::Between, now)
 }

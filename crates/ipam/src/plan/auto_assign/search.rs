@@ -97,9 +97,9 @@ impl<'a, S: Sink> Search<'a, S> {
     /// The blocks of the pools to which nobody has an affinity, in the host's order, at most
     /// [`UNATTENDED`]. Such a block is nobody's, or its owner's affinity was lost.
     ///
-    /// First it reads the owner's affinities that the list by owner lacks: old releases of Calico wrote
-    /// affinities to Kubernetes without the labels by which that list is made. The planner begins again with
-    /// them.
+    /// First it reads those affinities of the request's owner that the list by owner lacks: old releases of
+    /// Calico wrote affinities to Kubernetes without the labels by which that list is made. The planner then
+    /// begins again, and knows these affinities.
     pub fn unattended(&self) -> Result<Vec<BlockCidr>, Stop> {
         self.need_keys()?;
         let view = self.context.view;

@@ -208,8 +208,8 @@ fn a_request_takes_back_its_own() {
     assert_eq!(cluster.told(), [""; 0]);
 }
 
-/// What is there before a request, what happens while it runs, and how many addresses it overlooks where it
-/// gets none of the two that it asks for.
+/// Each row: what is there before a request for two addresses, what happens while the request runs, and how
+/// many free addresses the request has overlooked if it ends with no address.
 type Search = (&'static str, Vec<(Key, Value)>, fn(&mut Cluster), fn(&mut Cluster), u32);
 
 fn searches() -> Vec<Search> {

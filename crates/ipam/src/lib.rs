@@ -26,7 +26,9 @@ pub use plan::{
     ReleaseByHandle, ReleaseIps, ReleaseIpsError, ReleaseUnowned, ReleaseUnownedPlanner, ReleasedAffinities,
     ReleasedIps, SetOwnerAttributes, SetOwnerAttributesPlanner, SetOwnerError, Which, Whose,
 };
+pub use plan::{ClaimAffinity, ClaimAffinityError, ClaimedAffinities};
 pub use plan::{CollectCooldowns, Collected};
+pub use plan::{EnsureBlock, EnsureBlockError, EnsuredBlocks};
 pub use plan::{IdleBlock, Kept, ReleaseIdleBlocks, ReleasedIdleBlocks};
 pub use run::{RunError, run, run_from, run_warm};
 pub use tunnel::{TunnelError, assign_tunnel};

@@ -41,6 +41,17 @@ pub enum PoolsError {
     NoneForUse(Use),
 }
 
+/// Why a network cannot be claimed or given up by blocks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NetworkError {
+    /// No enabled pool contains the network. Name another network, or create or enable a pool.
+    #[error("The requested CIDR ({0}) is not within any configured pools.")]
+    NoPool(Cidr),
+    /// The network is smaller than a block of its pool. Name the block that contains it, or a larger network.
+    #[error("The requested CIDR ({0}) is smaller than the minimum.")]
+    TooSmall(Cidr),
+}
+
 /// The part of a request that decides about pools.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker<'a> {
@@ -82,6 +93,21 @@ pub fn enabled(view: &View, family: Family) -> impl Iterator<Item = &Arc<Pool>> 
 /// All pools that can be parsed, in the order of their names.
 pub fn all(view: &View) -> impl Iterator<Item = &Arc<Pool>> {
     view.resources(Kind::IPPool).filter_map(|(resource, _)| resource.as_pool().ok())
+}
+
+/// The enabled pool that contains a network of at least one block. Calico asks only for the network's first
+/// address (`libcalico-go/lib/ipam/ipam.go`, `ClaimAffinity`, `ReleaseAffinity`), and leaves out in silence
+/// what lies outside of the pool.
+///
+/// # Errors
+/// When no enabled pool contains the network, or the network is smaller than a block.
+pub fn of_network<'a>(view: &'a View, network: &Cidr) -> Result<&'a Arc<Pool>, NetworkError> {
+    let pool = enabled(view, network.family()).find(|pool| pool.cidr.covers(network));
+    let pool = pool.ok_or(NetworkError::NoPool(*network))?;
+    match network.prefix() <= pool.block_size {
+        true => Ok(pool),
+        false => Err(NetworkError::TooSmall(*network)),
+    }
 }
 
 /// Guards the pool that a block is taken from: where the store honours guards, nothing is taken from a pool

@@ -85,7 +85,7 @@ pub enum AssignIpError {
 }
 
 /// A stored block of the scope that overlaps `cidr`.
-fn overlapping(view: &View, scope: &Scope, cidr: BlockCidr) -> Option<BlockCidr> {
+pub(super) fn overlapping(view: &View, scope: &Scope, cidr: BlockCidr) -> Option<BlockCidr> {
     let mut stored = view.slots(scope).filter(|(_, slot)| **slot != Slot::Absent);
     stored.find_map(|(key, _)| match key {
         Key::Block(other) if other.cidr().overlaps(&cidr.cidr()) => Some(*other),

@@ -8,6 +8,7 @@ use store::{Batch, ReadSet, Report, View};
 pub mod assign_ip;
 pub(crate) mod attempts;
 pub mod auto_assign;
+pub mod claim_affinity;
 pub mod collect_cooldowns;
 pub mod progress;
 pub(crate) mod release;
@@ -21,6 +22,8 @@ pub mod tunnel;
 
 pub use assign_ip::{AssignIp, AssignIpError};
 pub use auto_assign::{Address, Assigned, AutoAssign, AutoAssignError, AutoAssigned};
+pub use auto_assign::{EnsureBlock, EnsureBlockError, EnsureBlockPlanner, EnsuredBlocks};
+pub use claim_affinity::{ClaimAffinity, ClaimAffinityError, ClaimAffinityPlanner, ClaimedAffinities};
 pub use collect_cooldowns::{CollectCooldowns, CollectCooldownsPlanner, Collected};
 pub use release_affinities::{
     ReleaseAffinities, ReleaseAffinitiesError, ReleaseAffinitiesPlanner, ReleasedAffinities, Which,

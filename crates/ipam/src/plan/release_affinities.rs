@@ -1,6 +1,6 @@
-//! Releases affinities: all of a host, all in a network, or a single one.
+//! Releases affinities: all of a host, all in a network, those of a host in a network, or a single one.
 
-use api::{BlockCidr, Cidr, Family, Key, Owner, Timestamp};
+use api::{BlockCidr, Cidr, Family, Key, Kind, Owner, Timestamp};
 use store::{Batch, Depth, Expect, ReadSet, Report, Scope, Slot, View};
 
 use crate::affinity;
@@ -8,6 +8,7 @@ use crate::block;
 use crate::config;
 use crate::plan::attempts::Writes;
 use crate::plan::{Plan, Planner};
+use crate::pools::{self, NetworkError};
 
 /// How many affinities one batch releases. A large release thus makes progress even if a later batch fails.
 const AT_ONCE: usize = 16;
@@ -19,6 +20,9 @@ pub enum Which {
     Owner(Owner),
     /// All affinities whose block begins in a network, of hosts and virtual owners (`ReleasePoolAffinities`).
     Within(Cidr),
+    /// The affinities of an owner to the blocks that lie in a network (`ReleaseAffinity`). The network lies
+    /// in an enabled pool, and is as large as one of the pool's blocks, or larger.
+    OwnerWithin(Owner, Cidr),
     /// The affinity of an owner to a block.
     One(Owner, BlockCidr),
 }
@@ -55,6 +59,9 @@ pub enum ReleaseAffinitiesError {
     /// The owner has no name.
     #[error("Hostname must be specified to release block affinity")]
     NoHost,
+    /// The network of [`Which::OwnerWithin`] cannot be given up by blocks.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
 }
 
 /// The result of the request.
@@ -76,6 +83,12 @@ impl Planner for ReleaseAffinitiesPlanner {
         match &self.request.which {
             Which::Owner(owner) => ReadSet::new()
                 .scope(Scope::Affinities { owner: Some(owner.clone()), family: None }, Depth::Full),
+            Which::OwnerWithin(owner, network) => {
+                let family = Some(network.family());
+                ReadSet::new()
+                    .scope(Scope::Affinities { owner: Some(owner.clone()), family }, Depth::Full)
+                    .scope(Scope::kind(Kind::IPPool), Depth::Full)
+            }
             Which::Within(_) => {
                 ReadSet::new().scope(Scope::Affinities { owner: None, family: None }, Depth::Full)
             }
@@ -87,10 +100,13 @@ impl Planner for ReleaseAffinitiesPlanner {
     }
 
     fn plan(&mut self, view: &View, now: Timestamp, _seed: u64) -> Result<Plan<Self::Answer>, Self::Error> {
-        if let Which::Owner(owner) | Which::One(owner, _) = &self.request.which
+        if let Which::Owner(owner) | Which::OwnerWithin(owner, _) | Which::One(owner, _) = &self.request.which
             && owner.name().is_empty()
         {
             return Err(ReleaseAffinitiesError::NoHost);
+        }
+        if let Which::OwnerWithin(_, network) = &self.request.which {
+            pools::of_network(view, network)?;
         }
         let cooldown = config::of(view).cooldown_seconds;
         let wanted = self.wanted(view);
@@ -176,6 +192,11 @@ impl ReleaseAffinitiesPlanner {
             Which::Owner(owner) => {
                 let blocks = Family::BOTH.into_iter().flat_map(|family| view.affine_blocks(owner, family));
                 blocks.map(|(cidr, ..)| (owner.clone(), cidr)).collect()
+            }
+            Which::OwnerWithin(owner, network) => {
+                let blocks = view.affine_blocks(owner, network.family()).into_iter().map(|(cidr, ..)| cidr);
+                let inside = blocks.filter(|cidr| network.covers(&cidr.cidr()));
+                inside.map(|cidr| (owner.clone(), cidr)).collect()
             }
             Which::Within(cidr) => {
                 let scope = Scope::Affinities { owner: None, family: None };

@@ -51,6 +51,47 @@ fn of_a_host() {
     assert_eq!(world.release_affinities(Which::Owner(host("unknown")), false).released, []);
 }
 
+/// Blocks of others, of other networks and of the other family are left alone. Where blocks must be empty,
+/// those that are not are named.
+#[test]
+fn of_a_host_in_a_network() {
+    let world = World::with_pool("10.0.0.0/24", 26);
+    world.pool("six", "fd00::/120", 122);
+    world.auto(request("a", "six", 0, 1));
+    for (name, id, addr) in [("a", "h", "10.0.0.1"), ("b", "i", "10.0.0.65"), ("a", "j", "10.0.0.129")] {
+        world.assign(request_ip(name, id, addr)).unwrap();
+    }
+    world.run(ipam::ClaimAffinity::new(cidr("10.0.0.192/26"), host("a")).planner()).unwrap();
+    let within = |network: &str| Which::OwnerWithin(host("a"), cidr(network));
+    let refused = world.release_affinities(within("10.0.0.128/25"), true);
+    assert_eq!(refused.released, [block_cidr("10.0.0.192/26")]);
+    assert_eq!(refused.in_use, [block_cidr("10.0.0.128/26")]);
+    let both = ["10.0.0.0/26", "10.0.0.128/26"].map(block_cidr);
+    assert_eq!(world.release_affinities(within("10.0.0.0/24"), true).in_use, both);
+    assert_eq!(world.release_affinities(within("10.0.0.0/24"), false).released, both);
+    assert_eq!(world.release_affinities(within("10.0.0.0/24"), false).released, []);
+    let left = world.affinities();
+    assert!(left.len() == 2 && left[0].starts_with("a fd00::"), "{left:?}");
+    assert_eq!(left[1], "b 10.0.0.64/26 Confirmed");
+    assert_eq!(world.block("10.0.0.128/26").unwrap().affinity, None);
+    assert_eq!(world.assigned().len(), 4);
+    world.check_at_rest();
+}
+
+#[test]
+fn of_a_host_in_a_network_of_no_pool() {
+    let world = World::with_pool("10.0.0.0/24", 26);
+    for (name, network, wanted) in [
+        ("a", "10.0.0.0/27", "The requested CIDR (10.0.0.0/27) is smaller than the minimum."),
+        ("a", "10.9.0.0/24", "The requested CIDR (10.9.0.0/24) is not within any configured pools."),
+        ("", "10.0.0.0/24", "Hostname must be specified to release block affinity"),
+    ] {
+        let which = Which::OwnerWithin(host(name), cidr(network));
+        let error = world.run(ReleaseAffinities { which, must_be_empty: true }.planner()).unwrap_err();
+        assert_eq!(error.to_string(), wanted);
+    }
+}
+
 /// The owner gave up the block while it was in use, and stopped before it deleted the affinity. Since then
 /// the block became empty, or its addresses cool down. Each row: cooldown, in use, must be empty, is the
 /// block left.

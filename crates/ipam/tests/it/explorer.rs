@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use api::AffinityState;
-use ipam::{ReleaseAffinities, ReleaseByHandle, ReleaseIps, Which};
+use ipam::{ClaimAffinity, EnsureBlock, ReleaseAffinities, ReleaseByHandle, ReleaseIps, Which};
 use store::testing::{FaultPlan, Faulty};
 
 use crate::witness::{Asks, Witness};
@@ -86,7 +86,12 @@ fn run_both(
 
 /// Explores all interleavings with at most so many changes from one to the other, beyond those where one
 /// ends; tells how many there were.
-fn explore(changes: usize, prepare: fn(&World), starts: [Start; 2], check: fn(&World, [bool; 2])) -> usize {
+fn explore(
+    changes: usize,
+    prepare: fn(&World),
+    starts: [Start; 2],
+    check: impl Fn(&World, [bool; 2]),
+) -> usize {
     let prepared = World::with_pool("10.0.0.0/29", 30);
     prepare(&prepared);
     let witness = Witness::of(&prepared.store);
@@ -314,6 +319,73 @@ fn two_requests_in_every_order() {
     ];
     for (name, changes, prepare, starts, check) in rows {
         let explored = explore(changes, prepare, starts, check);
+        assert!(explored > 30, "{name}: {explored}");
+    }
+}
+
+fn claim_all(caller: Caller) -> Task {
+    task(caller, ClaimAffinity::new(cidr("10.0.0.0/29"), host("a")))
+}
+
+fn claim_all_elsewhere(caller: Caller) -> Task {
+    task(caller, ClaimAffinity::new(cidr("10.0.0.0/29"), host("b")))
+}
+
+fn own_a_block(caller: Caller) -> Task {
+    task(caller, EnsureBlock { v4: true, ..EnsureBlock::new("a") })
+}
+
+fn own_a_block_elsewhere(caller: Caller) -> Task {
+    task(caller, EnsureBlock { v4: true, ..EnsureBlock::new("b") })
+}
+
+fn give_up_network(caller: Caller) -> Task {
+    let which = Which::OwnerWithin(host("a"), cidr("10.0.0.0/29"));
+    task(caller, ReleaseAffinities { which, must_be_empty: true })
+}
+
+/// So many blocks have an owner, and each owner's affinity is confirmed.
+fn owned(world: &World, count: usize) {
+    let affinities = world.affinities();
+    let confirmed = affinities.iter().filter(|text| text.ends_with("Confirmed"));
+    assert_eq!((affinities.len(), confirmed.count()), (count, count), "{affinities:?}");
+}
+
+#[test]
+fn claims_in_every_order() {
+    type Row = (&'static str, usize, [Start; 2], fn(&World, [bool; 2]));
+    let rows: [Row; 8] = [
+        ("a network claimed twice", 3, [claim_all, claim_all], |w, _| owned(w, 2)),
+        ("a network claimed by two", 3, [claim_all, claim_all_elsewhere], |w, _| owned(w, 2)),
+        ("a network claimed while it is given up", 3, [claim_all, give_up_network], |w, _| {
+            // What the release met half-way, it may give up or leave.
+            owned(w, w.affinities().len());
+        }),
+        ("a network claimed beside an ADD", 3, [claim_all, add], |w, _| {
+            owned(w, 2);
+            assigned(w, 1);
+        }),
+        ("a network claimed beside another's ADD", 3, [claim_all, add_elsewhere], |w, _| {
+            owned(w, 2);
+            assigned(w, 1);
+        }),
+        // As two first ADDs, these may come to own a block each.
+        ("a block for one host twice", 3, [own_a_block, own_a_block], |w, _| owned(w, w.affinities().len())),
+        ("a block for each of two hosts", 3, [own_a_block, own_a_block_elsewhere], |w, _| owned(w, 2)),
+        ("a block while the host gives up its blocks", 3, [own_a_block, give_up_blocks], |w, _| {
+            owned(w, w.affinities().len());
+        }),
+    ];
+    for (name, changes, starts, check) in rows {
+        let explored = explore(
+            changes,
+            |_| {},
+            starts,
+            |world, answers| {
+                assert_eq!(answers, [true, true]);
+                check(world, answers);
+            },
+        );
         assert!(explored > 30, "{name}: {explored}");
     }
 }

@@ -229,12 +229,12 @@ fn others_between_the_writes() {
                 world.check();
                 assert!(acted.load(Ordering::Relaxed) > 0, "{text}");
                 match &answer {
-                    Ok(got) if !overtaken && !case.act.is_release() => {
+                    Ok(got) if !overtaken && !case.act.is_release() && !case.act.is_claim() => {
                         assert!(holds(&world, got), "{text} {:#?}", world.store.records());
                     }
                     Ok(_) => {}
                     Err(error) => {
-                        let named = case.act.is_named();
+                        let named = case.act.is_named() || error.contains("none that is free");
                         assert!(overtaken || named, "{text}");
                         assert_eq!(witness.left_by_failed(), [], "{text}");
                         assert!(named || error.contains("the handle was released"), "{text}");

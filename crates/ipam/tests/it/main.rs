@@ -5,6 +5,7 @@
 
 mod affinities;
 mod allocate;
+mod claims;
 mod costs;
 mod damage;
 mod explorer;

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use api::AffinityState;
 use ipam::invariants::{self, Request};
 use ipam::{
-    AssignIp, AutoAssign, HandleRelease, Planner, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps,
-    Which, run,
+    AssignIp, AutoAssign, ClaimAffinity, EnsureBlock, HandleRelease, Planner, ReleaseAffinities,
+    ReleaseByHandle, ReleaseIp, ReleaseIps, Which, run,
 };
 use store::Store;
 use store::testing::Faulty;
@@ -38,6 +38,8 @@ pub enum Act {
     ReleaseHandle(&'static str),
     ReleaseAffinities(Which),
     Upkeep(upkeep::Act),
+    Claim(ClaimAffinity),
+    Ensure(EnsureBlock),
 }
 
 impl Act {
@@ -75,6 +77,14 @@ impl Act {
                 .await?;
                 Ok(answer.released.iter().map(|block| block.cidr().first()).collect())
             }
+            Act::Claim(request) => {
+                let answer = go(store, clock, request.clone().planner()).await?;
+                Ok(answer.claimed.iter().map(|block| block.cidr().first()).collect())
+            }
+            Act::Ensure(request) => {
+                let answer = go(store, clock, request.clone().planner()).await?;
+                Ok(answer.v4.iter().chain(&answer.v6).map(|block| block.cidr().first()).collect())
+            }
         }
     }
 
@@ -85,14 +95,14 @@ impl Act {
             Act::Named(request) => Request::Named(request.clone()),
             Act::ReleaseIps(ips) => Request::ReleaseIps(ips.clone()),
             Act::ReleaseHandle(id) => Request::ReleaseHandles(vec![handle(id)]),
-            Act::ReleaseAffinities(_) | Act::Upkeep(_) => Request::Other,
+            Act::ReleaseAffinities(_) | Act::Claim(_) | Act::Ensure(_) | Act::Upkeep(_) => Request::Other,
         }
     }
 
     /// Its answer as a history knows it.
     pub fn ended(&self, answer: &Answer) -> invariants::Answer {
         match answer {
-            Ok(_) if self.is_release() => invariants::Answer::Done,
+            Ok(_) if self.is_release() || self.is_claim() => invariants::Answer::Done,
             Ok(addresses) => invariants::Answer::Holds(addresses.clone()),
             Err(_) => invariants::Answer::Failed,
         }
@@ -103,8 +113,13 @@ impl Act {
         matches!(self, Act::Named(_))
     }
 
+    /// The answer is blocks, not addresses of a handle.
+    pub fn is_claim(&self) -> bool {
+        matches!(self, Act::Claim(_) | Act::Ensure(_))
+    }
+
     pub fn is_release(&self) -> bool {
-        !matches!(self, Act::Assign(_) | Act::Named(_))
+        !matches!(self, Act::Assign(_) | Act::Named(_) | Act::Claim(_) | Act::Ensure(_))
     }
 }
 
@@ -269,6 +284,32 @@ fn requests() -> Vec<Case> {
             },
             act: Act::ReleaseAffinities(Which::Owner(host("a"))),
             is_done: |w, _| w.blocks().len() == 1 && w.affinities().is_empty() && w.assigned().len() == 1,
+        },
+        Case {
+            name: "a claim of a network",
+            prepare: |w| {
+                w.assign(request_ip("b", "old", "10.0.0.5")).unwrap();
+                w.assign(request_ip("a", "kept", "10.0.0.9")).unwrap();
+                w.affinity("a", "10.0.0.8/30", AffinityState::PendingDeletion);
+            },
+            act: Act::Claim(ClaimAffinity::new(cidr("10.0.0.0/28"), host("a"))),
+            is_done: |w, claimed| {
+                let all = [ip("10.0.0.0"), ip("10.0.0.8"), ip("10.0.0.12")].into();
+                let confirmed = w.affinities().into_iter().filter(|text| text.ends_with("Confirmed"));
+                *claimed == all && confirmed.count() == 4 && w.blocks().len() == 4
+            },
+        },
+        Case {
+            name: "a block of each family",
+            prepare: |w| {
+                w.pool("six", "fd00::/124", 126);
+                w.auto(request("b", "old", 1, 1));
+            },
+            act: Act::Ensure(EnsureBlock { v4: true, v6: true, ..EnsureBlock::new("a") }),
+            is_done: |w, blocks| {
+                let mine = w.affinities().into_iter().filter(|text| text.starts_with("a "));
+                blocks.len() == 2 && mine.count() == 2 && w.assigned().len() == 2
+            },
         },
     ]
 }

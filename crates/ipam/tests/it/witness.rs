@@ -262,6 +262,32 @@ impl Asks for ipam::ReleaseIdleBlocks {
     }
 }
 
+impl Asks for ipam::ClaimAffinity {
+    type Planner = ipam::plan::ClaimAffinityPlanner;
+    fn request(&self) -> Request {
+        Request::Other
+    }
+    fn planner(self) -> Self::Planner {
+        ipam::ClaimAffinity::planner(self)
+    }
+    fn answer(result: &Result<AnswerOf<Self>, RunError<ErrorOf<Self>>>) -> Answer {
+        result.as_ref().map_or(Answer::Failed, |_| Answer::Done)
+    }
+}
+
+impl Asks for ipam::EnsureBlock {
+    type Planner = ipam::plan::EnsureBlockPlanner;
+    fn request(&self) -> Request {
+        Request::Other
+    }
+    fn planner(self) -> Self::Planner {
+        ipam::EnsureBlock::planner(self)
+    }
+    fn answer(result: &Result<AnswerOf<Self>, RunError<ErrorOf<Self>>>) -> Answer {
+        result.as_ref().map_or(Answer::Failed, |_| Answer::Done)
+    }
+}
+
 /// A store that tells of every write that is applied, in whose name it was sent.
 #[derive(Clone, Debug)]
 pub struct Told {

@@ -63,6 +63,8 @@ pub(super) struct FamilyDraft {
     /// Empty blocks that are nobody's.
     pub nobodys: Vec<Emptied>,
     pub assigned: Assigned,
+    /// Whether the request wants a block of the owner's, with room or without, and no address of it.
+    pub wants_block: bool,
 }
 
 impl FamilyDraft {
@@ -76,7 +78,13 @@ impl FamilyDraft {
             deselected: Vec::new(),
             nobodys: Vec::new(),
             assigned,
+            wants_block: false,
         }
+    }
+
+    /// The draft of a request that wants a block, and no address of it.
+    pub fn of_block(family: Family) -> FamilyDraft {
+        FamilyDraft { wants_block: true, ..FamilyDraft::new(family, 0) }
     }
 
     /// The draft of a request whose handle already holds as many addresses as it may, and at least as many as
@@ -87,8 +95,11 @@ impl FamilyDraft {
         draft
     }
 
-    /// How many addresses have still to be found.
+    /// How many addresses, or blocks, have still to be found.
     pub fn missing(&self) -> u32 {
+        if self.wants_block {
+            return u32::from(self.takings.is_empty());
+        }
         self.assigned.requested.saturating_sub(self.assigned.addresses.len() as u32)
     }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use api::{Block, BlockCidr, Family, IpamConfig, Key, Owner, Revision, Timestamp, ipam_config};
+use api::{
+    AffinityState, Block, BlockCidr, Family, IpamConfig, Key, Owner, Revision, Timestamp, ipam_config,
+};
 use store::{Depth, ReadSet, Scope, View};
 
 use super::draft::{Emptied, FamilyDraft, Source, Taking};
@@ -41,7 +43,16 @@ impl<S: Sink> Context<'_, S> {
         for (addr, block) in self.progress.taken_addresses(family) {
             draft.assigned.addresses.push(Address { addr, prefix: block.cidr().prefix() });
         }
-        match self.search(family, &mut draft) {
+        self.fill(draft)
+    }
+
+    /// How the owner comes by a block of a family, if it has none; the error is what must be read before.
+    pub fn draft_of_block(&self, family: Family) -> Result<FamilyDraft, ReadSet> {
+        self.fill(FamilyDraft::of_block(family))
+    }
+
+    fn fill(&self, mut draft: FamilyDraft) -> Result<FamilyDraft, ReadSet> {
+        match self.search(draft.family, &mut draft) {
             Ok(()) => Ok(draft),
             Err(Stop::Fetch(set)) => Err(set),
             Err(Stop::Error(error)) => {
@@ -97,9 +108,13 @@ impl<S: Sink> Context<'_, S> {
 
         draft.pools = choice.pools.iter().map(|pool| (*pool).clone()).collect();
         let search = Search::new(self, &choice);
+        if draft.wants_block {
+            // Nothing is claimed or healed while the owner has a block.
+            allowed.sort_by_key(|(cidr, state)| !self.is_in_order(*cidr, *state));
+        }
         let mut owned = 0;
         for (cidr, state) in allowed {
-            match affinity::action(state, affinity::block_state(self.view, cidr, self.owner_text)) {
+            match self.action(cidr, state) {
                 Action::Use => {
                     owned += 1;
                     self.take_stored(draft, cidr, |revision| self.source_of_stored(cidr, revision));
@@ -161,7 +176,7 @@ impl<S: Sink> Context<'_, S> {
                 draft.tell(Verdict::StrictAffinity, self.sink);
             } else if self.request.intended_use.is_never_borrowed() {
                 draft.tell(Verdict::NeverBorrowed(self.request.intended_use), self.sink);
-            } else {
+            } else if !draft.wants_block {
                 search.borrow(draft)?;
             }
         }
@@ -227,6 +242,14 @@ impl<S: Sink> Context<'_, S> {
         [Key::Block(cidr), affinity].iter().any(|key| self.view.unreadable(key).is_some())
     }
 
+    fn action(&self, cidr: BlockCidr, affinity: Option<AffinityState>) -> Action {
+        affinity::action(affinity, affinity::block_state(self.view, cidr, self.owner_text))
+    }
+
+    fn is_in_order(&self, cidr: BlockCidr, affinity: Option<AffinityState>) -> bool {
+        self.action(cidr, affinity) == Action::Use
+    }
+
     fn is_mine(&self, cidr: BlockCidr) -> bool {
         affinity::block_state(self.view, cidr, self.owner_text) == affinity::BlockState::Mine
     }
@@ -275,6 +298,10 @@ impl<S: Sink> Context<'_, S> {
         let Some(Some((stored, revision))) = self.view.block(cidr).filter(|_| !self.is_damaged(cidr)) else {
             return self.tell(cidr, BlockVerdict::Unreadable);
         };
+        if draft.wants_block {
+            let (block, source) = (stored.clone(), source(revision.clone()));
+            return draft.take(Taking { block, source, addresses: Vec::new() });
+        }
         // The block was found to be the owner's, so strict affinity refuses nothing.
         let strict = self.config.strict_affinity.then_some(self.owner_text);
         self.take(draft, stored, source(revision.clone()), strict, BlockVerdict::Taken);
@@ -313,7 +340,8 @@ impl<S: Sink> Context<'_, S> {
     ) {
         let created = block::create(cidr, self.owner, self.request.host_reserved.as_ref(), self.now);
         let mut block = created.clone();
-        let (wanted, attribute) = (draft.missing(), self.progress.attribute());
+        let wanted = if draft.wants_block { 0 } else { draft.missing() };
+        let attribute = self.progress.attribute();
         // The block is the owner's, so an error is impossible.
         let addresses = block::assign(&mut block, wanted, None, attribute, self.reserved).unwrap_or_default();
         self.tell(cidr, BlockVerdict::Claimed(addresses.len()));

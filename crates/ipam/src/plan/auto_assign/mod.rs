@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api::{Attribute, Cidr, Family, HandleId, Key, Kind, Owner, Timestamp, Use};
+use api::{Attribute, Cidr, Family, HandleId, IpamConfig, Key, Kind, Owner, Timestamp, Use};
 use store::{Depth, ReadSet, Report, Scope, View};
 
 use crate::block::{self, HostReserved};
@@ -20,10 +20,12 @@ use crate::verdict::{NoSink, Sink, Verdict};
 mod borrow;
 mod claim;
 mod draft;
+mod ensure;
 mod family;
 mod search;
 
 use draft::{Draft, FamilyDraft};
+pub use ensure::{EnsureBlock, EnsureBlockError, EnsureBlockPlanner, EnsuredBlocks};
 
 /// A request for addresses.
 #[derive(Clone, Debug)]
@@ -234,6 +236,29 @@ impl<S: Sink> AutoAssignPlanner<S> {
         Family::BOTH.into_iter().filter(|family| self.request.wanted(*family) > 0)
     }
 
+    /// Everything on which the plan of a family depends.
+    fn context<'a>(
+        &'a self,
+        view: &'a View,
+        reserved: &'a Reserved,
+        config: &'a IpamConfig,
+        (now, seed): (Timestamp, u64),
+    ) -> family::Context<'a, S> {
+        family::Context {
+            view,
+            request: &self.request,
+            owner: &self.owner,
+            owner_text: &self.owner_text,
+            node: self.node.as_ref(),
+            progress: &self.progress,
+            reserved,
+            config,
+            now,
+            seed,
+            sink: &self.sink,
+        }
+    }
+
     /// The addresses that the handle already holds, where the request limits them; `Ok(None)` when it may
     /// take more.
     fn held_addresses(&self, view: &View, family: Family) -> Result<Option<Vec<Address>>, AutoAssignError> {
@@ -318,20 +343,7 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
                 drafts.push(FamilyDraft::of_held(family, self.request.wanted(family), addresses));
                 continue;
             }
-            let context = family::Context {
-                view,
-                request: &self.request,
-                owner: &self.owner,
-                owner_text: &self.owner_text,
-                node: self.node.as_ref(),
-                progress: &self.progress,
-                reserved: &reserved,
-                config: &config,
-                now,
-                seed,
-                sink: &self.sink,
-            };
-            match context.draft(family) {
+            match self.context(view, &reserved, &config, (now, seed)).draft(family) {
                 Ok(draft) => {
                     let failed = draft.assigned.error.is_some();
                     drafts.push(draft);

@@ -6,12 +6,15 @@ use std::sync::{Arc, Mutex};
 
 use api::{BlockCidr, Key, Kind, Use};
 use ipam::invariants::{Answer, Request};
-use ipam::{AutoAssign, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps, RunError, Which};
+use ipam::{
+    AutoAssign, ClaimAffinity, EnsureBlock, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps,
+    RunError, Which,
+};
 use ipam::{CollectCooldowns, IdleBlock, ReleaseIdleBlocks};
 use store::{Depth, Effects, ReadSet, Scope, Store};
 
 use super::calico::Calico;
-use super::stores::{Sim, give_way};
+use super::stores::{Rng, Sim, give_way};
 use crate::witness::{AnswerOf, Asks, ErrorOf};
 use crate::world::*;
 
@@ -36,6 +39,9 @@ pub(super) enum Op {
     Dual { host: &'static str, id: String },
     One { host: &'static str, block: u128, empty: bool },
     Upkeep { host: &'static str },
+    Claim { host: &'static str, network: &'static str },
+    Unclaim { host: &'static str, network: &'static str, empty: bool },
+    Ensure { host: &'static str },
 }
 
 #[derive(Default)]
@@ -44,6 +50,16 @@ pub(super) struct Book {
     pub failed: BTreeMap<String, String>,
     pub given_up: BTreeSet<String>,
     pub errors: BTreeMap<String, u32>,
+}
+
+/// An operation on the blocks of a host.
+pub(super) fn on_blocks(rng: &mut Rng, host: &'static str) -> Op {
+    let network = ["10.0.0.0/28", "10.0.0.8/29", "10.0.0.4/30"][rng.below(3) as usize];
+    match rng.below(3) {
+        0 => Op::Claim { host, network },
+        1 => Op::Unclaim { host, network, empty: rng.chance(700) },
+        _ => Op::Ensure { host },
+    }
 }
 
 /// Runs a request, in sight of the witness.
@@ -125,6 +141,24 @@ pub(super) async fn perform(op: Op, sim: Sim, clock: Clock, book: Arc<Mutex<Book
                     .await
             {
                 note(format!("give up: {error}"));
+            }
+        }
+        Op::Claim { host: name, network } => {
+            if let Err(error) = run(&sim, &clock, ClaimAffinity::new(cidr(network), host(name))).await {
+                note(format!("claim: {error}"));
+            }
+        }
+        Op::Unclaim { host: name, network, empty } => {
+            let which = Which::OwnerWithin(host(name), cidr(network));
+            let release = ReleaseAffinities { which, must_be_empty: empty };
+            if let Err(error) = run(&sim, &clock, release).await {
+                note(format!("unclaim: {error}"));
+            }
+        }
+        Op::Ensure { host } => {
+            let wanted = EnsureBlock { v4: true, v6: true, ..EnsureBlock::new(host) };
+            if let Err(error) = run(&sim, &clock, wanted).await {
+                note(format!("ensure: {error}"));
             }
         }
         Op::DropPool => {

@@ -9,7 +9,7 @@ use std::task::{Context, Waker};
 use api::{AffinityState, Key, Kind};
 use ipam::invariants::{Disagreement, Violation};
 
-use super::operations::{Book, Op, perform};
+use super::operations::{Book, Op, on_blocks, perform};
 use super::stores::{Mode, Rng, Shared, Sim};
 use crate::witness::Witness;
 use crate::world::*;
@@ -164,6 +164,7 @@ pub(super) fn simulate(seed: u64, config: Config) -> Result<Stats, String> {
                 11 if config.pools => Op::Pool { disabled: rng.chance(500) },
                 _ => Op::Wait(35),
             };
+            let op = if config.more && rng.chance(200) { on_blocks(&mut rng, host) } else { op };
             script.push(op);
         }
         scripts.push(script);

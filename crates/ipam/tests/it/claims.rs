@@ -292,8 +292,8 @@ fn reserved_addresses_of_windows_are_set_aside() {
     assert_eq!(ensure(&world, request).unwrap_err(), "HostReservedAttr has wrong parameters");
 }
 
-/// The limits of `AutoAssign` hold: of blocks, of claims, and of what is reserved. A block with free addresses
-/// that is another's does not do.
+/// The limits of `AutoAssign` hold: of blocks, of claims, and of what is reserved. A block with free
+/// addresses that is another's does not do.
 #[test]
 fn the_rules_of_claims_hold() {
     let world = World::with_pool("10.0.0.0/24", 26);

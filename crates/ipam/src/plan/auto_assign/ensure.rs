@@ -1,5 +1,5 @@
-//! Makes sure that a host owns a block (`libcalico-go/lib/ipam/ipam.go`, `EnsureBlock`), by the search and the
-//! claims of [`AutoAssign`].
+//! Makes sure that a host owns a block (`libcalico-go/lib/ipam/ipam.go`, `EnsureBlock`), by the search and
+//! the claims of [`AutoAssign`].
 
 use std::sync::Arc;
 

@@ -90,6 +90,7 @@ fn effect_of(key: &Key, all: bool) -> &'static str {
         Key::Block(_) => "that part is kept as it is, and not acted on",
         Key::Affinity { .. } => "it is left alone until it is mended or deleted",
         Key::Handle(_) => "nothing is assigned or released by it until it is mended",
+        Key::IpamHost(_) => NOT_NEEDED,
     }
 }
 
@@ -132,7 +133,7 @@ fn all_of_record(key: &Key, value: &Value) -> Vec<Fault> {
             }
             _ => Vec::new(),
         },
-        Value::Affinity(_) | Value::Handle(_) => Vec::new(),
+        Value::Affinity(_) | Value::Handle(_) | Value::IpamHost => Vec::new(),
     }
 }
 

@@ -126,6 +126,9 @@ pub enum Key {
     Block(BlockCidr),
     /// A handle.
     Handle(HandleId),
+    /// The record of a host's own, by its name, that old releases of Calico left. Nobody reads what it says;
+    /// it goes when the host is removed. It belongs to no list, and Kubernetes has none.
+    IpamHost(String),
 }
 
 impl Key {
@@ -151,6 +154,7 @@ impl Key {
                 format!("{root}{}/{}/block/{}", owner.name(), block.family().segment(), block.key_text())
             }
             Key::Handle(id) => format!("{HANDLES}{id}"),
+            Key::IpamHost(name) => format!("{HOSTS}{name}"),
         }
     }
 
@@ -170,7 +174,9 @@ impl Key {
         } else if let Some(rest) = path.strip_prefix(BLOCKS) {
             Some(Key::Block(family_and_block(rest)?))
         } else if let Some(rest) = path.strip_prefix(HOSTS) {
-            let (name, rest) = rest.split_once('/')?;
+            let Some((name, rest)) = rest.split_once('/') else {
+                return (!rest.is_empty()).then(|| Key::IpamHost(rest.to_string()));
+            };
             Some(Key::Affinity { owner: Owner::Host(name.to_string()), block: family_and_block(rest)? })
         } else if let Some(rest) = path.strip_prefix(VIRTUALS) {
             let (name, rest) = rest.split_once('/')?;
@@ -234,6 +240,7 @@ impl fmt::Display for Key {
                 write!(f, "BlockAffinityKey(cidr={block}, host={name}, affinityType={affinity})")
             }
             Key::Handle(id) => write!(f, "IPAMHandleKey(id={id})"),
+            Key::IpamHost(name) => write!(f, "IPAMHostKey(host={name})"),
         }
     }
 }
@@ -267,13 +274,15 @@ mod tests {
                 "/calico/ipam/v2/virtual/load-balancer/ipv4/block/10.0.0.0-26",
             ),
             (Key::Handle(HandleId::new("Net.1").unwrap()), "/calico/ipam/v2/handle/Net.1"),
+            (Key::IpamHost("n".into()), "/calico/ipam/v2/host/n"),
         ];
         for (key, path) in rows {
             assert_eq!(key.etcd_path(), path);
             assert_eq!(Key::from_etcd_path(path), Some(key));
         }
         for path in [
-            "/calico/ipam/v2/host/n",
+            "/calico/ipam/v2/host/",
+            "/calico/ipam/v2/host/n/",
             "/calico/ipam/v2/assignment/ipv4/block/fd00::-122",
             "/calico/resources/v3/projectcalico.org/ippools/a/b",
             "/calico/resources/v3/projectcalico.org/whatevers/a",

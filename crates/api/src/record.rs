@@ -82,6 +82,8 @@ pub enum Value {
     Block(Block),
     /// The value under a [`Key::Handle`].
     Handle(Handle),
+    /// The value under a [`Key::IpamHost`]. What it says is not kept.
+    IpamHost,
 }
 
 /// Why a stored text is not a value for its key.
@@ -148,6 +150,7 @@ impl Value {
                 Ok(Value::Block(block))
             }
             Key::Handle(_) => parse(key, text).map(Value::Handle),
+            Key::IpamHost(_) => Ok(Value::IpamHost),
         }
     }
 
@@ -159,6 +162,7 @@ impl Value {
             Value::Affinity(affinity) => serde_json::to_string(affinity),
             Value::Block(block) => serde_json::to_string(block),
             Value::Handle(handle) => serde_json::to_string(handle),
+            Value::IpamHost => return "{}".to_string(),
         };
         json::escape(
             &text.expect("these types have text keys and no failing parts, so they always serialize"),

@@ -19,6 +19,7 @@ pub mod usage;
 pub mod verdict;
 
 pub use block::{HostReserved, ReleaseIp};
+pub use plan::RemoveHost;
 pub use plan::tunnel::{FindTunnel, FoundTunnel, Tunnel};
 pub use plan::{
     Address, AssignIp, AssignIpError, Assigned, AutoAssign, AutoAssignError, AutoAssigned, Change,

@@ -162,7 +162,7 @@ fn deletions<'r>(records: impl Iterator<Item = (&'r Key, &'r Arc<Record>)>) -> V
 fn stage(key: &Key) -> u8 {
     match key {
         Key::Handle(_) => 0,
-        Key::Affinity { .. } => 1,
+        Key::Affinity { .. } | Key::IpamHost(_) => 1,
         Key::Block(_) => 2,
         Key::IpamConfig => 3,
         Key::Resource { kind, .. } => match kind.definition().stage {
@@ -180,6 +180,7 @@ fn nouns(key: &Key) -> Nouns {
         Key::Affinity { .. } => ("affinity", "affinities"),
         Key::Block(_) => ("block", "blocks"),
         Key::Handle(_) => ("handle", "handles"),
+        Key::IpamHost(_) => ("host's record", "hosts' records"),
     }
 }
 

@@ -40,6 +40,13 @@ pub enum Scope {
     Handles,
 }
 
+/// Whether no read of scopes finds the record of an etcd key: the program knows no such record, or it belongs
+/// to no list.
+#[cfg(any(feature = "etcd", feature = "sqlite"))]
+pub(crate) fn is_unknown(path: &str) -> bool {
+    Key::from_etcd_path(path).is_none_or(|key| matches!(key, Key::IpamHost(_)))
+}
+
 impl Scope {
     /// All resources of a kind, in all namespaces.
     pub fn kind(kind: Kind) -> Scope {

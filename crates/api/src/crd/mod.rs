@@ -93,7 +93,8 @@ pub enum Collection {
 }
 
 impl Collection {
-    /// Where the record of a key is kept; `None` for Nodes, WorkloadEndpoints and Profiles.
+    /// Where the record of a key is kept; `None` for Nodes, WorkloadEndpoints and Profiles, and for
+    /// [`Key::IpamHost`].
     pub fn of(key: &Key) -> Option<Collection> {
         match key {
             Key::Block(_) => Some(Collection::Blocks),
@@ -101,6 +102,7 @@ impl Collection {
             Key::Handle(_) => Some(Collection::Handles),
             Key::IpamConfig => Some(Collection::IpamConfig),
             Key::Resource { kind, .. } => Collection::of_kind(*kind),
+            Key::IpamHost(_) => None,
         }
     }
 

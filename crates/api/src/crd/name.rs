@@ -22,7 +22,7 @@ pub(super) const LABEL_VERSION: &str = "projectcalico.org/ip-version";
 /// The API server may refuse the name; see [`why_no_name`].
 pub fn object_name(key: &Key) -> String {
     match key {
-        Key::Resource { name, .. } => name.clone(),
+        Key::Resource { name, .. } | Key::IpamHost(name) => name.clone(),
         Key::IpamConfig => "default".to_string(),
         Key::Block(block) => cidr_name(*block),
         Key::Affinity { owner, block } => affinity_name(owner.name(), &cidr_name(*block)),

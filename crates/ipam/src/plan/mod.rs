@@ -17,6 +17,7 @@ pub mod release_by_handle;
 pub mod release_idle_blocks;
 pub mod release_ips;
 pub mod release_unowned;
+pub mod remove_host;
 pub mod set_owner;
 pub mod tunnel;
 
@@ -34,6 +35,7 @@ pub use release_idle_blocks::{
 };
 pub use release_ips::{ReleaseIps, ReleaseIpsError, ReleaseIpsPlanner, ReleasedIps};
 pub use release_unowned::{ReleaseUnowned, ReleaseUnownedPlanner};
+pub use remove_host::{RemoveHost, RemoveHostPlanner};
 pub use set_owner::{
     Change, OwnerAttributes, PodName, SetOwnerAttributes, SetOwnerAttributesPlanner, SetOwnerError,
 };

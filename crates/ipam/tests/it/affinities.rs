@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api::{AffinityState, Key, Kind, Owner};
-use ipam::{ReleaseAffinities, ReleaseByHandle, ReleaseIp, Which, run};
+use ipam::{ReleaseAffinities, ReleaseByHandle, ReleaseIp, RemoveHost, Which, run};
 use store::testing::fault::{Hook, Step};
 use store::testing::{CommitFault, Counting, FaultPlan, Faulty, RecordType};
 
@@ -76,6 +76,66 @@ fn of_a_host_in_a_network() {
     assert_eq!(world.block("10.0.0.128/26").unwrap().affinity, None);
     assert_eq!(world.assigned().len(), 4);
     world.check_at_rest();
+}
+
+/// A host goes with all its affinities and its own record, and its addresses stay. Nothing happens to a host
+/// that nobody knows.
+#[test]
+fn a_host_is_removed() {
+    let world = World::with_pool("10.0.0.0/24", 30);
+    let record = Key::IpamHost("a".to_string());
+    let remove = |name: &str| {
+        let removed = world.run(RemoveHost { host: name.to_string() }.planner());
+        world.check_at_rest();
+        removed.map_err(|error| error.to_string())
+    };
+    assert_eq!(remove("a"), Ok(ipam::ReleasedAffinities::default()));
+    world.store.put(record.clone(), api::Value::IpamHost);
+    world.store.put(Key::IpamHost("ab".to_string()), api::Value::IpamHost);
+    world.auto(request("a", "h", 70, 0));
+    world.auto(request("b", "i", 4, 0));
+    let first = remove("a").unwrap();
+    assert!(first.more && first.released.len() == 16, "{first:?}");
+    assert!(world.record(&record).is_some(), "the record goes when all affinities are gone");
+    let second = remove("a").unwrap();
+    assert!(!second.more && second.released.len() == 2, "{second:?}");
+    assert_eq!(world.record(&record), None);
+    assert!(world.record(&Key::IpamHost("ab".to_string())).is_some());
+    assert_eq!(remove("a").unwrap().released, []);
+    let affinities = world.affinities();
+    assert!(affinities.len() == 1 && affinities[0].starts_with("b "), "{affinities:?}");
+    assert_eq!(world.assigned().len(), 74);
+    assert_eq!(remove("").unwrap_err(), "Hostname must be specified to release block affinity");
+}
+
+/// The reply to any write is lost, the last one deletes the record, or the program dies before it.
+#[test]
+fn the_record_of_a_host_goes_whatever_is_lost() {
+    let record = Key::IpamHost("a".to_string());
+    for (answered, landed) in (0..4).flat_map(|n| [(n, false), (n, true)]) {
+        for crash in [false, true] {
+            let world = World::with_pool("10.0.0.0/24", 26);
+            world.store.put(record.clone(), api::Value::IpamHost);
+            world.assign(request_ip("a", "h", "10.0.0.1")).unwrap();
+            let fault = match crash {
+                true => CommitFault::Crash { writes: answered },
+                false => CommitFault::ReplyLost { answered, lost: 1, landed },
+            };
+            let store = Faulty::new(world.store.clone(), FaultPlan::one_by_one().fault(0, fault));
+            let remove = || RemoveHost { host: "a".to_string() }.planner();
+            let answer = block_on(run(&store, &world.clock, remove(), WITHIN));
+            world.check();
+            if crash {
+                assert!(answer.is_err() && world.record(&record).is_some(), "{answered}");
+                block_on(run(&world.store, &world.clock, remove(), WITHIN)).unwrap();
+            } else {
+                assert_eq!(answer.unwrap().released, [block_cidr("10.0.0.0/26")], "{fault:?}");
+            }
+            assert_eq!((world.record(&record), world.affinities().len()), (None, 0), "{fault:?}");
+            assert_eq!(world.assigned().len(), 1);
+            world.check_at_rest();
+        }
+    }
 }
 
 #[test]

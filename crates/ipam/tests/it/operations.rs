@@ -8,7 +8,7 @@ use api::AffinityState;
 use ipam::invariants::{self, Request};
 use ipam::{
     AssignIp, AutoAssign, ClaimAffinity, EnsureBlock, HandleRelease, Planner, ReleaseAffinities,
-    ReleaseByHandle, ReleaseIp, ReleaseIps, Which, run,
+    ReleaseByHandle, ReleaseIp, ReleaseIps, RemoveHost, Which, run,
 };
 use store::Store;
 use store::testing::Faulty;
@@ -40,6 +40,7 @@ pub enum Act {
     Upkeep(upkeep::Act),
     Claim(ClaimAffinity),
     Ensure(EnsureBlock),
+    RemoveHost(&'static str),
 }
 
 impl Act {
@@ -77,6 +78,10 @@ impl Act {
                 .await?;
                 Ok(answer.released.iter().map(|block| block.cidr().first()).collect())
             }
+            Act::RemoveHost(name) => {
+                let answer = go(store, clock, RemoveHost { host: name.to_string() }.planner()).await?;
+                Ok(answer.released.iter().map(|block| block.cidr().first()).collect())
+            }
             Act::Claim(request) => {
                 let answer = go(store, clock, request.clone().planner()).await?;
                 Ok(answer.claimed.iter().map(|block| block.cidr().first()).collect())
@@ -95,7 +100,11 @@ impl Act {
             Act::Named(request) => Request::Named(request.clone()),
             Act::ReleaseIps(ips) => Request::ReleaseIps(ips.clone()),
             Act::ReleaseHandle(id) => Request::ReleaseHandles(vec![handle(id)]),
-            Act::ReleaseAffinities(_) | Act::Claim(_) | Act::Ensure(_) | Act::Upkeep(_) => Request::Other,
+            Act::ReleaseAffinities(_)
+            | Act::RemoveHost(_)
+            | Act::Claim(_)
+            | Act::Ensure(_)
+            | Act::Upkeep(_) => Request::Other,
         }
     }
 
@@ -283,6 +292,16 @@ fn requests() -> Vec<Case> {
                 w.del("older");
             },
             act: Act::ReleaseAffinities(Which::Owner(host("a"))),
+            is_done: |w, _| w.blocks().len() == 1 && w.affinities().is_empty() && w.assigned().len() == 1,
+        },
+        Case {
+            name: "the removal of a host",
+            prepare: |w| {
+                w.assign(request_ip("a", "old", "10.0.0.1")).unwrap();
+                w.assign(request_ip("a", "older", "10.0.0.5")).unwrap();
+                w.del("older");
+            },
+            act: Act::RemoveHost("a"),
             is_done: |w, _| w.blocks().len() == 1 && w.affinities().is_empty() && w.assigned().len() == 1,
         },
         Case {

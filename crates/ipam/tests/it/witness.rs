@@ -275,6 +275,19 @@ impl Asks for ipam::ClaimAffinity {
     }
 }
 
+impl Asks for ipam::RemoveHost {
+    type Planner = ipam::plan::RemoveHostPlanner;
+    fn request(&self) -> Request {
+        Request::Other
+    }
+    fn planner(self) -> Self::Planner {
+        ipam::RemoveHost::planner(self)
+    }
+    fn answer(result: &Result<AnswerOf<Self>, RunError<ErrorOf<Self>>>) -> Answer {
+        result.as_ref().map_or(Answer::Failed, |_| Answer::Done)
+    }
+}
+
 impl Asks for ipam::EnsureBlock {
     type Planner = ipam::plan::EnsureBlockPlanner;
     fn request(&self) -> Request {

@@ -8,6 +8,7 @@ use super::fault::RequestFault;
 use super::members::Cluster;
 use super::reading::end_of;
 use crate::error::StoreError;
+use crate::read::is_unknown;
 
 /// The prefix of all keys of Calico's.
 const ROOT: &str = "/calico/";
@@ -27,7 +28,7 @@ pub(super) async fn unknown_keys(cluster: &Cluster, deadline: Instant) -> Result
             return Ok(unknown);
         };
         let keys = page.kvs().iter().map(|kv| String::from_utf8_lossy(kv.key()));
-        unknown.extend(keys.filter(|key| Key::from_etcd_path(key).is_none()).map(String::from));
+        unknown.extend(keys.filter(|key| is_unknown(key)).map(String::from));
         match page.kvs().last() {
             Some(last) if page.more() => from = [last.key(), b"\0"].concat(),
             _ => return Ok(unknown),

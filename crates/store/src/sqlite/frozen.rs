@@ -48,8 +48,7 @@ impl SqliteStore {
             None => Ok(Vec::new()),
             Some(live) => keys(&live.conn),
         });
-        let is_unknown = |key: &String| api::Key::from_etcd_path(key).is_none();
-        Ok(all.await?.into_iter().filter(is_unknown).collect())
+        Ok(all.await?.into_iter().filter(|key| crate::read::is_unknown(key)).collect())
     }
 }
 

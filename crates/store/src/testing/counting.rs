@@ -25,6 +25,8 @@ pub enum RecordType {
     Block,
     /// A handle.
     Handle,
+    /// A host's own record ([`Key::IpamHost`]).
+    IpamHost,
 }
 
 impl From<&Key> for RecordType {
@@ -35,6 +37,7 @@ impl From<&Key> for RecordType {
             Key::Affinity { .. } => RecordType::Affinity,
             Key::Block(_) => RecordType::Block,
             Key::Handle(_) => RecordType::Handle,
+            Key::IpamHost(_) => RecordType::IpamHost,
         }
     }
 }

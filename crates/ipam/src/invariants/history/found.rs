@@ -54,7 +54,7 @@ pub(super) fn narrow(
         Key::Block(block) => block.cidr().contains(*addr),
         Key::IpamConfig => true,
         Key::Resource { kind, .. } => matches!(kind, Kind::IPPool | Kind::IPReservation | Kind::Node),
-        Key::Affinity { .. } | Key::Handle(_) => false,
+        Key::Affinity { .. } | Key::Handle(_) | Key::IpamHost(_) => false,
     };
     for running in requests.values_mut().filter(|running| running.answered.is_none()) {
         let Running { request, now, available, .. } = running;

@@ -66,7 +66,11 @@ impl Rules {
                 let config = value.and_then(|v| if let Value::IpamConfig(c) = v { Some(c) } else { None });
                 self.config = config.cloned().unwrap_or_default();
             }
-            Key::Resource { .. } | Key::Affinity { .. } | Key::Block(_) | Key::Handle(_) => {}
+            Key::Resource { .. }
+            | Key::Affinity { .. }
+            | Key::Block(_)
+            | Key::Handle(_)
+            | Key::IpamHost(_) => {}
         }
     }
 

@@ -182,7 +182,7 @@ impl Snapshot {
                     self.pools.push(places::Pool::of(pool));
                 }
             }
-            Key::IpamConfig => {}
+            Key::IpamConfig | Key::IpamHost(_) => {}
         }
     }
 

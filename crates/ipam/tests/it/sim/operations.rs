@@ -8,7 +8,7 @@ use api::{BlockCidr, Key, Kind, Use};
 use ipam::invariants::{Answer, Request};
 use ipam::{
     AutoAssign, ClaimAffinity, EnsureBlock, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps,
-    RunError, Which,
+    RemoveHost, RunError, Which,
 };
 use ipam::{CollectCooldowns, IdleBlock, ReleaseIdleBlocks};
 use store::{Depth, Effects, ReadSet, Scope, Store};
@@ -42,6 +42,7 @@ pub(super) enum Op {
     Claim { host: &'static str, network: &'static str },
     Unclaim { host: &'static str, network: &'static str, empty: bool },
     Ensure { host: &'static str },
+    Remove { host: &'static str },
 }
 
 #[derive(Default)]
@@ -55,9 +56,10 @@ pub(super) struct Book {
 /// An operation on the blocks of a host.
 pub(super) fn on_blocks(rng: &mut Rng, host: &'static str) -> Op {
     let network = ["10.0.0.0/28", "10.0.0.8/29", "10.0.0.4/30"][rng.below(3) as usize];
-    match rng.below(3) {
+    match rng.below(4) {
         0 => Op::Claim { host, network },
         1 => Op::Unclaim { host, network, empty: rng.chance(700) },
+        2 => Op::Remove { host },
         _ => Op::Ensure { host },
     }
 }
@@ -153,6 +155,11 @@ pub(super) async fn perform(op: Op, sim: Sim, clock: Clock, book: Arc<Mutex<Book
             let release = ReleaseAffinities { which, must_be_empty: empty };
             if let Err(error) = run(&sim, &clock, release).await {
                 note(format!("unclaim: {error}"));
+            }
+        }
+        Op::Remove { host } => {
+            if let Err(error) = run(&sim, &clock, RemoveHost { host: host.to_string() }).await {
+                note(format!("remove: {error}"));
             }
         }
         Op::Ensure { host } => {

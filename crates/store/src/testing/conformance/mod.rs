@@ -135,6 +135,7 @@ cases! { ($)
         families_are_apart,
         affinities_of_an_owner_are_apart,
         affinities_of_all_owners_are_found,
+        a_hosts_own_record_is_no_affinity,
         bad_values_are_told_as_such,
         bad_values_do_not_shorten_pages,
         a_commit_is_seen_by_the_next_read,

@@ -269,6 +269,28 @@ pub async fn affinities_of_all_owners_are_found<B: Backend>(backend: &B) {
     }
 }
 
+/// A host's own record is read by its key and deleted, whatever it says, and no list of affinities holds it.
+pub async fn a_hosts_own_record_is_no_affinity<B: Backend>(backend: &B) {
+    let store = backend.fresh().await;
+    let host = Key::IpamHost("n".to_string());
+    let set = ReadSet { keys: vec![(host.clone(), Depth::Key)], ..ReadSet::new() };
+    let found = async || store.read(&set, WITHIN).await.unwrap().get(&host).unwrap();
+    assert_eq!(found().await, Slot::Absent);
+    create(&store, &handle("other"), counted(1)).await;
+    for text in ["{}", "nonsense"] {
+        if !backend.put_text(&store, &host.etcd_path(), text).await {
+            return;
+        }
+        let all = Scope::Affinities { owner: None, family: None };
+        let view = scope(&store, all.clone()).await;
+        assert_eq!((keys(&view, &all), view.faults()), (Vec::new(), Vec::new()), "{text}");
+        let expect = Expect::Revision(found().await.revision().unwrap().clone());
+        let gone = write(&store, &host, expect, Op::Delete).await;
+        assert!(matches!(gone, Outcome::Applied(_)), "{text}: {gone:?}");
+        assert_eq!(found().await, Slot::Absent);
+    }
+}
+
 /// A value that cannot be parsed does not stop a read. The view reports it as unreadable, in scopes and by
 /// its key, and only a caller that insists on the record gets an error.
 pub async fn bad_values_are_told_as_such<B: Backend>(backend: &B) {

@@ -30,6 +30,7 @@ pub use plan::{
 pub use plan::{ClaimAffinity, ClaimAffinityError, ClaimedAffinities};
 pub use plan::{CollectCooldowns, Collected};
 pub use plan::{EnsureBlock, EnsureBlockError, EnsuredBlocks};
+pub use plan::{HeldIps, IpsByHandle};
 pub use plan::{IdleBlock, Kept, ReleaseIdleBlocks, ReleasedIdleBlocks};
 pub use run::{RunError, run, run_from, run_warm};
 pub use tunnel::{TunnelError, assign_tunnel};

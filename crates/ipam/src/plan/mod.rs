@@ -10,6 +10,8 @@ pub(crate) mod attempts;
 pub mod auto_assign;
 pub mod claim_affinity;
 pub mod collect_cooldowns;
+mod further_blocks;
+pub mod ips_by_handle;
 pub mod progress;
 pub(crate) mod release;
 pub mod release_affinities;
@@ -26,6 +28,7 @@ pub use auto_assign::{Address, Assigned, AutoAssign, AutoAssignError, AutoAssign
 pub use auto_assign::{EnsureBlock, EnsureBlockError, EnsureBlockPlanner, EnsuredBlocks};
 pub use claim_affinity::{ClaimAffinity, ClaimAffinityError, ClaimAffinityPlanner, ClaimedAffinities};
 pub use collect_cooldowns::{CollectCooldowns, CollectCooldownsPlanner, Collected};
+pub use ips_by_handle::{HeldIps, IpsByHandle, IpsByHandlePlanner};
 pub use release_affinities::{
     ReleaseAffinities, ReleaseAffinitiesError, ReleaseAffinitiesPlanner, ReleasedAffinities, Which,
 };

@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use api::{Attribute, Block, BlockCidr, DecodeError, HandleId, Key, Kind, Owner, Timestamp};
-use store::{Batch, Depth, ReadSet, Report, Scope, Slot, View};
+use api::{Attribute, Block, BlockCidr, DecodeError, HandleId, Key, Kind, Timestamp};
+use store::{Batch, Depth, ReadSet, Report, Scope, View};
 
 use crate::block;
 use crate::config;
 use crate::handle;
+use crate::plan::further_blocks::FurtherBlocks;
 use crate::plan::release::{Assignment, Changed, Memory, Returned, is_deselected, owner_node, write_back};
 use crate::plan::set_owner::PodName;
 use crate::plan::{Plan, Planner};
-use crate::pools;
 
 /// Which addresses of a handle a release means. The text of a handle is put together from names that may
 /// contain dots, so two pods can get the same handle. The attributes of an address tell them apart.
@@ -79,7 +79,7 @@ pub struct ReleaseByHandlePlanner {
 }
 
 /// What a handle keeps in a block after the release.
-enum Stays {
+pub(super) enum Stays {
     /// Unknown, because the block, or its record of who holds an address, cannot be parsed. The handle goes
     /// on naming the block.
     Unreadable(DecodeError),
@@ -90,7 +90,7 @@ enum Stays {
 impl Stays {
     /// What a handle keeps in a block, after `released` of its addresses were released, where the handle
     /// counted `count`; `None` if it keeps nothing.
-    fn of(block: &Block, id: &HandleId, released: usize, count: u32) -> Option<Stays> {
+    pub(super) fn of(block: &Block, id: &HandleId, released: usize, count: u32) -> Option<Stays> {
         let left = block::ordinals_of(block, id.as_str()).into_iter();
         let left: Vec<IpAddr> = left.filter_map(|ordinal| block.cidr.addr(ordinal)).collect();
         let found = released + left.len();
@@ -104,49 +104,6 @@ impl Stays {
             None => (!left.is_empty()).then_some(Stays::NotMeant(left)),
         }
     }
-}
-
-/// Further blocks in which a handle may hold addresses that it does not name, or though it does not exist.
-struct FurtherBlocks {
-    /// The blocks of the host that the handle does not name.
-    blocks: Vec<BlockCidr>,
-    /// Whether none of the blocks that the handle names exists.
-    names_nothing: bool,
-}
-
-impl FurtherBlocks {
-    /// A block that may hold addresses of the handle and cannot be parsed, with the reason. If the handle
-    /// names a block that exists and holds none of its addresses, the count is merely too high, and there is
-    /// no doubt.
-    fn doubt(&self, view: &View) -> Option<(BlockCidr, DecodeError)> {
-        let mut blocks = self.blocks.iter().filter(|_| self.names_nothing);
-        blocks.find_map(|cidr| {
-            if let Some(unreadable) = view.unreadable(&Key::Block(*cidr)) {
-                return Some((*cidr, unreadable.error.clone()));
-            }
-            let addr = block::doubtful_holder(view.block(*cidr)??.0)?;
-            let reason = format!("the handle of {addr} cannot be read");
-            Some((*cidr, DecodeError::new(Key::Block(*cidr), "attributes", reason)))
-        })
-    }
-}
-
-/// Demands that blocks were read.
-fn need_blocks<'a>(view: &View, blocks: impl IntoIterator<Item = &'a BlockCidr>) -> Result<(), ReadSet> {
-    let unread: Vec<Key> =
-        blocks.into_iter().map(|block| Key::Block(*block)).filter(|key| view.is_unread(key)).collect();
-    if unread.is_empty() { Ok(()) } else { Err(ReadSet::new().keys(unread)) }
-}
-
-/// Whether a handle certainly holds no address in the blocks that it names.
-fn holds_nothing(view: &View, id: &HandleId, draft: &handle::HandleDraft) -> bool {
-    draft.counts().keys().all(|cidr| match view.block(*cidr) {
-        Some(Some((block, _))) => {
-            block::ordinals_of(block, id.as_str()).is_empty() && block::doubtful_holder(block).is_none()
-        }
-        Some(None) => true,
-        None => false,
-    })
 }
 
 impl ReleaseByHandle {
@@ -374,32 +331,13 @@ impl ReleaseByHandlePlanner {
         let is_answered =
             |id: &HandleId| self.released_addresses(id).next().is_some() || self.memory.holds_in_doubt(id);
         if !drafts.iter().any(|(id, draft)| draft.exists() || is_answered(id)) {
-            let pool = |addr: IpAddr| pools::all(view).find(move |pool| pool.cidr.contains(addr));
-            let blocks = self.request.given.iter().filter_map(|addr| pool(*addr)?.block_of(*addr));
-            let blocks: BTreeSet<BlockCidr> = blocks.collect();
-            need_blocks(view, &blocks)?;
-            let search = || FurtherBlocks { blocks: blocks.iter().copied().collect(), names_nothing: true };
-            return Ok(drafts.keys().map(|id| (id.clone(), search())).collect());
+            let search = FurtherBlocks::of_given(view, &self.request.given)?;
+            return Ok(drafts.keys().map(|id| (id.clone(), search.clone())).collect());
         }
         let Some(host) = &self.request.host else { return Ok(searches) };
-        let asked = drafts.iter().filter(|(id, draft)| {
-            draft.exists() && !draft.is_tombstone() && !is_answered(id) && holds_nothing(view, id, draft)
-        });
-        for (id, draft) in asked {
-            let owner = Owner::Host(host.clone());
-            let scope = Scope::Affinities { owner: Some(owner), family: None };
-            if !view.is_complete(&scope, Depth::Key) {
-                return Err(ReadSet::new().scope(scope, Depth::Key));
-            }
-            let own = view.slots(&scope).filter(|(_, slot)| **slot != Slot::Absent);
-            let own = own.filter_map(|(key, _)| match key {
-                Key::Affinity { block, .. } if !draft.counts().contains_key(block) => Some(*block),
-                _ => None,
-            });
-            let blocks: Vec<BlockCidr> = own.collect();
-            need_blocks(view, &blocks)?;
-            let names_nothing = draft.counts().keys().all(|cidr| view.block(*cidr) == Some(None));
-            searches.insert(id.clone(), FurtherBlocks { blocks, names_nothing });
+        for (id, draft) in drafts.iter().filter(|(id, _)| !is_answered(id)) {
+            let search = FurtherBlocks::of_host(view, host, id, draft)?;
+            searches.extend(search.map(|search| (id.clone(), search)));
         }
         Ok(searches)
     }

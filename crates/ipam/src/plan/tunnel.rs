@@ -202,7 +202,7 @@ impl FindTunnelPlanner {
 }
 
 /// The addresses that a handle holds in blocks, each with its attribute and what must hold for its release.
-fn addresses<'a>(
+pub(super) fn addresses<'a>(
     view: &'a View,
     id: &'a HandleId,
     blocks: impl Iterator<Item = &'a BlockCidr>,

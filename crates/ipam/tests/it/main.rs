@@ -5,6 +5,7 @@
 
 mod affinities;
 mod allocate;
+mod by_handle;
 mod claims;
 mod costs;
 mod damage;

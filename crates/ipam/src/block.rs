@@ -295,17 +295,17 @@ pub fn release(
     Ok(out)
 }
 
-/// Releases those addresses of a handle whose attributes `is_meant` accepts. Gives the released addresses.
+/// Releases those addresses of a handle whose ordinals `is_meant` accepts. Gives the released addresses.
 pub fn release_by_handle(
     block: &mut Block,
     handle: &str,
-    is_meant: impl Fn(&Attribute) -> bool,
+    is_meant: impl Fn(u32) -> bool,
     now: Timestamp,
     cooldown_seconds: i64,
 ) -> Vec<IpAddr> {
     collect(block, now, cooldown_seconds);
     let mut ordinals = ordinals_of(block, handle);
-    ordinals.retain(|ordinal| block.attribute(*ordinal).is_some_and(|attribute| is_meant(attribute)));
+    ordinals.retain(|ordinal| is_meant(*ordinal));
     let addresses = ordinals.iter().filter_map(|ordinal| block.cidr.addr(*ordinal)).collect();
     // Calico does not renew the sequence numbers in this case (`releaseByHandle`).
     cool_down(block, &ordinals, now, false);

@@ -35,6 +35,13 @@ pub struct HeldIps {
     pub unreadable: Vec<DecodeError>,
 }
 
+impl HeldIps {
+    /// The assignments: the addresses with their sequence numbers.
+    pub fn assignments(&self) -> impl Iterator<Item = (IpAddr, u64)> {
+        self.ips.iter().map(|ip| (ip.addr, ip.sequence.unwrap_or_default()))
+    }
+}
+
 impl IpsByHandle {
     /// A question that looks only at the blocks that the handle names, as Calico does.
     pub fn new(handle: HandleId) -> IpsByHandle {

@@ -69,6 +69,9 @@ pub struct ReleaseByHandle {
     pub given: Vec<IpAddr>,
     /// Which addresses of a handle to release. Of a handle that is not in the map, all are released.
     whose: BTreeMap<HandleId, Whose>,
+    /// The only assignments of a handle to release: the addresses with their sequence numbers. Of a handle
+    /// that is not in the map, all are released.
+    only: BTreeMap<HandleId, BTreeMap<IpAddr, u64>>,
 }
 
 /// The planner for [`ReleaseByHandle`].
@@ -109,7 +112,7 @@ impl Stays {
 impl ReleaseByHandle {
     /// A request to release those handles entirely. `host` is the host that asks, if a host does.
     pub fn new(handles: Vec<HandleId>, host: Option<String>) -> ReleaseByHandle {
-        ReleaseByHandle { handles, host, given: Vec::new(), whose: BTreeMap::new() }
+        ReleaseByHandle { handles, host, given: Vec::new(), whose: BTreeMap::new(), only: BTreeMap::new() }
     }
 
     /// Adds a handle of which only these addresses are released. Its other addresses stay.
@@ -119,6 +122,36 @@ impl ReleaseByHandle {
         }
         self.whose.insert(handle, whose);
         self
+    }
+
+    /// Adds a handle of which only these assignments are released: addresses with the sequence numbers that
+    /// somebody saw, as [`IpsByHandle`](crate::IpsByHandle) tells them. What the handle got since, the same
+    /// address included, stays. Calico releases all that the handle holds at the time of the release.
+    pub fn only(
+        mut self,
+        handle: HandleId,
+        seen: impl IntoIterator<Item = (IpAddr, u64)>,
+    ) -> ReleaseByHandle {
+        if !self.handles.contains(&handle) {
+            self.handles.push(handle.clone());
+        }
+        self.only.entry(handle).or_default().extend(seen);
+        self
+    }
+
+    /// The only assignments of a handle that are released; `None` if no sequence number is demanded.
+    pub fn only_of(&self, handle: &HandleId) -> Option<&BTreeMap<IpAddr, u64>> {
+        self.only.get(handle)
+    }
+
+    /// Whether the release means this address of a handle in a block.
+    fn means(&self, handle: &HandleId, block: &Block, ordinal: u32) -> bool {
+        let is_owners = |whose: &Whose| block.attribute(ordinal).is_some_and(|it| whose.has(it));
+        let is_seen = |seen: &BTreeMap<IpAddr, u64>| {
+            let sequence = block.cidr.addr(ordinal).and_then(|addr| seen.get(&addr));
+            sequence == Some(&block.sequence_of(ordinal))
+        };
+        self.whose.get(handle).is_none_or(is_owners) && self.only.get(handle).is_none_or(is_seen)
     }
 
     /// Adds addresses that the caller was given.
@@ -193,15 +226,13 @@ impl Planner for ReleaseByHandlePlanner {
         // The handles that are not written, because what they hold may be in a block that cannot be parsed.
         let mut kept: BTreeSet<HandleId> = BTreeSet::new();
         for (id, draft) in &drafts {
-            let whose = self.request.whose.get(id).cloned().unwrap_or_default();
             for (cidr, count) in draft.counts() {
                 if let Some(unreadable) = view.unreadable(&Key::Block(*cidr)) {
                     stays.insert((id.clone(), *cidr), Stays::Unreadable(unreadable.error.clone()));
                     continue;
                 }
                 let Some(change) = Changed::of(view, &mut changed, *cidr) else { continue };
-                let is_meant = |attribute: &Attribute| whose.has(attribute);
-                let allocations = release(&mut change.block, id, is_meant, now, cooldown);
+                let allocations = self.release(&mut change.block, id, now, cooldown);
                 let stay = Stays::of(&change.block, id, allocations.len(), *count);
                 if !allocations.is_empty() || stay.is_none() {
                     untouched.remove(cidr);
@@ -215,8 +246,7 @@ impl Planner for ReleaseByHandlePlanner {
             let mut is_found = false;
             for cidr in &search.blocks {
                 let Some(change) = Changed::of(view, &mut changed, *cidr) else { continue };
-                let is_meant = |attribute: &Attribute| whose.has(attribute);
-                let allocations = release(&mut change.block, id, is_meant, now, cooldown);
+                let allocations = self.release(&mut change.block, id, now, cooldown);
                 let stay = Stays::of(&change.block, id, allocations.len(), 0);
                 is_found |= stay.is_some() || !allocations.is_empty();
                 if !allocations.is_empty() {
@@ -298,23 +328,20 @@ impl Planner for ReleaseByHandlePlanner {
     }
 }
 
-/// Releases those addresses of a handle in a block that the release means.
-fn release(
-    block: &mut Block,
-    id: &HandleId,
-    is_meant: impl Fn(&Attribute) -> bool,
-    now: Timestamp,
-    cooldown: i64,
-) -> Vec<Assignment> {
-    let before =
-        block::ordinals_of(block, id.as_str()).into_iter().filter_map(|ordinal| block.cidr.addr(ordinal));
-    let mut allocations: Vec<_> = before.filter_map(|addr| Assignment::of(block, addr)).collect();
-    let released = block::release_by_handle(block, id.as_str(), is_meant, now, cooldown);
-    allocations.retain(|allocation| released.contains(&allocation.addr));
-    allocations
-}
-
 impl ReleaseByHandlePlanner {
+    /// Releases those addresses of a handle in a block that the release means.
+    fn release(&self, block: &mut Block, id: &HandleId, now: Timestamp, cooldown: i64) -> Vec<Assignment> {
+        let ordinals = block::ordinals_of(block, id.as_str()).into_iter();
+        let meant: BTreeSet<u32> =
+            ordinals.filter(|ordinal| self.request.means(id, block, *ordinal)).collect();
+        let addresses = meant.iter().filter_map(|ordinal| block.cidr.addr(*ordinal));
+        let mut allocations: Vec<_> = addresses.filter_map(|addr| Assignment::of(block, addr)).collect();
+        let is_meant = |ordinal| meant.contains(&ordinal);
+        let released = block::release_by_handle(block, id.as_str(), is_meant, now, cooldown);
+        allocations.retain(|allocation| released.contains(&allocation.addr));
+        allocations
+    }
+
     /// The searches for handles that hold no address in the blocks that they name, as after a crash or a
     /// change by hand. Such a handle's addresses may be in other blocks of the host. Handles that do not
     /// exist are searched for in the blocks of the addresses that the caller was given, if none of the

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api::{Handle, Key, Value};
-use ipam::{HeldIps, IpsByHandle, Planner, ReleaseIps, run};
+use ipam::{HandleRelease, HeldIps, IpsByHandle, Planner, PodName, ReleaseByHandle, ReleaseIps, Whose, run};
 use serde_json::json;
-use store::testing::{Chances, Counting, FaultPlan, Faulty};
+use store::testing::{Chances, CommitFault, Counting, FaultPlan, Faulty, Step};
 
+use crate::witness::{Asks, Witness};
 use crate::world::*;
 
 fn asked(world: &World, question: IpsByHandle) -> Option<HeldIps> {
@@ -130,6 +133,109 @@ fn what_a_handle_does_not_name() {
     world.store.put_text(Key::Block(block_cidr("10.0.0.0/30")), "{}");
     let found = asked(&world, question(None, &["10.0.0.2"])).unwrap();
     assert_eq!((found.ips.len(), found.unreadable.len()), (0, 1), "{found:?}");
+}
+
+/// The release of what was seen.
+fn seen(world: &World, id: &str) -> ReleaseByHandle {
+    ReleaseByHandle::new(Vec::new(), None).only(handle(id), held(world, id).unwrap().assignments())
+}
+
+/// The addresses that the handle has got since stay, and so does one that was given back and assigned to it
+/// again.
+#[test]
+fn a_stale_release_frees_nothing_newer() {
+    for cooldown in [0, 60] {
+        let world = World::with_pool("10.0.0.0/28", 30);
+        world.config(|config| config.cooldown_seconds = cooldown);
+        for addr in ["10.0.0.1", "10.0.0.2", "10.0.0.5"] {
+            world.assign(request_ip("a", "h", addr)).unwrap();
+        }
+        let stale = seen(&world, "h");
+        world.release(vec![just("10.0.0.1")]);
+        world.clock.advance(61);
+        for addr in ["10.0.0.1", "10.0.0.6"] {
+            world.assign(request_ip("a", "h", addr)).unwrap();
+        }
+        let answer = world.run(stale.clone().planner()).unwrap();
+        assert_eq!(answer, [HandleRelease::Released(["10.0.0.2", "10.0.0.5"].map(ip).to_vec())]);
+        assert_eq!(addresses(&held(&world, "h").unwrap()), all(&["10.0.0.1", "10.0.0.6"]));
+        world.check_at_rest();
+        // Once more, there is nothing left of it.
+        let before = world.store.records();
+        let answer = world.run(stale.planner()).unwrap();
+        assert_eq!(answer, [HandleRelease::Anothers(["10.0.0.1", "10.0.0.6"].map(ip).to_vec())]);
+        assert_eq!(world.store.records(), before);
+        // A sequence number of an address that the handle does not hold frees nothing of another's.
+        let other = held(&world, "h").unwrap();
+        world.assign(request_ip("a", "i", "10.0.0.3")).unwrap();
+        let wrong = ReleaseByHandle::new(Vec::new(), None).only(handle("i"), other.assignments());
+        assert_eq!(world.run(wrong.planner()).unwrap(), [HandleRelease::Anothers(vec![ip("10.0.0.3")])]);
+        let none = ReleaseByHandle::new(Vec::new(), None).only(handle("none"), other.assignments());
+        assert_eq!(world.run(none.planner()).unwrap(), [HandleRelease::NotFound]);
+    }
+}
+
+/// Both demands hold: the pod's name and the sequence number.
+#[test]
+fn a_pod_and_a_sequence_number() {
+    let world = World::with_pool("10.0.0.0/28", 30);
+    let addr = world.add("a", "h");
+    let stale = seen(&world, "h");
+    let of_pod = |request: ReleaseByHandle, name: &str| {
+        let pod = PodName { namespace: "default".to_string(), name: name.to_string() };
+        world.run(request.and(handle("h"), Whose::Pods(pod)).planner()).unwrap()
+    };
+    world.release(vec![just(&addr.to_string())]);
+    let mut again = request_ip("a", "h", &addr.to_string());
+    again.attributes = request("a", "h", 1, 0).attributes;
+    world.assign(again).unwrap();
+    assert_eq!(of_pod(stale, "h"), [HandleRelease::Anothers(vec![addr])]);
+    assert_eq!(of_pod(seen(&world, "h"), "x"), [HandleRelease::Anothers(vec![addr])]);
+    assert_eq!(of_pod(seen(&world, "h"), "h"), [HandleRelease::Released(vec![addr])]);
+}
+
+/// Before any write of the release, whose replies are lost or not, the handle loses its addresses and gets
+/// the same ones again. These stay.
+#[test]
+fn what_is_assigned_again_during_the_release_stays() {
+    for (before, landed) in (0..3).flat_map(|at| [(at, None), (at, Some(false)), (at, Some(true))]) {
+        let world = World::with_pool("10.0.0.0/28", 30);
+        for addr in ["10.0.0.1", "10.0.0.5"] {
+            world.assign(request_ip("a", "h", addr)).unwrap();
+        }
+        let stale = seen(&world, "h");
+        let witness = Witness::of(&world.store);
+        let by = witness.asked(stale.request(), &world.clock);
+        let acted = Arc::new(AtomicUsize::new(0));
+        let (w, once, sees) = (world.clone(), acted.clone(), witness.clone());
+        let hook = move |step| {
+            if step == Step::BeforeWrite(before) && once.fetch_add(1, Ordering::Relaxed) == 0 {
+                let (w, sees) = (w.clone(), sees.clone());
+                let act = move || {
+                    w.del("h");
+                    sees.catch_up(&w.store);
+                    for addr in ["10.0.0.1", "10.0.0.5"] {
+                        w.assign(request_ip("a", "h", addr)).unwrap();
+                    }
+                    sees.catch_up(&w.store);
+                };
+                std::thread::spawn(act).join().unwrap();
+            }
+            Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
+        };
+        let plan = FaultPlan::one_by_one();
+        let plan = match landed {
+            Some(landed) => plan.fault(0, CommitFault::ReplyLost { answered: before, lost: 3, landed }),
+            None => plan,
+        };
+        let store = Faulty::new(witness.store(&world.store, Some(by)), plan).with_hook(Arc::new(hook));
+        let answer = block_on(run(&store, &world.clock, stale.planner(), WITHIN)).unwrap();
+        let what = format!("before {before}, {landed:?}: {answer:?}");
+        assert!(acted.load(Ordering::Relaxed) > 0, "{what}");
+        witness.check(&what);
+        assert_eq!(addresses(&held(&world, "h").unwrap()), all(&["10.0.0.1", "10.0.0.5"]), "{what}");
+        world.check();
+    }
 }
 
 /// One read of the handle and one of its blocks, however large the cluster is. Reads that fail are repeated.

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use api::AffinityState;
 use ipam::invariants::{self, Request};
 use ipam::{
-    AssignIp, AutoAssign, ClaimAffinity, EnsureBlock, HandleRelease, Planner, ReleaseAffinities,
+    AssignIp, AutoAssign, ClaimAffinity, EnsureBlock, HandleRelease, IpsByHandle, Planner, ReleaseAffinities,
     ReleaseByHandle, ReleaseIp, ReleaseIps, RemoveHost, Which, run,
 };
 use store::Store;
@@ -36,6 +36,8 @@ pub enum Act {
     Named(AssignIp),
     ReleaseIps(Vec<ReleaseIp>),
     ReleaseHandle(&'static str),
+    /// Of what the handle holds when it begins.
+    ReleaseSeen(&'static str),
     ReleaseAffinities(Which),
     Upkeep(upkeep::Act),
     Claim(ClaimAffinity),
@@ -60,8 +62,13 @@ impl Act {
                 let answer = go(store, clock, ReleaseIps::new(ips.clone()).planner()).await?;
                 Ok(answer.released.into_iter().collect())
             }
-            Act::ReleaseHandle(id) => {
-                let answer = go(store, clock, ReleaseByHandle::new(vec![handle(id)], None).planner()).await?;
+            Act::ReleaseHandle(id) | Act::ReleaseSeen(id) => {
+                let mut request = ReleaseByHandle::new(vec![handle(id)], None);
+                if let Act::ReleaseSeen(_) = self {
+                    let seen = go(store, clock, IpsByHandle::new(handle(id)).planner()).await?;
+                    request = request.only(handle(id), seen.unwrap_or_default().assignments());
+                }
+                let answer = go(store, clock, request.planner()).await?;
                 let released = answer.into_iter().flat_map(|release| match release {
                     HandleRelease::Released(addresses) => addresses,
                     HandleRelease::NotFound | HandleRelease::Anothers(_) => Vec::new(),
@@ -99,7 +106,7 @@ impl Act {
             Act::Assign(request) => Request::Assign(request.clone()),
             Act::Named(request) => Request::Named(request.clone()),
             Act::ReleaseIps(ips) => Request::ReleaseIps(ips.clone()),
-            Act::ReleaseHandle(id) => Request::ReleaseHandles(vec![handle(id)]),
+            Act::ReleaseHandle(id) | Act::ReleaseSeen(id) => Request::ReleaseHandles(vec![handle(id)]),
             Act::ReleaseAffinities(_)
             | Act::RemoveHost(_)
             | Act::Claim(_)
@@ -267,6 +274,17 @@ fn requests() -> Vec<Case> {
             },
             act: Act::ReleaseHandle("new"),
             is_done: |w, released| released.len() == 3 && holds(w, &BTreeSet::new()) && w.handles() == 0,
+        },
+        Case {
+            name: "a release of what was seen of a handle",
+            prepare: |w| {
+                w.assign(request_ip("a", "kept", "10.0.0.6")).unwrap();
+                ["10.0.0.1", "10.0.0.2", "10.0.0.5"].iter().for_each(|addr| {
+                    w.assign(request_ip("a", "new", addr)).unwrap();
+                });
+            },
+            act: Act::ReleaseSeen("new"),
+            is_done: |w, released| released.len() == 3 && holds(w, &BTreeSet::new()) && w.handles() == 1,
         },
         Case {
             name: "a release of the last address of a block that is given up",

@@ -1,14 +1,15 @@
 //! Sees all that happens to a cluster in memory, and tells what does not hold.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use api::{Key, Record, Value};
+use api::{HandleId, Key, Record, Value};
 use ipam::invariants::{Answer, Event, History, Request, RequestId, Violation};
 use ipam::{
-    AssignIp, AutoAssign, HandleRelease, Planner, ReleaseAffinities, ReleaseByHandle, ReleaseIps, RunError,
-    run,
+    AssignIp, AutoAssign, HandleRelease, Planner, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps,
+    RunError, run,
 };
 use store::{Batch, Effects, MemoryStore, Op, Outcome, ReadSet, Report, Scope, Store, StoreError, View};
 
@@ -209,7 +210,16 @@ impl Asks for ReleaseIps {
 impl Asks for ReleaseByHandle {
     type Planner = ipam::plan::ReleaseByHandlePlanner;
     fn request(&self) -> Request {
-        Request::ReleaseHandles(self.handles.clone())
+        let of = |id: &HandleId| {
+            let ip = |(addr, sequence): (&IpAddr, &u64)| ReleaseIp {
+                addr: *addr,
+                handle: Some(id.as_str().to_string()),
+                sequence: Some(*sequence),
+            };
+            Some(self.only_of(id)?.iter().map(ip).collect::<Vec<_>>())
+        };
+        let only: Option<Vec<_>> = self.handles.iter().map(of).collect();
+        only.map_or(Request::ReleaseHandles(self.handles.clone()), |ips| Request::ReleaseIps(ips.concat()))
     }
     fn planner(self) -> Self::Planner {
         ReleaseByHandle::planner(self)

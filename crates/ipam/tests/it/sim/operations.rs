@@ -10,7 +10,7 @@ use ipam::{
     AutoAssign, ClaimAffinity, EnsureBlock, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps,
     RemoveHost, RunError, Which,
 };
-use ipam::{CollectCooldowns, IdleBlock, ReleaseIdleBlocks};
+use ipam::{CollectCooldowns, IdleBlock, IpsByHandle, ReleaseIdleBlocks};
 use store::{Depth, Effects, ReadSet, Scope, Store};
 
 use super::calico::Calico;
@@ -24,6 +24,7 @@ pub(super) enum Op {
     Tunnel { host: &'static str, id: String },
     Named { host: &'static str, id: String, addr: IpAddr },
     Del(String),
+    DelSeen(String),
     Release(String),
     GiveUp { host: &'static str, empty: bool },
     DropPool,
@@ -124,6 +125,17 @@ pub(super) async fn perform(op: Op, sim: Sim, clock: Clock, book: Arc<Mutex<Book
             book.lock().unwrap().given_up.insert(id.clone());
             if let Err(error) = run(&sim, &clock, ReleaseByHandle::new(vec![handle(&id)], None)).await {
                 note(format!("del: {error}"));
+            }
+        }
+        Op::DelSeen(id) => {
+            book.lock().unwrap().given_up.insert(id.clone());
+            let seen = IpsByHandle::new(handle(&id)).planner();
+            let Ok(Some(seen)) = ipam::run(&sim, &clock, seen, WITHIN).await else { return };
+            sim.log(format!("SEEN {id} {seen:?}"));
+            give_way().await;
+            let only = ReleaseByHandle::new(Vec::new(), None).only(handle(&id), seen.assignments());
+            if let Err(error) = run(&sim, &clock, only).await {
+                note(format!("del seen: {error}"));
             }
         }
         Op::Release(id) => {

@@ -29,6 +29,7 @@ pub use plan::{
 };
 pub use plan::{ClaimAffinity, ClaimAffinityError, ClaimedAffinities};
 pub use plan::{CollectCooldowns, Collected};
+pub use plan::{EnsureActiveOwner, EnsureActiveOwnerError};
 pub use plan::{EnsureBlock, EnsureBlockError, EnsuredBlocks};
 pub use plan::{HeldIps, IpsByHandle};
 pub use plan::{IdleBlock, Kept, ReleaseIdleBlocks, ReleasedIdleBlocks};

@@ -10,6 +10,7 @@ pub(crate) mod attempts;
 pub mod auto_assign;
 pub mod claim_affinity;
 pub mod collect_cooldowns;
+pub mod ensure_active;
 mod further_blocks;
 pub mod ips_by_handle;
 pub mod progress;
@@ -28,6 +29,7 @@ pub use auto_assign::{Address, Assigned, AutoAssign, AutoAssignError, AutoAssign
 pub use auto_assign::{EnsureBlock, EnsureBlockError, EnsureBlockPlanner, EnsuredBlocks};
 pub use claim_affinity::{ClaimAffinity, ClaimAffinityError, ClaimAffinityPlanner, ClaimedAffinities};
 pub use collect_cooldowns::{CollectCooldowns, CollectCooldownsPlanner, Collected};
+pub use ensure_active::{EnsureActiveOwner, EnsureActiveOwnerError, EnsureActiveOwnerPlanner};
 pub use ips_by_handle::{HeldIps, IpsByHandle, IpsByHandlePlanner};
 pub use release_affinities::{
     ReleaseAffinities, ReleaseAffinitiesError, ReleaseAffinitiesPlanner, ReleasedAffinities, Which,

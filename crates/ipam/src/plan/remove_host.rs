@@ -9,8 +9,8 @@ use crate::plan::release_affinities::{
 use crate::plan::{Plan, Planner};
 
 /// A request to release all affinities of a host, whatever their blocks hold, and then to delete the host's
-/// own record, which only old clusters have. Addresses stay assigned. For a host that is gone already there is
-/// nothing to do.
+/// own record, which only old clusters have. Addresses stay assigned. For a host that is gone already there
+/// is nothing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoveHost {
     /// The host.
@@ -35,8 +35,8 @@ pub struct RemoveHostPlanner {
 }
 
 impl Planner for RemoveHostPlanner {
-    /// The affinities that were released. If there are more, the host's own record is still there; then repeat
-    /// the request.
+    /// The affinities that were released. If there are more, the host's own record is still there; then
+    /// repeat the request.
     type Answer = ReleasedAffinities;
     type Error = ReleaseAffinitiesError;
 

@@ -1,6 +1,6 @@
-//! Changes the owners of a handle's addresses (`libcalico-go/lib/ipam/ipam.go`, `SetOwnerAttributes`). An
-//! address that moves with a virtual machine has two slots for owners: the active owner, to whom the address
-//! leads now, and the alternate owner, to whom it will lead next.
+//! Changes the owners of a handle's addresses, or of one of them (`libcalico-go/lib/ipam/ipam.go`,
+//! `SetOwnerAttributes`). An address that moves with a virtual machine has two slots for owners: the active
+//! owner, to whom the address leads now, and the alternate owner, to whom it will lead next.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,6 +13,7 @@ use crate::block;
 use crate::config;
 use crate::plan::release::Changed;
 use crate::plan::{Plan, Planner};
+use crate::usage;
 
 /// The attributes of an owner; empty for no owner.
 pub type OwnerAttributes = BTreeMap<String, String>;
@@ -34,7 +35,7 @@ impl PodName {
     }
 }
 
-fn namespace_and_name(owner: &OwnerAttributes) -> (Option<&String>, Option<&String>) {
+pub(super) fn namespace_and_name(owner: &OwnerAttributes) -> (Option<&String>, Option<&String>) {
     (owner.get("namespace"), owner.get("pod"))
 }
 
@@ -71,7 +72,13 @@ pub struct SetOwnerAttributes {
 impl SetOwnerAttributes {
     /// The planner for this request.
     pub fn planner(self) -> SetOwnerAttributesPlanner {
-        SetOwnerAttributesPlanner { request: self }
+        SetOwnerAttributesPlanner { request: self, only: None }
+    }
+
+    /// The planner for the same request for one address, which must be the handle's. Calico's request always
+    /// names one.
+    pub fn planner_for(self, addr: IpAddr) -> SetOwnerAttributesPlanner {
+        SetOwnerAttributesPlanner { request: self, only: Some(addr) }
     }
 }
 
@@ -80,6 +87,7 @@ impl SetOwnerAttributes {
 #[derive(Clone, Debug)]
 pub struct SetOwnerAttributesPlanner {
     request: SetOwnerAttributes,
+    only: Option<IpAddr>,
 }
 
 /// Why nothing was changed.
@@ -97,6 +105,10 @@ pub enum SetOwnerError {
         /// The present owner.
         found: String,
     },
+    /// The one address that the request names is free, cools down, or is another handle's. Read again which
+    /// addresses the handle holds.
+    #[error("IP {0} is not assigned to handle {1}")]
+    NotHeld(IpAddr, HandleId),
     /// A part of the address's attributes cannot be parsed, and a write would lose it. Mend the record.
     #[error("{0}: the owner of {1} cannot be changed: a part of what is noted of it cannot be read")]
     Odd(Key, IpAddr),
@@ -108,7 +120,7 @@ fn pod_text(namespace: Option<&String>, name: Option<&String>) -> String {
 }
 
 impl Planner for SetOwnerAttributesPlanner {
-    /// The addresses of the handle, changed or not; `None` when the handle does not exist.
+    /// The addresses that the request means, changed or not; `None` when the handle does not exist.
     type Answer = Option<Vec<IpAddr>>;
     type Error = SetOwnerError;
 
@@ -117,39 +129,72 @@ impl Planner for SetOwnerAttributesPlanner {
     }
 
     fn plan(&mut self, view: &View, now: Timestamp, _seed: u64) -> Result<Plan<Self::Answer>, Self::Error> {
-        let Some(Some((handle, _))) = view.handle(&self.request.handle) else { return Ok(Plan::Done(None)) };
-        let missing = blocks_to_read(view, handle.blocks.keys());
+        let handle = view.handle(&self.request.handle).flatten().map(|(handle, _)| handle);
+        let mut blocks: Vec<BlockCidr> = handle.iter().flat_map(|it| it.blocks.keys().copied()).collect();
+        if let Some(addr) = self.only {
+            blocks.retain(|cidr| cidr.cidr().contains(addr));
+            if blocks.is_empty() {
+                // A block knows who holds its addresses, whether the handle names the block or not. Calico
+                // looks only at the block.
+                blocks = usage::blocks_around(addr).collect();
+            }
+        }
+        let missing = blocks_to_read(view, blocks.iter());
         if !missing.is_empty() {
             return Ok(Plan::Fetch(missing));
         }
-        let cooldown = config::of(view).cooldown_seconds;
-        let mut addresses = Vec::new();
-        let mut changed = BTreeMap::new();
-        for cidr in handle.blocks.keys() {
-            let Some(Some((stored, _))) = view.block(*cidr) else { continue };
-            for ordinal in block::ordinals_of(stored, self.request.handle.as_str()) {
-                let (Some(addr), Some(attribute)) = (cidr.addr(ordinal), stored.attribute(ordinal)) else {
-                    continue;
-                };
-                addresses.push(addr);
-                if let Some(attribute) = self.changed(*cidr, addr, attribute)?
-                    && let Some(change) = Changed::of(view, &mut changed, *cidr)
-                {
-                    block::set_attribute(&mut change.block, ordinal, attribute);
-                }
-            }
+        let is_meant = |addr: &IpAddr| self.only.is_none_or(|only| only == *addr);
+        let (mut held, batch) =
+            change_owners(view, &self.request.handle, &blocks, now, |block, addr, found| {
+                if is_meant(&addr) { self.changed(block, addr, found) } else { Ok(None) }
+            })?;
+        held.retain(is_meant);
+        if let Some(addr) = self.only
+            && held.is_empty()
+        {
+            return Err(SetOwnerError::NotHeld(addr, self.request.handle.clone()));
         }
-        let mut batch = Batch::new();
-        for (cidr, Changed { mut block, expect }) in changed {
-            block::collect(&mut block, now, cooldown);
-            block::bump(&mut block);
-            batch.put(Key::Block(cidr), expect, Value::Block(block));
-        }
-        let answer = Some(addresses);
+        let answer = (handle.is_some() || self.only.is_some()).then_some(held);
         // After a lost reply, slots with the wanted owner need no write. Others are written again, after
         // which the lost write can no longer be applied.
         Ok(if batch.is_empty() { Plan::Done(answer) } else { Plan::Commit { batch, answer } })
     }
+}
+
+/// The addresses that a handle holds in blocks that were read, and the writes that change their owners.
+/// `changed` gives an address's attribute with the changed owners; `None` where nothing changes. Each address
+/// gets an attribute of its own; Calico changes it for all addresses that share it.
+pub(super) fn change_owners<E>(
+    view: &View,
+    id: &HandleId,
+    blocks: &[BlockCidr],
+    now: Timestamp,
+    changed: impl Fn(BlockCidr, IpAddr, &Attribute) -> Result<Option<Attribute>, E>,
+) -> Result<(Vec<IpAddr>, Batch), E> {
+    let cooldown = config::of(view).cooldown_seconds;
+    let mut addresses = Vec::new();
+    let mut changes = BTreeMap::new();
+    for cidr in blocks {
+        let Some(Some((stored, _))) = view.block(*cidr) else { continue };
+        for ordinal in block::ordinals_of(stored, id.as_str()) {
+            let (Some(addr), Some(attribute)) = (cidr.addr(ordinal), stored.attribute(ordinal)) else {
+                continue;
+            };
+            addresses.push(addr);
+            if let Some(attribute) = changed(*cidr, addr, attribute)?
+                && let Some(change) = Changed::of(view, &mut changes, *cidr)
+            {
+                block::set_attribute(&mut change.block, ordinal, attribute);
+            }
+        }
+    }
+    let mut batch = Batch::new();
+    for (cidr, Changed { mut block, expect }) in changes {
+        block::collect(&mut block, now, cooldown);
+        block::bump(&mut block);
+        batch.put(Key::Block(cidr), expect, Value::Block(block));
+    }
+    Ok((addresses, batch))
 }
 
 /// Those of the blocks that the view does not hold in full.

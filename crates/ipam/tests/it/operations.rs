@@ -7,8 +7,9 @@ use std::net::IpAddr;
 use api::AffinityState;
 use ipam::invariants::{self, Request};
 use ipam::{
-    AssignIp, AutoAssign, ClaimAffinity, EnsureBlock, HandleRelease, IpsByHandle, Planner, ReleaseAffinities,
-    ReleaseByHandle, ReleaseIp, ReleaseIps, RemoveHost, Which, run,
+    AssignIp, AutoAssign, Change, ClaimAffinity, EnsureActiveOwner, EnsureBlock, HandleRelease, IpsByHandle,
+    OwnerAttributes, Planner, PodName, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps, RemoveHost,
+    SetOwnerAttributes, Which, run,
 };
 use store::Store;
 use store::testing::Faulty;
@@ -39,6 +40,8 @@ pub enum Act {
     /// Of what the handle holds when it begins.
     ReleaseSeen(&'static str),
     ReleaseAffinities(Which),
+    /// Of this handle, for the pod `y`.
+    EnsureActive(&'static str),
     Upkeep(upkeep::Act),
     Claim(ClaimAffinity),
     Ensure(EnsureBlock),
@@ -76,6 +79,12 @@ impl Act {
                 });
                 Ok(released.collect())
             }
+            Act::EnsureActive(id) => {
+                let pod = PodName { namespace: "default".to_string(), name: "y".to_string() };
+                let answer =
+                    go(store, clock, EnsureActiveOwner { handle: handle(id), pod }.planner()).await?;
+                Ok(answer.into_iter().collect())
+            }
             Act::ReleaseAffinities(which) => {
                 let answer = go(
                     store,
@@ -111,6 +120,7 @@ impl Act {
             | Act::RemoveHost(_)
             | Act::Claim(_)
             | Act::Ensure(_)
+            | Act::EnsureActive(_)
             | Act::Upkeep(_) => Request::Other,
         }
     }
@@ -160,6 +170,11 @@ fn wants(n: usize) -> fn(&World, &BTreeSet<IpAddr>) -> bool {
         2 => |world, answer| answer.len() == 2 && holds(world, answer),
         _ => |world, answer| answer.len() == 7 && holds(world, answer),
     }
+}
+
+/// The attributes of a pod as an owner.
+fn owner(name: &str) -> OwnerAttributes {
+    [("namespace", "default"), ("pod", name)].map(|(k, v)| (k.to_string(), v.to_string())).into()
 }
 
 pub fn cases() -> Vec<Case> {
@@ -300,6 +315,24 @@ fn requests() -> Vec<Case> {
                 // What is left of the affinity is deleted at the host's next request.
                 let is_gone = w.affinities().iter().all(|text| text.ends_with("PendingDeletion"));
                 released.len() == 1 && w.blocks().is_empty() && is_gone && w.handles() == 0
+            },
+        },
+        Case {
+            name: "the end of a migration",
+            prepare: |w| {
+                for addr in ["10.0.0.1", "10.0.0.5"] {
+                    w.assign(request_ip("a", "kept", addr)).unwrap();
+                }
+                let (active, alternate) = (Change::Set(owner("x")), Change::Set(owner("y")));
+                w.run(SetOwnerAttributes { handle: handle("kept"), active, alternate }.planner()).unwrap();
+            },
+            act: Act::EnsureActive("kept"),
+            is_done: |w, held| {
+                let blocks = w.blocks();
+                let mut all = blocks.iter().flat_map(|block| &block.attributes);
+                let is_exchanged =
+                    |it: &api::Attribute| (&it.owner, &it.alternate_owner) == (&owner("y"), &owner("x"));
+                held.len() == 2 && w.assigned().len() == 2 && all.all(|it| is_exchanged(it))
             },
         },
         Case {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api::{Attribute, Key, Value};
+use ipam::plan::EnsureActiveOwnerPlanner;
 use ipam::{
-    Change, HandleRelease, OwnerAttributes, Planner, PodName, ReleaseUnowned, ReleaseUnownedPlanner,
-    SetOwnerAttributes, SetOwnerAttributesPlanner, run,
+    Change, EnsureActiveOwner, HandleRelease, OwnerAttributes, Planner, PodName, ReleaseUnowned,
+    ReleaseUnownedPlanner, SetOwnerAttributes, SetOwnerAttributesPlanner, run,
 };
 use store::testing::{CommitFault, FaultPlan, Faulty, Step};
 
@@ -221,7 +222,143 @@ fn a_release_spares_what_is_anothers() {
     assert_eq!(none, Ok(Some(HandleRelease::NotFound)));
 }
 
-/// Runs one of the two operations with faults in its writes.
+fn ensure_active(name: &str) -> EnsureActiveOwnerPlanner {
+    EnsureActiveOwner { handle: handle(VM), pod: pod(name) }.planner()
+}
+
+/// Each row: the owners before, and the owners after or the error, where `y` is the pod to which the machine
+/// has moved.
+#[test]
+fn the_end_of_a_migration() {
+    for (before, wanted) in [
+        (("x", "y"), Ok(("y", "x"))),
+        (("", "y"), Ok(("y", ""))),
+        (("y", "x"), Ok(("y", "x"))),
+        (("y", ""), Ok(("y", ""))),
+        (("y", "y"), Ok(("y", "y"))),
+        (("x", ""), Err("AlternateOwnerAttrs is empty for IP 10.0.0.")),
+        (("", ""), Err("AlternateOwnerAttrs is empty for IP 10.0.0.")),
+        (
+            ("x", "z"),
+            Err(
+                "AlternateOwnerAttrs doesn't match expected target owner: expected namespace=default pod=y, \
+                 got namespace=default pod=z for IP 10.0.0.",
+            ),
+        ),
+    ] {
+        let world = machine(before.0, before.1);
+        let (records, kept) = (world.store.records(), attributes(&world, "kept"));
+        let answer = world.run(ensure_active("y"));
+        let what = format!("{before:?}: {answer:?}");
+        match wanted {
+            Ok(after) => {
+                assert_eq!(answer.unwrap().len(), 2, "{what}");
+                assert_eq!(owners(&world), (owner(after.0), owner(after.1)), "{what}");
+                assert_eq!(world.store.records() == records, before == after, "{what}");
+            }
+            Err(text) => {
+                assert!(answer.unwrap_err().to_string().starts_with(text), "{what}");
+                assert_eq!(world.store.records(), records, "{what}");
+            }
+        }
+        assert_eq!(attributes(&world, "kept"), kept, "{what}");
+        world.check();
+    }
+    let world = machine("x", "y");
+    world.del(VM);
+    let error = world.run(ensure_active("y")).unwrap_err().to_string();
+    assert_eq!(error, format!("no IPs found for handle {VM}"));
+}
+
+/// One of the machine's addresses has another alternate owner: none of them changes its owner.
+#[test]
+fn all_addresses_of_a_machine_move_or_none() {
+    let world = machine("x", "y");
+    let last = *attributes(&world, VM).keys().last().unwrap();
+    let request = SetOwnerAttributes { handle: handle(VM), active: Change::Keep, alternate: set("z") };
+    assert_eq!(world.run(request.planner_for(last)), Ok(Some(vec![last])));
+    let before = world.store.records();
+    let error = world.run(ensure_active("y")).unwrap_err().to_string();
+    assert!(error.ends_with(&format!("for IP {last}")), "{error}");
+    assert_eq!(world.store.records(), before);
+}
+
+/// Two addresses of a handle lie in one block and share their attributes. A request for one of them leaves
+/// the other as it was.
+#[test]
+fn the_owner_of_one_address() {
+    let world = World::with_pool("10.0.0.0/28", 30);
+    world.config(|config| config.cooldown_seconds = 60);
+    for addr in ["10.0.0.1", "10.0.0.2", "10.0.0.5"] {
+        world.assign(request_ip("a", VM, addr)).unwrap();
+    }
+    world.assign(request_ip("a", "i", "10.0.0.6")).unwrap();
+    world.assign(request_ip("a", VM, "10.0.0.3")).unwrap();
+    world.release(vec![just("10.0.0.3")]);
+    let of = |active: Change, addr: &str| {
+        let request = SetOwnerAttributes { handle: handle(VM), active, alternate: Change::Keep };
+        world.run(request.planner_for(ip(addr))).map_err(|error| error.to_string())
+    };
+    let mut wanted = attributes(&world, VM);
+    let expected = |wanted: &mut BTreeMap<IpAddr, Arc<Attribute>>, addr: &str| {
+        let entry = wanted.get_mut(&ip(addr)).unwrap();
+        *entry = Arc::new(Attribute { owner: owner("y"), ..(**entry).clone() });
+    };
+    assert_eq!(of(set("y"), "10.0.0.2"), Ok(Some(vec![ip("10.0.0.2")])));
+    expected(&mut wanted, "10.0.0.2");
+    assert_eq!(attributes(&world, VM), wanted);
+    // The precondition is that address's alone.
+    assert_eq!(of(replace("y", "y"), "10.0.0.2"), Ok(Some(vec![ip("10.0.0.2")])));
+    let error = of(replace("x", "y"), "10.0.0.1").unwrap_err();
+    assert!(
+        error.starts_with("update conflict: 10.0.0.1 with error: cannot set ActiveOwnerAttrs"),
+        "{error}"
+    );
+    // Another's, one that cools down, free ones, and one of no block.
+    for addr in ["10.0.0.6", "10.0.0.3", "10.0.0.0", "10.0.0.9", "172.16.0.1", "fd00::1"] {
+        assert_eq!(of(set("y"), addr), Err(format!("IP {addr} is not assigned to handle {VM}")));
+    }
+    assert_eq!(attributes(&world, VM), wanted);
+    // The block knows the holder, whatever the handle names.
+    world.delete(Key::Handle(handle(VM)));
+    assert_eq!(of(set("y"), "10.0.0.5"), Ok(Some(vec![ip("10.0.0.5")])));
+    expected(&mut wanted, "10.0.0.5");
+    assert_eq!(attributes(&world, VM), wanted);
+}
+
+/// Whatever happens to the one write, the owner of one address is set, and once only.
+#[test]
+fn the_owner_of_one_address_with_faults() {
+    let request = |world: &World| {
+        let addr = *attributes(world, VM).keys().next().unwrap();
+        let request =
+            SetOwnerAttributes { handle: handle(VM), active: replace("x", "y"), alternate: Change::Keep };
+        (addr, request.planner_for(addr))
+    };
+    let lost = [false, true].map(|landed| CommitFault::ReplyLost { answered: 0, lost: 1, landed });
+    for fault in lost.into_iter().chain([CommitFault::Unsent]) {
+        let world = machine("x", "");
+        let before = world.blocks();
+        let (addr, planner) = request(&world);
+        let answer = on(&world, FaultPlan::one_by_one().fault(0, fault), planner);
+        assert_eq!(answer, Ok(Some(vec![addr])), "{fault:?}");
+        assert_eq!(attributes(&world, VM)[&addr].owner, owner("y"), "{fault:?}");
+        let written = before.iter().zip(world.blocks()).filter(|(was, now)| *was != now);
+        assert_eq!(written.map(|(was, now)| now.sequence_number - was.sequence_number).sum::<u64>(), 1);
+        world.check();
+    }
+    for writes in 0..=1 {
+        let world = machine("x", "");
+        let (addr, planner) = request(&world);
+        let plan = FaultPlan::one_by_one().fault(0, CommitFault::Crash { writes });
+        assert!(on(&world, plan, planner.clone()).is_err(), "{writes}");
+        world.check();
+        assert_eq!(world.run(planner), Ok(Some(vec![addr])), "{writes}");
+        assert_eq!(attributes(&world, VM)[&addr].owner, owner("y"), "{writes}");
+    }
+}
+
+/// Runs an operation with faults in its writes.
 fn on<P: Planner>(world: &World, plan: FaultPlan, planner: P) -> Result<P::Answer, String>
 where
     P::Error: std::fmt::Display,

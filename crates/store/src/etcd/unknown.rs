@@ -1,6 +1,5 @@
 //! Keys of Calico's in etcd for which this program has no record type.
 
-use api::Key;
 use etcd_client::{GetOptions, Txn, TxnOp, TxnOpResponse};
 use tokio::time::Instant;
 

@@ -5,13 +5,13 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use api::{Key, Resource};
+use api::{Key, Kind, Resource};
 use cni::conf::Conf;
 use cni::log::{Level, Log};
 use cni::orchestrator::Kubernetes;
 use cni::{CniError, Site, told};
-use resources::Client;
 use resources::version::{cluster_information, is_ready};
+use resources::{Client, Identifier};
 use serde_json::Value as Json;
 use setup::{Clock, Reached};
 use store::{AnyStore, ReadSet, Store, View};
@@ -95,11 +95,9 @@ impl<'a, S: Store> Request<'a, S> {
         let read = self.store.look(&set, WITHIN).await;
         let view = read.and_then(|view| view.insist(&set)).map_err(|error| missed(&error))?;
         let Some((information, _)) = view.resource(&key).flatten() else {
-            let told =
-                self.site.titles.of(&key).map_or("<nil>".to_string(), |title| format!("{title} not found"));
-            return Err(missed(&format!(
-                "resource does not exist: ClusterInformation(default) with error: {told}"
-            )));
+            let id =
+                Identifier { kind: Kind::ClusterInformation, namespace: None, name: "default".to_string() };
+            return Err(missed(&self.client().does_not_exist(&id)));
         };
         match is_ready(information) {
             true => Ok(view),

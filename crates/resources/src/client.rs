@@ -63,7 +63,7 @@ impl<'a, S: Store, E: Effects> Client<'a, S, E> {
     }
 
     /// The error that there is no such resource.
-    pub(crate) fn does_not_exist(&self, id: &Identifier) -> Error {
+    pub fn does_not_exist(&self, id: &Identifier) -> Error {
         Error::DoesNotExist(id.clone(), self.backend_error(id, "not found"))
     }
 

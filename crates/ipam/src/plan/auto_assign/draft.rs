@@ -111,6 +111,11 @@ impl FamilyDraft {
         }
     }
 
+    /// The pool that a block lies in, of those that the request may use.
+    pub fn pool_of(&self, block: BlockCidr) -> Option<&Arc<Pool>> {
+        self.pools.iter().find(|pool| pool.cidr.contains(block.cidr().first()))
+    }
+
     /// Whether the draft already takes addresses from a block.
     pub fn takes_from(&self, block: BlockCidr) -> bool {
         self.takings.iter().any(|taking| taking.block.cidr == block)
@@ -146,12 +151,12 @@ impl Draft<'_> {
         for draft in &mut drafts {
             settled.extend(draft.takings.iter().map(|taking| taking.block.cidr));
             settled.extend(draft.deselected.iter().map(|emptied| emptied.block.cidr));
-            for Taking { block, source, addresses } in draft.takings.drain(..) {
+            for Taking { block, source, addresses } in std::mem::take(&mut draft.takings) {
                 let expect = self.come_by(&mut batch, block.cidr, source, &mut purposes);
                 if !addresses.is_empty() {
                     *raised.entry(block.cidr).or_default() += addresses.len() as u32;
-                    let pool = draft.pools.iter().find(|pool| pool.cidr.contains(block.cidr.cidr().first()));
-                    puts.push((block, addresses, expect, pool.cloned()));
+                    let pool = draft.pool_of(block.cidr).cloned();
+                    puts.push((block, addresses, expect, pool));
                 }
             }
         }
@@ -159,14 +164,10 @@ impl Draft<'_> {
         let is_written = |cidr| puts.iter().any(|(block, ..)| block.cidr == cidr);
         progress.fence(&mut batch, self.view, is_written, &mut purposes);
         progress.count(&mut batch, self.view, raised, Counts::new());
-        if let (Some(node), false) = (self.node, puts.is_empty()) {
-            let revision = self.view.resource(node).flatten().map(|(_, revision)| revision.clone());
-            batch.guard(node.clone(), revision);
+        if !puts.is_empty() {
+            self.guard(&mut batch, puts.iter().filter_map(|(.., pool)| pool.as_ref()));
         }
-        for (block, addresses, expect, pool) in puts {
-            if let Some(pool) = pool {
-                pools::guard(&mut batch, self.view, &pool);
-            }
+        for (block, addresses, expect, _) in puts {
             purposes.place(&mut batch, block, expect, addresses);
         }
         purposes.only_tidies_from(&batch);
@@ -179,6 +180,15 @@ impl Draft<'_> {
         }
         progress.intend(purposes);
         batch
+    }
+
+    /// Guards what the choice of pools rests on: the owner's node, and the pools.
+    pub fn guard<'p>(&self, batch: &mut Batch, pools: impl IntoIterator<Item = &'p Arc<Pool>>) {
+        if let Some(node) = self.node {
+            let revision = self.view.resource(node).flatten().map(|(_, revision)| revision.clone());
+            batch.guard(node.clone(), revision);
+        }
+        pools.into_iter().for_each(|pool| pools::guard(batch, self.view, pool));
     }
 
     /// Adds the writes that make the block the owner's, if any are needed. Gives what the write that takes

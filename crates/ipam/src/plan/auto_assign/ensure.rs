@@ -11,7 +11,6 @@ use super::{AutoAssign, AutoAssignError, AutoAssignPlanner};
 use crate::block::HostReserved;
 use crate::config;
 use crate::plan::{Plan, Planner};
-use crate::pools;
 use crate::reservations::Reserved;
 use crate::verdict::NoSink;
 
@@ -126,7 +125,7 @@ impl EnsureBlockPlanner {
         };
         let cidr = taking.block.cidr;
         let is_new = !matches!(taking.source, Source::Stored(_));
-        let pool = draft.pools.iter().find(|pool| is_new && pool.cidr.contains(cidr.cidr().first()));
+        let pool = draft.pool_of(cidr).filter(|_| is_new);
         Ok((cidr, pool.cloned()))
     }
 }
@@ -159,12 +158,11 @@ impl Planner for EnsureBlockPlanner {
             }
         }
         let (owner, node) = (&self.search.owner, self.search.node.as_ref());
-        let mut batch = Draft { owner, node, view }.batch(drafts, &mut self.search.progress);
-        if let (Some(node), false) = (node, sources.is_empty()) {
-            let revision = view.resource(node).flatten().map(|(_, revision)| revision.clone());
-            batch.guard(node.clone(), revision);
+        let draft = Draft { owner, node, view };
+        let mut batch = draft.batch(drafts, &mut self.search.progress);
+        if !sources.is_empty() {
+            draft.guard(&mut batch, &sources);
         }
-        sources.iter().for_each(|pool| pools::guard(&mut batch, view, pool));
         Ok(if batch.is_empty() { Plan::Done(answer) } else { Plan::Commit { batch, answer } })
     }
 

@@ -313,6 +313,11 @@ pub fn release_by_handle(
     addresses
 }
 
+/// Whether an address was released, and its cooldown has not been ended.
+pub fn is_cooling(block: &Block, ordinal: u32) -> bool {
+    block.attribute(ordinal).is_some_and(|attribute| attribute.released_at.is_some())
+}
+
 /// The ordinals that a handle holds, without those that cool down.
 pub fn ordinals_of(block: &Block, handle: &str) -> Vec<u32> {
     let holds = |ordinal: &u32| {

@@ -117,11 +117,11 @@ fn unreadable(view: &View, reserved: &Reserved) -> impl Iterator<Item = BlockUsa
 /// The usage of one block.
 pub fn of_block(block: &Block, reserved: &Reserved) -> Usage {
     let total = u128::from(block.cidr.size());
-    let cooling = |ordinal: &u32| block.attribute(*ordinal).is_some_and(|a| a.released_at.is_some());
     Usage {
         total,
         in_use: total.saturating_sub(block.unallocated.len() as u128),
-        cooling: (0..block.cidr.size()).filter(cooling).count() as u128,
+        cooling: (0..block.cidr.size()).filter(|ordinal| crate::block::is_cooling(block, *ordinal)).count()
+            as u128,
         reserved: reserved.count_in(&block.cidr.cidr()),
         free: u128::from(crate::block::free_count(block, reserved)),
     }

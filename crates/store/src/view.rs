@@ -1,5 +1,6 @@
 //! The view: what a process has read of a store.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -72,6 +73,15 @@ impl Slot {
             Slot::Key(_) => Depth::Key,
             Slot::Header(..) => Depth::Header,
             Slot::Absent | Slot::Full(_) | Slot::Unreadable(_) => Depth::Full,
+        }
+    }
+
+    /// The header of a block, where at least that is known. It is borrowed where only the header was read.
+    pub fn header(&self) -> Option<Cow<'_, BlockHeader>> {
+        match self {
+            Slot::Header(header, _) => Some(Cow::Borrowed(header)),
+            Slot::Full(record) => record.block().map(|block| Cow::Owned(block.header())),
+            Slot::Key(_) | Slot::Absent | Slot::Unreadable(_) => None,
         }
     }
 
@@ -273,6 +283,11 @@ impl View {
     /// that cannot be read: a planner that asks for one again has to decide what to do without it.
     pub fn missing(&self, keys: impl IntoIterator<Item = Key>) -> ReadSet {
         ReadSet::new().keys(keys.into_iter().filter(|key| self.full(key).is_none()))
+    }
+
+    /// A read set of those of the keys that still have to be read ([`View::is_unread`]).
+    pub fn unread(&self, keys: impl IntoIterator<Item = Key>) -> ReadSet {
+        ReadSet::new().keys(keys.into_iter().filter(|key| self.is_unread(key)))
     }
 
     /// Whether a record still has to be read: it is neither known in full nor known to be unreadable.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use api::{Block, BlockCidr, BlockHeader, IpamConfig, Key, Timestamp};
-use store::{Batch, ReadSet, Report, Scope, Slot, View};
+use store::{Batch, ReadSet, Report, Scope, View};
 
 use crate::block;
 use crate::config;
@@ -33,11 +33,8 @@ impl CollectCooldowns {
     pub fn in_view(view: &View, now: Timestamp) -> Vec<CollectCooldowns> {
         let config = config::of(view);
         let slots = view.slots(&Scope::Blocks { family: None });
-        let due = slots.filter_map(|(key, slot)| match (key, slot) {
-            (Key::Block(cidr), Slot::Header(header, _)) => is_due(header, &config, now).then_some(*cidr),
-            (Key::Block(cidr), Slot::Full(record)) => {
-                record.block().filter(|block| is_due(&block.header(), &config, now)).map(|_| *cidr)
-            }
+        let due = slots.filter_map(|(key, slot)| match (key, slot.header()) {
+            (Key::Block(cidr), Some(header)) => is_due(&header, &config, now).then_some(*cidr),
             _ => None,
         });
         let due: Vec<BlockCidr> = due.collect();
@@ -158,15 +155,14 @@ impl CollectCooldownsPlanner {
 
 /// The addresses of a block that cool down.
 fn cooling(block: &Block) -> Vec<IpAddr> {
-    (0..block.cidr.size()).filter(|at| cools(block, *at)).filter_map(|at| block.cidr.addr(at)).collect()
+    (0..block.cidr.size())
+        .filter(|at| block::is_cooling(block, *at))
+        .filter_map(|at| block.cidr.addr(at))
+        .collect()
 }
 
 /// Those addresses that do not cool down.
 fn freed(block: &Block, mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
-    addresses.retain(|addr| !block.cidr.ordinal(*addr).is_some_and(|at| cools(block, at)));
+    addresses.retain(|addr| !block.cidr.ordinal(*addr).is_some_and(|at| block::is_cooling(block, at)));
     addresses
-}
-
-fn cools(block: &Block, ordinal: u32) -> bool {
-    block.attribute(ordinal).is_some_and(|attribute| attribute.released_at.is_some())
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use api::{Attribute, BlockCidr, HandleId, Key, Timestamp};
 use store::{ReadSet, View};
 
-use crate::plan::set_owner::{PodName, blocks_to_read, change_owners, namespace_and_name};
+use crate::plan::set_owner::{PodName, change_owners, namespace_and_name};
 use crate::plan::{Plan, Planner};
 
 /// A request to make a pod the active owner of all addresses of a machine's handle. The pod must be the
@@ -77,7 +77,7 @@ impl Planner for EnsureActiveOwnerPlanner {
         let id = &self.request.handle;
         let handle = view.handle(id).flatten().map(|(handle, _)| handle);
         let blocks: Vec<BlockCidr> = handle.into_iter().flat_map(|it| it.blocks.keys().copied()).collect();
-        let missing = blocks_to_read(view, blocks.iter());
+        let missing = view.missing(blocks.iter().copied().map(Key::Block));
         if !missing.is_empty() {
             return Ok(Plan::Fetch(missing));
         }

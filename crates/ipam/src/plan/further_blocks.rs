@@ -83,9 +83,8 @@ pub(super) fn need_blocks<'a>(
     view: &View,
     blocks: impl IntoIterator<Item = &'a BlockCidr>,
 ) -> Result<(), ReadSet> {
-    let unread: Vec<Key> =
-        blocks.into_iter().map(|block| Key::Block(*block)).filter(|key| view.is_unread(key)).collect();
-    if unread.is_empty() { Ok(()) } else { Err(ReadSet::new().keys(unread)) }
+    let unread = view.unread(blocks.into_iter().copied().map(Key::Block));
+    if unread.is_empty() { Ok(()) } else { Err(unread) }
 }
 
 /// Whether a handle certainly holds no address in the blocks that it names.

@@ -4,14 +4,13 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 
-use api::{DecodeError, HandleId, Key, Kind, Timestamp};
+use api::{Attribute, BlockCidr, DecodeError, HandleId, Key, Kind, Timestamp};
 use store::{Depth, ReadSet, Scope, View};
 
-use crate::block::ReleaseIp;
+use crate::block::{self, ReleaseIp};
 use crate::handle::HandleDraft;
 use crate::plan::further_blocks::{FurtherBlocks, need_blocks};
 use crate::plan::release_by_handle::Stays;
-use crate::plan::tunnel::addresses;
 use crate::plan::{Plan, Planner};
 
 /// A question for the addresses that a handle holds.
@@ -112,4 +111,20 @@ impl IpsByHandlePlanner {
         }
         Ok((draft.exists() || held != HeldIps::default()).then_some(held))
     }
+}
+
+/// The addresses that a handle holds in blocks, each with its attribute and what must hold for its release.
+pub(super) fn addresses<'a>(
+    view: &'a View,
+    id: &'a HandleId,
+    blocks: impl Iterator<Item = &'a BlockCidr>,
+) -> impl Iterator<Item = (IpAddr, &'a Attribute, ReleaseIp)> {
+    let stored = blocks.filter_map(|cidr| view.block(*cidr).flatten());
+    stored.flat_map(move |(stored, _)| {
+        block::ordinals_of(stored, id.as_str()).into_iter().filter_map(move |ordinal| {
+            let (addr, attribute) = (stored.cidr.addr(ordinal)?, stored.attribute(ordinal)?);
+            let sequence = Some(stored.sequence_of(ordinal));
+            Some((addr, &**attribute, ReleaseIp { addr, handle: Some(id.as_str().to_string()), sequence }))
+        })
+    })
 }

@@ -203,8 +203,8 @@ impl Planner for ReleaseByHandlePlanner {
             drafts.values().flat_map(|draft| draft.counts().keys().copied()).collect();
         // Blocks must be read after the handle, also blocks with writes in doubt: if a block is absent then,
         // no write that the handle had counted can create it any more.
-        let of_handles = blocks.iter().map(|block| Key::Block(*block)).filter(|key| view.is_unread(key));
-        let missing = view.missing(self.memory.in_doubt().map(Key::Block)).keys(of_handles);
+        let of_handles = view.unread(blocks.iter().copied().map(Key::Block));
+        let missing = view.missing(self.memory.in_doubt().map(Key::Block)).and(of_handles);
         if !missing.is_empty() {
             return Ok(Plan::Fetch(missing));
         }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::{AffinityState, Block, BlockCidr, Family, Key, Kind, Owner, Timestamp};
-use store::{Batch, Depth, Expect, ReadSet, Report, Scope, Slot, View};
+use store::{Batch, Depth, Expect, ReadSet, Report, Scope, View};
 
 use crate::affinity;
 use crate::block;
@@ -36,14 +36,7 @@ impl IdleBlock {
         let mut idle = Vec::new();
         for (key, slot) in view.slots(&Scope::Blocks { family: None }) {
             let Key::Block(cidr) = key else { continue };
-            let header = match slot {
-                Slot::Header(header, _) => header.clone(),
-                Slot::Full(record) => match record.block() {
-                    Some(block) => block.header(),
-                    None => continue,
-                },
-                _ => continue,
-            };
+            let Some(header) = slot.header() else { continue };
             let is_warm = header.cooling.is_some_and(|(_, last)| !block::is_cold(last, now, cooldown));
             if let (Some(Owner::Host(host)), 0, false) =
                 (header.affinity.as_deref().and_then(Owner::from_affinity_text), header.held, is_warm)
@@ -140,9 +133,9 @@ impl Planner for ReleaseIdleBlocksPlanner {
         // reads, and its live affinity would look like one that was left over.
         let is_affine = |cidr: &BlockCidr| matches!(view.affinity(&self.owner, *cidr), Some(Some(_)));
         let wanted = self.request.blocks.iter().map(|idle| idle.cidr).filter(is_affine);
-        let unread: Vec<Key> = wanted.map(Key::Block).filter(|key| view.is_unread(key)).collect();
+        let unread = view.unread(wanted.map(Key::Block));
         if !unread.is_empty() {
-            return Ok(Plan::Fetch(ReadSet::new().keys(unread)));
+            return Ok(Plan::Fetch(unread));
         }
         for cidr in self.writes.take_in_doubt() {
             if view.affinity(&self.owner, cidr) == Some(None) {

@@ -10,7 +10,7 @@ use store::{Batch, Expect, ReadSet, Report, View};
 use crate::block;
 use crate::plan::attempts;
 use crate::plan::release_by_handle::{HandleRelease, ReleaseByHandle, ReleaseByHandlePlanner};
-use crate::plan::set_owner::{PodName, blocks_to_read};
+use crate::plan::set_owner::PodName;
 use crate::plan::{Plan, Planner};
 
 /// A request to release a handle, unless one of its addresses has an active or alternate owner other than the
@@ -43,7 +43,7 @@ impl ReleaseUnownedPlanner {
     /// Whether another pod owns an address of the handle; the error is what must be read before.
     fn is_anothers(&self, view: &View) -> Result<bool, ReadSet> {
         let Some(Some((handle, _))) = view.handle(&self.request.handle) else { return Ok(false) };
-        let missing = blocks_to_read(view, handle.blocks.keys());
+        let missing = view.missing(handle.blocks.keys().copied().map(Key::Block));
         let missing = missing.and(view.missing(self.release.in_doubt().map(Key::Block)));
         if !missing.is_empty() {
             return Err(missing);

@@ -139,7 +139,7 @@ impl Planner for SetOwnerAttributesPlanner {
                 blocks = usage::blocks_around(addr).collect();
             }
         }
-        let missing = blocks_to_read(view, blocks.iter());
+        let missing = view.missing(blocks.iter().copied().map(Key::Block));
         if !missing.is_empty() {
             return Ok(Plan::Fetch(missing));
         }
@@ -195,11 +195,6 @@ pub(super) fn change_owners<E>(
         batch.put(Key::Block(cidr), expect, Value::Block(block));
     }
     Ok((addresses, batch))
-}
-
-/// Those of the blocks that the view does not hold in full.
-pub(super) fn blocks_to_read<'a>(view: &View, blocks: impl Iterator<Item = &'a BlockCidr>) -> ReadSet {
-    ReadSet::new().keys(blocks.map(|cidr| Key::Block(*cidr)).filter(|key| view.full(key).is_none()))
 }
 
 impl SetOwnerAttributesPlanner {

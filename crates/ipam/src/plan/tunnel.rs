@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use api::{Attribute, BlockCidr, Cidr, Family, HandleId, Key, Kind, Pool, Resource, Timestamp, Use};
+use api::{Attribute, Cidr, Family, HandleId, Key, Kind, Pool, Resource, Timestamp, Use};
 use store::{Depth, ReadSet, Scope, View};
 
-use crate::block::{self, ReleaseIp};
-use crate::plan::set_owner::blocks_to_read;
+use crate::block::ReleaseIp;
+use crate::plan::ips_by_handle::addresses;
 use crate::plan::{Plan, Planner};
 use crate::pools;
 
@@ -164,7 +164,7 @@ impl Planner for FindTunnelPlanner {
             }
         }
         let Some(Some((handle, _))) = view.handle(id) else { return Ok(Plan::Done(answer)) };
-        let missing = blocks_to_read(view, handle.blocks.keys());
+        let missing = view.missing(handle.blocks.keys().copied().map(Key::Block));
         if !missing.is_empty() {
             return Ok(Plan::Fetch(missing));
         }
@@ -199,20 +199,4 @@ impl FindTunnelPlanner {
         let mut known = view.resources(Kind::IPPool).map(|(resource, _)| resource.as_pool());
         known.any(|pool| pool.is_err()) && !pools::all(view).any(|pool| pool.cidr.contains(addr))
     }
-}
-
-/// The addresses that a handle holds in blocks, each with its attribute and what must hold for its release.
-pub(super) fn addresses<'a>(
-    view: &'a View,
-    id: &'a HandleId,
-    blocks: impl Iterator<Item = &'a BlockCidr>,
-) -> impl Iterator<Item = (IpAddr, &'a Attribute, ReleaseIp)> {
-    let stored = blocks.filter_map(|cidr| view.block(*cidr).flatten());
-    stored.flat_map(move |(stored, _)| {
-        block::ordinals_of(stored, id.as_str()).into_iter().filter_map(move |ordinal| {
-            let (addr, attribute) = (stored.cidr.addr(ordinal)?, stored.attribute(ordinal)?);
-            let sequence = Some(stored.sequence_of(ordinal));
-            Some((addr, &**attribute, ReleaseIp { addr, handle: Some(id.as_str().to_string()), sequence }))
-        })
-    })
 }

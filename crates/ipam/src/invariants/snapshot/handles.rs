@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::block::is_kept_by_windows;
 use api::{Block, BlockCidr, Handle, HandleId};
 
-use super::{Moment, in_arc, in_tree};
+use super::{Moment, in_arc, in_tree, is_held};
 use crate::invariants::Violation;
 
 #[derive(Debug, Default)]
@@ -26,10 +25,9 @@ struct Count {
 impl Handles {
     pub fn feed_block(&mut self, block: &Block) {
         for ordinal in 0..block.allocations.len() as u32 {
-            let attribute = block.attribute(ordinal).filter(|a| a.released_at.is_none());
             // No handle record exists for what Windows keeps.
-            let name = attribute.and_then(|a| a.handle()).filter(|name| !is_kept_by_windows(name));
-            if let Some(id) = name.and_then(HandleId::new) {
+            let attribute = block.attribute(ordinal).filter(|_| is_held(block, ordinal));
+            if let Some(id) = attribute.and_then(|a| a.handle()).and_then(HandleId::new) {
                 self.counts.entry((id, block.cidr)).or_default().held += 1;
             }
         }

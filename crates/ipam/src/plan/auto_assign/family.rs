@@ -349,8 +349,8 @@ impl<S: Sink> Context<'_, S> {
     }
 
     pub fn need_blocks(&self, blocks: impl Iterator<Item = BlockCidr>) -> Result<(), Stop> {
-        let unread: Vec<Key> = blocks.map(Key::Block).filter(|key| self.view.is_unread(key)).collect();
-        if unread.is_empty() { Ok(()) } else { Err(Stop::Fetch(ReadSet::new().keys(unread))) }
+        let unread = self.view.unread(blocks.map(Key::Block));
+        if unread.is_empty() { Ok(()) } else { Err(Stop::Fetch(unread)) }
     }
 
     /// Demands that all blocks of the family are known to a depth.

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use api::{Attribute, Cidr, Family, HandleId, IpamConfig, Key, Kind, Owner, Timestamp, Use};
 use store::{Depth, ReadSet, Report, Scope, View};
 
-use crate::block::{self, HostReserved};
+use crate::block::HostReserved;
 use crate::config;
+use crate::plan::ips_by_handle::addresses;
 use crate::plan::progress::{Overtaken, Progress};
 use crate::plan::{Plan, Planner};
 use crate::pools::PoolsError;
@@ -272,13 +273,10 @@ impl<S: Sink> AutoAssignPlanner<S> {
         if held.saturating_add(wanted) <= most || self.progress.taken_addresses(family).next().is_some() {
             return Ok(None);
         }
-        let mut addresses = Vec::new();
-        for cidr in handle.blocks.keys().filter(|block| block.family() == family) {
-            let Some(Some((block, _))) = view.block(*cidr) else { continue };
-            for ordinal in block::ordinals_of(block, id.as_str()) {
-                addresses.extend(cidr.addr(ordinal).map(|addr| Address { addr, prefix: family.bits() }));
-            }
-        }
+        let blocks = handle.blocks.keys().filter(|block| block.family() == family);
+        let all = addresses(view, id, blocks);
+        let mut addresses: Vec<Address> =
+            all.map(|(addr, ..)| Address { addr, prefix: family.bits() }).collect();
         let found = addresses.len() as u32;
         match found >= wanted {
             true => {

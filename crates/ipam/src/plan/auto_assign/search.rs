@@ -150,7 +150,7 @@ impl<'a, S: Sink> Search<'a, S> {
             let mut found: Vec<Candidate> = Vec::new();
             for (key, slot) in self.context.view.slots(&scope).filter(|(_, slot)| **slot != Slot::Absent) {
                 let Key::Block(cidr) = key else { continue };
-                let Some(header) = header(slot) else {
+                let Some(header) = slot.header() else {
                     self.context.tell(*cidr, BlockVerdict::Unreadable);
                     continue;
                 };
@@ -166,7 +166,7 @@ impl<'a, S: Sink> Search<'a, S> {
                 found.extend(places.map(|(pool, steps)| Candidate {
                     pool,
                     cidr: *cidr,
-                    header: header.clone(),
+                    header: header.clone().into_owned(),
                     steps,
                 }));
                 if found.len() == before {
@@ -176,14 +176,6 @@ impl<'a, S: Sink> Search<'a, S> {
             found.sort_by_key(|candidate| (candidate.pool, candidate.steps));
             found
         }))
-    }
-}
-
-fn header(slot: &Slot) -> Option<BlockHeader> {
-    match slot {
-        Slot::Header(header, _) => Some(header.clone()),
-        Slot::Full(record) => record.block().map(|block| block.header()),
-        Slot::Key(_) | Slot::Absent | Slot::Unreadable(_) => None,
     }
 }
 

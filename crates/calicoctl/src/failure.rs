@@ -33,6 +33,22 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// The failure with a text of ours on the lines after Calico's own.
+    #[must_use]
+    pub fn and(self, ours: &str) -> Failure {
+        if ours.is_empty() {
+            return self;
+        }
+        let both = |text: String| format!("{}\n{ours}", text.trim_end_matches('\n'));
+        match self {
+            Failure::Message(text) => Failure::Message(both(text)),
+            Failure::OnStdout(text) => Failure::OnStdout(both(text)),
+            Failure::Io(error) => Failure::Io(error),
+        }
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Failure::Io(error)

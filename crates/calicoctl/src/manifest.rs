@@ -1,13 +1,63 @@
 //! The resources that a command is about: those in files, or those named on the command line.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::io::Read;
 use std::path::PathBuf;
 
 use api::{InputError, Kind, KindScope, Metadata, Resource, decode_document};
+use resources::Identifier;
+use serde_json::Value as Json;
 
 use crate::failure::Failure;
-use crate::input::documents::{self, InputKind, ReadError};
-use golang::yaml::{self, YamlError};
+use crate::input::documents::{self, Document, InputKind, ReadError};
+use golang::yaml::{self, Plain, YamlError};
+
+/// A resource of the input.
+pub struct Written {
+    /// The resource.
+    pub resource: Resource,
+    /// Where it stands; `None` for one that the command line names.
+    pub place: Option<Place>,
+}
+
+/// A document of the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file's path; `-` for standard input.
+    file: String,
+    /// The number of the document in the file, counted from 1.
+    document: usize,
+    /// The line of the file at which the document begins, counted from 1.
+    line: usize,
+}
+
+impl Place {
+    fn of(document: &Document) -> Place {
+        Place { file: document.source.clone(), document: document.index + 1, line: document.line }
+    }
+
+    /// The place of a line of the document, counted from 1.
+    fn at_line(&self, line: usize) -> String {
+        format!("{self}, line {}", self.line + line - 1)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = if self.file == "-" { "standard input" } else { &self.file };
+        write!(f, "{file}, document {}", self.document)
+    }
+}
+
+/// What the input holds.
+#[derive(Default)]
+pub struct Manifest {
+    /// The resources, in the order in which they were written.
+    pub resources: Vec<Written>,
+    /// What may not have been meant as it was understood, a line each.
+    pub warnings: Vec<String>,
+}
 
 /// Why input gives no resources.
 #[derive(Debug, thiserror::Error)]
@@ -15,12 +65,16 @@ pub enum ManifestError {
     /// The input cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A document is no YAML.
-    #[error(transparent)]
-    Yaml(#[from] YamlError),
-    /// A document is no resource.
-    #[error(transparent)]
-    Input(#[from] InputError),
+    /// A document is not understood.
+    #[error("{fault}")]
+    Document {
+        /// The document.
+        place: Place,
+        /// What is wrong with it.
+        fault: DocumentFault,
+        /// The line of the file on which the fault was noticed, where that is known.
+        picture: Option<String>,
+    },
     /// A file or a directory holds no resource.
     #[error("no resources specified in {what} {path}")]
     Empty {
@@ -29,22 +83,76 @@ pub enum ManifestError {
         /// Its path.
         path: String,
     },
+    /// A file holds nothing but comments. Calico's words are those for a document without a kind.
+    #[error("unknown resource type () and/or version ()")]
+    Comments(String),
+}
+
+/// What is wrong with a document.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentFault {
+    /// It is no YAML.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
+    /// It is no resource.
+    #[error(transparent)]
+    Input(#[from] InputError),
 }
 
 impl From<ManifestError> for Failure {
     fn from(error: ManifestError) -> Self {
+        let text = error.to_string();
+        let in_calico_words = || Failure::in_calico_words(format!("failed to execute command: {text}"));
         match error {
-            ManifestError::Input(unknown @ InputError::UnknownField(_)) => {
-                Failure::Message(unknown.to_string())
+            ManifestError::Document { place, fault, picture } => {
+                let ours = format!("{}; nothing was done", where_and_how(&place, &fault, picture.as_deref()));
+                match fault {
+                    DocumentFault::Input(InputError::UnknownField { .. }) => Failure::Message(text.clone()),
+                    _ => in_calico_words(),
+                }
+                .and(&ours)
             }
-            empty @ ManifestError::Empty { .. } => Failure::Message(empty.to_string()),
-            other => Failure::in_calico_words(format!("failed to execute command: {other}")),
+            ManifestError::Comments(path) => in_calico_words()
+                .and(&format!("{path} holds nothing but comments: --skip-empty leaves such a file out")),
+            ManifestError::Empty { .. } => Failure::Message(text),
+            ManifestError::Read(_) => in_calico_words(),
         }
     }
 }
 
+/// Where a fault of a document stands, and what helps.
+fn where_and_how(place: &Place, fault: &DocumentFault, picture: Option<&str>) -> String {
+    match fault {
+        DocumentFault::Yaml(YamlError::Malformed { line, .. }) => {
+            let at = place.at_line(*line);
+            match picture {
+                Some(text)
+                    if text.starts_with([' ', '\t']) && text.trim_start_matches(' ').starts_with('\t') =>
+                {
+                    format!("{at}: a tab cannot indent: write blanks in its place")
+                }
+                Some(text) => format!("{at}: {}", api::fault::short(text.trim_end(), LONGEST_PICTURE)),
+                None => at,
+            }
+        }
+        DocumentFault::Input(InputError::UnknownField { near: Some(near), .. }) => {
+            format!("{place}: did you mean {near}?")
+        }
+        DocumentFault::Input(InputError::UnknownKind { .. }) => {
+            let kinds = Kind::ALL.iter().filter(|kind| kind.is_offered());
+            let kinds: Vec<_> = kinds.map(|kind| kind.name()).collect();
+            let version = api::resource::API_VERSION;
+            format!("{place}: apiVersion {version} has the kinds {}", kinds.join(", "))
+        }
+        DocumentFault::Yaml(_) | DocumentFault::Input(_) => place.to_string(),
+    }
+}
+
+/// The most bytes of a line that a message shows.
+const LONGEST_PICTURE: usize = 120;
+
 /// Reads all documents of a path before any of them is used. Every file must hold a resource, unless
-/// `skip_empty` is set.
+/// `skip_empty` is set. Documents without content are left out.
 ///
 /// # Errors
 /// The first error.
@@ -53,32 +161,102 @@ pub fn read(
     recursive: bool,
     skip_empty: bool,
     stdin: &mut dyn Read,
-) -> Result<Vec<Resource>, ManifestError> {
+) -> Result<Manifest, ManifestError> {
     let (kind, files) = match path {
         "-" => (InputKind::File, vec![PathBuf::from(path)]),
         _ => documents::files(path, recursive)?,
     };
-    let mut resources = Vec::new();
+    let mut manifest = Manifest::default();
     let mut size = 0;
     for file in files {
         let file = file.display().to_string();
-        let before = resources.len();
+        let before = manifest.resources.len();
+        let mut has_blank = false;
         documents::visit(&file, false, stdin, &mut |document| {
             size += document.text.len();
             if size > documents::MAX_INPUT {
                 return Err(ReadError::TooMuch.into());
             }
-            resources.extend(decode_document(yaml::read_strict(&document.text)?)?);
+            match document.is_blank() {
+                true => has_blank = true,
+                false => manifest.take(&document)?,
+            }
             Ok::<(), ManifestError>(())
         })?;
-        if resources.len() == before && !skip_empty {
-            return Err(ManifestError::Empty { what: InputKind::File.word(), path: file });
+        if manifest.resources.len() == before && !skip_empty {
+            return Err(match has_blank {
+                true => ManifestError::Comments(file),
+                false => ManifestError::Empty { what: InputKind::File.word(), path: file },
+            });
         }
     }
-    match resources.is_empty() && !skip_empty {
+    manifest.warn_of_twins();
+    match manifest.resources.is_empty() && !skip_empty {
         true => Err(ManifestError::Empty { what: kind.word(), path: path.to_string() }),
-        false => Ok(resources),
+        false => Ok(manifest),
     }
+}
+
+impl Manifest {
+    /// Adds the resources of a document.
+    fn take(&mut self, document: &Document) -> Result<(), ManifestError> {
+        let place = Place::of(document);
+        let understood = || -> Result<_, DocumentFault> {
+            let (json, plain) = yaml::read_strict_noting(&document.text)?;
+            Ok((decode_document(json)?, plain))
+        };
+        let (resources, plain) = understood().map_err(|fault| {
+            let line = match &fault {
+                DocumentFault::Yaml(YamlError::Malformed { line, .. }) => line.checked_sub(1),
+                _ => None,
+            };
+            let text = String::from_utf8_lossy(&document.text);
+            let picture = line.and_then(|line| text.lines().nth(line)).map(str::to_string);
+            ManifestError::Document { place: place.clone(), fault, picture }
+        })?;
+        for scalar in plain {
+            self.warnings.extend(retyped(&place, &resources, &scalar));
+        }
+        let written = |resource| Written { resource, place: Some(place.clone()) };
+        self.resources.extend(resources.into_iter().map(written));
+        Ok(())
+    }
+
+    fn warn_of_twins(&mut self) {
+        let mut seen = HashMap::new();
+        for Written { resource, place } in &self.resources {
+            let Some(place) = place else { continue };
+            let id = Identifier::of(resource);
+            if let Some(earlier) = seen.insert(id.to_string(), place) {
+                self.warnings.push(format!(
+                    "{id} is written twice, in {earlier} and in {place}: both are tried, in this order"
+                ));
+            }
+        }
+    }
+}
+
+/// The warning that YAML takes a scalar without quotes for something else, and the resource holds another
+/// text than was written.
+fn retyped(place: &Place, resources: &[Resource], scalar: &Plain) -> Option<String> {
+    let mut path = scalar.path.as_slice();
+    let mut resource = resources.first()?;
+    if let Some((list, rest)) = path.split_first().filter(|(first, _)| *first == "items") {
+        let (at, rest) = rest.split_first()?;
+        debug_assert_eq!(list, "items");
+        (resource, path) = (resources.get(at.parse::<usize>().ok()?)?, rest);
+    }
+    let json = resource.to_json();
+    let found = path.iter().try_fold(&json, |json, step| match json {
+        Json::Array(items) => items.get(step.parse::<usize>().ok()?),
+        Json::Object(map) => map.get(step),
+        _ => None,
+    })?;
+    let stored = found.as_str().filter(|stored| *stored != scalar.text)?;
+    let (at, field, text) = (place.at_line(scalar.line), path.join("."), &scalar.text);
+    Some(format!(
+        "{at}: {field}: {text} without quotes is not this text in YAML, but a number or a boolean, and is taken for {stored:?}; write {text:?} in quotes"
+    ))
 }
 
 /// The kind that the user typed.

@@ -39,6 +39,9 @@ pub const MAX_DEPTH: usize = 200;
 /// How many bytes of text a document's aliases may repeat.
 const MAX_REPEATED: usize = 10 * 1024 * 1024;
 
+/// How many scalars [`read_strict_noting`] tells of, at most.
+const MOST_PLAIN: usize = 10_000;
+
 /// Why a document could not be read. The text is Go's, prefix included.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -86,14 +89,33 @@ impl YamlError {
 ///
 /// Empty text, and text of comments alone, is `null`.
 pub fn read(text: &[u8]) -> Result<Value, YamlError> {
-    decode::document(text, decode::Duplicates::LastWins)
+    decode::document(text, decode::Duplicates::LastWins).map(|(value, _)| value)
 }
 
 /// Reads the first document of `text`. Refuses two equal keys in a map (Go's `yaml.UnmarshalStrict`).
 ///
-/// As in goyaml.v2, a key that a merge (`<<`) has set counts as set.
+/// A map may have a key of its own that a merge (`<<`) brings too, and wins. Here and in [`read`] that is
+/// YAML's rule, from which goyaml.v2 departs: it refuses such a key, and in [`read`] lets a merge win that
+/// comes later.
 pub fn read_strict(text: &[u8]) -> Result<Value, YamlError> {
+    decode::document(text, decode::Duplicates::Refused).map(|(value, _)| value)
+}
+
+/// As [`read_strict`]; and gives the scalars without quotes that YAML takes for numbers or booleans (the
+/// first 10,000 of them), for those who want a text in their place.
+pub fn read_strict_noting(text: &[u8]) -> Result<(Value, Vec<Plain>), YamlError> {
     decode::document(text, decode::Duplicates::Refused)
+}
+
+/// A scalar without quotes that is no text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plain {
+    /// The keys, and the indexes in lists, that lead to it.
+    pub path: Vec<String>,
+    /// As it is written.
+    pub text: String,
+    /// Its line, counted from 1.
+    pub line: usize,
 }
 
 /// The text that Go stores if `value` is decoded into a string: the string itself; `true` or `false` for a

@@ -73,6 +73,31 @@ impl<'a, S: Store, E: Effects> Client<'a, S, E> {
         Error::AlreadyExists(id, told)
     }
 
+    /// What helps somebody who named a resource that does not exist: the name that is most like it, or how to
+    /// see or make one. If the store cannot be read, the text does without names.
+    pub async fn like(&self, missing: &Identifier) -> String {
+        let kind = missing.kind.name().to_lowercase();
+        let listed = self.list(missing.kind, missing.namespace.as_deref()).await;
+        let names: Vec<String> = listed
+            .map(|listed| listed.items)
+            .unwrap_or_default()
+            .iter()
+            .map(|one| one.name().to_string())
+            .collect();
+        let far = |name: &&String| strsim::damerau_levenshtein(name, &missing.name);
+        let near = names.iter().filter(|name| far(name) <= 1 + missing.name.len() / 3).min_by_key(far);
+        match (near, names.is_empty()) {
+            (Some(near), _) => format!("did you mean {near}? `calicoctl get {kind}` shows all"),
+            (None, false) => format!("`calicoctl get {kind}` shows those that exist"),
+            (None, true) => {
+                format!(
+                    "none exists; `calicoctl create -f FILE` makes one, with `kind: {}` in the file",
+                    missing.kind
+                )
+            }
+        }
+    }
+
     pub(crate) async fn read(&self, set: &ReadSet) -> Result<View, Error> {
         Ok(self.store.read(set, self.within).await?.insist(set)?)
     }

@@ -110,6 +110,29 @@ pub enum Error {
 }
 
 impl Error {
+    /// What helps, where Calico's words do not say it; it may have several lines. For a resource that does
+    /// not exist see [`crate::Client::like`].
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Error::AlreadyExists(..) => Some(
+                "`calicoctl apply` changes it, `calicoctl create --skip-exists` leaves it alone".to_string(),
+            ),
+            Error::Conflict(id) => {
+                let Identifier { kind, name, .. } = id;
+                Some(format!(
+                    "somebody changed it since the resourceVersion that you name: look at it again \
+                     (calicoctl get {} {name} -o yaml), and write with its resourceVersion or with none",
+                    kind.name().to_lowercase()
+                ))
+            }
+            Error::Invalid(error) => {
+                let helps: Vec<String> = error.help().collect();
+                Some(helps.join("\n")).filter(|text| !text.is_empty())
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the error says that the resource exists already.
     pub fn is_already_exists(&self) -> bool {
         matches!(self, Error::AlreadyExists(..))

@@ -1,7 +1,7 @@
 //! Creates, updates, applies, patches and labels resources.
 
 use api::capability::Operation;
-use api::defaults::{on_read, on_write};
+use api::defaults::{on_read, on_update, on_write};
 use api::{Key, Resource, Revision, Role, Value, validate};
 use store::{Batch, Depth, Effects, Expect, ReadSet, Scope, Slot, Store, View};
 
@@ -197,9 +197,11 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
                 self.pause(attempt).await;
             }
             let (view, stored, revision) = self.read_stored(id, wanted).await?;
-            let new = metadata::for_update(&change(&stored, &revision)?, &stored, &revision);
+            let shown = on_read(&stored);
+            let changed = on_update(&change(&stored, &revision)?, &shown);
+            let new = metadata::for_update(&changed, &stored, &revision);
             self.allow(Operation::Update, id)?;
-            validate::update(&new, &on_read(&stored), self.backend)?;
+            validate::update(&new, &shown, self.backend)?;
             let written = on_write(&new).carry_residue(&stored);
             let written = written.with(|metadata, _| metadata.resource_version = None);
             let mut batch = Batch::new();

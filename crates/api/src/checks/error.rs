@@ -12,6 +12,8 @@ pub struct FieldError {
     pub value: Option<String>,
     /// What is wrong with it.
     pub reason: String,
+    /// What helps, where Calico's words do not say it; it may have several lines.
+    pub help: Option<String>,
 }
 
 impl FieldError {
@@ -21,12 +23,19 @@ impl FieldError {
         value: impl Into<String>,
         reason: impl Into<String>,
     ) -> FieldError {
-        FieldError { name: name.into(), value: Some(value.into()), reason: reason.into() }
+        FieldError { name: name.into(), value: Some(value.into()), reason: reason.into(), help: None }
     }
 
     /// A fault that does not show the value.
     pub fn new(name: impl Into<String>, reason: impl Into<String>) -> FieldError {
-        FieldError { name: name.into(), value: None, reason: reason.into() }
+        FieldError { name: name.into(), value: None, reason: reason.into(), help: None }
+    }
+}
+
+impl FieldError {
+    /// The fault with what helps.
+    pub(crate) fn with_help(self, help: impl Into<String>) -> FieldError {
+        FieldError { help: Some(help.into()), ..self }
     }
 }
 
@@ -64,6 +73,17 @@ impl fmt::Display for ValidationError {
                 }
             },
         }
+    }
+}
+
+impl ValidationError {
+    /// What helps, a text a field.
+    pub fn help(&self) -> impl Iterator<Item = String> {
+        let fields = match self {
+            ValidationError::Fields(fields) => fields.as_slice(),
+            ValidationError::Text(_) => &[],
+        };
+        fields.iter().filter_map(|field| Some(format!("{}: {}", field.name, field.help.as_ref()?)))
     }
 }
 

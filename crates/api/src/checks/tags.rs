@@ -30,7 +30,11 @@ pub(crate) fn check_each(faults: &mut Vec<FieldError>, go: &str, value: &Json, r
 /// Checks a text even if it is empty.
 pub(crate) fn check_set(faults: &mut Vec<FieldError>, go: &str, text: &str, (tag, holds): Rule) {
     if !holds(text) {
-        faults.push(fault(go, text, tag));
+        let fault = fault(go, text, tag);
+        faults.push(match Selector::parse(text) {
+            Err(error) if tag == SELECTOR.0 => fault.with_help(error.render(text)),
+            _ => fault,
+        });
     }
 }
 

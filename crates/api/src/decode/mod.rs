@@ -8,7 +8,9 @@ mod value;
 use serde_json::{Map, Value as Json};
 
 use crate::canonical;
+use crate::crd::{self, Collection, Group};
 use crate::kinds::Kind;
+use crate::record::Value;
 use crate::resource::{API_VERSION, Resource};
 use crate::schema::{Field, LIST_META, Shape, Struct, Type};
 use golang::json;
@@ -18,8 +20,13 @@ use value::Decoder;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InputError {
     /// A field that the kind does not have. The text stands alone: `calicoctl` puts nothing before it.
-    #[error("field in document is not recognized or is in the wrong location: {0}")]
-    UnknownField(String),
+    #[error("field in document is not recognized or is in the wrong location: {field}")]
+    UnknownField {
+        /// The field, as the document has it.
+        field: String,
+        /// The path of a field of the kind that was perhaps meant.
+        near: Option<String>,
+    },
     /// A value of the wrong type, or one that cannot be read. Holds Go's text.
     #[error("error unmarshaling JSON: while decoding JSON: {0}")]
     Json(String),
@@ -43,8 +50,9 @@ pub enum InputError {
     },
 }
 
-/// Reads a document: an object, a typed list (`IPPoolList` with `items`), or a bare array of objects of any
-/// kinds.
+/// Reads a document: an object, a typed list (`IPPoolList` with `items`), a bare array of objects of any
+/// kinds, or what `kubectl get -o yaml` writes: a `List`, and objects of the group
+/// `crd.projectcalico.org/v1`.
 ///
 /// Inside an array plain scalars are not turned into texts where a text is wanted (`name: 7` is an error),
 /// elsewhere they are, as the original's YAML reader does.
@@ -63,7 +71,7 @@ pub fn decode_document(document: Json) -> Result<Vec<Resource>, InputError> {
             for map in kinds {
                 wanted.push(match target(map)? {
                     Target::One(kind) => (kind, map),
-                    Target::List(_) => return Err(unknown_kind(map)),
+                    Target::List(_) | Target::Custom(_) | Target::AnyList => return Err(unknown_kind(map)),
                 });
             }
             wanted.into_iter().map(|(kind, map)| object(kind, map, false)).collect()
@@ -71,6 +79,8 @@ pub fn decode_document(document: Json) -> Result<Vec<Resource>, InputError> {
         Json::Object(map) if type_text(&map, "kind").is_some() => match target(&map)? {
             Target::One(kind) => object(kind, &map, true).map(|resource| vec![resource]),
             Target::List(kind) => typed_list(kind, &map),
+            Target::Custom(kind) => custom_resource(kind, &map).map(|resource| vec![resource]),
+            Target::AnyList => any_list(&map),
         },
         other => Err(not_a_list(&other)),
     }
@@ -93,9 +103,9 @@ impl Resource {
     /// As [`decode_document`]; a list is an unknown kind here.
     pub fn from_input(json: Json) -> Result<Resource, InputError> {
         match &json {
-            Json::Object(map) if matches!(target(map), Ok(Target::List(_))) => Err(unknown_kind(map)),
             Json::Object(map) if type_text(map, "kind").is_some() => match target(map)? {
-                Target::One(kind) | Target::List(kind) => object(kind, map, true),
+                Target::One(kind) => object(kind, map, true),
+                Target::List(_) | Target::Custom(_) | Target::AnyList => Err(unknown_kind(map)),
             },
             other => Err(not_a_list(other)),
         }
@@ -105,6 +115,10 @@ impl Resource {
 enum Target {
     One(Kind),
     List(Kind),
+    /// An object as the custom resources of Kubernetes have it.
+    Custom(Kind),
+    /// `kind: List`.
+    AnyList,
 }
 
 fn target(map: &Map<String, Json>) -> Result<Target, InputError> {
@@ -116,10 +130,47 @@ fn target(map: &Map<String, Json>) -> Result<Target, InputError> {
     if let Some(kind) = known(kind) {
         return Ok(Target::One(kind));
     }
-    match kind.strip_suffix("List").and_then(known) {
-        Some(kind) => Ok(Target::List(kind)),
-        None => Err(unknown_kind(map)),
+    if let Some(kind) = kind.strip_suffix("List").and_then(known) {
+        return Ok(Target::List(kind));
     }
+    match type_text(map, "apiVersion") {
+        Some("v1") if kind == "List" => Ok(Target::AnyList),
+        Some(version) if version == Group::V1.api_version() => {
+            let kinds = Kind::ALL.iter().filter(|kind| kind.is_offered());
+            let mut custom = kinds.filter(|kind| Collection::of_kind(**kind).is_some());
+            let found = custom.find(|found| Collection::Resources(**found).kind_name(Group::V1) == kind);
+            found.map(|kind| Target::Custom(*kind)).ok_or_else(|| unknown_kind(map))
+        }
+        _ => Err(unknown_kind(map)),
+    }
+}
+
+/// An object of `crd.projectcalico.org/v1`, which keeps the resource's metadata in an annotation. What is
+/// read from it leniently is then read as strictly as any other document.
+fn custom_resource(kind: Kind, map: &Map<String, Json>) -> Result<Resource, InputError> {
+    let text = Json::Object(map.clone()).to_string();
+    let read = crd::decode(Group::V1, Collection::Resources(kind), &text);
+    let object = read.map_err(|error| InputError::Json(error.to_string()))?;
+    let Value::Resource(resource) = object.value else { return Err(unknown_kind(map)) };
+    let version = Some(object.revision.as_str().to_string()).filter(|version| !version.is_empty());
+    Resource::from_input(resource.with(|metadata, _| metadata.resource_version = version).to_json())
+}
+
+fn any_list(map: &Map<String, Json>) -> Result<Vec<Resource>, InputError> {
+    let known = ["kind", "apiVersion", "metadata", "items"];
+    if let Some(field) = map.keys().find(|field| !known.contains(&field.as_str())) {
+        return Err(InputError::UnknownField { field: field.clone(), near: None });
+    }
+    let items = map.get("items").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+    let read = |item: &Json| match item {
+        Json::Object(map) if type_text(map, "kind").is_some() => match target(map)? {
+            Target::One(kind) => object(kind, map, true),
+            Target::Custom(kind) => custom_resource(kind, map),
+            Target::List(_) | Target::AnyList => Err(unknown_kind(map)),
+        },
+        other => array_item_map(other).and_then(|map| Err(unknown_kind(map))),
+    };
+    items.iter().map(read).collect()
 }
 
 fn type_text<'a>(map: &'a Map<String, Json>, field: &str) -> Option<&'a str> {
@@ -165,14 +216,23 @@ fn sorted(json: &Json) -> Json {
 fn object(kind: Kind, map: &Map<String, Json>, coerce: bool) -> Result<Resource, InputError> {
     let mut decoder = Decoder::new(coerce);
     let decoded = decoder.object(kind.schema(), map);
-    decoder.finish()?;
+    decoder.finish().map_err(|fault| with_near(fault, kind))?;
     resource(kind, decoded)
+}
+
+fn with_near(fault: InputError, kind: Kind) -> InputError {
+    match fault {
+        InputError::UnknownField { field, .. } => {
+            InputError::UnknownField { near: kind.schema().nearest(&field), field }
+        }
+        other => other,
+    }
 }
 
 fn typed_list(kind: Kind, map: &Map<String, Json>) -> Result<Vec<Resource>, InputError> {
     let mut decoder = Decoder::new(true);
     let mut decoded = decoder.list(kind.list_kind(), map, &kind.go_type(), &LIST_META);
-    decoder.finish()?;
+    decoder.finish().map_err(|fault| with_near(fault, kind))?;
     let items = decoded.shift_remove("items").and_then(|items| match items {
         Json::Array(items) => Some(items),
         _ => None,

@@ -80,12 +80,53 @@ fn what_is_no_resource_at_all() {
             "unknown resource type (IPPol) and/or version (projectcalico.org/v3)".to_string(),
         ),
         (
-            json!({"kind": "List", "apiVersion": "v1", "items": []}),
-            "unknown resource type (List) and/or version (v1)".to_string(),
+            json!({"kind": "List", "apiVersion": "v2", "items": []}),
+            "unknown resource type (List) and/or version (v2)".to_string(),
         ),
     ] {
         assert_eq!(error(document), text);
     }
+}
+
+/// `kubectl get ippools.crd.projectcalico.org -o yaml`. The metadata that users wrote are in an annotation.
+#[test]
+fn what_kubectl_writes_is_taken() {
+    let metadata = json!({"name": "p", "generation": 3, "resourceVersion": "12", "uid": "f5fd3ee4-8dbf-4cd0-a9d0-b0fd8e2d0a0d",
+        "creationTimestamp": "2026-01-02T03:04:05Z",
+        "annotations": {"projectcalico.org/metadata": r#"{"labels":{"rack":"0"}}"#}});
+    let custom = json!({"apiVersion": "crd.projectcalico.org/v1", "kind": "IPPool", "metadata": metadata,
+        "spec": {"cidr": "10.0.0.0/16", "blockSize": 26}});
+    let list = |items: Json| json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items});
+    let read = decode_document(list(json!([custom, pool(json!({"cidr": "10.1.0.0/16"}))]))).unwrap();
+    assert_eq!(read.len(), 2);
+    assert_eq!(read[0], decode_document(custom.clone()).unwrap().remove(0));
+    assert_eq!((read[0].name(), read[0].metadata().labels["rack"].as_str()), ("p", "0"));
+    assert_eq!(read[0].metadata().resource_version.as_deref(), Some("12"));
+    assert_eq!(read[0].text(&["spec", "cidr"]), Some("10.0.0.0/16"));
+
+    let mut odd = custom;
+    odd["spec"]["cdir"] = "x".into();
+    assert_eq!(
+        error(list(json!([odd]))),
+        "field in document is not recognized or is in the wrong location: cdir"
+    );
+    let block =
+        json!({"apiVersion": "crd.projectcalico.org/v1", "kind": "IPAMBlock", "metadata": {"name": "b"}});
+    let unknown = "unknown resource type (IPAMBlock) and/or version (crd.projectcalico.org/v1)";
+    assert_eq!(error(list(json!([block]))), unknown);
+}
+
+#[test]
+fn the_field_that_was_perhaps_meant_is_told() {
+    let near = |json: Json| match decode_document(json) {
+        Err(InputError::UnknownField { near, .. }) => near,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(near(pool(json!({"cdir": "10.0.0.0/16"}))).as_deref(), Some("spec.cidr"));
+    assert_eq!(near(pool(json!({"nodeselector2": "x"}))).as_deref(), Some("spec.nodeSelector"));
+    let outside = json!({"apiVersion": V3, "kind": "IPPool", "natOutgoing": true});
+    assert_eq!(near(outside).as_deref(), Some("spec.natOutgoing"));
+    assert_eq!(near(pool(json!({"nonsense": 1}))), None);
 }
 
 #[test]

@@ -201,7 +201,7 @@ impl Decoder {
     }
 
     fn unknown(&mut self, key: &str) {
-        self.fault.get_or_insert(InputError::UnknownField(key.to_string()));
+        self.fault.get_or_insert(InputError::UnknownField { field: key.to_string(), near: None });
     }
 
     fn mismatch(&mut self, value: &str, go: &str) {

@@ -145,6 +145,9 @@ pub struct Definition {
     pub on_write: fn(&mut Document),
     /// Fills in defaults that a stored resource lacks, for readers; `None` if resources are shown as stored.
     pub on_read: Option<fn(&mut Document)>,
+    /// Puts into a resource what the stored one, which it replaces, has, what cannot change, and what the
+    /// resource does not mention.
+    pub keep: fn(&mut Document, &Document),
     /// Checks a resource before it is written, and before defaults are applied.
     pub before_write: BeforeWrite,
     /// The rules of Go's fields and structs, except for those of metadata.
@@ -184,6 +187,7 @@ impl Definition {
             refusal: |_, _| None,
             on_write: |_| {},
             on_read: None,
+            keep: |_, _| {},
             before_write: |_, _, found| result(found),
             client: |_| Vec::new(),
             crd: |_| Vec::new(),

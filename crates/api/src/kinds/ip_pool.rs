@@ -25,6 +25,7 @@ pub(super) static DEFINITION: Definition = Definition {
     },
     on_write: |pool| fill_in(pool, true),
     on_read: Some(|pool| fill_in(pool, false)),
+    keep,
     before_write,
     client,
     crd,
@@ -101,6 +102,32 @@ const MODES: [&str; 3] = ["Never", "Always", "CrossSubnet"];
 const TOO_SMALL: &str =
     "IP pool size is too small for use with Calico IPAM. It must be equal to or greater than the block size.";
 
+const SIZES: &str =
+    "blockSize must be between 20 and 32 for IPv4 pools, and between 116 and 128 for IPv6 pools";
+
+/// Says how many addresses the pool and its blocks have, and which block size would do.
+fn too_small(cidr: &Cidr, block_size: i64) -> String {
+    let default = i64::from(default_block_size(cidr.family()));
+    let block_size = if block_size == 0 { default } else { block_size };
+    let count = |prefix: i64| 1u128 << (i64::from(cidr.family().bits()) - prefix).clamp(0, 127);
+    let prefix = i64::from(cidr.prefix());
+    format!(
+        "{cidr} has {} address(es), and a block of blockSize {block_size} has {}: a blockSize of {prefix} to {} would do",
+        count(prefix),
+        count(block_size),
+        cidr.family().bits()
+    )
+}
+
+fn sizes_help(cidr: &Cidr, block_size: i64) -> String {
+    let bits = i64::from(cidr.family().bits());
+    let (from, to) = (bits - 12, bits);
+    format!(
+        "blockSize is {block_size}; in {cidr} write {from} (4096 addresses a block) to {to} (one address); the default is {}",
+        default_block_size(cidr.family())
+    )
+}
+
 /// The fault of a new pool that overlaps with another; `other_cidr` is the other's as it is stored. Callers
 /// leave out a pool of the same name.
 pub fn overlap(new: &str, cidr: &Cidr, other: &str, other_cidr: &str) -> FieldError {
@@ -157,11 +184,31 @@ fn before_write(
     result(faults)
 }
 
+/// Puts in what cannot change and is not mentioned: the stored block size; and the stored uses, where they
+/// are for services.
+fn keep(new: &mut Document, old: &Document) {
+    if !matches!(old.spec("blockSize"), Json::Null) {
+        let stored = old.spec("blockSize").clone();
+        fill(new.spec_mut(), "blockSize", || stored);
+    }
+    if texts(old.spec("allowedUses")).any(|word| word == "LoadBalancer") {
+        let stored = old.spec("allowedUses").clone();
+        fill(new.spec_mut(), "allowedUses", || stored);
+    }
+}
+
 fn unchanged(new: &Document, old: &Document, cidr: &Cidr) -> Result<Vec<FieldError>, ValidationError> {
     let mut faults = Vec::new();
     // The same network in another spelling is no change: it is stored in canonical form.
     if old.text(&["spec", "cidr"]).and_then(|text| text.parse::<Cidr>().ok()) != Some(*cidr) {
-        faults.push(FieldError::of_value(CIDR, cidr.to_string(), "IPPool CIDR cannot be modified"));
+        let stored = old.text(&["spec", "cidr"]).unwrap_or_default();
+        faults.push(
+            FieldError::of_value(CIDR, cidr.to_string(), "IPPool CIDR cannot be modified").with_help(
+                format!(
+                    "the pool has {stored}; for another network create another pool, and disable this one"
+                ),
+            ),
+        );
     }
     let mut new = new.clone();
     fill_in(&mut new, true);
@@ -177,7 +224,11 @@ fn unchanged(new: &Document, old: &Document, cidr: &Cidr) -> Result<Vec<FieldErr
     let size = block_size(&new).unwrap_or(default);
     if block_size(old).unwrap_or(default) != size {
         let reason = "IPPool BlockSize cannot be modified";
-        faults.push(FieldError::of_value("IPPool.Spec.BlockSize", size.to_string(), reason));
+        let stored = block_size(old).unwrap_or(default);
+        let fault = FieldError::of_value("IPPool.Spec.BlockSize", size.to_string(), reason);
+        faults.push(fault.with_help(format!(
+            "the pool has {stored}; for other blocks delete the pool and create it anew, or leave blockSize out to keep {stored}"
+        )));
     }
     Ok(faults)
 }
@@ -305,15 +356,19 @@ fn expressions(pool: &Document, text: &str) -> Vec<FieldError> {
             of_network(false, &outside(local("fe80::/10"))),
             "IPPool CIDR overlaps with IPv6 link local range fe80::/10",
         ),
-        (
-            of_network(block_size == 0, &sizes),
-            "blockSize must be between 20 and 32 for IPv4 pools, and between 116 and 128 for IPv6 pools",
-        ),
+        (of_network(block_size == 0, &sizes), SIZES),
         (of_network(flag("disabled"), &fits), TOO_SMALL),
     ];
     let broken = rules.into_iter().filter_map(|(outcome, message)| match outcome {
         Ok(true) => None,
-        Ok(false) => Some(FieldError::new("spec", message)),
+        Ok(false) => {
+            let fault = FieldError::new("spec", message);
+            Some(match (message, &cidr) {
+                (TOO_SMALL, Ok(cidr)) => fault.with_help(too_small(cidr, block_size)),
+                (SIZES, Ok(cidr)) => fault.with_help(sizes_help(cidr, block_size)),
+                _ => fault,
+            })
+        }
         Err(error) => Some(FieldError::new("spec", format!("{error} evaluating rule: {message}"))),
     });
     broken.collect()

@@ -24,6 +24,33 @@ impl Struct {
         exact.or_else(|| self.fields.iter().find(|f| f.json.eq_ignore_ascii_case(json)))
     }
 
+    /// The path of the field that somebody perhaps meant who wrote `wrong`: one of that very name further
+    /// inside, or of a name like it.
+    pub fn nearest(&'static self, wrong: &str) -> Option<String> {
+        let mut paths = Vec::new();
+        self.paths("", &mut paths);
+        let far = |(name, _): &(&str, String)| {
+            strsim::damerau_levenshtein(&name.to_lowercase(), &wrong.to_lowercase())
+        };
+        let near = paths.into_iter().filter(|path| far(path) <= wrong.len() / 3);
+        near.min_by_key(far).map(|(_, path)| path)
+    }
+
+    fn paths(&'static self, before: &str, out: &mut Vec<(&'static str, String)>) {
+        for field in self.fields {
+            let path = format!("{before}{}", field.json);
+            let inside = match &field.ty.shape {
+                Shape::Struct(of) => Some((*of, format!("{path}."))),
+                Shape::List(Type { shape: Shape::Struct(of), .. }) => Some((*of, format!("{path}[]."))),
+                _ => None,
+            };
+            out.push((field.json, path));
+            if let Some((of, before)) = inside {
+                of.paths(&before, out);
+            }
+        }
+    }
+
     /// Whether a field has exactly that JSON name.
     pub fn knows(&self, json: &str) -> bool {
         self.fields.iter().any(|f| f.json == json)

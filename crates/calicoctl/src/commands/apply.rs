@@ -1,6 +1,6 @@
 //! `calicoctl apply`: creates or replaces each resource of the input.
 
-use super::resource_set::{Wording, write_all};
+use super::resource_set::{Outcome, Wording, write_all};
 use crate::Context;
 use crate::cli::Source;
 use crate::failure::Failure;
@@ -22,6 +22,6 @@ pub struct Args {
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
     let wording = Wording { verb: "apply", done: "applied" };
     write_all(context, &args.source, &args.words, wording, async |client, resource| {
-        client.apply(resource).await.map(|_| ())
+        client.apply(resource).await.map(|_| Outcome::Done)
     })
 }

@@ -2,7 +2,7 @@
 
 use resources::Error;
 
-use super::resource_set::{Wording, write_all};
+use super::resource_set::{Outcome, Wording, write_all};
 use crate::Context;
 use crate::cli::Source;
 use crate::failure::Failure;
@@ -16,7 +16,7 @@ pub struct Args {
     /// Where the resources come from.
     #[command(flatten)]
     source: Source,
-    /// Leave resources that exist alone, and count them as created
+    /// Leave resources that exist alone, and succeed
     #[arg(long)]
     skip_exists: bool,
     #[arg(hide = true)]
@@ -27,8 +27,10 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let wording = Wording { verb: "create", done: "created" };
     write_all(context, &args.source, &args.words, wording, async |client, resource| {
         match client.create(resource).await {
-            Err(Error::AlreadyExists(..)) if args.skip_exists => Ok(()),
-            other => other.map(|_| ()),
+            Err(Error::AlreadyExists(..)) if args.skip_exists => {
+                Ok(Outcome::LeftAlone("exists, and was left alone"))
+            }
+            other => other.map(|_| Outcome::Done),
         }
     })
 }

@@ -2,7 +2,7 @@
 
 use resources::{Error, Identifier};
 
-use super::resource_set::{Access, ResourceSet, SetError, nothing};
+use super::resource_set::{Access, Outcome, ResourceSet, SetError, count, errors, nothing, refused};
 use crate::Context;
 use crate::cli::Source;
 use crate::failure::Failure;
@@ -19,7 +19,7 @@ pub struct Args {
     /// Where the resources come from.
     #[command(flatten)]
     source: Source,
-    /// Count resources that do not exist as deleted
+    /// Succeed where a resource does not exist
     #[arg(short = 's', long)]
     skip_not_exists: bool,
     /// Kind, and names: ippool rack-0-ippool rack-1-ippool
@@ -42,21 +42,27 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let session = access.session()?;
     let client = session.client();
     let namespaces = Namespaces { namespace: source.namespace.as_deref(), all: false };
-    let errors = set.each(namespaces, |resource| {
+    let outcomes = set.each(namespaces, |resource| {
         let version = resource.metadata().resource_version.as_deref();
         match session.wait(client.delete(&Identifier::of(resource), version)) {
-            Err(Error::DoesNotExist(..)) if args.skip_not_exists => Ok(()),
-            other => other.map(|_| ()).map_err(|error| error.to_string()),
+            Err(Error::DoesNotExist(..)) if args.skip_not_exists => {
+                Ok(Outcome::LeftAlone("does not exist, so nothing was deleted"))
+            }
+            other => other.map(|_| Outcome::Done).map_err(|error| refused(&session, error)),
         }
     });
-    let (good, noun) = (set.resources.len() - errors.len(), set.noun());
+    let ((good, left, _), noun) = (count(&outcomes), set.noun());
+    set.tell_left_alone(context, &outcomes)?;
+    let errors = errors(&outcomes);
     if good > 0 {
         writeln!(context.stdout, "Successfully deleted {good} {noun}resource(s)")?;
+    } else if left > 0 && errors.is_empty() {
+        writeln!(context.stdout, "Nothing deleted: {left} {noun}resource(s) do not exist")?;
     }
     if errors.is_empty() {
         return Ok(());
     }
     let lines: String =
         errors.iter().map(|error| format!("Failed to delete {noun}resource: {error}\n")).collect();
-    Err(Failure::in_calico_words(lines))
+    Err(Failure::in_calico_words(lines).and(&set.told(&outcomes)))
 }

@@ -9,7 +9,7 @@ use golang::json;
 use resources::{Identifier, Listed, metadata};
 use serde_json::{Map, Value as Json};
 
-use super::resource_set::{Access, ResourceSet, SessionError, SetError};
+use super::resource_set::{Access, Outcome, Refused, ResourceSet, SessionError, SetError, errors, refused};
 use crate::Context;
 use crate::cli::Source;
 use crate::failure::Failure;
@@ -87,27 +87,31 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let session = access.session()?;
     let namespaces = Namespaces { namespace: source.namespace.as_deref(), all: args.all_namespaces };
     let mut found = Vec::new();
-    let errors = set.each(namespaces, |resource| {
+    let outcomes = set.each(namespaces, |resource| {
         found.push(look(&session, resource, args.export && args.words.len() > 1)?);
-        Ok(())
+        Ok(Outcome::Done)
     });
     let with_namespace = args.all_namespaces || source.namespace.as_deref().is_some_and(|n| !n.is_empty());
     let text = render(&format, &found, with_namespace, &session)?;
     context.stdout.write_all(text.as_bytes())?;
-    if errors.is_empty() { Ok(()) } else { Err(Failure::in_calico_words(errors.join("\n"))) }
+    match errors(&outcomes).as_slice() {
+        [] => Ok(()),
+        texts => Err(Failure::in_calico_words(texts.join("\n")).and(&set.told(&outcomes))),
+    }
 }
 
-fn look(session: &Session, wanted: &Resource, export: bool) -> Result<Answer, String> {
+fn look(session: &Session, wanted: &Resource, export: bool) -> Result<Answer, Refused> {
     let (kind, namespace) = (wanted.kind(), wanted.metadata().namespace.as_deref());
     let client = session.client();
     if wanted.name().is_empty() {
-        let listed = session.wait(client.list(kind, namespace)).map_err(|error| error.to_string())?;
+        let listed = session.wait(client.list(kind, namespace)).map_err(|error| refused(session, error))?;
         return Ok(Answer::List(kind, listed));
     }
     if namespace.is_none() && kind.scope() == api::KindScope::Namespaced {
-        return Err("cannot use --all-namespace flag for getting a single resource".to_string());
+        return Err("cannot use --all-namespace flag for getting a single resource".to_string().into());
     }
-    let resource = session.wait(client.get(&Identifier::of(wanted))).map_err(|error| error.to_string())?;
+    let found = session.wait(client.get(&Identifier::of(wanted)));
+    let resource = found.map_err(|error| refused(session, error))?;
     Ok(Answer::One(Box::new(if export { metadata::without_identity(&resource) } else { resource })))
 }
 

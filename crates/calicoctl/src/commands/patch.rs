@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
 /// words around it.
 fn unknown_field(error: &Error) -> Option<String> {
     match error {
-        Error::Patch(resources::patch::PatchError::Input(unknown @ api::InputError::UnknownField(_))) => {
+        Error::Patch(resources::patch::PatchError::Input(unknown @ api::InputError::UnknownField { .. })) => {
             Some(unknown.to_string())
         }
         _ => None,

@@ -1,6 +1,6 @@
 //! `calicoctl replace`: one update for each resource of the input.
 
-use super::resource_set::{Access, ResourceSet, nothing};
+use super::resource_set::{Access, Outcome, ResourceSet, count, errors, nothing, refused};
 use crate::Context;
 use crate::cli::Source;
 use crate::failure::Failure;
@@ -33,19 +33,21 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     // A store that cannot be written reports so again at the first resource.
     let _ = session.wait(client.ensure_initialised());
     let namespaces = Namespaces { namespace: source.namespace.as_deref(), all: false };
-    let errors = set.each(namespaces, |resource| {
-        session.wait(client.update(resource)).map(|_| ()).map_err(|error| error.to_string())
+    let outcomes = set.each(namespaces, |resource| {
+        let updated = session.wait(client.update(resource));
+        updated.map(|_| Outcome::Done).map_err(|error| refused(&session, error))
     });
     let (total, noun) = (set.resources.len(), set.noun());
-    let good = total - errors.len();
+    let ((good, ..), errors) = (count(&outcomes), errors(&outcomes));
     if errors.is_empty() {
         return Ok(writeln!(context.stdout, "Successfully replaced {total} {noun}resource(s)")?);
     }
     if good > 0 {
         writeln!(context.stdout, "Partial success: replaced {good} out of {total} {noun}resources:")?;
     }
-    Err(Failure::in_calico_words(match errors.as_slice() {
+    let failure = Failure::in_calico_words(match errors.as_slice() {
         [one] => format!("hit error: {one}"),
         many => format!("hit error: [{}]", many.join(" ")),
-    }))
+    });
+    Err(failure.and(&set.told(&outcomes)))
 }

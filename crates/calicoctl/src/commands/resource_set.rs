@@ -2,14 +2,14 @@
 //! the resources come from, how each resource is handled, and what is printed at the end.
 
 use api::{Kind, Resource};
-use resources::{Client, Error};
+use resources::{Client, Error, Identifier};
 use setup::{Clock, ConnectOptions, SetupError};
 use store::{AnyStore, Noting};
 
 use crate::Context;
 use crate::cli::Source;
 use crate::failure::Failure;
-use crate::manifest::{self, ManifestError, Namespaces};
+use crate::manifest::{self, ManifestError, Namespaces, Written};
 use crate::session::{Chosen, Session, check_version};
 
 pub(super) type StoreClient<'s> = Client<'s, Noting<AnyStore>, Clock>;
@@ -64,7 +64,7 @@ impl From<SessionError> for Failure {
 /// The resources that a command is about.
 pub(super) struct ResourceSet {
     /// The resources, in the order in which they were written.
-    pub(super) resources: Vec<Resource>,
+    pub(super) resources: Vec<Written>,
     /// The kind, if all resources have the same.
     pub(super) single_kind: Option<Kind>,
 }
@@ -91,20 +91,25 @@ impl ResourceSet {
     ) -> Result<Option<ResourceSet>, SetError> {
         if let Some(path) = source.filename.as_deref().filter(|path| !path.is_empty()) {
             let read = manifest::read(path, source.recursive, source.skip_empty, context.stdin);
-            let resources = read.map_err(|error| match error {
+            let manifest = read.map_err(|error| match error {
                 ManifestError::Empty { .. } => SetError::Empty(error.to_string()),
                 other => SetError::Failed(other.into()),
             })?;
-            return Ok(Some(ResourceSet::of(resources)).filter(|set| !set.resources.is_empty()));
+            for warning in manifest.warnings {
+                writeln!(context.stderr, "warning: {warning}")
+                    .map_err(|error| SetError::Failed(error.into()))?;
+            }
+            return Ok(Some(ResourceSet::of(manifest.resources)).filter(|set| !set.resources.is_empty()));
         }
         let Some((kind, names)) = words.split_first() else { return Err(SetError::Nothing) };
         let resources = manifest::resources_named(kind, names).map_err(SetError::Argument)?;
-        Ok(Some(ResourceSet::of(resources)))
+        let written = resources.into_iter().map(|resource| Written { resource, place: None });
+        Ok(Some(ResourceSet::of(written.collect())))
     }
 
-    fn of(resources: Vec<Resource>) -> ResourceSet {
-        let first = resources.first().map(Resource::kind);
-        let single_kind = first.filter(|kind| resources.iter().all(|resource| resource.kind() == *kind));
+    fn of(resources: Vec<Written>) -> ResourceSet {
+        let first = resources.first().map(|written| written.resource.kind());
+        let single_kind = first.filter(|kind| resources.iter().all(|one| one.resource.kind() == *kind));
         ResourceSet { resources, single_kind }
     }
 
@@ -136,6 +141,33 @@ pub(super) struct Wording {
     pub(super) done: &'static str,
 }
 
+/// What became of one resource of the input.
+pub(super) enum Outcome {
+    /// The command did to it what it says.
+    Done,
+    /// Nothing had to be done, for this reason.
+    LeftAlone(&'static str),
+    /// The command failed with it.
+    Refused(Refused),
+}
+
+/// Why a command failed with a resource.
+pub(super) struct Refused {
+    /// Calico's words.
+    pub(super) text: String,
+    /// What helps, where there is something to say; it may have several lines.
+    pub(super) help: Option<String>,
+}
+
+impl From<String> for Refused {
+    fn from(text: String) -> Refused {
+        Refused { text, help: None }
+    }
+}
+
+/// The outcomes of a command for the resources of a set, in their order.
+pub(super) type Outcomes = Vec<Outcome>;
+
 /// Calls `act` with every resource of the input, even if some of these calls fail. Before that, creates what
 /// every datastore has, if it is missing.
 pub(super) fn write_all(
@@ -143,7 +175,7 @@ pub(super) fn write_all(
     source: &Source,
     words: &[String],
     wording: Wording,
-    act: impl AsyncFn(&StoreClient<'_>, &Resource) -> Result<(), Error>,
+    act: impl AsyncFn(&StoreClient<'_>, &Resource) -> Result<Outcome, Error>,
 ) -> Result<(), Failure> {
     let access = Access::begin(source.config.config.as_deref(), context)?;
     let set = match ResourceSet::load(source, words, context) {
@@ -156,21 +188,95 @@ pub(super) fn write_all(
     // A store that cannot be written says so at the first resource.
     let _ = session.wait(client.ensure_initialised());
     let namespaces = Namespaces { namespace: source.namespace.as_deref(), all: false };
-    let errors = set
-        .each(namespaces, |resource| session.wait(act(&client, resource)).map_err(|error| error.to_string()));
-    report(context, &set, wording, &errors)
+    let outcomes = set.each(namespaces, |resource| {
+        session.wait(act(&client, resource)).map_err(|error| refused(&session, error))
+    });
+    report(context, &set, wording, &outcomes)
+}
+
+/// Why a command failed, with what helps. For a resource that does not exist that is one of a name like it.
+pub(super) fn refused(session: &Session, error: Error) -> Refused {
+    let help = match &error {
+        Error::DoesNotExist(id, _) => Some(session.wait(session.client().like(id))),
+        other => other.help(),
+    };
+    Refused { text: error.to_string(), help }
 }
 
 impl ResourceSet {
-    /// Calls `act` with every resource in its namespace. Returns the errors.
+    /// Calls `act` with every resource in its namespace.
     pub(super) fn each(
         &self,
         namespaces: Namespaces<'_>,
-        mut act: impl FnMut(&Resource) -> Result<(), String>,
-    ) -> Vec<String> {
-        let outcomes = self.resources.iter().map(|resource| act(&namespaces.place(resource)?));
-        outcomes.filter_map(Result::err).collect()
+        mut act: impl FnMut(&Resource) -> Result<Outcome, Refused>,
+    ) -> Outcomes {
+        let mut outcome = |written: &Written| act(&namespaces.place(&written.resource)?);
+        self.resources.iter().map(|written| outcome(written).unwrap_or_else(Outcome::Refused)).collect()
     }
+
+    /// The names of the resources with such an outcome, with a comma between; at most [`NAMES`].
+    fn names(&self, outcomes: &Outcomes, is_meant: impl Fn(&Outcome) -> bool) -> String {
+        let meant = self.resources.iter().zip(outcomes).filter(|(_, outcome)| is_meant(outcome));
+        let names: Vec<_> = meant.map(|(written, _)| Identifier::of(&written.resource).to_string()).collect();
+        match names.len().checked_sub(NAMES) {
+            None | Some(0) => names.join(", "),
+            Some(more) => format!("{} and {more} more", names[..NAMES].join(", ")),
+        }
+    }
+
+    /// Our own lines about what failed and what was left alone: each resource with its place and what helps;
+    /// empty where there is nothing to add to Calico's words.
+    pub(super) fn told(&self, outcomes: &Outcomes) -> String {
+        let mut lines = Vec::new();
+        for (Written { resource, place }, outcome) in self.resources.iter().zip(outcomes) {
+            let Outcome::Refused(Refused { help, .. }) = outcome else { continue };
+            let id = Identifier::of(resource);
+            match (place, help) {
+                (None, None) => {}
+                (Some(place), None) => lines.push(format!("{id} ({place})")),
+                (None, Some(help)) => lines.push(format!("{id}: {help}")),
+                (Some(place), Some(help)) => lines.push(format!("{id} ({place}): {help}")),
+            }
+        }
+        if lines.len() > ERRORS {
+            let more = lines.len() - ERRORS;
+            lines.truncate(ERRORS);
+            lines.push(format!("and {more} more"));
+        }
+        lines.join("\n")
+    }
+
+    /// Tells which resources were left alone.
+    pub(super) fn tell_left_alone(
+        &self,
+        context: &mut Context<'_>,
+        outcomes: &Outcomes,
+    ) -> Result<(), Failure> {
+        for (written, outcome) in self.resources.iter().zip(outcomes) {
+            if let Outcome::LeftAlone(why) = outcome {
+                writeln!(context.stderr, "{} {why}", Identifier::of(&written.resource))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many outcomes are of each sort: done, left alone, refused.
+pub(super) fn count(outcomes: &Outcomes) -> (usize, usize, usize) {
+    outcomes.iter().fold((0, 0, 0), |(done, left, refused), outcome| match outcome {
+        Outcome::Done => (done + 1, left, refused),
+        Outcome::LeftAlone(_) => (done, left + 1, refused),
+        Outcome::Refused(_) => (done, left, refused + 1),
+    })
+}
+
+/// Calico's words about the resources that a command failed with.
+pub(super) fn errors(outcomes: &Outcomes) -> Vec<&str> {
+    let refused = outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Refused(Refused { text, .. }) => Some(text.as_str()),
+        _ => None,
+    });
+    refused.collect()
 }
 
 /// Prints that there was nothing to do.
@@ -178,24 +284,30 @@ pub(super) fn nothing(context: &mut Context<'_>) -> Result<(), Failure> {
     Ok(writeln!(context.stdout, "No resources specified")?)
 }
 
-/// The most errors that are printed for one input, and the most bytes of each.
+/// The most errors that are printed for one input, the most bytes of each, and the most names in a line.
 const ERRORS: usize = 20;
 const LONGEST_ERROR: usize = 4096;
+const NAMES: usize = 50;
 
 /// Reports the result for a set of resources. If all went well that is one line with their number. Otherwise
-/// it is the errors; and if more resources went well than failed, a line with how many.
+/// it is the errors, after a line with what went well, if anything did.
 pub(super) fn report(
     context: &mut Context<'_>,
     set: &ResourceSet,
     wording: Wording,
-    errors: &[String],
+    outcomes: &Outcomes,
 ) -> Result<(), Failure> {
     let Wording { verb, done } = wording;
     let (total, noun) = (set.resources.len(), set.noun());
-    let good = total - errors.len();
-    if errors.is_empty() {
-        return Ok(writeln!(context.stdout, "Successfully {done} {total} {noun}resource(s)")?);
+    let (good, left, refused) = count(outcomes);
+    set.tell_left_alone(context, outcomes)?;
+    if refused == 0 {
+        return Ok(match (good, left) {
+            (0, 1..) => writeln!(context.stdout, "Nothing {done}: {left} {noun}resource(s) left alone")?,
+            _ => writeln!(context.stdout, "Successfully {done} {good} {noun}resource(s)")?,
+        });
     }
+    let errors = errors(outcomes);
     let shown: Vec<String> =
         errors.iter().take(ERRORS).map(|error| api::fault::short(error, LONGEST_ERROR)).collect();
     let more = match errors.len() - shown.len() {
@@ -203,17 +315,14 @@ pub(super) fn report(
         more => format!(" ... and {more} more"),
     };
     let list = format!("[{}{more}]", shown.join(" "));
-    Err(Failure::in_calico_words(match (good, total) {
+    if good > 0 {
+        let names = set.names(outcomes, |outcome| matches!(outcome, Outcome::Done));
+        writeln!(context.stdout, "Partial success: {done} {good} out of {total} {noun}resources: {names}")?;
+    }
+    let failure = Failure::in_calico_words(match (good + left, total) {
         (0, 1) => format!("failed to {verb} {noun}resource: {list}"),
         (0, _) => format!("failed to {verb} any {noun}resources: {list}"),
-        _ => {
-            if good > errors.len() {
-                writeln!(
-                    context.stdout,
-                    "Partial success: {done} the first {good} out of {total} {noun}resources:"
-                )?;
-            }
-            format!("hit error: {list}")
-        }
-    }))
+        _ => format!("hit error: {list}"),
+    });
+    Err(failure.and(&set.told(outcomes)))
 }

@@ -1,6 +1,6 @@
 //! `calicoctl validate`: checks input against the rules that need no store.
 
-use super::resource_set::{ResourceSet, Wording, nothing, report};
+use super::resource_set::{Outcome, Refused, ResourceSet, Wording, nothing, report};
 use crate::Context;
 use crate::cli::Source;
 use crate::failure::Failure;
@@ -26,7 +26,12 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
         Err(error) => return Err(error.failure("validate")),
     };
     let namespaces = Namespaces { namespace: args.source.namespace.as_deref(), all: false };
-    let errors =
-        set.each(namespaces, |resource| api::validate::resource(resource).map_err(|error| error.to_string()));
-    report(context, &set, Wording { verb: "validate", done: "validated" }, &errors)
+    let outcomes = set.each(namespaces, |resource| {
+        let valid = api::validate::resource(resource).map(|()| Outcome::Done);
+        valid.map_err(|error| Refused {
+            help: resources::Error::from(error.clone()).help(),
+            text: error.to_string(),
+        })
+    });
+    report(context, &set, Wording { verb: "validate", done: "validated" }, &outcomes)
 }

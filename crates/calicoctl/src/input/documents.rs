@@ -24,8 +24,25 @@ pub struct Document {
     pub source: String,
     /// The number of the document in its source, counted from 0.
     pub index: usize,
+    /// The line of its source at which the text begins, counted from 1.
+    pub line: usize,
     /// The text between the separators.
     pub text: Vec<u8>,
+}
+
+impl Document {
+    /// Whether the text holds nothing but blanks, comments and directives (`%YAML 1.1`). Templates that
+    /// render to nothing leave such documents behind; a directive is all that [`Split`] leaves of the lines
+    /// before a file's first `---`.
+    pub fn is_blank(&self) -> bool {
+        let is_blank = |line: &[u8]| {
+            let marks = [&b"---"[..], b"..."];
+            let rest = marks.iter().find_map(|mark| line.strip_prefix(*mark)).unwrap_or(line);
+            let directive = line.starts_with(b"%YAML ") || line.starts_with(b"%TAG ");
+            directive || matches!(rest.trim_ascii(), [] | [b'#', ..])
+        };
+        self.text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.text).split(|b| *b == b'\n').all(is_blank)
+    }
 }
 
 /// What a path named, for messages that say that it was empty.
@@ -148,8 +165,11 @@ fn visit_stream<E: From<ReadError>>(
     from: impl Read,
     visit: &mut dyn FnMut(Document) -> Result<(), E>,
 ) -> Result<(), E> {
-    for (index, text) in Split::new(path, from).enumerate() {
-        visit(Document { source: source.to_owned(), index, text: text? })?;
+    let mut split = Split::new(path, from);
+    for index in 0.. {
+        let line = split.line;
+        let Some(text) = split.next() else { break };
+        visit(Document { source: source.to_owned(), index, line, text: text? })?;
     }
     Ok(())
 }
@@ -167,13 +187,15 @@ pub struct Split<'p, R> {
     buffer: Vec<u8>,
     start: usize,
     searched: usize,
+    /// The line at which the next document begins, counted from 1.
+    line: usize,
     has_ended: bool,
 }
 
 impl<'p, R: Read> Split<'p, R> {
     /// Splits the text that `from` gives; `path` is the name of `from` in errors.
     pub fn new(path: &'p str, from: R) -> Split<'p, R> {
-        Split { path, from, buffer: Vec::new(), start: 0, searched: 0, has_ended: false }
+        Split { path, from, buffer: Vec::new(), start: 0, searched: 0, line: 1, has_ended: false }
     }
 
     /// Finds the next separator with the rest of its line. Returns where it begins and where it ends, both
@@ -221,6 +243,8 @@ impl<R: Read> Iterator for Split<'_, R> {
                     return Some(Err(ReadError::TooLong));
                 }
                 let text = self.buffer[self.start..self.start + at].to_vec();
+                let through = &self.buffer[self.start..self.start + end];
+                self.line += through.iter().filter(|byte| **byte == b'\n').count();
                 (self.start, self.searched) = (self.start + end, 0);
                 return Some(Ok(text));
             }

@@ -12,6 +12,7 @@ mod damage;
 mod errors;
 mod help;
 mod hostile;
+mod input;
 mod kinds;
 mod process;
 mod replay;

@@ -11,7 +11,7 @@ use serde_json::{Map, Number, Value};
 use super::go_syntax::go_syntax;
 use super::resolve::{Meaning, resolve};
 use super::tree::{Documents, NodeId, NodeKind, Scalar, Tree};
-use super::{MAX_DEPTH, MAX_REPEATED, YamlError};
+use super::{MAX_DEPTH, MAX_REPEATED, MOST_PLAIN, Plain, YamlError};
 use crate::number;
 
 /// What to do with a key that the map already has.
@@ -33,6 +33,10 @@ pub(super) enum Decoded {
     List(Vec<Decoded>),
     Map(BTreeMap<Key, Decoded>),
 }
+
+use Decoded::{Bool, Float, Int, Uint};
+
+type Entries = BTreeMap<Key, Decoded>;
 
 /// A scalar as a map key. As in Go, `1`, `1.0` and `"1"` are three keys. In the order of keys, null comes
 /// first, then text.
@@ -77,9 +81,9 @@ impl PartialEq for Key {
 impl Eq for Key {}
 
 /// Reads the first document. Later documents are not read.
-pub(super) fn document(text: &[u8], duplicates: Duplicates) -> Result<Value, YamlError> {
+pub(super) fn document(text: &[u8], duplicates: Duplicates) -> Result<(Value, Vec<Plain>), YamlError> {
     let Some(tree) = Documents::new(text).next_document()? else {
-        return Ok(Value::Null);
+        return Ok((Value::Null, Vec::new()));
     };
     let mut decoder = Decoder {
         tree: &tree,
@@ -88,6 +92,8 @@ pub(super) fn document(text: &[u8], duplicates: Duplicates) -> Result<Value, Yam
         expanding: HashSet::new(),
         work: Work::default(),
         line: 0,
+        path: Vec::new(),
+        plain: Vec::new(),
     };
     let decoded = decoder.work.step(false).and_then(|()| decoder.node(Tree::ROOT, 0));
     let line = decoder.line + 1;
@@ -95,7 +101,8 @@ pub(super) fn document(text: &[u8], duplicates: Duplicates) -> Result<Value, Yam
     if !decoder.clashes.is_empty() {
         return Err(YamlError::Duplicates(decoder.clashes));
     }
-    json(decoded).map_err(YamlError::NotJson)
+    let plain = decoder.plain;
+    json(decoded).map(|value| (value, plain)).map_err(YamlError::NotJson)
 }
 
 struct Decoder<'a> {
@@ -107,6 +114,9 @@ struct Decoder<'a> {
     work: Work,
     /// The line of the current node.
     line: usize,
+    /// The keys and indexes that lead to the current node.
+    path: Vec<String>,
+    plain: Vec<Plain>,
 }
 
 /// goyaml's guard against small documents that expand to huge ones. It bounds the share of the work that
@@ -152,18 +162,20 @@ impl Decoder<'_> {
         match &self.tree.node(id).kind {
             NodeKind::Scalar(value) => {
                 self.work.text(value.value.len(), !self.expanding.is_empty())?;
-                scalar(value)
+                let decoded = scalar(value)?;
+                let is_plain = value.implicit && matches!(decoded, Bool(_) | Int(_) | Uint(_) | Float(_));
+                if is_plain && self.plain.len() < MOST_PLAIN {
+                    let (path, text) = (self.path.clone(), value.value.clone());
+                    self.plain.push(Plain { path, text, line: self.line + 1 });
+                }
+                Ok(decoded)
             }
-            NodeKind::Sequence(items) => items
-                .iter()
-                .map(|&item| self.node(item, depth + 1))
-                .collect::<Result<_, _>>()
-                .map(Decoded::List),
-            NodeKind::Mapping(children) => {
-                let mut map = BTreeMap::new();
-                self.entries(children, &mut map, depth)?;
-                Ok(Decoded::Map(map))
+            NodeKind::Sequence(items) => {
+                let items = items.iter().enumerate();
+                let list = items.map(|(at, &item)| self.within(at.to_string(), item, depth + 1));
+                list.collect::<Result<_, _>>().map(Decoded::List)
             }
+            NodeKind::Mapping(children) => self.entries(children, depth).map(Decoded::Map),
             NodeKind::Alias { name, target } => {
                 self.expand(id, name)?;
                 let value = self.node(*target, depth + 1)?;
@@ -171,6 +183,14 @@ impl Decoder<'_> {
                 Ok(value)
             }
         }
+    }
+
+    /// The node at that step from the current one.
+    fn within(&mut self, step: String, id: NodeId, depth: usize) -> Result<Decoded, String> {
+        self.path.push(step);
+        let decoded = self.node(id, depth);
+        self.path.pop();
+        decoded
     }
 
     fn enter(&mut self, depth: usize) -> Result<(), String> {
@@ -188,34 +208,39 @@ impl Decoder<'_> {
         }
     }
 
-    fn entries(
-        &mut self,
-        children: &[NodeId],
-        map: &mut BTreeMap<Key, Decoded>,
-        depth: usize,
-    ) -> Result<(), String> {
+    /// The entries of a map. Its own keys win over those of a merge, wherever the merge stands.
+    fn entries(&mut self, children: &[NodeId], depth: usize) -> Result<Entries, String> {
+        let (mut own, mut merged) = (Entries::new(), Entries::new());
         for pair in children.chunks_exact(2) {
             let (key, value) = (pair[0], pair[1]);
+            let line = self.tree.node(value).line + 1;
             if self.is_merge(key) {
-                self.merge(value, map, depth + 1)?;
+                for (key, value) in self.merge(value, depth + 1)? {
+                    self.enter_key(&mut merged, key, value, line);
+                }
                 continue;
             }
             let key = self.node(key, depth + 1)?;
             if matches!(key, Decoded::List(_) | Decoded::Map(_)) {
                 return Err(format!("invalid map key: {}", go_syntax(&key)));
             }
-            let line = self.tree.node(value).line + 1;
-            let value = self.node(value, depth + 1)?;
-            match map.entry(Key(key)) {
-                Entry::Occupied(entry) if self.duplicates == Duplicates::Refused => {
-                    let key = go_syntax(&entry.key().0);
-                    self.clashes.push(format!("line {line}: key {key} already set in map"));
-                }
-                Entry::Occupied(mut entry) => drop(entry.insert(value)),
-                Entry::Vacant(entry) => drop(entry.insert(value)),
-            }
+            let value = self.within(key_text(&key, &Decoded::Null).unwrap_or_default(), value, depth + 1)?;
+            self.enter_key(&mut own, Key(key), value, line);
         }
-        Ok(())
+        merged.extend(own);
+        Ok(merged)
+    }
+
+    /// Of two equal keys the later wins, or both are told.
+    fn enter_key(&mut self, map: &mut Entries, key: Key, value: Decoded, line: usize) {
+        match map.entry(key) {
+            Entry::Occupied(entry) if self.duplicates == Duplicates::Refused => {
+                let key = go_syntax(&entry.key().0);
+                self.clashes.push(format!("line {line}: key {key} already set in map"));
+            }
+            Entry::Occupied(mut entry) => drop(entry.insert(value)),
+            Entry::Vacant(entry) => drop(entry.insert(value)),
+        }
     }
 
     fn is_merge(&self, key: NodeId) -> bool {
@@ -223,28 +248,26 @@ impl Decoder<'_> {
             if scalar.value == "<<" && (scalar.implicit || scalar.tag == "tag:yaml.org,2002:merge"))
     }
 
-    /// Copies the entries of a map, or of a list of maps, into `map`. A list is copied from its end, so that
-    /// the earlier maps win.
-    fn merge(&mut self, from: NodeId, map: &mut BTreeMap<Key, Decoded>, depth: usize) -> Result<(), String> {
+    /// The entries of a map, or of a list of maps, of which the earlier ones win.
+    fn merge(&mut self, from: NodeId, depth: usize) -> Result<Entries, String> {
         match &self.tree.node(from).kind {
             NodeKind::Sequence(maps) => {
-                maps.iter().rev().try_for_each(|&one| self.merge_one(one, map, depth))
+                let mut all = Entries::new();
+                for &one in maps.iter().rev() {
+                    all.extend(self.merge_one(one, depth)?);
+                }
+                Ok(all)
             }
-            _ => self.merge_one(from, map, depth),
+            _ => self.merge_one(from, depth),
         }
     }
 
-    fn merge_one(
-        &mut self,
-        from: NodeId,
-        map: &mut BTreeMap<Key, Decoded>,
-        depth: usize,
-    ) -> Result<(), String> {
+    fn merge_one(&mut self, from: NodeId, depth: usize) -> Result<Entries, String> {
         let wrong = "map merge requires map or sequence of maps as the value";
         match &self.tree.node(from).kind {
             NodeKind::Mapping(children) => {
                 self.enter(depth)?;
-                self.entries(children, map, depth)
+                self.entries(children, depth)
             }
             NodeKind::Alias { name, target } => {
                 let NodeKind::Mapping(children) = &self.tree.node(*target).kind else {
@@ -253,9 +276,9 @@ impl Decoder<'_> {
                 self.enter(depth)?;
                 self.expand(from, name)?;
                 self.enter(depth)?;
-                self.entries(children, map, depth)?;
+                let entries = self.entries(children, depth)?;
                 self.expanding.remove(&from);
-                Ok(())
+                Ok(entries)
             }
             NodeKind::Scalar(_) | NodeKind::Sequence(_) => Err(wrong.to_owned()),
         }

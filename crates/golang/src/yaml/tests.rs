@@ -172,13 +172,30 @@ fn reads_collections_and_block_scalars() {
     }
 }
 
+/// Unlike goyaml.v2, which refuses `p` and `c`, and lets the merge win in `d`.
 #[test]
-fn merged_keys_yield_or_clash_as_in_goyaml() {
-    let text = b"a: &x {p: 1}\nb:\n  <<: *x\n  p: 2\n";
-    assert_eq!(read(text), Ok(json!({"a": {"p": 1}, "b": {"p": 2}})));
-    refuses(text, "yaml: unmarshal errors:\n  line 4: key \"p\" already set in map");
+fn a_maps_own_keys_win_over_merged_ones() {
+    for map in ["{<<: *x, p: 2}", "{p: 2, <<: *x}", "{p: 2, <<: [*x, *y]}"] {
+        let text = format!("a: &x {{p: 1}}\nb: &y {{p: 3}}\nc: {map}\n");
+        for read in [read, read_strict] {
+            assert_eq!(read(text.as_bytes()).map(|value| value["c"].clone()), Ok(json!({"p": 2})), "{map}");
+        }
+    }
     let list = b"a: &x {p: 1}\nb: &y {p: 2}\nc:\n  <<: [*x, *y]\n";
-    assert_eq!(read(list).map(|value| value["c"].clone()), Ok(json!({"p": 1})));
+    assert_eq!(read_strict(list).map(|value| value["c"].clone()), Ok(json!({"p": 1})));
+    let own = b"a: &x {p: 1}\nb:\n  <<: *x\n  p: 2\n  p: 3\n";
+    refuses(own, "yaml: unmarshal errors:\n  line 5: key \"p\" already set in map");
+    let twice = b"a: &x {p: 1}\nb:\n  <<: *x\n  <<: {p: 2}\n";
+    refuses(twice, "yaml: unmarshal errors:\n  line 4: key \"p\" already set in map");
+}
+
+#[test]
+fn plain_scalars_that_are_no_text_are_told() {
+    let text = b"a: 010\nb: [x, yes, '1', {c: 1.10}]\nd: &n 7\ne: *n\nf: ~\n";
+    let told = read_strict_noting(text).unwrap().1;
+    let told: Vec<_> = told.iter().map(|one| (one.path.join("."), &*one.text, one.line)).collect();
+    let wanted = [("a", "010", 1), ("b.1", "yes", 2), ("b.3.c", "1.10", 2), ("d", "7", 3), ("e", "7", 3)];
+    assert_eq!(told, wanted.map(|(path, text, line)| (path.to_string(), text, line)));
 }
 
 #[test]

@@ -93,7 +93,11 @@ fn execute(
 ) -> Result<(), Failure> {
     let mut command = cli::command();
     command.build();
-    let args = pflag::normalise(&command, args).map_err(|error| Failure::Message(error.to_string()))?;
+    let normalised = pflag::normalise(&command, args).map_err(|error| Failure::Message(error.to_string()))?;
+    for flag in &normalised.overridden {
+        writeln!(stderr, "warning: {flag} has no effect: the flag is given again, and the last one counts")?;
+    }
+    let args = normalised.args;
     let is_root_help = args == ["--help"];
     let name = command.get_name().to_string();
     let parsed = command.try_get_matches_from_mut(std::iter::once(name).chain(args));

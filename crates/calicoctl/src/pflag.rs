@@ -54,13 +54,22 @@ fn suggestions_text(suggestions: &[String]) -> String {
     format!("\n\nDid you mean this?\n{list}")
 }
 
+/// A command line that clap reads.
+#[derive(Debug, Default)]
+pub struct Normalised {
+    /// The arguments.
+    pub args: Vec<String>,
+    /// Flags that have no effect, with their values, since they are given again with another value.
+    pub overridden: Vec<String>,
+}
+
 /// Rewrites the arguments (without the program's name) for clap: the path of the command, then the flags as
 /// `--name=value`, then `--` and all other words. A command that only groups commands gets `--help`. `root`
 /// must be built.
 ///
 /// # Errors
 /// The first error, in cobra's order.
-pub fn normalise(root: &Command, args: &[String]) -> Result<Vec<String>, UsageError> {
+pub fn normalise(root: &Command, args: &[String]) -> Result<Normalised, UsageError> {
     let mut chain = vec![root];
     let mut rest: Vec<String> = args.to_vec();
     while let Some(at) = first_word(&chain, &rest) {
@@ -82,14 +91,15 @@ pub fn normalise(root: &Command, args: &[String]) -> Result<Vec<String>, UsageEr
             None => break,
         }
     }
-    let mut flags = Flags { chain: &chain, values: Vec::new(), words: Vec::new(), help: false };
+    let mut flags =
+        Flags { chain: &chain, values: Vec::new(), words: Vec::new(), help: false, overridden: Vec::new() };
     flags.read(&rest)?;
     let mut out: Vec<String> = chain[1..].iter().map(|command| command.get_name().to_string()).collect();
     let leaf = chain[chain.len() - 1];
     let is_help = leaf.get_name() == "help";
     if !is_help && (flags.help || leaf.has_subcommands()) {
         out.push("--help".to_string());
-        return Ok(out);
+        return Ok(Normalised { args: out, overridden: Vec::new() });
     }
     for (arg, value) in &flags.values {
         let name = arg.get_long().unwrap_or_default();
@@ -103,7 +113,7 @@ pub fn normalise(root: &Command, args: &[String]) -> Result<Vec<String>, UsageEr
         out.push("--".to_string());
     }
     out.extend(flags.words);
-    Ok(out)
+    Ok(Normalised { args: out, overridden: flags.overridden })
 }
 
 /// Finds the first argument that is neither a flag nor, as far as can be known then, the value of a flag
@@ -138,6 +148,7 @@ struct Flags<'c> {
     values: Vec<(&'c Arg, String)>,
     words: Vec<String>,
     help: bool,
+    overridden: Vec<String>,
 }
 
 impl<'c> Flags<'c> {
@@ -227,7 +238,10 @@ impl<'c> Flags<'c> {
             value = truth.to_string();
         }
         if !matches!(arg.get_action(), ArgAction::Append) {
-            self.values.retain(|(known, _)| known.get_id() != arg.get_id());
+            let earlier = self.values.iter().position(|(known, _)| known.get_id() == arg.get_id());
+            let earlier = earlier.map(|at| self.values.remove(at).1).filter(|earlier| *earlier != value);
+            let name = arg.get_long().unwrap_or_default();
+            self.overridden.extend(earlier.map(|earlier| format!("--{name}={earlier}")));
         }
         self.values.push((arg, value));
         Ok(())
@@ -270,23 +284,10 @@ fn is_switch(arg: &Arg) -> bool {
 fn suggestions(root: &Command, typed: &str) -> Vec<String> {
     let lower = typed.to_lowercase();
     let names = root.get_subcommands().filter(|command| !command.is_hide_set()).map(Command::get_name);
-    names.filter(|name| distance(&lower, name) <= 2 || name.starts_with(&lower)).map(str::to_string).collect()
-}
-
-/// The Levenshtein distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let change = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
+    names
+        .filter(|name| strsim::levenshtein(&lower, name) <= 2 || name.starts_with(&lower))
+        .map(str::to_string)
+        .collect()
 }
 
 #[cfg(test)]

@@ -120,10 +120,13 @@ impl Error {
             Error::Conflict(id) => {
                 let Identifier { kind, name, .. } = id;
                 Some(format!(
-                    "somebody changed it since the resourceVersion that you name: look at it again \
-                     (calicoctl get {} {name} -o yaml), and write with its resourceVersion or with none",
+                    "it was changed meanwhile: look at it again (calicoctl get {} {name} -o yaml), and write \
+                     with its resourceVersion or with none",
                     kind.name().to_lowercase()
                 ))
+            }
+            Error::Patch(crate::patch::PatchError::Input(api::InputError::UnknownField { near, .. })) => {
+                near.as_ref().map(|near| format!("did you mean {near}?"))
             }
             Error::Invalid(error) => {
                 let helps: Vec<String> = error.help().collect();

@@ -59,13 +59,14 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let resources = manifest::resources_named(kind, &[name.to_string()]).map_err(cannot_get)?;
     let session = access.session()?;
     let not_found = || Failure::in_calico_words(format!("{on} not found"));
+    let client = session.client();
     let namespaces = Namespaces { namespace: args.namespace.as_deref(), all: false };
     let Some(resource) = resources.first() else { return Err(not_found()) };
     let id = Identifier::of(&namespaces.place(resource).map_err(|_| not_found())?);
     let key = match &change {
         LabelChange::Set { key, .. } | LabelChange::Remove { key } => key.clone(),
     };
-    match session.wait(session.client().label(&id, &change)) {
+    match session.wait(client.label(&id, &change)) {
         Ok(Ok(Labelled::Set)) => writeln!(context.stdout, "Successfully set label {key} on {on}")?,
         Ok(Ok(Labelled::Updated)) => writeln!(context.stdout, "Successfully updated label {key} on {on}")?,
         Ok(Ok(Labelled::Removed)) => {
@@ -81,9 +82,12 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
                 "cannot remove label of {on}, key {key} does not exist"
             )));
         }
-        Err(Error::DoesNotExist(..)) => return Err(not_found()),
+        Err(Error::DoesNotExist(..)) => return Err(not_found().and(&session.wait(client.like(&id)))),
         Err(error @ Error::Store(_)) => return Err(cannot_get(error.to_string())),
-        Err(_) => return Err(Failure::in_calico_words(format!("failed to update {on}, label not changed"))),
+        Err(error) => {
+            let failure = Failure::in_calico_words(format!("failed to update {on}, label not changed"));
+            return Err(failure.and(&error.to_string()).and(&error.help().unwrap_or_default()));
+        }
     }
     warn_ignored(context, &args.words[3..])
 }

@@ -2,7 +2,7 @@
 
 use resources::{Error, Identifier};
 
-use super::resource_set::Access;
+use super::resource_set::{Access, Refused, refused};
 use crate::Context;
 use crate::cli::{self, Config};
 use crate::failure::Failure;
@@ -22,8 +22,14 @@ pub struct Args {
     /// The patch
     #[arg(short = 'p', long, value_name = "JSON", default_value = "", hide_default_value = true)]
     patch: String,
-    /// Accepted because Calico accepts it, and ignored as Calico ignores it: a patch is always merged
-    #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "strategic")]
+    /// strategic or merge: a patch is always merged
+    #[arg(
+        short = 't',
+        long = "type",
+        value_name = "TYPE",
+        default_value = "strategic",
+        hide_default_value = true
+    )]
     kind_of_patch: String,
     /// The namespace, for kinds that have one
     #[arg(short = 'n', long, value_name = "NAME")]
@@ -41,20 +47,33 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let resources =
         manifest::resources_named(&args.words[0], &args.words[1..]).map_err(Failure::in_calico_words)?;
     let session = access.session()?;
+    let client = session.client();
     let failed = |text: String| Failure::in_calico_words(format!("hit error: {text}"));
+    let kind = &args.kind_of_patch;
+    let no_effect = match kind.as_str() {
+        "strategic" | "merge" => String::new(),
+        _ => format!("--type={kind} has no effect: a patch is an object, and is always merged"),
+    };
     let namespaces = Namespaces { namespace: args.namespace.as_deref(), all: false };
     for resource in &resources {
         let id = Identifier::of(&namespaces.place(resource).map_err(failed)?);
-        match session.wait(session.client().patch(&id, &args.patch)) {
-            Ok(_) => writeln!(context.stdout, "Successfully patched 1 '{}' resource", id.kind)?,
-            Err(error @ (Error::DoesNotExist(..) | Error::Patch(_) | Error::Store(_))) => {
-                return Err(match unknown_field(&error) {
-                    Some(text) => Failure::Message(text),
-                    None => failed(error.to_string()),
-                });
+        let Err(error) = session.wait(client.patch(&id, &args.patch)) else {
+            writeln!(context.stdout, "Successfully patched 1 '{}' resource", id.kind)?;
+            if !no_effect.is_empty() {
+                writeln!(context.stderr, "warning: {no_effect}")?;
             }
-            Err(error) => return Err(failed(format!("updating existing resource: {error}"))),
-        }
+            continue;
+        };
+        let is_told_alone = matches!(error, Error::DoesNotExist(..) | Error::Patch(_) | Error::Store(_));
+        let unknown_field = unknown_field(&error);
+        let Refused { text, help } = refused(&session, error);
+        let failure = match unknown_field {
+            Some(text) => Failure::Message(text),
+            None if is_told_alone => failed(text),
+            None => failed(format!("updating existing resource: {text}")),
+        };
+        let help = help.map(|help| format!("{id}: {help}")).unwrap_or_default();
+        return Err(failure.and(&help).and(&no_effect));
     }
     Ok(())
 }

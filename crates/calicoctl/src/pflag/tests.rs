@@ -4,7 +4,7 @@ fn normalised(line: &str) -> Result<Vec<String>, String> {
     let mut root = crate::cli::command();
     root.build();
     let args: Vec<String> = line.split(' ').filter(|a| !a.is_empty()).map(|a| a.replace('~', " ")).collect();
-    normalise(&root, &args).map_err(|error| error.to_string())
+    normalise(&root, &args).map(|normalised| normalised.args).map_err(|error| error.to_string())
 }
 
 #[test]

@@ -155,3 +155,40 @@ fn nothing_done_is_told_as_nothing() {
     assert_eq!(ran.stdout, "Nothing created: 1 'IPPool' resource(s) left alone\n");
     assert_eq!((ran.code, ran.stderr.as_str()), (0, "IPPool(a) exists, and was left alone\n"));
 }
+
+#[test]
+fn a_flag_without_effect_is_told() {
+    let world = world();
+    let (a, b) =
+        (world.write("a.yaml", &pool("a", "10.1.0.0/16")), world.write("b.yaml", &pool("b", "10.2.0.0/16")));
+    let ran = world.run(&format!("create -f {a} -f {b}"));
+    let warning =
+        "warning: --filename=[DIR]/a.yaml has no effect: the flag is given again, and the last one counts\n";
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, warning));
+    assert!(!world.good("get ippools").contains("10.1.0.0/16"));
+
+    let patch = |kind: &str| {
+        let words =
+            ["patch", "ippool", "b", "-p", r#"{"spec":{"disabled":true}}"#, "-t", kind].map(str::to_string);
+        let ran = world.run_args(&words, "");
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran.stderr
+    };
+    assert_eq!(patch("merge"), "");
+    assert_eq!(
+        patch("json"),
+        "warning: --type=json has no effect: a patch is an object, and is always merged\n"
+    );
+}
+
+#[test]
+fn a_label_that_is_refused_says_why() {
+    let world = world();
+    world.good_with("apply -f -", &node("{}"));
+    let ran = world.run("label node node-1 rack=-0");
+    let mut lines = ran.stderr.lines();
+    assert_eq!(lines.next(), Some("failed to update node node-1, label not changed"));
+    assert!(lines.next().is_some_and(|line| line.contains("'-0' (a valid label must be")), "{ran:?}");
+    let ran = world.run("label node node-2 rack=0");
+    assert_eq!(ran.stderr, "node node-2 not found\ndid you mean node-1? `calicoctl get node` shows all\n");
+}

@@ -16,6 +16,7 @@ mod input;
 mod kinds;
 mod process;
 mod replay;
+mod show;
 mod stored;
 mod stores;
 mod world;

@@ -217,6 +217,11 @@ impl Manifest {
         for scalar in plain {
             self.warnings.extend(retyped(&place, &resources, &scalar));
         }
+        for resource in &resources {
+            let odd = api::validate::oddities(resource).into_iter();
+            let id = Identifier::of(resource);
+            self.warnings.extend(odd.map(|odd| format!("{place}: {id}: {odd}")));
+        }
         let written = |resource| Written { resource, place: Some(place.clone()) };
         self.resources.extend(resources.into_iter().map(written));
         Ok(())

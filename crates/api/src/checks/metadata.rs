@@ -1,5 +1,7 @@
 //! Names, labels and annotations (`validateObjectMeta`, `k8s.io/apimachinery/pkg/util/validation`).
 
+use serde_json::Value as Json;
+
 use super::error::FieldError;
 use super::tags::{ends, is_subdomain};
 use crate::document::Metadata;
@@ -32,6 +34,20 @@ pub(crate) fn faults(metadata: &Metadata) -> Vec<FieldError> {
         faults.extend(wrong.map(|reason| FieldError::of_value("Metadata.Labels (value)", value, reason)));
     }
     faults
+}
+
+/// Fields of metadata that users may write, and that are kept from them. Those that servers fill in, and that
+/// come back in what users write again, are left out.
+pub(crate) fn ignored(metadata: &Metadata) -> impl Iterator<Item = &str> {
+    const SERVERS: [&str; 3] = ["generation", "managedFields", "selfLink"];
+    let is_set = |json: &Json| match json {
+        Json::Null => false,
+        Json::String(text) => !text.is_empty(),
+        Json::Array(items) => !items.is_empty(),
+        _ => true,
+    };
+    let set = metadata.rest.iter().filter(move |(_, json)| is_set(json)).map(|(field, _)| field.as_str());
+    set.filter(|field| !SERVERS.contains(field))
 }
 
 fn annotations(faults: &mut Vec<FieldError>, metadata: &Metadata) {

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::definition::{Definition, Home, custom_resource};
 use crate::checks::tags::{
-    IGNORED_INTERFACE, NAME, NET, check, check_each, check_set, cidr_or_ip, fault, format_cidr, in_range,
+    IGNORED_INTERFACE, NAME, NET, check, check_each, check_set, cidr_or_ip, fault, format_cidr, in_range, ip,
     one_of, texts,
 };
 use crate::checks::{FieldError, ValidationError, result};
@@ -18,6 +18,7 @@ pub(super) static DEFINITION: Definition = Definition {
     on_write,
     client,
     crd,
+    odd,
     on_create: default_only,
     on_update: default_only,
     ..Definition::new("v3.BGPConfiguration", "bgpconfigurations", HOME, &SCHEMA, &COLUMNS)
@@ -190,6 +191,18 @@ fn community_value(faults: &mut Vec<FieldError>, text: &str, field: &str) -> boo
         }
     }
     true
+}
+
+fn odd(configuration: &Document) -> Vec<FieldError> {
+    let fields = [("localWorkloadPeeringIPV4", true), ("localWorkloadPeeringIPV6", false)];
+    let odd = fields.into_iter().filter_map(|(field, is_v4)| {
+        let text = configuration.text(&["spec", field])?;
+        let family = if is_v4 { "IPv4" } else { "IPv6" };
+        let is_good = ip(text).is_some_and(|addr| addr.is_ipv4() == is_v4);
+        (!is_good)
+            .then(|| FieldError::of_value(format!("spec.{field}"), text, format!("is no {family} address")))
+    });
+    odd.collect()
 }
 
 fn crd(configuration: &Document) -> Vec<FieldError> {

@@ -154,6 +154,8 @@ pub struct Definition {
     pub client: fn(&Document) -> Vec<FieldError>,
     /// The rules in the schema of the custom resource, and then the schema's expressions.
     pub crd: fn(&Document) -> Vec<FieldError>,
+    /// Values that Calico takes, and that nobody can use.
+    pub odd: fn(&Document) -> Vec<FieldError>,
     /// Whether a resource whose fields are all valid may be created.
     pub on_create: fn(&Document) -> Result<(), ValidationError>,
     /// Whether a resource whose fields are all valid may replace the stored one.
@@ -191,6 +193,7 @@ impl Definition {
             before_write: |_, _, found| result(found),
             client: |_| Vec::new(),
             crd: |_| Vec::new(),
+            odd: |_| Vec::new(),
             on_create: |_| Ok(()),
             on_update: |_| Ok(()),
         }

@@ -364,7 +364,9 @@ fn expressions(pool: &Document, text: &str) -> Vec<FieldError> {
         Ok(false) => {
             let fault = FieldError::new("spec", message);
             Some(match (message, &cidr) {
-                (TOO_SMALL, Ok(cidr)) => fault.with_help(too_small(cidr, block_size)),
+                (TOO_SMALL, Ok(cidr)) if block_size == 0 || sizes(cidr) => {
+                    fault.with_help(too_small(cidr, block_size))
+                }
                 (SIZES, Ok(cidr)) => fault.with_help(sizes_help(cidr, block_size)),
                 _ => fault,
             })

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::definition::{Definition, Home, Role, Unreadable};
 use crate::capability::{Backend, Operation, OperationRefusal};
 use crate::checks::FieldError;
-use crate::checks::tags::{CIDR_V4, CIDR_V6, IPV4, IPV6, MAC, Rule, WIREGUARD_KEY, check};
+use crate::checks::tags::{CIDR_V4, CIDR_V6, IPV4, IPV6, MAC, Rule, WIREGUARD_KEY, check, cidr_or_ip};
 use crate::columns::{self, Columns, column};
 use crate::document::Document;
 use crate::schema::*;
@@ -19,6 +19,7 @@ pub(super) static DEFINITION: Definition = Definition {
     unreadable: Unreadable { whole: UNREADABLE, part: UNREADABLE },
     refusal,
     client,
+    odd,
     ..Definition::new("internalapi.Node", "nodes", Home::Nodes, &SCHEMA, &COLUMNS)
 };
 
@@ -146,6 +147,28 @@ const RULES: [(&[&str], &str, Rule); 12] = [
     (&["status", "wireguardPublicKey"], "WireguardPublicKey", WIREGUARD_KEY),
     (&["status", "wireguardPublicKeyV6"], "WireguardPublicKeyV6", WIREGUARD_KEY),
 ];
+
+fn odd(node: &Document) -> Vec<FieldError> {
+    let mut odd = Vec::new();
+    let list = |json: Option<&Json>| json.and_then(Json::as_array).cloned().unwrap_or_default();
+    let mut look = |field: String, value: &Json| {
+        if let Some(text) = value.as_str().filter(|text| cidr_or_ip(text).is_none()) {
+            odd.push(FieldError::of_value(field, text, "is no address and no network: nobody can use it"));
+        }
+    };
+    for (i, address) in list(node.field(&["spec", "addresses"])).iter().enumerate() {
+        look(format!("spec.addresses[{i}].address"), &address["address"]);
+    }
+    for (i, interface) in list(node.field(&["spec", "interfaces"])).iter().enumerate() {
+        for (j, address) in list(interface.get("addresses")).iter().enumerate() {
+            look(format!("spec.interfaces[{i}].addresses[{j}]"), address);
+        }
+    }
+    for (i, network) in list(node.field(&["status", "podCIDRs"])).iter().enumerate() {
+        look(format!("status.podCIDRs[{i}]"), network);
+    }
+    odd
+}
 
 fn client(node: &Document) -> Vec<FieldError> {
     let mut faults = Vec::new();

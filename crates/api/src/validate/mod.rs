@@ -13,7 +13,7 @@
 use crate::capability::Backend;
 use crate::checks::{self, result};
 use crate::defaults;
-use crate::kinds::KindScope;
+use crate::kinds::{Home, KindScope};
 use crate::resource::Resource;
 
 pub use crate::checks::{FieldError, ValidationError};
@@ -28,6 +28,16 @@ pub fn resource(resource: &Resource) -> Result<(), ValidationError> {
     let mut faults = client_faults(resource);
     faults.extend((resource.kind().definition().crd)(resource));
     result(faults)
+}
+
+/// What a user wrote that has no effect, or that nobody can use, though Calico takes it.
+pub fn oddities(resource: &Resource) -> Vec<FieldError> {
+    let mut odd: Vec<FieldError> = checks::metadata::ignored(resource.metadata())
+        .filter(|field| !(*field == "generateName" && resource.kind().definition().home == Home::Pods))
+        .map(|field| FieldError::new(format!("metadata.{field}"), "is not written: it has no effect here"))
+        .collect();
+    odd.extend((resource.kind().definition().odd)(resource));
+    odd
 }
 
 /// Checks layer 1 alone, for Kubernetes, where the API server checks layer 2.

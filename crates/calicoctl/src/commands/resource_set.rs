@@ -197,6 +197,7 @@ pub(super) fn write_all(
 /// Why a command failed, with what helps. For a resource that does not exist that is one of a name like it.
 pub(super) fn refused(session: &Session, error: Error) -> Refused {
     let help = match &error {
+        Error::DoesNotExist(id, _) if id.name.is_empty() => None,
         Error::DoesNotExist(id, _) => Some(session.wait(session.client().like(id))),
         other => other.help(),
     };
@@ -231,7 +232,8 @@ impl ResourceSet {
         for (Written { resource, place }, outcome) in self.resources.iter().zip(outcomes) {
             let Outcome::Refused(Refused { help, .. }) = outcome else { continue };
             let id = Identifier::of(resource);
-            match (place, help) {
+            // Where there is only one, everybody knows which.
+            match (place.as_ref().filter(|_| self.resources.len() > 1), help) {
                 (None, None) => {}
                 (Some(place), None) => lines.push(format!("{id} ({place})")),
                 (None, Some(help)) => lines.push(format!("{id}: {help}")),

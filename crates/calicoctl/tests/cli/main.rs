@@ -19,4 +19,5 @@ mod replay;
 mod show;
 mod stored;
 mod stores;
+mod unusable;
 mod world;

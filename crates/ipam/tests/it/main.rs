@@ -13,6 +13,7 @@ mod explorer;
 mod faults;
 mod late;
 mod lost;
+mod many_blocks;
 mod model;
 mod operations;
 mod owners;

@@ -151,6 +151,28 @@ pub fn full_pool(cidr_text: &str, size: u8, except: usize, cooldown: i64) -> Wor
     world
 }
 
+/// Host `a` owns that many blocks, from the start of a pool on, and may own any number. Each block has one
+/// free address if it is among `roomy`, else none. Its other addresses are one pod's.
+pub fn one_host(blocks: u32, roomy: &[u32]) -> World {
+    let world = World::with_pool("10.0.0.0/16", 30);
+    world.config(|config| config.max_blocks_per_host = -1);
+    let now = Timestamp::from_second(1_700_000_000).unwrap();
+    for n in 0..blocks {
+        let block = BlockCidr::holding(api::cidr::offset(ip("10.0.0.0"), u128::from(n) * 4), 30).unwrap();
+        let mut made = ipam::block::create(block, &host("a"), None, now);
+        let id = format!("pod{n}");
+        let attribute = Arc::new(Attribute { handle_id: Some(id.clone()), ..Attribute::default() });
+        let taken = if roomy.contains(&n) { 3 } else { 4 };
+        ipam::block::assign(&mut made, taken, None, &attribute, &Default::default()).unwrap();
+        world.store.put(Key::Block(block), Value::Block(made));
+        let key = Key::Affinity { owner: host("a"), block };
+        world.store.put(key, Value::Affinity(Affinity::new(AffinityState::Confirmed)));
+        let counted = Handle { blocks: [(block, taken)].into(), deleted: false };
+        world.store.put(Key::Handle(handle(&id)), Value::Handle(counted));
+    }
+    world
+}
+
 /// What a user is told, in Calico's words.
 pub fn words(assigned: &ipam::Assigned) -> Vec<String> {
     assigned.messages.iter().map(ToString::to_string).collect()

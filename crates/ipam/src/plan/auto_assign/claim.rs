@@ -13,10 +13,8 @@ use crate::verdict::{BlockVerdict, Sink};
 const RECLAIM_AFTER_SECONDS: i64 = 60;
 
 impl<S: Sink> Search<'_, S> {
-    /// Adds one block: a block that does not exist yet, or a block of the host's own without an affinity, or
-    /// an empty block that its owner claimed more than a minute ago. Gives `false` when there is no such
-    /// block.
-    pub fn claim_one(&self, draft: &mut FamilyDraft) -> Result<bool, Stop> {
+    /// Adds one block that does not exist yet. Gives `false` when there is no such block.
+    pub fn claim_free(&self, draft: &mut FamilyDraft) -> Result<bool, Stop> {
         let taken = self.taken()?;
         for (pool, ring) in self.pools.iter().zip(self.rings()) {
             let Some(ring) = ring else { continue };
@@ -27,6 +25,13 @@ impl<S: Sink> Search<'_, S> {
                 return Ok(true);
             }
         }
+        Ok(false)
+    }
+
+    /// Adds one block that exists: a block of the host's own without an affinity, or an empty block that its
+    /// owner claimed more than a minute ago. Gives `false` when there is no such block. The host's blocks
+    /// that have an affinity must have been used before.
+    pub fn take_over(&self, draft: &mut FamilyDraft) -> Result<bool, Stop> {
         Ok(self.find_mine(draft)? || self.reclaim_one(draft)?)
     }
 

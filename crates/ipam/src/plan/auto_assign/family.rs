@@ -8,6 +8,7 @@ use api::{
 use store::{Depth, ReadSet, Scope, View};
 
 use super::draft::{Emptied, FamilyDraft, Source, Taking};
+use super::own::{self, Own};
 use super::search::Search;
 use super::{Address, AutoAssign, AutoAssignError};
 use crate::affinity::{self, Action};
@@ -93,7 +94,10 @@ impl<S: Sink> Context<'_, S> {
                 allowed.push((cidr, None));
             }
         }
-        self.need_blocks(allowed.iter().map(|(cidr, _)| *cidr).chain(deselected.iter().copied()))?;
+        let search = Search::new(self, &choice);
+        let mut own = Own::of(&search, allowed);
+        own::keep_some(&mut deselected, self.seed);
+        self.need_blocks(own.first().chain(deselected.iter().copied()))?;
         for cidr in deselected {
             if self.is_damaged(cidr) {
                 self.tell(cidr, BlockVerdict::Unreadable);
@@ -107,69 +111,41 @@ impl<S: Sink> Context<'_, S> {
         }
 
         draft.pools = choice.pools.iter().map(|pool| (*pool).clone()).collect();
-        let search = Search::new(self, &choice);
-        if draft.wants_block {
-            // Nothing is claimed or healed while the owner has a block.
-            allowed.sort_by_key(|(cidr, state)| !self.is_in_order(*cidr, *state));
-        }
-        let mut owned = 0;
-        for (cidr, state) in allowed {
-            match self.action(cidr, state) {
-                Action::Use => {
-                    owned += 1;
-                    self.take_stored(draft, cidr, |revision| self.source_of_stored(cidr, revision));
-                }
-                Action::Heal => {
-                    owned += 1;
-                    self.take_stored(draft, cidr, Source::Healed);
-                }
-                Action::Claim => {
-                    // If the affinity's block would overlap others (because the pool was created again with
-                    // another block size), it is not claimed.
-                    if draft.missing() == 0 || self.reserved.covers(cidr) {
-                        owned += 1;
-                    } else if choice.is_block(cidr) && search.is_free(cidr)? {
-                        owned += 1;
-                        self.take_claimed(draft, cidr, Source::Claimed);
-                    } else {
-                        self.drop_stale(draft, cidr, BlockVerdict::Overlapping);
-                    }
-                }
-                Action::Drop => self.drop_stale(draft, cidr, BlockVerdict::Stale),
-                // The block cannot be parsed. It counts as one of the owner's, and is left alone.
-                Action::Fetch => {
-                    owned += 1;
-                    self.tell(cidr, BlockVerdict::Unreadable);
-                }
-                // This cannot occur: every block was read, and the owner either has an affinity to it or is
-                // its owner.
-                Action::Pass => {}
-            }
+        search.use_first_own(draft, &mut own)?;
+        if draft.missing() > 0 {
+            search.use_some_own(draft, &mut own)?;
         }
         if draft.missing() > 0 {
-            self.take_more(draft, &search, owned)?;
+            self.take_more(draft, &search, &mut own)?;
         }
         Ok(())
     }
 
     /// Claims blocks, then borrows addresses, until nothing is missing.
-    fn take_more(&self, draft: &mut FamilyDraft, search: &Search<'_, S>, mut owned: u32) -> Result<(), Stop> {
+    fn take_more(&self, draft: &mut FamilyDraft, search: &Search<'_, S>, own: &mut Own) -> Result<(), Stop> {
         let limit = self.limit();
-        if owned < limit && self.config.auto_allocate_blocks {
-            owned += self.take_up(draft, search)?;
+        let may_claim = |own: &Own| own.at_most() < limit && self.config.auto_allocate_blocks;
+        if !may_claim(own) {
+            search.use_all_own(draft, own)?;
+        }
+        if draft.missing() > 0 && may_claim(own) {
+            own.owned += self.take_up(draft, search)?;
         }
         while draft.missing() > 0 {
-            if owned >= limit {
+            if may_claim(own) && search.claim_free(draft)? {
+                own.owned += 1;
+            } else if own.has_unseen() {
+                search.use_all_own(draft, own)?;
+            } else if own.owned >= limit {
                 draft.tell(Verdict::BlockLimit(limit), self.sink);
                 return Err(Stop::Error(AutoAssignError::BlockLimit));
-            }
-            if !self.config.auto_allocate_blocks {
+            } else if !self.config.auto_allocate_blocks {
                 return Err(Stop::Error(AutoAssignError::NoAutoAllocate));
-            }
-            if !search.claim_one(draft)? {
+            } else if search.take_over(draft)? {
+                own.owned += 1;
+            } else {
                 break;
             }
-            owned += 1;
         }
         if draft.missing() > 0 {
             if self.config.strict_affinity {
@@ -242,12 +218,8 @@ impl<S: Sink> Context<'_, S> {
         [Key::Block(cidr), affinity].iter().any(|key| self.view.unreadable(key).is_some())
     }
 
-    fn action(&self, cidr: BlockCidr, affinity: Option<AffinityState>) -> Action {
+    pub fn action(&self, cidr: BlockCidr, affinity: Option<AffinityState>) -> Action {
         affinity::action(affinity, affinity::block_state(self.view, cidr, self.owner_text))
-    }
-
-    fn is_in_order(&self, cidr: BlockCidr, affinity: Option<AffinityState>) -> bool {
-        self.action(cidr, affinity) == Action::Use
     }
 
     fn is_mine(&self, cidr: BlockCidr) -> bool {
@@ -263,7 +235,7 @@ impl<S: Sink> Context<'_, S> {
         verdict::of_block(self.sink, cidr, verdict);
     }
 
-    fn drop_stale(&self, draft: &mut FamilyDraft, cidr: BlockCidr, why: BlockVerdict) {
+    pub fn drop_stale(&self, draft: &mut FamilyDraft, cidr: BlockCidr, why: BlockVerdict) {
         self.tell(cidr, why);
         draft.stale.push(cidr);
     }

@@ -23,6 +23,7 @@ mod claim;
 mod draft;
 mod ensure;
 mod family;
+mod own;
 mod search;
 
 use draft::{Draft, FamilyDraft};

@@ -23,6 +23,7 @@ const UNATTENDED: usize = 64;
 /// A search through the pools of a family. It reads and computes each thing when that is first needed.
 pub(super) struct Search<'a, S> {
     pub context: &'a Context<'a, S>,
+    pub choice: &'a Choice<'a>,
     pub pools: &'a [&'a Arc<Pool>],
     family: Family,
     rings: OnceCell<Vec<Option<Ring>>>,
@@ -44,6 +45,7 @@ impl<'a, S: Sink> Search<'a, S> {
     pub fn new(context: &'a Context<'a, S>, choice: &'a Choice<'a>) -> Search<'a, S> {
         Search {
             context,
+            choice,
             pools: &choice.pools,
             // A choice has at least one pool.
             family: choice.pools.first().map_or(Family::V4, |pool| pool.family()),
@@ -134,7 +136,7 @@ impl<'a, S: Sink> Search<'a, S> {
     }
 
     /// The pools into whose blocks a block fits, by index, and how far it is from the start of the ring.
-    fn places(&self, cidr: BlockCidr) -> impl Iterator<Item = (usize, u128)> {
+    pub fn places(&self, cidr: BlockCidr) -> impl Iterator<Item = (usize, u128)> {
         self.pools.iter().zip(self.rings()).enumerate().filter_map(move |(at, (pool, ring))| {
             let index = pool.index_of(cidr.cidr().first())?;
             let steps = ring.as_ref()?.steps_to(index);

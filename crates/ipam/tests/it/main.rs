@@ -7,7 +7,6 @@ mod affinities;
 mod allocate;
 mod by_handle;
 mod claims;
-mod costs;
 mod damage;
 mod explorer;
 mod faults;

@@ -123,6 +123,7 @@ impl<S: Sink> Context<'_, S> {
 
     /// Claims blocks, then borrows addresses, until nothing is missing.
     fn take_more(&self, draft: &mut FamilyDraft, search: &Search<'_, S>, own: &mut Own) -> Result<(), Stop> {
+        self.need_next_page(draft.family)?;
         let limit = self.limit();
         let may_claim = |own: &Own| own.at_most() < limit && self.config.auto_allocate_blocks;
         if !may_claim(own) {
@@ -323,6 +324,16 @@ impl<S: Sink> Context<'_, S> {
     pub fn need_blocks(&self, blocks: impl Iterator<Item = BlockCidr>) -> Result<(), Stop> {
         let unread = self.view.unread(blocks.map(Key::Block));
         if unread.is_empty() { Ok(()) } else { Err(Stop::Fetch(unread)) }
+    }
+
+    /// Demands the next page of the blocks' headers, if there was a page before. The planner begins again
+    /// after each page, and what led to the first one need not be worked out for all of them: that grows with
+    /// the number of blocks, as the number of pages does.
+    fn need_next_page(&self, family: Family) -> Result<(), Stop> {
+        match self.view.page_end(&Scope::Blocks { family: Some(family) }) {
+            Some(_) => self.need_all(family, Depth::Header),
+            None => Ok(()),
+        }
     }
 
     /// Demands that all blocks of the family are known to a depth.

@@ -1,5 +1,5 @@
-//! How long searches take on every store, in the clusters of `tests/searches`. Nothing is written, so that each
-//! round meets the same cluster: what is measured is reading and planning.
+//! How long searches take on every store, in the clusters of `tests/searches`. Nothing is written, so that
+//! each round meets the same cluster: what is measured is reading and planning.
 //!
 //! `cargo bench -p ipam --bench searches -- embedded` measures on one store: `memory`, `embedded`, `etcd` or
 //! `kubernetes`.

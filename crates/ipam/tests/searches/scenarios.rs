@@ -199,7 +199,8 @@ pub const SCENARIOS: &[Scenario] = &[
             (1_000, &[cost(4, 131, 1131, 2), cost(5, 131, 3131, 5), cost(3, 4, 5, 2), cost(1, 3, 3, 0)]),
         ],
     },
-    // The host may claim no other block. So all of its blocks are read, before it is told that it has no room.
+    // The host may claim no other block. So all of its blocks are read, before it is told that it has no
+    // room.
     Scenario {
         name: "a host with as many blocks as it may have and room in one of them",
         cluster: room_in_one_of_the_most_blocks,

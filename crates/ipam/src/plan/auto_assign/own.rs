@@ -14,12 +14,12 @@ use crate::verdict::{BlockVerdict, Sink};
 /// How many blocks every request looks at, in Calico's order. It is more than the default limit of a host's
 /// blocks, so a usual host has all its blocks read at once.
 const FIRST: usize = 32;
-/// How many of the newest blocks a request looks at after these, because a host claims a block when its others
-/// are full.
+/// How many of the newest blocks a request looks at after these, because a host claims a block when its
+/// others are full.
 const NEWEST: usize = 32;
 /// How many of the rest it looks at as well, because releases make room anywhere. They are chosen by chance:
-/// the first ones with room in a fixed order would always be used up. If no block so far has room, the request
-/// claims another one, and looks at the rest only if it cannot.
+/// the first ones with room in a fixed order would always be used up. If no block so far has room, the
+/// request claims another one, and looks at the rest only if it cannot.
 const BY_CHANCE: usize = 64;
 
 /// A block, and the state of the host's affinity to it; `None` for a block that this request claimed and

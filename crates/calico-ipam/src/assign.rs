@@ -7,7 +7,9 @@ use api::{Family, HandleId, Kind, Use};
 use ipam::{AssignIp, AutoAssign, AutoAssignError, AutoAssigned, Planner};
 use store::{Depth, ReadSet, Scope, Store, View};
 
+use api::fault::short;
 use cni::CniError;
+use cni::log::Level;
 use golang::strconv::quote;
 
 use crate::namespace::Namespace;
@@ -83,6 +85,7 @@ async fn automatic(
         ..AutoAssign::new(request.ask.identity.node.as_str(), Use::Workload)
     };
     let view = choose(request, namespace, &mut wanted, deadline).await?;
+    warn_of_unwanted(request);
     if v4 + v6 == 0 {
         return Ok(Vec::new());
     }
@@ -92,6 +95,30 @@ async fn automatic(
     }
     let addresses = assigned.v4.addresses.iter().chain(&assigned.v6.addresses);
     Ok(addresses.map(|address| ResultAddress { addr: address.addr, prefix: address.prefix }).collect())
+}
+
+/// Warns where pools are named of a family of which no address is wanted, and where the switch of a family has
+/// a value that is neither `true` nor `false`.
+fn warn_of_unwanted(request: &Request<'_, impl Store>) {
+    let conf = &request.ask.conf;
+    for (is_wanted, family) in [(conf.wants_v4(), 4), (conf.wants_v6(), 6)] {
+        let switch = format!("assign_ipv{family}");
+        let said = conf.text(&["ipam", &switch]).unwrap_or_default();
+        if !matches!(said, "" | "true" | "false") {
+            let taken = if is_wanted { "true" } else { "false" };
+            let said = quote(&short(said, 40));
+            let line =
+                format!(r#"ipam.{switch} is {said}, and counts as "{taken}": write "true" or "false""#);
+            request.log.say(Level::Error, line);
+        }
+        if !is_wanted && !conf.pools(&format!("ipv{family}_pools")).is_empty() {
+            let line = format!(
+                "the pools of IPv{family} that the network configuration or an annotation names have no effect: \
+                 no IPv{family} address is asked for (ipam.assign_ipv{family}, annotation cni.projectcalico.org/ipFamilies)"
+            );
+            request.log.say(Level::Error, line);
+        }
+    }
 }
 
 /// Reads what the planner reads first, and at the same time the namespace's labels. Completes `wanted` with

@@ -1,5 +1,6 @@
 //! The pools that a configuration names, by CIDR or by name.
 
+use api::fault::short;
 use api::{Cidr, Family, Kind};
 use store::View;
 
@@ -28,14 +29,39 @@ fn one(view: &View, entry: &str, family: Family) -> Result<Cidr, CniError> {
                 CniError::internal(format!("error parsing pool {}: {reason}", quote(entry)))
             };
             let pool = view.resources(Kind::IPPool).find(|(pool, _)| pool.name() == entry);
-            let (pool, _) = pool.ok_or_else(|| bad(&not_a_cidr))?;
+            let (pool, _) = pool.ok_or_else(|| bad(&not_a_cidr).with(missing(view, entry)))?;
             let cidr = pool.text(&["spec", "cidr"]).unwrap_or_default();
             cidr.parse().map_err(|e| bad(&e))?
         }
     };
     if cidr.family() != family {
-        let (first, number) = (cidr.first(), family.number());
-        return Err(CniError::internal(format!("\"{first}\" isn't a IPv{number} address")));
+        let (first, number, found) = (cidr.first(), family.number(), cidr.family().number());
+        let error = CniError::internal(format!("\"{first}\" isn't a IPv{number} address"));
+        return Err(error.with(format!(
+            "the pool {} is one of IPv{found}: ask for it in the annotation cni.projectcalico.org/ipv{found}pools, \
+             or in ipam.ipv{found}_pools of the network configuration",
+            quote(&short(entry, LONGEST_NAME))
+        )));
     }
     Ok(cidr)
+}
+
+/// The most bytes of a pool's name, and the most pools, that a message shows.
+const LONGEST_NAME: usize = 100;
+const MOST_NAMES: usize = 5;
+
+/// Says that there is no such pool, and which there are.
+fn missing(view: &View, entry: &str) -> String {
+    let mut names: Vec<&str> = view.resources(Kind::IPPool).map(|(pool, _)| pool.name()).collect();
+    let more = match names.len().checked_sub(MOST_NAMES) {
+        None | Some(0) => String::new(),
+        Some(more) => format!(" and {more} more"),
+    };
+    names.sort_by_key(|name| strsim::damerau_levenshtein(name, entry));
+    names.truncate(MOST_NAMES);
+    let entry = quote(&short(entry, LONGEST_NAME));
+    match names.is_empty() {
+        true => format!("there is no IPPool {entry}, and no other: calicoctl create makes one"),
+        false => format!("there is no IPPool {entry}; there are {}{more}", names.join(", ")),
+    }
 }

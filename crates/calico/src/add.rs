@@ -78,7 +78,7 @@ async fn pod(request: &mut Request<'_, impl Store>, mtu: u32) -> Result<Made, Cn
     let mut routes = Vec::new();
     match request.ipam_type() {
         "calico-ipam" => {
-            let pools = Pools::of(pod_says, namespace_says).map_err(wrong)?;
+            let pools = Pools::of(pod_says, namespace_says)?;
             if !pools.is_empty() {
                 pools.apply(&mut configuration).map_err(wrong)?;
             }
@@ -94,14 +94,14 @@ async fn pod(request: &mut Request<'_, impl Store>, mtu: u32) -> Result<Made, Cn
         _ => {}
     }
     let may = |feature: &str| request.ask.conf.flag(&["feature_control", feature]);
-    let mut source = Source::of(pod_says, request.ipam_type(), may("ip_addrs_no_ipam")).map_err(wrong)?;
+    let mut source = Source::of(pod_says, request.ipam_type(), may("ip_addrs_no_ipam"))?;
     let asked = asked::addresses(&request.ask.configuration, request.ipam_type()).map_err(wrong)?;
     if source == Source::Chosen && !asked.is_empty() {
         source = Source::Named(asked);
     }
     let floating = floating(pod_says, may("floating_ips")).map_err(wrong)?;
     check_source_prefixes(pod_says).map_err(wrong)?;
-    let mac = match hardware_address(pod_says).map_err(wrong)? {
+    let mac = match hardware_address(pod_says)? {
         Some(mac) => Some(mac),
         None => wanted_mac(request)?,
     };

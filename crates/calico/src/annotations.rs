@@ -5,12 +5,17 @@ use std::net::IpAddr;
 
 use api::Cidr;
 use api::cidr::parse_addr;
+use api::fault::short;
+use cni::CniError;
 use dataplane::Mac;
 use golang::json::{scanner, type_name as json_type};
 use serde_json::Value as Json;
 
 /// The beginning of the names of all these annotations.
 pub const PREFIX: &str = "cni.projectcalico.org/";
+
+/// The most bytes of an annotation's value that a message shows.
+const LONGEST_VALUE: usize = 100;
 
 /// The annotations of a pod or a namespace.
 #[derive(Clone, Copy, Debug)]
@@ -30,10 +35,21 @@ impl<'a> Annotations<'a> {
         (!value.is_empty()).then_some(value)
     }
 
+    /// The error about an annotation's value: in Calico's words, with the annotation, its value and the remedy
+    /// as details.
+    pub fn odd(&self, name: &str, words: impl Into<String>, remedy: &str) -> CniError {
+        let value = short(self.get(name).unwrap_or_default(), LONGEST_VALUE);
+        CniError::internal(words.into()).with(format!("{} is {value:?}: {remedy}", self.title(name)))
+    }
+
     /// The annotation's name and the object that has it, for messages.
     pub fn title(&self, name: &str) -> String {
         let text = |field: &str| self.metadata[field].as_str().unwrap_or_default();
-        format!("the annotation {PREFIX}{name} of {}/{}", text("namespace"), text("name"))
+        let of = match text("namespace") {
+            "" => text("name").to_string(),
+            namespace => format!("{namespace}/{}", text("name")),
+        };
+        format!("the annotation {PREFIX}{name} of {of}")
     }
 }
 
@@ -52,16 +68,24 @@ impl Pools {
     /// Reads the annotations of pod and namespace. Where both have the same annotation, the pod's counts.
     ///
     /// # Errors
-    /// For a value that is no list of texts, in Go's words; for an unknown address family.
-    pub fn of(pod: Annotations<'_>, namespace: Annotations<'_>) -> Result<Pools, String> {
-        let said = |name: &str| pod.get(name).or_else(|| namespace.get(name));
-        let list = |name: &str| said(name).map(texts).transpose();
-        let (v4, v6) = (list("ipv4pools")?, list("ipv6pools")?);
-        let families = match (said("ipFamilies"), list("ipFamilies")?) {
-            (Some(text), Some(families)) => Some(read_families(text, &families)?),
-            _ => None,
+    /// Code 999 for a value that is no list of texts, in Go's words, and for an unknown address family; the
+    /// details name the annotation, its value, and what to write.
+    pub fn of(pod: Annotations<'_>, namespace: Annotations<'_>) -> Result<Pools, CniError> {
+        let list = |name: &str| -> Result<Option<Vec<String>>, CniError> {
+            let of = if pod.get(name).is_some() { pod } else { namespace };
+            let Some(text) = of.get(name) else { return Ok(None) };
+            texts(text).map(Some).map_err(|error| of.odd(name, error, &format!("write {}", as_list(text))))
         };
-        Ok(Pools { v4, v6, families })
+        let (v4, v6, families) = (list("ipv4pools")?, list("ipv6pools")?, list("ipFamilies")?);
+        let read = |families: Vec<String>| {
+            read_families(&families).ok_or_else(|| {
+                let of = if pod.get("ipFamilies").is_some() { pod } else { namespace };
+                let text = of.get("ipFamilies").unwrap_or_default();
+                let remedy = r#"the families are "IPv4" and "IPv6""#;
+                of.odd("ipFamilies", format!("error parsing ipFamilies: {text}"), remedy)
+            })
+        };
+        Ok(Pools { v4, v6, families: families.map(read).transpose()? })
     }
 
     /// Whether no annotation asks for anything.
@@ -90,12 +114,18 @@ impl Pools {
     }
 }
 
-fn read_families(text: &str, families: &[String]) -> Result<(bool, bool), String> {
-    if families.iter().any(|family| family != "IPv4" && family != "IPv6") {
-        return Err(format!("error parsing ipFamilies: {text}"));
-    }
+/// Whether the families are wanted; `None` where one of them is unknown.
+fn read_families(families: &[String]) -> Option<(bool, bool)> {
     let has = |name: &str| families.iter().any(|family| family == name);
-    Ok((has("IPv4"), has("IPv6")))
+    let are_known = families.iter().all(|family| family == "IPv4" || family == "IPv6");
+    are_known.then(|| (has("IPv4"), has("IPv6")))
+}
+
+/// The JSON list that somebody meant who wrote this text: its words, without quotes, brackets and commas.
+fn as_list(text: &str) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || "[]{}()'\",".contains(c));
+    let list = Json::from(words.filter(|word| !word.is_empty()).collect::<Vec<_>>()).to_string();
+    short(&list, LONGEST_VALUE)
 }
 
 /// Where a pod's addresses come from.
@@ -114,28 +144,39 @@ impl Source {
     ///
     /// # Errors
     /// For both annotations at once, for one that the IPAM plugin or the configuration does not allow, for
-    /// values that are no addresses, and for more than one address of a family.
-    pub fn of(pod: Annotations<'_>, ipam: &str, may_bypass: bool) -> Result<Source, String> {
+    /// values that are no addresses, and for more than one address of a family. The details name the
+    /// annotation, its value, and what to write.
+    pub fn of(pod: Annotations<'_>, ipam: &str, may_bypass: bool) -> Result<Source, CniError> {
         let compatible = |name: &str| match ipam {
             "calico-ipam" => Ok(()),
-            other => Err(format!("{name} is not compatible with configured IPAM: {other}")),
+            other => {
+                let words = format!("{name} is not compatible with configured IPAM: {other}");
+                Err(pod.odd(name, words, "remove it, or let ipam.type be calico-ipam"))
+            }
+        };
+        let listed = |name: &str, text: &str| {
+            let remedy = r#"write an address, or one of each family: ["192.0.2.7", "2001:db8::7"]"#;
+            addresses(name, text).map_err(|words| pod.odd(name, words, remedy))
         };
         match (pod.get("ipAddrs"), pod.get("ipAddrsNoIpam")) {
             (None, None) => Ok(Source::Chosen),
             (Some(_), Some(_)) => {
-                Err("can't have both annotations: 'ipAddrs' and 'ipAddrsNoIpam' in use at the same time"
-                    .to_string())
+                let words =
+                    "can't have both annotations: 'ipAddrs' and 'ipAddrsNoIpam' in use at the same time";
+                Err(pod.odd("ipAddrsNoIpam", words, "remove one of the two"))
             }
             (Some(text), None) => {
                 compatible("ipAddrs")?;
-                addresses("ipAddrs", text).map(Source::Named)
+                listed("ipAddrs", text).map(Source::Named)
             }
             (None, Some(text)) => {
                 compatible("ipAddrsNoIpam")?;
                 if !may_bypass {
-                    return Err("requested feature is not enabled: ip_addrs_no_ipam".to_string());
+                    let words = "requested feature is not enabled: ip_addrs_no_ipam";
+                    let remedy = "remove it; or an administrator sets feature_control.ip_addrs_no_ipam";
+                    return Err(pod.odd("ipAddrsNoIpam", words, remedy));
                 }
-                addresses("ipAddrsNoIpam", text).map(Source::Fixed)
+                listed("ipAddrsNoIpam", text).map(Source::Fixed)
             }
         }
     }
@@ -194,9 +235,11 @@ pub fn unused(pod: Annotations<'_>, namespace: Annotations<'_>, ipam: &str) -> V
 /// The hardware address for the container's side of the pair: `hwAddr`.
 ///
 /// # Errors
-/// When the value is no address of six bytes.
-pub fn hardware_address(pod: Annotations<'_>) -> Result<Option<Mac>, String> {
-    pod.get("hwAddr").map(parse_mac).transpose()
+/// When the value is no address of six bytes; the details name the annotation.
+pub fn hardware_address(pod: Annotations<'_>) -> Result<Option<Mac>, CniError> {
+    const NAME: &str = "hwAddr";
+    let read = pod.get(NAME).map(parse_mac).transpose();
+    read.map_err(|words| pod.odd(NAME, words, "write six bytes such as 02:00:00:00:00:07"))
 }
 
 /// Reads a hardware address of six bytes, with colons or dashes.
@@ -272,8 +315,37 @@ mod tests {
             ("ipv6pools", "[1]", "json: cannot unmarshal number into Go value of type string"),
             ("ipFamilies", r#"["IPv5"]"#, r#"error parsing ipFamilies: ["IPv5"]"#),
         ] {
-            assert_eq!(pools(&[(name, value)], &[]).unwrap_err(), wanted, "{name} {value}");
+            assert_eq!(pools(&[(name, value)], &[]).unwrap_err().msg, wanted, "{name} {value}");
         }
+    }
+
+    /// From what users report that they wrote.
+    #[test]
+    fn an_odd_value_is_told_with_its_annotation_and_a_remedy() {
+        let pod = |value: &str| {
+            json!({"metadata": {"namespace": "default", "name": "p1",
+            "annotations": {"cni.projectcalico.org/ipv4pools": value}}})
+        };
+        let nothing = Json::Null;
+        let long = "x".repeat(4000);
+        for (value, wanted) in [
+            ("new-pool2", r#"is "new-pool2": write ["new-pool2"]"#),
+            ("['new-pool2']", r#"is "['new-pool2']": write ["new-pool2"]"#),
+            ("[a, b]", r#"is "[a, b]": write ["a","b"]"#),
+        ] {
+            let error = Pools::of(Annotations::of(&pod(value)), Annotations::of(&nothing)).unwrap_err();
+            let title = "the annotation cni.projectcalico.org/ipv4pools of default/p1";
+            assert_eq!(error.details, format!("{title} {wanted}"));
+        }
+        // A namespace's annotation is named as the namespace's.
+        let namespace = json!({"metadata": {"name": "default", "annotations": {"cni.projectcalico.org/ipFamilies": r#"["v6"]"#}}});
+        let error = Pools::of(Annotations::of(&nothing), Annotations::of(&namespace)).unwrap_err();
+        assert!(
+            error.details.starts_with("the annotation cni.projectcalico.org/ipFamilies of default is "),
+            "{error:?}"
+        );
+        let error = Pools::of(Annotations::of(&pod(&long)), Annotations::of(&nothing)).unwrap_err();
+        assert!(error.details.len() < 400, "{}", error.details.len());
     }
 
     #[test]
@@ -298,7 +370,7 @@ mod tests {
         assert_eq!(source(&[("ipAddrsNoIpam", list)], "calico-ipam", true), Ok(Source::Fixed(both)));
         let no = |annotations: &[(&str, &str)], ipam: &str, wanted: &str| {
             let error = source(annotations, ipam, false).unwrap_err();
-            assert!(error.contains(wanted), "{error}");
+            assert!(error.msg.contains(wanted) && error.details.contains("ipAddrs"), "{error:?}");
         };
         no(&[("ipAddrs", list)], "host-local", "ipAddrs is not compatible with configured IPAM: host-local");
         no(&[("ipAddrsNoIpam", list)], "calico-ipam", "not enabled: ip_addrs_no_ipam");

@@ -57,6 +57,14 @@ async fn serve(request: &Request<'_, impl Store>) -> Result<(), CniError> {
     if request.ipam_type() == "host-local" {
         host_local::fill_in_anything(&mut configuration);
     }
-    let delegate = Delegate::find(request.ipam_type(), &request.ask.environment)?;
-    delegate.del(&configuration, &request.ask.call.args, &request.log).await
+    match Delegate::find(request.ipam_type(), &request.ask.environment) {
+        Ok(delegate) => delegate.del(&configuration, &request.ask.call.args, &request.log).await,
+        // What a plugin holds that is gone nobody can give back; but its DEL would come again for ever.
+        Err(error) if holdings::of_container(request).await?.is_empty() => {
+            let line = format!("{}: what it may hold for {} stays there", error.msg, request.names.container);
+            request.log.say(Level::Error, line);
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }

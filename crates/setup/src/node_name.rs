@@ -33,7 +33,7 @@ pub enum NodeNameError {
 /// the host's name in lower case. A file that does not exist counts as empty. Where `file` is `None`, the
 /// file is [`DEFAULT_NODENAME_FILE`].
 ///
-/// White space at the end of the file is not part of the name. (Calico takes it as part, so that after `echo
+/// White space at the end of the file is not part of the name, and neither is a byte order mark. (Calico takes it as part, so that after `echo
 /// n1 > nodename` every ADD fails, for want of a node of that name; recorded in "nodename file holding 'n1'
 /// and a newline".)
 ///
@@ -57,7 +57,10 @@ pub fn node_name(
 
 fn from_file(path: &Path) -> io::Result<Option<String>> {
     match outside::read_text(path, MOST) {
-        Ok(text) => Ok(Some(text.trim_end().to_string()).filter(|name| !name.is_empty())),
+        Ok(text) => {
+            let name = text.trim_start_matches('\u{feff}').trim_end();
+            Ok(Some(name.to_string()).filter(|name| !name.is_empty()))
+        }
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(e) => Err(e),
     }
@@ -86,6 +89,7 @@ mod tests {
         let name = |nodename, file: &str, hostname| node_name(nodename, Some(file), hostname).unwrap();
         assert_eq!(name(Some("N1"), &good, Some("h")), "N1");
         assert_eq!(name(Some(""), &good, Some("h")), "from-file");
+        assert_eq!(name(None, &file("marked", "\u{feff}from-file\n"), Some("h")), "from-file");
         assert_eq!(name(None, &empty, Some("h")), "h");
         assert_eq!(name(None, &missing, Some("h")), "h");
         assert_eq!(name(None, &beyond, Some("h")), "h");

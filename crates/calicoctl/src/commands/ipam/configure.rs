@@ -35,7 +35,14 @@ pub struct Args {
 
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
     let access = Access::begin(args.config.config.as_deref(), context)?;
-    let change = change(args).map_err(Failure::in_calico_words)?;
+    let ignored = args.ip_cooldown_seconds.filter(|seconds| *seconds < 0).map(|seconds| {
+        format!("--ip-cooldown-seconds={seconds} has no effect: a number of seconds is 0 or more")
+    });
+    let change = change(args)
+        .map_err(|text| Failure::in_calico_words(text).and(&ignored.clone().unwrap_or_default()))?;
+    if let Some(ignored) = &ignored {
+        writeln!(context.stderr, "warning: {ignored}")?;
+    }
     let session = access.quiet_session()?;
     session.wait(session.client().configure(&change)).map_err(|error| {
         Failure::in_calico_words(match error {

@@ -82,21 +82,24 @@ impl HandleDraft {
     /// Sets a count to what the block holds, whatever the count was. The caller must either write the block
     /// earlier in the same batch, so that nobody adds an address unseen, or have read the block as absent
     /// after the handle.
+    ///
+    /// The handle is written even if it has this count already: it was read before the block, so by now it
+    /// may count more. Then the write is refused, and the request looks again.
     pub fn set(&mut self, block: BlockCidr, count: u32) {
-        let before = match count {
+        match count {
             0 => self.handle.blocks.remove(&block),
             _ => self.handle.blocks.insert(block, count),
         };
-        self.is_changed |= before.unwrap_or_default() != count;
+        self.is_changed = true;
     }
 
-    /// Adds the handle's write to the batch, if its content changes; a handle without counts is deleted.
+    /// Adds the handle's write to the batch, if a count was raised or set; a handle without counts is deleted.
     /// Gives the index of the write.
     pub fn write(&mut self, batch: &mut Batch) -> Option<usize> {
         self.handle.blocks.retain(|_, count| *count > 0);
         let names_nothing = self.handle.blocks.is_empty();
-        let is_to_go = names_nothing && self.exists();
-        if !(self.is_changed || is_to_go) {
+        let is_needed = if names_nothing { self.exists() } else { self.is_changed };
+        if !is_needed {
             return None;
         }
         self.is_changed = false;

@@ -234,7 +234,9 @@ impl Planner for ReleaseByHandlePlanner {
                 let Some(change) = Changed::of(view, &mut changed, *cidr) else { continue };
                 let allocations = self.release(&mut change.block, id, now, cooldown);
                 let stay = Stays::of(&change.block, id, allocations.len(), *count);
-                if !allocations.is_empty() || stay.is_none() {
+                // What an earlier attempt released, the handle may still count.
+                let is_owed = self.released_addresses(id).any(|addr| cidr.cidr().contains(addr));
+                if !allocations.is_empty() || stay.is_none() || is_owed {
                     untouched.remove(cidr);
                 }
                 if let Some(stay) = stay {
@@ -296,12 +298,12 @@ impl Planner for ReleaseByHandlePlanner {
             for (id, draft) in drafts.iter_mut().filter(|(id, _)| !kept.contains(id)) {
                 let is_search = searches.get(id).is_some_and(|search| search.blocks.contains(&cidr));
                 match stays.get(&(id.clone(), cidr)) {
-                    None => draft.set(cidr, 0),
+                    None if draft.counts().contains_key(&cidr) => draft.set(cidr, 0),
                     // The handle did not name this block. It has to count the addresses that stay there.
                     Some(Stays::NotMeant(left)) if is_search || !untouched.contains(&cidr) => {
                         draft.set(cidr, left.len() as u32);
                     }
-                    Some(_) => {}
+                    _ => {}
                 }
             }
         }

@@ -8,8 +8,7 @@ use std::time::Duration;
 use api::{HandleId, Key, Record, Value};
 use ipam::invariants::{Answer, Event, History, Request, RequestId, Violation};
 use ipam::{
-    AssignIp, AutoAssign, HandleRelease, Planner, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps,
-    RunError, run,
+    AssignIp, AutoAssign, HandleRelease, Planner, ReleaseByHandle, ReleaseIp, ReleaseIps, RunError, run,
 };
 use store::{Batch, Effects, MemoryStore, Op, Outcome, ReadSet, Report, Scope, Store, StoreError, View};
 
@@ -233,83 +232,35 @@ impl Asks for ReleaseByHandle {
     }
 }
 
-impl Asks for ReleaseAffinities {
-    type Planner = ipam::plan::ReleaseAffinitiesPlanner;
-    fn request(&self) -> Request {
-        Request::Other
-    }
-    fn planner(self) -> Self::Planner {
-        ReleaseAffinities::planner(self)
-    }
-    fn answer(result: &Result<AnswerOf<Self>, RunError<ErrorOf<Self>>>) -> Answer {
-        result.as_ref().map_or(Answer::Failed, |_| Answer::Done)
-    }
+/// Requests that take no address and free none.
+macro_rules! asks_nothing {
+    ($($request:ident by $planner:ident),* $(,)?) => {$(
+        impl Asks for ipam::$request {
+            type Planner = ipam::plan::$planner;
+            fn request(&self) -> Request {
+                Request::Other
+            }
+            fn planner(self) -> Self::Planner {
+                ipam::$request::planner(self)
+            }
+            fn answer(result: &Result<AnswerOf<Self>, RunError<ErrorOf<Self>>>) -> Answer {
+                result.as_ref().map_or(Answer::Failed, |_| Answer::Done)
+            }
+        }
+    )*};
 }
 
-impl Asks for ipam::CollectCooldowns {
-    type Planner = ipam::plan::CollectCooldownsPlanner;
-    fn request(&self) -> Request {
-        Request::Other
-    }
-    fn planner(self) -> Self::Planner {
-        ipam::CollectCooldowns::planner(self)
-    }
-    fn answer(result: &Result<AnswerOf<Self>, RunError<ErrorOf<Self>>>) -> Answer {
-        result.as_ref().map_or(Answer::Failed, |_| Answer::Done)
-    }
-}
-
-impl Asks for ipam::ReleaseIdleBlocks {
-    type Planner = ipam::plan::ReleaseIdleBlocksPlanner;
-    fn request(&self) -> Request {
-        Request::Other
-    }
-    fn planner(self) -> Self::Planner {
-        ipam::ReleaseIdleBlocks::planner(self)
-    }
-    fn answer(result: &Result<AnswerOf<Self>, RunError<ErrorOf<Self>>>) -> Answer {
-        result.as_ref().map_or(Answer::Failed, |_| Answer::Done)
-    }
-}
-
-impl Asks for ipam::ClaimAffinity {
-    type Planner = ipam::plan::ClaimAffinityPlanner;
-    fn request(&self) -> Request {
-        Request::Other
-    }
-    fn planner(self) -> Self::Planner {
-        ipam::ClaimAffinity::planner(self)
-    }
-    fn answer(result: &Result<AnswerOf<Self>, RunError<ErrorOf<Self>>>) -> Answer {
-        result.as_ref().map_or(Answer::Failed, |_| Answer::Done)
-    }
-}
-
-impl Asks for ipam::RemoveHost {
-    type Planner = ipam::plan::RemoveHostPlanner;
-    fn request(&self) -> Request {
-        Request::Other
-    }
-    fn planner(self) -> Self::Planner {
-        ipam::RemoveHost::planner(self)
-    }
-    fn answer(result: &Result<AnswerOf<Self>, RunError<ErrorOf<Self>>>) -> Answer {
-        result.as_ref().map_or(Answer::Failed, |_| Answer::Done)
-    }
-}
-
-impl Asks for ipam::EnsureBlock {
-    type Planner = ipam::plan::EnsureBlockPlanner;
-    fn request(&self) -> Request {
-        Request::Other
-    }
-    fn planner(self) -> Self::Planner {
-        ipam::EnsureBlock::planner(self)
-    }
-    fn answer(result: &Result<AnswerOf<Self>, RunError<ErrorOf<Self>>>) -> Answer {
-        result.as_ref().map_or(Answer::Failed, |_| Answer::Done)
-    }
-}
+asks_nothing!(
+    ReleaseAffinities by ReleaseAffinitiesPlanner,
+    CollectCooldowns by CollectCooldownsPlanner,
+    ReleaseIdleBlocks by ReleaseIdleBlocksPlanner,
+    ClaimAffinity by ClaimAffinityPlanner,
+    EnsureBlock by EnsureBlockPlanner,
+    RemoveHost by RemoveHostPlanner,
+    IpsByHandle by IpsByHandlePlanner,
+    SetOwnerAttributes by SetOwnerAttributesPlanner,
+    EnsureActiveOwner by EnsureActiveOwnerPlanner,
+);
 
 /// A store that tells of every write that is applied, in whose name it was sent.
 #[derive(Clone, Debug)]

@@ -135,7 +135,10 @@ impl Tally {
                 (None, None) => None,
             };
             if let Some(n) = held {
-                draft.set(block, n);
+                // Where nothing was counted, nothing of this request's can be counted any more.
+                if counted > 0 || written.contains_key(&block) {
+                    draft.set(block, n);
+                }
                 settled.insert(block);
             }
         }

@@ -99,6 +99,8 @@ fn a_mismatch_refuses_the_whole_block() {
 }
 
 /// (cooldown in seconds, nanoseconds after the second of the release, whether the address is free)
+/// Without a cooldown an address is free at once, even where the clock has not moved since the release; in
+/// Calico it then stays unused until its block is looked at again.
 #[test]
 fn when_what_was_released_is_free() {
     for (cooldown, nanos, free) in [

@@ -148,6 +148,8 @@ mod tests {
         assert_eq!(from(&endpoint, json!({})).kubeconfig, None);
     }
 
+    /// Calico limits itself to 5 requests a second unless it is told otherwise, so that a burst of pods
+    /// waits.
     #[test]
     fn a_pace_is_kept_only_when_asked_for() {
         assert_eq!(pace(None, None), None);

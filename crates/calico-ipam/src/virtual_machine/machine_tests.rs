@@ -54,6 +54,8 @@ fn what_there_is() {
     );
 }
 
+/// The handle is what Calico's code makes, `<network>.vmi.<namespace>.<machine>`; its document says
+/// `<network>.<namespace>-<machine>`.
 #[test]
 fn handles() {
     let of = |network: &str, name: &str| handle(network, "ns", name).map(|id| id.to_string());

@@ -458,6 +458,7 @@ fn nobodys_empty_block_is_taken_over_by_a_host_with_a_stale_affinity() {
 }
 
 /// Nobody's empty block is taken over at once or later, as its claim time says; Calico loses such blocks.
+/// They became empty while their last address cooled down: then nobody looks, and no claim may take them.
 #[test]
 fn nobodys_empty_block_is_taken_over() {
     let world = World::with_pool("10.0.0.0/26", 26);

@@ -224,6 +224,7 @@ fn an_owner_of_unknown_form_keeps_its_block() {
     assert_eq!(text_of(&world, &key)["affinity"], "pod:x");
 }
 
+/// In Calico one pool with a bad selector fails every request that names no pools.
 #[test]
 fn a_bad_pool_stops_no_other() {
     let rows = [

@@ -18,6 +18,7 @@ fn lose_affinity(world: &World, owner: &str, block: &str) {
 
 /// A host with a limit of blocks takes up its block again, whether the block has room or is full, and counts
 /// it.
+/// Calico counts a block that it finds so as new, though the host owns it.
 #[test]
 fn a_block_without_its_affinity_is_taken_up_and_counted() {
     for (limit, taken, held) in [(1, 1, 4), (1, 4, 4), (2, 4, 8), (2, 2, 8)] {
@@ -95,7 +96,8 @@ impl Store for Unlabelled {
 }
 
 /// All blocks are found whose affinities have no labels, wherever they are in the host's order; names of
-/// hosts may have dots.
+/// hosts may have dots. Calico gives old affinities without a type an empty label, and then finds none of
+/// them by its lists: each of the host's requests looks through all blocks.
 #[test]
 fn every_unlabelled_affinity_is_found() {
     for name in ["a", "a.example.org", "a.example.com"] {

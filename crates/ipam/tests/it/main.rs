@@ -28,5 +28,6 @@ mod tunnels;
 mod upkeep;
 mod verdicts;
 mod warm;
+mod weaknesses;
 mod witness;
 mod world;

@@ -197,6 +197,7 @@ fn the_second_pod_of_a_machine_waits_for_the_first() {
 
 /// The other pod ended after it had counted an address. Who waits for that address is refused in the end,
 /// within its time, and with what there is; whoever asks for more than the handle may hold does not wait.
+/// Calico waits in a loop of a hundred reads of the handle and its blocks, without a pause.
 #[test]
 fn who_waits_for_an_address_that_never_comes_is_refused() {
     let world = World::with_pool("10.0.0.0/28", 30);

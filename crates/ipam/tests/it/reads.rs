@@ -69,6 +69,8 @@ fn an_address_from_an_own_block() {
     assert_eq!(records, wanted);
 }
 
+/// What a request reads, it reads once. Calico reads the handle twice in a release, node and pools after
+/// each, and configuration, reservations, node and pools again for the second family.
 #[test]
 fn releases_and_named_addresses() {
     type Count = fn(&World) -> Counts;
@@ -113,7 +115,8 @@ fn releases_and_named_addresses() {
     }
 }
 
-/// For a host's first block, the keys of all blocks are read, but no other block.
+/// For a host's first block, the keys of all blocks are read, but no other block. Calico lists and decodes
+/// every block of the cluster for that.
 #[test]
 fn a_first_block_reads_no_other() {
     let world = cluster(2_000);

@@ -74,6 +74,8 @@ fn what_a_release_may_demand() {
     }
 }
 
+/// Handles that span several blocks, in one release of more than two addresses: Calico's workers for the
+/// blocks change one handle object at once, and crash. Here one plan changes each handle once.
 #[test]
 fn many_at_once_over_blocks_pools_and_families() {
     let world = World::with_pool("10.0.0.0/24", 26);

@@ -25,6 +25,7 @@ fn a_pool_of_more_blocks_than_can_be_counted() {
 
 /// 16,384 blocks, all owned and full except for one. That one is either nearly full and found last among the
 /// others', or free and claimed.
+/// Calico lists all blocks in full for that, and then reads them once more, one by one, to borrow.
 #[test]
 fn a_pool_that_is_full_but_for_one_block() {
     let world = World::with_pool("10.0.0.0/12", 26);

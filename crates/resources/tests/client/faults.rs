@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use api::{Kind, Value};
+use api::{IpamConfig, Key, Kind, Value};
 use resources::Error;
+use resources::config::ConfigChange;
 use store::testing::fault::{CommitFault, FaultPlan, Faulty, Hook, Step};
 use store::{Batch, Expect, MemoryStore, ReadSet, Store};
 
@@ -48,6 +49,24 @@ fn an_update_that_is_overtaken_is_tried_five_times() {
         let last = times.checked_sub(1).map(|n| n.to_string());
         assert_eq!(now.metadata().labels.get("other"), last.as_ref(), "the other's change is there");
     }
+}
+
+/// The allocator's configuration is changed by another, too: Calico's write of it in etcd compares nothing,
+/// and loses the other's change. Here both changes stay.
+#[test]
+fn configuring_loses_no_change_of_another() {
+    let (memory, effects) = (MemoryStore::new(), Fixed::default());
+    let other = memory.clone();
+    let hook = before_commits(1, move |_| {
+        let config = IpamConfig { cooldown_seconds: 30, ..IpamConfig::default() };
+        other.put(Key::IpamConfig, Value::IpamConfig(config));
+    });
+    let store = Faulty::new(memory.clone(), FaultPlan::default()).with_hook(hook);
+    let strict = ConfigChange { strict_affinity: Some(true), ..ConfigChange::default() };
+    let config = run(client(&store, &effects).configure(&strict)).unwrap();
+    assert_eq!((config.strict_affinity, config.cooldown_seconds), (true, 30));
+    let stored = memory.records().into_iter().find_map(|record| record.ipam_config().cloned());
+    assert_eq!(stored, Some(config));
 }
 
 #[test]

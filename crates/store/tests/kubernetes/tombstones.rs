@@ -80,7 +80,8 @@ async fn the_next_look_ends_a_deletion() {
 }
 
 /// As Calico does it: a PUT with the flag, with the object's value and its revision as compare-and-swap; then
-/// a DELETE of that object.
+/// a DELETE of that object. Calico reads the object before, each time, only to give it back to its caller;
+/// this store reads it only if it does not have its value.
 #[tokio::test]
 async fn deletion_is_what_calico_does() {
     let Some(cluster) = cluster().await else { return };

@@ -142,6 +142,8 @@ fn own_blocks_come_before_borrowed_ones() {
     assert_eq!((world.assigned().len(), world.handles()), (0, 0));
 }
 
+/// Nobody can set such a configuration without strict affinity, but a stored one is not checked against the
+/// rules between its fields, here as in Calico: it is obeyed as it stands.
 #[test]
 fn hosts_may_be_kept_from_claiming() {
     let world = World::with_pool("10.0.0.0/24", 26);

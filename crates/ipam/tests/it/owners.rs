@@ -284,7 +284,7 @@ fn all_addresses_of_a_machine_move_or_none() {
 }
 
 /// Two addresses of a handle lie in one block and share their attributes. A request for one of them leaves
-/// the other as it was.
+/// the other as it was. Calico edits the attributes that both share, so it changes the other's owner, too.
 #[test]
 fn the_owner_of_one_address() {
     let world = World::with_pool("10.0.0.0/28", 30);

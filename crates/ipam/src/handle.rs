@@ -93,8 +93,8 @@ impl HandleDraft {
         self.is_changed = true;
     }
 
-    /// Adds the handle's write to the batch, if a count was raised or set; a handle without counts is deleted.
-    /// Gives the index of the write.
+    /// Adds the handle's write to the batch, if a count was raised or set; a handle without counts is
+    /// deleted. Gives the index of the write.
     pub fn write(&mut self, batch: &mut Batch) -> Option<usize> {
         self.handle.blocks.retain(|_, count| *count > 0);
         let names_nothing = self.handle.blocks.is_empty();

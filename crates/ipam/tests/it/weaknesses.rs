@@ -1,7 +1,7 @@
 //! Weaknesses of Calico's allocator, each with what this one does instead, or with the reason for which it
 //! does the same. Further ones are named where their tests stand: in `affinities.rs`, `block_tests.rs`,
-//! `damage.rs`, `lost.rs`, `owners.rs`, `races.rs`, `reads.rs`, `release.rs` and `scale.rs`, and in the crates
-//! `store`, `setup`, `resources` and `calico-ipam`.
+//! `damage.rs`, `lost.rs`, `owners.rs`, `races.rs`, `reads.rs`, `release.rs` and `scale.rs`, and in the
+//! crates `store`, `setup`, `resources` and `calico-ipam`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

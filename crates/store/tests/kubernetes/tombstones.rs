@@ -16,8 +16,8 @@ fn scopes() -> [Scope; 5] {
     ]
 }
 
-/// After a crash between the phases, the record does not exist, and can be created again. Calico's utilisation
-/// counts such blocks as if they were there.
+/// After a crash between the phases, the record does not exist, and can be created again. Calico's
+/// utilisation counts such blocks as if they were there.
 #[tokio::test]
 async fn what_a_crash_leaves_is_absent() {
     let Some(cluster) = cluster().await else { return };

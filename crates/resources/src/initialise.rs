@@ -164,7 +164,8 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         Ok(view.ipam_config().unwrap_or_default())
     }
 
-    /// Changes the allocator's configuration, and the resource that stands for it if there is one.
+    /// Changes the allocator's configuration, and the resource that stands for it if there is one. What is
+    /// stored so already is not written.
     ///
     /// # Errors
     /// [`Error::Config`] if the changed configuration would contradict itself; the store's.
@@ -177,11 +178,19 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
             let view = self.read(&config::reads()).await?;
             let changed = change.apply(view.ipam_config().unwrap_or_default())?;
             let mut batch = Batch::new();
-            config::put(&mut batch, &view, changed.clone());
+            let is_stored = view.full(&Key::IpamConfig).flatten().is_some();
+            if !is_stored || view.ipam_config().as_ref() != Some(&changed) {
+                config::put(&mut batch, &view, changed.clone());
+            }
             let twin = config::is_twin(self.backend, id.kind, &id.name);
             if let Some((resource, revision)) = resource_in(&view, &config::key()).filter(|_| twin) {
-                let twin = Value::Resource(config::to_resource(&resource, &changed));
-                batch.put(config::key(), Expect::Revision(revision), twin);
+                let twin = config::to_resource(&resource, &changed);
+                if twin != resource {
+                    batch.put(config::key(), Expect::Revision(revision), Value::Resource(twin));
+                }
+            }
+            if batch.is_empty() {
+                return Ok(changed);
             }
             if let Committed::Applied(_) = self.commit(&batch, &id).await? {
                 return Ok(changed);

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 
 use api::AffinityState;
 use ipam::{
-    AssignIp, ClaimAffinity, EnsureBlock, IpsByHandle, PodName, ReleaseAffinities, ReleaseByHandle,
-    ReleaseIps, Which, Whose,
+    AssignIp, Change, ClaimAffinity, EnsureActiveOwner, EnsureBlock, IpsByHandle, PodName, ReleaseAffinities,
+    ReleaseByHandle, ReleaseIps, ReleaseUnowned, SetOwnerAttributes, Which, Whose,
 };
 use store::testing::{FaultPlan, Faulty};
 
@@ -411,10 +411,13 @@ fn of_pod_x(addr: &str) -> AssignIp {
     AssignIp { attributes: request("a", "x", 1, 0).attributes, ..request_ip("a", "h", addr) }
 }
 
+fn pod(name: &str) -> PodName {
+    PodName { namespace: "default".to_string(), name: name.to_string() }
+}
+
 /// Releases what the handle holds for the pod `x`.
 fn del_of_pod_x(caller: Caller) -> Task {
-    let pod = PodName { namespace: "default".to_string(), name: "x".to_string() };
-    task(caller, ReleaseByHandle::new(Vec::new(), None).and(handle("h"), Whose::Pods(pod)))
+    task(caller, ReleaseByHandle::new(Vec::new(), None).and(handle("h"), Whose::Pods(pod("x"))))
 }
 
 fn del_and_take_the_same(caller: Caller) -> Task {
@@ -456,6 +459,64 @@ fn releases_of_a_part_in_every_order() {
     for (name, changes, starts, check) in rows {
         let prepare: fn(&World) = |w| w.assign(of_pod_x("10.0.0.1")).unwrap();
         let explored = explore(changes, prepare, starts, check);
+        assert!(explored > 30, "{name}: {explored}");
+    }
+}
+
+/// The machine moves to the pod `y`.
+fn move_to_y(caller: Caller) -> Task {
+    let alternate = Change::Set(request("a", "y", 1, 0).attributes);
+    let begin = SetOwnerAttributes { handle: handle("h"), active: Change::Keep, alternate };
+    tasks(caller, begin, EnsureActiveOwner { handle: handle("h"), pod: pod("y") })
+}
+
+/// The machine's pod `x` goes, while another may take over.
+fn x_leaves(caller: Caller) -> Task {
+    let leave = || Change::Leave(pod("x"));
+    task(caller, SetOwnerAttributes { handle: handle("h"), active: leave(), alternate: leave() })
+}
+
+/// The last pod of a machine that is deleted goes.
+fn x_is_the_last(caller: Caller) -> Task {
+    task(caller, ReleaseUnowned { handle: handle("h"), pod: pod("x") })
+}
+
+/// The names of the pods that own the handle's address now and next.
+fn owners(world: &World) -> Vec<(String, String)> {
+    let name = |owner: &ipam::OwnerAttributes| owner.get("pod").cloned().unwrap_or_default();
+    let blocks = world.blocks();
+    let all = blocks.iter().flat_map(|block| {
+        ipam::block::ordinals_of(block, "h").into_iter().filter_map(|ordinal| block.attribute(ordinal))
+    });
+    all.map(|attribute| (name(&attribute.owner), name(&attribute.alternate_owner))).collect()
+}
+
+fn owned_by(active: &str, alternate: &str) -> Vec<(String, String)> {
+    vec![(active.to_string(), alternate.to_string())]
+}
+
+/// A machine's address keeps an owner, or goes, and no owner that was answered is lost.
+#[test]
+fn owners_in_every_order() {
+    type Row = (&'static str, [Start; 2], fn(&World, [bool; 2]));
+    let rows: [Row; 4] = [
+        ("a machine moves, and its former pod goes", [move_to_y, x_leaves], |w, answers| {
+            assert_eq!((owners(w), answers), (owned_by("y", ""), [true, true]));
+        }),
+        ("a machine moves, and is deleted", [move_to_y, x_is_the_last], |w, [moved, released]| {
+            assert!(released);
+            // Whoever comes first decides.
+            assert_eq!(owners(w), if moved { owned_by("y", "x") } else { vec![] });
+        }),
+        ("a machine moves beside an ADD", [move_to_y, add_other], |w, answers| {
+            assert_eq!((owners(w), answers), (owned_by("y", "x"), [true, true]));
+            assigned(w, 2);
+        }),
+        ("a machine moves while what was seen is released", [move_to_y, del_seen], |w, _| assigned(w, 0)),
+    ];
+    for (name, starts, check) in rows {
+        let prepare: fn(&World) = |w| w.assign(of_pod_x("10.0.0.1")).unwrap();
+        let explored = explore(3, prepare, starts, check);
         assert!(explored > 30, "{name}: {explored}");
     }
 }

@@ -232,6 +232,22 @@ impl Asks for ReleaseByHandle {
     }
 }
 
+impl Asks for ipam::ReleaseUnowned {
+    type Planner = ipam::ReleaseUnownedPlanner;
+    fn request(&self) -> Request {
+        Request::ReleaseHandles(vec![self.handle.clone()])
+    }
+    fn planner(self) -> Self::Planner {
+        ipam::ReleaseUnowned::planner(self)
+    }
+    fn answer(result: &Result<AnswerOf<Self>, RunError<ErrorOf<Self>>>) -> Answer {
+        match result {
+            Ok(Some(HandleRelease::Partly(..))) | Err(_) => Answer::Failed,
+            Ok(_) => Answer::Done,
+        }
+    }
+}
+
 /// Requests that take no address and free none.
 macro_rules! asks_nothing {
     ($($request:ident by $planner:ident),* $(,)?) => {$(

@@ -10,6 +10,7 @@ use ipam::{
     AutoAssign, ClaimAffinity, EnsureBlock, ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps,
     RemoveHost, RunError, Which,
 };
+use ipam::{Change, EnsureActiveOwner, PodName, SetOwnerAttributes};
 use ipam::{CollectCooldowns, IdleBlock, IpsByHandle, ReleaseIdleBlocks};
 use store::{Depth, Effects, ReadSet, Scope, Store};
 
@@ -35,6 +36,7 @@ pub(super) enum Op {
     Pool { disabled: bool },
     Wait(u64),
     Vm { host: &'static str },
+    Move { pod: &'static str },
     Label { host: &'static str, no: bool },
     Cooldown(i64),
     Dual { host: &'static str, id: String },
@@ -129,8 +131,7 @@ pub(super) async fn perform(op: Op, sim: Sim, clock: Clock, book: Arc<Mutex<Book
         }
         Op::DelSeen(id) => {
             book.lock().unwrap().given_up.insert(id.clone());
-            let seen = IpsByHandle::new(handle(&id)).planner();
-            let Ok(Some(seen)) = ipam::run(&sim, &clock, seen, WITHIN).await else { return };
+            let Ok(Some(seen)) = run(&sim, &clock, IpsByHandle::new(handle(&id))).await else { return };
             sim.log(format!("SEEN {id} {seen:?}"));
             give_way().await;
             let only = ReleaseByHandle::new(Vec::new(), None).only(handle(&id), seen.assignments());
@@ -243,6 +244,11 @@ pub(super) async fn perform(op: Op, sim: Sim, clock: Clock, book: Arc<Mutex<Book
                 Err(error) => note(format!("vm: {error}")),
             }
         }
+        Op::Move { pod } => {
+            if let Err(error) = move_to(&sim, &clock, pod).await {
+                sim.log(format!("MOVE {error}"));
+            }
+        }
         Op::Label { host, no } => {
             give_way().await;
             world.node(host, if no { &[("no", "")] } else { &[] });
@@ -292,6 +298,21 @@ pub(super) async fn perform(op: Op, sim: Sim, clock: Clock, book: Arc<Mutex<Book
         }
     }
     sim.log(format!("END {op:?}"));
+}
+
+/// Moves the machine to a pod: it becomes the alternate owner of the machine's addresses, and then the active
+/// one, unless another pod has become the alternate owner meanwhile. In the end it may leave again.
+async fn move_to(sim: &Sim, clock: &Clock, name: &str) -> Result<(), String> {
+    let pod = PodName { namespace: "default".to_string(), name: name.to_string() };
+    let owner = [("namespace", "default"), ("pod", name)].map(|(k, v)| (k.to_string(), v.to_string()));
+    let set = |active, alternate| SetOwnerAttributes { handle: handle("vm"), active, alternate };
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let begin = set(Change::Keep, Change::Set(owner.into()));
+    run(sim, clock, begin).await.map_err(|error| text(&error))?;
+    let end = EnsureActiveOwner { handle: handle("vm"), pod: pod.clone() };
+    run(sim, clock, end).await.map_err(|error| text(&error))?;
+    let leave = set(Change::Leave(pod.clone()), Change::Leave(pod));
+    run(sim, clock, leave).await.map(drop).map_err(|error| text(&error))
 }
 
 /// Ends the cooldowns that are over, and gives back the host's blocks that are empty now.

@@ -119,6 +119,7 @@ pub(super) fn simulate(seed: u64, config: Config) -> Result<Stats, String> {
             let host = HOSTS[rng.below(span) as usize];
             let calico = config.calico && rng.chance(500);
             let op = match rng.below(if config.more { 20 } else { 12 }) {
+                12 if rng.chance(400) => Op::Move { pod: host },
                 12 => Op::Vm { host },
                 13 => Op::Label { host, no: rng.chance(500) },
                 14 => Op::Cooldown([0, 0, 1, 40][rng.below(4) as usize]),
@@ -133,6 +134,7 @@ pub(super) fn simulate(seed: u64, config: Config) -> Result<Stats, String> {
                     Op::Tunnel { host, id }
                 }
                 17 => Op::Upkeep { host },
+                19 if config.dels && rng.chance(250) => Op::DelSeen("vm".to_string()),
                 19 if !all_ids.is_empty() && config.dels => {
                     Op::DelSeen(all_ids[rng.below(all_ids.len() as u64) as usize].clone())
                 }

@@ -11,7 +11,7 @@ use store::Store;
 use store::testing::{Chances, CommitFault, FaultPlan, Faulty, Stale, Step};
 use tokio::task::JoinSet;
 
-use crate::operations::{Act, Answer, Case, cases, holds, prepared};
+use crate::operations::{Act, Answer, Case, HANDLES, cases, holds, prepared};
 use crate::witness::{Told, Witness};
 use crate::world::*;
 
@@ -118,7 +118,7 @@ fn crashes() {
                     case.name
                 );
             }
-            for id in ["new", "old", "kept"] {
+            for id in HANDLES {
                 world.del(id);
             }
             assert_eq!((world.assigned().len(), world.handles()), (0, 0), "{} after {writes}", case.name);
@@ -240,7 +240,7 @@ fn others_between_the_writes() {
                         assert!(named || error.contains("the handle was released"), "{text}");
                     }
                 }
-                for id in ["new", "old", "kept", "other"] {
+                for id in HANDLES.into_iter().chain(["other"]) {
                     world.del(id);
                 }
                 assert_eq!((world.assigned().len(), world.handles()), (0, 0), "{text}");

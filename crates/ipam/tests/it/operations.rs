@@ -19,6 +19,9 @@ use crate::world::*;
 #[path = "operations/upkeep.rs"]
 pub mod upkeep;
 
+/// The handles of all cases.
+pub const HANDLES: [&str; 4] = ["new", "old", "kept", upkeep::TUNNEL];
+
 /// The answer to a request: the addresses that its handle has now, or the error.
 pub type Answer = Result<BTreeSet<IpAddr>, String>;
 
@@ -116,6 +119,8 @@ impl Act {
             Act::Named(request) => Request::Named(request.clone()),
             Act::ReleaseIps(ips) => Request::ReleaseIps(ips.clone()),
             Act::ReleaseHandle(id) | Act::ReleaseSeen(id) => Request::ReleaseHandles(vec![handle(id)]),
+            // Of the sequence only what was answered is looked at.
+            Act::Upkeep(upkeep::Act::Tunnel) => Request::Foreign(handle(upkeep::TUNNEL)),
             Act::ReleaseAffinities(_)
             | Act::RemoveHost(_)
             | Act::Claim(_)
@@ -127,7 +132,9 @@ impl Act {
 
     /// Its answer as a history knows it.
     pub fn ended(&self, answer: &Answer) -> invariants::Answer {
+        let is_tunnel = matches!(self, Act::Upkeep(upkeep::Act::Tunnel));
         match answer {
+            Ok(addresses) if is_tunnel => invariants::Answer::Holds(addresses.clone()),
             Ok(_) if self.is_release() || self.is_claim() => invariants::Answer::Done,
             Ok(addresses) => invariants::Answer::Holds(addresses.clone()),
             Err(_) => invariants::Answer::Failed,

@@ -8,7 +8,7 @@ use ipam::{ReleaseAffinities, ReleaseByHandle, Which, run};
 use store::testing::{CommitFault, FaultPlan, Step};
 
 use crate::cluster::{Cluster, cluster};
-use crate::operations::{Answer, Case, cases, prepared};
+use crate::operations::{Answer, Case, HANDLES, cases, prepared};
 use crate::world::{WITHIN, World, cidr, handle};
 
 /// Batches as the store applies them, which is write by write; where a fault strikes the wrapper does the
@@ -84,8 +84,7 @@ fn crashes() {
                 assert!(held <= usize::from(case.name == "a release by address"), "{what}");
             }
             cluster.block_on(async {
-                let release =
-                    ReleaseByHandle::new(["new", "old", "kept"].map(handle).to_vec(), None).planner();
+                let release = ReleaseByHandle::new(HANDLES.map(handle).to_vec(), None).planner();
                 run(&caller, &found.clock, release, WITHIN).await.unwrap();
                 for all in ["10.0.0.0/8", "fd00::/8"] {
                     let release =

@@ -1,7 +1,13 @@
 //! What is done for a cluster, and not for a pod.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use api::Use;
-use ipam::{AutoAssign, CollectCooldowns, IdleBlock, ReleaseIdleBlocks, Which};
+use ipam::{
+    AutoAssign, CollectCooldowns, FindTunnel, IdleBlock, ReleaseIdleBlocks, Tunnel, Which, assign_tunnel,
+};
+use serde_json::json;
 use store::testing::Faulty;
 use store::{Depth, ReadSet, Scope, Store};
 
@@ -13,7 +19,12 @@ pub enum Act {
     Collect(&'static [&'static str]),
     /// The blocks of host `a` that are empty when it begins.
     ReleaseIdle,
+    /// The address of host `a` for IP in IP: a sequence of operations.
+    Tunnel,
 }
+
+/// The handle of that address.
+pub const TUNNEL: &str = "ipip-tunnel-addr-a";
 
 impl Act {
     /// Runs the operation.
@@ -35,8 +46,36 @@ impl Act {
                 let answer = go(store, clock, request.planner()).await?;
                 Ok(answer.released.iter().map(|block| block.cidr().first()).collect())
             }
+            Act::Tunnel => {
+                let request = FindTunnel { node: "a".to_string(), tunnel: Tunnel::Ipip, recorded: None };
+                let answer = assign_tunnel(store, clock, request, WITHIN).await;
+                answer.map(|addr| addr.into_iter().collect()).map_err(|error| error.to_string())
+            }
         }
     }
+}
+
+/// Beside a pod, host `a` has an address in the pool of all tests, which is that of tunnels no longer, and
+/// could have one in another.
+fn other_tunnels(world: &World) {
+    world.add("a", "kept");
+    let owner = Tunnel::Ipip.attributes("a");
+    let had = AutoAssign { attributes: owner, intended_use: Use::Tunnel, ..request("a", TUNNEL, 1, 0) };
+    world.auto(had);
+    tunnels(world);
+}
+
+/// Host `a` could have an address for its tunnel.
+fn tunnels(world: &World) {
+    world.pool_with("tunnels", json!({"cidr": "10.2.0.0/28", "blockSize": 30, "ipipMode": "Always"}));
+}
+
+/// Whether host `a` holds the address in the answer, and counts it, and no other.
+fn has_tunnel(world: &World, answer: &BTreeSet<IpAddr>) -> bool {
+    let held = world.assigned().into_iter().filter(|(_, id)| id == TUNNEL);
+    let held: BTreeSet<IpAddr> = held.map(|(addr, _)| addr).collect();
+    let counted: u32 = world.handle(TUNNEL).map_or(0, |handle| handle.blocks.values().sum());
+    counted == 1 && held == *answer && held.iter().all(|addr| cidr("10.2.0.0/28").contains(*addr))
 }
 
 /// Host `a` has a block with an address that has cooled down, and was the owner of another.
@@ -78,6 +117,18 @@ pub fn cases() -> Vec<Case> {
             },
             act: super::Act::Assign(AutoAssign { intended_use: Use::Tunnel, ..request("a", "new", 1, 0) }),
             is_done: super::wants(1),
+        },
+        Case {
+            name: "a tunnel that has no address yet",
+            prepare: tunnels,
+            act: super::Act::Upkeep(Act::Tunnel),
+            is_done: has_tunnel,
+        },
+        Case {
+            name: "a tunnel whose address does not fit any more",
+            prepare: other_tunnels,
+            act: super::Act::Upkeep(Act::Tunnel),
+            is_done: has_tunnel,
         },
         Case {
             name: "idle blocks",

@@ -5,11 +5,11 @@ mod objects;
 
 use std::net::IpAddr;
 
-use api::Family;
 use api::ipam_config::Persistence;
+use api::{Family, HandleId};
 use cni::CniError;
 use cni::log::Level;
-use ipam::{Change, HandleRelease, ReleaseUnowned, SetOwnerAttributes};
+use ipam::{Change, HandleRelease, IpsByHandle, ReleaseUnowned, SetOwnerAttributes};
 use store::Store;
 
 pub use machine::{Left, Machine};
@@ -64,8 +64,15 @@ pub async fn add(
                 )));
             }
             None => {
-                let first = Recipient { handle: Some(handle), attributes, most: Some(1) };
-                return Ok((assign::assign(request, namespace, first, deadline).await?, Routes::Each));
+                let (to, attributes) = (Some(handle.clone()), attributes.clone());
+                let first = Recipient { handle: to, attributes, most: Some(1) };
+                match assign::assign(request, namespace, first, deadline).await {
+                    Ok(given) => return Ok((given, Routes::Each)),
+                    // Another pod of the machine has counted or taken an address meanwhile. If it took one,
+                    // that is the machine's.
+                    Err(_) if is_there(request, handle.clone(), deadline).await => {}
+                    Err(error) => return Err(error),
+                }
             }
             // The machine has a handle but no addresses. An earlier request was interrupted after it had
             // counted an address in the handle. The count is corrected; otherwise a machine that may have
@@ -83,6 +90,12 @@ pub async fn add(
     Err(CniError::internal(format!(
         "the addresses of handle {handle} are assigned and released faster than they can be looked at"
     )))
+}
+
+/// Whether the machine has a handle now. What cannot be told is no: the caller has an error to report.
+async fn is_there(request: &Request<'_, impl Store>, handle: HandleId, deadline: Deadline) -> bool {
+    let held = request.run(IpsByHandle::new(handle).planner(), deadline).await;
+    held.is_ok_and(|held| held.is_some())
 }
 
 fn given_of_machine(mut held: Vec<IpAddr>, machine: &Machine) -> (Vec<ResultAddress>, Routes) {
@@ -135,3 +148,7 @@ pub async fn leave(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "add_tests.rs"]
+mod tests;

@@ -2,18 +2,18 @@
 
 use std::net::IpAddr;
 
-use api::{Cidr, Kind, Owner, Resource};
-use ipam::Which;
+use api::{Cidr, Kind, Resource};
+use ipam::RemoveHost;
 use store::{Depth, Effects, ReadSet, Scope, Store};
 
 use crate::client::{Client, resource_in};
 use crate::error::{Error, Identifier};
 
 impl<S: Store, E: Effects> Client<'_, S, E> {
-    /// Releases the addresses of the node's workloads and tunnels, deletes its WorkloadEndpoints, releases
-    /// its blocks, deletes the resources that go with a node or are named after one (its BGPPeers and
-    /// BGPConfiguration), and then deletes the node. All of this is done even if the node itself is gone
-    /// already. A wrong revision is found before anything is changed.
+    /// Releases the addresses of the node's workloads and tunnels, deletes its WorkloadEndpoints, removes the
+    /// host from the allocator's data, deletes the resources that go with a node or are named after one (its
+    /// BGPPeers and BGPConfiguration), and then deletes the node. All of this is done even if the node itself
+    /// is gone already. A wrong revision is found before anything is changed.
     ///
     /// Unlike Calico, IPv6 tunnel addresses are released as well.
     pub(crate) async fn delete_node(&self, id: &Identifier, wanted: Option<&str>) -> Result<Resource, Error> {
@@ -39,7 +39,7 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
             self.delete_if_there(&Identifier::of(endpoint)).await?;
         }
         if !id.name.is_empty() {
-            self.release_affinities(Which::Owner(Owner::Host(id.name.clone()))).await?;
+            self.release_all(RemoveHost { host: id.name.clone() }.planner()).await?;
         }
         // Collected first: an iterator with these closures could not be moved to another thread.
         let rest: Vec<&Resource> = going().flat_map(all).collect();

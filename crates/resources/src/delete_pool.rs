@@ -9,7 +9,7 @@
 
 use api::defaults::on_write;
 use api::{BlockCidr, Cidr, Key, Kind, Owner, Resource, Value};
-use ipam::{ReleaseAffinities, Which};
+use ipam::{Planner, ReleaseAffinities, ReleasedAffinities, Which};
 use store::{Batch, Depth, Effects, Expect, ReadSet, Scope, Store, View};
 
 use crate::client::{Client, Committed, TRIES, resource_in};
@@ -106,7 +106,8 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
                 return Ok(());
             }
             for (owner, block) in affinities {
-                self.release_affinities(Which::One(owner, block)).await?;
+                let which = Which::One(owner, block);
+                self.release_all(ReleaseAffinities { which, must_be_empty: false }.planner()).await?;
             }
         }
         let Some((owner, block)) = left else { return Ok(()) };
@@ -117,12 +118,14 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         )))
     }
 
-    /// Releases affinities until none is left.
-    pub(crate) async fn release_affinities(&self, which: Which) -> Result<(), Error> {
+    /// Runs a release of affinities until none is left.
+    pub(crate) async fn release_all<P>(&self, planner: P) -> Result<(), Error>
+    where
+        P: Planner<Answer = ReleasedAffinities> + Clone,
+        P::Error: std::fmt::Display,
+    {
         loop {
-            let planner = ReleaseAffinities { which: which.clone(), must_be_empty: false }.planner();
-            let released = ipam::run(self.store, self.effects, planner, self.within).await;
-            match released {
+            match ipam::run(self.store, self.effects, planner.clone(), self.within).await {
                 Ok(answer) if answer.more => {}
                 Ok(_) => return Ok(()),
                 Err(error) => return Err(Error::Release(error.to_string())),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use api::{Kind, Resource};
+use api::{Key, Kind, Resource, Value};
 use resources::Identifier;
 use serde_json::json;
 use store::{Batch, Expect, MemoryStore, Store};
@@ -42,7 +42,15 @@ fn a_node_takes_along_what_is_its_own() {
     run(client.create(&resource(Kind::BGPPeer, "one", peer("n1")))).unwrap();
     run(client.create(&resource(Kind::BGPPeer, "two", peer("n2")))).unwrap();
 
+    // Old clusters have a record of each host.
+    for host in ["n1", "n2"] {
+        store.put(Key::IpamHost(host.to_string()), Value::IpamHost);
+    }
+
     run(client.delete(&id(Kind::Node, "n1"), None)).unwrap();
+    let hosts: Vec<Key> = store.records().iter().map(|record| record.key.clone()).collect();
+    let is_host = |key: &&Key| matches!(key, Key::IpamHost(_));
+    assert_eq!(hosts.iter().filter(is_host).collect::<Vec<_>>(), [&Key::IpamHost("n2".to_string())]);
     let left = allocation_keys(&store);
     assert!(left.iter().all(|key| !key.contains("n1") && !key.ends_with("w1")), "{left:?}");
     assert!(left.iter().any(|key| key.ends_with("/handle/w2")), "{left:?}");

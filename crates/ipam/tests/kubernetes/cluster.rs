@@ -14,6 +14,7 @@ use store::testing::{FaultPlan, Faulty};
 use store::{Batch, Depth, Expect, ReadSet, Scope, Store};
 use tokio::runtime::Runtime;
 
+use crate::real::Place;
 use crate::world::{WITHIN, World};
 
 static SERVER: OnceLock<KubeServer> = OnceLock::new();
@@ -75,18 +76,24 @@ fn start() -> KubeServer {
     server
 }
 
-impl Cluster {
+impl Place for Cluster {
+    type Store = KubeStore;
+
+    fn sound(&self) -> FaultPlan {
+        FaultPlan { guards: false, ..FaultPlan::default() }
+    }
+
     /// A caller that meets the faults of a plan.
-    pub fn caller(&self, plan: FaultPlan) -> Faulty<KubeStore> {
+    fn caller(&self, plan: FaultPlan) -> Faulty<KubeStore> {
         self.base.another(plan)
     }
 
-    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+    fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }
 
     /// Makes the server hold the records of a world and no others, except for the nodes, which stay.
-    pub fn load(&self, world: &World) {
+    fn load(&self, world: &World) {
         let mut erase = Batch::new();
         for record in self.records() {
             erase.delete(record.key.clone(), Expect::Revision(record.revision.clone()));
@@ -102,7 +109,7 @@ impl Cluster {
     }
 
     /// The records that the server holds now, with the clock and the nodes of a world.
-    pub fn unload(&self, world: &World) -> World {
+    fn unload(&self, world: &World) -> World {
         let found = World { clock: world.clock.clone(), ..World::new() };
         let nodes = world.store.records();
         for record in self.records().iter().chain(nodes.iter().filter(|record| is_node(&record.key))) {
@@ -110,7 +117,9 @@ impl Cluster {
         }
         found
     }
+}
 
+impl Cluster {
     fn records(&self) -> Vec<Arc<Record>> {
         let set = ReadSet::new()
             .scope(Scope::kind(Kind::IPPool), Depth::Full)

@@ -6,6 +6,8 @@
 #[allow(dead_code, reason = "the other tests need more of it")]
 #[path = "../it/operations.rs"]
 mod operations;
+#[path = "../it/real.rs"]
+mod real;
 #[allow(dead_code, reason = "the other tests need more of it")]
 #[path = "../it/world.rs"]
 mod world;

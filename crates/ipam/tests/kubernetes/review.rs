@@ -10,6 +10,7 @@ use ipam::run;
 use store::testing::FaultPlan;
 
 use crate::cluster::cluster;
+use crate::real::Place;
 use crate::world::{WITHIN, full_pool, request};
 
 #[test]

@@ -97,7 +97,12 @@ fn stored_data_that_calico_breaks_on() {
     let nested = STORED.replace("10.0.0.0/30", "10.0.0.0/31").replace("[0,null,null,null]", "[0,null]");
     twice.0.insert(BLOCK.replace("-30", "-31"), nested.replace("[1,2,3]", "[1]"));
     let found = texts(&lines(got("load-a", "10.0.0.0")), &twice);
-    assert!(found.contains("10.0.0.0 is stored twice"), "{found}");
+    assert!(found.contains("10.0.0.0 is also held in block 10.0.0.0/30"), "{found}");
+    let mut two = sound();
+    let text = STORED.replace("[0,null", "[0,0").replace("[1,2,3]", "[2,3]").replace(":8}", r#":8,"1":8}"#);
+    two.0.insert(BLOCK.into(), text);
+    let found = texts(&lines(got("load-a", "10.0.0.0")), &two);
+    assert!(found.contains("counts 1 addresses of block 10.0.0.0/30, which holds 2"), "{found}");
 }
 
 /// A block without an affinity is a fault, unless a claim may have been interrupted. A second such block is

@@ -304,10 +304,11 @@ pub(super) fn report(
     let (good, left, refused) = count(outcomes);
     set.tell_left_alone(context, outcomes)?;
     if refused == 0 {
-        return Ok(match (good, left) {
+        match (good, left) {
             (0, 1..) => writeln!(context.stdout, "Nothing {done}: {left} {noun}resource(s) left alone")?,
             _ => writeln!(context.stdout, "Successfully {done} {good} {noun}resource(s)")?,
-        });
+        }
+        return Ok(());
     }
     let errors = errors(outcomes);
     let shown: Vec<String> =

@@ -65,10 +65,8 @@ fn scalars_without_quotes_are_warned_of() {
     for written in ["0", "true", "'010'", "\"yes\"", "a1"] {
         world.good_with("apply -f -", &node(&format!("{{rack: {written}}}")));
     }
-    let list = format!(
-        "apiVersion: projectcalico.org/v3\nkind: NodeList\nitems:\n- metadata: {{name: n, labels: {{rack: 012}}}}\n"
-    );
-    let ran = world.run_with("apply -f -", &list);
+    let list = "apiVersion: projectcalico.org/v3\nkind: NodeList\nitems:\n- metadata: {name: node-1, labels: {rack: 012}}\n";
+    let ran = world.run_with("apply -f -", list);
     assert!(ran.stderr.contains("line 4: metadata.labels.rack: 012 without quotes"), "{ran:?}");
 }
 

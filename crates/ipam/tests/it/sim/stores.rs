@@ -9,8 +9,8 @@ use std::time::Duration;
 use api::Key;
 use ipam::invariants::RequestId;
 use store::{
-    Batch, Expect, MemoryStore, Op as StoreOp, Outcome, ReadSet, Refusal, Report, Scope, Store, StoreError,
-    View, Write,
+    Batch, Expect, Guard, MemoryStore, Op as StoreOp, Outcome, ReadSet, Refusal, Report, Scope, Store,
+    StoreError, View, Write,
 };
 
 use crate::witness::Witness;
@@ -39,11 +39,17 @@ pub(super) enum Mode {
     Etcd,
 }
 
+/// A transaction that arrives later: what it compares must still be so then.
+pub(super) struct LateTransaction {
+    guards: Vec<Guard>,
+    writes: Vec<Write>,
+}
+
 pub(super) struct Shared {
     pub rng: Rng,
     /// Writes that arrive later, each with the request whose it is.
     pub late: Vec<(RequestId, Write)>,
-    pub late_transactions: Vec<(RequestId, Vec<Write>)>,
+    pub late_transactions: Vec<(RequestId, LateTransaction)>,
     pub log: Vec<String>,
 }
 
@@ -111,14 +117,19 @@ impl Sim {
         self.log(format!("{text} {word}"));
         outcome
     }
-    pub fn land(&self, by: RequestId, writes: Vec<Write>) {
+    pub fn land(&self, by: RequestId, LateTransaction { guards, writes }: LateTransaction) {
         let records = self.mem.records();
         let at = |key: &Key| records.iter().find(|r| r.key == *key).map(|r| r.revision.clone());
-        let holds = writes.iter().all(|w| match &w.expect {
-            Expect::Absent => at(&w.key).is_none(),
-            Expect::Revision(r) => at(&w.key).as_ref() == Some(r),
-            Expect::AsLeftBy(_) => false,
+        let is_guarded = guards.iter().all(|guard| {
+            let Guard::Record { key, revision } = guard else { panic!("{guard:?}") };
+            at(key) == *revision
         });
+        let holds = is_guarded
+            && writes.iter().all(|w| match &w.expect {
+                Expect::Absent => at(&w.key).is_none(),
+                Expect::Revision(r) => at(&w.key).as_ref() == Some(r),
+                Expect::AsLeftBy(_) => false,
+            });
         self.log(format!("late txn lands: {holds}"));
         if holds {
             for write in writes {
@@ -175,12 +186,11 @@ impl Sim {
             give_way().await;
             let records = self.mem.records();
             let at = |key: &Key| records.iter().find(|r| r.key == *key).map(|r| r.revision.clone());
-            if std::mem::take(&mut first) {
-                for (index, guard) in batch.guards.iter().enumerate() {
-                    let store::Guard::Record { key, revision } = guard else { panic!("{guard:?}") };
-                    if at(key) != *revision {
-                        return Report { outcomes, broken_guard: Some(index) };
-                    }
+            let guards = if std::mem::take(&mut first) { batch.guards.as_slice() } else { &[] };
+            for (index, guard) in guards.iter().enumerate() {
+                let Guard::Record { key, revision } = guard else { panic!("{guard:?}") };
+                if at(key) != *revision {
+                    return Report { outcomes, broken_guard: Some(index) };
                 }
             }
             let mut writes = Vec::new();
@@ -204,9 +214,10 @@ impl Sim {
             let lands = !lost || self.chance(330);
             if lost && !lands && self.chance(500) {
                 // The whole transaction may land later, if it still can then.
-                let all = writes.iter().map(|(w, _)| w.clone()).collect();
+                let writes = writes.iter().map(|(w, _)| w.clone()).collect();
+                let late = LateTransaction { guards: guards.to_vec(), writes };
                 self.log("txn late".to_string());
-                self.shared.lock().unwrap().late_transactions.push((self.request, all));
+                self.shared.lock().unwrap().late_transactions.push((self.request, late));
             }
             for (write, indexes) in writes {
                 let mut outcome = Outcome::Unknown("lost".into());

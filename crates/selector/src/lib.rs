@@ -21,12 +21,14 @@ mod node;
 mod parser;
 mod print;
 mod restrictions;
+mod unmet;
 
 use alloc::{
     borrow::ToOwned,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     string::{String, ToString},
     sync::Arc,
+    vec::Vec,
 };
 use core::{fmt, hash, str::FromStr};
 
@@ -38,6 +40,7 @@ pub use labels::Labels;
 pub use lexer::MAX_LABEL_LENGTH;
 pub use parser::{MAX_DEPTH, MAX_LENGTH};
 pub use restrictions::Restriction;
+pub use unmet::{LabelChanges, Unmet};
 
 use node::Node;
 
@@ -71,6 +74,28 @@ impl Selector {
     /// Tells whether `labels` satisfy this selector. Does not allocate.
     pub fn matches<L: Labels + ?Sized>(&self, labels: &L) -> bool {
         self.0.root.matches(labels)
+    }
+
+    /// The terms that keep `labels` from satisfying this selector, in the selector's order; empty where the
+    /// labels satisfy it. Of terms joined by `||`, each one alone would help; of all others, all are needed.
+    pub fn unmet<L: Labels + ?Sized>(&self, labels: &L) -> Vec<Unmet> {
+        let mut unmet = Vec::new();
+        self.0.root.unmet(labels, &mut unmet);
+        unmet
+    }
+
+    /// A few changes of labels after which `labels` satisfy this selector; `None` where none was found.
+    pub fn changes_for<L: Labels + ?Sized>(&self, labels: &L) -> Option<LabelChanges> {
+        let changes = self.0.root.changes_for(true, &labels)?;
+        let changed = unmet::Changed { before: &labels, changes: &changes };
+        self.matches(&changed).then_some(changes)
+    }
+
+    /// The names of the labels that this selector tests.
+    pub fn label_names(&self) -> BTreeSet<&str> {
+        let mut names = BTreeSet::new();
+        self.0.root.add_label_names(&mut names);
+        names
     }
 
     /// Tells whether this is `all()` itself. Other expressions may match everything too.

@@ -63,7 +63,7 @@ impl Node {
         matches!(self, Node::Global) || self.operands().iter().any(Node::has_global)
     }
 
-    fn operands(&self) -> &[Node] {
+    pub(crate) fn operands(&self) -> &[Node] {
         match self {
             Node::Not(operand) => core::slice::from_ref(operand),
             Node::And(operands) | Node::Or(operands) => operands,

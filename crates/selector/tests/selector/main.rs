@@ -8,3 +8,4 @@ mod naive;
 mod properties;
 mod reference_page;
 mod restrictions;
+mod unmet;

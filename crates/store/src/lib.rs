@@ -9,6 +9,7 @@ pub mod any;
 pub mod batch;
 #[cfg(any(feature = "etcd", feature = "kubernetes"))]
 mod cause;
+pub mod dry_run;
 pub mod effects;
 pub mod error;
 #[cfg(feature = "etcd")]
@@ -37,6 +38,7 @@ pub mod watch;
 #[cfg(any(feature = "etcd", feature = "kubernetes", feature = "memory", feature = "sqlite"))]
 pub use any::AnyStore;
 pub use batch::{Batch, Current, Expect, Guard, Op, Operation, Outcome, Report, Transaction, Write};
+pub use dry_run::{DryRun, Effect, Foreseen};
 pub use effects::{Effects, Met, Observer};
 pub use error::{Refusal, StoreError, WatchError};
 #[cfg(feature = "memory")]

@@ -6,6 +6,7 @@
 pub mod affinity;
 pub mod block;
 mod config;
+pub mod explain;
 pub mod handle;
 pub mod invariants;
 pub mod plan;

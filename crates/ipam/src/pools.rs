@@ -199,7 +199,11 @@ fn enabled_with_verdicts<'a>(view: &'a View, family: Family, sink: &impl Sink) -
         match resource.as_pool() {
             Ok(pool) if pool.family() != family => {}
             Ok(pool) if pool.is_enabled() => enabled.push(pool),
-            Ok(pool) => verdict::of_pool(sink, pool, || PoolVerdict::Disabled),
+            Ok(pool) => verdict::of_pool(sink, pool, || match pool.as_ref() {
+                Pool { disabled: true, .. } => PoolVerdict::Disabled,
+                Pool { deleting: true, .. } => PoolVerdict::Terminating,
+                _ => PoolVerdict::Unallocatable,
+            }),
             Err(error) => sink.tell(|| Verdict::Pool {
                 name: resource.name().to_string(),
                 verdict: PoolVerdict::Unreadable(error.clone()),

@@ -43,6 +43,10 @@ pub enum PoolVerdict {
     Unreadable(PoolError),
     /// The pool is disabled.
     Disabled,
+    /// The pool is being deleted.
+    Terminating,
+    /// A controller has found that no address can be allocated from the pool.
+    Unallocatable,
     /// The request names other pools.
     NotNamed,
     /// Only requests that name the pool get addresses from it (`assignmentMode: Manual`).
@@ -125,6 +129,8 @@ impl fmt::Display for PoolVerdict {
             PoolVerdict::Chosen => f.write_str("it is taken from"),
             PoolVerdict::Unreadable(error) => write!(f, "it cannot be read: {error}"),
             PoolVerdict::Disabled => f.write_str("it is disabled"),
+            PoolVerdict::Terminating => f.write_str("it is being deleted"),
+            PoolVerdict::Unallocatable => f.write_str("its status says that it is not allocatable"),
             PoolVerdict::NotNamed => f.write_str("the request names other pools"),
             PoolVerdict::Manual => {
                 f.write_str("its assignmentMode is Manual, and the request does not name it")

@@ -10,6 +10,7 @@
 mod beside_calico;
 mod damage;
 mod errors;
+mod explain;
 mod help;
 mod hostile;
 mod input;

@@ -2,6 +2,7 @@
 
 mod check;
 mod configure;
+mod explain;
 mod release;
 mod show;
 mod split;
@@ -21,6 +22,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Show(show::Args),
+    Explain(explain::Args),
     Release(release::Args),
     Configure(configure::Args),
     Check(check::Args),
@@ -30,6 +32,7 @@ enum Command {
 pub(super) fn run(args: Args, context: &mut Context<'_>) -> Result<(), Failure> {
     match args.command {
         Command::Show(args) => show::run(&args, context),
+        Command::Explain(args) => explain::run(&args, context),
         Command::Release(args) => release::run(&args, context),
         Command::Configure(args) => configure::run(&args, context),
         Command::Check(args) => check::run(&args),

@@ -8,6 +8,7 @@
 
 mod copy;
 mod errors;
+mod explain;
 mod fixture;
 mod kinds;
 mod pools;

@@ -104,6 +104,11 @@ impl User {
         self.dir.path().join(name).display().to_string()
     }
 
+    /// The environment that leads to the server.
+    pub fn environment(&self) -> setup::Environment {
+        self.variables.iter().cloned().collect()
+    }
+
     /// Writes a file. Gives its path.
     pub fn file(&self, name: &str, text: &str) -> String {
         std::fs::write(self.path(name), text).unwrap();

@@ -8,6 +8,7 @@
 
 mod begins;
 mod errors;
+mod explain;
 mod fixture;
 mod goaway;
 mod kinds;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use api::{Family, HandleId, Kind, Use};
-use ipam::{AssignIp, AutoAssign, AutoAssignError, AutoAssigned, Planner};
+use ipam::{AssignIp, AutoAssign, AutoAssignError, AutoAssigned, Planner, RunError};
 use store::{Depth, ReadSet, Scope, Store, View};
 
 use api::fault::short;
@@ -14,6 +14,7 @@ use golang::strconv::quote;
 
 use crate::namespace::Namespace;
 use crate::pools;
+use crate::refusal;
 use crate::request::{Deadline, Request};
 use crate::result::ResultAddress;
 use crate::unlabelled;
@@ -61,7 +62,13 @@ async fn explicit(
     }
     .planner();
     unlabelled::label(request, deadline).await?;
-    request.run(planner, deadline).await?;
+    match ipam::run(&request.store, &request.site.clock, planner, deadline.left()).await {
+        Ok(()) => {}
+        Err(RunError::Plan(error)) => {
+            return Err(refusal::of_address(CniError::internal(error), request, addr, deadline).await);
+        }
+        Err(error) => return Err(CniError::internal(error)),
+    }
     Ok(vec![ResultAddress { addr, prefix: Family::of(addr).bits() }])
 }
 
@@ -89,9 +96,9 @@ async fn automatic(
     if v4 + v6 == 0 {
         return Ok(Vec::new());
     }
-    let assigned = request.run_from(view, wanted.planner(), deadline).await?;
-    if let Some(error) = shortage(&assigned, request.is_on_kubernetes()) {
-        return Err(error);
+    let assigned = request.run_from(view, wanted.clone().planner(), deadline).await?;
+    if let Some((family, error)) = shortage(&assigned, request.is_on_kubernetes()) {
+        return Err(refusal::explained(error, request, wanted, (family, &assigned), deadline).await);
     }
     let addresses = assigned.v4.addresses.iter().chain(&assigned.v6.addresses);
     Ok(addresses.map(|address| ResultAddress { addr: address.addr, prefix: address.prefix }).collect())
@@ -154,14 +161,16 @@ async fn choose(
     view.map_err(CniError::internal)
 }
 
-/// Why there are fewer addresses than were wanted; `None` if there are enough. If only one family has a
-/// reason, the error is about that family: the addresses of the other were given back because of it.
-fn shortage(assigned: &AutoAssigned, is_on_kubernetes: bool) -> Option<CniError> {
+/// Why there are fewer addresses than were wanted, and of which family; `None` if there are enough. If only
+/// one family has a reason, the error is about that family: the addresses of the other were given back
+/// because of it.
+fn shortage(assigned: &AutoAssigned, is_on_kubernetes: bool) -> Option<(Family, CniError)> {
     if assigned.is_whole() {
         return None;
     }
-    if let Some(error) = Family::BOTH.iter().find_map(|family| assigned.family(*family).error.as_ref()) {
-        return Some(family_error(error, is_on_kubernetes));
+    let failed = |family: Family| Some((family, assigned.family(family).error.as_ref()?));
+    if let Some((family, error)) = Family::BOTH.into_iter().find_map(failed) {
+        return Some((family, family_error(error, is_on_kubernetes)));
     }
     let mut short: Vec<_> = Family::BOTH
         .into_iter()
@@ -169,7 +178,8 @@ fn shortage(assigned: &AutoAssigned, is_on_kubernetes: bool) -> Option<CniError>
         .collect();
     short.sort_by_key(|(family, _)| assigned.family(*family).messages.is_empty());
     let (family, shortage) = short.into_iter().next()?;
-    Some(CniError::internal(format!("failed to request IPv{} addresses: {shortage}", family.number())))
+    let text = format!("failed to request IPv{} addresses: {shortage}", family.number());
+    Some((family, CniError::internal(text)))
 }
 
 /// The error for a family that got nothing. On Kubernetes, Calico's error about a missing node contains the
@@ -197,7 +207,7 @@ mod tests {
     #[test]
     fn the_family_with_a_reason_is_to_blame() {
         let reason = || Verdict::Exhausted(vec!["10.0.0.0/24".parse().unwrap()]);
-        let blame = |v4, v6| shortage(&AutoAssigned { v4, v6 }, false).map(|e| e.msg);
+        let blame = |v4, v6| shortage(&AutoAssigned { v4, v6 }, false).map(|(_, error)| error.msg);
         let text = |n| {
             format!(
                 "failed to request IPv{n} addresses: Assigned 0 out of 1 requested IPv{n} addresses; No IPs available in pools: [10.0.0.0/24]"

@@ -12,6 +12,7 @@ mod del;
 mod identity;
 mod namespace;
 mod pools;
+mod refusal;
 mod request;
 mod result;
 mod unlabelled;

@@ -12,3 +12,4 @@ mod recordings;
 mod refusals;
 mod stories;
 mod strangers;
+mod told;

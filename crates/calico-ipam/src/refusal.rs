@@ -1,0 +1,98 @@
+//! What is said beside Calico's own line when an ADD gets no address: the owner of the pod learns which pools
+//! were his and what would help, the node's log learns the rest.
+
+use std::net::IpAddr;
+
+use api::{Cidr, Family, Key, Kind};
+use cni::CniError;
+use cni::log::Level;
+use ipam::explain::Question;
+use ipam::explain::commands::word;
+use ipam::explain::refusal::{refusal, short};
+use ipam::usage::{self, Allocation};
+use ipam::{AutoAssign, AutoAssigned, Planner};
+use store::{Depth, ReadSet, Scope, Store};
+
+use crate::request::{Deadline, Request};
+
+/// How many bytes of an error reach the pod's events, message and details together.
+const MOST: usize = 512;
+/// How many of them the message may have, where the details need room.
+const MOST_IN_MESSAGE: usize = 256;
+
+/// Adds to the error about a family, of which the request got too few addresses, what would help. The pools are read once more
+/// for it: a request that succeeds pays nothing.
+pub async fn explained(
+    error: CniError,
+    request: &Request<'_, impl Store>,
+    wanted: AutoAssign,
+    (family, answer): (Family, &AutoAssigned),
+    deadline: Deadline,
+) -> CniError {
+    let Ok(view) = request.store.look(&wanted.clone().planner().reads(), deadline.left()).await else {
+        return error;
+    };
+    let is_v6 = family == Family::V6;
+    let (v4, v6) = if is_v6 { (0, 1) } else { (1, 0) };
+    let namespace = request.ask.identity.pod().map(|pod| pod.namespace);
+    let question = Question {
+        request: AutoAssign { v4, v6, ..wanted },
+        namespace,
+        annotation: None,
+        is_on_kubernetes: request.is_on_kubernetes(),
+    };
+    let error = CniError { msg: short(&error.msg, MOST_IN_MESSAGE), ..error };
+    let told = refusal(&view, &question, answer, &command(request, is_v6), MOST - error.msg.len() - BETWEEN);
+    for line in told.for_log {
+        request.log.say(Level::Error, line);
+    }
+    error.with(told.for_owner)
+}
+
+/// What runtimes write between message and details.
+const BETWEEN: usize = "; ".len();
+
+/// The command that says more, for an administrator.
+fn command(request: &Request<'_, impl Store>, is_v6: bool) -> String {
+    let identity = &request.ask.identity;
+    let mut command = format!("more by: calicoctl ipam explain --node {}", word(&identity.node));
+    if let Some(pod) = identity.pod() {
+        command.push_str(&format!(" --namespace {}", word(&pod.namespace)));
+    }
+    if is_v6 {
+        command.push_str(" --family 6");
+    }
+    command
+}
+
+/// Adds to the error of a request for one address what says more. Who has the address stands only in the log.
+pub async fn of_address(
+    error: CniError,
+    request: &Request<'_, impl Store>,
+    addr: IpAddr,
+    deadline: Deadline,
+) -> CniError {
+    if let Some(line) = holder(request, addr, deadline).await {
+        request.log.say(Level::Error, line);
+    }
+    let node = word(&request.ask.identity.node);
+    let details =
+        format!("{addr} was asked for by name; more by: calicoctl ipam explain --ip {addr} --node {node}");
+    let msg = short(&error.msg, MOST - details.len() - BETWEEN);
+    CniError { msg, ..error }.with(details)
+}
+
+/// Who has an address, for the log; `None` where nobody has it, or that cannot be read.
+async fn holder(request: &Request<'_, impl Store>, addr: IpAddr, deadline: Deadline) -> Option<String> {
+    let pools = ReadSet::new().scope(Scope::kind(Kind::IPPool), Depth::Full);
+    let pools = request.store.look(&pools, deadline.left()).await.ok()?;
+    let block = usage::pool_of(&pools, &Cidr::single(addr))?.block_of(addr)?;
+    let view = request.store.look(&ReadSet::new().key(Key::Block(block)), deadline.left()).await.ok()?;
+    let Allocation::Assigned { attribute, .. } = usage::allocation_of(&view, addr) else { return None };
+    let handle = attribute.handle().unwrap_or_default();
+    let owner = attribute.owner.iter().map(|(name, value)| format!("{name}={value}"));
+    Some(format!(
+        "{addr} of block {block} is held by handle {handle:?} ({})",
+        owner.collect::<Vec<_>>().join(" ")
+    ))
+}

@@ -46,6 +46,7 @@ First steps:
   calicoctl get ippools -o wide                 the pools and what they say
   calicoctl ipam show --show-blocks             how full they are
   calicoctl ipam show --ip 192.168.0.1          whose an address is
+  calicoctl ipam explain --node node-1          which address comes next, or why none
   calicoctl explain selectors                   which nodes a pool is for
 
 rackpool ",

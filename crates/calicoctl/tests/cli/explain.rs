@@ -416,6 +416,33 @@ fn an_address_says_who_has_it_and_what_frees_it() {
 }
 
 #[test]
+fn a_service_has_no_node() {
+    let cluster = Cluster::new("n1");
+    cluster.pool("services", json!({"cidr": "10.0.0.0/24", "allowedUses": ["LoadBalancer"]}));
+    let json: Json =
+        serde_json::from_str(&cluster.world.good("ipam explain --use LoadBalancer -o json")).unwrap();
+    assert_eq!((&json["node"], &json["next"]["pool"]), (&Json::Null, &json!("services")));
+    let text = cluster.world.good("ipam explain --use loadbalancer");
+    assert!(text.starts_with("the service: an IPv4 address for use LoadBalancer\n"), "{text}");
+}
+
+/// Whatever pools there are, a new one is tried in the end.
+#[test]
+fn many_full_pools_do_not_hide_the_remedy() {
+    let cluster = Cluster::new("n1");
+    cluster.node("n1", json!({}));
+    for n in 0..60 {
+        let spec = json!({"cidr": format!("10.0.{n}.0/28"), "blockSize": 28, "nodeSelector": format!("rack == '{n}'")});
+        cluster.pool(&format!("pool-{n}"), spec);
+    }
+    let spec = json!({"reservedCIDRs": ["10.0.0.0/16"]});
+    cluster.resource(Kind::IPReservation, json!({"metadata": {"name": "all"}, "spec": spec}));
+    let remedy = cluster.explain()["remedy"].as_str().unwrap().to_string();
+    cluster.shell(&remedy);
+    assert!(cluster.run(cluster.request.clone()).is_whole(), "{remedy}");
+}
+
+#[test]
 fn what_cannot_be_asked_is_said() {
     let cluster = Cluster::new("n1");
     cluster.pool("pool-a", json!({"cidr": "10.0.0.0/24"}));

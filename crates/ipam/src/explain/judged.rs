@@ -31,7 +31,7 @@ pub struct JudgedPool {
 
 /// A thing that decides about pools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Sole {
+pub enum Decider {
     /// The request names its pools.
     Request,
     /// An annotation names the request's pools.
@@ -42,14 +42,14 @@ pub enum Sole {
     NamespaceSelector,
 }
 
-impl Sole {
+impl Decider {
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {
-            Sole::Request => "request",
-            Sole::Annotation => "annotation",
-            Sole::NodeSelector => "node-selector",
-            Sole::NamespaceSelector => "namespace-selector",
+            Decider::Request => "request",
+            Decider::Annotation => "annotation",
+            Decider::NodeSelector => "node-selector",
+            Decider::NamespaceSelector => "namespace-selector",
         }
     }
 }
@@ -263,16 +263,20 @@ fn unmet<E>(selector: &Result<Selector, E>, labels: &impl Labels, whose: &str) -
 }
 
 /// What decided which pools are taken from.
-pub(super) fn decided_by(trial: &Trial, pools: &[JudgedPool]) -> Vec<Sole> {
+pub(super) fn decided_by(trial: &Trial, pools: &[JudgedPool]) -> Vec<Decider> {
     let request = &trial.question.request;
     if !request.v4_pools.is_empty() || !request.v6_pools.is_empty() {
-        return vec![if trial.question.annotation.is_some() { Sole::Annotation } else { Sole::Request }];
+        return vec![if trial.question.annotation.is_some() {
+            Decider::Annotation
+        } else {
+            Decider::Request
+        }];
     }
     let mut decided = BTreeSet::new();
     for judged in pools {
         match judged.standing {
-            Standing::NodeSelector => decided.insert(Sole::NodeSelector),
-            Standing::NamespaceSelector => decided.insert(Sole::NamespaceSelector),
+            Standing::NodeSelector => decided.insert(Decider::NodeSelector),
+            Standing::NamespaceSelector => decided.insert(Decider::NamespaceSelector),
             _ => false,
         };
     }
@@ -281,8 +285,8 @@ pub(super) fn decided_by(trial: &Trial, pools: &[JudgedPool]) -> Vec<Sole> {
     for pool in pools::all(&trial.view).filter(|pool| chosen(pool)) {
         let narrows =
             |selector: &Result<Selector, _>| selector.as_ref().is_ok_and(|s: &Selector| !s.is_all());
-        decided.extend(narrows(&pool.node_selector).then_some(Sole::NodeSelector));
-        decided.extend(narrows(&pool.namespace_selector).then_some(Sole::NamespaceSelector));
+        decided.extend(narrows(&pool.node_selector).then_some(Decider::NodeSelector));
+        decided.extend(narrows(&pool.namespace_selector).then_some(Decider::NamespaceSelector));
     }
     decided.into_iter().collect()
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use api::{BlockCidr, Family, Key, Kind, Revision};
+use api::{BlockCidr, Family, Key, Kind, Revision, Use};
 use store::{Depth, DryRun, Effects, Foreseen, ReadSet, Scope, Store, View};
 
 use crate::plan::AutoAssign;
@@ -26,7 +26,7 @@ mod standing;
 mod step;
 mod trial;
 
-pub use judged::{JudgedPool, Sole};
+pub use judged::{Decider, JudgedPool};
 pub use standing::Standing;
 
 use trial::{Outcome, Trial};
@@ -51,7 +51,9 @@ impl Question {
     }
 
     fn reads(&self) -> ReadSet {
-        reads().key(self.node())
+        // A service's request has no node.
+        let node = (self.request.intended_use != Use::LoadBalancer).then(|| self.node());
+        reads().keys(node)
     }
 
     fn node(&self) -> Key {
@@ -115,7 +117,7 @@ pub struct Explanation {
     /// Why there is none, in the words of the request's error.
     pub refusal: Option<String>,
     /// What decided about the pools that are taken from, or would be.
-    pub decided_by: Vec<Sole>,
+    pub decided_by: Vec<Decider>,
     /// What would be written.
     pub writes: Vec<Foreseen>,
     /// Commands after which the request gets an address; `None` where it gets one already, or where no

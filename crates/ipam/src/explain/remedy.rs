@@ -16,6 +16,8 @@ use crate::verdict::{PoolVerdict, Verdict};
 
 /// How many trials are made at most.
 const TRIALS: usize = 40;
+/// How many existing pools are tried for a request that has none; a new pool is tried after them.
+const POOLS: usize = 12;
 /// How many steps a remedy has at most.
 const STEPS: usize = 3;
 /// How many networks are looked at for a new pool in one range.
@@ -98,6 +100,7 @@ fn for_pools(trial: &Trial, outcome: &Outcome) -> Vec<Step> {
         ranked.extend(for_pool(trial, pool, verdict));
     }
     ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.truncate(POOLS);
     let request = &trial.question.request;
     let named: Vec<&Cidr> = request.v4_pools.iter().chain(&request.v6_pools).collect();
     let last: Vec<Step> = match named.is_empty() {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use api::{AffinityState, Family, Use};
 use ipam::AutoAssign;
-use ipam::explain::{BlockSource, Explanation, Question, Sole, Standing, explain, nodes};
+use ipam::explain::{BlockSource, Decider, Explanation, Question, Standing, explain, nodes};
 use serde_json::json;
 use store::{Depth, Scope, Store};
 
@@ -194,7 +194,7 @@ fn every_pool_is_judged_by_a_word_and_a_reason() {
         assert!(standing == wanted && told.contains(reason), "{name}: {standing:?}: {told}");
     }
     assert_eq!(explanation.pools.len(), 13);
-    assert_eq!(explanation.decided_by, [Sole::NodeSelector, Sole::NamespaceSelector]);
+    assert_eq!(explanation.decided_by, [Decider::NodeSelector, Decider::NamespaceSelector]);
     assert_eq!(explanation.next.as_ref().unwrap().source, BlockSource::Claimed);
     assert_eq!(explanation.labels_asked["rack"], ["0", "1"].map(str::to_string).into());
     assert!(
@@ -206,14 +206,14 @@ fn every_pool_is_judged_by_a_word_and_a_reason() {
     let named = AutoAssign { v4_pools: vec![cidr("10.3.0.0/16")], ..request("n", "i", 1, 0) };
     let by_annotation =
         Question { annotation: Some("the annotation x".to_string()), ..question(named.clone()) };
-    for (asked, word, sole) in [
-        (question(named), Standing::NotNamed, Sole::Request),
-        (by_annotation, Standing::AnnotationNamesOthers, Sole::Annotation),
+    for (asked, word, decider) in [
+        (question(named), Standing::NotNamed, Decider::Request),
+        (by_annotation, Standing::AnnotationNamesOthers, Decider::Annotation),
     ] {
         let explanation = explained(&world, &asked);
         assert_eq!(
             (standing(&explanation, "used").0, explanation.decided_by.as_slice()),
-            (word, [sole].as_slice())
+            (word, [decider].as_slice())
         );
         assert_eq!(standing(&explanation, "node").0, Standing::Taken);
         assert!(

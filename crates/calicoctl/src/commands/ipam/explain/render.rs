@@ -37,7 +37,7 @@ pub(super) fn text(question: &Question, explanation: &Explanation, pod: Option<&
         }
     }
     if !explanation.decided_by.is_empty() {
-        let words: Vec<&str> = explanation.decided_by.iter().map(|sole| sole.word()).collect();
+        let words: Vec<&str> = explanation.decided_by.iter().map(|decider| decider.word()).collect();
         line(format!("decided by: {}", words.join(", ")));
     }
     if explanation.next.is_none() && !explanation.labels_asked.is_empty() {
@@ -132,7 +132,7 @@ pub(super) fn json(question: &Question, explanation: &Explanation, pod: Option<&
         "pools": explanation.pools.iter().map(pool).collect::<Vec<_>>(),
         "next": explanation.next.as_ref().map(next),
         "refusal": explanation.refusal.as_deref().map(str::trim_end),
-        "decidedBy": explanation.decided_by.iter().map(|sole| sole.word()).collect::<Vec<_>>(),
+        "decidedBy": explanation.decided_by.iter().map(|decider| decider.word()).collect::<Vec<_>>(),
         "labelsAsked": explanation.labels_asked,
         "writes": writes(&explanation.writes),
         "warnings": explanation.warnings,

@@ -17,11 +17,11 @@ use crate::request::{Deadline, Request};
 
 /// How many bytes of an error reach the pod's events, message and details together.
 const MOST: usize = 512;
-/// How many of them the message may have, where the details need room.
-const MOST_IN_MESSAGE: usize = 256;
+/// How many of them are for the message at least, however long the names in the details are.
+const MESSAGE_AT_LEAST: usize = 128;
 
-/// Adds to the error about a family, of which the request got too few addresses, what would help. The pools are read once more
-/// for it: a request that succeeds pays nothing.
+/// Adds to the error about a family, of which the request got too few addresses, what would help. The pools
+/// are read once more for it: a request that succeeds pays nothing.
 pub async fn explained(
     error: CniError,
     request: &Request<'_, impl Store>,
@@ -41,12 +41,15 @@ pub async fn explained(
         annotation: None,
         is_on_kubernetes: request.is_on_kubernetes(),
     };
-    let error = CniError { msg: short(&error.msg, MOST_IN_MESSAGE), ..error };
-    let told = refusal(&view, &question, answer, &command(request, is_v6), MOST - error.msg.len() - BETWEEN);
+    // Half of the room is for the details, more where the message leaves it; the message gets the rest.
+    let room = MOST.saturating_sub(error.msg.len() + BETWEEN).max(MOST / 2);
+    let told = refusal(&view, &question, answer, &command(request, is_v6), room);
+    let details = short(&told.for_owner, MOST - MESSAGE_AT_LEAST - BETWEEN);
+    let msg = short(&error.msg, MOST - BETWEEN - details.len());
     for line in told.for_log {
         request.log.say(Level::Error, line);
     }
-    error.with(told.for_owner)
+    CniError { msg, ..error }.with(details)
 }
 
 /// What runtimes write between message and details.
@@ -78,7 +81,7 @@ pub async fn of_address(
     let node = word(&request.ask.identity.node);
     let details =
         format!("{addr} was asked for by name; more by: calicoctl ipam explain --ip {addr} --node {node}");
-    let msg = short(&error.msg, MOST - details.len() - BETWEEN);
+    let msg = short(&error.msg, MOST.saturating_sub(details.len() + BETWEEN));
     CniError { msg, ..error }.with(details)
 }
 

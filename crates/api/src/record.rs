@@ -96,6 +96,9 @@ pub struct DecodeError {
     pub field: String,
     /// What is wrong with it.
     pub reason: String,
+    /// The block that was read, where only the allocations make it unreadable (see [`crate::odd_block`]). It
+    /// is there to be told of: nothing may be assigned or released by it.
+    pub doubtful: Option<Arc<Block>>,
 }
 
 impl DecodeError {
@@ -103,7 +106,13 @@ impl DecodeError {
     pub fn new(key: impl fmt::Display, field: impl Into<String>, reason: impl Into<String>) -> DecodeError {
         let (key, field, reason) = (key.to_string(), field.into(), reason.into());
         // A record can be large, and its text may be part of these. A message must not quote all of it.
-        DecodeError { key: short(&key, 400), field: short(&field, 200), reason: short(&reason, 800) }
+        let (key, field, reason) = (short(&key, 400), short(&field, 200), short(&reason, 800));
+        DecodeError { key, field, reason, doubtful: None }
+    }
+
+    /// The same error about a block whose text can be read.
+    pub(crate) fn about(self, block: Block) -> DecodeError {
+        DecodeError { doubtful: Some(Arc::new(block)), ..self }
     }
 }
 
@@ -146,8 +155,10 @@ impl Value {
                 if block.cidr != *cidr {
                     return Err(wrong("cidr", format!("{} is not what its key says", block.cidr)));
                 }
-                odd_block::check(&block).map_err(|(field, reason)| wrong(&field, reason))?;
-                Ok(Value::Block(block))
+                match odd_block::check(&block) {
+                    Ok(()) => Ok(Value::Block(block)),
+                    Err((field, reason)) => Err(wrong(&field, reason).about(block)),
+                }
             }
             Key::Handle(_) => parse(key, text).map(Value::Handle),
             Key::IpamHost(_) => Ok(Value::IpamHost),

@@ -9,6 +9,8 @@ pub enum Failure {
     Message(String),
     /// A message for standard output, where Calico prints it.
     OnStdout(String),
+    /// Everything was said already.
+    Said,
     /// Output or input failed.
     Io(io::Error),
 }

@@ -10,6 +10,11 @@ pub mod commands;
 mod custom_resources;
 mod failure;
 pub mod input;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
+#[cfg(not(feature = "kubernetes"))]
+#[path = "kubernetes/none.rs"]
+mod kubernetes;
 mod manifest;
 pub mod output;
 mod pflag;
@@ -64,6 +69,7 @@ pub fn run(
         Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => return 0,
         Err(Failure::Io(error)) => writeln!(stderr, "{error}"),
         Err(Failure::Message(text)) => stdout.flush().and_then(|()| writeln!(stderr, "{text}")),
+        Err(Failure::Said) => Ok(()),
         Err(Failure::OnStdout(text)) => writeln!(stdout, "{text}").and_then(|()| stdout.flush()),
     };
     // If not even the error can be written, there is nobody left to read it.

@@ -59,8 +59,8 @@ impl Contents {
         contents.take(&config);
         for scope in scopes() {
             // Reading a scope leaves out values that cannot be understood, but not their keys.
-            let mut keys = walk(store, &scope, Depth::Key, within, |_| {}).await?;
-            walk(store, &scope, Depth::Full, within, |view| contents.take(view)).await?;
+            let mut keys = walk(store, &scope, Depth::Key, PAGE, within, |_| {}).await?;
+            walk(store, &scope, Depth::Full, PAGE, within, |view| contents.take(view)).await?;
             keys.retain(|key| !contents.records.contains_key(key));
             for key in keys {
                 let set = ReadSet::new().key(key);
@@ -194,19 +194,23 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Reads a scope page by page, and calls `visit` with each page. Returns the scope's keys if `depth` is
-/// [`Depth::Key`].
-async fn walk(
+/// Reads a scope page by page, of `limit` records each, and calls `visit` with each page; each page may take
+/// as long as `within`. Returns the scope's keys if `depth` is [`Depth::Key`].
+///
+/// # Errors
+/// The store's.
+pub async fn walk(
     store: &impl Store,
     scope: &Scope,
     depth: Depth,
+    limit: usize,
     within: Duration,
     mut visit: impl FnMut(&View),
 ) -> Result<Vec<Key>, StoreError> {
     let mut keys = Vec::new();
     let mut after = None;
     loop {
-        let page = Page { after, limit: PAGE };
+        let page = Page { after, limit };
         let view = store.read(&ReadSet::new().page(scope.clone(), depth, page), within).await?;
         visit(&view);
         if depth == Depth::Key {

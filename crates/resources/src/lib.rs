@@ -8,6 +8,7 @@
 //! things with some kinds. Nothing here reads a clock or writes to a terminal.
 
 mod addresses;
+pub mod check;
 mod client;
 pub mod config;
 pub mod contents;

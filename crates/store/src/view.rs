@@ -170,6 +170,11 @@ impl View {
 
     /// Everything in the scopes that were read that is no record, or has no key from which its record could
     /// be told.
+    pub fn strays(&self) -> impl Iterator<Item = &DecodeError> {
+        self.strays.values()
+    }
+
+    /// As [`View::strays`], for whoever needs nothing else of the view.
     pub(crate) fn into_strays(self) -> impl Iterator<Item = DecodeError> {
         self.strays.into_values()
     }

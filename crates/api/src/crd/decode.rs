@@ -178,7 +178,7 @@ fn block(group: Group, text: &str) -> Result<(Meta, Block), DecodeError> {
     };
     // A block that is being deleted holds no addresses any more, so faults in its allocations do not matter.
     match odd_block::check(&block) {
-        Err(fault) if !block.deleted => Err(spec_error(collection, group, &meta.name, fault)),
+        Err(fault) if !block.deleted => Err(spec_error(collection, group, &meta.name, fault).about(block)),
         _ => Ok((meta, block)),
     }
 }

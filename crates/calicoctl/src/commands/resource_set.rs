@@ -1,6 +1,8 @@
 //! What create, apply, replace, delete, get and validate have in common (`calicoctl/commands/common`): where
 //! the resources come from, how each resource is handled, and what is printed at the end.
 
+use std::rc::Rc;
+
 use api::{Kind, Resource};
 use resources::{Client, Error, Identifier};
 use setup::{Clock, ConnectOptions, SetupError};
@@ -23,9 +25,30 @@ impl Access {
     /// Opens the store and compares the versions of client and cluster. A store that does not open is an
     /// error only when a command needs the store.
     pub(super) fn begin(config: Option<&str>, context: &mut Context<'_>) -> Result<Access, SessionError> {
+        Access::of(config, context, |chosen, context| {
+            chosen.open(&context.effects, context.environment, ConnectOptions::default())
+        })
+    }
+
+    /// As [`Access::begin`]; calls to other servers than the store can be made, too.
+    pub(super) fn begin_on_network(
+        config: Option<&str>,
+        context: &mut Context<'_>,
+    ) -> Result<Access, SessionError> {
+        Access::of(config, context, |chosen, context| {
+            let runtime = Rc::new(setup::full_runtime()?);
+            chosen.open_on(&runtime, &context.effects, context.environment, ConnectOptions::default())
+        })
+    }
+
+    fn of(
+        config: Option<&str>,
+        context: &mut Context<'_>,
+        open: impl FnOnce(&Chosen, &Context<'_>) -> Result<Session, SetupError>,
+    ) -> Result<Access, SessionError> {
         let chosen =
             Chosen::load(config, context.globals, context.environment).map_err(SessionError::Failed)?;
-        let session = chosen.open(&context.effects, context.environment, ConnectOptions::default());
+        let session = open(&chosen, context);
         if let (Ok(session), false) = (&session, context.globals.allow_version_mismatch) {
             check_version(session).map_err(SessionError::Version)?;
         }

@@ -1,7 +1,9 @@
 //! The formats of the output, and the option `-o` that names them.
 
+pub mod check;
 pub mod columns;
 pub mod number;
+pub mod report;
 pub mod table;
 pub mod template;
 pub mod yaml;

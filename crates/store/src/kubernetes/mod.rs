@@ -49,6 +49,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::Key;
 use api::crd::Group;
 use serde_json::Value as Json;
 use tokio::time::Instant;
@@ -142,6 +143,23 @@ impl KubeStore {
     /// As for reads.
     pub async fn object(&self, name: ObjectName<'_>, within: Duration) -> Result<Option<Json>, StoreError> {
         objects::object(&self.server, name, Instant::now() + within).await
+    }
+
+    /// All services of Kubernetes, in all namespaces.
+    ///
+    /// # Errors
+    /// As for reads.
+    pub async fn services(&self, within: Duration) -> Result<Vec<Json>, StoreError> {
+        objects::services(&self.server, Instant::now() + within).await
+    }
+
+    /// The UIDs of the objects that hold these records, as Calico shows them; `None` for a record that is
+    /// gone, or cannot be read.
+    ///
+    /// # Errors
+    /// As for reads.
+    pub async fn uids(&self, keys: &[Key], within: Duration) -> Result<Vec<Option<String>>, StoreError> {
+        reading::uids(&self.server, keys, Instant::now() + within).await
     }
 
     /// Writes the labels by which affinities are found to those affinities of a host that old releases wrote

@@ -1,9 +1,11 @@
 //! Kubernetes' own objects, which are no records: pods, namespaces, virtual machines.
 
 use api::crd::why_no_name;
+use serde::Deserialize;
 use serde_json::Value as Json;
 use tokio::time::Instant;
 
+use super::bounded;
 use super::connection::{Question, Server};
 use super::fault::{FaultClass, RequestFault};
 use crate::error::StoreError;
@@ -43,6 +45,58 @@ impl<'a> ObjectName<'a> {
         }
         let namespace = self.namespace.map_or(String::new(), |name| format!("/namespaces/{name}"));
         Some(format!("{}{namespace}/{}/{}", self.api, self.plural, self.name))
+    }
+}
+
+/// How many objects a page of a list has; Calico's client asks for as many.
+const PAGE: usize = 500;
+
+#[derive(Deserialize)]
+struct List {
+    #[serde(default)]
+    metadata: ListMeta,
+    #[serde(default)]
+    items: Option<Vec<Json>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ListMeta {
+    #[serde(rename = "continue")]
+    token: String,
+}
+
+/// All services, in all namespaces.
+pub(super) async fn services(server: &Server, deadline: Instant) -> Result<Vec<Json>, StoreError> {
+    let mut services = Vec::new();
+    let (mut token, mut bytes) = (String::new(), 0);
+    loop {
+        let mut url = format!("{CORE}/services?limit={PAGE}");
+        if !token.is_empty() {
+            url.push_str(&format!("&continue={token}"));
+        }
+        let question = Question { most: bounded::PAGE, ..Question::get(url) };
+        let text = match server.ask(question, deadline).await {
+            Ok(text) => text,
+            // The list has lasted too long for the server to go on with it: begin again.
+            Err(RequestFault { kind: FaultClass::Gone(_), .. }) if !token.is_empty() => {
+                services.clear();
+                token.clear();
+                continue;
+            }
+            Err(fault) => return Err(fault.into_error()),
+        };
+        bytes += text.len();
+        if bytes > bounded::LIST {
+            return Err(RequestFault::endless(server.shown(), bounded::LIST).into_error());
+        }
+        let list: List = serde_json::from_str(&text)
+            .map_err(|error| RequestFault::nonsense(server.shown(), &error).into_error())?;
+        services.extend(list.items.unwrap_or_default());
+        token = list.metadata.token;
+        if token.is_empty() {
+            return Ok(services);
+        }
     }
 }
 

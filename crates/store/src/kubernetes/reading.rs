@@ -165,6 +165,30 @@ pub(super) enum LookError {
     Unreadable(Unreadable),
 }
 
+/// The UIDs of the objects that hold these records, as Calico shows them.
+pub(super) async fn uids(
+    server: &Server,
+    keys: &[Key],
+    deadline: Instant,
+) -> Result<Vec<Option<String>>, StoreError> {
+    let group = server.group(deadline).await.map_err(RequestFault::into_error)?;
+    let mut asked: Vec<BoxFuture<'_, Result<ObjectAtName, LookError>>> = Vec::with_capacity(keys.len());
+    for key in keys {
+        asked.push(Box::pin(look(server, group, key, deadline)));
+    }
+    let mut seen = stream::iter(asked).buffered(AT_ONCE);
+    let mut uids = Vec::with_capacity(keys.len());
+    while let Some(found) = seen.next().await {
+        uids.push(match found {
+            Ok(ObjectAtName::Record(_, uid)) if group == Group::V1 => Some(crd::convert_uid(&uid)),
+            Ok(ObjectAtName::Record(_, uid)) => Some(uid),
+            Ok(_) | Err(LookError::Unreadable(_)) => None,
+            Err(LookError::Fault(fault)) => return Err(fault.into_error()),
+        });
+    }
+    Ok(uids)
+}
+
 /// Removes an object whose deletion has begun and whose second phase was lost, for example because the client
 /// died in between. Nobody else would come back to an object that reads as absent. An error is ignored: the
 /// object only stays a little longer. The DELETE demands that UID and revision, so it removes no other

@@ -1,10 +1,40 @@
-//! `calicoctl ipam check`: the options of the original; the command itself is not available yet.
+//! `calicoctl ipam check`: reads everything that says something of addresses, and tells what does not fit.
 
+use std::fs::OpenOptions;
+use std::io::{BufWriter, IsTerminal};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use api::{HandleId, Key, Kind, Resource};
+use resources::check::{Check, Checked, Witness, load_balancers};
+use resources::contents::walk;
+use resources::{Error, Identifier};
+use store::{Depth, Scope};
+
+use crate::Context;
 use crate::cli::Config;
-use crate::commands::later::not_yet;
+use crate::commands::resource_set::Access;
+use crate::commands::warn_ignored;
 use crate::failure::Failure;
+use crate::input::documents::go_text;
+use crate::kubernetes::Kubernetes;
+use crate::output::check::{self as text, Wanted};
+use crate::output::report::{self, Cluster};
+use crate::output::yaml;
+use crate::session::{CLIENT_VERSION, Session, WITHIN};
 
-/// Look for addresses that leaked, and other inconsistencies (not available yet).
+/// How many blocks are read at once. A block may say a lot about each of its addresses.
+const BLOCKS: usize = 250;
+/// How many records of other sorts are read at once.
+const RECORDS: usize = 1_000;
+
+/// Look for addresses that leaked, and other inconsistencies.
+///
+/// Up to the line `Check complete` the output is that of Calico's calicoctl. What follows is what only this
+/// program looks for: handles that are missing or count wrongly, addresses with two owners, records that cannot
+/// be read, and more. Services are looked up in Kubernetes: in the store, if that is Kubernetes, else where
+/// --kubeconfig or KUBECONFIG names one. Without it, addresses are compared with WorkloadEndpoints and Nodes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Tell of all addresses
@@ -13,9 +43,15 @@ pub struct Args {
     /// Tell of the addresses that have a problem
     #[arg(long)]
     show_problem_ips: bool,
-    /// Write a report to this file
+    /// Write a report to this file, for `ipam release --from-report`
     #[arg(short = 'o', long, value_name = "FILE")]
     output: Option<String>,
+    /// Print what was found as json or yaml, instead of text
+    #[arg(long, value_name = "FORMAT", value_parser = ["json", "yaml"])]
+    format: Option<String>,
+    /// Exit with code 1 if there is any problem
+    #[arg(long)]
+    exit_code: bool,
     /// The kubeconfig with which services are looked up
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<String>,
@@ -25,6 +61,178 @@ pub struct Args {
     words: Vec<String>,
 }
 
-pub(super) fn run(_: &Args) -> Result<(), Failure> {
-    Err(not_yet("ipam check"))
+pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
+    let session = Access::begin_on_network(args.config.config.as_deref(), context)?.quiet_session()?;
+    let kubernetes = match Kubernetes::of(&session) {
+        None => named(args, context)?,
+        store => store,
+    };
+    let wanted = Wanted { all: args.show_all_ips, problems: args.show_all_ips || args.show_problem_ips };
+    let mut reading = Reading { session: &session, kubernetes, wanted, is_quiet: args.format.is_some() };
+    let (cluster, checked) = reading.all(context)?;
+    if let Some(path) = args.output.as_deref().filter(|path| !path.is_empty()) {
+        reading.write_report(path, &cluster, &checked)?;
+    }
+    match args.format.as_deref() {
+        Some("yaml") => write!(context.stdout, "{}", yaml::to_text(&text::document(&checked)))?,
+        Some(_) => {
+            writeln!(context.stdout, "{}", golang::json::to_indented_text(&text::document(&checked), 2))?;
+        }
+        None => context.stdout.write_all(text::findings(&checked, wanted).as_bytes())?,
+    }
+    warn_ignored(context, &args.words)?;
+    match args.exit_code && checked.problems() + checked.more.len() > 0 {
+        true => Err(Failure::Said),
+        false => Ok(()),
+    }
+}
+
+/// The Kubernetes that the flag or the environment names.
+fn named(args: &Args, context: &Context<'_>) -> Result<Option<Kubernetes>, Failure> {
+    let path = args.kubeconfig.as_deref().or(context.environment.get("KUBECONFIG"));
+    let Some(path) = path.filter(|path| !path.is_empty()) else { return Ok(None) };
+    // Several files may stand there, as kubectl takes them.
+    if let Some(Err(error)) = (!path.contains(':')).then(|| std::fs::metadata(path)) {
+        return Err(Failure::in_calico_words(format!("stat {path}: {}", go_text(&error))));
+    }
+    let server = Kubernetes::named(Path::new(path));
+    server.map(Some).map_err(|error| Failure::in_calico_words(error.to_string()))
+}
+
+/// Where everything is read.
+struct Reading<'s> {
+    session: &'s Session,
+    kubernetes: Option<Kubernetes>,
+    wanted: Wanted,
+    /// Whether the text is not wanted.
+    is_quiet: bool,
+}
+
+impl Reading<'_> {
+    /// Reads everything, and prints each section once it is read.
+    fn all(&mut self, context: &mut Context<'_>) -> Result<(Cluster, Checked), Failure> {
+        let wanted = self.wanted;
+        self.say(context, "Checking IPAM for inconsistencies...\n\n")?;
+        let information = self.get(Kind::ClusterInformation).map_err(failure)?;
+        let cluster = Cluster::of(CLIENT_VERSION, &information);
+        let mut check = Check::new(self.session.effects().now());
+        self.take(context, &mut check, Scope::Blocks { family: None }, BLOCKS, "blocks")?;
+        self.say(context, &text::blocks(check.blocks(), wanted))?;
+        self.take(context, &mut check, Scope::kind(Kind::IPPool), RECORDS, "pools")?;
+        self.say(context, &text::pools(check.pools()))?;
+        self.take(context, &mut check, Scope::kind(Kind::Node), RECORDS, "nodes")?;
+        self.say(context, &text::nodes(check.used_by(Witness::Node), wanted))?;
+        self.say(context, text::SERVICES)?;
+        let services = self.take_services(&mut check, &cluster)?;
+        self.say(context, &text::services(check.used_by(Witness::Service), services, wanted))?;
+        self.take(context, &mut check, Scope::kind(Kind::WorkloadEndpoint), RECORDS, "workloads")?;
+        let workloads = check.used_by(Witness::Workload);
+        self.say(context, &text::workloads(workloads, check.count_used(), wanted))?;
+        self.take(context, &mut check, Scope::Handles, RECORDS, "handles")?;
+        let affinities = Scope::Affinities { owner: None, family: None };
+        self.take(context, &mut check, affinities, RECORDS, "affinities")?;
+        self.take_machines(&mut check)?;
+        Ok((cluster, check.end()))
+    }
+
+    fn say(&self, context: &mut Context<'_>, text: &str) -> Result<(), Failure> {
+        if !self.is_quiet {
+            context.stdout.write_all(text.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn get(&self, kind: Kind) -> Result<Resource, Error> {
+        self.session.wait(self.session.client().get(&Identifier::new(kind, None, "default")))
+    }
+
+    /// Reads a scope. What cannot be read is not noted for the end of the output, as the check tells of it.
+    fn take(
+        &self,
+        context: &mut Context<'_>,
+        check: &mut Check,
+        scope: Scope,
+        limit: usize,
+        what: &str,
+    ) -> Result<(), Failure> {
+        let mut progress = Progress::begin(self.session.effects().elapsed());
+        let visit = |view: &store::View| {
+            check.take(view);
+            progress.tell(context, self.session.effects().elapsed(), view.len(), what);
+        };
+        let read = walk(self.session.store.inner(), &scope, Depth::Full, limit, WITHIN, visit);
+        self.session.wait(read).map_err(failure)?;
+        Ok(())
+    }
+
+    /// Reads the services. Gives how many of them have addresses from pools; `None` where the controllers'
+    /// configuration says nothing about services, or no Kubernetes is named.
+    fn take_services(&self, check: &mut Check, cluster: &Cluster) -> Result<Option<usize>, Failure> {
+        let configuration = match self.get(Kind::KubeControllersConfiguration) {
+            // Without the configuration nobody knows which services Calico's controllers give addresses to.
+            // Where these controllers run, the check therefore ends here, as Calico's does.
+            Err(Error::DoesNotExist(..)) if !cluster.has_controllers() => return Ok(None),
+            found => found.map_err(failure)?,
+        };
+        let Some(kubernetes) = &self.kubernetes else { return Ok(None) };
+        if load_balancers(Some(&configuration), &[]).is_none() {
+            return Ok(None);
+        }
+        let services = self.session.wait(kubernetes.services()).map_err(failure)?;
+        let loads = load_balancers(Some(&configuration), &services).unwrap_or_default();
+        loads.iter().for_each(|service| check.take_service(service));
+        Ok(Some(loads.len()))
+    }
+
+    /// Asks for the virtual machines for which addresses are kept that nobody uses.
+    fn take_machines(&self, check: &mut Check) -> Result<(), Failure> {
+        let Some(kubernetes) = &self.kubernetes else { return Ok(()) };
+        for (namespace, name) in check.machines() {
+            if self.session.wait(kubernetes.has_machine(&namespace, &name)).map_err(failure)? {
+                check.take_machine(&namespace, &name);
+            }
+        }
+        Ok(())
+    }
+
+    fn write_report(&self, path: &str, cluster: &Cluster, checked: &Checked) -> Result<(), Failure> {
+        let keys = checked.leaked_handles.iter().filter_map(|(id, _)| HandleId::new(id)).map(Key::Handle);
+        let uids = match &self.kubernetes {
+            Some(kubernetes) if Kubernetes::of(self.session).is_some() => {
+                self.session.wait(kubernetes.uids(&keys.collect::<Vec<_>>())).map_err(failure)?
+            }
+            _ => Vec::new(),
+        };
+        let failed = |error: std::io::Error| failure(format!("open {path}: {}", go_text(&error)));
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o777).open(path);
+        let mut file = BufWriter::new(file.map_err(failed)?);
+        report::write(&mut file, cluster, checked, &uids).map_err(failed)?;
+        file.into_inner().map_err(|error| failed(error.into_error()))?;
+        Ok(())
+    }
+}
+
+fn failure(error: impl ToString) -> Failure {
+    Failure::in_calico_words(error.to_string())
+}
+
+/// How far a long read has come, on a terminal.
+struct Progress {
+    told: Duration,
+    count: usize,
+}
+
+impl Progress {
+    fn begin(now: Duration) -> Progress {
+        Progress { told: now, count: 0 }
+    }
+
+    fn tell(&mut self, context: &mut Context<'_>, now: Duration, count: usize, what: &str) {
+        self.count += count;
+        if now.saturating_sub(self.told) >= Duration::from_secs(1) && std::io::stderr().is_terminal() {
+            self.told = now;
+            // Progress that cannot be written is no reason to stop.
+            let _ = writeln!(context.stderr, "  read {} {what} ...", self.count);
+        }
+    }
 }

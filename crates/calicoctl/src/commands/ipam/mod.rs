@@ -35,7 +35,7 @@ pub(super) fn run(args: Args, context: &mut Context<'_>) -> Result<(), Failure> 
         Command::Explain(args) => explain::run(&args, context),
         Command::Release(args) => release::run(&args, context),
         Command::Configure(args) => configure::run(&args, context),
-        Command::Check(args) => check::run(&args),
+        Command::Check(args) => check::run(&args, context),
         Command::Split(args) => split::run(&args, context),
     }
 }

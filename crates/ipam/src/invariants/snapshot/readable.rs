@@ -28,6 +28,6 @@ pub(super) fn check(record: &Record, tell: &mut impl FnMut(Violation)) {
 }
 
 pub(super) fn unreadable(key: Option<&Key>, error: &DecodeError, tell: &mut impl FnMut(Violation)) {
-    let DecodeError { key: record, field, reason } = error.clone();
+    let DecodeError { key: record, field, reason, .. } = error.clone();
     tell(Violation::Unreadable { key: key.cloned(), record, field, reason });
 }

@@ -265,11 +265,8 @@ pub fn release(
         ips.iter().filter_map(|ip| Some((block.cidr.ordinal(ip.addr)?, ip))).collect();
     let mut ordinals = Vec::new();
     for (ordinal, ip) in by_ordinal {
-        if let Some(given) = ip.sequence {
-            let stored = block.sequence_of(ordinal);
-            if given != stored {
-                return Err(ReleaseError::Sequence { given, stored });
-            }
+        if let Some(error) = mismatch(block, ordinal, ip) {
+            return Err(error);
         }
         let attribute = match block.attribute(ordinal) {
             Some(attribute) if attribute.released_at.is_none() => attribute,
@@ -279,11 +276,6 @@ pub fn release(
             }
         };
         let stored = attribute.handle().unwrap_or_default();
-        if let Some(given) = ip.handle.as_deref()
-            && given != stored
-        {
-            return Err(ReleaseError::Handle { given: given.to_string(), stored: stored.to_string() });
-        }
         if attribute.handle_id.is_some() {
             *out.by_handle.entry(stored.to_string()).or_default() += 1;
         }
@@ -293,6 +285,36 @@ pub fn release(
     cool_down(block, &ordinals, now, true);
     collect(block, now, cooldown_seconds);
     Ok(out)
+}
+
+/// What the caller says of an address that is not so. Sequence numbers of free addresses are compared, too.
+fn mismatch(block: &Block, ordinal: u32, ip: &ReleaseIp) -> Option<ReleaseError> {
+    let stored = block.sequence_of(ordinal);
+    if let Some(given) = ip.sequence.filter(|given| *given != stored) {
+        return Some(ReleaseError::Sequence { given, stored });
+    }
+    let attribute = block.attribute(ordinal).filter(|attribute| attribute.released_at.is_none())?;
+    let (given, stored) = (ip.handle.as_deref()?, attribute.handle().unwrap_or_default());
+    let error = || ReleaseError::Handle { given: given.to_string(), stored: stored.to_string() };
+    (given != stored).then(error)
+}
+
+/// Takes from `ips` those that [`release`] would refuse; gives them with the reason of each.
+pub fn take_refused(
+    block: &mut Block,
+    ips: &mut Vec<ReleaseIp>,
+    now: Timestamp,
+    cooldown_seconds: i64,
+) -> Vec<(IpAddr, ReleaseError)> {
+    collect(block, now, cooldown_seconds);
+    let mut refused = Vec::new();
+    ips.retain(|ip| {
+        let error = block.cidr.ordinal(ip.addr).and_then(|ordinal| mismatch(block, ordinal, ip));
+        let is_fine = error.is_none();
+        refused.extend(error.map(|error| (ip.addr, error)));
+        is_fine
+    });
+    refused
 }
 
 /// Releases those addresses of a handle whose ordinals `is_meant` accepts. Gives the released addresses.

@@ -35,8 +35,3 @@ fn elsewhere(group: &str, words: &[String]) -> Result<(), Failure> {
         "`calicoctl {command}` is not part of this program: use Calico's own calicoctl for it"
     )))
 }
-
-/// The failure of a command that is not available yet.
-pub(super) fn not_yet(command: &str) -> Failure {
-    Failure::Message(format!("`calicoctl {command}` is not available yet; nothing was changed"))
-}

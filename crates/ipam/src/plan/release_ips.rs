@@ -20,17 +20,25 @@ use crate::usage;
 pub struct ReleaseIps {
     /// The addresses to release.
     pub ips: Vec<ReleaseIp>,
+    /// Whether an address that does not match keeps no other address of its block from being released.
+    pub each_alone: bool,
 }
 
 impl ReleaseIps {
     /// A request to release those addresses.
     pub fn new(ips: Vec<ReleaseIp>) -> ReleaseIps {
-        ReleaseIps { ips }
+        ReleaseIps { ips, each_alone: false }
+    }
+
+    /// The same request, in which an address that does not match keeps no other address from being released.
+    pub fn each_alone(self) -> ReleaseIps {
+        ReleaseIps { each_alone: true, ..self }
     }
 
     /// The planner for this request.
     pub fn planner(self) -> ReleaseIpsPlanner {
-        ReleaseIpsPlanner { ips: self.ips, ..ReleaseIpsPlanner::default() }
+        let ReleaseIps { ips, each_alone } = self;
+        ReleaseIpsPlanner { ips, each_alone, ..ReleaseIpsPlanner::default() }
     }
 }
 
@@ -39,6 +47,7 @@ impl ReleaseIps {
 pub struct ReleaseIpsPlanner {
     /// The addresses that are not certainly released yet.
     ips: Vec<ReleaseIp>,
+    each_alone: bool,
     memory: Memory,
     /// The assignment of each address when the request first read it. A retry releases no later assignment of
     /// the same address.
@@ -68,6 +77,8 @@ pub struct ReleasedIps {
     pub unallocated: Vec<IpAddr>,
     /// The error of the first block that refused.
     pub error: Option<ReleaseIpsError>,
+    /// Addresses that do not match, where each stands for itself.
+    pub refused: Vec<(IpAddr, ReleaseError)>,
 }
 
 impl Planner for ReleaseIpsPlanner {
@@ -103,8 +114,11 @@ impl Planner for ReleaseIpsPlanner {
                 answer.unallocated.extend(ips.iter().map(|ip| ip.addr));
                 continue;
             };
-            let (ips, others) = self.meant(change, ips);
+            let (mut ips, others) = self.meant(change, ips);
             answer.unallocated.extend(others);
+            if self.each_alone {
+                answer.refused.extend(block::take_refused(&mut change.block, &mut ips, now, cooldown));
+            }
             let mut allocations: Vec<_> =
                 ips.iter().filter_map(|ip| Assignment::of(&change.block, ip.addr)).collect();
             match block::release(&mut change.block, &ips, now, cooldown) {

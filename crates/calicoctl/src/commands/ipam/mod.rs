@@ -4,6 +4,7 @@ mod check;
 mod configure;
 mod explain;
 mod release;
+mod release_leaked;
 mod show;
 mod split;
 

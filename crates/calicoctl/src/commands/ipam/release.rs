@@ -2,29 +2,31 @@
 
 use ipam::{ReleaseIp, ReleaseIps};
 
-use super::address;
+use super::{address, release_leaked};
 use crate::Context;
 use crate::cli::Config;
-use crate::commands::later::not_yet;
 use crate::commands::resource_set::Access;
 use crate::commands::warn_ignored;
 use crate::failure::Failure;
-use crate::input::documents::go_text;
 use crate::session::WITHIN;
 
 /// Release an address that nobody uses any more.
 ///
 /// A workload that has the address keeps using it, so make sure first that no workload does. `calicoctl ipam
 /// show --ip` says to whom it was assigned.
+///
+/// With --from-report it releases what a report of `calicoctl ipam check -o FILE` calls leaked: lock the
+/// datastore, make the report, release, unlock. Of several reports, made at different times, only what all of
+/// them call leaked is released. An address that was assigned anew since a report was made is kept.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The address
     #[arg(long, value_name = "IP")]
     ip: Option<String>,
-    /// Release what a report of `ipam check` calls leaked (not available yet)
+    /// Release what this report of `ipam check` calls leaked; may be given several times
     #[arg(long, value_name = "FILE", action = clap::ArgAction::Append)]
     from_report: Vec<String>,
-    /// Release from a report although the datastore is not locked
+    /// Release from a report although the datastore is not locked, or another version made the report
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -34,6 +36,11 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
+    if args.ip.as_deref().is_some_and(|ip| !ip.is_empty()) && !args.from_report.is_empty() {
+        return Err(Failure::Message(
+            "--ip and --from-report do not go together: nothing was released".to_string(),
+        ));
+    }
     let session = Access::begin(args.config.config.as_deref(), context)?.quiet_session()?;
     if let Some(ip) = args.ip.as_deref().filter(|ip| !ip.is_empty()) {
         let addr = address(ip)?;
@@ -48,13 +55,13 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
             return Err(Failure::in_calico_words(format!("IP address {addr} is not assigned")));
         }
         writeln!(context.stdout, "Successfully released IP address {addr}")?;
-    } else if let Some(report) = args.from_report.first() {
-        std::fs::File::open(report)
-            .map_err(|error| Failure::in_calico_words(format!("open {report}: {}", go_text(&error))))?;
-        return Err(not_yet("ipam release --from-report"));
+    } else if !args.from_report.is_empty() {
+        release_leaked::run(&args.from_report, args.force, &session, context)?;
     } else {
-        writeln!(context.stderr, "nothing was released: name an address with --ip")?;
+        writeln!(
+            context.stderr,
+            "nothing was released: name an address with --ip, or a report with --from-report"
+        )?;
     }
-    let _ = args.force;
     warn_ignored(context, &args.words)
 }

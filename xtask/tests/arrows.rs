@@ -20,8 +20,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("calico", &["golang", "api", "cni", "dataplane", "outside", "store", "ipam", "resources", "setup"]),
     // The launchers of test servers must be in no program that users run.
     ("servers", &[]),
+    ("cluster-data", &["api"]),
     ("xtask", &["api", "servers"]),
-    ("benches", &["api", "servers", "store"]),
+    ("benches", &["api", "cluster-data", "servers", "store"]),
     ("end-to-end", &[]),
 ];
 

@@ -62,44 +62,75 @@ pub struct ClusterUsage {
 
 /// The records that [`pools()`] needs.
 pub fn reads() -> ReadSet {
-    blocks_read()
-        .scope(Scope::kind(Kind::IPPool), Depth::Full)
-        .scope(Scope::kind(Kind::IPReservation), Depth::Full)
+    blocks_read().and(pool_reads())
+}
+
+/// The records that [`Tally::of`] needs.
+pub fn pool_reads() -> ReadSet {
+    let whole = |kind| Scope::kind(kind);
+    ReadSet::new().scope(whole(Kind::IPPool), Depth::Full).scope(whole(Kind::IPReservation), Depth::Full)
 }
 
 /// The usage of every pool and block. A block counts for the first pool that it overlaps.
 pub fn pools(view: &View) -> ClusterUsage {
-    let reserved = Reserved::in_view(view);
-    let mut cluster = ClusterUsage::default();
-    for pool in pools::all(view) {
-        let (total, reserved) = (pool.cidr.size(), reserved.count_in(&pool.cidr));
-        // The counts of a pool without blocks; the blocks correct them below.
-        let usage = Usage { total, reserved, free: total.saturating_sub(reserved), ..Usage::default() };
-        cluster.pools.push(PoolUsage { pool: pool.clone(), usage, blocks: Vec::new() });
+    let mut tally = Tally::of(view);
+    tally.take(view);
+    tally.end()
+}
+
+/// The usage of a cluster whose blocks are read page by page, since they are large.
+#[derive(Debug)]
+pub struct Tally {
+    reserved: Reserved,
+    cluster: ClusterUsage,
+    rows: Vec<BlockUsage>,
+}
+
+impl Tally {
+    /// Of the pools and reservations of a view, without blocks.
+    pub fn of(view: &View) -> Tally {
+        let reserved = Reserved::in_view(view);
+        let mut cluster = ClusterUsage::default();
+        for pool in pools::all(view) {
+            let (total, reserved) = (pool.cidr.size(), reserved.count_in(&pool.cidr));
+            // The counts of a pool without blocks; the blocks correct them at the end.
+            let usage = Usage { total, reserved, free: total.saturating_sub(reserved), ..Usage::default() };
+            cluster.pools.push(PoolUsage { pool: pool.clone(), usage, blocks: Vec::new() });
+        }
+        Tally { reserved, cluster, rows: Vec::new() }
     }
-    let readable = blocks(view).into_iter().map(|block| BlockUsage {
-        cidr: block.cidr,
-        affinity: block.affinity.clone(),
-        usage: of_block(block, &reserved),
-    });
-    let mut rows: Vec<BlockUsage> = readable.chain(unreadable(view, &reserved)).collect();
-    rows.sort_by_cached_key(|row| (row.cidr.family(), row.cidr.key_text()));
-    for row in rows {
-        let usage = row.usage;
-        let Some(pool) = cluster.pools.iter_mut().find(|p| p.pool.cidr.overlaps(&row.cidr.cidr())) else {
-            cluster.orphans.push(row);
-            continue;
-        };
-        let all = &mut pool.usage;
-        all.in_use = all.in_use.saturating_add(usage.in_use);
-        all.cooling = all.cooling.saturating_add(usage.cooling);
-        // So far the pool counts all addresses of this block as free that are not reserved. Replace these by
-        // the block's own number of free addresses.
-        let untouched = usage.total.saturating_sub(usage.reserved);
-        all.free = all.free.saturating_sub(untouched).saturating_add(usage.free);
-        pool.blocks.push(row);
+
+    /// Takes the blocks of a view.
+    pub fn take(&mut self, view: &View) {
+        let readable = blocks(view).into_iter().map(|block| BlockUsage {
+            cidr: block.cidr,
+            affinity: block.affinity.clone(),
+            usage: of_block(block, &self.reserved),
+        });
+        self.rows.extend(readable.chain(unreadable(view, &self.reserved)));
     }
-    cluster
+
+    /// The usage with all blocks.
+    pub fn end(self) -> ClusterUsage {
+        let Tally { mut cluster, mut rows, .. } = self;
+        rows.sort_by_cached_key(|row| (row.cidr.family(), row.cidr.key_text()));
+        for row in rows {
+            let usage = row.usage;
+            let Some(pool) = cluster.pools.iter_mut().find(|p| p.pool.cidr.overlaps(&row.cidr.cidr())) else {
+                cluster.orphans.push(row);
+                continue;
+            };
+            let all = &mut pool.usage;
+            all.in_use = all.in_use.saturating_add(usage.in_use);
+            all.cooling = all.cooling.saturating_add(usage.cooling);
+            // So far the pool counts all addresses of this block as free that are not reserved. Replace these
+            // by the block's own number of free addresses.
+            let untouched = usage.total.saturating_sub(usage.reserved);
+            all.free = all.free.saturating_sub(untouched).saturating_add(usage.free);
+            pool.blocks.push(row);
+        }
+        cluster
+    }
 }
 
 /// Blocks that cannot be parsed: all of their addresses count as in use.

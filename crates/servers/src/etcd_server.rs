@@ -8,13 +8,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rustix::process::{Signal, WaitOptions, kill_process, waitpid};
+use serde_json::json;
 
 use crate::ServerError;
 use crate::folder::Folder;
 use crate::process::{Process, Wait, now};
 
 const ETCD: &str = "etcd";
+/// How many keys one transaction may write: etcd takes 128.
+const MOST_PUTS: usize = 100;
+/// How many bytes one transaction may write: etcd takes 1.5 MiB.
+const MOST_BYTES: usize = 500_000;
 /// How long a server may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
@@ -293,6 +300,34 @@ impl EtcdServer {
     pub fn metric(&self, name: &str) -> Option<f64> {
         let metrics = self.http("/metrics")?;
         metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// Writes keys and values, many at once. It is for test data: nobody is asked whether the keys are there.
+    ///
+    /// # Panics
+    /// When etcd does not take them. Only servers without TLS do.
+    pub fn put_all(&self, pairs: impl IntoIterator<Item = (String, String)>) {
+        let (mut puts, mut size) = (Vec::new(), 0);
+        for (key, value) in pairs {
+            size += value.len();
+            puts.push(json!({"requestPut": {"key": STANDARD.encode(key), "value": STANDARD.encode(value)}}));
+            if puts.len() == MOST_PUTS || size > MOST_BYTES {
+                self.transaction(std::mem::take(&mut puts));
+                size = 0;
+            }
+        }
+        self.transaction(puts);
+    }
+
+    fn transaction(&self, puts: Vec<serde_json::Value>) {
+        let body = json!({ "success": puts }).to_string();
+        let mut stream = TcpStream::connect(self.address()).expect("etcd runs");
+        let head =
+            format!("POST /v3/kv/txn HTTP/1.0\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all((head + &body).as_bytes()).expect("etcd reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("etcd answers");
+        assert!(answer.contains("\"succeeded\":true"), "{answer}");
     }
 
     /// The answer to a GET; `None` if there is no answer within 2 seconds.

@@ -8,7 +8,7 @@ use crate::world::{World, pool};
 
 const PATH: &str = "/calico/resources/v3/projectcalico.org/";
 
-fn put(world: &World, path: &str, text: &str) {
+pub fn put(world: &World, path: &str, text: &str) {
     let file = rusqlite::Connection::open(world.path("rackpool.db")).unwrap();
     let put = "INSERT INTO kv (key, value, revision) VALUES (?1, ?2, 1000000) \
                ON CONFLICT (key) DO UPDATE SET value = excluded.value";

@@ -8,6 +8,7 @@
 )]
 
 mod beside_calico;
+mod check;
 mod damage;
 mod errors;
 mod explain;
@@ -15,6 +16,7 @@ mod help;
 mod hostile;
 mod input;
 mod kinds;
+mod large;
 mod process;
 mod replay;
 mod show;

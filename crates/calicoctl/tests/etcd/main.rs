@@ -11,6 +11,7 @@ mod errors;
 mod explain;
 mod fixture;
 mod kinds;
+mod large;
 mod pools;
 mod requests;
 mod values;

@@ -12,6 +12,7 @@ mod explain;
 mod fixture;
 mod goaway;
 mod kinds;
+mod large;
 mod nodes;
 mod requests;
 mod rights;

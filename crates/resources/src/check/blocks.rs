@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use api::block::is_kept_by_windows;
 use api::{Attribute, Block, BlockCidr, Timestamp};
 use ipam::invariants::{BlockFault, check_block};
 
@@ -34,7 +35,7 @@ pub struct Allocation {
     pub handle: Option<Arc<str>>,
     /// The node that has the address; empty where none is known.
     pub node: Arc<str>,
-    /// The attribute, as JSON; `None` where the allocation points to none.
+    /// The rest of the attribute, as JSON; `None` where the allocation points to none.
     attribute: Option<Arc<str>>,
 }
 
@@ -93,9 +94,10 @@ fn host(affinity: Option<&str>) -> &str {
     affinity.and_then(|text| text.strip_prefix("host:")).unwrap_or_default()
 }
 
-/// The fields in which [`Owner`] is kept.
+/// An attribute as it is kept. The handle is in it where no [`Allocation::handle`] has it.
 fn to_text(attribute: &Attribute) -> Arc<str> {
-    let fields = (&attribute.handle_id, &attribute.owner, &attribute.alternate_owner);
+    let handle = attribute.handle_id.as_deref().filter(|id| id.is_empty() || is_kept_by_windows(id));
+    let fields = (handle, &attribute.owner, &attribute.alternate_owner);
     // These types have text keys and no failing parts, so they always serialize.
     serde_json::to_string(&fields).unwrap_or_default().into()
 }
@@ -109,15 +111,15 @@ impl Allocation {
         names: &mut Names,
     ) -> Allocation {
         let handle = attribute.and_then(|attribute| attribute.handle_id.as_deref());
-        let is_kept_by_windows = handle.is_some_and(api::block::is_kept_by_windows);
+        let is_windows = handle.is_some_and(is_kept_by_windows);
         let node =
             attribute.and_then(|attribute| attribute.owner.get("node")).filter(|node| !node.is_empty());
         Allocation {
             ordinal,
             sequence: block.sequence_of(ordinal),
             is_cooling: attribute.is_some_and(|attribute| attribute.released_at.is_some()),
-            is_kept_by_windows,
-            handle: handle.filter(|id| !id.is_empty() && !is_kept_by_windows).map(Arc::from),
+            is_kept_by_windows: is_windows,
+            handle: handle.filter(|id| !id.is_empty() && !is_windows).map(Arc::from),
             node: names.intern(node.map_or(host(block.affinity.as_deref()), String::as_str)),
             attribute: text,
         }
@@ -126,8 +128,8 @@ impl Allocation {
     /// Whose the address is; `None` where the allocation points to no attribute.
     pub fn owner(&self) -> Option<Owner> {
         let text = self.attribute.as_deref()?;
-        let (handle, fields, alternate) = serde_json::from_str(text).unwrap_or_default();
-        Some(Owner { handle, fields, alternate })
+        let (odd, fields, alternate): (Option<String>, _, _) = serde_json::from_str(text).unwrap_or_default();
+        Some(Owner { handle: self.handle.as_deref().map(str::to_string).or(odd), fields, alternate })
     }
 
     /// The virtual machine for which the address is kept: namespace and name.

@@ -1,8 +1,8 @@
 //! The check of a cluster's addresses: what the allocator's records say, joined with who uses addresses
 //! (`calicoctl/calicoctl/commands/ipam/check.go`).
 //!
-//! [`Check`] is fed the records page by page and keeps little of each. Blocks have to be read before those who
-//! use addresses: an address that is assigned in between then shows up as used without allocation, which
+//! [`Check`] is fed the records page by page and keeps little of each. Blocks have to be fed first, before the
+//! handles that they name, and read before those who use addresses: an address that is assigned in between then shows up as used without allocation, which
 //! nobody acts on, and not as leaked, which somebody might release. [`Check::end`] joins everything.
 //! What Calico's check finds and counts is apart from what only this program finds ([`Checked::more`]).
 
@@ -48,7 +48,7 @@ pub struct Check {
     /// The networks of all pools.
     pools: Vec<Cidr>,
     users: Users,
-    handles: BTreeMap<Arc<str>, Revision>,
+    handles: Handles,
     unreadable: Vec<Problem>,
 }
 
@@ -64,7 +64,7 @@ impl Check {
             active: Vec::new(),
             pools: Vec::new(),
             users: Users::default(),
-            handles: BTreeMap::new(),
+            handles: Handles::default(),
             unreadable: Vec::new(),
         }
     }
@@ -100,7 +100,7 @@ impl Check {
                     self.blocks.push(entry);
                 }
             }
-            Key::Handle(id) => drop(self.handles.insert(id.as_str().into(), record.revision.clone())),
+            Key::Handle(id) => self.handles.take(id.as_str(), &record.revision, &self.blocks),
             Key::Resource { kind: Kind::IPPool, .. } => {
                 let Some(resource) = record.resource() else { return };
                 let text = resource.text(&["spec", "cidr"]).unwrap_or_default().to_string();
@@ -156,11 +156,6 @@ impl Check {
         self.users.count()
     }
 
-    /// How many handles were fed.
-    pub fn count_handles(&self) -> usize {
-        self.handles.len()
-    }
-
     /// The virtual machines for which addresses without a user are kept: namespace and name.
     pub fn machines(&self) -> BTreeSet<(String, String)> {
         let held = self.blocks.iter().flat_map(|block| {
@@ -201,11 +196,38 @@ impl Check {
         };
         checked.find_leaks();
         checked.find_unallocated(&self.active);
-        checked.compare_handles(self.handles);
+        let Handles { missing, good, leaked } = self.handles;
+        let missing = missing.unwrap_or_else(|| named(&checked.blocks));
+        checked.missing_handles = missing.into_iter().collect();
+        (checked.good_handles, checked.leaked_handles) = (good, leaked);
         checked.count_by_node();
         checked.more = more::problems(&checked, violations, self.unreadable, &self.pools);
         checked
     }
+}
+
+/// The handles that were fed. Those that blocks name are not kept, as there may be as many as addresses.
+#[derive(Debug, Default)]
+struct Handles {
+    /// The handles that blocks name and that were not fed yet; `None` before the first handle.
+    missing: Option<BTreeSet<Arc<str>>>,
+    good: usize,
+    leaked: Vec<(Arc<str>, Revision)>,
+}
+
+impl Handles {
+    fn take(&mut self, id: &str, revision: &Revision, blocks: &[CheckedBlock]) {
+        match self.missing.get_or_insert_with(|| named(blocks)).remove(id) {
+            true => self.good += 1,
+            false => self.leaked.push((id.into(), revision.clone())),
+        }
+    }
+}
+
+/// The handles that blocks name, as stored.
+fn named(blocks: &[CheckedBlock]) -> BTreeSet<Arc<str>> {
+    let all = blocks.iter().flat_map(|block| &block.allocations);
+    all.filter_map(|allocation| allocation.handle.clone()).collect()
 }
 
 /// Every allocation, by its address: the indices of its block, and of itself in that block.
@@ -313,17 +335,6 @@ impl Checked {
         (self.outside, self.unallocated) = (outside, unallocated);
     }
 
-    fn compare_handles(&mut self, mut handles: BTreeMap<Arc<str>, Revision>) {
-        let all = self.blocks.iter().flat_map(|block| &block.allocations);
-        let named: BTreeSet<&Arc<str>> = all.filter_map(|allocation| allocation.handle.as_ref()).collect();
-        let missing = named.iter().filter(|id| !handles.contains_key(**id));
-        self.missing_handles = missing.map(|id| (*id).clone()).collect();
-        let count = handles.len();
-        handles.retain(|id, _| !named.contains(id));
-        self.good_handles = count - handles.len();
-        self.leaked_handles = handles.into_iter().collect();
-    }
-
     fn count_by_node(&mut self) {
         let mut counts: BTreeMap<Arc<str>, u32> = BTreeMap::new();
         for allocation in self.blocks.iter().flat_map(|block| &block.allocations) {
@@ -333,3 +344,6 @@ impl Checked {
         self.by_node.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     }
 }
+
+#[cfg(test)]
+mod tests;

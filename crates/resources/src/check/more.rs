@@ -33,9 +33,16 @@ pub(super) fn problems(
     let unread: BTreeSet<Key> = violations.iter().filter_map(unread).collect();
     let is_unread = |block: &BlockCidr| unread.contains(&Key::Block(*block));
     let counted = |violation: &Violation| match violation {
-        // Nobody knows what a block that cannot be read would have said.
+        // Nobody knows what a record that cannot be read would have said.
         Violation::Affinity { block, found: Disagreement::NoBlock, .. } => is_unread(block),
-        Violation::Handle { block, .. } if is_unread(block) => true,
+        Violation::LostBlock { block, owner } => {
+            unread.contains(&Key::Affinity { owner: owner.clone(), block: *block })
+        }
+        Violation::Handle { handle, block, .. }
+            if is_unread(block) || unread.contains(&Key::Handle(handle.clone())) =>
+        {
+            true
+        }
         // Calico's check tells of each block with such a contradiction.
         Violation::Block { .. } => true,
         // A handle of which no block holds an address counts too much anyway.

@@ -12,6 +12,7 @@ use resources::contents::walk;
 use resources::{Error, Identifier};
 use store::{Depth, Scope};
 
+use super::BLOCKS;
 use crate::Context;
 use crate::cli::Config;
 use crate::commands::resource_set::Access;
@@ -24,8 +25,6 @@ use crate::output::report::{self, Cluster};
 use crate::output::yaml;
 use crate::session::{CLIENT_VERSION, Session, WITHIN};
 
-/// How many blocks are read at once. A block may say a lot about each of its addresses.
-const BLOCKS: usize = 250;
 /// How many records of other sorts are read at once.
 const RECORDS: usize = 1_000;
 

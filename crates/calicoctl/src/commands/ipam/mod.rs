@@ -13,6 +13,9 @@ use clap::Subcommand;
 use crate::Context;
 use crate::failure::Failure;
 
+/// How many blocks are read at once. A block may say a lot about each of its addresses.
+const BLOCKS: usize = 250;
+
 /// Look at addresses, release them, and set how they are assigned.
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -10,13 +10,16 @@ use api::{BlockCidr, IpamConfig, Pool};
 use ipam::usage::{self, Allocation, BorrowedAddresses, ClusterUsage};
 use std::sync::Arc;
 
-use super::address;
+use resources::contents::walk;
+use store::{Depth, Scope};
+
+use super::{BLOCKS, address};
 use crate::Context;
 use crate::cli::Config;
 use crate::commands::resource_set::Access;
 use crate::commands::warn_ignored;
 use crate::failure::Failure;
-use crate::session::Session;
+use crate::session::{Session, WITHIN};
 
 /// Show how full the pools are, or whose an address is.
 ///
@@ -74,8 +77,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     } else if args.show_configuration && !args.show_blocks {
         Shown::Configuration(session.wait(session.client().ipam_config()).map_err(failure)?)
     } else {
-        let view = session.read(&usage::reads()).map_err(failure)?;
-        Shown::Pools(usage::pools(&view), args.show_blocks)
+        Shown::Pools(pools(&session)?, args.show_blocks)
     };
     let text = match args.output.as_deref() {
         Some("json") => golang::json::to_indented_text(&document::of(&shown), 2),
@@ -89,6 +91,14 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     warn_ignored(context, &args.words)
 }
 
+fn pools(session: &Session) -> Result<ClusterUsage, Failure> {
+    let mut tally = usage::Tally::of(&session.read(&usage::pool_reads()).map_err(failure)?);
+    let blocks = Scope::Blocks { family: None };
+    let pages = walk(&session.store, &blocks, Depth::Full, BLOCKS, WITHIN, |view| tally.take(view));
+    session.wait(pages).map_err(failure)?;
+    Ok(tally.end())
+}
+
 fn failure(error: impl ToString) -> Failure {
     Failure::in_calico_words(error.to_string())
 }
@@ -96,7 +106,7 @@ fn failure(error: impl ToString) -> Failure {
 fn of_address(session: &Session, addr: IpAddr) -> Result<Address, Failure> {
     let reads = usage::reads_of(addr)
         .key(api::Key::IpamConfig)
-        .scope(store::Scope::kind(api::Kind::IPPool), store::Depth::Full);
+        .scope(Scope::kind(api::Kind::IPPool), Depth::Full);
     let view = session.read(&reads).map_err(failure)?;
     let cooldown = view.ipam_config().unwrap_or_default().cooldown_seconds;
     let allocation = match usage::allocation_of(&view, addr) {

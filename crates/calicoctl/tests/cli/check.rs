@@ -116,7 +116,7 @@ fn each_problem_of_ours_is_told_and_counted() {
             endpoint(world, "a", "10.0.0.0/32");
             endpoint(world, "b", "10.0.0.0/32");
         }),
-        ("no-pool", "block 11.0.0.0/30", |world| {
+        ("pool-gone", "block 11.0.0.0/30", |world| {
             block(world, "11.0.0.0/30", &["h"]);
             handle(world, "h", json!({"11.0.0.0/30": 1}));
             endpoint(world, "a", "11.0.0.0/32");

@@ -22,6 +22,8 @@ fn the_administrators_role_suffices() {
         "ipam configure --strictaffinity=true",
         "ipam show --show-blocks --show-borrowed --show-configuration",
         "datastore migrate lock",
+        "ipam check -o report.json",
+        "ipam release --from-report report.json",
         "ipam split 2 --name=a",
         "datastore migrate unlock",
         "delete ippool split-a-0",
@@ -38,7 +40,8 @@ fn the_readers_role_reads() {
     let Some(cluster) = cluster() else { return };
     cluster.root().good("datastore init");
     let user = cluster.user(READER);
-    for line in ["get ippool", "get nodes", "get wep -A", "ipam show --show-blocks", "version"] {
+    for line in ["get ippool", "get nodes", "get wep -A", "ipam show --show-blocks", "ipam check", "version"]
+    {
         user.good(line);
     }
     user.create(POOL).says(&["bob", "Give bob a role with the rule", "ippools", "verbs: [\"create\"]"]);

@@ -129,7 +129,7 @@ fn without_pool(checked: &Checked, pools: &[Cidr]) -> impl Iterator<Item = Probl
             count => format!(" and {} more are", count - 1),
         };
         let reason = format!("{}{more} in use, and no pool has {}", used[0], block.cidr);
-        Some(Problem { kind: "no-pool", record: format!("block {}", block.cidr), reason })
+        Some(Problem { kind: "pool-gone", record: format!("block {}", block.cidr), reason })
     })
 }
 

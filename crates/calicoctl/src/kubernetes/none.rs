@@ -1,4 +1,5 @@
-//! Kubernetes in builds without it. The type has no values, so the compiler knows that no request can be made.
+//! Kubernetes in builds without it. The type has no values, so the compiler knows that no request can be
+//! made.
 
 use std::convert::Infallible;
 use std::path::Path;

@@ -78,17 +78,33 @@ pub fn nodes<'u>(used: impl Iterator<Item = (IpAddr, &'u Arc<str>)>, wanted: Wan
 /// The heading of the section of the services.
 pub const SERVICES: &str = "Loading all service load balancer IPs.\n";
 
-/// The section of the services, without its heading. `count` is their number; `None` where the controllers'
-/// configuration says nothing about services.
+/// What is known of services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Services {
+    /// So many have addresses from pools.
+    Found(usize),
+    /// The controllers' configuration says nothing about services.
+    NotConfigured,
+    /// Services have addresses from pools, and there is no Kubernetes to look them up.
+    NotSeen,
+}
+
+/// The section of the services, without its heading.
 pub fn services<'u>(
     used: impl Iterator<Item = (IpAddr, &'u Arc<str>)>,
-    count: Option<usize>,
+    services: Services,
     wanted: Wanted,
 ) -> String {
-    match count {
-        Some(count) => format!("{}Found {count} service load balancer(s).\n\n", belongings(used, wanted).0),
-        None => {
+    match services {
+        Services::Found(count) => {
+            format!("{}Found {count} service load balancer(s).\n\n", belongings(used, wanted).0)
+        }
+        Services::NotConfigured => {
             "No configuration for LoadBalancer kubecontroller found, skipping service check\n\n".to_string()
+        }
+        Services::NotSeen => {
+            "No Kubernetes is named (--kubeconfig), skipping service check: addresses of services count as used\n\n"
+                .to_string()
         }
     }
 }

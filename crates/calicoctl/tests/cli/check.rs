@@ -165,6 +165,22 @@ fn each_problem_of_ours_is_told_and_counted() {
     }
 }
 
+/// Nobody can look services up, so their addresses are not called leaked.
+#[test]
+fn services_that_cannot_be_seen_keep_their_addresses() {
+    let world = world();
+    let controllers = json!({"node": {}, "loadBalancer": {"assignIPs": "AllServices"}});
+    let document = json!({"kind": "KubeControllersConfiguration", "apiVersion": "projectcalico.org/v3",
+        "metadata": {"name": "default"}, "spec": {"controllers": controllers}});
+    world.good_with("create -f -", &document.to_string());
+    let mut json = block_of("10.0.0.0/30", Some("host:n1"), &["lb", "pod"]);
+    json["attributes"][0]["secondary"] = json!({"type": "LoadBalancer", "namespace": "ns", "service": "s"});
+    put(&world, &path("10.0.0.0/30", "assignment"), &json.to_string());
+    let text = world.good("ipam check --show-problem-ips");
+    assert!(text.contains("No Kubernetes is named (--kubeconfig), skipping service check"), "{text}");
+    assert!(text.contains("  10.0.0.1 leaked;") && !text.contains("10.0.0.0 leaked"), "{text}");
+}
+
 #[test]
 fn many_problems_are_shown_where_they_are_wanted() {
     let world = world();

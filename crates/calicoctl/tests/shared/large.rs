@@ -16,8 +16,8 @@ pub struct Taken {
     pub peak_kib: u64,
 }
 
-/// Looks at the cluster with `ipam check` and `ipam show --show-blocks`, and checks what they say and how much
-/// memory they take. Gives what each took.
+/// Looks at the cluster with `ipam check` and `ipam show --show-blocks`, and checks what they say and how
+/// much memory they take. Gives what each took.
 pub fn look(size: Size, mut program: impl FnMut() -> Command) -> [Taken; 2] {
     let (checked, check) = run(program().args(["ipam", "check"]));
     let leaked = size.addresses - size.pods;

@@ -134,10 +134,22 @@ impl Allocation {
 
     /// The virtual machine for which the address is kept: namespace and name.
     pub fn machine(&self) -> Option<(String, String)> {
-        const NAME: &str = "vmi-name";
-        // Few addresses are virtual machines', and to read the attribute of each takes time.
-        self.attribute.as_deref().filter(|text| text.contains(NAME))?;
-        let Owner { mut fields, .. } = self.owner()?;
-        Some((fields.remove("namespace")?, fields.remove(NAME)?))
+        let mut fields = self.fields_with("vmi-name")?;
+        Some((fields.remove("namespace")?, fields.remove("vmi-name")?))
+    }
+
+    /// The service that has the address, by the account of the allocation: namespace and name.
+    pub fn service(&self) -> Option<(String, String)> {
+        let mut fields = self.fields_with("LoadBalancer")?;
+        fields.get("type").filter(|kind| *kind == "LoadBalancer")?;
+        let mut text = |field: &str| fields.remove(field).unwrap_or_default();
+        Some((text("namespace"), text("service")))
+    }
+
+    /// The owner's fields, where the attribute has that word in it. Few have, and to read the attribute of
+    /// each address takes time.
+    fn fields_with(&self, word: &str) -> Option<BTreeMap<String, String>> {
+        self.attribute.as_deref().filter(|text| text.contains(word))?;
+        Some(self.owner()?.fields)
     }
 }

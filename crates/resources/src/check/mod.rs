@@ -1,10 +1,11 @@
 //! The check of a cluster's addresses: what the allocator's records say, joined with who uses addresses
 //! (`calicoctl/calicoctl/commands/ipam/check.go`).
 //!
-//! [`Check`] is fed the records page by page and keeps little of each. Blocks have to be fed first, before the
-//! handles that they name, and read before those who use addresses: an address that is assigned in between then shows up as used without allocation, which
-//! nobody acts on, and not as leaked, which somebody might release. [`Check::end`] joins everything.
-//! What Calico's check finds and counts is apart from what only this program finds ([`Checked::more`]).
+//! [`Check`] is fed the records page by page and keeps little of each. Blocks have to be fed first, before
+//! the handles that they name, and read before those who use addresses: an address that is assigned in
+//! between then shows up as used without allocation, which nobody acts on, and not as leaked, which somebody
+//! might release. [`Check::end`] joins everything. What Calico's check finds and counts is apart from what
+//! only this program finds ([`Checked::more`]).
 
 mod blocks;
 mod more;
@@ -177,6 +178,18 @@ impl Check {
             for allocation in block.allocations.iter().filter(is_its) {
                 if let Some(addr) = block.cidr.addr(allocation.ordinal) {
                     self.users.add(addr, owner.clone(), Witness::Machine);
+                }
+            }
+        }
+    }
+
+    /// Takes addresses of services for used: for where services have some, and cannot be looked up.
+    pub fn take_unseen_services(&mut self) {
+        for block in &self.blocks {
+            for allocation in &block.allocations {
+                let owner = allocation.service().zip(block.cidr.addr(allocation.ordinal));
+                if let Some(((namespace, name), addr)) = owner {
+                    self.users.add(addr, format!("Service({namespace}/{name})").into(), Witness::Unseen);
                 }
             }
         }

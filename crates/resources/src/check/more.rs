@@ -90,8 +90,8 @@ fn problem(violation: &Violation) -> Problem {
     Problem { kind, record, reason }
 }
 
-/// Calico's check shows these addresses where it is asked to, and counts none of them. Two tunnels of one node
-/// may share an address.
+/// Calico's check shows these addresses where it is asked to, and counts none of them. Two tunnels of one
+/// node may share an address.
 fn with_several_users(checked: &Checked) -> impl Iterator<Item = Problem> {
     checked.users.iter().filter_map(|(addr, users)| {
         let names: BTreeSet<&str> = users.iter().map(|user| &*user.name).collect();

@@ -24,6 +24,8 @@ pub enum Witness {
     Tunnel6,
     /// A virtual machine that does not run keeps the address; Calico's check does not look at these, either.
     Machine,
+    /// A service has the address, by its allocation's account: services could not be looked up.
+    Unseen,
 }
 
 impl Witness {

@@ -20,7 +20,7 @@ use crate::commands::warn_ignored;
 use crate::failure::Failure;
 use crate::input::documents::go_text;
 use crate::kubernetes::Kubernetes;
-use crate::output::check::{self as text, Wanted};
+use crate::output::check::{self as text, Services, Wanted};
 use crate::output::report::{self, Cluster};
 use crate::output::yaml;
 use crate::session::{CLIENT_VERSION, Session, WITHIN};
@@ -31,9 +31,10 @@ const RECORDS: usize = 1_000;
 /// Look for addresses that leaked, and other inconsistencies.
 ///
 /// Up to the line `Check complete` the output is that of Calico's calicoctl. What follows is what only this
-/// program looks for: handles that are missing or count wrongly, addresses with two owners, records that cannot
-/// be read, and more. Services are looked up in Kubernetes: in the store, if that is Kubernetes, else where
-/// --kubeconfig or KUBECONFIG names one. Without it, addresses are compared with WorkloadEndpoints and Nodes.
+/// program looks for: handles that are missing or count wrongly, addresses with two owners, records that
+/// cannot be read, and more. Services are looked up in Kubernetes: in the store, if that is Kubernetes, else
+/// where --kubeconfig or KUBECONFIG names one. Without it, addresses are compared with WorkloadEndpoints and
+/// Nodes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Tell of all addresses
@@ -64,7 +65,12 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let session = Access::begin_on_network(args.config.config.as_deref(), context)?.quiet_session()?;
     let kubernetes = match Kubernetes::of(&session) {
         None => named(args, context)?,
-        store => store,
+        store => {
+            if args.kubeconfig.is_some() {
+                writeln!(context.stderr, "ignored: --kubeconfig, as the store is in Kubernetes itself")?;
+            }
+            store
+        }
     };
     let wanted = Wanted { all: args.show_all_ips, problems: args.show_all_ips || args.show_problem_ips };
     let mut reading = Reading { session: &session, kubernetes, wanted, is_quiet: args.format.is_some() };
@@ -164,23 +170,25 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Reads the services. Gives how many of them have addresses from pools; `None` where the controllers'
-    /// configuration says nothing about services, or no Kubernetes is named.
-    fn take_services(&self, check: &mut Check, cluster: &Cluster) -> Result<Option<usize>, Failure> {
+    /// Reads the services that have addresses from pools.
+    fn take_services(&self, check: &mut Check, cluster: &Cluster) -> Result<Services, Failure> {
         let configuration = match self.get(Kind::KubeControllersConfiguration) {
             // Without the configuration nobody knows which services Calico's controllers give addresses to.
             // Where these controllers run, the check therefore ends here, as Calico's does.
-            Err(Error::DoesNotExist(..)) if !cluster.has_controllers() => return Ok(None),
+            Err(Error::DoesNotExist(..)) if !cluster.has_controllers() => return Ok(Services::NotConfigured),
             found => found.map_err(failure)?,
         };
-        let Some(kubernetes) = &self.kubernetes else { return Ok(None) };
         if load_balancers(Some(&configuration), &[]).is_none() {
-            return Ok(None);
+            return Ok(Services::NotConfigured);
         }
+        let Some(kubernetes) = &self.kubernetes else {
+            check.take_unseen_services();
+            return Ok(Services::NotSeen);
+        };
         let services = self.session.wait(kubernetes.services()).map_err(failure)?;
         let loads = load_balancers(Some(&configuration), &services).unwrap_or_default();
         loads.iter().for_each(|service| check.take_service(service));
-        Ok(Some(loads.len()))
+        Ok(Services::Found(loads.len()))
     }
 
     /// Asks for the virtual machines for which addresses are kept that nobody uses.

@@ -98,6 +98,23 @@ fn a_mismatch_refuses_the_whole_block() {
     assert_eq!((released.released.len(), released.unallocated.len()), (2, 1));
 }
 
+#[test]
+fn each_mismatch_can_stand_for_itself() {
+    let mut block = fresh("10.0.0.0/29");
+    take(&mut block, "h", 3);
+    let mut asked = ips(&block, &[0, 1, 2, 5]);
+    asked[0].handle = Some("other".into());
+    asked[1].sequence = Some(7);
+    asked[3].sequence = Some(7);
+    let refused = take_refused(&mut block, &mut asked, seconds(1), 0);
+    let addrs: Vec<IpAddr> = refused.iter().map(|(addr, _)| *addr).collect();
+    assert_eq!(ordinals(&block, &addrs), [0, 1, 5]);
+    assert!(matches!(refused[0].1, ReleaseError::Handle { .. }), "{refused:?}");
+    let released = release(&mut block, &asked, seconds(1), 0).unwrap();
+    assert_eq!(ordinals(&block, &released.released), [2]);
+    check(&block);
+}
+
 /// (cooldown in seconds, nanoseconds after the second of the release, whether the address is free)
 /// Without a cooldown an address is free at once, even where the clock has not moved since the release; in
 /// Calico it then stays unused until its block is looked at again.

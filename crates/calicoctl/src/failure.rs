@@ -33,9 +33,7 @@ impl Failure {
             None => Failure::Message(text),
         }
     }
-}
 
-impl Failure {
     /// The failure with a text of ours on the lines after Calico's own.
     #[must_use]
     pub fn and(self, ours: &str) -> Failure {
@@ -46,7 +44,7 @@ impl Failure {
         match self {
             Failure::Message(text) => Failure::Message(both(text)),
             Failure::OnStdout(text) => Failure::OnStdout(both(text)),
-            Failure::Io(error) => Failure::Io(error),
+            other @ (Failure::Said | Failure::Io(_)) => other,
         }
     }
 }

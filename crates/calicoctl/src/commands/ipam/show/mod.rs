@@ -104,9 +104,8 @@ fn failure(error: impl ToString) -> Failure {
 }
 
 fn of_address(session: &Session, addr: IpAddr) -> Result<Address, Failure> {
-    let reads = usage::reads_of(addr)
-        .key(api::Key::IpamConfig)
-        .scope(Scope::kind(api::Kind::IPPool), Depth::Full);
+    let reads =
+        usage::reads_of(addr).key(api::Key::IpamConfig).scope(Scope::kind(api::Kind::IPPool), Depth::Full);
     let view = session.read(&reads).map_err(failure)?;
     let cooldown = view.ipam_config().unwrap_or_default().cooldown_seconds;
     let allocation = match usage::allocation_of(&view, addr) {

@@ -20,6 +20,7 @@ pub mod handle;
 pub mod ipam_config;
 pub mod key;
 pub mod kinds;
+pub mod near;
 pub mod node;
 pub mod odd_block;
 pub mod pool;

@@ -78,15 +78,9 @@ impl<'a, S: Store, E: Effects> Client<'a, S, E> {
     pub async fn like(&self, missing: &Identifier) -> String {
         let kind = missing.kind.name().to_lowercase();
         let listed = self.list(missing.kind, missing.namespace.as_deref()).await;
-        let names: Vec<String> = listed
-            .map(|listed| listed.items)
-            .unwrap_or_default()
-            .iter()
-            .map(|one| one.name().to_string())
-            .collect();
-        let far = |name: &&String| strsim::damerau_levenshtein(name, &missing.name);
-        let near = names.iter().filter(|name| far(name) <= 1 + missing.name.len() / 3).min_by_key(far);
-        match (near, names.is_empty()) {
+        let items = listed.map(|listed| listed.items).unwrap_or_default();
+        let near = api::near::nearest(&missing.name, items.iter().map(|one| one.name()));
+        match (near, items.is_empty()) {
             (Some(near), _) => format!("did you mean {near}? `calicoctl get {kind}` shows all"),
             (None, false) => format!("`calicoctl get {kind}` shows those that exist"),
             (None, true) => {

@@ -29,11 +29,8 @@ impl Struct {
     pub fn nearest(&'static self, wrong: &str) -> Option<String> {
         let mut paths = Vec::new();
         self.paths("", &mut paths);
-        let far = |(name, _): &(&str, String)| {
-            strsim::damerau_levenshtein(&name.to_lowercase(), &wrong.to_lowercase())
-        };
-        let near = paths.into_iter().filter(|path| far(path) <= wrong.len() / 3);
-        near.min_by_key(far).map(|(_, path)| path)
+        let name = crate::near::nearest(wrong, paths.iter().map(|(name, _)| *name))?;
+        paths.into_iter().find(|(found, _)| *found == name).map(|(_, path)| path)
     }
 
     fn paths(&'static self, before: &str, out: &mut Vec<(&'static str, String)>) {

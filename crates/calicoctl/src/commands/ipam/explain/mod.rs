@@ -2,7 +2,6 @@
 
 mod address;
 mod all_nodes;
-mod nearest;
 mod pod;
 mod render;
 
@@ -221,7 +220,7 @@ fn named_pools(
     let resolve = |entry: &String| {
         let cidr = entry.parse::<Cidr>().ok().or_else(|| pool_network(&view, entry)).ok_or_else(|| {
             let names = view.resources(Kind::IPPool).map(|(pool, _)| pool.name());
-            let near = nearest::hint(entry, names);
+            let near = did_you_mean(entry, names);
             Failure::Message(format!(
                 "{by}: no pool has the name or network {entry:?}{near} (calicoctl get ippools)"
             ))
@@ -259,8 +258,14 @@ fn missing_node(
         _ => None,
     });
     let host = &question.request.host;
-    let near = nearest::hint(host, names);
+    let near = did_you_mean(host, names);
     let make =
         if question.is_on_kubernetes { "; a node is there once its kubelet has registered it" } else { "" };
     Ok(Some(format!("there is no node {host:?}{near}{make}")))
+}
+
+/// `; did you mean "x"?` for the known name that is most like `typed`; empty where none is.
+fn did_you_mean<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let near = api::near::nearest(typed, known);
+    near.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()
 }

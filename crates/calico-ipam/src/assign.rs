@@ -12,6 +12,7 @@ use cni::CniError;
 use cni::log::Level;
 use golang::strconv::quote;
 
+use crate::elsewhere;
 use crate::namespace::Namespace;
 use crate::pools;
 use crate::refusal;
@@ -63,7 +64,7 @@ async fn explicit(
     .planner();
     unlabelled::label(request, deadline).await?;
     match ipam::run(&request.store, &request.site.clock, planner, deadline.left()).await {
-        Ok(()) => {}
+        Ok(()) => elsewhere::warn_of_address(request, addr, deadline).await,
         Err(RunError::Plan(error)) => {
             return Err(refusal::of_address(CniError::internal(error), request, addr, deadline).await);
         }
@@ -95,6 +96,10 @@ async fn automatic(
     warn_of_unwanted(request);
     if v4 + v6 == 0 {
         return Ok(Vec::new());
+    }
+    let asked: Vec<_> = wanted.v4_pools.iter().chain(&wanted.v6_pools).copied().collect();
+    if !asked.is_empty() {
+        elsewhere::warn(request, &view, |pool| asked.contains(&pool.cidr));
     }
     let assigned = request.run_from(view, wanted.clone().planner(), deadline).await?;
     if let Some((family, error)) = shortage(&assigned, request.is_on_kubernetes()) {

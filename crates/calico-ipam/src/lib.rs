@@ -9,6 +9,7 @@ mod add;
 mod ask;
 mod assign;
 mod del;
+mod elsewhere;
 mod identity;
 mod namespace;
 mod pools;

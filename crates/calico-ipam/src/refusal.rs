@@ -3,15 +3,16 @@
 
 use std::net::IpAddr;
 
+use api::near::nearest;
 use api::{Cidr, Family, Key, Kind};
 use cni::CniError;
 use cni::log::Level;
 use ipam::explain::Question;
 use ipam::explain::commands::word;
-use ipam::explain::refusal::{refusal, short};
+use ipam::explain::refusal::{refusal, short, without_pool};
 use ipam::usage::{self, Allocation};
 use ipam::{AutoAssign, AutoAssigned, Planner};
-use store::{Depth, ReadSet, Scope, Store};
+use store::{Depth, ReadSet, Scope, Store, View};
 
 use crate::request::{Deadline, Request};
 
@@ -43,13 +44,34 @@ pub async fn explained(
     };
     // Half of the room is for the details, more where the message leaves it; the message gets the rest.
     let room = MOST.saturating_sub(error.msg.len() + BETWEEN).max(MOST / 2);
-    let told = refusal(&view, &question, answer, &command(request, is_v6), room);
+    let more = match node_like(request, &view, deadline).await {
+        Some(near) => format!("did you mean {near}? {}", command(request, is_v6)),
+        None => command(request, is_v6),
+    };
+    let told = refusal(&view, &question, answer, &more, room);
     let details = short(&told.for_owner, MOST - MESSAGE_AT_LEAST - BETWEEN);
     let msg = short(&error.msg, MOST - BETWEEN - details.len());
     for line in told.for_log {
         request.log.say(Level::Error, line);
     }
     CniError { msg, ..error }.with(details)
+}
+
+/// The node that is meant, where the request's node does not exist. (On Kubernetes a node's name is its
+/// kubelet's own, and no typing error.)
+async fn node_like(request: &Request<'_, impl Store>, view: &View, deadline: Deadline) -> Option<String> {
+    let node = &request.ask.identity.node;
+    if request.is_on_kubernetes() || view.resource(&Key::global(Kind::Node, &**node)).flatten().is_some() {
+        return None;
+    }
+    let scope = Scope::kind(Kind::Node);
+    let nodes = ReadSet::new().scope(scope.clone(), Depth::Key);
+    let nodes = request.store.look(&nodes, deadline.left()).await.ok()?;
+    let names = nodes.slots(&scope).filter_map(|(key, _)| match key {
+        Key::Resource { name, .. } => Some(name.as_str()),
+        _ => None,
+    });
+    nearest(node, names).map(str::to_string)
 }
 
 /// What runtimes write between message and details.
@@ -75,21 +97,29 @@ pub async fn of_address(
     addr: IpAddr,
     deadline: Deadline,
 ) -> CniError {
-    if let Some(line) = holder(request, addr, deadline).await {
-        request.log.say(Level::Error, line);
+    let pools = ReadSet::new().scope(Scope::kind(Kind::IPPool), Depth::Full);
+    let pools = request.store.look(&pools, deadline.left()).await.ok();
+    let mut why = format!("{addr} was asked for by name");
+    if let Some(pools) = &pools {
+        if let Some(line) = holder(request, pools, addr, deadline).await {
+            request.log.say(Level::Error, line);
+        }
+        why = without_pool(pools, addr).unwrap_or(why);
     }
     let node = word(&request.ask.identity.node);
-    let details =
-        format!("{addr} was asked for by name; more by: calicoctl ipam explain --ip {addr} --node {node}");
+    let details = format!("{why}; more by: calicoctl ipam explain --ip {addr} --node {node}");
     let msg = short(&error.msg, MOST.saturating_sub(details.len() + BETWEEN));
     CniError { msg, ..error }.with(details)
 }
 
 /// Who has an address, for the log; `None` where nobody has it, or that cannot be read.
-async fn holder(request: &Request<'_, impl Store>, addr: IpAddr, deadline: Deadline) -> Option<String> {
-    let pools = ReadSet::new().scope(Scope::kind(Kind::IPPool), Depth::Full);
-    let pools = request.store.look(&pools, deadline.left()).await.ok()?;
-    let block = usage::pool_of(&pools, &Cidr::single(addr))?.block_of(addr)?;
+async fn holder(
+    request: &Request<'_, impl Store>,
+    pools: &View,
+    addr: IpAddr,
+    deadline: Deadline,
+) -> Option<String> {
+    let block = usage::pool_of(pools, &Cidr::single(addr))?.block_of(addr)?;
     let view = request.store.look(&ReadSet::new().key(Key::Block(block)), deadline.left()).await.ok()?;
     let Allocation::Assigned { attribute, .. } = usage::allocation_of(&view, addr) else { return None };
     let handle = attribute.handle().unwrap_or_default();

@@ -76,30 +76,50 @@ fn selectors_and_labels_of_others_stand_in_the_log_alone() {
 #[test]
 fn other_reasons_have_other_remedies() {
     let machine = |documents: &[Json]| Machine::new(documents);
-    let node = || node("n1", json!({}));
+    let n1 = || node("n1", json!({}));
     let off = pool("off", "10.0.0.0/24", json!({"disabled": true}));
-    let rows: [(Machine, Json, &str, &[&str]); 6] = [
-        (machine(&[node()]), json!({}), "cannot find a qualified ippool; ", &["there is no IPv4 pool"]),
+    let rows: [(Machine, Json, &str, &[&str]); 9] = [
+        (machine(&[n1()]), json!({}), "cannot find a qualified ippool; ", &["there is no IPv4 pool"]),
         (
-            machine(&[node(), off.clone()]),
+            machine(&[n1(), off.clone()]),
             json!({}),
             "cannot find a qualified ippool; ",
             &["none of 1 IPv4 pools is enabled"],
         ),
         (
-            machine(&[node(), off, pool("on", "10.1.0.0/24", json!({}))]),
+            machine(&[n1(), off, pool("on", "10.1.0.0/24", json!({}))]),
             json!({"ipam": {"type": "calico-ipam", "ipv4_pools": ["10.0.0.0/24"]}}),
             "the given pool (10.0.0.0/24) does not exist, or is not enabled; ",
-            &["the pool off 10.0.0.0/24, which is asked for, is not enabled"],
+            &["the pool off 10.0.0.0/24, which is asked for, is disabled"],
         ),
         (
-            machine(&[node(), pool("tunnels", "10.0.0.0/24", json!({"allowedUses": ["Tunnel"]}))]),
+            machine(&[n1(), pool("on", "10.1.0.0/16", json!({}))]),
+            json!({"ipam": {"type": "calico-ipam", "ipv4_pools": ["10.1.1.0/24"]}}),
+            "the given pool (10.1.1.0/24) does not exist, or is not enabled; ",
+            &[
+                "10.1.1.0/24, which is asked for, is a part of the pool on 10.1.0.0/16: ask for the whole pool",
+            ],
+        ),
+        (
+            machine(&[n1(), pool("on", "10.1.0.0/16", json!({}))]),
+            json!({"ipam": {"type": "calico-ipam", "ipv4_pools": ["onn"]}}),
+            "error parsing pool \"onn\": invalid CIDR address: onn; ",
+            &["there is no IPPool \"onn\"; there are on"],
+        ),
+        (
+            machine(&[node("node-1", json!({}))]),
+            json!({"nodename": "nide-1"}),
+            "resource does not exist: Node(nide-1) with error: <nil>; ",
+            &["did you mean node-1?"],
+        ),
+        (
+            machine(&[n1(), pool("tunnels", "10.0.0.0/24", json!({"allowedUses": ["Tunnel"]}))]),
             json!({}),
             "cannot find a qualified ippool, no pools match the required use (Workload); ",
             &["do not allow the use Workload"],
         ),
         (
-            machine(&[node(), pool("four", "10.0.0.0/24", json!({}))]),
+            machine(&[n1(), pool("four", "10.0.0.0/24", json!({}))]),
             json!({"ipam": {"type": "calico-ipam", "assign_ipv6": "true"}}),
             "cannot find a qualified ippool; ",
             &["there is no IPv6 pool", "--family 6"],
@@ -140,4 +160,64 @@ fn the_holder_of_an_address_stands_in_the_log_alone() {
     );
     assert!(told.contains("calicoctl ipam explain --ip 10.0.0.7") && !told.contains("hidden-team"), "{told}");
     assert!(log.contains("hidden-team") && log.contains("net.other"), "{log}");
+}
+
+#[test]
+fn an_address_without_a_pool_is_told_as_such() {
+    let machine = Machine::new(&[
+        node("n1", json!({})),
+        pool("off", "10.0.0.0/24", json!({"disabled": true})),
+        pool("on", "10.1.0.0/24", json!({})),
+    ]);
+    let words = "The provided IP address is not in a configured pool\n; ";
+    for (addr, why) in [
+        ("10.0.0.7", "10.0.0.7, which is asked for, is in the pool off 10.0.0.0/24, which is disabled; "),
+        ("10.9.0.7", "no pool contains 10.9.0.7, which is asked for; "),
+    ] {
+        let (told, _) = event(&machine.run("ADD", "c1", &format!("{POD};IP={addr}")));
+        assert!(told.starts_with(&format!("{words}{why}")), "{told}");
+    }
+}
+
+/// They are given, as Calico gives them.
+#[test]
+fn what_is_asked_for_by_name_in_another_rack_is_warned_of() {
+    let machine = Machine::new(&[
+        node("n1", json!({"rack": "0"})),
+        pool("rack-0", "10.0.0.0/24", json!({"nodeSelector": "rack == '0'"})),
+        pool("rack-1", "10.1.0.0/24", json!({"nodeSelector": "rack == '1'"})),
+    ]);
+    let warning =
+        "the pool rack-1 10.1.0.0/24 was asked for by name, and its nodeSelector leaves the node n1 out";
+    let named = machine.conf(json!({"ipam": {"type": "calico-ipam", "ipv4_pools": ["rack-1"]}}));
+    for (container, args, conf, is_warned) in [
+        ("c1", String::new(), machine.conf(json!({})), false),
+        ("c2", "IgnoreUnknown=1;IP=10.1.0.77".to_string(), machine.conf(json!({})), true),
+        ("c3", String::new(), named, true),
+    ] {
+        let answer = machine.run_with("ADD", container, &args, &conf);
+        assert_eq!(answer.addresses().len(), 1, "{answer:?}");
+        assert_eq!(answer.stderr.contains(warning), is_warned, "{answer:?}");
+    }
+}
+
+#[test]
+fn settings_without_effect_are_told_in_the_log() {
+    let machine = Machine::new(&[node("n1", json!({})), pool("four", "10.0.0.0/24", json!({}))]);
+    let ipam = |more: Json| {
+        let mut ipam = json!({"type": "calico-ipam"});
+        ipam.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        machine.conf(json!({"ipam": ipam}))
+    };
+    for (n, (conf, told)) in [
+        (ipam(json!({"ipv6_pools": ["fd00::/64"]})), "the pools of IPv6 that the network configuration"),
+        (ipam(json!({"assign_ipv6": "TRUE"})), r#"ipam.assign_ipv6 is "TRUE", and counts as "false""#),
+        (ipam(json!({"assign_ipv4": "False"})), r#"ipam.assign_ipv4 is "False", and counts as "true""#),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = machine.run_with("ADD", &format!("c{n}"), "", &conf);
+        assert!(answer.code == Some(0) && answer.stderr.contains(told), "{answer:?}");
+    }
 }

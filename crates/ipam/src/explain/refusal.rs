@@ -94,10 +94,16 @@ fn cause(trial: &Trial, outcome: &Outcome) -> String {
             format!("none of {all} {family} pools is enabled: create or enable one")
         }
         (Some(AutoAssignError::Pools(PoolsError::NotThere(cidr))), _) => {
-            let found = pools::all(&trial.view).find(|pool| pool.cidr == *cidr);
-            match found {
-                Some(pool) => format!("the pool {} {cidr}, which is asked for, is not enabled", pool.name),
-                None => format!("no pool has the network {cidr}, which is asked for"),
+            let find = |is_meant: &dyn Fn(&Pool) -> bool| pools::all(&trial.view).find(|pool| is_meant(pool));
+            match (find(&|pool| pool.cidr == *cidr), find(&|pool| pool.cidr.covers(cidr))) {
+                (Some(pool), _) => {
+                    format!("the pool {} {cidr}, which is asked for, {}", pool.name, not_enabled(pool))
+                }
+                (None, Some(pool)) => format!(
+                    "{cidr}, which is asked for, is a part of the pool {} {}: ask for the whole pool",
+                    pool.name, pool.cidr
+                ),
+                (None, None) => format!("no pool has the network {cidr}, which is asked for"),
             }
         }
         (Some(AutoAssignError::Pools(PoolsError::NoneForUse(wanted))), _) => {
@@ -128,6 +134,33 @@ fn cause(trial: &Trial, outcome: &Outcome) -> String {
                 false => format!("no address is free in the pools for {of_whom}: {own}; add a pool"),
             }
         }
+    }
+}
+
+/// Why no pool gives an address that was asked for by name; `None` where an enabled pool contains it. The view
+/// must hold the pools.
+pub fn without_pool(view: &View, addr: std::net::IpAddr) -> Option<String> {
+    let mut around = pools::all(view).filter(|pool| pool.cidr.contains(addr)).peekable();
+    let Some(first) = around.peek().copied() else {
+        return Some(format!("no pool contains {addr}, which is asked for"));
+    };
+    if around.any(|pool| pool.is_enabled()) {
+        return None;
+    }
+    Some(format!(
+        "{addr}, which is asked for, is in the pool {} {}, which {}",
+        first.name,
+        first.cidr,
+        not_enabled(first)
+    ))
+}
+
+/// What keeps a pool from giving addresses.
+fn not_enabled(pool: &Pool) -> &'static str {
+    match pool {
+        Pool { disabled: true, .. } => "is disabled",
+        Pool { deleting: true, .. } => "is being deleted",
+        _ => "is not enabled: its status says that it cannot be allocated from",
     }
 }
 

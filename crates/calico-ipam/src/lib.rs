@@ -25,7 +25,7 @@ use cni::log::Sink;
 pub use cni::program::Io;
 use cni::{Call, CniError, HostLock, Site, VERSIONS, answer, protocol};
 use golang::flag::{Asked, Flags};
-use setup::{Clock, Datastore, Environment, Settings};
+use setup::{Choice, Clock, Datastore, Environment, Settings};
 
 pub use add::add;
 pub use ask::Ask;
@@ -117,21 +117,22 @@ fn serve(
     let node = setup::node_name(text("nodename"), text("nodename_file"), text("hostname"))
         .map_err(CniError::internal)?;
     let settings = Settings::from_environment(environment).map_err(refused)?.with_cni(conf.fields());
-    let datastore = Datastore::choose(&settings, environment).map_err(refused)?;
-    if matches!(&datastore, Datastore::Kubernetes(settings) if settings.use_pod_cidr) {
+    let choice = Choice::make(&settings, environment).map_err(refused)?;
+    if matches!(&choice.datastore, Datastore::Kubernetes(settings) if settings.use_pod_cidr) {
         return Err(CniError::internal(USE_POD_CIDR));
     }
     // Another plugin may hold the lock for as long as its own work may take; one that holds it longer hangs.
     // (Calico waits for ever.)
     let lock = HostLock::new(text("ipam_lock_file"), request::WITHIN);
     let ask = Ask::new(call, conf, version, node)?;
+    let command = &ask.call.command;
     let site =
-        Site::open(&datastore, settings, environment, lock, Clock::start(), stderr).map_err(refused)?;
+        Site::open(&choice, command, settings, environment, lock, Clock::start(), stderr).map_err(refused)?;
     // Kubernetes may be asked in addition to the store.
     let runtime =
-        if ask.conf.names_kubernetes() { setup::full_runtime() } else { setup::runtime(&datastore) };
+        if ask.conf.names_kubernetes() { setup::full_runtime() } else { setup::runtime(&choice.datastore) };
     runtime.map_err(refused)?.block_on(async {
-        match ask.call.command.as_str() {
+        match command.as_str() {
             "ADD" => add(&site, &ask).await.map(|result| answer::text(&result)),
             _ => del(&site, &ask).await.map(|()| String::new()),
         }

@@ -27,7 +27,9 @@ pub async fn del<S: Store>(site: &Site<S>, ask: &Ask) -> Result<(), CniError> {
 }
 
 async fn serve(request: &Request<'_, impl Store>) -> Result<(), CniError> {
-    request.refuse_while_locked().await?;
+    if request.site.is_begun {
+        request.refuse_while_locked().await?;
+    }
     let found = endpoint::look(request).await?;
     if let Err(error) = foreign::refuse(&request.ask.conf)
         && found.stored().is_some_and(|(it, _)| !endpoint::is_of_another(it, &request.names.container))

@@ -36,7 +36,7 @@ use cni::log::Sink;
 pub use cni::program::Io;
 use cni::{Call, CniError, HostLock, Site, VERSIONS, answer, protocol};
 use golang::flag::{Asked, Flags};
-use setup::{Clock, Datastore, Environment, Settings};
+use setup::{Choice, Clock, Environment, Settings};
 
 pub use add::add;
 pub use ask::Ask;
@@ -147,13 +147,14 @@ fn work(
     let node = if is_test { node::name_at_any_time(&conf) } else { node::name(&conf) }?;
     let ask = Ask::new(call, &document, conf, environment, &node)?;
     let settings = Settings::from_environment(environment).map_err(refused)?.with_cni(ask.conf.fields());
-    let datastore = Datastore::choose(&settings, environment).map_err(refused)?;
+    let choice = Choice::make(&settings, environment).map_err(refused)?;
     // The IPAM plugin takes the host's lock; this plugin never does.
     let lock = HostLock::new(None, request::WITHIN);
-    let site = Site::open(&datastore, settings, environment, lock, Clock::start(), stderr)
+    let command = &ask.call.command;
+    let site = Site::open(&choice, command, settings, environment, lock, Clock::start(), stderr)
         .map_err(|error| CniError::internal(format!("error creating calico client: {error}")))?;
     setup::full_runtime().map_err(refused)?.block_on(async {
-        match ask.call.command.as_str() {
+        match command.as_str() {
             _ if is_test => Request::new(&site, &ask)?.refuse_while_locked().await.map(|()| String::new()),
             "ADD" => add(&site, &ask).await.map(|result| answer::text(&result)),
             "DEL" => del(&site, &ask).await.map(|()| String::new()),

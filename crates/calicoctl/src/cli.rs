@@ -9,12 +9,15 @@ use crate::pflag;
 /// Manages the addresses of a Calico cluster, in Calico's own data: pools, blocks, reservations, nodes and
 /// workloads.
 ///
-/// By default the data is in the embedded store, a file on this machine: /var/lib/rackpool/rackpool.db for
-/// root, and for other users if that file exists; otherwise $XDG_STATE_HOME/rackpool/rackpool.db or
-/// ~/.local/state/rackpool/rackpool.db. RACKPOOL_DB names another file. `calicoctl version` says which store
-/// is used; `calicoctl datastore init` creates one. As with Calico's own calicoctl, the environment
-/// (DATASTORE_TYPE, ETCD_ENDPOINTS, KUBECONFIG, ...) or a configuration file (-c, or
-/// /etc/calico/calicoctl.cfg if it exists) chooses another store.
+/// As with Calico's own calicoctl, the environment (DATASTORE_TYPE, ETCD_ENDPOINTS, KUBECONFIG, ...) or a
+/// configuration file (-c, or /etc/calico/calicoctl.cfg if it exists) says where the data is. RACKPOOL_DB
+/// names the file of an embedded store on this machine.
+///
+/// Where nothing names a store, it is the embedded store in /var/lib/rackpool/rackpool.db for root, and for
+/// other users if that file exists; for them otherwise in $XDG_STATE_HOME/rackpool/rackpool.db or
+/// ~/.local/state/rackpool/rackpool.db. If that file does not exist, but ~/.kube/config does, it is that
+/// Kubernetes cluster. If both exist, only commands that change nothing go on. `calicoctl version` says which
+/// embedded store is used; `calicoctl datastore init` begins one.
 ///
 /// Exit code: 0 for success, 1 for every error, partial success included.
 #[derive(Debug, Parser)]

@@ -21,6 +21,7 @@ mod pflag;
 mod session;
 mod terminal;
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
@@ -47,6 +48,18 @@ pub struct Context<'a> {
     /// Standard error.
     pub stderr: &'a mut dyn Write,
     effects: Surroundings,
+    /// The warnings that were printed.
+    warned: BTreeSet<String>,
+}
+
+impl Context<'_> {
+    /// Warns of something on standard error, unless the command has done so already.
+    fn warn_once(&mut self, warning: &str) {
+        if self.warned.insert(warning.to_string()) {
+            // If this cannot be written, nobody reads it, and the command does its work all the same.
+            let _ = writeln!(self.stderr, "warning: {warning}");
+        }
+    }
 }
 
 /// Runs a command line; `args` do not include the program's name. Returns the exit code: 0 for success, 1 for
@@ -118,15 +131,16 @@ fn execute(
     let parsed = Cli::from_arg_matches(&matches).map_err(|error| Failure::Message(error.to_string()))?;
     parsed.globals.check().map_err(Failure::Message)?;
     let effects = Surroundings { clock: Clock::start(), noted: noted.clone() };
-    let context = Context { environment, globals: &parsed.globals, stdin, stdout, stderr, effects };
+    let warned = BTreeSet::new();
+    let context = Context { environment, globals: &parsed.globals, stdin, stdout, stderr, effects, warned };
     commands::run(parsed.command, context)
 }
 
 /// Prints where the store is, unless the user has chosen one.
 fn tell_where(environment: &Environment, stdout: &mut dyn Write) -> Result<(), Failure> {
     let chosen = Chosen::load(None, &cli::Globals::default(), environment)?;
-    if let (false, Ok(datastore)) = (chosen.is_explicit(), chosen.datastore(environment)) {
-        commands::version::tell_where(&datastore, stdout)?;
+    if let (false, Ok(choice)) = (chosen.is_explicit(), chosen.choice(environment)) {
+        commands::version::tell_where(&choice.datastore, stdout)?;
     }
     Ok(())
 }

@@ -9,9 +9,13 @@ use std::time::Duration;
 
 use api::capability::Backend;
 use resources::{Client, version};
-use setup::{Clock, ConnectOptions, Datastore, Environment, Field, Origin, Runtime, Settings, SetupError};
+use setup::{
+    Choice, Clock, ConnectOptions, Datastore, Environment, Field, Origin, Purpose, Runtime, Settings,
+    SetupError,
+};
 use store::{AnyStore, Noted, Noting, ReadSet, Store, StoreError, Titles};
 
+use crate::Context;
 use crate::cli::Globals;
 use crate::failure::Failure;
 use golang::yaml;
@@ -89,6 +93,8 @@ impl Session {
 #[derive(Debug)]
 pub struct Chosen {
     settings: Result<Settings, SetupError>,
+    /// Warnings about environment variables that are nearly the names of settings.
+    misspelt: Vec<String>,
 }
 
 impl Chosen {
@@ -104,7 +110,7 @@ impl Chosen {
     ) -> Result<Chosen, Failure> {
         let path = config.unwrap_or(DEFAULT_CONFIG);
         if Path::new(path).exists() {
-            return Ok(Chosen { settings: from_file(path) });
+            return Ok(Chosen { settings: from_file(path), misspelt: Vec::new() });
         }
         if config.is_some_and(|path| path != DEFAULT_CONFIG) {
             return Err(Failure::OnStdout(format!("Error reading config file: {path}")));
@@ -114,7 +120,10 @@ impl Chosen {
             settings.set(Field::K8sCurrentContext, context, Origin::Variable("--context".to_string()));
             settings
         });
-        Ok(Chosen { settings })
+        let misspelt = environment.misspelt().into_iter().map(|(variable, meant)| {
+            format!("the environment variable {variable} has no effect; was {meant} meant?")
+        });
+        Ok(Chosen { settings, misspelt: misspelt.collect() })
     }
 
     /// Reads that configuration file, and nothing else.
@@ -123,18 +132,18 @@ impl Chosen {
     /// When the file does not exist. Other errors are reported when the store is needed.
     pub fn in_file(path: &str) -> Result<Chosen, Failure> {
         match Path::new(path).exists() {
-            true => Ok(Chosen { settings: from_file(path) }),
+            true => Ok(Chosen { settings: from_file(path), misspelt: Vec::new() }),
             false => Err(Failure::OnStdout(format!("Error reading config file: {path}"))),
         }
     }
 
-    /// Which store the user has chosen.
+    /// Which store the user has chosen, and what makes that uncertain.
     ///
     /// # Errors
     /// When settings cannot be understood, or contradict each other.
-    pub fn datastore(&self, environment: &Environment) -> Result<Datastore, SetupError> {
+    pub fn choice(&self, environment: &Environment) -> Result<Choice, SetupError> {
         match &self.settings {
-            Ok(settings) => Datastore::choose(settings, environment),
+            Ok(settings) => Choice::make(settings, environment),
             Err(error) => Err(error.clone()),
         }
     }
@@ -148,18 +157,19 @@ impl Chosen {
         }
     }
 
-    /// Opens the store.
+    /// Opens the store for that purpose. Warns of settings without effect, and of an uncertain choice.
     ///
     /// # Errors
-    /// As [`Chosen::datastore`], and whatever keeps the store from opening.
+    /// As [`Chosen::choice`], and whatever keeps the store from opening; also where there are no stores or
+    /// several, and the purpose needs the one that is meant.
     pub fn open(
         &self,
-        effects: &Surroundings,
-        environment: &Environment,
+        context: &mut Context<'_>,
+        purpose: Purpose,
         options: ConnectOptions,
     ) -> Result<Session, SetupError> {
-        let runtime = Rc::new(setup::runtime(&self.datastore(environment)?)?);
-        self.open_on(&runtime, effects, environment, options)
+        let runtime = Rc::new(setup::runtime(&self.choice(context.environment)?.datastore)?);
+        self.open_on(&runtime, context, purpose, options)
     }
 
     /// Opens the store; `runtime` runs the calls to it. Stores that are used together need one runtime for
@@ -170,15 +180,22 @@ impl Chosen {
     pub fn open_on(
         &self,
         runtime: &Rc<Runtime>,
-        effects: &Surroundings,
-        environment: &Environment,
+        context: &mut Context<'_>,
+        purpose: Purpose,
         options: ConnectOptions,
     ) -> Result<Session, SetupError> {
-        let datastore = self.datastore(environment)?;
+        let choice = self.choice(context.environment)?;
+        for warning in &self.misspelt {
+            context.warn_once(warning);
+        }
+        if let Some(warning) = choice.permit(purpose)? {
+            context.warn_once(&warning);
+        }
+        let datastore = choice.datastore;
         let store = setup::connect(&datastore, options)?;
         let titles = store.titles();
-        let store = Noting::new(store, effects.noted.clone());
-        let effects = effects.clock;
+        let store = Noting::new(store, context.effects.noted.clone());
+        let effects = context.effects.clock;
         let backend = datastore.backend();
         Ok(Session { store, datastore, effects, backend, titles, runtime: runtime.clone() })
     }
@@ -194,20 +211,31 @@ fn from_file(path: &str) -> Result<Settings, SetupError> {
     Settings::from_file(path, &document)
 }
 
+/// Why client and cluster are not known to fit together.
+#[derive(Debug, thiserror::Error)]
+pub enum VersionError {
+    /// They have different versions.
+    #[error(transparent)]
+    Mismatch(#[from] version::Mismatch),
+    /// The cluster's version cannot be read.
+    #[error("{0}")]
+    Unread(String),
+}
+
 /// Checks that client and cluster have versions that fit together.
 ///
 /// # Errors
 /// When they do not fit, or when the cluster's version cannot be read.
-pub fn check_version(session: &Session) -> Result<(), String> {
+pub fn check_version(session: &Session) -> Result<(), VersionError> {
     let key = version::cluster_information();
     let view = session.read(&ReadSet::new().key(key.clone())).map_err(|error| {
         let told = format!("unable to get Cluster Information to verify version mismatch: {error}");
-        match error {
+        VersionError::Unread(match error {
             StoreError::Corrupt(_) => format!("{told}\nUse --allow-version-mismatch to override"),
             // Calico does not name the flag here: without this check the command would fail all the same.
             _ => told,
-        }
+        })
     })?;
     let cluster = view.resource(&key).flatten().map(|(resource, _)| resource);
-    version::check(CLIENT_VERSION, cluster).map_err(|error| error.to_string())
+    Ok(version::check(CLIENT_VERSION, cluster)?)
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use golang::strconv::parse_bool;
 
+use crate::choice::{Choice, Doubt};
 use crate::datastore::{Datastore, EtcdSettings, KubernetesSettings, TlsSettings};
 use crate::embedded::{self, Circumstances};
 use crate::environment::Environment;
@@ -14,34 +15,69 @@ use crate::settings::{Setting, Settings};
 impl Datastore {
     /// Chooses the store: the one that the settings name; else etcd where the settings hold its address; else
     /// Kubernetes where they hold a kubeconfig, an API endpoint or `policy.type: k8s`, or the process runs in
-    /// a cluster; else the embedded store. Of `environment` it reads only `HOME`, `XDG_STATE_HOME`,
-    /// `KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT`.
+    /// a cluster; else the embedded store where they hold its file. Where they hold none of this: the
+    /// embedded store if its file exists; else Kubernetes if `$HOME/.kube/config` exists and this build has
+    /// it; else the embedded store again. [`Choice`] says in which of these cases the user has to decide.
+    ///
+    /// Of `environment` it reads only `HOME`, `XDG_STATE_HOME`, `KUBERNETES_SERVICE_HOST` and
+    /// `KUBERNETES_SERVICE_PORT`.
     ///
     /// # Errors
     /// For an unknown type, for settings of etcd that contradict each other, and where the embedded store
     /// would have no place.
     pub fn choose(settings: &Settings, environment: &Environment) -> Result<Datastore, SetupError> {
-        choose(settings, environment, Circumstances::of_process)
+        choose_here(settings, environment).map(|choice| choice.datastore)
     }
 }
 
-fn choose(
+/// Chooses the store for this process.
+pub(crate) fn choose_here(settings: &Settings, environment: &Environment) -> Result<Choice, SetupError> {
+    choose(settings, environment, Circumstances::of_process)
+}
+
+fn choose<'c>(
     settings: &Settings,
     environment: &Environment,
-    circumstances: impl FnOnce() -> Circumstances,
-) -> Result<Datastore, SetupError> {
+    circumstances: impl FnOnce() -> Circumstances<'c>,
+) -> Result<Choice, SetupError> {
+    match named(settings, environment)? {
+        Named::Store(datastore) => Ok(Choice { datastore, doubt: None }),
+        Named::Embedded => {
+            let (path, chosen_by) = embedded::default_path(environment, &circumstances())?;
+            Ok(Choice { datastore: Datastore::Embedded { path, chosen_by }, doubt: None })
+        }
+        Named::Nothing => what_is_there(settings, environment, &circumstances()),
+    }
+}
+
+/// What the settings name.
+enum Named {
+    /// A store.
+    Store(Datastore),
+    /// The embedded store, wherever it is by default.
+    Embedded,
+    Nothing,
+}
+
+fn named(settings: &Settings, environment: &Environment) -> Result<Named, SetupError> {
+    let file = settings
+        .get(Field::RackpoolDb)
+        .map(|said| Datastore::Embedded { path: PathBuf::from(&said.value), chosen_by: said.quoted() });
     if let Some(named) = settings.get(Field::DatastoreType) {
         return match named.value.as_str() {
-            "embedded" => embedded_store(settings, environment, circumstances),
-            "etcdv3" => etcd(settings, named.quoted()),
-            "kubernetes" => Ok(Datastore::Kubernetes(kubernetes(settings, environment, named.quoted()))),
+            "embedded" => Ok(file.map_or(Named::Embedded, Named::Store)),
+            "etcdv3" => etcd(settings, named.quoted()).map(Named::Store),
+            "kubernetes" => {
+                let settings = kubernetes(settings, environment, named.quoted());
+                Ok(Named::Store(Datastore::Kubernetes(settings)))
+            }
             unknown => Err(SetupError::UnknownType(outside::shown_word(unknown))),
         };
     }
     let first_of =
         |fields: &[Field]| fields.iter().find_map(|field| settings.get(*field)).map(Setting::quoted);
     if let Some(by) = first_of(&[Field::EtcdEndpoints, Field::EtcdDiscoverySrv]) {
-        return etcd(settings, by);
+        return etcd(settings, by).map(Named::Store);
     }
     let inline = settings.get(Field::KubeconfigInline).map(|setting| setting.origin.to_string());
     let policy =
@@ -49,21 +85,42 @@ fn choose(
     let host = environment.get("KUBERNETES_SERVICE_HOST");
     let in_cluster = host.map(|host| format!("KUBERNETES_SERVICE_HOST = {host:?}"));
     match first_of(&[Field::Kubeconfig, Field::K8sApiEndpoint]).or(inline).or(policy).or(in_cluster) {
-        Some(by) => Ok(Datastore::Kubernetes(kubernetes(settings, environment, by))),
-        None => embedded_store(settings, environment, circumstances),
+        Some(by) => Ok(Named::Store(Datastore::Kubernetes(kubernetes(settings, environment, by)))),
+        None => Ok(file.map_or(Named::Nothing, Named::Store)),
     }
 }
 
-fn embedded_store(
+/// The store where nothing names one.
+fn what_is_there(
     settings: &Settings,
     environment: &Environment,
-    circumstances: impl FnOnce() -> Circumstances,
-) -> Result<Datastore, SetupError> {
-    let (path, chosen_by) = match settings.get(Field::RackpoolDb) {
-        Some(said) => (PathBuf::from(&said.value), said.quoted()),
-        None => embedded::default_path(environment, &circumstances())?,
-    };
-    Ok(Datastore::Embedded { path, chosen_by })
+    circumstances: &Circumstances<'_>,
+) -> Result<Choice, SetupError> {
+    let (path, chosen_by) = embedded::default_path(environment, circumstances)?;
+    let kubeconfig = own_kubeconfig(environment)
+        .filter(|path| cfg!(feature = "kubernetes") && (circumstances.is_there)(path));
+    let embedded = Datastore::Embedded { path: path.clone(), chosen_by };
+    Ok(match (circumstances.holds_store(&path), kubeconfig) {
+        (true, None) => Choice { datastore: embedded, doubt: None },
+        (true, Some(kubeconfig)) => {
+            Choice { datastore: embedded, doubt: Some(Doubt::TwoStores { file: path, kubeconfig }) }
+        }
+        (false, Some(kubeconfig)) => {
+            let by = format!("the kubeconfig {}, as nothing names a store", kubeconfig.display());
+            let settings = kubernetes(settings, environment, by);
+            let kubeconfig = Some(kubeconfig.display().to_string());
+            Choice {
+                datastore: Datastore::Kubernetes(KubernetesSettings { kubeconfig, ..settings }),
+                doubt: None,
+            }
+        }
+        (false, None) => Choice { datastore: embedded, doubt: Some(Doubt::NoStoreYet(path)) },
+    })
+}
+
+/// Where a user's own kubeconfig is, if there is one.
+fn own_kubeconfig(environment: &Environment) -> Option<PathBuf> {
+    environment.get("HOME").map(|home| PathBuf::from(home).join(".kube/config"))
 }
 
 /// Checks etcd's settings, in the order of `libcalico-go/lib/backend/etcdv3/etcdv3.go`.
@@ -112,7 +169,7 @@ pub(crate) fn kubernetes(
     KubernetesSettings {
         kubeconfig: text(Field::Kubeconfig),
         kubeconfig_inline: text(Field::KubeconfigInline),
-        default_kubeconfig: environment.get("HOME").map(|home| PathBuf::from(home).join(".kube/config")),
+        default_kubeconfig: own_kubeconfig(environment),
         in_cluster: service("HOST").map(|host| (host, service("PORT").unwrap_or_else(|| "443".to_string()))),
         context: text(Field::K8sCurrentContext),
         endpoint: text(Field::K8sApiEndpoint),
@@ -131,18 +188,20 @@ pub(crate) fn kubernetes(
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use serde_json::json;
 
     use super::*;
 
-    fn user() -> Circumstances {
-        Circumstances { root: false, machine_store: false }
+    fn user() -> Circumstances<'static> {
+        Circumstances { root: false, is_there: &|_| false }
     }
 
     fn datastore_of(variables: &[(&str, &str)], cni: serde_json::Value) -> Result<Datastore, SetupError> {
         let environment: Environment = variables.iter().copied().chain([("HOME", "/h")]).collect();
         let settings = Settings::from_environment(&environment)?.with_cni(&cni);
-        choose(&settings, &environment, user)
+        Ok(choose(&settings, &environment, user)?.datastore)
     }
 
     /// The type, and what chose it.
@@ -180,6 +239,43 @@ mod tests {
         for (variables, cni, wanted) in rows {
             assert_eq!(type_and_reason(variables, cni.clone()), wanted, "{variables:?} {cni}");
         }
+    }
+
+    #[cfg(feature = "kubernetes")]
+    #[test]
+    fn where_nothing_names_a_store_it_is_the_one_that_is_there() {
+        let (file, wal) =
+            ("/h/.local/state/rackpool/rackpool.db", "/h/.local/state/rackpool/rackpool.db-wal");
+        let config = "/h/.kube/config";
+        let two = Doubt::TwoStores { file: file.into(), kubeconfig: config.into() };
+        let not_yet = Doubt::NoStoreYet(file.into());
+        let rows: [(&[&str], &str, Option<Doubt>); 6] = [
+            (&[], "embedded", Some(not_yet)),
+            (&[file], "embedded", None),
+            (&[wal], "embedded", None),
+            (&[config], "kubernetes", None),
+            (&[file, config], "embedded", Some(two.clone())),
+            (&[wal, config], "embedded", Some(two)),
+        ];
+        for (there, datastore, doubt) in rows {
+            let is_there = |path: &Path| there.contains(&path.to_str().unwrap());
+            let at = |variables: &[(&str, &str)]| {
+                let environment = variables.iter().copied().chain([("HOME", "/h")]).collect();
+                let settings = Settings::from_environment(&environment).unwrap();
+                choose(&settings, &environment, || Circumstances { root: false, is_there: &is_there })
+                    .unwrap()
+            };
+            let choice = at(&[]);
+            assert_eq!((choice.datastore.type_name(), choice.doubt), (datastore, doubt), "{there:?}");
+            for named in [("RACKPOOL_DB", file), ("DATASTORE_TYPE", "embedded"), ("KUBECONFIG", config)] {
+                assert_eq!(at(&[named]).doubt, None, "{there:?} {named:?}");
+            }
+        }
+        let is_there = |path: &Path| path == Path::new(config);
+        let environment = [("HOME", "/h")].into_iter().collect();
+        let circumstances = || Circumstances { root: true, is_there: &is_there };
+        let choice = choose(&Settings::default(), &environment, circumstances).unwrap();
+        assert_eq!(choice.datastore.place(), "Kubernetes, by the kubeconfig /h/.kube/config");
     }
 
     #[test]

@@ -9,34 +9,43 @@ use crate::error::SetupError;
 pub const MACHINE_STORE: &str = "/var/lib/rackpool/rackpool.db";
 
 /// The facts about the process and the machine that decide where the store is.
-pub(crate) struct Circumstances {
+pub(crate) struct Circumstances<'c> {
     /// Whether the process runs as root.
     pub(crate) root: bool,
-    /// Whether [`MACHINE_STORE`] exists, or cannot be seen and so may exist.
-    pub(crate) machine_store: bool,
+    /// Whether a file is there, or cannot be seen and so may be there.
+    pub(crate) is_there: &'c dyn Fn(&Path) -> bool,
 }
 
-impl Circumstances {
+impl Circumstances<'static> {
     /// The circumstances of this process.
-    pub(crate) fn of_process() -> Circumstances {
-        let root = rustix::process::geteuid().is_root();
+    pub(crate) fn of_process() -> Circumstances<'static> {
         // A store that cannot be seen is not passed over for another: opening it gives the error that names
         // it.
-        let machine_store = !matches!(Path::new(MACHINE_STORE).try_exists(), Ok(false));
-        Circumstances { root, machine_store }
+        let is_there = &|path: &Path| !matches!(path.try_exists(), Ok(false));
+        Circumstances { root: rustix::process::geteuid().is_root(), is_there }
+    }
+}
+
+impl Circumstances<'_> {
+    /// Whether a store is in that file. A file that is lost while its -wal is left counts, too: opening the
+    /// store gives the error that says so.
+    pub(crate) fn holds_store(&self, file: &Path) -> bool {
+        let mut wal = file.as_os_str().to_owned();
+        wal.push("-wal");
+        (self.is_there)(file) || (self.is_there)(Path::new(&wal))
     }
 }
 
 /// The path of the store, and why it is that one, as a phrase for messages.
 pub(crate) fn default_path(
     environment: &Environment,
-    circumstances: &Circumstances,
+    circumstances: &Circumstances<'_>,
 ) -> Result<(PathBuf, String), SetupError> {
     let machine = PathBuf::from(MACHINE_STORE);
     if circumstances.root {
         return Ok((machine, "the default for root".to_string()));
     }
-    if circumstances.machine_store {
+    if circumstances.holds_store(&machine) {
         return Ok((machine, "the default where that file exists".to_string()));
     }
     // The XDG specification says to ignore a relative path.
@@ -71,7 +80,8 @@ mod tests {
             (false, false, &[("HOME", "")], None),
         ];
         for (root, machine_store, variables, wanted) in rows {
-            let circumstances = Circumstances { root: *root, machine_store: *machine_store };
+            let is_there = |path: &Path| *machine_store && path == Path::new(MACHINE_STORE);
+            let circumstances = Circumstances { root: *root, is_there: &is_there };
             let found = default_path(&variables.iter().copied().collect(), &circumstances);
             assert_eq!(found.ok().map(|(path, _)| path), wanted.map(PathBuf::from), "{variables:?}");
         }

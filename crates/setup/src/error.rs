@@ -1,6 +1,10 @@
 //! Errors in the settings.
 
+use std::path::PathBuf;
+
 use store::StoreError;
+
+use crate::choice::naming;
 
 /// Why no store could be chosen or opened. Where Calico has a message for it, the text is Calico's.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -49,6 +53,23 @@ pub enum SetupError {
         "no place for the embedded store: neither HOME nor XDG_STATE_HOME is set; name its file with RACKPOOL_DB"
     )]
     NoHome,
+    /// Nothing names a store, and there is none. The embedded store would be in this file.
+    #[error(
+        "no store here yet: calicoctl datastore init makes one in {file}; RACKPOOL_DB, ETCD_ENDPOINTS or KUBECONFIG names another",
+        file = .0.display()
+    )]
+    NoStoreYet(PathBuf),
+    /// Nothing names a store, and there are two.
+    #[error(
+        "two stores are here, and nothing says which is meant, so nothing was changed: the embedded store {} ({}), and Kubernetes, by the kubeconfig {} ({})",
+        file.display(), naming("embedded"), kubeconfig.display(), "DATASTORE_TYPE=kubernetes, likewise"
+    )]
+    TwoStores {
+        /// The file of the embedded store.
+        file: PathBuf,
+        /// The user's own kubeconfig.
+        kubeconfig: PathBuf,
+    },
     /// The store that was chosen is not part of this build.
     #[error(
         "the {datastore} datastore was chosen by {chosen_by}, but this build does not have it; \

@@ -135,6 +135,20 @@ impl Row {
         }
     }
 
+    /// The variable that messages name.
+    pub(crate) fn spelling(&self) -> &'static str {
+        match self.field {
+            // The only spelling that is read: see the table.
+            Field::K8sApiToken => "CALICO_K8SAPITOKEN",
+            _ => self.variable,
+        }
+    }
+
+    /// Whether the setting is read from that variable.
+    pub(crate) fn is_named(&self, variable: &str) -> bool {
+        !self.variable.is_empty() && (variable == self.spelling() || variable == self.prefixed())
+    }
+
     /// The variable that is set, and its value. The prefixed spelling goes before the other.
     pub(crate) fn lookup<'e>(&self, environment: &'e Environment) -> Option<(String, &'e str)> {
         let plain = (self.field != Field::K8sApiToken).then(|| self.variable.to_string());

@@ -12,6 +12,7 @@
 //! # }
 //! ```
 
+mod choice;
 mod choose;
 pub mod clock;
 mod connect;
@@ -25,10 +26,12 @@ mod fields;
 mod file;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
+mod misspelt;
 mod node_name;
 pub mod reach;
 mod settings;
 
+pub use choice::{Choice, Doubt, Purpose};
 pub use clock::Clock;
 pub use connect::{ConnectOptions, Missing, Runtime, connect, full_runtime, runtime};
 pub use datastore::{Datastore, EtcdSettings, KubernetesSettings, TlsSettings};

@@ -53,6 +53,7 @@ fn store(machine: &Machine) -> AnyStore {
 fn site<S>(machine: &Machine, store: S, log: &Kept) -> Site<S> {
     Site {
         store,
+        is_begun: true,
         backend: Backend::Embedded,
         titles: Titles::default(),
         patience: LONG,

@@ -8,6 +8,7 @@ mod crowd;
 mod damage;
 mod harness;
 mod hostile;
+mod no_store;
 mod recordings;
 mod refusals;
 mod stories;

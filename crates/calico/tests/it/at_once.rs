@@ -36,6 +36,7 @@ fn ask(node: &Node, command: &str, container: &Container, more: Json) -> Ask {
 fn site<S>(store: S, log: &Kept) -> Site<S> {
     Site {
         store,
+        is_begun: true,
         backend: Backend::Embedded,
         titles: Titles::default(),
         patience: LONG,

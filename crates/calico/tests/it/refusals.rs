@@ -20,6 +20,25 @@ fn nothing_begins_while_the_datastore_is_locked() {
     assert_eq!(node.add(&container).code, 0);
 }
 
+/// Where nothing names a store and there is none, a container still loses its interface.
+#[test]
+fn a_container_ends_without_a_store() {
+    let Some(node) = Node::new() else { return };
+    if !matches!(std::path::Path::new(setup::MACHINE_STORE).try_exists(), Ok(false)) {
+        println!("skipped: this machine has a store");
+        return;
+    }
+    let container = Container::new("aaaa", "pod-a");
+    node.add(&container).addresses();
+    let unnamed = || json!({"datastore_type": "", "rackpool_db": ""});
+    let ended = node.call("DEL", &container, unnamed());
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, ""), "{ended:?}");
+    assert!(node.host.interfaces().is_empty() && container.netns.interfaces().is_empty());
+    let msg = node.call("ADD", &container, unnamed()).error();
+    assert!(msg.starts_with("error creating calico client: no store here yet: "), "{msg}");
+    assert!(!std::path::Path::new(setup::MACHINE_STORE).exists());
+}
+
 #[test]
 fn nothing_begins_without_the_nodes_name() {
     let Some(node) = Node::new() else { return };

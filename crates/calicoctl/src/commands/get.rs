@@ -68,7 +68,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let prefixed = |text: String| Failure::in_calico_words(format!("failed to get resources: {text}"));
     let format = Format::parse(&args.output).map_err(|error| Failure::in_calico_words(error.to_string()))?;
     let source = &args.source;
-    let access = match Access::begin(source.config.config.as_deref(), context) {
+    let access = match Access::to_read(source.config.config.as_deref(), context) {
         Ok(access) => access,
         Err(SessionError::Version(text)) => return Err(prefixed(text)),
         Err(error) => return Err(error.into()),

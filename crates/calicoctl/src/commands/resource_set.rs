@@ -5,14 +5,14 @@ use std::rc::Rc;
 
 use api::{Kind, Resource};
 use resources::{Client, Error, Identifier};
-use setup::{Clock, ConnectOptions, SetupError};
+use setup::{Clock, ConnectOptions, Purpose, SetupError};
 use store::{AnyStore, Noting};
 
 use crate::Context;
 use crate::cli::Source;
 use crate::failure::Failure;
 use crate::manifest::{self, ManifestError, Namespaces, Written};
-use crate::session::{Chosen, Session, check_version};
+use crate::session::{Chosen, Session, VersionError, check_version};
 
 pub(super) type StoreClient<'s> = Client<'s, Noting<AnyStore>, Clock>;
 
@@ -22,35 +22,58 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// Opens the store and compares the versions of client and cluster. A store that does not open is an
-    /// error only when a command needs the store.
+    /// Opens the store for a command that may change something in it, and compares the versions of client and
+    /// cluster. A store that does not open is an error only when a command needs the store.
     pub(super) fn begin(config: Option<&str>, context: &mut Context<'_>) -> Result<Access, SessionError> {
-        Access::of(config, context, |chosen, context| {
-            chosen.open(&context.effects, context.environment, ConnectOptions::default())
-        })
+        Access::with(Purpose::Write, config, context)
     }
 
-    /// As [`Access::begin`]; calls to other servers than the store can be made, too.
-    pub(super) fn begin_on_network(
+    /// Opens the store for a command that only reads, as [`Access::begin`] does. Of a cluster of another
+    /// version it only warns.
+    pub(super) fn to_read(config: Option<&str>, context: &mut Context<'_>) -> Result<Access, SessionError> {
+        Access::with(Purpose::Read, config, context)
+    }
+
+    /// As [`Access::to_read`]; calls to other servers than the store can be made, too.
+    pub(super) fn to_read_on_network(
         config: Option<&str>,
         context: &mut Context<'_>,
     ) -> Result<Access, SessionError> {
-        Access::of(config, context, |chosen, context| {
+        Access::of(Purpose::Read, config, context, |chosen, context| {
             let runtime = Rc::new(setup::full_runtime()?);
-            chosen.open_on(&runtime, &context.effects, context.environment, ConnectOptions::default())
+            chosen.open_on(&runtime, context, Purpose::Read, ConnectOptions::default())
+        })
+    }
+
+    /// Opens the store for that purpose.
+    pub(super) fn with(
+        purpose: Purpose,
+        config: Option<&str>,
+        context: &mut Context<'_>,
+    ) -> Result<Access, SessionError> {
+        Access::of(purpose, config, context, |chosen, context| {
+            chosen.open(context, purpose, ConnectOptions::default())
         })
     }
 
     fn of(
+        purpose: Purpose,
         config: Option<&str>,
         context: &mut Context<'_>,
-        open: impl FnOnce(&Chosen, &Context<'_>) -> Result<Session, SetupError>,
+        open: impl FnOnce(&Chosen, &mut Context<'_>) -> Result<Session, SetupError>,
     ) -> Result<Access, SessionError> {
         let chosen =
             Chosen::load(config, context.globals, context.environment).map_err(SessionError::Failed)?;
         let session = open(&chosen, context);
         if let (Ok(session), false) = (&session, context.globals.allow_version_mismatch) {
-            check_version(session).map_err(SessionError::Version)?;
+            match (check_version(session), purpose) {
+                (Ok(()), _) => {}
+                (Err(VersionError::Mismatch(versions)), Purpose::Read) => context.warn_once(&format!(
+                    "the cluster's version is {}, and this program works as Calico {} does. To change anything, use --allow-version-mismatch",
+                    versions.cluster, versions.client
+                )),
+                (Err(error), _) => return Err(SessionError::Version(error.to_string())),
+            }
         }
         Ok(Access { session })
     }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use resources::Identifier;
-use setup::{ConnectOptions, Datastore};
+use setup::{ConnectOptions, Datastore, Purpose};
 
 use super::warn_ignored;
 use crate::Context;
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     }
     let chosen = Chosen::load(args.config.config.as_deref(), context.globals, context.environment)?;
     let session = chosen
-        .open(&context.effects, context.environment, ConnectOptions::default())
+        .open(context, Purpose::Read, ConnectOptions::default())
         .map_err(|error| Failure::in_calico_words(error.to_string()))?;
     let id = Identifier::new(api::Kind::ClusterInformation, None, "default");
     let asked = std::cell::Cell::new(Duration::ZERO);

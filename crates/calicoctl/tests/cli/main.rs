@@ -23,4 +23,5 @@ mod show;
 mod stored;
 mod stores;
 mod unusable;
+mod which_store;
 mod world;

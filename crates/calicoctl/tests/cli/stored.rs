@@ -32,7 +32,7 @@ fn cluster(world: &World, version: &str) {
 
 /// Recorded in 131-version-mismatch.
 #[test]
-fn a_cluster_of_another_version_is_left_alone() {
+fn a_cluster_of_another_version_is_read_and_not_changed() {
     let world = World::new();
     let mismatch = |cluster: &str| {
         format!(
@@ -43,12 +43,10 @@ fn a_cluster_of_another_version_is_left_alone() {
         cluster(&world, stored);
         let before = world.contents();
         for (line, prefix) in [
-            ("get ippool", "failed to get resources: "),
             ("create -f -", ""),
             ("delete ippool x", ""),
             ("label ippool a b=c", "failed to get ippool a, error "),
             ("patch ippool a -p {}", ""),
-            ("ipam show", ""),
             ("ipam release --ip=10.0.0.1", ""),
             ("ipam configure --strictaffinity=true", ""),
             ("ipam split 2 --name=x", ""),
@@ -58,6 +56,14 @@ fn a_cluster_of_another_version_is_left_alone() {
             let ran = world.run_with(line, "kind: [\n");
             assert_eq!((ran.code, ran.stderr), (1, format!("{prefix}{}", mismatch(told))), "{line}");
         }
+        for line in ["get ippool", "ipam show"] {
+            let ran = world.run(line);
+            let warning = format!(
+                "warning: the cluster's version is {told}, and this program works as Calico v3.33.0 does. To change anything, use --allow-version-mismatch\n"
+            );
+            assert_eq!((ran.code, ran.stderr), (0, warning), "{line}");
+        }
+        world.good("ipam show --allow-version-mismatch");
         assert!(world.contents() == before);
     }
     assert!(world.good("version").ends_with("Cluster Version:   master\nCluster Type:      k8s,bgp\n"));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use setup::ConnectOptions;
+use setup::{ConnectOptions, Purpose};
 
 use super::restore::embedded_store;
 use crate::Context;
@@ -28,7 +28,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let chosen = Chosen::load(args.config.config.as_deref(), context.globals, context.environment)?;
     let failed = |text: String| Failure::in_calico_words(text);
     let session = chosen
-        .open(&context.effects, context.environment, ConnectOptions::existing())
+        .open(context, Purpose::Read, ConnectOptions::existing())
         .map_err(|error| failed(error.to_string()))?;
     let store = embedded_store(&session)?;
     let target = &args.words[0];

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use resources::contents::Counts;
 use resources::copy::{CopyError, Copying};
-use setup::{ConnectOptions, Datastore};
+use setup::{ConnectOptions, Datastore, Purpose};
 use store::{AnyStore, StoreError};
 
 use crate::Context;
@@ -43,20 +43,19 @@ pub struct Args {
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
     cli::exactly(0, &args.words).map_err(Failure::Message)?;
     context.globals.check().map_err(Failure::Message)?;
-    let (effects, environment) = (&context.effects.clone(), context.environment);
     let failed = |text: String| Failure::in_calico_words(text);
     let runtime = Rc::new(setup::full_runtime().map_err(|error| failed(error.to_string()))?);
-    let source = Chosen::load(args.config.config.as_deref(), context.globals, environment)?
-        .open_on(&runtime, effects, environment, ConnectOptions::existing())
+    let source = Chosen::load(args.config.config.as_deref(), context.globals, context.environment)?
+        .open_on(&runtime, context, Purpose::Read, ConnectOptions::existing())
         .map_err(|error| failed(error.to_string()))?;
     let target = Chosen::in_file(&args.to)?
-        .open_on(&runtime, effects, environment, ConnectOptions::default())
+        .open_on(&runtime, context, Purpose::Begin, ConnectOptions::default())
         .map_err(|error| failed(error.to_string()))?;
     if let Datastore::Kubernetes(_) = target.datastore {
         return Err(failed(INTO_KUBERNETES.to_string()));
     }
     if !context.globals.allow_version_mismatch {
-        check_version(&source).map_err(failed)?;
+        check_version(&source).map_err(|error| failed(error.to_string()))?;
     }
     let left =
         count_unknown_keys(&source).map_err(|error| failed(format!("the source cannot be read: {error}")))?;

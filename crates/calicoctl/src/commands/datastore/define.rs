@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use setup::ConnectOptions;
+use setup::{ConnectOptions, Purpose};
 use store::kubernetes::Defined;
 use store::{AnyStore, StoreError};
 
@@ -20,7 +20,7 @@ const SERVED_WITHIN: Duration = Duration::from_secs(30);
 /// stores.
 pub(super) fn run(config: &Config, context: &mut Context<'_>) -> Result<(), Failure> {
     let chosen = Chosen::load(config.config.as_deref(), context.globals, context.environment)?;
-    let Ok(session) = chosen.open(&context.effects, context.environment, ConnectOptions::default()) else {
+    let Ok(session) = chosen.open(context, Purpose::Begin, ConnectOptions::default()) else {
         // `datastore init` opens the store again after this step, and then reports what is wrong.
         return Ok(());
     };

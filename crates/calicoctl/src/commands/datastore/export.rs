@@ -24,7 +24,7 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
-    let session = Access::begin(args.config.config.as_deref(), context)?.quiet_session()?;
+    let session = Access::to_read(args.config.config.as_deref(), context)?.quiet_session()?;
     let failed = |text: String| Failure::in_calico_words(text);
     let ready = session
         .wait(session.client().is_ready())

@@ -2,6 +2,7 @@
 
 use api::{Cidr, Family};
 use resources::initialise::{DefaultPool, PoolOutcome};
+use setup::Purpose;
 
 use crate::Context;
 use crate::cli::{self, Config};
@@ -55,7 +56,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let pools = pools(args).map_err(Failure::Message)?;
     #[cfg(feature = "kubernetes")]
     super::define::run(&args.config, context)?;
-    let session = Access::begin(args.config.config.as_deref(), context)?.quiet_session()?;
+    let session = Access::with(Purpose::Begin, args.config.config.as_deref(), context)?.quiet_session()?;
     // Both pools are checked by themselves before anything is created.
     for pool in &pools {
         let resource = api::defaults::on_write(&pool.resource());

@@ -1,7 +1,7 @@
 //! `calicoctl datastore migrate`: the datastore's lock, and the move to Kubernetes.
 
 use clap::Subcommand;
-use setup::{ConnectOptions, Datastore};
+use setup::{ConnectOptions, Datastore, Purpose};
 
 use super::export;
 use crate::Context;
@@ -59,12 +59,12 @@ pub(super) fn run(args: Args, context: &mut Context<'_>) -> Result<(), Failure> 
 fn import(args: &ImportArgs, context: &mut Context<'_>) -> Result<(), Failure> {
     let chosen = Chosen::load(args.lock.config.config.as_deref(), context.globals, context.environment)?;
     context.globals.check().map_err(Failure::Message)?;
-    let datastore =
-        chosen.datastore(context.environment).map_err(|error| Failure::in_calico_words(error.to_string()))?;
-    Err(Failure::in_calico_words(match &datastore {
+    let choice =
+        chosen.choice(context.environment).map_err(|error| Failure::in_calico_words(error.to_string()))?;
+    Err(Failure::in_calico_words(match &choice.datastore {
         Datastore::Kubernetes(_) => {
             let file = args.filename.as_deref().unwrap_or("the file");
-            match chosen.open(&context.effects, context.environment, ConnectOptions::default()) {
+            match chosen.open(context, Purpose::Write, ConnectOptions::default()) {
                 Err(error) => error.to_string(),
                 Ok(_) => format!("importing {file} is not available yet; nothing was changed"),
             }

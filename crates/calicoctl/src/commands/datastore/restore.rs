@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use setup::ConnectOptions;
+use setup::{ConnectOptions, Purpose};
 use store::AnyStore;
 use store::sqlite::SqliteStore;
 
@@ -33,7 +33,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let chosen = Chosen::load(args.config.config.as_deref(), context.globals, context.environment)?;
     let failed = |text: String| Failure::in_calico_words(text);
     let session = chosen
-        .open(&context.effects, context.environment, ConnectOptions::default())
+        .open(context, Purpose::Begin, ConnectOptions::default())
         .map_err(|error| failed(error.to_string()))?;
     let store = embedded_store(&session)?;
     let source = &args.words[0];

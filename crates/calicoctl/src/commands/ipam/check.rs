@@ -62,7 +62,7 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
-    let session = Access::begin_on_network(args.config.config.as_deref(), context)?.quiet_session()?;
+    let session = Access::to_read_on_network(args.config.config.as_deref(), context)?.quiet_session()?;
     let kubernetes = match Kubernetes::of(&session) {
         None => named(args, context)?,
         store => {

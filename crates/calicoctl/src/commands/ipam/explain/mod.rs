@@ -97,7 +97,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
                 .to_string(),
         ));
     }
-    let session = Access::begin(args.config.config.as_deref(), context)?.quiet_session()?;
+    let session = Access::to_read(args.config.config.as_deref(), context)?.quiet_session()?;
     warn_ignored(context, &args.words)?;
     if let Some(ip) = args.ip.as_deref() {
         return address::run(args, ip, wanted, &session, output, context);

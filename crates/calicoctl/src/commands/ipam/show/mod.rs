@@ -1,5 +1,5 @@
-//! `calicoctl ipam show`: how full pools and blocks are, and what is known of single addresses. This file reads;
-//! the other two write the answer, as text and as a document.
+//! `calicoctl ipam show`: how full pools and blocks are, and what is known of single addresses. This file
+//! reads; the other two write the answer, as text and as a document.
 
 mod document;
 mod text;
@@ -68,7 +68,7 @@ struct Address {
 }
 
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
-    let session = Access::begin(args.config.config.as_deref(), context)?.quiet_session()?;
+    let session = Access::to_read(args.config.config.as_deref(), context)?.quiet_session()?;
     let shown = if let Some(ip) = args.ip.as_deref().filter(|ip| !ip.is_empty()) {
         Shown::Address(of_address(&session, address(ip)?)?)
     } else if args.show_borrowed && !args.show_blocks {

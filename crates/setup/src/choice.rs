@@ -1,0 +1,120 @@
+//! How certain the choice of a store is, and what may be done with the store. Where a setting names a store,
+//! the choice is certain. Where nothing does, it depends on what is there: the embedded store's file, the
+//! user's own kubeconfig, both, or neither.
+
+use std::path::PathBuf;
+
+use crate::datastore::Datastore;
+use crate::environment::Environment;
+use crate::error::SetupError;
+use crate::settings::Settings;
+
+/// The chosen store, and what makes the choice uncertain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// The chosen store.
+    pub datastore: Datastore,
+    /// `None` where a setting names the store, or where only one store is there.
+    pub doubt: Option<Doubt>,
+}
+
+/// Why it is uncertain which store is meant. In both cases nothing names a store, and the embedded store was
+/// chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// There is no store yet: the embedded store would be in this file.
+    NoStoreYet(PathBuf),
+    /// There are two: the file of the embedded store, and a kubeconfig, which leads to another.
+    TwoStores {
+        /// The file of the embedded store.
+        file: PathBuf,
+        /// The user's own kubeconfig.
+        kubeconfig: PathBuf,
+    },
+}
+
+/// What a store is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To read.
+    Read,
+    /// To change something.
+    Write,
+    /// To begin a store where there is none, or to change the one that is there.
+    Begin,
+}
+
+impl Choice {
+    /// Chooses the store as [`Datastore::choose`] does.
+    ///
+    /// # Errors
+    /// As [`Datastore::choose`].
+    pub fn make(settings: &Settings, environment: &Environment) -> Result<Choice, SetupError> {
+        crate::choose::choose_here(settings, environment)
+    }
+
+    /// Whether the store may be used for that purpose. Gives what the user has to know about the choice.
+    ///
+    /// # Errors
+    /// [`SetupError::NoStoreYet`] where there is no store, for every purpose but to begin one;
+    /// [`SetupError::TwoStores`] for every purpose but to read.
+    pub fn permit(&self, purpose: Purpose) -> Result<Option<String>, SetupError> {
+        match (&self.doubt, purpose) {
+            (None, _) | (Some(Doubt::NoStoreYet(_)), Purpose::Begin) => Ok(None),
+            (Some(Doubt::NoStoreYet(file)), _) => Err(SetupError::NoStoreYet(file.clone())),
+            (Some(Doubt::TwoStores { file, kubeconfig }), Purpose::Read) => Ok(Some(format!(
+                "two stores are here, and nothing says which is meant: this is the embedded store {}. The other is Kubernetes, by the kubeconfig {}; {}",
+                file.display(),
+                kubeconfig.display(),
+                naming("kubernetes"),
+            ))),
+            (Some(Doubt::TwoStores { file, kubeconfig }), _) => {
+                Err(SetupError::TwoStores { file: file.clone(), kubeconfig: kubeconfig.clone() })
+            }
+        }
+    }
+}
+
+/// The settings that name a store of that type, as a sentence.
+pub(crate) fn naming(datastore: &str) -> String {
+    format!(
+        "DATASTORE_TYPE={datastore} names it (datastoreType: {datastore} in a configuration file, datastore_type in a CNI configuration)"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_done_with_which_choice() {
+        use Purpose::{Begin, Read, Write};
+        let (file, kubeconfig) = (PathBuf::from("/s.db"), PathBuf::from("/h/.kube/config"));
+        let none = Some(Doubt::NoStoreYet(file.clone()));
+        let two = Some(Doubt::TwoStores { file: file.clone(), kubeconfig: kubeconfig.clone() });
+        let not_yet = || Err(SetupError::NoStoreYet(file.clone()));
+        let which = || Err(SetupError::TwoStores { file: file.clone(), kubeconfig: kubeconfig.clone() });
+        let rows = [
+            (None, Read, Ok(false)),
+            (None, Write, Ok(false)),
+            (None, Begin, Ok(false)),
+            (none.clone(), Read, not_yet()),
+            (none.clone(), Write, not_yet()),
+            (none, Begin, Ok(false)),
+            (two.clone(), Read, Ok(true)),
+            (two.clone(), Write, which()),
+            (two, Begin, which()),
+        ];
+        for (doubt, purpose, wanted) in rows {
+            let datastore = Datastore::Embedded { path: file.clone(), chosen_by: String::new() };
+            let choice = Choice { datastore, doubt };
+            let found = choice.permit(purpose).map(|told| told.is_some());
+            assert_eq!(found, wanted, "{choice:?} {purpose:?}");
+        }
+        let texts = [not_yet(), which()].map(|refused: Result<(), _>| refused.unwrap_err().to_string());
+        assert!(texts[0].starts_with("no store here yet: calicoctl datastore init"), "{}", texts[0]);
+        for part in ["/s.db", "/h/.kube/config", "DATASTORE_TYPE=embedded", "DATASTORE_TYPE=kubernetes"] {
+            assert!(texts[1].contains(part), "{}", texts[1]);
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use golang::strconv::parse_bool;
 
 use crate::choice::{Choice, Doubt};
-use crate::datastore::{Datastore, EtcdSettings, KubernetesSettings, TlsSettings};
+use crate::datastore::{Datastore, EtcdSettings, KubernetesSettings, ProxySettings, TlsSettings};
 use crate::embedded::{self, Circumstances};
 use crate::environment::Environment;
 use crate::error::SetupError;
@@ -19,8 +19,8 @@ impl Datastore {
     /// embedded store if its file exists; else Kubernetes if `$HOME/.kube/config` exists and this build has
     /// it; else the embedded store again. [`Choice`] says in which of these cases the user has to decide.
     ///
-    /// Of `environment` it reads only `HOME`, `XDG_STATE_HOME`, `KUBERNETES_SERVICE_HOST` and
-    /// `KUBERNETES_SERVICE_PORT`.
+    /// Of `environment` it reads only `HOME`, `XDG_STATE_HOME`, `KUBERNETES_SERVICE_HOST`,
+    /// `KUBERNETES_SERVICE_PORT` and the variables that name proxies.
     ///
     /// # Errors
     /// For an unknown type, for settings of etcd that contradict each other, and where the embedded store
@@ -38,46 +38,41 @@ pub(crate) fn choose_here(settings: &Settings, environment: &Environment) -> Res
 fn choose<'c>(
     settings: &Settings,
     environment: &Environment,
-    circumstances: impl FnOnce() -> Circumstances<'c>,
+    circumstances: impl Fn() -> Circumstances<'c>,
 ) -> Result<Choice, SetupError> {
-    match named(settings, environment)? {
-        Named::Store(datastore) => Ok(Choice { datastore, doubt: None }),
-        Named::Embedded => {
-            let (path, chosen_by) = embedded::default_path(environment, &circumstances())?;
-            Ok(Choice { datastore: Datastore::Embedded { path, chosen_by }, doubt: None })
-        }
-        Named::Nothing => what_is_there(settings, environment, &circumstances()),
+    match named(settings, environment, &circumstances)? {
+        Some(datastore) => Ok(Choice { datastore, doubt: None }),
+        None => what_is_there(settings, environment, &circumstances()),
     }
 }
 
-/// What the settings name.
-enum Named {
-    /// A store.
-    Store(Datastore),
-    /// The embedded store, wherever it is by default.
-    Embedded,
-    Nothing,
-}
-
-fn named(settings: &Settings, environment: &Environment) -> Result<Named, SetupError> {
+/// The store that the settings name.
+fn named<'c>(
+    settings: &Settings,
+    environment: &Environment,
+    circumstances: impl Fn() -> Circumstances<'c>,
+) -> Result<Option<Datastore>, SetupError> {
     let file = settings
         .get(Field::RackpoolDb)
         .map(|said| Datastore::Embedded { path: PathBuf::from(&said.value), chosen_by: said.quoted() });
     if let Some(named) = settings.get(Field::DatastoreType) {
-        return match named.value.as_str() {
-            "embedded" => Ok(file.map_or(Named::Embedded, Named::Store)),
-            "etcdv3" => etcd(settings, named.quoted()).map(Named::Store),
-            "kubernetes" => {
-                let settings = kubernetes(settings, environment, named.quoted());
-                Ok(Named::Store(Datastore::Kubernetes(settings)))
+        return match (named.value.as_str(), file) {
+            ("embedded", Some(file)) => Ok(Some(file)),
+            ("embedded", None) => {
+                let (path, chosen_by) = embedded::default_path(environment, &circumstances())?;
+                Ok(Some(Datastore::Embedded { path, chosen_by }))
             }
-            unknown => Err(SetupError::UnknownType(outside::shown_word(unknown))),
+            ("etcdv3", _) => etcd(settings, named.quoted()).map(Some),
+            ("kubernetes", _) => {
+                Ok(Some(Datastore::Kubernetes(kubernetes(settings, environment, named.quoted()))))
+            }
+            (unknown, _) => Err(SetupError::UnknownType(outside::shown_word(unknown))),
         };
     }
     let first_of =
         |fields: &[Field]| fields.iter().find_map(|field| settings.get(*field)).map(Setting::quoted);
     if let Some(by) = first_of(&[Field::EtcdEndpoints, Field::EtcdDiscoverySrv]) {
-        return etcd(settings, by).map(Named::Store);
+        return etcd(settings, by).map(Some);
     }
     let inline = settings.get(Field::KubeconfigInline).map(|setting| setting.origin.to_string());
     let policy =
@@ -85,8 +80,8 @@ fn named(settings: &Settings, environment: &Environment) -> Result<Named, SetupE
     let host = environment.get("KUBERNETES_SERVICE_HOST");
     let in_cluster = host.map(|host| format!("KUBERNETES_SERVICE_HOST = {host:?}"));
     match first_of(&[Field::Kubeconfig, Field::K8sApiEndpoint]).or(inline).or(policy).or(in_cluster) {
-        Some(by) => Ok(Named::Store(Datastore::Kubernetes(kubernetes(settings, environment, by)))),
-        None => Ok(file.map_or(Named::Nothing, Named::Store)),
+        Some(by) => Ok(Some(Datastore::Kubernetes(kubernetes(settings, environment, by)))),
+        None => Ok(file),
     }
 }
 
@@ -116,6 +111,16 @@ fn what_is_there(
         }
         (false, None) => Choice { datastore: embedded, doubt: Some(Doubt::NoStoreYet(path)) },
     })
+}
+
+/// The proxies that the environment names, in upper or in lower case.
+fn proxies(environment: &Environment) -> ProxySettings {
+    let of = |upper: &str, lower: &str| environment.get(upper).or(environment.get(lower)).map(str::to_string);
+    ProxySettings {
+        https: of("HTTPS_PROXY", "https_proxy"),
+        http: of("HTTP_PROXY", "http_proxy"),
+        no: of("NO_PROXY", "no_proxy"),
+    }
 }
 
 /// Where a user's own kubeconfig is, if there is one.
@@ -179,6 +184,7 @@ pub(crate) fn kubernetes(
         qps: settings.value(Field::K8sClientQps).and_then(|text| text.parse().ok()),
         burst: settings.value(Field::K8sClientBurst).and_then(|text| text.parse().ok()),
         api_group: text(Field::CalicoApiGroup),
+        proxies: Box::new(proxies(environment)),
         interface_prefix: environment.interface_prefix(),
         disable_node_poll: truth(Field::K8sDisableNodePoll),
         use_pod_cidr: truth(Field::UsePodCidr),

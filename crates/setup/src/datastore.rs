@@ -78,6 +78,17 @@ impl std::fmt::Debug for EtcdSettings {
     }
 }
 
+/// The proxies that the environment names. Secret: each URL may hold a password.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ProxySettings {
+    /// For servers that are reached by https.
+    pub https: Option<String>,
+    /// For servers that are reached by http.
+    pub http: Option<String>,
+    /// What is reached without a proxy.
+    pub no: Option<String>,
+}
+
 /// How to reach the Kubernetes API server.
 #[derive(Clone, PartialEq)]
 pub struct KubernetesSettings {
@@ -107,6 +118,8 @@ pub struct KubernetesSettings {
     /// `crd.projectcalico.org/v1` or `projectcalico.org/v3`, in upper or lower case; `None` to find it out
     /// from the server.
     pub api_group: Option<String>,
+    /// The proxies that the environment names; a kubeconfig's own goes before them.
+    pub proxies: Box<ProxySettings>,
     /// The prefix of the names of pods' interfaces on their hosts.
     pub interface_prefix: String,
     /// Calico's `k8sDisableNodePoll`: whether its programs do not poll nodes.

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use api::crd::Group;
 use store::AnyStore;
-use store::kubernetes::{InCluster, KubeOptions, KubeStore, Kubeconfig, Pem};
+use store::kubernetes::{InCluster, KubeOptions, KubeStore, Kubeconfig, Pem, Proxies};
 
 use crate::choose;
-use crate::datastore::KubernetesSettings;
+use crate::datastore::{KubernetesSettings, ProxySettings};
 use crate::environment::Environment;
 use crate::error::SetupError;
 use crate::settings::Settings;
@@ -49,6 +49,7 @@ fn options(settings: &KubernetesSettings) -> KubeOptions {
         group: settings.api_group.as_deref().map(Group::from_setting),
         pace: pace(settings.qps, settings.burst),
         interface_prefix: settings.interface_prefix.clone(),
+        proxies: proxies(&settings.proxies),
         ..KubeOptions::default()
     }
 }
@@ -56,6 +57,11 @@ fn options(settings: &KubernetesSettings) -> KubeOptions {
 /// The kubeconfig: its text goes before its files, as in Calico. The user's own file is the last resort, and
 /// is not used where the settings name an endpoint.
 fn kubeconfig(settings: &KubernetesSettings) -> Option<Kubeconfig> {
+fn proxies(settings: &ProxySettings) -> Proxies {
+    let ProxySettings { https, http, no } = settings.clone();
+    Proxies { https, http, no }
+}
+
     if let Some(text) = &settings.kubeconfig_inline {
         return Some(Kubeconfig::Inline(text.clone()));
     }

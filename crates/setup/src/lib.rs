@@ -34,7 +34,7 @@ mod settings;
 pub use choice::{Choice, Doubt, Purpose};
 pub use clock::Clock;
 pub use connect::{ConnectOptions, Missing, Runtime, connect, full_runtime, runtime};
-pub use datastore::{Datastore, EtcdSettings, KubernetesSettings, TlsSettings};
+pub use datastore::{Datastore, EtcdSettings, KubernetesSettings, ProxySettings, TlsSettings};
 pub use embedded::MACHINE_STORE;
 pub use environment::Environment;
 pub use error::SetupError;

@@ -17,6 +17,7 @@ use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::{Connection, HttpConnector};
 use hyper_util::client::legacy::{Builder, Client as HyperClient};
+use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::{Client, Config};
@@ -32,6 +33,7 @@ use super::credentials::{Credentials, Identity};
 use super::fault::{self, FaultClass, RequestFault};
 use super::options::{Deletion, KubeOptions};
 use super::pace::Pace;
+use super::proxy;
 use super::recent::Recent;
 use crate::error::StoreError;
 
@@ -102,6 +104,8 @@ pub(super) struct Server {
     /// The URL as messages may show it: without user and path.
     shown: String,
     /// A client that sends many requests over one connection.
+    /// The proxy through which it is reached.
+    proxy: Option<Intercept>,
     http2: OnceCell<Client>,
     /// A client with a connection for each request under way, for servers, and proxies before them, that do
     /// not speak HTTP/2.
@@ -131,7 +135,10 @@ impl Server {
         let url = &config.cluster_url;
         let port = url.port_u16().map_or(String::new(), |port| format!(":{port}"));
         let scheme = url.scheme_str().unwrap_or("https");
-        let shown = format!("{scheme}://{}{port}", url.host().unwrap_or_default());
+        let proxy = proxy::of(&config, &options.proxies)?;
+        let through = proxy.as_ref().map(|proxy| format!(" (through the proxy {})", proxy::shown(proxy)));
+        let shown =
+            format!("{scheme}://{}{port}{}", url.host().unwrap_or_default(), through.unwrap_or_default());
         let pace = options.pace.filter(|(rate, _)| *rate > 0.0).map(|(rate, burst)| Pace::new(rate, burst));
         Ok(Server {
             group: OnceCell::new_with(options.group),
@@ -141,6 +148,7 @@ impl Server {
             credentials,
             shown,
             http2: OnceCell::new(),
+            proxy,
             http1: OnceCell::new(),
             was_connected: Arc::default(),
             pace,
@@ -341,6 +349,7 @@ impl Server {
                 Some(name) => {
                     let name = name.clone().try_into();
                     let name = name.map_err(|error| kube::Error::Service(BoxError::from(error)))?;
+            let tcp = proxy::road(tcp, self.proxy.as_ref());
                     tls.with_server_name_resolver(FixedServerNameResolver::new(name))
                 }
                 None => tls,

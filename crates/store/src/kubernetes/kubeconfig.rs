@@ -129,12 +129,6 @@ pub(super) fn read(
     };
     let place = name_of(kubeconfig);
     let (mut cluster, user_name, user) = merged.entries_of_context(&place, context)?;
-    if let Some(proxy) = cluster.proxy_url.as_deref().filter(|proxy| !proxy.is_empty()) {
-        let proxy = super::options::authority_of(proxy).unwrap_or_else(|| "that it names".to_string());
-        return Err(unusable(format!(
-            "{place} leads to the Kubernetes API server through the proxy {proxy} (proxy-url), which is not supported yet. Name a server that is reached directly"
-        )));
-    }
     let server = cluster.server.as_deref().map(str::trim).unwrap_or_default();
     let wrong_server = || {
         unusable(format!(
@@ -143,6 +137,9 @@ pub(super) fn read(
         ))
     };
     let mut config = Config::new(url(server).ok_or_else(wrong_server)?);
+    let proxy = cluster.proxy_url.as_deref().filter(|proxy| !proxy.is_empty());
+    config.proxy_url =
+        proxy.map(|proxy| super::proxy::url(proxy, &format!("the proxy-url of {place}"))).transpose()?;
     config.accept_invalid_certs = cluster.insecure_skip_tls_verify.unwrap_or_default();
     config.tls_server_name = cluster.tls_server_name.clone().filter(|name| !name.is_empty());
     let what = "certificate-authority";

@@ -38,6 +38,7 @@ mod objects;
 mod options;
 mod pace;
 mod place;
+mod proxy;
 mod reading;
 mod recent;
 mod unlabelled;
@@ -65,7 +66,7 @@ use connection::Server;
 pub use definitions::{Defined, Definition};
 use fault::RequestFault;
 pub use objects::ObjectName;
-pub use options::{Deletion, InCluster, KubeOptions, Kubeconfig};
+pub use options::{Deletion, InCluster, KubeOptions, Kubeconfig, Proxies};
 pub use watching::KubeWatch;
 
 /// A store in a Kubernetes API server. Clones share the connection.

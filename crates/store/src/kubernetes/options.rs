@@ -55,6 +55,18 @@ impl InCluster {
     }
 }
 
+/// The proxies that the environment names, for servers to which the kubeconfig names no way. Secret: each URL
+/// may hold a password.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// `HTTPS_PROXY`: for servers that are reached by https.
+    pub https: Option<String>,
+    /// `HTTP_PROXY`: for servers that are reached by http.
+    pub http: Option<String>,
+    /// `NO_PROXY`: the hosts, domains and networks that are reached directly.
+    pub no: Option<String>,
+}
+
 /// How blocks, affinities and handles are deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Deletion {
@@ -87,6 +99,8 @@ pub struct KubeOptions {
     pub key: Option<Pem>,
     /// Turns the check of the server's certificate off.
     pub insecure: bool,
+    /// The proxies that the environment names.
+    pub proxies: Proxies,
     /// The group that holds the custom resources; `None` to find it out from the server.
     pub group: Option<Group>,
     /// A limit on requests: how many per second on average, and how many at once; `None` for no limit but the
@@ -115,6 +129,7 @@ impl Default for KubeOptions {
             group: None,
             pace: None,
             connect_within: Duration::from_secs(10),
+            proxies: Proxies::default(),
             interface_prefix: "cali".to_string(),
             deletion: Deletion::default(),
         }

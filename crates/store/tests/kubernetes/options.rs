@@ -96,7 +96,7 @@ fn what_makes_no_sense_is_told_at_once() {
     );
     let proxied = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [],
         "contexts": [{"name": "c", "context": {"cluster": "d", "user": ""}}],
-        "clusters": [{"name": "d", "cluster": {"server": "https://127.0.0.1:1", "proxy-url": "http://127.0.0.1:2"}}]}"#;
+        "clusters": [{"name": "d", "cluster": {"server": "https://127.0.0.1:1", "proxy-url": "ftp://u:p@127.0.0.1:2"}}]}"#;
     unusable(with(&|o| o.kubeconfig = Some(Kubeconfig::Inline(proxied.to_string()))), "proxy-url");
     let secret = format!("{:?}", with(&|o| o.token = Some("secret".to_string())));
     assert!(!secret.contains("secret"), "{secret}");

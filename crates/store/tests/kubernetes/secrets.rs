@@ -112,13 +112,15 @@ fn no_fault_of_a_kubeconfig_tells_a_secret() {
         }
         // If the kubeconfig looks valid, the server is asked and the plugin is run.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        match open(Kubeconfig::Inline(direct)) {
-            Err(error) => checked(&error, user),
-            Ok(store) => {
-                let read = async { store.read(&ReadSet::new().key(handle("a")), WITHIN).await };
-                let error = runtime.block_on(read).unwrap_err();
-                checked(&error, user);
-                assert!(!format!("{store:?}").contains(SECRET), "{store:?}");
+        for kubeconfig in [direct, whole] {
+            match open(Kubeconfig::Inline(kubeconfig)) {
+                Err(error) => checked(&error, user),
+                Ok(store) => {
+                    let read = async { store.read(&ReadSet::new().key(handle("a")), WITHIN).await };
+                    let error = runtime.block_on(read).unwrap_err();
+                    checked(&error, user);
+                    assert!(!format!("{store:?}").contains(SECRET), "{store:?}");
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The command line for clap: the root, and the flags that every command has.
 
+use std::time::Duration;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Command, CommandFactory, Parser};
 
@@ -79,6 +81,25 @@ pub struct Globals {
     /// Go on although client and cluster are of different versions
     #[arg(long, global = true, help_heading = EVERY)]
     pub allow_version_mismatch: bool,
+    /// End when the store has brought nothing for so long: 500ms, 30s, 2m; 10s where not given
+    #[arg(
+        long,
+        global = true,
+        value_name = "DURATION",
+        default_value = "10s",
+        hide_default_value = true,
+        value_parser = parse_timeout,
+        help_heading = EVERY
+    )]
+    pub timeout: Duration,
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let nanos = golang::duration::parse(text).map_err(|error| error.to_string())?;
+    match u64::try_from(nanos) {
+        Ok(nanos @ 1..) => Ok(Duration::from_nanos(nanos)),
+        _ => Err("it must be more than 0s".to_string()),
+    }
 }
 
 impl Globals {

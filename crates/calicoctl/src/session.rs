@@ -26,9 +26,6 @@ pub const DEFAULT_CONFIG: &str = "/etc/calico/calicoctl.cfg";
 const LARGEST_CONFIG: usize = 8 << 20;
 /// The version that this program names as its own: that of the Calico whose texts, columns and data it has.
 pub const CLIENT_VERSION: &str = "v3.33.0";
-/// How long a call to the store may take: long enough for a cluster to elect a leader, short enough for a
-/// user who waits.
-pub const WITHIN: Duration = Duration::from_secs(10);
 
 /// What a command works with besides the store.
 #[derive(Clone)]
@@ -45,6 +42,8 @@ pub struct Session {
     pub store: Noting<AnyStore>,
     /// Which store it is.
     pub datastore: Datastore,
+    /// How long the store may bring nothing until a call to it ends (`--timeout`).
+    pub within: Duration,
     effects: Clock,
     backend: Backend,
     titles: Titles,
@@ -54,7 +53,7 @@ pub struct Session {
 impl Session {
     /// A client of the store.
     pub fn client(&self) -> Client<'_, Noting<AnyStore>, Clock> {
-        Client::new(&self.store, &self.effects, self.backend, WITHIN).with_titles(&self.titles)
+        Client::new(&self.store, &self.effects, self.backend, self.within).with_titles(&self.titles)
     }
 
     /// Time and randomness.
@@ -68,9 +67,9 @@ impl Session {
     /// The store's.
     pub fn unknown_keys(&self) -> Result<Vec<String>, StoreError> {
         match self.store.inner() {
-            AnyStore::Sqlite(store) => self.wait(store.unknown_keys(WITHIN)),
+            AnyStore::Sqlite(store) => self.wait(store.unknown_keys(self.within)),
             #[cfg(feature = "etcd")]
-            AnyStore::Etcd(store) => self.wait(store.unknown_keys(WITHIN)),
+            AnyStore::Etcd(store) => self.wait(store.unknown_keys(self.within)),
             _ => Ok(Vec::new()),
         }
     }
@@ -85,7 +84,7 @@ impl Session {
     /// # Errors
     /// The store's; or a record that is asked for by its key cannot be read.
     pub fn read(&self, set: &ReadSet) -> Result<store::View, StoreError> {
-        self.wait(self.store.read(set, WITHIN))?.insist(set)
+        self.wait(self.store.read(set, self.within))?.insist(set)
     }
 }
 
@@ -192,12 +191,13 @@ impl Chosen {
             context.warn_once(&warning);
         }
         let datastore = choice.datastore;
-        let store = setup::connect(&datastore, options)?;
+        let within = context.globals.timeout;
+        let store = setup::connect(&datastore, ConnectOptions { silence: Some(within), ..options })?;
         let titles = store.titles();
-        let store = Noting::new(store, context.effects.noted.clone());
+        let store = Noting::new(store, context.effects.noted.clone()).chosen_by(datastore.chosen_by());
         let effects = context.effects.clock;
         let backend = datastore.backend();
-        Ok(Session { store, datastore, effects, backend, titles, runtime: runtime.clone() })
+        Ok(Session { store, datastore, within, effects, backend, titles, runtime: runtime.clone() })
     }
 }
 

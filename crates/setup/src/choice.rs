@@ -111,7 +111,8 @@ mod tests {
             let found = choice.permit(purpose).map(|told| told.is_some());
             assert_eq!(found, wanted, "{choice:?} {purpose:?}");
         }
-        let texts = [not_yet(), which()].map(|refused: Result<(), _>| refused.unwrap_err().to_string());
+        let texts =
+            [not_yet(), which()].map(|refused: Result<bool, SetupError>| refused.unwrap_err().to_string());
         assert!(texts[0].starts_with("no store here yet: calicoctl datastore init"), "{}", texts[0]);
         for part in ["/s.db", "/h/.kube/config", "DATASTORE_TYPE=embedded", "DATASTORE_TYPE=kubernetes"] {
             assert!(texts[1].contains(part), "{}", texts[1]);

@@ -1,5 +1,7 @@
 //! Opens the store that was chosen.
 
+use std::time::Duration;
+
 use store::sqlite::{SqliteOptions, SqliteStore};
 use store::{AnyStore, StoreError};
 use tokio::runtime::Builder;
@@ -17,18 +19,21 @@ pub struct ConnectOptions {
     pub missing: Missing,
     /// Whether to create the directories above the file with it. True by default.
     pub directories: bool,
+    /// How long a server may bring nothing until a call ends. Where this is set, a call to a store on the
+    /// network takes longer than its caller says as long as something comes. `None` by default.
+    pub silence: Option<Duration>,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        ConnectOptions { missing: Missing::CreateOnCommit, directories: true }
+        ConnectOptions { missing: Missing::CreateOnCommit, directories: true, silence: None }
     }
 }
 
 impl ConnectOptions {
     /// Options for callers that need an existing store: a missing file is an error, and is not created.
     pub fn existing() -> ConnectOptions {
-        ConnectOptions { missing: Missing::Refuse, directories: false }
+        ConnectOptions { missing: Missing::Refuse, directories: false, silence: None }
     }
 }
 
@@ -61,14 +66,14 @@ impl Drop for Runtime {
 pub fn connect(datastore: &Datastore, options: ConnectOptions) -> Result<AnyStore, SetupError> {
     match datastore {
         Datastore::Embedded { path, .. } => {
-            let ConnectOptions { missing, directories } = options;
+            let ConnectOptions { missing, directories, .. } = options;
             let options = SqliteOptions { missing, directories, ..SqliteOptions::default() };
             Ok(AnyStore::Sqlite(SqliteStore::open(path, options)?))
         }
         #[cfg(feature = "etcd")]
-        Datastore::Etcd(settings) => crate::etcd::open(settings),
+        Datastore::Etcd(settings) => crate::etcd::open(settings, options.silence),
         #[cfg(feature = "kubernetes")]
-        Datastore::Kubernetes(settings) => crate::kubernetes::open(settings),
+        Datastore::Kubernetes(settings) => crate::kubernetes::open(settings, options.silence),
         #[cfg(not(all(feature = "etcd", feature = "kubernetes")))]
         other => Err(SetupError::NotBuiltIn {
             datastore: other.type_name(),

@@ -1,5 +1,7 @@
 //! Opens etcd as the settings say.
 
+use std::time::Duration;
+
 use store::AnyStore;
 use store::etcd::{Discovery, EtcdCertificates, EtcdOptions, EtcdStore, Pem};
 
@@ -8,10 +10,16 @@ use crate::datastore::{self, EtcdSettings};
 use crate::error::SetupError;
 
 /// Opens etcd. Nothing is sent before the first call.
-pub(crate) fn open(settings: &EtcdSettings) -> Result<AnyStore, SetupError> {
+pub(crate) fn open(settings: &EtcdSettings, silence: Option<Duration>) -> Result<AnyStore, SetupError> {
     // A random first member for each process spreads the load.
     let first = Clock::start().seed() as usize;
-    Ok(AnyStore::Etcd(EtcdStore::open(EtcdOptions { first, ..options(settings) })?))
+    let options = options(settings);
+    let connect_within = silence.unwrap_or(options.connect_within);
+    // The client's own question whether the member is alive must not end a longer wait.
+    let (interval, reply) = options.keep_alive;
+    let keep_alive = (interval.max(silence.unwrap_or_default()), reply);
+    let options = EtcdOptions { first, silence, connect_within, keep_alive, ..options };
+    Ok(AnyStore::Etcd(EtcdStore::open(options)?))
 }
 
 fn options(settings: &EtcdSettings) -> EtcdOptions {
@@ -99,7 +107,7 @@ mod tests {
             (json!({"etcdEndpoints": " , "}), "no etcd endpoint is given"),
         ];
         for (spec, wanted) in rows {
-            let error = open(&from(&file(spec)).unwrap()).unwrap_err().to_string();
+            let error = open(&from(&file(spec)).unwrap(), None).unwrap_err().to_string();
             assert!(error.contains(wanted), "{error}");
         }
     }

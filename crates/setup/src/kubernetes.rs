@@ -1,6 +1,7 @@
 //! Opens the Kubernetes API server as the settings say.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use api::crd::Group;
 use store::AnyStore;
@@ -19,8 +20,10 @@ const QPS: f32 = 5.0;
 const BURST: u32 = 100;
 
 /// Opens the store. Nothing is sent before the first call.
-pub(crate) fn open(settings: &KubernetesSettings) -> Result<AnyStore, SetupError> {
-    Ok(AnyStore::Kubernetes(KubeStore::open(options(settings))?))
+pub(crate) fn open(settings: &KubernetesSettings, silence: Option<Duration>) -> Result<AnyStore, SetupError> {
+    let options = options(settings);
+    let connect_within = silence.unwrap_or(options.connect_within);
+    Ok(AnyStore::Kubernetes(KubeStore::open(KubeOptions { silence, connect_within, ..options })?))
 }
 
 /// Opens the Kubernetes API server that the settings describe, whichever store they choose. Callers need it
@@ -46,22 +49,22 @@ fn options(settings: &KubernetesSettings) -> KubeOptions {
         cert: file(&settings.tls.cert),
         key: file(&settings.tls.key),
         insecure: settings.insecure_skip_tls_verify,
+        proxies: proxies(&settings.proxies),
         group: settings.api_group.as_deref().map(Group::from_setting),
         pace: pace(settings.qps, settings.burst),
         interface_prefix: settings.interface_prefix.clone(),
-        proxies: proxies(&settings.proxies),
         ..KubeOptions::default()
     }
 }
 
-/// The kubeconfig: its text goes before its files, as in Calico. The user's own file is the last resort, and
-/// is not used where the settings name an endpoint.
-fn kubeconfig(settings: &KubernetesSettings) -> Option<Kubeconfig> {
 fn proxies(settings: &ProxySettings) -> Proxies {
     let ProxySettings { https, http, no } = settings.clone();
     Proxies { https, http, no }
 }
 
+/// The kubeconfig: its text goes before its files, as in Calico. The user's own file is the last resort, and
+/// is not used where the settings name an endpoint.
+fn kubeconfig(settings: &KubernetesSettings) -> Option<Kubeconfig> {
     if let Some(text) = &settings.kubeconfig_inline {
         return Some(Kubeconfig::Inline(text.clone()));
     }

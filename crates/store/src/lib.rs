@@ -22,6 +22,8 @@ pub mod kubernetes;
 pub mod memory;
 pub mod noting;
 #[cfg(any(feature = "etcd", feature = "kubernetes"))]
+mod patience;
+#[cfg(any(feature = "etcd", feature = "kubernetes"))]
 pub mod pem;
 pub mod port;
 pub mod read;

@@ -55,13 +55,30 @@ impl Noted {
 #[derive(Debug)]
 pub struct Noting<S> {
     inner: S,
+    /// Ends the error of a store that cannot be reached.
+    chosen_by: Option<String>,
     noted: Arc<Noted>,
 }
 
 impl<S> Noting<S> {
     /// Passes calls on to `inner`, and remembers in `noted` the faults of what is read.
     pub fn new(inner: S, noted: Arc<Noted>) -> Noting<S> {
-        Noting { inner, noted }
+        Noting { inner, chosen_by: None, noted }
+    }
+
+    /// Adds what has chosen the store to the error of a store that cannot be reached.
+    pub fn chosen_by(self, chosen_by: &str) -> Noting<S> {
+        Noting { chosen_by: Some(chosen_by.to_string()), ..self }
+    }
+
+    /// An error of the store, as callers of this one get it.
+    pub fn explained(&self, error: StoreError) -> StoreError {
+        match (error, &self.chosen_by) {
+            (StoreError::Unavailable(text), Some(by)) => {
+                StoreError::Unavailable(format!("{text}. The store was chosen by {by}"))
+            }
+            (error, _) => error,
+        }
     }
 
     /// The store underneath. Faults of what is read from it directly are not remembered.
@@ -74,13 +91,13 @@ impl<S: Store> Store for Noting<S> {
     type Watch = S::Watch;
 
     async fn read(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
-        let view = self.inner.read(set, within).await?;
+        let view = self.inner.read(set, within).await.map_err(|error| self.explained(error))?;
         self.noted.note(&view);
         Ok(view)
     }
 
     async fn commit(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {
-        self.inner.commit(batch, within).await
+        self.inner.commit(batch, within).await.map_err(|error| self.explained(error))
     }
 
     async fn watch(&self, scope: Scope) -> Result<S::Watch, StoreError> {

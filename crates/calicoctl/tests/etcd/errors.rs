@@ -18,15 +18,21 @@ fn wrong_endpoints() {
     let [port] = free_ports();
     let endpoint = format!("http://127.0.0.1:{port}");
     let refused = User::of(&endpoint).run("get ippool");
-    refused.says(&["failed to get resources", &endpoint, "cannot be reached", "ETCD_ENDPOINTS"]);
+    let chosen = format!("The store was chosen by ETCD_ENDPOINTS = \"{endpoint}\"");
+    refused.says(&["failed to get resources", &endpoint, "cannot be reached", &chosen]);
     assert!(!refused.stderr.contains("--allow-version-mismatch"), "{refused:?}");
     assert!(refused.took < Duration::from_secs(5), "{refused:?}");
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let silent = User::of(&endpoint).run("ipam show");
-    silent.says(&[&endpoint, "gave no answer"]);
+    silent.says(&[&endpoint, "gave no answer within 10s", "The store was chosen by"]);
     assert!(silent.took < SOON, "{silent:?}");
+    User::of(&endpoint).run("ipam show --timeout 200ms").says(&[&endpoint, "gave no answer within 200ms"]);
+    for wrong in ["0s", "-1s", "ten"] {
+        let ran = User::of(&endpoint).run(&format!("ipam show --timeout={wrong}"));
+        ran.says(&["--timeout", wrong]);
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use etcd_client::Error;
 use rustls::{CertificateError, Error as TlsError};
 use tonic::{Code, ConnectError, Status};
 
+use super::silence::Silence;
 use crate::cause::{self, ABOUT_US, find};
 use crate::error::StoreError;
 
@@ -16,6 +17,8 @@ use crate::error::StoreError;
 pub(super) enum FaultClass {
     /// The member cannot be reached.
     Unreachable,
+    /// The member brings nothing.
+    Silent,
     /// The member has no leader, or lost the request on the way to one.
     Leaderless,
     /// The server that answers is not etcd, or its certificate does not prove that it belongs to this
@@ -50,7 +53,10 @@ pub(super) struct RequestFault {
 impl RequestFault {
     /// Whether the fault is the member's own, so that another member may answer.
     pub(super) fn is_of_member(&self) -> bool {
-        matches!(self.kind, FaultClass::Unreachable | FaultClass::Leaderless | FaultClass::Impostor)
+        matches!(
+            self.kind,
+            FaultClass::Unreachable | FaultClass::Silent | FaultClass::Leaderless | FaultClass::Impostor
+        )
     }
 
     /// The connection could not be made; nothing was sent.
@@ -64,7 +70,7 @@ impl RequestFault {
         let text = format!(
             "etcd at {url} gave no answer within {waited:?}. Check that the member runs and that most members of its cluster do"
         );
-        RequestFault { kind: FaultClass::Unreachable, in_doubt, text }
+        RequestFault { kind: FaultClass::Silent, in_doubt, text }
     }
 
     /// Classifies the error of a request that was sent on a connection.
@@ -82,6 +88,9 @@ impl RequestFault {
 
     /// The connection failed before an answer came.
     fn on_the_way(url: &str, status: &Status) -> RequestFault {
+        if let Some(Silence(silence)) = find::<Silence>(status) {
+            return RequestFault::silent(url, *silence, true);
+        }
         let (kind, text) = connection_fault(url, status);
         // tonic connects again by itself. While it could not connect, it has sent nothing.
         let in_doubt = find::<ConnectError>(status).is_none() && !cause::was_not_processed(status);
@@ -183,7 +192,7 @@ impl RequestFault {
     /// The error that callers of the port get, where the call as a whole failed.
     pub(super) fn into_error(self) -> StoreError {
         match self.kind {
-            FaultClass::Unreachable | FaultClass::Leaderless | FaultClass::Other => {
+            FaultClass::Unreachable | FaultClass::Silent | FaultClass::Leaderless | FaultClass::Other => {
                 StoreError::Unavailable(self.text)
             }
             FaultClass::Denied | FaultClass::StaleToken => StoreError::Denied(self.text),

@@ -8,13 +8,15 @@ use std::time::Duration;
 use etcd_client::{Channel, Client, ConnectOptions, Error, KvClient, Txn, TxnResponse};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tonic::transport::Endpoint;
 
 use super::discovery::discover;
 use super::fault::{FaultClass, RequestFault};
 use super::options::EtcdOptions;
+use super::silence;
 use crate::error::StoreError;
+use crate::patience::Patience;
 
 /// How many operations etcd allows in a transaction by default (`--max-txn-ops`).
 const MAX_OPERATIONS: usize = 128;
@@ -52,6 +54,7 @@ pub(super) struct Member {
     /// The URL without user and path, as messages may show it.
     pub(super) url: String,
     endpoint: Endpoint,
+    silence: Option<Duration>,
     user: Option<(String, String)>,
     live: Mutex<Option<Live>>,
     /// The number of the next connection.
@@ -97,6 +100,10 @@ impl Cluster {
         };
         let preferred = AtomicUsize::new(options.first);
         Ok(Cluster { options, tls, members, preferred, max_operations: AtomicUsize::new(MAX_OPERATIONS) })
+    }
+
+    pub(super) fn patience(&self) -> Patience {
+        Patience(self.options.silence)
     }
 
     pub(super) fn max_operations(&self) -> usize {
@@ -154,9 +161,9 @@ impl Cluster {
 
     /// Sends a transaction that only reads, to one member after another, until one answers.
     pub(super) async fn ask(&self, txn: &Txn, deadline: Instant) -> Result<TxnResponse, RequestFault> {
-        let start = Instant::now();
+        let (start, silent_until) = (Instant::now(), self.patience().end_of_silence(deadline));
         loop {
-            let order = self.in_order(deadline).await.map_err(of_discovery)?;
+            let order = self.in_order(silent_until).await.map_err(of_discovery)?;
             let urls: Vec<_> = order.iter().map(|(_, member)| member.url.clone()).collect();
             let mut waiting = order.into_iter();
             let mut asked: JoinSet<(usize, Result<TxnResponse, RequestFault>)> = JoinSet::new();
@@ -193,14 +200,15 @@ impl Cluster {
                     }
                 }
             }
-            self.may_be_asked_again(faults, deadline).await?;
+            self.may_be_asked_again(faults, silent_until).await?;
         }
     }
 
     /// Sends a transaction that writes, to the first member that can be reached.
     pub(super) async fn tell(&self, txn: &Txn, deadline: Instant) -> Result<TxnResponse, RequestFault> {
+        let silent_until = self.patience().end_of_silence(deadline);
         loop {
-            let order = self.in_order(deadline).await.map_err(of_discovery)?;
+            let order = self.in_order(silent_until).await.map_err(of_discovery)?;
             let mut faults = Vec::new();
             let mut left = order.len() as u32;
             for (index, member) in order {
@@ -221,7 +229,7 @@ impl Cluster {
                     Err(fault) => return Err(fault),
                 }
             }
-            self.may_be_asked_again(faults, deadline).await?;
+            self.may_be_asked_again(faults, silent_until).await?;
         }
     }
 
@@ -253,8 +261,8 @@ fn members(
         .enumerate()
         .map(|(index, url)| {
             let (url, endpoint) = options.endpoint(index, url, tls)?;
-            let user = options.user.clone();
-            Ok(Arc::new(Member { url, endpoint, user, live: Mutex::new(None), count: AtomicU64::new(0) }))
+            let (silence, user, live) = (options.silence, options.user.clone(), Mutex::new(None));
+            Ok(Arc::new(Member { url, endpoint, silence, user, live, count: AtomicU64::new(0) }))
         })
         .collect()
 }
@@ -266,9 +274,8 @@ impl Member {
         if let Some(live) = &*slot {
             return Ok((live.clone(), Connection::Known));
         }
-        let connected = self.endpoint.connect().await;
-        let channel = connected.map_err(|error| RequestFault::connecting(&self.url, &error))?;
-        let client = self.authenticated(Channel::Tonic(channel)).await.map_err(|error| RequestFault {
+        let channel = self.connect().await?;
+        let client = self.authenticated(channel).await.map_err(|error| RequestFault {
             // A request for a token changes nothing, so no write is in doubt.
             in_doubt: false,
             ..RequestFault::asking(&self.url, &error)
@@ -278,6 +285,17 @@ impl Member {
         let live = Live { number, client, kv };
         *slot = Some(live.clone());
         Ok((live, Connection::New))
+    }
+
+    async fn connect(&self) -> Result<Channel, RequestFault> {
+        let unreachable = |error: tonic::transport::Error| RequestFault::connecting(&self.url, &error);
+        let connecting = self.endpoint.connect();
+        let Some(silence) = self.silence else {
+            return connecting.await.map(Channel::Tonic).map_err(unreachable);
+        };
+        let connected = timeout(silence, connecting).await;
+        let connected = connected.map_err(|_| RequestFault::silent(&self.url, silence, false))?;
+        Ok(Channel::Custom(silence::limited(connected.map_err(unreachable)?, silence)))
     }
 
     /// A client with a token if a user is configured and this etcd has users; else a client without one.

@@ -23,6 +23,7 @@ mod fault;
 mod members;
 mod options;
 mod reading;
+mod silence;
 mod unknown;
 mod watching;
 mod writing;
@@ -30,8 +31,6 @@ mod writing;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::time::Instant;
 
 use crate::batch::{Batch, Report};
 use crate::error::StoreError;
@@ -73,7 +72,7 @@ impl EtcdStore {
     /// # Errors
     /// When etcd cannot be read.
     pub async fn unknown_keys(&self, within: Duration) -> Result<Vec<String>, StoreError> {
-        unknown::unknown_keys(&self.cluster, Instant::now() + within).await
+        unknown::unknown_keys(&self.cluster, self.cluster.patience().end_of_call(within)).await
     }
 }
 
@@ -82,11 +81,11 @@ impl Store for EtcdStore {
 
     async fn read(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
         // Boxed: callers keep this future inside their own, which would grow with it.
-        Box::pin(reading::read(&self.cluster, set, Instant::now() + within)).await
+        Box::pin(reading::read(&self.cluster, set, self.cluster.patience().end_of_call(within))).await
     }
 
     async fn commit(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {
-        Box::pin(writing::commit(&self.cluster, batch, Instant::now() + within)).await
+        Box::pin(writing::commit(&self.cluster, batch, self.cluster.patience().end_of_call(within))).await
     }
 
     async fn watch(&self, scope: Scope) -> Result<EtcdWatch, StoreError> {

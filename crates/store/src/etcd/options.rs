@@ -45,6 +45,9 @@ pub struct EtcdOptions {
     pub tls: EtcdCertificates,
     /// How long to wait for a connection. The call's own deadline may end the wait earlier.
     pub connect_within: Duration,
+    /// How long a server may bring nothing until the call ends. Where this is set, the time that callers give
+    /// does not end calls. It does not apply to watches.
+    pub silence: Option<Duration>,
     /// Applies while a request or a watch waits for an answer. After the first duration of silence the client
     /// asks whether the member is alive; after the second without a reply it gives up. Members close a
     /// connection on which a client asks more often than every 5 seconds.
@@ -62,6 +65,7 @@ impl Default for EtcdOptions {
             user: None,
             tls: EtcdCertificates::default(),
             connect_within: Duration::from_secs(10),
+            silence: None,
             keep_alive: (Duration::from_secs(10), Duration::from_secs(5)),
             first: 0,
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use kube::client::Body;
+use tokio::time::{Instant, timeout_at};
 
 /// The largest answer about one object, and the longest line of a watch, in bytes. The server's etcd stores
 /// no object a tenth as large.
@@ -44,22 +45,34 @@ impl Drop for Share<'_> {
     }
 }
 
-/// Reads the whole body; `None` as soon as it exceeds `most`, or all answers together exceed [`AT_ONCE`].
+/// Why a body was not read to its end.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// It exceeds what it may have, or all answers together exceed [`AT_ONCE`].
+    Endless,
+    /// The connection broke.
+    Broken(kube::Error),
+    /// Nothing came any more.
+    Silent,
+}
+
+/// Reads the whole body, of at most `most` bytes. `silent_until` tells until when the next piece must come.
 pub(super) async fn whole(
     mut body: Body,
     most: usize,
     all: &UnderWay,
-) -> Result<Option<Vec<u8>>, kube::Error> {
+    silent_until: impl Fn() -> Instant,
+) -> Result<Vec<u8>, Unread> {
     let mut share = Share { all, bytes: 0 };
     let mut bytes = Vec::new();
-    while let Some(data) = next(&mut body).await {
-        let data = data?;
+    while let Some(data) = timeout_at(silent_until(), next(&mut body)).await.map_err(|_| Unread::Silent)? {
+        let data = data.map_err(Unread::Broken)?;
         if bytes.len() + data.len() > most || !share.take(data.len()) {
-            return Ok(None);
+            return Err(Unread::Endless);
         }
         bytes.extend_from_slice(&data);
     }
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 /// Reads at most the first `most` bytes of a body; fewer where the connection breaks.

@@ -28,7 +28,7 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tower::{BoxError, Service, ServiceBuilder};
 
-use super::bounded;
+use super::bounded::{self, Unread};
 use super::credentials::{Credentials, Identity};
 use super::fault::{self, FaultClass, RequestFault};
 use super::options::{Deletion, KubeOptions};
@@ -36,6 +36,7 @@ use super::pace::Pace;
 use super::proxy;
 use super::recent::Recent;
 use crate::error::StoreError;
+use crate::patience::Patience;
 
 /// Applies while the client waits for an answer. After the first duration of silence the client asks whether
 /// the server is alive; after the second without a reply it gives up.
@@ -103,9 +104,9 @@ pub(super) struct Server {
     credentials: Credentials,
     /// The URL as messages may show it: without user and path.
     shown: String,
-    /// A client that sends many requests over one connection.
     /// The proxy through which it is reached.
     proxy: Option<Intercept>,
+    /// A client that sends many requests over one connection.
     http2: OnceCell<Client>,
     /// A client with a connection for each request under way, for servers, and proxies before them, that do
     /// not speak HTTP/2.
@@ -147,8 +148,8 @@ impl Server {
             config,
             credentials,
             shown,
-            http2: OnceCell::new(),
             proxy,
+            http2: OnceCell::new(),
             http1: OnceCell::new(),
             was_connected: Arc::default(),
             pace,
@@ -156,6 +157,10 @@ impl Server {
             under_way: bounded::UnderWay::default(),
             recent: Recent::default(),
         })
+    }
+
+    pub(super) fn patience(&self) -> Patience {
+        Patience(self.options.silence)
     }
 
     pub(super) fn shown(&self) -> &str {
@@ -195,7 +200,7 @@ impl Server {
     /// API servers close connections now and then (`--goaway-chance`) and when they shut down, and so do the
     /// proxies before them. A write that may have been carried out is not sent again.
     pub(super) async fn ask(&self, question: Question, deadline: Instant) -> Result<String, RequestFault> {
-        let deadline = self.introduce(deadline).await?;
+        let deadline = deadline + self.introduce(self.patience().end_of_silence(deadline)).await?;
         let mut repeats = 0;
         loop {
             let pause = BREATH * repeats;
@@ -216,27 +221,31 @@ impl Server {
     /// Sends a request. While the server asks to wait (429), waits and sends it again, as long as the
     /// deadline allows.
     async fn ask_once(&self, question: Question, deadline: Instant) -> Result<String, RequestFault> {
-        let (_, body) = self.answer(&question, deadline).await?;
-        match timeout_at(deadline, bounded::whole(body, question.most, &self.under_way)).await {
-            Ok(Ok(Some(bytes))) => String::from_utf8(bytes).map_err(|error| RequestFault {
-                in_doubt: question.is_write(),
-                ..RequestFault::nonsense(&self.shown, &error)
-            }),
-            Ok(Ok(None)) => Err(RequestFault {
-                in_doubt: question.is_write(),
-                ..RequestFault::endless(&self.shown, question.most)
-            }),
-            Ok(Err(error)) => Err(RequestFault::on_the_way(&self.shown, &error, question.is_write())),
-            Err(_) => Err(RequestFault::silent(&self.shown, question.is_write())),
+        let silent_until = || self.patience().end_of_silence(deadline);
+        let (_, body) = self.answer(&question, silent_until()).await?;
+        let in_doubt = question.is_write();
+        match bounded::whole(body, question.most, &self.under_way, silent_until).await {
+            Ok(bytes) => String::from_utf8(bytes)
+                .map_err(|error| RequestFault { in_doubt, ..RequestFault::nonsense(&self.shown, &error) }),
+            Err(Unread::Endless) => {
+                Err(RequestFault { in_doubt, ..RequestFault::endless(&self.shown, question.most) })
+            }
+            Err(Unread::Broken(error)) => Err(RequestFault::on_the_way(&self.shown, &error, in_doubt)),
+            Err(Unread::Silent) => Err(self.silent(in_doubt)),
         }
     }
 
-    /// Gets the credentials. Gives the deadline, later by the time that a person took to log in: the server
-    /// has its whole time all the same.
-    async fn introduce(&self, deadline: Instant) -> Result<Instant, RequestFault> {
+    /// The server brought nothing until the end of the call, or of the silence that it may keep.
+    fn silent(&self, in_doubt: bool) -> RequestFault {
+        RequestFault::silent(&self.shown, self.options.silence, in_doubt)
+    }
+
+    /// Gets the credentials. Gives the time that a person took to log in: the server has its whole time all
+    /// the same.
+    async fn introduce(&self, deadline: Instant) -> Result<Duration, RequestFault> {
         let start = Instant::now();
         self.identity(deadline).await?;
-        Ok(if self.credentials.ask_a_person() { deadline + start.elapsed() } else { deadline })
+        Ok(if self.credentials.ask_a_person() { start.elapsed() } else { Duration::ZERO })
     }
 
     async fn identity(&self, deadline: Instant) -> Result<Arc<Identity>, RequestFault> {
@@ -245,7 +254,7 @@ impl Server {
 
     /// Asks for a watch. Gives the body of the answer, which goes on arriving as long as things happen.
     pub(super) async fn listen(&self, url: String, deadline: Instant) -> Result<Body, RequestFault> {
-        let deadline = self.introduce(deadline).await?;
+        let deadline = deadline + self.introduce(deadline).await?;
         self.answer(&Question::get(url), deadline).await.map(|(_, body)| body)
     }
 
@@ -289,7 +298,7 @@ impl Server {
                 }
                 Err(_) => {
                     let may_have_come = self.was_connected.load(Ordering::Relaxed);
-                    return Err(RequestFault::silent(&self.shown, question.is_write() && may_have_come));
+                    return Err(self.silent(question.is_write() && may_have_come));
                 }
             };
             let (parts, body) = answer.into_parts();
@@ -340,6 +349,7 @@ impl Server {
             tcp.enforce_http(false);
             tcp.set_nodelay(true);
             tcp.set_connect_timeout(Some(self.options.connect_within));
+            let tcp = proxy::road(tcp, self.proxy.as_ref());
             if self.config.cluster_url.scheme_str() == Some("http") {
                 return self.client_over(tcp, over_http1);
             }
@@ -349,7 +359,6 @@ impl Server {
                 Some(name) => {
                     let name = name.clone().try_into();
                     let name = name.map_err(|error| kube::Error::Service(BoxError::from(error)))?;
-            let tcp = proxy::road(tcp, self.proxy.as_ref());
                     tls.with_server_name_resolver(FixedServerNameResolver::new(name))
                 }
                 None => tls,
@@ -385,7 +394,7 @@ impl Server {
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .http2_only(!over_http1)
-            .http2_keep_alive_interval(KEEP_ALIVE.0)
+            .http2_keep_alive_interval(KEEP_ALIVE.0.max(self.options.silence.unwrap_or_default()))
             .http2_keep_alive_timeout(KEEP_ALIVE.1)
             .http2_initial_stream_window_size(WINDOW)
             .http2_initial_connection_window_size(2 * WINDOW)

@@ -94,7 +94,7 @@ async fn wait_for(server: &Server, definition: &Definition<'_>, deadline: Instan
             }
         }
         if Instant::now() + PAUSE > deadline {
-            return Err(RequestFault::silent(server.shown(), false).into_error());
+            return Err(RequestFault::silent(server.shown(), None, false).into_error());
         }
         sleep(PAUSE).await;
     }

@@ -98,10 +98,11 @@ impl RequestFault {
         RequestFault { kind, in_doubt: false, text }
     }
 
-    /// The server did not answer in time.
-    pub(super) fn silent(url: &str, in_doubt: bool) -> RequestFault {
+    /// The server did not answer in time; where `silence` is given, it brought nothing for so long.
+    pub(super) fn silent(url: &str, silence: Option<Duration>, in_doubt: bool) -> RequestFault {
+        let late = silence.map_or("in time".to_string(), |silence| format!("within {silence:?}"));
         let text = format!(
-            "the Kubernetes API server at {url} gave no answer in time. Check that it runs, that its etcd does, and that nothing on the way to it drops packets"
+            "the Kubernetes API server at {url} gave no answer {late}. Check that it runs, that its etcd does, and that nothing on the way to it drops packets"
         );
         RequestFault { kind: FaultClass::Unreachable, in_doubt, text }
     }

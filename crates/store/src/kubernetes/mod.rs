@@ -99,7 +99,7 @@ impl KubeStore {
     /// # Errors
     /// When the server gives no answer.
     pub async fn group(&self, within: Duration) -> Result<Group, StoreError> {
-        self.server.group(Instant::now() + within).await.map_err(RequestFault::into_error)
+        self.server.group(self.end(within)).await.map_err(RequestFault::into_error)
     }
 
     /// How the server's messages call records. It is known once the group is.
@@ -134,7 +134,7 @@ impl KubeStore {
         name: &str,
         within: Duration,
     ) -> Result<Option<BTreeMap<String, String>>, StoreError> {
-        namespace::labels(&self.server, name, Instant::now() + within).await
+        namespace::labels(&self.server, name, self.end(within)).await
     }
 
     /// An object of Kubernetes' own; `None` where no object has that name, or the server does not have the
@@ -143,7 +143,7 @@ impl KubeStore {
     /// # Errors
     /// As for reads.
     pub async fn object(&self, name: ObjectName<'_>, within: Duration) -> Result<Option<Json>, StoreError> {
-        objects::object(&self.server, name, Instant::now() + within).await
+        objects::object(&self.server, name, self.end(within)).await
     }
 
     /// All services of Kubernetes, in all namespaces.
@@ -169,7 +169,12 @@ impl KubeStore {
     /// # Errors
     /// As for reads. The affinities that were labelled before the error stay labelled.
     pub async fn label_affinities(&self, host: &str, within: Duration) -> Result<usize, StoreError> {
-        unlabelled::label(&self.server, host, Instant::now() + within).await
+        unlabelled::label(&self.server, host, self.end(within)).await
+    }
+
+    /// When a call has to end at the latest.
+    fn end(&self, within: Duration) -> Instant {
+        self.server.patience().end_of_call(within)
     }
 
     /// How many requests were sent so far, watches' included.
@@ -182,11 +187,11 @@ impl Store for KubeStore {
     type Watch = KubeWatch;
 
     async fn read(&self, set: &ReadSet, within: Duration) -> Result<View, StoreError> {
-        reading::read(&self.server, set, Instant::now() + within).await
+        reading::read(&self.server, set, self.end(within)).await
     }
 
     async fn commit(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {
-        writing::commit(&self.server, batch, Instant::now() + within).await
+        writing::commit(&self.server, batch, self.end(within)).await
     }
 
     async fn watch(&self, scope: Scope) -> Result<KubeWatch, StoreError> {

@@ -108,6 +108,9 @@ pub struct KubeOptions {
     pub pace: Option<(f32, u32)>,
     /// How long to wait for a connection. The call's own deadline may end the wait earlier.
     pub connect_within: Duration,
+    /// How long the server may bring nothing until the call ends. Where this is set, the time that callers
+    /// give does not end calls. It does not apply to watches.
+    pub silence: Option<Duration>,
     /// The prefix of the names of the workloads' interfaces on hosts.
     pub interface_prefix: String,
     /// How records are deleted.
@@ -126,10 +129,11 @@ impl Default for KubeOptions {
             cert: None,
             key: None,
             insecure: false,
+            proxies: Proxies::default(),
             group: None,
             pace: None,
             connect_within: Duration::from_secs(10),
-            proxies: Proxies::default(),
+            silence: None,
             interface_prefix: "cali".to_string(),
             deletion: Deletion::default(),
         }

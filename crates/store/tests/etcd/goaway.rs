@@ -32,13 +32,13 @@ fn serve(answer: impl Fn(u32) -> Vec<u8> + Send + 'static) -> (String, Arc<Atomi
     (endpoint, count)
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u32).to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 /// Exchanges the greetings and reads a request to its end. Gives the request's stream.
-fn request(stream: &mut TcpStream) -> std::io::Result<u32> {
+pub(super) fn request(stream: &mut TcpStream) -> std::io::Result<u32> {
     stream.read_exact(&mut [0; 24])?;
     stream.write_all(&frame(4, 0, 0, &[]))?;
     loop {

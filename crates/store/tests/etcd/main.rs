@@ -11,4 +11,5 @@ mod fixture;
 mod goaway;
 mod members;
 mod security;
+mod silence;
 mod watches;

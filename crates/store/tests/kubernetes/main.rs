@@ -11,6 +11,7 @@ mod proxied;
 mod races;
 mod scripted;
 mod secrets;
+mod silence;
 mod through_proxy;
 mod tls;
 mod tombstones;

@@ -8,7 +8,7 @@ use super::restore::embedded_store;
 use crate::Context;
 use crate::cli::{self, Config};
 use crate::failure::Failure;
-use crate::session::{Chosen, WITHIN};
+use crate::session::Chosen;
 
 /// Copy the embedded store into a new file, as of one moment, while others go on using it.
 ///
@@ -32,6 +32,8 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
         .map_err(|error| failed(error.to_string()))?;
     let store = embedded_store(&session)?;
     let target = &args.words[0];
-    session.wait(store.backup(Path::new(target), WITHIN)).map_err(|error| failed(error.to_string()))?;
+    session
+        .wait(store.backup(Path::new(target), session.within))
+        .map_err(|error| failed(error.to_string()))?;
     Ok(writeln!(context.stdout, "Backed up {} to {target}", store.path().display())?)
 }

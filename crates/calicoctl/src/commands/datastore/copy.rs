@@ -12,7 +12,7 @@ use store::{AnyStore, StoreError};
 use crate::Context;
 use crate::cli::{self, Config};
 use crate::failure::Failure;
-use crate::session::{Chosen, Session, WITHIN, check_version};
+use crate::session::{Chosen, Session, check_version};
 
 const INTO_KUBERNETES: &str = "nothing can be copied into Kubernetes, where nodes and endpoints are Kubernetes' own. Lock this store with `calicoctl datastore migrate lock`, write it out \
 with `calicoctl datastore migrate export`, and read that in with Calico's `calicoctl datastore migrate import`";
@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
 /// Copies while the source is held still. If the copy fails, takes back what was written to the target.
 fn copy_held_still(source: &Session, target: &Session, context: &mut Context<'_>) -> Result<Counts, Failure> {
     let still = Still::hold(source)?;
-    let mut copying = Copying::new(&source.store, &target.store, WITHIN, still.was_ready());
+    let mut copying = Copying::new(&source.store, &target.store, source.within, still.was_ready());
     let started = store::Effects::elapsed(source.effects());
     let mut told = started;
     let stderr = &mut *context.stderr;
@@ -161,7 +161,7 @@ impl Still {
             Failure::in_calico_words(format!("the source cannot be held still: {error}"))
         };
         if let AnyStore::Sqlite(store) = source.store.inner() {
-            return source.wait(store.freeze(WITHIN)).map(Still::File).map_err(|error| failed(&error));
+            return source.wait(store.freeze(source.within)).map(Still::File).map_err(|error| failed(&error));
         }
         let client = source.client();
         let ready = source.wait(client.is_ready()).map_err(|error| failed(&error))?;

@@ -11,7 +11,7 @@ use crate::Context;
 use crate::cli::Config;
 use crate::custom_resources::CustomResource;
 use crate::failure::Failure;
-use crate::session::{Chosen, WITHIN};
+use crate::session::Chosen;
 
 /// How long the server may take until it serves the new definitions.
 const SERVED_WITHIN: Duration = Duration::from_secs(30);
@@ -25,8 +25,8 @@ pub(super) fn run(config: &Config, context: &mut Context<'_>) -> Result<(), Fail
         return Ok(());
     };
     let AnyStore::Kubernetes(store) = session.store.inner() else { return Ok(()) };
-    let failed = |error: StoreError| Failure::in_calico_words(error.to_string());
-    let group = session.wait(store.group(WITHIN)).map_err(failed)?;
+    let failed = |error: StoreError| Failure::in_calico_words(session.store.explained(error).to_string());
+    let group = session.wait(store.group(session.within)).map_err(failed)?;
     let manifests = CustomResource::all(group).map_err(Failure::in_calico_words)?;
     let definitions: Vec<_> = manifests.iter().map(CustomResource::definition).collect();
     let defined = session.wait(store.define(&definitions, SERVED_WITHIN)).map_err(failed)?;

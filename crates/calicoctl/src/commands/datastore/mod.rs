@@ -14,7 +14,7 @@ use store::AnyStore;
 
 use crate::Context;
 use crate::failure::Failure;
-use crate::session::{Session, WITHIN};
+use crate::session::Session;
 
 /// Begin, save, restore, copy and lock a store.
 #[derive(Debug, clap::Args)]
@@ -36,7 +36,7 @@ enum Command {
 /// then does not depend on the `-wal` file beside it.
 fn settle(session: &Session, context: &mut Context<'_>) -> Result<(), Failure> {
     let AnyStore::Sqlite(store) = session.store.inner() else { return Ok(()) };
-    if let Err(error) = session.wait(store.checkpoint(WITHIN)) {
+    if let Err(error) = session.wait(store.checkpoint(session.within)) {
         writeln!(
             context.stderr,
             "What was written is stored, but still lies in {}-wal: {error}",

@@ -9,7 +9,7 @@ use store::sqlite::SqliteStore;
 use crate::Context;
 use crate::cli::{self, Config};
 use crate::failure::Failure;
-use crate::session::{Chosen, Session, WITHIN};
+use crate::session::{Chosen, Session};
 
 /// Put the contents of a backup in the place of what the embedded store holds.
 ///
@@ -43,7 +43,9 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
             store.path().display()
         )));
     }
-    session.wait(store.restore(Path::new(source), WITHIN)).map_err(|error| failed(error.to_string()))?;
+    session
+        .wait(store.restore(Path::new(source), session.within))
+        .map_err(|error| failed(error.to_string()))?;
     super::settle(&session, context)?;
     Ok(writeln!(context.stdout, "Restored {} from {source}", store.path().display())?)
 }

@@ -8,7 +8,6 @@ use crate::cli::Config;
 use crate::commands::resource_set::Access;
 use crate::commands::warn_ignored;
 use crate::failure::Failure;
-use crate::session::WITHIN;
 
 /// Release an address that nobody uses any more.
 ///
@@ -46,7 +45,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
         let addr = address(ip)?;
         let planner = ReleaseIps::new(vec![ReleaseIp { addr, handle: None, sequence: None }]).planner();
         let released = session
-            .wait(ipam::run(&session.store, session.effects(), planner, WITHIN))
+            .wait(ipam::run(&session.store, session.effects(), planner, session.within))
             .map_err(|error| Failure::in_calico_words(format!("error: {error}")))?;
         if let Some(error) = released.error {
             return Err(Failure::in_calico_words(format!("error: {error}")));

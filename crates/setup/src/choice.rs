@@ -5,9 +5,7 @@
 use std::path::PathBuf;
 
 use crate::datastore::Datastore;
-use crate::environment::Environment;
-use crate::error::SetupError;
-use crate::settings::Settings;
+use crate::error::{SetupError, naming};
 
 /// The chosen store, and what makes the choice uncertain.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,14 +43,6 @@ pub enum Purpose {
 }
 
 impl Choice {
-    /// Chooses the store as [`Datastore::choose`] does.
-    ///
-    /// # Errors
-    /// As [`Datastore::choose`].
-    pub fn make(settings: &Settings, environment: &Environment) -> Result<Choice, SetupError> {
-        crate::choose::choose_here(settings, environment)
-    }
-
     /// Whether the store may be used for that purpose. Gives what the user has to know about the choice.
     ///
     /// # Errors
@@ -73,13 +63,6 @@ impl Choice {
             }
         }
     }
-}
-
-/// The settings that name a store of that type, as a sentence.
-pub(crate) fn naming(datastore: &str) -> String {
-    format!(
-        "DATASTORE_TYPE={datastore} names it (datastoreType: {datastore} in a configuration file, datastore_type in a CNI configuration)"
-    )
 }
 
 #[cfg(test)]

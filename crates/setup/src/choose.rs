@@ -26,13 +26,18 @@ impl Datastore {
     /// For an unknown type, for settings of etcd that contradict each other, and where the embedded store
     /// would have no place.
     pub fn choose(settings: &Settings, environment: &Environment) -> Result<Datastore, SetupError> {
-        choose_here(settings, environment).map(|choice| choice.datastore)
+        Choice::make(settings, environment).map(|choice| choice.datastore)
     }
 }
 
-/// Chooses the store for this process.
-pub(crate) fn choose_here(settings: &Settings, environment: &Environment) -> Result<Choice, SetupError> {
-    choose(settings, environment, Circumstances::of_process)
+impl Choice {
+    /// Chooses the store as [`Datastore::choose`] does.
+    ///
+    /// # Errors
+    /// As [`Datastore::choose`].
+    pub fn make(settings: &Settings, environment: &Environment) -> Result<Choice, SetupError> {
+        choose(settings, environment, Circumstances::of_process)
+    }
 }
 
 fn choose<'c>(

@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use store::StoreError;
 
-use crate::choice::naming;
-
 /// Why no store could be chosen or opened. Where Calico has a message for it, the text is Calico's.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -84,4 +82,11 @@ pub enum SetupError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// The settings that name a store of that type, as a sentence.
+pub(crate) fn naming(datastore: &str) -> String {
+    format!(
+        "DATASTORE_TYPE={datastore} names it (datastoreType: {datastore} in a configuration file, datastore_type in a CNI configuration)"
+    )
 }

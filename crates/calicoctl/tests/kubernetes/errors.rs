@@ -17,13 +17,15 @@ fn servers_that_are_not_there() {
     let [port] = free_ports();
     let endpoint = format!("http://127.0.0.1:{port}");
     let refused = of(&endpoint).run("get ippool");
-    refused.says(&["failed to get resources", &endpoint, "cannot be reached"]);
+    let chosen = "The store was chosen by DATASTORE_TYPE = \"kubernetes\"";
+    refused.says(&["failed to get resources", &endpoint, "cannot be reached", chosen]);
     assert!(refused.took < Duration::from_secs(5), "{refused:?}");
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let silent = of(&endpoint).run("ipam show");
-    silent.says(&[&endpoint, "gave no answer"]);
+    silent.says(&[&endpoint, "gave no answer within 10s", "The store was chosen by"]);
+    of(&endpoint).run("ipam show --timeout 200ms").says(&["gave no answer within 200ms"]);
     assert!(silent.took < SOON, "{silent:?}");
 }
 

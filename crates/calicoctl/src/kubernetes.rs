@@ -2,6 +2,7 @@
 //! objects.
 
 use std::path::Path;
+use std::time::Duration;
 
 use api::Key;
 use serde_json::Value as Json;
@@ -9,16 +10,22 @@ use setup::{Environment, Field, Origin, Settings, SetupError};
 use store::kubernetes::{KubeStore, ObjectName};
 use store::{AnyStore, StoreError};
 
-use crate::session::{Session, WITHIN};
+use crate::session::Session;
 
 /// A Kubernetes API server.
-pub struct Kubernetes(KubeStore);
+pub struct Kubernetes {
+    server: KubeStore,
+    /// How long an answer may bring nothing.
+    within: Duration,
+}
 
 impl Kubernetes {
     /// The API server that is the store; `None` for another store.
     pub fn of(session: &Session) -> Option<Kubernetes> {
         match session.store.inner() {
-            AnyStore::Kubernetes(server) => Some(Kubernetes(server.clone())),
+            AnyStore::Kubernetes(server) => {
+                Some(Kubernetes { server: server.clone(), within: session.within })
+            }
             _ => None,
         }
     }
@@ -27,12 +34,12 @@ impl Kubernetes {
     ///
     /// # Errors
     /// When the kubeconfig cannot be used.
-    pub fn named(kubeconfig: &Path) -> Result<Kubernetes, SetupError> {
+    pub fn named(kubeconfig: &Path, within: Duration) -> Result<Kubernetes, SetupError> {
         let nothing = Environment::default();
         let mut settings = Settings::from_environment(&nothing)?;
         let origin = Origin::Variable("--kubeconfig".to_string());
         settings.set(Field::Kubeconfig, &kubeconfig.to_string_lossy(), origin);
-        setup::connect_kubernetes(&settings, &nothing).map(Kubernetes)
+        setup::connect_kubernetes(&settings, &nothing).map(|server| Kubernetes { server, within })
     }
 
     /// All services.
@@ -40,7 +47,7 @@ impl Kubernetes {
     /// # Errors
     /// When the server gives no answer.
     pub async fn services(&self) -> Result<Vec<Json>, StoreError> {
-        self.0.services(WITHIN).await
+        self.server.services(self.within).await
     }
 
     /// Whether KubeVirt has a virtual machine of that name, running or not.
@@ -51,7 +58,7 @@ impl Kubernetes {
         for plural in ["virtualmachines", "virtualmachineinstances"] {
             let api = "/apis/kubevirt.io/v1";
             let object = ObjectName { api, plural, namespace: Some(namespace), name };
-            if self.0.object(object, WITHIN).await?.is_some() {
+            if self.server.object(object, self.within).await?.is_some() {
                 return Ok(true);
             }
         }
@@ -66,7 +73,7 @@ impl Kubernetes {
         let mut uids = Vec::with_capacity(keys.len());
         // Each part may take as long as any other call.
         for part in keys.chunks(500) {
-            uids.extend(self.0.uids(part, WITHIN).await?);
+            uids.extend(self.server.uids(part, self.within).await?);
         }
         Ok(uids)
     }

@@ -23,7 +23,7 @@ use crate::kubernetes::Kubernetes;
 use crate::output::check::{self as text, Services, Wanted};
 use crate::output::report::{self, Cluster};
 use crate::output::yaml;
-use crate::session::{CLIENT_VERSION, Session, WITHIN};
+use crate::session::{CLIENT_VERSION, Session};
 
 /// How many records of other sorts are read at once.
 const RECORDS: usize = 1_000;
@@ -100,7 +100,7 @@ fn named(args: &Args, context: &Context<'_>) -> Result<Option<Kubernetes>, Failu
     if let Some(Err(error)) = (!path.contains(':')).then(|| std::fs::metadata(path)) {
         return Err(Failure::in_calico_words(format!("stat {path}: {}", go_text(&error))));
     }
-    let server = Kubernetes::named(Path::new(path));
+    let server = Kubernetes::named(Path::new(path), context.globals.timeout);
     server.map(Some).map_err(|error| Failure::in_calico_words(error.to_string()))
 }
 
@@ -165,7 +165,7 @@ impl Reading<'_> {
             check.take(view);
             progress.tell(context, self.session.effects().elapsed(), view.len(), what);
         };
-        let read = walk(self.session.store.inner(), &scope, Depth::Full, limit, WITHIN, visit);
+        let read = walk(self.session.store.inner(), &scope, Depth::Full, limit, self.session.within, visit);
         self.session.wait(read).map_err(failure)?;
         Ok(())
     }

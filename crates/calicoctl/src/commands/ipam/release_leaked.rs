@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::input::documents::go_text;
 use crate::input::report::{self, Leaked, Report};
 use crate::output::report::Cluster;
-use crate::session::{CLIENT_VERSION, Session, WITHIN};
+use crate::session::{CLIENT_VERSION, Session};
 
 /// How many addresses are released, or handles deleted, by one request.
 const AT_ONCE: usize = 50;
@@ -107,7 +107,7 @@ fn addresses_of(ips: Vec<ReleaseIp>, session: &Session, context: &mut Context<'_
     let (mut released, mut gone, mut failed) = (0, 0, Vec::new());
     for part in ips.chunks(AT_ONCE) {
         let planner = ReleaseIps::new(part.to_vec()).each_alone().planner();
-        match session.wait(ipam::run(&session.store, session.effects(), planner, WITHIN)) {
+        match session.wait(ipam::run(&session.store, session.effects(), planner, session.within)) {
             Ok(answer) => {
                 released += answer.released.len();
                 gone += answer.unallocated.len();
@@ -189,7 +189,7 @@ async fn delete(session: &Session, handles: &[(String, String)]) -> Vec<Result<b
         };
         let mut batch = Batch::new();
         batch.delete(Key::Handle(id), Expect::Revision(api::Revision::new(revision.as_str())));
-        ended.push(session.store.commit(&batch, WITHIN).await.and_then(|report| {
+        ended.push(session.store.commit(&batch, session.within).await.and_then(|report| {
             match report.outcomes.into_iter().next() {
                 Some(Outcome::Applied(_)) => Ok(true),
                 Some(Outcome::Unknown(reason)) => Err(StoreError::Unavailable(reason)),
@@ -203,12 +203,14 @@ async fn delete(session: &Session, handles: &[(String, String)]) -> Vec<Result<b
 /// Reads handles, and the blocks that they name.
 async fn idle(session: &Session, handles: &[(String, String)]) -> Result<View, StoreError> {
     let ids = handles.iter().filter_map(|(name, _)| HandleId::new(name));
-    let mut view = session.store.read(&ReadSet::new().keys(ids.map(Key::Handle)), WITHIN).await?;
+    let mut view = session.store.read(&ReadSet::new().keys(ids.map(Key::Handle)), session.within).await?;
     let blocks: Vec<BlockCidr> = (view.all())
         .filter_map(|(_, slot)| slot.record()?.handle())
         .flat_map(|handle| handle.blocks.keys().copied())
         .collect();
-    view.absorb(session.store.read(&ReadSet::new().keys(blocks.into_iter().map(Key::Block)), WITHIN).await?);
+    view.absorb(
+        session.store.read(&ReadSet::new().keys(blocks.into_iter().map(Key::Block)), session.within).await?,
+    );
     Ok(view)
 }
 

@@ -16,7 +16,7 @@ use super::{Args, Output, document, failed, pod};
 use crate::Context;
 use crate::commands::ipam::address;
 use crate::failure::Failure;
-use crate::session::{Session, WITHIN};
+use crate::session::Session;
 
 /// What is known about an address.
 struct Found {
@@ -201,7 +201,7 @@ fn attempt(session: &Session, addr: IpAddr, node: &str, wanted: Use) -> Result<A
         max_per_handle: None,
     };
     let dry = DryRun::over(&session.store);
-    let outcome = session.wait(ipam::run(&dry, session.effects(), request.planner(), WITHIN));
+    let outcome = session.wait(ipam::run(&dry, session.effects(), request.planner(), session.within));
     let refusal = match outcome {
         Ok(()) => None,
         Err(RunError::Plan(error)) => Some(error.to_string().trim_end().to_string()),

@@ -17,7 +17,7 @@ use crate::commands::resource_set::Access;
 use crate::commands::warn_ignored;
 use crate::failure::Failure;
 use crate::output::{Format, yaml};
-use crate::session::{Session, WITHIN};
+use crate::session::Session;
 
 use pod::Pod;
 
@@ -110,7 +110,8 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
         None => None,
     };
     let question = question(args, pod.as_ref(), wanted, family, &session)?;
-    let explained = session.wait(explain::explain(&session.store, session.effects(), &question, WITHIN));
+    let explained =
+        session.wait(explain::explain(&session.store, session.effects(), &question, session.within));
     let explanation = explained.map_err(failed)?;
     let missing = missing_node(&question, &explanation, &session)?;
     let text = match output {

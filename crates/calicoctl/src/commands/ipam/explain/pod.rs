@@ -12,7 +12,6 @@ use store::kubernetes::ObjectName;
 use crate::failure::Failure;
 use crate::session::Session;
 #[cfg(feature = "kubernetes")]
-use crate::session::WITHIN;
 
 /// The beginning of the names of the annotations about addresses.
 const PREFIX: &str = "cni.projectcalico.org/";
@@ -42,7 +41,7 @@ pub(super) fn namespace_labels(
     name: Option<&str>,
 ) -> Result<Option<BTreeMap<String, String>>, Failure> {
     let (AnyStore::Kubernetes(server), Some(name)) = (session.store.inner(), name) else { return Ok(None) };
-    let labels = session.wait(server.namespace_labels(name, WITHIN));
+    let labels = session.wait(server.namespace_labels(name, session.within));
     match labels.map_err(|error| Failure::Message(error.to_string()))? {
         Some(labels) => Ok(Some(labels)),
         None => Err(Failure::Message(format!("there is no namespace {name:?} (kubectl get namespaces)"))),
@@ -65,7 +64,7 @@ pub(super) fn object(
     name: &str,
 ) -> Result<Option<Json>, Option<Failure>> {
     let AnyStore::Kubernetes(server) = session.store.inner() else { return Err(None) };
-    let found = session.wait(server.object(ObjectName::pod(namespace, name), WITHIN));
+    let found = session.wait(server.object(ObjectName::pod(namespace, name), session.within));
     found.map_err(|error| Some(Failure::Message(error.to_string())))
 }
 
@@ -145,7 +144,7 @@ impl Pod {
 #[cfg(feature = "kubernetes")]
 fn namespace_object(session: &Session, name: &str) -> Result<Json, Failure> {
     let AnyStore::Kubernetes(server) = session.store.inner() else { return Ok(Json::Null) };
-    let found = session.wait(server.object(ObjectName::namespace(name), WITHIN));
+    let found = session.wait(server.object(ObjectName::namespace(name), session.within));
     Ok(found.map_err(|error| Failure::Message(error.to_string()))?.unwrap_or_default())
 }
 

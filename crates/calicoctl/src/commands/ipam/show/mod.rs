@@ -19,7 +19,7 @@ use crate::cli::Config;
 use crate::commands::resource_set::Access;
 use crate::commands::warn_ignored;
 use crate::failure::Failure;
-use crate::session::{Session, WITHIN};
+use crate::session::Session;
 
 /// Show how full the pools are, or whose an address is.
 ///
@@ -94,7 +94,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
 fn pools(session: &Session) -> Result<ClusterUsage, Failure> {
     let mut tally = usage::Tally::of(&session.read(&usage::pool_reads()).map_err(failure)?);
     let blocks = Scope::Blocks { family: None };
-    let pages = walk(&session.store, &blocks, Depth::Full, BLOCKS, WITHIN, |view| tally.take(view));
+    let pages = walk(&session.store, &blocks, Depth::Full, BLOCKS, session.within, |view| tally.take(view));
     session.wait(pages).map_err(failure)?;
     Ok(tally.end())
 }

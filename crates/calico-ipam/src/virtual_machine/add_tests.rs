@@ -85,6 +85,7 @@ fn added(
         Box::pin(std::future::ready(())) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
     };
     let site = Site {
+        is_begun: true,
         store: Faulty::new(memory.clone(), FaultPlan::default()).with_hook(Arc::new(hook)),
         backend: Backend::Embedded,
         titles: Titles::default(),

@@ -11,7 +11,6 @@ use store::kubernetes::ObjectName;
 
 use crate::failure::Failure;
 use crate::session::Session;
-#[cfg(feature = "kubernetes")]
 
 /// The beginning of the names of the annotations about addresses.
 const PREFIX: &str = "cni.projectcalico.org/";

@@ -83,11 +83,12 @@ impl<'a, S: Store, E: Effects> Client<'a, S, E> {
         match (near, items.is_empty()) {
             (Some(near), _) => format!("did you mean {near}? `calicoctl get {kind}` shows all"),
             (None, false) => format!("`calicoctl get {kind}` shows those that exist"),
+            (None, true) if missing.kind.allows(self.backend, Operation::Create, "").is_err() => {
+                format!("none exists, and `calicoctl create` makes no {}", missing.kind)
+            }
             (None, true) => {
-                format!(
-                    "none exists; `calicoctl create -f FILE` makes one, with `kind: {}` in the file",
-                    missing.kind
-                )
+                let kind = missing.kind;
+                format!("none exists; `calicoctl create -f FILE` makes one, with `kind: {kind}` in the file")
             }
         }
     }

@@ -52,7 +52,6 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
         }
     });
     let ((good, left, _), noun) = (count(&outcomes), set.noun());
-    set.tell_left_alone(context, &outcomes)?;
     let errors = errors(&outcomes);
     if good > 0 {
         writeln!(context.stdout, "Successfully deleted {good} {noun}resource(s)")?;
@@ -60,7 +59,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
         writeln!(context.stdout, "Nothing deleted: {left} {noun}resource(s) do not exist")?;
     }
     if errors.is_empty() {
-        return Ok(());
+        return set.tell_left_alone(context, &outcomes);
     }
     let lines: String =
         errors.iter().map(|error| format!("Failed to delete {noun}resource: {error}\n")).collect();

@@ -276,8 +276,15 @@ impl ResourceSet {
     pub(super) fn told(&self, outcomes: &Outcomes) -> String {
         let mut lines = Vec::new();
         for (Written { resource, place }, outcome) in self.resources.iter().zip(outcomes) {
-            let Outcome::Refused(Refused { help, .. }) = outcome else { continue };
             let id = Identifier::of(resource);
+            let help = match outcome {
+                Outcome::Done => continue,
+                Outcome::LeftAlone(why) => {
+                    lines.push(format!("{id} {why}"));
+                    continue;
+                }
+                Outcome::Refused(Refused { help, .. }) => help,
+            };
             // Where there is only one, everybody knows which.
             match (place.as_ref().filter(|_| self.resources.len() > 1), help) {
                 (None, None) => {}
@@ -348,8 +355,8 @@ pub(super) fn report(
     let Wording { verb, done } = wording;
     let (total, noun) = (set.resources.len(), set.noun());
     let (good, left, refused) = count(outcomes);
-    set.tell_left_alone(context, outcomes)?;
     if refused == 0 {
+        set.tell_left_alone(context, outcomes)?;
         match (good, left) {
             (0, 1..) => writeln!(context.stdout, "Nothing {done}: {left} {noun}resource(s) left alone")?,
             _ => writeln!(context.stdout, "Successfully {done} {good} {noun}resource(s)")?,

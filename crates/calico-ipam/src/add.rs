@@ -25,6 +25,9 @@ pub async fn add<S: Store>(site: &Site<S>, ask: &Ask) -> Result<Json, CniError> 
 
 async fn serve(request: &Request<'_, impl Store>) -> Result<Json, CniError> {
     let ask = request.ask;
+    for line in ask.conf.oddities() {
+        request.log.say(Level::Error, line);
+    }
     let objects = Objects::of(request)?;
     if request.is_on_kubernetes() {
         ask.identity.check_for_kubernetes()?;

@@ -45,6 +45,12 @@ pub async fn add<S: Store>(site: &Site<S>, ask: &Ask) -> Result<Json, CniError> 
 }
 
 async fn serve(request: &mut Request<'_, impl Store>) -> Result<Json, CniError> {
+    // Where calico-ipam is called, it says the same.
+    if request.ipam_type() != "calico-ipam" {
+        for line in request.ask.conf.oddities() {
+            request.log.say(Level::Error, line);
+        }
+    }
     netns::check(&request.ask.call)?;
     foreign::refuse(&request.ask.conf)?;
     let mtu = request.mtu().await?;

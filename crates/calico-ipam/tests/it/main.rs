@@ -14,3 +14,4 @@ mod refusals;
 mod stories;
 mod strangers;
 mod told;
+mod unusable;

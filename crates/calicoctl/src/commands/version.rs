@@ -81,12 +81,15 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     }
 }
 
-/// Prints where the store is, if it is the embedded one.
+/// Prints where the store is, and why it is that one.
 pub(crate) fn tell_where(datastore: &Datastore, stdout: &mut dyn Write) -> Result<(), Failure> {
-    if let Datastore::Embedded { path, chosen_by } = datastore {
-        writeln!(stdout, "Embedded store:    {} ({chosen_by})", path.display())?;
-    }
-    Ok(())
+    let chosen_by = datastore.chosen_by();
+    Ok(match datastore {
+        Datastore::Embedded { path, .. } => {
+            writeln!(stdout, "Embedded store:    {} ({chosen_by})", path.display())?;
+        }
+        other => writeln!(stdout, "Store:             {} ({chosen_by})", other.place())?,
+    })
 }
 
 fn parse_poll(text: &str) -> Result<Duration, String> {

@@ -1,6 +1,7 @@
 //! The network configuration that a plugin reads from its standard input. It may hold tokens, so none of it
 //! is ever printed.
 
+mod odd;
 mod schema;
 
 use serde_json::{Map, Value as Json};
@@ -64,7 +65,8 @@ impl Document {
     pub fn conf(&self) -> Result<Conf, CniError> {
         let fields = schema::conform(&self.json, &schema::NET_CONF)
             .map_err(|e| CniError::internal(format!("failed to load netconf: {e}")))?;
-        Ok(Conf { name: self.name.clone(), fields: Json::Object(fields) })
+        let misspelt = odd::misspelt(&self.json);
+        Ok(Conf { name: self.name.clone(), fields: Json::Object(fields), misspelt })
     }
 }
 
@@ -82,6 +84,8 @@ pub fn is_name(text: &str) -> bool {
 pub struct Conf {
     name: String,
     fields: Json,
+    /// Names that are not known, with what was perhaps meant.
+    misspelt: Vec<(String, &'static str)>,
 }
 
 impl Conf {

@@ -21,7 +21,7 @@ pub(crate) struct Struct {
     name: &'static str,
     /// The type as Go prints it in errors.
     go: &'static str,
-    fields: &'static [(&'static str, Type)],
+    pub(crate) fields: &'static [(&'static str, Type)],
 }
 
 use Type::{Any, Bool, Int, Text, Texts};

@@ -1,8 +1,9 @@
-//! The answers of `ipam show` as documents. A count that 64 bits do not hold is rounded.
+//! The answers of `ipam show` as documents. A count is a number; one that 64 bits do not hold is
+//! a text of digits.
 
 use api::{IpamConfig, Persistence};
 use ipam::usage::{Allocation, BlockUsage, BorrowedAddresses, ClusterUsage, PoolUsage, Usage};
-use serde_json::{Map, Number, Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use super::{Address, Shown, block_of};
 
@@ -59,7 +60,7 @@ fn extend(out: &mut Json, more: Json) {
 fn number(count: u128) -> Json {
     match u64::try_from(count) {
         Ok(count) => count.into(),
-        Err(_) => Number::from_f64(count as f64).map_or(Json::Null, Json::Number),
+        Err(_) => count.to_string().into(),
     }
 }
 

@@ -101,7 +101,11 @@ impl<'a, S: Store> Request<'a, S> {
         };
         match is_ready(information) {
             true => Ok(view),
-            false => Err(CniError::internal("Calico is currently not ready to process requests")),
+            false => {
+                let error = CniError::internal("Calico is currently not ready to process requests");
+                Err(error
+                    .with("the datastore is locked, as for a migration: calicoctl datastore migrate unlock"))
+            }
         }
     }
 

@@ -170,7 +170,10 @@ pub fn fault_text(command: &Command, error: &clap::Error) -> String {
         _ => {
             let text = error.render().to_string();
             let first = text.lines().next().unwrap_or_default();
-            first.strip_prefix("error: ").unwrap_or(first).to_string()
+            let first = first.strip_prefix("error: ").unwrap_or(first);
+            // What is missing, and what may stand there, follows on indented lines.
+            let more = text.lines().skip(1).take_while(|line| line.starts_with("  "));
+            std::iter::once(first).chain(more).collect::<Vec<_>>().join("\n")
         }
     }
 }

@@ -112,7 +112,13 @@ fn execute(
 ) -> Result<(), Failure> {
     let mut command = cli::command();
     command.build();
-    let normalised = pflag::normalise(&command, args).map_err(|error| Failure::Message(error.to_string()))?;
+    let normalised = pflag::normalise(&command, args).map_err(|error| {
+        let help = error.help(&command).unwrap_or_default();
+        Failure::Message(error.to_string()).and(&help)
+    })?;
+    if let Some(unknown) = &normalised.unknown {
+        writeln!(stderr, "{unknown}")?;
+    }
     for flag in &normalised.overridden {
         writeln!(stderr, "warning: {flag} has no effect: the flag is given again, and the last one counts")?;
     }

@@ -135,16 +135,11 @@ fn where_and_how(place: &Place, fault: &DocumentFault, picture: Option<&str>) ->
                 None => at,
             }
         }
-        DocumentFault::Input(InputError::UnknownField { near: Some(near), .. }) => {
-            format!("{place}: did you mean {near}?")
-        }
-        DocumentFault::Input(InputError::UnknownKind { .. }) => {
-            let kinds = Kind::ALL.iter().filter(|kind| kind.is_offered());
-            let kinds: Vec<_> = kinds.map(|kind| kind.name()).collect();
-            let version = api::resource::API_VERSION;
-            format!("{place}: apiVersion {version} has the kinds {}", kinds.join(", "))
-        }
-        DocumentFault::Yaml(_) | DocumentFault::Input(_) => place.to_string(),
+        DocumentFault::Input(error) => match error.help() {
+            Some(help) => format!("{place}: {help}"),
+            None => place.to_string(),
+        },
+        DocumentFault::Yaml(_) => place.to_string(),
     }
 }
 
@@ -244,6 +239,13 @@ impl Manifest {
 /// The warning that YAML takes a scalar without quotes for something else, and the resource holds another
 /// text than was written.
 fn retyped(place: &Place, resources: &[Resource], scalar: &Plain) -> Option<String> {
+    if scalar.is_tagged {
+        let (at, field, text) = (place.at_line(scalar.line), scalar.path.join("."), &scalar.text);
+        let tag = text.split(' ').next().unwrap_or_default();
+        return Some(format!(
+            "{at}: {field}: {text} without quotes has a tag in YAML, {tag}, which is no part of the value; write {text:?} in quotes"
+        ));
+    }
     let mut path = scalar.path.as_slice();
     let mut resource = resources.first()?;
     if let Some((list, rest)) = path.split_first().filter(|(first, _)| *first == "items") {
@@ -269,7 +271,23 @@ fn retyped(place: &Place, resources: &[Resource], scalar: &Plain) -> Option<Stri
 /// # Errors
 /// When no kind has that name.
 pub fn kind(typed: &str) -> Result<Kind, String> {
-    Kind::from_alias(typed).ok_or_else(|| format!("resource type '{typed}' is not supported"))
+    Kind::from_alias(typed).ok_or_else(|| {
+        let aliases = Kind::ALL.iter().flat_map(|kind| kind.aliases().iter().copied());
+        let (front, back) = typed.split_once('/').map_or((typed, None), |(front, back)| (front, Some(back)));
+        let help = match (api::near::nearest(front, aliases), back) {
+            _ if [".yaml", ".yml", ".json"].iter().any(|end| typed.ends_with(end)) => {
+                format!("did you mean -f {typed}?")
+            }
+            (Some(near), Some(name)) => format!("did you mean {near} {name}?"),
+            (Some(near), None) => format!("did you mean {near}?"),
+            (None, _) => {
+                let kinds = Kind::ALL.iter().filter(|kind| kind.is_offered());
+                let kinds: Vec<_> = kinds.map(|kind| kind.name()).collect();
+                format!("the kinds are {}", kinds.join(", "))
+            }
+        };
+        format!("resource type '{typed}' is not supported\n{help}")
+    })
 }
 
 /// Resources of which only kind and name are known. Without names this is one resource without a name.

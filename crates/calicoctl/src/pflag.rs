@@ -46,6 +46,21 @@ pub enum UsageError {
     },
 }
 
+impl UsageError {
+    /// The flag that was perhaps meant, of any command.
+    pub fn help(&self, root: &Command) -> Option<String> {
+        let UsageError::UnknownFlag(name) = self else { return None };
+        let mut names = Vec::new();
+        long_flags(root, &mut names);
+        api::near::nearest(name, names).map(|near| format!("did you mean --{near}?"))
+    }
+}
+
+fn long_flags<'c>(command: &'c Command, names: &mut Vec<&'c str>) {
+    names.extend(command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(Arg::get_long));
+    command.get_subcommands().for_each(|below| long_flags(below, names));
+}
+
 fn suggestions_text(suggestions: &[String]) -> String {
     if suggestions.is_empty() {
         return String::new();
@@ -61,6 +76,8 @@ pub struct Normalised {
     pub args: Vec<String>,
     /// Flags that have no effect, with their values, since they are given again with another value.
     pub overridden: Vec<String>,
+    /// What to say of a word that is no command, where the help follows instead, as in Calico.
+    pub unknown: Option<String>,
 }
 
 /// Rewrites the arguments (without the program's name) for clap: the path of the command, then the flags as
@@ -72,6 +89,7 @@ pub struct Normalised {
 pub fn normalise(root: &Command, args: &[String]) -> Result<Normalised, UsageError> {
     let mut chain = vec![root];
     let mut rest: Vec<String> = args.to_vec();
+    let mut unknown = None;
     while let Some(at) = first_word(&chain, &rest) {
         let here = chain[chain.len() - 1];
         match here.find_subcommand(&rest[at]) {
@@ -88,7 +106,15 @@ pub fn normalise(root: &Command, args: &[String]) -> Result<Normalised, UsageErr
                 let suggestions = suggestions(here, &typed);
                 return Err(UsageError::UnknownCommand { typed, root, suggestions });
             }
-            None => break,
+            None => {
+                if here.has_subcommands() {
+                    let near = suggestions(here, &rest[at]);
+                    let near = near.first().map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                    let (typed, path) = (&rest[at], here.get_name());
+                    unknown = Some(format!("{path} has no command {typed}{near}"));
+                }
+                break;
+            }
         }
     }
     let mut flags =
@@ -99,7 +125,7 @@ pub fn normalise(root: &Command, args: &[String]) -> Result<Normalised, UsageErr
     let is_help = leaf.get_name() == "help";
     if !is_help && (flags.help || leaf.has_subcommands()) {
         out.push("--help".to_string());
-        return Ok(Normalised { args: out, overridden: Vec::new() });
+        return Ok(Normalised { args: out, overridden: Vec::new(), unknown });
     }
     for (arg, value) in &flags.values {
         let name = arg.get_long().unwrap_or_default();
@@ -113,7 +139,7 @@ pub fn normalise(root: &Command, args: &[String]) -> Result<Normalised, UsageErr
         out.push("--".to_string());
     }
     out.extend(flags.words);
-    Ok(Normalised { args: out, overridden: flags.overridden })
+    Ok(Normalised { args: out, overridden: flags.overridden, unknown: None })
 }
 
 /// Finds the first argument that is neither a flag nor, as far as can be known then, the value of a flag

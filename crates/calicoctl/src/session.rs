@@ -184,6 +184,20 @@ impl Chosen {
         options: ConnectOptions,
     ) -> Result<Session, SetupError> {
         let choice = self.choice(context.environment)?;
+        let is_embedded = matches!(choice.datastore, Datastore::Embedded { .. });
+        let unused = context.environment.get("RACKPOOL_DB").filter(|file| !file.is_empty());
+        let is_used = matches!(&choice.datastore, Datastore::Embedded { path, .. }
+            if unused.is_some_and(|file| path == Path::new(file)));
+        if let (Some(_), false) = (unused, is_used) {
+            let instead = match is_embedded {
+                true => format!("the file is {}", choice.datastore.place()),
+                false => "DATASTORE_TYPE=embedded makes it count".to_string(),
+            };
+            context.warn_once(&format!(
+                "RACKPOOL_DB has no effect: the store was chosen by {}; {instead}",
+                choice.datastore.chosen_by()
+            ));
+        }
         for warning in &self.misspelt {
             context.warn_once(warning);
         }

@@ -101,21 +101,23 @@ pub fn read_strict(text: &[u8]) -> Result<Value, YamlError> {
     decode::document(text, decode::Duplicates::Refused).map(|(value, _)| value)
 }
 
-/// As [`read_strict`]; and gives the scalars without quotes that YAML takes for numbers or booleans (the
-/// first 10,000 of them), for those who want a text in their place.
+/// As [`read_strict`]; and gives the scalars that YAML takes for something else than the text that is
+/// written (the first 10,000 of them), for those who want a text in their place.
 pub fn read_strict_noting(text: &[u8]) -> Result<(Value, Vec<Plain>), YamlError> {
     decode::document(text, decode::Duplicates::Refused)
 }
 
-/// A scalar without quotes that is no text.
+/// A scalar without quotes that is no text, or that begins with a tag (`!x y`), which is no part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plain {
     /// The keys, and the indexes in lists, that lead to it.
     pub path: Vec<String>,
-    /// As it is written.
+    /// As it is written, with its tag.
     pub text: String,
     /// Its line, counted from 1.
     pub line: usize,
+    /// Whether it begins with a tag that is none of YAML's own.
+    pub is_tagged: bool,
 }
 
 /// The text that Go stores if `value` is decoded into a string: the string itself; `true` or `false` for a

@@ -84,11 +84,14 @@ impl<'a, S: Store, E: Effects> Client<'a, S, E> {
             (Some(near), _) => format!("did you mean {near}? `calicoctl get {kind}` shows all"),
             (None, false) => format!("`calicoctl get {kind}` shows those that exist"),
             (None, true) if missing.kind.allows(self.backend, Operation::Create, "").is_err() => {
-                format!("none exists, and `calicoctl create` makes no {}", missing.kind)
+                format!("there is no {kind} at all, and `calicoctl create` makes none", kind = missing.kind)
+            }
+            (None, true) if missing.kind == api::Kind::Node => {
+                format!("there is no Node at all; `calicoctl create node {}` makes this one", missing.name)
             }
             (None, true) => {
                 let kind = missing.kind;
-                format!("none exists; `calicoctl create -f FILE` makes one, with `kind: {kind}` in the file")
+                format!("there is no {kind} at all; `calicoctl create -f FILE` makes one")
             }
         }
     }

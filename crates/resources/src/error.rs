@@ -125,9 +125,11 @@ impl Error {
                     kind.name().to_lowercase()
                 ))
             }
-            Error::Patch(crate::patch::PatchError::Input(api::InputError::UnknownField { near, .. })) => {
-                near.as_ref().map(|near| format!("did you mean {near}?"))
-            }
+            Error::Patch(crate::patch::PatchError::Input(error)) => error.help(),
+            Error::Patch(crate::patch::PatchError::Syntax) => Some(
+                r#"a patch is a JSON object, in single quotes for the shell: --patch '{"spec": {"disabled": true}}'"#
+                    .to_string(),
+            ),
             Error::Invalid(error) => {
                 let helps: Vec<String> = error.help().collect();
                 Some(helps.join("\n")).filter(|text| !text.is_empty())

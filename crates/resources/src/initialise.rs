@@ -2,7 +2,7 @@
 //! (`clientv3/client.go`, `EnsureInitialized`).
 
 use api::capability::Backend;
-use api::{Cidr, IpamConfig, Key, Kind, Resource, Value};
+use api::{Cidr, Family, IpamConfig, Key, Kind, Resource, Value};
 use serde_json::{Value as Json, json};
 use store::{Batch, Effects, Expect, ReadSet, Store};
 
@@ -123,6 +123,15 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
             Err(Error::DoesNotExist(..)) => Ok(PoolOutcome::Created(self.create(&resource).await?)),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether there is a pool of that family.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn has_pool(&self, family: Family) -> Result<bool, Error> {
+        let pools = self.list(Kind::IPPool, None).await?.items;
+        Ok(pools.iter().any(|pool| crate::pools::cidr(pool).is_some_and(|cidr| cidr.family() == family)))
     }
 
     /// Whether the datastore may be used; `None` if there is no ClusterInformation that could say so.

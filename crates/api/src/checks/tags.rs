@@ -33,9 +33,31 @@ pub(crate) fn check_set(faults: &mut Vec<FieldError>, go: &str, text: &str, (tag
         let fault = fault(go, text, tag);
         faults.push(match Selector::parse(text) {
             Err(error) if tag == SELECTOR.0 => fault.with_help(error.render(text)),
-            _ => fault,
+            _ => match wanted(tag) {
+                Some(wanted) => fault.with_help(format!("{text:?} is not {wanted}")),
+                None => fault,
+            },
         });
     }
+}
+
+/// What a tag wants, in words.
+fn wanted(tag: &str) -> Option<&'static str> {
+    Some(match tag {
+        "net" => "a network with its prefix length, such as 10.0.0.0/24, without bits behind it",
+        "cidr" => "an address or a network, such as 10.0.0.0/24",
+        "cidrv4" => "an IPv4 address or network, such as 10.0.0.7/24",
+        "cidrv6" => "an IPv6 address or network, such as fd00::7/64",
+        "ipv4" => "an IPv4 address",
+        "ipv6" => "an IPv6 address",
+        "ip" | "reachableBy" => "an IP address",
+        "IP:port" => "an IP address, with a port or without: 10.0.0.7:179, [fd00::7]:179",
+        "name" => "a name of lower-case letters, digits, - and .",
+        "containerID" => "a container's ID: letters, digits and -",
+        "mac" => "a hardware address, such as 02:00:00:00:00:07",
+        "interface" | "ignoredInterface" => "the name of an interface, of 15 characters at most",
+        _ => return None,
+    })
 }
 
 /// The fault of a value that breaks the rule of a tag.
@@ -169,10 +191,13 @@ pub(crate) fn format_cidr(faults: &mut Vec<FieldError>, path: &str, value: &Json
 
 /// Checks a value by an enumeration of the CRDs.
 pub(crate) fn one_of(faults: &mut Vec<FieldError>, path: &str, value: &Json, allowed: &[&str]) {
-    if value.as_str().is_some_and(|text| !allowed.contains(&text)) {
-        let list: Vec<String> = allowed.iter().map(|word| format!("\"{word}\"")).collect();
-        faults.push(FieldError::new(path, format!("supported values: {}", list.join(", "))));
-    }
+    let Some(text) = value.as_str().filter(|text| !allowed.contains(text)) else { return };
+    let list: Vec<String> = allowed.iter().map(|word| format!("\"{word}\"")).collect();
+    let fault = FieldError::new(path, format!("supported values: {}", list.join(", ")));
+    faults.push(match crate::near::nearest(text, allowed) {
+        Some(near) => fault.with_help(format!("{text:?} is none of them: did you mean {near}?")),
+        None => fault.with_help(format!("{text:?} is none of them")),
+    });
 }
 
 /// Checks a number by a range of the CRDs, both ends included.

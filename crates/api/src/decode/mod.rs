@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json};
 use crate::canonical;
 use crate::crd::{self, Collection, Group};
 use crate::kinds::Kind;
+use crate::near::nearest;
 use crate::record::Value;
 use crate::resource::{API_VERSION, Resource};
 use crate::schema::{Field, LIST_META, Shape, Struct, Type};
@@ -48,6 +49,47 @@ pub enum InputError {
         /// The kind of the item.
         kind: String,
     },
+}
+
+impl InputError {
+    /// What helps, where the words do not say it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            InputError::UnknownField { near, .. } => {
+                near.as_ref().map(|near| format!("did you mean {near}?"))
+            }
+            InputError::UnknownKind { kind, version } if version.is_empty() && !kind.is_empty() => {
+                Some(format!("apiVersion is missing: write apiVersion: {API_VERSION}"))
+            }
+            InputError::UnknownKind { kind, .. } => {
+                let offered = Kind::ALL.iter().filter(|kind| kind.is_offered()).map(|kind| kind.name());
+                let offered: Vec<_> = offered.collect();
+                Some(match nearest(kind, offered.iter().copied()) {
+                    Some(near) => format!("write apiVersion: {API_VERSION} and kind: {near}"),
+                    None => format!("apiVersion {API_VERSION} has the kinds {}", offered.join(", ")),
+                })
+            }
+            InputError::Json(text) => wanted_type(text),
+            InputError::ItemKind { .. } => None,
+        }
+    }
+}
+
+/// The field of a wrong type, and what to write there, from Go's words: `cannot unmarshal string into Go struct
+/// field IPPoolSpec.spec.disabled of type bool`.
+fn wanted_type(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("into Go struct field ")?;
+    let (field, go) = rest.split_once(" of type ")?;
+    let (_, path) = field.split_once('.')?;
+    let wanted = match go {
+        "bool" => "true or false, without quotes".to_string(),
+        "int" | "int32" | "int64" | "uint16" | "uint8" => "a whole number, without quotes".to_string(),
+        "string" => "a text".to_string(),
+        "map[string]string" => "names with texts, a line each".to_string(),
+        list if list.starts_with("[]") => "a list".to_string(),
+        _ => return Some(format!("{path} has fields of its own below it")),
+    };
+    Some(format!("{path} takes {wanted}"))
 }
 
 /// Reads a document: an object, a typed list (`IPPoolList` with `items`), a bare array of objects of any

@@ -132,7 +132,9 @@ fn sizes_help(cidr: &Cidr, block_size: i64) -> String {
 /// leave out a pool of the same name.
 pub fn overlap(new: &str, cidr: &Cidr, other: &str, other_cidr: &str) -> FieldError {
     let reason = format!("IPPool({new}) CIDR overlaps with IPPool({other}) CIDR {other_cidr}");
-    FieldError::of_value(CIDR, cidr.to_string(), reason)
+    FieldError::of_value(CIDR, cidr.to_string(), reason).with_help(format!(
+        "take a network outside of {other_cidr}; or delete {other} first (calicoctl delete ippool {other}), or split it (calicoctl ipam split)"
+    ))
 }
 
 /// The fault of a new pool whose network already holds blocks of another size.
@@ -171,7 +173,9 @@ fn before_write(
         return Err(FieldError::new(CIDR, "IPPool CIDR must be specified").into());
     }
     let Ok((cidr, typed)) = Cidr::parse_unmasked(text) else {
-        return Err(FieldError::of_value(CIDR, text, "IPPool CIDR must be a valid subnet").into());
+        let fault = FieldError::of_value(CIDR, text, "IPPool CIDR must be a valid subnet");
+        let help = "write a network with its prefix length, such as 10.0.0.0/16 or fd00:10::/64";
+        return Err(fault.with_help(help).into());
     };
     let mut faults = Vec::new();
     if let Some(old) = old {

@@ -84,12 +84,13 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
 /// Prints where the store is, and why it is that one.
 pub(crate) fn tell_where(datastore: &Datastore, stdout: &mut dyn Write) -> Result<(), Failure> {
     let chosen_by = datastore.chosen_by();
-    Ok(match datastore {
+    match datastore {
         Datastore::Embedded { path, .. } => {
             writeln!(stdout, "Embedded store:    {} ({chosen_by})", path.display())?;
         }
         other => writeln!(stdout, "Store:             {} ({chosen_by})", other.place())?,
-    })
+    }
+    Ok(())
 }
 
 fn parse_poll(text: &str) -> Result<Duration, String> {

@@ -164,9 +164,13 @@ impl Decoder<'_> {
                 self.work.text(value.value.len(), !self.expanding.is_empty())?;
                 let decoded = scalar(value)?;
                 let is_plain = value.implicit && matches!(decoded, Bool(_) | Int(_) | Uint(_) | Float(_));
-                if is_plain && self.plain.len() < MOST_PLAIN {
-                    let (path, text) = (self.path.clone(), value.value.clone());
-                    self.plain.push(Plain { path, text, line: self.line + 1 });
+                let is_tagged = value.tag.starts_with('!');
+                if (is_plain || is_tagged) && self.plain.len() < MOST_PLAIN {
+                    let text = match is_tagged {
+                        true => format!("{} {}", value.tag, value.value).trim_end().to_string(),
+                        false => value.value.clone(),
+                    };
+                    self.plain.push(Plain { path: self.path.clone(), text, line: self.line + 1, is_tagged });
                 }
                 Ok(decoded)
             }

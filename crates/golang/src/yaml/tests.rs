@@ -191,10 +191,19 @@ fn a_maps_own_keys_win_over_merged_ones() {
 
 #[test]
 fn plain_scalars_that_are_no_text_are_told() {
-    let text = b"a: 010\nb: [x, yes, '1', {c: 1.10}]\nd: &n 7\ne: *n\nf: ~\n";
+    let text =
+        b"a: 010\nb: [x, yes, '1', {c: 1.10}]\nd: &n 7\ne: *n\nf: ~\ng: !has(rack)\nh: !x y\ni: !!str 1\n";
     let told = read_strict_noting(text).unwrap().1;
     let told: Vec<_> = told.iter().map(|one| (one.path.join("."), &*one.text, one.line)).collect();
-    let wanted = [("a", "010", 1), ("b.1", "yes", 2), ("b.3.c", "1.10", 2), ("d", "7", 3), ("e", "7", 3)];
+    let wanted = [
+        ("a", "010", 1),
+        ("b.1", "yes", 2),
+        ("b.3.c", "1.10", 2),
+        ("d", "7", 3),
+        ("e", "7", 3),
+        ("g", "!has(rack)", 6),
+        ("h", "!x y", 7),
+    ];
     assert_eq!(told, wanted.map(|(path, text, line)| (path.to_string(), text, line)));
 }
 

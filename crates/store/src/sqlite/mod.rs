@@ -141,8 +141,8 @@ impl SqliteStore {
             Ok(false) if refuse && !shared.path.exists() => {
                 let error = io::Error::from(io::ErrorKind::NotFound);
                 return Err(StoreError::Unusable(format!(
-                    "{} cannot be opened: {error}. Name the right file",
-                    shared.path.display()
+                    "{path} cannot be opened: {error}. Name the right file, or begin a store there: RACKPOOL_DB={path} calicoctl datastore init",
+                    path = shared.path.display()
                 )));
             }
             // Another process is at work. The store's first call waits for it, since a call knows how long it

@@ -1,6 +1,7 @@
 //! `calicoctl datastore init`: checks the default pools, and creates what is missing.
 
 use api::{Cidr, Family};
+use resources::Identifier;
 use resources::initialise::{DefaultPool, PoolOutcome};
 use setup::Purpose;
 
@@ -9,18 +10,22 @@ use crate::cli::{self, Config};
 use crate::commands::resource_set::Access;
 use crate::failure::Failure;
 
+/// The network of the default pool, where none is named.
+const DEFAULT_IPV4: &str = "192.168.0.0/16";
+
 /// Begin a store: what every cluster has, and default pools.
 ///
 /// Creates only what is missing, so it can be run again. On Kubernetes this begins with the definitions of
 /// the custom resources; existing definitions, Calico's own or ours, are left as they are.
 ///
 /// The pool default-ipv4-ippool is 192.168.0.0/16 with IP in IP always and outgoing NAT, unless told
-/// otherwise; a pool default-ipv6-ippool is made where --ipv6-cidr names its network.
+/// otherwise. Where --ipv4-cidr is not given, it is made only if there is no IPv4 pool yet. A pool
+/// default-ipv6-ippool is made where --ipv6-cidr names its network.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The network of default-ipv4-ippool; none for no such pool
-    #[arg(long, value_name = "CIDR", default_value = "192.168.0.0/16")]
-    ipv4_cidr: String,
+    /// The network of default-ipv4-ippool; none for no such pool [default: 192.168.0.0/16]
+    #[arg(long, value_name = "CIDR")]
+    ipv4_cidr: Option<String>,
     /// Prefix length of the IPv4 pool's blocks, 20 to 32 [default: 26]
     #[arg(long, value_name = "LENGTH", value_parser = cli::parse_int)]
     ipv4_block_size: Option<i64>,
@@ -66,6 +71,13 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let failed = |error: resources::Error| Failure::in_calico_words(error.to_string());
     session.wait(session.client().ensure_initialised()).map_err(failed)?;
     for pool in &pools {
+        let family = pool.cidr.family();
+        let is_asked = family == Family::V6 || args.ipv4_cidr.is_some();
+        let is_there = || session.wait(session.client().get(&Identifier::of(&pool.resource()))).is_ok();
+        if !is_asked && !is_there() && session.wait(session.client().has_pool(family)).map_err(failed)? {
+            writeln!(context.stdout, "IPv4 pools exist: no IPPool {} was made", pool.name)?;
+            continue;
+        }
         let ensured = session.wait(session.client().ensure_pool(pool));
         let (what, resource) = match ensured.map_err(|error| match error {
             resources::Error::AlreadyExists(..) => Failure::in_calico_words(format!(
@@ -96,7 +108,7 @@ fn pools(args: &Args) -> Result<Vec<DefaultPool>, String> {
     let mut pools = Vec::new();
     let of =
         |flag: &str, text: &str, family| network(text, family).map_err(|error| format!("{flag}: {error}"));
-    if let Some(cidr) = of("--ipv4-cidr", &args.ipv4_cidr, Family::V4)? {
+    if let Some(cidr) = of("--ipv4-cidr", args.ipv4_cidr.as_deref().unwrap_or(DEFAULT_IPV4), Family::V4)? {
         let tunnelled = args.ipv4_vxlan != "Never";
         pools.push(DefaultPool {
             name: "default-ipv4-ippool".to_string(),

@@ -18,7 +18,8 @@ pub struct Args {
     /// blocks
     #[arg(long, value_name = "BOOL")]
     strictaffinity: Option<String>,
-    /// How many blocks a node may have; 0 for the default; a greater number needs strict affinity
+    /// How many blocks a node may have: 0 for the default of 20, below 0 for no limit; a greater number needs
+    /// strict affinity
     #[arg(long, value_name = "NUMBER")]
     max_blocks_per_host: Option<String>,
     /// Whether a virtual machine keeps its address: Enabled or Disabled

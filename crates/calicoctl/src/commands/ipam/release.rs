@@ -25,7 +25,8 @@ pub struct Args {
     /// Release what this report of `ipam check` calls leaked; may be given several times
     #[arg(long, value_name = "FILE", action = clap::ArgAction::Append)]
     from_report: Vec<String>,
-    /// Release from a report although the datastore is not locked, or another version made the report
+    /// Release from a report although the datastore is not locked, another version made the report, or a node
+    /// has no WorkloadEndpoint that could tell which addresses are in use
     #[arg(long)]
     force: bool,
     #[command(flatten)]

@@ -112,8 +112,12 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let question = question(args, pod.as_ref(), wanted, family, &session)?;
     let explained =
         session.wait(explain::explain(&session.store, session.effects(), &question, session.within));
-    let explanation = explained.map_err(failed)?;
+    let mut explanation = explained.map_err(failed)?;
     let missing = missing_node(&question, &explanation, &session)?;
+    // Nobody wants a node under a misspelt name.
+    if missing.as_ref().is_some_and(|text| text.contains("did you mean")) {
+        explanation.remedy = None;
+    }
     let text = match output {
         Output::Text => render::text(&question, &explanation, args.pod.as_deref()),
         _ => document(output, &render::json(&question, &explanation, args.pod.as_deref())),

@@ -1,7 +1,9 @@
 //! The pools that a configuration names, by CIDR or by name.
 
 use api::fault::short;
-use api::{Cidr, Family, Kind};
+use std::sync::Arc;
+
+use api::{Cidr, Family, Kind, Pool};
 use store::View;
 
 use cni::error::CniError;
@@ -52,7 +54,11 @@ const MOST_NAMES: usize = 5;
 
 /// Says that there is no such pool, and which there are.
 fn missing(view: &View, entry: &str) -> String {
-    let mut names: Vec<&str> = view.resources(Kind::IPPool).map(|(pool, _)| pool.name()).collect();
+    // Pools that are for some namespaces only are nothing to other tenants.
+    let is_everybodys =
+        |pool: &&Arc<Pool>| pool.is_enabled() && pool.namespace_selector.as_ref().is_ok_and(|it| it.is_all());
+    let mut names: Vec<&str> =
+        ipam::pools::all(view).filter(is_everybodys).map(|pool| pool.name.as_str()).collect();
     let more = match names.len().checked_sub(MOST_NAMES) {
         None | Some(0) => String::new(),
         Some(more) => format!(" and {more} more"),
@@ -61,7 +67,7 @@ fn missing(view: &View, entry: &str) -> String {
     names.truncate(MOST_NAMES);
     let entry = quote(&short(entry, LONGEST_NAME));
     match names.is_empty() {
-        true => format!("there is no IPPool {entry}, and no other: calicoctl create makes one"),
+        true => format!("there is no IPPool {entry}, and none that is for everybody"),
         false => format!("there is no IPPool {entry}; there are {}{more}", names.join(", ")),
     }
 }

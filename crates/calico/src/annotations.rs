@@ -14,6 +14,8 @@ use serde_json::Value as Json;
 /// The beginning of the names of all these annotations.
 pub const PREFIX: &str = "cni.projectcalico.org/";
 
+/// What may stand in `ipFamilies`.
+const FAMILIES: &str = r#"write ["IPv4"], ["IPv6"], or both: ["IPv4", "IPv6"]"#;
 /// The most bytes of an annotation's value that a message shows.
 const LONGEST_VALUE: usize = 100;
 
@@ -74,15 +76,18 @@ impl Pools {
         let list = |name: &str| -> Result<Option<Vec<String>>, CniError> {
             let of = if pod.get(name).is_some() { pod } else { namespace };
             let Some(text) = of.get(name) else { return Ok(None) };
-            texts(text).map(Some).map_err(|error| of.odd(name, error, &format!("write {}", as_list(text))))
+            let remedy = || match name {
+                "ipFamilies" => FAMILIES.to_string(),
+                _ => format!("write {}", as_list(text)),
+            };
+            texts(text).map(Some).map_err(|error| of.odd(name, error, &remedy()))
         };
         let (v4, v6, families) = (list("ipv4pools")?, list("ipv6pools")?, list("ipFamilies")?);
         let read = |families: Vec<String>| {
             read_families(&families).ok_or_else(|| {
                 let of = if pod.get("ipFamilies").is_some() { pod } else { namespace };
                 let text = of.get("ipFamilies").unwrap_or_default();
-                let remedy = r#"the families are "IPv4" and "IPv6""#;
-                of.odd("ipFamilies", format!("error parsing ipFamilies: {text}"), remedy)
+                of.odd("ipFamilies", format!("error parsing ipFamilies: {text}"), FAMILIES)
             })
         };
         Ok(Pools { v4, v6, families: families.map(read).transpose()? })

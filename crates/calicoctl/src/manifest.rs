@@ -172,6 +172,7 @@ pub fn read(
             if size > documents::MAX_INPUT {
                 return Err(ReadError::TooMuch.into());
             }
+            manifest.warn_of_lost(&document);
             match document.is_blank() {
                 true => has_blank = true,
                 false => manifest.take(&document)?,
@@ -220,6 +221,23 @@ impl Manifest {
         let written = |resource| Written { resource, place: Some(place.clone()) };
         self.resources.extend(resources.into_iter().map(written));
         Ok(())
+    }
+
+    /// Warns of text that Calico's reader drops: what stands behind the dashes of a separator, and what follows
+    /// the end of a document that no separator ends.
+    fn warn_of_lost(&mut self, document: &Document) {
+        let place = Place::of(document);
+        let behind = document.behind_dashes.as_str();
+        if !behind.is_empty() && !behind.starts_with('#') {
+            let shown = api::fault::short(behind, LONGEST_PICTURE);
+            self.warnings
+                .push(format!("{place}: what stands behind the dashes before it is not read: {shown}"));
+        }
+        if yaml::has_more(&document.text) {
+            self.warnings.push(format!(
+                "{place}: only the first of several documents in it is read; put a line --- between them"
+            ));
+        }
     }
 
     fn warn_of_twins(&mut self) {

@@ -20,24 +20,50 @@ pub fn tell<T>(noted: &Noted, log: &Log<'_>, answer: Result<T, CniError>) -> Res
     for fault in &faults {
         log.say(Level::Error, fault);
     }
-    answer.map_err(|error| {
-        // Records that the error's message names already are left out.
-        let others: Vec<&String> =
-            faults.iter().filter(|fault| !error.msg.contains(fault.as_str())).collect();
-        if others.is_empty() {
-            return error;
-        }
-        let named: Vec<&str> = others.iter().take(NAMED).map(|fault| fault.as_str()).collect();
-        let more = match others.len() - named.len() {
-            0 => String::new(),
-            more => format!(", and {more} more, which the log names"),
-        };
-        let text = format!("records that cannot be read: {}{more}", named.join(" | "));
-        match error.details.is_empty() {
-            true => error.with(text),
-            false => beside(error, &text),
-        }
-    })
+    answer.map_err(|error| within_bounds(beside_records(error, &faults), log))
+}
+
+/// The error with the records that could not be read as details.
+fn beside_records(error: CniError, faults: &[String]) -> CniError {
+    // Records that the error's message names already are left out.
+    let others: Vec<&String> = faults.iter().filter(|fault| !error.msg.contains(fault.as_str())).collect();
+    if others.is_empty() {
+        return error;
+    }
+    let named: Vec<&str> = others.iter().take(NAMED).map(|fault| fault.as_str()).collect();
+    let more = match others.len() - named.len() {
+        0 => String::new(),
+        more => format!(", and {more} more, which the log names"),
+    };
+    let text = format!("records that cannot be read: {}{more}", named.join(" | "));
+    match error.details.is_empty() {
+        true => error.with(text),
+        false => beside(error, &text),
+    }
+}
+
+/// The error cut to what a pod's events have room for. The whole of it is in the log.
+fn within_bounds(error: CniError, log: &Log<'_>) -> CniError {
+    let between = if error.details.is_empty() { 0 } else { "; ".len() };
+    if error.msg.len() + between + error.details.len() <= MOST {
+        return error;
+    }
+    log.say(Level::Error, format!("{} ({})", error.msg, error.details));
+    // Details have half of the room, and more where the message leaves it.
+    let for_details = MOST.saturating_sub(error.msg.len() + between).max(MOST / 2);
+    let details = short(&error.details, for_details);
+    let msg = short(&error.msg, MOST - between - details.len());
+    CniError { msg, ..error }.with(details)
+}
+
+/// The text, cut to that many bytes.
+fn short(text: &str, most: usize) -> String {
+    const DOTS: &str = "...";
+    if text.len() <= most {
+        return text.to_string();
+    }
+    let end = (0..=most - DOTS.len()).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}{DOTS}", &text[..end])
 }
 
 /// Adds a text to an error that has details already, as much of it as a pod's events have room for.

@@ -107,6 +107,12 @@ pub fn read_strict_noting(text: &[u8]) -> Result<(Value, Vec<Plain>), YamlError>
     decode::document(text, decode::Duplicates::Refused)
 }
 
+/// Whether something follows the first document of `text`, which nobody reads then.
+pub fn has_more(text: &[u8]) -> bool {
+    let mut documents = tree::Documents::new(text);
+    matches!(documents.next_document(), Ok(Some(_))) && !matches!(documents.next_document(), Ok(None))
+}
+
 /// A scalar without quotes that is no text, or that begins with a tag (`!x y`), which is no part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plain {

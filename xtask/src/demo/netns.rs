@@ -120,7 +120,10 @@ impl Network {
     fn run(&self, replica: Replica, plugin: &Plugin, terminal: &Terminal) -> Result<Running> {
         let namespace = Namespace::new()?;
         let node = self.node(replica.node)?;
-        println!("$ CNI_COMMAND=ADD CNI_ARGS='...;K8S_POD_NAME={}' ... calico < net.conf    # in {}", replica.pod, replica.node);
+        println!(
+            "$ CNI_COMMAND=ADD CNI_ARGS='...;K8S_POD_NAME={}' ... calico < net.conf    # in {}",
+            replica.pod, replica.node
+        );
         let given = node.namespace.inside(|| plugin.add(&sandbox(&replica, &namespace)))?;
         println!("{given}");
         let given: Ipv4Net = given.parse().context("the plugin's result")?;

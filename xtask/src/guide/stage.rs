@@ -115,7 +115,10 @@ impl Stage {
 
     /// Calls the plugin for a replica. Gives its address with the prefix length of the block.
     fn add(&self, replica: &Replica) -> Result<String> {
-        println!("$ CNI_COMMAND=ADD CNI_ARGS='...;K8S_POD_NAME={}' ... calico-ipam < net.conf    # on {}", replica.pod, replica.node);
+        println!(
+            "$ CNI_COMMAND=ADD CNI_ARGS='...;K8S_POD_NAME={}' ... calico-ipam < net.conf    # on {}",
+            replica.pod, replica.node
+        );
         let address = self.plugin.add(&Sandbox {
             namespace: "default".to_string(),
             pod: replica.pod.clone(),

@@ -43,7 +43,8 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
         return Ok(writeln!(context.stdout, "Successfully replaced {total} {noun}resource(s)")?);
     }
     if good > 0 {
-        writeln!(context.stdout, "Partial success: replaced {good} out of {total} {noun}resources:")?;
+        let names = set.names(&outcomes, |outcome| matches!(outcome, Outcome::Done));
+        writeln!(context.stdout, "Partial success: replaced {good} out of {total} {noun}resources: {names}")?;
     }
     let failure = Failure::in_calico_words(match errors.as_slice() {
         [one] => format!("hit error: {one}"),

@@ -262,7 +262,7 @@ impl ResourceSet {
     }
 
     /// The names of the resources with such an outcome, with a comma between; at most [`NAMES`].
-    fn names(&self, outcomes: &Outcomes, is_meant: impl Fn(&Outcome) -> bool) -> String {
+    pub(super) fn names(&self, outcomes: &Outcomes, is_meant: impl Fn(&Outcome) -> bool) -> String {
         let meant = self.resources.iter().zip(outcomes).filter(|(_, outcome)| is_meant(outcome));
         let names: Vec<_> = meant.map(|(written, _)| Identifier::of(&written.resource).to_string()).collect();
         match names.len().checked_sub(NAMES) {

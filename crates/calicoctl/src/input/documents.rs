@@ -28,6 +28,8 @@ pub struct Document {
     pub line: usize,
     /// The text between the separators.
     pub text: Vec<u8>,
+    /// What stands behind the dashes of the separator before the text, and is not part of it; mostly empty.
+    pub behind_dashes: String,
 }
 
 impl Document {
@@ -167,9 +169,9 @@ fn visit_stream<E: From<ReadError>>(
 ) -> Result<(), E> {
     let mut split = Split::new(path, from);
     for index in 0.. {
-        let line = split.line;
+        let (line, behind_dashes) = (split.line, std::mem::take(&mut split.behind_dashes));
         let Some(text) = split.next() else { break };
-        visit(Document { source: source.to_owned(), index, line, text: text? })?;
+        visit(Document { source: source.to_owned(), index, line, text: text?, behind_dashes })?;
     }
     Ok(())
 }
@@ -189,13 +191,24 @@ pub struct Split<'p, R> {
     searched: usize,
     /// The line at which the next document begins, counted from 1.
     line: usize,
+    /// The rest of the line of the separator that was passed last.
+    behind_dashes: String,
     has_ended: bool,
 }
 
 impl<'p, R: Read> Split<'p, R> {
     /// Splits the text that `from` gives; `path` is the name of `from` in errors.
     pub fn new(path: &'p str, from: R) -> Split<'p, R> {
-        Split { path, from, buffer: Vec::new(), start: 0, searched: 0, line: 1, has_ended: false }
+        Split {
+            path,
+            from,
+            buffer: Vec::new(),
+            start: 0,
+            searched: 0,
+            line: 1,
+            behind_dashes: String::new(),
+            has_ended: false,
+        }
     }
 
     /// Finds the next separator with the rest of its line. Returns where it begins and where it ends, both
@@ -245,6 +258,8 @@ impl<R: Read> Iterator for Split<'_, R> {
                 let text = self.buffer[self.start..self.start + at].to_vec();
                 let through = &self.buffer[self.start..self.start + end];
                 self.line += through.iter().filter(|byte| **byte == b'\n').count();
+                let rest = &through[at + SEPARATOR.len()..];
+                self.behind_dashes = String::from_utf8_lossy(rest).trim().to_string();
                 (self.start, self.searched) = (self.start + end, 0);
                 return Some(Ok(text));
             }

@@ -52,7 +52,14 @@ impl Report {
         for entries in json["allocations"].as_object().into_iter().flat_map(|all| all.values()) {
             let entries = entries.as_array().map_or(&[][..], Vec::as_slice);
             // Where blocks overlap, somebody may use the other allocation of the address.
-            let (true, Some(first)) = (entries.iter().all(is_leaked), entries.first()) else { continue };
+            let Some(first) = entries.first() else { continue };
+            let mut is_leaked = true;
+            for entry in entries {
+                is_leaked &= !is_used(entry)?;
+            }
+            if !is_leaked {
+                continue;
+            }
             let ip = assignment(first)?;
             leaked.addresses.insert(ip.addr, ip);
         }
@@ -67,8 +74,15 @@ impl Report {
     }
 }
 
-fn is_leaked(entry: &Json) -> bool {
-    entry["inUse"] != Json::Bool(true) && entry["coolingDown"] != Json::Bool(true)
+fn is_used(entry: &Json) -> Result<bool, String> {
+    let Json::Bool(in_use) = entry["inUse"] else {
+        return Err(format!(
+            "allocations: {} does not say whether it is inUse",
+            api::fault::excerpt(&entry["ip"])
+        ));
+    };
+    let has_owners = entry["owners"].as_array().is_some_and(|owners| !owners.is_empty());
+    Ok(in_use || has_owners || entry["coolingDown"] == Json::Bool(true))
 }
 
 fn assignment(entry: &Json) -> Result<ReleaseIp, String> {

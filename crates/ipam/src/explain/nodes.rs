@@ -83,19 +83,39 @@ fn free(view: &View, host: &str, wanted: Use, family: Family, pools: &[&PoolUsag
     let may_claim = config.auto_allocate_blocks && owned < limit as usize;
     let may_borrow = !config.strict_affinity && !wanted.is_never_borrowed();
     let reserved = Reserved::in_view(view);
-    let mut free: u128 = 0;
+    let more_blocks = if may_claim { u128::from(limit) - owned as u128 } else { 0 };
+    let (mut own, mut others) = (0u128, 0u128);
+    // Blocks that the node may claim: how many addresses each has, and how many such blocks there are.
+    let mut claimable: Vec<(u128, u128)> = Vec::new();
     for pool in pools {
         let in_blocks: u128 = pool.blocks.iter().map(|block| block.usage.free).sum();
-        if may_claim {
-            free = free.saturating_add(pool.usage.free.saturating_sub(in_blocks));
-        }
+        let outside = pool.usage.free.saturating_sub(in_blocks);
+        let size = 1u128 << (family.bits() - pool.pool.block_size);
+        claimable.push((size.min(outside), outside.div_ceil(size)));
         for block in &pool.blocks {
             let is_own = block.affinity.as_deref() == Some(owner_text.as_str());
             let is_empty = block.usage.in_use == 0 && !reserved.covers(block.cidr);
-            if is_own || may_claim && (may_borrow || is_empty) {
-                free = free.saturating_add(block.usage.free);
+            match (is_own, is_empty) {
+                (true, _) => own = own.saturating_add(block.usage.free),
+                (false, true) => claimable.push((block.usage.free, 1)),
+                (false, false) => others = others.saturating_add(block.usage.free),
             }
         }
+    }
+    let free = own.saturating_add(largest(claimable.clone(), more_blocks));
+    let all: u128 = claimable.iter().map(|(_, count)| count).sum();
+    // A node borrows only while it may own more blocks, and finds none.
+    if may_borrow && more_blocks > all { free.saturating_add(others) } else { free }
+}
+
+/// How many addresses the largest of the blocks have; of each sort so many are there.
+fn largest(mut sorts: Vec<(u128, u128)>, mut blocks: u128) -> u128 {
+    sorts.sort_by(|a, b| b.cmp(a));
+    let mut free: u128 = 0;
+    for (size, count) in sorts {
+        let taken = count.min(blocks);
+        blocks -= taken;
+        free = free.saturating_add(size.saturating_mul(taken));
     }
     free
 }

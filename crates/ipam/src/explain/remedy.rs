@@ -1,6 +1,6 @@
 //! Finds commands that help a request that gets no address. Nothing is proposed that was not tried.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use api::{Cidr, Family, Kind, Pool, Use, cidr};
 use selector::LabelChanges;
@@ -18,6 +18,8 @@ use crate::verdict::{PoolVerdict, Verdict};
 const TRIALS: usize = 40;
 /// How many existing pools are tried for a request that has none; a new pool is tried after them.
 const POOLS: usize = 12;
+/// The rank from which a step overwrites labels.
+const OVERWRITTEN: usize = 1_000;
 /// How many steps a remedy has at most.
 const STEPS: usize = 3;
 /// How many networks are looked at for a new pool in one range.
@@ -107,7 +109,11 @@ fn for_pools(trial: &Trial, outcome: &Outcome) -> Vec<Step> {
         true => first_pool(trial).into_iter().collect(),
         false => named.into_iter().flat_map(|cidr| for_named(trial, cidr)).collect(),
     };
-    ranked.into_iter().map(|(_, step)| step).chain(last).collect()
+    let step = |(_, step): (usize, Step)| step;
+    let (ranked, overwriting): (Vec<_>, Vec<_>) =
+        ranked.into_iter().partition(|(rank, _)| *rank < OVERWRITTEN);
+    let ranked = ranked.into_iter().map(step);
+    ranked.chain(last).chain(overwriting.into_iter().map(step)).collect()
 }
 
 /// What would bring a pool to the request, with how much it changes.
@@ -117,8 +123,8 @@ fn for_pool(trial: &Trial, pool: &Pool, verdict: &PoolVerdict) -> Option<(usize,
     Some(match verdict {
         PoolVerdict::OtherNodes(_) => {
             let changes = pool.node_selector.as_ref().ok()?.changes_for(&trial.node_labels());
-            let changes = changes.filter(are_labels);
-            (10 * changes.as_ref()?.len(), Step::LabelNode(changes?))
+            let changes = changes.filter(are_labels)?;
+            (rank(&changes, trial.node_labels(), 10), Step::LabelNode(changes))
         }
         PoolVerdict::Disabled => {
             let selects = pools::selects_node(pool, &trial.node_labels()) == Some(true);
@@ -128,7 +134,8 @@ fn for_pool(trial: &Trial, pool: &Pool, verdict: &PoolVerdict) -> Option<(usize,
             trial.question.namespace.as_ref()?;
             let labels = &trial.question.request.namespace_labels;
             let changes = pool.namespace_selector.as_ref().ok()?.changes_for(labels).filter(are_labels);
-            (12 * changes.as_ref()?.len(), Step::LabelNamespace(changes?))
+            let changes = changes?;
+            (rank(&changes, labels.as_ref(), 12), Step::LabelNamespace(changes))
         }
         PoolVerdict::OtherNamespaces(_) => (40, patch("namespaceSelector", everybody())),
         PoolVerdict::Manual => (30, patch("assignmentMode", "Automatic".into())),
@@ -150,6 +157,13 @@ fn for_pool(trial: &Trial, pool: &Pool, verdict: &PoolVerdict) -> Option<(usize,
         | PoolVerdict::NotNamed
         | PoolVerdict::SmallBlocks => return None,
     })
+}
+
+/// How much a change of labels changes: a label that is there tells a fact, and is overwritten last of all.
+fn rank(changes: &LabelChanges, labels: Option<&BTreeMap<String, String>>, each: usize) -> usize {
+    let is_there = |label: &str| labels.is_some_and(|labels| labels.contains_key(label));
+    let overwritten = changes.keys().filter(|label| is_there(label)).count();
+    each * changes.len() + OVERWRITTEN * overwritten
 }
 
 fn has_namespace_selector(pool: &Pool) -> bool {

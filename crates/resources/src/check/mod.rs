@@ -51,6 +51,8 @@ pub struct Check {
     users: Users,
     handles: Handles,
     unreadable: Vec<Problem>,
+    /// Nodes and endpoints that cannot be read, so that what they use is not known.
+    unread: Vec<String>,
 }
 
 impl Check {
@@ -67,7 +69,19 @@ impl Check {
             users: Users::default(),
             handles: Handles::default(),
             unreadable: Vec::new(),
+            unread: Vec::new(),
         }
+    }
+
+    /// Whether somebody uses the address, by what was fed.
+    pub fn is_used(&self, addr: IpAddr) -> bool {
+        self.users.has(addr)
+    }
+
+    /// The nodes and endpoints, of those that were fed, of which it is not known which addresses they use.
+    pub fn unread_users(&self) -> impl Iterator<Item = &str> {
+        let odd = self.unreadable.iter().map(|problem| problem.record.as_str());
+        self.unread.iter().map(String::as_str).chain(odd)
     }
 
     /// Takes all records of a view: blocks, affinities, handles, pools, nodes, endpoints.
@@ -76,6 +90,9 @@ impl Check {
             match slot {
                 Slot::Full(record) => self.take_record(record),
                 Slot::Unreadable(unreadable) => {
+                    if let Key::Resource { kind: Kind::Node | Kind::WorkloadEndpoint, .. } = key {
+                        self.unread.push(unreadable.error.key.clone());
+                    }
                     let mut tell = |violation| self.violations.push(violation);
                     self.snapshot.feed_unreadable(Some(key), &unreadable.error, &mut tell);
                     // Calico reads such a block.
@@ -88,6 +105,7 @@ impl Check {
             }
         }
         for stray in view.strays() {
+            self.unread.push(stray.key.clone());
             self.snapshot.feed_unreadable(None, stray, &mut |violation| self.violations.push(violation));
         }
     }

@@ -94,9 +94,27 @@ impl Users {
     pub fn take_endpoint(&mut self, endpoint: &Resource) -> Vec<Problem> {
         let namespace = endpoint.metadata().namespace.as_deref().unwrap_or_default();
         let name: Arc<str> = format!("Workload({namespace}/{})", endpoint.name()).into();
-        let nets = endpoint.field(&["spec", "ipNetworks"]).and_then(Json::as_array);
         let mut odd = Vec::new();
-        for net in nets.into_iter().flatten() {
+        let nets = match endpoint.body().get("spec") {
+            // As Go reads the name, in any case.
+            Some(Json::Object(spec)) => {
+                spec.iter().find(|(field, _)| field.eq_ignore_ascii_case("ipNetworks"))
+            }
+            None => None,
+            Some(other) => {
+                odd.push(no_address(&name, "spec", &other.to_string()));
+                None
+            }
+        };
+        let nets = match nets {
+            Some((_, Json::Array(nets))) => nets.as_slice(),
+            Some((_, Json::Null)) | None => &[],
+            Some((_, other)) => {
+                odd.push(no_address(&name, "spec.ipNetworks", &other.to_string()));
+                &[]
+            }
+        };
+        for net in nets {
             match net.as_str().and_then(address) {
                 Some(addr) => self.add(addr, name.clone(), Witness::Workload),
                 None => odd.push(no_address(&name, "spec.ipNetworks", &net.to_string())),

@@ -7,6 +7,7 @@ mod release;
 mod release_leaked;
 mod show;
 mod split;
+mod witnesses;
 
 use clap::Subcommand;
 

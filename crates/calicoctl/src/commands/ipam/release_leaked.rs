@@ -1,21 +1,18 @@
 //! `calicoctl ipam release --from-report`: releases what the reports of `ipam check` call leaked.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
-use api::wep_name::Identifiers;
 use api::{BlockCidr, HandleId, Key, Kind, Resource};
-use ipam::usage::{self, Allocation};
 use ipam::{ReleaseIp, ReleaseIps};
 use resources::Identifier;
 use serde_json::Value as Json;
-use store::{Batch, Depth, Expect, Outcome, ReadSet, Scope, Store, StoreError, View};
+use store::{Batch, Expect, Outcome, ReadSet, Store, StoreError, View};
 
+use super::witnesses;
 use crate::Context;
 use crate::failure::Failure;
 use crate::input::documents::go_text;
 use crate::input::report::{self, Leaked, Report};
-use crate::kubernetes::Kubernetes;
 use crate::output::report::Cluster;
 use crate::session::{CLIENT_VERSION, Session};
 
@@ -36,10 +33,9 @@ pub(super) fn run(
     let reports = read(files, &information, force, context)?;
     let Leaked { addresses, handles } = report::common(&reports);
     let addresses: Vec<ReleaseIp> = addresses.into_values().collect();
-    let (addresses, unwitnessed) = match force || Kubernetes::of(session).is_some() {
-        true => (addresses, 0),
-        false => witnessed(addresses, session, context)?,
-    };
+    let asked = addresses.len();
+    let addresses = witnesses::unused(addresses, force, session, context)?;
+    let unwitnessed = asked - addresses.len();
     let are_released = addresses_of(addresses, session, context)?;
     let are_deleted = handles_of(handles.into_iter().collect(), session, context)?;
     if are_released && are_deleted && unwitnessed == 0 {
@@ -104,51 +100,6 @@ fn read(
         writeln!(context.stdout, "WARNING: Data store is not locked. Ignoring due to --force option")?;
     }
     Ok(reports)
-}
-
-/// Leaves out the addresses of nodes that have no WorkloadEndpoint at all, and says so. Where another main plugin
-/// than `calico` calls calico-ipam, nobody writes endpoints, and no address is seen to be in use.
-fn witnessed(
-    addresses: Vec<ReleaseIp>,
-    session: &Session,
-    context: &mut Context<'_>,
-) -> Result<(Vec<ReleaseIp>, usize), Failure> {
-    let endpoints = Scope::kind(Kind::WorkloadEndpoint);
-    let view = session.read(&ReadSet::new().scope(endpoints.clone(), Depth::Key)).map_err(failure)?;
-    let node = |key: &Key| match key {
-        Key::Resource { name, .. } => Identifiers::parse(name).ok().map(|parts| parts.node),
-        _ => None,
-    };
-    let known: BTreeSet<String> = view.slots(&endpoints).filter_map(|(key, _)| node(key)).collect();
-    let (mut kept, mut left, mut nodes) = (Vec::new(), 0, BTreeSet::new());
-    for part in addresses.chunks(AT_ONCE) {
-        let reads = part.iter().flat_map(|ip| usage::reads_of(ip.addr).keys);
-        let view = session.read(&ReadSet::new().keys(reads.map(|(key, _)| key))).map_err(failure)?;
-        for ip in part {
-            let node = match usage::allocation_of(&view, ip.addr) {
-                Allocation::Assigned { attribute, .. } => attribute.owner.get("node").cloned(),
-                Allocation::None | Allocation::Cooling { .. } => None,
-            };
-            match node.filter(|node| !known.contains(node)) {
-                None => kept.push(ip.clone()),
-                Some(node) => {
-                    left += 1;
-                    nodes.insert(node);
-                }
-            }
-        }
-    }
-    if left > 0 {
-        let named: Vec<_> = nodes.iter().take(NAMED).map(String::as_str).collect();
-        writeln!(
-            context.stderr,
-            "{left} address(es) were kept: their nodes ({}{}) have no WorkloadEndpoint at all, so nobody can tell whether the addresses are in use. \
-             Where another main plugin than calico calls calico-ipam, all are. --force releases them",
-            named.join(", "),
-            if nodes.len() > NAMED { ", ..." } else { "" }
-        )?;
-    }
-    Ok((kept, left))
 }
 
 /// Releases addresses, those alone that are still assigned as the reports say. Gives whether all went well.

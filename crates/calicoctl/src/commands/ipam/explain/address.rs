@@ -119,7 +119,7 @@ fn holder(session: &Session, addr: IpAddr, attribute: Arc<Attribute>) -> Result<
     Ok(Holder { handle, attribute, exists, reason })
 }
 
-fn of_pod(addr: IpAddr, found: Option<&Json>) -> (Option<bool>, String) {
+pub(super) fn of_pod(addr: IpAddr, found: Option<&Json>) -> (Option<bool>, String) {
     let Some(found) = found else { return (Some(false), "Kubernetes has no such pod".to_string()) };
     let texts = found["status"]["podIPs"].as_array().into_iter().flatten().filter_map(|ip| ip["ip"].as_str());
     let texts: Vec<&str> = texts.chain(found["status"]["podIP"].as_str()).collect();

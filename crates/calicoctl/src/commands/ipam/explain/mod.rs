@@ -114,10 +114,14 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
         session.wait(explain::explain(&session.store, session.effects(), &question, session.within));
     let mut explanation = explained.map_err(failed)?;
     let missing = missing_node(&question, &explanation, &session)?;
-    // Nobody wants a node under a misspelt name.
-    if missing.as_ref().is_some_and(|text| text.contains("did you mean")) {
+    // Nobody wants a node under a misspelt name, or can have one under a name that no node can bear.
+    let node = serde_json::json!({"kind": "Node", "apiVersion": api::resource::API_VERSION, "metadata": {"name": question.request.host}});
+    let can_be =
+        api::Resource::from_json(Kind::Node, node).is_ok_and(|node| api::validate::resource(&node).is_ok());
+    if missing.as_ref().is_some_and(|text| text.contains("did you mean") || !can_be) {
         explanation.remedy = None;
     }
+    explanation.remedy = explanation.remedy.map(|remedy| on_the_same_store(&remedy, args, context));
     let text = match output {
         Output::Text => render::text(&question, &explanation, args.pod.as_deref()),
         _ => document(output, &render::json(&question, &explanation, args.pod.as_deref())),
@@ -126,6 +130,20 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     match missing {
         Some(text) => Err(Failure::Message(text)),
         None => Ok(()),
+    }
+}
+
+/// Whether Kubernetes has a pod of that name that may use the address.
+pub(super) fn pod_uses(
+    session: &Session,
+    namespace: &str,
+    name: &str,
+    addr: std::net::IpAddr,
+) -> Result<bool, Failure> {
+    match pod::object(session, namespace, name) {
+        Ok(found) => Ok(address::of_pod(addr, found.as_ref()).0 == Some(true)),
+        Err(Some(failure)) => Err(failure),
+        Err(None) => Ok(false),
     }
 }
 
@@ -267,6 +285,33 @@ fn missing_node(
     let make =
         if question.is_on_kubernetes { "; a node is there once its kubelet has registered it" } else { "" };
     Ok(Some(format!("there is no node {host:?}{near}{make}")))
+}
+
+/// The command with the flags that name the store for this one.
+fn on_the_same_store(command: &str, args: &Args, context: &Context<'_>) -> String {
+    let word = ipam::explain::commands::word;
+    let mut flags = String::new();
+    if let Some(file) = &args.config.config {
+        flags.push_str(&format!(" -c {}", word(file)));
+    }
+    if let Some(name) = context.globals.context.as_deref().filter(|name| !name.is_empty()) {
+        flags.push_str(&format!(" --context {}", word(name)));
+    }
+    if flags.is_empty() {
+        return command.to_string();
+    }
+    let (mut out, mut rest) = (String::new(), command);
+    // A command begins the line, or follows a pipe or an `&&`; elsewhere the word is part of a text.
+    while let Some(at) = rest.find("calicoctl ") {
+        let begins = at == 0 && out.is_empty() || rest[..at].ends_with("| ") || rest[..at].ends_with("&& ");
+        let end = at + "calicoctl".len();
+        out.push_str(&rest[..end]);
+        if begins {
+            out.push_str(&flags);
+        }
+        rest = &rest[end..];
+    }
+    out + rest
 }
 
 /// `; did you mean "x"?` for the known name that is most like `typed`; empty where none is.

@@ -22,6 +22,12 @@ impl<'a> Restriction<'a> {
             && self.values.as_ref().is_none_or(|values| !values.is_empty())
     }
 
+    /// The only value with which the selector can match, where it cannot match without the label either.
+    pub fn single(&self) -> Option<&'a str> {
+        let values = self.values.as_ref().filter(|values| values.len() == 1 && self.must_be_present)?;
+        values.first().copied()
+    }
+
     fn present() -> Self {
         Self { must_be_present: true, ..Self::default() }
     }

@@ -93,3 +93,19 @@ fn contradictions_are_known() {
         assert_eq!(selector.restrictions()["a"].is_satisfiable(), satisfiable, "{text}");
     }
 }
+
+#[test]
+fn a_demand_for_one_value_is_known() {
+    for (text, single) in [
+        ("a == 'v'", Some("v")),
+        ("a in {'v', 'w'} && a != 'w' && a == 'w'", Some("w")),
+        ("a == 'v' && b == 'x' || a == 'v'", Some("v")),
+        ("a in {'v', 'w'}", None),
+        ("a in {}", None),
+        ("has(a)", None),
+        ("!has(a)", None),
+    ] {
+        let selector = Selector::parse(text).unwrap();
+        assert_eq!(selector.restrictions()["a"].single(), single, "{text}");
+    }
+}

@@ -9,6 +9,7 @@
 //! Routes to a node's own pods are not part of this: whoever attaches a pod makes its route.
 
 pub mod budget;
+pub mod configuration;
 mod cover;
 pub mod destination;
 pub mod difference;

@@ -111,7 +111,8 @@ impl Tunnel {
     }
 }
 
-/// The tunnels that a node needs: one of each kind that any pool uses, since pods of other nodes may be there.
+/// The tunnels that a node needs: one of each kind that any pool uses, since pods of other nodes may be
+/// there.
 pub(crate) fn of(
     destinations: &Destinations<'_>,
     name: &str,

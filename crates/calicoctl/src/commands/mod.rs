@@ -13,6 +13,7 @@ pub mod later;
 pub mod patch;
 pub mod replace;
 mod resource_set;
+pub mod routes;
 pub mod validate;
 pub mod version;
 
@@ -34,6 +35,7 @@ pub enum Verb {
     Label(label::Args),
     Validate(validate::Args),
     Ipam(ipam::Args),
+    Routes(routes::Args),
     Datastore(datastore::Args),
     Version(version::Args),
     Explain(explain::Args),
@@ -57,6 +59,7 @@ pub fn run(verb: Verb, mut context: Context<'_>) -> Result<(), Failure> {
         Verb::Label(args) => label::run(&args, &mut context),
         Verb::Validate(args) => validate::run(&args, &mut context),
         Verb::Ipam(args) => ipam::run(args, &mut context),
+        Verb::Routes(args) => routes::run(args, &mut context),
         Verb::Datastore(args) => datastore::run(args, &mut context),
         Verb::Version(args) => version::run(&args, &mut context),
         Verb::Explain(args) => explain::run(&args, &mut context),

@@ -19,6 +19,7 @@ mod kinds;
 mod large;
 mod process;
 mod replay;
+mod routes;
 mod show;
 mod stored;
 mod stores;

@@ -80,8 +80,8 @@ fn a_nodes_own_address_is_in_no_route() {
     }
 }
 
-/// A block of one address: its holder counts, its owner gets no blackhole, and a tunnel address is on the other
-/// side of the tunnel.
+/// A block of one address: its holder counts, its owner gets no blackhole, and a tunnel address is on the
+/// other side of the tunnel.
 #[test]
 fn blocks_of_one_address() {
     let mut world = world();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
+mod configuration;
 mod doubt;
 mod faults;
 mod order;

@@ -225,8 +225,8 @@ proptest! {
         }
     }
 
-    /// A router beside all racks sends each address to a node of the rack of its holder, or, of a node without
-    /// a rack, to that node itself.
+    /// A router beside all racks sends each address to a node of the rack of its holder, or, of a node
+    /// without a rack, to that node itself.
     #[test]
     fn a_router_sends_every_address_to_its_rack(drawn in drawn(), tor in any::<bool>()) {
         let (world, holders) = build(&drawn);

@@ -1,5 +1,6 @@
-//! A cluster in which a node of Calico's was recorded (Calico 87c1590, with its tables at rest): what the plan
-//! wants for that node is what that node had, and each node reaches every pod, whoever programs the others.
+//! A cluster in which a node of Calico's was recorded (Calico 87c1590, with its tables at rest): what the
+//! plan wants for that node is what that node had, and each node reaches every pod, whoever programs the
+//! others.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use api::{Cidr, Family};
 
+use crate::cover;
 use crate::destination::{Destination, Destinations};
 use crate::encapsulation::Encapsulation;
 use crate::rack::{self, Aggregation, Rack, RackName, Racks};
@@ -84,13 +85,23 @@ pub fn desired(
     let uplink = options.uplink.as_deref().or_else(|| own.uplink()).map(Arc::from);
     let here = Here { name, own, racks, options, uplink, tunnels: &tunnels };
     let mut routes = BTreeMap::new();
+    let (mut own_blocks, mut left) = (Vec::new(), Vec::new());
     for (to, destination) in &destinations.all {
-        if let Some(wanted) = here.route(destinations, *to, destination) {
+        if destination.node == name {
+            own_blocks.push((*to, destination));
+        } else if let Some(wanted) = here.to_other(destinations, *to, destination) {
             routes.insert(*to, wanted);
+        } else if here.is_left_to_the_default_route(destination) {
+            left.push(*to);
         }
     }
-    for wanted in here.to_racks(destinations) {
-        // A block that is all of a rack's network has its own route.
+    let mut narrow: Vec<Cidr> = routes.keys().copied().collect();
+    narrow.extend(own_blocks.iter().map(|(to, _)| *to));
+    let mut ends: Vec<Wanted> =
+        own_blocks.into_iter().flat_map(|(to, own)| own_block(to, own, &left)).collect();
+    ends.extend(here.to_racks(destinations, |pool| holes(pool, &left, &narrow)));
+    for wanted in ends {
+        // What has a route of its own keeps it: a block that is all of a rack, an address beside a hole.
         routes.entry(wanted.route.to).or_insert(wanted);
     }
     let has_routes = snapshot.pools.values().filter(|pool| pool.has_routes());
@@ -120,6 +131,33 @@ fn everything(family: Family) -> Option<Cidr> {
     Cidr::of(zero, 0)
 }
 
+/// What ends packets to free addresses of an own block. What the default route leads to does not end here.
+fn own_block(to: Cidr, own: &Destination<'_>, left: &[Cidr]) -> Vec<Wanted> {
+    // An address that is here is reached by its pod's route; a block of one address would hide it.
+    if own.lent.is_some() || own.block.size() == 1 {
+        return Vec::new();
+    }
+    let reason = Reason::OwnBlock { pool: own.pool.pool.name.clone() };
+    let end = |to| Wanted { route: Route::new(to, Target::Blackhole), reason: reason.clone() };
+    cover::without(to, &inside(to, left)).into_iter().map(end).collect()
+}
+
+/// The parts of a rack's network that must not end here: what the default route leads to. What lies in a
+/// block that has a route here is left out together with the block: the parts around it would hide that
+/// route.
+fn holes(pool: Cidr, left: &[Cidr], narrow: &[Cidr]) -> Vec<Cidr> {
+    let widest =
+        |hole: Cidr| narrow.iter().copied().filter(|block| block.covers(&hole)).min_by_key(Cidr::prefix);
+    inside(pool, left).into_iter().map(|hole| widest(hole).unwrap_or(hole)).collect()
+}
+
+/// The networks of a sorted list that lie in `network`.
+fn inside(network: Cidr, list: &[Cidr]) -> Vec<Cidr> {
+    let from = list.partition_point(|other| other.first() < network.first());
+    let rest = list[from..].iter().take_while(|other| other.first() <= network.last());
+    rest.copied().filter(|other| network.covers(other)).collect()
+}
+
 /// A node, as its routes see it.
 struct Here<'a> {
     name: &'a str,
@@ -131,29 +169,33 @@ struct Here<'a> {
 }
 
 impl Here<'_> {
-    /// The route to a destination; `None` where there must be none, or nobody knows one.
-    fn route(
+    /// The route to a destination on another node; `None` where nobody knows one, or the default route leads
+    /// there.
+    fn to_other(
         &self,
         destinations: &Destinations<'_>,
         to: Cidr,
         destination: &Destination<'_>,
     ) -> Option<Wanted> {
-        let pool = destination.pool.pool.name.clone();
-        if destination.node == self.name {
-            // An address that is here is reached by its pod's route; a block of one address would hide it.
-            let ends_here = destination.lent.is_none() && destination.block.size() > 1;
-            let wanted =
-                || Wanted { route: Route::new(to, Target::Blackhole), reason: Reason::OwnBlock { pool } };
-            return ends_here.then(wanted);
-        }
         let other = destinations.snapshot.nodes.get(destination.node)?;
         let route = self.to_node(to, destination, other)?;
+        let pool = destination.pool.pool.name.clone();
         let (block, node) = (destination.block.cidr(), destination.node.to_string());
         let reason = match destination.lent {
             None => Reason::Block { pool, block, node },
             Some(lent) => Reason::Borrowed { pool, block, node, handle: lent.handle.clone() },
         };
         Some(Wanted { route, reason })
+    }
+
+    /// Whether the router knows the way to a destination that has no route here. Where the rack's nodes have
+    /// all of it, the router sends back to them what is for their rack.
+    fn is_left_to_the_default_route(&self, destination: &Destination<'_>) -> bool {
+        let rack = self.racks.of_node(destination.node);
+        let is_of_own_rack = rack.is_some_and(|rack| rack.is_some()) && rack == self.racks.of_node(self.name);
+        destination.pool.encapsulation == Encapsulation::None
+            && rack.is_some()
+            && !(is_of_own_rack && self.options.aggregation == Aggregation::Node)
     }
 
     fn to_node(&self, to: Cidr, destination: &Destination<'_>, other: &NodeFacts) -> Option<Route> {
@@ -199,13 +241,13 @@ impl Here<'_> {
     }
 
     /// The routes to whole racks.
-    fn to_racks(&self, destinations: &Destinations<'_>) -> Vec<Wanted> {
+    fn to_racks(&self, destinations: &Destinations<'_>, holes: impl Fn(Cidr) -> Vec<Cidr>) -> Vec<Wanted> {
         let aggregation = self.options.aggregation;
         let Some(own) = self.racks.of_node(self.name).filter(|_| aggregation != Aggregation::Off) else {
             return Vec::new();
         };
         let mut wanted = Vec::new();
-        for (name, rack) in self.racks.others(&BTreeSet::from([own.clone()])) {
+        let mut by_router = |name: &RackName, rack: &Rack| {
             let reason = Reason::Rack { rack: rack::shown(name).to_string() };
             for network in
                 rack.networks().filter(|network| !self.reaches_all(destinations, rack, network.family()))
@@ -217,14 +259,19 @@ impl Here<'_> {
                     });
                 }
             }
+        };
+        self.racks.others(&BTreeSet::from([own.clone()])).for_each(|(name, rack)| by_router(name, rack));
+        let Some(rack) = self.own_rack(own) else { return wanted };
+        if aggregation == Aggregation::Tor {
+            // The router has every block of the rack, those of other subnets too.
+            by_router(own, rack);
+            return wanted;
         }
         // The router sends here whatever is for the rack, so what no block holds must not go back to it.
-        if let (Aggregation::Node, Some(rack)) = (aggregation, self.own_rack(own)) {
-            let reason = Reason::OwnRack { rack: rack::shown(own).to_string() };
-            let end =
-                |network| Wanted { route: Route::new(network, Target::Unreachable), reason: reason.clone() };
-            wanted.extend(rack.pools.iter().copied().map(end));
-        }
+        let reason = Reason::OwnRack { rack: rack::shown(own).to_string() };
+        let end = |to| Wanted { route: Route::new(to, Target::Unreachable), reason: reason.clone() };
+        let ends = rack.pools.iter().flat_map(|pool| cover::without(*pool, &holes(*pool)));
+        wanted.extend(ends.map(end));
         wanted
     }
 

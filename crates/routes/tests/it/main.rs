@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 mod configuration;
+mod delivery;
 mod doubt;
 mod faults;
 mod order;

@@ -51,6 +51,7 @@ impl Figures {
             ]);
             run(bench.arg(&programs).args(["--rounds", &self.rounds]))?;
         }
-        run(&mut cargo(&["bench", "--package", "ipam", "--bench", "plan"]))
+        run(&mut cargo(&["bench", "--package", "ipam", "--bench", "plan"]))?;
+        run(&mut cargo(&["bench", "--package", "routes", "--bench", "plan"]))
     }
 }

@@ -49,3 +49,32 @@ fn endpoints_are_pods() {
     user.run("delete wep n1-k8s-a-eth0")
         .says(&["operation Delete is not supported on WorkloadEndpoint(default/n1-k8s-a-eth0)"]);
 }
+
+/// Where nodes are, and which rack they are in, stands in Kubernetes' own objects.
+#[test]
+fn routes_come_from_annotations_and_labels() {
+    let Some(cluster) = cluster() else { return };
+    let user = cluster.root();
+    user.good("datastore init --ipv4-cidr none");
+    for (name, last) in [("n1", 1), ("n2", 2)] {
+        let node = format!(
+            r#"{{"apiVersion": "v1", "kind": "Node", "metadata": {{"name": "{name}", "labels": {{"rack": "0"}}, "annotations": {{
+                "projectcalico.org/IPv4Address": "10.77.0.{last}/24", "projectcalico.org/IPv4VXLANTunnelAddr": "10.2.0.{last}"}}}}}}"#
+        );
+        cluster.kubectl(&["create", "-f", &user.file("node.yaml", &node)]);
+    }
+    for (name, network, mode) in [("plain", "10.1.0.0/24", "Never"), ("tunnel", "10.2.0.0/24", "Always")] {
+        let pool = format!(
+            "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {{name: {name}}}\n\
+             spec: {{cidr: {network}, vxlanMode: {mode}, nodeSelector: \"rack == '0'\"}}\n"
+        );
+        assert_eq!(user.create(&pool).code, Some(0));
+    }
+    let way = "ip route replace 10.1.0.0/24 proto static nexthop via 10.77.0.1 nexthop via 10.77.0.2\n";
+    assert_eq!(user.good("routes tor all"), format!("# rack 0\n{way}"));
+    let shown = user.good("routes show --node n1 -o json");
+    for line in [r#""tunnelAddress": "10.2.0.2""#, r#""nodeAddress": "10.77.0.2""#, r#""action": "keep""#] {
+        assert!(shown.contains(line), "{line:?} is not in {shown}");
+    }
+    assert_eq!(user.good("routes check"), "Nothing was found\n");
+}

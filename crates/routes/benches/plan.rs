@@ -1,6 +1,6 @@
 //! What the plan of a node costs in clusters of 1,000 and of 5,000 nodes, 40 to a rack, with two blocks each.
-//! The work grows with the number of blocks, and hardly faster: of two figures of a kind the second is five to
-//! seven times the first.
+//! The work grows with the number of blocks, and hardly faster: of two figures of a kind the second is five
+//! to seven times the first.
 
 use std::hint::black_box;
 

@@ -64,7 +64,8 @@ pub struct Desired {
     pub has_unknown_peers: bool,
 }
 
-/// What a node must have.
+/// What a node must have. `racks` are those that its router goes by: the node ends what the router sends to
+/// its rack in vain.
 ///
 /// # Errors
 /// See [`NodeError`].

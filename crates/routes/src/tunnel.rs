@@ -103,11 +103,11 @@ pub struct Peer {
 }
 
 impl Tunnel {
-    /// Whether packets can go through it: the device can be made, and others know where it is.
+    /// Whether packets can go through it: the device can be made, and the Node tells others where it is. An
+    /// address that is to be replaced or given up is in use until the Node names it no more.
     pub fn is_complete(&self) -> bool {
-        let has_address =
-            self.kind == Kind::Ipip || !matches!(self.address, Address::Take(None) | Address::GiveUp(_));
-        self.local.is_some() && has_address
+        let is_told = !matches!(self.address, Address::Take(None) | Address::GiveUp(None));
+        self.local.is_some() && (is_told || self.kind == Kind::Ipip)
     }
 }
 

@@ -1,12 +1,12 @@
-//! Packets through a whole cluster: nodes and the router beside them, each with the routes and tunnels that the
-//! plan gives it, and nodes with a default route to the router.
+//! Packets through a whole cluster: nodes and the router beside them, each with the routes and tunnels that
+//! the plan gives it, and nodes with a default route to the router.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use api::Cidr;
 use proptest::prelude::*;
-use routes::{Aggregation, Desired, Options, Router, Target, Wanted};
+use routes::{Aggregation, Desired, Exported, Options, Router, Target, Wanted};
 use serde_json::json;
 
 use crate::world::{World, lookup};
@@ -42,6 +42,7 @@ fn cluster(
     aggregation: Aggregation,
     is_router_named: bool,
     modes: (usize, usize),
+    exported: Exported,
 ) -> Cluster {
     let fields = |mode: usize, selector: &str| {
         let (vxlan, ipip) = MODES[mode];
@@ -76,12 +77,16 @@ fn cluster(
     let node = |node: u8| {
         let gateway = IpAddr::from([10, 100, NODES[usize::from(node)].0, 254]);
         let via = if is_router_named { vec![gateway] } else { Vec::new() };
-        world.desired(&format!("n{node}"), &Options { aggregation, via, ..Options::default() })
+        world.desired_where(
+            &format!("n{node}"),
+            &Options { aggregation, via, ..Options::default() },
+            exported,
+        )
     };
     let beside = ["0", "1", "2"].map(|rack| Some(rack.to_string())).into_iter().chain([None]).collect();
     Cluster {
         nodes: (0..6).map(node).collect(),
-        router: world.router(&Router { beside, via: Vec::new(), aggregation, gateways: 2 }),
+        router: world.router_where(&Router { beside, via: Vec::new(), aggregation, gateways: 2 }, exported),
         holders,
         held,
     }
@@ -130,7 +135,7 @@ fn send(cluster: &Cluster, from: Option<u8>, to: IpAddr, choice: usize) -> End {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Every assigned address is reached from every node, and from outside where its pool does not encapsulate,
+    /// Every assigned address is reached from every node, and from outside where routers count its pool,
     /// by whichever gateway. A packet to any other address ends somewhere.
     #[test]
     fn every_address_is_reached_and_no_packet_goes_round(
@@ -139,13 +144,15 @@ proptest! {
         is_router_named in any::<bool>(),
         choice in 0..2usize,
         modes in (0..MODES.len(), 0..MODES.len()),
+        are_all_exported in any::<bool>(),
     ) {
+        let exported = if are_all_exported { Exported::All } else { Exported::Plain };
         let aggregation = [Aggregation::Node, Aggregation::Tor, Aggregation::Off][mode];
-        let cluster = cluster(&drawn, aggregation, is_router_named, modes);
+        let cluster = cluster(&drawn, aggregation, is_router_named, modes, exported);
         for last in 0..=128u8 {
             let to = IpAddr::from([10, 0, 0, last]);
-            let is_plain = MODES[if last < 96 { modes.0 } else { modes.1 }] == ("Never", "Never");
-            for from in (0..6).map(Some).chain(is_plain.then_some(None)) {
+            let is_seen = are_all_exported || MODES[if last < 96 { modes.0 } else { modes.1 }] == ("Never", "Never");
+            for from in (0..6).map(Some).chain(is_seen.then_some(None)) {
                 let end = send(&cluster, from, to, choice);
                 match cluster.held.contains(&to) {
                     true => prop_assert_eq!(end, End::At(cluster.holders[&to]), "{:?} to {}", from, to),

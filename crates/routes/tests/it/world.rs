@@ -84,12 +84,20 @@ impl World {
     }
 
     pub fn desired(&self, node: &str, options: &Options) -> Desired {
-        let racks = self.racks(Exported::Plain);
+        self.desired_where(node, options, Exported::Plain)
+    }
+
+    pub fn desired_where(&self, node: &str, options: &Options, exported: Exported) -> Desired {
+        let racks = self.racks(exported);
         node::desired(&Destinations::of(&self.snapshot), &racks, node, options).unwrap()
     }
 
     pub fn router(&self, router: &Router) -> BTreeMap<Cidr, Wanted> {
-        router::routes(&Destinations::of(&self.snapshot), &self.racks(Exported::Plain), router)
+        self.router_where(router, Exported::Plain)
+    }
+
+    pub fn router_where(&self, router: &Router, exported: Exported) -> BTreeMap<Cidr, Wanted> {
+        router::routes(&Destinations::of(&self.snapshot), &self.racks(exported), router)
     }
 }
 

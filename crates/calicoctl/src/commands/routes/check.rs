@@ -118,8 +118,7 @@ fn compare(
                 };
                 options.uplink = tables.iter().find_map(uplink).map(|name| name.to_string());
             }
-            let racks = cluster.racks_of_nodes(destinations);
-            let desired = node::desired(destinations, &racks, name, &options);
+            let desired = node::desired(destinations, racks, name, &options);
             desired.map_err(|error| Failure::Message(error.to_string()))?.routes
         }
         (None, beside) => {

@@ -106,14 +106,9 @@ impl Cluster {
         Destinations::of(&self.snapshot)
     }
 
-    /// The racks as routers see them.
+    /// The racks as routers see them. Nodes must see them alike, to end what routers send them in vain.
     pub(super) fn racks(&self, destinations: &Destinations<'_>) -> Racks {
         Racks::of(destinations, self.label.as_deref(), self.exported)
-    }
-
-    /// The racks as nodes see them: to pods of pools that encapsulate nodes have routes of their own.
-    pub(super) fn racks_of_nodes(&self, destinations: &Destinations<'_>) -> Racks {
-        Racks::of(destinations, self.label.as_deref(), Exported::Plain)
     }
 
     pub(super) fn options(&self, host: &Host) -> Options {

@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
 
 fn of_node(args: &Args, cluster: &Cluster, name: &str, context: &mut Context<'_>) -> Result<(), Failure> {
     let destinations = cluster.destinations();
-    let racks = cluster.racks_of_nodes(&destinations);
+    let racks = cluster.racks(&destinations);
     let desired = node::desired(&destinations, &racks, name, &cluster.options(&args.host))
         .map_err(|error| Failure::Message(error.to_string()))?;
     let rack = racks.of_node(name).cloned().flatten();

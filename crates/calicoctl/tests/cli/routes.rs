@@ -249,9 +249,17 @@ fn mistakes_are_told() {
         let ran = world.run(line);
         assert_eq!((ran.code, ran.stderr.as_str()), (1, told), "{line}");
     }
+    world.good_with(
+        "apply -f -",
+        "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {name: rack-0}\n\
+         spec: {cidr: 10.0.0.0/16, nodeSelector: \"zone == 'a'\", ipipMode: Never, vxlanMode: Never}\n",
+    );
+    let told = "the nodeSelectors of pools do not say which label names a node's rack: it can be any of rack, zone. Name it by --rack-label\n";
+    assert_eq!(world.run("routes check").stderr, told);
+    world.good("routes show --node n0 --aggregation off");
     // This host's tables hold no route of ours.
     world.set("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-    let ran = world.run("routes check --node n0 --kernel");
+    let ran = world.run("routes check --node n0 --kernel --rack-label rack");
     assert_eq!(ran.code, 1);
     assert!(
         ran.stdout.contains("Missing: 10.0.0.64/26") || ran.stderr.contains("`ip -j -4 route`"),

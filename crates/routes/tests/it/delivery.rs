@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use api::Cidr;
+use api::{Cidr, Family};
 use proptest::prelude::*;
 use routes::{Aggregation, Desired, Exported, Options, Router, Target, Wanted};
 use serde_json::json;
@@ -21,8 +21,22 @@ fn blocks() -> impl Strategy<Value = Vec<DrawnBlock>> {
     prop::collection::vec((0..32u8, 0..6u8, held), 0..24)
 }
 
-fn at(node: u8) -> IpAddr {
-    IpAddr::from([10, 100, NODES[usize::from(node)].0, node + 1])
+/// The address with these last four bytes, in one family or the other.
+fn addr(family: Family, bytes: [u8; 4]) -> IpAddr {
+    let [a, b, c, d] = bytes;
+    match family {
+        Family::V4 => IpAddr::from(bytes),
+        Family::V6 => IpAddr::from([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d]),
+    }
+}
+
+/// The network of that many bits of an IPv4 address, in one family or the other.
+fn network(family: Family, bytes: [u8; 4], bits: u8) -> String {
+    format!("{}/{}", addr(family, bytes), family.bits() - 32 + bits)
+}
+
+fn at(family: Family, node: u8) -> IpAddr {
+    addr(family, [10, 100, NODES[usize::from(node)].0, node + 1])
 }
 
 /// How the packets of a pool travel.
@@ -30,6 +44,7 @@ const MODES: [(&str, &str); 4] =
     [("Never", "Never"), ("Always", "Never"), ("CrossSubnet", "Never"), ("Never", "CrossSubnet")];
 
 struct Cluster {
+    family: Family,
     nodes: Vec<Desired>,
     router: BTreeMap<Cidr, Wanted>,
     /// Who has an address, or the block of a free one.
@@ -38,6 +53,7 @@ struct Cluster {
 }
 
 fn cluster(
+    family: Family,
     drawn: &[DrawnBlock],
     aggregation: Aggregation,
     is_router_named: bool,
@@ -46,26 +62,27 @@ fn cluster(
 ) -> Cluster {
     let fields = |mode: usize, selector: &str| {
         let (vxlan, ipip) = MODES[mode];
-        json!({"nodeSelector": selector, "blockSize": 30, "vxlanMode": vxlan, "ipipMode": ipip})
+        json!({"nodeSelector": selector, "blockSize": family.bits() - 2, "vxlanMode": vxlan, "ipipMode": ipip})
     };
     let mut world = World::new();
     for (node, (_, rack)) in (0..).zip(NODES) {
-        let tunnel = json!({"ipv4VXLANTunnelAddr": format!("10.9.0.{node}")});
-        world.node(&format!("n{node}"), &format!("{}/24", at(node)), rack, tunnel);
+        let field = if family == Family::V4 { "ipv4VXLANTunnelAddr" } else { "ipv6VXLANTunnelAddr" };
+        let tunnel = json!({field: addr(family, [10, 9, 0, node]).to_string()});
+        world.node(&format!("n{node}"), &format!("{}/{}", at(family, node), family.bits() - 8), rack, tunnel);
     }
-    for rack in 0..3 {
+    for rack in 0..3u8 {
         let fields = fields(modes.0, &format!("rack == \"{rack}\""));
-        world.pool(&format!("rack-{rack}"), &format!("10.0.0.{}/27", rack * 32), fields);
+        world.pool(&format!("rack-{rack}"), &network(family, [10, 0, 0, rack * 32], 27), fields);
     }
-    world.pool("shared", "10.0.0.96/27", fields(modes.1, ""));
-    world.pool("tunnels", "10.9.0.0/24", json!({"vxlanMode": "Always"}));
+    world.pool("shared", &network(family, [10, 0, 0, 96], 27), fields(modes.1, ""));
+    world.pool("tunnels", &network(family, [10, 9, 0, 0], 24), json!({"vxlanMode": "Always"}));
     let (mut holders, mut held) = (BTreeMap::new(), BTreeSet::new());
     for (block, owner, lent) in drawn {
         let names: Vec<(u32, String)> = lent.iter().map(|(at, node)| (*at, format!("n{node}"))).collect();
         let names: Vec<(u32, &str)> = names.iter().map(|(at, name)| (*at, name.as_str())).collect();
-        world.block(&format!("10.0.0.{}/30", block * 4), Some(&format!("n{owner}")), &names);
+        world.block(&network(family, [10, 0, 0, block * 4], 30), Some(&format!("n{owner}")), &names);
         for ordinal in 0..4 {
-            let to = IpAddr::from([10, 0, 0, block * 4 + ordinal as u8]);
+            let to = addr(family, [10, 0, 0, block * 4 + ordinal as u8]);
             let last = lent.iter().rev().find(|(at, _)| *at == ordinal);
             holders.insert(to, last.map_or(*owner, |(_, node)| *node));
             match last {
@@ -75,7 +92,7 @@ fn cluster(
         }
     }
     let node = |node: u8| {
-        let gateway = IpAddr::from([10, 100, NODES[usize::from(node)].0, 254]);
+        let gateway = addr(family, [10, 100, NODES[usize::from(node)].0, 254]);
         let via = if is_router_named { vec![gateway] } else { Vec::new() };
         world.desired_where(
             &format!("n{node}"),
@@ -85,6 +102,7 @@ fn cluster(
     };
     let beside = ["0", "1", "2"].map(|rack| Some(rack.to_string())).into_iter().chain([None]).collect();
     Cluster {
+        family,
         nodes: (0..6).map(node).collect(),
         router: world.router_where(&Router { beside, via: Vec::new(), aggregation, gateways: 2 }, exported),
         holders,
@@ -112,7 +130,7 @@ fn send(cluster: &Cluster, from: Option<u8>, to: IpAddr, choice: usize) -> End {
         place = match (lookup(table, to).map(|wanted| &wanted.route.target), place) {
             (Some(Target::Via { gateways, device }), _) => {
                 let gateway = gateways[choice % gateways.len()];
-                let tunnel = place.zip(device.as_deref()).filter(|(_, device)| *device == "vxlan.calico");
+                let tunnel = place.zip(device.as_deref()).filter(|(_, device)| device.starts_with("vxlan"));
                 let at_node = match tunnel {
                     // The other side of the tunnel.
                     Some((node, _)) => {
@@ -122,7 +140,7 @@ fn send(cluster: &Cluster, from: Option<u8>, to: IpAddr, choice: usize) -> End {
                     }
                     None => gateway,
                 };
-                (0..6).find(|node| at(*node) == at_node)
+                (0..6).find(|node| at(cluster.family, *node) == at_node)
             }
             (Some(_), _) | (None, None) => return End::Dropped,
             // The node's default route.
@@ -145,13 +163,18 @@ proptest! {
         choice in 0..2usize,
         modes in (0..MODES.len(), 0..MODES.len()),
         are_all_exported in any::<bool>(),
+        is_six in any::<bool>(),
     ) {
+        let family = if is_six { Family::V6 } else { Family::V4 };
         let exported = if are_all_exported { Exported::All } else { Exported::Plain };
         let aggregation = [Aggregation::Node, Aggregation::Tor, Aggregation::Off][mode];
-        let cluster = cluster(&drawn, aggregation, is_router_named, modes, exported);
+        let cluster = cluster(family, &drawn, aggregation, is_router_named, modes, exported);
         for last in 0..=128u8 {
-            let to = IpAddr::from([10, 0, 0, last]);
-            let is_seen = are_all_exported || MODES[if last < 96 { modes.0 } else { modes.1 }] == ("Never", "Never");
+            let to = addr(family, [10, 0, 0, last]);
+            let mode = MODES[if last < 96 { modes.0 } else { modes.1 }];
+            // IPIP exists for IPv4 only.
+            let is_plain = mode.0 == "Never" && (is_six || mode.1 == "Never");
+            let is_seen = are_all_exported || is_plain;
             for from in (0..6).map(Some).chain(is_seen.then_some(None)) {
                 let end = send(&cluster, from, to, choice);
                 match cluster.held.contains(&to) {

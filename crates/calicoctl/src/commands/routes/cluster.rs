@@ -81,20 +81,23 @@ impl Shape {
                 Slot::Absent | Slot::Key(_) | Slot::Header(..) => {}
             }
         }
-        let label = match &self.rack_label {
-            Some(label) => Some(label.clone()),
-            None => rack::label(&snapshot)
-                .map_err(|error| Failure::Message(format!("{error}. Name it by --rack-label")))?,
+        let aggregation = match self.aggregation.as_str() {
+            "tor" => Aggregation::Tor,
+            "off" => Aggregation::Off,
+            _ => Aggregation::Node,
+        };
+        let label = match (&self.rack_label, rack::label(&snapshot)) {
+            (Some(label), _) => Some(label.clone()),
+            (None, Ok(label)) => label,
+            // Without aggregation nothing depends on racks, unless one is named.
+            (None, Err(_)) if aggregation == Aggregation::Off => None,
+            (None, Err(error)) => return Err(Failure::Message(format!("{error}. Name it by --rack-label"))),
         };
         Ok(Cluster {
             snapshot,
             label,
             exported: if self.encapsulated { Exported::All } else { Exported::Plain },
-            aggregation: match self.aggregation.as_str() {
-                "tor" => Aggregation::Tor,
-                "off" => Aggregation::Off,
-                _ => Aggregation::Node,
-            },
+            aggregation,
             via,
             gateways: self.gateways,
         })

@@ -2,6 +2,7 @@
 
 use api::{Key, Kind};
 use routes::destination::Destinations;
+use routes::tunnel::Address;
 use routes::{
     Aggregation, Difference, Exported, Known, List, NodeError, Options, Present, Racks, Snapshot, findings,
     node,
@@ -201,4 +202,68 @@ fn every_family_and_every_encapsulation() {
     assert_eq!((a.mtus["v6"], a.mtus["plain6"], a.mtus["ipip"], a.pod_mtu), (8930, 9000, 8980, 8930));
     let six = world.desired("six", &Options::default());
     assert_eq!(lines(&six.routes).len(), 4, "an IPv6 node has no IPv4 routes: {:?}", lines(&six.routes));
+}
+
+/// Which pool a block counts for, and what its routes are then.
+#[test]
+fn pools_decide_about_routes() {
+    let mut world = world();
+    world.pool("services", "10.4.0.0/24", json!({"allowedUses": ["LoadBalancer"]}));
+    world.pool("closed", "10.5.0.0/24", json!({"disabled": true, "vxlanMode": "Always"}));
+    world.pool("outer", "10.6.0.0/16", json!({"vxlanMode": "CrossSubnet"}));
+    world.pool("inner", "10.6.1.0/24", json!({"vxlanMode": "Always"}));
+    world.pool("always", "10.7.0.0/16", json!({"vxlanMode": "Always"}));
+    for block in ["10.4.0.0/26", "10.5.0.0/26", "10.6.0.0/26", "10.6.1.0/26"] {
+        world.block(block, Some("b"), &[]);
+    }
+    // The address of c's tunnel is borrowed from b.
+    world.block("10.7.0.0/26", Some("b"), &[(5, "c")]);
+    world.node("c", "10.9.0.3/24", "", json!({"ipv4VXLANTunnelAddr": "10.7.0.5"}));
+    let routes = lines(&world.desired("a", &Options::default()).routes);
+    let others: Vec<&String> =
+        routes.iter().filter(|line| !line.contains("10.1.0.") || line.contains(" via 10.1.0.64 ")).collect();
+    assert_eq!(
+        others,
+        [
+            "10.5.0.0/26 via 10.1.0.64 dev vxlan.calico mtu 1450",
+            "10.6.0.0/26 via 10.0.0.2",
+            "10.6.1.0/26 via 10.0.0.2",
+            "10.7.0.0/26 via 10.1.0.64 dev vxlan.calico mtu 1450",
+            "10.7.0.5/32 dev vxlan.calico scope link mtu 1450",
+        ],
+        "{routes:?}"
+    );
+}
+
+/// What becomes of a tunnel's address: kept inside of a pool that gives the node one, replaced outside of it,
+/// and given up where no pool gives one.
+#[test]
+fn addresses_of_tunnels() {
+    let address = |fields: serde_json::Value, vxlan: &str| {
+        let mut world = world();
+        world.node("a", "10.0.0.1/24", "0", json!({"ipv4VXLANTunnelAddr": vxlan}));
+        world.pool("p", "10.1.0.0/16", fields);
+        let tunnel = world.desired("a", &Options::default()).tunnels.remove(0);
+        (tunnel.address, tunnel.is_complete(), tunnel.pools.len())
+    };
+    let (inside, outside) = (addr("10.1.0.0"), addr("10.3.0.0"));
+    for (fields, vxlan, expected) in [
+        (json!({"vxlanMode": "Always"}), "10.1.0.0", (Address::Keep(inside), true, 1)),
+        (json!({"vxlanMode": "Always"}), "", (Address::Take(None), false, 1)),
+        (json!({"vxlanMode": "Always"}), "10.3.0.0", (Address::Take(Some(outside)), true, 1)),
+        (
+            json!({"vxlanMode": "Always", "nodeSelector": "rack == '0'"}),
+            "10.1.0.0",
+            (Address::Keep(inside), true, 1),
+        ),
+        (
+            json!({"vxlanMode": "Always", "nodeSelector": "rack == '1'"}),
+            "10.1.0.0",
+            (Address::GiveUp(Some(inside)), true, 0),
+        ),
+        (json!({"vxlanMode": "Always", "disabled": true}), "", (Address::GiveUp(None), false, 0)),
+        (json!({"vxlanMode": "Always", "allowedUses": ["Workload"]}), "", (Address::GiveUp(None), false, 0)),
+    ] {
+        assert_eq!(address(fields.clone(), vxlan), expected, "{fields} {vxlan:?}");
+    }
 }

@@ -40,8 +40,15 @@ fn the_readers_role_reads() {
     let Some(cluster) = cluster() else { return };
     cluster.root().good("datastore init");
     let user = cluster.user(READER);
-    let lines =
-        ["get ippool", "get nodes", "get wep -A", "ipam show --show-blocks", "ipam check", "routes check", "version"];
+    let lines = [
+        "get ippool",
+        "get nodes",
+        "get wep -A",
+        "ipam show --show-blocks",
+        "ipam check",
+        "routes check",
+        "version",
+    ];
     for line in lines {
         user.good(line);
     }

@@ -17,8 +17,9 @@ use super::{count, document};
 use crate::Context;
 use crate::commands::warn_ignored;
 use crate::failure::Failure;
-use crate::session::WITHIN;
 
+/// How long `ip` may take.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 /// The most bytes of a table: a hundred thousand routes.
 const LARGEST_TABLE: usize = 32 << 20;
 
@@ -177,7 +178,7 @@ fn of_kernel(command: &[&str]) -> Result<String, Failure> {
     };
     let mut ip = Command::new("ip");
     ip.args(command).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let limits = Limits { time: WITHIN, stdout: LARGEST_TABLE, stderr: 4096 };
+    let limits = Limits { time: PATIENCE, stdout: LARGEST_TABLE, stderr: 4096 };
     let heard = Program::start(&mut ip).map_err(|error| told(error.to_string()))?;
     let heard = heard.hear(Vec::new(), limits).map_err(|error| told(error.to_string()))?;
     if !heard.status.success() {

@@ -65,7 +65,7 @@ impl Shape {
     pub(super) fn read(&self, context: &mut Context<'_>) -> Result<Cluster, Failure> {
         let via: Vec<IpAddr> =
             self.via.iter().flat_map(|text| text.split(',')).map(gateway).collect::<Result<_, _>>()?;
-        let session = Access::begin(self.config.config.as_deref(), context)?.quiet_session()?;
+        let session = Access::to_read(self.config.config.as_deref(), context)?.quiet_session()?;
         let set = ReadSet::new()
             .scope(Scope::kind(Kind::Node), Depth::Full)
             .scope(Scope::kind(Kind::IPPool), Depth::Full)

@@ -109,8 +109,8 @@ async fn automatic(
     Ok(addresses.map(|address| ResultAddress { addr: address.addr, prefix: address.prefix }).collect())
 }
 
-/// Warns where pools are named of a family of which no address is wanted, and where the switch of a family has
-/// a value that is neither `true` nor `false`.
+/// Warns where pools are named of a family of which no address is wanted, and where the switch of a family
+/// has a value that is neither `true` nor `false`.
 fn warn_of_unwanted(request: &Request<'_, impl Store>) {
     let conf = &request.ask.conf;
     for (is_wanted, family) in [(conf.wants_v4(), 4), (conf.wants_v6(), 6)] {

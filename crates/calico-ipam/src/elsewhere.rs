@@ -1,5 +1,5 @@
-//! Addresses that are asked for by name, from pools that are not for the node. They are given, as Calico gives
-//! them; but the one route of a rack does not lead to them.
+//! Addresses that are asked for by name, from pools that are not for the node. They are given, as Calico
+//! gives them; but the one route of a rack does not lead to them.
 
 use std::net::IpAddr;
 

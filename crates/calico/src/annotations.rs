@@ -37,8 +37,8 @@ impl<'a> Annotations<'a> {
         (!value.is_empty()).then_some(value)
     }
 
-    /// The error about an annotation's value: in Calico's words, with the annotation, its value and the remedy
-    /// as details.
+    /// The error about an annotation's value: in Calico's words, with the annotation, its value and the
+    /// remedy as details.
     pub fn odd(&self, name: &str, words: impl Into<String>, remedy: &str) -> CniError {
         let value = short(self.get(name).unwrap_or_default(), LONGEST_VALUE);
         CniError::internal(words.into()).with(format!("{} is {value:?}: {remedy}", self.title(name)))

@@ -223,8 +223,8 @@ impl Manifest {
         Ok(())
     }
 
-    /// Warns of text that Calico's reader drops: what stands behind the dashes of a separator, and what follows
-    /// the end of a document that no separator ends.
+    /// Warns of text that Calico's reader drops: what stands behind the dashes of a separator, and what
+    /// follows the end of a document that no separator ends.
     fn warn_of_lost(&mut self, document: &Document) {
         let place = Place::of(document);
         let behind = document.behind_dashes.as_str();

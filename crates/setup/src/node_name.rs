@@ -33,9 +33,9 @@ pub enum NodeNameError {
 /// the host's name in lower case. A file that does not exist counts as empty. Where `file` is `None`, the
 /// file is [`DEFAULT_NODENAME_FILE`].
 ///
-/// White space at the end of the file is not part of the name, and neither is a byte order mark. (Calico takes it as part, so that after `echo
-/// n1 > nodename` every ADD fails, for want of a node of that name; recorded in "nodename file holding 'n1'
-/// and a newline".)
+/// White space at the end of the file is not part of the name, and neither is a byte order mark. (Calico
+/// takes it as part, so that after `echo n1 > nodename` every ADD fails, for want of a node of that name;
+/// recorded in "nodename file holding 'n1' and a newline".)
 ///
 /// # Errors
 /// Where the file cannot be read, and where nothing gives a name.

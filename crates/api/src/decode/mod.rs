@@ -75,8 +75,8 @@ impl InputError {
     }
 }
 
-/// The field of a wrong type, and what to write there, from Go's words: `cannot unmarshal string into Go struct
-/// field IPPoolSpec.spec.disabled of type bool`.
+/// The field of a wrong type, and what to write there, from Go's words: `cannot unmarshal string into Go
+/// struct field IPPoolSpec.spec.disabled of type bool`.
 fn wanted_type(text: &str) -> Option<String> {
     let (_, rest) = text.split_once("into Go struct field ")?;
     let (field, go) = rest.split_once(" of type ")?;

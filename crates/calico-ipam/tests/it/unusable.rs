@@ -1,5 +1,5 @@
-//! No setting of a network configuration that cannot be used is taken without a word: an error or a line in the
-//! log follows.
+//! No setting of a network configuration that cannot be used is taken without a word: an error or a line in
+//! the log follows.
 
 use serde_json::json;
 

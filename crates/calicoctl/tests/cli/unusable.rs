@@ -1,5 +1,5 @@
-//! No value that cannot be used is taken without a word: each is put into each field of each kind, and an error
-//! or a warning must follow.
+//! No value that cannot be used is taken without a word: each is put into each field of each kind, and an
+//! error or a warning must follow.
 
 use std::collections::BTreeSet;
 

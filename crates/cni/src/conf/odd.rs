@@ -1,4 +1,5 @@
-//! Settings that have no effect although somebody wrote them: misspelt names, and values that no program takes.
+//! Settings that have no effect although somebody wrote them: misspelt names, and values that no program
+//! takes.
 
 use api::crd::Group;
 use api::near::nearest;
@@ -13,8 +14,8 @@ const FOREIGN: [&str; 7] =
 /// The shortest name that is compared with ours: short names are like each other by chance.
 const SHORTEST: usize = 5;
 
-/// The names in the document that the struct does not have and that are like one that it has: the path of each,
-/// with what was perhaps meant. What other IPAM plugins read is left out.
+/// The names in the document that the struct does not have and that are like one that it has: the path of
+/// each, with what was perhaps meant. What other IPAM plugins read is left out.
 pub(super) fn misspelt(document: &Json) -> Vec<(String, &'static str)> {
     let mut found = Vec::new();
     look(document, &NET_CONF, "", &mut found);

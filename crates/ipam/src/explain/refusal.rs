@@ -137,8 +137,8 @@ fn cause(trial: &Trial, outcome: &Outcome) -> String {
     }
 }
 
-/// Why no pool gives an address that was asked for by name; `None` where an enabled pool contains it. The view
-/// must hold the pools.
+/// Why no pool gives an address that was asked for by name; `None` where an enabled pool contains it. The
+/// view must hold the pools.
 pub fn without_pool(view: &View, addr: std::net::IpAddr) -> Option<String> {
     let mut around = pools::all(view).filter(|pool| pool.cidr.contains(addr)).peekable();
     let Some(first) = around.peek().copied() else {

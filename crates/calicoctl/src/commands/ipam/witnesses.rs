@@ -1,5 +1,5 @@
-//! Whether addresses that a report calls leaked are in use after all. A report is what somebody saw a while ago;
-//! nodes, endpoints and pods are read anew before anything is released.
+//! Whether addresses that a report calls leaked are in use after all. A report is what somebody saw a while
+//! ago; nodes, endpoints and pods are read anew before anything is released.
 
 use std::collections::BTreeSet;
 
@@ -111,8 +111,8 @@ impl Living {
     }
 }
 
-/// Whether the allocation's pod exists and may use the address: on Kubernetes a pod has its address before its
-/// status says so.
+/// Whether the allocation's pod exists and may use the address: on Kubernetes a pod has its address before
+/// its status says so.
 fn is_of_a_pod(session: &Session, ip: &ReleaseIp, owner: Option<&Attribute>) -> Result<bool, Failure> {
     let text = |name: &str| owner?.owner.get(name).filter(|text| !text.is_empty());
     let (Some(namespace), Some(pod), true) = (text("namespace"), text("pod"), is_on_kubernetes(session))

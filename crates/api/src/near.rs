@@ -1,11 +1,11 @@
 //! The name that somebody meant who made a typing error.
 
-/// The name that is most like `typed`, if one is like it: at most one letter differs, and one more for every
-/// three that were typed. Case does not count.
+/// The name that is most like `typed`, if one is like it: of three letters that were typed one may differ,
+/// and one always. Case does not count.
 pub fn nearest<N: AsRef<str>>(typed: &str, names: impl IntoIterator<Item = N>) -> Option<N> {
     let typed = typed.to_lowercase();
     let far = |name: N| (strsim::damerau_levenshtein(&name.as_ref().to_lowercase(), &typed), name);
-    let near = names.into_iter().map(far).filter(|(far, _)| *far <= 1 + typed.chars().count() / 3);
+    let near = names.into_iter().map(far).filter(|(far, _)| *far <= (typed.chars().count() / 3).max(1));
     near.min_by_key(|(far, _)| *far).map(|(_, name)| name)
 }
 
@@ -21,6 +21,7 @@ mod tests {
             ("Kube-Node-0", Some("kube-node-0")),
             ("kube-node-1", Some("kube-node-0")),
             ("n2", Some("n1")),
+            ("pod", None),
             ("completely-other", None),
         ] {
             assert_eq!(nearest(typed, known), wanted, "{typed}");

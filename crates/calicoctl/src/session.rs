@@ -184,18 +184,19 @@ impl Chosen {
         options: ConnectOptions,
     ) -> Result<Session, SetupError> {
         let choice = self.choice(context.environment)?;
-        let is_embedded = matches!(choice.datastore, Datastore::Embedded { .. });
-        let unused = context.environment.get("RACKPOOL_DB").filter(|file| !file.is_empty());
-        let is_used = matches!(&choice.datastore, Datastore::Embedded { path, .. }
-            if unused.is_some_and(|file| path == Path::new(file)));
-        if let (Some(_), false) = (unused, is_used) {
-            let instead = match is_embedded {
-                true => format!("the file is {}", choice.datastore.place()),
-                false => "DATASTORE_TYPE=embedded makes it count".to_string(),
-            };
+        // Where a file names the embedded store's file, it was chosen on purpose.
+        let chosen_by = choice.datastore.chosen_by();
+        let file = context.environment.get("RACKPOOL_DB").unwrap_or_default();
+        let is_used = match &choice.datastore {
+            Datastore::Embedded { path, .. } => {
+                path == Path::new(file) || chosen_by.starts_with("rackpoolDB")
+            }
+            _ => false,
+        };
+        if !file.is_empty() && !is_used {
             context.warn_once(&format!(
-                "RACKPOOL_DB has no effect: the store was chosen by {}; {instead}",
-                choice.datastore.chosen_by()
+                "RACKPOOL_DB has no effect: the store is {}, chosen by {chosen_by}; DATASTORE_TYPE=embedded alone makes it count",
+                choice.datastore.place()
             ));
         }
         for warning in &self.misspelt {

@@ -359,6 +359,9 @@ fn a_node_that_does_not_exist_is_an_error_with_the_nearest_name() {
     let ran = cluster.world.run("ipam explain --node kube-nod-1");
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("there is no node \"kube-nod-1\"; did you mean \"kube-node-1\"?"), "{ran:?}");
+    // Nobody wants a node under the misspelt name.
+    assert!(ran.stdout.contains("remedy: no single command is known to help"), "{ran:?}");
+    let ran = cluster.world.run("ipam explain --node gateway");
     assert!(ran.stdout.contains("remedy: printf %s "), "{ran:?}");
 }
 

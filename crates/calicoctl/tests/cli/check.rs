@@ -276,3 +276,82 @@ fn reports_of_others_are_refused() {
     let ran = world.run(&format!("ipam release --from-report {path} --ip 10.0.0.1"));
     assert!(ran.code == 1 && ran.stderr.contains("do not go together"), "{ran:?}");
 }
+
+/// A store with a report, made while the addresses 10.0.0.0 and 10.0.0.1 of n1 had leaked; and the command
+/// that releases them, with the store locked.
+fn leaked() -> (World, String) {
+    let world = world();
+    block(&world, "10.0.0.0/30", &["a", "b"]);
+    handle(&world, "a", json!({"10.0.0.0/30": 1}));
+    handle(&world, "b", json!({"10.0.0.0/30": 1}));
+    world.good("datastore migrate lock");
+    let report = world.path("report.json").display().to_string();
+    world.good(&format!("ipam check -o {report}"));
+    (world, format!("ipam release --from-report {report}"))
+}
+
+fn is_assigned(world: &World, addr: &str) -> bool {
+    world.good(&format!("ipam show --ip {addr}")).contains("is in use")
+}
+
+#[test]
+fn what_is_in_use_by_now_is_kept() {
+    let (world, release) = leaked();
+    endpoint(&world, "late", "10.0.0.0/32");
+    let ran = world.run(&format!("{release} --force"));
+    assert!(ran.code == 1 && ran.stderr.contains("kept, for they are in use by now: 10.0.0.0"), "{ran:?}");
+    assert!(is_assigned(&world, "10.0.0.0") && !is_assigned(&world, "10.0.0.1"));
+}
+
+/// An endpoint that cannot be read may use any address.
+#[test]
+fn where_an_endpoint_cannot_be_read_nothing_is_released() {
+    let path = format!("{RESOURCES}workloadendpoints/default/odd");
+    let of =
+        |spec: Json| json!({"metadata": {"name": "odd", "namespace": "default"}, "spec": spec}).to_string();
+    for text in [
+        "{".to_string(),
+        of(json!({"node": "n1", "ipNetworks": "10.0.0.0/32"})),
+        of(json!({"node": "n1", "ipNetworks": ["10.0.0.0/33"]})),
+        of(json!("x")),
+        of(Json::Null),
+    ] {
+        let (world, release) = leaked();
+        put(&world, &path, &text);
+        let ran = world.run(&release);
+        assert!(ran.code == 1 && ran.stderr.contains("nothing was released"), "{text}: {ran:?}");
+        assert!(is_assigned(&world, "10.0.0.0") && is_assigned(&world, "10.0.0.1"), "{text}");
+    }
+    // Go reads a field in any case.
+    let (world, release) = leaked();
+    put(&world, &path, &of(json!({"node": "n1", "IPNetworks": ["10.0.0.0/32"]})));
+    let ran = world.run(&release);
+    assert!(ran.code == 1 && is_assigned(&world, "10.0.0.0"), "{ran:?}");
+}
+
+/// Where another main plugin calls calico-ipam, nobody writes endpoints.
+#[test]
+fn addresses_of_a_node_without_endpoints_are_kept() {
+    let (world, release) = leaked();
+    let endpoint = format!("{RESOURCES}workloadendpoints/default/v6");
+    let elsewhere = json!({"metadata": {"name": "v6", "namespace": "default"},
+        "spec": {"node": "n2", "ipNetworks": ["fd00::/128"]}});
+    put(&world, &endpoint, &elsewhere.to_string());
+    let ran = world.run(&release);
+    assert!(ran.code == 1 && ran.stderr.contains("have no WorkloadEndpoint at all"), "{ran:?}");
+    assert!(is_assigned(&world, "10.0.0.0") && is_assigned(&world, "10.0.0.1"));
+    assert!(world.good(&format!("{release} --force")).contains("Released 2 IPs"));
+}
+
+#[test]
+fn a_report_that_does_not_say_who_uses_an_address_is_refused() {
+    let (world, release) = leaked();
+    let path = world.path("report.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let bare: Vec<&str> = text.lines().filter(|line| !line.contains("\"inUse\"")).collect();
+    assert!(bare.len() < text.lines().count());
+    std::fs::write(&path, bare.join("\n")).unwrap();
+    let ran = world.run(&release);
+    assert!(ran.code == 1 && ran.stderr.contains("is no report"), "{ran:?}");
+    assert!(is_assigned(&world, "10.0.0.0"));
+}

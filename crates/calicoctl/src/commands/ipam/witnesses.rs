@@ -3,8 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use api::wep_name::Identifiers;
-use api::{Attribute, Key, Kind};
+use api::{Attribute, Kind};
 use ipam::ReleaseIp;
 use ipam::usage::{self, Allocation};
 use resources::check::Check;
@@ -91,11 +90,8 @@ impl Living {
             let scope = Scope::kind(kind);
             let read = walk(session.store.inner(), &scope, Depth::Full, PAGE, session.within, |view| {
                 check.take(view);
-                let names = view.slots(&scope).filter_map(|(key, _)| match key {
-                    Key::Resource { kind: Kind::WorkloadEndpoint, name, .. } => Identifiers::parse(name).ok(),
-                    _ => None,
-                });
-                nodes.extend(names.map(|parts| parts.node));
+                let endpoints = view.resources(Kind::WorkloadEndpoint);
+                nodes.extend(endpoints.filter_map(|(it, _)| it.text(&["spec", "node"]).map(str::to_string)));
             });
             session.wait(read).map_err(failure)?;
         }

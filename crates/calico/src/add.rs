@@ -12,7 +12,9 @@ use dataplane::{Device, Mac, Replaces, Wiring};
 use serde_json::Value as Json;
 use store::{ReadSet, Store};
 
-use crate::annotations::{Annotations, Pools, Source, check_source_prefixes, hardware_address, unused};
+use crate::annotations::{
+    Annotations, Pools, Source, check_source_prefixes, hardware_address, misspelt, unused,
+};
 use crate::ask::Ask;
 use crate::asked;
 use crate::delegate::{Delegate, DelegateResult};
@@ -113,6 +115,9 @@ async fn pod(request: &mut Request<'_, impl Store>, mtu: u32) -> Result<Made, Cn
     };
     for name in unused(pod_says, namespace_says, request.ipam_type()) {
         let line = format!("{name} changes nothing: ipam.type is {}, not calico-ipam", request.ipam_type());
+        request.log.say(Level::Error, line);
+    }
+    for line in misspelt(pod_says, namespace_says) {
         request.log.say(Level::Error, line);
     }
     holdings::refuse_others(request, "floatingIPs", &floating).await?;

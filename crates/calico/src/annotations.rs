@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use api::Cidr;
 use api::cidr::parse_addr;
 use api::fault::short;
+use api::near::nearest;
 use cni::CniError;
 use dataplane::Mac;
 use golang::json::{scanner, type_name as json_type};
@@ -225,6 +226,34 @@ pub fn check_source_prefixes(pod: Annotations<'_>) -> Result<(), String> {
     }
 }
 
+/// Annotations of the pod or its namespace that nobody knows, and that are like one that this plugin reads: a
+/// line each, for the log.
+pub fn misspelt(pod: Annotations<'_>, namespace: Annotations<'_>) -> Vec<String> {
+    let of = |from: Annotations<'_>| -> Vec<String> {
+        let all = from.metadata["annotations"].as_object().into_iter().flatten();
+        let ours = all.filter_map(|(name, _)| name.strip_prefix(PREFIX));
+        let unknown = ours.filter(|name| !READ.contains(name) && !WRITTEN.contains(name));
+        let near = unknown.filter_map(|name| Some((name, nearest(name, READ)?)));
+        near.map(|(name, near)| format!("{} is not known, and has no effect: was {near} meant?", from.title(name)))
+            .collect()
+    };
+    [of(pod), of(namespace)].concat()
+}
+
+/// The annotations that this plugin reads.
+const READ: [&str; 8] = [
+    "ipv4pools",
+    "ipv6pools",
+    "ipFamilies",
+    "ipAddrs",
+    "ipAddrsNoIpam",
+    "floatingIPs",
+    "hwAddr",
+    "allowedSourcePrefixes",
+];
+/// The annotations that this plugin writes.
+const WRITTEN: [&str; 3] = ["containerID", "podIP", "podIPs"];
+
 /// The names of those annotations about pools and families that the IPAM plugin ignores.
 pub fn unused(pod: Annotations<'_>, namespace: Annotations<'_>, ipam: &str) -> Vec<String> {
     if ipam == "calico-ipam" {
@@ -351,6 +380,19 @@ mod tests {
         );
         let error = Pools::of(Annotations::of(&pod(&long)), Annotations::of(&nothing)).unwrap_err();
         assert!(error.details.len() < 400, "{}", error.details.len());
+    }
+
+    #[test]
+    fn names_that_are_nearly_known_are_told() {
+        let of = |names: &[&str]| {
+            let object = object(&names.iter().map(|name| (*name, "x")).collect::<Vec<_>>());
+            misspelt(Annotations::of(&object), Annotations::of(&Json::Null))
+        };
+        for (name, near) in [("ipv4Pools", "ipv4pools"), ("ipv4pool", "ipv4pools"), ("ipAddr", "ipAddrs")] {
+            let told = of(&[name]);
+            assert!(told.len() == 1 && told[0].contains(&format!("was {near} meant?")), "{name}: {told:?}");
+        }
+        assert_eq!(of(&["ipAddrs", "podIP", "podIPs", "containerID", "vpp/anything", "wholly-other"]), Vec::<String>::new());
     }
 
     #[test]

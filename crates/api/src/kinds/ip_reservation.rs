@@ -3,6 +3,7 @@
 use super::definition::{Definition, Home, Role, Unreadable, custom_resource};
 use crate::checks::FieldError;
 use crate::checks::tags::{CIDR, fault, format_cidr, go_list, texts};
+use crate::cidr::Cidr;
 use crate::columns::{self, Columns, column};
 use crate::document::Document;
 use crate::schema::*;
@@ -16,6 +17,7 @@ pub(super) static DEFINITION: Definition = Definition {
     },
     client,
     crd,
+    odd,
     ..Definition::new("v3.IPReservation", "ipreservations", HOME, &SCHEMA, &COLUMNS)
 };
 
@@ -49,6 +51,17 @@ fn client(reservation: &Document) -> Vec<FieldError> {
         true => Vec::new(),
         false => vec![fault("ReservedCIDRs", &go_list(texts(cidrs)), "cidrs")],
     }
+}
+
+fn odd(reservation: &Document) -> Vec<FieldError> {
+    let texts = texts(reservation.spec("reservedCIDRs")).enumerate();
+    let odd = texts.filter_map(|(i, text)| {
+        let (network, typed) = Cidr::parse_unmasked(text).ok()?;
+        let reason = format!("reserves all of {network}");
+        let field = format!("spec.reservedCIDRs[{i}]");
+        (network.first() != typed).then(|| FieldError::of_value(field, text, reason))
+    });
+    odd.collect()
 }
 
 fn crd(reservation: &Document) -> Vec<FieldError> {

@@ -62,7 +62,8 @@ pub fn create(new: &Resource, found: Vec<FieldError>, backend: Backend) -> Resul
     (rules.on_create)(new)?;
     if let Some(version) = new.metadata().resource_version.as_deref().filter(|v| !v.is_empty()) {
         let reason = "field must not be set for a Create request";
-        return Err(FieldError::of_value("Metadata.ResourceVersion", version, reason).into());
+        let fault = FieldError::of_value("Metadata.ResourceVersion", version, reason);
+        return Err(fault.with_help("leave resourceVersion out, or use `calicoctl apply`").into());
     }
     namespace(new)
 }

@@ -221,3 +221,14 @@ fn settings_without_effect_are_told_in_the_log() {
         assert!(answer.code == Some(0) && answer.stderr.contains(told), "{answer:?}");
     }
 }
+
+/// Whatever a tenant writes, there is room for it in an event.
+#[test]
+fn long_words_of_a_tenant_stay_within_the_bounds() {
+    let machine = Machine::new(&[node("n1", json!({})), pool(&"p".repeat(200), "10.0.0.0/24", json!({}))]);
+    for pools in [json!(["z".repeat(9_000)]), json!(["é".repeat(4_000)]), json!([""])] {
+        let conf = machine.conf(json!({"ipam": {"type": "calico-ipam", "ipv4_pools": pools}}));
+        let (told, _) = event(&machine.run_with("ADD", "c1", POD, &conf));
+        assert!(told.len() <= 512, "{} bytes: {told}", told.len());
+    }
+}

@@ -355,3 +355,11 @@ fn a_report_that_does_not_say_who_uses_an_address_is_refused() {
     assert!(ran.code == 1 && ran.stderr.contains("is no report"), "{ran:?}");
     assert!(is_assigned(&world, "10.0.0.0"));
 }
+
+#[test]
+fn what_the_allocator_reads_is_looked_at_too() {
+    let world = world();
+    put(&world, &format!("{RESOURCES}ipreservations/bad"), "{");
+    let found = more(&world);
+    assert!(found.len() == 1 && found[0].0 == "unreadable" && found[0].1.contains("bad"), "{found:?}");
+}

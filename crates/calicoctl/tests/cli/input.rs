@@ -190,3 +190,41 @@ fn a_label_that_is_refused_says_why() {
     let ran = world.run("label node node-2 rack=0");
     assert_eq!(ran.stderr, "node node-2 not found\ndid you mean node-1? `calicoctl get node` shows all\n");
 }
+
+/// YAML takes `!has(rack)` for a tag, so the selector would be empty and select everybody.
+#[test]
+fn a_tag_is_warned_of() {
+    let world = world();
+    let text = format!("{}  nodeSelector: !has(rack)\n", pool("a", "10.1.0.0/16"));
+    let ran = world.run_with("validate -f -", &text);
+    let warning = "warning: standard input, document 1, line 7: spec.nodeSelector: !has(rack) without quotes has a tag in YAML, !has(rack), \
+                   which is no part of the value; write \"!has(rack)\" in quotes\n";
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, warning));
+    world.good_with("validate -f -", &text.replace("!has(rack)", "\"!has(rack)\""));
+}
+
+#[test]
+fn text_that_is_not_read_is_told() {
+    let world = world();
+    let json = |name: &str, n: u8| {
+        format!(r#"{{"apiVersion":"projectcalico.org/v3","kind":"IPPool","metadata":{{"name":"{name}"}},"spec":{{"cidr":"10.{n}.0.0/16"}}}}"#)
+    };
+    let (a, b) = (json("a", 1), json("b", 2));
+    let one = "warning: standard input, document 1: only the first of several documents in it is read; put a line --- between them\n";
+    for text in [format!("{a}{b}"), format!("{a}\n{b}\n"), format!("{a}\n...\n{b}\n")] {
+        let ran = world.run_with("validate -f -", &text);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, one), "{text}");
+    }
+    let ran = world.run_with("validate -f -", &format!("{a}\n--- {b}\n"));
+    assert!(ran.stderr.contains("document 2: what stands behind the dashes before it is not read: {"), "{ran:?}");
+    world.good_with("validate -f -", &format!("{a}\n--- # the next\n{b}\n"));
+}
+
+#[test]
+fn what_reserves_more_than_is_written_is_told() {
+    let world = world();
+    let text = "apiVersion: projectcalico.org/v3\nkind: IPReservation\nmetadata: {name: r}\nspec: {reservedCIDRs: [10.0.0.5/24, 10.0.1.0/24]}\n";
+    let ran = world.run_with("apply -f -", text);
+    assert!(ran.code == 0 && ran.stderr.contains("spec.reservedCIDRs[0] = '10.0.0.5/24' (reserves all of 10.0.0.0/24)"), "{ran:?}");
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
+}

@@ -64,3 +64,9 @@ fn borrowed_addresses_and_the_configuration_are_documents() {
     world.good("ipam configure --max-blocks-per-host=3");
     assert!(!world.good("ipam show --show-configuration").contains(note));
 }
+
+#[test]
+fn a_flag_that_does_not_count_is_told() {
+    let ran = world().run("ipam show --ip=10.1.0.7 --show-blocks");
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, "warning: --show-blocks has no effect: --ip counts\n"));
+}

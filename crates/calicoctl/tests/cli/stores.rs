@@ -237,3 +237,15 @@ fn a_locked_store_says_so_and_is_unlocked() {
     assert_eq!(world.good("datastore migrate unlock"), "Datastore unlocked.\n");
     assert!(world.good(ready).contains("true"));
 }
+
+/// Somebody may have deleted the default pool on purpose.
+#[test]
+fn init_makes_its_pool_only_where_there_is_none() {
+    let world = World::new();
+    world.good("datastore init --ipv4-cidr none");
+    world.good_with("create -f -", &pool("mine", "10.0.0.0/16"));
+    let told = world.good("datastore init");
+    assert!(told.starts_with("IPv4 pools exist: no IPPool default-ipv4-ippool was made\n"), "{told}");
+    assert!(!world.good("get ippools").contains("default"));
+    assert!(world.good("datastore init --ipv4-cidr 10.1.0.0/16").starts_with("Created IPPool default-ipv4-ippool"));
+}

@@ -10,7 +10,7 @@ use api::{HandleId, Key, Kind, Resource};
 use resources::check::{Check, Checked, Witness, load_balancers};
 use resources::contents::walk;
 use resources::{Error, Identifier};
-use store::{Depth, Scope};
+use store::{Depth, ReadSet, Scope, Store};
 
 use super::BLOCKS;
 use crate::Context;
@@ -136,6 +136,7 @@ impl Reading<'_> {
         self.take(context, &mut check, Scope::Handles, RECORDS, "handles")?;
         let affinities = Scope::Affinities { owner: None, family: None };
         self.take(context, &mut check, affinities, RECORDS, "affinities")?;
+        self.take_others(&mut check)?;
         self.take_machines(&mut check)?;
         Ok((cluster, check.end()))
     }
@@ -167,6 +168,15 @@ impl Reading<'_> {
         };
         let read = walk(self.session.store.inner(), &scope, Depth::Full, limit, self.session.within, visit);
         self.session.wait(read).map_err(failure)?;
+        Ok(())
+    }
+
+    /// Reads what the allocator reads besides, and no section is about: whether it can be read.
+    fn take_others(&self, check: &mut Check) -> Result<(), Failure> {
+        let scopes = [Kind::IPReservation, Kind::IPAMConfiguration].into_iter().map(Scope::kind);
+        let set = scopes.fold(ReadSet::new().key(Key::IpamConfig), |set, scope| set.scope(scope, Depth::Full));
+        let read = self.session.store.inner().read(&set, self.session.within);
+        check.take(&self.session.wait(read).map_err(failure)?);
         Ok(())
     }
 

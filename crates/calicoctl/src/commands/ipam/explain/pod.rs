@@ -113,7 +113,14 @@ impl Pod {
             }
         }
         let families = match self.list("ipFamilies")? {
-            Some((families, _)) => families,
+            Some((families, title)) => {
+                if let Some(odd) = families.iter().find(|family| !["IPv4", "IPv6"].contains(&family.as_str())) {
+                    return Err(Failure::Message(format!(
+                        "{title} names {odd:?}, so the pod gets no address: the families are \"IPv4\" and \"IPv6\""
+                    )));
+                }
+                families
+            }
             None => Vec::new(),
         };
         let only_v6 = !families.is_empty() && !families.iter().any(|family| family == "IPv4");
@@ -134,7 +141,8 @@ impl Pod {
         match serde_json::from_str::<Vec<String>>(text) {
             Ok(list) => Ok(Some((list, title))),
             Err(error) => Err(Failure::Message(format!(
-                "{title} is no list of texts, so the pod gets no address: {text} ({error}); write a list such as [\"pool-a\"]"
+                "{title} is no list of texts, so the pod gets no address: {text} ({error}); write a list such as {}",
+                if name == "ipFamilies" { "[\"IPv4\"]" } else { "[\"pool-a\"]" }
             ))),
         }
     }

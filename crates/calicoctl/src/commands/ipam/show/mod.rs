@@ -69,6 +69,18 @@ struct Address {
 
 pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure> {
     let session = Access::to_read(args.config.config.as_deref(), context)?.quiet_session()?;
+    let given = [
+        ("--ip", args.ip.as_deref().is_some_and(|ip| !ip.is_empty())),
+        ("--show-blocks", args.show_blocks),
+        ("--show-borrowed", args.show_borrowed),
+        ("--show-configuration", args.show_configuration),
+    ];
+    let mut given = given.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag);
+    if let Some(first) = given.next() {
+        for other in given {
+            writeln!(context.stderr, "warning: {other} has no effect: {first} counts")?;
+        }
+    }
     let shown = if let Some(ip) = args.ip.as_deref().filter(|ip| !ip.is_empty()) {
         Shown::Address(of_address(&session, address(ip)?)?)
     } else if args.show_borrowed && !args.show_blocks {

@@ -80,32 +80,38 @@ fn free(view: &View, host: &str, wanted: Use, family: Family, pools: &[&PoolUsag
         |block: &BlockCidr| pools.iter().any(|usage| usage.pool.cidr.contains(block.cidr().first()));
     let affine = view.affine_blocks(&owner, family);
     let owned = affine.iter().filter(|(block, ..)| in_pools(block)).count();
-    let may_claim = config.auto_allocate_blocks && owned < limit as usize;
-    let may_borrow = !config.strict_affinity && !wanted.is_never_borrowed();
+    // Where nodes claim no blocks, a request ends before it looks for an address to borrow.
+    let may_borrow = config.auto_allocate_blocks && !config.strict_affinity && !wanted.is_never_borrowed();
+    let more_blocks = match config.auto_allocate_blocks {
+        true => u128::from(limit).saturating_sub(owned as u128),
+        false => 0,
+    };
     let reserved = Reserved::in_view(view);
-    let more_blocks = if may_claim { u128::from(limit) - owned as u128 } else { 0 };
     let (mut own, mut others) = (0u128, 0u128);
-    // Blocks that the node may claim: how many addresses each has, and how many such blocks there are.
-    let mut claimable: Vec<(u128, u128)> = Vec::new();
+    // Blocks that the node may claim: how many addresses each has, and how many such blocks there are. Those
+    // that exist can be borrowed from, too.
+    let (mut new, mut empty) = (Vec::new(), Vec::new());
     for pool in pools {
         let in_blocks: u128 = pool.blocks.iter().map(|block| block.usage.free).sum();
         let outside = pool.usage.free.saturating_sub(in_blocks);
         let size = 1u128 << (family.bits() - pool.pool.block_size);
-        claimable.push((size.min(outside), outside.div_ceil(size)));
+        new.push((size.min(outside), outside.div_ceil(size)));
         for block in &pool.blocks {
             let is_own = block.affinity.as_deref() == Some(owner_text.as_str());
             let is_empty = block.usage.in_use == 0 && !reserved.covers(block.cidr);
             match (is_own, is_empty) {
                 (true, _) => own = own.saturating_add(block.usage.free),
-                (false, true) => claimable.push((block.usage.free, 1)),
+                (false, true) => empty.push((block.usage.free, 1)),
                 (false, false) => others = others.saturating_add(block.usage.free),
             }
         }
     }
-    let free = own.saturating_add(largest(claimable.clone(), more_blocks));
-    let all: u128 = claimable.iter().map(|(_, count)| count).sum();
-    // A node borrows only while it may own more blocks, and finds none.
-    if may_borrow && more_blocks > all { free.saturating_add(others) } else { free }
+    if may_borrow {
+        let all_empty: u128 = empty.iter().map(|(free, _)| free).sum();
+        let lent = others.saturating_add(all_empty);
+        return own.saturating_add(lent).saturating_add(largest(new, more_blocks));
+    }
+    own.saturating_add(largest([new, empty].concat(), more_blocks))
 }
 
 /// How many addresses the largest of the blocks have; of each sort so many are there.

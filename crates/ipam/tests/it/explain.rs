@@ -284,7 +284,7 @@ fn what_a_node_reaches_it_can_take() {
         let reached = nodes::reach(&view, Use::Workload, Family::V4, None);
         assert_eq!(reached.len(), 3);
         for node in reached.iter().take(1) {
-            let answer = world.run(request(&node.name, "all", 1, 0).planner()).unwrap();
+            let answer = world.run(request(&node.name, "one", 1, 0).planner()).unwrap();
             let is_given = !answer.v4.addresses.is_empty();
             assert!(node.free == 0 || is_given, "seed {seed}: {node:?}, and {answer:?}");
             assert_eq!(
@@ -292,8 +292,29 @@ fn what_a_node_reaches_it_can_take() {
                 matches!(answer.v4.error, Some(ipam::AutoAssignError::Pools(_))),
                 "seed {seed}"
             );
+            let rest = node.free.saturating_sub(1).min(5_000) as u32;
+            let answer = world.run(request(&node.name, "rest", rest, 0).planner()).unwrap();
+            assert_eq!(answer.v4.addresses.len(), rest as usize, "seed {seed}: {node:?}, {:?}", answer.v4.messages);
         }
     }
+}
+
+/// Blocks that nobody has are no use to a node that may own no more.
+#[test]
+fn a_node_reaches_no_more_blocks_than_it_may_own() {
+    let world = World::with_pool("10.0.0.0/24", 28);
+    world.node("b", &[]);
+    let free = |strict, limit| {
+        world.config(|config| (config.strict_affinity, config.max_blocks_per_host) = (strict, limit));
+        let set = ipam::explain::reads().scope(Scope::kind(api::Kind::Node), Depth::Full);
+        let view = block_on(world.store.read(&set, WITHIN)).unwrap();
+        nodes::reach(&view, Use::Workload, Family::V4, None)[0].free
+    };
+    assert_eq!([free(true, 2), free(false, 2), free(true, 0), free(true, -1)], [32, 32, 256, 256]);
+    world.add("a", "h");
+    assert_eq!([free(true, 2), free(true, 1), free(false, 1)], [31, 15, 15]);
+    world.add("b", "i");
+    assert_eq!([free(true, 1), free(false, 1)], [15, 30]);
 }
 
 #[test]

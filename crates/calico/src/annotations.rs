@@ -234,8 +234,10 @@ pub fn misspelt(pod: Annotations<'_>, namespace: Annotations<'_>) -> Vec<String>
         let ours = all.filter_map(|(name, _)| name.strip_prefix(PREFIX));
         let unknown = ours.filter(|name| !READ.contains(name) && !WRITTEN.contains(name));
         let near = unknown.filter_map(|name| Some((name, nearest(name, READ)?)));
-        near.map(|(name, near)| format!("{} is not known, and has no effect: was {near} meant?", from.title(name)))
-            .collect()
+        near.map(|(name, near)| {
+            format!("{} is not known, and has no effect: was {near} meant?", from.title(name))
+        })
+        .collect()
     };
     [of(pod), of(namespace)].concat()
 }
@@ -392,7 +394,10 @@ mod tests {
             let told = of(&[name]);
             assert!(told.len() == 1 && told[0].contains(&format!("was {near} meant?")), "{name}: {told:?}");
         }
-        assert_eq!(of(&["ipAddrs", "podIP", "podIPs", "containerID", "vpp/anything", "wholly-other"]), Vec::<String>::new());
+        assert_eq!(
+            of(&["ipAddrs", "podIP", "podIPs", "containerID", "vpp/anything", "wholly-other"]),
+            Vec::<String>::new()
+        );
     }
 
     #[test]

@@ -201,7 +201,10 @@ impl Chosen {
         }
         let named = context.globals.context.as_deref().unwrap_or_default();
         if !named.is_empty() && !matches!(choice.datastore, Datastore::Kubernetes(_)) {
-            context.warn_once(&format!("--context={named} has no effect: the store is {}", choice.datastore.place()));
+            context.warn_once(&format!(
+                "--context={named} has no effect: the store is {}",
+                choice.datastore.place()
+            ));
         }
         for warning in &self.misspelt {
             context.warn_once(warning);

@@ -170,8 +170,16 @@ fn visit_stream<E: From<ReadError>>(
     let mut split = Split::new(path, from);
     for index in 0.. {
         let (line, behind_dashes) = (split.line, std::mem::take(&mut split.behind_dashes));
-        let Some(text) = split.next() else { break };
-        visit(Document { source: source.to_owned(), index, line, text: text?, behind_dashes })?;
+        let source = source.to_owned();
+        match split.next() {
+            Some(text) => visit(Document { source, index, line, text: text?, behind_dashes })?,
+            None if behind_dashes.is_empty() => break,
+            // What stands behind the dashes of a last separator is handed over with an empty text.
+            None => {
+                visit(Document { source, index, line, text: Vec::new(), behind_dashes })?;
+                break;
+            }
+        }
     }
     Ok(())
 }

@@ -150,7 +150,7 @@ mod tests {
         let numberless = json!({"10.0.0.1": [{"ip": "10.0.0.1", "inUse": false}]});
         let error = report(numberless, Json::Null).unwrap_err();
         assert!(error.contains("10.0.0.1 has no sequenceNumber"), "{error}");
-        let nameless = json!({"x": [{"ip": "x", "sequenceNumber": 1}]});
+        let nameless = json!({"x": [{"ip": "x", "sequenceNumber": 1, "inUse": false}]});
         assert!(report(nameless, Json::Null).unwrap_err().contains("is no address"));
         assert!(report(json!({}), json!([{"ID": "a"}])).unwrap_err().contains("Revision is missing"));
         assert!(Report::read(b"{").is_err());

@@ -207,7 +207,9 @@ fn a_tag_is_warned_of() {
 fn text_that_is_not_read_is_told() {
     let world = world();
     let json = |name: &str, n: u8| {
-        format!(r#"{{"apiVersion":"projectcalico.org/v3","kind":"IPPool","metadata":{{"name":"{name}"}},"spec":{{"cidr":"10.{n}.0.0/16"}}}}"#)
+        format!(
+            r#"{{"apiVersion":"projectcalico.org/v3","kind":"IPPool","metadata":{{"name":"{name}"}},"spec":{{"cidr":"10.{n}.0.0/16"}}}}"#
+        )
     };
     let (a, b) = (json("a", 1), json("b", 2));
     let one = "warning: standard input, document 1: only the first of several documents in it is read; put a line --- between them\n";
@@ -216,7 +218,10 @@ fn text_that_is_not_read_is_told() {
         assert_eq!((ran.code, ran.stderr.as_str()), (0, one), "{text}");
     }
     let ran = world.run_with("validate -f -", &format!("{a}\n--- {b}\n"));
-    assert!(ran.stderr.contains("document 2: what stands behind the dashes before it is not read: {"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("document 2: what stands behind the dashes before it is not read: {"),
+        "{ran:?}"
+    );
     world.good_with("validate -f -", &format!("{a}\n--- # the next\n{b}\n"));
 }
 
@@ -225,6 +230,10 @@ fn what_reserves_more_than_is_written_is_told() {
     let world = world();
     let text = "apiVersion: projectcalico.org/v3\nkind: IPReservation\nmetadata: {name: r}\nspec: {reservedCIDRs: [10.0.0.5/24, 10.0.1.0/24]}\n";
     let ran = world.run_with("apply -f -", text);
-    assert!(ran.code == 0 && ran.stderr.contains("spec.reservedCIDRs[0] = '10.0.0.5/24' (reserves all of 10.0.0.0/24)"), "{ran:?}");
+    assert!(
+        ran.code == 0
+            && ran.stderr.contains("spec.reservedCIDRs[0] = '10.0.0.5/24' (reserves all of 10.0.0.0/24)"),
+        "{ran:?}"
+    );
     assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
 }

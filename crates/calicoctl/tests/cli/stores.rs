@@ -247,5 +247,9 @@ fn init_makes_its_pool_only_where_there_is_none() {
     let told = world.good("datastore init");
     assert!(told.starts_with("IPv4 pools exist: no IPPool default-ipv4-ippool was made\n"), "{told}");
     assert!(!world.good("get ippools").contains("default"));
-    assert!(world.good("datastore init --ipv4-cidr 10.1.0.0/16").starts_with("Created IPPool default-ipv4-ippool"));
+    assert!(
+        world
+            .good("datastore init --ipv4-cidr 10.1.0.0/16")
+            .starts_with("Created IPPool default-ipv4-ippool")
+    );
 }

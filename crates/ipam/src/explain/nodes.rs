@@ -21,7 +21,8 @@ pub struct NodeReach {
     pub labels: BTreeMap<String, String>,
     /// The names of the pools that serve the node.
     pub pools: Vec<String>,
-    /// How many free addresses the node can get.
+    /// How many free addresses the node can get; at most so many, where it may own few blocks and they are of
+    /// several sizes.
     pub free: u128,
 }
 

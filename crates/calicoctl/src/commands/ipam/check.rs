@@ -174,7 +174,8 @@ impl Reading<'_> {
     /// Reads what the allocator reads besides, and no section is about: whether it can be read.
     fn take_others(&self, check: &mut Check) -> Result<(), Failure> {
         let scopes = [Kind::IPReservation, Kind::IPAMConfiguration].into_iter().map(Scope::kind);
-        let set = scopes.fold(ReadSet::new().key(Key::IpamConfig), |set, scope| set.scope(scope, Depth::Full));
+        let set =
+            scopes.fold(ReadSet::new().key(Key::IpamConfig), |set, scope| set.scope(scope, Depth::Full));
         let read = self.session.store.inner().read(&set, self.session.within);
         check.take(&self.session.wait(read).map_err(failure)?);
         Ok(())

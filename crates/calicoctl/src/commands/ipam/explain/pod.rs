@@ -114,7 +114,8 @@ impl Pod {
         }
         let families = match self.list("ipFamilies")? {
             Some((families, title)) => {
-                if let Some(odd) = families.iter().find(|family| !["IPv4", "IPv6"].contains(&family.as_str())) {
+                if let Some(odd) = families.iter().find(|family| !["IPv4", "IPv6"].contains(&family.as_str()))
+                {
                     return Err(Failure::Message(format!(
                         "{title} names {odd:?}, so the pod gets no address: the families are \"IPv4\" and \"IPv6\""
                     )));

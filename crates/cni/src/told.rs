@@ -56,14 +56,18 @@ fn within_bounds(error: CniError, log: &Log<'_>) -> CniError {
     CniError { msg, ..error }.with(details)
 }
 
-/// The text, cut to that many bytes.
+/// The text, cut to that many bytes in its middle: what is wrong stands at the beginning, and what helps
+/// often at the end.
 fn short(text: &str, most: usize) -> String {
-    const DOTS: &str = "...";
+    const DOTS: &str = " ... ";
     if text.len() <= most {
         return text.to_string();
     }
-    let end = (0..=most - DOTS.len()).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    format!("{}{DOTS}", &text[..end])
+    let room = most.saturating_sub(DOTS.len());
+    let head = (0..=room / 2).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let tail =
+        (text.len() - room / 2..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    format!("{}{DOTS}{}", &text[..head], &text[tail..])
 }
 
 /// Adds a text to an error that has details already, as much of it as a pod's events have room for.

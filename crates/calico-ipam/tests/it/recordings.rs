@@ -101,11 +101,12 @@ fn wanted(case: &Json) -> String {
     }
 }
 
-/// The output without the details that say more than Calico's own line; Calico's errors of an allocation have
-/// none.
-fn without_details(stdout: &str) -> String {
+/// The output without the details that say more than Calico's own line; Calico's errors of an allocation and of
+/// a pool have none.
+pub(crate) fn without_details(stdout: &str) -> String {
+    const OURS: [&str; 3] = ["calicoctl ipam explain", "there is no IPPool", "is one of IPv"];
     match stdout.find("\n    \"details\": \"").map(|at| (at, &stdout[at + 1..])) {
-        Some((at, rest)) if rest.contains("calicoctl ipam explain") => {
+        Some((at, rest)) if OURS.iter().any(|ours| rest.contains(ours)) => {
             let after = rest.find('\n').map(|end| &rest[end..]).unwrap_or_default();
             format!("{}{after}", stdout[..at].trim_end_matches(','))
         }

@@ -81,11 +81,16 @@ fn a_pod_is_explained_by_its_node_namespace_and_annotations() {
 
     cluster.kubectl(&["label", "node", "n1", "rack=9", "--overwrite"]);
     let json = explain(&reader, "--node n1 --namespace explained");
-    assert_eq!(json["remedy"], "kubectl label node n1 rack=0 --overwrite");
+    // A label that is there tells a fact: a new pool comes before a change of it.
+    let remedy = json["remedy"].as_str().unwrap();
+    assert!(remedy.ends_with("| calicoctl create -f -") && !remedy.contains("--overwrite"), "{remedy}");
+    cluster.kubectl(&["label", "node", "n1", "rack-"]);
+    let json = explain(&reader, "--node n1 --namespace explained");
+    assert_eq!(json["remedy"], "kubectl label node n1 rack=0");
     cluster
         .user(READER)
         .run("ipam explain --node n2")
-        .says(&["there is no node \"n2\"; a node is there once its kubelet"]);
+        .says(&["there is no node \"n2\"; did you mean \"n1\"?; a node is there once its kubelet"]);
     reader.run("ipam explain --namespace explained --pod none").says(&["there is no pod \"none\""]);
     cluster.kubectl(&["delete", "namespace", "explained", "--wait=false"]);
 }

@@ -101,8 +101,8 @@ fn wanted(case: &Json) -> String {
     }
 }
 
-/// The output without the details that say more than Calico's own line; Calico's errors of an allocation and of
-/// a pool have none.
+/// The output without the details that say more than Calico's own line; Calico's errors of an allocation and
+/// of a pool have none.
 pub(crate) fn without_details(stdout: &str) -> String {
     const OURS: [&str; 3] = ["calicoctl ipam explain", "there is no IPPool", "is one of IPv"];
     match stdout.find("\n    \"details\": \"").map(|at| (at, &stdout[at + 1..])) {

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::path::Path;
+use std::time::Duration;
 
 use api::Key;
 use serde_json::Value as Json;
@@ -21,7 +22,7 @@ impl Kubernetes {
         None
     }
 
-    pub fn named(path: &Path) -> Result<Kubernetes, SetupError> {
+    pub fn named(path: &Path, _within: Duration) -> Result<Kubernetes, SetupError> {
         Err(SetupError::NotBuiltIn {
             datastore: "kubernetes",
             chosen_by: format!("the kubeconfig {}", path.display()),

@@ -31,5 +31,5 @@ mod violation;
 
 pub use history::{Answer, Event, History, Request, RequestId};
 pub use snapshot::capacity::{BlockFault, Counts, check_block};
-pub use snapshot::{Moment, Orphan, Snapshot, check, check_at_rest};
+pub use snapshot::{Moment, Names, Orphan, Snapshot, check, check_at_rest};
 pub use violation::{Disagreement, Violation};

@@ -1,11 +1,11 @@
 //! What a check keeps of a block: little, as a cluster may have hundreds of thousands of addresses.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::block::is_kept_by_windows;
 use api::{Attribute, Block, BlockCidr, Timestamp};
-use ipam::invariants::{BlockFault, check_block};
+use ipam::invariants::{BlockFault, Names, check_block};
 
 /// A block.
 #[derive(Clone, Debug)]
@@ -48,23 +48,6 @@ pub struct Owner {
     pub fields: BTreeMap<String, String>,
     /// The fields of the next owner of an address that moves with a virtual machine.
     pub alternate: BTreeMap<String, String>,
-}
-
-/// Texts that many records repeat, each kept once.
-#[derive(Debug, Default)]
-pub(super) struct Names(BTreeSet<Arc<str>>);
-
-impl Names {
-    fn intern(&mut self, text: &str) -> Arc<str> {
-        match self.0.get(text) {
-            Some(known) => known.clone(),
-            None => {
-                let new: Arc<str> = text.into();
-                self.0.insert(new.clone());
-                new
-            }
-        }
-    }
 }
 
 impl CheckedBlock {

@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use api::{BlockCidr, Cidr, Key, Kind, Record, Revision, Timestamp};
-use ipam::invariants::{BlockFault, Moment, Snapshot, Violation};
+use ipam::invariants::{BlockFault, Moment, Names, Snapshot, Violation};
 use store::{Slot, View};
 
 pub use blocks::{Allocation, CheckedBlock, Owner};
@@ -25,7 +25,6 @@ pub use more::Problem;
 pub use services::{Load, load_balancers};
 pub use users::{User, Witness};
 
-use blocks::Names;
 use users::Users;
 
 /// A pool that is not disabled, as Calico lists it.

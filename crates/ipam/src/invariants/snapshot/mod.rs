@@ -111,10 +111,11 @@ pub(super) fn is_held(block: &Block, ordinal: u32) -> bool {
 
 /// Texts that many records repeat, each kept once.
 #[derive(Debug, Default)]
-struct Names(BTreeSet<Arc<str>>);
+pub struct Names(BTreeSet<Arc<str>>);
 
 impl Names {
-    fn intern(&mut self, text: &str) -> Arc<str> {
+    /// The one copy of a text.
+    pub fn intern(&mut self, text: &str) -> Arc<str> {
         match self.0.get(text) {
             Some(known) => known.clone(),
             None => {

@@ -210,8 +210,12 @@ impl Manifest {
             let picture = line.and_then(|line| text.lines().nth(line)).map(str::to_string);
             ManifestError::Document { place: place.clone(), fault, picture }
         })?;
+        let stored = match plain.is_empty() {
+            true => Vec::new(),
+            false => resources.iter().map(Resource::to_json).collect(),
+        };
         for scalar in plain {
-            self.warnings.extend(retyped(&place, &resources, &scalar));
+            self.warnings.extend(retyped(&place, &stored, &scalar));
         }
         for resource in &resources {
             let odd = api::validate::oddities(resource).into_iter();
@@ -256,7 +260,7 @@ impl Manifest {
 
 /// The warning that YAML takes a scalar without quotes for something else, and the resource holds another
 /// text than was written.
-fn retyped(place: &Place, resources: &[Resource], scalar: &Plain) -> Option<String> {
+fn retyped(place: &Place, resources: &[Json], scalar: &Plain) -> Option<String> {
     if scalar.is_tagged {
         let (at, field, text) = (place.at_line(scalar.line), scalar.path.join("."), &scalar.text);
         let tag = text.split(' ').next().unwrap_or_default();
@@ -271,8 +275,7 @@ fn retyped(place: &Place, resources: &[Resource], scalar: &Plain) -> Option<Stri
         debug_assert_eq!(list, "items");
         (resource, path) = (resources.get(at.parse::<usize>().ok()?)?, rest);
     }
-    let json = resource.to_json();
-    let found = path.iter().try_fold(&json, |json, step| match json {
+    let found = path.iter().try_fold(resource, |json, step| match json {
         Json::Array(items) => items.get(step.parse::<usize>().ok()?),
         Json::Object(map) => map.get(step),
         _ => None,

@@ -51,6 +51,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// Whether the store is a Kubernetes API server.
+    pub fn is_on_kubernetes(&self) -> bool {
+        self.datastore.backend() == api::Backend::Kubernetes
+    }
+
     /// A client of the store.
     pub fn client(&self) -> Client<'_, Noting<AnyStore>, Clock> {
         Client::new(&self.store, &self.effects, self.backend, self.within).with_titles(&self.titles)
@@ -167,8 +172,9 @@ impl Chosen {
         purpose: Purpose,
         options: ConnectOptions,
     ) -> Result<Session, SetupError> {
-        let runtime = Rc::new(setup::runtime(&self.choice(context.environment)?.datastore)?);
-        self.open_on(&runtime, context, purpose, options)
+        let choice = self.choice(context.environment)?;
+        let runtime = Rc::new(setup::runtime(&choice.datastore)?);
+        self.open_choice(choice, &runtime, context, purpose, options)
     }
 
     /// Opens the store; `runtime` runs the calls to it. Stores that are used together need one runtime for
@@ -184,6 +190,17 @@ impl Chosen {
         options: ConnectOptions,
     ) -> Result<Session, SetupError> {
         let choice = self.choice(context.environment)?;
+        self.open_choice(choice, runtime, context, purpose, options)
+    }
+
+    fn open_choice(
+        &self,
+        choice: Choice,
+        runtime: &Rc<Runtime>,
+        context: &mut Context<'_>,
+        purpose: Purpose,
+        options: ConnectOptions,
+    ) -> Result<Session, SetupError> {
         // Where a file names the embedded store's file, it was chosen on purpose.
         let chosen_by = choice.datastore.chosen_by();
         let file = context.environment.get("RACKPOOL_DB").unwrap_or_default();

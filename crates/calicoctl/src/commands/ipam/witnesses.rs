@@ -96,7 +96,7 @@ impl Living {
             session.wait(read).map_err(failure)?;
         }
         let unread = check.unread_users().map(str::to_string).collect();
-        let nodes = (!is_on_kubernetes(session)).then_some(nodes);
+        let nodes = (!session.is_on_kubernetes()).then_some(nodes);
         Ok(Living { check, unread, nodes })
     }
 
@@ -111,7 +111,7 @@ impl Living {
 /// its status says so.
 fn is_of_a_pod(session: &Session, ip: &ReleaseIp, owner: Option<&Attribute>) -> Result<bool, Failure> {
     let text = |name: &str| owner?.owner.get(name).filter(|text| !text.is_empty());
-    let (Some(namespace), Some(pod), true) = (text("namespace"), text("pod"), is_on_kubernetes(session))
+    let (Some(namespace), Some(pod), true) = (text("namespace"), text("pod"), session.is_on_kubernetes())
     else {
         return Ok(false);
     };
@@ -128,8 +128,4 @@ fn named(texts: &[String]) -> String {
 
 fn failure(error: impl ToString) -> Failure {
     Failure::in_calico_words(error.to_string())
-}
-
-fn is_on_kubernetes(session: &Session) -> bool {
-    session.datastore.backend() == api::Backend::Kubernetes
 }

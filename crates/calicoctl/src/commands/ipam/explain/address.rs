@@ -110,7 +110,7 @@ fn holder(session: &Session, addr: IpAddr, attribute: Arc<Attribute>) -> Result<
             Err(None) => of_endpoints(session, addr)?,
         },
         (_, _, Some(node)) if text("type").is_some() => of_node(session, node)?,
-        _ => match pod::is_on_kubernetes(session) {
+        _ => match session.is_on_kubernetes() {
             true => (None, "its holder names no pod".to_string()),
             false => of_endpoints(session, addr)?,
         },
@@ -176,7 +176,7 @@ fn of_node(session: &Session, node: &str) -> Result<(Option<bool>, String), Fail
 /// The command that frees the address. A pod that exists must go first.
 fn freeing(session: &Session, addr: IpAddr, holder: &Holder) -> String {
     let text = |name: &str| holder.attribute.owner.get(name);
-    match (pod::is_on_kubernetes(session), holder.exists, text("namespace"), text("pod")) {
+    match (session.is_on_kubernetes(), holder.exists, text("namespace"), text("pod")) {
         (true, Some(true), Some(namespace), Some(name)) => {
             format!("kubectl delete pod {name} --namespace {namespace}")
         }

@@ -118,7 +118,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     let node = serde_json::json!({"kind": "Node", "apiVersion": api::resource::API_VERSION, "metadata": {"name": question.request.host}});
     let can_be =
         api::Resource::from_json(Kind::Node, node).is_ok_and(|node| api::validate::resource(&node).is_ok());
-    if missing.as_ref().is_some_and(|text| text.contains("did you mean") || !can_be) {
+    if missing.as_ref().is_some_and(|missing| missing.is_misspelt || !can_be) {
         explanation.remedy = None;
     }
     explanation.remedy = explanation.remedy.map(|remedy| on_the_same_store(&remedy, args, context));
@@ -128,7 +128,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     };
     context.stdout.write_all(text.as_bytes())?;
     match missing {
-        Some(text) => Err(Failure::Message(text)),
+        Some(missing) => Err(Failure::Message(missing.text)),
         None => Ok(()),
     }
 }
@@ -223,7 +223,7 @@ fn question(
         Family::V4 => (request.v4, request.v4_pools) = (1, named),
         Family::V6 => (request.v6, request.v6_pools) = (1, named),
     }
-    let is_on_kubernetes = pod::is_on_kubernetes(session);
+    let is_on_kubernetes = session.is_on_kubernetes();
     Ok(Question { request, namespace, annotation, is_on_kubernetes })
 }
 
@@ -264,12 +264,20 @@ fn pool_network(view: &View, name: &str) -> Option<Cidr> {
     pool.text(&["spec", "cidr"])?.parse().ok()
 }
 
-/// What to say about a node that does not exist.
+/// A node that does not exist.
+struct MissingNode {
+    /// What to say about it.
+    text: String,
+    /// Whether another node's name is nearly the same.
+    is_misspelt: bool,
+}
+
+/// The node of the question, if it does not exist.
 fn missing_node(
     question: &Question,
     explanation: &Explanation,
     session: &Session,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<MissingNode>, Failure> {
     if explanation.node_labels.is_some() || question.request.intended_use == Use::LoadBalancer {
         return Ok(None);
     }
@@ -284,7 +292,8 @@ fn missing_node(
     let near = did_you_mean(host, names);
     let make =
         if question.is_on_kubernetes { "; a node is there once its kubelet has registered it" } else { "" };
-    Ok(Some(format!("there is no node {host:?}{near}{make}")))
+    let text = format!("there is no node {host:?}{near}{make}");
+    Ok(Some(MissingNode { text, is_misspelt: !near.is_empty() }))
 }
 
 /// The command with the flags that name the store for this one.

@@ -28,11 +28,6 @@ pub(super) struct Annotated {
     pub(super) pools: Option<(Vec<String>, String)>,
 }
 
-/// Whether the store is a Kubernetes API server.
-pub(super) fn is_on_kubernetes(session: &Session) -> bool {
-    session.datastore.backend() == api::Backend::Kubernetes
-}
-
 /// The labels of a namespace; `None` where nobody knows them.
 #[cfg(feature = "kubernetes")]
 pub(super) fn namespace_labels(

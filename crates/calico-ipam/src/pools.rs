@@ -1,8 +1,8 @@
 //! The pools that a configuration names, by CIDR or by name.
 
-use api::fault::short;
 use std::sync::Arc;
 
+use api::fault::short;
 use api::{Cidr, Family, Kind, Pool};
 use store::View;
 

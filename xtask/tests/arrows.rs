@@ -15,6 +15,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("routes", &["api"]),
     ("setup", &["golang", "api", "outside", "store"]),
     ("dataplane", &[]),
+    ("host", &["api", "outside", "routes"]),
+    ("filter", &["api", "outside", "routes"]),
+    (
+        "rackpoold",
+        &["golang", "api", "filter", "host", "outside", "store", "ipam", "resources", "routes", "setup"],
+    ),
     ("calicoctl", &["golang", "selector", "api", "outside", "store", "ipam", "resources", "routes", "setup"]),
     ("cni", &["golang", "api", "outside", "store", "setup"]),
     ("calico-ipam", &["golang", "api", "cni", "outside", "store", "ipam", "setup"]),

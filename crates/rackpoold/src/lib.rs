@@ -1,0 +1,2 @@
+//! rackpool's daemon. `rackpoold node` is the agent of a node: it makes the node known, and makes pods reach
+//! each other and the outside.

@@ -1,0 +1,3 @@
+//! The program `rackpoold`.
+
+fn main() {}

@@ -12,12 +12,12 @@ use crate::error::{SetupError, naming};
 pub struct Choice {
     /// The chosen store.
     pub datastore: Datastore,
-    /// `None` where a setting names the store, or where only one store is there.
+    /// `None` where a setting names a store that is there, or where only one store is there.
     pub doubt: Option<Doubt>,
 }
 
-/// Why it is uncertain which store is meant. In both cases nothing names a store, and the embedded store was
-/// chosen.
+/// Why it is uncertain which store is meant. The embedded store was chosen in each case; in the first two
+/// nothing names a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Doubt {
     /// There is no store yet: the embedded store would be in this file.
@@ -28,6 +28,16 @@ pub enum Doubt {
         file: PathBuf,
         /// The user's own kubeconfig.
         kubeconfig: PathBuf,
+    },
+    /// A setting names the file of the embedded store, which is not there, and beside it is a file whose name
+    /// is nearly the same.
+    Misspelt {
+        /// The file.
+        file: PathBuf,
+        /// The setting that names it.
+        by: String,
+        /// The file that is there.
+        meant: PathBuf,
     },
 }
 
@@ -51,6 +61,13 @@ impl Choice {
     pub fn permit(&self, purpose: Purpose) -> Result<Option<String>, SetupError> {
         match (&self.doubt, purpose) {
             (None, _) | (Some(Doubt::NoStoreYet(_)), Purpose::Begin) => Ok(None),
+            (Some(Doubt::Misspelt { file, by, meant }), Purpose::Read) => Ok(Some(format!(
+                "no store is in {} (named by {by}), so nothing is found; was {} meant?",
+                file.display(),
+                meant.display()
+            ))),
+            // Whoever writes makes the store.
+            (Some(Doubt::Misspelt { .. }), _) => Ok(None),
             (Some(Doubt::NoStoreYet(file)), _) => Err(SetupError::NoStoreYet(file.clone())),
             (Some(Doubt::TwoStores { file, kubeconfig }), Purpose::Read) => Ok(Some(format!(
                 "two stores are here, and nothing says which is meant: this is the embedded store {}. The other is Kubernetes, by the kubeconfig {}; {}",
@@ -75,6 +92,8 @@ mod tests {
         let (file, kubeconfig) = (PathBuf::from("/s.db"), PathBuf::from("/h/.kube/config"));
         let none = Some(Doubt::NoStoreYet(file.clone()));
         let two = Some(Doubt::TwoStores { file: file.clone(), kubeconfig: kubeconfig.clone() });
+        let (by, meant) = ("RACKPOOL_DB".to_string(), PathBuf::from("/store.db"));
+        let new = Some(Doubt::Misspelt { file: file.clone(), by, meant });
         let not_yet = || Err(SetupError::NoStoreYet(file.clone()));
         let which = || Err(SetupError::TwoStores { file: file.clone(), kubeconfig: kubeconfig.clone() });
         let rows = [
@@ -87,6 +106,9 @@ mod tests {
             (two.clone(), Read, Ok(true)),
             (two.clone(), Write, which()),
             (two, Begin, which()),
+            (new.clone(), Read, Ok(true)),
+            (new.clone(), Write, Ok(false)),
+            (new, Begin, Ok(false)),
         ];
         for (doubt, purpose, wanted) in rows {
             let datastore = Datastore::Embedded { path: file.clone(), chosen_by: String::new() };

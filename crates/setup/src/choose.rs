@@ -1,6 +1,6 @@
 //! Chooses the store, and where it is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use golang::strconv::parse_bool;
 
@@ -46,9 +46,21 @@ fn choose<'c>(
     circumstances: impl Fn() -> Circumstances<'c>,
 ) -> Result<Choice, SetupError> {
     match named(settings, environment, &circumstances)? {
-        Some(datastore) => Ok(Choice { datastore, doubt: None }),
+        Some(datastore) => {
+            let doubt = match &datastore {
+                Datastore::Embedded { path, chosen_by } => misspelt(path, chosen_by, &circumstances()),
+                _ => None,
+            };
+            Ok(Choice { datastore, doubt })
+        }
         None => what_is_there(settings, environment, &circumstances()),
     }
+}
+
+/// Whether the name of a store's file may be misspelt.
+fn misspelt(file: &Path, by: &str, circumstances: &Circumstances<'_>) -> Option<Doubt> {
+    let meant = (!circumstances.holds_store(file)).then(|| circumstances.meant(file))??;
+    Some(Doubt::Misspelt { file: file.to_path_buf(), by: by.to_string(), meant })
 }
 
 /// The store that the settings name.
@@ -199,14 +211,12 @@ pub(crate) fn kubernetes(
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use serde_json::json;
 
     use super::*;
 
     fn user() -> Circumstances<'static> {
-        Circumstances { root: false, is_there: &|_| false }
+        Circumstances { root: false, is_there: &|_| false, names_in: &|_| Vec::new() }
     }
 
     fn datastore_of(variables: &[(&str, &str)], cni: serde_json::Value) -> Result<Datastore, SetupError> {
@@ -273,8 +283,12 @@ mod tests {
             let at = |variables: &[(&str, &str)]| {
                 let environment = variables.iter().copied().chain([("HOME", "/h")]).collect();
                 let settings = Settings::from_environment(&environment).unwrap();
-                choose(&settings, &environment, || Circumstances { root: false, is_there: &is_there })
-                    .unwrap()
+                choose(&settings, &environment, || Circumstances {
+                    root: false,
+                    is_there: &is_there,
+                    names_in: &|_| Vec::new(),
+                })
+                .unwrap()
             };
             let choice = at(&[]);
             assert_eq!((choice.datastore.type_name(), choice.doubt), (datastore, doubt), "{there:?}");
@@ -284,9 +298,29 @@ mod tests {
         }
         let is_there = |path: &Path| path == Path::new(config);
         let environment = [("HOME", "/h")].into_iter().collect();
-        let circumstances = || Circumstances { root: true, is_there: &is_there };
+        let circumstances = || Circumstances { root: true, is_there: &is_there, names_in: &|_| Vec::new() };
         let choice = choose(&Settings::default(), &environment, circumstances).unwrap();
         assert_eq!(choice.datastore.place(), "Kubernetes, by the kubeconfig /h/.kube/config");
+    }
+
+    #[test]
+    fn a_misspelt_name_of_a_file_is_noticed() {
+        let names_in = |folder: &Path| match folder.to_str() {
+            Some("/d") => vec!["rackpool.db".to_string(), "rackpool.db-wal".to_string()],
+            _ => Vec::new(),
+        };
+        let is_there = |path: &Path| path == Path::new("/d/rackpool.db");
+        let doubt = |file: &str| {
+            let environment = [("RACKPOOL_DB", file)].into_iter().collect();
+            let settings = Settings::from_environment(&environment).unwrap();
+            let circumstances = || Circumstances { root: false, is_there: &is_there, names_in: &names_in };
+            choose(&settings, &environment, circumstances).unwrap().doubt
+        };
+        let Some(Doubt::Misspelt { meant, .. }) = doubt("/d/rackpol.db") else { panic!("it is not noticed") };
+        assert_eq!(meant, Path::new("/d/rackpool.db"));
+        for file in ["/d/rackpool.db", "/d/other.db", "/e/rackpol.db"] {
+            assert_eq!(doubt(file), None, "{file}");
+        }
     }
 
     #[test]

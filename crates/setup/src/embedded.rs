@@ -14,6 +14,8 @@ pub(crate) struct Circumstances<'c> {
     pub(crate) root: bool,
     /// Whether a file is there, or cannot be seen and so may be there.
     pub(crate) is_there: &'c dyn Fn(&Path) -> bool,
+    /// The names of what is in a folder; none where it cannot be seen.
+    pub(crate) names_in: &'c dyn Fn(&Path) -> Vec<String>,
 }
 
 impl Circumstances<'static> {
@@ -22,7 +24,11 @@ impl Circumstances<'static> {
         // A store that cannot be seen is not passed over for another: opening it gives the error that names
         // it.
         let is_there = &|path: &Path| !matches!(path.try_exists(), Ok(false));
-        Circumstances { root: rustix::process::geteuid().is_root(), is_there }
+        let names_in = &|folder: &Path| -> Vec<String> {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+        };
+        Circumstances { root: rustix::process::geteuid().is_root(), is_there, names_in }
     }
 }
 
@@ -33,6 +39,17 @@ impl Circumstances<'_> {
         let mut wal = file.as_os_str().to_owned();
         wal.push("-wal");
         (self.is_there)(file) || (self.is_there)(Path::new(&wal))
+    }
+
+    /// A file beside this one whose name is nearly the same: perhaps the store that was meant.
+    pub(crate) fn meant(&self, file: &Path) -> Option<PathBuf> {
+        let (folder, name) = (file.parent()?, file.file_name()?.to_str()?);
+        let others = (self.names_in)(folder);
+        let stores = others
+            .iter()
+            .map(String::as_str)
+            .filter(|name| !name.ends_with("-wal") && !name.ends_with("-shm"));
+        api::near::nearest(name, stores).map(|name| folder.join(name))
     }
 }
 
@@ -81,7 +98,7 @@ mod tests {
         ];
         for (root, machine_store, variables, wanted) in rows {
             let is_there = |path: &Path| *machine_store && path == Path::new(MACHINE_STORE);
-            let circumstances = Circumstances { root: *root, is_there: &is_there };
+            let circumstances = Circumstances { root: *root, is_there: &is_there, names_in: &|_| Vec::new() };
             let found = default_path(&variables.iter().copied().collect(), &circumstances);
             assert_eq!(found.ok().map(|(path, _)| path), wanted.map(PathBuf::from), "{variables:?}");
         }

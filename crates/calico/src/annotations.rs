@@ -466,4 +466,29 @@ mod tests {
             assert!(parse_mac(wrong).is_err(), "{wrong}");
         }
     }
+
+    /// Every annotation that is read refuses every value that it cannot use; a pool's name is looked up
+    /// later.
+    #[test]
+    fn no_annotation_takes_what_it_cannot_use() {
+        let refuses = |name: &str, value: &str| {
+            let (object, nothing) = (object(&[(name, value)]), Json::Null);
+            let pod = Annotations::of(&object);
+            [
+                Pools::of(pod, Annotations::of(&nothing)).is_err(),
+                Source::of(pod, "calico-ipam", true).is_err(),
+                crate::floating::floating(pod, true).is_err(),
+                check_source_prefixes(pod).is_err(),
+                hardware_address(pod).is_err(),
+            ]
+            .contains(&true)
+        };
+        for name in READ {
+            for value in ["?! x", "true", "1", "{}", "[1]", r#"[["a"]]"#, r#"{"a": "b"}"#, "[", "null x"] {
+                assert!(refuses(name, value), "{name}: {value}");
+            }
+            let is_of_pools = name.ends_with("pools");
+            assert!(is_of_pools || refuses(name, r#"["?! x"]"#), "{name}");
+        }
+    }
 }

@@ -64,10 +64,16 @@ impl Conf {
                 );
             }
         }
-        for field in ["log_file_max_size", "log_file_max_age", "log_file_max_count", "burst"] {
+        for field in ["log_file_max_size", "log_file_max_age", "log_file_max_count", "burst", "num_queues"] {
             if self.number(&[field]) < 0 {
                 wrong(field, self.number(&[field]).to_string(), "a number below 0 counts as not set");
             }
+        }
+        for field in ["mode", "vxlan_mac_prefix"].into_iter().filter(|field| self.text(&[field]).is_some()) {
+            wrong(field, "set".to_string(), "it counts on Windows only, and has no effect here");
+        }
+        if self.number(&["vxlan_vni"]) != 0 {
+            wrong("vxlan_vni", "set".to_string(), "it counts on Windows only, and has no effect here");
         }
         if let Some(group) = self.text(&["calico_api_group"]) {
             let is_known =
@@ -110,6 +116,9 @@ mod tests {
             (r#"{"name":"n","ipam":{"type":"calico-ipam","ipv4_pool":[]}}"#, "ipam.ipv4_pool is not known"),
             (r#"{"name":"n","log_level":"loud"}"#, "log_level is \"loud\""),
             (r#"{"name":"n","burst":-1}"#, "burst is -1"),
+            (r#"{"name":"n","num_queues":-1}"#, "num_queues is -1"),
+            (r#"{"name":"n","mode":"vxlan"}"#, "mode is set: it counts on Windows only"),
+            (r#"{"name":"n","vxlan_vni":4096}"#, "vxlan_vni is set"),
             (r#"{"name":"n","calico_api_group":"x"}"#, "it counts as crd.projectcalico.org/v1"),
             (
                 r#"{"name":"n","datastore_type":"embedded","etcd_endpoints":"http://u:p@h:1"}"#,

@@ -256,4 +256,36 @@ mod tests {
             assert_eq!(conform(&document, &NET_CONF), Err(format!("json: cannot unmarshal {wanted}")));
         }
     }
+
+    /// Values of another type, for every field of every struct.
+    #[test]
+    fn no_field_takes_a_value_of_another_type() {
+        fn put(path: &[&str], value: &Json) -> Json {
+            path.iter().rev().fold(value.clone(), |inner, step| json!({ *step: inner }))
+        }
+        fn look(of: &Struct, before: &[&'static str], tried: &mut usize) {
+            for (name, kind) in of.fields {
+                let path: Vec<&str> = before.iter().copied().chain([*name]).collect();
+                let odd = match kind {
+                    Text => vec![json!(1), json!(true), json!([]), json!({})],
+                    Bool => vec![json!("TRUE"), json!("true"), json!(1)],
+                    Int => vec![json!("1"), json!(1.5), json!(true), json!(1e300)],
+                    Texts => vec![json!("a"), json!([1]), json!({}), json!(true)],
+                    Type::Struct(_) => vec![json!("a"), json!([]), json!(1)],
+                    Any => vec![],
+                };
+                for value in &odd {
+                    let answer = conform(&put(&path, value), &NET_CONF);
+                    assert!(answer.is_err(), "{} = {value}", path.join("."));
+                    *tried += 1;
+                }
+                if let Type::Struct(inner) = kind {
+                    look(inner, &path, tried);
+                }
+            }
+        }
+        let mut tried = 0;
+        look(&NET_CONF, &[], &mut tried);
+        assert!(tried > 150, "{tried}");
+    }
 }

@@ -175,11 +175,17 @@ async fn without_a_quorum_calls_fail_in_time_and_go_on_with_one() {
     let error = found.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)) && took < late, "{took:?} {error:?}");
     says(&error, &[&cluster.members[0].endpoint()]);
-    // After the election timeout, the remaining member knows that it has no leader.
-    let (found, took) = timed(read(&store, &handle("a"), within)).await;
-    let error = found.unwrap_err();
-    assert!(matches!(error, StoreError::Unavailable(_)) && took < late, "{took:?} {error:?}");
-    says(&error, &["no leader", "start them", &cluster.members[1].endpoint()]);
+    // After the election timeout, the remaining member knows that it has no leader. A busy machine takes
+    // longer to notice.
+    for calls_left in (0..8).rev() {
+        let (found, took) = timed(read(&store, &handle("a"), within)).await;
+        let error = found.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)) && took < late, "{took:?} {error:?}");
+        if calls_left == 0 || error.to_string().contains("no leader") {
+            says(&error, &["no leader", "start them", &cluster.members[1].endpoint()]);
+            break;
+        }
+    }
     let key = handle("a");
     let write = put(&store, &key, Expect::Revision(revision), counted(2), within);
     let (outcome, took) = timed(write).await;

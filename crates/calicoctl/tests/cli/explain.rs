@@ -418,6 +418,36 @@ fn an_address_says_who_has_it_and_what_frees_it() {
     assert!(cluster.world.good("ipam explain --ip 172.16.0.1").contains("is in no pool"));
 }
 
+/// The pool's change lets a request that names the address have it.
+#[test]
+fn an_address_of_a_closed_pool_says_what_opens_it() {
+    for (n, spec) in [
+        json!({"cidr": "10.0.0.0/24", "disabled": true}),
+        json!({"cidr": "10.0.0.0/24", "allowedUses": ["Tunnel"]}),
+        json!({"cidr": "10.0.0.0/24", "allowedUses": ["Tunnel"], "disabled": true}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let cluster = Cluster::new("n1");
+        cluster.node("n1", json!({}));
+        cluster.pool("pool", spec);
+        let look = || -> Json {
+            let text = cluster.world.good("ipam explain --ip 10.0.0.5 --node n1 -o json");
+            serde_json::from_str(&text).unwrap()
+        };
+        let before = look();
+        assert_eq!((&before["next"], &before["state"]), (&Json::Null, &json!("free")), "{n}");
+        let text = cluster.world.good("ipam explain --ip 10.0.0.5 --node n1");
+        assert!(
+            text.contains("the pool: it") && text.contains("remedy: calicoctl patch ippool pool"),
+            "{text}"
+        );
+        cluster.shell(before["remedy"].as_str().unwrap());
+        assert_eq!(look()["next"]["address"], "10.0.0.5", "{n}");
+    }
+}
+
 #[test]
 fn a_service_has_no_node() {
     let cluster = Cluster::new("n1");

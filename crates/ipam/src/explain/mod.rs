@@ -28,6 +28,7 @@ mod trial;
 
 pub use judged::{Decider, JudgedPool};
 pub use standing::Standing;
+pub use step::PoolChange;
 
 use trial::{Outcome, Trial};
 

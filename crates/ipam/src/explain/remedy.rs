@@ -7,7 +7,7 @@ use selector::LabelChanges;
 use serde_json::{Map, Value as Json, json};
 use store::View;
 
-use super::step::Step;
+use super::step::{PoolChange, Step};
 use super::trial::{Outcome, Trial};
 use crate::config;
 use crate::plan::auto_assign::AutoAssignError;
@@ -79,18 +79,13 @@ fn steps(trial: &Trial, outcome: &Outcome) -> Vec<Step> {
 /// For a request that names a pool which is not there or not enabled.
 fn for_named(trial: &Trial, named: &Cidr) -> Vec<Step> {
     match pools::all(&trial.view).find(|pool| pool.cidr == *named) {
-        Some(pool) => enable(pool).into_iter().collect(),
+        Some(pool) => PoolChange::enabling(pool).map(Step::PatchPool).into_iter().collect(),
         None if is_free(&trial.view, named) => {
             let spec = Map::from_iter([("cidr".to_string(), named.to_string().into())]);
             vec![Step::CreatePool { name: fresh_name(&trial.view, "pool"), spec }]
         }
         None => Vec::new(),
     }
-}
-
-fn enable(pool: &Pool) -> Option<Step> {
-    let value = Json::Bool(false);
-    pool.disabled.then(|| Step::PatchPool { name: pool.name.clone(), field: "disabled", value })
 }
 
 /// For a request that has no pool: what brings it each of the pools, and at last a new one.
@@ -118,7 +113,7 @@ fn for_pools(trial: &Trial, outcome: &Outcome) -> Vec<Step> {
 
 /// What would bring a pool to the request, with how much it changes.
 fn for_pool(trial: &Trial, pool: &Pool, verdict: &PoolVerdict) -> Option<(usize, Step)> {
-    let patch = |field, value| Step::PatchPool { name: pool.name.clone(), field, value };
+    let patch = |field, value| Step::PatchPool(PoolChange::new(pool, field, value));
     let everybody = || Json::from("all()");
     Some(match verdict {
         PoolVerdict::OtherNodes(_) => {
@@ -128,7 +123,7 @@ fn for_pool(trial: &Trial, pool: &Pool, verdict: &PoolVerdict) -> Option<(usize,
         }
         PoolVerdict::Disabled => {
             let selects = pools::selects_node(pool, &trial.node_labels()) == Some(true);
-            (if selects { 15 } else { 55 }, enable(pool)?)
+            (if selects { 15 } else { 55 }, Step::PatchPool(PoolChange::enabling(pool)?))
         }
         PoolVerdict::OtherNamespaces(_) if trial.question.is_on_kubernetes => {
             trial.question.namespace.as_ref()?;
@@ -139,13 +134,7 @@ fn for_pool(trial: &Trial, pool: &Pool, verdict: &PoolVerdict) -> Option<(usize,
         }
         PoolVerdict::OtherNamespaces(_) => (40, patch("namespaceSelector", everybody())),
         PoolVerdict::Manual => (30, patch("assignmentMode", "Automatic".into())),
-        PoolVerdict::OtherUses(wanted) => {
-            let is_of_services = pool.allows(Use::LoadBalancer) || *wanted == Use::LoadBalancer;
-            let uses: Vec<&str> =
-                pool.allowed_uses.iter().map(String::as_str).chain([wanted.name()]).collect();
-            let is_refused = is_of_services || *wanted == Use::Tunnel && has_namespace_selector(pool);
-            (30, (!is_refused).then(|| patch("allowedUses", json!(uses)))?)
-        }
+        PoolVerdict::OtherUses(wanted) => (30, Step::PatchPool(PoolChange::allowing(pool, *wanted)?)),
         PoolVerdict::OddSelector(_) => match &pool.node_selector {
             Err(_) => (50, patch("nodeSelector", everybody())),
             Ok(_) => (50, patch("namespaceSelector", everybody())),
@@ -164,10 +153,6 @@ fn rank(changes: &LabelChanges, labels: Option<&BTreeMap<String, String>>, each:
     let is_there = |label: &str| labels.is_some_and(|labels| labels.contains_key(label));
     let overwritten = changes.keys().filter(|label| is_there(label)).count();
     each * changes.len() + OVERWRITTEN * overwritten
-}
-
-fn has_namespace_selector(pool: &Pool) -> bool {
-    !pool.namespace_selector.as_ref().is_ok_and(selector::Selector::is_all)
 }
 
 /// Whether all of these can be labels of an object: a selector may name others.

@@ -1,6 +1,6 @@
 //! A single change that may help a request: as a command, and as something that a trial can suppose.
 
-use api::{IpamConfig, Key, Kind, Metadata, Persistence, Resource, Value};
+use api::{IpamConfig, Key, Kind, Metadata, Persistence, Pool, Resource, Use, Value};
 use selector::LabelChanges;
 use serde_json::{Map, Value as Json, json};
 
@@ -19,14 +19,59 @@ pub(super) enum Step {
     LabelNamespace(LabelChanges),
     /// Create a pool with this specification.
     CreatePool { name: String, spec: Map<String, Json> },
-    /// Set a field of a pool's specification.
-    PatchPool { name: String, field: &'static str, value: Json },
+    /// Change a pool.
+    PatchPool(PoolChange),
     /// Let nodes borrow addresses.
     Borrow,
     /// Let a node own so many blocks.
     BlockLimit(i64),
     /// Let nodes claim blocks.
     AutoAllocate(IpamConfig),
+}
+
+/// A change of a field of a pool's specification.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolChange {
+    pool: String,
+    field: &'static str,
+    value: Json,
+}
+
+impl PoolChange {
+    pub(super) fn new(pool: &Pool, field: &'static str, value: Json) -> PoolChange {
+        PoolChange { pool: pool.name.clone(), field, value }
+    }
+
+    /// Enables the pool; `None` where it is not disabled.
+    pub fn enabling(pool: &Pool) -> Option<PoolChange> {
+        pool.disabled.then(|| PoolChange::new(pool, "disabled", Json::Bool(false)))
+    }
+
+    /// Lets the pool give addresses for a use; `None` where it does, or where the store refuses that change.
+    pub fn allowing(pool: &Pool, wanted: Use) -> Option<PoolChange> {
+        let is_of_services = pool.allows(Use::LoadBalancer) || wanted == Use::LoadBalancer;
+        let has_namespaces = !pool.namespace_selector.as_ref().is_ok_and(selector::Selector::is_all);
+        if pool.allows(wanted) || is_of_services || wanted == Use::Tunnel && has_namespaces {
+            return None;
+        }
+        let uses: Vec<&str> = pool.allowed_uses.iter().map(String::as_str).chain([wanted.name()]).collect();
+        Some(PoolChange::new(pool, "allowedUses", json!(uses)))
+    }
+
+    /// The command that makes the change.
+    pub fn command(&self) -> String {
+        let patch = json!({"spec": {self.field: self.value}}).to_string();
+        format!("calicoctl patch ippool {} --patch {}", word(&self.pool), word(&patch))
+    }
+
+    /// The pool after the change.
+    pub fn applied_to(&self, pool: &Resource) -> Resource {
+        pool.with(|_, body| {
+            if let Some(Json::Object(spec)) = body.get_mut("spec") {
+                spec.insert(self.field.into(), self.value.clone());
+            }
+        })
+    }
 }
 
 impl Step {
@@ -51,10 +96,7 @@ impl Step {
             Step::CreatePool { name, spec } => {
                 with_resource("create", &manifest(Kind::IPPool, name, spec.clone()))
             }
-            Step::PatchPool { name, field, value } => {
-                let patch = json!({"spec": {*field: value}}).to_string();
-                format!("calicoctl patch ippool {} --patch {}", word(name), word(&patch))
-            }
+            Step::PatchPool(change) => change.command(),
             Step::Borrow => {
                 // A limit on blocks is refused without strict affinity.
                 let limited = config::of(&trial.view).max_blocks_per_host > 0;
@@ -106,15 +148,10 @@ impl Step {
                 let pool = Resource::new(Kind::IPPool, metadata, body);
                 trial.suppose(Key::global(Kind::IPPool, name.as_str()), Value::Resource(pool));
             }
-            Step::PatchPool { name, field, value } => {
-                let key = Key::global(Kind::IPPool, name.as_str());
+            Step::PatchPool(change) => {
+                let key = Key::global(Kind::IPPool, change.pool.as_str());
                 let Some(Some((pool, _))) = trial.view.resource(&key) else { return };
-                let changed = pool.with(|_, body| {
-                    if let Some(Json::Object(spec)) = body.get_mut("spec") {
-                        spec.insert((*field).into(), value.clone());
-                    }
-                });
-                trial.suppose(key, Value::Resource(changed));
+                trial.suppose(key, Value::Resource(change.applied_to(pool)));
             }
             Step::Borrow => configure(trial, |config| {
                 config.strict_affinity = false;

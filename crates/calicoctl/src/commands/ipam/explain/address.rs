@@ -4,15 +4,15 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api::{Attribute, BlockCidr, Cidr, HandleId, Key, Kind, Pool, Use};
-use ipam::explain::Standing;
+use api::{Attribute, BlockCidr, Cidr, HandleId, Key, Kind, Pool, Use, Value};
+use ipam::explain::{PoolChange, Standing};
 use ipam::usage::{self, Allocation};
 use ipam::{AssignIp, RunError};
 use serde_json::{Value as Json, json};
-use store::{Depth, DryRun, ReadSet, Scope, View};
+use store::{Batch, Depth, DryRun, Expect, ReadSet, Scope, Store, View};
 
 use super::render::writes;
-use super::{Args, Output, document, failed, pod};
+use super::{Args, Output, document, failed, on_the_same_store, pod};
 use crate::Context;
 use crate::commands::ipam::address;
 use crate::failure::Failure;
@@ -52,10 +52,14 @@ pub(super) fn run(
     context: &mut Context<'_>,
 ) -> Result<(), Failure> {
     let addr = address(ip)?;
-    let found = look_up(session, addr)?;
-    let next = args.node.as_ref().map(|node| attempt(session, addr, node, wanted)).transpose()?;
+    let mut found = look_up(session, addr)?;
+    let mut next = args.node.as_ref().map(|node| attempt(session, &found, node, wanted)).transpose()?;
+    let remedies = [Some(&mut found.remedy), next.as_mut().map(|next| &mut next.remedy)];
+    for remedy in remedies.into_iter().flatten() {
+        *remedy = remedy.take().map(|command| on_the_same_store(&command, args, context));
+    }
     let text = match output {
-        Output::Text => to_text(&found, next.as_ref(), args.node.as_deref()),
+        Output::Text => to_text(&found, next.as_ref(), args.node.as_deref(), wanted),
         _ => document(output, &to_json(&found, next.as_ref(), wanted)),
     };
     Ok(context.stdout.write_all(text.as_bytes())?)
@@ -187,11 +191,31 @@ fn freeing(session: &Session, addr: IpAddr, holder: &Holder) -> String {
 /// What would become of a request for the address.
 struct Attempt {
     refusal: Option<String>,
+    /// The command that lets the pool give the address.
+    remedy: Option<String>,
     foreseen: Vec<store::Foreseen>,
     revision: Option<String>,
 }
 
-fn attempt(session: &Session, addr: IpAddr, node: &str, wanted: Use) -> Result<Attempt, Failure> {
+fn attempt(session: &Session, found: &Found, node: &str, wanted: Use) -> Result<Attempt, Failure> {
+    let dry = DryRun::over(&session.store);
+    let refusal = ask(session, &dry, found.addr, node, wanted)?;
+    let remedy = match (&found.pool, &refusal) {
+        (Some(pool), Some(_)) => opening(session, found.addr, pool, node, wanted)?,
+        _ => None,
+    };
+    let revision = dry.read_at().map(|revision| revision.to_string());
+    Ok(Attempt { refusal, remedy, foreseen: dry.foreseen(), revision })
+}
+
+/// Asks for the address; gives why there is none.
+fn ask(
+    session: &Session,
+    store: &impl Store,
+    addr: IpAddr,
+    node: &str,
+    wanted: Use,
+) -> Result<Option<String>, Failure> {
     let request = AssignIp {
         addr,
         host: node.to_string(),
@@ -200,18 +224,39 @@ fn attempt(session: &Session, addr: IpAddr, node: &str, wanted: Use) -> Result<A
         attributes: Default::default(),
         max_per_handle: None,
     };
-    let dry = DryRun::over(&session.store);
-    let outcome = session.wait(ipam::run(&dry, session.effects(), request.planner(), session.within));
-    let refusal = match outcome {
-        Ok(()) => None,
-        Err(RunError::Plan(error)) => Some(error.to_string().trim_end().to_string()),
-        Err(error) => return Err(failed(error)),
-    };
-    let revision = dry.read_at().map(|revision| revision.to_string());
-    Ok(Attempt { refusal, foreseen: dry.foreseen(), revision })
+    match session.wait(ipam::run(store, session.effects(), request.planner(), session.within)) {
+        Ok(()) => Ok(None),
+        Err(RunError::Plan(error)) => Ok(Some(error.to_string().trim_end().to_string())),
+        Err(error) => Err(failed(error)),
+    }
 }
 
-fn to_text(found: &Found, attempt: Option<&Attempt>, node: Option<&str>) -> String {
+/// The commands that let the pool give the address, if they help; they are tried on a copy of the data.
+fn opening(
+    session: &Session,
+    addr: IpAddr,
+    pool: &Pool,
+    node: &str,
+    wanted: Use,
+) -> Result<Option<String>, Failure> {
+    let changes: Vec<PoolChange> =
+        PoolChange::enabling(pool).into_iter().chain(PoolChange::allowing(pool, wanted)).collect();
+    let key = Key::global(Kind::IPPool, pool.name.as_str());
+    let view = session.read(&ReadSet::new().key(key.clone()));
+    let view = view.map_err(|error| Failure::Message(error.to_string()))?;
+    let Some(Some((stored, revision))) = view.resource(&key) else { return Ok(None) };
+    let changed = changes.iter().fold(stored.clone(), |pool, change| change.applied_to(&pool));
+    let mut batch = Batch::new();
+    batch.put(key, Expect::Revision(revision.clone()), Value::Resource(changed));
+    let dry = DryRun::over(&session.store);
+    let supposed = session.wait(dry.commit(&batch, session.within));
+    supposed.map_err(|error| Failure::Message(error.to_string()))?;
+    let commands: Vec<String> = changes.iter().map(PoolChange::command).collect();
+    let is_refused = changes.is_empty() || ask(session, &dry, addr, node, wanted)?.is_some();
+    Ok((!is_refused).then(|| commands.join(" && ")))
+}
+
+fn to_text(found: &Found, attempt: Option<&Attempt>, node: Option<&str>, wanted: Use) -> String {
     let mut out = match found.state {
         "assigned" => format!("{} is in use\n", found.addr),
         "cooling" => format!("{} was released and is cooling down\n", found.addr),
@@ -250,30 +295,45 @@ fn to_text(found: &Found, attempt: Option<&Attempt>, node: Option<&str>) -> Stri
             None => {
                 out.push_str(&format!("node {node} would get it, whatever the selectors of the pool say\n"))
             }
-            Some(refusal) => out.push_str(&format!("node {node} would not get it: {refusal}\n")),
+            Some(refusal) => {
+                out.push_str(&format!("node {node} would not get it: {refusal}\n"));
+                if let Some((_, reason)) = found.pool.as_ref().and_then(|pool| closed(pool, wanted)) {
+                    out.push_str(&format!("  the pool: {reason}\n"));
+                }
+            }
         }
     }
     if let Some(remedy) = &found.remedy {
         out.push_str(&format!("to free it: {remedy}\n"));
     }
+    if let Some(remedy) = attempt.and_then(|attempt| attempt.remedy.as_ref()) {
+        out.push_str(&format!("remedy: {remedy}\n"));
+    }
     out
 }
 
-/// What the pool of the address means to a request that names the address: its selectors play no part.
-fn judge(pool: &Pool, attempt: Option<&Attempt>, wanted: Use) -> (Standing, String) {
-    match attempt {
-        _ if pool.disabled => (Standing::Disabled, "it is disabled".to_string()),
-        _ if pool.deleting => (Standing::Terminating, "it is being deleted".to_string()),
-        _ if pool.unallocatable => {
+/// Why the pool gives no address for the use, to nobody; `None` where it does.
+fn closed(pool: &Pool, wanted: Use) -> Option<(Standing, String)> {
+    Some(match pool {
+        Pool { disabled: true, .. } => (Standing::Disabled, "it is disabled".to_string()),
+        Pool { deleting: true, .. } => (Standing::Terminating, "it is being deleted".to_string()),
+        Pool { unallocatable: true, .. } => {
             (Standing::NotAllocatable, "its status says that it is not allocatable".to_string())
         }
         _ if !pool.allows(wanted) => {
             (Standing::OtherUse, format!("its allowedUses leave {} out", wanted.name()))
         }
+        _ => return None,
+    })
+}
+
+/// What the pool of the address means to a request that names the address: its selectors play no part.
+fn judge(pool: &Pool, attempt: Option<&Attempt>, wanted: Use) -> (Standing, String) {
+    closed(pool, wanted).unwrap_or_else(|| match attempt {
         Some(Attempt { refusal: Some(refusal), .. }) => (Standing::Eligible, refusal.clone()),
         Some(_) => (Standing::Taken, "a request that names the address gets it".to_string()),
         None => (Standing::Eligible, "it has the address".to_string()),
-    }
+    })
 }
 
 fn to_json(found: &Found, attempt: Option<&Attempt>, wanted: Use) -> Json {
@@ -307,6 +367,6 @@ fn to_json(found: &Found, attempt: Option<&Attempt>, wanted: Use) -> Json {
         "next": next,
         "refusal": attempt.and_then(|attempt| attempt.refusal.as_deref()),
         "writes": writes(attempt.map(|attempt| attempt.foreseen.as_slice()).unwrap_or_default()),
-        "remedy": found.remedy,
+        "remedy": found.remedy.as_ref().or(attempt.and_then(|attempt| attempt.remedy.as_ref())),
     })
 }

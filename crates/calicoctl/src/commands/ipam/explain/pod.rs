@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::Family;
+use ipam::explain::commands::word;
 use serde_json::Value as Json;
 #[cfg(feature = "kubernetes")]
 use store::AnyStore;
@@ -101,8 +102,16 @@ impl Pod {
     pub(super) fn pools(&self, asked: Option<Family>) -> Result<Annotated, Failure> {
         for name in ["ipAddrs", "ipAddrsNoIpam"] {
             if let Some(text) = value(&self.pod, name) {
+                let node = self.node().map(|node| format!(" --node {}", word(node))).unwrap_or_default();
+                let ask = |addr: &String| format!("calicoctl ipam explain --ip {}{node}", word(addr));
+                let asked: Vec<String> =
+                    serde_json::from_str::<Vec<String>>(text).unwrap_or_default().iter().map(ask).collect();
+                let next = match asked.is_empty() {
+                    true => "that is no list of addresses, so the pod gets none".to_string(),
+                    false => format!("ask about each: {}", asked.join(" && ")),
+                };
                 return Err(Failure::Message(format!(
-                    "the annotation {PREFIX}{name} of {} names the pod's addresses, {text}, so no pool is searched: ask about an address with --ip",
+                    "the annotation {PREFIX}{name} of {} names the pod's addresses, {text}, so no pool is searched; {next}",
                     title(&self.pod)
                 )));
             }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use api::Use;
-use ipam::explain::{Explanation, JudgedPool, Next, Question};
+use ipam::explain::{Explanation, JudgedPool, Next, Question, Standing};
 use ipam::usage::Usage;
 use serde_json::{Map, Value as Json, json};
 use store::{Effect, Foreseen};
@@ -49,10 +49,24 @@ pub(super) fn text(question: &Question, explanation: &Explanation, pod: Option<&
     explanation.warnings.iter().for_each(|warning| line(format!("warning: {warning}")));
     match (&explanation.next, &explanation.remedy) {
         (None, Some(remedy)) => line(format!("remedy: {remedy}")),
-        (None, None) => line("remedy: no single command is known to help".to_string()),
+        (None, None) => {
+            line(format!("remedy: no single command is known to help{}", to_look_at(explanation)))
+        }
         (Some(_), _) => {}
     }
     out
+}
+
+/// What is worth a look where no command helps.
+fn to_look_at(explanation: &Explanation) -> &'static str {
+    let has = |standing| explanation.pools.iter().any(|pool| pool.standing == standing);
+    if has(Standing::Exhausted) {
+        "; `calicoctl ipam check --show-problem-ips` finds addresses that nobody uses"
+    } else if has(Standing::AllReserved) {
+        "; `calicoctl get ipreservations -o yaml` shows what keeps the addresses"
+    } else {
+        ""
+    }
 }
 
 fn subject(question: &Question, explanation: &Explanation, pod: Option<&str>) -> String {

@@ -25,6 +25,9 @@ use crate::view::{Slot, Unreadable, View};
 const AT_ONCE: usize = 32;
 /// How many objects a page of a list has; Calico's client asks for as many.
 const PAGE: usize = 500;
+/// How many handles a page has. They are small, and a cluster has one for each pod: for every page the server
+/// counts all that remain.
+const HANDLES: usize = 5_000;
 
 pub(super) async fn read(server: &Server, set: &ReadSet, deadline: Instant) -> Result<View, StoreError> {
     if set.is_empty() {
@@ -282,7 +285,7 @@ pub(super) async fn list_range(
     let short = read.depth == Depth::Key && range.what.is_told_by_metadata();
     let mut token = after.as_deref().map(place::token_after);
     let mut passes_over = None;
-    let (mut page, mut bytes) = (PAGE, 0);
+    let (mut page, mut bytes) = (if read.scope == Scope::Handles { HANDLES } else { PAGE }, 0);
     let mut listed = Listed::default();
     // A list may continue with a later state. Then a record may appear again, if its object moved in the
     // order.

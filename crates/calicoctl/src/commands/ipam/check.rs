@@ -1,5 +1,6 @@
 //! `calicoctl ipam check`: reads everything that says something of addresses, and tells what does not fit.
 
+use std::cell::RefCell;
 use std::fs::OpenOptions;
 use std::io::{BufWriter, IsTerminal};
 use std::os::unix::fs::OpenOptionsExt;
@@ -25,6 +26,8 @@ use crate::output::report::{self, Cluster};
 use crate::output::yaml;
 use crate::session::{CLIENT_VERSION, Session};
 
+/// How many handles are read at once.
+const HANDLES: usize = 5_000;
 /// How many records of other sorts are read at once.
 const RECORDS: usize = 1_000;
 
@@ -73,10 +76,19 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
         }
     };
     let wanted = Wanted { all: args.show_all_ips, problems: args.show_all_ips || args.show_problem_ips };
-    let mut reading = Reading { session: &session, kubernetes, wanted, is_quiet: args.format.is_some() };
-    let (cluster, checked) = reading.all(context)?;
+    let reading = Reading {
+        session: &session,
+        kubernetes,
+        wanted,
+        is_quiet: args.format.is_some(),
+        check: RefCell::new(Check::new(session.effects().now())),
+        context: RefCell::new(context),
+    };
+    let cluster = session.wait(reading.all())?;
+    let Reading { kubernetes, check, .. } = reading;
+    let checked = check.into_inner().end();
     if let Some(path) = args.output.as_deref().filter(|path| !path.is_empty()) {
-        reading.write_report(path, &cluster, &checked)?;
+        write_report(path, &session, kubernetes.as_ref(), &cluster, &checked)?;
     }
     match args.format.as_deref() {
         Some("yaml") => write!(context.stdout, "{}", yaml::to_text(&text::document(&checked)))?,
@@ -104,86 +116,86 @@ fn named(args: &Args, context: &Context<'_>) -> Result<Option<Kubernetes>, Failu
     server.map(Some).map_err(|error| Failure::in_calico_words(error.to_string()))
 }
 
-/// Where everything is read.
-struct Reading<'s> {
+/// Where everything is read, and what is known of it.
+struct Reading<'s, 'c, 'e> {
     session: &'s Session,
     kubernetes: Option<Kubernetes>,
     wanted: Wanted,
     /// Whether the text is not wanted.
     is_quiet: bool,
+    check: RefCell<Check>,
+    context: RefCell<&'c mut Context<'e>>,
 }
 
-impl Reading<'_> {
-    /// Reads everything, and prints each section once it is read.
-    fn all(&mut self, context: &mut Context<'_>) -> Result<(Cluster, Checked), Failure> {
-        let wanted = self.wanted;
-        self.say(context, "Checking IPAM for inconsistencies...\n\n")?;
-        let information = self.get(Kind::ClusterInformation).map_err(failure)?;
+impl Reading<'_, '_, '_> {
+    /// Reads everything, and prints each section once it is read. The handles, which are most of all records,
+    /// are read beside the sections: a server answers several requests at once.
+    async fn all(&self) -> Result<Cluster, Failure> {
+        self.say("Checking IPAM for inconsistencies...\n\n")?;
+        let information = self.get(Kind::ClusterInformation).await.map_err(failure)?;
         let cluster = Cluster::of(CLIENT_VERSION, &information);
-        let mut check = Check::new(self.session.effects().now());
-        self.take(context, &mut check, Scope::Blocks { family: None }, BLOCKS, "blocks")?;
-        self.say(context, &text::blocks(check.blocks(), wanted))?;
-        self.take(context, &mut check, Scope::kind(Kind::IPPool), RECORDS, "pools")?;
-        self.say(context, &text::pools(check.pools()))?;
-        self.take(context, &mut check, Scope::kind(Kind::Node), RECORDS, "nodes")?;
-        self.say(context, &text::nodes(check.used_by(Witness::Node), wanted))?;
-        self.say(context, text::SERVICES)?;
-        let services = self.take_services(&mut check, &cluster)?;
-        self.say(context, &text::services(check.used_by(Witness::Service), services, wanted))?;
-        self.take(context, &mut check, Scope::kind(Kind::WorkloadEndpoint), RECORDS, "workloads")?;
-        let workloads = check.used_by(Witness::Workload);
-        self.say(context, &text::workloads(workloads, check.count_used(), wanted))?;
-        self.take(context, &mut check, Scope::Handles, RECORDS, "handles")?;
-        let affinities = Scope::Affinities { owner: None, family: None };
-        self.take(context, &mut check, affinities, RECORDS, "affinities")?;
-        self.take_others(&mut check)?;
-        self.take_machines(&mut check)?;
-        Ok((cluster, check.end()))
+        self.take(Scope::Blocks { family: None }, BLOCKS, "blocks").await?;
+        let text = text::blocks(self.check.borrow_mut().blocks(), self.wanted);
+        self.say(&text)?;
+        let handles = self.take(Scope::Handles, HANDLES, "handles");
+        tokio::try_join!(self.sections(&cluster), handles)?;
+        self.take(Scope::Affinities { owner: None, family: None }, RECORDS, "affinities").await?;
+        self.take_others().await?;
+        self.take_machines().await?;
+        Ok(cluster)
     }
 
-    fn say(&self, context: &mut Context<'_>, text: &str) -> Result<(), Failure> {
+    /// Reads pools, and who uses addresses.
+    async fn sections(&self, cluster: &Cluster) -> Result<(), Failure> {
+        let wanted = self.wanted;
+        self.take(Scope::kind(Kind::IPPool), RECORDS, "pools").await?;
+        self.say(&text::pools(self.check.borrow().pools()))?;
+        self.take(Scope::kind(Kind::Node), RECORDS, "nodes").await?;
+        self.say(&text::nodes(self.check.borrow().used_by(Witness::Node), wanted))?;
+        self.say(text::SERVICES)?;
+        let services = self.take_services(cluster).await?;
+        self.say(&text::services(self.check.borrow().used_by(Witness::Service), services, wanted))?;
+        self.take(Scope::kind(Kind::WorkloadEndpoint), RECORDS, "workloads").await?;
+        let check = self.check.borrow();
+        self.say(&text::workloads(check.used_by(Witness::Workload), check.count_used(), wanted))
+    }
+
+    fn say(&self, text: &str) -> Result<(), Failure> {
         if !self.is_quiet {
-            context.stdout.write_all(text.as_bytes())?;
+            self.context.borrow_mut().stdout.write_all(text.as_bytes())?;
         }
         Ok(())
     }
 
-    fn get(&self, kind: Kind) -> Result<Resource, Error> {
-        self.session.wait(self.session.client().get(&Identifier::new(kind, None, "default")))
+    async fn get(&self, kind: Kind) -> Result<Resource, Error> {
+        self.session.client().get(&Identifier::new(kind, None, "default")).await
     }
 
     /// Reads a scope. What cannot be read is not noted for the end of the output, as the check tells of it.
-    fn take(
-        &self,
-        context: &mut Context<'_>,
-        check: &mut Check,
-        scope: Scope,
-        limit: usize,
-        what: &str,
-    ) -> Result<(), Failure> {
+    async fn take(&self, scope: Scope, limit: usize, what: &str) -> Result<(), Failure> {
         let mut progress = Progress::begin(self.session.effects().elapsed());
         let visit = |view: &store::View| {
-            check.take(view);
-            progress.tell(context, self.session.effects().elapsed(), view.len(), what);
+            self.check.borrow_mut().take(view);
+            let now = self.session.effects().elapsed();
+            progress.tell(&mut self.context.borrow_mut(), now, view.len(), what);
         };
         let read = walk(self.session.store.inner(), &scope, Depth::Full, limit, self.session.within, visit);
-        self.session.wait(read).map_err(failure)?;
-        Ok(())
+        read.await.map(drop).map_err(failure)
     }
 
     /// Reads what the allocator reads besides, and no section is about: whether it can be read.
-    fn take_others(&self, check: &mut Check) -> Result<(), Failure> {
+    async fn take_others(&self) -> Result<(), Failure> {
         let scopes = [Kind::IPReservation, Kind::IPAMConfiguration].into_iter().map(Scope::kind);
         let set =
             scopes.fold(ReadSet::new().key(Key::IpamConfig), |set, scope| set.scope(scope, Depth::Full));
-        let read = self.session.store.inner().read(&set, self.session.within);
-        check.take(&self.session.wait(read).map_err(failure)?);
+        let read = self.session.store.inner().read(&set, self.session.within).await;
+        self.check.borrow_mut().take(&read.map_err(failure)?);
         Ok(())
     }
 
     /// Reads the services that have addresses from pools.
-    fn take_services(&self, check: &mut Check, cluster: &Cluster) -> Result<Services, Failure> {
-        let configuration = match self.get(Kind::KubeControllersConfiguration) {
+    async fn take_services(&self, cluster: &Cluster) -> Result<Services, Failure> {
+        let configuration = match self.get(Kind::KubeControllersConfiguration).await {
             // Without the configuration nobody knows which services Calico's controllers give addresses to.
             // Where these controllers run, the check therefore ends here, as Calico's does.
             Err(Error::DoesNotExist(..)) if !cluster.has_controllers() => return Ok(Services::NotConfigured),
@@ -193,41 +205,50 @@ impl Reading<'_> {
             return Ok(Services::NotConfigured);
         }
         let Some(kubernetes) = &self.kubernetes else {
-            check.take_unseen_services();
+            self.check.borrow_mut().take_unseen_services();
             return Ok(Services::NotSeen);
         };
-        let services = self.session.wait(kubernetes.services()).map_err(failure)?;
+        let services = kubernetes.services().await.map_err(failure)?;
         let loads = load_balancers(Some(&configuration), &services).unwrap_or_default();
+        let mut check = self.check.borrow_mut();
         loads.iter().for_each(|service| check.take_service(service));
         Ok(Services::Found(loads.len()))
     }
 
     /// Asks for the virtual machines for which addresses are kept that nobody uses.
-    fn take_machines(&self, check: &mut Check) -> Result<(), Failure> {
+    async fn take_machines(&self) -> Result<(), Failure> {
         let Some(kubernetes) = &self.kubernetes else { return Ok(()) };
-        for (namespace, name) in check.machines() {
-            if self.session.wait(kubernetes.has_machine(&namespace, &name)).map_err(failure)? {
-                check.take_machine(&namespace, &name);
+        let machines = self.check.borrow().machines();
+        for (namespace, name) in machines {
+            if kubernetes.has_machine(&namespace, &name).await.map_err(failure)? {
+                self.check.borrow_mut().take_machine(&namespace, &name);
             }
         }
         Ok(())
     }
+}
 
-    fn write_report(&self, path: &str, cluster: &Cluster, checked: &Checked) -> Result<(), Failure> {
-        let keys = checked.leaked_handles.iter().filter_map(|(id, _)| HandleId::new(id)).map(Key::Handle);
-        let uids = match &self.kubernetes {
-            Some(kubernetes) if Kubernetes::of(self.session).is_some() => {
-                self.session.wait(kubernetes.uids(&keys.collect::<Vec<_>>())).map_err(failure)?
-            }
-            _ => Vec::new(),
-        };
-        let failed = |error: std::io::Error| failure(format!("open {path}: {}", go_text(&error)));
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o777).open(path);
-        let mut file = BufWriter::new(file.map_err(failed)?);
-        report::write(&mut file, cluster, checked, &uids).map_err(failed)?;
-        file.into_inner().map_err(|error| failed(error.into_error()))?;
-        Ok(())
-    }
+/// Writes the report of `-o`.
+fn write_report(
+    path: &str,
+    session: &Session,
+    kubernetes: Option<&Kubernetes>,
+    cluster: &Cluster,
+    checked: &Checked,
+) -> Result<(), Failure> {
+    let keys = checked.leaked_handles.iter().filter_map(|(id, _)| HandleId::new(id)).map(Key::Handle);
+    let uids = match kubernetes {
+        Some(kubernetes) if Kubernetes::of(session).is_some() => {
+            session.wait(kubernetes.uids(&keys.collect::<Vec<_>>())).map_err(failure)?
+        }
+        _ => Vec::new(),
+    };
+    let failed = |error: std::io::Error| failure(format!("open {path}: {}", go_text(&error)));
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o777).open(path);
+    let mut file = BufWriter::new(file.map_err(failed)?);
+    report::write(&mut file, cluster, checked, &uids).map_err(failed)?;
+    file.into_inner().map_err(|error| failed(error.into_error()))?;
+    Ok(())
 }
 
 fn failure(error: impl ToString) -> Failure {

@@ -66,6 +66,46 @@ pub enum HostError {
         /// The kernel's words.
         refusal: Refusal,
     },
+    /// The interface does not exist. Make the tunnel first, or name the right uplink.
+    #[error("cannot {doing}: there is no interface {device}; `ip link` shows those that there are")]
+    NoDevice {
+        /// What was tried.
+        doing: String,
+        /// The name of the interface.
+        device: String,
+    },
+    /// It is not known by which interface the route is to lead.
+    #[error(
+        "cannot {doing}: no interface carries the node's address; compare `ip addr` with `calicoctl get node -o yaml`"
+    )]
+    NoUplink {
+        /// What was tried.
+        doing: String,
+    },
+    /// The kernel has no IPIP. Use VXLAN, or a kernel that has it.
+    #[error(
+        "cannot make {device}: this kernel has no IPIP tunnels (`modprobe ipip` would load them);          have the pools use VXLAN: set their ipipMode to Never and their vxlanMode to Always"
+    )]
+    NoIpip {
+        /// The device.
+        device: String,
+    },
+    /// The node has no address from which the tunnel could send. Give its Node one.
+    #[error(
+        "cannot make {device}: the node has no IPv{family} address; `calicoctl get node -o yaml` shows what it has"
+    )]
+    NoLocal {
+        /// The device.
+        device: String,
+        /// The family of the address: 4 or 6.
+        family: u8,
+    },
+    /// The device is none of the tunnel devices that this program makes.
+    #[error("{device} is none of our tunnel devices, so it is left alone")]
+    NotOurs {
+        /// The device.
+        device: String,
+    },
     /// The process could not get what it needs for itself.
     #[error("cannot {doing}: {source}; look at the limits of the process (ulimit -a)")]
     System {

@@ -112,15 +112,11 @@ impl Kernel {
     }
 
     async fn default_routes(&self, of: Family) -> Result<Vec<RouteMessage>, Refusal> {
-        let listed = self.list(RouteNetlinkMessage::GetRoute(main_table(of))).await?;
-        let routes = listed.into_iter().filter_map(|message| match message {
-            RouteNetlinkMessage::NewRoute(route) => Some(route),
-            _ => None,
-        });
+        let routes = self.routes(main_table(of)).await?;
         let is_default = |route: &RouteMessage| {
             route.header.destination_prefix_length == 0 && route.header.kind == RouteType::Unicast
         };
-        Ok(routes.filter(is_default).collect())
+        Ok(routes.into_iter().filter(is_default).collect())
     }
 
     async fn source(&self, addr: IpAddr, by: Option<u32>) -> Result<Option<(IpAddr, u32)>, Refusal> {

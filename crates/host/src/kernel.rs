@@ -1,7 +1,6 @@
 //! The netlink socket, and how requests and answers pass through it.
 
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -145,10 +144,4 @@ pub(crate) fn family(of: Family) -> AddressFamily {
         Family::V4 => AddressFamily::Inet,
         Family::V6 => AddressFamily::Inet6,
     }
-}
-
-/// The address in these bytes.
-pub(crate) fn address_in(bytes: &[u8]) -> Option<IpAddr> {
-    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }

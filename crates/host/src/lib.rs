@@ -1,13 +1,16 @@
 //! What is on this host, read and changed by netlink: interfaces, addresses, routes, tunnel devices and
-//! sysctls. It carries out what crate `routes` plans, and decides nothing by itself.
 
-#![allow(dead_code, reason = "what changes the host comes next")]
-
+mod apply;
+mod changes;
 mod error;
 mod interface;
 mod kernel;
 mod message;
+mod present;
+mod tunnel;
 
+pub use changes::{Changed, Changes};
 pub use error::{HostError, Refusal};
 pub use interface::{Address, Interface};
 pub use kernel::Kernel;
+pub use tunnel::Ensured;

@@ -7,5 +7,10 @@
     reason = "a test is to stop there, and says when it is skipped"
 )]
 
+mod cluster;
+mod delivery;
 mod interfaces;
 mod namespace;
+#[allow(dead_code, reason = "these tests make other clusters than those of the plan")]
+#[path = "../../../routes/tests/it/world.rs"]
+mod world;

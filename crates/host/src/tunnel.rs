@@ -1,0 +1,359 @@
+//! Tunnel devices.
+
+use std::net::IpAddr;
+
+use api::Family;
+use ipnet::IpNet;
+use routes::tunnel::{self, Kind, Tunnel};
+use routes::{Encapsulation, Mac};
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use rtnetlink::packet_route::link::{
+    InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use rustix::io::Errno;
+
+use crate::error::{HostError, Refusal};
+use crate::interface::{Interface, address_of, interface};
+use crate::kernel::{Kernel, family};
+
+/// Whether an interface of that name is one of our tunnel devices.
+pub(crate) fn is_tunnel(name: &str) -> bool {
+    Kind::ALL.into_iter().any(|kind| device(kind) == Some(name))
+}
+
+fn device(kind: Kind) -> Option<&'static str> {
+    kind.encapsulation().device(kind.family())
+}
+
+/// What became of a tunnel device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ensured {
+    /// It was there, as it must be.
+    Kept,
+    /// It was changed; its routes and entries may have gone.
+    Changed,
+    /// It was made; it has no routes and no entries yet.
+    Made,
+    /// It was deleted and made anew, because the kernel cannot change what was wrong. Its routes and entries
+    /// have gone.
+    MadeAnew,
+}
+
+/// What makes a VXLAN device what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Vxlan {
+    vni: u32,
+    port: u16,
+    local: Option<IpAddr>,
+    parent: u32,
+    /// Whether it does nothing beyond its entries: it learns nothing, and answers for nobody.
+    is_plain: bool,
+}
+
+/// A device, as it is or as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Device {
+    kind: InfoKind,
+    is_up: bool,
+    mtu: u32,
+    mac: Option<Mac>,
+    /// For VXLAN.
+    vxlan: Option<Vxlan>,
+}
+
+impl Kernel {
+    /// Makes a tunnel device what it must be: `vni` and `port` are those of VXLAN, `uplink` is the interface
+    /// that carries the node's address. What can be changed is changed in place. The device's address is
+    /// the one that the node keeps; other addresses on it are removed, but for the link-local one.
+    ///
+    /// # Errors
+    /// [`HostError::NoIpip`] where the kernel has no IPIP, [`HostError::NoLocal`] where the node has no
+    /// address; [`HostError::Refused`].
+    pub async fn ensure_tunnel(
+        &self,
+        tunnel: &Tunnel,
+        uplink: &Interface,
+        vni: u32,
+        port: u16,
+    ) -> Result<Ensured, HostError> {
+        let name = tunnel.device;
+        let number = tunnel.kind.family().number();
+        let no_local = || HostError::NoLocal { device: name.to_string(), family: number };
+        let local = tunnel.local.ok_or_else(no_local)?;
+        let wanted = wanted(tunnel, local, uplink.index, vni, port);
+        let link = self.ensure_link(name, &wanted).await?;
+        let refused = |refusal| HostError::refused(format!("set the address of {name}"), refusal);
+        let index = self.index_of(name).map_err(refused)?;
+        let doing = || format!("set the address of {name}");
+        let index = index.ok_or_else(|| HostError::NoDevice { doing: doing(), device: name.to_string() })?;
+        let is_changed = self.ensure_address(index, address_in_use(tunnel)).await.map_err(refused)?;
+        Ok(if link == Ensured::Kept && is_changed { Ensured::Changed } else { link })
+    }
+
+    async fn ensure_link(&self, name: &str, wanted: &Device) -> Result<Ensured, HostError> {
+        let refused = |doing: &str| {
+            let doing = format!("{doing} {name}");
+            move |refusal| HostError::refused(doing, refusal)
+        };
+        let Some((index, found)) = self.device(name).await.map_err(refused("look at"))? else {
+            return self.make(name, wanted).await.map(|()| Ensured::Made);
+        };
+        if found == *wanted {
+            return Ok(Ensured::Kept);
+        }
+        if found.can_become(wanted) {
+            match self.change(RouteNetlinkMessage::NewLink(difference(index, &found, wanted)), 0).await {
+                Ok(()) => return Ok(Ensured::Changed),
+                // Older kernels change neither the local address nor the parent of a VXLAN.
+                Err(_) if found.vxlan != wanted.vxlan => {}
+                Err(refusal) => return Err(refused("change")(refusal)),
+            }
+        }
+        self.delete(index).await.map_err(refused("delete"))?;
+        self.make(name, wanted).await.map(|()| Ensured::MadeAnew)
+    }
+
+    async fn make(&self, name: &str, wanted: &Device) -> Result<(), HostError> {
+        let made =
+            self.change(RouteNetlinkMessage::NewLink(creation(name, wanted)), NLM_F_CREATE | NLM_F_EXCL);
+        let is_ipip = wanted.kind == InfoKind::IpIp;
+        match made.await {
+            Err(refusal) if is_ipip && refusal.is_any(&[Errno::OPNOTSUPP]) => {
+                Err(HostError::NoIpip { device: name.to_string() })
+            }
+            // Loading the module makes the device, as it is by default.
+            Err(refusal) if is_ipip && refusal.is_any(&[Errno::EXIST]) => {
+                let refused = |refusal| HostError::refused(format!("change {name}"), refusal);
+                let found = self.device(name).await.map_err(refused)?;
+                let Some((index, found)) = found else { return Err(refused(refusal)) };
+                let change = RouteNetlinkMessage::NewLink(difference(index, &found, wanted));
+                self.change(change, 0).await.map_err(refused)
+            }
+            made => made.map_err(|refusal| HostError::refused(format!("make {name}"), refusal)),
+        }
+    }
+
+    /// Removes one of our tunnel devices, with all its routes and entries. The device that the IPIP module
+    /// makes cannot be removed; it is set down, and loses its addresses.
+    ///
+    /// # Errors
+    /// [`HostError::NotOurs`] where it is no device of ours; [`HostError::Refused`].
+    pub async fn remove_tunnel(&self, device: &str) -> Result<(), HostError> {
+        if !is_tunnel(device) {
+            return Err(HostError::NotOurs { device: device.to_string() });
+        }
+        let refused = |refusal| HostError::refused(format!("delete {device}"), refusal);
+        let Some(index) = self.index_of(device).map_err(refused)? else { return Ok(()) };
+        self.delete(index).await.map_err(refused)?;
+        if self.index_of(device).map_err(refused)? == Some(index) {
+            self.ensure_address(index, None).await.map_err(refused)?;
+            let mut down = LinkMessage::default();
+            down.header.index = index;
+            down.header.change_mask = LinkFlags::Up;
+            self.change(RouteNetlinkMessage::SetLink(down), 0).await.map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, index: u32) -> Result<(), Refusal> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        match self.change(RouteNetlinkMessage::DelLink(message), 0).await {
+            Err(refusal) if refusal.is_any(&[Errno::NODEV]) => Ok(()),
+            deleted => deleted,
+        }
+    }
+
+    async fn device(&self, name: &str) -> Result<Option<(u32, Device)>, Refusal> {
+        let Some(index) = self.index_of(name)? else { return Ok(None) };
+        let mut about = LinkMessage::default();
+        about.header.index = index;
+        match self.ask(RouteNetlinkMessage::GetLink(about)).await {
+            Ok(Some(RouteNetlinkMessage::NewLink(link))) => Ok(Some((index, device_of(&link)))),
+            Ok(_) => Ok(None),
+            Err(refusal) if refusal.is_any(&[Errno::NODEV]) => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// Gives a device its address, and takes all others away, but for the link-local ones. Gives whether
+    /// anything was changed.
+    async fn ensure_address(&self, index: u32, wanted: Option<IpAddr>) -> Result<bool, Refusal> {
+        let mut about = AddressMessage::default();
+        about.header.index = index;
+        let listed = self.list(RouteNetlinkMessage::GetAddress(about)).await?;
+        let net = |message: &RouteNetlinkMessage| match message {
+            RouteNetlinkMessage::NewAddress(found) if found.header.index == index => {
+                address_of(found).map(|addr| addr.net)
+            }
+            _ => None,
+        };
+        let there: Vec<IpNet> = listed.iter().filter_map(net).collect();
+        let wanted = wanted.map(IpNet::from);
+        let mut is_changed = false;
+        if let Some(net) = wanted.filter(|net| !there.contains(net)) {
+            let add = RouteNetlinkMessage::NewAddress(address_message(index, net));
+            self.change(add, NLM_F_CREATE | NLM_F_EXCL).await?;
+            is_changed = true;
+        }
+        for net in there {
+            let is_link_local = matches!(net, IpNet::V6(net) if net.addr().is_unicast_link_local());
+            if Some(net) == wanted || is_link_local {
+                continue;
+            }
+            let remove = RouteNetlinkMessage::DelAddress(address_message(index, net));
+            match self.change(remove, 0).await {
+                Err(refusal) if refusal.is_any(&[Errno::ADDRNOTAVAIL]) => {}
+                removed => removed?,
+            }
+            is_changed = true;
+        }
+        Ok(is_changed)
+    }
+}
+
+/// The address that a tunnel device must have: also one that is to be replaced or given up is in use until
+/// the Node names it no more.
+fn address_in_use(tunnel: &Tunnel) -> Option<IpAddr> {
+    match tunnel.address {
+        tunnel::Address::Keep(addr) => Some(addr),
+        tunnel::Address::Take(addr) | tunnel::Address::GiveUp(addr) => addr,
+    }
+}
+
+fn address_message(index: u32, net: IpNet) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.index = index;
+    message.header.family = family(Family::of(net.addr()));
+    message.header.prefix_len = net.prefix_len();
+    // Nobody else is asked whether he has the address: it would be of no use for a second.
+    message.header.flags = AddressHeaderFlags::Nodad;
+    message.attributes.push(AddressAttribute::Local(net.addr()));
+    message.attributes.push(AddressAttribute::Address(net.addr()));
+    message
+}
+
+fn wanted(tunnel: &Tunnel, local: IpAddr, parent: u32, vni: u32, port: u16) -> Device {
+    let is_vxlan = tunnel.kind.encapsulation() == Encapsulation::Vxlan;
+    Device {
+        kind: if is_vxlan { InfoKind::Vxlan } else { InfoKind::IpIp },
+        is_up: true,
+        mtu: tunnel.mtu,
+        mac: tunnel.mac.filter(|_| is_vxlan),
+        vxlan: is_vxlan.then_some(Vxlan { vni, port, local: Some(local), parent, is_plain: true }),
+    }
+}
+
+impl Device {
+    /// Whether the kernel may change it into that.
+    fn can_become(&self, wanted: &Device) -> bool {
+        let fixed =
+            |device: &Device| device.vxlan.as_ref().map(|vxlan| (vxlan.vni, vxlan.port, vxlan.is_plain));
+        self.kind == wanted.kind && fixed(self) == fixed(wanted)
+    }
+}
+
+fn device_of(link: &LinkMessage) -> Device {
+    let seen = interface(link);
+    let mut device = Device {
+        kind: InfoKind::Other(String::new()),
+        is_up: seen.is_up,
+        mtu: seen.mtu,
+        mac: None,
+        vxlan: None,
+    };
+    let mut mac = None;
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::Address(bytes) => mac = bytes.as_slice().try_into().ok().map(Mac),
+            LinkAttribute::LinkInfo(infos) => {
+                for info in infos {
+                    match info {
+                        LinkInfo::Kind(kind) => device.kind = kind.clone(),
+                        LinkInfo::Data(InfoData::Vxlan(data)) => device.vxlan = Some(vxlan_of(data)),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    // An IPIP device tells its local address in the place of a hardware address.
+    device.mac = mac.filter(|_| device.kind == InfoKind::Vxlan);
+    device
+}
+
+fn vxlan_of(data: &[InfoVxlan]) -> Vxlan {
+    let mut found = Vxlan { vni: 0, port: 0, local: None, parent: 0, is_plain: true };
+    for info in data {
+        match info {
+            InfoVxlan::Id(vni) => found.vni = *vni,
+            InfoVxlan::Port(port) => found.port = *port,
+            InfoVxlan::Local(addr) => found.local = Some((*addr).into()),
+            InfoVxlan::Local6(addr) => found.local = Some((*addr).into()),
+            InfoVxlan::Link(index) => found.parent = *index,
+            InfoVxlan::Learning(true)
+            | InfoVxlan::L2Miss(true)
+            | InfoVxlan::L3Miss(true)
+            | InfoVxlan::Proxy(true)
+            | InfoVxlan::Rsc(true)
+            | InfoVxlan::CollectMetadata(true)
+            | InfoVxlan::Vnifilter(true)
+            | InfoVxlan::Group(_)
+            | InfoVxlan::Group6(_)
+            | InfoVxlan::Gbp
+            | InfoVxlan::Gpe => found.is_plain = false,
+            _ => {}
+        }
+    }
+    found
+}
+
+fn creation(name: &str, wanted: &Device) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
+    message.attributes.push(LinkAttribute::IfName(name.to_string()));
+    message.attributes.push(LinkAttribute::Mtu(wanted.mtu));
+    message.attributes.extend(wanted.mac.map(|Mac(bytes)| LinkAttribute::Address(bytes.to_vec())));
+    let mut info = vec![LinkInfo::Kind(wanted.kind.clone())];
+    if let Some(vxlan) = &wanted.vxlan {
+        let mut data =
+            vec![InfoVxlan::Id(vxlan.vni), InfoVxlan::Port(vxlan.port), InfoVxlan::Learning(false)];
+        data.extend(ends(vxlan));
+        info.push(LinkInfo::Data(InfoData::Vxlan(data)));
+    }
+    message.attributes.push(LinkAttribute::LinkInfo(info));
+    message
+}
+
+fn ends(vxlan: &Vxlan) -> Vec<InfoVxlan> {
+    let local = vxlan.local.map(|addr| match addr {
+        IpAddr::V4(addr) => InfoVxlan::Local(addr),
+        IpAddr::V6(addr) => InfoVxlan::Local6(addr),
+    });
+    local.into_iter().chain([InfoVxlan::Link(vxlan.parent)]).collect()
+}
+
+/// What is to be changed of a device, in one message. It goes as RTM_NEWLINK: RTM_SETLINK leaves alone what
+/// belongs to the kind of the device.
+fn difference(index: u32, found: &Device, wanted: &Device) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    if !found.is_up {
+        message.header.flags = LinkFlags::Up;
+        message.header.change_mask = LinkFlags::Up;
+    }
+    if found.mtu != wanted.mtu {
+        message.attributes.push(LinkAttribute::Mtu(wanted.mtu));
+    }
+    let mac = wanted.mac.filter(|mac| found.mac != Some(*mac));
+    message.attributes.extend(mac.map(|Mac(bytes)| LinkAttribute::Address(bytes.to_vec())));
+    if let Some(vxlan) = wanted.vxlan.as_ref().filter(|vxlan| found.vxlan.as_ref() != Some(*vxlan)) {
+        let data = LinkInfo::Data(InfoData::Vxlan(ends(vxlan)));
+        message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(wanted.kind.clone()), data]));
+    }
+    message
+}

@@ -1,4 +1,5 @@
 //! What is on this host, read and changed by netlink: interfaces, addresses, routes, tunnel devices and
+//! sysctls. It carries out what crate `routes` plans, and decides nothing by itself.
 
 mod apply;
 mod changes;
@@ -7,6 +8,7 @@ mod interface;
 mod kernel;
 mod message;
 mod present;
+pub mod sysctl;
 mod tunnel;
 
 pub use changes::{Changed, Changes};

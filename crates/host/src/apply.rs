@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use api::{Cidr, Family};
 use routes::{Route, Step, Target};
-use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE};
+use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rustix::io::Errno;
 
 use crate::error::{HostError, Refusal};
-use crate::kernel::{Kernel, answers};
+use crate::kernel::{Answers, Kernel, answers};
 use crate::message::{addition, forwarding, neighbour, removal};
 use crate::tunnel::is_tunnel;
 
@@ -29,26 +30,9 @@ impl Kernel {
         let mut failed = Vec::new();
         let mut devices = Devices { kernel: self, uplink, found: BTreeMap::new() };
         for some in steps.chunks(UNDER_WAY) {
-            let mut sent = Vec::new();
-            for step in some {
-                let asked = devices.request(step).and_then(|request| {
-                    let Some((message, flags)) = request else { return Ok(None) };
-                    let stream = self.send(message, flags | NLM_F_ACK);
-                    stream.map(Some).map_err(|refusal| HostError::refused(doing(step), refusal))
-                });
-                sent.push(asked);
-            }
-            for (step, asked) in some.iter().zip(sent) {
-                let done = match asked {
-                    Ok(Some(stream)) => match answers(stream).await {
-                        Err(refusal) if is_removal(step) && refusal.is_any(&GONE) => Ok(()),
-                        Err(refusal) => Err(HostError::refused(doing(step), refusal)),
-                        Ok(_) => Ok(()),
-                    },
-                    Ok(None) => Ok(()),
-                    Err(error) => Err(error),
-                };
-                if let Err(error) = done {
+            let sent: Vec<_> = some.iter().map(|step| devices.send(step)).collect();
+            for (step, sent) in some.iter().zip(sent) {
+                if let Err(error) = devices.finish(step, sent).await {
                     failed.push((step.clone(), error));
                 }
             }
@@ -65,6 +49,55 @@ struct Devices<'k> {
 }
 
 impl Devices<'_> {
+    /// Sends the request that a step is; nothing, where what is to be removed went with its interface.
+    fn send(&mut self, step: &Step) -> Result<Option<impl Answers + use<>>, HostError> {
+        let Some((message, flags)) = self.request(step)? else { return Ok(None) };
+        let sent = self.kernel.send(message, flags | NLM_F_ACK);
+        sent.map(Some).map_err(|refusal| HostError::refused(doing(step), refusal))
+    }
+
+    async fn finish(
+        &mut self,
+        step: &Step,
+        sent: Result<Option<impl Answers>, HostError>,
+    ) -> Result<(), HostError> {
+        let Some(stream) = sent? else { return Ok(()) };
+        let Err(refusal) = answers(stream).await else { return Ok(()) };
+        match step {
+            step if is_removal(step) && refusal.is_any(&GONE) => Ok(()),
+            Step::Route(route) if route.to.family() == Family::V6 && refusal.is_any(&[Errno::INVAL]) => {
+                self.set_with_stones(step, route).await
+            }
+            _ => Err(HostError::refused(doing(step), refusal)),
+        }
+    }
+
+    /// The kernel refuses an IPv6 route by a gateway to which another route leads by another interface, even
+    /// where that other route is the one to be replaced. So each gateway has a route of its own meanwhile.
+    async fn set_with_stones(&mut self, step: &Step, route: &Route) -> Result<(), HostError> {
+        let by = self.output(step, route)?;
+        let (gateways, device) = match &route.target {
+            Target::Via { gateways, device } => (gateways.as_slice(), device.clone().unwrap_or_default()),
+            _ => Default::default(),
+        };
+        let mut laid = Vec::new();
+        for gateway in gateways {
+            let stone = Route::new(Cidr::single(*gateway), Target::Link { device: device.clone() });
+            let message = RouteNetlinkMessage::NewRoute(addition(&stone, by));
+            // A route that is there already is no stone of ours, and stays.
+            if self.kernel.change(message, NLM_F_CREATE | NLM_F_EXCL).await.is_ok() {
+                laid.push(stone);
+            }
+        }
+        let message = RouteNetlinkMessage::NewRoute(addition(route, by));
+        let mut outcome = self.kernel.change(message, NLM_F_CREATE | NLM_F_REPLACE).await;
+        for stone in laid {
+            let message = RouteNetlinkMessage::DelRoute(removal(&stone, by));
+            outcome = outcome.and(self.kernel.change(message, 0).await);
+        }
+        outcome.map_err(|refusal| HostError::refused(doing(step), refusal))
+    }
+
     /// The request that a step is; `None` where what is to be removed went with its interface.
     fn request(&mut self, step: &Step) -> Result<Option<Request>, HostError> {
         let set = NLM_F_CREATE | NLM_F_REPLACE;

@@ -1,7 +1,7 @@
 //! Tells that something changed in the kernel.
 //!
-//! The socket is read without a task or a queue in between: what is not read yet waits in the kernel's buffer,
-//! and where that overflows the kernel says so, once. So a flood of changes costs no memory.
+//! The socket is read without a task or a queue in between: what is not read yet waits in the kernel's
+//! buffer, and where that overflows the kernel says so, once. So a flood of changes costs no memory.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -56,8 +56,8 @@ pub struct Changed {
     pub pods: bool,
     /// A default route: the host may have another address to the world.
     pub default_route: bool,
-    /// A route with our mark, a route or an entry of a tunnel device of ours, or a route that took the place of
-    /// another one, which may have been ours.
+    /// A route with our mark, a route or an entry of a tunnel device of ours, or a route that took the place
+    /// of another one, which may have been ours.
     pub ours: bool,
     /// Changes were lost, because there were too many. Anything may have changed.
     pub is_incomplete: bool,

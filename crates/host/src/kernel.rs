@@ -24,6 +24,11 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// How often a list is asked for again that changed while the kernel told it.
 const LIST_ATTEMPTS: usize = 5;
 
+/// What the kernel answers to a request.
+pub(crate) trait Answers: Stream<Item = NetlinkMessage<RouteNetlinkMessage>> {}
+
+impl<S: Stream<Item = NetlinkMessage<RouteNetlinkMessage>>> Answers for S {}
+
 /// A netlink socket. It speaks about the network namespace of the thread that opened it, whichever thread
 /// uses it.
 pub struct Kernel {
@@ -82,7 +87,7 @@ impl Kernel {
         &self,
         message: RouteNetlinkMessage,
         flags: u16,
-    ) -> Result<impl Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + use<>, Refusal> {
+    ) -> Result<impl Answers + use<>, Refusal> {
         let mut request = NetlinkMessage::from(message);
         request.header.flags = NLM_F_REQUEST | flags;
         Ok(self.netlink.clone().request(request)?)
@@ -115,9 +120,7 @@ impl Kernel {
 }
 
 /// The answers to a request, and whether what they tell changed meanwhile.
-pub(crate) async fn answers(
-    stream: impl Stream<Item = NetlinkMessage<RouteNetlinkMessage>>,
-) -> Result<(Vec<RouteNetlinkMessage>, bool), Refusal> {
+pub(crate) async fn answers(stream: impl Answers) -> Result<(Vec<RouteNetlinkMessage>, bool), Refusal> {
     let mut stream = std::pin::pin!(stream);
     let (mut found, mut was_interrupted) = (Vec::new(), false);
     loop {

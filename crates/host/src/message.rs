@@ -218,7 +218,9 @@ pub(crate) fn entries(device: u32, of: AddressFamily) -> NeighbourMessage {
 
 /// The address and the hardware address of a permanent entry that has both.
 pub(crate) fn permanent_entry(found: &NeighbourMessage) -> Option<(IpAddr, Mac)> {
-    if found.header.state != NeighbourState::Permanent {
+    // The states are bits, and `bridge fdb` sets another one beside this.
+    let is_permanent = u16::from(found.header.state) & u16::from(NeighbourState::Permanent) != 0;
+    if !is_permanent {
         return None;
     }
     let addr = found.attributes.iter().find_map(|attribute| match attribute {

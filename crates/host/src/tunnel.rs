@@ -357,3 +357,39 @@ fn difference(index: u32, found: &Device, wanted: &Device) -> LinkMessage {
     }
     message
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// IPIP is not in every kernel, so its messages are looked at.
+    #[test]
+    fn an_ipip_device_is_made_up_and_of_its_size() {
+        let wanted = Device { kind: InfoKind::IpIp, is_up: true, mtu: 1480, mac: None, vxlan: None };
+        let made = creation("tunl0", &wanted);
+        assert_eq!(made.header.flags, LinkFlags::Up);
+        assert_eq!(
+            made.attributes,
+            [
+                LinkAttribute::IfName("tunl0".to_string()),
+                LinkAttribute::Mtu(1480),
+                LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::IpIp)]),
+            ]
+        );
+        // The module makes the device down and of another size; its local address is no hardware address.
+        let mut there = LinkMessage::default();
+        there.attributes = vec![
+            LinkAttribute::Mtu(1400),
+            LinkAttribute::Address(vec![0; 4]),
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::IpIp)]),
+        ];
+        let found = device_of(&there);
+        assert!(found.can_become(&wanted));
+        let change = difference(7, &found, &wanted);
+        assert_eq!((change.header.index, change.header.flags), (7, LinkFlags::Up));
+        assert_eq!(change.attributes, [LinkAttribute::Mtu(1480)]);
+        there.attributes[0] = LinkAttribute::Mtu(1480);
+        there.header.flags = LinkFlags::Up;
+        assert_eq!(device_of(&there), wanted);
+    }
+}

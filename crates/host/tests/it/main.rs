@@ -7,10 +7,16 @@
     reason = "a test is to stop there, and says when it is skipped"
 )]
 
+mod bulk;
 mod cluster;
 mod delivery;
+mod foreign_changes;
 mod interfaces;
 mod namespace;
+mod ownership;
+mod sysctls;
+mod traffic;
+mod tunnels;
 #[allow(dead_code, reason = "these tests make other clusters than those of the plan")]
 #[path = "../../../routes/tests/it/world.rs"]
 mod world;

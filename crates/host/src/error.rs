@@ -19,6 +19,11 @@ impl Refusal {
         Refusal { source: errno.into(), words: None }
     }
 
+    /// The kernel says nothing.
+    pub(crate) fn silence(kind: io::ErrorKind, words: &str) -> Refusal {
+        Refusal { source: kind.into(), words: Some(words.to_string()) }
+    }
+
     /// Whether it says one of these.
     pub(crate) fn is_any(&self, errors: &[rustix::io::Errno]) -> bool {
         let number = self.source.raw_os_error();

@@ -51,6 +51,9 @@ impl Kernel {
         let socket = connection.socket_mut().socket_mut();
         socket.set_ext_ack(true).map_err(system)?;
         let port = socket.bind_auto().map_err(system)?.port_number();
+        // An answer without its end is no answer: so the end must be seen.
+        connection.set_forward_ack(true);
+        connection.set_forward_done(true);
         tokio::spawn(connection);
         let names = rustix::net::socket_with(
             rustix::net::AddressFamily::UNIX,
@@ -109,7 +112,7 @@ impl Kernel {
         &self,
         about: RouteNetlinkMessage,
     ) -> Result<Option<RouteNetlinkMessage>, Refusal> {
-        let (listed, _) = answers(self.send(about, 0)?).await?;
+        let (listed, _) = answers(self.send(about, NLM_F_ACK)?).await?;
         Ok(listed.into_iter().next())
     }
 
@@ -125,16 +128,18 @@ pub(crate) async fn answers(stream: impl Answers) -> Result<(Vec<RouteNetlinkMes
     let (mut found, mut was_interrupted) = (Vec::new(), false);
     loop {
         let Ok(next) = tokio::time::timeout(ANSWER_LIMIT, stream.next()).await else {
-            let words = Some("no answer that we understand".to_string());
-            return Err(Refusal { source: io::ErrorKind::TimedOut.into(), words });
+            return Err(Refusal::silence(io::ErrorKind::TimedOut, "no answer that we understand"));
         };
-        let Some(message) = next else { return Ok((found, was_interrupted)) };
+        let Some(message) = next else {
+            return Err(Refusal::silence(io::ErrorKind::BrokenPipe, "the netlink socket has closed"));
+        };
         was_interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
         match message.payload {
             NetlinkPayload::InnerMessage(message) => found.push(message),
             NetlinkPayload::Error(error) if error.code.is_some() => {
                 return Err(Error::NetlinkError(error).into());
             }
+            NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => return Ok((found, was_interrupted)),
             // The socket's buffer overflowed, so a part of the answer is lost.
             NetlinkPayload::Overrun(_) => was_interrupted = true,
             _ => {}

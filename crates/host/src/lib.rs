@@ -3,6 +3,7 @@
 
 mod apply;
 mod changes;
+mod device;
 mod error;
 mod interface;
 mod kernel;

@@ -5,17 +5,15 @@ use std::net::IpAddr;
 use api::Family;
 use ipnet::IpNet;
 use routes::tunnel::{self, Kind, Tunnel};
-use routes::{Encapsulation, Mac};
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
-use rtnetlink::packet_route::link::{
-    InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
-};
+use rtnetlink::packet_route::link::{InfoKind, LinkFlags, LinkMessage};
 use rustix::io::Errno;
 
+use crate::device::{Device, creation, device_of, difference, wanted};
 use crate::error::{HostError, Refusal};
-use crate::interface::{Interface, address_of, interface};
+use crate::interface::{Interface, address_of};
 use crate::kernel::{Kernel, family};
 
 /// Whether an interface of that name is one of our tunnel devices.
@@ -39,28 +37,6 @@ pub enum Ensured {
     /// It was deleted and made anew, because the kernel cannot change what was wrong. Its routes and entries
     /// have gone.
     MadeAnew,
-}
-
-/// What makes a VXLAN device what it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Vxlan {
-    vni: u32,
-    port: u16,
-    local: Option<IpAddr>,
-    parent: u32,
-    /// Whether it does nothing beyond its entries: it learns nothing, and answers for nobody.
-    is_plain: bool,
-}
-
-/// A device, as it is or as it must be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Device {
-    kind: InfoKind,
-    is_up: bool,
-    mtu: u32,
-    mac: Option<Mac>,
-    /// For VXLAN.
-    vxlan: Option<Vxlan>,
 }
 
 impl Kernel {
@@ -233,163 +209,4 @@ fn address_message(index: u32, net: IpNet) -> AddressMessage {
     message.attributes.push(AddressAttribute::Local(net.addr()));
     message.attributes.push(AddressAttribute::Address(net.addr()));
     message
-}
-
-fn wanted(tunnel: &Tunnel, local: IpAddr, parent: u32, vni: u32, port: u16) -> Device {
-    let is_vxlan = tunnel.kind.encapsulation() == Encapsulation::Vxlan;
-    Device {
-        kind: if is_vxlan { InfoKind::Vxlan } else { InfoKind::IpIp },
-        is_up: true,
-        mtu: tunnel.mtu,
-        mac: tunnel.mac.filter(|_| is_vxlan),
-        vxlan: is_vxlan.then_some(Vxlan { vni, port, local: Some(local), parent, is_plain: true }),
-    }
-}
-
-impl Device {
-    /// Whether the kernel may change it into that.
-    fn can_become(&self, wanted: &Device) -> bool {
-        let fixed =
-            |device: &Device| device.vxlan.as_ref().map(|vxlan| (vxlan.vni, vxlan.port, vxlan.is_plain));
-        self.kind == wanted.kind && fixed(self) == fixed(wanted)
-    }
-}
-
-fn device_of(link: &LinkMessage) -> Device {
-    let seen = interface(link);
-    let mut device = Device {
-        kind: InfoKind::Other(String::new()),
-        is_up: seen.is_up,
-        mtu: seen.mtu,
-        mac: None,
-        vxlan: None,
-    };
-    let mut mac = None;
-    for attribute in &link.attributes {
-        match attribute {
-            LinkAttribute::Address(bytes) => mac = bytes.as_slice().try_into().ok().map(Mac),
-            LinkAttribute::LinkInfo(infos) => {
-                for info in infos {
-                    match info {
-                        LinkInfo::Kind(kind) => device.kind = kind.clone(),
-                        LinkInfo::Data(InfoData::Vxlan(data)) => device.vxlan = Some(vxlan_of(data)),
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    // An IPIP device tells its local address in the place of a hardware address.
-    device.mac = mac.filter(|_| device.kind == InfoKind::Vxlan);
-    device
-}
-
-fn vxlan_of(data: &[InfoVxlan]) -> Vxlan {
-    let mut found = Vxlan { vni: 0, port: 0, local: None, parent: 0, is_plain: true };
-    for info in data {
-        match info {
-            InfoVxlan::Id(vni) => found.vni = *vni,
-            InfoVxlan::Port(port) => found.port = *port,
-            InfoVxlan::Local(addr) => found.local = Some((*addr).into()),
-            InfoVxlan::Local6(addr) => found.local = Some((*addr).into()),
-            InfoVxlan::Link(index) => found.parent = *index,
-            InfoVxlan::Learning(true)
-            | InfoVxlan::L2Miss(true)
-            | InfoVxlan::L3Miss(true)
-            | InfoVxlan::Proxy(true)
-            | InfoVxlan::Rsc(true)
-            | InfoVxlan::CollectMetadata(true)
-            | InfoVxlan::Vnifilter(true)
-            | InfoVxlan::Group(_)
-            | InfoVxlan::Group6(_)
-            | InfoVxlan::Gbp
-            | InfoVxlan::Gpe => found.is_plain = false,
-            _ => {}
-        }
-    }
-    found
-}
-
-fn creation(name: &str, wanted: &Device) -> LinkMessage {
-    let mut message = LinkMessage::default();
-    message.header.flags = LinkFlags::Up;
-    message.header.change_mask = LinkFlags::Up;
-    message.attributes.push(LinkAttribute::IfName(name.to_string()));
-    message.attributes.push(LinkAttribute::Mtu(wanted.mtu));
-    message.attributes.extend(wanted.mac.map(|Mac(bytes)| LinkAttribute::Address(bytes.to_vec())));
-    let mut info = vec![LinkInfo::Kind(wanted.kind.clone())];
-    if let Some(vxlan) = &wanted.vxlan {
-        let mut data =
-            vec![InfoVxlan::Id(vxlan.vni), InfoVxlan::Port(vxlan.port), InfoVxlan::Learning(false)];
-        data.extend(ends(vxlan));
-        info.push(LinkInfo::Data(InfoData::Vxlan(data)));
-    }
-    message.attributes.push(LinkAttribute::LinkInfo(info));
-    message
-}
-
-fn ends(vxlan: &Vxlan) -> Vec<InfoVxlan> {
-    let local = vxlan.local.map(|addr| match addr {
-        IpAddr::V4(addr) => InfoVxlan::Local(addr),
-        IpAddr::V6(addr) => InfoVxlan::Local6(addr),
-    });
-    local.into_iter().chain([InfoVxlan::Link(vxlan.parent)]).collect()
-}
-
-/// What is to be changed of a device, in one message. It goes as RTM_NEWLINK: RTM_SETLINK leaves alone what
-/// belongs to the kind of the device.
-fn difference(index: u32, found: &Device, wanted: &Device) -> LinkMessage {
-    let mut message = LinkMessage::default();
-    message.header.index = index;
-    if !found.is_up {
-        message.header.flags = LinkFlags::Up;
-        message.header.change_mask = LinkFlags::Up;
-    }
-    if found.mtu != wanted.mtu {
-        message.attributes.push(LinkAttribute::Mtu(wanted.mtu));
-    }
-    let mac = wanted.mac.filter(|mac| found.mac != Some(*mac));
-    message.attributes.extend(mac.map(|Mac(bytes)| LinkAttribute::Address(bytes.to_vec())));
-    if let Some(vxlan) = wanted.vxlan.as_ref().filter(|vxlan| found.vxlan.as_ref() != Some(*vxlan)) {
-        let data = LinkInfo::Data(InfoData::Vxlan(ends(vxlan)));
-        message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(wanted.kind.clone()), data]));
-    }
-    message
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// IPIP is not in every kernel, so its messages are looked at.
-    #[test]
-    fn an_ipip_device_is_made_up_and_of_its_size() {
-        let wanted = Device { kind: InfoKind::IpIp, is_up: true, mtu: 1480, mac: None, vxlan: None };
-        let made = creation("tunl0", &wanted);
-        assert_eq!(made.header.flags, LinkFlags::Up);
-        assert_eq!(
-            made.attributes,
-            [
-                LinkAttribute::IfName("tunl0".to_string()),
-                LinkAttribute::Mtu(1480),
-                LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::IpIp)]),
-            ]
-        );
-        // The module makes the device down and of another size; its local address is no hardware address.
-        let mut there = LinkMessage::default();
-        there.attributes = vec![
-            LinkAttribute::Mtu(1400),
-            LinkAttribute::Address(vec![0; 4]),
-            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::IpIp)]),
-        ];
-        let found = device_of(&there);
-        assert!(found.can_become(&wanted));
-        let change = difference(7, &found, &wanted);
-        assert_eq!((change.header.index, change.header.flags), (7, LinkFlags::Up));
-        assert_eq!(change.attributes, [LinkAttribute::Mtu(1480)]);
-        there.attributes[0] = LinkAttribute::Mtu(1480);
-        there.header.flags = LinkFlags::Up;
-        assert_eq!(device_of(&there), wanted);
-    }
 }

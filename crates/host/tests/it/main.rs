@@ -14,6 +14,7 @@ mod foreign_changes;
 mod interfaces;
 mod namespace;
 mod ownership;
+mod steps;
 mod sysctls;
 mod traffic;
 mod tunnels;

@@ -31,4 +31,4 @@ pub use node::{Desired, NodeError, Options};
 pub use rack::{Aggregation, Exported, Rack, RackName, Racks};
 pub use route::{Reason, Route, Target, Wanted};
 pub use router::Router;
-pub use snapshot::{Known, Snapshot};
+pub use snapshot::{Known, PoolNetwork, Snapshot};

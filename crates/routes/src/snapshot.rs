@@ -42,6 +42,8 @@ pub(crate) struct NodeFacts {
     pub(crate) ipip: Option<IpAddr>,
     /// All addresses of the node, whatever their kind.
     pub(crate) addresses: BTreeSet<IpAddr>,
+    /// Those that Kubernetes calls internal.
+    internal: BTreeSet<IpAddr>,
     /// Names of interfaces, each with its networks.
     interfaces: Vec<(String, Vec<IpAddr>)>,
 }
@@ -73,6 +75,15 @@ impl NodeFacts {
             .next()
     }
 
+    /// The address by which other nodes reach it in a family; where it has not made itself known, those that
+    /// Kubernetes knows.
+    fn reached_at(&self, family: Family) -> impl Iterator<Item = IpAddr> {
+        let own = self.ends(family).address.map(|(addr, _)| addr);
+        let internal =
+            self.internal.iter().copied().filter(move |addr| own.is_none() && Family::of(*addr) == family);
+        own.into_iter().chain(internal)
+    }
+
     fn of(node: &Document) -> NodeFacts {
         let address = |path: &[&str], family: Family| -> Option<IpAddr> {
             api::cidr::parse_addr(node.text(path)?).filter(|addr| Family::of(*addr) == family)
@@ -99,8 +110,9 @@ impl NodeFacts {
             mac: mac("vxlanTunnelMACAddrV6"),
         };
         let own = [&v4, &v6].into_iter().filter_map(|ends| Some(ends.address?.0));
-        let addresses =
-            own.chain(list("addresses").iter().filter_map(|json| plain(&json["address"]))).collect();
+        let listed = list("addresses");
+        let addresses = own.chain(listed.iter().filter_map(|json| plain(&json["address"]))).collect();
+        let internal = listed.iter().filter(|json| json["type"] == "InternalIP");
         let interface = |json: &Json| {
             let all = json["addresses"].as_array().into_iter().flatten().filter_map(plain).collect();
             Some((json["name"].as_str()?.to_string(), all))
@@ -109,6 +121,7 @@ impl NodeFacts {
             labels: node.metadata().labels.clone(),
             ipip: address(&["spec", "bgp", "ipv4IPIPTunnelAddr"], Family::V4),
             interfaces: list("interfaces").iter().filter_map(interface).collect(),
+            internal: internal.filter_map(|json| plain(&json["address"])).collect(),
             v4,
             v6,
             addresses,
@@ -125,6 +138,19 @@ pub(crate) struct PoolFacts {
     pub(crate) is_cross_subnet: bool,
     /// Whether routers are to know nothing of it.
     pub(crate) is_hidden: bool,
+    /// Whether packets from it that leave the cluster are translated.
+    is_translated: bool,
+}
+
+/// A pool, as translation sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolNetwork {
+    /// Its network.
+    pub cidr: Cidr,
+    /// Whether packets from it that leave the cluster are translated (`natOutgoing`).
+    pub is_translated: bool,
+    /// Whether it is part of the cluster: its addresses are those of pods and nodes, not of services only.
+    pub is_inside: bool,
 }
 
 impl PoolFacts {
@@ -198,12 +224,15 @@ impl Snapshot {
                     return;
                 };
                 let (encapsulation, is_cross_subnet) = Encapsulation::of_pool(resource, pool.family());
-                let hidden = resource.field(&["spec", "disableBGPExport"]).and_then(Json::as_bool);
+                let says = |field: &str| {
+                    resource.field(&["spec", field]).and_then(Json::as_bool).unwrap_or_default()
+                };
                 let facts = PoolFacts {
                     pool: pool.clone(),
                     encapsulation,
                     is_cross_subnet,
-                    is_hidden: hidden.unwrap_or_default(),
+                    is_hidden: says("disableBGPExport"),
+                    is_translated: says("natOutgoing"),
                 };
                 self.pools.insert(pool.name.clone(), facts);
             }
@@ -256,6 +285,21 @@ impl Snapshot {
     /// The names of the nodes, in their order.
     pub fn nodes(&self) -> impl Iterator<Item = &str> {
         self.nodes.keys().map(String::as_str)
+    }
+
+    /// The networks of the pools, disabled ones too: their addresses stay where they are.
+    pub fn pool_networks(&self) -> impl Iterator<Item = PoolNetwork> {
+        self.pools.values().map(|facts| PoolNetwork {
+            cidr: facts.pool.cidr,
+            is_translated: facts.is_translated,
+            is_inside: facts.has_routes(),
+        })
+    }
+
+    /// The addresses by which nodes reach each other.
+    pub fn nodes_reached_at(&self) -> BTreeSet<IpAddr> {
+        let of = |node: &'_ NodeFacts| Family::BOTH.map(|family| node.reached_at(family).collect::<Vec<_>>());
+        self.nodes.values().flat_map(of).flatten().collect()
     }
 
     /// Whether the Node of that name is there and cannot be read.

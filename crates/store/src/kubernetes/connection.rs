@@ -79,6 +79,8 @@ const JSON: &str = "application/json";
 /// Asks for a list of objects without `spec` and `status`.
 pub(super) const METADATA_LIST: &str =
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+/// The media type of a patch by RFC 7396.
+pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
 /// The media type of a patch to an object of Kubernetes' own.
 pub(super) const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
 

@@ -65,7 +65,7 @@ use crate::view::View;
 use connection::Server;
 pub use definitions::{Defined, Definition};
 use fault::RequestFault;
-pub use objects::ObjectName;
+pub use objects::{ObjectName, ObjectPatch, PatchKind};
 pub use options::{Deletion, InCluster, KubeOptions, Kubeconfig, Proxies};
 pub use watching::KubeWatch;
 
@@ -144,6 +144,35 @@ impl KubeStore {
     /// As for reads.
     pub async fn object(&self, name: ObjectName<'_>, within: Duration) -> Result<Option<Json>, StoreError> {
         objects::object(&self.server, name, self.end(within)).await
+    }
+
+    /// Patches an object of Kubernetes' own. Gives what it is now; `None` where no object has that name. A
+    /// patch names only what it changes, so it undoes nobody's change of other fields, and sending it again
+    /// does no harm.
+    ///
+    /// # Errors
+    /// As for reads; [`StoreError::Unusable`] where the server's rules refuse the patch. After
+    /// [`StoreError::Unavailable`] it may have been carried out.
+    pub async fn patch_object(
+        &self,
+        patch: ObjectPatch<'_>,
+        within: Duration,
+    ) -> Result<Option<Json>, StoreError> {
+        objects::patch(&self.server, patch, self.end(within)).await
+    }
+
+    /// Creates an object of Kubernetes' own. Tells whether it did: `false` where an object of that name
+    /// exists.
+    ///
+    /// # Errors
+    /// As for [`KubeStore::patch_object`].
+    pub async fn create_object(
+        &self,
+        name: ObjectName<'_>,
+        object: &Json,
+        within: Duration,
+    ) -> Result<bool, StoreError> {
+        objects::create(&self.server, name, object, self.end(within)).await
     }
 
     /// All services of Kubernetes, in all namespaces.

@@ -1,12 +1,13 @@
 //! Kubernetes' own objects, which are no records: pods, namespaces, virtual machines.
 
 use api::crd::why_no_name;
+use http::Method;
 use serde::Deserialize;
 use serde_json::Value as Json;
 use tokio::time::Instant;
 
 use super::bounded;
-use super::connection::{Question, Server};
+use super::connection::{MERGE_PATCH, Question, STRATEGIC_PATCH, Server};
 use super::fault::{FaultClass, RequestFault};
 use crate::error::StoreError;
 
@@ -37,15 +38,57 @@ impl<'a> ObjectName<'a> {
         ObjectName { api: CORE, plural: "namespaces", namespace: None, name }
     }
 
+    /// The name of a Kubernetes Node.
+    pub fn node(name: &'a str) -> ObjectName<'a> {
+        ObjectName { api: CORE, plural: "nodes", namespace: None, name }
+    }
+
+    /// The name of an event.
+    pub fn event(namespace: &'a str, name: &'a str) -> ObjectName<'a> {
+        ObjectName { api: CORE, plural: "events", namespace: Some(namespace), name }
+    }
+
     /// The path; `None` where no object can have the name: a name from outside must not lead to another path.
     fn path(&self) -> Option<String> {
-        if why_no_name(self.name).is_some() || self.namespace.is_some_and(|name| why_no_name(name).is_some())
-        {
+        let collection = self.collection()?;
+        why_no_name(self.name).is_none().then(|| format!("{collection}/{}", self.name))
+    }
+
+    /// The path of all objects of the kind, in the namespace where the kind has one.
+    fn collection(&self) -> Option<String> {
+        if self.namespace.is_some_and(|name| why_no_name(name).is_some()) {
             return None;
         }
         let namespace = self.namespace.map_or(String::new(), |name| format!("/namespaces/{name}"));
-        Some(format!("{}{namespace}/{}/{}", self.api, self.plural, self.name))
+        Some(format!("{}{namespace}/{}", self.api, self.plural))
     }
+
+    fn impossible(&self) -> StoreError {
+        StoreError::Unusable(format!("no object of {} can have the name {:?}", self.plural, self.name))
+    }
+}
+
+/// How a patch is merged into an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchKind {
+    /// JSON merge patch (RFC 7396): objects are merged, null removes a field, a list replaces the list.
+    Merge,
+    /// As [`PatchKind::Merge`], but the items of some lists are merged by a key: a Node's conditions by
+    /// `type`.
+    Strategic,
+}
+
+/// A change to an object of Kubernetes' own: only what it names.
+#[derive(Clone, Copy, Debug)]
+pub struct ObjectPatch<'a> {
+    /// The object.
+    pub name: ObjectName<'a>,
+    /// Whether the patch goes to the object's subresource `status`, which takes annotations, too.
+    pub status: bool,
+    /// How it is merged.
+    pub kind: PatchKind,
+    /// The patch.
+    pub patch: &'a Json,
 }
 
 /// How many objects a page of a list has; Calico's client asks for as many.
@@ -119,6 +162,43 @@ pub(super) async fn object(
         .map_err(|error| RequestFault::nonsense(server.shown(), &error).into_error())
 }
 
+/// Patches an object. Gives what it is now; `None` where no object has that name.
+pub(super) async fn patch(
+    server: &Server,
+    change: ObjectPatch<'_>,
+    deadline: Instant,
+) -> Result<Option<Json>, StoreError> {
+    let path = change.name.path().ok_or_else(|| change.name.impossible())?;
+    let path = if change.status { format!("{path}/status") } else { path };
+    let content_type = match change.kind {
+        PatchKind::Merge => MERGE_PATCH,
+        PatchKind::Strategic => STRATEGIC_PATCH,
+    };
+    let question = Question::send(Method::PATCH, path, change.patch.to_string());
+    match server.ask(Question { content_type, ..question }, deadline).await {
+        Ok(text) => serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|error| RequestFault::nonsense(server.shown(), &error).into_error()),
+        Err(fault) if fault.kind == FaultClass::Absent => Ok(None),
+        Err(fault) => Err(fault.into_error()),
+    }
+}
+
+/// Creates an object. Tells whether it was created: `false` where an object of that name exists.
+pub(super) async fn create(
+    server: &Server,
+    name: ObjectName<'_>,
+    object: &Json,
+    deadline: Instant,
+) -> Result<bool, StoreError> {
+    let collection = name.collection().ok_or_else(|| name.impossible())?;
+    match server.ask(Question::send(Method::POST, collection, object.to_string()), deadline).await {
+        Ok(_) => Ok(true),
+        Err(fault) if fault.kind == FaultClass::Exists => Ok(false),
+        Err(fault) => Err(fault.into_error()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +206,12 @@ mod tests {
     #[test]
     fn paths() {
         assert_eq!(ObjectName::pod("ns", "a").path().as_deref(), Some("/api/v1/namespaces/ns/pods/a"));
+        assert_eq!(ObjectName::node("n1").path().as_deref(), Some("/api/v1/nodes/n1"));
+        assert_eq!(
+            ObjectName::event("ns", "a").collection().as_deref(),
+            Some("/api/v1/namespaces/ns/events")
+        );
+        assert_eq!(ObjectName::event("../x", "a").collection(), None);
         assert_eq!(ObjectName::namespace("ns").path().as_deref(), Some("/api/v1/namespaces/ns"));
         assert_eq!(ObjectName::pod("..", "a").path(), None);
         assert_eq!(ObjectName::pod("ns", "a/b").path(), None);

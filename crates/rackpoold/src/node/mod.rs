@@ -1,0 +1,5 @@
+//! The agent of a node.
+
+pub mod detect;
+pub mod finding;
+pub mod name;

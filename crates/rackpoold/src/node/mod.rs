@@ -3,3 +3,5 @@
 pub mod detect;
 pub mod finding;
 pub mod name;
+pub mod record;
+pub mod tunnels;

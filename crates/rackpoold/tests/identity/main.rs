@@ -3,5 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod detect;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod home;
 mod name;
+mod record;
+mod tunnels;

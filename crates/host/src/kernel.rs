@@ -30,7 +30,7 @@ pub(crate) trait Answers: Stream<Item = NetlinkMessage<RouteNetlinkMessage>> {}
 impl<S: Stream<Item = NetlinkMessage<RouteNetlinkMessage>>> Answers for S {}
 
 /// A netlink socket. It speaks about the network namespace of the thread that opened it, whichever thread
-/// uses it.
+/// uses it. Where a refusal says that the socket has closed, another one is to be opened.
 pub struct Kernel {
     netlink: Handle,
     /// Asks for names and numbers of interfaces in the same namespace.

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::error::{HostError, Refusal};
 use crate::kernel::Kernel;
-use crate::message::{OURS, entries, main_table, permanent_entry, route_of};
+use crate::message::{OURS, entries, main_table, outputs, permanent_entry, route_of};
 
 impl Kernel {
     /// What of ours is there: the routes that have our mark, and whatever leads by these tunnel devices or is
@@ -36,16 +36,18 @@ impl Kernel {
         for of in Family::BOTH {
             let mut marked = main_table(of);
             marked.header.protocol = OURS;
-            found.extend(self.routes(marked).await?);
+            found.extend(self.routes(marked).await?.into_iter().filter(is_marked));
             for index in tunnels.keys() {
                 let mut by_tunnel = main_table(of);
                 by_tunnel.attributes.push(RouteAttribute::Oif(*index));
-                let is_new =
-                    |route: &RouteMessage| ![OURS, RouteProtocol::Kernel].contains(&route.header.protocol);
-                found.extend(self.routes(by_tunnel).await?.into_iter().filter(is_new));
+                let is_by_tunnel = |route: &RouteMessage| {
+                    let is_kernels = route.header.protocol == RouteProtocol::Kernel;
+                    !is_marked(route) && !is_kernels && outputs(route).contains(index)
+                };
+                found.extend(self.routes(by_tunnel).await?.into_iter().filter(is_by_tunnel));
             }
         }
-        let names = self.names_of(found.iter().flat_map(crate::message::outputs), &tunnels)?;
+        let names = self.names_of(found.iter().flat_map(outputs), &tunnels)?;
         let mut name = |index: u32| names.get(&index).cloned();
         present.routes = found.iter().filter_map(|route| route_of(route, &mut name)).collect();
         for (index, device) in &tunnels {
@@ -100,4 +102,8 @@ impl Kernel {
         }
         Ok(names)
     }
+}
+
+fn is_marked(route: &RouteMessage) -> bool {
+    route.header.protocol == OURS
 }

@@ -86,7 +86,8 @@ pub enum SettingError {
 
 /// The settings that the duties need, in the order in which they are to be set. `read` gives the content of a
 /// file below `/proc/sys`, or nothing where the kernel has no such setting. A setting that the kernel has not
-/// is left out: so it has no IPv6, or the interface is not there.
+/// is left out: so it has no IPv6, or the interface is not there. Of `rp_filter`, which may have several
+/// values, only what is wrong is named.
 ///
 /// # Errors
 /// Those of `read`.

@@ -54,16 +54,14 @@ impl Kernel {
         vni: u32,
         port: u16,
     ) -> Result<Ensured, HostError> {
-        let name = tunnel.device;
-        let number = tunnel.kind.family().number();
-        let no_local = || HostError::NoLocal { device: name.to_string(), family: number };
+        let (device, family) = (tunnel.device, tunnel.kind.family().number());
+        let no_local = || HostError::NoLocal { device: device.to_string(), family };
         let local = tunnel.local.ok_or_else(no_local)?;
-        let wanted = wanted(tunnel, local, uplink.index, vni, port);
-        let link = self.ensure_link(name, &wanted).await?;
-        let refused = |refusal| HostError::refused(format!("set the address of {name}"), refusal);
-        let index = self.index_of(name).map_err(refused)?;
-        let doing = || format!("set the address of {name}");
-        let index = index.ok_or_else(|| HostError::NoDevice { doing: doing(), device: name.to_string() })?;
+        let link = self.ensure_link(device, &wanted(tunnel, local, uplink.index, vni, port)).await?;
+        let doing = || format!("set the address of {device}");
+        let refused = |refusal| HostError::refused(doing(), refusal);
+        let gone = || HostError::NoDevice { doing: doing(), device: device.to_string() };
+        let index = self.index_of(device).map_err(refused)?.ok_or_else(gone)?;
         let is_changed = self.ensure_address(index, address_in_use(tunnel)).await.map_err(refused)?;
         Ok(if link == Ensured::Kept && is_changed { Ensured::Changed } else { link })
     }

@@ -12,6 +12,7 @@ use dataplane::{Device, Mac, Replaces, Wiring};
 use serde_json::Value as Json;
 use store::{ReadSet, Store};
 
+use crate::agent;
 use crate::annotations::{
     Annotations, Pools, Source, check_source_prefixes, hardware_address, misspelt, unused,
 };
@@ -38,7 +39,8 @@ const NO_ADDRESS: &str = "IPAM plugin returned missing IP config";
 /// Serves an ADD. Gives the result. When the ADD fails, everything that it has done is taken back.
 ///
 /// # Errors
-/// Code 8 for the plugin's own network namespace, before anything is done; the IPAM plugin's errors as they
+/// Code 8 for the plugin's own network namespace, and code 11 where the node agent has to make the node ready
+/// first, both before anything is done; the IPAM plugin's errors as they
 /// are; code 999 for everything else.
 pub async fn add<S: Store>(site: &Site<S>, ask: &Ask) -> Result<Json, CniError> {
     let mut request = Request::new(site, ask)?;
@@ -55,6 +57,7 @@ async fn serve(request: &mut Request<'_, impl Store>) -> Result<Json, CniError> 
     }
     netns::check(&request.ask.call)?;
     foreign::refuse(&request.ask.conf)?;
+    agent::refuse_before_sync(&request.ask.conf, &request.names.ids.node)?;
     let mtu = request.mtu().await?;
     let profile = profile::wanted(request)?;
     let besides = profile.iter().fold(ReadSet::new(), |set, profile| set.key(profile.key()));

@@ -6,6 +6,7 @@
 //! [`add`], [`del`] and [`check`].
 
 mod add;
+mod agent;
 mod annotations;
 mod ask;
 mod asked;

@@ -28,6 +28,8 @@ impl CniError {
     pub const NETWORK: u32 = 7;
     /// The code for: the network namespace is the plugin's own.
     pub const NETNS: u32 = 8;
+    /// The code for: the same call will succeed later.
+    pub const TRY_AGAIN: u32 = 11;
     /// The code for: the datastore cannot be used.
     pub const TEST: u32 = 100;
     /// The code for every error that the plugin itself finds, and not the protocol.

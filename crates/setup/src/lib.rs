@@ -41,6 +41,6 @@ pub use error::SetupError;
 pub use fields::Field;
 #[cfg(feature = "kubernetes")]
 pub use kubernetes::connect_kubernetes;
-pub use node_name::{DEFAULT_NODENAME_FILE, NodeNameError, node_name};
+pub use node_name::{DEFAULT_AGENT_SYNC_FILE, DEFAULT_NODENAME_FILE, NodeNameError, node_name};
 pub use reach::Reached;
 pub use settings::{Origin, Setting, Settings, shown_urls};

@@ -5,6 +5,9 @@ use std::path::Path;
 
 /// The file in which `calico/node` writes the name.
 pub const DEFAULT_NODENAME_FILE: &str = "/var/lib/calico/nodename";
+/// The file that the node agent makes at its first sync after the node's start. It lies in a folder that is
+/// empty after a start.
+pub const DEFAULT_AGENT_SYNC_FILE: &str = "/run/rackpool/synced";
 
 /// The largest file of a name that is read, in bytes.
 const MOST: usize = 4096;

@@ -47,6 +47,25 @@ fn nothing_begins_without_the_nodes_name() {
     assert!(msg.contains("nodename: no such file or directory: check that the calico/node"), "{msg}");
 }
 
+/// After a start of the node no container comes before the agent has made its routes and filter. Those that
+/// are there can be looked at and ended at any time.
+#[test]
+fn nothing_is_attached_before_the_agents_first_sync() {
+    let Some(node) = Node::new() else { return };
+    let container = Container::new("aaaa", "pod-a");
+    let mark = node.path("synced");
+    let required = || json!({"require_agent_sync": true, "agent_sync_file": mark});
+    let refused = node.call("ADD", &container, required());
+    assert!(refused.error().contains("rackpoold node, has not finished its first sync"), "{refused:?}");
+    assert!(refused.stdout.contains(r#""code": 11,"#), "{refused:?}");
+    assert_eq!((node.in_use(), node.endpoints().len()), (0, 0));
+    fs::write(&mark, "").unwrap();
+    assert_eq!(node.call("ADD", &container, required()).code, 0);
+    fs::remove_file(&mark).unwrap();
+    assert_eq!(node.call("DEL", &container, required()).code, 0);
+    assert_eq!((node.in_use(), node.endpoints().len()), (0, 0));
+}
+
 /// TEST decides whether containers may come at all, so it also works before the node has its name.
 #[test]
 fn a_test_looks_at_the_datastore_alone() {

@@ -75,6 +75,10 @@ pub(crate) const NET_CONF: Struct = Struct {
         ("calico_api_group", Text),
         ("qps", Int),
         ("burst", Int),
+        // Not of Calico's: whether containers wait for the node agent's first sync, and the file by which the
+        // agent tells of it.
+        ("require_agent_sync", Bool),
+        ("agent_sync_file", Text),
         // Not of Calico's: what ADD answered, repeated by the runtime in DEL. Anything may be in it.
         ("prevResult", Any),
     ],

@@ -169,6 +169,10 @@ impl Server {
         &self.shown
     }
 
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
     pub(super) fn interface_prefix(&self) -> &str {
         &self.options.interface_prefix
     }

@@ -41,6 +41,7 @@ mod place;
 mod proxy;
 mod reading;
 mod recent;
+mod service_account;
 mod unlabelled;
 mod watching;
 mod writing;
@@ -67,6 +68,7 @@ pub use definitions::{Defined, Definition};
 use fault::RequestFault;
 pub use objects::{ObjectName, ObjectPatch, PatchKind};
 pub use options::{Deletion, InCluster, KubeOptions, Kubeconfig, Proxies};
+pub use service_account::{Address, ServiceAccount, ServiceToken};
 pub use watching::KubeWatch;
 
 /// A store in a Kubernetes API server. Clones share the connection.
@@ -190,6 +192,25 @@ impl KubeStore {
     /// As for reads.
     pub async fn uids(&self, keys: &[Key], within: Duration) -> Result<Vec<Option<String>>, StoreError> {
         reading::uids(&self.server, keys, Instant::now() + within).await
+    }
+
+    /// Where the server is, for a program that asks it under another account.
+    pub fn address(&self) -> Address {
+        service_account::address(&self.server)
+    }
+
+    /// Asks for a token of a service account that lasts about `seconds`; `None` where no account has that
+    /// name.
+    ///
+    /// # Errors
+    /// As for reads.
+    pub async fn token(
+        &self,
+        account: &ServiceAccount,
+        seconds: u32,
+        within: Duration,
+    ) -> Result<Option<ServiceToken>, StoreError> {
+        service_account::token(&self.server, account, seconds, self.end(within)).await
     }
 
     /// Writes the labels by which affinities are found to those affinities of a host that old releases wrote

@@ -1,0 +1,183 @@
+//! The agent's files on its host: the plugins' programs, their configuration, their kubeconfig, and what the
+//! plugins read from the agent.
+//!
+//! Every file is written beside its place and renamed, and a file that has its content already is left alone.
+//! The network's configuration comes last: a container runtime that finds it begins to start containers. What
+//! was written is noted ([`Notes`]), so that [`uninstall()`] takes back these files and no others.
+
+mod conflist;
+mod finding;
+#[cfg(feature = "kubernetes")]
+pub mod kubeconfig;
+pub mod mark;
+mod notes;
+mod place;
+mod programs;
+mod renewal;
+mod template;
+#[cfg(test)]
+mod tests;
+mod uninstall;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use setup::Environment;
+
+pub use conflist::{Network, NoConflist, conflist};
+pub use finding::Finding;
+pub use notes::Notes;
+pub use place::Failed;
+pub use programs::programs;
+pub use renewal::Renewal;
+pub use template::{Template, TemplateError};
+pub use uninstall::{TakenBack, uninstall};
+
+/// Where the agent's files are, as the agent sees them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// The folders in which the container runtime looks for plugins; the programs go to each.
+    pub programs: Vec<PathBuf>,
+    /// The folder in which the container runtime looks for networks.
+    pub networks: PathBuf,
+    /// The same folder as the plugins see it, which run outside the agent's container.
+    pub networks_outside: PathBuf,
+    /// The file's name of the network's configuration.
+    pub network: String,
+    /// The file that says that the agent has made the node ready: see [`mark`].
+    pub mark: PathBuf,
+    /// The file with the packet size of containers' interfaces, for the plugin `calico`.
+    pub mtu: PathBuf,
+    /// The file with the node's name, for the plugins.
+    pub node_name: PathBuf,
+    /// The file of the notes.
+    pub notes: PathBuf,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Places {
+            programs: vec!["/opt/cni/bin".into()],
+            networks: "/etc/cni/net.d".into(),
+            networks_outside: "/etc/cni/net.d".into(),
+            network: "10-calico.conflist".to_string(),
+            mark: setup::DEFAULT_AGENT_SYNC_FILE.into(),
+            mtu: "/var/lib/calico/mtu".into(),
+            node_name: setup::DEFAULT_NODENAME_FILE.into(),
+            notes: "/var/lib/rackpool/installed.json".into(),
+        }
+    }
+}
+
+impl Places {
+    /// The usual places, with what Calico's variables say: `CNI_CONF_NAME`, the file's name of the network's
+    /// configuration; `CNI_NET_DIR`, the folder of networks as the plugins see it.
+    ///
+    /// # Errors
+    /// When `CNI_CONF_NAME` is no name of a file.
+    pub fn of(environment: &Environment) -> Result<Places, InstallError> {
+        let mut places = Places::default();
+        if let Some(name) = environment.get("CNI_CONF_NAME") {
+            if name.contains('/') || name == "." || name == ".." {
+                return Err(InstallError::NoFileName(name.to_string()));
+            }
+            places.network = name.to_string();
+        }
+        if let Some(folder) = environment.get("CNI_NET_DIR") {
+            places.networks_outside = folder.into();
+        }
+        Ok(places)
+    }
+
+    /// The network's configuration.
+    pub fn conflist(&self) -> PathBuf {
+        self.networks.join(&self.network)
+    }
+
+    /// The plugins' kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.networks.join(KUBECONFIG)
+    }
+
+    /// The plugins' kubeconfig, as the plugins see it.
+    pub fn kubeconfig_outside(&self) -> PathBuf {
+        self.networks_outside.join(KUBECONFIG)
+    }
+}
+
+const KUBECONFIG: &str = "calico-kubeconfig";
+
+/// Why a file was not written or removed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InstallError {
+    /// The system refused it.
+    #[error(transparent)]
+    File(#[from] Failed),
+    /// The notes are not what the agent writes. Without them nobody knows which files are the agent's.
+    #[error(
+        "{} does not hold what rackpoold notes of the files that it wrote: restore it, or remove it and the files that it named",
+        .0.display()
+    )]
+    Notes(PathBuf),
+    /// A variable gives a name that no file can have.
+    #[error(
+        "CNI_CONF_NAME is {0:?}, which is no name of a file: set it to a name such as 10-calico.conflist"
+    )]
+    NoFileName(String),
+    /// The folder from which programs are to be installed does not have one of them.
+    #[error("cannot install the plugin {name}: {} does not exist: unpack rackpool's programs into one folder, and name that folder", .file.display())]
+    NoProgram {
+        /// The program's name.
+        name: &'static str,
+        /// Where it was looked for.
+        file: PathBuf,
+    },
+    /// The network's configuration cannot be made.
+    #[error(transparent)]
+    Conflist(#[from] NoConflist),
+}
+
+/// Whether a file had to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It was there already, with the same content and rights.
+    Same,
+    /// It was written.
+    New,
+}
+
+/// Writes the packet size of containers' interfaces for the plugin `calico`, which takes it where its
+/// configuration says none.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn mtu(places: &Places, notes: &mut Notes, bytes: u32) -> Result<Written, InstallError> {
+    put_text(notes, &places.mtu, 0o644, &format!("{bytes}\n"))
+}
+
+/// Puts a text in its place, unless it is there.
+fn put_text(notes: &mut Notes, file: &Path, mode: u32, text: &str) -> Result<Written, InstallError> {
+    put(notes, file, mode, &notes::sum_of(text.as_bytes()), &mut text.as_bytes())
+}
+
+/// Puts a content with this check sum in its place, unless it is there. A file that is there and that the
+/// agent did not write stays another's, even if it is equal.
+fn put(
+    notes: &mut Notes,
+    file: &Path,
+    mode: u32,
+    sum: &str,
+    content: &mut dyn Read,
+) -> Result<Written, InstallError> {
+    let present = notes::sum_of_file(file)?;
+    if present.as_deref() == Some(sum) && place::mode(file)? == mode {
+        return Ok(Written::Same);
+    }
+    if let Some(folder) = file.parent() {
+        place::make_folder(folder)?;
+    }
+    notes.intend(file, present.as_deref(), sum)?;
+    place::replace(file, mode, content)?;
+    Ok(Written::New)
+}

@@ -1,5 +1,6 @@
 //! rackpool's daemon. `rackpoold node` is the agent of a node: it makes the node known, and makes pods reach
 //! each other and the outside.
 
+pub mod gone;
 pub mod install;
 pub mod node;

@@ -176,7 +176,7 @@ impl Nft {
             // Where somebody has removed the table since, it is no error.
             let _ = writeln!(removal, "table {table} {{\n}}\ndelete table {table}");
         }
-        self.put_after(&removal, rules.text())?;
+        self.put(rules, removal + &rules.text())?;
         for chains in &leftovers.chains {
             let program = format!("{}-restore", chains.program);
             let doing = "remove the chains of Calico's agent";

@@ -1,5 +1,6 @@
 //! The program `nft`, by which the table comes into the kernel.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +10,7 @@ use outside::{Limits, Program, ProgramError};
 
 use crate::forward;
 use crate::rules::Rules;
-use crate::text::{TABLE, removal};
+use crate::text::{TABLE, parts, removal};
 
 /// A host with tens of thousands of rules of others is listed within these.
 const LIMITS: Limits = Limits { time: Duration::from_secs(30), stdout: 64 << 20, stderr: 16 << 10 };
@@ -108,31 +109,31 @@ impl Nft {
     /// # Errors
     /// See [`NftError`]. The table is as it was then.
     pub fn keep(&mut self, rules: &Rules) -> Result<Outcome, NftError> {
-        let text = rules.text();
+        let listing = self.listing()?;
         let outcome = match &self.installed {
-            None => Outcome::Replaced,
-            Some(last) if last.text != text => Outcome::Replaced,
-            Some(last) if self.listing()?.as_ref() == Some(&last.listing) => return Ok(Outcome::Unchanged),
-            Some(_) => Outcome::Repaired,
+            Some(last) if listing.as_ref() != Some(&last.listing) => Outcome::Repaired,
+            Some(last) if last.text == rules.text() => return Ok(Outcome::Unchanged),
+            _ => Outcome::Replaced,
         };
-        self.put(text)?;
+        let is_alike = |listing: &String| names(listing) == names(&rules.table());
+        match listing.as_ref().filter(|listing| outcome == Outcome::Replaced && is_alike(listing)) {
+            // Refused where somebody has made a set or a chain of that name that is of another kind.
+            Some(_) => {
+                let last = self.installed.as_ref().map_or("", |last| &last.text);
+                self.put(rules, rules.update(last)).or_else(|_| self.put(rules, rules.text()))?;
+            }
+            None => self.put(rules, rules.text())?,
+        }
         Ok(outcome)
     }
 
-    /// Puts the text of a whole table into the kernel.
-    pub(crate) fn put(&mut self, text: String) -> Result<(), NftError> {
-        self.put_after("", text)
-    }
-
-    /// Puts a whole table into the kernel, in one transaction with the commands before it.
-    pub(crate) fn put_after(&mut self, before: &str, text: String) -> Result<(), NftError> {
+    /// Carries out the commands that make the table as the rules say.
+    pub(crate) fn put(&mut self, rules: &Rules, commands: String) -> Result<(), NftError> {
         // Should the listing fail, it is not known what is there.
         self.installed = None;
-        self.batch(&format!("put the table {TABLE} into the kernel"), format!("{before}{text}"))?;
-        // Where somebody has changed the table since, the kernel tells of it, and the next comparison is made
-        // with a listing that was asked for before.
+        self.batch(&format!("put the table {TABLE} into the kernel"), commands)?;
         if let Some(listing) = self.listing()? {
-            self.installed = Some(Installed { text, listing });
+            self.installed = Some(Installed { text: rules.text(), listing });
         }
         Ok(())
     }
@@ -165,6 +166,11 @@ impl Nft {
     pub(crate) fn batch(&self, doing: &str, text: String) -> Result<(), NftError> {
         run(&self.program, &["-f", "-"], &text, doing).map(drop)
     }
+}
+
+/// The names of a table's sets and chains.
+fn names(text: &str) -> BTreeSet<&str> {
+    parts(text).map(|(name, _)| name).collect()
 }
 
 /// Runs a program with an input, and gives its output.

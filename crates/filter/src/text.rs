@@ -4,7 +4,7 @@
 //! no other text from a store stands in it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{Display, Write};
+use std::fmt::Write;
 use std::net::IpAddr;
 
 use api::{Cidr, Family};
@@ -26,11 +26,39 @@ const TCP_AND_UDP: &str = "{ 6, 17 }";
 const IPIP: u8 = 4;
 const ICMP6: u8 = 58;
 
+/// What is dropped is counted, so that it is seen.
+const DROP: &str = "counter drop";
+
 impl Rules {
     /// The commands for `nft` that put the whole table in the place of the one that is there, all in one
     /// transaction.
     pub fn text(&self) -> String {
-        let mut text = format!("{}table {TABLE} {{\n", removal());
+        format!("{}{}", removal(), self.table())
+    }
+
+    /// The commands that change the table that is there, and whose sets and chains are these, into the wanted
+    /// one, in one transaction; those that were the same in the `last` text stay. No packet is seen by half of
+    /// it, since the chains stay the same ones: where a chain is replaced by another, a packet may pass the
+    /// new one before the transaction, and the old one after it.
+    pub(crate) fn update(&self, last: &str) -> String {
+        let table = self.table();
+        let last: BTreeMap<&str, &str> = parts(last).collect();
+        let (mut emptied, mut filled) = (String::new(), String::new());
+        for (name, body) in parts(&table).filter(|(name, body)| last.get(name) != Some(body)) {
+            let (kind, name) = name.split_once(' ').unwrap_or_default();
+            let _ = writeln!(emptied, "flush {kind} {TABLE} {name}");
+            filled += body;
+        }
+        format!("{emptied}table {TABLE} {{\n{filled}}}\n")
+    }
+
+    /// The table.
+    ///
+    /// Its sets hold single addresses. Sets of networks are empty for packets at the wrong moment: when a
+    /// table comes in the place of another, the kernel fills such a set a little after the chains that use it
+    /// are there.
+    pub(crate) fn table(&self) -> String {
+        let mut text = format!("table {TABLE} {{\n");
         for family in Family::BOTH {
             self.sets(&mut text, family);
         }
@@ -43,26 +71,21 @@ impl Rules {
 
     fn sets(&self, text: &mut String, family: Family) {
         let (of, number) = (format!("{}_addr", protocol(family)), family.number());
-        let pools = |is_wanted: fn(&routes::PoolNetwork) -> bool| {
-            cover(self.pools.iter().filter(|pool| is_wanted(pool)).map(|pool| pool.cidr), family)
+        let nodes = |all: &BTreeSet<IpAddr>| -> Vec<String> {
+            all.iter().filter(|addr| Family::of(**addr) == family).map(ToString::to_string).collect()
         };
-        let external = || self.settings.external_nodes.iter().copied();
-        let nodes =
-            |all: &BTreeSet<IpAddr>| cover(all.iter().copied().map(Cidr::single).chain(external()), family);
-        let mut networks = |name: &str, networks: Vec<Cidr>| {
-            set(text, &format!("{name}{number}"), &of, true, networks.iter());
-        };
-        networks("translated", pools(|pool| pool.is_translated));
-        networks("inside", pools(|pool| pool.is_inside));
-        networks("nodes", nodes(&self.nodes));
+        if self.settings.exclusions == Exclusions::PoolsAndNodes {
+            set(text, &format!("nodes{number}"), &of, &nodes(&self.nodes));
+        }
         for (kind, sources) in self.tunnels.iter().filter(|(kind, _)| kind.family() == family) {
-            networks(sources_of(*kind), nodes(sources));
+            set(text, &format!("{}{number}", sources_of(*kind)), &of, &nodes(sources));
         }
         let own = self.pods.iter().flat_map(|(interface, networks)| {
-            let single = networks.iter().filter(|network| is_single(network) && network.family() == family);
-            single.map(move |network| format!("\"{interface}\" . {}", network.first()))
+            let own = networks.iter().filter(|network| is_single(network) && network.family() == family);
+            own.map(move |network| format!("\"{interface}\" . {}", network.first()))
         });
-        set(text, &format!("pods{number}"), &format!("ifname . {of}"), false, own);
+        let own: BTreeSet<String> = own.collect();
+        set(text, &format!("pods{number}"), &format!("ifname . {of}"), &Vec::from_iter(own));
     }
 
     /// What is decided before connections are tracked. VXLAN packets have another source port in each
@@ -80,12 +103,11 @@ impl Rules {
     /// is not theirs.
     fn pods(&self, text: &mut String) {
         let mut rules = Vec::new();
-        let drop = "counter drop";
         if !self.settings.pods_send_vxlan {
-            rules.push(format!("udp dport {} {drop}", self.settings.vxlan_port));
+            rules.push(format!("udp dport {} {DROP}", self.settings.vxlan_port));
         }
         if !self.settings.pods_send_ipip {
-            rules.push(format!("meta l4proto {IPIP} {drop}"));
+            rules.push(format!("meta l4proto {IPIP} {DROP}"));
         }
         rules.extend(
             Family::BOTH
@@ -100,11 +122,11 @@ impl Rules {
         // Without these, no neighbour would be found. They do not leave the link.
         rules.push("ip6 saddr fe80::/10 return".to_string());
         rules.push(format!("ip6 saddr :: meta l4proto {ICMP6} return"));
-        rules.push(drop.to_string());
+        rules.push(DROP.to_string());
         chain(text, "pods", "", &rules);
     }
 
-    /// Only other nodes send into the tunnels. Whoever else could, would choose any sender inside.
+    /// Only nodes send into the tunnels. Whoever else could, would choose any sender inside.
     fn input(&self, text: &mut String) {
         let rules: Vec<String> = self
             .tunnels
@@ -115,10 +137,17 @@ impl Rules {
                     Kind::Ipip => format!("meta l4proto {IPIP}"),
                     Kind::Vxlan | Kind::VxlanV6 => self.vxlan(),
                 };
-                format!("{encapsulated} {word} saddr != @{}{number} counter drop", sources_of(*kind))
+                format!("{encapsulated} {word} saddr != @{}{number} jump strangers", sources_of(*kind))
             })
             .collect();
         chain(text, "input", "type filter hook input priority filter; policy accept;", &rules);
+        let external = Family::BOTH.into_iter().flat_map(|family| {
+            let external = self.settings.external_nodes.iter().copied();
+            let each = cover(external, family).into_iter();
+            each.map(move |network| format!("{} saddr {network} return", header(family)))
+        });
+        let rules: Vec<String> = external.chain([DROP.to_string()]).collect();
+        chain(text, "strangers", "", &rules);
     }
 
     /// Translation comes after kube-proxy's, whose chain has the priority 100.
@@ -126,37 +155,45 @@ impl Rules {
         let settings = &self.settings;
         for family in Family::BOTH {
             let address = settings.nat_address.filter(|addr| Family::of(*addr) == family);
-            let translate = |ports: Option<(u16, u16)>| translate(family, address, ports);
-            let mut rules = Vec::new();
+            let mut rules = self.untranslated(family);
             if settings.nat_ports.is_some() {
-                rules.push(format!("meta l4proto {TCP_AND_UDP} {}", translate(settings.nat_ports)));
+                let of_ports = translate(family, address, settings.nat_ports);
+                rules.push(format!("meta l4proto {TCP_AND_UDP} {of_ports}"));
             }
-            rules.push(translate(None));
-            chain(text, &format!("translate{}", family.number()), "", &rules);
+            rules.push(translate(family, address, None));
+            chain(text, &format!("leaving{}", family.number()), "", &rules);
         }
-        let leaving = match &settings.nat_interfaces {
+        let by = match &settings.nat_interfaces {
             Interfaces::All => String::new(),
             Interfaces::One(name) => format!("oifname \"{name}\" "),
             Interfaces::BeginningWith(name) => format!("oifname \"{name}*\" "),
         };
-        let mut rules: Vec<String> = Family::BOTH
-            .iter()
-            .map(|family| {
-                let (word, number) = (header(*family), family.number());
-                let beside = match settings.exclusions {
-                    Exclusions::Pools => String::new(),
-                    Exclusions::PoolsAndNodes => format!("{word} daddr != @nodes{number} "),
-                };
-                format!(
-                    "{leaving}{word} saddr @translated{number} {word} daddr != @inside{number} {beside}jump \
-                     translate{number}"
-                )
-            })
-            .collect();
+        let mut rules = Vec::new();
+        for family in Family::BOTH {
+            let translated = self.pools.iter().filter(|pool| pool.is_translated).map(|pool| pool.cidr);
+            let (word, number) = (header(family), family.number());
+            let jump = |pool| format!("{by}{word} saddr {pool} jump leaving{number}");
+            rules.extend(cover(translated, family).into_iter().map(jump));
+        }
         for kind in self.tunnels.keys() {
             rules.extend(self.of_own_processes(*kind).into_iter().flatten());
         }
         chain(text, "postrouting", "type nat hook postrouting priority srcnat + 10; policy accept;", &rules);
+    }
+
+    /// To where packets of pods go as they are.
+    fn untranslated(&self, family: Family) -> Vec<String> {
+        let (word, number) = (header(family), family.number());
+        let to = |what: String| format!("{word} daddr {what} return");
+        let mut networks: Vec<Cidr> =
+            self.pools.iter().filter(|pool| pool.is_inside).map(|pool| pool.cidr).collect();
+        let mut rules = Vec::new();
+        if self.settings.exclusions == Exclusions::PoolsAndNodes {
+            networks.extend(&self.settings.external_nodes);
+            rules.push(to(format!("@nodes{number}")));
+        }
+        rules.extend(cover(networks.into_iter(), family).into_iter().map(|network| to(network.to_string())));
+        rules
     }
 
     /// A process of this host whose packets enter a tunnel gets the tunnel's address, or the answer would
@@ -187,6 +224,25 @@ impl Rules {
     }
 }
 
+/// The sets and chains of a table, in our text or in a listing: the kind and name of each, and all its lines.
+pub(crate) fn parts(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut from = None;
+    let mut end = 0;
+    text.split_inclusive('\n').filter_map(move |line| {
+        let begin = end;
+        end += line.len();
+        let is_part = |line: &&str| !line.starts_with('\t');
+        match line.strip_prefix('\t').filter(is_part).map(str::trim_end) {
+            Some("}") => from.take().map(|(from, name)| (name, &text[from..end])),
+            Some(head) => {
+                from = head.strip_suffix(" {").map(|name| (begin, name)).or(from);
+                None
+            }
+            None => None,
+        }
+    })
+}
+
 /// The commands that remove the table, whether it is there or not.
 pub(crate) fn removal() -> String {
     format!("table {TABLE} {{\n}}\ndelete table {TABLE}\n")
@@ -208,7 +264,7 @@ fn translate(family: Family, address: Option<IpAddr>, ports: Option<(u16, u16)>)
     }
 }
 
-/// The networks of a family without those that lie in others: a set of intervals takes no overlaps.
+/// The networks of a family without those that lie in others.
 fn cover(networks: impl Iterator<Item = Cidr>, family: Family) -> Vec<Cidr> {
     let sorted: BTreeMap<(IpAddr, u8), Cidr> = networks
         .filter(|network| network.family() == family)
@@ -224,20 +280,10 @@ fn cover(networks: impl Iterator<Item = Cidr>, family: Family) -> Vec<Cidr> {
     kept
 }
 
-fn set(
-    text: &mut String,
-    name: &str,
-    of: &str,
-    is_interval: bool,
-    elements: impl Iterator<Item = impl Display>,
-) {
+fn set(text: &mut String, name: &str, of: &str, elements: &[String]) {
     let _ = writeln!(text, "\tset {name} {{\n\t\ttype {of}");
-    if is_interval {
-        *text += "\t\tflags interval\n";
-    }
-    let elements: Vec<String> = elements.map(|element| format!("\t\t\t{element}")).collect();
     if !elements.is_empty() {
-        let _ = writeln!(text, "\t\telements = {{\n{}\n\t\t}}", elements.join(",\n"));
+        let _ = writeln!(text, "\t\telements = {{\n\t\t\t{}\n\t\t}}", elements.join(",\n\t\t\t"));
     }
     *text += "\t}\n";
 }

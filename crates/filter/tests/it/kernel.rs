@@ -1,12 +1,14 @@
 //! The table in the kernel, beside those of others.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use filter::{Changes, Nft, NftError, Outcome, Rules};
 
 use crate::harness::Namespace;
-use crate::lab::{Lab, OUTSIDE, POD1, POD2, pinged};
+use crate::lab::{Lab, NODE, OUTSIDE, POD1, POD2, caller, pinged, socket};
+use crate::protection::{arrives, vxlan};
 use crate::world::cidr;
 
 /// Tables of others, with what ours has, too.
@@ -53,23 +55,52 @@ fn tables_of_others_stay_byte_for_byte() {
     assert_eq!(lab.keep(&mut nft, &rules), Outcome::Replaced);
 }
 
-/// While the table is put there again and again, nothing is lost.
+/// While the table is put there again and again, nothing is lost, running connections stay translated, and no
+/// new one goes out untranslated.
 #[test]
 fn a_replaced_table_loses_nothing() {
     let Some(lab) = Lab::new() else { return };
     let mut nft = Nft::default();
     let mut rules = lab.rules();
     lab.keep(&mut nft, &rules);
-    let (sent, answered) = pinged(&lab.pod1, OUTSIDE[1], || {
-        for turn in 0..40 {
-            let own = &mut rules.pods.values_mut().next().unwrap();
-            own.truncate(2);
-            own.push(cidr(&format!("10.99.{turn}.0/24")));
-            assert_eq!(lab.keep(&mut nft, &rules), Outcome::Replaced);
-            thread::sleep(Duration::from_millis(25));
-        }
+    let chains = || {
+        let listing = lab.node.sh("nft -a list table inet rackpool");
+        listing.lines().filter(|line| line.contains("chain")).map(str::to_string).collect::<Vec<_>>()
+    };
+    let before = chains();
+    lab.outside.sh("ip addr add 10.77.1.2/24 dev eth0");
+    let (peer, tunnel) = (socket(&lab.outside, "10.77.1.2", 0), socket(&lab.node, NODE[0], 4789));
+    let ended = AtomicBool::new(false);
+    let (sent, answered) = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                assert!(arrives(&peer, &tunnel, &vxlan(4096)), "a node's packet is dropped");
+            }
+        });
+        let calls = scope.spawn(|| {
+            let mut calls = 0;
+            while !ended.load(Ordering::Relaxed) {
+                let seen = caller(&lab.pod1, &lab.outside, OUTSIDE[0]).unwrap();
+                assert_eq!(seen.ip().to_string(), NODE[0]);
+                calls += 1;
+            }
+            calls
+        });
+        let counts = pinged(&lab.pod1, OUTSIDE[1], || {
+            for turn in 0..40 {
+                let own = &mut rules.pods.values_mut().next().unwrap();
+                own.truncate(2);
+                own.push(cidr(&format!("10.99.{turn}.0/24")));
+                assert_eq!(lab.keep(&mut nft, &rules), Outcome::Replaced);
+                thread::sleep(Duration::from_millis(25));
+            }
+        });
+        ended.store(true, Ordering::Relaxed);
+        assert!(calls.join().unwrap() > 0);
+        counts
     });
     assert!(sent > 20 && sent == answered, "{answered} of {sent}");
+    assert_eq!(chains(), before, "the chains are the same ones, with the same handles");
 }
 
 /// Somebody's change is told by the kernel, and mended.
@@ -83,8 +114,9 @@ fn what_others_change_is_mended() {
     for damage in [
         "nft delete table inet rackpool",
         "nft flush chain inet rackpool pods",
+        "nft flush chain inet rackpool leaving4",
         "nft flush ruleset",
-        "nft add element inet rackpool inside4 { 0.0.0.0/5 }",
+        "nft add element inet rackpool vxlan4 { 10.77.1.9 }",
         "nft delete element inet rackpool pods4 { cali1 . 10.81.1.2 }",
         "nft insert rule inet rackpool pods accept",
         "nft add set inet rackpool x '{ type ipv4_addr; }'",
@@ -218,13 +250,19 @@ fn a_program_that_is_missing_or_refuses() {
     let rules = crate::world::rules_of(&[], filter::Settings::default());
     let error = space.run(|| Nft::new("/nonexistent/nft").keep(&rules)).unwrap_err();
     assert!(matches!(&error, NftError::Missing(_)) && error.to_string().contains("install"), "{error}");
-    // A map with the name of one of ours is in the way of nothing, since the whole table goes; but a chain that
-    // another table cannot hold is refused with the line.
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("nft");
-    let script = "#!/bin/sh\necho '/dev/stdin:4:7-9: Error: Could not process rule: Operation not supported' >&2\nexit 1\n";
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    // Another process writes it: what this one has open for writing cannot be run.
+    space.sh(&format!(
+        "cat > {0} <<'END'
+#!/bin/sh
+[ $1 = -f ] || {{ echo 'Error: No such file or directory' >&2; exit 1; }}
+echo '/dev/stdin:4:7-9: Error: Could not process rule: Operation not supported' >&2
+exit 1
+END
+chmod 755 {0}",
+        program.display()
+    ));
     let error = space.run(|| Nft::new(&program).keep(&rules)).unwrap_err().to_string();
     for part in [
         "put the table inet rackpool",

@@ -55,11 +55,11 @@ fn a_pod_sends_from_its_own_addresses_only() {
 }
 
 /// A packet of VXLAN with a network's number.
-fn vxlan(number: u32) -> Vec<u8> {
+pub fn vxlan(number: u32) -> Vec<u8> {
     [&[8, 0, 0, 0][..], &(number << 8).to_be_bytes(), &[0; 20]].concat()
 }
 
-fn arrives(from: &UdpSocket, to: &UdpSocket, packet: &[u8]) -> bool {
+pub fn arrives(from: &UdpSocket, to: &UdpSocket, packet: &[u8]) -> bool {
     from.send_to(packet, to.local_addr().unwrap()).unwrap();
     to.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
     to.recv(&mut [0; 64]).is_ok()

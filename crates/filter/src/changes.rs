@@ -14,6 +14,9 @@ const SUBSYSTEM: u16 = 10;
 const GENERATION: u16 = 15;
 /// In all other messages the first kind of attribute is the table's name.
 const TABLE_NAME: u16 = 1;
+/// The messages about a chain, and the attribute of one that sees packets by itself.
+const CHAINS: [u16; 2] = [3, 5];
+const HOOK: u16 = 4;
 /// More events than the kernel keeps for a socket.
 const NO_BUFFERS: i32 = 105;
 
@@ -27,8 +30,10 @@ pub struct Changes {
 pub struct Touched {
     /// Our table: ask [`crate::Nft::keep`].
     pub is_ours: bool,
-    /// Another one: ask [`crate::Nft::pass_on`].
-    pub is_others: bool,
+    /// What lets packets pass or drops them beside it: a table of iptables, or a chain of anybody that sees
+    /// packets by itself. Ask [`crate::Nft::pass_on`], not more often than every few hundred milliseconds: it
+    /// asks other programs.
+    pub is_beside: bool,
 }
 
 impl std::fmt::Debug for Changes {
@@ -49,7 +54,8 @@ impl Changes {
         Ok(Changes { socket })
     }
 
-    /// Waits for the next change. Where more changed than the kernel keeps in mind, everything may have changed.
+    /// Waits for the next change. Where more changed than the kernel keeps in mind, everything may have
+    /// changed. Nothing is lost where the wait is given up.
     ///
     /// # Errors
     /// The system's error.
@@ -64,7 +70,7 @@ impl Changes {
                 }
                 Ok(_) => {}
                 Err(error) if error.raw_os_error() == Some(NO_BUFFERS) => {
-                    return Ok(Touched { is_ours: true, is_others: true });
+                    return Ok(Touched { is_ours: true, is_beside: true });
                 }
                 Err(error) => return Err(error),
             }
@@ -81,11 +87,17 @@ fn touched(bytes: &[u8]) -> Touched {
     for message in messages(bytes) {
         match table(&message) {
             Some(b"rackpool") => touched.is_ours = true,
-            Some(_) => touched.is_others = true,
+            Some(b"filter") => touched.is_beside = true,
+            Some(_) => touched.is_beside |= is_hooked(&message),
             None => {}
         }
     }
     touched
+}
+
+/// Whether it tells of a chain that sees packets by itself. Others change theirs with every service and pod.
+fn is_hooked(message: &Message<'_>) -> bool {
+    CHAINS.contains(&(message.kind & 0xff)) && message.attributes().any(|(kind, _)| kind == HOOK)
 }
 
 /// The table that a message is about, without the zero at the end.

@@ -1,8 +1,8 @@
 //! Connections that the kernel keeps in mind.
 //!
-//! When a pod is gone, the kernel still knows its connections. A peer that goes on sending UDP would reach the
-//! next owner of the address by such an entry, whatever is translated for new connections meanwhile. So the
-//! entries of an address end with its pod.
+//! When a pod is gone, the kernel still knows its connections. A peer that goes on sending UDP would reach
+//! the next owner of the address by such an entry, whatever is translated for new connections meanwhile. So
+//! the entries of an address end with its pod.
 
 use std::io;
 use std::net::IpAddr;

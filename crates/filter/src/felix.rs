@@ -8,6 +8,9 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 use std::path::Path;
 
+use api::Family;
+
+use crate::iptables::{ask, older_tables};
 use crate::nft::{Nft, NftError, run};
 use crate::process::{Process, processes};
 use crate::rules::Rules;
@@ -15,14 +18,13 @@ use crate::rules::Rules;
 /// The tables of Felix, as `nft` names them.
 const TABLES: [&str; 4] = ["ip calico", "ip6 calico", "inet calico", "arp calico-arp"];
 
-/// The programs that know the rules of `iptables`, and the kernel's list of tables without which they must not
-/// be asked: they would bring them into use.
-const IPTABLES: [(&str, Option<&str>); 4] = [
-    ("iptables-nft", None),
-    ("ip6tables-nft", None),
-    ("iptables-legacy", Some("/proc/thread-self/net/ip_tables_names")),
-    ("ip6tables-legacy", Some("/proc/thread-self/net/ip6_tables_names")),
-];
+/// The programs that know its chains in the tables of iptables: those whose tables `nft` shows, and the older
+/// ones.
+const NEWER: [&str; 2] = ["iptables-nft", "ip6tables-nft"];
+const OLDER: [(&str, Family); 2] = [("iptables-legacy", Family::V4), ("ip6tables-legacy", Family::V6)];
+
+/// How the names of its chains begin there.
+const CHAINS: &str = "cali-";
 
 /// The ports at which Felix tells whether it is ready, and its numbers.
 const PORTS: [u16; 2] = [9099, 9091];
@@ -32,8 +34,8 @@ const PORTS: [u16; 2] = [9099, 9091];
 pub struct Running {
     /// Its processes, or those of other parts of Calico's agent.
     pub processes: Vec<Process>,
-    /// Those of its ports at which somebody listens. Alone they prove nothing, but a container sees the host's
-    /// ports and not its processes.
+    /// Those of its ports at which somebody listens. Alone they prove nothing, but a container sees the
+    /// host's ports and not its processes.
     pub ports: BTreeSet<u16>,
 }
 
@@ -101,8 +103,10 @@ fn listening(list: &str) -> Vec<u16> {
 pub struct Leftovers {
     /// Its tables: family and name of each.
     pub tables: Vec<&'static str>,
-    /// Its chains in the tables of `iptables`.
+    /// Its chains in the tables of iptables.
     pub chains: Vec<Chains>,
+    /// Tables of iptables that are in use, and of which nobody says what is in them: why.
+    pub unknown: Vec<String>,
 }
 
 /// Chains of Felix in the tables of `iptables`.
@@ -117,7 +121,7 @@ pub struct Chains {
 }
 
 impl Leftovers {
-    /// Whether there is nothing.
+    /// Whether nothing was found. More may be where something is unknown.
     pub fn is_empty(&self) -> bool {
         self.tables.is_empty() && self.chains.is_empty()
     }
@@ -132,14 +136,17 @@ impl fmt::Display for Leftovers {
         let tables = self.tables.iter().map(|table| format!("the table {table}"));
         let all: Vec<String> = tables.chain(chains).collect();
         match all.is_empty() {
-            true => f.write_str("Calico's agent left nothing in the packet filter"),
+            true => f.write_str("nothing was found that Calico's agent left in the packet filter")?,
             false => write!(
                 f,
                 "Calico's agent left {}, which drop packets of pods that it did not know: `rackpoold node take-over` \
                  removes them",
                 all.join(", ")
-            ),
+            )?,
         }
+        self.unknown
+            .iter()
+            .try_for_each(|reason| write!(f, "; what else may be there is not known, since {reason}"))
     }
 }
 
@@ -151,21 +158,24 @@ impl Nft {
     pub fn leftovers(&self) -> Result<Leftovers, NftError> {
         let listed = self.list(&["list", "tables"], "list the tables")?.unwrap_or_default();
         let is_there = |table: &&str| listed.lines().any(|line| line.strip_prefix("table ") == Some(*table));
-        let mut chains = Vec::new();
-        for (program, names) in IPTABLES {
-            let is_in_use = names.is_none_or(|names| {
-                outside::read_text(Path::new(names), 1 << 16).is_ok_and(|names| !names.trim().is_empty())
-            });
-            if is_in_use {
-                chains.extend(chains_of(program)?);
+        let mut leftovers =
+            Leftovers { tables: TABLES.into_iter().filter(is_there).collect(), ..Leftovers::default() };
+        let chains = self.list(&["list", "chains"], "list the chains")?.unwrap_or_default();
+        let has_chains = chains.contains(&format!("\tchain {CHAINS}"));
+        let newer = NEWER.into_iter().filter(|_| has_chains);
+        let older = OLDER.into_iter().filter(|(_, family)| !older_tables(*family).is_empty());
+        for program in newer.chain(older.map(|(program, _)| program)) {
+            match ask(&format!("{program}-save"), &[], "list all rules") {
+                Ok(saved) => leftovers.chains.extend(chains_in(&saved, program)),
+                Err(reason) => leftovers.unknown.push(reason),
             }
         }
-        Ok(Leftovers { tables: TABLES.into_iter().filter(is_there).collect(), chains })
+        Ok(leftovers)
     }
 
     /// Removes what a Felix left, and puts our table into the kernel, in one transaction as far as tables of
-    /// nftables go. Chains of `iptables` go after that, each kind in one transaction of its own. Gives what was
-    /// removed. It may be called again.
+    /// nftables go. Chains of `iptables` go after that, each kind in one transaction of its own. Gives what
+    /// was removed. It may be called again.
     ///
     /// # Errors
     /// See [`NftError`].
@@ -186,15 +196,9 @@ impl Nft {
     }
 }
 
-fn chains_of(program: &'static str) -> Result<Option<Chains>, NftError> {
-    let saved = match run(Path::new(&format!("{program}-save")), &[], "", "list the rules of iptables") {
-        Ok(saved) => saved,
-        // Where the program is not there, nobody can have made such rules with it, but a container.
-        Err(NftError::Missing(_)) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let (count, removal) = removal(&saved);
-    Ok((count > 0).then_some(Chains { program, count, removal }))
+fn chains_in(saved: &str, program: &'static str) -> Option<Chains> {
+    let (count, removal) = removal(saved);
+    (count > 0).then_some(Chains { program, count, removal })
 }
 
 /// How many chains of Felix there are in a text of `iptables-save`, and the text for `iptables-restore` that
@@ -203,7 +207,7 @@ fn removal(saved: &str) -> (usize, String) {
     let (mut count, mut text) = (0, String::new());
     for table in saved.split("\n*").map(|table| table.trim_start_matches('*')) {
         let Some(name) = table.lines().find(|line| !line.starts_with('#')) else { continue };
-        let is_ours = |chain: &&str| chain.starts_with("cali-");
+        let is_ours = |chain: &&str| chain.starts_with(CHAINS);
         let declared = |line: &'_ str| line.strip_prefix(':')?.split(' ').next().map(str::to_string);
         let chains: Vec<String> =
             table.lines().filter_map(declared).filter(|chain| is_ours(&chain.as_str())).collect();

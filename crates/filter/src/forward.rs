@@ -2,32 +2,21 @@
 //!
 //! A packet that one chain accepts goes on to the next chain of its hook, and is gone as soon as any of them
 //! drops it. So no rule in a table of ours helps where another table drops what no rule of its own accepts:
-//! the rule must stand in that table. For the tables of `iptables`, which Docker and others use, this is usual:
-//! rules of ours stand at the end of its chain FORWARD, after all others, and name their owner. In tables
-//! that an administrator has made, nothing is changed; [`Finding`] tells what to add there.
+//! the rule must stand in that table. For the tables of `iptables`, which Docker and others use, this is
+//! usual: rules of ours stand at the end of its chain FORWARD, after all others, and name their owner. In
+//! tables that an administrator has made, nothing is changed; [`Finding`] tells what to add there.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
 
 use api::{Cidr, Family};
 
-use crate::nft::{Nft, NftError, run};
+use crate::iptables::{ask, older_tables};
+use crate::nft::{Nft, NftError, Rule};
 use crate::rules::Rules;
-use crate::text::{PODS, header, protocol};
+use crate::text::{PODS, header};
 
 /// The comment of our rules in the chains of others.
 const COMMENT: &str = "rackpool: pods";
-
-/// Our rules in the chains of others: what was wanted, and how it was listed then.
-pub(crate) type Installed = BTreeMap<Family, (Vec<String>, Vec<Rule>)>;
-
-/// A rule in a listing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Rule {
-    handle: u64,
-    text: String,
-}
 
 /// Something that drops packets of pods, and that this program leaves alone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,12 +32,23 @@ pub enum Finding {
         "{0} -S FORWARD says that packets are dropped which no rule accepts, those of pods too, and no other table \
          can change that: `{0} -A FORWARD -i cali+ -j ACCEPT; {0} -A FORWARD -o cali+ -j ACCEPT`"
     )]
-    Legacy(&'static str),
+    Older(&'static str),
+    /// Nobody says whether the older tables of iptables do so.
+    #[error(
+        "the older tables of iptables are in use, and it is not known whether they drop packets of pods: {reason}; \
+         `{program} -S FORWARD` as root shows it"
+    )]
+    Unknown {
+        /// The program that knows them.
+        program: &'static str,
+        /// Why it does not say it.
+        reason: String,
+    },
 }
 
 impl Nft {
-    /// Sees to it that packets of pods are passed on where the chains of `iptables` drop what no rule accepts,
-    /// and tells of chains that do so and must be changed by their owner.
+    /// Sees to it that packets of pods are passed on where the chains of `iptables` drop what no rule
+    /// accepts, and tells of chains that do so and must be changed by their owner.
     ///
     /// # Errors
     /// See [`NftError`].
@@ -60,14 +60,19 @@ impl Nft {
             let is_dropping = dropping.iter().any(|chain| *chain == name(family));
             let wanted = wanted(rules, family);
             self.keep_forward(family, &wanted, is_dropping)?;
-            findings.extend(legacy(family));
+            findings.extend(older(family));
         }
         let of_others = |chain: &String| Family::BOTH.iter().all(|family| *chain != name(*family));
         findings.extend(dropping.into_iter().filter(of_others).map(Finding::Chain));
         Ok(findings)
     }
 
-    pub(crate) fn remove_forwards(&mut self) -> Result<(), NftError> {
+    /// Removes everything of ours: the table, and the rules in the chains of others.
+    ///
+    /// # Errors
+    /// See [`NftError`].
+    pub fn remove(&mut self) -> Result<(), NftError> {
+        self.remove_table()?;
         Family::BOTH.into_iter().try_for_each(|family| self.keep_forward(family, &of_pods(), false))
     }
 
@@ -77,7 +82,7 @@ impl Nft {
         let chain = name(family);
         let wanted = if is_needed { rules } else { &[] };
         let there = self.forward(family, rules)?;
-        let is_right = match self.forwards.get(&family) {
+        let is_right = match self.beside.get(&family) {
             Some((last, listed)) => last == wanted && *listed == there,
             None => wanted.is_empty() && there.is_empty(),
         };
@@ -91,13 +96,13 @@ impl Nft {
         for rule in wanted {
             let _ = writeln!(text, "add rule {chain} {rule} comment \"{COMMENT}\"");
         }
-        self.forwards.remove(&family);
+        self.beside.remove(&family);
         if !text.is_empty() {
             self.batch(&format!("change our rules in {chain}"), text)?;
         }
         if is_needed {
             let listed = self.forward(family, rules)?;
-            self.forwards.insert(family, (wanted.to_vec(), listed));
+            self.beside.insert(family, (wanted.to_vec(), listed));
         }
         Ok(())
     }
@@ -129,9 +134,9 @@ fn wanted(rules: &Rules, family: Family) -> Vec<String> {
     wanted
 }
 
-/// Our rules in a listing with handles: those with our comment, and those of `rules` with a comment that `nft`
-/// cannot show. A rule that `iptables` has read and written again has its comment in a form of its own: `nft`
-/// shows a gap in its place, or that it is there.
+/// Our rules in a listing with handles: those with our comment, and those of `rules` with a comment that
+/// `nft` cannot show. A rule that `iptables` has read and written again has its comment in a form of its own:
+/// `nft` shows a gap in its place, or that it is there.
 fn ours(listing: &str, rules: &[String]) -> Vec<Rule> {
     let hidden = "xt match \"comment\"";
     let line = |line: &str| {
@@ -169,19 +174,20 @@ fn dropping(chains: &str) -> Vec<String> {
     found
 }
 
-/// Whether the older tables drop. Their program is asked only where they are in use: it would bring them into
-/// use. Where the program is not there, nobody can have set what it would show.
-fn legacy(family: Family) -> Option<Finding> {
-    let (names, program) = match family {
-        Family::V4 => ("/proc/thread-self/net/ip_tables_names", "iptables-legacy"),
-        Family::V6 => ("/proc/thread-self/net/ip6_tables_names", "ip6tables-legacy"),
+/// Whether the older tables drop.
+fn older(family: Family) -> Option<Finding> {
+    let program = match family {
+        Family::V4 => "iptables-legacy",
+        Family::V6 => "ip6tables-legacy",
     };
-    let names = outside::read_text(Path::new(names), 1 << 16).ok()?;
-    names.lines().find(|name| *name == "filter")?;
-    let policy = run(Path::new(program), &["-S", "FORWARD"], "", protocol(family)).ok()?;
-    let passes = ["-A FORWARD -i cali+ -j ACCEPT", "-A FORWARD -o cali+ -j ACCEPT"];
-    let is_passed = passes.iter().all(|pass| policy.lines().any(|line| line == *pass));
-    (policy.lines().any(|line| line == "-P FORWARD DROP") && !is_passed).then_some(Finding::Legacy(program))
+    older_tables(family).iter().find(|name| *name == "filter")?;
+    let rules = match ask(program, &["-S", "FORWARD"], "show the chain FORWARD") {
+        Ok(rules) => rules,
+        Err(reason) => return Some(Finding::Unknown { program, reason }),
+    };
+    let has = |wanted: &str| rules.lines().any(|line| line == wanted);
+    let is_passed = has("-A FORWARD -i cali+ -j ACCEPT") && has("-A FORWARD -o cali+ -j ACCEPT");
+    (has("-P FORWARD DROP") && !is_passed).then_some(Finding::Older(program))
 }
 
 #[cfg(test)]

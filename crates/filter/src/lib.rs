@@ -11,6 +11,7 @@ mod connections;
 pub mod felix;
 mod forward;
 mod interface;
+mod iptables;
 pub mod kube_proxy;
 mod message;
 mod nft;

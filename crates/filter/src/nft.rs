@@ -1,14 +1,14 @@
 //! The program `nft`, by which the table comes into the kernel.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use api::Family;
 use outside::{Limits, Program, ProgramError};
 
-use crate::forward;
 use crate::rules::Rules;
 use crate::text::{TABLE, parts, removal};
 
@@ -82,12 +82,20 @@ struct Installed {
     listing: String,
 }
 
+/// A rule in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rule {
+    pub(crate) handle: u64,
+    pub(crate) text: String,
+}
+
 /// The program `nft`, and what it was told last. All methods wait for the program, 30 seconds at most.
 #[derive(Debug)]
 pub struct Nft {
     program: PathBuf,
     installed: Option<Installed>,
-    pub(crate) forwards: forward::Installed,
+    /// Our rules in the chains of others: what was wanted, and how it was listed then.
+    pub(crate) beside: BTreeMap<Family, (Vec<String>, Vec<Rule>)>,
 }
 
 impl Default for Nft {
@@ -99,12 +107,12 @@ impl Default for Nft {
 impl Nft {
     /// The program of that name or at that path.
     pub fn new(program: impl Into<PathBuf>) -> Nft {
-        Nft { program: program.into(), installed: None, forwards: forward::Installed::default() }
+        Nft { program: program.into(), installed: None, beside: BTreeMap::new() }
     }
 
-    /// Sees to it that the table is as the rules say. What is there is compared with how `nft` listed the table
-    /// after it was put there, so that nothing has to understand such a list. Call it when the rules change,
-    /// and when [`crate::Changes`] tells that somebody has changed the table.
+    /// Sees to it that the table is as the rules say. What is there is compared with how `nft` listed the
+    /// table after it was put there, so that nothing has to understand such a list. Call it when the rules
+    /// change, and when [`crate::Changes`] tells that somebody has changed the table.
     ///
     /// # Errors
     /// See [`NftError`]. The table is as it was then.
@@ -138,14 +146,9 @@ impl Nft {
         Ok(())
     }
 
-    /// Removes everything of ours: the table, and the rules in the chains of others.
-    ///
-    /// # Errors
-    /// See [`NftError`].
-    pub fn remove(&mut self) -> Result<(), NftError> {
+    pub(crate) fn remove_table(&mut self) -> Result<(), NftError> {
         self.installed = None;
-        self.batch(&format!("remove the table {TABLE}"), removal())?;
-        self.remove_forwards()
+        self.batch(&format!("remove the table {TABLE}"), removal())
     }
 
     /// How the table is listed, without its counters; `None` where it is not there.
@@ -200,7 +203,8 @@ pub(crate) fn run(program: &Path, arguments: &[&str], input: &str, doing: &str) 
     })
 }
 
-/// What a program said, on one line: the first lines, without the parts of its input that it shows under them.
+/// What a program said, on one line: the first lines, without the parts of its input that it shows under
+/// them.
 fn reason(said: &str, status: std::process::ExitStatus) -> String {
     let is_said = |line: &&str| !line.is_empty() && !line.chars().all(|c| "^~ \t".contains(c));
     let lines: Vec<String> = said

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use outside::read_file;
 
-/// The most bytes of a process's own files that are read. A longer command line is cut off by the kernel's own
-/// bounds long before.
+/// The most bytes of a process's own files that are read. A longer command line is cut off by the kernel's
+/// own bounds long before.
 const MOST: usize = 1 << 20;
 
 /// A process.

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use api::{Cidr, Document, cidr};
+use api::{Cidr, Document};
 use routes::tunnel::Kind;
 use routes::{Desired, PoolNetwork, Snapshot};
 use serde_json::Value as Json;
 
 use crate::interface::{Interface, InterfaceError};
-use crate::settings::Settings;
+use crate::settings::{Settings, network};
 
 /// What the table of a node depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,9 +84,4 @@ pub fn pod(endpoint: &Document) -> Result<Option<(Interface, Vec<Cidr>)>, Interf
     networks.sort_unstable();
     networks.dedup();
     Ok(Some((Interface::parse(interface)?, networks)))
-}
-
-/// The network in a text: an address is a network of one.
-pub(crate) fn network(text: &str) -> Option<Cidr> {
-    cidr::parse_addr(text).map(Cidr::single).or_else(|| Some(Cidr::parse_unmasked(text).ok()?.0))
 }

@@ -6,7 +6,6 @@ use api::{Cidr, cidr};
 use serde_json::Value as Json;
 
 use crate::interface::Interfaces;
-use crate::rules::network;
 
 /// To where packets from pods are not translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +177,11 @@ fn ports(json: &Json) -> Option<Option<(u16, u16)>> {
         },
     };
     (least <= most).then_some(Some((least, most)))
+}
+
+/// The network in a text: an address is a network of one.
+pub(crate) fn network(text: &str) -> Option<Cidr> {
+    cidr::parse_addr(text).map(Cidr::single).or_else(|| Some(Cidr::parse_unmasked(text).ok()?.0))
 }
 
 fn networks(json: &Json) -> Option<Vec<Cidr>> {

@@ -37,9 +37,9 @@ impl Rules {
     }
 
     /// The commands that change the table that is there, and whose sets and chains are these, into the wanted
-    /// one, in one transaction; those that were the same in the `last` text stay. No packet is seen by half of
-    /// it, since the chains stay the same ones: where a chain is replaced by another, a packet may pass the
-    /// new one before the transaction, and the old one after it.
+    /// one, in one transaction; those that were the same in the `last` text stay. No packet is seen by half
+    /// of it, since the chains stay the same ones: where a chain is replaced by another, a packet may pass
+    /// the new one before the transaction, and the old one after it.
     pub(crate) fn update(&self, last: &str) -> String {
         let table = self.table();
         let last: BTreeMap<&str, &str> = parts(last).collect();
@@ -217,8 +217,8 @@ impl Rules {
         self.tunnels.keys().any(|kind| *kind != Kind::Ipip)
     }
 
-    /// A packet of this cluster's VXLAN. The network's number follows 4 bytes after the UDP header; packets of
-    /// other VXLANs on the same port are none of ours.
+    /// A packet of this cluster's VXLAN. The network's number follows 4 bytes after the UDP header; packets
+    /// of other VXLANs on the same port are none of ours.
     fn vxlan(&self) -> String {
         format!("udp dport {} @th,96,24 {}", self.settings.vxlan_port, self.settings.vxlan_vni)
     }

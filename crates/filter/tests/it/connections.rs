@@ -15,8 +15,8 @@ fn entries(lab: &Lab, at: &str) -> usize {
     all.lines().filter(|line| line.split([' ', '=']).any(full)).count()
 }
 
-/// A service of the node leads to a pod. Its client goes on to send with the same port when the pod is gone and
-/// the service leads to another one.
+/// A service of the node leads to a pod. Its client goes on to send with the same port when the pod is gone
+/// and the service leads to another one.
 #[test]
 fn datagrams_do_not_follow_a_pod_that_is_gone() {
     let Some(lab) = Lab::new() else { return };

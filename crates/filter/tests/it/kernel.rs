@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use filter::{Changes, Nft, NftError, Outcome, Rules};
+use filter::{Changes, Nft, NftError, Outcome, Rules, Touched};
 
 use crate::harness::Namespace;
 use crate::lab::{Lab, NODE, OUTSIDE, POD1, POD2, caller, pinged, socket};
@@ -146,15 +146,16 @@ fn changes_are_told_apart() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut changes = Changes::open().unwrap();
-            space.sh("nft add table ip site; nft add chain ip site x; nft add rule ip site x accept");
+            space.sh("nft 'table ip site { chain x { accept; }; set y { type ipv4_addr; elements = { 10.0.0.1 }; }; }'");
             space.sh("nft add table inet rackpool");
+            let hooked = "nft 'table ip other { chain x { type filter hook forward priority 0; policy drop; }; }'";
+            space.sh(hooked);
+            space.sh("iptables-nft -A FORWARD -j ACCEPT");
             let mut seen = Vec::new();
-            while !seen.iter().any(|touched: &filter::Touched| touched.is_ours) {
-                seen.push(
-                    tokio::time::timeout(Duration::from_secs(10), changes.next()).await.unwrap().unwrap(),
-                );
+            while seen.iter().filter(|touched: &&Touched| touched.is_beside).count() < 2 {
+                seen.push(tokio::time::timeout(Duration::from_secs(10), changes.next()).await.unwrap().unwrap());
             }
-            assert!(seen[0].is_others && !seen[0].is_ours, "{seen:?}");
+            assert!(seen[0] == Touched { is_ours: true, is_beside: false }, "{seen:?}");
         });
     });
 }

@@ -24,7 +24,8 @@ pub enum Finding {
     /// A chain of an administrator drops what no rule accepts.
     #[error(
         "the chain {0} drops what no rule accepts, packets of pods too, and no other table can change that: \
-         `nft add rule {0} iifname \"cali*\" accept; nft add rule {0} oifname \"cali*\" accept`"
+         `nft insert rule {0} iifname \"cali*\" accept; nft insert rule {0} oifname \"cali*\" accept`, and the same \
+         where its owner keeps it"
     )]
     Chain(String),
     /// The older tables of iptables drop what no rule accepts.
@@ -54,16 +55,18 @@ impl Nft {
     /// See [`NftError`].
     pub fn pass_on(&mut self, rules: &Rules) -> Result<Vec<Finding>, NftError> {
         let chains = self.list(&["list", "chains"], "list the chains")?.unwrap_or_default();
-        let dropping = dropping(&chains);
-        let mut findings = Vec::new();
+        let of_iptables = Family::BOTH.map(name);
         for family in Family::BOTH {
-            let is_dropping = dropping.iter().any(|chain| *chain == name(family));
-            let wanted = wanted(rules, family);
-            self.keep_forward(family, &wanted, is_dropping)?;
-            findings.extend(older(family));
+            let chain = self.chain(&name(family))?;
+            self.keep_beside(family, &chain, &wanted(rules, family), chain.is_dropping())?;
         }
-        let of_others = |chain: &String| Family::BOTH.iter().all(|family| *chain != name(*family));
-        findings.extend(dropping.into_iter().filter(of_others).map(Finding::Chain));
+        let mut findings: Vec<Finding> = Family::BOTH.into_iter().filter_map(older).collect();
+        for name in forwarding(&chains).into_iter().filter(|name| !of_iptables.contains(name)) {
+            let chain = self.chain(&name)?;
+            if chain.is_dropping() && !of_pods().iter().all(|rule| chain.has(rule)) {
+                findings.push(Finding::Chain(name));
+            }
+        }
         Ok(findings)
     }
 
@@ -73,15 +76,24 @@ impl Nft {
     /// See [`NftError`].
     pub fn remove(&mut self) -> Result<(), NftError> {
         self.remove_table()?;
-        Family::BOTH.into_iter().try_for_each(|family| self.keep_forward(family, &of_pods(), false))
+        for family in Family::BOTH {
+            let chain = self.chain(&name(family))?;
+            self.keep_beside(family, &chain, &of_pods(), false)?;
+        }
+        Ok(())
     }
 
     /// Puts our rules in the place of those that are there, or takes them away where they are not needed. As
     /// with the table, what is there is compared with how it was listed after it was put there.
-    fn keep_forward(&mut self, family: Family, rules: &[String], is_needed: bool) -> Result<(), NftError> {
-        let chain = name(family);
+    fn keep_beside(
+        &mut self,
+        family: Family,
+        chain: &Chain,
+        rules: &[String],
+        is_needed: bool,
+    ) -> Result<(), NftError> {
         let wanted = if is_needed { rules } else { &[] };
-        let there = self.forward(family, rules)?;
+        let there = chain.ours(rules);
         let is_right = match self.beside.get(&family) {
             Some((last, listed)) => last == wanted && *listed == there,
             None => wanted.is_empty() && there.is_empty(),
@@ -89,43 +101,48 @@ impl Nft {
         if is_right {
             return Ok(());
         }
-        let mut text = String::new();
+        let (name, mut text) = (name(family), String::new());
         for Rule { handle, .. } in there {
-            let _ = writeln!(text, "delete rule {chain} handle {handle}");
+            let _ = writeln!(text, "delete rule {name} handle {handle}");
         }
+        let place = match chain.end() {
+            Some(end) => format!("insert rule {name} handle {end}"),
+            None => format!("add rule {name}"),
+        };
         for rule in wanted {
-            let _ = writeln!(text, "add rule {chain} {rule} comment \"{COMMENT}\"");
+            let _ = writeln!(text, "{place} {rule} comment \"{COMMENT}\"");
         }
         self.beside.remove(&family);
         if !text.is_empty() {
-            self.batch(&format!("change our rules in {chain}"), text)?;
+            self.batch(&format!("change our rules in {name}"), text)?;
         }
         if is_needed {
-            let listed = self.forward(family, rules)?;
+            let listed = self.chain(&name)?.ours(rules);
             self.beside.insert(family, (wanted.to_vec(), listed));
         }
         Ok(())
     }
 
-    /// Our rules in the chain of `iptables`.
-    fn forward(&self, family: Family, rules: &[String]) -> Result<Vec<Rule>, NftError> {
-        let arguments = ["-s", "-a", "list", "chain", header(family), "filter", "FORWARD"];
-        let listing = self.list(&arguments, &format!("list the chain {}", name(family)))?;
-        Ok(ours(&listing.unwrap_or_default(), rules))
+    /// The chain of that family, table and name; an empty one where it is not there.
+    fn chain(&self, name: &str) -> Result<Chain, NftError> {
+        let arguments = ["-s", "-a", "list", "chain"].into_iter().chain(name.split(' '));
+        let listing = self.list(&Vec::from_iter(arguments), &format!("list the chain {name}"))?;
+        Ok(Chain::of(&listing.unwrap_or_default()))
     }
 }
 
+/// The chain of `iptables`.
 fn name(family: Family) -> String {
     format!("{} filter FORWARD", header(family))
 }
 
 /// The rules of every node. `iptables` can show them, too: it refuses to work where it meets others.
-fn of_pods() -> Vec<String> {
-    vec![format!("iifname \"{PODS}\" accept"), format!("oifname \"{PODS}\" accept")]
+fn of_pods() -> [String; 2] {
+    [format!("iifname \"{PODS}\" accept"), format!("oifname \"{PODS}\" accept")]
 }
 
 fn wanted(rules: &Rules, family: Family) -> Vec<String> {
-    let mut wanted = of_pods();
+    let mut wanted = of_pods().to_vec();
     if rules.is_relay {
         let inside = |pool: &&routes::PoolNetwork| pool.is_inside && pool.cidr.family() == family;
         let to = |network: Cidr| format!("{} daddr {network} accept", header(family));
@@ -134,43 +151,85 @@ fn wanted(rules: &Rules, family: Family) -> Vec<String> {
     wanted
 }
 
-/// Our rules in a listing with handles: those with our comment, and those of `rules` with a comment that
-/// `nft` cannot show. A rule that `iptables` has read and written again has its comment in a form of its own:
-/// `nft` shows a gap in its place, or that it is there.
-fn ours(listing: &str, rules: &[String]) -> Vec<Rule> {
-    let hidden = "xt match \"comment\"";
-    let line = |line: &str| {
-        let (rule, handle) = line.trim().rsplit_once(" # handle ")?;
-        let is_hidden = rule.contains("  ") || rule.contains(hidden);
-        let plain = rule.replace(hidden, " ");
-        let words = plain.split_whitespace().filter(|word| *word != "counter");
-        let plain = words.collect::<Vec<_>>().join(" ");
-        let is_ours =
-            rule.ends_with(&format!("comment \"{COMMENT}\"")) || is_hidden && rules.contains(&plain);
-        is_ours.then_some(Rule { handle: handle.parse().ok()?, text: rule.to_string() })
-    };
-    listing.lines().filter_map(line).collect()
+/// A chain, as it is listed with handles and without counters.
+struct Chain {
+    /// Whether it drops what no rule accepts.
+    has_policy: bool,
+    rules: Vec<Rule>,
 }
 
-/// The chains that packets pass on their way through the host, and that drop what no rule accepts: family,
-/// table and name of each.
-fn dropping(chains: &str) -> Vec<String> {
+impl Chain {
+    fn of(listing: &str) -> Chain {
+        let rule = |line: &str| {
+            let (text, handle) = line.trim().rsplit_once(" # handle ")?;
+            let is_rule = !["table ", "chain "].iter().any(|head| text.starts_with(head));
+            is_rule.then_some(Rule { handle: handle.parse().ok()?, text: text.to_string() })
+        };
+        let is_policy = |line: &str| line.trim().starts_with("type ") && line.contains("policy drop;");
+        Chain {
+            has_policy: listing.lines().any(is_policy),
+            rules: listing.lines().filter_map(rule).collect(),
+        }
+    }
+
+    /// The rule at its end that lets nothing pass.
+    fn end(&self) -> Option<u64> {
+        let last = self.rules.last()?;
+        let plain = plain(&last.text);
+        (plain == "drop" || plain.starts_with("reject")).then_some(last.handle)
+    }
+
+    fn is_dropping(&self) -> bool {
+        self.has_policy || self.end().is_some()
+    }
+
+    fn has(&self, rule: &str) -> bool {
+        self.rules.iter().any(|there| plain(&there.text) == rule)
+    }
+
+    /// Our rules: those with our comment, and those of `rules` with a comment that `nft` cannot show. A rule
+    /// that `iptables` has read and written again has its comment in a form of its own: `nft` shows a gap in
+    /// its place, or that it is there.
+    fn ours(&self, rules: &[String]) -> Vec<Rule> {
+        let is_ours = |rule: &&Rule| {
+            let is_hidden = rule.text.contains("  ") || rule.text.contains(HIDDEN);
+            let is_named = rule.text.ends_with(&format!("comment \"{COMMENT}\""));
+            is_named || is_hidden && rules.contains(&plain(&rule.text))
+        };
+        self.rules.iter().filter(is_ours).cloned().collect()
+    }
+}
+
+/// How `nft` shows a comment that it cannot.
+const HIDDEN: &str = "xt match \"comment\"";
+
+/// A rule without its comment and its counter.
+fn plain(rule: &str) -> String {
+    let (rule, _) = rule.split_once(" comment \"").unwrap_or((rule, ""));
+    let rule = rule.replace(HIDDEN, " ");
+    let words: Vec<&str> = rule.split_whitespace().filter(|word| *word != "counter").collect();
+    words.join(" ")
+}
+
+/// The chains that packets pass on their way through the host: family, table and name of each. `nft` takes
+/// its arguments for one text, so a name with other signs than its own grammar has is left out.
+fn forwarding(chains: &str) -> Vec<String> {
     let (mut table, mut chain) = (String::new(), String::new());
     let mut found = Vec::new();
     for line in chains.lines().map(str::trim) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
-            ["table", family, name, "{", ..] => table = format!("{family} {name}"),
+            ["table", family @ ("ip" | "ip6" | "inet"), name, "{", ..] => table = format!("{family} {name}"),
+            ["table", ..] => table.clear(),
             ["chain", name, "{", ..] => chain = name.to_string(),
-            ["type", "filter", "hook", "forward", ..] if line.contains("policy drop") => {
-                found.push(format!("{table} {chain}"));
+            ["type", "filter", "hook", "forward", ..] if !table.is_empty() => {
+                found.push(format!("{table} {chain}"))
             }
             _ => {}
         }
     }
-    let sees_packets =
-        |chain: &String| ["ip ", "ip6 ", "inet "].iter().any(|family| chain.starts_with(family));
-    found.retain(sees_packets);
+    let is_name = |c: char| c.is_ascii_alphanumeric() || " _.-/".contains(c);
+    found.retain(|name| name.chars().all(is_name));
     found
 }
 
@@ -195,23 +254,62 @@ mod tests {
     use super::*;
 
     #[test]
+    fn chains_on_the_way_through_the_host() {
+        let hook = |hook: &str| format!("\t\ttype filter hook {hook} priority filter; policy accept;\n");
+        let chain = |name: &str, hook: &str| format!("\tchain {name} {{\n{hook}\t}}\n");
+        let table = |name: &str, chains: String| format!("table {name} {{\n{chains}}}\n");
+        let chains = [
+            table(
+                "ip filter",
+                chain("FORWARD", &hook("forward")) + &chain("INPUT", &hook("input")) + &chain("x", ""),
+            ),
+            table("bridge b", chain("y", &hook("forward"))),
+            table("inet site", chain("z", &hook("forward")) + &chain("a;flush", &hook("forward"))),
+        ];
+        assert_eq!(forwarding(&chains.concat()), ["ip filter FORWARD", "inet site z"]);
+    }
+
+    /// A chain with these rules, whose handles count from 2.
+    fn chain(policy: &str, rules: &[&str]) -> Chain {
+        let lines = rules.iter().zip(2..).map(|(rule, handle)| format!("\t\t{rule} # handle {handle}\n"));
+        let lines: String = lines.collect();
+        Chain::of(&format!(
+            "table ip filter {{ # handle 1\n\tchain FORWARD {{ # handle 1\n\t\ttype filter hook forward priority \
+             filter; policy {policy};\n{lines}\t}}\n}}\n"
+        ))
+    }
+
+    #[test]
     fn chains_that_drop() {
-        let chains = "table ip filter {\n\tchain FORWARD {\n\t\ttype filter hook forward priority filter; policy \
-             drop;\n\t}\n\tchain INPUT {\n\t\ttype filter hook input priority filter; policy drop;\n\t}\n}\ntable \
-             inet site {\n\tchain x {\n\t\ttype filter hook forward priority 5; policy accept;\n\t}\n\tchain y \
-             {\n\t\ttype filter hook forward priority filter + 5; policy drop;\n\t}\n}\ntable bridge b {\n\tchain z \
-             {\n\t\ttype filter hook forward priority 0; policy drop;\n\t}\n}\n";
-        assert_eq!(dropping(chains), ["ip filter FORWARD", "inet site y"]);
+        for (policy, rules, is_dropping, end) in [
+            ("accept", &[][..], false, None),
+            ("drop", &[], true, None),
+            ("drop", &["counter drop", "ct state established accept"], true, None),
+            ("accept", &["ip saddr 10.0.0.1 drop"], false, None),
+            ("accept", &["accept", "counter drop"], true, Some(3)),
+            ("accept", &["reject with icmp type host-prohibited comment \"end\""], true, Some(2)),
+        ] {
+            let chain = chain(policy, rules);
+            assert_eq!((chain.is_dropping(), chain.end()), (is_dropping, end), "{policy} {rules:?}");
+        }
     }
 
     #[test]
     fn rules_of_ours() {
-        let listing = "table ip filter {\n\tchain FORWARD { # handle 1\n\t\tiifname \"cali*\" accept comment \
-             \"rackpool: pods\" # handle 7\n\t\tip daddr 10.0.0.0/8 accept comment \"rackpool: pods\" # handle \
-             8\n\t\toifname \"cali*\"  counter accept # handle 9\n\t\toifname \"cali*\" xt match \"comment\" \
-             counter accept # handle 10\n\t\toifname \"cali*\" counter accept # handle 11\n\t\tiifname \
-             \"cali*\"  counter drop # handle 12\n\t\taccept comment \"not rackpool: pods\" # handle 13\n\t}\n}\n";
-        let handles: Vec<u64> = ours(listing, &of_pods()).iter().map(|rule| rule.handle).collect();
-        assert_eq!(handles, [7, 8, 9, 10]);
+        let chain = chain(
+            "drop",
+            &[
+                "iifname \"cali*\" accept comment \"rackpool: pods\"",
+                "ip daddr 10.0.0.0/8 accept comment \"rackpool: pods\"",
+                "oifname \"cali*\"  counter accept",
+                "oifname \"cali*\" xt match \"comment\" counter accept",
+                "oifname \"cali*\" counter accept",
+                "iifname \"cali*\"  counter drop",
+                "accept comment \"not rackpool: pods\"",
+            ],
+        );
+        let handles: Vec<u64> = chain.ours(&of_pods()).iter().map(|rule| rule.handle).collect();
+        assert_eq!(handles, [2, 3, 4, 5]);
+        assert!(of_pods().iter().all(|rule| chain.has(rule)) && !chain.has("accept in vain"));
     }
 }

@@ -222,27 +222,60 @@ fn packets_of_pods_pass_where_iptables_drops() {
     assert!(!lab.node.sh("nft list ruleset").contains("rackpool: "));
 }
 
+/// Some distributions end the chain with a rule that drops the rest.
+#[test]
+fn packets_of_pods_pass_where_the_last_rule_drops() {
+    let Some(lab) = Lab::new() else { return };
+    let mut nft = Nft::default();
+    lab.node.sh(
+        "iptables-nft -A FORWARD -s 10.82.1.2 -d 10.77.1.2 -j DROP
+         iptables-nft -A FORWARD -j REJECT --reject-with icmp-host-prohibited; ip6tables-nft -A FORWARD -j DROP",
+    );
+    let before = others(&lab.node);
+    lab.outside.sh("ip addr add 10.77.1.2/24 dev eth0");
+    for _ in 0..2 {
+        assert_eq!(lab.node.run(|| nft.pass_on(&lab.rules())).unwrap(), []);
+    }
+    for at in OUTSIDE {
+        lab.pod2.sh(&format!("ping -c 1 -W 5 {at}"));
+    }
+    // What the administrator forbids stays forbidden.
+    lab.pod2.sh("! ping -c 1 -W 1 10.77.1.2");
+    lab.node.run(|| nft.remove()).unwrap();
+    assert_eq!(others(&lab.node), before);
+}
+
 /// What an administrator made is told, and left alone.
 #[test]
 fn chains_of_administrators_are_told() {
     let Some(lab) = Lab::new() else { return };
     let mut nft = Nft::default();
-    lab.node
-        .sh("nft 'table inet site { chain through { type filter hook forward priority 0; policy drop; }; }'");
-    lab.node.sh("iptables-legacy -P FORWARD DROP");
+    lab.node.sh(
+        "nft 'table inet site { chain through { type filter hook forward priority 0; policy drop; }; }'
+         nft 'table inet wall { chain last { type filter hook forward priority 10; ip daddr 192.0.2.1 accept; reject; }; }'
+         iptables-legacy -P FORWARD DROP",
+    );
     let before = others(&lab.node);
-    let told = lab.node.run(|| nft.pass_on(&lab.rules())).unwrap();
-    let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+    let mut told = || -> Vec<String> {
+        let told = lab.node.run(|| nft.pass_on(&lab.rules())).unwrap();
+        told.iter().map(ToString::to_string).collect()
+    };
+    let first = told();
     assert_eq!(others(&lab.node), before);
-    assert_eq!(told.len(), 2, "{told:?}");
-    assert!(told[0].starts_with("iptables-legacy -S FORWARD"), "{told:?}");
-    assert!(told[1].starts_with("the chain inet site through drops"), "{told:?}");
-    // What they say to do is enough.
-    for line in &told {
-        let commands: Vec<&str> = line.split('`').collect();
-        lab.node.sh(commands[1]);
+    let begin =
+        ["iptables-legacy -S FORWARD", "the chain inet site through drops", "the chain inet wall last drops"];
+    assert_eq!(first.len(), begin.len(), "{first:?}");
+    for (told, begin) in first.iter().zip(begin) {
+        assert!(told.starts_with(begin), "{told}");
     }
-    lab.pod2.sh(&format!("ping -c 1 -W 5 {}", OUTSIDE[0]));
+    // What they say to do is enough.
+    for line in &first {
+        lab.node.sh(line.split('`').nth(1).unwrap());
+    }
+    for at in OUTSIDE {
+        lab.pod2.sh(&format!("ping -c 1 -W 5 {at}"));
+    }
+    assert_eq!(told(), Vec::<String>::new());
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn a_replaced_table_loses_nothing() {
     let (sent, answered) = thread::scope(|scope| {
         scope.spawn(|| {
             while !ended.load(Ordering::Relaxed) {
-                assert!(arrives(&peer, &tunnel, &vxlan(4096)), "a node's packet is dropped");
+                assert!(arrives(&peer, &tunnel, &vxlan(4096), true), "a node's packet is dropped");
             }
         });
         let calls = scope.spawn(|| {
@@ -174,7 +174,12 @@ fn packets_of_pods_pass_where_iptables_drops() {
          done");
     let passes = |at: &str| {
         lab.pod2
-            .run(|| std::process::Command::new("ping").args(["-c", "1", "-W", "1", at]).output().unwrap())
+            .run(|| {
+                std::process::Command::new("ping")
+                    .args(["-c", "3", "-i", "0.3", "-W", "1", at])
+                    .output()
+                    .unwrap()
+            })
             .status
             .success()
     };

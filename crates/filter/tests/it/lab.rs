@@ -89,12 +89,17 @@ pub fn caller(from: &Namespace, to: &Namespace, at: &str) -> Option<SocketAddr> 
     called.ok().and_then(|_| Some(listener.accept().ok()?.1))
 }
 
+/// How long to wait.
+pub fn patience(is_expected: bool) -> Duration {
+    if is_expected { PATIENCE } else { SILENCE }
+}
+
 /// Whether a datagram from one to another arrives, and from whom it seems to come. Nobody answers it.
 pub fn datagram(from: &UdpSocket, to: &UdpSocket, is_expected: bool) -> Option<SocketAddr> {
     let at = to.local_addr().unwrap();
     from.send_to(b"hello", at).ok()?;
     let mut bytes = [0; 16];
-    to.set_read_timeout(Some(if is_expected { PATIENCE } else { SILENCE })).unwrap();
+    to.set_read_timeout(Some(patience(is_expected))).unwrap();
     to.recv_from(&mut bytes).ok().map(|(_, from)| from)
 }
 

@@ -16,4 +16,5 @@ mod protection;
 mod settings;
 mod text;
 mod translation;
+mod tunnels;
 mod world;

@@ -15,6 +15,9 @@ pub fn servers() -> Result<()> {
         package("etcdctl", "etcd-client", "the replay of recordings on etcd"),
         package("openssl", "openssl", "the replay of recordings on Kubernetes"),
         package("ip", "iproute2", "the replay of recordings on Kubernetes"),
+        package("nft", "nftables", "the tests of the packet filter"),
+        package("iptables-nft", "iptables", "the tests of the packet filter"),
+        package("ping", "iputils-ping", "the tests of the packet filter"),
     ])
 }
 

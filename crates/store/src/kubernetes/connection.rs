@@ -173,6 +173,11 @@ impl Server {
         &self.config
     }
 
+    /// The host that the configuration names, a name or an address.
+    pub(super) fn host(&self) -> Option<&str> {
+        self.config.cluster_url.host().map(|host| host.trim_start_matches('[').trim_end_matches(']'))
+    }
+
     pub(super) fn interface_prefix(&self) -> &str {
         &self.options.interface_prefix
     }

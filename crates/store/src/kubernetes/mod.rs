@@ -227,6 +227,11 @@ impl KubeStore {
         self.server.patience().end_of_call(within)
     }
 
+    /// The API server's host, a name or an address, as the configuration names it.
+    pub fn host(&self) -> Option<&str> {
+        self.server.host()
+    }
+
     /// How many requests were sent so far, watches' included.
     pub fn requests(&self) -> u64 {
         self.server.requests()

@@ -1,7 +1,8 @@
 //! The address by which other nodes reach this one (`node/pkg/lifecycle/startup`): what is asked for, and
-//! what is found among the host's interfaces. Pure: whoever asks the host hands the answers in.
+//! what is found among the host's interfaces. All of it is pure but [`look`], which asks the host.
 
 mod both;
+mod look;
 mod method;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use ipnet::IpNet;
 use setup::Environment;
 
 pub use both::{Both, Detected, judge};
+pub use look::{LookError, host_of, look, store_hosts};
 pub use method::{Method, is_left_out};
 
 /// Why a node's address is not known.

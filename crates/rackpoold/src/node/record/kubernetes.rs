@@ -49,6 +49,8 @@ pub(super) async fn write(
     within: Duration,
 ) -> Result<Written, RecordError> {
     let (object, node) = look(store, name, within).await?;
+    // A Kubernetes Node is itself, and is not stored with a reference.
+    let says = &Says { kubernetes_node: None, ..says.clone() };
     let Some(patch) = annotations_patch(&object, &node, says) else { return Ok(Written::Nothing) };
     let change =
         ObjectPatch { name: ObjectName::node(name), status: true, kind: PatchKind::Merge, patch: &patch };

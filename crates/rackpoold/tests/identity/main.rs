@@ -6,6 +6,8 @@ mod detect;
 #[cfg(feature = "etcd")]
 mod etcd;
 mod home;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod name;
 mod record;
 mod tunnels;

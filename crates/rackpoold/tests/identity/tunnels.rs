@@ -111,6 +111,13 @@ pub async fn every_kind_in_one_write(home: &Home) {
     assert_eq!(revision(home, "t1").await, before);
 }
 
+/// What a new agent makes of a node, once.
+#[cfg(feature = "kubernetes")]
+pub async fn pass_once(home: &Home, name: &str) -> Vec<(Of, IpAddr)> {
+    assert_eq!(pass(home, name, &mut Tunnels::default()).await, Settled::default());
+    names(home, name).await
+}
+
 async fn home_with_node() -> Home {
     let home = Home::embedded();
     let says = Says { v4: Some("10.1.0.7/24".parse().unwrap()), ..Says::default() };

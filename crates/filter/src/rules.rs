@@ -22,8 +22,9 @@ pub struct Rules {
     pub nodes: BTreeSet<IpAddr>,
     /// The tunnels that this node has, and from where packets may come through each.
     pub tunnels: BTreeMap<Kind, BTreeSet<IpAddr>>,
-    /// The interfaces of this node's pods, and from what networks each may send. An interface whose name
-    /// begins with `cali` and that is not named here may send nothing.
+    /// The interfaces of this node's pods, and from what networks each may send besides the addresses to
+    /// which the host has a route by that interface. Any other interface whose name begins with `cali` may
+    /// send from the latter only.
     pub pods: BTreeMap<Interface, Vec<Cidr>>,
     /// Whether this node passes on packets for pods of other nodes: its router sends it what is for its rack.
     pub is_relay: bool,

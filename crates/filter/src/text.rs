@@ -109,6 +109,9 @@ impl Rules {
         if !self.settings.pods_send_ipip {
             rules.push(format!("meta l4proto {IPIP} {DROP}"));
         }
+        // Whoever attaches a pod makes routes to its addresses, by its interface: they are known before the
+        // pod sends its first packet.
+        rules.push("fib saddr . iif oif exists return".to_string());
         rules.extend(
             Family::BOTH
                 .map(|family| format!("iifname . {} saddr @pods{} return", header(family), family.number())),

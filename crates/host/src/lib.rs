@@ -32,6 +32,7 @@ mod error;
 mod interface;
 mod kernel;
 mod message;
+mod pods;
 mod present;
 pub mod sysctl;
 mod tunnel;

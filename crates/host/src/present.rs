@@ -89,7 +89,7 @@ impl Kernel {
         Ok(listed.into_iter().filter_map(route).collect())
     }
 
-    fn names_of(
+    pub(crate) fn names_of(
         &self,
         indexes: impl Iterator<Item = u32>,
         known: &BTreeMap<u32, Arc<str>>,

@@ -1,6 +1,8 @@
 //! rackpool's daemon. `rackpoold node` is the agent of a node: it makes the node known, and makes pods reach
 //! each other and the outside.
 
+pub mod cli;
 pub mod gone;
 pub mod install;
+pub mod log;
 pub mod node;

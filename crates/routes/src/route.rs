@@ -51,7 +51,7 @@ impl Target {
     }
 
     /// Whether packets go to a pod of this host, whose interface's name begins so.
-    pub(crate) fn leads_to_pod(&self) -> bool {
+    pub fn leads_to_pod(&self) -> bool {
         matches!(self, Target::Link { device } if device.starts_with("cali"))
     }
 }

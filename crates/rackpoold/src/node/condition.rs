@@ -47,8 +47,8 @@ impl Condition {
         }
     }
 
-    /// The node is drained by an ordered stop: no pods may come. It is not for a restart or an upgrade, during
-    /// which pods keep their network.
+    /// The node is drained by an ordered stop: no pods may come. It is not for a restart or an upgrade,
+    /// during which pods keep their network.
     pub fn network_is_drained() -> Condition {
         Condition {
             kind: NETWORK_UNAVAILABLE,
@@ -82,9 +82,9 @@ impl Condition {
     }
 }
 
-/// The strategic merge patch of a Node's status that makes it say these conditions; `None` where it does. Other
-/// conditions, the kubelet's above all, are not in it. A condition's time of transition changes with its status
-/// alone.
+/// The strategic merge patch of a Node's status that makes it say these conditions; `None` where it does.
+/// Other conditions, the kubelet's above all, are not in it. A condition's time of transition changes with
+/// its status alone.
 pub fn conditions_patch(node: &Json, wanted: &[Condition], now: Timestamp) -> Option<Json> {
     let stored = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
     let now = api::time::rfc3339(now);

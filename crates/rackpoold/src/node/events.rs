@@ -1,8 +1,8 @@
 //! Events of the Kubernetes Node: what `kubectl describe node` shows of findings.
 //!
-//! There is one Event of each reason, by a name of its own; when a finding is told again, its count is raised.
-//! So a finding that stays makes no heap of events, and one that comes and goes is written a few times an hour
-//! at most.
+//! There is one Event of each reason, by a name of its own; when a finding is told again, its count is
+//! raised. So a finding that stays makes no heap of events, and one that comes and goes is written a few
+//! times an hour at most.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -28,6 +28,13 @@ impl Reason {
     /// Something of the cluster's is not enforced here: policies, or routes by BGP.
     pub const NOT_ENFORCED: Reason = Reason("NotEnforced");
 
+    /// The packet filter does not have the node's table.
+    pub const FILTER_MISSING: Reason = Reason("FilterMissing");
+    /// A chain of somebody else drops what is passed on between pods.
+    pub const FORWARD_DROPS: Reason = Reason("ForwardDrops");
+    /// kube-proxy takes packets between pods for packets from outside.
+    pub const KUBE_PROXY_CONFLICT: Reason = Reason("KubeProxyConflict");
+
     /// A reason of another part of the agent. It is a word in CamelCase, as Kubernetes asks of reasons.
     pub const fn new(word: &'static str) -> Reason {
         Reason(word)

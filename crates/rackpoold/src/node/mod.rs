@@ -1,10 +1,46 @@
 //! The agent of a node.
 
+mod agent;
 pub mod condition;
 pub mod detect;
 #[cfg(feature = "kubernetes")]
 pub mod events;
+mod feed;
 pub mod finding;
+mod host_commands;
 pub mod name;
+mod pass;
 pub mod record;
+mod start;
+mod status;
+mod told;
 pub mod tunnels;
+mod world;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use setup::Environment;
+
+use crate::cli::{Node, NodeCommand};
+
+/// Why the command ended without doing what was asked for.
+pub type Failure = Box<dyn std::error::Error>;
+
+/// Runs `rackpoold node` and its commands.
+///
+/// # Errors
+/// Whatever keeps the command from its work; the texts say what helps.
+pub fn run(args: &Node, environment: &Environment, out: &mut impl Write) -> Result<ExitCode, Failure> {
+    crate::log::begin(args.log, &args.log_level)?;
+    let runtime = setup::full_runtime()?;
+    match &args.command {
+        None => runtime.block_on(start::agent(args, environment)).map(|()| ExitCode::SUCCESS),
+        Some(NodeCommand::Status { output }) => {
+            runtime.block_on(status::status(args, environment, output.as_deref() == Some("json"), out))
+        }
+        Some(NodeCommand::Sysctl) => runtime.block_on(host_commands::sysctl(args, out)),
+        Some(NodeCommand::TakeOver) => runtime.block_on(host_commands::take_over(args, environment, out)),
+        Some(NodeCommand::Uninstall) => runtime.block_on(host_commands::uninstall(args, environment, out)),
+    }
+}

@@ -1,0 +1,134 @@
+//! The command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use routes::Aggregation;
+
+use crate::log::Format;
+
+const ENVIRONMENT: &str = "\
+Which store, which node and which addresses, the environment says, with Calico's names:
+  DATASTORE_TYPE, RACKPOOL_DB, ETCD_ENDPOINTS, KUBECONFIG ...   the store, as for calicoctl
+  NODENAME, CALICO_NODENAME_FILE                                the node's name
+  IP, IP6                                                       an address, autodetect or none
+  IP_AUTODETECTION_METHOD, IP6_AUTODETECTION_METHOD             how an address is found
+
+rackpool does not enforce NetworkPolicy, and announces nothing by BGP yet. Where a cluster uses either, the
+agent does not start unless --accept-loss says that this is known.";
+
+/// rackpool's daemon.
+#[derive(Debug, Parser)]
+#[command(name = "rackpoold", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the daemon can be.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The agent of a node: it makes the node known, and makes pods reach each other and the outside.
+    ///
+    /// It works until it is told to end (SIGTERM), and leaves routes, tunnels and packet filter as they are: pods
+    /// keep their network while it is replaced.
+    #[command(after_help = ENVIRONMENT)]
+    Node(Box<Node>),
+}
+
+/// The agent of a node.
+#[derive(Debug, Args)]
+pub struct Node {
+    /// Something else than to be the agent.
+    #[command(subcommand)]
+    pub command: Option<NodeCommand>,
+    /// What the cluster uses and this agent does not do, with commas between: policy, hostendpoint, wireguard,
+    /// ebpf, bgp
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub accept_loss: Vec<String>,
+    /// What the records do not say about racks and routers.
+    #[command(flatten)]
+    pub shape: Shape,
+    /// Where files are.
+    #[command(flatten)]
+    pub files: Files,
+    /// How the log is written
+    #[arg(long, value_enum, default_value = "text")]
+    pub log: Format,
+    /// What the log tells: error, warn, info, debug, trace
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub log_level: String,
+}
+
+/// What the records do not say about racks and routers.
+#[derive(Clone, Debug, Args)]
+pub struct Shape {
+    /// Who has the routes to a rack's blocks: its nodes (node), its router (tor), or every router (off)
+    #[arg(long, value_enum, default_value = "node", global = true)]
+    pub aggregation: Who,
+    /// The router that leads to other racks, one address a family (A or A,B); by default the default route leads
+    /// there
+    #[arg(long, value_name = "IP", value_delimiter = ',', global = true)]
+    pub via: Vec<IpAddr>,
+    /// The label that names a node's rack; by default the one that most pools select by
+    #[arg(long, value_name = "LABEL", global = true)]
+    pub rack_label: Option<String>,
+}
+
+/// Where files are.
+#[derive(Clone, Debug, Args)]
+pub struct Files {
+    /// Where the plugin reads how large a pod's packets may be
+    #[arg(long, value_name = "FILE", global = true)]
+    pub mtu_file: Option<PathBuf>,
+    /// The file that tells that the agent has worked since the host was started; below /run
+    #[arg(long, value_name = "FILE", global = true)]
+    pub synced_mark: Option<PathBuf>,
+    /// Where the agent notes which files it has written
+    #[arg(long, value_name = "FILE", global = true)]
+    pub notes_file: Option<PathBuf>,
+    /// Install the programs `calico` and `calico-ipam` from this folder, and the network's configuration
+    #[arg(long, value_name = "FOLDER", global = true)]
+    pub install_from: Option<PathBuf>,
+}
+
+/// Who has the routes to a rack's blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Who {
+    /// The rack's nodes.
+    Node,
+    /// The rack's router.
+    Tor,
+    /// Every router.
+    Off,
+}
+
+impl From<Who> for Aggregation {
+    fn from(who: Who) -> Aggregation {
+        match who {
+            Who::Node => Aggregation::Node,
+            Who::Tor => Aggregation::Tor,
+            Who::Off => Aggregation::Off,
+        }
+    }
+}
+
+/// Something else than to be the agent.
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// What is wanted on this host, what is there, and what differs. Changes nothing; exit code 1 if anything
+    /// differs
+    Status {
+        /// Write json
+        #[arg(short = 'o', long, value_name = "FORMAT", value_parser = ["json"])]
+        output: Option<String>,
+    },
+    /// Set what routing needs of the kernel's settings, and end. Needs a /proc/sys that can be written
+    Sysctl,
+    /// Put the agent's packet filter in the place of what a stopped Felix has left, in one step
+    TakeOver,
+    /// Take back everything that the agent has put on this host: routes, tunnels, packet filter and files
+    Uninstall,
+}

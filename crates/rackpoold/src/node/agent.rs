@@ -1,0 +1,261 @@
+//! The agent's loop: it listens to the store and to the kernel, and sees to it that what is there is what is
+//! wanted. Nothing is asked for again and again: a change is told, and only what failed is tried again.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::Key;
+use filter::{Connections, Nft, Rules, Settings};
+use host::{Changes, HostError, Kernel};
+use ipnet::IpNet;
+use routes::{Aggregation, Known, List};
+use store::{AnyStore, Effects, ReadSet, Store};
+
+use super::detect::{Both, Request};
+use super::feed::Feed;
+use super::finding::Finding;
+use super::record::{NodeRecord, Says};
+use super::told::Told;
+use super::tunnels::Tunnels;
+use super::world::{World, known_by, scopes};
+use crate::install::{Notes, Places};
+
+/// How long to wait for more changes after one, so that a burst is one pass.
+const GATHER: Duration = Duration::from_millis(10);
+/// How soon what failed is tried again; doubled each time up to [`LATEST`].
+const SOONEST: Duration = Duration::from_secs(1);
+/// How late what failed is tried again.
+const LATEST: Duration = Duration::from_secs(30);
+/// How often it is asked whether affinity is strict, of which no watch tells.
+const CONFIGURATION: Duration = Duration::from_secs(60);
+
+/// What the records do not say.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Who holds the routes to a rack's blocks.
+    pub aggregation: Aggregation,
+    /// The node's router, an address in each family.
+    pub via: Vec<IpAddr>,
+    /// The label that names a node's rack; `None`: the one that most pools select by.
+    pub rack_label: Option<String>,
+    /// Where the agent's files are.
+    pub places: Places,
+    /// How the node's addresses are found.
+    pub requests: Both<Request>,
+    /// What the Node is to say besides its addresses.
+    pub says: Says,
+    /// Whether an address is refused that another Node has.
+    pub refuses_taken: bool,
+    /// The hosts of the store.
+    pub hosts: Vec<String>,
+}
+
+/// Why the agent stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The kernel cannot be listened to.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// Changes of the packet filter cannot be listened to.
+    #[error("cannot listen to changes of the packet filter: {0}; the capability NET_ADMIN is needed")]
+    Filter(std::io::Error),
+}
+
+/// What has to be looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Due {
+    /// The host's interfaces and addresses.
+    pub(super) addresses: bool,
+    /// Routes and tunnels.
+    pub(super) routes: bool,
+    /// Whether the table in the packet filter is still ours.
+    pub(super) table: bool,
+    /// The chains of others in the packet filter.
+    pub(super) chains: bool,
+    /// The pods of this host.
+    pub(super) pods: bool,
+}
+
+impl Due {
+    pub(super) const ALL: Due = Due { addresses: true, routes: true, table: true, chains: true, pods: true };
+
+    fn is_nothing(self) -> bool {
+        self == Due::default()
+    }
+}
+
+/// The agent of a node.
+pub struct Agent<'a, E> {
+    pub(super) record: NodeRecord<'a, E>,
+    pub(super) options: Options,
+    pub(super) settings: Settings,
+    pub(super) kernel: Kernel,
+    pub(super) nft: Nft,
+    pub(super) world: World,
+    pub(super) known: Known,
+    /// Whether the records have just been listed.
+    pub(super) list: List,
+    pub(super) tunnels: Tunnels,
+    pub(super) addresses: Both<Option<IpNet>>,
+    pub(super) said: Option<Says>,
+    pub(super) rules: Option<Rules>,
+    /// What drops packets of pods in chains of others.
+    pub(super) dropping: Vec<Finding>,
+    pub(super) pods: BTreeSet<IpAddr>,
+    pub(super) connections: Option<Connections>,
+    pub(super) told: Told,
+    pub(super) notes: Notes,
+    /// Whether all was as it must be once.
+    pub(super) is_synced: bool,
+    /// What was found before the loop began, and stays.
+    pub(super) standing: Vec<Finding>,
+    store: Arc<AnyStore>,
+}
+
+impl<'a, E: Effects> Agent<'a, E> {
+    /// An agent that has not begun. `standing` are findings that stay.
+    ///
+    /// # Errors
+    /// Where the kernel cannot be asked.
+    pub fn new(
+        store: &Arc<AnyStore>,
+        record: NodeRecord<'a, E>,
+        options: Options,
+        settings: Settings,
+        notes: Notes,
+        standing: Vec<Finding>,
+    ) -> Result<Agent<'a, E>, AgentError> {
+        let connections = Connections::open();
+        if let Err(error) = &connections {
+            tracing::warn!(
+                "{error}: connections of pods that are gone are kept until they end by themselves"
+            );
+        }
+        Ok(Agent {
+            world: World::new(record.name, Known::ByBlocks),
+            record,
+            options,
+            settings,
+            kernel: Kernel::open()?,
+            nft: Nft::default(),
+            known: Known::ByBlocks,
+            list: List::Kept,
+            tunnels: Tunnels::default(),
+            addresses: Both::default(),
+            said: None,
+            rules: None,
+            dropping: Vec::new(),
+            pods: BTreeSet::new(),
+            connections: connections.ok(),
+            told: Told::default(),
+            notes,
+            is_synced: false,
+            standing,
+            store: store.clone(),
+        })
+    }
+
+    /// Works until `stop` ends. What is in the kernel stays there.
+    ///
+    /// # Errors
+    /// See [`AgentError`]. Everything else that fails is tried again.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), AgentError> {
+        let mut changes = Changes::subscribe()?.without(&self.kernel);
+        let mut filter = filter::Changes::open().map_err(AgentError::Filter)?;
+        self.known = self.ask_known().await.unwrap_or(Known::ByBlocks);
+        let mut feed = self.follow_anew();
+        let mut stop = std::pin::pin!(stop);
+        let mut due = Due::ALL;
+        let mut pause = SOONEST;
+        let mut again: Option<Duration> = None;
+        let mut ask = self.record.effects.elapsed() + CONFIGURATION;
+        loop {
+            let now = self.record.effects.elapsed();
+            let next = again.unwrap_or(Duration::MAX).min(ask).saturating_sub(now);
+            tokio::select! {
+                () = &mut stop => return Ok(()),
+                (nth, event) = feed.next() => {
+                    self.world.take(nth, event);
+                    due.routes = true;
+                }
+                changed = changes.next() => {
+                    due.addresses |= changed.interfaces || changed.default_route || changed.is_incomplete;
+                    due.routes |= changed.may_matter_to_routes();
+                    due.pods |= changed.pods || changed.is_incomplete;
+                }
+                touched = filter.next() => match touched {
+                    Ok(touched) => {
+                        due.table |= touched.is_ours;
+                        due.chains |= touched.is_beside;
+                    }
+                    Err(error) => return Err(AgentError::Filter(error)),
+                },
+                () = self.record.effects.sleep(next) => {
+                    if again.is_some_and(|at| at <= self.record.effects.elapsed()) {
+                        (due, again) = (Due::ALL, None);
+                    }
+                }
+            }
+            self.record.effects.sleep(GATHER).await;
+            while let Some((nth, event)) = feed.ready() {
+                self.world.take(nth, event);
+                due.routes = true;
+            }
+            if ask <= self.record.effects.elapsed() {
+                ask = self.record.effects.elapsed() + CONFIGURATION;
+                if let Some(known) = self.ask_known().await.filter(|known| *known != self.known) {
+                    self.known = known;
+                    feed = self.follow_anew();
+                }
+            }
+            if due.is_nothing() {
+                continue;
+            }
+            let pass = self.pass(due).await;
+            due = Due::default();
+            if pass.needs_fresh_list {
+                tracing::info!("lists all records anew");
+                feed = self.list_anew();
+            }
+            (again, pause) = match pass.failed {
+                true => (Some(self.record.effects.elapsed() + pause), (pause * 2).min(LATEST)),
+                false => (None, SOONEST),
+            };
+        }
+    }
+
+    /// Whether affinity is strict; `None` where the store gives no answer.
+    async fn ask_known(&self) -> Option<Known> {
+        let set = ReadSet::new().key(Key::IpamConfig);
+        match self.store.read(&set, self.record.within).await {
+            Ok(view) => Some(known_by(view.ipam_config().as_ref())),
+            Err(error) => {
+                tracing::warn!("it is not known whether affinity is strict: {error}");
+                None
+            }
+        }
+    }
+
+    /// Begins with nothing known.
+    fn follow_anew(&mut self) -> Feed {
+        tracing::info!(
+            "follows {}",
+            match self.known {
+                Known::ByBlocks => "nodes, pools and all blocks, as addresses may be borrowed",
+                Known::ByAffinities => "nodes, pools and affinities, as affinity is strict",
+            }
+        );
+        self.world = World::new(self.record.name, self.known);
+        self.list = List::Kept;
+        Feed::begin(&self.store, &scopes(self.known))
+    }
+
+    /// Lists everything again. What was known holds until the lists are complete, and then they are believed.
+    fn list_anew(&mut self) -> Feed {
+        self.world.expect_anew();
+        self.list = List::Fresh;
+        Feed::begin(&self.store, &scopes(self.known))
+    }
+}

@@ -1,0 +1,371 @@
+//! One pass: from what is known to what is there, in the order in which nothing is ever without a route.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use api::Family;
+use filter::{Outcome, Rules};
+use host::{Ensured, HostError, Interface, sysctl};
+use routes::destination::Destinations;
+use routes::tunnel::Kind;
+use routes::{Aggregation, Desired, Difference, Exported, List, Options as PlanOptions, Racks, rack};
+use store::Effects;
+
+use super::agent::{Agent, Due};
+use super::detect;
+use super::finding::{Finding, Reason};
+use super::record::{Says, told_interfaces, tunnel_address};
+use super::tunnels::Task;
+use crate::install;
+
+/// The tunnel devices that may be ours.
+pub const DEVICES: [&str; 3] = ["vxlan.calico", "vxlan-v6.calico", "tunl0"];
+
+/// What became of a pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Passed {
+    /// Whether something failed that may go well later.
+    pub(super) failed: bool,
+    /// Whether the Node was just given the addresses of tunnels: the next pass, which its change brings about,
+    /// makes the tunnels.
+    pub(super) is_unsettled: bool,
+    /// Whether so much is missing in the records that they are to be listed anew.
+    pub(super) needs_fresh_list: bool,
+}
+
+/// The interface that carries the node's address, of a family where several do.
+pub fn uplink(interfaces: &[Interface], addresses: &detect::Both<Option<ipnet::IpNet>>) -> Option<Interface> {
+    let own = [addresses.v4, addresses.v6].into_iter().flatten();
+    let has = |addr: IpAddr| {
+        interfaces.iter().find(|interface| interface.addresses.iter().any(|one| one.net.addr() == addr))
+    };
+    own.into_iter().find_map(|net| has(net.addr())).cloned()
+}
+
+impl<E: Effects> Agent<'_, E> {
+    /// Looks at what is due, and sees to it that it is as it must be.
+    pub(super) async fn pass(&mut self, due: Due) -> Passed {
+        let mut passed = Passed::default();
+        let mut findings = self.standing.clone();
+        let interfaces = match self.kernel.interfaces().await {
+            Ok(interfaces) => interfaces,
+            Err(error) => return self.fail(&error, passed),
+        };
+        if due.addresses || self.said.is_none() {
+            match self.make_known(&interfaces, &mut findings).await {
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::warn!("{error}");
+                    passed.failed = true;
+                }
+            }
+        }
+        if due.pods {
+            self.forget_connections().await;
+        }
+        if !self.world.is_complete() || (self.world.own.is_none() && self.said.is_none()) {
+            return passed;
+        }
+        let uplink = uplink(&interfaces, &self.addresses);
+        let Some(desired) = self.desired(uplink.as_ref()) else { return passed };
+        self.settle_tunnels(&desired, &mut findings, &mut passed).await;
+        let changed = self.keep_tunnels(&desired, uplink.as_ref(), &mut findings, &mut passed).await;
+        self.keep_routes(&desired, uplink.as_ref(), &changed, &mut passed).await;
+        self.keep_filter(&desired, due, &mut findings, &mut passed);
+        self.check_settings(uplink.as_ref(), &desired, &mut findings).await;
+        if let Err(error) = install::mtu(&self.options.places, &mut self.notes, desired.pod_mtu) {
+            tracing::warn!("{error}");
+            passed.failed = true;
+        }
+        let is_whole = !passed.failed && !passed.needs_fresh_list && !passed.is_unsettled;
+        if is_whole && !self.is_synced {
+            self.synced(&mut passed);
+        }
+        if let Err(error) = self.told.tell(&self.record, self.is_synced, &findings).await {
+            tracing::warn!("{error}");
+            passed.failed = true;
+        }
+        passed
+    }
+
+    fn fail(&self, error: &HostError, passed: Passed) -> Passed {
+        tracing::warn!("{error}");
+        Passed { failed: true, ..passed }
+    }
+
+    /// Everything is as it must be for the first time: pods may come.
+    fn synced(&mut self, passed: &mut Passed) {
+        match install::mark::set(&self.options.places, &mut self.notes) {
+            Ok(_) => {
+                self.is_synced = true;
+                tracing::info!(node = self.record.name, "routes, tunnels and packet filter are in place");
+            }
+            Err(error) => {
+                tracing::warn!("{error}");
+                passed.failed = true;
+            }
+        }
+    }
+
+    /// Finds the node's addresses, and writes what is new of them into the Node.
+    async fn make_known(
+        &mut self,
+        interfaces: &[Interface],
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        let stored = self.record.read().await?;
+        let named = stored.node.as_ref().map(detect::stored_addresses).unwrap_or_default();
+        let (_, detected) = detect::look(
+            &self.kernel,
+            self.record.name,
+            &self.options.requests,
+            &named,
+            &self.options.hosts,
+            &stored.internal_ips,
+        )
+        .await?;
+        let found = |family: Family| detected.found.of(family).as_ref().map(|found| found.net);
+        let is_new = |net: &ipnet::IpNet| {
+            named.of(Family::of(net.addr())).map(|known| known.addr()) != Some(net.addr())
+        };
+        let new: Vec<ipnet::IpNet> = Family::BOTH.into_iter().filter_map(found).filter(is_new).collect();
+        if self.options.refuses_taken && !new.is_empty() {
+            self.record.refuse_taken(&new).await?;
+        }
+        for doubt in &detected.doubts {
+            findings.push(Finding::new(Reason::ADDRESS_UNKNOWN, doubt.to_string()));
+        }
+        let (v4, v6) = (found(Family::V4), found(Family::V6));
+        let interfaces = Some(told_interfaces(interfaces));
+        let says = Says { v4, v6, interfaces, ..self.options.says.clone() };
+        if self.said.as_ref() != Some(&says) {
+            self.record.write(&says).await?;
+        }
+        self.addresses = detect::Both { v4: v4.or(named.v4), v6: v6.or(named.v6) };
+        self.said = Some(says);
+        Ok(())
+    }
+
+    /// What the node must have; `None` where it cannot be told.
+    fn desired(&self, uplink: Option<&Interface>) -> Option<Desired> {
+        let destinations = Destinations::of(&self.world.snapshot);
+        let label = match (&self.options.rack_label, rack::label(&self.world.snapshot)) {
+            (Some(label), _) => Some(label.clone()),
+            (None, Ok(label)) => label,
+            (None, Err(error)) => {
+                if self.options.aggregation != Aggregation::Off {
+                    tracing::warn!("{error}: racks count as none; --rack-label names the label");
+                }
+                None
+            }
+        };
+        let racks = Racks::of(&destinations, label.as_deref(), Exported::Plain);
+        let options = PlanOptions {
+            aggregation: self.options.aggregation,
+            via: self.options.via.clone(),
+            uplink: uplink.map(|interface| interface.name.clone()),
+            mtu: uplink.map_or(1500, |interface| interface.mtu),
+        };
+        match routes::node::desired(&destinations, &racks, self.record.name, &options) {
+            Ok(desired) => Some(desired),
+            Err(error) => {
+                tracing::warn!("{error}; routes stay as they are");
+                None
+            }
+        }
+    }
+
+    /// Sees to it that the node has the addresses of its tunnels, and names them.
+    async fn settle_tunnels(&mut self, desired: &Desired, findings: &mut Vec<Finding>, passed: &mut Passed) {
+        let recorded = |kind| self.world.own.as_ref().and_then(|own| tunnel_address(own, kind));
+        let tasks = self.tunnels.tasks(&desired.tunnels, recorded);
+        if tasks.iter().all(|(_, task)| *task == Task::Nothing) {
+            return;
+        }
+        match self.tunnels.settle(&self.record, &desired.tunnels).await {
+            Ok(settled) => {
+                passed.is_unsettled = settled.findings.is_empty();
+                passed.failed |= settled.again;
+                findings.extend(settled.findings);
+            }
+            Err(error) => {
+                tracing::warn!("{error}");
+                passed.failed = true;
+            }
+        }
+    }
+
+    /// Makes the tunnel devices what they must be. Gives those that were changed.
+    async fn keep_tunnels(
+        &mut self,
+        desired: &Desired,
+        uplink: Option<&Interface>,
+        findings: &mut Vec<Finding>,
+        passed: &mut Passed,
+    ) -> BTreeSet<&'static str> {
+        let mut changed = BTreeSet::new();
+        let (vni, port) = (self.settings.vxlan_vni, self.settings.vxlan_port);
+        for tunnel in desired.tunnels.iter().filter(|tunnel| tunnel.is_complete()) {
+            let Some(uplink) = uplink else { continue };
+            match self.kernel.ensure_tunnel(tunnel, uplink, vni, port).await {
+                Ok(Ensured::Kept) => {}
+                Ok(ensured) => {
+                    tracing::info!(device = tunnel.device, ?ensured, "tunnel device");
+                    changed.insert(tunnel.device);
+                }
+                Err(error @ HostError::NoIpip { .. }) => {
+                    findings.push(Finding::new(Reason::IPIP_MISSING, error.to_string()));
+                }
+                Err(error) => *passed = self.fail(&error, *passed),
+            }
+        }
+        if desired.has_unknown_peers {
+            return changed;
+        }
+        let wanted: BTreeSet<&str> = desired.tunnels.iter().map(|tunnel| tunnel.device).collect();
+        for device in DEVICES.into_iter().filter(|device| !wanted.contains(device)) {
+            if let Err(error) = self.kernel.remove_tunnel(device).await {
+                *passed = self.fail(&error, *passed);
+            }
+        }
+        changed
+    }
+
+    async fn keep_routes(
+        &mut self,
+        desired: &Desired,
+        uplink: Option<&Interface>,
+        changed: &BTreeSet<&str>,
+        passed: &mut Passed,
+    ) {
+        let mut present = match self.kernel.present(&DEVICES).await {
+            Ok(present) => present,
+            Err(error) => return *passed = self.fail(&error, *passed),
+        };
+        // An entry of a device whose own address has changed goes on sending from the old one.
+        present.forwarding.retain(|(device, _), _| !changed.contains(device.as_ref()));
+        let difference = Difference::between(&present, desired);
+        let (steps, doubt) = difference.steps(self.list);
+        if let Some(doubt) = doubt {
+            tracing::warn!("{doubt}");
+            passed.needs_fresh_list = true;
+        }
+        self.list = List::Kept;
+        if steps.is_empty() {
+            return;
+        }
+        let failed = self.kernel.apply(&steps, uplink.map(|interface| interface.index)).await;
+        tracing::info!(steps = steps.len(), failed = failed.len(), "changed routes");
+        for (step, error) in failed {
+            // Without the kernel's module no route by its device can be set; a finding tells of it.
+            let is_of_ipip = matches!(&error, HostError::NoDevice { device, .. } if device == "tunl0");
+            if is_of_ipip && uses_ipip(desired) {
+                tracing::debug!(?step, "{error}");
+                continue;
+            }
+            *passed = self.fail(&error, *passed);
+        }
+    }
+
+    fn keep_filter(&mut self, desired: &Desired, due: Due, findings: &mut Vec<Finding>, passed: &mut Passed) {
+        let mut rules = Rules::of(&self.world.snapshot, desired, self.settings.clone());
+        rules.is_relay = self.options.aggregation == Aggregation::Node;
+        if let Some(last) = &self.rules {
+            rules.keep_unknown(last);
+        }
+        let is_new = self.rules.as_ref() != Some(&rules);
+        if is_new || due.table {
+            match self.nft.keep(&rules) {
+                Ok(Outcome::Unchanged) => {}
+                Ok(outcome) => tracing::info!(?outcome, "the table inet rackpool"),
+                Err(error) => {
+                    tracing::warn!("{error}");
+                    findings.push(Finding::new(Reason::FILTER_MISSING, error.to_string()));
+                    passed.failed = true;
+                    return;
+                }
+            }
+        }
+        if is_new || due.chains {
+            match self.nft.pass_on(&rules) {
+                Ok(found) => {
+                    let found = found.into_iter();
+                    self.dropping =
+                        found.map(|one| Finding::new(Reason::FORWARD_DROPS, one.to_string())).collect();
+                }
+                Err(error) => {
+                    tracing::warn!("{error}");
+                    passed.failed = true;
+                }
+            }
+        }
+        findings.extend(self.dropping.iter().cloned());
+        self.rules = Some(rules);
+    }
+
+    /// Checks the settings of the kernel, which `rackpoold node sysctl` sets.
+    async fn check_settings(
+        &self,
+        uplink: Option<&Interface>,
+        desired: &Desired,
+        findings: &mut Vec<Finding>,
+    ) {
+        let duties = self.duties(uplink, desired).await;
+        match sysctl::check(&duties) {
+            Ok(settings) => {
+                for setting in settings.iter().filter(|setting| !setting.is_met()) {
+                    let text = format!("{setting}; `rackpoold node sysctl` sets it");
+                    findings.push(Finding::new(Reason::SYSCTL_WRONG, text));
+                }
+            }
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
+
+    async fn duties(&self, uplink: Option<&Interface>, desired: &Desired) -> sysctl::Duties {
+        let families: BTreeSet<Family> =
+            self.world.snapshot.pool_networks().map(|pool| pool.cidr.family()).collect();
+        let advertised = self.kernel.advertised_defaults().await.unwrap_or_default();
+        let uplinks: Vec<String> = uplink.map(|interface| interface.name.clone()).into_iter().collect();
+        let is_gateway = self.options.aggregation == Aggregation::Node && has_plain_racks(desired);
+        sysctl::Duties {
+            families: families.into_iter().collect(),
+            advertised: uplink
+                .filter(|interface| advertised.contains(&interface.index))
+                .map(|interface| interface.name.clone())
+                .into_iter()
+                .collect(),
+            uplinks,
+            tunnels: desired.tunnels.iter().map(|tunnel| tunnel.device.to_string()).collect(),
+            is_loose: is_gateway,
+            is_gateway,
+        }
+    }
+
+    /// Forgets the connections of pods that are gone, so that the next owner of an address does not get the
+    /// packets of the last one's peers.
+    async fn forget_connections(&mut self) {
+        let present = match self.kernel.pod_addresses().await {
+            Ok(present) => present,
+            Err(error) => return tracing::warn!("{error}"),
+        };
+        for addr in self.pods.difference(&present) {
+            let Some(connections) = &mut self.connections else { break };
+            match connections.forget(*addr) {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(%addr, count, "forgot the connections of a pod that is gone"),
+                Err(error) => tracing::warn!("{error}"),
+            }
+        }
+        self.pods = present;
+    }
+}
+
+fn uses_ipip(desired: &Desired) -> bool {
+    desired.tunnels.iter().any(|tunnel| tunnel.kind == Kind::Ipip)
+}
+
+/// Whether the node ends packets to its rack, so that routers send it what is for its neighbours.
+fn has_plain_racks(desired: &Desired) -> bool {
+    desired.routes.values().any(|wanted| matches!(wanted.reason, routes::Reason::OwnRack { .. }))
+}

@@ -1,0 +1,147 @@
+//! The agent's start: what must be known before it works, and what it refuses.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::Family;
+use filter::{Nft, felix};
+use setup::{Clock, ConnectOptions, Datastore, Environment, Settings};
+use store::AnyStore;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Failure;
+use super::agent::{Agent, Options};
+use super::detect::{self, Both, Request};
+use super::finding::{Finding, Reason};
+use super::name::{self, MACHINE_ID, MachineId};
+use super::record::{NodeRecord, Says};
+use crate::cli::{Files, Node};
+use crate::install::{self, Notes, Places};
+
+/// How long a call to the store may take.
+pub(super) const WITHIN: Duration = Duration::from_secs(10);
+
+/// The store of this node.
+pub(super) struct Opened {
+    pub(super) datastore: Datastore,
+    pub(super) store: Arc<AnyStore>,
+}
+
+/// Opens the store that the environment names. `begins` is whether the embedded store's file may be made.
+pub(super) fn open(environment: &Environment) -> Result<Opened, Failure> {
+    let settings = Settings::from_environment(environment)?;
+    let choice = setup::Choice::make(&settings, environment)?;
+    if let Some(warning) = choice.permit(setup::Purpose::Write)? {
+        tracing::warn!("{warning}");
+    }
+    let store = setup::connect(&choice.datastore, ConnectOptions::existing())?;
+    Ok(Opened { datastore: choice.datastore, store: Arc::new(store) })
+}
+
+/// Where the agent's files are.
+pub(super) fn places(files: &Files, environment: &Environment) -> Result<Places, Failure> {
+    let mut places = Places::of(environment)?;
+    places.node_name = name::name_file(environment);
+    for (place, given) in [
+        (&mut places.mtu, &files.mtu_file),
+        (&mut places.mark, &files.synced_mark),
+        (&mut places.notes, &files.notes_file),
+    ] {
+        if let Some(given) = given {
+            place.clone_from(given);
+        }
+    }
+    Ok(places)
+}
+
+/// Is the agent until it is told to end.
+pub(super) async fn agent(args: &Node, environment: &Environment) -> Result<(), Failure> {
+    tracing::warn!(
+        "rackpool does not enforce NetworkPolicy, and announces nothing by BGP yet: policies of this cluster have no effect on this node"
+    );
+    let running = felix::running(Path::new("/proc"));
+    if running.is_certain() {
+        return Err(format!("{running}. Two agents would undo each other's work").into());
+    }
+    let leftovers = Nft::default().leftovers()?;
+    if !leftovers.is_empty() {
+        return Err(format!(
+            "a stopped Felix has left {leftovers}, which drops packets of pods that it does not know: `rackpoold node take-over` puts this agent's in its place"
+        )
+        .into());
+    }
+    let name = name::name(environment)?;
+    let Opened { datastore, store } = open(environment)?;
+    let clock = Clock::start();
+    let record = NodeRecord { store: &store, effects: &clock, name: &name, within: WITHIN };
+    let machine = MachineId::read(Path::new(MACHINE_ID))?;
+    let kernel = host::Kernel::open()?;
+    let stored = record.read().await?;
+    let interfaces = kernel.interfaces().await?;
+    name::refuse_taken(&name, machine.as_ref(), &stored.holder, &interfaces, environment).await?;
+    drop(kernel);
+    let places = places(&args.files, environment)?;
+    let mut notes = Notes::read(&places.notes)?;
+    name::write_name(&places.node_name, &name)?;
+    let standing = standing(args, environment, &places, &mut notes)?;
+    let requests =
+        Both { v4: Request::read(environment, Family::V4)?, v6: Request::read(environment, Family::V6)? };
+    let as_number = environment.get("AS").filter(|text| !text.is_empty());
+    let as_number = as_number
+        .map(|text| text.parse().map_err(|_| format!("AS={text:?}: it is no AS number")))
+        .transpose()?;
+    let options = Options {
+        aggregation: args.shape.aggregation.into(),
+        via: args.shape.via.clone(),
+        rack_label: args.shape.rack_label.clone(),
+        hosts: detect::store_hosts(&datastore, &store),
+        places,
+        requests,
+        says: Says {
+            as_number,
+            kubernetes_node: environment.get("CALICO_K8S_NODE_REF").map(str::to_string),
+            machine,
+            ..Says::default()
+        },
+        refuses_taken: environment.get("DISABLE_NODE_IP_CHECK") != Some("true"),
+    };
+    let agent = Agent::new(&store, record, options, filter::Settings::default(), notes, standing)?;
+    let (mut terminated, mut interrupted) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tracing::info!(node = name, store = datastore.place(), "the agent begins");
+    let stop = async {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+    };
+    agent.run(stop).await?;
+    tracing::info!("the agent ends; routes, tunnels and packet filter stay");
+    Ok(())
+}
+
+/// Installs the programs, and gives what is amiss whatever the agent does.
+fn standing(
+    args: &Node,
+    _environment: &Environment,
+    places: &Places,
+    notes: &mut Notes,
+) -> Result<Vec<Finding>, Failure> {
+    let mut findings = vec![Finding::new(
+        Reason::NOT_ENFORCED,
+        "rackpool does not enforce NetworkPolicy, and announces nothing by BGP yet",
+    )];
+    if let Some(folder) = &args.files.install_from {
+        for file in install::programs(places, notes, folder)? {
+            tracing::info!(file = %file.display(), "installed");
+        }
+    }
+    for proxy in filter::kube_proxy::found(Path::new("/proc")) {
+        // Pools come and go; what they are is looked at again when the agent is started.
+        if let Some(reason) = proxy.unreadable {
+            findings.push(Finding::new(Reason::KUBE_PROXY_CONFLICT, reason));
+        }
+    }
+    Ok(findings)
+}

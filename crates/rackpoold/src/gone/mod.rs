@@ -31,6 +31,13 @@ pub struct Endpoint {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Missing(BTreeMap<Endpoint, Duration>);
 
+impl Missing {
+    /// Whether no interface is missing.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// Looks which endpoints of `node` have no interface on this host. Gives those to give back now: their
 /// interface was missing at an earlier look, at least `grace` before `now`, and at every look since then.
 ///

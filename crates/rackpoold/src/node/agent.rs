@@ -3,10 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::Key;
+use filter::kube_proxy::KubeProxy;
 use filter::{Connections, Nft, Rules, Settings};
 use host::{Changes, HostError, Kernel};
 use ipnet::IpNet;
@@ -15,12 +17,13 @@ use store::{AnyStore, Effects, ReadSet, Store};
 
 use super::detect::{Both, Request};
 use super::feed::Feed;
+use super::files::Files;
 use super::finding::Finding;
+use super::plain_host::PlainHost;
 use super::record::{NodeRecord, Says};
 use super::told::Told;
 use super::tunnels::Tunnels;
 use super::world::{World, known_by, scopes};
-use crate::install::{Notes, Places};
 
 /// How long to wait for more changes after one, so that a burst is one pass.
 const GATHER: Duration = Duration::from_millis(10);
@@ -40,8 +43,6 @@ pub struct Options {
     pub via: Vec<IpAddr>,
     /// The label that names a node's rack; `None`: the one that most pools select by.
     pub rack_label: Option<String>,
-    /// Where the agent's files are.
-    pub places: Places,
     /// How the node's addresses are found.
     pub requests: Both<Request>,
     /// What the Node is to say besides its addresses.
@@ -106,7 +107,10 @@ pub struct Agent<'a, E> {
     pub(super) pods: BTreeSet<IpAddr>,
     pub(super) connections: Option<Connections>,
     pub(super) told: Told,
-    pub(super) notes: Notes,
+    pub(super) files: Files<'a>,
+    pub(super) plain: PlainHost,
+    /// The kube-proxies of this host.
+    pub(super) proxies: Vec<KubeProxy>,
     /// Whether all was as it must be once.
     pub(super) is_synced: bool,
     /// What was found before the loop began, and stays.
@@ -124,7 +128,7 @@ impl<'a, E: Effects> Agent<'a, E> {
         record: NodeRecord<'a, E>,
         options: Options,
         settings: Settings,
-        notes: Notes,
+        files: Files<'a>,
         standing: Vec<Finding>,
     ) -> Result<Agent<'a, E>, AgentError> {
         let connections = Connections::open();
@@ -150,7 +154,9 @@ impl<'a, E: Effects> Agent<'a, E> {
             pods: BTreeSet::new(),
             connections: connections.ok(),
             told: Told::default(),
-            notes,
+            files,
+            plain: PlainHost::default(),
+            proxies: filter::kube_proxy::found(Path::new("/proc")),
             is_synced: false,
             standing,
             store: store.clone(),
@@ -173,7 +179,9 @@ impl<'a, E: Effects> Agent<'a, E> {
         let mut ask = self.record.effects.elapsed() + CONFIGURATION;
         loop {
             let now = self.record.effects.elapsed();
-            let next = again.unwrap_or(Duration::MAX).min(ask).saturating_sub(now);
+            let next =
+                [again, self.files.due(), self.plain.due].into_iter().flatten().fold(ask, Duration::min);
+            let next = next.saturating_sub(now);
             tokio::select! {
                 () = &mut stop => return Ok(()),
                 (nth, event) = feed.next() => {
@@ -210,6 +218,7 @@ impl<'a, E: Effects> Agent<'a, E> {
                     feed = self.follow_anew();
                 }
             }
+            self.on_time().await;
             if due.is_nothing() {
                 continue;
             }
@@ -223,6 +232,22 @@ impl<'a, E: Effects> Agent<'a, E> {
                 true => (Some(self.record.effects.elapsed() + pause), (pause * 2).min(LATEST)),
                 false => (None, SOONEST),
             };
+        }
+    }
+
+    /// Does what is due by the time.
+    async fn on_time(&mut self) {
+        let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= self.record.effects.elapsed());
+        let (renews, looks) = (is_due(self.files.due()), is_due(self.plain.due));
+        if renews {
+            // A failure is logged, and sets the time of the next try.
+            let _ = self.files.renew(self.record.store, self.record.effects, self.record.within).await;
+        }
+        if looks {
+            match self.kernel.interfaces().await {
+                Ok(interfaces) => self.plain.look(&self.record, &interfaces).await,
+                Err(error) => tracing::warn!("{error}"),
+            }
         }
     }
 

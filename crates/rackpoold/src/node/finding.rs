@@ -21,6 +21,10 @@ impl Reason {
     pub const LOOPBACK_MISSING: Reason = Reason("LoopbackMissing");
     /// The CNI plugin `portmap` is not installed, or does not work.
     pub const PORTMAP_MISSING: Reason = Reason("PortmapMissing");
+    /// Another network comes before ours.
+    pub const NETWORK_HIDDEN: Reason = Reason("NetworkHidden");
+    /// After a start of the host, pods may start before their routes are there.
+    pub const NO_AGENT_SYNC: Reason = Reason("NoAgentSync");
     /// A kernel setting is not what routing needs.
     pub const SYSCTL_WRONG: Reason = Reason("SysctlWrong");
     /// What another agent left drops pods' packets.

@@ -6,10 +6,12 @@ pub mod detect;
 #[cfg(feature = "kubernetes")]
 pub mod events;
 mod feed;
+mod files;
 pub mod finding;
 mod host_commands;
 pub mod name;
 mod pass;
+mod plain_host;
 pub mod record;
 mod start;
 mod status;

@@ -16,7 +16,6 @@ use super::detect;
 use super::finding::{Finding, Reason};
 use super::record::{Says, told_interfaces, tunnel_address};
 use super::tunnels::Task;
-use crate::install;
 
 /// The tunnel devices that may be ours.
 pub const DEVICES: [&str; 3] = ["vxlan.calico", "vxlan-v6.calico", "tunl0"];
@@ -62,6 +61,7 @@ impl<E: Effects> Agent<'_, E> {
         }
         if due.pods {
             self.forget_connections().await;
+            self.plain.interfaces_changed(self.record.effects.elapsed());
         }
         if !self.world.is_complete() || (self.world.own.is_none() && self.said.is_none()) {
             return passed;
@@ -73,13 +73,15 @@ impl<E: Effects> Agent<'_, E> {
         self.keep_routes(&desired, uplink.as_ref(), &changed, &mut passed).await;
         self.keep_filter(&desired, due, &mut findings, &mut passed);
         self.check_settings(uplink.as_ref(), &desired, &mut findings).await;
-        if let Err(error) = install::mtu(&self.options.places, &mut self.notes, desired.pod_mtu) {
+        if let Err(error) = self.files.mtu(desired.pod_mtu) {
             tracing::warn!("{error}");
             passed.failed = true;
         }
         let is_whole = !passed.failed && !passed.needs_fresh_list && !passed.is_unsettled;
         if is_whole && !self.is_synced {
-            self.synced(&mut passed);
+            let before = self.standing.len();
+            self.synced(&mut passed).await;
+            findings.extend(self.standing[before..].iter().cloned());
         }
         if let Err(error) = self.told.tell(&self.record, self.is_synced, &findings).await {
             tracing::warn!("{error}");
@@ -94,10 +96,11 @@ impl<E: Effects> Agent<'_, E> {
     }
 
     /// Everything is as it must be for the first time: pods may come.
-    fn synced(&mut self, passed: &mut Passed) {
-        match install::mark::set(&self.options.places, &mut self.notes) {
-            Ok(_) => {
+    async fn synced(&mut self, passed: &mut Passed) {
+        match self.files.ready(self.record.store, self.record.effects, self.record.within).await {
+            Ok(found) => {
                 self.is_synced = true;
+                self.standing.extend(found);
                 tracing::info!(node = self.record.name, "routes, tunnels and packet filter are in place");
             }
             Err(error) => {
@@ -300,6 +303,9 @@ impl<E: Effects> Agent<'_, E> {
             }
         }
         findings.extend(self.dropping.iter().cloned());
+        for conflict in self.proxies.iter().flat_map(|proxy| proxy.conflicts(&rules.pools)) {
+            findings.push(Finding::new(Reason::KUBE_PROXY_CONFLICT, conflict.to_string()));
+        }
         self.rules = Some(rules);
     }
 

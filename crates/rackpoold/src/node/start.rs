@@ -13,11 +13,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Failure;
 use super::agent::{Agent, Options};
 use super::detect::{self, Both, Request};
+use super::files::{Files as OwnFiles, Installed};
 use super::finding::{Finding, Reason};
 use super::name::{self, MACHINE_ID, MachineId};
 use super::record::{NodeRecord, Says};
 use crate::cli::{Files, Node};
-use crate::install::{self, Notes, Places};
+use crate::install::{self, Notes, Places, Template};
 
 /// How long a call to the store may take.
 pub(super) const WITHIN: Duration = Duration::from_secs(10);
@@ -84,7 +85,20 @@ pub(super) async fn agent(args: &Node, environment: &Environment) -> Result<(), 
     let places = places(&args.files, environment)?;
     let mut notes = Notes::read(&places.notes)?;
     name::write_name(&places.node_name, &name)?;
-    let standing = standing(args, environment, &places, &mut notes)?;
+    let network = match &args.files.install_from {
+        None => None,
+        Some(folder) => {
+            for file in install::programs(&places, &mut notes, folder)? {
+                tracing::info!(file = %file.display(), "installed");
+            }
+            let template = Template::of(environment)?;
+            Some(Installed { node: &name, datastore: &datastore, template, environment })
+        }
+    };
+    let standing = vec![Finding::new(
+        Reason::NOT_ENFORCED,
+        "rackpool does not enforce NetworkPolicy, and announces nothing by BGP yet",
+    )];
     let requests =
         Both { v4: Request::read(environment, Family::V4)?, v6: Request::read(environment, Family::V6)? };
     let as_number = environment.get("AS").filter(|text| !text.is_empty());
@@ -96,7 +110,6 @@ pub(super) async fn agent(args: &Node, environment: &Environment) -> Result<(), 
         via: args.shape.via.clone(),
         rack_label: args.shape.rack_label.clone(),
         hosts: detect::store_hosts(&datastore, &store),
-        places,
         requests,
         says: Says {
             as_number,
@@ -106,7 +119,8 @@ pub(super) async fn agent(args: &Node, environment: &Environment) -> Result<(), 
         },
         refuses_taken: environment.get("DISABLE_NODE_IP_CHECK") != Some("true"),
     };
-    let agent = Agent::new(&store, record, options, filter::Settings::default(), notes, standing)?;
+    let files = OwnFiles::new(places, notes, network);
+    let agent = Agent::new(&store, record, options, filter::Settings::default(), files, standing)?;
     let (mut terminated, mut interrupted) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tracing::info!(node = name, store = datastore.place(), "the agent begins");
@@ -119,29 +133,4 @@ pub(super) async fn agent(args: &Node, environment: &Environment) -> Result<(), 
     agent.run(stop).await?;
     tracing::info!("the agent ends; routes, tunnels and packet filter stay");
     Ok(())
-}
-
-/// Installs the programs, and gives what is amiss whatever the agent does.
-fn standing(
-    args: &Node,
-    _environment: &Environment,
-    places: &Places,
-    notes: &mut Notes,
-) -> Result<Vec<Finding>, Failure> {
-    let mut findings = vec![Finding::new(
-        Reason::NOT_ENFORCED,
-        "rackpool does not enforce NetworkPolicy, and announces nothing by BGP yet",
-    )];
-    if let Some(folder) = &args.files.install_from {
-        for file in install::programs(places, notes, folder)? {
-            tracing::info!(file = %file.display(), "installed");
-        }
-    }
-    for proxy in filter::kube_proxy::found(Path::new("/proc")) {
-        // Pools come and go; what they are is looked at again when the agent is started.
-        if let Some(reason) = proxy.unreadable {
-            findings.push(Finding::new(Reason::KUBE_PROXY_CONFLICT, reason));
-        }
-    }
-    Ok(findings)
 }

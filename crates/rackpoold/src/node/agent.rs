@@ -15,12 +15,13 @@ use ipnet::IpNet;
 use routes::{Aggregation, Known, List};
 use store::{AnyStore, Effects, ReadSet, Store};
 
-use super::detect::{Both, Request};
+use super::detect::Both;
 use super::feed::Feed;
 use super::files::Files;
 use super::finding::Finding;
+use super::introduce::Wishes;
 use super::plain_host::PlainHost;
-use super::record::{NodeRecord, Says};
+use super::record::NodeRecord;
 use super::told::Told;
 use super::tunnels::Tunnels;
 use super::world::{World, known_by, scopes};
@@ -43,14 +44,8 @@ pub struct Options {
     pub via: Vec<IpAddr>,
     /// The label that names a node's rack; `None`: the one that most pools select by.
     pub rack_label: Option<String>,
-    /// How the node's addresses are found.
-    pub requests: Both<Request>,
-    /// What the Node is to say besides its addresses.
-    pub says: Says,
-    /// Whether an address is refused that another Node has.
-    pub refuses_taken: bool,
-    /// The hosts of the store.
-    pub hosts: Vec<String>,
+    /// What the Node is to say, and how its addresses are found.
+    pub wishes: Wishes,
 }
 
 /// Why the agent stopped.
@@ -100,7 +95,10 @@ pub struct Agent<'a, E> {
     pub(super) list: List,
     pub(super) tunnels: Tunnels,
     pub(super) addresses: Both<Option<IpNet>>,
-    pub(super) said: Option<Says>,
+    /// Whether the Node has said all that it is to say.
+    pub(super) is_known: bool,
+    /// What is amiss about the node's addresses.
+    pub(super) about_addresses: Vec<Finding>,
     pub(super) rules: Option<Rules>,
     /// What drops packets of pods in chains of others.
     pub(super) dropping: Vec<Finding>,
@@ -148,7 +146,8 @@ impl<'a, E: Effects> Agent<'a, E> {
             list: List::Kept,
             tunnels: Tunnels::default(),
             addresses: Both::default(),
-            said: None,
+            is_known: false,
+            about_addresses: Vec::new(),
             rules: None,
             dropping: Vec::new(),
             pods: BTreeSet::new(),

@@ -140,3 +140,59 @@ pub async fn publish(
     }
     Ok(is_written)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Reason;
+    use super::*;
+
+    fn at(minute: u32) -> Timestamp {
+        format!("2026-01-01T00:{minute:02}:00Z").parse().unwrap()
+    }
+
+    fn node(conditions: &Json) -> Json {
+        json!({"status": {"conditions": conditions}})
+    }
+
+    #[test]
+    fn only_what_differs_is_written() {
+        let up = Condition::network_is_up();
+        let patch = conditions_patch(&json!({}), std::slice::from_ref(&up), at(1)).unwrap();
+        let written = &patch["status"]["conditions"];
+        assert_eq!(written[0]["lastTransitionTime"], "2026-01-01T00:01:00Z");
+        assert_eq!(conditions_patch(&node(written), std::slice::from_ref(&up), at(2)), None);
+
+        // Calico said the same in other words: the reason becomes ours, and nothing has changed over.
+        let mut calicos = written.clone();
+        calicos[0]["reason"] = "CalicoIsUp".into();
+        let patch = conditions_patch(&node(&calicos), &[up, Condition::problem(&[])], at(3)).unwrap();
+        let conditions = patch["status"]["conditions"].as_array().unwrap();
+        assert_eq!(conditions.len(), 2);
+        assert_eq!(conditions[0]["reason"], "RackpoolIsUp");
+        assert_eq!(conditions[0]["lastTransitionTime"], "2026-01-01T00:01:00Z");
+        assert_eq!(conditions[0]["lastHeartbeatTime"], "2026-01-01T00:03:00Z");
+
+        let patch = conditions_patch(&node(written), &[Condition::network_is_drained()], at(4)).unwrap();
+        assert_eq!(patch["status"]["conditions"][0]["lastTransitionTime"], "2026-01-01T00:04:00Z");
+    }
+
+    #[test]
+    fn problems_are_folded() {
+        let (a, b) = (Reason::IPIP_MISSING, Reason::POOL_WITHOUT_ROOM);
+        let told = |findings: &[(Reason, &str)]| {
+            let findings: Vec<Finding> =
+                findings.iter().map(|(reason, text)| Finding::new(*reason, *text)).collect();
+            let Condition { holds, reason, message, .. } = Condition::problem(&findings);
+            (holds, reason, message)
+        };
+        let expected = |holds, reason: &str, message: &str| (holds, reason.to_string(), message.to_string());
+        assert_eq!(
+            told(&[]),
+            expected(false, NOTHING_FOUND, "rackpoold has found nothing amiss on this node")
+        );
+        assert_eq!(told(&[(a, "y"), (a, "x"), (a, "y")]), expected(true, "IpipMissing", "x; y"));
+        assert_eq!(told(&[(b, "z"), (a, "x")]), told(&[(a, "x"), (b, "z")]));
+        assert_eq!(told(&[(b, "z"), (a, "x")]).1, SEVERAL);
+        assert!(told(&[(a, &"long".repeat(5000))]).2.len() < 1100);
+    }
+}

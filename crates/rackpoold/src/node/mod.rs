@@ -9,6 +9,7 @@ mod feed;
 mod files;
 pub mod finding;
 mod host_commands;
+pub mod introduce;
 pub mod name;
 mod pass;
 mod plain_host;

@@ -205,7 +205,7 @@ pub async fn refuse_taken(
     own: Option<&MachineId>,
     holder: &Holder,
     interfaces: &[Interface],
-    environment: &Environment,
+    name_file: &str,
 ) -> Result<(), NameError> {
     let Whose::Anothers(addresses) = whose(own, holder, interfaces) else { return Ok(()) };
     match first_alive(&addresses, Duration::from_secs(1)).await {
@@ -222,7 +222,7 @@ pub async fn refuse_taken(
             evidence: format!(
                 "it answers at {addr}, and its identity is not this machine's (annotation {MACHINE_ANNOTATION})"
             ),
-            file: name_file(environment).display().to_string(),
+            file: name_file.to_string(),
         }),
     }
 }

@@ -14,7 +14,8 @@ use store::Effects;
 use super::agent::{Agent, Due};
 use super::detect;
 use super::finding::{Finding, Reason};
-use super::record::{Says, told_interfaces, tunnel_address};
+use super::introduce::introduce;
+use super::record::tunnel_address;
 use super::tunnels::Task;
 
 /// The tunnel devices that may be ours.
@@ -50,20 +51,16 @@ impl<E: Effects> Agent<'_, E> {
             Ok(interfaces) => interfaces,
             Err(error) => return self.fail(&error, passed),
         };
-        if due.addresses || self.said.is_none() {
-            match self.make_known(&interfaces, &mut findings).await {
-                Ok(()) => {}
-                Err(error) => {
-                    tracing::warn!("{error}");
-                    passed.failed = true;
-                }
-            }
+        if due.addresses || !self.is_known {
+            passed.failed |= !self.make_known().await;
         }
+        // They are told until the addresses are looked at again.
+        findings.extend(self.about_addresses.iter().cloned());
         if due.pods {
             self.forget_connections().await;
             self.plain.interfaces_changed(self.record.effects.elapsed());
         }
-        if !self.world.is_complete() || (self.world.own.is_none() && self.said.is_none()) {
+        if !self.world.is_complete() || (self.world.own.is_none() && !self.is_known) {
             return passed;
         }
         let uplink = uplink(&interfaces, &self.addresses);
@@ -110,43 +107,23 @@ impl<E: Effects> Agent<'_, E> {
         }
     }
 
-    /// Finds the node's addresses, and writes what is new of them into the Node.
-    async fn make_known(
-        &mut self,
-        interfaces: &[Interface],
-        findings: &mut Vec<Finding>,
-    ) -> Result<(), Box<dyn std::error::Error>> {
-        let stored = self.record.read().await?;
-        let named = stored.node.as_ref().map(detect::stored_addresses).unwrap_or_default();
-        let (_, detected) = detect::look(
-            &self.kernel,
-            self.record.name,
-            &self.options.requests,
-            &named,
-            &self.options.hosts,
-            &stored.internal_ips,
-        )
-        .await?;
-        let found = |family: Family| detected.found.of(family).as_ref().map(|found| found.net);
-        let is_new = |net: &ipnet::IpNet| {
-            named.of(Family::of(net.addr())).map(|known| known.addr()) != Some(net.addr())
-        };
-        let new: Vec<ipnet::IpNet> = Family::BOTH.into_iter().filter_map(found).filter(is_new).collect();
-        if self.options.refuses_taken && !new.is_empty() {
-            self.record.refuse_taken(&new).await?;
+    /// Finds the node's addresses, and writes what is new of them into the Node. Gives whether it went well.
+    async fn make_known(&mut self) -> bool {
+        match introduce(&self.record, &self.kernel, &self.options.wishes).await {
+            Ok(known) => {
+                self.addresses = known.addresses;
+                self.about_addresses = known.findings;
+                self.is_known = true;
+                true
+            }
+            Err(error) => {
+                tracing::warn!("{error}");
+                if let Some(finding) = error.finding() {
+                    self.about_addresses = vec![finding];
+                }
+                false
+            }
         }
-        for doubt in &detected.doubts {
-            findings.push(Finding::new(Reason::ADDRESS_UNKNOWN, doubt.to_string()));
-        }
-        let (v4, v6) = (found(Family::V4), found(Family::V6));
-        let interfaces = Some(told_interfaces(interfaces));
-        let says = Says { v4, v6, interfaces, ..self.options.says.clone() };
-        if self.said.as_ref() != Some(&says) {
-            self.record.write(&says).await?;
-        }
-        self.addresses = detect::Both { v4: v4.or(named.v4), v6: v6.or(named.v6) };
-        self.said = Some(says);
-        Ok(())
     }
 
     /// What the node must have; `None` where it cannot be told.

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::Family;
 use filter::{Nft, felix};
 use setup::{Clock, ConnectOptions, Datastore, Environment, Settings};
 use store::AnyStore;
@@ -12,11 +11,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
 use super::agent::{Agent, Options};
-use super::detect::{self, Both, Request};
+use super::detect;
 use super::files::{Files as OwnFiles, Installed};
 use super::finding::{Finding, Reason};
+use super::introduce::Wishes;
 use super::name::{self, MACHINE_ID, MachineId};
-use super::record::{NodeRecord, Says};
+use super::record::NodeRecord;
 use crate::cli::{Files, Node};
 use crate::install::{self, Notes, Places, Template};
 
@@ -80,7 +80,8 @@ pub(super) async fn agent(args: &Node, environment: &Environment) -> Result<(), 
     let kernel = host::Kernel::open()?;
     let stored = record.read().await?;
     let interfaces = kernel.interfaces().await?;
-    name::refuse_taken(&name, machine.as_ref(), &stored.holder, &interfaces, environment).await?;
+    let name_file = name::name_file(environment).display().to_string();
+    name::refuse_taken(&name, machine.as_ref(), &stored.holder, &interfaces, &name_file).await?;
     drop(kernel);
     let places = places(&args.files, environment)?;
     let mut notes = Notes::read(&places.notes)?;
@@ -99,25 +100,13 @@ pub(super) async fn agent(args: &Node, environment: &Environment) -> Result<(), 
         Reason::NOT_ENFORCED,
         "rackpool does not enforce NetworkPolicy, and announces nothing by BGP yet",
     )];
-    let requests =
-        Both { v4: Request::read(environment, Family::V4)?, v6: Request::read(environment, Family::V6)? };
-    let as_number = environment.get("AS").filter(|text| !text.is_empty());
-    let as_number = as_number
-        .map(|text| text.parse().map_err(|_| format!("AS={text:?}: it is no AS number")))
-        .transpose()?;
+    let hosts = detect::store_hosts(&datastore, &store);
+    let wishes = Wishes::read(environment, machine, hosts)?;
     let options = Options {
         aggregation: args.shape.aggregation.into(),
         via: args.shape.via.clone(),
         rack_label: args.shape.rack_label.clone(),
-        hosts: detect::store_hosts(&datastore, &store),
-        requests,
-        says: Says {
-            as_number,
-            kubernetes_node: environment.get("CALICO_K8S_NODE_REF").map(str::to_string),
-            machine,
-            ..Says::default()
-        },
-        refuses_taken: environment.get("DISABLE_NODE_IP_CHECK") != Some("true"),
+        wishes,
     };
     let files = OwnFiles::new(places, notes, network);
     let agent = Agent::new(&store, record, options, filter::Settings::default(), files, standing)?;

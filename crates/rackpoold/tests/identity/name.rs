@@ -93,10 +93,9 @@ fn a_machine_that_is_alive_keeps_its_name() {
         kubelet: None,
         addresses: vec![addr.parse().unwrap()],
     };
-    let environment = Environment::default();
     let judge = |addr: &str| {
         let holder = holder(addr);
-        block_on(async { refuse_taken("n1", Some(&own), &holder, &[], &environment).await })
+        block_on(async { refuse_taken("n1", Some(&own), &holder, &[], "/f").await })
     };
     // Every address of the loopback answers, if only by a refusal.
     let error = judge("127.0.0.9").unwrap_err();

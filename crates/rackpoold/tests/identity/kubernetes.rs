@@ -243,15 +243,25 @@ async fn a_token_writes_its_own_node_alone(server: &KubeServer, own: &Home) {
             ObjectPatch { name: ObjectName::node("n1"), status: true, kind: PatchKind::Merge, patch: &patch };
         kube(own).patch_object(change, WITHIN).await
     };
-    for (metadata, word) in [
-        (json!({"labels": {"rack": "2"}}), "labels"),
-        (json!({"annotations": {"others": "y"}}), "annotations"),
-        (json!({"annotations": {"others": null}}), "annotations"),
-        (json!({"annotations": {"projectcalico.org/labels": "{\"rack\":\"2\"}"}}), "annotations"),
+    let metadata = |metadata: Json| json!({ "metadata": metadata });
+    let status = |status: Json| json!({ "status": status });
+    for (change, word) in [
+        (metadata(json!({"labels": {"rack": "2"}})), "labels"),
+        (metadata(json!({"annotations": {"others": "y"}})), "annotations"),
+        (metadata(json!({"annotations": {"others": null}})), "annotations"),
+        (metadata(json!({"annotations": {"projectcalico.org/labels": "{\"rack\":\"2\"}"}})), "annotations"),
+        (status(json!({"conditions": []})), "conditions"),
+        (status(json!({"conditions": [{"type": "Ready", "status": "False"}]})), "conditions"),
+        (status(json!({"addresses": [{"type": "InternalIP", "address": "10.66.0.1"}]})), "the kubelet"),
+        (status(json!({"capacity": {"cpu": "99"}})), "the kubelet"),
     ] {
-        let error = patch(json!({ "metadata": metadata })).await.unwrap_err().to_string();
-        assert!(error.contains("rackpoold-node may") && error.contains(word), "{metadata}: {error}");
+        let error = patch(change.clone()).await.unwrap_err().to_string();
+        assert!(error.contains("rackpoold-node may") && error.contains(word), "{change}: {error}");
     }
+    // Its own annotations and conditions it changes at will.
+    patch(metadata(json!({"annotations": {"rackpool.io/x": "1", "projectcalico.org/IPv6Address": null}})))
+        .await
+        .unwrap();
     for name in ["n1", "n2"] {
         assert!(!node(server, name).to_string().contains("10.66.0.1"), "{name}");
     }

@@ -160,12 +160,14 @@ pub enum Whose {
     Anothers(Vec<IpAddr>),
 }
 
-/// Judges whose a Node is, from what the Node says. The kubelet's word goes before the agent's: on a machine
-/// that was installed anew, the kubelet is the machine's own already.
+/// Judges whose a Node is, from what the Node says. One word for this machine is enough: on a machine that was
+/// installed anew the kubelet is this machine's already, and the agent's note is of old.
 pub fn whose(own: Option<&MachineId>, holder: &Holder, interfaces: &[Interface]) -> Whose {
-    let (Some(own), Some(noted)) = (own, &holder.noted) else { return Whose::Ours };
+    let Some(own) = own else { return Whose::Ours };
     let of_kubelet = holder.kubelet.as_deref().and_then(MachineId::of);
-    if own.as_str() == noted || of_kubelet.as_ref() == Some(own) {
+    let words: Vec<&str> =
+        holder.noted.as_deref().into_iter().chain(of_kubelet.as_ref().map(MachineId::as_str)).collect();
+    if words.is_empty() || words.contains(&own.as_str()) {
         return Whose::Ours;
     }
     let is_here = |addr: &IpAddr| {
@@ -220,7 +222,7 @@ pub async fn refuse_taken(
         Some(addr) => Err(NameError::Taken {
             name: name.to_string(),
             evidence: format!(
-                "it answers at {addr}, and its identity is not this machine's (annotation {MACHINE_ANNOTATION})"
+                "it answers at {addr}, and its identity is not this machine's (annotation {MACHINE_ANNOTATION}, or on Kubernetes status.nodeInfo.machineID)"
             ),
             file: name_file.to_string(),
         }),

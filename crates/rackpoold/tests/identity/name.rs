@@ -78,6 +78,9 @@ fn whose_a_node_is() {
         // This machine was installed anew; its kubelet has the Node already.
         (Some("other"), Some(ID), Whose::Ours),
         (Some("other"), Some("ffff6789abcdef0123456789abcdef00"), anothers.clone()),
+        // The name of a Node that another machine's kubelet serves.
+        (None, Some("ffff6789abcdef0123456789abcdef00"), anothers.clone()),
+        (None, Some(""), Whose::Ours),
     ] {
         assert_eq!(whose(Some(&own), &holder(noted, kubelet), &here), expected, "{noted:?} {kubelet:?}");
     }

@@ -1,5 +1,6 @@
 //! The record of a node whose store is Kubernetes: annotations of the Kubernetes Node.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use api::crd;
@@ -38,8 +39,12 @@ pub(super) async fn read(store: &KubeStore, name: &str, within: Duration) -> Res
     holder.noted = object["metadata"]["annotations"][MACHINE_ANNOTATION].as_str().map(str::to_string);
     let all = status["addresses"].as_array().into_iter().flatten();
     let internal = all.filter(|address| address["type"] == "InternalIP");
-    let internal_ips = internal.filter_map(|address| api::cidr::parse_addr(address["address"].as_str()?));
-    Ok(Stored { node: Some(node), holder, internal_ips: internal_ips.collect() })
+    let internal_ips: Vec<IpAddr> =
+        internal.filter_map(|address| api::cidr::parse_addr(address["address"].as_str()?)).collect();
+    let is_new = |addr: &IpAddr| !holder.addresses.contains(addr);
+    let new: Vec<IpAddr> = internal_ips.iter().copied().filter(is_new).collect();
+    holder.addresses.extend(new);
+    Ok(Stored { node: Some(node), holder, internal_ips })
 }
 
 pub(super) async fn write(

@@ -13,6 +13,8 @@ impl Reason {
     pub const ADDRESS_NOT_HERE: Reason = Reason("NodeAddressNotHere");
     /// A tunnel device has no address, since no pool has room.
     pub const POOL_WITHOUT_ROOM: Reason = Reason("PoolWithoutRoom");
+    /// A tunnel device has no address, since no pool is there for this node.
+    pub const NO_POOL_FOR_TUNNEL: Reason = Reason("NoPoolForTunnel");
     /// A tunnel device has no address for another cause.
     pub const TUNNEL_ADDRESS_MISSING: Reason = Reason("TunnelAddressMissing");
     /// A pool asks for IP in IP, which this kernel lacks.

@@ -160,8 +160,8 @@ pub enum Whose {
     Anothers(Vec<IpAddr>),
 }
 
-/// Judges whose a Node is, from what the Node says. One word for this machine is enough: on a machine that was
-/// installed anew the kubelet is this machine's already, and the agent's note is of old.
+/// Judges whose a Node is, from what the Node says. One word for this machine is enough: on a machine that
+/// was installed anew the kubelet is this machine's already, and the agent's note is of old.
 pub fn whose(own: Option<&MachineId>, holder: &Holder, interfaces: &[Interface]) -> Whose {
     let Some(own) = own else { return Whose::Ours };
     let of_kubelet = holder.kubelet.as_deref().and_then(MachineId::of);

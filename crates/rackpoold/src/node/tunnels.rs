@@ -8,8 +8,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use api::Resource;
+use api::{Resource, Use};
 use ipam::{FindTunnel, FoundTunnel, TunnelError, assign_tunnel, run};
+use routes::Encapsulation;
 use routes::tunnel::{Address, Kind, Tunnel};
 use store::Effects;
 
@@ -28,7 +29,7 @@ pub enum Task {
 }
 
 /// What is known of the addresses, from one pass to the next. A new process knows nothing, and looks at all
-/// of them once.
+/// of them once. Whoever begins anew now and then finds, too, what was released by hand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tunnels {
     settled: BTreeMap<Kind, Option<IpAddr>>,
@@ -109,6 +110,7 @@ impl Tunnels {
             record.write(&says).await?;
         }
         self.settled.extend(&says.tunnels);
+        settled.findings.extend(self.without_pool(record, &node, wanted).await?);
         for kind in to_give_back {
             self.settled.remove(&kind);
             match have(record, kind, None).await {
@@ -130,6 +132,58 @@ impl Tunnels {
         }
         Ok(settled)
     }
+
+    /// The tunnels that other nodes use and no pool opens to this one, each with what every pool lacks.
+    async fn without_pool<E: Effects>(
+        &self,
+        record: &NodeRecord<'_, E>,
+        node: &Resource,
+        wanted: &[Tunnel],
+    ) -> Result<Vec<Finding>, RecordError> {
+        let has_none = |tunnel: &&Tunnel| {
+            matches!(tunnel.address, Address::GiveUp(_)) && self.settled.get(&tunnel.kind) == Some(&None)
+        };
+        let closed: Vec<&Tunnel> = wanted.iter().filter(has_none).collect();
+        if closed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pools = record.list(api::Kind::IPPool).await?;
+        let told = |tunnel: &Tunnel| {
+            let (name, field) = (record.name, tunnel.kind.field());
+            let text = format!(
+                "no pool gives Node({name}) an address for {field}, so its pods reach no other node's through \
+                 that tunnel: {}",
+                lacking(tunnel.kind, &node.metadata().labels, &pools)
+            );
+            Finding::new(Reason::NO_POOL_FOR_TUNNEL, text)
+        };
+        Ok(closed.into_iter().map(told).collect())
+    }
+}
+
+/// What each pool that uses a tunnel lacks to give a node with these labels an address for it.
+pub fn lacking(kind: Kind, labels: &BTreeMap<String, String>, pools: &[Resource]) -> String {
+    let of_kind = pools.iter().filter_map(|resource| {
+        let pool = resource.as_pool().ok()?;
+        let (encapsulation, _) = Encapsulation::of_pool(resource, pool.family());
+        let uses = pool.family() == kind.family() && encapsulation == kind.encapsulation();
+        uses.then_some((resource, pool))
+    });
+    let told = of_kind.filter_map(|(resource, pool)| {
+        let selector = resource.text(&["spec", "nodeSelector"]).unwrap_or_default();
+        let lacks = match &pool.node_selector {
+            _ if pool.deleting => "is being deleted".to_string(),
+            _ if pool.disabled => "is disabled".to_string(),
+            _ if !pool.allows(Use::Tunnel) => "has no Tunnel among its allowedUses".to_string(),
+            Err(_) => format!("has a nodeSelector that cannot be understood ({selector})"),
+            Ok(parsed) if !parsed.matches(labels) => {
+                format!("does not select the node (nodeSelector {selector})")
+            }
+            Ok(_) => return None,
+        };
+        Some(format!("IPPool({}) {lacks}", pool.name))
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
 enum Outcome {

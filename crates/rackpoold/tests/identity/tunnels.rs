@@ -155,7 +155,9 @@ fn an_address_is_given_back_after_the_node_names_it_no_more() {
         let mut tunnels = Tunnels::default();
         pass(&home, "t1", &mut tunnels).await;
         disable(&home, "vxlan", true).await;
-        assert_eq!(pass(&home, "t1", &mut tunnels).await, Settled::default());
+        let settled = pass(&home, "t1", &mut tunnels).await;
+        let reasons: Vec<Reason> = settled.findings.iter().map(|finding| finding.reason).collect();
+        assert_eq!((reasons, settled.again), (vec![Reason::NO_POOL_FOR_TUNNEL], false));
         assert!(!names(&home, "t1").await.iter().any(|(kind, _)| *kind == Of::Vxlan));
         assert_eq!(assigned(&home, "t1").await.len(), 2);
 
@@ -186,6 +188,37 @@ fn a_wrong_field_is_set_right() {
             assert_eq!(names(&home, "t1").await, right, "{wrong:?}");
         }
         assert_eq!(assigned(&home, "t1").await.len(), 3);
+    });
+}
+
+/// Other nodes use the tunnel, and no pool is there for this one: what each of them lacks is told.
+#[test]
+fn no_pool_for_this_node() {
+    block_on(async {
+        let home = home_with_node().await;
+        for (at, (name, field, value)) in [
+            ("off", "disabled", json!(true)),
+            ("pods", "allowedUses", json!(["Workload"])),
+            ("rack", "nodeSelector", json!("rack == \"0\"")),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mut spec =
+                json!({"cidr": format!("10.3{at}.0.0/24"), "vxlanMode": "Always", "nodeSelector": "all()"});
+            spec[field] = value;
+            home.put(Kind::IPPool, name, json!({ "spec": spec })).await;
+        }
+        let mut tunnels = Tunnels::default();
+        // It is told as long as it is so.
+        for _ in 0..2 {
+            let settled = pass(&home, "t1", &mut tunnels).await;
+            let [finding] = &settled.findings[..] else { panic!("{settled:?}") };
+            assert_eq!(finding.reason, Reason::NO_POOL_FOR_TUNNEL);
+            let lacks = "IPPool(off) is disabled; IPPool(pods) has no Tunnel among its allowedUses; \
+                         IPPool(rack) does not select the node (nodeSelector rack == \"0\")";
+            assert!(finding.text.contains(lacks), "{}", finding.text);
+        }
     });
 }
 

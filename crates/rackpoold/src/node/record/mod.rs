@@ -174,9 +174,14 @@ impl<'a, E: Effects> NodeRecord<'a, E> {
     /// # Errors
     /// [`RecordError::Address`]; the store's.
     pub async fn refuse_taken(&self, addresses: &[IpNet]) -> Result<(), RecordError> {
-        let backend = self.backend();
-        let nodes = self.client(backend).list(Kind::Node, None).await.map_err(|error| self.failed(error))?;
-        addresses.iter().try_for_each(|net| Ok(detect::refuse_taken(self.name, *net, &nodes.items)?))
+        let nodes = self.list(Kind::Node).await?;
+        addresses.iter().try_for_each(|net| Ok(detect::refuse_taken(self.name, *net, &nodes)?))
+    }
+
+    /// All resources of a kind.
+    pub(super) async fn list(&self, kind: Kind) -> Result<Vec<Resource>, RecordError> {
+        let listed = self.client(self.backend()).list(kind, None).await;
+        Ok(listed.map_err(|error| self.failed(error))?.items)
     }
 
     fn backend(&self) -> Backend {

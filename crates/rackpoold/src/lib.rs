@@ -6,3 +6,4 @@ pub mod gone;
 pub mod install;
 pub mod log;
 pub mod node;
+pub mod preflight;

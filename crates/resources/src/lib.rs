@@ -20,6 +20,7 @@ mod error;
 pub mod export;
 pub mod initialise;
 pub mod label;
+pub mod loss;
 pub mod metadata;
 pub mod patch;
 pub mod pools;

@@ -29,6 +29,7 @@ pub mod port;
 pub mod read;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+pub mod strangers;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod titles;

@@ -253,3 +253,34 @@ fn init_makes_its_pool_only_where_there_is_none() {
             .starts_with("Created IPPool default-ipv4-ippool")
     );
 }
+
+/// What rackpool's agent would not carry out is named, and the exit code says it.
+#[test]
+fn preflight_names_what_is_lost() {
+    let world = World::new();
+    world.good("datastore init");
+    assert_eq!(
+        world.good("datastore preflight"),
+        "Nothing of the embedded store [DIR]/rackpool.db is lost\n"
+    );
+    assert!(world.good("datastore preflight -o json").contains("\"losses\": []"));
+    let endpoint = |name: &str| {
+        format!(
+            "apiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: {{name: {name}}}\nspec: {{node: n1, interfaceName: eth0}}\n---\n"
+        )
+    };
+    world.good_with("create -f -", &["h1", "h2", "h3", "h4", "h5", "h6", "h7"].map(endpoint).concat());
+    let lost = world.run("datastore preflight");
+    assert_eq!(lost.code, 1);
+    let beginning = "hostendpoint: hostendpoints.projectcalico.org h1, hostendpoints.projectcalico.org h2, ";
+    assert!(
+        lost.stdout.starts_with(beginning) && lost.stdout.contains(" h5 and 2 more. rackpool does not"),
+        "{lost:?}"
+    );
+    assert!(lost.stderr.contains("rackpoold node --accept-loss=hostendpoint"), "{lost:?}");
+    let document = world.run("datastore preflight -o yaml");
+    assert_eq!(document.code, 1);
+    for part in ["loss: hostendpoint\n", "- hostendpoints.projectcalico.org h7\n", "unknown: []\n"] {
+        assert!(document.stdout.contains(part), "{document:?}");
+    }
+}

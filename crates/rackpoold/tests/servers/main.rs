@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod gone;
+mod loss;
 mod token;
 
 use std::time::Duration;

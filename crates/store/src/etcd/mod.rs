@@ -66,6 +66,19 @@ impl EtcdStore {
         Ok(EtcdStore { cluster: Arc::new(Cluster::new(options)?) })
     }
 
+    /// The keys below a prefix, which ends in `/`, with their values as text.
+    ///
+    /// # Errors
+    /// When etcd cannot be read.
+    pub async fn texts_below(
+        &self,
+        prefix: &str,
+        within: Duration,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        let end = self.cluster.patience().end_of_call(within);
+        unknown::texts_below(&self.cluster, prefix, end).await
+    }
+
     /// The keys below `/calico/` that this program does not know: policies, profiles, and those by which
     /// Calico's own processes talk to each other.
     ///

@@ -42,6 +42,7 @@ mod proxy;
 mod reading;
 mod recent;
 mod service_account;
+mod strangers;
 mod unlabelled;
 mod watching;
 mod writing;
@@ -61,6 +62,7 @@ use crate::error::StoreError;
 pub use crate::pem::Pem;
 use crate::port::Store;
 use crate::read::{ReadSet, Scope};
+use crate::strangers::StrangerKind;
 use crate::titles::Titles;
 use crate::view::View;
 use connection::Server;
@@ -183,6 +185,23 @@ impl KubeStore {
     /// As for reads.
     pub async fn services(&self, within: Duration) -> Result<Vec<Json>, StoreError> {
         objects::services(&self.server, Instant::now() + within).await
+    }
+
+    /// All objects of a kind that is no record here; none where the server does not have the kind. See
+    /// [`crate::strangers::Strangers`].
+    ///
+    /// # Errors
+    /// As for reads.
+    pub async fn strangers(&self, kind: StrangerKind, within: Duration) -> Result<Vec<Json>, StoreError> {
+        strangers::list(&self.server, kind, self.end(within)).await
+    }
+
+    /// The DaemonSets of Calico's node agent.
+    ///
+    /// # Errors
+    /// As for reads.
+    pub async fn calico_nodes(&self, within: Duration) -> Result<Vec<String>, StoreError> {
+        strangers::calico_nodes(&self.server, self.end(within)).await
     }
 
     /// The UIDs of the objects that hold these records, as Calico shows them; `None` for a record that is

@@ -111,10 +111,20 @@ struct ListMeta {
 
 /// All services, in all namespaces.
 pub(super) async fn services(server: &Server, deadline: Instant) -> Result<Vec<Json>, StoreError> {
-    let mut services = Vec::new();
+    list(server, &format!("{CORE}/services"), "", deadline).await.map_err(RequestFault::into_error)
+}
+
+/// All objects under a path, in all namespaces. `more` is added to the question, and begins with `&`.
+pub(super) async fn list(
+    server: &Server,
+    path: &str,
+    more: &str,
+    deadline: Instant,
+) -> Result<Vec<Json>, RequestFault> {
+    let mut objects = Vec::new();
     let (mut token, mut bytes) = (String::new(), 0);
     loop {
-        let mut url = format!("{CORE}/services?limit={PAGE}");
+        let mut url = format!("{path}?limit={PAGE}{more}");
         if !token.is_empty() {
             url.push_str(&format!("&continue={token}"));
         }
@@ -123,22 +133,22 @@ pub(super) async fn services(server: &Server, deadline: Instant) -> Result<Vec<J
             Ok(text) => text,
             // The list has lasted too long for the server to go on with it: begin again.
             Err(RequestFault { kind: FaultClass::Gone(_), .. }) if !token.is_empty() => {
-                services.clear();
+                objects.clear();
                 token.clear();
                 continue;
             }
-            Err(fault) => return Err(fault.into_error()),
+            Err(fault) => return Err(fault),
         };
         bytes += text.len();
         if bytes > bounded::LIST {
-            return Err(RequestFault::endless(server.shown(), bounded::LIST).into_error());
+            return Err(RequestFault::endless(server.shown(), bounded::LIST));
         }
-        let list: List = serde_json::from_str(&text)
-            .map_err(|error| RequestFault::nonsense(server.shown(), &error).into_error())?;
-        services.extend(list.items.unwrap_or_default());
+        let list: List =
+            serde_json::from_str(&text).map_err(|error| RequestFault::nonsense(server.shown(), &error))?;
+        objects.extend(list.items.unwrap_or_default());
         token = list.metadata.token;
         if token.is_empty() {
-            return Ok(services);
+            return Ok(objects);
         }
     }
 }

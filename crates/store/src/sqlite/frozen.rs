@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::connection::connect;
-use super::reading::keys;
+use super::reading::{keys, texts_below};
 use super::turn::{Lock, Turn};
 use super::{SqliteStore, StepError};
 use crate::error::StoreError;
@@ -49,6 +49,22 @@ impl SqliteStore {
             Some(live) => keys(&live.conn),
         });
         Ok(all.await?.into_iter().filter(|key| crate::read::is_unknown(key)).collect())
+    }
+
+    /// The keys below a prefix, which ends in `/`, with their values as text.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn texts_below(
+        &self,
+        prefix: &str,
+        within: Duration,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        let found = self.shared.patiently(within, false, |live| match live {
+            None => Ok(Vec::new()),
+            Some(live) => texts_below(&live.conn, prefix),
+        });
+        found.await
     }
 }
 

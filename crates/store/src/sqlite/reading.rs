@@ -218,6 +218,19 @@ pub(super) fn keys(conn: &Connection) -> Result<Vec<String>, StepError> {
     Ok(keys.collect::<Result<_, _>>()?)
 }
 
+/// The keys below a prefix, which ends in `/`, with their values as text.
+pub(super) fn texts_below(conn: &Connection, prefix: &str) -> Result<Vec<(String, String)>, StepError> {
+    let mut all =
+        conn.prepare("SELECT key, CAST(value AS TEXT) FROM kv WHERE key >= ?1 AND key < ?2 ORDER BY key")?;
+    let text = |value: ValueRef<'_>| match value {
+        ValueRef::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        _ => String::new(),
+    };
+    let rows =
+        all.query_map((prefix, end_of(prefix)), |row| Ok((text(row.get_ref(0)?), text(row.get_ref(1)?))))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// The least text above every text with that prefix. A prefix ends in `/`.
 fn end_of(prefix: &str) -> String {
     let mut end = prefix.trim_end_matches('/').to_string();

@@ -7,6 +7,7 @@ mod define;
 mod export;
 mod init;
 mod migrate;
+mod preflight;
 mod restore;
 
 use clap::Subcommand;
@@ -30,6 +31,7 @@ enum Command {
     Restore(restore::Args),
     Copy(copy::Args),
     Migrate(migrate::Args),
+    Preflight(preflight::Args),
 }
 
 /// Moves everything that was just written into the file of an embedded store. A store that nobody uses yet
@@ -53,5 +55,6 @@ pub(super) fn run(args: Args, context: &mut Context<'_>) -> Result<(), Failure> 
         Command::Restore(args) => restore::run(&args, context),
         Command::Copy(args) => copy::run(&args, context),
         Command::Migrate(args) => migrate::run(args, context),
+        Command::Preflight(args) => preflight::run(&args, context),
     }
 }

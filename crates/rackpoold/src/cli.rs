@@ -32,8 +32,8 @@ pub struct Cli {
 pub enum Command {
     /// The agent of a node: it makes the node known, and makes pods reach each other and the outside.
     ///
-    /// It works until it is told to end (SIGTERM), and leaves routes, tunnels and packet filter as they are: pods
-    /// keep their network while it is replaced.
+    /// It works until it is told to end (SIGTERM), and leaves routes, tunnels and packet filter as they are:
+    /// pods keep their network while it is replaced.
     #[command(after_help = ENVIRONMENT)]
     Node(Box<Node>),
 }
@@ -44,8 +44,8 @@ pub struct Node {
     /// Something else than to be the agent.
     #[command(subcommand)]
     pub command: Option<NodeCommand>,
-    /// What the cluster uses and this agent does not do, with commas between: policy, hostendpoint, wireguard,
-    /// ebpf, bgp
+    /// What the cluster uses and this agent does not do, with commas between: policy, hostendpoint,
+    /// wireguard, ebpf, bgp
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub accept_loss: Vec<String>,
     /// What the records do not say about racks and routers.
@@ -68,8 +68,8 @@ pub struct Shape {
     /// Who has the routes to a rack's blocks: its nodes (node), its router (tor), or every router (off)
     #[arg(long, value_enum, default_value = "node", global = true)]
     pub aggregation: Who,
-    /// The router that leads to other racks, one address a family (A or A,B); by default the default route leads
-    /// there
+    /// The router that leads to other racks, one address a family (A or A,B); by default the default route
+    /// leads there
     #[arg(long, value_name = "IP", value_delimiter = ',', global = true)]
     pub via: Vec<IpAddr>,
     /// The label that names a node's rack; by default the one that most pools select by

@@ -1,5 +1,5 @@
-//! What keeps the agent from starting: what the cluster uses, and would lose with an agent that does not carry
-//! it out.
+//! What keeps the agent from starting: what the cluster uses, and would lose with an agent that does not
+//! carry it out.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

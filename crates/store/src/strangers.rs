@@ -38,8 +38,8 @@ pub trait Strangers: Send + Sync {
         within: Duration,
     ) -> impl Future<Output = Result<Vec<Json>, StoreError>> + Send;
 
-    /// Where Calico's own node agent runs: on Kubernetes the DaemonSets named `calico-node`, on etcd the hosts
-    /// on which Felix runs now.
+    /// Where Calico's own node agent runs: on Kubernetes the DaemonSets named `calico-node`, on etcd the
+    /// hosts on which Felix runs now.
     ///
     /// # Errors
     /// As for [`Strangers::strangers`].

@@ -13,7 +13,8 @@ use filter::{Connections, Nft, Rules, Settings};
 use host::{Changes, HostError, Kernel};
 use ipnet::IpNet;
 use routes::{Aggregation, Known, List};
-use store::{AnyStore, Effects, ReadSet, Store};
+use store::strangers::{StrangerKind, Strangers};
+use store::{AnyStore, Effects, ReadSet, Store, StoreError};
 
 use super::detect::Both;
 use super::feed::Feed;
@@ -32,7 +33,7 @@ const GATHER: Duration = Duration::from_millis(10);
 const SOONEST: Duration = Duration::from_secs(1);
 /// How late what failed is tried again.
 const LATEST: Duration = Duration::from_secs(30);
-/// How often it is asked whether affinity is strict, of which no watch tells.
+/// How often it is asked whether affinity is strict, and how packets are translated, of which no watch tells.
 const CONFIGURATION: Duration = Duration::from_secs(60);
 
 /// What the records do not say.
@@ -125,7 +126,6 @@ impl<'a, E: Effects> Agent<'a, E> {
         store: &Arc<AnyStore>,
         record: NodeRecord<'a, E>,
         options: Options,
-        settings: Settings,
         files: Files<'a>,
         standing: Vec<Finding>,
     ) -> Result<Agent<'a, E>, AgentError> {
@@ -139,7 +139,7 @@ impl<'a, E: Effects> Agent<'a, E> {
             world: World::new(record.name, Known::ByBlocks),
             record,
             options,
-            settings,
+            settings: Settings::default(),
             kernel: Kernel::open()?,
             nft: Nft::default(),
             known: Known::ByBlocks,
@@ -170,6 +170,7 @@ impl<'a, E: Effects> Agent<'a, E> {
         let mut changes = Changes::subscribe()?.without(&self.kernel);
         let mut filter = filter::Changes::open().map_err(AgentError::Filter)?;
         self.known = self.ask_known().await.unwrap_or(Known::ByBlocks);
+        self.ask_settings().await;
         let mut feed = self.follow_anew();
         let mut stop = std::pin::pin!(stop);
         let mut due = Due::ALL;
@@ -212,6 +213,9 @@ impl<'a, E: Effects> Agent<'a, E> {
             }
             if ask <= self.record.effects.elapsed() {
                 ask = self.record.effects.elapsed() + CONFIGURATION;
+                if self.ask_settings().await {
+                    due = Due::ALL;
+                }
                 if let Some(known) = self.ask_known().await.filter(|known| *known != self.known) {
                     self.known = known;
                     feed = self.follow_anew();
@@ -262,6 +266,27 @@ impl<'a, E: Effects> Agent<'a, E> {
         }
     }
 
+    /// Reads what Felix would be told: the port of VXLAN, how packets are translated. Gives whether it has
+    /// changed. Where the store gives no answer, what was known counts on.
+    async fn ask_settings(&mut self) -> bool {
+        match felix_settings(&self.store, self.record.name, self.record.within).await {
+            Ok((settings, unusable)) => {
+                let is_new = settings != self.settings;
+                self.settings = settings;
+                for unusable in unusable.iter().filter(|_| is_new) {
+                    tracing::warn!("{unusable}");
+                }
+                is_new
+            }
+            Err(error) => {
+                tracing::warn!(
+                    "FelixConfigurations cannot be read, and what was known of them counts on: {error}"
+                );
+                false
+            }
+        }
+    }
+
     /// Begins with nothing known.
     fn follow_anew(&mut self) -> Feed {
         tracing::info!(
@@ -282,4 +307,21 @@ impl<'a, E: Effects> Agent<'a, E> {
         self.list = List::Fresh;
         Feed::begin(&self.store, &scopes(self.known))
     }
+}
+
+/// What the FelixConfigurations say: `default`, and then the node's own.
+pub(super) async fn felix_settings(
+    store: &AnyStore,
+    node: &str,
+    within: Duration,
+) -> Result<(Settings, Vec<filter::settings::Unusable>), StoreError> {
+    const FELIX: StrangerKind = StrangerKind { group: "projectcalico.org", plural: "felixconfigurations" };
+    let all = store.strangers(FELIX, within).await?;
+    let (mut settings, mut unusable) = (Settings::default(), Vec::new());
+    for name in ["default", &format!("node.{node}")] {
+        for configuration in all.iter().filter(|one| one["metadata"]["name"] == *name) {
+            unusable.extend(settings.take(configuration));
+        }
+    }
+    Ok((settings, unusable))
 }

@@ -48,8 +48,8 @@ impl<'a> Files<'a> {
         install::mtu(&self.places, &mut self.notes, bytes).map(drop)
     }
 
-    /// Tells the plugins that pods may come, and a container runtime that there is a network: its configuration
-    /// is written last. Gives what is missing on the host.
+    /// Tells the plugins that pods may come, and a container runtime that there is a network: its
+    /// configuration is written last. Gives what is missing on the host.
     ///
     /// # Errors
     /// When a file cannot be written, or Kubernetes gives the plugins no token.
@@ -84,8 +84,8 @@ impl<'a> Files<'a> {
         self.due
     }
 
-    /// Renews the token in the plugins' kubeconfig, on Kubernetes. Gives an error only where there is none yet:
-    /// a token that is there lives for hours.
+    /// Renews the token in the plugins' kubeconfig, on Kubernetes. Gives an error only where there is none
+    /// yet: a token that is there lives for hours.
     ///
     /// # Errors
     /// Where there is no kubeconfig and no token for one.

@@ -26,8 +26,8 @@ pub const DEVICES: [&str; 3] = ["vxlan.calico", "vxlan-v6.calico", "tunl0"];
 pub(super) struct Passed {
     /// Whether something failed that may go well later.
     pub(super) failed: bool,
-    /// Whether the Node was just given the addresses of tunnels: the next pass, which its change brings about,
-    /// makes the tunnels.
+    /// Whether the Node was just given the addresses of tunnels: the next pass, which its change brings
+    /// about, makes the tunnels.
     pub(super) is_unsettled: bool,
     /// Whether so much is missing in the records that they are to be listed anew.
     pub(super) needs_fresh_list: bool,

@@ -1,5 +1,5 @@
-//! On a plain host nobody calls DEL for what a start of the host or a killed container runtime left: the agent
-//! gives it back.
+//! On a plain host nobody calls DEL for what a start of the host or a killed container runtime left: the
+//! agent gives it back.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

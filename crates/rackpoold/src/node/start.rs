@@ -19,6 +19,7 @@ use super::name::{self, MACHINE_ID, MachineId};
 use super::record::NodeRecord;
 use crate::cli::{Files, Node};
 use crate::install::{self, Notes, Places, Template};
+use crate::preflight::preflight;
 
 /// How long a call to the store may take.
 pub(super) const WITHIN: Duration = Duration::from_secs(10);
@@ -74,6 +75,8 @@ pub(super) async fn agent(args: &Node, environment: &Environment) -> Result<(), 
     }
     let name = name::name(environment)?;
     let Opened { datastore, store } = open(environment)?;
+    let accepted = args.accept_loss.iter().map(|word| word.trim().parse()).collect::<Result<_, _>>()?;
+    let losses = preflight(&*store, &accepted, WITHIN).await?;
     let clock = Clock::start();
     let record = NodeRecord { store: &store, effects: &clock, name: &name, within: WITHIN };
     let machine = MachineId::read(Path::new(MACHINE_ID))?;
@@ -96,10 +99,11 @@ pub(super) async fn agent(args: &Node, environment: &Environment) -> Result<(), 
             Some(Installed { node: &name, datastore: &datastore, template, environment })
         }
     };
-    let standing = vec![Finding::new(
-        Reason::NOT_ENFORCED,
-        "rackpool does not enforce NetworkPolicy, and announces nothing by BGP yet",
-    )];
+    let mut text = "rackpool does not enforce NetworkPolicy, and announces nothing by BGP yet".to_string();
+    if !losses.is_empty() {
+        text += &format!(". This cluster uses {}, which is accepted as lost", losses.words());
+    }
+    let standing = vec![Finding::new(Reason::NOT_ENFORCED, text)];
     let hosts = detect::store_hosts(&datastore, &store);
     let wishes = Wishes::read(environment, machine, hosts)?;
     let options = Options {
@@ -109,7 +113,7 @@ pub(super) async fn agent(args: &Node, environment: &Environment) -> Result<(), 
         wishes,
     };
     let files = OwnFiles::new(places, notes, network);
-    let agent = Agent::new(&store, record, options, filter::Settings::default(), files, standing)?;
+    let agent = Agent::new(&store, record, options, files, standing)?;
     let (mut terminated, mut interrupted) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tracing::info!(node = name, store = datastore.place(), "the agent begins");

@@ -16,6 +16,7 @@ use setup::{Clock, Environment};
 use store::{Depth, ReadSet, Scope, Slot, Store};
 
 use super::Failure;
+use super::agent::felix_settings;
 use super::detect;
 use super::name;
 use super::pass::{DEVICES, uplink};
@@ -29,6 +30,7 @@ pub(super) struct Plan {
     name: String,
     snapshot: Snapshot,
     desired: Desired,
+    settings: filter::Settings,
     is_relay: bool,
 }
 
@@ -69,12 +71,13 @@ impl Plan {
             mtu: uplink.as_ref().map_or(1500, |interface| interface.mtu),
         };
         let desired = routes::node::desired(&destinations, &racks, &name, &options)?;
-        Ok(Plan { name, snapshot, desired, is_relay: aggregation == Aggregation::Node })
+        let (settings, _) = felix_settings(&store, &name, WITHIN).await?;
+        Ok(Plan { name, snapshot, desired, settings, is_relay: aggregation == Aggregation::Node })
     }
 
     /// The packet filter that is wanted.
     pub(super) fn rules(&self) -> Rules {
-        let mut rules = Rules::of(&self.snapshot, &self.desired, filter::Settings::default());
+        let mut rules = Rules::of(&self.snapshot, &self.desired, self.settings.clone());
         rules.is_relay = self.is_relay;
         rules
     }

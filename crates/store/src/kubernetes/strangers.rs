@@ -28,8 +28,8 @@ struct Version {
     path: String,
 }
 
-/// All objects of a kind: in the first version of its group that has the kind. Calico's kinds are in the group
-/// in which the store's records are.
+/// All objects of a kind: in the first version of its group that has the kind. Calico's kinds are in the
+/// group in which the store's records are.
 pub(super) async fn list(
     server: &Server,
     kind: StrangerKind,

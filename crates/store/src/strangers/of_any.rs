@@ -58,8 +58,8 @@ impl AnyStore {
     }
 }
 
-/// The object of a key's end, `name` or `namespace/name`. Where the value cannot be read, it is an object with
-/// a name alone: it is there.
+/// The object of a key's end, `name` or `namespace/name`. Where the value cannot be read, it is an object
+/// with a name alone: it is there.
 fn object(path: &str, text: &str) -> Json {
     if let Ok(object @ Json::Object(_)) = serde_json::from_str(text) {
         return object;

@@ -12,8 +12,8 @@ use crate::session::Chosen;
 /// Look for what is lost where rackpool's node agent takes the place of Calico's.
 ///
 /// rackpool does not enforce network policies, does not filter hosts' own traffic (HostEndpoint), does not
-/// encrypt (WireGuard), has no eBPF dataplane, and announces nothing by BGP. What the cluster uses of these is
-/// named, and so is what this user may not list. Nothing is changed.
+/// encrypt (WireGuard), has no eBPF dataplane, and announces nothing by BGP. What the cluster uses of these
+/// is named, and so is what this user may not list. Nothing is changed.
 ///
 /// `rackpoold node` refuses to start for the same reasons, unless --accept-loss names them.
 ///

@@ -54,14 +54,36 @@ pub async fn renew(
     now: api::Timestamp,
     within: Duration,
 ) -> Result<Duration, RenewError> {
-    let asked = server.token(account, LIFE, within).await;
-    let asked = asked.map_err(|error| RenewError::Store { account: account.clone(), error })?;
-    let token = asked.ok_or_else(|| RenewError::NoAccount(account.clone()))?;
-    kubeconfig(places, notes, &server.address(), account, &token)?;
-    Ok(Duration::try_from(token.expires.duration_since(now)).unwrap_or_default())
+    let token = token(server, account, within).await?;
+    write(places, notes, &server.address(), account, &token)?;
+    Ok(life(&token, now))
 }
 
-fn kubeconfig(
+/// Gets a new token for the plugins: the first half of [`renew`], for a caller that others wait for with the
+/// notes.
+///
+/// # Errors
+/// When there is no token.
+pub async fn token(
+    server: &KubeStore,
+    account: &ServiceAccount,
+    within: Duration,
+) -> Result<ServiceToken, RenewError> {
+    let asked = server.token(account, LIFE, within).await;
+    let asked = asked.map_err(|error| RenewError::Store { account: account.clone(), error })?;
+    asked.ok_or_else(|| RenewError::NoAccount(account.clone()))
+}
+
+/// How long a token still lives.
+pub fn life(token: &ServiceToken, now: api::Timestamp) -> Duration {
+    Duration::try_from(token.expires.duration_since(now)).unwrap_or_default()
+}
+
+/// Writes the plugins' kubeconfig: the second half of [`renew`].
+///
+/// # Errors
+/// When it cannot be written. The old kubeconfig then stays as it is.
+pub fn write(
     places: &Places,
     notes: &mut Notes,
     address: &Address,

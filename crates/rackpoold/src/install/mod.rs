@@ -156,6 +156,14 @@ pub fn mtu(places: &Places, notes: &mut Notes, bytes: u32) -> Result<Written, In
     put_text(notes, &places.mtu, 0o644, &format!("{bytes}\n"))
 }
 
+/// Writes the node's name for the plugins, as it is.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn node_name(places: &Places, notes: &mut Notes, name: &str) -> Result<Written, InstallError> {
+    put_text(notes, &places.node_name, 0o644, name)
+}
+
 /// Puts a text in its place, unless it is there.
 fn put_text(notes: &mut Notes, file: &Path, mode: u32, text: &str) -> Result<Written, InstallError> {
     put(notes, file, mode, &notes::sum_of(text.as_bytes()), &mut text.as_bytes())

@@ -22,7 +22,7 @@ const CONTENTS: usize = 2;
 pub(super) type Sum = String;
 
 /// The notes: the files that the agent has written, each with the check sums of the contents that it may
-/// have.
+/// have. A process keeps one value of this type: each write of the notes replaces the whole file.
 #[derive(Debug)]
 pub struct Notes {
     file: PathBuf,

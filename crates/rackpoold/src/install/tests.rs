@@ -24,6 +24,7 @@ impl Host {
             networks: at("net.d"),
             mark: at("run/rackpool/synced"),
             mtu: at("lib/mtu"),
+            node_name: at("lib/nodename"),
             notes: at("notes/installed.json"),
             ..Places::default()
         };
@@ -167,7 +168,7 @@ fn the_network_of_each_store() {
         assert_eq!(host.conflist_with(variables, has_kubeconfig).unwrap(), []);
         let written = host.written();
         let calico = written["plugins"][0].clone();
-        let mut all = json!({"type": "calico", "nodename_file": "/var/lib/calico/nodename", "require_agent_sync": true,
+        let mut all = json!({"type": "calico", "nodename_file": host.places.node_name, "require_agent_sync": true,
             "agent_sync_file": mark, "ipam": {"type": "calico-ipam"}});
         all.as_object_mut().unwrap().extend(wanted.as_object().unwrap().clone());
         assert_eq!(calico, all, "{variables:?}");
@@ -278,6 +279,7 @@ fn everything_of_ours_is_taken_back_and_nothing_else() {
         programs(&host.places, &mut host.notes(), &host.at("from")).unwrap();
         mark::set(&host.places, &mut host.notes()).unwrap();
         mtu(&host.places, &mut host.notes(), 1450).unwrap();
+        node_name(&host.places, &mut host.notes(), "n1").unwrap();
         host.conflist_with(&[("RACKPOOL_DB", "/db")], false).unwrap();
     };
     install();
@@ -292,8 +294,14 @@ fn everything_of_ours_is_taken_back_and_nothing_else() {
     let mut removed: Vec<_> =
         taken.removed.iter().map(|file| file.strip_prefix(host.dir.path()).unwrap()).collect();
     removed.sort();
-    let wanted =
-        ["bin/calico", "bin/calico-ipam", "lib/mtu", "net.d/10-calico.conflist", "run/rackpool/synced"];
+    let wanted = [
+        "bin/calico",
+        "bin/calico-ipam",
+        "lib/mtu",
+        "lib/nodename",
+        "net.d/10-calico.conflist",
+        "run/rackpool/synced",
+    ];
     assert_eq!(removed, wanted.map(Path::new));
     assert_eq!((taken.left, taken.failed.len()), (vec![host.at("bin2/calico")], 0));
     for other in others {

@@ -47,7 +47,7 @@ pub fn this_program() -> Result<PathBuf> {
 }
 
 /// The programs that users run. Each is in a package of the same name.
-pub const PROGRAMS: [&str; 3] = ["calicoctl", "calico-ipam", "calico"];
+pub const PROGRAMS: [&str; 4] = ["calicoctl", "calico-ipam", "calico", "rackpoold"];
 
 /// The programs that the demo on the embedded store calls.
 pub const EMBEDDED_PROGRAMS: [&str; 2] = ["calicoctl", "calico-ipam"];

@@ -88,7 +88,7 @@ pub(super) async fn agent(args: &Node, environment: &Environment) -> Result<(), 
     drop(kernel);
     let places = places(&args.files, environment)?;
     let mut notes = Notes::read(&places.notes)?;
-    name::write_name(&places.node_name, &name)?;
+    install::node_name(&places, &mut notes, &name)?;
     let network = match &args.files.install_from {
         None => None,
         Some(folder) => {

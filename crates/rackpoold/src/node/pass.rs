@@ -65,7 +65,8 @@ impl<E: Effects> Agent<'_, E> {
         }
         let uplink = uplink(&interfaces, &self.addresses);
         let Some(desired) = self.desired(uplink.as_ref()) else { return passed };
-        self.settle_tunnels(&desired, &mut findings, &mut passed).await;
+        self.settle_tunnels(&desired, &mut passed).await;
+        findings.extend(self.tunnels.findings().cloned());
         let changed = self.keep_tunnels(&desired, uplink.as_ref(), &mut findings, &mut passed).await;
         self.keep_routes(&desired, uplink.as_ref(), &changed, &mut passed).await;
         self.keep_filter(&desired, due, &mut findings, &mut passed);
@@ -156,7 +157,7 @@ impl<E: Effects> Agent<'_, E> {
     }
 
     /// Sees to it that the node has the addresses of its tunnels, and names them.
-    async fn settle_tunnels(&mut self, desired: &Desired, findings: &mut Vec<Finding>, passed: &mut Passed) {
+    async fn settle_tunnels(&mut self, desired: &Desired, passed: &mut Passed) {
         let recorded = |kind| self.world.own.as_ref().and_then(|own| tunnel_address(own, kind));
         let tasks = self.tunnels.tasks(&desired.tunnels, recorded);
         if tasks.iter().all(|(_, task)| *task == Task::Nothing) {
@@ -164,9 +165,8 @@ impl<E: Effects> Agent<'_, E> {
         }
         match self.tunnels.settle(&self.record, &desired.tunnels).await {
             Ok(settled) => {
-                passed.is_unsettled = settled.findings.is_empty();
+                passed.is_unsettled = settled.is_written;
                 passed.failed |= settled.again;
-                findings.extend(settled.findings);
             }
             Err(error) => {
                 tracing::warn!("{error}");

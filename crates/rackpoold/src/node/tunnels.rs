@@ -15,7 +15,7 @@ use routes::tunnel::{Address, Kind, Tunnel};
 use store::Effects;
 
 use super::finding::{Finding, Reason};
-use super::record::{NodeRecord, RecordError, Says, fresh, tunnel_address};
+use super::record::{NodeRecord, RecordError, Says, Written, fresh, tunnel_address};
 
 /// What a pass is to do about a tunnel's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,18 +33,24 @@ pub enum Task {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tunnels {
     settled: BTreeMap<Kind, Option<IpAddr>>,
+    findings: BTreeMap<Kind, Finding>,
 }
 
 /// What became of a pass.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
-    /// The tunnels that have no address, and why.
-    pub findings: Vec<Finding>,
+    /// Whether the Node was written. What the plan says of tunnels changes with it.
+    pub is_written: bool,
     /// Whether to try again soon: something failed that may go well later.
     pub again: bool,
 }
 
 impl Tunnels {
+    /// The tunnels that have no address, and why, as of the last pass.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.values()
+    }
+
     /// What is to do about each kind. `wanted` are the plan's tunnels; a kind that is not among them is used
     /// by no pool.
     pub fn tasks(&self, wanted: &[Tunnel], recorded: impl Fn(Kind) -> Option<IpAddr>) -> Vec<(Kind, Task)> {
@@ -78,6 +84,9 @@ impl Tunnels {
         let mut says = Says::default();
         let mut to_give_back = Vec::new();
         for (kind, task) in self.tasks(wanted, recorded) {
+            if task != Task::Nothing {
+                self.findings.remove(&kind);
+            }
             let outcome = match task {
                 Task::Nothing => continue,
                 Task::Have(addr) => have(record, kind, addr).await,
@@ -93,9 +102,7 @@ impl Tunnels {
                 }
                 Err(error) => {
                     self.settled.remove(&kind);
-                    let finding = finding(record.name, kind, wanted, &error);
-                    tracing::warn!(node = record.name, reason = %finding.reason, "{}", finding.text);
-                    settled.findings.push(finding);
+                    self.findings.insert(kind, finding(record.name, kind, wanted, &error));
                     match error {
                         // What the node had is given back already, so the Node must not name it.
                         TunnelError::None(_) => {
@@ -107,10 +114,10 @@ impl Tunnels {
             }
         }
         if !says.tunnels.is_empty() {
-            record.write(&says).await?;
+            settled.is_written = record.write(&says).await? != Written::Nothing;
         }
         self.settled.extend(&says.tunnels);
-        settled.findings.extend(self.without_pool(record, &node, wanted).await?);
+        self.findings.extend(self.without_pool(record, &node, wanted).await?);
         for kind in to_give_back {
             self.settled.remove(&kind);
             match have(record, kind, None).await {
@@ -139,7 +146,7 @@ impl Tunnels {
         record: &NodeRecord<'_, E>,
         node: &Resource,
         wanted: &[Tunnel],
-    ) -> Result<Vec<Finding>, RecordError> {
+    ) -> Result<Vec<(Kind, Finding)>, RecordError> {
         let has_none = |tunnel: &&Tunnel| {
             matches!(tunnel.address, Address::GiveUp(_)) && self.settled.get(&tunnel.kind) == Some(&None)
         };
@@ -155,7 +162,7 @@ impl Tunnels {
                  that tunnel: {}",
                 lacking(tunnel.kind, &node.metadata().labels, &pools)
             );
-            Finding::new(Reason::NO_POOL_FOR_TUNNEL, text)
+            (tunnel.kind, Finding::new(Reason::NO_POOL_FOR_TUNNEL, text))
         };
         Ok(closed.into_iter().map(told).collect())
     }

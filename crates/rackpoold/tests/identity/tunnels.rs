@@ -23,6 +23,9 @@ async fn read(home: &Home) -> View {
     home.store.read(&set, WITHIN).await.unwrap()
 }
 
+/// All went well, and the Node was written.
+const WRITTEN: Settled = Settled { is_written: true, again: false };
+
 /// The plan's tunnels for a node, of what is stored now.
 async fn planned(home: &Home, name: &str) -> Vec<Tunnel> {
     let view = read(home).await;
@@ -90,7 +93,7 @@ pub async fn every_kind_in_one_write(home: &Home) {
     let says = Says { v4: Some("10.1.0.7/24".parse().unwrap()), ..Says::default() };
     home.record("t1").write(&says).await.unwrap();
     let mut tunnels = Tunnels::default();
-    assert_eq!(pass(home, "t1", &mut tunnels).await, Settled::default());
+    assert_eq!(pass(home, "t1", &mut tunnels).await, WRITTEN);
     let told = names(home, "t1").await;
     let expected = [(Of::Ipip, "10.20.0."), (Of::Vxlan, "10.21.0."), (Of::VxlanV6, "fd00:21::")];
     assert_eq!(told.len(), 3, "{told:?}");
@@ -114,8 +117,13 @@ pub async fn every_kind_in_one_write(home: &Home) {
 /// What a new agent makes of a node, once.
 #[cfg(feature = "kubernetes")]
 pub async fn pass_once(home: &Home, name: &str) -> Vec<(Of, IpAddr)> {
-    assert_eq!(pass(home, name, &mut Tunnels::default()).await, Settled::default());
+    assert_eq!(pass(home, name, &mut Tunnels::default()).await, WRITTEN);
     names(home, name).await
+}
+
+/// The reasons of what the last pass has found.
+fn reasons(tunnels: &Tunnels) -> Vec<Reason> {
+    tunnels.findings().map(|finding| finding.reason).collect()
 }
 
 async fn home_with_node() -> Home {
@@ -155,15 +163,14 @@ fn an_address_is_given_back_after_the_node_names_it_no_more() {
         let mut tunnels = Tunnels::default();
         pass(&home, "t1", &mut tunnels).await;
         disable(&home, "vxlan", true).await;
-        let settled = pass(&home, "t1", &mut tunnels).await;
-        let reasons: Vec<Reason> = settled.findings.iter().map(|finding| finding.reason).collect();
-        assert_eq!((reasons, settled.again), (vec![Reason::NO_POOL_FOR_TUNNEL], false));
+        assert_eq!(pass(&home, "t1", &mut tunnels).await, WRITTEN);
+        assert_eq!(reasons(&tunnels), [Reason::NO_POOL_FOR_TUNNEL]);
         assert!(!names(&home, "t1").await.iter().any(|(kind, _)| *kind == Of::Vxlan));
         assert_eq!(assigned(&home, "t1").await.len(), 2);
 
         disable(&home, "vxlan", false).await;
         pass(&home, "t1", &mut tunnels).await;
-        assert_eq!(assigned(&home, "t1").await.len(), 3);
+        assert_eq!((assigned(&home, "t1").await.len(), reasons(&tunnels).len()), (3, 0));
         disable(&home, "vxlan", true).await;
         let cleared = Says { tunnels: [(Of::Vxlan, None)].into(), ..Says::default() };
         home.record("t1").write(&cleared).await.unwrap();
@@ -212,8 +219,9 @@ fn no_pool_for_this_node() {
         let mut tunnels = Tunnels::default();
         // It is told as long as it is so.
         for _ in 0..2 {
-            let settled = pass(&home, "t1", &mut tunnels).await;
-            let [finding] = &settled.findings[..] else { panic!("{settled:?}") };
+            assert_eq!(pass(&home, "t1", &mut tunnels).await, Settled::default());
+            let findings: Vec<_> = tunnels.findings().collect();
+            let [finding] = findings[..] else { panic!("{findings:?}") };
             assert_eq!(finding.reason, Reason::NO_POOL_FOR_TUNNEL);
             let lacks = "IPPool(off) is disabled; IPPool(pods) has no Tunnel among its allowedUses; \
                          IPPool(rack) does not select the node (nodeSelector rack == \"0\")";
@@ -234,9 +242,10 @@ fn a_pool_without_room() {
         let one = AutoAssign { v4: 1, ..AutoAssign::new("b", Use::Workload) };
         assert!(run(&home.store, &home.clock, one.planner(), WITHIN).await.unwrap().is_whole());
         let mut tunnels = Tunnels::default();
-        let settled = pass(&home, "t1", &mut tunnels).await;
-        let [finding] = &settled.findings[..] else { panic!("{settled:?}") };
-        assert_eq!((finding.reason, settled.again), (Reason::POOL_WITHOUT_ROOM, false));
+        assert_eq!(pass(&home, "t1", &mut tunnels).await, Settled::default());
+        let findings: Vec<_> = tunnels.findings().collect();
+        let [finding] = findings[..] else { panic!("{findings:?}") };
+        assert_eq!(finding.reason, Reason::POOL_WITHOUT_ROOM);
         for part in ["Node(t1) has no spec.ipv4VXLANTunnelAddr", "of small: "] {
             assert!(finding.text.contains(part), "{}", finding.text);
         }
@@ -245,7 +254,7 @@ fn a_pool_without_room() {
         let spec =
             json!({"cidr": "10.23.0.0/29", "blockSize": 29, "vxlanMode": "Always", "nodeSelector": "all()"});
         home.put(Kind::IPPool, "more", json!({ "spec": spec })).await;
-        assert_eq!(pass(&home, "t1", &mut tunnels).await, Settled::default());
-        assert_eq!(names(&home, "t1").await.len(), 1);
+        assert_eq!(pass(&home, "t1", &mut tunnels).await, WRITTEN);
+        assert_eq!((names(&home, "t1").await.len(), reasons(&tunnels).len()), (1, 0));
     });
 }

@@ -9,6 +9,7 @@ use rackpoold::node::events::Events;
 use rackpoold::node::finding::{Finding, Reason};
 use rackpoold::node::name::MACHINE_ANNOTATION;
 use rackpoold::node::record::{RecordError, Says, Written};
+use rackpoold::preflight::preflight;
 use routes::tunnel::Kind as Tunnel;
 use serde_json::{Value as Json, json};
 use servers::kube_server::{self, KubeServer, KubeServerOptions};
@@ -111,6 +112,9 @@ fn on_an_api_server() {
         events(&server, &own).await;
         tunnels_addresses(&server, &own).await;
         a_token_writes_its_own_node_alone(&server, &own).await;
+        // The agent may see all that keeps it from starting.
+        let losses = preflight(&own.store, &Default::default(), WITHIN).await.unwrap();
+        assert!(losses.is_empty(), "{losses}");
     });
     rights_end_there(&server);
 }
@@ -284,6 +288,7 @@ fn rights_end_there(server: &KubeServer) {
         ("patch", "nodes", "default", false),
         ("delete", "nodes", "default", false),
         ("patch", "pods/status", "default", false),
+        ("list", "pods", "default", false),
         ("get", "secrets", "kube-system", false),
         ("create", "serviceaccounts/token", "kube-system", false),
         ("update", "ippools.crd.projectcalico.org", "default", false),

@@ -81,6 +81,11 @@ impl Due {
     fn is_nothing(self) -> bool {
         self == Due::default()
     }
+
+    /// Whether anything is due but to look at pods: they come and go, and change no route of ours.
+    pub(super) fn is_more_than_pods(self) -> bool {
+        Due { pods: false, ..self } != Due::default()
+    }
 }
 
 /// The agent of a node.

@@ -38,6 +38,8 @@ impl Reason {
     pub const FILTER_MISSING: Reason = Reason("FilterMissing");
     /// A chain of somebody else drops what is passed on between pods.
     pub const FORWARD_DROPS: Reason = Reason("ForwardDrops");
+    /// Pools select by several labels, so that it is not known which one names racks.
+    pub const RACK_LABEL_UNCLEAR: Reason = Reason("RackLabelUnclear");
     /// kube-proxy takes packets between pods for packets from outside.
     pub const KUBE_PROXY_CONFLICT: Reason = Reason("KubeProxyConflict");
 

@@ -60,11 +60,14 @@ impl<E: Effects> Agent<'_, E> {
             self.forget_connections().await;
             self.plain.interfaces_changed(self.record.effects.elapsed());
         }
-        if !self.world.is_complete() || (self.world.own.is_none() && !self.is_known) {
+        if !due.is_more_than_pods()
+            || !self.world.is_complete()
+            || (self.world.own.is_none() && !self.is_known)
+        {
             return passed;
         }
         let uplink = uplink(&interfaces, &self.addresses);
-        let Some(desired) = self.desired(uplink.as_ref()) else { return passed };
+        let Some(desired) = self.desired(uplink.as_ref(), &mut findings) else { return passed };
         self.settle_tunnels(&desired, &mut passed).await;
         findings.extend(self.tunnels.findings().cloned());
         let changed = self.keep_tunnels(&desired, uplink.as_ref(), &mut findings, &mut passed).await;
@@ -128,14 +131,16 @@ impl<E: Effects> Agent<'_, E> {
     }
 
     /// What the node must have; `None` where it cannot be told.
-    fn desired(&self, uplink: Option<&Interface>) -> Option<Desired> {
+    fn desired(&self, uplink: Option<&Interface>, findings: &mut Vec<Finding>) -> Option<Desired> {
         let destinations = Destinations::of(&self.world.snapshot);
         let label = match (&self.options.rack_label, rack::label(&self.world.snapshot)) {
             (Some(label), _) => Some(label.clone()),
             (None, Ok(label)) => label,
             (None, Err(error)) => {
                 if self.options.aggregation != Aggregation::Off {
-                    tracing::warn!("{error}: racks count as none; --rack-label names the label");
+                    let text =
+                        format!("{error}, so no node counts as of a rack; --rack-label names the label");
+                    findings.push(Finding::new(Reason::RACK_LABEL_UNCLEAR, text));
                 }
                 None
             }

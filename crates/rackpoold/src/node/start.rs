@@ -30,7 +30,7 @@ pub(super) struct Opened {
     pub(super) store: Arc<AnyStore>,
 }
 
-/// Opens the store that the environment names. `begins` is whether the embedded store's file may be made.
+/// Opens the store that the environment names. A file that is not there is not made.
 pub(super) fn open(environment: &Environment) -> Result<Opened, Failure> {
     let settings = Settings::from_environment(environment)?;
     let choice = setup::Choice::make(&settings, environment)?;

@@ -1,0 +1,71 @@
+//! Every pod reaches every other one, and the router has one route a rack.
+
+use serde_json::json;
+
+use crate::pod::{assert_all_reach_all, not_reached};
+use crate::world::{Families, OUTSIDE, Shape, World};
+
+const RACKS: [usize; 4] = [2, 2, 2, 2];
+
+/// In each mode of encapsulation, one after the other on one cluster: the agents change what is there when
+/// the pools change.
+fn every_pod_reaches_every_other(families: Families) {
+    let shape = Shape { racks: &RACKS, families, ..Shape::default() };
+    let Some((world, pods)) = World::with_agents(shape, &[]) else { return };
+    assert_all_reach_all(&world, &pods);
+    for mode in ["CrossSubnet", "Never", "Always"] {
+        world.patch_pools(&json!({"vxlanMode": mode, "natOutgoing": mode != "Never"}));
+        if mode == "Never" {
+            let routes = world.configure_router();
+            assert_eq!(routes.len(), world.pools().len(), "{routes:?}");
+            assert!(routes.iter().all(|route| route.matches(" via ").count() == 2), "{routes:?}");
+        }
+        world.wait_until_settled();
+        assert_all_reach_all(&world, &pods);
+    }
+}
+
+#[test]
+fn every_pod_reaches_every_other_by_v4() {
+    every_pod_reaches_every_other(Families::V4);
+}
+
+#[test]
+fn every_pod_reaches_every_other_by_v6() {
+    every_pod_reaches_every_other(Families::V6);
+}
+
+#[test]
+fn every_pod_reaches_every_other_by_both() {
+    every_pod_reaches_every_other(Families::Both);
+}
+
+/// The router sends what is for a rack to two of its nodes. One of them dies, and the router is told: all
+/// other pods are reached, those too on a node to which the router has no route.
+#[test]
+fn a_gateway_dies() {
+    let racks = &[3, 2];
+    let shape = Shape { racks, vxlan: "Never", is_translated: false, ..Shape::default() };
+    let Some((world, mut pods)) = World::with_agents(shape, &[]) else { return };
+    let routes = world.configure_router();
+    assert_eq!(routes.len(), 4, "one for each rack and family: {routes:?}");
+    assert_all_reach_all(&world, &pods);
+
+    let dead = &world.nodes[0];
+    assert!(routes.iter().any(|route| route.contains(&dead.v4)), "{routes:?}");
+    world.router.sh("ip link set to-0-0 down");
+    for route in routes {
+        let gone = [format!(" nexthop via {}", dead.v4), format!(" nexthop via {}", dead.v6)];
+        let without = gone.iter().fold(route.clone(), |route, hop| route.replace(hop, ""));
+        if without != route {
+            world.router.sh(&without.replace("nexthop via", "via"));
+        }
+    }
+    pods.remove(0);
+    assert_all_reach_all(&world, &pods);
+    let all: Vec<String> = pods.iter().flat_map(|pod| &pod.addresses).map(ToString::to_string).collect();
+    assert_eq!(not_reached(&world.outside, &all), [""; 0], "{}", world.logs());
+    for pod in &pods {
+        assert_eq!(not_reached(&pod.inside, &OUTSIDE.map(String::from)), [""; 0], "{}", pod.name);
+    }
+}

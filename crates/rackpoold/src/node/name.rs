@@ -1,9 +1,7 @@
-//! The node's name, the file that tells it to the CNI plugin, and whether the Node of that name is this
-//! machine's.
+//! The node's name, and whether the Node of that name is this machine's.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,14 +29,6 @@ pub enum NameError {
     /// There is no name.
     #[error(transparent)]
     None(#[from] NodeNameError),
-    /// The file could not be written.
-    #[error("cannot write the node's name into {path}, where the CNI plugin looks for it: {error}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        error: io::Error,
-    },
     /// The file that tells which machine this is cannot be read.
     #[error("cannot read which machine this is from {path}: {error}")]
     Machine {
@@ -75,32 +65,6 @@ pub fn name(environment: &Environment) -> Result<String, NameError> {
     let hostname = environment.get("HOSTNAME").map(|name| name.trim().to_lowercase());
     let given = environment.get("NODENAME").map(str::trim);
     Ok(node_name(given, environment.get(FILE), hostname.as_deref())?)
-}
-
-/// Writes the node's name into the file, for the CNI plugin. Readers see the old name or the new one, never a
-/// part of it. Tells whether the file was changed.
-///
-/// # Errors
-/// [`NameError::Write`].
-pub fn write_name(path: &Path, name: &str) -> Result<bool, NameError> {
-    if outside::read_text(path, 4096).is_ok_and(|text| text == name) {
-        return Ok(false);
-    }
-    let write = || {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)?;
-        let mode = std::fs::Permissions::from_mode(0o644);
-        let mut file =
-            tempfile::Builder::new().prefix(".nodename-").permissions(mode.clone()).tempfile_in(folder)?;
-        file.write_all(name.as_bytes())?;
-        // The process's umask may have taken rights away.
-        file.as_file().set_permissions(mode)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        outside::folder::sync_folder(folder)
-    };
-    write().map(|()| true).map_err(|error| NameError::Write { path: path.to_path_buf(), error })
 }
 
 /// A machine's identity: a hash of its ID, from which the ID cannot be told.

@@ -1,11 +1,8 @@
 //! The node's name, and whose it is.
 
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use rackpoold::node::name::{
-    Holder, MachineId, NameError, Whose, first_alive, name, refuse_taken, whose, write_name,
-};
+use rackpoold::node::name::{Holder, MachineId, NameError, Whose, first_alive, name, refuse_taken, whose};
 use setup::Environment;
 
 use crate::detect::interfaces;
@@ -26,24 +23,10 @@ fn the_order_of_names() {
         ])
     };
     assert_eq!(name(&environment("")).unwrap(), "host-a");
-    assert!(write_name(&file, "From-File").unwrap());
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "From-File").unwrap();
     assert_eq!(name(&environment("")).unwrap(), "From-File");
     assert_eq!(name(&environment(" N1 ")).unwrap(), "N1");
-}
-
-#[test]
-fn the_file_of_the_name() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("calico/nodename");
-    assert!(write_name(&file, "n1").unwrap());
-    assert_eq!(std::fs::read_to_string(&file).unwrap(), "n1");
-    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
-    assert!(!write_name(&file, "n1").unwrap());
-    assert!(write_name(&file, "n2").unwrap());
-    let entries = std::fs::read_dir(file.parent().unwrap()).unwrap().count();
-    assert_eq!(entries, 1, "a file is left beside it");
-    let error = write_name(&file.join("x"), "n").unwrap_err().to_string();
-    assert!(error.starts_with("cannot write the node's name into "), "{error}");
 }
 
 #[test]

@@ -45,7 +45,7 @@ enum Command {
     Dist,
     /// Runs a Kubernetes control plane for experiments: up, down, env.
     Cluster(cluster::Cluster),
-    /// Runs a whole cluster of real kubelets for experiments: up, down, shell, restart, routes.
+    /// Runs a whole cluster of real kubelets for experiments: up, down, shell, restart.
     Lab(lab::LabArguments),
     /// Measures whole processes and the planner on this machine, beside simpler programs for comparison.
     Figures(figures::Figures),

@@ -116,7 +116,8 @@ impl Stage<'_> {
     fn prove_blocks(&self) -> Result<Vec<String>> {
         let pods = self.pods()?;
         let blocks = self.administrator.ask(&["get", "ipamblocks"])?;
-        println!("{}", proof::check_blocks(&blocks, &pods)?);
+        let nodes = self.administrator.ask(&["get", "nodes"])?;
+        println!("{}", proof::check_blocks(&blocks, &pods, &nodes)?);
         let names = pods["items"].as_array().into_iter().flatten();
         Ok(names.map(|pod| pod["metadata"]["name"].to_string()).collect())
     }

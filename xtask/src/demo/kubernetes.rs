@@ -14,6 +14,7 @@ use xtask::guide::terminal::{heading, output};
 use xtask::guide::{NODES, proof};
 
 use super::administrator::Administrator;
+use super::reach::Outside;
 use crate::lab::{Cni, Lab, LabOptions};
 
 /// How often a state is looked for before the demo fails, and how long to wait in between.
@@ -22,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How many looks in a row must find the wanted state before the cluster counts as settled.
 const SETTLED: u32 = 8;
 /// The path of busybox, in the replicas and on the nodes alike.
-const BUSYBOX: &str = "/bin/busybox";
+pub(super) const BUSYBOX: &str = "/bin/busybox";
 
 /// Performs the guide with these programs.
 pub fn perform(programs: &Path) -> Result<()> {
@@ -43,32 +44,54 @@ pub fn perform(programs: &Path) -> Result<()> {
 }
 
 /// The running demo: the lab, and the administrator who works on it.
-struct Stage<'a> {
-    lab: &'a Lab,
-    administrator: Administrator<'a>,
+pub(super) struct Stage<'a> {
+    pub(super) lab: &'a Lab,
+    pub(super) administrator: Administrator<'a>,
 }
 
 /// A replica that runs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Pod {
-    name: String,
-    node: String,
-    address: Ipv4Addr,
+pub(super) struct Pod {
+    pub(super) name: String,
+    pub(super) node: String,
+    pub(super) address: Ipv4Addr,
 }
 
-/// The arguments with which busybox sends an HTTP request. It uses `nc`: busybox's wget, linked statically,
+/// The arguments with which busybox sends an HTTP request.
+pub(super) fn question(address: Ipv4Addr) -> [String; 3] {
+    ["sh".to_string(), "-c".to_string(), request("/", address, 80)]
+}
+
+/// A line for busybox's shell that sends an HTTP request. It uses `nc`: busybox's wget, linked statically,
 /// crashes on host names.
-fn question(address: Ipv4Addr) -> [String; 3] {
-    let script = format!("printf 'GET / HTTP/1.0\\r\\n\\r\\n' | {BUSYBOX} nc -w 10 {address} 80");
-    ["sh".to_string(), "-c".to_string(), script]
+pub(super) fn request(path: &str, address: Ipv4Addr, port: u16) -> String {
+    format!("printf 'GET {path} HTTP/1.0\\r\\n\\r\\n' | {BUSYBOX} nc -w 10 {address} {port}")
 }
 
 /// The body of an HTTP answer; an error if the answer's status is not 200.
-fn body(answer: &str) -> Result<&str> {
+pub(super) fn body(answer: &str) -> Result<&str> {
     let (head, body) =
         answer.split_once("\r\n\r\n").with_context(|| format!("no answer over HTTP: {answer:?}"))?;
     ensure!(head.contains(" 200 "), "{head}");
     Ok(body.trim())
+}
+
+/// Waits until something is found this many looks in a row. Gives what the last look found.
+pub(super) fn wait_until<T>(looks: u32, look: impl Fn() -> Result<T>) -> Result<T> {
+    let (mut agreed, mut reason) = (0, String::new());
+    for _ in 0..QUESTIONS {
+        match look() {
+            Ok(found) => {
+                agreed += 1;
+                if agreed == looks {
+                    return Ok(found);
+                }
+            }
+            Err(error) => (agreed, reason) = (0, format!("{error:#}")),
+        }
+        std::thread::sleep(PAUSE);
+    }
+    bail!("after {} s: {reason}", (PAUSE * QUESTIONS).as_secs())
 }
 
 impl Stage<'_> {
@@ -82,12 +105,22 @@ impl Stage<'_> {
         let pods = self.settle(10)?;
         self.prove_racks(&pods)?;
         self.prove_answers(&pods)?;
-        self.prove_reach(&pods)?;
+        self.prove_agents(&pods)?;
 
         heading("5. A node loses its power, and boots");
-        self.power_cut(&pods)?;
+        let pods = self.power_cut(&pods)?;
 
-        heading("6. Two replicas are enough: the addresses of the others come back");
+        let outside = Outside::start(self.lab)?;
+        heading("6. The same pools with VXLAN: every pod reaches every other, and the outside");
+        self.encapsulate("Always")?;
+        self.prove_reach(&pods, &outside)?;
+
+        heading("7. The same pools without encapsulation: the router has one route a rack");
+        self.encapsulate("Never")?;
+        self.prove_reach(&pods, &outside)?;
+        self.prove_router(&pods)?;
+
+        heading("8. Two replicas are enough: the addresses of the others come back");
         let before: BTreeSet<Pod> = self.settle(10)?.into_iter().collect();
         administrator.kubectl(&["scale", "deployment", "nginx", "--replicas", "2"])?;
         let after = self.settle(2)?;
@@ -122,29 +155,8 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Checks that pods of different racks reach each other, by the routes that the lab installs, one for
-    /// each block.
-    fn prove_reach(&self, pods: &[Pod]) -> Result<()> {
-        let count = self.lab.install_routes()?;
-        let mut asked = 0;
-        for (from, to) in pods.iter().zip(pods.iter().cycle().skip(pods.len() / 2)) {
-            if from.node == to.node {
-                continue;
-            }
-            let answer = self.in_pod(from, &question(to.address))?;
-            let heard = body(&answer)?;
-            ensure!(heard == to.name, "{} asks {} and hears {heard:?}", from.name, to.name);
-            asked += 1;
-        }
-        ensure!(asked > 0, "all pods are on one node");
-        println!(
-            "ok: with a route to each of the {count} blocks, {asked} pods asked one of another node, and heard it"
-        );
-        Ok(())
-    }
-
     /// The output of busybox, run in a pod.
-    fn in_pod(&self, pod: &Pod, arguments: &[String]) -> Result<String> {
+    pub(super) fn in_pod(&self, pod: &Pod, arguments: &[String]) -> Result<String> {
         let selector = format!(
             "labels.\"io.kubernetes.pod.name\"=={},labels.\"io.cri-containerd.kind\"==container",
             pod.name
@@ -159,8 +171,8 @@ impl Stage<'_> {
     }
 
     /// Cuts the power of a node with replicas, and boots it again. Then checks that no pod and no address is
-    /// there twice, and that blocks and pods agree.
-    fn power_cut(&self, pods: &[Pod]) -> Result<()> {
+    /// there twice, and that blocks and pods agree. Gives the replicas.
+    fn power_cut(&self, pods: &[Pod]) -> Result<Vec<Pod>> {
         let mut of_node: BTreeMap<&str, usize> = BTreeMap::new();
         for pod in pods {
             *of_node.entry(&pod.node).or_default() += 1;
@@ -171,27 +183,16 @@ impl Stage<'_> {
         println!("its kubelet answers");
         let again = self.settle(pods.len())?;
         self.prove_racks(&again)?;
-        self.prove_answers(&again)
+        self.prove_answers(&again)?;
+        Ok(again)
     }
 
     /// Waits until `count` replicas run and the blocks hold exactly their addresses, several looks in a row.
     /// Gives the replicas.
     fn settle(&self, count: usize) -> Result<Vec<Pod>> {
-        let (mut agreed, mut reason) = (0, String::new());
-        for _ in 0..QUESTIONS {
-            match self.agree(count) {
-                Ok(found) => {
-                    agreed += 1;
-                    if agreed == SETTLED {
-                        println!("{}", found.1);
-                        return Ok(found.0);
-                    }
-                }
-                Err(error) => (agreed, reason) = (0, format!("{error:#}")),
-            }
-            std::thread::sleep(PAUSE);
-        }
-        bail!("after {} s: {reason}", (PAUSE * QUESTIONS).as_secs())
+        let (pods, line) = wait_until(SETTLED, || self.agree(count))?;
+        println!("{line}");
+        Ok(pods)
     }
 
     /// The replicas, and a line that says that the blocks hold their addresses and no others.
@@ -213,7 +214,8 @@ impl Stage<'_> {
                 address: text("/status/podIP").context("a pod without an address")?.parse()?,
             });
         }
-        Ok((pods, proof::check_blocks(&self.administrator.ask(&["get", "ipamblocks"])?, &list)?))
+        let ask = |what| self.administrator.ask(&["get", what]);
+        Ok((pods, proof::check_blocks(&ask("ipamblocks")?, &list, &ask("nodes")?)?))
     }
 
     /// The networks of the blocks, each with the name of its owner.

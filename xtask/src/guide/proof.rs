@@ -67,11 +67,14 @@ fn check_rack(
     ))
 }
 
-/// Checks that the blocks hold the addresses of these pods and no others, address by address. Gives a line
-/// that says so.
+/// The annotations in which a Node names the addresses of its tunnels.
+const TUNNELS: [&str; 2] = ["projectcalico.org/IPv4IPIPTunnelAddr", "projectcalico.org/IPv4VXLANTunnelAddr"];
+
+/// Checks that the blocks hold the addresses of these pods and of these nodes' tunnels and no others, address
+/// by address. Gives a line that says so.
 ///
-/// `blocks` are IPAMBlocks and `pods` are Pods, as kubectl shows them.
-pub fn check_blocks(blocks: &Json, pods: &Json) -> Result<String> {
+/// `blocks` are IPAMBlocks, `pods` are Pods and `nodes` are Nodes, as kubectl shows them.
+pub fn check_blocks(blocks: &Json, pods: &Json, nodes: &Json) -> Result<String> {
     let mut held = BTreeSet::new();
     for block in items(blocks)? {
         let cidr: Ipv4Net =
@@ -88,12 +91,24 @@ pub fn check_blocks(blocks: &Json, pods: &Json) -> Result<String> {
         let twice = wanted.insert(address.parse::<Ipv4Addr>()?, name);
         ensure!(twice.is_none(), "{address} is that of {twice:?} and of {name}");
     }
+    let pods = wanted.len();
+    for node in items(nodes)? {
+        let annotations = &node["metadata"]["annotations"];
+        for address in TUNNELS.iter().filter_map(|annotation| annotations[annotation].as_str()) {
+            let twice = wanted.insert(address.parse()?, &node["metadata"]["name"]);
+            ensure!(twice.is_none(), "{address} is that of {twice:?} and of a tunnel");
+        }
+    }
     let leaked: Vec<_> = held.iter().filter(|address| !wanted.contains_key(address)).collect();
-    ensure!(leaked.is_empty(), "the blocks still hold {leaked:?}, which no pod has");
+    ensure!(leaked.is_empty(), "the blocks still hold {leaked:?}, which no pod and no tunnel has");
     let lost: Vec<_> = wanted.iter().filter(|(address, _)| !held.contains(address)).collect();
-    ensure!(lost.is_empty(), "the blocks do not hold what these pods have: {lost:?}");
+    ensure!(lost.is_empty(), "the blocks do not hold what these have: {lost:?}");
     let list = held.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(", ");
-    Ok(format!("ok: {} pods run, and the blocks hold their addresses and no other: {list}", wanted.len()))
+    let tunnels = match wanted.len() - pods {
+        0 => String::new(),
+        tunnels => format!(", those of {tunnels} tunnels"),
+    };
+    Ok(format!("ok: {pods} pods run, and the blocks hold their addresses{tunnels} and no other: {list}"))
 }
 
 fn items(list: &Json) -> Result<&Vec<Json>> {
@@ -177,14 +192,21 @@ mod tests {
             let pod = |address| json!({"metadata": {"name": "nginx"}, "status": {"podIP": address}});
             json!({"items": addresses.iter().map(pod).collect::<Vec<_>>()})
         };
+        let nodes = |addresses: &[&str]| {
+            let node = |address| json!({"metadata": {"name": "n", "annotations": {TUNNELS[1]: address}}});
+            json!({"items": addresses.iter().map(node).collect::<Vec<_>>()})
+        };
         let both = ["192.168.7.129", "192.168.7.131"];
-        assert!(check_blocks(&blocks, &pods(&both)).is_ok());
+        assert!(check_blocks(&blocks, &pods(&both), &nodes(&[])).is_ok());
+        assert!(check_blocks(&blocks, &pods(&both[..1]), &nodes(&both[1..])).is_ok());
+        check_blocks(&blocks, &pods(&both), &nodes(&both[1..])).unwrap_err();
+        check_blocks(&blocks, &pods(&both), &nodes(&["192.168.7.130"])).unwrap_err();
         for (addresses, fault) in [
             (&both[..1], "the blocks still hold [192.168.7.131]"),
             (&[both[0], both[1], "192.168.7.130"], "the blocks do not hold"),
             (&[both[0], both[0]], "192.168.7.129 is that of"),
         ] {
-            let error = check_blocks(&blocks, &pods(addresses)).unwrap_err().to_string();
+            let error = check_blocks(&blocks, &pods(addresses), &nodes(&[])).unwrap_err().to_string();
             assert!(error.starts_with(fault), "{error}");
         }
     }

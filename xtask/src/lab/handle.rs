@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::said::Said;
-use super::site::{LabOptions, MOST_NODES, Site, run};
-use super::{cni, network, requirements, steward, supervisor};
+use super::site::{LabOptions, MOST_NODES, Site};
+use super::{cni, requirements, steward, supervisor};
 use xtask::cargo::this_program;
 
 /// How long a lab may take to end, and a node to boot.
@@ -155,19 +155,6 @@ impl Lab {
         connection.read_to_string(&mut answer).with_context(|| format!("{} does not boot", node.name))?;
         ensure!(answer == steward::OK, "{} does not boot: {answer}", node.name);
         Ok(())
-    }
-
-    /// Installs a route to each block of pods' addresses on every other node, as there is no routing agent.
-    /// Gives the number of blocks.
-    pub fn install_routes(&self) -> Result<usize> {
-        let blocks = cni::blocks(&self.site, |question| run(&mut self.kubectl(question)?))?;
-        let first = self.first_process()?;
-        network::install_routes(&self.site, &blocks, || {
-            let mut ip = Command::new("nsenter");
-            ip.args(["--target", &first, "--net", "--mount", "--", "ip"]);
-            ip
-        })?;
-        Ok(blocks.len())
     }
 
     /// The id of the cluster's first process, in this process's namespace.

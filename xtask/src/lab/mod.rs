@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 
 use xtask::cargo::{build_programs, target_dir};
 
+mod agent;
 mod cgroups;
 mod cni;
 mod control_plane;
@@ -59,14 +60,11 @@ enum Verb {
     /// Runs a shell, or a command, inside of the cluster, with kubectl as the administrator and the folder of
     /// `up --programs` on the path.
     Shell(Shell),
-    /// Cuts the power of a node and boots it again, on the same disk; then does what `routes` does.
+    /// Cuts the power of a node and boots it again, on the same disk.
     Restart {
         /// The node's name.
         node: String,
     },
-    /// Installs a route to each block of pods' addresses on every other node, as there is no routing agent;
-    /// to be called again whenever there are new blocks.
-    Routes,
     /// Runs one of the lab's own processes.
     #[command(hide = true)]
     Inside(inside::Inside),
@@ -104,7 +102,6 @@ impl LabArguments {
             Verb::Prepare => requirements::provide(),
             Verb::Shell(shell) => shell.run(),
             Verb::Restart { node } => restart(&node),
-            Verb::Routes => routes(),
             Verb::Inside(inside) => inside.run(),
         }
     }
@@ -125,10 +122,6 @@ impl Up {
         let start = now();
         let tell = |text: &str| println!("{:6.1} s  {text}", start.elapsed().as_secs_f64());
         let lab = Lab::up(&LabOptions { nodes, cni: self.cni, programs }, tell)?;
-        if self.cni == Cni::Ptp {
-            // With ptp each node keeps its one block for good, so the routes are installed only here.
-            lab.install_routes()?;
-        }
         println!(
             "{} nodes ready after {:.1} s, with {:.2} GB of memory in all",
             lab.nodes().len(),
@@ -174,14 +167,7 @@ fn restart(node: &str) -> Result<()> {
     let (lab, start) = (running()?, now());
     println!("cutting the power of {node}");
     lab.restart_node(node)?;
-    // The node's routes went with its network; and with --cni calico the node may have other blocks by now.
-    lab.install_routes()?;
     println!("the kubelet of {node} answers after {:.1} s", start.elapsed().as_secs_f64());
-    Ok(())
-}
-
-fn routes() -> Result<()> {
-    println!("routes to {} blocks are there", running()?.install_routes()?);
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! A node, inside of its namespaces: mounts the node's disk, and then keeps containerd and the kubelet
-//! running.
+//! A node, inside of its namespaces: mounts the node's disk, and then keeps containerd, the kubelet and
+//! rackpool's agent running.
 
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
@@ -15,8 +15,8 @@ use serde_json::json;
 
 use super::control_plane::REGISTRY;
 use super::image;
-use super::site::{Node, tail};
-use super::{cgroups, cni};
+use super::site::{Cni, Node, tail};
+use super::{agent, cgroups, cni};
 
 const CONTAINERD: &str = "/run/containerd/containerd.sock";
 /// Kernel settings that the kubelet insists on, and that hold for the whole machine. On the node, files with
@@ -49,6 +49,12 @@ pub fn run(node: Node<'_>) -> Result<()> {
     fs::write(node.path("kubelet.yaml"), kubelet_configuration().to_string())?;
     std::thread::scope(|scope| {
         scope.spawn(|| keep_running(node, "containerd", || containerd(node)));
+        if node.site.options.cni == Cni::Calico {
+            scope.spawn(|| {
+                agent::wait_until_admitted(node);
+                keep_running(node, "rackpoold", || agent::command(node));
+            });
+        }
         wait_for_containerd(node)?;
         keep_running(node, "kubelet", || kubelet(node));
         Ok(())
@@ -89,12 +95,6 @@ fn mount_disk(node: Node<'_>) -> Result<()> {
     // What is mounted for one pod must be visible to all processes of the node.
     mount_change("/", MountPropagationFlags::SHARED | MountPropagationFlags::REC)
         .context("sharing mounts")?;
-    for forwarding in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
-        let path = format!("/proc/sys/net/{forwarding}");
-        if Path::new(&path).exists() {
-            fs::write(&path, "1").context(path)?;
-        }
-    }
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use super::{KUBERNETES, cgroups, image};
 use crate::needs::{self, Package};
 
 /// The programs that a lab needs besides those of Kubernetes.
-const PACKAGES: [Package; 12] = [
+const PACKAGES: [Package; 13] = [
     Package { program: "ip", package: "iproute2", what: "networks" },
     Package { program: "unshare", package: "util-linux", what: "namespaces" },
     Package { program: "nsenter", package: "util-linux", what: "ways into namespaces" },
@@ -20,6 +20,7 @@ const PACKAGES: [Package; 12] = [
     Package { program: "containerd", package: "containerd", what: "containers" },
     Package { program: "runc", package: "runc", what: "containers" },
     Package { program: "/usr/lib/cni/ptp", package: "containernetworking-plugins", what: "network plugins" },
+    Package { program: "nft", package: "nftables", what: "rackpool's agent" },
     Package { program: "iptables", package: "iptables", what: "the kubelets" },
     Package { program: image::BUSYBOX, package: "busybox-static", what: "the containers' image" },
     Package { program: "docker-registry", package: "docker-registry", what: "serves the image" },

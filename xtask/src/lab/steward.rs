@@ -17,7 +17,7 @@ use super::control_plane::ControlPlane;
 use super::said::{Said, progress, say};
 use super::site::{Node, Site, run, tail};
 use super::supervisor::pid_of_child;
-use super::{cgroups, cni, network};
+use super::{agent, cgroups, cni, network};
 
 /// The name of the steward's socket. A client writes a node's name there; the steward cuts the node's power,
 /// boots it again, and answers [`OK`] or an error.
@@ -62,7 +62,7 @@ impl<'a> Steward<'a> {
     fn start(site: &'a Site) -> Result<Steward<'a>> {
         mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), Some(c"mode=755")).context("mounting /run")?;
         fs::create_dir_all("/run/netns")?;
-        network::create_bridge()?;
+        network::create_bridge(site)?;
         let control_plane = ControlPlane::start(site)?;
         cni::prepare_cluster(site, control_plane.server())?;
         let mut steward = Steward { site, control_plane, machines: BTreeMap::new() };
@@ -107,12 +107,15 @@ impl<'a> Steward<'a> {
     }
 
     fn wait_for_nodes(&mut self) -> Result<()> {
-        let status =
-            r#"jsonpath={range .items[*]}{.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}"#;
+        let status = r#"jsonpath={range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}"#;
         let (all, mut told) = (self.site.options.nodes.len(), 0);
         for _ in 0..QUESTIONS {
             let out = run(&mut self.site.kubectl(&["get", "nodes", "-o", status]))?;
-            let ready = out.lines().filter(|line| *line == "True").count();
+            // A node's agent can have its rights when the kubelet has made the node known.
+            for name in out.lines().filter_map(|line| line.split_whitespace().next()) {
+                agent::admit(self.site.node(name)?, self.control_plane.server())?;
+            }
+            let ready = out.lines().filter(|line| line.ends_with(" True")).count();
             if ready > told {
                 progress(format!("{ready} of {all} nodes are ready"));
                 told = ready;

@@ -89,7 +89,7 @@ pub enum HostError {
     },
     /// The kernel has no IPIP. Use VXLAN, or a kernel that has it.
     #[error(
-        "cannot make {device}: this kernel has no IPIP tunnels (`modprobe ipip` would load them);          have the pools use VXLAN: set their ipipMode to Never and their vxlanMode to Always"
+        "cannot make {device}: this kernel has no IPIP tunnels (`modprobe ipip` would load them); have the pools use VXLAN: set their ipipMode to Never and their vxlanMode to Always"
     )]
     NoIpip {
         /// The device.

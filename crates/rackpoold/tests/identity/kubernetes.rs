@@ -276,6 +276,9 @@ async fn a_token_writes_its_own_node_alone(server: &KubeServer, own: &Home) {
 fn rights_end_there(server: &KubeServer) {
     let may = |verb: &str, resource: &str, namespace: &str| {
         let (resource, part) = resource.split_once('/').unwrap_or((resource, ""));
+        let (part, name) = part.split_once(' ').unwrap_or((part, ""));
+        let resource = format!("{resource}/{name}");
+        let resource = resource.trim_end_matches('/');
         let mut command = server.kubectl(&["auth", "can-i", verb, resource, "--as", AGENT, "-n", namespace]);
         command.arg(format!("--subresource={part}"));
         command.output().unwrap().stdout.starts_with(b"yes")
@@ -291,6 +294,9 @@ fn rights_end_there(server: &KubeServer) {
         ("list", "pods", "default", false),
         ("get", "secrets", "kube-system", false),
         ("create", "serviceaccounts/token", "kube-system", false),
+        ("create", "serviceaccounts/token calico", "kube-system", true),
+        ("create", "serviceaccounts/token calico", "default", false),
+        ("create", "serviceaccounts/token rackpoold-node", "kube-system", false),
         ("update", "ippools.crd.projectcalico.org", "default", false),
     ] {
         assert_eq!(may(verb, resource, namespace), expected, "{verb} {resource} {namespace}");

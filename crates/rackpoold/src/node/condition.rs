@@ -134,8 +134,10 @@ pub async fn publish(
     let Some(patch) = conditions_patch(&object, wanted, now) else { return Ok(false) };
     let change = ObjectPatch { name, status: true, kind: PatchKind::Strategic, patch: &patch };
     let is_written = store.patch_object(change, within).await?.is_some();
-    for condition in wanted.iter().filter(|_| is_written) {
-        let (kind, status, reason) = (condition.kind, condition.status(), &condition.reason);
+    let changed = patch["status"]["conditions"].as_array().into_iter().flatten();
+    for condition in changed.filter(|_| is_written) {
+        let word = |field: &str| condition[field].as_str().unwrap_or_default();
+        let (kind, status, reason) = (word("type"), word("status"), word("reason"));
         tracing::info!(node, kind, status, reason, "wrote the Node's condition");
     }
     Ok(is_written)

@@ -240,14 +240,18 @@ impl<E: Effects> Agent<'_, E> {
             return;
         }
         let failed = self.kernel.apply(&steps, uplink.map(|interface| interface.index)).await;
-        tracing::info!(steps = steps.len(), failed = failed.len(), "changed routes");
-        for (step, error) in failed {
-            // Without the kernel's module no route by its device can be set; a finding tells of it.
-            let is_of_ipip = matches!(&error, HostError::NoDevice { device, .. } if device == "tunl0");
-            if is_of_ipip && uses_ipip(desired) {
-                tracing::debug!(?step, "{error}");
-                continue;
-            }
+        // Without the kernel's module no route by its device can be set; a finding tells of it.
+        let is_told = |error: &HostError| {
+            matches!(error, HostError::NoDevice { device, .. } if device == "tunl0") && uses_ipip(desired)
+        };
+        let (told, failed): (Vec<_>, Vec<_>) = failed.into_iter().partition(|(_, error)| is_told(error));
+        for (step, error) in &told {
+            tracing::debug!(?step, "{error}");
+        }
+        if told.len() < steps.len() {
+            tracing::info!(steps = steps.len() - told.len(), failed = failed.len(), "changed routes");
+        }
+        for (_, error) in failed {
             *passed = self.fail(&error, *passed);
         }
     }

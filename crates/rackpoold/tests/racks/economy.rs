@@ -61,8 +61,8 @@ fn told(world: &World, act: impl FnOnce()) -> Vec<(&Node, Vec<String>)> {
 
 #[test]
 fn a_changed_block_is_one_message() {
-    for vxlan in ["Always", "Never"] {
-        let shape = Shape { racks: &[2, 2, 1], vxlan, ..Shape::default() };
+    for (vxlan, is_strict) in [("Always", true), ("Never", false)] {
+        let shape = Shape { racks: &[2, 2, 1], vxlan, is_strict, ..Shape::default() };
         let Some((world, _pods)) = World::with_agents(shape, &[]) else { return };
         world.wait_until_settled();
         for block in ["192.168.30.0/26", "2001:db8:80::f00/122"] {

@@ -1,8 +1,6 @@
 //! The agent on racks of nodes, which are network namespaces: a router with one route a rack, a host outside,
 //! one store, and pods that the real plugins attach. The machine's own network is not changed. The tests need
 //! root, iproute2, ping and nft, and print so when they are skipped.
-//!
-//! `RACKPOOL_MOVES=1000` moves so many blocks under traffic in place of 50.
 
 #![allow(
     clippy::unwrap_used,

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value as Json, json};
 
 use crate::namespace::Namespace;
-use crate::world::{World, program, variable};
+use crate::world::{World, path, program};
 
 /// A pod that runs.
 pub struct Pod {
@@ -73,7 +73,7 @@ impl Pod {
         let arguments = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={}", self.name);
         let mut command = Command::new(&plugin);
         command.env_clear().current_dir(world.folder.path());
-        command.env("PATH", variable("PATH").unwrap());
+        command.env("PATH", path());
         command.env("CNI_COMMAND", verb).env("CNI_CONTAINERID", format!("{:0>16}", self.name));
         command.env("CNI_NETNS", self.inside.path()).env("CNI_IFNAME", "eth0");
         command.env("CNI_PATH", folder).env("CNI_ARGS", arguments);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::pod::{assert_all_reach_all, not_reached};
+use crate::pod::{Pod, assert_all_reach_all, not_reached};
 use crate::world::{Families, OUTSIDE, Shape, World};
 
 const RACKS: [usize; 4] = [2, 2, 2, 2];
@@ -68,4 +68,30 @@ fn a_gateway_dies() {
     for pod in &pods {
         assert_eq!(not_reached(&pod.inside, &OUTSIDE.map(String::from)), [""; 0], "{}", pod.name);
     }
+}
+
+/// A pool of a single block: the second node of the rack has an address of the first one's block. Its pod is
+/// reached wherever the packets come from, and whichever node of the rack gets them from the router.
+#[test]
+fn a_borrowed_address_is_reached() {
+    let shape = Shape { racks: &[3, 1], families: Families::V4, vxlan: "Never", ..Shape::default() };
+    let Some((world, mut pods)) = World::with_agents(Shape { is_translated: false, ..shape }, &[]) else {
+        return;
+    };
+    world.create(&json!({
+        "apiVersion": "projectcalico.org/v3", "kind": "IPPool", "metadata": {"name": "small"},
+        "spec": {"cidr": "10.60.0.0/26", "nodeSelector": "rack == \"0\"", "natOutgoing": false}
+    }));
+    let ipam = json!({"ipam": {"type": "calico-ipam", "ipv4_pools": ["small"]}});
+    for (node, name) in [(0, "lender"), (1, "borrower")] {
+        pods.push(Pod::try_attach(&world, node, name, &ipam).unwrap());
+    }
+    let borrowed = pods.last().unwrap().address(true);
+    assert!(borrowed.starts_with("10.60.0."), "{borrowed}");
+    let routes = world.configure_router();
+    assert_eq!(routes.len(), 3, "rack 0 has two pools now: {routes:?}");
+    world.wait_until_settled();
+    assert!(world.nodes[2].host.sh("ip route show proto 81").contains(&format!("{borrowed} via")));
+    assert_all_reach_all(&world, &pods);
+    assert_eq!(not_reached(&world.outside, &[borrowed]), [""; 0], "{}", world.logs());
 }

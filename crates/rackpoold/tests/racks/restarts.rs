@@ -9,7 +9,7 @@ use crate::agent::Agent;
 use crate::moves::{claim, release};
 use crate::pings::Pings;
 use crate::pod::Pod;
-use crate::world::{Node, OUTSIDE, Shape, World, eventually, variable};
+use crate::world::{Node, OUTSIDE, Shape, World, eventually};
 
 /// Pings that cross what the agents keep: to a pod of the same rack, to one of another rack, and to the
 /// outside, in both families.
@@ -85,12 +85,10 @@ fn has_route(node: &Node, route: &str) -> bool {
 }
 
 /// A block goes to and fro between the nodes of a rack. Everything else stays as it is.
-#[test]
-fn blocks_that_move_disturb_nobody() {
-    let moves: usize = variable("RACKPOOL_MOVES").map_or(50, |text| text.parse().unwrap());
+fn blocks_move(moves: usize) {
     const BLOCK: &str = "192.168.30.0/26";
-    for vxlan in ["Always", "Never"] {
-        let shape = Shape { vxlan, ..Shape::default() };
+    for (vxlan, is_strict) in [("Always", false), ("Never", true)] {
+        let shape = Shape { vxlan, is_strict, ..Shape::default() };
         let Some((world, pods)) = World::with_agents(shape, &[]) else { return };
         if vxlan == "Never" {
             world.configure_router();
@@ -98,7 +96,7 @@ fn blocks_that_move_disturb_nobody() {
         world.wait_until_settled();
         let before: Vec<_> = world.nodes.iter().map(|node| routes(node, BLOCK)).collect();
         let pings = pings(&pods);
-        for turn in 0..moves / 2 {
+        for turn in 0..moves {
             let (owner, other) = (&world.nodes[turn % 2], &world.nodes[1 - turn % 2]);
             claim(&world, BLOCK, owner);
             eventually("the new owner and its neighbour know the block", || {
@@ -114,4 +112,15 @@ fn blocks_that_move_disturb_nobody() {
             pings.stop_without_loss();
         }
     }
+}
+
+#[test]
+fn blocks_that_move_disturb_nobody() {
+    blocks_move(25);
+}
+
+#[test]
+#[ignore = "nightly: 1,000 moves take minutes"]
+fn a_thousand_blocks_that_move_disturb_nobody() {
+    blocks_move(500);
 }

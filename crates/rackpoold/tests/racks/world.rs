@@ -58,11 +58,14 @@ pub struct Shape<'a> {
     pub vxlan: &'a str,
     /// The pools' `natOutgoing`.
     pub is_translated: bool,
+    /// Whether nodes never borrow addresses: then the agents follow affinities in place of blocks.
+    pub is_strict: bool,
 }
 
 impl Default for Shape<'_> {
     fn default() -> Self {
-        Shape { racks: &[2, 2], families: Families::Both, vxlan: "Always", is_translated: true }
+        let (racks, families) = (&[2, 2], Families::Both);
+        Shape { racks, families, vxlan: "Always", is_translated: true, is_strict: false }
     }
 }
 
@@ -111,6 +114,8 @@ impl World {
             _turn: turn,
         };
         world.calicoctl(&["datastore", "init", "--ipv4-cidr", "none"], None);
+        let strict = format!("--strictaffinity={}", shape.is_strict);
+        world.calicoctl(&["ipam", "configure", &strict], None);
         for (rack, count) in shape.racks.iter().enumerate() {
             world.router.sh(&format!(
                 "ip link add rack{rack} type bridge; ip link set rack{rack} up
@@ -212,7 +217,7 @@ impl World {
         }
     }
 
-    fn create(&self, document: &Json) {
+    pub fn create(&self, document: &Json) {
         self.calicoctl(&["create", "-f", "-"], Some(&document.to_string()));
     }
 
@@ -235,7 +240,7 @@ impl World {
         vec![
             ("DATASTORE_TYPE", "embedded".to_string()),
             ("RACKPOOL_DB", self.store_file().display().to_string()),
-            ("PATH", variable("PATH").unwrap()),
+            ("PATH", path()),
         ]
     }
 
@@ -277,9 +282,9 @@ pub fn program(name: &str) -> PathBuf {
     program_beside(env!("CARGO_BIN_EXE_rackpoold").as_ref(), name)
 }
 
-/// A variable of this process's environment.
-pub fn variable(name: &str) -> Option<String> {
-    Environment::from_process().get(name).map(str::to_string)
+/// Where this process finds programs.
+pub fn path() -> String {
+    Environment::from_process().get("PATH").unwrap().to_string()
 }
 
 /// Waits until something is so.

@@ -99,7 +99,7 @@ fn what_others_have_stays() {
         for node in &world.nodes {
             assert!(world.rackpoold(node, &["sysctl"]).status.success());
         }
-        let pod = Pod::attach(&world, 0, "old");
+        let pods = [Pod::attach(&world, 0, "near"), Pod::attach(&world, 2, "far")];
         let before = look(&world.nodes[0]);
         let kept = without_ours(&before);
 
@@ -109,6 +109,11 @@ fn what_others_have_stays() {
         assert!(ours["packet filter"].contains("table inet rackpool"), "{}", ours["packet filter"]);
         assert!(ours["packet filter"].contains("rackpool: pods"), "{}", ours["packet filter"]);
         assert!(ours["routes"].contains("proto 81") && ours["IPv6 routes"].contains("proto 81"));
+        if vxlan == "Never" {
+            world.configure_router();
+        }
+        // The chain of another one drops what it does not know, but not the packets of pods.
+        assert_all_reach_all(&world, &pods);
         assert_same("while the agent runs", &kept, &without_ours(&ours), &world);
 
         world.nodes[0].agent.take().unwrap().kill();
@@ -124,7 +129,7 @@ fn what_others_have_stays() {
         let out = world.rackpoold(&world.nodes[0], &["uninstall"]);
         assert!(out.status.success(), "{out:?}");
         assert_same("after the removal", &before, &look(&world.nodes[0]), &world);
-        pod.delete(&world);
+        pods.into_iter().for_each(|pod| pod.delete(&world));
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::pod::{Pod, assert_all_reach_all, not_reached};
-use crate::world::{Families, OUTSIDE, Shape, World};
+use crate::world::{Families, OUTSIDE, Shape, World, eventually};
 
 const RACKS: [usize; 4] = [2, 2, 2, 2];
 
@@ -67,6 +67,45 @@ fn a_gateway_dies() {
     assert_eq!(not_reached(&world.outside, &all), [""; 0], "{}", world.logs());
     for pod in &pods {
         assert_eq!(not_reached(&pod.inside, &OUTSIDE.map(String::from)), [""; 0], "{}", pod.name);
+    }
+}
+
+/// Other nodes learn of it from the Node, and send there.
+#[test]
+fn a_node_gets_another_address() {
+    for vxlan in ["Always", "CrossSubnet", "Never"] {
+        let Some((world, pods)) = World::with_agents(Shape { vxlan, ..Shape::default() }, &[]) else {
+            return;
+        };
+        world.nodes[1].host.sh("ip addr del 10.70.0.11/24 dev eth0; ip addr add 10.70.0.51/24 dev eth0
+             ip route add default via 10.70.0.1
+             ip addr del 2001:db8:70::11/64 dev eth0; ip addr add 2001:db8:70::51/64 dev eth0");
+        for address in ["10.70.0.51/24", "2001:db8:70::51/64"] {
+            eventually("the Node names its new address", || {
+                world.calicoctl(&["get", "node", &world.nodes[1].name, "-o", "yaml"], None).contains(address)
+            });
+        }
+        if vxlan == "Never" {
+            world.configure_router();
+        }
+        world.wait_until_settled();
+        assert_all_reach_all(&world, &pods);
+    }
+}
+
+/// A router that knows every block needs nothing of a rack's nodes but their own blocks.
+#[test]
+fn the_router_may_know_every_block() {
+    for who in ["tor", "off"] {
+        let shape = Shape { vxlan: "Never", is_translated: false, ..Shape::default() };
+        let arguments = ["--aggregation", who];
+        let Some((world, pods)) = World::with_agents(shape, &arguments) else { return };
+        let routes = world.configure_router_by(who);
+        let blocks = routes.iter().filter(|route| !route.contains("unreachable")).count();
+        assert_eq!(blocks, 8, "a block of each node in each family: {routes:?}");
+        assert_all_reach_all(&world, &pods);
+        let all: Vec<String> = pods.iter().flat_map(|pod| &pod.addresses).map(ToString::to_string).collect();
+        assert_eq!(not_reached(&world.outside, &all), [""; 0], "{}", world.logs());
     }
 }
 

@@ -51,6 +51,12 @@ fn an_agent_that_is_killed_restarted_or_replaced_loses_nothing() {
         release(&world, "192.168.30.0/26", &world.nodes[0]);
         claim(&world, "192.168.30.0/26", &world.nodes[1]);
         thread::sleep(Duration::from_secs(1));
+        // Killed while they start, each time a bit later.
+        for turn in 0..10 {
+            start_all_again(&mut world);
+            thread::sleep(Duration::from_millis(20 * turn));
+            kill_all(&mut world);
+        }
         start_all_again(&mut world);
         world.wait_until_settled();
 

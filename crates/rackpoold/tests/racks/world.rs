@@ -265,7 +265,12 @@ impl World {
     /// Puts into the router what `calicoctl routes tor` says, in the place of what it said before. Gives the
     /// routes.
     pub fn configure_router(&self) -> Vec<String> {
-        let commands = self.calicoctl(&["routes", "tor", "all"], None);
+        self.configure_router_by("node")
+    }
+
+    /// The same, where these have the routes to a rack's blocks (`--aggregation`).
+    pub fn configure_router_by(&self, aggregation: &str) -> Vec<String> {
+        let commands = self.calicoctl(&["routes", "tor", "all", "--aggregation", aggregation], None);
         self.router.sh(&format!("ip route flush proto static; ip -6 route flush proto static\n{commands}"));
         commands.lines().filter(|line| !line.starts_with('#')).map(str::to_string).collect()
     }

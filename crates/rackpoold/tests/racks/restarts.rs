@@ -5,6 +5,8 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::agent::Agent;
 use crate::moves::{claim, release};
 use crate::pings::Pings;
@@ -77,6 +79,22 @@ fn an_agent_that_is_killed_restarted_or_replaced_loses_nothing() {
         for pings in pings {
             assert!(pings.stop_without_loss() > 100);
         }
+    }
+}
+
+/// Nodes take packets that come through the tunnel and those that do not, in both modes, so it does not matter
+/// which of them changes first.
+#[test]
+fn pools_that_change_between_tunnel_and_subnet_lose_nothing() {
+    let Some((world, pods)) = World::with_agents(Shape::default(), &[]) else { return };
+    world.wait_until_settled();
+    let pings = pings(&pods);
+    for mode in ["CrossSubnet", "Always", "CrossSubnet", "Always"] {
+        world.patch_pools(&json!({"vxlanMode": mode}));
+        world.wait_until_settled();
+    }
+    for pings in pings {
+        pings.stop_without_loss();
     }
 }
 

@@ -57,6 +57,11 @@ pub(super) struct Pod {
     pub(super) address: Ipv4Addr,
 }
 
+/// What a script in a pod writes last. `ctr` may end without having handed on what was written.
+const END: &str = "----";
+/// How often a script is run whose output `ctr` does not hand on.
+const TRIES: u32 = 5;
+
 /// The arguments with which busybox sends an HTTP request.
 pub(super) fn question(address: Ipv4Addr) -> [String; 3] {
     ["sh".to_string(), "-c".to_string(), request("/", address, 80)]
@@ -155,19 +160,29 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// The output of busybox, run in a pod.
-    pub(super) fn in_pod(&self, pod: &Pod, arguments: &[String]) -> Result<String> {
+    /// The output of a script of busybox's shell, run in a pod.
+    pub(super) fn in_pod(&self, pod: &Pod, script: &str) -> Result<String> {
         let selector = format!(
             "labels.\"io.kubernetes.pod.name\"=={},labels.\"io.cri-containerd.kind\"==container",
             pod.name
         );
-        let mut list = self.lab.on_node(&pod.node, "ctr")?;
-        let containers = output(list.args(["containers", "list", "--quiet", &selector]), "")?;
+        let ctr = |arguments: &[&str]| output(self.lab.on_node(&pod.node, "ctr")?.args(arguments), "");
+        let containers = ctr(&["containers", "list", "--quiet", &selector])?;
+        // After a power cut the pod's old container is there, too, and does not run.
+        let tasks = ctr(&["tasks", "list"])?;
+        let runs = |container: &&str| {
+            tasks.lines().any(|task| task.starts_with(container) && task.contains("RUNNING"))
+        };
         let container =
-            containers.lines().next().with_context(|| format!("{} has no container", pod.name))?;
-        let mut exec = self.lab.on_node(&pod.node, "ctr")?;
-        exec.args(["tasks", "exec", "--exec-id", "ask", container, BUSYBOX]);
-        output(exec.args(arguments), "")
+            containers.lines().find(runs).with_context(|| format!("{} has no container", pod.name))?;
+        let script = format!("{script}\necho {END}");
+        for _ in 0..TRIES {
+            let said = ctr(&["tasks", "exec", "--exec-id", "ask", container, BUSYBOX, "sh", "-c", &script])?;
+            if let Some(said) = said.trim_end().strip_suffix(END) {
+                return Ok(said.to_string());
+            }
+        }
+        bail!("ctr gives no output of {}", pod.name)
     }
 
     /// Cuts the power of a node with replicas, and boots it again. Then checks that no pod and no address is

@@ -118,9 +118,9 @@ impl Stage<'_> {
         self.prove_pairs(pods)?;
         let nodes = self.addresses_of_nodes()?;
         for pod in pods {
-            let script = request(WHO, OUTSIDE, PORT);
-            let answer = self.in_pod(pod, &["sh".to_string(), "-c".to_string(), script])?;
-            let seen = body(&answer)?;
+            let answer = self.in_pod(pod, &format!("{} || exit 1", request(WHO, OUTSIDE, PORT)))?;
+            let seen =
+                body(&answer).with_context(|| format!("{} on {} asks {OUTSIDE}", pod.name, pod.node))?;
             ensure!(
                 nodes.get(&pod.node).is_some_and(|node| node == seen),
                 "{} on {} comes from {seen}",
@@ -143,11 +143,12 @@ impl Stage<'_> {
             let lines = others
                 .iter()
                 .map(|other| format!("{} || exit 1; echo {BETWEEN}\n", request("/", other.address, 80)));
-            let answers = self.in_pod(from, &["sh".to_string(), "-c".to_string(), lines.collect()])?;
+            let answers = self.in_pod(from, &lines.collect::<String>())?;
             let mut answers = answers.split(BETWEEN);
             for to in others {
-                let heard = body(answers.next().with_context(|| format!("{} does not answer", to.name))?)?;
-                ensure!(heard == to.name, "{} asks {} and hears {heard:?}", from.name, to.name);
+                let pair = || format!("{} on {} asks {} on {}", from.name, from.node, to.name, to.node);
+                let heard = body(answers.next().unwrap_or_default()).with_context(pair)?;
+                ensure!(heard == to.name, "{} and hears {heard:?}", pair());
                 count += 1;
             }
         }

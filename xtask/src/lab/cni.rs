@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use rustix::mount::mount_bind;
 use serde_json::json;
 use servers::kube_server::KubeServer;
 
@@ -59,13 +60,17 @@ fn copy(programs: &[PathBuf], to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Configures a node that boots, where nobody else does: rackpool's agent does it for its own plugins.
+/// Gives a node that boots its folder of networks, without those of the machine; and its network, where
+/// nobody else does: rackpool's agent does it for its own plugins.
 pub fn configure(node: Node<'_>) -> Result<()> {
+    let (etc, own) = (Path::new("/etc/cni/net.d"), node.disk("networks"));
+    for folder in [etc, &own] {
+        fs::create_dir_all(folder)?;
+    }
+    mount_bind(&own, etc).context("the node's folder of networks")?;
     if node.site.options.cni == Cni::Calico {
         return Ok(());
     }
-    let etc = Path::new("/etc/cni/net.d");
-    fs::create_dir_all(etc)?;
     let plugin = json!({
         "type": "ptp",
         "ipMasq": false,

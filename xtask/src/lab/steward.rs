@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::control_plane::ControlPlane;
 use super::said::{Said, progress, say};
-use super::site::{Node, Site, run, tail};
+use super::site::{Cni, Node, Site, run, tail};
 use super::supervisor::pid_of_child;
 use super::{agent, cgroups, cni, network};
 
@@ -107,15 +107,23 @@ impl<'a> Steward<'a> {
     }
 
     fn wait_for_nodes(&mut self) -> Result<()> {
-        let status = r#"jsonpath={range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}"#;
+        let condition = |kind| format!("{{.status.conditions[?(@.type==\"{kind}\")].status}}");
+        let (ready, unavailable) = (condition("Ready"), condition("NetworkUnavailable"));
+        let status =
+            format!("jsonpath={{range .items[*]}}{{.metadata.name}} {ready} {unavailable}{{\"\\n\"}}{{end}}");
+        // Rackpool's agent says that the network is there; for Debian's plugin nobody does.
+        let wanted = match self.site.options.cni {
+            Cni::Calico => " True False",
+            Cni::Ptp => " True ",
+        };
         let (all, mut told) = (self.site.options.nodes.len(), 0);
         for _ in 0..QUESTIONS {
-            let out = run(&mut self.site.kubectl(&["get", "nodes", "-o", status]))?;
+            let out = run(&mut self.site.kubectl(&["get", "nodes", "-o", &status]))?;
             // A node's agent can have its rights when the kubelet has made the node known.
             for name in out.lines().filter_map(|line| line.split_whitespace().next()) {
                 agent::admit(self.site.node(name)?, self.control_plane.server())?;
             }
-            let ready = out.lines().filter(|line| line.ends_with(" True")).count();
+            let ready = out.lines().filter(|line| line.ends_with(wanted)).count();
             if ready > told {
                 progress(format!("{ready} of {all} nodes are ready"));
                 told = ready;

@@ -123,7 +123,10 @@ fn a_target_without_room_is_left_empty() {
         user.good("create -f r.yaml");
     }
     let ran = user.run(&format!("datastore copy --to {}", to_etcd(&user, &server)));
-    ran.says(&["the target cannot be written", "database space exceeded", "taken back"]);
+    ran.says(&["the target cannot be written", "database space exceeded"]);
+    // Whether the first records still had room depends on when etcd counts.
+    let told = ["taken back", "nothing was written"];
+    assert!(told.iter().any(|word| ran.stderr.contains(word)), "{ran:?}");
     assert_eq!(contents(&User::of(&server.endpoint())), []);
     assert_eq!(user.run("datastore migrate lock").code, Some(0), "the source is free again");
 }

@@ -82,8 +82,8 @@ fn an_agent_that_is_killed_restarted_or_replaced_loses_nothing() {
     }
 }
 
-/// Nodes take packets that come through the tunnel and those that do not, in both modes, so it does not matter
-/// which of them changes first.
+/// Nodes take packets that come through the tunnel and those that do not, in both modes, so it does not
+/// matter which of them changes first.
 #[test]
 fn pools_that_change_between_tunnel_and_subnet_lose_nothing() {
     let Some((world, pods)) = World::with_agents(Shape::default(), &[]) else { return };

@@ -7,7 +7,7 @@ use setup::{Datastore, Environment};
 use store::{AnyStore, Effects};
 
 use super::finding::{Finding, Reason};
-use crate::install::{self, InstallError, Network, Notes, Places, Renewal, Template};
+use crate::install::{self, InstallError, Network, Notes, Places, Template};
 
 /// The files of an agent.
 #[derive(Debug)]
@@ -16,7 +16,8 @@ pub struct Files<'a> {
     notes: Notes,
     /// `None` where somebody else installs the network.
     network: Option<Installed<'a>>,
-    renewal: Renewal,
+    #[cfg(feature = "kubernetes")]
+    renewal: install::Renewal,
     /// When the plugins' kubeconfig is due, as time since the agent's start.
     due: Option<Duration>,
 }
@@ -37,7 +38,14 @@ pub struct Installed<'a> {
 impl<'a> Files<'a> {
     /// The files in these places. `network` is what is installed of the network itself.
     pub fn new(places: Places, notes: Notes, network: Option<Installed<'a>>) -> Files<'a> {
-        Files { places, notes, network, renewal: Renewal::default(), due: None }
+        Files {
+            places,
+            notes,
+            network,
+            #[cfg(feature = "kubernetes")]
+            renewal: install::Renewal::default(),
+            due: None,
+        }
     }
 
     /// Writes the packet size of pods' interfaces.

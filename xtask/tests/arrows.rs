@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("resources", &["api", "selector", "store", "ipam"]),
     ("routes", &["api"]),
     ("setup", &["golang", "api", "outside", "store"]),
-    ("dataplane", &[]),
+    ("dataplane", &["outside"]),
     ("host", &["api", "outside", "routes"]),
     ("filter", &["api", "outside", "routes"]),
     (

@@ -6,10 +6,12 @@
 //! * [`Secrets`] replaces secrets in a text from outside: whoever was given a secret may quote it.
 //! * [`Program`] runs another program, reads its output, and ends it together with all processes that it has
 //!   started.
+//! * [`netlink`] reads why the kernel refused a request.
 //! * [`folder`] makes the folders that the programs keep their own files in.
 
 mod file;
 pub mod folder;
+pub mod netlink;
 pub mod panics;
 mod program;
 mod secrets;

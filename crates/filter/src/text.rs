@@ -179,7 +179,7 @@ impl Rules {
             rules.extend(cover(translated, family).into_iter().map(jump));
         }
         for kind in self.tunnels.keys() {
-            rules.extend(self.of_own_processes(*kind).into_iter().flatten());
+            rules.extend(self.of_own_processes(*kind));
         }
         chain(text, "postrouting", "type nat hook postrouting priority srcnat + 10; policy accept;", &rules);
     }
@@ -201,9 +201,8 @@ impl Rules {
 
     /// A process of this host whose packets enter a tunnel gets the tunnel's address, or the answer would
     /// come by another way. An answer must not be for the port of VXLAN: pods may not send to it.
-    fn of_own_processes(&self, kind: Kind) -> Option<[String; 2]> {
-        let family = kind.family();
-        let device = kind.encapsulation().device(family)?;
+    fn of_own_processes(&self, kind: Kind) -> [String; 2] {
+        let (family, device) = (kind.family(), kind.device());
         let word = protocol(family);
         let foreign = format!(
             "oifname \"{device}\" meta nfproto {word} fib saddr type local fib saddr . oif type != local"
@@ -213,7 +212,7 @@ impl Rules {
             port => (1024, port - 1),
         };
         let of_udp = format!("{foreign} meta l4proto {UDP} {}", translate(family, None, Some(ports)));
-        Some([of_udp, format!("{foreign} {}", translate(family, None, None))])
+        [of_udp, format!("{foreign} {}", translate(family, None, None))]
     }
 
     fn has_vxlan(&self) -> bool {

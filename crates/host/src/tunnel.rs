@@ -18,11 +18,7 @@ use crate::kernel::{Kernel, family};
 
 /// Whether an interface of that name is one of our tunnel devices.
 pub(crate) fn is_tunnel(name: &str) -> bool {
-    Kind::ALL.into_iter().any(|kind| device(kind) == Some(name))
-}
-
-fn device(kind: Kind) -> Option<&'static str> {
-    kind.encapsulation().device(kind.family())
+    Kind::ALL.into_iter().any(|kind| kind.device() == name)
 }
 
 /// What became of a tunnel device.

@@ -77,6 +77,17 @@ pub struct Shape {
     pub rack_label: Option<String>,
 }
 
+impl Shape {
+    /// The same, for the plan.
+    pub fn plan(&self) -> crate::node::Shape {
+        crate::node::Shape {
+            aggregation: self.aggregation.into(),
+            via: self.via.clone(),
+            rack_label: self.rack_label.clone(),
+        }
+    }
+}
+
 /// Where files are.
 #[derive(Clone, Debug, Args)]
 pub struct Files {

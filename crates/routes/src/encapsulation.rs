@@ -45,16 +45,6 @@ impl Encapsulation {
     pub fn mtu(self, family: Family, uplink: u32) -> u32 {
         uplink.saturating_sub(self.overhead(family))
     }
-
-    /// The device that encapsulates.
-    pub fn device(self, family: Family) -> Option<&'static str> {
-        match (self, family) {
-            (Encapsulation::None, _) => None,
-            (Encapsulation::Ipip, _) => Some("tunl0"),
-            (Encapsulation::Vxlan, Family::V4) => Some("vxlan.calico"),
-            (Encapsulation::Vxlan, Family::V6) => Some("vxlan-v6.calico"),
-        }
-    }
 }
 
 impl fmt::Display for Encapsulation {

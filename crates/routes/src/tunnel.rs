@@ -41,6 +41,15 @@ impl Kind {
         }
     }
 
+    /// The device's name.
+    pub const fn device(self) -> &'static str {
+        match self {
+            Kind::Ipip => "tunl0",
+            Kind::Vxlan => "vxlan.calico",
+            Kind::VxlanV6 => "vxlan-v6.calico",
+        }
+    }
+
     /// The field of a Node that holds the device's address.
     pub fn field(self) -> &'static str {
         match self {
@@ -125,18 +134,18 @@ pub(crate) fn of(
         let ends = own.ends(family);
         let is_vxlan = encapsulation == Encapsulation::Vxlan;
         let (address, pools) = address(destinations, kind, own);
-        Some(Tunnel {
+        Tunnel {
             kind,
-            device: encapsulation.device(family)?,
+            device: kind.device(),
             local: ends.address.map(|(addr, _)| addr),
             address,
             pools,
             mac: is_vxlan.then(|| ends.mac.unwrap_or_else(|| Mac::derived(name, family))),
             mtu: encapsulation.mtu(family, uplink_mtu),
             peers: if is_vxlan { peers(destinations, name, family) } else { BTreeMap::new() },
-        })
+        }
     };
-    kinds.filter_map(tunnel).collect()
+    kinds.map(tunnel).collect()
 }
 
 fn address(destinations: &Destinations<'_>, kind: Kind, own: &NodeFacts) -> (Address, Vec<String>) {

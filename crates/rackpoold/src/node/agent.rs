@@ -12,7 +12,7 @@ use filter::kube_proxy::KubeProxy;
 use filter::{Connections, Nft, Rules, Settings};
 use host::{Changes, HostError, Kernel};
 use ipnet::IpNet;
-use routes::{Aggregation, Known, List};
+use routes::{Known, List};
 use store::strangers::{StrangerKind, Strangers};
 use store::{AnyStore, Effects, ReadSet, Store, StoreError};
 
@@ -22,6 +22,7 @@ use super::files::Files;
 use super::finding::Finding;
 use super::introduce::Wishes;
 use super::plain_host::PlainHost;
+use super::plan::Shape;
 use super::record::NodeRecord;
 use super::told::Told;
 use super::tunnels::Tunnels;
@@ -36,15 +37,11 @@ const LATEST: Duration = Duration::from_secs(30);
 /// How often it is asked whether affinity is strict, and how packets are translated, of which no watch tells.
 const CONFIGURATION: Duration = Duration::from_secs(60);
 
-/// What the records do not say.
+/// What an agent is told at its start.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Who holds the routes to a rack's blocks.
-    pub aggregation: Aggregation,
-    /// The node's router, an address in each family.
-    pub via: Vec<IpAddr>,
-    /// The label that names a node's rack; `None`: the one that most pools select by.
-    pub rack_label: Option<String>,
+    /// What the records do not say about racks and routers.
+    pub shape: Shape,
     /// What the Node is to say, and how its addresses are found.
     pub wishes: Wishes,
 }

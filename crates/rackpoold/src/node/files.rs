@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use setup::{Datastore, Environment};
 use store::{AnyStore, Effects};
 
 use super::finding::{Finding, Reason};
-use crate::install::{self, InstallError, Network, Notes, Places, Template};
+use crate::install::{self, InstallError, Network, Notes, Places};
 
 /// The files of an agent.
 #[derive(Debug)]
@@ -15,29 +14,16 @@ pub struct Files<'a> {
     places: Places,
     notes: Notes,
     /// `None` where somebody else installs the network.
-    network: Option<Installed<'a>>,
+    network: Option<Network<'a>>,
     #[cfg(feature = "kubernetes")]
     renewal: install::Renewal,
     /// When the plugins' kubeconfig is due, as time since the agent's start.
     due: Option<Duration>,
 }
 
-/// What the network's configuration is made of.
-#[derive(Debug)]
-pub struct Installed<'a> {
-    /// The node's name.
-    pub node: &'a str,
-    /// The agent's own store.
-    pub datastore: &'a Datastore,
-    /// The template.
-    pub template: Template,
-    /// The environment, which has further values for a template.
-    pub environment: &'a Environment,
-}
-
 impl<'a> Files<'a> {
     /// The files in these places. `network` is what is installed of the network itself.
-    pub fn new(places: Places, notes: Notes, network: Option<Installed<'a>>) -> Files<'a> {
+    pub fn new(places: Places, notes: Notes, network: Option<Network<'a>>) -> Files<'a> {
         Files {
             places,
             notes,
@@ -72,15 +58,10 @@ impl<'a> Files<'a> {
             return Ok(Vec::new());
         }
         self.renew(store, effects, within).await?;
-        let Some(network) = &self.network else { return Ok(Vec::new()) };
-        let wanted = Network {
-            node: network.node,
-            datastore: network.datastore,
-            has_kubeconfig: self.places.kubeconfig().exists(),
-            template: &network.template,
-            environment: network.environment,
-        };
-        let (written, found) = install::conflist(&self.places, &mut self.notes, &wanted)?;
+        let has_kubeconfig = self.places.kubeconfig().exists();
+        let Some(network) = &mut self.network else { return Ok(Vec::new()) };
+        network.has_kubeconfig = has_kubeconfig;
+        let (written, found) = install::conflist(&self.places, &mut self.notes, network)?;
         if written == install::Written::New {
             tracing::info!(file = %self.places.conflist().display(), "wrote the network's configuration");
         }

@@ -13,6 +13,7 @@ pub mod introduce;
 pub mod name;
 mod pass;
 mod plain_host;
+mod plan;
 pub mod record;
 mod start;
 mod status;
@@ -23,6 +24,7 @@ mod world;
 use std::io::Write;
 use std::process::ExitCode;
 
+pub use plan::Shape;
 use setup::Environment;
 
 use crate::cli::{Node, NodeCommand};

@@ -1,25 +1,23 @@
 //! One pass: from what is known to what is there, in the order in which nothing is ever without a route.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use api::Family;
-use filter::{Outcome, Rules};
+use filter::Outcome;
 use host::{Ensured, HostError, Interface, sysctl};
-use routes::destination::Destinations;
 use routes::tunnel::Kind;
-use routes::{Aggregation, Desired, Difference, Exported, List, Options as PlanOptions, Racks, rack};
+use routes::{Aggregation, Desired, Difference, List};
 use store::Effects;
 
 use super::agent::{Agent, Due};
-use super::detect;
 use super::finding::{Finding, Reason};
 use super::introduce::introduce;
+use super::plan::uplink;
 use super::record::tunnel_address;
 use super::tunnels::Task;
 
 /// The tunnel devices that may be ours.
-pub const DEVICES: [&str; 3] = ["vxlan.calico", "vxlan-v6.calico", "tunl0"];
+pub const DEVICES: [&str; 3] = [Kind::Vxlan.device(), Kind::VxlanV6.device(), Kind::Ipip.device()];
 
 /// What became of a pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,24 +31,11 @@ pub(super) struct Passed {
     pub(super) needs_fresh_list: bool,
 }
 
-/// The interface that carries the node's address, of a family where several do.
-pub fn uplink(interfaces: &[Interface], addresses: &detect::Both<Option<ipnet::IpNet>>) -> Option<Interface> {
-    let own = [addresses.v4, addresses.v6].into_iter().flatten();
-    let has = |addr: IpAddr| {
-        interfaces.iter().find(|interface| interface.addresses.iter().any(|one| one.net.addr() == addr))
-    };
-    own.into_iter().find_map(|net| has(net.addr())).cloned()
-}
-
 impl<E: Effects> Agent<'_, E> {
     /// Looks at what is due, and sees to it that it is as it must be.
     pub(super) async fn pass(&mut self, due: Due) -> Passed {
         let mut passed = Passed::default();
         let mut findings = self.standing.clone();
-        let interfaces = match self.kernel.interfaces().await {
-            Ok(interfaces) => interfaces,
-            Err(error) => return self.fail(&error, passed),
-        };
         if due.addresses || !self.is_known {
             passed.failed |= !self.make_known().await;
         }
@@ -66,7 +51,10 @@ impl<E: Effects> Agent<'_, E> {
         {
             return passed;
         }
-        let uplink = uplink(&interfaces, &self.addresses);
+        let uplink = match self.kernel.interfaces().await {
+            Ok(interfaces) => uplink(&interfaces, &self.addresses),
+            Err(error) => return self.fail(&error, passed),
+        };
         let Some(desired) = self.desired(uplink.as_ref(), &mut findings) else { return passed };
         self.settle_tunnels(&desired, &mut passed).await;
         findings.extend(self.tunnels.findings().cloned());
@@ -132,28 +120,15 @@ impl<E: Effects> Agent<'_, E> {
 
     /// What the node must have; `None` where it cannot be told.
     fn desired(&self, uplink: Option<&Interface>, findings: &mut Vec<Finding>) -> Option<Desired> {
-        let destinations = Destinations::of(&self.world.snapshot);
-        let label = match (&self.options.rack_label, rack::label(&self.world.snapshot)) {
-            (Some(label), _) => Some(label.clone()),
-            (None, Ok(label)) => label,
-            (None, Err(error)) => {
-                if self.options.aggregation != Aggregation::Off {
+        match self.options.shape.desired(&self.world.snapshot, self.record.name, uplink) {
+            Ok((desired, unclear)) => {
+                findings.extend(unclear.map(|error| {
                     let text =
                         format!("{error}, so no node counts as of a rack; --rack-label names the label");
-                    findings.push(Finding::new(Reason::RACK_LABEL_UNCLEAR, text));
-                }
-                None
+                    Finding::new(Reason::RACK_LABEL_UNCLEAR, text)
+                }));
+                Some(desired)
             }
-        };
-        let racks = Racks::of(&destinations, label.as_deref(), Exported::Plain);
-        let options = PlanOptions {
-            aggregation: self.options.aggregation,
-            via: self.options.via.clone(),
-            uplink: uplink.map(|interface| interface.name.clone()),
-            mtu: uplink.map_or(1500, |interface| interface.mtu),
-        };
-        match routes::node::desired(&destinations, &racks, self.record.name, &options) {
-            Ok(desired) => Some(desired),
             Err(error) => {
                 tracing::warn!("{error}; routes stay as they are");
                 None
@@ -242,7 +217,8 @@ impl<E: Effects> Agent<'_, E> {
         let failed = self.kernel.apply(&steps, uplink.map(|interface| interface.index)).await;
         // Without the kernel's module no route by its device can be set; a finding tells of it.
         let is_told = |error: &HostError| {
-            matches!(error, HostError::NoDevice { device, .. } if device == "tunl0") && uses_ipip(desired)
+            matches!(error, HostError::NoDevice { device, .. } if device == Kind::Ipip.device())
+                && uses_ipip(desired)
         };
         let (told, failed): (Vec<_>, Vec<_>) = failed.into_iter().partition(|(_, error)| is_told(error));
         for (step, error) in &told {
@@ -257,8 +233,7 @@ impl<E: Effects> Agent<'_, E> {
     }
 
     fn keep_filter(&mut self, desired: &Desired, due: Due, findings: &mut Vec<Finding>, passed: &mut Passed) {
-        let mut rules = Rules::of(&self.world.snapshot, desired, self.settings.clone());
-        rules.is_relay = self.options.aggregation == Aggregation::Node;
+        let mut rules = self.options.shape.rules(&self.world.snapshot, desired, self.settings.clone());
         if let Some(last) = &self.rules {
             rules.keep_unknown(last);
         }
@@ -319,7 +294,7 @@ impl<E: Effects> Agent<'_, E> {
             self.world.snapshot.pool_networks().map(|pool| pool.cidr.family()).collect();
         let advertised = self.kernel.advertised_defaults().await.unwrap_or_default();
         let uplinks: Vec<String> = uplink.map(|interface| interface.name.clone()).into_iter().collect();
-        let is_gateway = self.options.aggregation == Aggregation::Node && has_plain_racks(desired);
+        let is_gateway = self.options.shape.aggregation == Aggregation::Node && has_plain_racks(desired);
         sysctl::Duties {
             families: families.into_iter().collect(),
             advertised: uplink

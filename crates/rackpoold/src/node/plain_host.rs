@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use api::Kind;
+use api::{Backend, Kind};
 use host::Interface;
-use store::{AnyStore, Depth, Effects, ReadSet, Scope, Store};
+use store::{Depth, Effects, ReadSet, Scope, Store};
 
 use super::record::NodeRecord;
 use crate::gone::{GRACE, Missing, give_back, gone};
@@ -32,7 +32,7 @@ impl PlainHost {
     /// Looks, and gives back what is gone. What cannot be given back is found again at the next look.
     pub(super) async fn look<E: Effects>(&mut self, record: &NodeRecord<'_, E>, interfaces: &[Interface]) {
         self.due = None;
-        if is_kubernetes(record.store) {
+        if record.backend() == Backend::Kubernetes {
             return;
         }
         let now = record.effects.elapsed();
@@ -62,13 +62,5 @@ impl PlainHost {
         if !self.missing.is_empty() {
             self.due = Some(now + GRACE);
         }
-    }
-}
-
-fn is_kubernetes(store: &AnyStore) -> bool {
-    match store {
-        #[cfg(feature = "kubernetes")]
-        AnyStore::Kubernetes(_) => true,
-        _ => false,
     }
 }

@@ -12,13 +12,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Failure;
 use super::agent::{Agent, Options};
 use super::detect;
-use super::files::{Files as OwnFiles, Installed};
+use super::files::Files as OwnFiles;
 use super::finding::{Finding, Reason};
 use super::introduce::Wishes;
 use super::name::{self, MACHINE_ID, MachineId};
 use super::record::NodeRecord;
 use crate::cli::{Files, Node};
-use crate::install::{self, Notes, Places, Template};
+use crate::install::{self, Network, Notes, Places, Template};
 use crate::preflight::preflight;
 
 /// How long a call to the store may take.
@@ -89,14 +89,16 @@ pub(super) async fn agent(args: &Node, environment: &Environment) -> Result<(), 
     let places = places(&args.files, environment)?;
     let mut notes = Notes::read(&places.notes)?;
     install::node_name(&places, &mut notes, &name)?;
+    let mut template = None;
     let network = match &args.files.install_from {
         None => None,
         Some(folder) => {
             for file in install::programs(&places, &mut notes, folder)? {
                 tracing::info!(file = %file.display(), "installed");
             }
-            let template = Template::of(environment)?;
-            Some(Installed { node: &name, datastore: &datastore, template, environment })
+            let template = template.insert(Template::of(environment)?);
+            let (node, datastore) = (&name, &datastore);
+            Some(Network { node, datastore, has_kubeconfig: false, template, environment })
         }
     };
     let mut text = "rackpool does not enforce NetworkPolicy, and announces nothing by BGP yet".to_string();
@@ -106,12 +108,7 @@ pub(super) async fn agent(args: &Node, environment: &Environment) -> Result<(), 
     let standing = vec![Finding::new(Reason::NOT_ENFORCED, text)];
     let hosts = detect::store_hosts(&datastore, &store);
     let wishes = Wishes::read(environment, machine, hosts)?;
-    let options = Options {
-        aggregation: args.shape.aggregation.into(),
-        via: args.shape.via.clone(),
-        rack_label: args.shape.rack_label.clone(),
-        wishes,
-    };
+    let options = Options { shape: args.shape.plan(), wishes };
     let files = OwnFiles::new(places, notes, network);
     let agent = Agent::new(&store, record, options, files, standing)?;
     let (mut terminated, mut interrupted) =

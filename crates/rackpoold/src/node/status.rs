@@ -7,10 +7,7 @@ use std::process::ExitCode;
 use api::Kind;
 use filter::{Nft, Rules};
 use host::{Interface, Kernel};
-use routes::destination::Destinations;
-use routes::{
-    Aggregation, Desired, Difference, Exported, Known, Options, Present, Racks, Snapshot, Step, rack,
-};
+use routes::{Desired, Difference, Known, Present, Snapshot, Step};
 use serde_json::{Value as Json, json};
 use setup::{Clock, Environment};
 use store::{Depth, ReadSet, Scope, Slot, Store};
@@ -19,7 +16,8 @@ use super::Failure;
 use super::agent::felix_settings;
 use super::detect;
 use super::name;
-use super::pass::{DEVICES, uplink};
+use super::pass::DEVICES;
+use super::plan::{Shape, uplink};
 use super::record::NodeRecord;
 use super::start::{Opened, WITHIN, open, places};
 use crate::cli::Node;
@@ -31,7 +29,7 @@ pub(super) struct Plan {
     snapshot: Snapshot,
     desired: Desired,
     settings: filter::Settings,
-    is_relay: bool,
+    shape: Shape,
 }
 
 impl Plan {
@@ -60,26 +58,16 @@ impl Plan {
                 Slot::Absent | Slot::Key(_) | Slot::Header(..) => {}
             }
         }
-        let aggregation: Aggregation = args.shape.aggregation.into();
-        let destinations = Destinations::of(&snapshot);
-        let label = args.shape.rack_label.clone().or(rack::label(&snapshot).ok().flatten());
-        let racks = Racks::of(&destinations, label.as_deref(), Exported::Plain);
-        let options = Options {
-            aggregation,
-            via: args.shape.via.clone(),
-            uplink: uplink.as_ref().map(|interface| interface.name.clone()),
-            mtu: uplink.as_ref().map_or(1500, |interface| interface.mtu),
-        };
-        let desired = routes::node::desired(&destinations, &racks, &name, &options)?;
+        let shape = args.shape.plan();
+        // The agent tells where racks are unclear.
+        let (desired, _) = shape.desired(&snapshot, &name, uplink.as_ref())?;
         let (settings, _) = felix_settings(&store, &name, WITHIN).await?;
-        Ok(Plan { name, snapshot, desired, settings, is_relay: aggregation == Aggregation::Node })
+        Ok(Plan { name, snapshot, desired, settings, shape })
     }
 
     /// The packet filter that is wanted.
     pub(super) fn rules(&self) -> Rules {
-        let mut rules = Rules::of(&self.snapshot, &self.desired, self.settings.clone());
-        rules.is_relay = self.is_relay;
-        rules
+        self.shape.rules(&self.snapshot, &self.desired, self.settings.clone())
     }
 }
 

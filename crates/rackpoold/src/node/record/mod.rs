@@ -184,7 +184,8 @@ impl<'a, E: Effects> NodeRecord<'a, E> {
         Ok(listed.map_err(|error| self.failed(error))?.items)
     }
 
-    fn backend(&self) -> Backend {
+    /// Which rules of writing the store has.
+    pub(super) fn backend(&self) -> Backend {
         match self.store {
             #[cfg(feature = "kubernetes")]
             AnyStore::Kubernetes(_) => Backend::Kubernetes,

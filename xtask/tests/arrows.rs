@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("calico", &["golang", "api", "cni", "dataplane", "outside", "store", "ipam", "resources", "setup"]),
     // The launchers of test servers must be in no program that users run.
     ("servers", &[]),
+    ("namespaces", &[]),
     ("cluster-data", &["api"]),
     ("xtask", &["api", "servers"]),
     ("benches", &["api", "cluster-data", "servers", "store"]),

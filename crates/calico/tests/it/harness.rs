@@ -1,9 +1,9 @@
 //! A node for a test: a directory with a store, and a network namespace that stands for the host's.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -13,9 +13,7 @@ use std::time::Duration;
 use api::capability::Backend;
 use api::{Kind, Resource};
 use cni::log::{Kept, Sink};
-use nix::sched::{CloneFlags, unshare};
 use resources::{Client, Identifier};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value as Json, json};
 use setup::{Clock, ConnectOptions, Datastore, Environment, Missing, Settings};
 use store::AnyStore;
@@ -25,23 +23,20 @@ const WITHIN: Duration = Duration::from_secs(20);
 pub const NODE: &str = "n1";
 
 /// A network namespace. It exists until this value is dropped.
-pub struct Namespace(File);
+pub struct Namespace(namespaces::Namespace);
+
+impl Deref for Namespace {
+    type Target = namespaces::Namespace;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
 
 impl Namespace {
     /// Makes a namespace. Where this process has no right to do so, prints that and gives `None`.
     pub fn new() -> Option<Namespace> {
-        let made = thread::spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNET)?;
-            Ok::<_, nix::Error>(File::open("/proc/thread-self/ns/net").unwrap())
-        });
-        match made.join().unwrap() {
-            Ok(file) => Some(Namespace(file)),
-            Err(nix::Error::EPERM) => {
-                println!("skipped: network namespaces take root");
-                None
-            }
-            Err(error) => panic!("{error}"),
-        }
+        namespaces::Namespace::new().map(Namespace)
     }
 
     /// Makes a namespace for a host.
@@ -62,22 +57,6 @@ impl Namespace {
         }
         host.run(|| fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap());
         Some(host)
-    }
-
-    /// A path of the namespace, as a runtime would give it.
-    pub fn path(&self) -> String {
-        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
-    }
-
-    /// Runs `work` on a thread in the namespace.
-    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let inside = || {
-            move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            work()
-        };
-        thread::scope(|scope| {
-            scope.spawn(inside).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
     }
 
     /// Runs `ip` in the namespace.

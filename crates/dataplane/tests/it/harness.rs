@@ -1,8 +1,8 @@
 //! Network namespaces for tests.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,45 +11,32 @@ use std::time::Duration;
 
 use dataplane::{Attached, Wiring, attach};
 use futures_util::TryStreamExt;
-use nix::sched::{CloneFlags, unshare};
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::AddressMessage;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteScope, RouteType};
 use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// A network namespace. It exists until this value, and the last socket in it, are dropped.
-pub struct Namespace(File);
+/// A network namespace.
+pub struct Namespace(namespaces::Namespace);
+
+impl Deref for Namespace {
+    type Target = namespaces::Namespace;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
 
 impl Namespace {
-    /// Makes a namespace; `None` if this process has no right to.
+    /// Makes a namespace; `None`, after a message, if this process has no right to.
     pub fn new() -> Option<Self> {
-        let made = thread::spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNET)?;
-            Ok::<_, nix::Error>(File::open("/proc/thread-self/ns/net").unwrap())
-        });
-        match made.join().unwrap() {
-            Ok(file) => Some(Self(file)),
-            Err(nix::Error::EPERM) => None,
-            Err(error) => panic!("{error}"),
-        }
+        namespaces::Namespace::new().map(Self)
     }
 
     /// A path of the namespace, as a runtime would give it.
     pub fn path(&self) -> PathBuf {
-        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()).into()
-    }
-
-    /// Runs `work` on a thread in the namespace.
-    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let inside = || {
-            move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            work()
-        };
-        thread::scope(|scope| {
-            scope.spawn(inside).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        self.0.path().into()
     }
 
     /// Runs requests to the kernel in the namespace.
@@ -247,10 +234,7 @@ pub struct Machine {
 impl Machine {
     /// Makes the namespaces. `None`, after a message, if this process has no right to.
     pub fn new() -> Option<Self> {
-        let (Some(host), Some(container)) = (Namespace::new(), Namespace::new()) else {
-            eprintln!("skipped: network namespaces need root");
-            return None;
-        };
+        let (host, container) = (Namespace::new()?, Namespace::new()?);
         host.pair("uplink", ip("192.0.2.1"), (ip("0.0.0.0"), 0));
         host.pair("uplink6", ip("2001:db8::1"), (ip("::"), 0));
         host.set_sysctl("ipv6/conf/all/forwarding", "1");

@@ -43,9 +43,9 @@ impl Lab {
             outside: Namespace::new()?,
         };
         lab.node.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
-        lab.node.link("eth0", &lab.outside, "eth0");
+        lab.node.cable("eth0", &lab.outside, "eth0");
         for (name, pod, addresses) in [("cali1", &lab.pod1, POD1), ("cali2", &lab.pod2, POD2)] {
-            lab.node.link(name, pod, "eth0");
+            lab.node.cable(name, pod, "eth0");
             lab.node.sh(&format!(
                 "ip addr add 169.254.1.1/32 dev {name}; ip -6 addr add fe80::1/64 dev {name} nodad
                  ip route add {} dev {name}; ip -6 route add {} dev {name}",

@@ -91,7 +91,7 @@ fn the_nodes_own_packets_into_a_tunnel_get_the_tunnels_address() {
         ("vxlan.calico", "10.81.1.1", "10.81.9.9", ""),
         ("vxlan-v6.calico", "2001:db8:81:1::1", "2001:db8:81:9::9", "-6"),
     ] {
-        lab.node.link(device, &other, device);
+        lab.node.cable(device, &other, device);
         let (bits, nodad) = if family.is_empty() { (32, "") } else { (128, "nodad") };
         lab.node.sh(&format!(
             "ip {family} addr add {tunnel}/{bits} dev {device} {nodad}; ip {family} route add {pod} dev {device}"

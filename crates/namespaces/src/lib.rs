@@ -1,5 +1,5 @@
-//! Network namespaces without names, for tests only: each exists until its value, and the last process or socket
-//! in it, are gone.
+//! Network namespaces without names, for tests only: each exists until its value, and the last process or
+//! socket in it, are gone.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests use this")]
 

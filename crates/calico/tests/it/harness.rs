@@ -6,7 +6,6 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
@@ -369,12 +368,8 @@ impl Node {
     }
 }
 
-/// The folder of the plugins that `calico` calls. calico-ipam is built there once.
+/// The folder of the plugins that `calico` calls.
 pub fn programs() -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let built = || {
-        let program = store::testing::program_beside(Path::new(env!("CARGO_BIN_EXE_calico")), "calico-ipam");
-        program.parent().unwrap().to_path_buf()
-    };
-    FOLDER.get_or_init(built).clone()
+    let program = store::testing::program_beside(Path::new(env!("CARGO_BIN_EXE_calico")), "calico-ipam");
+    program.parent().unwrap().to_path_buf()
 }

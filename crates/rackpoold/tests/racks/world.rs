@@ -137,6 +137,8 @@ impl World {
         let mut world = World::new(shape)?;
         world.start_agents(arguments);
         let pods = (0..world.nodes.len()).map(|node| world.pod(node, "a")).collect();
+        // Until a gateway knows a new block it says that nobody has it, and a ping ends at such a word.
+        world.wait_until_settled();
         Some((world, pods))
     }
 

@@ -2,6 +2,7 @@
 //! each other and the outside.
 
 pub mod cli;
+pub mod controllers;
 pub mod gone;
 pub mod install;
 pub mod log;

@@ -10,6 +10,7 @@ mod meta;
 mod name;
 pub mod node;
 pub mod pod;
+mod pod_state;
 
 use std::fmt;
 
@@ -23,6 +24,7 @@ pub use name::{
     affinity_selector, block_of_name, host_hash, key_of_name, object_name, unlabelled_affinity_selector,
     why_no_name,
 };
+pub use pod_state::PodState;
 
 /// The group that holds Calico's custom resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

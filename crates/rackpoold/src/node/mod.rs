@@ -5,7 +5,7 @@ pub mod condition;
 pub mod detect;
 #[cfg(feature = "kubernetes")]
 pub mod events;
-mod feed;
+pub(crate) mod feed;
 mod files;
 pub mod finding;
 mod host_commands;

@@ -27,17 +27,21 @@
 //!   the server asks to wait (429), a call waits as long as its deadline allows.
 
 mod bounded;
+mod burial;
 mod connection;
 mod credentials;
 mod definitions;
 mod exec;
 mod fault;
 mod kubeconfig;
+mod lines;
 mod namespace;
 mod objects;
 mod options;
 mod pace;
+mod pages;
 mod place;
+mod pods;
 mod proxy;
 mod reading;
 mod recent;
@@ -70,6 +74,7 @@ pub use definitions::{Defined, Definition};
 use fault::RequestFault;
 pub use objects::{ObjectName, ObjectPatch, PatchKind};
 pub use options::{Deletion, InCluster, KubeOptions, Kubeconfig, Proxies};
+pub use pods::{PodEvent, PodWatch};
 pub use service_account::{Address, ServiceAccount, ServiceToken};
 pub use watching::KubeWatch;
 
@@ -179,6 +184,32 @@ impl KubeStore {
         objects::create(&self.server, name, object, self.end(within)).await
     }
 
+    /// Watches all pods.
+    pub fn watch_pods(&self) -> PodWatch {
+        PodWatch::new(self.server.clone())
+    }
+
+    /// A pod as it is now; `None` where no pod has that name.
+    ///
+    /// # Errors
+    /// As for reads.
+    pub async fn pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        within: Duration,
+    ) -> Result<Option<PodEvent>, StoreError> {
+        pods::one(&self.server, namespace, name, self.end(within)).await
+    }
+
+    /// All pods as they are now: each as [`PodEvent::InitApply`] or [`PodEvent::Unreadable`].
+    ///
+    /// # Errors
+    /// As for reads: a list is never partial.
+    pub async fn pods(&self, within: Duration) -> Result<Vec<PodEvent>, StoreError> {
+        pods::all(&self.server, Instant::now() + within).await
+    }
+
     /// All services of Kubernetes, in all namespaces.
     ///
     /// # Errors
@@ -239,6 +270,15 @@ impl KubeStore {
     /// As for reads. The affinities that were labelled before the error stay labelled.
     pub async fn label_affinities(&self, host: &str, within: Duration) -> Result<usize, StoreError> {
         unlabelled::label(&self.server, host, self.end(within)).await
+    }
+
+    /// Removes the blocks and affinities whose deletions a crash has interrupted. Gives how many it found. (A
+    /// read of all handles removes such handles.)
+    ///
+    /// # Errors
+    /// As for reads. What was removed before the error stays removed.
+    pub async fn bury(&self, within: Duration) -> Result<usize, StoreError> {
+        burial::bury_all(&self.server, Instant::now() + within).await
     }
 
     /// When a call has to end at the latest.

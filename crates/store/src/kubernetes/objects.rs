@@ -6,9 +6,9 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use tokio::time::Instant;
 
-use super::bounded;
 use super::connection::{MERGE_PATCH, Question, STRATEGIC_PATCH, Server};
 use super::fault::{FaultClass, RequestFault};
+use super::pages::{Paged, Pages};
 use crate::error::StoreError;
 
 /// The group of pods and namespaces.
@@ -97,16 +97,7 @@ const PAGE: usize = 500;
 #[derive(Deserialize)]
 struct List {
     #[serde(default)]
-    metadata: ListMeta,
-    #[serde(default)]
     items: Option<Vec<Json>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ListMeta {
-    #[serde(rename = "continue")]
-    token: String,
 }
 
 /// All services, in all namespaces.
@@ -122,35 +113,18 @@ pub(super) async fn list(
     deadline: Instant,
 ) -> Result<Vec<Json>, RequestFault> {
     let mut objects = Vec::new();
-    let (mut token, mut bytes) = (String::new(), 0);
-    loop {
-        let mut url = format!("{path}?limit={PAGE}{more}");
-        if !token.is_empty() {
-            url.push_str(&format!("&continue={token}"));
-        }
-        let question = Question { most: bounded::PAGE, ..Question::get(url) };
-        let text = match server.ask(question, deadline).await {
-            Ok(text) => text,
-            // The list has lasted too long for the server to go on with it: begin again.
-            Err(RequestFault { kind: FaultClass::Gone(_), .. }) if !token.is_empty() => {
-                objects.clear();
-                token.clear();
-                continue;
+    let mut pages = Pages::of(server, path, PAGE, more);
+    while let Some(paged) = pages.next(deadline).await? {
+        match paged {
+            Paged::Anew => objects.clear(),
+            Paged::Page(text, _) => {
+                let list: List = serde_json::from_str(&text)
+                    .map_err(|error| RequestFault::nonsense(server.shown(), &error))?;
+                objects.extend(list.items.unwrap_or_default());
             }
-            Err(fault) => return Err(fault),
-        };
-        bytes += text.len();
-        if bytes > bounded::LIST {
-            return Err(RequestFault::endless(server.shown(), bounded::LIST));
-        }
-        let list: List =
-            serde_json::from_str(&text).map_err(|error| RequestFault::nonsense(server.shown(), &error))?;
-        objects.extend(list.items.unwrap_or_default());
-        token = list.metadata.token;
-        if token.is_empty() {
-            return Ok(objects);
         }
     }
+    Ok(objects)
 }
 
 /// The object; `None` where no object has that name, or the server does not have the kind.
@@ -159,17 +133,26 @@ pub(super) async fn object(
     name: ObjectName<'_>,
     deadline: Instant,
 ) -> Result<Option<Json>, StoreError> {
-    let Some(path) = name.path() else { return Ok(None) };
-    let text = match server.ask(Question::get(path), deadline).await {
-        Ok(text) => text,
-        Err(fault) if fault.kind == FaultClass::Absent => return Ok(None),
-        // Every API server has the core kinds: where they are missing, it is no API server.
-        Err(fault) if fault.kind == FaultClass::NotInstalled && name.api != CORE => return Ok(None),
-        Err(fault) => return Err(fault.into_error()),
-    };
+    let Some(text) = text(server, name, deadline).await? else { return Ok(None) };
     serde_json::from_str(&text)
         .map(Some)
         .map_err(|error| RequestFault::nonsense(server.shown(), &error).into_error())
+}
+
+/// The text of the object; see [`object`].
+pub(super) async fn text(
+    server: &Server,
+    name: ObjectName<'_>,
+    deadline: Instant,
+) -> Result<Option<String>, StoreError> {
+    let Some(path) = name.path() else { return Ok(None) };
+    match server.ask(Question::get(path), deadline).await {
+        Ok(text) => Ok(Some(text)),
+        Err(fault) if fault.kind == FaultClass::Absent => Ok(None),
+        // Every API server has the core kinds: where they are missing, it is no API server.
+        Err(fault) if fault.kind == FaultClass::NotInstalled && name.api != CORE => Ok(None),
+        Err(fault) => Err(fault.into_error()),
+    }
 }
 
 /// Patches an object. Gives what it is now; `None` where no object has that name.

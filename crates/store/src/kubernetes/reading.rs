@@ -196,7 +196,7 @@ pub(super) async fn uids(
 /// died in between. Nobody else would come back to an object that reads as absent. An error is ignored: the
 /// object only stays a little longer. The DELETE demands that UID and revision, so it removes no other
 /// object.
-async fn bury(server: &Server, place: &Place, uid: &str, revision: &Revision, deadline: Instant) {
+pub(super) async fn bury(server: &Server, place: &Place, uid: &str, revision: &Revision, deadline: Instant) {
     let _ = server.ask(removal(place, Some(uid), revision), deadline).await;
 }
 

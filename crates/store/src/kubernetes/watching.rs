@@ -1,20 +1,16 @@
 //! Watches: one list gives the present state, then the server's events follow from its revision on.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::crd::Group;
 use api::{Key, Revision};
-use http_body_util::BodyExt;
-use kube::client::Body;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::bounded;
 use super::connection::Server;
 use super::fault::{FaultClass, RequestFault};
+use super::lines::{Lines, Outer, WatchLine};
 use super::place::{self, Range};
 use super::reading::{decode, key_of_object, list, record_of};
 use crate::error::WatchError;
@@ -25,17 +21,17 @@ use crate::view::{Unreadable, View};
 use crate::watch::{Event, present};
 
 /// How long the list of the present state may take.
-const READ_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const READ_WITHIN: Duration = Duration::from_secs(60);
 /// How long the server may take to begin a watch.
-const BEGIN_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const BEGIN_WITHIN: Duration = Duration::from_secs(10);
 /// When the server is to end a watch, in seconds. The watch then continues with another request, from the
 /// last revision.
-const LASTS: u64 = 290;
+pub(super) const LASTS: u64 = 290;
 /// A watch without a line for so long is dead: the server sends its revision about once a minute.
-const SILENCE: Duration = Duration::from_secs(LASTS + 30);
+pub(super) const SILENCE: Duration = Duration::from_secs(LASTS + 30);
 /// After so many streams in a row that ended without an event, the state is listed again: the list's error
 /// says what is wrong.
-const FAILURES: u32 = 5;
+pub(super) const FAILURES: u32 = 5;
 
 /// A watch of a [`KubeStore`](super::KubeStore).
 #[derive(Debug)]
@@ -153,32 +149,6 @@ enum Known {
     Stray(String),
 }
 
-#[derive(Deserialize)]
-struct WatchLine<'a> {
-    #[serde(rename = "type")]
-    what: &'a str,
-    #[serde(borrow)]
-    object: &'a RawValue,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Outer {
-    metadata: Meta,
-    /// The code of a `Status`; 0 in any other object.
-    code: u16,
-    message: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Meta {
-    name: String,
-    namespace: String,
-    #[serde(rename = "resourceVersion")]
-    revision: String,
-}
-
 impl Followed<'_> {
     /// Sends events on until the stream ends.
     async fn events(&mut self, sender: &Sender) -> End {
@@ -272,36 +242,5 @@ impl Followed<'_> {
             }
             None => Event::Stray(error),
         })
-    }
-}
-
-/// Splits the body of a watch into lines.
-#[derive(Default)]
-struct Lines {
-    /// The bytes after the end of the last whole line.
-    rest: Vec<u8>,
-    whole: VecDeque<Vec<u8>>,
-}
-
-impl Lines {
-    /// Waits for more of the body. Gives `false` at the body's end, and where a line exceeds the bound.
-    async fn more(&mut self, body: &mut Body) -> bool {
-        let Some(Ok(frame)) = body.frame().await else { return false };
-        if let Ok(data) = frame.into_data() {
-            for part in data.split_inclusive(|byte| *byte == b'\n') {
-                self.rest.extend_from_slice(part);
-                if self.rest.len() > bounded::OBJECT {
-                    return false;
-                }
-                if part.ends_with(b"\n") {
-                    self.whole.push_back(std::mem::take(&mut self.rest));
-                }
-            }
-        }
-        true
-    }
-
-    fn next(&mut self) -> Option<Vec<u8>> {
-        self.whole.pop_front()
     }
 }

@@ -1,0 +1,264 @@
+//! The passes of the collection: what is due is confirmed, and given back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{BlockCidr, Cidr, HandleId, Key, Kind, Revision};
+use controllers::collect::Due;
+use controllers::sweep::{Sweep, Task, of_node};
+use controllers::witness::Users;
+use futures_util::{StreamExt, stream};
+use ipam::{ReleaseIp, ReleaseIps, run};
+use store::{AnyStore, Batch, Depth, Effects, Expect, Page, ReadSet, Scope, Store, StoreError, View};
+
+use super::cluster::Cluster;
+use super::confirm::{Answers, ConfirmError, confirm};
+
+/// How many requests are under way at once.
+const SIDE_BY_SIDE: usize = 16;
+/// How many handles a page has.
+const PAGE: usize = 5_000;
+/// How long a call to the store may take.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// How many addresses were given back, by the pool and the node that had them.
+pub type Reclaimed = BTreeMap<(String, String), u64>;
+
+/// Gives back what nobody uses.
+#[derive(Debug)]
+pub struct Collecting<E> {
+    store: Arc<AnyStore>,
+    effects: E,
+    sweep: Sweep,
+    /// How many addresses were given back since the process began.
+    pub reclaimed: Reclaimed,
+}
+
+impl<E: Effects + Clone> Collecting<E> {
+    /// Nothing was given back yet.
+    pub fn new(store: Arc<AnyStore>, effects: E) -> Collecting<E> {
+        Collecting { store, effects, sweep: Sweep::default(), reclaimed: Reclaimed::new() }
+    }
+
+    /// Gives back what is due. Gives whether all of it could be done; what could not is due again.
+    pub async fn collect(&mut self, cluster: &mut Cluster, grace: Option<Duration>) -> bool {
+        let at = self.effects.elapsed();
+        cluster.collector.judge(&cluster.view, &mut cluster.users, at);
+        let due = cluster.collector.due(&cluster.view, &cluster.users, grace, at);
+        if due.is_empty() {
+            return true;
+        }
+        let Answers { free, kept } = match confirm(&self.store, due, &cluster.users, WITHIN).await {
+            Ok(answers) => answers,
+            Err(error @ ConfirmError::Locked) => {
+                tracing::info!("addresses that leaked stay: {error}");
+                return false;
+            }
+            Err(error) => {
+                tracing::warn!("addresses that leaked stay: {error}");
+                return false;
+            }
+        };
+        let at = self.effects.elapsed();
+        for due in &kept {
+            tracing::info!(address = %due.ip.addr, handle = due.handle(), "it was thought to have leaked, and is in use");
+            cluster.collector.kept(due, at);
+        }
+        let nodes: BTreeSet<String> =
+            free.iter().filter(|due| due.is_for_gone_node).map(|due| due.node().to_string()).collect();
+        let is_done = self.release(cluster, free).await;
+        for node in nodes {
+            self.carry_out(Task::Node(of_node(node))).await;
+        }
+        is_done
+    }
+
+    /// Releases addresses, a request for each block. Gives whether all were released, or had been.
+    async fn release(&mut self, cluster: &mut Cluster, free: Vec<Due>) -> bool {
+        let mut by_block: BTreeMap<BlockCidr, Vec<ReleaseIp>> = BTreeMap::new();
+        for due in &free {
+            by_block.entry(due.block).or_default().push(due.ip.clone());
+        }
+        let (store, effects) = (&*self.store, &self.effects);
+        let one = |ips: Vec<ReleaseIp>| async move {
+            run(store, effects, ReleaseIps::new(ips).each_alone().planner(), WITHIN).await
+        };
+        let mut answers = stream::iter(by_block.into_values().map(one)).buffer_unordered(SIDE_BY_SIDE);
+        let (mut released, mut is_done) = (BTreeSet::new(), true);
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok(answer) => {
+                    released.extend(answer.released);
+                    if let Some(error) = answer.error {
+                        tracing::warn!("addresses that leaked stay: {error}");
+                        is_done = false;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!("addresses that leaked stay: {error}");
+                    is_done = false;
+                }
+            }
+        }
+        drop(answers);
+        let at = self.effects.elapsed();
+        for due in &free {
+            if is_done {
+                // The watch tells soon that it is gone.
+                cluster.collector.kept(due, at);
+            }
+            if released.contains(&due.ip.addr) {
+                let pool = pool_of(&cluster.view, due).unwrap_or_else(|| "no_ippool".to_string());
+                let node = due.node().to_string();
+                tracing::info!(
+                    address = %due.ip.addr,
+                    handle = due.handle(),
+                    node,
+                    namespace = due.attribute.owner.get("namespace"),
+                    pod = due.attribute.owner.get("pod"),
+                    "released an address that leaked: {}",
+                    due.why
+                );
+                *self.reclaimed.entry((pool, node)).or_default() += 1;
+            }
+        }
+        is_done
+    }
+
+    /// Does what else is left over. `patience` is how long something that is certainly wrong must have been
+    /// so.
+    pub async fn sweep(&mut self, cluster: &mut Cluster, grace: Option<Duration>, patience: Duration) {
+        let (at, now) = (self.effects.elapsed(), self.effects.now());
+        // No watch tells of the allocator's configuration.
+        match self.store.read(&ReadSet::new().key(Key::IpamConfig), WITHIN).await {
+            Ok(config) => cluster.view.absorb(config),
+            Err(error) => return tracing::warn!("what is left over stays: {error}"),
+        }
+        cluster.collector.all_changed(&cluster.view);
+        let mut tasks = self.sweep.look(&cluster.view, grace, patience, at, now);
+        if let Users::Endpoints(endpoints) = &cluster.users {
+            tasks.extend(self.sweep.look_at_endpoints(endpoints.nodes(), &cluster.view, patience, at));
+        }
+        for task in tasks {
+            self.carry_out(task).await;
+        }
+    }
+
+    /// Looks for handles without addresses, and for what a crash left flagged for deletion.
+    pub async fn sweep_handles(&mut self, cluster: &Cluster, patience: Duration) {
+        #[cfg(feature = "kubernetes")]
+        if let AnyStore::Kubernetes(store) = &*self.store {
+            match store.bury(WITHIN).await {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "removed objects whose deletion had been interrupted"),
+                Err(error) => tracing::warn!("objects whose deletion was interrupted stay: {error}"),
+            }
+        }
+        let handles = match self.handles().await {
+            Ok(handles) => handles,
+            Err(error) => return tracing::warn!("handles without addresses stay: {error}"),
+        };
+        let at = self.effects.elapsed();
+        for id in self.sweep.look_at_handles(handles, &cluster.view, patience, at) {
+            let release = ipam::plan::ReleaseByHandle::new(vec![id.clone()], None);
+            match run(&*self.store, &self.effects, release.planner(), WITHIN).await {
+                Ok(_) => tracing::info!(handle = id.as_str(), "removed a handle without addresses"),
+                Err(error) => {
+                    tracing::warn!(handle = id.as_str(), "a handle without addresses stays: {error}")
+                }
+            }
+        }
+    }
+
+    async fn handles(&self) -> Result<Vec<(HandleId, Revision)>, StoreError> {
+        let (mut handles, mut after) = (Vec::new(), None);
+        loop {
+            let page = Page { after, limit: PAGE };
+            let set = ReadSet::new().page(Scope::Handles, Depth::Key, page);
+            let view = self.store.read(&set, WITHIN).await?;
+            handles.extend(view.slots(&Scope::Handles).filter_map(|(key, slot)| match key {
+                Key::Handle(id) => Some((id.clone(), slot.revision()?.clone())),
+                _ => None,
+            }));
+            match view.page_end(&Scope::Handles) {
+                Some(last) => after = Some(last.clone()),
+                None => return Ok(handles),
+            }
+        }
+    }
+
+    async fn carry_out(&self, task: Task) {
+        let (store, effects) = (&*self.store, &self.effects);
+        let failed = |error: &dyn std::fmt::Display| tracing::warn!("what is left over stays: {error}");
+        match task {
+            Task::Cooldowns(request) => match run(store, effects, request.planner(), WITHIN).await {
+                Ok(done) => {
+                    if !done.freed.is_empty() || !done.deleted.is_empty() {
+                        tracing::info!(freed = ?done.freed, deleted = ?done.deleted, "ended cooldowns");
+                    }
+                }
+                Err(error) => failed(&error),
+            },
+            Task::Idle(request) => {
+                let node = request.host.clone();
+                match run(store, effects, request.planner(), WITHIN).await {
+                    Ok(done) if done.released.is_empty() => {}
+                    Ok(done) => tracing::info!(node, blocks = ?done.released, "gave back idle blocks"),
+                    Err(error) => failed(&error),
+                }
+            }
+            Task::Affinity(request) | Task::Node(request) => {
+                let which = format!("{:?}", request.which);
+                match run(store, effects, request.planner(), WITHIN).await {
+                    Ok(done) if done.released.is_empty() => {}
+                    Ok(done) => tracing::info!(which, blocks = ?done.released, "gave back affinities"),
+                    Err(error) => failed(&error),
+                }
+            }
+            Task::Endpoints(node) => {
+                if let Err(error) = self.delete_endpoints(&node).await {
+                    failed(&error);
+                }
+            }
+        }
+    }
+
+    /// Deletes the WorkloadEndpoints of a node, if it is still gone.
+    async fn delete_endpoints(&self, node: &str) -> Result<(), StoreError> {
+        let scope = Scope::kind(Kind::WorkloadEndpoint);
+        let is_there = Key::global(Kind::Node, node);
+        let set = ReadSet::new().key(is_there.clone()).scope(scope.clone(), Depth::Full);
+        let view = self.store.read(&set, WITHIN).await?;
+        if controllers::collect::is_node_there(&view, node) {
+            return Ok(());
+        }
+        for (endpoint, revision) in view.resources(Kind::WorkloadEndpoint) {
+            let orchestrator = endpoint.text(&["spec", "orchestrator"]);
+            if endpoint.text(&["spec", "node"]) != Some(node) || !matches!(orchestrator, Some("cni" | "k8s"))
+            {
+                continue;
+            }
+            let mut batch = Batch::new();
+            batch.delete(endpoint.key(), Expect::Revision(revision.clone()));
+            if self.store.commit(&batch, WITHIN).await?.is_applied() {
+                tracing::info!(
+                    node,
+                    endpoint = endpoint.name(),
+                    "deleted an endpoint of a node that is gone"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The pool in which an address lies.
+fn pool_of(view: &View, due: &Due) -> Option<String> {
+    let pools = view.resources(Kind::IPPool).map(|(pool, _)| pool);
+    let mut holding = pools.filter(|pool| {
+        let cidr = pool.text(&["spec", "cidr"]).and_then(|text| Cidr::parse_unmasked(text).ok());
+        cidr.is_some_and(|(cidr, _)| cidr.contains(due.ip.addr))
+    });
+    holding.next().map(|pool| pool.name().to_string())
+}

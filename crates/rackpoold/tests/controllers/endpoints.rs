@@ -1,0 +1,58 @@
+//! Without Kubernetes: WorkloadEndpoints and Nodes are the witnesses.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use api::{Key, Kind};
+use serde_json::json;
+use servers::etcd_server::{self, EtcdServer};
+use store::AnyStore;
+use store::etcd::{EtcdOptions, EtcdStore};
+use store::sqlite::{SqliteOptions, SqliteStore};
+
+use crate::town::Town;
+
+const GRACE: Duration = Duration::from_secs(2);
+
+async fn witnesses(town: &Town) {
+    for node in ["n1", "n2"] {
+        town.create_node(node).await;
+    }
+    let endpoint = async |node: &str, container: &str| {
+        let addr = town.assign(&format!("net.{container}"), node, &[]).await;
+        let spec = json!({"node": node, "orchestrator": "cni", "containerID": container,
+            "endpoint": "eth0", "interfaceName": format!("cali{container}"), "ipNetworks": [format!("{addr}/32")]});
+        let name = format!("{node}-cni-{container}-eth0");
+        town.put(Kind::WorkloadEndpoint, Some("default"), &name, spec).await;
+        addr
+    };
+    let mut kept = BTreeSet::from([endpoint("n1", "a").await]);
+    endpoint("n2", "b").await;
+    // A network whose plugin makes no endpoints is not judged by them.
+    kept.insert(town.assign("other.c", "n1", &[]).await);
+    town.assign("net.leaked", "n1", &[]).await;
+    let took = town.work_until(GRACE, async |town| town.assigned().await.len() == 3).await;
+    println!("a leak was freed after {took:?}");
+    // A node that is gone gives back its endpoints, then their addresses, its blocks and affinities.
+    town.delete(Key::global(Kind::Node, "n2")).await;
+    town.work_until(GRACE, async |town| town.assigned().await == kept).await;
+    town.work_until(GRACE, async |town| town.counts().await == [1, 1, 2]).await;
+}
+
+#[tokio::test]
+async fn on_the_embedded_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path().join("s.db"), SqliteOptions::default()).unwrap();
+    witnesses(&Town::of(AnyStore::Sqlite(store), None).await).await;
+}
+
+#[tokio::test]
+async fn on_etcd() {
+    if etcd_server::is_left_out() {
+        return;
+    }
+    let server = EtcdServer::start();
+    let endpoints = vec![server.endpoint()];
+    let store = EtcdStore::open(EtcdOptions { endpoints, ..EtcdOptions::default() }).unwrap();
+    witnesses(&Town::of(AnyStore::Etcd(store), None).await).await;
+}

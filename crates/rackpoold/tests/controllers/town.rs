@@ -1,0 +1,224 @@
+//! A cluster for these tests: records in a store, pods and nodes in its API server, and the collector.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use api::{HandleId, Key, Kind, Resource, Timestamp, Use, Value};
+use controllers::collect::allocations;
+use ipam::{AutoAssign, run};
+use rackpoold::controllers::cluster::Cluster;
+use rackpoold::controllers::collecting::Collecting;
+use rackpoold::controllers::feed::Feed;
+use rackpoold::controllers::work::work;
+use serde_json::{Value as Json, json};
+use servers::kube_server::{KubeServer, KubeServerOptions};
+use setup::Clock;
+use store::kubernetes::{KubeOptions, KubeStore, Kubeconfig, ObjectName, ObjectPatch, PatchKind};
+use store::{AnyStore, Batch, Depth, Effects, Expect, ReadSet, Scope, Store, View};
+
+pub const WITHIN: Duration = Duration::from_secs(20);
+
+/// The real clock, which tests can set forward.
+#[derive(Clone, Debug)]
+pub struct Skipping {
+    clock: Clock,
+    skipped: Arc<AtomicU64>,
+}
+
+impl Skipping {
+    fn new() -> Skipping {
+        Skipping { clock: Clock::start(), skipped: Arc::default() }
+    }
+
+    /// Lets that much time have passed.
+    pub fn skip(&self, time: Duration) {
+        self.skipped.fetch_add(time.as_secs(), Ordering::Relaxed);
+    }
+
+    fn skipped(&self) -> Duration {
+        Duration::from_secs(self.skipped.load(Ordering::Relaxed))
+    }
+}
+
+impl Effects for Skipping {
+    fn now(&self) -> Timestamp {
+        self.clock.now() + self.skipped()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.clock.elapsed() + self.skipped()
+    }
+
+    fn seed(&self) -> u64 {
+        self.clock.seed()
+    }
+
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
+        tokio::time::sleep(time)
+    }
+}
+
+/// A cluster.
+pub struct Town {
+    pub store: Arc<AnyStore>,
+    pub clock: Skipping,
+    pub server: Option<KubeServer>,
+}
+
+impl Town {
+    /// A cluster of Kubernetes, with Calico's kinds of group v1 and one pool.
+    pub async fn kubernetes() -> Town {
+        let server = KubeServer::start(KubeServerOptions::new());
+        server.apply(&[&Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/crds/v1"))]);
+        let kubeconfig = Some(Kubeconfig::Files(vec![server.kubeconfig()]));
+        let store = KubeStore::open(KubeOptions { kubeconfig, ..Default::default() }).unwrap();
+        Town::of(AnyStore::Kubernetes(store), Some(server)).await
+    }
+
+    /// A cluster on that store.
+    pub async fn of(store: AnyStore, server: Option<KubeServer>) -> Town {
+        let town = Town { store: Arc::new(store), clock: Skipping::new(), server };
+        let pool = json!({"cidr": "10.0.0.0/16", "blockSize": 28, "nodeSelector": "all()"});
+        town.put(Kind::IPPool, None, "pool", pool).await;
+        town
+    }
+
+    pub fn kube(&self) -> &KubeStore {
+        match &*self.store {
+            AnyStore::Kubernetes(store) => store,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Stores a resource that does not exist.
+    pub async fn put(&self, kind: Kind, namespace: Option<&str>, name: &str, spec: Json) {
+        let metadata = json!({"name": name, "namespace": namespace, "uid": "5e5a1d2c-0d0e-4f0a-9a3b-2f6f1f1d3c4b",
+            "creationTimestamp": "2026-01-01T00:00:00Z"});
+        let resource = Resource::from_json(kind, json!({"metadata": metadata, "spec": spec})).unwrap();
+        let mut batch = Batch::new();
+        batch.put(resource.key(), Expect::Absent, Value::Resource(resource));
+        let report = self.store.commit(&batch, WITHIN).await.unwrap();
+        assert!(report.is_applied(), "{report:?}");
+    }
+
+    pub async fn delete(&self, key: Key) {
+        let view = self.store.read(&ReadSet::new().key(key.clone()), WITHIN).await.unwrap();
+        let mut batch = Batch::new();
+        batch.delete(key.clone(), Expect::Revision(view.get(&key).unwrap().revision().unwrap().clone()));
+        assert!(self.store.commit(&batch, WITHIN).await.unwrap().is_applied());
+    }
+
+    pub async fn create_node(&self, name: &str) {
+        match &*self.store {
+            AnyStore::Kubernetes(store) => {
+                let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
+                assert!(store.create_object(ObjectName::node(name), &node, WITHIN).await.unwrap());
+            }
+            _ => self.put(Kind::Node, None, name, json!({"bgp": {"ipv4Address": "192.0.2.1/24"}})).await,
+        }
+    }
+
+    /// Lets the command delete objects of Kubernetes.
+    pub fn kubectl_delete(&self, arguments: &[&str]) {
+        let server = self.server.as_ref().unwrap();
+        let all = [&["delete", "--wait=false", "--force", "--grace-period=0"], arguments].concat();
+        let out = server.kubectl(&all).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    }
+
+    /// A pod that its kubelet has not told of.
+    pub async fn create_pod(&self, name: &str, node: &str) {
+        let containers = json!([{"name": "c", "image": "none"}]);
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
+            "spec": {"nodeName": node, "containers": containers, "automountServiceAccountToken": false,
+                "tolerations": [{"operator": "Exists"}]}});
+        assert!(self.kube().create_object(ObjectName::pod("default", name), &pod, WITHIN).await.unwrap());
+    }
+
+    /// Says of a pod what its kubelet would.
+    pub async fn tell_pod(&self, name: &str, phase: &str, addresses: &[IpAddr]) {
+        let ips: Vec<Json> = addresses.iter().map(|addr| json!({"ip": addr})).collect();
+        let patch = json!({"status": {"phase": phase, "podIP": addresses.first(), "podIPs": ips}});
+        let name = ObjectName::pod("default", name);
+        let patch = ObjectPatch { name, status: true, kind: PatchKind::Merge, patch: &patch };
+        self.kube().patch_object(patch, WITHIN).await.unwrap().unwrap();
+    }
+
+    /// Assigns an address to a pod's container, as an ADD does.
+    pub async fn assign(&self, handle: &str, node: &str, more: &[(&str, &str)]) -> IpAddr {
+        let fields = more.iter().copied().chain([("node", node), ("timestamp", "2026-01-01 00:00:00 UTC")]);
+        let intended_use = match more.iter().any(|(field, _)| *field == "type") {
+            true => Use::Tunnel,
+            false => Use::Workload,
+        };
+        let request = AutoAssign {
+            handle: Some(HandleId::new(handle).unwrap()),
+            attributes: fields.map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+            v4: 1,
+            ..AutoAssign::new(node, intended_use)
+        };
+        let answer = run(&*self.store, &self.clock, request.planner(), WITHIN).await.unwrap();
+        answer.v4.addresses[0].addr
+    }
+
+    /// A pod that runs, with its address.
+    pub async fn run_pod(&self, name: &str, node: &str, handle: &str) -> IpAddr {
+        self.create_pod(name, node).await;
+        let addr = self.assign(handle, node, &[("namespace", "default"), ("pod", name)]).await;
+        self.tell_pod(name, "Running", &[addr]).await;
+        addr
+    }
+
+    pub async fn view(&self) -> View {
+        let set = ReadSet::new()
+            .scope(Scope::Blocks { family: None }, Depth::Full)
+            .scope(Scope::Affinities { owner: None, family: None }, Depth::Full)
+            .scope(Scope::Handles, Depth::Full);
+        self.store.read(&set, WITHIN).await.unwrap()
+    }
+
+    /// The addresses that are assigned.
+    pub async fn assigned(&self) -> BTreeSet<IpAddr> {
+        let view = self.view().await;
+        let blocks =
+            view.slots(&Scope::Blocks { family: None }).filter_map(|(_, slot)| slot.record()?.block());
+        blocks.flat_map(|block| allocations(block).map(|(_, addr, _)| addr).collect::<Vec<_>>()).collect()
+    }
+
+    /// How many blocks, affinities and handles there are.
+    pub async fn counts(&self) -> [usize; 3] {
+        let view = self.view().await;
+        [Scope::Blocks { family: None }, Scope::Affinities { owner: None, family: None }, Scope::Handles]
+            .map(|scope| view.slots(&scope).count())
+    }
+
+    /// Works until the condition holds. Gives how long that took.
+    pub async fn work_until(&self, grace: Duration, done: impl AsyncFn(&Town) -> bool) -> Duration {
+        let begun = self.clock.clock.elapsed();
+        let mut collecting = Collecting::new(self.store.clone(), self.clock.clone());
+        let until = async {
+            while !done(self).await {
+                let took = self.clock.clock.elapsed() - begun;
+                assert!(took < Duration::from_secs(60), "not done: {:?}", self.assigned().await);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let grace = || Some(grace);
+        work(&self.store, &self.clock, &mut collecting, grace, until, |_, _| ()).await;
+        self.clock.clock.elapsed() - begun
+    }
+
+    /// What is known after all was told.
+    pub async fn known(&self) -> (Cluster, Feed) {
+        let mut cluster = Cluster::new(&self.store);
+        let mut feed = Feed::begin(&self.store, cluster.scopes());
+        while !cluster.is_complete() {
+            cluster.take(feed.next().await);
+        }
+        (cluster, feed)
+    }
+}

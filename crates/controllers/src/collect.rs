@@ -5,6 +5,7 @@
 //! any other after the grace period. What is due is asked for once more, live, by whoever carries it out: see [`Due`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,9 @@ use crate::witness::{PodKey, Users};
 pub const GONE: Duration = Duration::from_millis(1_000);
 /// How long a virtual machine's address stays at least after its last pod.
 const MACHINES: Duration = Duration::from_secs(5 * 60);
+
+/// How many allocations are due at once at most; whoever gives them back asks for more then.
+pub const MOST: usize = 10_000;
 
 /// An allocation: its block and ordinal.
 type Place = (BlockCidr, u32);
@@ -72,9 +76,10 @@ impl Due {
 pub struct Collector {
     dirty: BTreeSet<BlockCidr>,
     suspects: BTreeMap<Place, Suspect>,
-    /// The blocks with allocations of a pod, and of a node.
-    by_pod: HashMap<PodKey, BTreeSet<BlockCidr>>,
-    by_node: HashMap<String, BTreeSet<BlockCidr>>,
+    /// The blocks with allocations of a pod, and of a node. Pods go by a hash: where two share one, a block too
+    /// many is judged.
+    by_pod: HashMap<u64, Vec<BlockCidr>>,
+    by_node: HashMap<String, Vec<BlockCidr>>,
     of_block: HashMap<BlockCidr, Named>,
     /// Since when a node is gone that allocations name.
     gone: BTreeMap<String, Duration>,
@@ -83,8 +88,14 @@ pub struct Collector {
 /// Whom the allocations of a block name.
 #[derive(Debug, Default)]
 struct Named {
-    pods: BTreeSet<PodKey>,
-    nodes: BTreeSet<String>,
+    pods: Vec<u64>,
+    nodes: Vec<String>,
+}
+
+fn hash_of(pod: &PodKey) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    pod.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Collector {
@@ -95,7 +106,7 @@ impl Collector {
 
     /// A pod was created, changed or deleted.
     pub fn pod_changed(&mut self, pod: &PodKey) {
-        self.dirty.extend(self.by_pod.get(pod).into_iter().flatten());
+        self.dirty.extend(self.by_pod.get(&hash_of(pod)).into_iter().flatten());
     }
 
     /// A node was created or deleted.
@@ -191,7 +202,8 @@ impl Collector {
         true
     }
 
-    /// What may be given back now: whole handles only. Without a grace period only what gone nodes had.
+    /// What may be given back now, [`MOST`] at once: whole handles only. Without a grace period only what gone
+    /// nodes had.
     pub fn due(&self, view: &View, users: &Users, grace: Option<Duration>, at: Duration) -> Vec<Due> {
         let mut due: BTreeMap<&str, Vec<(Place, &Suspect)>> = BTreeMap::new();
         for (place, suspect) in &self.suspects {
@@ -224,6 +236,11 @@ impl Collector {
             }
         }
         due.retain(|handle, places| held.get(handle) == Some(&places.len()));
+        let mut count = 0;
+        due.retain(|_, places| {
+            count += places.len();
+            count <= MOST
+        });
         let all = due.into_values().flatten();
         let is_free = |suspect: &Suspect| {
             suspect.why != Why::NodeGone
@@ -283,36 +300,32 @@ impl Collector {
 
     fn name(&mut self, block: BlockCidr, attribute: &Attribute) {
         let named = self.of_block.entry(block).or_default();
-        if let Some(pod) = pod_of(attribute)
-            && named.pods.insert(pod.clone())
+        if let Some(pod) = pod_of(attribute).map(|pod| hash_of(&pod)).filter(|pod| !named.pods.contains(pod))
         {
-            self.by_pod.entry(pod).or_default().insert(block);
+            named.pods.push(pod);
+            self.by_pod.entry(pod).or_default().push(block);
         }
         if let Some(node) = node_of(attribute)
-            && !named.nodes.contains(node)
+            && !named.nodes.iter().any(|known| known == node)
         {
-            named.nodes.insert(node.to_string());
-            self.by_node.entry(node.to_string()).or_default().insert(block);
+            named.nodes.push(node.to_string());
+            self.by_node.entry(node.to_string()).or_default().push(block);
         }
     }
 
     fn unname(&mut self, block: BlockCidr) {
         let Some(named) = self.of_block.remove(&block) else { return };
-        for pod in named.pods {
-            if let Some(blocks) = self.by_pod.get_mut(&pod) {
-                blocks.remove(&block);
-                if blocks.is_empty() {
-                    self.by_pod.remove(&pod);
-                }
-            }
-        }
-        for node in named.nodes {
-            if let Some(blocks) = self.by_node.get_mut(&node) {
-                blocks.remove(&block);
-                if blocks.is_empty() {
-                    self.by_node.remove(&node);
-                }
-            }
+        named.pods.iter().for_each(|pod| forget(&mut self.by_pod, pod, block));
+        named.nodes.iter().for_each(|node| forget(&mut self.by_node, node, block));
+    }
+}
+
+/// Takes a block out of an index.
+fn forget<K: Eq + Hash>(index: &mut HashMap<K, Vec<BlockCidr>>, key: &K, block: BlockCidr) {
+    if let Some(blocks) = index.get_mut(key) {
+        blocks.retain(|known| *known != block);
+        if blocks.is_empty() {
+            index.remove(key);
         }
     }
 }

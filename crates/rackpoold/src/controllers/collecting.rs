@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{BlockCidr, Cidr, HandleId, Key, Kind, Revision};
-use controllers::collect::Due;
+use controllers::collect::{Due, MOST};
 use controllers::sweep::{Sweep, Task, of_node};
 use controllers::witness::Users;
 use futures_util::{StreamExt, stream};
@@ -45,10 +45,19 @@ impl<E: Effects + Clone> Collecting<E> {
     pub async fn collect(&mut self, cluster: &mut Cluster, grace: Option<Duration>) -> bool {
         let at = self.effects.elapsed();
         cluster.collector.judge(&cluster.view, &mut cluster.users, at);
-        let due = cluster.collector.due(&cluster.view, &cluster.users, grace, at);
-        if due.is_empty() {
-            return true;
+        loop {
+            let due = cluster.collector.due(&cluster.view, &cluster.users, grace, at);
+            let is_last = due.len() < MOST / 2;
+            if !due.is_empty() && !self.give_back(cluster, due).await {
+                return false;
+            }
+            if is_last {
+                return true;
+            }
         }
+    }
+
+    async fn give_back(&mut self, cluster: &mut Cluster, due: Vec<Due>) -> bool {
         let Answers { free, kept } = match confirm(&self.store, due, &cluster.users, WITHIN).await {
             Ok(answers) => answers,
             Err(error @ ConfirmError::Locked) => {

@@ -159,6 +159,12 @@ impl Cluster {
         }
     }
 
+    /// Drops a connection that may be of no use any more, and asks another member first from now on.
+    pub(super) async fn give_up(&self, member: &Member, live: &Live) {
+        member.forget(live).await;
+        self.leave(&member.url);
+    }
+
     /// Sends a transaction that only reads, to one member after another, until one answers.
     pub(super) async fn ask(&self, txn: &Txn, deadline: Instant) -> Result<TxnResponse, RequestFault> {
         let (start, silent_until) = (Instant::now(), self.patience().end_of_silence(deadline));

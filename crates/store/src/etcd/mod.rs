@@ -20,6 +20,7 @@
 
 mod discovery;
 mod fault;
+mod lead;
 mod members;
 mod options;
 mod reading;
@@ -38,6 +39,7 @@ pub use crate::pem::Pem;
 use crate::port::Store;
 use crate::read::{ReadSet, Scope};
 use crate::view::View;
+pub use lead::Hold;
 use members::Cluster;
 pub use options::{Discovery, EtcdCertificates, EtcdOptions};
 pub use watching::EtcdWatch;
@@ -77,6 +79,39 @@ impl EtcdStore {
     ) -> Result<Vec<(String, String)>, StoreError> {
         let end = self.cluster.patience().end_of_call(within);
         unknown::texts_below(&self.cluster, prefix, end).await
+    }
+
+    /// Takes a key for this process alone, if nobody has it: it is there while a lease of `seconds` seconds
+    /// is kept ([`EtcdStore::keep`]). `None` where another process has it. The key must be none of Calico's.
+    ///
+    /// # Errors
+    /// When etcd gives no answer. The key may then be taken until the lease ends.
+    pub async fn hold(
+        &self,
+        key: &str,
+        value: &str,
+        seconds: u32,
+        within: Duration,
+    ) -> Result<Option<Hold>, StoreError> {
+        let end = self.cluster.patience().end_of_call(within);
+        Box::pin(lead::hold(&self.cluster, key, value, seconds, end)).await
+    }
+
+    /// Lets the lease of a key begin anew. Gives `false` where the lease has ended or somebody has removed
+    /// the key: then this process does not have it any more.
+    ///
+    /// # Errors
+    /// When etcd gives no answer.
+    pub async fn keep(&self, hold: &Hold, within: Duration) -> Result<bool, StoreError> {
+        Box::pin(lead::keep(&self.cluster, hold, self.cluster.patience().end_of_call(within))).await
+    }
+
+    /// Lets go of a key: another process may take it at once.
+    ///
+    /// # Errors
+    /// When etcd gives no answer. Then the key goes when the lease ends.
+    pub async fn let_go(&self, hold: Hold, within: Duration) -> Result<(), StoreError> {
+        Box::pin(lead::let_go(&self.cluster, &hold, self.cluster.patience().end_of_call(within))).await
     }
 
     /// The keys below `/calico/` that this program does not know: policies, profiles, and those by which

@@ -91,7 +91,8 @@ async fn follow_once(cluster: &Cluster, scope: &Scope, sender: &Sender) -> End {
         Err(_) => End::Gap,
     };
     if matches!(end, End::Gap) {
-        give_up(cluster, &member, &live).await;
+        // After a mere compaction this costs one new connection.
+        cluster.give_up(&member, &live).await;
     }
     end
 }
@@ -162,13 +163,6 @@ fn event_of(change: EventType, kv: &KeyValue, scope: &Scope) -> Option<Event> {
         (None, EventType::Delete) => Event::StrayGone(stray(&path).key),
         (None, EventType::Put) => Event::Stray(stray(&path)),
     })
-}
-
-/// Drops the connection, since after a gap it may be of no use. After a mere compaction that costs one new
-/// connection.
-async fn give_up(cluster: &Cluster, member: &Member, live: &Live) {
-    member.forget(live).await;
-    cluster.leave(&member.url);
 }
 
 fn of_fault(fault: RequestFault) -> End {

@@ -72,7 +72,7 @@ use crate::view::View;
 use connection::Server;
 pub use definitions::{Defined, Definition};
 use fault::RequestFault;
-pub use objects::{ObjectName, ObjectPatch, PatchKind};
+pub use objects::{ObjectName, ObjectPatch, PatchKind, Replaced};
 pub use options::{Deletion, InCluster, KubeOptions, Kubeconfig, Proxies};
 pub use pods::{PodEvent, PodWatch};
 pub use service_account::{Address, ServiceAccount, ServiceToken};
@@ -210,6 +210,21 @@ impl KubeStore {
         pods::all(&self.server, Instant::now() + within).await
     }
 
+    /// Stores an object in the place of the state whose `metadata.resourceVersion` it names. With `status`,
+    /// only its status is stored. It is the compare-and-swap of objects that are no records.
+    ///
+    /// # Errors
+    /// As for [`KubeStore::patch_object`].
+    pub async fn replace_object(
+        &self,
+        name: ObjectName<'_>,
+        status: bool,
+        object: &Json,
+        within: Duration,
+    ) -> Result<Replaced, StoreError> {
+        objects::replace(&self.server, name, status, object, self.end(within)).await
+    }
+
     /// All services of Kubernetes, in all namespaces.
     ///
     /// # Errors
@@ -233,6 +248,14 @@ impl KubeStore {
     /// As for reads.
     pub async fn calico_nodes(&self, within: Duration) -> Result<Vec<String>, StoreError> {
         strangers::calico_nodes(&self.server, self.end(within)).await
+    }
+
+    /// The Deployments of Calico's kube-controllers of which a replica is ready.
+    ///
+    /// # Errors
+    /// As for reads.
+    pub async fn calico_controllers(&self, within: Duration) -> Result<Vec<String>, StoreError> {
+        strangers::calico_controllers(&self.server, self.end(within)).await
     }
 
     /// The UIDs of the objects that hold these records, as Calico shows them; `None` for a record that is

@@ -48,6 +48,11 @@ impl<'a> ObjectName<'a> {
         ObjectName { api: CORE, plural: "events", namespace: Some(namespace), name }
     }
 
+    /// The name of a lease, by which one of several processes is known as the one that works.
+    pub fn lease(namespace: &'a str, name: &'a str) -> ObjectName<'a> {
+        ObjectName { api: "/apis/coordination.k8s.io/v1", plural: "leases", namespace: Some(namespace), name }
+    }
+
     /// The path; `None` where no object can have the name: a name from outside must not lead to another path.
     fn path(&self) -> Option<String> {
         let collection = self.collection()?;
@@ -89,6 +94,17 @@ pub struct ObjectPatch<'a> {
     pub kind: PatchKind,
     /// The patch.
     pub patch: &'a Json,
+}
+
+/// What became of an object that was to take the place of an earlier state of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Replaced {
+    /// It is stored; this is what the server made of it.
+    Done(Box<Json>),
+    /// The object is not in the state any more that the new one names (`metadata.resourceVersion`).
+    Changed,
+    /// No object has that name.
+    Absent,
 }
 
 /// How many objects a page of a list has; Calico's client asks for as many.
@@ -173,6 +189,26 @@ pub(super) async fn patch(
             .map(Some)
             .map_err(|error| RequestFault::nonsense(server.shown(), &error).into_error()),
         Err(fault) if fault.kind == FaultClass::Absent => Ok(None),
+        Err(fault) => Err(fault.into_error()),
+    }
+}
+
+/// Stores an object in the place of the state whose resourceVersion it names; with `status`, its status only.
+pub(super) async fn replace(
+    server: &Server,
+    name: ObjectName<'_>,
+    status: bool,
+    object: &Json,
+    deadline: Instant,
+) -> Result<Replaced, StoreError> {
+    let path = name.path().ok_or_else(|| name.impossible())?;
+    let path = if status { format!("{path}/status") } else { path };
+    match server.ask(Question::send(Method::PUT, path, object.to_string()), deadline).await {
+        Ok(text) => serde_json::from_str(&text)
+            .map(Replaced::Done)
+            .map_err(|error| RequestFault::nonsense(server.shown(), &error).into_error()),
+        Err(fault) if fault.kind == FaultClass::Conflict => Ok(Replaced::Changed),
+        Err(fault) if fault.kind == FaultClass::Absent => Ok(Replaced::Absent),
         Err(fault) => Err(fault.into_error()),
     }
 }

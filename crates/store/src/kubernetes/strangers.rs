@@ -72,12 +72,33 @@ async fn versions(server: &Server, group: &str, deadline: Instant) -> Result<Vec
 
 /// The DaemonSets of Calico's node agent, in whatever namespace.
 pub(super) async fn calico_nodes(server: &Server, deadline: Instant) -> Result<Vec<String>, StoreError> {
-    let only = "&fieldSelector=metadata.name%3Dcalico-node";
-    let listed = objects::list(server, "/apis/apps/v1/daemonsets", only, deadline).await;
-    let found = there(listed)?.unwrap_or_default();
-    let name = |set: &Json| {
-        let metadata = &set["metadata"];
-        Some(format!("DaemonSet {}/{}", metadata["namespace"].as_str()?, metadata["name"].as_str()?))
-    };
-    Ok(found.iter().filter_map(name).collect())
+    let found = workloads(server, "daemonsets", "calico-node", deadline).await?;
+    Ok(found.iter().filter_map(|set| shown("DaemonSet", set)).collect())
+}
+
+/// The Deployments of Calico's kube-controllers of which a replica is ready, in whatever namespace.
+pub(super) async fn calico_controllers(
+    server: &Server,
+    deadline: Instant,
+) -> Result<Vec<String>, StoreError> {
+    let found = workloads(server, "deployments", "calico-kube-controllers", deadline).await?;
+    let ready = found.iter().filter(|one| one["status"]["readyReplicas"].as_u64().is_some_and(|n| n > 0));
+    Ok(ready.filter_map(|one| shown("Deployment", one)).collect())
+}
+
+/// The workloads of that kind and name, in whatever namespace.
+async fn workloads(
+    server: &Server,
+    plural: &str,
+    name: &str,
+    deadline: Instant,
+) -> Result<Vec<Json>, StoreError> {
+    let only = format!("&fieldSelector=metadata.name%3D{name}");
+    let listed = objects::list(server, &format!("/apis/apps/v1/{plural}"), &only, deadline).await;
+    Ok(there(listed)?.unwrap_or_default())
+}
+
+fn shown(kind: &str, object: &Json) -> Option<String> {
+    let metadata = &object["metadata"];
+    Some(format!("{kind} {}/{}", metadata["namespace"].as_str()?, metadata["name"].as_str()?))
 }

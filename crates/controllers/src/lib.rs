@@ -1,6 +1,9 @@
 //! What a cluster's controllers decide. Pure: they are told what there is, and the time.
 
 pub mod collect;
+pub mod figures;
 pub mod judge;
+pub mod pools;
+pub mod reach;
 pub mod sweep;
 pub mod witness;

@@ -36,6 +36,52 @@ pub enum Command {
     /// pods keep their network while it is replaced.
     #[command(after_help = ENVIRONMENT)]
     Node(Box<Node>),
+    /// The controllers of a cluster: addresses, blocks and what else is left of pods and nodes that are gone
+    /// come back by themselves.
+    ///
+    /// Start as many of them as you like: one works, and when it ends another takes its place within 15
+    /// seconds. They take the place of Calico's kube-controllers, and do not start beside them.
+    #[command(after_help = SETTINGS)]
+    Controllers(Box<Controllers>),
+}
+
+const SETTINGS: &str = "\
+Which store it is, the environment says, with Calico's names (DATASTORE_TYPE, RACKPOOL_DB, ETCD_ENDPOINTS,
+KUBECONFIG ...), as for calicoctl. Inside a pod it is the pod's own cluster.
+
+What is done, the KubeControllersConfiguration `default` says; a change of it counts at once. The environment
+goes before it:
+  controllers.node.leakGracePeriod   how long an address of a living node must have had no owner until it comes
+                                     back; 15m by default, 0 for never
+  prometheusMetricsPort              where /metrics is; 9094 by default, 0 for nowhere
+  healthChecks, HEALTH_ENABLED       whether /readiness and /liveness are answered
+  logSeverityScreen, LOG_LEVEL       what the log tells
+  ENABLED_CONTROLLERS                node gives addresses back; pools are looked after in any case
+
+  calicoctl get kubecontrollersconfiguration default -o yaml    shows the settings, and in the status those in
+                                                                force
+  calicoctl ipam check                                          shows what should come back by itself";
+
+/// The controllers of a cluster.
+#[derive(Debug, Args)]
+pub struct Controllers {
+    /// The port at which /readiness and /liveness are answered; they are answered at the port of the figures,
+    /// too
+    #[arg(long, value_name = "PORT")]
+    pub health_port: Option<u16>,
+    /// The namespace of the Lease by which replicas know which of them works; by default the pod's own, and
+    /// kube-system outside of pods
+    #[arg(long, value_name = "NAMESPACE")]
+    pub lease_namespace: Option<String>,
+    /// Run beside Calico's kube-controllers, or without knowing whether they run
+    #[arg(long)]
+    pub force: bool,
+    /// How the log is written
+    #[arg(long, value_enum, default_value = "text")]
+    pub log: Format,
+    /// What the log tells: error, warn, info, debug, trace; goes before LOG_LEVEL and the configuration
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
 }
 
 /// The agent of a node.

@@ -1,5 +1,6 @@
 //! rackpool's daemon. `rackpoold node` is the agent of a node: it makes the node known, and makes pods reach
-//! each other and the outside.
+//! each other and the outside. `rackpoold controllers` is one a cluster: it gives back what nobody uses any
+//! more.
 
 pub mod cli;
 pub mod controllers;

@@ -15,8 +15,13 @@ fn main() -> ExitCode {
         )
     });
     let environment = Environment::from_process();
-    let Command::Node(node) = Cli::parse().command;
-    match rackpoold::node::run(&node, &environment, &mut std::io::stdout().lock()) {
+    let ended = match Cli::parse().command {
+        Command::Node(node) => rackpoold::node::run(&node, &environment, &mut std::io::stdout().lock()),
+        Command::Controllers(controllers) => {
+            rackpoold::controllers::run(&controllers, &environment).map(|()| ExitCode::SUCCESS)
+        }
+    };
+    match ended {
         Ok(code) => code,
         Err(error) => {
             // Where standard error is closed, nobody is there to be told.

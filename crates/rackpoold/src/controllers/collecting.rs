@@ -4,16 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{BlockCidr, Cidr, HandleId, Key, Kind, Revision};
+use api::{BlockCidr, HandleId, Key, Kind, Revision};
 use controllers::collect::{Due, MOST};
+use controllers::figures::{Counts, Place};
 use controllers::sweep::{Sweep, Task, of_node};
 use controllers::witness::Users;
 use futures_util::{StreamExt, stream};
 use ipam::{ReleaseIp, ReleaseIps, run};
-use store::{AnyStore, Batch, Depth, Effects, Expect, Page, ReadSet, Scope, Store, StoreError, View};
+use store::{AnyStore, Batch, Depth, Effects, Expect, Page, ReadSet, Scope, Store, StoreError};
 
 use super::cluster::Cluster;
 use super::confirm::{Answers, ConfirmError, confirm};
+use super::lead::Leading;
+use super::run::pool_of;
+use super::work::Wishes;
 
 /// How many requests are under way at once.
 const SIDE_BY_SIDE: usize = 16;
@@ -22,9 +26,6 @@ const PAGE: usize = 5_000;
 /// How long a call to the store may take.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// How many addresses were given back, by the pool and the node that had them.
-pub type Reclaimed = BTreeMap<(String, String), u64>;
-
 /// Gives back what nobody uses.
 #[derive(Debug)]
 pub struct Collecting<E> {
@@ -32,19 +33,26 @@ pub struct Collecting<E> {
     effects: E,
     sweep: Sweep,
     /// How many addresses were given back since the process began.
-    pub reclaimed: Reclaimed,
+    pub reclaimed: Counts,
+    /// Whether this process still leads, where several could: it is asked before anything is written. (What a
+    /// process writes that was paused just then is refused or harmless: handle and sequence number are
+    /// compared.)
+    pub leading: Option<Leading>,
 }
 
 impl<E: Effects + Clone> Collecting<E> {
     /// Nothing was given back yet.
     pub fn new(store: Arc<AnyStore>, effects: E) -> Collecting<E> {
-        Collecting { store, effects, sweep: Sweep::default(), reclaimed: Reclaimed::new() }
+        Collecting { store, effects, sweep: Sweep::default(), reclaimed: Counts::new(), leading: None }
     }
 
     /// Gives back what is due. Gives whether all of it could be done; what could not is due again.
-    pub async fn collect(&mut self, cluster: &mut Cluster, grace: Option<Duration>) -> bool {
-        let at = self.effects.elapsed();
+    pub async fn collect(&mut self, cluster: &mut Cluster, wishes: Wishes) -> bool {
+        let (at, grace) = (self.effects.elapsed(), wishes.grace);
         cluster.collector.judge(&cluster.view, &mut cluster.users, at);
+        if !wishes.collects {
+            return true;
+        }
         loop {
             let due = cluster.collector.due(&cluster.view, &cluster.users, grace, at);
             let is_last = due.len() < MOST / 2;
@@ -83,11 +91,19 @@ impl<E: Effects + Clone> Collecting<E> {
         is_done
     }
 
+    /// Whether this process may write.
+    fn leads(&self) -> bool {
+        self.leading.as_ref().is_none_or(Leading::is_leader)
+    }
+
     /// Releases addresses, a request for each block. Gives whether all were released, or had been.
     async fn release(&mut self, cluster: &mut Cluster, free: Vec<Due>) -> bool {
         let mut by_block: BTreeMap<BlockCidr, Vec<ReleaseIp>> = BTreeMap::new();
         for due in &free {
             by_block.entry(due.block).or_default().push(due.ip.clone());
+        }
+        if !self.leads() {
+            return false;
         }
         let (store, effects) = (&*self.store, &self.effects);
         let one = |ips: Vec<ReleaseIp>| async move {
@@ -118,7 +134,7 @@ impl<E: Effects + Clone> Collecting<E> {
                 cluster.collector.kept(due, at);
             }
             if released.contains(&due.ip.addr) {
-                let pool = pool_of(&cluster.view, due).unwrap_or_else(|| "no_ippool".to_string());
+                let pool = pool_of(&cluster.view, &due.block.cidr());
                 let node = due.node().to_string();
                 tracing::info!(
                     address = %due.ip.addr,
@@ -129,21 +145,33 @@ impl<E: Effects + Clone> Collecting<E> {
                     "released an address that leaked: {}",
                     due.why
                 );
-                *self.reclaimed.entry((pool, node)).or_default() += 1;
+                *self.reclaimed.entry(Place { pool, node }).or_default() += 1;
             }
         }
         is_done
     }
 
-    /// Does what else is left over. `patience` is how long something that is certainly wrong must have been
-    /// so.
-    pub async fn sweep(&mut self, cluster: &mut Cluster, grace: Option<Duration>, patience: Duration) {
-        let (at, now) = (self.effects.elapsed(), self.effects.now());
-        // No watch tells of the allocator's configuration.
+    /// Reads the allocator's configuration, of which no watch tells. Gives whether it could be read.
+    pub async fn learn_configuration(&self, cluster: &mut Cluster) -> bool {
         match self.store.read(&ReadSet::new().key(Key::IpamConfig), WITHIN).await {
-            Ok(config) => cluster.view.absorb(config),
-            Err(error) => return tracing::warn!("what is left over stays: {error}"),
+            Ok(config) => {
+                cluster.view.absorb(config);
+                true
+            }
+            Err(error) => {
+                tracing::warn!("the allocator's configuration cannot be read: {error}");
+                false
+            }
         }
+    }
+
+    /// Does what else is left over.
+    pub async fn sweep(&mut self, cluster: &mut Cluster, wishes: Wishes) {
+        if !self.learn_configuration(cluster).await || !wishes.collects {
+            return;
+        }
+        let (grace, patience) = (wishes.grace, wishes.patience());
+        let (at, now) = (self.effects.elapsed(), self.effects.now());
         cluster.collector.all_changed(&cluster.view);
         let mut tasks = self.sweep.look(&cluster.view, grace, patience, at, now);
         if let Users::Endpoints(endpoints) = &cluster.users {
@@ -156,6 +184,9 @@ impl<E: Effects + Clone> Collecting<E> {
 
     /// Looks for handles without addresses, and for what a crash left flagged for deletion.
     pub async fn sweep_handles(&mut self, cluster: &Cluster, patience: Duration) {
+        if !self.leads() {
+            return;
+        }
         #[cfg(feature = "kubernetes")]
         if let AnyStore::Kubernetes(store) = &*self.store {
             match store.bury(WITHIN).await {
@@ -198,6 +229,9 @@ impl<E: Effects + Clone> Collecting<E> {
     }
 
     async fn carry_out(&self, task: Task) {
+        if !self.leads() {
+            return;
+        }
         let (store, effects) = (&*self.store, &self.effects);
         let failed = |error: &dyn std::fmt::Display| tracing::warn!("what is left over stays: {error}");
         match task {
@@ -260,14 +294,4 @@ impl<E: Effects + Clone> Collecting<E> {
         }
         Ok(())
     }
-}
-
-/// The pool in which an address lies.
-fn pool_of(view: &View, due: &Due) -> Option<String> {
-    let pools = view.resources(Kind::IPPool).map(|(pool, _)| pool);
-    let mut holding = pools.filter(|pool| {
-        let cidr = pool.text(&["spec", "cidr"]).and_then(|text| Cidr::parse_unmasked(text).ok());
-        cidr.is_some_and(|(cidr, _)| cidr.contains(due.ip.addr))
-    });
-    holding.next().map(|pool| pool.name().to_string())
 }

@@ -16,8 +16,6 @@ const GATHER: Duration = Duration::from_millis(100);
 const SOONEST: Duration = Duration::from_secs(1);
 /// How late what failed is tried again.
 const LATEST: Duration = Duration::from_secs(30);
-/// How often everything is looked at, at the least.
-const SELDOM: Duration = Duration::from_secs(5 * 60);
 /// How often handles are listed, and how long one must have stood without an address.
 const HANDLES: Duration = Duration::from_secs(30 * 60);
 /// How soon after the beginning handles are listed for the first time.
@@ -25,34 +23,59 @@ const FIRST_HANDLES: Duration = Duration::from_secs(60);
 /// How long something that is certainly wrong must have been so, where there is no grace period.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
-/// How often everything is looked at: so that what leaked is seen twice within its grace.
-fn period(grace: Option<Duration>) -> Duration {
-    grace.map_or(SELDOM, |grace| (grace / 2).clamp(Duration::from_secs(1), SELDOM))
+/// How long a pass waits for nothing at most: so often the process shows that it lives.
+const LONGEST: Duration = Duration::from_secs(20);
+
+/// What is asked of the work. It may change between two passes.
+#[derive(Clone, Copy, Debug)]
+pub struct Wishes {
+    /// Whether anything is given back.
+    pub collects: bool,
+    /// How long an address of a living node must have had no owner; `None` where such addresses stay.
+    pub grace: Option<Duration>,
+    /// How often everything is looked at, at the least.
+    pub period: Duration,
 }
 
-/// Works until `stop` is ready. `grace` is asked for at each pass.
+impl Wishes {
+    /// How often everything is looked at: so that what leaked is seen twice within its grace.
+    fn period(&self) -> Duration {
+        let seldom = self.period.max(Duration::from_secs(1));
+        self.grace.map_or(seldom, |grace| (grace / 2).clamp(Duration::from_secs(1), seldom))
+    }
+
+    /// How long something that is certainly wrong must have been so.
+    pub fn patience(&self) -> Duration {
+        self.grace.unwrap_or(PATIENCE)
+    }
+}
+
+/// Works until `stop` is ready. `wishes` is asked at each pass. `passed` is called after each, and gives when
+/// it is to be called again at the latest.
 pub async fn work<E: Effects + Clone>(
     store: &Arc<AnyStore>,
     effects: &E,
     collecting: &mut Collecting<E>,
-    grace: impl Fn() -> Option<Duration>,
+    wishes: impl Fn() -> Wishes,
     stop: impl Future<Output = ()>,
-    mut passed: impl FnMut(&Cluster, &Collecting<E>),
+    mut passed: impl AsyncFnMut(&Cluster, &Collecting<E>) -> Duration,
 ) {
     let mut cluster = Cluster::new(store);
     let mut feed = Feed::begin(store, cluster.scopes());
     let begun = effects.elapsed();
-    let (mut last_sweep, mut next_handles) = (begun, begun + FIRST_HANDLES);
-    let (mut retry, mut pause) = (None, SOONEST);
-    // Up to which moment what was due has been looked at.
-    let mut looked = begun;
+    let mut times = Times {
+        swept: begun,
+        handles: begun + FIRST_HANDLES,
+        retry: None,
+        pause: SOONEST,
+        looked: begun,
+        called: begun,
+        is_configured: false,
+    };
     tokio::pin!(stop);
     loop {
-        let grace_now = grace();
-        let sweep = last_sweep + period(grace_now);
-        let next = [retry.or(cluster.collector.next_due(grace_now, looked)), Some(sweep), Some(next_handles)];
-        let next = next.into_iter().flatten().min().unwrap_or(sweep);
-        let wait = next.saturating_sub(effects.elapsed());
+        let next = times.next(&cluster, wishes());
+        let wait = next.saturating_sub(effects.elapsed()).min(LONGEST);
         tokio::select! {
             () = &mut stop => return,
             told = feed.next() => {
@@ -62,30 +85,68 @@ pub async fn work<E: Effects + Clone>(
                     cluster.take(told);
                 }
             }
-            () = effects.sleep(wait), if cluster.is_complete() => {}
+            () = effects.sleep(wait) => {}
         }
-        if !cluster.is_complete() {
-            continue;
+        if cluster.is_complete() {
+            times.pass(effects, collecting, &mut cluster, wishes()).await;
+            times.called = passed(&cluster, collecting).await;
         }
+    }
+}
+
+/// When something is to be done.
+struct Times {
+    /// When everything was looked at.
+    swept: Duration,
+    /// When handles are to be listed.
+    handles: Duration,
+    /// When what failed is to be tried again, and how long to wait after that.
+    retry: Option<Duration>,
+    pause: Duration,
+    /// Up to which moment what was due has been looked at.
+    looked: Duration,
+    /// When the caller wants to be called again.
+    called: Duration,
+    /// Whether the allocator's configuration was read.
+    is_configured: bool,
+}
+
+impl Times {
+    fn next(&self, cluster: &Cluster, wishes: Wishes) -> Duration {
+        let due = self.retry.or(cluster.collector.next_due(wishes.grace, self.looked));
+        let due = due.filter(|_| wishes.collects);
+        let others = [self.swept + wishes.period(), self.handles, self.called.max(self.looked + SOONEST)];
+        others.into_iter().chain(due).min().unwrap_or_default()
+    }
+
+    async fn pass<E: Effects + Clone>(
+        &mut self,
+        effects: &E,
+        collecting: &mut Collecting<E>,
+        cluster: &mut Cluster,
+        wishes: Wishes,
+    ) {
         let now = effects.elapsed();
-        if sweep <= now {
-            collecting.sweep(&mut cluster, grace_now, grace_now.unwrap_or(PATIENCE)).await;
-            last_sweep = effects.elapsed();
+        if !self.is_configured {
+            self.is_configured = collecting.learn_configuration(cluster).await;
         }
-        if retry.is_none_or(|at| at <= now) {
-            looked = effects.elapsed();
-            match collecting.collect(&mut cluster, grace_now).await {
-                true => (retry, pause) = (None, SOONEST),
+        if self.swept + wishes.period() <= now {
+            collecting.sweep(cluster, wishes).await;
+            self.swept = effects.elapsed();
+        }
+        if self.retry.is_none_or(|at| at <= now) {
+            self.looked = effects.elapsed();
+            match collecting.collect(cluster, wishes).await {
+                true => (self.retry, self.pause) = (None, SOONEST),
                 false => {
-                    retry = Some(effects.elapsed() + pause);
-                    pause = (pause * 2).min(LATEST);
+                    self.retry = Some(effects.elapsed() + self.pause);
+                    self.pause = (self.pause * 2).min(LATEST);
                 }
             }
         }
-        if next_handles <= now {
-            collecting.sweep_handles(&cluster, grace_now.unwrap_or(PATIENCE).max(HANDLES)).await;
-            next_handles = effects.elapsed() + HANDLES;
+        if self.handles <= now {
+            collecting.sweep_handles(cluster, wishes.patience().max(HANDLES)).await;
+            self.handles = effects.elapsed() + HANDLES;
         }
-        passed(&cluster, collecting);
     }
 }

@@ -26,6 +26,7 @@ use std::process::ExitCode;
 
 pub use plan::Shape;
 use setup::Environment;
+pub(crate) use start::{Opened, open};
 
 use crate::cli::{Node, NodeCommand};
 

@@ -25,13 +25,13 @@ use crate::preflight::preflight;
 pub(super) const WITHIN: Duration = Duration::from_secs(10);
 
 /// The store of this node.
-pub(super) struct Opened {
-    pub(super) datastore: Datastore,
-    pub(super) store: Arc<AnyStore>,
+pub(crate) struct Opened {
+    pub(crate) datastore: Datastore,
+    pub(crate) store: Arc<AnyStore>,
 }
 
 /// Opens the store that the environment names. A file that is not there is not made.
-pub(super) fn open(environment: &Environment) -> Result<Opened, Failure> {
+pub(crate) fn open(environment: &Environment) -> Result<Opened, Failure> {
     let settings = Settings::from_environment(environment)?;
     let choice = setup::Choice::make(&settings, environment)?;
     if let Some(warning) = choice.permit(setup::Purpose::Write)? {

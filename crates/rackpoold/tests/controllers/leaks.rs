@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rackpoold::controllers::collecting::Collecting;
+use rackpoold::controllers::work::Wishes;
 use servers::kube_server;
 
 use crate::town::Town;
 
 const SECOND: Duration = Duration::from_secs(1);
+const WISHES: Wishes =
+    Wishes { collects: true, grace: Some(Duration::from_secs(900)), period: Duration::from_secs(300) };
 
 #[tokio::test]
 async fn pods_that_are_gone_give_their_addresses_back() {
@@ -55,7 +58,7 @@ async fn a_node_that_is_gone_gives_everything_back_at_once() {
     let mut collecting = Collecting::new(town.store.clone(), town.clock.clone());
     let (mut cluster, _) = town.known().await;
     for _ in 0..3 {
-        assert!(collecting.collect(&mut cluster, Some(900 * SECOND)).await);
+        assert!(collecting.collect(&mut cluster, WISHES).await);
         town.clock.skip(10 * SECOND);
     }
     assert_eq!(town.assigned().await, before);
@@ -81,7 +84,7 @@ async fn a_stale_view_frees_nothing_that_lives() {
     }
     let (mut cluster, _) = town.known().await;
     let mut collecting = Collecting::new(town.store.clone(), town.clock.clone());
-    assert!(collecting.collect(&mut cluster, Some(900 * SECOND)).await);
+    assert!(collecting.collect(&mut cluster, WISHES).await);
 
     town.kubectl_delete(&["pod", "a", "b"]);
     let mut living = BTreeSet::from([old[2]]);
@@ -93,9 +96,9 @@ async fn a_stale_view_frees_nothing_that_lives() {
     (cluster, _) = town.known().await;
     cluster.users = blind;
     cluster.collector.all_changed(&cluster.view);
-    assert!(collecting.collect(&mut cluster, Some(900 * SECOND)).await);
+    assert!(collecting.collect(&mut cluster, WISHES).await);
     town.clock.skip(1_200 * SECOND);
-    assert!(collecting.collect(&mut cluster, Some(900 * SECOND)).await);
+    assert!(collecting.collect(&mut cluster, WISHES).await);
     let assigned = town.assigned().await;
     assert!(living.is_subset(&assigned), "{living:?} {assigned:?}");
 
@@ -107,7 +110,7 @@ async fn a_stale_view_frees_nothing_that_lives() {
     cluster.view.fold(&store::Scope::kind(api::Kind::Node), &gone);
     cluster.collector.all_changed(&cluster.view);
     for _ in 0..3 {
-        assert!(collecting.collect(&mut cluster, Some(900 * SECOND)).await);
+        assert!(collecting.collect(&mut cluster, WISHES).await);
         town.clock.skip(1_200 * SECOND);
     }
     let assigned = town.assigned().await;
@@ -115,9 +118,9 @@ async fn a_stale_view_frees_nothing_that_lives() {
 
     // Once it sees again, what leaked is freed.
     (cluster, _) = town.known().await;
-    assert!(collecting.collect(&mut cluster, Some(900 * SECOND)).await);
+    assert!(collecting.collect(&mut cluster, WISHES).await);
     town.clock.skip(1_200 * SECOND);
-    assert!(collecting.collect(&mut cluster, Some(900 * SECOND)).await);
+    assert!(collecting.collect(&mut cluster, WISHES).await);
     assert_eq!(town.assigned().await, living);
 }
 
@@ -134,12 +137,12 @@ async fn a_server_that_is_away_is_no_witness() {
     let (mut cluster, feed) = town.known().await;
     drop(feed);
     let mut collecting = Collecting::new(town.store.clone(), town.clock.clone());
-    assert!(collecting.collect(&mut cluster, Some(900 * SECOND)).await);
+    assert!(collecting.collect(&mut cluster, WISHES).await);
     town.clock.skip(1_000 * SECOND);
     town.server.as_mut().unwrap().kill();
-    assert!(!collecting.collect(&mut cluster, Some(900 * SECOND)).await);
+    assert!(!collecting.collect(&mut cluster, WISHES).await);
     town.server.as_mut().unwrap().restart();
     assert_eq!(town.assigned().await.len(), 1);
-    assert!(collecting.collect(&mut cluster, Some(900 * SECOND)).await);
+    assert!(collecting.collect(&mut cluster, WISHES).await);
     assert_eq!(town.assigned().await.len(), 0);
 }

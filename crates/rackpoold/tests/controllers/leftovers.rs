@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use api::{Affinity, AffinityState, BlockCidr, Handle, HandleId, Key, Owner, Value};
 use rackpoold::controllers::collecting::Collecting;
+use rackpoold::controllers::work::Wishes;
 use servers::kube_server;
 use store::sqlite::{SqliteOptions, SqliteStore};
 use store::{AnyStore, Batch, Expect, Store};
@@ -11,6 +12,7 @@ use store::{AnyStore, Batch, Expect, Store};
 use crate::town::{Town, WITHIN};
 
 const HOUR: Duration = Duration::from_secs(3_600);
+const WISHES: Wishes = Wishes { collects: true, grace: Some(HOUR), period: HOUR };
 
 /// Plants a handle without addresses, an affinity without a block, an affinity of a node that never was.
 async fn plant(town: &Town) {
@@ -37,11 +39,11 @@ async fn sweeps(town: &Town) {
     let (mut cluster, _) = town.known().await;
     let mut collecting = Collecting::new(town.store.clone(), town.clock.clone());
     // What is seen for the first time may just be being made.
-    collecting.sweep(&mut cluster, Some(HOUR), HOUR).await;
+    collecting.sweep(&mut cluster, WISHES).await;
     collecting.sweep_handles(&cluster, HOUR).await;
     assert_eq!(town.counts().await, [clean[0], clean[1] + 2, clean[2] + 1]);
     town.clock.skip(HOUR);
-    collecting.sweep(&mut cluster, Some(HOUR), HOUR).await;
+    collecting.sweep(&mut cluster, WISHES).await;
     collecting.sweep_handles(&cluster, HOUR).await;
     assert_eq!(town.counts().await, clean);
 }

@@ -1,7 +1,12 @@
-//! The controllers on real servers.
+//! The controllers on real servers and as a process.
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout)]
 
 mod endpoints;
+mod lead;
 mod leaks;
 mod leftovers;
 mod town;
+
+use std::time::Duration;
+
+const WITHIN: Duration = Duration::from_secs(20);

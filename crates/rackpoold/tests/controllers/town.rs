@@ -13,7 +13,7 @@ use ipam::{AutoAssign, run};
 use rackpoold::controllers::cluster::Cluster;
 use rackpoold::controllers::collecting::Collecting;
 use rackpoold::controllers::feed::Feed;
-use rackpoold::controllers::work::work;
+use rackpoold::controllers::work::{Wishes, work};
 use serde_json::{Value as Json, json};
 use servers::kube_server::{KubeServer, KubeServerOptions};
 use setup::Clock;
@@ -207,8 +207,9 @@ impl Town {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let grace = || Some(grace);
-        work(&self.store, &self.clock, &mut collecting, grace, until, |_, _| ()).await;
+        let wishes = || Wishes { collects: true, grace: Some(grace), period: Duration::from_secs(300) };
+        let passed = async |_: &Cluster, _: &Collecting<_>| Duration::MAX;
+        work(&self.store, &self.clock, &mut collecting, wishes, until, passed).await;
         self.clock.clock.elapsed() - begun
     }
 

@@ -11,7 +11,7 @@ use crate::attached::{Attached, Warning};
 use crate::error::{AttachError, KernelRefusal};
 use crate::kernel::{Side, Sides, with_sides};
 use crate::links::{Link, is, is_unsupported};
-use crate::routes::{Rival, Route, metric_behind};
+use crate::routes::{Rival, Route, metric_behind, usual_metric};
 use crate::sysctl::{self, Former, Need, Setting};
 use crate::wiring::{Device, GATEWAY, HOST_MAC, Mac, Replaces, Wiring, host_route};
 
@@ -78,7 +78,9 @@ async fn delete_stale(host: &Side, wiring: &Wiring) -> Result<(), AttachError> {
                 && route.gateway.is_none()
                 && route.interface != link.index
         });
-        if let Some(there) = there {
+        if let Some(there) = there
+            && !may_be_replaced(host, *address).await
+        {
             return Err(route_taken(host, name, *address, Some(there), "another interface").await);
         }
     }
@@ -382,7 +384,8 @@ async fn route_words(side: &Side, route: &Rival) -> String {
 }
 
 /// Adds the host's route to a container. A route that exists already is right if it leads to the container: a
-/// node agent that watches interfaces may have added it first.
+/// node agent that watches interfaces may have added it first. A node agent's route to where the address was
+/// before is replaced: the agent has not yet read that the address is here now.
 async fn add_host_route(host: &Side, outer: &Link, address: IpAddr) -> Result<(), AttachError> {
     let route = Route { destination: host_route(address), gateway: None, interface: outer.index };
     let refusal = match host.add_route(&route, None).await {
@@ -397,8 +400,33 @@ async fn add_host_route(host: &Side, outer: &Link, address: IpAddr) -> Result<()
     if there.as_ref() == Some(&route) {
         return Ok(());
     }
+    if may_be_replaced(host, address).await {
+        let refused = |refusal| {
+            let doing = format_args!("replace the node agent's route to {address} by one to {}", outer.name);
+            host.access_error(doing, refusal)
+        };
+        return Ok(host.replace_route(&route).await.map_err(refused)?);
+    }
     let unknown = format!("another interface ({refusal})");
     Err(route_taken(host, &outer.name, address, there, &unknown).await)
+}
+
+/// Whether the host's route to an address may give way to a container's: a node agent made it, and it leads
+/// to no container.
+async fn may_be_replaced(host: &Side, address: IpAddr) -> bool {
+    let destination = host_route(address);
+    let Ok(mut rivals) = host.rivals(destination).await else { return false };
+    rivals.retain(|rival| rival.metric == usual_metric(destination));
+    for rival in &rivals {
+        let by = match rival.interface {
+            Some(index) => host.link_at(index).await.ok().flatten(),
+            None => None,
+        };
+        if !rival.is_agents || by.is_some_and(|link| link.pair && rival.gateway.is_none()) {
+            return false;
+        }
+    }
+    !rivals.is_empty()
 }
 
 async fn route_taken(

@@ -17,6 +17,9 @@ use crate::kernel::{Side, answer_to};
 /// The metric that the kernel gives to an IPv6 route without one. An IPv4 route without one gets 0.
 const IPV6_METRIC: u32 = 1024;
 
+/// The mark on the routes of a node agent that knows only the cluster's records.
+const AGENTS: RouteProtocol = RouteProtocol::Other(81);
+
 /// A route by one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
@@ -36,6 +39,8 @@ pub(crate) struct Rival {
     pub(crate) gateway: Option<IpAddr>,
     /// The interface that it leads through; `None` where the route has several next hops.
     pub(crate) interface: Option<u32>,
+    /// Whether a node agent made it.
+    pub(crate) is_agents: bool,
 }
 
 impl Side {
@@ -63,15 +68,13 @@ impl Side {
 
     /// Adds a route. Without `metric` the kernel chooses one.
     pub(crate) async fn add_route(&self, route: &Route, metric: Option<u32>) -> Result<(), KernelRefusal> {
-        let mut message = about(route.destination);
-        message.header.table = RouteHeader::RT_TABLE_MAIN;
-        message.header.protocol = RouteProtocol::Boot;
-        message.header.kind = RouteType::Unicast;
-        message.header.scope = if route.gateway.is_some() { RouteScope::Universe } else { RouteScope::Link };
-        message.attributes.extend(route.gateway.map(|gateway| RouteAttribute::Gateway(gateway.into())));
-        message.attributes.push(RouteAttribute::Oif(route.interface));
-        message.attributes.extend(metric.map(RouteAttribute::Priority));
-        answer_to(self.netlink.route().add(message).execute()).await
+        answer_to(self.netlink.route().add(addition(route, metric)).execute()).await
+    }
+
+    /// Puts a route in the place of the one of its destination and metric, in one step: packets always have
+    /// one of the two.
+    pub(crate) async fn replace_route(&self, route: &Route) -> Result<(), KernelRefusal> {
+        answer_to(self.netlink.route().add(addition(route, None)).replace().execute()).await
     }
 
     /// The routes of the main table to exactly `destination`, by any interface.
@@ -107,6 +110,18 @@ impl Side {
         let found = answer_to(pin!(self.netlink.route().get(message).execute()).try_next()).await;
         found.ok()?.as_ref().and_then(route_of)
     }
+}
+
+fn addition(route: &Route, metric: Option<u32>) -> RouteMessage {
+    let mut message = about(route.destination);
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Boot;
+    message.header.kind = RouteType::Unicast;
+    message.header.scope = if route.gateway.is_some() { RouteScope::Universe } else { RouteScope::Link };
+    message.attributes.extend(route.gateway.map(|gateway| RouteAttribute::Gateway(gateway.into())));
+    message.attributes.push(RouteAttribute::Oif(route.interface));
+    message.attributes.extend(metric.map(RouteAttribute::Priority));
+    message
 }
 
 fn about(destination: IpNet) -> RouteMessage {
@@ -165,7 +180,8 @@ fn destination_of(found: &RouteMessage) -> Option<IpNet> {
 impl From<&RouteMessage> for Rival {
     fn from(found: &RouteMessage) -> Self {
         let leads = found.header.kind == RouteType::Unicast;
-        let mut rival = Self { metric: 0, leads, gateway: None, interface: None };
+        let is_agents = found.header.protocol == AGENTS;
+        let mut rival = Self { metric: 0, leads, gateway: None, interface: None, is_agents };
         for attribute in &found.attributes {
             match attribute {
                 RouteAttribute::Gateway(address) => rival.gateway = ip(address),
@@ -178,6 +194,11 @@ impl From<&RouteMessage> for Rival {
     }
 }
 
+/// The metric of a route that is added without one, as the kernel has it.
+pub(crate) fn usual_metric(destination: IpNet) -> u32 {
+    if destination.addr().is_ipv4() { 0 } else { IPV6_METRIC }
+}
+
 /// An existing route has so high a metric that no route can be behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoneBehind;
@@ -185,7 +206,7 @@ pub(crate) struct NoneBehind;
 /// The metric that puts a route to `destination` behind all rivals that lead somewhere; `None` where the
 /// metric that the kernel gives does so.
 pub(crate) fn metric_behind(destination: IpNet, rivals: &[Rival]) -> Result<Option<u32>, NoneBehind> {
-    let kernels_own = if destination.addr().is_ipv4() { 0 } else { IPV6_METRIC };
+    let kernels_own = usual_metric(destination);
     let last = rivals.iter().filter(|rival| rival.leads).map(|rival| rival.metric).max();
     let first = match last {
         Some(last) => last.checked_add(1).ok_or(NoneBehind)?.max(kernels_own),
@@ -217,6 +238,7 @@ mod tests {
                 leads: *leads,
                 gateway: None,
                 interface: Some(2),
+                is_agents: false,
             };
             metrics.iter().map(rival).collect()
         };

@@ -65,10 +65,27 @@ impl Devices<'_> {
         let Err(refusal) = answers(stream).await else { return Ok(()) };
         match step {
             step if is_removal(step) && refusal.is_any(&GONE) => Ok(()),
-            Step::Route(route) if route.to.family() == Family::V6 && refusal.is_any(&[Errno::INVAL]) => {
-                self.set_with_stones(step, route).await
-            }
+            Step::Route(route) => self.set_again(step, route, refusal).await,
             _ => Err(HostError::refused(doing(step), refusal)),
+        }
+    }
+
+    /// Sets a route that the kernel refused at first. The route to an address that a pod here has by now is
+    /// left alone.
+    async fn set_again(&mut self, step: &Step, route: &Route, mut refusal: Refusal) -> Result<(), HostError> {
+        if is_single(route) && self.kernel.is_at_pod(route.to.first()).await {
+            return Ok(());
+        }
+        if refusal.is_any(&[Errno::EXIST]) {
+            let message = RouteNetlinkMessage::NewRoute(addition(route, self.output(step, route)?));
+            match self.kernel.change(message, NLM_F_CREATE | NLM_F_REPLACE).await {
+                Ok(()) => return Ok(()),
+                Err(other) => refusal = other,
+            }
+        }
+        match route.to.family() == Family::V6 && refusal.is_any(&[Errno::INVAL]) {
+            true => self.set_with_stones(step, route).await,
+            false => Err(HostError::refused(doing(step), refusal)),
         }
     }
 
@@ -112,6 +129,8 @@ impl Devices<'_> {
             }
             Step::Route(route) => {
                 let by = self.output(step, route)?;
+                // Since the plan was made, a pod may have come to have the address, and a route of its own.
+                let set = if is_single(route) { NLM_F_CREATE | NLM_F_EXCL } else { set };
                 Some((RouteNetlinkMessage::NewRoute(addition(route, by)), set))
             }
             Step::RemoveRoute(route) => match tunnel_of(route) {
@@ -166,6 +185,10 @@ fn tunnel_of(route: &Route) -> Option<&str> {
         }
         _ => None,
     }
+}
+
+fn is_single(route: &Route) -> bool {
+    route.to == Cidr::single(route.to.first())
 }
 
 fn is_removal(step: &Step) -> bool {

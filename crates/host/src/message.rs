@@ -28,6 +28,16 @@ pub(crate) fn main_table(of: Family) -> RouteMessage {
     message
 }
 
+/// Asks for the route that packets to an address take.
+pub(crate) fn lookup(addr: IpAddr) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(Family::of(addr));
+    message.header.destination_prefix_length = Cidr::single(addr).prefix();
+    message.header.flags = RouteFlags::FibMatch;
+    message.attributes.push(RouteAttribute::Destination(addr.into()));
+    message
+}
+
 /// A route that is to be added, by the interface of that number where it leads anywhere. The gateways need no
 /// route of their own (`onlink`): a tunnel's other sides are in no network of this host.
 pub(crate) fn addition(route: &Route, by: Option<u32>) -> RouteMessage {

@@ -6,7 +6,7 @@
 //! that must go too.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -25,6 +25,9 @@ pub struct Present {
     pub neighbours: BTreeMap<(Arc<str>, IpAddr), Mac>,
     /// By device and hardware address the node's address.
     pub forwarding: BTreeMap<(Arc<str>, Mac), IpAddr>,
+    /// The addresses of pods here: each has a route by its pod's interface, which is not ours. Records tell
+    /// of a new pod later than that route does.
+    pub pods: BTreeSet<IpAddr>,
 }
 
 /// One change.
@@ -72,6 +75,8 @@ pub struct Difference {
     pub sets: Vec<Step>,
     /// What is removed after that.
     pub removals: Vec<Step>,
+    /// The addresses for which no route is set, because a pod here has each of them.
+    pub at_pods: BTreeSet<IpAddr>,
     present: usize,
     missing: usize,
 }
@@ -94,6 +99,13 @@ impl Difference {
         let there: BTreeMap<(Cidr, u32), &Route> =
             present.routes.iter().map(|route| ((route.to, route.metric), route)).collect();
         let mut sets: Vec<&Route> = desired.routes.values().map(|wanted| &wanted.route).collect();
+        sets.retain(|route| match present.has_pod_at(route.to) {
+            true => {
+                change.at_pods.insert(route.to.first());
+                false
+            }
+            false => true,
+        });
         sets.retain(|route| there.get(&(route.to, route.metric)).is_none_or(|found| !route.is_met_by(found)));
         sets.sort_by_key(|route| (Reverse(route.to.prefix()), route.to));
         change.sets.extend(sets.into_iter().cloned().map(Step::Route));
@@ -149,6 +161,11 @@ fn sides(desired: &Desired) -> (Neighbours, Forwarding) {
 }
 
 impl Present {
+    /// Whether a destination is a single address that a pod here has.
+    fn has_pod_at(&self, to: Cidr) -> bool {
+        to == Cidr::single(to.first()) && self.pods.contains(&to.first())
+    }
+
     /// What is there after a step.
     pub fn apply(&mut self, step: &Step) {
         match step {

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use dataplane::{
-    AttachError, DETACH_LIMIT, HostEnd, Replaces, Wiring, attach, host_end, host_end_of, host_ends_to, remove,
+    AttachError, DETACH_LIMIT, HostEnd, Replaces, Wiring, attach, check, detach, host_end, host_end_of,
+    host_ends_to, remove,
 };
 
 use crate::harness::{Machine, Namespace, ip, wiring};
@@ -106,4 +107,48 @@ fn an_address_that_leads_elsewhere_is_refused_before_anything_goes() {
     let error = machine.host.run(|| attach(&wiring(&next, "cali0", &["10.0.0.2"]))).unwrap_err();
     assert!(matches!(&error, AttachError::RouteTaken { device, .. } if device == "cali1"), "{error}");
     assert_eq!(machine.host.state(), before);
+}
+
+/// A node agent may not have read yet that an address is here now. Its route gives way; nobody else's does.
+#[test]
+fn only_a_node_agents_route_gives_way() {
+    let Some(machine) = Machine::new() else { return };
+    let wiring = machine.wiring(&BOTH);
+    let route = |family: &str, rest: &str| format!("ip -{family} route add {rest}");
+    machine.host.sh("ip link add vxlan.calico type vxlan id 4096 dstport 4789; ip link set vxlan.calico up");
+    let ways = [
+        ["10.0.0.1 via 192.0.2.9 dev uplink onlink", "2001:db8:1::1 via 2001:db8::9 dev uplink6 onlink"],
+        ["10.0.0.1 dev vxlan.calico scope link", "2001:db8:1::1 dev vxlan.calico"],
+        ["blackhole 10.0.0.1", "blackhole 2001:db8:1::1"],
+        ["unreachable 10.0.0.1", "unreachable 2001:db8:1::1"],
+    ];
+    for way in ways {
+        for stale in [false, true] {
+            if stale {
+                machine.attach(&Wiring { want_host_routes: false, ..wiring.clone() });
+            }
+            for (family, rest) in ["4", "6"].into_iter().zip(way) {
+                machine.host.sh(&route(family, &format!("{rest} proto 81")));
+            }
+            machine.attach(&wiring);
+            machine.host.run(|| check(&wiring)).unwrap();
+            let left = machine.host.sh("ip route show proto 81; ip -6 route show proto 81");
+            assert_eq!(left, "", "{way:?} {stale}");
+            machine.host.run(|| detach(&wiring.netns, "eth0", None, DETACH_LIMIT)).unwrap();
+        }
+        for (family, rest) in ["4", "6"].into_iter().zip(way) {
+            machine.host.sh(&route(family, &format!("{rest} proto static")));
+            let before = machine.host.state();
+            let error = machine.host.run(|| attach(&wiring)).unwrap_err();
+            assert!(matches!(&error, AttachError::RouteTaken { .. }), "{error}");
+            assert_eq!(machine.host.state(), before, "{way:?}");
+            machine.host.sh(&route(family, &format!("{rest} proto static")).replace(" add ", " del "));
+        }
+    }
+    // Whoever marks a route to a container so, the container keeps its address.
+    let other = Namespace::new().unwrap();
+    machine.attach(&Wiring { want_host_routes: false, ..self::wiring(&other, "cali9", &BOTH[..1]) });
+    machine.host.sh("ip route add 10.0.0.1 dev cali9 proto 81");
+    let error = machine.host.run(|| attach(&wiring)).unwrap_err();
+    assert!(matches!(&error, AttachError::RouteTaken { device, .. } if device == "cali9"), "{error}");
 }

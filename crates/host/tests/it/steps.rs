@@ -189,3 +189,31 @@ fn a_step_that_fails_stops_no_other_and_says_why() {
     present.apply(&route("10.81.4.0/26", via("eth0", &["10.77.1.12"])));
     assert_leads(&host, &mut present, &[]);
 }
+
+/// A pod may come to have an address after the plan was made. Its own route stays.
+#[test]
+fn the_route_of_a_pod_is_never_replaced() {
+    let Some((host, _other)) = host() else { return };
+    host.sh("ip link add cali0 type veth peer name peer; ip link set cali0 up; ip link set peer up");
+    let set = |to: &str, gateway: &str| Step::Route(Route::new(cidr(to), via("eth0", &[gateway])));
+    let steps = [set("10.81.9.9/32", "10.77.1.12"), set("fd81::9:9/128", "fd77:1::12")];
+    let mut present = Present::default();
+    assert_leads(&host, &mut present, &steps);
+    let pods = "ip route replace 10.81.9.9 dev cali0; ip -6 route replace fd81::9:9 dev cali0";
+    host.sh(pods);
+    let show = "ip route show 10.81.9.9; ip -6 route show fd81::9:9";
+    let before = host.sh(show);
+    assert_eq!(before.matches("dev cali0").count(), 2, "{before}");
+    assert_leads(&host, &mut Present::default(), &[]);
+    let failed = host.kernel(async |kernel| {
+        assert_eq!(kernel.pod_addresses().await.unwrap().len(), 2);
+        kernel.apply(&steps, None).await
+    });
+    assert!(failed.is_empty(), "{failed:?}");
+    assert_eq!(host.sh(show), before);
+    // What is no pod's is replaced, as ever.
+    let moved = [set("10.81.9.9/32", "10.77.1.13"), set("fd81::9:9/128", "fd77:1::13")];
+    host.sh("ip link del cali0");
+    assert_leads(&host, &mut Present::default(), &steps);
+    assert_leads(&host, &mut Present::default(), &moved);
+}

@@ -106,6 +106,8 @@ pub struct Agent<'a, E> {
     /// What drops packets of pods in chains of others.
     pub(super) dropping: Vec<Finding>,
     pub(super) pods: BTreeSet<IpAddr>,
+    /// Those that the records have elsewhere: their routes are left to the pods.
+    pub(super) left_to_pods: BTreeSet<IpAddr>,
     pub(super) connections: Option<Connections>,
     pub(super) told: Told,
     pub(super) files: Files<'a>,
@@ -153,6 +155,7 @@ impl<'a, E: Effects> Agent<'a, E> {
             rules: None,
             dropping: Vec::new(),
             pods: BTreeSet::new(),
+            left_to_pods: BTreeSet::new(),
             connections: connections.ok(),
             told: Told::default(),
             files,

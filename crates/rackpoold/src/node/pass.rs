@@ -33,7 +33,7 @@ pub(super) struct Passed {
 
 impl<E: Effects> Agent<'_, E> {
     /// Looks at what is due, and sees to it that it is as it must be.
-    pub(super) async fn pass(&mut self, due: Due) -> Passed {
+    pub(super) async fn pass(&mut self, mut due: Due) -> Passed {
         let mut passed = Passed::default();
         let mut findings = self.standing.clone();
         if due.addresses || !self.is_known {
@@ -42,7 +42,7 @@ impl<E: Effects> Agent<'_, E> {
         // They are told until the addresses are looked at again.
         findings.extend(self.about_addresses.iter().cloned());
         if due.pods {
-            self.forget_connections().await;
+            due.routes |= self.look_at_pods().await;
             self.plain.interfaces_changed(self.record.effects.elapsed());
         }
         if !due.is_more_than_pods()
@@ -204,7 +204,9 @@ impl<E: Effects> Agent<'_, E> {
         };
         // An entry of a device whose own address has changed goes on sending from the old one.
         present.forwarding.retain(|(device, _), _| !changed.contains(device.as_ref()));
+        present.pods.clone_from(&self.pods);
         let difference = Difference::between(&present, desired);
+        self.left_to_pods.clone_from(&difference.at_pods);
         let (steps, doubt) = difference.steps(self.list);
         if let Some(doubt) = doubt {
             tracing::warn!("{doubt}");
@@ -309,12 +311,16 @@ impl<E: Effects> Agent<'_, E> {
         }
     }
 
-    /// Forgets the connections of pods that are gone, so that the next owner of an address does not get the
-    /// packets of the last one's peers.
-    async fn forget_connections(&mut self) {
+    /// Looks which pods are here, and forgets the connections of those that are gone, so that the next owner
+    /// of an address does not get the packets of the last one's peers. Gives whether the address of one needs
+    /// a route of ours now.
+    async fn look_at_pods(&mut self) -> bool {
         let present = match self.kernel.pod_addresses().await {
             Ok(present) => present,
-            Err(error) => return tracing::warn!("{error}"),
+            Err(error) => {
+                tracing::warn!("{error}");
+                return false;
+            }
         };
         for addr in self.pods.difference(&present) {
             let Some(connections) = &mut self.connections else { break };
@@ -325,6 +331,7 @@ impl<E: Effects> Agent<'_, E> {
             }
         }
         self.pods = present;
+        !self.left_to_pods.is_subset(&self.pods)
     }
 }
 

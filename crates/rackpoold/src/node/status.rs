@@ -78,7 +78,9 @@ pub(super) async fn status(
     out: &mut impl Write,
 ) -> Result<ExitCode, Failure> {
     let plan = Plan::read(args, environment).await?;
-    let present = Kernel::open()?.present(&DEVICES).await?;
+    let kernel = Kernel::open()?;
+    let pods = kernel.pod_addresses().await?;
+    let present = Present { pods, ..kernel.present(&DEVICES).await? };
     let has_table = Nft::default().listing()?.is_some();
     let is_synced = install::mark::is_set(&places(&args.files, environment)?);
     let difference = Difference::between(&present, &plan.desired);

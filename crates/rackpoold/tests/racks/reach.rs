@@ -134,3 +134,34 @@ fn a_borrowed_address_is_reached() {
     assert_all_reach_all(&world, &pods);
     assert_eq!(not_reached(&world.outside, &[borrowed]), [""; 0], "{}", world.logs());
 }
+
+/// An address comes back to the node that lent it, before that node's agent has read so: its route to the
+/// borrower gives way to the pod's, and the agent leaves it so.
+#[test]
+fn a_borrowed_address_comes_home() {
+    let shape = Shape { racks: &[2], families: Families::V4, ..Shape::default() };
+    let Some((world, _pods)) = World::with_agents(shape, &[]) else { return };
+    world.create(&json!({
+        "apiVersion": "projectcalico.org/v3", "kind": "IPPool", "metadata": {"name": "small"},
+        "spec": {"cidr": "10.60.0.0/30", "blockSize": 30, "vxlanMode": "Always", "natOutgoing": false,
+                 "nodeSelector": "rack == \"0\""}
+    }));
+    let ipam = json!({"ipam": {"type": "calico-ipam", "ipv4_pools": ["small"]}});
+    let attach = |node, name: &str| Pod::try_attach(&world, node, name, &ipam).unwrap();
+    let mut kept: Vec<Pod> = (0..3).map(|n| attach(0, &format!("lender-{n}"))).collect();
+    let borrower = attach(1, "borrower");
+    let address = borrower.address(true);
+    let lender = &world.nodes[0];
+    let route = || lender.host.sh(&format!("ip route show {address}"));
+    eventually("the lender has a route to the borrower", || route().contains("proto 81"));
+    lender.agent.as_ref().unwrap().paused(|| {
+        borrower.delete(&world);
+        kept.push(attach(0, "home"));
+        assert_eq!(kept[3].address(true), address, "the pool has no other address left");
+        assert!(route().contains("dev cali") && !route().contains("proto 81"), "{}", route());
+        assert_eq!(not_reached(&kept[0].inside, std::slice::from_ref(&address)), [""; 0]);
+    });
+    world.wait_until_settled();
+    assert!(route().contains("dev cali") && !route().contains("proto 81"), "{}\n{}", route(), world.logs());
+    assert_all_reach_all(&world, &kept);
+}

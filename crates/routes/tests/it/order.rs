@@ -145,3 +145,23 @@ fn a_tunnel_changes_its_hardware_address_without_a_gap() {
         "{steps:?}"
     );
 }
+
+/// The records have an address elsewhere, and a pod here has it: records lag behind. Its own route counts,
+/// until the pod goes.
+#[test]
+fn the_address_of_a_pod_here_gets_no_route() {
+    let desired = desired(&(vec![(3, 1, vec![]), (5, 2, vec![(1, 1)])], true, 3), false);
+    let lent: IpAddr = [10, 0, 0, 21].into();
+    assert!(desired.routes.contains_key(&api::Cidr::single(lent)), "{:?}", desired.routes.keys());
+    let beside: IpAddr = [10, 0, 0, 20].into();
+    let mut present = Present { pods: [lent, beside].into(), ..Present::default() };
+    let difference = Difference::between(&present, &desired);
+    assert_eq!(difference.at_pods, [lent].into());
+    difference.steps(List::Fresh).0.iter().for_each(|step| present.apply(step));
+    let is_single = |route: &&Route| route.to == api::Cidr::single(route.to.first());
+    assert_eq!(present.routes.iter().find(is_single), None);
+    assert!(Difference::between(&present, &desired).is_empty());
+    present.pods.clear();
+    let steps = Difference::between(&present, &desired).steps(List::Kept).0;
+    assert!(matches!(steps.as_slice(), [Step::Route(one)] if one.to == api::Cidr::single(lent)), "{steps:?}");
+}

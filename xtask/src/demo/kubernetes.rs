@@ -119,10 +119,14 @@ impl Stage<'_> {
         heading("6. The same pools with VXLAN: every pod reaches every other, and the outside");
         self.encapsulate("Always")?;
         self.prove_reach(&pods, &outside)?;
+        let service = self.expose()?;
+        self.prove_service(&pods, service)?;
 
         heading("7. The same pools without encapsulation: the router has one route a rack");
         self.encapsulate("Never")?;
         self.prove_reach(&pods, &outside)?;
+        self.prove_service(&pods, service)?;
+        self.prove_proxy_is_read()?;
         self.prove_router(&pods)?;
 
         heading("8. Two replicas are enough: the addresses of the others come back");

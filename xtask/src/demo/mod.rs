@@ -17,6 +17,7 @@ mod kubelets;
 mod kubernetes;
 mod netns;
 mod reach;
+mod services;
 
 pub use api_server::{can_be_had as can_be_on_an_api_server, prepare as prepare_api_server};
 pub use netns::can_be_had as can_be_in_namespaces;

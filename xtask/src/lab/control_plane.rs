@@ -10,6 +10,7 @@ use serde_json::json;
 use servers::kube_server::{KubeServer, KubeServerOptions};
 
 use super::image;
+use super::proxy;
 use super::said::progress;
 use super::site::{BRIDGE, Node, Site, tail};
 
@@ -40,7 +41,8 @@ impl<'a> ControlPlane<'a> {
             .in_folder(&site.folder)
             .without_audit()
             .argument("--enable-admission-plugins=NodeRestriction")
-            .argument("--kubelet-preferred-address-types=InternalIP");
+            .argument("--kubelet-preferred-address-types=InternalIP")
+            .user(proxy::USER, &[]);
         for node in site.nodes() {
             options = options.user(&user(node), &["system:nodes"]);
         }
@@ -60,8 +62,16 @@ impl<'a> ControlPlane<'a> {
 
     /// The kubeconfig for a node's kubelet.
     pub fn kubeconfig_of(&self, node: Node<'_>) -> Result<String> {
-        let user = user(node);
-        Ok(self.server.kubeconfig_with(&user, self.server.token(&user))?)
+        self.kubeconfig_for(&user(node))
+    }
+
+    /// The kubeconfig for every node's kube-proxy.
+    pub fn kubeconfig_of_proxies(&self) -> Result<String> {
+        self.kubeconfig_for(proxy::USER)
+    }
+
+    fn kubeconfig_for(&self, user: &str) -> Result<String> {
+        Ok(self.server.kubeconfig_with(user, self.server.token(user))?)
     }
 
     /// Checks that all servers still run.

@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::said::Said;
-use super::site::{LabOptions, MOST_NODES, Site};
-use super::{cni, requirements, steward, supervisor};
+use super::site::{LabOptions, MOST_NODES, Site, run};
+use super::{cni, image, proxy, requirements, steward, supervisor};
 use xtask::cargo::this_program;
 
 /// How long a lab may take to end, and a node to boot.
@@ -155,6 +155,18 @@ impl Lab {
         connection.read_to_string(&mut answer).with_context(|| format!("{} does not boot", node.name))?;
         ensure!(answer == steward::OK, "{} does not boot: {answer}", node.name);
         Ok(())
+    }
+
+    /// Starts a node's kube-proxy anew, with this network as that of all pods; `None`: the right one.
+    pub fn restart_proxy(&self, node: &str, pods: Option<&str>) -> Result<()> {
+        let file = self.site.node(node)?.path(proxy::CLUSTER_CIDR);
+        match pods {
+            Some(pods) => fs::write(&file, pods),
+            None => fs::remove_file(&file),
+        }
+        .with_context(|| file.display().to_string())?;
+        // Only the node's own processes are seen there.
+        run(self.on_node(node, image::BUSYBOX)?.args(["killall", "kube-proxy"])).map(drop)
     }
 
     /// The id of the cluster's first process, in this process's namespace.

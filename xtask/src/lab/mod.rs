@@ -25,6 +25,7 @@ mod inside;
 mod network;
 mod node;
 mod pid1;
+mod proxy;
 mod requirements;
 mod said;
 mod site;
@@ -38,7 +39,8 @@ pub use site::{Cni, LabOptions};
 pub use supervisor::remove_groups;
 
 /// The programs of Kubernetes that a lab needs.
-const KUBERNETES: [&str; 4] = ["kube-apiserver", "kube-scheduler", "kube-controller-manager", "kubelet"];
+const KUBERNETES: [&str; 5] =
+    ["kube-apiserver", "kube-scheduler", "kube-controller-manager", "kubelet", "kube-proxy"];
 const NONE: &str = "no lab is running; start one: cargo xtask lab up";
 
 /// Arguments of `cargo xtask lab`.

@@ -17,7 +17,7 @@ use super::control_plane::ControlPlane;
 use super::said::{Said, progress, say};
 use super::site::{Cni, Node, Site, run, tail};
 use super::supervisor::pid_of_child;
-use super::{agent, cgroups, cni, network};
+use super::{agent, cgroups, cni, network, proxy};
 
 /// The name of the steward's socket. A client writes a node's name there; the steward cuts the node's power,
 /// boots it again, and answers [`OK`] or an error.
@@ -79,6 +79,7 @@ impl<'a> Steward<'a> {
         let site = self.site;
         fs::create_dir_all(node.folder())?;
         fs::write(node.path("kubelet.kubeconfig"), self.control_plane.kubeconfig_of(node)?)?;
+        fs::write(node.path(proxy::KUBECONFIG), self.control_plane.kubeconfig_of_proxies()?)?;
         cgroups::create(&site.hierarchies, node.name)?;
         network::plug_in(node)?;
         let log = fs::OpenOptions::new().create(true).append(true).open(node.path("node.log"))?;

@@ -160,7 +160,7 @@ impl<'a, E: Effects> Agent<'a, E> {
             told: Told::default(),
             files,
             plain: PlainHost::default(),
-            proxies: filter::kube_proxy::found(Path::new("/proc")),
+            proxies: Vec::new(),
             is_synced: false,
             standing,
             store: store.clone(),
@@ -221,6 +221,7 @@ impl<'a, E: Effects> Agent<'a, E> {
                 if self.ask_settings().await {
                     due = Due::ALL;
                 }
+                due.chains |= self.look_for_proxies();
                 if let Some(known) = self.ask_known().await.filter(|known| *known != self.known) {
                     self.known = known;
                     feed = self.follow_anew();
@@ -241,6 +242,14 @@ impl<'a, E: Effects> Agent<'a, E> {
                 false => (None, SOONEST),
             };
         }
+    }
+
+    /// Looks which kube-proxies run here. Gives whether they are others than before.
+    pub(super) fn look_for_proxies(&mut self) -> bool {
+        let found = filter::kube_proxy::found(Path::new("/proc"));
+        let are_others = found != self.proxies;
+        self.proxies = found;
+        are_others
     }
 
     /// Does what is due by the time.

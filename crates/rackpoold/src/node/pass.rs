@@ -253,6 +253,8 @@ impl<E: Effects> Agent<'_, E> {
             }
         }
         if is_new || due.chains {
+            // A kube-proxy that has just been started writes its chains.
+            self.look_for_proxies();
             match self.nft.pass_on(&rules) {
                 Ok(found) => {
                     let found = found.into_iter();

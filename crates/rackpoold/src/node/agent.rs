@@ -24,6 +24,7 @@ use super::introduce::Wishes;
 use super::plain_host::PlainHost;
 use super::plan::Shape;
 use super::record::NodeRecord;
+use super::token_file::{self, TokenFile};
 use super::told::Told;
 use super::tunnels::Tunnels;
 use super::world::{World, known_by, scopes};
@@ -182,6 +183,7 @@ impl<'a, E: Effects> Agent<'a, E> {
         let mut pause = SOONEST;
         let mut again: Option<Duration> = None;
         let mut ask = self.record.effects.elapsed() + CONFIGURATION;
+        let mut token = TokenFile::of_store(&self.store);
         loop {
             let now = self.record.effects.elapsed();
             let next =
@@ -205,6 +207,12 @@ impl<'a, E: Effects> Agent<'a, E> {
                     }
                     Err(error) => return Err(AgentError::Filter(error)),
                 },
+                () = token_file::touched(&mut token) => {
+                    if token.as_mut().is_some_and(TokenFile::is_new) {
+                        tracing::info!("the agent has a new token, so the plugins get a new one, too");
+                        self.files.renew_at(self.record.effects.elapsed());
+                    }
+                }
                 () = self.record.effects.sleep(next) => {
                     if again.is_some_and(|at| at <= self.record.effects.elapsed()) {
                         (due, again) = (Due::ALL, None);

@@ -73,6 +73,11 @@ impl<'a> Files<'a> {
         self.due
     }
 
+    /// Makes the plugins' kubeconfig due now, where there is one.
+    pub fn renew_at(&mut self, now: Duration) {
+        self.due = self.due.map(|_| now);
+    }
+
     /// Renews the token in the plugins' kubeconfig, on Kubernetes. Gives an error only where there is none
     /// yet: a token that is there lives for hours.
     ///

@@ -17,6 +17,7 @@ mod plan;
 pub mod record;
 mod start;
 mod status;
+mod token_file;
 mod told;
 pub mod tunnels;
 mod world;

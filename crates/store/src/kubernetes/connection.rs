@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -249,6 +250,11 @@ impl Server {
     /// The server brought nothing until the end of the call, or of the silence that it may keep.
     fn silent(&self, in_doubt: bool) -> RequestFault {
         RequestFault::silent(&self.shown, self.options.silence, in_doubt)
+    }
+
+    /// The file of the client's own token.
+    pub(super) fn token_file(&self) -> Option<&Path> {
+        self.credentials.token_file()
     }
 
     /// Gets the credentials. Gives the time that a person took to log in: the server has its whole time all

@@ -114,6 +114,14 @@ impl Credentials {
         Credentials { source: Source::Program(exec, user), known: Mutex::default() }
     }
 
+    /// The file of the token, where it is in one.
+    pub(super) fn token_file(&self) -> Option<&Path> {
+        match &self.source {
+            Source::File(path) => Some(path),
+            Source::Fixed | Source::Program(..) => None,
+        }
+    }
+
     /// Whether getting the credentials may wait for a person to log in.
     pub(super) fn ask_a_person(&self) -> bool {
         matches!(&self.source, Source::Program(exec, _) if exec.asks())

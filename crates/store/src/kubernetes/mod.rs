@@ -53,6 +53,7 @@ mod writing;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -265,6 +266,11 @@ impl KubeStore {
     /// As for reads.
     pub async fn uids(&self, keys: &[Key], within: Duration) -> Result<Vec<Option<String>>, StoreError> {
         reading::uids(&self.server, keys, Instant::now() + within).await
+    }
+
+    /// The file of this client's own token, where it is in one. Whoever changes the token writes it again.
+    pub fn token_file(&self) -> Option<&Path> {
+        self.server.token_file()
     }
 
     /// Where the server is, for a program that asks it under another account.

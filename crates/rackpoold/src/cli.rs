@@ -14,6 +14,12 @@ Which store, which node and which addresses, the environment says, with Calico's
   NODENAME, CALICO_NODENAME_FILE                                the node's name
   IP, IP6                                                       an address, autodetect or none
   IP_AUTODETECTION_METHOD, IP6_AUTODETECTION_METHOD             how an address is found
+With --install-from, they say what is installed:
+  SKIP_CNI_BINARIES                                             programs to leave out, with commas between
+  UPDATE_CNI_BINARIES                                           false: keep programs that are there
+  CNI_CONF_NAME, CNI_NET_DIR                                    the file of the network's configuration
+  CNI_OLD_CONF_NAME                                             the file that it replaces, which is removed
+  CNI_NETWORK_CONFIG, CNI_NETWORK_CONFIG_FILE                   a template of the configuration
 
 rackpool does not enforce NetworkPolicy, and announces nothing by BGP yet. Where a cluster uses either, the
 agent does not start unless --accept-loss says that this is known.";

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use setup::{Datastore, Environment};
 
 use super::template::{TemplateError, filled_in};
-use super::{Finding, InstallError, Notes, Places, Template, Written, put_text};
+use super::{Finding, InstallError, Notes, Places, Template, Written, place, put_text};
 
 /// The version of the CNI protocol in which the configuration is written.
 const VERSION: &str = "1.0.0";
@@ -52,8 +52,8 @@ pub enum NoConflist {
     NoPlaceFor(&'static str),
 }
 
-/// Writes the network's configuration. The agent calls this last, when containers may come. It asks `portmap`
-/// which versions it speaks, and may wait for that for seconds.
+/// Writes the network's configuration, and then removes the one that it replaces. The agent calls this last,
+/// when containers may come. It asks `portmap` which versions it speaks, and may wait for that for seconds.
 ///
 /// # Errors
 /// When the configuration cannot be made or written.
@@ -71,6 +71,13 @@ pub fn conflist(
     let mut findings = judge(places, &mut document)?;
     let file = places.conflist();
     let written = put_text(notes, &file, 0o600, &format!("{document:#}\n"))?;
+    if let Some(former) = &places.former_network {
+        let former = places.networks.join(former);
+        if place::remove(&former)? {
+            tracing::info!(file = %former.display(), "removed the network's former configuration");
+            notes.forget(&former)?;
+        }
+    }
     findings.extend(
         first_network(&places.networks).filter(|first| *first != file).map(|by| Finding::Hidden { by }),
     );

@@ -28,7 +28,7 @@ pub use conflist::{Network, NoConflist, conflist};
 pub use finding::Finding;
 pub use notes::Notes;
 pub use place::Failed;
-pub use programs::programs;
+pub use programs::{Selection, programs};
 pub use renewal::Renewal;
 pub use template::{Template, TemplateError};
 pub use uninstall::{TakenBack, uninstall};
@@ -48,6 +48,8 @@ pub struct Places {
     pub mark: PathBuf,
     /// The file with the packet size of containers' interfaces, for the plugin `calico`.
     pub mtu: PathBuf,
+    /// The file's name of a network's configuration that this one replaces, in the same folder.
+    pub former_network: Option<String>,
     /// The file with the node's name, for the plugins.
     pub node_name: PathBuf,
     /// The file of the notes.
@@ -60,7 +62,8 @@ impl Default for Places {
             programs: vec!["/opt/cni/bin".into()],
             networks: "/etc/cni/net.d".into(),
             networks_outside: "/etc/cni/net.d".into(),
-            network: "10-calico.conflist".to_string(),
+            network: NETWORK.to_string(),
+            former_network: None,
             mark: setup::DEFAULT_AGENT_SYNC_FILE.into(),
             mtu: "/var/lib/calico/mtu".into(),
             node_name: setup::DEFAULT_NODENAME_FILE.into(),
@@ -71,18 +74,21 @@ impl Default for Places {
 
 impl Places {
     /// The usual places, with what Calico's variables say: `CNI_CONF_NAME`, the file's name of the network's
-    /// configuration; `CNI_NET_DIR`, the folder of networks as the plugins see it.
+    /// configuration; `CNI_OLD_CONF_NAME`, that of the one that it replaces, by default the usual name;
+    /// `CNI_NET_DIR`, the folder of networks as the plugins see it.
     ///
     /// # Errors
-    /// When `CNI_CONF_NAME` is no name of a file.
+    /// When `CNI_CONF_NAME` or `CNI_OLD_CONF_NAME` is no name of a file.
     pub fn of(environment: &Environment) -> Result<Places, InstallError> {
-        let mut places = Places::default();
-        if let Some(name) = environment.get("CNI_CONF_NAME") {
-            if name.contains('/') || name == "." || name == ".." {
-                return Err(InstallError::NoFileName(name.to_string()));
+        let named = |variable: &'static str| match environment.get(variable) {
+            Some(name) if name.contains('/') || name == "." || name == ".." => {
+                Err(InstallError::NoFileName { variable, name: name.to_string() })
             }
-            places.network = name.to_string();
-        }
+            name => Ok(name.unwrap_or(NETWORK).to_string()),
+        };
+        let (network, former) = (named("CNI_CONF_NAME")?, named("CNI_OLD_CONF_NAME")?);
+        let former_network = Some(former).filter(|former| *former != network);
+        let mut places = Places { network, former_network, ..Places::default() };
         if let Some(folder) = environment.get("CNI_NET_DIR") {
             places.networks_outside = folder.into();
         }
@@ -106,6 +112,8 @@ impl Places {
 }
 
 const KUBECONFIG: &str = "calico-kubeconfig";
+/// The usual file's name of the network's configuration.
+const NETWORK: &str = "10-calico.conflist";
 
 /// Why a file was not written or removed.
 #[derive(Debug, thiserror::Error)]
@@ -122,9 +130,17 @@ pub enum InstallError {
     Notes(PathBuf),
     /// A variable gives a name that no file can have.
     #[error(
-        "CNI_CONF_NAME is {0:?}, which is no name of a file: set it to a name such as 10-calico.conflist"
+        "{variable} is {name:?}, which is no name of a file: set it to a name such as 10-calico.conflist"
     )]
-    NoFileName(String),
+    NoFileName {
+        /// The variable.
+        variable: &'static str,
+        /// What it says.
+        name: String,
+    },
+    /// A variable of yes or no says something else.
+    #[error("UPDATE_CNI_BINARIES is {0:?}: set it to true or false")]
+    NoYesOrNo(String),
     /// The folder from which programs are to be installed does not have one of them.
     #[error("cannot install the plugin {name}: {} does not exist: unpack rackpool's programs into one folder, and name that folder", .file.display())]
     NoProgram {

@@ -88,7 +88,8 @@ const GOOD: &str = r#"{"cniVersion": "1.0.0", "supportedVersions": ["0.4.0", "1.
 #[test]
 fn programs_are_copied_and_equal_ones_left_alone() {
     let host = Host::new();
-    let install = || programs(&host.places, &mut host.notes(), &host.at("from")).unwrap();
+    let install =
+        || programs(&host.places, &mut host.notes(), &host.at("from"), &Selection::default()).unwrap();
     assert_eq!(
         install(),
         ["bin/calico", "bin/calico-ipam", "bin2/calico", "bin2/calico-ipam"].map(|name| host.at(name))
@@ -110,10 +111,55 @@ fn programs_are_copied_and_equal_ones_left_alone() {
 }
 
 #[test]
+fn programs_may_be_left_out_and_kept() {
+    let host = Host::new();
+    let install = |variables: &[(&str, &str)]| {
+        let selection = Selection::of(&variables.iter().copied().collect())?;
+        programs(&host.places, &mut host.notes(), &host.at("from"), &selection)
+    };
+    let skip = ("SKIP_CNI_BINARIES", "bandwidth, calico-ipam");
+    fs::remove_file(host.at("from/calico-ipam")).unwrap();
+    assert_eq!(install(&[skip]).unwrap(), ["bin/calico", "bin2/calico"].map(|name| host.at(name)));
+    host.program("from/calico-ipam", "two");
+    host.program("from/calico", "newer");
+    let keep = ("UPDATE_CNI_BINARIES", "false");
+    let new = ["bin/calico-ipam", "bin2/calico-ipam"].map(|name| host.at(name));
+    assert_eq!(install(&[keep]).unwrap(), new);
+    assert_eq!(fs::read_to_string(host.at("bin/calico")).unwrap(), "one");
+    let error = install(&[("UPDATE_CNI_BINARIES", "maybe")]).unwrap_err().to_string();
+    assert!(error.contains("\"maybe\""), "{error}");
+}
+
+/// The new configuration is there before the old one goes, and nothing else goes.
+#[test]
+fn a_former_configuration_is_replaced() {
+    let mut host = Host::new();
+    let embedded = [("RACKPOOL_DB", "/db")];
+    host.conflist_with(&embedded, false).unwrap();
+    let former = host.places.conflist();
+    for other in ["net.d/20-other.conflist", "net.d/calico-kubeconfig"] {
+        fs::write(host.at(other), "another's").unwrap();
+    }
+    (host.places.network, host.places.former_network) =
+        ("15-rackpool.conflist".to_string(), Some(host.places.network.clone()));
+    for _ in 0..2 {
+        let found = host.conflist_with(&embedded, false).unwrap();
+        assert!(!found.iter().any(|one| matches!(one, Finding::Hidden { .. })), "{found:?}");
+        let left = fs::read_dir(host.at("net.d")).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut left: Vec<_> = left.collect();
+        left.sort();
+        assert_eq!(left, ["15-rackpool.conflist", "20-other.conflist", "calico-kubeconfig"]);
+        assert!(!host.notes().files().any(|file| file == former));
+    }
+}
+
+#[test]
 fn a_missing_program_stops_all() {
     let host = Host::new();
     fs::remove_file(host.at("from/calico-ipam")).unwrap();
-    let error = programs(&host.places, &mut host.notes(), &host.at("from")).unwrap_err().to_string();
+    let error = programs(&host.places, &mut host.notes(), &host.at("from"), &Selection::default())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("from/calico-ipam does not exist"), "{error}");
     assert!(!host.at("bin/calico").exists());
 }
@@ -123,7 +169,9 @@ fn a_missing_program_stops_all() {
 fn what_cannot_be_written_is_named() {
     let host = Host::new();
     fs::create_dir(host.at("bin/calico")).unwrap();
-    let error = programs(&host.places, &mut host.notes(), &host.at("from")).unwrap_err().to_string();
+    let error = programs(&host.places, &mut host.notes(), &host.at("from"), &Selection::default())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("bin/calico"), "{error}");
     assert_eq!(fs::read_dir(host.at("bin")).unwrap().count(), 1);
 }
@@ -254,7 +302,12 @@ fn names_from_the_environment() {
     let places = of(&[("CNI_CONF_NAME", "05-x.conflist"), ("CNI_NET_DIR", "/other")]).unwrap();
     assert_eq!(places.conflist(), Path::new("/etc/cni/net.d/05-x.conflist"));
     assert_eq!(places.kubeconfig_outside(), Path::new("/other/calico-kubeconfig"));
-    assert!(of(&[("CNI_CONF_NAME", "../x")]).unwrap_err().to_string().contains("\"../x\""));
+    assert_eq!(places.former_network.as_deref(), Some("10-calico.conflist"));
+    assert_eq!(of(&[]).unwrap().former_network, None);
+    for variable in ["CNI_CONF_NAME", "CNI_OLD_CONF_NAME"] {
+        let error = of(&[(variable, "../x")]).unwrap_err().to_string();
+        assert!(error.contains(variable) && error.contains("\"../x\""), "{error}");
+    }
 }
 
 #[test]
@@ -276,7 +329,7 @@ fn everything_of_ours_is_taken_back_and_nothing_else() {
     let host = Host::new();
     let others = ["bin/bridge", "net.d/99-other.conf", "net.d/calico-kubeconfig", "notes/store.db"];
     let install = || {
-        programs(&host.places, &mut host.notes(), &host.at("from")).unwrap();
+        programs(&host.places, &mut host.notes(), &host.at("from"), &Selection::default()).unwrap();
         mark::set(&host.places, &mut host.notes()).unwrap();
         mtu(&host.places, &mut host.notes(), 1450).unwrap();
         node_name(&host.places, &mut host.notes(), "n1").unwrap();
@@ -318,7 +371,7 @@ fn everything_of_ours_is_taken_back_and_nothing_else() {
 fn an_equal_file_that_was_there_stays() {
     let host = Host::new();
     fs::copy(host.at("from/calico"), host.at("bin/calico")).unwrap();
-    programs(&host.places, &mut host.notes(), &host.at("from")).unwrap();
+    programs(&host.places, &mut host.notes(), &host.at("from"), &Selection::default()).unwrap();
     let taken = uninstall(&host.places).unwrap();
     assert!(!taken.removed.contains(&host.at("bin/calico")) && host.at("bin/calico").exists());
     assert!(!host.at("bin2/calico").exists());
@@ -328,7 +381,7 @@ fn an_equal_file_that_was_there_stays() {
 #[test]
 fn a_write_that_was_cut_off() {
     let host = Host::new();
-    programs(&host.places, &mut host.notes(), &host.at("from")).unwrap();
+    programs(&host.places, &mut host.notes(), &host.at("from"), &Selection::default()).unwrap();
     let (file, mut notes) = (host.at("bin/calico"), host.notes());
     let present = notes::sum_of_file(&file).unwrap();
     notes.intend(&file, present.as_deref(), &notes::sum_of(b"newer")).unwrap();
@@ -338,7 +391,7 @@ fn a_write_that_was_cut_off() {
 #[test]
 fn notes_that_are_no_notes_stop_everything() {
     let host = Host::new();
-    programs(&host.places, &mut host.notes(), &host.at("from")).unwrap();
+    programs(&host.places, &mut host.notes(), &host.at("from"), &Selection::default()).unwrap();
     fs::write(&host.places.notes, "{}").unwrap();
     let error = uninstall(&host.places).unwrap_err().to_string();
     assert!(error.contains("notes/installed.json") && host.at("bin/calico").exists(), "{error}");

@@ -93,7 +93,8 @@ pub(super) async fn agent(args: &Node, environment: &Environment) -> Result<(), 
     let network = match &args.files.install_from {
         None => None,
         Some(folder) => {
-            for file in install::programs(&places, &mut notes, folder)? {
+            let selection = install::Selection::of(environment)?;
+            for file in install::programs(&places, &mut notes, folder, &selection)? {
                 tracing::info!(file = %file.display(), "installed");
             }
             let template = template.insert(Template::of(environment)?);

@@ -24,7 +24,7 @@ pub use changes::{Changes, Touched};
 pub use connections::{Connections, ConnectionsError};
 pub use forward::Finding;
 pub use interface::{Interface, InterfaceError, Interfaces};
-pub use nft::{Nft, NftError, Outcome};
+pub use nft::{Comparison, Nft, NftError, Outcome};
 pub use process::Process;
 pub use rules::Rules;
 pub use settings::{Exclusions, Settings};

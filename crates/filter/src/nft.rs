@@ -75,6 +75,15 @@ pub enum Outcome {
     Repaired,
 }
 
+/// How the table differs from what is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// It is not there.
+    Missing,
+    /// It is there. These of its sets and chains are not as wanted, or too many.
+    There(Vec<String>),
+}
+
 /// What was put into the kernel: the text, and how `nft` lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Installed {
@@ -154,6 +163,25 @@ impl Nft {
     /// How the table is listed, without its counters; `None` where it is not there.
     pub fn listing(&self) -> Result<Option<String>, NftError> {
         self.list(&["-s", "list", "table", "inet", "rackpool"], &format!("list the table {TABLE}"))
+    }
+
+    /// Compares the table with the rules, and changes nothing: `nft` lists it as it would be, in a network
+    /// namespace that ends with that, so that nothing has to understand such a list.
+    ///
+    /// # Errors
+    /// See [`NftError`]. It takes the program `unshare`, and the right to make a namespace.
+    pub fn compare(&self, rules: &Rules) -> Result<Comparison, NftError> {
+        let Some(listing) = self.listing()? else { return Ok(Comparison::Missing) };
+        let script = "\"$0\" -f - && exec \"$0\" -s list table inet rackpool";
+        let nft = self.program.to_string_lossy();
+        let arguments = ["--net", "sh", "-c", script, nft.as_ref()];
+        let doing = format!("list the table {TABLE} as it is wanted");
+        let wanted = run(Path::new("unshare"), &arguments, &rules.text(), &doing)?;
+        let (there, wanted): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            (parts(&listing).collect(), parts(&wanted).collect());
+        let names: BTreeSet<&str> = there.keys().chain(wanted.keys()).copied().collect();
+        let differs = |name: &&str| there.get(*name) != wanted.get(*name);
+        Ok(Comparison::There(names.into_iter().filter(differs).map(str::to_string).collect()))
     }
 
     /// What `nft` lists; `None` where it is not there.

@@ -1,5 +1,6 @@
 //! What a tunnel device is and must be, in the kernel's words and back.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use routes::tunnel::Tunnel;
@@ -19,6 +20,23 @@ pub(crate) struct Vxlan {
     parent: u32,
     /// Whether it does nothing beyond its entries: it learns nothing, and answers for nobody.
     is_plain: bool,
+}
+
+/// Something of a tunnel device that is not as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deviation {
+    /// What: `device`, `kind`, `state`, `mtu`, `mac`, `vni`, `port`, `local`, `parent`, `learns`, `address`.
+    pub what: &'static str,
+    /// The wanted value.
+    pub wanted: String,
+    /// The value that was found.
+    pub found: String,
+}
+
+impl fmt::Display for Deviation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {}, and must be {}", self.what, self.found, self.wanted)
+    }
 }
 
 /// A device, as it is or as it must be.
@@ -45,6 +63,38 @@ pub(crate) fn wanted(tunnel: &Tunnel, local: IpAddr, parent: u32, vni: u32, port
 }
 
 impl Device {
+    /// What of it is not as it must be: each with the wanted and the found value.
+    pub(crate) fn deviations(&self, wanted: &Device) -> Vec<Deviation> {
+        let addr = |addr: Option<IpAddr>| addr.map_or_else(|| "none".to_string(), |addr| addr.to_string());
+        let facts = |device: &Device| {
+            let mac = device.mac.map_or_else(|| "none".to_string(), |mac| mac.to_string());
+            let mut facts = vec![
+                ("kind", format!("{:?}", device.kind).to_lowercase()),
+                ("state", if device.is_up { "up" } else { "down" }.to_string()),
+                ("mtu", device.mtu.to_string()),
+            ];
+            if wanted.mac.is_some() {
+                facts.push(("mac", mac));
+            }
+            if let Some(vxlan) = &device.vxlan {
+                facts.push(("vni", vxlan.vni.to_string()));
+                facts.push(("port", vxlan.port.to_string()));
+                facts.push(("local", addr(vxlan.local)));
+                facts.push(("parent", vxlan.parent.to_string()));
+                let learns = if vxlan.is_plain { "nothing" } else { "or answers by itself" };
+                facts.push(("learns", learns.to_string()));
+            }
+            facts
+        };
+        let found = facts(self);
+        let differs = |(what, wanted): (&'static str, String)| {
+            let found = found.iter().find(|(other, _)| *other == what).map(|(_, found)| found.clone());
+            let found = found.unwrap_or_else(|| "none".to_string());
+            (found != wanted).then_some(Deviation { what, wanted, found })
+        };
+        facts(wanted).into_iter().filter_map(differs).collect()
+    }
+
     /// Whether the kernel may change it into that.
     pub(crate) fn can_become(&self, wanted: &Device) -> bool {
         let fixed =

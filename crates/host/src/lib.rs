@@ -38,6 +38,7 @@ pub mod sysctl;
 mod tunnel;
 
 pub use changes::{Changed, Changes};
+pub use device::Deviation;
 pub use error::{HostError, Refusal};
 pub use interface::{Address, Interface};
 pub use kernel::Kernel;

@@ -11,7 +11,7 @@ use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, Add
 use rtnetlink::packet_route::link::{InfoKind, LinkFlags, LinkMessage};
 use rustix::io::Errno;
 
-use crate::device::{Device, creation, device_of, difference, wanted};
+use crate::device::{Deviation, Device, creation, device_of, difference, wanted};
 use crate::error::{HostError, Refusal};
 use crate::interface::{Interface, address_of};
 use crate::kernel::{Kernel, family};
@@ -60,6 +60,39 @@ impl Kernel {
         let index = self.index_of(device).map_err(refused)?.ok_or_else(gone)?;
         let is_changed = self.ensure_address(index, address_in_use(tunnel)).await.map_err(refused)?;
         Ok(if link == Ensured::Kept && is_changed { Ensured::Changed } else { link })
+    }
+
+    /// What of a tunnel device is not as [`Kernel::ensure_tunnel`] would make it. Changes nothing.
+    ///
+    /// # Errors
+    /// [`HostError::NoLocal`], [`HostError::Refused`].
+    pub async fn tunnel_deviations(
+        &self,
+        tunnel: &Tunnel,
+        uplink: &Interface,
+        vni: u32,
+        port: u16,
+    ) -> Result<Vec<Deviation>, HostError> {
+        let (device, family) = (tunnel.device, tunnel.kind.family().number());
+        let no_local = || HostError::NoLocal { device: device.to_string(), family };
+        let local = tunnel.local.ok_or_else(no_local)?;
+        let refused = |refusal| HostError::refused(format!("look at {device}"), refusal);
+        let Some((index, found)) = self.device(device).await.map_err(refused)? else {
+            let [wanted, found] = ["there", "missing"].map(str::to_string);
+            return Ok(vec![Deviation { what: "device", wanted, found }]);
+        };
+        let mut deviations = found.deviations(&wanted(tunnel, local, uplink.index, vni, port));
+        let shown = |nets: Vec<IpNet>| match nets.is_empty() {
+            true => "none".to_string(),
+            false => nets.iter().map(|net| net.addr().to_string()).collect::<Vec<_>>().join(", "),
+        };
+        let there = self.addresses_of(index).await.map_err(refused)?;
+        let there = shown(there.into_iter().filter(|net| !is_link_local(net)).collect());
+        let address = shown(address_in_use(tunnel).map(IpNet::from).into_iter().collect());
+        if there != address {
+            deviations.push(Deviation { what: "address", wanted: address, found: there });
+        }
+        Ok(deviations)
     }
 
     async fn ensure_link(&self, name: &str, wanted: &Device) -> Result<Ensured, HostError> {
@@ -148,9 +181,7 @@ impl Kernel {
         }
     }
 
-    /// Gives a device its address, and takes all others away, but for the link-local ones. Gives whether
-    /// anything was changed.
-    async fn ensure_address(&self, index: u32, wanted: Option<IpAddr>) -> Result<bool, Refusal> {
+    async fn addresses_of(&self, index: u32) -> Result<Vec<IpNet>, Refusal> {
         let mut about = AddressMessage::default();
         about.header.index = index;
         let listed = self.list(RouteNetlinkMessage::GetAddress(about)).await?;
@@ -160,7 +191,13 @@ impl Kernel {
             }
             _ => None,
         };
-        let there: Vec<IpNet> = listed.iter().filter_map(net).collect();
+        Ok(listed.iter().filter_map(net).collect())
+    }
+
+    /// Gives a device its address, and takes all others away, but for the link-local ones. Gives whether
+    /// anything was changed.
+    async fn ensure_address(&self, index: u32, wanted: Option<IpAddr>) -> Result<bool, Refusal> {
+        let there = self.addresses_of(index).await?;
         let wanted = wanted.map(IpNet::from);
         let mut is_changed = false;
         if let Some(net) = wanted.filter(|net| !there.contains(net)) {
@@ -169,8 +206,7 @@ impl Kernel {
             is_changed = true;
         }
         for net in there {
-            let is_link_local = matches!(net, IpNet::V6(net) if net.addr().is_unicast_link_local());
-            if Some(net) == wanted || is_link_local {
+            if Some(net) == wanted || is_link_local(&net) {
                 continue;
             }
             let remove = RouteNetlinkMessage::DelAddress(address_message(index, net));
@@ -182,6 +218,10 @@ impl Kernel {
         }
         Ok(is_changed)
     }
+}
+
+fn is_link_local(net: &IpNet) -> bool {
+    matches!(net, IpNet::V6(net) if net.addr().is_unicast_link_local())
 }
 
 /// The address that a tunnel device must have: also one that is to be replaced or given up is in use until

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use filter::{Changes, Nft, NftError, Outcome, Rules, Touched};
+use filter::{Changes, Comparison, Nft, NftError, Outcome, Rules, Touched};
 
 use crate::harness::Namespace;
 use crate::lab::{Lab, NODE, OUTSIDE, POD1, POD2, caller, pinged, socket};
@@ -311,4 +311,26 @@ chmod 755 {0}",
     ] {
         assert!(error.contains(part), "{part}: {error}");
     }
+}
+
+/// By a program that did not put it there, and that changes nothing.
+#[test]
+fn the_table_is_compared_with_what_is_wanted() {
+    let Some(lab) = Lab::new() else { return };
+    let rules = lab.rules();
+    let compare = |rules: &Rules| lab.node.run(|| Nft::default().compare(rules)).unwrap();
+    assert_eq!(compare(&rules), Comparison::Missing);
+    lab.keep(&mut Nft::default(), &rules);
+    assert_eq!(compare(&rules), Comparison::There(Vec::new()));
+    lab.node.sh("nft add chain inet rackpool own; nft add rule inet rackpool own counter");
+    let before = lab.node.sh("nft -s -a list ruleset");
+    assert_eq!(compare(&rules), Comparison::There(vec!["chain own".to_string()]));
+    let mut fewer = rules.clone();
+    fewer.pools.truncate(1);
+    let Comparison::There(differs) = compare(&fewer) else { panic!("it is there") };
+    assert!(
+        ["chain own", "chain postrouting"].iter().all(|name| differs.iter().any(|one| one == name)),
+        "{differs:?}"
+    );
+    assert_eq!(lab.node.sh("nft -s -a list ruleset"), before);
 }

@@ -190,3 +190,38 @@ fn ipip_is_refused_where_the_kernel_has_none() {
         }
     }
 }
+
+#[test]
+fn what_is_not_as_it_must_be_is_told() {
+    let Some(host) = host() else { return };
+    let wanted = vxlan();
+    let told = |vni| -> Vec<String> {
+        let found = host
+            .kernel(async |kernel| kernel.tunnel_deviations(&wanted, &uplink(kernel).await, vni, PORT).await);
+        found.unwrap().iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(told(VNI), ["device is missing, and must be there"]);
+    ensure(&host, &wanted, VNI, PORT).unwrap();
+    assert_eq!(told(VNI), [""; 0]);
+    host.sh("ip link set vxlan.calico mtu 1300 address 66:00:00:00:00:01
+         ip addr add 10.81.1.9/32 dev vxlan.calico");
+    let before = host.sh("ip -d link show vxlan.calico; ip addr show vxlan.calico");
+    assert_eq!(
+        told(7),
+        [
+            "mtu is 1300, and must be 1400",
+            "mac is 66:00:00:00:00:01, and must be 66:01:02:03:04:05",
+            "vni is 4096, and must be 7",
+            "address is 10.81.1.0, 10.81.1.9, and must be 10.81.1.0",
+        ]
+    );
+    assert_eq!(host.sh("ip -d link show vxlan.calico; ip addr show vxlan.calico"), before);
+    host.sh(
+        "ip link del vxlan.calico; ip link add vxlan.calico type bridge; ip link set vxlan.calico up mtu 1400",
+    );
+    let told = told(VNI);
+    assert!(
+        told[0].starts_with("kind is ") && told.contains(&"vni is none, and must be 4096".to_string()),
+        "{told:?}"
+    );
+}

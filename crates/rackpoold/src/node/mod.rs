@@ -3,6 +3,7 @@
 mod agent;
 pub mod condition;
 pub mod detect;
+mod duties;
 #[cfg(feature = "kubernetes")]
 pub mod events;
 pub(crate) mod feed;

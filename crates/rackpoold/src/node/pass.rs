@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use api::Family;
 use filter::Outcome;
 use host::{Ensured, HostError, Interface, sysctl};
 use routes::tunnel::Kind;
-use routes::{Aggregation, Desired, Difference, List};
+use routes::{Desired, Difference, List};
 use store::Effects;
 
 use super::agent::{Agent, Due};
+use super::duties::duties;
 use super::finding::{Finding, Reason};
 use super::introduce::introduce;
 use super::plan::uplink;
@@ -281,7 +281,8 @@ impl<E: Effects> Agent<'_, E> {
         desired: &Desired,
         findings: &mut Vec<Finding>,
     ) {
-        let duties = self.duties(uplink, desired).await;
+        let aggregation = self.options.shape.aggregation;
+        let duties = duties(&self.kernel, &self.world.snapshot, desired, uplink, aggregation).await;
         match sysctl::check(&duties) {
             Ok(settings) => {
                 for setting in settings.iter().filter(|setting| !setting.is_met()) {
@@ -290,26 +291,6 @@ impl<E: Effects> Agent<'_, E> {
                 }
             }
             Err(error) => tracing::warn!("{error}"),
-        }
-    }
-
-    async fn duties(&self, uplink: Option<&Interface>, desired: &Desired) -> sysctl::Duties {
-        let families: BTreeSet<Family> =
-            self.world.snapshot.pool_networks().map(|pool| pool.cidr.family()).collect();
-        let advertised = self.kernel.advertised_defaults().await.unwrap_or_default();
-        let uplinks: Vec<String> = uplink.map(|interface| interface.name.clone()).into_iter().collect();
-        let is_gateway = self.options.shape.aggregation == Aggregation::Node && has_plain_racks(desired);
-        sysctl::Duties {
-            families: families.into_iter().collect(),
-            advertised: uplink
-                .filter(|interface| advertised.contains(&interface.index))
-                .map(|interface| interface.name.clone())
-                .into_iter()
-                .collect(),
-            uplinks,
-            tunnels: desired.tunnels.iter().map(|tunnel| tunnel.device.to_string()).collect(),
-            is_loose: is_gateway,
-            is_gateway,
         }
     }
 
@@ -339,9 +320,4 @@ impl<E: Effects> Agent<'_, E> {
 
 fn uses_ipip(desired: &Desired) -> bool {
     desired.tunnels.iter().any(|tunnel| tunnel.kind == Kind::Ipip)
-}
-
-/// Whether the node ends packets to its rack, so that routers send it what is for its neighbours.
-fn has_plain_racks(desired: &Desired) -> bool {
-    desired.routes.values().any(|wanted| matches!(wanted.reason, routes::Reason::OwnRack { .. }))
 }

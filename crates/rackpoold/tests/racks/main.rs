@@ -19,5 +19,6 @@ mod pod;
 mod reach;
 mod reboot;
 mod restarts;
+mod status;
 mod translation;
 mod world;

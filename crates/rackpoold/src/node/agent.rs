@@ -37,6 +37,9 @@ const SOONEST: Duration = Duration::from_secs(1);
 const LATEST: Duration = Duration::from_secs(30);
 /// How often it is asked whether affinity is strict, and how packets are translated, of which no watch tells.
 const CONFIGURATION: Duration = Duration::from_secs(60);
+/// How often it is looked whether the node still has the addresses of its tunnels: somebody may have released
+/// one by hand.
+const TUNNELS: Duration = Duration::from_secs(5 * 60);
 
 /// What an agent is told at its start.
 #[derive(Clone, Debug)]
@@ -184,10 +187,12 @@ impl<'a, E: Effects> Agent<'a, E> {
         let mut again: Option<Duration> = None;
         let mut ask = self.record.effects.elapsed() + CONFIGURATION;
         let mut token = TokenFile::of_store(&self.store);
+        let mut look = self.record.effects.elapsed() + TUNNELS;
+        let mut room: Option<Duration> = None;
         loop {
             let now = self.record.effects.elapsed();
-            let next =
-                [again, self.files.due(), self.plain.due].into_iter().flatten().fold(ask, Duration::min);
+            let next = [again, self.files.due(), self.plain.due, room, Some(look)].into_iter().flatten();
+            let next = next.fold(ask, Duration::min);
             let next = next.saturating_sub(now);
             tokio::select! {
                 () = &mut stop => return Ok(()),
@@ -235,12 +240,21 @@ impl<'a, E: Effects> Agent<'a, E> {
                     feed = self.follow_anew();
                 }
             }
+            let now = self.record.effects.elapsed();
+            if look <= now {
+                look = now + TUNNELS;
+                self.tunnels.doubt();
+                due.routes = true;
+            }
+            due.routes |= room.is_some_and(|at| at <= now);
             self.on_time().await;
             if due.is_nothing() {
                 continue;
             }
             let pass = self.pass(due).await;
             due = Due::default();
+            let soon = self.record.effects.elapsed() + SOONEST;
+            room = self.tunnels.due().map(|at| at.max(soon));
             if pass.needs_fresh_list {
                 tracing::info!("lists all records anew");
                 feed = self.list_anew();

@@ -139,7 +139,7 @@ impl<E: Effects> Agent<'_, E> {
     /// Sees to it that the node has the addresses of its tunnels, and names them.
     async fn settle_tunnels(&mut self, desired: &Desired, passed: &mut Passed) {
         let recorded = |kind| self.world.own.as_ref().and_then(|own| tunnel_address(own, kind));
-        let tasks = self.tunnels.tasks(&desired.tunnels, recorded);
+        let tasks = self.tunnels.tasks(&desired.tunnels, recorded, self.record.effects.elapsed());
         if tasks.iter().all(|(_, task)| *task == Task::Nothing) {
             return;
         }

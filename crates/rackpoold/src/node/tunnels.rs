@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use api::{Resource, Use};
 use ipam::{FindTunnel, FoundTunnel, TunnelError, assign_tunnel, run};
@@ -34,6 +35,24 @@ pub enum Task {
 pub struct Tunnels {
     settled: BTreeMap<Kind, Option<IpAddr>>,
     findings: BTreeMap<Kind, Finding>,
+    /// The kinds for which no pool has room.
+    roomless: BTreeMap<Kind, Roomless>,
+}
+
+/// How soon the allocator is asked again where no pool has room; doubled each time up to [`ROOM_LATEST`].
+const ROOM_SOONEST: Duration = Duration::from_secs(30);
+/// How late it is asked again.
+const ROOM_LATEST: Duration = Duration::from_secs(5 * 60);
+
+/// That no pool has room for a tunnel's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Roomless {
+    /// The pools that were asked. Others are asked at once.
+    pools: Vec<String>,
+    /// When these are asked again.
+    at: Duration,
+    /// How long that was put off.
+    pause: Duration,
 }
 
 /// What became of a pass.
@@ -51,11 +70,34 @@ impl Tunnels {
         self.findings.values()
     }
 
+    /// The next pass looks at all addresses again, and so finds what somebody has released by hand.
+    pub fn doubt(&mut self) {
+        self.settled.clear();
+    }
+
+    /// When the allocator is asked again for what no pool had room for.
+    pub fn due(&self) -> Option<Duration> {
+        self.roomless.values().map(|roomless| roomless.at).min()
+    }
+
     /// What is to do about each kind. `wanted` are the plan's tunnels; a kind that is not among them is used
-    /// by no pool.
-    pub fn tasks(&self, wanted: &[Tunnel], recorded: impl Fn(Kind) -> Option<IpAddr>) -> Vec<(Kind, Task)> {
+    /// by no pool. `now` is the time since some fixed moment: where no pool has room, nothing is to do before
+    /// it is time to ask again.
+    pub fn tasks(
+        &self,
+        wanted: &[Tunnel],
+        recorded: impl Fn(Kind) -> Option<IpAddr>,
+        now: Duration,
+    ) -> Vec<(Kind, Task)> {
         let task = |kind: Kind| {
-            let planned = wanted.iter().find(|tunnel| tunnel.kind == kind).map(|tunnel| tunnel.address);
+            let planned = wanted.iter().find(|tunnel| tunnel.kind == kind);
+            let waits = |roomless: &Roomless| {
+                now < roomless.at && planned.is_some_and(|tunnel| tunnel.pools == roomless.pools)
+            };
+            if self.roomless.get(&kind).is_some_and(waits) {
+                return Task::Nothing;
+            }
+            let planned = planned.map(|tunnel| tunnel.address);
             let known = self.settled.get(&kind).copied();
             match planned.unwrap_or(Address::GiveUp(recorded(kind))) {
                 Address::Keep(addr) if known == Some(Some(addr)) => Task::Nothing,
@@ -83,9 +125,14 @@ impl Tunnels {
         let mut settled = Settled::default();
         let mut says = Says::default();
         let mut to_give_back = Vec::new();
-        for (kind, task) in self.tasks(wanted, recorded) {
+        let now = record.effects.elapsed();
+        for (kind, task) in self.tasks(wanted, recorded, now) {
+            let mut pause = ROOM_SOONEST;
             if task != Task::Nothing {
                 self.findings.remove(&kind);
+                if let Some(last) = self.roomless.remove(&kind) {
+                    pause = (last.pause * 2).min(ROOM_LATEST);
+                }
             }
             let outcome = match task {
                 Task::Nothing => continue,
@@ -107,6 +154,9 @@ impl Tunnels {
                         // What the node had is given back already, so the Node must not name it.
                         TunnelError::None(_) => {
                             says.tunnels.insert(kind, None);
+                            let pools = wanted.iter().find(|tunnel| tunnel.kind == kind);
+                            let pools = pools.map(|tunnel| tunnel.pools.clone()).unwrap_or_default();
+                            self.roomless.insert(kind, Roomless { pools, at: now + pause, pause });
                         }
                         _ => settled.again = true,
                     }

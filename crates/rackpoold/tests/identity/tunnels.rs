@@ -1,12 +1,13 @@
 //! The tunnels' addresses, as the plan asks for them.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use api::{Key, Kind, Use, Value};
-use ipam::{AutoAssign, FindTunnel, assign_tunnel, run};
+use ipam::{AutoAssign, FindTunnel, ReleaseIp, ReleaseIps, assign_tunnel, run};
 use rackpoold::node::finding::Reason;
 use rackpoold::node::record::Says;
-use rackpoold::node::tunnels::{Settled, Tunnels, recorded};
+use rackpoold::node::tunnels::{Settled, Task, Tunnels, recorded};
 use routes::destination::Destinations;
 use routes::tunnel::{Kind as Of, Tunnel};
 use routes::{Exported, Known, Options, Racks, Snapshot, node};
@@ -198,6 +199,32 @@ fn a_wrong_field_is_set_right() {
     });
 }
 
+/// Somebody releases an address of a node that works: the agent, which doubts what it knows now and then,
+/// finds that, and the node has an address again that the Node names.
+#[test]
+fn an_address_that_was_released_by_hand() {
+    block_on(async {
+        let home = home_with_node().await;
+        pools(&home).await;
+        let mut tunnels = Tunnels::default();
+        pass(&home, "t1", &mut tunnels).await;
+        let (_, addr) = names(&home, "t1").await[1];
+        let release = ReleaseIps::new(vec![ReleaseIp { addr, handle: None, sequence: None }]);
+        run(&home.store, &home.clock, release.planner(), WITHIN).await.unwrap();
+        // Somebody else may have it by now.
+        let other = AutoAssign { v4: 1, ..AutoAssign::new("t1", Use::Workload) };
+        run(&home.store, &home.clock, other.planner(), WITHIN).await.unwrap();
+        assert_eq!(assigned(&home, "t1").await.len(), 2);
+        assert_eq!(pass(&home, "t1", &mut tunnels).await, Settled::default());
+        tunnels.doubt();
+        pass(&home, "t1", &mut tunnels).await;
+        let mut held: Vec<IpAddr> = assigned(&home, "t1").await.into_iter().map(|(addr, _)| addr).collect();
+        held.sort();
+        let named: Vec<IpAddr> = names(&home, "t1").await.into_iter().map(|(_, addr)| addr).collect();
+        assert_eq!((held.len(), held), (3, named));
+    });
+}
+
 /// Other nodes use the tunnel, and no pool is there for this one: what each of them lacks is told.
 #[test]
 fn no_pool_for_this_node() {
@@ -250,6 +277,15 @@ fn a_pool_without_room() {
             assert!(finding.text.contains(part), "{}", finding.text);
         }
         assert_eq!(names(&home, "t1").await, []);
+        // The allocator is not asked again with each pass, but after a while.
+        let (wanted, at) = (planned(&home, "t1").await, tunnels.due().unwrap());
+        let is_asked = |tunnels: &Tunnels, now| {
+            tunnels.tasks(&wanted, |_| None, now).contains(&(Of::Vxlan, Task::Have(None)))
+        };
+        assert!(at > home.clock.elapsed() + Duration::from_secs(25), "{at:?}");
+        assert!(!is_asked(&tunnels, at - Duration::from_millis(1)) && is_asked(&tunnels, at));
+        tunnels.doubt();
+        assert!(!is_asked(&tunnels, at - Duration::from_millis(1)));
         // Once there is room, the next pass finds it.
         let spec =
             json!({"cidr": "10.23.0.0/29", "blockSize": 29, "vxlanMode": "Always", "nodeSelector": "all()"});

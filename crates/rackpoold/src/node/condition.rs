@@ -47,14 +47,14 @@ impl Condition {
         }
     }
 
-    /// The node is drained by an ordered stop: no pods may come. It is not for a restart or an upgrade,
+    /// The node's network is taken back on purpose: no pods may come. It is not for a restart or an upgrade,
     /// during which pods keep their network.
     pub fn network_is_drained() -> Condition {
         Condition {
             kind: NETWORK_UNAVAILABLE,
             holds: true,
             reason: "RackpoolIsDrained".to_string(),
-            message: "rackpoold has been told to drain this node".to_string(),
+            message: "rackpoold has been told to take back this node's network".to_string(),
         }
     }
 
@@ -141,6 +141,28 @@ pub async fn publish(
         tracing::info!(node, kind, status, reason, "wrote the Node's condition");
     }
     Ok(is_written)
+}
+
+/// Has a Kubernetes Node say that its network is taken back: no new pods come. Where another agent has said
+/// that the network is there, it stays so. Tells whether the Node was written.
+///
+/// # Errors
+/// The store's. Calling again is safe.
+#[cfg(feature = "kubernetes")]
+pub async fn leave(
+    store: &KubeStore,
+    node: &str,
+    now: Timestamp,
+    within: Duration,
+) -> Result<bool, StoreError> {
+    let object = store.object(ObjectName::node(node), within).await?.unwrap_or_default();
+    let mut conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+    let up = Condition::network_is_up();
+    let is_ours = conditions.any(|one| one["type"] == up.kind && one["reason"] == up.reason);
+    match is_ours {
+        true => publish(store, node, &[Condition::network_is_drained()], now, within).await,
+        false => Ok(false),
+    }
 }
 
 #[cfg(test)]

@@ -12,9 +12,18 @@ use super::Failure;
 use super::pass::DEVICES;
 use super::start::places;
 use super::status::Plan;
+#[cfg(feature = "kubernetes")]
+use super::{
+    name,
+    start::{Opened, WITHIN, open},
+};
 use crate::cli::{Node, Who};
 use crate::install;
+#[cfg(feature = "kubernetes")]
+use setup::Clock;
 use setup::Environment;
+#[cfg(feature = "kubernetes")]
+use store::AnyStore;
 
 /// Sets what routing needs of the kernel.
 pub(super) async fn sysctl(args: &Node, out: &mut impl Write) -> Result<ExitCode, Failure> {
@@ -78,6 +87,16 @@ pub(super) async fn uninstall(
     environment: &Environment,
     out: &mut impl Write,
 ) -> Result<ExitCode, Failure> {
+    match leave(environment).await {
+        Ok(None) => {}
+        Ok(Some(name)) => writeln!(out, "Node({name}) says NetworkUnavailable: no new pods come here")?,
+        Err(error) => {
+            writeln!(
+                out,
+                "the Node was not told that its network goes (kubectl cordon keeps pods away): {error}"
+            )?;
+        }
+    }
     // The network's configuration goes first, so that no container starts in between.
     let taken = install::uninstall(&places(&args.files, environment)?)?;
     for file in &taken.removed {
@@ -107,4 +126,20 @@ pub(super) async fn uninstall(
         true => Ok(ExitCode::SUCCESS),
         false => Err(format!("not everything could be taken back: {}", failed.join("; ")).into()),
     }
+}
+
+/// Has the Node of Kubernetes say that its network goes. Gives its name, where it was written.
+#[cfg(feature = "kubernetes")]
+async fn leave(environment: &Environment) -> Result<Option<String>, Failure> {
+    let Opened { store, .. } = open(environment)?;
+    let AnyStore::Kubernetes(server) = &*store else { return Ok(None) };
+    let name = name::name(environment)?;
+    let is_written = super::condition::leave(server, &name, Clock::start().now(), WITHIN).await?;
+    Ok(is_written.then_some(name))
+}
+
+/// Without Kubernetes there is nobody to tell.
+#[cfg(not(feature = "kubernetes"))]
+async fn leave(_environment: &Environment) -> Result<Option<String>, Failure> {
+    Ok(None)
 }

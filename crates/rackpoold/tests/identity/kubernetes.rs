@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use rackpoold::node::condition::{Condition, publish};
+use rackpoold::node::condition::{self, Condition, publish};
 use rackpoold::node::events::Events;
 use rackpoold::node::finding::{Finding, Reason};
 use rackpoold::node::name::MACHINE_ANNOTATION;
@@ -14,8 +14,8 @@ use routes::tunnel::Kind as Tunnel;
 use serde_json::{Value as Json, json};
 use servers::kube_server::{self, KubeServer, KubeServerOptions};
 use setup::Clock;
-use store::AnyStore;
 use store::kubernetes::{KubeOptions, KubeStore, Kubeconfig, ObjectName, ObjectPatch, PatchKind};
+use store::AnyStore;
 
 use crate::home::{Home, WITHIN, block_on};
 use crate::record::{everything, machine};
@@ -196,8 +196,15 @@ async fn conditions(server: &KubeServer, home: &Home) {
     assert_eq!((&problem["status"], &problem["reason"]), (&json!("True"), &json!("SeveralFindings")));
     assert_eq!(of("NetworkUnavailable"), network);
     assert!(!publish(kube(home), "none", &fine, home.clock.now(), WITHIN).await.unwrap());
-    assert!(say(&[Condition::network_is_drained()]).await);
-    assert_eq!(of("NetworkUnavailable")["status"], "True");
+    // A network that another agent has is not ours to take back.
+    let leave = async || condition::leave(kube(home), "n1", home.clock.now(), WITHIN).await.unwrap();
+    let others = Condition { reason: "CalicoIsUp".to_string(), ..Condition::network_is_up() };
+    assert!(say(&[others]).await && !leave().await);
+    assert_eq!(of("NetworkUnavailable")["status"], "False");
+    assert!(say(&[Condition::network_is_up()]).await && leave().await && !leave().await);
+    let network = of("NetworkUnavailable");
+    assert_eq!((&network["status"], &network["reason"]), (&json!("True"), &json!("RackpoolIsDrained")));
+    assert!(!condition::leave(kube(home), "none", home.clock.now(), WITHIN).await.unwrap());
 }
 
 async fn events(server: &KubeServer, home: &Home) {

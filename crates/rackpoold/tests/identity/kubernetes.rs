@@ -3,6 +3,9 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use rackpoold::node::condition::{self, Condition, publish};
 use rackpoold::node::events::Events;
@@ -15,7 +18,7 @@ use serde_json::{Value as Json, json};
 use servers::kube_server::{self, KubeServer, KubeServerOptions};
 use setup::Clock;
 use store::kubernetes::{KubeOptions, KubeStore, Kubeconfig, ObjectName, ObjectPatch, PatchKind};
-use store::AnyStore;
+use store::{AnyStore, Effects};
 
 use crate::home::{Home, WITHIN, block_on};
 use crate::record::{everything, machine};
@@ -207,6 +210,30 @@ async fn conditions(server: &KubeServer, home: &Home) {
     assert!(!condition::leave(kube(home), "none", home.clock.now(), WITHIN).await.unwrap());
 }
 
+/// A clock that is moved by hand, but for the time of day.
+struct Later {
+    clock: Clock,
+    seconds: AtomicU64,
+}
+
+impl Effects for Later {
+    fn now(&self) -> api::Timestamp {
+        self.clock.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_secs(self.seconds.load(Relaxed))
+    }
+
+    fn seed(&self) -> u64 {
+        self.clock.seed()
+    }
+
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
+        self.clock.sleep(time)
+    }
+}
+
 async fn events(server: &KubeServer, home: &Home) {
     let of = |text: &str| [Finding::new(Reason::IPIP_MISSING, text)];
     let clock = Clock::start();
@@ -224,6 +251,19 @@ async fn events(server: &KubeServer, home: &Home) {
     assert_eq!(
         (&event["message"], &event["count"], &event["type"]),
         (&json!("second"), &json!(2), &json!("Warning"))
+    );
+    // When it is over, there is one event more.
+    let clock = Later { clock: Clock::start(), seconds: AtomicU64::new(0) };
+    let mut agents = Events::default();
+    for (seconds, findings) in [(0, of("second").to_vec()), (30, vec![]), (90, vec![]), (200, vec![])] {
+        clock.seconds.store(seconds, Relaxed);
+        agents.tell(kube(home), "n1", &findings, &clock, WITHIN).await.unwrap();
+    }
+    let over = kubectl(server, &["get", "event", "n1.rackpoold.ipipmissingisover", "-o", "json"], "");
+    let over: Json = serde_json::from_str(&over).unwrap();
+    assert_eq!(
+        (&over["reason"], &over["message"], &over["count"], &over["type"]),
+        (&json!("IpipMissingIsOver"), &json!("no longer: second"), &json!(1), &json!("Normal"))
     );
     let described = kubectl(server, &["describe", "node", "n1"], "");
     assert!(described.contains("IpipMissing"), "{described}");

@@ -106,6 +106,15 @@ impl Store for AnyStore {
             AnyStore::Kubernetes(store) => AnyWatch::Kubernetes(store.watch(scope).await?),
         })
     }
+
+    async fn watch_short(&self, scope: Scope) -> Result<AnyWatch, StoreError> {
+        match self {
+            #[cfg(feature = "kubernetes")]
+            AnyStore::Kubernetes(store) => Ok(AnyWatch::Kubernetes(store.watch_short(scope).await?)),
+            #[allow(unreachable_patterns, reason = "another backend may be the only one that is built in")]
+            _ => self.watch(scope).await,
+        }
+    }
 }
 
 impl Watch for AnyWatch {

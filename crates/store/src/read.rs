@@ -36,6 +36,8 @@ pub enum Scope {
         /// The family; `None` for both.
         family: Option<Family>,
     },
+    /// One block, where it is there.
+    Block(BlockCidr),
     /// All handles.
     Handles,
 }
@@ -63,18 +65,21 @@ impl Scope {
                 owner.as_ref().is_none_or(|owner| owner == o) && family.is_none_or(|f| f == block.family())
             }
             (Scope::Blocks { family }, Key::Block(block)) => family.is_none_or(|f| f == block.family()),
+            (Scope::Block(one), Key::Block(block)) => one == block,
             (Scope::Handles, Key::Handle(_)) => true,
             _ => false,
         }
     }
 
-    /// The prefixes of etcd keys under which all records of the scope are, each ending in `/`, in the order
-    /// of text. Records of other scopes may be there too: see [`Scope::holds`].
+    /// The prefixes of etcd keys under which all records of the scope are, in the order of text. Each ends in
+    /// `/`, or is the key of the scope's only record. Records of other scopes may be there too: see
+    /// [`Scope::holds`].
     pub fn prefixes(&self) -> Vec<String> {
         match self {
             Scope::Resources { kind, namespace } => vec![key::resources_prefix(*kind, namespace.as_deref())],
             Scope::Affinities { owner, family } => key::affinities_prefixes(owner.as_ref(), *family),
             Scope::Blocks { family } => vec![key::blocks_prefix(*family)],
+            Scope::Block(block) => vec![Key::Block(*block).etcd_path()],
             Scope::Handles => vec![key::handles_prefix().to_string()],
         }
     }
@@ -91,6 +96,7 @@ impl Scope {
                 Key::Affinity { owner: owner.clone().unwrap_or_else(least), block: first }
             }
             Scope::Blocks { .. } => Key::Block(first),
+            Scope::Block(block) => Key::Block(*block),
             Scope::Handles => Key::Handle(HandleId::least()),
         }
     }
@@ -103,6 +109,7 @@ impl Scope {
             (Scope::Affinities { owner, .. }, Key::Affinity { owner: o, .. }) => {
                 owner.as_ref().is_none_or(|owner| owner == o)
             }
+            (Scope::Block(one), Key::Block(block)) => one == block,
             (Scope::Blocks { .. }, Key::Block(_)) | (Scope::Handles, Key::Handle(_)) => true,
             _ => false,
         }
@@ -121,6 +128,8 @@ impl Scope {
                 any(a, b) && any(f, g)
             }
             (Scope::Blocks { family: f }, Scope::Blocks { family: g }) => any(f, g),
+            (Scope::Blocks { family }, Scope::Block(block)) => family.is_none_or(|f| f == block.family()),
+            (Scope::Block(one), Scope::Block(other)) => one == other,
             (Scope::Handles, Scope::Handles) => true,
             _ => false,
         }

@@ -80,6 +80,8 @@ const JSON: &str = "application/json";
 /// Asks for a list of objects without `spec` and `status`.
 pub(super) const METADATA_LIST: &str =
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+/// Asks for a watch that tells of each object its metadata.
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 /// The media type of a patch by RFC 7396.
 pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
 /// The media type of a patch to an object of Kubernetes' own.
@@ -269,10 +271,17 @@ impl Server {
         self.credentials.get(deadline).await.map_err(|why| RequestFault::nobody(&self.shown, &why))
     }
 
-    /// Asks for a watch. Gives the body of the answer, which goes on arriving as long as things happen.
-    pub(super) async fn listen(&self, url: String, deadline: Instant) -> Result<Body, RequestFault> {
+    /// Asks for a watch, of the objects' metadata alone where `is_short`. Gives the body of the answer, which
+    /// goes on arriving as long as things happen.
+    pub(super) async fn listen(
+        &self,
+        url: String,
+        is_short: bool,
+        deadline: Instant,
+    ) -> Result<Body, RequestFault> {
         let deadline = deadline + self.introduce(deadline).await?;
-        self.answer(&Question::get(url), deadline).await.map(|(_, body)| body)
+        let accept = if is_short { METADATA } else { JSON };
+        self.answer(&Question { accept, ..Question::get(url) }, deadline).await.map(|(_, body)| body)
     }
 
     /// The answer, if its status is a success.

@@ -17,6 +17,9 @@
 //! * **Nodes and WorkloadEndpoints are views of Kubernetes Nodes and Pods.** The store does not create or
 //!   delete them: a put changes the annotations of the Node, or of the Pod behind an endpoint, and deleting
 //!   an endpoint empties these annotations.
+//! * **A short watch of Nodes** has the server send their metadata alone, which hold the labels and Calico's
+//!   annotations: a Node's conditions and images are many times as large, and kubelets write them again and
+//!   again.
 //! * **Names have rules**: a handle whose name no object can bear is refused as
 //!   [`Refusal::Name`](crate::Refusal::Name), and so is a handle whose name differs from another's in case
 //!   alone.
@@ -75,6 +78,7 @@ pub use definitions::{Defined, Definition};
 use fault::RequestFault;
 pub use objects::{ObjectName, ObjectPatch, PatchKind, Replaced};
 pub use options::{Deletion, InCluster, KubeOptions, Kubeconfig, Proxies};
+use place::Form;
 pub use pods::{PodEvent, PodWatch};
 pub use service_account::{Address, ServiceAccount, ServiceToken};
 pub use watching::KubeWatch;
@@ -338,6 +342,10 @@ impl Store for KubeStore {
     }
 
     async fn watch(&self, scope: Scope) -> Result<KubeWatch, StoreError> {
-        Ok(KubeWatch::new(self.server.clone(), scope))
+        Ok(KubeWatch::new(self.server.clone(), scope, Form::Whole))
+    }
+
+    async fn watch_short(&self, scope: Scope) -> Result<KubeWatch, StoreError> {
+        Ok(KubeWatch::new(self.server.clone(), scope, Form::Short))
     }
 }

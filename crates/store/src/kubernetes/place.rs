@@ -102,6 +102,15 @@ fn check(key: &Key, name: &str) -> Result<(), String> {
     }
 }
 
+/// How much of each object the server is to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// All of it.
+    Whole,
+    /// Of Nodes the metadata; of everything else all of it.
+    Short,
+}
+
 /// Where the records of a scope are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Range {
@@ -109,8 +118,12 @@ pub(super) struct Range {
     pub(super) path: String,
     /// A label selector that leaves out only objects which certainly do not belong to the scope.
     pub(super) selector: Option<String>,
+    /// The name of the only object, where the scope has but one.
+    pub(super) only: Option<String>,
     /// Whether the path lists objects of several namespaces.
     pub(super) has_namespaces: bool,
+    /// Whether the server is to send the objects' metadata alone.
+    pub(super) is_short: bool,
 }
 
 pub(super) fn of_scope(group: Group, scope: &Scope) -> Range {
@@ -119,7 +132,7 @@ pub(super) fn of_scope(group: Group, scope: &Scope) -> Range {
         Scope::Affinities { owner, family } => {
             (What::Custom(Collection::Affinities), None, affinity_selector(owner.as_ref(), *family))
         }
-        Scope::Blocks { .. } => (What::Custom(Collection::Blocks), None, None),
+        Scope::Blocks { .. } | Scope::Block(_) => (What::Custom(Collection::Blocks), None, None),
         Scope::Handles => (What::Custom(Collection::Handles), None, None),
     };
     let path = match (what, namespace) {
@@ -128,7 +141,12 @@ pub(super) fn of_scope(group: Group, scope: &Scope) -> Range {
         (What::Pods, Some(namespace)) => format!("/api/v1/namespaces/{namespace}/pods"),
         (What::Pods, None) => "/api/v1/pods".to_string(),
     };
-    Range { what, path, selector, has_namespaces: what == What::Pods && namespace.is_none() }
+    let has_namespaces = what == What::Pods && namespace.is_none();
+    let only = match scope {
+        Scope::Block(block) => Some(object_name(&Key::Block(*block))),
+        _ => None,
+    };
+    Range { what, path, selector, only, has_namespaces, is_short: false }
 }
 
 /// The affinities that old releases wrote without labels.
@@ -138,6 +156,11 @@ pub(super) fn of_unlabelled_affinities(group: Group) -> Range {
 }
 
 impl Range {
+    /// The range, with objects in that form.
+    pub(super) fn in_form(self, form: Form) -> Range {
+        Range { is_short: form == Form::Short && self.what == What::Nodes, ..self }
+    }
+
     /// The name of a record's object, in the order of which the server lists.
     pub(super) fn position(&self, group: Group, key: &Key) -> String {
         let Ok(place) = of_key(group, key) else { return object_name(key) };
@@ -157,10 +180,7 @@ impl Range {
     /// The URL of the first, or of a further page.
     pub(super) fn url(&self, limit: usize, token: Option<&str>) -> String {
         let mut url = format!("{}?limit={limit}", self.path);
-        if let Some(selector) = &self.selector {
-            url.push_str("&labelSelector=");
-            url.push_str(&escape(selector));
-        }
+        url.push_str(&self.selectors());
         if let Some(token) = token {
             url.push_str("&continue=");
             url.push_str(token);
@@ -170,15 +190,19 @@ impl Range {
 
     /// The URL of a watch that begins after that revision and ends after `seconds` seconds.
     pub(super) fn watch_url(&self, revision: &str, seconds: u64) -> String {
-        let mut url = format!(
-            "{}?watch=true&allowWatchBookmarks=true&resourceVersion={revision}&timeoutSeconds={seconds}",
-            self.path
-        );
-        if let Some(selector) = &self.selector {
-            url.push_str("&labelSelector=");
-            url.push_str(&escape(selector));
-        }
-        url
+        format!(
+            "{}?watch=true&allowWatchBookmarks=true&resourceVersion={revision}&timeoutSeconds={seconds}{}",
+            self.path,
+            self.selectors()
+        )
+    }
+
+    /// What leaves out other objects of the path, as the last part of a URL.
+    fn selectors(&self) -> String {
+        let labels = self.selector.as_ref().map(|selector| format!("&labelSelector={}", escape(selector)));
+        // Object names hold nothing that a URL would have to escape.
+        let name = self.only.as_ref().map(|name| format!("&fieldSelector=metadata.name%3D{name}"));
+        labels.into_iter().chain(name).collect()
     }
 }
 

@@ -101,7 +101,7 @@ impl PodWatch {
         let url = format!(
             "{PATH}?watch=true&allowWatchBookmarks=true&resourceVersion={revision}&timeoutSeconds={LASTS}"
         );
-        match self.server.listen(url, Instant::now() + BEGIN_WITHIN).await {
+        match self.server.listen(url, false, Instant::now() + BEGIN_WITHIN).await {
             Ok(body) => self.stream = Some((body, Lines::default())),
             Err(fault) if matches!(fault.kind, FaultClass::Gone(_)) => self.revision = None,
             Err(fault) => {

@@ -266,9 +266,6 @@ pub(super) async fn list(
     read: &ScopeRead,
     deadline: Instant,
 ) -> Result<Listed, RequestFault> {
-    if matches!(&read.scope, Scope::Resources { kind, .. } if !place::is_kept(*kind)) {
-        return Ok(Listed::default());
-    }
     list_range(server, group, &place::of_scope(group, &read.scope), read, deadline).await
 }
 
@@ -280,6 +277,9 @@ pub(super) async fn list_range(
     read: &ScopeRead,
     deadline: Instant,
 ) -> Result<Listed, RequestFault> {
+    if matches!(&read.scope, Scope::Resources { kind, .. } if !place::is_kept(*kind)) {
+        return Ok(Listed::default());
+    }
     let wanted = read.page.as_ref().map_or(usize::MAX, |page| page.limit.max(1));
     let after = read.page.as_ref().and_then(|page| page.after.as_ref()).map(|key| range.position(group, key));
     let short = read.depth == Depth::Key && range.what.is_told_by_metadata();
@@ -292,7 +292,10 @@ pub(super) async fn list_range(
     let mut keys = HashSet::new();
     loop {
         let url = range.url((wanted - listed.slots.len()).min(page), token.as_deref());
-        let accept = if short { METADATA_LIST } else { Question::get(String::new()).accept };
+        let accept = match short || range.is_short {
+            true => METADATA_LIST,
+            false => Question::get(String::new()).accept,
+        };
         let question = Question { accept, most: bounded::PAGE, ..Question::get(url) };
         let text = match server.ask(question, deadline).await {
             Ok(text) => text,

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::connection::Server;
 use super::fault::{FaultClass, RequestFault};
 use super::lines::{Lines, Outer, WatchLine};
-use super::place::{self, Range};
-use super::reading::{decode, key_of_object, list, record_of};
+use super::place::{self, Form, Range};
+use super::reading::{decode, key_of_object, list_range, record_of};
 use crate::error::WatchError;
 use crate::following::{Following, PAUSE, Sender};
 use crate::port::Watch;
@@ -38,21 +38,22 @@ pub(super) const FAILURES: u32 = 5;
 pub struct KubeWatch {
     server: Arc<Server>,
     scope: Scope,
+    form: Form,
     following: Following,
 }
 
 impl KubeWatch {
-    pub(super) fn new(server: Arc<Server>, scope: Scope) -> KubeWatch {
-        KubeWatch { server, scope, following: Following::default() }
+    pub(super) fn new(server: Arc<Server>, scope: Scope, form: Form) -> KubeWatch {
+        KubeWatch { server, scope, form, following: Following::default() }
     }
 }
 
 impl Watch for KubeWatch {
     async fn next(&mut self) -> Result<Event, WatchError> {
-        let KubeWatch { server, scope, following } = self;
+        let KubeWatch { server, scope, form, following } = self;
         let follow = |sender: Sender| {
-            let (server, scope) = (server.clone(), scope.clone());
-            async move { follow(&server, &scope, &sender).await }
+            let (server, scope, form) = (server.clone(), scope.clone(), *form);
+            async move { follow(&server, &scope, form, &sender).await }
         };
         following.next(follow).await
     }
@@ -71,9 +72,9 @@ enum End {
 }
 
 /// Sends the state and the events after it, and begins again after each gap. Ends with an error.
-async fn follow(server: &Server, scope: &Scope, sender: &Sender) -> WatchError {
+async fn follow(server: &Server, scope: &Scope, form: Form, sender: &Sender) -> WatchError {
     loop {
-        match follow_once(server, scope, sender).await {
+        match follow_once(server, scope, form, sender).await {
             End::Gap | End::Over => sleep(PAUSE).await,
             End::Unwanted => return WatchError::Interrupted("nobody listens".to_string()),
             End::Failed(error) => return error,
@@ -81,14 +82,14 @@ async fn follow(server: &Server, scope: &Scope, sender: &Sender) -> WatchError {
     }
 }
 
-async fn follow_once(server: &Server, scope: &Scope, sender: &Sender) -> End {
+async fn follow_once(server: &Server, scope: &Scope, form: Form, sender: &Sender) -> End {
     let group = match server.group(Instant::now() + READ_WITHIN).await {
         Ok(group) => group,
         Err(fault) => return of_fault(fault),
     };
-    let range = place::of_scope(group, scope);
+    let range = place::of_scope(group, scope).in_form(form);
     let read = ScopeRead { scope: scope.clone(), depth: Depth::Full, page: None };
-    let listed = match list(server, group, &read, Instant::now() + READ_WITHIN).await {
+    let listed = match list_range(server, group, &range, &read, Instant::now() + READ_WITHIN).await {
         Ok(listed) => listed,
         Err(fault) => return of_fault(fault),
     };
@@ -153,7 +154,8 @@ impl Followed<'_> {
     /// Sends events on until the stream ends.
     async fn events(&mut self, sender: &Sender) -> End {
         let url = self.range.watch_url(self.revision.as_str(), LASTS);
-        let mut body = match self.server.listen(url, Instant::now() + BEGIN_WITHIN).await {
+        let mut body = match self.server.listen(url, self.range.is_short, Instant::now() + BEGIN_WITHIN).await
+        {
             Ok(body) => body,
             Err(fault) => {
                 return match fault.kind {

@@ -145,6 +145,8 @@ cases! { ($)
         a_watch_of_nothing_is_done_at_once,
         a_watch_tells_changes_and_deletes,
         a_watch_keeps_to_its_scope,
+        a_watch_keeps_to_one_block,
+        a_short_watch_is_a_watch,
         a_watch_ends_at_the_last_state,
         a_dropped_wait_loses_no_event,
         a_second_watch_starts_from_the_present,

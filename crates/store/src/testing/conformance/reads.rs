@@ -223,7 +223,7 @@ pub async fn namespaces_are_apart<B: Backend>(backend: &B) {
     }
 }
 
-/// A scope of blocks holds those of its family, or of both.
+/// A scope of blocks holds those of its family, or of both, or a single one.
 pub async fn families_are_apart<B: Backend>(backend: &B) {
     let store = backend.fresh().await;
     let nets = ["10.0.0.0/26", "10.0.0.64/26", "fd00:10:244::/122"];
@@ -233,6 +233,11 @@ pub async fn families_are_apart<B: Backend>(backend: &B) {
     for (family, count) in [(Some(Family::V4), 2), (Some(Family::V6), 1), (None, 3)] {
         let view = scope(&store, Scope::Blocks { family }).await;
         assert_eq!(view.len(), count, "{family:?}");
+    }
+    for (net, count) in [(nets[0], 1), (nets[2], 1), ("10.0.0.128/26", 0)] {
+        let one = Scope::Block(cidr(net));
+        let view = scope(&store, one.clone()).await;
+        assert_eq!((view.len(), keys(&view, &one).len()), (count, count), "{net}");
     }
 }
 

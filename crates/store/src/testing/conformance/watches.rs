@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Family, Key, Record};
+use api::{Family, Key, Kind, Record};
 
 use super::Backend;
 use super::fixture::*;
@@ -122,6 +122,49 @@ pub async fn a_watch_tells_changes_and_deletes<B: Backend>(backend: &B) {
     delete(&store, &handle("old")).await;
     replica.until(&mut watch, |replica| replica.value(&handle("old")).is_none()).await;
     assert_eq!(replica.inits, 1);
+}
+
+/// A short watch tells the same of everything that no kubelet reports.
+pub async fn a_short_watch_is_a_watch<B: Backend>(backend: &B) {
+    let store = backend.fresh().await;
+    let (one, other, pool) = ("10.0.0.0/26", "10.0.0.64/26", Key::global(Kind::IPPool, "p"));
+    create(&store, &block(one), block_value(one, &host("node1"), 1)).await;
+    create(&store, &pool, resource(&pool)).await;
+    for (scope, key) in [(Scope::Blocks { family: None }, block(one)), (Scope::kind(Kind::IPPool), pool)] {
+        let mut watch = store.watch_short(scope.clone()).await.unwrap();
+        let mut replica = Replica::default();
+        replica.until(&mut watch, |replica| replica.inits == 1).await;
+        let stored = find(&store, &key).await.unwrap();
+        assert_eq!(replica.records[&key], stored);
+    }
+    let mut watch = store.watch_short(Scope::Blocks { family: None }).await.unwrap();
+    let mut replica = Replica::default();
+    create(&store, &block(other), block_value(other, &host("node1"), 1)).await;
+    replica.until(&mut watch, |replica| replica.value(&block(other)).is_some()).await;
+    delete(&store, &block(other)).await;
+    replica.until(&mut watch, |replica| replica.value(&block(other)).is_none()).await;
+    assert_eq!(replica.records.len(), 1);
+}
+
+/// A watch of one block reports that block alone, there or not.
+pub async fn a_watch_keeps_to_one_block<B: Backend>(backend: &B) {
+    let store = backend.fresh().await;
+    let (one, other) = ("10.0.0.0/26", "10.0.0.64/26");
+    create(&store, &block(other), block_value(other, &host("node1"), 1)).await;
+    let (mut watch, mut replica) = start_watch(&store, Scope::Block(cidr(one))).await;
+    assert_eq!(replica.events, 2);
+    set(&store, &block(other), block_value(other, &host("node1"), 2)).await;
+    create(&store, &block(one), block_value(one, &host("node1"), 1)).await;
+    replica.until(&mut watch, |replica| replica.records.len() == 1).await;
+    delete(&store, &block(other)).await;
+    let revision = set(&store, &block(one), block_value(one, &host("node1"), 2)).await;
+    replica.until(&mut watch, |replica| replica.records[&block(one)].revision == revision).await;
+    delete(&store, &block(one)).await;
+    replica.until(&mut watch, |replica| replica.records.is_empty()).await;
+    assert_eq!((replica.events, replica.inits), (5, 1));
+    create(&store, &block(one), block_value(one, &host("node1"), 3)).await;
+    let (_, replica) = start_watch(&store, Scope::Block(cidr(one))).await;
+    assert_eq!(replica.records.keys().cloned().collect::<Vec<_>>(), [block(one)]);
 }
 
 /// A watch reports no record outside its scope.

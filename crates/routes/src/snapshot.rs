@@ -130,7 +130,7 @@ impl NodeFacts {
 }
 
 /// What a pool says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PoolFacts {
     pub(crate) pool: Arc<Pool>,
     pub(crate) encapsulation: Encapsulation,
@@ -197,6 +197,13 @@ impl BlockFacts {
     }
 }
 
+/// Puts a value in the place of another. Tells whether it is another.
+fn replaces<K: Ord, V: PartialEq>(known: &mut BTreeMap<K, V>, key: K, value: V) -> bool {
+    let is_new = known.get(&key) != Some(&value);
+    known.insert(key, value);
+    is_new
+}
+
 impl Snapshot {
     /// A snapshot without records.
     pub fn new(known: Known) -> Snapshot {
@@ -211,17 +218,18 @@ impl Snapshot {
     }
 
     /// Takes a record in the place of what was known under its key. Records that say nothing about routes are
-    /// left out.
-    pub fn take(&mut self, record: &Record) {
-        self.forget(&record.key);
-        match &record.value {
+    /// left out. Tells whether anything is known now that was not: most changes of Nodes and blocks say
+    /// nothing new about routes.
+    pub fn take(&mut self, record: &Record) -> bool {
+        let was_unreadable = self.unreadable.remove(&record.key);
+        let is_new = match &record.value {
             Value::Resource(resource) if resource.kind() == Kind::Node => {
-                self.nodes.insert(resource.name().to_string(), NodeFacts::of(resource));
+                replaces(&mut self.nodes, resource.name().to_string(), NodeFacts::of(resource))
             }
             Value::Resource(resource) if resource.kind() == Kind::IPPool => {
                 let Ok(pool) = resource.as_pool() else {
                     self.take_unreadable(&record.key);
-                    return;
+                    return true;
                 };
                 let (encapsulation, is_cross_subnet) = Encapsulation::of_pool(resource, pool.family());
                 let says = |field: &str| {
@@ -234,20 +242,18 @@ impl Snapshot {
                     is_hidden: says("disableBGPExport"),
                     is_translated: says("natOutgoing"),
                 };
-                self.pools.insert(pool.name.clone(), facts);
+                replaces(&mut self.pools, pool.name.clone(), facts)
             }
-            Value::Block(block) => {
-                self.blocks.insert(block.cidr, BlockFacts::of(block));
-            }
+            Value::Block(block) => replaces(&mut self.blocks, block.cidr, BlockFacts::of(block)),
             Value::Affinity(affinity) => self.take_affinity(&record.key, affinity),
-            _ => {}
-        }
+            _ => false,
+        };
+        is_new || was_unreadable
     }
 
-    fn take_affinity(&mut self, key: &Key, affinity: &Affinity) {
-        if let Key::Affinity { owner, block } = key {
-            self.affinities.entry(*block).or_default().insert(owner.clone(), affinity.state);
-        }
+    fn take_affinity(&mut self, key: &Key, affinity: &Affinity) -> bool {
+        let Key::Affinity { owner, block } = key else { return false };
+        replaces(self.affinities.entry(*block).or_default(), owner.clone(), affinity.state)
     }
 
     /// Notes that the record under a key is there and cannot be read.
@@ -280,6 +286,15 @@ impl Snapshot {
             }
             _ => {}
         }
+    }
+
+    /// The blocks to which a node has a confirmed affinity.
+    pub fn blocks_of(&self, node: &str) -> impl Iterator<Item = BlockCidr> {
+        let owner = Owner::Host(node.to_string());
+        let is_own = move |owners: &BTreeMap<Owner, AffinityState>| {
+            owners.get(&owner) == Some(&AffinityState::Confirmed)
+        };
+        self.affinities.iter().filter(move |(_, owners)| is_own(owners)).map(|(block, _)| *block)
     }
 
     /// The names of the nodes, in their order.

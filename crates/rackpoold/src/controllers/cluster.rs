@@ -1,5 +1,6 @@
 //! What is known of the cluster: one view of its records, kept by watches, and who uses addresses.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use api::{Key, Kind, Record, Value};
@@ -7,7 +8,7 @@ use controllers::collect::Collector;
 use controllers::witness::{Endpoints, PodKey, Users, is_endpoint};
 use store::{AnyStore, Event, Scope, View};
 #[cfg(feature = "kubernetes")]
-use {controllers::witness::Pod, std::collections::BTreeSet, store::kubernetes::PodEvent};
+use {controllers::witness::Pod, store::kubernetes::PodEvent};
 
 use super::feed::Told;
 
@@ -46,8 +47,8 @@ pub struct Cluster {
     /// What is suspected of having leaked.
     pub collector: Collector,
     scopes: Vec<Scope>,
-    /// Which scopes were told in full at least once.
-    is_told: Vec<bool>,
+    /// The scopes that were told in full at least once.
+    told: BTreeSet<Scope>,
     are_pods_told: bool,
     /// The endpoints or pods of a present state, while it is being told.
     #[cfg(feature = "kubernetes")]
@@ -67,7 +68,7 @@ impl Cluster {
                 false => Users::Endpoints(Endpoints::default()),
             },
             collector: Collector::default(),
-            is_told: vec![false; scopes.len()],
+            told: BTreeSet::new(),
             scopes,
             are_pods_told: !has_pods,
             #[cfg(feature = "kubernetes")]
@@ -76,30 +77,30 @@ impl Cluster {
         }
     }
 
-    /// The scopes that are to be watched, in the order in which [`Told`] numbers them.
+    /// The scopes that are to be watched.
     pub fn scopes(&self) -> &[Scope] {
         &self.scopes
     }
 
     /// Whether everything was told in full at least once. Before that, nothing may be concluded.
     pub fn is_complete(&self) -> bool {
-        self.are_pods_told && self.is_told.iter().all(|told| *told)
+        self.are_pods_told && self.scopes.iter().all(|scope| self.told.contains(scope))
     }
 
     /// Takes what was told.
     pub fn take(&mut self, told: Told) {
         match told {
-            Told::Record(nth, event) => self.take_record(nth, &event),
+            Told::Record(scope, event) => self.take_record(&scope, &event),
             #[cfg(feature = "kubernetes")]
             Told::Pod(event) => self.take_pod(event),
         }
     }
 
-    fn take_record(&mut self, nth: usize, event: &Event) {
+    fn take_record(&mut self, scope: &Scope, event: &Event) {
         if let Event::InitDone(_) = event {
-            self.is_told[nth] = true;
+            self.told.insert(scope.clone());
         }
-        match (&self.scopes[nth], event) {
+        match (scope, event) {
             (Scope::Resources { kind: Kind::WorkloadEndpoint, .. }, event) => {
                 return self.take_endpoint(event);
             }
@@ -107,7 +108,7 @@ impl Cluster {
             (_, Event::Stray(error)) => tracing::warn!("{error}"),
             _ => {}
         }
-        self.view.fold(&self.scopes[nth], event);
+        self.view.fold(scope, event);
         match (event, event.key()) {
             (Event::InitApply(_), _) => {}
             (_, Some(Key::Block(block))) => self.collector.block_changed(*block),

@@ -113,7 +113,8 @@ impl Configuration {
     /// Follows the resource: gives changed settings on, and the leader makes the resource where it is missing
     /// and writes its status. It does not end.
     pub async fn follow(self, sender: watch::Sender<Settings>, mut leading: Leading) {
-        let mut feed = Feed::begin(&self.store, &[Scope::kind(Kind::KubeControllersConfiguration)]);
+        let mut feed = Feed::new(&self.store, false);
+        feed.follow([Scope::kind(Kind::KubeControllersConfiguration)].iter());
         let (mut told, mut noted, mut failed) = (None, Vec::new(), String::new());
         loop {
             let pause = match self.look(&sender, &leading, &mut told, &mut noted).await {

@@ -9,8 +9,8 @@ use crate::node::feed::Feed as Records;
 /// Something that was told.
 #[derive(Debug)]
 pub enum Told {
-    /// Of a record, in the scope of that number.
-    Record(usize, Event),
+    /// Of a record of that scope.
+    Record(Scope, Event),
     /// Of a pod.
     #[cfg(feature = "kubernetes")]
     Pod(store::kubernetes::PodEvent),
@@ -27,8 +27,11 @@ pub struct Feed {
 impl Feed {
     /// Begins to watch.
     pub fn begin(store: &Arc<AnyStore>, scopes: &[Scope]) -> Feed {
+        // What kubelets report of Nodes says nothing here.
+        let mut records = Records::new(store, true);
+        records.follow(scopes.iter());
         Feed {
-            records: Records::begin(store, scopes),
+            records,
             #[cfg(feature = "kubernetes")]
             pods: match &**store {
                 AnyStore::Kubernetes(store) => Some(Pods::begin(store)),
@@ -42,18 +45,18 @@ impl Feed {
         #[cfg(feature = "kubernetes")]
         if let Some(pods) = &mut self.pods {
             return tokio::select! {
-                (nth, event) = self.records.next() => Told::Record(nth, event),
+                (scope, event) = self.records.next() => Told::Record(scope, event),
                 event = pods.next() => Told::Pod(event),
             };
         }
-        let (nth, event) = self.records.next().await;
-        Told::Record(nth, event)
+        let (scope, event) = self.records.next().await;
+        Told::Record(scope, event)
     }
 
     /// An event that is there already.
     pub fn ready(&mut self) -> Option<Told> {
-        if let Some((nth, event)) = self.records.ready() {
-            return Some(Told::Record(nth, event));
+        if let Some((scope, event)) = self.records.ready() {
+            return Some(Told::Record(scope, event));
         }
         #[cfg(feature = "kubernetes")]
         if let Some(event) = self.pods.as_mut().and_then(|pods| pods.events.try_recv().ok()) {

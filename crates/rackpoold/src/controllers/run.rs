@@ -107,7 +107,9 @@ fn told(cluster: &Cluster, reclamations: &Counts) -> Figures {
     }
     let mut pools = Snapshot::new(Known::ByBlocks);
     for (_, slot) in cluster.view.slots(&store::Scope::kind(Kind::IPPool)) {
-        slot.record().into_iter().for_each(|record| pools.take(record));
+        slot.record().into_iter().for_each(|record| {
+            pools.take(record);
+        });
     }
     let rack_label = routes::rack::label(&pools).ok().flatten();
     figures(Facts {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use api::Key;
 use filter::kube_proxy::KubeProxy;
-use filter::{Connections, Nft, Rules, Settings};
+use filter::{Connections, Exclusions, Nft, Rules, Settings};
 use host::{Changes, HostError, Kernel};
 use ipnet::IpNet;
 use routes::{Known, List};
@@ -27,7 +27,7 @@ use super::record::NodeRecord;
 use super::token_file::{self, TokenFile};
 use super::told::Told;
 use super::tunnels::Tunnels;
-use super::world::{World, known_by, scopes};
+use super::world::{World, known_by};
 
 /// How long to wait for more changes after one, so that a burst is one pass.
 const GATHER: Duration = Duration::from_millis(10);
@@ -196,10 +196,7 @@ impl<'a, E: Effects> Agent<'a, E> {
             let next = next.saturating_sub(now);
             tokio::select! {
                 () = &mut stop => return Ok(()),
-                (nth, event) = feed.next() => {
-                    self.world.take(nth, event);
-                    due.routes = true;
-                }
+                (scope, event) = feed.next() => due.routes |= self.world.take(&scope, event),
                 changed = changes.next() => {
                     due.addresses |= changed.interfaces || changed.default_route || changed.is_incomplete;
                     due.routes |= changed.may_matter_to_routes();
@@ -225,14 +222,18 @@ impl<'a, E: Effects> Agent<'a, E> {
                 }
             }
             self.record.effects.sleep(GATHER).await;
-            while let Some((nth, event)) = feed.ready() {
-                self.world.take(nth, event);
-                due.routes = true;
+            while let Some((scope, event)) = feed.ready() {
+                due.routes |= self.world.take(&scope, event);
             }
+            feed.follow(self.world.scopes());
             if ask <= self.record.effects.elapsed() {
                 ask = self.record.effects.elapsed() + CONFIGURATION;
+                let needed_kubelets = self.needs_kubelets();
                 if self.ask_settings().await {
                     due = Due::ALL;
+                    if self.needs_kubelets() != needed_kubelets {
+                        feed = self.list_anew();
+                    }
                 }
                 due.chains |= self.look_for_proxies();
                 if let Some(known) = self.ask_known().await.filter(|known| *known != self.known) {
@@ -329,19 +330,31 @@ impl<'a, E: Effects> Agent<'a, E> {
             "follows {}",
             match self.known {
                 Known::ByBlocks => "nodes, pools and all blocks, as addresses may be borrowed",
-                Known::ByAffinities => "nodes, pools and affinities, as affinity is strict",
+                Known::ByAffinities => "nodes, pools, affinities and its own blocks, as affinity is strict",
             }
         );
         self.world = World::new(self.record.name, self.known);
         self.list = List::Kept;
-        Feed::begin(&self.store, &scopes(self.known))
+        self.feed()
     }
 
     /// Lists everything again. What was known holds until the lists are complete, and then they are believed.
     fn list_anew(&mut self) -> Feed {
         self.world.expect_anew();
         self.list = List::Fresh;
-        Feed::begin(&self.store, &scopes(self.known))
+        self.feed()
+    }
+
+    fn feed(&self) -> Feed {
+        let mut feed = Feed::new(&self.store, !self.needs_kubelets());
+        feed.follow(self.world.scopes());
+        feed
+    }
+
+    /// Whether anything rests on what kubelets report of Nodes: the addresses of hosts without an agent, to
+    /// which no packet is to be translated. All else rests on labels, and on what agents have made known.
+    fn needs_kubelets(&self) -> bool {
+        self.settings.exclusions == Exclusions::PoolsAndNodes
     }
 }
 

@@ -6,7 +6,7 @@ pub mod detect;
 mod duties;
 #[cfg(feature = "kubernetes")]
 pub mod events;
-pub(crate) mod feed;
+pub mod feed;
 mod files;
 pub mod finding;
 mod host_commands;
@@ -21,7 +21,7 @@ mod status;
 mod token_file;
 mod told;
 pub mod tunnels;
-mod world;
+pub mod world;
 
 use std::io::Write;
 use std::process::ExitCode;

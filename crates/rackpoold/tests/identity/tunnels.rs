@@ -31,7 +31,9 @@ const WRITTEN: Settled = Settled { is_written: true, again: false };
 async fn planned(home: &Home, name: &str) -> Vec<Tunnel> {
     let view = read(home).await;
     let mut snapshot = Snapshot::new(Known::ByBlocks);
-    view.all().filter_map(|(_, slot)| slot.record()).for_each(|record| snapshot.take(record));
+    view.all().filter_map(|(_, slot)| slot.record()).for_each(|record| {
+        snapshot.take(record);
+    });
     let destinations = Destinations::of(&snapshot);
     let racks = Racks::of(&destinations, None, Exported::Plain);
     node::desired(&destinations, &racks, name, &Options::default()).unwrap().tunnels

@@ -56,7 +56,9 @@ impl Plan {
         let mut snapshot = Snapshot::new(Known::ByBlocks);
         for (key, slot) in view.all() {
             match slot {
-                Slot::Full(record) => snapshot.take(record),
+                Slot::Full(record) => {
+                    snapshot.take(record);
+                }
                 Slot::Unreadable(_) => snapshot.take_unreadable(key),
                 // All scopes were read in full, so nothing else is there.
                 Slot::Absent | Slot::Key(_) | Slot::Header(..) => {}

@@ -1,6 +1,7 @@
 //! The agent's parts on real servers: etcd and a Kubernetes API server.
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod cost;
 mod gone;
 mod loss;
 mod token;

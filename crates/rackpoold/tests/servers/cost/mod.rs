@@ -1,0 +1,179 @@
+//! What other nodes cost: simulated agents follow a real API server, each through a meter of its own, and
+//! what the server sends to them is counted, TLS and HTTP/2 included.
+//!
+//! Bytes come by themselves, too: a watch has a bookmark each minute, a connection a ping each ten seconds.
+//! So things are done again and again, and the least counts for each agent: what a change itself sends comes
+//! every time.
+
+#![allow(clippy::print_stdout, reason = "the figures are for the documentation")]
+
+mod agents;
+mod cluster;
+mod meter;
+
+use std::time::Duration;
+
+use routes::Known;
+use servers::kube_server;
+
+use self::agents::{SimulatedAgent, start, until};
+use self::cluster::Cluster;
+
+/// What a claimed block may send to each agent, in bytes.
+const CLAIM: u64 = 2_800;
+/// How often an ADD is repeated at most until every agent was seen to be sent nothing: two bookmarks for each
+/// of a handful of watches and a few pings can be in the way.
+const ADDS: usize = 24;
+/// How often the other changes are done.
+const TIMES: usize = 3;
+/// How many nodes have a block before the measurements begin.
+const BUSY: usize = 5;
+
+#[tokio::test]
+async fn of_20_agents() {
+    costs(20).await;
+}
+
+#[tokio::test]
+#[ignore = "nightly: 200 agents keep a processor busy for minutes"]
+async fn of_200_agents() {
+    costs(200).await;
+}
+
+/// The bytes that a change sends to each agent, the least of several times.
+struct Sent(Vec<u64>);
+
+impl Sent {
+    fn at_least(&self) -> u64 {
+        self.0.iter().copied().min().unwrap_or_default()
+    }
+
+    fn at_most(&self) -> u64 {
+        self.0.iter().copied().max().unwrap_or_default()
+    }
+}
+
+fn received(agents: &[SimulatedAgent]) -> Vec<u64> {
+    agents.iter().map(|agent| agent.meter.received()).collect()
+}
+
+/// Waits until what was sent has come.
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(300)).await;
+}
+
+/// Does something up to so many times, and measures what each agent is sent. Ends early where all were once
+/// sent nothing.
+async fn measured(agents: &[SimulatedAgent], times: usize, mut change: impl AsyncFnMut(usize)) -> Sent {
+    let mut least = vec![u64::MAX; agents.len()];
+    for time in 0..times {
+        let before = received(agents);
+        change(time).await;
+        settle().await;
+        for ((least, before), after) in least.iter_mut().zip(before).zip(received(agents)) {
+            *least = (*least).min(after - before);
+        }
+        if least.iter().all(|bytes| *bytes == 0) {
+            break;
+        }
+    }
+    Sent(least)
+}
+
+async fn costs(count: usize) {
+    if kube_server::is_left_out() {
+        return;
+    }
+    // The nodes that claim blocks have no agent here.
+    let cluster = Cluster::start(count + 2 * TIMES);
+    cluster.set_strict(true).await;
+    for nth in 0..BUSY {
+        cluster.add(nth, &format!("first-{nth}")).await;
+    }
+    println!("A Node has {} bytes.", cluster.size_of_node(0).await);
+
+    println!("With strict affinity, {count} agents:");
+    let agents = start(&cluster, count, Known::ByAffinities, BUSY).await;
+    println!("  the lists: {} bytes each", received(&agents)[count - 1]);
+    let (own, others) = agents.split_at(1);
+    let before = own[0].events();
+    let (time, mut adds) = (cluster.processor_time(), 0);
+    let sent = measured(others, ADDS, async |nth| {
+        adds += 1;
+        cluster.add(0, &format!("strict-{nth}")).await;
+        until("the node's own agent is told", || own[0].events() >= before + adds).await;
+    })
+    .await;
+    println!(
+        "  an ADD: {} bytes each; processor of the API server: {:?}",
+        sent.at_most(),
+        (cluster.processor_time() - time) / adds as u32
+    );
+    assert_eq!(sent.at_most(), 0, "an ADD into an own block is told to other nodes");
+    let sent = claims(&cluster, &agents, count, BUSY).await;
+    assert!(sent.at_least() > 0 && sent.at_most() <= CLAIM, "a claimed block: {} bytes", sent.at_most());
+    heartbeats(&cluster, &agents).await;
+    drop(agents);
+
+    cluster.set_strict(false).await;
+    println!("Without strict affinity, {count} agents:");
+    let agents = start(&cluster, count, Known::ByBlocks, BUSY + TIMES).await;
+    println!("  the lists: {} bytes each", received(&agents)[count - 1]);
+    let plans: Vec<usize> = agents.iter().map(SimulatedAgent::plans).collect();
+    let time = cluster.processor_time();
+    let sent = measured(&agents, TIMES, async |nth| {
+        let before: Vec<usize> = agents.iter().map(SimulatedAgent::events).collect();
+        cluster.add(0, &format!("lax-{nth}")).await;
+        until("every agent is told", || {
+            agents.iter().zip(&before).all(|(agent, before)| agent.events() > *before)
+        })
+        .await;
+    })
+    .await;
+    println!(
+        "  an ADD: {} to {} bytes each; processor of the API server: {:?}",
+        sent.at_least(),
+        sent.at_most(),
+        (cluster.processor_time() - time) / TIMES as u32
+    );
+    assert!(sent.at_least() > 0, "blocks are not followed");
+    let after: Vec<usize> = agents.iter().map(SimulatedAgent::plans).collect();
+    assert_eq!(plans, after, "an ADD that changes no route is planned for");
+    claims(&cluster, &agents, count + TIMES, BUSY + TIMES).await;
+}
+
+/// Nodes without an agent claim a block each; every agent has that many routes before.
+async fn claims(cluster: &Cluster, agents: &[SimulatedAgent], first: usize, routes: usize) -> Sent {
+    let time = cluster.processor_time();
+    let sent = measured(agents, TIMES, async |nth| {
+        cluster.add(first + nth, &format!("claim-{}", first + nth)).await;
+        until("every agent has the route", || agents.iter().all(|agent| agent.routes() > routes + nth)).await;
+    })
+    .await;
+    println!(
+        "  a claimed block: {} to {} bytes each; processor of the API server: {:?}",
+        sent.at_least(),
+        sent.at_most(),
+        (cluster.processor_time() - time) / TIMES as u32
+    );
+    sent
+}
+
+/// A kubelet's report costs metadata, and no plan.
+async fn heartbeats(cluster: &Cluster, agents: &[SimulatedAgent]) {
+    let plans: Vec<usize> = agents.iter().map(SimulatedAgent::plans).collect();
+    let sent = measured(agents, TIMES, async |nth| {
+        let before: Vec<usize> = agents.iter().map(SimulatedAgent::events).collect();
+        cluster.heartbeat(1, nth + 1).await;
+        until("every agent is told", || {
+            agents.iter().zip(&before).all(|(agent, before)| agent.events() > *before)
+        })
+        .await;
+    })
+    .await;
+    println!("  a kubelet's report: {} to {} bytes each", sent.at_least(), sent.at_most());
+    let after: Vec<usize> = agents.iter().map(SimulatedAgent::plans).collect();
+    assert_eq!(plans, after, "a kubelet's report is planned for");
+    let whole = cluster.size_of_node(1).await as u64;
+    assert!(sent.at_most() * 3 < whole, "{} bytes, where the Node has {whole}", sent.at_most());
+}

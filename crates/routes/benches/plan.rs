@@ -2,50 +2,15 @@
 //! The work grows with the number of blocks, and hardly faster: of two figures of a kind the second is five
 //! to seven times the first.
 
+mod cluster;
+
 use std::hint::black_box;
 
-use api::{BlockCidr, Key, Kind, Record, Revision, Value};
 use criterion::{Criterion, criterion_group, criterion_main};
 use routes::destination::Destinations;
-use routes::{Difference, Exported, Known, List, Options, Present, Racks, Snapshot, node};
-use serde_json::{Value as Json, json};
+use routes::{Difference, Exported, List, Options, Present, Racks, Snapshot, node};
 
-const NODES_OF_A_RACK: usize = 40;
-
-fn put(snapshot: &mut Snapshot, key: Key, json: &Json) {
-    let value = Value::from_stored_text(&key, &json.to_string()).expect("it is a record");
-    snapshot.take(&Record { key, value, revision: Revision::from(1) });
-}
-
-fn cluster(nodes: usize, mode: &str) -> Snapshot {
-    let mut snapshot = Snapshot::new(Known::ByBlocks);
-    for rack in 0..nodes / NODES_OF_A_RACK {
-        let name = format!("rack-{rack}");
-        let spec = json!({"cidr": format!("10.{rack}.0.0/16"), "vxlanMode": mode, "nodeSelector": format!("rack == '{rack}'")});
-        put(
-            &mut snapshot,
-            Key::global(Kind::IPPool, name.as_str()),
-            &json!({"metadata": {"name": name}, "spec": spec}),
-        );
-        for at in 0..NODES_OF_A_RACK {
-            let name = format!("n{rack}-{at}");
-            let labels = json!({"rack": rack.to_string(), "kubernetes.io/hostname": name});
-            let spec = json!({"bgp": {"ipv4Address": format!("172.16.{rack}.{}/24", at + 1)},
-                "ipv4VXLANTunnelAddr": format!("10.{rack}.{at}.0")});
-            let document = json!({"metadata": {"name": name, "labels": labels}, "spec": spec});
-            put(&mut snapshot, Key::global(Kind::Node, name.as_str()), &document);
-            for block in 0..2 {
-                let cidr: BlockCidr =
-                    format!("10.{rack}.{at}.{}/26", block * 64).parse().expect("it is a block");
-                let free: Vec<u32> = (0..64).collect();
-                let block = json!({"cidr": cidr.to_string(), "affinity": format!("host:{name}"),
-                    "allocations": vec![Json::Null; 64], "unallocated": free, "attributes": []});
-                put(&mut snapshot, Key::Block(cidr), &block);
-            }
-        }
-    }
-    snapshot
-}
+use self::cluster::cluster;
 
 fn benches(c: &mut Criterion) {
     let gateway = "172.16.7.254".parse().expect("it is an address");

@@ -18,10 +18,10 @@ pub fn known_by(config: Option<&IpamConfig>) -> Known {
 
 /// What is known of the cluster.
 ///
-/// Without strict affinity an address may be borrowed, and has a route of its own at every node: so all blocks
-/// are followed. With it, affinities tell everything, and they change only when a block is claimed or given
-/// back. Then only the node's own blocks are followed, each by its name: an address that was borrowed before
-/// affinity became strict is reached by way of its block's node, which must send it on.
+/// Without strict affinity an address may be borrowed, and has a route of its own at every node: so all
+/// blocks are followed. With it, affinities tell everything, and they change only when a block is claimed or
+/// given back. Then only the node's own blocks are followed, each by its name: an address that was borrowed
+/// before affinity became strict is reached by way of its block's node, which must send it on.
 #[derive(Debug)]
 pub struct World {
     /// The records, for the plan.

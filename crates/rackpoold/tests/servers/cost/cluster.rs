@@ -76,7 +76,8 @@ impl Cluster {
         assert!(self.store.commit(&batch, WITHIN).await.unwrap().is_applied());
     }
 
-    /// What an ADD on a node does to the store: an address from the node's blocks, or from one that it claims.
+    /// What an ADD on a node does to the store: an address from the node's blocks, or from one that it
+    /// claims.
     pub async fn add(&self, nth: usize, pod: &str) {
         let attributes = [("node", name(nth).as_str()), ("namespace", "default"), ("pod", pod)]
             .map(|(field, value)| (field.to_string(), value.to_string()));

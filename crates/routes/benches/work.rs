@@ -1,6 +1,6 @@
-//! How many instructions a node's plan takes in clusters of 1,000 nodes with 2,000 blocks and of 5,000 nodes with
-//! 10,000 blocks: the plan, its comparison with what is there, a claimed block, and a change of a block that
-//! says nothing new. It counts by callgrind, which is part of valgrind.
+//! How many instructions a node's plan takes in clusters of 1,000 nodes with 2,000 blocks and of 5,000 nodes
+//! with 10,000 blocks: the plan, its comparison with what is there, a claimed block, and a change of a block
+//! that says nothing new. It counts by callgrind, which is part of valgrind.
 
 #![allow(
     clippy::disallowed_methods,

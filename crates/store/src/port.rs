@@ -48,9 +48,9 @@ pub trait Store: Send + Sync {
     /// Watches a scope, beginning with its present state.
     fn watch(&self, scope: Scope) -> impl Future<Output = Result<Self::Watch, StoreError>> + Send;
 
-    /// As [`Store::watch`], for a caller that needs of a Node only what its labels say and what agents have
-    /// made known of it. What a kubelet reports may be left out: the addresses of other types than
-    /// `CalicoNodeIP`, and the pod CIDRs. A backend may leave nothing out.
+    /// As [`Store::watch`], without what does not matter to routes, where the backend can leave it out: of a
+    /// Node what a kubelet reports (the addresses of other types than `CalicoNodeIP`, and the pod CIDRs), so
+    /// that labels and what agents have made known are left; and affinities that are pending.
     fn watch_short(&self, scope: Scope) -> impl Future<Output = Result<Self::Watch, StoreError>> + Send {
         self.watch(scope)
     }

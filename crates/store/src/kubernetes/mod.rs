@@ -19,7 +19,8 @@
 //!   an endpoint empties these annotations.
 //! * **A short watch of Nodes** has the server send their metadata alone, which hold the labels and Calico's
 //!   annotations: a Node's conditions and images are many times as large, and kubelets write them again and
-//!   again.
+//!   again. A short watch of affinities leaves out those that are pending, where the definition lets clients
+//!   select by that field, as ours does.
 //! * **Names have rules**: a handle whose name no object can bear is refused as
 //!   [`Refusal::Name`](crate::Refusal::Name), and so is a handle whose name differs from another's in case
 //!   alone.

@@ -107,7 +107,7 @@ fn check(key: &Key, name: &str) -> Result<(), String> {
 pub(super) enum Form {
     /// All of it.
     Whole,
-    /// Of Nodes the metadata; of everything else all of it.
+    /// Of Nodes the metadata, and no affinity that is pending; of everything else all of it.
     Short,
 }
 
@@ -118,8 +118,8 @@ pub(super) struct Range {
     pub(super) path: String,
     /// A label selector that leaves out only objects which certainly do not belong to the scope.
     pub(super) selector: Option<String>,
-    /// The name of the only object, where the scope has but one.
-    pub(super) only: Option<String>,
+    /// A field selector, which does the same. It is escaped for a URL.
+    pub(super) fields: Option<String>,
     /// Whether the path lists objects of several namespaces.
     pub(super) has_namespaces: bool,
     /// Whether the server is to send the objects' metadata alone.
@@ -142,11 +142,12 @@ pub(super) fn of_scope(group: Group, scope: &Scope) -> Range {
         (What::Pods, None) => "/api/v1/pods".to_string(),
     };
     let has_namespaces = what == What::Pods && namespace.is_none();
-    let only = match scope {
-        Scope::Block(block) => Some(object_name(&Key::Block(*block))),
+    let fields = match scope {
+        // Object names hold nothing that a URL would have to escape.
+        Scope::Block(block) => Some(format!("metadata.name%3D{}", object_name(&Key::Block(*block)))),
         _ => None,
     };
-    Range { what, path, selector, only, has_namespaces, is_short: false }
+    Range { what, path, selector, fields, has_namespaces, is_short: false }
 }
 
 /// The affinities that old releases wrote without labels.
@@ -158,7 +159,13 @@ pub(super) fn of_unlabelled_affinities(group: Group) -> Range {
 impl Range {
     /// The range, with objects in that form.
     pub(super) fn in_form(self, form: Form) -> Range {
-        Range { is_short: form == Form::Short && self.what == What::Nodes, ..self }
+        match (form, self.what) {
+            (Form::Short, What::Nodes) => Range { is_short: true, ..self },
+            (Form::Short, What::Custom(Collection::Affinities)) => {
+                Range { fields: Some("spec.state!%3Dpending".to_string()), ..self }
+            }
+            _ => self,
+        }
     }
 
     /// The name of a record's object, in the order of which the server lists.
@@ -200,9 +207,8 @@ impl Range {
     /// What leaves out other objects of the path, as the last part of a URL.
     fn selectors(&self) -> String {
         let labels = self.selector.as_ref().map(|selector| format!("&labelSelector={}", escape(selector)));
-        // Object names hold nothing that a URL would have to escape.
-        let name = self.only.as_ref().map(|name| format!("&fieldSelector=metadata.name%3D{name}"));
-        labels.into_iter().chain(name).collect()
+        let fields = self.fields.as_ref().map(|fields| format!("&fieldSelector={fields}"));
+        labels.into_iter().chain(fields).collect()
     }
 }
 

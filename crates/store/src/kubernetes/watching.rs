@@ -87,9 +87,15 @@ async fn follow_once(server: &Server, scope: &Scope, form: Form, sender: &Sender
         Ok(group) => group,
         Err(fault) => return of_fault(fault),
     };
-    let range = place::of_scope(group, scope).in_form(form);
     let read = ScopeRead { scope: scope.clone(), depth: Depth::Full, page: None };
-    let listed = match list_range(server, group, &range, &read, Instant::now() + READ_WITHIN).await {
+    let mut range = place::of_scope(group, scope).in_form(form);
+    let mut listed = list_range(server, group, &range, &read, Instant::now() + READ_WITHIN).await;
+    if form == Form::Short && listed.as_ref().is_err_and(|fault| fault.kind == FaultClass::Invalid) {
+        // Calico's definitions let nobody select by the state of an affinity.
+        range = place::of_scope(group, scope);
+        listed = list_range(server, group, &range, &read, Instant::now() + READ_WITHIN).await;
+    }
+    let listed = match listed {
         Ok(listed) => listed,
         Err(fault) => return of_fault(fault),
     };

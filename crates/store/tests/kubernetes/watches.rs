@@ -1,7 +1,9 @@
 //! The server's behaviour on which watches rely.
 
-use api::{Kind, Resource, Value};
-use serde_json::json;
+use std::time::Duration;
+
+use api::{AffinityState, Kind, Resource, Value};
+use serde_json::{Value as Json, json};
 use store::{Event, Scope, Store, Watch};
 
 use super::fixture::*;
@@ -90,4 +92,38 @@ async fn a_short_watch_of_nodes_tells_what_agents_say() {
     let gone = tokio::time::timeout(WITHIN, short.next()).await.unwrap().unwrap();
     assert!(matches!(gone, Event::Delete(..)), "{gone:?}");
     cluster.clear_nodes().await;
+}
+
+/// Calico's own definitions let nobody select affinities by their state. Then a short watch tells all of
+/// them.
+#[tokio::test]
+async fn a_short_watch_of_affinities_needs_no_definition_of_ours() {
+    let Some(cluster) = cluster().await else { return };
+    let claim = affinity("n1", "10.0.0.0/26");
+    let definition =
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/blockaffinities.crd.projectcalico.org";
+    let selected = format!("{}?fieldSelector=spec.state!%3Dpending", collection(GROUPS[0], &claim));
+    // The server takes a moment to go by a new definition.
+    let define = async |fields: Json, code: u16| {
+        let (_, mut crd) = cluster.ask("GET", definition, None).await;
+        crd["spec"]["versions"][0]["selectableFields"] = fields;
+        assert_eq!(cluster.ask("PUT", definition, Some(&crd)).await.0, 200);
+        for _ in 0..200 {
+            if cluster.ask("GET", &selected, None).await.0 == code {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the server does not answer {code}");
+    };
+    define(json!([]), 400).await;
+    let store = cluster.open(GROUPS[0]);
+    let mut watch = store.watch_short(Scope::Affinities { owner: None, family: None }).await.unwrap();
+    assert!(matches!(watch.next().await.unwrap(), Event::Init));
+    assert!(matches!(watch.next().await.unwrap(), Event::InitDone(_)));
+    let pending = in_state(AffinityState::Pending);
+    cluster.create(GROUPS[0], &claim, &pending).await;
+    let told = tokio::time::timeout(WITHIN, watch.next()).await.unwrap().unwrap();
+    define(json!([{"jsonPath": ".spec.state"}]), 200).await;
+    assert!(matches!(&told, Event::Apply(record) if record.value == pending), "{told:?}");
 }

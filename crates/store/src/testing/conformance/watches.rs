@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Family, Key, Kind, Record};
+use api::{AffinityState, Family, Key, Kind, Record};
 
 use super::Backend;
 use super::fixture::*;
@@ -144,6 +144,21 @@ pub async fn a_short_watch_is_a_watch<B: Backend>(backend: &B) {
     delete(&store, &block(other)).await;
     replica.until(&mut watch, |replica| replica.value(&block(other)).is_none()).await;
     assert_eq!(replica.records.len(), 1);
+    let scope = Scope::Affinities { owner: None, family: None };
+    let (claim, confirmed) = (affinity(&host("node1"), one), in_state(AffinityState::Confirmed));
+    let mut watch = store.watch_short(scope).await.unwrap();
+    let mut replica = Replica::default();
+    replica.until(&mut watch, |replica| replica.inits == 1).await;
+    create(&store, &claim, in_state(AffinityState::Pending)).await;
+    set(&store, &claim, confirmed.clone()).await;
+    replica.until(&mut watch, |replica| replica.value(&claim) == Some(&confirmed)).await;
+    set(&store, &claim, in_state(AffinityState::PendingDeletion)).await;
+    let is_let_go =
+        |replica: &Replica| replica.value(&claim) == Some(&in_state(AffinityState::PendingDeletion));
+    replica.until(&mut watch, is_let_go).await;
+    delete(&store, &claim).await;
+    replica.until(&mut watch, |replica| replica.records.is_empty()).await;
+    assert_eq!(replica.inits, 1);
 }
 
 /// A watch of one block reports that block alone, there or not.

@@ -4,6 +4,8 @@
 
 pub mod cli;
 pub mod controllers;
+#[cfg(feature = "kubernetes")]
+pub mod events;
 pub mod gone;
 pub mod install;
 pub mod log;

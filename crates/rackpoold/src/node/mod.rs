@@ -4,8 +4,6 @@ mod agent;
 pub mod condition;
 pub mod detect;
 mod duties;
-#[cfg(feature = "kubernetes")]
-pub mod events;
 pub mod feed;
 mod files;
 pub mod finding;

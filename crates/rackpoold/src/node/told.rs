@@ -11,7 +11,7 @@ use super::record::NodeRecord;
 pub struct Told {
     findings: Vec<Finding>,
     #[cfg(feature = "kubernetes")]
-    events: super::events::Events,
+    events: crate::events::Events,
 }
 
 impl Told {
@@ -42,7 +42,8 @@ impl Told {
             let conditions: Vec<Condition> = up.into_iter().chain([Condition::problem(&findings)]).collect();
             let now = record.effects.now();
             publish(store, record.name, &conditions, now, record.within).await?;
-            self.events.tell(store, record.name, &findings, record.effects, record.within).await?;
+            let about = crate::events::Object::node(record.name);
+            self.events.tell(store, (&about, record.name), &findings, record.effects, record.within).await?;
         }
         #[cfg(not(feature = "kubernetes"))]
         let _ = (record, is_synced);

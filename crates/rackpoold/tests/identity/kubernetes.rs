@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use rackpoold::events::{Events, Object};
 use rackpoold::node::condition::{self, Condition, publish};
-use rackpoold::node::events::Events;
 use rackpoold::node::finding::{Finding, Reason};
 use rackpoold::node::name::MACHINE_ANNOTATION;
 use rackpoold::node::record::{RecordError, Says, Written};
@@ -240,8 +240,8 @@ async fn events(server: &KubeServer, home: &Home) {
     // A new process tells again what the last one told.
     for text in ["first", "second"] {
         let mut events = Events::default();
-        events.tell(kube(home), "n1", &of(text), &clock, WITHIN).await.unwrap();
-        events.tell(kube(home), "n1", &of(text), &clock, WITHIN).await.unwrap();
+        events.tell(kube(home), (&Object::node("n1"), "n1"), &of(text), &clock, WITHIN).await.unwrap();
+        events.tell(kube(home), (&Object::node("n1"), "n1"), &of(text), &clock, WITHIN).await.unwrap();
     }
     let events = kubectl(server, &["get", "events", "-n", "default", "-o", "json"], "");
     let events: Json = serde_json::from_str(&events).unwrap();
@@ -257,7 +257,7 @@ async fn events(server: &KubeServer, home: &Home) {
     let mut agents = Events::default();
     for (seconds, findings) in [(0, of("second").to_vec()), (30, vec![]), (90, vec![]), (200, vec![])] {
         clock.seconds.store(seconds, Relaxed);
-        agents.tell(kube(home), "n1", &findings, &clock, WITHIN).await.unwrap();
+        agents.tell(kube(home), (&Object::node("n1"), "n1"), &findings, &clock, WITHIN).await.unwrap();
     }
     let over = kubectl(server, &["get", "event", "n1.rackpoold.ipipmissingisover", "-o", "json"], "");
     let over: Json = serde_json::from_str(&over).unwrap();

@@ -2,6 +2,7 @@
 
 pub mod collect;
 pub mod figures;
+pub mod fullness;
 pub mod judge;
 pub mod pools;
 pub mod reach;

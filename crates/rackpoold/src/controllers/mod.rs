@@ -11,9 +11,11 @@ pub mod lead;
 pub mod metrics;
 #[cfg(feature = "kubernetes")]
 pub mod pools;
+pub mod report;
 mod run;
 pub mod serve;
 pub mod settings;
+pub mod tell;
 pub mod work;
 
 use std::path::Path;

@@ -2,9 +2,14 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout)]
 
 mod endpoints;
+mod frame;
 mod lead;
 mod leaks;
 mod leftovers;
+mod pools;
+mod process;
+mod rules;
+mod told;
 mod town;
 
 use std::time::Duration;

@@ -1,0 +1,68 @@
+//! What is nearly full is told by events, folded.
+
+use std::path::Path;
+
+use api::Kind;
+use controllers::fullness::{Notice, Reason, Subject};
+use rackpoold::controllers::tell::Told;
+use serde_json::{Value as Json, json};
+use servers::kube_server::{KubeServer, KubeServerOptions, is_left_out};
+use setup::Clock;
+use store::kubernetes::{KubeOptions, KubeStore, Kubeconfig, ObjectName};
+use store::{AnyStore, Depth, ReadSet, Scope, Store};
+
+use super::WITHIN;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_pool_and_node() {
+    if is_left_out() {
+        return;
+    }
+    let server = KubeServer::start(KubeServerOptions::new());
+    let deploy = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy"));
+    server.apply(&[&deploy.join("crds/v3")]);
+    let kubeconfig = Some(Kubeconfig::Files(vec![server.kubeconfig()]));
+    let kube = KubeStore::open(KubeOptions { kubeconfig, ..KubeOptions::default() }).unwrap();
+    let name =
+        ObjectName { api: "/apis/projectcalico.org/v3", plural: "ippools", namespace: None, name: "p" };
+    let pool = json!({"apiVersion": "projectcalico.org/v3", "kind": "IPPool", "metadata": {"name": "p"},
+        "spec": {"cidr": "10.0.0.0/24"}});
+    assert!(kube.create_object(name, &pool, WITHIN).await.unwrap());
+    let store = AnyStore::Kubernetes(kube);
+    let set = ReadSet::new().scope(Scope::kind(Kind::IPPool), Depth::Full);
+    let view = store.read(&set, WITHIN).await.unwrap();
+    let notice = |subject, reason, node: Option<&str>| Notice {
+        subject,
+        reason,
+        text: format!("{reason:?}"),
+        node: node.map(str::to_string),
+    };
+    let notices = vec![
+        notice(Subject::Pool("p".to_string()), Reason::PoolNearlyFull, None),
+        notice(Subject::Pool("gone".to_string()), Reason::PoolFull, None),
+        notice(Subject::Rack("7".to_string(), api::Family::V4), Reason::RackFull, Some("n1")),
+    ];
+    let (mut told, clock) = (Told::default(), Clock::start());
+    for _ in 0..3 {
+        told.tell(&store, &view, notices.clone(), (&clock, "me"), WITHIN).await.unwrap();
+    }
+    // Another process that takes over raises the count.
+    Told::default().tell(&store, &view, notices, (&clock, "other"), WITHIN).await.unwrap();
+    let events = server.kubectl(&["get", "events", "-n", "default", "-o", "json"]).output().unwrap();
+    let events: Json = serde_json::from_slice(&events.stdout).unwrap();
+    let mut short: Vec<String> = events["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| {
+            let about = &event["involvedObject"];
+            format!("{} {} {} {}", about["kind"], about["name"], event["reason"], event["count"])
+        })
+        .collect();
+    short.sort();
+    let wanted = [r#""IPPool" "p" "PoolNearlyFull" 2"#, r#""Node" "n1" "RackFull" 2"#];
+    assert_eq!(short, wanted);
+    let described = server.kubectl(&["describe", "ippools.projectcalico.org", "p"]).output().unwrap();
+    let described = String::from_utf8(described.stdout).unwrap();
+    assert!(described.contains("PoolNearlyFull"), "{described}");
+}

@@ -20,6 +20,16 @@ pub enum BesideError {
     Unknown(#[from] StoreError),
 }
 
+impl BesideError {
+    /// Whether the same question may have an answer later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, BesideError::Unknown(error) if error.is_transient())
+    }
+}
+
+/// How often a process that works looks whether they have come.
+const LOOK: Duration = Duration::from_secs(60);
+
 /// Refuses to go on where Calico's kube-controllers are ready. On stores other than Kubernetes nobody can
 /// tell.
 ///
@@ -35,6 +45,16 @@ pub async fn refuse(store: &AnyStore, within: Duration) -> Result<(), BesideErro
         }
     };
     judge(&found)
+}
+
+/// Waits until Calico's kube-controllers are there, as far as anybody can tell.
+pub async fn comes(store: &AnyStore, within: Duration) -> BesideError {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if let Err(error @ BesideError::Calico(..)) = refuse(store, within).await {
+            return error;
+        }
+    }
 }
 
 fn judge(found: &[String]) -> Result<(), BesideError> {

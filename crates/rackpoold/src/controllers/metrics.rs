@@ -36,11 +36,12 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Figures that say nothing yet.
+    /// Figures that say nothing yet. `store` is the kind of store.
     ///
     /// # Errors
     /// Two figures have the same name.
-    pub fn new() -> Result<Metrics, prometheus::Error> {
+    pub fn new(store: &str) -> Result<Metrics, prometheus::Error> {
+        let of_store = |name: &str, help: &str| Opts::new(name, help).const_label("store", store);
         let seconds = |name: &str, help: &str| HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
         let metrics = Metrics {
             registry: Registry::new(),
@@ -61,28 +62,29 @@ impl Metrics {
                 &["reason"],
             )?,
             requests: IntCounterVec::new(
-                Opts::new(
+                of_store(
                     "rackpool_store_requests_total",
                     "Reads and commits of the store, by how they ended.",
                 ),
                 &["operation", "result"],
             )?,
             took: HistogramVec::new(
-                seconds("rackpool_store_request_seconds", "How long reads and commits of the store took."),
+                seconds("rackpool_store_request_seconds", "How long reads and commits of the store took.")
+                    .const_label("store", store),
                 &["operation"],
             )?,
-            conflicts: IntCounter::new(
+            conflicts: IntCounter::with_opts(of_store(
                 "rackpool_store_conflicts_total",
                 "Writes that were refused since another writer came first.",
-            )?,
-            refused: IntCounter::new(
+            ))?,
+            refused: IntCounter::with_opts(of_store(
                 "rackpool_store_refusals_total",
                 "Writes that the store refuses for good: by its rules, or for want of a right.",
-            )?,
-            doubts: IntCounter::new(
+            ))?,
+            doubts: IntCounter::with_opts(of_store(
                 "rackpool_store_doubts_total",
                 "Writes of which it was not known at once whether they were applied.",
-            )?,
+            ))?,
         };
         let all: [Box<dyn Collector>; 8] = [
             Box::new(metrics.leader.clone()),
@@ -224,7 +226,7 @@ mod tests {
 
     #[test]
     fn the_text() {
-        let metrics = Metrics::new().unwrap();
+        let metrics = Metrics::new("etcdv3").unwrap();
         metrics.note(Met::Fetch { took: Duration::from_millis(3), is_answered: true });
         metrics.note(Met::Conflict);
         let sample = |node: &str, value| Sample { labels: vec![("node", node.to_string())], value };
@@ -242,9 +244,9 @@ mod tests {
             "x_gauge{node=\"c\"} 0",
             "# TYPE ipam_allocations_gc_reclamations counter",
             "ipam_allocations_gc_reclamations{node=\"n1\"} 3",
-            "rackpool_store_requests_total{operation=\"read\",result=\"answered\"} 1",
-            "rackpool_store_request_seconds_bucket{operation=\"read\",le=\"0.005\"} 1",
-            "rackpool_store_conflicts_total 1",
+            "rackpool_store_requests_total{operation=\"read\",result=\"answered\",store=\"etcdv3\"} 1",
+            "rackpool_store_request_seconds_bucket{operation=\"read\",store=\"etcdv3\",le=\"0.005\"} 1",
+            "rackpool_store_conflicts_total{store=\"etcdv3\"} 1",
             "rackpool_controllers_leader 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");

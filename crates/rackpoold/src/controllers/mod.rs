@@ -23,19 +23,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use setup::{Clock, Datastore, Environment};
-use store::AnyStore;
+use store::{AnyStore, StoreError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::Controllers;
 use crate::log::Log;
 use crate::node::{Opened, open};
+use beside::BesideError;
 use configuration::Configuration;
 use health::Health;
 use lead::{Lead, Place};
 use metrics::{Metrics, Observed};
 use serve::Pages;
-use settings::{Settings, Settled};
+use settings::Settings;
 
 pub use crate::node::Failure;
 
@@ -86,79 +87,91 @@ pub fn run(args: &Controllers, environment: &Environment) -> Result<(), Failure>
 async fn frame(args: &Controllers, environment: &Environment, log: Log) -> Result<(), Failure> {
     let (mut terminated, mut interrupted) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let told_to_end = async {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+    };
+    tokio::pin!(told_to_end);
+    let mut frame = tokio::select! {
+        frame = begin(args, environment, log) => frame?,
+        () = &mut told_to_end => return Ok(()),
+    };
+    let (stop, stopped) = watch::channel(false);
+    frame.stop = stopped;
+    let (store, is_forced) = (frame.store.clone(), args.force);
+    let done: Result<(), Failure> = {
+        let work = run::work(&mut frame);
+        tokio::pin!(work);
+        tokio::select! {
+            done = &mut work => done,
+            found = beside::comes(&store, WITHIN), if !is_forced => Err(found.into()),
+            () = &mut told_to_end => {
+                let _ = stop.send(true);
+                tokio::time::timeout(END, work).await.unwrap_or_else(|_| {
+                    tracing::warn!("what was being done did not end within {} s, and is broken off", END.as_secs());
+                    Ok(())
+                })
+            }
+        }
+    };
+    frame.lead.resign().await;
+    done?;
+    tracing::info!("the controllers end");
+    Ok(())
+}
+
+/// Everything that is there before the work begins. Waits for a store that gives no answer.
+async fn begin(args: &Controllers, environment: &Environment, log: Log) -> Result<Frame, Failure> {
     let Opened { datastore, store } = open(environment)?;
-    match beside::refuse(&store, WITHIN).await {
+    let clock = Clock::start();
+    let configuration = Configuration::new(&store, environment);
+    let (settled, _) = patiently(async || configuration.read().await, StoreError::is_transient).await?;
+    let checked = patiently(async || beside::refuse(&store, WITHIN).await, BesideError::is_transient).await;
+    match checked {
         Err(error) if args.force => tracing::warn!("forced: {error}"),
         checked => checked?,
     }
-    let clock = Clock::start();
     let identity = identity(environment, &clock);
-    let configuration = Configuration::new(&store, environment);
-    let (sender, settings) = watch::channel(first_settings(&configuration).await?);
-    let metrics = Metrics::new()?;
+    let (sender, settings) = watch::channel(settled?.settings);
+    let metrics = Metrics::new(datastore.type_name())?;
+    let namespace = args.lease_namespace.clone().unwrap_or_else(|| own_namespace(environment));
+    let lead = Lead::stand(&store, &identity, Place::of(&datastore, &namespace), clock)?;
     let health = Health::new("the first look at the store", clock.elapsed());
-    let pages = Pages { health: health.clone(), metrics: None, settings: settings.clone(), clock };
+    let pages = Pages { health: health.clone(), figures: None, settings: settings.clone(), clock };
     if let Some(port) = args.health_port.filter(|port| *port != 0) {
         let listener = serve::bind(port, "health", "choose another by --health-port").await?;
         tokio::spawn(serve::serve(listener, pages.clone()));
     }
-    let with_figures = Pages { metrics: Some(metrics.clone()), ..pages };
+    let with_figures = Pages { figures: Some((metrics.clone(), lead.leading())), ..pages };
     tokio::spawn(serve::follow(settings.clone(), with_figures));
-    let namespace = args.lease_namespace.clone().unwrap_or_else(|| own_namespace(environment));
-    let lead = Lead::stand(&store, &identity, Place::of(&datastore, &namespace), clock)?;
     tokio::spawn(configuration.follow(sender, lead.leading()));
     if args.log_level.is_none() {
         tokio::spawn(follow_level(log, settings.clone()));
     }
     tracing::info!(identity, store = datastore.place(), "the controllers begin");
-    let (stop, stopped) = watch::channel(false);
     let effects = Observed { clock, metrics: metrics.clone() };
-    let mut frame =
-        Frame { store, datastore, lead, settings, effects, metrics, health, stop: stopped, identity };
-    let done = {
-        let work = run::work(&mut frame);
-        tokio::pin!(work);
-        tokio::select! {
-            done = &mut work => Some(done),
-            () = async {
-                tokio::select! {
-                    _ = terminated.recv() => {}
-                    _ = interrupted.recv() => {}
-                }
-            } => {
-                let _ = stop.send(true);
-                tokio::time::timeout(END, work).await.ok()
-            }
-        }
-    };
-    frame.lead.resign().await;
-    match done {
-        Some(done) => done?,
-        None => {
-            tracing::warn!("what was being done did not end within {} s, and is broken off", END.as_secs())
-        }
-    }
-    tracing::info!("the controllers end");
-    Ok(())
+    let (_, stop) = watch::channel(false);
+    Ok(Frame { store, datastore, lead, settings, effects, metrics, health, stop, identity })
 }
 
-/// The settings at the start: waits for the store.
-async fn first_settings(configuration: &Configuration) -> Result<Settings, Failure> {
+/// Asks until there is an answer, or an error that another question does not mend.
+async fn patiently<T, E: std::fmt::Display>(
+    mut ask: impl AsyncFnMut() -> Result<T, E>,
+    is_transient: impl Fn(&E) -> bool,
+) -> Result<T, E> {
     let mut told = String::new();
     loop {
-        match configuration.read().await {
-            Ok((settled, _)) => {
-                let Settled { settings, .. } = settled?;
-                return Ok(settings);
-            }
-            Err(error) if error.is_transient() => {
+        match ask().await {
+            Err(error) if is_transient(&error) => {
                 if told != error.to_string() {
                     tracing::warn!("waits for the store: {error}");
                     told = error.to_string();
                 }
                 tokio::time::sleep(AGAIN).await;
             }
-            Err(error) => return Err(error.into()),
+            answer => return answer,
         }
     }
 }

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use super::health::Health;
+use super::lead::Leading;
 use super::metrics::Metrics;
 use super::settings::Settings;
 
@@ -53,8 +54,8 @@ pub enum ServeError {
 pub struct Pages {
     /// Answers `/readiness` and `/liveness`.
     pub health: Health,
-    /// Answers `/metrics`; `None` where that is no page.
-    pub metrics: Option<Metrics>,
+    /// Answers `/metrics`, with whether this process leads; `None` where that is no page.
+    pub figures: Option<(Metrics, Leading)>,
     /// Whether questions about health are answered.
     pub settings: watch::Receiver<Settings>,
     /// The process's clock.
@@ -73,13 +74,16 @@ impl Pages {
             (true, Ok(())) => plain(StatusCode::OK, "ok"),
             (true, Err(reason)) => plain(StatusCode::SERVICE_UNAVAILABLE, &reason),
         };
-        match (path, &self.metrics) {
+        match (path, &self.figures) {
             ("/readiness", _) => health(self.health.readiness()),
             ("/liveness", _) => health(self.health.liveness(self.clock.elapsed())),
-            ("/metrics", Some(metrics)) => match metrics.text() {
-                Ok(text) => of_type(StatusCode::OK, prometheus::TEXT_FORMAT, text.into()),
-                Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-            },
+            ("/metrics", Some((metrics, leading))) => {
+                metrics.leader.set(i64::from(leading.is_leader()));
+                match metrics.text() {
+                    Ok(text) => of_type(StatusCode::OK, prometheus::TEXT_FORMAT, text.into()),
+                    Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+                }
+            }
             _ => plain(StatusCode::NOT_FOUND, "the pages are /metrics, /readiness and /liveness"),
         }
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use api::{Key, Kind, Resource, Value};
 use rustix::process::Signal;
 use serde_json::{Value as Json, json};
+use servers::etcd_server::{self, EtcdServer};
 use servers::kube_server::{self, KubeServer, KubeServerOptions};
+use store::etcd::{EtcdOptions, EtcdStore};
 use store::kubernetes::{KubeOptions, KubeStore, Kubeconfig, ObjectName};
 use store::sqlite::{Missing, SqliteOptions, SqliteStore};
 use store::{Batch, Expect, ReadSet, Store};
@@ -14,6 +16,8 @@ use store::{Batch, Expect, ReadSet, Store};
 use super::WITHIN;
 use super::process::{Process, ask, get, until};
 
+/// Whom `deploy/rbac` gives what the controllers need.
+pub const ACCOUNT: &str = "system:serviceaccount:kube-system:rackpoold-controllers";
 const TAKEN_OVER: Duration = Duration::from_secs(30);
 
 fn key() -> Key {
@@ -107,6 +111,56 @@ async fn on_the_embedded_store() {
     assert!(second.log().contains("the controllers end"), "{}", second.log());
 }
 
+/// A leader that was paused knows that it is none any more, before it does anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_leader() {
+    if etcd_server::is_left_out() {
+        return;
+    }
+    let server = EtcdServer::start();
+    let endpoints = vec![server.endpoint()];
+    let store = EtcdStore::open(EtcdOptions { endpoints, ..Default::default() }).unwrap();
+    let [port] = servers::etcd_server::free_ports::<1>();
+    configure(&store, json!({"prometheusMetricsPort": port, "controllers": {"node": {}}})).await;
+    let endpoint = server.endpoint();
+    let start = |name: &str| {
+        let variables = [("DATASTORE_TYPE", "etcdv3"), ("ETCD_ENDPOINTS", &endpoint), ("POD_NAME", name)];
+        Process::start(&variables, &[])
+    };
+    let leads = async |name: &str| {
+        let texts = store.texts_below("/rackpool/controllers/", WITHIN).await.unwrap();
+        texts.iter().any(|(_, value)| value.starts_with(&format!("{name}_")))
+    };
+    let wait = async |name: &str| {
+        let by = std::time::Instant::now() + TAKEN_OVER;
+        while !leads(name).await {
+            assert!(std::time::Instant::now() < by, "{name} does not lead");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let first = start("first");
+    wait("first").await;
+    until("the first tells that it leads", WITHIN, || self::leads(port));
+    let mut second = start("second");
+    until("the second stands by", WITHIN, || {
+        get(second.health, "/readiness").is_some_and(|(code, _)| code == 200)
+    });
+    first.signal(Signal::STOP);
+    wait("second").await;
+    first.signal(Signal::CONT);
+    // From its very first answer on.
+    for _ in 0..20 {
+        let (_, text) = get(port, "/metrics").unwrap();
+        assert!(text.contains("\nrackpool_controllers_leader 0\n"), "{text}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(leads("second").await);
+    second.signal(Signal::TERM);
+    assert!(second.end(WITHIN).success());
+    wait("first").await;
+    until("the first leads again", WITHIN, || self::leads(port));
+}
+
 #[test]
 fn what_the_environment_cannot_mean() {
     let dir = tempfile::tempdir().unwrap();
@@ -119,6 +173,16 @@ fn what_the_environment_cannot_mean() {
     let mut process = Process::start(&variables[..1], &[]);
     assert_eq!(process.end(WITHIN).code(), Some(1), "a store that is not there is not made");
     assert!(process.log().contains("none.db"), "{}", process.log());
+}
+
+/// While the store gives no answer, the process waits, and ends when it is told to.
+#[test]
+fn a_store_that_is_away() {
+    let variables = [("DATASTORE_TYPE", "etcdv3"), ("ETCD_ENDPOINTS", "http://127.0.0.1:1")];
+    let mut process = Process::start(&variables, &[]);
+    until("it waits", WITHIN, || process.log().contains("waits for the store"));
+    process.signal(Signal::TERM);
+    assert!(process.end(WITHIN).success(), "{}", process.log());
 }
 
 fn open(kubeconfig: &Path) -> KubeStore {
@@ -138,11 +202,11 @@ async fn on_kubernetes() {
     if kube_server::is_left_out() {
         return;
     }
-    let server = KubeServer::start(KubeServerOptions::new());
+    let server = KubeServer::start(KubeServerOptions::new().user(ACCOUNT, &[]));
     let deploy = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy"));
-    server.apply(&[&deploy.join("crds/v3")]);
+    server.apply(&[&deploy.join("crds/v3"), &deploy.join("rbac")]);
     let store = open(&server.kubeconfig());
-    let kubeconfig = server.kubeconfig().display().to_string();
+    let kubeconfig = server.kubeconfig_of(ACCOUNT).display().to_string();
     let variables = [
         ("DATASTORE_TYPE", "kubernetes"),
         ("KUBECONFIG", kubeconfig.as_str()),
@@ -175,7 +239,7 @@ async fn on_kubernetes() {
     assert!(object(&store).await.is_none(), "it has touched nothing");
 
     // The resource is made where it is missing, with its status.
-    let mut process = Process::start(&variables, &["--force", "--lease-namespace", "default"]);
+    let mut process = Process::start(&variables, &["--force"]);
     let by = std::time::Instant::now() + WITHIN;
     let status = loop {
         let found = object(&store).await.filter(|object| object["status"].is_object());
@@ -191,11 +255,8 @@ async fn on_kubernetes() {
     let node = &status["runningConfig"]["controllers"]["node"];
     assert_eq!(node["leakGracePeriod"], "15m0s", "{status}");
     let puts = "kubecontrollersconfigurations/default/status";
-    let written = server
-        .requests_of(kube_server::ADMIN)
-        .into_iter()
-        .filter(|request| request.uri.contains(puts))
-        .count();
+    let written =
+        server.requests_of(ACCOUNT).into_iter().filter(|request| request.uri.contains(puts)).count();
     assert_eq!(written, 1);
 
     let mut configuration = object(&store).await.unwrap();
@@ -208,7 +269,7 @@ async fn on_kubernetes() {
         assert!(std::time::Instant::now() < by, "{}", process.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let lease = ObjectName::lease("default", "rackpool-controllers");
+    let lease = ObjectName::lease("kube-system", "rackpool-controllers");
     let holder = |lease: &Json| lease["spec"]["holderIdentity"].as_str().unwrap().to_string();
     assert!(holder(&store.object(lease, WITHIN).await.unwrap().unwrap()).starts_with("rackpoold_"));
     process.signal(Signal::TERM);

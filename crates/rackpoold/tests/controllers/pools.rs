@@ -14,6 +14,7 @@ use store::kubernetes::{KubeOptions, KubeStore, Kubeconfig, ObjectName};
 use store::{AnyStore, Depth, ReadSet, Scope, Store, View};
 
 use super::WITHIN;
+use super::frame::ACCOUNT;
 
 const POOLS: &str = "/apis/projectcalico.org/v3";
 
@@ -69,17 +70,20 @@ async fn overlapping_pools() {
     if kube_server::is_left_out() {
         return;
     }
-    let server = KubeServer::start(KubeServerOptions::new());
+    let server = KubeServer::start(KubeServerOptions::new().user(ACCOUNT, &[]));
     let deploy = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy"));
-    server.apply(&[&deploy.join("crds/v3")]);
-    let kubeconfig = Some(Kubeconfig::Files(vec![server.kubeconfig()]));
-    let store = KubeStore::open(KubeOptions { kubeconfig, ..KubeOptions::default() }).unwrap();
-    let any = Arc::new(AnyStore::Kubernetes(store.clone()));
+    server.apply(&[&deploy.join("crds/v3"), &deploy.join("rbac")]);
+    let open = |file| {
+        let kubeconfig = Some(Kubeconfig::Files(vec![file]));
+        KubeStore::open(KubeOptions { kubeconfig, ..KubeOptions::default() }).unwrap()
+    };
+    let (store, account) = (open(server.kubeconfig()), open(server.kubeconfig_of(ACCOUNT)));
+    let any = Arc::new(AnyStore::Kubernetes(account.clone()));
     let mut lead =
-        Lead::stand(&any, "a test", Place::Kubernetes("default".to_string()), Clock::start()).unwrap();
+        Lead::stand(&any, "a test", Place::Kubernetes("kube-system".to_string()), Clock::start()).unwrap();
     assert!(lead.changed().await);
     let (leading, effects) = (lead.leading(), Clock::start());
-    let keeper = Keeper { store: &store, leading: &leading, effects: &effects, within: WITHIN };
+    let keeper = Keeper { store: &account, leading: &leading, effects: &effects, within: WITHIN };
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}});
     assert!(store.create_object(ObjectName::node("n1"), &node, WITHIN).await.unwrap());
 

@@ -37,7 +37,7 @@ fn figures_that_come() -> BTreeMap<String, BTreeSet<String>> {
         rack_label: Some("rack"),
         most_of_nodes: MOST_OF_NODES,
     };
-    let metrics = Metrics::new().unwrap();
+    let metrics = Metrics::new("etcdv3").unwrap();
     metrics.show(figures(facts).families);
     metrics.collections.observe(1.0);
     metrics.refusals.with_label_values(&["x"]).inc();

@@ -12,23 +12,27 @@ use store::kubernetes::{KubeOptions, KubeStore, Kubeconfig, ObjectName};
 use store::{AnyStore, Depth, ReadSet, Scope, Store};
 
 use super::WITHIN;
+use super::frame::ACCOUNT;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_of_pool_and_node() {
     if is_left_out() {
         return;
     }
-    let server = KubeServer::start(KubeServerOptions::new());
+    let server = KubeServer::start(KubeServerOptions::new().user(ACCOUNT, &[]));
     let deploy = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy"));
-    server.apply(&[&deploy.join("crds/v3")]);
-    let kubeconfig = Some(Kubeconfig::Files(vec![server.kubeconfig()]));
-    let kube = KubeStore::open(KubeOptions { kubeconfig, ..KubeOptions::default() }).unwrap();
+    server.apply(&[&deploy.join("crds/v3"), &deploy.join("rbac")]);
+    let open = |file| {
+        let kubeconfig = Some(Kubeconfig::Files(vec![file]));
+        KubeStore::open(KubeOptions { kubeconfig, ..KubeOptions::default() }).unwrap()
+    };
+    let kube = open(server.kubeconfig());
     let name =
         ObjectName { api: "/apis/projectcalico.org/v3", plural: "ippools", namespace: None, name: "p" };
     let pool = json!({"apiVersion": "projectcalico.org/v3", "kind": "IPPool", "metadata": {"name": "p"},
         "spec": {"cidr": "10.0.0.0/24"}});
     assert!(kube.create_object(name, &pool, WITHIN).await.unwrap());
-    let store = AnyStore::Kubernetes(kube);
+    let store = AnyStore::Kubernetes(open(server.kubeconfig_of(ACCOUNT)));
     let set = ReadSet::new().scope(Scope::kind(Kind::IPPool), Depth::Full);
     let view = store.read(&set, WITHIN).await.unwrap();
     let notice = |subject, reason, node: Option<&str>| Notice {

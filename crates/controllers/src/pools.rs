@@ -99,9 +99,16 @@ pub struct Judged {
     pub releases: Vec<Release>,
     /// The pools that have the place which this one would need.
     pub overlaps: Vec<String>,
+    /// The networks of the other pools that have their places: blocks in them are theirs.
+    pub others: Vec<Cidr>,
 }
 
 impl Judged {
+    /// Whether a block is this pool's: it lies in the pool, and in no other that has its place.
+    pub fn owns(&self, block: BlockCidr) -> bool {
+        is_in(&self.cidr, &self.others, block)
+    }
+
     /// Whether there is nothing to do.
     pub fn is_settled(&self) -> bool {
         !self.is_changed && self.finalizer == Finalizer::Stays && self.releases.is_empty()
@@ -139,14 +146,14 @@ impl<'v> Candidate<'v> {
         conditions.iter().find(|condition| condition["type"] == ALLOCATABLE)
     }
 
-    /// The order in which pools get their places: those that have one, those that are closed, new ones; then
-    /// the older, then by name.
+    /// The order in which pools get their places: those that may be used, those that go and have their place
+    /// yet, those that are closed, new ones; then the older, then by name.
     fn rank(&self) -> (u8, Option<&'v str>, &'v str) {
         let class = match self.condition().map(|condition| &condition["status"]) {
-            _ if self.has_finalizer => 0,
             Some(status) if status == "True" => 0,
-            Some(_) => 1,
-            None => 2,
+            _ if self.has_finalizer => 1,
+            Some(_) => 2,
+            None => 3,
         };
         (class, self.pool.metadata().creation_timestamp.as_deref(), self.pool.name())
     }
@@ -182,6 +189,7 @@ pub fn judge(view: &View) -> Vec<Judged> {
             finalizer: finalizer(view, &candidates, candidate, condition),
             releases: releases(view, &candidates, candidate),
             overlaps,
+            others: others(&candidates, candidate),
         });
     }
     judged
@@ -211,18 +219,28 @@ fn finalizer(
     }
 }
 
-/// Whether a block lies in the pool, and in no other that has its place.
+/// Whether any block is the pool's own.
 fn has_own_blocks(view: &View, candidates: &[Candidate<'_>], candidate: &Candidate<'_>) -> bool {
+    let others = others(candidates, candidate);
     let scope = Scope::Blocks { family: Some(candidate.cidr.family()) };
     view.slots(&scope).any(|(key, slot)| match key {
-        Key::Block(block) => slot.revision().is_some() && is_own(candidates, candidate, *block),
+        Key::Block(block) => slot.revision().is_some() && is_in(&candidate.cidr, &others, *block),
         _ => false,
     })
 }
 
-fn is_own(candidates: &[Candidate<'_>], candidate: &Candidate<'_>, block: BlockCidr) -> bool {
-    candidate.cidr.contains(block.cidr().first())
-        && !others_over(candidates, candidate, block).any(|other| other.has_finalizer)
+/// The networks of the other pools that have the finalizer.
+fn others(candidates: &[Candidate<'_>], candidate: &Candidate<'_>) -> Vec<Cidr> {
+    let others = candidates.iter().filter(|other| other.pool.name() != candidate.pool.name());
+    others
+        .filter(|other| other.has_finalizer && other.cidr.overlaps(&candidate.cidr))
+        .map(|o| o.cidr)
+        .collect()
+}
+
+/// Whether a block lies in a network, and in none of the others.
+fn is_in(cidr: &Cidr, others: &[Cidr], block: BlockCidr) -> bool {
+    cidr.contains(block.cidr().first()) && !others.iter().any(|other| other.covers(&block.cidr()))
 }
 
 /// The other pools in which a block lies.
@@ -240,10 +258,11 @@ fn releases(view: &View, candidates: &[Candidate<'_>], candidate: &Candidate<'_>
     if !candidate.is_deleting || !candidate.has_finalizer {
         return Vec::new();
     }
+    let others = others(candidates, candidate);
     let scope = Scope::Affinities { owner: None, family: Some(candidate.cidr.family()) };
     let known = view.slots(&scope).filter(|(_, slot)| slot.revision().is_some());
     let releases = known.filter_map(|(key, _)| match key {
-        Key::Affinity { owner, block } if is_own(candidates, candidate, *block) => Some(Release {
+        Key::Affinity { owner, block } if is_in(&candidate.cidr, &others, *block) => Some(Release {
             owner: owner.clone(),
             block: *block,
             must_be_empty: others_over(candidates, candidate, *block).any(|other| !other.goes()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::{Cidr, Key};
+use api::Key;
 use controllers::pools::{ALLOCATABLE, Condition, FINALIZER, Finalizer, Judged, judge};
 use ipam::{ReleaseAffinities, Which};
 use serde_json::{Value as Json, json};
@@ -101,11 +101,12 @@ impl<E: Effects> Keeper<'_, E> {
         }
         let is_empty = match judged.finalizer {
             Finalizer::Stays => return Ok((writes, true)),
-            Finalizer::RemoveOnceEmpty => !self.has_blocks(judged.cidr).await?,
+            Finalizer::RemoveOnceEmpty => !self.has_blocks(judged).await?,
             Finalizer::Add | Finalizer::Remove => true,
         };
         if !is_empty {
-            return Ok((writes, false));
+            // The end of the last block will be told.
+            return Ok((writes, true));
         }
         set_finalizer(&mut object, judged.finalizer == Finalizer::Add);
         match self.store.replace_object(name, false, &object, self.within).await? {
@@ -116,12 +117,12 @@ impl<E: Effects> Keeper<'_, E> {
         }
     }
 
-    /// Whether a block lies in a network, by a fresh look: a block may have been claimed since.
-    async fn has_blocks(&self, cidr: Cidr) -> Result<bool, StoreError> {
-        let scope = Scope::Blocks { family: Some(cidr.family()) };
+    /// Whether any block is the pool's own, by a fresh look: one may have been claimed since.
+    async fn has_blocks(&self, judged: &Judged) -> Result<bool, StoreError> {
+        let scope = Scope::Blocks { family: Some(judged.cidr.family()) };
         let view = self.store.read(&ReadSet::new().scope(scope.clone(), Depth::Header), self.within).await?;
         Ok(view.slots(&scope).any(|(key, slot)| match key {
-            Key::Block(block) => slot.revision().is_some() && cidr.contains(block.cidr().first()),
+            Key::Block(block) => slot.revision().is_some() && judged.owns(*block),
             _ => false,
         }))
     }

@@ -37,6 +37,8 @@ struct Suspect {
     why: Why,
     /// Since when, without a doubt.
     since: Duration,
+    /// When it was suspected first.
+    first: Duration,
     /// Since when the node is gone, where it is.
     node_gone: Option<Duration>,
     /// Whether a pod that has no address yet protects it.
@@ -197,8 +199,9 @@ impl Collector {
             Some(known) if known.node_gone.is_some() == node_gone.is_some() => known.since,
             _ => at,
         };
-        let attribute = attribute.clone();
-        self.suspects.insert(place, Suspect { sequence, attribute, why, since, node_gone, is_waiting });
+        let (attribute, first) = (attribute.clone(), known.map_or(at, |known| known.first));
+        self.suspects
+            .insert(place, Suspect { sequence, attribute, why, since, first, node_gone, is_waiting });
         true
     }
 
@@ -288,9 +291,22 @@ impl Collector {
         }
     }
 
-    /// What is suspected and not yet due: the block, and whose it is, for figures.
+    /// What is suspected, each with its block, for figures. A tunnel stays as long as any pod of its node does,
+    /// and is not counted.
     pub fn candidates(&self) -> impl Iterator<Item = (BlockCidr, &Attribute)> {
-        self.suspects.iter().map(|((block, _), suspect)| (*block, &*suspect.attribute))
+        let suspects = self.suspects.iter().filter(|(_, suspect)| suspect.why != Why::NodeGone);
+        suspects.map(|((block, _), suspect)| (*block, &*suspect.attribute))
+    }
+
+    /// What has been suspected for `long` and could not be given back.
+    pub fn lost(&self, long: Duration, at: Duration) -> impl Iterator<Item = (BlockCidr, &Attribute)> {
+        let is_old = move |suspect: &Suspect| {
+            !suspect.is_waiting
+                && suspect.why != Why::MachineStopped
+                && at.saturating_sub(suspect.first) >= long
+        };
+        let suspects = self.suspects.iter().filter(move |(_, suspect)| is_old(suspect));
+        suspects.map(|((block, _), suspect)| (*block, &*suspect.attribute))
     }
 
     /// The nodes that allocations name and that are gone, each since when.

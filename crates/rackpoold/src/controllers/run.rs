@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
-use api::{Cidr, Kind};
-use controllers::figures::{Counts, Facts, Figures, MOST_OF_NODES, NO_POOL, Place, UNKNOWN_NODE, figures};
+use api::{Attribute, BlockCidr, Cidr, Kind};
+use controllers::collect::is_node_there;
+use controllers::figures::{Counts, NO_POOL, Place, UNKNOWN_NODE};
 use controllers::judge::node_of;
-use routes::{Known, Snapshot};
-use store::{Effects, View};
+use store::{Effects, StoreError, View};
 
 use super::cluster::Cluster;
 use super::collecting::Collecting;
-use super::work::{Wishes, work as pass_until};
+use super::report::{Counted, Report};
+use super::work::{Wishes, work as work_until};
 use super::{Failure, Frame};
 
 /// How often the process shows that it lives.
 const BEAT: Duration = Duration::from_secs(20);
+/// How soon a leader notices that it leads no more. It asks before it writes, too.
+const GLANCE: Duration = Duration::from_secs(1);
+/// How long an address must have been without an owner to be called lost.
+const LOST: Duration = Duration::from_secs(60 * 60);
 /// How often figures are made at most, and how many times what it costs to make them lies between.
 const FIGURES: (Duration, u32) = (Duration::from_secs(1), 20);
 
@@ -43,82 +48,77 @@ pub(super) async fn work(frame: &mut Frame) -> Result<(), Failure> {
 }
 
 /// Works as the leader. Everything is listed anew: what was known before may be old.
-async fn lead(frame: &mut Frame, reclaimed: &mut Counts) {
-    let Frame { store, settings, effects, metrics, health, .. } = &*frame;
-    let (store, effects, metrics, health) = (store.clone(), effects.clone(), metrics.clone(), health.clone());
-    let (settings, mut stop, leading) = (settings.clone(), frame.stop.clone(), frame.lead.leading());
-    let mut collecting = Collecting::new(store.clone(), effects.clone());
+async fn lead(frame: &Frame, reclaimed: &mut Counts) {
+    let leading = frame.lead.leading();
+    let mut collecting = Collecting::new(frame.store.clone(), frame.effects.clone());
     collecting.leading = Some(leading.clone());
     collecting.reclaimed = std::mem::take(reclaimed);
     let wishes = || {
-        let settings = settings.borrow();
+        let settings = frame.settings.borrow();
         Wishes { collects: settings.collects, grace: settings.leak_grace, period: settings.reconciler_period }
     };
+    let mut stop = frame.stop.clone();
     let ends = async {
         loop {
             tokio::select! {
                 _ = stop.changed() => return,
-                is_leader = frame.lead.changed() => if !is_leader {
-                    tracing::warn!("this process leads no more");
-                    return;
+                () = tokio::time::sleep(GLANCE) => if !leading.is_leader() {
+                    return tracing::warn!("this process leads no more");
                 }
             }
         }
     };
-    let mut next_figures = Duration::ZERO;
+    let (mut report, mut next) = (Report::default(), Duration::ZERO);
     let passed = async |cluster: &Cluster, collecting: &Collecting<_>| {
-        let at = effects.elapsed();
-        health.beat(at);
+        let begun = frame.effects.elapsed();
+        frame.health.beat(begun);
         #[cfg(feature = "kubernetes")]
-        if let store::AnyStore::Kubernetes(kube) = &*store {
-            let keeper = super::pools::Keeper {
-                store: kube,
-                leading: &leading,
-                effects: &effects,
-                within: super::WITHIN,
-            };
+        if let store::AnyStore::Kubernetes(store) = &*frame.store {
+            let (leading, effects) = (&leading, &frame.effects);
+            let keeper = super::pools::Keeper { store, leading, effects, within: super::WITHIN };
             if let Err(error) = keeper.pass(&cluster.view).await {
                 tracing::warn!("pools are not looked after: {error}");
             }
         }
-        let at = effects.elapsed();
-        if at >= next_figures {
-            let Figures { families, left_out } = told(cluster, &collecting.reclaimed);
-            metrics.show(families);
-            if left_out > 0 {
-                tracing::debug!(left_out, "there are too many series that name a node");
+        let begun = frame.effects.elapsed();
+        if begun >= next {
+            if let Err(error) = told(&mut report, frame, cluster, &collecting.reclaimed).await {
+                tracing::warn!("what is amiss cannot be told as events: {error}");
             }
-            let cost = effects.elapsed().saturating_sub(at);
-            next_figures = effects.elapsed() + FIGURES.0.max(cost * FIGURES.1);
+            let ended = frame.effects.elapsed();
+            next = ended + FIGURES.0.max((ended - begun) * FIGURES.1);
         }
-        next_figures
+        next
     };
-    pass_until(&store, &effects, &mut collecting, wishes, ends, passed).await;
+    work_until(&frame.store, &frame.effects, &mut collecting, wishes, ends, passed).await;
+    Report::end(frame);
     *reclaimed = collecting.reclaimed;
 }
 
-/// The figures of what is known.
-fn told(cluster: &Cluster, reclamations: &Counts) -> Figures {
-    let mut candidates = Counts::new();
-    for (block, attribute) in cluster.collector.candidates() {
-        let node = node_of(attribute).unwrap_or(UNKNOWN_NODE).to_string();
-        let pool = pool_of(&cluster.view, &block.cidr());
-        *candidates.entry(Place { pool, node }).or_default() += 1;
-    }
-    let mut pools = Snapshot::new(Known::ByBlocks);
-    for (_, slot) in cluster.view.slots(&store::Scope::kind(Kind::IPPool)) {
-        slot.record().into_iter().for_each(|record| {
-            pools.take(record);
-        });
-    }
-    let rack_label = routes::rack::label(&pools).ok().flatten();
-    figures(Facts {
-        view: &cluster.view,
-        candidates: &candidates,
-        reclamations,
-        rack_label: rack_label.as_deref(),
-        most_of_nodes: MOST_OF_NODES,
-    })
+/// Tells how things are.
+async fn told(
+    report: &mut Report,
+    frame: &Frame,
+    cluster: &Cluster,
+    reclaimed: &Counts,
+) -> Result<(), StoreError> {
+    let count = |found: &mut dyn Iterator<Item = (BlockCidr, &Attribute)>| {
+        let mut counts = Counts::new();
+        for (block, attribute) in found {
+            let node = node_of(attribute).unwrap_or(UNKNOWN_NODE).to_string();
+            let pool = pool_of(&cluster.view, &block.cidr());
+            *counts.entry(Place { pool, node }).or_default() += 1;
+        }
+        counts
+    };
+    let candidates = count(&mut cluster.collector.candidates());
+    let lost = count(&mut cluster.collector.lost(LOST, frame.effects.elapsed()));
+    // Calico's forget what they gave back of a node with the node.
+    let is_there = |place: &Place| place.node == UNKNOWN_NODE || is_node_there(&cluster.view, &place.node);
+    let reclamations = reclaimed.iter().filter(|(place, _)| is_there(place));
+    let reclamations = reclamations.map(|(place, count)| (place.clone(), *count)).collect();
+    let counted = Counted { candidates: &candidates, reclamations: &reclamations, lost: &lost };
+    report.pass(frame, &cluster.view, counted).await
 }
 
 /// The name of the pool in which a network begins.

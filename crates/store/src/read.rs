@@ -40,6 +40,8 @@ pub enum Scope {
     Block(BlockCidr),
     /// All handles.
     Handles,
+    /// The allocator's configuration, where it is there.
+    IpamConfig,
 }
 
 /// Whether no read of scopes finds the record of an etcd key: the program knows no such record, or it belongs
@@ -66,7 +68,7 @@ impl Scope {
             }
             (Scope::Blocks { family }, Key::Block(block)) => family.is_none_or(|f| f == block.family()),
             (Scope::Block(one), Key::Block(block)) => one == block,
-            (Scope::Handles, Key::Handle(_)) => true,
+            (Scope::Handles, Key::Handle(_)) | (Scope::IpamConfig, Key::IpamConfig) => true,
             _ => false,
         }
     }
@@ -81,6 +83,7 @@ impl Scope {
             Scope::Blocks { family } => vec![key::blocks_prefix(*family)],
             Scope::Block(block) => vec![Key::Block(*block).etcd_path()],
             Scope::Handles => vec![key::handles_prefix().to_string()],
+            Scope::IpamConfig => vec![Key::IpamConfig.etcd_path()],
         }
     }
 
@@ -98,6 +101,7 @@ impl Scope {
             Scope::Blocks { .. } => Key::Block(first),
             Scope::Block(block) => Key::Block(*block),
             Scope::Handles => Key::Handle(HandleId::least()),
+            Scope::IpamConfig => Key::IpamConfig,
         }
     }
 
@@ -110,7 +114,9 @@ impl Scope {
                 owner.as_ref().is_none_or(|owner| owner == o)
             }
             (Scope::Block(one), Key::Block(block)) => one == block,
-            (Scope::Blocks { .. }, Key::Block(_)) | (Scope::Handles, Key::Handle(_)) => true,
+            (Scope::Blocks { .. }, Key::Block(_))
+            | (Scope::Handles, Key::Handle(_))
+            | (Scope::IpamConfig, Key::IpamConfig) => true,
             _ => false,
         }
     }
@@ -130,7 +136,7 @@ impl Scope {
             (Scope::Blocks { family: f }, Scope::Blocks { family: g }) => any(f, g),
             (Scope::Blocks { family }, Scope::Block(block)) => family.is_none_or(|f| f == block.family()),
             (Scope::Block(one), Scope::Block(other)) => one == other,
-            (Scope::Handles, Scope::Handles) => true,
+            (Scope::Handles, Scope::Handles) | (Scope::IpamConfig, Scope::IpamConfig) => true,
             _ => false,
         }
     }

@@ -35,7 +35,7 @@ const GATHER: Duration = Duration::from_millis(10);
 const SOONEST: Duration = Duration::from_secs(1);
 /// How late what failed is tried again.
 const LATEST: Duration = Duration::from_secs(30);
-/// How often it is asked whether affinity is strict, and how packets are translated, of which no watch tells.
+/// How often it is asked how packets are translated, of which no watch tells.
 const CONFIGURATION: Duration = Duration::from_secs(60);
 /// How often it is looked whether the node still has the addresses of its tunnels: somebody may have released
 /// one by hand.
@@ -236,10 +236,10 @@ impl<'a, E: Effects> Agent<'a, E> {
                     }
                 }
                 due.chains |= self.look_for_proxies();
-                if let Some(known) = self.ask_known().await.filter(|known| *known != self.known) {
-                    self.known = known;
-                    feed = self.follow_anew();
-                }
+            }
+            if let Some(known) = self.world.wants() {
+                self.known = known;
+                feed = self.follow_anew();
             }
             let now = self.record.effects.elapsed();
             if look <= now {

@@ -30,6 +30,7 @@ pub struct World {
     pub own: Option<Resource>,
     name: String,
     known: Known,
+    wanted: Option<Known>,
     scopes: BTreeMap<Scope, Progress>,
 }
 
@@ -51,12 +52,13 @@ impl World {
             Known::ByBlocks => Scope::Blocks { family: None },
             Known::ByAffinities => AFFINITIES,
         };
-        let scopes = [Scope::kind(Kind::Node), Scope::kind(Kind::IPPool), of_routes];
+        let scopes = [Scope::kind(Kind::Node), Scope::kind(Kind::IPPool), Scope::IpamConfig, of_routes];
         World {
             snapshot: Snapshot::new(known),
             own: None,
             name: name.to_string(),
             known,
+            wanted: None,
             scopes: scopes.into_iter().map(|scope| (scope, Progress::default())).collect(),
         }
     }
@@ -64,6 +66,12 @@ impl World {
     /// The scopes that are to be watched now. An event may change them.
     pub fn scopes(&self) -> impl Iterator<Item = &Scope> {
         self.scopes.keys()
+    }
+
+    /// By what it is to be known from now on who has a block, where the allocator's configuration says
+    /// otherwise than at the beginning. Then a new world has to be told.
+    pub fn wants(&self) -> Option<Known> {
+        self.wanted.filter(|wanted| *wanted != self.known)
     }
 
     /// Whether every scope was told in full.
@@ -109,7 +117,11 @@ impl World {
                 let told = progress.told.take().unwrap_or_default();
                 let gone: Vec<Key> = progress.keys.difference(&told).cloned().collect();
                 progress.keys = told;
+                let is_without_config = *scope == Scope::IpamConfig && progress.keys.is_empty();
                 gone.iter().for_each(|key| self.forget(key));
+                if is_without_config {
+                    self.wanted = Some(known_by(None));
+                }
                 true
             }
             Event::Stray(error) => {
@@ -144,6 +156,9 @@ impl World {
 
     fn learn(&mut self, record: &Record) -> bool {
         let mut is_new = self.snapshot.take(record);
+        if let Value::IpamConfig(config) = &record.value {
+            self.wanted = Some(known_by(Some(config)));
+        }
         if let Value::Resource(node) = &record.value
             && self.is_own(&record.key)
             && self.own.as_ref() != Some(node)
@@ -157,6 +172,9 @@ impl World {
     fn forget(&mut self, key: &Key) {
         if self.is_own(key) {
             self.own = None;
+        }
+        if *key == Key::IpamConfig {
+            self.wanted = Some(known_by(None));
         }
         self.snapshot.forget(key);
     }
@@ -302,6 +320,26 @@ mod tests {
         ] {
             assert_eq!(world.take(scope, event.clone()), matters, "{event:?}");
         }
+    }
+
+    /// The allocator's configuration says how blocks are followed; where there is none, all of them are.
+    #[test]
+    fn the_configuration_is_obeyed() {
+        let config = |strict_affinity| {
+            let config = IpamConfig { strict_affinity, ..IpamConfig::default() };
+            Event::Apply(record(Key::IpamConfig, Value::IpamConfig(config)))
+        };
+        let mut world = told(Known::ByBlocks);
+        assert_eq!(world.wants(), None);
+        world.take(&Scope::IpamConfig, config(true));
+        assert_eq!(world.wants(), Some(Known::ByAffinities));
+        world.take(&Scope::IpamConfig, config(false));
+        assert_eq!(world.wants(), None);
+        let mut world = World::new("n1", Known::ByAffinities);
+        world.take(&Scope::IpamConfig, config(true));
+        world.take(&Scope::IpamConfig, Event::Delete(Key::IpamConfig, Revision::new("2")));
+        assert_eq!(world.wants(), Some(Known::ByBlocks));
+        assert_eq!(told(Known::ByAffinities).wants(), Some(Known::ByBlocks));
     }
 
     /// With strict affinity the node's own blocks are followed, and what was borrowed of them is known; the

@@ -132,7 +132,18 @@ fn a_borrowed_address_is_reached() {
     world.wait_until_settled();
     assert!(world.nodes[2].host.sh("ip route show proto 81").contains(&format!("{borrowed} via")));
     assert_all_reach_all(&world, &pods);
-    assert_eq!(not_reached(&world.outside, &[borrowed]), [""; 0], "{}", world.logs());
+    assert_eq!(not_reached(&world.outside, std::slice::from_ref(&borrowed)), [""; 0], "{}", world.logs());
+
+    // Affinity becomes strict, and the agents are told at once. Of blocks each knows its own now, so the
+    // address is reached by way of the lender.
+    world.calicoctl(&["ipam", "configure", "--strictaffinity=true"], None);
+    let has_route = |node: usize| {
+        world.nodes[node].host.sh("ip route show proto 81").contains(&format!("{borrowed} via"))
+    };
+    eventually("other nodes have no route for the address", || !has_route(2));
+    world.wait_until_settled();
+    assert!(has_route(0), "{}", world.logs());
+    assert_all_reach_all(&world, &pods);
 }
 
 /// An address comes back to the node that lent it, before that node's agent has read so: its route to the

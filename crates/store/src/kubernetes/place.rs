@@ -134,6 +134,7 @@ pub(super) fn of_scope(group: Group, scope: &Scope) -> Range {
         }
         Scope::Blocks { .. } | Scope::Block(_) => (What::Custom(Collection::Blocks), None, None),
         Scope::Handles => (What::Custom(Collection::Handles), None, None),
+        Scope::IpamConfig => (What::Custom(Collection::IpamConfig), None, None),
     };
     let path = match (what, namespace) {
         (What::Custom(collection), _) => collection.path(group),
@@ -145,6 +146,7 @@ pub(super) fn of_scope(group: Group, scope: &Scope) -> Range {
     let fields = match scope {
         // Object names hold nothing that a URL would have to escape.
         Scope::Block(block) => Some(format!("metadata.name%3D{}", object_name(&Key::Block(*block)))),
+        Scope::IpamConfig => Some(format!("metadata.name%3D{}", object_name(&Key::IpamConfig))),
         _ => None,
     };
     Range { what, path, selector, fields, has_namespaces, is_short: false }

@@ -3,10 +3,11 @@
 
 mod shown;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::ExitCode;
 
-use api::Kind;
+use api::{Key, Kind};
 use filter::{Comparison, Nft, NftError, Rules};
 use host::sysctl::{self, Setting};
 use host::{Deviation, Interface, Kernel};
@@ -23,6 +24,7 @@ use super::pass::DEVICES;
 use super::plan::{Shape, uplink};
 use super::record::NodeRecord;
 use super::start::{Opened, WITHIN, open, places};
+use super::world::known_by;
 use crate::cli::Node;
 use crate::install;
 
@@ -48,22 +50,21 @@ impl Plan {
         let interfaces: Vec<Interface> = Kernel::open()?.interfaces().await?;
         let uplink = uplink(&interfaces, &addresses);
         let set = ReadSet::new()
+            .key(Key::IpamConfig)
             .scope(Scope::kind(Kind::Node), Depth::Full)
             .scope(Scope::kind(Kind::IPPool), Depth::Full)
             .scope(Scope::Blocks { family: None }, Depth::Full)
             .scope(Scope::Affinities { owner: None, family: None }, Depth::Full);
         let view = store.read(&set, WITHIN).await?;
-        let mut snapshot = Snapshot::new(Known::ByBlocks);
-        for (key, slot) in view.all() {
-            match slot {
-                Slot::Full(record) => {
-                    snapshot.take(record);
-                }
-                Slot::Unreadable(_) => snapshot.take_unreadable(key),
-                // All scopes were read in full, so nothing else is there.
-                Slot::Absent | Slot::Key(_) | Slot::Header(..) => {}
-            }
-        }
+        let known = known_by(view.ipam_config().as_ref());
+        let mut snapshot = Snapshot::new(known);
+        let (blocks, others): (Vec<_>, Vec<_>) =
+            view.all().partition(|(key, _)| matches!(key, Key::Block(_)));
+        others.into_iter().for_each(|(key, slot)| take(&mut snapshot, key, slot));
+        // The agent knows no other blocks either.
+        let own: BTreeSet<Key> = snapshot.blocks_of(&name).map(Key::Block).collect();
+        let blocks = blocks.into_iter().filter(|(key, _)| known == Known::ByBlocks || own.contains(*key));
+        blocks.for_each(|(key, slot)| take(&mut snapshot, key, slot));
         let shape = args.shape.plan();
         // The agent tells where racks are unclear.
         let (desired, _) = shape.desired(&snapshot, &name, uplink.as_ref())?;
@@ -127,6 +128,17 @@ impl Found {
         };
         let tunnels = self.tunnels.iter().all(|(_, deviations)| deviations.is_empty());
         self.difference.is_empty() && table && tunnels && self.settings.is_empty()
+    }
+}
+
+fn take(snapshot: &mut Snapshot, key: &Key, slot: &Slot) {
+    match slot {
+        Slot::Full(record) => {
+            snapshot.take(record);
+        }
+        Slot::Unreadable(_) => snapshot.take_unreadable(key),
+        // All was read in full, so nothing else is there.
+        Slot::Absent | Slot::Key(_) | Slot::Header(..) => {}
     }
 }
 

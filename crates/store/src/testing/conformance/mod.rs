@@ -147,6 +147,7 @@ cases! { ($)
         a_watch_keeps_to_its_scope,
         a_watch_keeps_to_one_block,
         a_short_watch_is_a_watch,
+        the_configuration_can_be_watched,
         a_watch_ends_at_the_last_state,
         a_dropped_wait_loses_no_event,
         a_second_watch_starts_from_the_present,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{AffinityState, Family, Key, Kind, Record};
+use api::{AffinityState, Family, IpamConfig, Key, Kind, Record, Value};
 
 use super::Backend;
 use super::fixture::*;
@@ -69,7 +69,7 @@ impl Replica {
         assert!(in_time.is_ok(), "the event did not come; known: {:?}", self.records.keys());
     }
 
-    fn value(&self, key: &Key) -> Option<&api::Value> {
+    fn value(&self, key: &Key) -> Option<&Value> {
         self.records.get(key).map(|record| &record.value)
     }
 }
@@ -180,6 +180,26 @@ pub async fn a_watch_keeps_to_one_block<B: Backend>(backend: &B) {
     create(&store, &block(one), block_value(one, &host("node1"), 3)).await;
     let (_, replica) = start_watch(&store, Scope::Block(cidr(one))).await;
     assert_eq!(replica.records.keys().cloned().collect::<Vec<_>>(), [block(one)]);
+}
+
+/// A watch tells of the allocator's configuration, there or not.
+pub async fn the_configuration_can_be_watched<B: Backend>(backend: &B) {
+    let store = backend.fresh().await;
+    let config = |strict_affinity| {
+        let config = IpamConfig { strict_affinity, auto_allocate_blocks: true, ..IpamConfig::default() };
+        Value::IpamConfig(config)
+    };
+    let (mut watch, mut replica) = start_watch(&store, Scope::IpamConfig).await;
+    assert_eq!(replica.events, 2);
+    for strict in [false, true] {
+        set(&store, &Key::IpamConfig, config(strict)).await;
+        replica.until(&mut watch, |replica| replica.value(&Key::IpamConfig) == Some(&config(strict))).await;
+    }
+    delete(&store, &Key::IpamConfig).await;
+    replica.until(&mut watch, |replica| replica.records.is_empty()).await;
+    set(&store, &Key::IpamConfig, config(true)).await;
+    let (_, replica) = start_watch(&store, Scope::IpamConfig).await;
+    assert_eq!(replica.value(&Key::IpamConfig), Some(&config(true)));
 }
 
 /// A watch reports no record outside its scope.

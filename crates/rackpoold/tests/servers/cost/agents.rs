@@ -37,7 +37,7 @@ impl Drop for SimulatedAgent {
 }
 
 impl SimulatedAgent {
-    async fn start(cluster: &Cluster, nth: usize, known: Known) -> SimulatedAgent {
+    async fn start(cluster: &Cluster, nth: usize, known: Known, is_short: bool) -> SimulatedAgent {
         let meter = Meter::start(cluster.address()).await;
         let store = Arc::new(cluster.open_at(meter.address()));
         let told = Arc::<Told>::default();
@@ -45,7 +45,7 @@ impl SimulatedAgent {
         let task = tokio::spawn(async move {
             let shape = Shape { aggregation: Aggregation::Off, via: Vec::<IpAddr>::new(), rack_label: None };
             let (name, mut world) = (name(nth), World::new(&name(nth), known));
-            let mut feed = Feed::new(&store, true);
+            let mut feed = Feed::new(&store, is_short);
             let mut is_due = false;
             loop {
                 feed.follow(world.scopes());
@@ -80,11 +80,18 @@ impl SimulatedAgent {
     }
 }
 
-/// An agent for each of the first nodes, once all of them have a plan with that many routes.
-pub async fn start(cluster: &Cluster, count: usize, known: Known, routes: usize) -> Vec<SimulatedAgent> {
+/// An agent for each of the first nodes, once all of them have a plan with that many routes. `is_short` is
+/// the feed's.
+pub async fn start(
+    cluster: &Cluster,
+    count: usize,
+    known: Known,
+    is_short: bool,
+    routes: usize,
+) -> Vec<SimulatedAgent> {
     let mut agents = Vec::new();
     for nth in 0..count {
-        agents.push(SimulatedAgent::start(cluster, nth, known).await);
+        agents.push(SimulatedAgent::start(cluster, nth, known, is_short).await);
     }
     until("every agent has a plan", || agents.iter().all(|agent| agent.routes() == routes)).await;
     agents

@@ -96,11 +96,12 @@ impl Cluster {
         self.store.object(ObjectName::node(&name(nth)), WITHIN).await.unwrap().unwrap().to_string().len()
     }
 
-    /// What a kubelet writes every five minutes.
-    pub async fn heartbeat(&self, nth: usize, at: usize) {
-        let time = format!("2026-01-01T00:{at:02}:00Z");
+    /// What a kubelet writes at least every five minutes: the times of its conditions. Each report of a row
+    /// must have a number of its own, below 60.
+    pub async fn report(&self, node: usize, nth: usize) {
+        let time = format!("2026-01-01T01:{nth:02}:00Z");
         let patch = json!({"status": {"conditions": [{"type": "Ready", "lastHeartbeatTime": time}]}});
-        let name = name(nth);
+        let name = name(node);
         let (name, kind) = (ObjectName::node(&name), PatchKind::Strategic);
         let change = ObjectPatch { name, status: true, kind, patch: &patch };
         self.store.patch_object(change, WITHIN).await.unwrap().unwrap();

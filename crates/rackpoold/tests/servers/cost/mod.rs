@@ -26,7 +26,7 @@ const CLAIM: u64 = 2_048;
 const ADDS: usize = 24;
 /// How often the other changes are done.
 const TIMES: usize = 3;
-/// How many ADDs the API server's processor is measured with.
+/// How many changes of a kind the API server's processor is measured with.
 const IN_A_ROW: u32 = 20;
 /// How many nodes have a block before the measurements begin.
 const BUSY: usize = 5;
@@ -102,7 +102,7 @@ async fn costs(count: usize) {
     println!("A Node has {} bytes.", cluster.size_of_node(0).await);
 
     println!("With strict affinity, {count} agents:");
-    let agents = start(&cluster, count, Known::ByAffinities, BUSY).await;
+    let agents = start(&cluster, count, Known::ByAffinities, true, BUSY).await;
     println!("  the lists: {} bytes each", received(&agents)[count - 1]);
     let (own, others) = agents.split_at(1);
     let (before, mut adds) = (own[0].events(), 0);
@@ -114,18 +114,24 @@ async fn costs(count: usize) {
     .await;
     println!("  an ADD: {} bytes each", sent.at_most());
     assert_eq!(sent.at_most(), 0, "an ADD into an own block is told to other nodes");
-    println!("  the API server's processor: {:?} an ADD", processor(&cluster, &agents, "strict").await);
+    adds_in_a_row(&cluster, &agents, "strict").await;
     let sent = claims(&cluster, &agents, count, BUSY).await;
     assert!(sent.at_least() > 0 && sent.at_most() <= CLAIM, "a claimed block: {} bytes", sent.at_most());
-    heartbeats(&cluster, &agents).await;
+    let sent = reports(&cluster, &agents).await;
+    drop(agents);
+    println!("With Nodes in full, {count} agents:");
+    let agents = start(&cluster, count, Known::ByAffinities, false, BUSY + TIMES).await;
+    println!("  the lists: {} bytes each", received(&agents)[count - 1]);
+    let whole = reports(&cluster, &agents).await;
+    assert!(sent.at_most() * 3 < whole.at_least(), "metadata are {} bytes", sent.at_most());
     drop(agents);
 
     cluster.set_strict(false).await;
     println!("Without strict affinity, {count} agents:");
-    let agents = start(&cluster, count, Known::ByBlocks, BUSY + TIMES).await;
+    let agents = start(&cluster, count, Known::ByBlocks, true, BUSY + TIMES).await;
     println!("  the lists: {} bytes each", received(&agents)[count - 1]);
     let plans: Vec<usize> = agents.iter().map(SimulatedAgent::plans).collect();
-    println!("  the API server's processor: {:?} an ADD", processor(&cluster, &agents, "lax").await);
+    adds_in_a_row(&cluster, &agents, "lax").await;
     let sent = measured(&agents, TIMES, async |nth| {
         let before: Vec<usize> = agents.iter().map(SimulatedAgent::events).collect();
         cluster.add(1, &format!("borrowing-{nth}")).await;
@@ -148,15 +154,25 @@ fn are_told(agents: &[SimulatedAgent], before: &[usize]) -> bool {
     agents.iter().zip(before).all(|(agent, before)| agent.events() > *before)
 }
 
-/// How long the API server's processor works for an ADD, all watches included.
-async fn processor(cluster: &Cluster, agents: &[SimulatedAgent], what: &str) -> Duration {
+/// Prints how long the API server's processor works for a change, all watches included.
+async fn in_a_row(
+    cluster: &Cluster,
+    agents: &[SimulatedAgent],
+    what: &str,
+    mut change: impl AsyncFnMut(u32),
+) {
     settle(agents).await;
     let before = cluster.processor_time();
     for nth in 0..IN_A_ROW {
-        cluster.add(1, &format!("{what}-row-{nth}")).await;
+        change(nth).await;
     }
     settle(agents).await;
-    (cluster.processor_time() - before) / IN_A_ROW
+    let each = (cluster.processor_time() - before) / IN_A_ROW;
+    println!("  {what}: {each:?} of the API server's processor");
+}
+
+async fn adds_in_a_row(cluster: &Cluster, agents: &[SimulatedAgent], what: &str) {
+    in_a_row(cluster, agents, "an ADD", async |nth| cluster.add(1, &format!("{what}-row-{nth}")).await).await;
 }
 
 /// Nodes without an agent claim a block each; every agent has that many routes before.
@@ -170,18 +186,18 @@ async fn claims(cluster: &Cluster, agents: &[SimulatedAgent], first: usize, rout
     sent
 }
 
-/// A kubelet's report costs metadata, and no plan.
-async fn heartbeats(cluster: &Cluster, agents: &[SimulatedAgent]) {
+/// A kubelet reports, which no agent plans for.
+async fn reports(cluster: &Cluster, agents: &[SimulatedAgent]) -> Sent {
     let plans: Vec<usize> = agents.iter().map(SimulatedAgent::plans).collect();
     let sent = measured(agents, TIMES, async |nth| {
         let before: Vec<usize> = agents.iter().map(SimulatedAgent::events).collect();
-        cluster.heartbeat(1, nth + 1).await;
+        cluster.report(1, nth).await;
         until("every agent is told", || are_told(agents, &before)).await;
     })
     .await;
     println!("  a kubelet's report: {} to {} bytes each", sent.at_least(), sent.at_most());
+    in_a_row(cluster, agents, "a kubelet's report", async |nth| cluster.report(2, nth as usize).await).await;
     let after: Vec<usize> = agents.iter().map(SimulatedAgent::plans).collect();
     assert_eq!(plans, after, "a kubelet's report is planned for");
-    let whole = cluster.size_of_node(1).await as u64;
-    assert!(sent.at_most() * 3 < whole, "{} bytes, where the Node has {whole}", sent.at_most());
+    sent
 }

@@ -115,6 +115,7 @@ impl Stage<'_> {
         heading("5. A node loses its power, and boots");
         let pods = self.power_cut(&pods)?;
 
+        self.prove_renewal()?;
         let outside = Outside::start(self.lab)?;
         heading("6. The same pools with VXLAN: every pod reaches every other, and the outside");
         self.encapsulate("Always")?;

@@ -95,6 +95,21 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// Checks that the plugins of a node get a new token as soon as its agent has one.
+    pub(super) fn prove_renewal(&self) -> Result<()> {
+        let node = NODES[0];
+        let kubeconfig =
+            || output(self.lab.on_node(node, "cat")?.arg("/etc/cni/net.d/calico-kubeconfig"), "");
+        let before = kubeconfig()?;
+        self.lab.renew_token(node)?;
+        wait_until(1, || {
+            ensure!(kubeconfig()? != before, "the plugins of {node} have the token that they had");
+            Ok(())
+        })?;
+        println!("ok: {node}'s agent has a new token, and its plugins have one, too");
+        Ok(())
+    }
+
     /// Changes the pools' encapsulation, and waits until every node has the routes that it is to have.
     pub(super) fn encapsulate(&self, vxlan: &str) -> Result<()> {
         let patch = json!({"spec": {"ipipMode": "Never", "vxlanMode": vxlan}}).to_string();

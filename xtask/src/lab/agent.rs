@@ -5,12 +5,15 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use serde_json::{Value as Json, json};
 use servers::kube_server::KubeServer;
 
 use super::site::{Cni, Node, run};
 
 /// The agent's service account, as `deploy/rbac` makes it.
-const ACCOUNT: &str = "rackpoold-node";
+pub const ACCOUNT: &str = "rackpoold-node";
+/// The file on a node's disk with the agent's token.
+pub const TOKEN: &str = "agent.token";
 /// The agent's kubeconfig on a node's disk.
 const KUBECONFIG: &str = "agent.kubeconfig";
 /// How long to wait between looks for the kubeconfig.
@@ -26,9 +29,12 @@ pub fn admit(node: Node<'_>, server: &KubeServer) -> Result<()> {
     let mut create = node.site.kubectl(&["create", "token", ACCOUNT, "--namespace", "kube-system"]);
     create.args(["--duration", "8760h", "--bound-object-kind", "Node", "--bound-object-name", node.name]);
     let token = run(&mut create)?;
+    fs::write(node.path(TOKEN), token.trim())?;
+    let mut kubeconfig: Json = serde_json::from_str(&server.kubeconfig_with(ACCOUNT, "")?)?;
+    kubeconfig["users"][0]["user"] = json!({"tokenFile": node.path(TOKEN)});
     // The node takes the file as soon as it is there, so it must be whole by then.
     let beside = node.path("agent.kubeconfig.new");
-    fs::write(&beside, server.kubeconfig_with(ACCOUNT, token.trim())?)?;
+    fs::write(&beside, kubeconfig.to_string())?;
     fs::rename(&beside, &file).with_context(|| file.display().to_string())
 }
 

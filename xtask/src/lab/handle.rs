@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::said::Said;
 use super::site::{LabOptions, MOST_NODES, Site, run};
-use super::{cni, image, proxy, requirements, steward, supervisor};
+use super::{agent, cni, image, proxy, requirements, steward, supervisor};
 use xtask::cargo::this_program;
 
 /// How long a lab may take to end, and a node to boot.
@@ -155,6 +155,14 @@ impl Lab {
         connection.read_to_string(&mut answer).with_context(|| format!("{} does not boot", node.name))?;
         ensure!(answer == steward::OK, "{} does not boot: {answer}", node.name);
         Ok(())
+    }
+
+    /// Gives a node's agent another token, as Kubernetes does before the old one ends.
+    pub fn renew_token(&self, node: &str) -> Result<()> {
+        let file = self.site.node(node)?.path(agent::TOKEN);
+        let mut create = self.kubectl(&["create", "token", agent::ACCOUNT, "--namespace", "kube-system"])?;
+        let token = run(create.args(["--bound-object-kind", "Node", "--bound-object-name", node]))?;
+        fs::write(&file, token.trim()).with_context(|| file.display().to_string())
     }
 
     /// Starts a node's kube-proxy anew, with this network as that of all pods; `None`: the right one.

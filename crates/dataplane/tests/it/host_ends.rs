@@ -102,7 +102,8 @@ fn an_address_that_leads_elsewhere_is_refused_before_anything_goes() {
     let Some(machine) = Machine::new() else { return };
     let (other, next) = (Namespace::new().unwrap(), Namespace::new().unwrap());
     machine.attach(&noted(&machine, "c1"));
-    machine.attach(&wiring(&other, "cali1", &["10.0.0.2"]));
+    // With an IPv6 address, whose gateway is waited for: no address of the interface comes later.
+    machine.attach(&wiring(&other, "cali1", &["10.0.0.2", "2001:db8:1::2"]));
     let before = machine.host.state();
     let error = machine.host.run(|| attach(&wiring(&next, "cali0", &["10.0.0.2"]))).unwrap_err();
     assert!(matches!(&error, AttachError::RouteTaken { device, .. } if device == "cali1"), "{error}");

@@ -116,7 +116,8 @@ fn only_a_node_agents_route_gives_way() {
     let Some(machine) = Machine::new() else { return };
     let wiring = machine.wiring(&BOTH);
     let route = |family: &str, rest: &str| format!("ip -{family} route add {rest}");
-    machine.host.sh("ip link add vxlan.calico type vxlan id 4096 dstport 4789; ip link set vxlan.calico up");
+    machine.host.sh("ip link add vxlan.calico type vxlan id 4096 dstport 4789
+         ip link set vxlan.calico addrgenmode none; ip link set vxlan.calico up");
     let ways = [
         ["10.0.0.1 via 192.0.2.9 dev uplink onlink", "2001:db8:1::1 via 2001:db8::9 dev uplink6 onlink"],
         ["10.0.0.1 dev vxlan.calico scope link", "2001:db8:1::1 dev vxlan.calico"],

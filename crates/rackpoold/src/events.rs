@@ -1,8 +1,8 @@
 //! Events of Kubernetes: what `kubectl describe` shows of findings about an object.
 //!
-//! There is one Event of each object and reason, by a name of its own, and one that says that it is over; when
-//! either is told again, its count is raised. So a finding that stays makes no heap of events, and one that
-//! comes and goes is written once a minute at most.
+//! There is one Event of each object and reason, by a name of its own, and one that says that it is over;
+//! when either is told again, its count is raised. So a finding that stays makes no heap of events, and one
+//! that comes and goes is written once a minute at most.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -101,6 +101,11 @@ impl Events {
         };
         let over = self.told.iter().filter(is_over);
         over.map(|((_, reason), told)| Finding::new(*reason, told.text.clone())).collect()
+    }
+
+    /// The objects of which something was told that is not over.
+    pub fn open(&self) -> impl Iterator<Item = &Object> {
+        self.told.iter().filter(|(_, told)| !told.is_over).map(|((object, _), _)| object)
     }
 
     /// Tells the findings about an object that are due. One that cannot be told is due again next time.

@@ -41,7 +41,12 @@ impl Told {
         #[cfg(feature = "kubernetes")]
         if let AnyStore::Kubernetes(store) = store {
             let group = store.group(within).await?;
-            for (object, findings) in kubernetes::by_object(group, view, &self.notices) {
+            let mut by_object = kubernetes::by_object(group, view, &self.notices);
+            // Of what is fine again, it is told that it is over.
+            for object in self.events.open() {
+                by_object.entry(object.clone()).or_default();
+            }
+            for (object, findings) in by_object {
                 self.events.tell(store, (&object, identity), &findings, effects, within).await?;
             }
         }

@@ -1,6 +1,7 @@
 //! What is nearly full is told by events, folded.
 
 use std::path::Path;
+use std::time::Duration;
 
 use api::Kind;
 use controllers::fullness::{Notice, Reason, Subject};
@@ -9,10 +10,31 @@ use serde_json::{Value as Json, json};
 use servers::kube_server::{KubeServer, KubeServerOptions, is_left_out};
 use setup::Clock;
 use store::kubernetes::{KubeOptions, KubeStore, Kubeconfig, ObjectName};
-use store::{AnyStore, Depth, ReadSet, Scope, Store};
+use store::{AnyStore, Depth, Effects, ReadSet, Scope, Store};
 
 use super::WITHIN;
 use super::frame::ACCOUNT;
+
+/// A clock that is a minute ahead.
+struct Later(Clock);
+
+impl Effects for Later {
+    fn now(&self) -> api::Timestamp {
+        self.0.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed() + Duration::from_secs(61)
+    }
+
+    fn seed(&self) -> u64 {
+        self.0.seed()
+    }
+
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
+        Effects::sleep(&self.0, time)
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_of_pool_and_node() {
@@ -66,6 +88,17 @@ async fn events_of_pool_and_node() {
     short.sort();
     let wanted = [r#""IPPool" "p" "PoolNearlyFull" 2"#, r#""Node" "n1" "RackFull" 2"#];
     assert_eq!(short, wanted);
+    // What is fine again is over, but not before a minute has passed.
+    told.tell(&store, &view, Vec::new(), (&clock, "me"), WITHIN).await.unwrap();
+    let over = || {
+        let names = server.kubectl(&["get", "events", "-n", "default", "-o", "name"]).output().unwrap();
+        String::from_utf8(names.stdout).unwrap().lines().filter(|name| name.ends_with("isover")).count()
+    };
+    assert_eq!(over(), 0);
+    for _ in 0..2 {
+        told.tell(&store, &view, Vec::new(), (&Later(clock), "me"), WITHIN).await.unwrap();
+    }
+    assert_eq!(over(), 2);
     let described = server.kubectl(&["describe", "ippools.projectcalico.org", "p"]).output().unwrap();
     let described = String::from_utf8(described.stdout).unwrap();
     assert!(described.contains("PoolNearlyFull"), "{described}");

@@ -1,5 +1,7 @@
 //! Replays recorded runs of Calico's calicoctl, if RACKPOOL_RECORDINGS names the directory of the recordings.
 
+#[cfg(feature = "kubernetes")]
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -61,7 +63,14 @@ fn on_kubernetes(group: &str, recordings: &str, count: usize) {
         kube_server::programs::programs(&["kube-apiserver"]).unwrap_or_else(|error| panic!("{error}"));
     let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/crds").join(group);
     replay.env("KUBE_BIN", programs).env("KUBECTL_BIN", kube_server::kubectl().unwrap());
-    replay.env("CALICO_BIN", program_beside(Path::new(env!("CARGO_BIN_EXE_calicoctl")), "calico"));
+    let program = |name| program_beside(Path::new(env!("CARGO_BIN_EXE_calicoctl")), name);
+    // The replay gives the controllers no arguments.
+    let folder = tempfile::tempdir().unwrap();
+    let controllers = folder.path().join("kube-controllers");
+    let script = format!("#!/bin/sh\nexec {} controllers\n", program("rackpoold").display());
+    std::fs::write(&controllers, script).unwrap();
+    std::fs::set_permissions(&controllers, std::fs::Permissions::from_mode(0o755)).unwrap();
+    replay.env("CALICO_BIN", program("calico")).env("KUBE_CONTROLLERS_BIN", controllers);
     pass(replay.env("CRDS", definitions), count);
 }
 

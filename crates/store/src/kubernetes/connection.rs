@@ -69,12 +69,16 @@ pub(super) struct Question {
     pub(super) accept: &'static str,
     /// The largest answer that is read, in bytes.
     pub(super) most: usize,
+    /// Under whose name the server records who wrote a field.
+    pub(super) manager: &'static str,
 }
 
 /// This client's `User-Agent`, which appears in the server's audit log.
 const OURSELVES: &str = concat!("rackpool/", env!("CARGO_PKG_VERSION"));
 /// The field manager that `managedFields` shows for Calico's clients, which set none.
 const FIELD_MANAGER: &str = "Go-http-client";
+/// The field manager that it shows for Calico's controllers.
+pub(super) const CONTROLLERS: &str = "kube-controllers";
 
 const JSON: &str = "application/json";
 /// Asks for a list of objects without `spec` and `status`.
@@ -90,7 +94,15 @@ pub(super) const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json
 impl Question {
     pub(super) fn get(url: String) -> Question {
         let most = bounded::OBJECT;
-        Question { method: Method::GET, url, body: None, content_type: JSON, accept: JSON, most }
+        Question {
+            method: Method::GET,
+            url,
+            body: None,
+            content_type: JSON,
+            accept: JSON,
+            most,
+            manager: FIELD_MANAGER,
+        }
     }
 
     pub(super) fn send(method: Method, url: String, body: String) -> Question {
@@ -468,7 +480,7 @@ impl Question {
     fn signed_url(&self) -> Cow<'_, str> {
         match self.method {
             Method::POST | Method::PUT | Method::PATCH => {
-                format!("{}?fieldManager={FIELD_MANAGER}", self.url).into()
+                format!("{}?fieldManager={}", self.url, self.manager).into()
             }
             _ => self.url.as_str().into(),
         }

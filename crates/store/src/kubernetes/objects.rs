@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use tokio::time::Instant;
 
-use super::connection::{MERGE_PATCH, Question, STRATEGIC_PATCH, Server};
+use super::connection::{CONTROLLERS, MERGE_PATCH, Question, STRATEGIC_PATCH, Server};
 use super::fault::{FaultClass, RequestFault};
 use super::pages::{Paged, Pages};
 use crate::error::StoreError;
@@ -203,7 +203,9 @@ pub(super) async fn replace(
 ) -> Result<Replaced, StoreError> {
     let path = name.path().ok_or_else(|| name.impossible())?;
     let path = if status { format!("{path}/status") } else { path };
-    match server.ask(Question::send(Method::PUT, path, object.to_string()), deadline).await {
+    // Controllers store objects so, and whoever writes in their place is recorded under their name.
+    let question = Question { manager: CONTROLLERS, ..Question::send(Method::PUT, path, object.to_string()) };
+    match server.ask(question, deadline).await {
         Ok(text) => serde_json::from_str(&text)
             .map(Replaced::Done)
             .map_err(|error| RequestFault::nonsense(server.shown(), &error).into_error()),

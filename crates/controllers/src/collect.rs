@@ -1,8 +1,9 @@
 //! Finds what leaked, and when it may be given back.
 //!
-//! [`Collector`] keeps what it suspects. It is told which blocks, pods and nodes have changed, and judges only
-//! the blocks that this concerns. On Kubernetes an allocation whose pod and node are both gone is due soon;
-//! any other after the grace period. What is due is asked for once more, live, by whoever carries it out: see [`Due`].
+//! [`Collector`] keeps what it suspects. It is told which blocks, pods and nodes have changed, and judges
+//! only the blocks that this concerns. On Kubernetes an allocation whose pod and node are both gone is due
+//! soon; any other after the grace period. What is due is asked for once more, live, by whoever carries it
+//! out: see [`Due`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -78,8 +79,8 @@ impl Due {
 pub struct Collector {
     dirty: BTreeSet<BlockCidr>,
     suspects: BTreeMap<Place, Suspect>,
-    /// The blocks with allocations of a pod, and of a node. Pods go by a hash: where two share one, a block too
-    /// many is judged.
+    /// The blocks with allocations of a pod, and of a node. Pods go by a hash: where two share one, a block
+    /// too many is judged.
     by_pod: HashMap<u64, Vec<BlockCidr>>,
     by_node: HashMap<String, Vec<BlockCidr>>,
     of_block: HashMap<BlockCidr, Named>,
@@ -205,8 +206,8 @@ impl Collector {
         true
     }
 
-    /// What may be given back now, [`MOST`] at once: whole handles only. Without a grace period only what gone
-    /// nodes had.
+    /// What may be given back now, [`MOST`] at once: whole handles only. Without a grace period only what
+    /// gone nodes had.
     pub fn due(&self, view: &View, users: &Users, grace: Option<Duration>, at: Duration) -> Vec<Due> {
         let mut due: BTreeMap<&str, Vec<(Place, &Suspect)>> = BTreeMap::new();
         for (place, suspect) in &self.suspects {
@@ -291,8 +292,8 @@ impl Collector {
         }
     }
 
-    /// What is suspected, each with its block, for figures. A tunnel stays as long as any pod of its node does,
-    /// and is not counted.
+    /// What is suspected, each with its block, for figures. A tunnel stays as long as any pod of its node
+    /// does, and is not counted.
     pub fn candidates(&self) -> impl Iterator<Item = (BlockCidr, &Attribute)> {
         let suspects = self.suspects.iter().filter(|(_, suspect)| suspect.why != Why::NodeGone);
         suspects.map(|((block, _), suspect)| (*block, &*suspect.attribute))

@@ -185,7 +185,8 @@ fn what_a_gone_node_had_is_due_soon() {
     assert_eq!(due, [(a, Why::PodGone), (b, Why::PodGone), (tunnel, Why::NodeGone)]);
 }
 
-/// The kubelet of a node that is there again makes its pods known again; meanwhile they have their whole time.
+/// The kubelet of a node that is there again makes its pods known again; meanwhile they have their whole
+/// time.
 #[test]
 fn a_node_that_is_there_again_stops_the_release() {
     let mut world = World::kubernetes();

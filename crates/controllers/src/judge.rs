@@ -70,8 +70,8 @@ pub fn node_of(attribute: &Attribute) -> Option<&str> {
 }
 
 /// Whether an allocation is a virtual machine's, and outlives the pods that run the machine: the handle is
-/// `<network>.vmi.<namespace>.<machine>`. (Where addresses are not kept, a machine's pod has a handle as every
-/// pod.)
+/// `<network>.vmi.<namespace>.<machine>`. (Where addresses are not kept, a machine's pod has a handle as
+/// every pod.)
 pub fn is_machines(attribute: &Attribute) -> bool {
     attribute.handle().is_some_and(|id| id.contains(".vmi."))
 }

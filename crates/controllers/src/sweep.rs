@@ -1,5 +1,5 @@
-//! Finds what nobody needs any more and nobody would ever touch again: idle blocks, affinities that lead to no
-//! block of theirs, blocks and affinities of nodes that are gone, cooldowns that are over, handles without
+//! Finds what nobody needs any more and nobody would ever touch again: idle blocks, affinities that lead to
+//! no block of theirs, blocks and affinities of nodes that are gone, cooldowns that are over, handles without
 //! addresses.
 //!
 //! Whatever somebody may just be making is seen twice, unchanged, a while apart, before it counts as left.

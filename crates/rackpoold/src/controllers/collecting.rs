@@ -16,6 +16,7 @@ use store::{AnyStore, Batch, Depth, Effects, Expect, Page, ReadSet, Scope, Store
 use super::cluster::Cluster;
 use super::confirm::{Answers, ConfirmError, confirm};
 use super::lead::Leading;
+use super::metrics::Metrics;
 use super::run::pool_of;
 use super::work::Wishes;
 
@@ -38,12 +39,21 @@ pub struct Collecting<E> {
     /// process writes that was paused just then is refused or harmless: handle and sequence number are
     /// compared.)
     pub leading: Option<Leading>,
+    /// The figures, where there are any.
+    pub metrics: Option<Metrics>,
 }
 
 impl<E: Effects + Clone> Collecting<E> {
     /// Nothing was given back yet.
     pub fn new(store: Arc<AnyStore>, effects: E) -> Collecting<E> {
-        Collecting { store, effects, sweep: Sweep::default(), reclaimed: Counts::new(), leading: None }
+        Collecting {
+            store,
+            effects,
+            sweep: Sweep::default(),
+            reclaimed: Counts::new(),
+            leading: None,
+            metrics: None,
+        }
     }
 
     /// Gives back what is due. Gives whether all of it could be done; what could not is due again.
@@ -53,6 +63,14 @@ impl<E: Effects + Clone> Collecting<E> {
         if !wishes.collects {
             return true;
         }
+        let is_done = self.collect_due(cluster, grace, at).await;
+        if let Some(metrics) = &self.metrics {
+            metrics.collections.observe((self.effects.elapsed().saturating_sub(at)).as_secs_f64());
+        }
+        is_done
+    }
+
+    async fn collect_due(&mut self, cluster: &mut Cluster, grace: Option<Duration>, at: Duration) -> bool {
         loop {
             let due = cluster.collector.due(&cluster.view, &cluster.users, grace, at);
             let is_last = due.len() < MOST / 2;
@@ -78,7 +96,10 @@ impl<E: Effects + Clone> Collecting<E> {
             }
         };
         let at = self.effects.elapsed();
-        for due in &kept {
+        for (due, why) in &kept {
+            if let Some(metrics) = &self.metrics {
+                metrics.refusals.with_label_values(&[*why]).inc();
+            }
             tracing::info!(address = %due.ip.addr, handle = due.handle(), "it was thought to have leaked, and is in use");
             cluster.collector.kept(due, at);
         }

@@ -33,8 +33,8 @@ const PAGE: usize = 1_000;
 pub struct Answers {
     /// What may be freed.
     pub free: Vec<Due>,
-    /// What somebody uses after all, or may come to use.
-    pub kept: Vec<Due>,
+    /// What somebody uses after all, or may come to use, each with a word that says why.
+    pub kept: Vec<(Due, &'static str)>,
 }
 
 /// Why nothing may be freed now.
@@ -77,23 +77,32 @@ pub async fn confirm(
     #[cfg(not(feature = "kubernetes"))]
     let machines: BTreeSet<String> = BTreeSet::new();
 
-    let is_free = |due: &Due| {
+    // Why an address stays; `None` where it may be freed.
+    let why_kept = |due: &Due| {
         let is_there = is_node_there(&view, due.node());
         // What was due because its node is gone has its whole time where the node is there again.
         if due.is_for_gone_node && is_there {
-            return false;
+            return Some("node_is_back");
         }
         match judge(&due.attribute, due.ip.addr, &users, is_there) {
-            Standing::Leaked(Why::MachineStopped) => !machines.contains(due.handle()),
-            Standing::Leaked(_) => true,
-            Standing::Tunnel => !is_there,
-            Standing::InUse | Standing::Waiting | Standing::NotJudged => false,
+            Standing::Leaked(Why::MachineStopped) if machines.contains(due.handle()) => Some("machine"),
+            Standing::Leaked(_) => None,
+            Standing::Tunnel => is_there.then_some("node_is_back"),
+            Standing::InUse => Some("in_use"),
+            Standing::Waiting => Some("pod_starts"),
+            Standing::NotJudged => Some("unknown"),
         }
     };
     // All of a handle or nothing of it.
-    let held: BTreeSet<String> =
-        due.iter().filter(|due| !is_free(due)).map(|due| due.handle().to_string()).collect();
-    let (kept, free) = due.into_iter().partition(|due| held.contains(due.handle()));
+    let held: BTreeMap<String, &str> =
+        due.iter().filter_map(|due| Some((due.handle().to_string(), why_kept(due)?))).collect();
+    let (mut free, mut kept) = (Vec::new(), Vec::new());
+    for due in due {
+        match held.get(due.handle()) {
+            Some(why) => kept.push((due, *why)),
+            None => free.push(due),
+        }
+    }
     Ok(Answers { free, kept })
 }
 

@@ -73,7 +73,7 @@ impl Town {
     /// A cluster of Kubernetes, with Calico's kinds of group v1 and one pool.
     pub async fn kubernetes() -> Town {
         let server = KubeServer::start(KubeServerOptions::new());
-        server.apply(&[&Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/crds/v1"))]);
+        server.apply(&[Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/crds/v1"))]);
         let kubeconfig = Some(Kubeconfig::Files(vec![server.kubeconfig()]));
         let store = KubeStore::open(KubeOptions { kubeconfig, ..Default::default() }).unwrap();
         Town::of(AnyStore::Kubernetes(store), Some(server)).await

@@ -59,6 +59,10 @@ impl Test {
             programs = target_dir()?.join("debug");
             Ok(())
         })?;
+        steps.run("rules of the source", || {
+            let rules = ["--test", "arrows", "--test", "circles", "--test", "comments"];
+            run(cargo(&["test", "--quiet", "--workspace"]).args(rules))
+        })?;
         steps.run("tests", || {
             left_out.run(cargo(&["test", "--workspace"]).env("RACKPOOL_PROGRAMS", &programs))
         })?;

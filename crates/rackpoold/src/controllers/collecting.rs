@@ -10,6 +10,7 @@ use controllers::figures::{Counts, Place};
 use controllers::sweep::{Sweep, Task, of_node};
 use controllers::witness::Users;
 use futures_util::{StreamExt, stream};
+use ipam::plan::{HandleRelease, ReleaseByHandle};
 use ipam::{ReleaseIp, ReleaseIps, run};
 use store::{AnyStore, Batch, Depth, Effects, Expect, Page, ReadSet, Scope, Store, StoreError};
 
@@ -221,13 +222,25 @@ impl<E: Effects + Clone> Collecting<E> {
             Err(error) => return tracing::warn!("handles without addresses stay: {error}"),
         };
         let at = self.effects.elapsed();
-        for id in self.sweep.look_at_handles(handles, &cluster.view, patience, at) {
-            let release = ipam::plan::ReleaseByHandle::new(vec![id.clone()], None);
-            match run(&*self.store, &self.effects, release.planner(), WITHIN).await {
-                Ok(_) => tracing::info!(handle = id.as_str(), "removed a handle without addresses"),
-                Err(error) => {
-                    tracing::warn!(handle = id.as_str(), "a handle without addresses stays: {error}")
+        let bare = self.sweep.look_at_handles(handles, &cluster.view, patience, at);
+        let (store, effects) = (&*self.store, &self.effects);
+        let one = |id: HandleId| async move {
+            // The view may be old: an address that the handle holds after all stays, and is counted.
+            let release = ReleaseByHandle::new(Vec::new(), None).only(id.clone(), []);
+            (id, run(store, effects, release.planner(), WITHIN).await)
+        };
+        let mut answers = stream::iter(bare.into_iter().map(one)).buffer_unordered(SIDE_BY_SIDE);
+        while let Some((id, answer)) = answers.next().await {
+            let handle = id.as_str();
+            match answer.as_deref() {
+                Ok([HandleRelease::Released(_)]) => {
+                    tracing::info!(handle, "removed a handle without addresses")
                 }
+                Ok([HandleRelease::Partly(_, error)]) => {
+                    tracing::warn!(handle, "a handle without addresses stays: {error}");
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(handle, "a handle without addresses stays: {error}"),
             }
         }
     }

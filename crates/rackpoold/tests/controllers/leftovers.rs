@@ -52,7 +52,9 @@ async fn sweeps(town: &Town) {
 async fn on_the_embedded_store() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(folder.path().join("s.db"), SqliteOptions::default()).unwrap();
-    sweeps(&Town::of(AnyStore::Sqlite(store), None).await).await;
+    let town = Town::of(AnyStore::Sqlite(store), None).await;
+    sweeps(&town).await;
+    a_stale_view(&town).await;
 }
 
 #[tokio::test]
@@ -62,6 +64,7 @@ async fn on_an_api_server() {
     }
     let town = Town::kubernetes().await;
     sweeps(&town).await;
+    a_stale_view(&town).await;
     interrupted_deletions(&town).await;
 }
 
@@ -90,4 +93,26 @@ async fn interrupted_deletions(town: &Town) {
     for kind in ["ipamblocks", "blockaffinities", "ipamhandles"] {
         assert_eq!(kubectl(&["get", kind, "-o", "name"]), "", "{kind}");
     }
+}
+
+/// What the watch has not told yet lives, too: a handle of it keeps its addresses and its counts.
+async fn a_stale_view(town: &Town) {
+    let (cluster, _) = town.known().await;
+    let before = town.counts().await;
+    town.assign("net.Later", "n1", &[]).await;
+    let assigned = town.assigned().await;
+    let mut collecting = Collecting::new(town.store.clone(), town.clock.clone());
+    for _ in 0..3 {
+        collecting.sweep_handles(&cluster, HOUR).await;
+        town.clock.skip(HOUR);
+    }
+    assert_eq!(town.assigned().await, assigned);
+    assert_eq!(town.counts().await, [before[0], before[1], before[2] + 1]);
+    // Nor does a handle that is known, however it is written.
+    let (cluster, _) = town.known().await;
+    for _ in 0..3 {
+        collecting.sweep_handles(&cluster, HOUR).await;
+        town.clock.skip(HOUR);
+    }
+    assert_eq!(town.counts().await, [before[0], before[1], before[2] + 1]);
 }

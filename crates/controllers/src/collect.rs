@@ -5,7 +5,7 @@
 //! soon; any other after the grace period. What is due is asked for once more, live, by whoever carries it
 //! out: see [`Due`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use api::{Attribute, Block, BlockCidr, Key, Kind};
 use ipam::ReleaseIp;
 use store::{Scope, View};
 
-use crate::judge::{Standing, Why, judge, node_of, pod_of};
+use crate::judge::{Standing, Why, is_machines, judge, node_of, pod_of};
 use crate::witness::{PodKey, Users};
 
 /// How long a node must be gone before what was its own is due: a Node may be made anew at once.
@@ -184,7 +184,9 @@ impl Collector {
         let node_gone = (!is_there).then(|| *self.gone.entry(node.to_string()).or_insert(at));
         // Without pods, a Node that somebody deleted by mistake would be the only witness.
         let node_gone = node_gone.filter(|_| matches!(users, Users::Pods(_)));
-        let known = self.suspects.get(&place).filter(|suspect| suspect.sequence == sequence);
+        // A program that records no sequence numbers gives an address away again with the same number: 0.
+        let is_same = |it: &&Suspect| it.sequence == sequence && it.attribute.handle() == attribute.handle();
+        let known = self.suspects.get(&place).filter(is_same);
         let (why, is_waiting) = match judge(attribute, addr, users, is_there) {
             Standing::Leaked(why) => (why, false),
             // A pod without an address does not begin the grace anew.
@@ -206,8 +208,8 @@ impl Collector {
         true
     }
 
-    /// What may be given back now, [`MOST`] at once: whole handles only. Without a grace period only what
-    /// gone nodes had.
+    /// What may be given back now, [`MOST`] at once: whole handles and whole sandboxes only. Without a grace period only what gone
+    /// nodes had.
     pub fn due(&self, view: &View, users: &Users, grace: Option<Duration>, at: Duration) -> Vec<Due> {
         let mut due: BTreeMap<&str, Vec<(Place, &Suspect)>> = BTreeMap::new();
         for (place, suspect) in &self.suspects {
@@ -224,8 +226,18 @@ impl Collector {
         }
         let mut held: HashMap<&str, usize> = HashMap::new();
         let mut used_nodes: BTreeSet<&str> = BTreeSet::new();
+        let places: HashSet<Place> = due.values().flatten().map(|(place, _)| *place).collect();
+        let asked: HashSet<Sandbox> =
+            due.values().flatten().filter_map(|(_, suspect)| sandbox_of(&suspect.attribute)).collect();
+        let mut used: HashSet<Sandbox> = HashSet::new();
         for block in blocks(view) {
-            for (_, addr, attribute) in allocations(block) {
+            for (ordinal, addr, attribute) in allocations(block) {
+                if let Some(sandbox) = sandbox_of(attribute).filter(|sandbox| asked.contains(sandbox))
+                    && !places.contains(&(block.cidr, ordinal))
+                    && attribute.released_at.is_none()
+                {
+                    used.insert(sandbox);
+                }
                 if let Some(handle) = attribute.handle().filter(|handle| due.contains_key(handle))
                     && attribute.released_at.is_none()
                 {
@@ -239,18 +251,27 @@ impl Collector {
                 }
             }
         }
-        due.retain(|handle, places| held.get(handle) == Some(&places.len()));
-        let mut count = 0;
-        due.retain(|_, places| {
-            count += places.len();
-            count <= MOST
-        });
-        let all = due.into_values().flatten();
         let is_free = |suspect: &Suspect| {
             suspect.why != Why::NodeGone
                 || !used_nodes.contains(node_of(&suspect.attribute).unwrap_or_default())
         };
-        all.filter(|(_, suspect)| is_free(suspect))
+        due.retain(|handle, places| {
+            held.get(handle) == Some(&places.len())
+                && places.iter().all(|(_, suspect)| {
+                    is_free(suspect)
+                        && sandbox_of(&suspect.attribute).is_none_or(|sandbox| !used.contains(&sandbox))
+                })
+        });
+        // A handle is never parted, so one with more addresses than that comes alone.
+        let mut count = 0;
+        due.retain(|_, places| {
+            let is_first = count == 0;
+            let fits = is_first || count + places.len() <= MOST;
+            count += if fits { places.len() } else { 0 };
+            fits
+        });
+        due.into_values()
+            .flatten()
             .filter_map(|((block, ordinal), suspect)| {
                 let handle = suspect.attribute.handle_id.clone();
                 let sequence = Some(suspect.sequence);
@@ -345,6 +366,18 @@ fn forget<K: Eq + Hash>(index: &mut HashMap<K, Vec<BlockCidr>>, key: &K, block: 
             index.remove(key);
         }
     }
+}
+
+/// A pod's sandbox: namespace, pod, container.
+pub type Sandbox<'a> = (&'a str, &'a str, &'a str);
+
+/// The sandbox of a pod that an allocation is for. A pod on several networks has a handle on each,
+/// `<network>.<container>`, and its kubelet tells the addresses of one network only: where one of them is in
+/// use, all are.
+pub fn sandbox_of(attribute: &Attribute) -> Option<Sandbox<'_>> {
+    let field = |name: &str| attribute.owner.get(name).map(String::as_str).filter(|text| !text.is_empty());
+    let (_, container) = attribute.handle().filter(|_| !is_machines(attribute))?.rsplit_once('.')?;
+    Some((field("namespace")?, field("pod")?, container))
 }
 
 /// Whether an allocation of a node that is gone keeps what else was the node's.

@@ -291,3 +291,62 @@ fn endpoints_are_witnesses_of_their_networks_alone() {
     world.collector.all_changed(&world.view);
     assert_eq!(world.due(1_901), []);
 }
+
+/// A pod on two networks has a handle on each; its kubelet tells the address on one of them.
+#[test]
+fn addresses_of_one_sandbox_live_and_die_together() {
+    let mut world = World::kubernetes();
+    let fields = [("namespace", "ns"), ("pod", "a"), ("node", "n1")];
+    let (told, other) = (world.assign("net.c1", &fields), world.assign("net2.c1", &fields));
+    let before = world.assign("net2.c0", &fields);
+    world.pod("a", "n1", &[told]);
+    world.due(0);
+    assert_eq!(world.due(1_000), [(before, Why::OtherAddresses)]);
+    world.delete_pod("a");
+    world.due(1_001);
+    let due: BTreeSet<IpAddr> = world.due(2_000).into_iter().map(|(addr, _)| addr).collect();
+    assert_eq!(due, BTreeSet::from([told, other, before]));
+}
+
+/// A handle with more addresses than are given back at once keeps no other from coming back, nor itself.
+#[test]
+fn a_large_handle_is_given_back_too() {
+    let mut world = World::kubernetes();
+    let cidr = "10.1.0.0/18".parse().unwrap();
+    world.block = block::create(cidr, &Owner::Host("n1".into()), None, Timestamp::UNIX_EPOCH);
+    for _ in 0..MOST + 1 {
+        let owner = [("namespace", "ns"), ("pod", "a"), ("node", "n1")].map(|(k, v)| (k.into(), v.into()));
+        let attribute = Arc::new(Attribute {
+            handle_id: Some("net.a".into()),
+            owner: owner.into(),
+            ..Attribute::default()
+        });
+        let none = ipam::reservations::Reserved::default();
+        block::assign(&mut world.block, 1, None, &attribute, &none).unwrap();
+    }
+    let small = world.assign_pod("b");
+    world.due(0);
+    assert_eq!(world.due(900).len(), MOST + 1);
+    world.pod("a", "n1", &[]);
+    world.due(901);
+    assert_eq!(world.due(902), [(small, Why::PodGone)]);
+}
+
+/// Another allocation is told by its handle, too: not every program records sequence numbers.
+#[test]
+fn an_address_without_sequence_number_has_its_own_time() {
+    let mut world = World::kubernetes();
+    let addr = world.assign_pod("a");
+    world.block.sequence_numbers.clear();
+    world.write();
+    world.due(0);
+    let ordinal = world.block.cidr.ordinal(addr).unwrap();
+    let index = world.block.allocations[ordinal as usize].unwrap() as usize;
+    let mut attribute = (*world.block.attributes[index]).clone();
+    attribute.handle_id = Some("net.again".into());
+    world.block.attributes[index] = Arc::new(attribute);
+    world.write();
+    world.due(899);
+    assert_eq!(world.due(900), []);
+    assert_eq!(world.due(1_799), [(addr, Why::PodGone)]);
+}

@@ -1,6 +1,7 @@
 //! The controllers on real servers and as a process.
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout)]
 
+mod crash;
 mod endpoints;
 mod frame;
 mod lead;

@@ -12,10 +12,11 @@ use controllers::witness::Users;
 use futures_util::{StreamExt, stream};
 use ipam::plan::{HandleRelease, ReleaseByHandle};
 use ipam::{ReleaseIp, ReleaseIps, run};
-use store::{AnyStore, Batch, Depth, Effects, Expect, Page, ReadSet, Scope, Store, StoreError};
+use store::{AnyStore, Batch, Depth, Effects, Expect, Page, ReadSet, Scope, Slot, Store, StoreError};
 
 use super::cluster::Cluster;
-use super::confirm::{Answers, ConfirmError, confirm};
+use super::confirm::{Answers, ConfirmError, confirm, information, may_write};
+use super::health::Health;
 use super::lead::Leading;
 use super::metrics::Metrics;
 use super::run::pool_of;
@@ -42,6 +43,8 @@ pub struct Collecting<E> {
     pub leading: Option<Leading>,
     /// The figures, where there are any.
     pub metrics: Option<Metrics>,
+    /// Is told of each step: to give much back takes longer than a pass may be silent.
+    pub health: Option<Health>,
 }
 
 impl<E: Effects + Clone> Collecting<E> {
@@ -54,6 +57,7 @@ impl<E: Effects + Clone> Collecting<E> {
             reclaimed: Counts::new(),
             leading: None,
             metrics: None,
+            health: None,
         }
     }
 
@@ -73,6 +77,7 @@ impl<E: Effects + Clone> Collecting<E> {
 
     async fn collect_due(&mut self, cluster: &mut Cluster, grace: Option<Duration>, at: Duration) -> bool {
         loop {
+            self.beat();
             let due = cluster.collector.due(&cluster.view, &cluster.users, grace, at);
             let is_last = due.len() < MOST / 2;
             if !due.is_empty() && !self.give_back(cluster, due).await {
@@ -85,7 +90,15 @@ impl<E: Effects + Clone> Collecting<E> {
     }
 
     async fn give_back(&mut self, cluster: &mut Cluster, due: Vec<Due>) -> bool {
-        let Answers { free, kept } = match confirm(&self.store, due, &cluster.users, WITHIN).await {
+        let blocks = cluster.view.slots(&Scope::Blocks { family: None });
+        let doubtful: Vec<BlockCidr> = blocks
+            .filter_map(|(key, slot)| match (key, slot) {
+                (Key::Block(block), Slot::Unreadable(_)) => Some(*block),
+                _ => None,
+            })
+            .collect();
+        let answer = confirm(&self.store, due, &cluster.users, &doubtful, WITHIN).await;
+        let Answers { free, kept } = match answer {
             Ok(answers) => answers,
             Err(error @ ConfirmError::Locked) => {
                 tracing::info!("addresses that leaked stay: {error}");
@@ -118,6 +131,23 @@ impl<E: Effects + Clone> Collecting<E> {
         self.leading.as_ref().is_none_or(Leading::is_leader)
     }
 
+    /// Shows that the work goes on.
+    fn beat(&self) {
+        self.health.iter().for_each(|health| health.beat(self.effects.elapsed()));
+    }
+
+    /// Whether the data are not locked. Asks the store.
+    async fn may_write(&self) -> bool {
+        let asked = self.store.read(&ReadSet::new().key(information()), WITHIN).await;
+        let answer = asked.map_err(ConfirmError::from).and_then(|view| may_write(&view));
+        match answer {
+            Ok(()) => return true,
+            Err(error @ ConfirmError::Locked) => tracing::info!("what is left over stays: {error}"),
+            Err(error) => tracing::warn!("what is left over stays: {error}"),
+        }
+        false
+    }
+
     /// Releases addresses, a request for each block. Gives whether all were released, or had been.
     async fn release(&mut self, cluster: &mut Cluster, free: Vec<Due>) -> bool {
         let mut by_block: BTreeMap<BlockCidr, Vec<ReleaseIp>> = BTreeMap::new();
@@ -131,9 +161,11 @@ impl<E: Effects + Clone> Collecting<E> {
         let one = |ips: Vec<ReleaseIp>| async move {
             run(store, effects, ReleaseIps::new(ips).each_alone().planner(), WITHIN).await
         };
-        let mut answers = stream::iter(by_block.into_values().map(one)).buffer_unordered(SIDE_BY_SIDE);
+        let mut answers = stream::iter(by_block.into_values().take_while(|_| self.leads()).map(one))
+            .buffer_unordered(SIDE_BY_SIDE);
         let (mut released, mut is_done) = (BTreeSet::new(), true);
         while let Some(answer) = answers.next().await {
+            self.beat();
             match answer {
                 Ok(answer) => {
                     released.extend(answer.released);
@@ -189,7 +221,7 @@ impl<E: Effects + Clone> Collecting<E> {
 
     /// Does what else is left over.
     pub async fn sweep(&mut self, cluster: &mut Cluster, wishes: Wishes) {
-        if !self.learn_configuration(cluster).await || !wishes.collects {
+        if !self.learn_configuration(cluster).await || !wishes.collects || !self.may_write().await {
             return;
         }
         let (grace, patience) = (wishes.grace, wishes.patience());
@@ -206,7 +238,7 @@ impl<E: Effects + Clone> Collecting<E> {
 
     /// Looks for handles without addresses, and for what a crash left flagged for deletion.
     pub async fn sweep_handles(&mut self, cluster: &Cluster, patience: Duration) {
-        if !self.leads() {
+        if !self.leads() || !self.may_write().await {
             return;
         }
         #[cfg(feature = "kubernetes")]
@@ -231,6 +263,7 @@ impl<E: Effects + Clone> Collecting<E> {
         };
         let mut answers = stream::iter(bare.into_iter().map(one)).buffer_unordered(SIDE_BY_SIDE);
         while let Some((id, answer)) = answers.next().await {
+            self.beat();
             let handle = id.as_str();
             match answer.as_deref() {
                 Ok([HandleRelease::Released(_)]) => {
@@ -251,6 +284,7 @@ impl<E: Effects + Clone> Collecting<E> {
             let page = Page { after, limit: PAGE };
             let set = ReadSet::new().page(Scope::Handles, Depth::Key, page);
             let view = self.store.read(&set, WITHIN).await?;
+            self.beat();
             handles.extend(view.slots(&Scope::Handles).filter_map(|(key, slot)| match key {
                 Key::Handle(id) => Some((id.clone(), slot.revision()?.clone())),
                 _ => None,
@@ -263,6 +297,7 @@ impl<E: Effects + Clone> Collecting<E> {
     }
 
     async fn carry_out(&self, task: Task) {
+        self.beat();
         if !self.leads() {
             return;
         }

@@ -1,11 +1,11 @@
 //! The last question before an address is freed: whether nobody uses it, asked live and not of what watches
 //! have told. What cannot be asked is not freed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use api::{Key, Kind};
-use controllers::collect::{Due, is_node_there};
+use api::{BlockCidr, HandleId, Key, Kind};
+use controllers::collect::{Due, Sandbox, is_node_there, sandbox_of};
 use controllers::judge::{Standing, Why, judge};
 use controllers::witness::{Endpoints, Users};
 use store::{AnyStore, Depth, Page, ReadSet, Scope, Slot, Store, StoreError, View};
@@ -15,13 +15,15 @@ use {
     controllers::judge::pod_of,
     controllers::witness::{Pod, PodKey},
     futures_util::{StreamExt, TryStreamExt, stream},
-    std::collections::HashMap,
     store::kubernetes::{KubeStore, ObjectName, PodEvent},
 };
 
 /// How many questions are under way at once.
 #[cfg(feature = "kubernetes")]
 const SIDE_BY_SIDE: usize = 16;
+/// How long one question about a virtual machine may take.
+#[cfg(feature = "kubernetes")]
+const MACHINE_WITHIN: Duration = Duration::from_secs(5);
 /// From how many pods on all pods are listed, instead of asking for each.
 #[cfg(feature = "kubernetes")]
 const MANY: usize = 500;
@@ -49,7 +51,8 @@ pub enum ConfirmError {
     Store(#[from] StoreError),
 }
 
-/// Asks who uses what is due.
+/// Asks who uses what is due. `doubtful` are the blocks that cannot be read: they may hold another address of a
+/// handle that is due, and it may be in use.
 ///
 /// # Errors
 /// See [`ConfirmError`]: then nothing may be freed.
@@ -57,26 +60,35 @@ pub async fn confirm(
     store: &AnyStore,
     due: Vec<Due>,
     known: &Users,
+    doubtful: &[BlockCidr],
     within: Duration,
 ) -> Result<Answers, ConfirmError> {
     let nodes: BTreeSet<&str> = due.iter().map(Due::node).collect();
     let keys = nodes.iter().map(|node| (Key::global(Kind::Node, *node), Depth::Key));
     let mut set = ReadSet { keys: keys.collect(), ..ReadSet::new() };
-    let information = Key::global(Kind::ClusterInformation, "default");
-    set = set.key(information.clone()).key(Key::IpamConfig);
-    let view = store.read(&set, within).await?;
-    if is_locked(&view, &information) {
-        return Err(ConfirmError::Locked);
+    set = set.key(information()).key(Key::IpamConfig);
+    if !doubtful.is_empty() {
+        set = set.keys(due.iter().filter_map(|due| HandleId::new(due.handle())).map(Key::Handle));
     }
+    let view = store.read(&set, within).await?;
+    may_write(&view)?;
     let users = users(store, &due, known, within).await?;
     #[cfg(feature = "kubernetes")]
     let machines = match store {
-        AnyStore::Kubernetes(store) => machines(store, &due, &view, within).await?,
+        AnyStore::Kubernetes(store) => machines(store, &due, &view).await,
         _ => BTreeSet::new(),
     };
     #[cfg(not(feature = "kubernetes"))]
     let machines: BTreeSet<String> = BTreeSet::new();
 
+    let is_doubtful = |due: &Due| {
+        HandleId::new(due.handle()).is_some_and(|id| match view.handle(&id) {
+            Some(Some((handle, _))) => doubtful.iter().any(|block| handle.blocks.contains_key(block)),
+            Some(None) => false,
+            // It cannot be read; or was not, for there is no doubt.
+            None => !doubtful.is_empty(),
+        })
+    };
     // Why an address stays; `None` where it may be freed.
     let why_kept = |due: &Due| {
         let is_there = is_node_there(&view, due.node());
@@ -84,7 +96,12 @@ pub async fn confirm(
         if due.is_for_gone_node && is_there {
             return Some("node_is_back");
         }
-        match judge(&due.attribute, due.ip.addr, &users, is_there) {
+        let standing = judge(&due.attribute, due.ip.addr, &users, is_there);
+        // A sandbox that is gone has no other address; one that is there may have one that cannot be read.
+        if matches!(standing, Standing::Leaked(Why::OtherAddresses | Why::NoEndpoint)) && is_doubtful(due) {
+            return Some("unknown");
+        }
+        match standing {
             Standing::Leaked(Why::MachineStopped) if machines.contains(due.handle()) => Some("machine"),
             Standing::Leaked(_) => None,
             Standing::Tunnel => is_there.then_some("node_is_back"),
@@ -93,22 +110,46 @@ pub async fn confirm(
             Standing::NotJudged => Some("unknown"),
         }
     };
-    // All of a handle or nothing of it.
-    let held: BTreeMap<String, &str> =
-        due.iter().filter_map(|due| Some((due.handle().to_string(), why_kept(due)?))).collect();
-    let (mut free, mut kept) = (Vec::new(), Vec::new());
-    for due in due {
-        match held.get(due.handle()) {
-            Some(why) => kept.push((due, *why)),
-            None => free.push(due),
+    // All of a handle or nothing of it, and all of a sandbox.
+    let whys: Vec<Option<&'static str>> = {
+        let used: Vec<(&Due, &'static str)> =
+            due.iter().filter_map(|due| Some((due, why_kept(due)?))).collect();
+        let handles: HashMap<&str, &'static str> =
+            used.iter().map(|(due, why)| (due.handle(), *why)).collect();
+        let sandboxes: HashMap<Sandbox, &'static str> =
+            used.iter().filter_map(|(due, why)| Some((sandbox_of(&due.attribute)?, *why))).collect();
+        let why = |due: &Due| {
+            let of_sandbox = || sandboxes.get(&sandbox_of(&due.attribute)?).copied();
+            handles.get(due.handle()).copied().or_else(of_sandbox)
+        };
+        due.iter().map(why).collect()
+    };
+    let mut answers = Answers { free: Vec::new(), kept: Vec::new() };
+    for (due, why) in due.into_iter().zip(whys) {
+        match why {
+            Some(why) => answers.kept.push((due, why)),
+            None => answers.free.push(due),
         }
     }
-    Ok(Answers { free, kept })
+    Ok(answers)
 }
 
-fn is_locked(view: &View, information: &Key) -> bool {
-    let stored = view.resource(information).flatten();
-    stored.and_then(|(info, _)| info.field(&["spec", "datastoreReady"])?.as_bool()) == Some(false)
+/// The record that says whether the data are locked.
+pub fn information() -> Key {
+    Key::global(Kind::ClusterInformation, "default")
+}
+
+/// Looks at [`information`] in a view that has read it.
+///
+/// # Errors
+/// Where the data are locked, or nobody knows.
+pub fn may_write(view: &View) -> Result<(), ConfirmError> {
+    if let Some(unreadable) = view.unreadable(&information()) {
+        return Err(ConfirmError::Store(unreadable.error.clone().into()));
+    }
+    let stored = view.resource(&information()).flatten();
+    let is_ready = stored.and_then(|(info, _)| info.field(&["spec", "datastoreReady"])?.as_bool());
+    if is_ready == Some(false) { Err(ConfirmError::Locked) } else { Ok(()) }
 }
 
 /// Those who may use what is due, as they are now.
@@ -150,59 +191,75 @@ async fn endpoints(store: &AnyStore, within: Duration) -> Result<Endpoints, Stor
 #[cfg(feature = "kubernetes")]
 async fn pods(store: &KubeStore, due: &[Due], within: Duration) -> Result<HashMap<PodKey, Pod>, StoreError> {
     let wanted: BTreeSet<PodKey> = due.iter().filter_map(|due| pod_of(&due.attribute)).collect();
-    let events = if wanted.len() >= MANY {
-        store.pods(within).await?
-    } else {
+    if wanted.len() < MANY {
         let ask = |pod: &PodKey| {
-            let PodKey { namespace, name } = pod.clone();
-            async move { store.pod(&namespace, &name, within).await }
+            let pod = pod.clone();
+            async move {
+                let answer = store.pod(&pod.namespace, &pod.name, within).await?;
+                Ok(answer.and_then(seen).map(|(_, seen)| (pod, seen)))
+            }
         };
         let answers = stream::iter(wanted.iter().map(ask)).buffer_unordered(SIDE_BY_SIDE);
-        answers.try_filter_map(async |answer| Ok(answer)).try_collect().await?
-    };
-    let seen = events.into_iter().filter_map(|event| match event {
+        return answers.try_filter_map(async |answer| Ok(answer)).try_collect().await;
+    }
+    let all = store.pods(within).await?.into_iter().filter_map(seen);
+    Ok(all.filter(|(pod, _)| wanted.contains(pod)).collect())
+}
+
+/// A pod of an answer.
+#[cfg(feature = "kubernetes")]
+fn seen(event: PodEvent) -> Option<(PodKey, Pod)> {
+    match event {
         PodEvent::InitApply(state) | PodEvent::Apply(state) => {
             Some((PodKey::new(state.namespace.as_str(), state.name.as_str()), Pod::from(&state)))
         }
         PodEvent::Unreadable(namespace, name, _) => Some((PodKey::new(namespace, name), Pod::Unreadable)),
         PodEvent::Init | PodEvent::InitDone | PodEvent::Delete(..) => None,
-    });
-    Ok(seen.filter(|(pod, _)| wanted.contains(pod)).collect())
+    }
 }
 
 /// The handles, of those that are due, whose virtual machines keep their addresses: a machine that runs does,
 /// and one that does not, unless the configuration says otherwise.
 #[cfg(feature = "kubernetes")]
-async fn machines(
-    store: &KubeStore,
-    due: &[Due],
-    view: &View,
-    within: Duration,
-) -> Result<BTreeSet<String>, StoreError> {
+async fn machines(store: &KubeStore, due: &[Due], view: &View) -> BTreeSet<String> {
     let is_kept_when_stopped =
         view.ipam_config().is_none_or(|config| !matches!(config.persistence, Some(Persistence::Disabled)));
     let mut by_machine: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
     let mut keeping = BTreeSet::new();
     for due in due.iter().filter(|due| due.why == Why::MachineStopped) {
+        // Until its machine was asked for, and where nobody knows which machine it is.
+        keeping.insert(due.handle().to_string());
         let field = |name: &str| due.attribute.owner.get(name).map(String::as_str);
-        match (field("namespace"), field("vmi-name")) {
-            (Some(namespace), Some(name)) => {
-                by_machine.entry((namespace, name)).or_default().insert(due.handle());
+        if let (Some(namespace), Some(name)) = (field("namespace"), field("vmi-name")) {
+            by_machine.entry((namespace, name)).or_default().insert(due.handle());
+        }
+    }
+    let ask = |(machine, handles): (&(&str, &str), &BTreeSet<&str>)| {
+        let handles: Vec<String> = handles.iter().map(|handle| handle.to_string()).collect();
+        let (namespace, name) = (machine.0.to_string(), machine.1.to_string());
+        async move {
+            let exists = async |plural| {
+                let api = "/apis/kubevirt.io/v1";
+                let object = ObjectName { api, plural, namespace: Some(&namespace), name: &name };
+                store.object(object, MACHINE_WITHIN).await.map(|object| object.is_some())
+            };
+            let is_kept = match exists("virtualmachineinstances").await? {
+                false if is_kept_when_stopped => exists("virtualmachines").await?,
+                runs => runs,
+            };
+            Ok::<_, StoreError>(if is_kept { Vec::new() } else { handles })
+        }
+    };
+    let mut answers = stream::iter(by_machine.iter().map(ask)).buffer_unordered(SIDE_BY_SIDE);
+    while let Some(answer) = answers.next().await {
+        match answer {
+            Ok(given_up) => keeping.retain(|handle| !given_up.contains(handle)),
+            // The others' addresses do not wait for that.
+            Err(error) => {
+                tracing::warn!("virtual machines cannot be asked for, and keep their addresses: {error}");
+                break;
             }
-            // Nobody knows which machine it is.
-            _ => drop(keeping.insert(due.handle().to_string())),
         }
     }
-    for ((namespace, name), handles) in by_machine {
-        let object = async |plural| {
-            let api = "/apis/kubevirt.io/v1";
-            let object = ObjectName { api, plural, namespace: Some(namespace), name };
-            store.object(object, within).await.map(|object| object.is_some())
-        };
-        let runs = object("virtualmachineinstances").await?;
-        if runs || (is_kept_when_stopped && object("virtualmachines").await?) {
-            keeping.extend(handles.into_iter().map(str::to_string));
-        }
-    }
-    Ok(keeping)
+    keeping
 }

@@ -53,6 +53,7 @@ async fn lead(frame: &Frame, reclaimed: &mut Counts) {
     let mut collecting = Collecting::new(frame.store.clone(), frame.effects.clone());
     collecting.leading = Some(leading.clone());
     collecting.metrics = Some(frame.metrics.clone());
+    collecting.health = Some(frame.health.clone());
     collecting.reclaimed = std::mem::take(reclaimed);
     let wishes = || {
         let settings = frame.settings.borrow();

@@ -145,7 +145,9 @@ impl Times {
             }
         }
         if self.handles <= now {
-            collecting.sweep_handles(cluster, wishes.patience().max(HANDLES)).await;
+            if wishes.collects {
+                collecting.sweep_handles(cluster, wishes.patience().max(HANDLES)).await;
+            }
             self.handles = effects.elapsed() + HANDLES;
         }
     }

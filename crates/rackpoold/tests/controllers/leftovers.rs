@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use api::{Affinity, AffinityState, BlockCidr, Handle, HandleId, Key, Owner, Value};
+use api::{Affinity, AffinityState, BlockCidr, Handle, HandleId, Key, Kind, Owner, Value};
 use rackpoold::controllers::collecting::Collecting;
 use rackpoold::controllers::work::Wishes;
+use serde_json::json;
 use servers::kube_server;
 use store::sqlite::{SqliteOptions, SqliteStore};
 use store::{AnyStore, Batch, Expect, Store};
@@ -55,6 +56,7 @@ async fn on_the_embedded_store() {
     let town = Town::of(AnyStore::Sqlite(store), None).await;
     sweeps(&town).await;
     a_stale_view(&town).await;
+    locked_data(&town).await;
 }
 
 #[tokio::test]
@@ -65,6 +67,7 @@ async fn on_an_api_server() {
     let town = Town::kubernetes().await;
     sweeps(&town).await;
     a_stale_view(&town).await;
+    locked_data(&town).await;
     interrupted_deletions(&town).await;
 }
 
@@ -115,4 +118,31 @@ async fn a_stale_view(town: &Town) {
         town.clock.skip(HOUR);
     }
     assert_eq!(town.counts().await, [before[0], before[1], before[2] + 1]);
+}
+
+/// While the data are locked, or nobody knows whether they are, nothing is written.
+async fn locked_data(town: &Town) {
+    let mut batch = Batch::new();
+    let handle = Handle { blocks: [("10.0.8.0/28".parse().unwrap(), 1)].into(), deleted: false };
+    batch.put(Key::Handle(HandleId::new("net.locked").unwrap()), Expect::Absent, Value::Handle(handle));
+    let key = Key::Affinity { owner: Owner::Host("never".into()), block: "10.0.9.0/28".parse().unwrap() };
+    batch.put(key, Expect::Absent, Value::Affinity(Affinity::new(AffinityState::Confirmed)));
+    assert!(town.store.commit(&batch, WITHIN).await.unwrap().is_applied());
+    let information = Key::global(Kind::ClusterInformation, "default");
+    town.put(Kind::ClusterInformation, None, "default", json!({"datastoreReady": false})).await;
+    let locked = town.counts().await;
+    let (mut cluster, _) = town.known().await;
+    let mut collecting = Collecting::new(town.store.clone(), town.clock.clone());
+    for is_locked in [true, false] {
+        if !is_locked {
+            town.delete(information.clone()).await;
+        }
+        for _ in 0..3 {
+            collecting.sweep(&mut cluster, WISHES).await;
+            collecting.sweep_handles(&cluster, HOUR).await;
+            town.clock.skip(HOUR);
+        }
+        let less = usize::from(!is_locked);
+        assert_eq!(town.counts().await, [locked[0], locked[1] - less, locked[2] - less], "{is_locked}");
+    }
 }

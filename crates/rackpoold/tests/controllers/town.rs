@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use api::{HandleId, Key, Kind, Resource, Timestamp, Use, Value};
+use api::{BlockCidr, HandleId, Key, Kind, Resource, Timestamp, Use, Value};
 use controllers::collect::allocations;
 use ipam::{AutoAssign, run};
 use rackpoold::controllers::cluster::Cluster;
@@ -187,6 +187,16 @@ impl Town {
         let blocks =
             view.slots(&Scope::Blocks { family: None }).filter_map(|(_, slot)| slot.record()?.block());
         blocks.flat_map(|block| allocations(block).map(|(_, addr, _)| addr).collect::<Vec<_>>()).collect()
+    }
+
+    /// The block that holds an address.
+    pub async fn block_of(&self, addr: IpAddr) -> BlockCidr {
+        let view = self.view().await;
+        let mut blocks = view.slots(&Scope::Blocks { family: None }).filter_map(|(key, _)| match key {
+            Key::Block(block) => Some(*block),
+            _ => None,
+        });
+        blocks.find(|block| block.ordinal(addr).is_some()).unwrap()
     }
 
     /// How many blocks, affinities and handles there are.

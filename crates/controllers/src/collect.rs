@@ -208,8 +208,8 @@ impl Collector {
         true
     }
 
-    /// What may be given back now, [`MOST`] at once: whole handles and whole sandboxes only. Without a grace period only what gone
-    /// nodes had.
+    /// What may be given back now, [`MOST`] at once: whole handles and whole sandboxes only. Without a grace
+    /// period only what gone nodes had.
     pub fn due(&self, view: &View, users: &Users, grace: Option<Duration>, at: Duration) -> Vec<Due> {
         let mut due: BTreeMap<&str, Vec<(Place, &Suspect)>> = BTreeMap::new();
         for (place, suspect) in &self.suspects {

@@ -51,8 +51,8 @@ pub enum ConfirmError {
     Store(#[from] StoreError),
 }
 
-/// Asks who uses what is due. `doubtful` are the blocks that cannot be read: they may hold another address of a
-/// handle that is due, and it may be in use.
+/// Asks who uses what is due. `doubtful` are the blocks that cannot be read: they may hold another address of
+/// a handle that is due, and it may be in use.
 ///
 /// # Errors
 /// See [`ConfirmError`]: then nothing may be freed.

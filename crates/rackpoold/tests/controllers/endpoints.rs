@@ -56,3 +56,26 @@ async fn on_etcd() {
     let store = EtcdStore::open(EtcdOptions { endpoints, ..EtcdOptions::default() }).unwrap();
     witnesses(&Town::of(AnyStore::Etcd(store), None).await).await;
 }
+
+/// More leaks in one block than a transaction of etcd has room for.
+#[tokio::test]
+async fn many_leaks_in_one_block() {
+    if etcd_server::is_left_out() {
+        return;
+    }
+    let server = EtcdServer::start();
+    let endpoints = vec![server.endpoint()];
+    let store = EtcdStore::open(EtcdOptions { endpoints, ..EtcdOptions::default() }).unwrap();
+    let town = Town::of(AnyStore::Etcd(store), None).await;
+    town.delete(Key::global(Kind::IPPool, "pool")).await;
+    let pool = json!({"cidr": "10.1.0.0/16", "blockSize": 23, "nodeSelector": "all()"});
+    town.put(Kind::IPPool, None, "large", pool).await;
+    town.create_node("n1").await;
+    for n in 0..300 {
+        town.assign(&format!("net.{n}"), "n1", &[]).await;
+    }
+    assert_eq!(town.counts().await, [1, 1, 300]);
+    town.delete(Key::global(Kind::Node, "n1")).await;
+    let took = town.work_until(GRACE, async |town| town.counts().await == [0, 0, 0]).await;
+    println!("300 leaks of one block were freed after {took:?}");
+}

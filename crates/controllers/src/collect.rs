@@ -20,6 +20,8 @@ use crate::witness::{PodKey, Users};
 
 /// How long a node must be gone before what was its own is due: a Node may be made anew at once.
 pub const GONE: Duration = Duration::from_millis(1_000);
+/// How long what is due waits for what will be due in its block: many pods that die together are one write.
+const TOGETHER: Duration = Duration::from_millis(1_000);
 /// How long a virtual machine's address stays at least after its last pod.
 const MACHINES: Duration = Duration::from_secs(5 * 60);
 
@@ -212,13 +214,12 @@ impl Collector {
     /// period only what gone nodes had.
     pub fn due(&self, view: &View, users: &Users, grace: Option<Duration>, at: Duration) -> Vec<Due> {
         let mut due: BTreeMap<&str, Vec<(Place, &Suspect)>> = BTreeMap::new();
-        for (place, suspect) in &self.suspects {
-            let is_due = self.due_at(suspect, grace).is_some_and(|moment| moment <= at);
+        for (place, suspect, moment) in self.moments(grace) {
             // The block may have changed since.
             let is_same = matches!(view.block(place.0), Some(Some((block, _)))
                 if block.sequence_of(place.1) == suspect.sequence && block.attribute(place.1).is_some());
-            if let (true, true, Some(handle)) = (is_due, is_same, suspect.attribute.handle()) {
-                due.entry(handle).or_default().push((*place, suspect));
+            if let (true, true, Some(handle)) = (moment <= at, is_same, suspect.attribute.handle()) {
+                due.entry(handle).or_default().push((place, suspect));
             }
         }
         if due.is_empty() {
@@ -301,8 +302,36 @@ impl Collector {
     /// When something is due next after `at`; `None` where nothing will be. What is due already and stays,
     /// because something else of its handle is in use, is looked at again when something changes.
     pub fn next_due(&self, grace: Option<Duration>, at: Duration) -> Option<Duration> {
-        let moments = self.suspects.values().filter_map(|suspect| self.due_at(suspect, grace));
-        moments.filter(|moment| *moment > at).min()
+        self.moments(grace).into_iter().map(|(_, _, moment)| moment).filter(|moment| *moment > at).min()
+    }
+
+    /// When each suspect is to be given back, where it ever is. What becomes due in a block soon after something
+    /// else goes with it. Only what a gone node had waits for nothing.
+    fn moments(&self, grace: Option<Duration>) -> Vec<(Place, &Suspect, Duration)> {
+        let due = self.suspects.iter().filter_map(|(place, suspect)| {
+            let moment = self.due_at(suspect, grace)?;
+            Some((*place, suspect, moment))
+        });
+        let mut moments: Vec<(Place, &Suspect, Duration)> = due.collect();
+        moments.sort_unstable_by_key(|((block, _), suspect, moment)| {
+            (*block, suspect.node_gone.is_some(), *moment)
+        });
+        let goes_with = |(place, suspect, first): &(Place, &Suspect, Duration),
+                         other: &(Place, &Suspect, _)| {
+            place.0 == other.0.0
+                && suspect.node_gone.is_none()
+                && other.1.node_gone.is_none()
+                && other.2 <= *first + TOGETHER
+        };
+        let mut rest = moments.as_mut_slice();
+        while let Some(first) = rest.first() {
+            let count = rest.iter().take_while(|other| goes_with(first, other)).count().max(1);
+            let (group, others) = std::mem::take(&mut rest).split_at_mut(count);
+            let last = group[count - 1].2;
+            group.iter_mut().for_each(|(_, _, moment)| *moment = last);
+            rest = others;
+        }
+        moments
     }
 
     /// Suspects again what turned out to be in use, or could not be asked for: it waits its time anew.

@@ -131,6 +131,27 @@ fn a_leaked_address_is_due_after_its_grace() {
     assert_eq!(world.due(1_812), [(addr, Why::PodGone)]);
 }
 
+/// Pods that die shortly after one another are one write of their block.
+#[test]
+fn what_is_due_together_goes_together() {
+    let mut world = World::kubernetes();
+    let [a, b, c] = ["a", "b", "c"].map(|pod| {
+        let addr = world.assign_pod(pod);
+        world.pod(pod, "n1", &[addr]);
+        addr
+    });
+    for (pod, second) in [("a", 10), ("b", 11), ("c", 12)] {
+        world.delete_pod(pod);
+        assert_eq!(world.due(second), []);
+    }
+    assert_eq!(world.due(910), []);
+    assert_eq!(world.collector.next_due(GRACE, at(910)), Some(at(911)));
+    assert_eq!(world.due(911), [(a, Why::PodGone), (b, Why::PodGone)]);
+    assert_eq!(world.collector.next_due(GRACE, at(911)), Some(at(912)));
+    let due = world.due(912);
+    assert!(due.contains(&(c, Why::PodGone)) && due.len() == 3, "{due:?}");
+}
+
 #[test]
 fn why_an_address_is_due() {
     let mut world = World::kubernetes();

@@ -11,8 +11,8 @@ use controllers::sweep::{Sweep, Task, of_node};
 use controllers::witness::Users;
 use futures_util::{StreamExt, stream};
 use ipam::plan::{HandleRelease, ReleaseByHandle};
-use ipam::{ReleaseIp, ReleaseIps, run};
-use store::{AnyStore, Batch, Depth, Effects, Expect, Page, ReadSet, Scope, Slot, Store, StoreError};
+use ipam::{ReleaseIp, ReleaseIps, run, run_from};
+use store::{AnyStore, Batch, Depth, Effects, Expect, Page, ReadSet, Scope, Slot, Store, StoreError, View};
 
 use super::cluster::Cluster;
 use super::confirm::{Answers, ConfirmError, confirm, information, may_write};
@@ -98,7 +98,7 @@ impl<E: Effects + Clone> Collecting<E> {
             })
             .collect();
         let answer = confirm(&self.store, due, &cluster.users, &doubtful, WITHIN).await;
-        let Answers { free, kept } = match answer {
+        let Answers { free, kept, view } = match answer {
             Ok(answers) => answers,
             Err(error @ ConfirmError::Locked) => {
                 tracing::info!("addresses that leaked stay: {error}");
@@ -119,7 +119,7 @@ impl<E: Effects + Clone> Collecting<E> {
         }
         let nodes: BTreeSet<String> =
             free.iter().filter(|due| due.is_for_gone_node).map(|due| due.node().to_string()).collect();
-        let is_done = self.release(cluster, free).await;
+        let is_done = self.release(cluster, free, view).await;
         for node in nodes {
             self.carry_out(Task::Node(of_node(node))).await;
         }
@@ -148,8 +148,14 @@ impl<E: Effects + Clone> Collecting<E> {
         false
     }
 
-    /// Releases addresses, a request for each block. Gives whether all were released, or had been.
-    async fn release(&mut self, cluster: &mut Cluster, free: Vec<Due>) -> bool {
+    /// Releases addresses, a request for each block. Gives whether all were released, or had been. Each
+    /// begins with what `asked` has just read.
+    async fn release(&mut self, cluster: &mut Cluster, free: Vec<Due>, mut asked: View) -> bool {
+        // The watch has told the pools, which say how large blocks are: no request has to list them.
+        let pools = Scope::kind(Kind::IPPool);
+        let known = cluster.view.slots(&pools).map(|(key, slot)| (key.clone(), slot.clone()));
+        known.for_each(|(key, slot)| asked.insert(key, slot));
+        asked.complete(pools, Depth::Full);
         let mut by_block: BTreeMap<BlockCidr, Vec<ReleaseIp>> = BTreeMap::new();
         for due in &free {
             by_block.entry(due.block).or_default().push(due.ip.clone());
@@ -158,8 +164,9 @@ impl<E: Effects + Clone> Collecting<E> {
             return false;
         }
         let (store, effects) = (&*self.store, &self.effects);
-        let one = |ips: Vec<ReleaseIp>| async move {
-            run(store, effects, ReleaseIps::new(ips).each_alone().planner(), WITHIN).await
+        let one = |ips: Vec<ReleaseIp>| {
+            let (request, view) = (ReleaseIps::new(ips).each_alone(), asked.clone());
+            async move { run_from(store, effects, request.planner(), view, WITHIN).await }
         };
         let mut answers = stream::iter(by_block.into_values().take_while(|_| self.leads()).map(one))
             .buffer_unordered(SIDE_BY_SIDE);

@@ -37,6 +37,8 @@ pub struct Answers {
     pub free: Vec<Due>,
     /// What somebody uses after all, or may come to use, each with a word that says why.
     pub kept: Vec<(Due, &'static str)>,
+    /// What was read for it: the allocator's configuration, and the nodes.
+    pub view: View,
 }
 
 /// Why nothing may be freed now.
@@ -124,7 +126,7 @@ pub async fn confirm(
         };
         due.iter().map(why).collect()
     };
-    let mut answers = Answers { free: Vec::new(), kept: Vec::new() };
+    let mut answers = Answers { free: Vec::new(), kept: Vec::new(), view };
     for (due, why) in due.into_iter().zip(whys) {
         match why {
             Some(why) => answers.kept.push((due, why)),

@@ -182,7 +182,8 @@ impl Collector {
         at: Duration,
     ) -> bool {
         let node = node_of(attribute).unwrap_or_default();
-        let is_there = is_node_there(view, node);
+        // An allocation without a node has none that could be gone.
+        let is_there = node.is_empty() || is_node_there(view, node);
         let node_gone = (!is_there).then(|| *self.gone.entry(node.to_string()).or_insert(at));
         // Without pods, a Node that somebody deleted by mistake would be the only witness.
         let node_gone = node_gone.filter(|_| matches!(users, Users::Pods(_)));

@@ -371,3 +371,19 @@ fn an_address_without_sequence_number_has_its_own_time() {
     assert_eq!(world.due(900), []);
     assert_eq!(world.due(1_799), [(addr, Why::PodGone)]);
 }
+
+/// The last pod of a virtual machine takes its name off the address, which waits for the machine.
+#[test]
+fn a_machines_address_without_an_owner() {
+    let mut world = World::kubernetes();
+    let addr = world.assign("net.vmi.ns.vm", &[]);
+    for hidden in ["net.vmi._hash", "a.vmi.b.vmi.ns.vm", "net.vmi.ns"] {
+        world.assign(hidden, &[]);
+    }
+    world.due(0);
+    assert_eq!(world.due(899), []);
+    assert_eq!(world.due(900), [(addr, Why::MachineStopped)]);
+    let due = world.collector.due(&world.view, &world.users, GRACE, at(900));
+    assert!(!due[0].is_for_gone_node);
+    assert_eq!(crate::judge::machine_of(&due[0].attribute), Some(("ns", "vm")));
+}

@@ -76,11 +76,30 @@ pub fn is_machines(attribute: &Attribute) -> bool {
     attribute.handle().is_some_and(|id| id.contains(".vmi."))
 }
 
+/// The namespace and the name of the virtual machine that an allocation is for, where they are certain: as
+/// its pod noted them, or else from the handle, unless a hash or another reading of the dots hides them.
+pub fn machine_of(attribute: &Attribute) -> Option<(&str, &str)> {
+    let field = |name: &str| attribute.owner.get(name).map(String::as_str);
+    if let (Some(namespace), Some(name)) = (field("namespace"), field("vmi-name")) {
+        return Some((namespace, name));
+    }
+    let (_, machine) = attribute.handle()?.split_once(".vmi.")?;
+    let (namespace, name) = machine.split_once('.')?;
+    let is_certain =
+        !machine.contains("vmi.") && !machine.contains('_') && !namespace.is_empty() && !name.is_empty();
+    is_certain.then_some((namespace, name))
+}
+
 /// Judges an allocation. `is_node_there` says whether the node that it names exists.
 pub fn judge(attribute: &Attribute, addr: IpAddr, users: &Users, is_node_there: bool) -> Standing {
     let Some(handle) = attribute.handle().filter(|id| !id.is_empty()) else { return Standing::NotJudged };
     if attribute.released_at.is_some() || attribute.odd.is_some() || is_kept_by_windows(handle) {
         return Standing::NotJudged;
+    }
+    // The last pod that ran the machine took its name off; nobody else will come back for the address.
+    let is_ownerless = attribute.owner.is_empty() && attribute.alternate_owner.is_empty();
+    if is_ownerless && matches!(users, Users::Pods(_)) && machine_of(attribute).is_some() {
+        return Standing::Leaked(Why::MachineStopped);
     }
     let Some(node) = node_of(attribute) else { return Standing::NotJudged };
     if let Some(kind) = attribute.owner.get("type") {

@@ -12,7 +12,7 @@ use store::{AnyStore, Depth, Page, ReadSet, Scope, Slot, Store, StoreError, View
 #[cfg(feature = "kubernetes")]
 use {
     api::Persistence,
-    controllers::judge::pod_of,
+    controllers::judge::{machine_of, pod_of},
     controllers::witness::{Pod, PodKey},
     futures_util::{StreamExt, TryStreamExt, stream},
     store::kubernetes::{KubeStore, ObjectName, PodEvent},
@@ -65,7 +65,7 @@ pub async fn confirm(
     doubtful: &[BlockCidr],
     within: Duration,
 ) -> Result<Answers, ConfirmError> {
-    let nodes: BTreeSet<&str> = due.iter().map(Due::node).collect();
+    let nodes: BTreeSet<&str> = due.iter().map(Due::node).filter(|node| !node.is_empty()).collect();
     let keys = nodes.iter().map(|node| (Key::global(Kind::Node, *node), Depth::Key));
     let mut set = ReadSet { keys: keys.collect(), ..ReadSet::new() };
     set = set.key(information()).key(Key::IpamConfig);
@@ -231,9 +231,8 @@ async fn machines(store: &KubeStore, due: &[Due], view: &View) -> BTreeSet<Strin
     for due in due.iter().filter(|due| due.why == Why::MachineStopped) {
         // Until its machine was asked for, and where nobody knows which machine it is.
         keeping.insert(due.handle().to_string());
-        let field = |name: &str| due.attribute.owner.get(name).map(String::as_str);
-        if let (Some(namespace), Some(name)) = (field("namespace"), field("vmi-name")) {
-            by_machine.entry((namespace, name)).or_default().insert(due.handle());
+        if let Some(machine) = machine_of(&due.attribute) {
+            by_machine.entry(machine).or_default().insert(due.handle());
         }
     }
     let ask = |(machine, handles): (&(&str, &str), &BTreeSet<&str>)| {

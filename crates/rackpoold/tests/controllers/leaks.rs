@@ -192,6 +192,8 @@ async fn machines_that_cannot_be_asked_for() {
     town.create_node("n1").await;
     let fields = [("namespace", "default"), ("pod", "virt-launcher-x"), ("vmi-name", "x")];
     let machine = town.assign("net.vmi.default.x", "n1", &fields).await;
+    let ownerless = town.assign("net.vmi.default.y", "n1", &[("pod", "y")]).await;
+    town.clear_owner(ownerless).await;
     town.run_pod("gone", "n1", "net.gone").await;
     town.kubectl_delete(&["pod", "gone"]);
     // An API whose server is not there.
@@ -222,7 +224,19 @@ async fn machines_that_cannot_be_asked_for() {
     collecting.collect(&mut cluster, WISHES).await;
     town.clock.skip(1_000 * SECOND);
     assert!(collecting.collect(&mut cluster, WISHES).await);
-    assert_eq!(town.assigned().await, BTreeSet::from([machine]));
+    assert_eq!(town.assigned().await, BTreeSet::from([machine, ownerless]));
+
+    // Where they can be asked for and are not there, their addresses come back.
+    let server = town.server.as_ref().unwrap();
+    assert!(server.kubectl(&["delete", "apiservice", service.name]).status().unwrap().success());
+    let by = std::time::Instant::now() + WITHIN;
+    while town.kube().object(machines, SECOND).await.is_err() {
+        assert!(std::time::Instant::now() < by);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    town.clock.skip(1_000 * SECOND);
+    assert!(collecting.collect(&mut cluster, WISHES).await);
+    assert_eq!(town.assigned().await, BTreeSet::new());
 }
 
 /// A handle whose other address is in a block that cannot be read: its pod may have told just that one.

@@ -189,6 +189,20 @@ impl Town {
         blocks.flat_map(|block| allocations(block).map(|(_, addr, _)| addr).collect::<Vec<_>>()).collect()
     }
 
+    /// Takes its owner off an address, as the last pod of a virtual machine does.
+    pub async fn clear_owner(&self, addr: IpAddr) {
+        let cidr = self.block_of(addr).await;
+        let view = self.view().await;
+        let (block, revision) = view.block(cidr).unwrap().unwrap();
+        let mut block = block.clone();
+        let ordinal = cidr.ordinal(addr).unwrap() as usize;
+        let index = block.allocations[ordinal].unwrap() as usize;
+        Arc::make_mut(&mut block.attributes[index]).owner.clear();
+        let mut batch = Batch::new();
+        batch.put(Key::Block(cidr), Expect::Revision(revision.clone()), Value::Block(block));
+        assert!(self.store.commit(&batch, WITHIN).await.unwrap().is_applied());
+    }
+
     /// The block that holds an address.
     pub async fn block_of(&self, addr: IpAddr) -> BlockCidr {
         let view = self.view().await;

@@ -7,6 +7,7 @@ mod frame;
 mod lead;
 mod leaks;
 mod leftovers;
+mod load;
 mod pools;
 mod process;
 mod rules;

@@ -34,6 +34,10 @@ impl Process {
         Process { child, log, health, _dir: dir }
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }

@@ -79,9 +79,14 @@ impl Town {
         Town::of(AnyStore::Kubernetes(store), Some(server)).await
     }
 
-    /// A cluster on that store.
+    /// A cluster of what is in that store.
+    pub fn with_its_records(store: AnyStore, server: Option<KubeServer>) -> Town {
+        Town { store: Arc::new(store), clock: Skipping::new(), server }
+    }
+
+    /// A cluster on that store, with one pool.
     pub async fn of(store: AnyStore, server: Option<KubeServer>) -> Town {
-        let town = Town { store: Arc::new(store), clock: Skipping::new(), server };
+        let town = Town::with_its_records(store, server);
         let pool = json!({"cidr": "10.0.0.0/16", "blockSize": 28, "nodeSelector": "all()"});
         town.put(Kind::IPPool, None, "pool", pool).await;
         town

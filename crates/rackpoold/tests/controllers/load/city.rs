@@ -257,9 +257,9 @@ impl City {
 
     /// Waits until every dead address is free, and looks all the while that no living one is. `not_before` is
     /// when the first may be free. Gives the moment at which all were.
-    pub async fn freed(&mut self, not_before: Instant, within: Duration, replicas: &[&Process]) -> Instant {
+    pub async fn freed(&mut self, not_before: Instant, within: Duration, replicas: &[Process]) -> Instant {
         let by = Instant::now() + within;
-        let tell = || replicas.iter().map(|replica| replica.log()).collect::<Vec<_>>().join("\n---\n");
+        let tell = || replicas.iter().map(Process::log).collect::<Vec<_>>().join("\n---\n");
         loop {
             let assigned = self.assigned().await;
             let now = Instant::now();

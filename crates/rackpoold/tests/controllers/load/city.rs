@@ -1,5 +1,5 @@
-//! A large cluster, filled by the generator below its API server or straight into etcd: who lives in it, and who
-//! is to die in which fault.
+//! A large cluster, filled by the generator, below its API server or straight into etcd: who lives in it, and
+//! who is to die in which fault.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;

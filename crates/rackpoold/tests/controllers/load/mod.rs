@@ -1,5 +1,5 @@
-//! Many pods die at once, servers and leaders die, a leader is paused: nothing that lives is freed, everything
-//! dead is, and it costs little.
+//! Many pods die at once, servers and leaders die, a leader is paused: nothing that lives is freed,
+//! everything dead is, and it costs little.
 
 mod city;
 mod spent;
@@ -234,7 +234,7 @@ async fn many_at_once(load: Load, city: &mut City, replicas: &[Process]) {
     }
 }
 
-/// The leader is paused in the midst of its work; another takes over. Those who died are made anew under their
+/// The leader is paused when its work is due; another takes over. Those who died are made anew under their
 /// names meanwhile. When the paused one goes on, it does no harm.
 async fn paused(load: Load, city: &mut City, replicas: &[Process]) {
     let leading = leader(load, replicas);

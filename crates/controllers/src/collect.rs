@@ -306,8 +306,8 @@ impl Collector {
         self.moments(grace).into_iter().map(|(_, _, moment)| moment).filter(|moment| *moment > at).min()
     }
 
-    /// When each suspect is to be given back, where it ever is. What becomes due in a block soon after something
-    /// else goes with it. Only what a gone node had waits for nothing.
+    /// When each suspect is to be given back, where it ever is. What becomes due in a block soon after
+    /// something else goes with it. Only what a gone node had waits for nothing.
     fn moments(&self, grace: Option<Duration>) -> Vec<(Place, &Suspect, Duration)> {
         let due = self.suspects.iter().filter_map(|(place, suspect)| {
             let moment = self.due_at(suspect, grace)?;

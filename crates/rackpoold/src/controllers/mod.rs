@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use setup::{Clock, Datastore, Environment};
 use store::{AnyStore, StoreError};
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -44,6 +45,9 @@ pub use crate::node::Failure;
 pub const WITHIN: Duration = Duration::from_secs(10);
 /// How long work may take to end when the process is told to.
 const END: Duration = Duration::from_secs(10);
+/// How many threads there are beside the one that works. A pass over a large cluster computes for seconds, and
+/// the claim to lead must be renewed meanwhile. More threads take more memory.
+const THREADS: usize = 1;
 /// How soon a store that gave no answer at the start is asked again.
 const AGAIN: Duration = Duration::from_secs(2);
 /// Where a pod finds the name of its own namespace.
@@ -81,7 +85,10 @@ pub fn run(args: &Controllers, environment: &Environment) -> Result<(), Failure>
     let first = settings::settle(environment, false, None)?.settings;
     let level = args.log_level.as_deref().unwrap_or(first.log_level);
     let log = crate::log::begin(args.log, level)?;
-    setup::full_runtime()?.block_on(frame(args, environment, log))
+    let runtime = Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
+    let done = runtime.block_on(frame(args, environment, log));
+    runtime.shutdown_background();
+    done
 }
 
 async fn frame(args: &Controllers, environment: &Environment, log: Log) -> Result<(), Failure> {

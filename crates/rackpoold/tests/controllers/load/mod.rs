@@ -145,6 +145,8 @@ async fn load(load: Load, city: &mut City) {
 
     many_at_once(load, city, &replicas).await;
     tell("many have died at once");
+    let log = replicas[0].log();
+    assert!(!log.contains("this process leads no more"), "its own work keeps it from leading:\n{log}");
     for fault in load.faults {
         match fault {
             Fault::PowerCut => power_cut(load, city, &replicas).await,

@@ -45,8 +45,8 @@ pub use crate::node::Failure;
 pub const WITHIN: Duration = Duration::from_secs(10);
 /// How long work may take to end when the process is told to.
 const END: Duration = Duration::from_secs(10);
-/// How many threads there are beside the one that works. A pass over a large cluster computes for seconds, and
-/// the claim to lead must be renewed meanwhile. More threads take more memory.
+/// How many threads there are beside the one that works. A pass over a large cluster computes for seconds,
+/// and the claim to lead must be renewed meanwhile. More threads take more memory.
 const THREADS: usize = 1;
 /// How soon a store that gave no answer at the start is asked again.
 const AGAIN: Duration = Duration::from_secs(2);

@@ -136,6 +136,7 @@ impl Records for Objects<'_> {
             Scope::Affinities { .. } => Collection::Affinities,
             Scope::Blocks { .. } => Collection::Blocks,
             Scope::Handles => Collection::Handles,
+            Scope::Block(_) | Scope::IpamConfig => unreachable!("Calico watches these, and lists none"),
         };
         let mut path = collection.path(self.group);
         if let Scope::Affinities { owner, family } = &scope

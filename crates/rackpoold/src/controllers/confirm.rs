@@ -15,7 +15,7 @@ use {
     controllers::judge::{machine_of, pod_of},
     controllers::witness::{Pod, PodKey},
     futures_util::{StreamExt, TryStreamExt, stream},
-    store::kubernetes::{KubeStore, ObjectName, PodEvent},
+    store::kubernetes::{KubeStore, ObjectName},
 };
 
 /// How many questions are under way at once.
@@ -24,9 +24,6 @@ const SIDE_BY_SIDE: usize = 16;
 /// How long one question about a virtual machine may take.
 #[cfg(feature = "kubernetes")]
 const MACHINE_WITHIN: Duration = Duration::from_secs(5);
-/// From how many pods on all pods are listed, instead of asking for each.
-#[cfg(feature = "kubernetes")]
-const MANY: usize = 500;
 /// How many endpoints a page has.
 const PAGE: usize = 1_000;
 
@@ -193,31 +190,16 @@ async fn endpoints(store: &AnyStore, within: Duration) -> Result<Endpoints, Stor
 #[cfg(feature = "kubernetes")]
 async fn pods(store: &KubeStore, due: &[Due], within: Duration) -> Result<HashMap<PodKey, Pod>, StoreError> {
     let wanted: BTreeSet<PodKey> = due.iter().filter_map(|due| pod_of(&due.attribute)).collect();
-    if wanted.len() < MANY {
-        let ask = |pod: &PodKey| {
-            let pod = pod.clone();
-            async move {
-                let answer = store.pod(&pod.namespace, &pod.name, within).await?;
-                Ok(answer.and_then(seen).map(|(_, seen)| (pod, seen)))
-            }
-        };
-        let answers = stream::iter(wanted.iter().map(ask)).buffer_unordered(SIDE_BY_SIDE);
-        return answers.try_filter_map(async |answer| Ok(answer)).try_collect().await;
-    }
-    let all = store.pods(within).await?.into_iter().filter_map(seen);
-    Ok(all.filter(|(pod, _)| wanted.contains(pod)).collect())
-}
-
-/// A pod of an answer.
-#[cfg(feature = "kubernetes")]
-fn seen(event: PodEvent) -> Option<(PodKey, Pod)> {
-    match event {
-        PodEvent::InitApply(state) | PodEvent::Apply(state) => {
-            Some((PodKey::new(state.namespace.as_str(), state.name.as_str()), Pod::from(&state)))
+    let ask = |pod: &PodKey| {
+        let pod = pod.clone();
+        async move {
+            let answer = store.pod(&pod.namespace, &pod.name, within).await?;
+            let seen = answer.map(|pod| pod.map_or(Pod::Unreadable, |state| Pod::from(&state)));
+            Ok(seen.map(|seen| (pod, seen)))
         }
-        PodEvent::Unreadable(namespace, name, _) => Some((PodKey::new(namespace, name), Pod::Unreadable)),
-        PodEvent::Init | PodEvent::InitDone | PodEvent::Delete(..) => None,
-    }
+    };
+    let answers = stream::iter(wanted.iter().map(ask)).buffer_unordered(SIDE_BY_SIDE);
+    answers.try_filter_map(async |answer| Ok(answer)).try_collect().await
 }
 
 /// The handles, of those that are due, whose virtual machines keep their addresses: a machine that runs does,

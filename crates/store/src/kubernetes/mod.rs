@@ -61,8 +61,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::Key;
-use api::crd::Group;
+use api::crd::{Group, PodState};
+use api::{DecodeError, Key};
 use serde_json::Value as Json;
 use tokio::time::Instant;
 
@@ -195,7 +195,8 @@ impl KubeStore {
         PodWatch::new(self.server.clone())
     }
 
-    /// A pod as it is now; `None` where no pod has that name.
+    /// A pod as it is now; `None` where no pod has that name, and an error inside where the pod cannot be
+    /// read.
     ///
     /// # Errors
     /// As for reads.
@@ -204,16 +205,8 @@ impl KubeStore {
         namespace: &str,
         name: &str,
         within: Duration,
-    ) -> Result<Option<PodEvent>, StoreError> {
+    ) -> Result<Option<Result<PodState, DecodeError>>, StoreError> {
         pods::one(&self.server, namespace, name, self.end(within)).await
-    }
-
-    /// All pods as they are now: each as [`PodEvent::InitApply`] or [`PodEvent::Unreadable`].
-    ///
-    /// # Errors
-    /// As for reads: a list is never partial.
-    pub async fn pods(&self, within: Duration) -> Result<Vec<PodEvent>, StoreError> {
-        pods::all(&self.server, Instant::now() + within).await
     }
 
     /// Stores an object in the place of the state whose `metadata.resourceVersion` it names. With `status`,

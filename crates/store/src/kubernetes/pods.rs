@@ -196,18 +196,13 @@ fn present(text: &str) -> PodEvent {
     )
 }
 
-/// All pods as they are now.
-pub(super) async fn all(server: &Server, deadline: Instant) -> Result<Vec<PodEvent>, StoreError> {
-    list(server, deadline).await.map(|(pods, _)| pods).map_err(RequestFault::into_error)
-}
-
 /// A pod as it is now.
 pub(super) async fn one(
     server: &Server,
     namespace: &str,
     name: &str,
     deadline: Instant,
-) -> Result<Option<PodEvent>, StoreError> {
+) -> Result<Option<Result<PodState, DecodeError>>, StoreError> {
     let text = objects::text(server, ObjectName::pod(namespace, name), deadline).await?;
-    Ok(text.map(|text| present(&text)))
+    Ok(text.map(|text| PodState::decode(&text)))
 }

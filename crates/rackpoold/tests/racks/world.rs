@@ -76,6 +76,8 @@ pub struct World {
     pub families: Families,
     pub folder: TempDir,
     racks: usize,
+    /// With which options the agents run: what a node must be depends on them.
+    options: Vec<String>,
     /// One world at a time: two would only wait for each other's processors.
     _turn: MutexGuard<'static, ()>,
 }
@@ -111,6 +113,7 @@ impl World {
             families: shape.families,
             folder: tempfile::tempdir().unwrap(),
             racks: shape.racks.len(),
+            options: Vec::new(),
             _turn: turn,
         };
         world.calicoctl(&["datastore", "init", "--ipv4-cidr", "none"], None);
@@ -178,7 +181,8 @@ impl World {
 
     /// Whether a node is what it must be, as its own program says.
     pub fn is_settled(&self, node: &Node) -> bool {
-        self.rackpoold(node, &["status"]).status.success()
+        let options = self.options.iter().map(String::as_str);
+        self.rackpoold(node, &options.chain(["status"]).collect::<Vec<_>>()).status.success()
     }
 
     /// Waits until every node is what it must be.
@@ -224,6 +228,7 @@ impl World {
     }
 
     pub fn start_agents(&mut self, arguments: &[&str]) {
+        self.options = arguments.iter().map(ToString::to_string).collect();
         let agents: Vec<Agent> =
             (0..self.nodes.len()).map(|node| Agent::start(self, node, arguments)).collect();
         for (node, mut agent) in self.nodes.iter_mut().zip(agents) {

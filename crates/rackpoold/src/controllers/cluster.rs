@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use api::{Key, Kind, Record, Value};
 use controllers::collect::Collector;
-use controllers::witness::{Endpoints, PodKey, Users, is_endpoint};
+use controllers::witness::{Endpoints, Users, is_endpoint};
 use store::{AnyStore, Event, Scope, View};
 #[cfg(feature = "kubernetes")]
-use {controllers::witness::Pod, store::kubernetes::PodEvent};
+use {
+    controllers::witness::{Pod, PodKey},
+    store::kubernetes::PodEvent,
+};
 
 use super::feed::Told;
 

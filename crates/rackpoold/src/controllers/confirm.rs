@@ -1,7 +1,7 @@
 //! The last question before an address is freed: whether nobody uses it, asked live and not of what watches
 //! have told. What cannot be asked is not freed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use api::{BlockCidr, HandleId, Key, Kind};
@@ -15,6 +15,7 @@ use {
     controllers::judge::{machine_of, pod_of},
     controllers::witness::{Pod, PodKey},
     futures_util::{StreamExt, TryStreamExt, stream},
+    std::collections::BTreeMap,
     store::kubernetes::{KubeStore, ObjectName},
 };
 
@@ -153,6 +154,8 @@ pub fn may_write(view: &View) -> Result<(), ConfirmError> {
 
 /// Those who may use what is due, as they are now.
 async fn users(store: &AnyStore, due: &[Due], known: &Users, within: Duration) -> Result<Users, StoreError> {
+    #[cfg(not(feature = "kubernetes"))]
+    let _ = due;
     match (store, known) {
         #[cfg(feature = "kubernetes")]
         (AnyStore::Kubernetes(store), _) => Ok(Users::Pods(pods(store, due, within).await?)),

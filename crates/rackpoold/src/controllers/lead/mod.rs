@@ -30,6 +30,7 @@ const TRUST: Duration = Duration::from_secs(6);
 /// How often a claim is renewed, and how often another's is looked at.
 const RETRY: Duration = Duration::from_secs(2);
 /// How long a question to the store may take. Two of them fit into [`TRUST`].
+#[cfg(any(feature = "etcd", feature = "kubernetes"))]
 const WITHIN: Duration = Duration::from_secs(3);
 
 /// Why a place cannot be claimed.
@@ -82,6 +83,8 @@ enum Claim {
 
 impl Claim {
     fn new(store: &Arc<AnyStore>, identity: &str, place: Place) -> Result<Claim, LeadError> {
+        #[cfg(not(any(feature = "etcd", feature = "kubernetes")))]
+        let _ = identity;
         match (place, &**store) {
             #[cfg(feature = "kubernetes")]
             (Place::Kubernetes(namespace), AnyStore::Kubernetes(store)) => {
@@ -102,6 +105,8 @@ impl Claim {
     /// Makes or renews the claim. Gives which claim it is: its number goes up whenever it was not this
     /// process's without a gap. `None` where the place is another's.
     async fn assert(&mut self, clock: &Clock) -> Result<Option<u64>, LeadError> {
+        #[cfg(not(feature = "kubernetes"))]
+        let _ = clock;
         match self {
             #[cfg(feature = "kubernetes")]
             Claim::Kubernetes(claim) => Ok(claim.assert(clock, WITHIN).await?),
@@ -113,6 +118,8 @@ impl Claim {
 
     /// Gives the place up, for others to take at once.
     async fn give_up(&mut self, clock: &Clock) -> Result<(), LeadError> {
+        #[cfg(not(feature = "kubernetes"))]
+        let _ = clock;
         match self {
             #[cfg(feature = "kubernetes")]
             Claim::Kubernetes(claim) => Ok(claim.give_up(clock, WITHIN).await?),

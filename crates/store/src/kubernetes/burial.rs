@@ -1,26 +1,17 @@
 //! Blocks and affinities that a crash left flagged for deletion: they read as absent, and stay until somebody
 //! removes them. (Whoever lists handles removes those.)
 
-use api::crd::{self, Collection};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use api::crd::Collection;
 use tokio::time::Instant;
 
 use super::connection::Server;
 use super::fault::RequestFault;
-use super::pages::{Paged, Pages};
-use super::place;
-use super::reading::bury;
+use super::pages::{List, Paged, Pages};
+use super::reading::bury_listed;
 use crate::error::StoreError;
 
 /// How many objects a page has.
 const PAGE: usize = 500;
-
-#[derive(Deserialize)]
-struct List<'a> {
-    #[serde(borrow)]
-    items: Option<Vec<&'a RawValue>>,
-}
 
 /// Removes the objects whose deletions have begun. Gives how many it found.
 pub(super) async fn bury_all(server: &Server, deadline: Instant) -> Result<usize, StoreError> {
@@ -33,15 +24,8 @@ pub(super) async fn bury_all(server: &Server, deadline: Instant) -> Result<usize
             let Paged::Page(text, _) = paged else { continue };
             let list: List<'_> = serde_json::from_str(&text)
                 .map_err(|error| RequestFault::nonsense(server.shown(), &error).into_error())?;
-            // Few objects are flagged, and to parse each takes time.
-            let may_be = |item: &&RawValue| item.get().contains("\"deleted\":");
-            for item in list.items.unwrap_or_default().into_iter().filter(may_be) {
-                let Ok(object) = crd::decode(group, collection, item.get()) else { continue };
-                if let (true, Ok(place)) = (object.is_deleted, place::of_key(group, &object.key)) {
-                    bury(server, &place, &object.uid, &object.revision, deadline).await;
-                    found += 1;
-                }
-            }
+            let items = list.items.unwrap_or_default();
+            found += bury_listed(server, (group, collection), &items, usize::MAX, deadline).await;
         }
     }
     Ok(found)

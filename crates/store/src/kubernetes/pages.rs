@@ -1,6 +1,7 @@
 //! The pages of a list.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::bounded;
@@ -25,19 +26,30 @@ pub(super) enum Paged {
     Anew,
 }
 
+/// A page, its objects unread.
 #[derive(Deserialize)]
-struct List {
+pub(super) struct List<'a> {
     #[serde(default)]
-    metadata: ListMeta,
+    pub(super) metadata: ListMeta,
+    #[serde(borrow, default)]
+    pub(super) items: Option<Vec<&'a RawValue>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct ListMeta {
+pub(super) struct ListMeta {
+    /// With which the list goes on; empty at its end.
     #[serde(rename = "continue")]
-    token: String,
+    pub(super) token: String,
     #[serde(rename = "resourceVersion")]
-    revision: String,
+    pub(super) revision: String,
+}
+
+/// A page, of which only the frame is read.
+#[derive(Deserialize)]
+struct Frame {
+    #[serde(default)]
+    metadata: ListMeta,
 }
 
 impl<'l> Pages<'l> {
@@ -69,7 +81,7 @@ impl<'l> Pages<'l> {
         if self.bytes > bounded::LIST {
             return Err(RequestFault::endless(self.server.shown(), bounded::LIST));
         }
-        let List { metadata } = serde_json::from_str(&text)
+        let Frame { metadata } = serde_json::from_str(&text)
             .map_err(|error| RequestFault::nonsense(self.server.shown(), &error))?;
         self.token = metadata.token;
         self.is_over = self.token.is_empty();

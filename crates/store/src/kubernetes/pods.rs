@@ -6,16 +6,14 @@ use std::sync::Arc;
 use api::crd::PodState;
 use api::{DecodeError, Revision};
 use kube::client::Body;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::Server;
 use super::fault::{FaultClass, RequestFault};
 use super::lines::{Lines, Outer, WatchLine};
 use super::objects::{self, ObjectName};
-use super::pages::{Paged, Pages};
-use super::watching::{BEGIN_WITHIN, FAILURES, LASTS, READ_WITHIN, SILENCE};
+use super::pages::{List, Paged, Pages};
+use super::watching::{BEGIN_WITHIN, FAILURES, LASTS, READ_WITHIN, SILENCE, interrupted};
 use crate::error::{StoreError, WatchError};
 use crate::following::PAUSE;
 
@@ -51,12 +49,6 @@ pub struct PodWatch {
     stream: Option<(Body, Lines)>,
     /// How many streams in a row ended without an event.
     failures: u32,
-}
-
-#[derive(Deserialize)]
-struct List<'a> {
-    #[serde(borrow)]
-    items: Option<Vec<&'a RawValue>>,
 }
 
 impl PodWatch {
@@ -158,13 +150,6 @@ impl PodWatch {
             self.stream = None;
         }
         Ok(())
-    }
-}
-
-fn interrupted(fault: RequestFault) -> WatchError {
-    match fault.into_error() {
-        error if error.is_transient() => WatchError::Interrupted(error.to_string()),
-        error => error.into(),
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::bounded;
 use super::connection::{METADATA_LIST, Question, Server};
 use super::fault::{FaultClass, RequestFault};
+use super::pages::List;
 use super::place::{self, Place, Range, What};
 use super::writing::removal;
 use crate::error::StoreError;
@@ -196,20 +197,30 @@ pub(super) async fn uids(
 /// died in between. Nobody else would come back to an object that reads as absent. An error is ignored: the
 /// object only stays a little longer. The DELETE demands that UID and revision, so it removes no other
 /// object.
-pub(super) async fn bury(server: &Server, place: &Place, uid: &str, revision: &Revision, deadline: Instant) {
+async fn bury(server: &Server, place: &Place, uid: &str, revision: &Revision, deadline: Instant) {
     let _ = server.ask(removal(place, Some(uid), revision), deadline).await;
 }
 
-/// Removes the handles in a list whose deletions have begun.
-async fn bury_listed(server: &Server, group: Group, items: &[&RawValue], deadline: Instant) {
-    // The list's caller waits, so items are parsed only where their text shows that they may be flagged.
-    let flagged = items.iter().filter(|item| item.get().contains("\"deleted\":true"));
-    for item in flagged.take(AT_ONCE) {
-        let Ok(object) = crd::decode(group, Collection::Handles, item.get()) else { continue };
+/// Removes the objects in a list whose deletions have begun, at most that many. Gives how many there were.
+pub(super) async fn bury_listed(
+    server: &Server,
+    (group, collection): (Group, Collection),
+    items: &[&RawValue],
+    most: usize,
+    deadline: Instant,
+) -> usize {
+    // The list's caller waits, so items are parsed only where their text shows that they may be flagged. An
+    // affinity's flag is a text.
+    let is_flagged = |text: &str| text.contains("\"deleted\":true") || text.contains("\"deleted\":\"true\"");
+    let mut found = 0;
+    for item in items.iter().filter(|item| is_flagged(item.get())).take(most) {
+        let Ok(object) = crd::decode(group, collection, item.get()) else { continue };
         if let (true, Ok(place)) = (object.is_deleted, place::of_key(group, &object.key)) {
             bury(server, &place, &object.uid, &object.revision, deadline).await;
+            found += 1;
         }
     }
+    found
 }
 
 pub(super) fn record_of(object: Object) -> Record {
@@ -240,23 +251,6 @@ pub(super) struct Listed {
     last: Option<Key>,
     /// The server's revision when it made the list.
     pub(super) revision: Option<Revision>,
-}
-
-#[derive(Deserialize)]
-struct List<'a> {
-    #[serde(default)]
-    metadata: ListMeta,
-    #[serde(borrow, default)]
-    items: Option<Vec<&'a RawValue>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ListMeta {
-    #[serde(rename = "continue")]
-    token: String,
-    #[serde(rename = "resourceVersion")]
-    revision: String,
 }
 
 /// Reads a scope, or a page of it.
@@ -333,7 +327,7 @@ pub(super) async fn list_range(
             serde_json::from_str(&text).map_err(|error| RequestFault::nonsense(server.shown(), &error))?;
         let items = list.items.unwrap_or_default();
         if matches!(read.scope, Scope::Handles) {
-            bury_listed(server, group, &items, deadline).await;
+            bury_listed(server, (group, Collection::Handles), &items, AT_ONCE, deadline).await;
         }
         for item in items {
             let (key, slot) = match item_slot(server, group, range, read, short, item.get()) {

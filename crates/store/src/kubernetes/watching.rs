@@ -129,9 +129,14 @@ async fn follow_once(server: &Server, scope: &Scope, form: Form, sender: &Sender
 }
 
 fn of_fault(fault: RequestFault) -> End {
+    End::Failed(interrupted(fault))
+}
+
+/// What a watch tells of a request that failed.
+pub(super) fn interrupted(fault: RequestFault) -> WatchError {
     match fault.into_error() {
-        error if error.is_transient() => End::Failed(WatchError::Interrupted(error.to_string())),
-        error => End::Failed(error.into()),
+        error if error.is_transient() => WatchError::Interrupted(error.to_string()),
+        error => error.into(),
     }
 }
 

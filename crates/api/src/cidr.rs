@@ -159,6 +159,11 @@ pub fn parse_addr(text: &str) -> Option<IpAddr> {
     text.parse().ok().map(canonical_addr)
 }
 
+/// The address in a text, which may have the length of a network's prefix behind it: `10.0.0.1/26`.
+pub fn parse_addr_of(text: &str) -> Option<IpAddr> {
+    parse_addr(text).or_else(|| Cidr::parse_unmasked(text).ok().map(|(_, addr)| addr))
+}
+
 /// The address that Go prints for `addr`: an IPv4-mapped IPv6 address is the IPv4 address.
 pub fn canonical_addr(addr: IpAddr) -> IpAddr {
     addr.to_canonical()

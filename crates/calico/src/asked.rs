@@ -4,8 +4,7 @@
 
 use std::net::IpAddr;
 
-use api::Cidr;
-use api::cidr::{canonical_addr, parse_addr};
+use api::cidr::{canonical_addr, parse_addr_of};
 use cni::args::Args;
 use dataplane::Mac;
 use serde_json::Value as Json;
@@ -44,8 +43,7 @@ pub fn addresses(configuration: &Json, ipam: &str) -> Result<Vec<IpAddr>, String
     for item in listed {
         let wrong = || format!("runtimeConfig.ips holds {item}, which is no address");
         let text = item.as_str().ok_or_else(wrong)?;
-        let addr = parse_addr(text).or_else(|| Cidr::parse_unmasked(text).ok().map(|(_, addr)| addr));
-        let addr = canonical_addr(addr.ok_or_else(wrong)?);
+        let addr = canonical_addr(parse_addr_of(text).ok_or_else(wrong)?);
         if !found.contains(&addr) {
             found.push(addr);
         }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api::{Cidr, Resource};
+use api::Resource;
+use api::cidr::parse_addr_of;
 use serde_json::Value as Json;
 
 use super::more::{Problem, UNREADABLE};
@@ -81,7 +82,8 @@ impl Users {
         let name: Arc<str> = format!("Node({})", node.name()).into();
         let mut odd = Vec::new();
         for (path, witness) in FIELDS {
-            match node.text(path).filter(|text| !text.is_empty()).map(|text| address(text).ok_or(text)) {
+            match node.text(path).filter(|text| !text.is_empty()).map(|text| parse_addr_of(text).ok_or(text))
+            {
                 Some(Ok(addr)) => self.add(addr, name.clone(), witness),
                 Some(Err(text)) => odd.push(no_address(&name, &path.join("."), text)),
                 None => {}
@@ -115,7 +117,7 @@ impl Users {
             }
         };
         for net in nets {
-            match net.as_str().and_then(address) {
+            match net.as_str().and_then(parse_addr_of) {
                 Some(addr) => self.add(addr, name.clone(), Witness::Workload),
                 None => odd.push(no_address(&name, "spec.ipNetworks", &net.to_string())),
             }
@@ -143,12 +145,6 @@ impl Users {
         }
         users
     }
-}
-
-/// The address in a text, which may have the length of a network's prefix behind it.
-fn address(text: &str) -> Option<IpAddr> {
-    let in_network = || Cidr::parse_unmasked(text).ok().map(|(_, addr)| addr);
-    api::cidr::parse_addr(text).or_else(in_network)
 }
 
 fn no_address(record: &str, field: &str, text: &str) -> Problem {

@@ -361,11 +361,6 @@ impl Collector {
         suspects.map(|((block, _), suspect)| (*block, &*suspect.attribute))
     }
 
-    /// The nodes that allocations name and that are gone, each since when.
-    pub fn gone_nodes(&self) -> impl Iterator<Item = (&str, Duration)> {
-        self.gone.iter().map(|(node, since)| (node.as_str(), *since))
-    }
-
     fn name(&mut self, block: BlockCidr, attribute: &Attribute) {
         let named = self.of_block.entry(block).or_default();
         if let Some(pod) = pod_of(attribute).map(|pod| hash_of(&pod)).filter(|pod| !named.pods.contains(pod))

@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 
 use store::View;
 
+pub use calico::{pool_of, pools};
+
 /// What sort of figure it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {

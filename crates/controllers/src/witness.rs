@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use api::crd::PodState;
-use api::{Cidr, Key, Kind, Resource};
+use api::{Key, Resource};
 
 /// A pod's namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,7 +86,8 @@ impl Endpoints {
         let node = endpoint.text(&["spec", "node"]).unwrap_or_default().to_string();
         let nets = endpoint.field(&["spec", "ipNetworks"]).and_then(|nets| nets.as_array());
         let texts: Vec<Option<&str>> = nets.into_iter().flatten().map(|net| net.as_str()).collect();
-        let addresses: Option<Vec<IpAddr>> = texts.iter().map(|text| text.and_then(address)).collect();
+        let addresses: Option<Vec<IpAddr>> =
+            texts.iter().map(|text| text.and_then(api::cidr::parse_addr_of)).collect();
         for addr in addresses.iter().flatten() {
             self.by_addr.entry(*addr).or_default().insert(key.clone());
         }
@@ -169,15 +170,4 @@ impl Endpoints {
 /// The network in a handle `<network>.<container>`.
 fn network_of(handle: &str) -> Option<&str> {
     handle.rsplit_once('.').map(|(network, _)| network)
-}
-
-/// The address in a text, which may have the length of a network's prefix behind it.
-fn address(text: &str) -> Option<IpAddr> {
-    let in_network = || Cidr::parse_unmasked(text).ok().map(|(_, addr)| addr);
-    api::cidr::parse_addr(text).or_else(in_network)
-}
-
-/// Whether a key is a WorkloadEndpoint's.
-pub fn is_endpoint(key: &Key) -> bool {
-    matches!(key, Key::Resource { kind: Kind::WorkloadEndpoint, .. })
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use api::{Attribute, Block, Kind, Pool};
+use api::{Attribute, Block, BlockCidr, Kind, Pool};
 use ipam::reservations::Reserved;
 use store::{Scope, View};
 
@@ -27,13 +27,13 @@ struct Tally<'v> {
 }
 
 /// The pool that covers a block: the first by name. A pool that is being deleted counts as gone.
-pub(super) fn pool_of<'v>(pools: &[&'v Arc<Pool>], block: &Block) -> &'v str {
-    let network = block.cidr.cidr();
+pub fn pool_of<'v>(pools: &[&'v Arc<Pool>], block: BlockCidr) -> &'v str {
+    let network = block.cidr();
     pools.iter().find(|pool| pool.cidr.covers(&network)).map_or(NO_POOL, |pool| pool.name.as_str())
 }
 
 /// The pools that are not being deleted, in the order of their names.
-pub(super) fn pools(view: &View) -> Vec<&Arc<Pool>> {
+pub fn pools(view: &View) -> Vec<&Arc<Pool>> {
     ipam::pools::all(view).filter(|pool| !pool.deleting).collect()
 }
 
@@ -56,7 +56,7 @@ fn holder(attribute: &Attribute) -> &str {
 fn tally<'v>(view: &'v View, pools: &[&'v Arc<Pool>]) -> Tally<'v> {
     let mut tally = Tally::default();
     for block in blocks(view) {
-        let (pool, owner) = (pool_of(pools, block), owner(block));
+        let (pool, owner) = (pool_of(pools, block.cidr), owner(block));
         *tally.blocks.entry(pool).or_default().entry(owner).or_default() += 1;
         *tally.owned.entry(owner).or_default() += 1;
         for index in block.allocations.iter().flatten() {

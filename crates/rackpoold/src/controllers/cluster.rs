@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use api::{Key, Kind, Record, Value};
 use controllers::collect::Collector;
-use controllers::witness::{Endpoints, Users, is_endpoint};
+use controllers::witness::{Endpoints, Users};
 use store::{AnyStore, Event, Scope, View};
 #[cfg(feature = "kubernetes")]
 use {
@@ -21,6 +21,7 @@ pub fn scopes(store: &AnyStore) -> Vec<Scope> {
         Scope::kind(Kind::Node),
         Scope::kind(Kind::IPPool),
         Scope::kind(Kind::IPReservation),
+        Scope::IpamConfig,
         Scope::Affinities { owner: None, family: None },
         Scope::Blocks { family: None },
     ];
@@ -186,7 +187,6 @@ impl Cluster {
 }
 
 fn take_endpoint(endpoints: &mut Endpoints, record: &Arc<Record>) {
-    debug_assert!(is_endpoint(&record.key));
     match &record.value {
         Value::Resource(endpoint) => endpoints.take(endpoint),
         _ => endpoints.take_unreadable(&record.key),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api::{BlockCidr, HandleId, Key, Kind, Revision};
 use controllers::collect::{Due, MOST};
-use controllers::figures::{Counts, Place};
+use controllers::figures::{self, Counts, Place};
 use controllers::sweep::{Sweep, Task, of_node};
 use controllers::witness::Users;
 use futures_util::{StreamExt, stream};
@@ -19,7 +19,6 @@ use super::confirm::{Answers, ConfirmError, confirm, information, may_write};
 use super::health::Health;
 use super::lead::Leading;
 use super::metrics::Metrics;
-use super::run::pool_of;
 use super::work::Wishes;
 
 /// How many requests are under way at once.
@@ -188,14 +187,14 @@ impl<E: Effects + Clone> Collecting<E> {
             }
         }
         drop(answers);
-        let at = self.effects.elapsed();
+        let (at, pools) = (self.effects.elapsed(), figures::pools(&cluster.view));
         for due in &free {
             if is_done {
                 // The watch tells soon that it is gone.
                 cluster.collector.kept(due, at);
             }
             if released.contains(&due.ip.addr) {
-                let pool = pool_of(&cluster.view, &due.block.cidr());
+                let pool = figures::pool_of(&pools, due.block).to_string();
                 let node = due.node().to_string();
                 tracing::info!(
                     address = %due.ip.addr,
@@ -212,23 +211,9 @@ impl<E: Effects + Clone> Collecting<E> {
         is_done
     }
 
-    /// Reads the allocator's configuration, of which no watch tells. Gives whether it could be read.
-    pub async fn learn_configuration(&self, cluster: &mut Cluster) -> bool {
-        match self.store.read(&ReadSet::new().key(Key::IpamConfig), WITHIN).await {
-            Ok(config) => {
-                cluster.view.absorb(config);
-                true
-            }
-            Err(error) => {
-                tracing::warn!("the allocator's configuration cannot be read: {error}");
-                false
-            }
-        }
-    }
-
     /// Does what else is left over.
     pub async fn sweep(&mut self, cluster: &mut Cluster, wishes: Wishes) {
-        if !self.learn_configuration(cluster).await || !wishes.collects || !self.may_write().await {
+        if !wishes.collects || !self.may_write().await {
             return;
         }
         let (grace, patience) = (wishes.grace, wishes.patience());

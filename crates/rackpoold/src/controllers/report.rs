@@ -1,12 +1,12 @@
 //! Tells how things are: figures, and notices of what is nearly full, overlaps or leaks.
 
-use api::{Key, Kind, Record, Value};
+use api::Kind;
 use controllers::figures::{Counts, Facts, MOST_OF_NODES, figures};
 use controllers::fullness::{self, Fullness};
 use controllers::{pools, reach};
 use routes::rack::{self, RackError};
 use routes::{Known, Snapshot};
-use store::{StoreError, View};
+use store::{Scope, StoreError, View};
 
 use super::tell::Told;
 use super::{Frame, WITHIN};
@@ -80,10 +80,8 @@ impl Report {
 /// Pools ask for several labels equally often.
 pub fn rack_label(view: &View) -> Result<Option<String>, RackError> {
     let mut snapshot = Snapshot::new(Known::ByBlocks);
-    for (pool, revision) in view.resources(Kind::IPPool) {
-        let key = Key::global(Kind::IPPool, pool.name());
-        let record = Record { key, value: Value::Resource(pool.clone()), revision: revision.clone() };
-        snapshot.take(&record);
+    for record in view.slots(&Scope::kind(Kind::IPPool)).filter_map(|(_, slot)| slot.record()) {
+        snapshot.take(record);
     }
     rack::label(&snapshot)
 }

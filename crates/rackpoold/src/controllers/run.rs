@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use api::{Attribute, BlockCidr, Cidr, Kind};
+use api::{Attribute, BlockCidr};
 use controllers::collect::is_node_there;
-use controllers::figures::{Counts, NO_POOL, Place, UNKNOWN_NODE};
+use controllers::figures::{self, Counts, Place, UNKNOWN_NODE};
 use controllers::judge::node_of;
-use store::{Effects, StoreError, View};
+use store::{Effects, StoreError};
 
 use super::cluster::Cluster;
 use super::collecting::Collecting;
@@ -104,11 +104,12 @@ async fn told(
     cluster: &Cluster,
     reclaimed: &Counts,
 ) -> Result<(), StoreError> {
+    let pools = figures::pools(&cluster.view);
     let count = |found: &mut dyn Iterator<Item = (BlockCidr, &Attribute)>| {
         let mut counts = Counts::new();
         for (block, attribute) in found {
             let node = node_of(attribute).unwrap_or(UNKNOWN_NODE).to_string();
-            let pool = pool_of(&cluster.view, &block.cidr());
+            let pool = figures::pool_of(&pools, block).to_string();
             *counts.entry(Place { pool, node }).or_default() += 1;
         }
         counts
@@ -121,12 +122,4 @@ async fn told(
     let reclamations = reclamations.map(|(place, count)| (place.clone(), *count)).collect();
     let counted = Counted { candidates: &candidates, reclamations: &reclamations, lost: &lost };
     report.pass(frame, &cluster.view, counted).await
-}
-
-/// The name of the pool in which a network begins.
-pub(super) fn pool_of(view: &View, network: &Cidr) -> String {
-    let holds = |text: &str| Cidr::parse_unmasked(text).is_ok_and(|(cidr, _)| cidr.contains(network.first()));
-    let mut pools = view.resources(Kind::IPPool).map(|(pool, _)| pool);
-    let pool = pools.find(|pool| pool.text(&["spec", "cidr"]).is_some_and(holds));
-    pool.map_or(NO_POOL, |pool| pool.name()).to_string()
 }

@@ -70,7 +70,6 @@ pub async fn work<E: Effects + Clone>(
         pause: SOONEST,
         looked: begun,
         called: begun,
-        is_configured: false,
     };
     tokio::pin!(stop);
     loop {
@@ -107,8 +106,6 @@ struct Times {
     looked: Duration,
     /// When the caller wants to be called again.
     called: Duration,
-    /// Whether the allocator's configuration was read.
-    is_configured: bool,
 }
 
 impl Times {
@@ -127,9 +124,6 @@ impl Times {
         wishes: Wishes,
     ) {
         let now = effects.elapsed();
-        if !self.is_configured {
-            self.is_configured = collecting.learn_configuration(cluster).await;
-        }
         if self.swept + wishes.period() <= now {
             collecting.sweep(cluster, wishes).await;
             self.swept = effects.elapsed();

@@ -14,6 +14,7 @@ pub mod crd;
 pub mod decode;
 pub mod defaults;
 pub mod document;
+pub mod endpoint;
 mod excerpt;
 pub mod fault;
 pub mod handle;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use api::crd::PodState;
+use api::endpoint::Addresses;
 use api::{Key, Resource};
 
 /// A pod's namespace and name.
@@ -79,19 +80,21 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Takes an endpoint that was created or changed.
+    /// Takes an endpoint that was created or changed. One of whose addresses a part cannot be read counts as
+    /// unreadable.
     pub fn take(&mut self, endpoint: &Resource) {
         let key = endpoint.key();
         self.forget(&key);
-        let node = endpoint.text(&["spec", "node"]).unwrap_or_default().to_string();
-        let nets = endpoint.field(&["spec", "ipNetworks"]).and_then(|nets| nets.as_array());
-        let texts: Vec<Option<&str>> = nets.into_iter().flatten().map(|net| net.as_str()).collect();
-        let addresses: Option<Vec<IpAddr>> =
-            texts.iter().map(|text| text.and_then(api::cidr::parse_addr_of)).collect();
-        for addr in addresses.iter().flatten() {
+        let Addresses { addresses, odd } = api::endpoint::addresses(endpoint);
+        if !odd.is_empty() {
+            self.all.insert(key, None);
+            return;
+        }
+        for addr in &addresses {
             self.by_addr.entry(*addr).or_default().insert(key.clone());
         }
-        self.all.insert(key, addresses.map(|addresses| (node, addresses)));
+        let node = api::endpoint::node(endpoint).unwrap_or_default().to_string();
+        self.all.insert(key, Some((node, addresses)));
     }
 
     /// Takes an endpoint that exists and cannot be read.

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use api::{Cidr, Kind, Resource};
+use api::cidr::parse_addr_of;
+use api::{Kind, Resource};
 use ipam::RemoveHost;
 use store::{Depth, Effects, ReadSet, Scope, Store};
 
@@ -32,7 +33,8 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
         let all = |kind| view.resources(kind).map(|(resource, _)| resource).filter(of_node);
         let endpoints: Vec<&Resource> = all(Kind::WorkloadEndpoint).collect();
 
-        let mut addresses: Vec<IpAddr> = endpoints.iter().flat_map(|endpoint| networks(endpoint)).collect();
+        let mut addresses: Vec<IpAddr> =
+            endpoints.iter().flat_map(|endpoint| api::endpoint::addresses(endpoint).addresses).collect();
         addresses.extend(node.iter().flat_map(|(node, _)| tunnels(node)));
         self.release_addresses_of(&id.name, &addresses).await?;
         for endpoint in endpoints {
@@ -63,12 +65,6 @@ impl<S: Store, E: Effects> Client<'_, S, E> {
     }
 }
 
-/// The addresses of an endpoint.
-fn networks(endpoint: &Resource) -> Vec<IpAddr> {
-    let networks = endpoint.field(&["spec", "ipNetworks"]).and_then(serde_json::Value::as_array);
-    networks.into_iter().flatten().filter_map(serde_json::Value::as_str).filter_map(address).collect()
-}
-
 /// The addresses of a node's tunnel devices.
 fn tunnels(node: &Resource) -> Vec<IpAddr> {
     let paths: [&[&str]; 5] = [
@@ -78,13 +74,5 @@ fn tunnels(node: &Resource) -> Vec<IpAddr> {
         &["spec", "wireguard", "interfaceIPv4Address"],
         &["spec", "wireguard", "interfaceIPv6Address"],
     ];
-    paths.into_iter().filter_map(|path| node.text(path)).filter_map(address).collect()
-}
-
-/// An address, with or without a prefix length behind it.
-fn address(text: &str) -> Option<IpAddr> {
-    match Cidr::parse_unmasked(text) {
-        Ok((_, addr)) => Some(addr),
-        Err(_) => api::cidr::parse_addr(text),
-    }
+    paths.into_iter().filter_map(|path| node.text(path)).filter_map(parse_addr_of).collect()
 }

@@ -3,11 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use api::{Cidr, Resource};
+use api::Resource;
 use ipam::usage::{Allocation, allocation_of, reads_of};
 use ipam::{ReleaseIp, ReleaseIps, Whose};
 use resources::version::{cluster_information, is_ready};
-use serde_json::Value as Json;
 use store::{Batch, Effects, Expect, Outcome, ReadSet, Refusal, Store, StoreError};
 
 use super::Endpoint;
@@ -81,9 +80,10 @@ pub async fn give_back<S: Store, E: Effects>(
         return Ok(GivenBack::default());
     };
     let name = || endpoint.name().to_string();
-    let mut given = release(store, effects, node, gone, &networks(endpoint), within)
-        .await
-        .map_err(|reason| GiveBackError::Release { name: name(), reason })?;
+    let mut given =
+        release(store, effects, node, gone, &api::endpoint::addresses(endpoint).addresses, within)
+            .await
+            .map_err(|reason| GiveBackError::Release { name: name(), reason })?;
     let mut batch = Batch::new();
     batch.delete(gone.key.clone(), Expect::Revision(revision.clone()));
     let report = store.commit(&batch, within).await?;
@@ -95,13 +95,6 @@ pub async fn give_back<S: Store, E: Effects>(
         _ => {}
     }
     Ok(given)
-}
-
-/// The addresses of an endpoint.
-fn networks(endpoint: &Resource) -> Vec<IpAddr> {
-    let listed = endpoint.field(&["spec", "ipNetworks"]).and_then(Json::as_array);
-    let texts = listed.into_iter().flatten().filter_map(Json::as_str);
-    texts.filter_map(|text| Cidr::parse_unmasked(text).ok()).map(|(_, addr)| addr).collect()
 }
 
 async fn release<S: Store, E: Effects>(

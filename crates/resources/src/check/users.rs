@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use api::Resource;
 use api::cidr::parse_addr_of;
-use serde_json::Value as Json;
+use api::endpoint::Addresses;
 
 use super::more::{Problem, UNREADABLE};
 
@@ -96,33 +96,11 @@ impl Users {
     pub fn take_endpoint(&mut self, endpoint: &Resource) -> Vec<Problem> {
         let namespace = endpoint.metadata().namespace.as_deref().unwrap_or_default();
         let name: Arc<str> = format!("Workload({namespace}/{})", endpoint.name()).into();
-        let mut odd = Vec::new();
-        let nets = match endpoint.body().get("spec") {
-            // As Go reads the name, in any case.
-            Some(Json::Object(spec)) => {
-                spec.iter().find(|(field, _)| field.eq_ignore_ascii_case("ipNetworks"))
-            }
-            None => None,
-            Some(other) => {
-                odd.push(no_address(&name, "spec", &other.to_string()));
-                None
-            }
-        };
-        let nets = match nets {
-            Some((_, Json::Array(nets))) => nets.as_slice(),
-            Some((_, Json::Null)) | None => &[],
-            Some((_, other)) => {
-                odd.push(no_address(&name, "spec.ipNetworks", &other.to_string()));
-                &[]
-            }
-        };
-        for net in nets {
-            match net.as_str().and_then(parse_addr_of) {
-                Some(addr) => self.add(addr, name.clone(), Witness::Workload),
-                None => odd.push(no_address(&name, "spec.ipNetworks", &net.to_string())),
-            }
+        let Addresses { addresses, odd } = api::endpoint::addresses(endpoint);
+        for addr in addresses {
+            self.add(addr, name.clone(), Witness::Workload);
         }
-        odd
+        odd.iter().map(|(field, text)| no_address(&name, field, text)).collect()
     }
 
     pub fn of(&self, witness: Witness) -> impl Iterator<Item = (IpAddr, &Arc<str>)> {

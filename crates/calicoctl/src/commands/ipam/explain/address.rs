@@ -156,11 +156,7 @@ fn of_endpoints(session: &Session, addr: IpAddr) -> Result<(Option<bool>, String
 
 fn endpoint_of(view: &View, addr: IpAddr) -> Option<String> {
     let endpoints = view.resources(Kind::WorkloadEndpoint).map(|(endpoint, _)| endpoint);
-    let has = |endpoint: &&api::Resource| {
-        let networks = endpoint.field(&["spec", "ipNetworks"]).and_then(Json::as_array);
-        let texts = networks.into_iter().flatten().filter_map(Json::as_str);
-        texts.filter_map(|text| text.parse::<Cidr>().ok()).any(|network| network.contains(addr))
-    };
+    let has = |endpoint: &&api::Resource| api::endpoint::addresses(endpoint).addresses.contains(&addr);
     endpoints.into_iter().find(has).map(|endpoint| {
         let namespace = endpoint.metadata().namespace.clone().unwrap_or_default();
         format!("{namespace}/{}", endpoint.name())

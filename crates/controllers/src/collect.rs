@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Attribute, Block, BlockCidr, Key, Kind};
+use api::{Attribute, Block, BlockCidr, Family, Key, Kind};
 use ipam::ReleaseIp;
 use store::{Scope, View};
 
@@ -121,7 +121,10 @@ impl Collector {
 
     /// Another endpoint has an address now, or none has.
     pub fn addr_changed(&mut self, addr: IpAddr) {
-        self.dirty.extend(self.of_block.keys().filter(|block| block.ordinal(addr).is_some()));
+        let longest = Family::of(addr).bits();
+        let prefixes = longest - BlockCidr::MAX_HOST_BITS..=longest;
+        let around = prefixes.filter_map(|prefix| BlockCidr::holding(addr, prefix));
+        self.dirty.extend(around.filter(|block| self.of_block.contains_key(block)));
     }
 
     /// Anything may have changed: all blocks of the view are judged again.

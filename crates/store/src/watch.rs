@@ -42,12 +42,19 @@ impl Event {
 /// The first events of a watch, made from a view of all of its scope in full.
 pub(crate) fn present(view: View, scope: &Scope, revision: Revision) -> Vec<Event> {
     let mut events = vec![Event::Init];
-    events.extend(view.slots(scope).filter_map(|(key, slot)| match slot {
+    events.extend(present_page(view, scope));
+    events.push(Event::InitDone(revision));
+    events
+}
+
+/// The events of a page of the present state, which was read in full.
+pub(crate) fn present_page(view: View, scope: &Scope) -> Vec<Event> {
+    let events = view.slots(scope).filter_map(|(key, slot)| match slot {
         Slot::Full(record) => Some(Event::InitApply(record.clone())),
         Slot::Unreadable(unreadable) => Some(Event::Unreadable(key.clone(), unreadable.clone())),
         Slot::Absent | Slot::Key(_) | Slot::Header(..) => None,
-    }));
+    });
+    let mut events: Vec<Event> = events.collect();
     events.extend(view.into_strays().map(Event::Stray));
-    events.push(Event::InitDone(revision));
     events
 }

@@ -14,6 +14,17 @@ use crate::read::{Depth, ReadSet, ScopeRead};
 use crate::view::{Slot, View, stray};
 
 pub(super) async fn read(cluster: &Cluster, set: &ReadSet, deadline: Instant) -> Result<View, StoreError> {
+    read_at(cluster, set, None, deadline).await
+}
+
+/// Reads what the scopes of a set had at a revision; the present state where none is named. Keys are always
+/// read as they are now.
+pub(super) async fn read_at(
+    cluster: &Cluster,
+    set: &ReadSet,
+    at: Option<i64>,
+    deadline: Instant,
+) -> Result<View, StoreError> {
     let mut view = View::new();
     let mut walks: Vec<Walk<'_>> = set.scopes.iter().map(Walk::new).collect();
     for walk in walks.iter().filter(|walk| walk.ranges.is_empty()) {
@@ -30,7 +41,8 @@ pub(super) async fn read(cluster: &Cluster, set: &ReadSet, deadline: Instant) ->
             .flat_map(|(index, walk)| walk.ranges.iter().map(move |_| index))
             .take(limit)
             .collect();
-        let mut operations: Vec<TxnOp> = walks.iter().flat_map(Walk::operations).take(limit).collect();
+        let mut operations: Vec<TxnOp> =
+            walks.iter().flat_map(|walk| walk.operations(at)).take(limit).collect();
         let count = keys.len().min(limit - operations.len());
         operations.extend(keys[..count].iter().map(|(key, depth)| get(key, *depth)));
         let size = operations.len();
@@ -120,9 +132,10 @@ impl Walk<'_> {
         Walk { read, ranges, limit, found: 0, last: None }
     }
 
-    fn operations(&self) -> impl Iterator<Item = TxnOp> + use<'_> {
-        self.ranges.iter().map(|(from, end)| {
-            let mut options = GetOptions::new().with_range(end.clone());
+    fn operations(&self, at: Option<i64>) -> impl Iterator<Item = TxnOp> + use<'_> {
+        self.ranges.iter().map(move |(from, end)| {
+            // Revision 0 is the present one.
+            let mut options = GetOptions::new().with_range(end.clone()).with_revision(at.unwrap_or_default());
             if self.read.page.is_some() {
                 // One item more than wanted tells whether the scope goes on.
                 let wanted = i64::try_from(self.limit - self.found).unwrap_or(i64::MAX);

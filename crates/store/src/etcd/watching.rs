@@ -1,4 +1,4 @@
-//! Watches: one read gives the present state, then etcd's events follow from the next revision on.
+//! Watches: pages of one revision give the present state, then etcd's events follow from the next revision on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +9,17 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::fault::RequestFault;
 use super::members::{ANSWER, Cluster, Live, Member};
-use super::reading::{decode, end_of, read};
+use super::reading::{decode, end_of, read_at};
 use crate::error::{StoreError, WatchError};
 use crate::following::{Following, PAUSE, Sender};
 use crate::port::Watch;
-use crate::read::{Depth, ReadSet, Scope};
+use crate::read::{Depth, Page, ReadSet, Scope};
 use crate::view::{Unreadable, stray};
-use crate::watch::{Event, present};
+use crate::watch::{Event, present_page};
 
-/// How long the read of the present state may take.
+/// How many records a page of the present state has.
+const PAGE: usize = 1_000;
+/// How long the read of a page may take.
 const READ_WITHIN: Duration = Duration::from_secs(30);
 /// How long a member may take to begin a watch.
 const BEGIN_WITHIN: Duration = Duration::from_secs(5);
@@ -27,7 +29,7 @@ const BEGIN_WITHIN: Duration = Duration::from_secs(5);
 pub struct EtcdWatch {
     cluster: Arc<Cluster>,
     scope: Scope,
-    following: Following,
+    following: Following<Event>,
 }
 
 impl EtcdWatch {
@@ -39,7 +41,7 @@ impl EtcdWatch {
 impl Watch for EtcdWatch {
     async fn next(&mut self) -> Result<Event, WatchError> {
         let EtcdWatch { cluster, scope, following } = self;
-        let follow = |sender: Sender| {
+        let follow = |sender: Sender<Event>| {
             let (cluster, scope) = (cluster.clone(), scope.clone());
             async move { follow(&cluster, &scope, &sender).await }
         };
@@ -57,7 +59,7 @@ enum End {
 }
 
 /// Sends the state and the events after it, and begins again after each gap. Ends with an error.
-async fn follow(cluster: &Cluster, scope: &Scope, sender: &Sender) -> WatchError {
+async fn follow(cluster: &Cluster, scope: &Scope, sender: &Sender<Event>) -> WatchError {
     loop {
         match follow_once(cluster, scope, sender).await {
             End::Gap => sleep(PAUSE).await,
@@ -67,19 +69,12 @@ async fn follow(cluster: &Cluster, scope: &Scope, sender: &Sender) -> WatchError
     }
 }
 
-async fn follow_once(cluster: &Cluster, scope: &Scope, sender: &Sender) -> End {
-    let set = ReadSet::new().scope(scope.clone(), Depth::Full);
-    let view = match read(cluster, &set, Instant::now() + READ_WITHIN).await {
-        Ok(view) => view,
-        Err(error) => return End::Failed(interrupted(error)),
+async fn follow_once(cluster: &Cluster, scope: &Scope, sender: &Sender<Event>) -> End {
+    let revision = match send_present(cluster, scope, sender).await {
+        Ok(revision) => revision,
+        Err(end) => return end,
     };
-    let Some(revision) = view.revision().cloned() else { return End::Gap };
-    for event in present(view, scope, revision.clone()) {
-        if sender.send(Ok(event)).await.is_err() {
-            return End::Unwanted;
-        }
-    }
-    let from = revision.as_str().parse::<i64>().unwrap_or(0) + 1;
+    let from = revision + 1;
     let (member, live) = match cluster.preferred(Instant::now() + BEGIN_WITHIN).await {
         Ok(found) => found,
         Err(error) if error.is_transient() => return End::Gap,
@@ -95,6 +90,32 @@ async fn follow_once(cluster: &Cluster, scope: &Scope, sender: &Sender) -> End {
         cluster.give_up(&member, &live).await;
     }
     end
+}
+
+/// Sends the present state, page by page, so that not all of it is in memory at once. All pages are of one
+/// revision, which this gives.
+async fn send_present(cluster: &Cluster, scope: &Scope, sender: &Sender<Event>) -> Result<i64, End> {
+    let send = async |event| sender.send(Ok(event)).await.map_err(|_| End::Unwanted);
+    send(Event::Init).await?;
+    let (mut at, mut after) = (None, None);
+    loop {
+        let page = Page { after, limit: PAGE };
+        let set = ReadSet::new().page(scope.clone(), Depth::Full, page);
+        let view = read_at(cluster, &set, at, Instant::now() + READ_WITHIN).await;
+        let view = view.map_err(|error| End::Failed(interrupted(error)))?;
+        if at.is_none() {
+            at = view.revision().and_then(|revision| revision.as_str().parse().ok());
+        }
+        let Some(at) = at else { return Err(End::Gap) };
+        after = view.page_end(scope).cloned();
+        for event in present_page(view, scope) {
+            send(event).await?;
+        }
+        if after.is_none() {
+            send(Event::InitDone(Revision::from(at))).await?;
+            return Ok(at);
+        }
+    }
 }
 
 /// Asks for the events of all prefixes of the scope, on one stream.
@@ -113,7 +134,7 @@ async fn begin(live: &Live, scope: &Scope, from: i64) -> Result<WatchStream, etc
 }
 
 /// Sends events on until the stream ends.
-async fn events(mut stream: WatchStream, member: &Member, scope: &Scope, sender: &Sender) -> End {
+async fn events(mut stream: WatchStream, member: &Member, scope: &Scope, sender: &Sender<Event>) -> End {
     loop {
         let response = tokio::select! {
             response = stream.message() => response,

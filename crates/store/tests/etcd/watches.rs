@@ -81,6 +81,64 @@ async fn a_compaction_starts_it_anew() {
     assert_eq!(follower.inits, 2);
 }
 
+/// Creates more handles than a page of the present state has.
+async fn create_many(store: &impl Store) {
+    for hundred in 0..25 {
+        let mut batch = store::Batch::new();
+        for number in 0..100 {
+            batch.put(handle(&format!("h{hundred:02}-{number:02}")), store::Expect::Absent, counted(1));
+        }
+        assert!(commit(store, &batch).await.is_applied());
+    }
+}
+
+/// The pages of the present state are of one revision: what changes while they are sent is told after them.
+#[tokio::test]
+async fn many_records_are_told_as_of_one_revision() {
+    needs_etcd!();
+    let server = EtcdServer::start();
+    let store = open(&[server.endpoint()]);
+    create_many(&store).await;
+    let mut watch = store.watch(Scope::Handles).await.unwrap();
+    assert_eq!(watch.next().await, Ok(Event::Init));
+    let last = find(&store, &handle("h24-99")).await.unwrap();
+    set(&store, &handle("h24-98"), counted(2)).await;
+    let mut batch = store::Batch::new();
+    batch.delete(last.key.clone(), store::Expect::Revision(last.revision.clone()));
+    assert!(commit(&store, &batch).await.is_applied());
+    for number in 0..2_500 {
+        match watch.next().await.unwrap() {
+            Event::InitApply(record) => assert_eq!(record.value, counted(1), "record {number}"),
+            other => panic!("{other:?} after {number} records"),
+        }
+    }
+    assert!(matches!(watch.next().await, Ok(Event::InitDone(_))));
+    match watch.next().await.unwrap() {
+        Event::Apply(record) => {
+            assert_eq!((&record.key, &record.value), (&handle("h24-98"), &counted(2)));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(watch.next().await, Ok(Event::Delete(key, _)) if key == last.key));
+}
+
+/// The state of the first page may be gone when the next one is asked for.
+#[tokio::test]
+async fn a_compaction_between_pages_starts_it_anew() {
+    needs_etcd!();
+    let server = EtcdServer::start();
+    let store = open(&[server.endpoint()]);
+    create_many(&store).await;
+    let mut watch = store.watch(Scope::Handles).await.unwrap();
+    assert_eq!(watch.next().await, Ok(Event::Init));
+    let revision = set(&store, &handle("h24-98"), counted(2)).await;
+    raw(&server.endpoint()).await.compact(revision.as_str().parse().unwrap(), None).await.unwrap();
+    let mut follower = Follower::default();
+    follower.until(&mut watch, |f| f.inits == 1).await;
+    assert_eq!((follower.errors, follower.known.len()), (1, 2_500));
+    assert!(follower.knows("h24-98", 2));
+}
+
 /// Something that is no record appears under the keys of a scope, and disappears: the watch reports both.
 #[tokio::test]
 async fn strays_come_and_go() {

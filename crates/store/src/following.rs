@@ -16,38 +16,56 @@ const QUEUED: usize = 256;
 pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
 /// Where the task sends its events.
-pub(crate) type Sender = mpsc::Sender<Result<Event, WatchError>>;
+pub(crate) type Sender<E> = mpsc::Sender<Result<E, WatchError>>;
+
+/// What a watch tells.
+pub(crate) trait Told: Send + 'static {
+    /// Whether the present state is complete by this.
+    fn completes(&self) -> bool;
+}
+
+impl Told for Event {
+    fn completes(&self) -> bool {
+        matches!(self, Event::InitDone(_))
+    }
+}
 
 /// The task of a watch. It starts when somebody first waits for an event, and again after an error.
-#[derive(Debug, Default)]
-pub(crate) struct Following {
+#[derive(Debug)]
+pub(crate) struct Following<E> {
     /// `None` until somebody waits for an event, and after an error.
-    running: Option<Running>,
+    running: Option<Running<E>>,
     /// How many times in a row the task ended before it had sent the whole present state.
     failures: u32,
 }
 
 /// The running task; aborted when it is dropped.
 #[derive(Debug)]
-struct Running {
-    events: mpsc::Receiver<Result<Event, WatchError>>,
+struct Running<E> {
+    events: mpsc::Receiver<Result<E, WatchError>>,
     task: JoinHandle<()>,
 }
 
-impl Drop for Running {
+impl<E> Drop for Running<E> {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Following {
+impl<E> Default for Following<E> {
+    fn default() -> Following<E> {
+        Following { running: None, failures: 0 }
+    }
+}
+
+impl<E: Told> Following<E> {
     /// Waits for the task's next event. Where no task runs, starts one with `follow`, which sends events
     /// until it cannot continue and gives the reason.
     ///
     /// # Errors
     /// The error that ended the task. The next call starts a new task, after a pause that grows with each
     /// failure in a row.
-    pub(crate) async fn next<F>(&mut self, follow: impl FnOnce(Sender) -> F) -> Result<Event, WatchError>
+    pub(crate) async fn next<F>(&mut self, follow: impl FnOnce(Sender<E>) -> F) -> Result<E, WatchError>
     where
         F: Future<Output = WatchError> + Send + 'static,
     {
@@ -56,7 +74,7 @@ impl Following {
         let event = running.events.recv().await;
         let event = event.unwrap_or_else(|| Err(WatchError::Interrupted("its task has ended".to_string())));
         match &event {
-            Ok(Event::InitDone(_)) => self.failures = 0,
+            Ok(event) if event.completes() => self.failures = 0,
             Ok(_) => {}
             Err(_) => {
                 self.running = None;
@@ -67,7 +85,7 @@ impl Following {
     }
 }
 
-fn start<F>(failures: u32, follow: impl FnOnce(Sender) -> F) -> Running
+fn start<E: Told, F>(failures: u32, follow: impl FnOnce(Sender<E>) -> F) -> Running<E>
 where
     F: Future<Output = WatchError> + Send + 'static,
 {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "kubernetes")]
+use futures_util::FutureExt as _;
 use store::{AnyStore, Event, Scope};
 
 use crate::node::feed::Feed as Records;
@@ -59,61 +61,43 @@ impl Feed {
             return Some(Told::Record(scope, event));
         }
         #[cfg(feature = "kubernetes")]
-        if let Some(event) = self.pods.as_mut().and_then(|pods| pods.events.try_recv().ok()) {
+        if let Some(event) = self.pods.as_mut().and_then(|pods| pods.next().now_or_never()) {
             return Some(Told::Pod(event));
         }
         None
     }
 }
 
-/// The watch of pods, followed by a task.
+/// The watch of pods.
 #[cfg(feature = "kubernetes")]
 #[derive(Debug)]
 struct Pods {
-    events: tokio::sync::mpsc::Receiver<store::kubernetes::PodEvent>,
-    task: tokio::task::JoinHandle<()>,
+    watch: store::kubernetes::PodWatch,
+    /// What interrupted the watch, as it was told last.
+    told: String,
 }
 
 #[cfg(feature = "kubernetes")]
 impl Pods {
     fn begin(store: &store::kubernetes::KubeStore) -> Pods {
-        let (sender, events) = tokio::sync::mpsc::channel(1_024);
-        let mut watch = store.watch_pods();
-        let task = tokio::spawn(async move {
-            let mut told = String::new();
-            loop {
-                match watch.next().await {
-                    Ok(event) => {
-                        if sender.send(event).await.is_err() {
-                            return;
-                        }
-                    }
-                    Err(error) => {
-                        let reason = error.to_string();
-                        if told != reason {
-                            tracing::warn!("the server tells no changes of pods: {reason}");
-                            told = reason;
-                        }
-                        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        Pods { watch: store.watch_pods(), told: String::new() }
+    }
+
+    /// Waits for the next event. Giving up the wait loses none. What interrupts the watch is told once, and
+    /// again when it has another reason.
+    async fn next(&mut self) -> store::kubernetes::PodEvent {
+        loop {
+            match self.watch.next().await {
+                Ok(event) => return event,
+                // The watch begins anew by itself, after a pause of its own.
+                Err(error) => {
+                    let reason = error.to_string();
+                    if self.told != reason {
+                        tracing::warn!("the server tells no changes of pods: {reason}");
+                        self.told = reason;
                     }
                 }
             }
-        });
-        Pods { events, task }
-    }
-
-    async fn next(&mut self) -> store::kubernetes::PodEvent {
-        match self.events.recv().await {
-            Some(event) => event,
-            // The task ends only when this is dropped.
-            None => std::future::pending().await,
         }
-    }
-}
-
-#[cfg(feature = "kubernetes")]
-impl Drop for Pods {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }

@@ -51,6 +51,7 @@ mod reading;
 mod recent;
 mod service_account;
 mod strangers;
+mod stream;
 mod unlabelled;
 mod watching;
 mod writing;

@@ -1,21 +1,20 @@
 //! A watch of all pods, as witnesses of who uses an address.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use api::crd::PodState;
 use api::{DecodeError, Revision};
-use kube::client::Body;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 
 use super::connection::Server;
-use super::fault::{FaultClass, RequestFault};
-use super::lines::{Lines, Outer, WatchLine};
+use super::fault::RequestFault;
+use super::lines::Outer;
 use super::objects::{self, ObjectName};
 use super::pages::{List, Paged, Pages};
-use super::watching::{BEGIN_WITHIN, FAILURES, LASTS, READ_WITHIN, SILENCE, interrupted};
+use super::stream::{self, End, LASTS, Stream, repeat};
+use super::watching::READ_WITHIN;
 use crate::error::{StoreError, WatchError};
-use crate::following::PAUSE;
+use crate::following::{Following, Sender, Told};
 
 const PATH: &str = "/api/v1/pods";
 /// How many pods a page of the list has.
@@ -38,118 +37,67 @@ pub enum PodEvent {
     Unreadable(String, String, DecodeError),
 }
 
+impl Told for PodEvent {
+    fn completes(&self) -> bool {
+        *self == PodEvent::InitDone
+    }
+}
+
 /// A watch of all pods. The list that it begins with is consistent: it has every pod that existed when the
 /// list was asked for.
 #[derive(Debug)]
 pub struct PodWatch {
     server: Arc<Server>,
-    queued: VecDeque<PodEvent>,
-    /// Up to where everything was told; `None` before the list.
-    revision: Option<Revision>,
-    stream: Option<(Body, Lines)>,
-    /// How many streams in a row ended without an event.
-    failures: u32,
+    following: Following<PodEvent>,
 }
 
 impl PodWatch {
     pub(super) fn new(server: Arc<Server>) -> PodWatch {
-        PodWatch { server, queued: VecDeque::new(), revision: None, stream: None, failures: 0 }
+        PodWatch { server, following: Following::default() }
     }
 
-    /// Waits for the next event.
+    /// Waits for the next event. Giving up the wait loses none.
     ///
     /// # Errors
-    /// The watch can be asked again after an error; it then begins again.
+    /// The watch can be asked again after an error; it then begins again, after a pause.
     pub async fn next(&mut self) -> Result<PodEvent, WatchError> {
-        loop {
-            if let Some(event) = self.queued.pop_front() {
-                return Ok(event);
-            }
-            let step = match (&mut self.stream, &self.revision) {
-                (Some(_), _) => self.follow().await,
-                (None, Some(_)) => self.begin().await,
-                (None, None) => self.list().await,
-            };
-            if let Err(error) = step {
-                (self.stream, self.revision) = (None, None);
-                sleep(PAUSE).await;
-                return Err(error);
-            }
+        let server = &self.server;
+        let follow = |sender: Sender<PodEvent>| {
+            let server = server.clone();
+            async move { repeat(|| follow(&server, &sender)).await }
+        };
+        self.following.next(follow).await
+    }
+}
+
+/// Sends all pods, and the events after them.
+async fn follow(server: &Server, sender: &Sender<PodEvent>) -> End {
+    let (pods, revision) = match list(server, Instant::now() + READ_WITHIN).await {
+        Ok(listed) => listed,
+        Err(fault) => return fault.into(),
+    };
+    for event in [PodEvent::Init].into_iter().chain(pods).chain([PodEvent::InitDone]) {
+        if sender.send(Ok(event)).await.is_err() {
+            return End::Unwanted;
         }
     }
-
-    async fn list(&mut self) -> Result<(), WatchError> {
-        let (pods, revision) = list(&self.server, Instant::now() + READ_WITHIN).await.map_err(interrupted)?;
-        self.queued.push_back(PodEvent::Init);
-        self.queued.extend(pods);
-        self.queued.push_back(PodEvent::InitDone);
-        (self.revision, self.failures) = (Some(revision), 0);
-        Ok(())
-    }
-
-    async fn begin(&mut self) -> Result<(), WatchError> {
-        let Some(revision) = &self.revision else { return Ok(()) };
-        let revision = revision.as_str();
-        let url = format!(
+    let url = |revision: &str| {
+        format!(
             "{PATH}?watch=true&allowWatchBookmarks=true&resourceVersion={revision}&timeoutSeconds={LASTS}"
-        );
-        match self.server.listen(url, false, Instant::now() + BEGIN_WITHIN).await {
-            Ok(body) => self.stream = Some((body, Lines::default())),
-            Err(fault) if matches!(fault.kind, FaultClass::Gone(_)) => self.revision = None,
-            Err(fault) => {
-                // After some failures the list says what is wrong.
-                self.failures += 1;
-                if self.failures > FAILURES {
-                    return Err(interrupted(fault));
-                }
-                sleep(PAUSE * self.failures).await;
-            }
-        }
-        Ok(())
-    }
+        )
+    };
+    let stream = Stream { server, is_short: false, revision };
+    stream.follow(url, sender, |told| vec![event_of(&told)]).await
+}
 
-    async fn follow(&mut self) -> Result<(), WatchError> {
-        let Some((body, lines)) = &mut self.stream else { return Ok(()) };
-        let more = timeout(SILENCE, lines.more(body)).await.unwrap_or(false);
-        while let Some(line) = lines.next() {
-            let Ok(told) = serde_json::from_slice::<WatchLine<'_>>(&line) else {
-                // The connection broke within a line.
-                self.stream = None;
-                return Ok(());
-            };
-            let outer: Outer = serde_json::from_str(told.object.get()).unwrap_or_default();
-            if told.what == "ERROR" {
-                self.stream = None;
-                match outer.code {
-                    410 => self.revision = None,
-                    // A server whose cache is behind (504) catches up.
-                    code if code >= 500 || code == 429 => {
-                        self.failures += 1;
-                        if self.failures > FAILURES {
-                            return Err(WatchError::Interrupted(outer.message));
-                        }
-                        sleep(PAUSE * self.failures).await;
-                    }
-                    _ => return Err(WatchError::Interrupted(outer.message)),
-                }
-                return Ok(());
-            }
-            self.failures = 0;
-            let (namespace, name) = (outer.metadata.namespace, outer.metadata.name);
-            self.revision = Some(Revision::new(outer.metadata.revision));
-            match told.what {
-                "BOOKMARK" => {}
-                "DELETED" => self.queued.push_back(PodEvent::Delete(namespace, name)),
-                _ => self.queued.push_back(match PodState::decode(told.object.get()) {
-                    Ok(pod) => PodEvent::Apply(pod),
-                    Err(error) => PodEvent::Unreadable(namespace, name, error),
-                }),
-            }
-        }
-        if !more {
-            self.stream = None;
-        }
-        Ok(())
+fn event_of(told: &stream::Told<'_>) -> PodEvent {
+    let (namespace, name) = (told.namespace.to_string(), told.name.to_string());
+    if told.is_deleted {
+        return PodEvent::Delete(namespace, name);
+    }
+    match PodState::decode(told.object) {
+        Ok(pod) => PodEvent::Apply(pod),
+        Err(error) => PodEvent::Unreadable(namespace, name, error),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{demo, dist, lab, needs};
 use xtask::cargo::{build_programs, cargo, run, target_dir};
 
 /// The packages without effects. Their tests are run with optimisation.
-const PURE: [&str; 3] = ["selector", "api", "ipam"];
+const PURE: [&str; 4] = ["selector", "api", "ipam", "controllers"];
 /// How much longer than in CI each load runs.
 const LOAD_SCALE: &str = "10";
 

@@ -4,6 +4,7 @@ pub mod collect;
 pub mod figures;
 pub mod fullness;
 pub mod judge;
+pub mod orphans;
 pub mod pools;
 pub mod reach;
 pub mod sweep;

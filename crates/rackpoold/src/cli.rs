@@ -79,6 +79,10 @@ pub struct Controllers {
     /// kube-system outside of pods
     #[arg(long, value_name = "NAMESPACE")]
     pub lease_namespace: Option<String>,
+    /// How many figures that name a node are shown at most; where there would be more, all of them are left
+    /// out, and those of pools and racks stay
+    #[arg(long, value_name = "COUNT", default_value_t = controllers::figures::MOST_OF_NODES)]
+    pub most_node_series: usize,
     /// Run beside Calico's kube-controllers, or without knowing whether they run
     #[arg(long)]
     pub force: bool,

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use api::node::name_in_kubernetes;
 use api::{Attribute, DecodeError, HandleId, Key, Kind, Owner, Record, Resource, Revision, Value};
 use serde_json::{Map, Value as Json, json};
 use store::{Depth, ReadSet, Scope, Slot, View};
@@ -159,10 +160,7 @@ impl Names {
     fn of(view: &View) -> Result<Names, ExportError> {
         let mut names = HashMap::new();
         for (node, _) in view.resources(Kind::Node) {
-            let refs = node.field(&["spec", "orchRefs"]).and_then(Json::as_array);
-            let of_kubernetes = refs.into_iter().flatten().filter(|r| r["orchestrator"] == "k8s");
-            let name = of_kubernetes.filter_map(|r| r["nodeName"].as_str()).next_back();
-            let Some(name) = name.filter(|name| !name.is_empty()) else {
+            let Some(name) = name_in_kubernetes(node) else {
                 return Err(ExportError::NotOfKubernetes(node.name().to_string()));
             };
             names.insert(node.name().to_string(), name.to_string());

@@ -36,6 +36,24 @@ pub fn connect_kubernetes(settings: &Settings, environment: &Environment) -> Res
     Ok(KubeStore::open(options(&settings))?)
 }
 
+/// Opens the API server of the cluster whose data is in another store, where the settings or the pod's own
+/// service account name one. The user's own kubeconfig names none: it may be of any cluster.
+///
+/// # Errors
+/// Where the settings cannot be used.
+pub fn kubernetes_beside(
+    settings: &Settings,
+    environment: &Environment,
+) -> Result<Option<KubeStore>, SetupError> {
+    let settings = choose::kubernetes(settings, environment, String::new());
+    let settings = KubernetesSettings { default_kubeconfig: None, ..settings };
+    let is_named = settings.kubeconfig.is_some()
+        || settings.kubeconfig_inline.is_some()
+        || settings.endpoint.is_some()
+        || settings.in_cluster.is_some();
+    Ok(if is_named { Some(KubeStore::open(options(&settings))?) } else { None })
+}
+
 fn options(settings: &KubernetesSettings) -> KubeOptions {
     let file = |path: &Option<String>| path.clone().map(|path| Pem::File(path.into()));
     let in_cluster = settings.in_cluster.clone();
@@ -155,6 +173,22 @@ mod tests {
         assert_eq!(from(&base, json!({})).kubeconfig, Some(Kubeconfig::Files(vec![path])));
         let endpoint: Vec<_> = base.iter().copied().chain([("K8S_API_ENDPOINT", "https://h:1")]).collect();
         assert_eq!(from(&endpoint, json!({})).kubeconfig, None);
+    }
+
+    #[test]
+    fn beside_another_store_a_server_must_be_named() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join(".kube")).unwrap();
+        std::fs::write(home.path().join(".kube/config"), "").unwrap();
+        let beside = |more: &[(&str, &str)]| {
+            let base = [("ETCD_ENDPOINTS", "http://h:2379"), ("HOME", home.path().to_str().unwrap())];
+            let environment: Environment = base.iter().chain(more).copied().collect();
+            let settings = Settings::from_environment(&environment).unwrap();
+            kubernetes_beside(&settings, &environment).map(|server| server.is_some())
+        };
+        assert!(!beside(&[]).unwrap());
+        assert!(beside(&[("K8S_API_ENDPOINT", "https://h:1")]).unwrap());
+        assert!(beside(&[("KUBECONFIG", "/nowhere")]).is_err(), "a file that is named has to be there");
     }
 
     /// Calico limits itself to 5 requests a second unless it is told otherwise, so that a burst of pods

@@ -40,7 +40,7 @@ pub use environment::Environment;
 pub use error::SetupError;
 pub use fields::Field;
 #[cfg(feature = "kubernetes")]
-pub use kubernetes::connect_kubernetes;
+pub use kubernetes::{connect_kubernetes, kubernetes_beside};
 pub use node_name::{DEFAULT_AGENT_SYNC_FILE, DEFAULT_NODENAME_FILE, NodeNameError, node_name};
 pub use reach::Reached;
 pub use settings::{Origin, Setting, Settings, shown_urls};

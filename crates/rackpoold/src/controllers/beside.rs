@@ -30,8 +30,7 @@ impl BesideError {
 /// How often a process that works looks whether they have come.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// Refuses to go on where Calico's kube-controllers are ready. On stores other than Kubernetes nobody can
-/// tell.
+/// Refuses to go on where Calico's kube-controllers are ready. Without Kubernetes nobody can tell.
 ///
 /// # Errors
 /// See [`BesideError`].

@@ -10,6 +10,8 @@ pub mod health;
 pub mod lead;
 pub mod metrics;
 #[cfg(feature = "kubernetes")]
+pub mod orphans;
+#[cfg(feature = "kubernetes")]
 pub mod pools;
 pub mod report;
 mod run;
@@ -60,6 +62,8 @@ pub struct Frame {
     pub store: Arc<AnyStore>,
     /// Which store it is.
     pub datastore: Datastore,
+    /// The API server of the cluster, where the store is another.
+    pub kubernetes: Option<Arc<AnyStore>>,
     /// Whether this process works, or stands by. Ask before each write.
     pub lead: Lead,
     /// What is to be done; it changes.
@@ -68,6 +72,8 @@ pub struct Frame {
     pub effects: Observed,
     /// The figures.
     pub metrics: Metrics,
+    /// How many figures that name a node there may be.
+    pub most_node_series: usize,
     /// The work tells it when it is ready, and beats at least twice a minute.
     pub health: Health,
     /// Becomes true when the process is told to end.
@@ -107,13 +113,13 @@ async fn frame(args: &Controllers, environment: &Environment, log: Log) -> Resul
     };
     let (stop, stopped) = watch::channel(false);
     frame.stop = stopped;
-    let (store, is_forced) = (frame.store.clone(), args.force);
+    let (server, is_forced) = (frame.kubernetes.as_ref().unwrap_or(&frame.store).clone(), args.force);
     let done: Result<(), Failure> = {
         let work = run::work(&mut frame);
         tokio::pin!(work);
         tokio::select! {
             done = &mut work => done,
-            found = beside::comes(&store, WITHIN), if !is_forced => Err(found.into()),
+            found = beside::comes(&server, WITHIN), if !is_forced => Err(found.into()),
             () = &mut told_to_end => {
                 let _ = stop.send(true);
                 tokio::time::timeout(END, work).await.unwrap_or_else(|_| {
@@ -135,7 +141,9 @@ async fn begin(args: &Controllers, environment: &Environment, log: Log) -> Resul
     let clock = Clock::start();
     let configuration = Configuration::new(&store, environment);
     let (settled, _) = patiently(async || configuration.read().await, StoreError::is_transient).await?;
-    let checked = patiently(async || beside::refuse(&store, WITHIN).await, BesideError::is_transient).await;
+    let kubernetes = kubernetes_beside(&store, environment)?;
+    let server = kubernetes.as_ref().unwrap_or(&store);
+    let checked = patiently(async || beside::refuse(server, WITHIN).await, BesideError::is_transient).await;
     match checked {
         Err(error) if args.force => tracing::warn!("forced: {error}"),
         checked => checked?,
@@ -160,7 +168,32 @@ async fn begin(args: &Controllers, environment: &Environment, log: Log) -> Resul
     tracing::info!(identity, store = datastore.place(), "the controllers begin");
     let effects = Observed { clock, metrics: metrics.clone() };
     let (_, stop) = watch::channel(false);
-    Ok(Frame { store, datastore, lead, settings, effects, metrics, health, stop, identity })
+    let most_node_series = args.most_node_series;
+    Ok(Frame {
+        store,
+        datastore,
+        kubernetes,
+        lead,
+        settings,
+        effects,
+        metrics,
+        most_node_series,
+        health,
+        stop,
+        identity,
+    })
+}
+
+/// The API server of the cluster whose data is in another store.
+fn kubernetes_beside(store: &AnyStore, environment: &Environment) -> Result<Option<Arc<AnyStore>>, Failure> {
+    #[cfg(feature = "kubernetes")]
+    if !matches!(store, AnyStore::Kubernetes(_)) {
+        let settings = setup::Settings::from_environment(environment)?;
+        let server = setup::kubernetes_beside(&settings, environment)?;
+        return Ok(server.map(|server| Arc::new(AnyStore::Kubernetes(server))));
+    }
+    let _ = (store, environment);
+    Ok(None)
 }
 
 /// Asks until there is an answer, or an error that another question does not mend.

@@ -1,7 +1,7 @@
 //! Tells how things are: figures, and notices of what is nearly full, overlaps or leaks.
 
 use api::Kind;
-use controllers::figures::{Counts, Facts, MOST_OF_NODES, figures};
+use controllers::figures::{Counts, Facts, figures};
 use controllers::fullness::{self, Fullness};
 use controllers::{pools, reach};
 use routes::rack::{self, RackError};
@@ -47,12 +47,13 @@ impl Report {
             candidates: counted.candidates,
             reclamations: counted.reclamations,
             rack_label: label.as_deref(),
-            most_of_nodes: MOST_OF_NODES,
+            most_of_nodes: frame.most_node_series,
         };
         let figures = figures(facts);
         if figures.left_out > 0 {
             remarks.push(format!(
-                "figures that name a node are left out, for there would be more than {MOST_OF_NODES}; those of pools and racks are there"
+                "figures that name a node are left out, for there would be more than {}; those of pools and racks are there. `rackpoold controllers --most-node-series` allows more",
+                frame.most_node_series
             ));
         }
         frame.metrics.show(figures.families);

@@ -92,7 +92,20 @@ async fn lead(frame: &Frame, reclaimed: &mut Counts) {
         }
         next
     };
-    work_until(&frame.store, &frame.effects, &mut collecting, wishes, ends, passed).await;
+    let work = work_until(&frame.store, &frame.effects, &mut collecting, wishes, ends, passed);
+    #[cfg(feature = "kubernetes")]
+    if let Some(kubernetes) = &frame.kubernetes {
+        let (store, effects, leading) = (&*frame.store, &frame.effects, &leading);
+        let orphans = super::orphans::Orphans { store, kubernetes, effects, leading };
+        tokio::select! {
+            () = work => {}
+            () = orphans.follow() => {}
+        }
+    } else {
+        work.await;
+    }
+    #[cfg(not(feature = "kubernetes"))]
+    work.await;
     Report::end(frame);
     *reclaimed = collecting.reclaimed;
 }

@@ -8,6 +8,7 @@ mod lead;
 mod leaks;
 mod leftovers;
 mod load;
+mod orphans;
 mod pools;
 mod process;
 mod rules;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::{Key, Kind, Record, Value};
 use controllers::collect::Collector;
@@ -89,6 +90,11 @@ impl Cluster {
     /// Whether everything was told in full at least once. Before that, nothing may be concluded.
     pub fn is_complete(&self) -> bool {
         self.are_pods_told && self.scopes.iter().all(|scope| self.told.contains(scope))
+    }
+
+    /// Judges what has changed.
+    pub fn judge(&mut self, at: Duration) {
+        self.collector.judge(&self.view, &mut self.users, at);
     }
 
     /// Takes what was told.

@@ -63,7 +63,7 @@ impl<E: Effects + Clone> Collecting<E> {
     /// Gives back what is due. Gives whether all of it could be done; what could not is due again.
     pub async fn collect(&mut self, cluster: &mut Cluster, wishes: Wishes) -> bool {
         let (at, grace) = (self.effects.elapsed(), wishes.grace);
-        cluster.collector.judge(&cluster.view, &mut cluster.users, at);
+        cluster.judge(at);
         if !wishes.collects {
             return true;
         }

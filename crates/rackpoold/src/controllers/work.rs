@@ -110,10 +110,15 @@ struct Times {
 
 impl Times {
     fn next(&self, cluster: &Cluster, wishes: Wishes) -> Duration {
-        let due = self.retry.or(cluster.collector.next_due(wishes.grace, self.looked));
-        let due = due.filter(|_| wishes.collects);
+        let due = self.due(cluster, wishes).into_iter().chain(self.retry).filter(|_| wishes.collects);
         let others = [self.swept + wishes.period(), self.handles, self.called.max(self.looked + SOONEST)];
         others.into_iter().chain(due).min().unwrap_or_default()
+    }
+
+    /// When something is due that was not due yet when it was last looked. What failed then does not keep it
+    /// waiting.
+    fn due(&self, cluster: &Cluster, wishes: Wishes) -> Option<Duration> {
+        cluster.collector.next_due(wishes.grace, self.looked)
     }
 
     async fn pass<E: Effects + Clone>(
@@ -128,7 +133,9 @@ impl Times {
             collecting.sweep(cluster, wishes).await;
             self.swept = effects.elapsed();
         }
-        if self.retry.is_none_or(|at| at <= now) {
+        cluster.judge(now);
+        let is_due = self.due(cluster, wishes).is_some_and(|at| at <= now);
+        if is_due || self.retry.is_none_or(|at| at <= now) {
             self.looked = effects.elapsed();
             match collecting.collect(cluster, wishes).await {
                 true => (self.retry, self.pause) = (None, SOONEST),

@@ -1,7 +1,8 @@
 //! Without Kubernetes: WorkloadEndpoints and Nodes are the witnesses.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::{Key, Kind};
 use serde_json::json;
@@ -78,4 +79,41 @@ async fn many_leaks_in_one_block() {
     town.delete(Key::global(Kind::Node, "n1")).await;
     let took = town.work_until(GRACE, async |town| town.counts().await == [0, 0, 0]).await;
     println!("300 leaks of one block were freed after {took:?}");
+}
+
+/// A block that cannot be written, whatever the reason, does not make other leaks wait.
+#[tokio::test]
+async fn what_leaks_beside_a_block_that_cannot_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.db");
+    let store = SqliteStore::open(&path, SqliteOptions::default()).unwrap();
+    let town = Town::of(AnyStore::Sqlite(store), None).await;
+    for node in ["n1", "n2"] {
+        town.create_node(node).await;
+    }
+    let stuck = town.assign("net.a", "n1", &[]).await;
+    let block = Key::Block(town.block_of(stuck).await).etcd_path();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let trigger = format!(
+        "CREATE TRIGGER stuck BEFORE UPDATE ON kv WHEN old.key = '{block}' BEGIN SELECT RAISE(ABORT, 'stuck'); END"
+    );
+    connection.execute_batch(&trigger).unwrap();
+    town.delete(Key::global(Kind::Node, "n1")).await;
+    // By then the pause after a failure is 16 s long, and has just begun.
+    let (began, quiet, soon) = (Instant::now(), Duration::from_secs(18), Duration::from_secs(8));
+    let leaked_at = Cell::new(None);
+    let is_freed = async |town: &Town| {
+        if began.elapsed() < quiet {
+            return false;
+        }
+        if leaked_at.get().is_none() {
+            town.assign("net.b", "n2", &[]).await;
+            town.delete(Key::global(Kind::Node, "n2")).await;
+            leaked_at.set(Some(Instant::now()));
+        }
+        town.assigned().await == BTreeSet::from([stuck])
+    };
+    town.work_until(Duration::from_secs(1), is_freed).await;
+    let took = leaked_at.get().unwrap().elapsed();
+    assert!(took < soon, "it waited for the other block: {took:?}");
 }

@@ -523,7 +523,7 @@ fn owners_in_every_order() {
 
 impl World {
     /// The same cluster in a store of its own.
-    fn fork(&self) -> World {
+    pub fn fork(&self) -> World {
         let world = World::new();
         self.store
             .records()

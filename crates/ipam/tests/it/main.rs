@@ -8,6 +8,7 @@ mod allocate;
 mod by_handle;
 mod claims;
 mod damage;
+mod exhaustive;
 mod explain;
 mod explorer;
 mod faults;

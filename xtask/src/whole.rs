@@ -14,6 +14,7 @@ mod cluster;
 mod demo;
 mod dist;
 mod figures;
+mod images;
 mod lab;
 mod left_out;
 mod namespace;
@@ -43,6 +44,8 @@ enum Command {
     Nightly(nightly::Nightly),
     /// Builds the static x86_64 binaries for distribution, in target/x86_64-unknown-linux-musl/dist.
     Dist,
+    /// Writes container images of the programs, in the OCI image layout, without Docker.
+    Images(images::Images),
     /// Runs a Kubernetes control plane for experiments: up, down, env.
     Cluster(cluster::Cluster),
     /// Runs a whole cluster of real kubelets for experiments: up, down, shell, restart.
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Test(test) => test.run(),
         Command::Nightly(nightly) => nightly.run(),
         Command::Dist => dist::build().map(|dir| println!("{}", dir.display())),
+        Command::Images(images) => images.run(),
         Command::Cluster(cluster) => cluster.run(),
         Command::Lab(lab) => lab.run(),
         Command::Figures(figures) => figures.run(),

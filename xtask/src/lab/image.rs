@@ -3,17 +3,15 @@
 //!
 //! Both contain busybox, in one layer of one OCI layout.
 
-use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
-use serde_json::{Value as Json, json};
-use sha2::{Digest as _, Sha256};
+use anyhow::Result;
+use serde_json::json;
 
 use super::control_plane::REGISTRY;
 use super::site::run;
+use crate::images::{self, Architecture, Files, Image, Layout, Packing};
 
 /// The path of Debian's statically linked busybox.
 pub const BUSYBOX: &str = "/bin/busybox";
@@ -28,76 +26,38 @@ pub const PAUSE: &str = "docker.io/library/pause:1";
 
 /// Writes the images into a folder, as an OCI layout.
 pub fn write(folder: &Path) -> Result<()> {
-    let blobs = folder.join("blobs/sha256");
-    fs::create_dir_all(&blobs)?;
-    let layer = folder.join("layer.tar");
-    write_layer(&folder.join("root"), &layer)?;
-    let layer = fs::read(layer)?;
-    let put = |media_type: &str, bytes: &[u8]| -> Result<Json> {
-        let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        fs::write(blobs.join(&digest), bytes)?;
-        Ok(json!({
-            "mediaType": format!("application/vnd.oci.image.{media_type}"),
-            "digest": format!("sha256:{digest}"),
-            "size": bytes.len(),
-        }))
-    };
-    let layer = put("layer.v1.tar", &layer)?;
-    let mut manifests = Vec::new();
+    let mut layout = Layout::create(folder)?;
+    let layer = layout.layer(&files()?, Packing::None, 0)?;
     for (name, script) in IMAGES {
-        let config = json!({
-            "architecture": architecture(),
-            "os": "linux",
-            "config": {"Env": ["PATH=/bin"], "Entrypoint": ["/bin/sh", "-c", script]},
-            "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
-        });
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": put("config.v1+json", config.to_string().as_bytes())?,
-            "layers": [layer],
-        });
-        let mut manifest = put("manifest.v1+json", manifest.to_string().as_bytes())?;
-        manifest["annotations"] = json!({"org.opencontainers.image.ref.name": name});
-        manifests.push(manifest);
+        let image = Image {
+            architecture: Architecture::of_this_machine()?,
+            layers: vec![layer.clone()],
+            config: json!({"Env": ["PATH=/bin"], "Entrypoint": ["/bin/sh", "-c", script]}),
+        };
+        layout.add(name, &[image], 0)?;
     }
-    fs::write(folder.join("oci-layout"), json!({"imageLayoutVersion": "1.0.0"}).to_string())?;
-    fs::write(folder.join("index.json"), json!({"schemaVersion": 2, "manifests": manifests}).to_string())?;
-    Ok(())
+    layout.finish()
 }
 
-fn write_layer(root: &Path, layer: &Path) -> Result<()> {
-    for folder in ["bin", "dev", "etc", "proc", "root", "sys", "tmp", "var", "www"] {
-        fs::create_dir_all(root.join(folder))?;
+fn files() -> Result<Files> {
+    let mut files = Files::default();
+    for folder in ["dev", "proc", "root", "sys", "var", "www"] {
+        files.folder(folder, 0o755);
     }
-    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
-    fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n")?;
-    fs::write(root.join("etc/group"), "root:x:0:\n")?;
-    fs::copy(BUSYBOX, root.join("bin/busybox")).context(BUSYBOX)?;
+    files.folder("tmp", 0o1777);
+    files.put("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n");
+    files.put("etc/group", "root:x:0:\n");
+    files.program("bin/busybox", BUSYBOX);
     for applet in run(Command::new(BUSYBOX).arg("--list"))?.lines().filter(|applet| *applet != "busybox") {
-        symlink("busybox", root.join("bin").join(applet))?;
+        files.link(&format!("bin/{applet}"), "busybox");
     }
-    let mut tar = Command::new("tar");
-    tar.args(["--sort=name", "--owner=0", "--group=0", "--mtime=@0", "-cf"]).arg(layer);
-    run(tar.arg("-C").arg(root).arg(".")).map(drop)
+    Ok(files)
 }
 
 /// Pushes the images from that folder into the registry.
 pub fn push(folder: &Path) -> Result<()> {
     for (name, _) in IMAGES {
-        let mut skopeo = Command::new("skopeo");
-        skopeo.args(["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"]);
-        skopeo.arg(format!("oci:{}:{name}", folder.display()));
-        run(skopeo.arg(format!("docker://{REGISTRY}/library/{name}")))?;
+        images::push(folder, name, REGISTRY, &format!("library/{name}"), true)?;
     }
     Ok(())
-}
-
-/// The machine's architecture, by Go's name.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }

@@ -1,10 +1,12 @@
 //! Programs that a machine may lack. They are installed where that can be done; otherwise an error names
 //! them.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 use servers::kube_server::programs;
+use xtask::cargo::target_dir;
 
 /// Provides what the tests on real servers and the replay of recordings need besides Kubernetes' programs.
 pub fn servers() -> Result<()> {
@@ -21,8 +23,29 @@ pub fn servers() -> Result<()> {
     ])
 }
 
-/// Provides a C compiler and the standard library for static programs.
-pub fn musl(target: &str) -> Result<()> {
+/// Provides a C compiler for static programs of this machine.
+pub fn musl() -> Result<()> {
+    program("musl-gcc", "musl-tools", "a C compiler for static programs")
+}
+
+/// Provides zig, a C compiler for other machines, with their C library. Gives its path.
+pub fn zig() -> Result<PathBuf> {
+    const PACKAGE: &str = "ziglang==0.15.2";
+    let folder = target_dir()?.join("tools/zig");
+    let zig = folder.join("ziglang/zig");
+    if !zig.is_file() {
+        program("pip3", "python3-pip", "brings a C compiler for other machines")?;
+        eprintln!("installing {PACKAGE} into {}", folder.display());
+        let mut pip = Command::new("pip3");
+        xtask::cargo::run(
+            pip.args(["install", "--quiet", "--no-deps", "--target"]).arg(&folder).arg(PACKAGE),
+        )?;
+    }
+    Ok(zig)
+}
+
+/// Provides Rust's standard library for a target.
+pub fn standard_library(target: &str) -> Result<()> {
     let installed = Command::new("rustup").args(["target", "list", "--installed"]).output();
     match installed {
         Ok(out) if String::from_utf8_lossy(&out.stdout).lines().any(|line| line == target) => {}
@@ -36,7 +59,7 @@ pub fn musl(target: &str) -> Result<()> {
         // Without rustup the toolchain comes from elsewhere, and the build will show whether it suffices.
         Err(_) => {}
     }
-    program("musl-gcc", "musl-tools", "a C compiler for static programs")
+    Ok(())
 }
 
 /// Provides a program from a Debian package.

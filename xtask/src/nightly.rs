@@ -10,7 +10,7 @@ use clap::Args;
 use crate::left_out::LeftOut;
 use crate::steps::{AfterFailure, Steps};
 use crate::test::run_optimised;
-use crate::{demo, dist, lab, needs};
+use crate::{demo, dist, images, lab, needs};
 use xtask::cargo::{build_programs, cargo, run, target_dir};
 
 /// The packages without effects. Their tests are run with optimisation.
@@ -26,7 +26,7 @@ const SIM_SEEDS: &str = "3000";
 pub struct Nightly {
     /// Do no more than these steps; a part of a step's name is enough. They are: packages' policy, long
     /// tests, optimised tests, simulations, long loads, static binaries, demo with the static binaries, demo
-    /// on real kubelets with the static binaries
+    /// on real kubelets with the static binaries, images built twice, images for all architectures
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 }
@@ -86,6 +86,12 @@ impl Nightly {
         }
         if is_wanted("static binaries") {
             self.static_binaries(&mut steps, is_wanted)?;
+        }
+        if is_wanted("images built twice") {
+            steps.run("images built twice", || images::prove(&dist::build()?))?;
+        }
+        if is_wanted("images for all architectures") {
+            steps.run("images for all architectures", images::for_all_architectures)?;
         }
         println!("\n{}{}", steps.table(), left_out.table());
         steps.result()

@@ -12,7 +12,7 @@ use crate::packages::{Package, Packages};
 pub const FILE: &str = "THIRD-PARTY-NOTICES.txt";
 
 /// Parts that are linked in without being packages: name, licence, and owner.
-const BESIDE_PACKAGES: [(&str, &str, &str); 4] = [
+pub const BESIDE_PACKAGES: [(&str, &str, &str); 4] = [
     ("The Rust standard library", "MIT OR Apache-2.0", "Copyright (c) The Rust Project contributors"),
     ("musl libc", "MIT", "Copyright (c) 2005-2020 Rich Felker, et al."),
     ("goyaml, which the crate golang follows closely", "MIT", "Copyright (c) 2006-2011 Kirill Simonov"),

@@ -96,6 +96,12 @@ impl Packages {
         sorted(self.all.values())
     }
 
+    /// The folders that hold the sources of packages from elsewhere.
+    pub fn folders(&self) -> BTreeSet<&Path> {
+        let packages = self.all.values().filter(|package| package.source.is_some());
+        packages.filter_map(|package| package.folder().parent()).collect()
+    }
+
     /// The packages that are linked into these programs, procedural macros included, without the programs
     /// themselves.
     pub fn linked_into(&self, programs: &[&str]) -> Vec<&Package> {

@@ -41,6 +41,14 @@ impl Architecture {
         }
     }
 
+    /// The name by which zig knows it, with musl.
+    pub fn zig(self) -> &'static str {
+        match self {
+            Architecture::Amd64 => "x86_64-linux-musl",
+            Architecture::Arm64 => "aarch64-linux-musl",
+        }
+    }
+
     /// The name of Debian's folders of libraries.
     pub fn triplet(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! What is in each image.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value as Json, json};
@@ -9,6 +9,7 @@ use super::architecture::Architecture;
 use super::debian::Root;
 use super::files::Files;
 use super::layout::{Image, Layout, Packing, date};
+use super::sbom;
 use crate::notices;
 use crate::packages::Packages;
 use xtask::cargo::root;
@@ -17,6 +18,8 @@ use xtask::cargo::root;
 const NFT: &str = "/usr/sbin/nft";
 /// Where an image has the texts about what is in it.
 const TEXTS: &str = "usr/share/doc/rackpool";
+/// The name of the file with the bill of materials.
+const BILL: &str = "sbom.spdx.json";
 
 /// What an image has of ours, and how it is started.
 pub struct Recipe {
@@ -50,6 +53,16 @@ pub const RECIPES: [Recipe; 2] = [
     },
 ];
 
+/// What an image for one architecture is made from.
+pub struct Source {
+    /// The architecture.
+    pub architecture: Architecture,
+    /// The folder of our programs.
+    pub programs: PathBuf,
+    /// Where Debian's files are.
+    pub debian: Root,
+}
+
 /// What all images of one making have in common.
 pub struct Making {
     /// How layers are packed.
@@ -67,21 +80,16 @@ impl Recipe {
     ///
     /// # Errors
     /// When a program or something that it needs is missing.
-    pub fn image(
-        &self,
-        layout: &Layout,
-        folder: &Path,
-        architecture: Architecture,
-        making: &Making,
-    ) -> Result<Image> {
-        let machine = Root::of_this_machine();
+    pub fn image(&self, layout: &Layout, source: &Source, making: &Making) -> Result<Image> {
+        let Source { architecture, programs: folder, debian } = source;
+        let architecture = *architecture;
         let programs: Vec<PathBuf> = self.programs.iter().map(|(name, _)| folder.join(name)).collect();
         for program in &programs {
             ensure!(program.is_file(), "{} is missing", program.display());
         }
-        let mut needed = machine.needed_by(&programs, architecture)?;
+        let mut needed = debian.needed_by(&programs, architecture)?;
         if self.has_nft {
-            let nft = machine.program(NFT, architecture).context("nft, of Debian's package nftables")?;
+            let nft = debian.program(NFT, architecture).context("nft, of Debian's package nftables")?;
             needed.extend(nft);
         }
         let mut ours = Files::default();
@@ -93,6 +101,17 @@ impl Recipe {
         ours.put(&format!("{TEXTS}/LICENSE"), licence);
         let packages = Packages::of(architecture.target())?;
         ours.put(&format!("{TEXTS}/{}", notices::FILE), notices::text(&packages, &names)?);
+        let subject = sbom::Subject {
+            name: self.name,
+            version: &making.version,
+            architecture,
+            time: making.time,
+            programs: &names,
+        };
+        let bill = sbom::text(&subject, &packages, &needed.packages)?;
+        layout
+            .beside(&format!("{}-{}.spdx.json", self.name.replace('/', "-"), architecture.name()), &bill)?;
+        ours.put(&format!("{TEXTS}/{BILL}"), bill);
         // Debian's files change seldom: in a layer of their own they are fetched once.
         let mut layers = Vec::new();
         for files in [needed.files, base(), ours] {

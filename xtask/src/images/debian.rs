@@ -57,7 +57,12 @@ impl Programs {
 impl Root {
     /// This machine's.
     pub fn of_this_machine() -> Root {
-        Root { folder: PathBuf::from("/") }
+        Root::of(PathBuf::from("/"))
+    }
+
+    /// That in a folder.
+    pub fn of(folder: PathBuf) -> Root {
+        Root { folder }
     }
 
     /// A program of a package, and what it needs. It has the same path there as here.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use tar::{Builder, EntryType, Header};
@@ -47,6 +47,31 @@ impl Files {
     /// Adds a program or a library, with the content of a file of this machine.
     pub fn program(&mut self, path: &str, source: impl Into<PathBuf>) {
         self.add(path, Entry::File { content: Content::Of(source.into()), mode: 0o755 });
+    }
+
+    /// Adds a file that everybody may read, with the content of a file of this machine.
+    pub fn copy(&mut self, path: &str, source: impl Into<PathBuf>) {
+        self.add(path, Entry::File { content: Content::Of(source.into()), mode: 0o644 });
+    }
+
+    /// Adds all files of a folder of this machine.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn copy_all(&mut self, source: &Path) -> Result<()> {
+        let mut open = vec![source.to_path_buf()];
+        while let Some(folder) = open.pop() {
+            for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+                let place = entry?.path();
+                if place.is_dir() {
+                    open.push(place);
+                } else {
+                    let path = place.strip_prefix(source)?.display().to_string();
+                    self.copy(&path, place);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Adds all of the others, which take the place of those of the same path.
@@ -124,8 +149,6 @@ fn write_entry(archive: &mut Builder<impl Write>, path: &str, entry: &Entry, tim
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     #[test]

@@ -141,6 +141,16 @@ impl Layout {
         Ok(manifest)
     }
 
+    /// Writes a file about the images beside them.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn beside(&self, name: &str, text: &str) -> Result<()> {
+        let folder = self.folder.join("sbom");
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join(name), text).with_context(|| name.to_string())
+    }
+
     /// Writes the list of the images, which makes the layout complete.
     ///
     /// # Errors
@@ -189,7 +199,8 @@ fn descriptor(media_type: &str, digest: &str, size: u64) -> Json {
     })
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes in hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -1,6 +1,8 @@
 //! Container images of the programs, made without Docker: static programs, and Debian's nft with what it
 //! needs. The same programs give the same images, byte by byte.
 
+use std::fs::File;
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,19 +18,31 @@ mod debian;
 mod files;
 mod layout;
 mod linked;
+mod sbom;
+#[cfg(test)]
+mod tests;
+mod twice;
+mod unpacked;
 
 pub use architecture::Architecture;
-use contents::{Making, RECIPES};
+use contents::{Making, RECIPES, Source};
+use debian::Root;
 pub use files::Files;
 pub use layout::{Image, Layout, Packing};
+pub use twice::{for_all_architectures, prove};
 
 /// Arguments of `cargo xtask images`.
 #[derive(Args)]
 pub struct Images {
     /// The folder of the programs; by default the static programs for distribution are built. Shared
-    /// libraries that the programs need are taken from this machine, and have to be of Debian's packages
+    /// libraries that the programs need are taken from Debian's packages. With several architectures, the
+    /// folder has a folder for each
     #[arg(long, value_name = "DIR")]
     pub programs: Option<PathBuf>,
+    /// For which architectures; by default this machine's. Several, with commas between, make one image for
+    /// all of them
+    #[arg(long, value_enum, value_name = "ARCH", value_delimiter = ',')]
+    pub arch: Vec<Architecture>,
     /// The folder that the images are written to, in the OCI image layout; by default target/images
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -41,6 +55,9 @@ pub struct Images {
     /// The time of all files, in seconds since 1970; by default that of the commit
     #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH")]
     pub time: Option<u64>,
+    /// Write all images into one file, too, which `ctr images import` takes on machines without a registry
+    #[arg(long, value_name = "FILE")]
+    pub archive: Option<PathBuf>,
     /// Push the images to this registry, by skopeo, with the credentials of `skopeo login`
     #[arg(long, value_name = "HOST[:PORT]")]
     pub push: Option<String>,
@@ -64,6 +81,13 @@ impl Images {
         for name in &names {
             println!("  {name}");
         }
+        if let Some(archive) = &self.archive {
+            let mut files = Files::default();
+            files.copy_all(&folder)?;
+            let file = File::create(archive).with_context(|| archive.display().to_string())?;
+            files.write(BufWriter::new(file), 0)?;
+            println!("{}", archive.display());
+        }
         if let Some(registry) = &self.push {
             needs::program("skopeo", "skopeo", "hands images to a registry")?;
             for name in &names {
@@ -79,12 +103,7 @@ impl Images {
     /// # Errors
     /// As for [`Images::run`].
     pub fn write(&self, folder: &Path) -> Result<Vec<String>> {
-        needs::program("nft", "nftables", "a part of rackpoold's image")?;
-        let architecture = Architecture::of_this_machine()?;
-        let programs = match &self.programs {
-            Some(programs) => programs.clone(),
-            None => dist::build()?,
-        };
+        let sources = self.sources()?;
         let time = match self.time {
             Some(time) => time,
             None => git(&["log", "-1", "--format=%ct"])
@@ -101,14 +120,39 @@ impl Images {
         let mut names = Vec::new();
         for recipe in &RECIPES {
             let name = format!("{}:{}", recipe.name, self.tag);
-            let image = recipe
-                .image(&layout, &programs, architecture, &making)
-                .with_context(|| format!("the image {name} for {}", architecture.name()))?;
-            layout.add(&name, &[image], time)?;
+            let mut images = Vec::new();
+            for source in &sources {
+                let image = recipe.image(&layout, source, &making);
+                images.push(image.with_context(|| format!("{name} for {}", source.architecture.name()))?);
+            }
+            layout.add(&name, &images, time)?;
             names.push(name);
         }
         layout.finish()?;
         Ok(names)
+    }
+
+    /// What the images are made from, for each architecture.
+    fn sources(&self) -> Result<Vec<Source>> {
+        let own = Architecture::of_this_machine()?;
+        let wanted = if self.arch.is_empty() { vec![own] } else { self.arch.clone() };
+        let mut sources = Vec::new();
+        for architecture in wanted {
+            let programs = match &self.programs {
+                Some(programs) if self.arch.len() > 1 => programs.join(architecture.name()),
+                Some(programs) => programs.clone(),
+                None => dist::build_for(architecture)?,
+            };
+            let debian = if architecture == own {
+                needs::program("nft", "nftables", "a part of rackpoold's image")?;
+                Root::of_this_machine()
+            } else {
+                let folder = target_dir()?.join("debian").join(architecture.name());
+                Root::unpacked(&folder, architecture, "nftables")?
+            };
+            sources.push(Source { architecture, programs, debian });
+        }
+        Ok(sources)
     }
 }
 

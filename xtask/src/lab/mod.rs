@@ -34,6 +34,8 @@ mod supervisor;
 
 pub use figures::measure;
 pub use handle::Lab;
+#[cfg(test)]
+pub use image::BUSYBOX;
 pub use requirements::{can_be_had, provide as prepare};
 pub use site::{Cni, LabOptions};
 pub use supervisor::remove_groups;

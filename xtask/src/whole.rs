@@ -22,6 +22,7 @@ mod needs;
 mod nightly;
 mod notices;
 mod packages;
+mod release;
 mod steps;
 mod test;
 
@@ -42,8 +43,8 @@ enum Command {
     /// Runs the checks that take too long for every change, even after one has failed, and prints a table of
     /// the outcomes.
     Nightly(nightly::Nightly),
-    /// Builds the static x86_64 binaries for distribution, in target/x86_64-unknown-linux-musl/dist.
-    Dist,
+    /// Builds the static binaries for distribution, and packs them: an archive, and a package for Debian.
+    Dist(release::Dist),
     /// Writes container images of the programs, in the OCI image layout, without Docker.
     Images(images::Images),
     /// Runs a Kubernetes control plane for experiments: up, down, env.
@@ -62,7 +63,7 @@ fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Test(test) => test.run(),
         Command::Nightly(nightly) => nightly.run(),
-        Command::Dist => dist::build().map(|dir| println!("{}", dir.display())),
+        Command::Dist(dist) => dist.run(),
         Command::Images(images) => images.run(),
         Command::Cluster(cluster) => cluster.run(),
         Command::Lab(lab) => lab.run(),

@@ -2,8 +2,9 @@
 //! name, owned by root, all of one time.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -91,6 +92,51 @@ impl Files {
             self.0.entry(path[..end].to_string()).or_insert(Entry::Folder { mode: FOLDER });
         }
         self.0.insert(path.to_string(), entry);
+    }
+
+    /// The paths of all files, without folders and links.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        let files = self.0.iter().filter(|(_, entry)| matches!(entry, Entry::File { .. }));
+        files.map(|(path, _)| path.as_str())
+    }
+
+    /// How much all files hold together.
+    ///
+    /// # Errors
+    /// When a file is not there.
+    pub fn bytes(&self) -> Result<u64> {
+        let mut bytes = 0;
+        for entry in self.0.values() {
+            bytes += match entry {
+                Entry::File { content: Content::Bytes(content), .. } => content.len() as u64,
+                Entry::File { content: Content::Of(source), .. } => fs::metadata(source)?.len(),
+                _ => 0,
+            };
+        }
+        Ok(bytes)
+    }
+
+    /// Writes the files into a folder that exists. They belong to whoever writes them.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn write_into(&self, folder: &Path) -> Result<()> {
+        for (path, entry) in &self.0 {
+            let place = folder.join(path);
+            let rights = |mode: &u32| fs::set_permissions(&place, Permissions::from_mode(*mode));
+            match entry {
+                Entry::Folder { mode } => fs::create_dir(&place).and_then(|()| rights(mode)),
+                Entry::Link { to } => symlink(to, &place),
+                Entry::File { content: Content::Bytes(bytes), mode } => {
+                    fs::write(&place, bytes).and_then(|()| rights(mode))
+                }
+                Entry::File { content: Content::Of(source), mode } => {
+                    fs::copy(source, &place).and_then(|_| rights(mode))
+                }
+            }
+            .with_context(|| path.clone())?;
+        }
+        Ok(())
     }
 
     /// Writes the archive; every file in it is of that time, in seconds since 1970.

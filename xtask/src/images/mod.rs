@@ -28,7 +28,8 @@ pub use architecture::Architecture;
 use contents::{Making, RECIPES, Source};
 use debian::Root;
 pub use files::Files;
-pub use layout::{Image, Layout, Packing};
+pub use layout::{Image, Layout, Packing, hex};
+pub use sbom::{Subject, text as bill};
 pub use twice::{for_all_architectures, prove};
 
 /// Arguments of `cargo xtask images`.
@@ -104,12 +105,7 @@ impl Images {
     /// As for [`Images::run`].
     pub fn write(&self, folder: &Path) -> Result<Vec<String>> {
         let sources = self.sources()?;
-        let time = match self.time {
-            Some(time) => time,
-            None => git(&["log", "-1", "--format=%ct"])
-                .context("the time of the commit; --time SECONDS gives another")?
-                .parse()?,
-        };
+        let time = time(self.time)?;
         let making = Making {
             packing: self.packing,
             time,
@@ -168,6 +164,19 @@ pub fn push(layout: &Path, name: &str, registry: &str, name_there: &str, is_inse
     }
     skopeo.arg(format!("oci:{}:{name}", layout.display()));
     run(skopeo.arg(format!("docker://{registry}/{name_there}")))
+}
+
+/// The time of all files, in seconds since 1970: the given one, or else that of the commit.
+///
+/// # Errors
+/// When there is no commit.
+pub fn time(given: Option<u64>) -> Result<u64> {
+    if let Some(time) = given {
+        return Ok(time);
+    }
+    let said =
+        git(&["log", "-1", "--format=%ct"]).context("the commit's time; --time SECONDS gives another")?;
+    Ok(said.parse()?)
 }
 
 /// What git says of the source.

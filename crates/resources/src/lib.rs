@@ -24,6 +24,7 @@ pub mod loss;
 pub mod metadata;
 pub mod patch;
 pub mod pools;
+pub mod preflight;
 mod read;
 pub mod split;
 pub mod version;

@@ -44,4 +44,16 @@ pub trait Strangers: Send + Sync {
     /// # Errors
     /// As for [`Strangers::strangers`].
     fn calico_nodes(&self, within: Duration) -> impl Future<Output = Result<Vec<String>, StoreError>> + Send;
+
+    /// Kubernetes' workloads of that plural (`daemonsets`, `deployments`) and name, in whatever namespace, as
+    /// JSON; none where the store is not Kubernetes.
+    ///
+    /// # Errors
+    /// As for [`Strangers::strangers`].
+    fn workloads(
+        &self,
+        plural: &str,
+        name: &str,
+        within: Duration,
+    ) -> impl Future<Output = Result<Vec<Json>, StoreError>> + Send;
 }

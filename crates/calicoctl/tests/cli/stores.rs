@@ -259,11 +259,19 @@ fn init_makes_its_pool_only_where_there_is_none() {
 fn preflight_names_what_is_lost() {
     let world = World::new();
     world.good("datastore init");
-    assert_eq!(
-        world.good("datastore preflight"),
-        "Nothing of the embedded store [DIR]/rackpool.db is lost\n"
-    );
-    assert!(world.good("datastore preflight -o json").contains("\"losses\": []"));
+    let told = world.good("datastore preflight");
+    assert!(told.starts_with("Calico v3.33.0, in the embedded store [DIR]/rackpool.db\n"), "{told}");
+    for part in [
+        "\n  IPPool default-ipv4-ippool: 192.168.0.0/16, encapsulation IPIP Always, for all()\n",
+        "\nChanges\n  ipip: IPPool default-ipv4-ippool. ",
+        "\nStays\n  pools: default-ipv4-ippool 192.168.0.0/16. ",
+        "\nSteps\n  1. Give this pool VXLAN",
+        "\nNothing of the embedded store [DIR]/rackpool.db is lost\n",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains("Lost") && !told.contains("Not known"), "{told}");
+    assert!(world.good("datastore preflight -o json").contains("\"unknown\": []"));
     let endpoint = |name: &str| {
         format!(
             "apiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: {{name: {name}}}\nspec: {{node: n1, interfaceName: eth0}}\n---\n"
@@ -272,15 +280,29 @@ fn preflight_names_what_is_lost() {
     world.good_with("create -f -", &["h1", "h2", "h3", "h4", "h5", "h6", "h7"].map(endpoint).concat());
     let lost = world.run("datastore preflight");
     assert_eq!(lost.code, 1);
-    let beginning = "hostendpoint: hostendpoints.projectcalico.org h1, hostendpoints.projectcalico.org h2, ";
+    let beginning =
+        "\nLost\n  hostendpoint: hostendpoints.projectcalico.org h1, hostendpoints.projectcalico.org h2, ";
     assert!(
-        lost.stdout.starts_with(beginning) && lost.stdout.contains(" h5 and 2 more. rackpool does not"),
+        lost.stdout.contains(beginning) && lost.stdout.contains(" h5 and 2 more. rackpool does not"),
         "{lost:?}"
     );
     assert!(lost.stderr.contains("rackpoold node --accept-loss=hostendpoint"), "{lost:?}");
+    assert!(!lost.stdout.contains("is lost\n"), "{lost:?}");
+    // What was accepted is told, and is no failure; what nobody can lose is refused.
+    assert!(
+        world.good("datastore preflight --accept-loss=hostendpoint").contains("\nLost\n  hostendpoint: ")
+    );
+    assert_eq!(world.run("datastore preflight --accept-loss=policy").code, 1);
+    let wrong = world.run("datastore preflight --accept-loss=pools");
+    assert!(
+        wrong.stderr.contains("the words are policy, hostendpoint, wireguard, ebpf, bgp, loadbalancer"),
+        "{wrong:?}"
+    );
     let document = world.run("datastore preflight -o yaml");
     assert_eq!(document.code, 1);
-    for part in ["loss: hostendpoint\n", "- hostendpoints.projectcalico.org h7\n", "unknown: []\n"] {
+    for part in
+        ["code: hostendpoint\n", "effect: lost\n", "- hostendpoints.projectcalico.org h7\n", "unknown: []\n"]
+    {
         assert!(document.stdout.contains(part), "{document:?}");
     }
 }

@@ -13,5 +13,6 @@ mod fixture;
 mod kinds;
 mod large;
 mod pools;
+mod preflight;
 mod requests;
 mod values;

@@ -41,7 +41,7 @@ fn placeholders(text: &str) -> String {
 }
 
 /// The keys and texts of a recorded state.
-fn recorded(file: &Path) -> Vec<(String, String)> {
+pub fn recorded(file: &Path) -> Vec<(String, String)> {
     let json: Json = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
     let entries = json.as_object().unwrap().iter();
     entries.map(|(key, value)| (placeholders(key), filled(value).to_string())).collect()
@@ -51,7 +51,7 @@ fn recorded(file: &Path) -> Vec<(String, String)> {
 const LEAST: usize = 80;
 
 #[allow(clippy::disallowed_methods, reason = "whoever runs the tests says here where the recordings are")]
-fn states() -> Option<Vec<PathBuf>> {
+pub fn states() -> Option<Vec<PathBuf>> {
     let Some(root) = std::env::var_os("RACKPOOL_RECORDINGS").map(PathBuf::from) else {
         println!("skipped: {LEAST} recordings: RACKPOOL_RECORDINGS names none");
         return None;

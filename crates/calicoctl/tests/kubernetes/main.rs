@@ -16,3 +16,4 @@ mod large;
 mod nodes;
 mod requests;
 mod rights;
+mod takeover;

@@ -250,6 +250,19 @@ impl KubeStore {
         strangers::calico_nodes(&self.server, self.end(within)).await
     }
 
+    /// The workloads of that plural and name, in whatever namespace.
+    ///
+    /// # Errors
+    /// As for reads.
+    pub async fn workloads(
+        &self,
+        plural: &str,
+        name: &str,
+        within: Duration,
+    ) -> Result<Vec<Json>, StoreError> {
+        strangers::workloads(&self.server, plural, name, self.end(within)).await
+    }
+
     /// The Deployments of Calico's kube-controllers of which a replica is ready.
     ///
     /// # Errors

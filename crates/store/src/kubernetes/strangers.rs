@@ -87,7 +87,7 @@ pub(super) async fn calico_controllers(
 }
 
 /// The workloads of that kind and name, in whatever namespace.
-async fn workloads(
+pub(super) async fn workloads(
     server: &Server,
     plural: &str,
     name: &str,

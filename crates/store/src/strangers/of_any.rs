@@ -41,6 +41,17 @@ impl Strangers for AnyStore {
             }
         }
     }
+
+    async fn workloads(&self, plural: &str, name: &str, within: Duration) -> Result<Vec<Json>, StoreError> {
+        // Where Kubernetes is not built in, nothing reads these.
+        let _ = (plural, name, within);
+        match self {
+            #[cfg(feature = "kubernetes")]
+            AnyStore::Kubernetes(store) => store.workloads(plural, name, within).await,
+            #[allow(unreachable_patterns, reason = "depends on which backends are built in")]
+            _ => Ok(Vec::new()),
+        }
+    }
 }
 
 impl AnyStore {

@@ -104,6 +104,20 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     }
 }
 
+/// What the check finds in a store, without a word about it.
+pub(in crate::commands) fn judge(session: &Session, context: &mut Context<'_>) -> Result<Checked, Failure> {
+    let reading = Reading {
+        session,
+        kubernetes: Kubernetes::of(session),
+        wanted: Wanted { all: false, problems: false },
+        is_quiet: true,
+        check: RefCell::new(Check::new(session.effects().now())),
+        context: RefCell::new(context),
+    };
+    session.wait(reading.all())?;
+    Ok(reading.check.into_inner().end())
+}
+
 /// The Kubernetes that the flag or the environment names.
 fn named(args: &Args, context: &Context<'_>) -> Result<Option<Kubernetes>, Failure> {
     let path = args.kubeconfig.as_deref().or(context.environment.get("KUBECONFIG"));

@@ -11,6 +11,7 @@ mod witnesses;
 
 use clap::Subcommand;
 
+pub(super) use self::check::judge;
 use crate::Context;
 use crate::failure::Failure;
 

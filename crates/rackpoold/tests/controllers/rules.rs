@@ -116,6 +116,28 @@ fn the_rules_ask_for_what_comes() {
     assert!(alerts.len() >= 8 && used.len() >= 8, "{alerts:?} {used:?}");
 }
 
+/// The page of figures names all that come, with their labels, and no others.
+#[test]
+fn the_page_names_what_comes() {
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md")).unwrap();
+    let code = Regex::new("`([a-z_]+)`").unwrap();
+    let mut told: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for row in text.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split('|').collect();
+        let labels = code.captures_iter(cells[2]).map(|found| found[1].to_string()).collect();
+        let twice = told.insert(code.captures(cells[1]).unwrap()[1].to_string(), labels);
+        assert!(twice.is_none(), "{row}");
+    }
+    let mut come: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, labels) in figures_that_come() {
+        let of_histogram = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+        let name = of_histogram.unwrap_or(&name).to_string();
+        come.entry(name).or_default().extend(labels.into_iter().filter(|label| label != "le"));
+    }
+    assert_eq!(told, come);
+}
+
 /// Prometheus' own check, where it is installed.
 #[test]
 fn promtool_takes_the_rules() {

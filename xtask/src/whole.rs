@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use xtask::cargo::{cargo, run};
 use xtask::sweep;
 
 mod cluster;
@@ -47,6 +48,8 @@ enum Command {
     Dist(release::Dist),
     /// Writes container images of the programs, in the OCI image layout, without Docker.
     Images(images::Images),
+    /// Writes the pages of the documentation that are made from the source: docs/reference, docs/selectors.md.
+    Docs,
     /// Runs a Kubernetes control plane for experiments: up, down, env.
     Cluster(cluster::Cluster),
     /// Runs a whole cluster of real kubelets for experiments: up, down, shell, restart.
@@ -58,6 +61,12 @@ enum Command {
     Sweep { folder: PathBuf },
 }
 
+/// Has the test that compares the pages with the source write them.
+fn write_docs() -> anyhow::Result<()> {
+    let test = ["test", "--quiet", "--workspace", "--test", "reference", "--", "--nocapture"];
+    run(cargo(&test).env("RACKPOOL_WRITE_DOCS", "1"))
+}
+
 fn main() -> ExitCode {
     let done = match Xtask::parse().command {
         Command::Demo(demo) => demo.run(),
@@ -65,6 +74,7 @@ fn main() -> ExitCode {
         Command::Nightly(nightly) => nightly.run(),
         Command::Dist(dist) => dist.run(),
         Command::Images(images) => images.run(),
+        Command::Docs => write_docs(),
         Command::Cluster(cluster) => cluster.run(),
         Command::Lab(lab) => lab.run(),
         Command::Figures(figures) => figures.run(),

@@ -126,6 +126,29 @@ pub(crate) const TABLE: &[Row] = &[
     row(Field::RackpoolDb, "rackpoolDB", "RackpoolDB", "RACKPOOL_DB", &["rackpool_db"], Type::Text),
 ];
 
+/// The names of a setting; an empty text where a place has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spelling {
+    /// The setting.
+    pub field: Field,
+    /// The environment variable, without the prefix `CALICO_`.
+    pub variable: &'static str,
+    /// The field of a configuration file.
+    pub file: &'static str,
+    /// The fields of a CNI configuration.
+    pub cni: &'static [&'static str],
+}
+
+/// The names of all settings.
+pub fn spellings() -> impl Iterator<Item = Spelling> {
+    TABLE.iter().map(|row| Spelling {
+        field: row.field,
+        variable: if row.variable.is_empty() { "" } else { row.spelling() },
+        file: row.file,
+        cni: row.cni,
+    })
+}
+
 impl Row {
     /// The variable with the prefix `CALICO_`.
     pub(crate) fn prefixed(&self) -> String {

@@ -38,7 +38,7 @@ pub use datastore::{Datastore, EtcdSettings, KubernetesSettings, ProxySettings, 
 pub use embedded::MACHINE_STORE;
 pub use environment::Environment;
 pub use error::SetupError;
-pub use fields::Field;
+pub use fields::{Field, Spelling, spellings};
 #[cfg(feature = "kubernetes")]
 pub use kubernetes::{connect_kubernetes, kubernetes_beside};
 pub use node_name::{DEFAULT_AGENT_SYNC_FILE, DEFAULT_NODENAME_FILE, NodeNameError, node_name};

@@ -70,6 +70,11 @@ impl Document {
     }
 }
 
+/// The fields that a configuration may have: the path of each, and what its value is.
+pub fn fields() -> Vec<(String, &'static str)> {
+    schema::paths(&schema::NET_CONF)
+}
+
 fn text<'m>(map: &'m Map<String, Json>, field: &str) -> &'m str {
     map.get(field).and_then(Json::as_str).unwrap_or_default()
 }

@@ -129,6 +129,21 @@ const KUBERNETES: Struct = Struct {
     fields: &[("k8s_api_root", Text), ("kubeconfig", Text), ("node_name", Text)],
 };
 
+/// The paths of all fields in a struct, with what each value is.
+pub(crate) fn paths(of: &'static Struct) -> Vec<(String, &'static str)> {
+    let below = |(name, kind): &(&'static str, Type)| match kind {
+        Type::Struct(inner) => {
+            paths(inner).into_iter().map(|(path, kind)| (format!("{name}.{path}"), kind)).collect()
+        }
+        Text => vec![(name.to_string(), "text")],
+        Bool => vec![(name.to_string(), "true or false")],
+        Int => vec![(name.to_string(), "number")],
+        Texts => vec![(name.to_string(), "list of texts")],
+        Any => vec![(name.to_string(), "any")],
+    };
+    of.fields.iter().flat_map(below).collect()
+}
+
 /// What the protocol reads first: the network's name.
 pub(crate) const NAME_ONLY: Struct =
     Struct { name: "", go: r#"struct { Name string "json:\"name\"" }"#, fields: &[("name", Text)] };

@@ -15,6 +15,7 @@ mod log;
 mod other_ipam;
 mod profile;
 mod refusals;
+mod replaced;
 mod second;
 mod stories;
 mod wait;

@@ -2,6 +2,9 @@
 
 use std::net::Ipv4Addr;
 
+/// The address of the service by which pods reach the API server.
+const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
+
 /// The certificates and keys as PEM texts.
 pub(super) struct Certificates {
     pub(super) ca: String,
@@ -23,7 +26,8 @@ impl Certificates {
         let key = KeyPair::generate()?;
         let ca = params.self_signed(&key)?.pem();
         let issuer = Issuer::new(params, key);
-        let mut params = CertificateParams::new([address.to_string(), "kubernetes.default.svc".to_string()])?;
+        let names = [address.to_string(), SERVICE.to_string(), "kubernetes.default.svc".to_string()];
+        let mut params = CertificateParams::new(names)?;
         params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
         params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         let key = KeyPair::generate()?;

@@ -20,6 +20,7 @@ With --install-from, they say what is installed:
   CNI_CONF_NAME, CNI_NET_DIR                                    the file of the network's configuration
   CNI_OLD_CONF_NAME                                             the file that it replaces, which is removed
   CNI_NETWORK_CONFIG, CNI_NETWORK_CONFIG_FILE                   a template of the configuration
+  CALICO_CNI_SERVICE_ACCOUNT                                    the plugins' account; calico by default
 
 rackpool does not enforce NetworkPolicy, and announces nothing by BGP yet. Where a cluster uses either, the
 agent does not start unless --accept-loss says that this is known.";

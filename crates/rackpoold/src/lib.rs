@@ -9,5 +9,6 @@ pub mod events;
 pub mod gone;
 pub mod install;
 pub mod log;
+pub mod namespace;
 pub mod node;
 pub mod preflight;

@@ -20,7 +20,6 @@ pub mod settings;
 pub mod tell;
 pub mod work;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +31,7 @@ use tokio::sync::watch;
 
 use crate::cli::Controllers;
 use crate::log::Log;
+use crate::namespace::own_namespace;
 use crate::node::{Opened, open};
 use beside::BesideError;
 use configuration::Configuration;
@@ -52,8 +52,6 @@ const END: Duration = Duration::from_secs(10);
 const THREADS: usize = 1;
 /// How soon a store that gave no answer at the start is asked again.
 const AGAIN: Duration = Duration::from_secs(2);
-/// Where a pod finds the name of its own namespace.
-const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 /// What the work is given.
 #[derive(Debug)]
@@ -233,13 +231,4 @@ async fn follow_level(log: Log, mut settings: watch::Receiver<Settings>) {
 fn identity(environment: &Environment, clock: &Clock) -> String {
     let host = ["POD_NAME", "HOSTNAME"].iter().find_map(|name| environment.get(name));
     format!("{}_{:016x}", host.unwrap_or("rackpoold"), clock.seed())
-}
-
-/// The namespace of the Lease: the pod's own, or `kube-system` outside of pods.
-fn own_namespace(environment: &Environment) -> String {
-    const MOST: usize = 4096;
-    let given = environment.get("POD_NAMESPACE").map(str::to_string);
-    let of_pod = || outside::read_text(Path::new(OWN_NAMESPACE), MOST).ok();
-    let found = given.or_else(of_pod).map(|name| name.trim().to_string());
-    found.filter(|name| !name.is_empty()).unwrap_or_else(|| "kube-system".to_string())
 }

@@ -6,10 +6,12 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value as Json, json};
+use setup::Environment;
 use store::StoreError;
 use store::kubernetes::{Address, KubeStore, ServiceAccount, ServiceToken};
 
 use super::{InstallError, Notes, Places, Written, put_text};
+use crate::namespace::own_namespace;
 
 /// The life of a token that is asked for, in seconds. The server may give a shorter one.
 const LIFE: u32 = 24 * 60 * 60;
@@ -20,7 +22,7 @@ const LIFE: u32 = 24 * 60 * 60;
 pub enum RenewError {
     /// The account does not exist.
     #[error(
-        "the plugins' token cannot be renewed: there is no service account {0}: kubectl apply -f deploy/rbac/calico.yaml, or name another account"
+        "the plugins' token cannot be renewed: there is no service account {0}: kubectl apply -f deploy/rbac/calico.yaml, or name another account of that namespace by CALICO_CNI_SERVICE_ACCOUNT"
     )]
     NoAccount(ServiceAccount),
     /// The API server gives no token.
@@ -36,9 +38,11 @@ pub enum RenewError {
     File(#[from] InstallError),
 }
 
-/// The account of the plugins, as `deploy/rbac/calico.yaml` makes it.
-pub fn default_account() -> ServiceAccount {
-    ServiceAccount { namespace: "kube-system".to_string(), name: "calico".to_string() }
+/// The account of the plugins, as `deploy/rbac/calico.yaml` makes it: in the agent's own namespace, by the
+/// name that Calico's variable `CALICO_CNI_SERVICE_ACCOUNT` says, or else `calico`.
+pub fn account(environment: &Environment) -> ServiceAccount {
+    let name = environment.get("CALICO_CNI_SERVICE_ACCOUNT").unwrap_or("calico").to_string();
+    ServiceAccount { namespace: own_namespace(environment), name }
 }
 
 /// Gets a new token for the plugins and writes it into their kubeconfig. Gives how long the token lives: see

@@ -90,12 +90,10 @@ impl<'a> Files<'a> {
         effects: &impl Effects,
         within: Duration,
     ) -> Result<(), Box<dyn std::error::Error>> {
-        use install::kubeconfig::{default_account, renew};
+        use install::kubeconfig::{account, renew};
         let AnyStore::Kubernetes(server) = store else { return Ok(()) };
-        if self.network.is_none() {
-            return Ok(());
-        }
-        let account = default_account();
+        let Some(network) = &self.network else { return Ok(()) };
+        let account = account(network.environment);
         let renewed = renew(&self.places, &mut self.notes, server, &account, effects.now(), within).await;
         let (wait, result) = match renewed {
             Ok(life) => {

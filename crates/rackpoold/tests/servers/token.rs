@@ -7,7 +7,7 @@ use std::path::Path;
 use rackpoold::install::kubeconfig::{self, RenewError};
 use rackpoold::install::{Notes, Places};
 use servers::kube_server::{self, KubeServer, KubeServerOptions};
-use setup::Clock;
+use setup::{Clock, Environment};
 use store::kubernetes::{KubeOptions, KubeStore, Kubeconfig, ObjectName, ServiceAccount};
 use store::{ReadSet, Store};
 
@@ -31,7 +31,7 @@ async fn the_plugins_have_an_account_of_their_own() {
         Places { networks: dir.path().join("net.d"), notes: dir.path().join("notes"), ..Places::default() };
     let mut notes = Notes::read(&places.notes).unwrap();
     let agent = open(&server.kubeconfig());
-    let (now, account) = (Clock::start().now(), kubeconfig::default_account());
+    let (now, account) = (Clock::start().now(), kubeconfig::account(&Environment::default()));
 
     let life = kubeconfig::renew(&places, &mut notes, &agent, &account, now, WITHIN).await.unwrap();
     assert!(life.as_secs() > 3000, "{life:?}");

@@ -246,7 +246,14 @@ fn init_makes_its_pool_only_where_there_is_none() {
     world.good_with("create -f -", &pool("mine", "10.0.0.0/16"));
     let told = world.good("datastore init");
     assert!(told.starts_with("IPv4 pools exist: no IPPool default-ipv4-ippool was made\n"), "{told}");
-    assert!(!world.good("get ippools").contains("default"));
+    let told = world.good("datastore init --if-no-pools --ipv4-cidr 10.1.0.0/16 --ipv6-cidr fd00::/48");
+    assert!(
+        told.starts_with(
+            "IPv4 pools exist: no IPPool default-ipv4-ippool was made\nCreated IPPool default-ipv6-ippool"
+        ),
+        "{told}"
+    );
+    assert!(!world.good("get ippools").contains("default-ipv4"));
     assert!(
         world
             .good("datastore init --ipv4-cidr 10.1.0.0/16")

@@ -20,7 +20,8 @@ const DEFAULT_IPV4: &str = "192.168.0.0/16";
 ///
 /// The pool default-ipv4-ippool is 192.168.0.0/16 with IP in IP always and outgoing NAT, unless told
 /// otherwise. Where --ipv4-cidr is not given, it is made only if there is no IPv4 pool yet. A pool
-/// default-ipv6-ippool is made where --ipv6-cidr names its network.
+/// default-ipv6-ippool is made where --ipv6-cidr names its network. With --if-no-pools, both are made only
+/// if there is no pool of their family yet.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The network of default-ipv4-ippool; none for no such pool [default: 192.168.0.0/16]
@@ -50,6 +51,9 @@ pub struct Args {
     /// Hide the IPv6 pool's addresses from the outside of the cluster
     #[arg(long)]
     ipv6_nat: bool,
+    /// Make default pools only of families that have no pool yet, whatever their networks
+    #[arg(long)]
+    if_no_pools: bool,
     #[command(flatten)]
     config: Config,
     #[arg(hide = true)]
@@ -72,10 +76,10 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     session.wait(session.client().ensure_initialised()).map_err(failed)?;
     for pool in &pools {
         let family = pool.cidr.family();
-        let is_asked = family == Family::V6 || args.ipv4_cidr.is_some();
+        let is_asked = !args.if_no_pools && (family == Family::V6 || args.ipv4_cidr.is_some());
         let is_there = || session.wait(session.client().get(&Identifier::of(&pool.resource()))).is_ok();
         if !is_asked && !is_there() && session.wait(session.client().has_pool(family)).map_err(failed)? {
-            writeln!(context.stdout, "IPv4 pools exist: no IPPool {} was made", pool.name)?;
+            writeln!(context.stdout, "{family} pools exist: no IPPool {} was made", pool.name)?;
             continue;
         }
         let ensured = session.wait(session.client().ensure_pool(pool));

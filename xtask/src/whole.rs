@@ -18,6 +18,7 @@ mod figures;
 mod images;
 mod lab;
 mod left_out;
+mod manifests;
 mod namespace;
 mod needs;
 mod nightly;
@@ -50,6 +51,8 @@ enum Command {
     Images(images::Images),
     /// Writes the pages of the documentation that are made from the source: docs/reference, docs/selectors.md.
     Docs,
+    /// Writes deploy/rackpool.yaml, which is the chart as plain YAML.
+    Manifests(manifests::Manifests),
     /// Runs a Kubernetes control plane for experiments: up, down, env.
     Cluster(cluster::Cluster),
     /// Runs a whole cluster of real kubelets for experiments: up, down, shell, restart.
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Command::Dist(dist) => dist.run(),
         Command::Images(images) => images.run(),
         Command::Docs => write_docs(),
+        Command::Manifests(manifests) => manifests.run(),
         Command::Cluster(cluster) => cluster.run(),
         Command::Lab(lab) => lab.run(),
         Command::Figures(figures) => figures.run(),

@@ -25,7 +25,6 @@ impl Administrator<'_> {
     pub fn prepare(&self, next: &str) -> Result<()> {
         heading("A fresh cluster of eight nodes: the default pool is there");
         self.kubectl(&["get", "nodes"])?;
-        self.calicoctl(&["datastore", "init"], "")?;
         self.calicoctl(&["get", "ippool", "-o", "wide"], "")?;
 
         heading("1. Delete the default IP pool");

@@ -86,6 +86,7 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     fn perform(mut self) -> Result<()> {
+        self.administrator.calicoctl(&["datastore", "init"], "")?;
         self.administrator.prepare("the nodes call the plugin")?;
         self.roll_out()?;
         self.administrator.calicoctl(&["get", "wep", "-owide"], "")?;

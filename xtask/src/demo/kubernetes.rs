@@ -1,5 +1,5 @@
-//! The rack guide on a cluster of real kubelets: runs the guide's own commands, and then checks their effect
-//! on the cluster itself.
+//! The rack guide on a cluster of real kubelets: installs rackpool by its chart, runs the guide's own
+//! commands, and then checks their effect on the cluster itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use ipnet::Ipv4Net;
 use serde_json::Value as Json;
 
-use xtask::guide::terminal::{heading, output};
+use xtask::guide::terminal::{heading, output, print_output, show};
 use xtask::guide::{NODES, proof};
 
 use super::administrator::Administrator;
@@ -30,6 +30,12 @@ pub fn perform(programs: &Path) -> Result<()> {
     let nodes = NODES.map(str::to_string).to_vec();
     let options = LabOptions { nodes, cni: Cni::Calico, programs: Some(programs.to_path_buf()) };
     let lab = Lab::up(&options, |text| println!("{text}"))?;
+    heading("rackpool is installed by its chart");
+    // The guide's pools are those of a cluster whose nodes learn from each other by BGP.
+    let install = Lab::installation(&["--set", "node.acceptLoss={bgp}"]);
+    show("helm", &install, None);
+    print_output(&output(&mut lab.helm(&install)?, "")?);
+    lab.wait_for_network()?;
     let calicoctl = |arguments: &[&str]| {
         let mut command = lab.command("calicoctl")?;
         command.args(arguments);

@@ -40,8 +40,8 @@ pub const RECIPES: [Recipe; 2] = [
         about: "rackpool's node agent and controllers, with the CNI plugins that the agent installs",
         programs: &[
             ("rackpoold", "usr/bin/rackpoold"),
-            ("calico", "opt/cni/bin/calico"),
-            ("calico-ipam", "opt/cni/bin/calico-ipam"),
+            ("calico", "opt/rackpool/plugins/calico"),
+            ("calico-ipam", "opt/rackpool/plugins/calico-ipam"),
         ],
         has_nft: true,
     },

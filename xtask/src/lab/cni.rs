@@ -1,54 +1,23 @@
-//! The nodes' network plugins: the objects that the cluster needs for them, and where the nodes find them.
+//! The nodes' network plugins: what a node has of them before rackpool is installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rustix::mount::mount_bind;
 use serde_json::json;
-use servers::kube_server::KubeServer;
 
-use super::said::progress;
 use super::site::{Cni, Node, Site};
-use xtask::cargo::root;
 
 /// The folder of Debian's plugins.
 const PLUGINS: &str = "/usr/lib/cni";
-/// The programs of rackpool that a node needs.
-const PROGRAMS: [&str; 3] = ["calico", "calico-ipam", "rackpoold"];
 
-/// Checks that the programs of the wanted plugins are installed.
-pub fn check(cni: Cni, programs: Option<&Path>) -> Result<()> {
-    if cni == Cni::Ptp {
-        return Ok(());
-    }
-    let folder = programs.context("--cni calico takes a folder with rackpool's programs: --programs DIR")?;
-    for name in PROGRAMS {
-        if !folder.join(name).is_file() {
-            bail!(
-                "--cni calico takes the programs {}, and there is no {name} in {}; build it, or name another folder: --programs DIR",
-                PROGRAMS.join(" and "),
-                folder.display()
-            );
-        }
-    }
-    Ok(())
-}
-
-/// Installs what the plugins need: their programs; for rackpool's, the custom resources and the rights of the
-/// agent and of both plugins, too.
-pub fn prepare_cluster(site: &Site, server: &KubeServer) -> Result<()> {
+/// Gives every node Debian's plugins.
+pub fn prepare_cluster(site: &Site) -> Result<()> {
     // This folder is below every node's own disk, so that all nodes see it.
     let debians = fs::read_dir(PLUGINS).context(PLUGINS)?;
     let debians = debians.map(|plugin| plugin.map(|plugin| plugin.path())).collect::<Result<Vec<_>, _>>()?;
-    copy(&debians, &site.common("opt").join("cni/bin"))?;
-    let (Cni::Calico, Some(programs)) = (site.options.cni, &site.options.programs) else { return Ok(()) };
-    // The programs may be built anew while the lab runs, so the lab keeps the present ones.
-    copy(&PROGRAMS.map(|name| programs.join(name)), &site.programs())?;
-    let deploy = root().join("deploy");
-    server.try_apply(&[&deploy.join("crds/v1"), &deploy.join("rbac")])?;
-    progress("rackpool's custom resources and rights are there");
-    Ok(())
+    copy(&debians, &site.common("opt").join("cni/bin"))
 }
 
 fn copy(programs: &[PathBuf], to: &Path) -> Result<()> {
@@ -60,8 +29,8 @@ fn copy(programs: &[PathBuf], to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Gives a node that boots its folder of networks, without those of the machine; and its network, where
-/// nobody else does: rackpool's agent does it for its own plugins.
+/// Gives a node that boots its folder of networks, without those of the machine; and its network, except
+/// for rackpool's: its agent writes that.
 pub fn configure(node: Node<'_>) -> Result<()> {
     let (etc, own) = (Path::new("/etc/cni/net.d"), node.disk("networks"));
     for folder in [etc, &own] {

@@ -41,6 +41,8 @@ impl<'a> ControlPlane<'a> {
             .in_folder(&site.folder)
             .without_audit()
             .argument("--enable-admission-plugins=NodeRestriction")
+            // Pods reach the API server by its service.
+            .argument("--endpoint-reconciler-type=lease")
             .argument("--kubelet-preferred-address-types=InternalIP")
             .user(proxy::USER, &[]);
         for node in site.nodes() {
@@ -53,11 +55,6 @@ impl<'a> ControlPlane<'a> {
         image::write(&site.path("images"))?;
         image::push(&site.path("images"))?;
         Ok(plane)
-    }
-
-    /// The servers of the control plane.
-    pub fn server(&self) -> &KubeServer {
-        &self.server
     }
 
     /// The kubeconfig for a node's kubelet.

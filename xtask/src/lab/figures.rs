@@ -36,7 +36,11 @@ pub fn measure(programs: &Path, rounds: usize) -> Result<()> {
     ensure!(rounds > 0, "--rounds 0 measures nothing; give 1 or more");
     let nodes = (0..8).map(|number| format!("kube-node-{number}")).collect();
     let options = LabOptions { nodes, cni: Cni::Calico, programs: Some(programs.to_path_buf()) };
-    let (lab, ready) = timed(|| Lab::up(&options, |_| ()))?;
+    let (lab, ready) = timed(|| {
+        let lab = Lab::up(&options, |_| ())?;
+        lab.install(&["--set", "defaultPool.enabled=false"])?;
+        Ok(lab)
+    })?;
     line("a lab of 8 nodes, ready", ready);
     println!("{:<58}{:>8.2} GB", "its memory", lab.memory()? as f64 / 1e9);
     // Without encapsulation the nodes need no addresses for tunnels, so that the blocks hold only pods'.

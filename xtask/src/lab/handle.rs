@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::said::Said;
 use super::site::{LabOptions, MOST_NODES, Site, run};
-use super::{agent, cni, image, proxy, requirements, steward, supervisor};
+use super::{image, install, proxy, requirements, steward, supervisor};
 use xtask::cargo::this_program;
 
 /// How long a lab may take to end, and a node to boot.
@@ -28,12 +28,13 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Starts a lab, and waits until all nodes are ready. `tell` gets lines about the progress. What the
-    /// machine lacks is installed first, where that can be done.
+    /// Starts a lab, and waits until all nodes are ready; with [`Cni::Calico`](super::Cni::Calico) until they
+    /// lack nothing but their network, which [`Lab::install`] brings. `tell` gets lines about the progress.
+    /// What the machine lacks is installed first, where that can be done.
     pub fn up(options: &LabOptions, mut tell: impl FnMut(&str)) -> Result<Lab> {
         let count = options.nodes.len();
         ensure!((1..=MOST_NODES.into()).contains(&count), "a lab has 1 to {MOST_NODES} nodes, not {count}");
-        cni::check(options.cni, options.programs.as_deref())?;
+        install::check(options.cni, options.programs.as_deref())?;
         requirements::provide()?;
         let mut child = Command::new(this_program()?)
             .args(["lab", "inside", "supervise"])
@@ -155,14 +156,6 @@ impl Lab {
         connection.read_to_string(&mut answer).with_context(|| format!("{} does not boot", node.name))?;
         ensure!(answer == steward::OK, "{} does not boot: {answer}", node.name);
         Ok(())
-    }
-
-    /// Gives a node's agent another token, as Kubernetes does before the old one ends.
-    pub fn renew_token(&self, node: &str) -> Result<()> {
-        let file = self.site.node(node)?.path(agent::TOKEN);
-        let mut create = self.kubectl(&["create", "token", agent::ACCOUNT, "--namespace", "kube-system"])?;
-        let token = run(create.args(["--bound-object-kind", "Node", "--bound-object-name", node]))?;
-        fs::write(&file, token.trim()).with_context(|| file.display().to_string())
     }
 
     /// Starts a node's kube-proxy anew, with this network as that of all pods; `None`: the right one.

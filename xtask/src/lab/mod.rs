@@ -14,7 +14,6 @@ use clap::{Args, Subcommand};
 
 use xtask::cargo::{build_programs, target_dir};
 
-mod agent;
 mod cgroups;
 mod cni;
 mod control_plane;
@@ -22,6 +21,7 @@ mod figures;
 mod handle;
 mod image;
 mod inside;
+mod install;
 mod network;
 mod node;
 mod pid1;
@@ -85,6 +85,9 @@ struct Up {
     /// The folder of rackpool's programs. Without this argument, --cni calico builds them from this tree.
     #[arg(long)]
     programs: Option<PathBuf>,
+    /// Do not install rackpool: its images are in the registry, and the nodes wait for their network.
+    #[arg(long)]
+    bare: bool,
 }
 
 #[derive(Args)]
@@ -126,6 +129,10 @@ impl Up {
         let start = now();
         let tell = |text: &str| println!("{:6.1} s  {text}", start.elapsed().as_secs_f64());
         let lab = Lab::up(&LabOptions { nodes, cni: self.cni, programs }, tell)?;
+        if self.cni == Cni::Calico && !self.bare {
+            tell("installing rackpool by helm, without a pool");
+            lab.install(&["--set", "defaultPool.enabled=false", "--set", "node.acceptLoss={bgp}"])?;
+        }
         println!(
             "{} nodes ready after {:.1} s, with {:.2} GB of memory in all",
             lab.nodes().len(),

@@ -1,5 +1,5 @@
-//! A node, inside of its namespaces: mounts the node's disk, and then keeps containerd, the kubelet,
-//! rackpool's agent and kube-proxy running.
+//! A node, inside of its namespaces: mounts the node's disk, and then keeps containerd, the kubelet and
+//! kube-proxy running.
 
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
@@ -16,7 +16,7 @@ use serde_json::json;
 use super::control_plane::REGISTRY;
 use super::image;
 use super::site::{Cni, Node, tail};
-use super::{agent, cgroups, cni, proxy};
+use super::{cgroups, cni, proxy};
 
 const CONTAINERD: &str = "/run/containerd/containerd.sock";
 /// Kernel settings that the kubelet insists on, and that hold for the whole machine. On the node, files with
@@ -50,10 +50,6 @@ pub fn run(node: Node<'_>) -> Result<()> {
     std::thread::scope(|scope| {
         scope.spawn(|| keep_running(node, "containerd", || containerd(node)));
         if node.site.options.cni == Cni::Calico {
-            scope.spawn(|| {
-                agent::wait_until_admitted(node);
-                keep_running(node, "rackpoold", || agent::command(node));
-            });
             scope.spawn(|| keep_running(node, "kube-proxy", || proxy::command(node)));
         }
         wait_for_containerd(node)?;

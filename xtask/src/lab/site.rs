@@ -26,8 +26,7 @@ pub enum Cni {
     /// Debian's ptp with host-local: a /24 of 10.244.0.0/16 for each node.
     #[default]
     Ptp,
-    /// rackpool's own: each node runs the agent `rackpoold node`, which installs calico and calico-ipam, with
-    /// Kubernetes as the datastore.
+    /// rackpool's own, which its chart brings when it is installed.
     Calico,
 }
 
@@ -38,8 +37,8 @@ pub struct LabOptions {
     pub nodes: Vec<String>,
     /// The nodes' network plugin.
     pub cni: Cni,
-    /// The folder of rackpool's programs. It is on the path of commands in the lab, and the nodes get those
-    /// of [`Cni::Calico`] from it.
+    /// The folder of rackpool's programs. It is on the path of commands in the lab, and with [`Cni::Calico`]
+    /// the images in the registry are made of them.
     pub programs: Option<PathBuf>,
 }
 
@@ -79,11 +78,6 @@ impl Site {
     /// The folder that every node sees as `folder` of its root, below the files of the node's own disk.
     pub fn common(&self, folder: &str) -> PathBuf {
         self.path("common").join(folder)
-    }
-
-    /// The folder of rackpool's programs as they were when the lab was started; all nodes see it.
-    pub fn programs(&self) -> PathBuf {
-        self.path("programs")
     }
 
     /// Writes a file into the lab's folder.

@@ -17,7 +17,7 @@ use super::control_plane::ControlPlane;
 use super::said::{Said, progress, say};
 use super::site::{Cni, Node, Site, run, tail};
 use super::supervisor::pid_of_child;
-use super::{agent, cgroups, cni, network, proxy};
+use super::{cgroups, cni, install, network, proxy};
 
 /// The name of the steward's socket. A client writes a node's name there; the steward cuts the node's power,
 /// boots it again, and answers [`OK`] or an error.
@@ -64,7 +64,8 @@ impl<'a> Steward<'a> {
         fs::create_dir_all("/run/netns")?;
         network::create_bridge(site)?;
         let control_plane = ControlPlane::start(site)?;
-        cni::prepare_cluster(site, control_plane.server())?;
+        cni::prepare_cluster(site)?;
+        install::push_images(site, env!("CARGO_PKG_VERSION"))?;
         let mut steward = Steward { site, control_plane, machines: BTreeMap::new() };
         progress(format!("booting {} nodes", site.options.nodes.len()));
         for node in site.nodes() {
@@ -108,25 +109,20 @@ impl<'a> Steward<'a> {
     }
 
     fn wait_for_nodes(&mut self) -> Result<()> {
-        let condition = |kind| format!("{{.status.conditions[?(@.type==\"{kind}\")].status}}");
-        let (ready, unavailable) = (condition("Ready"), condition("NetworkUnavailable"));
-        let status =
-            format!("jsonpath={{range .items[*]}}{{.metadata.name}} {ready} {unavailable}{{\"\\n\"}}{{end}}");
-        // Rackpool's agent says that the network is there; for Debian's plugin nobody does.
+        let ready = "{.status.conditions[?(@.type==\"Ready\")].status}";
+        let status = format!("jsonpath={{range .items[*]}}{{.metadata.name}} {ready}{{\"\\n\"}}{{end}}");
+        // Rackpool brings the network later.
         let wanted = match self.site.options.cni {
-            Cni::Calico => " True False",
-            Cni::Ptp => " True ",
+            Cni::Calico => " False",
+            Cni::Ptp => " True",
         };
         let (all, mut told) = (self.site.options.nodes.len(), 0);
         for _ in 0..QUESTIONS {
             let out = run(&mut self.site.kubectl(&["get", "nodes", "-o", &status]))?;
-            // A node's agent can have its rights when the kubelet has made the node known.
-            for name in out.lines().filter_map(|line| line.split_whitespace().next()) {
-                agent::admit(self.site.node(name)?, self.control_plane.server())?;
-            }
             let ready = out.lines().filter(|line| line.ends_with(wanted)).count();
             if ready > told {
-                progress(format!("{ready} of {all} nodes are ready"));
+                let wanting = if self.site.options.cni == Cni::Calico { ", but for a network" } else { "" };
+                progress(format!("{ready} of {all} nodes are ready{wanting}"));
                 told = ready;
             }
             if ready == all {

@@ -110,6 +110,7 @@ const BASE: Setup = Setup {
     actors: &[],
     faults: 0,
     pools_change: false,
+    own: &[],
     is_careless: false,
     check: |_, _| {},
 };
@@ -142,6 +143,7 @@ fn small() -> Vec<Setup> {
             name: "first ADDs of two hosts on one block",
             pool: ONE,
             actors: &[add_a, add_b],
+            own: &["h", "i"],
             check: first_adds,
             ..BASE
         },
@@ -194,6 +196,7 @@ fn large() -> Vec<Setup> {
         Setup {
             name: "first ADDs of three hosts",
             actors: &[add_a, add_b, add_c],
+            own: &["h", "i", "j"],
             check: first_adds,
             ..BASE
         },
@@ -201,6 +204,7 @@ fn large() -> Vec<Setup> {
             name: "first ADDs of three hosts on one block",
             pool: ONE,
             actors: &[add_a, add_b, add_c],
+            own: &["h", "i", "j"],
             // One of them is told that there is no room.
             check: |world, _| assigned(world, 2),
             ..BASE
@@ -209,6 +213,7 @@ fn large() -> Vec<Setup> {
             name: "first ADDs of two hosts on one block, and faults",
             pool: ONE,
             actors: &[add_a, add_b],
+            own: &["h", "i"],
             faults: 1,
             ..BASE
         },

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use api::Key;
+use api::{HandleId, Key};
 use ipam::invariants::RequestId;
 use store::{
     Batch, Expect, MemoryStore, Op, Outcome, ReadSet, Report, Scope, Store, StoreError, View, Write,
@@ -116,6 +116,10 @@ pub struct Parts {
     pub witness: Witness,
     /// Whether pools change here. What nobody changes is read in no step of its own: it does not matter when.
     pub pools_change: bool,
+    /// For each actor the handle that it alone reads and writes. It does not matter when it does.
+    pub own: &'static [&'static str],
+    /// Whether writes may go astray.
+    pub may_fail: bool,
     /// Whether the store does not compare what a write expects: a fault that a search has to find.
     pub is_careless: bool,
 }
@@ -175,10 +179,18 @@ impl Parts {
 
     fn key_changes(&self, key: &Key) -> bool {
         match key {
-            Key::Block(_) | Key::Affinity { .. } | Key::Handle(_) => true,
+            Key::Block(_) | Key::Affinity { .. } => true,
+            Key::Handle(id) => !self.is_own(id),
             Key::Resource { kind, .. } => self.pools_change && *kind == api::Kind::IPPool,
             _ => false,
         }
+    }
+
+    /// Whether no other actor touches that handle.
+    fn is_own(&self, id: &HandleId) -> bool {
+        let owner = self.own.iter().position(|own| *own == id.as_str());
+        assert!(owner.is_none_or(|owner| owner == self.who), "{} is another's own", id.as_str());
+        owner.is_some()
     }
 
     /// Reads a part, and hears it.
@@ -222,7 +234,10 @@ impl Store for Parts {
     async fn commit(&self, batch: &Batch, _within: Duration) -> Result<Report, StoreError> {
         let mut outcomes: Vec<Outcome> = Vec::new();
         for (index, write) in batch.writes.iter().enumerate() {
-            self.turn(Next::Write).await;
+            // A fault meets also the writes that nobody else sees.
+            if self.may_fail || self.key_changes(&write.key) {
+                self.turn(Next::Write).await;
+            }
             let mut write = write.clone();
             if let Expect::AsLeftBy(before) = write.expect {
                 write.expect = match (&batch.writes[before].op, outcomes.get(before)) {

@@ -51,6 +51,8 @@ pub struct Setup {
     /// How many writes may go astray, or actors crash, in one run.
     pub faults: u32,
     pub pools_change: bool,
+    /// For each actor the handle that it alone reads and writes.
+    pub own: &'static [&'static str],
     /// Whether the store compares nothing.
     pub is_careless: bool,
     /// What must hold when all have ended and nothing went astray; with the actors' answers.
@@ -108,6 +110,8 @@ impl<'s> Run<'s> {
                 request: 0,
                 witness: witness.clone(),
                 pools_change: setup.pools_change,
+                own: setup.own,
+                may_fail: setup.faults > 0,
                 is_careless: setup.is_careless,
             };
             start(Caller { parts, clock: Clock::new(who as u64) })

@@ -8,10 +8,10 @@
 //! | `yaml FILE`, `json FILE` | a file that the page's commands find |
 //! | `text`, `yaml`, `json` | nothing to run |
 //!
-//! The blocks of a page are run one after the other, by one shell with a store of its own: an embedded one, or
-//! what the page's comment `<!-- store: etcd -->` or `<!-- store: kubernetes -->` says. What the reader of the
-//! page has already is made by commands in a comment `<!-- before ... -->`. Every command must succeed. What
-//! cannot be run here stands in [`elsewhere`], with the test that runs it.
+//! The blocks of a page are run one after the other, by one shell with a store of its own: an embedded one,
+//! or what the page's comment `<!-- store: etcd -->` or `<!-- store: kubernetes -->` says. What the reader of
+//! the page has already is made by commands in a comment `<!-- before ... -->`. Every command must succeed.
+//! What cannot be run here stands in [`elsewhere`], with the test that runs it.
 
 // Everything here is test code.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
@@ -47,7 +47,9 @@ fn pages() -> Vec<Page> {
 
 #[test]
 fn every_block_says_what_it_is() {
-    let faults: Vec<String> = pages().iter().flat_map(|page| page.faults.clone()).collect();
+    let pages = pages();
+    let pages = pages.iter().filter(|page| !elsewhere::has_page(&page.name));
+    let faults: Vec<String> = pages.flat_map(|page| page.faults.clone()).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
@@ -77,7 +79,8 @@ fn perform(store: Store) {
         return;
     };
     let pages = pages();
-    let pages: Vec<&Page> = pages.iter().filter(|page| page.store == store).collect();
+    let pages: Vec<&Page> =
+        pages.iter().filter(|page| page.store == store && !elsewhere::has_page(&page.name)).collect();
     let faults = run::pages(Path::new(&programs), store, &pages);
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
 }
@@ -89,11 +92,21 @@ fn what_runs_elsewhere_exists() {
     for listed in elsewhere::ELSEWHERE {
         let page = pages.iter().find(|page| page.name == listed.page);
         let page = page.unwrap_or_else(|| panic!("there is no page {}", listed.page));
+        assert!(!elsewhere::has_page(listed.page), "{} is run elsewhere as a whole", listed.page);
         let found = page.blocks.iter().any(|block| listed.is(&page.name, block));
         assert!(found, "no block of {} begins with {:?}", listed.page, listed.begins);
-        let (file, name) = listed.test;
-        let source = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file));
-        let source = source.unwrap_or_else(|error| panic!("{file}: {error}"));
-        assert!(source.contains(&format!("fn {name}(")), "{file} has no function {name}");
+        is_there(listed.test);
     }
+    for (page, _, test) in elsewhere::PAGES {
+        if pages.iter().any(|known| known.name == *page) {
+            is_there(*test);
+        }
+    }
+}
+
+/// Fails where a file has no function of that name.
+fn is_there((file, name): (&str, &str)) {
+    let source = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file));
+    let source = source.unwrap_or_else(|error| panic!("{file}: {error}"));
+    assert!(source.contains(&format!("fn {name}(")), "{file} has no function {name}");
 }

@@ -142,8 +142,8 @@ impl<'c> Reader<'c> {
     }
 }
 
-/// A script whose failure is that of its first command which fails. A command of a session stays in the shell,
-/// so that its variables count for those after it.
+/// A script whose failure is that of its first command which fails. A command of a session stays in the
+/// shell, so that its variables count for those after it.
 fn with_stops(command: &page::Command) -> String {
     match command.output {
         Some(_) => command.text.clone(),

@@ -1,5 +1,5 @@
-//! The page of resources: what the definitions in `deploy/crds` and the types of `api` say of their fields, and
-//! what rackpool does about each.
+//! The page of resources: what the definitions in `deploy/crds` and the types of `api` say of their fields,
+//! and what rackpool does about each.
 
 use api::Kind;
 use api::kinds::Home;

@@ -49,7 +49,8 @@ enum Command {
     Dist(release::Dist),
     /// Writes container images of the programs, in the OCI image layout, without Docker.
     Images(images::Images),
-    /// Writes the pages of the documentation that are made from the source: docs/reference, docs/selectors.md.
+    /// Writes the pages of the documentation that are made from the source: docs/reference,
+    /// docs/selectors.md.
     Docs,
     /// Writes deploy/rackpool.yaml, which is the chart as plain YAML.
     Manifests(manifests::Manifests),

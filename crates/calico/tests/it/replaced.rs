@@ -17,7 +17,8 @@ const PLUGINS: [&str; 2] = ["calico", "calico-ipam"];
 const PODS: usize = 50;
 /// How many calls are under way at the same time.
 const AT_ONCE: usize = 4;
-/// Names a folder with the programs of another release. Without it, copies of the present ones stand for them.
+/// Names a folder with the programs of another release. Without it, copies of the present ones stand for
+/// them.
 const OLDER: &str = "RACKPOOL_OLDER_PROGRAMS";
 
 /// The folders with the programs of two releases.

@@ -1,5 +1,5 @@
-//! From Calico to rackpool and back, on the objects that Calico has left on an API server: what its records say
-//! stays, and everything fits together at each step.
+//! From Calico to rackpool and back, on the objects that Calico has left on an API server: what its records
+//! say stays, and everything fits together at each step.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

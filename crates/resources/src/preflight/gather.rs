@@ -18,7 +18,8 @@ const fn kind(group: &'static str, plural: &'static str) -> StrangerKind {
 }
 
 /// Looks at everything that matters to who changes from Calico to rackpool. What this client may not read is
-/// noted, and the rest is read all the same. `ours` is the version of Calico whose behaviour this program has.
+/// noted, and the rest is read all the same. `ours` is the version of Calico whose behaviour this program
+/// has.
 ///
 /// # Errors
 /// When the store gives no answer.

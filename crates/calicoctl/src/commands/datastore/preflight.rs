@@ -14,11 +14,11 @@ use crate::session::{CLIENT_VERSION, Chosen, Session};
 
 /// Look at what becomes of a cluster where rackpool takes Calico's place.
 ///
-/// Tells which of Calico's programs run, which pools there are, how many addresses are in use and whether they
-/// fit together; what is lost, what changes, what stays, and the steps. rackpool does not enforce network
-/// policies, does not filter hosts' own traffic (HostEndpoint), does not encrypt (WireGuard), has no eBPF
-/// dataplane, announces nothing by BGP, and gives services no addresses. Nothing is changed. What this user
-/// may not read is named, with what is therefore unknown.
+/// Tells which of Calico's programs run, which pools there are, how many addresses are in use and whether
+/// they fit together; what is lost, what changes, what stays, and the steps. rackpool does not enforce
+/// network policies, does not filter hosts' own traffic (HostEndpoint), does not encrypt (WireGuard), has no
+/// eBPF dataplane, announces nothing by BGP, and gives services no addresses. Nothing is changed. What this
+/// user may not read is named, with what is therefore unknown.
 ///
 /// `rackpoold node` refuses to start where something is lost, unless its own --accept-loss names it.
 ///

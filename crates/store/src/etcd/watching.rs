@@ -1,4 +1,4 @@
-//! Watches: pages of one revision give the present state, then etcd's events follow from the next revision on.
+//! Watches: pages of one revision give the present state, then etcd's events follow from the next one on.
 
 use std::sync::Arc;
 use std::time::Duration;

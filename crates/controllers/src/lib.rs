@@ -1,6 +1,7 @@
 //! What a cluster's controllers decide. Pure: they are told what there is, and the time.
 
 pub mod collect;
+pub mod confirm;
 pub mod figures;
 pub mod fullness;
 pub mod judge;

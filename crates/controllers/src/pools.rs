@@ -13,7 +13,7 @@
 mod tests;
 
 use api::{BlockCidr, Cidr, Key, Kind, Owner, Resource, Revision};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use store::{Scope, View};
 
 /// The finalizer of a pool that has its place.
@@ -53,6 +53,25 @@ impl Condition {
     pub fn status(self) -> &'static str {
         if self.is_true { "True" } else { "False" }
     }
+
+    /// Puts the condition on a pool's document, with the time `now`.
+    pub fn put_on(self, pool: &mut Json, now: &str) {
+        let next = json!({
+            "type": ALLOCATABLE,
+            "status": self.status(),
+            "reason": self.reason,
+            "message": self.message,
+            "lastTransitionTime": now,
+        });
+        if !pool["status"]["conditions"].is_array() {
+            pool["status"]["conditions"] = json!([]);
+        }
+        let Some(conditions) = pool["status"]["conditions"].as_array_mut() else { return };
+        match conditions.iter_mut().find(|one| one["type"] == ALLOCATABLE) {
+            Some(stored) => *stored = next,
+            None => conditions.push(next),
+        }
+    }
 }
 
 /// What is to be done about the finalizer.
@@ -66,6 +85,16 @@ pub enum Finalizer {
     RemoveOnceEmpty,
     /// It is to be taken away.
     Remove,
+}
+
+/// Puts the finalizer on a pool's document, or takes it away.
+pub fn put_finalizer(pool: &mut Json, is_wanted: bool) {
+    let stored = pool["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+    let mut finalizers: Vec<Json> = stored.into_iter().filter(|one| one != FINALIZER).collect();
+    if is_wanted {
+        finalizers.push(FINALIZER.into());
+    }
+    pool["metadata"]["finalizers"] = Json::Array(finalizers);
 }
 
 /// An affinity that a pool's deletion takes away.

@@ -180,3 +180,27 @@ fn two_finalizers() {
     pool(&mut view, "q", "10.10.0.0/25", Given { finalizer: true, created: 5, ..told(Condition::OVERLAP) });
     assert_eq!(short(&view)[1], is("q", "CIDROverlap", false, Finalizer::Remove));
 }
+
+#[test]
+fn the_pool_keeps_what_is_others() {
+    let mut pool = json!({
+        "metadata": {"finalizers": ["example.org/x"]},
+        "status": {"conditions": [{"type": "Other", "status": "True"}]},
+    });
+    Condition::OVERLAP.put_on(&mut pool, "t1");
+    Condition::OK.put_on(&mut pool, "t2");
+    let conditions = pool["status"]["conditions"].as_array().unwrap();
+    assert_eq!(conditions.len(), 2);
+    assert_eq!(
+        (&conditions[1]["reason"], &conditions[1]["lastTransitionTime"]),
+        (&"OK".into(), &"t2".into())
+    );
+    put_finalizer(&mut pool, true);
+    put_finalizer(&mut pool, true);
+    assert_eq!(pool["metadata"]["finalizers"], json!(["example.org/x", FINALIZER]));
+    put_finalizer(&mut pool, false);
+    assert_eq!(pool["metadata"]["finalizers"], json!(["example.org/x"]));
+    let mut bare = json!({"metadata": {}});
+    Condition::OK.put_on(&mut bare, "t");
+    assert_eq!(bare["status"]["conditions"][0]["status"], "True");
+}

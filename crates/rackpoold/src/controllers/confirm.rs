@@ -1,12 +1,14 @@
 //! The last question before an address is freed: whether nobody uses it, asked live and not of what watches
 //! have told. What cannot be asked is not freed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+#[cfg(feature = "kubernetes")]
+use std::collections::HashMap;
 use std::time::Duration;
 
 use api::{BlockCidr, HandleId, Key, Kind};
-use controllers::collect::{Due, Sandbox, is_node_there, sandbox_of};
-use controllers::judge::{Standing, Why, judge};
+use controllers::collect::Due;
+use controllers::confirm::Asked;
 use controllers::witness::{Endpoints, Users};
 use store::{AnyStore, Depth, Page, ReadSet, Scope, Slot, Store, StoreError, View};
 #[cfg(feature = "kubernetes")]
@@ -81,57 +83,9 @@ pub async fn confirm(
     #[cfg(not(feature = "kubernetes"))]
     let machines: BTreeSet<String> = BTreeSet::new();
 
-    let is_doubtful = |due: &Due| {
-        HandleId::new(due.handle()).is_some_and(|id| match view.handle(&id) {
-            Some(Some((handle, _))) => doubtful.iter().any(|block| handle.blocks.contains_key(block)),
-            Some(None) => false,
-            // It cannot be read; or was not, for there is no doubt.
-            None => !doubtful.is_empty(),
-        })
-    };
-    // Why an address stays; `None` where it may be freed.
-    let why_kept = |due: &Due| {
-        let is_there = is_node_there(&view, due.node());
-        // What was due because its node is gone has its whole time where the node is there again.
-        if due.is_for_gone_node && is_there {
-            return Some("node_is_back");
-        }
-        let standing = judge(&due.attribute, due.ip.addr, &users, is_there);
-        // A sandbox that is gone has no other address; one that is there may have one that cannot be read.
-        if matches!(standing, Standing::Leaked(Why::OtherAddresses | Why::NoEndpoint)) && is_doubtful(due) {
-            return Some("unknown");
-        }
-        match standing {
-            Standing::Leaked(Why::MachineStopped) if machines.contains(due.handle()) => Some("machine"),
-            Standing::Leaked(_) => None,
-            Standing::Tunnel => is_there.then_some("node_is_back"),
-            Standing::InUse => Some("in_use"),
-            Standing::Waiting => Some("pod_starts"),
-            Standing::NotJudged => Some("unknown"),
-        }
-    };
-    // All of a handle or nothing of it, and all of a sandbox.
-    let whys: Vec<Option<&'static str>> = {
-        let used: Vec<(&Due, &'static str)> =
-            due.iter().filter_map(|due| Some((due, why_kept(due)?))).collect();
-        let handles: HashMap<&str, &'static str> =
-            used.iter().map(|(due, why)| (due.handle(), *why)).collect();
-        let sandboxes: HashMap<Sandbox, &'static str> =
-            used.iter().filter_map(|(due, why)| Some((sandbox_of(&due.attribute)?, *why))).collect();
-        let why = |due: &Due| {
-            let of_sandbox = || sandboxes.get(&sandbox_of(&due.attribute)?).copied();
-            handles.get(due.handle()).copied().or_else(of_sandbox)
-        };
-        due.iter().map(why).collect()
-    };
-    let mut answers = Answers { free: Vec::new(), kept: Vec::new(), view };
-    for (due, why) in due.into_iter().zip(whys) {
-        match why {
-            Some(why) => answers.kept.push((due, why)),
-            None => answers.free.push(due),
-        }
-    }
-    Ok(answers)
+    let asked = Asked { view: &view, users: &users, machines: &machines, doubtful };
+    let (free, kept) = asked.part(due);
+    Ok(Answers { free, kept, view })
 }
 
 /// The record that says whether the data are locked.

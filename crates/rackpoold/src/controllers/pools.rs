@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use api::Key;
-use controllers::pools::{ALLOCATABLE, Condition, FINALIZER, Finalizer, Judged, judge};
+use controllers::pools::{Finalizer, Judged, judge, put_finalizer};
 use ipam::{ReleaseAffinities, Which};
-use serde_json::{Value as Json, json};
 use store::kubernetes::{KubeStore, ObjectName, Replaced};
 use store::{Depth, Effects, ReadSet, Scope, Store, StoreError, View};
 
@@ -90,7 +89,7 @@ impl<E: Effects> Keeper<'_, E> {
             return Ok((writes, false));
         }
         if judged.is_changed {
-            set_condition(&mut object, judged.condition, &api::time::rfc3339(self.effects.now()));
+            judged.condition.put_on(&mut object, &api::time::rfc3339(self.effects.now()));
             match self.store.replace_object(name, true, &object, self.within).await? {
                 Replaced::Done(stored) => object = *stored,
                 Replaced::Changed | Replaced::Absent => return Ok((writes, false)),
@@ -108,7 +107,7 @@ impl<E: Effects> Keeper<'_, E> {
             // The end of the last block will be told.
             return Ok((writes, true));
         }
-        set_finalizer(&mut object, judged.finalizer == Finalizer::Add);
+        put_finalizer(&mut object, judged.finalizer == Finalizer::Add);
         match self.store.replace_object(name, false, &object, self.within).await? {
             Replaced::Done(_) => Ok((writes + 1, true)),
             Replaced::Changed => Ok((writes, false)),
@@ -125,62 +124,5 @@ impl<E: Effects> Keeper<'_, E> {
             Key::Block(block) => slot.revision().is_some() && judged.owns(*block),
             _ => false,
         }))
-    }
-}
-
-/// Sets the condition. One with another status has a new time.
-fn set_condition(pool: &mut Json, condition: Condition, now: &str) {
-    let next = json!({
-        "type": ALLOCATABLE,
-        "status": condition.status(),
-        "reason": condition.reason,
-        "message": condition.message,
-        "lastTransitionTime": now,
-    });
-    if !pool["status"]["conditions"].is_array() {
-        pool["status"]["conditions"] = json!([]);
-    }
-    let Some(conditions) = pool["status"]["conditions"].as_array_mut() else { return };
-    match conditions.iter_mut().find(|one| one["type"] == ALLOCATABLE) {
-        Some(stored) => *stored = next,
-        None => conditions.push(next),
-    }
-}
-
-fn set_finalizer(pool: &mut Json, is_wanted: bool) {
-    let stored = pool["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
-    let mut finalizers: Vec<Json> = stored.into_iter().filter(|one| one != FINALIZER).collect();
-    if is_wanted {
-        finalizers.push(FINALIZER.into());
-    }
-    pool["metadata"]["finalizers"] = Json::Array(finalizers);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pool_keeps_what_is_others() {
-        let mut pool = json!({
-            "metadata": {"finalizers": ["example.org/x"]},
-            "status": {"conditions": [{"type": "Other", "status": "True"}]},
-        });
-        set_condition(&mut pool, Condition::OVERLAP, "t1");
-        set_condition(&mut pool, Condition::OK, "t2");
-        let conditions = pool["status"]["conditions"].as_array().unwrap();
-        assert_eq!(conditions.len(), 2);
-        assert_eq!(
-            (&conditions[1]["reason"], &conditions[1]["lastTransitionTime"]),
-            (&"OK".into(), &"t2".into())
-        );
-        set_finalizer(&mut pool, true);
-        set_finalizer(&mut pool, true);
-        assert_eq!(pool["metadata"]["finalizers"], json!(["example.org/x", FINALIZER]));
-        set_finalizer(&mut pool, false);
-        assert_eq!(pool["metadata"]["finalizers"], json!(["example.org/x"]));
-        let mut bare = json!({"metadata": {}});
-        set_condition(&mut bare, Condition::OK, "t");
-        assert_eq!(bare["status"]["conditions"][0]["status"], "True");
     }
 }

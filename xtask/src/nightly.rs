@@ -10,7 +10,7 @@ use clap::Args;
 use crate::left_out::LeftOut;
 use crate::steps::{AfterFailure, Steps};
 use crate::test::run_optimised;
-use crate::{demo, dist, images, lab, needs};
+use crate::{demo, dist, images, lab, needs, simulate};
 use xtask::cargo::{build_programs, cargo, run, target_dir};
 
 /// The packages without effects. Their tests are run with optimisation.
@@ -18,8 +18,8 @@ const PURE: [&str; 4] = ["selector", "api", "ipam", "controllers"];
 /// How much longer than in CI each load runs.
 const LOAD_SCALE: &str = "10";
 
-/// How many seeds each simulation of the allocator runs; in CI 60.
-const SIM_SEEDS: &str = "3000";
+/// How many seeds are simulated.
+const SEEDS: u64 = 500_000;
 
 /// Arguments of `cargo xtask nightly`.
 #[derive(Args)]
@@ -70,11 +70,7 @@ impl Nightly {
             })?;
         }
         if is_wanted("simulations") {
-            steps.run("simulations", || {
-                let mut test =
-                    cargo(&["test", "--release", "--package", "ipam", "--test", "it", "--", "sim::"]);
-                run(test.env("SIM_SEEDS", SIM_SEEDS))
-            })?;
+            steps.run("simulations", || simulate::simulate(0, SEEDS, 0))?;
         }
         if is_wanted("long loads") {
             steps.run("long loads", || {

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::left_out::LeftOut;
 use crate::steps::{AfterFailure, Steps};
-use crate::{demo, dist, lab, needs};
+use crate::{demo, dist, lab, needs, simulate};
 use xtask::cargo::{cargo, run, target_dir};
 
 /// The packages whose tests are also run with optimisation, because an optimiser once broke the selectors'
@@ -16,10 +16,13 @@ use xtask::cargo::{cargo, run, target_dir};
 /// to be compiled once more.
 const OPTIMISED: [&str; 2] = ["selector", "api"];
 
+/// How many seeds are simulated: enough for 1,000,000 steps.
+const SEEDS: u64 = 25_000;
+
 /// Arguments of `cargo xtask test`.
 #[derive(Args)]
 pub struct Test {
-    /// Leave out the checks that need further builds: optimised tests and static binaries.
+    /// Leave out the checks that need further builds: optimised tests, simulations and static binaries.
     #[arg(long)]
     no_dist: bool,
 }
@@ -88,10 +91,11 @@ impl Test {
             );
         }
         if self.no_dist {
-            steps.leave_out("optimised tests and static binaries", "--no-dist");
+            steps.leave_out("optimised tests, simulations and static binaries", "--no-dist");
             return Ok(());
         }
         steps.run("optimised tests of selectors and resources", || run_optimised(&OPTIMISED))?;
+        steps.run("simulations", || simulate::simulate(0, SEEDS, 0))?;
         let mut folder = PathBuf::new();
         steps.run("static binaries for the embedded store", || {
             folder = dist::build_quickly()?;

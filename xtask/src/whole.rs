@@ -25,6 +25,7 @@ mod nightly;
 mod notices;
 mod packages;
 mod release;
+mod simulate;
 mod steps;
 mod test;
 
@@ -54,6 +55,8 @@ enum Command {
     Docs,
     /// Writes deploy/rackpool.yaml, which is the chart as plain YAML.
     Manifests(manifests::Manifests),
+    /// Simulates many callers on one cluster, step by step, from seeds; makes small what fails.
+    Simulate(simulate::Simulate),
     /// Runs a Kubernetes control plane for experiments: up, down, env.
     Cluster(cluster::Cluster),
     /// Runs a whole cluster of real kubelets for experiments: up, down, shell, restart.
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         Command::Images(images) => images.run(),
         Command::Docs => write_docs(),
         Command::Manifests(manifests) => manifests.run(),
+        Command::Simulate(simulate) => simulate.run(),
         Command::Cluster(cluster) => cluster.run(),
         Command::Lab(lab) => lab.run(),
         Command::Figures(figures) => figures.run(),

@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use api::{Handle, Key, Value};
 use ipam::{HandleRelease, HeldIps, IpsByHandle, Planner, PodName, ReleaseByHandle, ReleaseIps, Whose, run};
 use serde_json::json;
+use store::Effects as _;
 use store::testing::{Chances, CommitFault, Counting, FaultPlan, Faulty, Step};
 
-use crate::witness::{Asks, Witness};
+use crate::witness::{Asks, Told, Witness};
 use crate::world::*;
 
 fn asked(world: &World, question: IpsByHandle) -> Option<HeldIps> {
@@ -204,8 +205,8 @@ fn what_is_assigned_again_during_the_release_stays() {
             world.assign(request_ip("a", "h", addr)).unwrap();
         }
         let stale = seen(&world, "h");
-        let witness = Witness::of(&world.store);
-        let by = witness.asked(stale.request(), &world.clock);
+        let witness = Witness::of(&world.store.records());
+        let by = witness.asked(stale.request(), world.clock.now());
         let acted = Arc::new(AtomicUsize::new(0));
         let (w, once, sees) = (world.clone(), acted.clone(), witness.clone());
         let hook = move |step| {
@@ -213,11 +214,11 @@ fn what_is_assigned_again_during_the_release_stays() {
                 let (w, sees) = (w.clone(), sees.clone());
                 let act = move || {
                     w.del("h");
-                    sees.catch_up(&w.store);
+                    sees.catch_up(&w.store.records());
                     for addr in ["10.0.0.1", "10.0.0.5"] {
                         w.assign(request_ip("a", "h", addr)).unwrap();
                     }
-                    sees.catch_up(&w.store);
+                    sees.catch_up(&w.store.records());
                 };
                 std::thread::spawn(act).join().unwrap();
             }
@@ -228,7 +229,7 @@ fn what_is_assigned_again_during_the_release_stays() {
             Some(landed) => plan.fault(0, CommitFault::ReplyLost { answered: before, lost: 3, landed }),
             None => plan,
         };
-        let store = Faulty::new(witness.store(&world.store, Some(by)), plan).with_hook(Arc::new(hook));
+        let store = Faulty::new(Told::of(&witness, &world.store, Some(by)), plan).with_hook(Arc::new(hook));
         let answer = block_on(run(&store, &world.clock, stale.planner(), WITHIN)).unwrap();
         let what = format!("before {before}, {landed:?}: {answer:?}");
         assert!(acted.load(Ordering::Relaxed) > 0, "{what}");

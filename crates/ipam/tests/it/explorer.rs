@@ -13,7 +13,7 @@ use ipam::{
 };
 use store::testing::{FaultPlan, Faulty};
 
-use crate::witness::{AnswerOf, Asks, Witness};
+use crate::witness::{AnswerOf, Asks, Told, Witness};
 use crate::world::*;
 
 type Task = Pin<Box<dyn Future<Output = bool>>>;
@@ -35,7 +35,8 @@ impl Caller {
     async fn answer<A: Asks>(&self, asks: A) -> Option<AnswerOf<A>> {
         let hook: store::testing::fault::Hook = Arc::new(|_| Box::pin(give_way()));
         let plan = FaultPlan { one_by_one: true, guards: false, ..FaultPlan::default() };
-        let store = |by| Faulty::new(self.witness.store(&self.world.store, Some(by)), plan).with_hook(hook);
+        let store =
+            |by| Faulty::new(Told::of(&self.witness, &self.world.store, Some(by)), plan).with_hook(hook);
         self.witness.run(&self.world.clock, asks, store).await.ok()
     }
 }
@@ -102,7 +103,7 @@ fn explore(
 ) -> usize {
     let prepared = World::with_pool("10.0.0.0/29", 30);
     prepare(&prepared);
-    let witness = Witness::of(&prepared.store);
+    let witness = Witness::of(&prepared.store.records());
     let mut left = vec![vec![0], vec![1]];
     let mut explored = 0;
     while let Some(choices) = left.pop() {

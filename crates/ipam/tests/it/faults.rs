@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use api::Key;
 use ipam::invariants::{Request, Violation};
 use ipam::{ReleaseAffinities, ReleaseByHandle, ReleaseIp, ReleaseIps, Which};
+use store::Effects as _;
 use store::Store;
 use store::testing::{Chances, CommitFault, FaultPlan, Faulty, Stale, Step};
 use tokio::task::JoinSet;
@@ -34,9 +35,9 @@ fn writes_of(case: &Case) -> usize {
 
 /// Runs an operation that meets the faults of a plan, in sight of a witness.
 fn play(world: &World, act: &Act, plan: FaultPlan, what: &str) -> (Answer, Witness) {
-    let witness = Witness::of(&world.store);
-    let by = witness.asked(act.request(), &world.clock);
-    let store = Faulty::new(witness.store(&world.store, Some(by)), plan);
+    let witness = Witness::of(&world.store.records());
+    let by = witness.asked(act.request(), world.clock.now());
+    let store = Faulty::new(Told::of(&witness, &world.store, Some(by)), plan);
     let answer = block_on(act.on(&store, &world.clock));
     witness.answered(by, act.ended(&answer));
     witness.check(what);
@@ -202,25 +203,25 @@ fn others_between_the_writes() {
                 let world = prepared(&case);
                 let acted = Arc::new(AtomicUsize::new(0));
                 let overtaken = what == "the handle is released";
-                let witness = Witness::of(&world.store);
-                let by = witness.asked(case.act.request(), &world.clock);
+                let witness = Witness::of(&world.store.records());
+                let by = witness.asked(case.act.request(), world.clock.now());
                 let (w, once, seen) = (world.clone(), acted.clone(), witness.clone());
                 let hook = move |step| {
                     if step == Step::BeforeWrite(before) && once.fetch_add(1, Ordering::Relaxed) == 0 {
                         if overtaken {
-                            seen.asked(Request::ReleaseHandles(vec![handle("new")]), &w.clock);
+                            seen.asked(Request::ReleaseHandles(vec![handle("new")]), w.clock.now());
                         }
                         let (w, seen) = (w.clone(), seen.clone());
                         std::thread::spawn(move || {
                             other(&w);
-                            seen.catch_up(&w.store);
+                            seen.catch_up(&w.store.records());
                         })
                         .join()
                         .unwrap();
                     }
                     Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
                 };
-                let told = witness.store(&world.store, Some(by));
+                let told = Told::of(&witness, &world.store, Some(by));
                 let store = Faulty::new(told, FaultPlan::like_kubernetes()).with_hook(Arc::new(hook));
                 let answer = block_on(case.act.on(&store, &world.clock));
                 let text = format!("{}, before write {before} {what}: {answer:?}", case.name);
@@ -261,9 +262,9 @@ fn chaos() {
             config.cooldown_seconds = if seed % 3 == 0 { 1 } else { 0 };
             config.strict_affinity = seed % 4 == 0;
         });
-        let witness = Witness::of(&world.store);
+        let witness = Witness::of(&world.store.records());
         // What arrives late cannot be told apart by its request.
-        let base = Faulty::new(witness.store(&world.store, None), FaultPlan::default());
+        let base = Faulty::new(Told::of(&witness, &world.store, None), FaultPlan::default());
         let chances = Chances { read_fails: 30, unsent: 30, reply_lost: 150, crash: 0, watch_dropped: 0 };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {

@@ -24,7 +24,6 @@ mod reads;
 mod release;
 mod review;
 mod scale;
-mod sim;
 mod stream;
 mod tunnels;
 mod upkeep;

@@ -7,59 +7,64 @@ use std::sync::Arc;
 use api::{
     Affinity, AffinityState, Attribute, Block, BlockCidr, Family, Handle, Key, Owner, Record, Revision, Value,
 };
-use ipam::{ReleaseIp, block};
+use ipam::block;
 use store::{Batch, Depth, Effects, Expect, Op as StoreOp, Outcome, ReadSet, Scope, Store, Write};
 
-use super::stores::Sim;
-use crate::world::*;
+use crate::WITHIN;
+use crate::caller::Caller;
+use crate::clock::Clock;
+use crate::names::{attributes, handle, host};
+
+mod release;
 
 #[derive(Debug, PartialEq)]
-pub(super) enum Err1 {
+enum Trouble {
     Conflict,
     Other(&'static str),
 }
 
-pub(super) struct Calico {
-    pub sim: Sim,
+/// A writer that works as Calico does.
+pub(crate) struct Calico {
+    pub sim: Caller,
     pub clock: Clock,
     pub retries: usize,
 }
 
 impl Calico {
-    pub async fn get(&self, key: Key) -> Option<Arc<Record>> {
+    async fn get(&self, key: Key) -> Option<Arc<Record>> {
         let set = ReadSet::new().key(key.clone());
         self.sim.read(&set, WITHIN).await.unwrap().full(&key).flatten().cloned()
     }
-    pub async fn list(&self, scope: Scope) -> Vec<Arc<Record>> {
+    async fn list(&self, scope: Scope) -> Vec<Arc<Record>> {
         let set = ReadSet::new().scope(scope.clone(), Depth::Full);
         let view = self.sim.read(&set, WITHIN).await.unwrap();
         view.slots(&scope).filter_map(|(_, slot)| slot.record().cloned()).collect()
     }
-    pub async fn write(&self, write: Write) -> Result<Revision, Err1> {
+    async fn write(&self, write: Write) -> Result<Revision, Trouble> {
         let report = self.sim.commit(&Batch { writes: vec![write], guards: vec![] }, WITHIN).await.unwrap();
         match &report.outcomes[0] {
             Outcome::Applied(revision) => Ok(revision.clone()),
-            Outcome::Refused(_) => Err(Err1::Conflict),
-            _ => Err(Err1::Other("no answer")),
+            Outcome::Refused(_) => Err(Trouble::Conflict),
+            _ => Err(Trouble::Other("no answer")),
         }
     }
-    pub async fn put(&self, key: Key, expect: Expect, value: Value) -> Result<Revision, Err1> {
+    async fn put(&self, key: Key, expect: Expect, value: Value) -> Result<Revision, Trouble> {
         self.write(Write { key, expect, op: StoreOp::Put(Arc::new(value)) }).await
     }
-    pub async fn delete(&self, key: Key, revision: &Revision) -> Result<Revision, Err1> {
+    async fn delete(&self, key: Key, revision: &Revision) -> Result<Revision, Trouble> {
         self.write(Write { key, expect: Expect::Revision(revision.clone()), op: StoreOp::Delete }).await
     }
-    pub fn aff(owner: &Owner, block: BlockCidr) -> Key {
+    fn aff(owner: &Owner, block: BlockCidr) -> Key {
         Key::Affinity { owner: owner.clone(), block }
     }
-    pub fn state(state: AffinityState) -> Value {
+    fn state(state: AffinityState) -> Value {
         Value::Affinity(Affinity::new(state))
     }
-    pub async fn update_block(&self, mut block: Block, revision: &Revision) -> Result<Revision, Err1> {
+    async fn update_block(&self, mut block: Block, revision: &Revision) -> Result<Revision, Trouble> {
         block::bump(&mut block);
         self.put(Key::Block(block.cidr), Expect::Revision(revision.clone()), Value::Block(block)).await
     }
-    pub async fn increment(&self, id: &str, cidr: BlockCidr, n: u32) -> Result<(), Err1> {
+    async fn increment(&self, id: &str, cidr: BlockCidr, n: u32) -> Result<(), Trouble> {
         for _ in 0..self.retries {
             let key = Key::Handle(handle(id));
             let found = self.get(key.clone()).await;
@@ -70,14 +75,14 @@ impl Calico {
                 return Ok(());
             }
         }
-        Err(Err1::Other("increment"))
+        Err(Trouble::Other("increment"))
     }
-    pub async fn decrement(&self, id: &str, cidr: BlockCidr, n: u32) -> Result<(), Err1> {
+    async fn decrement(&self, id: &str, cidr: BlockCidr, n: u32) -> Result<(), Trouble> {
         for _ in 0..self.retries {
             let key = Key::Handle(handle(id));
-            let Some(found) = self.get(key.clone()).await else { return Err(Err1::Other("no handle")) };
+            let Some(found) = self.get(key.clone()).await else { return Err(Trouble::Other("no handle")) };
             let mut value = found.handle().unwrap().clone();
-            let Some(count) = value.blocks.get_mut(&cidr) else { return Err(Err1::Other("no count")) };
+            let Some(count) = value.blocks.get_mut(&cidr) else { return Err(Trouble::Other("no count")) };
             *count = count.saturating_sub(n);
             value.blocks.retain(|_, n| *n > 0);
             let done = match value.blocks.is_empty() {
@@ -86,13 +91,13 @@ impl Calico {
             };
             match done {
                 Ok(_) => return Ok(()),
-                Err(Err1::Conflict) => continue,
+                Err(Trouble::Conflict) => continue,
                 Err(error) => return Err(error),
             }
         }
-        Err(Err1::Other("decrement"))
+        Err(Trouble::Other("decrement"))
     }
-    pub async fn confirm(&self, owner: &Owner, cidr: BlockCidr, revision: &Revision) -> Result<(), Err1> {
+    async fn confirm(&self, owner: &Owner, cidr: BlockCidr, revision: &Revision) -> Result<(), Trouble> {
         let key = Calico::aff(owner, cidr);
         let done = self
             .put(key.clone(), Expect::Revision(revision.clone()), Calico::state(AffinityState::Confirmed))
@@ -106,13 +111,13 @@ impl Calico {
         }
         Ok(())
     }
-    pub async fn pending(&self, owner: &Owner, cidr: BlockCidr) -> Result<(AffinityState, Revision), Err1> {
+    async fn pending(&self, owner: &Owner, cidr: BlockCidr) -> Result<(AffinityState, Revision), Trouble> {
         let key = Calico::aff(owner, cidr);
         match self.put(key.clone(), Expect::Absent, Calico::state(AffinityState::Pending)).await {
             Ok(revision) => Ok((AffinityState::Pending, revision)),
-            Err(Err1::Conflict) => {
+            Err(Trouble::Conflict) => {
                 let Some(found) = self.get(key.clone()).await else {
-                    return Err(Err1::Other("affinity gone"));
+                    return Err(Trouble::Other("affinity gone"));
                 };
                 if found.affinity().unwrap().state == AffinityState::Confirmed {
                     return Ok((AffinityState::Confirmed, found.revision.clone()));
@@ -124,39 +129,39 @@ impl Calico {
             Err(error) => Err(error),
         }
     }
-    pub async fn claim(
+    async fn claim(
         &self,
         owner: &Owner,
         cidr: BlockCidr,
         revision: &Revision,
-    ) -> Result<(Block, Revision), Err1> {
+    ) -> Result<(Block, Revision), Trouble> {
         let made = block::create(cidr, owner, None, self.clock.now());
         match self.put(Key::Block(cidr), Expect::Absent, Value::Block(made.clone())).await {
             Ok(at) => {
                 self.confirm(owner, cidr, revision).await?;
                 Ok((made, at))
             }
-            Err(Err1::Conflict) => {
+            Err(Trouble::Conflict) => {
                 let Some(found) = self.get(Key::Block(cidr)).await else {
-                    return Err(Err1::Other("block unread"));
+                    return Err(Trouble::Other("block unread"));
                 };
                 if found.block().unwrap().affinity.as_deref() == Some(&owner.affinity_text()) {
                     self.confirm(owner, cidr, revision).await?;
                     return Ok((found.block().unwrap().clone(), found.revision.clone()));
                 }
                 let _ = self.delete(Calico::aff(owner, cidr), revision).await;
-                Err(Err1::Other("claimed"))
+                Err(Trouble::Other("claimed"))
             }
             Err(error) => Err(error),
         }
     }
-    pub async fn block_from(
+    async fn block_from(
         &self,
         owner: &Owner,
         cidr: BlockCidr,
         state: AffinityState,
         revision: &Revision,
-    ) -> Result<(Block, Revision), Err1> {
+    ) -> Result<(Block, Revision), Trouble> {
         let key = Calico::aff(owner, cidr);
         let Some(found) = self.get(Key::Block(cidr)).await else {
             let at = self
@@ -167,7 +172,7 @@ impl Calico {
         let mut b = found.block().unwrap().clone();
         if b.affinity.as_deref() != Some(&owner.affinity_text()) {
             self.delete(key, revision).await?;
-            return Err(Err1::Other("stale"));
+            return Err(Trouble::Other("stale"));
         }
         let mut at = found.revision.clone();
         if state != AffinityState::Confirmed {
@@ -180,7 +185,7 @@ impl Calico {
         }
         Ok((b, at))
     }
-    pub async fn assign_from(
+    async fn assign_from(
         &self,
         mut b: Block,
         at: &Revision,
@@ -188,11 +193,11 @@ impl Calico {
         id: &str,
         who: &Owner,
         strict: bool,
-    ) -> Result<Vec<IpAddr>, Err1> {
+    ) -> Result<Vec<IpAddr>, Trouble> {
         block::collect(&mut b, self.clock.now(), 0);
         let attribute = Attribute {
             handle_id: Some(id.into()),
-            owner: [("node".to_string(), who.name().to_string()), ("pod".to_string(), id.to_string())].into(),
+            owner: attributes(who.name(), id),
             ..Attribute::default()
         };
         let text = who.affinity_text();
@@ -203,7 +208,7 @@ impl Calico {
             &Arc::new(attribute),
             &Default::default(),
         )
-        .map_err(|_| Err1::Other("affinity"))?;
+        .map_err(|_| Trouble::Other("affinity"))?;
         if ips.is_empty() {
             return Ok(ips);
         }
@@ -218,6 +223,7 @@ impl Calico {
             }
         }
     }
+    /// Assigns addresses.
     pub async fn add(&self, name: &str, id: &str, n: u32, pool: &api::Pool) -> Vec<IpAddr> {
         let owner = host(name);
         let mut got: Vec<IpAddr> = Vec::new();
@@ -249,7 +255,7 @@ impl Calico {
                             }
                             break;
                         }
-                        Err(Err1::Conflict) => continue,
+                        Err(Trouble::Conflict) => continue,
                         Err(_) => break,
                     }
                 }
@@ -260,7 +266,7 @@ impl Calico {
                     for _ in 0..self.retries {
                         let (state, at) = match self.pending(&owner, cidr).await {
                             Ok(found) => found,
-                            Err(Err1::Conflict) => continue,
+                            Err(Trouble::Conflict) => continue,
                             Err(_) => return got,
                         };
                         match self.block_from(&owner, cidr, state, &at).await {
@@ -268,8 +274,8 @@ impl Calico {
                                 chosen = Some(found);
                                 break 'find;
                             }
-                            Err(Err1::Conflict) => continue,
-                            Err(Err1::Other("claimed" | "stale")) => continue 'find,
+                            Err(Trouble::Conflict) => continue,
+                            Err(Trouble::Other("claimed" | "stale")) => continue 'find,
                             Err(_) => return got,
                         }
                     }
@@ -283,7 +289,7 @@ impl Calico {
                         got.extend(ips);
                         break;
                     }
-                    Err(Err1::Conflict) => {
+                    Err(Trouble::Conflict) => {
                         let Some(found) = self.get(Key::Block(b.cidr)).await else { break };
                         (b, at) = (found.block().unwrap().clone(), found.revision.clone());
                     }
@@ -311,7 +317,7 @@ impl Calico {
                             got.extend(ips);
                             break;
                         }
-                        Err(Err1::Conflict) => continue,
+                        Err(Trouble::Conflict) => continue,
                         Err(_) => break,
                     }
                 }
@@ -319,7 +325,7 @@ impl Calico {
         }
         got
     }
-    pub async fn find_usable(&self, owner: &Owner, pool: &api::Pool) -> Option<BlockCidr> {
+    async fn find_usable(&self, owner: &Owner, pool: &api::Pool) -> Option<BlockCidr> {
         let blocks = self.list(Scope::Blocks { family: Some(Family::V4) }).await;
         let blocks: BTreeMap<BlockCidr, Block> =
             blocks.iter().map(|r| (r.block().unwrap().cidr, r.block().unwrap().clone())).collect();
@@ -349,118 +355,5 @@ impl Calico {
             }
         }
         None
-    }
-    pub async fn release_affinity(
-        &self,
-        owner: &Owner,
-        cidr: BlockCidr,
-        must_be_empty: bool,
-        sequence: Option<u64>,
-    ) -> Result<(), Err1> {
-        let key = Calico::aff(owner, cidr);
-        let Some(aff) = self.get(key.clone()).await else { return Err(Err1::Other("no affinity")) };
-        let Some(found) = self.get(Key::Block(cidr)).await else { return Err(Err1::Other("no block")) };
-        let mut b = found.block().unwrap().clone();
-        block::collect(&mut b, self.clock.now(), 0);
-        if sequence.is_some_and(|s| s != b.sequence_number) {
-            return Err(Err1::Other("sequence"));
-        }
-        if b.affinity.is_some() && b.affinity.as_deref() != Some(&owner.affinity_text()) {
-            let _ = self.delete(key, &aff.revision).await;
-            return Err(Err1::Other("claimed"));
-        }
-        if must_be_empty && !block::is_empty(&b) {
-            return Err(Err1::Other("not empty"));
-        }
-        let leaving = self
-            .put(
-                key.clone(),
-                Expect::Revision(aff.revision.clone()),
-                Calico::state(AffinityState::PendingDeletion),
-            )
-            .await?;
-        if block::is_empty(&b) {
-            self.delete(Key::Block(cidr), &found.revision).await?;
-        } else {
-            block::disown(&mut b);
-            self.update_block(b, &found.revision).await?;
-        }
-        self.delete(key, &leaving).await?;
-        Ok(())
-    }
-    pub async fn give_up(&self, name: &str, must_be_empty: bool) {
-        let owner = host(name);
-        for record in
-            self.list(Scope::Affinities { owner: Some(owner.clone()), family: Some(Family::V4) }).await
-        {
-            let Key::Affinity { block, .. } = &record.key else { continue };
-            for _ in 0..self.retries {
-                if self.release_affinity(&owner, *block, must_be_empty, None).await != Err(Err1::Conflict) {
-                    break;
-                }
-            }
-        }
-    }
-    pub async fn del(&self, id: &str) {
-        let Some(found) = self.get(Key::Handle(handle(id))).await else { return };
-        for cidr in found.handle().unwrap().blocks.keys() {
-            for _ in 0..self.retries {
-                let Some(found) = self.get(Key::Block(*cidr)).await else { break };
-                let mut b = found.block().unwrap().clone();
-                block::collect(&mut b, self.clock.now(), 0);
-                let gone = block::release_by_handle(&mut b, id, |_| true, self.clock.now(), 0);
-                if gone.is_empty() {
-                    break;
-                }
-                let done = match block::is_empty(&b) && b.affinity.is_none() {
-                    true => self.delete(Key::Block(*cidr), &found.revision).await,
-                    false => self.update_block(b, &found.revision).await,
-                };
-                match done {
-                    Ok(_) => {
-                        let _ = self.decrement(id, *cidr, gone.len() as u32).await;
-                        break;
-                    }
-                    Err(Err1::Conflict) => continue,
-                    Err(_) => return,
-                }
-            }
-        }
-    }
-    /// As the garbage collector of kube-controllers releases: by address, handle and sequence number that it
-    /// saw a while ago.
-    pub async fn collect(&self, id: &str) {
-        let blocks = self.list(Scope::Blocks { family: None }).await;
-        let mut seen = Vec::new();
-        for record in &blocks {
-            let b = record.block().unwrap();
-            for o in block::ordinals_of(b, id) {
-                seen.push((b.cidr, b.cidr.addr(o).unwrap(), b.sequence_of(o)));
-            }
-        }
-        for (cidr, addr, sequence) in seen {
-            for _ in 0..self.retries {
-                let Some(found) = self.get(Key::Block(cidr)).await else { break };
-                let mut b = found.block().unwrap().clone();
-                block::collect(&mut b, self.clock.now(), 0);
-                let ip = ReleaseIp { addr, handle: Some(id.into()), sequence: Some(sequence) };
-                let Ok(released) = block::release(&mut b, &[ip], self.clock.now(), 0) else { break };
-                if released.released.is_empty() {
-                    break;
-                }
-                let done = match block::is_empty(&b) && b.affinity.is_none() {
-                    true => self.delete(Key::Block(cidr), &found.revision).await,
-                    false => self.update_block(b, &found.revision).await,
-                };
-                match done {
-                    Ok(_) => {
-                        let _ = self.decrement(id, cidr, 1).await;
-                        break;
-                    }
-                    Err(Err1::Conflict) => continue,
-                    Err(_) => return,
-                }
-            }
-        }
     }
 }

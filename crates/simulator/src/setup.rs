@@ -1,0 +1,149 @@
+//! What may happen in a simulation.
+
+use crate::chance::Chance;
+
+/// The manners of stores.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Manner {
+    /// All of a transaction or nothing, and guards: SQLite, etcd.
+    Transactions,
+    /// One write after the other.
+    OneByOne,
+    /// The objects of Kubernetes: one write after the other, deletions in two phases, lists of metadata,
+    /// pages.
+    Objects,
+}
+
+/// The ways in which a store can break its contract.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Breach {
+    /// A block is written though it has changed.
+    NoCompare,
+    /// The writes of a batch come in another order.
+    OtherOrder,
+    /// A fence is compared, and not written.
+    FenceAsGuard,
+    /// A read sees what was stored some changes ago.
+    StaleRead,
+    /// A write is reported as refused, and has landed.
+    RefusedThatLanded,
+    /// Guards are not looked at.
+    NoGuards,
+}
+
+impl Breach {
+    /// All of them.
+    pub const ALL: [Breach; 6] = [
+        Breach::NoCompare,
+        Breach::OtherOrder,
+        Breach::FenceAsGuard,
+        Breach::StaleRead,
+        Breach::RefusedThatLanded,
+        Breach::NoGuards,
+    ];
+
+    /// Of a thousand chances, how many it takes.
+    pub(crate) fn in_thousand(self) -> u64 {
+        match self {
+            Breach::RefusedThatLanded => 50,
+            Breach::NoCompare | Breach::StaleRead => 250,
+            Breach::OtherOrder => 500,
+            Breach::FenceAsGuard | Breach::NoGuards => 1000,
+        }
+    }
+}
+
+/// How large the cluster is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Size {
+    /// How many hosts there are.
+    pub hosts: u64,
+    /// The prefix length of the IPv4 pool `10.0.0.0`.
+    pub pool: u8,
+    /// The prefix length of its blocks.
+    pub block: u8,
+}
+
+/// What may happen in a simulation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Setup {
+    /// The manner of the store.
+    pub manner: Manner,
+    /// In which way the store breaks its contract.
+    pub breach: Option<Breach>,
+    /// How large the cluster is.
+    pub size: Size,
+    /// How many act at once.
+    pub actors: u64,
+    /// How many of a thousand messages are lost.
+    pub lost: u64,
+    /// How many of a thousand actors crash.
+    pub crash: u64,
+    /// Whether Calico writes, too.
+    pub calico: bool,
+    /// Whether pools are disabled and enabled.
+    pub pools: bool,
+    /// Whether hosts give up their blocks.
+    pub give_up: bool,
+    /// Whether addresses are released.
+    pub dels: bool,
+    /// Whether there are machines, cooldowns, labels, IPv6 and claims.
+    pub more: bool,
+    /// Whether clocks are wrong.
+    pub skew: bool,
+    /// Whether reservations and the configuration change.
+    pub rules: bool,
+    /// Whether controllers work.
+    pub controllers: bool,
+    /// Whether nodes are deleted and come back, and pools are deleted and made anew.
+    pub nodes: bool,
+}
+
+impl Setup {
+    /// Nothing but requests of three hosts, all of which end.
+    pub const PLAIN: Setup = Setup {
+        manner: Manner::OneByOne,
+        breach: None,
+        size: Size { hosts: 3, pool: 28, block: 30 },
+        actors: 3,
+        lost: 0,
+        crash: 0,
+        calico: false,
+        pools: false,
+        give_up: true,
+        dels: true,
+        more: false,
+        skew: false,
+        rules: false,
+        controllers: false,
+        nodes: false,
+    };
+
+    /// The set-up that a seed draws.
+    pub fn of(seed: u64) -> Setup {
+        let mut chance = Chance(seed ^ 0x7365_7475_7000);
+        let manner = *chance.one_of(&[Manner::Transactions, Manner::OneByOne, Manner::Objects]);
+        let (size, actors) = match chance.below(40) {
+            0 => (Size { hosts: 50, pool: 24, block: 29 }, 12),
+            1..=3 => (Size { hosts: 6, pool: 27, block: 29 }, 6),
+            _ => (Size { hosts: 3, pool: 28, block: 30 }, 2 + chance.below(3)),
+        };
+        Setup {
+            manner,
+            breach: None,
+            size,
+            actors,
+            lost: *chance.one_of(&[0, 0, 40, 80, 150]),
+            crash: *chance.one_of(&[0, 0, 200, 500]),
+            calico: chance.in_thousand(200),
+            pools: chance.in_thousand(350),
+            give_up: chance.in_thousand(650),
+            dels: chance.in_thousand(850),
+            more: chance.in_thousand(600),
+            skew: chance.in_thousand(250),
+            rules: chance.in_thousand(250),
+            controllers: chance.in_thousand(350),
+            nodes: chance.in_thousand(250),
+        }
+    }
+}

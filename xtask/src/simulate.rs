@@ -4,6 +4,8 @@ use anyhow::Result;
 use clap::Args;
 use xtask::cargo::{cargo, run, target_dir};
 
+use crate::mutations;
+
 /// Arguments of `cargo xtask simulate`.
 #[derive(Args)]
 pub struct Simulate {
@@ -16,6 +18,12 @@ pub struct Simulate {
     /// Begin no further seed after so many minutes
     #[arg(long, value_name = "M", default_value_t = 0)]
     minutes: u64,
+    /// Put faults back into a copy of the planners, one after the other, and see that each is found
+    #[arg(long)]
+    mutations: bool,
+    /// Of the faults only so many, drawn by --seed
+    #[arg(long, value_name = "N", requires = "mutations")]
+    draw: Option<usize>,
 }
 
 /// How many seeds are simulated where nobody says so.
@@ -24,6 +32,9 @@ const SEEDS: u64 = 2_000;
 impl Simulate {
     /// Simulates, and tells what did not hold, made small.
     pub fn run(self) -> Result<()> {
+        if self.mutations {
+            return mutations::hunt(self.draw, self.seed.unwrap_or_default());
+        }
         let seeds = match (self.seeds, self.minutes, self.seed) {
             (Some(seeds), ..) => seeds,
             (None, 1.., _) => u64::MAX,

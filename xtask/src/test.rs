@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::left_out::LeftOut;
 use crate::steps::{AfterFailure, Steps};
-use crate::{demo, dist, lab, needs, simulate};
+use crate::{demo, dist, lab, mutations, needs, simulate};
 use xtask::cargo::{cargo, run, target_dir};
 
 /// The packages whose tests are also run with optimisation, because an optimiser once broke the selectors'
@@ -95,6 +95,7 @@ impl Test {
             return Ok(());
         }
         steps.run("optimised tests of selectors and resources", || run_optimised(&OPTIMISED))?;
+        steps.run("mutations apply", mutations::all_apply)?;
         steps.run("simulations", || simulate::simulate(0, SEEDS, 0))?;
         let mut folder = PathBuf::new();
         steps.run("static binaries for the embedded store", || {

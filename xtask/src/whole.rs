@@ -19,6 +19,7 @@ mod images;
 mod lab;
 mod left_out;
 mod manifests;
+mod mutations;
 mod namespace;
 mod needs;
 mod nightly;

@@ -48,7 +48,7 @@ fn passing(violation: &Violation) -> Option<&'static str> {
 
 /// What the scenario itself brings about.
 fn is_allowed(scenario: &Scenario, violation: &Violation) -> bool {
-    let mut ops = scenario.before.iter().chain(scenario.scripts.iter().flat_map(|script| &script.ops));
+    let mut ops = scenario.ops();
     match violation {
         // A host that has as many blocks as it may have looks for no more.
         Violation::Overlooked { .. } => ops.any(|op| matches!(op, Op::MostBlocks { .. })),
@@ -62,7 +62,10 @@ fn is_allowed(scenario: &Scenario, violation: &Violation) -> bool {
 fn in_use(world: &World) -> Result<(), String> {
     let cluster = &world.caller.cluster;
     let book = world.book();
-    for (addr, id) in book.pods.told().filter(|(_, id)| !book.given_up.contains(*id)) {
+    for (addr, id) in book.pods.told() {
+        if book.given_up.contains(id) || book.freed.contains(&addr) {
+            continue;
+        }
         let is_held = cluster.records().iter().filter_map(|record| record.block()).any(|block| {
             let ordinal = block.cidr.ordinal(addr);
             let attribute = ordinal.and_then(|ordinal| block.attribute(ordinal));

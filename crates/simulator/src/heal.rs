@@ -7,7 +7,7 @@ use ipam::invariants::Violation;
 
 use crate::check::{at_rest, lost_blocks};
 use crate::names::MACHINE;
-use crate::op::{Op, hosts};
+use crate::op::{Op, Scenario};
 use crate::perform::perform;
 use crate::run::Running;
 use crate::{controllers, drive};
@@ -64,19 +64,27 @@ fn settled(it: &mut Running<'_>) -> Result<(), String> {
     let is_out_of_time = book.errors.keys().any(|error| error.contains("finish within"));
     drop(book);
     if setup.lost == 0 && !it.has_crashed && !setup.calico && !is_out_of_time {
+        if let (Some(key), false) = (lost_blocks(world).first(), is_half_done(it.scenario)) {
+            return Err(format!("nothing went wrong, and the owner of {key} has no affinity to it"));
+        }
         return at_rest(world).map_or(Ok(()), Err);
     }
     Ok(())
+}
+
+/// Whether the scenario itself leaves an affinity as a crash does.
+fn is_half_done(scenario: &Scenario) -> bool {
+    scenario.ops().any(|op| matches!(op, Op::HalfDone { .. }))
 }
 
 fn all_rules_as_before(it: &mut Running<'_>) -> Result<(), String> {
     let size = it.scenario.setup.size;
     // A deletion that has begun cannot be taken back, but the blocks are the test's now.
     it.world.put_pool(size.block, false);
-    for host in hosts(size) {
+    for host in it.scenario.hosts() {
         it.world.put_node(&host, &[]);
-        it.world.book().skew.clear();
     }
+    it.world.book().skew.clear();
     it.world.caller.remove(&Key::global(Kind::IPReservation, "reserved"));
     it.world.config(|config| *config = Default::default());
     it.world.clock.advance(Duration::from_secs(10_000));
@@ -109,7 +117,7 @@ fn release_all(it: &mut Running<'_>) -> Result<(), String> {
             return Err(format!("the handle of {id} is still there"));
         }
     }
-    for host in hosts(it.scenario.setup.size) {
+    for host in it.scenario.hosts() {
         act(it, Op::NoTunnel { host })?;
     }
     match it.world.assigned() {
@@ -121,7 +129,7 @@ fn release_all(it: &mut Running<'_>) -> Result<(), String> {
 /// All hosts give up what they have.
 fn give_up_all(it: &mut Running<'_>, lost: usize) -> Result<(), String> {
     it.world.clock.advance(Duration::from_secs(10_000));
-    for host in hosts(it.scenario.setup.size) {
+    for host in it.scenario.hosts() {
         act(it, Op::GiveUp { host: host.clone(), empty: false })?;
         act(it, Op::Upkeep { host })?;
     }
@@ -139,7 +147,7 @@ fn give_up_all(it: &mut Running<'_>, lost: usize) -> Result<(), String> {
 
 /// Every host gets an address.
 fn serve_all(it: &mut Running<'_>) -> Result<(), String> {
-    for host in hosts(it.scenario.setup.size) {
+    for host in it.scenario.hosts() {
         let id = format!("n.last-{host}");
         act(it, Op::Add { host: host.clone(), id: id.clone(), n: 1, all: false })?;
         let got = it.world.book().answered.get(&id).cloned().unwrap_or_default();

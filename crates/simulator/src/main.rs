@@ -1,6 +1,7 @@
 //! Runs simulations, on all processors. `cargo xtask simulate` builds it with optimisation, and calls it.
 //!
-//! Arguments: the first seed, how many seeds, and for how many seconds at most (0 for no limit).
+//! Arguments: the first seed, how many seeds, and for how many seconds at most (0 for no limit); or `hunt`, the
+//! first seed, and after how many steps to give up: then it stops at the first failure.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 #![allow(clippy::disallowed_methods, reason = "it looks when its time is over, and runs on all processors")]
 
@@ -50,13 +51,43 @@ impl Total {
 }
 
 fn main() -> ExitCode {
-    let numbers: Option<Vec<u64>> = std::env::args().skip(1).map(|text| text.parse().ok()).collect();
-    let Some(&[first, seeds, seconds]) = numbers.as_deref() else {
-        eprintln!("usage: simulator FIRST-SEED SEEDS SECONDS");
-        return ExitCode::from(2);
-    };
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let is_hunt = words.first().is_some_and(|word| word == "hunt");
+    let numbers = words.iter().skip(usize::from(is_hunt)).map(|text| text.parse().ok());
+    let numbers: Option<Vec<u64>> = numbers.collect();
     // A panic is a failure like others, and told with its seed.
     std::panic::set_hook(Box::new(|_| {}));
+    match (is_hunt, numbers.as_deref()) {
+        (false, Some(&[first, seeds, seconds])) => many(first, seeds, seconds),
+        (true, Some(&[first, steps])) => hunt(first, steps),
+        _ => {
+            eprintln!("usage: simulator FIRST-SEED SEEDS SECONDS, or: simulator hunt FIRST-SEED STEPS");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// One seed after the other, until one fails. Fails where none does.
+fn hunt(first: u64, steps: u64) -> ExitCode {
+    let mut made = 0;
+    for seed in first.. {
+        match run(&Scenario::of(seed, Setup::of(seed))) {
+            Ok(stats) => made += stats.steps,
+            Err(failure) => {
+                made += failure.steps;
+                println!("{made} steps, seed {seed}: {}", failure.what);
+                return ExitCode::SUCCESS;
+            }
+        }
+        if made > steps {
+            break;
+        }
+    }
+    println!("nothing in {made} steps");
+    ExitCode::FAILURE
+}
+
+fn many(first: u64, seeds: u64, seconds: u64) -> ExitCode {
     let begun = Instant::now();
     let is_over = || seconds > 0 && begun.elapsed() >= Duration::from_secs(seconds);
     let (next, total) = (AtomicU64::new(0), Mutex::new(Total::default()));

@@ -26,8 +26,8 @@ pub enum Op {
     Del { id: String, told_first: bool },
     /// As `Del`, of what the handle was seen to hold.
     DelSeen { id: String },
-    /// The addresses that a pod was answered are released.
-    Release { id: String },
+    /// The addresses that a pod was answered are released, with the handle or whosever they are.
+    Release { id: String, by_addr: bool },
     /// A pod is gone, and nobody calls its plugin.
     Vanish { id: String },
     /// A host has a tunnel, and wants an address for it.
@@ -72,6 +72,8 @@ pub enum Op {
     DeleteNode { host: String },
     /// A node is there again.
     MakeNode { host: String },
+    /// A node goes, and comes back under another name.
+    RenameNode { host: String },
     /// The cooldown is changed.
     Cooldown { seconds: i64 },
     /// Strict affinity is switched.
@@ -121,10 +123,23 @@ impl Scenario {
         Scenario { setup, before, scripts, schedule: seed ^ 0x5555 }
     }
 
+    /// All that anybody does.
+    pub fn ops(&self) -> impl Iterator<Item = &Op> {
+        self.before.iter().chain(self.scripts.iter().flat_map(|script| &script.ops))
+    }
+
+    /// The hosts, those included that have come back under another name.
+    pub fn hosts(&self) -> Vec<String> {
+        let mut all = hosts(self.setup.size);
+        if self.setup.nodes {
+            all.extend(hosts(self.setup.size).iter().map(|host| renamed(host)));
+        }
+        all
+    }
+
     /// The handles that anything is asked for.
     pub fn ids(&self) -> Vec<String> {
-        let all = self.before.iter().chain(self.scripts.iter().flat_map(|script| &script.ops));
-        let ids = all.filter_map(|op| match op {
+        let ids = self.ops().filter_map(|op| match op {
             Op::Add { id, .. } | Op::Dual { id, .. } | Op::Named { id, .. } | Op::CalicoAdd { id, .. } => {
                 Some(id.clone())
             }
@@ -136,6 +151,11 @@ impl Scenario {
         ids.dedup();
         ids
     }
+}
+
+/// The name under which a host comes back.
+pub(crate) fn renamed(host: &str) -> String {
+    format!("{host}-new")
 }
 
 /// The name of a host.
@@ -163,7 +183,11 @@ impl Draw {
         // Often only two hosts, so that they meet.
         let most = self.setup.size.hosts;
         let count = if most <= 3 { 2 + self.chance.below(2) } else { most };
-        host_name(self.chance.below(count))
+        let host = host_name(self.chance.below(count));
+        match self.setup.nodes && self.chance.in_thousand(100) {
+            true => renamed(&host),
+            false => host,
+        }
     }
 
     fn fresh(&mut self) -> String {
@@ -268,7 +292,7 @@ impl Draw {
             },
             8 if setup.dels => match (self.known(), calico) {
                 (Some(id), true) => Op::CalicoCollect { id },
-                (Some(id), false) => Op::Release { id },
+                (Some(id), false) => Op::Release { id, by_addr: self.chance.in_thousand(300) },
                 (None, _) => Op::Wait { seconds: 35 },
             },
             9 if setup.give_up => {
@@ -319,8 +343,9 @@ impl Draw {
     fn of_nodes(&mut self, host: String) -> Op {
         let size = self.setup.size;
         match self.chance.below(8) {
-            0..=2 => Op::DeleteNode { host },
-            3..=5 => Op::MakeNode { host },
+            0 | 1 => Op::DeleteNode { host },
+            2..=4 => Op::MakeNode { host },
+            5 => Op::RenameNode { host },
             6 => Op::DeletePool,
             _ => Op::MakePool { block: *self.chance.one_of(&[size.block, size.block, size.block - 1]) },
         }

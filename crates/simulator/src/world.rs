@@ -32,6 +32,8 @@ pub(crate) struct Book {
     pub failed: BTreeMap<String, String>,
     /// The handles whose release somebody has begun.
     pub given_up: BTreeSet<String>,
+    /// The addresses that somebody releases whosever they are.
+    pub freed: BTreeSet<IpAddr>,
     /// What went wrong, and how often.
     pub errors: BTreeMap<String, u32>,
     /// By how many seconds the clocks of hosts are fast.
@@ -40,7 +42,7 @@ pub(crate) struct Book {
     pub pods: Pods,
     /// What controllers know, each by its actor.
     pub controllers: BTreeMap<usize, Controllers>,
-    /// The controllers that have worked, by their requests: what these free, no pod may use.
+    /// What an actor saw that must not be.
     pub wrong: Option<String>,
 }
 

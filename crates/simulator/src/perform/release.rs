@@ -32,10 +32,13 @@ pub(super) async fn perform(op: &Op, world: &World) {
             let only = ReleaseByHandle::new(Vec::new(), None).only(handle(id), seen.assignments());
             run_noted(world, clock, "del seen", only).await;
         }
-        Op::Release { id } => {
+        Op::Release { id, by_addr } => {
             let held = world.book().answered.get(id).cloned().unwrap_or_default();
             give_up(world, id);
-            let ip = |addr| ReleaseIp { addr, handle: Some(id.clone()), sequence: None };
+            if *by_addr {
+                world.book().freed.extend(&held);
+            }
+            let ip = |addr| ReleaseIp { addr, handle: (!by_addr).then(|| id.clone()), sequence: None };
             run_noted(world, clock, "release", ReleaseIps::new(held.into_iter().map(ip).collect())).await;
         }
         Op::Vanish { id } => {

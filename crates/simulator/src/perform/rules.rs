@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::give_way;
 use crate::names::{cidr, host as owner, resource, stored};
-use crate::op::Op;
+use crate::op::{Op, renamed};
 use crate::world::World;
 
 pub(super) async fn perform(op: &Op, world: &World) {
@@ -33,6 +33,12 @@ pub(super) async fn perform(op: &Op, world: &World) {
         Op::DeleteNode { host } => {
             world.book().pods.are_gone(host);
             world.caller.remove(&Key::global(Kind::Node, host.as_str()));
+        }
+        Op::RenameNode { host } => {
+            world.book().pods.are_gone(host);
+            world.caller.remove(&Key::global(Kind::Node, host.as_str()));
+            give_way().await;
+            world.put_node(&renamed(host), &[]);
         }
         Op::MakeNode { host } => {
             if world.caller.cluster.get(&Key::global(Kind::Node, host.as_str())).is_none() {

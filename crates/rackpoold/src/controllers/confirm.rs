@@ -14,7 +14,7 @@ use store::{AnyStore, Depth, Page, ReadSet, Scope, Slot, Store, StoreError, View
 #[cfg(feature = "kubernetes")]
 use {
     api::Persistence,
-    controllers::judge::{machine_of, pod_of},
+    controllers::judge::{Why, machine_of, pod_of},
     controllers::witness::{Pod, PodKey},
     futures_util::{StreamExt, TryStreamExt, stream},
     std::collections::BTreeMap,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use api::{HandleId, Key};
+use api::{HandleId, Key, Value};
 use ipam::invariants::RequestId;
 use store::{
     Batch, Expect, MemoryStore, Op, Outcome, ReadSet, Report, Scope, Store, StoreError, View, Write,
@@ -130,7 +130,7 @@ fn apply(mem: &MemoryStore, shared: &mut Shared, witness: &Witness, by: RequestI
     let batch = Batch { writes: vec![write], guards: Vec::new() };
     let outcome = now(mem.commit(&batch, WITHIN)).unwrap().outcomes.remove(0);
     if let Outcome::Applied(_) = outcome {
-        witness.wrote(Some(by), &key, &op);
+        witness.wrote(Some(by), &key, value_of(&op));
         let text = match &op {
             Op::Put(value) => value.to_stored_text(),
             Op::Delete => String::new(),
@@ -140,6 +140,10 @@ fn apply(mem: &MemoryStore, shared: &mut Shared, witness: &Witness, by: RequestI
         shared.chains.insert(key, chain);
     }
     outcome
+}
+
+fn value_of(op: &Op) -> Option<Arc<Value>> {
+    if let Op::Put(value) = op { Some(value.clone()) } else { None }
 }
 
 /// Lets the late write arrive.
@@ -273,7 +277,7 @@ impl Store for Parts {
             shared.hear(self.who, heard);
             drop(shared);
             if is_applied {
-                self.witness.acknowledged(&key, &op);
+                self.witness.acknowledged(&key, value_of(&op));
             }
             outcomes.push(outcome);
             if !is_applied {

@@ -224,7 +224,7 @@ impl<'s> Run<'s> {
 
     /// What led here.
     fn story(&self) -> String {
-        let mut again = Run::new(self.setup, self.prepared, &Witness::of(&self.prepared.store));
+        let mut again = Run::new(self.setup, self.prepared, &Witness::of(&self.prepared.store.records()));
         again.shared.lock().unwrap().log = Some(Vec::new());
         self.path.iter().take(TOLD).for_each(|step| {
             let crash = || if let Move::Crash(who) = step { format!("{who} crashes") } else { String::new() };
@@ -318,7 +318,7 @@ const TOLD: usize = 100;
 pub fn search(setup: &Setup) -> Found {
     let prepared = World::with_pool(setup.pool.0, setup.pool.1);
     (setup.prepare)(&prepared);
-    let witness = Witness::of(&prepared.store);
+    let witness = Witness::of(&prepared.store.records());
     let mut known = HashSet::new();
     let mut left: Vec<Vec<Move>> = vec![Vec::new()];
     let mut found = Found::default();

@@ -8,6 +8,7 @@
 
 mod commands;
 mod fields;
+mod meanings;
 mod resources;
 mod settings;
 

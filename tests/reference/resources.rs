@@ -6,7 +6,7 @@ use api::kinds::Home;
 use api::schema::{Shape, Struct, Type};
 use serde_json::Value as Json;
 
-use crate::cell;
+use crate::{cell, meanings};
 
 const BEGINNING: &str = "# Resources\n\n\
 Every field that the programs store, its type, its default, and whether rackpool acts on it. A field on which nothing acts is stored and shown as it was written, for\n\
@@ -167,7 +167,7 @@ pub fn page() -> String {
         let mut rows = Vec::new();
         match (definition, kind) {
             (Some(yaml), _) => of_definition(yaml, &mut rows),
-            (None, Some(kind)) => of_type(kind.schema(), "", &mut rows),
+            (None, Some(kind)) => of_type(kind.name(), kind.schema(), "", &mut rows),
             (None, None) => panic!("{} is neither a kind nor a record", about.kind),
         }
         for (path, _) in about.acts {
@@ -258,19 +258,19 @@ fn default_of(schema: &Json) -> String {
 }
 
 /// The fields of a kind that has no definition of its own.
-fn of_type(of: &'static Struct, path: &str, rows: &mut Vec<Row>) {
+fn of_type(kind: &str, of: &'static Struct, path: &str, rows: &mut Vec<Row>) {
     for field in of.fields {
         let path = if path.is_empty() { field.json.to_string() } else { format!("{path}.{}", field.json) };
         if ["apiVersion", "kind", "metadata"].contains(&path.as_str()) {
             continue;
         }
         match inner(&field.ty) {
-            Some(inner) => of_type(inner, &path, rows),
+            Some(inner) => of_type(kind, inner, &path, rows),
             None => rows.push(Row {
+                meaning: meanings::of(kind, &path).to_string(),
                 path,
                 type_name: shape(&field.ty),
                 default: String::new(),
-                meaning: String::new(),
             }),
         }
     }

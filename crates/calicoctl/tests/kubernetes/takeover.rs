@@ -228,16 +228,16 @@ fn there_and_back() {
     // One of Calico's pods ends, and a new one starts, by rackpool's plugin.
     let gone = &recorded["pods"][0];
     let container = gone["annotations"]["cni.projectcalico.org/containerID"].as_str().unwrap();
-    let of = |name: &'static str| [gone["nodeName"].as_str().unwrap(), "default", name];
-    let name = gone["name"].as_str().unwrap();
-    calico_ipam(&user, &kubeconfig, "DEL", [of("")[0], "default", name], container);
+    let (node, name) = (gone["nodeName"].as_str().unwrap(), gone["name"].as_str().unwrap());
+    calico_ipam(&user, &kubeconfig, "DEL", [node, "default", name], container);
     cluster.kubectl(&["delete", "pod", name, "--force", "--grace-period=0"]);
     clean("after DEL of a pod of Calico's");
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "new"},
         "spec": {"nodeName": gone["nodeName"], "containers": [{"name": "c", "image": "i"}]}});
     cluster.kubectl(&["create", "-f", &user.file("pod.json", &pod.to_string())]);
     let answer: Json =
-        serde_json::from_str(&calico_ipam(&user, &kubeconfig, "ADD", of("new"), "new1")).unwrap();
+        serde_json::from_str(&calico_ipam(&user, &kubeconfig, "ADD", [node, "default", "new"], "new1"))
+            .unwrap();
     let address = answer["ips"][0]["address"].as_str().unwrap().split('/').next().unwrap();
     says_address(cluster.server, "default", "new", address);
     let block = |address: &str| address.rsplit_once('.').unwrap().0.to_string();
@@ -245,7 +245,7 @@ fn there_and_back() {
     clean("after ADD by rackpool's plugin");
 
     // The way back: the new pod ends, ours stop, Calico's start again. Nothing but the one pod is different.
-    calico_ipam(&user, &kubeconfig, "DEL", of("new"), "new1");
+    calico_ipam(&user, &kubeconfig, "DEL", [node, "default", "new"], "new1");
     cluster.kubectl(&["delete", "pod", "new", "--force", "--grace-period=0"]);
     drop(controllers);
     clean("on the way back");

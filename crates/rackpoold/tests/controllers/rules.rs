@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Kind, Record, Resource, Value};
+use api::{Key, Kind, Record, Resource, Value};
 use controllers::figures::{Counts, Facts, MOST_OF_NODES, Place, figures};
 use rackpoold::controllers::metrics::Metrics;
 use regex::Regex;
@@ -14,6 +14,11 @@ use serde_json::{Value as Json, json};
 use store::{Met, Observer, View};
 
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/monitoring/rules.yaml");
+
+/// A block of one node, with an address of that node's and one that another has borrowed.
+const BLOCK: &str = r#"{"cidr": "10.0.0.0/30", "affinity": "host:n1", "allocations": [0, 1, null, null], "unallocated": [2, 3],
+    "attributes": [{"handle_id": "a", "secondary": {"node": "n1"}}, {"handle_id": "b", "secondary": {"node": "n2"}}],
+    "deleted": false}"#;
 
 /// The figures of a process that has met everything, as Prometheus reads them: names, each with its labels.
 fn figures_that_come() -> BTreeMap<String, BTreeSet<String>> {
@@ -29,6 +34,9 @@ fn figures_that_come() -> BTreeMap<String, BTreeSet<String>> {
         let (key, value, revision) = (resource.key(), Value::Resource(resource), 1i64.into());
         view.insert_record(Arc::new(Record { key, value, revision }));
     }
+    let key = Key::from_etcd_path("/calico/ipam/v2/assignment/ipv4/block/10.0.0.0-30").unwrap();
+    let value = Value::from_stored_text(&key, BLOCK).unwrap();
+    view.insert_record(Arc::new(Record { key, value, revision: 2i64.into() }));
     let some = Counts::from([(Place { pool: "p".to_string(), node: "n1".to_string() }, 1)]);
     let facts = Facts {
         view: &view,

@@ -172,7 +172,7 @@ fn there_and_back() {
     plant(&cluster, &user, &recorded);
     let before: Vec<_> = KINDS.iter().map(|kind| specs(&cluster, kind)).collect();
     let clean = |when: &str| {
-        let told = user.good("ipam check");
+        let told = user.good("ipam check --timeout=1m");
         assert!(
             told.contains("Check complete; found 0 problems.") && !told.contains("more problems"),
             "{when}: {told}"
@@ -181,7 +181,7 @@ fn there_and_back() {
     clean("as Calico left it");
 
     // What would become of it.
-    let told = user.run("datastore preflight");
+    let told = user.run("datastore preflight --timeout=1m");
     assert_eq!(told.code, Some(1), "{told:?}");
     for part in [
         "Calico v3.33.0, in Kubernetes",
@@ -193,11 +193,11 @@ fn there_and_back() {
         "\n  controllers: Deployment kube-system/calico-kube-controllers. ",
         "kubectl scale deployment calico-kube-controllers --namespace kube-system --replicas 0",
     ] {
-        assert!(told.stdout.contains(part), "{part}: {}", told.stdout);
+        assert!(told.stdout.contains(part), "{part}: {told:?}");
     }
-    user.good("datastore preflight --accept-loss=policy,bgp");
+    user.good("datastore preflight --timeout=1m --accept-loss=policy,bgp");
     // Who may read nothing is told so, thing by thing, and that this is no answer.
-    let stranger = cluster.user(STRANGER).run("datastore preflight");
+    let stranger = cluster.user(STRANGER).run("datastore preflight --timeout=1m");
     assert_eq!(stranger.code, Some(1), "{stranger:?}");
     for part in [
         "\nNot known\n",

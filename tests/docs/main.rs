@@ -3,7 +3,7 @@
 //!
 //! | fence | what it is |
 //! |---|---|
-//! | `console` | commands behind `$ `, each with what it prints; `...` stands for any text, and alone on a line for any lines |
+//! | `console` | commands behind `$ `, each with what it prints; `...` stands for any text or lines |
 //! | `sh` | commands alone |
 //! | `yaml FILE`, `json FILE` | a file that the page's commands find |
 //! | `text`, `yaml`, `json` | nothing to run |

@@ -83,10 +83,9 @@ impl Build<'_> {
             needs::musl()?;
             return Ok(&[]);
         }
-        let (zig, name) = (needs::zig()?, self.architecture.target().replace('-', "_"));
-        let zig = zig.display();
-        build.env(format!("CC_{name}"), format!("{zig} cc -target {}", self.architecture.zig()));
-        build.env(format!("AR_{name}"), format!("{zig} ar"));
+        let (zig, name) =
+            (needs::zig(self.architecture.zig())?, self.architecture.target().replace('-', "_"));
+        build.env(format!("CC_{name}"), zig.compiler).env(format!("AR_{name}"), zig.archiver);
         build.env("ZIG_GLOBAL_CACHE_DIR", self.target_dir.join("tools/zig-cache"));
         // Rust brings musl and a linker for all machines.
         build.env(format!("CARGO_TARGET_{}_LINKER", name.to_uppercase()), "rust-lld");

@@ -1,6 +1,8 @@
 //! Programs that a machine may lack. They are installed where that can be done; otherwise an error names
 //! them.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -28,8 +30,16 @@ pub fn musl() -> Result<()> {
     program("musl-gcc", "musl-tools", "a C compiler for static programs")
 }
 
-/// Provides zig, a C compiler for other machines, with their C library. Gives its path.
-pub fn zig() -> Result<PathBuf> {
+/// A C compiler for another machine, with its C library.
+pub struct CrossCompiler {
+    /// The compiler.
+    pub compiler: PathBuf,
+    /// The program that packs what it compiles.
+    pub archiver: PathBuf,
+}
+
+/// Provides zig as a C compiler for the machine that zig knows by this name.
+pub fn zig(machine: &str) -> Result<CrossCompiler> {
     const PACKAGE: &str = "ziglang==0.15.2";
     let folder = target_dir()?.join("tools/zig");
     let zig = folder.join("ziglang/zig");
@@ -41,7 +51,22 @@ pub fn zig() -> Result<PathBuf> {
             pip.args(["install", "--quiet", "--no-deps", "--target"]).arg(&folder).arg(PACKAGE),
         )?;
     }
-    Ok(zig)
+    let script = |name: &str, text: String| -> Result<PathBuf> {
+        let path = folder.join(format!("{machine}-{name}"));
+        fs::write(&path, format!("#!/bin/sh\n{text}\n"))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        Ok(path)
+    };
+    let zig = zig.display();
+    // The crate cc names the target, too, in words that zig does not know.
+    let compile = format!(
+        "for word do shift; case $word in --target=*) ;; *) set -- \"$@\" \"$word\" ;; esac; done\n\
+         exec '{zig}' cc -target {machine} \"$@\""
+    );
+    Ok(CrossCompiler {
+        compiler: script("cc", compile)?,
+        archiver: script("ar", format!("exec '{zig}' ar \"$@\""))?,
+    })
 }
 
 /// Provides Rust's standard library for a target.

@@ -132,7 +132,8 @@ impl Root {
         });
         let said = self.dpkg_query("--search", &twice.collect::<Vec<_>>())?;
         let mut owners: BTreeMap<String, String> = BTreeMap::new();
-        for (packages, path) in said.lines().filter_map(|line| line.split_once(": ")) {
+        let lines = said.lines().filter(|line| !line.starts_with("diversion by "));
+        for (packages, path) in lines.filter_map(|line| line.split_once(": ")) {
             let package = packages.split(", ").next().unwrap_or(packages);
             owners.insert(in_usr(path), package.to_string());
         }

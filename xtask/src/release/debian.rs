@@ -43,7 +43,8 @@ pub fn write(files: &Files, source: &Source, package: &Path) -> Result<()> {
     fs::set_permissions(place, fs::Permissions::from_mode(0o755))?;
     let mut build = Command::new("dpkg-deb");
     // Several threads would split the content by their number.
-    build.args(["--root-owner-group", "-Zxz", "--threads-max=1", "--build"]).arg(place).arg(package);
+    let packing = if source.is_quick { ["-Zgzip", "-z1"] } else { ["-Zxz", "--threads-max=1"] };
+    build.arg("--root-owner-group").args(packing).arg("--build").arg(place).arg(package);
     let out = build.env("SOURCE_DATE_EPOCH", source.time.to_string()).output().context("dpkg-deb")?;
     anyhow::ensure!(out.status.success(), "dpkg-deb: {}", String::from_utf8_lossy(&out.stderr));
     Ok(())

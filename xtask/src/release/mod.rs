@@ -58,7 +58,7 @@ impl Dist {
         println!("{}", programs.display());
         let out = self.out.map_or_else(|| Ok(target_dir()?.join("release-files")), Ok::<_, anyhow::Error>)?;
         let time = images::time(self.time)?;
-        for file in write(&Source { programs, architecture, time }, &out)? {
+        for file in write(&Source { programs, architecture, time, is_quick: false }, &out)? {
             println!("{}", out.join(file).display());
         }
         Ok(())
@@ -73,6 +73,8 @@ pub struct Source {
     pub architecture: Architecture,
     /// The time of all files, in seconds since 1970.
     pub time: u64,
+    /// Whether to pack quickly, which makes larger files.
+    pub is_quick: bool,
 }
 
 /// Writes archive, package and their sums into a folder. Gives the names of the files.
@@ -90,7 +92,8 @@ pub fn write(source: &Source, out: &Path) -> Result<Vec<String>> {
         format!("{NAME}_{VERSION}_{architecture}.deb"),
     ];
     let file = File::create(out.join(&names[0])).with_context(|| names[0].clone())?;
-    let mut packed = GzBuilder::new().write(file, Compression::default());
+    let level = if source.is_quick { Compression::fast() } else { Compression::default() };
+    let mut packed = GzBuilder::new().write(file, level);
     archive(source, &texts)?.write(&mut packed, source.time)?;
     packed.finish()?;
     debian::write(&package(source, &texts)?, source, &out.join(&names[1]))?;

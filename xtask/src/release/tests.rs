@@ -69,7 +69,8 @@ fn plain_host() {
     let folder = tempfile::tempdir().unwrap();
     let release = folder.path().join("release");
     let architecture = Architecture::of_this_machine().unwrap();
-    write(&Source { programs: programs(), architecture, time: 1_700_000_000 }, &release).unwrap();
+    write(&Source { programs: programs(), architecture, time: 1_700_000_000, is_quick: true }, &release)
+        .unwrap();
     write_busybox(folder.path());
     let host = folder.path().join("host.sh");
     let text = BEFORE.replace("@COMMANDS@", &blocks("sh"));
@@ -77,7 +78,7 @@ fn plain_host() {
     // Commands that wait for something give up with that.
     let mut unshare = Command::new("timeout");
     unshare.args([
-        "600",
+        "1800",
         "unshare",
         "--mount",
         "--net",

@@ -115,7 +115,7 @@ fn common(source: &Source, texts: &Texts<'_>, folders: &Folders<'_>) -> Result<F
 }
 
 fn packed(text: &[u8]) -> Result<Vec<u8>> {
-    let mut packed = GzBuilder::new().write(Vec::new(), Compression::default());
+    let mut packed = GzBuilder::new().write(Vec::new(), Compression::best());
     packed.write_all(text)?;
     Ok(packed.finish()?)
 }

@@ -8,7 +8,7 @@ pub fn layout(text: &str, min_width: usize, padding: usize) -> String {
     let parts = text.split('\u{c}').map(|part| {
         let lines = part.split('\n').map(|line| line.split(['\t', '\u{b}']).collect()).collect();
         let mut writer = Writer { lines, min_width, padding, widths: Vec::new(), text: String::new() };
-        writer.format(0, writer.lines.len());
+        writer.format();
         writer.text
     });
     parts.collect::<Vec<_>>().join("\n")
@@ -24,27 +24,25 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes the lines `from..to`. A column is a run of adjacent lines that have a cell at the current
-    /// position.
-    fn format(&mut self, from: usize, to: usize) {
-        let column = self.widths.len();
-        let mut unwritten = from;
-        let mut line = from;
-        while line < to {
-            if !self.has_cell(line, column) {
-                line += 1;
+    /// Writes all lines. A column is a run of adjacent lines that have a cell at the current position.
+    /// Columns lie in columns, as many as a line has cells, which may be more than calls can nest.
+    fn format(&mut self) {
+        // Runs of lines that are not written yet: each lies in a column of the run before it.
+        let mut runs = vec![0..self.lines.len()];
+        while let Some(run) = runs.pop() {
+            let column = runs.len();
+            self.widths.truncate(column);
+            let Some(begin) = run.clone().find(|&line| self.has_cell(line, column)) else {
+                self.write(run.start, run.end);
                 continue;
-            }
-            self.write(unwritten, line);
-            let end = (line..to).find(|&line| !self.has_cell(line, column)).unwrap_or(to);
-            let widest = self.lines[line..end].iter().map(|cells| cells[column].chars().count()).max();
+            };
+            self.write(run.start, begin);
+            let end = (begin..run.end).find(|&line| !self.has_cell(line, column)).unwrap_or(run.end);
+            let widest = self.lines[begin..end].iter().map(|cells| cells[column].chars().count()).max();
             self.widths.push(self.min_width.max(widest.unwrap_or(0) + self.padding));
-            self.format(line, end);
-            self.widths.pop();
-            unwritten = end;
-            line = end;
+            runs.push(end..run.end);
+            runs.push(begin..end);
         }
-        self.write(unwritten, to);
     }
 
     fn has_cell(&self, line: usize, column: usize) -> bool {
@@ -63,5 +61,23 @@ impl Writer<'_> {
                 self.text.push('\n');
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_lie_in_columns() {
+        let text = "a\tbb\tc\n\tx\n\nlong\t\t\nq\n";
+        assert_eq!(layout(text, 2, 1), "a bb c\n  x\n\nlong   \nq\n");
+    }
+
+    /// A cell may hold tabs, and whoever stores it decides how many.
+    #[test]
+    fn a_line_may_have_any_number_of_cells() {
+        let text = format!("NAME\t\np{}\t\n", "\t".repeat(300_000));
+        assert_eq!(layout(&text, 1, 1).len(), "NAME \n".len() + "p    ".len() + 300_000 + 1);
     }
 }

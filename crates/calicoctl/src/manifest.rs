@@ -270,14 +270,14 @@ fn retyped(place: &Place, resources: &[Json], scalar: &Plain) -> Option<String> 
     }
     let mut path = scalar.path.as_slice();
     let mut resource = resources.first()?;
-    if let Some((list, rest)) = path.split_first().filter(|(first, _)| *first == "items") {
+    if let Some((list, rest)) = path.split_first().filter(|(first, _)| &***first == "items") {
         let (at, rest) = rest.split_first()?;
-        debug_assert_eq!(list, "items");
+        debug_assert_eq!(&**list, "items");
         (resource, path) = (resources.get(at.parse::<usize>().ok()?)?, rest);
     }
     let found = path.iter().try_fold(resource, |json, step| match json {
         Json::Array(items) => items.get(step.parse::<usize>().ok()?),
-        Json::Object(map) => map.get(step),
+        Json::Object(map) => map.get(&**step),
         _ => None,
     })?;
     let stored = found.as_str().filter(|stored| *stored != scalar.text)?;

@@ -26,6 +26,8 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use thiserror::Error;
 
@@ -41,6 +43,8 @@ const MAX_REPEATED: usize = 10 * 1024 * 1024;
 
 /// How many scalars [`read_strict_noting`] tells of, at most.
 const MOST_PLAIN: usize = 10_000;
+/// How many keys and indexes lead to these scalars, at most: after so many, no further one is told of.
+const MOST_STEPS: usize = 100_000;
 
 /// Why a document could not be read. The text is Go's, prefix included.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -102,7 +106,8 @@ pub fn read_strict(text: &[u8]) -> Result<Value, YamlError> {
 }
 
 /// As [`read_strict`]; and gives the scalars that YAML takes for something else than the text that is
-/// written (the first 10,000 of them), for those who want a text in their place.
+/// written (the first 10,000 of them, or fewer where they lie deep), for those who want a text in their
+/// place.
 pub fn read_strict_noting(text: &[u8]) -> Result<(Value, Vec<Plain>), YamlError> {
     decode::document(text, decode::Duplicates::Refused)
 }
@@ -117,7 +122,7 @@ pub fn has_more(text: &[u8]) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plain {
     /// The keys, and the indexes in lists, that lead to it.
-    pub path: Vec<String>,
+    pub path: Vec<Arc<str>>,
     /// As it is written, with its tag.
     pub text: String,
     /// Its line, counted from 1.

@@ -4,6 +4,7 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::collections::btree_map::{BTreeMap, Entry};
+use std::sync::Arc;
 
 use base64::Engine;
 use serde_json::{Map, Number, Value};
@@ -11,7 +12,7 @@ use serde_json::{Map, Number, Value};
 use super::go_syntax::go_syntax;
 use super::resolve::{Meaning, resolve};
 use super::tree::{Documents, NodeId, NodeKind, Scalar, Tree};
-use super::{MAX_DEPTH, MAX_REPEATED, MOST_PLAIN, Plain, YamlError};
+use super::{MAX_DEPTH, MAX_REPEATED, MOST_PLAIN, MOST_STEPS, Plain, YamlError};
 use crate::number;
 
 /// What to do with a key that the map already has.
@@ -94,6 +95,7 @@ pub(super) fn document(text: &[u8], duplicates: Duplicates) -> Result<(Value, Ve
         line: 0,
         path: Vec::new(),
         plain: Vec::new(),
+        plain_steps: 0,
     };
     let decoded = decoder.work.step(false).and_then(|()| decoder.node(Tree::ROOT, 0));
     let line = decoder.line + 1;
@@ -115,8 +117,10 @@ struct Decoder<'a> {
     /// The line of the current node.
     line: usize,
     /// The keys and indexes that lead to the current node.
-    path: Vec<String>,
+    path: Vec<Arc<str>>,
     plain: Vec<Plain>,
+    /// How long the paths in `plain` are together.
+    plain_steps: usize,
 }
 
 /// goyaml's guard against small documents that expand to huge ones. It bounds the share of the work that
@@ -165,7 +169,9 @@ impl Decoder<'_> {
                 let decoded = scalar(value)?;
                 let is_plain = value.implicit && matches!(decoded, Bool(_) | Int(_) | Uint(_) | Float(_));
                 let is_tagged = value.tag.starts_with('!');
-                if (is_plain || is_tagged) && self.plain.len() < MOST_PLAIN {
+                let has_room = self.plain.len() < MOST_PLAIN && self.plain_steps < MOST_STEPS;
+                if (is_plain || is_tagged) && has_room {
+                    self.plain_steps += self.path.len();
                     let text = match is_tagged {
                         true => format!("{} {}", value.tag, value.value).trim_end().to_string(),
                         false => value.value.clone(),
@@ -176,7 +182,7 @@ impl Decoder<'_> {
             }
             NodeKind::Sequence(items) => {
                 let items = items.iter().enumerate();
-                let list = items.map(|(at, &item)| self.within(at.to_string(), item, depth + 1));
+                let list = items.map(|(at, &item)| self.within(at.to_string().into(), item, depth + 1));
                 list.collect::<Result<_, _>>().map(Decoded::List)
             }
             NodeKind::Mapping(children) => self.entries(children, depth).map(Decoded::Map),
@@ -190,7 +196,7 @@ impl Decoder<'_> {
     }
 
     /// The node at that step from the current one.
-    fn within(&mut self, step: String, id: NodeId, depth: usize) -> Result<Decoded, String> {
+    fn within(&mut self, step: Arc<str>, id: NodeId, depth: usize) -> Result<Decoded, String> {
         self.path.push(step);
         let decoded = self.node(id, depth);
         self.path.pop();
@@ -228,7 +234,8 @@ impl Decoder<'_> {
             if matches!(key, Decoded::List(_) | Decoded::Map(_)) {
                 return Err(format!("invalid map key: {}", go_syntax(&key)));
             }
-            let value = self.within(key_text(&key, &Decoded::Null).unwrap_or_default(), value, depth + 1)?;
+            let step = key_text(&key, &Decoded::Null).unwrap_or_default().into();
+            let value = self.within(step, value, depth + 1)?;
             self.enter_key(&mut own, Key(key), value, line);
         }
         merged.extend(own);

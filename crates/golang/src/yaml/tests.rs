@@ -207,6 +207,18 @@ fn plain_scalars_that_are_no_text_are_told() {
     assert_eq!(told, wanted.map(|(path, text, line)| (path.to_string(), text, line)));
 }
 
+/// The paths of many scalars share their long keys, and do not grow with depth times number.
+#[test]
+fn telling_of_scalars_takes_little_memory() {
+    let below = |keys: usize| format!("{}{}{}", "[".repeat(keys), "1, ".repeat(9000), "]".repeat(keys));
+    let key = "k".repeat(900);
+    let (_, told) = read_strict_noting(format!("{key}: {}", below(1)).as_bytes()).unwrap();
+    assert_eq!(told.len(), 9000);
+    assert!(told.iter().all(|one| Arc::ptr_eq(&one.path[0], &told[0].path[0])));
+    let (_, told) = read_strict_noting(below(150).as_bytes()).unwrap();
+    assert!((600..700).contains(&told.len()), "{}", told.len());
+}
+
 #[test]
 fn reads_utf_16() {
     let text: Vec<u8> =

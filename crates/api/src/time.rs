@@ -8,10 +8,13 @@ pub fn rfc3339(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Reads RFC 3339.
+/// Reads RFC 3339. It has no years before 0: written again, such a time could not be read any more.
 pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
-    text.parse().ok()
+    text.parse().ok().filter(|time| *time >= YEAR_0)
 }
+
+/// The beginning of the year 0.
+const YEAR_0: Timestamp = Timestamp::constant(-62_167_219_200, 0);
 
 /// Reads a time as `metav1.Time` does and writes it as it does: UTC, to the second.
 ///
@@ -54,5 +57,20 @@ mod tests {
         assert_eq!(go_text(time), "2026-08-01 10:00:03.123456 +0000 UTC");
         assert_eq!(go_text(Timestamp::new(0, 0).unwrap()), "1970-01-01 00:00:00 +0000 UTC");
         assert_eq!(sequence(time), 1_785_578_403_123_456_000);
+    }
+
+    #[test]
+    fn what_is_read_can_be_read_when_it_is_written() {
+        for (text, written) in [
+            ("0000-01-01T00:00:00Z", Some("0000-01-01T00:00:00Z")),
+            ("0001-01-01T00:00:00.5+02:00", Some("0000-12-31T22:00:00Z")),
+            ("-000001-12-31T23:59:59Z", None),
+            ("0000-01-01T00:00:00+00:01", None),
+            ("-005000-01-01T00:00:00Z", None),
+        ] {
+            let read = parse_rfc3339(text).map(rfc3339);
+            assert_eq!(read.as_deref(), written, "{text}");
+            assert!(read.is_none_or(|written| parse_rfc3339(&written).is_some()), "{text}");
+        }
     }
 }

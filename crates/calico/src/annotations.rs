@@ -287,7 +287,8 @@ pub fn parse_mac(text: &str) -> Result<Mac, String> {
     let mut mac = [0; 6];
     let mut parts = text.split([':', '-']);
     for byte in &mut mac {
-        let part = parts.next().filter(|part| part.len() == 2).ok_or_else(wrong)?;
+        // A sign is no digit.
+        let part = parts.next().filter(|part| part.len() == 2 && !part.starts_with('+')).ok_or_else(wrong)?;
         *byte = u8::from_str_radix(part, 16).map_err(|_| wrong())?;
     }
     if parts.next().is_some() { Err(wrong()) } else { Ok(Mac(mac)) }
@@ -462,7 +463,14 @@ mod tests {
     fn hardware_addresses() {
         assert_eq!(parse_mac("1c:0c:0a:c0:ff:ee"), Ok(Mac([0x1c, 0x0c, 0x0a, 0xc0, 0xff, 0xee])));
         assert_eq!(parse_mac("1C-0C-0A-C0-FF-EE"), Ok(Mac([0x1c, 0x0c, 0x0a, 0xc0, 0xff, 0xee])));
-        for wrong in ["", "1c:0c:0a:c0:ff", "1c:0c:0a:c0:ff:ee:00", "zz:0c:0a:c0:ff:ee", "1:0c:0a:c0:ff:ee"] {
+        for wrong in [
+            "",
+            "1c:0c:0a:c0:ff",
+            "1c:0c:0a:c0:ff:ee:00",
+            "zz:0c:0a:c0:ff:ee",
+            "1:0c:0a:c0:ff:ee",
+            "+1:0c:0a:c0:ff:ee",
+        ] {
             assert!(parse_mac(wrong).is_err(), "{wrong}");
         }
     }

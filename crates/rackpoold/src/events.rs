@@ -163,7 +163,7 @@ impl Line {
 
 /// The name of the event of an object and a reason. Names of objects may be as long as names of events.
 fn name(object: &str, reason: &str) -> String {
-    let object = &object[..object.len().min(180)];
+    let object: String = object.chars().take(180).collect();
     format!("{}.rackpoold.{}", object.trim_end_matches(['.', '-']), reason.to_lowercase())
 }
 
@@ -216,6 +216,13 @@ async fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_names_are_cut_between_characters() {
+        assert_eq!(name("n1", "IpipMissing"), "n1.rackpoold.ipipmissing");
+        let long = format!("{}é{}", "n".repeat(179), "m".repeat(70));
+        assert_eq!(name(&long, "X"), format!("{}é.rackpoold.x", "n".repeat(179)));
+    }
 
     #[test]
     fn what_is_due() {

@@ -8,6 +8,8 @@ use super::{MAX_OUTPUT, MAX_STEPS, function, structure};
 
 /// How deep templates may call each other.
 const MAX_DEPTH: usize = 200;
+/// How deep blocks may nest when they are run, in all templates that are being run together.
+const MAX_LEVELS: usize = 300;
 
 /// Changes a string before it is written.
 pub(super) type Change<'a> = &'a dyn Fn(&str) -> String;
@@ -28,6 +30,7 @@ impl Run<'_> {
             variables: vec![("$".to_owned(), data.clone())],
             at: (0, String::new()),
             depth: 0,
+            levels: 0,
             steps: 0,
             name: "get".to_owned(),
         };
@@ -50,7 +53,10 @@ struct State<'a> {
     variables: Vec<(String, Data)>,
     /// The offset and the text of the current expression, for errors.
     at: (usize, String),
+    /// How many templates are being run.
     depth: usize,
+    /// How many lists of nodes are being run: those of templates, and those of blocks in them.
+    levels: usize,
     steps: u64,
     /// The name of the current template.
     name: String,
@@ -58,13 +64,19 @@ struct State<'a> {
 
 impl<'a> State<'a> {
     fn list(&mut self, list: &'a ListNode, dot: &Data) -> Result<Flow, String> {
+        if self.levels == MAX_LEVELS {
+            return Err(self.error(&format!("blocks nest deeper than {MAX_LEVELS} levels")));
+        }
+        self.levels += 1;
+        let mut flow = Flow::Next;
         for node in &list.nodes {
-            match self.node(node, dot)? {
-                Flow::Next => {}
-                flow => return Ok(flow),
+            flow = self.node(node, dot)?;
+            if flow != Flow::Next {
+                break;
             }
         }
-        Ok(Flow::Next)
+        self.levels -= 1;
+        Ok(flow)
     }
 
     /// Counts a step, so that no template runs for ever.

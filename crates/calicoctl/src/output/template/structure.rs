@@ -106,13 +106,14 @@ pub(super) fn shapes(text: &str) -> Option<Vec<Shape>> {
     Some(shapes)
 }
 
-/// How many aliases within aliases are followed: a text may refer to itself.
-const MAX_EXPANSION: usize = 64;
+/// How deep a document may nest with its aliases expanded: a text may refer to itself.
+const MAX_DEPTH: usize = 250;
 /// The most nodes of a document with its aliases expanded. Each alias may double the number.
 const MAX_NODES: usize = 5_000_000;
 
-fn shape(tree: &Tree, id: NodeId, aliases: usize, work: &mut usize) -> Option<Shape> {
-    *work = work.checked_sub(1)?;
+fn shape(tree: &Tree, id: NodeId, depth: usize, work: &mut usize) -> Option<Shape> {
+    *work = work.checked_sub(1).filter(|_| depth <= MAX_DEPTH)?;
+    let inner = depth + 1;
     Some(match &tree.node(id).kind {
         NodeKind::Scalar(scalar) if !scalar.implicit => Shape::Text,
         NodeKind::Scalar(scalar) => match resolve(&scalar.value, false) {
@@ -125,20 +126,19 @@ fn shape(tree: &Tree, id: NodeId, aliases: usize, work: &mut usize) -> Option<Sh
             meaning => Shape::Other(meaning.tag()),
         },
         NodeKind::Sequence(items) => {
-            Shape::List(items.iter().map(|&item| shape(tree, item, aliases, work)).collect::<Option<_>>()?)
+            Shape::List(items.iter().map(|&item| shape(tree, item, inner, work)).collect::<Option<_>>()?)
         }
         NodeKind::Mapping(children) => {
             let mut map = BTreeMap::new();
             for pair in children.chunks_exact(2) {
                 let NodeKind::Scalar(key) = &tree.node(pair[0]).kind else { return None };
-                if map.insert(key.value.clone(), shape(tree, pair[1], aliases, work)?).is_some() {
+                if map.insert(key.value.clone(), shape(tree, pair[1], inner, work)?).is_some() {
                     return None;
                 }
             }
             Shape::Map(map)
         }
-        NodeKind::Alias { .. } if aliases == MAX_EXPANSION => return None,
-        NodeKind::Alias { target, .. } => shape(tree, *target, aliases + 1, work)?,
+        NodeKind::Alias { target, .. } => shape(tree, *target, inner, work)?,
     })
 }
 

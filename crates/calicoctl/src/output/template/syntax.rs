@@ -115,6 +115,10 @@ fn bad_character(text: &str, line: usize, col: usize, c: char) -> String {
     }
 }
 
+/// How many bytes are parsed at most to find an end without a block. In a longer template it is told as a
+/// block without an end.
+const MAX_SEARCH: usize = 4 << 20;
+
 /// Refuses a block without an end, and an end without a block. Go reports both, but gotmpl just stops parsing
 /// there. So a text is appended to the template: in a sound template this text is the last node at the top
 /// level.
@@ -122,12 +126,18 @@ fn check_balance(text: &str) -> Result<(), String> {
     if is_closed(text) {
         return Ok(());
     }
-    let strays = text.match_indices("{{").filter_map(|(at, _)| {
+    let keywords = text.match_indices("{{").filter_map(|(at, _)| {
         let word = text[at + 2..].trim_start_matches('-').trim_start();
-        let stray = ["end", "else"].into_iter().find(|keyword| word.starts_with(keyword))?;
-        is_closed(&text[..at]).then_some((at, stray))
+        Some((at, ["end", "else"].into_iter().find(|keyword| word.starts_with(keyword))?))
     });
-    let (at, fault) = match strays.min() {
+    // For each of them, all that is before it is parsed once more.
+    let mut parsed = 0;
+    let searched = keywords.take_while(|(at, _)| {
+        parsed += at;
+        parsed <= MAX_SEARCH
+    });
+    let stray = searched.into_iter().find(|(at, _)| is_closed(&text[..*at]));
+    let (at, fault) = match stray {
         Some((at, keyword)) => (at, format!("unexpected {{{{{keyword}}}}}")),
         None => (text.len(), "unexpected EOF".to_owned()),
     };

@@ -313,6 +313,15 @@ fn no_template_runs_or_writes_without_end() {
         ("{{range 9223372036854775807}}x{{end}}".to_owned(), "runs too long"),
         (format!("{{{{range 999999999}}}}{}{{{{end}}}}", "x".repeat(1000)), "writes more than 64 MiB"),
         (r#"{{define "a"}}{{template "a"}}{{template "a"}}{{end}}{{template "a"}}"#.to_owned(), "depth"),
+        (format!("{}{{{{if 1}}}}", "{{if 1}}{{end}}".repeat(60_000)), "unexpected EOF"),
+        (
+            format!(
+                r#"{{{{define "a"}}}}{}{{{{end}}}}{{{{template "a"}}}}"#,
+                deep("{{if true}}", "{{end}}", 150)
+            )
+            .replace('x', r#"{{template "a"}}"#),
+            "nest deeper",
+        ),
         (doubled(60), "would make more than 64 MiB"),
         (format!(r#"{{{{printf "{}"}}}}"#, "%65000d".repeat(2000)), "would make more than 64 MiB"),
         (deep("{{if true}}", "{{end}}", 100_000), "nest deeper"),
@@ -336,5 +345,10 @@ fn aliases_in_data_do_not_multiply() {
     }
     let template =
         format!("{bomb}{{{{range .}}}}{{{{range .Items}}}}{{{{.Spec.CIDR}}}}: x\n{{{{end}}}}{{{{end}}}}");
+    assert!(renders(&template, &pools()).is_err());
+    // What refers to itself is as deep as it is nested, again and again.
+    let inner = format!("&a {}*a{}", "[".repeat(190), "]".repeat(190));
+    let template =
+        format!("{{{{range .}}}}{{{{range .Items}}}}{{{{.Spec.CIDR}}}}: x\n{{{{end}}}}{{{{end}}}}y: {inner}");
     assert!(renders(&template, &pools()).is_err());
 }

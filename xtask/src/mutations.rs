@@ -1,5 +1,5 @@
-//! Proof that the simulations bite: faults of the planners are put back, one after the other, into a copy of the
-//! tree, and each must be found. `crates/simulator/mutations` has a patch for each.
+//! Proof that the simulations bite: faults of the planners are put back, one after the other, into a copy of
+//! the tree, and each must be found. `crates/simulator/mutations` has a patch for each.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,8 +38,8 @@ pub fn all_apply() -> Result<()> {
     Ok(())
 }
 
-/// Copies the tree, as far as git knows it, into the target folder. Files that are the same stay, so that they
-/// need not be compiled again.
+/// Copies the tree, as far as git knows it, into the target folder. Files that are the same stay, so that
+/// they need not be compiled again.
 fn copy() -> Result<PathBuf> {
     let tree = target_dir()?.join("mutations/tree");
     let mut git = Command::new("git");

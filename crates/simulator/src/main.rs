@@ -1,7 +1,7 @@
 //! Runs simulations, on all processors. `cargo xtask simulate` builds it with optimisation, and calls it.
 //!
-//! Arguments: the first seed, how many seeds, and for how many seconds at most (0 for no limit); or `hunt`, the
-//! first seed, and after how many steps to give up: then it stops at the first failure.
+//! Arguments: the first seed, how many seeds, and for how many seconds at most (0 for no limit); or `hunt`,
+//! the first seed, and after how many steps to give up: then it stops at the first failure.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 #![allow(clippy::disallowed_methods, reason = "it looks when its time is over, and runs on all processors")]
 

@@ -14,6 +14,9 @@ const FILE: &str = "deploy/rackpool.yaml";
 const HEAD: &str = "\
 # rackpool as plain YAML, for clusters without Helm: kubectl apply --server-side -f deploy/rackpool.yaml
 #
+# To remove it: kubectl delete namespace rackpool. `kubectl delete -f` of this file removes the definitions, too, and
+# with them all pools and addresses.
+#
 # It enforces no NetworkPolicy, and announces nothing by BGP yet: `calicoctl datastore preflight` lists what a
 # cluster uses of this.
 #

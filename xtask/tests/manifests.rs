@@ -63,7 +63,7 @@ fn what_values_change() {
     }
     let racks = ["racks[0].name=0", "racks[0].cidr=192.168.0.0/18", "rackLabel=example.org/rack"];
     let racks = template(&racks).unwrap();
-    for part in ["name: rack-0-ippool", "nodeSelector: example.org/rack == '0'", "--ipv4-cidr=none"] {
+    for part in ["name: rack-0-ippool", "nodeSelector: example.org/rack == \"0\"", "--ipv4-cidr=none"] {
         assert!(racks.contains(part), "{part} is missing");
     }
     assert!(

@@ -92,7 +92,7 @@ seccompProfile:
 {{- $pools := .Values.pools }}
 {{- range $rack := .Values.racks }}
 {{- $name := $rack.name | toString }}
-{{- $selector := printf "%s == %s" $.Values.rackLabel ($name | squote) }}
+{{- $selector := printf "%s == %q" $.Values.rackLabel $name }}
 {{- $spec := dict "cidr" $rack.cidr "nodeSelector" $selector "ipipMode" "Never" }}
 {{- $pools = append $pools (dict "name" (printf "rack-%s-ippool" $name) "spec" (merge $spec (deepCopy $.Values.rackPools))) }}
 {{- end }}

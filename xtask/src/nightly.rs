@@ -26,8 +26,8 @@ const SEEDS: u64 = 500_000;
 pub struct Nightly {
     /// Do no more than these steps; a part of a step's name is enough. They are: packages' policy, long
     /// tests, optimised tests, simulations, mutations, long loads, static binaries, demo with the static
-    /// binaries, demo on real kubelets with the static binaries, images built twice, images for all
-    /// architectures
+    /// binaries, demo on real kubelets with the static binaries, life of an installation, images built twice,
+    /// images for all architectures
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 }
@@ -84,7 +84,7 @@ impl Nightly {
                 left_out.run(test.env("RACKPOOL_PROGRAMS", programs).env("RACKPOOL_LOAD_SCALE", LOAD_SCALE))
             })?;
         }
-        if is_wanted("static binaries") {
+        if ["static binaries", "life of an installation"].into_iter().any(is_wanted) {
             self.static_binaries(&mut steps, is_wanted)?;
         }
         if is_wanted("images built twice") {
@@ -107,16 +107,18 @@ impl Nightly {
         if is_wanted("demo with the static binaries") {
             steps.run("demo with the static binaries", || demo::Demo::with_programs(folder.clone()).run())?;
         }
-        let on_kubelets = "demo on real kubelets with the static binaries";
-        if !is_wanted(on_kubelets) {
-            return Ok(());
+        let (on_kubelets, life) =
+            ("demo on real kubelets with the static binaries", "life of an installation");
+        let demo = || demo::Demo::with_programs(folder.clone());
+        for (name, demo) in [(on_kubelets, demo().on_kubernetes()), (life, demo().of_a_life())] {
+            if !is_wanted(name) {
+            } else if lab::can_be_had() {
+                steps.run(name, || demo.run())?;
+            } else {
+                steps.leave_out(name, "this machine cannot have a lab; cargo xtask lab up says why");
+            }
         }
-        if lab::can_be_had() {
-            steps.run(on_kubelets, || demo::Demo::with_programs(folder).on_kubernetes().run())
-        } else {
-            steps.leave_out(on_kubelets, "this machine cannot have a lab; cargo xtask lab up says why");
-            Ok(())
-        }
+        Ok(())
     }
 }
 

@@ -147,7 +147,7 @@ impl Stage<'_> {
     }
 
     /// Checks that each address is in the pool of its node's rack.
-    fn prove_racks(&self, pods: &[Pod]) -> Result<()> {
+    pub(super) fn prove_racks(&self, pods: &[Pod]) -> Result<()> {
         let blocks = self.blocks()?;
         let placed = pods.iter().map(|pod| {
             let (block, owner) = blocks
@@ -171,8 +171,8 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// The output of a script of busybox's shell, run in a pod.
-    pub(super) fn in_pod(&self, pod: &Pod, script: &str) -> Result<String> {
+    /// The container of a pod that runs, and the line that `ctr` says about it.
+    fn container_of(&self, pod: &Pod) -> Result<(String, String)> {
         let selector = format!(
             "labels.\"io.kubernetes.pod.name\"=={},labels.\"io.cri-containerd.kind\"==container",
             pod.name
@@ -181,14 +181,28 @@ impl Stage<'_> {
         let containers = ctr(&["containers", "list", "--quiet", &selector])?;
         // After a power cut the pod's old container is there, too, and does not run.
         let tasks = ctr(&["tasks", "list"])?;
-        let runs = |container: &&str| {
-            tasks.lines().any(|task| task.starts_with(container) && task.contains("RUNNING"))
-        };
-        let container =
-            containers.lines().find(runs).with_context(|| format!("{} has no container", pod.name))?;
+        let running = containers.lines().find_map(|container| {
+            let mut tasks = tasks.lines();
+            let task = tasks.find(|task| task.starts_with(container) && task.contains("RUNNING"))?;
+            Some((container.to_string(), task.to_string()))
+        });
+        running.with_context(|| format!("{} has no container", pod.name))
+    }
+
+    /// The number that the first process of a pod's container has on its node.
+    pub(super) fn first_process(&self, pod: &Pod) -> Result<u32> {
+        let (_, task) = self.container_of(pod)?;
+        let number = task.split_whitespace().nth(1).and_then(|word| word.parse().ok());
+        number.with_context(|| format!("no number of a process: {task}"))
+    }
+
+    /// The output of a script of busybox's shell, run in a pod.
+    pub(super) fn in_pod(&self, pod: &Pod, script: &str) -> Result<String> {
+        let (container, _) = self.container_of(pod)?;
+        let ctr = |arguments: &[&str]| output(self.lab.on_node(&pod.node, "ctr")?.args(arguments), "");
         let script = format!("{script}\necho {END}");
         for _ in 0..TRIES {
-            let said = ctr(&["tasks", "exec", "--exec-id", "ask", container, BUSYBOX, "sh", "-c", &script])?;
+            let said = ctr(&["tasks", "exec", "--exec-id", "ask", &container, BUSYBOX, "sh", "-c", &script])?;
             if let Some(said) = said.trim_end().strip_suffix(END) {
                 return Ok(said.to_string());
             }
@@ -215,7 +229,7 @@ impl Stage<'_> {
 
     /// Waits until `count` replicas run and the blocks hold exactly their addresses, several looks in a row.
     /// Gives the replicas.
-    fn settle(&self, count: usize) -> Result<Vec<Pod>> {
+    pub(super) fn settle(&self, count: usize) -> Result<Vec<Pod>> {
         let (pods, line) = wait_until(SETTLED, || self.agree(count))?;
         println!("{line}");
         Ok(pods)

@@ -15,7 +15,9 @@ mod administrator;
 mod api_server;
 mod kubelets;
 mod kubernetes;
+mod lifecycle;
 mod netns;
+mod pings;
 mod reach;
 mod services;
 
@@ -39,6 +41,10 @@ pub struct Demo {
     /// commands, and then checks their effect on the cluster.
     #[arg(long, group = "place")]
     kubernetes: bool,
+    /// Uses such a cluster for the life of an installation instead of the guide: helm installs rackpool,
+    /// upgrades it and rolls it back under load, removes it, and installs it again.
+    #[arg(long, group = "place")]
+    lifecycle: bool,
     /// Uses the embedded store, with network namespaces as nodes and replicas: the main plugin attaches the
     /// replicas, and they ping each other. Needs root.
     #[arg(long, group = "place")]
@@ -48,7 +54,14 @@ pub struct Demo {
 impl Demo {
     /// The demo on the embedded store, with the programs in this folder.
     pub fn with_programs(dir: PathBuf) -> Demo {
-        Demo { programs: Some(dir), etcd: false, api_server: false, kubernetes: false, netns: false }
+        Demo {
+            programs: Some(dir),
+            etcd: false,
+            api_server: false,
+            kubernetes: false,
+            lifecycle: false,
+            netns: false,
+        }
     }
 
     /// This demo, but on etcd.
@@ -66,6 +79,11 @@ impl Demo {
         Demo { kubernetes: true, ..self }
     }
 
+    /// This demo, but the life of an installation on such a cluster.
+    pub fn of_a_life(self) -> Demo {
+        Demo { lifecycle: true, ..self }
+    }
+
     /// This demo, but with network namespaces as nodes and replicas.
     pub fn in_namespaces(self) -> Demo {
         Demo { netns: true, ..self }
@@ -73,7 +91,7 @@ impl Demo {
 
     /// Performs the guide, and removes everything that it has made.
     pub fn run(self) -> Result<()> {
-        let is_embedded = !(self.etcd || self.api_server || self.kubernetes || self.netns);
+        let is_embedded = !(self.etcd || self.api_server || self.kubernetes || self.lifecycle || self.netns);
         let programs = match self.programs {
             Some(dir) => std::fs::canonicalize(&dir).with_context(|| dir.display().to_string())?,
             None if is_embedded => build_embedded_programs()?,
@@ -83,6 +101,8 @@ impl Demo {
             api_server::perform(&programs)
         } else if self.kubernetes {
             kubernetes::perform(&programs)
+        } else if self.lifecycle {
+            lifecycle::perform(&programs)
         } else if self.netns {
             netns::perform(&programs)
         } else if self.etcd {

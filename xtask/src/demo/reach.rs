@@ -17,7 +17,7 @@ use super::kubernetes::{BUSYBOX, Pod, Stage, body, question, request, wait_until
 use crate::lab::Lab;
 
 /// The address and the port of the host outside of the cluster.
-const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+pub(super) const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 const PORT: u16 = 8080;
 /// Where that host tells who asks.
 const WHO: &str = "/cgi-bin/who";

@@ -21,7 +21,7 @@ const WITHIN: Duration = Duration::from_secs(600);
 /// A cluster of real kubelets on this machine. The cluster ends when this value is dropped, and when this
 /// process ends, unless [`Lab::leave_running`] was called.
 pub struct Lab {
-    site: Site,
+    pub(super) site: Site,
     /// The supervisor and its standard input, on which the lab depends. `None` in a lab that was found, and
     /// in one that was left running.
     supervisor: Option<(Child, ChildStdin)>,

@@ -1,6 +1,7 @@
 //! rackpool on the cluster, as a user puts it there: images in a registry, and the chart, by helm.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -37,24 +38,43 @@ pub fn check(cni: Cni, programs: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// Makes the images of rackpool's programs, and pushes them into the cluster's registry, with this tag.
-pub fn push_images(site: &Site, tag: &str) -> Result<()> {
-    let Some(programs) = &site.options.programs else { return Ok(()) };
+/// Makes the images of rackpool's programs, and pushes them into the cluster's registry.
+pub fn push_images(site: &Site) -> Result<()> {
+    let (Cni::Calico, Some(programs)) = (site.options.cni, &site.options.programs) else { return Ok(()) };
     // Every node unpacks them, and nobody there reads what is for debuggers.
     let stripped = site.path("programs");
     fs::create_dir_all(&stripped)?;
     for name in PROGRAMS {
         run(Command::new("strip").arg("-o").arg(stripped.join(name)).arg(programs.join(name)))?;
     }
-    let mut images = Command::new(site.program());
-    images.args(["images", "--tag", tag, "--packing", "none", "--time", "0", "--programs"]).arg(stripped);
-    images.arg("--out").arg(site.path(&format!("rackpool-{tag}")));
-    run(images.args(["--push", REGISTRY, "--insecure"]))?;
+    run(images(site, &mut Command::new(site.program()), &stripped, env!("CARGO_PKG_VERSION")))?;
     progress("rackpool's images are in the registry");
     Ok(())
 }
 
+/// The command that makes images of these programs and pushes them, with this tag.
+fn images<'c>(site: &Site, command: &'c mut Command, programs: &Path, tag: &str) -> &'c mut Command {
+    command.args(["images", "--tag", tag, "--packing", "none", "--time", "0", "--programs"]).arg(programs);
+    command.arg("--out").arg(site.path(&format!("images-{tag}")));
+    command.args(["--push", REGISTRY, "--insecure"])
+}
+
 impl Lab {
+    /// Pushes images of other programs into the registry, with this tag. They are other programs by a byte at
+    /// the end of each, so that all of it is installed anew.
+    pub fn push_another(&self, tag: &str) -> Result<()> {
+        let (present, others) = (self.site.path("programs"), self.site.path(&format!("programs-{tag}")));
+        fs::create_dir_all(&others)?;
+        for name in PROGRAMS {
+            let mut program = fs::read(present.join(name))?;
+            program.push(0);
+            fs::write(others.join(name), program)?;
+            fs::set_permissions(others.join(name), fs::Permissions::from_mode(0o755))?;
+        }
+        let mut command = self.command(self.site.program())?;
+        run(images(&self.site, &mut command, &others, tag)).map(drop)
+    }
+
     /// A command of helm as the cluster's administrator, in the root of this tree.
     pub fn helm(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = self.command("env")?;

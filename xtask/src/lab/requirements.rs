@@ -11,7 +11,7 @@ use super::{KUBERNETES, cgroups, image};
 use crate::needs::{self, Package};
 
 /// The programs that a lab needs besides those of Kubernetes.
-const PACKAGES: [Package; 14] = [
+const PACKAGES: [Package; 15] = [
     Package { program: "ip", package: "iproute2", what: "networks" },
     Package { program: "unshare", package: "util-linux", what: "namespaces" },
     Package { program: "nsenter", package: "util-linux", what: "ways into namespaces" },
@@ -23,6 +23,7 @@ const PACKAGES: [Package; 14] = [
     Package { program: "nft", package: "nftables", what: "rackpool's agent" },
     Package { program: "iptables", package: "iptables", what: "the kubelets" },
     Package { program: image::BUSYBOX, package: "busybox-static", what: "the containers' image" },
+    Package { program: "ping", package: "iputils-ping", what: "a load on the network" },
     Package { program: "strip", package: "binutils", what: "rackpool's images" },
     Package { program: "docker-registry", package: "docker-registry", what: "serves the image" },
     Package { program: "skopeo", package: "skopeo", what: "hands the image to the registry" },

@@ -65,7 +65,7 @@ impl<'a> Steward<'a> {
         network::create_bridge(site)?;
         let control_plane = ControlPlane::start(site)?;
         cni::prepare_cluster(site)?;
-        install::push_images(site, env!("CARGO_PKG_VERSION"))?;
+        install::push_images(site)?;
         let mut steward = Steward { site, control_plane, machines: BTreeMap::new() };
         progress(format!("booting {} nodes", site.options.nodes.len()));
         for node in site.nodes() {

@@ -1,0 +1,247 @@
+//! The life of an installation on real kubelets: installed with a pool for each rack; upgraded and rolled
+//! back while pods come, go and ping each other; removed, and installed again.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value as Json, json};
+
+use xtask::guide::terminal::{heading, output, print_output, show};
+use xtask::guide::{NODES, RACKS, rack_of};
+
+use super::administrator::Administrator;
+use super::kubernetes::{Pod, Stage, wait_until};
+use super::pings::Pings;
+use super::reach::Outside;
+use crate::lab::{Cni, Lab, LabOptions};
+
+/// The tag of the images to which rackpool is upgraded.
+const NEXT: &str = "next";
+/// The node that has no plugin `portmap`, and the one that has no `loopback`.
+const WITHOUT_PORTMAP: &str = NODES[6];
+const WITHOUT_LOOPBACK: &str = NODES[7];
+/// How many replicas come and go.
+const CROWD: &str = "40";
+/// Kinds of objects that stay when rackpool is removed.
+const KEPT: [&str; 5] = ["ippools", "ipamblocks", "blockaffinities", "ipamhandles", "clusterinformations"];
+
+/// Performs it with these programs.
+pub fn perform(programs: &Path) -> Result<()> {
+    let nodes = NODES.map(str::to_string).to_vec();
+    let options = LabOptions { nodes, cni: Cni::Calico, programs: Some(programs.to_path_buf()) };
+    let lab = Lab::up(&options, |text| println!("{text}"))?;
+    let calicoctl = |arguments: &[&str]| {
+        let mut command = lab.command("calicoctl")?;
+        command.args(arguments);
+        Ok(command)
+    };
+    let administrator = Administrator {
+        kubectl: Box::new(|arguments| lab.kubectl(arguments)),
+        calicoctl: Box::new(calicoctl),
+    };
+    Stage { lab: &lab, administrator }.live()?;
+    lab.down()
+}
+
+impl Stage<'_> {
+    fn live(&self) -> Result<()> {
+        for (number, node) in NODES.iter().enumerate() {
+            self.administrator.kubectl(&["label", "nodes", node, &format!("rack={}", rack_of(number))])?;
+        }
+        self.take_plugin(WITHOUT_PORTMAP, "portmap")?;
+        self.take_plugin(WITHOUT_LOOPBACK, "loopback")?;
+        heading("1. helm install: a pool for each rack");
+        let racks: Vec<Json> = RACKS
+            .iter()
+            .map(|rack| json!({"name": rack.to_string(), "cidr": format!("192.168.{}.0/18", rack * 64)}))
+            .collect();
+        let racks = format!("racks={}", Json::from(racks));
+        let install = Lab::installation(&["--set-json", &racks]);
+        self.helm(&install)?;
+        self.lab.wait_for_network()?;
+        self.administrator.calicoctl(&["get", "ippool", "-o", "wide"], "")?;
+        self.prove_missing_plugins()?;
+
+        self.administrator.kubectl(&["create", "deployment", "nginx", "--image=nginx", "--replicas=10"])?;
+        self.administrator.kubectl(&["create", "deployment", "crowd", "--image=nginx", "--replicas=0"])?;
+        let pods = self.settle(10)?;
+        self.prove_racks(&pods)?;
+        let outside = Outside::start(self.lab)?;
+        self.prove_reach(&pods, &outside)?;
+
+        heading("2. helm upgrade, while pods come, go and ping each other");
+        self.lab.push_another(NEXT)?;
+        let tag = format!("image.tag={NEXT}");
+        let upgrade = ["upgrade", "rackpool", "deploy/chart", "--reset-then-reuse-values", "--set", &tag];
+        self.under_load(&pods, &[&upgrade[..], &["--wait", "--timeout", "20m"]].concat())?;
+        self.prove_tag(NEXT)?;
+
+        heading("3. helm rollback, while pods come, go and ping each other");
+        self.under_load(&pods, &["rollback", "rackpool", "--wait", "--timeout", "20m"])?;
+        self.prove_tag(env!("CARGO_PKG_VERSION"))?;
+
+        heading("4. A node goes and comes back");
+        self.replace_node()?;
+        let pods = self.settle(10)?;
+
+        heading("5. helm uninstall: pools, addresses and definitions stay, and pods go on");
+        let before = self.kept()?;
+        let pings = Pings::start(self, &pods)?;
+        self.helm(&["uninstall", "rackpool", "--wait", "--timeout", "10m"])?;
+        println!("{}", pings.end()?);
+        ensure!(self.kept()? == before, "what is kept has changed: {before:?} and {:?}", self.kept()?);
+        println!("ok: all of these are as they were: {}", KEPT.join(", "));
+
+        heading("6. The same installation again finds the same addresses");
+        self.helm(&install)?;
+        self.lab.wait_for_network()?;
+        ensure!(self.settle(10)? == pods, "the pods have other addresses than {pods:?}");
+        self.prove_reach(&pods, &outside)?;
+        self.administrator.kubectl(&["rollout", "restart", "deployment/nginx"])?;
+        self.administrator.kubectl(&["rollout", "status", "deployment/nginx", "--timeout=300s"])?;
+        let pods = self.settle(10)?;
+        self.prove_racks(&pods)?;
+        self.prove_reach(&pods, &outside)
+    }
+
+    /// Deletes a Node, has the controllers give back what it had, and boots the machine again.
+    fn replace_node(&self) -> Result<()> {
+        let node = NODES[0];
+        self.administrator.kubectl(&["delete", "node", node])?;
+        wait_until(1, || {
+            let kept = self.kept()?;
+            let of_node = kept.iter().find(|(_, spec)| spec.contains(&format!("\"host:{node}\"")));
+            ensure!(of_node.is_none(), "the deleted node still has {of_node:?}");
+            Ok(())
+        })?;
+        println!("ok: the blocks of {node} are free");
+        self.lab.restart_node(node)?;
+        wait_until(1, || self.administrator.ask(&["get", "node", node]).map(drop))?;
+        self.administrator.kubectl(&["label", "nodes", node, &format!("rack={}", rack_of(0))])?;
+        self.lab.wait_for_network()
+    }
+
+    /// Runs helm, and shows the command and its output without the notes.
+    fn helm(&self, words: &[&str]) -> Result<()> {
+        show("helm", words, None);
+        let said = output(&mut self.lab.helm(words)?, "")?;
+        print_output(said.split("NOTES:").next().unwrap_or_default());
+        Ok(())
+    }
+
+    fn take_plugin(&self, node: &str, plugin: &str) -> Result<()> {
+        output(self.lab.on_node(node, "rm")?.arg(format!("/opt/cni/bin/{plugin}")), "").map(drop)
+    }
+
+    /// Checks that nodes without a plugin say which one is missing. Then gives back the one without which no
+    /// pod starts.
+    fn prove_missing_plugins(&self) -> Result<()> {
+        let problem = |node: &str| -> Result<String> {
+            let asked = self.administrator.ask(&["get", "node", node])?;
+            let mut all = asked["status"]["conditions"].as_array().into_iter().flatten();
+            let problem = all.find(|condition| condition["type"] == "RackpoolProblem");
+            let message = problem.and_then(|problem| problem["message"].as_str());
+            Ok(message.context("no condition RackpoolProblem")?.to_string())
+        };
+        for (node, plugin) in [(WITHOUT_PORTMAP, "portmap"), (WITHOUT_LOOPBACK, "loopback")] {
+            let told = wait_until(1, || {
+                let problem = problem(node)?;
+                ensure!(problem.contains(&format!("the plugin {plugin} is")), "{node} says {problem}");
+                Ok(problem)
+            })?;
+            println!("ok: {node}, which has no plugin {plugin}, says: {told}");
+        }
+        let mut copy = self.lab.on_node(WITHOUT_LOOPBACK, "cp")?;
+        output(copy.args(["/usr/lib/cni/loopback", "/opt/cni/bin/loopback"]), "").map(drop)
+    }
+
+    /// Runs helm while replicas come and go and pods ping each other. Checks that no packet and no container
+    /// was lost by it, and that the addresses agree afterwards.
+    fn under_load(&self, pods: &[Pod], words: &[&str]) -> Result<()> {
+        let failed_before = self.failed()?;
+        let pings = Pings::start(self, pods)?;
+        show("helm", words, None);
+        let mut helm = self.lab.helm(words)?;
+        let mut helm = helm.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut rounds = 0;
+        while helm.try_wait()?.is_none() {
+            self.crowd()?;
+            rounds += 1;
+        }
+        let out = helm.wait_with_output()?;
+        ensure!(out.status.success(), "helm: {}", String::from_utf8_lossy(&out.stderr));
+        println!("{}", pings.end()?);
+        let failed = self.failed()?;
+        ensure!(failed == failed_before, "sandboxes failed meanwhile: {failed:?}, before {failed_before:?}");
+        println!("ok: {rounds} times {CROWD} pods came and went meanwhile, and no sandbox failed");
+        ensure!(self.settle(10)? == pods, "the pods have other addresses than {pods:?}");
+        let said = wait_until(1, || {
+            let said = output(&mut (self.administrator.calicoctl)(&["ipam", "check"])?, "")?;
+            ensure!(said.contains("Check complete; found 0 problems"), "{said}");
+            Ok(said)
+        })?;
+        println!("ok: calicoctl ipam check: {}", said.trim_end().lines().last().unwrap_or_default());
+        Ok(())
+    }
+
+    /// Has a crowd of pods come and go.
+    fn crowd(&self) -> Result<()> {
+        let kubectl = |words: &[&str]| output(&mut self.lab.kubectl(words)?, "");
+        kubectl(&["scale", "deployment", "crowd", "--replicas", CROWD])?;
+        kubectl(&["rollout", "status", "deployment/crowd", "--timeout=600s"])?;
+        kubectl(&["scale", "deployment", "crowd", "--replicas", "0"])?;
+        wait_until(1, || {
+            let pods = self.administrator.ask(&["get", "pods", "-l", "app=crowd"])?;
+            let left = pods["items"].as_array().map_or(0, Vec::len);
+            ensure!(left == 0, "{left} of the crowd are left");
+            Ok(())
+        })
+    }
+
+    /// How often sandboxes of pods were not made or not removed, by pod and message.
+    fn failed(&self) -> Result<BTreeMap<String, u64>> {
+        let mut failed = BTreeMap::new();
+        for reason in ["FailedCreatePodSandBox", "FailedKillPod"] {
+            let field = format!("--field-selector=reason={reason}");
+            let events = self.administrator.ask(&["get", "events", "--all-namespaces", &field])?;
+            for event in events["items"].as_array().into_iter().flatten() {
+                let about = format!("{}: {}", event["involvedObject"]["name"], event["message"]);
+                failed.insert(about, event["count"].as_u64().unwrap_or(1));
+            }
+        }
+        Ok(failed)
+    }
+
+    fn prove_tag(&self, tag: &str) -> Result<()> {
+        let image = json!(format!("rackpool/rackpoold:{tag}"));
+        // Former ones may still be ending.
+        wait_until(1, || {
+            let pods = self.administrator.ask(&["get", "pods", "--namespace", "rackpool"])?;
+            let pods = pods["items"].as_array().context("a list of pods")?;
+            let all = pods.iter().all(|pod| pod["spec"]["containers"][0]["image"] == image);
+            ensure!(
+                all && pods.len() == NODES.len() + 2,
+                "not all of {} pods have the image {image}",
+                pods.len()
+            );
+            Ok(())
+        })?;
+        println!("ok: {} agents and 2 controllers have the image {image}", NODES.len());
+        Ok(())
+    }
+
+    /// What stays when rackpool is removed: kinds, and names with their specs.
+    fn kept(&self) -> Result<BTreeMap<String, String>> {
+        let mut kept = BTreeMap::new();
+        for kind in KEPT {
+            let list = self.administrator.ask(&["get", &format!("{kind}.crd.projectcalico.org")])?;
+            for item in list["items"].as_array().with_context(|| format!("a list of {kind}"))? {
+                kept.insert(format!("{kind} {}", item["metadata"]["name"]), item["spec"].to_string());
+            }
+        }
+        ensure!(!kept.is_empty(), "there are no objects of {}", KEPT.join(", "));
+        Ok(kept)
+    }
+}

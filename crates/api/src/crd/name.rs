@@ -35,8 +35,15 @@ fn cidr_name(block: BlockCidr) -> String {
     block.to_string().replace(['.', ':', '/'], "-")
 }
 
+/// The longest name of a block's object, in bytes.
+const LONGEST_OF_BLOCK: usize = "ffff-ffff-ffff-ffff-ffff-ffff-ffff-ffff-128".len();
+
 /// The block whose object has that name; `None` if no block's object has.
 pub fn block_of_name(name: &str) -> Option<BlockCidr> {
+    // An affinity's name is asked about at each of its dashes, and is not to be copied at each.
+    if name.len() > LONGEST_OF_BLOCK {
+        return None;
+    }
     let (address, prefix) = name.rsplit_once('-')?;
     let read =
         |separator: &str| format!("{}/{prefix}", address.replace('-', separator)).parse::<BlockCidr>().ok();
@@ -175,6 +182,11 @@ mod tests {
         ] {
             assert_eq!(block_of_name(name), None, "{name}");
         }
+        let longest: BlockCidr = "fff0:fff1:fff2:fff3:fff4:fff5:fff6:fff7/128".parse().unwrap();
+        assert_eq!(cidr_name(longest).len(), LONGEST_OF_BLOCK);
+        assert_eq!(block_of_name(&cidr_name(longest)), Some(longest));
+        // It takes no time for each pair of dashes.
+        assert_eq!(key_of_name(Collection::Affinities, &"-".repeat(1_000_000)), None);
     }
 
     #[test]

@@ -18,12 +18,17 @@ pub(super) struct WatchLine<'a> {
     pub(super) object: &'a RawValue,
 }
 
-/// What every object of a line has: a record, a bookmark, or a `Status` that tells of an error.
+/// What every object of a line has that is no error.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Outer {
     pub(super) metadata: Meta,
-    /// The code of a `Status`; 0 in any other object.
+}
+
+/// What the object of a line that tells of an error has.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Status {
     pub(super) code: u16,
     pub(super) message: String,
 }
@@ -49,15 +54,18 @@ impl Lines {
     /// Waits for more of the body. Gives `false` at the body's end, and where a line exceeds the bound.
     pub(super) async fn more(&mut self, body: &mut Body) -> bool {
         let Some(Ok(frame)) = body.frame().await else { return false };
-        if let Ok(data) = frame.into_data() {
-            for part in data.split_inclusive(|byte| *byte == b'\n') {
-                self.rest.extend_from_slice(part);
-                if self.rest.len() > bounded::OBJECT {
-                    return false;
-                }
-                if part.ends_with(b"\n") {
-                    self.whole.push_back(std::mem::take(&mut self.rest));
-                }
+        frame.into_data().map_or(true, |data| self.take(&data))
+    }
+
+    /// Takes more of the body. Gives `false` where a line exceeds the bound.
+    pub(super) fn take(&mut self, data: &[u8]) -> bool {
+        for part in data.split_inclusive(|byte| *byte == b'\n') {
+            self.rest.extend_from_slice(part);
+            if self.rest.len() > bounded::OBJECT {
+                return false;
+            }
+            if part.ends_with(b"\n") {
+                self.whole.push_back(std::mem::take(&mut self.rest));
             }
         }
         true

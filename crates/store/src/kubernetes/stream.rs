@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::Server;
 use super::fault::{FaultClass, RequestFault};
-use super::lines::{Lines, Outer, WatchLine};
+use super::lines::{Lines, Outer, Status, WatchLine};
 use crate::error::WatchError;
 use crate::following::{PAUSE, Sender};
 
@@ -130,7 +130,7 @@ impl Stream<'_> {
                 () = sender.closed() => return End::Unwanted,
             };
             while let Some(line) = lines.next() {
-                let told = match self.take(&line, events_of) {
+                let told = match take(&line, &mut self.revision, events_of) {
                     Ok(told) => told,
                     Err(end) => return end,
                 };
@@ -145,36 +145,82 @@ impl Stream<'_> {
             }
         }
     }
+}
 
-    /// The events that a line of the watch stands for; none where the line tells nothing new.
-    fn take<E>(
-        &mut self,
-        line: &[u8],
-        events_of: &mut impl FnMut(Told<'_>) -> Vec<E>,
-    ) -> Result<Vec<E>, End> {
-        let Ok(line) = serde_json::from_slice::<WatchLine<'_>>(line) else {
-            // The connection broke within a line.
-            return Err(End::Over);
-        };
-        let Outer { metadata, code, message } = serde_json::from_str(line.object.get()).unwrap_or_default();
-        if line.what == "ERROR" {
-            return Err(match code {
-                410 => End::Gap,
-                // A server whose cache is behind another's (504) catches up.
-                code if code >= 500 || code == 429 => End::Over,
-                _ => End::Failed(WatchError::Interrupted(message)),
-            });
+/// The events that a line of the watch stands for; none where the line tells nothing new.
+/// `revision` becomes the one that the line tells.
+pub(super) fn take<E>(
+    line: &[u8],
+    revision: &mut Revision,
+    events_of: &mut impl FnMut(Told<'_>) -> Vec<E>,
+) -> Result<Vec<E>, End> {
+    let Ok(line) = serde_json::from_slice::<WatchLine<'_>>(line) else {
+        // The connection broke within a line.
+        return Err(End::Over);
+    };
+    if line.what == "ERROR" {
+        let Status { code, message } = serde_json::from_str(line.object.get()).unwrap_or_default();
+        return Err(match code {
+            410 => End::Gap,
+            // A server whose cache is behind another's (504) catches up.
+            code if code >= 500 || code == 429 => End::Over,
+            _ => End::Failed(WatchError::Interrupted(message)),
+        });
+    }
+    // Without its revision, the watch could not be continued after this event. Should the server send the
+    // same again, the state is listed.
+    let outer = serde_json::from_str(line.object.get()).ok();
+    let Some(Outer { metadata }) = outer.filter(|outer: &Outer| !outer.metadata.revision.is_empty()) else {
+        return Err(End::Over);
+    };
+    *revision = Revision::new(metadata.revision);
+    if line.what == "BOOKMARK" {
+        return Ok(Vec::new());
+    }
+    Ok(events_of(Told {
+        is_deleted: line.what == "DELETED",
+        namespace: &metadata.namespace,
+        name: &metadata.name,
+        object: line.object.get(),
+        revision,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_line_tells() {
+        let object = |rest: &str| format!(r#"{{"metadata":{{"name":"a","resourceVersion":"8"{rest}}}}}"#);
+        let line = |what: &str, object: &str| format!(r#"{{"type":"{what}","object":{object}}}"#);
+        for (line, told, after) in [
+            (line("ADDED", &object("")), "a", "8"),
+            (line("DELETED", &object(r#","namespace":"ns""#)), "gone ns/a", "8"),
+            (line("ADDED", &object("").replacen('{', r#"{"code":70000,"message":null,"#, 1)), "a", "8"),
+            (line("BOOKMARK", &object("")), "", "8"),
+            (line("ERROR", r#"{"code":410,"message":"old"}"#), "gap", "7"),
+            (line("ERROR", r#"{"code":504}"#), "over", "7"),
+            (line("ERROR", r#"{"code":403,"message":"no"}"#), "no", "7"),
+            // An object without its revision is not passed over, and the watch does not go on from nowhere.
+            (line("ADDED", r#"{"metadata":{"name":"a"}}"#), "over", "7"),
+            (line("ADDED", r#"{"metadata":{"name":5,"resourceVersion":"8"}}"#), "over", "7"),
+            (line("BOOKMARK", "null"), "over", "7"),
+            (r#"{"type":"ADDED","obj"#.to_string(), "over", "7"),
+        ] {
+            let mut revision = Revision::new("7");
+            let mut events_of = |told: Told<'_>| {
+                let place = if told.is_deleted { format!("gone {}/", told.namespace) } else { String::new() };
+                vec![place + told.name]
+            };
+            let told_here = match take(line.as_bytes(), &mut revision, &mut events_of) {
+                Ok(events) => events.join(" "),
+                Err(End::Over) => "over".to_string(),
+                Err(End::Gap) => "gap".to_string(),
+                Err(End::Failed(WatchError::Interrupted(message))) => message,
+                Err(_) => "another end".to_string(),
+            };
+            assert_eq!((told_here.as_str(), revision.as_str()), (told, after), "{line}");
         }
-        self.revision = Revision::new(metadata.revision);
-        if line.what == "BOOKMARK" {
-            return Ok(Vec::new());
-        }
-        Ok(events_of(Told {
-            is_deleted: line.what == "DELETED",
-            namespace: &metadata.namespace,
-            name: &metadata.name,
-            object: line.object.get(),
-            revision: &self.revision,
-        }))
     }
 }

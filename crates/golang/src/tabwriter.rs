@@ -28,7 +28,8 @@ impl Writer<'_> {
     /// Columns lie in columns, as many as a line has cells, which may be more than calls can nest.
     fn format(&mut self) {
         // Runs of lines that are not written yet: each lies in a column of the run before it.
-        let mut runs = vec![0..self.lines.len()];
+        let all = 0..self.lines.len();
+        let mut runs = Vec::from([all]);
         while let Some(run) = runs.pop() {
             let column = runs.len();
             self.widths.truncate(column);

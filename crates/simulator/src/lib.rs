@@ -11,6 +11,8 @@
 //! assert!(simulator::run(&scenario).is_ok());
 //! ```
 
+#![allow(clippy::unwrap_used, reason = "what a simulation does not expect is a fault that it has found")]
+
 use std::future::Future;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;

@@ -104,6 +104,7 @@ pub(crate) struct Running<'s> {
 ///
 /// # Errors
 /// When something does not hold, or panics.
+#[allow(clippy::result_large_err, reason = "a failure is rare, and is all that matters then")]
 pub fn run(scenario: &Scenario) -> Result<Stats, Failure> {
     let running = |what: String, effects: Vec<String>, steps: u64| Failure {
         what,

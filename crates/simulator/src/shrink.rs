@@ -51,7 +51,7 @@ impl Shrinking {
                 return false;
             }
             self.runs += 1;
-            let schedule = if order == 0 { scenario.schedule } else { chance.next() };
+            let schedule = if order == 0 { scenario.schedule } else { chance.draw() };
             if let Err(failure) = run(&Scenario { schedule, ..scenario.clone() })
                 && failure.kind() == self.kind
             {
@@ -138,7 +138,7 @@ impl Shrinking {
         let most = self.most + 4 * ORDERS;
         while self.runs < most && self.best.effects.len() >= 12 {
             self.runs += 1;
-            let schedule = chance.next();
+            let schedule = chance.draw();
             if let Err(failure) = run(&Scenario { schedule, ..self.best.scenario.clone() })
                 && failure.kind() == self.kind
                 && failure.effects.len() < self.best.effects.len()

@@ -105,7 +105,7 @@ fn block_of(addr: IpAddr) -> BlockCidr {
 
 /// Makes a request in sight of the witness.
 fn ask<A: Asks>(world: &World, witness: &Witness, asks: A) -> Result<AnswerOf<A>, RunError<ErrorOf<A>>> {
-    let store = |by| Told::of(&witness, &world.store, Some(by));
+    let store = |by| Told::of(witness, &world.store, Some(by));
     block_on(witness.run(&world.clock, asks, store))
 }
 
@@ -185,7 +185,7 @@ fn apply(world: &World, witness: &Witness, model: &mut Model, step: &Step) {
                 config.strict_affinity = *strict;
                 config.cooldown_seconds = *cooldown;
             });
-            stored(&witness, &world.store, &Key::IpamConfig);
+            stored(witness, &world.store, &Key::IpamConfig);
             if *cooldown == 0 {
                 model.cooling.clear();
             }
@@ -194,7 +194,7 @@ fn apply(world: &World, witness: &Witness, model: &mut Model, step: &Step) {
         Step::Reserve(addrs) => {
             let texts: Vec<String> = addrs.iter().map(|at| all[*at].to_string()).collect();
             world.reserve(&texts.iter().map(String::as_str).collect::<Vec<_>>());
-            stored(&witness, &world.store, &Key::global(Kind::IPReservation, "reserved"));
+            stored(witness, &world.store, &Key::global(Kind::IPReservation, "reserved"));
             model.reserved = addrs.iter().map(|at| all[*at]).collect();
         }
     }

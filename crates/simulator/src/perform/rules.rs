@@ -20,15 +20,13 @@ pub(super) async fn perform(op: &Op, world: &World) {
             }
         }
         Op::DeletePool => delete_pool(world),
-        Op::MakePool { block } => {
-            if world.pool().is_none() {
-                world.put_pool(*block, false);
-            }
+        Op::MakePool { block } if world.pool().is_none() => {
+            world.put_pool(*block, false);
         }
-        Op::Label { host, no } => {
-            if world.caller.cluster.get(&Key::global(Kind::Node, host.as_str())).is_some() {
-                world.put_node(host, if *no { &[("no", "")] } else { &[] });
-            }
+        Op::Label { host, no }
+            if world.caller.cluster.get(&Key::global(Kind::Node, host.as_str())).is_some() =>
+        {
+            world.put_node(host, if *no { &[("no", "")] } else { &[] });
         }
         Op::DeleteNode { host } => {
             world.book().pods.are_gone(host);
@@ -40,10 +38,10 @@ pub(super) async fn perform(op: &Op, world: &World) {
             give_way().await;
             world.put_node(&renamed(host), &[]);
         }
-        Op::MakeNode { host } => {
-            if world.caller.cluster.get(&Key::global(Kind::Node, host.as_str())).is_none() {
-                world.put_node(host, &[]);
-            }
+        Op::MakeNode { host }
+            if world.caller.cluster.get(&Key::global(Kind::Node, host.as_str())).is_none() =>
+        {
+            world.put_node(host, &[]);
         }
         Op::Cooldown { seconds } => world.config(|config| config.cooldown_seconds = *seconds),
         Op::Strict { strict } => world.config(|config| config.strict_affinity = *strict),

@@ -26,7 +26,6 @@ pub fn addresses(endpoint: &Document) -> Addresses {
     for spec in fields(endpoint.body(), "spec") {
         let spec = match spec {
             Json::Object(spec) => spec,
-            Json::Null => continue,
             other => {
                 read.odd.push(("spec", other.to_string()));
                 continue;
@@ -89,6 +88,7 @@ mod tests {
     fn what_is_no_address_is_told() {
         for (spec, odd) in [
             (json!("none"), ("spec", "\"none\"")),
+            (Json::Null, ("spec", "null")),
             (json!({"ipNetworks": "10.0.0.1"}), ("spec.ipNetworks", "\"10.0.0.1\"")),
             (json!({"ipNetworks": {"0": "10.0.0.1"}}), ("spec.ipNetworks", r#"{"0":"10.0.0.1"}"#)),
             (json!({"ipNetworks": [7]}), ("spec.ipNetworks", "7")),

@@ -211,14 +211,13 @@ fn there_and_back() {
     // Controllers off, ours on; they write the settings that are in force.
     let scale = ["scale", "deployment", "calico-kube-controllers", "--namespace=kube-system", "--replicas=0"];
     cluster.kubectl(&scale);
-    let setting = json!({"spec": {"prometheusMetricsPort": 0}}).to_string();
+    let setting = json!({"spec": {"prometheusMetricsPort": 0, "healthChecks": "Disabled"}}).to_string();
     let configuration = "kubecontrollersconfigurations.crd.projectcalico.org";
     cluster.kubectl(&["patch", configuration, "default", "--type=merge", "--patch", &setting]);
     let controllers = Controllers::start(&kubeconfig);
-    let status =
-        ["get", configuration, "default", "-o", "jsonpath={.status.runningConfig.prometheusMetricsPort}"];
+    let status = ["get", configuration, "default", "-o", "jsonpath={.status.runningConfig.healthChecks}"];
     let mut waited = 0;
-    while cluster.kubectl(&status) != "0" {
+    while cluster.kubectl(&status) != "Disabled" {
         assert!(waited < 240, "the controllers do not work");
         waited += 1;
         std::thread::sleep(Duration::from_millis(250));

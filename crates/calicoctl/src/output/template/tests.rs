@@ -317,7 +317,7 @@ fn no_template_runs_or_writes_without_end() {
         (
             format!(
                 r#"{{{{define "a"}}}}{}{{{{end}}}}{{{{template "a"}}}}"#,
-                deep("{{if true}}", "{{end}}", 150)
+                deep("{{if true}}", "{{end}}", 90)
             )
             .replace('x', r#"{{template "a"}}"#),
             "nest deeper",

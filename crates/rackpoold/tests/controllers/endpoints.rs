@@ -100,7 +100,7 @@ async fn what_leaks_beside_a_block_that_cannot_be_written() {
     connection.execute_batch(&trigger).unwrap();
     town.delete(Key::global(Kind::Node, "n1")).await;
     // By then the pause after a failure is 16 s long, and has just begun.
-    let (began, quiet, soon) = (Instant::now(), Duration::from_secs(18), Duration::from_secs(8));
+    let (began, quiet, soon) = (Instant::now(), Duration::from_secs(18), Duration::from_secs(12));
     let leaked_at = Cell::new(None);
     let is_freed = async |town: &Town| {
         if began.elapsed() < quiet {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::source;
 use anyhow::{Context, Result, bail};
 use xtask::cargo::{cargo, root, run, target_dir};
 
@@ -38,26 +39,6 @@ pub fn all_apply() -> Result<()> {
     Ok(())
 }
 
-/// Copies the tree, as far as git knows it, into the target folder. Files that are the same stay, so that
-/// they need not be compiled again.
-fn copy() -> Result<PathBuf> {
-    let tree = target_dir()?.join("mutations/tree");
-    let mut git = Command::new("git");
-    let files =
-        git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(root());
-    let files = String::from_utf8(files.output().context("git ls-files")?.stdout)?;
-    for file in files.split('\0').filter(|file| !file.is_empty()) {
-        let Ok(text) = fs::read(root().join(file)) else { continue };
-        let to = tree.join(file);
-        if fs::read(&to).is_ok_and(|known| known == text) {
-            continue;
-        }
-        fs::create_dir_all(to.parent().unwrap_or(&tree))?;
-        fs::write(&to, text)?;
-    }
-    Ok(tree)
-}
-
 /// What became of a mutation.
 struct Hunted {
     name: String,
@@ -82,7 +63,8 @@ pub fn hunt(count: Option<usize>, seed: u64) -> Result<()> {
             patches.remove((chance >> 33) as usize % patches.len());
         }
     }
-    let tree = copy()?;
+    let tree = target_dir()?.join("mutations/tree");
+    source::copy_to(&tree)?;
     let target = target_dir()?.join("mutations/target");
     let mut all = Vec::new();
     for patch in &patches {

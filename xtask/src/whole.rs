@@ -27,6 +27,7 @@ mod notices;
 mod packages;
 mod release;
 mod simulate;
+mod source;
 mod steps;
 mod test;
 

@@ -9,8 +9,9 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::Args;
 
+use crate::source::git;
 use crate::{dist, needs};
-use xtask::cargo::{root, run, target_dir};
+use xtask::cargo::{run, target_dir};
 
 mod architecture;
 mod contents;
@@ -177,11 +178,4 @@ pub fn time(given: Option<u64>) -> Result<u64> {
     let said =
         git(&["log", "-1", "--format=%ct"]).context("the commit's time; --time SECONDS gives another")?;
     Ok(said.parse()?)
-}
-
-/// What git says of the source.
-fn git(arguments: &[&str]) -> Result<String> {
-    let out = Command::new("git").args(arguments).current_dir(root()).output().context("git")?;
-    anyhow::ensure!(out.status.success(), "git: {}", String::from_utf8_lossy(&out.stderr).trim());
-    Ok(String::from_utf8(out.stdout)?.trim().to_string())
 }

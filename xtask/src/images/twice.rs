@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Parser;
 
-use super::{Images, git};
-use crate::dist;
+use super::Images;
+use crate::{dist, source};
 use xtask::cargo::{PROGRAMS, root};
 
 /// The command line of [`Images`] alone, for the values that it has by default.
@@ -26,14 +26,7 @@ struct Alone {
 pub fn prove(programs: &Path) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let copy = folder.path().join("source");
-    for name in git(&["ls-files"])?.lines() {
-        let (from, to) = (root().join(name), copy.join(name));
-        fs::create_dir_all(to.parent().context("it is in a folder")?)?;
-        // A file that is removed and not yet committed is listed, too.
-        if from.exists() {
-            fs::copy(&from, &to).with_context(|| name.to_string())?;
-        }
-    }
+    source::copy_to(&copy)?;
     let again = dist::build_copy(&copy)?;
     let mut differ = Vec::new();
     for name in PROGRAMS {

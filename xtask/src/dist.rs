@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use elf::ElfBytes;
+use elf::abi::PT_INTERP;
+use elf::endian::LittleEndian;
+use elf::file::Class;
 
 use crate::images::Architecture;
 use crate::packages::Packages;
@@ -113,16 +117,11 @@ impl Build<'_> {
     }
 }
 
-/// Whether an ELF file of 64 bits has no program header of type PT_INTERP (3), that is, needs no dynamic
-/// loader.
-fn is_static(elf: &[u8]) -> bool {
-    let number = |at: usize, len: usize| {
-        elf.get(at..at + len).map(|bytes| bytes.iter().rev().fold(0usize, |n, b| n << 8 | usize::from(*b)))
-    };
-    let (Some(table), Some(size), Some(count)) = (number(32, 8), number(54, 2), number(56, 2)) else {
-        return false;
-    };
-    elf.starts_with(b"\x7fELF\x02") && (0..count).all(|i| number(table + i * size, 4) != Some(3))
+/// Whether a program of 64 bits names no loader, and so needs none.
+fn is_static(program: &[u8]) -> bool {
+    let Ok(elf) = ElfBytes::<LittleEndian>::minimal_parse(program) else { return false };
+    let mut segments = elf.segments().into_iter().flatten();
+    elf.ehdr.class == Class::ELF64 && segments.all(|segment| segment.p_type != PT_INTERP)
 }
 
 #[cfg(test)]

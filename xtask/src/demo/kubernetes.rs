@@ -27,15 +27,28 @@ pub(super) const BUSYBOX: &str = "/bin/busybox";
 
 /// Performs the guide with these programs.
 pub fn perform(programs: &Path) -> Result<()> {
+    on_lab(programs, |stage| {
+        heading("rackpool is installed by its chart");
+        // The guide's pools are those of a cluster whose nodes learn from each other by BGP.
+        let install = Lab::installation(&["--set", "node.acceptLoss={bgp}"]);
+        show("helm", &install, None);
+        print_output(&output(&mut stage.lab.helm(&install)?, "")?);
+        stage.lab.wait_for_network()?;
+        stage.perform()
+    })
+}
+
+/// The running demo: the lab, and the administrator who works on it.
+pub(super) struct Stage<'a> {
+    pub(super) lab: &'a Lab,
+    pub(super) administrator: Administrator<'a>,
+}
+
+/// Starts a lab of the guide's nodes with these programs, performs something there, and ends the lab.
+pub(super) fn on_lab(programs: &Path, perform: impl FnOnce(&Stage<'_>) -> Result<()>) -> Result<()> {
     let nodes = NODES.map(str::to_string).to_vec();
     let options = LabOptions { nodes, cni: Cni::Calico, programs: Some(programs.to_path_buf()) };
     let lab = Lab::up(&options, |text| println!("{text}"))?;
-    heading("rackpool is installed by its chart");
-    // The guide's pools are those of a cluster whose nodes learn from each other by BGP.
-    let install = Lab::installation(&["--set", "node.acceptLoss={bgp}"]);
-    show("helm", &install, None);
-    print_output(&output(&mut lab.helm(&install)?, "")?);
-    lab.wait_for_network()?;
     let calicoctl = |arguments: &[&str]| {
         let mut command = lab.command("calicoctl")?;
         command.args(arguments);
@@ -45,14 +58,8 @@ pub fn perform(programs: &Path) -> Result<()> {
         kubectl: Box::new(|arguments| lab.kubectl(arguments)),
         calicoctl: Box::new(calicoctl),
     };
-    Stage { lab: &lab, administrator }.perform()?;
+    perform(&Stage { lab: &lab, administrator })?;
     lab.down()
-}
-
-/// The running demo: the lab, and the administrator who works on it.
-pub(super) struct Stage<'a> {
-    pub(super) lab: &'a Lab,
-    pub(super) administrator: Administrator<'a>,
 }
 
 /// A replica that runs.

@@ -11,11 +11,10 @@ use serde_json::{Value as Json, json};
 use xtask::guide::terminal::{heading, output, print_output, show};
 use xtask::guide::{NODES, RACKS, rack_of};
 
-use super::administrator::Administrator;
-use super::kubernetes::{Pod, Stage, wait_until};
+use super::kubernetes::{Pod, Stage, on_lab, wait_until};
 use super::pings::Pings;
 use super::reach::Outside;
-use crate::lab::{Cni, Lab, LabOptions};
+use crate::lab::Lab;
 
 /// The tag of the images to which rackpool is upgraded.
 const NEXT: &str = "next";
@@ -29,20 +28,7 @@ const KEPT: [&str; 5] = ["ippools", "ipamblocks", "blockaffinities", "ipamhandle
 
 /// Performs it with these programs.
 pub fn perform(programs: &Path) -> Result<()> {
-    let nodes = NODES.map(str::to_string).to_vec();
-    let options = LabOptions { nodes, cni: Cni::Calico, programs: Some(programs.to_path_buf()) };
-    let lab = Lab::up(&options, |text| println!("{text}"))?;
-    let calicoctl = |arguments: &[&str]| {
-        let mut command = lab.command("calicoctl")?;
-        command.args(arguments);
-        Ok(command)
-    };
-    let administrator = Administrator {
-        kubectl: Box::new(|arguments| lab.kubectl(arguments)),
-        calicoctl: Box::new(calicoctl),
-    };
-    Stage { lab: &lab, administrator }.live()?;
-    lab.down()
+    on_lab(programs, |stage| stage.live())
 }
 
 impl Stage<'_> {

@@ -183,10 +183,13 @@ fn common_licences(copyright: &str) -> BTreeSet<String> {
     names.filter(|name| !name.is_empty()).collect()
 }
 
+/// A field of what dpkg knows of a package.
+pub fn field<'s>(stanza: &'s str, name: &str) -> Option<&'s str> {
+    stanza.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
 fn package_of(stanza: &str) -> Option<Package> {
-    let field = |name: &str| {
-        stanza.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::to_string)
-    };
+    let field = |name: &str| field(stanza, name).map(str::to_string);
     let (name, version) = (field("Package")?, field("Version")?);
     // `Source: name (version)`, each part only where it differs from the package's own.
     let source = field("Source").unwrap_or_else(|| name.clone());

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::architecture::Architecture;
-use super::debian::Root;
+use super::debian::{Root, field};
 use crate::needs;
 
 impl Root {
@@ -43,10 +43,8 @@ impl Root {
         for archive in archives(&apt)? {
             run(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(&root))?;
             let stanza = output(Command::new("dpkg-deb").arg("--field").arg(&archive))?;
-            let field =
-                |name: &str| stanza.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-            let name = field("Package").context("a package without a name")?;
-            let list = match field("Multi-Arch") {
+            let name = field(&stanza, "Package").context("a package without a name")?;
+            let list = match field(&stanza, "Multi-Arch") {
                 Some("same") => format!("{name}:{}.list", architecture.name()),
                 _ => format!("{name}.list"),
             };

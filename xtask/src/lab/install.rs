@@ -12,12 +12,10 @@ use super::control_plane::REGISTRY;
 use super::handle::Lab;
 use super::said::progress;
 use super::site::{Cni, Site, run};
-use xtask::cargo::root;
+use xtask::cargo::{PROGRAMS, root};
 
 /// The name of the release.
 pub const RELEASE: &str = "rackpool";
-/// The programs that the images are made of.
-const PROGRAMS: [&str; 4] = ["calico", "calico-ipam", "calicoctl", "rackpoold"];
 /// How long an installation may take. The machine may be busy with a build.
 const WITHIN: &str = "10m";
 

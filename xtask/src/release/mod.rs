@@ -85,7 +85,7 @@ pub fn write(source: &Source, out: &Path) -> Result<Vec<String>> {
     fs::create_dir_all(out).with_context(|| out.display().to_string())?;
     let manual = tempfile::tempdir()?;
     write_manual(manual.path())?;
-    let texts = Texts { manual: manual.path(), ..Texts::of(source)? };
+    let texts = Texts::of(source, manual.path())?;
     let architecture = source.architecture.name();
     let names = [
         format!("{NAME}-{VERSION}-linux-{architecture}.tar.gz"),
@@ -116,8 +116,8 @@ struct Texts<'a> {
     manual: &'a Path,
 }
 
-impl Texts<'_> {
-    fn of(source: &Source) -> Result<Texts<'static>> {
+impl<'a> Texts<'a> {
+    fn of(source: &Source, manual: &'a Path) -> Result<Texts<'a>> {
         let packages = Packages::of(source.architecture.target())?;
         let subject = Subject {
             name: NAME,
@@ -129,7 +129,7 @@ impl Texts<'_> {
         Ok(Texts {
             notices: notices::text(&packages, &PROGRAMS)?,
             bill: images::bill(&subject, &packages, &[])?,
-            manual: Path::new(""),
+            manual,
         })
     }
 }

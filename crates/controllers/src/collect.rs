@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use api::{Attribute, Block, BlockCidr, Family, Key, Kind};
 use ipam::ReleaseIp;
-use store::{Scope, View};
+use store::{Event, Scope, View};
 
 use crate::judge::{Standing, Why, is_machines, judge, node_of, pod_of};
 use crate::witness::{PodKey, Users};
@@ -104,6 +104,17 @@ fn hash_of(pod: &PodKey) -> u64 {
 }
 
 impl Collector {
+    /// Takes what a watch tells of a block or a node. Of a present state it takes nothing: whoever has heard
+    /// all of it calls [`Collector::all_changed`].
+    pub fn take(&mut self, event: &Event) {
+        match (event, event.key()) {
+            (Event::InitApply(_), _) => {}
+            (_, Some(Key::Block(block))) => self.block_changed(*block),
+            (_, Some(Key::Resource { kind: Kind::Node, name, .. })) => self.node_changed(name),
+            _ => {}
+        }
+    }
+
     /// A block was created, changed or deleted.
     pub fn block_changed(&mut self, block: BlockCidr) {
         self.dirty.insert(block);

@@ -10,3 +10,18 @@ pub mod pools;
 pub mod reach;
 pub mod sweep;
 pub mod witness;
+
+use api::Kind;
+use store::Scope;
+
+/// The scopes of records by which controllers know a cluster.
+pub fn scopes() -> [Scope; 6] {
+    [
+        Scope::kind(Kind::Node),
+        Scope::kind(Kind::IPPool),
+        Scope::kind(Kind::IPReservation),
+        Scope::IpamConfig,
+        Scope::Affinities { owner: None, family: None },
+        Scope::Blocks { family: None },
+    ]
+}

@@ -18,14 +18,7 @@ use super::feed::Told;
 
 /// The scopes that are watched. WorkloadEndpoints are the witnesses where there are no pods.
 pub fn scopes(store: &AnyStore) -> Vec<Scope> {
-    let mut scopes = vec![
-        Scope::kind(Kind::Node),
-        Scope::kind(Kind::IPPool),
-        Scope::kind(Kind::IPReservation),
-        Scope::IpamConfig,
-        Scope::Affinities { owner: None, family: None },
-        Scope::Blocks { family: None },
-    ];
+    let mut scopes = controllers::scopes().to_vec();
     if !has_pods(store) {
         scopes.push(Scope::kind(Kind::WorkloadEndpoint));
     }
@@ -119,13 +112,10 @@ impl Cluster {
             _ => {}
         }
         self.view.fold(scope, event);
-        match (event, event.key()) {
-            (Event::InitApply(_), _) => {}
-            (_, Some(Key::Block(block))) => self.collector.block_changed(*block),
-            (_, Some(Key::Resource { kind: Kind::Node, name, .. })) => self.collector.node_changed(name),
-            // What the present state no longer names is gone.
-            (Event::InitDone(_), _) if self.is_complete() => self.collector.all_changed(&self.view),
-            _ => {}
+        self.collector.take(event);
+        // What the present state no longer names is gone.
+        if matches!(event, Event::InitDone(_)) && self.is_complete() {
+            self.collector.all_changed(&self.view);
         }
     }
 

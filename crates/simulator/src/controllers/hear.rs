@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use api::{Key, Kind, Revision};
+use api::Revision;
 use controllers::witness::Users;
 use store::{Depth, Event, ReadSet, Scope, Slot};
 
@@ -20,22 +20,11 @@ pub(crate) struct Heard {
     pods: Option<usize>,
 }
 
-fn scopes() -> [Scope; 6] {
-    [
-        Scope::kind(Kind::Node),
-        Scope::kind(Kind::IPPool),
-        Scope::kind(Kind::IPReservation),
-        Scope::IpamConfig,
-        Scope::Affinities { owner: None, family: None },
-        Scope::Blocks { family: None },
-    ]
-}
-
 impl Controllers {
     /// Takes what watches tell. At the end, when nobody else acts, they tell everything.
     pub(super) async fn hear(&mut self, world: &World) {
         let is_calm = world.caller.who == NOBODY;
-        for scope in scopes() {
+        for scope in controllers::scopes() {
             give_way().await;
             let is_first = !self.heard.records.contains_key(&scope);
             if is_first || world.caller.in_thousand(100) {
@@ -78,12 +67,7 @@ impl Controllers {
 
     fn take(&mut self, scope: &Scope, event: &Event) {
         self.view.fold(scope, event);
-        match (event, event.key()) {
-            (Event::InitApply(_), _) => {}
-            (_, Some(Key::Block(block))) => self.collector.block_changed(*block),
-            (_, Some(Key::Resource { kind: Kind::Node, name, .. })) => self.collector.node_changed(name),
-            _ => {}
-        }
+        self.collector.take(event);
     }
 
     fn hear_pods(&mut self, world: &World, is_calm: bool) {

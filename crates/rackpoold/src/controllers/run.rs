@@ -93,19 +93,19 @@ async fn lead(frame: &Frame, reclaimed: &mut Counts) {
         next
     };
     let work = work_until(&frame.store, &frame.effects, &mut collecting, wishes, ends, passed);
-    #[cfg(feature = "kubernetes")]
-    if let Some(kubernetes) = &frame.kubernetes {
-        let (store, effects, leading) = (&*frame.store, &frame.effects, &leading);
-        let orphans = super::orphans::Orphans { store, kubernetes, effects, leading };
-        tokio::select! {
-            () = work => {}
-            () = orphans.follow() => {}
+    // Ends with the work alone.
+    let beside = async {
+        #[cfg(feature = "kubernetes")]
+        if let Some(kubernetes) = &frame.kubernetes {
+            let (store, effects, leading) = (&*frame.store, &frame.effects, &leading);
+            super::orphans::Orphans { store, kubernetes, effects, leading }.follow().await;
         }
-    } else {
-        work.await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = work => {}
+        () = beside => {}
     }
-    #[cfg(not(feature = "kubernetes"))]
-    work.await;
     Report::end(frame);
     *reclaimed = collecting.reclaimed;
 }

@@ -121,6 +121,12 @@ impl Times {
         cluster.collector.next_due(wishes.grace, self.looked)
     }
 
+    /// Whether something has become due since it was last looked.
+    fn is_due(&self, cluster: &mut Cluster, wishes: Wishes, now: Duration) -> bool {
+        cluster.judge(now);
+        self.due(cluster, wishes).is_some_and(|at| at <= now)
+    }
+
     async fn pass<E: Effects + Clone>(
         &mut self,
         effects: &E,
@@ -133,9 +139,7 @@ impl Times {
             collecting.sweep(cluster, wishes).await;
             self.swept = effects.elapsed();
         }
-        cluster.judge(now);
-        let is_due = self.due(cluster, wishes).is_some_and(|at| at <= now);
-        if is_due || self.retry.is_none_or(|at| at <= now) {
+        if self.retry.is_none_or(|at| at <= now) || self.is_due(cluster, wishes, now) {
             self.looked = effects.elapsed();
             match collecting.collect(cluster, wishes).await {
                 true => (self.retry, self.pause) = (None, SOONEST),

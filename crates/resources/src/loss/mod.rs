@@ -92,13 +92,16 @@ const NAMED: usize = 5;
 
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = self.objects.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-        write!(f, "{}: {named}", self.feature)?;
-        match self.objects.len().saturating_sub(NAMED) {
-            0 => {}
-            more => write!(f, " and {more} more")?,
-        }
-        write!(f, ". {}", self.feature.loss())
+        write!(f, "{}: {}. {}", self.feature, named(&self.objects), self.feature.loss())
+    }
+}
+
+/// The first objects, and how many more there are.
+pub(crate) fn named(objects: &[String]) -> String {
+    let first = objects[..objects.len().min(NAMED)].join(", ");
+    match objects.len().saturating_sub(NAMED) {
+        0 => first,
+        more => format!("{first} and {more} more"),
     }
 }
 

@@ -11,7 +11,7 @@ use std::fmt;
 pub use gather::survey;
 pub use steps::{LABEL, steps};
 
-use crate::loss::{Feature, Losses};
+use crate::loss::{Feature, Losses, named};
 
 /// What becomes of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -193,18 +193,9 @@ pub struct Finding {
     pub objects: Vec<String>,
 }
 
-/// How many objects a text names.
-const NAMED: usize = 5;
-
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = self.objects.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-        write!(f, "{}: {named}", self.code.word())?;
-        match self.objects.len().saturating_sub(NAMED) {
-            0 => {}
-            more => write!(f, " and {more} more")?,
-        }
-        write!(f, ". {}", self.code.text())
+        write!(f, "{}: {}. {}", self.code.word(), named(&self.objects), self.code.text())
     }
 }
 

@@ -38,9 +38,9 @@ pub struct Args {
 }
 
 fn accepted(word: &str) -> Result<Code, String> {
-    let losses = || Code::ALL.into_iter().filter(|code| code.effect() == Effect::Lost);
-    losses().find(|code| code.word() == word).ok_or_else(|| {
-        let words = losses().map(Code::word).collect::<Vec<_>>().join(", ");
+    let is_loss = |code: &Code| code.effect() == Effect::Lost;
+    Code::from_word(word).filter(is_loss).ok_or_else(|| {
+        let words = Code::ALL.into_iter().filter(is_loss).map(Code::word).collect::<Vec<_>>().join(", ");
         format!("{word:?} is nothing that can be lost: the words are {words}")
     })
 }

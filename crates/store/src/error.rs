@@ -78,3 +78,11 @@ pub enum WatchError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+impl WatchError {
+    /// What a watch tells of a call that failed: one that can be made again has interrupted it.
+    #[cfg(any(feature = "sqlite", feature = "etcd", feature = "kubernetes"))]
+    pub(crate) fn of(error: StoreError) -> WatchError {
+        if error.is_transient() { WatchError::Interrupted(error.to_string()) } else { error.into() }
+    }
+}

@@ -30,6 +30,33 @@ impl Told for Event {
     }
 }
 
+/// Why the events that follow a present state have ended.
+pub(crate) enum End {
+    /// The server ended the stream, as it does from time to time, or the connection broke. The watch
+    /// continues from the last revision.
+    #[cfg(feature = "kubernetes")]
+    Over,
+    /// Events were missed; the state has to be read again.
+    Gap,
+    /// The watch was dropped.
+    Unwanted,
+    /// No request can mend it.
+    Failed(WatchError),
+}
+
+/// Reads the state and follows it, with `once`, until the watch is dropped or fails.
+pub(crate) async fn repeat<F: Future<Output = End>>(mut once: impl FnMut() -> F) -> WatchError {
+    loop {
+        match once().await {
+            #[cfg(feature = "kubernetes")]
+            End::Over => sleep(PAUSE).await,
+            End::Gap => sleep(PAUSE).await,
+            End::Unwanted => return WatchError::Interrupted("nobody listens".to_string()),
+            End::Failed(error) => return error,
+        }
+    }
+}
+
 /// The task of a watch. It starts when somebody first waits for an event, and again after an error.
 #[derive(Debug)]
 pub(crate) struct Following<E> {

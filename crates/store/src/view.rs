@@ -175,6 +175,7 @@ impl View {
     }
 
     /// As [`View::strays`], for whoever needs nothing else of the view.
+    #[cfg(any(feature = "memory", feature = "sqlite", feature = "etcd", feature = "kubernetes"))]
     pub(crate) fn into_strays(self) -> impl Iterator<Item = DecodeError> {
         self.strays.into_values()
     }

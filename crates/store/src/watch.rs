@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use api::{DecodeError, Key, Record, Revision};
 
-use crate::read::Scope;
-use crate::view::{Slot, Unreadable, View};
+use crate::view::Unreadable;
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "etcd", feature = "kubernetes"))]
+use crate::{
+    read::Scope,
+    view::{Slot, View},
+};
 
 /// What a watch tells; see [`Watch`](crate::port::Watch) for the order.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +44,7 @@ impl Event {
 }
 
 /// The first events of a watch, made from a view of all of its scope in full.
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "kubernetes"))]
 pub(crate) fn present(view: View, scope: &Scope, revision: Revision) -> Vec<Event> {
     let mut events = vec![Event::Init];
     events.extend(present_page(view, scope));
@@ -48,6 +53,7 @@ pub(crate) fn present(view: View, scope: &Scope, revision: Revision) -> Vec<Even
 }
 
 /// The events of a page of the present state, which was read in full.
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "etcd", feature = "kubernetes"))]
 pub(crate) fn present_page(view: View, scope: &Scope) -> Vec<Event> {
     let events = view.slots(scope).filter_map(|(key, slot)| match slot {
         Slot::Full(record) => Some(Event::InitApply(record.clone())),

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use api::{Key, Revision};
 use etcd_client::{EventType, KeyValue, WatchOptions, WatchStream};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::fault::RequestFault;
 use super::members::{ANSWER, Cluster, Live, Member};
 use super::reading::{decode, end_of, read_at};
 use crate::error::{StoreError, WatchError};
-use crate::following::{Following, PAUSE, Sender};
+use crate::following::{End, Following, Sender, repeat};
 use crate::port::Watch;
 use crate::read::{Depth, Page, ReadSet, Scope};
 use crate::view::{Unreadable, stray};
@@ -43,33 +43,14 @@ impl Watch for EtcdWatch {
         let EtcdWatch { cluster, scope, following } = self;
         let follow = |sender: Sender<Event>| {
             let (cluster, scope) = (cluster.clone(), scope.clone());
-            async move { follow(&cluster, &scope, &sender).await }
+            async move { repeat(|| follow(&cluster, &scope, &sender)).await }
         };
         following.next(follow).await
     }
 }
 
-/// Why a stream of events ended.
-enum End {
-    /// Events were missed; the state has to be read again.
-    Gap,
-    /// The watch was dropped.
-    Unwanted,
-    Failed(WatchError),
-}
-
-/// Sends the state and the events after it, and begins again after each gap. Ends with an error.
-async fn follow(cluster: &Cluster, scope: &Scope, sender: &Sender<Event>) -> WatchError {
-    loop {
-        match follow_once(cluster, scope, sender).await {
-            End::Gap => sleep(PAUSE).await,
-            End::Unwanted => return WatchError::Interrupted("nobody listens".to_string()),
-            End::Failed(error) => return error,
-        }
-    }
-}
-
-async fn follow_once(cluster: &Cluster, scope: &Scope, sender: &Sender<Event>) -> End {
+/// Sends the state, and the events after it.
+async fn follow(cluster: &Cluster, scope: &Scope, sender: &Sender<Event>) -> End {
     let revision = match send_present(cluster, scope, sender).await {
         Ok(revision) => revision,
         Err(end) => return end,
@@ -102,7 +83,7 @@ async fn send_present(cluster: &Cluster, scope: &Scope, sender: &Sender<Event>) 
         let page = Page { after, limit: PAGE };
         let set = ReadSet::new().page(scope.clone(), Depth::Full, page);
         let view = read_at(cluster, &set, at, Instant::now() + READ_WITHIN).await;
-        let view = view.map_err(|error| End::Failed(interrupted(error)))?;
+        let view = view.map_err(|error| End::Failed(WatchError::of(error)))?;
         if at.is_none() {
             at = view.revision().and_then(|revision| revision.as_str().parse().ok());
         }
@@ -191,8 +172,4 @@ fn of_fault(fault: RequestFault) -> End {
         error if error.is_transient() => End::Gap,
         error => End::Failed(error.into()),
     }
-}
-
-fn interrupted(error: StoreError) -> WatchError {
-    if error.is_transient() { WatchError::Interrupted(error.to_string()) } else { error.into() }
 }

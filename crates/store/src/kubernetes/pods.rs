@@ -11,10 +11,10 @@ use super::fault::RequestFault;
 use super::lines::Outer;
 use super::objects::{self, ObjectName};
 use super::pages::{List, Paged, Pages};
-use super::stream::{self, End, LASTS, Stream, repeat};
+use super::stream::{self, LASTS, Stream};
 use super::watching::READ_WITHIN;
 use crate::error::{StoreError, WatchError};
-use crate::following::{Following, Sender, Told};
+use crate::following::{End, Following, Sender, Told, repeat};
 
 const PATH: &str = "/api/v1/pods";
 /// How many pods a page of the list has.

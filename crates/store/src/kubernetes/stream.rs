@@ -1,6 +1,5 @@
 //! The events of a watch after its list: one request after another, each from the last revision on.
 
-use std::future::Future;
 use std::time::Duration;
 
 use api::Revision;
@@ -10,7 +9,7 @@ use super::connection::Server;
 use super::fault::{FaultClass, RequestFault};
 use super::lines::{Lines, Outer, Status, WatchLine};
 use crate::error::WatchError;
-use crate::following::{PAUSE, Sender};
+use crate::following::{End, PAUSE, Sender};
 
 /// How long the server may take to begin a watch.
 const BEGIN_WITHIN: Duration = Duration::from_secs(10);
@@ -22,41 +21,9 @@ const SILENCE: Duration = Duration::from_secs(LASTS + 30);
 /// says what is wrong.
 const FAILURES: u32 = 5;
 
-/// Why a stream of events ended.
-pub(super) enum End {
-    /// The server ended the stream, as it does from time to time, or the connection broke. The watch
-    /// continues from the last revision.
-    Over,
-    /// Events were missed; the state has to be listed again.
-    Gap,
-    /// The watch was dropped.
-    Unwanted,
-    /// No request can mend it.
-    Failed(WatchError),
-}
-
-/// What a watch tells of a request that failed.
-pub(super) fn interrupted(fault: RequestFault) -> WatchError {
-    match fault.into_error() {
-        error if error.is_transient() => WatchError::Interrupted(error.to_string()),
-        error => error.into(),
-    }
-}
-
 impl From<RequestFault> for End {
     fn from(fault: RequestFault) -> End {
-        End::Failed(interrupted(fault))
-    }
-}
-
-/// Lists and follows, with `once`, until the watch is dropped or fails.
-pub(super) async fn repeat<F: Future<Output = End>>(mut once: impl FnMut() -> F) -> WatchError {
-    loop {
-        match once().await {
-            End::Gap | End::Over => sleep(PAUSE).await,
-            End::Unwanted => return WatchError::Interrupted("nobody listens".to_string()),
-            End::Failed(error) => return error,
-        }
+        End::Failed(WatchError::of(fault.into_error()))
     }
 }
 

@@ -73,12 +73,7 @@ impl Watch for SqliteWatch {
                 return Ok(event);
             }
             if let Err(fault) = self.gather() {
-                let error = fault.explain(&self.shared.path);
-                return Err(if error.is_transient() {
-                    WatchError::Interrupted(error.to_string())
-                } else {
-                    WatchError::Store(error)
-                });
+                return Err(WatchError::of(fault.explain(&self.shared.path)));
             }
             if self.queue.is_empty() {
                 let poll = self.shared.options.poll;

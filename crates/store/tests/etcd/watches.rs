@@ -6,6 +6,7 @@ use std::time::Duration;
 use api::{Key, Value};
 use servers::etcd_server::{EtcdCluster, EtcdServer};
 use servers::proxy::{Passage, Proxy};
+use store::etcd::{EtcdStore, EtcdWatch};
 use store::{Event, Scope, Store, Watch};
 
 use super::fixture::*;
@@ -81,26 +82,27 @@ async fn a_compaction_starts_it_anew() {
     assert_eq!(follower.inits, 2);
 }
 
-/// Creates more handles than a page of the present state has.
-async fn create_many(store: &impl Store) {
+/// A server with more handles than a page of the present state has, and a watch that has begun.
+async fn begun_on_many() -> (EtcdServer, EtcdStore, EtcdWatch) {
+    let server = EtcdServer::start();
+    let store = open(&[server.endpoint()]);
     for hundred in 0..25 {
         let mut batch = store::Batch::new();
         for number in 0..100 {
             batch.put(handle(&format!("h{hundred:02}-{number:02}")), store::Expect::Absent, counted(1));
         }
-        assert!(commit(store, &batch).await.is_applied());
+        assert!(commit(&store, &batch).await.is_applied());
     }
+    let mut watch = store.watch(Scope::Handles).await.unwrap();
+    assert_eq!(watch.next().await, Ok(Event::Init));
+    (server, store, watch)
 }
 
 /// The pages of the present state are of one revision: what changes while they are sent is told after them.
 #[tokio::test]
 async fn many_records_are_told_as_of_one_revision() {
     needs_etcd!();
-    let server = EtcdServer::start();
-    let store = open(&[server.endpoint()]);
-    create_many(&store).await;
-    let mut watch = store.watch(Scope::Handles).await.unwrap();
-    assert_eq!(watch.next().await, Ok(Event::Init));
+    let (_server, store, mut watch) = begun_on_many().await;
     let last = find(&store, &handle("h24-99")).await.unwrap();
     set(&store, &handle("h24-98"), counted(2)).await;
     let mut batch = store::Batch::new();
@@ -126,11 +128,7 @@ async fn many_records_are_told_as_of_one_revision() {
 #[tokio::test]
 async fn a_compaction_between_pages_starts_it_anew() {
     needs_etcd!();
-    let server = EtcdServer::start();
-    let store = open(&[server.endpoint()]);
-    create_many(&store).await;
-    let mut watch = store.watch(Scope::Handles).await.unwrap();
-    assert_eq!(watch.next().await, Ok(Event::Init));
+    let (server, store, mut watch) = begun_on_many().await;
     let revision = set(&store, &handle("h24-98"), counted(2)).await;
     raw(&server.endpoint()).await.compact(revision.as_str().parse().unwrap(), None).await.unwrap();
     let mut follower = Follower::default();

@@ -19,17 +19,6 @@ fn conflict(current: Current) -> Outcome {
     Outcome::Refused(Refusal::Conflict(current))
 }
 
-/// The expectation of a write, where an earlier write of the batch has been applied on which it rests.
-/// `None` where no state can fulfil it.
-fn expectation(batch: &Batch, outcomes: &[Outcome], write: &Write) -> Option<Expect> {
-    let Expect::AsLeftBy(before) = write.expect else { return Some(write.expect.clone()) };
-    match (&batch.writes.get(before)?.op, outcomes.get(before)?) {
-        (Op::Put(_), Outcome::Applied(revision)) => Some(Expect::Revision(revision.clone())),
-        (Op::Delete, Outcome::Applied(_)) => Some(Expect::Absent),
-        _ => None,
-    }
-}
-
 /// The call that carries a write out; `None` for a deletion of nothing.
 fn call(write: &Write, expect: Expect) -> Option<Call> {
     Some(match (&write.op, expect) {
@@ -51,7 +40,7 @@ pub(crate) async fn in_transactions(caller: &Caller, batch: &Batch) -> Result<Re
         for operation in &transaction.operations {
             let at = operation.writes[0];
             let write = Write { op: operation.op.clone(), ..batch.writes[at].clone() };
-            match expectation(batch, &outcomes, &write).and_then(|expect| call(&write, expect)) {
+            match batch.expectation(at, &outcomes).and_then(|expect| call(&write, expect)) {
                 Some(call) => calls.push(call),
                 None => {
                     outcomes[at] = conflict(Current::Unknown);
@@ -101,7 +90,7 @@ pub(crate) async fn one_by_one(caller: &Caller, batch: &Batch) -> Result<Report,
     let mut outcomes = vec![Outcome::NotTried; batch.writes.len()];
     for at in order(caller, batch) {
         let write = &batch.writes[at];
-        outcomes[at] = match expectation(batch, &outcomes, write) {
+        outcomes[at] = match batch.expectation(at, &outcomes) {
             None => conflict(Current::Unknown),
             Some(expect) => match caller.manner {
                 Manner::Objects => object(caller, write, expect).await,

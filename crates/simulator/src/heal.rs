@@ -35,8 +35,8 @@ pub(crate) fn heal(it: &mut Running<'_>) -> Result<(), String> {
 
 fn act(it: &mut Running<'_>, op: Op) -> Result<(), String> {
     match drive(perform(&op, &it.world)) {
-        true => it.check(),
-        false => Err(format!("{op:?} does not end")),
+        Some(()) => it.check(),
+        None => Err(format!("{op:?} does not end")),
     }
 }
 
@@ -98,7 +98,7 @@ fn release_all(it: &mut Running<'_>) -> Result<(), String> {
         ids.iter().for_each(|id| it.world.book().pods.is_gone(id));
         for _ in 0..PASSES {
             it.world.clock.advance(Duration::from_secs(1_000));
-            if !drive(controllers::pass(&it.world)) {
+            if drive(controllers::pass(&it.world)).is_none() {
                 return Err("the controllers' pass does not end".to_string());
             }
             it.check()?;

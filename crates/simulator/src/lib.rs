@@ -50,15 +50,18 @@ pub use witness::Witness;
 pub const WITHIN: Duration = Duration::from_secs(90);
 
 /// Lets others go on for a step.
-pub(crate) async fn give_way() {
+pub async fn give_way() {
     let mut gave = false;
     std::future::poll_fn(|_| if std::mem::replace(&mut gave, true) { Poll::Ready(()) } else { Poll::Pending })
         .await
 }
 
-/// Carries something out to its end while nobody else does anything. Gives whether it has ended.
-pub(crate) fn drive(future: impl Future<Output = ()>) -> bool {
+/// Carries something out to its end while nobody else does anything. `None` where it does not end.
+pub fn drive<T>(future: impl Future<Output = T>) -> Option<T> {
     const STEPS: u32 = 100_000;
     let mut future = std::pin::pin!(future);
-    (0..STEPS).any(|_| future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready())
+    (0..STEPS).find_map(|_| match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    })
 }

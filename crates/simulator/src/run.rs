@@ -169,7 +169,7 @@ impl<'s> Running<'s> {
     /// What happens before, without faults.
     fn before(&mut self) -> Result<(), String> {
         for op in &self.scenario.before {
-            if !drive(perform(op, &self.world)) {
+            if drive(perform(op, &self.world)).is_none() {
                 return Err(format!("{op:?} does not end"));
             }
         }

@@ -141,6 +141,19 @@ impl Batch {
         first
     }
 
+    /// What a write expects by itself, once the writes before it have these outcomes. `None` where it refers
+    /// to a write that was not applied, or does not come before it: no state can fulfil that.
+    pub fn expectation(&self, index: usize, outcomes: &[Outcome]) -> Option<Expect> {
+        let Expect::AsLeftBy(before) = self.writes[index].expect else {
+            return Some(self.writes[index].expect.clone());
+        };
+        match (&self.writes.get(before)?.op, outcomes.get(before)?) {
+            (Op::Put(_), Outcome::Applied(revision)) => Some(Expect::Revision(revision.clone())),
+            (Op::Delete, Outcome::Applied(_)) => Some(Expect::Absent),
+            _ => None,
+        }
+    }
+
     /// Adds a guard of a record.
     pub fn guard(&mut self, key: Key, revision: Option<Revision>) {
         self.guards.push(Guard::Record { key, revision });

@@ -11,6 +11,7 @@ use ipam::{
     AssignIp, Change, ClaimAffinity, EnsureActiveOwner, EnsureBlock, IpsByHandle, PodName, ReleaseAffinities,
     ReleaseByHandle, ReleaseIps, ReleaseUnowned, SetOwnerAttributes, Which, Whose,
 };
+use simulator::give_way;
 use store::testing::{FaultPlan, Faulty};
 
 use crate::witness::{AnswerOf, Asks, Told, Witness};
@@ -39,13 +40,6 @@ impl Caller {
             |by| Faulty::new(Told::of(&self.witness, &self.world.store, Some(by)), plan).with_hook(hook);
         self.witness.run(&self.world.clock, asks, store).await.ok()
     }
-}
-
-/// Gives way once, so that the other request may go on.
-async fn give_way() {
-    let mut gave = false;
-    std::future::poll_fn(|_| if std::mem::replace(&mut gave, true) { Poll::Ready(()) } else { Poll::Pending })
-        .await
 }
 
 /// One after the other; whether both succeed.

@@ -165,12 +165,7 @@ impl Parts {
     /// Waits until the search chooses this actor.
     async fn turn(&self, next: Next) {
         self.shared.lock().unwrap().next[self.who] = next;
-        let mut came = false;
-        std::future::poll_fn(|_| match std::mem::replace(&mut came, true) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        })
-        .await;
+        simulator::give_way().await;
     }
 
     fn changes(&self, scope: &Scope) -> bool {
@@ -242,14 +237,8 @@ impl Store for Parts {
             if self.may_fail || self.key_changes(&write.key) {
                 self.turn(Next::Write).await;
             }
-            let mut write = write.clone();
-            if let Expect::AsLeftBy(before) = write.expect {
-                write.expect = match (&batch.writes[before].op, outcomes.get(before)) {
-                    (Op::Put(_), Some(Outcome::Applied(revision))) => Expect::Revision(revision.clone()),
-                    (Op::Delete, Some(Outcome::Applied(_))) => Expect::Absent,
-                    _ => Expect::AsLeftBy(usize::MAX),
-                };
-            }
+            let expect = batch.expectation(index, &outcomes).unwrap_or(Expect::AsLeftBy(usize::MAX));
+            let mut write = Write { expect, ..write.clone() };
             if self.is_careless {
                 let stored = self.mem.records().into_iter().find(|record| record.key == write.key);
                 write.expect = stored.map_or(Expect::Absent, |record| Expect::at(&record.revision));

@@ -14,6 +14,8 @@ use ipam::invariants::Violation;
 use ipam::{ReleaseAffinities, ReleaseByHandle, Which};
 
 use super::parts::{Fate, Next, Parts, Shared, land};
+use simulator::drive;
+
 use crate::witness::{AnswerOf, Asks, Witness};
 use crate::world::*;
 
@@ -267,13 +269,13 @@ impl<'s> Run<'s> {
         let ids: HashSet<String> = world.assigned().into_values().chain(handles(&world)).collect();
         for id in ids {
             let release = ReleaseByHandle::new(vec![handle(&id)], None);
-            drive(ipam::run(&world.store, &world.clock, release.planner(), WITHIN)).unwrap();
+            drive(ipam::run(&world.store, &world.clock, release.planner(), WITHIN)).unwrap().unwrap();
         }
         assert!(world.assigned().is_empty(), "{}: leaked {:?}", what(), world.assigned());
         assert_eq!(world.handles(), 0, "{}", what());
         for name in ["a", "b", "c"] {
             let release = ReleaseAffinities { which: Which::Owner(host(name)), must_be_empty: false };
-            drive(ipam::run(&world.store, &world.clock, release.planner(), WITHIN)).unwrap();
+            drive(ipam::run(&world.store, &world.clock, release.planner(), WITHIN)).unwrap().unwrap();
         }
         assert!(world.affinities().is_empty(), "{}: {:?}", what(), world.affinities());
         let nobodys = |block: &api::Block| block.affinity.is_none();
@@ -295,16 +297,6 @@ fn handles(world: &World) -> Vec<String> {
         _ => None,
     });
     ids.collect()
-}
-
-fn drive<T>(future: impl Future<Output = T>) -> T {
-    let mut future = Box::pin(future);
-    for _ in 0..100_000 {
-        if let std::task::Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return value;
-        }
-    }
-    panic!("it does not end");
 }
 
 /// After so many steps of one run nobody is expected to end.

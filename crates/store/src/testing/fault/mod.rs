@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::batch::{Batch, Expect, Op, Outcome, Report, Write};
+use crate::batch::{Batch, Expect, Outcome, Report, Write};
 use crate::error::StoreError;
 use crate::port::Store;
 use crate::read::{Depth, ReadSet, Scope};
@@ -240,18 +240,9 @@ fn are_applied(report: &Report, count: usize) -> bool {
 /// A write as a batch of its own: it expects the earlier write's outcome itself instead of a reference to
 /// that write.
 fn standalone_write(batch: &Batch, index: usize, outcomes: &[Outcome]) -> Write {
-    let mut write = batch.writes[index].clone();
-    if let Expect::AsLeftBy(before) = write.expect {
-        let left = batch.writes.get(before).map(|write| &write.op);
-        write.expect = match (left, outcomes.get(before)) {
-            (Some(Op::Put(_)), Some(Outcome::Applied(revision))) => Expect::Revision(revision.clone()),
-            (Some(Op::Delete), Some(Outcome::Applied(_))) => Expect::Absent,
-            // It refers to a write that does not come before it. The store must refuse that, so the reference
-            // stays invalid.
-            _ => Expect::AsLeftBy(usize::MAX),
-        };
-    }
-    write
+    // Where no state can fulfil the expectation, the store must refuse it, so the reference stays invalid.
+    let expect = batch.expectation(index, outcomes).unwrap_or(Expect::AsLeftBy(usize::MAX));
+    Write { expect, ..batch.writes[index].clone() }
 }
 
 impl Caller {

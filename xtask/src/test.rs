@@ -16,11 +16,8 @@ use xtask::cargo::{cargo, run, target_dir};
 /// to be compiled once more.
 const OPTIMISED: [&str; 2] = ["selector", "api"];
 
-/// How many seeds are simulated. Of those after them, 8103 finds that without transactions blocks may overlap
-/// where a pool is made anew with another block size while an ADD of the old one is under way, and 15270 that
-/// an ADD of a virtual machine that runs out of time takes back the address that another ADD was answered.
-/// Neither is mended yet.
-const SEEDS: u64 = 8_000;
+/// How many seeds are simulated: more than a million steps.
+const SEEDS: u64 = 25_000;
 
 /// Arguments of `cargo xtask test`.
 #[derive(Args)]

@@ -7,6 +7,16 @@
 //!
 //! The block decides: an affinity that disagrees with its block is stale. Every block that a planner meets
 //! goes through [`action`].
+//!
+//! **Blocks of two sizes.** Where a pool is made anew with another block size while a claim is under way, two
+//! blocks that overlap may come to be stored. Only one of them may ever be taken from. A block is *proven* if,
+//! at a moment at which it was stored, the pool whose block size it has was still as it was before all blocks'
+//! keys were listed, and no other stored block overlapped it. Of two blocks that overlap, only one can be
+//! proven: the one that came later was stored after the other's list, so its claim either listed the other
+//! one, or rests on a pool that is gone by then. So:
+//! * an affinity is confirmed only once its block is proven ([`store::Look`]), or holds addresses;
+//! * an empty block without a confirmed affinity is proven before its first address is taken;
+//! * one that cannot be proven is released by its owner.
 
 use api::{Affinity, AffinityState, Block, BlockCidr, Key, Owner, Revision, Value};
 use store::{Batch, Expect, View};
@@ -75,6 +85,20 @@ pub fn block_state(view: &View, cidr: BlockCidr, owner: &str) -> BlockState {
     }
 }
 
+/// Whether an owner's affinity to a block is confirmed, and the block is that owner's.
+fn is_confirmed(view: &View, owner: &Owner, cidr: BlockCidr) -> bool {
+    let found = view.affinity(owner, cidr).flatten();
+    let state = block_state(view, cidr, &owner.affinity_text());
+    action(found.map(|(affinity, _)| affinity.state), state) == Action::Use
+}
+
+/// Whether a block needs no proof that it overlaps no other: it holds addresses, or the owner's affinity to it
+/// is confirmed.
+pub fn is_proven(view: &View, owner: &Owner, cidr: BlockCidr) -> bool {
+    let stored = view.block(cidr).flatten();
+    stored.is_some_and(|(block, _)| !block::is_empty(block)) || is_confirmed(view, owner, cidr)
+}
+
 /// An affinity as a view holds it, with its revision; `None` for an absent one.
 pub type StoredAffinity<'a> = Option<(&'a Affinity, &'a Revision)>;
 
@@ -85,7 +109,8 @@ pub struct Claimed {
     pub block: BlockCidr,
     /// The index of the block's write, on which a later write of the block in the same batch builds.
     pub written: usize,
-    /// The index of the write that confirms the affinity.
+    /// The index of the write that confirms the affinity; that of the block's write, where the affinity stays
+    /// pending.
     pub confirmed: usize,
 }
 
@@ -111,6 +136,25 @@ pub fn heal(
     block::bump(&mut block);
     let written = batch.put(Key::Block(cidr), Expect::Revision(revision.clone()), Value::Block(block));
     Claimed { block: cidr, written, confirmed: confirm(batch, owner, cidr, pending) }
+}
+
+/// Adds the writes that leave a claim half done so that the owner's next request finds and heals it: affinity
+/// pending, block stored as `block`. The affinity is written even if it is pending already: then a request
+/// that takes it for stale is refused. An empty block is left like this by a request that cannot prove it
+/// now.
+pub fn leave_pending(
+    batch: &mut Batch,
+    owner: &Owner,
+    found: StoredAffinity<'_>,
+    block: Block,
+    expect: Expect,
+) -> Claimed {
+    let cidr = block.cidr;
+    let key = Key::Affinity { owner: owner.clone(), block: cidr };
+    let expected = found.map_or(Expect::Absent, |(_, revision)| Expect::at(revision));
+    batch.put(key, expected, Value::Affinity(Affinity::new(AffinityState::Pending)));
+    let written = batch.put(Key::Block(cidr), expect, Value::Block(block));
+    Claimed { block: cidr, written, confirmed: written }
 }
 
 /// Adds the write that deletes a stale affinity.

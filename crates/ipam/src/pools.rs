@@ -110,10 +110,15 @@ pub fn of_network<'a>(view: &'a View, network: &Cidr) -> Result<&'a Arc<Pool>, N
     }
 }
 
+/// The key of a pool's record.
+pub fn key(pool: &Pool) -> Key {
+    Key::global(Kind::IPPool, pool.name.as_str())
+}
+
 /// Guards the pool that a block is taken from: where the store honours guards, nothing is taken from a pool
 /// that has been disabled, changed or deleted since it was read.
 pub fn guard(batch: &mut Batch, view: &View, pool: &Pool) {
-    let key = Key::global(Kind::IPPool, pool.name.as_str());
+    let key = key(pool);
     if let Some(Some((_, revision))) = view.resource(&key)
         && !batch.guards_record(&key)
     {

@@ -129,7 +129,7 @@ impl<'a, S: Store, T: Store> Copying<'a, S, T> {
 
     async fn write(&self, writes: &[Write], tell: &mut impl FnMut(usize, usize)) -> Result<(), CopyError> {
         for (at, part) in writes.chunks(BATCH).enumerate() {
-            let batch = Batch { writes: part.to_vec(), guards: Vec::new() };
+            let batch = Batch { writes: part.to_vec(), ..Batch::default() };
             let report = self.target.commit(&batch, self.within).await.map_err(CopyError::Write)?;
             if let Some((index, refusal)) = report.refusal() {
                 let key = batch.writes[index].key.to_string();

@@ -85,11 +85,14 @@ pub(crate) async fn in_transactions(caller: &Caller, batch: &Batch) -> Result<Re
     Ok(Report { outcomes, broken_guard: None })
 }
 
-/// One write after the other. Guards are not honoured.
+/// One write after the other. Guards are not honoured, but looked at again where the batch demands that.
 pub(crate) async fn one_by_one(caller: &Caller, batch: &Batch) -> Result<Report, StoreError> {
     let mut outcomes = vec![Outcome::NotTried; batch.writes.len()];
     for at in order(caller, batch) {
         let write = &batch.writes[at];
+        if let Some(guard) = changed(caller, batch, at).await {
+            return Ok(Report { outcomes, broken_guard: Some(guard) });
+        }
         outcomes[at] = match batch.expectation(at, &outcomes) {
             None => conflict(Current::Unknown),
             Some(expect) => match caller.manner {
@@ -119,6 +122,17 @@ pub(crate) async fn one_by_one(caller: &Caller, batch: &Batch) -> Result<Report,
         }
     }
     Ok(Report { outcomes, broken_guard: None })
+}
+
+/// The first guarded record that has changed, of those to look at before a write.
+async fn changed(caller: &Caller, batch: &Batch, before: usize) -> Option<usize> {
+    for (guard, ..) in batch.looks_before(before) {
+        give_way().await;
+        if caller.cluster.broken(&batch.guards[guard..=guard]).is_some() {
+            return Some(guard);
+        }
+    }
+    None
 }
 
 /// Whether the objects of such records are flagged before they are removed.

@@ -48,7 +48,7 @@ pub struct Write {
 }
 
 /// Something that the batch does not write, but that must not have changed since it was read. Kubernetes
-/// ignores guards, so no invariant may rest on one.
+/// ignores guards, so no invariant may rest on one; see [`Look`] for what an invariant may rest on.
 ///
 /// A batch has only a few guards, however large the cluster is: a whole scope takes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +74,20 @@ pub enum Guard {
     },
 }
 
+/// A guarded record, and a write of the batch. A store that applies the batch write by write reads the record
+/// between the writes before that write and that write, and stops there if the record has changed. A store
+/// that applies both in one transaction has compared the record already.
+///
+/// So an invariant may rest on this: at some moment *after* the earlier writes could be seen by everybody, the
+/// record was as the guard demands. Not on more: the record may change before the write that follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// The index of the guard, which guards a record.
+    pub guard: usize,
+    /// The index of the write that is not tried if the record has changed.
+    pub before: usize,
+}
+
 /// An ordered list of writes. Every prefix of it must be a legal state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
@@ -81,6 +95,8 @@ pub struct Batch {
     pub writes: Vec<Write>,
     /// The guards. All of them are checked before the first write.
     pub guards: Vec<Guard>,
+    /// The guarded records that are looked at again between the writes.
+    pub looks: Vec<Look>,
 }
 
 impl Batch {
@@ -126,17 +142,23 @@ impl Batch {
             };
             self.writes.push(Write { expect, ..write });
         }
-        for guard in other.guards {
+        for (index, guard) in other.guards.into_iter().enumerate() {
             // Guards are checked before the first write. A guard on the state that this batch leaves is
-            // dropped: that state holds whenever the batch is applied.
+            // dropped, and with it the looks at it: that state holds whenever the batch is applied.
             let is_left = matches!(&guard, Guard::Record { key, revision }
             if match revision {
                 Some(revision) => write_that_leaves(revision).is_some(),
                 None => self.writes[..first].iter().any(|write| write.key == *key && write.op == Op::Delete),
             });
-            if !is_left && !self.guards.contains(&guard) {
+            if is_left {
+                continue;
+            }
+            let at = self.guards.iter().position(|own| *own == guard).unwrap_or(self.guards.len());
+            if at == self.guards.len() {
                 self.guards.push(guard);
             }
+            let looks = other.looks.iter().filter(|look| look.guard == index);
+            self.looks.extend(looks.map(|look| Look { guard: at, before: look.before + first }));
         }
         first
     }
@@ -157,6 +179,24 @@ impl Batch {
     /// Adds a guard of a record.
     pub fn guard(&mut self, key: Key, revision: Option<Revision>) {
         self.guards.push(Guard::Record { key, revision });
+    }
+
+    /// Has a guarded record looked at again right before a write. A record that is not guarded is not.
+    pub fn look_again(&mut self, key: &Key, before: usize) {
+        let is_of = |guard: &Guard| matches!(guard, Guard::Record { key: guarded, .. } if guarded == key);
+        if let Some(guard) = self.guards.iter().position(is_of) {
+            self.looks.push(Look { guard, before });
+        }
+    }
+
+    /// The guarded records to look at right before a write: the guard's index, the key, and the revision at
+    /// which the record must be.
+    pub fn looks_before(&self, write: usize) -> impl Iterator<Item = (usize, &Key, Option<&Revision>)> {
+        let looks = self.looks.iter().filter(move |look| look.before == write);
+        looks.filter_map(|look| match self.guards.get(look.guard)? {
+            Guard::Record { key, revision } => Some((look.guard, key, revision.as_ref())),
+            Guard::Scope { .. } => None,
+        })
     }
 
     /// Adds a guard of a scope.
@@ -286,7 +326,8 @@ pub enum Current {
 pub struct Report {
     /// The outcome of each write, in their order.
     pub outcomes: Vec<Outcome>,
-    /// The index of a guard that did not hold. If there is one, nothing was written.
+    /// The index of a guard that did not hold. If there is one, no write was tried that has no outcome here;
+    /// where the batch has no [`Look`], nothing was written.
     pub broken_guard: Option<usize>,
 }
 

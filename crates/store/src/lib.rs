@@ -40,7 +40,7 @@ pub mod watch;
 
 #[cfg(any(feature = "etcd", feature = "kubernetes", feature = "memory", feature = "sqlite"))]
 pub use any::AnyStore;
-pub use batch::{Batch, Current, Expect, Guard, Op, Operation, Outcome, Report, Transaction, Write};
+pub use batch::{Batch, Current, Expect, Guard, Look, Op, Operation, Outcome, Report, Transaction, Write};
 pub use dry_run::{DryRun, Effect, Foreseen};
 pub use effects::{Effects, Met, Observer};
 pub use error::{Refusal, StoreError, WatchError};

@@ -30,7 +30,8 @@ pub struct AssignIp {
     /// The owner of the address. Together with the handle, the attributes are the request's identity.
     pub attributes: BTreeMap<String, String>,
     /// How many addresses of the family the handle may hold. When the handle already holds this very address,
-    /// that is success.
+    /// that is success. If the request fails, the handle keeps what the request has taken: another request
+    /// may have been answered it.
     pub max_per_handle: Option<u32>,
 }
 
@@ -84,11 +85,11 @@ pub enum AssignIpError {
     Overtaken(#[from] Overtaken),
 }
 
-/// A stored block of the scope that overlaps `cidr`.
+/// A stored block of the scope that overlaps `cidr`, and is another one.
 pub(super) fn overlapping(view: &View, scope: &Scope, cidr: BlockCidr) -> Option<BlockCidr> {
     let mut stored = view.slots(scope).filter(|(_, slot)| **slot != Slot::Absent);
     stored.find_map(|(key, _)| match key {
-        Key::Block(other) if other.cidr().overlaps(&cidr.cidr()) => Some(*other),
+        Key::Block(other) if *other != cidr && other.cidr().overlaps(&cidr.cidr()) => Some(*other),
         _ => None,
     })
 }
@@ -105,7 +106,8 @@ impl AssignIp {
             Some(Use::LoadBalancer) => Owner::load_balancer(),
             _ => Owner::Host(self.host.clone()),
         };
-        let progress = Progress::new(owner.clone(), Arc::new(attribute), self.handle.clone());
+        let progress = Progress::new(owner.clone(), Arc::new(attribute), self.handle.clone())
+            .of_limited(self.max_per_handle);
         AssignIpPlanner { request: self, owner, progress }
     }
 }
@@ -238,8 +240,9 @@ impl Planner for AssignIpPlanner {
             return Ok(Plan::Fetch(missing));
         }
         self.progress.settle(view)?;
-        if view.block(cidr) == Some(None) {
-            // A block that is created must not overlap a block of another size, left by an earlier pool.
+        let is_proven = affinity::is_proven(view, &self.owner, cidr);
+        if !is_proven {
+            // The block must not overlap a block of another size, left by an earlier pool.
             let scope = Scope::Blocks { family: Some(cidr.family()) };
             if !view.is_complete(&scope, Depth::Key) {
                 return Ok(Plan::Fetch(ReadSet::new().scope(scope, Depth::Key)));
@@ -264,6 +267,9 @@ impl Planner for AssignIpPlanner {
         if let Some((block, expect)) = taken {
             pools::guard(&mut batch, view, pool);
             purposes.place(&mut batch, block, expect, vec![self.request.addr]);
+            if !is_proven {
+                purposes.prove(&mut batch, view, cidr, pool);
+            }
             purposes.only_tidies_from(&batch);
             self.tidy(&mut batch, view, cidr);
         }

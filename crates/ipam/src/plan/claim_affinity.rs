@@ -98,10 +98,10 @@ impl ClaimAffinityPlanner {
             return missing;
         }
         let missing = self.progress.missing(view).and(view.missing(blocks.iter().copied().map(Key::Block)));
-        // A block that is created must not overlap a block of another size, left by an earlier pool.
+        // A block must not overlap a block of another size, left by an earlier pool.
         let scope = Scope::Blocks { family: Some(self.request.cidr.family()) };
-        let is_absent = |block: &BlockCidr| view.block(*block) == Some(None);
-        if missing.is_empty() && blocks.iter().any(is_absent) && !view.is_complete(&scope, Depth::Key) {
+        let is_unproven = |block: &BlockCidr| !affinity::is_proven(view, owner, *block);
+        if missing.is_empty() && blocks.iter().any(is_unproven) && !view.is_complete(&scope, Depth::Key) {
             return ReadSet::new().scope(scope, Depth::Key);
         }
         missing
@@ -120,11 +120,18 @@ impl ClaimAffinityPlanner {
         let owner = &self.request.owner;
         let found = view.affinity(owner, cidr).flatten();
         let seen = affinity::block_state(view, cidr, &owner.affinity_text());
+        let scope = Scope::Blocks { family: Some(cidr.family()) };
+        let may_be_claimed =
+            || affinity::is_proven(view, owner, cidr) || overlapping(view, &scope, cidr).is_none();
         match (affinity::action(found.map(|(affinity, _)| affinity.state), seen), view.block(cidr).flatten())
         {
             (Action::Use, _) => true,
             // A block that cannot be parsed ends the operation before.
             (Action::Fetch, _) => false,
+            (Action::Heal, Some((stored, revision))) if !may_be_claimed() => {
+                affinity::release(batch, owner, found, stored.clone(), Expect::at(revision));
+                false
+            }
             (Action::Heal, Some((stored, revision))) => {
                 purposes.claims.push(affinity::heal(batch, owner, found, stored.clone(), revision));
                 true
@@ -132,7 +139,7 @@ impl ClaimAffinityPlanner {
             (_, Some((stored, revision))) => {
                 let mut block = stored.clone();
                 block::collect(&mut block, now, config::of(view).cooldown_seconds);
-                if seen != BlockState::Ownerless || !block::is_empty(&block) {
+                if seen != BlockState::Ownerless || !block::is_empty(&block) || !may_be_claimed() {
                     return false;
                 }
                 batch.delete(Key::Block(cidr), Expect::at(revision));
@@ -141,8 +148,7 @@ impl ClaimAffinityPlanner {
                 true
             }
             (_, None) => {
-                let scope = Scope::Blocks { family: Some(cidr.family()) };
-                if overlapping(view, &scope, cidr).is_some() {
+                if !may_be_claimed() {
                     return false;
                 }
                 let created = block::create(cidr, owner, None, now);
@@ -184,8 +190,14 @@ impl Planner for ClaimAffinityPlanner {
         if !purposes.claims.is_empty() {
             pools::guard(&mut batch, view, pool);
         }
+        for cidr in claimed.iter().filter(|cidr| !affinity::is_proven(view, &self.request.owner, **cidr)) {
+            purposes.prove(&mut batch, view, *cidr, pool);
+        }
         purposes.only_tidies_from(&batch);
-        for cidr in &failed {
+        let owner_text = self.request.owner.affinity_text();
+        let is_stale =
+            |cidr: &&BlockCidr| affinity::block_state(view, **cidr, &owner_text) != BlockState::Mine;
+        for cidr in failed.iter().filter(is_stale) {
             if let Some((_, revision)) = view.affinity(&self.request.owner, *cidr).flatten() {
                 affinity::drop_stale(&mut batch, &self.request.owner, *cidr, revision);
             }

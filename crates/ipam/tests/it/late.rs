@@ -53,7 +53,7 @@ impl Late {
     async fn split(&self, batch: &Batch) -> Report {
         let answered = self.answered.min(batch.writes.len());
         let end = (answered + self.writes).min(batch.writes.len());
-        let now = Batch { writes: batch.writes[..answered].to_vec(), guards: Vec::new() };
+        let now = Batch { writes: batch.writes[..answered].to_vec(), ..Batch::default() };
         let mut report = self.inner.commit(&now, WITHIN).await.unwrap();
         assert!(report.is_applied());
         let mut late = batch.writes[answered..end].to_vec();
@@ -68,7 +68,7 @@ impl Late {
             };
         }
         // Guards are checked with the first write, and no invariant depends on them.
-        *self.on_its_way.lock().unwrap() = Some(Batch { writes: late, guards: Vec::new() });
+        *self.on_its_way.lock().unwrap() = Some(Batch { writes: late, ..Batch::default() });
         report.outcomes.resize(end, Outcome::Unknown("no answer (planned)".to_string()));
         report.outcomes.resize(batch.writes.len(), Outcome::NotTried);
         report

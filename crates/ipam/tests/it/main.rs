@@ -5,6 +5,7 @@
 
 mod affinities;
 mod allocate;
+mod block_sizes;
 mod by_handle;
 mod claims;
 mod damage;

@@ -257,7 +257,7 @@ impl Store for Reversed {
     }
     async fn commit(&self, batch: &Batch, within: Duration) -> Result<Report, StoreError> {
         if self.lose_first.fetch_add(1, Ordering::Relaxed) == 0 {
-            let first = Batch { writes: batch.writes[..1].to_vec(), guards: vec![] };
+            let first = Batch { writes: batch.writes[..1].to_vec(), ..Batch::default() };
             // Not landed: the reply, and the request, are lost.
             let _ = first;
             let mut outcomes = vec![store::Outcome::NotTried; batch.writes.len()];
@@ -404,8 +404,11 @@ impl Store for LateAt {
         if self.reads.fetch_add(1, Ordering::Relaxed) == self.at {
             let kept = self.kept.lock().unwrap().take();
             if let Some(write) = kept {
-                let report =
-                    self.inner.commit(&Batch { writes: vec![write], guards: vec![] }, within).await.unwrap();
+                let report = self
+                    .inner
+                    .commit(&Batch { writes: vec![write], ..Batch::default() }, within)
+                    .await
+                    .unwrap();
                 println!("landed before read {}: {:?}", self.at, report.is_applied());
             }
         }
@@ -416,7 +419,7 @@ impl Store for LateAt {
             return self.inner.commit(batch, within).await;
         }
         let n = batch.writes.len();
-        let now = Batch { writes: batch.writes[..n - 1].to_vec(), guards: vec![] };
+        let now = Batch { writes: batch.writes[..n - 1].to_vec(), ..Batch::default() };
         let mut report = self.inner.commit(&now, within).await.unwrap();
         assert!(report.is_applied());
         let mut last = batch.writes[n - 1].clone();

@@ -41,7 +41,8 @@ impl Calico {
         view.slots(&scope).filter_map(|(_, slot)| slot.record().cloned()).collect()
     }
     async fn write(&self, write: Write) -> Result<Revision, Trouble> {
-        let report = self.sim.commit(&Batch { writes: vec![write], guards: vec![] }, WITHIN).await.unwrap();
+        let report =
+            self.sim.commit(&Batch { writes: vec![write], ..Batch::default() }, WITHIN).await.unwrap();
         match &report.outcomes[0] {
             Outcome::Applied(revision) => Ok(revision.clone()),
             Outcome::Refused(_) => Err(Trouble::Conflict),

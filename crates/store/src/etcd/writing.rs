@@ -86,7 +86,7 @@ fn rest(batch: &Batch, from: usize, outcomes: &[Outcome], with_guards: bool) -> 
         Write { expect, ..write.clone() }
     });
     let guards = if with_guards { batch.guards.clone() } else { Vec::new() };
-    Batch { writes: writes.collect(), guards }
+    Batch { writes: writes.collect(), guards, ..Batch::default() }
 }
 
 /// A comparison of a guard's.

@@ -57,9 +57,16 @@ pub(super) async fn commit(server: &Server, batch: &Batch, deadline: Instant) ->
     let group = server.group(deadline).await.map_err(RequestFault::into_error)?;
     for (index, write) in batch.writes.iter().enumerate() {
         let commit = Commit { server, group, key: &write.key, deadline };
-        let outcome = match expectation(batch, &report.outcomes, write) {
-            Some(expect) => commit.write(expect, &write.op).await,
-            None => Err(conflict(Current::Unknown)),
+        let outcome = match commit.changed(batch, index).await {
+            Ok(Some(guard)) => {
+                report.broken_guard = Some(guard);
+                break;
+            }
+            Ok(None) => match expectation(batch, &report.outcomes, write) {
+                Some(expect) => commit.write(expect, &write.op).await,
+                None => Err(conflict(Current::Unknown)),
+            },
+            Err(stop) => Err(stop),
         };
         report.outcomes[index] = match outcome {
             Ok(revision) => Outcome::Applied(revision),
@@ -134,6 +141,23 @@ struct Commit<'c> {
 impl Commit<'_> {
     async fn ask(&self, question: Question) -> Result<String, RequestFault> {
         self.server.ask(question, self.deadline).await
+    }
+
+    /// Looks again at the guarded records that must not have changed when the write with that index is tried.
+    /// Gives the first guard that does not hold.
+    async fn changed(&self, batch: &Batch, index: usize) -> Result<Option<usize>, Stop> {
+        for (guard, key, revision) in batch.looks_before(index) {
+            let found = match look(self.server, self.group, key, self.deadline).await {
+                Ok(ObjectAtName::Record(record, _)) => Some(record.revision.clone()),
+                Ok(_) => None,
+                Err(LookError::Unreadable(unreadable)) => Some(unreadable.revision),
+                Err(LookError::Fault(fault)) => return Err(fault.into()),
+            };
+            if found.as_ref() != revision {
+                return Ok(Some(guard));
+            }
+        }
+        Ok(None)
     }
 
     async fn look(&self) -> Result<ObjectAtName, Stop> {

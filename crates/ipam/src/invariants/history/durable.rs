@@ -15,8 +15,9 @@ use crate::invariants::Violation;
 pub(super) struct Durable {
     /// Addresses that were answered and that nobody has begun to release.
     answered: BTreeMap<IpAddr, HandleId>,
-    /// Handles whose last request failed, and of which no other request holds anything.
-    failed: BTreeSet<HandleId>,
+    /// Handles whose last request failed, and of which no other request holds anything; and whether the
+    /// handle keeps what the request took.
+    failed: BTreeMap<HandleId, bool>,
     /// Records that were written.
     written: BTreeSet<Key>,
 }
@@ -64,7 +65,7 @@ impl Durable {
                 };
                 let holds = self.answered.values().any(|other| other == handle);
                 if !holds && !requests.iter().any(another) {
-                    self.failed.insert(handle.clone());
+                    self.failed.insert(handle.clone(), running.request.is_limited());
                 }
                 return;
             }
@@ -99,7 +100,7 @@ impl Durable {
     }
 
     pub fn check_failed(&self, stored: &Stored, tell: &mut impl FnMut(Violation)) {
-        for handle in &self.failed {
+        for (handle, keeps) in &self.failed {
             let counts = match stored.0.get(&Key::Handle(handle.clone())).map(|value| &**value) {
                 Some(Value::Handle(found)) => found.blocks.clone(),
                 _ => BTreeMap::new(),
@@ -117,6 +118,9 @@ impl Durable {
                 }
             }
             for (block, (held, counted)) in sums {
+                if *keeps && held == counted {
+                    continue;
+                }
                 tell(Violation::HeldAfterFailure { handle: handle.clone(), block, held, counted });
             }
         }

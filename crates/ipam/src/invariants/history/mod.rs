@@ -48,6 +48,16 @@ impl Request {
         }
     }
 
+    /// Whether the handle may hold only so many addresses. Then it keeps what the request took, even if the
+    /// request fails.
+    fn is_limited(&self) -> bool {
+        match self {
+            Request::Assign(request) => request.max_per_handle.is_some(),
+            Request::Named(request) => request.max_per_handle.is_some(),
+            _ => false,
+        }
+    }
+
     /// Whether the request may free an address of a handle.
     fn may_free(&self, addr: IpAddr, handle: Option<&HandleId>) -> bool {
         match self {

@@ -34,9 +34,16 @@ impl From<AffinityState> for State {
     }
 }
 
-/// `blocks` are sorted by network.
-pub(super) fn check(blocks: &[BlockSummary], affinities: &mut [Affinity], tell: &mut impl FnMut(Violation)) {
-    affinities.sort_unstable();
+/// Whether a block has a confirmed affinity of its owner's. `affinities` are sorted.
+pub(super) fn is_confirmed(block: &BlockSummary, affinities: &[Affinity]) -> bool {
+    let Some(owner) = &block.owner else { return false };
+    let at = affinities.partition_point(|a| (a.block, &a.owner) < (block.cidr, owner));
+    let found = affinities.get(at).filter(|a| (a.block, &a.owner) == (block.cidr, owner));
+    found.is_some_and(|affinity| affinity.state == State::Confirmed)
+}
+
+/// `blocks` are sorted by network, `affinities` are sorted.
+pub(super) fn check(blocks: &[BlockSummary], affinities: &[Affinity], tell: &mut impl FnMut(Violation)) {
     for affinity in affinities.iter().filter(|affinity| affinity.state == State::Confirmed) {
         let at = blocks.partition_point(|block| block.cidr < affinity.block);
         let found = match blocks.get(at).filter(|block| block.cidr == affinity.block) {

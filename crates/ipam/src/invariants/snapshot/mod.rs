@@ -71,6 +71,8 @@ struct BlockSummary {
     /// A bit for each ordinal: whether somebody holds the address. An address that cools down, or that a
     /// Windows host keeps for itself, is held by nobody.
     held: Box<[u64]>,
+    /// Whether none of its addresses is held or cools down.
+    is_empty: bool,
 }
 
 impl BlockSummary {
@@ -82,7 +84,8 @@ impl BlockSummary {
             }
         }
         let owner = block.affinity.as_ref().filter(|_| block.owner().is_some());
-        BlockSummary { cidr: block.cidr, owner: owner.map(|text| owners.intern(text)), held }
+        let (owner, is_empty) = (owner.map(|text| owners.intern(text)), crate::block::is_empty(block));
+        BlockSummary { cidr: block.cidr, owner, held, is_empty }
     }
 
     fn holds(&self, addr: IpAddr) -> bool {
@@ -209,13 +212,14 @@ impl Snapshot {
     /// Ends the check, when all records were fed. Gives the orphans, in the order of their blocks.
     pub fn end(mut self, tell: &mut impl FnMut(Violation)) -> Vec<Orphan> {
         self.blocks.sort_unstable_by_key(|block| block.cidr);
+        self.affinities.sort_unstable();
         self.pools.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         overlaps::nested(&self.blocks, |block, around| {
-            overlaps::check(block, around, tell);
+            overlaps::check(block, around, &self.affinities, tell);
             one_owner::check(block, around, tell);
         });
         self.handles.check(self.moment, tell);
-        affinities::check(&self.blocks, &mut self.affinities, tell);
+        affinities::check(&self.blocks, &self.affinities, tell);
         places::check(&self.blocks, &self.pools, tell);
         places::orphans(&self.blocks, &self.pools)
     }

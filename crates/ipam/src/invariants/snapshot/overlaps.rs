@@ -1,6 +1,8 @@
-//! Blocks do not overlap.
+//! Blocks do not overlap, except for empty ones whose owner has not confirmed its claim: from those nobody
+//! takes an address before it is proven that they do not overlap others (see [`affinity`](crate::affinity)).
 
 use super::BlockSummary;
+use super::affinities::{Affinity, is_confirmed};
 use crate::invariants::Violation;
 
 /// Gives each block, of a list that is sorted by network, with all blocks that contain it, the largest one
@@ -21,8 +23,16 @@ pub(super) fn nested<'a>(
     }
 }
 
-pub(super) fn check(block: &BlockSummary, around: &[&BlockSummary], tell: &mut impl FnMut(Violation)) {
-    if let Some(other) = around.last() {
+/// `affinities` are sorted.
+pub(super) fn check(
+    block: &BlockSummary,
+    around: &[&BlockSummary],
+    affinities: &[Affinity],
+    tell: &mut impl FnMut(Violation),
+) {
+    let is_proven = |block: &BlockSummary| !block.is_empty || is_confirmed(block, affinities);
+    let other = around.iter().rev().find(|other| is_proven(other));
+    if let Some(other) = other.filter(|_| is_proven(block)) {
         tell(Violation::Overlap { block: block.cidr, other: other.cidr });
     }
 }

@@ -31,7 +31,7 @@ impl<S: Sink> Search<'_, S> {
                 break;
             }
             self.context.need_blocks(some.iter().copied())?;
-            some.iter().for_each(|cidr| self.borrow_from(draft, *cidr));
+            some.iter().try_for_each(|cidr| self.borrow_from(draft, *cidr))?;
         }
         if draft.missing() > 0 {
             let pools = self.pools.iter().map(|pool| pool.cidr).collect();
@@ -40,14 +40,20 @@ impl<S: Sink> Search<'_, S> {
         Ok(())
     }
 
-    fn borrow_from(&self, draft: &mut FamilyDraft, cidr: BlockCidr) {
+    fn borrow_from(&self, draft: &mut FamilyDraft, cidr: BlockCidr) -> Result<(), Stop> {
         if draft.missing() == 0 {
-            return;
+            return Ok(());
         }
         let Some(Some((stored, revision))) = self.context.view.block(cidr) else {
-            return self.context.tell(cidr, BlockVerdict::Unreadable);
+            self.context.tell(cidr, BlockVerdict::Unreadable);
+            return Ok(());
         };
-        let source = self.context.source_of_stored(cidr, revision.clone());
-        self.context.take(draft, stored, source, None, BlockVerdict::Borrowed);
+        if self.may_be_used(cidr)? {
+            let source = self.context.source_of_stored(cidr, revision.clone());
+            self.context.take(draft, stored, source, None, BlockVerdict::Borrowed);
+        } else {
+            self.context.tell(cidr, BlockVerdict::Overlapping);
+        }
+        Ok(())
     }
 }

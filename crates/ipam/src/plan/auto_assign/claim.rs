@@ -47,6 +47,10 @@ impl<S: Sink> Search<'_, S> {
                 continue;
             }
             self.context.need_blocks([candidate.cidr].into_iter())?;
+            if !self.may_be_used(candidate.cidr)? {
+                self.context.tell(candidate.cidr, BlockVerdict::Overlapping);
+                continue;
+            }
             let before = draft.takings.len();
             self.context.take_stored(draft, candidate.cidr, Source::Healed);
             if draft.takings.len() > before {
@@ -75,6 +79,10 @@ impl<S: Sink> Search<'_, S> {
             };
             if !is_the_same(&emptied.block, header) {
                 context.tell(cidr, BlockVerdict::Changed);
+                continue;
+            }
+            if !self.may_be_used(cidr)? {
+                context.tell(cidr, BlockVerdict::Overlapping);
                 continue;
             }
             if let Some(owner) = emptied.block.owner() {

@@ -172,6 +172,10 @@ impl<S: Sink> Context<'_, S> {
         draft.nobodys.extend(nobodys.filter_map(|cidr| self.if_empty(*cidr)).take(NOBODYS_AT_ONCE));
         let mut lost = 0;
         for cidr in blocks.into_iter().filter(|cidr| self.is_mine(*cidr)) {
+            if !search.may_be_used(cidr)? {
+                self.release_unproven(draft, cidr);
+                continue;
+            }
             lost += 1;
             self.take_stored(draft, cidr, Source::Healed);
             if let (false, Some(Some((stored, revision)))) = (draft.takes_from(cidr), self.view.block(cidr)) {
@@ -239,6 +243,12 @@ impl<S: Sink> Context<'_, S> {
     pub fn drop_stale(&self, draft: &mut FamilyDraft, cidr: BlockCidr, why: BlockVerdict) {
         self.tell(cidr, why);
         draft.stale.push(cidr);
+    }
+
+    /// Releases an empty block of the owner's that cannot be proven.
+    pub fn release_unproven(&self, draft: &mut FamilyDraft, cidr: BlockCidr) {
+        self.tell(cidr, BlockVerdict::Overlapping);
+        draft.deselected.extend(self.if_empty(cidr));
     }
 
     /// A block, if it is empty.

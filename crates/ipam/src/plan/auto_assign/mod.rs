@@ -59,7 +59,8 @@ pub struct AutoAssign {
     /// The addresses that the host reserves in each of its blocks (Windows).
     pub host_reserved: Option<HostReserved>,
     /// How many addresses of a family the handle may hold. If it already holds as many as the request wants,
-    /// these are the answer.
+    /// these are the answer. If the request fails, the handle keeps what the request has taken: another
+    /// request may have been answered it.
     pub max_per_handle: Option<u32>,
 }
 
@@ -100,7 +101,8 @@ impl AutoAssign {
             Use::Workload | Use::Tunnel => Owner::Host(self.host.clone()),
         };
         let node = matches!(owner, Owner::Host(_)).then(|| Key::global(Kind::Node, self.host.as_str()));
-        let progress = Progress::new(owner.clone(), Arc::new(attribute), self.handle.clone());
+        let progress = Progress::new(owner.clone(), Arc::new(attribute), self.handle.clone())
+            .of_limited(self.max_per_handle);
         let owner_text = owner.affinity_text();
         AutoAssignPlanner { owner_text, owner, node, request: self, progress, refused: None, sink }
     }

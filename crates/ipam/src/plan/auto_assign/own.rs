@@ -100,10 +100,11 @@ impl<S: Sink> Search<'_, S> {
                     own.owned += 1;
                     context.take_stored(draft, cidr, |revision| context.source_of_stored(cidr, revision));
                 }
-                Action::Heal => {
+                Action::Heal if self.may_be_used(cidr)? => {
                     own.owned += 1;
                     context.take_stored(draft, cidr, Source::Healed);
                 }
+                Action::Heal => context.release_unproven(draft, cidr),
                 Action::Claim => {
                     // If the affinity's block would overlap others (because the pool was created again with
                     // another block size), it is not claimed.

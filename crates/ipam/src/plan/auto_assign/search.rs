@@ -8,6 +8,8 @@ use api::{BlockCidr, BlockHeader, Family, Key, Owner, Pool, cidr};
 use store::{Depth, ReadSet, Scope, Slot};
 
 use super::family::{Context, Stop};
+use crate::affinity;
+use crate::plan::assign_ip::overlapping;
 use crate::pools::Choice;
 use crate::ranges::Ranges;
 use crate::reservations;
@@ -65,6 +67,18 @@ impl<'a, S: Sink> Search<'a, S> {
     pub fn is_free(&self, block: BlockCidr) -> Result<bool, Stop> {
         let (first, last) = reservations::numbers(&block.cidr());
         Ok(self.taken()?.meeting(first, last).is_none())
+    }
+
+    /// Whether a stored block may be used, as far as other blocks are concerned: it needs no proof, or it can be
+    /// proven (see [`affinity`]).
+    pub fn may_be_used(&self, block: BlockCidr) -> Result<bool, Stop> {
+        let context = self.context;
+        if affinity::is_proven(context.view, context.owner, block) {
+            return Ok(true);
+        }
+        self.need_keys()?;
+        let blocks = Scope::Blocks { family: Some(self.family) };
+        Ok(self.choice.is_block(block) && overlapping(context.view, &blocks, block).is_none())
     }
 
     /// The addresses that stored blocks cover, of any block size.

@@ -1,10 +1,11 @@
 //! The blocks that a request's attempts claimed for the owner.
 
-use api::{BlockCidr, Key};
-use store::{Batch, View};
+use api::{Block, BlockCidr, Key, Revision};
+use store::{Batch, Expect, View};
 
 use super::{Progress, WritePurposes};
-use crate::affinity::{self, Action, BlockState};
+use crate::affinity::{self, Action, BlockState, Claimed};
+use crate::block;
 
 impl Progress {
     /// Forgets claims that need no healing any more: the affinity is confirmed, or the block is another
@@ -31,6 +32,23 @@ impl Progress {
         self.unconfirmed.iter().copied().filter(is_mine)
     }
 
+    /// Adds the writes that finish the claim of a block, or leave it pending if the block is empty. `block` is
+    /// the content to store.
+    pub(super) fn finish(
+        &self,
+        batch: &mut Batch,
+        view: &View,
+        mut block: Block,
+        revision: &Revision,
+    ) -> Claimed {
+        let found = view.affinity(&self.owner, block.cidr).flatten();
+        if !block::is_empty(&block) {
+            return affinity::heal(batch, &self.owner, found, block, revision);
+        }
+        block::bump(&mut block);
+        affinity::leave_pending(batch, &self.owner, found, block, Expect::at(revision))
+    }
+
     pub(super) fn affinity_key(&self, block: BlockCidr) -> Key {
         Key::Affinity { owner: self.owner.clone(), block }
     }
@@ -46,8 +64,7 @@ impl Progress {
     ) {
         for cidr in self.claims_to_heal(view).filter(|cidr| !written(*cidr)) {
             if let Some(Some((stored, revision))) = view.block(cidr) {
-                let found = view.affinity(&self.owner, cidr).flatten();
-                purposes.claims.push(affinity::heal(batch, &self.owner, found, stored.clone(), revision));
+                purposes.claims.push(self.finish(batch, view, stored.clone(), revision));
             }
         }
     }

@@ -6,7 +6,6 @@ use api::{BlockCidr, Key, Timestamp, Value};
 use store::{Batch, Expect, View};
 
 use super::{Progress, WritePurposes, holds};
-use crate::affinity;
 use crate::block::{self, ReleaseIp};
 use crate::handle::Counts;
 use crate::plan::Plan;
@@ -27,6 +26,9 @@ impl Progress {
         // Whether the request was overtaken does not matter here: what is gone already need not be taken
         // back.
         let _ = self.settle(view);
+        if self.is_shared {
+            self.placed.clear();
+        }
         let mut batch = Batch::new();
         let mut purposes = WritePurposes::default();
         let unhealed: BTreeSet<BlockCidr> = self.claims_to_heal(view).collect();
@@ -52,10 +54,9 @@ impl Progress {
                 self.tally.owe(cidr);
             }
             let index = if unhealed.contains(&cidr) {
-                let found = view.affinity(&self.owner, cidr).flatten();
-                let healed = affinity::heal(&mut batch, &self.owner, found, changed, revision);
-                purposes.claims.push(healed);
-                healed.written
+                let finished = self.finish(&mut batch, view, changed, revision);
+                purposes.claims.push(finished);
+                finished.written
             } else {
                 block::bump(&mut changed);
                 batch.put(Key::Block(cidr), Expect::at(revision), Value::Block(changed))

@@ -8,13 +8,14 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use api::{Attribute, Block, BlockCidr, Family, Handle, HandleId, Key, Owner, Value};
+use api::{Attribute, Block, BlockCidr, Family, Handle, HandleId, Key, Owner, Pool, Value};
 use store::{Batch, Expect, Op, Outcome, ReadSet, Report, View};
 
 use crate::affinity::{self, Claimed};
 use crate::block;
 use crate::handle::{self, Counts};
 use crate::plan::attempts::{self, Tally, Writes};
+use crate::pools;
 
 /// Addresses that an attempt wrote into a block.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +68,18 @@ impl WritePurposes {
         index
     }
 
+    /// Has the batch go on only if `pool` is unchanged once the block is stored: before the affinity is
+    /// confirmed, or else before addresses are taken. The planner must have found that no stored block
+    /// overlaps the block.
+    pub fn prove(&self, batch: &mut Batch, view: &View, cidr: BlockCidr, pool: &Pool) {
+        let confirmed = self.claims.iter().find(|claim| claim.block == cidr).map(|claim| claim.confirmed);
+        let taken = self.places.iter().find(|(_, placed)| placed.block == cidr).map(|(index, _)| *index);
+        if let Some(before) = confirmed.or(taken) {
+            pools::guard(batch, view, pool);
+            batch.look_again(&pools::key(pool), before);
+        }
+    }
+
     /// Notes that what is written after the batch's present writes only tidies up: the answer stands without
     /// it, and the next request of the owner does it as well.
     pub fn only_tidies_from(&mut self, batch: &Batch) {
@@ -87,6 +100,9 @@ pub struct Progress {
     owner: Owner,
     attribute: Arc<Attribute>,
     handle: Option<HandleId>,
+    /// Whether other requests for the same handle are answered what the handle holds, so that what this one
+    /// has taken is not its own to take back.
+    is_shared: bool,
     /// Addresses that were certainly taken.
     placed: Vec<Placed>,
     /// Writes that take addresses, and whose outcome is not known yet.
@@ -114,6 +130,7 @@ impl Progress {
             owner,
             attribute,
             handle,
+            is_shared: false,
             placed: Vec::new(),
             places: Writes::default(),
             tally: Tally::default(),
@@ -121,6 +138,13 @@ impl Progress {
             unconfirmed: BTreeSet::new(),
             purposes: WritePurposes::default(),
         }
+    }
+
+    /// The same for a request whose handle may hold only so many addresses: the handle is shared by several
+    /// requests (the pods of one virtual machine), and any of them may be answered what another one took. So
+    /// the addresses stay the handle's, even if the request that took them fails.
+    pub fn of_limited(self, max_per_handle: Option<u32>) -> Progress {
+        Progress { is_shared: max_per_handle.is_some(), ..self }
     }
 
     /// The request's identity: its handle and owner attributes. It is the same in every attempt.
@@ -289,12 +313,13 @@ impl Progress {
     }
 
     /// Creates, empty, a block whose creation is in doubt. An absent block cannot be fenced, as only an
-    /// existing record has a revision to compare. The new block stays the owner's.
+    /// existing record has a revision to compare. The new block stays the owner's, and pending.
     fn claim_in_doubt(&self, batch: &mut Batch, view: &View, cidr: BlockCidr, purposes: &mut WritePurposes) {
         let mut created = self.places.in_doubt().iter().filter(|placed| placed.block == cidr);
         if let Some(Value::Block(block)) = created.find_map(|placed| placed.creation.as_deref()) {
             let found = view.affinity(&self.owner, cidr).flatten();
-            purposes.claims.push(affinity::claim(batch, &self.owner, found, block.clone()));
+            let block = block.clone();
+            purposes.claims.push(affinity::leave_pending(batch, &self.owner, found, block, Expect::Absent));
         }
     }
 

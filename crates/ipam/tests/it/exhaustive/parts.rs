@@ -127,7 +127,7 @@ pub struct Parts {
 /// Applies a write at once.
 fn apply(mem: &MemoryStore, shared: &mut Shared, witness: &Witness, by: RequestId, write: Write) -> Outcome {
     let (key, op) = (write.key.clone(), write.op.clone());
-    let batch = Batch { writes: vec![write], guards: Vec::new() };
+    let batch = Batch { writes: vec![write], ..Batch::default() };
     let outcome = now(mem.commit(&batch, WITHIN)).unwrap().outcomes.remove(0);
     if let Outcome::Applied(_) = outcome {
         witness.wrote(Some(by), &key, value_of(&op));
@@ -192,6 +192,21 @@ impl Parts {
         owner.is_some()
     }
 
+    /// The first guarded record that has changed, of those to look at before a write.
+    async fn changed(&self, batch: &Batch, before: usize) -> Option<usize> {
+        for (guard, key, revision) in batch.looks_before(before) {
+            if self.key_changes(key) {
+                self.turn(Next::Read).await;
+            }
+            let set = ReadSet::new().key(key.clone());
+            let found = self.part(&set).full(key).flatten().map(|record| record.revision.clone());
+            if found.as_ref() != revision {
+                return Some(guard);
+            }
+        }
+        None
+    }
+
     /// Reads a part, and hears it.
     fn part(&self, set: &ReadSet) -> View {
         let view = now(self.mem.read(set, WITHIN)).unwrap();
@@ -233,6 +248,10 @@ impl Store for Parts {
     async fn commit(&self, batch: &Batch, _within: Duration) -> Result<Report, StoreError> {
         let mut outcomes: Vec<Outcome> = Vec::new();
         for (index, write) in batch.writes.iter().enumerate() {
+            if let Some(guard) = self.changed(batch, index).await {
+                outcomes.resize(batch.writes.len(), Outcome::NotTried);
+                return Ok(Report { outcomes, broken_guard: Some(guard) });
+            }
             // A fault meets also the writes that nobody else sees.
             if self.may_fail || self.key_changes(&write.key) {
                 self.turn(Next::Write).await;

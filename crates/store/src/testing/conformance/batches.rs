@@ -184,6 +184,35 @@ pub async fn a_broken_guard_stops_everything<B: Backend>(backend: &B) {
     }
 }
 
+/// A guarded record is looked at again before the write for which the batch demands that. Where the batch is
+/// applied in one go, the record was compared already.
+pub async fn a_guarded_record_is_looked_at_again<B: Backend>(backend: &B) {
+    let store = backend.fresh().await;
+    let revision = create(&store, &handle("guarded"), counted(1)).await;
+    let with_look = |names: [&str; 2]| {
+        let mut batch = creates(names.map(String::from));
+        batch.guard(handle("guarded"), Some(revision.clone()));
+        batch
+    };
+    let mut batch = with_look(["a", "b"]);
+    batch.look_again(&handle("guarded"), 1);
+    assert!(commit(&store, &batch).await.is_applied());
+
+    let mut batch = with_look(["c", "d"]);
+    batch.put(handle("guarded"), Expect::at(&revision), counted(2));
+    let last = batch.put(handle("e"), Expect::Absent, counted(1));
+    batch.look_again(&handle("guarded"), last);
+    let report = commit(&store, &batch).await;
+    if backend.promises().transactions {
+        assert!(report.is_applied(), "{report:?}");
+        return;
+    }
+    assert_eq!((report.broken_guard, report.is_applied()), (Some(0), false));
+    assert!(matches!(report.outcomes[2], Outcome::Applied(_)), "{report:?}");
+    assert_eq!(report.outcomes[last], Outcome::NotTried);
+    assert_eq!(find(&store, &handle("e")).await, None);
+}
+
 /// A claim as the allocator writes it: affinity pending, block, affinity confirmed.
 pub async fn a_claim_is_one_batch<B: Backend>(backend: &B) {
     let store = backend.fresh().await;

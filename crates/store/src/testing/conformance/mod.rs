@@ -112,6 +112,7 @@ cases! { ($)
         a_first_write_that_is_refused_leaves_everything,
         guards_that_hold_let_pass,
         a_broken_guard_stops_everything,
+        a_guarded_record_is_looked_at_again,
         a_claim_is_one_batch,
         folding_equals_one_by_one,
         large_batches_are_applied_in_order,

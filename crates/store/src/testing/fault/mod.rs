@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::batch::{Batch, Expect, Outcome, Report, Write};
+use crate::batch::{Batch, Expect, Look, Outcome, Report, Write};
 use crate::error::StoreError;
 use crate::port::Store;
 use crate::read::{Depth, ReadSet, Scope};
@@ -143,10 +143,14 @@ impl<S: Store> Faulty<S> {
     ) -> Result<(), StoreError> {
         for index in report.outcomes.len()..to {
             self.caller.step(Step::BeforeWrite(index)).await;
+            if let Some(guard) = self.changed(batch, index, within).await? {
+                report.broken_guard = Some(guard);
+                return Ok(());
+            }
             let guards =
                 if index == 0 && self.caller.plan.guards { batch.guards.clone() } else { Vec::new() };
             let write = standalone_write(batch, index, &report.outcomes);
-            let single = Batch { writes: vec![write], guards };
+            let single = Batch { writes: vec![write], guards, ..Batch::default() };
             let mut single = self.inner.commit(&single, within).await?;
             if single.broken_guard.is_some() {
                 report.broken_guard = single.broken_guard;
@@ -162,6 +166,22 @@ impl<S: Store> Faulty<S> {
             self.caller.step(Step::AfterWrite(index)).await;
         }
         Ok(())
+    }
+
+    /// Looks again at the guarded records before a write. Gives the first guard that does not hold.
+    async fn changed(
+        &self,
+        batch: &Batch,
+        index: usize,
+        within: Duration,
+    ) -> Result<Option<usize>, StoreError> {
+        for (guard, key, revision) in batch.looks_before(index) {
+            let view = self.inner.read(&ReadSet::new().key(key.clone()), within).await?;
+            if view.full(key).flatten().map(|record| &record.revision) != revision {
+                return Ok(Some(guard));
+            }
+        }
+        Ok(None)
     }
 
     /// Adds the state after a write to the history, for stale reads.
@@ -180,7 +200,14 @@ impl<S: Store> Faulty<S> {
         let report = if self.caller.plan.guards {
             self.inner.commit(batch, within).await?
         } else {
-            self.inner.commit(&Batch { guards: Vec::new(), ..batch.clone() }, within).await?
+            let looked_at = |guard: &usize| batch.looks.iter().any(|look| look.guard == *guard);
+            let guards = (0..batch.guards.len()).filter(looked_at).map(|at| batch.guards[at].clone());
+            let looks = batch.looks.iter().map(|look| {
+                let before = (0..look.guard).filter(looked_at).count();
+                Look { guard: before, ..*look }
+            });
+            let (guards, looks) = (guards.collect(), looks.collect());
+            self.inner.commit(&Batch { writes: batch.writes.clone(), guards, looks }, within).await?
         };
         for (write, outcome) in batch.writes.iter().zip(&report.outcomes) {
             if matches!(outcome, Outcome::Applied(_)) {

@@ -12,7 +12,8 @@ pub struct FaultPlan {
     /// Batches are applied write by write, as a backend without transactions does. A fault within a batch
     /// always strikes between two writes, since every prefix of a batch is a legal state.
     pub one_by_one: bool,
-    /// Guards are honoured. With `one_by_one` they are checked together with the first write.
+    /// Guards are honoured. With `one_by_one` they are checked together with the first write. A batch's looks
+    /// are made in any case.
     pub guards: bool,
     /// The keys and scopes of a read are read one after the other, with [`Step::BetweenReads`] between them.
     pub split_reads: bool,

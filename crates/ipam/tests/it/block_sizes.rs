@@ -1,0 +1,96 @@
+//! A pool is made anew with another block size while a request of the old one is under way, on a store without
+//! transactions and guards. Of two blocks that overlap, only one is ever taken from.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use api::{Key, Kind};
+use ipam::{AutoAssign, Planner, RunError};
+use store::testing::fault::Step;
+use store::testing::{FaultPlan, Faulty};
+
+use crate::world::*;
+
+/// Runs a request. Right before its write with that number, the pool is made anew with the block size `to`,
+/// and another host gets addresses from as many of its blocks as there are.
+fn while_the_pool_changes<P: Planner>(
+    world: &Arc<World>,
+    planner: P,
+    to: u8,
+    before: usize,
+) -> Result<P::Answer, RunError<P::Error>> {
+    let others = world.clone();
+    let store =
+        Faulty::new(world.store.clone(), FaultPlan::like_kubernetes()).with_hook(Arc::new(move |step| {
+            let world = others.clone();
+            Box::pin(async move {
+                let is_first = world.record(&Key::Handle(handle("other"))).is_none();
+                if step == Step::BeforeWrite(before) && is_first {
+                    world.delete(Key::global(Kind::IPPool, "pool"));
+                    world.pool("pool", "10.0.0.0/27", to);
+                    let other =
+                        ipam::run(&world.store, &world.clock, request("b", "other", 12, 0).planner(), WITHIN);
+                    assert!(other.await.unwrap().is_whole());
+                }
+            })
+        }));
+    block_on(ipam::run(&store, &world.clock, planner, WITHIN))
+}
+
+fn world_of(size: u8) -> Arc<World> {
+    Arc::new(World::with_pool("10.0.0.0/27", size))
+}
+
+/// What holds in the end: each address has one holder, and blocks that hold addresses do not overlap; a
+/// host that asks again gives up what cannot be used.
+fn all_is_well(world: &World) {
+    world.check();
+    let addresses: BTreeSet<_> = world.assigned().into_keys().collect();
+    let held: usize = world.blocks().iter().map(|block| block.allocations.iter().flatten().count()).sum();
+    assert_eq!(addresses.len(), held, "an address was given twice");
+    world.add("a", "again");
+    let blocks = world.blocks();
+    for (at, one) in blocks.iter().enumerate() {
+        let overlaps = |other: &&api::Block| other.cidr.cidr().overlaps(&one.cidr.cidr());
+        assert_eq!(blocks[at + 1..].iter().find(overlaps).map(|block| block.cidr), None, "of {}", one.cidr);
+    }
+    world.check();
+}
+
+#[test]
+fn addresses_that_are_assigned() {
+    for (from, to) in [(28, 29), (29, 28), (29, 30), (30, 28)] {
+        for before in 0..6 {
+            let world = world_of(from);
+            let planner = AutoAssign { ..request("a", "h", 3, 0) }.planner();
+            let answer = while_the_pool_changes(&world, planner, to, before).unwrap();
+            assert!(answer.is_whole(), "/{from}, then /{to}, before write {before}: {answer:?}");
+            all_is_well(&world);
+        }
+    }
+}
+
+#[test]
+fn an_address_that_is_named() {
+    for (from, to) in [(28, 29), (29, 28), (29, 30), (30, 28)] {
+        for before in 0..6 {
+            let world = world_of(from);
+            let planner = request_ip("a", "h", "10.0.0.5").planner();
+            // Whether the address is free then is chance; whatever the answer, nobody else has the address.
+            let answer = while_the_pool_changes(&world, planner, to, before);
+            let holder = world.assigned().get(&ip("10.0.0.5")).cloned();
+            assert_eq!(answer.is_ok(), holder.as_deref() == Some("h"), "before write {before}: {answer:?}");
+            all_is_well(&world);
+        }
+    }
+}
+
+#[test]
+fn networks_that_are_claimed() {
+    for before in 0..8 {
+        let world = world_of(29);
+        let planner = ipam::ClaimAffinity::new(cidr("10.0.0.0/27"), host("a")).planner();
+        drop(while_the_pool_changes(&world, planner, 28, before));
+        all_is_well(&world);
+    }
+}

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::left_out::LeftOut;
 use crate::steps::{AfterFailure, Steps};
-use crate::{demo, dist, lab, mutations, needs, simulate};
+use crate::{demo, dist, fuzz, lab, mutations, needs, simulate};
 use xtask::cargo::{cargo, run, target_dir};
 
 /// The packages whose tests are also run with optimisation, because an optimiser once broke the selectors'
@@ -22,7 +22,8 @@ const SEEDS: u64 = 25_000;
 /// Arguments of `cargo xtask test`.
 #[derive(Args)]
 pub struct Test {
-    /// Leave out the checks that need further builds: optimised tests, simulations and static binaries.
+    /// Leave out the checks that need further builds: optimised tests, simulations, fuzzing and static
+    /// binaries.
     #[arg(long)]
     no_dist: bool,
 }
@@ -91,12 +92,13 @@ impl Test {
             );
         }
         if self.no_dist {
-            steps.leave_out("optimised tests, simulations and static binaries", "--no-dist");
+            steps.leave_out("optimised tests, simulations, fuzzing and static binaries", "--no-dist");
             return Ok(());
         }
         steps.run("optimised tests of selectors and resources", || run_optimised(&OPTIMISED))?;
         steps.run("mutations apply", mutations::all_apply)?;
         steps.run("simulations", || simulate::simulate(0, SEEDS, 0))?;
+        steps.run("fuzzing", || fuzz::drawn(fuzz::INPUTS))?;
         let mut folder = PathBuf::new();
         steps.run("static binaries for the embedded store", || {
             folder = dist::build_quickly()?;

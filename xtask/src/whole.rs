@@ -15,6 +15,7 @@ mod cluster;
 mod demo;
 mod dist;
 mod figures;
+mod fuzz;
 mod images;
 mod lab;
 mod left_out;
@@ -59,6 +60,9 @@ enum Command {
     Manifests(manifests::Manifests),
     /// Simulates many callers on one cluster, step by step, from seeds; makes small what fails.
     Simulate(simulate::Simulate),
+    /// Feeds every parser with inputs drawn from its corpus, or (--seconds) guided by coverage; makes small
+    /// what fails.
+    Fuzz(fuzz::Fuzz),
     /// Runs a Kubernetes control plane for experiments: up, down, env.
     Cluster(cluster::Cluster),
     /// Runs a whole cluster of real kubelets for experiments: up, down, shell, restart.
@@ -86,6 +90,7 @@ fn main() -> ExitCode {
         Command::Docs => write_docs(),
         Command::Manifests(manifests) => manifests.run(),
         Command::Simulate(simulate) => simulate.run(),
+        Command::Fuzz(fuzz) => fuzz.run(),
         Command::Cluster(cluster) => cluster.run(),
         Command::Lab(lab) => lab.run(),
         Command::Figures(figures) => figures.run(),

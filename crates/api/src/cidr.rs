@@ -221,11 +221,12 @@ impl BlockCidr {
         format!("{}-{}", self.0.first(), self.0.prefix())
     }
 
-    /// Reads [`BlockCidr::key_text`].
+    /// Reads [`BlockCidr::key_text`]. Any other spelling of a block (`10.0.0.5-26`, `10.0.0.0-026`) is none:
+    /// its key would be a second record of the same block, which no write reaches.
     pub fn from_key_text(text: &str) -> Option<BlockCidr> {
         let (addr, prefix) = text.rsplit_once('-')?;
         let cidr = Cidr::of(parse_addr(addr)?, prefix.parse().ok()?)?;
-        BlockCidr::new(cidr)
+        BlockCidr::new(cidr).filter(|block| block.key_text() == text)
     }
 }
 
@@ -333,5 +334,8 @@ mod tests {
         assert_eq!(block.ordinal("fd00:10:244::1:0".parse().unwrap()), None);
         assert_eq!(block.key_text(), "fd00:10:244::c0-122");
         assert_eq!(BlockCidr::from_key_text(&block.key_text()), Some(block));
+        for other in ["10.0.0.5-26", "10.0.0.0-026", "10.0.0.0-+26", "::ffff:a00:0-26", "FD00::-122"] {
+            assert_eq!(BlockCidr::from_key_text(other), None, "{other}");
+        }
     }
 }

@@ -206,7 +206,7 @@ fn failure(output: &Output, secrets: &Secrets) -> CniError {
 }
 
 /// Reads a result of any version of the protocol.
-fn read(stdout: &[u8]) -> Result<DelegateResult, String> {
+pub(crate) fn read(stdout: &[u8]) -> Result<DelegateResult, String> {
     let result: Json = serde_json::from_slice(stdout)
         .map_err(|error| format!("the IPAM plugin's result is no JSON: {error}"))?;
     let mut given = DelegateResult { dns: result.get("dns").cloned(), ..DelegateResult::default() };

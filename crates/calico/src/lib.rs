@@ -13,6 +13,9 @@ mod asked;
 mod check;
 mod del;
 mod delegate;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod door;
 mod endpoint;
 mod floating;
 mod foreign;

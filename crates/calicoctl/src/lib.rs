@@ -8,6 +8,9 @@ pub mod cli;
 pub mod commands;
 #[cfg(feature = "kubernetes")]
 mod custom_resources;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod door;
 mod failure;
 pub mod input;
 #[cfg(feature = "kubernetes")]

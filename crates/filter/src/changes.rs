@@ -82,7 +82,7 @@ fn is_kernel(from: &SocketAddr) -> bool {
     from.port_number() == 0
 }
 
-fn touched(bytes: &[u8]) -> Touched {
+pub(crate) fn touched(bytes: &[u8]) -> Touched {
     let mut touched = Touched::default();
     for message in messages(bytes) {
         match table(&message) {

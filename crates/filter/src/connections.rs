@@ -17,8 +17,8 @@ const GET: u16 = SUBSYSTEM | 1;
 const DELETE: u16 = SUBSYSTEM | 2;
 
 /// Attributes of a connection.
-const ORIGINAL: u16 = 1;
-const REPLY: u16 = 2;
+pub(crate) const ORIGINAL: u16 = 1;
+pub(crate) const REPLY: u16 = 2;
 const ID: u16 = 12;
 const ZONE: u16 = 18;
 /// Which parts of the connection's attributes in a request a dump is limited to.
@@ -72,7 +72,7 @@ impl std::fmt::Debug for Connections {
 }
 
 /// What names a connection to the kernel, in the kernel's own bytes.
-struct Entry {
+pub(crate) struct Entry {
     naming: Vec<u8>,
 }
 
@@ -184,7 +184,7 @@ fn limit(addr: IpAddr, direction: u16) -> Vec<u8> {
 }
 
 /// The source of a connection in one direction.
-fn source(message: &Message<'_>, direction: u16) -> Option<IpAddr> {
+pub(crate) fn source(message: &Message<'_>, direction: u16) -> Option<IpAddr> {
     let tuple = value(message.attributes(), direction)?;
     let addresses = value(attributes(tuple), ADDRESSES)?;
     attributes(addresses).find_map(|(kind, value)| match kind {
@@ -200,7 +200,7 @@ fn value<'a>(mut list: impl Iterator<Item = (u16, &'a [u8])>, wanted: u16) -> Op
 
 /// What names a connection: its original direction, its zone, and its number, so that a newer one with the
 /// same addresses and ports stays.
-fn entry(message: &Message<'_>) -> Entry {
+pub(crate) fn entry(message: &Message<'_>) -> Entry {
     let mut naming = Vec::new();
     for (kind, value) in message.attributes() {
         match kind {

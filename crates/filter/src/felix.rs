@@ -89,7 +89,7 @@ fn is_felix(process: &Process) -> bool {
 }
 
 /// The ports in one of the kernel's lists of TCP sockets at which somebody listens.
-fn listening(list: &str) -> Vec<u16> {
+pub(crate) fn listening(list: &str) -> Vec<u16> {
     let port = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (_, port) = words.get(1)?.rsplit_once(':')?;
@@ -203,7 +203,7 @@ fn chains_in(saved: &str, program: &'static str) -> Option<Chains> {
 
 /// How many chains of Felix there are in a text of `iptables-save`, and the text for `iptables-restore` that
 /// removes them, and the rules in other chains that lead to them or bear its mark. All else stays.
-fn removal(saved: &str) -> (usize, String) {
+pub(crate) fn removal(saved: &str) -> (usize, String) {
     let (mut count, mut text) = (0, String::new());
     for table in saved.split("\n*").map(|table| table.trim_start_matches('*')) {
         let Some(name) = table.lines().find(|line| !line.starts_with('#')) else { continue };

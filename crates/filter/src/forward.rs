@@ -137,7 +137,7 @@ fn name(family: Family) -> String {
 }
 
 /// The rules of every node. `iptables` can show them, too: it refuses to work where it meets others.
-fn of_pods() -> [String; 2] {
+pub(crate) fn of_pods() -> [String; 2] {
     [format!("iifname \"{PODS}\" accept"), format!("oifname \"{PODS}\" accept")]
 }
 
@@ -152,14 +152,14 @@ fn wanted(rules: &Rules, family: Family) -> Vec<String> {
 }
 
 /// A chain, as it is listed with handles and without counters.
-struct Chain {
+pub(crate) struct Chain {
     /// Whether it drops what no rule accepts.
     has_policy: bool,
     rules: Vec<Rule>,
 }
 
 impl Chain {
-    fn of(listing: &str) -> Chain {
+    pub(crate) fn of(listing: &str) -> Chain {
         let rule = |line: &str| {
             let (text, handle) = line.trim().rsplit_once(" # handle ")?;
             let is_rule = !["table ", "chain "].iter().any(|head| text.starts_with(head));
@@ -173,13 +173,13 @@ impl Chain {
     }
 
     /// The rule at its end that lets nothing pass.
-    fn end(&self) -> Option<u64> {
+    pub(crate) fn end(&self) -> Option<u64> {
         let last = self.rules.last()?;
         let plain = plain(&last.text);
         (plain == "drop" || plain.starts_with("reject")).then_some(last.handle)
     }
 
-    fn is_dropping(&self) -> bool {
+    pub(crate) fn is_dropping(&self) -> bool {
         self.has_policy || self.end().is_some()
     }
 
@@ -190,7 +190,7 @@ impl Chain {
     /// Our rules: those with our comment, and those of `rules` with a comment that `nft` cannot show. A rule
     /// that `iptables` has read and written again has its comment in a form of its own: `nft` shows a gap in
     /// its place, or that it is there.
-    fn ours(&self, rules: &[String]) -> Vec<Rule> {
+    pub(crate) fn ours(&self, rules: &[String]) -> Vec<Rule> {
         let is_ours = |rule: &&Rule| {
             let is_hidden = rule.text.contains("  ") || rule.text.contains(HIDDEN);
             let is_named = rule.text.ends_with(&format!("comment \"{COMMENT}\""));
@@ -213,7 +213,7 @@ fn plain(rule: &str) -> String {
 
 /// The chains that packets pass on their way through the host: family, table and name of each. `nft` takes
 /// its arguments for one text, so a name with other signs than its own grammar has is left out.
-fn forwarding(chains: &str) -> Vec<String> {
+pub(crate) fn forwarding(chains: &str) -> Vec<String> {
     let (mut table, mut chain) = (String::new(), String::new());
     let mut found = Vec::new();
     for line in chains.lines().map(str::trim) {

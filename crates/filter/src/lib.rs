@@ -8,6 +8,9 @@
 
 mod changes;
 mod connections;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod door;
 pub mod felix;
 mod forward;
 mod interface;

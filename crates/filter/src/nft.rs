@@ -200,7 +200,7 @@ impl Nft {
 }
 
 /// The names of a table's sets and chains.
-fn names(text: &str) -> BTreeSet<&str> {
+pub(crate) fn names(text: &str) -> BTreeSet<&str> {
     parts(text).map(|(name, _)| name).collect()
 }
 
@@ -233,7 +233,7 @@ pub(crate) fn run(program: &Path, arguments: &[&str], input: &str, doing: &str) 
 
 /// What a program said, on one line: the first lines, without the parts of its input that it shows under
 /// them.
-fn reason(said: &str, status: std::process::ExitStatus) -> String {
+pub(crate) fn reason(said: &str, status: std::process::ExitStatus) -> String {
     let is_said = |line: &&str| !line.is_empty() && !line.chars().all(|c| "^~ \t".contains(c));
     let lines: Vec<String> = said
         .lines()
@@ -249,7 +249,7 @@ fn reason(said: &str, status: std::process::ExitStatus) -> String {
 }
 
 /// The number of the line in the input that `nft` speaks of: `/dev/stdin:12:3-20: Error: ...`.
-fn line_of(said: &str) -> Option<usize> {
+pub(crate) fn line_of(said: &str) -> Option<usize> {
     said.lines().find_map(|line| {
         let (_, place) = line.split_once("stdin:").or_else(|| line.split_once("-:"))?;
         place.split(':').next()?.parse().ok()

@@ -34,9 +34,10 @@ use thiserror::Error;
 use crate::number;
 pub use write::{to_text, to_text_quoting};
 
-/// The deepest nesting that is accepted, with aliases expanded. (goyaml accepts 10000 levels, for which a
-/// thread's stack may be too small.)
-pub const MAX_DEPTH: usize = 200;
+/// The deepest nesting that is accepted, with aliases expanded. goyaml accepts 10000 levels. What is read
+/// here may be stored as JSON, of which serde_json reads 127 levels; a server's list adds a few to those of
+/// an object. No resource has more than twenty.
+pub const MAX_DEPTH: usize = 100;
 
 /// How many bytes of text a document's aliases may repeat.
 const MAX_REPEATED: usize = 10 * 1024 * 1024;

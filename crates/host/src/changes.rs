@@ -74,6 +74,12 @@ impl Changed {
 pub struct Changes {
     socket: TokioSocket,
     buffer: Vec<u8>,
+    known: Known,
+}
+
+/// What is known of sockets and interfaces, by which a message is understood.
+#[derive(Default)]
+pub(crate) struct Known {
     /// The sockets whose changes are not told.
     own: BTreeSet<u32>,
     tunnels: BTreeSet<u32>,
@@ -92,15 +98,14 @@ impl Changes {
         socket.socket_ref().set_rx_buf_sz(BUFFER_BYTES).map_err(system)?;
         socket.socket_mut().bind(&SocketAddr::new(0, groups)).map_err(system)?;
         let buffer = Vec::with_capacity(MESSAGE_BYTES);
-        let none = BTreeSet::new;
-        let changes = Changes { socket, buffer, own: none(), tunnels: none(), pods: none() };
+        let changes = Changes { socket, buffer, known: Known::default() };
         changes.ask_for_interfaces().map_err(system)?;
         Ok(changes)
     }
 
     /// Does not tell of routes and neighbours that this socket changes.
     pub fn without(mut self, kernel: &Kernel) -> Changes {
-        self.own.insert(kernel.port);
+        self.known.own.insert(kernel.port);
         self
     }
 
@@ -129,7 +134,7 @@ impl Changes {
                 Poll::Pending => return Poll::Ready(changed),
                 Poll::Ready(Ok(())) => {
                     let read = std::mem::take(&mut self.buffer);
-                    self.read(&read, &mut changed);
+                    self.known.read(&read, &mut changed);
                     self.buffer = read;
                 }
                 // The buffer overflowed. What the kernel told of interfaces may be lost, too.
@@ -143,9 +148,11 @@ impl Changes {
         }
         Poll::Ready(changed)
     }
+}
 
+impl Known {
     /// Reads the messages of a datagram.
-    fn read(&mut self, mut datagram: &[u8], changed: &mut Changed) {
+    pub(crate) fn read(&mut self, mut datagram: &[u8], changed: &mut Changed) {
         while !datagram.is_empty() {
             let length = NetlinkBuffer::new_checked(datagram).map(|buffer| buffer.length() as usize);
             let Some((message, rest)) = length.ok().and_then(|length| datagram.split_at_checked(length))

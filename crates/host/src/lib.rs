@@ -28,6 +28,9 @@
 mod apply;
 mod changes;
 mod device;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod door;
 mod error;
 mod interface;
 mod kernel;

@@ -1,5 +1,6 @@
 //! Hides secrets in texts from outside: whoever was given a secret may quote it, in whatever spelling.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use base64::Engine;
@@ -17,7 +18,7 @@ const HIDDEN: &str = "<hidden>";
 /// The secrets that no message may contain.
 #[derive(Default)]
 pub struct Secrets {
-    plain: Vec<String>,
+    plain: BTreeSet<String>,
     /// The secrets in base64: for each place where a secret can begin in the encoded text, the letters that
     /// depend on the secret alone.
     base64: Vec<String>,
@@ -30,10 +31,9 @@ impl Secrets {
     /// a secret, too.
     pub fn add(&mut self, secret: &str) {
         let secret = secret.trim();
-        if canonical(secret).len() < SHORTEST || self.plain.iter().any(|known| known == secret) {
+        if canonical(secret).len() < SHORTEST || !self.plain.insert(secret.to_string()) {
             return;
         }
-        self.plain.push(secret.to_string());
         let escaped = secret.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
         for form in [secret, escaped.as_str()].into_iter().filter(|form| form.len() >= SHORTEST_ENCODED) {
             self.base64.extend(parts_of_base64(form));

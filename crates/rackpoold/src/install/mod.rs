@@ -6,6 +6,9 @@
 //! was written is noted ([`Notes`]), so that [`uninstall()`] takes back these files and no others.
 
 mod conflist;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod door;
 mod finding;
 #[cfg(feature = "kubernetes")]
 pub mod kubeconfig;

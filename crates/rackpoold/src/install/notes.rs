@@ -42,13 +42,7 @@ impl Notes {
             }
             Err(error) => return Err(Failed::new("read", file, error).into()),
         };
-        let wrong = || InstallError::Notes(file.to_path_buf());
-        let json: Json = serde_json::from_str(&text).map_err(|_| wrong())?;
-        let mut files = BTreeMap::new();
-        for (path, sums) in json["files"].as_object().ok_or_else(wrong)? {
-            let sums = sums.as_array().ok_or_else(wrong)?.iter().map(|sum| sum.as_str().map(str::to_string));
-            files.insert(PathBuf::from(path), sums.collect::<Option<Vec<Sum>>>().ok_or_else(wrong)?);
-        }
+        let files = files_in(&text).ok_or_else(|| InstallError::Notes(file.to_path_buf()))?;
         Ok(Notes { file: file.to_path_buf(), files })
     }
 
@@ -100,6 +94,16 @@ impl Notes {
         place::replace(&self.file, 0o600, &mut text.as_bytes())?;
         Ok(())
     }
+}
+
+/// The files in the text of the notes; `None` where the text is something else.
+pub(super) fn files_in(text: &str) -> Option<BTreeMap<PathBuf, Vec<Sum>>> {
+    let json: Json = serde_json::from_str(text).ok()?;
+    let sums = |listed: &Json| -> Option<Vec<Sum>> {
+        listed.as_array()?.iter().map(|sum| sum.as_str().map(str::to_string)).collect()
+    };
+    let files = json["files"].as_object()?.iter();
+    files.map(|(path, listed)| Some((PathBuf::from(path), sums(listed)?))).collect()
 }
 
 /// The check sum of a text.

@@ -19,6 +19,9 @@
 //!   waiting.
 
 mod discovery;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod door;
 mod fault;
 mod lead;
 mod members;

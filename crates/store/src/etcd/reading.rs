@@ -85,18 +85,32 @@ fn slot(key: &Key, depth: Depth, kv: &KeyValue) -> Slot {
     if depth == Depth::Key {
         return Slot::Key(revision);
     }
-    match decode(key.clone(), kv) {
+    match decode(key.clone(), Stored::of(kv)) {
         Ok(record) => Slot::of(&record, depth),
         Err(error) => Slot::unreadable(error, revision),
     }
 }
 
+/// A key and its value, as etcd has them.
+#[derive(Clone, Copy)]
+pub(super) struct Stored<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) value: &'a [u8],
+    pub(super) revision: i64,
+}
+
+impl<'a> Stored<'a> {
+    pub(super) fn of(kv: &'a KeyValue) -> Stored<'a> {
+        Stored { key: kv.key(), value: kv.value(), revision: kv.mod_revision() }
+    }
+}
+
 /// Makes a record of a stored key and value.
-pub(super) fn decode(key: Key, kv: &KeyValue) -> Result<Arc<Record>, DecodeError> {
+pub(super) fn decode(key: Key, stored: Stored<'_>) -> Result<Arc<Record>, DecodeError> {
     let text =
-        std::str::from_utf8(kv.value()).map_err(|error| DecodeError::new(&key, "", error.to_string()))?;
+        std::str::from_utf8(stored.value).map_err(|error| DecodeError::new(&key, "", error.to_string()))?;
     let value = Value::from_stored_text(&key, text)?;
-    Ok(Arc::new(Record { key, value, revision: Revision::from(kv.mod_revision()) }))
+    Ok(Arc::new(Record { key, value, revision: Revision::from(stored.revision) }))
 }
 
 /// The end of the range of all keys with that prefix, exclusive. Prefixes end in `/`.

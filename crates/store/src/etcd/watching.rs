@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{Key, Revision};
-use etcd_client::{EventType, KeyValue, WatchOptions, WatchStream};
+use etcd_client::{EventType, WatchOptions, WatchStream};
 use tokio::time::{Instant, timeout};
 
 use super::fault::RequestFault;
 use super::members::{ANSWER, Cluster, Live, Member};
-use super::reading::{decode, end_of, read_at};
+use super::reading::{Stored, decode, end_of, read_at};
 use crate::error::{StoreError, WatchError};
 use crate::following::{End, Following, Sender, repeat};
 use crate::port::Watch;
@@ -141,7 +141,7 @@ async fn events(mut stream: WatchStream, member: &Member, scope: &Scope, sender:
             };
         }
         for event in response.events() {
-            let told = event.kv().and_then(|kv| event_of(event.event_type(), kv, scope));
+            let told = event.kv().and_then(|kv| event_of(event.event_type(), Stored::of(kv), scope));
             if let Some(told) = told
                 && sender.send(Ok(told)).await.is_err()
             {
@@ -152,13 +152,13 @@ async fn events(mut stream: WatchStream, member: &Member, scope: &Scope, sender:
 }
 
 /// The event that a change of a key stands for; `None` where the key's record is of another scope.
-fn event_of(change: EventType, kv: &KeyValue, scope: &Scope) -> Option<Event> {
-    let path = String::from_utf8_lossy(kv.key());
-    let revision = Revision::from(kv.mod_revision());
+pub(super) fn event_of(change: EventType, stored: Stored<'_>, scope: &Scope) -> Option<Event> {
+    let path = String::from_utf8_lossy(stored.key);
+    let revision = Revision::from(stored.revision);
     Some(match (Key::from_etcd_path(&path), change) {
         (Some(key), _) if !scope.holds(&key) => return None,
         (Some(key), EventType::Delete) => Event::Delete(key, revision),
-        (Some(key), EventType::Put) => match decode(key.clone(), kv) {
+        (Some(key), EventType::Put) => match decode(key.clone(), stored) {
             Ok(record) => Event::Apply(record),
             Err(error) => Event::Unreadable(key, Arc::new(Unreadable { error, revision })),
         },

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::fault::{FaultClass, RequestFault};
 use super::members::Cluster;
-use super::reading::{decode, end_of};
+use super::reading::{Stored, decode, end_of};
 use crate::batch::{Batch, Current, Expect, Guard, Op, Operation, Outcome, Report, Transaction, Write};
 use crate::error::{Refusal, StoreError};
 
@@ -225,7 +225,7 @@ fn current(operation: &Operation, found: &GetResponse) -> Current {
     match found.kvs().first() {
         None => Current::Absent,
         // The record exists and cannot be parsed. The next read of it reports the reason.
-        Some(kv) => decode(operation.key.clone(), kv).map_or(Current::Unknown, Current::Record),
+        Some(kv) => decode(operation.key.clone(), Stored::of(kv)).map_or(Current::Unknown, Current::Record),
     }
 }
 

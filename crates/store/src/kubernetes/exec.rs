@@ -96,10 +96,15 @@ impl Exec {
         if !status.success() {
             return Err(format!("it failed ({status}). Run it yourself to see why"));
         }
-        let text = String::from_utf8(stdout).map_err(|_| "what it wrote is no text".to_string())?;
-        let answers: Vec<Answer> =
-            from_yaml(&text).map_err(|why| format!("what it wrote is no ExecCredential: {why}"))?;
-        let given = answers.into_iter().next().and_then(|answer| answer.status);
-        given.ok_or_else(|| "what it wrote is no ExecCredential: it has no status".to_string())
+        given_in(stdout)
     }
+}
+
+/// The credentials in what a plugin wrote. The error quotes nothing of it.
+pub(super) fn given_in(stdout: Vec<u8>) -> Result<PluginCredentials, String> {
+    let text = String::from_utf8(stdout).map_err(|_| "what it wrote is no text".to_string())?;
+    let answers: Vec<Answer> =
+        from_yaml(&text).map_err(|why| format!("what it wrote is no ExecCredential: {why}"))?;
+    let given = answers.into_iter().next().and_then(|answer| answer.status);
+    given.ok_or_else(|| "what it wrote is no ExecCredential: it has no status".to_string())
 }

@@ -1,7 +1,7 @@
 //! Reads kubeconfigs, and the files that they name, within bounds. It uses only those settings that concern
 //! the connection. No message quotes the content.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -191,6 +191,23 @@ fn parse(text: &str, place: &str) -> Result<File, StoreError> {
     Ok(files.into_iter().fold(File::default(), File::merge))
 }
 
+/// Reads a kubeconfig as [`read`] does, without the files that it names. Gives whether it names a server that
+/// can be one.
+#[cfg(feature = "testing")]
+pub(super) fn read_without_files(text: &str) -> Result<bool, StoreError> {
+    let place = "the kubeconfig given as text";
+    let (cluster, user_name, user) = parse(text, place)?.entries_of_context(place, None)?;
+    let cluster = Cluster { certificate_authority: None, ..cluster };
+    let user = FileUser { client_certificate: None, client_key: None, token_file: None, ..user };
+    let server = cluster.server.as_deref().map(str::trim).unwrap_or_default();
+    let url = url(server);
+    let mut config = Config::new(url.clone().unwrap_or_default());
+    data_or_file(place, "certificate-authority", &cluster.certificate_authority_data, &None)?;
+    user.identify(&mut config, place)?;
+    user.credentials(&cluster, &user_name, place)?;
+    Ok(url.is_some())
+}
+
 /// Reads YAML or JSON from outside. The error is the kind of the fault and its place.
 pub(super) fn from_yaml<T: for<'de> Deserialize<'de>>(text: &str) -> Result<Vec<T>, String> {
     let options = serde_saphyr::options! {
@@ -303,13 +320,10 @@ fn merge_named<T>(
     next: Option<Vec<T>>,
     name: impl Fn(&T) -> &String,
 ) -> Option<Vec<T>> {
-    let mut merged = first.unwrap_or_default();
-    for one in next.into_iter().flatten() {
-        if !merged.iter().any(|known| name(known) == name(&one)) {
-            merged.push(one);
-        }
-    }
-    Some(merged)
+    let mut seen = HashSet::new();
+    // `first` is what a merge has given, so its names are apart.
+    let merged = first.into_iter().flatten().chain(next.into_iter().flatten());
+    Some(merged.filter(|one| seen.insert(name(one).clone())).collect())
 }
 
 /// A PEM text: the field's own in base64, or that of the file that the other field names.

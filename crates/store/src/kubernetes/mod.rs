@@ -35,6 +35,9 @@ mod burial;
 mod connection;
 mod credentials;
 mod definitions;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod door;
 mod exec;
 mod fault;
 mod kubeconfig;

@@ -90,7 +90,7 @@ async fn follow(server: &Server, sender: &Sender<PodEvent>) -> End {
     stream.follow(url, sender, |told| vec![event_of(&told)]).await
 }
 
-fn event_of(told: &stream::Told<'_>) -> PodEvent {
+pub(super) fn event_of(told: &stream::Told<'_>) -> PodEvent {
     let (namespace, name) = (told.namespace.to_string(), told.name.to_string());
     if told.is_deleted {
         return PodEvent::Delete(namespace, name);
@@ -109,14 +109,19 @@ async fn list(server: &Server, deadline: Instant) -> Result<(Vec<PodEvent>, Revi
         match paged {
             Paged::Anew => pods.clear(),
             Paged::Page(text, revision) => {
-                let list: List<'_> = serde_json::from_str(&text)
-                    .map_err(|error| RequestFault::nonsense(server.shown(), &error))?;
-                pods.extend(list.items.unwrap_or_default().iter().map(|item| present(item.get())));
+                let page = events_of_page(&text);
+                pods.extend(page.map_err(|error| RequestFault::nonsense(server.shown(), &error))?);
                 at = revision;
             }
         }
     }
     Ok((pods, Revision::new(at)))
+}
+
+/// The events that a page of a list stands for.
+pub(super) fn events_of_page(text: &str) -> serde_json::Result<Vec<PodEvent>> {
+    let list: List<'_> = serde_json::from_str(text)?;
+    Ok(list.items.unwrap_or_default().iter().map(|item| present(item.get())).collect())
 }
 
 fn present(text: &str) -> PodEvent {

@@ -113,12 +113,16 @@ pub(super) async fn token(
         Err(fault) => return Err(fault.into_error()),
     };
     let nonsense = |why: &str| RequestFault::nonsense(server.shown(), &*BoxError::from(why)).into_error();
-    // The reason is not told in the parser's words, which may quote the token.
-    let answer: Json = serde_json::from_str(&text).map_err(|_| nonsense("it is no JSON"))?;
+    token_in(&text).map(Some).map_err(nonsense)
+}
+
+/// The token in the server's answer. The error is not told in the parser's words, which may quote the token.
+pub(super) fn token_in(text: &str) -> Result<ServiceToken, &'static str> {
+    let answer: Json = serde_json::from_str(text).map_err(|_| "it is no JSON")?;
     let field = |name: &str| answer["status"][name].as_str();
     let expires = field("expirationTimestamp").and_then(api::time::parse_rfc3339);
     match (field("token"), expires) {
-        (Some(token), Some(expires)) => Ok(Some(ServiceToken { token: token.to_string(), expires })),
-        _ => Err(nonsense("it holds no token, or no time at which the token ends")),
+        (Some(token), Some(expires)) => Ok(ServiceToken { token: token.to_string(), expires }),
+        _ => Err("it holds no token, or no time at which the token ends"),
     }
 }

@@ -39,6 +39,9 @@ mod backup;
 mod checkpoint;
 mod connection;
 mod contents;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod door;
 mod fault;
 mod filesystem;
 mod frozen;

@@ -161,7 +161,7 @@ pub fn parse_addr(text: &str) -> Option<IpAddr> {
 
 /// The address in a text, which may have the length of a network's prefix behind it: `10.0.0.1/26`.
 pub fn parse_addr_of(text: &str) -> Option<IpAddr> {
-    parse_addr(text).or_else(|| Cidr::parse_unmasked(text).ok().map(|(_, addr)| addr))
+    parse_addr(text).or_else(|| Cidr::parse_unmasked(text).ok().map(|(_, addr)| canonical_addr(addr)))
 }
 
 /// The address that Go prints for `addr`: an IPv4-mapped IPv6 address is the IPv4 address.
@@ -309,6 +309,9 @@ mod tests {
         let plain: IpAddr = "10.0.0.7".parse().unwrap();
         for text in ["10.0.0.7", "::ffff:10.0.0.7", "::ffff:a00:7", "0:0:0:0:0:FFFF:10.0.0.7"] {
             assert_eq!(parse_addr(text), Some(plain), "{text}");
+        }
+        for text in ["10.0.0.7/8", "::ffff:10.0.0.7/128", "::ffff:10.0.0.7/64"] {
+            assert_eq!(parse_addr_of(text), Some(plain), "{text}");
         }
         assert_eq!(parse_addr("::10.0.0.7"), "::a00:7".parse().ok(), "compatible is not mapped");
         for text in ["10.0.0.07", "fe80::1%eth0", "10.0.0.7/32", ""] {

@@ -152,7 +152,8 @@ fn objects_are_read_alike() {
         let read = decode(Group::V1, Collection::Blocks, &text).unwrap();
         let Value::Block(block) = &read.value else { panic!("{read:?}") };
         assert_eq!(oddities(block).len(), 1, "{text}");
-        assert_eq!(decode_header(Group::V1, &text).unwrap().header.affinity.as_deref(), Some("host:n"));
+        let header = decode_header(Group::V1, &text).unwrap().header;
+        assert_eq!((&header, header.affinity.as_deref()), (&block.header(), Some("host:n")), "{text}");
         let was: Json = serde_json::from_str(&text).unwrap();
         let again = encode(Group::V1, &read.key, &read.value, None).unwrap();
         for (field, value) in was["spec"].as_object().unwrap() {

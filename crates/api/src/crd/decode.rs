@@ -291,8 +291,9 @@ struct HeaderSpec {
     affinity_claim_time: Option<Timestamp>,
     #[serde(default, deserialize_with = "nullable")]
     allocations: Vec<Option<u32>>,
+    /// An entry that is no ordinal stands for no address: the block is then read as a whole.
     #[serde(default, deserialize_with = "nullable")]
-    unallocated: Vec<IgnoredAny>,
+    unallocated: Vec<u32>,
     #[serde(default, deserialize_with = "nullable")]
     attributes: Vec<HeaderAttribute>,
     #[serde(default)]

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use clap::{Command, CommandFactory, Parser};
+use clap::{Command, CommandFactory};
 
 use super::Target;
 use crate::input::{bounded, text, words};

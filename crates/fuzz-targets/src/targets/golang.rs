@@ -47,8 +47,20 @@ fn a_yaml(bytes: &[u8]) {
     let written = yaml::to_text(&value);
     let again = yaml::read_strict(written.as_bytes()).unwrap_or_else(|error| panic!("{error}: {written}"));
     // A number that is whole may have been written with a point.
-    assert_eq!(json::to_text(&again), as_json, "{written}");
+    assert_eq!(json::to_text(&again), json::to_text(&without_signs_of_zeros(value)), "{written}");
     assert_eq!(yaml::to_text(&again), written);
+}
+
+/// Go's YAML takes `-0` for an integer, which has no sign then.
+fn without_signs_of_zeros(value: Json) -> Json {
+    match value {
+        Json::Number(number) if number.as_f64() == Some(0.0) => 0.into(),
+        Json::Array(items) => items.into_iter().map(without_signs_of_zeros).collect(),
+        Json::Object(fields) => {
+            fields.into_iter().map(|(name, value)| (name, without_signs_of_zeros(value))).collect()
+        }
+        other => other,
+    }
 }
 
 fn a_json(bytes: &[u8]) {

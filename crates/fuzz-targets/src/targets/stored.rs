@@ -47,8 +47,15 @@ pub(super) fn hold(key: &Key, value: &Value, input: usize) {
     let written = value.to_stored_text();
     bounded("the written value", written.len(), input, 8);
     let again = Value::from_stored_text(key, &written).unwrap_or_else(|error| panic!("{error}: {written}"));
-    assert_eq!(&again, value, "{written}");
     assert_eq!(again.to_stored_text(), written);
+    match (&again, value) {
+        // Of two spellings of an ordinal (`0`, `00`) the one that can be read takes the other's place.
+        (Value::Block(again), Value::Block(block)) => {
+            let residue = block.residue.clone();
+            assert_eq!(Block { residue, ..again.clone() }, *block, "{written}");
+        }
+        _ => assert_eq!(&again, value, "{written}"),
+    }
     for fault in fault::of_record(key, value) {
         told(fault, input);
     }

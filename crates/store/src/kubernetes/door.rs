@@ -1,8 +1,6 @@
 //! The readers of what an API server, a kubeconfig or a credential plugin says, as plain functions of bytes,
 //! for tests of other crates.
 
-use std::convert::Infallible;
-
 use api::Revision;
 use http::{Method, StatusCode};
 
@@ -66,14 +64,14 @@ pub fn service_token(text: &str) -> Result<String, &'static str> {
 }
 
 /// The error that a server's answer with that code stands for. The request was a write where `is_write`.
-pub fn answer(code: u16, text: &str, is_write: bool) -> Result<Infallible, StoreError> {
+pub fn answer(code: u16, text: &str, is_write: bool) -> StoreError {
     let url = "/apis/crd.projectcalico.org/v1/ipamblocks/10-0-0-0-26".to_string();
     let question = match is_write {
         true => Question::send(Method::PUT, url, "{}".to_string()),
         false => Question::get(url),
     };
     let code = StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_REQUEST);
-    Err(RequestFault::answered("https://10.0.0.1:6443", &question, code, text, None).into_error())
+    RequestFault::answered("https://10.0.0.1:6443", &question, code, text, None).into_error()
 }
 
 /// Reads the URL of a server and that of a proxy: scheme, host and port of the server, and whether the text

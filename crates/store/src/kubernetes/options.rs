@@ -239,10 +239,20 @@ pub(super) fn url(text: &str) -> Option<http::Uri> {
     let text = text.trim();
     let whole = if text.contains("://") { text.to_string() } else { format!("https://{text}") };
     let uri: http::Uri = whole.parse().ok()?;
+    // An address of IPv6 stands in brackets as a whole.
+    let is_host = |host: &str| match host.contains(['[', ']']) {
+        true => host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).is_some_and(is_v6),
+        false => !host.is_empty(),
+    };
     let is_good = fault_of(text).is_none()
-        && uri.host().is_some_and(|host| !host.is_empty())
+        && uri.host().is_some_and(is_host)
         && ["http", "https"].contains(&uri.scheme_str().unwrap_or_default());
     is_good.then_some(uri)
+}
+
+/// Whether a text is an address of IPv6, which may have a zone.
+fn is_v6(text: &str) -> bool {
+    text.split('%').next().unwrap_or_default().parse::<std::net::Ipv6Addr>().is_ok()
 }
 
 /// Scheme, host and port of a URL. The URL may also hold a user and a password, which are left out.

@@ -43,8 +43,8 @@ pub struct Attribute {
 }
 
 impl Attribute {
-    /// Changes the attribute's node, its handle, or both, as they are given: each only where the attribute has
-    /// one.
+    /// Changes the attribute's node, its handle, or both, as they are given: each only where the attribute
+    /// has one.
     pub fn rename(&mut self, node: Option<String>, handle: Option<String>) {
         let mut odd = self.odd.as_deref().cloned();
         if let Some(node) = node {

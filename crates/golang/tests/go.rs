@@ -120,8 +120,8 @@ fn texts(pieces: &[&str], most: usize) -> Vec<Vec<String>> {
     (0..COUNT).map(|seed| vec![text(seed)]).collect()
 }
 
-/// The corpus of a target of fuzzing, and what libFuzzer has kept of its inputs, if it ran here: together they
-/// lead through all of the code.
+/// The corpus of a target of fuzzing, and what libFuzzer has kept of its inputs, if it ran here: together
+/// they lead through all of the code.
 fn kept(target: &str) -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folders =

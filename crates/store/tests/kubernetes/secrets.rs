@@ -350,7 +350,7 @@ async fn tokens_are_trimmed_and_servers_need_no_scheme() {
     let store = open(of_user(&address, json!({}))).unwrap();
     let error = store.read(&ReadSet::new().key(handle("a")), WITHIN).await.unwrap_err();
     assert!(error.to_string().contains(&format!("https://{address}")), "{error}");
-    for server in ["", "host:port", "ftp://h", "https://", "http://a b"] {
+    for server in ["", "host:port", "ftp://h", "https://", "http://a b", "https://h[::1]", "8[:]"] {
         let error = open(of_user(server, json!({}))).unwrap_err().to_string();
         assert!(error.contains("is no URL"), "{server}: {error}");
     }

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use memchr::memmem::Finder;
 
 /// The shortest secret that is hidden, in bytes. A shorter one would hide parts of common words, and protects
 /// nothing.
@@ -86,7 +87,7 @@ impl Secrets {
         }
         let lower = text.to_ascii_lowercase();
         let plain = without_escapes(text);
-        let folded: Vec<Unit> = plain.iter().copied().map(in_lower_case).collect();
+        let folded = Looked::new(plain.iter().copied().map(in_lower_case).collect());
         let mut found = Vec::new();
         for secret in &self.plain {
             // First without undoing escapes: the text before a secret may look like the beginning of an
@@ -94,20 +95,20 @@ impl Secrets {
             let as_it_is = secret.to_ascii_lowercase();
             found.extend(lower.match_indices(&as_it_is).map(|(at, _)| at..at + as_it_is.len()));
             let wanted: Vec<u8> = canonical(secret).iter().map(|unit| unit.byte).collect();
-            find(&folded, &wanted, &mut found);
+            folded.find(&wanted, &mut found);
         }
         // Base64 of long texts is broken into lines, so white space is left out.
-        let letters: Vec<Unit> =
-            plain.iter().copied().filter(|unit| !unit.byte.is_ascii_whitespace()).collect();
+        let letters = Looked::new(without_space(plain.iter().copied()));
         for part in &self.base64 {
             found.extend(text.match_indices(part.as_str()).map(|(at, _)| at..at + part.len()));
-            find(&letters, part.as_bytes(), &mut found);
+            letters.find(part.as_bytes(), &mut found);
         }
         // `\x68` may be an escape for a character, or a notation for a byte. As a notation it is found only
         // in the text with its escapes.
-        let as_it_is: Vec<Unit> = units(text).filter(|unit| !unit.byte.is_ascii_whitespace()).collect();
-        for digits in [hexadecimal(&as_it_is), hexadecimal(&letters)] {
-            self.hex.iter().for_each(|wanted| find(&digits, wanted.as_bytes(), &mut found));
+        let as_it_is = without_space(units(text));
+        for digits in [hexadecimal(&as_it_is), hexadecimal(&letters.units)] {
+            let digits = Looked::new(digits);
+            self.hex.iter().for_each(|wanted| digits.find(wanted.as_bytes(), &mut found));
         }
         found.sort_by_key(|range| (range.start, std::cmp::Reverse(range.end)));
         let whole = found.into_iter().map(|Range { start, end }| {
@@ -126,14 +127,30 @@ impl std::fmt::Debug for Secrets {
     }
 }
 
-/// Adds to `found` each place of the wanted bytes, as a range of the original text.
-fn find(units: &[Unit], wanted: &[u8], found: &mut Vec<Range<usize>>) {
-    if wanted.is_empty() {
-        return;
+/// A text whose bytes may stand for other places of the original text.
+struct Looked {
+    bytes: Vec<u8>,
+    units: Vec<Unit>,
+}
+
+impl Looked {
+    fn new(units: Vec<Unit>) -> Looked {
+        Looked { bytes: units.iter().map(|unit| unit.byte).collect(), units }
     }
-    for run in units.windows(wanted.len()) {
-        if run.iter().zip(wanted).all(|(unit, byte)| unit.byte == *byte) {
-            found.push(run[0].start..run[run.len() - 1].end);
+
+    /// Adds to `found` the places of the wanted bytes, as ranges of the original text. Places that overlap
+    /// are one range: there may be as many of them as the text has bytes.
+    fn find(&self, wanted: &[u8], found: &mut Vec<Range<usize>>) {
+        let Some(more) = wanted.len().checked_sub(1) else { return };
+        let (finder, before, mut from) = (Finder::new(wanted), found.len(), 0);
+        while let Some(at) = self.bytes.get(from..).and_then(|rest| finder.find(rest)) {
+            let first = from + at;
+            let (start, end) = (self.units[first].start, self.units[first + more].end);
+            match found[before..].last_mut() {
+                Some(last) if start < last.end => last.end = last.end.max(end),
+                _ => found.push(start..end),
+            }
+            from = first + 1;
         }
     }
 }
@@ -180,6 +197,10 @@ struct Unit {
     byte: u8,
     start: usize,
     end: usize,
+}
+
+fn without_space(units: impl Iterator<Item = Unit>) -> Vec<Unit> {
+    units.filter(|unit| !unit.byte.is_ascii_whitespace()).collect()
 }
 
 fn units(text: &str) -> impl Iterator<Item = Unit> {
@@ -368,6 +389,14 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn places_that_overlap_are_hidden_as_one() {
+        let all = secrets(&["aaaa", "abab"]);
+        assert_eq!(all.hidden_in("x aaaaaaa ababab aaaa"), "x <hidden> <hidden> <hidden>");
+        assert_eq!(all.hidden_in("aaaaabab"), "<hidden>");
+        assert_eq!(all.hidden_in(&"a".repeat(1 << 16)), "<hidden>");
     }
 
     #[test]

@@ -9,7 +9,7 @@ libfuzzer_sys::fuzz_target!(
     init: {
         std::sync::LazyLock::force(&TARGET);
     },
-    |input: &[u8]| { (TARGET.run)(input) }
+    |input: &[u8]| (TARGET.run)(input)
 );
 
 #[cfg(fuzzing)]

@@ -53,7 +53,7 @@ impl Fuzz {
         if let Some(seconds) = self.seconds {
             return guided(&self.targets, seconds);
         }
-        let mut command = program()?;
+        let mut command = program(&optimised()?)?;
         command.args(&self.targets);
         if self.list {
             return run(command.arg("--list"));
@@ -65,23 +65,20 @@ impl Fuzz {
     }
 }
 
-/// Runs all corpora, and so many inputs that are drawn from each.
-pub fn drawn(inputs: u64) -> Result<()> {
-    run(program()?.args(["--inputs", &inputs.to_string()]))
+/// Runs all corpora, and so many inputs that are drawn from each, by a program that was built before.
+pub fn drawn(built: &Path, inputs: u64) -> Result<()> {
+    run(program(built)?.args(["--inputs", &inputs.to_string()]))
 }
 
-/// The program that draws, built with optimisation.
-fn program() -> Result<Command> {
-    run(&mut cargo(&[
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "fuzz-targets",
-        "--bin",
-        "fuzz-targets",
-    ]))?;
-    let mut command = Command::new(target_dir()?.join("release/fuzz-targets"));
+/// Builds the program that draws, with optimisation.
+fn optimised() -> Result<PathBuf> {
+    let build = ["build", "--quiet", "--release", "--package", "fuzz-targets", "--bin", "fuzz-targets"];
+    run(&mut cargo(&build))?;
+    Ok(target_dir()?.join("release/fuzz-targets"))
+}
+
+fn program(built: &Path) -> Result<Command> {
+    let mut command = Command::new(built);
     command.arg("--failures").arg(failures()?);
     Ok(command)
 }

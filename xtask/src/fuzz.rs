@@ -113,8 +113,8 @@ pub fn guided(targets: &[String], seconds: u64) -> Result<()> {
     let count = std::thread::available_parallelism()?.get();
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..count).map(|_| scope.spawn(work)).collect();
-        let joined = threads.into_iter().map(|thread| thread.join());
-        joined.map(|outcome| outcome.unwrap_or_else(|_| bail!("a thread panicked"))).collect::<Result<()>>()
+        let mut joined = threads.into_iter().map(|thread| thread.join());
+        joined.try_for_each(|outcome| outcome.unwrap_or_else(|_| bail!("a thread panicked")))
     })?;
     let failed = failed.into_inner().unwrap_or_default();
     if failed.is_empty() { Ok(()) } else { bail!("inputs failed of: {}", failed.join(", ")) }

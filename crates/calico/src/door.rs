@@ -51,8 +51,11 @@ pub fn delegate_result(stdout: &[u8]) -> Result<Vec<IpAddr>, String> {
     delegate::read(stdout).map(|result| result.addresses)
 }
 
+/// The namespace, and names and values of labels.
+type Labels = (Option<String>, Vec<(String, String)>);
+
 /// Reads the labels of Mesos in a configuration. Gives the namespace and the labels.
-pub fn mesos_labels(conf: &Conf) -> Result<(Option<String>, Vec<(String, String)>), String> {
+pub fn mesos_labels(conf: &Conf) -> Result<Labels, String> {
     mesos::Labels::of(conf).map(|read| (read.namespace, read.labels.into_iter().collect()))
 }
 

@@ -1,6 +1,7 @@
 //! The process that runs a target. Its memory, and the time of one input, are bounded; what it does is known
 //! even if it is gone: before each input it writes the input's number to a file.
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
@@ -35,6 +36,11 @@ pub(crate) struct Failed {
 /// The last panic.
 static PANIC: Mutex<Option<Failed>> = Mutex::new(None);
 
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+}
+
 /// Bounds this process, and keeps its panics.
 pub(crate) fn prepare() -> io::Result<()> {
     let limit = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
@@ -42,7 +48,7 @@ pub(crate) fn prepare() -> io::Result<()> {
     setrlimit(Resource::Core, limit(0))?;
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(String::new, ToString::to_string);
-        let words = panic.payload_as_str().unwrap_or_default().to_string();
+        let words = words(panic.payload());
         let failed = Failed { kind: format!("panic at {place}"), words };
         *PANIC.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(failed);
     }));

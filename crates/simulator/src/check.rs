@@ -49,8 +49,6 @@ fn is_allowed(scenario: &Scenario, violation: &Violation) -> bool {
         Violation::Overlooked { .. } => ops.any(|op| matches!(op, Op::MostBlocks { .. })),
         // The pool was made anew with other blocks.
         Violation::NoBlockOfPool { .. } => ops.any(|op| matches!(op, Op::MakePool { .. })),
-        // Calico creates a block without looking whether the pool has still that block size.
-        Violation::Overlap { .. } => scenario.setup.calico && ops.any(|op| matches!(op, Op::MakePool { .. })),
         _ => false,
     }
 }

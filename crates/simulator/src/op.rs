@@ -347,7 +347,11 @@ impl Draw {
             2..=4 => Op::MakeNode { host },
             5 => Op::RenameNode { host },
             6 => Op::DeletePool,
-            _ => Op::MakePool { block: *self.chance.one_of(&[size.block, size.block, size.block - 1]) },
+            _ => {
+                let block = *self.chance.one_of(&[size.block, size.block, size.block - 1]);
+                // Calico does not look at its pool again, so of two of its blocks that overlap both are used.
+                Op::MakePool { block: if self.setup.calico { size.block } else { block } }
+            }
         }
     }
 

@@ -9,11 +9,11 @@
 //! goes through [`action`].
 //!
 //! **Blocks of two sizes.** Where a pool is made anew with another block size while a claim is under way, two
-//! blocks that overlap may come to be stored. Only one of them may ever be taken from. A block is *proven* if,
-//! at a moment at which it was stored, the pool whose block size it has was still as it was before all blocks'
-//! keys were listed, and no other stored block overlapped it. Of two blocks that overlap, only one can be
-//! proven: the one that came later was stored after the other's list, so its claim either listed the other
-//! one, or rests on a pool that is gone by then. So:
+//! blocks that overlap may come to be stored. Only one of them may ever be taken from. A block is *proven*
+//! if, at a moment at which it was stored, the pool whose block size it has was still as it was before all
+//! blocks' keys were listed, and no other stored block overlapped it. Of two blocks that overlap, only one
+//! can be proven: the one that came later was stored after the other's list, so its claim either listed the
+//! other one, or rests on a pool that is gone by then. So:
 //! * an affinity is confirmed only once its block is proven ([`store::Look`]), or holds addresses;
 //! * an empty block without a confirmed affinity is proven before its first address is taken;
 //! * one that cannot be proven is released by its owner.
@@ -92,8 +92,8 @@ fn is_confirmed(view: &View, owner: &Owner, cidr: BlockCidr) -> bool {
     action(found.map(|(affinity, _)| affinity.state), state) == Action::Use
 }
 
-/// Whether a block needs no proof that it overlaps no other: it holds addresses, or the owner's affinity to it
-/// is confirmed.
+/// Whether a block needs no proof that it overlaps no other: it holds addresses, or the owner's affinity to
+/// it is confirmed.
 pub fn is_proven(view: &View, owner: &Owner, cidr: BlockCidr) -> bool {
     let stored = view.block(cidr).flatten();
     stored.is_some_and(|(block, _)| !block::is_empty(block)) || is_confirmed(view, owner, cidr)

@@ -78,8 +78,8 @@ pub enum Guard {
 /// between the writes before that write and that write, and stops there if the record has changed. A store
 /// that applies both in one transaction has compared the record already.
 ///
-/// So an invariant may rest on this: at some moment *after* the earlier writes could be seen by everybody, the
-/// record was as the guard demands. Not on more: the record may change before the write that follows.
+/// So an invariant may rest on this: at some moment *after* the earlier writes could be seen by everybody,
+/// the record was as the guard demands. Not on more: the record may change before the write that follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
     /// The index of the guard, which guards a record.

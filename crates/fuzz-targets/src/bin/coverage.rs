@@ -1,4 +1,5 @@
-//! The targets for libFuzzer, guided by coverage; `cargo xtask fuzz --seconds N` builds and runs this program.
+//! The targets for libFuzzer, guided by coverage; `cargo xtask fuzz --seconds N` builds and runs this
+//! program.
 //! The variable `FUZZ_TARGET` names the target.
 #![allow(unexpected_cfgs, reason = "only builds for libFuzzer are told --cfg fuzzing")]
 #![cfg_attr(fuzzing, no_main)]

@@ -1,5 +1,5 @@
-//! A pool is made anew with another block size while a request of the old one is under way, on a store without
-//! transactions and guards. Of two blocks that overlap, only one is ever taken from.
+//! A pool is made anew with another block size while a request of the old one is under way, on a store
+//! without transactions and guards. Of two blocks that overlap, only one is ever taken from.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

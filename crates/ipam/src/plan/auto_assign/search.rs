@@ -69,8 +69,8 @@ impl<'a, S: Sink> Search<'a, S> {
         Ok(self.taken()?.meeting(first, last).is_none())
     }
 
-    /// Whether a stored block may be used, as far as other blocks are concerned: it needs no proof, or it can be
-    /// proven (see [`affinity`]).
+    /// Whether a stored block may be used, as far as other blocks are concerned: it needs no proof, or it can
+    /// be proven (see [`affinity`]).
     pub fn may_be_used(&self, block: BlockCidr) -> Result<bool, Stop> {
         let context = self.context;
         if affinity::is_proven(context.view, context.owner, block) {

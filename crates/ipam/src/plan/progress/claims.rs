@@ -32,8 +32,8 @@ impl Progress {
         self.unconfirmed.iter().copied().filter(is_mine)
     }
 
-    /// Adds the writes that finish the claim of a block, or leave it pending if the block is empty. `block` is
-    /// the content to store.
+    /// Adds the writes that finish the claim of a block, or leave it pending if the block is empty. `block`
+    /// is the content to store.
     pub(super) fn finish(
         &self,
         batch: &mut Batch,

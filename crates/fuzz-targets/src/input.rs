@@ -8,11 +8,17 @@ pub(crate) fn text(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }
 
-/// The first line, and the rest.
-pub(crate) fn head(bytes: &[u8]) -> (Cow<'_, str>, &[u8]) {
+/// The bytes of the first line, and the rest.
+pub(crate) fn line(bytes: &[u8]) -> (&[u8], &[u8]) {
     let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
-    let (head, rest) = bytes.split_at(end);
-    (text(head), rest.get(1..).unwrap_or_default())
+    let (line, rest) = bytes.split_at(end);
+    (line, rest.get(1..).unwrap_or_default())
+}
+
+/// The first line as text, and the rest.
+pub(crate) fn head(bytes: &[u8]) -> (Cow<'_, str>, &[u8]) {
+    let (line, rest) = line(bytes);
+    (text(line), rest)
 }
 
 /// The text before a line of four dashes, and the text after it.

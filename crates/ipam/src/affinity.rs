@@ -119,7 +119,7 @@ pub fn claim(batch: &mut Batch, owner: &Owner, found: StoredAffinity<'_>, block:
     let cidr = block.cidr;
     let pending = announce(batch, owner, cidr, found);
     let written = batch.put(Key::Block(cidr), Expect::Absent, Value::Block(block));
-    Claimed { block: cidr, written, confirmed: confirm(batch, owner, cidr, pending) }
+    Claimed { block: cidr, written, confirmed: put(batch, owner, cidr, pending, AffinityState::Confirmed) }
 }
 
 /// Adds the writes that heal a block which is the owner's already: affinity pending, block rewritten,
@@ -135,7 +135,7 @@ pub fn heal(
     let pending = announce(batch, owner, cidr, found);
     block::bump(&mut block);
     let written = batch.put(Key::Block(cidr), Expect::Revision(revision.clone()), Value::Block(block));
-    Claimed { block: cidr, written, confirmed: confirm(batch, owner, cidr, pending) }
+    Claimed { block: cidr, written, confirmed: put(batch, owner, cidr, pending, AffinityState::Confirmed) }
 }
 
 /// Adds the writes that leave a claim half done so that the owner's next request finds and heals it: affinity
@@ -150,17 +150,14 @@ pub fn leave_pending(
     expect: Expect,
 ) -> Claimed {
     let cidr = block.cidr;
-    let key = Key::Affinity { owner: owner.clone(), block: cidr };
-    let expected = found.map_or(Expect::Absent, |(_, revision)| Expect::at(revision));
-    batch.put(key, expected, Value::Affinity(Affinity::new(AffinityState::Pending)));
+    put(batch, owner, cidr, expected(found), AffinityState::Pending);
     let written = batch.put(Key::Block(cidr), expect, Value::Block(block));
     Claimed { block: cidr, written, confirmed: written }
 }
 
 /// Adds the write that deletes a stale affinity.
 pub fn drop_stale(batch: &mut Batch, owner: &Owner, block: BlockCidr, revision: &Revision) {
-    let key = Key::Affinity { owner: owner.clone(), block };
-    batch.delete(key, Expect::Revision(revision.clone()));
+    batch.delete(key(owner, block), Expect::at(revision));
 }
 
 /// Adds the writes by which an owner releases a block: affinity pending deletion; block deleted if it is
@@ -178,10 +175,7 @@ pub fn release(
     expect: Expect,
 ) -> usize {
     let cidr = block.cidr;
-    let key = Key::Affinity { owner: owner.clone(), block: cidr };
-    let expected = found.map_or(Expect::Absent, |(_, revision)| Expect::at(revision));
-    let leaving = Value::Affinity(Affinity::new(AffinityState::PendingDeletion));
-    let leaving = batch.put(key.clone(), expected, leaving);
+    let leaving = put(batch, owner, cidr, expected(found), AffinityState::PendingDeletion);
     let written = if block::is_empty(&block) {
         batch.delete(Key::Block(cidr), expect)
     } else {
@@ -189,26 +183,31 @@ pub fn release(
         block::bump(&mut block);
         batch.put(Key::Block(cidr), expect, Value::Block(block))
     };
-    batch.delete(key, Expect::AsLeftBy(leaving));
+    batch.delete(key(owner, cidr), Expect::AsLeftBy(leaving));
     written
 }
 
 /// Makes the affinity pending, unless it is. Gives what the write that confirms the affinity has to expect.
 fn announce(batch: &mut Batch, owner: &Owner, block: BlockCidr, found: StoredAffinity<'_>) -> Expect {
-    let expect = match found {
-        Some((affinity, revision)) if affinity.state == AffinityState::Pending => {
-            return Expect::Revision(revision.clone());
-        }
-        Some((_, revision)) => Expect::Revision(revision.clone()),
-        None => Expect::Absent,
-    };
-    let key = Key::Affinity { owner: owner.clone(), block };
-    Expect::AsLeftBy(batch.put(key, expect, Value::Affinity(Affinity::new(AffinityState::Pending))))
+    let is_pending = found.is_some_and(|(affinity, _)| affinity.state == AffinityState::Pending);
+    match is_pending {
+        true => expected(found),
+        false => Expect::AsLeftBy(put(batch, owner, block, expected(found), AffinityState::Pending)),
+    }
 }
 
-fn confirm(batch: &mut Batch, owner: &Owner, block: BlockCidr, expect: Expect) -> usize {
-    let key = Key::Affinity { owner: owner.clone(), block };
-    batch.put(key, expect, Value::Affinity(Affinity::new(AffinityState::Confirmed)))
+/// What a write of the affinity has to expect.
+fn expected(found: StoredAffinity<'_>) -> Expect {
+    found.map_or(Expect::Absent, |(_, revision)| Expect::at(revision))
+}
+
+/// Adds a write of the affinity. Gives its index.
+fn put(batch: &mut Batch, owner: &Owner, block: BlockCidr, expect: Expect, state: AffinityState) -> usize {
+    batch.put(key(owner, block), expect, Value::Affinity(Affinity::new(state)))
+}
+
+fn key(owner: &Owner, block: BlockCidr) -> Key {
+    Key::Affinity { owner: owner.clone(), block }
 }
 
 #[cfg(test)]

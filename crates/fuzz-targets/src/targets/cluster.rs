@@ -27,7 +27,7 @@ fn object(bytes: &[u8]) {
     let header = (collection == Collection::Blocks).then(|| crd::decode_header(group, &text));
     let object = match crd::decode(group, collection, &text) {
         Ok(object) => object,
-        Err(error) => return bounded("an error's text", error.to_string().len(), 0, 1),
+        Err(error) => return told(error, 0),
     };
     if let (Some(header), Value::Block(block)) = (header, &object.value) {
         let header = header.unwrap_or_else(|error| panic!("the block is read, and not its header: {error}"));
@@ -58,7 +58,7 @@ fn node(bytes: &[u8]) {
     let text = text(bytes);
     let object = match crd::node::decode(&text) {
         Ok(object) => object,
-        Err(error) => return bounded("an error's text", error.to_string().len(), 0, 1),
+        Err(error) => return told(error, 0),
     };
     let Value::Resource(resource) = &object.value else { panic!("a Node is a resource") };
     bounded("the Node", resource.to_stored_text().len(), text.len(), 16);
@@ -74,12 +74,12 @@ fn pod(bytes: &[u8]) {
     let text = text(bytes);
     match PodState::decode(&text) {
         Ok(pod) => bounded("the addresses", pod.addresses.len(), text.len(), 1),
-        Err(error) => bounded("an error's text", error.to_string().len(), 0, 1),
+        Err(error) => told(error, 0),
     }
     let object = match crd::pod::decode("cali", &text) {
         Ok(Some(object)) => object,
         Ok(None) => return,
-        Err(error) => return bounded("an error's text", error.to_string().len(), 0, 1),
+        Err(error) => return told(error, 0),
     };
     let Value::Resource(endpoint) = &object.value else { panic!("an endpoint is a resource") };
     bounded("the endpoint", endpoint.to_stored_text().len(), text.len(), 16);

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use setup::{Environment, Settings};
 
 use super::Target;
-use crate::input::{bounded, halves, text, variables};
+use crate::input::{bounded, halves, text, told, variables};
 
 pub(super) const TARGETS: &[Target] = &[
     Target { name: "network", what: "a network's configuration, as the plugins get it", run: network },
@@ -98,7 +98,7 @@ fn annotations(bytes: &[u8]) {
 fn ipam_result(bytes: &[u8]) {
     match calico::door::delegate_result(bytes) {
         Ok(addresses) => bounded("the addresses", addresses.len(), bytes.len(), 1),
-        Err(said) => bounded("an error's text", said.len(), bytes.len(), 8),
+        Err(said) => told(said, bytes.len()),
     }
 }
 

@@ -27,9 +27,7 @@ fn calicoctl(bytes: &[u8]) {
     if let Err(said) = read {
         bounded("an error's text", said.len(), bytes.len() + 4096, 16);
     }
-    if let Ok(format) = calicoctl::output::Format::parse(&text(bytes)) {
-        drop(format);
-    }
+    drop(calicoctl::output::Format::parse(&text(bytes)));
 }
 
 fn rackpoold(bytes: &[u8]) {

@@ -5,7 +5,7 @@ use rusqlite::types::Value as Cell;
 use store::{Depth, Event, Scope, Slot, etcd, sqlite};
 
 use super::Target;
-use crate::input::{head, told};
+use crate::input::{head, line, told};
 
 pub(super) const TARGETS: &[Target] = &[
     Target {
@@ -22,8 +22,7 @@ pub(super) const TARGETS: &[Target] = &[
 
 fn event(bytes: &[u8]) {
     let (change, rest) = head(bytes);
-    let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
-    let (key, value) = (&rest[..end], rest.get(end + 1..).unwrap_or_default());
+    let (key, value) = line(rest);
     let revision = change.split_once(' ').and_then(|(_, revision)| revision.parse().ok()).unwrap_or(7);
     let scopes =
         [Scope::Blocks { family: None }, Scope::Blocks { family: Some(Family::V6) }, Scope::IpamConfig];

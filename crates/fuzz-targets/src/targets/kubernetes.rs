@@ -28,10 +28,10 @@ fn kubeconfig(bytes: &[u8]) {
 
 fn plugin(bytes: &[u8]) {
     if let Err(said) = door::plugin(bytes) {
-        bounded("an error's text", said.len(), 0, 1);
+        told(said, 0);
     }
     if let Err(said) = door::service_token(&text(bytes)) {
-        bounded("an error's text", said.len(), 0, 1);
+        told(said, 0);
     }
 }
 
@@ -58,7 +58,7 @@ fn answer(bytes: &[u8]) {
     let body = text(body);
     for is_write in [false, true] {
         let error = door::answer(code, &body, is_write);
-        bounded("an error's text", error.to_string().len(), body.len(), 8);
+        told(error, body.len());
     }
 }
 
@@ -75,6 +75,6 @@ fn pem(bytes: &[u8]) {
     let text = text(bytes);
     match door::certificates(&text) {
         Ok(count) => bounded("the certificates", count, text.len(), 1),
-        Err(error) => bounded("an error's text", error.to_string().len(), 0, 1),
+        Err(error) => told(error, 0),
     }
 }

@@ -58,7 +58,7 @@ fn hold(resource: &Resource, input: usize) {
         told(odd, input);
     }
     if let Err(error) = resource.as_pool() {
-        bounded("an error's text", error.to_string().len(), input, 8);
+        told(error, input);
     }
     resource.as_node();
     resource.as_reservation();
@@ -71,7 +71,7 @@ fn manifest(bytes: &[u8]) {
             let size = warnings.iter().map(String::len).sum();
             bounded("the warnings", size, bytes.len(), 512);
         }
-        Err(said) => bounded("an error's text", said.len(), bytes.len(), 8),
+        Err(said) => told(said, bytes.len()),
     }
 }
 

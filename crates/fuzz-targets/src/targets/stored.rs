@@ -34,7 +34,7 @@ fn block(bytes: &[u8]) {
 fn read(key: &Key, text: &str) {
     let value = match Value::from_stored_text(key, text) {
         Ok(value) => value,
-        Err(error) => return bounded("an error's text", error.to_string().len(), 0, 1),
+        Err(error) => return told(error, 0),
     };
     hold(key, &value, text.len());
     if let Value::Block(block) = value {

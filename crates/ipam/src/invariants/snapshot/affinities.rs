@@ -34,12 +34,16 @@ impl From<AffinityState> for State {
     }
 }
 
+/// The affinity of a block's owner to the block. `affinities` are sorted.
+fn of_owner<'a>(block: &BlockSummary, affinities: &'a [Affinity]) -> Option<&'a Affinity> {
+    let owner = block.owner.as_ref()?;
+    let at = affinities.partition_point(|a| (a.block, &a.owner) < (block.cidr, owner));
+    affinities.get(at).filter(|a| (a.block, &a.owner) == (block.cidr, owner))
+}
+
 /// Whether a block has a confirmed affinity of its owner's. `affinities` are sorted.
 pub(super) fn is_confirmed(block: &BlockSummary, affinities: &[Affinity]) -> bool {
-    let Some(owner) = &block.owner else { return false };
-    let at = affinities.partition_point(|a| (a.block, &a.owner) < (block.cidr, owner));
-    let found = affinities.get(at).filter(|a| (a.block, &a.owner) == (block.cidr, owner));
-    found.is_some_and(|affinity| affinity.state == State::Confirmed)
+    of_owner(block, affinities).is_some_and(|affinity| affinity.state == State::Confirmed)
 }
 
 /// `blocks` are sorted by network, `affinities` are sorted.
@@ -59,11 +63,8 @@ pub(super) fn check(blocks: &[BlockSummary], affinities: &[Affinity], tell: &mut
             tell(Violation::Affinity { owner, block: affinity.block, found });
         }
     }
-    for block in blocks {
-        let Some(text) = &block.owner else { continue };
-        let at = affinities.partition_point(|a| (a.block, &a.owner) < (block.cidr, text));
-        let has_affinity = affinities.get(at).is_some_and(|a| (a.block, &a.owner) == (block.cidr, text));
-        if let (false, Some(owner)) = (has_affinity, Owner::from_affinity_text(text)) {
+    for block in blocks.iter().filter(|block| of_owner(block, affinities).is_none()) {
+        if let Some(owner) = block.owner.as_deref().and_then(Owner::from_affinity_text) {
             tell(Violation::LostBlock { block: block.cidr, owner });
         }
     }

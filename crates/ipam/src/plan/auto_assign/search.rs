@@ -76,7 +76,7 @@ impl<'a, S: Sink> Search<'a, S> {
         if affinity::is_proven(context.view, context.owner, block) {
             return Ok(true);
         }
-        self.need_keys()?;
+        context.need_all(self.family, Depth::Key)?;
         let blocks = Scope::Blocks { family: Some(self.family) };
         Ok(self.choice.is_block(block) && overlapping(context.view, &blocks, block).is_none())
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::batch::{Batch, Expect, Look, Outcome, Report, Write};
+use crate::batch::{Batch, Expect, Outcome, Report, Write};
 use crate::error::StoreError;
 use crate::port::Store;
 use crate::read::{Depth, ReadSet, Scope};
@@ -200,14 +200,16 @@ impl<S: Store> Faulty<S> {
         let report = if self.caller.plan.guards {
             self.inner.commit(batch, within).await?
         } else {
-            let looked_at = |guard: &usize| batch.looks.iter().any(|look| look.guard == *guard);
-            let guards = (0..batch.guards.len()).filter(looked_at).map(|at| batch.guards[at].clone());
-            let looks = batch.looks.iter().map(|look| {
-                let before = (0..look.guard).filter(looked_at).count();
-                Look { guard: before, ..*look }
-            });
-            let (guards, looks) = (guards.collect(), looks.collect());
-            self.inner.commit(&Batch { writes: batch.writes.clone(), guards, looks }, within).await?
+            let mut looking = Batch { writes: batch.writes.clone(), ..Batch::default() };
+            for index in 0..batch.writes.len() {
+                for (_, key, revision) in batch.looks_before(index) {
+                    if !looking.guards_record(key) {
+                        looking.guard(key.clone(), revision.cloned());
+                    }
+                    looking.look_again(key, index);
+                }
+            }
+            self.inner.commit(&looking, within).await?
         };
         for (write, outcome) in batch.writes.iter().zip(&report.outcomes) {
             if matches!(outcome, Outcome::Applied(_)) {

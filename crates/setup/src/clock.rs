@@ -45,8 +45,9 @@ impl store::Effects for Clock {
         Clock::seed(self)
     }
 
-    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
-        tokio::time::sleep(time)
+    // The timer is made when the future runs: it can be made only within a runtime, and callers block on it.
+    async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time).await;
     }
 }
 

@@ -44,6 +44,15 @@ fn questions_make_no_file() {
     assert!(!world.path("rackpool.db").exists());
 }
 
+/// With --poll the question is asked again after a second, and then given up.
+#[test]
+fn a_version_that_is_not_there_is_waited_for() {
+    let world = World::new();
+    let ran = world.run("version --poll=1s");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("unable to retrieve Cluster Version or Type"), "{ran:?}");
+}
+
 #[test]
 fn a_backup_comes_back() {
     let world = World::new();

@@ -15,7 +15,8 @@
 //! can be proven: the one that came later was stored after the other's list, so its claim either listed the
 //! other one, or rests on a pool that is gone by then. So:
 //! * an affinity is confirmed only once its block is proven ([`store::Look`]), or holds addresses;
-//! * an empty block without a confirmed affinity is proven before its first address is taken;
+//! * an empty block without a confirmed affinity is proven before its first address is taken; with one, the
+//!   affinity is looked at before: it may have been read before the block was released and created again;
 //! * one that cannot be proven is released by its owner.
 
 use api::{Affinity, AffinityState, Block, BlockCidr, Key, Owner, Revision, Value};
@@ -92,11 +93,32 @@ fn is_confirmed(view: &View, owner: &Owner, cidr: BlockCidr) -> bool {
     action(found.map(|(affinity, _)| affinity.state), state) == Action::Use
 }
 
-/// Whether a block needs no proof that it overlaps no other: it holds addresses, or the owner's affinity to
-/// it is confirmed.
-pub fn is_proven(view: &View, owner: &Owner, cidr: BlockCidr) -> bool {
+/// What shows that of the blocks that overlap a block, no other is taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof<'a> {
+    /// It holds addresses.
+    Addresses,
+    /// The owner's affinity to it is confirmed, with this revision. It has to be so still once the block was
+    /// read.
+    Affinity(&'a Revision),
+    /// Nothing does yet: no stored block may overlap it, and its pool has to be the same once it is stored.
+    Pool,
+}
+
+/// What shows, in a view, that a block may be taken from.
+pub fn proof<'a>(view: &'a View, owner: &Owner, cidr: BlockCidr) -> Proof<'a> {
     let stored = view.block(cidr).flatten();
-    stored.is_some_and(|(block, _)| !block::is_empty(block)) || is_confirmed(view, owner, cidr)
+    let found = view.affinity(owner, cidr).flatten();
+    match (stored.is_some_and(|(block, _)| !block::is_empty(block)), found) {
+        (true, _) => Proof::Addresses,
+        (false, Some((_, revision))) if is_confirmed(view, owner, cidr) => Proof::Affinity(revision),
+        _ => Proof::Pool,
+    }
+}
+
+/// Whether the pool need not be looked at again before a block is taken from; see [`proof`].
+pub fn is_proven(view: &View, owner: &Owner, cidr: BlockCidr) -> bool {
+    proof(view, owner, cidr) != Proof::Pool
 }
 
 /// An affinity as a view holds it, with its revision; `None` for an absent one.
@@ -206,7 +228,8 @@ fn put(batch: &mut Batch, owner: &Owner, block: BlockCidr, expect: Expect, state
     batch.put(key(owner, block), expect, Value::Affinity(Affinity::new(state)))
 }
 
-fn key(owner: &Owner, block: BlockCidr) -> Key {
+/// The key of an owner's affinity to a block.
+pub fn key(owner: &Owner, block: BlockCidr) -> Key {
     Key::Affinity { owner: owner.clone(), block }
 }
 

@@ -240,8 +240,7 @@ impl Planner for AssignIpPlanner {
             return Ok(Plan::Fetch(missing));
         }
         self.progress.settle(view)?;
-        let is_proven = affinity::is_proven(view, &self.owner, cidr);
-        if !is_proven {
+        if !affinity::is_proven(view, &self.owner, cidr) {
             // The block must not overlap a block of another size, left by an earlier pool.
             let scope = Scope::Blocks { family: Some(cidr.family()) };
             if !view.is_complete(&scope, Depth::Key) {
@@ -267,9 +266,7 @@ impl Planner for AssignIpPlanner {
         if let Some((block, expect)) = taken {
             pools::guard(&mut batch, view, pool);
             purposes.place(&mut batch, block, expect, vec![self.request.addr]);
-            if !is_proven {
-                purposes.prove(&mut batch, view, cidr, pool);
-            }
+            purposes.prove(&mut batch, view, &self.owner, cidr, pool);
             purposes.only_tidies_from(&batch);
             self.tidy(&mut batch, view, cidr);
         }

@@ -190,8 +190,8 @@ impl Planner for ClaimAffinityPlanner {
         if !purposes.claims.is_empty() {
             pools::guard(&mut batch, view, pool);
         }
-        for cidr in claimed.iter().filter(|cidr| !affinity::is_proven(view, &self.request.owner, **cidr)) {
-            purposes.prove(&mut batch, view, *cidr, pool);
+        for cidr in &claimed {
+            purposes.prove(&mut batch, view, &self.request.owner, *cidr, pool);
         }
         purposes.only_tidies_from(&batch);
         let owner_text = self.request.owner.affinity_text();

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use api::Key;
+use api::{AffinityState, Key, Value};
 use ipam::invariants::Violation;
 use ipam::{AutoAssign, Planner, RunError};
 use store::testing::fault::Step;
@@ -101,4 +101,32 @@ fn networks_that_are_claimed() {
         drop(while_the_pool_changes(&world, planner, 28, before));
         all_is_well(&world);
     }
+}
+
+/// A request reads that its host's affinity is confirmed. Before it reads the empty block, the block is
+/// released, another host gets blocks of another size there, and the block is created again by a claim that
+/// rests on a pool that is gone.
+#[test]
+fn a_confirmed_affinity_says_nothing_about_a_block_that_came_later() {
+    let world = World::with_pool("10.0.0.0/26", 29);
+    assert!(world.auto(request("b", "other", 12, 0)).is_whole());
+    world.pool("pool", "10.0.0.0/26", 28);
+    let taken = world.blocks();
+    let block = api::BlockCidr::holding(taken[0].cidr.addr(0).unwrap(), 28).unwrap();
+    let created = ipam::block::create(block, &host("a"), None, world.clock.now());
+    world.affinity("a", &block.to_string(), AffinityState::Confirmed);
+    let again = world.clone();
+    let store =
+        Faulty::new(world.store.clone(), FaultPlan::like_kubernetes()).with_hook(Arc::new(move |step| {
+            let (world, created) = (again.clone(), created.clone());
+            Box::pin(async move {
+                if step == Step::AfterRead && world.record(&Key::Block(block)).is_none() {
+                    world.affinity("a", &block.to_string(), AffinityState::Pending);
+                    world.store.put(Key::Block(block), Value::Block(created));
+                }
+            })
+        }));
+    let answer = block_on(ipam::run(&store, &world.clock, request("a", "h", 1, 0).planner(), WITHIN));
+    assert!(answer.unwrap().is_whole());
+    all_is_well(&world);
 }

@@ -146,7 +146,7 @@ impl Draft<'_> {
         let mut purposes = WritePurposes::default();
         let mut raised = Counts::new();
         let mut puts = Vec::new();
-        let mut unproven = Vec::new();
+        let mut used = Vec::new();
         // Blocks whose affinity the batch confirms or ends already.
         let mut settled: BTreeSet<BlockCidr> = BTreeSet::new();
         for draft in &mut drafts {
@@ -154,9 +154,7 @@ impl Draft<'_> {
             settled.extend(draft.deselected.iter().map(|emptied| emptied.block.cidr));
             for Taking { block, source, addresses } in std::mem::take(&mut draft.takings) {
                 let pool = draft.pool_of(block.cidr).cloned();
-                if !affinity::is_proven(self.view, self.owner, block.cidr) {
-                    unproven.extend(pool.clone().map(|pool| (block.cidr, pool)));
-                }
+                used.extend(pool.clone().map(|pool| (block.cidr, pool)));
                 let expect = self.come_by(&mut batch, block.cidr, source, &mut purposes);
                 if !addresses.is_empty() {
                     *raised.entry(block.cidr).or_default() += addresses.len() as u32;
@@ -174,8 +172,8 @@ impl Draft<'_> {
         for (block, addresses, expect, _) in puts {
             purposes.place(&mut batch, block, expect, addresses);
         }
-        for (cidr, pool) in unproven {
-            purposes.prove(&mut batch, self.view, cidr, &pool);
+        for (cidr, pool) in used {
+            purposes.prove(&mut batch, self.view, self.owner, cidr, &pool);
         }
         purposes.only_tidies_from(&batch);
         for mut draft in drafts {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use api::{Attribute, Block, BlockCidr, Family, Handle, HandleId, Key, Owner, Pool, Value};
 use store::{Batch, Expect, Op, Outcome, ReadSet, Report, View};
 
-use crate::affinity::{self, Claimed};
+use crate::affinity::{self, Claimed, Proof};
 use crate::block;
 use crate::handle::{self, Counts};
 use crate::plan::attempts::{self, Tally, Writes};
@@ -68,15 +68,24 @@ impl WritePurposes {
         index
     }
 
-    /// Has the batch go on only if `pool` is unchanged once the block is stored: before the affinity is
-    /// confirmed, or else before addresses are taken. The planner must have found that no stored block
-    /// overlaps the block.
-    pub fn prove(&self, batch: &mut Batch, view: &View, cidr: BlockCidr, pool: &Pool) {
+    /// Has the batch go on only if what proves the block is unchanged once the block is stored (see
+    /// [`affinity`]): before the affinity is confirmed, or else before addresses are taken. Where the proof
+    /// is the block's pool, the planner must have found that no stored block overlaps the block.
+    pub fn prove(&self, batch: &mut Batch, view: &View, owner: &Owner, cidr: BlockCidr, pool: &Pool) {
         let confirmed = self.claims.iter().find(|claim| claim.block == cidr).map(|claim| claim.confirmed);
         let taken = self.places.iter().find(|(_, placed)| placed.block == cidr).map(|(index, _)| *index);
-        if let Some(before) = confirmed.or(taken) {
-            pools::guard(batch, view, pool);
-            batch.look_again(&pools::key(pool), before);
+        let Some(before) = confirmed.or(taken) else { return };
+        match affinity::proof(view, owner, cidr) {
+            Proof::Addresses => {}
+            Proof::Affinity(revision) => {
+                let key = affinity::key(owner, cidr);
+                batch.guard(key.clone(), Some(revision.clone()));
+                batch.look_again(&key, before);
+            }
+            Proof::Pool => {
+                pools::guard(batch, view, pool);
+                batch.look_again(&pools::key(pool), before);
+            }
         }
     }
 

@@ -99,6 +99,7 @@ impl Test {
         steps.run("optimised tests of selectors and resources", || run_optimised(&OPTIMISED))?;
         steps.run("mutations apply", mutations::all_apply)?;
         steps.run("simulations", || simulate::simulate(0, SEEDS, 0))?;
+        steps.run("some mutations", mutations::hunt_some)?;
         let mut folder = PathBuf::new();
         steps.run("static binaries for the embedded store", || {
             folder = dist::build_quickly()?;

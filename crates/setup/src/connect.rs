@@ -22,18 +22,26 @@ pub struct ConnectOptions {
     /// How long a server may bring nothing until a call ends. Where this is set, a call to a store on the
     /// network takes longer than its caller says as long as something comes. `None` by default.
     pub silence: Option<Duration>,
+    /// Whether records in Kubernetes are deleted by one request each, and not in Calico's two phases. A
+    /// record that cannot be read is deleted only so. False by default.
+    pub deletes_at_once: bool,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        ConnectOptions { missing: Missing::CreateOnCommit, directories: true, silence: None }
+        ConnectOptions {
+            missing: Missing::CreateOnCommit,
+            directories: true,
+            silence: None,
+            deletes_at_once: false,
+        }
     }
 }
 
 impl ConnectOptions {
     /// Options for callers that need an existing store: a missing file is an error, and is not created.
     pub fn existing() -> ConnectOptions {
-        ConnectOptions { missing: Missing::Refuse, directories: false, silence: None }
+        ConnectOptions { missing: Missing::Refuse, directories: false, ..ConnectOptions::default() }
     }
 }
 
@@ -73,7 +81,7 @@ pub fn connect(datastore: &Datastore, options: ConnectOptions) -> Result<AnyStor
         #[cfg(feature = "etcd")]
         Datastore::Etcd(settings) => crate::etcd::open(settings, options.silence),
         #[cfg(feature = "kubernetes")]
-        Datastore::Kubernetes(settings) => crate::kubernetes::open(settings, options.silence),
+        Datastore::Kubernetes(settings) => crate::kubernetes::open(settings, options),
         #[cfg(not(all(feature = "etcd", feature = "kubernetes")))]
         other => Err(SetupError::NotBuiltIn {
             datastore: other.type_name(),

@@ -1,9 +1,12 @@
-//! Creates the CustomResourceDefinitions.
+//! Creates the CustomResourceDefinitions, and removes them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use api::crd::Collection;
 use http::Method;
 use serde::Deserialize;
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::connection::{Question, Server};
@@ -33,6 +36,90 @@ pub enum Defined {
     Created,
     /// A definition of that name existed, and was left as it was.
     There,
+}
+
+/// The label of the definitions that this program brings.
+const PART_OF: (&str, &str) = ("app.kubernetes.io/part-of", "rackpool");
+
+/// What became of a definition that was to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undefined {
+    /// It is gone, and all of its objects with it.
+    Removed,
+    /// There was none of that name.
+    Absent,
+    /// It lacks the label `app.kubernetes.io/part-of=rackpool`: others have brought it, and it stays.
+    Foreign,
+}
+
+/// The collections that the server does not serve.
+pub(super) async fn lacking(server: &Server, deadline: Instant) -> Result<Vec<Collection>, RequestFault> {
+    let group = server.group(deadline).await?;
+    let served = match server.ask(Question::get(format!("/apis/{group}")), deadline).await {
+        Ok(text) => {
+            let list: Served = serde_json::from_str(&text)
+                .map_err(|error| RequestFault::nonsense(server.shown(), &error))?;
+            list.resources
+        }
+        Err(fault) if matches!(fault.kind, FaultClass::NotInstalled | FaultClass::Absent) => Vec::new(),
+        Err(fault) => return Err(fault),
+    };
+    let is_served = |collection: &Collection| served.iter().any(|one| one.name == collection.plural(group));
+    Ok(Collection::all().filter(|collection| !is_served(collection)).collect())
+}
+
+/// Removes those of these definitions that this program has brought, and waits until the server has removed
+/// their objects. Gives of each, in their order, what became of it.
+pub(super) async fn undefine(
+    server: &Server,
+    names: &[&str],
+    deadline: Instant,
+) -> Vec<Result<Undefined, StoreError>> {
+    let mut ended = Vec::with_capacity(names.len());
+    for name in names {
+        ended.push(remove(server, name, deadline).await.map_err(RequestFault::into_error));
+    }
+    for (name, ended) in names.iter().zip(&mut ended).filter(|(_, ended)| **ended == Ok(Undefined::Removed)) {
+        if let Err(fault) = wait_for_end(server, name, deadline).await {
+            *ended = Err(fault.into_error());
+        }
+    }
+    ended
+}
+
+async fn remove(server: &Server, name: &str, deadline: Instant) -> Result<Undefined, RequestFault> {
+    let path = format!("{PATH}/{name}");
+    let text = match server.ask(Question::get(path.clone()), deadline).await {
+        Ok(text) => text,
+        Err(fault) if fault.kind == FaultClass::Absent => return Ok(Undefined::Absent),
+        Err(fault) => return Err(fault),
+    };
+    let stored: Stored =
+        serde_json::from_str(&text).map_err(|error| RequestFault::nonsense(server.shown(), &error))?;
+    if stored.metadata.labels.get(PART_OF.0).map(String::as_str) != Some(PART_OF.1) {
+        return Ok(Undefined::Foreign);
+    }
+    let options =
+        json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": stored.metadata.uid}});
+    match server.ask(Question::send(Method::DELETE, path, options.to_string()), deadline).await {
+        Ok(_) => Ok(Undefined::Removed),
+        Err(fault) if fault.kind == FaultClass::Absent => Ok(Undefined::Removed),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Waits until a definition that is being removed is gone.
+async fn wait_for_end(server: &Server, name: &str, deadline: Instant) -> Result<(), RequestFault> {
+    loop {
+        match server.ask(Question::get(format!("{PATH}/{name}")), deadline).await {
+            Err(fault) if fault.kind == FaultClass::Absent => return Ok(()),
+            Err(fault) => return Err(fault),
+            Ok(_) if Instant::now() + PAUSE > deadline => {
+                return Err(RequestFault::silent(server.shown(), None, false));
+            }
+            Ok(_) => sleep(PAUSE).await,
+        }
+    }
 }
 
 /// Creates the definitions that do not exist, and waits until the objects of all of them can be listed.
@@ -100,10 +187,29 @@ async fn wait_for(server: &Server, definition: &Definition<'_>, deadline: Instan
     }
 }
 
+/// What a group's version serves.
+#[derive(Deserialize)]
+struct Served {
+    resources: Vec<ServedKind>,
+}
+
+#[derive(Deserialize)]
+struct ServedKind {
+    name: String,
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Stored {
+    metadata: Meta,
     status: Status,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Meta {
+    uid: String,
+    labels: BTreeMap<String, String>,
 }
 
 #[derive(Default, Deserialize)]

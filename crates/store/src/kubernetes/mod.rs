@@ -52,8 +52,10 @@ mod pods;
 mod proxy;
 mod reading;
 mod recent;
+mod removing;
 mod service_account;
 mod strangers;
+mod strays;
 mod stream;
 mod unlabelled;
 mod watching;
@@ -79,13 +81,14 @@ use crate::strangers::StrangerKind;
 use crate::titles::Titles;
 use crate::view::View;
 use connection::Server;
-pub use definitions::{Defined, Definition};
+pub use definitions::{Defined, Definition, Undefined};
 use fault::RequestFault;
 pub use objects::{ObjectName, ObjectPatch, PatchKind, Replaced};
 pub use options::{Deletion, InCluster, KubeOptions, Kubeconfig, Proxies};
 use place::Form;
 pub use pods::{PodEvent, PodWatch};
 pub use service_account::{Address, ServiceAccount, ServiceToken};
+pub use strays::Stray;
 pub use watching::KubeWatch;
 
 /// A store in a Kubernetes API server. Clones share the connection.

@@ -3,7 +3,7 @@
 use api::crd::why_no_name;
 use http::Method;
 use serde::Deserialize;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
 use super::connection::{CONTROLLERS, MERGE_PATCH, Question, STRATEGIC_PATCH, Server};
@@ -51,6 +51,11 @@ impl<'a> ObjectName<'a> {
     /// The name of a lease, by which one of several processes is known as the one that works.
     pub fn lease(namespace: &'a str, name: &'a str) -> ObjectName<'a> {
         ObjectName { api: "/apis/coordination.k8s.io/v1", plural: "leases", namespace: Some(namespace), name }
+    }
+
+    /// The name of a workload of that plural, such as `daemonsets`.
+    pub fn workload(namespace: &'a str, plural: &'a str, name: &'a str) -> ObjectName<'a> {
+        ObjectName { api: "/apis/apps/v1", plural, namespace: Some(namespace), name }
     }
 
     /// The path; `None` where no object can have the name: a name from outside must not lead to another path.
@@ -211,6 +216,21 @@ pub(super) async fn replace(
             .map_err(|error| RequestFault::nonsense(server.shown(), &error).into_error()),
         Err(fault) if fault.kind == FaultClass::Conflict => Ok(Replaced::Changed),
         Err(fault) if fault.kind == FaultClass::Absent => Ok(Replaced::Absent),
+        Err(fault) => Err(fault.into_error()),
+    }
+}
+
+/// Removes an object after everything that belongs to it: the server keeps the object until then.
+pub(super) async fn remove(
+    server: &Server,
+    name: ObjectName<'_>,
+    deadline: Instant,
+) -> Result<(), StoreError> {
+    let path = name.path().ok_or_else(|| name.impossible())?;
+    let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Foreground"});
+    match server.ask(Question::send(Method::DELETE, path, options.to_string()), deadline).await {
+        Ok(_) => Ok(()),
+        Err(fault) if fault.kind == FaultClass::Absent => Ok(()),
         Err(fault) => Err(fault.into_error()),
     }
 }

@@ -273,7 +273,9 @@ pub fn borrowed(view: &View) -> BorrowedAddresses {
     out
 }
 
-fn user(attribute: &Attribute) -> (String, String) {
+/// Who has an address, by its attribute: the sort of user as in [`Borrowed::kind`], and the user as in
+/// [`Borrowed::user`].
+pub fn user(attribute: &Attribute) -> (String, String) {
     let text = |key: &str| attribute.owner.get(key).cloned();
     let named = |name: String| format!("{}/{name}", text("namespace").unwrap_or_default());
     match (text("vmi-name"), text("pod")) {

@@ -14,7 +14,7 @@ use crate::version::cluster_information;
 const PAGE: usize = 2_000;
 
 /// All scopes of records. The allocator's configuration is in no scope: it is a single key.
-fn scopes() -> impl Iterator<Item = Scope> {
+pub(crate) fn scopes() -> impl Iterator<Item = Scope> {
     let kinds = Kind::ALL.iter().map(|kind| Scope::kind(*kind));
     let allocations =
         [Scope::Blocks { family: None }, Scope::Affinities { owner: None, family: None }, Scope::Handles];
@@ -82,9 +82,7 @@ impl Contents {
     /// The number of records of each sort.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
-        for key in self.records.keys() {
-            *counts.0.entry(nouns(key)).or_default() += 1;
-        }
+        self.records.keys().for_each(|key| counts.add(key));
         counts
     }
 
@@ -143,6 +141,23 @@ impl Contents {
         let is_ours =
             |key: &Key, record: &Record| self.records.get(key).is_some_and(|ours| ours.value == record.value);
         deletions(found.records.iter().filter(|(key, record)| is_ours(key, record)))
+    }
+}
+
+impl Counts {
+    /// Counts one record more.
+    pub(crate) fn add(&mut self, key: &Key) {
+        *self.0.entry(nouns(key)).or_default() += 1;
+    }
+
+    /// The number of all.
+    pub fn total(&self) -> usize {
+        self.0.values().sum()
+    }
+
+    /// Each sort by the noun for one record, and the number of its records.
+    pub fn each(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        self.0.iter().map(|((one, _), count)| (*one, *count))
     }
 }
 

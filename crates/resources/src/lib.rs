@@ -25,6 +25,7 @@ pub mod metadata;
 pub mod patch;
 pub mod pools;
 pub mod preflight;
+pub mod purge;
 mod read;
 pub mod split;
 pub mod version;

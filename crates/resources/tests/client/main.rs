@@ -9,4 +9,5 @@ mod export;
 mod faults;
 mod nodes;
 mod pools;
+mod purge;
 mod writes;

@@ -59,7 +59,7 @@ impl KubeServer {
 }
 
 /// Runs kubectl. Gives its standard output.
-fn output_of(kubectl: &mut Command) -> Result<String, ServerError> {
+pub(super) fn output_of(kubectl: &mut Command) -> Result<String, ServerError> {
     let command = format!("{kubectl:?}");
     let out =
         kubectl.output().map_err(|source| ServerError::Start { name: "kubectl".to_string(), source })?;

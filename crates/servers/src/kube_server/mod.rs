@@ -8,6 +8,7 @@ mod kubectl;
 mod options;
 pub mod programs;
 mod requests;
+mod rights;
 mod secrets;
 
 use std::os::unix::net::UnixStream;
@@ -19,6 +20,7 @@ use self::certificates::random_token;
 pub use self::kubectl::kubectl;
 pub use self::options::KubeServerOptions;
 pub use self::requests::Request;
+pub use self::rights::{Access, Right};
 use crate::ServerError;
 use crate::etcd_server::{self, EtcdServer};
 use crate::folder::Folder;

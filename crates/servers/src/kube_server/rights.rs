@@ -1,0 +1,251 @@
+//! The rights that a user has by roles, against those that the audit log shows it to use.
+
+use std::fmt;
+use std::fs;
+
+use serde_json::Value as Json;
+
+use super::KubeServer;
+use super::kubectl::output_of;
+use crate::ServerError;
+
+/// One right: a verb on a resource.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Right {
+    /// The role that gives it.
+    pub role: String,
+    /// The API group; empty for the core.
+    pub group: String,
+    /// The resource, with its subresource: `pods`, `pods/status`.
+    pub resource: String,
+    /// The verb.
+    pub verb: String,
+    /// The one object for which it is; `None` for all.
+    pub name: Option<String>,
+    /// The one namespace in which it is; `None` for everywhere.
+    pub namespace: Option<String>,
+}
+
+/// One request for a resource.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Access {
+    /// The API group; empty for the core.
+    pub group: String,
+    /// The resource, with its subresource.
+    pub resource: String,
+    /// The verb.
+    pub verb: String,
+    /// The object, where the request names one.
+    pub name: String,
+    /// The namespace; empty where there is none.
+    pub namespace: String,
+    /// Whether the user had no right to it.
+    pub is_refused: bool,
+}
+
+impl Right {
+    /// Whether it allows a request.
+    pub fn allows(&self, access: &Access) -> bool {
+        let is_any = |mine: &Option<String>, of: &str| mine.as_deref().is_none_or(|mine| mine == of);
+        self.group == access.group
+            && self.resource == access.resource
+            && self.verb == access.verb
+            && is_any(&self.name, &access.name)
+            && is_any(&self.namespace, &access.namespace)
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} {}", self.role, self.verb, of_group(&self.resource, &self.group))?;
+        if let Some(name) = &self.name {
+            write!(f, " {name}")?;
+        }
+        self.namespace.iter().try_for_each(|namespace| write!(f, " in {namespace}"))
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.verb, of_group(&self.resource, &self.group), self.name)
+    }
+}
+
+/// A resource as kubectl names it: `ippools.crd.projectcalico.org`, `pods`.
+fn of_group(resource: &str, group: &str) -> String {
+    if group.is_empty() { resource.to_string() } else { format!("{resource}.{group}") }
+}
+
+impl KubeServer {
+    /// All rights that a user has by roles that name the user, or its service account; not those of groups.
+    ///
+    /// # Errors
+    /// When the roles cannot be read.
+    pub fn rights_of(&self, user: &str) -> Result<Vec<Right>, ServerError> {
+        let kinds = "clusterroles,roles,clusterrolebindings,rolebindings";
+        let text = output_of(&mut self.kubectl(&["get", kinds, "--all-namespaces", "-o", "json"]))?;
+        let list: Json = serde_json::from_str(&text).expect("kubectl writes JSON");
+        Ok(rights(list["items"].as_array().map_or(&[], Vec::as_slice), user))
+    }
+
+    /// All requests of a user for resources, each once.
+    ///
+    /// # Panics
+    /// When the audit log cannot be read.
+    pub fn accesses_of(&self, user: &str) -> Vec<Access> {
+        let log = fs::read_to_string(self.audit_log()).expect("the API server writes an audit log");
+        accesses(&log, user)
+    }
+}
+
+fn text(json: &Json) -> String {
+    json.as_str().unwrap_or_default().to_string()
+}
+
+fn texts(json: &Json) -> Vec<String> {
+    json.as_array().into_iter().flatten().map(text).collect()
+}
+
+fn rights(objects: &[Json], user: &str) -> Vec<Right> {
+    let mut rights = Vec::new();
+    for binding in objects.iter().filter(|object| text(&object["kind"]).ends_with("RoleBinding")) {
+        let mut subjects = binding["subjects"].as_array().into_iter().flatten();
+        if !subjects.any(|subject| is_user(subject, user)) {
+            continue;
+        }
+        let namespace = binding["metadata"]["namespace"].as_str();
+        let is_role = |role: &&Json| {
+            role["kind"] == binding["roleRef"]["kind"]
+                && role["metadata"]["name"] == binding["roleRef"]["name"]
+                && role["metadata"]["namespace"].as_str().is_none_or(|of| Some(of) == namespace)
+        };
+        for role in objects.iter().filter(is_role) {
+            let rules = role["rules"].as_array().into_iter().flatten();
+            rights.extend(rules.flat_map(|rule| of_rule(&text(&role["metadata"]["name"]), rule, namespace)));
+        }
+    }
+    rights.sort();
+    rights.dedup();
+    rights
+}
+
+fn is_user(subject: &Json, user: &str) -> bool {
+    match subject["kind"].as_str() {
+        Some("User") => subject["name"] == user,
+        Some("ServiceAccount") => {
+            let (namespace, name) = (text(&subject["namespace"]), text(&subject["name"]));
+            format!("system:serviceaccount:{namespace}:{name}") == user
+        }
+        _ => false,
+    }
+}
+
+fn of_rule(role: &str, rule: &Json, namespace: Option<&str>) -> Vec<Right> {
+    let mut names: Vec<Option<String>> = texts(&rule["resourceNames"]).into_iter().map(Some).collect();
+    if names.is_empty() {
+        names.push(None);
+    }
+    let mut rights = Vec::new();
+    for group in texts(&rule["apiGroups"]) {
+        for resource in texts(&rule["resources"]) {
+            for verb in texts(&rule["verbs"]) {
+                rights.extend(names.iter().map(|name| Right {
+                    role: role.to_string(),
+                    group: group.clone(),
+                    resource: resource.clone(),
+                    verb: verb.clone(),
+                    name: name.clone(),
+                    namespace: namespace.map(str::to_string),
+                }));
+            }
+        }
+    }
+    rights
+}
+
+fn accesses(log: &str, user: &str) -> Vec<Access> {
+    let events = log.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
+    let mut accesses: Vec<Access> = events
+        .filter(|event| event["user"]["username"] == user && event["objectRef"].is_object())
+        .map(|event| {
+            let object = &event["objectRef"];
+            let (resource, part) = (text(&object["resource"]), text(&object["subresource"]));
+            Access {
+                group: text(&object["apiGroup"]),
+                resource: if part.is_empty() { resource } else { format!("{resource}/{part}") },
+                verb: text(&event["verb"]),
+                name: text(&object["name"]),
+                namespace: text(&object["namespace"]),
+                is_refused: event["responseStatus"]["code"] == 403,
+            }
+        })
+        .collect();
+    accesses.sort();
+    accesses.dedup();
+    accesses
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ACCOUNT: &str = "system:serviceaccount:kube-system:agent";
+
+    fn objects() -> Vec<Json> {
+        let subjects = json!([{"kind": "ServiceAccount", "name": "agent", "namespace": "kube-system"}]);
+        vec![
+            json!({"kind": "ClusterRole", "metadata": {"name": "agent"}, "rules": [
+                {"apiGroups": [""], "resources": ["nodes", "nodes/status"], "verbs": ["get", "patch"]}]}),
+            json!({"kind": "Role", "metadata": {"name": "lead", "namespace": "kube-system"}, "rules": [
+                {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["one"], "verbs": ["update"]}]}),
+            json!({"kind": "Role", "metadata": {"name": "lead", "namespace": "other"}, "rules": [
+                {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]}),
+            json!({"kind": "ClusterRoleBinding", "metadata": {"name": "a"}, "subjects": subjects,
+                "roleRef": {"kind": "ClusterRole", "name": "agent"}}),
+            json!({"kind": "RoleBinding", "metadata": {"name": "b", "namespace": "kube-system"}, "subjects": subjects,
+                "roleRef": {"kind": "Role", "name": "lead"}}),
+        ]
+    }
+
+    #[test]
+    fn a_rule_gives_a_right_for_each_of_its_words() {
+        let shown: Vec<String> = rights(&objects(), ACCOUNT).iter().map(ToString::to_string).collect();
+        let wanted = [
+            "agent: get nodes",
+            "agent: patch nodes",
+            "agent: get nodes/status",
+            "agent: patch nodes/status",
+            "lead: update leases.coordination.k8s.io one in kube-system",
+        ];
+        assert_eq!(shown, wanted, "and none of the role of the same name elsewhere");
+        assert!(rights(&objects(), "system:serviceaccount:other:agent").is_empty());
+    }
+
+    #[test]
+    fn what_was_used_is_told_from_what_was_not() {
+        let event = |verb: &str, code: u16, object: Json| {
+            json!({"user": {"username": ACCOUNT}, "verb": verb, "responseStatus": {"code": code}, "objectRef": object})
+                .to_string()
+        };
+        let log = [
+            event("patch", 200, json!({"resource": "nodes", "subresource": "status", "name": "n1"})),
+            event("update", 409, json!({"resource": "leases", "apiGroup": "coordination.k8s.io", "name": "one", "namespace": "kube-system"})),
+            event("get", 403, json!({"resource": "secrets", "name": "s", "namespace": "other"})),
+            event("get", 200, json!(null)),
+        ]
+        .join("\n");
+        let (rights, accesses) = (rights(&objects(), ACCOUNT), accesses(&log, ACCOUNT));
+        let unused: Vec<String> = rights
+            .iter()
+            .filter(|right| !accesses.iter().any(|access| right.allows(access)))
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(unused, ["agent: get nodes", "agent: patch nodes", "agent: get nodes/status"]);
+        let refused: Vec<String> =
+            accesses.iter().filter(|access| access.is_refused).map(ToString::to_string).collect();
+        assert_eq!(refused, ["get secrets s"]);
+        assert!(super::accesses(&log, "another").is_empty());
+    }
+}

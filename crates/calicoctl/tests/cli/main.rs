@@ -18,6 +18,7 @@ mod input;
 mod kinds;
 mod large;
 mod process;
+mod purge;
 mod replay;
 mod routes;
 mod show;

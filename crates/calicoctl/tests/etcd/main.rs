@@ -14,5 +14,6 @@ mod kinds;
 mod large;
 mod pools;
 mod preflight;
+mod purge;
 mod requests;
 mod values;

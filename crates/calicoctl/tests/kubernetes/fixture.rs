@@ -12,6 +12,10 @@ use tempfile::TempDir;
 pub const ADMINISTRATOR: &str = "alice";
 pub const READER: &str = "bob";
 pub const BEGINNER: &str = "carol";
+pub const PURGER: &str = "dave";
+/// One more for each of these two roles, who is never refused anything.
+pub const OTHER_BEGINNER: &str = "erin";
+pub const OTHER_PURGER: &str = "frank";
 pub const STRANGER: &str = "stranger";
 
 static SERVER: OnceLock<KubeServer> = OnceLock::new();
@@ -32,13 +36,19 @@ pub fn cluster() -> Option<Cluster> {
     }
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let server = SERVER.get_or_init(|| {
-        let users = [ADMINISTRATOR, READER, BEGINNER, STRANGER];
+        let users = [ADMINISTRATOR, READER, BEGINNER, PURGER, OTHER_BEGINNER, OTHER_PURGER, STRANGER];
         let options =
             users.into_iter().fold(KubeServerOptions::new(), |options, user| options.user(user, &[]));
         let server = KubeServer::start(options);
         server.apply(&[concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/rbac").as_ref()]);
-        let roles =
-            [("calicoctl-admin", ADMINISTRATOR), ("calicoctl-reader", READER), ("calicoctl-init", BEGINNER)];
+        let roles = [
+            ("calicoctl-admin", ADMINISTRATOR),
+            ("calicoctl-reader", READER),
+            ("calicoctl-init", BEGINNER),
+            ("calicoctl-purge", PURGER),
+            ("calicoctl-init", OTHER_BEGINNER),
+            ("calicoctl-purge", OTHER_PURGER),
+        ];
         for (role, user) in roles {
             let (role, subject) = (format!("--clusterrole={role}"), format!("--user={user}"));
             kubectl(&server, &["create", "clusterrolebinding", user, &role, &subject]);

@@ -14,6 +14,7 @@ mod goaway;
 mod kinds;
 mod large;
 mod nodes;
+mod purge;
 mod requests;
 mod rights;
 mod takeover;

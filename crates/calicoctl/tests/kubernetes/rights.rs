@@ -1,6 +1,9 @@
 //! The roles in `deploy/rbac`: enough for their users, and no more.
 
-use crate::fixture::{ADMINISTRATOR, BEGINNER, READER, STRANGER, cluster};
+use crate::fixture::{
+    ADMINISTRATOR, BEGINNER, Cluster, OTHER_BEGINNER, OTHER_PURGER, READER, STRANGER, cluster,
+};
+use crate::purge::{OURS, collected, filled, workload};
 
 const POOL: &str =
     "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {name: a}\nspec: {cidr: 10.0.0.0/24}\n";
@@ -95,4 +98,64 @@ fn the_plugins_roles_hold_no_more_than_they_use() {
         assert!(!may(account, "list", "pods"), "{account}");
         assert!(!may(account, "get", "secrets"), "{account}");
     }
+}
+
+/// Fails where a user has a right that none of its requests needed, or was refused one.
+fn has_what_it_uses(cluster: &Cluster, user: &str) {
+    let (rights, accesses) = (cluster.server.rights_of(user).unwrap(), cluster.server.accesses_of(user));
+    // The server has one of the two groups.
+    let rights: Vec<_> = rights.iter().filter(|right| right.group != "projectcalico.org").collect();
+    let is_of_the_other = |name: &str| name.ends_with(".projectcalico.org") && !name.contains(".crd.");
+    let is_here = |right: &&&servers::kube_server::Right| {
+        // What the allocator's configuration is called in the other group.
+        right.resource != "ipamconfigurations" && !right.name.as_deref().is_some_and(is_of_the_other)
+    };
+    assert!(!rights.is_empty());
+    let unused: Vec<String> = rights
+        .iter()
+        .filter(is_here)
+        .filter(|right| !accesses.iter().any(|access| right.allows(access)))
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(unused, [] as [&str; 0], "granted, and never used");
+    let refused: Vec<String> =
+        accesses.iter().filter(|access| access.is_refused).map(ToString::to_string).collect();
+    assert_eq!(refused, [] as [&str; 0], "used, and not granted");
+}
+
+#[test]
+fn the_role_for_init_holds_no_more_than_init_uses() {
+    let Some(cluster) = cluster() else { return };
+    let user = cluster.user(OTHER_BEGINNER);
+    user.good("datastore init");
+    // One that does not say whether the datastore may be used is told so.
+    let silent = r#"[{"op": "remove", "path": "/spec/datastoreReady"}]"#;
+    let information = "clusterinformations.crd.projectcalico.org";
+    cluster.kubectl(&["patch", information, "default", "--type=json", "--patch", silent]);
+    user.good("datastore init --ipv6-cidr fd00::/48");
+    has_what_it_uses(&cluster, OTHER_BEGINNER);
+}
+
+#[test]
+fn the_role_for_a_purge_holds_no_more_than_a_purge_uses() {
+    let Some(cluster) = cluster() else { return };
+    let root = cluster.root();
+    filled(&cluster, &root);
+    let more = "apiVersion: projectcalico.org/v3\nkind: IPReservation\nmetadata: {name: r}\nspec: {reservedCIDRs: [10.0.0.9/32]}\n---
+apiVersion: projectcalico.org/v3\nkind: BGPConfiguration\nmetadata: {name: default}\nspec: {asNumber: 64512}\n---
+apiVersion: projectcalico.org/v3\nkind: BGPPeer\nmetadata: {name: p}\nspec: {peerIP: 10.9.9.9, asNumber: 64512}\n---
+apiVersion: projectcalico.org/v3\nkind: KubeControllersConfiguration\nmetadata: {name: default}\nspec: {controllers: {node: {}}}\n---
+apiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: {name: h}\nspec: {node: n1, interfaceName: eth0}\n";
+    assert_eq!(root.create(more).code, Some(0));
+    root.good("ipam configure --strictaffinity=true");
+    let finalizers = r#"{"metadata": {"finalizers": ["projectcalico.org/ippool-finalizer"]}}"#;
+    cluster.kubectl(&["patch", "ippools.crd.projectcalico.org", "a", "--type=merge", "--patch", finalizers]);
+    for (kind, name) in OURS {
+        let text = workload(kind, name).to_string();
+        cluster.kubectl(&["create", "-f", &root.file("workload.json", &text)]);
+    }
+    let line = "datastore purge --confirm --in-use --stop --definitions";
+    let ran = collected(&cluster, || cluster.user(OTHER_PURGER).run(line)).0;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    has_what_it_uses(&cluster, OTHER_PURGER);
 }

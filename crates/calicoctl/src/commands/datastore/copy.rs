@@ -191,7 +191,7 @@ impl Still {
 }
 
 /// The keys of a store that this program does not know, counted by their folders.
-fn count_unknown_keys(session: &Session) -> Result<String, StoreError> {
+pub(super) fn count_unknown_keys(session: &Session) -> Result<String, StoreError> {
     let mut folders: BTreeMap<String, usize> = BTreeMap::new();
     for key in session.unknown_keys()? {
         let depth = if key.starts_with("/calico/resources/") { 6 } else { 4 };

@@ -8,6 +8,7 @@ mod export;
 mod init;
 mod migrate;
 mod preflight;
+mod purge;
 mod restore;
 
 use clap::Subcommand;
@@ -17,7 +18,7 @@ use crate::Context;
 use crate::failure::Failure;
 use crate::session::Session;
 
-/// Begin, save, restore, copy and lock a store.
+/// Begin, save, restore, copy, lock and empty a store.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -32,6 +33,7 @@ enum Command {
     Copy(copy::Args),
     Migrate(migrate::Args),
     Preflight(preflight::Args),
+    Purge(purge::Args),
 }
 
 /// Moves everything that was just written into the file of an embedded store. A store that nobody uses yet
@@ -56,5 +58,6 @@ pub(super) fn run(args: Args, context: &mut Context<'_>) -> Result<(), Failure> 
         Command::Copy(args) => copy::run(&args, context),
         Command::Migrate(args) => migrate::run(args, context),
         Command::Preflight(args) => preflight::run(&args, context),
+        Command::Purge(args) => purge::run(&args, context),
     }
 }

@@ -38,6 +38,7 @@ fn values_that_mean_nothing_are_refused() {
         ("platform=kubeadm", "platform"),
         ("apiGroup=projectcalico.org/v2", "apiGroup"),
         ("node.acceptLoss={everything}", "acceptLoss"),
+        ("purge=used", "purge"),
     ] {
         let error = template(&[value]).expect_err(value);
         assert!(error.contains(named), "{value}: {error}");
@@ -75,4 +76,44 @@ fn what_values_change() {
     let mirror = template(&["image.registry=mirror.example/hub/", "image.pullSecrets={one}"]).unwrap();
     assert!(mirror.contains("image: mirror.example/hub/rackpool/calicoctl:"));
     assert_eq!(mirror.matches("imagePullSecrets:").count(), 3);
+}
+
+/// Without `purge` nothing of it is there, rights included; with it, the hook removes what the values say.
+#[test]
+fn a_purge_is_there_only_where_it_is_asked_for() {
+    if kube_server::is_left_out() {
+        return;
+    }
+    let kept = template(&[]).unwrap();
+    assert!(!kept.contains("calicoctl-purge") && !kept.contains("rackpool-purge"), "{kept}");
+    for (values, given, not_given) in [
+        (&["purge=true"][..], &["--confirm", "--stop", "--definitions"][..], &["--in-use"][..]),
+        (&["purge=in-use"], &["--confirm", "--stop", "--definitions", "--in-use"], &[]),
+        (&["purge=true", "crds.install=false", "roles.calicoctl=false"], &["--confirm"], &["--definitions"]),
+    ] {
+        let text = template(values).unwrap();
+        let hook = text.split("\n---\n").find(|one| one.contains("helm.sh/hook: pre-delete")).unwrap();
+        for flag in given {
+            assert!(hook.contains(&format!("- {flag}\n")), "{values:?} lacks {flag}");
+        }
+        for flag in not_given {
+            assert!(!hook.contains(flag), "{values:?} has {flag}");
+        }
+        assert!(hook.contains("serviceAccountName: rackpool-purge"));
+        assert!(text.contains("kind: ClusterRole\nmetadata:\n  name: calicoctl-purge"), "{values:?}");
+        assert_eq!(text.matches("  name: rackpool-purge\n").count(), 4, "account, binding, subject, Job");
+    }
+}
+
+/// Helm waits for the agents, and an upgrade for each, by this.
+#[test]
+fn the_agent_says_when_it_is_ready() {
+    if kube_server::is_left_out() {
+        return;
+    }
+    let text = template(&[]).unwrap();
+    let agent = text.split("\n---\n").find(|one| one.contains("kind: DaemonSet")).unwrap();
+    assert!(
+        agent.contains("readinessProbe:\n          exec:\n            command: [rackpoold, node, ready]")
+    );
 }

@@ -193,6 +193,9 @@ pub enum NodeCommand {
         #[arg(short = 'o', long, value_name = "FORMAT", value_parser = ["json"])]
         output: Option<String>,
     },
+    /// Whether the agent that runs here has done everything once: exit code 0 if so, else 1. For a readiness
+    /// probe
+    Ready,
     /// Set what routing needs of the kernel's settings, and end. Needs a /proc/sys that can be written
     Sysctl,
     /// Put the agent's packet filter in the place of what a stopped Felix has left, in one step

@@ -3,8 +3,39 @@
 //!
 //! The mark lies below `/run`, which is empty after a start of the host. An agent that ends or is killed
 //! leaves it: the routes and the filter that it made are still there.
+//!
+//! Beside it lies the file `ready`, which is of the agent that runs now: it is removed when an agent begins,
+//! and made when that agent has done everything once. `rackpoold node ready` looks for it.
 
-use super::{InstallError, Notes, Places, Written, put_text};
+use std::path::PathBuf;
+
+use super::{InstallError, Notes, Places, Written, place, put_text};
+
+/// Tells that an agent begins, which is not ready yet.
+///
+/// # Errors
+/// When what an earlier agent has left cannot be removed.
+pub fn begin(places: &Places) -> Result<(), InstallError> {
+    Ok(place::remove(&ready_file(places)).map(drop)?)
+}
+
+/// Tells that the agent that runs now has done everything once.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn ready(places: &Places, notes: &mut Notes) -> Result<Written, InstallError> {
+    put_text(notes, &ready_file(places), 0o644, "The rackpoold that runs now has made this node ready.\n")
+}
+
+/// Whether the agent that runs now has done everything once. An agent that was killed leaves the file; the
+/// next one removes it.
+pub fn is_ready(places: &Places) -> bool {
+    ready_file(places).exists()
+}
+
+fn ready_file(places: &Places) -> PathBuf {
+    places.mark.with_file_name("ready")
+}
 
 /// Makes the mark. The agent calls this after its first sync.
 ///

@@ -317,6 +317,15 @@ fn the_mark_and_the_packet_size() {
     assert_eq!(mark::set(&host.places, &mut host.notes()).unwrap(), Written::New);
     assert_eq!(mark::set(&host.places, &mut host.notes()).unwrap(), Written::Same);
     assert!(mark::is_set(&host.places));
+    // The next agent is ready only when it has done everything itself; that another was stays true.
+    assert!(!mark::is_ready(&host.places));
+    assert_eq!(mark::ready(&host.places, &mut host.notes()).unwrap(), Written::New);
+    assert!(mark::is_ready(&host.places));
+    for _ in 0..2 {
+        mark::begin(&host.places).unwrap();
+        assert!(!mark::is_ready(&host.places) && mark::is_set(&host.places));
+    }
+    assert_eq!(mark::ready(&host.places, &mut host.notes()).unwrap(), Written::New);
     for (bytes, wanted) in [(1450, Written::New), (1450, Written::Same), (1430, Written::New)] {
         assert_eq!(mtu(&host.places, &mut host.notes(), bytes).unwrap(), wanted);
     }
@@ -331,6 +340,7 @@ fn everything_of_ours_is_taken_back_and_nothing_else() {
     let install = || {
         programs(&host.places, &mut host.notes(), &host.at("from"), &Selection::default()).unwrap();
         mark::set(&host.places, &mut host.notes()).unwrap();
+        mark::ready(&host.places, &mut host.notes()).unwrap();
         mtu(&host.places, &mut host.notes(), 1450).unwrap();
         node_name(&host.places, &mut host.notes(), "n1").unwrap();
         host.conflist_with(&[("RACKPOOL_DB", "/db")], false).unwrap();
@@ -353,6 +363,7 @@ fn everything_of_ours_is_taken_back_and_nothing_else() {
         "lib/mtu",
         "lib/nodename",
         "net.d/10-calico.conflist",
+        "run/rackpool/ready",
         "run/rackpool/synced",
     ];
     assert_eq!(removed, wanted.map(Path::new));

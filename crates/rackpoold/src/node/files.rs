@@ -54,6 +54,18 @@ impl<'a> Files<'a> {
         within: Duration,
     ) -> Result<Vec<Finding>, Box<dyn std::error::Error>> {
         install::mark::set(&self.places, &mut self.notes)?;
+        let found = self.install(store, effects, within).await?;
+        install::mark::ready(&self.places, &mut self.notes)?;
+        Ok(found)
+    }
+
+    /// Writes the network's configuration, where this agent installs it. Gives what is missing on the host.
+    async fn install(
+        &mut self,
+        store: &AnyStore,
+        effects: &impl Effects,
+        within: Duration,
+    ) -> Result<Vec<Finding>, Box<dyn std::error::Error>> {
         if self.network.is_none() {
             return Ok(Vec::new());
         }

@@ -1,4 +1,4 @@
-//! The commands that change this host once and end.
+//! The commands that change this host once and end; and one that only looks whether the agent is ready.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -24,6 +24,24 @@ use setup::Clock;
 use setup::Environment;
 #[cfg(feature = "kubernetes")]
 use store::AnyStore;
+
+/// Tells whether the agent that runs here has done everything once.
+pub(super) fn ready(
+    args: &Node,
+    environment: &Environment,
+    out: &mut impl Write,
+) -> Result<ExitCode, Failure> {
+    match install::mark::is_ready(&places(&args.files, environment)?) {
+        true => {
+            writeln!(out, "ready")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        false => {
+            writeln!(out, "the agent has not made this node ready yet: its log says what it waits for")?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
 
 /// Sets what routing needs of the kernel.
 pub(super) async fn sysctl(args: &Node, out: &mut impl Write) -> Result<ExitCode, Failure> {

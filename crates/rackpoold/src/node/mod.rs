@@ -45,6 +45,7 @@ pub fn run(args: &Node, environment: &Environment, out: &mut impl Write) -> Resu
         Some(NodeCommand::Status { output }) => {
             runtime.block_on(status::status(args, environment, output.as_deref() == Some("json"), out))
         }
+        Some(NodeCommand::Ready) => host_commands::ready(args, environment, out),
         Some(NodeCommand::Sysctl) => runtime.block_on(host_commands::sysctl(args, out)),
         Some(NodeCommand::TakeOver) => runtime.block_on(host_commands::take_over(args, environment, out)),
         Some(NodeCommand::Uninstall) => runtime.block_on(host_commands::uninstall(args, environment, out)),

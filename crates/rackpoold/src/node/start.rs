@@ -62,6 +62,8 @@ pub(super) async fn agent(args: &Node, environment: &Environment) -> Result<(), 
     tracing::warn!(
         "rackpool does not enforce NetworkPolicy, and announces nothing by BGP yet: policies of this cluster have no effect on this node"
     );
+    let places = places(&args.files, environment)?;
+    install::mark::begin(&places)?;
     let running = felix::running(Path::new("/proc"));
     if running.is_certain() {
         return Err(format!("{running}. Two agents would undo each other's work").into());
@@ -86,7 +88,6 @@ pub(super) async fn agent(args: &Node, environment: &Environment) -> Result<(), 
     let name_file = name::name_file(environment).display().to_string();
     name::refuse_taken(&name, machine.as_ref(), &stored.holder, &interfaces, &name_file).await?;
     drop(kernel);
-    let places = places(&args.files, environment)?;
     let mut notes = Notes::read(&places.notes)?;
     install::node_name(&places, &mut notes, &name)?;
     let mut template = None;

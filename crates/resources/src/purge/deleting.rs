@@ -1,5 +1,7 @@
 //! The deletions themselves: many at once, and each by itself.
 
+use std::mem;
+
 use api::{Backend, Key, Kind, Resource, Value};
 use futures_util::stream::{self, StreamExt};
 use serde_json::Value as Json;
@@ -33,23 +35,25 @@ impl<S: Store, E: Effects> Purging<'_, S, E> {
         let parts: Vec<Vec<Found>> = found.chunks(BATCH).map(<[Found]>::to_vec).collect();
         // Other stores take one batch at a time.
         let at_once = if self.backend == Backend::Kubernetes { AT_ONCE } else { 1 };
-        let (mut removed, mut stays, mut failed) = (self.removed.clone(), Vec::new(), None);
+        let (mut removed, mut deleted) = (mem::take(&mut self.removed), mem::take(&mut self.deleted));
+        let (mut stays, mut failed) = (Vec::new(), None);
         {
-            let deleted = stream::iter(parts).map(|part| self.delete_part(part)).buffer_unordered(at_once);
-            let mut deleted = std::pin::pin!(deleted);
-            while let Some((ended, error)) = deleted.next().await {
+            let ended = stream::iter(parts).map(|part| self.delete_part(part)).buffer_unordered(at_once);
+            let mut all = std::pin::pin!(ended);
+            while let Some((ended, error)) = all.next().await {
                 for (key, ended) in ended {
                     match ended {
+                        Ended::Deleted if matches!(key, Key::Resource { .. }) => deleted.extend([key]),
                         Ended::Deleted => removed.add(&key),
                         Ended::Refused(reason) => stays.push((key, reason)),
                         Ended::Unsure => {}
                     }
                 }
-                tell(removed.total());
+                tell(removed.total() + deleted.len());
                 failed = failed.or(error);
             }
         }
-        self.removed = removed;
+        (self.removed, self.deleted) = (removed, deleted);
         self.stays.extend(stays);
         failed.map_or(Ok(()), Err)
     }

@@ -60,6 +60,8 @@ pub struct Purging<'a, S, E> {
     /// Whether blocks go with which workloads have addresses.
     takes_used: bool,
     removed: Counts,
+    /// Resources whose deletion the store has accepted; a finalizer may keep one all the same.
+    deleted: BTreeSet<Key>,
     stays: BTreeMap<Key, String>,
 }
 
@@ -89,6 +91,7 @@ impl<'a, S: Store, E: Effects> Purging<'a, S, E> {
             hosts: keys.filter(|key| matches!(key, Key::IpamHost(_))).collect(),
             takes_used: false,
             removed: Counts::default(),
+            deleted: BTreeSet::new(),
             stays: BTreeMap::new(),
         }
     }
@@ -160,8 +163,10 @@ impl<'a, S: Store, E: Effects> Purging<'a, S, E> {
     }
 
     /// The records that were removed.
-    pub fn removed(&self) -> &Counts {
-        &self.removed
+    pub fn removed(&self) -> Counts {
+        let mut removed = self.removed.clone();
+        self.deleted.iter().filter(|key| !self.stays.contains_key(*key)).for_each(|key| removed.add(key));
+        removed
     }
 
     /// The records that could not be removed, each with the reason. The ClusterInformation, which holds the
@@ -272,6 +277,8 @@ fn is_kept_in(backend: Backend, scope: &Scope) -> bool {
         Scope::Resources { kind, .. } if backend == Backend::Kubernetes => {
             matches!(kind.definition().home, Home::Custom(_))
         }
+        // There it is the same object as an IPAMConfiguration.
+        Scope::IpamConfig => backend != Backend::Kubernetes,
         _ => true,
     }
 }

@@ -230,13 +230,13 @@ fn what_is_assigned_meanwhile_is_kept() {
     run(client(&memory, &effects).create(&pool("a", "10.0.0.0/24"))).unwrap();
     run(client(&memory, &effects).create(&resource(Kind::Node, "n1", json!({})))).unwrap();
     tunnel(&memory, &effects, "n1");
-    // Before the block is deleted, a pod gets an address of it: by the block as it is, without a pool.
+    // The purge has seen the block with a tunnel's address alone. Before it deletes the block, a pod gets an
+    // address of it.
     let (other, done) = (memory.clone(), AtomicBool::new(false));
     let hook: Hook = Arc::new(move |step| {
         let block = other.records().into_iter().find(|record| record.block().is_some());
-        let has_pool =
-            other.records().iter().any(|one| matches!(one.key, Key::Resource { kind: Kind::IPPool, .. }));
-        if let (Step::BeforeWrite(0), Some(record), false) = (step, block, has_pool)
+        let resources = other.records().iter().filter(|one| matches!(one.key, Key::Resource { .. })).count();
+        if let (Step::BeforeWrite(0), Some(record), 1) = (step, block, resources)
             && !done.swap(true, Ordering::Relaxed)
         {
             let mut block = record.block().unwrap().clone();
@@ -246,7 +246,7 @@ fn what_is_assigned_meanwhile_is_kept() {
             attribute.owner = BTreeMap::from([("pod".to_string(), "late".to_string())]);
             block.allocations[ordinal as usize] = Some(block.attributes.len() as u32);
             block.attributes.push(Arc::new(attribute));
-            other.put(record.key.clone(), Value::Block(block.into()));
+            other.put(record.key.clone(), Value::Block(block));
         }
         Box::pin(std::future::ready(()))
     });

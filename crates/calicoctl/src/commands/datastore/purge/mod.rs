@@ -141,7 +141,7 @@ fn remove(
             let _ = writeln!(stderr, "  {count} records are gone");
         }
     }));
-    purged.removed = purging.removed().clone();
+    purged.removed = purging.removed();
     let stays = purging.stays().iter();
     purged.left = stays.map(|(key, reason)| Left { what: key.to_string(), reason: reason.clone() }).collect();
     ran.map_err(|error| {

@@ -81,7 +81,9 @@ pub fn connect(datastore: &Datastore, options: ConnectOptions) -> Result<AnyStor
         #[cfg(feature = "etcd")]
         Datastore::Etcd(settings) => crate::etcd::open(settings, options.silence),
         #[cfg(feature = "kubernetes")]
-        Datastore::Kubernetes(settings) => crate::kubernetes::open(settings, options),
+        Datastore::Kubernetes(settings) => {
+            crate::kubernetes::open(settings, options.silence, options.deletes_at_once)
+        }
         #[cfg(not(all(feature = "etcd", feature = "kubernetes")))]
         other => Err(SetupError::NotBuiltIn {
             datastore: other.type_name(),

@@ -1,13 +1,13 @@
 //! Opens the Kubernetes API server as the settings say.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use api::crd::Group;
 use store::AnyStore;
 use store::kubernetes::{Deletion, InCluster, KubeOptions, KubeStore, Kubeconfig, Pem, Proxies};
 
 use crate::choose;
-use crate::connect::ConnectOptions;
 use crate::datastore::{KubernetesSettings, ProxySettings};
 use crate::environment::Environment;
 use crate::error::SetupError;
@@ -20,11 +20,14 @@ const QPS: f32 = 5.0;
 const BURST: u32 = 100;
 
 /// Opens the store. Nothing is sent before the first call.
-pub(crate) fn open(settings: &KubernetesSettings, asked: ConnectOptions) -> Result<AnyStore, SetupError> {
+pub(crate) fn open(
+    settings: &KubernetesSettings,
+    silence: Option<Duration>,
+    deletes_at_once: bool,
+) -> Result<AnyStore, SetupError> {
     let options = options(settings);
-    let silence = asked.silence;
     let connect_within = silence.unwrap_or(options.connect_within);
-    let deletion = if asked.deletes_at_once { Deletion::Atomic } else { Deletion::TwoPhase };
+    let deletion = if deletes_at_once { Deletion::Atomic } else { Deletion::TwoPhase };
     Ok(AnyStore::Kubernetes(KubeStore::open(KubeOptions { silence, connect_within, deletion, ..options })?))
 }
 

@@ -146,7 +146,12 @@ impl<'a, S: Store, E: Effects> Purging<'a, S, E> {
             }
             if self.stays.is_empty() {
                 for scope in &last {
-                    self.clear(scope, &mut tell).await?;
+                    // A reply that was lost leaves it open whether the record has gone, so it is looked for.
+                    for _ in 0..LOOKS {
+                        if self.clear(scope, &mut tell).await? == 0 {
+                            break;
+                        }
+                    }
                 }
             }
             return Ok(());

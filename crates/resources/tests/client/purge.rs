@@ -277,7 +277,7 @@ impl Store for Refusing {
             batch.writes.iter().position(|write| write.key == self.key && write.op == store::Op::Delete);
         let Some(at) = refused else { return self.inner.commit(batch, within).await };
         self.refused.fetch_add(1, Ordering::Relaxed);
-        let before = Batch { writes: batch.writes[..at].to_vec(), guards: Vec::new() };
+        let before = Batch { writes: batch.writes[..at].to_vec(), ..Batch::default() };
         let mut report = match before.is_empty() {
             true => Report::default(),
             false => self.inner.commit(&before, within).await?,

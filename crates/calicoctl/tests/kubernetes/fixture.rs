@@ -55,7 +55,8 @@ pub fn cluster() -> Option<Cluster> {
         }
         server
     });
-    kubectl(server, &["delete", "customresourcedefinitions", "--all", "--wait"]);
+    // A test that failed may have left an object that a finalizer keeps for ever.
+    kubectl(server, &["delete", "customresourcedefinitions", "--all", "--wait", "--timeout=60s"]);
     kubectl(server, &["delete", "nodes,pods", "--all", "--force", "--grace-period=0"]);
     Some(Cluster { server, _alone: alone })
 }

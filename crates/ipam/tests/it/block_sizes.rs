@@ -7,6 +7,7 @@ use std::sync::Arc;
 use api::{AffinityState, Key, Value};
 use ipam::invariants::Violation;
 use ipam::{AutoAssign, Planner, RunError};
+use store::Effects;
 use store::testing::fault::Step;
 use store::testing::{FaultPlan, Faulty};
 

@@ -1,5 +1,6 @@
 //! The life of an installation on real kubelets: installed with a pool for each rack; upgraded and rolled
-//! back while pods come, go and ping each other; removed, and installed again.
+//! back while pods come, go and ping each other; removed, and installed again; at last removed with all that
+//! it has stored.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -89,7 +90,35 @@ impl Stage<'_> {
         self.administrator.kubectl(&["rollout", "status", "deployment/nginx", "--timeout=300s"])?;
         let pods = self.settle(10)?;
         self.prove_racks(&pods)?;
-        self.prove_reach(&pods, &outside)
+        self.prove_reach(&pods, &outside)?;
+
+        heading("7. helm uninstall with purge: refused while pods have addresses; then nothing is left");
+        let purge = ["upgrade", "rackpool", "deploy/chart", "--reuse-values", "--set", "purge=true"];
+        self.helm(&[&purge[..], &["--wait", "--timeout", "20m"]].concat())?;
+        self.purge()
+    }
+
+    /// Uninstalls a release whose value `purge` is true: first while pods have addresses, then without pods.
+    fn purge(&self) -> Result<()> {
+        let uninstall = ["uninstall", "rackpool", "--wait", "--timeout", "10m"];
+        let before = self.kept()?;
+        ensure!(self.helm(&uninstall).is_err(), "rackpool was removed, although pods have addresses");
+        let log =
+            output(&mut self.lab.kubectl(&["logs", "--namespace=rackpool", "job/rackpool-purge"])?, "")?;
+        print_output(&log);
+        ensure!(log.contains("nothing was removed") && log.contains("--in-use"), "the Job does not say why");
+        ensure!(self.kept()? == before, "what is kept has changed: {before:?} and {:?}", self.kept()?);
+        println!("ok: it was refused, and nothing has changed");
+        self.administrator.kubectl(&["delete", "deployments", "--all", "--cascade=foreground"])?;
+        self.helm(&uninstall)?;
+        for (kind, part) in [("customresourcedefinitions", "projectcalico.org"), ("daemonsets", "rackpool")] {
+            let list = self.administrator.ask(&["get", kind, "--all-namespaces"])?;
+            let names = list["items"].as_array().into_iter().flatten().map(|item| &item["metadata"]["name"]);
+            let left: Vec<_> = names.filter(|name| name.to_string().contains(part)).collect();
+            ensure!(left.is_empty(), "{kind} are left: {left:?}");
+        }
+        println!("ok: no pool, no address and no definition is left");
+        Ok(())
     }
 
     /// Deletes a Node, has the controllers give back what it had, and boots the machine again.

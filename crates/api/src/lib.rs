@@ -21,6 +21,7 @@ pub mod handle;
 pub mod ipam_config;
 pub mod key;
 pub mod kinds;
+pub mod mac;
 pub mod near;
 pub mod node;
 pub mod odd_block;

@@ -1,5 +1,7 @@
 //! The roles in `deploy/rbac`: enough for their users, and no more.
 
+use servers::kube_server::Differences;
+
 use crate::fixture::{
     ADMINISTRATOR, BEGINNER, Cluster, OTHER_BEGINNER, OTHER_PURGER, READER, STRANGER, cluster,
 };
@@ -103,23 +105,11 @@ fn the_plugins_roles_hold_no_more_than_they_use() {
 /// Fails where a user has a right that none of its requests needed, or was refused one.
 fn has_what_it_uses(cluster: &Cluster, user: &str) {
     let (rights, accesses) = (cluster.server.rights_of(user).unwrap(), cluster.server.accesses_of(user));
-    // The server has one of the two groups.
-    let rights: Vec<_> = rights.iter().filter(|right| right.group != "projectcalico.org").collect();
-    let is_of_the_other = |name: &str| name.ends_with(".projectcalico.org") && !name.contains(".crd.");
-    let is_here = |right: &&&servers::kube_server::Right| {
-        // What the allocator's configuration is called in the other group.
-        right.resource != "ipamconfigurations" && !right.name.as_deref().is_some_and(is_of_the_other)
-    };
     assert!(!rights.is_empty());
-    let unused: Vec<String> = rights
-        .iter()
-        .filter(is_here)
-        .filter(|right| !accesses.iter().any(|access| right.allows(access)))
-        .map(ToString::to_string)
-        .collect();
+    let Differences { unused, refused } = Differences::of(&rights, &accesses, "crd.projectcalico.org");
+    let unused: Vec<String> = unused.iter().map(ToString::to_string).collect();
     assert_eq!(unused, [] as [&str; 0], "granted, and never used");
-    let refused: Vec<String> =
-        accesses.iter().filter(|access| access.is_refused).map(ToString::to_string).collect();
+    let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
     assert_eq!(refused, [] as [&str; 0], "used, and not granted");
 }
 

@@ -43,7 +43,43 @@ pub struct Access {
     pub is_refused: bool,
 }
 
+/// What the rights of a user differ in from what it has asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// Rights that no request needed.
+    pub unused: Vec<Right>,
+    /// Requests that no right allowed.
+    pub refused: Vec<Access>,
+}
+
+/// Calico's two API groups, and what the allocator's configuration is called in each. A server has one.
+const GROUPS: [(&str, &str); 2] =
+    [("crd.projectcalico.org", "ipamconfigs"), ("projectcalico.org", "ipamconfigurations")];
+
+impl Differences {
+    /// Compares a user's rights with its requests. Of the two groups of Calico's, only `group` counts: the
+    /// server has no kinds of the other.
+    pub fn of(rights: &[Right], accesses: &[Access], group: &str) -> Differences {
+        let unused = rights
+            .iter()
+            .filter(|right| right.is_of(group) && !accesses.iter().any(|access| right.allows(access)));
+        let refused = accesses.iter().filter(|access| access.is_refused);
+        Differences { unused: unused.cloned().collect(), refused: refused.cloned().collect() }
+    }
+}
+
 impl Right {
+    /// Whether it is for something that a server can have which has this one of Calico's groups.
+    fn is_of(&self, group: &str) -> bool {
+        let definition = self.name.as_deref().and_then(|name| name.split_once('.'));
+        let is_other = |&(other, configuration): &(&str, &str)| {
+            let is_named = self.group == other || definition.is_some_and(|(_, of)| of == other);
+            // Roles name the kinds of both groups in one rule.
+            other != group && (is_named || self.resource == configuration)
+        };
+        !GROUPS.iter().any(is_other)
+    }
+
     /// Whether it allows a request.
     pub fn allows(&self, access: &Access) -> bool {
         let is_any = |mine: &Option<String>, of: &str| mine.as_deref().is_none_or(|mine| mine == of);
@@ -85,7 +121,7 @@ impl KubeServer {
         let kinds = "clusterroles,roles,clusterrolebindings,rolebindings";
         let text = output_of(&mut self.kubectl(&["get", kinds, "--all-namespaces", "-o", "json"]))?;
         let list: Json = serde_json::from_str(&text).expect("kubectl writes JSON");
-        Ok(rights(list["items"].as_array().map_or(&[], Vec::as_slice), user))
+        Ok(rights(&list, user))
     }
 
     /// All requests of a user for resources, each once.
@@ -106,7 +142,9 @@ fn texts(json: &Json) -> Vec<String> {
     json.as_array().into_iter().flatten().map(text).collect()
 }
 
-fn rights(objects: &[Json], user: &str) -> Vec<Right> {
+/// The rights that a user has by these roles and bindings: a list as kubectl writes it.
+pub fn rights(list: &Json, user: &str) -> Vec<Right> {
+    let objects = list["items"].as_array().map_or(&[][..], Vec::as_slice);
     let mut rights = Vec::new();
     for binding in objects.iter().filter(|object| text(&object["kind"]).ends_with("RoleBinding")) {
         let mut subjects = binding["subjects"].as_array().into_iter().flatten();
@@ -163,7 +201,8 @@ fn of_rule(role: &str, rule: &Json, namespace: Option<&str>) -> Vec<Right> {
     rights
 }
 
-fn accesses(log: &str, user: &str) -> Vec<Access> {
+/// The requests of a user in an audit log, each once.
+pub fn accesses(log: &str, user: &str) -> Vec<Access> {
     let events = log.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
     let mut accesses: Vec<Access> = events
         .filter(|event| event["user"]["username"] == user && event["objectRef"].is_object())
@@ -193,20 +232,20 @@ mod tests {
 
     const ACCOUNT: &str = "system:serviceaccount:kube-system:agent";
 
-    fn objects() -> Vec<Json> {
+    fn objects() -> Json {
         let subjects = json!([{"kind": "ServiceAccount", "name": "agent", "namespace": "kube-system"}]);
-        vec![
-            json!({"kind": "ClusterRole", "metadata": {"name": "agent"}, "rules": [
-                {"apiGroups": [""], "resources": ["nodes", "nodes/status"], "verbs": ["get", "patch"]}]}),
-            json!({"kind": "Role", "metadata": {"name": "lead", "namespace": "kube-system"}, "rules": [
-                {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["one"], "verbs": ["update"]}]}),
-            json!({"kind": "Role", "metadata": {"name": "lead", "namespace": "other"}, "rules": [
-                {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]}),
-            json!({"kind": "ClusterRoleBinding", "metadata": {"name": "a"}, "subjects": subjects,
-                "roleRef": {"kind": "ClusterRole", "name": "agent"}}),
-            json!({"kind": "RoleBinding", "metadata": {"name": "b", "namespace": "kube-system"}, "subjects": subjects,
-                "roleRef": {"kind": "Role", "name": "lead"}}),
-        ]
+        json!({"items": [
+            {"kind": "ClusterRole", "metadata": {"name": "agent"}, "rules": [
+                {"apiGroups": [""], "resources": ["nodes", "nodes/status"], "verbs": ["get", "patch"]}]},
+            {"kind": "Role", "metadata": {"name": "lead", "namespace": "kube-system"}, "rules": [
+                {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["one"], "verbs": ["update"]}]},
+            {"kind": "Role", "metadata": {"name": "lead", "namespace": "other"}, "rules": [
+                {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]},
+            {"kind": "ClusterRoleBinding", "metadata": {"name": "a"}, "subjects": subjects,
+                "roleRef": {"kind": "ClusterRole", "name": "agent"}},
+            {"kind": "RoleBinding", "metadata": {"name": "b", "namespace": "kube-system"}, "subjects": subjects,
+                "roleRef": {"kind": "Role", "name": "lead"}},
+        ]})
     }
 
     #[test]
@@ -237,15 +276,47 @@ mod tests {
         ]
         .join("\n");
         let (rights, accesses) = (rights(&objects(), ACCOUNT), accesses(&log, ACCOUNT));
-        let unused: Vec<String> = rights
-            .iter()
-            .filter(|right| !accesses.iter().any(|access| right.allows(access)))
-            .map(ToString::to_string)
-            .collect();
+        let Differences { unused, refused } = Differences::of(&rights, &accesses, "crd.projectcalico.org");
+        let unused: Vec<String> = unused.iter().map(ToString::to_string).collect();
         assert_eq!(unused, ["agent: get nodes", "agent: patch nodes", "agent: get nodes/status"]);
-        let refused: Vec<String> =
-            accesses.iter().filter(|access| access.is_refused).map(ToString::to_string).collect();
+        let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
         assert_eq!(refused, ["get secrets s"]);
         assert!(super::accesses(&log, "another").is_empty());
+    }
+
+    #[test]
+    fn of_two_groups_one_counts() {
+        let right = |group: &str, resource: &str, name: Option<&str>| Right {
+            role: String::new(),
+            group: group.to_string(),
+            resource: resource.to_string(),
+            verb: "get".to_string(),
+            name: name.map(str::to_string),
+            namespace: None,
+        };
+        let (v1, v3) = ("crd.projectcalico.org", "projectcalico.org");
+        for (right, of_v1, of_v3) in [
+            (right("", "nodes", None), true, true),
+            (right(v1, "ippools", None), true, false),
+            (right(v3, "ippools", None), false, true),
+            (right(v1, "ipamconfigs", None), true, false),
+            (right(v1, "ipamconfigurations", None), false, false),
+            (
+                right(
+                    "apiextensions.k8s.io",
+                    "customresourcedefinitions",
+                    Some("tiers.crd.projectcalico.org"),
+                ),
+                true,
+                false,
+            ),
+            (
+                right("apiextensions.k8s.io", "customresourcedefinitions", Some("tiers.projectcalico.org")),
+                false,
+                true,
+            ),
+        ] {
+            assert_eq!((right.is_of(v1), right.is_of(v3)), (of_v1, of_v3), "{right}");
+        }
     }
 }

@@ -27,7 +27,7 @@ pub(super) const BUSYBOX: &str = "/bin/busybox";
 
 /// Performs the guide with these programs.
 pub fn perform(programs: &Path) -> Result<()> {
-    on_lab(programs, |stage| {
+    on_lab(programs, false, |stage| {
         heading("rackpool is installed by its chart");
         // The guide's pools are those of a cluster whose nodes learn from each other by BGP.
         let install = Lab::installation(&["--set", "node.acceptLoss={bgp}"]);
@@ -45,9 +45,13 @@ pub(super) struct Stage<'a> {
 }
 
 /// Starts a lab of the guide's nodes with these programs, performs something there, and ends the lab.
-pub(super) fn on_lab(programs: &Path, perform: impl FnOnce(&Stage<'_>) -> Result<()>) -> Result<()> {
+pub(super) fn on_lab(
+    programs: &Path,
+    is_audited: bool,
+    perform: impl FnOnce(&Stage<'_>) -> Result<()>,
+) -> Result<()> {
     let nodes = NODES.map(str::to_string).to_vec();
-    let options = LabOptions { nodes, cni: Cni::Calico, programs: Some(programs.to_path_buf()) };
+    let options = LabOptions { nodes, cni: Cni::Calico, programs: Some(programs.to_path_buf()), is_audited };
     let lab = Lab::up(&options, |text| println!("{text}"))?;
     let calicoctl = |arguments: &[&str]| {
         let mut command = lab.command("calicoctl")?;

@@ -29,7 +29,7 @@ const KEPT: [&str; 5] = ["ippools", "ipamblocks", "blockaffinities", "ipamhandle
 
 /// Performs it with these programs.
 pub fn perform(programs: &Path) -> Result<()> {
-    on_lab(programs, |stage| stage.live())
+    on_lab(programs, true, |stage| stage.live())
 }
 
 impl Stage<'_> {
@@ -95,7 +95,11 @@ impl Stage<'_> {
         heading("7. helm uninstall with purge: refused while pods have addresses; then nothing is left");
         let purge = ["upgrade", "rackpool", "deploy/chart", "--reuse-values", "--set", "purge=true"];
         self.helm(&[&purge[..], &["--wait", "--timeout", "20m"]].concat())?;
-        self.purge()
+        let granted = self.granted()?;
+        self.purge()?;
+
+        heading("8. Rights: what is granted is what was used");
+        self.prove_rights(&granted)
     }
 
     /// Uninstalls a release whose value `purge` is true: first while pods have addresses, then without pods.

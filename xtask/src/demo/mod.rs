@@ -19,6 +19,7 @@ mod lifecycle;
 mod netns;
 mod pings;
 mod reach;
+mod rights;
 mod services;
 
 pub use api_server::{can_be_had as can_be_on_an_api_server, prepare as prepare_api_server};

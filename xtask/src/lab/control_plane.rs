@@ -39,7 +39,6 @@ impl<'a> ControlPlane<'a> {
             .whole()
             .at(SocketAddrV4::new(BRIDGE, PORT))
             .in_folder(&site.folder)
-            .without_audit()
             .argument("--enable-admission-plugins=NodeRestriction")
             // Pods reach the API server by its service.
             .argument("--endpoint-reconciler-type=lease")
@@ -47,6 +46,9 @@ impl<'a> ControlPlane<'a> {
             .user(proxy::USER, &[]);
         for node in site.nodes() {
             options = options.user(&user(node), &["system:nodes"]);
+        }
+        if !site.options.is_audited {
+            options = options.without_audit();
         }
         let server = KubeServer::try_start(options)?;
         progress("the API server is ready");

@@ -128,7 +128,7 @@ impl Up {
         let nodes = (0..self.nodes).map(|number| format!("kube-node-{number}")).collect();
         let start = now();
         let tell = |text: &str| println!("{:6.1} s  {text}", start.elapsed().as_secs_f64());
-        let lab = Lab::up(&LabOptions { nodes, cni: self.cni, programs }, tell)?;
+        let lab = Lab::up(&LabOptions { nodes, cni: self.cni, programs, is_audited: false }, tell)?;
         if self.cni == Cni::Calico && !self.bare {
             tell("installing rackpool by helm, without a pool");
             lab.install(&["--set", "defaultPool.enabled=false", "--set", "node.acceptLoss={bgp}"])?;

@@ -40,6 +40,8 @@ pub struct LabOptions {
     /// The folder of rackpool's programs. It is on the path of commands in the lab, and with [`Cni::Calico`]
     /// the images in the registry are made of them.
     pub programs: Option<PathBuf>,
+    /// Whether the API server writes an audit log. Requests cost more then.
+    pub is_audited: bool,
 }
 
 /// A lab: its folder, its options, and the programs that it uses.

@@ -1,11 +1,12 @@
-//! All checks of CI; those that are quick or fail often come first. Checks that take longer are in
-//! [`crate::nightly`].
+//! All checks of CI; those that are quick or fail often come first. Checks that start no server run beside the
+//! tests, which wait for servers most of the time. Checks that take longer are in [`crate::nightly`].
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
 
+use crate::beside::Beside;
 use crate::left_out::LeftOut;
 use crate::steps::{AfterFailure, Steps};
 use crate::{demo, dist, fuzz, lab, mutations, needs, simulate};
@@ -22,9 +23,13 @@ const SEEDS: u64 = 25_000;
 /// Arguments of `cargo xtask test`.
 #[derive(Args)]
 pub struct Test {
-    /// Leave out the checks that need further builds: optimised tests, simulations and static binaries.
+    /// Leave out the checks that start no server: documentation, fuzzing, optimised tests, simulations,
+    /// mutations and static binaries
     #[arg(long)]
     no_dist: bool,
+    /// Do only the checks that start no server. The programs must have been built with the tests before
+    #[arg(long, conflicts_with = "no_dist")]
+    without_servers: bool,
 }
 
 /// Runs the tests of these packages with optimisation.
@@ -36,7 +41,10 @@ impl Test {
     /// Runs all checks, and stops at the first failure. Prints at the end how long each took.
     pub fn run(self) -> Result<()> {
         let (mut steps, mut left_out) = (Steps::new(AfterFailure::Stop), LeftOut::default());
-        let result = self.steps(&mut steps, &mut left_out);
+        let result = match self.without_servers {
+            true => without_servers(&mut steps),
+            false => self.steps(&mut steps, &mut left_out),
+        };
         println!("\n{}{}", steps.table(), left_out.table());
         result
     }
@@ -47,9 +55,6 @@ impl Test {
         steps.run("lints", || {
             // Clippy applies the rules in each crate's own folder, or else those in the root.
             run(cargo(&["clippy", "--quiet", "--workspace", "--all-targets"]).args(["--", "-D", "warnings"]))
-        })?;
-        steps.run("documentation", || {
-            run(cargo(&["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
         })?;
         steps.run("Kubernetes' programs", || {
             if lab::can_be_had() { lab::prepare() } else { demo::prepare_api_server() }
@@ -66,11 +71,13 @@ impl Test {
             let rules = ["--test", "arrows", "--test", "circles", "--test", "comments"];
             run(cargo(&["test", "--quiet", "--workspace"]).args(rules))
         })?;
+        let beside = match self.no_dist {
+            true => None,
+            false => Some(Beside::start(&["test", "--without-servers"])?),
+        };
         steps.run("tests", || {
             left_out.run(cargo(&["test", "--workspace"]).env("RACKPOOL_PROGRAMS", &programs))
         })?;
-        // Without optimisation: to build all parsers once more would take longer than the inputs do.
-        steps.run("fuzzing", || fuzz::drawn(&programs.join("fuzz-targets"), fuzz::INPUTS))?;
         let demo = || demo::Demo::with_programs(programs.clone());
         steps.run("demo", || demo().run())?;
         if demo::can_be_in_namespaces() {
@@ -92,19 +99,32 @@ impl Test {
                 "this machine cannot have a lab; cargo xtask lab up says why",
             );
         }
-        if self.no_dist {
-            steps.leave_out("optimised tests, simulations and static binaries", "--no-dist");
-            return Ok(());
+        match beside {
+            Some(beside) => steps.run("checks without servers, begun beside the tests", || beside.end()),
+            None => {
+                steps.leave_out("checks without servers", "--no-dist");
+                Ok(())
+            }
         }
-        steps.run("optimised tests of selectors and resources", || run_optimised(&OPTIMISED))?;
-        steps.run("mutations apply", mutations::all_apply)?;
-        steps.run("simulations", || simulate::simulate(0, SEEDS, 0))?;
-        steps.run("some mutations", mutations::hunt_some)?;
-        let mut folder = PathBuf::new();
-        steps.run("static binaries for the embedded store", || {
-            folder = dist::build_quickly()?;
-            Ok(())
-        })?;
-        steps.run("demo with the static binaries", || demo::Demo::with_programs(folder).run())
     }
+}
+
+/// The checks that start no server.
+fn without_servers(steps: &mut Steps) -> Result<()> {
+    let programs = target_dir()?.join("debug");
+    // Without optimisation: to build all parsers once more would take longer than the inputs do.
+    steps.run("fuzzing", || fuzz::drawn(&programs.join("fuzz-targets"), fuzz::INPUTS))?;
+    steps.run("documentation", || {
+        run(cargo(&["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    })?;
+    steps.run("optimised tests of selectors and resources", || run_optimised(&OPTIMISED))?;
+    steps.run("mutations apply", mutations::all_apply)?;
+    steps.run("simulations", || simulate::simulate(0, SEEDS, 0))?;
+    steps.run("some mutations", mutations::hunt_some)?;
+    let mut folder = PathBuf::new();
+    steps.run("static binaries for the embedded store", || {
+        folder = dist::build_quickly()?;
+        Ok(())
+    })?;
+    steps.run("demo with the static binaries", || demo::Demo::with_programs(folder).run())
 }

@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use xtask::cargo::{cargo, run};
 use xtask::sweep;
 
+mod beside;
 mod cluster;
 mod demo;
 mod dist;

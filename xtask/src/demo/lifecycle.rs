@@ -98,7 +98,7 @@ impl Stage<'_> {
         let granted = self.granted()?;
         self.purge()?;
 
-        heading("8. Rights: what is granted is what was used");
+        heading("8. Nobody was refused anything");
         self.prove_rights(&granted)
     }
 

@@ -48,7 +48,8 @@ pub struct Access {
 pub struct Differences {
     /// Rights that no request needed.
     pub unused: Vec<Right>,
-    /// Requests that no right allowed.
+    /// Refused requests that no right allows. A request that one allows was made before the user got the
+    /// right, or after the user lost it.
     pub refused: Vec<Access>,
 }
 
@@ -63,7 +64,9 @@ impl Differences {
         let unused = rights
             .iter()
             .filter(|right| right.is_of(group) && !accesses.iter().any(|access| right.allows(access)));
-        let refused = accesses.iter().filter(|access| access.is_refused);
+        let refused = accesses
+            .iter()
+            .filter(|access| access.is_refused && !rights.iter().any(|right| right.allows(access)));
         Differences { unused: unused.cloned().collect(), refused: refused.cloned().collect() }
     }
 }
@@ -271,6 +274,7 @@ mod tests {
         let log = [
             event("patch", 200, json!({"resource": "nodes", "subresource": "status", "name": "n1"})),
             event("update", 409, json!({"resource": "leases", "apiGroup": "coordination.k8s.io", "name": "one", "namespace": "kube-system"})),
+            event("update", 403, json!({"resource": "leases", "apiGroup": "coordination.k8s.io", "name": "one", "namespace": "kube-system"})),
             event("get", 403, json!({"resource": "secrets", "name": "s", "namespace": "other"})),
             event("get", 200, json!(null)),
         ]

@@ -1,5 +1,5 @@
-//! All checks of CI; those that are quick or fail often come first. Checks that start no server run beside the
-//! tests, which wait for servers most of the time. Checks that take longer are in [`crate::nightly`].
+//! All checks of CI; those that are quick or fail often come first. Checks that start no server run beside
+//! the tests, which wait for servers most of the time. Checks that take longer are in [`crate::nightly`].
 
 use std::path::PathBuf;
 

@@ -200,7 +200,14 @@ impl Store for MemoryStore {
             });
         }
         let mut outcomes = Vec::with_capacity(batch.writes.len());
-        for write in &batch.writes {
+        let mut broken_guard = None;
+        for (index, write) in batch.writes.iter().enumerate() {
+            // Nobody else writes meanwhile; the batch itself may have written what it guards.
+            let mut looks = batch.looks_before(index);
+            broken_guard = looks.find(|(_, key, at)| state.revision_of(key) != *at).map(|(guard, ..)| guard);
+            if broken_guard.is_some() {
+                break;
+            }
             if !state.holds(write, &batch.writes, &outcomes) {
                 let current = match state.slot(&write.key, Depth::Full) {
                     Slot::Full(record) => Current::Record(record),
@@ -218,7 +225,7 @@ impl Store for MemoryStore {
         }
         outcomes.resize(batch.writes.len(), Outcome::NotTried);
         self.changed.send_replace(state.revision);
-        Ok(Report { outcomes, broken_guard: None })
+        Ok(Report { outcomes, broken_guard })
     }
 
     async fn watch(&self, scope: Scope) -> Result<MemoryWatch, StoreError> {

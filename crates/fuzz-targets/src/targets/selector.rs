@@ -23,7 +23,8 @@ fn a_selector(bytes: &[u8]) {
     let selector = match Selector::parse(&text) {
         Ok(selector) => selector,
         Err(error) => {
-            bounded("the picture of an error", error.render(&text).len(), text.len(), 4);
+            // Calico's words name every token that is left over, with twelve characters for a parenthesis.
+            bounded("the picture of an error", error.render(&text).len(), text.len(), 16);
             let span = error.span();
             assert!(text.get(span.clone()).is_some(), "{span:?} is no part of the text");
             return;

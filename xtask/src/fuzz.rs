@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use xtask::cargo::{cargo, root, run, target_dir};
 
-/// How many inputs are drawn for each target where nobody says so, as in CI.
+/// How many inputs are drawn for each target where nobody says so.
 pub const INPUTS: u64 = 100_000;
 /// For how many seconds the nightly run looks for new inputs of each target.
 pub const SECONDS: u64 = 30;

@@ -19,6 +19,8 @@ const OPTIMISED: [&str; 2] = ["selector", "api"];
 
 /// How many seeds are simulated: more than a million steps.
 const SEEDS: u64 = 25_000;
+/// How many inputs are drawn for each parser.
+const INPUTS: u64 = 20_000;
 
 /// Arguments of `cargo xtask test`.
 #[derive(Args)]
@@ -113,7 +115,7 @@ impl Test {
 fn without_servers(steps: &mut Steps) -> Result<()> {
     let programs = target_dir()?.join("debug");
     // Without optimisation: to build all parsers once more would take longer than the inputs do.
-    steps.run("fuzzing", || fuzz::drawn(&programs.join("fuzz-targets"), fuzz::INPUTS))?;
+    steps.run("fuzzing", || fuzz::drawn(&programs.join("fuzz-targets"), INPUTS))?;
     steps.run("documentation", || {
         run(cargo(&["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
     })?;

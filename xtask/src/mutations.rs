@@ -12,8 +12,6 @@ use xtask::cargo::{cargo, root, run, target_dir};
 
 /// After how many steps a mutation counts as not found.
 const STEPS: u64 = 1_000_000;
-/// How many mutations CI hunts.
-const SOME: usize = 5;
 
 /// The patches, in the order of their names.
 fn patches() -> Result<Vec<PathBuf>> {
@@ -49,15 +47,6 @@ struct Hunted {
     is_found: bool,
     building: Duration,
     hunting: Duration,
-}
-
-/// Hunts as many mutations as CI has time for. Each commit draws others.
-pub fn hunt_some() -> Result<()> {
-    let head = Command::new("git").args(["rev-parse", "--short=8", "HEAD"]).current_dir(root()).output();
-    let head = head.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_string()).unwrap_or_default();
-    let seed = u64::from_str_radix(&head, 16).unwrap_or_default();
-    println!("cargo xtask simulate --mutations --draw {SOME} --seed {seed}");
-    hunt(Some(SOME), seed)
 }
 
 /// Hunts all mutations, or `count` of them that `seed` draws. Prints a table.

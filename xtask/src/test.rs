@@ -25,8 +25,8 @@ const INPUTS: u64 = 20_000;
 /// Arguments of `cargo xtask test`.
 #[derive(Args)]
 pub struct Test {
-    /// Leave out the checks that start no server: documentation, fuzzing, optimised tests, simulations,
-    /// mutations and static binaries
+    /// Leave out the checks that start no server: documentation, fuzzing, optimised tests, simulations
+    /// and static binaries
     #[arg(long)]
     no_dist: bool,
     /// Do only the checks that start no server. The programs must have been built with the tests before
@@ -122,7 +122,6 @@ fn without_servers(steps: &mut Steps) -> Result<()> {
     steps.run("optimised tests of selectors and resources", || run_optimised(&OPTIMISED))?;
     steps.run("mutations apply", mutations::all_apply)?;
     steps.run("simulations", || simulate::simulate(0, SEEDS, 0))?;
-    steps.run("some mutations", mutations::hunt_some)?;
     let mut folder = PathBuf::new();
     steps.run("static binaries for the embedded store", || {
         folder = dist::build_quickly()?;

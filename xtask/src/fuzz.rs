@@ -11,7 +11,7 @@ use clap::Args;
 use xtask::cargo::{cargo, root, run, target_dir};
 
 /// How many inputs are drawn for each target where nobody says so.
-pub const INPUTS: u64 = 100_000;
+const INPUTS: u64 = 100_000;
 /// For how many seconds the nightly run looks for new inputs of each target.
 pub const SECONDS: u64 = 30;
 

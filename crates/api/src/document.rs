@@ -52,6 +52,12 @@ impl Metadata {
         self.rest.get("deletionTimestamp").is_some_and(|t| !t.is_null())
     }
 
+    /// The finalizers: while there is one, Kubernetes keeps the object.
+    pub fn finalizers(&self) -> impl Iterator<Item = &str> {
+        let all = self.rest.get("finalizers").and_then(Json::as_array);
+        all.into_iter().flatten().filter_map(Json::as_str)
+    }
+
     /// The metadata in Go's field order.
     pub(crate) fn to_json(&self) -> Json {
         let mut out = Map::new();

@@ -158,8 +158,7 @@ impl<'v> Candidate<'v> {
     /// `None` for a pool whose network cannot be read: nobody gets addresses from it.
     fn of(pool: &'v Resource, revision: &'v Revision) -> Option<Candidate<'v>> {
         let (cidr, _) = Cidr::parse_unmasked(pool.text(&["spec", "cidr"])?).ok()?;
-        let finalizers = pool.metadata().rest.get("finalizers").and_then(Json::as_array);
-        let has_finalizer = finalizers.is_some_and(|all| all.iter().any(|one| one == FINALIZER));
+        let has_finalizer = pool.metadata().finalizers().any(|one| one == FINALIZER);
         let is_disabled = pool.field(&["spec", "disabled"]) == Some(&Json::Bool(true));
         let is_deleting = pool.metadata().is_deleting();
         Some(Candidate { pool, revision, cidr, is_disabled, is_deleting, has_finalizer })

@@ -46,7 +46,7 @@ pub(crate) fn bounded(what: &str, out: usize, input: usize, times: usize) {
     assert!(out <= times * input + 4096, "{what}: {out} bytes came of an input of {input}");
 }
 
-/// Panics where the text of an error has more than sixteen times the bytes of the input, and 4096 more.
+/// Panics where the text of an error has more than eight times the bytes of the input, and 4096 more.
 pub(crate) fn told(error: impl Display, input: usize) {
-    bounded("an error's text", error.to_string().len(), input, 16);
+    bounded("an error's text", error.to_string().len(), input, 8);
 }

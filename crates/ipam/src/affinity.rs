@@ -86,13 +86,6 @@ pub fn block_state(view: &View, cidr: BlockCidr, owner: &str) -> BlockState {
     }
 }
 
-/// Whether an owner's affinity to a block is confirmed, and the block is that owner's.
-fn is_confirmed(view: &View, owner: &Owner, cidr: BlockCidr) -> bool {
-    let found = view.affinity(owner, cidr).flatten();
-    let state = block_state(view, cidr, &owner.affinity_text());
-    action(found.map(|(affinity, _)| affinity.state), state) == Action::Use
-}
-
 /// What shows that of the blocks that overlap a block, no other is taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof<'a> {
@@ -107,11 +100,14 @@ pub enum Proof<'a> {
 
 /// What shows, in a view, that a block may be taken from.
 pub fn proof<'a>(view: &'a View, owner: &Owner, cidr: BlockCidr) -> Proof<'a> {
-    let stored = view.block(cidr).flatten();
-    let found = view.affinity(owner, cidr).flatten();
-    match (stored.is_some_and(|(block, _)| !block::is_empty(block)), found) {
-        (true, _) => Proof::Addresses,
-        (false, Some((_, revision))) if is_confirmed(view, owner, cidr) => Proof::Affinity(revision),
+    if view.block(cidr).flatten().is_some_and(|(block, _)| !block::is_empty(block)) {
+        return Proof::Addresses;
+    }
+    let seen = block_state(view, cidr, &owner.affinity_text());
+    match view.affinity(owner, cidr).flatten() {
+        Some((found, revision)) if action(Some(found.state), seen) == Action::Use => {
+            Proof::Affinity(revision)
+        }
         _ => Proof::Pool,
     }
 }

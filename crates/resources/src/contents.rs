@@ -199,12 +199,17 @@ fn nouns(key: &Key) -> Nouns {
     }
 }
 
+/// A number, and the noun for one or for several.
+pub fn number_of(count: u64, one: &str, several: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        _ => format!("{count} {several}"),
+    }
+}
+
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let part = |((one, many), count): (&Nouns, &usize)| match count {
-            1 => format!("1 {one}"),
-            _ => format!("{count} {many}"),
-        };
+        let part = |((one, several), count): (&Nouns, &usize)| number_of(*count as u64, one, several);
         f.write_str(&self.0.iter().map(part).collect::<Vec<_>>().join(", "))
     }
 }

@@ -22,11 +22,7 @@ const GROUP: &str = "crd.projectcalico.org";
 impl Stage<'_> {
     /// All roles and bindings of the cluster.
     pub(super) fn granted(&self) -> Result<Json> {
-        self.administrator.ask(&[
-            "get",
-            "clusterroles,roles,clusterrolebindings,rolebindings",
-            "--all-namespaces",
-        ])
+        self.administrator.ask(&["get", kube_server::ROLES, "--all-namespaces"])
     }
 
     /// Checks that no account was refused anything, and names the rights that were not needed here.

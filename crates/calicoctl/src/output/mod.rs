@@ -11,7 +11,16 @@ pub mod yaml;
 #[cfg(test)]
 mod tests;
 
+use serde_json::Value as Json;
 use thiserror::Error;
+
+/// A document as `-o json` shows it, or else `-o yaml`.
+pub fn document(document: &Json, format: &str) -> String {
+    match format {
+        "json" => golang::json::to_indented_text(document, 2),
+        _ => golang::yaml::to_text(document),
+    }
+}
 
 /// A value of `-o`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -62,14 +62,22 @@ fn on_kubernetes(group: &str, recordings: &str, count: usize) {
     let programs =
         kube_server::programs::programs(&["kube-apiserver"]).unwrap_or_else(|error| panic!("{error}"));
     let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/crds").join(group);
-    replay.env("KUBE_BIN", programs).env("KUBECTL_BIN", kube_server::kubectl().unwrap());
     let program = |name| program_beside(Path::new(env!("CARGO_BIN_EXE_calicoctl")), name);
-    // The replay gives the controllers no arguments.
     let folder = tempfile::tempdir().unwrap();
-    let controllers = folder.path().join("kube-controllers");
-    let script = format!("#!/bin/sh\nexec {} controllers\n", program("rackpoold").display());
-    std::fs::write(&controllers, script).unwrap();
-    std::fs::set_permissions(&controllers, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let script = |name, command: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("#!/bin/sh\nexec {command}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    };
+    // Without its leases the API server writes nothing by itself: a list has the revision of the last write
+    // of a test, as recorded.
+    let gates = "APIServerIdentity=false,UnknownVersionInteroperabilityProxy=false";
+    let server = programs.join("kube-apiserver");
+    script("kube-apiserver", format!("{} \"$@\" --feature-gates={gates}", server.display()));
+    // The replay gives the controllers no arguments.
+    let controllers = script("kube-controllers", format!("{} controllers", program("rackpoold").display()));
+    replay.env("KUBE_BIN", folder.path()).env("KUBECTL_BIN", kube_server::kubectl().unwrap());
     replay.env("CALICO_BIN", program("calico")).env("KUBE_CONTROLLERS_BIN", controllers);
     pass(replay.env("CRDS", definitions), count);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{Attribute, Block, BlockCidr, Key, Timestamp, Value, fault};
+use api::{Attribute, Block, BlockCidr, Key, Resource, Timestamp, Value, fault};
 use ipam::reservations::Reserved;
 use serde_json::Value as Json;
 
@@ -54,14 +54,29 @@ pub(super) fn hold(key: &Key, value: &Value, input: usize) {
             let residue = block.residue.clone();
             assert_eq!(Block { residue, ..again.clone() }, *block, "{written}");
         }
-        // A number may take another form (`3e3` becomes `3000`), as in Go.
-        (Value::Resource(again), Value::Resource(value)) => {
-            assert_eq!((again.kind(), again.key()), (value.kind(), value.key()), "{written}");
+        (Value::Resource(again), Value::Resource(resource)) => {
+            assert_eq!(in_gos_numbers(again), in_gos_numbers(resource), "{written}");
         }
         _ => assert_eq!(&again, value, "{written}"),
     }
     for fault in fault::of_record(key, value) {
         told(fault, input);
+    }
+}
+
+/// The resource with its numbers as Go writes them: `3e3` is `3000`.
+fn in_gos_numbers(resource: &Resource) -> Resource {
+    resource.with(|metadata, body| {
+        metadata.rest.values_mut().chain(body.values_mut()).for_each(write_numbers);
+    })
+}
+
+fn write_numbers(json: &mut Json) {
+    match json {
+        Json::Number(number) => *json = golang::number::json_number(number).parse().expect("it is JSON"),
+        Json::Array(items) => items.iter_mut().for_each(write_numbers),
+        Json::Object(fields) => fields.values_mut().for_each(write_numbers),
+        _ => {}
     }
 }
 

@@ -4,7 +4,6 @@ use std::mem;
 
 use api::{Backend, Key, Kind, Resource, Value};
 use futures_util::stream::{self, StreamExt};
-use serde_json::Value as Json;
 use store::{Batch, Depth, Effects, Expect, Outcome, ReadSet, Refusal, Scope, Store, StoreError, View};
 
 use super::{Found, Purging};
@@ -117,8 +116,10 @@ impl<S: Store, E: Effects> Purging<'_, S, E> {
 
 /// Why a record is there again after it was deleted, as this view shows it.
 pub(super) fn why_again(view: &View, key: &Key) -> String {
-    let kept = match view.resource(key) {
-        Some(Some((resource, _))) if resource.metadata().is_deleting() => finalizers(resource),
+    let kept: Vec<&str> = match view.resource(key) {
+        Some(Some((resource, _))) if resource.metadata().is_deleting() => {
+            resource.metadata().finalizers().collect()
+        }
         _ => Vec::new(),
     };
     match kept.is_empty() {
@@ -131,21 +132,13 @@ fn is_conflict(refusal: &Refusal) -> bool {
     matches!(refusal, Refusal::Conflict(_))
 }
 
-fn finalizers(resource: &Resource) -> Vec<String> {
-    let all = resource.metadata().rest.get("finalizers").and_then(Json::as_array);
-    let texts = all.into_iter().flatten().filter_map(Json::as_str);
-    texts.map(str::to_string).collect()
-}
-
 /// The resource without the finalizers of Calico's controllers; `None` where it has none.
 fn without_finalizers(resource: &Resource) -> Option<Resource> {
-    let all = finalizers(resource);
-    let others: Vec<&String> = all.iter().filter(|one| !one.starts_with(FINALIZERS)).collect();
-    (others.len() < all.len()).then(|| {
+    let (calicos, others): (Vec<&str>, Vec<&str>) =
+        resource.metadata().finalizers().partition(|one| one.starts_with(FINALIZERS));
+    (!calicos.is_empty()).then(|| {
         resource.with(|metadata, _| {
-            metadata
-                .rest
-                .insert("finalizers".to_string(), Json::from_iter(others.iter().map(|one| one.as_str())));
+            metadata.rest.insert("finalizers".to_string(), others.into());
         })
     })
 }

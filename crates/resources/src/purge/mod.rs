@@ -130,8 +130,7 @@ impl<'a, S: Store, E: Effects> Purging<'a, S, E> {
     /// The store's. What was removed before stays removed, and another purge goes on from there.
     pub async fn run(&mut self, mut tell: impl FnMut(usize)) -> Result<(), StoreError> {
         self.lock().await?;
-        let (last, before): (Vec<Scope>, Vec<Scope>) =
-            self.scopes.clone().into_iter().partition(|scope| *scope == last());
+        let before: Vec<Scope> = self.scopes.iter().filter(|scope| **scope != last()).cloned().collect();
         for look in 0..LOOKS {
             if look > 1 {
                 self.effects.sleep(PAUSE).await;
@@ -144,13 +143,11 @@ impl<'a, S: Store, E: Effects> Purging<'a, S, E> {
             if found > 0 {
                 continue;
             }
-            if self.stays.is_empty() {
-                for scope in &last {
-                    // A reply that was lost leaves it open whether the record has gone, so it is looked for.
-                    for _ in 0..LOOKS {
-                        if self.clear(scope, &mut tell).await? == 0 {
-                            break;
-                        }
+            if self.stays.is_empty() && self.scopes.contains(&last()) {
+                // A reply that was lost leaves it open whether the record has gone, so it is looked for.
+                for _ in 0..LOOKS {
+                    if self.clear(&last(), &mut tell).await? == 0 {
+                        break;
                     }
                 }
             }

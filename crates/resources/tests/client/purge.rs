@@ -40,6 +40,16 @@ fn tunnel(store: &MemoryStore, effects: &Fixed, host: &str) {
     assert_eq!(run(ipam::run(store, effects, request.planner(), WITHIN)).unwrap().v4.addresses.len(), 1);
 }
 
+/// A store with a pool, and a node with the address of a tunnel.
+fn world_of_a_tunnel() -> (MemoryStore, Fixed) {
+    let (store, effects) = (MemoryStore::new(), Fixed::default());
+    run(client(&store, &effects).ensure_initialised()).unwrap();
+    run(client(&store, &effects).create(&pool("a", "10.0.0.0/24"))).unwrap();
+    run(client(&store, &effects).create(&resource(Kind::Node, "n1", json!({})))).unwrap();
+    tunnel(&store, &effects, "n1");
+    (store, effects)
+}
+
 fn purging<'a, S: Store>(store: &'a S, effects: &'a Fixed) -> Purging<'a, S, Fixed> {
     Purging::new((store, effects), Backend::Embedded, WITHIN, |_| false, &[])
 }
@@ -113,11 +123,7 @@ fn blocks_of_workloads_stay_with_all_that_they_need() {
 
 #[test]
 fn tunnels_keep_nothing() {
-    let (store, effects) = (MemoryStore::new(), Fixed::default());
-    run(client(&store, &effects).ensure_initialised()).unwrap();
-    run(client(&store, &effects).create(&pool("a", "10.0.0.0/24"))).unwrap();
-    run(client(&store, &effects).create(&resource(Kind::Node, "n1", json!({})))).unwrap();
-    tunnel(&store, &effects, "n1");
+    let (store, effects) = world_of_a_tunnel();
     assert!(!survey(&store).in_use.has_workloads());
     run(purging(&store, &effects).run(|_| {})).unwrap();
     assert_eq!(keys(&store), [] as [&str; 0]);
@@ -225,11 +231,7 @@ fn a_purge_that_fails_goes_on() {
 /// An address that somebody gets after the look stays, and with it what it needs.
 #[test]
 fn what_is_assigned_meanwhile_is_kept() {
-    let (memory, effects) = (MemoryStore::new(), Fixed::default());
-    run(client(&memory, &effects).ensure_initialised()).unwrap();
-    run(client(&memory, &effects).create(&pool("a", "10.0.0.0/24"))).unwrap();
-    run(client(&memory, &effects).create(&resource(Kind::Node, "n1", json!({})))).unwrap();
-    tunnel(&memory, &effects, "n1");
+    let (memory, effects) = world_of_a_tunnel();
     // The purge has seen the block with a tunnel's address alone. Before it deletes the block, a pod gets an
     // address of it.
     let (other, done) = (memory.clone(), AtomicBool::new(false));

@@ -20,7 +20,7 @@ use self::certificates::random_token;
 pub use self::kubectl::kubectl;
 pub use self::options::KubeServerOptions;
 pub use self::requests::Request;
-pub use self::rights::{Access, Differences, Right, accesses, rights};
+pub use self::rights::{Access, Differences, ROLES, Right, accesses, rights};
 use crate::ServerError;
 use crate::etcd_server::{self, EtcdServer};
 use crate::folder::Folder;

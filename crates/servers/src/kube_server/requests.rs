@@ -19,6 +19,12 @@ pub struct Request {
     pub code: u16,
 }
 
+/// The answered requests of a user in an audit log, as the server describes them.
+pub(super) fn events(log: &str, user: &str) -> impl Iterator<Item = Json> {
+    let events = log.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
+    events.filter(move |event| event["user"]["username"] == user)
+}
+
 impl KubeServer {
     /// All requests of a user since the start, in the order of their answers. A request is in the log before
     /// its client has the answer.
@@ -27,18 +33,17 @@ impl KubeServer {
     /// When the audit log cannot be read.
     pub fn requests_of(&self, user: &str) -> Vec<Request> {
         let text = fs::read_to_string(self.audit_log()).expect("the API server writes an audit log");
-        let events = text.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
-        let requests = events.filter_map(|event| {
+        let requests = events(&text, user).filter_map(|event| {
             let (stage, verb) = (event["stage"].as_str()?, event["verb"].as_str()?);
             let counts =
                 if verb == "watch" { stage == "ResponseStarted" } else { stage == "ResponseComplete" };
             let request = Request {
-                user: event["user"]["username"].as_str()?.to_string(),
+                user: user.to_string(),
                 verb: verb.to_string(),
                 uri: event["requestURI"].as_str()?.to_string(),
                 code: event["responseStatus"]["code"].as_u64().and_then(|code| code.try_into().ok())?,
             };
-            (counts && request.user == user).then_some(request)
+            counts.then_some(request)
         });
         requests.collect()
     }

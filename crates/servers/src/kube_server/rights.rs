@@ -7,7 +7,11 @@ use serde_json::Value as Json;
 
 use super::KubeServer;
 use super::kubectl::output_of;
+use super::requests::events;
 use crate::ServerError;
+
+/// The kinds in which rights are given, for kubectl.
+pub const ROLES: &str = "clusterroles,roles,clusterrolebindings,rolebindings";
 
 /// One right: a verb on a resource.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,8 +125,7 @@ impl KubeServer {
     /// # Errors
     /// When the roles cannot be read.
     pub fn rights_of(&self, user: &str) -> Result<Vec<Right>, ServerError> {
-        let kinds = "clusterroles,roles,clusterrolebindings,rolebindings";
-        let text = output_of(&mut self.kubectl(&["get", kinds, "--all-namespaces", "-o", "json"]))?;
+        let text = output_of(&mut self.kubectl(&["get", ROLES, "--all-namespaces", "-o", "json"]))?;
         let list: Json = serde_json::from_str(&text).expect("kubectl writes JSON");
         Ok(rights(&list, user))
     }
@@ -206,9 +209,8 @@ fn of_rule(role: &str, rule: &Json, namespace: Option<&str>) -> Vec<Right> {
 
 /// The requests of a user in an audit log, each once.
 pub fn accesses(log: &str, user: &str) -> Vec<Access> {
-    let events = log.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
-    let mut accesses: Vec<Access> = events
-        .filter(|event| event["user"]["username"] == user && event["objectRef"].is_object())
+    let mut accesses: Vec<Access> = events(log, user)
+        .filter(|event| event["objectRef"].is_object())
         .map(|event| {
             let object = &event["objectRef"];
             let (resource, part) = (text(&object["resource"]), text(&object["subresource"]));

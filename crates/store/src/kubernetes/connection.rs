@@ -24,7 +24,7 @@ use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::{Client, Config};
 use outside::Secrets;
 use serde::Deserialize;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tower::{BoxError, Service, ServiceBuilder};
@@ -107,6 +107,12 @@ impl Question {
 
     pub(super) fn send(method: Method, url: String, body: String) -> Question {
         Question { method, body: Some(body), ..Question::get(url) }
+    }
+
+    /// Removes an object; the deletion has one more option.
+    pub(super) fn delete(url: String, option: &str, value: Json) -> Question {
+        let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", option: value});
+        Question::send(Method::DELETE, url, options.to_string())
     }
 
     pub(super) fn is_write(&self) -> bool {

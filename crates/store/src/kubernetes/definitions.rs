@@ -99,9 +99,8 @@ async fn remove(server: &Server, name: &str, deadline: Instant) -> Result<Undefi
     if stored.metadata.labels.get(PART_OF.0).map(String::as_str) != Some(PART_OF.1) {
         return Ok(Undefined::Foreign);
     }
-    let options =
-        json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": stored.metadata.uid}});
-    match server.ask(Question::send(Method::DELETE, path, options.to_string()), deadline).await {
+    let preconditions = json!({"uid": stored.metadata.uid});
+    match server.ask(Question::delete(path, "preconditions", preconditions), deadline).await {
         Ok(_) => Ok(Undefined::Removed),
         Err(fault) if fault.kind == FaultClass::Absent => Ok(Undefined::Removed),
         Err(fault) => Err(fault),

@@ -3,7 +3,7 @@
 use api::crd::why_no_name;
 use http::Method;
 use serde::Deserialize;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use tokio::time::Instant;
 
 use super::connection::{CONTROLLERS, MERGE_PATCH, Question, STRATEGIC_PATCH, Server};
@@ -227,8 +227,7 @@ pub(super) async fn remove(
     deadline: Instant,
 ) -> Result<(), StoreError> {
     let path = name.path().ok_or_else(|| name.impossible())?;
-    let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Foreground"});
-    match server.ask(Question::send(Method::DELETE, path, options.to_string()), deadline).await {
+    match server.ask(Question::delete(path, "propagationPolicy", "Foreground".into()), deadline).await {
         Ok(_) => Ok(()),
         Err(fault) if fault.kind == FaultClass::Absent => Ok(()),
         Err(fault) => Err(fault.into_error()),

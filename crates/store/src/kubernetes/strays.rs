@@ -2,7 +2,6 @@
 //! for deletion. No read of records tells their keys, so only the server's own names lead to them.
 
 use api::crd::{self, Collection, Group};
-use http::Method;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
@@ -88,7 +87,5 @@ async fn find(
 
 fn removal(group: Group, collection: Collection, meta: &Meta) -> Question {
     let preconditions = json!({"uid": meta.uid, "resourceVersion": meta.revision});
-    let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions});
-    let path = format!("{}/{}", collection.path(group), meta.name);
-    Question::send(Method::DELETE, path, options.to_string())
+    Question::delete(format!("{}/{}", collection.path(group), meta.name), "preconditions", preconditions)
 }

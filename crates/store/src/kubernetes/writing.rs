@@ -340,8 +340,7 @@ pub(super) fn removal(place: &Place, uid: Option<&str>, revision: &Revision) -> 
     if let Some(uid) = uid {
         preconditions["uid"] = uid.into();
     }
-    let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions});
-    Question::send(Method::DELETE, place.path(), options.to_string())
+    Question::delete(place.path(), "preconditions", preconditions)
 }
 
 fn resource<'v>(key: &Key, value: &'v Value) -> Result<&'v Resource, Stop> {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::Duration;
 
 use resources::contents::Counts;
 use resources::copy::{CopyError, Copying};
 use setup::{ConnectOptions, Datastore, Purpose};
 use store::{AnyStore, StoreError};
 
+use super::Progress;
 use crate::Context;
 use crate::cli::{self, Config};
 use crate::failure::Failure;
@@ -80,18 +80,9 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
 fn copy_held_still(source: &Session, target: &Session, context: &mut Context<'_>) -> Result<Counts, Failure> {
     let still = Still::hold(source)?;
     let mut copying = Copying::new(&source.store, &target.store, source.within, still.was_ready());
-    let started = store::Effects::elapsed(source.effects());
-    let mut told = started;
-    let stderr = &mut *context.stderr;
+    let mut progress = Progress::begin(source.effects(), context.stderr);
     let outcome = target.wait(async {
-        let progress = |done: usize, of: usize| {
-            let now = store::Effects::elapsed(source.effects());
-            if now.saturating_sub(told) >= Duration::from_secs(1) {
-                told = now;
-                // A line of progress that cannot be written is no reason to stop.
-                let _ = writeln!(stderr, "  {done} of {of}");
-            }
-        };
+        let progress = |done: usize, of: usize| progress.tell(format_args!("{done} of {of}"));
         tokio::select! {
             outcome = copying.run(progress) => outcome.map_err(Stop::Copy),
             signal = interruption() => Err(signal),

@@ -11,7 +11,12 @@ mod preflight;
 mod purge;
 mod restore;
 
+use std::fmt;
+use std::io::Write;
+use std::time::Duration;
+
 use clap::Subcommand;
+use setup::Clock;
 use store::AnyStore;
 
 use crate::Context;
@@ -34,6 +39,29 @@ enum Command {
     Migrate(migrate::Args),
     Preflight(preflight::Args),
     Purge(purge::Args),
+}
+
+/// Lines about work that takes long, at most one a second.
+struct Progress<'p> {
+    effects: &'p Clock,
+    stderr: &'p mut dyn Write,
+    /// When there was a line last, or when the work began.
+    told: Duration,
+}
+
+impl<'p> Progress<'p> {
+    fn begin(effects: &'p Clock, stderr: &'p mut dyn Write) -> Progress<'p> {
+        Progress { effects, stderr, told: effects.elapsed() }
+    }
+
+    fn tell(&mut self, line: fmt::Arguments<'_>) {
+        let now = self.effects.elapsed();
+        if now.saturating_sub(self.told) >= Duration::from_secs(1) {
+            self.told = now;
+            // A line of progress that cannot be written is no reason to stop.
+            let _ = writeln!(self.stderr, "  {line}");
+        }
+    }
 }
 
 /// Moves everything that was just written into the file of an embedded store. A store that nobody uses yet

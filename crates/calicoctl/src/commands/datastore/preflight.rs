@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use resources::contents::number_of;
 use resources::preflight::{self, Code, Effect, Survey, Unread};
 use serde_json::{Value as Json, json};
 use setup::{ConnectOptions, Purpose};
@@ -10,6 +11,7 @@ use crate::Context;
 use crate::cli::{self, Config};
 use crate::commands::ipam;
 use crate::failure::Failure;
+use crate::output;
 use crate::session::{CLIENT_VERSION, Chosen, Session};
 
 /// Look at what becomes of a cluster where rackpool takes Calico's place.
@@ -56,10 +58,7 @@ struct Allocated {
 
 impl fmt::Display for Allocated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let of = |count: usize, one: &str, several: &str| match count {
-            1 => format!("1 {one}"),
-            count => format!("{count} {several}"),
-        };
+        let of = |count: usize, one: &str, several: &str| number_of(count as u64, one, several);
         let addresses = of(self.addresses, "address", "addresses");
         let (blocks, handles) = (of(self.blocks, "block", "blocks"), of(self.handles, "handle", "handles"));
         write!(f, "{addresses} in {blocks}, {handles}")
@@ -79,11 +78,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
     match args.output.as_deref() {
         Some(format) => {
             let document = document(&session, &survey, allocated.as_ref());
-            let text = match format {
-                "json" => golang::json::to_indented_text(&document, 2),
-                _ => golang::yaml::to_text(&document),
-            };
-            context.stdout.write_all(text.as_bytes())?;
+            context.stdout.write_all(output::document(&document, format).as_bytes())?;
         }
         None => {
             let text = text(&session, &survey, allocated.as_ref());

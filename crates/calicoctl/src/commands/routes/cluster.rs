@@ -13,6 +13,7 @@ use crate::Context;
 use crate::cli::Config;
 use crate::commands::resource_set::Access;
 use crate::failure::Failure;
+use crate::output;
 
 const HEADING: &str = "What the store does not say";
 
@@ -187,9 +188,5 @@ pub(super) fn one(racks: &Racks, name: &str) -> Result<RackName, Failure> {
 
 /// Writes the document as `-o` says.
 pub(super) fn write(document: &Json, format: &str, context: &mut Context<'_>) -> Result<(), Failure> {
-    let text = match format {
-        "json" => golang::json::to_indented_text(document, 2),
-        _ => golang::yaml::to_text(document),
-    };
-    Ok(context.stdout.write_all(text.as_bytes())?)
+    Ok(context.stdout.write_all(output::document(document, format).as_bytes())?)
 }

@@ -8,6 +8,7 @@ mod show;
 mod tor;
 
 use clap::Subcommand;
+use resources::contents::number_of;
 
 use crate::Context;
 use crate::failure::Failure;
@@ -54,8 +55,5 @@ pub(super) fn run(args: Args, context: &mut Context<'_>) -> Result<(), Failure> 
 
 /// The number, and the noun for one or for several.
 fn count(number: usize, noun: &str) -> String {
-    match number {
-        1 => format!("1 {noun}"),
-        _ => format!("{number} {noun}s"),
-    }
+    number_of(number as u64, noun, &format!("{noun}s"))
 }

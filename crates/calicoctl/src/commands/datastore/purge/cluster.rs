@@ -1,6 +1,7 @@
 //! What runs in the cluster, and what only Kubernetes holds: workloads, definitions, objects that are no
 //! records.
 
+use std::fmt;
 #[cfg(feature = "kubernetes")]
 use std::time::Duration;
 
@@ -37,6 +38,19 @@ pub(super) struct Workload {
     name: &'static str,
 }
 
+#[cfg(feature = "kubernetes")]
+impl Workload {
+    fn object(&self) -> ObjectName<'_> {
+        ObjectName::workload(&self.namespace, self.plural, self.name)
+    }
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.plural, self.namespace, self.name)
+    }
+}
+
 /// What there is around the records.
 #[derive(Default)]
 pub(super) struct Cluster {
@@ -62,20 +76,12 @@ impl Cluster {
             }
         }
         cluster.calicos = session.wait(store.calico_nodes(session.within))?;
-        for found in
-            session.wait(store.workloads("deployments", "calico-kube-controllers", session.within))?
-        {
-            let is_ready = found["status"]["readyReplicas"].as_u64().is_some_and(|ready| ready > 0);
-            let namespace = found["metadata"]["namespace"].as_str().filter(|_| is_ready);
-            cluster
-                .calicos
-                .extend(namespace.map(|namespace| format!("Deployment {namespace}/calico-kube-controllers")));
-        }
-        cluster.running.extend(cluster.calicos.iter().cloned());
         #[cfg(feature = "kubernetes")]
         if let AnyStore::Kubernetes(store) = store {
+            cluster.calicos.extend(session.wait(store.calico_controllers(session.within))?);
             cluster.lacking = session.wait(store.lacking(session.within))?;
         }
+        cluster.running.extend(cluster.calicos.iter().cloned());
         Ok(cluster)
     }
 
@@ -101,25 +107,21 @@ impl Cluster {
         #[cfg(feature = "kubernetes")]
         if let AnyStore::Kubernetes(store) = session.store.inner() {
             let failed = |error: StoreError| Failure::in_calico_words(error.to_string());
-            let name = |one: &'_ Workload| (one.namespace.clone(), one.plural, one.name);
             for one in &self.ours {
-                let (namespace, plural, name) = name(one);
-                let object = ObjectName::workload(&namespace, plural, name);
-                session.wait(store.remove_object(object, session.within)).map_err(failed)?;
+                session.wait(store.remove_object(one.object(), session.within)).map_err(failed)?;
             }
             let begin = store::Effects::elapsed(session.effects());
             for one in &self.ours {
-                let (namespace, plural, name) = name(one);
-                let object = ObjectName::workload(&namespace, plural, name);
-                while session.wait(store.object(object, session.within)).map_err(failed)?.is_some() {
+                while session.wait(store.object(one.object(), session.within)).map_err(failed)?.is_some() {
                     if store::Effects::elapsed(session.effects()).saturating_sub(begin) > END_WITHIN {
                         return Err(Failure::in_calico_words(format!(
-                            "nothing was removed: {plural} {namespace}/{name} is deleted, and after {END_WITHIN:?} some of its pods are still there. See which: kubectl --namespace {namespace} get pods"
+                            "nothing was removed: {one} is deleted, and after {END_WITHIN:?} some of its pods are still there. See which: kubectl --namespace {} get pods",
+                            one.namespace
                         )));
                     }
                     session.wait(store::Effects::sleep(session.effects(), PAUSE));
                 }
-                writeln!(context.stderr, "Stopped {plural} {namespace}/{name}")?;
+                writeln!(context.stderr, "Stopped {one}")?;
             }
         }
         let _ = (session, context);
@@ -132,9 +134,9 @@ impl Cluster {
         session: &Session,
         removed: &mut Vec<String>,
     ) -> Result<Vec<Left>, StoreError> {
-        let mut left = Vec::new();
         #[cfg(feature = "kubernetes")]
         if let AnyStore::Kubernetes(store) = session.store.inner() {
+            let mut left = Vec::new();
             let there: Vec<Collection> =
                 Collection::all().filter(|collection| !self.lacking.contains(collection)).collect();
             for stray in session.wait(store.remove_strays(&there, session.within))? {
@@ -143,9 +145,10 @@ impl Cluster {
                     Some(reason) => left.push(Left { what: stray.name, reason }),
                 }
             }
+            return Ok(left);
         }
         let _ = (session, removed);
-        Ok(left)
+        Ok(Vec::new())
     }
 
     /// Removes rackpool's definitions.

@@ -3,21 +3,18 @@
 mod cluster;
 mod report;
 
-use std::time::Duration;
-
 use resources::purge::{Purging, Survey};
 use setup::{Clock, ConnectOptions, Purpose};
 use store::{AnyStore, Noting};
 
 use self::report::{Left, Purged};
+use super::Progress;
 use super::copy::count_unknown_keys;
 use crate::Context;
 use crate::cli::{self, Config};
 use crate::failure::Failure;
+use crate::output;
 use crate::session::{Chosen, Session, check_version};
-
-/// How long there is no line of progress.
-const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// Remove everything that the datastore holds, after saying what is in use.
 ///
@@ -131,16 +128,8 @@ fn remove(
     purged: &mut Purged,
     context: &mut Context<'_>,
 ) -> Result<(), Failure> {
-    let (stderr, effects) = (&mut *context.stderr, session.effects());
-    let mut told = store::Effects::elapsed(effects);
-    let ran = session.wait(purging.run(|count| {
-        let now = store::Effects::elapsed(effects);
-        if now.saturating_sub(told) >= TOLD_EVERY {
-            told = now;
-            // A line of progress that cannot be written is no reason to stop.
-            let _ = writeln!(stderr, "  {count} records are gone");
-        }
-    }));
+    let mut progress = Progress::begin(session.effects(), context.stderr);
+    let ran = session.wait(purging.run(|count| progress.tell(format_args!("{count} records are gone"))));
     purged.removed = purging.removed();
     let stays = purging.stays().iter();
     purged.left = stays.map(|(key, reason)| Left { what: key.to_string(), reason: reason.clone() }).collect();
@@ -224,12 +213,8 @@ fn write_document(
     purged: &Purged,
     context: &mut Context<'_>,
 ) -> Result<(), Failure> {
-    let document = || report::document(session, purged);
-    let text = match args.output.as_deref() {
-        Some("json") => golang::json::to_indented_text(&document(), 2),
-        Some(_) => golang::yaml::to_text(&document()),
-        None => return Ok(()),
-    };
+    let Some(format) = &args.output else { return Ok(()) };
+    let text = output::document(&report::document(session, purged), format);
     Ok(context.stdout.write_all(text.as_bytes())?)
 }
 

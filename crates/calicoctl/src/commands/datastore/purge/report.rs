@@ -1,6 +1,6 @@
 //! What a purge says, before and after, as text and as a document.
 
-use resources::contents::Counts;
+use resources::contents::{Counts, number_of};
 use resources::purge::{InUse, Survey};
 use serde_json::{Map, Value as Json, json};
 
@@ -38,11 +38,11 @@ pub(super) struct Purged {
 pub(super) fn before(session: &Session, purged: &Purged) -> String {
     let Survey { in_use, records } = &purged.survey;
     let place = session.datastore.place();
-    let mut text = format!("{} in use in {place}\n", of(in_use.addresses(), "address", "addresses"));
+    let mut text = format!("{} in use in {place}\n", number_of(in_use.addresses(), "address", "addresses"));
     lines(
         &mut text,
         in_use.pools.iter().map(|one| {
-            let addresses = of(one.addresses, "address", "addresses");
+            let addresses = number_of(one.addresses, "address", "addresses");
             format!("IPPool {} {}: {addresses}", one.pool.name, one.pool.cidr)
         }),
     );
@@ -54,7 +54,7 @@ pub(super) fn before(session: &Session, purged: &Purged) -> String {
         in_use
             .nodes
             .iter()
-            .map(|(node, count)| format!("Node {node}: {}", of(*count, "address", "addresses"))),
+            .map(|(node, count)| format!("Node {node}: {}", number_of(*count, "address", "addresses"))),
     );
     if in_use.without_node > 0 {
         lines(&mut text, [format!("of no node: {}", in_use.without_node)].into_iter());
@@ -63,7 +63,7 @@ pub(super) fn before(session: &Session, purged: &Purged) -> String {
         lines(&mut text, [format!("{} of these for nodes' tunnels", in_use.tunnels)].into_iter());
     }
     if in_use.workloads > 0 {
-        text.push_str(&format!("{} of workloads\n", of(in_use.workloads, "address", "addresses")));
+        text.push_str(&format!("{} of workloads\n", number_of(in_use.workloads, "address", "addresses")));
         let more = in_use.workloads.saturating_sub(in_use.first.len() as u64);
         lines(&mut text, workloads(in_use).chain((more > 0).then(|| format!("... and {more} more"))));
     }
@@ -154,13 +154,6 @@ fn workloads(in_use: &InUse) -> impl Iterator<Item = String> {
         let node = if one.node.is_empty() { String::new() } else { format!(" on {}", one.node) };
         format!("{name} {}{node}", one.addr)
     })
-}
-
-fn of(count: u64, one: &str, several: &str) -> String {
-    match count {
-        1 => format!("1 {one}"),
-        count => format!("{count} {several}"),
-    }
 }
 
 /// Adds lines, indented. Of very many only the first are printed.

@@ -19,6 +19,7 @@ use crate::cli::Config;
 use crate::commands::resource_set::Access;
 use crate::commands::warn_ignored;
 use crate::failure::Failure;
+use crate::output;
 use crate::session::Session;
 
 /// Show how full the pools are, or whose an address is.
@@ -92,8 +93,7 @@ pub(super) fn run(args: &Args, context: &mut Context<'_>) -> Result<(), Failure>
         Shown::Pools(pools(&session)?, args.show_blocks)
     };
     let text = match args.output.as_deref() {
-        Some("json") => golang::json::to_indented_text(&document::of(&shown), 2),
-        Some(_) => golang::yaml::to_text(&document::of(&shown)),
+        Some(format) => output::document(&document::of(&shown), format),
         None => text::of(&shown)?,
     };
     context.stdout.write_all(text.as_bytes())?;

@@ -29,13 +29,16 @@ fn call(write: &Write, expect: Expect) -> Option<Call> {
     })
 }
 
-/// Every transaction is applied, or nothing of it; the guards are checked before the first.
+/// Every transaction is applied, or nothing of it; the guards are checked with the first, and with later ones
+/// those that are to be looked at again.
 pub(crate) async fn in_transactions(caller: &Caller, batch: &Batch) -> Result<Report, StoreError> {
     let mut outcomes = vec![Outcome::NotTried; batch.writes.len()];
-    let mut guards = batch.guards.as_slice();
     for transaction in batch.transactions(usize::MAX) {
         give_way().await;
-        let guards = std::mem::take(&mut guards);
+        let first = transaction.operations.first().map_or(0, |operation| operation.writes[0]);
+        let (indexes, guards): (Vec<usize>, Vec<_>) =
+            batch.guards_from(first).map(|(index, guard)| (index, guard.clone())).unzip();
+        let guards = guards.as_slice();
         let mut calls = Vec::new();
         for operation in &transaction.operations {
             let at = operation.writes[0];
@@ -66,7 +69,7 @@ pub(crate) async fn in_transactions(caller: &Caller, batch: &Batch) -> Result<Re
                 }
             }
             None => {
-                let broken_guard = caller.cluster.broken(guards);
+                let broken_guard = caller.cluster.broken(guards).map(|at| indexes[at]);
                 if broken_guard.is_none() {
                     let refused = transaction.operations.iter().zip(&calls).find(|(_, call)| {
                         let expect = match call {

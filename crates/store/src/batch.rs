@@ -76,7 +76,8 @@ pub enum Guard {
 
 /// A guarded record, and a write of the batch. A store that applies the batch write by write reads the record
 /// between the writes before that write and that write, and stops there if the record has changed. A store
-/// that applies both in one transaction has compared the record already.
+/// that applies both in one transaction has compared the record already; where the batch is several
+/// transactions, the record is compared in each up to that of the write.
 ///
 /// So an invariant may rest on this: at some moment *after* the earlier writes could be seen by everybody,
 /// the record was as the guard demands. Not on more: the record may change before the write that follows.
@@ -197,6 +198,15 @@ impl Batch {
             Guard::Record { key, revision } => Some((look.guard, key, revision.as_ref())),
             Guard::Scope { .. } => None,
         })
+    }
+
+    /// The guards to check together with the writes from `from` on, each with its index: all of them before
+    /// the first write; later those of records that are to be looked at again.
+    pub fn guards_from(&self, from: usize) -> impl Iterator<Item = (usize, &Guard)> {
+        let is_looked_at = move |guard: usize| {
+            from == 0 || self.looks.iter().any(|look| look.guard == guard && look.before >= from)
+        };
+        self.guards.iter().enumerate().filter(move |(index, _)| is_looked_at(*index))
     }
 
     /// Adds a guard of a scope.

@@ -24,9 +24,9 @@ pub(super) async fn commit(
     let mut limit = cluster.max_operations();
     let mut is_first = true;
     while applied < batch.writes.len() || (is_first && !batch.guards.is_empty()) {
-        let rest = rest(batch, applied, &report.outcomes, is_first);
+        let rest = rest(batch, applied, &report.outcomes);
         let transaction = rest.transactions(limit).into_iter().next().unwrap_or_default();
-        let checks = checks(&rest.guards);
+        let checks = checks(batch.guards_from(applied));
         let size = transaction.operations.len() + checks.len();
         let answer = match cluster.tell(&request(&transaction, &checks), deadline).await {
             Err(fault)
@@ -73,7 +73,7 @@ pub(super) async fn commit(
 
 /// The writes from `from` on, as a batch of their own. An expectation of an earlier write becomes that
 /// write's outcome.
-fn rest(batch: &Batch, from: usize, outcomes: &[Outcome], with_guards: bool) -> Batch {
+fn rest(batch: &Batch, from: usize, outcomes: &[Outcome]) -> Batch {
     let writes = batch.writes[from..].iter().map(|write| {
         let expect = match &write.expect {
             Expect::AsLeftBy(index) if *index >= from => Expect::AsLeftBy(index - from),
@@ -85,8 +85,8 @@ fn rest(batch: &Batch, from: usize, outcomes: &[Outcome], with_guards: bool) -> 
         };
         Write { expect, ..write.clone() }
     });
-    let guards = if with_guards { batch.guards.clone() } else { Vec::new() };
-    Batch { writes: writes.collect(), guards, ..Batch::default() }
+    let guards = batch.guards_from(from).map(|(_, guard)| guard.clone());
+    Batch { writes: writes.collect(), guards: guards.collect(), ..Batch::default() }
 }
 
 /// A comparison of a guard's.
@@ -98,9 +98,9 @@ enum Check<'b> {
 }
 
 /// The comparisons of the guards, each with its guard's index.
-fn checks(guards: &[Guard]) -> Vec<(usize, Check<'_>)> {
+fn checks<'b>(guards: impl Iterator<Item = (usize, &'b Guard)>) -> Vec<(usize, Check<'b>)> {
     let mut checks = Vec::new();
-    for (index, guard) in guards.iter().enumerate() {
+    for (index, guard) in guards {
         match guard {
             Guard::Record { key, revision } => checks.push((index, Check::Key(key, revision.as_ref()))),
             Guard::Scope { scope, since } => {

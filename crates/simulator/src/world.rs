@@ -30,6 +30,8 @@ pub(crate) struct Book {
     pub answered: BTreeMap<String, BTreeSet<IpAddr>>,
     /// What requests for handles failed with.
     pub failed: BTreeMap<String, String>,
+    /// The handles for which addresses are being assigned.
+    pub assigning: BTreeSet<String>,
     /// The handles whose release somebody has begun.
     pub given_up: BTreeSet<String>,
     /// The addresses that somebody releases whosever they are.
@@ -46,6 +48,15 @@ pub(crate) struct Book {
     pub wrong: Option<String>,
 }
 
+/// Addresses are being assigned to a handle, until this is dropped: the request is over, or has crashed.
+pub(crate) struct Assigning(World, String);
+
+impl Drop for Assigning {
+    fn drop(&mut self) {
+        self.0.book().assigning.remove(&self.1);
+    }
+}
+
 impl World {
     pub fn new(caller: Caller, clock: Clock, setup: Setup) -> World {
         World { caller, clock, setup, book: Arc::default() }
@@ -58,6 +69,12 @@ impl World {
 
     pub fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that addresses are being assigned to a handle.
+    pub fn assigning(&self, id: &str) -> Assigning {
+        self.book().assigning.insert(id.to_string());
+        Assigning(self.clone(), id.to_string())
     }
 
     /// The wall clock of a host.

@@ -108,7 +108,7 @@ impl AssignIp {
         };
         let progress = Progress::new(owner.clone(), Arc::new(attribute), self.handle.clone())
             .of_limited(self.max_per_handle);
-        AssignIpPlanner { request: self, owner, progress }
+        AssignIpPlanner { request: self, owner, progress, refusal: config::Refusal::default() }
     }
 }
 
@@ -118,6 +118,7 @@ pub struct AssignIpPlanner {
     request: AssignIp,
     owner: Owner,
     progress: Progress,
+    refusal: config::Refusal,
 }
 
 impl AssignIpPlanner {
@@ -257,7 +258,13 @@ impl Planner for AssignIpPlanner {
             || self.holds_it_already(view, cidr)?;
         let taken = match is_got {
             true => None,
-            false => Some(self.take(&mut batch, view, cidr, now, &mut purposes)?),
+            false => match self.take(&mut batch, view, cidr, now, &mut purposes) {
+                Err(AssignIpError::Assign(refused @ AssignError::HostAffinity)) => {
+                    let missing = self.refusal.missing(view);
+                    return if missing.is_empty() { Err(refused.into()) } else { Ok(Plan::Fetch(missing)) };
+                }
+                taken => Some(taken?),
+            },
         };
         self.progress.heal(&mut batch, view, |_| !is_got, &mut purposes);
         self.progress.fence(&mut batch, view, |block| taken.is_some() && block == cidr, &mut purposes);

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use api::{Family, Key, Use};
 use ipam::invariants::Violation;
 use ipam::{AutoAssign, AutoAssignError, HostReserved};
+use store::testing::fault::Step;
+use store::testing::{FaultPlan, Faulty};
 
 use crate::world::*;
 
@@ -140,6 +143,42 @@ fn own_blocks_come_before_borrowed_ones() {
     world.del("a1");
     world.del("b1");
     assert_eq!((world.assigned().len(), world.handles()), (0, 0));
+}
+
+/// A request reads that affinity is strict. Before it reads blocks, affinity is strict no more, and another
+/// host claims all of them: at no moment was the request's address out of reach.
+#[test]
+fn no_request_is_refused_because_affinity_was_strict_before_others_claimed() {
+    for is_named in [false, true] {
+        let world = Arc::new(World::with_pool("10.0.0.0/29", 30));
+        world.config(|config| config.strict_affinity = true);
+        let others = world.clone();
+        let store =
+            Faulty::new(world.store.clone(), FaultPlan::like_kubernetes()).with_hook(Arc::new(move |step| {
+                let world = others.clone();
+                Box::pin(async move {
+                    if step == Step::AfterRead && world.blocks().is_empty() {
+                        world.config(|config| config.strict_affinity = false);
+                        let other = request("b", "other", 5, 0).planner();
+                        let answer = ipam::run(&world.store, &world.clock, other, WITHIN).await;
+                        assert!(answer.unwrap().is_whole());
+                    }
+                })
+            }));
+        let (last, clock) = (ip("10.0.0.7"), &world.clock);
+        let got = match is_named {
+            true => block_on(ipam::run(&store, clock, request_ip("a", "h", "10.0.0.7").planner(), WITHIN)),
+            false => {
+                let answer = block_on(ipam::run(&store, clock, request("a", "h", 1, 0).planner(), WITHIN));
+                assert_eq!(answer.unwrap().v4.shortage(Family::V4, None), None);
+                Ok(())
+            }
+        };
+        assert_eq!(got, Ok(()), "named: {is_named}");
+        assert!(!is_named || world.assigned().contains_key(&last));
+        assert_eq!(world.assigned().len(), 6);
+        world.check();
+    }
 }
 
 /// Nobody can set such a configuration without strict affinity, but a stored one is not checked against the

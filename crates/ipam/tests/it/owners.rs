@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use api::{Attribute, Key, Value};
 use ipam::plan::EnsureActiveOwnerPlanner;
 use ipam::{
-    Change, EnsureActiveOwner, HandleRelease, OwnerAttributes, Planner, PodName, ReleaseUnowned,
+    AutoAssign, Change, EnsureActiveOwner, HandleRelease, OwnerAttributes, Planner, PodName, ReleaseUnowned,
     ReleaseUnownedPlanner, SetOwnerAttributes, SetOwnerAttributesPlanner, run,
 };
 use store::testing::{CommitFault, FaultPlan, Faulty, Step};
@@ -478,4 +478,31 @@ fn what_is_in_doubt_is_fenced() {
     owners.sort();
     assert_eq!(owners, [owner("x"), owner("z")]);
     assert_eq!(world.blocks()[0].sequence_number, before[0].sequence_number + 1);
+}
+
+/// The reply to a write is lost, and the machine has another pod before the request tries again. The request
+/// finds its address, and takes no second one.
+#[test]
+fn a_request_finds_its_address_when_the_owner_is_another() {
+    for answered in 0..5 {
+        let world = Arc::new(World::with_pool("10.0.0.0/28", 30));
+        let plan =
+            FaultPlan::like_kubernetes().fault(0, CommitFault::ReplyLost { answered, lost: 1, landed: true });
+        let moved = world.clone();
+        let store = Faulty::new(world.store.clone(), plan).with_hook(Arc::new(move |step| {
+            let world = moved.clone();
+            Box::pin(async move {
+                let is_old = attributes(&world, VM).values().any(|attribute| attribute.owner != owner("y"));
+                if step == Step::BeforeRead && is_old {
+                    run(&world.store, &world.clock, request_of(set("y"), set("z")), WITHIN).await.unwrap();
+                }
+            })
+        }));
+        let request = AutoAssign { max_per_handle: Some(1), ..request("a", VM, 1, 0) };
+        let answer = block_on(run(&store, &world.clock, request.planner(), WITHIN)).unwrap();
+        let got: Vec<IpAddr> = answer.v4.addresses.iter().map(|address| address.addr).collect();
+        assert_eq!(got, world.assigned().into_keys().collect::<Vec<_>>(), "write {answered}");
+        assert_eq!(got.len(), 1, "write {answered}");
+        world.check_at_rest();
+    }
 }

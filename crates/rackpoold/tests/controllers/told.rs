@@ -76,10 +76,13 @@ async fn events_of_pool_and_node() {
     Told::default().tell(&store, &view, notices, (&clock, "other"), WITHIN).await.unwrap();
     let events = server.kubectl(&["get", "events", "-n", "default", "-o", "json"]).output().unwrap();
     let events: Json = serde_json::from_slice(&events.stdout).unwrap();
+    // The API server has its own to tell of its Service.
+    let is_ours = |event: &&Json| event["involvedObject"]["kind"] != "Service";
     let mut short: Vec<String> = events["items"]
         .as_array()
         .unwrap()
         .iter()
+        .filter(is_ours)
         .map(|event| {
             let about = &event["involvedObject"];
             format!("{} {} {} {}", about["kind"], about["name"], event["reason"], event["count"])

@@ -30,6 +30,7 @@ pub(super) async fn perform(op: &Op, world: &World) {
         }
         Op::Named { host, id, addr } => {
             world.book().pods.is_on(id, host, &[]);
+            let _assigning = world.assigning(id);
             match run(world, &world.clock_of(host), request_ip(host, id, *addr)).await {
                 Ok(()) => answered(world, host, id, [*addr].into()),
                 Err(error) => failed(world, id, error.to_string()),
@@ -60,6 +61,7 @@ pub(super) async fn perform(op: &Op, world: &World) {
 /// A pod asks for addresses.
 async fn assign(world: &World, host: &str, id: &str, wanted: AutoAssign) -> Option<BTreeSet<IpAddr>> {
     world.book().pods.is_on(id, host, &[]);
+    let _assigning = world.assigning(id);
     match run(world, &world.clock_of(host), wanted).await {
         Ok(answer) => {
             let got = addresses(&answer);

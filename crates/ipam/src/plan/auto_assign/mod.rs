@@ -104,7 +104,16 @@ impl AutoAssign {
         let progress = Progress::new(owner.clone(), Arc::new(attribute), self.handle.clone())
             .of_limited(self.max_per_handle);
         let owner_text = owner.affinity_text();
-        AutoAssignPlanner { owner_text, owner, node, request: self, progress, refused: None, sink }
+        AutoAssignPlanner {
+            owner_text,
+            owner,
+            node,
+            request: self,
+            progress,
+            refusal: config::Refusal::default(),
+            refused: None,
+            sink,
+        }
     }
 
     fn wanted(&self, family: Family) -> u32 {
@@ -229,6 +238,7 @@ pub struct AutoAssignPlanner<S = NoSink> {
     /// The node that is the owner; `None` for other owners.
     node: Option<Key>,
     progress: Progress,
+    refusal: config::Refusal,
     /// The answer, once it is certain that the request gets no address. From then on the planner only takes
     /// back what earlier attempts got.
     refused: Option<AutoAssigned>,
@@ -368,6 +378,10 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
                 Family::V4 => answer.v4 = assigned,
                 Family::V6 => answer.v6 = assigned,
             }
+        }
+        let missing = if answer.is_whole() { ReadSet::new() } else { self.refusal.missing(view) };
+        if !missing.is_empty() {
+            return Ok(Plan::Fetch(missing));
         }
         if self.request.all_or_nothing && !answer.is_whole() {
             answer.v4.addresses.clear();

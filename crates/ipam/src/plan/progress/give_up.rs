@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use api::{BlockCidr, Key, Timestamp, Value};
 use store::{Batch, Expect, View};
 
-use super::{Progress, WritePurposes, holds};
+use super::{Progress, WritePurposes};
 use crate::block::{self, ReleaseIp};
 use crate::handle::Counts;
 use crate::plan::Plan;
@@ -40,7 +40,7 @@ impl Progress {
                 self.tally.owe(cidr);
                 continue;
             };
-            let ours = self.placed.iter().filter(|p| p.block == cidr && holds(view, p, &self.attribute));
+            let ours = self.placed.iter().filter(|p| p.block == cidr && self.holds(view, p));
             let ours: Vec<ReleaseIp> = ours
                 .flat_map(|placed| &placed.addresses)
                 .map(|addr| ReleaseIp { addr: *addr, handle: None, sequence: None })

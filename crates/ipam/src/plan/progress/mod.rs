@@ -209,7 +209,7 @@ impl Progress {
         }
         self.settle_claims(view);
         for placed in self.places.take_in_doubt() {
-            if holds(view, &placed, &self.attribute) {
+            if self.holds(view, &placed) {
                 self.tally.count_as_held(placed.block, placed.addresses.len() as u32);
                 self.placed.push(placed);
             } else {
@@ -223,7 +223,7 @@ impl Progress {
             }
             None => false,
         };
-        let is_overtaken = !self.placed.iter().all(|placed| holds(view, placed, &self.attribute));
+        let is_overtaken = !self.placed.iter().all(|placed| self.holds(view, placed));
         if is_counted_out || is_overtaken { Err(Overtaken) } else { Ok(()) }
     }
 
@@ -353,14 +353,19 @@ impl Progress {
         }
         self.tally.write(batch, &mut draft, view, by, &written);
     }
-}
 
-/// Whether a block holds exactly the placed addresses: with the request's attribute and that sequence number.
-fn holds(view: &View, placed: &Placed, attribute: &Arc<Attribute>) -> bool {
-    let Some(Some((block, _))) = view.block(placed.block) else { return false };
-    placed.addresses.iter().all(|addr| {
-        block.cidr.ordinal(*addr).is_some_and(|ordinal| {
-            block.attribute(ordinal) == Some(attribute) && block.sequence_of(ordinal) == placed.sequence
+    /// Whether a block holds exactly the placed addresses: for the request, and with that sequence number.
+    /// Whose pods an address of a shared handle is changes while a virtual machine moves.
+    fn holds(&self, view: &View, placed: &Placed) -> bool {
+        let Some(Some((block, _))) = view.block(placed.block) else { return false };
+        let is_own = |attribute: &Arc<Attribute>| match self.is_shared {
+            true => attribute.handle_id == self.attribute.handle_id,
+            false => *attribute == self.attribute,
+        };
+        placed.addresses.iter().all(|addr| {
+            block.cidr.ordinal(*addr).is_some_and(|ordinal| {
+                block.attribute(ordinal).is_some_and(is_own) && block.sequence_of(ordinal) == placed.sequence
+            })
         })
-    })
+    }
 }

@@ -67,8 +67,8 @@ pub fn hunt(count: Option<usize>, seed: u64) -> Result<()> {
         let name = patch.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         apply(&tree, patch, &[])?;
         let begun = Instant::now();
-        // Little optimisation, and only what has changed: each build serves for some seconds.
-        let options = ["opt-level=1", "incremental=true", "codegen-units=64"];
+        // Little optimisation: each build serves for some seconds.
+        let options = ["opt-level=1", "codegen-units=64"];
         let options = options.iter().flat_map(|o| ["--config".to_string(), format!("profile.release.{o}")]);
         let built = run(cargo(&["build", "--quiet", "--release", "--package", "simulator"])
             .args(options)

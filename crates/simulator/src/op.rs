@@ -235,9 +235,39 @@ impl Draw {
     }
 
     fn script(&mut self) -> Script {
-        let ops = (0..1 + self.chance.below(3)).map(|_| self.op()).collect();
+        let ops = match self.setup.duel {
+            true => self.of_duel(),
+            false => (0..1 + self.chance.below(3)).map(|_| self.op()).collect(),
+        };
         let crash_at = self.chance.in_thousand(self.setup.crash).then(|| self.chance.below(40));
         Script { ops, crash_at }
+    }
+
+    /// What gets in the way of others: a request of one of two hosts, or a pool that is made anew.
+    fn of_duel(&mut self) -> Vec<Op> {
+        let host = host_name(self.chance.below(2));
+        let add = |draw: &mut Draw, host| {
+            let (id, n) = (draw.fresh(), 1 + draw.chance.below(3) as u32);
+            Op::Add { host, id, n, all: draw.chance.in_thousand(300) }
+        };
+        if self.setup.nodes && self.chance.in_thousand(400) {
+            let block = self.setup.size.block - 1;
+            return vec![Op::DeletePool, Op::MakePool { block }, add(self, host)];
+        }
+        let blocks = 1u64 << (self.setup.size.block - self.setup.size.pool);
+        let known = self.known();
+        let op = match (self.chance.below(12), known) {
+            (0, Some(id)) => Op::Release { id, by_addr: self.chance.in_thousand(300) },
+            (1 | 2, Some(id)) => Op::Del { id, told_first: self.chance.in_thousand(500) },
+            (3, _) => Op::GiveUp { host, empty: self.chance.in_thousand(500) },
+            (4, _) => Op::One { host, block: self.chance.below(blocks), empty: self.chance.in_thousand(500) },
+            (5, _) => Op::DropPool,
+            (6, _) if self.setup.more => self.on_blocks(host),
+            (7, _) if self.setup.more => self.more(host),
+            (8, _) => Op::Ensure { host },
+            _ => add(self, host),
+        };
+        vec![op]
     }
 
     fn op(&mut self) -> Op {

@@ -73,6 +73,8 @@ pub struct Setup {
     pub breach: Option<Breach>,
     /// How large the cluster is.
     pub size: Size,
+    /// Whether few do what gets in each other's way, and little else.
+    pub duel: bool,
     /// How many act at once.
     pub actors: u64,
     /// How many of a thousand messages are lost.
@@ -105,6 +107,7 @@ impl Setup {
         manner: Manner::OneByOne,
         breach: None,
         size: Size { hosts: 3, pool: 28, block: 30 },
+        duel: false,
         actors: 3,
         lost: 0,
         crash: 0,
@@ -123,6 +126,9 @@ impl Setup {
     pub fn of(seed: u64) -> Setup {
         let mut chance = Chance(seed ^ 0x7365_7475_7000);
         let manner = *chance.one_of(&[Manner::Transactions, Manner::OneByOne, Manner::Objects]);
+        if chance.in_thousand(500) {
+            return Setup::of_duel(manner, &mut chance);
+        }
         let (size, actors) = match chance.below(40) {
             0 => (Size { hosts: 50, pool: 24, block: 29 }, 12),
             1..=3 => (Size { hosts: 6, pool: 27, block: 29 }, 6),
@@ -132,6 +138,7 @@ impl Setup {
             manner,
             breach: None,
             size,
+            duel: false,
             actors,
             lost: *chance.one_of(&[0, 0, 40, 80, 150]),
             crash: *chance.one_of(&[0, 0, 200, 500]),
@@ -144,6 +151,21 @@ impl Setup {
             rules: chance.in_thousand(250),
             controllers: chance.in_thousand(350),
             nodes: chance.in_thousand(250),
+        }
+    }
+
+    /// Two or three meet in a small pool, and many answers are lost: what a request has to remember from one
+    /// attempt to the next shows here, in few steps.
+    fn of_duel(manner: Manner, chance: &mut Chance) -> Setup {
+        Setup {
+            manner,
+            size: Size { hosts: 3, pool: 28 + chance.below(2) as u8, block: 30 },
+            duel: true,
+            actors: 2 + chance.below(2),
+            lost: *chance.one_of(&[0, 100, 200, 400]),
+            more: chance.in_thousand(400),
+            nodes: chance.in_thousand(200),
+            ..Setup::PLAIN
         }
     }
 }

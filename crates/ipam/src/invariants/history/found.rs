@@ -50,8 +50,12 @@ pub(super) fn narrow(
     changed: &Key,
     requests: &mut BTreeMap<RequestId, Running>,
 ) {
-    let touches = |addr: &IpAddr| match changed {
-        Key::Block(block) => block.cidr().contains(*addr),
+    // A block that overlaps that of the address in its pool is in the way, too.
+    let touches = |addr: &IpAddr, pool: Option<&Pool>| match changed {
+        Key::Block(block) => {
+            let of_pool = pool.and_then(|pool| pool.block_of(*addr));
+            of_pool.is_none_or(|of_pool| of_pool.cidr().overlaps(&block.cidr()))
+        }
         Key::IpamConfig => true,
         Key::Resource { kind, .. } => matches!(kind, Kind::IPPool | Kind::IPReservation | Kind::Node),
         Key::Affinity { .. } | Key::Handle(_) | Key::IpamHost(_) => false,
@@ -59,8 +63,9 @@ pub(super) fn narrow(
     for running in requests.values_mut().filter(|running| running.answered.is_none()) {
         let Running { request, now, available, .. } = running;
         available.retain(|addr, pool| {
-            let pool = || rules.pools().find(|other| other.name == *pool);
-            !touches(addr) || pool().is_some_and(|pool| is_free(stored, rules, request, pool, *addr, *now))
+            let pool = rules.pools().find(|other| other.name == *pool);
+            !touches(addr, pool.map(|pool| &**pool))
+                || pool.is_some_and(|pool| is_free(stored, rules, request, pool, *addr, *now))
         });
     }
 }

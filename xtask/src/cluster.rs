@@ -194,7 +194,7 @@ fn exports(server: &KubeServer) -> String {
     let set = |name: &str, value: &Path| format!("export {name}='{}'\n", value.display());
     let mut text = set("KUBECONFIG", &server.kubeconfig());
     text.push_str("export DATASTORE_TYPE=kubernetes\n");
-    text.push_str(&set("KUBE_AUDIT_LOG", &server.audit_log()));
+    text.push_str(&set("KUBE_AUDIT_LOG", server.audit_log()));
     text.push_str(&format!("export KUBE_ETCD='{}'\n", server.etcd().endpoint()));
     text
 }

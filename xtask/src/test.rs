@@ -9,7 +9,8 @@ use clap::Args;
 use crate::beside::Beside;
 use crate::left_out::LeftOut;
 use crate::steps::{AfterFailure, Steps};
-use crate::{demo, dist, fuzz, lab, mutations, needs, simulate};
+use crate::{demo, dist, fuzz, lab, mutations, needs, rights, simulate};
+use servers::kube_server::{self, AUDIT_LOGS};
 use xtask::cargo::{cargo, run, target_dir};
 
 /// The packages whose tests are also run with optimisation, because an optimiser once broke the selectors'
@@ -77,9 +78,17 @@ impl Test {
             true => None,
             false => Some(Beside::start(&["test", "--without-servers"])?),
         };
+        let logs = tempfile::tempdir_in(target_dir()?)?;
         steps.run("tests", || {
-            left_out.run(cargo(&["test", "--workspace"]).env("RACKPOOL_PROGRAMS", &programs))
+            let mut tests = cargo(&["test", "--workspace"]);
+            left_out.run(tests.env("RACKPOOL_PROGRAMS", &programs).env(AUDIT_LOGS, logs.path()))
         })?;
+        if kube_server::is_left_out() || !demo::can_be_in_namespaces() {
+            steps.leave_out("rights", "tests that need them were left out");
+        } else {
+            steps.run("rights", || rights::prove(logs.path()))?;
+        }
+        drop(logs);
         let demo = || demo::Demo::with_programs(programs.clone());
         steps.run("demo", || demo().run())?;
         if demo::can_be_in_namespaces() {

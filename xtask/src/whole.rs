@@ -28,6 +28,7 @@ mod nightly;
 mod notices;
 mod packages;
 mod release;
+mod rights;
 mod simulate;
 mod source;
 mod steps;

@@ -73,7 +73,7 @@ async fn killed_while_it_releases() {
 
     // Handles that stand without addresses are looked for seldom: here the clock is set forward.
     let (cluster, _) = town.known().await;
-    let mut collecting = Collecting::new(town.store.clone(), town.clock.clone());
+    let mut collecting = Collecting::new(town.account.clone(), town.clock.clone());
     for _ in 0..2 {
         collecting.sweep_handles(&cluster, HOUR).await;
         town.clock.skip(HOUR);

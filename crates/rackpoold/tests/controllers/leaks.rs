@@ -64,7 +64,7 @@ async fn a_node_that_is_gone_gives_everything_back_at_once() {
     town.kubectl_delete(&["node", "n1"]);
     // As long as a pod of the node is there, nothing of it is given back.
     let before = town.assigned().await;
-    let mut collecting = Collecting::new(town.store.clone(), town.clock.clone());
+    let mut collecting = Collecting::new(town.account.clone(), town.clock.clone());
     let (mut cluster, _) = town.known().await;
     for _ in 0..3 {
         assert!(collecting.collect(&mut cluster, WISHES).await);
@@ -92,7 +92,7 @@ async fn a_stale_view_frees_nothing_that_lives() {
         old.push(town.run_pod(pod, "n1", &format!("net.{pod}")).await);
     }
     let (mut cluster, _) = town.known().await;
-    let mut collecting = Collecting::new(town.store.clone(), town.clock.clone());
+    let mut collecting = Collecting::new(town.account.clone(), town.clock.clone());
     assert!(collecting.collect(&mut cluster, WISHES).await);
 
     town.kubectl_delete(&["pod", "a", "b"]);
@@ -145,7 +145,7 @@ async fn a_server_that_is_away_is_no_witness() {
     town.kubectl_delete(&["pod", "a"]);
     let (mut cluster, feed) = town.known().await;
     drop(feed);
-    let mut collecting = Collecting::new(town.store.clone(), town.clock.clone());
+    let mut collecting = Collecting::new(town.account.clone(), town.clock.clone());
     assert!(collecting.collect(&mut cluster, WISHES).await);
     town.clock.skip(1_000 * SECOND);
     town.server.as_mut().unwrap().kill();
@@ -166,7 +166,7 @@ async fn a_long_pass_shows_that_it_lives() {
     town.assign("net.a", "n1", &[]).await;
     town.delete(Key::global(Kind::Node, "n1")).await;
     let (mut cluster, _) = town.known().await;
-    let mut collecting = Collecting::new(town.store.clone(), town.clock.clone());
+    let mut collecting = Collecting::new(town.account.clone(), town.clock.clone());
     let health = Health::new("", town.clock.elapsed());
     collecting.health = Some(health.clone());
     for free in [false, true] {
@@ -220,7 +220,7 @@ async fn machines_that_cannot_be_asked_for() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let (mut cluster, _) = town.known().await;
-    let mut collecting = Collecting::new(town.store.clone(), town.clock.clone());
+    let mut collecting = Collecting::new(town.account.clone(), town.clock.clone());
     collecting.collect(&mut cluster, WISHES).await;
     town.clock.skip(1_000 * SECOND);
     assert!(collecting.collect(&mut cluster, WISHES).await);
@@ -264,7 +264,7 @@ async fn a_handle_in_a_block_that_cannot_be_read() {
     let patched = server.kubectl(&["patch", "ipamblock", &name, "--type=merge", "-p", patch]).output();
     assert!(patched.unwrap().status.success());
     let (mut cluster, _) = town.known().await;
-    let mut collecting = Collecting::new(town.store.clone(), town.clock.clone());
+    let mut collecting = Collecting::new(town.account.clone(), town.clock.clone());
     collecting.collect(&mut cluster, WISHES).await;
     town.clock.skip(1_000 * SECOND);
     assert!(collecting.collect(&mut cluster, WISHES).await);

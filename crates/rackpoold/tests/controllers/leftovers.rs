@@ -38,7 +38,7 @@ async fn sweeps(town: &Town) {
     plant(town).await;
     assert_eq!(town.counts().await, [clean[0], clean[1] + 2, clean[2] + 1]);
     let (mut cluster, _) = town.known().await;
-    let mut collecting = Collecting::new(town.store.clone(), town.clock.clone());
+    let mut collecting = Collecting::new(town.account.clone(), town.clock.clone());
     // What is seen for the first time may just be being made.
     collecting.sweep(&mut cluster, WISHES).await;
     collecting.sweep_handles(&cluster, HOUR).await;
@@ -91,7 +91,7 @@ async fn interrupted_deletions(town: &Town) {
     }
     assert_eq!(kubectl(&["get", "ipamblocks,blockaffinities", "-o", "name"]).lines().count(), 2);
     let (cluster, _) = town.known().await;
-    let mut collecting = Collecting::new(town.store.clone(), town.clock.clone());
+    let mut collecting = Collecting::new(town.account.clone(), town.clock.clone());
     collecting.sweep_handles(&cluster, HOUR).await;
     for kind in ["ipamblocks", "blockaffinities", "ipamhandles"] {
         assert_eq!(kubectl(&["get", kind, "-o", "name"]), "", "{kind}");
@@ -104,7 +104,7 @@ async fn a_stale_view(town: &Town) {
     let before = town.counts().await;
     town.assign("net.Later", "n1", &[]).await;
     let assigned = town.assigned().await;
-    let mut collecting = Collecting::new(town.store.clone(), town.clock.clone());
+    let mut collecting = Collecting::new(town.account.clone(), town.clock.clone());
     for _ in 0..3 {
         collecting.sweep_handles(&cluster, HOUR).await;
         town.clock.skip(HOUR);
@@ -132,7 +132,7 @@ async fn locked_data(town: &Town) {
     town.put(Kind::ClusterInformation, None, "default", json!({"datastoreReady": false})).await;
     let locked = town.counts().await;
     let (mut cluster, _) = town.known().await;
-    let mut collecting = Collecting::new(town.store.clone(), town.clock.clone());
+    let mut collecting = Collecting::new(town.account.clone(), town.clock.clone());
     for is_locked in [true, false] {
         if !is_locked {
             town.delete(information.clone()).await;

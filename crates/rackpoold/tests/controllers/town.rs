@@ -20,6 +20,8 @@ use setup::Clock;
 use store::kubernetes::{KubeOptions, KubeStore, Kubeconfig, ObjectName, ObjectPatch, PatchKind};
 use store::{AnyStore, Batch, Depth, Effects, Expect, ReadSet, Scope, Store, View};
 
+use crate::frame::ACCOUNT;
+
 pub const WITHIN: Duration = Duration::from_secs(20);
 
 /// The real clock, which tests can set forward.
@@ -65,6 +67,8 @@ impl Effects for Skipping {
 /// A cluster.
 pub struct Town {
     pub store: Arc<AnyStore>,
+    /// The same store, with the rights of the controllers where they have an account.
+    pub account: Arc<AnyStore>,
     pub clock: Skipping,
     pub server: Option<KubeServer>,
 }
@@ -72,16 +76,22 @@ pub struct Town {
 impl Town {
     /// A cluster of Kubernetes, with Calico's kinds of group v1 and one pool.
     pub async fn kubernetes() -> Town {
-        let server = KubeServer::start(KubeServerOptions::new());
-        server.apply(&[Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/crds/v1"))]);
-        let kubeconfig = Some(Kubeconfig::Files(vec![server.kubeconfig()]));
-        let store = KubeStore::open(KubeOptions { kubeconfig, ..Default::default() }).unwrap();
-        Town::of(AnyStore::Kubernetes(store), Some(server)).await
+        let server = KubeServer::start(KubeServerOptions::new().user(ACCOUNT, &[]));
+        let deploy = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy"));
+        server.apply(&[&deploy.join("crds/v1"), &deploy.join("rbac")]);
+        let open = |kubeconfig| {
+            let kubeconfig = Some(Kubeconfig::Files(vec![kubeconfig]));
+            AnyStore::Kubernetes(KubeStore::open(KubeOptions { kubeconfig, ..Default::default() }).unwrap())
+        };
+        let account = Arc::new(open(server.kubeconfig_of(ACCOUNT)));
+        let store = open(server.kubeconfig());
+        Town { account, ..Town::of(store, Some(server)).await }
     }
 
     /// A cluster of what is in that store.
     pub fn with_its_records(store: AnyStore, server: Option<KubeServer>) -> Town {
-        Town { store: Arc::new(store), clock: Skipping::new(), server }
+        let store = Arc::new(store);
+        Town { account: store.clone(), store, clock: Skipping::new(), server }
     }
 
     /// A cluster on that store, with one pool.
@@ -228,7 +238,7 @@ impl Town {
     /// Works until the condition holds. Gives how long that took.
     pub async fn work_until(&self, grace: Duration, done: impl AsyncFn(&Town) -> bool) -> Duration {
         let begun = self.clock.clock.elapsed();
-        let mut collecting = Collecting::new(self.store.clone(), self.clock.clone());
+        let mut collecting = Collecting::new(self.account.clone(), self.clock.clone());
         let until = async {
             while !done(self).await {
                 let took = self.clock.clock.elapsed() - begun;
@@ -238,14 +248,14 @@ impl Town {
         };
         let wishes = || Wishes { collects: true, grace: Some(grace), period: Duration::from_secs(300) };
         let passed = async |_: &Cluster, _: &Collecting<_>| Duration::MAX;
-        work(&self.store, &self.clock, &mut collecting, wishes, until, passed).await;
+        work(&self.account, &self.clock, &mut collecting, wishes, until, passed).await;
         self.clock.clock.elapsed() - begun
     }
 
     /// What is known after all was told.
     pub async fn known(&self) -> (Cluster, Feed) {
-        let mut cluster = Cluster::new(&self.store);
-        let mut feed = Feed::begin(&self.store, cluster.scopes());
+        let mut cluster = Cluster::new(&self.account);
+        let mut feed = Feed::begin(&self.account, cluster.scopes());
         while !cluster.is_complete() {
             cluster.take(feed.next().await);
         }

@@ -3,16 +3,20 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rackpoold::events::{Events, Object};
 use rackpoold::node::condition::{self, Condition, publish};
+use rackpoold::node::feed::Feed;
 use rackpoold::node::finding::{Finding, Reason};
 use rackpoold::node::name::MACHINE_ANNOTATION;
 use rackpoold::node::record::{RecordError, Says, Written};
+use rackpoold::node::world::World;
 use rackpoold::preflight::preflight;
+use routes::Known;
 use routes::tunnel::Kind as Tunnel;
 use serde_json::{Value as Json, json};
 use servers::kube_server::{self, KubeServer, KubeServerOptions};
@@ -118,8 +122,32 @@ fn on_an_api_server() {
         // The agent may see all that keeps it from starting.
         let losses = preflight(&own.store, &Default::default(), WITHIN).await.unwrap();
         assert!(losses.is_empty(), "{losses}");
+        is_told_of_what_it_watches(&server, bound_to(&server, "n1")).await;
     });
     rights_end_there(&server);
+}
+
+/// The agent follows what routes are made of, with and without strict affinity.
+async fn is_told_of_what_it_watches(server: &KubeServer, home: Home) {
+    let store = Arc::new(home.store);
+    for (known, routes) in [(Known::ByBlocks, "ipamblocks"), (Known::ByAffinities, "blockaffinities")] {
+        let mut world = World::new("n1", known);
+        let mut feed = Feed::new(&store, false);
+        let begun = Clock::start();
+        let is_watched = |resource: &str| {
+            let accesses = server.accesses_of(AGENT);
+            accesses.iter().any(|access| access.verb == "watch" && access.resource == resource)
+        };
+        let all = ["nodes", "ippools", "ipamconfigs", routes];
+        while !world.is_complete() || !all.into_iter().all(is_watched) {
+            assert!(begun.elapsed() < WITHIN, "{all:?}: {:?}", server.accesses_of(AGENT));
+            // With strict affinity, the blocks of the node itself are among them as soon as they are known.
+            feed.follow(world.scopes());
+            if let Ok((scope, event)) = tokio::time::timeout(Duration::from_millis(100), feed.next()).await {
+                world.take(&scope, event);
+            }
+        }
+    }
 }
 
 async fn says_everything(server: &KubeServer, home: &Home) {
@@ -275,6 +303,7 @@ async fn tunnels_addresses(server: &KubeServer, own: &Home) {
     // With the agent's rights.
     let told = tunnels::pass_once(own, "n1").await;
     assert_eq!(told.len(), 3, "{told:?}");
+    tunnels::come_and_go(own, &with(&server.kubeconfig()), "n1").await;
 }
 
 async fn a_token_writes_its_own_node_alone(server: &KubeServer, own: &Home) {

@@ -12,7 +12,7 @@ use routes::destination::Destinations;
 use routes::tunnel::{Kind as Of, Tunnel};
 use routes::{Exported, Known, Options, Racks, Snapshot, node};
 use serde_json::json;
-use store::{Depth, ReadSet, Scope, Store, View};
+use store::{Batch, Depth, Expect, ReadSet, Scope, Store, View};
 
 use crate::home::{Home, WITHIN, block_on};
 
@@ -122,6 +122,43 @@ pub async fn every_kind_in_one_write(home: &Home) {
 pub async fn pass_once(home: &Home, name: &str) -> Vec<(Of, IpAddr)> {
     assert_eq!(pass(home, name, &mut Tunnels::default()).await, WRITTEN);
     names(home, name).await
+}
+
+/// What a node with tunnels does while an administrator changes pools: it takes over an empty block of
+/// another node for an address of a new pool, beside a count that a crash left, and gives back what no pool
+/// gives any more.
+#[cfg(feature = "kubernetes")]
+pub async fn come_and_go(home: &Home, administrator: &Home, name: &str) {
+    let mut tunnels = Tunnels::default();
+    let spec =
+        json!({"cidr": "10.24.0.0/29", "blockSize": 29, "vxlanMode": "Always", "nodeSelector": "all()"});
+    administrator.put(Kind::IPPool, "new", json!({ "spec": spec })).await;
+    let block: api::BlockCidr = "10.24.0.0/29".parse().unwrap();
+    let other = api::Owner::Host("gone".to_string());
+    let claimed = ipam::block::create(block, &other, None, "2026-01-01T00:00:00Z".parse().unwrap());
+    let handle = api::Handle { blocks: [(block, 1)].into(), deleted: false };
+    let affinity = api::Affinity::new(api::AffinityState::Confirmed);
+    let mut batch = Batch::new();
+    batch.put(Key::Affinity { owner: other, block }, Expect::Absent, Value::Affinity(affinity));
+    batch.put(Key::Block(block), Expect::Absent, Value::Block(claimed));
+    assert!(administrator.store.commit(&batch, WITHIN).await.unwrap().is_applied());
+    disable(administrator, "vxlan", true).await;
+    assert_eq!(pass(home, name, &mut tunnels).await, WRITTEN);
+    let addresses = assigned(home, name).await;
+    assert!(addresses.iter().any(|(addr, _)| block.cidr().contains(*addr)), "{addresses:?}");
+
+    for pool in ["ipip", "vxlan-v6", "new"] {
+        disable(administrator, pool, true).await;
+    }
+    pass(home, name, &mut tunnels).await;
+    assert_eq!(assigned(home, name).await, []);
+    let left = Key::Handle(ipam::Tunnel::Vxlan.handle(name).unwrap());
+    let mut batch = Batch::new();
+    batch.put(left, Expect::Absent, Value::Handle(handle));
+    assert!(administrator.store.commit(&batch, WITHIN).await.unwrap().is_applied());
+    disable(administrator, "new", false).await;
+    assert_eq!(pass(home, name, &mut tunnels).await, WRITTEN);
+    assert_eq!(assigned(home, name).await.len(), 1);
 }
 
 /// The reasons of what the last pass has found.

@@ -12,7 +12,7 @@ use store::etcd::{EtcdOptions, EtcdStore};
 use store::kubernetes::{KubeOptions, KubeStore, Kubeconfig};
 use store::sqlite::{SqliteOptions, SqliteStore};
 
-use super::WITHIN;
+use super::{AGENT, WITHIN};
 
 fn told(losses: &Losses) -> Vec<(&'static str, Vec<&str>)> {
     let objects = |loss: &'_ loss::Loss| loss.feature.word();
@@ -114,10 +114,15 @@ fn apply(server: &KubeServer, object: &Json) {
 
 /// The definition of a kind that Calico's manifests install and ours do not.
 fn definition(kind: &str, plural: &str) -> Json {
+    definition_in("crd.projectcalico.org", kind, plural)
+}
+
+fn definition_in(group: &str, kind: &str, plural: &str) -> Json {
     let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
     json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": format!("{plural}.crd.projectcalico.org")},
-        "spec": {"group": "crd.projectcalico.org", "scope": "Cluster", "names": {"kind": kind, "plural": plural},
+        "metadata": {"name": format!("{plural}.{group}"),
+            "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"}},
+        "spec": {"group": group, "scope": "Cluster", "names": {"kind": kind, "plural": plural},
             "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}]}})
 }
 
@@ -126,7 +131,9 @@ async fn on_kubernetes() {
     if kube_server::is_left_out() {
         return;
     }
-    let server = KubeServer::start(KubeServerOptions::new().user("reader", &[]).user("stranger", &[]));
+    let server = KubeServer::start(
+        KubeServerOptions::new().user("reader", &[]).user("stranger", &[]).user(AGENT, &[]),
+    );
     let deploy = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy"));
     server.apply(&[&deploy.join("crds/v1"), &deploy.join("rbac")]);
     apply(
@@ -167,6 +174,30 @@ async fn on_kubernetes() {
         ("bgp", vec!["the mesh between Calico's nodes (DaemonSet kube-system/calico-node) for pool p"]),
     ];
     assert_eq!((told(&losses), losses.unknown.len()), (wanted.to_vec(), 0));
+
+    // The agent may look, too, and at kinds of policies that come with other networks.
+    let of_policies = "policy.networking.k8s.io";
+    for (kind, plural) in [
+        ("AdminNetworkPolicy", "adminnetworkpolicies"),
+        ("BaselineAdminNetworkPolicy", "baselineadminnetworkpolicies"),
+        ("ClusterNetworkPolicy", "clusternetworkpolicies"),
+    ] {
+        apply(&server, &definition_in(of_policies, kind, plural));
+        let policy =
+            json!({"apiVersion": format!("{of_policies}/v1"), "kind": kind, "metadata": {"name": "p"}});
+        while !kubectl(&server, &["apply", "-f", "-"], &policy).status.success() {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    }
+    let losses = loss::losses(&open(AGENT), WITHIN).await.unwrap();
+    let wanted = [
+        "adminnetworkpolicies.policy.networking.k8s.io p",
+        "baselineadminnetworkpolicies.policy.networking.k8s.io p",
+        "clusternetworkpolicies.policy.networking.k8s.io p",
+        "networkpolicies.networking.k8s.io default/deny",
+    ];
+    let policies = told(&losses).into_iter().find(|(feature, _)| *feature == "policy").unwrap().1;
+    assert_eq!((policies, losses.unknown.len()), (wanted.to_vec(), 0));
 
     // Who may not look does not know, and nothing is taken for granted.
     let losses = loss::losses(&open("stranger"), WITHIN).await.unwrap();

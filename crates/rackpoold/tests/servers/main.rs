@@ -12,6 +12,9 @@ use api::{Kind, Resource, Value};
 use serde_json::Value as Json;
 use store::{Batch, Expect, ReadSet, Store};
 
+/// The account of the agent.
+#[cfg(feature = "kubernetes")]
+const AGENT: &str = "system:serviceaccount:kube-system:rackpoold-node";
 const WITHIN: Duration = Duration::from_secs(20);
 
 /// Stores a resource, in place of one of the same name.

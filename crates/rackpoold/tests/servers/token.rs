@@ -11,7 +11,7 @@ use setup::{Clock, Environment};
 use store::kubernetes::{KubeOptions, KubeStore, Kubeconfig, ObjectName, ServiceAccount};
 use store::{ReadSet, Store};
 
-use super::WITHIN;
+use super::{AGENT, WITHIN};
 
 fn open(kubeconfig: &Path) -> KubeStore {
     let kubeconfig = Some(Kubeconfig::Files(vec![kubeconfig.to_path_buf()]));
@@ -23,14 +23,14 @@ async fn the_plugins_have_an_account_of_their_own() {
     if kube_server::is_left_out() {
         return;
     }
-    let server = KubeServer::start(KubeServerOptions::new().user("stranger", &[]));
+    let server = KubeServer::start(KubeServerOptions::new().user("stranger", &[]).user(AGENT, &[]));
     let deploy = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy"));
     server.apply(&[&deploy.join("crds/v1"), &deploy.join("rbac")]);
     let dir = tempfile::tempdir().unwrap();
     let places =
         Places { networks: dir.path().join("net.d"), notes: dir.path().join("notes"), ..Places::default() };
     let mut notes = Notes::read(&places.notes).unwrap();
-    let agent = open(&server.kubeconfig());
+    let (agent, administrator) = (open(&server.kubeconfig_of(AGENT)), open(&server.kubeconfig()));
     let (now, account) = (Clock::start().now(), kubeconfig::account(&Environment::default()));
 
     let life = kubeconfig::renew(&places, &mut notes, &agent, &account, now, WITHIN).await.unwrap();
@@ -54,7 +54,8 @@ async fn the_plugins_have_an_account_of_their_own() {
     // What fails leaves the kubeconfig as it is.
     let second = fs::read_to_string(&file).unwrap();
     let nobody = ServiceAccount { name: "nobody".to_string(), ..account.clone() };
-    let error = kubeconfig::renew(&places, &mut notes, &agent, &nobody, now, WITHIN).await.unwrap_err();
+    let error =
+        kubeconfig::renew(&places, &mut notes, &administrator, &nobody, now, WITHIN).await.unwrap_err();
     assert!(
         matches!(&error, RenewError::NoAccount(_)) && error.to_string().contains("kube-system/nobody"),
         "{error}"

@@ -70,7 +70,7 @@ impl KubeServer {
         if !self.options.is_not_audited {
             command.args([
                 file("audit-policy-file", "audit-policy.json"),
-                file("audit-log-path", "audit.log"),
+                flag("audit-log-path", &self.audit_log.display()),
                 // With this mode a request is in the log before its client has the answer, so tests can count
                 // requests.
                 flag("audit-log-mode", &"blocking-strict"),

@@ -20,7 +20,7 @@ use self::certificates::random_token;
 pub use self::kubectl::kubectl;
 pub use self::options::KubeServerOptions;
 pub use self::requests::Request;
-pub use self::rights::{Access, Differences, ROLES, Right, accesses, rights};
+pub use self::rights::{Access, Differences, GROUPS, ROLES, Right, accesses, rights};
 use crate::ServerError;
 use crate::etcd_server::{self, EtcdServer};
 use crate::folder::Folder;
@@ -30,6 +30,9 @@ use crate::process::{Process, Wait};
 const READY_WITHIN: Duration = Duration::from_secs(120);
 /// The name of the user that may do everything.
 pub const ADMIN: &str = "admin";
+/// The variable that names a folder in which API servers write their audit logs; it must be there. What all
+/// tests together have asked for shows which rights are needed.
+pub const AUDIT_LOGS: &str = "RACKPOOL_AUDIT_LOGS";
 const API_SERVER: &str = "kube-apiserver";
 const SCHEDULER: &str = "kube-scheduler";
 const CONTROLLERS: &str = "kube-controller-manager";
@@ -62,6 +65,7 @@ pub struct KubeServer {
     api_server: Option<Process>,
     etcd: EtcdServer,
     folder: Folder,
+    audit_log: PathBuf,
     programs: PathBuf,
     options: KubeServerOptions,
     port: u16,
@@ -69,6 +73,15 @@ pub struct KubeServer {
     /// The users, each with its token.
     tokens: Vec<(String, String)>,
     kubectl: PathBuf,
+}
+
+/// Where the API server with this folder writes its audit log.
+#[allow(clippy::disallowed_methods, reason = "whoever runs all tests says here where they leave their logs")]
+fn audit_log_of(folder: &Path) -> PathBuf {
+    match (std::env::var_os(AUDIT_LOGS), folder.file_name()) {
+        (Some(logs), Some(name)) => Path::new(&logs).join(name).with_extension("log"),
+        _ => folder.join("audit.log"),
+    }
 }
 
 impl KubeServer {
@@ -103,6 +116,7 @@ impl KubeServer {
             clients: Vec::new(),
             api_server: None,
             etcd,
+            audit_log: audit_log_of(folder.path()),
             folder,
             programs,
             options,
@@ -179,8 +193,8 @@ impl KubeServer {
     }
 
     /// The audit log: a JSON object per request, without bodies.
-    pub fn audit_log(&self) -> PathBuf {
-        self.path("audit.log")
+    pub fn audit_log(&self) -> &Path {
+        &self.audit_log
     }
 
     /// The control plane's folder. It is removed at the end, unless [`KubeServerOptions::in_folder`] gave it.

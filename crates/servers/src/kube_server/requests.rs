@@ -21,7 +21,8 @@ pub struct Request {
 
 /// The answered requests of a user in an audit log, as the server describes them.
 pub(super) fn events(log: &str, user: &str) -> impl Iterator<Item = Json> {
-    let events = log.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
+    let lines = log.lines().filter(move |line| line.contains(user));
+    let events = lines.filter_map(|line| serde_json::from_str::<Json>(line).ok());
     events.filter(move |event| event["user"]["username"] == user)
 }
 

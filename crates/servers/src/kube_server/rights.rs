@@ -13,6 +13,9 @@ use crate::ServerError;
 /// The kinds in which rights are given, for kubectl.
 pub const ROLES: &str = "clusterroles,roles,clusterrolebindings,rolebindings";
 
+/// Calico's API groups. A server has the kinds of one.
+pub const GROUPS: [&str; 2] = ["crd.projectcalico.org", "projectcalico.org"];
+
 /// One right: a verb on a resource.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Right {
@@ -58,18 +61,21 @@ pub struct Differences {
 }
 
 /// Calico's two API groups, and what the allocator's configuration is called in each. A server has one.
-const GROUPS: [(&str, &str); 2] =
-    [("crd.projectcalico.org", "ipamconfigs"), ("projectcalico.org", "ipamconfigurations")];
+const CONFIGURATIONS: [(&str, &str); 2] = [(GROUPS[0], "ipamconfigs"), (GROUPS[1], "ipamconfigurations")];
 
 impl Differences {
     /// Compares a user's rights with its requests. Of the two groups of Calico's, only `group` counts: the
     /// server has no kinds of the other.
-    pub fn of(rights: &[Right], accesses: &[Access], group: &str) -> Differences {
+    pub fn of<'a>(
+        rights: &[Right],
+        accesses: impl IntoIterator<Item = &'a Access> + Copy,
+        group: &str,
+    ) -> Differences {
         let unused = rights
             .iter()
-            .filter(|right| right.is_of(group) && !accesses.iter().any(|access| right.allows(access)));
+            .filter(|right| right.is_of(group) && !accesses.into_iter().any(|access| right.allows(access)));
         let refused = accesses
-            .iter()
+            .into_iter()
             .filter(|access| access.is_refused && !rights.iter().any(|right| right.allows(access)));
         Differences { unused: unused.cloned().collect(), refused: refused.cloned().collect() }
     }
@@ -77,14 +83,14 @@ impl Differences {
 
 impl Right {
     /// Whether it is for something that a server can have which has this one of Calico's groups.
-    fn is_of(&self, group: &str) -> bool {
+    pub fn is_of(&self, group: &str) -> bool {
         let definition = self.name.as_deref().and_then(|name| name.split_once('.'));
         let is_other = |&(other, configuration): &(&str, &str)| {
             let is_named = self.group == other || definition.is_some_and(|(_, of)| of == other);
             // Roles name the kinds of both groups in one rule.
             other != group && (is_named || self.resource == configuration)
         };
-        !GROUPS.iter().any(is_other)
+        !CONFIGURATIONS.iter().any(is_other)
     }
 
     /// Whether it allows a request.

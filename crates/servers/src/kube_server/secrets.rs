@@ -51,7 +51,7 @@ impl KubeServer {
             "rules": [{"level": "Metadata"}],
         });
         self.write("audit-policy.json", &policy.to_string())?;
-        self.write("audit.log", "")
+        fs::write(&self.audit_log, "").map_err(ServerError::at(&self.audit_log))
     }
 
     pub(super) fn write_kubeconfigs(&self) -> Result<(), ServerError> {

@@ -22,7 +22,7 @@ const ALLOCATE: &[&str] = &["get", "list", "create", "update", "delete"];
 /// The verbs that the plugin uses on Calico's kinds, as recorded from Calico's plugin, and no others.
 const PLUGIN_DOES: &[(&str, &[&str])] = &[
     ("ippools", &["get", "list"]),
-    ("ipreservations", &["get", "list"]),
+    ("ipreservations", &["list"]),
     ("ipamconfigs", &["get"]),
     ("ipamconfigurations", &["get"]),
     ("ipamblocks", ALLOCATE),

@@ -83,7 +83,7 @@ impl Differences {
 
 impl Right {
     /// Whether it is for something that a server can have which has this one of Calico's groups.
-    pub fn is_of(&self, group: &str) -> bool {
+    fn is_of(&self, group: &str) -> bool {
         let definition = self.name.as_deref().and_then(|name| name.split_once('.'));
         let is_other = |&(other, configuration): &(&str, &str)| {
             let is_named = self.group == other || definition.is_some_and(|(_, of)| of == other);

@@ -198,13 +198,16 @@ impl<'s> Running<'s> {
         };
         let mut tasks: Vec<Option<Task>> = scripts.iter().enumerate().map(task).collect();
         let mut done = vec![0; tasks.len()];
+        let mut last = None;
         while tasks.iter().any(Option::is_some) {
             self.stats.steps += 1;
             if self.stats.steps > MOST_STEPS {
                 return Err("it does not end".to_string());
             }
             let alive: Vec<usize> = (0..tasks.len()).filter(|at| tasks[*at].is_some()).collect();
-            let at = *self.chance.one_of(&alive);
+            let goes_on = self.chance.in_thousand(self.scenario.setup.goes_on);
+            let at = last.filter(|at| goes_on && alive.contains(at)).unwrap_or(*self.chance.one_of(&alive));
+            last = Some(at);
             if scripts[at].crash_at.is_some_and(|steps| done[at] >= steps) {
                 tasks[at] = None;
                 self.has_crashed = true;

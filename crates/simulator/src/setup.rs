@@ -64,6 +64,9 @@ pub struct Size {
     pub block: u8,
 }
 
+/// After how many of a thousand steps the same actor goes on, in one seed or another.
+const GOES_ON: [u64; 4] = [0, 500, 800, 900];
+
 /// What may happen in a simulation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Setup {
@@ -77,6 +80,8 @@ pub struct Setup {
     pub duel: bool,
     /// How many act at once.
     pub actors: u64,
+    /// After how many of a thousand steps the same actor goes on: the higher, the longer others stand still.
+    pub goes_on: u64,
     /// How many of a thousand messages are lost.
     pub lost: u64,
     /// How many of a thousand actors crash.
@@ -109,6 +114,7 @@ impl Setup {
         size: Size { hosts: 3, pool: 28, block: 30 },
         duel: false,
         actors: 3,
+        goes_on: 0,
         lost: 0,
         crash: 0,
         calico: false,
@@ -140,6 +146,7 @@ impl Setup {
             size,
             duel: false,
             actors,
+            goes_on: *chance.one_of(&GOES_ON),
             lost: *chance.one_of(&[0, 0, 40, 80, 150]),
             crash: *chance.one_of(&[0, 0, 200, 500]),
             calico: chance.in_thousand(200),
@@ -162,6 +169,7 @@ impl Setup {
             size: Size { hosts: 3, pool: 28 + chance.below(2) as u8, block: 30 },
             duel: true,
             actors: 2 + chance.below(2),
+            goes_on: *chance.one_of(&GOES_ON),
             lost: *chance.one_of(&[0, 100, 200, 400]),
             more: chance.in_thousand(400),
             nodes: chance.in_thousand(200),

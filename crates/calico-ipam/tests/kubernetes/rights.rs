@@ -52,6 +52,22 @@ fn one_right_too_few() {
     assert_eq!((cluster.taken(), cluster.objects("ipamhandles").len()), (1, 1));
 }
 
+/// Another node has the pool's only block, and has not used it for long: it is given up for this one.
+#[test]
+fn the_role_suffices_to_take_over_an_empty_block() {
+    let Some(cluster) = cluster() else { return };
+    cluster.apply(&[node("n1"), node("n2"), pool("p", "10.0.0.0/28", json!({}))]);
+    let first = Host::new(&cluster, "n1", PLUGIN);
+    assert_eq!(first.run("ADD", "c1").addresses().len(), 1);
+    first.run("DEL", "c1");
+    let long_ago = r#"{"spec": {"affinityClaimTime": "2026-01-01T00:00:00Z"}}"#;
+    cluster.kubectl(&["patch", "ipamblocks", "10-0-0-0-28", "--type=merge", "--patch", long_ago]);
+    assert_eq!(Host::new(&cluster, "n2", PLUGIN).run("ADD", "c2").addresses().len(), 1);
+    let affinities = cluster.objects("blockaffinities");
+    let owners: Vec<_> = affinities.iter().map(|affinity| &affinity["spec"]["node"]).collect();
+    assert_eq!(owners, ["n2"]);
+}
+
 #[test]
 fn resources_that_are_not_installed() {
     let Some(cluster) = cluster() else { return };

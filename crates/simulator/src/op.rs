@@ -119,7 +119,10 @@ impl Scenario {
     pub fn of(seed: u64, setup: Setup) -> Scenario {
         let mut draw = Draw { chance: Chance(seed), setup, ids: Vec::new(), count: 0 };
         let before = draw.before();
-        let scripts = (0..setup.actors).map(|_| draw.script()).collect();
+        let scripts = match setup.duel {
+            true => draw.duel(),
+            false => (0..setup.actors).map(|_| draw.script()).collect(),
+        };
         Scenario { setup, before, scripts, schedule: seed ^ 0x5555 }
     }
 
@@ -215,7 +218,7 @@ impl Draw {
         if self.setup.rules && self.chance.in_thousand(500) {
             ops.push(self.rule());
         }
-        for _ in 0..self.chance.below(4) {
+        for _ in 0..self.chance.below(if self.setup.duel { 2 } else { 4 }) {
             let (host, id) = (self.host(), self.fresh());
             ops.push(Op::Add { host, id, n: 1 + self.chance.below(4) as u32, all: false });
             if let (true, Some(id)) = (self.chance.in_thousand(300), self.known()) {
@@ -235,39 +238,62 @@ impl Draw {
     }
 
     fn script(&mut self) -> Script {
-        let ops = match self.setup.duel {
-            true => self.of_duel(),
-            false => (0..1 + self.chance.below(3)).map(|_| self.op()).collect(),
-        };
+        let ops = (0..1 + self.chance.below(3)).map(|_| self.op()).collect();
         let crash_at = self.chance.in_thousand(self.setup.crash).then(|| self.chance.below(40));
         Script { ops, crash_at }
     }
 
-    /// What gets in the way of others: a request of one of two hosts, or a pool that is made anew.
-    fn of_duel(&mut self) -> Vec<Op> {
-        let host = host_name(self.chance.below(2));
-        let add = |draw: &mut Draw, host| {
-            let (id, n) = (draw.fresh(), 1 + draw.chance.below(3) as u32);
-            Op::Add { host, id, n, all: draw.chance.in_thousand(300) }
+    /// What gets in each other's way: requests of one host, or for one handle, block or address; one operation
+    /// for each actor.
+    fn duel(&mut self) -> Vec<Script> {
+        let (host, id) = (host_name(self.chance.below(2)), self.fresh());
+        let first = match self.chance.below(8) {
+            0 => Op::Ensure { host: host.clone() },
+            1 if self.setup.more => self.on_blocks(host.clone()),
+            2 if self.setup.more => Op::Machine { host: host.clone() },
+            _ => self.add(&host, &id),
         };
-        if self.setup.nodes && self.chance.in_thousand(400) {
-            let block = self.setup.size.block - 1;
-            return vec![Op::DeletePool, Op::MakePool { block }, add(self, host)];
-        }
-        let blocks = 1u64 << (self.setup.size.block - self.setup.size.pool);
-        let known = self.known();
-        let op = match (self.chance.below(12), known) {
-            (0, Some(id)) => Op::Release { id, by_addr: self.chance.in_thousand(300) },
-            (1 | 2, Some(id)) => Op::Del { id, told_first: self.chance.in_thousand(500) },
-            (3, _) => Op::GiveUp { host, empty: self.chance.in_thousand(500) },
-            (4, _) => Op::One { host, block: self.chance.below(blocks), empty: self.chance.in_thousand(500) },
-            (5, _) => Op::DropPool,
-            (6, _) if self.setup.more => self.on_blocks(host),
-            (7, _) if self.setup.more => self.more(host),
-            (8, _) => Op::Ensure { host },
-            _ => add(self, host),
-        };
-        vec![op]
+        let others = (1..self.setup.actors).map(|_| self.against(&host, &id)).collect::<Vec<_>>();
+        let all = std::iter::once(vec![first]).chain(others);
+        all.map(|ops| Script { ops, crash_at: None }).collect()
+    }
+
+    /// What gets in the way of a request of that host, for that handle.
+    fn against(&mut self, host: &str, id: &str) -> Vec<Op> {
+        let (id, other) = (id.to_string(), host_name(self.chance.below(2)));
+        let size = self.setup.size;
+        let block = self.chance.below(1u64 << (size.block - size.pool));
+        let all = self.chance.in_thousand(500);
+        let host = host.to_string();
+        vec![match self.chance.below(12) {
+            0 | 1 => Op::Del { id, told_first: all },
+            2 => Op::Release { id, by_addr: all },
+            3 => Op::GiveUp { host, empty: all },
+            4 | 5 => Op::One { host, block, empty: all },
+            6 => Op::DropPool,
+            7 => {
+                let fresh = self.fresh();
+                let at = self.chance.below(1u64 << (32 - size.pool));
+                let addr = api::cidr::offset(cidr("10.0.0.0/8").first(), u128::from(at));
+                Op::Named { host: other, id: fresh, addr }
+            }
+            8 if self.setup.nodes => {
+                let fresh = self.fresh();
+                let add = self.add(&other, &fresh);
+                return vec![Op::DeletePool, Op::MakePool { block: size.block - 1 }, add];
+            }
+            8 | 9 if self.setup.more => self.more(host),
+            10 if self.setup.more => self.on_blocks(host),
+            _ => {
+                let fresh = self.fresh();
+                self.add(&other, &fresh)
+            }
+        }]
+    }
+
+    fn add(&mut self, host: &str, id: &str) -> Op {
+        let (n, all) = (1 + self.chance.below(3) as u32, self.chance.in_thousand(300));
+        Op::Add { host: host.to_string(), id: id.to_string(), n, all }
     }
 
     fn op(&mut self) -> Op {

@@ -132,7 +132,7 @@ impl Setup {
     pub fn of(seed: u64) -> Setup {
         let mut chance = Chance(seed ^ 0x7365_7475_7000);
         let manner = *chance.one_of(&[Manner::Transactions, Manner::OneByOne, Manner::Objects]);
-        if chance.in_thousand(500) {
+        if chance.in_thousand(700) {
             return Setup::of_duel(manner, &mut chance);
         }
         let (size, actors) = match chance.below(40) {
@@ -161,8 +161,8 @@ impl Setup {
         }
     }
 
-    /// Two or three meet in a small pool, and many answers are lost: what a request has to remember from one
-    /// attempt to the next shows here, in few steps.
+    /// Two or three meet in a small pool, and often many answers are lost: what a request has to remember from
+    /// one attempt to the next shows here, in few steps.
     fn of_duel(manner: Manner, chance: &mut Chance) -> Setup {
         Setup {
             manner,

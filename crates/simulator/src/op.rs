@@ -243,8 +243,8 @@ impl Draw {
         Script { ops, crash_at }
     }
 
-    /// What gets in each other's way: requests of one host, or for one handle, block or address; one operation
-    /// for each actor.
+    /// What gets in each other's way: requests of one host, or for one handle, block or address; mostly one
+    /// operation for each actor.
     fn duel(&mut self) -> Vec<Script> {
         let (host, id) = (host_name(self.chance.below(2)), self.fresh());
         let first = match self.chance.below(8) {

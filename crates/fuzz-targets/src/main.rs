@@ -2,7 +2,7 @@
 //!
 //! The corpus of each target comes first, then so many inputs that are drawn from it. Each target runs in a
 //! process of its own, as many at a time as there are processors. An input fails by a panic, by an end of the
-//! process (the stack, or more memory than a gigabyte of address space), or by more than a second of a
+//! process (the stack, or more memory than a gigabyte of address space), or by more than four seconds of a
 //! processor's time. It is then made small, and written to a file.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 

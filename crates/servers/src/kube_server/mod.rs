@@ -30,8 +30,8 @@ use crate::process::{Process, Wait};
 const READY_WITHIN: Duration = Duration::from_secs(120);
 /// The name of the user that may do everything.
 pub const ADMIN: &str = "admin";
-/// The variable that names a folder in which API servers write their audit logs; it must be there. What all
-/// tests together have asked for shows which rights are needed.
+/// The variable that names a folder in which API servers without a folder of the caller's write their audit
+/// logs; it must be there. What all tests together have asked for shows which rights are needed.
 pub const AUDIT_LOGS: &str = "RACKPOOL_AUDIT_LOGS";
 const API_SERVER: &str = "kube-apiserver";
 const SCHEDULER: &str = "kube-scheduler";
@@ -77,10 +77,10 @@ pub struct KubeServer {
 
 /// Where the API server with this folder writes its audit log.
 #[allow(clippy::disallowed_methods, reason = "whoever runs all tests says here where they leave their logs")]
-fn audit_log_of(folder: &Path) -> PathBuf {
-    match (std::env::var_os(AUDIT_LOGS), folder.file_name()) {
+fn audit_log_of(folder: &Folder) -> PathBuf {
+    match (std::env::var_os(AUDIT_LOGS), folder.own().and_then(Path::file_name)) {
         (Some(logs), Some(name)) => Path::new(&logs).join(name).with_extension("log"),
-        _ => folder.join("audit.log"),
+        _ => folder.path().join("audit.log"),
     }
 }
 
@@ -116,7 +116,7 @@ impl KubeServer {
             clients: Vec::new(),
             api_server: None,
             etcd,
-            audit_log: audit_log_of(folder.path()),
+            audit_log: audit_log_of(&folder),
             folder,
             programs,
             options,

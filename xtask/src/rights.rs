@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value as Json, json};
-use servers::kube_server::{self, Access, Differences, GROUPS, Right};
+use servers::kube_server::{self, Differences, GROUPS, Right};
 
 use xtask::cargo::root;
 
@@ -18,19 +18,18 @@ const ACCOUNTS: [&str; 4] = ["rackpoold-node", "rackpoold-controllers", "calico"
 /// What a test asks for in order to be refused.
 const ASKED_IN_VAIN: &str = "calico: get secrets x";
 
-fn user_of(account: &str) -> String {
-    format!("system:serviceaccount:kube-system:{account}")
+/// The texts of all files of a folder.
+fn texts_of(folder: &Path) -> Result<Vec<String>> {
+    let read = |path: &Path| fs::read_to_string(path).with_context(|| path.display().to_string());
+    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    entries.map(|entry| read(&entry?.path())).collect()
 }
 
 /// The roles and bindings in `deploy/rbac`.
 fn granted() -> Result<Json> {
-    let mut items = Vec::new();
-    for entry in fs::read_dir(root().join("deploy/rbac"))? {
-        let path = entry?.path();
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let objects: Vec<Json> =
-            serde_saphyr::from_multiple(&text).with_context(|| path.display().to_string())?;
-        items.extend(objects);
+    let mut items: Vec<Json> = Vec::new();
+    for text in texts_of(&root().join("deploy/rbac"))? {
+        items.extend(serde_saphyr::from_multiple::<Json>(&text).context("deploy/rbac")?);
     }
     Ok(json!({ "items": items }))
 }
@@ -41,11 +40,12 @@ fn granted() -> Result<Json> {
 /// # Errors
 /// When the rights differ from what was needed; the text names each difference.
 pub fn prove(logs: &Path) -> Result<()> {
-    let granted = granted()?;
+    let (granted, log) = (granted()?, texts_of(logs)?.concat());
     let (mut rights, mut needed, mut refused) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for name in ACCOUNTS {
-        let of_user = kube_server::rights(&granted, &user_of(name));
-        let accesses = accesses_in(logs, name)?;
+        let user = format!("system:serviceaccount:kube-system:{name}");
+        let of_user = kube_server::rights(&granted, &user);
+        let accesses = kube_server::accesses(&log, &user);
         ensure!(
             !of_user.is_empty() && !accesses.is_empty(),
             "{name} has no rights, or has asked for nothing"
@@ -69,15 +69,4 @@ pub fn prove(logs: &Path) -> Result<()> {
 /// A right as text, with one name for Calico's two groups: rules are for both, and a cluster has one.
 fn in_one_group(right: &Right) -> String {
     right.to_string().replace("ipamconfigurations", "ipamconfigs").replace(GROUPS[0], GROUPS[1])
-}
-
-/// What an account has asked for, in all logs of the folder.
-fn accesses_in(logs: &Path, account: &str) -> Result<BTreeSet<Access>> {
-    let mut all = BTreeSet::new();
-    for entry in fs::read_dir(logs).with_context(|| logs.display().to_string())? {
-        let path = entry?.path();
-        let log = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        all.extend(kube_server::accesses(&log, &user_of(account)));
-    }
-    Ok(all)
 }

@@ -251,7 +251,7 @@ impl Draw {
             0 => Op::Ensure { host: host.clone() },
             1 if self.setup.more => self.on_blocks(host.clone()),
             2 if self.setup.more => Op::Machine { host: host.clone() },
-            _ => self.add(&host, &id),
+            _ => self.add(host.clone(), id.clone()),
         };
         let others = (1..self.setup.actors).map(|_| self.against(&host, &id)).collect::<Vec<_>>();
         let all = std::iter::once(vec![first]).chain(others);
@@ -260,40 +260,47 @@ impl Draw {
 
     /// What gets in the way of a request of that host, for that handle.
     fn against(&mut self, host: &str, id: &str) -> Vec<Op> {
-        let (id, other) = (id.to_string(), host_name(self.chance.below(2)));
-        let size = self.setup.size;
-        let block = self.chance.below(1u64 << (size.block - size.pool));
-        let all = self.chance.in_thousand(500);
-        let host = host.to_string();
-        vec![match self.chance.below(12) {
-            0 | 1 => Op::Del { id, told_first: all },
-            2 => Op::Release { id, by_addr: all },
-            3 => Op::GiveUp { host, empty: all },
-            4 | 5 => Op::One { host, block, empty: all },
+        let (host, id) = (host.to_string(), id.to_string());
+        let other = host_name(self.chance.below(2));
+        let (block, coin) = (self.block(), self.chance.in_thousand(500));
+        let op = match self.chance.below(12) {
+            0 | 1 => Op::Del { id, told_first: coin },
+            2 => Op::Release { id, by_addr: coin },
+            3 => Op::GiveUp { host, empty: coin },
+            4 | 5 => Op::One { host, block, empty: coin },
             6 => Op::DropPool,
-            7 => {
-                let fresh = self.fresh();
-                let at = self.chance.below(1u64 << (32 - size.pool));
-                let addr = api::cidr::offset(cidr("10.0.0.0/8").first(), u128::from(at));
-                Op::Named { host: other, id: fresh, addr }
-            }
+            7 => self.named(other),
             8 if self.setup.nodes => {
-                let fresh = self.fresh();
-                let add = self.add(&other, &fresh);
-                return vec![Op::DeletePool, Op::MakePool { block: size.block - 1 }, add];
+                let block = self.setup.size.block - 1;
+                return vec![Op::DeletePool, Op::MakePool { block }, self.add_fresh(other)];
             }
             8 | 9 if self.setup.more => self.more(host),
             10 if self.setup.more => self.on_blocks(host),
-            _ => {
-                let fresh = self.fresh();
-                self.add(&other, &fresh)
-            }
-        }]
+            _ => self.add_fresh(other),
+        };
+        vec![op]
     }
 
-    fn add(&mut self, host: &str, id: &str) -> Op {
+    fn add(&mut self, host: String, id: String) -> Op {
         let (n, all) = (1 + self.chance.below(3) as u32, self.chance.in_thousand(300));
-        Op::Add { host: host.to_string(), id: id.to_string(), n, all }
+        Op::Add { host, id, n, all }
+    }
+
+    fn add_fresh(&mut self, host: String) -> Op {
+        let id = self.fresh();
+        self.add(host, id)
+    }
+
+    /// A request for one of the pool's addresses.
+    fn named(&mut self, host: String) -> Op {
+        let at = self.chance.below(1u64 << (32 - self.setup.size.pool));
+        let addr = api::cidr::offset(cidr("10.0.0.0/8").first(), u128::from(at));
+        Op::Named { host, id: self.fresh(), addr }
+    }
+
+    /// The number of one of the pool's blocks.
+    fn block(&mut self) -> u64 {
+        self.chance.below(1u64 << (self.setup.size.block - self.setup.size.pool))
     }
 
     fn op(&mut self) -> Op {
@@ -335,12 +342,7 @@ impl Draw {
                     false => Op::Add { host, id, n, all: self.chance.in_thousand(400) },
                 }
             }
-            5 => {
-                let count = 1u64 << (32 - setup.size.pool);
-                let first = cidr("10.0.0.0/8").first();
-                let addr = api::cidr::offset(first, u128::from(self.chance.below(count)));
-                Op::Named { host, id: self.fresh(), addr }
-            }
+            5 => self.named(host),
             6 | 7 if setup.dels => match (self.known(), calico) {
                 (Some(id), true) => Op::CalicoDel { id },
                 (Some(id), false) => Op::Del { id, told_first: self.chance.in_thousand(500) },
@@ -379,10 +381,7 @@ impl Draw {
                 Some(id) => Op::DelSeen { id },
                 None => Op::Upkeep { host },
             },
-            _ => {
-                let blocks = 1u64 << (self.setup.size.block - self.setup.size.pool);
-                Op::One { host, block: self.chance.below(blocks), empty: self.chance.in_thousand(700) }
-            }
+            _ => Op::One { host, block: self.block(), empty: self.chance.in_thousand(700) },
         }
     }
 

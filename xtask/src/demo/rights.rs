@@ -17,7 +17,7 @@ const ACCOUNTS: [(&str, &str); 5] = [
     ("rackpool", "rackpool-purge"),
 ];
 /// Calico's API group in the lab.
-const GROUP: &str = "crd.projectcalico.org";
+const GROUP: &str = kube_server::GROUPS[0];
 
 impl Stage<'_> {
     /// All roles and bindings of the cluster.

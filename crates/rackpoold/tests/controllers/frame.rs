@@ -185,7 +185,8 @@ fn a_store_that_is_away() {
     assert!(process.end(WITHIN).success(), "{}", process.log());
 }
 
-fn open(kubeconfig: &Path) -> KubeStore {
+/// The store of the API server to which a kubeconfig leads.
+pub fn open(kubeconfig: &Path) -> KubeStore {
     let kubeconfig = Some(Kubeconfig::Files(vec![kubeconfig.to_path_buf()]));
     KubeStore::open(KubeOptions { kubeconfig, ..KubeOptions::default() }).unwrap()
 }

@@ -1,7 +1,6 @@
 //! Which of two processes leads. A process that is killed, paused or cut off renews its claim no more; what a
 //! paused one believes when it goes on is what its [`Leading`] says.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +10,13 @@ use servers::kube_server::{self, KubeServer, KubeServerOptions};
 use servers::proxy::{Passage, Proxy};
 use setup::Clock;
 use store::etcd::{EtcdOptions, EtcdStore};
-use store::kubernetes::{KubeOptions, KubeStore, Kubeconfig, ObjectName};
+use store::kubernetes::ObjectName;
 use store::sqlite::{SqliteOptions, SqliteStore};
 use store::{AnyStore, Depth, ReadSet, Scope, Store};
 use tokio::time::timeout;
 
 use super::WITHIN;
+use super::frame::open;
 
 /// How long it may take until a second process has taken the place of one that is gone.
 const TAKEN_OVER: Duration = Duration::from_secs(15);
@@ -113,18 +113,13 @@ async fn on_etcd() {
     cut_off(&proxy, &through, &store, Place::Etcd).await;
 }
 
-fn kubernetes(kubeconfig: &Path) -> KubeStore {
-    let kubeconfig = Some(Kubeconfig::Files(vec![kubeconfig.to_path_buf()]));
-    KubeStore::open(KubeOptions { kubeconfig, ..KubeOptions::default() }).unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn on_kubernetes() {
     if kube_server::is_left_out() {
         return;
     }
     let server = KubeServer::start(KubeServerOptions::new());
-    let direct = kubernetes(&server.kubeconfig());
+    let direct = open(&server.kubeconfig());
     let place = Place::Kubernetes("kube-system".to_string());
     let store = Arc::new(AnyStore::Kubernetes(direct.clone()));
     two_processes(&store, place.clone()).await;
@@ -138,6 +133,6 @@ async fn on_kubernetes() {
     let proxy = Proxy::start(&address);
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text.replace(&address, &proxy.address())).unwrap();
-    let through = Arc::new(AnyStore::Kubernetes(kubernetes(file.path())));
+    let through = Arc::new(AnyStore::Kubernetes(open(file.path())));
     cut_off(&proxy, &through, &store, place).await;
 }

@@ -8,9 +8,9 @@ use serde_json::{Value as Json, json};
 use servers::etcd_server::{self, EtcdServer};
 use servers::kube_server::{KubeServer, KubeServerOptions};
 use store::etcd::{EtcdOptions, EtcdStore};
-use store::kubernetes::{KubeOptions, KubeStore, Kubeconfig};
 use store::{AnyStore, Depth, ReadSet, Scope, Store};
 
+use crate::frame::open;
 use crate::process::Process;
 use crate::town::{Town, WITHIN};
 
@@ -19,9 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A town on etcd, and one of the Kubernetes cluster beside it.
 async fn towns(etcd: &EtcdServer) -> (Town, Town) {
     let server = KubeServer::start(KubeServerOptions::new());
-    let kubeconfig = Some(Kubeconfig::Files(vec![server.kubeconfig()]));
-    let store = KubeStore::open(KubeOptions { kubeconfig, ..Default::default() }).unwrap();
-    let kubernetes = Town::with_its_records(AnyStore::Kubernetes(store), Some(server));
+    let store = AnyStore::Kubernetes(open(&server.kubeconfig()));
+    let kubernetes = Town::with_its_records(store, Some(server));
     let options = EtcdOptions { endpoints: vec![etcd.endpoint()], ..EtcdOptions::default() };
     (Town::of(AnyStore::Etcd(EtcdStore::open(options).unwrap()), None).await, kubernetes)
 }

@@ -10,11 +10,11 @@ use rackpoold::controllers::pools::{Keeper, Pass};
 use serde_json::{Value as Json, json};
 use servers::kube_server::{self, KubeServer, KubeServerOptions};
 use setup::Clock;
-use store::kubernetes::{KubeOptions, KubeStore, Kubeconfig, ObjectName};
+use store::kubernetes::{KubeStore, ObjectName};
 use store::{AnyStore, Depth, ReadSet, Scope, Store, View};
 
 use super::WITHIN;
-use super::frame::ACCOUNT;
+use super::frame::{ACCOUNT, open};
 
 const POOLS: &str = "/apis/projectcalico.org/v3";
 
@@ -73,11 +73,7 @@ async fn overlapping_pools() {
     let server = KubeServer::start(KubeServerOptions::new().user(ACCOUNT, &[]));
     let deploy = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy"));
     server.apply(&[&deploy.join("crds/v3"), &deploy.join("rbac")]);
-    let open = |file| {
-        let kubeconfig = Some(Kubeconfig::Files(vec![file]));
-        KubeStore::open(KubeOptions { kubeconfig, ..KubeOptions::default() }).unwrap()
-    };
-    let (store, account) = (open(server.kubeconfig()), open(server.kubeconfig_of(ACCOUNT)));
+    let (store, account) = (open(&server.kubeconfig()), open(&server.kubeconfig_of(ACCOUNT)));
     let any = Arc::new(AnyStore::Kubernetes(account.clone()));
     let mut lead =
         Lead::stand(&any, "a test", Place::Kubernetes("kube-system".to_string()), Clock::start()).unwrap();

@@ -9,11 +9,11 @@ use rackpoold::controllers::tell::Told;
 use serde_json::{Value as Json, json};
 use servers::kube_server::{KubeServer, KubeServerOptions, is_left_out};
 use setup::Clock;
-use store::kubernetes::{KubeOptions, KubeStore, Kubeconfig, ObjectName};
+use store::kubernetes::ObjectName;
 use store::{AnyStore, Depth, Effects, ReadSet, Scope, Store};
 
 use super::WITHIN;
-use super::frame::ACCOUNT;
+use super::frame::{ACCOUNT, open};
 
 /// A clock that is a minute ahead.
 struct Later(Clock);
@@ -44,17 +44,13 @@ async fn events_of_pool_and_node() {
     let server = KubeServer::start(KubeServerOptions::new().user(ACCOUNT, &[]));
     let deploy = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy"));
     server.apply(&[&deploy.join("crds/v3"), &deploy.join("rbac")]);
-    let open = |file| {
-        let kubeconfig = Some(Kubeconfig::Files(vec![file]));
-        KubeStore::open(KubeOptions { kubeconfig, ..KubeOptions::default() }).unwrap()
-    };
-    let kube = open(server.kubeconfig());
+    let kube = open(&server.kubeconfig());
     let name =
         ObjectName { api: "/apis/projectcalico.org/v3", plural: "ippools", namespace: None, name: "p" };
     let pool = json!({"apiVersion": "projectcalico.org/v3", "kind": "IPPool", "metadata": {"name": "p"},
         "spec": {"cidr": "10.0.0.0/24"}});
     assert!(kube.create_object(name, &pool, WITHIN).await.unwrap());
-    let store = AnyStore::Kubernetes(open(server.kubeconfig_of(ACCOUNT)));
+    let store = AnyStore::Kubernetes(open(&server.kubeconfig_of(ACCOUNT)));
     let set = ReadSet::new().scope(Scope::kind(Kind::IPPool), Depth::Full);
     let view = store.read(&set, WITHIN).await.unwrap();
     let notice = |subject, reason, node: Option<&str>| Notice {

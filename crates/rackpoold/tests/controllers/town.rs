@@ -17,10 +17,10 @@ use rackpoold::controllers::work::{Wishes, work};
 use serde_json::{Value as Json, json};
 use servers::kube_server::{KubeServer, KubeServerOptions};
 use setup::Clock;
-use store::kubernetes::{KubeOptions, KubeStore, Kubeconfig, ObjectName, ObjectPatch, PatchKind};
+use store::kubernetes::{KubeStore, ObjectName, ObjectPatch, PatchKind};
 use store::{AnyStore, Batch, Depth, Effects, Expect, ReadSet, Scope, Store, View};
 
-use crate::frame::ACCOUNT;
+use crate::frame::{ACCOUNT, open};
 
 pub const WITHIN: Duration = Duration::from_secs(20);
 
@@ -79,12 +79,8 @@ impl Town {
         let server = KubeServer::start(KubeServerOptions::new().user(ACCOUNT, &[]));
         let deploy = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy"));
         server.apply(&[&deploy.join("crds/v1"), &deploy.join("rbac")]);
-        let open = |kubeconfig| {
-            let kubeconfig = Some(Kubeconfig::Files(vec![kubeconfig]));
-            AnyStore::Kubernetes(KubeStore::open(KubeOptions { kubeconfig, ..Default::default() }).unwrap())
-        };
-        let account = Arc::new(open(server.kubeconfig_of(ACCOUNT)));
-        let store = open(server.kubeconfig());
+        let account = Arc::new(AnyStore::Kubernetes(open(&server.kubeconfig_of(ACCOUNT))));
+        let store = AnyStore::Kubernetes(open(&server.kubeconfig()));
         Town { account, ..Town::of(store, Some(server)).await }
     }
 

@@ -66,16 +66,12 @@ const CONFIGURATIONS: [(&str, &str); 2] = [(GROUPS[0], "ipamconfigs"), (GROUPS[1
 impl Differences {
     /// Compares a user's rights with its requests. Of the two groups of Calico's, only `group` counts: the
     /// server has no kinds of the other.
-    pub fn of<'a>(
-        rights: &[Right],
-        accesses: impl IntoIterator<Item = &'a Access> + Copy,
-        group: &str,
-    ) -> Differences {
+    pub fn of(rights: &[Right], accesses: &[Access], group: &str) -> Differences {
         let unused = rights
             .iter()
-            .filter(|right| right.is_of(group) && !accesses.into_iter().any(|access| right.allows(access)));
+            .filter(|right| right.is_of(group) && !accesses.iter().any(|access| right.allows(access)));
         let refused = accesses
-            .into_iter()
+            .iter()
             .filter(|access| access.is_refused && !rights.iter().any(|right| right.allows(access)));
         Differences { unused: unused.cloned().collect(), refused: refused.cloned().collect() }
     }

@@ -51,11 +51,8 @@ pub(super) fn narrow(
     requests: &mut BTreeMap<RequestId, Running>,
 ) {
     // A block that overlaps that of the address in its pool is in the way, too.
-    let touches = |addr: &IpAddr, pool: Option<&Pool>| match changed {
-        Key::Block(block) => {
-            let of_pool = pool.and_then(|pool| pool.block_of(*addr));
-            of_pool.is_none_or(|of_pool| of_pool.cidr().overlaps(&block.cidr()))
-        }
+    let touches = |addr: IpAddr, pool: &Pool| match changed {
+        Key::Block(block) => pool.block_of(addr).is_none_or(|of_pool| of_pool.cidr().overlaps(&block.cidr())),
         Key::IpamConfig => true,
         Key::Resource { kind, .. } => matches!(kind, Kind::IPPool | Kind::IPReservation | Kind::Node),
         Key::Affinity { .. } | Key::Handle(_) | Key::IpamHost(_) => false,
@@ -64,8 +61,9 @@ pub(super) fn narrow(
         let Running { request, now, available, .. } = running;
         available.retain(|addr, pool| {
             let pool = rules.pools().find(|other| other.name == *pool);
-            !touches(addr, pool.map(|pool| &**pool))
-                || pool.is_some_and(|pool| is_free(stored, rules, request, pool, *addr, *now))
+            pool.is_some_and(|pool| {
+                !touches(*addr, pool) || is_free(stored, rules, request, pool, *addr, *now)
+            })
         });
     }
 }

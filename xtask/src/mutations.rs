@@ -10,6 +10,13 @@ use crate::source;
 use anyhow::{Context, Result, bail};
 use xtask::cargo::{cargo, root, run, target_dir};
 
+/// The seed by which a commit draws: others for each commit, and the same each time.
+pub fn seed_of_head() -> u64 {
+    let head = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(root()).output();
+    let head = head.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
+    head.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default()
+}
+
 /// After how many steps a mutation counts as not found.
 const STEPS: u64 = 1_000_000;
 
@@ -49,6 +56,21 @@ struct Hunted {
     hunting: Duration,
 }
 
+/// Builds the simulator of the copy. The crates of others are those of the tree's own release build; ours are
+/// compiled piece by piece, as each build serves for some seconds.
+fn build(tree: &Path, target: &Path) -> Result<()> {
+    let pieces = ["--config", "profile.release.incremental=true"];
+    let built = cargo(&["build", "--release", "--package", "simulator"])
+        .args(pieces)
+        .env("CARGO_TARGET_DIR", target)
+        .current_dir(tree)
+        .output()?;
+    if !built.status.success() {
+        bail!("{}", String::from_utf8_lossy(&built.stderr));
+    }
+    Ok(())
+}
+
 /// Hunts all mutations, or `count` of them that `seed` draws. Prints a table.
 ///
 /// # Errors
@@ -61,20 +83,13 @@ pub fn hunt(count: Option<usize>, seed: u64) -> Result<()> {
     }
     let tree = target_dir()?.join("mutations/tree");
     source::copy_to(&tree)?;
-    let target = target_dir()?.join("mutations/target");
+    let target = target_dir()?;
     let mut all = Vec::new();
     for patch in &patches {
         let name = patch.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         apply(&tree, patch, &[])?;
         let begun = Instant::now();
-        // Little optimisation: each build serves for some seconds.
-        let options = ["opt-level=1", "codegen-units=64"];
-        let options = options.iter().flat_map(|o| ["--config".to_string(), format!("profile.release.{o}")]);
-        let built = run(cargo(&["build", "--quiet", "--release", "--package", "simulator"])
-            .args(options)
-            .env("RUSTFLAGS", "--cap-lints allow")
-            .env("CARGO_TARGET_DIR", &target)
-            .current_dir(&tree));
+        let built = build(&tree, &target);
         let building = begun.elapsed();
         apply(&tree, patch, &["--reverse"])?;
         built.with_context(|| name.clone())?;

@@ -155,13 +155,14 @@ async fn begin<S: Store, E: Effects, P: Planner>(
     beginning: Beginning<P::Answer>,
 ) -> Result<P::Answer, RunError<P::Error>> {
     let outcome = attempts(store, budget, &mut planner, beginning).await;
+    let mut has_left = false;
     if outcome.is_err() && planner.owes() {
         let extra = FOR_GIVING_UP.max(budget.remaining());
-        give_up(store, &Budget::new(budget.effects, extra), &mut planner).await;
+        has_left = !give_up(store, &Budget::new(budget.effects, extra), &mut planner).await;
     }
     if let Some(observer) = budget.effects.observer() {
         let took = budget.effects.elapsed().saturating_sub(budget.start);
-        observer.note(Met::End { took, is_answered: outcome.is_ok() });
+        observer.note(Met::End { took, is_answered: outcome.is_ok(), has_left });
     }
     outcome
 }
@@ -414,14 +415,18 @@ fn final_refusal(report: &Report) -> Option<Refusal> {
 }
 
 /// Takes back what the request has written, until nothing is left to take back. Where the store cannot be
-/// reached, the rest is left for the plugin's `DEL` or for garbage collection.
-async fn give_up<S: Store, E: Effects, P: Planner>(store: &S, budget: &Budget<'_, E>, planner: &mut P) {
+/// reached, the rest is left for the plugin's `DEL` or for garbage collection. Gives whether nothing is left.
+async fn give_up<S: Store, E: Effects, P: Planner>(
+    store: &S,
+    budget: &Budget<'_, E>,
+    planner: &mut P,
+) -> bool {
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
             budget.pause(attempt).await;
         }
         if budget.remaining().is_zero() {
-            return;
+            return false;
         }
         let now = budget.effects.now();
         let plan = |planner: &mut P, view: &View| Ok(planner.give_up(view, now));
@@ -430,14 +435,19 @@ async fn give_up<S: Store, E: Effects, P: Planner>(store: &S, budget: &Budget<'_
             Ok(Ok(Plan::Commit { batch, .. })) if !batch.is_empty() => {
                 if let Ok(report) = commit(store, budget, &batch).await {
                     planner.observe(&report);
-                    if !planner.owes() || final_refusal(&report).is_some() {
-                        return;
+                    if !planner.owes() {
+                        return true;
+                    }
+                    if final_refusal(&report).is_some() {
+                        return false;
                     }
                 }
             }
-            Ok(_) => return,
+            Ok(Ok(_)) => return true,
+            Ok(Err(_)) => return false,
             Err(error) if error.is_transient() => {}
-            Err(_) => return,
+            Err(_) => return false,
         }
     }
+    false
 }

@@ -13,22 +13,16 @@ use store::{
 
 use crate::chance::Chance;
 use crate::cluster::{Call, Cluster, Said};
+use crate::late::AllLate;
 use crate::log::{Log, Outcome};
 use crate::setup::{Breach, Manner};
 use crate::witness::Witness;
 use crate::{commit, give_way};
 
-/// Writes that have been sent and have not arrived: all of them arrive together, or none.
-pub(crate) struct Late {
-    by: RequestId,
-    calls: Vec<Call>,
-    guards: Vec<Guard>,
-}
-
 /// What all callers of a store share.
 pub(crate) struct Shared {
     pub chance: Chance,
-    pub late: Vec<Late>,
+    pub late: AllLate,
     pub log: Log,
     /// What was stored after each change, where reads may be of the past.
     past: Vec<Cluster>,
@@ -51,7 +45,8 @@ pub(crate) struct Caller {
 
 impl Caller {
     pub fn new(cluster: Cluster, seed: u64, manner: Manner, breach: Option<Breach>) -> Caller {
-        let shared = Shared { chance: Chance(seed), late: Vec::new(), log: Log::default(), past: Vec::new() };
+        let shared =
+            Shared { chance: Chance(seed), late: AllLate::default(), log: Log::default(), past: Vec::new() };
         let witness = Witness::of(&cluster.records());
         let honours_guards = manner == Manner::Transactions;
         Caller {
@@ -111,6 +106,7 @@ impl Caller {
         if self.cluster.get(key).is_some() {
             self.log(format!("{key} is removed"));
             self.cluster.remove(key);
+            self.shared().late.removed(key);
             self.witness.wrote(None, key, None);
             self.remember();
         }
@@ -144,15 +140,23 @@ impl Caller {
         }
         let said = self.cluster.call(&call);
         if said != Said::Conflict {
-            if let Some(value) = call.effect() {
-                self.witness.wrote(Some(by), call.key(), value);
-            }
-            self.remember();
+            self.changed(by, &call);
         }
         let outcome = if said == Said::Conflict { Outcome::Refused } else { Outcome::Done };
         let who = self.who;
         self.shared().log.call(who, call, outcome);
         said
+    }
+
+    /// A write was carried out.
+    fn changed(&self, by: RequestId, call: &Call) {
+        if let Some(value) = call.effect() {
+            if value.is_none() {
+                self.shared().late.removed(call.key());
+            }
+            self.witness.wrote(Some(by), call.key(), value);
+        }
+        self.remember();
     }
 
     /// Sends writes that are applied together, or not at all. `None` where no answer comes.
@@ -161,10 +165,7 @@ impl Caller {
         let done = self.cluster.all_or_none(calls, guards);
         for call in calls {
             if done.is_some() {
-                if let Some(value) = call.effect() {
-                    self.witness.wrote(Some(by), call.key(), value);
-                }
-                self.remember();
+                self.changed(by, call);
             }
             let outcome = if done.is_some() { Outcome::Done } else { Outcome::Refused };
             let who = self.who;
@@ -180,8 +181,7 @@ impl Caller {
             1 => calls.into_iter().for_each(|call| self.note(call, Outcome::Lost)),
             _ => {
                 calls.iter().for_each(|call| self.note(call.clone(), Outcome::Late));
-                let late = Late { by: self.request, calls, guards: guards.to_vec() };
-                self.shared().late.push(late);
+                self.shared().late.sent(self.request, calls, guards.to_vec());
             }
         }
     }
@@ -194,12 +194,13 @@ impl Caller {
     /// Lets one of the writes that are late arrive, if there is any.
     pub fn land(&self) {
         let late = {
-            let shared = &mut *self.shared();
-            let count = shared.late.len() as u64;
-            (count > 0).then(|| shared.late.swap_remove(shared.chance.below(count) as usize))
+            let Shared { chance, late, .. } = &mut *self.shared();
+            late.take(|count| chance.below(count))
         };
-        if let Some(Late { by, calls, guards }) = late {
-            self.arrive_together(by, &calls, &guards);
+        if let Some(late) = late
+            && self.arrive_together(late.by, &late.calls, &late.guards).is_some()
+        {
+            self.shared().late.landed(&late);
         }
     }
 
@@ -230,6 +231,7 @@ impl Caller {
 
     async fn read_key(&self, key: &Key, depth: Depth) -> Result<Slot, StoreError> {
         self.reads().await?;
+        self.shared().late.looked(self.request, key);
         let slot = self.seen().slot(key, depth);
         if let (Manner::Objects, Some(revision)) = (self.manner, self.cluster.flagged_at(key)) {
             // Whoever meets a flagged object removes it, and does not wait for that to succeed.
@@ -318,6 +320,7 @@ impl Store for Caller {
     async fn read(&self, set: &ReadSet, _: Duration) -> Result<View, StoreError> {
         if self.manner == Manner::Transactions {
             self.reads().await?;
+            set.keys.iter().for_each(|(key, _)| self.shared().late.looked(self.request, key));
             return Ok(self.seen().read(set));
         }
         // Each scope and key is a part of its own, and they come in any order.

@@ -1,11 +1,11 @@
 //! Time that the simulation moves, and clocks that are wrong about it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use api::Timestamp;
-use store::Effects;
+use store::{Effects, Met, Observer};
 
 use crate::chance::{STEP, mixed};
 use crate::give_way;
@@ -23,6 +23,8 @@ pub struct Clock {
 struct Time {
     nanos: AtomicU64,
     drawn: AtomicU64,
+    /// Whether a failed request could not take back everything.
+    has_left: AtomicBool,
 }
 
 /// When simulations begin, in seconds.
@@ -31,13 +33,22 @@ const BEGIN: u64 = 1_785_578_400;
 impl Clock {
     /// A clock that is right.
     pub fn new(seed: u64) -> Clock {
-        let time = Time { nanos: AtomicU64::new(BEGIN * 1_000_000_000), drawn: AtomicU64::new(seed) };
+        let time = Time {
+            nanos: AtomicU64::new(BEGIN * 1_000_000_000),
+            drawn: AtomicU64::new(seed),
+            has_left: AtomicBool::new(false),
+        };
         Clock { time: Arc::new(time), skew: 0 }
     }
 
     /// The clock of somebody else, which is fast by so many seconds.
     pub fn fast_by(&self, skew: i64) -> Clock {
         Clock { time: self.time.clone(), skew }
+    }
+
+    /// Whether a failed request could not take back everything that it had written.
+    pub fn has_left(&self) -> bool {
+        self.time.has_left.load(Ordering::Relaxed)
     }
 
     /// Lets time pass.
@@ -67,5 +78,17 @@ impl Effects for Clock {
     async fn sleep(&self, time: Duration) {
         self.advance(time);
         give_way().await;
+    }
+
+    fn observer(&self) -> Option<&dyn Observer> {
+        Some(&*self.time)
+    }
+}
+
+impl Observer for Time {
+    fn note(&self, met: Met) {
+        if let Met::End { has_left: true, .. } = met {
+            self.has_left.store(true, Ordering::Relaxed);
+        }
     }
 }

@@ -54,32 +54,48 @@ fn settled(it: &mut Running<'_>) -> Result<(), String> {
             return Err(format!("nobody released {id}, and yet: overtaken"));
         }
     }
-    let is_out_of_time = book.errors.keys().any(|error| error.contains("finish within"));
     drop(book);
-    if is_out_of_time {
-        return Ok(());
+    if world.clock.has_left() {
+        // Only lost answers, or a lot of time that passes at once, keep a request from taking everything back.
+        let is_excused = setup.lost > 0 || it.scenario.ops().any(|op| matches!(op, Op::Wait { .. }));
+        return if is_excused {
+            Ok(())
+        } else {
+            Err("a failed request does not take everything back".into())
+        };
     }
-    // Requests that failed hold nothing. Calico's release of a handle can leave a count.
+    // Requests that failed hold nothing. Calico's release of a handle can leave a count, and so can one of ours
+    // that failed: of a handle that several requests share.
     let is_count = |v: &Violation| matches!(v, Violation::HeldAfterFailure { held: 0, .. });
     let left = world.caller.witness.left_by_failed();
-    if let Some(violation) = left.iter().find(|violation| !setup.calico || !is_count(violation)) {
+    let may_leave_counts = setup.calico || world.book().has_failed_release;
+    let is_excused = |v: &&Violation| match v {
+        Violation::HeldAfterFailure { block, .. } if is_late(world, &Key::Block(*block)) => true,
+        v => is_count(v) && (may_leave_counts || v.key().is_some_and(|key| is_late(world, &key))),
+    };
+    if let Some(violation) = left.iter().find(|violation| !is_excused(violation)) {
         return Err(violation.to_string());
     }
     if !it.has_crashed && !setup.calico {
-        if let (Some(key), false) = (lost_blocks(world).first(), is_half_done(it.scenario)) {
+        let lost = lost_blocks(world).into_iter().find(|key| !is_late(world, key));
+        if let (Some(key), false) = (lost, is_half_done(it.scenario)) {
             return Err(format!("nothing went wrong, and the owner of {key} has no affinity to it"));
         }
-        return at_rest(world, |violation| is_late_count(world, violation)).map_or(Ok(()), Err);
+        return at_rest(world, |violation| is_count_left(world, violation)).map_or(Ok(()), Err);
     }
     Ok(())
 }
 
-/// A request got nothing, and the write that creates its handle landed after it had ended: a record that is
-/// not there cannot be fenced. The count goes with the container's DEL.
-fn is_late_count(world: &World, violation: &Violation) -> bool {
-    let Violation::Handle { handle, held: 0, .. } = violation else { return false };
-    let got = world.book().answered.get(handle.as_str()).is_some_and(|got| !got.is_empty());
-    world.setup.lost > 0 && !got
+/// A handle counts addresses that it does not hold, and that goes with the container's DEL: the handle was
+/// created late, or a release failed after it had freed the addresses.
+fn is_count_left(world: &World, violation: &Violation) -> bool {
+    let Violation::Handle { handle, counted: Some(counted), held, .. } = violation else { return false };
+    counted > held && (world.book().has_failed_release || is_late(world, &Key::Handle(handle.clone())))
+}
+
+/// Whether the record was created late, and its request could do nothing against it.
+fn is_late(world: &World, key: &Key) -> bool {
+    world.caller.shared().late.is_unforeseen(key)
 }
 
 /// Whether the scenario itself leaves an affinity as a crash does, or makes the pool anew: a claim that is

@@ -27,6 +27,7 @@ mod cluster;
 mod commit;
 mod controllers;
 mod heal;
+mod late;
 mod log;
 mod names;
 mod op;

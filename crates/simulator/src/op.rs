@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use api::Family;
+use api::{AffinityState, Family};
 
 use crate::chance::Chance;
 use crate::names::{MACHINE, cidr};
@@ -88,8 +88,8 @@ pub enum Op {
     Wait { seconds: u64 },
     /// A host's clock is fast by so many seconds from now on.
     Skew { host: String, seconds: i64 },
-    /// An affinity is as a crash may leave it.
-    HalfDone { is_leaving: bool },
+    /// An affinity is as a crash may leave it; `None` if it is gone.
+    HalfDone { affinity: Option<AffinityState> },
 }
 
 /// What one actor does, and after how many steps it crashes.
@@ -229,7 +229,7 @@ impl Draw {
             ops.push(Op::GiveUp { host: self.host(), empty: self.chance.in_thousand(500) });
         }
         if self.chance.in_thousand(300) {
-            ops.push(Op::HalfDone { is_leaving: self.chance.in_thousand(500) });
+            ops.push(Op::HalfDone { affinity: *self.chance.one_of(&HALF_DONE) });
         }
         if self.chance.in_thousand(400) {
             ops.push(Op::Wait { seconds: 100 });
@@ -247,11 +247,11 @@ impl Draw {
     /// operation for each actor.
     fn duel(&mut self) -> Vec<Script> {
         let (host, id) = (host_name(self.chance.below(2)), self.fresh());
-        let first = match self.chance.below(8) {
-            0 => Op::Ensure { host: host.clone() },
-            1 if self.setup.more => self.on_blocks(host.clone()),
-            2 if self.setup.more => Op::Machine { host: host.clone() },
-            _ => self.add(host.clone(), id.clone()),
+        let (first, id) = match self.chance.below(8) {
+            0 => (Op::Ensure { host: host.clone() }, id),
+            1 if self.setup.more => (self.on_blocks(host.clone()), id),
+            2 | 3 if self.setup.more => (Op::Machine { host: host.clone() }, MACHINE.to_string()),
+            _ => (self.add(host.clone(), id.clone()), id),
         };
         let others = (1..self.setup.actors).map(|_| self.against(&host, &id)).collect::<Vec<_>>();
         let all = std::iter::once(vec![first]).chain(others);
@@ -263,6 +263,13 @@ impl Draw {
         let (host, id) = (host.to_string(), id.to_string());
         let other = host_name(self.chance.below(2));
         let (block, coin) = (self.block(), self.chance.in_thousand(500));
+        if id == MACHINE && coin {
+            let op = match self.chance.below(4) {
+                0 => Op::Move { pod: other },
+                _ => Op::Machine { host: other },
+            };
+            return vec![op];
+        }
         let op = match self.chance.below(12) {
             0 | 1 => Op::Del { id, told_first: coin },
             2 => Op::Release { id, by_addr: coin },
@@ -271,7 +278,8 @@ impl Draw {
             6 => Op::DropPool,
             7 => self.named(other),
             8 if self.setup.nodes => {
-                let block = self.setup.size.block - 1;
+                let Size { pool, block, .. } = self.setup.size;
+                let block = if pool < block { block - 1 } else { block + 1 };
                 return vec![Op::DeletePool, Op::MakePool { block }, self.add_fresh(other)];
             }
             8 | 9 if self.setup.more => self.more(host),
@@ -424,6 +432,10 @@ impl Draw {
         }
     }
 }
+
+/// How a crash may leave an affinity.
+const HALF_DONE: [Option<AffinityState>; 3] =
+    [None, Some(AffinityState::Pending), Some(AffinityState::PendingDeletion)];
 
 /// The other family's pool, where there is one.
 pub(crate) const SIX: (&str, u8, Family) = ("fd00::/125", 126, Family::V6);

@@ -221,7 +221,7 @@ impl<'s> Running<'s> {
             {
                 tasks[at] = None;
             }
-            if self.world.caller.are_late() && self.chance.in_thousand(200) {
+            if self.world.caller.are_late() && self.chance.in_thousand(self.scenario.setup.lands) {
                 self.world.caller.land();
             }
             self.check()?;

@@ -1,5 +1,8 @@
 //! What may happen in a simulation.
 
+use std::time::Duration;
+
+use crate::WITHIN;
 use crate::chance::Chance;
 
 /// The manners of stores.
@@ -67,6 +70,14 @@ pub struct Size {
 /// After how many of a thousand steps the same actor goes on, in one seed or another.
 const GOES_ON: [u64; 4] = [0, 500, 800, 900];
 
+/// After how many of a thousand steps a late write arrives, in one seed or another; at the latest when all
+/// requests have ended.
+const LANDS: [u64; 4] = [0, 50, 200, 500];
+
+/// How long a request may take, in one seed or another: a short time is over after one attempt or after some,
+/// and then the request takes back what it has written.
+const TIMES: [Duration; 4] = [WITHIN, WITHIN, Duration::from_millis(1), Duration::from_millis(20)];
+
 /// What may happen in a simulation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Setup {
@@ -84,6 +95,10 @@ pub struct Setup {
     pub goes_on: u64,
     /// How many of a thousand messages are lost.
     pub lost: u64,
+    /// After how many of a thousand steps a late write arrives.
+    pub lands: u64,
+    /// How long a request may take.
+    pub within: Duration,
     /// How many of a thousand actors crash.
     pub crash: u64,
     /// Whether Calico writes, too.
@@ -116,6 +131,8 @@ impl Setup {
         actors: 3,
         goes_on: 0,
         lost: 0,
+        lands: 200,
+        within: WITHIN,
         crash: 0,
         calico: false,
         pools: false,
@@ -148,6 +165,8 @@ impl Setup {
             actors,
             goes_on: *chance.one_of(&GOES_ON),
             lost: *chance.one_of(&[0, 0, 40, 80, 150]),
+            lands: *chance.one_of(&LANDS),
+            within: *chance.one_of(&TIMES),
             crash: *chance.one_of(&[0, 0, 200, 500]),
             calico: chance.in_thousand(200),
             pools: chance.in_thousand(350),
@@ -161,16 +180,18 @@ impl Setup {
         }
     }
 
-    /// Two or three meet in a small pool, and often many answers are lost: what a request has to remember
-    /// from one attempt to the next shows here, in few steps.
+    /// Two or three meet in a pool of one, two or four blocks, and often many answers are lost: what a request
+    /// has to remember from one attempt to the next shows here, in few steps.
     fn of_duel(manner: Manner, chance: &mut Chance) -> Setup {
         Setup {
             manner,
-            size: Size { hosts: 3, pool: 28 + chance.below(2) as u8, block: 30 },
+            size: Size { hosts: 3, pool: 28 + chance.below(3) as u8, block: 30 },
             duel: true,
             actors: 2 + chance.below(2),
             goes_on: *chance.one_of(&GOES_ON),
             lost: *chance.one_of(&[0, 100, 200, 400]),
+            lands: *chance.one_of(&LANDS),
+            within: *chance.one_of(&TIMES),
             more: chance.in_thousand(400),
             nodes: chance.in_thousand(200),
             ..Setup::PLAIN

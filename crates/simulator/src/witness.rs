@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use api::{Key, Record, Timestamp, Value};
 use ipam::invariants::{Answer, Event, History, Request, RequestId, Violation};
@@ -134,8 +135,19 @@ impl Witness {
         asks: A,
         store: impl FnOnce(RequestId) -> S,
     ) -> Result<AnswerOf<A>, RunError<ErrorOf<A>>> {
+        self.run_within(WITHIN, effects, asks, store).await
+    }
+
+    /// The same for a request that may take so long.
+    pub async fn run_within<A: Asks, S: Store, E: Effects>(
+        &self,
+        within: Duration,
+        effects: &E,
+        asks: A,
+        store: impl FnOnce(RequestId) -> S,
+    ) -> Result<AnswerOf<A>, RunError<ErrorOf<A>>> {
         let by = self.asked(asks.request(), effects.now());
-        let result = run(&store(by), effects, asks.planner(), WITHIN).await;
+        let result = run(&store(by), effects, asks.planner(), within).await;
         self.answered(by, A::answer(&result));
         result
     }

@@ -34,6 +34,8 @@ pub(crate) struct Book {
     pub assigning: BTreeSet<String>,
     /// The handles whose release somebody has begun.
     pub given_up: BTreeSet<String>,
+    /// Whether a release failed: it may have freed addresses, and left them counted.
+    pub has_failed_release: bool,
     /// The addresses that somebody releases whosever they are.
     pub freed: BTreeSet<IpAddr>,
     /// What went wrong, and how often.

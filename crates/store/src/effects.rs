@@ -65,5 +65,8 @@ pub enum Met {
         took: Duration,
         /// Whether it gave an answer.
         is_answered: bool,
+        /// Whether it could not take back everything that a failed operation has written. The rest is left
+        /// for a release of the handle, or for the garbage collection.
+        has_left: bool,
     },
 }

@@ -37,6 +37,7 @@ fn recorded_runs_of_the_original_give_the_same_on_kubernetes() {
 
 #[cfg(feature = "kubernetes")]
 #[test]
+#[ignore = "nightly: it takes minutes, and differs from the one before in the group's name alone"]
 fn recorded_runs_of_the_original_give_the_same_on_kubernetes_with_the_other_group() {
     on_kubernetes("v3", "kdd-v3", 30);
 }

@@ -374,7 +374,7 @@ impl Watched {
             Met::Commit { took, is_applied } if took > Duration::ZERO => {
                 format!("commit, applied: {is_applied}")
             }
-            Met::End { took, is_answered } if took > Duration::ZERO => {
+            Met::End { took, is_answered, has_left: false } if took > Duration::ZERO => {
                 format!("end, answered: {is_answered}")
             }
             Met::Conflict => "conflict".to_string(),

@@ -10,7 +10,6 @@ use ipam::{
 use store::Effects as _;
 
 use super::{addresses, answered, run};
-use crate::WITHIN;
 use crate::names::{MACHINE, handle, request, request_ip};
 use crate::op::Op;
 use crate::world::World;
@@ -105,7 +104,7 @@ pub(super) async fn tunnel(world: &World, host: &str) {
     let by = world.caller.witness.asked(Request::ReleaseHandles(vec![id]), clock.now());
     let wanted = FindTunnel { node: host.to_string(), tunnel: Tunnel::Wireguard, recorded: None };
     let store = world.caller.in_name_of(0);
-    let answer = assign_tunnel(&store, &clock, wanted, WITHIN).await;
+    let answer = assign_tunnel(&store, &clock, wanted, world.setup.within).await;
     world.caller.witness.answered(by, Answer::Failed);
     match answer {
         Ok(addr) => world.caller.log(format!("TUNNEL {host} {addr:?}")),

@@ -29,7 +29,7 @@ pub(crate) async fn run<A: Asks>(
     asks: A,
 ) -> Result<AnswerOf<A>, RunError<ErrorOf<A>>> {
     let store = |by| world.caller.in_name_of(by);
-    world.caller.witness.run(clock, asks, store).await
+    world.caller.witness.run_within(world.setup.within, clock, asks, store).await
 }
 
 /// Runs a request, and notes what goes wrong.
@@ -37,9 +37,11 @@ async fn run_noted<A: Asks>(world: &World, clock: &Clock, what: &str, asks: A) -
 where
     ErrorOf<A>: std::fmt::Display,
 {
+    let is_release = matches!(asks.request(), Request::ReleaseIps(_) | Request::ReleaseHandles(_));
     match run(world, clock, asks).await {
         Ok(answer) => Some(answer),
         Err(error) => {
+            world.book().has_failed_release |= is_release;
             world.note(format!("{what}: {error}"));
             None
         }

@@ -57,7 +57,7 @@ pub(super) async fn perform(op: &Op, world: &World) {
         Op::Skew { host, seconds } => {
             world.book().skew.insert(host.clone(), *seconds);
         }
-        Op::HalfDone { is_leaving } => half_done(world, *is_leaving),
+        Op::HalfDone { affinity } => half_done(world, *affinity),
         _ => {}
     }
 }
@@ -78,10 +78,12 @@ fn delete_pool(world: &World) {
 }
 
 /// Makes the affinity to the first block what a crash leaves.
-fn half_done(world: &World, is_leaving: bool) {
+fn half_done(world: &World, affinity: Option<AffinityState>) {
     let Some(block) = world.blocks().into_iter().next() else { return };
     let name = block.owner().map_or("a".to_string(), |owner| owner.name().to_string());
-    let state = if is_leaving { AffinityState::PendingDeletion } else { AffinityState::Pending };
     let key = Key::Affinity { owner: owner(&name), block: block.cidr };
-    world.caller.put(key, Value::Affinity(Affinity::new(state)));
+    match affinity {
+        Some(state) => world.caller.put(key, Value::Affinity(Affinity::new(state))),
+        None => world.caller.remove(&key),
+    }
 }

@@ -88,6 +88,8 @@ pub enum Op {
     Wait { seconds: u64 },
     /// A host's clock is fast by so many seconds from now on.
     Skew { host: String, seconds: i64 },
+    /// A host has begun to claim the block of that number, and has crashed: the affinity is pending.
+    Begun { host: String, block: u64 },
     /// An affinity is as a crash may leave it; `None` if it is gone.
     HalfDone { affinity: Option<AffinityState> },
 }
@@ -230,6 +232,10 @@ impl Draw {
         }
         if self.chance.in_thousand(300) {
             ops.push(Op::HalfDone { affinity: *self.chance.one_of(&HALF_DONE) });
+        }
+        if self.chance.in_thousand(300) {
+            let host = host_name(self.chance.below(2));
+            ops.push(Op::Begun { host, block: self.block() });
         }
         if self.chance.in_thousand(400) {
             ops.push(Op::Wait { seconds: 100 });

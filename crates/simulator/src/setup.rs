@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use api::BlockCidr;
+
 use crate::WITHIN;
 use crate::chance::Chance;
+use crate::names::cidr;
 
 /// The manners of stores.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,6 +68,14 @@ pub struct Size {
     pub pool: u8,
     /// The prefix length of its blocks.
     pub block: u8,
+}
+
+impl Size {
+    /// The pool's block of that number.
+    pub(crate) fn block_at(self, number: u64) -> Option<BlockCidr> {
+        let at = u128::from(number) << (32 - self.block);
+        BlockCidr::holding(api::cidr::offset(cidr("10.0.0.0/8").first(), at), self.block)
+    }
 }
 
 /// After how many of a thousand steps the same actor goes on, in one seed or another.

@@ -1,6 +1,6 @@
 //! Requests about blocks and their owners.
 
-use api::{BlockCidr, Key};
+use api::Key;
 use ipam::{
     ClaimAffinity, CollectCooldowns, EnsureBlock, IdleBlock, ReleaseAffinities, ReleaseIdleBlocks,
     RemoveHost, Which,
@@ -21,10 +21,7 @@ pub(super) async fn perform(op: &Op, world: &World) {
             run(world, &world.clock_of(host), "give up", release(Which::Owner(owner(host)), *empty)).await;
         }
         Op::One { host, block, empty } => {
-            let size = world.setup.size.block;
-            let at = u128::from(*block) << (32 - size);
-            let first = api::cidr::offset(cidr("10.0.0.0/8").first(), at);
-            if let Some(block) = BlockCidr::holding(first, size) {
+            if let Some(block) = world.setup.size.block_at(*block) {
                 run(world, clock, "one", release(Which::One(owner(host), block), *empty)).await;
             }
         }

@@ -57,6 +57,7 @@ pub(super) async fn perform(op: &Op, world: &World) {
         Op::Skew { host, seconds } => {
             world.book().skew.insert(host.clone(), *seconds);
         }
+        Op::Begun { host, block } => begun(world, host, *block),
         Op::HalfDone { affinity } => half_done(world, *affinity),
         _ => {}
     }
@@ -78,6 +79,14 @@ fn delete_pool(world: &World) {
 }
 
 /// Makes the affinity to the first block what a crash leaves.
+fn begun(world: &World, host: &str, block: u64) {
+    let Some(block) = world.setup.size.block_at(block) else { return };
+    if world.caller.cluster.get(&Key::Block(block)).is_none() {
+        let key = Key::Affinity { owner: owner(host), block };
+        world.caller.put(key, Value::Affinity(Affinity::new(AffinityState::Pending)));
+    }
+}
+
 fn half_done(world: &World, affinity: Option<AffinityState>) {
     let Some(block) = world.blocks().into_iter().next() else { return };
     let name = block.owner().map_or("a".to_string(), |owner| owner.name().to_string());

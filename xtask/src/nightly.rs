@@ -10,7 +10,7 @@ use clap::Args;
 use crate::left_out::LeftOut;
 use crate::steps::{AfterFailure, Steps};
 use crate::test::run_optimised;
-use crate::{demo, dist, fuzz, images, lab, mutations, needs, simulate};
+use crate::{demo, dist, fuzz, images, lab, mutations, needs, rights, simulate};
 use xtask::cargo::{build_programs, cargo, run, target_dir};
 
 /// The packages without effects. Their tests are run with optimisation.
@@ -25,9 +25,9 @@ const SEEDS: u64 = 500_000;
 #[derive(Args)]
 pub struct Nightly {
     /// Do no more than these steps; a part of a step's name is enough. They are: packages' policy, long
-    /// tests, optimised tests, simulations, mutations, fuzzing, long loads, static binaries, demo with the
-    /// static binaries, demo on real kubelets with the static binaries, life of an installation, images built
-    /// twice, images for all architectures
+    /// tests, optimised tests, simulations, mutations, fuzzing, rights taken away, long loads, static
+    /// binaries, demo with the static binaries, demo on real kubelets with the static binaries, life of an
+    /// installation, images built twice, images for all architectures
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 }
@@ -78,6 +78,12 @@ impl Nightly {
         }
         if is_wanted("fuzzing") {
             steps.run("fuzzing", || fuzz::guided(&[], fuzz::SECONDS))?;
+        }
+        if is_wanted("rights taken away") {
+            steps.run("rights taken away", || {
+                prepare_kubernetes()?;
+                rights::Rights::all().run()
+            })?;
         }
         if is_wanted("long loads") {
             steps.run("long loads", || {

@@ -3,17 +3,29 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
 use serde_json::{Value as Json, json};
-use servers::kube_server::{self, Differences, GROUPS, Right};
+use servers::kube_server::{self, AUDIT_LOGS, Access, Differences, GROUPS, Right, WITHOUT_RIGHT};
 
-use xtask::cargo::root;
+use xtask::cargo::{cargo, root, target_dir};
 
 /// The accounts whose programs do all that they can in tests. The roles of `calicoctl` are compared by tests
 /// of their own.
 const ACCOUNTS: [&str; 4] = ["rackpoold-node", "rackpoold-controllers", "calico", "calico-ipam"];
+
+/// The tests in which those programs act with the rights of their accounts, as package and name.
+const TESTS: [(&str, &str); 5] = [
+    ("calico", "kubernetes"),
+    ("calico-ipam", "kubernetes"),
+    ("rackpoold", "controllers"),
+    ("rackpoold", "identity"),
+    ("rackpoold", "servers"),
+];
 
 /// What a test asks for in order to be refused.
 const ASKED_IN_VAIN: &str = "calico: get secrets x";
@@ -43,7 +55,7 @@ pub fn prove(logs: &Path) -> Result<()> {
     let (granted, log) = (granted()?, texts_of(logs)?.concat());
     let (mut rights, mut needed, mut refused) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for name in ACCOUNTS {
-        let user = format!("system:serviceaccount:kube-system:{name}");
+        let user = user_of(name);
         let of_user = kube_server::rights(&granted, &user);
         let accesses = kube_server::accesses(&log, &user);
         ensure!(
@@ -64,6 +76,130 @@ pub fn prove(logs: &Path) -> Result<()> {
     ensure!(unused.is_empty() && refused.is_empty(), "rights differ from what the tests' programs needed");
     println!("{} rights, each of them needed", rights.len());
     Ok(())
+}
+
+/// As which user an account's programs are known.
+fn user_of(account: &str) -> String {
+    format!("system:serviceaccount:kube-system:{account}")
+}
+
+/// Arguments of `cargo xtask rights`.
+#[derive(Args)]
+pub struct Rights {
+    /// Only rights whose text contains one of these, such as "rackpoold-node: get" or "leases"
+    only: Vec<String>,
+}
+
+/// A run of a test with all rights.
+struct Whole {
+    name: String,
+    program: PathBuf,
+    took: Duration,
+    log: String,
+}
+
+impl Rights {
+    /// All rights.
+    pub fn all() -> Rights {
+        Rights { only: Vec::new() }
+    }
+
+    /// Takes each right away in turn, and tells which tests fail without it.
+    ///
+    /// # Errors
+    /// When a test fails that has all rights, or without a right none does.
+    #[allow(clippy::disallowed_methods, reason = "it runs short tests first")]
+    pub fn run(self) -> Result<()> {
+        let mut whole = Vec::new();
+        for (program, (package, test)) in built()?.into_iter().zip(TESTS) {
+            let name = format!("{package} {test}");
+            println!("{name}: with all rights");
+            let (logs, begun) = (tempfile::tempdir_in(target_dir()?)?, Instant::now());
+            if let Some(failed) = failures(&program, AUDIT_LOGS, &logs.path().to_string_lossy())? {
+                bail!("{name} fails with all rights: {}", failed.join(", "));
+            }
+            whole.push(Whole { name, program, took: begun.elapsed(), log: texts_of(logs.path())?.concat() });
+        }
+        whole.sort_by_key(|whole| whole.took);
+        let granted = granted()?;
+        let mut without_loss = Vec::new();
+        // The same right in Calico's two groups is taken away in one of them.
+        let mut taken = BTreeSet::new();
+        for account in ACCOUNTS {
+            let user = user_of(account);
+            let accesses: Vec<(&Whole, Vec<Access>)> =
+                whole.iter().map(|whole| (whole, kube_server::accesses(&whole.log, &user))).collect();
+            for right in kube_server::rights(&granted, &user) {
+                let is_needed = |accesses: &[Access]| accesses.iter().any(|access| right.allows(access));
+                let tests: Vec<&Whole> = accesses
+                    .iter()
+                    .filter(|(_, of_test)| is_needed(of_test))
+                    .map(|(whole, _)| *whole)
+                    .collect();
+                let shown = Right { namespace: None, ..right.clone() }.to_string();
+                let is_wanted =
+                    self.only.is_empty() || self.only.iter().any(|only| shown.contains(only.as_str()));
+                if tests.is_empty() || !is_wanted || !taken.insert(in_one_group(&right)) {
+                    continue;
+                }
+                match first_failures(&tests, &shown)? {
+                    Some(failed) => println!("{shown}: {failed}"),
+                    None => without_loss.push(shown),
+                }
+            }
+        }
+        ensure!(
+            without_loss.is_empty(),
+            "nothing fails without these rights, though programs ask for them: {}",
+            without_loss.join("; ")
+        );
+        println!("{} rights taken away, and each was missed", taken.len());
+        Ok(())
+    }
+}
+
+/// What fails without a right, in the first of these tests in which something does.
+fn first_failures(tests: &[&Whole], right: &str) -> Result<Option<String>> {
+    for Whole { name, program, .. } in tests {
+        if let Some(failed) = failures(program, WITHOUT_RIGHT, right)? {
+            return Ok(Some(format!("{name}: {}", failed.join(", "))));
+        }
+    }
+    Ok(None)
+}
+
+/// Runs a test with a variable, and gives which of its functions failed; `None` if none did.
+fn failures(test: &Path, variable: &str, value: &str) -> Result<Option<Vec<String>>> {
+    let out = Command::new(test)
+        .current_dir(root())
+        .env("RACKPOOL_PROGRAMS", target_dir()?.join("debug"))
+        .env(variable, value)
+        .output()
+        .with_context(|| test.display().to_string())?;
+    if out.status.success() {
+        return Ok(None);
+    }
+    let said = String::from_utf8_lossy(&out.stdout);
+    let named = said.lines().filter_map(|line| line.strip_prefix("---- ")?.strip_suffix(" stdout ----"));
+    let named: Vec<String> = named.map(str::to_string).collect();
+    ensure!(!named.is_empty(), "{}{said}", String::from_utf8_lossy(&out.stderr));
+    Ok(Some(named))
+}
+
+/// Builds all programs and tests, and gives the program of each of [`TESTS`].
+fn built() -> Result<Vec<PathBuf>> {
+    let out = cargo(&["test", "--quiet", "--workspace", "--no-run", "--message-format", "json"]).output()?;
+    ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let said = String::from_utf8_lossy(&out.stdout);
+    let artifacts: Vec<Json> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let program = |(package, test): (&str, &str)| {
+        let manifest = root().join("crates").join(package).join("Cargo.toml");
+        let is_test =
+            |it: &&Json| it["target"]["name"] == test && it["manifest_path"].as_str() == manifest.to_str();
+        let path = artifacts.iter().filter(is_test).find_map(|it| it["executable"].as_str());
+        path.map(PathBuf::from).with_context(|| format!("cargo tells of no test {test} of {package}"))
+    };
+    TESTS.into_iter().map(program).collect()
 }
 
 /// A right as text, with one name for Calico's two groups: rules are for both, and a cluster has one.

@@ -65,6 +65,8 @@ enum Command {
     /// Feeds every parser with inputs drawn from its corpus, or (--seconds) guided by coverage; makes small
     /// what fails.
     Fuzz(fuzz::Fuzz),
+    /// Takes the rights of deploy/rbac away, one after the other, and tells which tests fail without each.
+    Rights(rights::Rights),
     /// Runs a Kubernetes control plane for experiments: up, down, env.
     Cluster(cluster::Cluster),
     /// Runs a whole cluster of real kubelets for experiments: up, down, shell, restart.
@@ -93,6 +95,7 @@ fn main() -> ExitCode {
         Command::Manifests(manifests) => manifests.run(),
         Command::Simulate(simulate) => simulate.run(),
         Command::Fuzz(fuzz) => fuzz.run(),
+        Command::Rights(rights) => rights.run(),
         Command::Cluster(cluster) => cluster.run(),
         Command::Lab(lab) => lab.run(),
         Command::Figures(figures) => figures.run(),

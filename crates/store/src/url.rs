@@ -11,9 +11,15 @@ pub(crate) fn fault_of(url: &str) -> Option<&'static str> {
         );
     }
     let host = authority.rsplit('@').next().unwrap_or_default();
-    let port = match host.rsplit_once(':') {
-        Some((_, port)) if !port.contains(']') => port,
-        _ => "",
+    let port = match (host.rsplit_once(']'), host.rsplit_once(':')) {
+        (Some((address, behind)), _) => {
+            if !address.starts_with('[') || !(behind.is_empty() || behind.starts_with(':')) {
+                return Some("its brackets do not stand around the host");
+            }
+            behind.strip_prefix(':').unwrap_or_default()
+        }
+        (None, Some((_, port))) => port,
+        (None, None) => "",
     };
     (!port.is_empty() && port.parse::<u16>().is_err()).then_some("its port is no number up to 65535")
 }
@@ -43,6 +49,11 @@ mod tests {
             ("http://root:pa@hunter2@127.0.0.1:1", "an @"),
             ("http://root:hunter2", "its port"),
             ("root:99999", "its port"),
+            ("[::1]:99999", "its port"),
+            ("[::1]::1", "its port"),
+            ("[@h:]", "its brackets"),
+            ("http://h]:1", "its brackets"),
+            ("http://[::1]h:1", "its brackets"),
             ("http://[::1]:hunter2", "its port"),
         ] {
             assert!(fault_of(wrong).is_some_and(|found| found.starts_with(why)), "{wrong}");

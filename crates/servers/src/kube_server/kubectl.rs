@@ -37,7 +37,7 @@ impl KubeServer {
     }
 
     /// Applies these files, or folders of files, and waits until the API server serves the custom resources
-    /// in them.
+    /// in them. Takes away the right that [`WITHOUT_RIGHT`](super::WITHOUT_RIGHT) names.
     ///
     /// # Errors
     /// When the API server refuses one of the objects.
@@ -54,7 +54,7 @@ impl KubeServer {
         if !names.is_empty() {
             output_of(self.kubectl(&["wait", "--for=condition=Established"]).args(names))?;
         }
-        Ok(())
+        self.take_right_away()
     }
 }
 

@@ -33,6 +33,9 @@ pub const ADMIN: &str = "admin";
 /// The variable that names a folder in which API servers without a folder of the caller's write their audit
 /// logs; it must be there. What all tests together have asked for shows which rights are needed.
 pub const AUDIT_LOGS: &str = "RACKPOOL_AUDIT_LOGS";
+/// The variable that names a [`Right`], as it is shown without its namespace. Where roles are applied, this
+/// right is taken away: what fails then shows what the right is for.
+pub const WITHOUT_RIGHT: &str = "RACKPOOL_WITHOUT_RIGHT";
 const API_SERVER: &str = "kube-apiserver";
 const SCHEDULER: &str = "kube-scheduler";
 const CONTROLLERS: &str = "kube-controller-manager";

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::fs;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
-use super::KubeServer;
 use super::kubectl::output_of;
 use super::requests::events;
+use super::{KubeServer, WITHOUT_RIGHT};
 use crate::ServerError;
 
 /// The kinds in which rights are given, for kubectl.
@@ -132,6 +132,28 @@ impl KubeServer {
         Ok(rights(&list, user))
     }
 
+    /// Takes the right that [`WITHOUT_RIGHT`] names away from its role, if the server has that role.
+    #[allow(clippy::disallowed_methods, reason = "whoever runs the tests says here what they lack")]
+    pub(super) fn take_right_away(&self) -> Result<(), ServerError> {
+        let Some(right) = std::env::var(WITHOUT_RIGHT).ok().filter(|right| !right.is_empty()) else {
+            return Ok(());
+        };
+        let roles = ["get", "clusterroles,roles", "--all-namespaces", "-o", "json"];
+        let roles = output_of(&mut self.kubectl(&roles))?;
+        let roles: Json = serde_json::from_str(&roles).expect("kubectl writes JSON");
+        for role in roles["items"].as_array().into_iter().flatten() {
+            let Some(rules) = rules_without(role, &right) else { continue };
+            let (kind, name) = (text(&role["kind"]), text(&role["metadata"]["name"]));
+            let patch = json!({ "rules": rules }).to_string();
+            let mut command = self.kubectl(&["patch", &kind, &name, "--type=merge", "--patch", &patch]);
+            if let Some(namespace) = role["metadata"]["namespace"].as_str() {
+                command.args(["--namespace", namespace]);
+            }
+            output_of(&mut command)?;
+        }
+        Ok(())
+    }
+
     /// All requests of a user for resources, each once.
     ///
     /// # Panics
@@ -173,6 +195,22 @@ pub fn rights(list: &Json, user: &str) -> Vec<Right> {
     rights.sort();
     rights.dedup();
     rights
+}
+
+/// The rules of a role without one right, each for one right; `None` where the role does not have it.
+fn rules_without(role: &Json, right: &str) -> Option<Vec<Json>> {
+    let name = text(&role["metadata"]["name"]);
+    let rules = role["rules"].as_array().into_iter().flatten();
+    let (taken, left): (Vec<Right>, Vec<Right>) =
+        rules.flat_map(|rule| of_rule(&name, rule, None)).partition(|of_role| of_role.to_string() == right);
+    let rule = |right: Right| {
+        let names: Vec<String> = right.name.into_iter().collect();
+        json!({
+            "apiGroups": [right.group], "resources": [right.resource], "verbs": [right.verb],
+            "resourceNames": names,
+        })
+    };
+    (!taken.is_empty()).then(|| left.into_iter().map(rule).collect())
 }
 
 fn is_user(subject: &Json, user: &str) -> bool {
@@ -267,6 +305,23 @@ mod tests {
         ];
         assert_eq!(shown, wanted, "and none of the role of the same name elsewhere");
         assert!(rights(&objects(), "system:serviceaccount:other:agent").is_empty());
+    }
+
+    #[test]
+    fn a_role_keeps_all_rights_but_the_one_that_is_taken_away() {
+        let role = &objects()["items"][0];
+        let left = rules_without(role, "agent: patch nodes").unwrap();
+        let left: Vec<String> = left
+            .iter()
+            .flat_map(|rule| of_rule("agent", rule, None))
+            .map(|right| right.to_string())
+            .collect();
+        assert_eq!(left, ["agent: get nodes", "agent: get nodes/status", "agent: patch nodes/status"]);
+        assert_eq!(rules_without(role, "another: patch nodes"), None);
+        let role = &objects()["items"][1];
+        assert_eq!(rules_without(role, "lead: update leases.coordination.k8s.io two"), None);
+        let left = rules_without(role, "lead: update leases.coordination.k8s.io one");
+        assert!(left.is_some_and(|left| left.is_empty()));
     }
 
     #[test]

@@ -239,10 +239,10 @@ pub(super) fn url(text: &str) -> Option<http::Uri> {
     let text = text.trim();
     let whole = if text.contains("://") { text.to_string() } else { format!("https://{text}") };
     let uri: http::Uri = whole.parse().ok()?;
-    // An address of IPv6 stands in brackets as a whole.
+    // An address of IPv6 stands in brackets as a whole, and it alone has a zone, behind a %.
     let is_host = |host: &str| match host.contains(['[', ']']) {
         true => host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).is_some_and(is_v6),
-        false => !host.is_empty(),
+        false => !host.is_empty() && !host.contains('%'),
     };
     let is_good = fault_of(text).is_none()
         && uri.host().is_some_and(is_host)

@@ -56,7 +56,8 @@ fn settled(it: &mut Running<'_>) -> Result<(), String> {
     }
     drop(book);
     if world.clock.has_left() {
-        // Only lost answers, or a lot of time that passes at once, keep a request from taking everything back.
+        // Only lost answers, or a lot of time that passes at once, keep a request from taking everything
+        // back.
         let is_excused = setup.lost > 0 || it.scenario.ops().any(|op| matches!(op, Op::Wait { .. }));
         return if is_excused {
             Ok(())
@@ -64,8 +65,8 @@ fn settled(it: &mut Running<'_>) -> Result<(), String> {
             Err("a failed request does not take everything back".into())
         };
     }
-    // Requests that failed hold nothing. Calico's release of a handle can leave a count, and so can one of ours
-    // that failed: of a handle that several requests share.
+    // Requests that failed hold nothing. Calico's release of a handle can leave a count, and so can one of
+    // ours that failed: of a handle that several requests share.
     let is_count = |v: &Violation| matches!(v, Violation::HeldAfterFailure { held: 0, .. });
     let left = world.caller.witness.left_by_failed();
     let may_leave_counts = setup.calico || world.book().has_failed_release;

@@ -22,8 +22,8 @@ pub(crate) struct Late {
 
 /// All late writes, and what is known of creations that arrived late. A record that is not there cannot be
 /// fenced, so its request can do nothing against its late creation: for a handle at any time; for an empty
-/// block once it has looked, and the block was not there; for a block with addresses, which the request itself
-/// creates then, after others have removed it.
+/// block once it has looked, and the block was not there; for a block with addresses, which the request
+/// itself creates then, after others have removed it.
 #[derive(Clone, Default)]
 pub(crate) struct AllLate {
     waiting: Vec<Late>,

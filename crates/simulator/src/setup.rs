@@ -191,8 +191,8 @@ impl Setup {
         }
     }
 
-    /// Two or three meet in a pool of one, two or four blocks, and often many answers are lost: what a request
-    /// has to remember from one attempt to the next shows here, in few steps.
+    /// Two or three meet in a pool of one, two or four blocks, and often many answers are lost: what a
+    /// request has to remember from one attempt to the next shows here, in few steps.
     fn of_duel(manner: Manner, chance: &mut Chance) -> Setup {
         Setup {
             manner,

@@ -78,7 +78,7 @@ fn delete_pool(world: &World) {
     world.caller.put(key, value);
 }
 
-/// Makes the affinity to the first block what a crash leaves.
+/// Leaves the affinity of a host that has crashed before it created the block.
 fn begun(world: &World, host: &str, block: u64) {
     let Some(block) = world.setup.size.block_at(block) else { return };
     if world.caller.cluster.get(&Key::Block(block)).is_none() {
@@ -87,6 +87,7 @@ fn begun(world: &World, host: &str, block: u64) {
     }
 }
 
+/// Makes the affinity to the first block what a crash leaves.
 fn half_done(world: &World, affinity: Option<AffinityState>) {
     let Some(block) = world.blocks().into_iter().next() else { return };
     let name = block.owner().map_or("a".to_string(), |owner| owner.name().to_string());

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -12,7 +14,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 use servers::kube_server::{self, AUDIT_LOGS, Access, Differences, GROUPS, Right, WITHOUT_RIGHT};
 
-use xtask::cargo::{cargo, root, target_dir};
+use xtask::cargo::{cargo, root, run, target_dir};
 
 /// The accounts whose programs do all that they can in tests. The roles of `calicoctl` are compared by tests
 /// of their own.
@@ -104,7 +106,7 @@ impl Rights {
         Rights { only: Vec::new() }
     }
 
-    /// Takes each right away in turn, and tells which tests fail without it.
+    /// Takes each right away in turn, and tells which test fails first without it.
     ///
     /// # Errors
     /// When a test fails that has all rights, or without a right none does.
@@ -115,8 +117,8 @@ impl Rights {
             let name = format!("{package} {test}");
             println!("{name}: with all rights");
             let (logs, begun) = (tempfile::tempdir_in(target_dir()?)?, Instant::now());
-            if let Some(failed) = failures(&program, AUDIT_LOGS, &logs.path().to_string_lossy())? {
-                bail!("{name} fails with all rights: {}", failed.join(", "));
+            if let Some(failed) = failure(&program, AUDIT_LOGS, &logs.path().to_string_lossy())? {
+                bail!("{name} fails with all rights: {failed}");
             }
             whole.push(Whole { name, program, took: begun.elapsed(), log: texts_of(logs.path())?.concat() });
         }
@@ -142,7 +144,7 @@ impl Rights {
                 if tests.is_empty() || !is_wanted || !taken.insert(in_one_group(&right)) {
                     continue;
                 }
-                match first_failures(&tests, &shown)? {
+                match first_failure(&tests, &shown)? {
                     Some(failed) => println!("{shown}: {failed}"),
                     None => without_loss.push(shown),
                 }
@@ -159,31 +161,39 @@ impl Rights {
 }
 
 /// What fails without a right, in the first of these tests in which something does.
-fn first_failures(tests: &[&Whole], right: &str) -> Result<Option<String>> {
+fn first_failure(tests: &[&Whole], right: &str) -> Result<Option<String>> {
     for Whole { name, program, .. } in tests {
-        if let Some(failed) = failures(program, WITHOUT_RIGHT, right)? {
-            return Ok(Some(format!("{name}: {}", failed.join(", "))));
+        if let Some(failed) = failure(program, WITHOUT_RIGHT, right)? {
+            return Ok(Some(format!("{name}: {failed}")));
         }
     }
     Ok(None)
 }
 
-/// Runs a test with a variable, and gives which of its functions failed; `None` if none did.
-fn failures(test: &Path, variable: &str, value: &str) -> Result<Option<Vec<String>>> {
-    let out = Command::new(test)
+/// Runs a test with a variable, until one of its functions fails; gives its name, and `None` if none fails.
+/// The others are not waited for: without some rights each of them waits as long as it may.
+fn failure(test: &Path, variable: &str, value: &str) -> Result<Option<String>> {
+    let mut child = Command::new(test)
         .current_dir(root())
         .env("RACKPOOL_PROGRAMS", target_dir()?.join("debug"))
         .env(variable, value)
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
         .with_context(|| test.display().to_string())?;
-    if out.status.success() {
-        return Ok(None);
+    let said = BufReader::new(child.stdout.take().context("the test's output")?);
+    for line in said.lines() {
+        if let Some(name) = line?.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED")) {
+            // The servers' guards ignore this, and stop the servers once the test has ended.
+            run(Command::new("kill").args(["-TERM", "--", &format!("-{}", child.id())]))?;
+            child.wait()?;
+            return Ok(Some(name.to_string()));
+        }
     }
-    let said = String::from_utf8_lossy(&out.stdout);
-    let named = said.lines().filter_map(|line| line.strip_prefix("---- ")?.strip_suffix(" stdout ----"));
-    let named: Vec<String> = named.map(str::to_string).collect();
-    ensure!(!named.is_empty(), "{}{said}", String::from_utf8_lossy(&out.stderr));
-    Ok(Some(named))
+    let ended = child.wait()?;
+    ensure!(ended.success(), "{} ends without a failed function: {ended}", test.display());
+    Ok(None)
 }
 
 /// Builds all programs and tests, and gives the program of each of [`TESTS`].

@@ -10,13 +10,6 @@ use crate::source;
 use anyhow::{Context, Result, bail};
 use xtask::cargo::{cargo, root, run, target_dir};
 
-/// The seed by which a commit draws: others for each commit, and the same each time.
-pub fn seed_of_head() -> u64 {
-    let head = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(root()).output();
-    let head = head.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
-    head.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default()
-}
-
 /// After how many steps a mutation counts as not found.
 const STEPS: u64 = 1_000_000;
 

@@ -52,9 +52,8 @@ struct Hunted {
 /// Builds the simulator of the copy. The crates of others are those of the tree's own release build; ours are
 /// compiled piece by piece, as each build serves for some seconds.
 fn build(tree: &Path, target: &Path) -> Result<()> {
-    let pieces = ["--config", "profile.release.incremental=true"];
     let built = cargo(&["build", "--release", "--package", "simulator"])
-        .args(pieces)
+        .args(["--config", "profile.release.incremental=true"])
         .env("CARGO_TARGET_DIR", target)
         .current_dir(tree)
         .output()?;
@@ -74,9 +73,9 @@ pub fn hunt(count: Option<usize>, seed: u64) -> Result<()> {
     if let Some(count) = count {
         patches = fastrand::Rng::with_seed(seed).choose_multiple(patches, count);
     }
-    let tree = target_dir()?.join("mutations/tree");
-    source::copy_to(&tree)?;
     let target = target_dir()?;
+    let tree = target.join("mutations/tree");
+    source::copy_to(&tree)?;
     let mut all = Vec::new();
     for patch in &patches {
         let name = patch.file_stem().unwrap_or_default().to_string_lossy().into_owned();

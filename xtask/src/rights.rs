@@ -109,43 +109,29 @@ impl Rights {
     /// Takes each right away in turn, and tells which test fails first without it.
     ///
     /// # Errors
-    /// When a test fails that has all rights, or without a right none does.
-    #[allow(clippy::disallowed_methods, reason = "it runs short tests first")]
+    /// When a test fails that has all rights, no program of an account has asked for anything, or nothing
+    /// fails without a right.
     pub fn run(self) -> Result<()> {
-        let mut whole = Vec::new();
-        for (program, (package, test)) in built()?.into_iter().zip(TESTS) {
-            let name = format!("{package} {test}");
-            println!("{name}: with all rights");
-            let (logs, begun) = (tempfile::tempdir_in(target_dir()?)?, Instant::now());
-            if let Some(failed) = failure(&program, AUDIT_LOGS, &logs.path().to_string_lossy())? {
-                bail!("{name} fails with all rights: {failed}");
-            }
-            whole.push(Whole { name, program, took: begun.elapsed(), log: texts_of(logs.path())?.concat() });
-        }
-        whole.sort_by_key(|whole| whole.took);
-        let granted = granted()?;
+        let (whole, granted) = (with_all_rights()?, granted()?);
         let mut without_loss = Vec::new();
         // The same right in Calico's two groups is taken away in one of them.
         let (mut wanted, mut taken) = (BTreeSet::new(), BTreeSet::new());
         for account in ACCOUNTS {
             let user = user_of(account);
-            let accesses: Vec<(&Whole, Vec<Access>)> =
+            let asked: Vec<(&Whole, Vec<Access>)> =
                 whole.iter().map(|whole| (whole, kube_server::accesses(&whole.log, &user))).collect();
+            ensure!(asked.iter().any(|(_, of_test)| !of_test.is_empty()), "{account} has asked for nothing");
             for right in kube_server::rights(&granted, &user) {
-                let is_needed = |accesses: &[Access]| accesses.iter().any(|access| right.allows(access));
-                let tests: Vec<&Whole> = accesses
-                    .iter()
-                    .filter(|(_, of_test)| is_needed(of_test))
-                    .map(|(whole, _)| *whole)
-                    .collect();
                 let shown = Right { namespace: None, ..right.clone() }.to_string();
-                let is_wanted =
-                    self.only.is_empty() || self.only.iter().any(|only| shown.contains(only.as_str()));
-                if !is_wanted {
+                if !self.wants(&shown) {
                     continue;
                 }
-                wanted.insert(in_one_group(&right));
-                if tests.is_empty() || !taken.insert(in_one_group(&right)) {
+                let in_one_group = in_one_group(&right);
+                wanted.insert(in_one_group.clone());
+                let needs = |of_test: &[Access]| of_test.iter().any(|access| right.allows(access));
+                let tests = asked.iter().filter(|(_, of_test)| needs(of_test)).map(|(whole, _)| *whole);
+                let tests: Vec<&Whole> = tests.collect();
+                if tests.is_empty() || !taken.insert(in_one_group) {
                     continue;
                 }
                 match first_failure(&tests, &shown)? {
@@ -165,6 +151,27 @@ impl Rights {
         println!("{} rights taken away, and each was missed", taken.len());
         Ok(())
     }
+
+    fn wants(&self, shown: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| shown.contains(only.as_str()))
+    }
+}
+
+/// Runs each of [`TESTS`] with all rights; the shortest comes first.
+#[allow(clippy::disallowed_methods, reason = "it looks which tests are short")]
+fn with_all_rights() -> Result<Vec<Whole>> {
+    let mut whole = Vec::new();
+    for (program, (package, test)) in built()?.into_iter().zip(TESTS) {
+        let name = format!("{package} {test}");
+        println!("{name}: with all rights");
+        let (logs, begun) = (tempfile::tempdir_in(target_dir()?)?, Instant::now());
+        if let Some(failed) = failure(&program, AUDIT_LOGS, &logs.path().to_string_lossy())? {
+            bail!("{name} fails with all rights: {failed}");
+        }
+        whole.push(Whole { name, program, took: begun.elapsed(), log: texts_of(logs.path())?.concat() });
+    }
+    whole.sort_by_key(|whole| whole.took);
+    Ok(whole)
 }
 
 /// What fails without a right, in the first of these tests in which something does.

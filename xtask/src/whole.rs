@@ -65,7 +65,8 @@ enum Command {
     /// Feeds every parser with inputs drawn from its corpus, or (--seconds) guided by coverage; makes small
     /// what fails.
     Fuzz(fuzz::Fuzz),
-    /// Takes the rights of deploy/rbac away, one after the other, and tells which test fails first without each.
+    /// Takes the rights of deploy/rbac away, one after the other, and tells which test fails first without
+    /// each.
     Rights(rights::Rights),
     /// Runs a Kubernetes control plane for experiments: up, down, env.
     Cluster(cluster::Cluster),

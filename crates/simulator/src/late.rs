@@ -1,6 +1,6 @@
 //! Writes whose sender has had no answer, and which arrive later.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use api::{Key, Value};
 use ipam::invariants::RequestId;
@@ -9,14 +9,13 @@ use store::Guard;
 use crate::cluster::Call;
 
 /// Writes that have been sent and have not arrived: all of them arrive together, or none.
-#[derive(Clone)]
 pub(crate) struct Late {
     pub by: RequestId,
     pub calls: Vec<Call>,
     pub guards: Vec<Guard>,
-    /// How often each record had been removed when they were sent.
-    removed: Vec<u32>,
-    /// What the request has looked at since.
+    /// The records that were removed since.
+    removed: BTreeSet<Key>,
+    /// The records that the request has looked at since.
     looked: BTreeSet<Key>,
 }
 
@@ -24,11 +23,9 @@ pub(crate) struct Late {
 /// fenced, so its request can do nothing against its late creation: for a handle at any time; for an empty
 /// block once it has looked, and the block was not there; for a block with addresses, which the request
 /// itself creates then, after others have removed it.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct AllLate {
     waiting: Vec<Late>,
-    /// How often each record was removed.
-    removed: BTreeMap<Key, u32>,
     /// Records whose creation arrived late, and which its request has not looked at since.
     unforeseen: BTreeSet<(RequestId, Key)>,
 }
@@ -41,8 +38,8 @@ impl AllLate {
 
     /// Writes are sent.
     pub fn sent(&mut self, by: RequestId, calls: Vec<Call>, guards: Vec<Guard>) {
-        let removed = calls.iter().map(|call| self.removals(call.key())).collect();
-        self.waiting.push(Late { by, calls, guards, removed, looked: BTreeSet::new() });
+        let (removed, looked) = (BTreeSet::new(), BTreeSet::new());
+        self.waiting.push(Late { by, calls, guards, removed, looked });
     }
 
     /// Takes one of those that wait; `at` is drawn from their number.
@@ -53,12 +50,12 @@ impl AllLate {
 
     /// Late writes have arrived, and were carried out.
     pub fn landed(&mut self, late: &Late) {
-        for (call, before) in late.calls.iter().zip(&late.removed) {
+        for call in &late.calls {
             let Call::Create(key, value) = call else { continue };
             let is_unforeseen = match &**value {
                 Value::Handle(_) => true,
                 Value::Block(block) if ipam::block::is_empty(block) && late.looked.contains(key) => true,
-                _ => self.removals(key) > *before,
+                _ => late.removed.contains(key),
             };
             if is_unforeseen {
                 self.unforeseen.insert((late.by, key.clone()));
@@ -68,7 +65,9 @@ impl AllLate {
 
     /// A record is removed.
     pub fn removed(&mut self, key: &Key) {
-        *self.removed.entry(key.clone()).or_default() += 1;
+        for late in &mut self.waiting {
+            late.removed.insert(key.clone());
+        }
     }
 
     /// A request looks at a record.
@@ -84,9 +83,5 @@ impl AllLate {
     /// Whether the record's creation arrived late, and its request could do nothing against it.
     pub fn is_unforeseen(&self, key: &Key) -> bool {
         self.unforeseen.iter().any(|(_, unforeseen)| unforeseen == key)
-    }
-
-    fn removals(&self, key: &Key) -> u32 {
-        self.removed.get(key).copied().unwrap_or_default()
     }
 }

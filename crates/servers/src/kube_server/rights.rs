@@ -127,9 +127,13 @@ impl KubeServer {
     /// # Errors
     /// When the roles cannot be read.
     pub fn rights_of(&self, user: &str) -> Result<Vec<Right>, ServerError> {
+        Ok(rights(&self.roles()?, user))
+    }
+
+    /// All roles and bindings.
+    fn roles(&self) -> Result<Json, ServerError> {
         let text = output_of(&mut self.kubectl(&["get", ROLES, "--all-namespaces", "-o", "json"]))?;
-        let list: Json = serde_json::from_str(&text).expect("kubectl writes JSON");
-        Ok(rights(&list, user))
+        Ok(serde_json::from_str(&text).expect("kubectl writes JSON"))
     }
 
     /// Takes the right that [`WITHOUT_RIGHT`] names away from its role, if the server has that role.
@@ -138,10 +142,7 @@ impl KubeServer {
         let Some(right) = std::env::var(WITHOUT_RIGHT).ok().filter(|right| !right.is_empty()) else {
             return Ok(());
         };
-        let roles = ["get", "clusterroles,roles", "--all-namespaces", "-o", "json"];
-        let roles = output_of(&mut self.kubectl(&roles))?;
-        let roles: Json = serde_json::from_str(&roles).expect("kubectl writes JSON");
-        for role in roles["items"].as_array().into_iter().flatten() {
+        for role in self.roles()?["items"].as_array().into_iter().flatten() {
             let Some(rules) = rules_without(role, &right) else { continue };
             let (kind, name) = (text(&role["kind"]), text(&role["metadata"]["name"]));
             let patch = json!({ "rules": rules }).to_string();

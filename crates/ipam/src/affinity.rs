@@ -127,8 +127,8 @@ pub struct Claimed {
     pub block: BlockCidr,
     /// The index of the block's write, on which a later write of the block in the same batch builds.
     pub written: usize,
-    /// The index of the write that confirms the affinity; that of the block's write, where the affinity stays
-    /// pending.
+    /// The index of the write after which nobody takes the affinity for stale any more: the write that
+    /// confirms it, or that leaves it pending.
     pub confirmed: usize,
 }
 
@@ -158,8 +158,9 @@ pub fn heal(
 
 /// Adds the writes that leave a claim half done so that the owner's next request finds and heals it: affinity
 /// pending, block stored as `block`. The affinity is written even if it is pending already: then a request
-/// that takes it for stale is refused. An empty block is left like this by a request that cannot prove it
-/// now.
+/// that takes it for stale is refused. Where the block is created, it is written again after that: in
+/// between, others find no block, and may delete the affinity. An empty block is left like this by a request
+/// that cannot prove it now.
 pub fn leave_pending(
     batch: &mut Batch,
     owner: &Owner,
@@ -168,9 +169,14 @@ pub fn leave_pending(
     expect: Expect,
 ) -> Claimed {
     let cidr = block.cidr;
-    put(batch, owner, cidr, expected(found), AffinityState::Pending);
+    let is_created = expect == Expect::Absent;
+    let pending = put(batch, owner, cidr, expected(found), AffinityState::Pending);
     let written = batch.put(Key::Block(cidr), expect, Value::Block(block));
-    Claimed { block: cidr, written, confirmed: written }
+    let confirmed = match is_created {
+        true => put(batch, owner, cidr, Expect::AsLeftBy(pending), AffinityState::Pending),
+        false => written,
+    };
+    Claimed { block: cidr, written, confirmed }
 }
 
 /// Adds the write that deletes a stale affinity.

@@ -15,8 +15,7 @@ use crate::view::{Slot, View};
 /// Passes reads on to another store and writes nothing to it. Its own later reads see what was written here.
 ///
 /// A batch is always applied: what it expects, and its guards, were read a moment ago, and nobody else writes
-/// here. So the first plan of an operation is also its last, and the answer is the one that the operation
-/// would have got if nobody had come between.
+/// here. So the answer is the one that the operation would have got if nobody had come between.
 #[derive(Debug)]
 pub struct DryRun<'a, S> {
     inner: &'a S,

@@ -131,9 +131,7 @@ impl Planner for ReleaseIdleBlocksPlanner {
         }
         // The blocks are read after the affinities. In the other order, a claim could end between the two
         // reads, and its live affinity would look like one that was left over.
-        let is_affine = |cidr: &BlockCidr| matches!(view.affinity(&self.owner, *cidr), Some(Some(_)));
-        let wanted = self.request.blocks.iter().map(|idle| idle.cidr).filter(is_affine);
-        let unread = view.unread(wanted.map(Key::Block));
+        let unread = view.unread(self.request.blocks.iter().map(|idle| Key::Block(idle.cidr)));
         if !unread.is_empty() {
             return Ok(Plan::Fetch(unread));
         }
@@ -190,18 +188,17 @@ impl Planner for ReleaseIdleBlocksPlanner {
 
 impl ReleaseIdleBlocksPlanner {
     fn fate(&self, view: &View, idle: IdleBlock, now: Timestamp, cooldown: i64) -> Fate {
-        let Some((affinity, _)) = view.affinity(&self.owner, idle.cidr).flatten() else {
-            return Fate::Keep(Kept::NotTheHosts);
-        };
-        let stored = match view.block(idle.cidr) {
-            Some(Some((stored, _))) => stored,
-            Some(None) if affinity.state == AffinityState::PendingDeletion => return Fate::Finish,
+        // The affinity of a block that was created late may be gone; that block, too, keeps others out.
+        let affinity = view.affinity(&self.owner, idle.cidr).flatten().map(|(affinity, _)| affinity.state);
+        let stored = match (view.block(idle.cidr), affinity) {
+            (Some(Some((stored, _))), _) => stored,
+            (Some(None), Some(AffinityState::PendingDeletion)) => return Fate::Finish,
             _ => return Fate::Keep(Kept::NotTheHosts),
         };
         if stored.affinity.as_deref() != Some(&self.owner.affinity_text()) {
             return Fate::Keep(Kept::NotTheHosts);
         }
-        if affinity.state == AffinityState::Pending || stored.sequence_number != idle.sequence_number {
+        if affinity == Some(AffinityState::Pending) || stored.sequence_number != idle.sequence_number {
             return Fate::Keep(Kept::Changed);
         }
         let mut block = stored.clone();

@@ -5,6 +5,7 @@
 
 mod affinities;
 mod allocate;
+mod between;
 mod block_sizes;
 mod by_handle;
 mod claims;

@@ -3,7 +3,6 @@
 //! `damage.rs`, `lost.rs`, `owners.rs`, `races.rs`, `reads.rs`, `release.rs` and `scale.rs`, and in the
 //! crates `store`, `setup`, `resources` and `calico-ipam`.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api::{AffinityState, BlockCidr, Key, Kind, Owner, Use, Value};
@@ -16,15 +15,12 @@ use crate::world::*;
 
 /// Does something before a write: the first time only, or every time.
 fn before(world: &World, write: usize, times: usize, what: fn(&World)) -> Faulty<MemoryStore> {
-    let (w, count) = (world.clone(), AtomicUsize::new(0));
-    let hook = move |step| {
+    let count = AtomicUsize::new(0);
+    stepped(world, FaultPlan::one_by_one(), move |world, step| {
         if step == Step::BeforeWrite(write) && count.fetch_add(1, Ordering::Relaxed) < times {
-            let w = w.clone();
-            std::thread::spawn(move || what(&w)).join().unwrap();
+            what(world);
         }
-        Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
-    };
-    Faulty::new(world.store.clone(), FaultPlan::one_by_one()).with_hook(Arc::new(hook))
+    })
 }
 
 fn load_balancer(id: &str) -> AutoAssign {

@@ -17,6 +17,7 @@ use ipam::{
     ReleaseIp, ReleaseIps, ReleasedIps, RunError, Which, invariants,
 };
 use serde_json::json;
+use store::testing::{FaultPlan, Faulty, Step};
 use store::{Effects, MemoryStore, Store};
 
 pub const WITHIN: Duration = Duration::from_secs(90);
@@ -171,6 +172,22 @@ pub fn one_host(blocks: u32, roomy: &[u32]) -> World {
         world.store.put(Key::Handle(handle(&id)), Value::Handle(counted));
     }
     world
+}
+
+/// The world's store with faults, which does something at each step of a call.
+pub fn stepped(
+    world: &World,
+    plan: FaultPlan,
+    what: impl Fn(&World, Step) + Send + Sync + 'static,
+) -> Faulty<MemoryStore> {
+    let world = world.clone();
+    let store = world.store.clone();
+    let hook = move |step| {
+        // A request of its own may run at that step.
+        std::thread::scope(|scope| scope.spawn(|| what(&world, step)).join()).unwrap();
+        Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
+    };
+    Faulty::new(store, plan).with_hook(Arc::new(hook))
 }
 
 /// What a user is told, in Calico's words.

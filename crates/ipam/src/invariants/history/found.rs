@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use api::{BlockCidr, Family, Key, Kind, Owner, Pool, Timestamp, Use, cidr};
+use api::{Block, BlockCidr, Family, IpamConfig, Key, Kind, Owner, Pool, Timestamp, Use, cidr};
 
 use super::rules::Rules;
 use super::{Answer, Request, RequestId, Running, Stored};
 use crate::block;
 use crate::invariants::Violation;
+use crate::plan::auto_assign::RECLAIM_AFTER_SECONDS;
 
 /// The most addresses of a pool that are looked at: the check is meant for small pools.
 const MOST: u128 = 4096;
@@ -88,6 +89,8 @@ fn is_free(
         return matches!(request, Request::Named(_)) || config.auto_allocate_blocks;
     };
     let is_mine = block.owner().is_some_and(|owner| Some(owner) == owner_of(request));
+    let may_claim = matches!(request, Request::Assign(_)) && config.auto_allocate_blocks;
+    let may_be_mine = may_claim && is_left(block, config, now);
     let ordinal = cidr.ordinal(addr);
     let is_free = ordinal.is_some_and(|ordinal| match block.attribute(ordinal).map(|a| a.released_at) {
         None => block.unallocated.contains(&ordinal),
@@ -103,7 +106,15 @@ fn is_free(
         _ => None,
     };
     let may_borrow = !config.strict_affinity && !intended_use.is_some_and(Use::is_never_borrowed);
-    is_free && (is_mine || may_borrow)
+    is_free && (is_mine || may_be_mine || may_borrow)
+}
+
+/// Whether another host may take over a block: it is empty, and was claimed a while ago.
+fn is_left(block: &Block, config: &IpamConfig, now: Timestamp) -> bool {
+    let mut block = block::copy(block);
+    block::collect(&mut block, now, config.cooldown_seconds);
+    let is_old = |claimed: Timestamp| now.as_second() - claimed.as_second() >= RECLAIM_AFTER_SECONDS;
+    block::is_empty(&block) && block.affinity_claim_time.is_none_or(is_old)
 }
 
 fn owner_of(request: &Request) -> Option<Owner> {

@@ -10,7 +10,7 @@ use crate::block;
 use crate::verdict::{BlockVerdict, Sink};
 
 /// For how many seconds a claimed block stays its owner's even if it is empty.
-const RECLAIM_AFTER_SECONDS: i64 = 60;
+pub(crate) const RECLAIM_AFTER_SECONDS: i64 = 60;
 
 impl<S: Sink> Search<'_, S> {
     /// Adds one block that does not exist yet. Gives `false` when there is no such block.

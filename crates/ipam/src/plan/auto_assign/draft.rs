@@ -60,6 +60,8 @@ pub(super) struct FamilyDraft {
     pub stale: Vec<BlockCidr>,
     /// Empty blocks of the owner's whose pools no longer select it.
     pub deselected: Vec<Emptied>,
+    /// Empty blocks of the owner's that cannot be proven.
+    pub unproven: Vec<Emptied>,
     /// Empty blocks that are nobody's.
     pub nobodys: Vec<Emptied>,
     pub assigned: Assigned,
@@ -76,6 +78,7 @@ impl FamilyDraft {
             takings: Vec::new(),
             stale: Vec::new(),
             deselected: Vec::new(),
+            unproven: Vec::new(),
             nobodys: Vec::new(),
             assigned,
             wants_block: false,
@@ -103,12 +106,22 @@ impl FamilyDraft {
         self.assigned.requested.saturating_sub(self.assigned.addresses.len() as u32)
     }
 
+    /// Whether blocks that the request releases are in the way of others that it could claim.
+    pub fn is_blocked(&self) -> bool {
+        self.missing() > 0 && !self.unproven.is_empty()
+    }
+
     /// Adds a message, unless the draft has it already.
     pub fn tell(&mut self, message: Verdict, sink: &impl Sink) {
         sink.tell(|| message.clone());
         if !self.assigned.messages.contains(&message) {
             self.assigned.messages.push(message);
         }
+    }
+
+    /// The empty blocks of the owner's that are released.
+    pub fn released(&self) -> impl Iterator<Item = &Emptied> {
+        self.deselected.iter().chain(&self.unproven)
     }
 
     /// The pool that a block lies in, of those that the request may use.
@@ -140,7 +153,7 @@ impl Draft<'_> {
     /// The writes, in an order in which every prefix is a legal state: first claims (affinity pending, block,
     /// affinity confirmed), including those that finish claims of earlier attempts; then fences; then the
     /// handle; then the blocks with the addresses taken; at last the deletions of stale affinities and of
-    /// nobody's blocks, and the releases of deselected blocks.
+    /// nobody's blocks, and the releases of deselected and of unproven blocks.
     pub fn batch(&self, mut drafts: Vec<FamilyDraft>, progress: &mut Progress) -> Batch {
         let mut batch = Batch::new();
         let mut purposes = WritePurposes::default();
@@ -151,7 +164,7 @@ impl Draft<'_> {
         let mut settled: BTreeSet<BlockCidr> = BTreeSet::new();
         for draft in &mut drafts {
             settled.extend(draft.takings.iter().map(|taking| taking.block.cidr));
-            settled.extend(draft.deselected.iter().map(|emptied| emptied.block.cidr));
+            settled.extend(draft.released().map(|emptied| emptied.block.cidr));
             for Taking { block, source, addresses } in std::mem::take(&mut draft.takings) {
                 let pool = draft.pool_of(block.cidr).cloned();
                 used.extend(pool.clone().map(|pool| (block.cidr, pool)));
@@ -249,7 +262,7 @@ impl Draft<'_> {
     }
 
     /// Deletes stale affinities and empty blocks that are nobody's, and releases empty blocks whose pools no
-    /// longer select the owner.
+    /// longer select the owner, or that cannot be proven.
     fn tidy(&self, batch: &mut Batch, draft: FamilyDraft) {
         for cidr in draft.stale {
             if let Some((_, revision)) = self.affinity(self.owner, cidr) {
@@ -259,7 +272,7 @@ impl Draft<'_> {
         for Emptied { block, revision } in draft.nobodys {
             batch.delete(Key::Block(block.cidr), Expect::Revision(revision));
         }
-        for Emptied { block, revision } in draft.deselected {
+        for Emptied { block, revision } in draft.deselected.into_iter().chain(draft.unproven) {
             let found = self.affinity(self.owner, block.cidr);
             affinity::release(batch, self.owner, found, block, Expect::Revision(revision));
         }

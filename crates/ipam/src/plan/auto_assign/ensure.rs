@@ -148,6 +148,9 @@ impl Planner for EnsureBlockPlanner {
             Err(more) => return Ok(Plan::Fetch(more)),
         };
         let mut answer = EnsuredBlocks::default();
+        if drafts.iter().any(FamilyDraft::is_blocked) {
+            return Ok(self.search.clear(drafts, view, answer));
+        }
         let mut sources = Vec::new();
         for draft in &mut drafts {
             let (cidr, pool) = self.block_of(draft)?;

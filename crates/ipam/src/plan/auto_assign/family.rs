@@ -248,7 +248,7 @@ impl<S: Sink> Context<'_, S> {
     /// Releases an empty block of the owner's that cannot be proven.
     pub fn release_unproven(&self, draft: &mut FamilyDraft, cidr: BlockCidr) {
         self.tell(cidr, BlockVerdict::Overlapping);
-        draft.deselected.extend(self.if_empty(cidr));
+        draft.unproven.extend(self.if_empty(cidr));
     }
 
     /// A block, if it is empty.

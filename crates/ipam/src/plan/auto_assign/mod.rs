@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use api::{Attribute, Cidr, Family, HandleId, IpamConfig, Key, Kind, Owner, Timestamp, Use};
-use store::{Depth, ReadSet, Report, Scope, View};
+use store::{Batch, Depth, ReadSet, Report, Scope, View};
 
 use crate::block::HostReserved;
 use crate::config;
@@ -26,6 +26,7 @@ mod family;
 mod own;
 mod search;
 
+pub(crate) use claim::RECLAIM_AFTER_SECONDS;
 use draft::{Draft, FamilyDraft};
 pub use ensure::{EnsureBlock, EnsureBlockError, EnsureBlockPlanner, EnsuredBlocks};
 
@@ -112,6 +113,7 @@ impl AutoAssign {
             progress,
             refusal: config::Refusal::default(),
             refused: None,
+            clears: false,
             sink,
         }
     }
@@ -242,6 +244,8 @@ pub struct AutoAssignPlanner<S = NoSink> {
     /// The answer, once it is certain that the request gets no address. From then on the planner only takes
     /// back what earlier attempts got.
     refused: Option<AutoAssigned>,
+    /// Whether the batch being committed only deletes what is in the way, so that no answer rests on it.
+    clears: bool,
     sink: S,
 }
 
@@ -369,6 +373,9 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
         if !needs.is_empty() {
             return Ok(Plan::Fetch(needs));
         }
+        if drafts.iter().any(FamilyDraft::is_blocked) {
+            return Ok(self.clear(drafts, view, AutoAssigned::default()));
+        }
         let mut answer = AutoAssigned::default();
         answer.v4.requested = self.request.v4;
         answer.v6.requested = self.request.v6;
@@ -389,8 +396,7 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
             self.refused = Some(answer.clone());
             return Ok(self.give_back(answer, view, now));
         }
-        let (owner, node) = (&self.owner, self.node.as_ref());
-        let batch = Draft { owner, node, view }.batch(drafts, &mut self.progress);
+        let batch = self.batch(drafts, view);
         Ok(if batch.is_empty() { Plan::Done(answer) } else { Plan::Commit { batch, answer } })
     }
 
@@ -400,7 +406,7 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
     }
 
     fn may_stand_warm(&self, answer: &AutoAssigned) -> bool {
-        answer.is_whole()
+        answer.is_whole() && !self.clears
     }
 
     fn may_pass(&self, error: &AutoAssignError) -> bool {
@@ -418,10 +424,11 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
     }
 
     fn is_answered_by(&self, report: &Report) -> bool {
-        self.progress.is_answered_by(report)
+        !self.clears && self.progress.is_answered_by(report)
     }
 
     fn observe(&mut self, report: &Report) {
+        self.clears = false;
         self.progress.observe(report);
     }
 
@@ -435,6 +442,19 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
 }
 
 impl<S: Sink> AutoAssignPlanner<S> {
+    fn batch(&mut self, drafts: Vec<FamilyDraft>, view: &View) -> Batch {
+        let (owner, node) = (&self.owner, self.node.as_ref());
+        Draft { owner, node, view }.batch(drafts, &mut self.progress)
+    }
+
+    /// Plans only to release and delete blocks, some of which are in the way of those that the request could
+    /// claim. Once they are gone, everything is planned anew, so `answer` is not given.
+    fn clear<A>(&mut self, mut drafts: Vec<FamilyDraft>, view: &View, answer: A) -> Plan<A> {
+        drafts.iter_mut().for_each(|draft| draft.takings.clear());
+        self.clears = true;
+        Plan::Commit { batch: self.batch(drafts, view), answer }
+    }
+
     /// Answers a request that wants all or nothing and cannot have all: first takes back what earlier
     /// attempts got.
     fn give_back(&mut self, answer: AutoAssigned, view: &View, now: Timestamp) -> Plan<AutoAssigned> {

@@ -110,8 +110,9 @@ impl<'a, S: Sink> Search<'a, S> {
         Scope::Affinities { owner: None, family: Some(self.family) }
     }
 
-    /// The blocks of the pools to which nobody has an affinity, in the host's order, at most
-    /// [`UNATTENDED`]. Such a block is nobody's, or its owner's affinity was lost.
+    /// The blocks in the pools to which nobody has an affinity, in the host's order, at most [`UNATTENDED`].
+    /// Such a block is nobody's, or its owner's affinity was lost. It may have another size than the pool's
+    /// blocks, if the pool was made anew: it is in the way of these.
     ///
     /// First it reads those affinities of the request's owner that the list by owner lacks: old releases of
     /// Calico wrote affinities to Kubernetes without the labels by which that list is made. The planner then
@@ -139,7 +140,7 @@ impl<'a, S: Sink> Search<'a, S> {
             if let Key::Block(cidr) = key
                 && !attended.contains(cidr)
             {
-                found.extend(self.places(*cidr).map(|(pool, steps)| (pool, steps, *cidr)));
+                found.extend(self.beginnings(*cidr).map(|(pool, steps)| (pool, steps, *cidr)));
             }
         }
         found.sort_unstable();
@@ -151,10 +152,14 @@ impl<'a, S: Sink> Search<'a, S> {
 
     /// The pools into whose blocks a block fits, by index, and how far it is from the start of the ring.
     pub fn places(&self, cidr: BlockCidr) -> impl Iterator<Item = (usize, u128)> {
+        self.beginnings(cidr).filter(move |(at, _)| self.pools[*at].block_size == cidr.cidr().prefix())
+    }
+
+    /// The pools in which a block of any size begins, as [`places`](Search::places).
+    fn beginnings(&self, cidr: BlockCidr) -> impl Iterator<Item = (usize, u128)> {
         self.pools.iter().zip(self.rings()).enumerate().filter_map(move |(at, (pool, ring))| {
             let index = pool.index_of(cidr.cidr().first())?;
-            let steps = ring.as_ref()?.steps_to(index);
-            (cidr.cidr().prefix() == pool.block_size).then_some((at, steps))
+            Some((at, ring.as_ref()?.steps_to(index)))
         })
     }
 

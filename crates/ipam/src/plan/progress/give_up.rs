@@ -23,8 +23,8 @@ impl Progress {
 
     /// The batch that takes everything back; empty when nothing is left.
     fn take_all_back(&mut self, view: &View, now: Timestamp) -> Batch {
-        // Whether the request was overtaken does not matter here: what is gone already need not be taken
-        // back.
+        // Whether the request was overtaken does not matter here: of what others have freed meanwhile, the
+        // rest is taken back.
         let _ = self.settle(view);
         if self.is_shared {
             self.placed.clear();
@@ -40,10 +40,9 @@ impl Progress {
                 self.tally.owe(cidr);
                 continue;
             };
-            let ours = self.placed.iter().filter(|p| p.block == cidr && self.holds(view, p));
-            let ours: Vec<ReleaseIp> = ours
-                .flat_map(|placed| &placed.addresses)
-                .map(|addr| ReleaseIp { addr: *addr, handle: None, sequence: None })
+            let ours: Vec<ReleaseIp> = (self.placed.iter().filter(|placed| placed.block == cidr))
+                .flat_map(|placed| self.held(view, placed))
+                .map(|addr| ReleaseIp { addr, handle: None, sequence: None })
                 .collect();
             let mut changed = stored.clone();
             // Without cooldown, as nobody has used the addresses. The release demands no sequence number and

@@ -208,12 +208,17 @@ impl Progress {
             return Ok(());
         }
         self.settle_claims(view);
-        for placed in self.places.take_in_doubt() {
-            if self.holds(view, &placed) {
-                self.tally.count_as_held(placed.block, placed.addresses.len() as u32);
-                self.placed.push(placed);
-            } else {
-                self.places.doubt(placed);
+        let in_doubt = self.places.take_in_doubt().into_iter();
+        let (whole, rest): (Vec<_>, Vec<_>) = in_doubt.partition(|placed| self.is_whole(view, placed));
+        whole.into_iter().for_each(|placed| self.note_applied(placed));
+        for placed in rest {
+            // An address that no other write has taken: then this one was applied, and others have freed the
+            // rest of what it took.
+            let is_known = |addr: IpAddr| self.placed.iter().any(|other| other.addresses.contains(&addr));
+            let is_in_doubt = self.held(view, &placed).all(is_known);
+            match is_in_doubt {
+                true => self.places.doubt(placed),
+                false => self.note_applied(placed),
             }
         }
         let is_counted_out = match self.handle.as_ref().and_then(|id| view.handle(id)) {
@@ -223,7 +228,7 @@ impl Progress {
             }
             None => false,
         };
-        let is_overtaken = !self.placed.iter().all(|placed| self.holds(view, placed));
+        let is_overtaken = !self.placed.iter().all(|placed| self.is_whole(view, placed));
         if is_counted_out || is_overtaken { Err(Overtaken) } else { Ok(()) }
     }
 
@@ -282,9 +287,14 @@ impl Progress {
             purposes.fences.iter().any(|(index, block)| applied(*index) && *block == placed.block)
         });
         for placed in self.places.observe(report) {
-            self.tally.count_as_held(placed.block, placed.addresses.len() as u32);
-            self.placed.push(placed);
+            self.note_applied(placed);
         }
+    }
+
+    /// A write that takes addresses was certainly applied.
+    fn note_applied(&mut self, placed: Placed) {
+        self.tally.count_as_held(placed.block, placed.addresses.len() as u32);
+        self.placed.push(placed);
     }
 
     /// Whether something would have to be taken back if the request ended now.
@@ -354,18 +364,25 @@ impl Progress {
         self.tally.write(batch, &mut draft, view, by, &written);
     }
 
-    /// Whether a block holds exactly the placed addresses: for the request, and with that sequence number.
+    /// Whether the block still holds all of the placed addresses.
+    fn is_whole(&self, view: &View, placed: &Placed) -> bool {
+        self.held(view, placed).count() == placed.addresses.len()
+    }
+
+    /// Those of the placed addresses that their block holds: for the request, and with that sequence number.
     /// Whose pods an address of a shared handle is changes while a virtual machine moves.
-    fn holds(&self, view: &View, placed: &Placed) -> bool {
-        let Some(Some((block, _))) = view.block(placed.block) else { return false };
+    fn held<'a>(&'a self, view: &'a View, placed: &'a Placed) -> impl Iterator<Item = IpAddr> + 'a {
         let is_own = |attribute: &Arc<Attribute>| match self.is_shared {
             true => attribute.handle_id == self.attribute.handle_id,
             false => *attribute == self.attribute,
         };
-        placed.addresses.iter().all(|addr| {
-            block.cidr.ordinal(*addr).is_some_and(|ordinal| {
+        let block = view.block(placed.block).flatten().map(|(block, _)| block);
+        let is_held = move |block: &Block, addr: IpAddr| {
+            block.cidr.ordinal(addr).is_some_and(|ordinal| {
                 block.attribute(ordinal).is_some_and(is_own) && block.sequence_of(ordinal) == placed.sequence
             })
-        })
+        };
+        let addresses = placed.addresses.iter().copied();
+        addresses.filter(move |addr| block.is_some_and(|block| is_held(block, *addr)))
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use api::{AffinityState, Family};
 
 use crate::chance::Chance;
-use crate::names::{MACHINE, cidr};
+use crate::names::MACHINE;
 use crate::setup::{Setup, Size};
 
 /// What an actor does.
@@ -252,31 +252,43 @@ impl Draw {
     /// What gets in each other's way: requests of one host, or for one handle, block or address; mostly one
     /// operation for each actor.
     fn duel(&mut self) -> Vec<Script> {
+        let before = self.known();
         let (host, id) = (host_name(self.chance.below(2)), self.fresh());
-        let (first, id) = match self.chance.below(8) {
-            0 => (Op::Ensure { host: host.clone() }, id),
-            1 if self.setup.more => (self.on_blocks(host.clone()), id),
-            2 | 3 if self.setup.more => (Op::Machine { host: host.clone() }, MACHINE.to_string()),
+        let (first, id) = match (self.chance.below(9), before) {
+            (0, _) => (Op::Ensure { host: host.clone() }, id),
+            (1, _) if self.setup.more => (self.on_blocks(host.clone()), id),
+            (2 | 3, _) if self.setup.more => (Op::Machine { host: host.clone() }, MACHINE.to_string()),
+            (4 | 5, Some(old)) => (Op::Release { id: old, by_addr: self.chance.in_thousand(700) }, id),
             _ => (self.add(host.clone(), id.clone()), id),
         };
-        let others = (1..self.setup.actors).map(|_| self.against(&host, &id)).collect::<Vec<_>>();
-        let all = std::iter::once(vec![first]).chain(others);
-        all.map(|ops| Script { ops, crash_at: None }).collect()
+        let mut all = vec![vec![first]];
+        all.extend((1..self.setup.actors).map(|_| self.against(&host, &id)));
+        if self.setup.controllers {
+            all.push(self.leader(host));
+        }
+        all.into_iter().map(|ops| Script { ops, crash_at: None }).collect()
+    }
+
+    /// A leader looks several times, and a pod starts in between.
+    fn leader(&mut self, host: String) -> Vec<Op> {
+        let wait = Op::Wait { seconds: 100 };
+        vec![Op::Controllers, self.add_fresh(host), Op::Controllers, wait, Op::Controllers]
     }
 
     /// What gets in the way of a request of that host, for that handle.
     fn against(&mut self, host: &str, id: &str) -> Vec<Op> {
         let (host, id) = (host.to_string(), id.to_string());
         let other = host_name(self.chance.below(2));
-        let (block, coin) = (self.block(), self.chance.in_thousand(500));
-        if id == MACHINE && coin {
+        if id == MACHINE && self.chance.in_thousand(500) {
             let op = match self.chance.below(4) {
                 0 => Op::Move { pod: other },
                 _ => Op::Machine { host: other },
             };
             return vec![op];
         }
+        let (block, coin) = (self.block(), self.chance.in_thousand(500));
         let op = match self.chance.below(12) {
+            0 if self.setup.controllers => Op::Vanish { id },
             0 | 1 => Op::Del { id, told_first: coin },
             2 => Op::Release { id, by_addr: coin },
             3 => Op::GiveUp { host, empty: coin },
@@ -308,8 +320,7 @@ impl Draw {
     /// A request for one of the pool's addresses.
     fn named(&mut self, host: String) -> Op {
         let at = self.chance.below(1u64 << (32 - self.setup.size.pool));
-        let addr = api::cidr::offset(cidr("10.0.0.0/8").first(), u128::from(at));
-        Op::Named { host, id: self.fresh(), addr }
+        Op::Named { host, id: self.fresh(), addr: self.setup.size.addr_at(at.into()) }
     }
 
     /// The number of one of the pool's blocks.

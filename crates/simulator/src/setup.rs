@@ -1,5 +1,6 @@
 //! What may happen in a simulation.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use api::BlockCidr;
@@ -73,8 +74,12 @@ pub struct Size {
 impl Size {
     /// The pool's block of that number.
     pub(crate) fn block_at(self, number: u64) -> Option<BlockCidr> {
-        let at = u128::from(number) << (32 - self.block);
-        BlockCidr::holding(api::cidr::offset(cidr("10.0.0.0/8").first(), at), self.block)
+        BlockCidr::holding(self.addr_at(u128::from(number) << (32 - self.block)), self.block)
+    }
+
+    /// The pool's address of that number.
+    pub(crate) fn addr_at(self, number: u128) -> IpAddr {
+        api::cidr::offset(cidr("10.0.0.0/8").first(), number)
     }
 }
 
@@ -205,6 +210,7 @@ impl Setup {
             within: *chance.one_of(&TIMES),
             more: chance.in_thousand(400),
             nodes: chance.in_thousand(200),
+            controllers: chance.in_thousand(150),
             ..Setup::PLAIN
         }
     }

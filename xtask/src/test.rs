@@ -20,6 +20,8 @@ const OPTIMISED: [&str; 2] = ["selector", "api"];
 
 /// How many seeds are simulated: more than a million steps.
 const SEEDS: u64 = 25_000;
+/// How many mutations are put in, to see that the simulations find them.
+const MUTATIONS: usize = 5;
 /// How many inputs are drawn for each parser.
 const INPUTS: u64 = 100_000;
 
@@ -131,6 +133,9 @@ fn without_servers(steps: &mut Steps) -> Result<()> {
     steps.run("optimised tests of selectors and resources", || run_optimised(&OPTIMISED))?;
     steps.run("mutations apply", mutations::all_apply)?;
     steps.run("simulations", || simulate::simulate(0, SEEDS, 0))?;
+    steps.run("mutations that the commit draws", || {
+        mutations::hunt(Some(MUTATIONS), mutations::seed_of_head())
+    })?;
     let mut folder = PathBuf::new();
     steps.run("static binaries for the embedded store", || {
         folder = dist::build_quickly()?;

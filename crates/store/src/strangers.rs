@@ -45,6 +45,16 @@ pub trait Strangers: Send + Sync {
     /// As for [`Strangers::strangers`].
     fn calico_nodes(&self, within: Duration) -> impl Future<Output = Result<Vec<String>, StoreError>> + Send;
 
+    /// The group and version of Calico's custom resources, such as `crd.projectcalico.org/v1`; none where the
+    /// store is not Kubernetes.
+    ///
+    /// # Errors
+    /// As for [`Strangers::strangers`].
+    fn api_version(
+        &self,
+        within: Duration,
+    ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
+
     /// Kubernetes' workloads of that plural (`daemonsets`, `deployments`) and name, in whatever namespace, as
     /// JSON; none where the store is not Kubernetes.
     ///

@@ -73,6 +73,7 @@ fn recorded_states_are_told_in_full() {
         of("bgppeers", "router", r#"{"peerIP": "10.9.9.9", "asNumber": 64512}"#),
         of("networkpolicies", "web/default.deny", "{}"),
         of("felixconfigurations", "default", r#"{"wireguardEnabled": true, "logSeverityScreen": "Info"}"#),
+        of("bgpconfigurations", "node.kube-node-0", r#"{"listenPort": 1790}"#),
         of("ippools", "services", r#"{"cidr": "10.77.0.0/24", "allowedUses": ["LoadBalancer"]}"#),
         ("/calico/felix/v2/no-region/host/kube-node-0/status".to_string(), "{}".to_string()),
     ]);
@@ -85,6 +86,7 @@ fn recorded_states_are_told_in_full() {
         "  loadbalancer: IPPool services. ",
         "  node-agents: host kube-node-0. ",
         "  felix-settings: FelixConfiguration default (logSeverityScreen). ",
+        "  bgp-settings: BGPConfiguration node.kube-node-0 (listenPort). ",
     ] {
         assert!(ran.stdout.contains(line), "{line}: {}", ran.stdout);
     }

@@ -185,6 +185,7 @@ fn there_and_back() {
     assert_eq!(told.code, Some(1), "{told:?}");
     for part in [
         "Calico v3.33.0, in Kubernetes",
+        "\n  custom resources: crd.projectcalico.org/v1\n",
         "  DaemonSet kube-system/calico-node: quay.io/calico/node:v3.33.0\n",
         "  IPPool rack-0-ippool: 192.168.0.0/18, encapsulation IPIP Always, for rack == \"0\"\n",
         "  10 addresses in 8 blocks, 10 handles\n",

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use api::Key;
+use api::{Key, Kind};
 use serde_json::Value as Json;
 use store::strangers::{StrangerKind, Strangers};
-use store::{ReadSet, Store, StoreError};
+use store::{Depth, ReadSet, Scope, Store, StoreError};
 
 use super::judge;
 use super::{Code, Survey, Unread};
@@ -30,6 +30,8 @@ pub async fn survey<S: Store + Strangers>(
 ) -> Result<Survey, StoreError> {
     let mut survey = Survey::default();
     let mut reading = Reading { store, within, unread: Vec::new() };
+    survey.api_version = store.api_version(within).await?;
+    judge::group(&mut survey);
     let unknown = "which version wrote the data, and whether it is locked";
     let found = reading.list(kind(CALICO, "clusterinformations"), unknown).await?;
     judge::cluster(&mut survey, &found, ours);
@@ -53,6 +55,10 @@ pub async fn survey<S: Store + Strangers>(
     let unknown = "which of Felix's settings have no effect";
     let found = reading.list(kind(CALICO, "felixconfigurations"), unknown).await?;
     judge::felix(&mut survey, &found);
+    let unknown = "which of BGP's settings have no effect";
+    let settings = reading.list(kind(CALICO, "bgpconfigurations"), unknown).await?;
+    let nodes = reading.nodes(unknown).await?;
+    judge::bgp(&mut survey, &settings, &nodes);
     let unknown = "when leaked addresses come back";
     let found = reading.list(kind(CALICO, "kubecontrollersconfigurations"), unknown).await?;
     judge::controllers(&mut survey, &found);
@@ -96,6 +102,14 @@ impl<S: Store + Strangers> Reading<'_, S> {
             }
             listed => listed,
         }
+    }
+
+    /// The nodes, as resources of Calico's.
+    async fn nodes(&mut self, unknown: &str) -> Result<Vec<Json>, StoreError> {
+        let set = ReadSet::new().scope(Scope::kind(Kind::Node), Depth::Full);
+        let read = self.store.read(&set, self.within).await;
+        let listed = read.map(|view| view.resources(Kind::Node).map(|(node, _)| node.to_json()).collect());
+        self.told("nodes".to_string(), listed, unknown)
     }
 
     async fn has_configuration(&mut self) -> Result<bool, StoreError> {

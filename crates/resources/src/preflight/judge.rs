@@ -1,5 +1,6 @@
 //! What objects say of a cluster of Calico's.
 
+use api::crd::Group;
 use serde_json::Value as Json;
 
 use super::{Code, Pool, Program, Survey};
@@ -20,6 +21,9 @@ pub(super) const FELIX_FIELDS: [&str; 12] = [
     "wireguardEnabledV6",
     "bpfEnabled",
 ];
+
+/// The fields of a node that only BGP uses.
+const NODES_BGP: [&str; 2] = ["asNumber", "routeReflectorClusterID"];
 
 /// Calico's programs: what each is, its kind's plural, its name, and what nobody knows who may not see it.
 pub(super) const WORKLOADS: [(Code, &str, &str, &str); 3] = [
@@ -109,6 +113,29 @@ pub(super) fn felix(survey: &mut Survey, objects: &[Json]) {
     }
     found.sort();
     survey.note(Code::FelixSettings, found);
+}
+
+/// The settings of BGP, of the cluster and of single nodes. Whether BGP is in use is another finding.
+pub(super) fn bgp(survey: &mut Survey, settings: &[Json], nodes: &[Json]) {
+    let mut found = Vec::new();
+    for object in settings {
+        let fields = object["spec"].as_object().into_iter().flatten().map(|(field, _)| field);
+        let fields = fields.filter(|field| *field != "nodeToNodeMeshEnabled");
+        found.extend(fields.map(|field| format!("BGPConfiguration {} ({field})", name(object))));
+    }
+    for node in nodes {
+        let fields = NODES_BGP.iter().filter(|field| !node["spec"]["bgp"][**field].is_null());
+        found.extend(fields.map(|field| format!("Node {} ({field})", name(node))));
+    }
+    found.sort();
+    survey.note(Code::BgpSettings, found);
+}
+
+/// Custom resources in another group than the one that the chart takes where nobody says anything.
+pub(super) fn group(survey: &mut Survey) {
+    let other = survey.api_version.iter().filter(|version| *version != Group::V1.api_version());
+    let other = other.cloned().collect();
+    survey.note(Code::ApiGroup, other);
 }
 
 /// How leaked addresses come back.

@@ -44,6 +44,8 @@ pub enum Code {
     LoadBalancer,
     /// Data of another version of Calico.
     Version,
+    /// Custom resources in another group than the chart's own choice.
+    ApiGroup,
     /// Data that is locked.
     Locked,
     /// An operator that puts back what is changed by hand.
@@ -58,6 +60,8 @@ pub enum Code {
     Ipip,
     /// Fields of Felix's settings that rackpool does not read.
     FelixSettings,
+    /// Settings of BGP.
+    BgpSettings,
     /// Addresses, blocks and handles that do not fit together.
     IpamProblems,
     /// The pools.
@@ -74,7 +78,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, in the order in which they are told.
-    pub const ALL: [Code; 20] = [
+    pub const ALL: [Code; 22] = [
         Code::Loss(Feature::Policy),
         Code::Loss(Feature::HostEndpoint),
         Code::Loss(Feature::WireGuard),
@@ -82,6 +86,7 @@ impl Code {
         Code::Loss(Feature::Bgp),
         Code::LoadBalancer,
         Code::Version,
+        Code::ApiGroup,
         Code::Locked,
         Code::Operator,
         Code::Controllers,
@@ -89,6 +94,7 @@ impl Code {
         Code::Typha,
         Code::Ipip,
         Code::FelixSettings,
+        Code::BgpSettings,
         Code::IpamProblems,
         Code::Pools,
         Code::Addresses,
@@ -103,6 +109,7 @@ impl Code {
             Code::Loss(feature) => feature.word(),
             Code::LoadBalancer => "loadbalancer",
             Code::Version => "version",
+            Code::ApiGroup => "api-group",
             Code::Locked => "locked",
             Code::Operator => "operator",
             Code::Controllers => "controllers",
@@ -110,6 +117,7 @@ impl Code {
             Code::Typha => "typha",
             Code::Ipip => "ipip",
             Code::FelixSettings => "felix-settings",
+            Code::BgpSettings => "bgp-settings",
             Code::IpamProblems => "ipam-problems",
             Code::Pools => "pools",
             Code::Addresses => "addresses",
@@ -124,6 +132,7 @@ impl Code {
         match self {
             Code::Loss(_) | Code::LoadBalancer => Effect::Lost,
             Code::Version
+            | Code::ApiGroup
             | Code::Locked
             | Code::Operator
             | Code::Controllers
@@ -131,6 +140,7 @@ impl Code {
             | Code::Typha
             | Code::Ipip
             | Code::FelixSettings
+            | Code::BgpSettings
             | Code::IpamProblems => Effect::Changes,
             Code::Pools
             | Code::Addresses
@@ -150,6 +160,9 @@ impl Code {
             Code::Version => {
                 "the data is of another version of Calico than the one whose behaviour rackpool has: try it on a copy first"
             }
+            Code::ApiGroup => {
+                "Calico's custom resources are in this group, and stay there: install the chart with --set apiGroup=projectcalico.org/v3"
+            }
             Code::Locked => {
                 "nothing gets an address while the datastore is locked: calicoctl datastore migrate unlock"
             }
@@ -167,6 +180,7 @@ impl Code {
                 "each node needs the kernel's module ipip; and Calico's nodes learn such routes by BGP, so that they do not reach rackpool's nodes: give these pools VXLAN before the first node changes"
             }
             Code::FelixSettings => "rackpool's node agent does not read these fields",
+            Code::BgpSettings => "rackpool reads no settings of BGP: they stay for the way back",
             Code::IpamProblems => {
                 "they are of today's cluster, and easier to mend before the change: calicoctl ipam check"
             }
@@ -250,6 +264,9 @@ pub struct Pool {
 pub struct Survey {
     /// Calico's version, as the ClusterInformation says it.
     pub version: Option<String>,
+    /// The group and version of Calico's custom resources: `crd.projectcalico.org/v1`. None where the data is
+    /// not on Kubernetes.
+    pub api_version: Option<String>,
     /// Calico's programs.
     pub programs: Vec<Program>,
     /// The pools, by name.

@@ -81,6 +81,43 @@ fn what_objects_say() {
 }
 
 #[test]
+fn settings_of_bgp_and_the_group() {
+    let mut survey =
+        Survey { api_version: Some("crd.projectcalico.org/v1".to_string()), ..Survey::default() };
+    judge::group(&mut survey);
+    let mesh = object("default", json!({"nodeToNodeMeshEnabled": true}));
+    let plain =
+        object("n0", json!({"bgp": {"ipv4Address": "10.0.0.1/24", "ipv4IPIPTunnelAddr": "10.1.0.1"}}));
+    judge::bgp(&mut survey, std::slice::from_ref(&mesh), &[plain, object("n3", json!({}))]);
+    assert_eq!(told(&survey), []);
+    let settings = [
+        mesh,
+        object("node.n1", json!({"prefixAdvertisements": [], "listenPort": 1790})),
+        json!({"metadata": {"name": "unreadable"}}),
+    ];
+    let nodes = [
+        object("n2", json!({"bgp": {"asNumber": 64512, "ipv4Address": "10.0.0.2/24"}})),
+        object("n1", json!({"bgp": {"routeReflectorClusterID": "244.0.0.1"}})),
+    ];
+    judge::bgp(&mut survey, &settings, &nodes);
+    survey.api_version = Some("projectcalico.org/v3".to_string());
+    judge::group(&mut survey);
+    assert_eq!(
+        told(&survey),
+        [
+            ("api-group", "projectcalico.org/v3".to_string()),
+            (
+                "bgp-settings",
+                "BGPConfiguration node.n1 (listenPort); BGPConfiguration node.n1 (prefixAdvertisements); \
+                 Node n1 (routeReflectorClusterID); Node n2 (asNumber)"
+                    .to_string()
+            ),
+        ]
+    );
+    assert!(survey.lost_beyond(&[]).is_empty());
+}
+
+#[test]
 fn what_is_unknown_counts_as_lost_until_it_is_accepted() {
     let mut survey = Survey::default();
     survey.take_losses(Losses {

@@ -42,6 +42,17 @@ impl Strangers for AnyStore {
         }
     }
 
+    async fn api_version(&self, within: Duration) -> Result<Option<String>, StoreError> {
+        // Where Kubernetes is not built in, nothing reads this.
+        let _ = within;
+        match self {
+            #[cfg(feature = "kubernetes")]
+            AnyStore::Kubernetes(store) => Ok(Some(store.group(within).await?.api_version().to_string())),
+            #[allow(unreachable_patterns, reason = "depends on which backends are built in")]
+            _ => Ok(None),
+        }
+    }
+
     async fn workloads(&self, plural: &str, name: &str, within: Duration) -> Result<Vec<Json>, StoreError> {
         // Where Kubernetes is not built in, nothing reads these.
         let _ = (plural, name, within);

@@ -150,6 +150,9 @@ fn text(session: &Session, survey: &Survey, allocated: Option<&Allocated>) -> St
     let place = session.datastore.place();
     let version = survey.version.as_deref().unwrap_or("of a version that is not known");
     let mut text = format!("Calico {version}, in {place}\n");
+    if let Some(api_version) = &survey.api_version {
+        text.push_str(&format!("  custom resources: {api_version}\n"));
+    }
     for program in &survey.programs {
         text.push_str(&format!("  {}: {}\n", program.object, program.image));
     }
@@ -203,6 +206,7 @@ fn document(session: &Session, survey: &Survey, allocated: Option<&Allocated>) -
     json!({
         "datastore": session.datastore.place(),
         "version": survey.version,
+        "apiVersion": survey.api_version,
         "programs": programs.collect::<Vec<_>>(),
         "pools": pools.collect::<Vec<_>>(),
         "ipam": allocated,

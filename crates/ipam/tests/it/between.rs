@@ -66,11 +66,14 @@ fn a_block_that_is_created_to_give_up_keeps_its_affinity() {
 }
 
 /// A pool was made anew with smaller blocks. A late write then created a large empty block to which its owner
-/// has no affinity any more.
-fn with_a_late_block() -> World {
+/// has no affinity any more, or which is nobody's.
+fn with_a_late_block(is_nobodys: bool) -> World {
     let world = World::with_pool("10.0.0.0/29", 30);
     let claimed = world.clock.now();
-    let late = ipam::block::create(block_cidr("10.0.0.0/29"), &host("a"), None, claimed);
+    let mut late = ipam::block::create(block_cidr("10.0.0.0/29"), &host("a"), None, claimed);
+    if is_nobodys {
+        ipam::block::disown(&mut late);
+    }
     world.store.put(Key::Block(late.cidr), Value::Block(late));
     world
 }
@@ -79,8 +82,8 @@ fn with_a_late_block() -> World {
 /// one of the pool's.
 #[test]
 fn an_owner_clears_away_a_block_that_is_in_the_way() {
-    for all_or_nothing in [false, true] {
-        let world = with_a_late_block();
+    for (all_or_nothing, is_nobodys) in [(false, false), (true, false), (false, true), (true, true)] {
+        let world = with_a_late_block(is_nobodys);
         let request = ipam::AutoAssign { all_or_nothing, ..request("a", "h", 5, 0) };
         let question = ipam::explain::Question {
             request: request.clone(),
@@ -98,16 +101,18 @@ fn an_owner_clears_away_a_block_that_is_in_the_way() {
         );
         world.check_at_rest();
     }
-    let world = with_a_late_block();
-    let ensured = world.run(EnsureBlock { v4: true, ..EnsureBlock::new("a") }.planner()).unwrap();
-    assert_eq!(ensured.v4.unwrap().cidr().prefix(), 30);
-    world.check_at_rest();
+    for is_nobodys in [false, true] {
+        let world = with_a_late_block(is_nobodys);
+        let ensured = world.run(EnsureBlock { v4: true, ..EnsureBlock::new("a") }.planner()).unwrap();
+        assert_eq!(ensured.v4.unwrap().cidr().prefix(), 30);
+        world.check_at_rest();
+    }
 }
 
 /// The controllers give it back where its owner asks for nothing.
 #[test]
 fn an_idle_block_without_its_affinity_is_given_back() {
-    let world = with_a_late_block();
+    let world = with_a_late_block(false);
     let block = world.blocks().remove(0);
     let seen = |sequence_number| vec![IdleBlock { cidr: block.cidr, sequence_number }];
     for (blocks, left) in [(seen(block.sequence_number + 1), 1), (seen(block.sequence_number), 0)] {

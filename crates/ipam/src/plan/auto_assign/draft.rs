@@ -106,9 +106,10 @@ impl FamilyDraft {
         self.assigned.requested.saturating_sub(self.assigned.addresses.len() as u32)
     }
 
-    /// Whether blocks that the request releases are in the way of others that it could claim.
+    /// Whether empty blocks that the request releases or deletes may be in the way of others that it could
+    /// claim.
     pub fn is_blocked(&self) -> bool {
-        self.missing() > 0 && !self.unproven.is_empty()
+        self.missing() > 0 && !(self.unproven.is_empty() && self.nobodys.is_empty())
     }
 
     /// Adds a message, unless the draft has it already.

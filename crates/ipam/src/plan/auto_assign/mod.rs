@@ -341,6 +341,7 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
         seed: u64,
     ) -> Result<Plan<AutoAssigned>, AutoAssignError> {
         self.sink.begin();
+        self.clears = false;
         let mut needs = self.progress.missing(view).keys(self.unread_of_handle(view));
         if let Some(answer) = self.refused.clone() {
             return Ok(if needs.is_empty() { self.give_back(answer, view, now) } else { Plan::Fetch(needs) });
@@ -428,7 +429,6 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
     }
 
     fn observe(&mut self, report: &Report) {
-        self.clears = false;
         self.progress.observe(report);
     }
 

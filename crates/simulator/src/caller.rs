@@ -16,6 +16,7 @@ use crate::cluster::{Call, Cluster, Said};
 use crate::late::AllLate;
 use crate::log::{Log, Outcome};
 use crate::setup::{Breach, Manner};
+use crate::tape::Recorder;
 use crate::witness::Witness;
 use crate::{commit, give_way};
 
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
 pub(crate) struct Caller {
     pub cluster: Cluster,
     shared: Arc<Mutex<Shared>>,
+    pub recorder: Recorder,
     pub manner: Manner,
     pub breach: Option<Breach>,
     /// How many of a thousand messages are lost.
@@ -44,7 +46,13 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    pub fn new(cluster: Cluster, seed: u64, manner: Manner, breach: Option<Breach>) -> Caller {
+    pub fn new(
+        cluster: Cluster,
+        seed: u64,
+        manner: Manner,
+        breach: Option<Breach>,
+        recorder: Recorder,
+    ) -> Caller {
         let shared =
             Shared { chance: Chance(seed), late: AllLate::default(), log: Log::default(), past: Vec::new() };
         let witness = Witness::of(&cluster.records());
@@ -52,6 +60,7 @@ impl Caller {
         Caller {
             cluster,
             shared: Arc::new(Mutex::new(shared)),
+            recorder,
             manner,
             breach,
             lost: 0,
@@ -75,12 +84,17 @@ impl Caller {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The next number.
+    fn draw(&self) -> u64 {
+        self.recorder.draw(|| self.shared().chance.draw())
+    }
+
     pub fn below(&self, n: u64) -> u64 {
-        self.shared().chance.below(n)
+        self.draw() % n
     }
 
     pub fn in_thousand(&self, times: u64) -> bool {
-        times > 0 && self.shared().chance.in_thousand(times)
+        times > 0 && self.below(1000) < times
     }
 
     /// Whether the store breaks its contract now, where it does so in that way.
@@ -191,17 +205,17 @@ impl Caller {
         self.shared().log.call(who, call, outcome);
     }
 
-    /// Lets one of the writes that are late arrive, if there is any.
-    pub fn land(&self) {
-        let late = {
-            let Shared { chance, late, .. } = &mut *self.shared();
-            late.take(|count| chance.below(count))
-        };
+    /// Lets one of the writes that are late arrive, if there is any. Gives the number from which it was drawn
+    /// which; `again` is the one from which it was drawn before.
+    pub fn land(&self, again: Option<u64>) -> u64 {
+        let drawn = again.unwrap_or_else(|| self.shared().chance.draw());
+        let late = self.shared().late.take(|count| drawn % count);
         if let Some(late) = late
             && self.arrive_together(late.by, &late.calls, &late.guards).is_some()
         {
             self.shared().late.landed(&late);
         }
+        drawn
     }
 
     pub fn are_late(&self) -> bool {

@@ -9,6 +9,7 @@ use store::{Effects, Met, Observer};
 
 use crate::chance::{STEP, mixed};
 use crate::give_way;
+use crate::tape::Recorder;
 
 /// The wall clock of somebody. All clocks share the time, which moves a little whenever it is asked for, and
 /// as far as somebody sleeps.
@@ -17,6 +18,7 @@ pub struct Clock {
     time: Arc<Time>,
     /// By how many seconds the wall clock is fast.
     skew: i64,
+    recorder: Recorder,
 }
 
 #[derive(Debug)]
@@ -32,18 +34,18 @@ const BEGIN: u64 = 1_785_578_400;
 
 impl Clock {
     /// A clock that is right.
-    pub fn new(seed: u64) -> Clock {
+    pub fn new(seed: u64, recorder: Recorder) -> Clock {
         let time = Time {
             nanos: AtomicU64::new(BEGIN * 1_000_000_000),
             drawn: AtomicU64::new(seed),
             has_left: AtomicBool::new(false),
         };
-        Clock { time: Arc::new(time), skew: 0 }
+        Clock { time: Arc::new(time), skew: 0, recorder }
     }
 
     /// The clock of somebody else, which is fast by so many seconds.
     pub fn fast_by(&self, skew: i64) -> Clock {
-        Clock { time: self.time.clone(), skew }
+        Clock { skew, ..self.clone() }
     }
 
     /// Whether a failed request could not take back everything that it had written.
@@ -72,7 +74,7 @@ impl Effects for Clock {
     }
 
     fn seed(&self) -> u64 {
-        mixed(self.time.drawn.fetch_add(STEP, Ordering::Relaxed))
+        self.recorder.draw(|| mixed(self.time.drawn.fetch_add(STEP, Ordering::Relaxed)))
     }
 
     async fn sleep(&self, time: Duration) {

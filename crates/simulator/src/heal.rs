@@ -17,8 +17,9 @@ use crate::{controllers, drive};
 const PASSES: u32 = 12;
 
 pub(crate) fn heal(it: &mut Running<'_>) -> Result<(), String> {
+    it.world.caller.recorder.ends();
     while it.world.caller.are_late() {
-        it.world.caller.land();
+        it.world.caller.land(None);
         it.check()?;
     }
     settled(it)?;

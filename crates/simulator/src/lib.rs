@@ -36,6 +36,7 @@ mod pods;
 mod run;
 mod setup;
 mod shrink;
+mod tape;
 mod witness;
 mod world;
 

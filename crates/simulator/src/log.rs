@@ -39,13 +39,17 @@ impl Log {
         self.0.len()
     }
 
-    /// All lines.
-    pub fn lines(&self) -> Vec<String> {
-        let line = |(who, line): &(usize, Line)| match *who {
-            NOBODY => format!("-: {line}"),
-            who => format!("{who}: {line}"),
+    /// The lines from one on, but for beginnings of what then did nothing.
+    pub fn lines(&self, from: usize) -> Vec<String> {
+        let is_beginning =
+            |it: &(usize, Line)| matches!(it, (NOBODY, Line::Said(text)) if text.starts_with("BEGIN "));
+        let all = self.0.get(from..).unwrap_or_default();
+        let is_idle = |at: usize| is_beginning(&all[at]) && all.get(at + 1).is_some_and(is_beginning);
+        let line = |at: usize| match all[at] {
+            (NOBODY, ref line) => format!("-: {line}"),
+            (who, ref line) => format!("{who}: {line}"),
         };
-        self.0.iter().map(line).collect()
+        (0..all.len()).filter(|at| !is_idle(*at)).map(line).collect()
     }
 }
 

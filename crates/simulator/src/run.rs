@@ -12,9 +12,11 @@ use crate::chance::Chance;
 use crate::check;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
+use crate::log::NOBODY;
 use crate::names::resource;
 use crate::op::{SIX, Scenario, hosts};
 use crate::perform::perform;
+use crate::tape::{Next, Recorder, Tape, Turn};
 use crate::world::World;
 use crate::{drive, heal};
 
@@ -106,16 +108,28 @@ pub(crate) struct Running<'s> {
 /// When something does not hold, or panics.
 #[allow(clippy::result_large_err, reason = "a failure is rare, and is all that matters then")]
 pub fn run(scenario: &Scenario) -> Result<Stats, Failure> {
+    run_on(scenario, None, Recorder::default())
+}
+
+/// Runs a scenario in the way in which another run went, as far as that goes, and gives how it went itself.
+pub(crate) fn run_again(scenario: &Scenario, past: Option<&Tape>) -> (Option<Failure>, Tape) {
+    let recorder = Recorder::after(past.unwrap_or(&Tape::default()));
+    let result = run_on(scenario, past, recorder.clone());
+    (result.err(), recorder.made())
+}
+
+#[allow(clippy::result_large_err, reason = "a failure is rare, and is all that matters then")]
+fn run_on(scenario: &Scenario, past: Option<&Tape>, recorder: Recorder) -> Result<Stats, Failure> {
     let running = |what: String, effects: Vec<String>, steps: u64| Failure {
         what,
         scenario: scenario.clone(),
         effects,
         steps,
     };
-    let mut it = Running::new(scenario);
+    let mut it = Running::new(scenario, recorder);
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         it.before()?;
-        it.together()?;
+        it.together(past)?;
         heal::heal(&mut it)
     }));
     let what = match outcome {
@@ -133,18 +147,19 @@ pub fn run(scenario: &Scenario) -> Result<Stats, Failure> {
     match what {
         None => Ok(it.stats),
         Some(what) => {
-            let effects = it.world.caller.shared().log.lines().split_off(it.begun);
+            let effects = it.world.caller.shared().log.lines(it.begun);
             Err(running(what, effects, it.stats.steps))
         }
     }
 }
 
 impl<'s> Running<'s> {
-    fn new(scenario: &'s Scenario) -> Running<'s> {
+    fn new(scenario: &'s Scenario, recorder: Recorder) -> Running<'s> {
         let setup = scenario.setup;
-        let caller =
-            Caller::new(Cluster::default(), scenario.schedule ^ 0x7374_6f72, setup.manner, setup.breach);
-        let world = World::new(caller, Clock::new(scenario.schedule), setup);
+        let (seed, clock) =
+            (scenario.schedule ^ 0x7374_6f72, Clock::new(scenario.schedule, recorder.clone()));
+        let caller = Caller::new(Cluster::default(), seed, setup.manner, setup.breach, recorder);
+        let world = World::new(caller, clock, setup);
         world.put_pool(setup.size.block, false);
         for host in hosts(setup.size) {
             world.put_node(&host, &[]);
@@ -168,11 +183,13 @@ impl<'s> Running<'s> {
 
     /// What happens before, without faults.
     fn before(&mut self) -> Result<(), String> {
-        for op in &self.scenario.before {
+        for (at, op) in self.scenario.before.iter().enumerate() {
+            self.world.caller.recorder.begins(Turn { who: NOBODY, op: at });
             if drive(perform(op, &self.world)).is_none() {
                 return Err(format!("{op:?} does not end"));
             }
         }
+        self.world.caller.recorder.ends();
         self.check()
     }
 
@@ -183,15 +200,18 @@ impl<'s> Running<'s> {
         check::check(&self.world, self.scenario, is_same, &mut self.stats)
     }
 
-    /// All actors at once.
-    fn together(&mut self) -> Result<(), String> {
+    /// All actors at once, in the order of another run where there is one.
+    fn together(&mut self, past: Option<&Tape>) -> Result<(), String> {
         let scripts = &self.scenario.scripts;
+        let recorder = self.world.caller.recorder.clone();
+        let mut past = past.map(|past| past.order.iter().copied());
         let task = |(who, script): (usize, &crate::Script)| -> Option<Task> {
             let caller = self.world.caller.of_actor(who, self.scenario.setup.lost);
             let world = self.world.of_caller(caller);
             let ops = script.ops.clone();
             Some(Box::pin(async move {
-                for op in &ops {
+                for (at, op) in ops.iter().enumerate() {
+                    world.caller.recorder.begins(Turn { who, op: at });
                     perform(op, &world).await;
                 }
             }))
@@ -205,9 +225,23 @@ impl<'s> Running<'s> {
                 return Err("it does not end".to_string());
             }
             let alive: Vec<usize> = (0..tasks.len()).filter(|at| tasks[*at].is_some()).collect();
-            let goes_on = self.chance.in_thousand(self.scenario.setup.goes_on);
-            let at = last.filter(|at| goes_on && alive.contains(at)).unwrap_or(*self.chance.one_of(&alive));
+            let at = match &mut past {
+                Some(past) => match self.as_before(past, &alive) {
+                    Next::Step(turn) => turn.who,
+                    landing @ Next::Land(drawn) => {
+                        recorder.comes(landing);
+                        self.world.caller.land(Some(drawn));
+                        self.check()?;
+                        continue;
+                    }
+                },
+                None => {
+                    let goes_on = self.chance.in_thousand(self.scenario.setup.goes_on);
+                    last.filter(|at| goes_on && alive.contains(at)).unwrap_or(*self.chance.one_of(&alive))
+                }
+            };
             last = Some(at);
+            recorder.comes(Next::Step(recorder.turn_of(at)));
             if scripts[at].crash_at.is_some_and(|steps| done[at] >= steps) {
                 tasks[at] = None;
                 self.has_crashed = true;
@@ -221,11 +255,24 @@ impl<'s> Running<'s> {
             {
                 tasks[at] = None;
             }
-            if self.world.caller.are_late() && self.chance.in_thousand(self.scenario.setup.lands) {
-                self.world.caller.land();
+            let are_late = past.is_none() && self.world.caller.are_late();
+            if are_late && self.chance.in_thousand(self.scenario.setup.lands) {
+                let drawn = self.world.caller.land(None);
+                recorder.comes(Next::Land(drawn));
             }
             self.check()?;
         }
         Ok(())
+    }
+
+    /// What comes next where another run went before, without what cannot come any more. When that run has
+    /// nothing more to say, the actors end one after the other.
+    fn as_before(&self, past: &mut impl Iterator<Item = Next>, alive: &[usize]) -> Next {
+        let recorder = &self.world.caller.recorder;
+        let can_come = |next: &Next| match next {
+            Next::Step(turn) => alive.contains(&turn.who) && recorder.turn_of(turn.who).op <= turn.op,
+            Next::Land(_) => self.world.caller.are_late(),
+        };
+        past.find(can_come).unwrap_or(Next::Step(Turn { who: alive[0], op: 0 }))
     }
 }

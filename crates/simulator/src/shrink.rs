@@ -1,9 +1,16 @@
 //! Makes a failure small: fewer actors, fewer operations, fewer faults, fewer effects.
+//!
+//! What is left of a scenario happens in the way in which it happened before: the same numbers are drawn, and
+//! the steps come in the same order ([`Tape`]). So a failure stays that needs one order among very many.
+
+use std::cmp::Ordering;
 
 use crate::chance::Chance;
+use crate::log::NOBODY;
 use crate::op::{Op, Scenario};
-use crate::run::{Failure, run};
+use crate::run::{Failure, run_again};
 use crate::setup::Setup;
+use crate::tape::{Next, Tape, Turn};
 
 /// A failure that was made small.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,52 +21,105 @@ pub struct Shrunk {
     pub runs: u64,
 }
 
-/// How many orders of steps are tried for each smaller scenario.
-const ORDERS: u64 = 40;
+/// How many orders of steps are tried for each smaller scenario that does not fail in the order of before.
+const ORDERS: u64 = 10;
+/// A number by which no fault is drawn.
+const CALM: u64 = 999;
 
 /// Looks for a smaller scenario that fails in the same way. It runs about `most` scenarios at most.
 pub fn shrink(failure: Failure, most: u64) -> Shrunk {
-    let kind = failure.kind();
-    let mut it = Shrinking { kind, best: failure, runs: 0, most };
+    let (_, tape) = run_again(&failure.scenario, None);
+    let mut it = Shrinking { kind: failure.kind(), best: failure, tape, runs: 1, most };
     loop {
-        let before = it.best.scenario.clone();
+        let before = (it.best.scenario.clone(), it.best.effects.len());
         it.drop_scripts();
         it.drop_ops();
         it.drop_faults();
         it.smaller_ops();
-        if it.best.scenario == before || it.runs >= it.most {
+        it.calm();
+        it.in_turn();
+        if (&it.best.scenario, it.best.effects.len()) == (&before.0, before.1) || it.runs >= it.most {
             break;
         }
     }
-    it.fewer_effects();
     Shrunk { failure: it.best, runs: it.runs }
 }
 
 struct Shrinking {
     kind: String,
     best: Failure,
+    /// How the best one went.
+    tape: Tape,
     runs: u64,
     most: u64,
 }
 
 impl Shrinking {
-    /// Tries a scenario, in its own order first and then in others. Keeps it if it fails in the same way.
-    fn attempt(&mut self, scenario: Scenario) -> bool {
-        let mut chance = Chance(scenario.schedule);
-        for order in 0..ORDERS {
-            if self.runs >= self.most {
-                return false;
-            }
-            self.runs += 1;
-            let schedule = if order == 0 { scenario.schedule } else { chance.draw() };
-            if let Err(failure) = run(&Scenario { schedule, ..scenario.clone() })
-                && failure.kind() == self.kind
-            {
-                self.best = failure;
-                return true;
-            }
+    /// Tries a scenario in that way. Keeps it if it fails in the same way, and has no more effects.
+    fn goes(&mut self, scenario: &Scenario, past: Option<&Tape>) -> bool {
+        if self.runs >= self.most {
+            return false;
         }
-        false
+        self.runs += 1;
+        let (failure, tape) = run_again(scenario, past);
+        let fits = |it: &Failure| it.kind() == self.kind && it.effects.len() <= self.best.effects.len();
+        match failure.filter(fits) {
+            Some(failure) => {
+                (self.best, self.tape) = (failure, tape);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Tries a scenario in the way of before, then in other orders.
+    fn attempt(&mut self, scenario: &Scenario, past: &Tape) -> bool {
+        let mut chance = Chance(scenario.schedule);
+        self.goes(scenario, Some(past))
+            || (0..ORDERS).any(|_| self.goes(&Scenario { schedule: chance.draw(), ..scenario.clone() }, None))
+    }
+
+    /// Tries the same scenario without some of its parts: first halves of them, at last single ones.
+    /// `without` makes the tape in which the parts from one number to another are left out.
+    fn thin_out(&mut self, count: fn(&Tape) -> usize, without: fn(&Tape, usize, usize) -> Tape) {
+        let mut length = count(&self.tape).div_ceil(2);
+        while length > 0 {
+            let mut from = 0;
+            while from < count(&self.tape) && self.runs < self.most {
+                let thinner = without(&self.tape, from, from + length);
+                let scenario = self.best.scenario.clone();
+                if thinner != self.tape {
+                    self.goes(&scenario, Some(&thinner));
+                }
+                from += length;
+            }
+            length = if length == 1 { 0 } else { length.div_ceil(2) };
+        }
+    }
+
+    /// Fewer faults: numbers become calm.
+    fn calm(&mut self) {
+        self.thin_out(
+            |tape| tape.draws.values().map(Vec::len).sum(),
+            |tape, from, to| {
+                let mut tape = tape.clone();
+                let all = tape.draws.values_mut().flatten().skip(from);
+                all.take(to - from).for_each(|drawn| *drawn = CALM);
+                tape
+            },
+        );
+    }
+
+    /// Fewer turns: steps are left out, so that they come when all others have ended.
+    fn in_turn(&mut self) {
+        self.thin_out(
+            |tape| tape.order.len(),
+            |tape, from, to| {
+                let left = tape.order.iter().enumerate().filter(|(at, _)| !(from..to).contains(at));
+                let order: Vec<Next> = left.map(|(_, next)| *next).collect();
+                Tape { order, draws: tape.draws.clone() }
+            },
+        );
     }
 
     fn drop_scripts(&mut self) {
@@ -68,27 +128,28 @@ impl Shrinking {
             let mut scenario = self.best.scenario.clone();
             scenario.scripts.remove(at);
             scenario.setup.actors = scenario.scripts.len() as u64;
-            if !self.attempt(scenario) {
+            let past = self.tape.renamed(|turn| match turn.who {
+                NOBODY => Some(turn),
+                who => Some(Turn { who: without(who, at)?, ..turn }),
+            });
+            if !self.attempt(&scenario, &past) {
                 at += 1;
             }
         }
     }
 
     fn drop_ops(&mut self) {
-        let mut at = 0;
-        while at < self.best.scenario.before.len() {
-            let mut scenario = self.best.scenario.clone();
-            scenario.before.remove(at);
-            if !self.attempt(scenario) {
-                at += 1;
-            }
-        }
-        for script in 0..self.best.scenario.scripts.len() {
+        let actors = 0..self.best.scenario.scripts.len();
+        for who in std::iter::once(NOBODY).chain(actors) {
             let mut at = 0;
-            while at < self.best.scenario.scripts[script].ops.len() {
+            while at < ops_of(&mut self.best.scenario, who).len() {
                 let mut scenario = self.best.scenario.clone();
-                scenario.scripts[script].ops.remove(at);
-                if !self.attempt(scenario) {
+                ops_of(&mut scenario, who).remove(at);
+                let past = self.tape.renamed(|turn| match turn.who == who {
+                    true => Some(Turn { op: without(turn.op, at)?, ..turn }),
+                    false => Some(turn),
+                });
+                if !self.attempt(&scenario, &past) {
                     at += 1;
                 }
             }
@@ -100,7 +161,7 @@ impl Shrinking {
             if self.best.scenario.scripts[script].crash_at.is_some() {
                 let mut scenario = self.best.scenario.clone();
                 scenario.scripts[script].crash_at = None;
-                self.attempt(scenario);
+                self.attempt(&scenario, &self.tape.clone());
             }
         }
         let changes: [fn(&mut Setup); 6] = [
@@ -115,7 +176,7 @@ impl Shrinking {
             let mut scenario = self.best.scenario.clone();
             change(&mut scenario.setup);
             if scenario.setup != self.best.scenario.setup {
-                self.attempt(scenario);
+                self.attempt(&scenario, &self.tape.clone());
             }
         }
     }
@@ -127,24 +188,25 @@ impl Shrinking {
             let ops = scenario.scripts.iter_mut().flat_map(|script| &mut script.ops);
             if let Some(Op::Add { n: n @ 2.., .. }) = scenario.before.iter_mut().chain(ops).nth(at) {
                 *n = 1;
-                self.attempt(scenario);
+                self.attempt(&scenario, &self.tape.clone());
             }
         }
     }
+}
 
-    /// Tries other orders of the same scenario, for one in which less happens.
-    fn fewer_effects(&mut self) {
-        let mut chance = Chance(self.best.scenario.schedule);
-        let most = self.most + 4 * ORDERS;
-        while self.runs < most && self.best.effects.len() >= 12 {
-            self.runs += 1;
-            let schedule = chance.draw();
-            if let Err(failure) = run(&Scenario { schedule, ..self.best.scenario.clone() })
-                && failure.kind() == self.kind
-                && failure.effects.len() < self.best.effects.len()
-            {
-                self.best = failure;
-            }
-        }
+/// What a number becomes when another one is left out; `None` for that one.
+fn without(number: usize, left_out: usize) -> Option<usize> {
+    match number.cmp(&left_out) {
+        Ordering::Less => Some(number),
+        Ordering::Equal => None,
+        Ordering::Greater => Some(number - 1),
+    }
+}
+
+/// The operations of an actor, or those before all others.
+fn ops_of(scenario: &mut Scenario, who: usize) -> &mut Vec<Op> {
+    match who {
+        NOBODY => &mut scenario.before,
+        who => &mut scenario.scripts[who].ops,
     }
 }

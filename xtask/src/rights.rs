@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -28,6 +29,9 @@ const TESTS: [(&str, &str); 5] = [
     ("rackpoold", "identity"),
     ("rackpoold", "servers"),
 ];
+
+/// How long a test may take without a right, besides twice the time that it takes with all rights.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a test asks for in order to be refused.
 const ASKED_IN_VAIN: &str = "calico: get secrets x";
@@ -165,7 +169,7 @@ fn with_all_rights() -> Result<Vec<Whole>> {
         let name = format!("{package} {test}");
         println!("{name}: with all rights");
         let (logs, begun) = (tempfile::tempdir_in(target_dir()?)?, Instant::now());
-        if let Some(failed) = failure(&program, AUDIT_LOGS, &logs.path().to_string_lossy())? {
+        if let Some(failed) = failure(&program, AUDIT_LOGS, &logs.path().to_string_lossy(), Duration::MAX)? {
             bail!("{name} fails with all rights: {failed}");
         }
         whole.push(Whole { name, program, took: begun.elapsed(), log: texts_of(logs.path())?.concat() });
@@ -176,8 +180,9 @@ fn with_all_rights() -> Result<Vec<Whole>> {
 
 /// What fails without a right, in the first of these tests in which something does.
 fn first_failure(tests: &[&Whole], right: &str) -> Result<Option<String>> {
-    for Whole { name, program, .. } in tests {
-        if let Some(failed) = failure(program, WITHOUT_RIGHT, right)? {
+    for Whole { name, program, took, .. } in tests {
+        let limit = PATIENCE + *took * 2;
+        if let Some(failed) = failure(program, WITHOUT_RIGHT, right, limit)? {
             return Ok(Some(format!("{name}: {failed}")));
         }
     }
@@ -185,8 +190,10 @@ fn first_failure(tests: &[&Whole], right: &str) -> Result<Option<String>> {
 }
 
 /// Runs a test with a variable, until one of its functions fails; gives its name, and `None` if none fails.
-/// The others are not waited for: without some rights each of them waits as long as it may.
-fn failure(test: &Path, variable: &str, value: &str) -> Result<Option<String>> {
+/// The others are not waited for: without some rights each of them waits as long as it may. One that has not
+/// ended after `limit` waits for what never comes, and counts as failed.
+#[allow(clippy::disallowed_methods, reason = "it waits for a process, and not for ever")]
+fn failure(test: &Path, variable: &str, value: &str, limit: Duration) -> Result<Option<String>> {
     let mut child = Command::new(test)
         .current_dir(root())
         .env("RACKPOOL_PROGRAMS", target_dir()?.join("debug"))
@@ -197,13 +204,26 @@ fn failure(test: &Path, variable: &str, value: &str) -> Result<Option<String>> {
         .spawn()
         .with_context(|| test.display().to_string())?;
     let said = BufReader::new(child.stdout.take().context("the test's output")?);
-    for line in said.lines() {
-        if let Some(name) = line?.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED")) {
-            // The servers' guards ignore this, and stop the servers once the test has ended.
-            run(Command::new("kill").args(["-TERM", "--", &format!("-{}", child.id())]))?;
-            child.wait()?;
-            return Ok(Some(name.to_string()));
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || said.lines().map_while(Result::ok).all(|line| tell.send(line).is_ok()));
+    let begun = Instant::now();
+    let failed = loop {
+        match told.recv_timeout(limit.saturating_sub(begun.elapsed())) {
+            Ok(line) => {
+                let name = line.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED"));
+                if let Some(name) = name {
+                    break Some(name.to_string());
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => break Some(format!("no end within {} s", limit.as_secs())),
+            Err(RecvTimeoutError::Disconnected) => break None,
         }
+    };
+    if failed.is_some() {
+        // The servers' guards ignore this, and stop the servers once the test has ended.
+        run(Command::new("kill").args(["-TERM", "--", &format!("-{}", child.id())]))?;
+        child.wait()?;
+        return Ok(failed);
     }
     let ended = child.wait()?;
     ensure!(ended.success(), "{} ends without a failed function: {ended}", test.display());

@@ -1,8 +1,9 @@
 //! What others do between a request's writes and its attempts, and what the request then leaves.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use api::{Family, Key, Value};
+use api::{Attribute, Family, Key, Value};
 use ipam::{EnsureBlock, IdleBlock, ReleaseIdleBlocks, Which, run};
 use store::Effects;
 use store::testing::{CommitFault, FaultPlan, Step};
@@ -34,6 +35,34 @@ fn the_rest_of_what_others_freed_is_taken_back() {
         let error = answer.unwrap_err().to_string();
         assert_eq!(error, "the handle was released while its addresses were being assigned");
         assert_eq!((world.assigned().len(), world.handle("h")), (0, None));
+        world.check_at_rest();
+    }
+}
+
+/// The write that takes two addresses of a block is late. The retry takes one address of it, and may count no
+/// less than the two before it has made sure that the late write does not arrive.
+#[test]
+fn a_late_write_that_takes_more_than_the_retry() {
+    let lost = CommitFault::ReplyLost { answered: 7, lost: 1, landed: false };
+    for seed in 0..8 {
+        let world = World { clock: Clock::new(seed), ..World::with_pool("10.0.0.0/30", 31) };
+        let commits = AtomicUsize::new(0);
+        let store = stepped(&world, FaultPlan::one_by_one().fault(0, lost), move |world, step| {
+            if step == Step::BeforeWrite(0) && commits.fetch_add(1, Ordering::Relaxed) == 1 {
+                let counted = world.handle("h").unwrap().blocks;
+                let (cidr, _) = counted.into_iter().find(|(_, count)| *count == 2).unwrap();
+                let mut block = world.block(&cidr.to_string()).unwrap();
+                let owner = request("a", "h", 3, 0).attributes;
+                let attribute = Attribute { handle_id: Some("h".into()), owner, ..Attribute::default() };
+                let attribute = Arc::new(attribute);
+                ipam::block::assign(&mut block, 2, None, &attribute, &Default::default()).unwrap();
+                ipam::block::bump(&mut block);
+                world.store.put(Key::Block(cidr), Value::Block(block));
+            }
+            world.check();
+        });
+        let answer = block_on(run(&store, &world.clock, request("a", "h", 3, 0).planner(), WITHIN)).unwrap();
+        assert_eq!((answer.v4.addresses.len(), world.assigned().len()), (3, 3), "seed {seed}");
         world.check_at_rest();
     }
 }

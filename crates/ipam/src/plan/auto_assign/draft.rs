@@ -19,8 +19,8 @@ use crate::verdict::{Sink, Verdict};
 pub(super) enum Source {
     /// The block exists, and its affinity needs no write.
     Stored(Revision),
-    /// The block exists, and its affinity needs no write; but the block is rewritten before addresses are
-    /// taken, because the handle's count of it has to be set right.
+    /// The block exists, and its affinity needs no write; but the block is rewritten before the handle is
+    /// ([`Progress::must_fence`]).
     Fenced(Revision),
     /// The block is the owner's, and a claim or a release of it was left half done. It is healed first.
     Healed(Revision),

@@ -247,9 +247,10 @@ impl Progress {
         held.fold(0, u32::saturating_add)
     }
 
-    /// Whether a block must be written before the handle, so that the handle's count of it can be set right.
+    /// Whether a block must be written before the handle: so that the handle's count of it can be set right,
+    /// or because a write in doubt may still take more of its addresses than this attempt counts.
     pub fn must_fence(&self, block: BlockCidr) -> bool {
-        self.tally.is_unsure(block)
+        self.tally.is_unsure(block) || self.places.in_doubt().iter().any(|placed| placed.block == block)
     }
 
     /// Remembers what the batch that is about to be committed is for.

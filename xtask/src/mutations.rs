@@ -41,9 +41,8 @@ pub fn all_apply() -> Result<()> {
 
 /// A seed that each commit has for itself; 0 where there is no commit.
 pub fn seed_of_head() -> u64 {
-    let head = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(root()).output();
-    let digits = head.ok().and_then(|out| String::from_utf8(out.stdout).ok()).unwrap_or_default();
-    digits.get(..16).and_then(|first| u64::from_str_radix(first, 16).ok()).unwrap_or_default()
+    let commit = source::git(&["rev-parse", "HEAD"]).unwrap_or_default();
+    commit.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default()
 }
 
 /// What became of a mutation.

@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::Arc;
 
-use base64::Engine;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
 use serde_json::{Map, Number, Value};
 
 use super::go_syntax::go_syntax;
@@ -296,6 +297,12 @@ impl Decoder<'_> {
     }
 }
 
+/// Base64 as Go reads it: what the last letter says beyond the last byte does not matter.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+
 fn scalar(scalar: &Scalar) -> Result<Decoded, String> {
     let text = || Decoded::Text(scalar.value.clone());
     let short_tag = match scalar.tag.strip_prefix("tag:yaml.org,2002:") {
@@ -308,7 +315,7 @@ fn scalar(scalar: &Scalar) -> Result<Decoded, String> {
         "bool" | "int" | "float" | "null" => resolve(&scalar.value, true),
         "binary" => {
             let without_breaks: String = scalar.value.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
-            return base64::engine::general_purpose::STANDARD
+            return BASE64
                 .decode(without_breaks)
                 .map(|bytes| Decoded::Text(String::from_utf8_lossy(&bytes).into_owned()))
                 .map_err(|_| "!!binary value contains invalid base64 data".to_owned());

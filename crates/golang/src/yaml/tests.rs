@@ -141,6 +141,7 @@ fn resolves_plain_scalars_under_yaml_1_1() {
         ("!!float 7", json!(7.0)),
         ("!mine 7", json!("7")),
         ("!!binary aGk=", json!("hi")),
+        ("!!binary aGl=", json!("hi")),
     ] {
         assert_eq!(reads(text), expected, "{text:?}");
     }

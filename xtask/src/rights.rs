@@ -209,12 +209,10 @@ fn failure(test: &Path, variable: &str, value: &str, limit: Duration) -> Result<
     let begun = Instant::now();
     let failed = loop {
         match told.recv_timeout(limit.saturating_sub(begun.elapsed())) {
-            Ok(line) => {
-                let name = line.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED"));
-                if let Some(name) = name {
-                    break Some(name.to_string());
-                }
-            }
+            Ok(line) => match line.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED")) {
+                Some(name) => break Some(name.to_string()),
+                None => continue,
+            },
             Err(RecvTimeoutError::Timeout) => break Some(format!("no end within {} s", limit.as_secs())),
             Err(RecvTimeoutError::Disconnected) => break None,
         }

@@ -225,23 +225,20 @@ impl<'s> Running<'s> {
                 return Err("it does not end".to_string());
             }
             let alive: Vec<usize> = (0..tasks.len()).filter(|at| tasks[*at].is_some()).collect();
-            let at = match &mut past {
-                Some(past) => match self.as_before(past, &alive) {
-                    Next::Step(turn) => turn.who,
-                    landing @ Next::Land(drawn) => {
-                        recorder.comes(landing);
-                        self.world.caller.land(Some(drawn));
-                        self.check()?;
-                        continue;
-                    }
-                },
-                None => {
-                    let goes_on = self.chance.in_thousand(self.scenario.setup.goes_on);
-                    last.filter(|at| goes_on && alive.contains(at)).unwrap_or(*self.chance.one_of(&alive))
+            let next = match &mut past {
+                Some(past) => self.as_before(past, &alive),
+                None => self.drawn(last, &alive),
+            };
+            recorder.comes(next);
+            let at = match next {
+                Next::Step(turn) => turn.who,
+                Next::Land(drawn) => {
+                    self.world.caller.land(Some(drawn));
+                    self.check()?;
+                    continue;
                 }
             };
             last = Some(at);
-            recorder.comes(Next::Step(recorder.turn_of(at)));
             if scripts[at].crash_at.is_some_and(|steps| done[at] >= steps) {
                 tasks[at] = None;
                 self.has_crashed = true;
@@ -265,6 +262,13 @@ impl<'s> Running<'s> {
         Ok(())
     }
 
+    /// Draws whose step comes next; `last` is who made the one before.
+    fn drawn(&mut self, last: Option<usize>, alive: &[usize]) -> Next {
+        let goes_on = self.chance.in_thousand(self.scenario.setup.goes_on);
+        let who = last.filter(|who| goes_on && alive.contains(who)).unwrap_or(*self.chance.one_of(alive));
+        Next::Step(self.world.caller.recorder.turn_of(who))
+    }
+
     /// What comes next where another run went before, without what cannot come any more. When that run has
     /// nothing more to say, the actors end one after the other.
     fn as_before(&self, past: &mut impl Iterator<Item = Next>, alive: &[usize]) -> Next {
@@ -273,6 +277,10 @@ impl<'s> Running<'s> {
             Next::Step(turn) => alive.contains(&turn.who) && recorder.turn_of(turn.who).op <= turn.op,
             Next::Land(_) => self.world.caller.are_late(),
         };
-        past.find(can_come).unwrap_or(Next::Step(Turn { who: alive[0], op: 0 }))
+        match past.find(can_come) {
+            Some(Next::Step(turn)) => Next::Step(recorder.turn_of(turn.who)),
+            Some(landing) => landing,
+            None => Next::Step(recorder.turn_of(alive[0])),
+        }
     }
 }

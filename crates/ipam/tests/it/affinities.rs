@@ -353,18 +353,13 @@ fn a_block_that_was_healed_while_it_was_to_be_released_stays() {
                 Some(state) => world.affinity("a", "10.0.0.0/30", state),
                 None => world.delete(Key::Affinity { owner: host("a"), block: block_cidr("10.0.0.0/30") }),
             }
-            let w = world.clone();
-            let reads = Arc::new(AtomicUsize::new(0));
-            let hook: Hook = Arc::new(move |step| {
-                if step == Step::BeforeRead && reads.fetch_add(1, Ordering::Relaxed) == 1 {
-                    let w = w.clone();
-                    let heal = move || w.run(request_ip("a", "healing", "10.0.0.3").planner()).unwrap();
-                    std::thread::spawn(heal).join().unwrap();
-                }
-                Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
-            });
+            let reads = AtomicUsize::new(0);
             let plan = FaultPlan::one_by_one().fault(0, CommitFault::Crash { writes: 1 });
-            let store = Faulty::new(world.store.clone(), plan).with_hook(hook);
+            let store = stepped(&world, plan, move |world, step| {
+                if step == Step::BeforeRead && reads.fetch_add(1, Ordering::Relaxed) == 1 {
+                    world.run(request_ip("a", "healing", "10.0.0.3").planner()).unwrap();
+                }
+            });
             let which = Which::One(host("a"), block_cidr("10.0.0.0/30"));
             let planner = ReleaseAffinities { which, must_be_empty: false }.planner();
             block_on(run(&store, &world.clock, planner, WITHIN)).unwrap_err();

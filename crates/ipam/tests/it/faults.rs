@@ -330,21 +330,15 @@ async fn caller_of(caller: u64, store: &Faulty<Told>, clock: &Clock, witness: &W
 #[test]
 fn the_pending_affinity_of_a_claim_that_was_stolen_is_cleaned_up() {
     let world = World::with_pool("10.0.0.0/28", 30);
-    let w = world.clone();
-    let stolen = Arc::new(AtomicUsize::new(0));
-    let hook = move |step| {
+    let stolen = AtomicUsize::new(0);
+    let store = stepped(&world, FaultPlan::one_by_one(), move |world, step| {
         if step == Step::BeforeWrite(1) && stolen.fetch_add(1, Ordering::Relaxed) == 0 {
-            let pending = w.affinities();
+            let pending = world.affinities();
             let block = pending[0].split(' ').nth(1).unwrap().to_string();
             let addr = block_cidr(&block).addr(0).unwrap().to_string();
-            let w = w.clone();
-            std::thread::spawn(move || w.run(request_ip("b", "thief", &addr).planner()).unwrap())
-                .join()
-                .unwrap();
+            world.run(request_ip("b", "thief", &addr).planner()).unwrap();
         }
-        Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
-    };
-    let store = Faulty::new(world.store.clone(), FaultPlan::one_by_one()).with_hook(Arc::new(hook));
+    });
     let act = Act::Assign(request("a", "new", 1, 0));
     let got = block_on(act.on(&store, &world.clock)).unwrap();
     assert!(holds(&world, &got));

@@ -1,7 +1,5 @@
 //! What was lost, and who finds it again: affinities, and the labels of affinities.
 
-use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -238,16 +236,12 @@ fn a_handle_that_is_made_again_meanwhile_is_seen() {
     let world = World::with_pool("10.0.0.0/24", 30);
     world.add("a", "h");
     world.delete(Key::Handle(handle("h")));
-    let w = world.clone();
-    let once = Arc::new(AtomicUsize::new(0));
-    let hook = move |step| {
+    let once = AtomicUsize::new(0);
+    let store = stepped(&world, FaultPlan::one_by_one(), move |world, step| {
         if step == Step::BeforeWrite(0) && once.fetch_add(1, Ordering::Relaxed) == 0 {
-            let w = w.clone();
-            std::thread::spawn(move || w.run(request("a", "h", 4, 0).planner()).unwrap()).join().unwrap();
+            world.run(request("a", "h", 4, 0).planner()).unwrap();
         }
-        Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
-    };
-    let store = Faulty::new(world.store.clone(), FaultPlan::one_by_one()).with_hook(Arc::new(hook));
+    });
     block_on(run(&store, &world.clock, del(&world, "h").planner(), WITHIN)).unwrap();
     assert_eq!((world.assigned().len(), world.handles()), (0, 0));
     world.check();

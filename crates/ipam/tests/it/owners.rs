@@ -426,21 +426,17 @@ fn nobody_loses_what_he_was_given_meanwhile() {
     for (at, landed) in (0..2).flat_map(|at| [(at, None), (at, Some(false)), (at, Some(true))]) {
         let world = machine("x", "");
         let done = Arc::new(AtomicUsize::new(0));
-        let (w, seen) = (world.clone(), done.clone());
-        let hook = move |step| {
-            if step == Step::BeforeWrite(at) && seen.fetch_add(1, Ordering::Relaxed) == 0 {
-                let w = w.clone();
-                let given = std::thread::spawn(move || w.run(request_of(set("z"), Change::Keep)).unwrap());
-                given.join().unwrap();
-            }
-            Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
-        };
+        let seen = done.clone();
         let plan = FaultPlan::one_by_one();
         let plan = match landed {
             Some(landed) => plan.fault(0, CommitFault::ReplyLost { answered: at, lost: 3, landed }),
             None => plan,
         };
-        let store = Faulty::new(world.store.clone(), plan).with_hook(Arc::new(hook));
+        let store = stepped(&world, plan, move |world, step| {
+            if step == Step::BeforeWrite(at) && seen.fetch_add(1, Ordering::Relaxed) == 0 {
+                world.run(request_of(set("z"), Change::Keep)).unwrap();
+            }
+        });
         let answer = block_on(run(&store, &world.clock, unowned(), WITHIN)).unwrap();
         let what = format!("{at} {landed:?}: {answer:?}");
         assert_eq!(done.load(Ordering::Relaxed).min(1), 1, "{what}");
@@ -460,19 +456,16 @@ fn what_is_in_doubt_is_fenced() {
     let plan =
         FaultPlan::one_by_one().fault(0, CommitFault::ReplyLost { answered: 0, lost: 1, landed: false });
     let reads = AtomicUsize::new(0);
-    let w = world.clone();
-    let hook = move |step| {
+    let store = stepped(&world, plan, move |world, step| {
         // The first attempt makes two reads: the handle, and then its blocks.
         if step == Step::BeforeRead && reads.fetch_add(1, Ordering::Relaxed) == 2 {
-            let mut block = w.blocks().pop().unwrap();
+            let mut block = world.blocks().pop().unwrap();
             let ordinal = ipam::block::ordinals_of(&block, VM)[0];
             let given = Attribute { owner: owner("z"), ..(**block.attribute(ordinal).unwrap()).clone() };
             ipam::block::set_attribute(&mut block, ordinal, given);
-            w.store.put(Key::Block(block.cidr), Value::Block(block));
+            world.store.put(Key::Block(block.cidr), Value::Block(block));
         }
-        Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
-    };
-    let store = Faulty::new(world.store.clone(), plan).with_hook(Arc::new(hook));
+    });
     assert_eq!(block_on(run(&store, &world.clock, unowned(), WITHIN)), Ok(None));
     let mut owners: Vec<_> = attributes(&world, VM).into_values().map(|a| a.owner.clone()).collect();
     owners.sort();

@@ -103,18 +103,12 @@ fn t4_release_again_after_a_lost_reply() {
     world.assign(request_ip("a", "first", "10.0.0.1")).unwrap();
     let fault = CommitFault::ReplyLost { answered: 0, lost: 9, landed: true };
     let reads = Arc::new(AtomicUsize::new(0));
-    let (w, seen) = (world.clone(), reads.clone());
-    let hook = move |step| {
+    let seen = reads.clone();
+    let store = stepped(&world, FaultPlan::default().fault(0, fault), move |world, step| {
         if step == Step::BeforeRead && seen.fetch_add(1, Ordering::Relaxed) == 3 {
-            let w = w.clone();
-            std::thread::spawn(move || w.run(request_ip("b", "second", "10.0.0.1").planner()).unwrap())
-                .join()
-                .unwrap();
+            world.run(request_ip("b", "second", "10.0.0.1").planner()).unwrap();
         }
-        Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
-    };
-    let store =
-        Faulty::new(world.store.clone(), FaultPlan::default().fault(0, fault)).with_hook(Arc::new(hook));
+    });
     let answer =
         block_on(run(&store, &world.clock, ReleaseIps::new(vec![just("10.0.0.1")]).planner(), WITHIN))
             .unwrap();
@@ -127,21 +121,13 @@ fn t4_release_again_after_a_lost_reply() {
 fn t4b_release_again_after_a_conflict() {
     let world = World::with_pool("10.0.0.0/30", 30);
     world.assign(request_ip("a", "first", "10.0.0.1")).unwrap();
-    let once = Arc::new(AtomicUsize::new(0));
-    let w = world.clone();
-    let hook = move |step| {
+    let once = AtomicUsize::new(0);
+    let store = stepped(&world, FaultPlan::one_by_one(), move |world, step| {
         if step == Step::BeforeWrite(0) && once.fetch_add(1, Ordering::Relaxed) == 0 {
-            let w = w.clone();
-            std::thread::spawn(move || {
-                w.run(ReleaseByHandle::new(vec![handle("first")], None).planner()).unwrap();
-                w.run(request_ip("b", "second", "10.0.0.1").planner()).unwrap();
-            })
-            .join()
-            .unwrap();
+            world.run(ReleaseByHandle::new(vec![handle("first")], None).planner()).unwrap();
+            world.run(request_ip("b", "second", "10.0.0.1").planner()).unwrap();
         }
-        Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
-    };
-    let store = Faulty::new(world.store.clone(), FaultPlan::one_by_one()).with_hook(Arc::new(hook));
+    });
     let answer =
         block_on(run(&store, &world.clock, ReleaseIps::new(vec![just("10.0.0.1")]).planner(), WITHIN))
             .unwrap();
@@ -176,24 +162,16 @@ fn t7_a_block_without_affinity_is_found_again() {
         c.strict_affinity = true;
         c.max_blocks_per_host = 1;
     });
-    let w = world.clone();
-    let once = Arc::new(AtomicUsize::new(0));
-    let hook = move |step| {
-        // The affinity is pending, the block not yet created.
-        if step == Step::BeforeWrite(1) && once.fetch_add(1, Ordering::Relaxed) == 0 {
-            let w = w.clone();
-            std::thread::spawn(move || {
-                w.run(ReleaseAffinities { which: Which::Owner(host("a")), must_be_empty: true }.planner())
-                    .unwrap()
-            })
-            .join()
-            .unwrap();
-        }
-        Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
-    };
+    let once = AtomicUsize::new(0);
     // The process dies after it has created the block.
     let plan = FaultPlan::one_by_one().fault(0, CommitFault::Crash { writes: 2 });
-    let store = Faulty::new(world.store.clone(), plan).with_hook(Arc::new(hook));
+    let store = stepped(&world, plan, move |world, step| {
+        // The affinity is pending, the block not yet created.
+        if step == Step::BeforeWrite(1) && once.fetch_add(1, Ordering::Relaxed) == 0 {
+            let which = Which::Owner(host("a"));
+            world.run(ReleaseAffinities { which, must_be_empty: true }.planner()).unwrap();
+        }
+    });
     assert!(block_on(run(&store, &world.clock, request("a", "h", 1, 0).planner(), WITHIN)).is_err());
     println!(
         "after the crash: blocks {:?} affinities {:?}",
@@ -481,14 +459,10 @@ fn t18_overtaken_by_nobody() {
         world.auto(request("b", "x", 15, 0));
         // `b` has the rest; one block of it has room. `a` wants what is free of two blocks.
         world.release(vec![just("10.0.0.1"), just("10.0.0.5"), just("10.0.0.9"), just("10.0.0.10")]);
-        let w = world.clone();
-        let reads = Arc::new(AtomicUsize::new(0));
-        let writes = Arc::new(AtomicUsize::new(0));
-        let hook = move |step| {
-            let act = |id: &'static str, addr: &'static str| {
-                let w = w.clone();
-                std::thread::spawn(move || drop(w.run(request_ip("b", id, addr).planner()))).join().unwrap();
-            };
+        let (reads, writes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let plan = FaultPlan { one_by_one: true, guards: false, ..FaultPlan::default() };
+        let store = stepped(&world, plan, move |world, step| {
+            let act = |id: &str, addr: &str| drop(world.run(request_ip("b", id, addr).planner()));
             match step {
                 // The second block is changed before it is written.
                 Step::BeforeWrite(2) if writes.fetch_add(1, Ordering::Relaxed) == 0 => act("c", "10.0.0.5"),
@@ -499,13 +473,7 @@ fn t18_overtaken_by_nobody() {
                 }
                 _ => {}
             }
-            Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
-        };
-        let store = Faulty::new(
-            world.store.clone(),
-            FaultPlan { one_by_one: true, guards: false, ..FaultPlan::default() },
-        )
-        .with_hook(Arc::new(hook));
+        });
         let answer = block_on(run(&store, &world.clock, request("a", "h", 3, 0).planner(), WITHIN));
         let text =
             format!("{:?}", answer.as_ref().map(|a| a.v4.addresses.len()).map_err(ToString::to_string));
@@ -560,24 +528,13 @@ fn t20_one_address_for_a_machine() {
         r.attributes.insert("timestamp".into(), n.to_string());
         r
     };
-    let w = world.clone();
-    let reads = Arc::new(AtomicUsize::new(0));
-    let hook = move |step| {
-        if step == Step::BeforeRead && reads.fetch_add(1, Ordering::Relaxed) == 2 {
-            let w = w.clone();
-            println!(
-                "other: {:?}",
-                std::thread::spawn(move || w.run(limited(2).planner()))
-                    .join()
-                    .unwrap()
-                    .map(|a| a.v4.addresses)
-            );
-        }
-        Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
-    };
+    let reads = AtomicUsize::new(0);
     let fault = CommitFault::ReplyLost { answered: 0, lost: 1, landed: false };
-    let store =
-        Faulty::new(world.store.clone(), FaultPlan::one_by_one().fault(0, fault)).with_hook(Arc::new(hook));
+    let store = stepped(&world, FaultPlan::one_by_one().fault(0, fault), move |world, step| {
+        if step == Step::BeforeRead && reads.fetch_add(1, Ordering::Relaxed) == 2 {
+            println!("other: {:?}", world.run(limited(2).planner()).map(|a| a.v4.addresses));
+        }
+    });
     let first = block_on(run(&store, &world.clock, limited(1).planner(), WITHIN)).map(|a| a.v4.addresses);
     println!("first {first:?} held {:?} handle {:?}", world.assigned(), world.handle("vm").map(|h| h.blocks));
     assert_eq!(world.assigned().len(), 1, "maxAlloc is 1");
@@ -588,33 +545,20 @@ fn t20_one_address_for_a_machine() {
 #[test]
 fn t21_a_del_while_a_write_of_the_handle_is_in_doubt() {
     let world = World::with_pool("10.0.0.0/28", 30);
-    let (w, w2) = (world.clone(), world.clone());
-    let (reads, writes) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let hook = move |step| {
-        match step {
-            // Another takes an address of the block before it is written.
-            Step::BeforeWrite(4) if writes.fetch_add(1, Ordering::Relaxed) == 0 => {
-                let w = w.clone();
-                std::thread::spawn(move || drop(w.run(request("a", "other", 1, 0).planner()).unwrap()))
-                    .join()
-                    .unwrap();
-            }
-            // The third attempt has read, and is about to write.
-            Step::BeforeWrite(0) if reads.fetch_add(1, Ordering::Relaxed) == 1 => {
-                let w = w2.clone();
-                std::thread::spawn(move || {
-                    drop(w.run(ReleaseByHandle::new(vec![handle("h")], None).planner()).unwrap())
-                })
-                .join()
-                .unwrap();
-            }
-            _ => {}
-        }
-        Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
-    };
+    let (reads, writes) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let fault = CommitFault::ReplyLost { answered: 0, lost: 1, landed: false };
     let plan = FaultPlan { one_by_one: true, guards: false, ..FaultPlan::default() }.fault(1, fault);
-    let store = Faulty::new(world.store.clone(), plan).with_hook(Arc::new(hook));
+    let store = stepped(&world, plan, move |world, step| match step {
+        // Another takes an address of the block before it is written.
+        Step::BeforeWrite(4) if writes.fetch_add(1, Ordering::Relaxed) == 0 => {
+            world.run(request("a", "other", 1, 0).planner()).unwrap();
+        }
+        // The third attempt has read, and is about to write.
+        Step::BeforeWrite(0) if reads.fetch_add(1, Ordering::Relaxed) == 1 => {
+            world.run(ReleaseByHandle::new(vec![handle("h")], None).planner()).unwrap();
+        }
+        _ => {}
+    });
     let answer = block_on(run(&store, &world.clock, request("a", "h", 1, 0).planner(), WITHIN))
         .map(|a| a.v4.addresses);
     println!("answer {answer:?} held {:?} handle {:?}", world.assigned(), world.handle("h"));
@@ -748,17 +692,14 @@ fn t12_a_late_add_into_a_deleted_pool() {
     for is_named in [false, true] {
         let world = World::with_pool("10.0.0.0/24", 26);
         world.add("a", "before");
-        let (w, reads) = (world.clone(), Arc::new(AtomicUsize::new(0)));
-        let hook = move |step| {
+        let reads = AtomicUsize::new(0);
+        let store = stepped(&world, FaultPlan::like_kubernetes(), move |world, step| {
             // The pool was read, and now the server takes its time.
             if step == Step::BeforeRead && reads.fetch_add(1, Ordering::Relaxed) == 1 {
-                let other = w.clone();
-                std::thread::spawn(move || other.delete(Key::global(Kind::IPPool, "pool"))).join().unwrap();
-                w.clock.advance(5);
+                world.delete(Key::global(Kind::IPPool, "pool"));
+                world.clock.advance(5);
             }
-            Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
-        };
-        let store = Faulty::new(world.store.clone(), FaultPlan::like_kubernetes()).with_hook(Arc::new(hook));
+        });
         let why = if is_named {
             let planner =
                 request_ip("a", "h", &world.blocks()[0].cidr.addr(9).unwrap().to_string()).planner();
@@ -779,14 +720,11 @@ fn t12b_a_slow_request_looks_at_the_pool_again() {
     for (seconds, reads) in [(0, 2), (2, 3), (10, 3)] {
         let world = World::with_pool("10.0.0.0/24", 26);
         world.add("a", "before");
-        let w = world.clone();
-        let hook = move |step| {
+        let faulty = stepped(&world, FaultPlan::like_kubernetes(), move |world, step| {
             if step == Step::BeforeRead {
-                w.clock.advance(seconds);
+                world.clock.advance(seconds);
             }
-            Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
-        };
-        let faulty = Faulty::new(world.store.clone(), FaultPlan::like_kubernetes()).with_hook(Arc::new(hook));
+        });
         let counting = Counting::new(faulty);
         let answer =
             block_on(run(&counting, &world.clock, request("a", "h", 1, 0).planner(), WITHIN)).unwrap();
@@ -801,19 +739,14 @@ fn t13_two_pods_of_one_machine_at_once() {
     let world = World::with_pool("10.0.0.0/28", 30);
     let limited =
         |name| AutoAssign { max_per_handle: Some(1), all_or_nothing: true, ..request(name, "vm", 1, 0) };
-    let w = world.clone();
     let other = Arc::new(std::sync::Mutex::new(None));
-    let (got, once) = (other.clone(), Arc::new(AtomicUsize::new(0)));
-    let hook = move |step| {
+    let (got, once) = (other.clone(), AtomicUsize::new(0));
+    let store = stepped(&world, FaultPlan::one_by_one(), move |world, step| {
         // The first has raised the handle, and not yet written the block.
         if step == Step::AfterWrite(3) && once.fetch_add(1, Ordering::Relaxed) == 0 {
-            let w = w.clone();
-            let answer = std::thread::spawn(move || w.run(limited("b").planner())).join().unwrap();
-            *got.lock().unwrap() = Some(answer);
+            *got.lock().unwrap() = Some(world.run(limited("b").planner()));
         }
-        Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
-    };
-    let store = Faulty::new(world.store.clone(), FaultPlan::one_by_one()).with_hook(Arc::new(hook));
+    });
     let first = block_on(run(&store, &world.clock, limited("a").planner(), WITHIN));
     println!("first {first:?}\nsecond {:?}", other.lock().unwrap());
 }

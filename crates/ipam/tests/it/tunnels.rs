@@ -257,18 +257,13 @@ fn crashes() {
 fn two_agents_of_one_node() {
     for before in 0..6 {
         let world = to_replace();
-        let (w, acted) = (world.clone(), Arc::new(AtomicUsize::new(0)));
+        let acted = Arc::new(AtomicUsize::new(0));
         let steps = acted.clone();
-        let hook = move |step| {
+        let store = stepped(&world, FaultPlan::like_kubernetes(), move |world, step| {
             if matches!(step, Step::BeforeWrite(_)) && steps.fetch_add(1, Ordering::Relaxed) == before {
-                let w = w.clone();
-                let other = move || ask(&w.store, &w, of(Tunnel::Ipip, None)).unwrap();
-                std::thread::spawn(other).join().unwrap();
+                ask(&world.store, world, of(Tunnel::Ipip, None)).unwrap();
             }
-            Box::pin(async {}) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
-        };
-        let plan = FaultPlan::like_kubernetes();
-        let store = Faulty::new(world.store.clone(), plan).with_hook(Arc::new(hook));
+        });
         let answer = ask(&store, &world, of(Tunnel::Ipip, None));
         world.check();
         assert!(acted.load(Ordering::Relaxed) > before, "{before}");

@@ -103,26 +103,27 @@ fn pool(object: &Json) -> Pool {
     }
 }
 
-/// The fields of Felix's settings that are not read.
-pub(super) fn felix(survey: &mut Survey, objects: &[Json]) {
+/// The fields of settings, but for these, each with its object.
+fn fields(kind: &str, objects: &[Json], but: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for object in objects {
-        let fields = object["spec"].as_object().into_iter().flatten().map(|(field, _)| field);
-        let unread = fields.filter(|field| !FELIX_FIELDS.contains(&field.as_str()));
-        found.extend(unread.map(|field| format!("FelixConfiguration {} ({field})", name(object))));
+        let all = object["spec"].as_object().into_iter().flatten().map(|(field, _)| field);
+        let others = all.filter(|field| !but.contains(&field.as_str()));
+        found.extend(others.map(|field| format!("{kind} {} ({field})", name(object))));
     }
+    found
+}
+
+/// The fields of Felix's settings that are not read.
+pub(super) fn felix(survey: &mut Survey, objects: &[Json]) {
+    let mut found = fields("FelixConfiguration", objects, &FELIX_FIELDS);
     found.sort();
     survey.note(Code::FelixSettings, found);
 }
 
 /// The settings of BGP, of the cluster and of single nodes. Whether BGP is in use is another finding.
 pub(super) fn bgp(survey: &mut Survey, settings: &[Json], nodes: &[Json]) {
-    let mut found = Vec::new();
-    for object in settings {
-        let fields = object["spec"].as_object().into_iter().flatten().map(|(field, _)| field);
-        let fields = fields.filter(|field| *field != "nodeToNodeMeshEnabled");
-        found.extend(fields.map(|field| format!("BGPConfiguration {} ({field})", name(object))));
-    }
+    let mut found = fields("BGPConfiguration", settings, &["nodeToNodeMeshEnabled"]);
     for node in nodes {
         let fields = NODES_BGP.iter().filter(|field| !node["spec"]["bgp"][**field].is_null());
         found.extend(fields.map(|field| format!("Node {} ({field})", name(node))));

@@ -90,7 +90,6 @@ fn is_free(
     };
     let is_mine = block.owner().is_some_and(|owner| Some(owner) == owner_of(request));
     let may_claim = matches!(request, Request::Assign(_)) && config.auto_allocate_blocks;
-    let may_be_mine = may_claim && is_left(block, config, now);
     let ordinal = cidr.ordinal(addr);
     let is_free = ordinal.is_some_and(|ordinal| match block.attribute(ordinal).map(|a| a.released_at) {
         None => block.unallocated.contains(&ordinal),
@@ -106,7 +105,7 @@ fn is_free(
         _ => None,
     };
     let may_borrow = !config.strict_affinity && !intended_use.is_some_and(Use::is_never_borrowed);
-    is_free && (is_mine || may_be_mine || may_borrow)
+    is_free && (is_mine || may_borrow || may_claim && is_left(block, config, now))
 }
 
 /// Whether another host may take over a block: it is empty, and was claimed a while ago.

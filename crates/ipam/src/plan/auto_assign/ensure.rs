@@ -139,7 +139,6 @@ impl Planner for EnsureBlockPlanner {
     }
 
     fn plan(&mut self, view: &View, now: Timestamp, seed: u64) -> Result<Plan<Self::Answer>, Self::Error> {
-        self.search.clears = false;
         if self.search.progress.missing(view).is_empty() {
             // The request has no handle and takes no address, so it cannot be overtaken.
             let _ = self.search.progress.settle(view);

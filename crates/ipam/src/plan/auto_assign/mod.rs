@@ -113,7 +113,6 @@ impl AutoAssign {
             progress,
             refusal: config::Refusal::default(),
             refused: None,
-            clears: false,
             sink,
         }
     }
@@ -244,8 +243,6 @@ pub struct AutoAssignPlanner<S = NoSink> {
     /// The answer, once it is certain that the request gets no address. From then on the planner only takes
     /// back what earlier attempts got.
     refused: Option<AutoAssigned>,
-    /// Whether the batch being committed only deletes what is in the way, so that no answer rests on it.
-    clears: bool,
     sink: S,
 }
 
@@ -341,7 +338,6 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
         seed: u64,
     ) -> Result<Plan<AutoAssigned>, AutoAssignError> {
         self.sink.begin();
-        self.clears = false;
         let mut needs = self.progress.missing(view).keys(self.unread_of_handle(view));
         if let Some(answer) = self.refused.clone() {
             return Ok(if needs.is_empty() { self.give_back(answer, view, now) } else { Plan::Fetch(needs) });
@@ -407,7 +403,7 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
     }
 
     fn may_stand_warm(&self, answer: &AutoAssigned) -> bool {
-        answer.is_whole() && !self.clears
+        answer.is_whole() && self.progress.has_answer()
     }
 
     fn may_pass(&self, error: &AutoAssignError) -> bool {
@@ -425,7 +421,7 @@ impl<S: Sink> Planner for AutoAssignPlanner<S> {
     }
 
     fn is_answered_by(&self, report: &Report) -> bool {
-        !self.clears && self.progress.is_answered_by(report)
+        self.progress.is_answered_by(report)
     }
 
     fn observe(&mut self, report: &Report) {
@@ -451,8 +447,9 @@ impl<S: Sink> AutoAssignPlanner<S> {
     /// claim. Once they are gone, everything is planned anew, so `answer` is not given.
     fn clear<A>(&mut self, mut drafts: Vec<FamilyDraft>, view: &View, answer: A) -> Plan<A> {
         drafts.iter_mut().for_each(|draft| draft.takings.clear());
-        self.clears = true;
-        Plan::Commit { batch: self.batch(drafts, view), answer }
+        let batch = self.batch(drafts, view);
+        self.progress.only_prepares();
+        Plan::Commit { batch, answer }
     }
 
     /// Answers a request that wants all or nothing and cannot have all: first takes back what earlier

@@ -43,6 +43,8 @@ pub struct WritePurposes {
     returns: Vec<(usize, BlockCidr)>,
     /// How many of the writes the answer needs; `None` for all.
     needed: Option<usize>,
+    /// Whether the batch only prepares the next attempt: it has no answer.
+    only_prepares: bool,
 }
 
 impl WritePurposes {
@@ -260,12 +262,22 @@ impl Progress {
         self.purposes = purposes;
     }
 
+    /// Notes that the batch only prepares the next attempt, which plans anew.
+    pub fn only_prepares(&mut self) {
+        self.purposes.only_prepares = true;
+    }
+
+    /// Whether the batch has an answer.
+    pub fn has_answer(&self) -> bool {
+        !self.purposes.only_prepares
+    }
+
     /// Whether the answer of that batch stands: all writes were applied but those that only tidy up.
     pub fn is_answered_by(&self, report: &Report) -> bool {
         let needed = self.purposes.needed.unwrap_or(report.outcomes.len());
         let applied = |outcome: &Outcome| matches!(outcome, Outcome::Applied(_));
         let are_told = report.broken_guard.is_none() && report.outcomes.len() >= needed;
-        are_told && report.outcomes.iter().take(needed).all(applied)
+        self.has_answer() && are_told && report.outcomes.iter().take(needed).all(applied)
     }
 
     /// Takes in the report of that batch.

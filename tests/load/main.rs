@@ -6,6 +6,7 @@
 //! | `RACKPOOL_LOAD_SCALE` | multiplies the requests of every load; for soak runs |
 //! | `RACKPOOL_LOAD_SEED` | draws what the run of that seed drew (processes still race) |
 //! | `RACKPOOL_PROGRAMS` | a folder with `calico-ipam`: also puts a load on that program itself |
+//! | `RACKPOOL_OLDER_PROGRAMS` | such a folder of another release, for the loads of two releases |
 //! | `RACKPOOL_SKIP_ETCD` | leaves out the tests that need etcd |
 //! | `RACKPOOL_SKIP_KUBERNETES` | leaves out the tests that need the Kubernetes API server |
 
@@ -31,4 +32,5 @@ mod running;
 mod side_by_side;
 mod traced;
 mod trouble;
+mod two_releases;
 mod worker;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use api::HandleId;
@@ -19,18 +19,24 @@ use crate::worker::{Allocator, Author, Nothing, Request};
 
 /// The folder of the programs to test.
 const PROGRAMS: &str = "RACKPOOL_PROGRAMS";
+/// The folder of the programs of an older release.
+pub const OLDER: &str = "RACKPOOL_OLDER_PROGRAMS";
 
 /// The program, and the store that it is to use.
 pub struct Plugin<'a> {
-    program: PathBuf,
+    /// The program; or that of two releases.
+    programs: Vec<PathBuf>,
     /// The fields of the network configuration that say where the store is.
     datastore: Json,
     ledger: &'a Ledger,
 }
 
 impl<'a> Plugin<'a> {
-    pub fn new(reach: &Reach, ledger: &'a Ledger) -> Plugin<'a> {
-        let folder = PathBuf::from(std::env::var_os(PROGRAMS).expect("a folder of programs"));
+    pub fn new(author: Author, reach: &Reach, ledger: &'a Ledger) -> Plugin<'a> {
+        let folders = if author == Author::TwoReleases { &[PROGRAMS, OLDER][..] } else { &[PROGRAMS] };
+        let program = |folder| {
+            PathBuf::from(std::env::var_os(folder).expect("a folder of programs")).join("calico-ipam")
+        };
         let datastore = match reach {
             Reach::Etcd { endpoints, first } => {
                 let mut urls: Vec<_> = endpoints.iter().map(|address| format!("http://{address}")).collect();
@@ -46,7 +52,14 @@ impl<'a> Plugin<'a> {
                 "policy": {"type": "k8s"},
             }),
         };
-        Plugin { program: folder.join("calico-ipam"), datastore, ledger }
+        Plugin { programs: folders.iter().map(program).collect(), datastore, ledger }
+    }
+
+    /// The program for a call. Of two releases, one answers all calls about half of the handles but their
+    /// releases, which the other does.
+    fn program(&self, command: &str, handle: &HandleId) -> &Path {
+        let turn = handle.as_str().bytes().map(usize::from).sum::<usize>() + usize::from(command == "DEL");
+        &self.programs[turn % self.programs.len()]
     }
 
     /// Runs the program. Gives its output, or the error that it printed.
@@ -60,7 +73,7 @@ impl<'a> Plugin<'a> {
         // The plugins of one host share a lock, as they would on a real node.
         let locks = std::env::temp_dir().join("rackpool-load-locks");
         conf["ipam_lock_file"] = json!(locks.join(format!("{host}.lock")));
-        let mut child = Command::new(&self.program)
+        let mut child = Command::new(self.program(command, handle))
             .env_clear()
             .env("CNI_COMMAND", command)
             .env("CNI_CONTAINERID", container)
@@ -116,11 +129,16 @@ impl Allocator for Plugin<'_> {
 }
 
 fn is_given() -> bool {
-    let is_given = std::env::var_os(PROGRAMS).is_some();
-    if !is_given {
-        println!("left out: {PROGRAMS} does not name the folder of calico-ipam");
+    is_named(PROGRAMS)
+}
+
+/// Whether a variable names a folder of programs; tells when it does not.
+pub fn is_named(variable: &str) -> bool {
+    let is_named = std::env::var_os(variable).is_some();
+    if !is_named {
+        println!("left out: {variable} does not name the folder of calico-ipam");
     }
-    is_given
+    is_named
 }
 
 fn case(name: &'static str, environment: Environment) -> Case {

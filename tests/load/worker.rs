@@ -34,6 +34,15 @@ pub enum Author {
     Calico,
     /// The program `calico-ipam`, one process for each request.
     Plugin,
+    /// The programs `calico-ipam` of two releases, in turns: what one assigns, the other gives back.
+    TwoReleases,
+}
+
+impl Author {
+    /// Whether requests are calls of a plugin's program.
+    fn is_program(self) -> bool {
+        matches!(self, Author::Plugin | Author::TwoReleases)
+    }
 }
 
 /// How often the worker's own calls fail, per thousand.
@@ -100,7 +109,9 @@ pub trait Allocator {
 pub fn work(job: &Job, reach: &Reach, ledger: &Ledger) {
     let (life, within) = (Life::default(), Duration::from_millis(job.within));
     match (job.author, reach) {
-        (Author::Plugin, _) => block_on(labour(&Plugin::new(reach, ledger), job, ledger, &life)),
+        (author, _) if author.is_program() => {
+            block_on(labour(&Plugin::new(author, reach, ledger), job, ledger, &life));
+        }
         (Author::Calico, Reach::Kubernetes { kubeconfig, group, .. }) => block_on(async {
             let records = &Objects::open(kubeconfig, *group, within, ledger);
             labour(&Calico { records, clock: Clock::start(), ledger }, job, ledger, &life).await;
@@ -204,7 +215,7 @@ async fn labour(allocator: &impl Allocator, job: &Job, ledger: &Ledger, life: &L
         if held.len() > MOST_HELD || !held.is_empty() && rng.u32(..100) < 45 {
             let (handle, mut addresses) = held.swap_remove(rng.usize(..held.len()));
             let addr = *rng.choice(&addresses).unwrap();
-            if addresses.len() > 1 && job.author != Author::Plugin && rng.bool() {
+            if addresses.len() > 1 && !job.author.is_program() && rng.bool() {
                 if give_back_one(allocator, ledger, life, &handle, addr).await {
                     addresses.remove(&addr);
                     held.push((handle, addresses));

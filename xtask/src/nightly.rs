@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::left_out::LeftOut;
+use crate::older::{Older, Skew};
 use crate::steps::{AfterFailure, Steps};
 use crate::test::run_optimised;
 use crate::{demo, dist, fuzz, images, lab, mutations, needs, rights, simulate};
@@ -25,9 +26,9 @@ const SEEDS: u64 = 500_000;
 #[derive(Args)]
 pub struct Nightly {
     /// Do no more than these steps; a part of a step's name is enough. They are: packages' policy, long
-    /// tests, optimised tests, simulations, mutations, fuzzing, rights taken away, long loads, static
-    /// binaries, demo with the static binaries, demo on real kubelets with the static binaries, life of an
-    /// installation, images built twice, images for all architectures
+    /// tests, optimised tests, simulations, mutations, fuzzing, rights taken away, long loads, two
+    /// releases, static binaries, demo with the static binaries, demo on real kubelets with the static
+    /// binaries, life of an installation, images built twice, images for all architectures
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 }
@@ -91,6 +92,12 @@ impl Nightly {
                 prepare_kubernetes()?;
                 let mut test = cargo(&["test", "--package", "end-to-end"]);
                 left_out.run(test.env("RACKPOOL_PROGRAMS", programs).env("RACKPOOL_LOAD_SCALE", LOAD_SCALE))
+            })?;
+        }
+        if is_wanted("two releases") {
+            steps.run("two releases", || {
+                prepare_kubernetes()?;
+                Skew::of(&Older::build(None)?, LOAD_SCALE)
             })?;
         }
         if ["static binaries", "life of an installation"].into_iter().any(is_wanted) {

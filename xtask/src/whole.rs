@@ -26,6 +26,7 @@ mod namespace;
 mod needs;
 mod nightly;
 mod notices;
+mod older;
 mod packages;
 mod release;
 mod rights;
@@ -68,6 +69,8 @@ enum Command {
     /// Takes the rights of deploy/rbac away, one after the other, and tells which test fails first without
     /// each.
     Rights(rights::Rights),
+    /// Runs loads in which the programs of this tree and those of an older release work on the same records.
+    Skew(older::Skew),
     /// Runs a Kubernetes control plane for experiments: up, down, env.
     Cluster(cluster::Cluster),
     /// Runs a whole cluster of real kubelets for experiments: up, down, shell, restart.
@@ -97,6 +100,7 @@ fn main() -> ExitCode {
         Command::Simulate(simulate) => simulate.run(),
         Command::Fuzz(fuzz) => fuzz.run(),
         Command::Rights(rights) => rights.run(),
+        Command::Skew(skew) => skew.run(),
         Command::Cluster(cluster) => cluster.run(),
         Command::Lab(lab) => lab.run(),
         Command::Figures(figures) => figures.run(),

@@ -15,7 +15,7 @@ use xtask::guide::{NODES, proof};
 
 use super::administrator::Administrator;
 use super::reach::Outside;
-use crate::lab::{Cni, Lab, LabOptions};
+use crate::lab::{CHART, Cni, Lab, LabOptions};
 
 /// How often a state is looked for before the demo fails, and how long to wait in between.
 const QUESTIONS: u32 = 1200;
@@ -30,7 +30,7 @@ pub fn perform(programs: &Path) -> Result<()> {
     on_lab(programs, false, |stage| {
         heading("rackpool is installed by its chart");
         // The guide's pools are those of a cluster whose nodes learn from each other by BGP.
-        let install = Lab::installation(&["--set", "node.acceptLoss={bgp}"]);
+        let install = Lab::installation(CHART, &["--set", "node.acceptLoss={bgp}"]);
         show("helm", &install, None);
         print_output(&output(&mut stage.lab.helm(&install)?, "")?);
         stage.lab.wait_for_network()?;

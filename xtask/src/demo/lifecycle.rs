@@ -1,6 +1,6 @@
 //! The life of an installation on real kubelets: installed with a pool for each rack; upgraded and rolled
-//! back while pods come, go and ping each other; removed, and installed again; at last removed with all that
-//! it has stored.
+//! back while pods come, go and ping each other, from an older release and back, too; removed, and installed
+//! again; at last removed with all that it has stored.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,10 +15,12 @@ use xtask::guide::{NODES, RACKS, rack_of};
 use super::kubernetes::{Pod, Stage, on_lab, wait_until};
 use super::pings::Pings;
 use super::reach::Outside;
-use crate::lab::Lab;
+use crate::lab::{CHART, Lab, PRESENT};
+use crate::older::Older;
 
-/// The tag of the images to which rackpool is upgraded.
+/// The tag of the images to which rackpool is upgraded, and that of an older release's.
 const NEXT: &str = "next";
+const OLDER: &str = "older";
 /// The node that has no plugin `portmap`, and the one that has no `loopback`.
 const WITHOUT_PORTMAP: &str = NODES[6];
 const WITHOUT_LOOPBACK: &str = NODES[7];
@@ -27,13 +29,13 @@ const CROWD: &str = "40";
 /// Kinds of objects that stay when rackpool is removed.
 const KEPT: [&str; 5] = ["ippools", "ipamblocks", "blockaffinities", "ipamhandles", "clusterinformations"];
 
-/// Performs it with these programs.
-pub fn perform(programs: &Path) -> Result<()> {
-    on_lab(programs, true, |stage| stage.live())
+/// Performs it with these programs, after an older release's if there is one.
+pub fn perform(programs: &Path, older: Option<&Older>) -> Result<()> {
+    on_lab(programs, true, |stage| stage.live(older))
 }
 
 impl Stage<'_> {
-    fn live(&self) -> Result<()> {
+    fn live(&self, older: Option<&Older>) -> Result<()> {
         for (number, node) in NODES.iter().enumerate() {
             self.administrator.kubectl(&["label", "nodes", node, &format!("rack={}", rack_of(number))])?;
         }
@@ -45,8 +47,11 @@ impl Stage<'_> {
             .map(|rack| json!({"name": rack.to_string(), "cidr": format!("192.168.{}.0/18", rack * 64)}))
             .collect();
         let racks = format!("racks={}", Json::from(racks));
-        let install = Lab::installation(&["--set-json", &racks]);
-        self.helm(&install)?;
+        let install = Lab::installation(CHART, &["--set-json", &racks]);
+        match older {
+            None => self.helm(&install)?,
+            Some(older) => self.install_older(older, &racks)?,
+        }
         self.lab.wait_for_network()?;
         self.administrator.calicoctl(&["get", "ippool", "-o", "wide"], "")?;
         self.prove_missing_plugins()?;
@@ -58,16 +63,19 @@ impl Stage<'_> {
         let outside = Outside::start(self.lab)?;
         self.prove_reach(&pods, &outside)?;
 
+        if let Some(older) = older {
+            heading("This release takes the older one's place; back after it has written; and again");
+            self.upgrade(&pods, PRESENT)?;
+            self.roll_back(&pods, OLDER)?;
+            self.prove_check(&older.programs.join("calicoctl"))?;
+            self.upgrade(&pods, PRESENT)?;
+        }
         heading("2. helm upgrade, while pods come, go and ping each other");
         self.lab.push_another(NEXT)?;
-        let tag = format!("image.tag={NEXT}");
-        let upgrade = ["upgrade", "rackpool", "deploy/chart", "--reset-then-reuse-values", "--set", &tag];
-        self.under_load(&pods, &[&upgrade[..], &["--wait", "--timeout", "20m"]].concat())?;
-        self.prove_tag(NEXT)?;
+        self.upgrade(&pods, NEXT)?;
 
         heading("3. helm rollback, while pods come, go and ping each other");
-        self.under_load(&pods, &["rollback", "rackpool", "--wait", "--timeout", "20m"])?;
-        self.prove_tag(env!("CARGO_PKG_VERSION"))?;
+        self.roll_back(&pods, PRESENT)?;
 
         heading("4. A node goes and comes back");
         self.replace_node()?;
@@ -93,7 +101,7 @@ impl Stage<'_> {
         self.prove_reach(&pods, &outside)?;
 
         heading("7. helm uninstall with purge: refused while pods have addresses; then nothing is left");
-        let purge = ["upgrade", "rackpool", "deploy/chart", "--reuse-values", "--set", "purge=true"];
+        let purge = ["upgrade", "rackpool", CHART, "--reuse-values", "--set", "purge=true"];
         self.helm(&[&purge[..], &["--wait", "--timeout", "20m"]].concat())?;
         let granted = self.granted()?;
         self.purge()?;
@@ -196,13 +204,44 @@ impl Stage<'_> {
         ensure!(failed == failed_before, "sandboxes failed meanwhile: {failed:?}, before {failed_before:?}");
         println!("ok: {rounds} times {CROWD} pods came and went meanwhile, and no sandbox failed");
         ensure!(self.settle(10)? == pods, "the pods have other addresses than {pods:?}");
+        self.prove_check(Path::new("calicoctl"))
+    }
+
+    /// Checks that a release's calicoctl finds no problem.
+    fn prove_check(&self, calicoctl: &Path) -> Result<()> {
         let said = wait_until(1, || {
-            let said = output(&mut (self.administrator.calicoctl)(&["ipam", "check"])?, "")?;
+            let said = output(self.lab.command(calicoctl)?.args(["ipam", "check"]), "")?;
             ensure!(said.contains("Check complete; found 0 problems"), "{said}");
             Ok(said)
         })?;
-        println!("ok: calicoctl ipam check: {}", said.trim_end().lines().last().unwrap_or_default());
+        println!(
+            "ok: {} ipam check: {}",
+            calicoctl.display(),
+            said.trim_end().lines().last().unwrap_or_default()
+        );
         Ok(())
+    }
+
+    /// Installs an older release by its own chart.
+    fn install_older(&self, older: &Older, racks: &str) -> Result<()> {
+        self.lab.push(&older.programs, OLDER)?;
+        let (chart, tag) = (older.chart.display().to_string(), format!("image.tag={OLDER}"));
+        self.helm(&Lab::installation(&chart, &["--set-json", racks, "--set", &tag]))?;
+        self.prove_tag(OLDER)
+    }
+
+    /// Upgrades to the chart of this tree, with the images of this tag, while pods come, go and ping.
+    fn upgrade(&self, pods: &[Pod], tag: &str) -> Result<()> {
+        let set = format!("image.tag={tag}");
+        let upgrade = ["upgrade", "rackpool", CHART, "--reset-then-reuse-values", "--set", &set];
+        self.under_load(pods, &[&upgrade[..], &["--wait", "--timeout", "20m"]].concat())?;
+        self.prove_tag(tag)
+    }
+
+    /// Goes back to the release before, which has the images of this tag, while pods come, go and ping.
+    fn roll_back(&self, pods: &[Pod], tag: &str) -> Result<()> {
+        self.under_load(pods, &["rollback", "rackpool", "--wait", "--timeout", "20m"])?;
+        self.prove_tag(tag)
     }
 
     /// Has a crowd of pods come and go.

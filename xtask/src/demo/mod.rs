@@ -10,6 +10,7 @@ use xtask::guide;
 use xtask::guide::stage::{Stage, in_scratch};
 
 use crate::needs;
+use crate::older::Older;
 
 mod administrator;
 mod api_server;
@@ -46,6 +47,10 @@ pub struct Demo {
     /// upgrades it and rolls it back under load, removes it, and installs it again.
     #[arg(long, group = "place")]
     lifecycle: bool,
+    /// Has that life begin with an older release, a tag or a commit, by default as `cargo xtask skew`: this
+    /// tree's takes its place, gives it back, and takes it again.
+    #[arg(long, value_name = "REVISION", requires = "lifecycle")]
+    from: Option<Option<String>>,
     /// Uses the embedded store, with network namespaces as nodes and replicas: the main plugin attaches the
     /// replicas, and they ping each other. Needs root.
     #[arg(long, group = "place")]
@@ -61,6 +66,7 @@ impl Demo {
             api_server: false,
             kubernetes: false,
             lifecycle: false,
+            from: None,
             netns: false,
         }
     }
@@ -80,9 +86,9 @@ impl Demo {
         Demo { kubernetes: true, ..self }
     }
 
-    /// This demo, but the life of an installation on such a cluster.
+    /// This demo, but the life of an installation on such a cluster, from the release before this one.
     pub fn of_a_life(self) -> Demo {
-        Demo { lifecycle: true, ..self }
+        Demo { lifecycle: true, from: Some(None), ..self }
     }
 
     /// This demo, but with network namespaces as nodes and replicas.
@@ -103,7 +109,8 @@ impl Demo {
         } else if self.kubernetes {
             kubernetes::perform(&programs)
         } else if self.lifecycle {
-            lifecycle::perform(&programs)
+            let older = self.from.map(|revision| Older::build(revision.as_deref())).transpose()?;
+            lifecycle::perform(&programs, older.as_ref())
         } else if self.netns {
             netns::perform(&programs)
         } else if self.etcd {

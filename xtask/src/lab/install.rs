@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -16,6 +16,10 @@ use xtask::cargo::{PROGRAMS, root};
 
 /// The name of the release.
 pub const RELEASE: &str = "rackpool";
+/// The chart of this tree, seen from its root.
+pub const CHART: &str = "deploy/chart";
+/// The tag of the images of the lab's own programs.
+pub const PRESENT: &str = env!("CARGO_PKG_VERSION");
 /// How long an installation may take. The machine may be busy with a build.
 const WITHIN: &str = "10m";
 
@@ -39,15 +43,21 @@ pub fn check(cni: Cni, programs: Option<&Path>) -> Result<()> {
 /// Makes the images of rackpool's programs, and pushes them into the cluster's registry.
 pub fn push_images(site: &Site) -> Result<()> {
     let (Cni::Calico, Some(programs)) = (site.options.cni, &site.options.programs) else { return Ok(()) };
-    // Every node unpacks them, and nobody there reads what is for debuggers.
-    let stripped = site.path("programs");
+    let stripped = strip(site, programs, PRESENT)?;
+    run(images(site, &mut Command::new(site.program()), &stripped, PRESENT))?;
+    progress("rackpool's images are in the registry");
+    Ok(())
+}
+
+/// Copies the programs for images with this tag: every node unpacks them, and nobody there reads what is for
+/// debuggers. Gives the folder.
+fn strip(site: &Site, programs: &Path, tag: &str) -> Result<PathBuf> {
+    let stripped = site.path(&format!("programs-{tag}"));
     fs::create_dir_all(&stripped)?;
     for name in PROGRAMS {
         run(Command::new("strip").arg("-o").arg(stripped.join(name)).arg(programs.join(name)))?;
     }
-    run(images(site, &mut Command::new(site.program()), &stripped, env!("CARGO_PKG_VERSION")))?;
-    progress("rackpool's images are in the registry");
-    Ok(())
+    Ok(stripped)
 }
 
 /// The command that makes images of these programs and pushes them, with this tag.
@@ -58,10 +68,18 @@ fn images<'c>(site: &Site, command: &'c mut Command, programs: &Path, tag: &str)
 }
 
 impl Lab {
+    /// Pushes images of the programs in a folder into the registry, with this tag.
+    pub fn push(&self, programs: &Path, tag: &str) -> Result<()> {
+        let stripped = strip(&self.site, programs, tag)?;
+        let mut command = self.command(self.site.program())?;
+        run(images(&self.site, &mut command, &stripped, tag)).map(drop)
+    }
+
     /// Pushes images of other programs into the registry, with this tag. They are other programs by a byte at
     /// the end of each, so that all of it is installed anew.
     pub fn push_another(&self, tag: &str) -> Result<()> {
-        let (present, others) = (self.site.path("programs"), self.site.path(&format!("programs-{tag}")));
+        let folder = |tag| self.site.path(&format!("programs-{tag}"));
+        let (present, others) = (folder(PRESENT), folder(tag));
         fs::create_dir_all(&others)?;
         for name in PROGRAMS {
             let mut program = fs::read(present.join(name))?;
@@ -83,16 +101,16 @@ impl Lab {
         Ok(command)
     }
 
-    /// The arguments with which helm installs the chart of this tree and waits for it.
-    pub fn installation<'a>(settings: &[&'a str]) -> Vec<&'a str> {
-        let mut words = vec!["install", RELEASE, "deploy/chart", "--wait", "--timeout", WITHIN];
+    /// The arguments with which helm installs a chart and waits for it.
+    pub fn installation<'a>(chart: &'a str, settings: &[&'a str]) -> Vec<&'a str> {
+        let mut words = vec!["install", RELEASE, chart, "--wait", "--timeout", WITHIN];
         words.extend(settings);
         words
     }
 
     /// Installs rackpool by its chart, and waits until all nodes are ready.
     pub fn install(&self, settings: &[&str]) -> Result<()> {
-        run(&mut self.helm(&Lab::installation(settings))?)?;
+        run(&mut self.helm(&Lab::installation(CHART, settings))?)?;
         self.wait_for_network()
     }
 

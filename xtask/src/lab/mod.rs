@@ -36,6 +36,7 @@ pub use figures::measure;
 pub use handle::Lab;
 #[cfg(test)]
 pub use image::BUSYBOX;
+pub use install::{CHART, PRESENT};
 pub use requirements::{can_be_had, provide as prepare};
 pub use site::{Cni, LabOptions};
 pub use supervisor::remove_groups;

@@ -101,7 +101,32 @@ struct Whole {
     name: String,
     program: PathBuf,
     took: Duration,
-    log: String,
+    /// What each API server was asked for, with the name of the function that started it.
+    logs: Vec<(String, String)>,
+}
+
+/// What an account asked for in a run, by the functions that started the API servers.
+struct Asked<'a> {
+    whole: &'a Whole,
+    accesses: Vec<(&'a str, Vec<Access>)>,
+}
+
+impl Whole {
+    fn asked_by(&self, user: &str) -> Asked<'_> {
+        let of_each = self.logs.iter();
+        let accesses = of_each.map(|(function, log)| (function.as_str(), kube_server::accesses(log, user)));
+        Asked { whole: self, accesses: accesses.collect() }
+    }
+}
+
+impl Asked<'_> {
+    /// The functions that ask for what a right allows; `None` where none does.
+    fn functions(&self, right: &Right) -> Option<Vec<&str>> {
+        let asking =
+            self.accesses.iter().filter(|(_, asked)| asked.iter().any(|access| right.allows(access)));
+        let functions: Vec<&str> = asking.map(|(function, _)| *function).collect();
+        (!functions.is_empty()).then_some(functions)
+    }
 }
 
 impl Rights {
@@ -122,9 +147,9 @@ impl Rights {
         let (mut wanted, mut taken) = (BTreeSet::new(), BTreeSet::new());
         for account in ACCOUNTS {
             let user = user_of(account);
-            let asked: Vec<(&Whole, Vec<Access>)> =
-                whole.iter().map(|whole| (whole, kube_server::accesses(&whole.log, &user))).collect();
-            ensure!(asked.iter().any(|(_, of_test)| !of_test.is_empty()), "{account} has asked for nothing");
+            let asked: Vec<Asked<'_>> = whole.iter().map(|whole| whole.asked_by(&user)).collect();
+            let mut all = asked.iter().flat_map(|of_test| &of_test.accesses);
+            ensure!(all.any(|(_, accesses)| !accesses.is_empty()), "{account} has asked for nothing");
             for right in kube_server::rights(&granted, &user) {
                 let shown = Right { namespace: None, ..right.clone() }.to_string();
                 if !self.wants(&shown) {
@@ -132,9 +157,8 @@ impl Rights {
                 }
                 let in_one_group = in_one_group(&right);
                 wanted.insert(in_one_group.clone());
-                let needs = |of_test: &[Access]| of_test.iter().any(|access| right.allows(access));
-                let tests = asked.iter().filter(|(_, of_test)| needs(of_test)).map(|(whole, _)| *whole);
-                let tests: Vec<&Whole> = tests.collect();
+                let tests = asked.iter().filter_map(|it| Some((it.whole, it.functions(&right)?)));
+                let tests: Vec<(&Whole, Vec<&str>)> = tests.collect();
                 if tests.is_empty() || !taken.insert(in_one_group) {
                     continue;
                 }
@@ -168,33 +192,58 @@ fn with_all_rights() -> Result<Vec<Whole>> {
     for (program, (package, test)) in built()?.into_iter().zip(TESTS) {
         let name = format!("{package} {test}");
         println!("{name}: with all rights");
-        let (logs, begun) = (tempfile::tempdir_in(target_dir()?)?, Instant::now());
-        if let Some(failed) = failure(&program, AUDIT_LOGS, &logs.path().to_string_lossy(), Duration::MAX)? {
+        let (folder, begun) = (tempfile::tempdir_in(target_dir()?)?, Instant::now());
+        let variable = (AUDIT_LOGS, &*folder.path().to_string_lossy());
+        if let Some(failed) = failure(&program, &[], variable, Duration::MAX)? {
             bail!("{name} fails with all rights: {failed}");
         }
-        whole.push(Whole { name, program, took: begun.elapsed(), log: texts_of(logs.path())?.concat() });
+        whole.push(Whole { name, program, took: begun.elapsed(), logs: logs_of(folder.path())? });
     }
     whole.sort_by_key(|whole| whole.took);
     Ok(whole)
 }
 
-/// What fails without a right, in the first of these tests in which something does.
-fn first_failure(tests: &[&Whole], right: &str) -> Result<Option<String>> {
-    for Whole { name, program, took, .. } in tests {
+/// What API servers were asked for, with the name of the function that started each.
+fn logs_of(folder: &Path) -> Result<Vec<(String, String)>> {
+    let mut logs = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let function = name.split_once('@').map_or("", |(function, _)| function).to_string();
+        logs.push((function, fs::read_to_string(&path).with_context(|| path.display().to_string())?));
+    }
+    Ok(logs)
+}
+
+/// What fails without a right, in the first of these tests in which something does. The functions that ask
+/// for it come first, and the others after them: functions may share a server that one of them has started.
+fn first_failure(tests: &[(&Whole, Vec<&str>)], right: &str) -> Result<Option<String>> {
+    let asking = tests.iter().map(|(test, functions)| (test, functions.as_slice()));
+    let all = tests.iter().map(|(test, _)| (test, &[][..]));
+    for (Whole { name, program, took, .. }, functions) in asking.chain(all) {
         let limit = PATIENCE + *took * 2;
-        if let Some(failed) = failure(program, WITHOUT_RIGHT, right, limit)? {
+        if let Some(failed) = failure(program, functions, (WITHOUT_RIGHT, right), limit)? {
             return Ok(Some(format!("{name}: {failed}")));
         }
     }
     Ok(None)
 }
 
-/// Runs a test with a variable, until one of its functions fails; gives its name, and `None` if none fails.
+/// Runs functions of a test, all where none is named, with a variable, until one of them fails; gives its
+/// name, and `None` if none fails.
 /// The others are not waited for: without some rights each of them waits as long as it may. One that has not
 /// ended after `limit` waits for what never comes, and counts as failed.
 #[allow(clippy::disallowed_methods, reason = "it waits for a process, and not for ever")]
-fn failure(test: &Path, variable: &str, value: &str, limit: Duration) -> Result<Option<String>> {
+fn failure(
+    test: &Path,
+    functions: &[&str],
+    (variable, value): (&str, &str),
+    limit: Duration,
+) -> Result<Option<String>> {
+    let exact = if functions.is_empty() { &[][..] } else { &["--exact"] };
     let mut child = Command::new(test)
+        .args(exact)
+        .args(functions)
         .current_dir(root())
         .env("RACKPOOL_PROGRAMS", target_dir()?.join("debug"))
         .env(variable, value)

@@ -31,7 +31,8 @@ const READY_WITHIN: Duration = Duration::from_secs(120);
 /// The name of the user that may do everything.
 pub const ADMIN: &str = "admin";
 /// The variable that names a folder in which API servers without a folder of the caller's write their audit
-/// logs; it must be there. What all tests together have asked for shows which rights are needed.
+/// logs; it must be there. What all tests together have asked for shows which rights are needed. The name of
+/// a log begins with that of the thread that starts the server, which is the test's, and an `@`.
 pub const AUDIT_LOGS: &str = "RACKPOOL_AUDIT_LOGS";
 /// The variable that names a [`Right`], as it is shown without its namespace. Where roles are applied, this
 /// right is taken away: what fails then shows what the right is for.
@@ -82,7 +83,11 @@ pub struct KubeServer {
 #[allow(clippy::disallowed_methods, reason = "whoever runs all tests says here where they leave their logs")]
 fn audit_log_of(folder: &Folder) -> PathBuf {
     match (std::env::var_os(AUDIT_LOGS), folder.own().and_then(Path::file_name)) {
-        (Some(logs), Some(name)) => Path::new(&logs).join(name).with_extension("log"),
+        (Some(logs), Some(name)) => {
+            let thread = std::thread::current();
+            let test = thread.name().unwrap_or_default();
+            Path::new(&logs).join(format!("{test}@{}.log", name.display()))
+        }
         _ => folder.path().join("audit.log"),
     }
 }

@@ -224,6 +224,7 @@ impl Stage<'_> {
 
     /// Installs an older release by its own chart.
     fn install_older(&self, older: &Older, racks: &str) -> Result<()> {
+        ensure!(older.chart.exists(), "the older release has no chart; name a later one: --from REVISION");
         self.lab.push(&older.programs, OLDER)?;
         let (chart, tag) = (older.chart.display().to_string(), format!("image.tag={OLDER}"));
         self.helm(&Lab::installation(&chart, &["--set-json", racks, "--set", &tag]))?;

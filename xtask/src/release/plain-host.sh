@@ -29,7 +29,8 @@ ip route add default via 10.77.1.1
 ip route show >"$host/routes"
 cat >"$merged/tmp/commands.sh" <<'COMMANDS'
 set -euo pipefail
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+# The folder has cnitool.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin:/run/release
 cd /run/release/release
 containerd >/run/containerd.log 2>&1 &
 containerd=$!

@@ -100,9 +100,14 @@ fn plain_host() {
     if !can_be_had("a plain host", &needed) {
         return;
     }
+    let cnitool = match servers::kube_server::programs::cnitool() {
+        Ok(cnitool) => cnitool,
+        Err(error) => return println!("left out: a plain host: {error}"),
+    };
     let folder = tempfile::tempdir().unwrap();
     write_release(folder.path());
     write_busybox(folder.path());
+    fs::copy(cnitool, folder.path().join("cnitool")).unwrap();
     let script = folder.path().join("host.sh");
     fs::write(&script, BEFORE.replace("@COMMANDS@", &blocks("sh"))).unwrap();
     let said = said_apart(&script, folder.path(), &["--net", "--pid", "--uts", "--fork", "--kill-child"]);

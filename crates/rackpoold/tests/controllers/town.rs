@@ -23,6 +23,8 @@ use store::{AnyStore, Batch, Depth, Effects, Expect, ReadSet, Scope, Store, View
 use crate::frame::{ACCOUNT, open};
 
 pub const WITHIN: Duration = Duration::from_secs(20);
+/// How long anything may take that several requests to the store bring about.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The real clock, which tests can set forward.
 #[derive(Clone, Debug)]
@@ -238,7 +240,7 @@ impl Town {
         let until = async {
             while !done(self).await {
                 let took = self.clock.clock.elapsed() - begun;
-                assert!(took < Duration::from_secs(60), "not done: {:?}", self.assigned().await);
+                assert!(took < PATIENCE, "not done: {:?}", self.assigned().await);
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
@@ -252,9 +254,12 @@ impl Town {
     pub async fn known(&self) -> (Cluster, Feed) {
         let mut cluster = Cluster::new(&self.account);
         let mut feed = Feed::begin(&self.account, cluster.scopes());
-        while !cluster.is_complete() {
-            cluster.take(feed.next().await);
-        }
+        let told = async {
+            while !cluster.is_complete() {
+                cluster.take(feed.next().await);
+            }
+        };
+        tokio::time::timeout(PATIENCE, told).await.expect("all scopes are told");
         (cluster, feed)
     }
 }

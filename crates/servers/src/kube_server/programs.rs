@@ -1,4 +1,4 @@
-//! Builds the programs of Kubernetes, and helm, from source, once for each version and user.
+//! Builds the programs of Kubernetes, helm and cnitool from source, once for each version and user.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,7 +13,9 @@ struct Source {
     go_mod: &'static str,
     /// The module of the programs.
     module: &'static str,
-    /// The variable of Go in which the programs have their version.
+    /// Where the module has its programs, before their names.
+    commands: &'static str,
+    /// The variable of Go in which the programs have their version; empty where they have none.
     version: &'static str,
 }
 
@@ -22,6 +24,7 @@ const KUBERNETES: Source = Source {
     folder: concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/kubernetes"),
     go_mod: include_str!("../../../../tools/kubernetes/go.mod"),
     module: "k8s.io/kubernetes",
+    commands: "/cmd",
     version: "k8s.io/component-base/version.gitVersion",
 };
 const HELM: Source = Source {
@@ -29,7 +32,16 @@ const HELM: Source = Source {
     folder: concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/helm"),
     go_mod: include_str!("../../../../tools/helm/go.mod"),
     module: "helm.sh/helm/v3",
+    commands: "/cmd",
     version: "helm.sh/helm/v3/internal/version.version",
+};
+const CNITOOL: Source = Source {
+    name: "cnitool",
+    folder: concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/cnitool"),
+    go_mod: include_str!("../../../../tools/cnitool/go.mod"),
+    module: "github.com/containernetworking/cni",
+    commands: "",
+    version: "",
 };
 
 /// Why there are no programs of Kubernetes.
@@ -107,6 +119,15 @@ pub fn helm() -> Result<PathBuf, ProgramsError> {
     Ok(provide(&HELM, &["helm"])?.join("helm"))
 }
 
+/// The path of cnitool, which calls plugins as a container runtime does. It is built from source first where
+/// it is missing.
+///
+/// # Errors
+/// See [`ProgramsError`].
+pub fn cnitool() -> Result<PathBuf, ProgramsError> {
+    Ok(provide(&CNITOOL, &["cnitool"])?.join("cnitool"))
+}
+
 /// The folder that holds these programs (`kube-apiserver`, `kubelet`, ...) of [`version`]. Builds those that
 /// are missing, which takes minutes.
 ///
@@ -156,12 +177,15 @@ pub fn has_go() -> bool {
 fn build(source: &Source, names: &[&str], to: &Path) -> Result<(), ProgramsError> {
     let (name, version) = (source.name, source.version());
     eprintln!("building {} of {name} {version}; this is done once and takes minutes", names.join(", "));
-    let flags = format!("-s -w -X {}={version}", source.version);
+    let mut flags = "-s -w".to_string();
+    if !source.version.is_empty() {
+        flags.push_str(&format!(" -X {}={version}", source.version));
+    }
     let status = Command::new("go")
         .current_dir(source.folder)
         .args(["build", "-trimpath", "-ldflags", &flags, "-o"])
         .arg(to)
-        .args(names.iter().map(|name| format!("{}/cmd/{name}", source.module)))
+        .args(names.iter().map(|name| format!("{}{}/{name}", source.module, source.commands)))
         .status();
     match status {
         Ok(status) if status.success() => Ok(()),

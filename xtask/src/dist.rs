@@ -13,7 +13,7 @@ use elf::file::Class;
 
 use crate::images::Architecture;
 use crate::packages::Packages;
-use crate::{needs, notices};
+use crate::{needs, notices, source};
 use xtask::cargo::{EMBEDDED_PROGRAMS, PROGRAMS, cargo, root, run, target_dir};
 
 /// Builds the binaries for this machine, and writes the notices beside them. Gives their folder.
@@ -64,6 +64,10 @@ impl Build<'_> {
         build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
         let flags = names.iter().map(|(folder, name)| format!("-ffile-prefix-map={folder}={name}"));
         build.env(format!("CFLAGS_{}", target.replace('-', "_")), flags.collect::<Vec<_>>().join(" "));
+        // What `calicoctl version` tells; without git, nothing.
+        if let Ok(commit) = source::git(&["describe", "--always", "--exclude=*", "--abbrev=9", "--dirty"]) {
+            build.env("RACKPOOL_GIT_COMMIT", commit);
+        }
         run(build.args(features).args(packages))?;
         // Cargo's folder for the profile dev has another name.
         let profile = if self.profile == "dev" { "debug" } else { self.profile };

@@ -1,5 +1,5 @@
-//! The plugins of two releases on the same hosts, as during an upgrade: each assigns from blocks that the other
-//! has written, and gives back what the other has assigned.
+//! The plugins of two releases on the same hosts, as during an upgrade: each assigns from blocks that the
+//! other has written, and gives back what the other has assigned.
 
 use crate::case::Case;
 use crate::environment::{Environment, KubeGroup, hosts};

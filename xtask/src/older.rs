@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use xtask::cargo::{PROGRAMS, cargo, root, run, target_dir};
 
-use crate::source::git;
+use crate::source::{commit_time, git};
 
 /// Tells the tests where the older programs are.
 const OLDER: &str = "RACKPOOL_OLDER_PROGRAMS";
@@ -32,12 +32,11 @@ impl Older {
     /// # Errors
     /// When git knows no such commit, or its programs cannot be built.
     pub fn build(revision: Option<&str>) -> Result<Older> {
-        let revision = match revision {
-            Some(revision) => git(&["rev-parse", "--verify", &format!("{revision}^{{commit}}")])?,
-            None => before_this()?,
-        };
+        let revision = revision.map_or_else(before_this, |revision| Ok(revision.to_string()))?;
+        let revision = git(&["rev-parse", "--verify", &format!("{revision}^{{commit}}")])?;
         println!("the older release: {}", git(&["log", "-1", "--format=%h of %ci: %s", &revision])?);
-        let (folder, tree) = (target_dir()?.join("older"), target_dir()?.join("older/tree"));
+        let folder = target_dir()?.join("older");
+        let tree = folder.join("tree");
         if !tree.join(".git").exists() {
             // It has no objects of its own, and so sees each commit of this repository.
             run(Command::new("git")
@@ -53,13 +52,13 @@ impl Older {
     }
 }
 
-/// The commit of the release before this one.
+/// The tag or the commit of the release before this one.
 fn before_this() -> Result<String> {
     if let Ok(tag) = git(&["describe", "--tags", "--abbrev=0", "HEAD"]) {
-        return git(&["rev-parse", &format!("{tag}^{{commit}}")]);
+        return Ok(tag);
     }
-    let time: u64 = git(&["log", "-1", "--format=%ct"])?.parse().context("the time of the last commit")?;
-    let before = git(&["rev-list", "-1", &format!("--before={}", time.saturating_sub(DAY)), "HEAD"])?;
+    let a_day_before = commit_time()?.saturating_sub(DAY);
+    let before = git(&["rev-list", "-1", &format!("--before={a_day_before}"), "HEAD"])?;
     anyhow::ensure!(!before.is_empty(), "no commit is a day older than this one; name one: --from REVISION");
     Ok(before)
 }

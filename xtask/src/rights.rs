@@ -1,7 +1,7 @@
 //! Rights: what the roles in `deploy/rbac` grant, against what the programs in all tests have asked the API
 //! servers for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -36,17 +36,21 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What a test asks for in order to be refused.
 const ASKED_IN_VAIN: &str = "calico: get secrets x";
 
-/// The texts of all files of a folder.
-fn texts_of(folder: &Path) -> Result<Vec<String>> {
+/// The names and texts of all files of a folder.
+fn files_of(folder: &Path) -> Result<Vec<(String, String)>> {
     let read = |path: &Path| fs::read_to_string(path).with_context(|| path.display().to_string());
     let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-    entries.map(|entry| read(&entry?.path())).collect()
+    let files = entries.map(|entry| {
+        let entry = entry?;
+        Ok((entry.file_name().to_string_lossy().into_owned(), read(&entry.path())?))
+    });
+    files.collect()
 }
 
 /// The roles and bindings in `deploy/rbac`.
 fn granted() -> Result<Json> {
     let mut items: Vec<Json> = Vec::new();
-    for text in texts_of(&root().join("deploy/rbac"))? {
+    for (_, text) in files_of(&root().join("deploy/rbac"))? {
         items.extend(serde_saphyr::from_multiple::<Json>(&text).context("deploy/rbac")?);
     }
     Ok(json!({ "items": items }))
@@ -58,7 +62,8 @@ fn granted() -> Result<Json> {
 /// # Errors
 /// When the rights differ from what was needed; the text names each difference.
 pub fn prove(logs: &Path) -> Result<()> {
-    let (granted, log) = (granted()?, texts_of(logs)?.concat());
+    let (granted, logs) = (granted()?, files_of(logs)?);
+    let log: String = logs.into_iter().map(|(_, text)| text).collect();
     let (mut rights, mut needed, mut refused) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for name in ACCOUNTS {
         let user = user_of(name);
@@ -142,8 +147,9 @@ impl Rights {
     /// fails without a right.
     pub fn run(self) -> Result<()> {
         let (whole, granted) = (with_all_rights()?, granted()?);
-        // The same right in Calico's two groups is taken away in the other where nothing fails in one.
-        let (mut wanted, mut missed, mut in_vain) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        // Whether something failed without a right; `None` where no test asks for it. The same right in
+        // Calico's two groups is taken away in the other where nothing fails in one.
+        let mut is_missed: BTreeMap<String, Option<bool>> = BTreeMap::new();
         for account in ACCOUNTS {
             let user = user_of(account);
             let asked: Vec<Asked<'_>> = whole.iter().map(|whole| whole.asked_by(&user)).collect();
@@ -154,32 +160,31 @@ impl Rights {
                 if !self.wants(&shown) {
                     continue;
                 }
-                let in_one_group = in_one_group(&right);
-                wanted.insert(in_one_group.clone());
+                let is_missed = is_missed.entry(in_one_group(&right)).or_default();
                 let tests = asked.iter().filter_map(|it| Some((it.whole, it.functions(&right)?)));
                 let tests: Vec<(&Whole, Vec<&str>)> = tests.collect();
-                if tests.is_empty() || missed.contains(&in_one_group) {
+                if tests.is_empty() || *is_missed == Some(true) {
                     continue;
                 }
                 let failed = first_failure(&tests, &shown)?;
                 println!("{shown}: {}", failed.as_deref().unwrap_or("nothing fails"));
-                if failed.is_some() {
-                    missed.insert(in_one_group)
-                } else {
-                    in_vain.insert(in_one_group)
-                };
+                *is_missed = Some(failed.is_some());
             }
         }
-        for right in wanted.iter().filter(|right| !missed.contains(*right) && !in_vain.contains(*right)) {
+        let these = |end: Option<bool>| {
+            let all = is_missed.iter().filter(move |(_, found)| **found == end);
+            all.map(|(right, _)| right.as_str()).collect::<Vec<_>>()
+        };
+        for right in these(None) {
             println!("{right}: other tests than these ask for it");
         }
-        let without_loss: Vec<&str> = in_vain.difference(&missed).map(String::as_str).collect();
+        let without_loss = these(Some(false));
         ensure!(
             without_loss.is_empty(),
             "nothing fails without these rights, though programs ask for them: {}",
             without_loss.join("; ")
         );
-        println!("{} rights taken away, and each was missed", missed.len());
+        println!("{} rights taken away, and each was missed", these(Some(true)).len());
         Ok(())
     }
 
@@ -208,12 +213,9 @@ fn with_all_rights() -> Result<Vec<Whole>> {
 
 /// What API servers were asked for, with the name of the function that started each.
 fn logs_of(folder: &Path) -> Result<Vec<(String, String)>> {
-    let mut logs = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let function = name.split_once('@').map_or("", |(function, _)| function).to_string();
-        logs.push((function, fs::read_to_string(&path).with_context(|| path.display().to_string())?));
+    let mut logs = files_of(folder)?;
+    for (name, _) in &mut logs {
+        name.truncate(name.find('@').unwrap_or(0));
     }
     Ok(logs)
 }

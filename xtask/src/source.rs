@@ -15,6 +15,14 @@ pub fn git(arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8(out.stdout)?.trim().to_string())
 }
 
+/// When the last commit was made, in seconds since 1970.
+///
+/// # Errors
+/// When there is no commit.
+pub fn commit_time() -> Result<u64> {
+    Ok(git(&["log", "-1", "--format=%ct"])?.parse()?)
+}
+
 /// Copies the source into a folder, with what is not committed and not ignored. Files that are the same there
 /// stay, so that they need not be compiled again.
 pub fn copy_to(folder: &Path) -> Result<()> {

@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::source::git;
+use crate::source::{commit_time, git};
 use crate::{dist, needs};
 use xtask::cargo::{run, target_dir};
 
@@ -172,10 +172,8 @@ pub fn push(layout: &Path, name: &str, registry: &str, name_there: &str, is_inse
 /// # Errors
 /// When there is no commit.
 pub fn time(given: Option<u64>) -> Result<u64> {
-    if let Some(time) = given {
-        return Ok(time);
+    match given {
+        Some(time) => Ok(time),
+        None => commit_time().context("the commit's time; --time SECONDS gives another"),
     }
-    let said =
-        git(&["log", "-1", "--format=%ct"]).context("the commit's time; --time SECONDS gives another")?;
-    Ok(said.parse()?)
 }

@@ -1,31 +1,17 @@
 # The first argument is a folder with the release and an image. This is run in namespaces of its own.
-set -euo pipefail
-host=$1/host
-mkdir "$host"
-mount -t tmpfs tmpfs "$host"
-mkdir "$host/upper" "$host/work" "$host/merged"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$host/upper,workdir=$host/work" "$host/merged"
-merged=$host/merged
+fresh_disk "$1/host"
 mount -t proc proc "$merged/proc"
 mount --rbind /sys "$merged/sys"
 mount --rbind /dev "$merged/dev"
 mount -t tmpfs tmpfs "$merged/run"
 mount -t tmpfs tmpfs "$merged/tmp"
-# What this machine has of containers and of rackpool is not this host's.
-rm -rf "$merged"/var/lib/{containerd,rackpool,calico,cni} "$merged/etc/cni"
 # containerd makes overlays of its own, which take another file system below them.
 mkdir "$merged/var/lib/containerd"
 mount -t tmpfs tmpfs "$merged/var/lib/containerd"
 mkdir "$merged/run/netns" "$merged/run/release"
 mount --bind "$1" "$merged/run/release"
 hostname plain-host
-ip link set lo up
-# The host's card, with nobody behind it.
-ip link add eth0 type veth peer name wire
-ip link set wire up
-ip address add 10.77.1.11/24 dev eth0
-ip link set eth0 up
-ip route add default via 10.77.1.1
+card
 ip route show >"$host/routes"
 cat >"$merged/tmp/commands.sh" <<'COMMANDS'
 set -euo pipefail

@@ -1,13 +1,5 @@
 # The first argument is a folder with the release. This is run in a namespace of its own for mounts.
-set -euo pipefail
-host=$1/systemd
-mkdir "$host"
-mount -t tmpfs tmpfs "$host"
-mkdir "$host/upper" "$host/work" "$host/merged"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$host/upper,workdir=$host/work" "$host/merged"
-merged=$host/merged
-# What this machine has of containers and of rackpool is not this host's.
-rm -rf "$merged"/var/lib/{containerd,rackpool,calico,cni} "$merged/etc/cni"
+fresh_disk "$1/systemd"
 # A machine that is a container itself may forbid packages to start services.
 rm -f "$merged/usr/sbin/policy-rc.d"
 echo systemd-host >"$merged/etc/hostname"
@@ -22,17 +14,12 @@ ExecStart=/bin/bash /commands.sh
 StandardOutput=file:/said
 StandardError=file:/said
 UNIT
-cat >"$merged/commands.sh" <<'COMMANDS'
+declare -f card >"$merged/commands.sh"
+cat >>"$merged/commands.sh" <<'COMMANDS'
 set -euo pipefail
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 cd /release/release
-# The host's card, with nobody behind it.
-ip link set lo up
-ip link add eth0 type veth peer name wire
-ip link set wire up
-ip address add 10.77.1.11/24 dev eth0
-ip link set eth0 up
-ip route add default via 10.77.1.1
+card
 ip route show >/routes
 agent() { systemctl show --value --property MainPID rackpoold-node; }
 is_synced() { until rackpoold node status; do sleep 1; done; }

@@ -13,6 +13,8 @@ use crate::images::{Files, Image, Layout, Packing};
 use crate::lab::BUSYBOX;
 use crate::needs;
 
+/// What scripts of hosts share.
+const HOST: &str = include_str!("host.sh");
 /// What stands before the commands: a host with a fresh disk and containerd on it.
 const BEFORE: &str = include_str!("plain-host.sh");
 /// A host with systemd, and what is done on it.
@@ -55,12 +57,14 @@ fn can_be_had(what: &str, programs: &[&str]) -> bool {
     missing.is_none()
 }
 
-/// What a script says that is given this folder and runs in namespaces of its own.
-fn said_apart(script: &Path, folder: &Path, namespaces: &[&str]) -> String {
+/// What the script of a host says that is given this folder and runs in namespaces of its own.
+fn said_apart(script: &str, folder: &Path, namespaces: &[&str]) -> String {
+    let file = folder.join("host.sh");
+    fs::write(&file, format!("{HOST}{script}")).unwrap();
     // Commands that wait for something give up with that.
     let mut unshare = Command::new("timeout");
     unshare.args(["1800", "unshare", "--mount", "--propagation=private"]).args(namespaces);
-    let out = unshare.arg("bash").arg(script).arg(folder).output().unwrap();
+    let out = unshare.arg("bash").arg(&file).arg(folder).output().unwrap();
     let (said, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success(), "{}\n{said}\n{errors}", out.status);
     said.into_owned()
@@ -95,9 +99,7 @@ fn the_text_shows_the_example() {
 #[test]
 #[ignore = "nightly: makes a package, and a host to install it on"]
 fn plain_host() {
-    let mut needed = vec!["containerd", "runc", "dpkg", "nft", "unshare"];
-    needed.extend((!Path::new(BUSYBOX).exists()).then_some(BUSYBOX));
-    if !can_be_had("a plain host", &needed) {
+    if !can_be_had("a plain host", &["containerd", "runc", "dpkg", "nft", "unshare", BUSYBOX]) {
         return;
     }
     let cnitool = match servers::kube_server::programs::cnitool() {
@@ -108,8 +110,7 @@ fn plain_host() {
     write_release(folder.path());
     write_busybox(folder.path());
     fs::copy(cnitool, folder.path().join("cnitool")).unwrap();
-    let script = folder.path().join("host.sh");
-    fs::write(&script, BEFORE.replace("@COMMANDS@", &blocks("sh"))).unwrap();
+    let script = BEFORE.replace("@COMMANDS@", &blocks("sh"));
     let said = said_apart(&script, folder.path(), &["--net", "--pid", "--uts", "--fork", "--kill-child"]);
     let (_, left) = said.split_once("== left\n").unwrap();
     let left: Vec<_> = left.lines().filter(|path| !path.is_empty()).collect();
@@ -124,9 +125,7 @@ fn systemd_host() {
     }
     let folder = tempfile::tempdir().unwrap();
     write_release(folder.path());
-    let script = folder.path().join("systemd.sh");
-    fs::write(&script, SYSTEMD).unwrap();
-    println!("{}", said_apart(&script, folder.path(), &[]));
+    println!("{}", said_apart(SYSTEMD, folder.path(), &[]));
 }
 
 #[test]

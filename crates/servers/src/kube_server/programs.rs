@@ -15,8 +15,8 @@ struct Source {
     module: &'static str,
     /// Where the module has its programs, before their names.
     commands: &'static str,
-    /// The variable of Go in which the programs have their version; empty where they have none.
-    version: &'static str,
+    /// The variable of Go in which the programs have their version.
+    version: Option<&'static str>,
 }
 
 const KUBERNETES: Source = Source {
@@ -25,7 +25,7 @@ const KUBERNETES: Source = Source {
     go_mod: include_str!("../../../../tools/kubernetes/go.mod"),
     module: "k8s.io/kubernetes",
     commands: "/cmd",
-    version: "k8s.io/component-base/version.gitVersion",
+    version: Some("k8s.io/component-base/version.gitVersion"),
 };
 const HELM: Source = Source {
     name: "helm",
@@ -33,7 +33,7 @@ const HELM: Source = Source {
     go_mod: include_str!("../../../../tools/helm/go.mod"),
     module: "helm.sh/helm/v3",
     commands: "/cmd",
-    version: "helm.sh/helm/v3/internal/version.version",
+    version: Some("helm.sh/helm/v3/internal/version.version"),
 };
 const CNITOOL: Source = Source {
     name: "cnitool",
@@ -41,7 +41,7 @@ const CNITOOL: Source = Source {
     go_mod: include_str!("../../../../tools/cnitool/go.mod"),
     module: "github.com/containernetworking/cni",
     commands: "",
-    version: "",
+    version: None,
 };
 
 /// Why there are no programs of Kubernetes.
@@ -178,8 +178,8 @@ fn build(source: &Source, names: &[&str], to: &Path) -> Result<(), ProgramsError
     let (name, version) = (source.name, source.version());
     eprintln!("building {} of {name} {version}; this is done once and takes minutes", names.join(", "));
     let mut flags = "-s -w".to_string();
-    if !source.version.is_empty() {
-        flags.push_str(&format!(" -X {}={version}", source.version));
+    if let Some(variable) = source.version {
+        flags.push_str(&format!(" -X {variable}={version}"));
     }
     let status = Command::new("go")
         .current_dir(source.folder)

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 use clap::Args;
 
+use crate::lab::Platform;
 use crate::left_out::LeftOut;
 use crate::older::{Older, Skew};
 use crate::steps::{AfterFailure, Steps};
@@ -27,8 +28,9 @@ const SEEDS: u64 = 500_000;
 pub struct Nightly {
     /// Do no more than these steps; a part of a step's name is enough. They are: packages' policy, long
     /// tests, optimised tests, simulations, mutations, fuzzing, rights taken away, long loads, two
-    /// releases, static binaries, demo with the static binaries, demo on real kubelets with the static
-    /// binaries, life of an installation, images built twice, images for all architectures
+    /// releases, static binaries, demo with the static binaries, demo on real kubelets as in k3s, demo on
+    /// real kubelets as in MicroK8s, life of an installation, images built twice, images for all
+    /// architectures
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 }
@@ -100,9 +102,7 @@ impl Nightly {
                 Skew::of(&Older::build(None)?, LOAD_SCALE)
             })?;
         }
-        if ["static binaries", "life of an installation"].into_iter().any(is_wanted) {
-            self.static_binaries(&mut steps, is_wanted)?;
-        }
+        self.static_binaries(&mut steps, is_wanted)?;
         if is_wanted("images built twice") {
             steps.run("images built twice", || images::prove(&dist::build()?))?;
         }
@@ -113,22 +113,34 @@ impl Nightly {
         steps.result()
     }
 
+    /// Builds the static binaries, and runs the steps that use them; if one of all these is wanted.
     fn static_binaries(&self, steps: &mut Steps, is_wanted: impl Fn(&str) -> bool) -> Result<()> {
+        let (built, guide) = ("static binaries", "demo with the static binaries");
+        let on_kubelets = [
+            "demo on real kubelets as in k3s",
+            "demo on real kubelets as in MicroK8s",
+            "life of an installation",
+        ];
+        if ![built, guide].into_iter().chain(on_kubelets).any(&is_wanted) {
+            return Ok(());
+        }
         let mut folder = None;
-        steps.run("static binaries", || {
+        steps.run(built, || {
             folder = Some(dist::build()?);
             Ok(())
         })?;
         let Some(folder) = folder else { return Ok(()) };
-        if is_wanted("demo with the static binaries") {
-            steps.run("demo with the static binaries", || demo::Demo::with_programs(folder.clone()).run())?;
-        }
-        let (on_kubelets, life) =
-            ("demo on real kubelets with the static binaries", "life of an installation");
         let demo = || demo::Demo::with_programs(folder.clone());
-        for (name, demo) in [(on_kubelets, demo().on_kubernetes()), (life, demo().of_a_life())] {
-            if !is_wanted(name) {
-            } else if lab::can_be_had() {
+        if is_wanted(guide) {
+            steps.run(guide, || demo().run())?;
+        }
+        let demos = [
+            demo().on_kubernetes().with_folders_of(Platform::K3s),
+            demo().on_kubernetes().with_folders_of(Platform::Microk8s),
+            demo().of_a_life(),
+        ];
+        for (name, demo) in on_kubelets.into_iter().zip(demos).filter(|(name, _)| is_wanted(name)) {
+            if lab::can_be_had() {
                 steps.run(name, || demo.run())?;
             } else {
                 steps.leave_out(name, "this machine cannot have a lab; cargo xtask lab up says why");

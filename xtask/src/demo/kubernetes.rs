@@ -15,7 +15,7 @@ use xtask::guide::{NODES, proof};
 
 use super::administrator::Administrator;
 use super::reach::Outside;
-use crate::lab::{CHART, Cni, Lab, LabOptions};
+use crate::lab::{CHART, Cni, Lab, LabOptions, Platform};
 
 /// How often a state is looked for before the demo fails, and how long to wait in between.
 const QUESTIONS: u32 = 1200;
@@ -26,11 +26,11 @@ const SETTLED: u32 = 8;
 pub(super) const BUSYBOX: &str = "/bin/busybox";
 
 /// Performs the guide with these programs.
-pub fn perform(programs: &Path) -> Result<()> {
-    on_lab(programs, false, |stage| {
+pub fn perform(programs: &Path, platform: Option<Platform>) -> Result<()> {
+    on_lab(programs, platform, false, |stage| {
         heading("rackpool is installed by its chart");
         // The guide's pools are those of a cluster whose nodes learn from each other by BGP.
-        let install = Lab::installation(CHART, &["--set", "node.acceptLoss={bgp}"]);
+        let install = stage.lab.installation(CHART, &["--set", "node.acceptLoss={bgp}"]);
         show("helm", &install, None);
         print_output(&output(&mut stage.lab.helm(&install)?, "")?);
         stage.lab.wait_for_network()?;
@@ -47,11 +47,13 @@ pub(super) struct Stage<'a> {
 /// Starts a lab of the guide's nodes with these programs, performs something there, and ends the lab.
 pub(super) fn on_lab(
     programs: &Path,
+    platform: Option<Platform>,
     is_audited: bool,
     perform: impl FnOnce(&Stage<'_>) -> Result<()>,
 ) -> Result<()> {
     let nodes = NODES.map(str::to_string).to_vec();
-    let options = LabOptions { nodes, cni: Cni::Calico, programs: Some(programs.to_path_buf()), is_audited };
+    let programs = Some(programs.to_path_buf());
+    let options = LabOptions { nodes, cni: Cni::Calico, platform, programs, is_audited };
     let lab = Lab::up(&options, |text| println!("{text}"))?;
     let calicoctl = |arguments: &[&str]| {
         let mut command = lab.command("calicoctl")?;

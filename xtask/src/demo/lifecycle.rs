@@ -15,7 +15,7 @@ use xtask::guide::{NODES, RACKS, rack_of};
 use super::kubernetes::{Pod, Stage, on_lab, wait_until};
 use super::pings::Pings;
 use super::reach::Outside;
-use crate::lab::{CHART, Lab, PRESENT};
+use crate::lab::{CHART, PRESENT, Platform};
 use crate::older::Older;
 
 /// The tag of the images to which rackpool is upgraded, and that of an older release's.
@@ -30,8 +30,8 @@ const CROWD: &str = "40";
 const KEPT: [&str; 5] = ["ippools", "ipamblocks", "blockaffinities", "ipamhandles", "clusterinformations"];
 
 /// Performs it with these programs, after an older release's if there is one.
-pub fn perform(programs: &Path, older: Option<&Older>) -> Result<()> {
-    on_lab(programs, true, |stage| stage.live(older))
+pub fn perform(programs: &Path, platform: Option<Platform>, older: Option<&Older>) -> Result<()> {
+    on_lab(programs, platform, true, |stage| stage.live(older))
 }
 
 impl Stage<'_> {
@@ -47,7 +47,7 @@ impl Stage<'_> {
             .map(|rack| json!({"name": rack.to_string(), "cidr": format!("192.168.{}.0/18", rack * 64)}))
             .collect();
         let racks = format!("racks={}", Json::from(racks));
-        let install = Lab::installation(CHART, &["--set-json", &racks]);
+        let install = self.lab.installation(CHART, &["--set-json", &racks]);
         match older {
             None => self.helm(&install)?,
             Some(older) => self.install_older(older, &racks)?,
@@ -159,7 +159,7 @@ impl Stage<'_> {
     }
 
     fn take_plugin(&self, node: &str, plugin: &str) -> Result<()> {
-        output(self.lab.on_node(node, "rm")?.arg(format!("/opt/cni/bin/{plugin}")), "").map(drop)
+        output(self.lab.on_node(node, "rm")?.arg(self.lab.plugins().join(plugin)), "").map(drop)
     }
 
     /// Checks that nodes without a plugin say which one is missing. Then gives back the one without which no
@@ -181,7 +181,7 @@ impl Stage<'_> {
             println!("ok: {node}, which has no plugin {plugin}, says: {told}");
         }
         let mut copy = self.lab.on_node(WITHOUT_LOOPBACK, "cp")?;
-        output(copy.args(["/usr/lib/cni/loopback", "/opt/cni/bin/loopback"]), "").map(drop)
+        output(copy.arg("/usr/lib/cni/loopback").arg(self.lab.plugins()), "").map(drop)
     }
 
     /// Runs helm while replicas come and go and pods ping each other. Checks that no packet and no container
@@ -227,7 +227,7 @@ impl Stage<'_> {
         ensure!(older.chart.exists(), "the older release has no chart; name a later one: --from REVISION");
         self.lab.push(&older.programs, OLDER)?;
         let (chart, tag) = (older.chart.display().to_string(), format!("image.tag={OLDER}"));
-        self.helm(&Lab::installation(&chart, &["--set-json", racks, "--set", &tag]))?;
+        self.helm(&self.lab.installation(&chart, &["--set-json", racks, "--set", &tag]))?;
         self.prove_tag(OLDER)
     }
 

@@ -9,6 +9,7 @@ use xtask::cargo::{build_embedded_programs, build_programs};
 use xtask::guide;
 use xtask::guide::stage::{Stage, in_scratch};
 
+use crate::lab::Platform;
 use crate::needs;
 use crate::older::Older;
 
@@ -41,16 +42,19 @@ pub struct Demo {
     api_server: bool,
     /// Uses a cluster of eight real kubelets on this machine (see `cargo xtask lab`): runs the guide's own
     /// commands, and then checks their effect on the cluster.
-    #[arg(long, group = "place")]
+    #[arg(long, groups = ["place", "cluster"])]
     kubernetes: bool,
     /// Uses such a cluster for the life of an installation instead of the guide: helm installs rackpool,
     /// upgrades it and rolls it back under load, removes it, and installs it again.
-    #[arg(long, group = "place")]
+    #[arg(long, groups = ["place", "cluster"])]
     lifecycle: bool,
     /// Has that life begin with an older release, a tag or a commit, by default as `cargo xtask skew`: this
     /// tree's takes its place, gives it back, and takes it again.
     #[arg(long, value_name = "REVISION", requires = "lifecycle")]
     from: Option<Option<String>>,
+    /// Gives that cluster's nodes the folders of plugins and networks that they have there.
+    #[arg(long, value_enum, requires = "cluster")]
+    platform: Option<Platform>,
     /// Uses the embedded store, with network namespaces as nodes and replicas: the main plugin attaches the
     /// replicas, and they ping each other. Needs root.
     #[arg(long, group = "place")]
@@ -67,6 +71,7 @@ impl Demo {
             kubernetes: false,
             lifecycle: false,
             from: None,
+            platform: None,
             netns: false,
         }
     }
@@ -84,6 +89,11 @@ impl Demo {
     /// This demo, but on a cluster of real kubelets.
     pub fn on_kubernetes(self) -> Demo {
         Demo { kubernetes: true, ..self }
+    }
+
+    /// This demo, but with a platform's folders of plugins and networks.
+    pub fn with_folders_of(self, platform: Platform) -> Demo {
+        Demo { platform: Some(platform), ..self }
     }
 
     /// This demo, but the life of an installation on such a cluster, from the release before this one.
@@ -107,10 +117,10 @@ impl Demo {
         if self.api_server {
             api_server::perform(&programs)
         } else if self.kubernetes {
-            kubernetes::perform(&programs)
+            kubernetes::perform(&programs, self.platform)
         } else if self.lifecycle {
             let older = self.from.map(|revision| Older::build(revision.as_deref())).transpose()?;
-            lifecycle::perform(&programs, older.as_ref())
+            lifecycle::perform(&programs, self.platform, older.as_ref())
         } else if self.netns {
             netns::perform(&programs)
         } else if self.etcd {

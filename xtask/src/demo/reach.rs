@@ -99,8 +99,8 @@ impl Stage<'_> {
     /// token.
     pub(super) fn prove_renewal(&self) -> Result<()> {
         let node = NODES[0];
-        let kubeconfig =
-            || output(self.lab.on_node(node, "cat")?.arg("/etc/cni/net.d/calico-kubeconfig"), "");
+        let path = self.lab.networks().join("calico-kubeconfig");
+        let kubeconfig = || output(self.lab.on_node(node, "cat")?.arg(&path), "");
         let before = kubeconfig()?;
         let field = format!("--field-selector=spec.nodeName={node}");
         let of_node = ["--namespace", "rackpool", "-l", "app.kubernetes.io/name=rackpoold-node", &field];

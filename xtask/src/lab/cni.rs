@@ -17,7 +17,7 @@ pub fn prepare_cluster(site: &Site) -> Result<()> {
     // This folder is below every node's own disk, so that all nodes see it.
     let debians = fs::read_dir(PLUGINS).context(PLUGINS)?;
     let debians = debians.map(|plugin| plugin.map(|plugin| plugin.path())).collect::<Result<Vec<_>, _>>()?;
-    copy(&debians, &site.common("opt").join("cni/bin"))
+    copy(&debians, &site.common(site.plugins().trim_start_matches('/')))
 }
 
 fn copy(programs: &[PathBuf], to: &Path) -> Result<()> {
@@ -32,11 +32,11 @@ fn copy(programs: &[PathBuf], to: &Path) -> Result<()> {
 /// Gives a node that boots its folder of networks, without those of the machine; and its network, except
 /// for rackpool's: its agent writes that.
 pub fn configure(node: Node<'_>) -> Result<()> {
-    let (etc, own) = (Path::new("/etc/cni/net.d"), node.disk("networks"));
-    for folder in [etc, &own] {
+    let (networks, own) = (Path::new(node.site.networks()), node.disk("networks"));
+    for folder in [networks, &own] {
         fs::create_dir_all(folder)?;
     }
-    mount_bind(&own, etc).context("the node's folder of networks")?;
+    mount_bind(&own, networks).context("the node's folder of networks")?;
     if node.site.options.cni == Cni::Calico {
         return Ok(());
     }
@@ -50,7 +50,7 @@ pub fn configure(node: Node<'_>) -> Result<()> {
         },
     });
     let list = json!({"cniVersion": "1.0.0", "name": "k8s-pod-network", "plugins": [plugin]});
-    fs::write(etc.join("10-lab.conflist"), serde_json::to_string_pretty(&list)?)?;
+    fs::write(networks.join("10-lab.conflist"), serde_json::to_string_pretty(&list)?)?;
     for forwarding in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
         let path = format!("/proc/sys/net/{forwarding}");
         if Path::new(&path).exists() {

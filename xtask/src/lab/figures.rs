@@ -35,8 +35,8 @@ struct Calls {
 pub fn measure(programs: &Path, rounds: usize) -> Result<()> {
     ensure!(rounds > 0, "--rounds 0 measures nothing; give 1 or more");
     let nodes = (0..8).map(|number| format!("kube-node-{number}")).collect();
-    let options =
-        LabOptions { nodes, cni: Cni::Calico, programs: Some(programs.to_path_buf()), is_audited: false };
+    let programs = Some(programs.to_path_buf());
+    let options = LabOptions { nodes, cni: Cni::Calico, platform: None, programs, is_audited: false };
     let (lab, ready) = timed(|| {
         let lab = Lab::up(&options, |_| ())?;
         lab.install(&["--set", "defaultPool.enabled=false"])?;

@@ -90,6 +90,16 @@ impl Lab {
         &self.site.options.nodes
     }
 
+    /// The folder in which the nodes' containerd looks for plugins.
+    pub fn plugins(&self) -> &Path {
+        Path::new(self.site.plugins())
+    }
+
+    /// The folder in which the nodes' containerd looks for networks.
+    pub fn networks(&self) -> &Path {
+        Path::new(self.site.networks())
+    }
+
     /// Lets the lab run on when this process ends.
     pub fn leave_running(mut self) -> Result<()> {
         if let Some((_, mut input)) = self.supervisor.take() {

@@ -101,16 +101,19 @@ impl Lab {
         Ok(command)
     }
 
-    /// The arguments with which helm installs a chart and waits for it.
-    pub fn installation<'a>(chart: &'a str, settings: &[&'a str]) -> Vec<&'a str> {
+    /// The arguments with which helm installs a chart on these nodes and waits for it.
+    pub fn installation<'a>(&self, chart: &'a str, settings: &[&'a str]) -> Vec<&'a str> {
         let mut words = vec!["install", RELEASE, chart, "--wait", "--timeout", WITHIN];
+        if let Some(platform) = self.site.options.platform {
+            words.extend(["--set", platform.setting()]);
+        }
         words.extend(settings);
         words
     }
 
     /// Installs rackpool by its chart, and waits until all nodes are ready.
     pub fn install(&self, settings: &[&str]) -> Result<()> {
-        run(&mut self.helm(&Lab::installation(CHART, settings))?)?;
+        run(&mut self.helm(&self.installation(CHART, settings))?)?;
         self.wait_for_network()
     }
 

@@ -38,7 +38,7 @@ pub use handle::Lab;
 pub use image::BUSYBOX;
 pub use install::{CHART, PRESENT};
 pub use requirements::{can_be_had, provide as prepare};
-pub use site::{Cni, LabOptions};
+pub use site::{Cni, LabOptions, Platform};
 pub use supervisor::remove_groups;
 
 /// The programs of Kubernetes that a lab needs.
@@ -83,6 +83,9 @@ struct Up {
     /// The nodes' network plugin.
     #[arg(long, value_enum, default_value_t)]
     cni: Cni,
+    /// Give the nodes the folders of plugins and networks that they have there.
+    #[arg(long, value_enum)]
+    platform: Option<Platform>,
     /// The folder of rackpool's programs. Without this argument, --cni calico builds them from this tree.
     #[arg(long)]
     programs: Option<PathBuf>,
@@ -129,7 +132,9 @@ impl Up {
         let nodes = (0..self.nodes).map(|number| format!("kube-node-{number}")).collect();
         let start = now();
         let tell = |text: &str| println!("{:6.1} s  {text}", start.elapsed().as_secs_f64());
-        let lab = Lab::up(&LabOptions { nodes, cni: self.cni, programs, is_audited: false }, tell)?;
+        let options =
+            LabOptions { nodes, cni: self.cni, platform: self.platform, programs, is_audited: false };
+        let lab = Lab::up(&options, tell)?;
         if self.cni == Cni::Calico && !self.bare {
             tell("installing rackpool by helm, without a pool");
             lab.install(&["--set", "defaultPool.enabled=false", "--set", "node.acceptLoss={bgp}"])?;

@@ -146,6 +146,7 @@ fn kubelet(node: Node<'_>) -> Command {
 fn containerd_configuration(node: Node<'_>) -> String {
     let root = node.path("containerd");
     let (root, sandbox) = (root.display(), image::PAUSE);
+    let (plugins, networks) = (node.site.plugins(), node.site.networks());
     format!(
         r#"version = 2
 root = "{root}"
@@ -165,8 +166,8 @@ state = "/run/containerd"
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
         SystemdCgroup = false
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/opt/cni/bin"
-    conf_dir = "/etc/cni/net.d"
+    bin_dir = "{plugins}"
+    conf_dir = "{networks}"
 "#
     )
 }

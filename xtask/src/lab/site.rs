@@ -30,6 +30,32 @@ pub enum Cni {
     Calico,
 }
 
+/// A distribution of Kubernetes, or a system for it, whose folders of plugins and networks the nodes have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Platform {
+    /// Flatcar: the usual folders.
+    Flatcar,
+    /// k3s.
+    K3s,
+    /// RKE2: the usual folders.
+    Rke2,
+    /// MicroK8s.
+    Microk8s,
+}
+
+impl Platform {
+    /// The chart's value for it, as helm's `--set` takes it.
+    pub fn setting(self) -> &'static str {
+        match self {
+            Platform::Flatcar => "platform=flatcar",
+            Platform::K3s => "platform=k3s",
+            Platform::Rke2 => "platform=rke2",
+            Platform::Microk8s => "platform=microk8s",
+        }
+    }
+}
+
 /// The options with which a lab is started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LabOptions {
@@ -37,6 +63,8 @@ pub struct LabOptions {
     pub nodes: Vec<String>,
     /// The nodes' network plugin.
     pub cni: Cni,
+    /// Whose folders of plugins and networks the nodes have; `None` for the usual ones.
+    pub platform: Option<Platform>,
     /// The folder of rackpool's programs. It is on the path of commands in the lab, and with [`Cni::Calico`]
     /// the images in the registry are made of them.
     pub programs: Option<PathBuf>,
@@ -86,6 +114,24 @@ impl Site {
     pub fn put(&self, name: &str, text: &str) -> Result<()> {
         let path = self.path(name);
         fs::write(&path, text).with_context(|| path.display().to_string())
+    }
+
+    /// The folder in which the nodes' containerd looks for plugins.
+    pub fn plugins(&self) -> &'static str {
+        match self.options.platform {
+            None | Some(Platform::Flatcar | Platform::Rke2) => "/opt/cni/bin",
+            Some(Platform::K3s) => "/var/lib/rancher/k3s/data/cni",
+            Some(Platform::Microk8s) => "/var/snap/microk8s/current/opt/cni/bin",
+        }
+    }
+
+    /// The folder in which the nodes' containerd looks for networks.
+    pub fn networks(&self) -> &'static str {
+        match self.options.platform {
+            None | Some(Platform::Flatcar | Platform::Rke2) => "/etc/cni/net.d",
+            Some(Platform::K3s) => "/var/lib/rancher/k3s/agent/etc/cni/net.d",
+            Some(Platform::Microk8s) => "/var/snap/microk8s/current/args/cni-network",
+        }
     }
 
     /// The path of this program, as it was when the lab was started.

@@ -276,4 +276,6 @@ async fn on_kubernetes() {
     process.signal(Signal::TERM);
     assert!(process.end(WITHIN).success(), "{}", process.log());
     assert_eq!(holder(&store.object(lease, WITHIN).await.unwrap().unwrap()), "", "the Lease is given up");
+    // Without the right to watch it reads anew, and only the log tells.
+    assert!(!process.log().contains("a role with the rule"), "{}", process.log());
 }

@@ -34,8 +34,8 @@ pub const ADMIN: &str = "admin";
 /// logs; it must be there. What all tests together have asked for shows which rights are needed. The name of
 /// a log begins with that of the thread that starts the server, which is the test's, and an `@`.
 pub const AUDIT_LOGS: &str = "RACKPOOL_AUDIT_LOGS";
-/// The variable that names a [`Right`], as it is shown without its namespace. Where roles are applied, this
-/// right is taken away: what fails then shows what the right is for.
+/// The variable that names a [`Right`], as it is shown without its namespace. Where roles are applied,
+/// whoever has its role loses this right: what fails then shows what the right is for.
 pub const WITHOUT_RIGHT: &str = "RACKPOOL_WITHOUT_RIGHT";
 const API_SERVER: &str = "kube-apiserver";
 const SCHEDULER: &str = "kube-scheduler";

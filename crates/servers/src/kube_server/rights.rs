@@ -136,14 +136,15 @@ impl KubeServer {
         Ok(serde_json::from_str(&text).expect("kubectl writes JSON"))
     }
 
-    /// Takes the right that [`WITHOUT_RIGHT`] names away from its role, if the server has that role.
+    /// Takes the right that [`WITHOUT_RIGHT`] names away from its role, if the server has that role, and from
+    /// the other roles of the accounts that have it: they could give the same.
     #[allow(clippy::disallowed_methods, reason = "whoever runs the tests says here what they lack")]
     pub(super) fn take_right_away(&self) -> Result<(), ServerError> {
         let Some(right) = std::env::var(WITHOUT_RIGHT).ok().filter(|right| !right.is_empty()) else {
             return Ok(());
         };
-        for role in self.roles()?["items"].as_array().into_iter().flatten() {
-            let Some(rules) = rules_without(role, &right) else { continue };
+        let roles = self.roles()?;
+        for (role, rules) in roles_without(&roles, &right) {
             let (kind, name) = (text(&role["kind"]), text(&role["metadata"]["name"]));
             let patch = json!({ "rules": rules }).to_string();
             let mut command = self.kubectl(&["patch", &kind, &name, "--type=merge", "--patch", &patch]);
@@ -175,20 +176,10 @@ fn texts(json: &Json) -> Vec<String> {
 
 /// The rights that a user has by these roles and bindings: a list as kubectl writes it.
 pub fn rights(list: &Json, user: &str) -> Vec<Right> {
-    let objects = list["items"].as_array().map_or(&[][..], Vec::as_slice);
     let mut rights = Vec::new();
-    for binding in objects.iter().filter(|object| text(&object["kind"]).ends_with("RoleBinding")) {
-        let mut subjects = binding["subjects"].as_array().into_iter().flatten();
-        if !subjects.any(|subject| is_user(subject, user)) {
-            continue;
-        }
+    for binding in bindings(list).filter(|binding| subjects(binding).any(|subject| is_user(subject, user))) {
         let namespace = binding["metadata"]["namespace"].as_str();
-        let is_role = |role: &&Json| {
-            role["kind"] == binding["roleRef"]["kind"]
-                && role["metadata"]["name"] == binding["roleRef"]["name"]
-                && role["metadata"]["namespace"].as_str().is_none_or(|of| Some(of) == namespace)
-        };
-        for role in objects.iter().filter(is_role) {
+        for role in objects(list).filter(|role| binds(binding, role)) {
             let rules = role["rules"].as_array().into_iter().flatten();
             rights.extend(rules.flat_map(|rule| of_rule(&text(&role["metadata"]["name"]), rule, namespace)));
         }
@@ -198,9 +189,46 @@ pub fn rights(list: &Json, user: &str) -> Vec<Right> {
     rights
 }
 
-/// The rules of a role without one right, each for one right; `None` where the role does not have it.
+fn objects(list: &Json) -> impl Iterator<Item = &Json> {
+    list["items"].as_array().into_iter().flatten()
+}
+
+fn bindings(list: &Json) -> impl Iterator<Item = &Json> {
+    objects(list).filter(|object| text(&object["kind"]).ends_with("RoleBinding"))
+}
+
+fn subjects(binding: &Json) -> impl Iterator<Item = &Json> {
+    binding["subjects"].as_array().into_iter().flatten()
+}
+
+/// Whether a binding is for that role.
+fn binds(binding: &Json, role: &Json) -> bool {
+    role["kind"] == binding["roleRef"]["kind"]
+        && role["metadata"]["name"] == binding["roleRef"]["name"]
+        && (role["metadata"]["namespace"].is_null()
+            || role["metadata"]["namespace"] == binding["metadata"]["namespace"])
+}
+
+/// The roles that a right is to be taken from, each with the rules that are left: its own role, and the other
+/// roles of whoever has that one.
+fn roles_without<'a>(list: &'a Json, right: &str) -> Vec<(&'a Json, Vec<Json>)> {
+    let Some((own, right)) = right.split_once(": ") else { return Vec::new() };
+    let having: Vec<&Json> =
+        bindings(list).filter(|binding| binding["roleRef"]["name"] == own).flat_map(subjects).collect();
+    let is_of_them = |role: &Json| {
+        bindings(list)
+            .any(|binding| binds(binding, role) && subjects(binding).any(|one| having.contains(&one)))
+    };
+    let roles = objects(list).filter(|role| role["metadata"]["name"] == own || is_of_them(role));
+    let without = |role| Some((role, rules_without(role, right)?));
+    roles.filter_map(without).collect()
+}
+
+/// The rules of a role without one right, which is given as text without the role's name, each for one right;
+/// `None` where the role does not have it.
 fn rules_without(role: &Json, right: &str) -> Option<Vec<Json>> {
     let name = text(&role["metadata"]["name"]);
+    let right = format!("{name}: {right}");
     let rules = role["rules"].as_array().into_iter().flatten();
     let (taken, left): (Vec<Right>, Vec<Right>) =
         rules.flat_map(|rule| of_rule(&name, rule, None)).partition(|of_role| of_role.to_string() == right);
@@ -311,18 +339,33 @@ mod tests {
     #[test]
     fn a_role_keeps_all_rights_but_the_one_that_is_taken_away() {
         let role = &objects()["items"][0];
-        let left = rules_without(role, "agent: patch nodes").unwrap();
+        let left = rules_without(role, "patch nodes").unwrap();
         let left: Vec<String> = left
             .iter()
             .flat_map(|rule| of_rule("agent", rule, None))
             .map(|right| right.to_string())
             .collect();
         assert_eq!(left, ["agent: get nodes", "agent: get nodes/status", "agent: patch nodes/status"]);
-        assert_eq!(rules_without(role, "another: patch nodes"), None);
         let role = &objects()["items"][1];
-        assert_eq!(rules_without(role, "lead: update leases.coordination.k8s.io two"), None);
-        let left = rules_without(role, "lead: update leases.coordination.k8s.io one");
+        assert_eq!(rules_without(role, "update leases.coordination.k8s.io two"), None);
+        let left = rules_without(role, "update leases.coordination.k8s.io one");
         assert!(left.is_some_and(|left| left.is_empty()));
+    }
+
+    #[test]
+    fn a_right_is_taken_from_all_roles_of_an_account() {
+        let mut list = objects();
+        list["items"][1]["rules"] =
+            json!([{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list"]}]);
+        let from = |list: &Json, right: &str| {
+            let roles = roles_without(list, right).into_iter();
+            roles.map(|(role, rules)| (text(&role["metadata"]["name"]), rules.len())).collect::<Vec<_>>()
+        };
+        assert_eq!(from(&list, "agent: get nodes"), [("agent".to_string(), 3), ("lead".to_string(), 1)]);
+        assert_eq!(from(&list, "lead: list nodes"), [("lead".to_string(), 1)]);
+        assert!(from(&list, "another: get nodes").is_empty());
+        list["items"][3]["subjects"] = json!([]);
+        assert_eq!(from(&list, "agent: get nodes"), [("agent".to_string(), 3)], "nobody has both");
     }
 
     #[test]

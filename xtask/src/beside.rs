@@ -20,7 +20,7 @@ pub struct Beside {
 impl Beside {
     /// Starts this program with these arguments.
     pub fn start(arguments: &[&str]) -> Result<Beside> {
-        let said = target_dir()?.join("beside.txt");
+        let said = target_dir()?.join(format!("beside-{}.txt", arguments.join("-").replace("--", "")));
         let file = File::create(&said).with_context(|| said.display().to_string())?;
         let mut command = Command::new("nice");
         command.args(["-n", "19"]).arg(this_program()?).args(arguments);
@@ -37,7 +37,7 @@ impl Beside {
     pub fn end(mut self) -> Result<()> {
         let status = self.child.wait()?;
         print!("{}", fs::read_to_string(&self.said)?);
-        ensure!(status.success(), "what ran beside the tests failed ({status})");
+        ensure!(status.success(), "what ran beside other work failed ({status})");
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ use xtask::cargo::{cargo, root, run, target_dir};
 
 /// The accounts whose programs do all that they can in tests. The roles of `calicoctl` are compared by tests
 /// of their own.
-const ACCOUNTS: [&str; 4] = ["rackpoold-node", "rackpoold-controllers", "calico", "calico-ipam"];
+const ACCOUNTS: [&str; 4] = ["rackpoold-node", "rackpoold-controllers", "calico-ipam", "calico"];
 
 /// The tests in which those programs act with the rights of their accounts, as package and name.
 const TESTS: [(&str, &str); 5] = [

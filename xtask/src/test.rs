@@ -1,5 +1,6 @@
-//! All checks of CI; those that are quick or fail often come first. Checks that start no server run beside
-//! the tests, which wait for servers most of the time. Checks that take longer are in [`crate::nightly`].
+//! All checks of CI; those that are quick or fail often come first. Kubernetes is built beside the lints and
+//! the tests. Checks that start no server run beside the tests, which wait for servers most of the time.
+//! Checks that take longer are in [`crate::nightly`].
 
 use std::path::PathBuf;
 
@@ -57,12 +58,10 @@ impl Test {
     fn steps(self, steps: &mut Steps, left_out: &mut LeftOut) -> Result<()> {
         steps.run("servers of packages", needs::servers)?;
         steps.run("formatting", || run(&mut cargo(&["fmt", "--all", "--check"])))?;
+        let kubernetes = lab::can_be_had().then(|| Beside::start(&["lab", "prepare"])).transpose()?;
         steps.run("lints", || {
             // Clippy applies the rules in each crate's own folder, or else those in the root.
             run(cargo(&["clippy", "--quiet", "--workspace", "--all-targets"]).args(["--", "-D", "warnings"]))
-        })?;
-        steps.run("Kubernetes' programs", || {
-            if lab::can_be_had() { lab::prepare() } else { demo::prepare_api_server() }
         })?;
         let mut programs = PathBuf::new();
         // The programs are built together with the tests. Built alone, they would have other features of
@@ -71,6 +70,10 @@ impl Test {
             run(&mut cargo(&["test", "--quiet", "--workspace", "--no-run"]))?;
             programs = target_dir()?.join("debug");
             Ok(())
+        })?;
+        steps.run("Kubernetes' programs", || match kubernetes {
+            Some(beside) => beside.end(),
+            None => demo::prepare_api_server(),
         })?;
         steps.run("rules of the source", || {
             let rules = ["--test", "arrows", "--test", "circles", "--test", "comments"];

@@ -52,7 +52,7 @@ pub struct Demo {
     /// tree's takes its place, gives it back, and takes it again.
     #[arg(long, value_name = "REVISION", requires = "lifecycle")]
     from: Option<Option<String>>,
-    /// Gives that cluster's nodes the folders of plugins and networks that they have there.
+    /// Gives that cluster's nodes the folders in which this distribution looks for plugins and networks.
     #[arg(long, value_enum, requires = "cluster")]
     platform: Option<Platform>,
     /// Uses the embedded store, with network namespaces as nodes and replicas: the main plugin attaches the

@@ -83,7 +83,7 @@ struct Up {
     /// The nodes' network plugin.
     #[arg(long, value_enum, default_value_t)]
     cni: Cni,
-    /// Give the nodes the folders of plugins and networks that they have there.
+    /// Give the nodes the folders in which this distribution looks for plugins and networks.
     #[arg(long, value_enum)]
     platform: Option<Platform>,
     /// The folder of rackpool's programs. Without this argument, --cni calico builds them from this tree.

@@ -159,7 +159,8 @@ impl Stage<'_> {
     }
 
     fn take_plugin(&self, node: &str, plugin: &str) -> Result<()> {
-        output(self.lab.on_node(node, "rm")?.arg(self.lab.plugins().join(plugin)), "").map(drop)
+        output(self.lab.on_node(node, "rm")?.arg(format!("{}/{plugin}", self.lab.folders().plugins)), "")
+            .map(drop)
     }
 
     /// Checks that nodes without a plugin say which one is missing. Then gives back the one without which no
@@ -181,7 +182,7 @@ impl Stage<'_> {
             println!("ok: {node}, which has no plugin {plugin}, says: {told}");
         }
         let mut copy = self.lab.on_node(WITHOUT_LOOPBACK, "cp")?;
-        output(copy.arg("/usr/lib/cni/loopback").arg(self.lab.plugins()), "").map(drop)
+        output(copy.arg("/usr/lib/cni/loopback").arg(self.lab.folders().plugins), "").map(drop)
     }
 
     /// Runs helm while replicas come and go and pods ping each other. Checks that no packet and no container

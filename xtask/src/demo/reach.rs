@@ -99,7 +99,7 @@ impl Stage<'_> {
     /// token.
     pub(super) fn prove_renewal(&self) -> Result<()> {
         let node = NODES[0];
-        let path = self.lab.networks().join("calico-kubeconfig");
+        let path = format!("{}/calico-kubeconfig", self.lab.folders().networks);
         let kubeconfig = || output(self.lab.on_node(node, "cat")?.arg(&path), "");
         let before = kubeconfig()?;
         let field = format!("--field-selector=spec.nodeName={node}");

@@ -17,7 +17,7 @@ pub fn prepare_cluster(site: &Site) -> Result<()> {
     // This folder is below every node's own disk, so that all nodes see it.
     let debians = fs::read_dir(PLUGINS).context(PLUGINS)?;
     let debians = debians.map(|plugin| plugin.map(|plugin| plugin.path())).collect::<Result<Vec<_>, _>>()?;
-    copy(&debians, &site.common(site.plugins().trim_start_matches('/')))
+    copy(&debians, &site.common(site.folders().plugins.trim_start_matches('/')))
 }
 
 fn copy(programs: &[PathBuf], to: &Path) -> Result<()> {
@@ -32,7 +32,7 @@ fn copy(programs: &[PathBuf], to: &Path) -> Result<()> {
 /// Gives a node that boots its folder of networks, without those of the machine; and its network, except
 /// for rackpool's: its agent writes that.
 pub fn configure(node: Node<'_>) -> Result<()> {
-    let (networks, own) = (Path::new(node.site.networks()), node.disk("networks"));
+    let (networks, own) = (Path::new(node.site.folders().networks), node.disk("networks"));
     for folder in [networks, &own] {
         fs::create_dir_all(folder)?;
     }

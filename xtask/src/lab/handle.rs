@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::said::Said;
-use super::site::{LabOptions, MOST_NODES, Site, run};
+use super::site::{Folders, LabOptions, MOST_NODES, Site, run};
 use super::{image, install, proxy, requirements, steward, supervisor};
 use xtask::cargo::this_program;
 
@@ -90,14 +90,9 @@ impl Lab {
         &self.site.options.nodes
     }
 
-    /// The folder in which the nodes' containerd looks for plugins.
-    pub fn plugins(&self) -> &Path {
-        Path::new(self.site.plugins())
-    }
-
-    /// The folder in which the nodes' containerd looks for networks.
-    pub fn networks(&self) -> &Path {
-        Path::new(self.site.networks())
+    /// The folders in which the nodes' containerd looks.
+    pub fn folders(&self) -> Folders {
+        self.site.folders()
     }
 
     /// Lets the lab run on when this process ends.

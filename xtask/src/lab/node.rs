@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::control_plane::REGISTRY;
 use super::image;
-use super::site::{Cni, Node, tail};
+use super::site::{Cni, Folders, Node, tail};
 use super::{cgroups, cni, proxy};
 
 const CONTAINERD: &str = "/run/containerd/containerd.sock";
@@ -146,7 +146,7 @@ fn kubelet(node: Node<'_>) -> Command {
 fn containerd_configuration(node: Node<'_>) -> String {
     let root = node.path("containerd");
     let (root, sandbox) = (root.display(), image::PAUSE);
-    let (plugins, networks) = (node.site.plugins(), node.site.networks());
+    let Folders { plugins, networks } = node.site.folders();
     format!(
         r#"version = 2
 root = "{root}"

@@ -56,6 +56,15 @@ impl Platform {
     }
 }
 
+/// The folders in which a container runtime looks for plugins and for networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Folders {
+    /// That of the plugins.
+    pub plugins: &'static str,
+    /// That of the networks.
+    pub networks: &'static str,
+}
+
 /// The options with which a lab is started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LabOptions {
@@ -116,22 +125,18 @@ impl Site {
         fs::write(&path, text).with_context(|| path.display().to_string())
     }
 
-    /// The folder in which the nodes' containerd looks for plugins.
-    pub fn plugins(&self) -> &'static str {
-        match self.options.platform {
-            None | Some(Platform::Flatcar | Platform::Rke2) => "/opt/cni/bin",
-            Some(Platform::K3s) => "/var/lib/rancher/k3s/data/cni",
-            Some(Platform::Microk8s) => "/var/snap/microk8s/current/opt/cni/bin",
-        }
-    }
-
-    /// The folder in which the nodes' containerd looks for networks.
-    pub fn networks(&self) -> &'static str {
-        match self.options.platform {
-            None | Some(Platform::Flatcar | Platform::Rke2) => "/etc/cni/net.d",
-            Some(Platform::K3s) => "/var/lib/rancher/k3s/agent/etc/cni/net.d",
-            Some(Platform::Microk8s) => "/var/snap/microk8s/current/args/cni-network",
-        }
+    /// The folders in which the nodes' containerd looks.
+    pub fn folders(&self) -> Folders {
+        let (plugins, networks) = match self.options.platform {
+            None | Some(Platform::Flatcar | Platform::Rke2) => ("/opt/cni/bin", "/etc/cni/net.d"),
+            Some(Platform::K3s) => {
+                ("/var/lib/rancher/k3s/data/cni", "/var/lib/rancher/k3s/agent/etc/cni/net.d")
+            }
+            Some(Platform::Microk8s) => {
+                ("/var/snap/microk8s/current/opt/cni/bin", "/var/snap/microk8s/current/args/cni-network")
+            }
+        };
+        Folders { plugins, networks }
     }
 
     /// The path of this program, as it was when the lab was started.
